@@ -1,0 +1,253 @@
+"""Every error that this package raises on purpose.
+
+    CuvisError
+    ├── ManifestError (ValueError)            a plugins.yaml, or one plugin's entry, breaks a rule
+    ├── NodeError
+    │   ├── NodeNotFoundError (KeyError)      no node of that name
+    │   ├── AmbiguousNodeError (KeyError)     several loaded plugins provide that short name
+    │   ├── DuplicateNodeError (ValueError)   a second built-in node of one name
+    │   └── InvalidNodeError (TypeError)      a class that is no node, or ports that cannot be read
+    ├── PluginError
+    │   ├── PluginLoadError (ImportError)     one plugin failed to load; `step` and `__cause__` say where and why
+    │   ├── PluginsLoadError (ImportError)    some plugins of a manifest failed; `loaded` and `failed` say which
+    │   ├── PluginConflictError (ValueError)  a name that is loaded already, with another configuration
+    │   ├── PluginNotLoadedError (KeyError)   a name that is not loaded
+    │   ├── DiscoveryError (ImportError)      a pip-installed plugin could not be imported
+    │   ├── HookError (TypeError)             a hook with a wrong signature or a result of a wrong type
+    │   ├── SourceError                       the code of a plugin cannot be had
+    │   │   ├── LocalPathError (FileNotFoundError)
+    │   │   ├── RepositoryNotFoundError
+    │   │   ├── TagNotFoundError
+    │   │   ├── AuthenticationError
+    │   │   ├── NetworkError
+    │   │   └── CacheMismatchError            what lies in the cache is not what was put there
+    │   ├── ProjectFileError (ValueError)     pyproject.toml is missing or breaks a rule
+    │   ├── InstallError                      uv could not build, resolve or install
+    │   │   ├── BuildError
+    │   │   ├── DependencyNotFoundError
+    │   │   └── DependencyConflictError
+    │   ├── ToolNotFoundError (FileNotFoundError)   git or uv is not there
+    │   ├── TimeLimitError (TimeoutError)     git or uv took longer than allowed
+    │   └── StoreError (OSError)              the plugin cache cannot be read or written
+    ├── PipelineError (ValueError)            a pipeline file or graph breaks a rule
+    │   ├── PortError                         an unknown, missing, doubled or incompatible port
+    │   └── NodeRunError (RuntimeError)       a node's `forward` failed
+    ├── CubeError (ValueError)                a cube cannot be read
+    └── MissingExtraError (ImportError)       an optional part of the package is not installed
+
+The text of an error says what, where and the rule; its `hint` is the next step and ends the text. The objects
+concerned are attributes, so that programs need not read texts.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+
+class CuvisError(Exception):
+    """Base of all errors of this package.
+
+    Args:
+        message: What happened, where, and the rule that was broken.
+        hint: The next step for the reader, shown on lines of its own.
+        attributes: The objects concerned, stored under their names.
+    """
+
+    hint: str | None = None
+
+    def __init__(self, message: str, *, hint: str | None = None, **attributes: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        vars(self).update(attributes)
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class ManifestError(CuvisError, ValueError):
+    """A manifest, or the entry of one plugin, breaks a rule."""
+
+    path: Path | None = None
+    line: int | None = None
+    key: str | None = None
+
+
+class NodeError(CuvisError):
+    """Base of the errors about node classes."""
+
+    node: str
+
+
+class NodeNotFoundError(NodeError, KeyError):
+    """No node of that name is known."""
+
+
+class AmbiguousNodeError(NodeError, KeyError):
+    """Several loaded plugins provide a node of that short name."""
+
+    candidates: tuple[str, ...] = ()
+
+
+class DuplicateNodeError(NodeError, ValueError):
+    """A second built-in node was registered under one name."""
+
+
+class InvalidNodeError(NodeError, TypeError):
+    """A class is no node, or its ports cannot be read."""
+
+    plugin: str | None = None
+
+
+class PluginError(CuvisError):
+    """Base of the errors about plugins."""
+
+    plugin: str | None = None
+
+
+class PluginLoadError(PluginError, ImportError):
+    """One plugin failed to load; everything is as it was before.
+
+    `step` is the `PluginState` in which it failed, `__cause__` the error that says why.
+    """
+
+    plugin: str
+    step: str
+
+
+class PluginsLoadError(PluginError, ImportError):
+    """Some plugins of a manifest failed to load; the others stay loaded."""
+
+    loaded: tuple[str, ...] = ()
+    failed: Mapping[str, Exception] = {}
+
+
+class PluginConflictError(PluginError, ValueError):
+    """A plugin name is in use with another configuration."""
+
+
+class PluginNotLoadedError(PluginError, KeyError):
+    """No plugin of that name is loaded."""
+
+
+class DiscoveryError(PluginError, ImportError):
+    """A pip-installed plugin could not be imported."""
+
+    distribution: str | None = None
+    version: str | None = None
+
+
+class HookError(PluginError, TypeError):
+    """A hook implementation has a wrong signature or answered something of a wrong type."""
+
+    hook: str
+
+
+class SourceError(PluginError):
+    """The code of a plugin cannot be had."""
+
+    location: str
+
+
+class LocalPathError(SourceError, FileNotFoundError):
+    """The path of a local plugin is not there or is no project."""
+
+
+class RepositoryNotFoundError(SourceError):
+    """There is no such repository, or it is hidden from us."""
+
+
+class TagNotFoundError(SourceError):
+    """The repository has no such tag."""
+
+    tag: str
+
+
+class AuthenticationError(SourceError):
+    """The repository asks for credentials that git does not have."""
+
+
+class NetworkError(SourceError):
+    """The host of the repository or of the packages cannot be reached."""
+
+
+class CacheMismatchError(SourceError):
+    """What lies in the plugin cache is not what was put there."""
+
+    path: Path
+
+
+class ProjectFileError(PluginError, ValueError):
+    """A plugin's pyproject.toml is missing or breaks a rule."""
+
+    path: Path
+
+
+class InstallError(PluginError):
+    """uv could not build, resolve or install; `output` holds its own words."""
+
+    output: str = ""
+
+
+class BuildError(InstallError):
+    """The plugin's build failed."""
+
+
+class DependencyNotFoundError(InstallError):
+    """A dependency, or the version asked for, does not exist."""
+
+
+class DependencyConflictError(InstallError):
+    """A dependency cannot be satisfied together with what is installed or live."""
+
+    requirement: str
+    installed: str | None = None
+
+
+class ToolNotFoundError(PluginError, FileNotFoundError):
+    """A program that loading needs is not there."""
+
+    tool: str
+
+
+class TimeLimitError(PluginError, TimeoutError):
+    """A program took longer than it may."""
+
+    command: str
+    seconds: float
+
+
+class StoreError(PluginError, OSError):
+    """The plugin cache cannot be read or written."""
+
+    path: Path
+
+
+class PipelineError(CuvisError, ValueError):
+    """A pipeline file or graph breaks a rule."""
+
+    path: Path | None = None
+
+
+class PortError(PipelineError):
+    """A port is unknown, missing, doubled or does not fit the other end."""
+
+    node: str
+    port: str | None = None
+
+
+class NodeRunError(PipelineError, RuntimeError):
+    """A node's `forward` failed; `__cause__` is its own exception."""
+
+    node: str
+
+
+class CubeError(CuvisError, ValueError):
+    """A cube cannot be read."""
+
+    path: Path | None = None
+
+
+class MissingExtraError(CuvisError, ImportError):
+    """An optional part of this package is not installed."""
+
+    extra: str
