@@ -1,35 +1,50 @@
 """The one place that knows how ports are declared.
 
-Published node classes declare ports as `PortSpec`, as a list with one `PortSpec` (fan-in, older schemas), or as a
-plain dict, with dtypes of NumPy, of torch, or as text. Everything else in this package sees a `Port`.
+Published node classes declare ports as `PortSpec`, as a list with one `PortSpec` (fan-in, older schemas), or
+as a plain dict, with dtypes of NumPy, of torch, or as text. Everything else in this package sees a `Port`.
 """
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, SupportsIndex, get_origin
 
 from cuvis_ai_core.errors import InvalidNodeError
 
-_FLOATS = frozenset({"bfloat16", "float16", "float32", "float64"})
-_INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
+FREE: Final = -1
+"""The size of an axis that may have any length."""
+
+_REALS = frozenset({"bfloat16", "float16", "float32", "float64", "float"})
+_SIGNED = frozenset({"int8", "int16", "int32", "int64", "int"})
+_UNSIGNED = frozenset({"uint8", "uint16", "uint32", "uint64"})
 _COMPLEX = frozenset({"complex64", "complex128"})
-_NUMBERS = _FLOATS | _INTEGERS | _COMPLEX
+_NUMBERS = _REALS | _SIGNED | _UNSIGNED | _COMPLEX
 
 _ALIASES: Final[Mapping[str, str]] = {
+    "Any": "any",
+    "object": "any",
+    "object_": "any",
+    "Tensor": "array",
+    "generic": "array",
+    "ndarray": "array",
     "bool_": "bool",
+    "bytes_": "bytes",
     "double": "float64",
     "half": "float16",
     "long": "int64",
-    "object": "any",
-    "Any": "any",
-    "ndarray": "array",
-    "Tensor": "array",
+    "str_": "str",
 }
 _FAMILIES: Final[Mapping[str, frozenset[str]]] = {
     "array": _NUMBERS | {"bool"},
     "number": _NUMBERS,
-    "floating": _FLOATS,
-    "integer": _INTEGERS,
+    "inexact": _REALS | _COMPLEX,
+    "floating": _REALS,
+    "complexfloating": _COMPLEX,
+    "integer": _SIGNED | _UNSIGNED,
+    "signedinteger": _SIGNED,
+    "unsignedinteger": _UNSIGNED,
+    "float": _REALS,
+    "int": _SIGNED | _UNSIGNED,
 }
 
 
@@ -39,11 +54,11 @@ class Port:
 
     Attributes:
         name: Name of the port.
-        dtype: Canonical name: a concrete dtype (`float32`), a family (`floating`, `integer`, `number`, `array`),
-            a Python type (`str`), or `any`.
+        dtype: Canonical name: a concrete dtype (`float32`), a family (`floating`, `integer`, `number`,
+            `array`), a Python type (`str`), or `any`.
         shape: Sizes; -1 is free, a text is the name of an attribute of the node.
         description: One sentence for people.
-        optional: Whether an input may be left unconnected.
+        optional: Whether an input may be left unconnected, or an output left out.
         variadic: Whether an input takes many connections and hands the node a list.
     """
 
@@ -54,44 +69,81 @@ class Port:
     optional: bool = False
     variadic: bool = False
 
+    def __str__(self) -> str:
+        return describe(self.dtype, self.shape)
+
+    @property
+    def is_anything(self) -> bool:
+        """Whether the declaration says nothing about values: any dtype and no sizes."""
+        return self.dtype == "any" and not self.shape
+
+    @property
+    def holds_array(self) -> bool:
+        """Whether values are arrays or numbers, not objects of a Python type."""
+        return self.dtype in _FAMILIES["array"] or self.dtype in _FAMILIES
+
     def sizes(self, node: object) -> tuple[int, ...]:
         """Return the shape with every symbolic size read from `node`.
 
         Raises:
-            InvalidNodeError: The node has no such attribute, or it is no integer.
+            InvalidNodeError: The node has no such attribute, or it is no size.
         """
-        return tuple(size if isinstance(size, int) else self._symbol(node, size) for size in self.shape)
+        return tuple(self._symbol(node, size) if isinstance(size, str) else size for size in self.shape)
 
     def _symbol(self, node: object, symbol: str) -> int:
         value = getattr(node, symbol, None)
-        if not isinstance(value, int) or isinstance(value, bool):
+        size = _as_size(value)
+        if size is None:
             raise InvalidNodeError(
                 f"Port '{self.name}' of {type(node).__name__} has the symbolic size '{symbol}', "
-                f"but the node's attribute '{symbol}' is {value!r}, no integer.",
+                f"but the node's attribute '{symbol}' is {value!r}, no size (an integer from 0, or -1).",
+                hint=f"Set self.{symbol} in the node's constructor, or declare the size as -1.",
                 node=type(node).__name__,
             )
-        return value
+        return size
+
+
+def describe(dtype: str, shape: tuple[int | str, ...]) -> str:
+    """Return a dtype and a shape for people: `float32 [*, *, *, 3]`, where `*` is any size."""
+    sizes = ", ".join("*" if size == FREE else str(size) for size in shape)
+    return f"{dtype} [{sizes}]" if shape else dtype
 
 
 def dtype_name(dtype: object) -> str:
     """Return the canonical name of a dtype of NumPy or torch, of a Python type, or of a text.
 
-    Examples: `np.float32`, `torch.float32` and `"float32"` are `float32`; `np.ndarray` and `torch.Tensor` are `array`.
+    Examples: `np.float32`, `torch.float32` and `"float32"` are `float32`; `np.ndarray` and `torch.Tensor` are
+    `array`; `list[str]` is `list`; a union is `any`.
     """
     if isinstance(dtype, str):
         name = dtype.removeprefix("numpy.").removeprefix("torch.").removeprefix("np.")
-    elif isinstance(dtype, type):
-        name = dtype.__name__
     else:
-        name = str(getattr(dtype, "name", dtype)).removeprefix("torch.")
+        origin = get_origin(dtype)
+        name = _type_or_dtype_name(dtype if origin is None else origin)
+    if name.startswith("str") and name[3:].isdigit():  # NumPy counts the bits of its texts: str160
+        return "str"
     return _ALIASES.get(name, name)
+
+
+def _type_or_dtype_name(dtype: object) -> str:
+    if isinstance(dtype, type):
+        return "any" if dtype.__module__ == "types" else dtype.__name__  # types.UnionType: int | None
+    name = str(getattr(dtype, "name", dtype))
+    return "any" if name.startswith("typing.") else name.removeprefix("torch.")
+
+
+def _concrete(dtype: str) -> frozenset[str]:
+    return _FAMILIES.get(dtype) or frozenset({dtype})
 
 
 def dtypes_overlap(left: str, right: str) -> bool:
     """Tell whether some value fits both canonical dtype names."""
-    if left == right or "any" in {left, right}:
-        return True
-    return not _FAMILIES.get(left, frozenset({left})).isdisjoint(_FAMILIES.get(right, frozenset({right})))
+    return "any" in {left, right} or left == right or not _concrete(left).isdisjoint(_concrete(right))
+
+
+def dtype_implies(given: str, wanted: str) -> bool:
+    """Tell whether every value of the canonical dtype `given` fits `wanted`."""
+    return wanted in {"any", given} or _concrete(given) <= _concrete(wanted)
 
 
 def read_ports(node_class: type, direction: str) -> dict[str, Port]:
@@ -110,7 +162,7 @@ def read_ports(node_class: type, direction: str) -> dict[str, Port]:
     }
 
 
-def _read_port(node_class: type, direction: str, name: str, spec: Any) -> Port:
+def _read_port(node_class: type, direction: str, name: str, spec: object) -> Port:
     fan_in = isinstance(spec, list)
     declared = spec[0] if isinstance(spec, list) and len(spec) == 1 else spec
     fields = declared if isinstance(declared, Mapping) else getattr(declared, "__dict__", {})
@@ -118,14 +170,41 @@ def _read_port(node_class: type, direction: str, name: str, spec: Any) -> Port:
         return Port(
             name=name,
             dtype=dtype_name(fields["dtype"]),
-            shape=tuple(fields["shape"]),
+            shape=_declared_shape(fields["shape"]),
             description=str(fields.get("description", "")),
             optional=bool(fields.get("optional", False)),
             variadic=fan_in or bool(fields.get("variadic", False)),
         )
     except (KeyError, TypeError) as error:
         raise InvalidNodeError(
-            f"{node_class.__name__}.{direction}['{name}'] is {spec!r}, which declares no port.",
+            f"{node_class.__name__}.{direction}['{name}'] is {spec!r}, which declares no port: a port has a "
+            "dtype, and a shape of integers from 0, -1 for any size, or names of attributes of the node.",
             hint="Declare it as PortSpec(dtype=np.float32, shape=(-1, -1, -1, -1)).",
             node=node_class.__name__,
         ) from error
+
+
+def _declared_shape(shape: Iterable[object]) -> tuple[int | str, ...]:
+    if isinstance(shape, str):
+        raise TypeError(shape)  # tuple("size") would be four symbols
+    return tuple(map(_declared_size, shape))
+
+
+def _declared_size(size: object) -> int | str:
+    if isinstance(size, str) and size.isidentifier():
+        return size
+    number = _as_size(size)
+    if number is None:
+        raise TypeError(size)
+    return number
+
+
+def _as_size(value: object) -> int | None:
+    """Return an integer of any library as a size, or None."""
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        return None
+    try:
+        size = operator.index(value)
+    except TypeError:  # arrays have the method and refuse
+        return None
+    return size if size >= FREE else None

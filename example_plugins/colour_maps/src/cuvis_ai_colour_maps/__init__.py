@@ -1,0 +1,1 @@
+"""Score maps as images, in perceptually uniform colours, for cuvis-ai-core."""

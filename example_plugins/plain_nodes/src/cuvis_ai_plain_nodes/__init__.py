@@ -1,0 +1,1 @@
+"""The smallest plugin for cuvis-ai-core: node classes, nothing else."""

@@ -1,0 +1,1 @@
+"""Spectral indices as nodes for cuvis-ai-core."""

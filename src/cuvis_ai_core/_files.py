@@ -1,0 +1,72 @@
+"""Writing to disk so that a reader sees the old or the new, never a half."""
+
+import contextlib
+import json
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write_atomic(path: Path, data: str | bytes) -> None:
+    """Write a file through a temporary sibling and `os.replace`.
+
+    Raises:
+        OSError: The folder cannot be written; the old file is as it was.
+    """
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)  # noqa: PTH105 - Path.replace would need the text as a Path again
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a JSON file atomically, for people and programs.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    write_atomic(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the mapping in a JSON file, or None where there is none that can be read."""
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder with all that is in it, read-only files included; nothing there is fine.
+
+    Raises:
+        OSError: Something cannot be removed.
+    """
+
+    def make_writable(function: Callable[..., Any], name: str, _: object) -> None:
+        if not os.path.lexists(name):
+            return
+        os.chmod(name, stat.S_IRWXU)  # noqa: PTH101
+        function(name)
+
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.is_dir():
+        # Git's object files are read-only, which stops removal on Windows.
+        if sys.version_info >= (3, 12):
+            shutil.rmtree(path, onexc=make_writable)
+        else:
+            shutil.rmtree(path, onerror=make_writable)

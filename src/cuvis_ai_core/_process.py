@@ -1,0 +1,86 @@
+"""The one way in which this package runs other programs (git and uv)."""
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cuvis_ai_core._redact import redact
+from cuvis_ai_core.errors import TimeLimitError, ToolNotFoundError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a program left behind: exit status and texts, credentials removed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(
+    command: Sequence[str], *, seconds: float, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> Finished:
+    """Run a program to its end, without a terminal, in a process group that ends with it.
+
+    Raises:
+        ToolNotFoundError: There is no such program.
+        TimeLimitError: It took longer than `seconds`; its whole process group was ended.
+    """
+    logger.debug("running %s", redact(" ".join(command)))
+    try:
+        process = subprocess.Popen(command, cwd=cwd, env=env, **popen_arguments())  # type: ignore[call-overload]
+    except FileNotFoundError as error:
+        raise ToolNotFoundError(
+            f"The program '{command[0]}' was not found.", hint="Install it and try again.", tool=command[0]
+        ) from error
+    return finish(process, command, seconds)
+
+
+def popen_arguments() -> dict[str, object]:
+    """Return what every process is started with: pipes, no input, a process group of its own."""
+    return {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "start_new_session": sys.platform != "win32",
+    }
+
+
+def finish(process: "subprocess.Popen[bytes]", command: Sequence[str], seconds: float) -> Finished:
+    """Wait for a started program and collect what it says.
+
+    Raises:
+        TimeLimitError: It took longer than `seconds`; its whole process group was ended.
+    """
+    try:
+        stdout, stderr = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired as error:
+        _end_group(process)
+        shown = redact(" ".join(command))
+        raise TimeLimitError(
+            f"'{shown}' took longer than {seconds:g} s and was stopped.", command=shown, seconds=seconds
+        ) from error
+    except BaseException:
+        _end_group(process)
+        raise
+    return Finished(
+        process.returncode, redact(stdout.decode(errors="replace")), redact(stderr.decode(errors="replace"))
+    )
+
+
+def _end_group(process: "subprocess.Popen[bytes]") -> None:
+    """End a program that still runs, its children included, and close the pipes."""
+    with contextlib.suppress(ProcessLookupError):
+        if sys.platform == "win32":
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()

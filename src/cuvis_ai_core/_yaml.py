@@ -1,0 +1,326 @@
+"""Strict reading of YAML files: plain data, and the line on which each value stands.
+
+Every file gives plain data or one `YamlError`. Dates stay texts, keys are texts, duplicate keys are errors, and
+neither nesting nor aliases nor size can exhaust stack, memory or patience.
+"""
+
+import re
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import yaml
+
+try:
+    from yaml import CSafeLoader as _Loader
+except ImportError:  # PyYAML was built without libyaml: the same, slower
+    from yaml import SafeLoader as _Loader  # type: ignore[assignment]
+
+_Event: TypeAlias = Any  # PyYAML's stubs tell too little about the parser's events
+
+MAX_BYTES: Final = 1024 * 1024
+MAX_DEPTH: Final = 50
+_MAX_EXPANDED: Final = 2 * MAX_BYTES  # out of reach without aliases: every value takes a character or more
+_MAX_DIGITS: Final = 100
+
+_TAG: Final = "tag:yaml.org,2002:"
+_CONSTRUCTORS: Final = {
+    f"{_TAG}null": _Loader.construct_yaml_null,
+    f"{_TAG}bool": _Loader.construct_yaml_bool,
+    f"{_TAG}int": _Loader.construct_yaml_int,
+    f"{_TAG}float": _Loader.construct_yaml_float,
+}
+_TEXTS: Final = frozenset(f"{_TAG}{name}" for name in ("str", "timestamp", "merge", "value"))
+
+_FORBIDDEN: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_EXPLANATIONS: Final = {
+    "mapping values are not allowed": "a ':' where none can stand; put text that holds ': ' in quotes, "
+    "or correct the indentation",
+    "could not find expected ':'": "a key without ':'; write 'key: value', and quote text of several lines",
+    "cannot start any token": "a character with which no plain text can begin; put the text in quotes",
+    "unexpected end of stream": "a quotation mark that is never closed; close it",
+}
+
+
+class YamlError(ValueError):
+    """A YAML file cannot be read; `message` says what is wrong and what to do, `line` and `path` where."""
+
+    def __init__(self, message: str, *, line: int | None = None, path: Path | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.line = line
+        self.path = path
+
+    def __str__(self) -> str:
+        return ":".join(str(part) for part in (self.path, self.line, f" {self.message}") if part).strip()
+
+
+@dataclass(slots=True)
+class _Value:
+    """A value of the document: its data, where and how it is written, how large, aliases written out."""
+
+    data: Any
+    line: int
+    text: str | None = None
+    children: dict[str | int, "_Value"] = field(default_factory=dict)
+    size: int = 1
+    height: int = 0
+
+    def add(self, key: str | int, child: "_Value") -> None:
+        self.children[key] = child
+        self.size += child.size
+        self.height = max(self.height, child.height + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class YamlDocument:
+    """The content of a YAML file; `data` is None where the file is empty."""
+
+    data: Any
+    _root: _Value
+
+    def line_of(self, *keys: str | int) -> int | None:
+        """Return the line, counted from 1, of the value at this path; in a mapping the line of its key."""
+        value = self._find(keys)
+        return value.line if value else None
+
+    def text_of(self, *keys: str | int) -> str | None:
+        """Return the single value at this path as it is written: `1.10`, where the data is the number 1.1."""
+        value = self._find(keys)
+        return value.text if value else None
+
+    def _find(self, keys: tuple[str | int, ...]) -> _Value | None:
+        value: _Value | None = self._root
+        for key in keys:
+            value = value.children.get(key) if value else None
+        return value
+
+
+def load_yaml(path: Path) -> YamlDocument:
+    """Read the YAML file at `path`.
+
+    Raises:
+        YamlError: The file cannot be read, or breaks a rule of YAML or of this module.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise YamlError(_unreadable(path, error), path=path) from error
+    if len(content) > MAX_BYTES:
+        raise YamlError(_too_large(), path=path)
+    try:
+        return parse_yaml(content.decode("utf-8-sig"), path)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise YamlError("not UTF-8 text; save the file as UTF-8", line=line, path=path) from error
+
+
+def parse_yaml(text: str, source: Path | None = None) -> YamlDocument:
+    """Read YAML from `text`; `source` is the file that errors name.
+
+    Raises:
+        YamlError: The text breaks a rule of YAML or of this module.
+    """
+    if len(text) > MAX_BYTES:
+        raise YamlError(_too_large(), path=source)
+    text = text.removeprefix("\ufeff")
+    if match := _FORBIDDEN.search(text):
+        line = text.count("\n", 0, match.start()) + 1
+        message = f"character U+{ord(match[0]):04X} cannot stand in YAML; delete it"
+        raise YamlError(message, line=line, path=source)
+    try:
+        root = _Composer(text).document()
+    except YamlError as error:
+        raise YamlError(error.message, line=error.line, path=source) from error
+    except (yaml.YAMLError, ValueError) as error:
+        message, found = _explain(error, text)
+        raise YamlError(message, line=found, path=source) from error
+    return YamlDocument(root.data, root)
+
+
+class _Composer:
+    """Builds values from the parser's events; recursion ends at `MAX_DEPTH`."""
+
+    def __init__(self, text: str) -> None:
+        self.loader: Any = _Loader(text)
+        self.anchors: dict[str, _Value | None] = {}
+
+    def document(self) -> _Value:
+        self.loader.get_event()
+        if self.loader.check_event(yaml.StreamEndEvent):
+            return _Value(None, 1)
+        self.loader.get_event()
+        root = self._value(0)
+        self.loader.get_event()
+        if not self.loader.check_event(yaml.StreamEndEvent):
+            line = self.loader.get_event().start_mark.line + 1
+            raise YamlError("a second document begins here; keep one document in a file", line=line)
+        return root
+
+    def _value(self, depth: int) -> _Value:
+        event = self.loader.get_event()
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent):
+            value = replace(self._anchored(event.anchor, line), line=line)
+        else:
+            if event.anchor:
+                self.anchors[event.anchor] = None
+            value = self._new_value(event, line, depth)
+            if event.anchor:
+                self.anchors[event.anchor] = value
+        if depth + value.height > MAX_DEPTH:
+            raise YamlError(_too_deep(), line=line)
+        if value.size > _MAX_EXPANDED:
+            raise YamlError(
+                "aliases stand for more than 2 MiB of text here; write out what is meant", line=line
+            )
+        return value
+
+    def _anchored(self, name: str, line: int) -> _Value:
+        if name not in self.anchors:
+            message = (
+                f"alias *{name} without an anchor &{name} above it; put text that begins with * in quotes"
+            )
+            raise YamlError(message, line=line)
+        value = self.anchors[name]
+        if value is None:
+            raise YamlError(
+                f"alias *{name} stands inside of what it means; a value cannot hold itself", line=line
+            )
+        return value
+
+    def _new_value(self, event: _Event, line: int, depth: int) -> _Value:
+        if isinstance(event, yaml.ScalarEvent):
+            return self._scalar(event, line)
+        if depth == MAX_DEPTH:
+            raise YamlError(_too_deep(), line=line)
+        if isinstance(event, yaml.MappingStartEvent):
+            _check_tag(event.tag, "map", line)
+            return self._mapping(_Value({}, line), depth + 1)
+        _check_tag(event.tag, "seq", line)
+        return self._list(_Value([], line), depth + 1)
+
+    def _scalar(self, event: _Event, line: int) -> _Value:
+        tag, text = event.tag, event.value
+        if tag in {None, "!"}:
+            tag = self.loader.resolve(yaml.ScalarNode, text, event.implicit)
+        if tag in _TEXTS:
+            return _Value(text, line, text, size=1 + len(text))
+        if tag not in _CONSTRUCTORS:
+            _check_tag(tag, "str", line)
+        return _Value(self._constant(tag, text, line), line, text)
+
+    def _constant(self, tag: str, text: str, line: int) -> object:
+        try:
+            if len(text) <= _MAX_DIGITS:  # Python's arithmetic on longer ones takes its time
+                return _CONSTRUCTORS[tag](self.loader, yaml.ScalarNode(tag, text))
+        except (ValueError, KeyError, ArithmeticError):
+            pass
+        kind = tag.removeprefix(_TAG)
+        raise YamlError(f"{text[:40]!r} has the form of type {kind} but is none; put it in quotes", line=line)
+
+    def _list(self, value: _Value, depth: int) -> _Value:
+        while not self.loader.check_event(yaml.SequenceEndEvent):
+            child = self._value(depth)
+            value.add(len(value.data), child)
+            value.data.append(child.data)
+        self.loader.get_event()
+        return value
+
+    def _mapping(self, value: _Value, depth: int) -> _Value:
+        lines: dict[str, int] = {}
+        merged: list[_Value] = []
+        while not self.loader.check_event(yaml.MappingEndEvent):
+            is_merge = _is_merge_key(self.loader.peek_event())
+            key = self._key(depth, lines)
+            child = self._value(depth)
+            if is_merge:
+                merged = _merge_sources(child)
+                value.size += child.size
+            else:
+                value.add(key, replace(child, line=lines[key]))
+                value.data[key] = child.data
+        self.loader.get_event()
+        return _with_merged(value, merged)
+
+    def _key(self, depth: int, lines: dict[str, int]) -> str:
+        key = self._value(depth)
+        if not isinstance(key.data, str):
+            what = f"{key.text!r} is a {type(key.data).__name__}" if key.text else "this is none"
+            raise YamlError(f"a key must be text, and {what}; put the key in quotes", line=key.line)
+        if key.data in lines:
+            message = f"key {key.data[:80]!r} stands here and on line {lines[key.data]}; keep one of them"
+            raise YamlError(message, line=key.line)
+        lines[key.data] = key.line
+        return key.data
+
+
+def _is_merge_key(event: _Event) -> bool:
+    return isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.implicit[0]
+
+
+def _merge_sources(value: _Value) -> list[_Value]:
+    sources = list(value.children.values()) if isinstance(value.data, list) else [value]
+    if any(not isinstance(source.data, dict) for source in sources):
+        raise YamlError("'<<' takes a mapping or a list of mappings, as in '<<: *defaults'", line=value.line)
+    return sources
+
+
+def _with_merged(value: _Value, sources: list[_Value]) -> _Value:
+    """Add what the sources have and the mapping has not; an earlier source goes before a later one."""
+    for source in sources:
+        for key, child in source.children.items():
+            if key not in value.data:
+                value.add(key, child)
+                value.data[key] = child.data
+    return value
+
+
+def _check_tag(tag: str | None, expected: str, line: int) -> None:
+    if tag not in {None, "!", f"{_TAG}{expected}"}:
+        name = str(tag).replace(_TAG, "!!")[:80]
+        raise YamlError(f"tag {name!r} has no meaning here; write plain values, without tags", line=line)
+
+
+def _explain(error: Exception, text: str) -> tuple[str, int | None]:
+    """Return what the parser's error means and the line where it was noticed."""
+    problem = getattr(error, "problem", None) or "no YAML"
+    mark = getattr(error, "problem_mark", None)
+    if "unexpected end of stream" in problem:
+        mark = getattr(error, "context_mark", None) or mark
+    if mark is None:
+        return f"{problem}; correct the file", None
+    lines = text.splitlines() or [""]
+    number = min(mark.line, len(lines) - 1)
+    indentation = lines[number][: len(lines[number]) - len(lines[number].lstrip())]
+    if "\t" in indentation:
+        return "a tab indents this line; indent with spaces", number + 1
+    for fragment, explanation in _EXPLANATIONS.items():
+        if fragment in problem:
+            return explanation, number + 1
+    context = f" ({error.context})" if getattr(error, "context", None) else ""
+    return f"{problem}{context}; check indentation, quotes and brackets here and above", number + 1
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        try:
+            near = get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1)
+        except OSError:
+            return "there is no such file, and no such folder; give the path of a file"
+        return f"there is no such file; {f'did you mean {near[0]!r}?' if near else 'check the path'}"
+    if isinstance(error, IsADirectoryError) or path.is_dir():
+        return "this is a folder; give the path of a file"
+    if isinstance(error, PermissionError):
+        return "the file may not be read; change its permissions"
+    return f"the file cannot be read ({getattr(error, 'strerror', None) or error}); check the path"
+
+
+def _too_large() -> str:
+    return f"larger than {MAX_BYTES // 1024 // 1024} MiB, the limit for such files; is it the right one?"
+
+
+def _too_deep() -> str:
+    return f"nested more than {MAX_DEPTH} levels deep; write it flatter"

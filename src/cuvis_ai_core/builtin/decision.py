@@ -1,0 +1,71 @@
+"""Decisions from scores."""
+
+from collections.abc import Iterable, Mapping
+from math import inf
+from typing import ClassVar
+
+import numpy as np
+from cuvis_ai_schemas.pipeline import PortSpec
+
+from cuvis_ai_core.builtin._checks import Array, Namespace, image_namespace, number
+from cuvis_ai_core.node import ArrayNode
+
+
+class QuantileDecider(ArrayNode):
+    """Mark the pixels of each image whose score is above a quantile of the scores of that image.
+
+    Of n scores in ascending order the one at place `quantile * (n - 1)`, rounded down and counted from 0, is the
+    greatest that is not marked. Every way to interpolate between two places (Hyndman and Fan, "Sample quantiles
+    in statistical packages", The American Statistician 50 (1996) 361-365, doi:10.2307/2684934, definition 7, the
+    default of `numpy.quantile`) gives this mask: no score lies between.
+
+    Ports:
+        scores (in): `[batch, height, width, 1]`, any unit. NaN counts for nothing.
+        mask (out): `[batch, height, width, 1]`, bool; False for NaN, and everywhere in an image of equal
+            scores.
+
+    Args:
+        quantile: Share of the pixels that is not marked, from 0 to below 1.
+        name: Name of this node in its pipeline.
+        execution_stages: Stages in which a pipeline runs this node.
+
+    Raises:
+        InvalidNodeError: The quantile is out of its range.
+    """
+
+    INPUT_SPECS: ClassVar[Mapping[str, PortSpec]] = {
+        "scores": PortSpec(np.floating, (-1, -1, -1, 1), "Scores [batch, height, width, 1]"),
+    }
+    OUTPUT_SPECS: ClassVar[Mapping[str, PortSpec]] = {
+        "mask": PortSpec(np.bool_, (-1, -1, -1, 1), "Scores above the quantile [batch, height, width, 1]"),
+    }
+
+    def __init__(
+        self,
+        *,
+        quantile: float = 0.995,
+        name: str | None = None,
+        execution_stages: Iterable[str] | None = None,
+    ) -> None:
+        super().__init__(name, execution_stages, quantile=quantile)
+        self._quantile = number(self, "quantile", quantile, least=0, below=1)
+
+    def forward(self, scores: Array) -> dict[str, Array]:
+        """Decide.
+
+        Raises:
+            PortError: The scores are no batch of floating-point images.
+        """
+        xp = image_namespace(self, "scores", scores)
+        images = [scores[index, ...] for index in range(scores.shape[0])]
+        return {"mask": xp.stack([image > self._threshold(xp, image) for image in images], axis=0)}
+
+    def _threshold(self, xp: Namespace, scores: Array) -> float:
+        """Return the quantile of the scores that are numbers, infinity if there are none."""
+        missing = xp.isnan(scores)
+        count = int(xp.sum(xp.astype(~missing, xp.int64)))
+        if count == 0:
+            return inf
+        # replaced, because the standard does not say where NaN is sorted
+        ascending = xp.sort(xp.reshape(xp.where(missing, inf, scores), (-1,)))
+        return float(ascending[int(self._quantile * (count - 1))])

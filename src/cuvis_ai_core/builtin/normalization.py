@@ -1,0 +1,66 @@
+"""Scaling of cubes to a common range."""
+
+from collections.abc import Iterable, Mapping
+from math import inf, nan
+from typing import ClassVar
+
+import numpy as np
+from cuvis_ai_schemas.pipeline import PortSpec
+
+from cuvis_ai_core.builtin._checks import Array, flag, image_namespace, number
+from cuvis_ai_core.node import ArrayNode
+
+
+class MinMaxNormalizer(ArrayNode):
+    """Scale every image of a batch to the range 0 to 1: `(cube - min) / (max - min)`.
+
+    Ports:
+        cube (in): `[batch, height, width, channel]`, any unit.
+        cube (out): the same shape, 0 to 1. Values that are not finite count for neither end and become NaN.
+
+    Args:
+        per_channel: Scale each band by its own ends. By default an image has one minimum and one maximum,
+            which keeps the shape of its spectra.
+        eps: A range `max - min` up to this (in the unit of the cube) is constant, and becomes 0.
+        name: Name of this node in its pipeline.
+        execution_stages: Stages in which a pipeline runs this node.
+
+    Raises:
+        InvalidNodeError: A hyper-parameter is out of its range.
+    """
+
+    INPUT_SPECS: ClassVar[Mapping[str, PortSpec]] = {
+        "cube": PortSpec(np.floating, (-1, -1, -1, -1), "Images [batch, height, width, channel]"),
+    }
+    OUTPUT_SPECS: ClassVar[Mapping[str, PortSpec]] = {
+        "cube": PortSpec(np.floating, (-1, -1, -1, -1), "The images, scaled to 0..1"),
+    }
+
+    def __init__(
+        self,
+        *,
+        per_channel: bool = False,
+        eps: float = 1e-12,
+        name: str | None = None,
+        execution_stages: Iterable[str] | None = None,
+    ) -> None:
+        super().__init__(name, execution_stages, per_channel=per_channel, eps=eps)
+        self._axes = (1, 2) if flag(self, "per_channel", per_channel) else (1, 2, 3)
+        self._eps = number(self, "eps", eps, least=0)
+
+    def forward(self, cube: Array) -> dict[str, Array]:
+        """Scale the cube.
+
+        Raises:
+            PortError: The cube is no batch of floating-point images.
+        """
+        xp = image_namespace(self, "cube", cube)
+        finite = xp.isfinite(cube)
+        low = xp.min(xp.where(finite, cube, inf), axis=self._axes, keepdims=True)
+        high = xp.max(xp.where(finite, cube, -inf), axis=self._axes, keepdims=True)
+        span = high - low
+        varies = span > self._eps
+        # where the result is not used, it is made of harmless numbers: no warnings, no NaN gradients
+        offset = xp.where(varies, low, 0.0)
+        scaled = (xp.where(finite, cube, 0.0) - offset) / xp.where(varies, span, 1.0)
+        return {"cube": xp.where(finite, xp.where(varies, scaled, 0.0), nan)}

@@ -1,0 +1,108 @@
+"""Similarity of spectra by their direction."""
+
+from collections.abc import Iterable, Mapping
+from math import nan
+from typing import ClassVar
+
+import numpy as np
+from array_api_compat import device
+from cuvis_ai_schemas.pipeline import PortSpec
+
+from cuvis_ai_core.builtin._checks import Array, Namespace, image_namespace, input_error, namespace, numbers
+from cuvis_ai_core.errors import InvalidNodeError
+from cuvis_ai_core.node import ArrayNode
+
+
+class SpectralAngleMapper(ArrayNode):
+    """Measure the angle between every spectrum and a reference: 0 is the same shape, whatever the brightness.
+
+    The angle of Kruse et al., "The spectral image processing system (SIPS)", Remote Sensing of Environment
+    44 (1993) 145-163, doi:10.1016/0034-4257(93)90013-N. It is computed as the arc tangent of the parts of a
+    spectrum across and along the reference, not as the arc cosine of their normalised product, which is
+    blind to small angles.
+
+    Ports:
+        cube (in): `[batch, height, width, channel]`, any unit.
+        reference (in, optional): the reference spectrum, `[channel]`; it goes before the hyper-parameter.
+        angles (out): `[batch, height, width, 1]`, in radians, 0 to pi. A spectrum that is zero or not
+            finite has no direction: NaN.
+
+    Args:
+        reference: The reference spectrum, one number per channel, of any brightness.
+        name: Name of this node in its pipeline.
+        execution_stages: Stages in which a pipeline runs this node.
+
+    Raises:
+        InvalidNodeError: The reference is no list of finite numbers, or all are zero.
+    """
+
+    INPUT_SPECS: ClassVar[Mapping[str, PortSpec]] = {
+        "cube": PortSpec(np.floating, (-1, -1, -1, -1), "Images [batch, height, width, channel]"),
+        "reference": PortSpec(np.floating, (-1,), "Reference spectrum [channel]", optional=True),
+    }
+    OUTPUT_SPECS: ClassVar[Mapping[str, PortSpec]] = {
+        "angles": PortSpec(np.floating, (-1, -1, -1, 1), "Angles in radians [batch, height, width, 1]"),
+    }
+
+    def __init__(
+        self,
+        *,
+        reference: Iterable[float] | None = None,
+        name: str | None = None,
+        execution_stages: Iterable[str] | None = None,
+    ) -> None:
+        super().__init__(name, execution_stages)
+        self._reference = None if reference is None else numbers(self, "reference", reference)
+        if self._reference is not None and not any(self._reference):
+            raise InvalidNodeError(
+                f"Node '{self.name}': reference is all zero; a spectrum without a direction has no angles.",
+                node=self.name,
+            )
+        self.hparams["reference"] = self._reference
+
+    def forward(self, cube: Array, reference: Array | None = None) -> dict[str, Array]:
+        """Measure the angles.
+
+        Raises:
+            PortError: An input is of another form, there is no reference, or it has no direction.
+        """
+        xp = image_namespace(self, "cube", cube)
+        axis = self._direction(xp, cube, reference)
+        finite = xp.all(xp.isfinite(cube), axis=-1, keepdims=True)
+        defined = finite & xp.any(cube != 0, axis=-1, keepdims=True)
+        # spectra without an angle are replaced before, so that they give neither warnings nor NaN gradients
+        spectra = xp.where(defined, cube, axis)
+        along = xp.sum(spectra * axis, axis=-1, keepdims=True)
+        across = xp.linalg.vector_norm(spectra - along * axis, axis=-1, keepdims=True)
+        return {"angles": xp.where(defined, xp.atan2(across, along), nan)}
+
+    def _direction(self, xp: Namespace, cube: Array, reference: Array | None) -> Array:
+        """Return the reference scaled to length 1, in the type and on the device of the cube."""
+        from_parameter = reference is None
+        spectrum = self._from_parameter(xp, cube) if from_parameter else self._from_port(xp, cube, reference)
+        if tuple(spectrum.shape) != (channels := cube.shape[-1],):
+            raise input_error(
+                self,
+                "reference",
+                f"the reference has the shape {tuple(spectrum.shape)}; the cube has {channels} channels, "
+                "and a reference has one number per channel",
+            )
+        largest = xp.max(xp.abs(spectrum))
+        if not (bool(xp.isfinite(largest)) and bool(largest > 0)):
+            raise input_error(self, "reference", "the reference is zero or not finite; it needs a direction")
+        spectrum = spectrum / largest
+        return spectrum / xp.linalg.vector_norm(spectrum)
+
+    def _from_port(self, xp: Namespace, cube: Array, reference: Array) -> Array:
+        namespace(self, "reference", cube, reference)
+        return xp.astype(reference, cube.dtype)
+
+    def _from_parameter(self, xp: Namespace, cube: Array) -> Array:
+        if self._reference is None:
+            raise input_error(
+                self,
+                "reference",
+                "there is no reference spectrum",
+                hint="Connect 'reference', or set the hyper-parameter 'reference' of this node.",
+            )
+        return xp.asarray(self._reference, dtype=cube.dtype, device=device(cube))

@@ -1,0 +1,36 @@
+"""`cuvis-ai demo`: see two versions of a plugin work side by side."""
+
+from pathlib import Path
+
+import click
+
+from cuvis_ai_core.errors import CuvisError
+
+
+@click.command()
+@click.option(
+    "--output-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("demo-output"),
+    show_default=True,
+    help="Folder for everything that the demonstration writes, its plugin cache included.",
+)
+def demo(output_dir: Path) -> None:
+    """Load plugins from Git tags and local paths, run them on a real cube, draw a picture."""
+    from rich.console import Console
+
+    from cuvis_ai_core.cli.demo.report import loaded_table, next_steps
+    from cuvis_ai_core.cli.demo.run import run_demo
+    from cuvis_ai_core.cli.demo.workspace import Workspace
+
+    workspace = Workspace(output_dir)
+    try:
+        loaded = run_demo(workspace, click.echo)
+    except OSError as error:
+        if isinstance(error, CuvisError):
+            raise
+        raise click.BadParameter(f"cannot be written: {error}", param_hint="--output-dir") from error
+    console = Console()
+    console.print()
+    console.print(loaded_table(loaded, workspace.root))
+    click.echo(f"Picture: {workspace.picture}\n\n{next_steps(workspace)}")

@@ -1,0 +1,213 @@
+"""The pipeline file: its schema, the published spellings, and what is wrong with a bad one."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+
+from cuvis_ai_core._yaml import YamlError, load_yaml
+from cuvis_ai_core.errors import PipelineError
+
+EXAMPLE: Final = """\
+A pipeline file looks like this:
+  metadata: {name: false_colour}
+  nodes:
+    - {name: selector, class_name: WavelengthSelector, params: {targets: [650, 550, 450]}}
+    - {name: scaler, class_name: MinMaxNormalizer}
+  edges:
+    - {source: selector.outputs.image, target: scaler.inputs.cube}"""
+_SPELLINGS: Final[Mapping[object, str]] = {
+    "class": "class_name",
+    "hparams": "params",
+    "connections": "edges",
+    "from": "source",
+    "to": "target",
+}
+_MAPPING_RULE = "must be a mapping, not {given}"
+_RULES: Final = {
+    "missing": "is missing",
+    "invalid_key": "must be text: put it in quotes",
+    "string_type": "must be text, not {given} (put it in quotes)",
+    "list_type": "must be a list, not {given}",
+    "dict_type": _MAPPING_RULE,
+    "model_type": _MAPPING_RULE,
+    "too_short": "must not be empty",
+    "string_too_short": "must not be empty",
+}
+_SHOWN_PROBLEMS: Final = 5
+
+LineOf = Callable[..., int | None]
+
+
+class _Section(BaseModel):
+    """A part of the file; keys that it does not know are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def spellings(cls) -> dict[object, str]:
+        """Return the published spellings of this section's keys."""
+        return {old: new for old, new in _SPELLINGS.items() if new in cls.model_fields}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _published_spellings(cls, data: object) -> object:
+        if not isinstance(data, Mapping):
+            return data
+        spellings = cls.spellings()
+        for old, new in spellings.items():
+            if old in data and new in data:
+                raise ValueError(f"has both '{old}' and '{new}', which mean the same: keep '{new}'")
+        # Nothing behind the colon means the default, where there is one.
+        named = ((spellings.get(key, key), value) for key, value in data.items())
+        return {key: value for key, value in named if value is not None or not cls._has_default(key)}
+
+    @classmethod
+    def _has_default(cls, key: object) -> bool:
+        field = cls.model_fields.get(str(key))
+        return field is not None and not field.is_required()
+
+
+class NodeConfig(_Section):
+    """One node: `params` are the arguments of the class."""
+
+    name: str = Field(min_length=1)
+    class_name: str = Field(min_length=1)
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("name")
+    @classmethod
+    def _is_no_endpoint(cls, name: str) -> str:
+        if "." in name or name != name.strip():
+            raise ValueError(f"'{name}' is no node name: it has no dot and no blank at its ends")
+        return name
+
+
+class EdgeConfig(_Section):
+    """One edge: from an output port to an input port."""
+
+    source: str
+    target: str
+
+    @field_validator("source")
+    @classmethod
+    def _is_output(cls, endpoint: str) -> str:
+        return ".outputs.".join(parse_endpoint(endpoint, "outputs"))
+
+    @field_validator("target")
+    @classmethod
+    def _is_input(cls, endpoint: str) -> str:
+        return ".inputs.".join(parse_endpoint(endpoint, "inputs"))
+
+
+class PipelineConfig(_Section):
+    """A whole pipeline file; `plugins` names the plugins that its nodes come from."""
+
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    plugins: list[str] = Field(default_factory=list)
+    nodes: list[NodeConfig] = Field(min_length=1)
+    edges: list[EdgeConfig] = Field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the file's content in the one spelling that is written; an empty `plugins` is left out."""
+        return self.model_dump(exclude=None if self.plugins else {"plugins"})
+
+
+def read_config(path: Path) -> PipelineConfig:
+    """Read and check a pipeline file.
+
+    Raises:
+        PipelineError: The file cannot be read, or something in it breaks a rule.
+    """
+    try:
+        document = load_yaml(path)
+    except YamlError as error:
+        line = f"line {error.line}: " if error.line else ""
+        raise PipelineError(f"Pipeline file {path}: {line}{error.message}.", hint=EXAMPLE, path=path) from error
+    return parse_config(document.data, path=path, line_of=document.line_of)
+
+
+def parse_config(data: object, *, path: Path | None = None, line_of: LineOf | None = None) -> PipelineConfig:
+    """Check the content of a pipeline file.
+
+    Args:
+        data: What the file holds.
+        path: The file, for messages.
+        line_of: Keys to the line on which they stand, where that is known.
+
+    Raises:
+        PipelineError: A key or a value breaks a rule; all such places are named.
+    """
+    where = f"Pipeline file {path}" if path else "Pipeline"
+    if not isinstance(data, Mapping):
+        found = "is empty" if data is None else f"is a {type(data).__name__}"
+        raise PipelineError(f"{where} {found}; it must be a mapping with the key 'nodes'.", hint=EXAMPLE, path=path)
+    try:
+        return PipelineConfig.model_validate(dict(data))
+    except ValidationError as error:
+        problems = [_explain(details, line_of) for details in error.errors(include_url=False)]
+    shown = problems[:_SHOWN_PROBLEMS]
+    if rest := len(problems) - len(shown):
+        shown.append(f"... and {rest} more")
+    text = shown[0] if len(shown) == 1 else "".join(f"\n  {problem}" for problem in shown)
+    raise PipelineError(f"{where}: {text}", hint=EXAMPLE, path=path)
+
+
+def parse_endpoint(endpoint: str, side: str) -> tuple[str, str]:
+    """Split `node.outputs.port`, `node.inputs.port` or `node.port` into node and port.
+
+    Args:
+        endpoint: The text.
+        side: `outputs` or `inputs`: the end of the edge at which it stands.
+
+    Raises:
+        ValueError: It is none of these, or names the other side.
+    """
+    match endpoint.split("."):
+        case [node, port] | [node, ("outputs" | "inputs"), port] if not node or not port:
+            pass
+        case [node, port]:
+            return node, port
+        case [node, given, port] if given == side:
+            return node, port
+        case [_, ("outputs" | "inputs"), _]:
+            raise ValueError(f"'{endpoint}' is on the wrong side: an edge runs from outputs to inputs")
+    raise ValueError(f"'{endpoint}' is no port: write 'node.{side}.port' or 'node.port'")
+
+
+def _explain(details: ErrorDetails, line_of: LineOf | None) -> str:
+    keys = tuple(key for key in details["loc"] if key != "[key]")
+    line = _nearest_line(keys, line_of)
+    place = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
+    return " ".join(filter(None, [f"line {line}:" if line else "", f"{place}:" if place else "", _rule(details)]))
+
+
+def _nearest_line(keys: tuple[int | str, ...], line_of: LineOf | None) -> int | None:
+    """Return the line of the key, or of the innermost key around it that the file has."""
+    if line_of is None:
+        return None
+    lines = (line_of(*keys[:depth]) for depth in range(len(keys), 0, -1))
+    return next((line for line in lines if line is not None), None)
+
+
+def _rule(details: ErrorDetails) -> str:
+    kind = details["type"]
+    if kind == "extra_forbidden":
+        return _unknown_key(details["loc"])
+    if kind == "string_type" and details["loc"][-1] == "[key]":
+        kind = "invalid_key"
+    if rule := _RULES.get(kind):
+        return rule.format(given=f"{details['input']!r:.60}")
+    return details["msg"].removeprefix("Value error, ")
+
+
+def _unknown_key(loc: tuple[int | str, ...]) -> str:
+    sections: dict[object, type[_Section]] = {"nodes": NodeConfig, "edges": EdgeConfig}
+    section = sections.get(loc[0] if len(loc) > 1 else None, PipelineConfig)
+    near = difflib.get_close_matches(str(loc[-1]), [*section.model_fields, *map(str, section.spellings())], n=1)
+    known = ", ".join(section.model_fields)
+    meant = f"did you mean '{near[0]}'?" if near else f"known keys are {known}"
+    return f"is an unknown key; {meant}"

@@ -1,0 +1,123 @@
+"""From a line of the pipeline file to a node object."""
+
+import copy
+import difflib
+import inspect
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from cuvis_ai_core.errors import AmbiguousNodeError, CuvisError, NodeNotFoundError, PipelineError
+from cuvis_ai_core.node.base import is_node_class
+from cuvis_ai_core.pipeline.config import NodeConfig, PipelineConfig
+
+
+class NodeSource(Protocol):
+    """Where node classes come from: a `NodeRegistry`."""
+
+    def get(self, name: str, /) -> type:
+        """Return the class of that name."""
+        ...
+
+
+def build_nodes(config: PipelineConfig, registry: NodeSource) -> dict[str, Any]:
+    """Return the nodes of a pipeline by name, in the order of the file.
+
+    Raises:
+        NodeNotFoundError: The registry has no such class.
+        AmbiguousNodeError: Several plugins provide a class of that name.
+        PipelineError: A name occurs twice, a class is no node, or its constructor refuses the parameters.
+    """
+    nodes: dict[str, Any] = {}
+    for entry in config.nodes:
+        if entry.name in nodes:
+            raise PipelineError(
+                f"Two nodes are named '{entry.name}'; every node of a pipeline has a name of its own.",
+                hint=f"Rename one of them, for example '{entry.name}-1'.",
+                node=entry.name,
+            )
+        node_class = _find_class(entry, config.plugins, registry)
+        nodes[entry.name] = _construct(entry, node_class)
+    return nodes
+
+
+def _find_class(entry: NodeConfig, plugins: list[str], registry: NodeSource) -> type:
+    try:
+        node_class = registry.get(entry.class_name)
+    except (NodeNotFoundError, AmbiguousNodeError) as error:
+        # The registry's words are documented and stay first; the reader also needs the place in the pipeline.
+        error.message += f"\nNode '{entry.name}' of the pipeline asks for it."
+        if plugins:
+            error.message += f" The pipeline names the plugins it needs: {', '.join(plugins)}."
+        raise
+    if not is_node_class(node_class):
+        raise PipelineError(
+            f"Node '{entry.name}': {entry.class_name} is no node class; a node class has INPUT_SPECS, "
+            "OUTPUT_SPECS and forward.",
+            node=entry.name,
+        )
+    return node_class
+
+
+def _construct(entry: NodeConfig, node_class: type) -> object:
+    signature = inspect.signature(node_class)
+    accepted = _accepted_parameters(node_class, signature)
+    is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+    unknown = [key for key in entry.params if key not in accepted]
+    if "name" in entry.params:
+        raise _refusal(entry, accepted, "takes its name from the key 'name' beside 'params', not from within it.")
+    if unknown and not is_open:
+        raise _refusal(entry, accepted, _no_parameter(unknown[0], accepted))
+    arguments = copy.deepcopy(entry.params)
+    if is_open or "name" in accepted:
+        arguments["name"] = entry.name
+    try:
+        signature.bind(**arguments)
+        node: object = node_class(**arguments)
+    except Exception as error:
+        raise _refusal(entry, accepted, f"cannot be built: {_words(error)}.") from error
+    # A class that takes any keyword hands on to the base class what it does not know: a slip of the pen.
+    for key in unknown:
+        if key in getattr(node, "hparams", ()):
+            raise _refusal(entry, accepted, _no_parameter(key, accepted))
+    return node
+
+
+def _accepted_parameters(node_class: type, signature: inspect.Signature) -> dict[str, inspect.Parameter]:
+    """Return the named parameters of a class, those behind its `**kwargs` included."""
+    signatures = [signature]
+    constructors = (vars(base)["__init__"] for base in node_class.__mro__ if "__init__" in vars(base))
+    while any(parameter.kind is parameter.VAR_KEYWORD for parameter in signatures[-1].parameters.values()):
+        behind = next(constructors, None)
+        if behind is None:
+            break
+        signatures.append(inspect.signature(behind))
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {
+        name: parameter
+        for each in reversed(signatures)
+        for name, parameter in each.parameters.items()
+        if parameter.kind in named and name != "self"
+    }
+
+
+def _words(error: Exception) -> str:
+    text = error.message if isinstance(error, CuvisError) else str(error)
+    return text.rstrip(".") or type(error).__name__
+
+
+def _no_parameter(key: str, accepted: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(key, accepted, n=1)
+    return f"has no parameter '{key}'" + (f"; did you mean '{near[0]}'?" if near else ".")
+
+
+def _refusal(entry: NodeConfig, accepted: Mapping[str, inspect.Parameter], problem: str) -> PipelineError:
+    shown = [
+        name if parameter.default is parameter.empty else f"{name}={parameter.default!r}"
+        for name, parameter in accepted.items()
+        if name != "name"
+    ]
+    return PipelineError(
+        f"Node '{entry.name}' ({entry.class_name}) {problem}",
+        hint=f"Parameters of {entry.class_name}: {', '.join(shown) or 'none'}.",
+        node=entry.name,
+    )

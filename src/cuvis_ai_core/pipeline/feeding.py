@@ -1,0 +1,96 @@
+"""Where the value of each input comes from in one stage: an edge, or what is handed in."""
+
+import difflib
+from collections.abc import Collection, Iterable
+from typing import TypeAlias
+
+from cuvis_ai_core.errors import PortError
+from cuvis_ai_core.pipeline.graph import Edge, Graph, ResolvedPort
+
+BatchKey: TypeAlias = str | tuple[str, str]
+
+
+class Feeding:
+    """The nodes that run in a stage, and what feeds their inputs.
+
+    An edge wins over what is handed in. An edge from a node that does not run in this stage counts as none.
+
+    Args:
+        graph: The graph.
+        stage: The execution stage.
+    """
+
+    def __init__(self, graph: Graph, stage: str) -> None:
+        self.graph = graph
+        self.stage = stage
+        self.running = tuple(name for name in graph.order if _runs(graph.nodes[name], stage))
+        present = set(self.running)
+        self.edges: dict[tuple[str, str], list[Edge]] = {}
+        self.open: dict[tuple[str, str], ResolvedPort] = {}
+        for node in self.running:
+            for port, resolved in graph.inputs[node].items():
+                edges = [edge for edge in graph.incoming.get((node, port), ()) if edge.source in present]
+                if edges:
+                    self.edges[node, port] = edges
+                else:
+                    self.open[node, port] = resolved
+
+    def choose_keys(self, keys: Collection[BatchKey]) -> dict[tuple[str, str], BatchKey]:
+        """Return for each open input its key: the most exact of (node, port), `node.port` and `port`.
+
+        Raises:
+            PortError: A required input has no key, or an exact key names an input that is not there.
+        """
+        self._refuse_unknown_addresses(keys)
+        chosen: dict[tuple[str, str], BatchKey] = {}
+        for (node, port), resolved in self.open.items():
+            candidates: tuple[BatchKey, ...] = ((node, port), resolved.name, port)
+            key = next((candidate for candidate in candidates if candidate in keys), None)
+            if key is not None:
+                chosen[node, port] = key
+        missing = [port for address, port in self.required().items() if address not in chosen]
+        if missing:
+            raise self._missing(missing, keys)
+        return chosen
+
+    def required(self) -> dict[tuple[str, str], ResolvedPort]:
+        """Return the inputs that must be handed in."""
+        return {address: port for address, port in self.open.items() if not port.port.optional}
+
+    def _refuse_unknown_addresses(self, keys: Iterable[BatchKey]) -> None:
+        """Refuse keys that name a node's port which no node has; plain names that nobody takes are fine."""
+        known = {f"{node}.{port}" for node, ports in self.graph.inputs.items() for port in ports}
+        for key in keys:
+            address = ".".join(key) if isinstance(key, tuple) else key
+            if "." not in address or address in known:
+                continue
+            near = difflib.get_close_matches(address, known, n=1)
+            raise PortError(
+                f"The batch has a value for '{address}', but the pipeline has no such input."
+                + (f" Did you mean '{near[0]}'?" if near else ""),
+                hint=f"Inputs: {', '.join(sorted(known)) or 'none'}.",
+                node=address.partition(".")[0],
+                port=address.partition(".")[2],
+            )
+
+    def _missing(self, missing: list[ResolvedPort], keys: Collection[BatchKey]) -> PortError:
+        given = ", ".join(sorted(".".join(key) if isinstance(key, tuple) else key for key in keys))
+        lines = "".join(f"\n  {port.name}: {port}{self._why_open(port)}" for port in missing)
+        names = dict.fromkeys(port.port.name for port in missing)
+        batch = ", ".join(f"{name!r}: ..." for name in names)
+        return PortError(
+            f"Required inputs are missing in stage '{self.stage}':{lines}\nHanded in: {given or 'nothing'}.",
+            hint=f"Hand them in as batch={{{batch}}}, or connect them with edges.",
+            node=missing[0].node,
+            port=missing[0].port.name,
+            missing=tuple((port.node, port.port.name) for port in missing),
+        )
+
+    def _why_open(self, port: ResolvedPort) -> str:
+        edges = self.graph.incoming.get((port.node, port.port.name))
+        return f" (node '{edges[0].source}', which feeds it, does not run in this stage)" if edges else ""
+
+
+def _runs(node: object, stage: str) -> bool:
+    should_execute = getattr(node, "should_execute", None)  # a node class may do without our base classes
+    return should_execute is None or bool(should_execute(stage))

@@ -1,0 +1,155 @@
+"""The validated graph: nodes, their ports, the edges between them, and the order in which they run."""
+
+import difflib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from cuvis_ai_core.errors import PipelineError, PortError
+from cuvis_ai_core.node.ports import FREE, Port, describe, dtypes_overlap, read_ports
+from cuvis_ai_core.pipeline.config import EdgeConfig, parse_endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A connection from an output port to an input port."""
+
+    source: str
+    source_port: str
+    target: str
+    target_port: str
+
+    def __str__(self) -> str:
+        return f"{self.source}.{self.source_port} -> {self.target}.{self.target_port}"
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedPort:
+    """A port of one node object, its symbolic sizes read."""
+
+    node: str
+    port: Port
+    sizes: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """The address of this port: `node.port`."""
+        return f"{self.node}.{self.port.name}"
+
+    def __str__(self) -> str:
+        return describe(self.port.dtype, self.sizes)
+
+
+Ports = dict[str, ResolvedPort]
+
+
+class Graph:
+    """Nodes and edges that fit together.
+
+    Args:
+        nodes: Node objects by name.
+        edges: The edges as the file has them, checked one after the other.
+
+    Raises:
+        PipelineError: An edge names an unknown node, or the edges form a cycle.
+        PortError: A port is unknown, does not fit the other end, or is connected twice.
+        InvalidNodeError: A port's declaration cannot be read.
+    """
+
+    def __init__(self, nodes: Mapping[str, Any], edges: Iterable[EdgeConfig]) -> None:
+        self.nodes = dict(nodes)
+        self.inputs = {name: _resolve(name, node, "INPUT_SPECS") for name, node in nodes.items()}
+        self.outputs = {name: _resolve(name, node, "OUTPUT_SPECS") for name, node in nodes.items()}
+        self.incoming: dict[tuple[str, str], list[Edge]] = defaultdict(list)
+        self.edges = tuple(self._connect(number, edge) for number, edge in enumerate(edges))
+        self.order = _topological_order(self.nodes, self.edges)
+
+    def _connect(self, number: int, config: EdgeConfig) -> Edge:
+        where = f"edges[{number}] ({config.source} -> {config.target})"
+        source = self._port(where, config.source, "outputs")
+        target = self._port(where, config.target, "inputs")
+        _check_fit(where, source, target)
+        edge = Edge(source.node, source.port.name, target.node, target.port.name)
+        present = self.incoming[edge.target, edge.target_port]
+        if edge in present:
+            raise PortError(f"{where}: this edge is there twice.", node=edge.target, port=edge.target_port)
+        if present and not target.port.variadic:
+            raise PortError(
+                f"{where}: input '{target.name}' takes one edge and has one already ({present[0]}).",
+                hint="Remove one of the edges; only a variadic input takes several.",
+                node=edge.target,
+                port=edge.target_port,
+            )
+        present.append(edge)
+        return edge
+
+    def _port(self, where: str, endpoint: str, side: str) -> ResolvedPort:
+        node, port = parse_endpoint(endpoint, side)
+        if node not in self.nodes:
+            raise PipelineError(
+                f"{where}: there is no node '{node}'.{nearest(node, self.nodes)}",
+                hint=f"Nodes of this pipeline: {', '.join(self.nodes)}.",
+                node=node,
+            )
+        here, there = (self.outputs, self.inputs) if side == "outputs" else (self.inputs, self.outputs)
+        if port in here[node]:
+            return here[node][port]
+        other = f" (It has an {'input' if side == 'outputs' else 'output'} of that name.)" * (port in there[node])
+        raise PortError(
+            f"{where}: node '{node}' ({type(self.nodes[node]).__name__}) has no {side[:-1]} '{port}'."
+            f"{nearest(port, here[node])}{other}",
+            hint=f"Its {side}: {', '.join(map(str, here[node])) or 'none'}.",
+            node=node,
+            port=port,
+        )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a question about the nearest right name, or nothing."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean '{near[0]}'?" if near else ""
+
+
+def _resolve(name: str, node: object, direction: str) -> Ports:
+    ports = read_ports(type(node), direction)
+    return {port.name: ResolvedPort(name, port, port.sizes(node)) for port in ports.values()}
+
+
+def _check_fit(where: str, source: ResolvedPort, target: ResolvedPort) -> None:
+    if problem := _misfit(source, target):
+        raise PortError(
+            f"{where}: the ports do not fit: '{source.name}' gives {source}, '{target.name}' takes {target}: "
+            f"{problem}.",
+            node=target.node,
+            port=target.port.name,
+        )
+
+
+def _misfit(source: ResolvedPort, target: ResolvedPort) -> str | None:
+    if not dtypes_overlap(source.port.dtype, target.port.dtype):
+        return "the dtypes differ"
+    if source.port.is_anything or target.port.is_anything:
+        return None
+    if len(source.sizes) != len(target.sizes):
+        return f"{len(source.sizes)} axes, not {len(target.sizes)}"
+    for axis, (given, taken) in enumerate(zip(source.sizes, target.sizes, strict=True)):
+        if FREE not in {given, taken} and given != taken:
+            return f"axis {axis} has {given} elements, not {taken}"
+    return None
+
+
+def _topological_order(nodes: Iterable[str], edges: Iterable[Edge]) -> tuple[str, ...]:
+    sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(nodes, ()))
+    for edge in edges:
+        sorter.add(edge.target, edge.source)
+    try:
+        return tuple(sorter.static_order())
+    except CycleError as error:
+        cycle = error.args[1]
+        raise PipelineError(
+            f"The edges form a cycle: {' -> '.join(cycle)}. A pipeline runs each node once.",
+            hint="Remove one of these edges.",
+            cycle=tuple(cycle),
+        ) from None

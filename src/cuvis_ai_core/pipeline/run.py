@@ -1,0 +1,99 @@
+"""Running a plan: a plain loop over its steps."""
+
+from collections.abc import Mapping
+
+from cuvis_ai_core.errors import NodeRunError, PortError
+from cuvis_ai_core.node.array import Value
+from cuvis_ai_core.pipeline.checks import describe_value, misfit
+from cuvis_ai_core.pipeline.feeding import BatchKey
+from cuvis_ai_core.pipeline.graph import ResolvedPort
+from cuvis_ai_core.pipeline.plan import CONTEXT_SLOT, Address, Plan, Step
+
+
+def run_plan(plan: Plan, batch: Mapping[BatchKey, Value]) -> dict[Address, Value]:
+    """Run all nodes and return every output by node and port.
+
+    Raises:
+        PortError: A value does not fit its port, or a node returns other outputs than it declares.
+        NodeRunError: A node's `forward` failed.
+    """
+    values: list[Value] = [None] * (plan.first_output + len(plan.answers))
+    if plan.needs_context:
+        values[CONTEXT_SLOT] = _context(plan.stage)
+    for key, slot in plan.entries:
+        values[slot] = batch[key]
+    for check in plan.entry_checks:
+        if not check.fits(values[check.slot]):
+            raise _misfit("Input", check.port, values[check.slot])
+    for step in plan.steps:
+        _run_step(step, plan.stage, values)
+    return dict(zip(plan.answers, values[plan.first_output :], strict=True))
+
+
+def _run_step(step: Step, stage: str, values: list[Value]) -> None:
+    for check in step.checks:
+        if not check.fits(values[check.slot]):
+            raise _misfit("Input", check.port, values[check.slot])
+    arguments = {name: values[slot] for name, slot in step.arguments}
+    for name, slots in step.fan_in:
+        # An optional output that its node left out adds nothing.
+        arguments[name] = [value for slot in slots if (value := values[slot]) is not None]
+    try:
+        results = step.forward(**arguments)
+    except Exception as error:
+        raise _failure(step, stage, arguments, error) from error
+    if type(results) is not dict or results.keys() != step.output_names:
+        results = _complete(step, results)
+    for output in step.outputs:
+        value = results[output.name]
+        if output.fits is not None and not output.fits(value):
+            raise _misfit("Output", output.port, value)
+        values[output.slot] = value
+
+
+def _context(stage: str) -> object:
+    from cuvis_ai_schemas.enums import ExecutionStage
+    from cuvis_ai_schemas.execution import Context
+
+    return Context(stage=ExecutionStage(stage))
+
+
+def _complete(step: Step, results: object) -> dict[str, Value]:
+    """Return the outputs with None for the optional ones that were left out."""
+    if not isinstance(results, dict):
+        raise PortError(
+            f"Node '{step.node}' returned {describe_value(results)}; `forward` returns a dict of its output ports.",
+            hint=f"Return {{{', '.join(f'{name!r}: ...' for name in sorted(step.output_names))}}}.",
+            node=step.node,
+        )
+    required = {output.name for output in step.outputs if not output.port.port.optional}
+    absent = sorted(required - results.keys())
+    unknown = sorted(map(str, results.keys() - step.output_names))
+    if absent or unknown:
+        problem = "did not return its output" if absent else "returned what is no output of it:"
+        raise PortError(
+            f"Node '{step.node}' {problem} '{(absent or unknown)[0]}'.",
+            hint=f"OUTPUT_SPECS declares {', '.join(sorted(step.output_names)) or 'no outputs'}; "
+            f"forward returned {', '.join(map(str, results)) or 'an empty dict'}.",
+            node=step.node,
+            port=(absent or unknown)[0],
+        )
+    return {**dict.fromkeys(step.output_names), **results}
+
+
+def _misfit(direction: str, port: ResolvedPort, value: Value) -> PortError:
+    return PortError(
+        f"{direction} '{port.port.name}' of node '{port.node}': {misfit(port, value)}.",
+        node=port.node,
+        port=port.port.name,
+    )
+
+
+def _failure(step: Step, stage: str, arguments: Mapping[str, Value], error: Exception) -> NodeRunError:
+    inputs = ", ".join(f"{name} {describe_value(value)}" for name, value in arguments.items())
+    return NodeRunError(
+        f"Node '{step.node}' failed in stage '{stage}': {type(error).__name__}: {error}",
+        hint=f"Its inputs: {inputs or 'none'}.",
+        node=step.node,
+        stage=stage,
+    )

@@ -1,0 +1,259 @@
+"""The nodes that a registry's plugins contribute, by full path and by short name."""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from importlib import import_module
+
+from cuvis_ai_core.errors import AmbiguousNodeError, HookError, InvalidNodeError, NodeNotFoundError
+from cuvis_ai_core.node.base import is_node_class
+from cuvis_ai_core.plugins.manager import HookManager
+from cuvis_ai_core.plugins.scope import public_name
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEntry:
+    """One node, known without importing it where its plugin names it by path.
+
+    Attributes:
+        name: Short name: the class name.
+        path: Public full path.
+        plugin: Name of the plugin that contributes it; None for built-in nodes.
+    """
+
+    name: str
+    path: str
+    plugin: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whom a registered plugin object belongs to.
+
+    Attributes:
+        plugin: Name of the plugin.
+        importer: Imports one of its node classes by public path.
+        paths: Classes by the paths under which they were declared, where these say more than the class does.
+    """
+
+    plugin: str
+    importer: Callable[[str], type]
+    paths: Mapping[str, type] = field(default_factory=dict)
+
+
+class Catalogue:
+    """What the hook `cuvis_ai_nodes` answers for the plugins of one manager.
+
+    Args:
+        manager: The manager to ask.
+        owners: Owner by the name under which an object is registered; others are not asked.
+
+    Raises:
+        HookError: An answer is no collection of classes and import paths.
+    """
+
+    def __init__(self, manager: HookManager, owners: Mapping[str, Owner]) -> None:
+        self._by_path: dict[str, list[NodeEntry]] = {}
+        self._by_name: dict[str, list[NodeEntry]] = {}
+        self._classes: dict[NodeEntry, type] = {}
+        self._importers: dict[NodeEntry, Callable[[str], type]] = {}
+        for registered, answer in manager.answers("cuvis_ai_nodes"):
+            if registered in owners:
+                for node in checked_nodes(registered, answer):
+                    self._add(owners[registered], node)
+
+    def entries(self) -> list[NodeEntry]:
+        """Return all nodes, sorted by name."""
+        return sorted(self._importers, key=lambda entry: (entry.name, entry.path))
+
+    def names(self) -> list[str]:
+        """Return the short names."""
+        return sorted(self._by_name)
+
+    def knows(self, name: str) -> bool:
+        """Tell whether some plugin provides a node of that short name or full path."""
+        return name in self._by_path or name in self._by_name
+
+    def find(self, name: str) -> NodeEntry | None:
+        """Return the node of a full path or a short name; a path that matches none may fall back to its class name.
+
+        Raises:
+            AmbiguousNodeError: Several plugins provide it.
+        """
+        exact = self._by_path.get(name) or self._by_name.get(name)
+        return self._single(name, exact) if exact else self._by_package(name)
+
+    def by_last_component(self, name: str) -> NodeEntry | None:
+        """Return the node whose class name ends a dotted path, with a warning: a last resort.
+
+        Raises:
+            AmbiguousNodeError: Several plugins provide it.
+        """
+        found = self._by_name.get(name.rpartition(".")[2])
+        if not found:
+            return None
+        entry = self._single(name, found)
+        warnings.warn(
+            f"There is no package '{name.partition('.')[0]}'; using '{entry.path}' of plugin '{entry.plugin}' "
+            f"for '{name}'.",
+            stacklevel=4,
+        )
+        return entry
+
+    def load(self, entry: NodeEntry) -> type:
+        """Return the class of a node.
+
+        Raises:
+            InvalidNodeError: It cannot be imported, or is no node.
+        """
+        if entry not in self._classes:
+            self._classes[entry] = self._importers[entry](entry.path)
+        return self._classes[entry]
+
+    def path_of(self, node_class: type) -> str | None:
+        """Return the path under which a plugin declared a class."""
+        return next((entry.path for entry, known in self._classes.items() if known is node_class), None)
+
+    def _by_package(self, name: str) -> NodeEntry | None:
+        top, _, rest = name.partition(".")
+        if not rest:
+            return None
+        found = [
+            entry for entry in self._by_name.get(name.rpartition(".")[2], ()) if entry.path.partition(".")[0] == top
+        ]
+        return self._single(name, found) if found else None
+
+    def _single(self, name: str, found: list[NodeEntry]) -> NodeEntry:
+        if len(found) > 1:
+            candidates = tuple(f"{entry.path} (plugin '{entry.plugin}')" for entry in found)
+            raise AmbiguousNodeError(
+                f"Node '{name}' is ambiguous: {' and '.join(candidates)} provide it.",
+                hint="Use the full path, or load the plugins into registries of their own.",
+                node=name,
+                candidates=tuple(entry.path for entry in found),
+            )
+        return found[0]
+
+    def _add(self, owner: Owner, node: type | str) -> None:
+        if isinstance(node, str):
+            paths = [node]
+        else:
+            own = f"{public_name(node.__module__)}.{node.__qualname__}"
+            paths = [*(path for path, known in owner.paths.items() if known is node), own]
+        entry = NodeEntry(paths[0].rpartition(".")[2], paths[0], owner.plugin)
+        if any(known.plugin == owner.plugin for path in paths for known in self._by_path.get(path, ())):
+            return
+        self._importers[entry] = owner.importer
+        if not isinstance(node, str):
+            self._classes[entry] = node
+        for path in dict.fromkeys(paths):
+            self._by_path.setdefault(path, []).append(entry)
+        self._by_name.setdefault(entry.name, []).append(entry)
+
+
+def checked_nodes(plugin: str, answer: object) -> Iterator[type | str]:
+    """Return the node classes and import paths that a plugin's hook answered.
+
+    Raises:
+        HookError: The answer is no collection of classes and dotted import paths.
+        InvalidNodeError: One of the classes is no node.
+    """
+    if not isinstance(answer, Iterable) or isinstance(answer, str | bytes | Mapping):
+        raise _wrong(plugin, answer)
+    for node in answer:
+        if isinstance(node, str) and "." in node and all(part.isidentifier() for part in node.split(".")):
+            yield node
+        elif not isinstance(node, type):
+            raise _wrong(plugin, node)
+        elif not is_node_class(node):
+            raise no_node(f"{node.__module__}.{node.__qualname__}", plugin)
+        else:
+            yield node
+
+
+def host_class(path: str) -> type | None:
+    """Return the node class at a dotted path of the host environment, or None where there is nothing.
+
+    Raises:
+        InvalidNodeError: What is there cannot be imported, or is no node class.
+    """
+    module_name, _, class_name = path.rpartition(".")
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and f"{module_name}.".startswith(f"{error.name}."):
+            return None
+        raise _broken(path, error) from error
+    except (Exception, SystemExit) as error:
+        raise _broken(path, error) from error
+    found = getattr(module, class_name, None)
+    if found is None:
+        return None
+    if not is_node_class(found):
+        raise no_node(path, None)
+    assert isinstance(found, type)
+    return found
+
+
+def host_node(plugin: str, path: str) -> type:
+    """Return the node class that a plugin of the host environment names by its import path.
+
+    Raises:
+        InvalidNodeError: There is none.
+    """
+    found = host_class(path)
+    if found is None:
+        raise no_node(path, plugin)
+    return found
+
+
+def no_node(path: str, plugin: str | None) -> InvalidNodeError:
+    """Return the error for a class that is no node."""
+    who = f"Plugin '{plugin}', hook cuvis_ai_nodes: " if plugin else ""
+    return InvalidNodeError(
+        f"{who}'{public_name(path)}' is no node class: it lacks INPUT_SPECS, OUTPUT_SPECS or forward.",
+        hint="Derive the class from cuvis_ai_core.node.ArrayNode and declare its ports.",
+        node=path,
+        plugin=plugin,
+    )
+
+
+def not_found(name: str, known: Iterable[str], plugins: Iterable[str]) -> NodeNotFoundError:
+    """Return the error for a node that nobody knows, with near names and the way to load plugins."""
+    names = sorted(known)
+    loaded = sorted(plugins)
+    text = f"Node '{name}' not found in registry."
+    near = get_close_matches(name.rpartition(".")[2], names, 3, 0.6)
+    if near:
+        text += f"\nDid you mean {' or '.join(repr(each) for each in near)}?"
+    text += f"\nLoaded plugins: {', '.join(loaded) or 'none'}. Known nodes: {', '.join(names) or 'none'}."
+    if not loaded and not name.startswith("cuvis_ai_core."):
+        text += _EXTERNAL
+    return NodeNotFoundError(text, node=name)
+
+
+_EXTERNAL = """
+
+⚠️  This appears to be an external plugin node!
+Did you forget to load plugins?
+
+For CLI usage:
+  uv run restore-pipeline --pipeline-path <path> --plugins-path plugins.yaml
+
+For Python usage:
+  registry = NodeRegistry()
+  registry.load_plugins('path/to/plugins.yaml')"""
+
+
+def _broken(path: str, error: BaseException) -> InvalidNodeError:
+    return InvalidNodeError(f"'{path}' could not be imported: {type(error).__name__}: {error}", node=path)
+
+
+def _wrong(plugin: str, answer: object) -> HookError:
+    return HookError(
+        f"Plugin '{plugin}': hook cuvis_ai_nodes answered {answer!r}; it must return node classes or import paths.",
+        hint='For example: return ["my_plugin.nodes.VegetationIndex"]',
+        plugin=plugin,
+        hook="cuvis_ai_nodes",
+    )

@@ -1,0 +1,146 @@
+"""What lies in an installed target directory: distributions, their modules, and where the plugin's code is.
+
+Editable installs are read as data (`.pth` lines, the mapping of setuptools' finder), never executed.
+"""
+
+import ast
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import Distribution as InstalledDistribution
+from importlib.metadata import distributions
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+_MODULE_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
+
+_STRAY = frozenset({"test", "tests", "docs", "doc", "examples", "benchmarks", "conftest", "setup"})
+"""Top-level names that distributions ship by mistake; no two of them clash over these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """One installed distribution.
+
+    Attributes:
+        name: Normalised name.
+        version: Its version.
+        requires: Its requirements as declared.
+        roots: Dotted names of its outermost packages and modules (`ftfy`, `google.cloud.storage`).
+        namespaces: Dotted names of the namespace packages above them (`google`, `google.cloud`).
+        pure: Whether its wheel is for any platform.
+    """
+
+    name: str
+    version: str
+    requires: tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    pure: bool = True
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Distribution":
+        """Build from what `to_json` gave."""
+        fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+        return cls(**fields)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return this as plain data."""
+        return asdict(self)
+
+
+def read_distributions(target: Path) -> list[Distribution]:
+    """Return what is installed in a target directory, sorted by name."""
+    found = [_read_distribution(installed) for installed in distributions(path=[str(target)])]
+    return sorted(found, key=lambda distribution: distribution.name)
+
+
+def editable_code(target: Path, wanted: set[str]) -> dict[str, Path]:
+    """Return the top-level modules of an editable install in `target`: module name to the folder it lies in.
+
+    Args:
+        target: The target directory.
+        wanted: Names that count even where they are plain folders (namespace packages).
+    """
+    code: dict[str, Path] = {}
+    for pth in sorted(target.glob("*.pth")):
+        for line in pth.read_text(encoding="utf-8").splitlines():
+            if line.startswith("import "):
+                code |= _setuptools_mapping(target, line)
+            elif line.strip() and not line.startswith("#"):
+                folder = (target / line.strip()).resolve()
+                plain = {name for name in wanted if (folder / name).is_dir()}
+                code |= dict.fromkeys(top_level_modules(folder) | plain, folder)
+    return code
+
+
+def top_level_modules(folder: Path) -> set[str]:
+    """Return the names of the modules and regular packages that lie directly in a folder."""
+    if not folder.is_dir():
+        return set()
+    names = {
+        entry.name.partition(".")[0]
+        for entry in folder.iterdir()
+        if (entry.suffix in _MODULE_SUFFIXES and entry.is_file()) or (entry / "__init__.py").is_file()
+    }
+    return {name for name in names if name.isidentifier()}
+
+
+def module_roots(files: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the outermost packages and modules among a distribution's files, and the namespaces above them."""
+    paths = [PurePosixPath(file) for file in files if file.endswith(_MODULE_SUFFIXES)]
+    paths = [path for path in paths if "__pycache__" not in path.parts and ".." not in path.parts]
+    packages = {path.parent.parts for path in paths if path.name.partition(".")[0] == "__init__"}
+    roots = {_root(path, packages) for path in paths}
+    dotted = {".".join(root) for root in roots if all(part.isidentifier() for part in root)}
+    spaces = {".".join(root[:depth]) for root in roots for depth in range(1, len(root))}
+    return tuple(sorted(dotted)), tuple(sorted(space for space in spaces if space.replace(".", "a").isidentifier()))
+
+
+def _root(path: PurePosixPath, packages: set[tuple[str, ...]]) -> tuple[str, ...]:
+    for depth in range(1, len(path.parts)):
+        if path.parts[:depth] in packages:
+            return path.parts[:depth]
+    return (*path.parent.parts, path.name.partition(".")[0])
+
+
+def _read_distribution(installed: InstalledDistribution) -> Distribution:
+    from packaging.utils import canonicalize_name
+
+    roots, namespaces = module_roots(str(file) for file in installed.files or ())
+    roots = tuple(root for root in roots if root not in _STRAY) or roots
+    wheel = installed.read_text("WHEEL") or ""
+    tags = [line.partition(":")[2].strip() for line in wheel.splitlines() if line.startswith("Tag:")]
+    return Distribution(
+        name=canonicalize_name(installed.metadata["Name"]),
+        version=installed.version,
+        requires=tuple(installed.requires or ()),
+        roots=roots,
+        namespaces=namespaces,
+        pure=all(tag.endswith("-none-any") for tag in tags),
+    )
+
+
+def _setuptools_mapping(target: Path, line: str) -> dict[str, Path]:
+    """Read the module mapping of setuptools' editable finder: `import __editable___x_finder; ...install()`."""
+    finder = target / f"{line.removeprefix('import ').partition(';')[0].strip()}.py"
+    if not finder.is_file():
+        return {}
+    tree = ast.parse(finder.read_text(encoding="utf-8"))
+    return {
+        name: Path(location).parent
+        for name, location in _literal(tree, "MAPPING")
+        if "." not in name and isinstance(location, str)
+    }
+
+
+def _literal(tree: ast.Module, name: str) -> Iterator[tuple[str, Any]]:
+    for statement in tree.body:
+        targets = [statement.target] if isinstance(statement, ast.AnnAssign) else getattr(statement, "targets", [])
+        if any(isinstance(each, ast.Name) and each.id == name for each in targets):
+            yield from ast.literal_eval(statement.value).items()  # type: ignore[attr-defined]
+
+
+def without_standard_library(names: Iterable[str]) -> frozenset[str]:
+    """Drop names that the standard library owns: they come first on every `sys.path`, so no plugin means its own."""
+    return frozenset(names) - sys.stdlib_module_names

@@ -1,0 +1,119 @@
+"""The environment that this program runs in, as plugins meet it: interpreter, installed distributions, hard limits."""
+
+import hashlib
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import Final
+
+from cuvis_ai_core.errors import DependencyConflictError, MissingExtraError
+from cuvis_ai_core.plugins.dependencies import conflict, host_version, satisfies
+
+EXCHANGE: Final = ("cuvis-ai-core", "cuvis-ai-hookspecs", "cuvis-ai-schemas", "numpy", "torch")
+"""Packages whose objects cross between host and plugins: there is one of each, the host's."""
+
+
+def interpreter() -> str:
+    """Return what a target directory depends on: implementation, version and platform."""
+    return f"{sys.implementation.cache_tag}-{getattr(sys.implementation, '_multiarch', sys.platform)}"
+
+
+def fingerprint() -> str:
+    """Return a hash of the names and versions of everything installed, from folder names alone."""
+    digest = hashlib.sha256()
+    for folder in sys.path:
+        if folder.endswith(("site-packages", "dist-packages")) and os.path.isdir(folder):  # noqa: PTH112 - hot path
+            names = [name for name in os.listdir(folder) if name.endswith((".dist-info", ".egg-info"))]  # noqa: PTH208
+            digest.update("\n".join(sorted(names)).encode())
+    return digest.hexdigest()[:16]
+
+
+def constraints() -> list[str]:
+    """Return the versions that no plugin may change: the exchange packages and what the core itself needs."""
+    from packaging.requirements import Requirement
+
+    needed = [Requirement(text) for text in requires("cuvis-ai-core") or ()]
+    names = {need.name for need in needed if need.marker is None} | set(EXCHANGE)
+    return sorted(f"{name}=={found}" for name in names if (found := _version(name)))
+
+
+def missing_requirements(plugin: str, requirements: tuple[str, ...]) -> list[str]:
+    """Return the requirements that the host does not meet.
+
+    Raises:
+        DependencyConflictError: One concerns a package of which there is only the host's, in another version.
+        MissingExtraError: The plugin needs torch, and the host has none.
+    """
+    return [requirement for requirement in requirements if not _met(plugin, requirement)]
+
+
+def refuse_exchange(plugin: str, names: list[str]) -> None:
+    """Refuse to install a second copy of an exchange package.
+
+    Raises:
+        MissingExtraError: The plugin needs torch, and the host has none.
+        DependencyConflictError: It is another package.
+    """
+    for name in names:
+        if name == "torch":
+            raise MissingExtraError(
+                f"Plugin package {plugin} needs torch, which is not installed here. "
+                "Tensors cross between host and plugins, so torch is the host's.",
+                hint="pip install 'cuvis-ai-core[torch]'",
+                extra="torch",
+            )
+        if name in EXCHANGE:
+            raise DependencyConflictError(
+                f"Dependency conflict: package {plugin} requires {name}, which only the host may have.",
+                hint="Let the plugin accept the installed version, or give it a process of its own: isolation: process",
+                requirement=name,
+            )
+
+
+def _met(plugin: str, text: str) -> bool:
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    requirement = Requirement(text)
+    if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+        return True
+    name = canonicalize_name(requirement.name)
+    found = host_version(name)
+    if name in EXCHANGE:
+        if found is None:
+            refuse_exchange(plugin, [name])
+        elif not satisfies(found, text):
+            raise conflict(plugin, text, found, "in the host environment", None)
+        return True
+    # An extra or an address says more than a version does: uv has to look.
+    plain = not requirement.extras and requirement.url is None
+    return plain and found is not None and satisfies(found, text)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def without_exchange(requirements: tuple[str, ...]) -> list[str]:
+    """Return the requirements that uv is asked about: those on exchange packages are checked by us alone."""
+    from packaging.requirements import Requirement
+
+    return [text for text in requirements if normalised(Requirement(text).name) not in EXCHANGE]
+
+
+def with_addresses(pins: list[str], requirements: tuple[str, ...]) -> list[str]:
+    """Return pins with the addresses of direct requirements in place of versions: uv's answer drops them."""
+    from packaging.requirements import Requirement
+
+    addressed = {normalised(each.name): str(each) for text in requirements if (each := Requirement(text)).url}
+    return [addressed.get(normalised(pin.partition("==")[0]), pin) for pin in pins]
+
+
+def normalised(name: str) -> str:
+    """Return the normalised name of a distribution (PEP 503)."""
+    from packaging.utils import canonicalize_name
+
+    return canonicalize_name(name)

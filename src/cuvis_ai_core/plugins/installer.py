@@ -1,0 +1,215 @@
+"""From a source tree to an installed target directory."""
+
+import platform
+import shutil
+import warnings
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from importlib.metadata import PathDistribution
+from pathlib import Path
+
+from cuvis_ai_core.errors import ProjectFileError
+from cuvis_ai_core.plugins import host
+from cuvis_ai_core.plugins.contents import Distribution, editable_code, top_level_modules
+from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.project import Project, read_project
+from cuvis_ai_core.plugins.sources import Source
+from cuvis_ai_core.plugins.store import Store, short_hash
+from cuvis_ai_core.plugins.target import Target, complete_targets, describe, write_marker
+from cuvis_ai_core.plugins.uv import Uv
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """One plugin on its way into a target directory.
+
+    Attributes:
+        name: Name of the plugin in its manifest.
+        declared: Its entry there.
+        source: Its code.
+        store: Where target directories lie.
+        announce: Called with `resolving` or `installing` and a detail when that begins.
+    """
+
+    name: str
+    declared: GitPlugin | LocalPlugin
+    source: Source
+    store: Store
+    announce: Callable[[str, str], None]
+
+    def target(self) -> Target:
+        """Return the target directory, from the store or built into it.
+
+        Raises:
+            ProjectFileError: pyproject.toml is missing or breaks a rule.
+            InstallError: The build, the resolution or the installation failed.
+            MissingExtraError: The plugin needs an optional part of the core.
+            NetworkError: The package index cannot be reached.
+            StoreError: The store cannot be written.
+        """
+        place = self.store.targets(self.name, self._content())
+        found = _for_this_host(place)
+        if found is None:
+            with self.store.lock(place.name):
+                found = _for_this_host(place)
+                if found is None:
+                    with self.store.workspace() as folder:
+                        uv = Uv(self.name, folder)
+                        found = self._adopt(place, uv) or self._build(place, uv)
+        return found
+
+    @property
+    def _project_folder(self) -> Path:
+        return self.source.folder / (self.declared.subdirectory or ".")
+
+    def _content(self) -> str:
+        """Return the identity of what is installed: code version, or path with its project file; extras; Python."""
+        what = self.source.commit or str(self.source.folder)
+        if self.source.commit is None:
+            project = self._project_folder / "pyproject.toml"
+            what += project.read_text(errors="replace") if project.is_file() else ""
+        return short_hash(what, self.declared.subdirectory or "", *self.declared.extras, host.interpreter())
+
+    def _adopt(self, place: Path, uv: Uv) -> Target | None:
+        """Use what was built for another host, or for this one before it changed, if it resolves to the same."""
+        for target in complete_targets(place):
+            pins = self._resolve(uv, target.plugin.name, target.plugin.requires)
+            if _pins_hash(pins) == target.folder.name:
+                adopted = replace(target, hosts=(*target.hosts, host.fingerprint()))
+                write_marker(adopted)
+                return adopted
+        return None
+
+    def _build(self, place: Path, uv: Uv) -> Target:
+        built = uv.folder / "target"
+        built.mkdir()
+        if self._bare():
+            code = _bare_code(self._project_folder, self.declared.provides)
+            plugin = Distribution(self.name, "0")
+            pins: list[str] = []
+        else:
+            project = read_project(self._project_folder, self.declared.extras)
+            _check_python(project, self._project_folder)
+            install = self._install_local if self.source.commit is None else self._install_git
+            needs, pins = install(uv, project, built)
+            plugin = Distribution(host.normalised(project.name), "0", requires=needs)
+            code = editable_code(built, _tops(self.declared.provides))
+        target = describe(built, plugin, code, host.fingerprint())
+        write_marker(target)
+        final = place / _pins_hash(pins)
+        self.store.publish(built, final)
+        return replace(target, folder=final)
+
+    def _install_local(self, uv: Uv, project: Project, built: Path) -> tuple[tuple[str, ...], list[str]]:
+        self.announce("installing", str(self._project_folder))
+        editable = ["-e", str(self._project_folder)]
+        if project.dependencies is None:
+            uv.install(built, editable)
+            needs = _metadata_requirements(next(built.glob("*.dist-info")), self.declared.extras)
+            pins = self._resolve(uv, project.name, needs)
+            if pins:
+                uv.install(built, pins)
+            return needs, pins
+        pins = self._resolve(uv, project.name, project.dependencies)
+        uv.install(built, [*editable, *pins])
+        return project.dependencies, pins
+
+    def _install_git(self, uv: Uv, project: Project, built: Path) -> tuple[tuple[str, ...], list[str]]:
+        self.announce("installing", f"{project.name} (building its wheel)")
+        # The build computes, the resolution waits for the network: side by side they take the time of one.
+        with ThreadPoolExecutor(1) as background:
+            building = background.submit(self._wheel, uv)
+            if project.dependencies is None:
+                uv.install(built, [str(building.result())])
+                needs = _metadata_requirements(next(built.glob("*.dist-info")), self.declared.extras)
+            else:
+                needs = project.dependencies
+            pins = self._resolve(uv, project.name, needs)
+            wheel = building.result()
+        uv.install(built, [str(wheel), *pins])
+        return needs, pins
+
+    def _wheel(self, uv: Uv) -> Path:
+        # Back-ends write into the tree that they build; the checkout stays as it was fetched.
+        copy = uv.folder / "source"
+        shutil.copytree(self.source.folder, copy, symlinks=True, ignore=shutil.ignore_patterns(".git"))
+        tag = self.declared.tag if isinstance(self.declared, GitPlugin) else ""
+        return uv.build_wheel(copy / (self.declared.subdirectory or "."), version=_version_in(tag))
+
+    def _resolve(self, uv: Uv, distribution: str, needs: tuple[str, ...]) -> list[str]:
+        missing = host.missing_requirements(distribution, needs)
+        if not missing:
+            return []
+        self.announce("resolving", ", ".join(missing))
+        pins = uv.missing(host.without_exchange(needs), host.constraints())
+        host.refuse_exchange(distribution, [pin.partition("==")[0] for pin in pins])
+        return host.with_addresses(pins, needs)
+
+    def _bare(self) -> bool:
+        """Tell whether this is a local folder without a project file: code without dependencies."""
+        if isinstance(self.declared, GitPlugin) or (self._project_folder / "pyproject.toml").is_file():
+            return False
+        warnings.warn(
+            f"Plugin '{self.name}': {self._project_folder} has no pyproject.toml; "
+            "it is loaded as having no dependencies.",
+            stacklevel=2,
+        )
+        return True
+
+
+def _for_this_host(place: Path) -> Target | None:
+    fingerprint = host.fingerprint()
+    return next((target for target in complete_targets(place) if fingerprint in target.hosts), None)
+
+
+def _pins_hash(pins: Iterable[str]) -> str:
+    return short_hash(*sorted(pins))
+
+
+def _tops(provides: Iterable[str]) -> set[str]:
+    return {path.partition(".")[0] for path in provides}
+
+
+def _bare_code(folder: Path, provides: Iterable[str]) -> dict[str, Path]:
+    """Find the modules of a local folder without a project file: it holds them, or is the package itself."""
+    tops = _tops(provides)
+    if folder.name in tops and not (folder / folder.name).exists() and not (folder / f"{folder.name}.py").exists():
+        return {folder.name: folder.parent}
+    base = folder / "src" if any((folder / "src" / top).exists() for top in tops) else folder
+    return dict.fromkeys(top_level_modules(base) | {top for top in tops if (base / top).is_dir()}, base)
+
+
+def _check_python(project: Project, folder: Path) -> None:
+    from packaging.specifiers import SpecifierSet
+
+    version = platform.python_version()
+    if project.requires_python and not SpecifierSet(project.requires_python).contains(version, prereleases=True):
+        raise ProjectFileError(
+            f"{project.name} needs Python {project.requires_python}, but this is Python {version}.",
+            hint="Use another Python, or give the plugin a process of its own: isolation: process",
+            path=folder / "pyproject.toml",
+        )
+
+
+def _metadata_requirements(dist_info: Path, extras: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the requirements in installed metadata that apply for some extras, markers of extras resolved."""
+    from packaging.requirements import Requirement
+
+    applying = []
+    for text in PathDistribution(dist_info).requires or ():
+        requirement = Requirement(text)
+        if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+            requirement.marker = None
+            applying.append(str(requirement))
+    return tuple(applying)
+
+
+def _version_in(tag: str) -> str | None:
+    """Return the version that a tag states, for projects that take theirs from Git."""
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return str(Version(tag.rpartition("/")[2]))
+    except InvalidVersion:
+        return None

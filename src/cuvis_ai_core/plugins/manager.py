@@ -1,0 +1,112 @@
+"""Pluggy for one registry: what is registered, and what hooks answer."""
+
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import Any, Final
+
+import cuvis_ai_hookspecs
+import pluggy
+
+from cuvis_ai_core.errors import HookError
+
+_HOOKS: Final = frozenset(name for name in cuvis_ai_hookspecs.__all__ if name.startswith("cuvis_ai_"))
+
+
+class PluginState(StrEnum):
+    """Where a declared plugin is in its lifecycle; observers are told by the hook `cuvis_ai_plugin_state`."""
+
+    DOWNLOADING = "downloading"
+    RESOLVING = "resolving"
+    INSTALLING = "installing"
+    IMPORTING = "importing"
+    REGISTERING = "registering"
+    LOADED = "loaded"
+    FAILED = "failed"
+    UNLOADED = "unloaded"
+
+
+class HookManager(pluggy.PluginManager):
+    """The pluggy manager of one registry."""
+
+    def __init__(self) -> None:
+        super().__init__("cuvis_ai")
+        self.add_hookspecs(cuvis_ai_hookspecs)
+
+    def add(self, plugin: object, name: str) -> None:
+        """Register an object with hook implementations.
+
+        Raises:
+            HookError: A hook has a wrong signature or an unknown name, or lacks its marker; nothing is registered.
+        """
+        self._check_marks(plugin, name)
+        try:
+            self.register(plugin, name)
+            self.check_pending()
+        except pluggy.PluginValidationError as error:
+            self.remove(name)
+            raise HookError(
+                f"Plugin '{name}': {_flat(error)}",
+                hint="The hooks and their exact arguments: docs/reference/hooks.md",
+                plugin=name,
+                hook=next((hook for hook in sorted(_HOOKS) if hook in str(error)), ""),
+            ) from error
+
+    def remove(self, name: str) -> None:
+        """Unregister what was registered under a name; nothing there is fine."""
+        if self.has_plugin(name):
+            self.unregister(name=name)
+
+    def answers(self, hook: str) -> Iterator[tuple[str, Any]]:
+        """Ask a hook without arguments and return each plugin's name with its answer.
+
+        Raises:
+            HookError: An implementation raised.
+        """
+        for implementation in getattr(self.hook, hook).get_hookimpls():
+            try:
+                yield implementation.plugin_name, implementation.function()
+            except Exception as error:
+                raise HookError(
+                    f"Plugin '{implementation.plugin_name}': hook {hook} failed: {type(error).__name__}: {error}",
+                    plugin=implementation.plugin_name,
+                    hook=hook,
+                ) from error
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:  # noqa: ANN401 - pluggy's own signature
+        """Look at public names only: pluggy inspects every attribute, which costs more than all else here."""
+        return None if name.startswith("_") else super().parse_hookimpl_opts(plugin, name)
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:  # noqa: ANN401
+        """Look at hooks only."""
+        return super().parse_hookspec_opts(module_or_class, name) if name in _HOOKS else None
+
+    def _check_marks(self, plugin: object, name: str) -> None:
+        for hook in _HOOKS:
+            function = getattr(plugin, hook, None)
+            if function is None or hasattr(function, f"{self.project_name}_spec"):
+                continue
+            options = getattr(function, f"{self.project_name}_impl", None)
+            if options is None or options["wrapper"] or options["hookwrapper"]:
+                what = "is not marked with @hookimpl" if options is None else "must not be a wrapper"
+                raise HookError(
+                    f"Plugin '{name}': hook {hook} {what}.",
+                    hint="from cuvis_ai_hookspecs import hookimpl, and write @hookimpl above the function.",
+                    plugin=name,
+                    hook=hook,
+                )
+
+
+class NodePlugin:
+    """A plugin object that contributes node classes, each given as a class or as its import path."""
+
+    def __init__(self, nodes: Callable[[], list[type | str]]) -> None:
+        self._nodes = nodes
+
+    @cuvis_ai_hookspecs.hookimpl
+    def cuvis_ai_nodes(self) -> list[type | str]:
+        """Return the node classes."""
+        return self._nodes()
+
+
+def _flat(error: Exception) -> str:
+    return " ".join(str(error).split())

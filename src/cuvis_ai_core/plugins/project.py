@@ -1,0 +1,106 @@
+"""A plugin's `pyproject.toml`: what it is called and what it needs."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cuvis_ai_core.errors import ProjectFileError
+
+_EXAMPLE = """\
+A plugin's pyproject.toml needs at least:
+  [project]
+  name = "my-plugin"
+  version = "0.1.0"
+  dependencies = []"""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """The part of a project file that loading needs.
+
+    Attributes:
+        name: Name of the distribution.
+        requires_python: Its `requires-python`, if any.
+        dependencies: Requirements, those of the chosen extras included; None where only a build can tell.
+    """
+
+    name: str
+    requires_python: str | None
+    dependencies: tuple[str, ...] | None
+
+
+def read_project(folder: Path, extras: tuple[str, ...] = ()) -> Project:
+    """Read the `[project]` table (PEP 621) of the project in a folder.
+
+    Raises:
+        ProjectFileError: The file is missing, is no TOML, breaks a rule, or has no such extra.
+    """
+    path = folder / "pyproject.toml"
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise _broken(path, "is missing; plugins from Git must have one") from error
+    except (OSError, ValueError) as error:
+        raise _broken(path, f"cannot be read: {error}") from error
+    table = data.get("project")
+    if not isinstance(table, dict):
+        raise _broken(path, "has no [project] table")
+    name = table.get("name")
+    if not isinstance(name, str) or not name:
+        raise _broken(path, "has no name in its [project] table")
+    dynamic = table.get("dynamic", [])
+    if not isinstance(dynamic, list):
+        raise _broken(path, "has a 'dynamic' that is no list")
+    dependencies: tuple[str, ...] | None = None
+    if not {"dependencies", "optional-dependencies"} & set(map(str, dynamic)):
+        dependencies = _requirements(path, table, extras)
+    return Project(name, _requires_python(path, table), dependencies)
+
+
+def _requires_python(path: Path, table: dict[str, Any]) -> str | None:
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    value = table.get("requires-python")
+    try:
+        return str(SpecifierSet(value)) if value is not None else None
+    except (InvalidSpecifier, AttributeError, TypeError) as error:
+        raise _broken(path, f"has an invalid requires-python: {value!r}") from error
+
+
+def _requirements(path: Path, table: dict[str, Any], extras: tuple[str, ...]) -> tuple[str, ...]:
+    from packaging.utils import canonicalize_name
+
+    optional = table.get("optional-dependencies", {})
+    if not isinstance(optional, dict):
+        raise _broken(path, "has an 'optional-dependencies' that is no table")
+    known = {canonicalize_name(extra): needs for extra, needs in optional.items()}
+    for extra in extras:
+        if canonicalize_name(extra) not in known:
+            offered = ", ".join(sorted(known)) or "none"
+            raise ProjectFileError(
+                f"{path} has no extra '{extra}'; it offers: {offered}.",
+                hint="Correct 'extras' in the manifest.",
+                path=path,
+            )
+    listed = [table.get("dependencies", []), *(known[canonicalize_name(extra)] for extra in extras)]
+    return tuple(_checked(path, requirement) for needs in listed for requirement in _as_list(path, needs))
+
+
+def _as_list(path: Path, needs: object) -> list[object]:
+    if not isinstance(needs, list):
+        raise _broken(path, f"has dependencies that are no list: {needs!r}")
+    return needs
+
+
+def _checked(path: Path, requirement: object) -> str:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        return str(Requirement(str(requirement)))
+    except InvalidRequirement as error:
+        raise _broken(path, f"has an invalid dependency {requirement!r}: {error}") from error
+
+
+def _broken(path: Path, what: str) -> ProjectFileError:
+    return ProjectFileError(f"{path} {what}.", hint=_EXAMPLE, path=path)

@@ -1,0 +1,403 @@
+"""Private imports: the modules of one plugin version under names of their own.
+
+A scope is a parent package of its own (`_cuvis_adaclip_v0_1_2`); the plugin's modules are ordinary submodules of it,
+found by the standard `PathFinder` and run by the standard loaders, so that relative imports, pickle, dataclasses and
+type hints work as they are. What is not standard:
+
+- Absolute imports inside the plugin are mapped to the private names by an `__import__` of the scope. It lies in a
+  `__builtins__` dictionary that every module of the scope gets before it runs (a plain dict: a subclass with live
+  lookups costs several times as much). Nothing global is patched and other code pays nothing.
+- `importlib.import_module` inside the plugin knows the scope.
+- An import of a public name that comes from elsewhere (`mock.patch("plugin.mod.f")`, `importlib.resources`, C code)
+  is answered by the nearest scoped frame on the stack, with a proxy that decides again at every access: a public
+  name never means one version for everybody.
+
+A scope is shared by everyone who loads the same content and leaves `sys.modules` with the last of them. Objects
+that live on keep it, so that their late imports go on working, and the next load of that content revives it.
+"""
+
+import builtins
+import importlib
+import importlib.util
+import re
+import sys
+import threading
+import time
+import weakref
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.abc import Loader
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, SourcelessFileLoader
+from types import ModuleType
+from typing import Any, Final, cast
+
+PREFIX: Final = "_cuvis_"
+"""Every private parent package starts with this."""
+
+_MARK: Final = "__cuvis_scope__"
+"""The key under which a scope's builtins hold the scope: code finds its scope through its frame."""
+
+_EDIT_RESOLUTION: Final = 2.0
+"""Seconds after an edit in which cached bytecode is not trusted."""
+
+_plain_import = builtins.__import__
+_lock = threading.RLock()
+_by_key: weakref.WeakValueDictionary[str, "Scope"] = weakref.WeakValueDictionary()
+_by_name: weakref.WeakValueDictionary[str, "Scope"] = weakref.WeakValueDictionary()
+_known_tops: Counter[str] = Counter()
+_host_modules: dict[str, ModuleType] = {}
+
+
+class Scope:
+    """The private modules of one plugin content; made by `open_scope`.
+
+    Attributes:
+        key: Identity of the content.
+        name: Private name of the parent package.
+        tops: Top-level module names that belong to the plugin.
+        editable: Whether somebody may be editing the code.
+        parked: Its modules while they are not in `sys.modules`.
+    """
+
+    def __init__(
+        self, key: str, name: str, search_path: Sequence[str], tops: frozenset[str], *, editable: bool
+    ) -> None:
+        self.key = key
+        self.name = name
+        self.tops = tops
+        self.editable = editable
+        self.builtins = {**vars(builtins), "__import__": self._import, _MARK: self}
+        self._holders = 0
+        self._visitors = 0
+        package = ModuleType(name, "The modules of one plugin version.")
+        package.__path__ = list(search_path)
+        package.__spec__ = ModuleSpec(name, _PackageLoader(self), is_package=True)
+        self.parked: dict[str, ModuleType] = {name: package}
+        self._importlib = _ScopedImportlib(self)
+
+    def import_module(self, public: str) -> ModuleType:
+        """Import a module of the plugin by its public name.
+
+        Raises:
+            ImportError: As a plain import would; whatever the module itself raises passes through.
+        """
+        with self._awake():
+            return importlib.import_module(f"{self.name}.{public}")
+
+    @property
+    def held(self) -> bool:
+        """Whether somebody loaded this content and has not let go."""
+        return self._holders > 0
+
+    def owns(self, public: str) -> bool:
+        """Tell whether the module of that public name belongs to the plugin."""
+        return public.partition(".")[0] in self.tops
+
+    def find_spec(self, public: str) -> ModuleSpec | None:
+        """Return where a module of the plugin lies, or None."""
+        with self._awake():
+            return importlib.util.find_spec(f"{self.name}.{public}")
+
+    def release(self) -> None:
+        """Let go of the scope once; with the last holder its modules leave `sys.modules`."""
+        with _lock:
+            self._holders -= 1
+            if not self._holders:
+                # Those of other unloaded plugins too: a pickle may have brought their modules back for a moment.
+                for scope in _by_name.values():
+                    scope._park()  # noqa: SLF001
+                _withdraw_proxies(self.tops)
+
+    def abandon(self) -> None:
+        """Let go after a failed load: the next one starts afresh, whatever still refers to this."""
+        with _lock:
+            self.release()
+            if not self._holders:
+                _by_key.pop(self.key, None)
+
+    def hold(self) -> None:
+        """Take the scope once more; its modules are in `sys.modules` until every holder let go."""
+        with _lock:
+            self._holders += 1
+            self._unpark()
+
+    def _import(
+        self,
+        name: str,
+        globals: Mapping[str, object] | None = None,  # noqa: A002 - the signature of builtins.__import__
+        locals: Mapping[str, object] | None = None,  # noqa: A002
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        if self._holders:
+            return self._mapped(name, globals, locals, fromlist or (), level)
+        with self._awake():
+            return self._mapped(name, globals, locals, fromlist or (), level)
+
+    def _mapped(
+        self,
+        name: str,
+        globals_: Mapping[str, object] | None,
+        locals_: Mapping[str, object] | None,
+        fromlist: Sequence[str],
+        level: int,
+    ) -> ModuleType:
+        if level:
+            return _plain_import(name, globals_, locals_, fromlist, level)
+        top = name.partition(".")[0]
+        if top not in self.tops:
+            module = _plain_import(name, globals_, locals_, fromlist, 0)
+            return self._importlib if module is importlib else module
+        private = f"{self.name}.{name}"
+        if fromlist:
+            return _plain_import(private, globals_, locals_, fromlist, 0)
+        importlib.import_module(private)
+        return sys.modules[f"{self.name}.{top}"]
+
+    @contextmanager
+    def _awake(self) -> Iterator[None]:
+        """Have the modules in `sys.modules` for a moment: living objects of an unloaded plugin import late."""
+        with _lock:
+            self._visitors += 1
+            self._unpark()
+        try:
+            yield
+        finally:
+            with _lock:
+                self._visitors -= 1
+                self._park()
+
+    def _unpark(self) -> None:
+        sys.modules.update(self.parked)
+        self.parked.clear()
+
+    def _park(self) -> None:
+        if self._holders or self._visitors:
+            return
+        start = f"{self.name}."
+        for name in [name for name in list(sys.modules) if name == self.name or name.startswith(start)]:
+            self.parked[name] = sys.modules.pop(name)
+
+
+def open_scope(key: str, title: str, search_path: Sequence[str], tops: frozenset[str], *, editable: bool) -> Scope:
+    """Return the scope of a content, held once more; the same content is the same scope.
+
+    Args:
+        key: Identity of the content: equal keys share one loaded copy.
+        title: What the private name is derived from, such as `adaclip_v0.1.2`.
+        search_path: Directories that hold the plugin's modules.
+        tops: Top-level module names that belong to the plugin.
+        editable: Whether somebody may be editing the code.
+    """
+    with _lock:
+        scope = _by_key.get(key)
+        if scope is None:
+            scope = Scope(key, _free_name(title, key), search_path, tops, editable=editable)
+            _by_key[key] = _by_name[scope.name] = scope
+            _known_tops.update(tops)
+            weakref.finalize(scope, _known_tops.subtract, tops).atexit = False
+        scope.hold()
+        return scope
+
+
+def drop_idle(tops: frozenset[str]) -> None:
+    """Forget the unloaded scopes that own one of these top-level names: the next load runs the code anew."""
+    with _lock:
+        for scope in list(_by_key.values()):
+            if scope.tops & tops and not scope.held:
+                del _by_key[scope.key]
+
+
+def public_name(module: str) -> str:
+    """Return a module name as people know it: without the private parent package."""
+    return module.partition(".")[2] if module.startswith(PREFIX) else module
+
+
+def nearest_scope() -> Scope | None:
+    """Return the scope of the nearest frame on the stack that runs plugin code."""
+    frame = sys._getframe(1)  # noqa: SLF001 - the only way to ask who calls
+    while frame is not None:
+        scope = frame.f_builtins.get(_MARK)
+        if scope is not None:
+            return cast("Scope", scope)
+        frame = cast("Any", frame.f_back)
+    return None
+
+
+def find_scoped(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
+    """Answer an import for the finder on `sys.meta_path`: private names, and public ones that plugin code asks for."""
+    top, _, rest = fullname.partition(".")
+    if top.startswith(PREFIX):
+        scope = _by_name.get(top)
+        if scope is None:
+            return None
+        return _private_spec(scope, fullname, path) if rest else ModuleSpec(top, _PackageLoader(scope), is_package=True)
+    if _known_tops.get(top):
+        scope = nearest_scope()
+        if scope is not None and top in scope.tops:
+            return _public_spec(scope, fullname)
+    return None
+
+
+def _free_name(title: str, key: str) -> str:
+    name = PREFIX + re.sub(r"\W", "_", title, flags=re.ASCII)
+    if name not in _by_name:
+        return name
+    import hashlib
+
+    return f"{name}_{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+
+
+def _private_spec(scope: Scope, fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
+    spec = PathFinder.find_spec(fullname, path)
+    if spec is not None and type(spec.loader) in _SCOPED_LOADERS:
+        plain = cast("SourceFileLoader", spec.loader)
+        scoped = _SCOPED_LOADERS[type(plain)](plain.name, plain.path)
+        scoped.scope = scope
+        spec.loader = scoped
+    return spec
+
+
+def _public_spec(scope: Scope, fullname: str) -> ModuleSpec | None:
+    private = scope.find_spec(fullname)
+    if private is None:
+        return None
+    spec = ModuleSpec(fullname, _ProxyLoader(), origin=private.origin)
+    spec.submodule_search_locations = private.submodule_search_locations
+    return spec
+
+
+class _ScopedLoader:
+    """Gives a module the builtins of its scope before it runs; one that was parked comes back as it was."""
+
+    scope: Scope
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        parked = self.scope.parked.get(spec.name)
+        if parked is not None:
+            return parked
+        module = ModuleType(spec.name)
+        vars(module)["__builtins__"] = self.scope.builtins
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        if self.scope.parked.pop(module.__name__, None) is None:
+            super().exec_module(module)  # type: ignore[misc]
+
+
+class _PackageLoader(_ScopedLoader, Loader):
+    """Loads the parent package of a scope, which has no code."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    def exec_module(self, module: ModuleType) -> None:
+        self.scope.parked.pop(module.__name__, None)
+
+
+class _SourceLoader(_ScopedLoader, SourceFileLoader):  # type: ignore[misc]  # typeshed's own bases disagree
+    def path_stats(self, path: str) -> Mapping[str, Any]:
+        """Return time and size of a source file, for the check of its cached bytecode.
+
+        Bytecode is filed under whole seconds: what was edited a moment ago cannot be told from the edit before it,
+        so that cached bytecode is neither read nor written then.
+        """
+        stats = super().path_stats(path)
+        if self.scope.editable and time.time() - stats["mtime"] < _EDIT_RESOLUTION:
+            raise OSError("edited a moment ago")
+        return stats
+
+
+class _SourcelessLoader(_ScopedLoader, SourcelessFileLoader):
+    pass
+
+
+_SCOPED_LOADERS: Final[dict[type, Any]] = {
+    SourceFileLoader: _SourceLoader,
+    SourcelessFileLoader: _SourcelessLoader,
+}
+
+
+class _ScopedImportlib(ModuleType):
+    """The `importlib` that plugin code sees: `import_module` knows the scope, all else is the standard module's."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__("importlib", importlib.__doc__)
+        self._scope = scope
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - a module holds anything
+        return getattr(importlib, name)
+
+    def import_module(self, name: str, package: str | None = None) -> ModuleType:
+        """Import a module; a public name of the plugin means this version of it."""
+        if self._scope.owns(name):
+            return self._scope.import_module(name)
+        with self._scope._awake():  # noqa: SLF001 - the scope made this object for itself
+            return importlib.import_module(name, package)
+
+
+class _Proxy(ModuleType):
+    """A public module name in `sys.modules`: every access is answered by the version whose code asks."""
+
+    def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - a module holds anything
+        return getattr(_dispatch(object.__getattribute__(self, "__dict__")["__name__"]), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401 - a module holds anything
+        # The import system files submodules and specs on the module it just loaded; the real one has them.
+        if not isinstance(value, (_Proxy, ModuleSpec)):
+            setattr(_dispatch(object.__getattribute__(self, "__dict__")["__name__"]), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(_dispatch(object.__getattribute__(self, "__dict__")["__name__"]), name)
+
+    def __dir__(self) -> list[str]:
+        return dir(_dispatch(object.__getattribute__(self, "__dict__")["__name__"]))
+
+
+class _ProxyLoader(Loader):
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        _dispatch(spec.name)
+        return _Proxy(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run nothing: the private module has run."""
+
+
+def _dispatch(public: str) -> ModuleType:
+    scope = nearest_scope()
+    if scope is not None and scope.owns(public):
+        return sys.modules.get(f"{scope.name}.{public}") or scope.import_module(public)
+    return _host_module(public)
+
+
+def _host_module(public: str) -> ModuleType:
+    """Return the host's own module of a name that a proxy occupies.
+
+    Raises:
+        ModuleNotFoundError: The host has none.
+    """
+    # No lock: the module's own imports take the import system's locks, and two orders of locks can meet.
+    if public not in _host_modules:
+        parent = public.rpartition(".")[0]
+        spec = PathFinder.find_spec(public, _host_module(parent).__path__ if parent else None)
+        if spec is None or spec.loader is None:
+            raise ModuleNotFoundError(f"No module named {public!r}", name=public)
+        module = _host_modules.setdefault(public, importlib.util.module_from_spec(spec))
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            _host_modules.pop(public, None)
+            raise
+    return _host_modules[public]
+
+
+def _withdraw_proxies(tops: frozenset[str]) -> None:
+    """Take the public names out of `sys.modules` that no plugin in use owns any more."""
+    used = frozenset().union(*(scope.tops for scope in _by_name.values() if scope.held))
+    for name in list(sys.modules):
+        top = name.partition(".")[0]
+        if top in tops and top not in used and type(sys.modules[name]) is _Proxy:
+            del sys.modules[name]
+            if name in _host_modules:
+                sys.modules[name] = _host_modules.pop(name)

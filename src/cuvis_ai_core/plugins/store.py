@@ -1,0 +1,164 @@
+"""The plugin cache on disk: where things lie, and how they get there whole.
+
+    ~/.cuvis_plugins/
+    ├── README
+    ├── adaclip@v0.1.0/          shallow checkout of the tag; its marker lies in .git/, the tree stays clean
+    ├── adaclip@v0.1.0+3fa9c1e2/ the same name and tag from another repository
+    ├── .targets/adaclip@<content>/<pins>/   installed target directories, marker cuvis-target.json
+    └── .locks/ .tmp/            one lock per thing being built; work in progress
+
+"The directory exists" proves nothing: an entry counts when its marker is there. The marker is written last, in a
+temporary folder on the same file system, which is then renamed into place. Readers take no lock; builders check,
+take the lock of that entry, check again, and build.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from cuvis_ai_core._files import remove_tree
+from cuvis_ai_core.errors import StoreError
+
+ENVIRONMENT_VARIABLE: Final = "CUVIS_PLUGINS_DIR"
+
+_README = """\
+This folder is the plugin cache of cuvis-ai-core: checkouts of plugins and what was installed for them.
+It is safe to delete; what is needed is fetched again. NodeRegistry.clear_plugin_cache() empties it.
+"""
+
+
+def default_root() -> Path:
+    """Return the folder of the cache: `CUVIS_PLUGINS_DIR`, else `~/.cuvis_plugins`."""
+    chosen = os.environ.get(ENVIRONMENT_VARIABLE)
+    return Path(chosen).expanduser().absolute() if chosen else Path.home() / ".cuvis_plugins"
+
+
+def short_hash(*parts: str) -> str:
+    """Return eight hexadecimal digits that stand for some texts."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+
+
+class Store:
+    """The plugin cache in one folder, which is made when something is first put there.
+
+    Args:
+        root: Absolute path of the folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def checkouts(self, name: str, tag: str, url: str) -> tuple[Path, Path]:
+        """Return the two places where the checkout of a tag may lie: the plain one, and one for this repository only.
+
+        The second is used where the first holds the same name and tag of another repository.
+        """
+        plain = self.root / f"{name}@{_encode(tag)}"
+        return plain, plain.with_name(f"{plain.name}+{short_hash(url, tag)}")
+
+    def targets(self, name: str, content: str) -> Path:
+        """Return the folder of the target directories of one plugin content, one below it per set of pins."""
+        return self.root / ".targets" / f"{name}@{content}"
+
+    @contextlib.contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """Have a temporary folder on the file system of the cache, removed in the end.
+
+        Raises:
+            StoreError: The cache cannot be written.
+        """
+        with self._guard():
+            self._prepare()
+            folder = Path(tempfile.mkdtemp(dir=self.root / ".tmp"))
+        try:
+            yield folder
+        finally:
+            with contextlib.suppress(OSError):
+                remove_tree(folder)
+
+    @contextlib.contextmanager
+    def lock(self, entry: str) -> Iterator[None]:
+        """Hold the lock of one entry; whoever builds the same entry waits.
+
+        Raises:
+            StoreError: The cache cannot be written.
+        """
+        from filelock import FileLock
+
+        with self._guard():
+            self._prepare()
+            held = FileLock(self.root / ".locks" / f"{entry}.lock")
+            held.acquire()
+        try:
+            yield
+        finally:
+            held.release()
+
+    def publish(self, built: Path, place: Path) -> None:
+        """Move a finished folder, its marker included, to its place; what lies there without a marker goes.
+
+        Raises:
+            StoreError: The cache cannot be written.
+        """
+        with self._guard():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if place.exists():
+                os.replace(place, built.with_name(f"{built.name}.old"))  # noqa: PTH105
+            os.replace(built, place)  # noqa: PTH105
+
+    def clear(self, name: str | None = None) -> None:
+        """Remove everything of one plugin, or of all; what is not there is fine.
+
+        Raises:
+            StoreError: Something cannot be removed.
+        """
+        for entry in self._entries(name):
+            with self._guard(), self.workspace() as folder:
+                # Out of sight first, so that nobody loads from a folder that is half gone.
+                os.replace(entry, folder / "cleared")  # noqa: PTH105
+
+    def _entries(self, name: str | None) -> list[Path]:
+        with self._guard():
+            found = [
+                entry
+                for folder in (self.root, self.root / ".targets")
+                if folder.is_dir()
+                for entry in folder.iterdir()
+                if "@" in entry.name
+            ]
+        return [entry for entry in found if name is None or entry.name.partition("@")[0] == name]
+
+    def _prepare(self) -> None:
+        for folder in (".locks", ".tmp"):
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
+        readme = self.root / "README"
+        if not readme.exists():
+            readme.write_text(_README, encoding="utf-8")
+
+    @contextlib.contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Turn what the file system refuses into an error that names the cache."""
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error, StoreError):
+                raise
+            free = shutil.disk_usage(self.root).free // 2**20 if self.root.is_dir() else None
+            space = f" ({free} MB are free there)" if free is not None else ""
+            raise StoreError(
+                f"The plugin cache {self.root} cannot be used: {error.strerror or error}"
+                f"{f': {error.filename}' if error.filename else ''}{space}.",
+                hint=f"Make the folder writable, or choose another one with {ENVIRONMENT_VARIABLE} "
+                "or NodeRegistry.set_cache_dir(path).",
+                path=self.root,
+            ) from error
+
+
+def _encode(tag: str) -> str:
+    """Return a tag as one folder name on every file system."""
+    return "".join(char if char.isalnum() or char in "._-+" else f"%{ord(char):02X}" for char in tag)

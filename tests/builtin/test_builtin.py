@@ -1,0 +1,130 @@
+import subprocess
+import sys
+from importlib import import_module
+from typing import Any
+
+import array_api_strict
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from cuvis_ai_core.builtin import BUILTIN_NODES
+from cuvis_ai_core.builtin.plugin import cuvis_ai_cube_readers
+from cuvis_ai_core.errors import PortError
+from cuvis_ai_core.node import ArrayNode
+from cuvis_ai_core.node.base import is_node_class
+from cuvis_ai_core.node.ports import read_ports
+
+RANDOM = np.random.default_rng(10)
+CUBE = RANDOM.random((2, 5, 6, 4), dtype=np.float32)
+CUBE[0, 1, 2, 3] = np.nan
+INPUTS = {
+    "cube": CUBE,
+    "wavelengths": np.asarray([450.0, 550.0, 650.0, 750.0]),
+    "reference": RANDOM.random(4, dtype=np.float32),
+    "scores": CUBE[..., :1],
+}
+
+
+def _load(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+def _built(name: str) -> ArrayNode:
+    node: ArrayNode = _load(BUILTIN_NODES[name])()
+    return node
+
+
+@pytest.mark.parametrize("name", BUILTIN_NODES)
+def test_node_table(name: str) -> None:
+    """The table names node classes with readable ports."""
+    node_class = _load(BUILTIN_NODES[name])
+    assert is_node_class(node_class)
+    assert node_class.__name__ == name
+    for direction in ("INPUT_SPECS", "OUTPUT_SPECS"):
+        for port in read_ports(node_class, direction).values():
+            assert port.description
+            port.sizes(_built(name))
+
+
+@pytest.mark.parametrize("name", BUILTIN_NODES)
+def test_array_api_standard(name: str) -> None:
+    """Nodes use only the array API standard and give what they give on NumPy."""
+    node = _built(name)
+    inputs = {port: INPUTS[port] for port in node.INPUT_SPECS}
+    strict = node(**{port: array_api_strict.asarray(value) for port, value in inputs.items()})
+    plain = node(**inputs)
+    assert strict.keys() == plain.keys() == node.OUTPUT_SPECS.keys()
+    for port, value in strict.items():
+        assert value.__array_namespace__() is array_api_strict
+        assert_allclose(np.asarray(value), plain[port], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", BUILTIN_NODES)
+def test_output_sizes(name: str) -> None:
+    """Outputs have the sizes that the ports declare."""
+    node = _built(name)
+    outputs = node(**{port: INPUTS[port] for port in node.INPUT_SPECS})
+    for port in read_ports(type(node), "OUTPUT_SPECS").values():
+        sizes = port.sizes(node)
+        assert len(sizes) == outputs[port.name].ndim
+        for declared, found in zip(sizes, outputs[port.name].shape, strict=True):
+            assert declared in {-1, found}
+
+
+@pytest.mark.parametrize("name", BUILTIN_NODES)
+def test_inputs_unchanged(name: str) -> None:
+    """Inputs are left unchanged."""
+    node = _built(name)
+    inputs = {port: INPUTS[port].copy() for port in node.INPUT_SPECS}
+    node(**inputs)
+    for port, value in inputs.items():
+        assert value.tobytes() == INPUTS[port].tobytes()
+
+
+@pytest.mark.parametrize("name", BUILTIN_NODES)
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.ones((2, 2, 4), dtype=np.float32), r"got the shape \(2, 2, 4\)"),
+        (np.ones((1, 0, 2, 4), dtype=np.float32), r"got the shape \(1, 0, 2, 4\)"),
+        (np.ones((1, 2, 2, 4), dtype=np.uint16), "got uint16; it takes floating-point numbers"),
+        (np.ones((1, 2, 2, 4), dtype=np.complex64), "got complex64"),
+        ([[[[1.0]]]], "got list"),
+        (None, "got NoneType"),
+    ],
+)
+def test_no_batch_of_images(name: str, image: Any, message: str) -> None:
+    """What is no batch of images is an error that names node and port."""
+    node = _built(name)
+    first, *others = node.INPUT_SPECS
+    with pytest.raises(PortError, match=rf"Node '{name}', input '{first}': {message}") as caught:
+        node(**{first: image}, **{port: INPUTS[port] for port in others})
+    assert (caught.value.node, caught.value.port) == (name, first)
+
+
+@pytest.mark.parametrize("name", BUILTIN_NODES)
+def test_hyper_parameters_rebuild(name: str) -> None:
+    """Hyper-parameters build the same node again."""
+    node = _built(name)
+    again = type(node)(**node.hparams, name="again", execution_stages=["val"])
+    assert (again.name, again.hparams, again.should_execute("train")) == ("again", node.hparams, False)
+
+
+def test_reader_hook() -> None:
+    """The hook names readers that are there."""
+    readers = cuvis_ai_cube_readers()
+    assert set(readers) == {".hdr", ".npy", ".npz"}
+    assert all(callable(_load(path)) for path in readers.values())
+
+
+def test_light_import() -> None:
+    """The tables are read without importing NumPy."""
+    code = (
+        "import sys, cuvis_ai_core.builtin.plugin, cuvis_ai_core.data\n"
+        "assert cuvis_ai_core.builtin.BUILTIN_NODES\n"
+        "print({'numpy', 'pydantic', 'spectral'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"

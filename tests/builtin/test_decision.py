@@ -1,0 +1,76 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.testing import assert_array_equal
+from numpy.typing import NDArray
+
+from cuvis_ai_core.builtin.decision import QuantileDecider
+from cuvis_ai_core.errors import InvalidNodeError
+
+
+def _decide(scores: NDArray[Any], quantile: float) -> NDArray[np.bool_]:
+    mask: NDArray[np.bool_] = QuantileDecider(quantile=quantile)(scores=scores)["mask"]
+    return mask
+
+
+@given(
+    hnp.arrays(np.float64, (2, 3, 4, 1), elements=st.integers(-50, 50).map(float)),
+    st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9, 0.99]),
+)
+def test_quantile_of_each_image(scores: NDArray[Any], quantile: float) -> None:
+    """The mask is what lies above the quantile of each image."""
+    mask = _decide(scores, quantile)
+    assert mask.dtype == np.bool_
+    for image, found in zip(scores, mask, strict=True):
+        # rounding may put the threshold on either side of a score that equals it
+        threshold = np.quantile(image, quantile)
+        clear = ~np.isclose(image, threshold, rtol=0, atol=1e-9)
+        assert_array_equal(found[clear], (image > threshold)[clear])
+
+
+def test_between_two_scores() -> None:
+    """A quantile between two scores marks the upper one and not the lower one."""
+    scores = np.asarray([0.0, 10.0, 14.0, 20.0]).reshape(1, 2, 2, 1)
+    assert_array_equal(_decide(scores, 0.6).ravel(), [False, False, True, True])
+    assert_array_equal(_decide(scores, 0.7).ravel(), [False, False, False, True])
+
+
+def test_default_share() -> None:
+    """Half a percent of distinct scores is marked by default."""
+    scores = np.random.default_rng(9).permutation(2000).astype(np.float32).reshape(1, 40, 50, 1)
+    mask = QuantileDecider()(scores=scores)["mask"]
+    assert_array_equal(np.sort(scores[mask]), np.arange(1990, 2000))
+
+
+def test_equal_scores() -> None:
+    """Equal scores mark nothing."""
+    assert not _decide(np.full((1, 3, 3, 1), 0.1, dtype=np.float32), 0.3).any()
+
+
+def test_nan() -> None:
+    """NaN is never marked and counts for nothing."""
+    scores = np.asarray([np.nan, 1, 2, 3, 4, np.nan]).reshape(1, 2, 3, 1)
+    assert_array_equal(_decide(scores, 0.5).ravel(), [False, False, False, True, True, False])
+
+
+def test_only_nan() -> None:
+    """An image of NaN marks nothing."""
+    assert not _decide(np.full((1, 2, 2, 1), np.nan), 0.0).any()
+
+
+def test_infinite_scores() -> None:
+    """Infinite scores have their place at the ends."""
+    scores = np.asarray([1.0, np.inf, 2.0, -np.inf, 3.0, -np.inf]).reshape(1, 1, 6, 1)
+    assert_array_equal(_decide(scores, 0.9).ravel(), [False, True, False, False, False, False])
+    assert_array_equal(_decide(scores, 0.3).ravel(), [True, True, True, False, True, False])
+
+
+@pytest.mark.parametrize("quantile", [1.0, -0.1, 99.5, "0.9", float("nan"), True])
+def test_bad_quantiles(quantile: Any) -> None:
+    """Quantiles out of range are refused."""
+    with pytest.raises(InvalidNodeError, match=r"quantile is .*at least 0, below 1"):
+        QuantileDecider(quantile=quantile)

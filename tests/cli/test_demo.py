@@ -1,0 +1,180 @@
+"""The demonstration: one command, from an empty folder to a picture."""
+
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from cuvis_ai_core import NodeRegistry, Pipeline
+from cuvis_ai_core.cli.demo import workspace as demo_workspace
+from cuvis_ai_core.cli.demo.command import demo
+from cuvis_ai_core.cli.demo.workspace import VERSIONS, Workspace
+from cuvis_ai_core.data import read_cube
+from cuvis_ai_core.errors import MissingExtraError, PipelineError
+from cuvis_ai_core.testing import GitHost
+
+
+def run_demo(root: Path) -> Result:
+    """Run the command and let its errors through."""
+    return CliRunner().invoke(
+        demo, ["--output-dir", str(root)], catch_exceptions=False, standalone_mode=False, env={"COLUMNS": "250"}
+    )
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
+    """Run the demonstration once for several tests: its folder, and what it printed."""
+    root = tmp_path_factory.mktemp("demo") / "output"
+    return Workspace(root), run_demo(root).output
+
+
+@pytest.fixture
+def registries(first: tuple[Workspace, str]) -> Iterator[dict[str, NodeRegistry]]:
+    """Load both manifests after the demonstration, when its Git host is gone."""
+
+    class Registry(NodeRegistry):
+        """A registry on the plugin cache of the demonstration."""
+
+    Registry.set_cache_dir(first[0].cache)
+    with Registry(discover=False) as old, Registry(discover=False) as new:
+        old.load_plugins(first[0].manifests["v1.0.0"])
+        new.load_plugins(first[0].manifests["v1.1.0"])
+        yield {"v1.0.0": old, "v1.1.0": new}
+
+
+def test_the_table_says_what_was_loaded_from_where(
+    first: tuple[Workspace, str], registries: dict[str, NodeRegistry]
+) -> None:
+    """Each plugin has one row: both tags with their commits, and the two local paths."""
+    for name in ("spectral_indices", "plain_nodes", "colour_maps"):
+        for registry in registries.values():
+            info = registry.plugin_info(name)
+            expected = [name, info.tag or "-", (info.commit or "-")[:8], info.target.name]
+            rows = [line for line in first[1].splitlines() if all(part in line for part in expected)]
+            assert len(rows) == 1, (expected, first[1])
+
+
+def test_each_plugin_has_a_target_directory_of_its_own(registries: dict[str, NodeRegistry]) -> None:
+    """Two versions have two, and what a plugin brings along lies in its own and not in the environment."""
+    old, new = (registries[tag].plugin_info("spectral_indices") for tag in VERSIONS)
+    colour_maps = registries["v1.0.0"].plugin_info("colour_maps")
+    assert len({old.target, new.target, colour_maps.target}) == 3
+    assert (colour_maps.target / "colorcet").is_dir()
+    assert not any((Path(folder) / "colorcet").exists() for folder in sys.path)
+
+
+def test_two_versions_of_one_class_live_side_by_side(
+    first: tuple[Workspace, str], registries: dict[str, NodeRegistry]
+) -> None:
+    """The pipelines give NDVI and SAVI of one cube, and only version 1.1.0 can adjust for soil."""
+    cube = read_cube(first[0].cube, registries["v1.0.0"].cube_readers()).batch()
+    index = {}
+    for tag, registry in registries.items():
+        pipeline = Pipeline.from_file(first[0].pipelines[tag], node_registry=registry)
+        result = pipeline.forward({**cube})
+        index[tag] = result["vegetation", "index"]
+        reflectance = result["reflectance", "reflectance"]
+    near_infrared, red = (reflectance[..., [np.abs(cube["wavelengths"] - nm).argmin()]] for nm in (800, 670))
+    ndvi = (near_infrared - red) / (near_infrared + red)
+    savi = 1.5 * (near_infrared - red) / (near_infrared + red + 0.5)
+    np.testing.assert_allclose(index["v1.0.0"], ndvi, rtol=1e-4)
+    np.testing.assert_allclose(index["v1.1.0"], savi, rtol=1e-4)
+    with pytest.raises(PipelineError, match="soil_adjustment"):
+        Pipeline.from_file(first[0].pipelines["v1.1.0"], node_registry=registries["v1.0.0"])
+
+
+def test_the_picture_is_large_enough_to_look_at(first: tuple[Workspace, str]) -> None:
+    """It is a PNG of at least a thousand pixels each way."""
+    head = first[0].picture.read_bytes()[:24]
+    assert head.startswith(b"\x89PNG")
+    assert min(struct.unpack(">II", head[16:])) > 1000
+
+
+def test_it_says_how_to_go_on(first: tuple[Workspace, str]) -> None:
+    """The last lines are a command on the files that were written."""
+    place = first[0]
+    for path in (place.cube, place.manifests["v1.0.0"], place.pipelines["v1.0.0"], place.cache):
+        assert str(path) in first[1]
+        assert path.exists()
+
+
+def test_a_second_run_finds_everything_in_the_plugin_cache(first: tuple[Workspace, str]) -> None:
+    """Nothing is fetched or installed again, though the Git host is a new one."""
+    place = first[0]
+    before = {path: path.stat().st_ino for path in place.cache.rglob("*")}
+    assert run_demo(place.root).exit_code == 0
+    assert before == {path: path.stat().st_ino for path in before}
+
+
+def test_an_edited_example_is_loaded_anew(
+    first: tuple[Workspace, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an edit of the example plugin its tag is another commit; the old checkout is not used."""
+    shutil.copytree(demo_workspace.example_plugins(), tmp_path / "edited")
+    (tmp_path / "edited" / "spectral_indices" / "NEWS").write_text("edited\n")
+    shutil.copytree(first[0].root, tmp_path / "output")
+    monkeypatch.setattr(demo_workspace, "example_plugins", lambda: tmp_path / "edited")
+    run_demo(tmp_path / "output")
+    assert (tmp_path / "output" / "plugin-cache" / "spectral_indices@v1.0.0" / "NEWS").exists()
+
+
+def test_the_plugin_cache_of_the_user_is_not_touched(first: tuple[Workspace, str]) -> None:
+    """Plugins of a Git host that vanishes stay in the folder of the demonstration."""
+    registry = NodeRegistry(discover=False)
+    assert type(registry)._store().root != first[0].cache
+
+
+def test_a_taken_port_is_no_obstacle(tmp_path: Path) -> None:
+    """If another program listens where the last run served, another port is used."""
+    place = Workspace(tmp_path)
+    with GitHost(tmp_path / "other") as other:
+        place.manifests["v1.0.0"].write_text(f"repo: http://127.0.0.1:{other.port}/x.git")
+        with place.served() as commits:
+            assert str(other.port) not in place.manifests["v1.0.0"].read_text()
+            assert len(set(commits.values())) == 2
+
+
+def test_an_interrupted_run_closes_its_git_host(tmp_path: Path) -> None:
+    """After Ctrl-C nobody listens any more."""
+    place = Workspace(tmp_path)
+    with pytest.raises(KeyboardInterrupt), place.served():
+        raise KeyboardInterrupt
+    with socket.socket() as client:
+        assert client.connect_ex(("127.0.0.1", place._last_port())) != 0
+
+
+def test_a_folder_that_cannot_be_written_is_wrong_usage(tmp_path: Path) -> None:
+    """The message names the option and the path; the exit status is that of wrong usage."""
+    (tmp_path / "file").write_text("in the way")
+    result = CliRunner().invoke(demo, ["--output-dir", str(tmp_path / "file" / "output")])
+    assert result.exit_code == 2
+    assert "Error: Invalid value for --output-dir" in result.output
+    assert str(tmp_path / "file" / "output") in result.output
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "tensorly"])
+def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """Without the extra, the error gives the command that installs it, and nothing is written."""
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'cuvis-ai-core\[demo\]'"):
+        run_demo(tmp_path / "output")
+    assert not (tmp_path / "output").exists()
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """The help of the command appears without NumPy, matplotlib, git or pydantic."""
+    script = (
+        "import sys\n"
+        "from cuvis_ai_core.cli.demo.command import demo\n"
+        "demo(['--help'], standalone_mode=False)\n"
+        "print({'numpy', 'matplotlib', 'git', 'pydantic', 'rich'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"

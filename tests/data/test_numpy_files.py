@@ -1,0 +1,159 @@
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from cuvis_ai_core.data.numpy_files import read_npy, read_npz
+from cuvis_ai_core.errors import CubeError
+
+DATA = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
+WAVELENGTHS = np.asarray([400.0, 500.0, 600.0, 700.0])
+
+
+@pytest.fixture
+def npy(tmp_path: Path) -> Path:
+    """Return where a `.npy` file will be."""
+    return tmp_path / "cube.npy"
+
+
+@pytest.fixture
+def npz(tmp_path: Path) -> Path:
+    """Return where a `.npz` file will be."""
+    return tmp_path / "cube.npz"
+
+
+@pytest.mark.parametrize("dtype", ["uint8", ">i2", "float32", "float64"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_npy_round_trip(npy: Path, dtype: str, order: Any) -> None:
+    """A .npy file comes back as it was saved."""
+    np.save(npy, DATA.astype(dtype, order=order))
+    cube = read_npy(npy)
+    assert_array_equal(cube.data, DATA.astype(dtype), strict=True)
+    assert (cube.wavelengths, cube.source) == (None, npy)
+
+
+def test_npy_is_copied(npy: Path) -> None:
+    """A cube from .npy is independent of its file."""
+    np.save(npy, DATA)
+    cube = read_npy(npy)
+    np.save(npy, np.zeros_like(DATA))
+    assert_array_equal(cube.data, DATA)
+
+
+def test_npz_named_cube(npz: Path) -> None:
+    """A .npz file takes the array named cube and its wavelengths."""
+    np.savez(npz, other=np.zeros((1, 1, 1)), cube=DATA, wavelengths=WAVELENGTHS)
+    cube = read_npz(npz)
+    assert_array_equal(cube.data, DATA, strict=True)
+    assert_array_equal(cube.wavelengths, WAVELENGTHS, strict=True)
+    assert cube.source == npz
+
+
+def test_npz_single_cube(npz: Path) -> None:
+    """A .npz file takes the only array of three dimensions."""
+    np.savez_compressed(npz, labels=np.zeros((2, 3)), scene=DATA)
+    cube = read_npz(npz)
+    assert_array_equal(cube.data, DATA)
+    assert cube.wavelengths is None
+
+
+@pytest.mark.parametrize("names", [[], ["a", "b"]])
+def test_npz_unclear(npz: Path, names: list[str]) -> None:
+    """A .npz file in which the cube is not clear lists what it holds."""
+    arrays: dict[str, Any] = {"labels": np.zeros((2, 3)), **dict.fromkeys(names, DATA)}
+    np.savez(npz, **arrays)
+    with pytest.raises(CubeError, match=rf"has {len(names)} arrays of three .*labels \(2, 3\)") as caught:
+        read_npz(npz)
+    assert "numpy.savez(path, cube=..., wavelengths=...)" in str(caught.value)
+    assert caught.value.path == npz
+
+
+def test_npz_bad_wavelengths(npz: Path) -> None:
+    """Wavelengths that do not fit name the archive."""
+    np.savez(npz, cube=DATA, wavelengths=WAVELENGTHS / 1000)
+    with pytest.raises(CubeError, match=r"cube\.npz' has the wavelength 0\.4"):
+        read_npz(npz)
+
+
+def _archive() -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, cube=DATA)
+    return buffer.getvalue()
+
+
+def _single() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, DATA)
+    return buffer.getvalue()
+
+
+def _with_objects() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.full((1, 1, 1), None), allow_pickle=True)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"no array", id="text"),
+        pytest.param(_single()[:-5], id="truncated data"),
+        pytest.param(_single()[:40], id="truncated header"),
+        pytest.param(_single().replace(b"(2, 3, 4)", b"(2**9999)"), id="hostile header"),
+        pytest.param(_single().replace(b"(2, 3, 4), }        ", b"(99999, 99999, 4), }"), id="claims too much"),
+        pytest.param(_single().replace(b"}", b" "), id="broken header"),
+        pytest.param(_with_objects(), id="Python objects"),
+        pytest.param(_archive(), id="an archive"),
+    ],
+)
+def test_damaged_npy(npy: Path, content: bytes) -> None:
+    """A damaged .npy is one clear error."""
+    npy.write_bytes(content)
+    with pytest.raises(CubeError, match=r"cube\.npy' is not a \.npy file .*:") as caught:
+        read_npy(npy)
+    assert caught.value.path == npy
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(_single(), id="a single array"),
+        pytest.param(_archive()[:-30], id="truncated"),
+        pytest.param(_archive().replace(DATA.tobytes(), DATA[::-1].tobytes()), id="wrong checksum"),
+    ],
+)
+def test_damaged_npz(npz: Path, content: bytes) -> None:
+    """A damaged .npz is one clear error."""
+    npz.write_bytes(content)
+    with pytest.raises(CubeError, match=r"cube\.npz' is not a \.npz archive .*:") as caught:
+        read_npz(npz)
+    assert caught.value.path == npz
+
+
+def test_npz_with_objects(npz: Path) -> None:
+    """Python objects in .npz are never unpickled."""
+    with zipfile.ZipFile(npz, "w") as target:
+        target.writestr("cube.npy", _with_objects())
+    with pytest.raises(CubeError, match=r"not a \.npz archive of arrays of numbers"):
+        read_npz(npz)
+
+
+def test_npz_with_text(npz: Path) -> None:
+    """Text beside the cube in .npz does no harm."""
+    np.savez(npz, cube=DATA)
+    with zipfile.ZipFile(npz, "a") as target:
+        target.writestr("README.txt", "Indian Pines")
+    assert_array_equal(read_npz(npz).data, DATA)
+
+
+def test_npy_of_python_2(npy: Path) -> None:
+    """A file with a header of Python 2 is read without a warning."""
+    content = _single().replace(b"(2, 3, 4), }   ", b"(2L, 3L, 4L), }")
+    npy.write_bytes(content)
+    assert_array_equal(read_npy(npy).data, DATA)

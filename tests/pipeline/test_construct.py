@@ -1,0 +1,142 @@
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import pytest
+
+from cuvis_ai_core.errors import InvalidNodeError, NodeNotFoundError, PipelineError
+from cuvis_ai_core.node import ArrayNode
+from cuvis_ai_core.pipeline import Pipeline
+
+PipelineOf = Callable[..., Pipeline]
+
+
+class Strict(ArrayNode):
+    """Names its parameters and takes no other."""
+
+    def __init__(self, threshold: float, bands: list[int] | None = None) -> None:
+        super().__init__(threshold=threshold)
+        self.bands = bands
+        if threshold < 0:
+            raise ValueError("threshold must not be negative.")
+
+    def forward(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+
+class Plain:
+    """A node class without our base classes."""
+
+    INPUT_SPECS: ClassVar[dict[str, Any]] = {}
+    OUTPUT_SPECS: ClassVar[dict[str, Any]] = {"x": {"dtype": int, "shape": ()}}
+
+    def forward(self) -> dict[str, Any]:
+        """Return a number."""
+        return {"x": 1}
+
+
+@pytest.fixture
+def registry(registry: Any) -> Any:
+    """A registry that knows the classes of this file, too."""
+    registry.classes |= {"Strict": Strict, "Plain": Plain, "json": dict}
+    return registry
+
+
+def test_nodes_get_their_name_and_parameters(pipeline_of: PipelineOf) -> None:
+    """The parameters are the constructor's arguments; the name comes from the file."""
+    node = pipeline_of({"double": ("Scale", {"factor": 3})}).nodes["double"]
+    assert (node.name, node.hparams) == ("double", {"factor": 3})
+
+
+def test_parameters_pass_through_subclasses(pipeline_of: PipelineOf, registry: Any) -> None:
+    """Behind `**kwargs` stand the parameters of the base classes; stages are one of them."""
+    registry.classes["Sub"] = type("Sub", (registry.classes["Scale"],), {})
+    node = pipeline_of({"n": ("Sub", {"factor": 3, "execution_stages": ["train"]})}).nodes["n"]
+    assert (node.hparams, node.execution_stages) == ({"factor": 3}, {"train"})
+
+
+def test_a_node_class_needs_no_base_class(pipeline_of: PipelineOf) -> None:
+    """Ports and `forward` are enough, and such a node always runs."""
+    assert pipeline_of({"n": "Plain"}).forward({}, stage="train") == {("n", "x"): 1}
+
+
+def test_a_node_cannot_change_the_file(pipeline_of: PipelineOf) -> None:
+    """A node gets a copy of its parameters."""
+    pipeline = pipeline_of({"n": ("Strict", {"threshold": 1, "bands": [1]})})
+    pipeline.nodes["n"].bands.append(2)
+    assert pipeline.to_dict()["nodes"][0]["params"] == {"threshold": 1, "bands": [1]}
+
+
+@pytest.mark.parametrize(
+    ("node", "problem"),
+    [
+        (("Strict", {"treshold": 1}), r"has no parameter 'treshold'; did you mean 'threshold'\?"),
+        (("Strict", {"threshold": 1, "zzz": 1}), r"has no parameter 'zzz'\."),
+        (("Strict", {}), "cannot be built: missing a required argument: 'threshold'"),
+        (("Strict", {"threshold": -1}), r"cannot be built: threshold must not be negative\.\n"),
+        (("Strict", {"threshold": "x"}), "cannot be built: '<' not supported"),
+        (("Scale", {"name": "other"}), "takes its name from the key 'name'"),
+        (("Scale", {"facotr": 3}), r"has no parameter 'facotr'; did you mean 'factor'\?"),
+        (("Scale", {"execution_stages": ["trian"]}), "cannot be built: .*unknown execution stage 'trian'"),
+    ],
+)
+def test_a_refused_parameter_is_an_error_with_the_accepted_ones(
+    pipeline_of: PipelineOf, node: Any, problem: str
+) -> None:
+    """The message has node, class, problem and the parameters; no slip passes in `**kwargs`."""
+    with pytest.raises(PipelineError, match=problem) as error:
+        pipeline_of({"n": node})
+    assert f"Node 'n' ({node[0]})" in str(error.value)
+    shown = "threshold, bands=None" if node[0] == "Strict" else "factor=2.0"
+    assert shown in (error.value.hint or "")
+
+
+def test_a_keyword_that_the_class_takes_itself_is_fine(pipeline_of: PipelineOf, registry: Any) -> None:
+    """Not every class names all it takes."""
+    registry.classes["Popping"] = type(
+        "Popping",
+        (registry.classes["Scale"],),
+        {"__init__": lambda self, **others: ArrayNode.__init__(self, factor=others.pop("gain"), **others)},
+    )
+    assert pipeline_of({"n": ("Popping", {"gain": 4})}).nodes["n"].hparams == {"factor": 4}
+
+
+def test_the_cause_of_a_failed_constructor_is_kept(pipeline_of: PipelineOf) -> None:
+    """`--debug` shows where the class gave up."""
+    with pytest.raises(PipelineError) as error:
+        pipeline_of({"n": ("Strict", {"threshold": -1})})
+    assert isinstance(error.value.__cause__, ValueError)
+
+
+def test_an_unknown_class_is_a_key_error_that_names_the_node_of_the_pipeline(registry: Any) -> None:
+    """The registry's words come first, then who asks, and which plugins the file names."""
+    config = {"plugins": ["adaclip"], "nodes": [{"name": "detector", "class_name": "AdaCLIPDetector"}]}
+    with pytest.raises(KeyError) as error:
+        Pipeline.from_dict(config, node_registry=registry)
+    assert isinstance(error.value, NodeNotFoundError)
+    text = str(error.value)
+    assert text.startswith("Node 'AdaCLIPDetector' not found in registry.")
+    assert "Node 'detector' of the pipeline asks for it." in text
+    assert "names the plugins it needs: adaclip." in text
+
+
+def test_a_class_that_is_no_node_is_an_error(pipeline_of: PipelineOf) -> None:
+    """Any class can be found by its path; not any can run."""
+    with pytest.raises(PipelineError, match="Node 'n': json is no node class"):
+        pipeline_of({"n": "json"})
+
+
+def test_two_nodes_of_one_name_are_an_error(registry: Any) -> None:
+    """The message proposes a free name."""
+    node = {"name": "twin", "class_name": "Scale"}
+    with pytest.raises(PipelineError, match=r"Two nodes are named 'twin'[\s\S]*'twin-1'"):
+        Pipeline.from_dict({"nodes": [node, node]}, node_registry=registry)
+
+
+def test_a_size_that_the_node_does_not_have_is_an_error(
+    pipeline_of: PipelineOf, make_class: Callable[..., type]
+) -> None:
+    """Symbolic sizes are read when the pipeline is built."""
+    make_class("Sized", lambda self: {}, {"cube": {"dtype": "float32", "shape": ("bands",)}})
+    with pytest.raises(InvalidNodeError, match="symbolic size 'bands'"):
+        pipeline_of({"n": "Sized"})

@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+
+from cuvis_ai_core.errors import PipelineError
+from cuvis_ai_core.pipeline.find import find_pipeline_file
+
+
+@pytest.fixture
+def configs(tmp_path: Path) -> Path:
+    """The configuration directory of a plugin with one pipeline."""
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    (folder / "anomaly.yaml").touch()
+    return folder
+
+
+def test_a_path_is_a_path(configs: Path) -> None:
+    """An existing file needs no directory."""
+    assert find_pipeline_file(str(configs / "anomaly.yaml"), []) == configs / "anomaly.yaml"
+
+
+@pytest.mark.parametrize("name", ["anomaly", "anomaly.yaml"])
+def test_a_name_is_looked_up_in_the_directories(configs: Path, name: str) -> None:
+    """With or without the suffix."""
+    assert find_pipeline_file(name, [configs / "absent", configs]) == configs / "anomaly.yaml"
+
+
+def test_a_name_may_have_dots_and_another_suffix(configs: Path) -> None:
+    """`v1.2` is a name; `.yml` is YAML, too."""
+    (configs / "v1.2.yml").touch()
+    assert find_pipeline_file("v1.2", [configs]) == configs / "v1.2.yml"
+
+
+def test_the_home_folder_may_be_a_tilde(configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a shell."""
+    monkeypatch.setenv("HOME", str(configs))
+    monkeypatch.setenv("USERPROFILE", str(configs))
+    assert find_pipeline_file("~/anomaly.yaml", []) == configs / "anomaly.yaml"
+
+
+def test_a_file_here_beats_a_name(configs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies in the working directory is meant first."""
+    (tmp_path / "anomaly.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert find_pipeline_file("anomaly.yaml", [configs]) == Path("anomaly.yaml")
+
+
+def test_an_unknown_name_is_an_error_with_near_names_and_places(configs: Path) -> None:
+    """The message lists every directory that was searched."""
+    with pytest.raises(PipelineError, match="There is no pipeline file 'anomoly'") as error:
+        find_pipeline_file("anomoly", [configs])
+    assert str(configs) in str(error.value)
+    assert "Did you mean 'anomaly'?" in str(error.value)
+
+
+def test_an_unknown_path_is_an_error_with_near_paths(configs: Path) -> None:
+    """Names beside the path count as well."""
+    with pytest.raises(PipelineError) as error:
+        find_pipeline_file(configs / "anomly.yaml", [])
+    assert f"Did you mean '{configs / 'anomaly.yaml'}'?" in str(error.value)
+
+
+def test_without_near_names_the_plugin_may_be_missing(configs: Path) -> None:
+    """A name that nothing resembles may belong to a plugin that is not loaded."""
+    with pytest.raises(PipelineError, match="or load the plugin first"):
+        find_pipeline_file("zzz", [configs])
+
+
+def test_one_name_in_two_plugins_is_an_error(configs: Path, tmp_path: Path) -> None:
+    """None of the two is picked silently."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "anomaly.yaml").touch()
+    with pytest.raises(PipelineError, match="Several pipelines are named 'anomaly'") as error:
+        find_pipeline_file("anomaly", [configs, other])
+    assert str(configs / "anomaly.yaml") in str(error.value)
+    assert str(other / "anomaly.yaml") in str(error.value)
+
+
+def test_a_folder_is_no_pipeline(configs: Path) -> None:
+    """The message says what one is."""
+    with pytest.raises(PipelineError, match="is a folder"):
+        find_pipeline_file(configs, [])
