@@ -226,6 +226,9 @@ class PipelineError(CuvisError, ValueError):
     """A pipeline file or graph breaks a rule."""
 
     path: Path | None = None
+    node: str | None = None
+    stage: str | None = None
+    cycle: tuple[str, ...] = ()
 
 
 class PortError(PipelineError):
@@ -233,6 +236,7 @@ class PortError(PipelineError):
 
     node: str
     port: str | None = None
+    missing: tuple[str, ...] = ()
 
 
 class NodeRunError(PipelineError, RuntimeError):

@@ -5,11 +5,13 @@ from typing import Any
 
 import array_api_strict
 import numpy as np
+import pluggy
 import pytest
+from cuvis_ai_hookspecs import specs
+from cuvis_ai_hookspecs.markers import PROJECT_NAME
 from numpy.testing import assert_allclose
 
-from cuvis_ai_core.builtin import BUILTIN_NODES
-from cuvis_ai_core.builtin.plugin import cuvis_ai_cube_readers
+from cuvis_ai_core.builtin import BUILTIN_NODES, plugin
 from cuvis_ai_core.errors import PortError
 from cuvis_ai_core.node import ArrayNode
 from cuvis_ai_core.node.base import is_node_class
@@ -113,8 +115,12 @@ def test_hyper_parameters_rebuild(name: str) -> None:
 
 
 def test_reader_hook() -> None:
-    """The hook names readers that are there."""
-    readers = cuvis_ai_cube_readers()
+    """The module answers the hook, and the readers that it names are there."""
+    manager = pluggy.PluginManager(PROJECT_NAME)
+    manager.add_hookspecs(specs)
+    manager.register(plugin)
+    manager.check_pending()
+    (readers,) = manager.hook.cuvis_ai_cube_readers()
     assert set(readers) == {".hdr", ".npy", ".npz"}
     assert all(callable(_load(path)) for path in readers.values())
 

@@ -144,9 +144,11 @@ def test_npz_with_objects(npz: Path) -> None:
         read_npz(npz)
 
 
-def test_npz_with_text(npz: Path) -> None:
+@pytest.mark.parametrize("name", ["cube", "scene"])
+def test_npz_with_text(npz: Path, name: str) -> None:
     """Text beside the cube in .npz does no harm."""
-    np.savez(npz, cube=DATA)
+    arrays: dict[str, Any] = {name: DATA}
+    np.savez(npz, **arrays)
     with zipfile.ZipFile(npz, "a") as target:
         target.writestr("README.txt", "Indian Pines")
     assert_array_equal(read_npz(npz).data, DATA)

@@ -39,9 +39,10 @@ def test_choice(tmp_path: Path, name: str, band: int) -> None:
 def test_path_forms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A path may be text and start at home."""
     _touch(tmp_path, "a.hdr")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    assert read_cube("~/a.hdr", READERS).data.item() == 1
+    with monkeypatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path))
+        patch.setenv("USERPROFILE", str(tmp_path))
+        assert read_cube("~/a.hdr", READERS).data.item() == 1
 
 
 def test_unknown_suffix(tmp_path: Path) -> None:

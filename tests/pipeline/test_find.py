@@ -32,11 +32,12 @@ def test_a_name_may_have_dots_and_another_suffix(configs: Path) -> None:
     assert find_pipeline_file("v1.2", [configs]) == configs / "v1.2.yml"
 
 
-def test_the_home_folder_may_be_a_tilde(configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_home_folder_may_be_a_tilde(configs: Path) -> None:
     """As in a shell."""
-    monkeypatch.setenv("HOME", str(configs))
-    monkeypatch.setenv("USERPROFILE", str(configs))
-    assert find_pipeline_file("~/anomaly.yaml", []) == configs / "anomaly.yaml"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(configs))
+        patch.setenv("USERPROFILE", str(configs))
+        assert find_pipeline_file("~/anomaly.yaml", []) == configs / "anomaly.yaml"
 
 
 def test_a_file_here_beats_a_name(configs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,11 +61,9 @@ class QuantileDecider(ArrayNode):
         return {"mask": xp.stack([image > self._threshold(xp, image) for image in images], axis=0)}
 
     def _threshold(self, xp: Namespace, scores: Array) -> float:
-        """Return the quantile of the scores that are numbers, infinity if there are none."""
+        """Return the greatest score that is not marked, infinity if there are none."""
         missing = xp.isnan(scores)
         count = int(xp.sum(xp.astype(~missing, xp.int64)))
-        if count == 0:
-            return inf
         # replaced, because the standard does not say where NaN is sorted
         ascending = xp.sort(xp.reshape(xp.where(missing, inf, scores), (-1,)))
         return float(ascending[int(self._quantile * (count - 1))])

@@ -47,7 +47,7 @@ def read_npz(path: Path) -> Cube:
 def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     with np.load(path, allow_pickle=False) as archive:
         wanted = {"cube", "wavelengths"} if "cube" in archive else set(archive.files)
-        return {name: archive[name] for name in archive.files if name in wanted}
+        return {name: np.asarray(archive[name]) for name in archive.files if name in wanted}
 
 
 def _choose(path: Path, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:

@@ -84,8 +84,8 @@ def _construct(entry: NodeConfig, node_class: type) -> object:
 
 def _accepted_parameters(node_class: type, signature: inspect.Signature) -> dict[str, inspect.Parameter]:
     """Return the named parameters of a class, those behind its `**kwargs` included."""
-    signatures = [signature]
-    constructors = (vars(base)["__init__"] for base in node_class.__mro__ if "__init__" in vars(base))
+    signatures = [signature]  # and those of the base classes, `object` left out
+    constructors = (vars(base)["__init__"] for base in node_class.__mro__[:-1] if "__init__" in vars(base))
     while any(parameter.kind is parameter.VAR_KEYWORD for parameter in signatures[-1].parameters.values()):
         behind = next(constructors, None)
         if behind is None:

@@ -1,0 +1,169 @@
+"""What every test gets: a plugin cache of its own, and a process that is afterwards as it was before."""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cuvis_ai_core.plugins.scope import PREFIX
+from cuvis_ai_core.registry import NodeRegistry
+from cuvis_ai_core.testing.git_host import GitHost
+
+_UV_CACHE = os.environ.get("UV_CACHE_DIR") or str(Path("~/.cache/uv").expanduser())
+
+NODE = """\
+import numpy as np
+from cuvis_ai_core.node import ArrayNode
+from cuvis_ai_schemas.pipeline import PortSpec
+
+
+class {name}(ArrayNode):
+    INPUT_SPECS = {{"cube": PortSpec(np.float32, (-1, -1, -1, -1))}}
+    OUTPUT_SPECS = {{"cube": PortSpec(np.float32, (-1, -1, -1, -1))}}
+    VERSION = {version!r}
+
+    def forward(self, cube):
+        return {{"cube": cube}}
+"""
+"""A node class as a plugin writes it; fill in `name` and `version`."""
+
+
+Files = dict[str, str]
+
+
+def _project_files(
+    package: str = "echo_plugin",
+    *,
+    version: str = "1.0.0",
+    dependencies: tuple[str, ...] = (),
+    node: str = "Echo",
+    extra: str = "",
+) -> Files:
+    """Return the files of a small plugin project: a package with one node class, built by a fast back-end.
+
+    Args:
+        package: Its package; the distribution has the same name with hyphens.
+        version: Its version, also the class attribute `VERSION`.
+        dependencies: Its requirements.
+        node: Name of the class, in `<package>.nodes`.
+        extra: Lines to add to pyproject.toml.
+    """
+    needs = ", ".join(f'"{each}"' for each in dependencies)
+    return {
+        "pyproject.toml": (
+            f'[build-system]\nrequires = ["uv_build"]\nbuild-backend = "uv_build"\n\n'
+            f'[project]\nname = "{package.replace("_", "-")}"\nversion = "{version}"\ndependencies = [{needs}]\n{extra}'
+        ),
+        f"src/{package}/__init__.py": "",
+        f"src/{package}/nodes.py": NODE.format(name=node, version=version),
+    }
+
+
+def _write_files(folder: Path, files: Files) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's home and plugin cache out of reach."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in [name for name in os.environ if name.startswith("CUVIS_")]:
+            patch.delenv(variable)
+        patch.setenv("HOME", str(home))
+        patch.setenv("USERPROFILE", str(home))
+        patch.setenv("UV_CACHE_DIR", _UV_CACHE)
+        patch.setattr(NodeRegistry, "_cache_dir", None)
+        patch.setattr(NodeRegistry, "_builtin_registry", dict(NodeRegistry._builtin_registry))
+        yield
+
+
+@pytest.fixture
+def same_process() -> Iterator[None]:
+    """Prove that search path, finders and environment are afterwards as they were."""
+    before = list(sys.path), list(sys.meta_path), dict(os.environ)
+    yield
+    assert (list(sys.path), list(sys.meta_path), dict(os.environ)) == before
+
+
+@pytest.fixture
+def no_private_modules() -> Iterator[None]:
+    """Prove that nothing of a plugin is left in `sys.modules`."""
+    yield
+    assert [name for name in sys.modules if name.startswith(PREFIX)] == []
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """Return the folder of the plugin cache, set for this test."""
+    folder = tmp_path / "plugin cache"
+    NodeRegistry.set_cache_dir(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def git_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHost]:
+    """Serve Git repositories on loopback for the whole session; every test uses names of its own."""
+    with GitHost(tmp_path_factory.mktemp("git")) as host:
+        yield host
+
+
+@pytest.fixture
+def registry(cache: Path) -> Iterator[NodeRegistry]:
+    """Return a registry with a cache of its own, without discovered plugins, closed in the end."""
+    with NodeRegistry(discover=False) as registry:
+        yield registry
+
+
+@pytest.fixture
+def project_files() -> Callable[..., Files]:
+    """Return a function that gives the files of a small plugin project (see `_project_files`)."""
+    return _project_files
+
+
+@pytest.fixture
+def node_source() -> Callable[..., str]:
+    """Return a function that gives the source of a module with one node class."""
+    return lambda name="Echo", version="1": NODE.format(name=name, version=version)
+
+
+@pytest.fixture
+def write_files() -> Callable[[Path, Files], Path]:
+    """Return a function that writes files below a folder and returns the folder."""
+    return _write_files
+
+
+@pytest.fixture
+def local_plugin(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a plugin project and returns its folder."""
+
+    def write(folder: str = "echo", **options: Any) -> Path:
+        return _write_files(tmp_path / folder, _project_files(**options))
+
+    return write
+
+
+@pytest.fixture
+def git_plugin(git_host: GitHost, request: pytest.FixtureRequest) -> Callable[..., str]:
+    """Return a function that serves a plugin project of its own for this test and returns the address.
+
+    Every version given is a commit with an annotated tag `v<version>`.
+    """
+
+    def serve(*versions: str, **options: Any) -> str:
+        name = re.sub(r"\W+", "-", request.node.nodeid)[-60:].strip("-")
+        first, *others = versions or ("1.0.0",)
+        url = git_host.add(name, _project_files(version=first, **options), tag=f"v{first}")
+        for version in others:
+            git_host.commit(name, _project_files(version=version, **options), tag=f"v{version}", annotated=True)
+        return url
+
+    return serve

@@ -1,0 +1,308 @@
+"""Plugins from a local path."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.errors import (
+    DependencyConflictError,
+    DependencyNotFoundError,
+    InstallError,
+    InvalidNodeError,
+    LocalPathError,
+    ManifestError,
+    PluginConflictError,
+    PluginLoadError,
+    PluginNotLoadedError,
+    ProjectFileError,
+)
+
+Files = dict[str, str]
+ECHO = ["echo_plugin.nodes.Echo"]
+
+
+def config(path: Path, provides: list[str] | None = None) -> dict[str, object]:
+    return {"path": str(path), "provides": provides or ECHO}
+
+
+def test_a_local_plugin_contributes_its_classes(registry: NodeRegistry, local_plugin: Callable[..., Path]) -> None:
+    """A class is found by short name, by full path, and in `plugin_registry`."""
+    registry.load_plugin("echo", config(local_plugin()))
+
+    echo = registry.get("Echo")
+    assert registry.get("echo_plugin.nodes.Echo") is echo
+    assert registry.plugin_registry["Echo"] is echo
+    assert "Echo" in registry.plugin_registry
+    assert list(registry.plugin_registry) == ["Echo"]
+    assert registry.list_plugins() == ["echo"]
+    assert registry.public_path(echo) == "echo_plugin.nodes.Echo"
+
+
+def test_what_was_loaded_is_told(registry: NodeRegistry, local_plugin: Callable[..., Path], cache: Path) -> None:
+    """`plugin_info` and `plugin_of` name path, distribution, version and target directory."""
+    folder = local_plugin()
+    registry.load_plugin("echo", config(folder))
+
+    info = registry.plugin_info("echo")
+    assert (info.kind, info.source, info.distribution, info.version) == ("local", str(folder), "echo-plugin", "1.0.0")
+    assert info.target.is_relative_to(cache)
+    assert info.nodes == tuple(ECHO)
+    assert registry.plugin_of(registry.get("Echo")) == info
+    assert registry.plugin_of(registry.get("MinMaxNormalizer")) is None
+
+
+def test_an_edit_is_seen_at_the_next_load_without_a_reinstall(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], node_source: Callable[..., str]
+) -> None:
+    """The code is imported from where it lies; the target directory stays as it is."""
+    folder = local_plugin()
+    registry.load_plugin("echo", config(folder))
+    target = registry.plugin_info("echo").target
+    built = (target / "cuvis-target.json").stat().st_mtime_ns
+    assert registry.get("Echo").VERSION == "1.0.0"  # type: ignore[attr-defined]
+
+    (folder / "src/echo_plugin/nodes.py").write_text(node_source(version="9.9.9"))
+    registry.unload_plugin("echo")
+    registry.load_plugin("echo", config(folder))
+
+    assert registry.get("Echo").VERSION == "9.9.9"  # type: ignore[attr-defined]
+    assert registry.plugin_info("echo").target == target
+    assert (target / "cuvis-target.json").stat().st_mtime_ns == built
+
+
+def test_another_registry_sees_an_edit_while_the_first_keeps_its_classes(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], node_source: Callable[..., str]
+) -> None:
+    """Both states of one local plugin live side by side."""
+    folder = local_plugin()
+    registry.load_plugin("echo", config(folder))
+    (folder / "src/echo_plugin/nodes.py").write_text(node_source(version="edited"))
+
+    with NodeRegistry(discover=False) as other:
+        other.load_plugin("echo", config(folder))
+        assert other.get("Echo").VERSION == "edited"  # type: ignore[attr-defined]
+        assert registry.get("Echo").VERSION == "1.0.0"  # type: ignore[attr-defined]
+
+
+def test_the_same_content_in_two_registries_is_one_loaded_copy(
+    registry: NodeRegistry, local_plugin: Callable[..., Path]
+) -> None:
+    """Classes are identical, and stay when one registry lets go."""
+    folder = local_plugin()
+    registry.load_plugin("echo", config(folder))
+    with NodeRegistry(discover=False) as other:
+        other.load_plugin("echo", config(folder))
+        assert other.get("Echo") is registry.get("Echo")
+    assert registry.get("Echo")(cube=1) == {"cube": 1}
+
+
+def test_a_relative_path_counts_from_the_working_directory(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`load_plugin` resolves against the working directory."""
+    monkeypatch.chdir(local_plugin().parent)
+    registry.load_plugin("echo", {"path": "echo", "provides": ECHO})
+    assert "Echo" in registry.plugin_registry
+
+
+@pytest.mark.usefixtures("no_private_modules")
+def test_unloading_takes_the_nodes_away(registry: NodeRegistry, local_plugin: Callable[..., Path]) -> None:
+    """After `unload_plugin` neither name is found, and a node that lives on still works."""
+    registry.load_plugin("echo", config(local_plugin()))
+    node = registry.get("Echo")()
+    registry.unload_plugin("echo")
+
+    assert "Echo" not in registry.plugin_registry
+    with pytest.raises(KeyError, match="Node 'Echo' not found in registry"):
+        registry.get("Echo")
+    assert node(cube=3) == {"cube": 3}
+    with pytest.raises(PluginNotLoadedError, match="No plugin 'echo' is loaded"):
+        registry.unload_plugin("echo")
+
+
+def test_the_same_configuration_again_does_nothing(registry: NodeRegistry, local_plugin: Callable[..., Path]) -> None:
+    """Loading is idempotent; another configuration under the name asks to unload first."""
+    folder = local_plugin()
+    registry.load_plugin("echo", config(folder))
+    registry.load_plugin("echo", config(folder))
+    assert registry.list_plugins() == ["echo"]
+    with pytest.raises(PluginConflictError, match="another configuration") as caught:
+        registry.load_plugin("echo", config(folder, ["echo_plugin.nodes.Other"]))
+    assert 'unload_plugin("echo")' in str(caught.value)
+
+
+def test_a_folder_without_a_project_file_has_no_dependencies(
+    registry: NodeRegistry, tmp_path: Path, write_files: Callable[[Path, Files], Path], node_source: Callable[..., str]
+) -> None:
+    """It loads with one warning."""
+    write_files(tmp_path / "bare", {"my_nodes.py": node_source("Bare")})
+    with pytest.warns(UserWarning, match=r"has no pyproject.toml"):
+        registry.load_plugin("bare", config(tmp_path / "bare", ["my_nodes.Bare"]))
+    assert registry.get("Bare")(cube=1) == {"cube": 1}
+
+
+def test_a_folder_that_is_itself_the_package(
+    registry: NodeRegistry, tmp_path: Path, write_files: Callable[[Path, Files], Path], node_source: Callable[..., str]
+) -> None:
+    """`path` may name the package directory."""
+    folder = write_files(tmp_path / "bare_pkg", {"__init__.py": "from .nodes import Bare", "nodes.py": node_source("Bare")})
+    with pytest.warns(UserWarning, match=r"has no pyproject.toml"):
+        registry.load_plugin("bare", config(folder, ["bare_pkg.Bare"]))
+    assert registry.get("bare_pkg.Bare") is registry.get("bare_pkg.nodes.Bare")
+
+
+def test_a_re_export_may_be_declared(registry: NodeRegistry, local_plugin: Callable[..., Path]) -> None:
+    """`provides` may name a class where it is re-exported; both paths are understood."""
+    folder = local_plugin()
+    (folder / "src/echo_plugin/__init__.py").write_text("from echo_plugin.nodes import Echo")
+    registry.load_plugin("echo", config(folder, ["echo_plugin.Echo"]))
+    assert registry.get("echo_plugin.Echo") is registry.get("echo_plugin.nodes.Echo")
+    assert registry.public_path(registry.get("Echo")) == "echo_plugin.Echo"
+
+
+def test_hooks_of_a_declared_plugin_add_nodes(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], node_source: Callable[..., str]
+) -> None:
+    """A hook module named by the plugin's own entry points contributes, lazily by path or as classes."""
+    folder = local_plugin(extra='[project.entry-points."cuvis_ai.nodes"]\nhooks = "echo_plugin.hooks"\n')
+    (folder / "src/echo_plugin/more.py").write_text(node_source("More"))
+    (folder / "src/echo_plugin/hooks.py").write_text(
+        "from cuvis_ai_hookspecs import hookimpl\nfrom echo_plugin.nodes import Echo\n\n"
+        "@hookimpl\ndef cuvis_ai_nodes():\n    return [Echo, 'echo_plugin.more.More']\n\n"
+        "@hookimpl\ndef cuvis_ai_config_dirs():\n    return [__file__]\n"
+    )
+    registry.load_plugin("echo", config(folder))
+    assert sorted(registry.plugin_registry) == ["Echo", "More"]
+    assert registry.get("More").__name__ == "More"
+    assert registry.config_dirs() == [folder / "src/echo_plugin/hooks.py"]
+
+
+@pytest.mark.parametrize(
+    ("hooks", "message"),
+    [
+        ("@hookimpl\ndef cuvis_ai_nodes(surprise):\n    return []", "cuvis_ai_nodes.*surprise"),
+        ("@hookimpl\ndef cuvis_ai_nods():\n    return []", "unknown hook 'cuvis_ai_nods'"),
+        ("def cuvis_ai_nodes():\n    return []", "not marked with @hookimpl"),
+        ("@hookimpl\ndef cuvis_ai_nodes():\n    return 7", "answered 7"),
+        ("@hookimpl\ndef cuvis_ai_nodes():\n    return [int]", "'builtins.int' is no node class"),
+        ("@hookimpl\ndef cuvis_ai_nodes():\n    return ['echo_plugin.nodes.Missing']", "has no 'Missing'"),
+        ("@hookimpl\ndef cuvis_ai_nodes():\n    raise OSError('boom')", "OSError: boom"),
+    ],
+)
+@pytest.mark.usefixtures("no_private_modules")
+def test_a_wrong_hook_fails_the_plugin_and_names_it(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], hooks: str, message: str
+) -> None:
+    """The error names plugin and hook, and nothing of the plugin stays."""
+    folder = local_plugin(extra='[project.entry-points."cuvis_ai.nodes"]\nhooks = "echo_plugin.hooks"\n')
+    (folder / "src/echo_plugin/hooks.py").write_text(f"from cuvis_ai_hookspecs import hookimpl\n\n{hooks}\n")
+    with pytest.raises(PluginLoadError, match=message) as caught:
+        registry.load_plugin("echo", config(folder))
+    assert "echo" in str(caught.value)
+    assert caught.value.step == "registering"
+    assert registry.list_plugins() == []
+    assert "Echo" not in registry.plugin_registry
+    assert registry.failed_plugins == {"echo": caught.value}
+
+
+@pytest.mark.parametrize(
+    ("change", "step", "cause", "message"),
+    [
+        ({"src/echo_plugin/nodes.py": "import nowhere_to_be_found"}, "importing", ModuleNotFoundError, "nowhere_to_be_found"),
+        ({"src/echo_plugin/nodes.py": "class Echo: pass"}, "importing", InvalidNodeError, "no node class"),
+        ({"src/echo_plugin/nodes.py": "Ecco = 1"}, "importing", InvalidNodeError, "has no 'Echo'"),
+        ({"src/echo_plugin/nodes.py": "import sys; sys.exit(3)"}, "importing", SystemExit, "SystemExit: 3"),
+        ({"src/echo_plugin/nodes.py": "def broken("}, "importing", SyntaxError, "SyntaxError"),
+        ({"pyproject.toml": "[project"}, "installing", ProjectFileError, "pyproject.toml cannot be read"),
+        ({"pyproject.toml": "[tool]"}, "installing", ProjectFileError, r"has no \[project\] table"),
+        ({"pyproject.toml": "[project]\nversion = '1'"}, "installing", ProjectFileError, "has no name"),
+        (
+            {"pyproject.toml": "[project]\nname = 'a'\nversion = '1'\ndependencies = ['???']"},
+            "installing",
+            ProjectFileError,
+            "invalid dependency",
+        ),
+        (
+            {"pyproject.toml": "[project]\nname = 'a'\nversion = '1'\nrequires-python = '<3'"},
+            "installing",
+            ProjectFileError,
+            "needs Python <3",
+        ),
+        (
+            {"pyproject.toml": "[build-system]\nrequires = ['uv_build']\nbuild-backend = 'nope'\n[project]\nname = 'a'\nversion = '1'"},
+            "installing",
+            InstallError,
+            "uv could not",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("no_private_modules")
+def test_a_broken_project_is_named_and_leaves_nothing(
+    registry: NodeRegistry,
+    local_plugin: Callable[..., Path],
+    write_files: Callable[[Path, Files], Path],
+    cache: Path,
+    change: Files,
+    step: str,
+    cause: type[BaseException],
+    message: str,
+) -> None:
+    """The error starts with the plugin, has the step and the cause; registry and cache are as before."""
+    folder = write_files(local_plugin(), change)
+    with pytest.raises(PluginLoadError, match=message) as caught:
+        registry.load_plugin("echo", config(folder))
+    assert str(caught.value).startswith("Failed to load plugin 'echo'")
+    assert caught.value.step == step
+    assert isinstance(caught.value.__cause__, cause)
+    assert "_cuvis_" not in str(caught.value)
+    assert registry.list_plugins() == []
+    assert list((cache / ".tmp").glob("*")) == []
+    if step != "importing":
+        assert not (cache / ".targets").exists()
+
+
+def test_a_missing_path_is_named(registry: NodeRegistry, tmp_path: Path) -> None:
+    """The error names the path and says against what it is resolved."""
+    with pytest.raises(PluginLoadError, match="does not exist") as caught:
+        registry.load_plugin("echo", config(tmp_path / "nowhere"))
+    assert isinstance(caught.value.__cause__, LocalPathError)
+    assert isinstance(caught.value, ImportError)
+
+
+def test_a_bad_configuration_is_a_manifest_error(registry: NodeRegistry) -> None:
+    """Nothing is started for it."""
+    with pytest.raises(ManifestError, match="provides"):
+        registry.load_plugin("echo", {"path": "x"})
+
+
+def test_a_dependency_that_does_not_exist(registry: NodeRegistry, local_plugin: Callable[..., Path]) -> None:
+    """The error comes from resolving and names the package."""
+    folder = local_plugin(dependencies=("cuvis-ai-no-such-package-at-all",))
+    with pytest.raises(PluginLoadError, match="no-such-package-at-all") as caught:
+        registry.load_plugin("echo", config(folder))
+    assert isinstance(caught.value.__cause__, DependencyNotFoundError)
+    assert caught.value.step == "resolving"
+
+
+@pytest.mark.parametrize("needs", ["cuvis-ai-core<1", "numpy<1.20"])
+def test_a_clash_with_the_host_is_found_before_anything_is_imported(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], needs: str
+) -> None:
+    """The message says who requires what, what is installed, and the way out."""
+    folder = local_plugin(dependencies=(needs,))
+    (folder / "src/echo_plugin/nodes.py").write_text("raise AssertionError('imported')")
+    with pytest.raises(PluginLoadError) as caught:
+        registry.load_plugin("echo", config(folder))
+    cause = caught.value.__cause__
+    assert isinstance(cause, DependencyConflictError)
+    assert str(cause).startswith(f"Dependency conflict: package echo-plugin requires {needs}, but ")
+    assert "isolation: process" in str(caught.value)
+
+
+def test_exchange_packages_are_the_hosts(registry: NodeRegistry, local_plugin: Callable[..., Path]) -> None:
+    """`cuvis-ai-core` and numpy in a plugin's requirements install nothing."""
+    registry.load_plugin("echo", config(local_plugin(dependencies=("cuvis-ai-core>=0.1", "numpy"))))
+    target = registry.plugin_info("echo").target
+    assert sorted(path.name for path in target.glob("*.dist-info")) == ["echo_plugin-1.0.0.dist-info"]
