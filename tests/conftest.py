@@ -89,9 +89,14 @@ def _own_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def same_process() -> Iterator[None]:
     """Prove that search path, finders and environment are afterwards as they were."""
-    before = list(sys.path), list(sys.meta_path), dict(os.environ)
+
+    def state() -> tuple[object, ...]:
+        environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+        return list(sys.path), list(sys.meta_path), environment
+
+    before = state()
     yield
-    assert (list(sys.path), list(sys.meta_path), dict(os.environ)) == before
+    assert state() == before
 
 
 @pytest.fixture

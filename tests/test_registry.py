@@ -4,13 +4,13 @@ import subprocess
 import sys
 
 import pytest
+from cuvis_ai_hookspecs import hookimpl
 
 import cuvis_ai_core.utils.node_registry
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.builtin import BUILTIN_NODES
 from cuvis_ai_core.errors import AmbiguousNodeError, DuplicateNodeError, InvalidNodeError, NodeNotFoundError
 from cuvis_ai_core.node import ArrayNode
-from cuvis_ai_hookspecs import hookimpl
 
 
 class Mine(ArrayNode):

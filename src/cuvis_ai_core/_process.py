@@ -3,15 +3,19 @@
 import contextlib
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import TimeLimitError, ToolNotFoundError
+
+TIMEOUT_VARIABLE: Final = "CUVIS_INSTALL_TIMEOUT"
 
 logger = logging.getLogger(__name__)
 
@@ -25,14 +29,12 @@ class Finished:
     stderr: str
 
 
-def run(
-    command: Sequence[str], *, seconds: float, cwd: Path | None = None, env: Mapping[str, str] | None = None
-) -> Finished:
+def run(command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Finished:
     """Run a program to its end, without a terminal, in a process group that ends with it.
 
     Raises:
         ToolNotFoundError: There is no such program.
-        TimeLimitError: It took longer than `seconds`; its whole process group was ended.
+        TimeLimitError: It took longer than `time_limit`; its whole process group was ended.
     """
     logger.debug("running %s", redact(" ".join(command)))
     try:
@@ -41,7 +43,7 @@ def run(
         raise ToolNotFoundError(
             f"The program '{command[0]}' was not found.", hint="Install it and try again.", tool=command[0]
         ) from error
-    return finish(process, command, seconds)
+    return finish(process, command)
 
 
 def popen_arguments() -> dict[str, object]:
@@ -54,19 +56,29 @@ def popen_arguments() -> dict[str, object]:
     }
 
 
-def finish(process: "subprocess.Popen[bytes]", command: Sequence[str], seconds: float) -> Finished:
+def time_limit() -> float:
+    """Return how many seconds a program may take: `CUVIS_INSTALL_TIMEOUT`, else 300."""
+    chosen = os.environ.get(TIMEOUT_VARIABLE, "")
+    return float(chosen) if re.fullmatch(r"\d+(\.\d+)?", chosen) and float(chosen) else 300.0
+
+
+def finish(process: "subprocess.Popen[bytes]", command: Sequence[str]) -> Finished:
     """Wait for a started program and collect what it says.
 
     Raises:
-        TimeLimitError: It took longer than `seconds`; its whole process group was ended.
+        TimeLimitError: It took longer than `time_limit`; its whole process group was ended.
     """
+    seconds = time_limit()
     try:
         stdout, stderr = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired as error:
         _end_group(process)
         shown = redact(" ".join(command))
         raise TimeLimitError(
-            f"'{shown}' took longer than {seconds:g} s and was stopped.", command=shown, seconds=seconds
+            f"'{shown}' took longer than {seconds:g} s and was stopped.",
+            hint=f"Raise the limit with the environment variable {TIMEOUT_VARIABLE} (seconds), and try again.",
+            command=shown,
+            seconds=seconds,
         ) from error
     except BaseException:
         _end_group(process)

@@ -1,7 +1,7 @@
 """Strict reading of YAML files: plain data, and the line on which each value stands.
 
-Every file gives plain data or one `YamlError`. Dates stay texts, keys are texts, duplicate keys are errors, and
-neither nesting nor aliases nor size can exhaust stack, memory or patience.
+Every file gives plain data or one `YamlError`. Dates stay texts, keys are texts, duplicate keys are errors,
+and neither nesting nor aliases nor size can exhaust stack, memory or patience.
 """
 
 import re
@@ -160,10 +160,10 @@ class _Composer:
         return root
 
     def _value(self, depth: int) -> _Value:
-        event = self.loader.get_event()
+        event: _Event = self.loader.get_event()
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):
-            value = replace(self._anchored(event.anchor, line), line=line)
+            value = replace(self._anchored(event, line), line=line)
         else:
             if event.anchor:
                 self.anchors[event.anchor] = None
@@ -173,22 +173,17 @@ class _Composer:
         if depth + value.height > MAX_DEPTH:
             raise YamlError(_too_deep(), line=line)
         if value.size > _MAX_EXPANDED:
-            raise YamlError(
-                "aliases stand for more than 2 MiB of text here; write out what is meant", line=line
-            )
+            raise YamlError("aliases stand for more than 2 MiB of text here; write out what is meant", line=line)
         return value
 
-    def _anchored(self, name: str, line: int) -> _Value:
+    def _anchored(self, alias: _Event, line: int) -> _Value:
+        name = alias.anchor
         if name not in self.anchors:
-            message = (
-                f"alias *{name} without an anchor &{name} above it; put text that begins with * in quotes"
-            )
+            message = f"alias *{name} without an anchor &{name} above it; put text that begins with * in quotes"
             raise YamlError(message, line=line)
         value = self.anchors[name]
         if value is None:
-            raise YamlError(
-                f"alias *{name} stands inside of what it means; a value cannot hold itself", line=line
-            )
+            raise YamlError(f"alias *{name} stands inside of what it means; a value cannot hold itself", line=line)
         return value
 
     def _new_value(self, event: _Event, line: int, depth: int) -> _Value:
@@ -286,21 +281,20 @@ def _check_tag(tag: str | None, expected: str, line: int) -> None:
 
 def _explain(error: Exception, text: str) -> tuple[str, int | None]:
     """Return what the parser's error means and the line where it was noticed."""
-    problem = getattr(error, "problem", None) or "no YAML"
-    mark = getattr(error, "problem_mark", None)
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return "what stands here is no YAML; check tags and escapes", None
+    problem, mark = error.problem or "", error.problem_mark
     if "unexpected end of stream" in problem:
-        mark = getattr(error, "context_mark", None) or mark
-    if mark is None:
-        return f"{problem}; correct the file", None
+        mark = error.context_mark or mark
     lines = text.splitlines() or [""]
-    number = min(mark.line, len(lines) - 1)
+    number = min(mark.line if mark else 0, len(lines) - 1)
     indentation = lines[number][: len(lines[number]) - len(lines[number].lstrip())]
     if "\t" in indentation:
         return "a tab indents this line; indent with spaces", number + 1
     for fragment, explanation in _EXPLANATIONS.items():
         if fragment in problem:
             return explanation, number + 1
-    context = f" ({error.context})" if getattr(error, "context", None) else ""
+    context = f" ({error.context})" if error.context else ""
     return f"{problem}{context}; check indentation, quotes and brackets here and above", number + 1
 
 

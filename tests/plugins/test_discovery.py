@@ -26,12 +26,13 @@ def cuvis_ai_config_dirs():
 
 
 def entry_points(**points: str) -> str:
+    """Return the table of pyproject.toml that declares entry points."""
     lines = "\n".join(f'{name} = "{value}"' for name, value in points.items())
     return f'[project.entry-points."cuvis_ai.nodes"]\n{lines}\n'
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a virtual environment in which this core and a few plugins are installed; return its Python."""
     folder = tmp_path_factory.mktemp("environment")
     uv = find_uv_bin()
@@ -40,7 +41,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     site = next((folder / "venv").glob("**/site-packages"))
     # The core and what it needs come from the environment that runs the tests.
     (site / "core.pth").write_text("\n".join([sysconfig.get_path("purelib"), *sys.path]))
-    yield python
+    return python
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ ECHO = ["echo_plugin.nodes.Echo"]
 
 
 def config(path: Path, provides: list[str] | None = None) -> dict[str, object]:
+    """Return a manifest entry."""
     return {"path": str(path), "provides": provides or ECHO}
 
 
@@ -95,7 +96,7 @@ def test_the_same_content_in_two_registries_is_one_loaded_copy(
     with NodeRegistry(discover=False) as other:
         other.load_plugin("echo", config(folder))
         assert other.get("Echo") is registry.get("Echo")
-    assert registry.get("Echo")(cube=1) == {"cube": 1}
+    assert registry.get("Echo")()(cube=1) == {"cube": 1}
 
 
 def test_a_relative_path_counts_from_the_working_directory(
@@ -140,14 +141,16 @@ def test_a_folder_without_a_project_file_has_no_dependencies(
     write_files(tmp_path / "bare", {"my_nodes.py": node_source("Bare")})
     with pytest.warns(UserWarning, match=r"has no pyproject.toml"):
         registry.load_plugin("bare", config(tmp_path / "bare", ["my_nodes.Bare"]))
-    assert registry.get("Bare")(cube=1) == {"cube": 1}
+    assert registry.get("Bare")()(cube=1) == {"cube": 1}
 
 
 def test_a_folder_that_is_itself_the_package(
     registry: NodeRegistry, tmp_path: Path, write_files: Callable[[Path, Files], Path], node_source: Callable[..., str]
 ) -> None:
     """`path` may name the package directory."""
-    folder = write_files(tmp_path / "bare_pkg", {"__init__.py": "from .nodes import Bare", "nodes.py": node_source("Bare")})
+    folder = write_files(
+        tmp_path / "bare_pkg", {"__init__.py": "from .nodes import Bare", "nodes.py": node_source("Bare")}
+    )
     with pytest.warns(UserWarning, match=r"has no pyproject.toml"):
         registry.load_plugin("bare", config(folder, ["bare_pkg.Bare"]))
     assert registry.get("bare_pkg.Bare") is registry.get("bare_pkg.nodes.Bare")
@@ -210,7 +213,12 @@ def test_a_wrong_hook_fails_the_plugin_and_names_it(
 @pytest.mark.parametrize(
     ("change", "step", "cause", "message"),
     [
-        ({"src/echo_plugin/nodes.py": "import nowhere_to_be_found"}, "importing", ModuleNotFoundError, "nowhere_to_be_found"),
+        (
+            {"src/echo_plugin/nodes.py": "import nowhere_to_be_found"},
+            "importing",
+            ModuleNotFoundError,
+            "nowhere_to_be_found",
+        ),
         ({"src/echo_plugin/nodes.py": "class Echo: pass"}, "importing", InvalidNodeError, "no node class"),
         ({"src/echo_plugin/nodes.py": "Ecco = 1"}, "importing", InvalidNodeError, "has no 'Echo'"),
         ({"src/echo_plugin/nodes.py": "import sys; sys.exit(3)"}, "importing", SystemExit, "SystemExit: 3"),
@@ -231,7 +239,9 @@ def test_a_wrong_hook_fails_the_plugin_and_names_it(
             "needs Python <3",
         ),
         (
-            {"pyproject.toml": "[build-system]\nrequires = ['uv_build']\nbuild-backend = 'nope'\n[project]\nname = 'a'\nversion = '1'"},
+            {
+                "pyproject.toml": "[build-system]\nrequires = []\nbuild-backend = 'nope'\n[project]\nname = 'a'\nversion = '1'"
+            },
             "installing",
             InstallError,
             "uv could not",

@@ -5,7 +5,7 @@ Editable installs are read as data (`.pth` lines, the mapping of setuptools' fin
 
 import ast
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import Distribution as InstalledDistribution
 from importlib.metadata import distributions
@@ -39,9 +39,11 @@ class Distribution:
     pure: bool = True
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Distribution":
+    def from_json(cls, data: Mapping[str, Any]) -> "Distribution":
         """Build from what `to_json` gave."""
-        fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+        }
         return cls(**fields)
 
     def to_json(self) -> dict[str, Any]:

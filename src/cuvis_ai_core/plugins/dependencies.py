@@ -104,9 +104,7 @@ class PluginFinder(MetaPathFinder):
             return _namespace_spec(fullname, path)
         return find_scoped(fullname, path)
 
-    def find_distributions(
-        self, context: DistributionFinder.Context | None = None
-    ) -> Iterator[InstalledDistribution]:
+    def find_distributions(self, context: DistributionFinder.Context | None = None) -> Iterator[InstalledDistribution]:
         """Return the metadata of live dependencies, for libraries that ask for versions and entry points."""
         name = context.name if context else None
         for live in list(_live.values()):

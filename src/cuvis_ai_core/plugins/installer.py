@@ -102,9 +102,9 @@ class Installation:
         return replace(target, folder=final)
 
     def _install_local(self, uv: Uv, project: Project, built: Path) -> tuple[tuple[str, ...], list[str]]:
-        self.announce("installing", str(self._project_folder))
         editable = ["-e", str(self._project_folder)]
         if project.dependencies is None:
+            self.announce("installing", project.name)
             uv.install(built, editable)
             needs = _metadata_requirements(next(built.glob("*.dist-info")), self.declared.extras)
             pins = self._resolve(uv, project.name, needs)
@@ -112,11 +112,11 @@ class Installation:
                 uv.install(built, pins)
             return needs, pins
         pins = self._resolve(uv, project.name, project.dependencies)
+        self.announce("installing", project.name)
         uv.install(built, [*editable, *pins])
         return project.dependencies, pins
 
     def _install_git(self, uv: Uv, project: Project, built: Path) -> tuple[tuple[str, ...], list[str]]:
-        self.announce("installing", f"{project.name} (building its wheel)")
         # The build computes, the resolution waits for the network: side by side they take the time of one.
         with ThreadPoolExecutor(1) as background:
             building = background.submit(self._wheel, uv)
@@ -126,6 +126,7 @@ class Installation:
             else:
                 needs = project.dependencies
             pins = self._resolve(uv, project.name, needs)
+            self.announce("installing", project.name)
             wheel = building.result()
         uv.install(built, [str(wheel), *pins])
         return needs, pins

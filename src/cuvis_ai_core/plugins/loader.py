@@ -24,6 +24,7 @@ from cuvis_ai_core.plugins.store import Store, short_hash
 from cuvis_ai_core.plugins.target import Target
 
 Announce = Callable[[PluginState, str], None]
+"""Tells observers that a plugin entered a state, with a detail to show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ def load(name: str, declared: GitPlugin | LocalPlugin, store: Store, announce: A
     with failing(name, announce) as enter, ExitStack() as undo:
         _refuse_process(declared)
         source = _source(name, declared, store, enter)
+        enter(PluginState.INSTALLING, None)
         target = Installation(
             name, declared, source, store, lambda *state: enter(PluginState(state[0]), state[1])
         ).target()
@@ -125,7 +127,7 @@ def load(name: str, declared: GitPlugin | LocalPlugin, store: Store, announce: A
 
 
 @contextmanager
-def failing(name: str, announce: Announce) -> Iterator[Announce]:
+def failing(name: str, announce: Announce) -> Iterator[Callable[[PluginState, str | None], None]]:
     """Turn whatever goes wrong into the error of a plugin that failed, with the state that it was in.
 
     Raises:
@@ -133,10 +135,11 @@ def failing(name: str, announce: Announce) -> Iterator[Announce]:
     """
     step = PluginState.DOWNLOADING
 
-    def enter(state: PluginState, detail: str) -> None:
+    def enter(state: PluginState, detail: str | None) -> None:
         nonlocal step
         step = state
-        announce(state, detail)
+        if detail is not None:
+            announce(state, detail)
 
     try:
         yield enter

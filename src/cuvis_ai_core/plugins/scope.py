@@ -131,29 +131,29 @@ class Scope:
         level: int = 0,
     ) -> ModuleType:
         if self._holders:
-            return self._mapped(name, globals, locals, fromlist or (), level)
+            return self._mapped(name, globals, locals, fromlist, level)
         with self._awake():
-            return self._mapped(name, globals, locals, fromlist or (), level)
+            return self._mapped(name, globals, locals, fromlist, level)
 
     def _mapped(
         self,
         name: str,
         globals_: Mapping[str, object] | None,
         locals_: Mapping[str, object] | None,
-        fromlist: Sequence[str],
+        fromlist: Sequence[str] | None,
         level: int,
     ) -> ModuleType:
         if level:
-            return _plain_import(name, globals_, locals_, fromlist, level)
-        top = name.partition(".")[0]
-        if top not in self.tops:
-            module = _plain_import(name, globals_, locals_, fromlist, 0)
+            return _plain_import(name, globals_, locals_, fromlist or (), level)
+        if name.partition(".")[0] not in self.tops or fromlist == []:
+            # An empty list comes from C (PyImport_Import), which then reads the public name in `sys.modules`.
+            module = _plain_import(name, globals_, locals_, fromlist or (), 0)
             return self._importlib if module is importlib else module
         private = f"{self.name}.{name}"
         if fromlist:
             return _plain_import(private, globals_, locals_, fromlist, 0)
         importlib.import_module(private)
-        return sys.modules[f"{self.name}.{top}"]
+        return sys.modules[f"{self.name}.{name.partition('.')[0]}"]
 
     @contextmanager
     def _awake(self) -> Iterator[None]:

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 MARKER: Final = "cuvis-checkout.json"
 """Completion marker of a checkout; it lies in `.git/`."""
 
-_TIMEOUT_VARIABLE: Final = "CUVIS_INSTALL_TIMEOUT"
-
 # What git says, in the C locale, and what it means.
 _FAILURES: Final[tuple[tuple[re.Pattern[str], type[SourceError], str], ...]] = (
     (re.compile(r"couldn't find remote ref"), TagNotFoundError, "There is no such tag"),
@@ -67,12 +65,6 @@ class Source:
     commit: str | None = None
 
 
-def time_limit() -> float:
-    """Return how many seconds git or uv may take: `CUVIS_INSTALL_TIMEOUT`, else 300."""
-    chosen = os.environ.get(_TIMEOUT_VARIABLE, "")
-    return float(chosen) if re.fullmatch(r"\d+(\.\d+)?", chosen) and float(chosen) else 300.0
-
-
 def local_source(path: Path) -> Source:
     """Return the source at a local path.
 
@@ -102,7 +94,7 @@ def git_source(name: str, url: str, tag: str, store: Store, announce: Callable[[
     Raises:
         SourceError: The tag cannot be had, or its checkout in the store was altered.
         ToolNotFoundError: git is not installed.
-        TimeLimitError: git took longer than `time_limit`.
+        TimeLimitError: git took longer than it may.
         StoreError: The store cannot be written.
     """
     address = public_address(url)
@@ -196,7 +188,7 @@ def _git(folder: Path, *arguments: str) -> Finished:
     group = {"start_new_session": popen_arguments()["start_new_session"]}
     started = Git(folder).execute(command, as_process=True, env=_environment(), **cast("Any", group))
     process = cast("subprocess.Popen[bytes]", cast("Any", started).proc)
-    return finish(process, command, time_limit())
+    return finish(process, command)
 
 
 def _environment() -> dict[str, str]:

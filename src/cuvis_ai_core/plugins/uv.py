@@ -16,10 +16,8 @@ from cuvis_ai_core.errors import (
     DependencyNotFoundError,
     InstallError,
     NetworkError,
-    TimeLimitError,
     ToolNotFoundError,
 )
-from cuvis_ai_core.plugins.sources import time_limit
 
 _NETWORK: Final = re.compile(r"[Ff]ailed to fetch|error sending request|dns error|Connection refused|network")
 _NOT_FOUND: Final = re.compile(
@@ -98,12 +96,7 @@ class Uv:
     def _run(self, command: list[str], task: str, told: Mapping[str, str] | None = None) -> tuple[str, str]:
         environment = {**os.environ, "UV_NO_PROGRESS": "1", "NO_COLOR": "1", **(told or {})}
         environment.pop("VIRTUAL_ENV", None)
-        try:
-            finished = run([_program(), *command], seconds=time_limit(), cwd=self.folder, env=environment)
-        except TimeLimitError as error:
-            error.plugin = self.plugin
-            error.hint = "Raise the limit with the environment variable CUVIS_INSTALL_TIMEOUT (seconds), and try again."
-            raise
+        finished = run([_program(), *command], cwd=self.folder, env=environment)
         if finished.returncode:
             raise self._failure(task, finished.stderr)
         return finished.stdout, finished.stderr

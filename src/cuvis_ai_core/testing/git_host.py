@@ -42,9 +42,7 @@ class GitHost:
     user: Final = "author"
     password: Final = "secret"  # noqa: S105 -- a password that tests may know
 
-    def __init__(
-        self, root: Path, *, port: int = 0, require_password: bool = False, stall: float = 0.0
-    ) -> None:
+    def __init__(self, root: Path, *, port: int = 0, require_password: bool = False, stall: float = 0.0) -> None:
         self.root = root
         self.require_password = require_password
         self.stall = stall
@@ -59,9 +57,7 @@ class GitHost:
         self._closing.clear()
         handler = type("Handler", (_Handler,), {"host": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", self._port), handler)
-        threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
-        ).start()
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self
 
     def __exit__(

@@ -12,10 +12,7 @@ from cuvis_ai_core.errors import CuvisError
 Files = Path | Mapping[str, str]
 """A folder to copy, a patch file (`git diff` format) to apply, or the texts of files by relative path."""
 
-_NOT_SOURCE: Final = shutil.ignore_patterns(
-    ".git", ".venv", ".*_cache", "__pycache__", "*.egg-info", "build", "dist"
-)
-_SECONDS: Final = 60
+_NOT_SOURCE: Final = shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__", "*.egg-info", "build", "dist")
 _FIRST_COMMIT: Final = 1_767_225_600  # 2026-01-01 00:00 UTC: fixed dates make commit hashes repeatable
 
 
@@ -92,7 +89,6 @@ class GitRepository:
         date = f"{_FIRST_COMMIT + self._commits} +0000"
         done = run(
             ["git", *arguments],
-            seconds=_SECONDS,
             cwd=self._work_tree,
             env=self._environment | {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date},
         )

@@ -31,6 +31,6 @@ def demo(output_dir: Path) -> None:
             raise
         raise click.BadParameter(f"cannot be written: {error}", param_hint="--output-dir") from error
     console = Console()
-    console.print()
-    console.print(loaded_table(loaded, workspace.root))
+    console.print("\nLoaded plugins (target directories lie in plugin-cache):\n")
+    console.print(loaded_table(loaded, workspace))
     click.echo(f"Picture: {workspace.picture}\n\n{next_steps(workspace)}")

@@ -21,7 +21,8 @@ _STYLE: Final[dict[Any, Any]] = {
     "axes.linewidth": 0.6,
     "text.color": "#222222",
 }
-_HEAD, _IMAGE, _CELL, _MARGIN = 1.25, 4.0, 5.15, 0.35  # inches; a cell is an image, its title and its bar
+_IMAGE: Final = 4 * 145 / _DPI  # inches: four dots for a pixel of the scene
+_HEAD, _CELL, _MARGIN = 1.25, _IMAGE + 1.15, 0.35  # a cell is an image, its title and its bar
 _STRIP: Final = (0.0, -0.055, 1.0, 0.03)  # below the image, as shares of it: x, y, width, height
 _GREY: Final = "#666666"
 
@@ -66,9 +67,7 @@ def draw(panels: Sequence[Panel], title: str, subtitle: str, path: Path) -> None
             row, column = divmod(index, 2)
             left = _MARGIN + column * (_IMAGE + _MARGIN)
             bottom = height - _HEAD - row * _CELL - _IMAGE
-            _draw_panel(
-                figure.add_axes((left / width, bottom / height, _IMAGE / width, _IMAGE / height)), panel
-            )
+            _draw_panel(figure.add_axes((left / width, bottom / height, _IMAGE / width, _IMAGE / height)), panel)
         _draw_scale(figure.axes[0])
         picture = io.BytesIO()
         figure.savefig(picture, dpi=_DPI)

@@ -14,24 +14,20 @@ if TYPE_CHECKING:
     from cuvis_ai_core.plugins.loader import PluginInfo
 
 
-def loaded_table(plugins: "Iterable[PluginInfo]", root: Path) -> "Table":
-    """Return a table of loaded plugins, one row each; paths are relative to `root`."""
-    from rich import box
+def loaded_table(plugins: "Iterable[PluginInfo]", workspace: Workspace) -> "Table":
+    """Return a table of what was loaded from where; paths are relative to the folder of the demonstration."""
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, title="Loaded plugins", title_justify="left", pad_edge=False)
-    for heading in ("plugin", "source", "tag", "commit", "target directory", "node"):
-        table.add_column(heading, overflow="fold")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0), header_style="bold")
+    for heading in ("PLUGIN", "TAG", "COMMIT"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("SOURCE, TARGET DIRECTORY, NODES", overflow="fold")
     unique = {(info.name, info.target): info for info in plugins}
     for info in sorted(unique.values(), key=lambda info: (info.name, info.version)):
-        table.add_row(
-            info.name,
-            info.source if info.kind == "git" else _relative(Path(info.source), root),
-            info.tag or "-",
-            (info.commit or "-")[:8],
-            _relative(info.target, root),
-            "\n".join(path.rpartition(".")[2] for path in info.nodes),
-        )
+        source = info.source if info.kind == "git" else _below(workspace.root, Path(info.source))
+        nodes = (path.rpartition(".")[2] for path in info.nodes)
+        where = "\n".join((source, _below(workspace.cache, info.target), *nodes))
+        table.add_row(info.name, info.tag or "-", (info.commit or "-")[:8], where)
     return table
 
 
@@ -62,5 +58,5 @@ def _shortest(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _relative(path: Path, root: Path) -> str:
+def _below(root: Path, path: Path) -> str:
     return str(path.relative_to(root) if path.is_relative_to(root) else path)

@@ -50,12 +50,10 @@ def run_demo(workspace: Workspace, say: Say) -> "list[PluginInfo]":
             tag: Pipeline.from_file(workspace.pipelines[tag], node_registry=registry)
             for tag, registry in registries.items()
         }
-        batch: dict[Any, Any] = {**cube.batch()}
+        batch: dict[Any, Any] = cube.batch()
         results = {tag: pipeline.forward(batch) for tag, pipeline in pipelines.items()}
         draw_results(results, pipelines[VERSIONS[0]].nodes["anomaly_picture"].colours, workspace.picture)
-        return [
-            registry.plugin_info(name) for registry in registries.values() for name in registry.list_plugins()
-        ]
+        return [registry.plugin_info(name) for registry in registries.values() for name in registry.list_plugins()]
 
 
 def _load(registry: NodeRegistry, manifest: Path, commit: str) -> None:

@@ -1,0 +1,156 @@
+"""How fast plugins load, as ratios against the bare tools in the same run.
+
+    python benchmarks/loading.py [runs]
+
+Each figure is the median of paired runs, ours and the bare tool in turn.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.testing.git_host import GitHost
+from uv import find_uv_bin
+
+PROJECT = {
+    "pyproject.toml": """\
+[build-system]
+requires = ["{backend}"]
+build-backend = "{module}"
+
+[project]
+name = "bench-plugin"
+version = "1.0.0"
+dependencies = ["numpy", "cuvis-ai-core"]
+""",
+    "src/bench_plugin/__init__.py": "",
+    "src/bench_plugin/nodes.py": """\
+from typing import Any
+
+from cuvis_ai_core.node import ArrayNode
+
+
+class Bench(ArrayNode):
+    def forward(self, **inputs: Any) -> dict[str, Any]:
+        return inputs
+""",
+}
+BACKENDS = {"uv_build": "uv_build", "hatchling": "hatchling.build", "setuptools": "setuptools.build_meta"}
+CONFIG = "{{'repo': '{url}', 'tag': 'v1.0.0', 'provides': ['bench_plugin.nodes.Bench']}}"
+
+
+def main(runs: int) -> None:
+    """Print the table."""
+    with tempfile.TemporaryDirectory() as folder, GitHost(Path(folder) / "git") as host:
+        os.environ["CUVIS_PLUGINS_DIR"] = f"{folder}/plugins"
+        print(f"{'':42} {'ours':>9} {'bare':>9} {'ratio':>6} {'plus':>9}")
+        _imports(runs)
+        urls = {
+            backend: host.add(f"bench-{backend}", _files(backend, module), tag="v1.0.0")
+            for backend, module in BACKENDS.items()
+        }
+        for backend, url in urls.items():
+            _cold(backend, url, Path(folder), runs)
+        _warm(urls["uv_build"], runs)
+        _second_registry()
+
+
+def _files(backend: str, module: str) -> dict[str, str]:
+    return {name: text.replace("{backend}", backend).replace("{module}", module) for name, text in PROJECT.items()}
+
+
+def _imports(runs: int) -> None:
+    ours = _script("import cuvis_ai_core.registry")
+    bare = _script("import pluggy, yaml")
+    _report("import of the registry / pluggy, yaml", runs, ours, bare)
+
+
+def _cold(backend: str, url: str, folder: Path, runs: int) -> None:
+    load = (
+        "from cuvis_ai_core import NodeRegistry; NodeRegistry.clear_plugin_cache('bench'); "
+        f"NodeRegistry(discover=False).load_plugin('bench', {CONFIG.format(url=url)})"
+    )
+    ours = _script(load)
+    uv, work = find_uv_bin(), folder / "hand"
+
+    def bare() -> None:
+        subprocess.run(["rm", "-rf", str(work)], check=True)
+        steps = (
+            ["git", "clone", "-q", "--depth", "1", "--branch", "v1.0.0", "-c", "advice.detachedHead=false", url, str(work)],
+            [uv, "build", "-q", "--wheel", "--python", sys.executable, "--out-dir", str(work / "out"), str(work)],
+            [
+                *(uv, "pip", "install", "-q", "--no-deps", "--python", sys.executable, "--target", str(work / "target")),
+                str(work / "out" / "bench_plugin-1.0.0-py3-none-any.whl"),
+            ],
+            [sys.executable, "-c", "import sys; sys.path.insert(0, sys.argv[1]); import bench_plugin.nodes", str(work / "target")],
+        )
+        for step in steps:
+            subprocess.run(step, check=True, capture_output=True)
+
+    _report(f"cold load / git, uv, import by hand ({backend})", max(runs // 3, 3), ours, bare)
+
+
+def _warm(url: str, runs: int) -> None:
+    prepare = "import time, sys, pydantic, numpy, cuvis_ai_schemas.pipeline, cuvis_ai_core.node, cuvis_ai_core.registry; "
+    with NodeRegistry(discover=False) as registry:
+        registry.load_plugin("bench", {"repo": url, "tag": "v1.0.0", "provides": ["bench_plugin.nodes.Bench"]})
+        target = registry.plugin_info("bench").target
+    timed = "begun = time.perf_counter(); {} ; print(time.perf_counter() - begun)"
+    load = f"cuvis_ai_core.registry.NodeRegistry(discover=False).load_plugin('bench', {CONFIG.format(url=url)})"
+    plain = f"sys.path.insert(0, {str(target)!r}); import bench_plugin.nodes"
+    _report(
+        "warm load / bare import, fresh process",
+        runs,
+        _inner(prepare + timed.format(load)),
+        _inner(prepare + timed.format(plain)),
+    )
+
+
+def _second_registry() -> None:
+    NodeRegistry(discover=False).nodes()
+    times = []
+    for _ in range(200):
+        begun = time.perf_counter()
+        NodeRegistry()
+        times.append(time.perf_counter() - begun)
+    print(f"{'second registry':42} {statistics.median(times) * 1e3:7.3f}ms")
+
+
+def _script(code: str) -> Callable[[], None]:
+    def run() -> None:
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+    return run
+
+
+def _inner(code: str) -> Callable[[], float]:
+    def run() -> float:
+        finished = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+        return float(finished.stdout)
+
+    return run
+
+
+def _report(
+    name: str, runs: int, ours: Callable[[], float | None], bare: Callable[[], float | None]
+) -> None:
+    pairs = [(_seconds(ours), _seconds(bare)) for _ in range(runs + 1)][1:]
+    mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
+    ratio = statistics.median(one / other for one, other in pairs)
+    print(f"{name:42} {mine * 1e3:7.1f}ms {theirs * 1e3:7.1f}ms {ratio:6.2f} {(mine - theirs) * 1e3:+7.1f}ms", flush=True)
+
+
+def _seconds(run: Callable[[], float | None]) -> float:
+    begun = time.perf_counter()
+    told = run()
+    return told if told is not None else time.perf_counter() - begun
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 15)

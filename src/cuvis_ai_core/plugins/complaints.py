@@ -1,0 +1,243 @@
+"""What is said about a manifest that breaks a rule: all broken rules, each with its line, in one error."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from cuvis_ai_core._redact import redact
+from cuvis_ai_core.errors import ManifestError
+from cuvis_ai_core.plugins.rules import describe, show
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from cuvis_ai_core._yaml import YamlDocument, YamlError
+
+_FORM: Final = """\
+A manifest looks like this:
+  plugins:
+    adaclip:
+      repo: "https://github.com/cubert-hyperspectral/cuvis-ai-adaclip.git"
+      tag: "v0.1.1"
+      provides: [cuvis_ai_adaclip.node.adaclip_node.AdaCLIPDetector]
+    local_dev:
+      path: "../my-custom-plugin"
+      provides: [my_plugin.custom.CustomNode]"""
+_EXAMPLES: Final = {
+    "repo": 'repo: "https://github.com/cubert-hyperspectral/cuvis-ai-adaclip.git"',
+    "tag": 'tag: "v0.1.1"',
+    "path": 'path: "../my-custom-plugin"',
+    "provides": "provides: [my_plugin.custom.CustomNode]",
+    "isolation": "isolation: process",
+    "extras": "extras: [torch]",
+    "subdirectory": 'subdirectory: "plugins/adaclip"',
+    "python": 'isolation: process with python: "3.12"',
+}
+_KINDS: Final = {"repo": "git", "tag": "git", "path": "local"}
+_MEANT: Final = {
+    "url": "repo",
+    "git": "repo",
+    "branch": "tag",
+    "commit": "tag",
+    "ref": "tag",
+    "rev": "tag",
+    "version": "tag",
+    "folder": "path",
+    "dir": "path",
+    "class": "provides",
+    "class_name": "provides",
+    "classes": "provides",
+    "nodes": "provides",
+    "capabilities": "provides",
+}
+_NEEDS: Final = {
+    "repo": "a plugin from Git has repo and tag",
+    "tag": "a plugin from Git has repo and tag",
+    "path": "a plugin from a folder has a path",
+    "provides": "name at least one node class",
+}
+_ISOLATIONS: Final = ("scoped", "process", "auto")
+_SHOWN_PROBLEMS: Final = 20
+_SHOWN_LENGTH: Final = 80
+
+Keys: TypeAlias = tuple[str | int, ...]
+Fields: TypeAlias = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    keys: Keys
+    text: str
+    line: int | None
+
+
+def kind_of(plugin: object) -> str | None:
+    """Return which kind of plugin, git or local, the keys of an entry speak of, misspelt ones if need be."""
+    if not isinstance(plugin, Mapping):
+        return None
+    kinds = {_KINDS[key] for key in plugin if key in _KINDS}
+    kinds = kinds or {_KINDS[near] for key in plugin if (near := _nearest(key, _EXAMPLES)) in _KINDS}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def unreadable(error: "YamlError", path: Path) -> ManifestError:
+    """Return the error for a file that is not there, or is no YAML."""
+    hint = _FORM if error.line else None
+    return ManifestError(redact(str(error)), hint=hint, path=path, line=error.line, plugin=None)
+
+
+def broken(
+    errors: Sequence["ErrorDetails"], fields: Fields, path: Path | None, document: "YamlDocument | None"
+) -> ManifestError:
+    """Return the one error for everything that breaks a rule.
+
+    Args:
+        errors: What pydantic found.
+        fields: The keys that each kind of plugin may have.
+        path: The file; None for a configuration that was handed over in memory.
+        document: What the file holds, for lines.
+    """
+    if foreign := [error for error in errors if error["type"] == "missing" and error["loc"] == ("plugins",)]:
+        errors = foreign
+    problems = [_problem(error, fields, document) for error in errors]
+    problems.sort(key=lambda problem: problem.line or 0)
+    begin = 0 if path else 1
+    texts = [_text(problem, problem.keys[begin:], path) for problem in problems[:_SHOWN_PROBLEMS]]
+    if rest := len(problems) - len(texts):
+        texts.append(f"... and {rest} more")
+    first = problems[0]
+    return ManifestError(
+        redact("\n".join(texts)),
+        hint=_hint(first.keys),
+        path=path,
+        line=first.line,
+        key=_dotted(first.keys[begin:]) or None,
+        plugin=str(first.keys[1]) if len(first.keys) > 1 else None,
+    )
+
+
+def _problem(error: "ErrorDetails", fields: Fields, document: "YamlDocument | None") -> _Problem:
+    keys, known = _place(error["loc"], fields)
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, ManifestError):
+        keys += vars(cause).get("at", ())
+        text = cause.message
+    elif error["type"] == "extra_forbidden":
+        text = _unknown_key(keys[-1], known)
+    elif error["type"] == "string_type":
+        text = _not_text(error["input"], document.text_of(*keys) if document else None, keys)
+    else:
+        say = _SENTENCES.get(error["type"])
+        text = say(error["input"], keys) if say else error["msg"]
+    return _Problem(keys, text, _nearest_line(keys, document))
+
+
+def _place(loc: Keys, fields: Fields) -> tuple[Keys, Sequence[str]]:
+    """Return the keys as they stand in the file, without pydantic's own, and the keys possible beside them."""
+    match loc:
+        case ("plugins", name, "[key]"):
+            return ("plugins", name), ()
+        case ("plugins", name, kind, *rest) if kind in fields:
+            return ("plugins", name, *rest), fields[str(kind)]
+    return loc, ("plugins",)
+
+
+def _nearest_line(keys: Keys, document: "YamlDocument | None") -> int | None:
+    """Return the line of the keys' value, or of the innermost value around it that is there."""
+    if document is None:
+        return None
+    lines = (document.line_of(*keys[:depth]) for depth in range(len(keys), -1, -1))
+    return next((line for line in lines if line is not None), None)
+
+
+def _text(problem: _Problem, keys: Keys, path: Path | None) -> str:
+    where = f"{path}:{problem.line}: " if path else ""
+    return f"{where}{_dotted(keys)}: {problem.text}" if keys else f"{where}{problem.text}"
+
+
+def _dotted(keys: Keys) -> str:
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{_shown_key(key)}" for key in keys)[1:]
+
+
+def _shown_key(key: str) -> str:
+    plain = key.isprintable() and " " not in key and len(key) <= _SHOWN_LENGTH
+    return key if plain else show(key)
+
+
+def _hint(keys: Keys) -> str:
+    example = _EXAMPLES.get(str(keys[-1] if isinstance(keys[-1], str) else keys[-2])) if keys[2:] else None
+    return f"Example: {example}" if example else _FORM
+
+
+def _nearest(key: object, known: Iterable[str]) -> str:
+    meant = _MEANT.get(str(key).lower(), "")
+    near = [meant] if meant in known else get_close_matches(str(key).lower(), known, n=1)
+    return near[0] if near else ""
+
+
+def _unknown_key(key: str | int, known: Sequence[str]) -> str:
+    near = _nearest(key, known)
+    advice = f"did you mean '{near}'?" if near else f"possible are {', '.join(known)}"
+    return f"is an unknown key; {advice}"
+
+
+def _not_text(value: object, written: str | None, keys: Keys) -> str:
+    if value is None:
+        return "is empty; write a value behind the colon"
+    if isinstance(value, Mapping | list | tuple):
+        return f"is {describe(value)}, not text; write one value in quotes"
+    key = f"{keys[-1]}: " if isinstance(keys[-1], str) else ""
+    given = f"YAML reads {written} as {describe(value)}" if written else f"is {describe(value)}"
+    return f"{given}, not as text; put it in quotes" + (f', {key}"{written}"' if written else "")
+
+
+def _not_a_list(value: object, keys: Keys) -> str:
+    advice = f"{keys[-1]}: [{value:.{_SHOWN_LENGTH}}]" if isinstance(value, str) else "[first, second]"
+    return f"is {describe(value)}, not a list; write {advice}"
+
+
+def _not_a_mapping(value: object, keys: Keys) -> str:
+    if not keys:
+        return f"the file is {describe(value)}; a manifest is a mapping with the key 'plugins'"
+    return f"is {describe(value)}, not a mapping; plugin names are its keys, with a colon behind each"
+
+
+def _of_no_kind(value: object, _keys: Keys) -> str:
+    if not isinstance(value, Mapping):
+        return f"is {describe(value)}; a plugin is a mapping with repo and tag, or with path"
+    has = [key for key in _KINDS if key in value]
+    if has:
+        return f"has {', '.join(has)} together; keep either repo and tag, or path"
+    return "has neither repo and tag nor path; a plugin comes from a Git tag or from a folder"
+
+
+def _no_isolation(value: object, _keys: Keys) -> str:
+    near = get_close_matches(str(value), _ISOLATIONS, n=1)
+    advice = f"did you mean '{near[0]}'?" if near else f"possible are {', '.join(_ISOLATIONS)}"
+    return f"{show(value)} is no isolation; {advice}"
+
+
+def _missing(value: object, keys: Keys) -> str:
+    if keys != ("plugins",):
+        return f"is missing; {_NEEDS.get(str(keys[-1]), '')}"
+    names = set(value) if isinstance(value, Mapping) else set()
+    if names & {"package_name", "capabilities"} or ("name" in names and names & {"repo", "path"}):
+        return (
+            "is missing: this is the form of one bare file per plugin (name, package_name, capabilities), which "
+            "is not read; list the plugin under 'plugins', with its classes under 'provides'"
+        )
+    near = get_close_matches("plugins", map(str, names), n=1)
+    return "is missing; " + (f"rename '{near[0]}'" if near else "all plugins of a manifest stand under it")
+
+
+_SENTENCES: Final[Mapping[str, Callable[[object, Keys], str]]] = {
+    "missing": _missing,
+    "list_type": _not_a_list,
+    "dict_type": _not_a_mapping,
+    "model_type": _not_a_mapping,
+    "literal_error": _no_isolation,
+    "union_tag_not_found": _of_no_kind,
+    "too_short": lambda _value, _keys: "is empty; name at least one node class",
+}

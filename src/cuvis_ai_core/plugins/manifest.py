@@ -1,0 +1,195 @@
+"""The manifest (`plugins.yaml`): its schema and its readers.
+
+What a single value may be stands in `rules`, what is said about a manifest that breaks a rule in `complaints`.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+)
+from pydantic_core import PydanticKnownError
+
+from cuvis_ai_core._redact import redact
+from cuvis_ai_core.errors import ManifestError
+from cuvis_ai_core.plugins import complaints, rules
+
+if TYPE_CHECKING:
+    from cuvis_ai_core._yaml import YamlDocument
+
+_NAME_PATTERN: Final = r"^[^\W\d]\w*$"
+
+
+def _absolute(path: object, info: ValidationInfo) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise PydanticKnownError("string_type")
+    return rules.check_path(os.fspath(path), (info.context or {}).get("base") or Path.cwd())
+
+
+def _only_for_process(version: str | None, info: ValidationInfo) -> str | None:
+    if version is not None and info.data.get("isolation", "process") != "process":
+        raise ManifestError("goes only with 'isolation: process'; a plugin in this process has its Python")
+    return version
+
+
+def _listed(names: object) -> object:
+    if not isinstance(names, list | tuple):
+        raise PydanticKnownError("list_type")
+    return names
+
+
+def _kind_of(plugin: object) -> str | None:
+    if isinstance(plugin, GitPlugin | LocalPlugin):
+        return "git" if isinstance(plugin, GitPlugin) else "local"
+    return complaints.kind_of(plugin)
+
+
+class _Plugin(BaseModel):
+    """What the entries of all plugins have."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    provides: Annotated[
+        tuple[Annotated[str, AfterValidator(rules.check_class_path)], ...],
+        BeforeValidator(_listed),
+        AfterValidator(rules.check_paths_differ),
+        Field(
+            min_length=1,
+            description="Full paths of the node classes that the plugin provides: package.module.Class.",
+            examples=[["my_plugin.nodes.MyNode"]],
+        ),
+    ]
+    isolation: Literal["scoped", "process", "auto"] = Field(
+        default="scoped",
+        description="scoped: private modules in this process; process: an environment and a process of its "
+        "own; auto: scoped where that is possible.",
+    )
+    extras: Annotated[
+        tuple[Annotated[str, AfterValidator(rules.check_extra)], ...],
+        BeforeValidator(_listed),
+        AfterValidator(lambda extras: tuple(sorted(set(extras)))),
+    ] = Field(default=(), description="Extras of the plugin's project to install with it.")
+    subdirectory: Annotated[str, AfterValidator(rules.check_subdirectory)] | None = Field(
+        default=None, description="Folder of the plugin's project, where that is not the top folder."
+    )
+    python: Annotated[Annotated[str, AfterValidator(rules.check_python)] | None, AfterValidator(_only_for_process)] = (
+        Field(default=None, description="Python version of the process, such as '3.12'; only with process.")
+    )
+
+
+class GitPlugin(_Plugin):
+    """A plugin from a tag of a Git repository."""
+
+    repo: Annotated[str, AfterValidator(rules.check_repo)] = Field(
+        description="Address of the Git repository: git@host:path, https://…, http://… or ssh://….",
+        examples=["https://github.com/cubert-hyperspectral/cuvis-ai-adaclip.git"],
+    )
+    tag: Annotated[str, AfterValidator(rules.check_tag)] = Field(
+        description="A tag of the repository; no branch, no commit.", examples=["v0.1.1"]
+    )
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        return ((key, redact(value) if key == "repo" else value) for key, value in super().__repr_args__())
+
+
+class LocalPlugin(_Plugin):
+    """A plugin from a folder; a relative `path` begins at the manifest's folder."""
+
+    path: Annotated[Path, BeforeValidator(_absolute)] = Field(
+        description="Folder of the plugin's project: absolute, or relative to this file; ~ is the home folder.",
+        examples=["../my-custom-plugin"],
+    )
+
+
+Plugin: TypeAlias = Annotated[
+    Annotated[GitPlugin, Tag("git")] | Annotated[LocalPlugin, Tag("local")], Discriminator(_kind_of)
+]
+
+
+class Manifest(BaseModel):
+    """The plugins of a manifest by their names, in the order in which they stand there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    plugins: Annotated[
+        dict[Annotated[str, AfterValidator(rules.check_name)], Plugin],
+        AfterValidator(rules.check_names_differ),
+        Field(description="Name of the plugin, a Python identifier, to where it comes from and what it provides."),
+    ]
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read the manifest at `path`; relative paths in it begin at its folder.
+
+    Raises:
+        ManifestError: The file cannot be read, or breaks a rule; all broken rules are named.
+    """
+    # PyYAML stays away from those who only check a configuration in memory.
+    from cuvis_ai_core._yaml import YamlError, load_yaml
+
+    with suppress(RuntimeError):  # no home folder: the path stays as it is, and is not there
+        path = path.expanduser()
+    try:
+        document = load_yaml(path)
+    except YamlError as error:
+        raise complaints.unreadable(error, path) from error
+    return _checked(_content(document.data), base=path.absolute().parent, path=path, document=document)
+
+
+def parse_plugin(
+    name: str, config: "Mapping[str, Any] | GitPlugin | LocalPlugin", *, base: Path
+) -> GitPlugin | LocalPlugin:
+    """Check the configuration of one plugin; a relative `path` in it begins at `base`.
+
+    Raises:
+        ManifestError: The name or the configuration breaks a rule; all broken rules are named.
+    """
+    plugin: object = config
+    if isinstance(config, BaseModel):
+        plugin = config.model_dump()
+    elif isinstance(config, Mapping):
+        plugin = dict(config)
+    return _checked({"plugins": {name: plugin}}, base=base).plugins[name]
+
+
+def manifest_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a manifest, for editors; `docs/reference/plugins.schema.json` holds it."""
+    schema = Manifest.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    plugins = schema["properties"]["plugins"]
+    plugins["type"] = ["object", "null"]
+    plugins["propertyNames"] = {"pattern": _NAME_PATTERN}
+    return schema
+
+
+def _content(data: object) -> object:
+    """Return the data of a file, where nothing at all means no plugins."""
+    if data is None or data == {}:
+        return {"plugins": {}}
+    if isinstance(data, dict) and "plugins" in data and data["plugins"] is None:
+        return {**data, "plugins": {}}
+    return data
+
+
+def _checked(
+    content: object, *, base: Path, path: Path | None = None, document: "YamlDocument | None" = None
+) -> Manifest:
+    try:
+        return Manifest.model_validate(content, context={"base": base})
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+    # Outside of the handler: pydantic's text quotes values, credentials among them.
+    fields = {"git": tuple(GitPlugin.model_fields), "local": tuple(LocalPlugin.model_fields)}
+    raise complaints.broken(errors, fields, path, document)

@@ -1,0 +1,292 @@
+"""Two versions of one plugin side by side: every way in which code imports itself."""
+
+import gc
+import pickle
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cuvis_ai_core import NodeRegistry
+
+Files = dict[str, str]
+
+FORMS = """
+import enum
+import dataclasses
+import importlib
+import importlib.util
+import forms.early as aliased
+from importlib import import_module as im
+from . import early, deep
+from .deep.leaf import WHO as RELATIVE
+from forms.deep import leaf
+
+VERSION = {version!r}
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    nearest: "Point | None" = None
+
+class Colour(enum.Enum):
+    RED = 1
+
+def plain():
+    import forms.late
+    return forms.late.WHO
+
+def aliased_import():
+    import forms.deep.leaf as it
+    return it.WHO
+
+def from_import():
+    from forms.late import WHO
+    return WHO
+
+def from_package():
+    from forms import late
+    return late.WHO
+
+def star():
+    space = {{}}
+    exec("from forms.late import *", space)
+    return space["WHO"]
+
+def executed():
+    space = {{}}
+    exec("import forms.late as it; who = it.WHO", space)
+    return space["who"]
+
+def evaluated():
+    return eval("__import__('forms.late', fromlist=['WHO']).WHO")
+
+def imported_by_name():
+    return importlib.import_module("forms.late").WHO
+
+def imported_by_function():
+    return im("forms.deep.leaf").WHO
+
+def imported_relatively():
+    return importlib.import_module(".late", __package__).WHO
+
+def patched():
+    from unittest import mock
+    with mock.patch("forms.late.WHO", "patched"):
+        inside = plain()
+    return plain() if inside == "patched" else inside
+
+def package_data():
+    from importlib import resources
+    return resources.files("forms").joinpath("data.txt").read_text()
+
+def private_package_data():
+    import pkgutil
+    return pkgutil.get_data(__name__, "data.txt").decode()
+
+def walked():
+    import pkgutil
+    names = [module.name for module in pkgutil.walk_packages(__path__, "forms.")]
+    return VERSION if names == ["forms.deep", "forms.deep.leaf", "forms.early", "forms.late", "forms.nodes"] else names
+
+def found():
+    known, unknown = (importlib.util.find_spec(name) for name in ("forms.late", "forms.never"))
+    return VERSION if known and unknown is None else (known, unknown)
+
+def hinted():
+    import typing
+    hints = typing.get_type_hints(Point)
+    return VERSION if hints["nearest"] == Point | None else hints
+
+def pickled():
+    import pickle
+    same = pickle.loads(pickle.dumps((Point(1), Colour.RED))) == (Point(1), Colour.RED)
+    return VERSION if same else "not the same"
+
+def unpickled_by_public_name():
+    import pickle
+    return VERSION if pickle.loads(b"cforms\\nPoint\\n.") is Point else "another version's class"
+
+def reloaded():
+    import forms.late
+    return importlib.reload(forms.late).WHO
+
+def source():
+    import inspect
+    return VERSION if "def source():" in inspect.getsource(source) else "no source"
+
+def circular():
+    import forms.early
+    return forms.early.back()
+
+def absent():
+    try:
+        import forms.never
+    except ModuleNotFoundError:
+        return VERSION
+"""
+
+NAMES = [line.removeprefix("def ").partition("(")[0] for line in FORMS.splitlines() if line.startswith("def ")]
+
+
+def files(version: str) -> Files:
+    """Return a package that imports itself in every form."""
+    who = f"WHO = {version!r}\n"
+    return {
+        "forms/__init__.py": FORMS.format(version=version),
+        "forms/early.py": "import forms\n\ndef back():\n    return forms.VERSION\n",
+        "forms/late.py": who,
+        "forms/deep/__init__.py": "from forms.deep import leaf\n",
+        "forms/deep/leaf.py": who,
+        "forms/data.txt": version,
+        "pyproject.toml": '[build-system]\nrequires = ["uv_build"]\nbuild-backend = "uv_build"\n'
+        '[project]\nname = "forms"\nversion = "1"\n[tool.uv.build-backend]\nmodule-root = ""\n',
+    }
+
+
+@pytest.fixture
+def two(
+    cache: Path, tmp_path: Path, write_files: Callable[[Path, Files], Path], node_source: Callable[..., str]
+) -> Iterator[tuple[NodeRegistry, NodeRegistry]]:
+    """Return two registries, each with another version of the plugin `forms`."""
+    registries = (NodeRegistry(discover=False), NodeRegistry(discover=False))
+    for registry, version in zip(registries, "12", strict=True):
+        extra = {"forms/nodes.py": node_source("Forms", version) + "\nimport forms\nForms.package = forms\n"}
+        folder = write_files(tmp_path / f"version{version}", files(version) | extra)
+        registry.load_plugin("forms", {"path": str(folder), "provides": ["forms.nodes.Forms"]})
+    yield registries
+    for registry in registries:
+        registry.close()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "forms"]:
+        del sys.modules[name]
+
+
+def package(registry: NodeRegistry) -> Any:
+    """Return the plugin's package in a registry."""
+    return registry.get("Forms").package  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("form", NAMES)
+def test_an_import_means_the_version_whose_code_asks(two: tuple[NodeRegistry, NodeRegistry], form: str) -> None:
+    """In turns, and again after the other version has imported the same name."""
+    for registry, version in [*zip(two, "12", strict=True)] * 2:
+        assert getattr(package(registry), form)() == version
+
+
+def test_imports_at_the_top_are_scoped_too(two: tuple[NodeRegistry, NodeRegistry]) -> None:
+    """Aliases, relative imports and submodule attributes are the version's own."""
+    for registry, version in zip(two, "12", strict=True):
+        forms = package(registry)
+        assert (forms.RELATIVE, forms.leaf.WHO, forms.aliased.back()) == (version, version, version)
+
+
+def test_threads_do_not_mix_versions(two: tuple[NodeRegistry, NodeRegistry]) -> None:
+    """Both versions import and unpickle by public name at the same time."""
+    wrong: list[object] = []
+
+    def work(registry: NodeRegistry, version: str) -> None:
+        forms = package(registry)
+        for _ in range(300):
+            for form in ("plain", "imported_by_name", "unpickled_by_public_name", "package_data"):
+                answer = getattr(forms, form)()
+                if answer != version:
+                    wrong.append((form, version, answer))
+
+    threads = [threading.Thread(target=work, args=each) for each in zip(two, "12", strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_the_host_does_not_see_a_plugins_modules(two: tuple[NodeRegistry, NodeRegistry]) -> None:
+    """Before and after plugin code asked for the public name."""
+    import importlib
+
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("forms.late")
+    package(two[0]).package_data()
+    with pytest.raises(ModuleNotFoundError):
+        assert importlib.import_module("forms.late").WHO
+
+
+def test_the_hosts_own_module_of_that_name_stays_its_own(
+    two: tuple[NodeRegistry, NodeRegistry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script's `forms.py` is what the script imports, whatever plugins are loaded."""
+    (tmp_path / "script").mkdir()
+    (tmp_path / "script/forms.py").write_text("WHO = 'host'")
+    monkeypatch.syspath_prepend(str(tmp_path / "script"))
+    package(two[0]).package_data()
+    import forms
+
+    assert forms.WHO == "host"
+    assert package(two[1]).plain() == "2"
+    two[0].close()
+    two[1].close()
+    assert forms.WHO == "host"
+
+
+@pytest.mark.usefixtures("no_private_modules")
+def test_living_objects_keep_working_after_an_unload(two: tuple[NodeRegistry, NodeRegistry]) -> None:
+    """Late imports, package data and pickles included."""
+    forms = package(two[0])
+    two[0].close()
+    assert forms.imported_by_function() == "1"
+    assert forms.from_import() == "1"
+    assert forms.package_data() == "1"
+    assert pickle.loads(pickle.dumps(forms.Point(3))) == forms.Point(3)
+    two[1].close()
+
+
+def test_classes_are_collected_after_the_last_registry_let_go(two: tuple[NodeRegistry, NodeRegistry]) -> None:
+    """Nothing holds a plugin's classes after plain use."""
+    gone = weakref.ref(two[0].get("Forms"))
+    two[0].get("Forms")()(cube=1)
+    two[0].close()
+    gc.collect()
+    assert gone() is None
+
+
+def test_what_is_still_alive_is_revived_by_the_next_load(cache: Path, local_plugin: Callable[..., Path]) -> None:
+    """The same content is not run a second time while its classes live."""
+    config = {"path": str(local_plugin()), "provides": ["echo_plugin.nodes.Echo"]}
+    with NodeRegistry(discover=False) as registry:
+        registry.load_plugin("echo", config)
+        first = registry.get("Echo")
+        registry.unload_plugin("echo")
+        registry.load_plugin("echo", config)
+        assert registry.get("Echo") is first
+
+
+def test_idle_copies_can_be_dropped(cache: Path, local_plugin: Callable[..., Path]) -> None:
+    """`clear_package_modules` makes the next load run the code anew; what is loaded stays."""
+    from cuvis_ai_core.utils.node_registry import clear_package_modules
+
+    config = {"path": str(local_plugin()), "provides": ["echo_plugin.nodes.Echo"]}
+    with NodeRegistry(discover=False) as registry:
+        registry.load_plugin("echo", config)
+        first = registry.get("Echo")
+        clear_package_modules(["echo_plugin"])
+        assert registry.get("Echo") is first
+        registry.unload_plugin("echo")
+        clear_package_modules(["echo_plugin"])
+        registry.load_plugin("echo", config)
+        assert registry.get("Echo") is not first
+
+
+@pytest.mark.usefixtures("same_process")
+def test_loading_leaves_the_search_path_alone(cache: Path, local_plugin: Callable[..., Path]) -> None:
+    """`sys.path` and the environment are as before; the finder stays for living objects."""
+    import cuvis_ai_core.plugins.dependencies
+
+    cuvis_ai_core.plugins.dependencies.install_finder()
+    with NodeRegistry(discover=False) as registry:
+        path = list(sys.path)
+        registry.load_plugin("echo", {"path": str(local_plugin()), "provides": ["echo_plugin.nodes.Echo"]})
+        assert sys.path == path
