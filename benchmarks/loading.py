@@ -6,6 +6,8 @@ Each figure is the median of paired runs, ours and the bare tool in turn.
 """
 
 import os
+import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -14,9 +16,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from uv import find_uv_bin
+
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.testing.git_host import GitHost
-from uv import find_uv_bin
 
 PROJECT = {
     "pyproject.toml": """\
@@ -78,26 +81,26 @@ def _cold(backend: str, url: str, folder: Path, runs: int) -> None:
     )
     ours = _script(load)
     uv, work = find_uv_bin(), folder / "hand"
+    code = "import sys, cuvis_ai_core.registry, pydantic; sys.path.insert(0, sys.argv[1]); import bench_plugin.nodes"
 
     def bare() -> None:
-        subprocess.run(["rm", "-rf", str(work)], check=True)
+        shutil.rmtree(work, ignore_errors=True)
         steps = (
-            ["git", "clone", "-q", "--depth", "1", "--branch", "v1.0.0", "-c", "advice.detachedHead=false", url, str(work)],
-            [uv, "build", "-q", "--wheel", "--python", sys.executable, "--out-dir", str(work / "out"), str(work)],
-            [
-                *(uv, "pip", "install", "-q", "--no-deps", "--python", sys.executable, "--target", str(work / "target")),
-                str(work / "out" / "bench_plugin-1.0.0-py3-none-any.whl"),
-            ],
-            [sys.executable, "-c", "import sys; sys.path.insert(0, sys.argv[1]); import bench_plugin.nodes", str(work / "target")],
+            f"git clone -q --depth 1 --branch v1.0.0 {url} {work}",
+            f"{uv} build -q --wheel --python {sys.executable} --out-dir {work}/out {work}",
+            f"{uv} pip install -q --no-deps --python {sys.executable} --target {work}/target --no-index -f {work}/out bench-plugin",
+            f"{sys.executable} -c {code!r} {work}/target",
         )
         for step in steps:
-            subprocess.run(step, check=True, capture_output=True)
+            subprocess.run(shlex.split(step), check=True, capture_output=True)
 
     _report(f"cold load / git, uv, import by hand ({backend})", max(runs // 3, 3), ours, bare)
 
 
 def _warm(url: str, runs: int) -> None:
-    prepare = "import time, sys, pydantic, numpy, cuvis_ai_schemas.pipeline, cuvis_ai_core.node, cuvis_ai_core.registry; "
+    prepare = (
+        "import time, sys, pydantic, numpy, cuvis_ai_schemas.pipeline, cuvis_ai_core.node, cuvis_ai_core.registry; "
+    )
     with NodeRegistry(discover=False) as registry:
         registry.load_plugin("bench", {"repo": url, "tag": "v1.0.0", "provides": ["bench_plugin.nodes.Bench"]})
         target = registry.plugin_info("bench").target
@@ -137,13 +140,12 @@ def _inner(code: str) -> Callable[[], float]:
     return run
 
 
-def _report(
-    name: str, runs: int, ours: Callable[[], float | None], bare: Callable[[], float | None]
-) -> None:
+def _report(name: str, runs: int, ours: Callable[[], float | None], bare: Callable[[], float | None]) -> None:
     pairs = [(_seconds(ours), _seconds(bare)) for _ in range(runs + 1)][1:]
     mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = statistics.median(one / other for one, other in pairs)
-    print(f"{name:42} {mine * 1e3:7.1f}ms {theirs * 1e3:7.1f}ms {ratio:6.2f} {(mine - theirs) * 1e3:+7.1f}ms", flush=True)
+    figures = f"{mine * 1e3:7.1f}ms {theirs * 1e3:7.1f}ms {ratio:6.2f} {(mine - theirs) * 1e3:+7.1f}ms"
+    print(f"{name:42} {figures}", flush=True)
 
 
 def _seconds(run: Callable[[], float | None]) -> float:

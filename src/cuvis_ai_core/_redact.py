@@ -28,3 +28,8 @@ def redact(text: str) -> str:
 def _stars(match: re.Match[str]) -> str:
     before = match.string[max(0, match.start() - 6) : match.start()]
     return match[0] if before.lower() == "ssh://" and _SSH_USER.fullmatch(match[0]) else "***@"
+
+
+def without_credentials(url: str) -> str:
+    """Return the web address of a repository without user name and password, as it may be stored and compared."""
+    return re.sub(r"^(https?://)[^/]*@", r"\1", url)

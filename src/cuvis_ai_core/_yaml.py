@@ -214,7 +214,7 @@ class _Composer:
         except (ValueError, KeyError, ArithmeticError):
             pass
         kind = tag.removeprefix(_TAG)
-        raise YamlError(f"{text[:40]!r} has the form of type {kind} but is none; put it in quotes", line=line)
+        raise YamlError(f"{text[:40]!r} cannot be read as a value of type {kind}; put it in quotes", line=line)
 
     def _list(self, value: _Value, depth: int) -> _Value:
         while not self.loader.check_event(yaml.SequenceEndEvent):
@@ -243,8 +243,8 @@ class _Composer:
     def _key(self, depth: int, lines: dict[str, int]) -> str:
         key = self._value(depth)
         if not isinstance(key.data, str):
-            what = f"{key.text!r} is a {type(key.data).__name__}" if key.text else "this is none"
-            raise YamlError(f"a key must be text, and {what}; put the key in quotes", line=key.line)
+            found = repr(key.text[:80]) if key.text else "this one"
+            raise YamlError(f"keys are texts, and YAML reads {found} as none; put it in quotes", line=key.line)
         if key.data in lines:
             message = f"key {key.data[:80]!r} stands here and on line {lines[key.data]}; keep one of them"
             raise YamlError(message, line=key.line)
@@ -305,7 +305,7 @@ def _unreadable(path: Path, error: Exception) -> str:
         except OSError:
             return "there is no such file, and no such folder; give the path of a file"
         return f"there is no such file; {f'did you mean {near[0]!r}?' if near else 'check the path'}"
-    if isinstance(error, IsADirectoryError) or path.is_dir():
+    if isinstance(error, IsADirectoryError) or (isinstance(error, PermissionError) and path.is_dir()):
         return "this is a folder; give the path of a file"
     if isinstance(error, PermissionError):
         return "the file may not be read; change its permissions"

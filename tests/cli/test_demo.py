@@ -58,10 +58,19 @@ def test_the_table_says_what_was_loaded_from_where(
     for name in ("spectral_indices", "plain_nodes", "colour_maps"):
         for registry in registries.values():
             info = registry.plugin_info(name)
-            columns = [name, info.tag or "-", (info.commit or "-")[:8]]
-            rows = [line for line in lines if line.split()[:3] == columns]
-            assert len(rows) == 1, (columns, lines)
-            assert str(info.target.relative_to(first[0].cache)) in lines[lines.index(rows[0]) + 1]
+            target = str(info.target.relative_to(first[0].cache))
+            row = next(number for number, line in enumerate(lines) if target in line)
+            assert lines[row - 1].split()[0] == name
+            assert info.tag is None or info.tag in lines[row - 1]
+            assert (info.commit or "")[:8] in lines[row]
+            assert lines[row + 1].strip() == info.nodes[0].rpartition(".")[2]
+
+
+def test_each_pipeline_ran_with_its_own_version(first: tuple[Workspace, str]) -> None:
+    """Both classes of one name were alive at once, and gave different results."""
+    ran = [line for line in first[1].splitlines() if line.startswith("Ran ")]
+    assert [line.split()[-5] for line in ran] == list(VERSIONS)
+    assert len({line.split()[-1] for line in ran}) == 2
 
 
 def test_each_plugin_has_a_target_directory_of_its_own(registries: dict[str, NodeRegistry]) -> None:
@@ -167,6 +176,15 @@ def test_a_folder_that_cannot_be_written_is_wrong_usage(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "Error: Invalid value for --output-dir" in result.output
     assert str(tmp_path / "file" / "output") in result.output
+
+
+def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
+    """A folder with a manifest of the user's own is refused and left as it is."""
+    (tmp_path / "plugins.yaml").write_text("plugins: {}")
+    result = CliRunner().invoke(demo, ["--output-dir", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "choose a new or an empty folder" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["plugins.yaml"]
 
 
 @pytest.mark.parametrize("package", ["matplotlib", "tensorly"])

@@ -28,9 +28,7 @@ def host(tmp_path: Path) -> Iterator[GitHost]:
 
 def git(*arguments: str, cwd: Path | None = None) -> str:
     """Run git as a user without a configuration would, and return what it prints."""
-    done = subprocess.run(
-        ["git", *arguments], cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(["git", *arguments], cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
@@ -85,9 +83,7 @@ def test_the_same_calls_give_the_same_commits(host: GitHost) -> None:
     assert git("ls-remote", host.url("first")) == git("ls-remote", host.url("second"))
 
 
-def test_an_outer_repository_is_not_touched(
-    host: GitHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_outer_repository_is_not_touched(host: GitHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Inside a Git hook GIT_DIR names the user's repository; the host does not write there."""
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "user.git"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))

@@ -42,9 +42,7 @@ def test_band_depth_of_known_spectra() -> None:
 def test_a_wavelength_without_a_band_is_an_error() -> None:
     """A cube of visible light has no band at 1600 nm, and the message says what it has."""
     index = node("normalized_difference.NormalizedDifferenceIndex", first_nm=1600.0)
-    with pytest.raises(
-        ValueError, match=r"20 nm of 1600 nm.*between 670 and 1080 nm, the nearest at 1080 nm"
-    ):
+    with pytest.raises(ValueError, match=r"20 nm of 1600 nm.*between 670 and 1080 nm, the nearest at 1080 nm"):
         index.forward(cube=cube([1, 1, 1, 1, 1]), wavelengths=WAVELENGTHS)
 
 

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from importlib import import_module
 
 from cuvis_ai_core.errors import AmbiguousNodeError, HookError, InvalidNodeError, NodeNotFoundError
@@ -221,6 +220,8 @@ def no_node(path: str, plugin: str | None) -> InvalidNodeError:
 
 def not_found(name: str, known: Iterable[str], plugins: Iterable[str]) -> NodeNotFoundError:
     """Return the error for a node that nobody knows, with near names and the way to load plugins."""
+    from difflib import get_close_matches
+
     names = sorted(known)
     loaded = sorted(plugins)
     text = f"Node '{name}' not found in registry."

@@ -73,12 +73,9 @@ class _Problem:
     line: int | None
 
 
-def kind_of(plugin: object) -> str | None:
-    """Return which kind of plugin, git or local, the keys of an entry speak of, misspelt ones if need be."""
-    if not isinstance(plugin, Mapping):
-        return None
-    kinds = {_KINDS[key] for key in plugin if key in _KINDS}
-    kinds = kinds or {_KINDS[near] for key in plugin if (near := _nearest(key, _EXAMPLES)) in _KINDS}
+def meant_kind(entry: Iterable[object]) -> str | None:
+    """Return which kind of plugin, git or local, misspelt keys seem to speak of."""
+    kinds = {_KINDS[near] for key in entry if (near := _nearest(key, _EXAMPLES)) in _KINDS}
     return kinds.pop() if len(kinds) == 1 else None
 
 
@@ -101,7 +98,7 @@ def broken(
     """
     if foreign := [error for error in errors if error["type"] == "missing" and error["loc"] == ("plugins",)]:
         errors = foreign
-    problems = [_problem(error, fields, document) for error in errors]
+    problems = [_problem(error, fields, document) for error in errors if not _is_echo(error)]
     problems.sort(key=lambda problem: problem.line or 0)
     begin = 0 if path else 1
     texts = [_text(problem, problem.keys[begin:], path) for problem in problems[:_SHOWN_PROBLEMS]]
@@ -116,6 +113,11 @@ def broken(
         key=_dotted(first.keys[begin:]) or None,
         plugin=str(first.keys[1]) if len(first.keys) > 1 else None,
     )
+
+
+def _is_echo(error: "ErrorDetails") -> bool:
+    """Tell whether this only says that no entry of a list is left, because each of them was wrong."""
+    return error["type"] == "too_short" and bool(error["input"])
 
 
 def _problem(error: "ErrorDetails", fields: Fields, document: "YamlDocument | None") -> _Problem:
@@ -179,7 +181,7 @@ def _nearest(key: object, known: Iterable[str]) -> str:
 
 def _unknown_key(key: str | int, known: Sequence[str]) -> str:
     near = _nearest(key, known)
-    advice = f"did you mean '{near}'?" if near else f"possible are {', '.join(known)}"
+    advice = f"did you mean '{near}'?" if near else f"known keys: {', '.join(known)}"
     return f"is an unknown key; {advice}"
 
 
@@ -209,7 +211,7 @@ def _of_no_kind(value: object, _keys: Keys) -> str:
         return f"is {describe(value)}; a plugin is a mapping with repo and tag, or with path"
     has = [key for key in _KINDS if key in value]
     if has:
-        return f"has {', '.join(has)} together; keep either repo and tag, or path"
+        return f"has {' and '.join(has)}; keep either repo and tag, or path"
     return "has neither repo and tag nor path; a plugin comes from a Git tag or from a folder"
 
 

@@ -6,49 +6,19 @@ Editable installs are read as data (`.pth` lines, the mapping of setuptools' fin
 import ast
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
 from importlib.metadata import Distribution as InstalledDistribution
 from importlib.metadata import distributions
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from cuvis_ai_core.plugins.discovery import ENTRY_POINT_GROUP
+from cuvis_ai_core.plugins.distribution import Distribution
+from cuvis_ai_core.plugins.target import Target
+
 _MODULE_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
 
 _STRAY = frozenset({"test", "tests", "docs", "doc", "examples", "benchmarks", "conftest", "setup"})
 """Top-level names that distributions ship by mistake; no two of them clash over these."""
-
-
-@dataclass(frozen=True, slots=True)
-class Distribution:
-    """One installed distribution.
-
-    Attributes:
-        name: Normalised name.
-        version: Its version.
-        requires: Its requirements as declared.
-        roots: Dotted names of its outermost packages and modules (`ftfy`, `google.cloud.storage`).
-        namespaces: Dotted names of the namespace packages above them (`google`, `google.cloud`).
-        pure: Whether its wheel is for any platform.
-    """
-
-    name: str
-    version: str
-    requires: tuple[str, ...] = ()
-    roots: tuple[str, ...] = ()
-    namespaces: tuple[str, ...] = ()
-    pure: bool = True
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Distribution":
-        """Build from what `to_json` gave."""
-        fields: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
-        }
-        return cls(**fields)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return this as plain data."""
-        return asdict(self)
 
 
 def read_distributions(target: Path) -> list[Distribution]:
@@ -146,3 +116,38 @@ def _literal(tree: ast.Module, name: str) -> Iterator[tuple[str, Any]]:
 def without_standard_library(names: Iterable[str]) -> frozenset[str]:
     """Drop names that the standard library owns: they come first on every `sys.path`, so no plugin means its own."""
     return frozenset(names) - sys.stdlib_module_names
+
+
+def describe(folder: Path, plugin: Distribution, code: Mapping[str, Path], host: str) -> Target:
+    """Look at what was installed in a folder.
+
+    Args:
+        folder: The target directory.
+        plugin: The plugin's distribution as far as it is known: name and requirements.
+        code: Top-level modules that lie elsewhere (editable installs).
+        host: Fingerprint of the host.
+    """
+    found = {each.name: each for each in read_distributions(folder)}
+    own = found.pop(plugin.name, plugin)._replace(requires=plugin.requires)
+    here = dict.fromkeys((root.partition(".")[0] for root in own.roots), "")
+    places = here | {top: str(place) for top, place in code.items()}
+    return Target(
+        folder=folder,
+        plugin=own,
+        needed=tuple(found.values()),
+        code={top: places[top] for top in sorted(without_standard_library(places))},
+        entry_points=_entry_points(folder, own.name),
+        hosts=(host,),
+    )
+
+
+def _entry_points(folder: Path, name: str) -> dict[str, str]:
+    from packaging.utils import canonicalize_name
+
+    return {
+        point.name: point.value
+        for installed in distributions(path=[str(folder)])
+        if canonicalize_name(installed.metadata["Name"]) == name
+        for point in installed.entry_points
+        if point.group == ENTRY_POINT_GROUP
+    }

@@ -10,7 +10,6 @@ in a version that a plugin's requirements refuse is a clash, found here before a
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import Distribution as InstalledDistribution
@@ -20,15 +19,15 @@ from types import ModuleType
 from typing import Final
 
 from cuvis_ai_core.errors import DependencyConflictError
-from cuvis_ai_core.plugins.contents import Distribution
+from cuvis_ai_core.plugins.distribution import Distribution
 from cuvis_ai_core.plugins.scope import find_scoped
 
 
-@dataclass
 class _Live:
-    distribution: Distribution
-    target: Path
-    holders: int = 0
+    def __init__(self, distribution: Distribution, target: Path) -> None:
+        self.distribution = distribution
+        self.target = target
+        self.holders = 0
 
 
 _lock = threading.RLock()

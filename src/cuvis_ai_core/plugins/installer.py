@@ -5,18 +5,20 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import PathDistribution
 from pathlib import Path
 
 from cuvis_ai_core.errors import ProjectFileError
 from cuvis_ai_core.plugins import host
-from cuvis_ai_core.plugins.contents import Distribution, editable_code, top_level_modules
+from cuvis_ai_core.plugins.contents import describe, editable_code, top_level_modules
+from cuvis_ai_core.plugins.distribution import Distribution
+from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.project import Project, read_project
-from cuvis_ai_core.plugins.sources import Source
+from cuvis_ai_core.plugins.sources import Source, project_folder
 from cuvis_ai_core.plugins.store import Store, short_hash
-from cuvis_ai_core.plugins.target import Target, complete_targets, describe, write_marker
+from cuvis_ai_core.plugins.target import Target, complete_targets, target_for_this_host, write_marker
 from cuvis_ai_core.plugins.uv import Uv
 
 
@@ -29,17 +31,17 @@ class Installation:
         declared: Its entry there.
         source: Its code.
         store: Where target directories lie.
-        announce: Called with `resolving` or `installing` and a detail when that begins.
+        announce: Told when resolving and installing begin, with a detail to show.
     """
 
     name: str
     declared: GitPlugin | LocalPlugin
     source: Source
     store: Store
-    announce: Callable[[str, str], None]
+    announce: Callable[[PluginState, str], None]
 
-    def target(self) -> Target:
-        """Return the target directory, from the store or built into it.
+    def run(self, place: Path) -> Target:
+        """Build the target directory below `place`, unless somebody else just did.
 
         Raises:
             ProjectFileError: pyproject.toml is missing or breaks a rule.
@@ -48,35 +50,24 @@ class Installation:
             NetworkError: The package index cannot be reached.
             StoreError: The store cannot be written.
         """
-        place = self.store.targets(self.name, self._content())
-        found = _for_this_host(place)
-        if found is None:
-            with self.store.lock(place.name):
-                found = _for_this_host(place)
-                if found is None:
-                    with self.store.workspace() as folder:
-                        uv = Uv(self.name, folder)
-                        found = self._adopt(place, uv) or self._build(place, uv)
+        with self.store.lock(place.name):
+            found = target_for_this_host(place)
+            if found is None:
+                with self.store.workspace() as folder:
+                    uv = Uv(self.name, folder)
+                    found = self._adopt(place, uv) or self._build(place, uv)
         return found
 
     @property
     def _project_folder(self) -> Path:
-        return self.source.folder / (self.declared.subdirectory or ".")
-
-    def _content(self) -> str:
-        """Return the identity of what is installed: code version, or path with its project file; extras; Python."""
-        what = self.source.commit or str(self.source.folder)
-        if self.source.commit is None:
-            project = self._project_folder / "pyproject.toml"
-            what += project.read_text(errors="replace") if project.is_file() else ""
-        return short_hash(what, self.declared.subdirectory or "", *self.declared.extras, host.interpreter())
+        return project_folder(self.declared, self.source)
 
     def _adopt(self, place: Path, uv: Uv) -> Target | None:
         """Use what was built for another host, or for this one before it changed, if it resolves to the same."""
         for target in complete_targets(place):
             pins = self._resolve(uv, target.plugin.name, target.plugin.requires)
             if _pins_hash(pins) == target.folder.name:
-                adopted = replace(target, hosts=(*target.hosts, host.fingerprint()))
+                adopted = target._replace(hosts=(*target.hosts, host.fingerprint()))
                 write_marker(adopted)
                 return adopted
         return None
@@ -99,12 +90,12 @@ class Installation:
         write_marker(target)
         final = place / _pins_hash(pins)
         self.store.publish(built, final)
-        return replace(target, folder=final)
+        return target._replace(folder=final)
 
     def _install_local(self, uv: Uv, project: Project, built: Path) -> tuple[tuple[str, ...], list[str]]:
         editable = ["-e", str(self._project_folder)]
         if project.dependencies is None:
-            self.announce("installing", project.name)
+            self.announce(PluginState.INSTALLING, project.name)
             uv.install(built, editable)
             needs = _metadata_requirements(next(built.glob("*.dist-info")), self.declared.extras)
             pins = self._resolve(uv, project.name, needs)
@@ -112,7 +103,7 @@ class Installation:
                 uv.install(built, pins)
             return needs, pins
         pins = self._resolve(uv, project.name, project.dependencies)
-        self.announce("installing", project.name)
+        self.announce(PluginState.INSTALLING, project.name)
         uv.install(built, [*editable, *pins])
         return project.dependencies, pins
 
@@ -126,7 +117,7 @@ class Installation:
             else:
                 needs = project.dependencies
             pins = self._resolve(uv, project.name, needs)
-            self.announce("installing", project.name)
+            self.announce(PluginState.INSTALLING, project.name)
             wheel = building.result()
         uv.install(built, [str(wheel), *pins])
         return needs, pins
@@ -142,7 +133,7 @@ class Installation:
         missing = host.missing_requirements(distribution, needs)
         if not missing:
             return []
-        self.announce("resolving", ", ".join(missing))
+        self.announce(PluginState.RESOLVING, ", ".join(missing))
         pins = uv.missing(host.without_exchange(needs), host.constraints())
         host.refuse_exchange(distribution, [pin.partition("==")[0] for pin in pins])
         return host.with_addresses(pins, needs)
@@ -157,11 +148,6 @@ class Installation:
             stacklevel=2,
         )
         return True
-
-
-def _for_this_host(place: Path) -> Target | None:
-    fingerprint = host.fingerprint()
-    return next((target for target in complete_targets(place) if fingerprint in target.hosts), None)
 
 
 def _pins_hash(pins: Iterable[str]) -> str:

@@ -7,28 +7,26 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
+from typing import NamedTuple
 
+from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import InvalidNodeError, PluginError, PluginLoadError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins import dependencies
 from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
-from cuvis_ai_core.plugins.installer import Installation
 from cuvis_ai_core.plugins.manager import NodePlugin, PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.scope import PREFIX, Scope, open_scope
-from cuvis_ai_core.plugins.sources import Source, git_source, local_source, public_address
+from cuvis_ai_core.plugins.sources import Source, content_of, git_source, local_source
 from cuvis_ai_core.plugins.store import Store, short_hash
-from cuvis_ai_core.plugins.target import Target
+from cuvis_ai_core.plugins.target import Target, target_for_this_host
 
 Announce = Callable[[PluginState, str], None]
 """Tells observers that a plugin entered a state, with a detail to show."""
 
 
-@dataclass(frozen=True, slots=True)
-class PluginInfo:
+class PluginInfo(NamedTuple):
     """What was loaded, and from where.
 
     Attributes:
@@ -54,8 +52,7 @@ class PluginInfo:
     nodes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedPlugin:
+class LoadedPlugin(NamedTuple):
     """A declared plugin in memory.
 
     Attributes:
@@ -110,9 +107,7 @@ def load(name: str, declared: GitPlugin | LocalPlugin, store: Store, announce: A
         _refuse_process(declared)
         source = _source(name, declared, store, enter)
         enter(PluginState.INSTALLING, None)
-        target = Installation(
-            name, declared, source, store, lambda *state: enter(PluginState(state[0]), state[1])
-        ).target()
+        target = _target(name, declared, source, store, enter)
         enter(PluginState.IMPORTING, target.plugin.name)
         lease = dependencies.acquire(target.plugin, target.needed, target.folder)
         undo.callback(lease.release)
@@ -170,6 +165,17 @@ def _source(name: str, declared: GitPlugin | LocalPlugin, store: Store, enter: A
     if isinstance(declared, LocalPlugin):
         return local_source(declared.path)
     return git_source(name, declared.repo, declared.tag, store, lambda detail: enter(PluginState.DOWNLOADING, detail))
+
+
+def _target(name: str, declared: GitPlugin | LocalPlugin, source: Source, store: Store, announce: Announce) -> Target:
+    place = store.targets(name, content_of(declared, source))
+    found = target_for_this_host(place)
+    if found is not None:
+        return found
+    # What building needs is imported when something has to be built.
+    from cuvis_ai_core.plugins.installer import Installation
+
+    return Installation(name, declared, source, store, announce).run(place)
 
 
 def _scope(name: str, declared: GitPlugin | LocalPlugin, source: Source, target: Target) -> Scope:
@@ -231,6 +237,8 @@ def _import_node(name: str, scope: Scope, path: str) -> type:
         assert isinstance(found, type)
         return found
     if found is None:
+        from difflib import get_close_matches
+
         near = get_close_matches(class_name, vars(module), 1)
         what, hint = f"module '{module_name}' has no '{class_name}'", "Correct 'provides' in the manifest."
         hint = f"Did you mean '{module_name}.{near[0]}'? {hint}" if near else hint
@@ -247,7 +255,7 @@ def _info(
     return PluginInfo(
         name=name,
         kind="git" if git else "local",
-        source=public_address(declared.repo) if isinstance(declared, GitPlugin) else str(source.folder),
+        source=without_credentials(declared.repo) if isinstance(declared, GitPlugin) else str(source.folder),
         tag=declared.tag if isinstance(declared, GitPlugin) else None,
         commit=source.commit,
         distribution=target.plugin.name,

@@ -24,12 +24,15 @@ from pydantic_core import PydanticKnownError
 
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import ManifestError
-from cuvis_ai_core.plugins import complaints, rules
+from cuvis_ai_core.plugins import rules
 
 if TYPE_CHECKING:
     from cuvis_ai_core._yaml import YamlDocument
 
+# For editors; what these let pass, the rules check.
 _NAME_PATTERN: Final = r"^[^\W\d]\w*$"
+_CLASS_PATTERN: Final = Field(json_schema_extra={"pattern": r"^[^\W\d]\w*(\.[^\W\d]\w*)+$"})
+_PYTHON_PATTERN: Final = Field(json_schema_extra={"pattern": r"^3\.[0-9]{1,2}$"})
 
 
 def _absolute(path: object, info: ValidationInfo) -> Path:
@@ -51,25 +54,33 @@ def _listed(names: object) -> object:
 
 
 def _kind_of(plugin: object) -> str | None:
+    """Return which model fits an entry: git or local, or None where its keys do not tell."""
     if isinstance(plugin, GitPlugin | LocalPlugin):
         return "git" if isinstance(plugin, GitPlugin) else "local"
-    return complaints.kind_of(plugin)
+    if not isinstance(plugin, Mapping):
+        return None
+    from_git, from_folder = "repo" in plugin or "tag" in plugin, "path" in plugin
+    if from_git == from_folder:
+        from cuvis_ai_core.plugins import complaints  # which only bad manifests need
+
+        return None if from_git else complaints.meant_kind(plugin)
+    return "git" if from_git else "local"
 
 
 class _Plugin(BaseModel):
     """What the entries of all plugins have."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     provides: Annotated[
-        tuple[Annotated[str, AfterValidator(rules.check_class_path)], ...],
-        BeforeValidator(_listed),
-        AfterValidator(rules.check_paths_differ),
+        tuple[Annotated[str, AfterValidator(rules.check_class_path), _CLASS_PATTERN], ...],
         Field(
             min_length=1,
             description="Full paths of the node classes that the plugin provides: package.module.Class.",
             examples=[["my_plugin.nodes.MyNode"]],
         ),
+        BeforeValidator(_listed),
+        AfterValidator(rules.check_paths_differ),
     ]
     isolation: Literal["scoped", "process", "auto"] = Field(
         default="scoped",
@@ -84,9 +95,9 @@ class _Plugin(BaseModel):
     subdirectory: Annotated[str, AfterValidator(rules.check_subdirectory)] | None = Field(
         default=None, description="Folder of the plugin's project, where that is not the top folder."
     )
-    python: Annotated[Annotated[str, AfterValidator(rules.check_python)] | None, AfterValidator(_only_for_process)] = (
-        Field(default=None, description="Python version of the process, such as '3.12'; only with process.")
-    )
+    python: Annotated[
+        Annotated[str, AfterValidator(rules.check_python), _PYTHON_PATTERN] | None, AfterValidator(_only_for_process)
+    ] = Field(default=None, description="Python version of the process, such as '3.12'; only with process.")
 
 
 class GitPlugin(_Plugin):
@@ -121,7 +132,7 @@ Plugin: TypeAlias = Annotated[
 class Manifest(BaseModel):
     """The plugins of a manifest by their names, in the order in which they stand there."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     plugins: Annotated[
         dict[Annotated[str, AfterValidator(rules.check_name)], Plugin],
@@ -144,6 +155,8 @@ def read_manifest(path: Path) -> Manifest:
     try:
         document = load_yaml(path)
     except YamlError as error:
+        from cuvis_ai_core.plugins import complaints
+
         raise complaints.unreadable(error, path) from error
     return _checked(_content(document.data), base=path.absolute().parent, path=path, document=document)
 
@@ -190,6 +203,8 @@ def _checked(
         return Manifest.model_validate(content, context={"base": base})
     except ValidationError as error:
         errors = error.errors(include_url=False)
+    from cuvis_ai_core.plugins import complaints
+
     # Outside of the handler: pydantic's text quotes values, credentials among them.
     fields = {"git": tuple(GitPlugin.model_fields), "local": tuple(LocalPlugin.model_fields)}
     raise complaints.broken(errors, fields, path, document)

@@ -83,7 +83,7 @@ def check_names_differ(plugins: _Plugins) -> _Plugins:
     """Refuse names that differ only in case: on many disks their folders are one."""
     seen: dict[str, str] = {}
     for name in plugins:
-        other = seen.setdefault(unicodedata.normalize("NFKC", name).casefold(), name)
+        other = seen.setdefault(_folded(name), name)
         if other != name:
             message = f"differs from '{other}' only in case, which many disks ignore; rename one of them"
             raise ManifestError(message, at=(name,))
@@ -162,7 +162,7 @@ def check_python(version: str) -> str:
 def check_path(text: str, base: Path) -> Path:
     """Check the folder of a local plugin and return it absolute; a relative one begins at `base`."""
     _check_text(text, "path")
-    if re.match(r"\w{2,}://|[\w.-]+@[\w.-]+:", text):
+    if text.find("://") > 1 or ("@" in text and re.match(_SCP_FORM, text)):
         raise ManifestError("is an address; give a repository as 'repo', with a 'tag'")
     try:
         return (base / Path(text).expanduser()).resolve()
@@ -179,6 +179,15 @@ def describe(value: object) -> str:
 
 def _is_name(text: str) -> bool:
     return text.isidentifier() and not keyword.iskeyword(text)
+
+
+def _folded(name: str) -> str:
+    """Return what names have in common that a disk may take for one."""
+    if name.isascii():
+        return name.lower()
+    from unicodedata import normalize
+
+    return normalize("NFKC", name).casefold()
 
 
 def _is_usual_url(text: str) -> bool:

@@ -13,7 +13,6 @@ take the lock of that entry, check again, and build.
 """
 
 import contextlib
-import hashlib
 import os
 import shutil
 import tempfile
@@ -40,6 +39,8 @@ def default_root() -> Path:
 
 def short_hash(*parts: str) -> str:
     """Return eight hexadecimal digits that stand for some texts."""
+    import hashlib
+
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
 
 

@@ -1,20 +1,17 @@
 """A target directory: what was installed for one plugin, as its completion marker describes it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cuvis_ai_core._files import read_json, write_json
-from cuvis_ai_core.plugins.contents import Distribution, read_distributions, without_standard_library
+from cuvis_ai_core.plugins import host
+from cuvis_ai_core.plugins.distribution import Distribution
 
 MARKER: Final = "cuvis-target.json"
-ENTRY_POINT_GROUP: Final = "cuvis_ai.nodes"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """An installed plugin.
 
     Attributes:
@@ -39,27 +36,10 @@ class Target:
         return tuple(dict.fromkeys(place or str(self.folder) for place in self.code.values()))
 
 
-def describe(folder: Path, plugin: Distribution, code: Mapping[str, Path], host: str) -> Target:
-    """Look at what was installed in a folder.
-
-    Args:
-        folder: The target directory.
-        plugin: The plugin's distribution as far as it is known: name and requirements.
-        code: Top-level modules that lie elsewhere (editable installs).
-        host: Fingerprint of the host.
-    """
-    found = {each.name: each for each in read_distributions(folder)}
-    own = replace(found.pop(plugin.name, plugin), requires=plugin.requires)
-    here = dict.fromkeys((root.partition(".")[0] for root in own.roots), "")
-    places = here | {top: str(place) for top, place in code.items()}
-    return Target(
-        folder=folder,
-        plugin=own,
-        needed=tuple(found.values()),
-        code={top: places[top] for top in sorted(without_standard_library(places))},
-        entry_points=_entry_points(folder, own.name),
-        hosts=(host,),
-    )
+def target_for_this_host(place: Path) -> Target | None:
+    """Return the finished target directory below a folder that was resolved for this environment."""
+    fingerprint = host.fingerprint()
+    return next((target for target in complete_targets(place) if fingerprint in target.hosts), None)
 
 
 def complete_targets(place: Path) -> Iterator[Target]:
@@ -99,15 +79,3 @@ def _from_json(folder: Path, data: Mapping[str, Any]) -> Target:
         entry_points=data["entry_points"],
         hosts=tuple(data["hosts"]),
     )
-
-
-def _entry_points(folder: Path, name: str) -> dict[str, str]:
-    from packaging.utils import canonicalize_name
-
-    return {
-        point.name: point.value
-        for installed in distributions(path=[str(folder)])
-        if canonicalize_name(installed.metadata["Name"]) == name
-        for point in installed.entry_points
-        if point.group == ENTRY_POINT_GROUP
-    }

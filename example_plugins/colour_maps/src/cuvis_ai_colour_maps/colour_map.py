@@ -54,9 +54,7 @@ class ColourMap(ArrayNode):
             raise ValueError(f"clip is {clip:g}: it must be at least 0 and below 0.5.")
         super().__init__(name, execution_stages, palette=palette, clip=clip)
         self.clip = clip
-        self.colours = [
-            [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for colour in colorcet.palette_n[palette]
-        ]
+        self.colours = [[int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for colour in colorcet.palette_n[palette]]
 
     def forward(self, scores: Array) -> dict[str, Array]:
         """Colour each image."""

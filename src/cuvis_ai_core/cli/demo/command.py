@@ -17,20 +17,22 @@ from cuvis_ai_core.errors import CuvisError
 )
 def demo(output_dir: Path) -> None:
     """Load plugins from Git tags and local paths, run them on a real cube, draw a picture."""
-    from rich.console import Console
-
-    from cuvis_ai_core.cli.demo.report import loaded_table, next_steps
+    from cuvis_ai_core.cli.demo.report import next_steps, print_loaded
     from cuvis_ai_core.cli.demo.run import run_demo
     from cuvis_ai_core.cli.demo.workspace import Workspace
 
     workspace = Workspace(output_dir)
     try:
+        if not workspace.is_free():
+            raise click.BadParameter(
+                f"{workspace.root} holds other files; choose a new or an empty folder.",
+                param_hint="--output-dir",
+            )
         loaded = run_demo(workspace, click.echo)
     except OSError as error:
         if isinstance(error, CuvisError):
             raise
         raise click.BadParameter(f"cannot be written: {error}", param_hint="--output-dir") from error
-    console = Console()
-    console.print("\nLoaded plugins (target directories lie in plugin-cache):\n")
-    console.print(loaded_table(loaded, workspace))
+    click.echo()
+    print_loaded(loaded, workspace)
     click.echo(f"Picture: {workspace.picture}\n\n{next_steps(workspace)}")

@@ -5,30 +5,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cuvis_ai_core.cli.demo.workspace import VERSIONS, Workspace
+from cuvis_ai_core.cli.tables import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rich.table import Table
-
     from cuvis_ai_core.plugins.loader import PluginInfo
 
 
-def loaded_table(plugins: "Iterable[PluginInfo]", workspace: Workspace) -> "Table":
-    """Return a table of what was loaded from where; paths are relative to the folder of the demonstration."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0), header_style="bold")
-    for heading in ("PLUGIN", "TAG", "COMMIT"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("SOURCE, TARGET DIRECTORY, NODES", overflow="fold")
+def print_loaded(plugins: "Iterable[PluginInfo]", workspace: Workspace) -> None:
+    """Print a table of what was loaded from where; paths are relative to the folder of the demonstration."""
     unique = {(info.name, info.target): info for info in plugins}
-    for info in sorted(unique.values(), key=lambda info: (info.name, info.version)):
-        source = info.source if info.kind == "git" else _below(workspace.root, Path(info.source))
-        nodes = (path.rpartition(".")[2] for path in info.nodes)
-        where = "\n".join((source, _below(workspace.cache, info.target), *nodes))
-        table.add_row(info.name, info.tag or "-", (info.commit or "-")[:8], where)
-    return table
+    print_table(
+        ("plugin", "tag, commit", "source, target directory, node"),
+        [_row(unique[key], workspace) for key in sorted(unique, key=lambda key: (key[0], unique[key].version))],
+        title="Loaded plugins (target directories lie in plugin-cache)",
+    )
+
+
+def _row(info: "PluginInfo", workspace: Workspace) -> tuple[str, str, str]:
+    source = info.source if info.kind == "git" else _below(workspace.root, Path(info.source))
+    nodes = ", ".join(path.rpartition(".")[2] for path in info.nodes)
+    origin = f"{info.tag}\n{(info.commit or '')[:8]}" if info.tag else "local path"
+    return info.name, origin, f"{source}\n{_below(workspace.cache, info.target)}\n{nodes}\n"
 
 
 def next_steps(workspace: Workspace) -> str:

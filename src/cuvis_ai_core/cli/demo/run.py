@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core.cli.demo.scene import read_scene, require_extra
 from cuvis_ai_core.cli.demo.workspace import GIT_PLUGIN, VERSIONS, Workspace
+from cuvis_ai_core.cli.progress import load_plugins
 from cuvis_ai_core.registry import NodeRegistry
 
 if TYPE_CHECKING:
+    from cuvis_ai_core.cli.demo.picture import Results
+    from cuvis_ai_core.data import Cube
+    from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.plugins.loader import PluginInfo
 
 Say = Callable[[str], None]
@@ -45,24 +49,33 @@ def run_demo(workspace: Workspace, say: Say) -> "list[PluginInfo]":
             for tag, registry in registries.items():
                 say(f"Loading {workspace.manifests[tag].name} ({GIT_PLUGIN} from Git tag {tag})")
                 _load(registry, workspace.manifests[tag], commits[tag])
-        say("Running both pipelines in this one process")
         pipelines = {
             tag: Pipeline.from_file(workspace.pipelines[tag], node_registry=registry)
             for tag, registry in registries.items()
         }
-        batch: dict[Any, Any] = cube.batch()
-        results = {tag: pipeline.forward(batch) for tag, pipeline in pipelines.items()}
+        results = {tag: _run(pipelines[tag], registries[tag], cube, say) for tag in VERSIONS}
         draw_results(results, pipelines[VERSIONS[0]].nodes["anomaly_picture"].colours, workspace.picture)
         return [registry.plugin_info(name) for registry in registries.values() for name in registry.list_plugins()]
 
 
 def _load(registry: NodeRegistry, manifest: Path, commit: str) -> None:
     """Load a manifest, and replace a checkout that an earlier run left of an older edition of the example."""
-    registry.load_plugins(manifest)
+    load_plugins(registry, manifest)
     if registry.plugin_info(GIT_PLUGIN).commit != commit:
         registry.unload_plugin(GIT_PLUGIN)
         type(registry).clear_plugin_cache(GIT_PLUGIN)
         registry.load_plugins(manifest)
+
+
+def _run(pipeline: "Pipeline", registry: NodeRegistry, cube: "Cube", say: Say) -> "Results":
+    batch: dict[Any, Any] = cube.batch()
+    results = pipeline.forward(batch)
+    node_class = type(pipeline.nodes["vegetation"])
+    plugin = registry.plugin_of(node_class)
+    assert plugin is not None
+    mean = results["vegetation", "index"].mean()
+    say(f"Ran {pipeline.name}: {node_class.__name__} of {plugin.name} {plugin.tag} has the mean {mean:.3f}")
+    return results
 
 
 def _registry_class(cache: Path) -> type[NodeRegistry]:

@@ -22,6 +22,7 @@ VERSIONS: Final = ("v1.0.0", "v1.1.0")
 GIT_PLUGIN: Final = "spectral_indices"
 LOCAL_PLUGINS: Final = ("plain_nodes", "colour_maps")
 _REPOSITORY: Final = "spectral-indices"
+_MARK: Final = b"# Written by `cuvis-ai demo`"
 _NOT_SOURCE: Final = shutil.ignore_patterns("tests", "__pycache__", "*.egg-info", "build", "dist", ".*_cache")
 
 
@@ -49,6 +50,13 @@ class Workspace:
     def _named(self, stem: str) -> tuple[Path, Path]:
         return self.root / f"{stem}.yaml", self.root / f"{stem}-{VERSIONS[1]}.yaml"
 
+    def is_free(self) -> bool:
+        """Tell whether the directory is new, empty, or of an earlier run, so that nothing else is overwritten."""
+        if not self.root.is_dir() or not any(self.root.iterdir()):
+            return True
+        mark = self.pipelines[VERSIONS[0]]
+        return mark.is_file() and mark.read_bytes().startswith(_MARK)
+
     def write_files(self, cube: "Cube") -> None:
         """Write the cube, the pipelines and the local plugins.
 
@@ -58,11 +66,11 @@ class Workspace:
         import numpy as np
 
         self.root.mkdir(parents=True, exist_ok=True)
+        for pipeline in self.pipelines.values():
+            write_atomic(pipeline, (FILES / pipeline.name).read_bytes())
         archive = io.BytesIO()
         np.savez_compressed(archive, cube=cube.data, wavelengths=np.asarray(cube.wavelengths))
         write_atomic(self.cube, archive.getvalue())
-        for pipeline in self.pipelines.values():
-            write_atomic(pipeline, (FILES / pipeline.name).read_bytes())
         for name in LOCAL_PLUGINS:
             place = self.root / "plugins" / name
             shutil.copytree(example_plugins() / name, place, dirs_exist_ok=True, ignore=_NOT_SOURCE)

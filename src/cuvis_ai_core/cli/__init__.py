@@ -1,0 +1,1 @@
+"""The commands: one module each. Only here texts are printed and exit statuses exist."""

@@ -1,0 +1,58 @@
+"""One node class for people: what it does, its ports, its hyper-parameters."""
+
+import inspect
+from typing import TYPE_CHECKING
+
+import click
+
+from cuvis_ai_core.cli.origin import origin_of
+from cuvis_ai_core.cli.tables import print_table
+from cuvis_ai_core.node.ports import Port, read_ports
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.registry import NodeRegistry
+
+_NOT_SHOWN = frozenset({"name", "execution_stages"})
+"""What every node takes: a pipeline sets it beside the hyper-parameters."""
+
+
+def print_node(registry: "NodeRegistry", node_class: type) -> None:
+    """Print the description of a node class.
+
+    Raises:
+        InvalidNodeError: A port's declaration cannot be read.
+    """
+    inputs, outputs = (read_ports(node_class, side) for side in ("INPUT_SPECS", "OUTPUT_SPECS"))
+    click.echo(f"{node_class.__name__}: {summary(node_class) or 'not documented'}\n")
+    click.echo(f"Path:   {registry.public_path(node_class)}")
+    click.echo(f"Plugin: {origin_of(registry, node_class)}")
+    for title, ports in (("Inputs", inputs), ("Outputs", outputs)):
+        click.echo()
+        if ports:
+            rows = [(port.name, str(port), note(port) or "-", port.description) for port in ports.values()]
+            print_table(("port", "type", "note", "description"), rows, title=title)
+        else:
+            click.echo(f"{title}: none")
+    parameters = hyper_parameters(node_class)
+    click.echo("\nHyper-parameters:" + ("" if parameters else " none"))
+    for parameter in parameters:
+        click.echo(f"  {parameter}")
+
+
+def summary(node_class: type) -> str:
+    """Return the first paragraph of a class's own docstring, in one line."""
+    return " ".join(inspect.cleandoc(vars(node_class).get("__doc__") or "").partition("\n\n")[0].split())
+
+
+def note(port: Port) -> str:
+    """Return what is special about a port."""
+    return ", ".join(["optional"] * port.optional + ["takes several edges"] * port.variadic)
+
+
+def hyper_parameters(node_class: type) -> list[str]:
+    """Return the parameters of a class with their types and defaults, as Python writes them."""
+    try:
+        signature = inspect.signature(node_class)
+    except (TypeError, ValueError):
+        return ["(not known: the class has no signature)"]
+    return [str(parameter) for name, parameter in signature.parameters.items() if name not in _NOT_SHOWN]

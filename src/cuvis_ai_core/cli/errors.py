@@ -1,0 +1,116 @@
+"""From an exception to what a person at a command line gets: one text on stderr, and an exit status."""
+
+import logging
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import TextIOWrapper
+from typing import Final, TextIO
+
+import click
+
+from cuvis_ai_core.cli.options import DEBUG
+from cuvis_ai_core.errors import (
+    CubeError,
+    CuvisError,
+    ManifestError,
+    MissingExtraError,
+    NodeError,
+    NodeRunError,
+    PipelineError,
+)
+
+FAILED: Final = 1
+WRONG_INPUT: Final = 2
+INTERRUPTED: Final = 130
+
+_WRONG_INPUT: Final = (CubeError, ManifestError, MissingExtraError, NodeError, PipelineError)
+_CLICK: Final = (click.ClickException, click.exceptions.Exit, click.Abort)
+
+
+class Guarded(click.Command):
+    """An outermost command: whatever goes wrong in it ends in one text and an exit status."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
+    ) -> click.Context:
+        """Read the arguments; from here on no text can fail to be printed."""
+        for stream in (sys.stdout, sys.stderr):
+            _make_lenient(stream)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        with _plain_warnings():
+            try:
+                return super().invoke(ctx)
+            except (*_CLICK, BrokenPipeError):
+                raise  # click ends quietly where the reader of a pipe went away
+            except KeyboardInterrupt:
+                status = INTERRUPTED
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - the last place that can say anything
+                if ctx.meta.get(DEBUG):
+                    click.echo("".join(traceback.format_exception(error)), err=True)
+                click.echo(f"Error: {_text(error)}", err=True)
+                status = exit_status(error)
+        raise click.exceptions.Exit(status)
+
+
+def exit_status(error: BaseException) -> int:
+    """Return 2 where what was given is wrong, 1 where the work failed."""
+    return WRONG_INPUT if isinstance(error, _WRONG_INPUT) and not isinstance(error, NodeRunError) else FAILED
+
+
+def warn(text: str) -> None:
+    """Print a warning in one line on stderr."""
+    click.echo(f"Warning: {' '.join(text.split())}", err=True)
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, CuvisError | OSError):
+        return str(error)
+    return (
+        f"unexpected {type(error).__name__}: {error}\n"
+        "This is a bug in cuvis-ai-core or in a plugin. Run again with --debug to see where."
+    )
+
+
+def _make_lenient(stream: TextIO) -> None:
+    """Have a stream write escapes for signs that its encoding lacks."""
+    if isinstance(stream, TextIOWrapper) and stream.errors in {"strict", "surrogateescape"}:
+        stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Show warnings and logged problems of this package as plain lines."""
+    logger = logging.getLogger("cuvis_ai_core")
+    handler = _WarningLines(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],  # noqa: ARG001
+    filename: str,  # noqa: ARG001
+    lineno: int,  # noqa: ARG001
+    file: TextIO | None = None,  # noqa: ARG001
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    warn(str(message))
+
+
+class _WarningLines(logging.Handler):
+    """Prints log records as warnings."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        warn(record.getMessage())

@@ -1,0 +1,46 @@
+"""A click group that imports its commands late and asks back when a name is wrong."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from typing import ClassVar
+
+import click
+
+
+class NamedGroup(click.Group):
+    """A group that names the nearest command where there is none of that name."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the first argument names, and the arguments that are left for it."""
+        known = self.list_commands(ctx)
+        if args[0] in known or args[0].startswith("-"):
+            return super().resolve_command(ctx, args)
+        near = get_close_matches(args[0], known, 1)
+        meant = f" Did you mean '{near[0]}'?" if near else ""
+        raise click.UsageError(f"There is no command '{args[0]}'.{meant} Commands: {', '.join(known)}.", ctx)
+
+
+class LazyGroup(NamedGroup):
+    """A group that knows only where its commands are.
+
+    Attributes:
+        places: Name of a command to `module:attribute`.
+    """
+
+    places: ClassVar[Mapping[str, str]] = {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names of the commands."""
+        return sorted(self.places)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a command."""
+        if cmd_name not in self.places:
+            return None
+        module, _, attribute = self.places[cmd_name].partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command

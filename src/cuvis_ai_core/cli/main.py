@@ -1,0 +1,26 @@
+"""`cuvis-ai`: the group of all commands about plugins and nodes."""
+
+from typing import ClassVar
+
+import click
+
+from cuvis_ai_core.cli.errors import Guarded
+from cuvis_ai_core.cli.lazy import LazyGroup
+from cuvis_ai_core.cli.options import debug_option
+
+
+class _CuvisAi(Guarded, LazyGroup):
+    """The outermost group; a command's module is imported when the command is named or help is shown."""
+
+    places: ClassVar = {
+        "demo": "cuvis_ai_core.cli.demo.command:demo",
+        "nodes": "cuvis_ai_core.cli.nodes:nodes",
+        "plugins": "cuvis_ai_core.cli.plugins:plugins",
+    }
+
+
+@click.group(cls=_CuvisAi)
+@click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
+@debug_option
+def main() -> None:
+    """Hyperspectral-imaging pipelines that grow by plugins."""

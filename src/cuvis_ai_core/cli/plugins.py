@@ -1,0 +1,94 @@
+"""`cuvis-ai plugins`: which plugins there are. Nothing here imports plugin code."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cuvis_ai_core.cli.lazy import NamedGroup
+from cuvis_ai_core.cli.options import debug_option, plugins_option
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+    from cuvis_ai_core.plugins.store import Store
+
+
+@click.group(cls=NamedGroup)
+def plugins() -> None:
+    """See which plugins there are."""
+
+
+@plugins.command("list")
+@plugins_option
+@debug_option
+def list_plugins(plugins_path: Path | None) -> None:
+    """List the plugins of a manifest and the pip-installed ones; none is loaded."""
+    if plugins_path is not None:
+        _print_declared(plugins_path)
+        click.echo()
+    _print_discovered()
+    if plugins_path is None:
+        click.echo("Give --plugins-path to see the plugins of a manifest.")
+
+
+def _print_declared(manifest: Path) -> None:
+    from cuvis_ai_core.cli.tables import print_table
+    from cuvis_ai_core.plugins.manifest import GitPlugin, read_manifest
+    from cuvis_ai_core.plugins.store import Store, default_root
+
+    declared = read_manifest(manifest).plugins
+    if not declared:
+        click.echo(f"{manifest} declares no plugins.")
+        return
+    store = Store(default_root())
+    print_table(
+        ("name", "source", "tag", "state"),
+        [
+            (name, *(_git_cells(name, each, store) if isinstance(each, GitPlugin) else _local_cells(each)))
+            for name, each in declared.items()
+        ],
+        title=f"Declared in {manifest}",
+    )
+
+
+def _git_cells(name: str, plugin: "GitPlugin", store: "Store") -> tuple[str, str, str]:
+    from cuvis_ai_core.plugins.sources import public_address
+
+    commit = cached_commit(name, plugin, store)
+    return public_address(plugin.repo), plugin.tag, f"cached {commit[:12]}" if commit else "not fetched"
+
+
+def _local_cells(plugin: "LocalPlugin") -> tuple[str, str, str]:
+    return str(plugin.path), "-", "local" if plugin.path.is_dir() else "path does not exist"
+
+
+def cached_commit(name: str, plugin: "GitPlugin", store: "Store") -> str | None:
+    """Return the commit of a plugin's checkout in the plugin cache, or None where it is not there."""
+    from cuvis_ai_core._files import read_json
+    from cuvis_ai_core.plugins.sources import MARKER, public_address
+
+    wanted = {"repo": public_address(plugin.repo), "tag": plugin.tag}
+    for place in store.checkouts(name, plugin.tag, wanted["repo"]):
+        marker = read_json(place / ".git" / MARKER)
+        if marker is not None and wanted.items() <= marker.items():
+            return str(marker.get("commit"))
+    return None
+
+
+def _print_discovered() -> None:
+    from cuvis_ai_core.cli.tables import print_table
+
+    rows = list(_discovered_rows())
+    if rows:
+        print_table(("name", "distribution", "version", "entry point"), rows, title="Discovered (pip-installed)")
+    else:
+        click.echo("No pip-installed plugins are discovered.")
+
+
+def _discovered_rows() -> Iterator[tuple[str, str, str, str]]:
+    from cuvis_ai_core.registry import NodeRegistry
+
+    with NodeRegistry() as registry:
+        for name, plugin in sorted(registry.discovered_plugins.items()):
+            yield name, plugin.distribution, plugin.version, plugin.value

@@ -1,0 +1,128 @@
+"""What happens to plugins, while it happens: live lines on a terminal, plain lines elsewhere; all on stderr."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+from cuvis_ai_hookspecs import hookimpl
+
+from cuvis_ai_core.plugins.manager import PluginState
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+
+    from cuvis_ai_core.registry import NodeRegistry
+
+_ENDS: Final = frozenset({PluginState.LOADED, PluginState.FAILED})
+
+
+def load_plugins(registry: "NodeRegistry", manifest: Path, *names: str) -> None:
+    """Load the plugins of a manifest, all or those named, and show what happens.
+
+    Raises:
+        ManifestError: The manifest cannot be read.
+        PluginLoadError: A plugin that is named failed.
+        PluginsLoadError: Some plugins failed.
+    """
+    with plugin_progress() as display:
+        registry.register_hooks(display, "progress display")
+        if not names:
+            registry.load_plugins(manifest)
+            return
+        from cuvis_ai_core.plugins.manifest import read_manifest
+
+        declared = read_manifest(manifest).plugins
+        for name in names:
+            registry.load_plugin(name, declared[name])
+
+
+@contextmanager
+def plugin_progress() -> Iterator["PlainLines | LiveLines"]:
+    """Have an observer of the hook `cuvis_ai_plugin_state` that shows the states of plugins on stderr."""
+    if not _is_live():
+        yield PlainLines()
+        return
+    from rich.console import Console
+
+    lines = LiveLines(Console(stderr=True))
+    try:
+        yield lines
+    finally:
+        lines.stop()
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """Show that something is under way."""
+    if not _is_live():
+        click.echo(text, err=True)
+        yield
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    with console.status(Text(text), spinner=_spinner(console)):
+        yield
+
+
+class PlainLines:
+    """Prints one line per state."""
+
+    @hookimpl
+    def cuvis_ai_plugin_state(self, plugin: str, state: str, detail: str) -> None:
+        """Print a line."""
+        if state != PluginState.UNLOADED:
+            click.echo(f"{plugin}: {state} {detail}".rstrip(), err=True)
+
+
+class LiveLines:
+    """Keeps one line per plugin on a terminal, with a spinner while something happens.
+
+    Args:
+        console: The terminal.
+    """
+
+    def __init__(self, console: "Console") -> None:
+        from rich.progress import Progress, SpinnerColumn, TextColumn
+        from rich.table import Column
+
+        def cell(field: str) -> TextColumn:
+            return TextColumn(field, markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+
+        self._progress = Progress(
+            SpinnerColumn(_spinner(console)),
+            cell("{task.description}"),
+            cell("{task.fields[state]}"),
+            cell("{task.fields[detail]}"),
+            console=console,
+            redirect_stdout=False,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    @hookimpl
+    def cuvis_ai_plugin_state(self, plugin: str, state: str, detail: str) -> None:
+        """Change the line of a plugin."""
+        if state == PluginState.UNLOADED:
+            return
+        if plugin not in self._tasks:
+            self._progress.start()
+            self._tasks[plugin] = self._progress.add_task(plugin, total=1, state="", detail="")
+        self._progress.update(self._tasks[plugin], state=str(state), detail=detail, completed=int(state in _ENDS))
+
+    def stop(self) -> None:
+        """Leave the last lines where they are."""
+        self._progress.stop()
+
+
+def _is_live() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
+
+
+def _spinner(console: "Console") -> str:
+    return "dots" if console.encoding.startswith("utf") else "line"

@@ -1,0 +1,111 @@
+"""One run of a pipeline on a cube, from the file to the folder of results."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cuvis_ai_core.cli.output_folder import OutputFolder, safe_name
+from cuvis_ai_core.cli.progress import working
+from cuvis_ai_core.cli.results import ARCHIVE, collect, write_results
+from cuvis_ai_core.cli.run_record import RECORD, input_record, node_records, run_record
+from cuvis_ai_core.cli.tables import print_table
+from cuvis_ai_core.data import read_cube
+from cuvis_ai_core.errors import PortError
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.data import Cube
+    from cuvis_ai_core.pipeline.pipeline import Pipeline
+    from cuvis_ai_core.registry import NodeRegistry
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is run on what.
+
+    Attributes:
+        registry: Where the classes of the pipeline's nodes come from, and the cube readers.
+        pipeline: The pipeline.
+        file: Its file.
+        manifest: The manifest whose plugins are loaded, if any.
+        cube_path: The cube.
+    """
+
+    registry: "NodeRegistry"
+    pipeline: "Pipeline"
+    file: Path
+    manifest: Path | None
+    cube_path: Path
+
+    def write_to(self, folder: Path | None) -> None:
+        """Run the pipeline, write the results and print a table of them.
+
+        Args:
+            folder: Folder of the results; by default one in the working directory, named after the pipeline.
+
+        Raises:
+            CubeError: The cube cannot be read.
+            PortError: The cube does not fit the pipeline.
+            NodeRunError: A node failed.
+            click.BadParameter: The folder cannot be written.
+            OSError: The disk is full.
+        """
+        with working(f"Reading {self.cube_path}"):
+            cube = read_cube(self.cube_path, self.registry.cube_readers())
+        target = folder or Path(f"{safe_name(self.pipeline.name)}-output")
+        with OutputFolder(target) as output:
+            with working(f"Running {len(self.pipeline.nodes)} nodes on {self.cube_path}"):
+                results, left_out = collect(self._forward(cube))
+            with working(f"Writing {target}"):
+                files = write_results(output.staging, results, cube.data.shape[:2])
+                record = run_record(self._inputs(cube), node_records(self.registry, self.pipeline), files, left_out)
+                (output.staging / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+                output.publish()
+        _print_files(files)
+        click.echo(f"\nWritten to {target}: {ARCHIVE} holds all arrays, {RECORD} says what ran.")
+
+    def _forward(self, cube: "Cube") -> dict[tuple[str, str], Any]:
+        try:
+            batch: dict[Any, Any] = {**cube.batch()}
+            return self.pipeline.forward(batch)
+        except PortError as error:
+            if error.missing:
+                error.hint = _how_to_hand_in({address[1] for address in error.missing})
+            raise
+
+    def _inputs(self, cube: "Cube") -> dict[str, Any]:
+        return {
+            "pipeline": {"name": self.pipeline.name, **input_record(self.file)},
+            "plugins": input_record(self.manifest) if self.manifest else None,
+            "cube": {"file": str(self.cube_path.absolute()), "shape": list(cube.data.shape)},
+        }
+
+
+def _how_to_hand_in(missing: set[str]) -> str:
+    if missing == {"wavelengths"}:
+        return (
+            "The cube has no wavelengths. Save it with them, as numpy.savez(path, cube=..., wavelengths=...) in nm "
+            "or as ENVI with 'wavelength' in the header."
+        )
+    return "A cube gives 'cube' and 'wavelengths'. Connect the other inputs by edges, or run the pipeline from Python."
+
+
+def _print_files(files: list[dict[str, Any]]) -> None:
+    def cells(each: dict[str, Any]) -> tuple[str, ...]:
+        shape = " x ".join(map(str, each["shape"])) or "one value"
+        pictures = [other["file"] for other in files if (other["node"], other["port"]) == (each["node"], each["port"])]
+        return each["key"], each["dtype"], shape, _number(each["min"]), _number(each["max"]), _short(pictures[1:])
+
+    rows = [cells(each) for each in files if each["file"] == ARCHIVE]
+    print_table(("output", "dtype", "shape", "min", "max", "picture"), rows, title="Results")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:g}"
+
+
+def _short(names: list[str]) -> str:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0]}{more}" if names else "-"

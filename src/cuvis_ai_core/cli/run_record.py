@@ -1,0 +1,66 @@
+"""`run.json`: what ran, on what, with which code."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cuvis_ai_core.cli.origin import CORE, Origin, core_version, origin_of
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.pipeline.pipeline import Pipeline
+    from cuvis_ai_core.registry import NodeRegistry
+
+RECORD: Final = "run.json"
+
+
+def run_record(
+    inputs: Mapping[str, Any], nodes: list[dict[str, Any]], files: list[dict[str, Any]], left_out: list[dict[str, str]]
+) -> dict[str, Any]:
+    """Return the record of a run that has just ended.
+
+    Args:
+        inputs: The files that went in.
+        nodes: The nodes in running order.
+        files: Each output in each file.
+        left_out: Outputs that could not be written.
+    """
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "core": {"distribution": CORE, "version": core_version()},
+        **inputs,
+        "nodes": nodes,
+        "files": files,
+        "left_out": left_out,
+    }
+
+
+def input_record(path: Path) -> dict[str, Any]:
+    """Return path and content hash of a file.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        return {"file": str(path.absolute()), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def node_records(registry: "NodeRegistry", pipeline: "Pipeline") -> list[dict[str, Any]]:
+    """Return for each node, in running order, its class and the code that it comes from."""
+    classes = {name: type(pipeline.nodes[name]) for name in pipeline.order}
+    return [
+        {"name": name, "class": registry.public_path(node_class), **_origin_record(origin_of(registry, node_class))}
+        for name, node_class in classes.items()
+    ]
+
+
+def _origin_record(origin: Origin) -> dict[str, Any]:
+    record = asdict(origin)
+    source = record.pop("source")
+    return {
+        **record,
+        "repo": source if origin.kind == "git" else None,
+        "path": source if origin.kind == "local" else None,
+    }

@@ -1,0 +1,36 @@
+"""One installed distribution, as far as isolation is concerned."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Distribution(NamedTuple):
+    """One installed distribution.
+
+    Attributes:
+        name: Normalised name.
+        version: Its version.
+        requires: Its requirements as declared.
+        roots: Dotted names of its outermost packages and modules (`ftfy`, `google.cloud.storage`).
+        namespaces: Dotted names of the namespace packages above them (`google`, `google.cloud`).
+        pure: Whether its wheel is for any platform.
+    """
+
+    name: str
+    version: str
+    requires: tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    pure: bool = True
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Distribution":
+        """Build from what `to_json` gave."""
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+        }
+        return cls(**fields)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return this as plain data."""
+        return self._asdict()

@@ -1,0 +1,152 @@
+"""One tag of a Git repository, fetched into a folder."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from cuvis_ai_core._process import Finished, finish, popen_arguments
+from cuvis_ai_core._redact import without_credentials
+from cuvis_ai_core.errors import (
+    AuthenticationError,
+    NetworkError,
+    RepositoryNotFoundError,
+    SourceError,
+    TagNotFoundError,
+    ToolNotFoundError,
+)
+
+if TYPE_CHECKING:
+    import subprocess
+
+# What git says, in the C locale, and what it means.
+_FAILURES: Final[tuple[tuple[re.Pattern[str], type[SourceError], str], ...]] = (
+    (re.compile(r"couldn't find remote ref"), TagNotFoundError, "There is no such tag"),
+    (
+        re.compile(
+            r"could not read (Username|Password)|Authentication failed|terminal prompts disabled|Permission denied"
+            r"|error: 40[13]|Host key verification failed"
+        ),
+        AuthenticationError,
+        "The repository asks for credentials that git does not have",
+    ),
+    (
+        re.compile(r"[Cc]ould not (resolve|connect)|Failed to connect|Connection|timed out|unreachable|SSL|gnutls"),
+        NetworkError,
+        "The host cannot be reached",
+    ),
+    (
+        re.compile(r"not found|does not appear to be a git repository|Could not read from remote|error: 404"),
+        RepositoryNotFoundError,
+        "There is no such repository",
+    ),
+)
+
+
+def fetch(url: str, tag: str, folder: Path) -> str:
+    """Check out one tag without history, whatever branches have that name, and return its commit.
+
+    Args:
+        url: Address of the repository; credentials in it are used, never stored.
+        tag: Name of the tag.
+        folder: Folder to make.
+
+    Raises:
+        SourceError: The tag cannot be had.
+        ToolNotFoundError: git is not installed.
+        TimeLimitError: git took longer than it may.
+    """
+    if shutil.which("git") is None:
+        raise ToolNotFoundError(
+            "The program 'git' was not found on PATH; plugins from repositories need it.",
+            hint="Install git, or use the plugin from a local path.",
+            tool="git",
+        )
+    reference = f"refs/tags/{tag}"
+    folder.mkdir()
+    for arguments in (
+        ("init", "--quiet", "--template="),
+        ("fetch", "--quiet", "--depth=1", "--no-tags", "--", url, f"+{reference}:{reference}"),
+        ("checkout", "--quiet", "--detach", reference),
+    ):
+        finished = _git(folder, *arguments)
+        if finished.returncode:
+            raise _failure(finished, folder, url, tag)
+    _refuse_pointers(folder, url)
+    return (folder / ".git" / "HEAD").read_text(encoding="utf-8").strip()
+
+
+def _git(folder: Path, *arguments: str) -> Finished:
+    # GitPython starts git twice when it is imported: only a fetch pays for that.
+    from git import Git
+
+    command = [
+        "git",
+        *("-c", "core.hooksPath=/dev/null"),
+        *("-c", "protocol.ext.allow=never"),
+        *("-c", "core.autocrlf=false"),
+        *("-c", "gc.auto=0"),
+        *("-c", "maintenance.auto=false"),
+        *("-c", "advice.detachedHead=false"),
+        *arguments,
+    ]
+    # GitPython sets up the pipes itself; the process group is ours to ask for.
+    group = {"start_new_session": popen_arguments()["start_new_session"]}
+    started = Git(folder).execute(command, as_process=True, env=_environment(), **cast("Any", group))
+    process = cast("subprocess.Popen[bytes]", cast("Any", started).proc)
+    return finish(process, command)
+
+
+def _environment() -> dict[str, str]:
+    return {
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ASKPASS": "",
+        "SSH_ASKPASS": "",
+        "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes"),
+        "LC_ALL": "C",
+    }
+
+
+def _failure(finished: Finished, folder: Path, url: str, tag: str) -> SourceError:
+    address = without_credentials(url)
+    kind, meaning = next(
+        ((kind, meaning) for pattern, kind, meaning in _FAILURES if pattern.search(finished.stderr)),
+        (SourceError, "git failed"),
+    )
+    if kind is TagNotFoundError:
+        branch = bool(_git(folder, "ls-remote", "--heads", "--", url, f"refs/heads/{tag}").stdout)
+        what = f"'{tag}' is a branch, not a tag, in" if branch else f"Tag '{tag}' does not exist in"
+        return TagNotFoundError(
+            f"{what} {address}. Plugins are loaded from tags only: no branch, no commit.",
+            hint=f"See which tags there are: git ls-remote --tags {address}",
+            location=address,
+            tag=tag,
+        )
+    words = " ".join(finished.stderr.split())[-300:]
+    return kind(f"{meaning}: {address} (git says: {words})", hint=_next_step(kind, address), location=address)
+
+
+def _next_step(kind: type[SourceError], address: str) -> str:
+    if kind is AuthenticationError:
+        return (
+            "Store credentials with a git credential helper or an ssh key, and check the address: "
+            f"git ls-remote {address}"
+        )
+    if kind is NetworkError:
+        return f"Check the network and the proxy settings: git ls-remote {address}"
+    return f"Check the address: git ls-remote {address}"
+
+
+def _refuse_pointers(folder: Path, url: str) -> None:
+    """Refuse a checkout in which Git LFS left pointers in place of files."""
+    attributes = folder / ".gitattributes"
+    if not attributes.is_file() or "filter=lfs" not in attributes.read_text(errors="replace"):
+        return
+    for path in folder.rglob("*"):
+        if path.is_file() and path.stat().st_size < 200 and path.read_bytes().startswith(b"version https://git-lfs"):  # noqa: PLR2004
+            raise SourceError(
+                f"{without_credentials(url)}: {path.relative_to(folder)} is a Git LFS pointer, not the file itself.",
+                hint="Install git-lfs (git lfs install) and try again.",
+                location=without_credentials(url),
+            )

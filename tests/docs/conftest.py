@@ -1,0 +1,163 @@
+"""Run README and docs word for word.
+
+A page's blocks run in their order, in one namespace and one folder. That folder is like a fresh clone: it has
+`example_plugins`; and a cube `scene.npz` (8 x 6 pixels, 60 bands, 400 to 1100 nm) lies there.
+
+- A block that begins with `# file: NAME` is written to that file.
+- Other `python` blocks are executed. `sh` blocks are run by bash, but for those that install (`pip`, `uv`, a virtual
+  environment): the README's are run by CI, and of all others the commands of this package are checked.
+- A `text` block directly below is what that prints: these lines, in this order, `...` for anything.
+- `yaml` blocks with `plugins:` or `nodes:` at the top are checked as manifest or pipeline file.
+
+Repositories at https://github.com/your-lab/ are real: git is told to look for them at a Git host on loopback.
+`spectral-indices.git` has the tags v1.0.0 and v1.1.0 of `cuvis-ai demo`, `leaf-water.git` is empty and takes a push.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.cli.demo.workspace import FILES
+from cuvis_ai_core.testing import GitHost
+
+ROOT = Path(__file__).parents[2]
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"# file: (\S+)\n")
+_INSTALLS = re.compile(r"^\s*(\S*python3? -m venv|\S*pip |\S*uv |pre-commit |\.venv/)", re.MULTILINE)
+_PUBLIC = "https://github.com/your-lab/"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page: its language, its text, and the line on which the text begins."""
+
+    language: str
+    text: str
+    line: int
+
+    @property
+    def file(self) -> str | None:
+        """The file that this block is the content of."""
+        match = _FILE.match(self.text)
+        return match[1] if match else None
+
+    @property
+    def installs(self) -> bool:
+        """Whether the commands need a network or make an environment."""
+        return _INSTALLS.search(self.text) is not None
+
+
+def read_blocks(page: Path) -> list[Block]:
+    """Return the fenced blocks of a page."""
+    text = page.read_text(encoding="utf-8")
+    return [Block(match[1], match[2], text.count("\n", 0, match.start(2)) + 1) for match in _FENCE.finditer(text)]
+
+
+def run_page(page: Path) -> None:
+    """Run the blocks of a page in the current folder."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    printed = ""
+    try:
+        for block in read_blocks(page):
+            place = f"{page.relative_to(ROOT)}, line {block.line}"
+            if block.language == "text":
+                _compare(block.text, printed, place)
+            elif block.file:
+                Path(block.file).parent.mkdir(parents=True, exist_ok=True)
+                Path(block.file).write_text(block.text, encoding="utf-8")
+            elif block.language == "python":
+                printed = _execute(block, page, namespace)
+            elif block.language == "sh" and not block.installs:
+                printed = _run_shell(block, place)
+    finally:
+        for value in namespace.values():
+            if isinstance(value, NodeRegistry):
+                value.close()
+
+
+def _execute(block: Block, page: Path, namespace: dict[str, Any]) -> str:
+    output = StringIO()
+    with redirect_stdout(output):
+        exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), namespace)
+    return output.getvalue()
+
+
+def _run_shell(block: Block, place: str) -> str:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block.text],
+        env={**os.environ, "PATH": path, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{place}: exit status {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def _compare(expected: str, printed: str, place: str) -> None:
+    rest = iter(printed.splitlines())
+    for line in expected.splitlines():
+        pattern = re.compile(re.escape(line.strip()).replace(r"\.\.\.", ".*"))
+        assert any(pattern.fullmatch(each.strip()) for each in rest), f"{place}: no '{line}' in\n{printed}"
+
+
+@pytest.fixture
+def blocks_of() -> Callable[[Path], list[Block]]:
+    """Return a function that gives the fenced blocks of a page."""
+    return read_blocks
+
+
+@pytest.fixture
+def run(page_folder: Path) -> Callable[[Path], None]:
+    """Return a function that runs the blocks of a page."""
+    return run_page
+
+
+@pytest.fixture
+def page_folder(tmp_path: Path, your_lab: GitHost, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Go to a folder in which a page can be run."""
+    shutil.copytree(ROOT / "example_plugins", tmp_path / "example_plugins")
+    wavelengths = np.linspace(400, 1100, 60)
+    noise = np.random.default_rng(7).normal(scale=0.01, size=(8, 6, 60))
+    np.savez(tmp_path / "scene.npz", cube=np.linspace(0.1, 0.6, 60) + noise, wavelengths=wavelengths)
+    empty = your_lab.root / "your-lab" / "leaf-water.git"
+    shutil.rmtree(empty, ignore_errors=True)
+    for command in (["init", "--quiet", "--bare", str(empty)], ["-C", str(empty), "config", "http.receivepack", "1"]):
+        subprocess.run(["git", *command], check=True)
+    for number, (key, value) in enumerate(_git_configuration(your_lab).items()):
+        monkeypatch.setenv(f"GIT_CONFIG_KEY_{number}", key)
+        monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", value)
+        monkeypatch.setenv("GIT_CONFIG_COUNT", str(number + 1))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def your_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHost]:
+    """Serve the repositories of the documentation on loopback."""
+    with GitHost(tmp_path_factory.mktemp("your-lab")) as host:
+        host.add("your-lab/spectral-indices", ROOT / "example_plugins" / "spectral_indices", tag="v1.0.0")
+        host.commit("your-lab/spectral-indices", FILES / "spectral_indices-v1.1.0.patch", tag="v1.1.0")
+        yield host
+
+
+def _git_configuration(host: GitHost) -> dict[str, str]:
+    return {
+        f"url.http://127.0.0.1:{host.port}/your-lab/.insteadOf": _PUBLIC,
+        "user.name": "Plugin Author",
+        "user.email": "author@example.org",
+        "init.defaultBranch": "main",
+    }
