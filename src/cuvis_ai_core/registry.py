@@ -1,6 +1,7 @@
 """The node registry: built-in nodes for everybody, plugins for one registry each."""
 
 import os
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -61,6 +62,7 @@ class NodeRegistry:
     get = _Get()
 
     def __init__(self, *, discover: bool = True, block: Iterable[str] = ()) -> None:
+        self._loading = threading.RLock()
         self._members = Members(self._builtin_registry, frozenset(block), discovering=discover)
         # A registry that is dropped without being closed lets go of its plugins too.
         weakref.finalize(self, _release_all, self._members.declared).atexit = False
@@ -177,9 +179,10 @@ class NodeRegistry:
         Raises:
             PluginNotLoadedError: No declared plugin of that name is loaded.
         """
-        plugin = self._declared(name)
-        self._members.dismiss(plugin)
-        plugin.release()
+        with self._loading:
+            plugin = self._declared(name)
+            self._members.dismiss(plugin)
+            plugin.release()
         self._members.announce(name, PluginState.UNLOADED, "")
 
     def clear_plugins(self) -> None:
@@ -290,6 +293,10 @@ class NodeRegistry:
         )
 
     def _load(self, name: str, declared: "GitPlugin | LocalPlugin") -> None:
+        with self._loading:
+            self._load_alone(name, declared)
+
+    def _load_alone(self, name: str, declared: "GitPlugin | LocalPlugin") -> None:
         from cuvis_ai_core.plugins.loader import failing, load
 
         known = self._members.declared.get(name)

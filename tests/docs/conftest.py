@@ -6,7 +6,7 @@ A page's blocks run in their order, in one namespace and one folder. That folder
 - A block that begins with `# file: NAME` is written to that file.
 - Other `python` blocks are executed. `sh` blocks are run by bash, but for those that install (`pip`, `uv`, a virtual
   environment): the README's are run by CI, and of all others the commands of this package are checked.
-- A `text` block directly below is what that prints: these lines, in this order, `...` for anything.
+- A `text` block directly below is what that prints, `...` for anything in a line, or for any lines.
 - `yaml` blocks with `plugins:` or `nodes:` at the top are checked as manifest or pipeline file.
 
 Repositories at https://github.com/your-lab/ are real: git is told to look for them at a Git host on loopback.
@@ -108,10 +108,9 @@ def _run_shell(block: Block, place: str) -> str:
 
 
 def _compare(expected: str, printed: str, place: str) -> None:
-    rest = iter(printed.splitlines())
-    for line in expected.splitlines():
-        pattern = re.compile(re.escape(line.strip()).replace(r"\.\.\.", ".*"))
-        assert any(pattern.fullmatch(each.strip()) for each in rest), f"{place}: no '{line}' in\n{printed}"
+    lines = (re.escape(line).replace(r"\.\.\.", ".*") for line in expected.splitlines())
+    pattern = "".join(r"(?:.*\n)*" if line == ".*" else rf"{line} *\n" for line in lines)
+    assert re.fullmatch(pattern, printed), f"{place}: the page says\n{expected}\nbut what is printed is\n{printed}"
 
 
 @pytest.fixture

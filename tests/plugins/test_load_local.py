@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cuvis_ai_hookspecs import hookimpl
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import (
@@ -18,6 +19,7 @@ from cuvis_ai_core.errors import (
     PluginNotLoadedError,
     ProjectFileError,
 )
+from cuvis_ai_core.plugins.manager import PluginState
 
 Files = dict[str, str]
 ECHO = ["echo_plugin.nodes.Echo"]
@@ -240,7 +242,8 @@ def test_a_wrong_hook_fails_the_plugin_and_names_it(
         ),
         (
             {
-                "pyproject.toml": "[build-system]\nrequires = []\nbuild-backend = 'nope'\n[project]\nname = 'a'\nversion = '1'"
+                "pyproject.toml": "[build-system]\nrequires = []\nbuild-backend = 'nope'\n"
+                "[project]\nname = 'a'\nversion = '1'"
             },
             "installing",
             InstallError,
@@ -316,3 +319,70 @@ def test_exchange_packages_are_the_hosts(registry: NodeRegistry, local_plugin: C
     registry.load_plugin("echo", config(local_plugin(dependencies=("cuvis-ai-core>=0.1", "numpy"))))
     target = registry.plugin_info("echo").target
     assert sorted(path.name for path in target.glob("*.dist-info")) == ["echo_plugin-1.0.0.dist-info"]
+
+
+def test_threads_may_load_into_one_registry(registry: NodeRegistry, local_plugin: Callable[..., Path]) -> None:
+    """The same plugin asked for at once is loaded once; different ones all load."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    same = local_plugin()
+    others = [local_plugin(f"p{i}", package=f"plugin_{i}", node=f"Node{i}") for i in range(4)]
+    with ThreadPoolExecutor(8) as pool:
+        done = [pool.submit(registry.load_plugin, "echo", config(same)) for _ in range(4)]
+        done += [
+            pool.submit(registry.load_plugin, f"p{i}", config(folder, [f"plugin_{i}.nodes.Node{i}"]))
+            for i, folder in enumerate(others)
+        ]
+        for each in done:
+            each.result()
+    assert sorted(registry.plugin_registry) == ["Echo", "Node0", "Node1", "Node2", "Node3"]
+
+
+def test_states_are_announced_in_order(registry: NodeRegistry, local_plugin: Callable[..., Path]) -> None:
+    """Observers see the lifecycle; one that fails stops nothing."""
+    seen: list[tuple[str, str]] = []
+
+    class Observer:
+        @hookimpl
+        def cuvis_ai_plugin_state(self, plugin: str, state: str) -> None:
+            seen.append((plugin, state))
+
+    class Broken:
+        @hookimpl
+        def cuvis_ai_plugin_state(self, detail: str) -> None:
+            raise RuntimeError(detail)
+
+    registry.register_hooks(Broken())
+    registry.register_hooks(Observer())
+    registry.register_hooks(Broken())
+    folder = local_plugin(dependencies=("wcwidth==0.2.13",))
+    registry.load_plugin("echo", config(folder))
+    registry.unload_plugin("echo")
+    with pytest.raises(PluginLoadError):
+        registry.load_plugin("bad", config(folder / "nowhere"))
+    assert seen == [
+        ("echo", PluginState.RESOLVING),
+        ("echo", PluginState.INSTALLING),
+        ("echo", PluginState.IMPORTING),
+        ("echo", PluginState.REGISTERING),
+        ("echo", PluginState.LOADED),
+        ("echo", PluginState.UNLOADED),
+        ("bad", PluginState.FAILED),
+    ]
+
+
+def test_isolation_by_process_says_that_it_is_not_there(
+    registry: NodeRegistry, local_plugin: Callable[..., Path]
+) -> None:
+    """The manifest may ask for it; this version says what to do instead."""
+    with pytest.raises(PluginLoadError, match="isolation: process is not available"):
+        registry.load_plugin("echo", {**config(local_plugin()), "isolation": "process"})
+
+
+def test_extras_of_a_plugin_are_installed_with_it(registry: NodeRegistry, local_plugin: Callable[..., Path]) -> None:
+    """An extra that the project does not have is an error that lists those it has."""
+    folder = local_plugin(extra='[project.optional-dependencies]\nwide = ["wcwidth==0.2.13"]\n')
+    with pytest.raises(PluginLoadError, match=r"no extra 'wild'; it offers: wide"):
+        registry.load_plugin("echo", {**config(folder), "extras": ["wild"]})
+    registry.load_plugin("echo", {**config(folder), "extras": ["wide"]})
+    assert (registry.plugin_info("echo").target / "wcwidth").is_dir()

@@ -53,10 +53,10 @@ def _print_declared(manifest: Path) -> None:
 
 
 def _git_cells(name: str, plugin: "GitPlugin", store: "Store") -> tuple[str, str, str]:
-    from cuvis_ai_core.plugins.sources import public_address
+    from cuvis_ai_core._redact import without_credentials
 
     commit = cached_commit(name, plugin, store)
-    return public_address(plugin.repo), plugin.tag, f"cached {commit[:12]}" if commit else "not fetched"
+    return without_credentials(plugin.repo), plugin.tag, f"cached {commit[:12]}" if commit else "not fetched"
 
 
 def _local_cells(plugin: "LocalPlugin") -> tuple[str, str, str]:
@@ -66,9 +66,10 @@ def _local_cells(plugin: "LocalPlugin") -> tuple[str, str, str]:
 def cached_commit(name: str, plugin: "GitPlugin", store: "Store") -> str | None:
     """Return the commit of a plugin's checkout in the plugin cache, or None where it is not there."""
     from cuvis_ai_core._files import read_json
-    from cuvis_ai_core.plugins.sources import MARKER, public_address
+    from cuvis_ai_core._redact import without_credentials
+    from cuvis_ai_core.plugins.sources import MARKER
 
-    wanted = {"repo": public_address(plugin.repo), "tag": plugin.tag}
+    wanted = {"repo": without_credentials(plugin.repo), "tag": plugin.tag}
     for place in store.checkouts(name, plugin.tag, wanted["repo"]):
         marker = read_json(place / ".git" / MARKER)
         if marker is not None and wanted.items() <= marker.items():

@@ -94,7 +94,7 @@ def _how_to_hand_in(missing: set[str]) -> str:
 
 def _print_files(files: list[dict[str, Any]]) -> None:
     def cells(each: dict[str, Any]) -> tuple[str, ...]:
-        shape = " x ".join(map(str, each["shape"])) or "one value"
+        shape = "x".join(map(str, each["shape"])) or "one value"
         pictures = [other["file"] for other in files if (other["node"], other["port"]) == (each["node"], each["port"])]
         return each["key"], each["dtype"], shape, _number(each["min"]), _number(each["max"]), _short(pictures[1:])
 
@@ -103,7 +103,7 @@ def _print_files(files: list[dict[str, Any]]) -> None:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:g}"
+    return "-" if value is None else f"{value:.4g}"
 
 
 def _short(names: list[str]) -> str:

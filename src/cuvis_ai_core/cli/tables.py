@@ -16,7 +16,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0))
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:

@@ -1,5 +1,6 @@
 """Pluggy for one registry: what is registered, and what hooks answer."""
 
+import logging
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Any, Final
@@ -8,6 +9,8 @@ import cuvis_ai_hookspecs
 import pluggy
 
 from cuvis_ai_core.errors import HookError
+
+logger = logging.getLogger(__name__)
 
 _HOOKS: Final = frozenset(name for name in cuvis_ai_hookspecs.__all__ if name.startswith("cuvis_ai_"))
 
@@ -71,6 +74,14 @@ class HookManager(pluggy.PluginManager):
                     plugin=implementation.plugin_name,
                     hook=hook,
                 ) from error
+
+    def tell(self, hook: str, **arguments: object) -> None:
+        """Tell a hook's observers something; one that fails is logged and keeps nothing from the others."""
+        for implementation in getattr(self.hook, hook).get_hookimpls():
+            try:
+                implementation.function(*(arguments[name] for name in implementation.argnames))
+            except Exception:
+                logger.exception("observer '%s' failed in hook %s", implementation.plugin_name, hook)
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:  # noqa: ANN401 - pluggy's own signature
         """Look at public names only: pluggy inspects every attribute, which costs more than all else here."""

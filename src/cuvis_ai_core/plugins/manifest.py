@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    Strict,
     Tag,
     ValidationError,
     ValidationInfo,
@@ -29,6 +30,7 @@ from cuvis_ai_core.plugins import rules
 if TYPE_CHECKING:
     from cuvis_ai_core._yaml import YamlDocument
 
+_Text: TypeAlias = Annotated[str, Strict()]
 # For editors; what these let pass, the rules check.
 _NAME_PATTERN: Final = r"^[^\W\d]\w*$"
 _CLASS_PATTERN: Final = Field(json_schema_extra={"pattern": r"^[^\W\d]\w*(\.[^\W\d]\w*)+$"})
@@ -73,7 +75,7 @@ class _Plugin(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     provides: Annotated[
-        tuple[Annotated[str, AfterValidator(rules.check_class_path), _CLASS_PATTERN], ...],
+        tuple[Annotated[_Text, AfterValidator(rules.check_class_path), _CLASS_PATTERN], ...],
         Field(
             min_length=1,
             description="Full paths of the node classes that the plugin provides: package.module.Class.",
@@ -88,26 +90,26 @@ class _Plugin(BaseModel):
         "own; auto: scoped where that is possible.",
     )
     extras: Annotated[
-        tuple[Annotated[str, AfterValidator(rules.check_extra)], ...],
+        tuple[Annotated[_Text, AfterValidator(rules.check_extra)], ...],
         BeforeValidator(_listed),
         AfterValidator(lambda extras: tuple(sorted(set(extras)))),
     ] = Field(default=(), description="Extras of the plugin's project to install with it.")
-    subdirectory: Annotated[str, AfterValidator(rules.check_subdirectory)] | None = Field(
+    subdirectory: Annotated[_Text, AfterValidator(rules.check_subdirectory)] | None = Field(
         default=None, description="Folder of the plugin's project, where that is not the top folder."
     )
     python: Annotated[
-        Annotated[str, AfterValidator(rules.check_python), _PYTHON_PATTERN] | None, AfterValidator(_only_for_process)
+        Annotated[_Text, AfterValidator(rules.check_python), _PYTHON_PATTERN] | None, AfterValidator(_only_for_process)
     ] = Field(default=None, description="Python version of the process, such as '3.12'; only with process.")
 
 
 class GitPlugin(_Plugin):
     """A plugin from a tag of a Git repository."""
 
-    repo: Annotated[str, AfterValidator(rules.check_repo)] = Field(
+    repo: Annotated[_Text, AfterValidator(rules.check_repo)] = Field(
         description="Address of the Git repository: git@host:path, https://…, http://… or ssh://….",
         examples=["https://github.com/cubert-hyperspectral/cuvis-ai-adaclip.git"],
     )
-    tag: Annotated[str, AfterValidator(rules.check_tag)] = Field(
+    tag: Annotated[_Text, AfterValidator(rules.check_tag)] = Field(
         description="A tag of the repository; no branch, no commit.", examples=["v0.1.1"]
     )
 
@@ -135,7 +137,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     plugins: Annotated[
-        dict[Annotated[str, AfterValidator(rules.check_name)], Plugin],
+        dict[Annotated[_Text, AfterValidator(rules.check_name)], Plugin],
         AfterValidator(rules.check_names_differ),
         Field(description="Name of the plugin, a Python identifier, to where it comes from and what it provides."),
     ]

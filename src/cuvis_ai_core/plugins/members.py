@@ -78,11 +78,8 @@ class Members:
         return self._manager().answers(hook)
 
     def announce(self, plugin: str, state: PluginState, detail: str) -> None:
-        """Tell the observers that a declared plugin entered a state; one that fails is logged."""
-        try:
-            self._manager().hook.cuvis_ai_plugin_state(plugin=plugin, state=state, detail=detail)
-        except Exception:
-            logger.exception("an observer of plugin states failed")
+        """Tell the observers that a declared plugin entered a state."""
+        self._manager().tell("cuvis_ai_plugin_state", plugin=plugin, state=state, detail=detail)
 
     def add(self, plugin: object, label: str, owner: Owner | None = None) -> None:
         """Register an object with hook implementations.

@@ -35,4 +35,4 @@ def demo(output_dir: Path) -> None:
         raise click.BadParameter(f"cannot be written: {error}", param_hint="--output-dir") from error
     click.echo()
     print_loaded(loaded, workspace)
-    click.echo(f"Picture: {workspace.picture}\n\n{next_steps(workspace)}")
+    click.echo(f"\nPicture: {workspace.picture}\n\n{next_steps(workspace)}")

@@ -1,0 +1,108 @@
+"""What is read from installed target directories."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.plugins.contents import editable_code, module_roots, without_standard_library
+
+Files = dict[str, str]
+
+
+@pytest.mark.parametrize(
+    ("files", "roots", "namespaces"),
+    [
+        (["ftfy/__init__.py", "ftfy/bad_codecs/__init__.py"], ("ftfy",), ()),
+        (["six.py"], ("six",), ()),
+        (["_yaml.cpython-311-x86_64-linux-gnu.so"], ("_yaml",), ()),
+        (["google/cloud/storage/__init__.py"], ("google.cloud.storage",), ("google", "google.cloud")),
+        (["ns/module.py"], ("ns.module",), ("ns",)),
+        (["a/__init__.py", "a/ns/deep.py"], ("a",), ()),
+        (["../bin/tool.py", "x-1.0.dist-info/METADATA", "a/__pycache__/b.py", "data.txt"], (), ()),
+    ],
+)
+def test_roots_are_the_outermost_packages(
+    files: list[str], roots: tuple[str, ...], namespaces: tuple[str, ...]
+) -> None:
+    """Namespaces above them are told apart: several distributions share those."""
+    assert module_roots(files) == (roots, namespaces)
+
+
+@given(st.lists(st.from_regex(r"([ab]/){0,3}(__init__|c)\.py", fullmatch=True), max_size=8))
+def test_every_module_is_below_exactly_one_root(files: list[str]) -> None:
+    """Roots never contain one another, and no root is a namespace."""
+    roots, namespaces = module_roots(files)
+    assert not set(roots) & set(namespaces)
+    assert not any(one != other and one.startswith(f"{other}.") for one in roots for other in roots)
+
+
+def test_plugins_do_not_own_names_of_the_standard_library() -> None:
+    """The standard library comes first on every search path."""
+    assert without_standard_library(["types", "json", "loss"]) == {"loss"}
+
+
+def test_editable_installs_are_read_and_never_run(tmp_path: Path, write_files: Callable[[Path, Files], Path]) -> None:
+    """`.pth` lines and the mapping of setuptools' finder; namespace folders only where they are wanted."""
+    project = write_files(
+        tmp_path / "project",
+        {
+            "src/flat/__init__.py": "",
+            "src/one.py": "",
+            "src/space/x.py": "",
+            "src/data/x.txt": "",
+            "lib/mapped/__init__.py": "",
+        },
+    )
+    mapped = project / "lib/mapped"
+    target = write_files(
+        tmp_path / "target",
+        {
+            "plain.pth": f"# a comment\n{project / 'src'}\n",
+            "__editable__.x.pth": "import __editable___x_finder; __editable___x_finder.install()\n",
+            "__editable___x_finder.py": f"raise SystemExit\nMAPPING: dict = {{'mapped': {str(mapped)!r}}}\n",
+        },
+    )
+    assert editable_code(target, {"space"}) == {
+        "flat": project / "src",
+        "one": project / "src",
+        "space": project / "src",
+        "mapped": project / "lib",
+    }
+
+
+@pytest.mark.parametrize(
+    ("backend", "requires", "extra"),
+    [
+        ("setuptools.build_meta", "setuptools", ""),
+        ("hatchling.build", "hatchling", ""),
+        ("flit_core.buildapi", "flit_core", ""),
+    ],
+)
+def test_local_projects_of_every_usual_back_end_load(
+    registry: NodeRegistry,
+    tmp_path: Path,
+    write_files: Callable[[Path, Files], Path],
+    node_source: Callable[..., str],
+    backend: str,
+    requires: str,
+    extra: str,
+) -> None:
+    """A flat layout, installed so that edits are seen."""
+    folder = write_files(
+        tmp_path / "flat",
+        {
+            "pyproject.toml": f"[build-system]\nrequires = ['{requires}']\nbuild-backend = '{backend}'\n"
+            "[project]\nname = 'flat_one'\nversion = '1'\ndescription = 'x'\n",
+            "flat_one/__init__.py": "",
+            "flat_one/nodes.py": node_source("Flat", backend),
+        },
+    )
+    registry.load_plugin("flat", {"path": str(folder), "provides": ["flat_one.nodes.Flat"]})
+    assert backend == registry.get("Flat").VERSION  # type: ignore[attr-defined]
+    import inspect
+
+    assert Path(inspect.getfile(registry.get("Flat"))) == folder / "flat_one/nodes.py"

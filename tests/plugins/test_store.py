@@ -1,0 +1,148 @@
+"""The plugin cache on disk."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.errors import StoreError
+from cuvis_ai_core.plugins.store import Store, default_root
+from cuvis_ai_core.testing.git_host import GitHost
+
+LOAD = """\
+import sys
+from cuvis_ai_core import NodeRegistry
+registry = NodeRegistry(discover=False)
+registry.load_plugin("echo", {"repo": sys.argv[1], "tag": "v1.0.0", "provides": ["echo_plugin.nodes.Echo"]})
+print(registry.get("Echo").VERSION)
+"""
+
+
+def test_the_folder_is_chosen_by_call_then_by_variable_then_by_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`set_cache_dir` beats `CUVIS_PLUGINS_DIR` beats `~/.cuvis_plugins`."""
+    assert NodeRegistry._store().root == Path.home() / ".cuvis_plugins"
+    monkeypatch.setenv("CUVIS_PLUGINS_DIR", "~/elsewhere")
+    assert NodeRegistry._store().root == default_root() == Path.home() / "elsewhere"
+    NodeRegistry.set_cache_dir(str(tmp_path / "chosen"))
+    assert NodeRegistry._store().root == tmp_path / "chosen"
+
+
+def test_looking_for_something_makes_no_folder(tmp_path: Path) -> None:
+    """Nothing is written before something is put there."""
+    store = Store(tmp_path / "cache")
+    store.checkouts("x", "v1", "http://host/x.git")
+    store.clear()
+    assert not (tmp_path / "cache").exists()
+
+
+@given(st.text(min_size=1, max_size=40).filter(lambda tag: "\x00" not in tag))
+def test_every_tag_is_one_folder_name_of_its_own(tag: str) -> None:
+    """Whatever a tag holds, it neither leaves the cache nor nests in it."""
+    store = Store(Path("/cache"))
+    place, other = store.checkouts("plugin", tag, "http://host/x.git")
+    assert place.parent == other.parent == Path("/cache")
+    assert place.name not in {".", ".."}
+    assert place != other
+
+
+@given(st.sets(st.text("aA/%.2F", min_size=1, max_size=6), min_size=2, max_size=8))
+def test_two_tags_never_share_a_place(tags: set[str]) -> None:
+    """The encoding of a tag can be read back."""
+    store = Store(Path("/cache"))
+    assert len({store.checkouts("plugin", tag, "url")[0] for tag in tags}) == len(tags)
+
+
+def test_a_workspace_is_removed_whatever_happens(tmp_path: Path) -> None:
+    """Work in progress leaves nothing."""
+    store = Store(tmp_path / "cache")
+
+    def fail(folder: Path) -> None:
+        (folder / "read-only").mkdir(mode=0o500)
+        (folder / "file").write_text("x")
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"), store.workspace() as folder:
+        fail(folder)
+    assert list((tmp_path / "cache/.tmp").iterdir()) == []
+
+
+def test_a_published_folder_replaces_a_half_of_one(tmp_path: Path) -> None:
+    """What lies at its place without a marker goes."""
+    store = Store(tmp_path / "cache")
+    place = tmp_path / "cache/x@v1"
+    place.mkdir(parents=True)
+    (place / "half").write_text("")
+    with store.workspace() as folder:
+        (folder / "whole").mkdir()
+        (folder / "whole/file").write_text("x")
+        store.publish(folder / "whole", place)
+    assert [path.name for path in place.iterdir()] == ["file"]
+
+
+def test_clearing_touches_one_plugin_only(tmp_path: Path) -> None:
+    """`x` is not `x2`, and the lock and work folders stay."""
+    store = Store(tmp_path)
+    for name in ("x@v1", "x@v2+abcdef01", "x2@v1", ".targets/x@0011", ".targets/x2@0011"):
+        (tmp_path / name).mkdir(parents=True)
+    store.clear("x")
+    assert sorted(path.name for path in tmp_path.glob("*@*")) == ["x2@v1"]
+    assert [path.name for path in (tmp_path / ".targets").iterdir()] == ["x2@0011"]
+    store.clear("../x2@v1")
+    assert (tmp_path / "x2@v1").is_dir()
+
+
+def test_a_cache_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
+    """The error names the folder and the ways to choose another."""
+    (tmp_path / "file").write_text("")
+    store = Store(tmp_path / "file/cache")
+    with pytest.raises(StoreError, match="CUVIS_PLUGINS_DIR") as caught, store.workspace():
+        pass
+    assert isinstance(caught.value, OSError)
+    assert str(tmp_path / "file") in str(caught.value)
+
+
+def test_processes_that_ask_at_once_cause_one_clone(
+    git_plugin: Callable[..., str], git_host: GitHost, cache: Path
+) -> None:
+    """Six processes and one missing plugin: all succeed, one fetches and builds."""
+    url = git_plugin()
+    before = git_host.requests
+    subprocess.run([sys.executable, "-c", LOAD, url], check=True, env={**os.environ, "CUVIS_PLUGINS_DIR": f"{cache}1"})
+    single = git_host.requests - before
+    environment = {**os.environ, "CUVIS_PLUGINS_DIR": str(cache)}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", LOAD, url], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
+    answers = [process.communicate()[0].strip() for process in processes]
+    assert answers == ["1.0.0"] * 6
+    assert git_host.requests - before == 2 * single
+    assert len(list(cache.glob(".targets/*/*"))) == 1
+    assert list((cache / ".tmp").iterdir()) == []
+
+
+def test_a_store_that_is_read_only_serves_what_it_has(
+    registry: NodeRegistry, git_plugin: Callable[..., str], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readers take no lock and write nothing."""
+    config = {"repo": git_plugin(), "tag": "v1.0.0", "provides": ["echo_plugin.nodes.Echo"]}
+    registry.load_plugin("echo", config)
+    registry.unload_plugin("echo")
+    before = {path: path.stat().st_mtime_ns for path in [cache, *cache.rglob("*")] if "__pycache__" not in path.parts}
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError("a warm load locks nothing")
+
+    monkeypatch.setattr(Store, "lock", refuse)
+    monkeypatch.setattr(Store, "workspace", refuse)
+    registry.load_plugin("echo", config)
+    after = {path: path.stat().st_mtime_ns for path in before}
+    assert after == before
