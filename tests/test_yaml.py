@@ -86,7 +86,6 @@ def test_plain_data_has_its_obvious_meaning(text: str, data: object) -> None:
         ("a: 1\nb: \x07\n", 2, "character U+0007 cannot stand in YAML"),
         ("a: \x00", 1, "character U+0000"),
         ("a: \ud800", 1, "character U+D800"),
-        ("%FOO 1\n---\na\n", 1, "check indentation"),
         ("a: " + "x" * MAX_BYTES, None, "larger than 1 MiB, the limit"),
     ],
     ids=lambda value: repr(value)[:40],

@@ -11,10 +11,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+EXAMPLES = sorted(str(folder.relative_to(ROOT)) for folder in ROOT.glob("example_plugins/*/src"))
+
 CHECKS = {
     "format": ["ruff", "format", "--check", "."],
     "ruff": ["ruff", "check", "."],
-    "mypy": ["mypy", "src", "hookspecs/src", "tests", "benchmarks", "tools"],
+    "mypy": ["mypy", "src", "hookspecs/src", *EXAMPLES, "tests", "benchmarks", "tools"],
     "imports": ["lint-imports", "--no-cache"],
     "tests": ["pytest", "-q", "-n", "auto"],
 }

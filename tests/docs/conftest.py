@@ -6,7 +6,7 @@ A page's blocks run in their order, in one namespace and one folder. That folder
 - A block that begins with `# file: NAME` is written to that file.
 - Other `python` blocks are executed. `sh` blocks are run by bash, but for those that install (`pip`, `uv`, a virtual
   environment): the README's are run by CI, and of all others the commands of this package are checked.
-- A `text` block directly below is what that prints, `...` for anything in a line, or for any lines.
+- A `text` block directly below is what that prints: `...` is anything in a line, or any lines; blanks are not counted.
 - `yaml` blocks with `plugins:` or `nodes:` at the top are checked as manifest or pipeline file.
 
 Repositories at https://github.com/your-lab/ are real: git is told to look for them at a Git host on loopback.
@@ -72,11 +72,11 @@ def run_page(page: Path) -> None:
     try:
         for block in read_blocks(page):
             place = f"{page.relative_to(ROOT)}, line {block.line}"
-            if block.language == "text":
-                _compare(block.text, printed, place)
-            elif block.file:
+            if block.file:
                 Path(block.file).parent.mkdir(parents=True, exist_ok=True)
                 Path(block.file).write_text(block.text, encoding="utf-8")
+            elif block.language == "text":
+                _compare(block.text, printed, place)
             elif block.language == "python":
                 printed = _execute(block, page, namespace)
             elif block.language == "sh" and not block.installs:
@@ -108,9 +108,14 @@ def _run_shell(block: Block, place: str) -> str:
 
 
 def _compare(expected: str, printed: str, place: str) -> None:
-    lines = (re.escape(line).replace(r"\.\.\.", ".*") for line in expected.splitlines())
-    pattern = "".join(r"(?:.*\n)*" if line == ".*" else rf"{line} *\n" for line in lines)
-    assert re.fullmatch(pattern, printed), f"{place}: the page says\n{expected}\nbut what is printed is\n{printed}"
+    lines = (re.escape(line).replace(r"\.\.\.", ".*") for line in _lines(expected))
+    pattern = "".join(r"(?:.*\n)*" if line == ".*" else rf"{line}\n" for line in lines)
+    found = re.fullmatch(pattern, "".join(f"{line}\n" for line in _lines(printed)))
+    assert found, f"{place}: the page says\n{expected}\nbut what is printed is\n{printed}"
+
+
+def _lines(text: str) -> list[str]:
+    return [" ".join(line.split()) for line in text.splitlines()]
 
 
 @pytest.fixture

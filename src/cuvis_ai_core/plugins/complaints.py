@@ -60,6 +60,7 @@ _NEEDS: Final = {
 }
 _ISOLATIONS: Final = ("scoped", "process", "auto")
 _SHOWN_PROBLEMS: Final = 20
+_SORTED_PROBLEMS: Final = 500  # a file of another kind can have a hundred thousand
 _SHOWN_LENGTH: Final = 80
 
 Keys: TypeAlias = tuple[str | int, ...]
@@ -98,11 +99,12 @@ def broken(
     """
     if foreign := [error for error in errors if error["type"] == "missing" and error["loc"] == ("plugins",)]:
         errors = foreign
-    problems = [_problem(error, fields, document) for error in errors if not _is_echo(error)]
+    errors = [error for error in errors if not _is_echo(error)]
+    problems = [_problem(error, fields, document) for error in errors[:_SORTED_PROBLEMS]]
     problems.sort(key=lambda problem: problem.line or 0)
     begin = 0 if path else 1
     texts = [_text(problem, problem.keys[begin:], path) for problem in problems[:_SHOWN_PROBLEMS]]
-    if rest := len(problems) - len(texts):
+    if rest := len(errors) - len(texts):
         texts.append(f"... and {rest} more")
     first = problems[0]
     return ManifestError(

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from importlib.metadata import PathDistribution
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
+
 from cuvis_ai_core.errors import ProjectFileError
 from cuvis_ai_core.plugins import host
 from cuvis_ai_core.plugins.contents import describe, editable_code, top_level_modules
@@ -168,8 +172,6 @@ def _bare_code(folder: Path, provides: Iterable[str]) -> dict[str, Path]:
 
 
 def _check_python(project: Project, folder: Path) -> None:
-    from packaging.specifiers import SpecifierSet
-
     version = platform.python_version()
     if project.requires_python and not SpecifierSet(project.requires_python).contains(version, prereleases=True):
         raise ProjectFileError(
@@ -181,8 +183,6 @@ def _check_python(project: Project, folder: Path) -> None:
 
 def _metadata_requirements(dist_info: Path, extras: tuple[str, ...]) -> tuple[str, ...]:
     """Return the requirements in installed metadata that apply for some extras, markers of extras resolved."""
-    from packaging.requirements import Requirement
-
     applying = []
     for text in PathDistribution(dist_info).requires or ():
         requirement = Requirement(text)
@@ -194,8 +194,6 @@ def _metadata_requirements(dist_info: Path, extras: tuple[str, ...]) -> tuple[st
 
 def _version_in(tag: str) -> str | None:
     """Return the version that a tag states, for projects that take theirs from Git."""
-    from packaging.version import InvalidVersion, Version
-
     try:
         return str(Version(tag.rpartition("/")[2]))
     except InvalidVersion:

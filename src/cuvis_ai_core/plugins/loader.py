@@ -5,8 +5,10 @@ This is where a plugin becomes classes: `load` is the list of steps.
 
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -164,7 +166,13 @@ def _refuse_process(declared: GitPlugin | LocalPlugin) -> None:
 def _source(name: str, declared: GitPlugin | LocalPlugin, store: Store, enter: Announce) -> Source:
     if isinstance(declared, LocalPlugin):
         return local_source(declared.path)
-    return git_source(name, declared.repo, declared.tag, store, lambda detail: enter(PluginState.DOWNLOADING, detail))
+
+    def downloading(detail: str) -> None:
+        enter(PluginState.DOWNLOADING, detail)
+        # While git waits for the network, there is time to import what building needs.
+        threading.Thread(target=import_module, args=("cuvis_ai_core.plugins.installer",), daemon=True).start()
+
+    return git_source(name, declared.repo, declared.tag, store, downloading)
 
 
 def _target(name: str, declared: GitPlugin | LocalPlugin, source: Source, store: Store, announce: Announce) -> Target:
