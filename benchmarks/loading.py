@@ -88,7 +88,10 @@ def _cold(backend: str, url: str, folder: Path, runs: int) -> None:
         steps = (
             f"git clone -q --depth 1 --branch v1.0.0 {url} {work}",
             f"{uv} build -q --wheel --python {sys.executable} --out-dir {work}/out {work}",
-            f"{uv} pip install -q --no-deps --python {sys.executable} --target {work}/target --no-index -f {work}/out bench-plugin",
+            (
+                f"{uv} pip install -q --no-deps --python {sys.executable} --target {work}/target"
+                f" --no-index -f {work}/out bench-plugin"
+            ),
             f"{sys.executable} -c {code!r} {work}/target",
         )
         for step in steps:

@@ -46,6 +46,7 @@ def test_plain_data_has_its_obvious_meaning(text: str, data: object) -> None:
     [
         ("a: 1\n\nb: 2\na: 3\n", 4, "key 'a' stands here and on line 1"),
         ("a:\n  x: 1\n  <<: {}\n  <<: {}\n", 4, "key '<<' stands here and on line 3"),
+        ("x" * 100 + ": 1\n" + "x" * 100 + ": 2\n", 2, "key of 100 characters stands here"),
         ("a: 1\n---\nb: 2\n", 2, "a second document begins here"),
         ("---\n---\n", 2, "a second document"),
         ("a:\n\tb: 1\n", 2, "a tab indents this line"),

@@ -23,6 +23,7 @@ MAX_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 50
 _MAX_EXPANDED: Final = 2 * MAX_BYTES  # out of reach without aliases: every value takes a character or more
 _MAX_DIGITS: Final = 100
+_SHOWN_LENGTH: Final = 80
 
 _TAG: Final = "tag:yaml.org,2002:"
 _CONSTRUCTORS: Final = {
@@ -111,7 +112,7 @@ def load_yaml(path: Path) -> YamlDocument:
     if len(content) > MAX_BYTES:
         raise YamlError(_too_large(), path=path)
     try:
-        return parse_yaml(content.decode("utf-8-sig"), path)
+        return parse_yaml(content.decode(), path)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise YamlError("not UTF-8 text; save the file as UTF-8", line=line, path=path) from error
@@ -177,13 +178,13 @@ class _Composer:
         return value
 
     def _anchored(self, alias: _Event, line: int) -> _Value:
-        name = alias.anchor
+        name, shown = alias.anchor, alias.anchor[:_SHOWN_LENGTH]
         if name not in self.anchors:
-            message = f"alias *{name} without an anchor &{name} above it; put text that begins with * in quotes"
+            message = f"alias *{shown} without an anchor &{shown} above it; put text that begins with * in quotes"
             raise YamlError(message, line=line)
         value = self.anchors[name]
         if value is None:
-            raise YamlError(f"alias *{name} stands inside of what it means; a value cannot hold itself", line=line)
+            raise YamlError(f"alias *{shown} stands inside of what it means; a value cannot hold itself", line=line)
         return value
 
     def _new_value(self, event: _Event, line: int, depth: int) -> _Value:
@@ -214,7 +215,7 @@ class _Composer:
         except (ValueError, KeyError, ArithmeticError):
             pass
         kind = tag.removeprefix(_TAG)
-        raise YamlError(f"{text[:40]!r} cannot be read as a value of type {kind}; put it in quotes", line=line)
+        raise YamlError(f"{_shown(text)} cannot be read as a value of type {kind}; put it in quotes", line=line)
 
     def _list(self, value: _Value, depth: int) -> _Value:
         while not self.loader.check_event(yaml.SequenceEndEvent):
@@ -243,10 +244,10 @@ class _Composer:
     def _key(self, depth: int, lines: dict[str, int]) -> str:
         key = self._value(depth)
         if not isinstance(key.data, str):
-            found = repr(key.text[:80]) if key.text else "this one"
+            found = _shown(key.text) if key.text else "this one"
             raise YamlError(f"keys are texts, and YAML reads {found} as none; put it in quotes", line=key.line)
         if key.data in lines:
-            message = f"key {key.data[:80]!r} stands here and on line {lines[key.data]}; keep one of them"
+            message = f"key {_shown(key.data)} stands here and on line {lines[key.data]}; keep one of them"
             raise YamlError(message, line=key.line)
         lines[key.data] = key.line
         return key.data
@@ -275,8 +276,13 @@ def _with_merged(value: _Value, sources: list[_Value]) -> _Value:
 
 def _check_tag(tag: str | None, expected: str, line: int) -> None:
     if tag not in {None, "!", f"{_TAG}{expected}"}:
-        name = str(tag).replace(_TAG, "!!")[:80]
-        raise YamlError(f"tag {name!r} has no meaning here; write plain values, without tags", line=line)
+        name = _shown(str(tag).replace(_TAG, "!!"))
+        raise YamlError(f"tag {name} has no meaning here; write plain values, without tags", line=line)
+
+
+def _shown(text: str) -> str:
+    """Return a text for an error; never a piece of one, by which `redact` could not tell credentials."""
+    return repr(text) if len(text) <= _SHOWN_LENGTH else f"of {len(text)} characters"
 
 
 def _explain(error: Exception, text: str) -> tuple[str, int | None]:

@@ -134,15 +134,15 @@ def test_a_bad_manifest_is_one_error_with_line_and_key(
 def test_all_broken_rules_are_reported_at_once(read: Read) -> None:
     """One line for each, in the order of the file; the first one's place is in the attributes."""
     with pytest.raises(ManifestError) as caught:
-        read("plugins:\n  a-b:\n    path: x\n    provides: [N, 'm:N']\n  c:\n    repo: x\n    tag: 1.0\n    zzz: 1\n")
+        read("plugins:\n  a-b:\n    path: x\n    provides: [N, 'm:N']\n  c:\n    tag: 1.0\n    repo: x\n    zzz: 1\n")
     places = [line.split("plugins.yaml:")[1].split(": ")[:2] for line in caught.value.message.splitlines()]
     assert places == [
         ["2", "plugins.a-b"],
         ["4", "plugins.a-b.provides[0]"],
         ["4", "plugins.a-b.provides[1]"],
         ["5", "plugins.c.provides"],
-        ["6", "plugins.c.repo"],
-        ["7", "plugins.c.tag"],
+        ["6", "plugins.c.tag"],
+        ["7", "plugins.c.repo"],
         ["8", "plugins.c.zzz"],
     ]
     assert vars(caught.value)["plugin"] == "a-b"

@@ -1,6 +1,7 @@
 """Two versions of one plugin side by side: every way in which code imports itself."""
 
 import gc
+import importlib
 import pickle
 import sys
 import threading
@@ -206,8 +207,6 @@ def test_threads_do_not_mix_versions(two: tuple[NodeRegistry, NodeRegistry]) -> 
 
 def test_the_host_does_not_see_a_plugins_modules(two: tuple[NodeRegistry, NodeRegistry]) -> None:
     """Before and after plugin code asked for the public name."""
-    import importlib
-
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("forms.late")
     package(two[0]).package_data()
@@ -223,8 +222,7 @@ def test_the_hosts_own_module_of_that_name_stays_its_own(
     (tmp_path / "script/forms.py").write_text("WHO = 'host'")
     monkeypatch.syspath_prepend(str(tmp_path / "script"))
     package(two[0]).package_data()
-    import forms
-
+    forms = importlib.import_module("forms")
     assert forms.WHO == "host"
     assert package(two[1]).plain() == "2"
     two[0].close()

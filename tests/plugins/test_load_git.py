@@ -373,18 +373,18 @@ def test_a_live_version_that_a_plugin_refuses_is_a_clash(
     urls = {
         version: git_host.add(
             f"pins-{version.replace('.', '-')}",
-            project_files(package=f"pin_{version[-1]}", dependencies=(f"sortedcontainers=={version}",)),
+            project_files(package=f"pin_{version[-1]}", dependencies=(f"toolz=={version}",)),
             tag="v1",
         )
-        for version in ("2.3.0", "2.2.2")
+        for version in ("1.0.0", "0.12.1")
     }
     with NodeRegistry(discover=False) as registry:
-        registry.load_plugin("first", config(urls["2.3.0"], "v1", ["pin_0.nodes.Echo"]))
+        registry.load_plugin("first", config(urls["1.0.0"], "v1", ["pin_0.nodes.Echo"]))
         with pytest.raises(PluginLoadError) as caught:
-            registry.load_plugin("second", config(urls["2.2.2"], "v1", ["pin_2.nodes.Echo"]))
+            registry.load_plugin("second", config(urls["0.12.1"], "v1", ["pin_1.nodes.Echo"]))
     cause = caught.value.__cause__
     assert isinstance(cause, DependencyConflictError)
-    assert str(cause).startswith("Dependency conflict: package pin-2 requires sortedcontainers==2.2.2, but 2.3.0 ")
+    assert str(cause).startswith("Dependency conflict: package pin-1 requires toolz==0.12.1, but 1.0.0 ")
 
 
 def test_a_host_that_changed_is_resolved_against_again_without_a_rebuild(

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cuvis_ai_core._files import read_json
+from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.cli.lazy import NamedGroup
 from cuvis_ai_core.cli.options import debug_option, plugins_option
 
@@ -53,8 +55,6 @@ def _print_declared(manifest: Path) -> None:
 
 
 def _git_cells(name: str, plugin: "GitPlugin", store: "Store") -> tuple[str, str, str]:
-    from cuvis_ai_core._redact import without_credentials
-
     commit = cached_commit(name, plugin, store)
     return without_credentials(plugin.repo), plugin.tag, f"cached {commit[:12]}" if commit else "not fetched"
 
@@ -65,8 +65,6 @@ def _local_cells(plugin: "LocalPlugin") -> tuple[str, str, str]:
 
 def cached_commit(name: str, plugin: "GitPlugin", store: "Store") -> str | None:
     """Return the commit of a plugin's checkout in the plugin cache, or None where it is not there."""
-    from cuvis_ai_core._files import read_json
-    from cuvis_ai_core._redact import without_credentials
     from cuvis_ai_core.plugins.sources import MARKER
 
     wanted = {"repo": without_credentials(plugin.repo), "tag": plugin.tag}

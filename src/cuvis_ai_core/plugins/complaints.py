@@ -198,7 +198,7 @@ def _not_text(value: object, written: str | None, keys: Keys) -> str:
 
 
 def _not_a_list(value: object, keys: Keys) -> str:
-    advice = f"{keys[-1]}: [{value:.{_SHOWN_LENGTH}}]" if isinstance(value, str) else "[first, second]"
+    advice = f"{keys[-1]}: [{redact(value):.{_SHOWN_LENGTH}}]" if isinstance(value, str) else "[first, second]"
     return f"is {describe(value)}, not a list; write {advice}"
 
 

@@ -1,0 +1,113 @@
+"""What the tests of commands get: a shell in an empty folder, and small pipelines, cubes and manifests."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from numpy.typing import NDArray
+
+from cuvis_ai_core.cli.main import main as cuvis_ai
+from cuvis_ai_core.cli.restore_pipeline import main as restore_pipeline
+
+Shell = Callable[..., Result]
+
+SUM_NODE = """\
+import numpy as np
+from cuvis_ai_core.node import ArrayNode
+from cuvis_ai_schemas.pipeline import PortSpec
+
+
+class Sum(ArrayNode):
+    INPUT_SPECS = {"cube": PortSpec(np.float32, (-1, -1, -1, -1))}
+    OUTPUT_SPECS = {"total": PortSpec(np.float32, (-1, -1, -1, 1))}
+
+    def forward(self, cube):
+        return {"total": cube.sum(axis=-1, keepdims=True)}
+"""
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """Return a function that runs a command in an empty working directory, with a plugin cache of its own."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("CUVIS_PLUGINS_DIR", str(tmp_path / "plugin cache"))
+    monkeypatch.setenv("CUVIS_PLUGIN_DISCOVERY", "0")
+
+    def run(program: str, *arguments: str | Path) -> Result:
+        command = {"cuvis-ai": cuvis_ai, "restore-pipeline": restore_pipeline}[program]
+        return CliRunner().invoke(command, [str(each) for each in arguments], prog_name=program)
+
+    return run
+
+
+@pytest.fixture
+def process(shell: Shell) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return a function that runs a command in a process of its own, in the same place."""
+
+    def run(
+        program: str, *arguments: str | Path, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        module = {"cuvis-ai": "main", "restore-pipeline": "restore_pipeline"}[program]
+        code = f"from cuvis_ai_core.cli.{module} import main; main(prog_name={program!r})"
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **(env or {})})
+
+    return run
+
+
+@pytest.fixture
+def write_yaml(shell: Shell) -> Callable[..., Path]:
+    """Return a function that writes a YAML file into the working directory."""
+
+    def write(name: str, content: Any) -> Path:
+        path = Path(name)
+        path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def pipeline_file(write_yaml: Callable[..., Path]) -> Path:
+    """Return a pipeline file of two built-in nodes: RX scores, and the mask above their median."""
+    return write_yaml(
+        "anomalies.yaml",
+        {
+            "metadata": {"name": "find anomalies", "description": "Scores and a mask"},
+            "nodes": [
+                {"name": "mask", "class_name": "QuantileDecider", "params": {"quantile": 0.5}},
+                {"name": "rx", "class_name": "RXDetector"},
+            ],
+            "edges": [{"source": "rx.scores", "target": "mask.scores"}],
+        },
+    )
+
+
+@pytest.fixture
+def cube() -> NDArray[np.float32]:
+    """Return a cube of 4 by 5 pixels and 3 bands."""
+    return np.random.default_rng(7).random((4, 5, 3), dtype=np.float32)
+
+
+@pytest.fixture
+def cube_file(shell: Shell, cube: NDArray[np.float32]) -> Path:
+    """Return that cube as a .npy file."""
+    np.save("cube.npy", cube)
+    return Path("cube.npy")
+
+
+@pytest.fixture
+def sum_plugin(local_plugin: Callable[..., Path], write_yaml: Callable[..., Path]) -> Path:
+    """Return a manifest with one local plugin, whose node adds up the bands."""
+    folder = local_plugin(package="sum_plugin", folder="sums")
+    (folder / "src/sum_plugin/nodes.py").write_text(SUM_NODE, encoding="utf-8")
+    return write_yaml("plugins.yaml", {"plugins": {"sums": {"path": "../sums", "provides": ["sum_plugin.nodes.Sum"]}}})

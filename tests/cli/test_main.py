@@ -1,0 +1,67 @@
+import subprocess
+from collections.abc import Callable
+
+import pytest
+from click.testing import Result
+
+HEAVY = {"git", "grpc", "numpy", "pydantic", "rich", "torch", "yaml"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("cuvis-ai", "--help"),
+        ("cuvis-ai", "plugins", "list", "--help"),
+        ("cuvis-ai", "nodes", "show", "--help"),
+        ("cuvis-ai", "demo", "--help"),
+        ("restore-pipeline", "--help"),
+    ],
+)
+def test_help_imports_nothing_heavy(
+    process: Callable[..., subprocess.CompletedProcess[str]], arguments: tuple[str, ...]
+) -> None:
+    """The help of every command appears without the libraries that its work needs."""
+    found = process(*arguments, env={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert found.returncode == 0
+    assert found.stdout.startswith("Usage: ")
+    imported = {line.rpartition("|")[2].strip() for line in found.stderr.splitlines()}
+    assert "click" in imported
+    assert imported.isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("arguments", [("nodes", "list"), ("plugins", "list")])
+def test_a_listing_imports_neither_arrays_nor_git(
+    process: Callable[..., subprocess.CompletedProcess[str]], arguments: tuple[str, ...]
+) -> None:
+    """A listing needs the names only."""
+    found = process("cuvis-ai", *arguments, env={"PYTHONPROFILEIMPORTTIME": "1"})
+    imported = {line.rpartition("|")[2].strip() for line in found.stderr.splitlines()}
+    assert found.returncode == 0
+    assert imported.isdisjoint({"git", "grpc", "numpy", "pydantic", "torch"})
+
+
+@pytest.mark.parametrize("program", ["cuvis-ai", "restore-pipeline"])
+def test_both_programs_tell_their_version(shell: Callable[..., Result], program: str) -> None:
+    """`--version` names the distribution."""
+    assert shell(program, "--version").stdout == "cuvis-ai-core 1.0.0\n"
+
+
+def test_a_wrong_command_is_answered_with_the_nearest(shell: Callable[..., Result]) -> None:
+    """A slip of the pen gets a question and the list of commands."""
+    found = shell("cuvis-ai", "plugin", "list")
+    assert found.exit_code == 2
+    assert (
+        "Error: There is no command 'plugin'. Did you mean 'plugins'? Commands: demo, nodes, plugins." in found.stderr
+    )
+
+
+def test_a_wrong_command_of_a_group_is_answered_too(shell: Callable[..., Result]) -> None:
+    """The commands below a group are asked back for in the same way."""
+    assert "There is no command 'lst'. Did you mean 'list'?" in shell("cuvis-ai", "nodes", "lst").stderr
+
+
+def test_a_wrong_option_is_wrong_usage(shell: Callable[..., Result]) -> None:
+    """An option that no command has ends with status 2."""
+    found = shell("cuvis-ai", "nodes", "list", "--manifest", "x")
+    assert found.exit_code == 2
+    assert "Error: No such option" in found.stderr

@@ -1,0 +1,121 @@
+import json
+import os
+from pathlib import Path
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cuvis_ai_core.cli.output_folder import OutputFolder, safe_name
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    """Publish some files, with the record that names them."""
+    with OutputFolder(folder) as output:
+        for name, text in files.items():
+            (output.staging / name).write_text(text)
+        record = {"files": [{"file": name} for name in files]}
+        (output.staging / "run.json").write_text(json.dumps(record))
+        output.publish()
+
+
+def content(folder: Path) -> dict[str, str]:
+    """Return the files of a folder, the record left out."""
+    return {path.name: path.read_text() for path in folder.iterdir() if path.name != "run.json"}
+
+
+def test_a_new_folder_is_made_with_its_parents(tmp_path: Path) -> None:
+    """It has the permissions of any folder, not of a temporary one, and nothing else is left beside it."""
+    write(tmp_path / "a" / "b", {"x": "1"})
+    (tmp_path / "plain").mkdir()
+    assert content(tmp_path / "a" / "b") == {"x": "1"}
+    assert (tmp_path / "a" / "b").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "plain"]
+
+
+def test_a_second_run_replaces_the_files_of_the_first(tmp_path: Path) -> None:
+    """What the first run wrote and the second did not is gone; what somebody else put there stays."""
+    write(tmp_path / "out", {"x": "1", "old": "1"})
+    (tmp_path / "out" / "notes").write_text("mine")
+    write(tmp_path / "out", {"x": "2", "new": "2"})
+    assert content(tmp_path / "out") == {"x": "2", "new": "2", "notes": "mine"}
+
+
+def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path) -> None:
+    """The error names the file, and the folder is as it was."""
+    write(tmp_path / "out", {"x": "1"})
+    (tmp_path / "out" / "y").write_text("mine")
+    with pytest.raises(click.BadParameter, match=r"holds 'y', which no earlier run wrote"):
+        write(tmp_path / "out", {"x": "2", "y": "2"})
+    assert content(tmp_path / "out") == {"x": "1", "y": "mine"}
+
+
+def test_a_record_of_something_else_is_not_trusted(tmp_path: Path) -> None:
+    """A run.json that is not ours is a file of somebody else, and no record reaches outside of the folder."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run.json").write_text('{"files": 3}')
+    with pytest.raises(click.BadParameter, match=r"holds 'run.json'"):
+        write(tmp_path / "out", {"x": "1"})
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "out" / "run.json").write_text('{"files": [{"file": "../precious"}, {"file": ""}, 4]}')
+    write(tmp_path / "out", {"x": "1"})
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_run_that_fails_leaves_nothing_behind(tmp_path: Path, there: bool) -> None:  # noqa: FBT001
+    """Neither in the folder nor beside it."""
+    if there:
+        write(tmp_path / "out", {"x": "1"})
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ZeroDivisionError), OutputFolder(tmp_path / "out") as output:
+        (output.staging / "x").write_text("2")
+        raise ZeroDivisionError
+    assert sorted(tmp_path.rglob("*")) == before
+    assert not there or content(tmp_path / "out") == {"x": "1"}
+
+
+def test_an_interrupted_exchange_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If moving stops half-way, the files of the first run are back in their place."""
+    write(tmp_path / "out", {"a": "1", "b": "1"})
+    replace, calls = os.replace, iter(range(100))
+
+    def stops(source: Path, target: Path) -> None:
+        if next(calls) == 4:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", stops)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "out", {"a": "2", "b": "2"})
+    assert content(tmp_path / "out") == {"a": "1", "b": "1"}
+    assert (tmp_path / "out" / "run.json").exists()
+
+
+@pytest.mark.parametrize("path", ["file", "file/below"])
+def test_a_place_that_cannot_be_a_folder_is_refused_at_once(tmp_path: Path, path: str) -> None:
+    """Before any work is done."""
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(click.BadParameter, match="cannot be written: Not a directory"), OutputFolder(tmp_path / path):
+        pytest.fail("the work began")
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_names_become_file_names() -> None:
+    """Separators, dots at the ends, names that Windows keeps to itself, and names without end."""
+    assert safe_name("rx.scores") == "rx.scores"
+    assert safe_name("../a b/c:d") == "_a_b_c_d"
+    assert safe_name("Größe") == "Größe"
+    assert safe_name("CON.out") == "_CON.out"
+    assert safe_name("...") == "_"
+    assert len(safe_name("ü" * 500).encode()) <= 100
+
+
+@given(st.text())
+def test_any_name_can_be_written(name: str) -> None:
+    """What comes out is one part of a path, and neither hidden nor special."""
+    safe = safe_name(name)
+    assert Path(safe).name == safe
+    assert not safe.startswith(".")
+    assert "\0" not in safe

@@ -1,0 +1,90 @@
+import io
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from cuvis_ai_core.cli.progress import LiveLines, load_plugins, plugin_progress
+from cuvis_ai_core.errors import PluginLoadError
+from cuvis_ai_core.plugins.manager import PluginState
+from cuvis_ai_core.registry import NodeRegistry
+
+
+def test_elsewhere_each_state_is_a_plain_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    """Name, state and detail; that a plugin is unloaded in the end is of no interest."""
+    with plugin_progress() as lines:
+        lines.cuvis_ai_plugin_state("adaclip", PluginState.DOWNLOADING, "https://example.org/a.git v0.1.1")
+        lines.cuvis_ai_plugin_state("adaclip", PluginState.IMPORTING, "")
+        lines.cuvis_ai_plugin_state("adaclip", PluginState.UNLOADED, "")
+    assert capsys.readouterr() == (
+        "",
+        "adaclip: downloading https://example.org/a.git v0.1.1\nadaclip: importing\n",
+    )
+
+
+def test_on_a_terminal_each_plugin_has_one_line() -> None:
+    """The last lines say how each plugin ended, in the order in which they began; brackets are kept."""
+    terminal = io.StringIO()
+    lines = LiveLines(Console(file=terminal, force_terminal=True, width=100, color_system=None))
+    lines.cuvis_ai_plugin_state("adaclip", PluginState.DOWNLOADING, "https://example.org/a.git [v1]")
+    lines.cuvis_ai_plugin_state("sums", PluginState.DOWNLOADING, "b.git")
+    lines.cuvis_ai_plugin_state("adaclip", PluginState.FAILED, "downloading [v1]")
+    lines.cuvis_ai_plugin_state("sums", PluginState.LOADED, "Sum")
+    lines.cuvis_ai_plugin_state("sums", PluginState.UNLOADED, "")
+    lines.stop()
+    last = [line.split() for line in terminal.getvalue().split("\x1b[2K")[-1].splitlines()[:2]]
+    assert [line[-4:] for line in last] == [["adaclip", "failed", "downloading", "[v1]"], ["sums", "loaded", "Sum"]]
+
+
+def test_the_states_of_a_real_plugin_are_shown(
+    registry: NodeRegistry, sum_plugin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The display is registered as an ordinary observer."""
+    load_plugins(registry, sum_plugin)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "sums: loaded Sum"
+    assert "sums: importing sum-plugin" in lines
+
+
+def test_only_the_plugins_that_are_named_are_loaded(
+    registry: NodeRegistry, sum_plugin: Path, write_yaml: Callable[..., Path]
+) -> None:
+    """What is wrong with another plugin of the manifest does not matter."""
+    broken = {"path": "not-there", "provides": ["a.B"]}
+    good = {"path": "../sums", "provides": ["sum_plugin.nodes.Sum"]}
+    manifest = write_yaml("both.yaml", {"plugins": {"broken": broken, "sums": good}})
+    load_plugins(registry, manifest, "sums")
+    assert registry.list_plugins() == ["sums"]
+    with pytest.raises(PluginLoadError):
+        load_plugins(registry, manifest, "broken")
+
+
+def test_a_terminal_is_animated_and_stdout_stays_clean(sum_plugin: Path) -> None:
+    """With a terminal at stderr alone, the lines go there, and stdout holds the result only."""
+    terminal, end = pty.openpty()
+    code = "from cuvis_ai_core.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "nodes", "show", "Sum", "--plugins-path", str(sum_plugin)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=end, text=True, env={**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    ) as process:
+        os.close(end)
+        shown = b""
+        try:
+            while part := os.read(terminal, 4096):
+                shown += part
+        except OSError:  # Linux says so where the other end is closed
+            pass
+        assert process.stdout is not None
+        result = process.stdout.read()
+    os.close(terminal)
+    assert process.returncode == 0
+    assert b"sums" in shown
+    assert b"loaded" in shown
+    assert b"\x1b[2K" in shown
+    assert result.startswith("Sum: ")
+    assert "\x1b" not in result

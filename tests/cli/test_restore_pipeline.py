@@ -1,0 +1,277 @@
+import hashlib
+import json
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import Result
+from numpy.typing import NDArray
+from PIL import Image
+
+Shell = Callable[..., Result]
+
+
+def pixels(path: Path) -> NDArray[Any]:
+    """Return the pixels of a PNG file."""
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_a_run_writes_arrays_pictures_and_a_record(
+    shell: Shell, pipeline_file: Path, cube_file: Path, cube: NDArray[np.float32]
+) -> None:
+    """Scores and mask are those of the textbook, pixel by pixel, in a folder named after the pipeline."""
+    found = shell("restore-pipeline", "--pipeline-path", pipeline_file, "--cube-path", cube_file)
+    assert found.exit_code == 0, found.output
+    folder = Path("find_anomalies-output")
+    files = ["mask.mask.png", "outputs.npz", "run.json", "rx.scores.png"]
+    assert sorted(path.name for path in folder.iterdir()) == files
+    spectra = cube.reshape(-1, 3).astype(float)
+    centred = spectra - spectra.mean(axis=0)
+    expected = np.einsum("ij,jk,ik->i", centred, np.linalg.inv(np.cov(spectra.T)), centred).reshape(4, 5)
+    with np.load(folder / "outputs.npz") as archive:
+        np.testing.assert_allclose(archive["rx.scores"][0, ..., 0], expected, rtol=1e-5)
+        mask = archive["mask.mask"][0, ..., 0]
+    np.testing.assert_array_equal(pixels(folder / "mask.mask.png"), np.where(mask, 255, 0))
+    assert mask.sum() == 10
+    share = (expected - expected.min()) / (expected.max() - expected.min())
+    assert np.abs(pixels(folder / "rx.scores.png") - share * 255).max() <= 0.51
+    assert "find_anomalies-output" in found.stdout
+
+
+def test_the_record_says_what_ran(shell: Shell, pipeline_file: Path, cube_file: Path) -> None:
+    """Pipeline with its hash, cube, version, date, nodes in running order, and each output in each file."""
+    before = datetime.now(UTC).replace(microsecond=0)
+    shell("restore-pipeline", "--pipeline-path", pipeline_file, "--cube-path", cube_file, "--output-dir", "out")
+    record = json.loads(Path("out/run.json").read_text(encoding="utf-8"))
+    assert before <= datetime.fromisoformat(record["date"]) <= datetime.now(UTC)
+    assert record["core"] == {"distribution": "cuvis-ai-core", "version": "1.0.0"}
+    assert record["pipeline"] == {
+        "name": "find anomalies",
+        "file": str(pipeline_file.absolute()),
+        "sha256": hashlib.sha256(pipeline_file.read_bytes()).hexdigest(),
+    }
+    assert record["plugins"] is None
+    assert record["cube"] == {"file": str(cube_file.absolute()), "shape": [4, 5, 3]}
+    assert [(node["name"], node["kind"], node["plugin"]) for node in record["nodes"]] == [
+        ("rx", "builtin", None),
+        ("mask", "builtin", None),
+    ]
+    with np.load("out/outputs.npz") as archive:
+        scores = archive["rx.scores"]
+    about = {"node": "rx", "port": "scores", "shape": [1, 4, 5, 1], "dtype": "float32"}
+    ends = {"min": scores.min().item(), "max": scores.max().item()}
+    assert {"file": "outputs.npz", "key": "rx.scores", **about, **ends} in record["files"]
+    shown = {"black": [ends["min"]], "white": [ends["max"]]}
+    assert {"file": "rx.scores.png", **about, **ends, **shown} in record["files"]
+
+
+def test_a_plugin_from_a_manifest_runs_on_a_cube(
+    shell: Shell, write_yaml: Callable[..., Path], sum_plugin: Path, cube_file: Path, cube: NDArray[np.float32]
+) -> None:
+    """A local plugin's node gives its picture, and the record names the plugin's path and version."""
+    path = write_yaml("sum.yaml", {"nodes": [{"name": "sum", "class_name": "Sum"}]})
+    found = shell("restore-pipeline", "--pipeline-path", path, "--plugins-path", sum_plugin, "--cube-path", cube_file)
+    assert found.exit_code == 0, found.output
+    total = cube.sum(axis=-1)
+    expected = np.rint((total - total.min()) / (total.max() - total.min()) * 255)
+    assert np.abs(pixels(Path("sum-output/sum.total.png")) - expected).max() <= 1
+    record = json.loads(Path("sum-output/run.json").read_text(encoding="utf-8"))
+    assert record["plugins"]["sha256"] == hashlib.sha256(sum_plugin.read_bytes()).hexdigest()
+    (node,) = record["nodes"]
+    assert node == {
+        "name": "sum",
+        "class": "sum_plugin.nodes.Sum",
+        "kind": "local",
+        "plugin": "sums",
+        "repo": None,
+        "path": str(Path("../sums").resolve()),
+        "tag": None,
+        "commit": None,
+        "distribution": "sum-plugin",
+        "version": "1.0.0",
+    }
+
+
+def test_a_plugin_from_a_tag_is_recorded_with_its_commit(
+    shell: Shell, write_yaml: Callable[..., Path], git_plugin: Callable[..., str], cube_file: Path
+) -> None:
+    """Repository, tag and commit are what brings the same code back."""
+    url = git_plugin("1.2.0")
+    declared = {"repo": url, "tag": "v1.2.0", "provides": ["echo_plugin.nodes.Echo"]}
+    manifest = write_yaml("plugins.yaml", {"plugins": {"echo": declared}})
+    path = write_yaml("echo.yaml", {"nodes": [{"name": "same", "class_name": "Echo"}]})
+    shell("restore-pipeline", "--pipeline-path", path, "--plugins-path", manifest, "--cube-path", cube_file)
+    (node,) = json.loads(Path("echo-output/run.json").read_text(encoding="utf-8"))["nodes"]
+    expected = subprocess.run(
+        ["git", "ls-remote", url, "refs/tags/v1.2.0", "refs/tags/v1.2.0^{}"],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (node["repo"], node["tag"], node["version"]) == (url, "v1.2.0", "1.2.0")
+    assert node["commit"] == expected.stdout.split()[-2]
+
+
+def test_wavelengths_of_the_cube_reach_the_pipeline(
+    shell: Shell, write_yaml: Callable[..., Path], cube: NDArray[np.float32]
+) -> None:
+    """A false-colour picture has three channels; without wavelengths the error says how to give them."""
+    selector = {"name": "rgb", "class_name": "WavelengthSelector", "params": {"targets": [600, 500, 400]}}
+    path = write_yaml("colours.yaml", {"nodes": [selector]})
+    np.savez("cube.npz", cube=cube, wavelengths=[400.0, 500.0, 600.0])
+    arguments = ("restore-pipeline", "--pipeline-path", path, "--cube-path")
+    assert shell(*arguments, "cube.npz").exit_code == 0
+    red, _, blue = np.moveaxis(pixels(Path("colours-output/rgb.image.png")), -1, 0)
+    for shown, band in ((red, 2), (blue, 0)):
+        low, high = np.percentile(cube[..., band].astype(float), (2, 98))
+        expected = np.clip((cube[..., band] - low) / (high - low), 0, 1) * 255
+        assert np.abs(shown - expected).max() <= 0.51
+    np.save("bare.npy", cube)
+    found = shell(*arguments, "bare.npy", "--output-dir", "second")
+    assert found.exit_code == 2
+    assert "rgb.wavelengths" in found.stderr
+    assert "The cube has no wavelengths. Save it with them" in found.stderr
+    assert not Path("second").exists()
+
+
+def test_a_second_run_replaces_the_first(shell: Shell, pipeline_file: Path, cube_file: Path) -> None:
+    """The same folder can be used again, and the same inputs give the same bytes."""
+    arguments = ("restore-pipeline", "--pipeline-path", pipeline_file, "--cube-path", cube_file, "--output-dir", "out")
+    shell(*arguments)
+    first = {path.name: path.read_bytes() for path in Path("out").iterdir()}
+    (Path("out") / "notes.txt").write_text("mine")
+    assert shell(*arguments).exit_code == 0
+    second = {path.name: path.read_bytes() for path in Path("out").iterdir()}
+    assert second.pop("notes.txt") == b"mine"
+    assert first.pop("run.json")[-200:] == second.pop("run.json")[-200:]
+    assert first == second
+
+
+def test_results_go_to_stdout_and_progress_to_stderr(
+    process: Callable[..., subprocess.CompletedProcess[str]], pipeline_file: Path, cube_file: Path
+) -> None:
+    """In a real process without a terminal: plain lines, no control characters."""
+    found = process("restore-pipeline", "--pipeline-path", pipeline_file, "--cube-path", cube_file)
+    assert found.returncode == 0
+    assert found.stderr.splitlines() == [
+        "Reading cube.npy",
+        "Running 2 nodes on cube.npy",
+        "Writing find_anomalies-output",
+    ]
+    assert found.stdout.startswith("Results\n")
+    assert "\x1b" not in found.stdout
+
+
+def test_a_local_plugin_without_a_project_file_is_warned_about_in_one_line(
+    process: Callable[..., subprocess.CompletedProcess[str]], sum_plugin: Path, write_yaml: Callable[..., Path]
+) -> None:
+    """It loads as having no dependencies."""
+    Path("../sums/pyproject.toml").unlink()
+    path = write_yaml("sum.yaml", {"nodes": [{"name": "sum", "class_name": "Sum"}]})
+    found = process("restore-pipeline", "--pipeline-path", path, "--plugins-path", sum_plugin)
+    warnings = [line for line in found.stderr.splitlines() if line.startswith("Warning: ")]
+    assert found.returncode == 0, found.stderr
+    assert len(warnings) == 1
+    assert "pyproject.toml" in warnings[0]
+
+
+FAILING = """\
+    def forward(self, cube):
+        {body}
+"""
+
+
+@pytest.mark.parametrize("body", ["raise ValueError('no light')", "import sys; sys.exit(0)"])
+def test_a_node_that_fails_ends_with_1_and_leaves_nothing(
+    shell: Shell, write_yaml: Callable[..., Path], sum_plugin: Path, cube_file: Path, body: str
+) -> None:
+    """Also where its code calls sys.exit(0): that is no success."""
+    module = Path("../sums/src/sum_plugin/nodes.py")
+    source = module.read_text(encoding="utf-8")
+    module.write_text(source.replace('return {"total"', f'{body}; return {{"total"'), encoding="utf-8")
+    path = write_yaml("sum.yaml", {"nodes": [{"name": "sum", "class_name": "Sum"}]})
+    before = sorted(Path().iterdir())
+    found = shell("restore-pipeline", "--pipeline-path", path, "--plugins-path", sum_plugin, "--cube-path", cube_file)
+    assert found.exit_code == 1
+    assert "\nError: " in found.stderr
+    assert "Traceback" not in found.stderr
+    assert sorted(Path().iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ((), "Missing option '--pipeline-path'"),
+        (("--pipeline-path", "missing.yaml"), "There is no pipeline file 'missing.yaml'"),
+        (("--pipeline-path", "."), ". is a folder; a pipeline is a YAML file"),
+        (("--pipeline-path", "anomalies.yaml", "--output-dir", "out"), "--output-dir goes with --cube-path"),
+        (("--pipeline-path", "anomalies.yaml", "--cube-path", "cub.npy"), "Did you mean 'cube.npy'?"),
+        (("--pipeline-path", "anomalies.yaml", "--cube-path", "."), "is a folder; a cube is a file"),
+        (("--pipeline-path", "anomalies.yaml", "--cube-path", "anomalies.yaml"), "No reader for the cube"),
+        (("--pipeline-path", "anomalies.yaml", "--plugins-path", "missing.yaml"), "missing.yaml"),
+        (("--pipeline-path", "anomalies.yaml", "--plugins-path", "."), "folder"),
+        (("--pipeline-path", "anomalies.yaml", "--cube-path", "cube.npy", "--output-dir", "cube.npy"), "--output-dir"),
+        (("--pipeline-path", "cube.npy"), "cube.npy"),
+    ],
+)
+def test_wrong_input_is_one_clear_error(
+    shell: Shell, pipeline_file: Path, cube_file: Path, arguments: tuple[str, ...], text: str
+) -> None:
+    """Status 2, a text that names what is wrong, no traceback, and nothing written."""
+    before = sorted(Path().iterdir())
+    found = shell("restore-pipeline", *arguments)
+    assert found.exit_code == 2
+    assert found.stderr.count("Error: ") == 1
+    assert text in found.stderr
+    assert "Traceback" not in found.output
+    assert found.stdout == ""
+    assert sorted(Path().iterdir()) == before
+
+
+def test_a_cube_that_does_not_fit_the_pipeline_is_wrong_input(
+    shell: Shell, write_yaml: Callable[..., Path], cube_file: Path
+) -> None:
+    """An input that no cube gives is named with the way out."""
+    path = write_yaml("p.yaml", {"nodes": [{"name": "mask", "class_name": "QuantileDecider"}]})
+    found = shell("restore-pipeline", "--pipeline-path", path, "--cube-path", cube_file)
+    assert found.exit_code == 2
+    assert "mask.scores" in found.stderr
+    assert "A cube gives 'cube' and 'wavelengths'." in found.stderr
+
+
+def test_a_node_that_is_not_found_is_answered_with_the_documented_text(
+    shell: Shell, write_yaml: Callable[..., Path]
+) -> None:
+    """The words of the registry come first, with the command that loads plugins."""
+    path = write_yaml("p.yaml", {"nodes": [{"name": "detector", "class_name": "AdaCLIPDetector"}]})
+    found = shell("restore-pipeline", "--pipeline-path", path)
+    assert found.exit_code == 2
+    assert found.stderr.startswith("Error: Node 'AdaCLIPDetector' not found in registry.")
+    assert "uv run restore-pipeline --pipeline-path <path> --plugins-path plugins.yaml" in found.stderr
+
+
+def test_a_cube_that_is_missing_is_noticed_before_plugins_are_loaded(
+    shell: Shell, pipeline_file: Path, sum_plugin: Path
+) -> None:
+    """Fetching and installing may take long."""
+    found = shell(
+        "restore-pipeline", "--pipeline-path", pipeline_file, "--plugins-path", sum_plugin, "--cube-path", "no.npy"
+    )
+    assert found.exit_code == 2
+    assert found.stderr.startswith("Error: There is no cube 'no.npy'.")
+
+
+def test_a_plugin_that_cannot_be_loaded_is_failed_work(
+    shell: Shell, pipeline_file: Path, write_yaml: Callable[..., Path]
+) -> None:
+    """The error names the plugin, the step and the path."""
+    manifest = write_yaml("plugins.yaml", {"plugins": {"sums": {"path": "not-there", "provides": ["a.Sum"]}}})
+    found = shell("restore-pipeline", "--pipeline-path", pipeline_file, "--plugins-path", manifest)
+    assert found.exit_code == 1
+    assert "Failed to load plugin 'sums' (downloading)" in found.stderr
+    assert "not-there" in found.stderr

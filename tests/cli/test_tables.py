@@ -1,0 +1,21 @@
+import pytest
+
+from cuvis_ai_core.cli.tables import print_table
+
+
+def test_a_program_gets_whole_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where stdout is no terminal, a long cell is neither folded nor cut, and no line ends in blanks."""
+    print_table(("name", "path"), [("a", "p" * 300), ("b", "q")], title="Things")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Things"
+    assert lines[-2].split() == ["a", "p" * 300]
+    assert all(line == line.rstrip() for line in lines)
+    assert lines[-1]
+
+
+def test_brackets_are_no_mark_up(capsys: pytest.CaptureFixture[str]) -> None:
+    """A shape and a pictogram's name are shown as they are."""
+    print_table(("type",), [("float32 [bold] [*, 3]",), (":smile:",)])
+    out = capsys.readouterr().out
+    assert "float32 [bold] [*, 3]" in out
+    assert ":smile:" in out
