@@ -31,5 +31,5 @@ def _stars(match: re.Match[str]) -> str:
 
 
 def without_credentials(url: str) -> str:
-    """Return the web address of a repository without user name and password, as it may be stored and compared."""
-    return re.sub(r"^(https?://)[^/]*@", r"\1", url)
+    """Return the address of a repository without user name and password, as it may be stored and compared."""
+    return redact(url).replace("***@", "", 1)

@@ -70,6 +70,7 @@ class ManifestError(CuvisError, ValueError):
     path: Path | None = None
     line: int | None = None
     key: str | None = None
+    plugin: str | None = None
 
 
 class NodeError(CuvisError):

@@ -63,15 +63,31 @@ def test_a_record_of_something_else_is_not_trusted(tmp_path: Path) -> None:
     assert (tmp_path / "precious").read_text() == "mine"
 
 
+def test_a_file_that_is_certain_to_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    """Nobody waits for results that have no place."""
+    (tmp_path / "outputs.npz").write_text("mine")
+    with (
+        pytest.raises(click.BadParameter, match=r"holds 'outputs.npz'"),
+        OutputFolder(tmp_path, ("outputs.npz", "run.json")),
+    ):
+        pytest.fail("the work began")
+    assert content(tmp_path) == {"outputs.npz": "mine"}
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_a_run_that_fails_leaves_nothing_behind(tmp_path: Path, there: bool) -> None:  # noqa: FBT001
     """Neither in the folder nor beside it."""
     if there:
         write(tmp_path / "out", {"x": "1"})
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(ZeroDivisionError), OutputFolder(tmp_path / "out") as output:
-        (output.staging / "x").write_text("2")
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with OutputFolder(tmp_path / "out") as output:
+            (output.staging / "x").write_text("2")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert sorted(tmp_path.rglob("*")) == before
     assert not there or content(tmp_path / "out") == {"x": "1"}
 

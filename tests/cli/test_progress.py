@@ -16,11 +16,11 @@ from cuvis_ai_core.registry import NodeRegistry
 
 
 def test_elsewhere_each_state_is_a_plain_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    """Name, state and detail; that a plugin is unloaded in the end is of no interest."""
+    """Name, state and detail, while plugins are loaded; that they are unloaded in the end is of no interest."""
     with plugin_progress() as lines:
         lines.cuvis_ai_plugin_state("adaclip", PluginState.DOWNLOADING, "https://example.org/a.git v0.1.1")
         lines.cuvis_ai_plugin_state("adaclip", PluginState.IMPORTING, "")
-        lines.cuvis_ai_plugin_state("adaclip", PluginState.UNLOADED, "")
+    lines.cuvis_ai_plugin_state("adaclip", PluginState.UNLOADED, "")
     assert capsys.readouterr() == (
         "",
         "adaclip: downloading https://example.org/a.git v0.1.1\nadaclip: importing\n",
@@ -35,8 +35,8 @@ def test_on_a_terminal_each_plugin_has_one_line() -> None:
     lines.cuvis_ai_plugin_state("sums", PluginState.DOWNLOADING, "b.git")
     lines.cuvis_ai_plugin_state("adaclip", PluginState.FAILED, "downloading [v1]")
     lines.cuvis_ai_plugin_state("sums", PluginState.LOADED, "Sum")
-    lines.cuvis_ai_plugin_state("sums", PluginState.UNLOADED, "")
     lines.stop()
+    lines.cuvis_ai_plugin_state("sums", PluginState.UNLOADED, "")
     last = [line.split() for line in terminal.getvalue().split("\x1b[2K")[-1].splitlines()[:2]]
     assert [line[-4:] for line in last] == [["adaclip", "failed", "downloading", "[v1]"], ["sums", "loaded", "Sum"]]
 
@@ -44,11 +44,14 @@ def test_on_a_terminal_each_plugin_has_one_line() -> None:
 def test_the_states_of_a_real_plugin_are_shown(
     registry: NodeRegistry, sum_plugin: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The display is registered as an ordinary observer."""
-    load_plugins(registry, sum_plugin)
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[-1] == "sums: loaded Sum"
-    assert "sums: importing sum-plugin" in lines
+    """The display is registered as an ordinary observer, and a second time each state is shown once as well."""
+    for _ in range(2):
+        load_plugins(registry, sum_plugin)
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[-1] == "sums: loaded Sum"
+        assert lines.count("sums: importing sum-plugin") == 1
+        registry.unload_plugin("sums")
+    assert capsys.readouterr().err == ""
 
 
 def test_only_the_plugins_that_are_named_are_loaded(

@@ -76,7 +76,7 @@ def test_names_that_fall_together_become_two_files(tmp_path: Path) -> None:
     results, _ = collect({("a b", "m"): mask, ("a/b", "m"): ~mask, ("A_B", "m"): mask})
     records = write_results(tmp_path, results, (2, 2))
     pictures = [record["file"] for record in records if record["file"] != "outputs.npz"]
-    assert pictures == ["a_b.m.png", "a_b.m-2.png", "A_B.m-2.png"]
+    assert pictures == ["a_b.m.png", "a_b.m-2.png", "A_B.m-3.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted({*pictures, "outputs.npz"})
     with np.load(tmp_path / "outputs.npz") as archive:
         assert sorted(archive) == ["A_B.m", "a b.m", "a/b.m"]

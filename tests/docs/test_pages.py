@@ -2,14 +2,55 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core._yaml import parse_yaml
+from cuvis_ai_core.pipeline.config import parse_config
+from cuvis_ai_core.plugins.manifest import read_manifest
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "hookspecs" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EXAMPLES = sorted(ROOT.glob("example_plugins/*/README.md"))
+
+Blocks = Callable[[Path], list[Any]]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def name_of(page: Path) -> str:
+    """Return a page as the tests name it."""
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_a_page_runs_as_it_stands(page: Path, run: Callable[[Path], None]) -> None:
     """Code is executed, commands are run, files are written, and what is printed is what the page says."""
     run(page)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *EXAMPLES], ids=name_of)
+def test_manifests_and_pipelines_follow_the_rules(page: Path, blocks_of: Blocks, tmp_path: Path) -> None:
+    """Those, too, that no code on the page reads; but for the one that shows an error."""
+    for block in blocks_of(page):
+        data = parse_yaml(block.text).data if block.language == "yaml" and block.file != "wrong.yaml" else {}
+        assert isinstance(data, dict)
+        if "plugins" in data:
+            manifest = tmp_path / "plugins.yaml"
+            manifest.write_text(block.text, encoding="utf-8")
+            assert len(read_manifest(manifest).plugins) == len(data["plugins"])
+        elif data:
+            parse_config(data)
+
+
+@pytest.mark.parametrize("page", EXAMPLES, ids=name_of)
+def test_an_example_plugin_loads_as_its_readme_says(
+    page: Path, blocks_of: Blocks, page_folder: Path, registry: NodeRegistry
+) -> None:
+    """The manifest in it works from the top folder of a clone, and everything that it provides is there."""
+    (block,) = (block for block in blocks_of(page) if block.language == "yaml")
+    manifest = page_folder / "plugins.yaml"
+    manifest.write_text(block.text, encoding="utf-8")
+    registry.load_plugins(manifest)
+    for plugin in read_manifest(manifest).plugins.values():
+        assert all(path in registry.plugin_registry for path in plugin.provides)

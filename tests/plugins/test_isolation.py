@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.plugins.finder import install_finder
 
 Files = dict[str, str]
 
@@ -281,9 +282,7 @@ def test_idle_copies_can_be_dropped(cache: Path, local_plugin: Callable[..., Pat
 @pytest.mark.usefixtures("same_process")
 def test_loading_leaves_the_search_path_alone(cache: Path, local_plugin: Callable[..., Path]) -> None:
     """`sys.path` and the environment are as before; the finder stays for living objects."""
-    import cuvis_ai_core.plugins.dependencies
-
-    cuvis_ai_core.plugins.dependencies.install_finder()
+    install_finder()
     with NodeRegistry(discover=False) as registry:
         path = list(sys.path)
         registry.load_plugin("echo", {"path": str(local_plugin()), "provides": ["echo_plugin.nodes.Echo"]})

@@ -290,8 +290,12 @@ def test_a_bad_configuration_is_a_manifest_error(registry: NodeRegistry) -> None
         registry.load_plugin("echo", {"path": "x"})
 
 
-def test_a_dependency_that_does_not_exist(registry: NodeRegistry, local_plugin: Callable[..., Path]) -> None:
-    """The error comes from resolving and names the package."""
+@pytest.mark.parametrize("columns", ["40", "200"])
+def test_a_dependency_that_does_not_exist(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    """The error comes from resolving and names the package, however wide the terminal is."""
+    monkeypatch.setenv("COLUMNS", columns)
     folder = local_plugin(dependencies=("cuvis-ai-no-such-package-at-all",))
     with pytest.raises(PluginLoadError, match="no-such-package-at-all") as caught:
         registry.load_plugin("echo", config(folder))

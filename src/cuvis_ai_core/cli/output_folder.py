@@ -4,7 +4,8 @@ import os
 import re
 import tempfile
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -35,12 +36,15 @@ class OutputFolder:
 
     Args:
         folder: The folder, made if it is not there.
+        certain: Names of files that will be written: better refused before the work than after it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, certain: Iterable[str] = (RECORD,)) -> None:
         self._folder = folder
+        self._certain = frozenset(certain)
 
     def __enter__(self) -> Self:
+        self._refuse_foreign(self._certain.difference(self._own_files()))
         with self._writable():
             # In the folder itself if it is there: its parent may be another disk, or not ours.
             absolute = self._folder.absolute()
@@ -97,7 +101,7 @@ class OutputFolder:
             name for name in (RECORD, *sorted(named)) if Path(name).name == name and (self._folder / name).is_file()
         ]
 
-    def _refuse_foreign(self, names: set[str]) -> None:
+    def _refuse_foreign(self, names: AbstractSet[str]) -> None:
         for name in sorted(names):
             if os.path.lexists(self._folder / name):
                 raise click.BadParameter(

@@ -98,7 +98,7 @@ def _ends(image: NDArray[Any]) -> list[tuple[float, float]]:
 
 def _range(values: NDArray[Any]) -> tuple[float, float]:
     finite = values[np.isfinite(values)]
-    return (finite.min().item(), finite.max().item()) if finite.size else (0, 1)
+    return (float(finite.min()), float(finite.max())) if finite.size else (0, 1)
 
 
 def _stretched(values: NDArray[Any]) -> tuple[float, float]:

@@ -30,7 +30,7 @@ def load_plugins(registry: "NodeRegistry", manifest: Path, *names: str) -> None:
         PluginsLoadError: Some plugins failed.
     """
     with plugin_progress() as display:
-        registry.register_hooks(display, "progress display")
+        registry.register_hooks(display)
         if not names:
             registry.load_plugins(manifest)
             return
@@ -44,12 +44,11 @@ def load_plugins(registry: "NodeRegistry", manifest: Path, *names: str) -> None:
 @contextmanager
 def plugin_progress() -> Iterator["PlainLines | LiveLines"]:
     """Have an observer of the hook `cuvis_ai_plugin_state` that shows the states of plugins on stderr."""
-    if not _is_live():
-        yield PlainLines()
-        return
-    from rich.console import Console
+    lines: PlainLines | LiveLines = PlainLines()
+    if _is_live():
+        from rich.console import Console
 
-    lines = LiveLines(Console(stderr=True))
+        lines = LiveLines(Console(stderr=True))
     try:
         yield lines
     finally:
@@ -74,11 +73,18 @@ def working(text: str) -> Iterator[None]:
 class PlainLines:
     """Prints one line per state."""
 
+    def __init__(self) -> None:
+        self._stopped = False
+
     @hookimpl
     def cuvis_ai_plugin_state(self, plugin: str, state: str, detail: str) -> None:
         """Print a line."""
-        if state != PluginState.UNLOADED:
+        if not self._stopped:
             click.echo(f"{plugin}: {state} {detail}".rstrip(), err=True)
+
+    def stop(self) -> None:
+        """Show no more: that plugins are unloaded in the end is of no interest."""
+        self._stopped = True
 
 
 class LiveLines:
@@ -104,11 +110,12 @@ class LiveLines:
             redirect_stdout=False,
         )
         self._tasks: dict[str, TaskID] = {}
+        self._stopped = False
 
     @hookimpl
     def cuvis_ai_plugin_state(self, plugin: str, state: str, detail: str) -> None:
         """Change the line of a plugin."""
-        if state == PluginState.UNLOADED:
+        if self._stopped:
             return
         if plugin not in self._tasks:
             self._progress.start()
@@ -116,7 +123,8 @@ class LiveLines:
         self._progress.update(self._tasks[plugin], state=str(state), detail=detail, completed=int(state in _ENDS))
 
     def stop(self) -> None:
-        """Leave the last lines where they are."""
+        """Leave the last lines where they are, and show no more."""
+        self._stopped = True
         self._progress.stop()
 
 

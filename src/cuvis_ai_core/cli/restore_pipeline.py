@@ -1,5 +1,6 @@
 """`restore-pipeline`: show a pipeline, or run it on a cube."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ def _expect_file(registry: "NodeRegistry", cube_path: Path) -> None:
     """Say that there is no such cube before plugins are fetched, which may take long."""
     from cuvis_ai_core.data import read_cube
 
-    if not cube_path.is_file():
+    if not os.path.isfile(cube_path):  # noqa: PTH113 - no error where the path cannot be reached: the reader has one
         read_cube(cube_path, registry.cube_readers())
 
 

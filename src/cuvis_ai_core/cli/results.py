@@ -34,11 +34,10 @@ class Result:
         """The address of the port: `node.port`."""
         return f"{self.node}.{self.port}"
 
-    def record(self, file: str) -> dict[str, Any]:
-        """Return what run.json says about this value in a file."""
+    def record(self) -> dict[str, Any]:
+        """Return what run.json says about this value."""
         low, high = limits(self.array)
         return {
-            "file": file,
             "node": self.node,
             "port": self.port,
             "shape": list(self.array.shape),
@@ -69,24 +68,24 @@ def collect(values: Mapping[tuple[str, str], Any]) -> tuple[list[Result], list[d
 
 def as_array(value: Any) -> NDArray[Any] | None:  # noqa: ANN401 - an array of any library, or anything else
     """Return a value as a NumPy array, or None where that would take Python objects."""
-    for step in ("detach", "cpu"):  # a torch tensor may need gradients, and live on a GPU
-        value = getattr(value, step, lambda value=value: value)()
     try:
+        for step in ("detach", "cpu"):  # a torch tensor may need gradients, and live on a GPU
+            value = getattr(value, step)() if hasattr(value, step) else value
         array = np.asarray(value)
-    except (TypeError, ValueError):
+    except Exception:  # noqa: BLE001 - a plugin's object may refuse in any way
         return None
     return None if array.dtype.hasobject else array
 
 
 def limits(array: NDArray[Any]) -> tuple[float | None, float | None]:
     """Return the least and the greatest finite value, None where there is none."""
-    if array.dtype.kind not in "biuf":
+    if array.dtype.kind not in "biuf" or array.size == 0:
         return None, None
-    finite = array[np.isfinite(array)]
-    if finite.size == 0:
-        return None, None
-    low, high = finite.min().item(), finite.max().item()
-    return (int(low), int(high)) if array.dtype.kind == "b" else (low, high)
+    if array.dtype.kind != "f":
+        return int(array.min()), int(array.max())
+    finite = np.isfinite(array)
+    values = array if finite.all() else array[finite]  # a cube is large: no copy without need
+    return (float(values.min()), float(values.max())) if values.size else (None, None)
 
 
 def write_results(folder: Path, results: list[Result], image: tuple[int, ...]) -> list[dict[str, Any]]:
@@ -102,12 +101,13 @@ def write_results(folder: Path, results: list[Result], image: tuple[int, ...]) -
     """
     arrays: dict[str, Any] = {result.name: result.array for result in results}
     np.savez(folder / ARCHIVE, **arrays)
-    records = [{**result.record(ARCHIVE), "key": result.name} for result in results]
+    about = {result.name: result.record() for result in results}
+    records = [{"file": ARCHIVE, "key": result.name, **about[result.name]} for result in results]
     pictures = [(result, picture) for result in results for picture in draw(result.array, image)]
     names = _file_names(pictures)
     for (result, picture), name in zip(pictures, names, strict=True):
         picture.save(folder / name)
-        records.append({**result.record(name), **picture.record()})
+        records.append({"file": name, **about[result.name], **picture.record()})
     return records
 
 

@@ -55,7 +55,7 @@ class Run:
         with working(f"Reading {self.cube_path}"):
             cube = read_cube(self.cube_path, self.registry.cube_readers())
         target = folder or Path(f"{safe_name(self.pipeline.name)}-output")
-        with OutputFolder(target) as output:
+        with OutputFolder(target, (ARCHIVE, RECORD)) as output:
             with working(f"Running {len(self.pipeline.nodes)} nodes on {self.cube_path}"):
                 results, left_out = collect(self._forward(cube))
             with working(f"Writing {target}"):

@@ -1,26 +1,20 @@
 """The third-party modules of plugins: one version per process, from the host or from one live target directory.
 
-One finder on `sys.meta_path` serves them under their own names. It stands before the standard path finder, so that a
-folder in the working directory does not shadow a plugin's dependency, and answers only recorded names.
-
 What counts as live: what a loaded plugin's target serves, and what the host has imported. A dependency that is live
 in a version that a plugin's requirements refuse is a clash, found here before anything of the plugin is imported.
 """
 
+import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.metadata import Distribution as InstalledDistribution
 from importlib.metadata import DistributionFinder, MetadataPathFinder, PathDistribution
 from pathlib import Path
-from types import ModuleType
 from typing import Final
 
 from cuvis_ai_core.errors import DependencyConflictError
 from cuvis_ai_core.plugins.distribution import Distribution
-from cuvis_ai_core.plugins.scope import find_scoped
 
 
 class _Live:
@@ -76,39 +70,24 @@ def acquire(plugin: Distribution, needed: Sequence[Distribution], target: Path) 
         names = [each.name for each in needed if each.name in _live]
         for name in names:
             _live[name].holders += 1
-        install_finder()
         return Lease(names)
 
 
-def install_finder() -> None:
-    """Put the finder on `sys.meta_path`, before the standard path finder, unless it is there."""
-    if not any(isinstance(finder, PluginFinder) for finder in sys.meta_path):
-        position = next(
-            (index for index, finder in enumerate(sys.meta_path) if finder is PathFinder), len(sys.meta_path)
-        )
-        sys.meta_path.insert(position, PluginFinder())
+def find_dependency(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
+    """Answer the import of a module that a live dependency owns."""
+    folder = _roots.get(fullname)
+    if folder is not None:
+        return PathFinder.find_spec(fullname, [str(folder)])
+    return _namespace_spec(fullname, path) if fullname in _namespaces else None
 
 
-class PluginFinder(MetaPathFinder):
-    """Answers imports of private plugin modules and of live dependencies, and nothing else."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Return where a module of a plugin or of a live dependency lies."""
-        folder = _roots.get(fullname)
-        if folder is not None:
-            return PathFinder.find_spec(fullname, [str(folder)], target)
-        if fullname in _namespaces:
-            return _namespace_spec(fullname, path)
-        return find_scoped(fullname, path)
-
-    def find_distributions(self, context: DistributionFinder.Context | None = None) -> Iterator[InstalledDistribution]:
-        """Return the metadata of live dependencies, for libraries that ask for versions and entry points."""
-        name = context.name if context else None
-        for live in list(_live.values()):
-            if name is None or _normalised(name) == live.distribution.name:
-                yield from _metadata(live)
+def live_metadata(name: str | None) -> Iterator[PathDistribution]:
+    """Return the metadata of the live dependency of a name, or of all."""
+    for live in list(_live.values()):
+        if name is None or normalised(name) == live.distribution.name:
+            for folder in live.target.glob("*.dist-info"):
+                if normalised(folder.name.partition("-")[0]) == live.distribution.name:
+                    yield PathDistribution(folder)
 
 
 def _namespace_spec(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
@@ -118,12 +97,6 @@ def _namespace_spec(fullname: str, path: Sequence[str] | None) -> ModuleSpec | N
     spec = ModuleSpec(fullname, None, is_package=True)
     spec.submodule_search_locations = [str(_namespaces[fullname])]
     return spec
-
-
-def _metadata(live: _Live) -> Iterator[InstalledDistribution]:
-    for folder in live.target.glob("*.dist-info"):
-        if _normalised(folder.name.partition("-")[0]) == live.distribution.name:
-            yield PathDistribution(folder)
 
 
 def _serve(distribution: Distribution, target: Path) -> None:
@@ -150,7 +123,7 @@ def _requirements(distributions: Iterable[Distribution]) -> Iterator[tuple[str, 
     """Return (who, needed distribution, requirement) for requirements that may concern something live."""
     for distribution in distributions:
         for requirement in distribution.requires:
-            name = _normalised(_leading_name(requirement))
+            name = normalised(_leading_name(requirement))
             yield distribution.name, name, requirement
 
 
@@ -234,5 +207,6 @@ def _leading_name(requirement: str) -> str:
     return requirement[:end]
 
 
-def _normalised(name: str) -> str:
-    return name.lower().replace("_", "-").replace(".", "-")
+def normalised(name: str) -> str:
+    """Return the name of a distribution as requirements compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Final
 
 from cuvis_ai_core.errors import DependencyConflictError, MissingExtraError
-from cuvis_ai_core.plugins.dependencies import conflict, host_version, satisfies
+from cuvis_ai_core.plugins.dependencies import conflict, host_version, normalised, satisfies
 
 EXCHANGE: Final = ("cuvis-ai-core", "cuvis-ai-hookspecs", "cuvis-ai-schemas", "numpy", "torch")
 """Packages whose objects cross between host and plugins: there is one of each, the host's."""
@@ -110,10 +110,3 @@ def with_addresses(pins: list[str], requirements: tuple[str, ...]) -> list[str]:
 
     addressed = {normalised(each.name): str(each) for text in requirements if (each := Requirement(text)).url}
     return [addressed.get(normalised(pin.partition("==")[0]), pin) for pin in pins]
-
-
-def normalised(name: str) -> str:
-    """Return the normalised name of a distribution (PEP 503)."""
-    from packaging.utils import canonicalize_name
-
-    return canonicalize_name(name)

@@ -16,6 +16,7 @@ from packaging.version import InvalidVersion, Version
 from cuvis_ai_core.errors import ProjectFileError
 from cuvis_ai_core.plugins import host
 from cuvis_ai_core.plugins.contents import describe, editable_code, top_level_modules
+from cuvis_ai_core.plugins.dependencies import normalised
 from cuvis_ai_core.plugins.distribution import Distribution
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
@@ -88,7 +89,7 @@ class Installation:
             _check_python(project, self._project_folder)
             install = self._install_local if self.source.commit is None else self._install_git
             needs, pins = install(uv, project, built)
-            plugin = Distribution(host.normalised(project.name), "0", requires=needs)
+            plugin = Distribution(normalised(project.name), "0", requires=needs)
             code = editable_code(built, _tops(self.declared.provides))
         target = describe(built, plugin, code, host.fingerprint())
         write_marker(target)

@@ -17,8 +17,10 @@ from cuvis_ai_core.errors import InvalidNodeError, PluginError, PluginLoadError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins import dependencies
 from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
+from cuvis_ai_core.plugins.finder import install_finder
 from cuvis_ai_core.plugins.manager import NodePlugin, PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.public_names import withdraw_unused
 from cuvis_ai_core.plugins.scope import PREFIX, Scope, open_scope
 from cuvis_ai_core.plugins.sources import Source, content_of, git_source, local_source
 from cuvis_ai_core.plugins.store import Store, short_hash
@@ -90,6 +92,7 @@ class LoadedPlugin(NamedTuple):
     def release(self) -> None:
         """Let go of the modules and the dependencies."""
         self.scope.release()
+        withdraw_unused()
         self.lease.release()
 
 
@@ -113,6 +116,8 @@ def load(name: str, declared: GitPlugin | LocalPlugin, store: Store, announce: A
         enter(PluginState.IMPORTING, target.plugin.name)
         lease = dependencies.acquire(target.plugin, target.needed, target.folder)
         undo.callback(lease.release)
+        install_finder()
+        undo.callback(withdraw_unused)
         scope = _scope(name, declared, source, target)
         undo.callback(scope.abandon)
         provided = {path: _import_node(name, scope, path) for path in declared.provides}

@@ -8,9 +8,7 @@ type hints work as they are. What is not standard:
   `__builtins__` dictionary that every module of the scope gets before it runs (a plain dict: a subclass with live
   lookups costs several times as much). Nothing global is patched and other code pays nothing.
 - `importlib.import_module` inside the plugin knows the scope.
-- An import of a public name that comes from elsewhere (`mock.patch("plugin.mod.f")`, `importlib.resources`, C code)
-  is answered by the nearest scoped frame on the stack, with a proxy that decides again at every access: a public
-  name never means one version for everybody.
+- An import of a public name that comes from elsewhere is answered by the nearest scoped frame (`public_names`).
 
 A scope is shared by everyone who loads the same content and leaves `sys.modules` with the last of them. Objects
 that live on keep it, so that their late imports go on working, and the next load of that content revives it.
@@ -22,15 +20,15 @@ import importlib.util
 import re
 import sys
 import threading
-import time
 import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.abc import Loader
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, SourcelessFileLoader
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Final, cast
+
+from cuvis_ai_core.plugins.loaders import PackageLoader, scoped_spec
 
 PREFIX: Final = "_cuvis_"
 """Every private parent package starts with this."""
@@ -38,15 +36,11 @@ PREFIX: Final = "_cuvis_"
 _MARK: Final = "__cuvis_scope__"
 """The key under which a scope's builtins hold the scope: code finds its scope through its frame."""
 
-_EDIT_RESOLUTION: Final = 2.0
-"""Seconds after an edit in which cached bytecode is not trusted."""
-
 _plain_import = builtins.__import__
 _lock = threading.RLock()
 _by_key: weakref.WeakValueDictionary[str, "Scope"] = weakref.WeakValueDictionary()
 _by_name: weakref.WeakValueDictionary[str, "Scope"] = weakref.WeakValueDictionary()
 _known_tops: Counter[str] = Counter()
-_host_modules: dict[str, ModuleType] = {}
 
 
 class Scope:
@@ -72,7 +66,7 @@ class Scope:
         self._visitors = 0
         package = ModuleType(name, "The modules of one plugin version.")
         package.__path__ = list(search_path)
-        package.__spec__ = ModuleSpec(name, _PackageLoader(self), is_package=True)
+        package.__spec__ = ModuleSpec(name, PackageLoader(self), is_package=True)
         self.parked: dict[str, ModuleType] = {name: package}
         self._importlib = _ScopedImportlib(self)
 
@@ -107,7 +101,6 @@ class Scope:
                 # Those of other unloaded plugins too: a pickle may have brought their modules back for a moment.
                 for scope in _by_name.values():
                     scope._park()  # noqa: SLF001
-                _withdraw_proxies(self.tops)
 
     def abandon(self) -> None:
         """Let go after a failed load: the next one starts afresh, whatever still refers to this."""
@@ -225,19 +218,23 @@ def nearest_scope() -> Scope | None:
     return None
 
 
-def find_scoped(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
-    """Answer an import for the finder on `sys.meta_path`: private names, and public ones that plugin code asks for."""
+def owned(top: str) -> bool:
+    """Tell whether some plugin that is alive owns a top-level module name."""
+    return _known_tops[top] > 0
+
+
+def used_tops() -> set[str]:
+    """Return the top-level module names of the plugins that are loaded."""
+    return {top for scope in list(_by_name.values()) if scope.held for top in scope.tops}
+
+
+def find_private(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
+    """Answer the import of a private name."""
     top, _, rest = fullname.partition(".")
-    if top.startswith(PREFIX):
-        scope = _by_name.get(top)
-        if scope is None:
-            return None
-        return _private_spec(scope, fullname, path) if rest else ModuleSpec(top, _PackageLoader(scope), is_package=True)
-    if _known_tops.get(top):
-        scope = nearest_scope()
-        if scope is not None and top in scope.tops:
-            return _public_spec(scope, fullname)
-    return None
+    scope = _by_name.get(top)
+    if scope is None:
+        return None
+    return scoped_spec(scope, fullname, path) if rest else ModuleSpec(top, PackageLoader(scope), is_package=True)
 
 
 def _free_name(title: str, key: str) -> str:
@@ -247,76 +244,6 @@ def _free_name(title: str, key: str) -> str:
     import hashlib
 
     return f"{name}_{hashlib.sha256(key.encode()).hexdigest()[:8]}"
-
-
-def _private_spec(scope: Scope, fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
-    spec = PathFinder.find_spec(fullname, path)
-    if spec is not None and type(spec.loader) in _SCOPED_LOADERS:
-        plain = cast("SourceFileLoader", spec.loader)
-        scoped = _SCOPED_LOADERS[type(plain)](plain.name, plain.path)
-        scoped.scope = scope
-        spec.loader = scoped
-    return spec
-
-
-def _public_spec(scope: Scope, fullname: str) -> ModuleSpec | None:
-    private = scope.find_spec(fullname)
-    if private is None:
-        return None
-    spec = ModuleSpec(fullname, _ProxyLoader(), origin=private.origin)
-    spec.submodule_search_locations = private.submodule_search_locations
-    return spec
-
-
-class _ScopedLoader:
-    """Gives a module the builtins of its scope before it runs; one that was parked comes back as it was."""
-
-    scope: Scope
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        parked = self.scope.parked.get(spec.name)
-        if parked is not None:
-            return parked
-        module = ModuleType(spec.name)
-        vars(module)["__builtins__"] = self.scope.builtins
-        return module
-
-    def exec_module(self, module: ModuleType) -> None:
-        if self.scope.parked.pop(module.__name__, None) is None:
-            super().exec_module(module)  # type: ignore[misc]
-
-
-class _PackageLoader(_ScopedLoader, Loader):
-    """Loads the parent package of a scope, which has no code."""
-
-    def __init__(self, scope: Scope) -> None:
-        self.scope = scope
-
-    def exec_module(self, module: ModuleType) -> None:
-        self.scope.parked.pop(module.__name__, None)
-
-
-class _SourceLoader(_ScopedLoader, SourceFileLoader):  # type: ignore[misc]  # typeshed's own bases disagree
-    def path_stats(self, path: str) -> Mapping[str, Any]:
-        """Return time and size of a source file, for the check of its cached bytecode.
-
-        Bytecode is filed under whole seconds: what was edited a moment ago cannot be told from the edit before it,
-        so that cached bytecode is neither read nor written then.
-        """
-        stats = super().path_stats(path)
-        if self.scope.editable and time.time() - stats["mtime"] < _EDIT_RESOLUTION:
-            raise OSError("edited a moment ago")
-        return stats
-
-
-class _SourcelessLoader(_ScopedLoader, SourcelessFileLoader):
-    pass
-
-
-_SCOPED_LOADERS: Final[dict[type, Any]] = {
-    SourceFileLoader: _SourceLoader,
-    SourcelessFileLoader: _SourcelessLoader,
-}
 
 
 class _ScopedImportlib(ModuleType):
@@ -335,69 +262,3 @@ class _ScopedImportlib(ModuleType):
             return self._scope.import_module(name)
         with self._scope._awake():  # noqa: SLF001 - the scope made this object for itself
             return importlib.import_module(name, package)
-
-
-class _Proxy(ModuleType):
-    """A public module name in `sys.modules`: every access is answered by the version whose code asks."""
-
-    def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - a module holds anything
-        return getattr(_dispatch(object.__getattribute__(self, "__dict__")["__name__"]), name)
-
-    def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401 - a module holds anything
-        # The import system files submodules and specs on the module it just loaded; the real one has them.
-        if not isinstance(value, (_Proxy, ModuleSpec)):
-            setattr(_dispatch(object.__getattribute__(self, "__dict__")["__name__"]), name, value)
-
-    def __delattr__(self, name: str) -> None:
-        delattr(_dispatch(object.__getattribute__(self, "__dict__")["__name__"]), name)
-
-    def __dir__(self) -> list[str]:
-        return dir(_dispatch(object.__getattribute__(self, "__dict__")["__name__"]))
-
-
-class _ProxyLoader(Loader):
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        _dispatch(spec.name)
-        return _Proxy(spec.name)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Run nothing: the private module has run."""
-
-
-def _dispatch(public: str) -> ModuleType:
-    scope = nearest_scope()
-    if scope is not None and scope.owns(public):
-        return sys.modules.get(f"{scope.name}.{public}") or scope.import_module(public)
-    return _host_module(public)
-
-
-def _host_module(public: str) -> ModuleType:
-    """Return the host's own module of a name that a proxy occupies.
-
-    Raises:
-        ModuleNotFoundError: The host has none.
-    """
-    # No lock: the module's own imports take the import system's locks, and two orders of locks can meet.
-    if public not in _host_modules:
-        parent = public.rpartition(".")[0]
-        spec = PathFinder.find_spec(public, _host_module(parent).__path__ if parent else None)
-        if spec is None or spec.loader is None:
-            raise ModuleNotFoundError(f"No module named {public!r}", name=public)
-        module = _host_modules.setdefault(public, importlib.util.module_from_spec(spec))
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            _host_modules.pop(public, None)
-            raise
-    return _host_modules[public]
-
-
-def _withdraw_proxies(tops: frozenset[str]) -> None:
-    """Take the public names out of `sys.modules` that no plugin in use owns any more."""
-    used = frozenset().union(*(scope.tops for scope in _by_name.values() if scope.held))
-    for name in list(sys.modules):
-        top = name.partition(".")[0]
-        if top in tops and top not in used and type(sys.modules[name]) is _Proxy:
-            del sys.modules[name]
-            if name in _host_modules:
-                sys.modules[name] = _host_modules.pop(name)

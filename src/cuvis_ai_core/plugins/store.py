@@ -25,6 +25,8 @@ from cuvis_ai_core.errors import StoreError
 
 ENVIRONMENT_VARIABLE: Final = "CUVIS_PLUGINS_DIR"
 
+_TAG_BYTES: Final = 120
+
 _README = """\
 This folder is the plugin cache of cuvis-ai-core: checkouts of plugins and what was installed for them.
 It is safe to delete; what is needed is fetched again. NodeRegistry.clear_plugin_cache() empties it.
@@ -162,4 +164,6 @@ class Store:
 
 def _encode(tag: str) -> str:
     """Return a tag as one folder name on every file system."""
-    return "".join(char if char.isalnum() or char in "._-+" else f"%{ord(char):02X}" for char in tag)
+    encoded = "".join(char if char.isalnum() or char in "._-+" else f"%{ord(char):02X}" for char in tag)
+    # File systems allow 255 bytes for a name, which also holds the plugin's name and two hashes.
+    return encoded if len(encoded.encode()) <= _TAG_BYTES else f"{short_hash(tag)}%{short_hash(tag, tag)}"

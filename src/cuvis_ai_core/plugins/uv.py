@@ -130,6 +130,7 @@ def _program() -> str:
 
 
 def _meaning(output: str) -> tuple[type[InstallError] | type[NetworkError], str]:
+    output = " ".join(output.split())  # uv wraps its lines as the terminal is wide
     if "No solution found" in output:
         if _NOT_FOUND.search(output):
             return DependencyNotFoundError, "Correct the dependencies in the plugin's pyproject.toml."

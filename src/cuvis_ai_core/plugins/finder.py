@@ -1,0 +1,42 @@
+"""The one finder of this package on `sys.meta_path`.
+
+It stands before the standard path finder, so that a folder in the working directory does not shadow what a plugin
+brought along, and answers only names that a plugin or a live dependency owns.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import Distribution, DistributionFinder
+from types import ModuleType
+
+from cuvis_ai_core.plugins.dependencies import find_dependency, live_metadata
+from cuvis_ai_core.plugins.public_names import find_public
+from cuvis_ai_core.plugins.scope import PREFIX, find_private
+
+
+class PluginFinder(MetaPathFinder):
+    """Answers imports of plugin modules, private and public, and of live dependencies."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,  # noqa: ARG002 - of the import system's protocol
+    ) -> ModuleSpec | None:
+        """Return where a module of a plugin or of a live dependency lies."""
+        if fullname.startswith(PREFIX):
+            return find_private(fullname, path)
+        return find_dependency(fullname, path) or find_public(fullname)
+
+    def find_distributions(self, context: DistributionFinder.Context | None = None) -> Iterator[Distribution]:
+        """Return the metadata of live dependencies, for libraries that ask for versions and entry points."""
+        yield from live_metadata(context.name if context else None)
+
+
+def install_finder() -> None:
+    """Put the finder on `sys.meta_path`, before the standard path finder, unless it is there."""
+    if not any(isinstance(finder, PluginFinder) for finder in sys.meta_path):
+        position = next((at for at, finder in enumerate(sys.meta_path) if finder is PathFinder), len(sys.meta_path))
+        sys.meta_path.insert(position, PluginFinder())

@@ -1,0 +1,96 @@
+"""Public names of plugin modules, where code from elsewhere asks for them.
+
+`mock.patch("plugin.mod.f")`, `importlib.resources` or the C code of pickle import a plugin's module by its public name.
+Such a name enters `sys.modules` as a proxy only, which decides at every access: by the nearest scoped frame on the
+stack, else by what the host itself has under that name. So it never means one version for everybody.
+"""
+
+import importlib.util
+import sys
+from importlib.abc import Loader
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Any
+
+from cuvis_ai_core.plugins.scope import nearest_scope, owned, used_tops
+
+_host_modules: dict[str, ModuleType] = {}
+
+
+def find_public(fullname: str) -> ModuleSpec | None:
+    """Answer the import of a name that plugin code owns, where plugin code asks for it."""
+    top = fullname.partition(".")[0]
+    if not owned(top):
+        return None
+    scope = nearest_scope()
+    private = scope.find_spec(fullname) if scope is not None and top in scope.tops else None
+    if private is None:
+        return None
+    spec = ModuleSpec(fullname, _ProxyLoader(), origin=private.origin)
+    spec.submodule_search_locations = private.submodule_search_locations
+    return spec
+
+
+def withdraw_unused() -> None:
+    """Take the public names out of `sys.modules` that no loaded plugin owns any more."""
+    used = used_tops()
+    for name in list(sys.modules):
+        if type(sys.modules.get(name)) is _Proxy and name.partition(".")[0] not in used:
+            del sys.modules[name]
+            if name in _host_modules:
+                sys.modules[name] = _host_modules.pop(name)
+
+
+class _Proxy(ModuleType):
+    """A public module name in `sys.modules`: every access is answered by the version whose code asks."""
+
+    def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - a module holds anything
+        return getattr(_dispatch(object.__getattribute__(self, "__dict__")["__name__"]), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401 - a module holds anything
+        # The import system files submodules and specs on the module it just loaded; the real one has them.
+        if not isinstance(value, (_Proxy, ModuleSpec)):
+            setattr(_dispatch(object.__getattribute__(self, "__dict__")["__name__"]), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(_dispatch(object.__getattribute__(self, "__dict__")["__name__"]), name)
+
+    def __dir__(self) -> list[str]:
+        return dir(_dispatch(object.__getattribute__(self, "__dict__")["__name__"]))
+
+
+class _ProxyLoader(Loader):
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        _dispatch(spec.name)
+        return _Proxy(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run nothing: the private module has run."""
+
+
+def _dispatch(public: str) -> ModuleType:
+    scope = nearest_scope()
+    if scope is not None and scope.owns(public):
+        return sys.modules.get(f"{scope.name}.{public}") or scope.import_module(public)
+    return _host_module(public)
+
+
+def _host_module(public: str) -> ModuleType:
+    """Return the host's own module of a name that a proxy occupies.
+
+    Raises:
+        ModuleNotFoundError: The host has none.
+    """
+    # No lock: the module's own imports take the import system's locks, and two orders of locks can meet.
+    if public not in _host_modules:
+        parent = public.rpartition(".")[0]
+        spec = PathFinder.find_spec(public, _host_module(parent).__path__ if parent else None)
+        if spec is None or spec.loader is None:
+            raise ModuleNotFoundError(f"No module named {public!r}", name=public)
+        module = _host_modules.setdefault(public, importlib.util.module_from_spec(spec))
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            _host_modules.pop(public, None)
+            raise
+    return _host_modules[public]
