@@ -92,6 +92,20 @@ def test_a_run_that_fails_leaves_nothing_behind(tmp_path: Path, there: bool) -> 
     assert not there or content(tmp_path / "out") == {"x": "1"}
 
 
+def test_the_record_goes_first_and_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is a record, all files are there that it names."""
+    write(tmp_path / "out", {"x": "1"})
+    replace, moved = os.replace, []
+
+    def notes(source: Path, target: Path) -> None:
+        moved.append(source.name)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", notes)
+    write(tmp_path / "out", {"x": "2"})
+    assert moved == ["run.json", "x", "x", "run.json"]
+
+
 def test_an_interrupted_exchange_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If moving stops half-way, the files of the first run are back in their place."""
     write(tmp_path / "out", {"a": "1", "b": "1"})

@@ -84,6 +84,11 @@ def test_what_does_not_look_like_an_image_is_left_alone(array: NDArray[Any]) -> 
     assert list(draw(array, (2, 2))) == []
 
 
+def test_the_greatest_numbers_can_be_shown() -> None:
+    """The difference of the ends is more than a float can hold."""
+    assert only([[[-1.7e308, 1.7e308]]], (1, 2)).pixels.tolist() == [[0, 255]]
+
+
 @given(arrays(np.float64, (1, 3, 3, 1), elements=st.floats(allow_nan=True, allow_infinity=True)))
 def test_any_numbers_become_a_picture(array: NDArray[np.float64]) -> None:
     """Brighter is never less, whatever the numbers, and no warning is given."""

@@ -27,16 +27,23 @@ def test_elsewhere_each_state_is_a_plain_line_on_stderr(capsys: pytest.CaptureFi
     )
 
 
-def test_on_a_terminal_each_plugin_has_one_line() -> None:
-    """The last lines say how each plugin ended, in the order in which they began; brackets are kept."""
+def test_on_a_terminal_each_plugin_has_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """The last lines say how each plugin ended, in the order in which they began; brackets are kept.
+
+    What others print meanwhile goes where it belongs.
+    """
     terminal = io.StringIO()
     lines = LiveLines(Console(file=terminal, force_terminal=True, width=100, color_system=None))
     lines.cuvis_ai_plugin_state("adaclip", PluginState.DOWNLOADING, "https://example.org/a.git [v1]")
     lines.cuvis_ai_plugin_state("sums", PluginState.DOWNLOADING, "b.git")
     lines.cuvis_ai_plugin_state("adaclip", PluginState.FAILED, "downloading [v1]")
     lines.cuvis_ai_plugin_state("sums", PluginState.LOADED, "Sum")
+    print("a result")  # noqa: T201
     lines.stop()
-    lines.cuvis_ai_plugin_state("sums", PluginState.UNLOADED, "")
+    ended = terminal.getvalue()
+    lines.cuvis_ai_plugin_state("other", PluginState.UNLOADED, "")
+    assert terminal.getvalue() == ended
+    assert capsys.readouterr().out == "a result\n"
     last = [line.split() for line in terminal.getvalue().split("\x1b[2K")[-1].splitlines()[:2]]
     assert [line[-4:] for line in last] == [["adaclip", "failed", "downloading", "[v1]"], ["sums", "loaded", "Sum"]]
 

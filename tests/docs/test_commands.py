@@ -17,8 +17,8 @@ PROGRAMS: dict[str, click.Command] = {"cuvis-ai": cuvis_ai, "restore-pipeline": 
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
-    *ROOT.glob("example_plugins/*/README.md"),
-    *ROOT.glob("docs/**/*.md"),
+    *sorted(ROOT.glob("example_plugins/*/README.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
 ]
 
 Blocks = Callable[[Path], list[Any]]
@@ -62,6 +62,16 @@ def test_commands_and_options_are_listed() -> None:
     }
     known = [each for name, program in PROGRAMS.items() for each in commands(name, program)]
     assert listed == {f"{name}{arguments(command)}": options(command) for name, command in known}
+
+
+def test_the_readme_begins_with_its_two_commands(blocks_of: Blocks) -> None:
+    """CI takes them from there: each is one line in a block of its own, and makes its own environment."""
+    first, second = (block.text for block in blocks_of(ROOT / "README.md") if block.language == "sh")
+    for command in (first, second):
+        assert command.count("\n") == 1
+        assert command.startswith("python3 -m venv .venv && ")
+    assert list(called(first)) == [[".venv/bin/cuvis-ai", "demo", "--output-dir", "demo-output"]]
+    assert second.endswith("tools/check.py\n")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -6,12 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [
-    *ROOT.glob("*.md"),
-    *ROOT.glob("hookspecs/*.md"),
-    *ROOT.glob("example_plugins/*/*.md"),
-    *ROOT.glob("docs/**/*.md"),
-]
+PLACES = ("*.md", "hookspecs/*.md", "example_plugins/*/*.md", "docs/**/*.md")
+PAGES = [page for place in PLACES for page in sorted(ROOT.glob(place))]
 
 
 def anchors(page: Path) -> set[str]:

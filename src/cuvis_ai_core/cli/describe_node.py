@@ -41,7 +41,7 @@ def print_node(registry: "NodeRegistry", node_class: type) -> None:
 
 def summary(node_class: type) -> str:
     """Return the first paragraph of a class's own docstring, in one line."""
-    return " ".join(inspect.cleandoc(vars(node_class).get("__doc__") or "").partition("\n\n")[0].split())
+    return " ".join(inspect.cleandoc(node_class.__doc__ or "").partition("\n\n")[0].split())
 
 
 def note(port: Port) -> str:
