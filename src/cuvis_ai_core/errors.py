@@ -237,7 +237,7 @@ class PortError(PipelineError):
 
     node: str
     port: str | None = None
-    missing: tuple[str, ...] = ()
+    missing: tuple[tuple[str, str], ...] = ()
 
 
 class NodeRunError(PipelineError, RuntimeError):

@@ -104,6 +104,11 @@ class NodeRegistry:
         cls._cache_dir = Path(path).expanduser().absolute()
 
     @classmethod
+    def get_cache_dir(cls) -> Path:
+        """Return the folder of the plugin cache: the one set here, `CUVIS_PLUGINS_DIR`, or `~/.cuvis_plugins`."""
+        return cls._cache_dir or default_root()
+
+    @classmethod
     def clear_plugin_cache(cls, name: str | None = None) -> None:
         """Remove from the cache what belongs to one plugin, or everything; what is not there is fine.
 
@@ -114,7 +119,7 @@ class NodeRegistry:
 
     @classmethod
     def _store(cls) -> Store:
-        return Store(cls._cache_dir or default_root())
+        return Store(cls.get_cache_dir())
 
     @classmethod
     def _get_builtin(cls, name: str) -> type:
@@ -204,12 +209,15 @@ class NodeRegistry:
         Raises:
             PluginNotLoadedError: No declared plugin of that name is loaded.
         """
-        return self._declared(name).info
+        info = self._declared(name).info
+        nodes = tuple(entry.path for entry in self._members.catalogue().entries() if entry.plugin == name)
+        return info._replace(nodes=nodes)
 
     def plugin_of(self, node_class: type) -> "PluginInfo | None":
         """Return the declared plugin that a node class comes from; None for all other classes."""
         private = node_class.__module__.partition(".")[0]
-        return next((each.info for each in self._members.declared.values() if each.scope.name == private), None)
+        found = (name for name, each in self._members.declared.items() if each.scope.name == private)
+        return next(map(self.plugin_info, found), None)
 
     @property
     def discovered_plugins(self) -> Mapping[str, DiscoveredPlugin]:

@@ -63,7 +63,7 @@ def test_the_table_says_what_was_loaded_from_where(
             assert lines[row - 1].split()[0] == name
             assert info.tag is None or info.tag in lines[row - 1]
             assert (info.commit or "")[:8] in lines[row]
-            assert lines[row + 1].strip() == info.nodes[0].rpartition(".")[2]
+            assert lines[row + 1].strip().split(", ") == [path.rpartition(".")[2] for path in info.nodes]
 
 
 def test_each_pipeline_ran_with_its_own_version(first: tuple[Workspace, str]) -> None:

@@ -56,7 +56,8 @@ def test_the_record_says_what_ran(shell: Shell, pipeline_file: Path, cube_file: 
         "sha256": hashlib.sha256(pipeline_file.read_bytes()).hexdigest(),
     }
     assert record["plugins"] is None
-    assert record["cube"] == {"file": str(cube_file.absolute()), "shape": [4, 5, 3]}
+    digest = hashlib.sha256(np.load(cube_file).tobytes()).hexdigest()
+    assert record["cube"] == {"file": str(cube_file.absolute()), "shape": [4, 5, 3], "sha256": digest}
     assert [(node["name"], node["kind"], node["plugin"]) for node in record["nodes"]] == [
         ("rx", "builtin", None),
         ("mask", "builtin", None),

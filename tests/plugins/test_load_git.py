@@ -408,3 +408,16 @@ def test_the_users_own_cache_is_out_of_reach(tmp_path: Path) -> None:
 
     assert default_root() == Path.home() / ".cuvis_plugins"
     assert Path.home().is_relative_to(tmp_path.parent.parent)
+
+
+def test_a_target_is_described_by_what_lies_in_it_whatever_is_live(
+    cache: Path, git_host: GitHost, project_files: Callable[..., Files]
+) -> None:
+    """A dependency that another plugin has made live is not taken for a part of the next target."""
+    with_one = git_host.add("live-one", project_files("live_one", dependencies=("toolz==1.0.0",)), tag="v1")
+    without = git_host.add("live-none", project_files("live_none"), tag="v1")
+    with NodeRegistry(discover=False) as registry:
+        registry.load_plugin("one", config(with_one, "v1", ["live_one.nodes.Echo"]))
+        registry.load_plugin("none", config(without, "v1", ["live_none.nodes.Echo"]))
+        marker = json.loads((registry.plugin_info("none").target / "cuvis-target.json").read_text())
+    assert marker["needed"] == []

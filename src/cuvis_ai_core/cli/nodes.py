@@ -32,6 +32,8 @@ def list_nodes(plugins_path: Path | None) -> None:
     if plugins_path is not None:
         rows += _declared_rows(plugins_path)
     print_table(("name", "plugin", "path"), rows)
+    if plugins_path is not None:
+        click.echo("Declared plugins may bring more nodes by their hooks; `cuvis-ai nodes show NAME` finds these too.")
     if hooks:
         click.echo(f"Not listed, because only their code knows: the nodes of {', '.join(hooks)}.")
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cuvis_ai_core._files import read_json
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.cli.lazy import NamedGroup
 from cuvis_ai_core.cli.options import debug_option, plugins_option
@@ -37,13 +36,14 @@ def list_plugins(plugins_path: Path | None) -> None:
 def _print_declared(manifest: Path) -> None:
     from cuvis_ai_core.cli.tables import print_table
     from cuvis_ai_core.plugins.manifest import GitPlugin, read_manifest
-    from cuvis_ai_core.plugins.store import Store, default_root
+    from cuvis_ai_core.plugins.store import Store
+    from cuvis_ai_core.registry import NodeRegistry
 
     declared = read_manifest(manifest).plugins
     if not declared:
         click.echo(f"{manifest} declares no plugins.")
         return
-    store = Store(default_root())
+    store = Store(NodeRegistry.get_cache_dir())
     print_table(
         ("name", "source", "tag", "state"),
         [
@@ -55,24 +55,14 @@ def _print_declared(manifest: Path) -> None:
 
 
 def _git_cells(name: str, plugin: "GitPlugin", store: "Store") -> tuple[str, str, str]:
+    from cuvis_ai_core.plugins.sources import cached_commit
+
     commit = cached_commit(name, plugin, store)
     return without_credentials(plugin.repo), plugin.tag, f"cached {commit[:12]}" if commit else "not fetched"
 
 
 def _local_cells(plugin: "LocalPlugin") -> tuple[str, str, str]:
     return str(plugin.path), "-", "local" if plugin.path.is_dir() else "path does not exist"
-
-
-def cached_commit(name: str, plugin: "GitPlugin", store: "Store") -> str | None:
-    """Return the commit of a plugin's checkout in the plugin cache, or None where it is not there."""
-    from cuvis_ai_core.plugins.sources import MARKER
-
-    wanted = {"repo": without_credentials(plugin.repo), "tag": plugin.tag}
-    for place in store.checkouts(name, plugin.tag, wanted["repo"]):
-        marker = read_json(place / ".git" / MARKER)
-        if marker is not None and wanted.items() <= marker.items():
-            return str(marker.get("commit"))
-    return None
 
 
 def _print_discovered() -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
 
 _ENDS: Final = frozenset({PluginState.LOADED, PluginState.FAILED})
+_BRIEF: Final = frozenset({PluginState.IMPORTING, PluginState.REGISTERING})
+"""States that pass in a moment: a log does not need a line for each."""
 
 
 def load_plugins(registry: "NodeRegistry", manifest: Path, *names: str) -> None:
@@ -71,7 +73,7 @@ def working(text: str) -> Iterator[None]:
 
 
 class PlainLines:
-    """Prints one line per state."""
+    """Prints one line per state that takes its time, and per end."""
 
     def __init__(self) -> None:
         self._stopped = False
@@ -79,7 +81,7 @@ class PlainLines:
     @hookimpl
     def cuvis_ai_plugin_state(self, plugin: str, state: str, detail: str) -> None:
         """Print a line."""
-        if not self._stopped:
+        if not self._stopped and state not in _BRIEF:
             click.echo(f"{plugin}: {state} {detail}".rstrip(), err=True)
 
     def stop(self) -> None:

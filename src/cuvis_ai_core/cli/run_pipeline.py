@@ -10,7 +10,7 @@ import click
 from cuvis_ai_core.cli.output_folder import OutputFolder, safe_name
 from cuvis_ai_core.cli.progress import working
 from cuvis_ai_core.cli.results import ARCHIVE, collect, write_results
-from cuvis_ai_core.cli.run_record import RECORD, input_record, node_records, run_record
+from cuvis_ai_core.cli.run_record import RECORD, cube_record, input_record, node_records, run_record
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.data import read_cube
 from cuvis_ai_core.errors import PortError
@@ -79,7 +79,7 @@ class Run:
         return {
             "pipeline": {"name": self.pipeline.name, **input_record(self.file)},
             "plugins": input_record(self.manifest) if self.manifest else None,
-            "cube": {"file": str(self.cube_path.absolute()), "shape": list(cube.data.shape)},
+            "cube": cube_record(self.cube_path, cube),
         }
 
 

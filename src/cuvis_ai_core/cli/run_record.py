@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cuvis_ai_core.cli.origin import CORE, Origin, core_version, origin_of
 
 if TYPE_CHECKING:
+    from cuvis_ai_core.data import Cube
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.registry import NodeRegistry
 
@@ -45,6 +46,14 @@ def input_record(path: Path) -> dict[str, Any]:
     """
     with path.open("rb") as file:
         return {"file": str(path.absolute()), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def cube_record(path: Path, cube: "Cube") -> dict[str, Any]:
+    """Return path, shape and content hash of a cube; the hash is of its values, which may lie in several files."""
+    digest = hashlib.sha256(cube.data.tobytes())
+    if cube.wavelengths is not None:
+        digest.update(cube.wavelengths.tobytes())
+    return {"file": str(path.absolute()), "shape": list(cube.data.shape), "sha256": digest.hexdigest()}
 
 
 def node_records(registry: "NodeRegistry", pipeline: "Pipeline") -> list[dict[str, Any]]:

@@ -20,9 +20,13 @@ def find_pipeline_file(path_or_name: str | Path, directories: Iterable[Path]) ->
         PipelineError: There is no such file, it is a folder, or several directories have one of that name.
     """
     path = Path(path_or_name).expanduser()
-    if path.is_file():
+    try:
+        exists, folder = path.is_file(), path.is_dir()
+    except OSError as error:
+        raise PipelineError(f"'{path_or_name}' is no path of a file: {error.strerror}.", path=path) from error
+    if exists:
         return path
-    if path.is_dir():
+    if folder:
         raise PipelineError(f"{path} is a folder; a pipeline is a YAML file.", path=path)
     searched = list(directories)
     found = [file for directory in searched for file in _candidates(directory, path) if file.is_file()]

@@ -7,7 +7,7 @@ import ast
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import Distribution as InstalledDistribution
-from importlib.metadata import distributions
+from importlib.metadata import DistributionFinder, MetadataPathFinder
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,7 +23,7 @@ _STRAY = frozenset({"test", "tests", "docs", "doc", "examples", "benchmarks", "c
 
 def read_distributions(target: Path) -> list[Distribution]:
     """Return what is installed in a target directory, sorted by name."""
-    found = [_read_distribution(installed) for installed in distributions(path=[str(target)])]
+    found = [_read_distribution(installed) for installed in _installed(target)]
     return sorted(found, key=lambda distribution: distribution.name)
 
 
@@ -74,6 +74,11 @@ def _root(path: PurePosixPath, packages: set[tuple[str, ...]]) -> tuple[str, ...
         if path.parts[:depth] in packages:
             return path.parts[:depth]
     return (*path.parent.parts, path.name.partition(".")[0])
+
+
+def _installed(folder: Path) -> Iterable[InstalledDistribution]:
+    # Not through all finders: what is live elsewhere does not lie here.
+    return MetadataPathFinder.find_distributions(DistributionFinder.Context(path=[str(folder)]))
 
 
 def _read_distribution(installed: InstalledDistribution) -> Distribution:
@@ -146,7 +151,7 @@ def _entry_points(folder: Path, name: str) -> dict[str, str]:
 
     return {
         point.name: point.value
-        for installed in distributions(path=[str(folder)])
+        for installed in _installed(folder)
         if canonicalize_name(installed.metadata["Name"]) == name
         for point in installed.entry_points
         if point.group == ENTRY_POINT_GROUP

@@ -24,6 +24,12 @@ class _Live:
         self.holders = 0
 
 
+WAY_OUT: Final = (
+    "Let the plugin accept that version, or change what is installed. A plugin that cannot agree needs a process of "
+    "its own (isolation: process), which this version of cuvis-ai-core does not have yet."
+)
+"""The next step for whoever meets a dependency conflict."""
+
 _lock = threading.RLock()
 _live: Final[dict[str, _Live]] = {}
 _roots: Final[dict[str, Path]] = {}
@@ -143,8 +149,7 @@ def _check_roots(plugin: Distribution, distribution: Distribution) -> None:
             raise DependencyConflictError(
                 f"Dependency conflict: package {plugin.name} requires {distribution.name}=={distribution.version}, "
                 f"but module '{shared[0]}' is already served by {owner.name}=={owner.version}.",
-                hint="Let both plugins depend on the same distribution, or give one of them a process of its own: "
-                "isolation: process",
+                hint=f"Let both plugins depend on the same distribution. {WAY_OUT}",
                 plugin=plugin.name,
                 requirement=f"{distribution.name}=={distribution.version}",
                 installed=f"{owner.name}=={owner.version}",
@@ -194,8 +199,7 @@ def conflict(who: str, requirement: str, installed: str, where: str, plugin: str
     needed = requirement.partition(";")[0].strip()
     return DependencyConflictError(
         f"Dependency conflict: package {who} requires {needed}, but {installed} is installed ({where}).",
-        hint="Let the plugin accept that version, change what is installed, or give the plugin a process of its own: "
-        "isolation: process",
+        hint=WAY_OUT,
         plugin=plugin,
         requirement=requirement,
         installed=installed,

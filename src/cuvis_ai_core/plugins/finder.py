@@ -32,7 +32,9 @@ class PluginFinder(MetaPathFinder):
 
     def find_distributions(self, context: DistributionFinder.Context | None = None) -> Iterator[Distribution]:
         """Return the metadata of live dependencies, for libraries that ask for versions and entry points."""
-        yield from live_metadata(context.name if context else None)
+        # Who names the folders to look in does not mean ours.
+        if context is None or "path" not in vars(context):
+            yield from live_metadata(context.name if context else None)
 
 
 def install_finder() -> None:

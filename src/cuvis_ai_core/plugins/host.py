@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Final
 
 from cuvis_ai_core.errors import DependencyConflictError, MissingExtraError
-from cuvis_ai_core.plugins.dependencies import conflict, host_version, normalised, satisfies
+from cuvis_ai_core.plugins.dependencies import WAY_OUT, conflict, host_version, normalised, satisfies
 
 EXCHANGE: Final = ("cuvis-ai-core", "cuvis-ai-hookspecs", "cuvis-ai-schemas", "numpy", "torch")
 """Packages whose objects cross between host and plugins: there is one of each, the host's."""
@@ -65,7 +65,7 @@ def refuse_exchange(plugin: str, names: list[str]) -> None:
         if name in EXCHANGE:
             raise DependencyConflictError(
                 f"Dependency conflict: package {plugin} requires {name}, which only the host may have.",
-                hint="Let the plugin accept the installed version, or give it a process of its own: isolation: process",
+                hint=WAY_OUT,
                 requirement=name,
             )
 

@@ -177,7 +177,7 @@ def _check_python(project: Project, folder: Path) -> None:
     if project.requires_python and not SpecifierSet(project.requires_python).contains(version, prereleases=True):
         raise ProjectFileError(
             f"{project.name} needs Python {project.requires_python}, but this is Python {version}.",
-            hint="Use another Python, or give the plugin a process of its own: isolation: process",
+            hint="Run this program with such a Python, or use a version of the plugin that accepts this one.",
             path=folder / "pyproject.toml",
         )
 

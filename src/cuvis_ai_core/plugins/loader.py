@@ -42,7 +42,7 @@ class PluginInfo(NamedTuple):
         distribution: Name of the plugin's distribution.
         version: Its version.
         target: The target directory.
-        nodes: Public full paths of its node classes.
+        nodes: Public full paths of its node classes, those of its hooks included.
     """
 
     name: str

@@ -59,16 +59,15 @@ def git_source(name: str, url: str, tag: str, store: Store, announce: Callable[[
         TimeLimitError: git took longer than it may.
         StoreError: The store cannot be written.
     """
-    address = without_credentials(url)
-    wanted = {"name": name, "repo": address, "tag": tag}
-    places = store.checkouts(name, tag, address)
+    wanted = _identity(name, url, tag)
+    places = store.checkouts(name, tag, wanted["repo"])
     found = _published(places, wanted)
     if found is not None:
         return found
     with store.lock(places[0].name):
         found = _published(places, wanted)
         if found is None:
-            announce(f"{address} {tag}")
+            announce(f"{wanted['repo']} {tag}")
             with store.workspace() as folder:
                 # What fetching needs is imported when something has to be fetched.
                 from cuvis_ai_core.plugins.fetch import fetch
@@ -81,6 +80,20 @@ def git_source(name: str, url: str, tag: str, store: Store, announce: Callable[[
                 store.publish(folder / "checkout", place)
             found = Source(place, commit)
     return found
+
+
+def cached_commit(name: str, declared: GitPlugin, store: Store) -> str | None:
+    """Return the commit of a plugin's checkout in the store, or None where it has not been fetched."""
+    wanted = _identity(name, declared.repo, declared.tag)
+    for place in store.checkouts(name, declared.tag, wanted["repo"]):
+        marker = _read_marker(place)
+        if marker is not None and wanted.items() <= marker.items():
+            return str(marker["commit"])
+    return None
+
+
+def _identity(name: str, url: str, tag: str) -> dict[str, str]:
+    return {"name": name, "repo": without_credentials(url), "tag": tag}
 
 
 def _published(places: tuple[Path, Path], wanted: Mapping[str, str]) -> Source | None:

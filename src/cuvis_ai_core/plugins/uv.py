@@ -18,6 +18,7 @@ from cuvis_ai_core.errors import (
     NetworkError,
     ToolNotFoundError,
 )
+from cuvis_ai_core.plugins.dependencies import WAY_OUT
 
 _NETWORK: Final = re.compile(r"[Ff]ailed to fetch|error sending request|dns error|Connection refused|network")
 _NOT_FOUND: Final = re.compile(
@@ -134,9 +135,7 @@ def _meaning(output: str) -> tuple[type[InstallError] | type[NetworkError], str]
     if "No solution found" in output:
         if _NOT_FOUND.search(output):
             return DependencyNotFoundError, "Correct the dependencies in the plugin's pyproject.toml."
-        return DependencyConflictError, (
-            "Let the plugin accept what is installed, or give it a process of its own: isolation: process"
-        )
+        return DependencyConflictError, WAY_OUT
     if "Failed to build" in output or "Build backend" in output or "build_editable" in output:
         return BuildError, "Try it by hand in the plugin's folder: uv build"
     if _NETWORK.search(output):

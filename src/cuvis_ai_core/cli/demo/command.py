@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from cuvis_ai_core.cli.options import debug_option
 from cuvis_ai_core.errors import CuvisError
 
 
@@ -15,6 +16,7 @@ from cuvis_ai_core.errors import CuvisError
     show_default=True,
     help="Folder for everything that the demonstration writes, its plugin cache included.",
 )
+@debug_option
 def demo(output_dir: Path) -> None:
     """Load plugins from Git tags and local paths, run them on a real cube, draw a picture."""
     from cuvis_ai_core.cli.demo.report import next_steps, print_loaded

@@ -1,6 +1,8 @@
 """What the demonstration says at its end: what was loaded from where, and how to go on."""
 
 import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,9 +46,15 @@ def next_steps(workspace: Workspace) -> str:
     return (
         "Go on: run the pipeline yourself, with the plugin cache of this demonstration,\n"
         f"    export CUVIS_PLUGINS_DIR={_quoted(workspace.cache)}\n"
-        f"    restore-pipeline \\\n      {options}\n"
+        f"    {_program()} \\\n      {options}\n"
         f"edit a node in {local} and run it again: the edit is seen."
     )
+
+
+def _program() -> str:
+    """Return how the reader calls `restore-pipeline`: by its path, where the environment is not activated."""
+    beside = Path(sys.executable).with_name("restore-pipeline")
+    return "restore-pipeline" if shutil.which("restore-pipeline") or not beside.exists() else _quoted(beside)
 
 
 def _quoted(path: Path) -> str:
