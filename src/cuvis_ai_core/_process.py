@@ -17,6 +17,12 @@ from cuvis_ai_core.errors import TimeLimitError, ToolNotFoundError
 
 TIMEOUT_VARIABLE: Final = "CUVIS_INSTALL_TIMEOUT"
 
+_GIT_KEPT: Final = re.compile(
+    r"GIT_(CONFIG_(COUNT|KEY_\d+|VALUE_\d+|GLOBAL|SYSTEM|NOSYSTEM)|SSH(_\w+)?|ASKPASS|SSL_\w+|HTTP_\w+|PROXY_\w+"
+    r"|TERMINAL_PROMPT|ALLOW_PROTOCOL|EXEC_PATH|LFS_\w+)$"
+)
+"""Git's variables that say how a user reaches hosts and configures git; all others say which repository, or trace."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -29,6 +35,15 @@ class Finished:
     stderr: str
 
 
+def environment() -> dict[str, str]:
+    """Return this process's environment without what ties git to one repository.
+
+    Inside a git hook, `GIT_DIR`, `GIT_INDEX_FILE` and others name the user's repository: no program that is started
+    for a plugin may take that for its own. Of some variables the mere presence counts, so they are left out.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or _GIT_KEPT.match(name)}
+
+
 def run(command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Finished:
     """Run a program to its end, without a terminal, in a process group that ends with it.
 
@@ -38,22 +53,20 @@ def run(command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, st
     """
     logger.debug("running %s", redact(" ".join(command)))
     try:
-        process = subprocess.Popen(command, cwd=cwd, env=env, **popen_arguments())  # type: ignore[call-overload]
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=sys.platform != "win32",
+        )
     except FileNotFoundError as error:
         raise ToolNotFoundError(
             f"The program '{command[0]}' was not found.", hint="Install it and try again.", tool=command[0]
         ) from error
-    return finish(process, command)
-
-
-def popen_arguments() -> dict[str, object]:
-    """Return what every process is started with: pipes, no input, a process group of its own."""
-    return {
-        "stdin": subprocess.DEVNULL,
-        "stdout": subprocess.PIPE,
-        "stderr": subprocess.PIPE,
-        "start_new_session": sys.platform != "win32",
-    }
+    return _finish(process, command)
 
 
 def time_limit() -> float:
@@ -62,12 +75,7 @@ def time_limit() -> float:
     return float(chosen) if re.fullmatch(r"\d+(\.\d+)?", chosen) and float(chosen) else 300.0
 
 
-def finish(process: "subprocess.Popen[bytes]", command: Sequence[str]) -> Finished:
-    """Wait for a started program and collect what it says.
-
-    Raises:
-        TimeLimitError: It took longer than `time_limit`; its whole process group was ended.
-    """
+def _finish(process: "subprocess.Popen[bytes]", command: Sequence[str]) -> Finished:
     seconds = time_limit()
     try:
         stdout, stderr = process.communicate(timeout=seconds)

@@ -168,7 +168,7 @@ class NodeRegistry:
             try:
                 self._load(name, declared)
             except (PluginLoadError, PluginConflictError) as error:
-                failed[name] = error
+                failed[name] = self._members.failed[name] = error
         if failed:
             texts = "\n".join(str(error) for error in failed.values())
             raise PluginsLoadError(
@@ -305,7 +305,8 @@ class NodeRegistry:
             self._load_alone(name, declared)
 
     def _load_alone(self, name: str, declared: "GitPlugin | LocalPlugin") -> None:
-        from cuvis_ai_core.plugins.loader import failing, load
+        from cuvis_ai_core.plugins.failing import failing
+        from cuvis_ai_core.plugins.loader import load
 
         known = self._members.declared.get(name)
         if known is not None:

@@ -2,9 +2,11 @@
 
 import gc
 import importlib
+import logging
 import pickle
 import sys
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -124,6 +126,11 @@ def source():
 def circular():
     import forms.early
     return forms.early.back()
+
+def logged():
+    import logging
+    logging.getLogger(__name__).info("from %s", VERSION)
+    return VERSION
 
 def absent():
     try:
@@ -287,3 +294,37 @@ def test_loading_leaves_the_search_path_alone(cache: Path, local_plugin: Callabl
         path = list(sys.path)
         registry.load_plugin("echo", {"path": str(local_plugin()), "provides": ["echo_plugin.nodes.Echo"]})
         assert sys.path == path
+
+
+def test_a_public_name_is_an_empty_module_to_everybody_else(two: tuple[NodeRegistry, NodeRegistry]) -> None:
+    """Whoever looks through `sys.modules` meets no error, and no import succeeds that did not before."""
+    package(two[0]).package_data()
+    known = sys.modules["forms"]
+    assert not hasattr(known, "VERSION")
+    assert [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    assert "forms" in repr(known)
+    assert dir(known) == []
+    with pytest.warns(UserWarning, match="looks at every module"):
+        warnings.warn("unittest's assertWarns looks at every module", UserWarning, stacklevel=1)
+    with pytest.raises(AttributeError):
+        known.VERSION  # noqa: B018
+
+
+def test_another_plugin_does_not_find_a_plugins_public_name(
+    two: tuple[NodeRegistry, NodeRegistry], local_plugin: Callable[..., Path]
+) -> None:
+    """`try: import forms except ImportError` takes the way it takes without that plugin."""
+    package(two[0]).package_data()
+    folder = local_plugin()
+    with (folder / "src/echo_plugin/nodes.py").open("a") as file:
+        file.write("try:\n    import forms\nexcept ImportError:\n    forms = None\nEcho.forms = forms\n")
+    with NodeRegistry(discover=False) as registry:
+        registry.load_plugin("echo", {"path": str(folder), "provides": ["echo_plugin.nodes.Echo"]})
+        assert registry.get("Echo").forms is None  # type: ignore[attr-defined]
+
+
+def test_loggers_have_public_names(two: tuple[NodeRegistry, NodeRegistry], caplog: pytest.LogCaptureFixture) -> None:
+    """`logging.getLogger(__name__)` is the logger that people configure."""
+    with caplog.at_level("INFO", logger="forms"):
+        package(two[0]).logged()
+    assert caplog.record_tuples == [("forms", logging.INFO, "from 1")]

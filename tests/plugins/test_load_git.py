@@ -13,7 +13,6 @@ from cuvis_ai_core.errors import (
     AuthenticationError,
     BuildError,
     CacheMismatchError,
-    DependencyConflictError,
     NetworkError,
     PluginLoadError,
     PluginsLoadError,
@@ -364,27 +363,6 @@ def test_a_dependency_of_its_own_is_served_from_the_target(
     registry.unload_plugin("echo")
     for name in set(sys.modules) - before:
         sys.modules.pop(name, None)
-
-
-def test_a_live_version_that_a_plugin_refuses_is_a_clash(
-    cache: Path, git_host: GitHost, project_files: Callable[..., Files]
-) -> None:
-    """Two plugins with pins that contradict: the second fails before its code runs, and says who has what."""
-    urls = {
-        version: git_host.add(
-            f"pins-{version.replace('.', '-')}",
-            project_files(package=f"pin_{version[-1]}", dependencies=(f"toolz=={version}",)),
-            tag="v1",
-        )
-        for version in ("1.0.0", "0.12.1")
-    }
-    with NodeRegistry(discover=False) as registry:
-        registry.load_plugin("first", config(urls["1.0.0"], "v1", ["pin_0.nodes.Echo"]))
-        with pytest.raises(PluginLoadError) as caught:
-            registry.load_plugin("second", config(urls["0.12.1"], "v1", ["pin_1.nodes.Echo"]))
-    cause = caught.value.__cause__
-    assert isinstance(cause, DependencyConflictError)
-    assert str(cause).startswith("Dependency conflict: package pin-1 requires toolz==0.12.1, but 1.0.0 ")
 
 
 def test_a_host_that_changed_is_resolved_against_again_without_a_rebuild(

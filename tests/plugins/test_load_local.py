@@ -390,3 +390,94 @@ def test_extras_of_a_plugin_are_installed_with_it(registry: NodeRegistry, local_
         registry.load_plugin("echo", {**config(folder), "extras": ["wild"]})
     registry.load_plugin("echo", {**config(folder), "extras": ["wide"]})
     assert (registry.plugin_info("echo").target / "wcwidth").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("provides", "parts"),
+    [
+        ("echo_plugin.node.Echo", ["no module 'echo_plugin.node'", "Did you mean 'echo_plugin.nodes'?"]),
+        ("echo_plugn.nodes.Echo", ["no module 'echo_plugn'", "Did you mean 'echo_plugin'?"]),
+        ("echo_plugin.nodes.Ecco", ["has no 'Ecco'", "Did you mean 'echo_plugin.nodes.Echo'?"]),
+        ("numpy.ndarray", ["no module 'numpy'", "at its top it has: echo_plugin"]),
+    ],
+)
+def test_a_wrong_path_in_provides_is_told_from_a_missing_dependency(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], provides: str, parts: list[str]
+) -> None:
+    """The error names what is there, and the nearest right name."""
+    with pytest.raises(PluginLoadError) as caught:
+        registry.load_plugin("echo", config(local_plugin(), [provides]))
+    assert all(part in str(caught.value) for part in parts)
+    assert "dependencies" not in str(caught.value)
+
+
+def test_a_module_of_its_own_that_was_not_installed(registry: NodeRegistry, local_plugin: Callable[..., Path]) -> None:
+    """The advice is about the plugin's packages, not about dependencies; file and line are named."""
+    folder = local_plugin()
+    (folder / "src/echo_plugin/nodes.py").write_text("\nfrom echo_plugin import nothere\n")
+    with pytest.raises(PluginLoadError, match=r"nodes\.py, line 2"):
+        registry.load_plugin("echo", config(folder))
+    (folder / "src/echo_plugin/nodes.py").write_text("import echo_plugin.gone\n")
+    with pytest.raises(PluginLoadError, match="would be the plugin's own") as caught:
+        registry.load_plugin("echo", config(folder))
+    assert "_cuvis_" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "class Odd(Exception):\n    message = 5\n    hint = 7\nraise Odd('the real text')",
+        "class Odd(Exception):\n    def __str__(self):\n        raise RuntimeError\nraise Odd",
+        "raise SystemExit(0)",
+        "def broken(:",
+        "assert False",
+    ],
+)
+def test_whatever_plugin_code_raises_is_one_error_with_its_place(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], code: str
+) -> None:
+    """Odd exception classes included; the other plugins of a manifest are tried."""
+    folder = local_plugin()
+    (folder / "src/echo_plugin/nodes.py").write_text(code)
+    with pytest.raises(PluginLoadError, match=r"nodes\.py, line \d") as caught:
+        registry.load_plugin("echo", config(folder))
+    assert caught.value.step == "importing"
+
+
+def test_a_module_that_is_added_to_a_local_plugin_is_seen(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], node_source: Callable[..., str]
+) -> None:
+    """A new top-level module needs no reinstall."""
+    folder = local_plugin()
+    registry.load_plugin("echo", config(folder))
+    registry.unload_plugin("echo")
+    (folder / "src/added.py").write_text(node_source("Added"))
+    registry.load_plugin("echo", config(folder, ["added.Added"]))
+    assert registry.get("added.Added").__name__ == "Added"
+
+
+def test_links_in_a_local_plugin_are_not_followed_in_circles(
+    registry: NodeRegistry, local_plugin: Callable[..., Path]
+) -> None:
+    """A link to a folder above does no harm."""
+    folder = local_plugin()
+    (folder / "src/echo_plugin/loop").symlink_to(folder, target_is_directory=True)
+    registry.load_plugin("echo", config(folder))
+    assert "Echo" in registry.plugin_registry
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "{}", "[]", '{"format": 1}', '{"format": 0, "hosts": []}', '{"format": 1, "plugin": null}']
+)
+def test_a_target_whose_marker_cannot_be_read_is_built_anew(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], text: str
+) -> None:
+    """A marker of another version, or one that somebody changed, is no marker."""
+    folder = local_plugin()
+    registry.load_plugin("echo", config(folder))
+    registry.unload_plugin("echo")
+    (marker,) = NodeRegistry.get_cache_dir().glob(".targets/*/*/cuvis-target.json")
+    marker.write_text(text)
+    registry.load_plugin("echo", config(folder))
+    assert '"format": 1' in marker.read_text()
+    assert "echo-plugin" in marker.read_text()

@@ -1,13 +1,15 @@
-"""The third-party modules of plugins: one version per process, from the host or from one live target directory.
+"""The third-party modules of plugins: one version per process wherever one version satisfies everybody.
 
 What counts as live: what a loaded plugin's target serves, and what the host has imported. A dependency that is live
-in a version that a plugin's requirements refuse is a clash, found here before anything of the plugin is imported.
+in a version that a plugin's requirements refuse becomes private to that plugin if it is pure Python, and so does
+everything in its target that depends on it. If it is compiled, that is a clash. All of that is decided here, before
+anything of the plugin is imported.
 """
 
 import re
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import DistributionFinder, MetadataPathFinder, PathDistribution
 from pathlib import Path
@@ -37,24 +39,29 @@ _namespaces: Final[dict[str, Path]] = {}
 
 
 class Lease:
-    """The dependencies that one loaded plugin keeps alive; made by `acquire`."""
+    """The dependencies that one loaded plugin keeps alive; made by `acquire`.
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
+    Attributes:
+        private: The distributions that the plugin has for itself.
+    """
+
+    def __init__(self, shared: Sequence[str], private: Sequence[Distribution]) -> None:
+        self.private = tuple(private)
+        self._shared = shared
 
     def release(self) -> None:
         """Let go: what nobody holds and nobody imported is served no more."""
         with _lock:
-            for name in self._names:
+            for name in self._shared:
                 live = _live[name]
                 live.holders -= 1
                 if not live.holders and not _imported(live.distribution):
                     _withdraw(live)
-            self._names = ()
+            self._shared = ()
 
 
 def acquire(plugin: Distribution, needed: Sequence[Distribution], target: Path) -> Lease:
-    """Make the dependencies of a plugin importable, each from the host, a live target or the plugin's own.
+    """Decide for each dependency of a plugin who serves it: the host, a live target, or the plugin's own target.
 
     Args:
         plugin: The plugin's own distribution.
@@ -62,21 +69,17 @@ def acquire(plugin: Distribution, needed: Sequence[Distribution], target: Path) 
         target: That directory.
 
     Raises:
-        DependencyConflictError: A live version violates a requirement of the plugin or of what it needs.
+        DependencyConflictError: A live version violates a requirement, and the plugin cannot have its own.
     """
     with _lock:
-        requirements = list(_requirements((plugin, *needed)))
-        _check_live(plugin, requirements)
-        missing = [each for each in needed if each.name not in _live]
-        own = [each for each in missing if not _host_serves(plugin, each, requirements)]
-        for distribution in own:
-            _check_roots(plugin, distribution)
-        for distribution in own:
-            _serve(distribution, target)
-        names = [each.name for each in needed if each.name in _live]
-        for name in names:
+        private = _private(plugin, needed)
+        for each in needed:
+            if each.name not in private and each.name not in _live and not _imported(each):
+                _serve(each, target)
+        shared = [each.name for each in needed if each.name in _live and each.name not in private]
+        for name in shared:
             _live[name].holders += 1
-        return Lease(names)
+        return Lease(shared, [each for each in needed if each.name in private])
 
 
 def find_dependency(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
@@ -90,10 +93,15 @@ def find_dependency(fullname: str, path: Sequence[str] | None) -> ModuleSpec | N
 def live_metadata(name: str | None) -> Iterator[PathDistribution]:
     """Return the metadata of the live dependency of a name, or of all."""
     for live in list(_live.values()):
-        if name is None or normalised(name) == live.distribution.name:
-            for folder in live.target.glob("*.dist-info"):
-                if normalised(folder.name.partition("-")[0]) == live.distribution.name:
-                    yield PathDistribution(folder)
+        if name in {None, live.distribution.name}:
+            yield from metadata_in(live.target, live.distribution.name)
+
+
+def metadata_in(target: Path, name: str) -> Iterator[PathDistribution]:
+    """Return the metadata of a distribution in a target directory."""
+    for folder in target.glob("*.dist-info"):
+        if normalised(folder.name.partition("-")[0]) == name:
+            yield PathDistribution(folder)
 
 
 def _namespace_spec(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
@@ -133,45 +141,84 @@ def _requirements(distributions: Iterable[Distribution]) -> Iterator[tuple[str, 
             yield distribution.name, name, requirement
 
 
-def _check_live(plugin: Distribution, requirements: Iterable[tuple[str, str, str]]) -> None:
-    for who, name, requirement in requirements:
-        live = _live.get(name)
-        if live is not None and not satisfies(live.distribution.version, requirement):
-            raise conflict(who, requirement, live.distribution.version, f"loaded from {live.target}", plugin.name)
+def _private(plugin: Distribution, needed: Sequence[Distribution]) -> set[str]:
+    """Return the distributions that cannot be shared; whoever depends on one of them cannot be shared either."""
+    own = {each.name: each for each in needed}
+    requirements = list(_requirements((plugin, *needed)))
+    private = _spread(own, requirements, dict(_clashes(plugin, own, requirements)))
+    # What the host has installed in another version, it means to use itself: better not to take its place.
+    kept = {
+        each.name: conflict(
+            plugin.name, f"{each.name}=={each.version}", version, "in the host environment", plugin.name
+        )
+        for each in needed
+        if each.name not in private and _live_version(each) is None and (version := host_version(each.name))
+    }
+    try:
+        return private | _spread(own, requirements, kept)
+    except DependencyConflictError:
+        return private  # something compiled depends on it: the plugin's copies serve everybody
 
 
-def _check_roots(plugin: Distribution, distribution: Distribution) -> None:
-    """Refuse a distribution whose modules another live distribution owns (`cv2` has several owners)."""
-    for live in _live.values():
-        shared = sorted(set(live.distribution.roots) & set(distribution.roots))
-        if shared:
-            owner = live.distribution
-            raise DependencyConflictError(
-                f"Dependency conflict: package {plugin.name} requires {distribution.name}=={distribution.version}, "
-                f"but module '{shared[0]}' is already served by {owner.name}=={owner.version}.",
-                hint=f"Let both plugins depend on the same distribution. {WAY_OUT}",
-                plugin=plugin.name,
-                requirement=f"{distribution.name}=={distribution.version}",
-                installed=f"{owner.name}=={owner.version}",
-            )
-
-
-def _host_serves(
-    plugin: Distribution, distribution: Distribution, requirements: Iterable[tuple[str, str, str]]
-) -> bool:
-    """Tell whether the host has imported this distribution; its version is then the live one.
+def _spread(
+    own: Mapping[str, Distribution],
+    requirements: Iterable[tuple[str, str, str]],
+    clashes: dict[str, DependencyConflictError],
+) -> set[str]:
+    """Return the distributions that are private because of some clashes, and because they depend on such.
 
     Raises:
-        DependencyConflictError: A requirement refuses that version.
+        DependencyConflictError: One of them is compiled, or not in the target.
     """
-    if not _imported(distribution):
-        return False
-    version = host_version(distribution.name)
+    private: set[str] = set()
+    waiting = list(clashes)
+    while waiting:
+        name = waiting.pop()
+        if name not in own or not own[name].pure:
+            raise clashes[name]
+        private.add(name)
+        for who, needs, _ in requirements:
+            if needs == name and who in own and who not in private and _live_version(own[who]) is None:
+                clashes.setdefault(who, clashes[name])
+                waiting.append(who)
+    return private
+
+
+def _clashes(
+    plugin: Distribution, own: Mapping[str, Distribution], requirements: Iterable[tuple[str, str, str]]
+) -> Iterator[tuple[str, DependencyConflictError]]:
     for who, name, requirement in requirements:
-        if name == distribution.name and not (version and satisfies(version, requirement)):
-            shown = version or "a module of that name that belongs to no package"
-            raise conflict(who, requirement, shown, "imported by this program", plugin.name)
-    return True
+        found = _live_version(own.get(name) or Distribution(name, ""))
+        if found is not None and not (found[0] and satisfies(found[0], requirement)):
+            version = found[0] or "a module of that name that belongs to no package"
+            yield name, conflict(who, requirement, version, found[1], plugin.name)
+    for each in own.values():
+        for live in _live.values():
+            # Several distributions may own one module, as `cv2`.
+            doubled = sorted(set(live.distribution.roots) & set(each.roots))
+            if doubled and live.distribution.name != each.name:
+                yield each.name, _double(plugin, each, live.distribution, doubled[0])
+
+
+def _live_version(distribution: Distribution) -> tuple[str | None, str] | None:
+    """Return the version of a distribution that is live, and where it is from; None where none is."""
+    live = _live.get(distribution.name)
+    if live is not None:
+        return live.distribution.version, f"loaded from {live.target}"
+    if _imported(distribution):
+        return host_version(distribution.name), "imported by this program"
+    return None
+
+
+def _double(plugin: Distribution, needed: Distribution, owner: Distribution, module: str) -> DependencyConflictError:
+    return DependencyConflictError(
+        f"Dependency conflict: package {plugin.name} requires {needed.name}=={needed.version}, "
+        f"but {owner.name} {owner.version} is installed (it is loaded and owns the module '{module}' too).",
+        hint=WAY_OUT,
+        plugin=plugin.name,
+        requirement=f"{needed.name}=={needed.version}",
+        installed=f"{owner.name}=={owner.version}",
+    )
 
 
 def _imported(distribution: Distribution) -> bool:

@@ -81,31 +81,14 @@ def _git(folder: Path, *arguments: str) -> Finished:
     # GitPython starts git twice when it is imported: only a fetch pays for that.
     from git import Git
 
-    command = [
-        "git",
-        *("-c", "core.hooksPath=/dev/null"),
-        *("-c", "protocol.ext.allow=never"),
-        *("-c", "core.autocrlf=false"),
-        *("-c", "gc.auto=0"),
-        *("-c", "maintenance.auto=false"),
-        *("-c", "advice.detachedHead=false"),
-        *arguments,
-    ]
-    # GitPython sets up the pipes itself; the process group is ours to ask for.
-    group = {"start_new_session": popen_arguments()["start_new_session"]}
-    started = Git(folder).execute(command, as_process=True, env=_environment(), **cast("Any", group))
-    process = cast("subprocess.Popen[bytes]", cast("Any", started).proc)
-    return finish(process, command)
+    class OwnEnvironment(Git):  # type: ignore[misc]
+        """GitPython's own `execute` can add to the environment but not take away what names another repository."""
 
+        def execute(self, command: Sequence[str], **_: object) -> Finished:
+            return run(command, cwd=folder, env=environment() | _SETTINGS)
 
-def _environment() -> dict[str, str]:
-    return {
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_ASKPASS": "",
-        "SSH_ASKPASS": "",
-        "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes"),
-        "LC_ALL": "C",
-    }
+    git = OwnEnvironment(folder)
+    return cast("Finished", git(c=_CONFIGURATION)._call_process(*arguments))
 
 
 def _failure(finished: Finished, folder: Path, url: str, tag: str) -> SourceError:

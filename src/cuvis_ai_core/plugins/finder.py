@@ -11,9 +11,9 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import Distribution, DistributionFinder
 from types import ModuleType
 
-from cuvis_ai_core.plugins.dependencies import find_dependency, live_metadata
+from cuvis_ai_core.plugins.dependencies import find_dependency, live_metadata, metadata_in, normalised
 from cuvis_ai_core.plugins.public_names import find_public
-from cuvis_ai_core.plugins.scope import PREFIX, find_private
+from cuvis_ai_core.plugins.scope import PREFIX, find_private, nearest_scope
 
 
 class PluginFinder(MetaPathFinder):
@@ -31,10 +31,15 @@ class PluginFinder(MetaPathFinder):
         return find_dependency(fullname, path) or find_public(fullname)
 
     def find_distributions(self, context: DistributionFinder.Context | None = None) -> Iterator[Distribution]:
-        """Return the metadata of live dependencies, for libraries that ask for versions and entry points."""
-        # Who names the folders to look in does not mean ours.
-        if context is None or "path" not in vars(context):
-            yield from live_metadata(context.name if context else None)
+        """Return the metadata of live dependencies, and in a plugin's code of the plugin and what it has for itself."""
+        if context is not None and "path" in vars(context):
+            return  # Who names the folders to look in does not mean ours.
+        name = normalised(context.name) if context is not None and context.name else None
+        scope = nearest_scope()
+        for each, target in scope.distributions.items() if scope else ():
+            if name in {None, each}:
+                yield from metadata_in(target, each)
+        yield from live_metadata(name)
 
 
 def install_finder() -> None:

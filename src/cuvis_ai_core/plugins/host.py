@@ -3,7 +3,8 @@
 import hashlib
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, requires, version
+from collections.abc import Mapping
+from importlib.metadata import DistributionFinder, MetadataPathFinder
 from typing import Final
 
 from cuvis_ai_core.errors import DependencyConflictError, MissingExtraError
@@ -29,12 +30,30 @@ def fingerprint() -> str:
 
 
 def constraints() -> list[str]:
-    """Return the versions that no plugin may change: the exchange packages and what the core itself needs."""
+    """Return the versions that no plugin may change: the exchange packages, and all that the core itself needs."""
+    return sorted(f"{name}=={version}" for name, version in _fixed().items())
+
+
+def _needed_by(name: str) -> tuple[str, ...]:
     from packaging.requirements import Requirement
 
-    needed = [Requirement(text) for text in requires("cuvis-ai-core") or ()]
-    names = {need.name for need in needed if need.marker is None} | set(EXCHANGE)
-    return sorted(f"{name}=={found}" for name in names if (found := _version(name)))
+    found = next(iter(MetadataPathFinder.find_distributions(DistributionFinder.Context(name=name))), None)
+    needs = [Requirement(text) for text in (found.requires if found else None) or ()]
+    applying = [need for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
+    return tuple(normalised(need.name) for need in applying)
+
+
+def _fixed() -> dict[str, str]:
+    """Return name and version of every distribution that this core depends on, however indirectly."""
+    fixed: dict[str, str] = {}
+    waiting = list(EXCHANGE)
+    while waiting:
+        name = waiting.pop()
+        version = None if name in fixed else host_version(name)
+        if version is not None:
+            fixed[name] = version
+            waiting += _needed_by(name)
+    return fixed
 
 
 def missing_requirements(plugin: str, requirements: tuple[str, ...]) -> list[str]:
@@ -44,7 +63,8 @@ def missing_requirements(plugin: str, requirements: tuple[str, ...]) -> list[str
         DependencyConflictError: One concerns a package of which there is only the host's, in another version.
         MissingExtraError: The plugin needs torch, and the host has none.
     """
-    return [requirement for requirement in requirements if not _met(plugin, requirement)]
+    fixed = _fixed()
+    return [requirement for requirement in requirements if not _met(plugin, requirement, fixed)]
 
 
 def refuse_exchange(plugin: str, names: list[str]) -> None:
@@ -70,14 +90,13 @@ def refuse_exchange(plugin: str, names: list[str]) -> None:
             )
 
 
-def _met(plugin: str, text: str) -> bool:
+def _met(plugin: str, text: str, fixed: Mapping[str, str]) -> bool:
     from packaging.requirements import Requirement
-    from packaging.utils import canonicalize_name
 
     requirement = Requirement(text)
     if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
         return True
-    name = canonicalize_name(requirement.name)
+    name = normalised(requirement.name)
     found = host_version(name)
     if name in EXCHANGE:
         if found is None:
@@ -85,16 +104,11 @@ def _met(plugin: str, text: str) -> bool:
         elif not satisfies(found, text):
             raise conflict(plugin, text, found, "in the host environment", None)
         return True
+    if found is not None and name in fixed and not satisfies(found, text):
+        raise conflict(plugin, text, found, "in the host environment; cuvis-ai-core itself needs it", None)
     # An extra or an address says more than a version does: uv has to look.
     plain = not requirement.extras and requirement.url is None
     return plain and found is not None and satisfies(found, text)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def without_exchange(requirements: tuple[str, ...]) -> list[str]:

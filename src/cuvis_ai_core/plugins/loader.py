@@ -3,31 +3,27 @@
 This is where a plugin becomes classes: `load` is the list of steps.
 """
 
-import os
-import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
 from cuvis_ai_core._redact import without_credentials
-from cuvis_ai_core.errors import InvalidNodeError, PluginError, PluginLoadError
-from cuvis_ai_core.node.base import is_node_class
+from cuvis_ai_core.errors import PluginError
 from cuvis_ai_core.plugins import dependencies
+from cuvis_ai_core.plugins.code import import_node, open_code
 from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
+from cuvis_ai_core.plugins.failing import Announce, failing
 from cuvis_ai_core.plugins.finder import install_finder
 from cuvis_ai_core.plugins.manager import NodePlugin, PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.public_names import withdraw_unused
-from cuvis_ai_core.plugins.scope import PREFIX, Scope, open_scope
+from cuvis_ai_core.plugins.scope import Scope
 from cuvis_ai_core.plugins.sources import Source, content_of, git_source, local_source
-from cuvis_ai_core.plugins.store import Store, short_hash
+from cuvis_ai_core.plugins.store import Store
 from cuvis_ai_core.plugins.target import Target, target_for_this_host
-
-Announce = Callable[[PluginState, str], None]
-"""Tells observers that a plugin entered a state, with a detail to show."""
 
 
 class PluginInfo(NamedTuple):
@@ -87,7 +83,7 @@ class LoadedPlugin(NamedTuple):
         Raises:
             InvalidNodeError: There is no such class, or it is no node.
         """
-        return _import_node(self.info.name, self.scope, path)
+        return import_node(self.info.name, self.scope, path)
 
     def release(self) -> None:
         """Let go of the modules and the dependencies."""
@@ -118,46 +114,14 @@ def load(name: str, declared: GitPlugin | LocalPlugin, store: Store, announce: A
         undo.callback(lease.release)
         install_finder()
         undo.callback(withdraw_unused)
-        scope = _scope(name, declared, source, target)
+        scope = open_code(name, declared, source, target, lease.private)
         undo.callback(scope.abandon)
-        provided = {path: _import_node(name, scope, path) for path in declared.provides}
+        provided = {path: import_node(name, scope, path) for path in declared.provides}
         named, hooks = _entry_points(name, scope, target)
         classes = provided | {path: found for path, found in named.items() if found not in provided.values()}
         loaded = LoadedPlugin(declared, _info(name, declared, source, target, classes), scope, lease, classes, hooks)
         undo.pop_all()
     return loaded
-
-
-@contextmanager
-def failing(name: str, announce: Announce) -> Iterator[Callable[[PluginState, str | None], None]]:
-    """Turn whatever goes wrong into the error of a plugin that failed, with the state that it was in.
-
-    Raises:
-        PluginLoadError: Something went wrong.
-    """
-    step = PluginState.DOWNLOADING
-
-    def enter(state: PluginState, detail: str | None) -> None:
-        nonlocal step
-        step = state
-        if detail is not None:
-            announce(state, detail)
-
-    try:
-        yield enter
-    except (Exception, SystemExit) as error:
-        announce(PluginState.FAILED, str(step))
-        # People know public names; the private parent package is ours.
-        message = re.sub(rf"{PREFIX}\w+\.", "", getattr(error, "message", f"{type(error).__name__}: {error}"))
-        raise PluginLoadError(
-            f"Failed to load plugin '{name}' ({step}): {message}", hint=_next_step(error), plugin=name, step=str(step)
-        ) from error
-
-
-def _next_step(error: BaseException) -> str | None:
-    if isinstance(error, ModuleNotFoundError) and not isinstance(error, PluginError):
-        return "If that is a package of its own, add it to the dependencies in the plugin's pyproject.toml."
-    return getattr(error, "hint", None)
 
 
 def _refuse_process(declared: GitPlugin | LocalPlugin) -> None:
@@ -191,45 +155,6 @@ def _target(name: str, declared: GitPlugin | LocalPlugin, source: Source, store:
     return Installation(name, declared, source, store, announce).run(place)
 
 
-def _scope(name: str, declared: GitPlugin | LocalPlugin, source: Source, target: Target) -> Scope:
-    """Open the scope of this content: for a local plugin, the code as it is on disk now."""
-    if isinstance(declared, GitPlugin):
-        key, title = str(target.folder), f"{name}_{declared.tag}"
-    else:
-        key, title = f"{target.folder} {_code_state(target)}", f"{name}_{short_hash(str(source.folder))}"
-    return open_scope(key, title, target.search_path, frozenset(target.code), editable=source.commit is None)
-
-
-def _code_state(target: Target) -> str:
-    """Return a hash of names, sizes and times of a local plugin's files."""
-    files: list[str] = []
-    for top, place in target.code.items():
-        folder = os.path.join(place or target.folder, top)  # noqa: PTH118 - walks every file of a plugin at every load
-        if os.path.isdir(folder):  # noqa: PTH112
-            files += _files_below(folder)
-        else:
-            files += [_file_state(f"{folder}.py")]
-    return short_hash(*sorted(files))
-
-
-def _files_below(folder: str) -> Iterator[str]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                if entry.name != "__pycache__":
-                    yield from _files_below(entry.path)
-            else:
-                yield _file_state(entry.path)
-
-
-def _file_state(path: str) -> str:
-    try:
-        state = os.stat(path)  # noqa: PTH116
-    except OSError:
-        return f"{path} is gone"
-    return f"{path} {state.st_mtime_ns} {state.st_size}"
-
-
 def _entry_points(name: str, scope: Scope, target: Target) -> tuple[dict[str, type], dict[str, object]]:
     classes: dict[str, type] = {}
     hooks: dict[str, object] = {}
@@ -238,27 +163,8 @@ def _entry_points(name: str, scope: Scope, target: Target) -> tuple[dict[str, ty
         if path is None:
             hooks[point] = load_entry_point(value, scope.import_module)
         else:
-            classes[path] = _import_node(name, scope, path)
+            classes[path] = import_node(name, scope, path)
     return classes, hooks
-
-
-def _import_node(name: str, scope: Scope, path: str) -> type:
-    module_name, _, class_name = path.rpartition(".")
-    module = scope.import_module(module_name)
-    found = getattr(module, class_name, None)
-    if is_node_class(found):
-        assert isinstance(found, type)
-        return found
-    if found is None:
-        from difflib import get_close_matches
-
-        near = get_close_matches(class_name, vars(module), 1)
-        what, hint = f"module '{module_name}' has no '{class_name}'", "Correct 'provides' in the manifest."
-        hint = f"Did you mean '{module_name}.{near[0]}'? {hint}" if near else hint
-    else:
-        what = f"'{path}' is no node class: it lacks INPUT_SPECS, OUTPUT_SPECS or forward"
-        hint = "Derive the class from cuvis_ai_core.node.ArrayNode and declare its ports."
-    raise InvalidNodeError(f"Plugin '{name}': {what}.", hint=hint, node=path, plugin=name)
 
 
 def _info(

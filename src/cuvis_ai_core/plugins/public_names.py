@@ -12,7 +12,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-from cuvis_ai_core.plugins.scope import nearest_scope, owned, used_tops
+from cuvis_ai_core.plugins.scope import PublicName, nearest_scope, owned, used_tops
 
 _host_modules: dict[str, ModuleType] = {}
 
@@ -41,52 +41,73 @@ def withdraw_unused() -> None:
                 sys.modules[name] = _host_modules.pop(name)
 
 
-class _Proxy(ModuleType):
-    """A public module name in `sys.modules`: every access is answered by the version whose code asks."""
+class _Proxy(PublicName):
+    """Every access is answered by the version whose code asks; to all others the name is an empty module."""
 
     def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - a module holds anything
-        return getattr(_dispatch(object.__getattribute__(self, "__dict__")["__name__"]), name)
+        module = _answering(_name_of(self), name)
+        return ModuleType.__getattribute__(self, name) if module is None else getattr(module, name)
 
-    def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401 - a module holds anything
+    def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401
         # The import system files submodules and specs on the module it just loaded; the real one has them.
         if not isinstance(value, (_Proxy, ModuleSpec)):
-            setattr(_dispatch(object.__getattribute__(self, "__dict__")["__name__"]), name, value)
+            setattr(_answering(_name_of(self), name), name, value)
 
     def __delattr__(self, name: str) -> None:
-        delattr(_dispatch(object.__getattribute__(self, "__dict__")["__name__"]), name)
+        delattr(_answering(_name_of(self), name), name)
 
     def __dir__(self) -> list[str]:
-        return dir(_dispatch(object.__getattribute__(self, "__dict__")["__name__"]))
+        module = _answering(_name_of(self), "__path__")
+        return [] if module is None else dir(module)
+
+    def __repr__(self) -> str:
+        return f"<public name {_name_of(self)!r} of a plugin's module>"
+
+    @staticmethod
+    def require(module: ModuleType) -> None:
+        """Let an import succeed only where somebody has that module.
+
+        Raises:
+            ModuleNotFoundError: Neither the code that asks nor the host has it.
+        """
+        public = _name_of(module)
+        if _answering(public, "__path__") is None:
+            raise ModuleNotFoundError(f"No module named {public!r}", name=public)
 
 
 class _ProxyLoader(Loader):
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        _dispatch(spec.name)
+        _answering(spec.name, "__path__")
         return _Proxy(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
         """Run nothing: the private module has run."""
 
 
-def _dispatch(public: str) -> ModuleType:
+def _name_of(proxy: ModuleType) -> str:
+    name: str = object.__getattribute__(proxy, "__dict__")["__name__"]
+    return name
+
+
+def _answering(public: str, attribute: str) -> ModuleType | None:
+    """Return the module that answers for a public name: the asking plugin's, else the host's, if it has one."""
     scope = nearest_scope()
     if scope is not None and scope.owns(public):
         return sys.modules.get(f"{scope.name}.{public}") or scope.import_module(public)
-    return _host_module(public)
+    # Whoever looks through all of `sys.modules` reads `__file__` and the like, and means no import.
+    looks_around = attribute.startswith("__") and attribute != "__path__"
+    return _host_modules.get(public) if looks_around else _host_module(public)
 
 
-def _host_module(public: str) -> ModuleType:
-    """Return the host's own module of a name that a proxy occupies.
-
-    Raises:
-        ModuleNotFoundError: The host has none.
-    """
+def _host_module(public: str) -> ModuleType | None:
+    """Return the host's own module of a name that a proxy occupies, or None where it has none."""
     # No lock: the module's own imports take the import system's locks, and two orders of locks can meet.
     if public not in _host_modules:
         parent = public.rpartition(".")[0]
-        spec = PathFinder.find_spec(public, _host_module(parent).__path__ if parent else None)
+        package = _host_module(parent) if parent else None
+        spec = None if parent and package is None else PathFinder.find_spec(public, getattr(package, "__path__", None))
         if spec is None or spec.loader is None:
-            raise ModuleNotFoundError(f"No module named {public!r}", name=public)
+            return None
         module = _host_modules.setdefault(public, importlib.util.module_from_spec(spec))
         try:
             spec.loader.exec_module(module)

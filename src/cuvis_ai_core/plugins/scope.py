@@ -7,7 +7,7 @@ type hints work as they are. What is not standard:
 - Absolute imports inside the plugin are mapped to the private names by an `__import__` of the scope. It lies in a
   `__builtins__` dictionary that every module of the scope gets before it runs (a plain dict: a subclass with live
   lookups costs several times as much). Nothing global is patched and other code pays nothing.
-- `importlib.import_module` inside the plugin knows the scope.
+- `importlib.import_module` inside the plugin knows the scope, and `logging.getLogger` gives public names.
 - An import of a public name that comes from elsewhere is answered by the nearest scoped frame (`public_names`).
 
 A scope is shared by everyone who loads the same content and leaves `sys.modules` with the last of them. Objects
@@ -17,23 +17,25 @@ that live on keep it, so that their late imports go on working, and the next loa
 import builtins
 import importlib
 import importlib.util
+import logging
 import re
 import sys
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from cuvis_ai_core.plugins.loaders import PackageLoader, scoped_spec
 
 PREFIX: Final = "_cuvis_"
 """Every private parent package starts with this."""
 
-_MARK: Final = "__cuvis_scope__"
+MARK: Final = "__cuvis_scope__"
 """The key under which a scope's builtins hold the scope: code finds its scope through its frame."""
 
 _plain_import = builtins.__import__
@@ -43,32 +45,59 @@ _by_name: weakref.WeakValueDictionary[str, "Scope"] = weakref.WeakValueDictionar
 _known_tops: Counter[str] = Counter()
 
 
+class PublicName(ModuleType):
+    """A public module name in `sys.modules` that stands for no version of its own (see `public_names`)."""
+
+    @staticmethod
+    def require(module: ModuleType) -> None:
+        """Let an import succeed only where somebody has that module."""
+
+
+class Code(NamedTuple):
+    """What a scope makes private.
+
+    Attributes:
+        search_path: Directories that hold the modules.
+        tops: Top-level module names: the plugin's own, and those of its private dependencies.
+        distributions: Their distributions by normalised name, and the directory that holds each one's metadata.
+        editable: Whether somebody may be editing the code.
+    """
+
+    search_path: Sequence[str]
+    tops: frozenset[str]
+    distributions: Mapping[str, Path]
+    editable: bool
+
+
 class Scope:
     """The private modules of one plugin content; made by `open_scope`.
 
     Attributes:
         key: Identity of the content.
         name: Private name of the parent package.
-        tops: Top-level module names that belong to the plugin.
+        tops: Top-level module names that belong to it.
+        distributions: Its distributions (see `Code`).
         editable: Whether somebody may be editing the code.
         parked: Its modules while they are not in `sys.modules`.
     """
 
-    def __init__(
-        self, key: str, name: str, search_path: Sequence[str], tops: frozenset[str], *, editable: bool
-    ) -> None:
+    def __init__(self, key: str, name: str, code: Code) -> None:
         self.key = key
         self.name = name
-        self.tops = tops
-        self.editable = editable
-        self.builtins = {**vars(builtins), "__import__": self._import, _MARK: self}
+        self.tops = code.tops
+        self.distributions = code.distributions
+        self.editable = code.editable
+        self.builtins = {**vars(builtins), "__import__": self._import, MARK: self}
         self._holders = 0
         self._visitors = 0
         package = ModuleType(name, "The modules of one plugin version.")
-        package.__path__ = list(search_path)
+        package.__path__ = list(code.search_path)
         package.__spec__ = ModuleSpec(name, PackageLoader(self), is_package=True)
         self.parked: dict[str, ModuleType] = {name: package}
-        self._importlib = _ScopedImportlib(self)
+        self._stand_ins: dict[ModuleType, ModuleType] = {
+            importlib: _StandIn(importlib, import_module=self._import_by_name),
+            logging: _StandIn(logging, getLogger=_public_logger),
+        }
 
     def import_module(self, public: str) -> ModuleType:
         """Import a module of the plugin by its public name.
@@ -138,15 +167,25 @@ class Scope:
     ) -> ModuleType:
         if level:
             return _plain_import(name, globals_, locals_, fromlist or (), level)
-        if name.partition(".")[0] not in self.tops or fromlist == []:
+        top = name.partition(".")[0]
+        if top not in self.tops or fromlist == []:
+            if _known_tops.get(top) and isinstance(foreign := sys.modules.get(name), PublicName):
+                type(foreign).require(foreign)
             # An empty list comes from C (PyImport_Import), which then reads the public name in `sys.modules`.
             module = _plain_import(name, globals_, locals_, fromlist or (), 0)
-            return self._importlib if module is importlib else module
+            return self._stand_ins.get(module, module)
         private = f"{self.name}.{name}"
         if fromlist:
             return _plain_import(private, globals_, locals_, fromlist, 0)
         importlib.import_module(private)
-        return sys.modules[f"{self.name}.{name.partition('.')[0]}"]
+        return sys.modules[f"{self.name}.{top}"]
+
+    def _import_by_name(self, name: str, package: str | None = None) -> ModuleType:
+        """Import a module; a public name of the plugin means this version of it."""
+        if self.owns(name):
+            return self.import_module(name)
+        with self._awake():
+            return importlib.import_module(name, package)
 
     @contextmanager
     def _awake(self) -> Iterator[None]:
@@ -173,23 +212,21 @@ class Scope:
             self.parked[name] = sys.modules.pop(name)
 
 
-def open_scope(key: str, title: str, search_path: Sequence[str], tops: frozenset[str], *, editable: bool) -> Scope:
+def open_scope(key: str, title: str, code: Code) -> Scope:
     """Return the scope of a content, held once more; the same content is the same scope.
 
     Args:
         key: Identity of the content: equal keys share one loaded copy.
         title: What the private name is derived from, such as `adaclip_v0.1.2`.
-        search_path: Directories that hold the plugin's modules.
-        tops: Top-level module names that belong to the plugin.
-        editable: Whether somebody may be editing the code.
+        code: What becomes private.
     """
     with _lock:
         scope = _by_key.get(key)
         if scope is None:
-            scope = Scope(key, _free_name(title, key), search_path, tops, editable=editable)
+            scope = Scope(key, _free_name(title, key), code)
             _by_key[key] = _by_name[scope.name] = scope
-            _known_tops.update(tops)
-            weakref.finalize(scope, _known_tops.subtract, tops).atexit = False
+            _known_tops.update(code.tops)
+            weakref.finalize(scope, _known_tops.subtract, code.tops).atexit = False
         scope.hold()
         return scope
 
@@ -211,7 +248,7 @@ def nearest_scope() -> Scope | None:
     """Return the scope of the nearest frame on the stack that runs plugin code."""
     frame = sys._getframe(1)  # noqa: SLF001 - the only way to ask who calls
     while frame is not None:
-        scope = frame.f_builtins.get(_MARK)
+        scope = frame.f_builtins.get(MARK)
         if scope is not None:
             return cast("Scope", scope)
         frame = cast("Any", frame.f_back)
@@ -246,19 +283,17 @@ def _free_name(title: str, key: str) -> str:
     return f"{name}_{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
-class _ScopedImportlib(ModuleType):
-    """The `importlib` that plugin code sees: `import_module` knows the scope, all else is the standard module's."""
+class _StandIn(ModuleType):
+    """A standard module as plugin code sees it: a few functions know the scope, all else is the module's."""
 
-    def __init__(self, scope: Scope) -> None:
-        super().__init__("importlib", importlib.__doc__)
-        self._scope = scope
+    def __init__(self, module: ModuleType, **functions: Callable[..., Any]) -> None:
+        super().__init__(module.__name__, module.__doc__)
+        vars(self).update(functions, _module=module, __spec__=module.__spec__)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - a module holds anything
-        return getattr(importlib, name)
+        return getattr(vars(self)["_module"], name)
 
-    def import_module(self, name: str, package: str | None = None) -> ModuleType:
-        """Import a module; a public name of the plugin means this version of it."""
-        if self._scope.owns(name):
-            return self._scope.import_module(name)
-        with self._scope._awake():  # noqa: SLF001 - the scope made this object for itself
-            return importlib.import_module(name, package)
+
+def _public_logger(name: str | None = None) -> logging.Logger:
+    """Return the logger of a plugin's module under the name that people know and configure."""
+    return logging.getLogger(public_name(name) if name else name)

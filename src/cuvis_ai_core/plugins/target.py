@@ -1,6 +1,7 @@
 """A target directory: what was installed for one plugin, as its completion marker describes it."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -9,6 +10,9 @@ from cuvis_ai_core.plugins import host
 from cuvis_ai_core.plugins.distribution import Distribution
 
 MARKER: Final = "cuvis-target.json"
+
+_FORMAT: Final = 1
+"""Raised when what a marker holds changes; a target of another format is built anew."""
 
 
 class Target(NamedTuple):
@@ -43,15 +47,25 @@ def target_for_this_host(place: Path) -> Target | None:
 
 
 def complete_targets(place: Path) -> Iterator[Target]:
-    """Return the finished target directories below a folder."""
+    """Return the finished target directories below a folder; one that this version cannot read does not count."""
     try:
         folders = sorted(place.iterdir())
     except OSError:
         return
     for folder in folders:
         marker = read_json(folder / MARKER)
-        if marker is not None:
-            yield _from_json(folder, marker)
+        if marker is not None and marker.get("format") == _FORMAT:
+            # Whatever somebody did to the file: what cannot be understood is built anew.
+            with suppress(KeyError, TypeError, ValueError, AttributeError):
+                target = _from_json(folder, marker)
+                if all(_is_there(folder, top, where) for top, where in target.code.items()):
+                    yield target
+
+
+def _is_there(folder: Path, top: str, where: str) -> bool:
+    base = Path(where) if where else folder
+    # Modules of a local plugin may come and go; what was installed here must be here.
+    return bool(where) or (base / top).exists() or any(base.glob(f"{top}.*"))
 
 
 def write_marker(target: Target) -> None:
@@ -61,6 +75,7 @@ def write_marker(target: Target) -> None:
         OSError: The directory cannot be written.
     """
     data = {
+        "format": _FORMAT,
         "plugin": target.plugin.to_json(),
         "needed": [each.to_json() for each in target.needed],
         "code": dict(target.code),

@@ -1,0 +1,136 @@
+"""The code of an installed plugin: what of it becomes private, and the node classes in it."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cuvis_ai_core.errors import InvalidNodeError
+from cuvis_ai_core.node.base import is_node_class
+from cuvis_ai_core.plugins.distribution import Distribution
+from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.scope import Code, Scope, open_scope, public_name
+from cuvis_ai_core.plugins.sources import Source
+from cuvis_ai_core.plugins.store import short_hash
+from cuvis_ai_core.plugins.target import Target
+
+
+def open_code(
+    name: str,
+    declared: GitPlugin | LocalPlugin,
+    source: Source,
+    target: Target,
+    private: Sequence[Distribution],
+) -> Scope:
+    """Open the scope of a plugin's content; of a local plugin, the code as it is on disk now.
+
+    Args:
+        name: Name of the plugin.
+        declared: Its manifest entry.
+        source: Where its code comes from.
+        target: What was installed.
+        private: The dependencies that it has for itself.
+    """
+    places = {top: Path(place or target.folder) for top, place in target.code.items()}
+    key, title = str(target.folder), f"{name}_{short_hash(str(source.folder))}"
+    if isinstance(declared, GitPlugin):
+        title = f"{name}_{declared.tag}"
+    else:
+        places |= _new_modules(target)
+        key = f"{key} {_state(places)}"
+    tops = {root.partition(".")[0] for each in private for root in each.roots}
+    code = Code(
+        search_path=tuple(dict.fromkeys(map(str, [*places.values(), target.folder]))),
+        tops=frozenset(places) | tops,
+        distributions=dict.fromkeys([target.plugin.name, *(each.name for each in private)], target.folder),
+        editable=source.commit is None,
+    )
+    return open_scope(" ".join([key, *sorted(each.name for each in private)]), title, code)
+
+
+def import_node(name: str, scope: Scope, path: str) -> type:
+    """Import a node class of a plugin by its public path.
+
+    Raises:
+        InvalidNodeError: There is no such module or class, or it is no node.
+    """
+    module_name, _, class_name = path.rpartition(".")
+    try:
+        module = scope.import_module(module_name)
+    except ModuleNotFoundError as error:
+        missing = public_name(error.name or "")
+        if missing == error.name or not f"{module_name}.".startswith(f"{missing}."):
+            raise
+        raise _no_module(name, scope, path, missing) from error
+    found = getattr(module, class_name, None)
+    if is_node_class(found):
+        assert isinstance(found, type)
+        return found
+    if found is None:
+        what = f"'{path}' is not there: module '{module_name}' has no '{class_name}'"
+        hint = _near(class_name, vars(module), f"{module_name}.")
+    else:
+        what = f"'{path}' is no node class: it lacks INPUT_SPECS, OUTPUT_SPECS or forward"
+        hint = "Derive the class from cuvis_ai_core.node.ArrayNode and declare its ports."
+    raise InvalidNodeError(f"Plugin '{name}': {what}.", hint=hint, node=path, plugin=name)
+
+
+def _no_module(name: str, scope: Scope, path: str, missing: str) -> InvalidNodeError:
+    import pkgutil
+
+    parent = missing.rpartition(".")[0]
+    if parent:
+        package = scope.import_module(parent)
+        known = [module.name for module in pkgutil.iter_modules(getattr(package, "__path__", []))]
+    else:
+        known = sorted(scope.tops)
+    return InvalidNodeError(
+        f"Plugin '{name}': '{path}' is not there: the plugin has no module '{missing}'; "
+        f"{f'in {parent!r}' if parent else 'at its top'} it has: {', '.join(known) or 'none'}.",
+        hint=_near(missing.rpartition(".")[2], known, f"{parent}." if parent else "")
+        + f' If it should be there, fetch anew: NodeRegistry.clear_plugin_cache("{name}").',
+        node=path,
+        plugin=name,
+    )
+
+
+def _near(name: str, known: Sequence[str] | dict[str, object], prefix: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, 1)
+    advice = "Correct 'provides' in the manifest, or what the plugin's entry points and hooks name."
+    return f"Did you mean '{prefix}{near[0]}'? {advice}" if near else advice
+
+
+def _new_modules(target: Target) -> dict[str, Path]:
+    """Find modules that were added to a local plugin since it was installed."""
+    from cuvis_ai_core.plugins.contents import top_level_modules, without_standard_library
+
+    folders = {Path(place) for place in target.code.values() if place}
+    return {top: folder for folder in folders for top in without_standard_library(top_level_modules(folder))}
+
+
+def _state(places: dict[str, Path]) -> str:
+    """Return a hash of names, sizes and times of a local plugin's files."""
+    files: list[str] = []
+    for top, place in places.items():
+        folder = os.path.join(place, top)  # noqa: PTH118 - walks every file of a plugin at every load
+        files += _files_below(folder) if os.path.isdir(folder) else [_file_state(f"{folder}.py")]  # noqa: PTH112
+    return short_hash(*sorted(files))
+
+
+def _files_below(folder: str) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            # Links to folders are not followed: they may lead round in a circle, or to a disk full of data.
+            if not entry.is_dir(follow_symlinks=False):
+                yield _file_state(entry.path)
+            elif entry.name != "__pycache__":
+                yield from _files_below(entry.path)
+
+
+def _file_state(path: str) -> str:
+    try:
+        state = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return f"{path} is gone"
+    return f"{path} {state.st_mtime_ns} {state.st_size}"

@@ -1,0 +1,234 @@
+"""Who serves a plugin's dependencies: the host, a live plugin, its own target, or a private copy."""
+
+import base64
+import hashlib
+import importlib
+import os
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError
+
+Files = dict[str, str]
+MakeWheel = Callable[..., None]
+LoadUser = Callable[..., Any]
+
+USER = """
+import {module}
+from importlib.metadata import version
+from importlib import import_module
+import sys
+
+class Answers:
+    def direct(self):
+        return {module}.VERSION
+    def late(self):
+        from {module} import VERSION
+        return VERSION
+    def by_name(self):
+        return import_module("{module}").VERSION
+    def metadata(self):
+        return version("{distribution}")
+    def own_metadata(self):
+        return version(__name__.split(".")[-2].replace("_", "-"))
+
+Echo.answers = Answers()
+"""
+
+
+@pytest.fixture
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeWheel]:
+    """Return a function that builds a wheel which uv finds; what tests import of it is forgotten in the end."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    monkeypatch.setenv("UV_FIND_LINKS", str(folder))
+    before = set(sys.modules)
+
+    def make(
+        name: str, version: str, files: Mapping[str, str], *, requires: tuple[str, ...] = (), pure: bool = True
+    ) -> None:
+        tag = "py3-none-any" if pure else f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
+        info = f"{name.replace('-', '_')}-{version}.dist-info"
+        needs = "".join(f"Requires-Dist: {each}\n" for each in requires)
+        content = {
+            **files,
+            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}",
+            f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: {str(pure).lower()}\nTag: {tag}\n",
+        }
+        lines = [f"{path},sha256={_digest(text)},{len(text.encode())}" for path, text in content.items()] + [
+            f"{info}/RECORD,,"
+        ]
+        with zipfile.ZipFile(folder / f"{name.replace('-', '_')}-{version}-{tag}.whl", "w") as archive:
+            for path, text in content.items():
+                archive.writestr(path, text)
+            archive.writestr(f"{info}/RECORD", "\n".join(lines) + "\n")
+
+    yield make
+    for module in set(sys.modules) - before:
+        if module.partition(".")[0].startswith("cuvis_test_"):
+            del sys.modules[module]
+
+
+def _digest(text: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+
+
+@pytest.fixture
+def load(
+    registry: NodeRegistry, tmp_path: Path, project_files: Callable[..., Files], write_files: Callable[..., Path]
+) -> LoadUser:
+    """Return a function that loads a local plugin which uses a dependency, and returns its answers."""
+
+    def run(name: str, *requires: str, module: str = "cuvis_test_dep", distribution: str = "cuvis-test-dep") -> Any:
+        files = project_files(name, dependencies=requires)
+        files[f"src/{name}/nodes.py"] += USER.format(module=module, distribution=distribution)
+        folder = write_files(tmp_path / name, files)
+        registry.load_plugin(name, {"path": str(folder), "provides": [f"{name}.nodes.Echo"]})
+        return registry.get(f"{name}.nodes.Echo").answers  # type: ignore[attr-defined]
+
+    return run
+
+
+def versions(make: MakeWheel, *numbers: str, **options: Any) -> None:
+    """Build some versions of the distribution `cuvis-test-dep`."""
+    for number in numbers:
+        make("cuvis-test-dep", number, {"cuvis_test_dep/__init__.py": f"VERSION = {number!r}\n"}, **options)
+
+
+def test_differing_pins_that_one_version_satisfies_share_it(wheel: MakeWheel, load: LoadUser) -> None:
+    """What is live serves whoever it satisfies, in one copy."""
+    versions(wheel, "1.0", "2.0")
+    first = load("first", "cuvis-test-dep==1.0")
+    second = load("second", "cuvis-test-dep>=1.0")
+    assert (first.direct(), second.direct(), second.metadata()) == ("1.0", "1.0", "1.0")
+
+
+def test_pure_pins_that_contradict_both_work_each_with_its_own(wheel: MakeWheel, load: LoadUser) -> None:
+    """By every import form and in metadata; the shared one is the first that was loaded."""
+    versions(wheel, "1.0", "2.0")
+    first = load("first", "cuvis-test-dep==1.0")
+    second = load("second", "cuvis-test-dep==2.0")
+    for answers, number in ((first, "1.0"), (second, "2.0")) * 2:
+        assert (answers.direct(), answers.late(), answers.by_name(), answers.metadata()) == (number,) * 4
+    assert importlib.import_module("cuvis_test_dep").VERSION == "1.0"
+
+
+def test_whoever_depends_on_a_private_copy_is_private_too(wheel: MakeWheel, load: LoadUser) -> None:
+    """A library between plugin and contradiction sees the plugin's copy."""
+    versions(wheel, "1.0", "2.0")
+    between = {"cuvis_test_mid/__init__.py": "from cuvis_test_dep import VERSION\n"}
+    wheel("cuvis-test-mid", "1.0", between, requires=("cuvis-test-dep>=2",))
+    load("first", "cuvis-test-dep==1.0")
+    second = load("second", "cuvis-test-mid", module="cuvis_test_mid", distribution="cuvis-test-mid")
+    assert (second.direct(), second.late(), second.metadata()) == ("2.0", "2.0", "1.0")
+
+
+def test_compiled_pins_that_contradict_are_a_clash(wheel: MakeWheel, load: LoadUser, registry: NodeRegistry) -> None:
+    """Found before the second plugin's code runs; the error says who needs what and what is there."""
+    versions(wheel, "1.0", "2.0", pure=False)
+    load("first", "cuvis-test-dep==1.0")
+    with pytest.raises(PluginLoadError) as caught:
+        load("second", "cuvis-test-dep==2.0")
+    cause = caught.value.__cause__
+    assert isinstance(cause, DependencyConflictError)
+    assert str(cause).startswith(
+        "Dependency conflict: package second requires cuvis-test-dep==2.0, but 1.0 is installed"
+    )
+    assert registry.list_plugins() == ["first"]
+
+
+def test_something_compiled_that_needs_a_private_copy_is_a_clash(wheel: MakeWheel, load: LoadUser) -> None:
+    """A compiled library exists once, so it cannot see a plugin's own copy."""
+    versions(wheel, "1.0", "2.0")
+    wheel("cuvis-test-mid", "1.0", {"cuvis_test_mid.py": ""}, requires=("cuvis-test-dep>=2",), pure=False)
+    load("first", "cuvis-test-dep==1.0")
+    with pytest.raises(PluginLoadError, match=r"package cuvis-test-mid requires cuvis-test-dep>=2, but 1\.0"):
+        load("second", "cuvis-test-mid", module="cuvis_test_mid")
+
+
+def test_two_distributions_that_own_one_module(wheel: MakeWheel, load: LoadUser) -> None:
+    """The second is private where it is pure Python: `cv2` has several owners."""
+    versions(wheel, "1.0")
+    wheel("cuvis-test-dep-headless", "3.0", {"cuvis_test_dep/__init__.py": "VERSION = '3.0'\n"})
+    first = load("first", "cuvis-test-dep")
+    second = load("second", "cuvis-test-dep-headless", distribution="cuvis-test-dep-headless")
+    assert (first.late(), second.late(), second.metadata()) == ("1.0", "3.0", "3.0")
+
+
+def test_after_the_first_is_gone_the_next_pin_is_shared(
+    wheel: MakeWheel, load: LoadUser, registry: NodeRegistry
+) -> None:
+    """A pin that nobody holds does not stand in the way, even where its modules are still imported."""
+    versions(wheel, "1.0", "2.0")
+    load("first", "cuvis-test-dep==1.0")
+    registry.unload_plugin("first")
+    assert load("second", "cuvis-test-dep==2.0").direct() == "2.0"
+
+
+def test_namespace_packages_are_shared_by_their_portions(wheel: MakeWheel, load: LoadUser) -> None:
+    """Two dependencies in two targets fill one namespace."""
+    wheel("cuvis-test-ns-a", "1.0", {"cuvis_test_ns/a/__init__.py": "VERSION = 'a'\n"})
+    wheel("cuvis-test-ns-b", "1.0", {"cuvis_test_ns/b/__init__.py": "VERSION = 'b'\n"})
+    first = load("first", "cuvis-test-ns-a", module="cuvis_test_ns.a", distribution="cuvis-test-ns-a")
+    second = load("second", "cuvis-test-ns-b", module="cuvis_test_ns.b", distribution="cuvis-test-ns-b")
+    assert (first.late(), second.late(), first.by_name(), second.by_name()) == ("a", "b", "a", "b")
+
+
+def test_a_plugin_reads_its_own_version(wheel: MakeWheel, load: LoadUser) -> None:
+    """`importlib.metadata.version` of itself, as many packages do for `__version__`."""
+    versions(wheel, "1.0")
+    assert load("first", "cuvis-test-dep").own_metadata() == "1.0.0"
+    with pytest.raises(importlib.metadata.PackageNotFoundError):
+        importlib.metadata.version("first")
+
+
+def test_a_program_keeps_its_own_installed_version(
+    wheel: MakeWheel, load: LoadUser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plugin that needs another version of what the host has installed gets it for itself."""
+    versions(wheel, "1.0", "2.0")
+    site = tmp_path / "host" / "site-packages"
+    with zipfile.ZipFile(next((tmp_path / "wheels").glob("*-1.0-*.whl"))) as archive:
+        archive.extractall(site)
+    monkeypatch.syspath_prepend(str(site))
+    plugin = load("first", "cuvis-test-dep==2.0")
+    assert (plugin.direct(), plugin.metadata()) == ("2.0", "2.0")
+    assert importlib.import_module("cuvis_test_dep").VERSION == "1.0"
+    assert importlib.metadata.version("cuvis-test-dep") == "1.0"
+
+
+def test_what_the_core_itself_needs_is_never_replaced(load: LoadUser) -> None:
+    """Not even what it needs indirectly; the error says so."""
+    with pytest.raises(
+        PluginLoadError, match=r"package first requires pygments<2\.8, but .* cuvis-ai-core itself needs it"
+    ):
+        load("first", "pygments<2.8")
+
+
+def test_both_loading_orders_work_in_fresh_processes(
+    wheel: MakeWheel, load: LoadUser, cache: Path, tmp_path: Path
+) -> None:
+    """Targets do not depend on what was imported when they were built."""
+    versions(wheel, "1.0", "2.0")
+    load("first", "cuvis-test-dep==1.0")
+    load("second", "cuvis-test-dep==2.0")
+    code = (
+        "import sys\nfrom cuvis_ai_core import NodeRegistry\nregistry = NodeRegistry(discover=False)\n"
+        "for name in sys.argv[1:]:\n"
+        f"    config = {{'path': f'{tmp_path}/{{name}}', 'provides': [f'{{name}}.nodes.Echo']}}\n"
+        "    registry.load_plugin(name, config)\n"
+        "    print(registry.get(f'{name}.nodes.Echo').answers.late())\n"
+    )
+    environment = {**os.environ, "CUVIS_PLUGINS_DIR": str(cache)}
+    for order, expected in ((["first", "second"], "1.0 2.0"), (["second", "first"], "2.0 1.0")):
+        command = [sys.executable, "-c", code, *order]
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert result.stdout.split() == expected.split()
