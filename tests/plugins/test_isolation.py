@@ -328,3 +328,14 @@ def test_loggers_have_public_names(two: tuple[NodeRegistry, NodeRegistry], caplo
     with caplog.at_level("INFO", logger="forms"):
         package(two[0]).logged()
     assert caplog.record_tuples == [("forms", logging.INFO, "from 1")]
+
+
+def test_looking_through_all_modules_imports_nothing(
+    two: tuple[NodeRegistry, NodeRegistry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading `__file__` of a public name does not run a file of the host that happens to have that name."""
+    (tmp_path / "script").mkdir()
+    (tmp_path / "script/forms.py").write_text("raise AssertionError('imported')")
+    monkeypatch.syspath_prepend(str(tmp_path / "script"))
+    package(two[0]).package_data()
+    assert [getattr(module, "__file__", None) for module in list(sys.modules.values())]

@@ -55,8 +55,7 @@ class Lease:
             for name in self._shared:
                 live = _live[name]
                 live.holders -= 1
-                if not live.holders and not _imported(live.distribution):
-                    _withdraw(live)
+                _drop_idle(live)
             self._shared = ()
 
 
@@ -72,6 +71,8 @@ def acquire(plugin: Distribution, needed: Sequence[Distribution], target: Path) 
         DependencyConflictError: A live version violates a requirement, and the plugin cannot have its own.
     """
     with _lock:
+        for live in list(_live.values()):
+            _drop_idle(live)
         private = _private(plugin, needed)
         for each in needed:
             if each.name not in private and each.name not in _live and not _imported(each):
@@ -119,6 +120,11 @@ def _serve(distribution: Distribution, target: Path) -> None:
         _roots[root] = target.joinpath(*root.split(".")[:-1])
     for namespace in distribution.namespaces:
         _namespaces.setdefault(namespace, target.joinpath(*namespace.split(".")))
+
+
+def _drop_idle(live: _Live) -> None:
+    if not live.holders and not _imported(live.distribution):
+        _withdraw(live)
 
 
 def _withdraw(live: _Live) -> None:

@@ -80,4 +80,6 @@ def _next_step(name: str, error: BaseException) -> str | None:
         )
     if isinstance(error, ModuleNotFoundError):
         return "If that is a package of its own, add it to the dependencies in the plugin's pyproject.toml."
-    return "The plugin's own code raised this; load its module by itself to see more."
+    if _place(error) is None:
+        return "That looks like a fault of cuvis-ai-core itself; please report it with the traceback."
+    return "The plugin's own code raised this."
