@@ -339,3 +339,36 @@ def test_looking_through_all_modules_imports_nothing(
     monkeypatch.syspath_prepend(str(tmp_path / "script"))
     package(two[0]).package_data()
     assert [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+
+
+def test_twenty_thousand_pickles_by_public_name_in_two_threads(two: tuple[NodeRegistry, NodeRegistry]) -> None:
+    """Each thread gets its own version's class every time: C's pickle reads `sys.modules[public]`."""
+    wrong: list[int] = []
+
+    def work(registry: NodeRegistry, version: str) -> None:
+        forms = package(registry)
+        wrong.append(sum(forms.unpickled_by_public_name() != version for _ in range(20_000)))
+
+    threads = [threading.Thread(target=work, args=each) for each in zip(two, "12", strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == [0, 0]
+
+
+def test_a_thousand_rounds_of_loading_leave_nothing(cache: Path, local_plugin: Callable[..., Path]) -> None:
+    """Neither modules, nor objects, nor entries of pluggy or the import system pile up."""
+    config = {"path": str(local_plugin()), "provides": ["echo_plugin.nodes.Echo"]}
+
+    def rounds(count: int) -> tuple[int, int, int]:
+        for _ in range(count):
+            with NodeRegistry(discover=False) as registry:
+                registry.load_plugin("echo", config)
+        gc.collect()
+        return len(sys.modules), len(sys.path_importer_cache), len(gc.get_objects())
+
+    modules, caches, objects = rounds(50)
+    after = rounds(1000)
+    assert after[:2] == (modules, caches)
+    assert after[2] - objects < 500
