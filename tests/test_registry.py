@@ -2,14 +2,18 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from cuvis_ai_hookspecs import hookimpl
+from hypothesis import example, given, strategies
 
 import cuvis_ai_core.utils.node_registry
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.builtin import BUILTIN_NODES
-from cuvis_ai_core.errors import AmbiguousNodeError, DuplicateNodeError, InvalidNodeError, NodeNotFoundError
+from cuvis_ai_core.errors import AmbiguousNodeError, DuplicateNodeError, HookError, InvalidNodeError, NodeNotFoundError
 from cuvis_ai_core.node import ArrayNode
 
 
@@ -143,3 +147,169 @@ class _Contributes:
     def cuvis_ai_nodes(self) -> list[type]:
         """Return the nodes."""
         return self._nodes
+
+
+class _Observer:
+    def __init__(self, registry: NodeRegistry) -> None:
+        self.registry = registry
+
+    @hookimpl
+    def cuvis_ai_plugin_state(self, state: str) -> None:
+        """Unload everything as soon as one plugin is unloaded."""
+        if state == "unloaded":
+            self.registry.clear_plugins()
+
+
+def echo(folder: Path, path: str = "echo_plugin.nodes.Echo") -> dict[str, object]:
+    """Return the manifest entry of a local plugin."""
+    return {"path": str(folder), "provides": [path]}
+
+
+@pytest.mark.parametrize("name", [None, 3, b"RXDetector", ["RXDetector"]])
+def test_a_node_is_named_by_text(name: Any) -> None:
+    """Anything else is one clear error, on the class, on instances and in the view."""
+    registry = NodeRegistry(discover=False)
+    for ask in (NodeRegistry.get, registry.get, registry.plugin_registry.__getitem__):
+        with pytest.raises(InvalidNodeError, match="a node is named by text"):
+            ask(name)
+    assert name is None or registry.plugin_registry.get(name) is None
+
+
+@given(name=strategies.text(alphabet=".Mab_ 1-\0é", max_size=6))
+@example("")
+@example(".a")
+@example("..")
+@example("a..Mine")
+@example(".Mine")
+@example(f"{__name__}..Mine")
+@example("__main__.Nobody")
+def test_a_name_that_is_no_path_is_not_found(name: str) -> None:
+    """However odd: no error of the import system gets through, and no class is found by accident."""
+    registry = NodeRegistry(discover=False)
+    registry.register_hooks(_Contributes([Mine]), "mine")
+    for ask in (NodeRegistry.get, registry.get, registry.plugin_registry.__getitem__):
+        with pytest.raises(NodeNotFoundError) as caught:
+            ask(name)
+        assert str(caught.value).startswith(f"Node '{name}' not found in registry.")
+
+
+def test_a_module_without_a_spec_is_a_package_that_exists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as `__main__`, or what a test put into `sys.modules`: another plugin's class does not answer for it."""
+    registry = NodeRegistry(discover=False)
+    registry.register_hooks(_Contributes([Mine]), "mine")
+    monkeypatch.setitem(sys.modules, "bare_module", object())
+    with pytest.raises(NodeNotFoundError):
+        registry.get("bare_module.nodes.Mine")
+
+
+def test_an_ambiguous_name_is_no_missing_name() -> None:
+    """`plugin_registry.get` raises as `[]` does, and answers the default for a name that nobody has."""
+    registry = NodeRegistry(discover=False)
+    registry.register_hooks(_Contributes([Mine]), "one")
+    assert registry.plugin_registry.get("Mine") is Mine
+    assert registry.plugin_registry.get("Nobody", int) is int
+    registry.register_hooks(_Contributes([type("Mine", (Mine,), {"__module__": "other"})]), "two")
+    with pytest.raises(AmbiguousNodeError):
+        registry.plugin_registry.get("Mine")
+
+
+def test_the_hint_for_an_ambiguous_name_can_be_followed() -> None:
+    """The full path helps only where the full paths differ."""
+    registry = NodeRegistry(discover=False)
+    registry.register_hooks(_Contributes([Mine]), "one")
+    registry.register_hooks(_Contributes([type("Mine", (Mine,), {"__module__": "other"})]), "two")
+    with pytest.raises(AmbiguousNodeError, match="Use the full path"):
+        registry.get("Mine")
+    same = NodeRegistry(discover=False)
+    same.register_hooks(_Contributes([Mine]), "one")
+    same.register_hooks(_Contributes([Mine]), "two")
+    with pytest.raises(AmbiguousNodeError) as caught:
+        same.get(f"{__name__}.Mine")
+    assert caught.value.hint == (
+        "Unload or block all but one of them, or load the plugins into registries of their own."
+    )
+
+
+def test_the_view_of_plugin_nodes_is_live(registry: NodeRegistry, local_plugin: Callable[..., Path]) -> None:
+    """One taken before a plugin is loaded shows its nodes, until it is unloaded."""
+    view = registry.plugin_registry
+    assert list(view) == []
+    registry.load_plugin("echo", echo(local_plugin()))
+    assert (list(view), len(view), view["Echo"]) == (["Echo"], 1, registry.get("Echo"))
+    assert "echo_plugin.elsewhere.Echo" in view
+    registry.unload_plugin("echo")
+    assert (list(view), "Echo" in view) == ([], False)
+
+
+def test_both_ways_to_ask_say_what_is_loaded(registry: NodeRegistry, local_plugin: Callable[..., Path]) -> None:
+    """With a declared plugin loaded nobody is told to load plugins; without one everybody is."""
+    for ask in (registry.get, registry.plugin_registry.__getitem__):
+        with pytest.raises(NodeNotFoundError, match=r"Loaded plugins: none\.[\s\S]*Did you forget"):
+            ask("Nope")
+    registry.load_plugin("echo", echo(local_plugin()))
+    for ask in (registry.get, registry.plugin_registry.__getitem__):
+        with pytest.raises(NodeNotFoundError, match=r"Loaded plugins: echo\.") as caught:
+            ask("Nope")
+        assert "Did you forget" not in str(caught.value)
+
+
+def test_a_built_in_node_is_no_plugin_node() -> None:
+    """The view of plugin nodes says where a built-in node is found instead."""
+    with pytest.raises(NodeNotFoundError, match=r"built-in node: NodeRegistry\.get\('RXDetector'\)") as caught:
+        NodeRegistry(discover=False).plugin_registry["RXDetector"]
+    assert "Did you forget" not in str(caught.value)
+
+
+def test_plugins_may_be_unloaded_while_all_are(registry: NodeRegistry, local_plugin: Callable[..., Path]) -> None:
+    """`clear_plugins` passes over what somebody else unloaded meanwhile."""
+    folder = local_plugin()
+    for name in ("one", "two", "three"):
+        registry.load_plugin(name, echo(folder))
+    registry.register_hooks(_Observer(registry))
+    registry.clear_plugins()
+    assert registry.list_plugins() == []
+
+
+def test_a_plugin_cannot_make_its_class_a_built_in_node(
+    registry: NodeRegistry, local_plugin: Callable[..., Path]
+) -> None:
+    """The decorator leaves the class of a declared plugin alone: `provides` contributes it to this registry."""
+    folder = local_plugin()
+    module = folder / "src/echo_plugin/nodes.py"
+    source = module.read_text().replace(
+        "class Echo", "from cuvis_ai_core import NodeRegistry\n@NodeRegistry.register\nclass Echo"
+    )
+    module.write_text(source)
+    registry.load_plugin("echo", echo(folder))
+    assert registry.get("Echo").__name__ == "Echo"
+    assert [node.path for node in registry.nodes() if node.name == "Echo"] == ["echo_plugin.nodes.Echo"]
+    with pytest.raises(NodeNotFoundError):
+        NodeRegistry.get("Echo")
+
+
+def test_private_names_are_neither_shown_nor_understood(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], write_files: Callable[[Path, dict[str, str]], Path]
+) -> None:
+    """A hook that builds a path from its module's `__name__` means the public path."""
+    folder = local_plugin(extra='[project.entry-points."cuvis_ai.nodes"]\nhooks = "echo_plugin.hooks"\n')
+    hooks = (
+        "from cuvis_ai_hookspecs import hookimpl\nfrom echo_plugin.nodes import Echo\n\nclass More(Echo):\n    pass\n\n"
+        "@hookimpl\ndef cuvis_ai_nodes():\n    return [f'{__name__}.More']\n\n"
+        "@hookimpl\ndef cuvis_ai_config_dirs():\n    raise RuntimeError(f'{__name__} is sick')\n\n"
+        "@hookimpl\ndef cuvis_ai_cube_readers():\n    return Echo\n"
+    )
+    write_files(folder, {"src/echo_plugin/hooks.py": hooks})
+    registry.load_plugin("echo", echo(folder))
+    assert [node.path for node in registry.nodes() if node.plugin] == [
+        "echo_plugin.nodes.Echo",
+        "echo_plugin.hooks.More",
+    ]
+    assert registry.plugin_info("echo").nodes == ("echo_plugin.nodes.Echo", "echo_plugin.hooks.More")
+    assert registry.get("echo_plugin.hooks.More") is registry.get("More")
+    with pytest.raises(HookError, match=r"RuntimeError: echo_plugin\.hooks is sick"):
+        registry.config_dirs()
+    with pytest.raises(HookError, match=r"answered <class 'echo_plugin\.nodes\.Echo'>"):
+        registry.cube_readers()
+    node_class = registry.get("Echo")
+    with pytest.raises(NodeNotFoundError):
+        NodeRegistry.get(f"{node_class.__module__}.Echo")

@@ -4,6 +4,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -17,12 +18,13 @@ from cuvis_ai_core.errors import (
     PluginNotLoadedError,
     PluginsLoadError,
 )
+from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins import contributions
-from cuvis_ai_core.plugins.catalogue import Catalogue, NodeEntry, checked_nodes, host_class, not_found
-from cuvis_ai_core.plugins.discovery import DiscoveredPlugin
-from cuvis_ai_core.plugins.manager import PluginState
-from cuvis_ai_core.plugins.members import BUILTIN, Members
-from cuvis_ai_core.plugins.scope import public_name
+from cuvis_ai_core.plugins.catalogue import Catalogue, NodeEntry, checked_name, host_class, not_found
+from cuvis_ai_core.plugins.discovery import DiscoveredPlugin, is_path
+from cuvis_ai_core.plugins.manager import PluginState, class_path, no_node
+from cuvis_ai_core.plugins.members import Members
+from cuvis_ai_core.plugins.scope import PREFIX, public_name
 from cuvis_ai_core.plugins.store import Store, default_root
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class NodeRegistry:
 
     Args:
         discover: Whether pip-installed plugins (entry points of group `cuvis_ai.nodes`) take part.
-        block: Names of entry points or distributions that do not.
+        block: Name or names of entry points or distributions that do not.
     """
 
     _builtin_registry: ClassVar[dict[str, type | str]] = dict(BUILTIN_NODES)
@@ -63,7 +65,8 @@ class NodeRegistry:
 
     def __init__(self, *, discover: bool = True, block: Iterable[str] = ()) -> None:
         self._loading = threading.RLock()
-        self._members = Members(self._builtin_registry, frozenset(block), discovering=discover)
+        blocked = frozenset([block] if isinstance(block, str) else block)
+        self._members = Members(self._builtin_registry, blocked, discovering=discover)
         # A registry that is dropped without being closed lets go of its plugins too.
         weakref.finalize(self, _release_all, self._members.declared).atexit = False
 
@@ -81,14 +84,19 @@ class NodeRegistry:
     def register(cls, node_class: type) -> type:
         """Register a class as a built-in node (a decorator).
 
+        A class of a declared plugin is returned as it is: what is built in is there for every registry, and such a
+        class only where its plugin is loaded. The plugin's `provides`, or its hooks, contribute it.
+
         Raises:
             DuplicateNodeError: There is another built-in node of that name.
             InvalidNodeError: The class is no node.
         """
-        list(checked_nodes(BUILTIN, [node_class]))
-        name = node_class.__name__
+        if not is_node_class(node_class):
+            raise no_node(getattr(node_class, "__qualname__", repr(node_class)), None)
+        if node_class.__module__.startswith(PREFIX):
+            return node_class
+        name, path = node_class.__name__, class_path(node_class)
         known = cls._builtin_registry.get(name)
-        path = f"{node_class.__module__}.{node_class.__qualname__}"
         if known not in (None, node_class, path):
             raise DuplicateNodeError(
                 f"A built-in node '{name}' is registered already: {known!r}; {path} cannot take its name.",
@@ -123,9 +131,9 @@ class NodeRegistry:
 
     @classmethod
     def _get_builtin(cls, name: str) -> type:
-        found = cls._builtin(name) or (host_class(name) if "." in name else None)
+        found = cls._builtin(checked_name(name)) or host_class(name)
         if found is None:
-            raise not_found(name, cls._builtin_registry, ())
+            raise not_found(name, cls._builtin_registry, cls._builtin_registry)
         return found
 
     @classmethod
@@ -193,7 +201,8 @@ class NodeRegistry:
     def clear_plugins(self) -> None:
         """Unload all declared plugins."""
         for name in self.list_plugins():
-            self.unload_plugin(name)
+            with suppress(PluginNotLoadedError):  # Somebody else may be unloading too.
+                self.unload_plugin(name)
 
     def close(self) -> None:
         """Unload all declared plugins; the registry stays usable."""
@@ -233,9 +242,12 @@ class NodeRegistry:
 
     @property
     def plugin_registry(self) -> Mapping[str, type]:
-        """Node classes of plugins, discovered and declared, by short name; full paths are understood too."""
+        """Node classes of plugins, discovered and declared, by short name; full paths are understood too.
+
+        It shows the plugins of the moment, whenever it was asked for.
+        """
         self._members.complete()
-        return _PluginNodes(self._members.catalogue())
+        return _PluginNodes(self._members)
 
     def nodes(self) -> list[NodeEntry]:
         """Return all nodes that are known without importing plugin code, built-in ones first."""
@@ -277,28 +289,30 @@ class NodeRegistry:
     def _get_node(self, name: str) -> type:
         self._members.complete()
         nodes = self._members.catalogue()
-        entry = nodes.find(name)
+        entry = nodes.find(checked_name(name))
         if entry is not None:
             return nodes.load(entry)
-        found = self._builtin(name) or (host_class(name) if "." in name else None)
+        found = self._builtin(name) or host_class(name)
         if found is not None:
             return found
         last_resort = None if self._has_package(name) else nodes.by_last_component(name)
         if last_resort is not None:
             return nodes.load(last_resort)
-        plugins = {*self._members.declared, *self._members.discovered}
-        raise not_found(name, {*self._builtin_registry, *nodes.names()}, plugins)
+        raise self._members.not_found(name, {*self._builtin_registry, *nodes.names()})
 
     def _has_package(self, name: str) -> bool:
         """Tell whether a name is no dotted path, or the package that it starts with exists somewhere."""
         import importlib.util
+        import sys
 
-        top, _, rest = name.partition(".")
-        return (
-            not rest
-            or any(each.scope.owns(top) for each in self._members.declared.values())
-            or importlib.util.find_spec(top) is not None
-        )
+        top = name.partition(".")[0]
+        if not is_path(name) or any(each.scope.owns(top) for each in list(self._members.declared.values())):
+            return True
+        try:
+            return importlib.util.find_spec(top) is not None
+        except (ImportError, ValueError, AttributeError):
+            # A module without a spec, such as `__main__`, is there all the same.
+            return top in sys.modules
 
     def _load(self, name: str, declared: "GitPlugin | LocalPlugin") -> None:
         with self._loading:
@@ -343,25 +357,40 @@ class NodeRegistry:
 
 
 class _PluginNodes(Mapping[str, type]):
-    """Read-only view of the node classes of plugins."""
+    """Read-only view of the node classes of a registry's plugins, asked anew at every access."""
 
-    def __init__(self, nodes: Catalogue) -> None:
-        self._nodes = nodes
+    def __init__(self, members: Members) -> None:
+        self._members = members
 
     def __getitem__(self, name: str) -> type:
-        entry = self._nodes.find(name)
+        nodes = self._nodes()
+        entry = nodes.find(checked_name(name))
         if entry is None:
-            raise not_found(name, self._nodes.names(), ())
-        return self._nodes.load(entry)
+            raise self._members.not_found(name, nodes.names())
+        return nodes.load(entry)
+
+    def get(self, name: str, default: object = None, /) -> Any:  # noqa: ANN401 - the overloads are those of Mapping
+        """Return the class of a name, or `default` where no plugin provides it.
+
+        Raises:
+            AmbiguousNodeError: Several plugins provide it.
+        """
+        if name not in self:
+            return default
+        return self[name]
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self._nodes.knows(name)
+        return isinstance(name, str) and self._nodes().knows(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._nodes.names())
+        return iter(self._nodes().names())
 
     def __len__(self) -> int:
-        return len(self._nodes.names())
+        return len(self._nodes().names())
+
+    def _nodes(self) -> Catalogue:
+        self._members.complete()
+        return self._members.catalogue()
 
 
 def _release_all(loaded: "dict[str, LoadedPlugin]") -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.errors import PluginLoadError, ProjectFileError
 from cuvis_ai_core.plugins.contents import editable_code, module_roots, without_standard_library
 
 Files = dict[str, str]
@@ -72,6 +73,42 @@ def test_editable_installs_are_read_and_never_run(tmp_path: Path, write_files: C
         "space": project / "src",
         "mapped": project / "lib",
     }
+
+
+def test_a_package_that_is_called_otherwise_than_its_folder_is_refused(
+    registry: NodeRegistry, tmp_path: Path, write_files: Callable[[Path, Files], Path], node_source: Callable[..., str]
+) -> None:
+    """`package-dir` of setuptools may do that; the message names both and what to do."""
+    folder = write_files(
+        tmp_path / "project",
+        {
+            "pyproject.toml": "[build-system]\nrequires = ['setuptools']\nbuild-backend = 'setuptools.build_meta'\n"
+            "[project]\nname = 'pk7'\nversion = '1'\n"
+            "[tool.setuptools]\npackages = ['pk7']\npackage-dir = {pk7 = 'lib'}\n",
+            "lib/__init__.py": "",
+            "lib/nodes.py": node_source("Seven"),
+        },
+    )
+    with pytest.raises(PluginLoadError) as caught:
+        registry.load_plugin("seven", {"path": str(folder), "provides": ["pk7.nodes.Seven"]})
+    assert isinstance(caught.value.__cause__, ProjectFileError)
+    assert f"The package 'pk7' lies in the folder {folder / 'lib'}" in str(caught.value)
+    assert "package-dir" in str(caught.value)
+
+
+def test_packages_below_a_namespace_are_found_in_a_mapping(
+    tmp_path: Path, write_files: Callable[[Path, Files], Path]
+) -> None:
+    """Their top-level name leads to the folder above the namespace."""
+    package = tmp_path / "lib/space/inner"
+    target = write_files(
+        tmp_path / "target",
+        {
+            "__editable__.x.pth": "import __editable___x_finder; __editable___x_finder.install()\n",
+            "__editable___x_finder.py": f"MAPPING = {{'space.inner': {str(package)!r}}}\n",
+        },
+    )
+    assert editable_code(target, set()) == {"space": tmp_path / "lib"}
 
 
 @pytest.mark.parametrize(

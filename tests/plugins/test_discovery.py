@@ -1,6 +1,7 @@
 """Pip-installed plugins, discovered in a real environment."""
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -218,3 +219,200 @@ def test_a_declared_plugin_takes_the_place_of_the_same_distribution(
         "print(registry.get('Found').VERSION)\n"
     )
     result.stdout.fnmatch_lines(["1.0", "2.0 [[]]", "1.0"])
+
+
+def test_plugins_take_part_in_the_order_of_their_names(
+    install: Callable[[Files], None],
+    script: Callable[[str], pytest.RunResult],
+    project_files: Callable[..., Files],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever the hash seed: of two readers for one suffix it is always the same that wins."""
+    names = ["delta", "alpha", "echo", "bravo", "charlie"]
+    files = project_files("many", extra=entry_points(**{name: f"many.{name}" for name in names}))
+    for name in names:
+        files[f"src/many/{name}.py"] = (
+            "from cuvis_ai_hookspecs import hookimpl\n\n"
+            f"@hookimpl\ndef cuvis_ai_config_dirs():\n    return [{name!r}]\n\n"
+            f"def reader(path):\n    return {name!r}\n\n"
+            "@hookimpl\ndef cuvis_ai_cube_readers():\n    return {'.odd': reader}\n"
+        )
+    install(files)
+    for seed in "123":
+        monkeypatch.setenv("PYTHONHASHSEED", seed)
+        result = script(
+            "registry = NodeRegistry()\n"
+            "print(*registry.discovered_plugins)\n"
+            "print(*registry.config_dirs(), registry.cube_readers()['.odd'](None))\n"
+        )
+        result.stdout.fnmatch_lines(["alpha bravo charlie delta echo", "alpha bravo charlie delta echo echo"])
+
+
+def test_two_distributions_may_use_one_name(
+    install: Callable[[Files], None], script: Callable[[str], pytest.RunResult], project_files: Callable[..., Files]
+) -> None:
+    """Both take part: the short name is ambiguous, the full paths work, and either can be blocked."""
+    for package in ("twin_b", "twin_a"):
+        install(project_files(package, node="Twin", extra=entry_points(Twin=f"{package}.nodes:Twin")))
+    result = script(
+        "registry = NodeRegistry()\n"
+        "print([(key, each.name, each.distribution) for key, each in registry.discovered_plugins.items()])\n"
+        "try:\n    registry.get('Twin')\nexcept KeyError as error:\n    print(type(error).__name__, error)\n"
+        "print(registry.get('twin_b.nodes.Twin').__module__)\n"
+        "print(NodeRegistry(block=['twin-a']).get('Twin').__module__)\n"
+        "print(NodeRegistry(block=['twin-b']).get('Twin').__module__)\n"
+    )
+    result.stdout.fnmatch_lines(
+        [
+            "[[]('Twin', 'Twin', 'twin-a'), ('Twin (twin-b)', 'Twin', 'twin-b')]",
+            "AmbiguousNodeError *twin_a.nodes.Twin (plugin 'Twin') and twin_b.nodes.Twin (plugin 'Twin (twin-b)')*",
+            "twin_b.nodes",
+            "twin_b.nodes",
+            "twin_a.nodes",
+        ]
+    )
+
+
+def test_one_class_of_two_distributions_cannot_be_told_apart_by_its_path(
+    install: Callable[[Files], None], script: Callable[[str], pytest.RunResult], project_files: Callable[..., Files]
+) -> None:
+    """The hint does not advise the full path; two entry points of one distribution may name one class."""
+    install(
+        project_files("found", node="Found", extra=entry_points(Found="found.nodes:Found", also="found.nodes:Found"))
+    )
+    text = "try:\n    print(NodeRegistry().get('Found').__module__)\nexcept KeyError as error:\n    print(error)\n"
+    script(text).stdout.fnmatch_lines(["found.nodes"])
+    install(project_files("copy_cat", extra=entry_points(Found="found.nodes:Found")))
+    script(text).stdout.fnmatch_lines(
+        ["*ambiguous*", "Unload or block all but one of them, or *registries of their own."]
+    )
+
+
+def test_a_node_class_may_have_an_alias(
+    install: Callable[[Files], None], script: Callable[[str], pytest.RunResult], project_files: Callable[..., Files]
+) -> None:
+    """An entry point with another name contributes its class under the class's own name."""
+    install(project_files("found", node="Found", extra=entry_points(my_alias="found.nodes:Found")))
+    result = script("registry = NodeRegistry()\nprint(registry.get('Found'), dict(registry.failed_plugins))\n")
+    result.stdout.fnmatch_lines(["<class 'found.nodes.Found'> {}"])
+
+
+def test_an_object_may_have_the_name_of_its_entry_point(
+    install: Callable[[Files], None], script: Callable[[str], pytest.RunResult], hooked: Files
+) -> None:
+    """It is no class for that: its hooks are heard, one of another name with `specname` as well."""
+    source = (
+        "from cuvis_ai_hookspecs import hookimpl\n\n"
+        "class Plugin:\n"
+        "    @hookimpl(specname='cuvis_ai_config_dirs')\n    def dirs(self):\n        return ['/mine']\n\n"
+        "hooked = Plugin()\n"
+    )
+    project = hooked["pyproject.toml"].replace("hooked.hooks", "hooked.hooks:hooked")
+    install({**hooked, "pyproject.toml": project, "src/hooked/hooks.py": source})
+    result = script("registry = NodeRegistry()\nprint(registry.config_dirs(), dict(registry.failed_plugins))\n")
+    result.stdout.fnmatch_lines(["[[]*'/mine'*] {}"])
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        ("empty.thing", "module 'empty.thing'"),
+        ("empty.thing:Plain", "class 'empty.thing.Plain'"),
+        ("empty.thing:plain", "an object of class 'empty.thing.Plain'"),
+    ],
+)
+def test_an_entry_point_that_contributes_nothing_is_broken(
+    install: Callable[[Files], None],
+    script: Callable[[str], pytest.RunResult],
+    project_files: Callable[..., Files],
+    value: str,
+    what: str,
+) -> None:
+    """A module, class or object with neither node class nor hook is named in `failed_plugins`."""
+    source = "from cuvis_ai_hookspecs import cuvis_ai_nodes, hookimpl\n\nclass Plain:\n    pass\n\nplain = Plain()\n"
+    files = project_files("empty", extra=entry_points(nothing=value))
+    install({**files, "src/empty/thing.py": source})
+    result = script(
+        "registry = NodeRegistry()\nregistry.config_dirs()\nerror = registry.failed_plugins['nothing']\n"
+        "print(type(error).__name__, error)\n"
+    )
+    result.stdout.fnmatch_lines([f"DiscoveryError *(empty 1.0.0)*{what} contributes neither a node class nor a hook*"])
+
+
+def test_strict_mode_does_not_wear_off(
+    install: Callable[[Files], None],
+    script: Callable[[str], pytest.RunResult],
+    project_files: Callable[..., Files],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every use raises, and always the error of the first broken plugin by name, class or hooks."""
+    points = {"zulu": "sick.zulu", "Alpha": "sick.nodes:Alpha", "mike": "sick.mike"}
+    install(project_files("sick", extra=entry_points(**points)))
+    monkeypatch.setenv("CUVIS_STRICT_PLUGINS", "1")
+    result = script(
+        "registry = NodeRegistry()\n"
+        "uses = [lambda: registry.get('RXDetector'), lambda: registry.plugin_registry, registry.config_dirs,\n"
+        "        registry.cube_readers]\n"
+        "for use in uses * 2:\n"
+        "    try:\n        use()\n        print('fine')\n"
+        "    except ImportError as error:\n        print(type(error).__name__, error.plugin)\n"
+        "print(sorted(registry.failed_plugins))\n"
+    )
+    result.stdout.fnmatch_lines(["DiscoveryError Alpha"] * 8 + ["[[]'Alpha', 'mike', 'zulu']"], consecutive=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable"),
+    [("block=['Two-Words']", ""), ("block='TWO.words'", ""), ("block='Found'", ""), ("", "two_words")],
+)
+def test_distributions_are_blocked_however_their_name_is_spelt(
+    install: Callable[[Files], None],
+    script: Callable[[str], pytest.RunResult],
+    project_files: Callable[..., Files],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: str,
+    variable: str,
+) -> None:
+    """As pip compares them; a single text is one name."""
+    install(project_files("two_words", node="Found", extra=entry_points(Found="two_words.nodes:Found")))
+    monkeypatch.setenv("CUVIS_BLOCK_PLUGINS", variable)
+    script(f"print(dict(NodeRegistry({arguments}).discovered_plugins))\n").stdout.fnmatch_lines(["{}"])
+
+
+def test_discovered_plugins_do_not_count_as_loaded(
+    install: Callable[[Files], None], script: Callable[[str], pytest.RunResult], project_files: Callable[..., Files]
+) -> None:
+    """An unknown node is answered with the way to load plugins, and with what was discovered."""
+    install(project_files("found", node="Found", extra=entry_points(Found="found.nodes:Found")))
+    result = script("try:\n    NodeRegistry().get('Nope')\nexcept KeyError as error:\n    print(ascii(str(error)))\n")
+    result.stdout.fnmatch_lines(["*Loaded plugins: none. Discovered plugins: Found.*Did you forget to load plugins*"])
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("no equals sign", "*damaged-1.0.dist-info*"),
+        ("Odd = no-path.nodes:Odd", "*'Odd' (damaged 1.0) cannot be used: ModuleNotFoundError*"),
+        ("odd = damaged:a:b", "*'odd' (damaged 1.0) cannot be used: ModuleNotFoundError*"),
+    ],
+)
+def test_a_damaged_installation_stops_nobody(
+    environment: Path,
+    install: Callable[[Files], None],
+    script: Callable[[str], pytest.RunResult],
+    hooked: Files,
+    lines: str,
+    message: str,
+) -> None:
+    """Metadata of the host environment that cannot be read, or names no module, is a warning."""
+    install(hooked)
+    damaged = next(environment.parents[1].glob("**/site-packages")) / "damaged-1.0.dist-info"
+    damaged.mkdir()
+    try:
+        (damaged / "METADATA").write_text("Name: damaged\nVersion: 1.0\n")
+        (damaged / "entry_points.txt").write_text(f"[cuvis_ai.nodes]\n{lines}\n")
+        result = script("registry = NodeRegistry()\nregistry.nodes()\nprint(registry.get('Hooked').__name__)\n")
+    finally:
+        shutil.rmtree(damaged)
+    result.stdout.fnmatch_lines(["Hooked"])
+    result.stderr.fnmatch_lines([message])

@@ -1,6 +1,8 @@
 """The plugin cache on disk."""
 
+import errno
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import StoreError
-from cuvis_ai_core.plugins.store import Store, default_root
+from cuvis_ai_core.plugins.store import MARKER, Store, chosen_root, default_root
 from cuvis_ai_core.testing.git_host import GitHost
 
 LOAD = """\
@@ -87,16 +89,74 @@ def test_a_published_folder_replaces_a_half_of_one(tmp_path: Path) -> None:
     assert [path.name for path in place.iterdir()] == ["file"]
 
 
+def put_checkout(place: Path) -> None:
+    """Make what counts as a checkout of ours: its marker lies in `.git`."""
+    (place / ".git").mkdir(parents=True)
+    (place / ".git" / MARKER).write_text("{}")
+
+
 def test_clearing_touches_one_plugin_only(tmp_path: Path) -> None:
     """`x` is not `x2`, and the lock and work folders stay."""
     store = Store(tmp_path)
-    for name in ("x@v1", "x@v2+abcdef01", "x2@v1", ".targets/x@0011", ".targets/x2@0011"):
-        (tmp_path / name).mkdir(parents=True)
+    for name in ("x@v1", "x@v2+abcdef01", "x2@v1"):
+        put_checkout(tmp_path / name)
+    for name in ("x@0011", "x2@0011"):
+        (tmp_path / ".targets" / name).mkdir(parents=True)
     store.clear("x")
     assert sorted(path.name for path in tmp_path.glob("*@*")) == ["x2@v1"]
     assert [path.name for path in (tmp_path / ".targets").iterdir()] == ["x2@0011"]
     store.clear("../x2@v1")
     assert (tmp_path / "x2@v1").is_dir()
+
+
+def test_clearing_leaves_what_is_not_ours(tmp_path: Path) -> None:
+    """A user may choose a folder that holds other things, whatever these are called."""
+    (tmp_path / "me@host.txt").write_text("mine")
+    for name in ("@types", "backup@2024", "node@18/.git"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / ".targets").mkdir()
+    (tmp_path / ".targets/note@home").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    store = Store(tmp_path)
+    store.clear()
+    store.clear("backup")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("path", ["", "  ", "~nobody-has-this-name/cache", "nul\0l"])
+def test_a_folder_that_cannot_be_meant_is_refused(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By one error that shows what was given and both ways to choose."""
+    with pytest.raises(StoreError, match="cannot be the folder of the plugin cache") as caught:
+        chosen_root(path)
+    assert repr(path) in str(caught.value)
+    assert "set_cache_dir" in str(caught.value)
+    if path.strip() and "\0" not in path:
+        monkeypatch.setenv("CUVIS_PLUGINS_DIR", path)
+        with pytest.raises(StoreError):
+            default_root()
+
+
+def test_an_empty_variable_chooses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a shell, it is as if it were not set."""
+    monkeypatch.setenv("CUVIS_PLUGINS_DIR", "")
+    assert default_root() == Path.home() / ".cuvis_plugins"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "some/file"),
+        shutil.Error([("a", "b", f"[Errno 28] {os.strerror(errno.ENOSPC)}: 'b'")]),
+        OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)),
+    ],
+)
+def test_a_disk_that_gets_full_while_something_is_built_is_named(tmp_path: Path, error: OSError) -> None:
+    """With the space that is free; other failures stay what they are."""
+    store = Store(tmp_path / "cache")
+    with pytest.raises(StoreError, match=r"The disk is full \(\d+ MB are free at "), store.workspace():
+        raise error
+    with pytest.raises(IsADirectoryError), store.workspace():
+        raise IsADirectoryError(errno.EISDIR, "x")
 
 
 def test_a_cache_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:

@@ -1,14 +1,21 @@
 """The nodes that a registry's plugins contribute, by full path and by short name."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 
-from cuvis_ai_core.errors import AmbiguousNodeError, HookError, InvalidNodeError, NodeNotFoundError
+from cuvis_ai_core.errors import AmbiguousNodeError, InvalidNodeError, NodeNotFoundError
 from cuvis_ai_core.node.base import is_node_class
-from cuvis_ai_core.plugins.manager import HookManager
-from cuvis_ai_core.plugins.scope import public_name
+from cuvis_ai_core.plugins.discovery import is_path
+from cuvis_ai_core.plugins.manager import (
+    HookManager,
+    checked_nodes,
+    class_path,
+    no_node,
+    without_private_names,
+)
+from cuvis_ai_core.plugins.scope import PREFIX, public_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +41,19 @@ class Owner:
         plugin: Name of the plugin.
         importer: Imports one of its node classes by public path.
         paths: Classes by the paths under which they were declared, where these say more than the class does.
+        distribution: Of a discovered plugin. Its entry points may name one class twice.
     """
 
     plugin: str
     importer: Callable[[str], type]
     paths: Mapping[str, type] = field(default_factory=dict)
+    distribution: str | None = None
+
+    def shares_nodes(self, other: "Owner") -> bool:
+        """Tell whether equal paths of the two mean one class."""
+        if self.distribution or other.distribution:
+            return self.distribution == other.distribution
+        return self.plugin == other.plugin
 
 
 class Catalogue:
@@ -56,7 +71,7 @@ class Catalogue:
         self._by_path: dict[str, list[NodeEntry]] = {}
         self._by_name: dict[str, list[NodeEntry]] = {}
         self._classes: dict[NodeEntry, type] = {}
-        self._importers: dict[NodeEntry, Callable[[str], type]] = {}
+        self._owners: dict[NodeEntry, Owner] = {}
         for registered, answer in manager.answers("cuvis_ai_nodes"):
             if registered in owners:
                 for node in checked_nodes(registered, answer):
@@ -64,7 +79,7 @@ class Catalogue:
 
     def entries(self) -> list[NodeEntry]:
         """Return all nodes, sorted by name."""
-        return sorted(self._importers, key=lambda entry: (entry.name, entry.path))
+        return sorted(self._owners, key=lambda entry: (entry.name, entry.path))
 
     def names(self) -> list[str]:
         """Return the short names."""
@@ -72,7 +87,7 @@ class Catalogue:
 
     def knows(self, name: str) -> bool:
         """Tell whether some plugin provides a node of that short name or full path."""
-        return name in self._by_path or name in self._by_name
+        return bool(self._matches(name))
 
     def find(self, name: str) -> NodeEntry | None:
         """Return the node of a full path or a short name; a path that matches none may fall back to its class name.
@@ -80,8 +95,8 @@ class Catalogue:
         Raises:
             AmbiguousNodeError: Several plugins provide it.
         """
-        exact = self._by_path.get(name) or self._by_name.get(name)
-        return self._single(name, exact) if exact else self._by_package(name)
+        found = self._matches(name)
+        return self._single(name, found) if found else None
 
     def by_last_component(self, name: str) -> NodeEntry | None:
         """Return the node whose class name ends a dotted path, with a warning: a last resort.
@@ -107,28 +122,28 @@ class Catalogue:
             InvalidNodeError: It cannot be imported, or is no node.
         """
         if entry not in self._classes:
-            self._classes[entry] = self._importers[entry](entry.path)
+            self._classes[entry] = self._owners[entry].importer(entry.path)
         return self._classes[entry]
 
     def path_of(self, node_class: type) -> str | None:
         """Return the path under which a plugin declared a class."""
         return next((entry.path for entry, known in self._classes.items() if known is node_class), None)
 
-    def _by_package(self, name: str) -> NodeEntry | None:
-        top, _, rest = name.partition(".")
-        if not rest:
-            return None
-        found = [
-            entry for entry in self._by_name.get(name.rpartition(".")[2], ()) if entry.path.partition(".")[0] == top
-        ]
-        return self._single(name, found) if found else None
+    def _matches(self, name: str) -> list[NodeEntry]:
+        exact = self._by_path.get(name) or self._by_name.get(name)
+        if exact or not is_path(name):
+            return exact or []
+        top, last = name.partition(".")[0], name.rpartition(".")[2]
+        return [entry for entry in self._by_name.get(last, ()) if entry.path.partition(".")[0] == top]
 
     def _single(self, name: str, found: list[NodeEntry]) -> NodeEntry:
         if len(found) > 1:
             candidates = tuple(f"{entry.path} (plugin '{entry.plugin}')" for entry in found)
+            distinct = len({entry.path for entry in found}) == len(found)
+            way = "Use the full path" if distinct else "Unload or block all but one of them"
             raise AmbiguousNodeError(
                 f"Node '{name}' is ambiguous: {' and '.join(candidates)} provide it.",
-                hint="Use the full path, or load the plugins into registries of their own.",
+                hint=f"{way}, or load the plugins into registries of their own.",
                 node=name,
                 candidates=tuple(entry.path for entry in found),
             )
@@ -136,39 +151,19 @@ class Catalogue:
 
     def _add(self, owner: Owner, node: type | str) -> None:
         if isinstance(node, str):
-            paths = [node]
+            # A plugin may build a path from its `__name__`, which is private.
+            paths = [public_name(node)]
         else:
-            own = f"{public_name(node.__module__)}.{node.__qualname__}"
-            paths = [*(path for path, known in owner.paths.items() if known is node), own]
+            paths = [*(path for path, known in owner.paths.items() if known is node), class_path(node)]
         entry = NodeEntry(paths[0].rpartition(".")[2], paths[0], owner.plugin)
-        if any(known.plugin == owner.plugin for path in paths for known in self._by_path.get(path, ())):
+        if any(owner.shares_nodes(self._owners[known]) for path in paths for known in self._by_path.get(path, ())):
             return
-        self._importers[entry] = owner.importer
+        self._owners[entry] = owner
         if not isinstance(node, str):
             self._classes[entry] = node
         for path in dict.fromkeys(paths):
             self._by_path.setdefault(path, []).append(entry)
         self._by_name.setdefault(entry.name, []).append(entry)
-
-
-def checked_nodes(plugin: str, answer: object) -> Iterator[type | str]:
-    """Return the node classes and import paths that a plugin's hook answered.
-
-    Raises:
-        HookError: The answer is no collection of classes and dotted import paths.
-        InvalidNodeError: One of the classes is no node.
-    """
-    if not isinstance(answer, Iterable) or isinstance(answer, str | bytes | Mapping):
-        raise _wrong(plugin, answer)
-    for node in answer:
-        if isinstance(node, str) and "." in node and all(part.isidentifier() for part in node.split(".")):
-            yield node
-        elif not isinstance(node, type):
-            raise _wrong(plugin, node)
-        elif not is_node_class(node):
-            raise no_node(f"{node.__module__}.{node.__qualname__}", plugin)
-        else:
-            yield node
 
 
 def host_class(path: str) -> type | None:
@@ -177,6 +172,8 @@ def host_class(path: str) -> type | None:
     Raises:
         InvalidNodeError: What is there cannot be imported, or is no node class.
     """
+    if not is_path(path) or path.startswith(PREFIX):
+        return None
     module_name, _, class_name = path.rpartition(".")
     try:
         module = import_module(module_name)
@@ -207,29 +204,51 @@ def host_node(plugin: str, path: str) -> type:
     return found
 
 
-def no_node(path: str, plugin: str | None) -> InvalidNodeError:
-    """Return the error for a class that is no node."""
-    who = f"Plugin '{plugin}', hook cuvis_ai_nodes: " if plugin else ""
-    return InvalidNodeError(
-        f"{who}'{public_name(path)}' is no node class: it lacks INPUT_SPECS, OUTPUT_SPECS or forward.",
-        hint="Derive the class from cuvis_ai_core.node.ArrayNode and declare its ports.",
-        node=path,
-        plugin=plugin,
+def checked_name(name: object) -> str:
+    """Return the name of a node that somebody asks for.
+
+    Raises:
+        InvalidNodeError: It is no text.
+    """
+    if isinstance(name, str):
+        return name
+    raise InvalidNodeError(
+        f"{name!r} is no name of a node: a node is named by text.",
+        hint='For example: registry.get("RXDetector")',
+        node=repr(name),
     )
 
 
-def not_found(name: str, known: Iterable[str], plugins: Iterable[str]) -> NodeNotFoundError:
-    """Return the error for a node that nobody knows, with near names and the way to load plugins."""
+def not_found(
+    name: str,
+    known: Iterable[str],
+    builtin: Mapping[str, type | str],
+    declared: Iterable[str] = (),
+    discovered: Iterable[str] = (),
+) -> NodeNotFoundError:
+    """Return the error for a node that nobody knows, with near names and the way to load plugins.
+
+    Args:
+        name: What was asked for.
+        known: The short names that would have been found.
+        builtin: The built-in nodes.
+        declared: Names of the declared plugins that are loaded.
+        discovered: Names of the discovered plugins.
+    """
     from difflib import get_close_matches
 
-    names = sorted(known)
-    loaded = sorted(plugins)
+    names, loaded, installed = sorted(known), sorted(declared), sorted(discovered)
     text = f"Node '{name}' not found in registry."
     near = get_close_matches(name.rpartition(".")[2], names, 3, 0.6)
     if near:
         text += f"\nDid you mean {' or '.join(repr(each) for each in near)}?"
-    text += f"\nLoaded plugins: {', '.join(loaded) or 'none'}. Known nodes: {', '.join(names) or 'none'}."
-    if not loaded and not name.startswith("cuvis_ai_core."):
+    text += f"\nLoaded plugins: {', '.join(loaded) or 'none'}."
+    if installed:
+        text += f" Discovered plugins: {', '.join(installed)}."
+    text += f" Known nodes: {', '.join(names) or 'none'}."
+    if name in builtin:
+        text += f"\n'{name}' is a built-in node: NodeRegistry.get({name!r})"
+    elif not loaded and not name.startswith("cuvis_ai_core."):
         text += _EXTERNAL
     return NodeNotFoundError(text, node=name)
 
@@ -248,13 +267,5 @@ For Python usage:
 
 
 def _broken(path: str, error: BaseException) -> InvalidNodeError:
-    return InvalidNodeError(f"'{path}' could not be imported: {type(error).__name__}: {error}", node=path)
-
-
-def _wrong(plugin: str, answer: object) -> HookError:
-    return HookError(
-        f"Plugin '{plugin}': hook cuvis_ai_nodes answered {answer!r}; it must return node classes or import paths.",
-        hint='For example: return ["my_plugin.nodes.VegetationIndex"]',
-        plugin=plugin,
-        hook="cuvis_ai_nodes",
-    )
+    reason = without_private_names(f"{type(error).__name__}: {error}")
+    return InvalidNodeError(f"'{path}' could not be imported: {reason}", node=path)

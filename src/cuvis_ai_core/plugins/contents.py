@@ -11,6 +11,7 @@ from importlib.metadata import DistributionFinder, MetadataPathFinder
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from cuvis_ai_core.errors import ProjectFileError
 from cuvis_ai_core.plugins.discovery import ENTRY_POINT_GROUP
 from cuvis_ai_core.plugins.distribution import Distribution
 from cuvis_ai_core.plugins.target import Target
@@ -33,6 +34,9 @@ def editable_code(target: Path, wanted: set[str]) -> dict[str, Path]:
     Args:
         target: The target directory.
         wanted: Names that count even where they are plain folders (namespace packages).
+
+    Raises:
+        ProjectFileError: A package has another name than its folder.
     """
     code: dict[str, Path] = {}
     for pth in sorted(target.glob("*.pth")):
@@ -104,11 +108,23 @@ def _setuptools_mapping(target: Path, line: str) -> dict[str, Path]:
     if not finder.is_file():
         return {}
     tree = ast.parse(finder.read_text(encoding="utf-8"))
-    return {
-        name: Path(location).parent
-        for name, location in _literal(tree, "MAPPING")
-        if "." not in name and isinstance(location, str)
-    }
+    code: dict[str, Path] = {}
+    for name, location in _literal(tree, "MAPPING"):
+        parts, place = tuple(name.split(".")), Path(location).with_suffix("")
+        if place.parts[-len(parts) :] != parts:
+            raise _renamed(name, place)
+        code[parts[0]] = place.parents[len(parts) - 1]
+    return code
+
+
+def _renamed(name: str, place: Path) -> ProjectFileError:
+    folder = "/".join(name.split("."))
+    return ProjectFileError(
+        f"The package '{name}' lies in the folder {place}: 'package-dir' of setuptools gives it another name than "
+        "its folder has, which a plugin at a local path must not do.",
+        hint=f"Rename the folder to {folder} and correct 'package-dir', or load the plugin from a Git tag.",
+        path=place,
+    )
 
 
 def _literal(tree: ast.Module, name: str) -> Iterator[tuple[str, Any]]:

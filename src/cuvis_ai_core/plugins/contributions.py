@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core.errors import HookError
+from cuvis_ai_core.plugins.manager import without_private_names
 from cuvis_ai_core.plugins.members import BUILTIN, Members
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _importing(members: Members, plugin: str, reader: str) -> "Callable[[Path], 
 
 def _wrong(plugin: str, hook: str, answer: object, wanted: str) -> HookError:
     return HookError(
-        f"Plugin '{plugin}': hook {hook} answered {answer!r}; it must return {wanted}.",
+        f"Plugin '{plugin}': hook {hook} answered {without_private_names(repr(answer))}; it must return {wanted}.",
         hint="The hooks and what they return: docs/reference/hooks.md",
         plugin=plugin,
         hook=hook,

@@ -3,16 +3,23 @@
 pluggy's own entry-point loader has no guard per plugin and imports everything; here is our own.
 """
 
+import logging
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core.errors import DiscoveryError
+
+if TYPE_CHECKING:
+    from importlib_metadata import Distribution
+
+logger = logging.getLogger(__name__)
 
 ENTRY_POINT_GROUP: Final = "cuvis_ai.nodes"
 STRICT_VARIABLE: Final = "CUVIS_STRICT_PLUGINS"
@@ -44,7 +51,7 @@ class DiscoveredPlugin:
     @property
     def normalised_distribution(self) -> str:
         """The distribution's name as requirements compare it (PEP 503)."""
-        return re.sub(r"[-_.]+", "-", self.distribution).lower()
+        return _normalised(self.distribution)
 
     def load(self) -> object:
         """Import what the entry point names.
@@ -74,7 +81,15 @@ def node_path(name: str, value: str) -> str | None:
     """Return the path of a node class that an entry point names by its class name, else None."""
     module, _, attribute = value.partition(":")
     attribute = attribute.partition("[")[0].strip()
-    return f"{module.strip()}.{attribute}" if attribute and attribute.rpartition(".")[2] == name else None
+    path = f"{module.strip()}.{attribute}"
+    # An object with hook implementations may have the entry point's name too; a class has a capital letter.
+    named = name[:1].isupper() and attribute.rpartition(".")[2] == name
+    return path if named and is_path(path) else None
+
+
+def is_path(name: str) -> bool:
+    """Tell whether a text is a dotted path: identifiers, and at least one dot."""
+    return "." in name and all(part.isidentifier() for part in name.split("."))
 
 
 def load_entry_point(value: str, importer: Callable[[str], Any]) -> object:
@@ -87,7 +102,10 @@ def load_entry_point(value: str, importer: Callable[[str], Any]) -> object:
 
 
 def discover(block: frozenset[str]) -> dict[str, DiscoveredPlugin]:
-    """Return the pip-installed plugins by entry-point name, without importing any of them.
+    """Return the pip-installed plugins, sorted, without importing any of them.
+
+    The key is the name of the entry point. Where several distributions use one name, it is the first one's; the
+    others have `name (distribution)`.
 
     Args:
         block: Names of entry points or distributions to leave out, beside those in `CUVIS_BLOCK_PLUGINS`
@@ -96,11 +114,13 @@ def discover(block: frozenset[str]) -> dict[str, DiscoveredPlugin]:
     if os.environ.get(DISCOVERY_VARIABLE, "1").strip().lower() in {"0", "false", "no", "off"}:
         return {}
     blocked = block | {name.strip() for name in os.environ.get(BLOCK_VARIABLE, "").split(",")}
-    return {
-        plugin.name: plugin
-        for plugin in reversed(_installed())
-        if plugin.name not in blocked and plugin.distribution not in blocked
-    }
+    distributions = {_normalised(name) for name in blocked}
+    found: dict[str, DiscoveredPlugin] = {}
+    for plugin in _installed():
+        if plugin.name not in blocked and plugin.normalised_distribution not in distributions:
+            key = f"{plugin.name} ({plugin.distribution})" if plugin.name in found else plugin.name
+            found[key] = plugin
+    return found
 
 
 def strict() -> bool:
@@ -116,7 +136,7 @@ def _installed() -> tuple[DiscoveredPlugin, ...]:
     state = tuple((folder, _changed(folder)) for folder in sys.path)
     if state not in _scans:
         _scans.clear()
-        _scans[state] = tuple(_scan())
+        _scans[state] = tuple(sorted(_scan(), key=attrgetter("name", "normalised_distribution", "value")))
     return _scans[state]
 
 
@@ -134,10 +154,26 @@ def _scan() -> Iterator[DiscoveredPlugin]:
     seen: set[str] = set()
     everywhere = DistributionFinder.Context()  # type: ignore[no-untyped-call]
     for distribution in MetadataPathFinder.find_distributions(everywhere):
-        text = distribution.read_text("entry_points.txt") or ""
-        name = distribution.metadata["Name"] if ENTRY_POINT_GROUP in text else None
-        if name is None or name in seen:
+        try:
+            plugins = _plugins_of(distribution)
+            names = {plugin.normalised_distribution for plugin in plugins}
+        except Exception as error:  # noqa: BLE001 - whatever lies about in a site folder must not stop the others
+            logger.warning(
+                "Unreadable metadata: %s (%s: %s)", getattr(distribution, "_path", "?"), type(error).__name__, error
+            )
             continue
-        seen.add(name)
-        for point in distribution.entry_points.select(group=ENTRY_POINT_GROUP):
-            yield DiscoveredPlugin(point.name, name, distribution.version, point.value)
+        yield from plugins if names.isdisjoint(seen) else ()
+        seen |= names
+
+
+def _plugins_of(distribution: "Distribution") -> list[DiscoveredPlugin]:
+    if ENTRY_POINT_GROUP not in (distribution.read_text("entry_points.txt") or ""):
+        return []
+    return [
+        DiscoveredPlugin(point.name, distribution.metadata["Name"], distribution.version, point.value)
+        for point in distribution.entry_points.select(group=ENTRY_POINT_GROUP)
+    ]
+
+
+def _normalised(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()

@@ -1,12 +1,12 @@
 """One tag of a Git repository, fetched into a folder."""
 
-import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Final, cast
 
-from cuvis_ai_core._process import Finished, finish, popen_arguments
+from cuvis_ai_core._process import Finished, environment, run
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import (
     AuthenticationError,
@@ -16,9 +16,18 @@ from cuvis_ai_core.errors import (
     TagNotFoundError,
     ToolNotFoundError,
 )
+from cuvis_ai_core.plugins.store import refuse_full_disk
 
-if TYPE_CHECKING:
-    import subprocess
+_CONFIGURATION: Final = (
+    "core.hooksPath=/dev/null",
+    "protocol.ext.allow=never",
+    "core.autocrlf=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "advice.detachedHead=false",
+)
+
+_NO_QUESTIONS: Final = {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "SSH_ASKPASS": "", "LC_ALL": "C"}
 
 # What git says, in the C locale, and what it means.
 _FAILURES: Final[tuple[tuple[re.Pattern[str], type[SourceError], str], ...]] = (
@@ -54,6 +63,7 @@ def fetch(url: str, tag: str, folder: Path) -> str:
 
     Raises:
         SourceError: The tag cannot be had.
+        StoreError: The disk is full.
         ToolNotFoundError: git is not installed.
         TimeLimitError: git took longer than it may.
     """
@@ -81,24 +91,29 @@ def _git(folder: Path, *arguments: str) -> Finished:
     # GitPython starts git twice when it is imported: only a fetch pays for that.
     from git import Git
 
-    class OwnEnvironment(Git):  # type: ignore[misc]
-        """GitPython's own `execute` can add to the environment but not take away what names another repository."""
+    class OwnGit(Git):
+        """GitPython adds to the environment of the process, but takes nothing away: a variable of a hook stays."""
 
-        def execute(self, command: Sequence[str], **_: object) -> Finished:
-            return run(command, cwd=folder, env=environment() | _SETTINGS)
+        def execute(self, command: Sequence[str], **_: object) -> Finished:  # type: ignore[override]
+            return run(command, cwd=folder, env=_environment())
 
-    git = OwnEnvironment(folder)
-    return cast("Finished", git(c=_CONFIGURATION)._call_process(*arguments))
+    command, *options = arguments
+    return cast("Finished", getattr(OwnGit(folder)(c=_CONFIGURATION), command)(*options))
+
+
+def _environment() -> dict[str, str]:
+    return {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes", **environment(), **_NO_QUESTIONS}
 
 
 def _failure(finished: Finished, folder: Path, url: str, tag: str) -> SourceError:
+    refuse_full_disk(finished.stderr, folder)
     address = without_credentials(url)
     kind, meaning = next(
         ((kind, meaning) for pattern, kind, meaning in _FAILURES if pattern.search(finished.stderr)),
         (SourceError, "git failed"),
     )
     if kind is TagNotFoundError:
-        branch = bool(_git(folder, "ls-remote", "--heads", "--", url, f"refs/heads/{tag}").stdout)
+        branch = bool(_git(folder, "ls_remote", "--heads", "--", url, f"refs/heads/{tag}").stdout)
         what = f"'{tag}' is a branch, not a tag, in" if branch else f"Tag '{tag}' does not exist in"
         return TagNotFoundError(
             f"{what} {address}. Plugins are loaded from tags only: no branch, no commit.",

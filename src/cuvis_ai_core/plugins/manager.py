@@ -1,14 +1,20 @@
 """Pluggy for one registry: what is registered, and what hooks answer."""
 
+import inspect
 import logging
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
+from types import ModuleType
 from typing import Any, Final
 
 import cuvis_ai_hookspecs
 import pluggy
 
-from cuvis_ai_core.errors import HookError
+from cuvis_ai_core.errors import HookError, InvalidNodeError
+from cuvis_ai_core.node.base import is_node_class
+from cuvis_ai_core.plugins.discovery import is_path
+from cuvis_ai_core.plugins.scope import PREFIX, public_name
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +45,15 @@ class HookManager(pluggy.PluginManager):
         """Register an object with hook implementations.
 
         Raises:
-            HookError: A hook has a wrong signature or an unknown name, or lacks its marker; nothing is registered.
+            HookError: A hook has a wrong signature or an unknown name, or lacks its marker, or the object or name is
+                registered already; nothing changes.
         """
         self._check_marks(plugin, name)
         try:
             self.register(plugin, name)
             self.check_pending()
+        except ValueError as error:
+            raise HookError(f"Plugin '{name}': this object or name is registered already.", plugin=name) from error
         except pluggy.PluginValidationError as error:
             self.remove(name)
             raise HookError(
@@ -70,7 +79,8 @@ class HookManager(pluggy.PluginManager):
                 yield implementation.plugin_name, implementation.function()
             except Exception as error:
                 raise HookError(
-                    f"Plugin '{implementation.plugin_name}': hook {hook} failed: {type(error).__name__}: {error}",
+                    f"Plugin '{implementation.plugin_name}': hook {hook} failed: "
+                    f"{type(error).__name__}: {without_private_names(str(error))}",
                     plugin=implementation.plugin_name,
                     hook=hook,
                 ) from error
@@ -119,5 +129,85 @@ class NodePlugin:
         return self._nodes()
 
 
+def contribution(loaded: object) -> object:
+    """Return the plugin object that contributes what an entry point names: a node class, or hook implementations.
+
+    Raises:
+        HookError: It is neither.
+    """
+    if isinstance(loaded, type) and is_node_class(loaded):
+        return NodePlugin(lambda: [loaded])
+    if any(_is_hook(name, getattr(loaded, name, None)) for name in dir(loaded) if not name.startswith("_")):
+        return loaded
+    if isinstance(loaded, type):
+        what = f"class '{class_path(loaded)}'"
+    elif isinstance(loaded, ModuleType):
+        what = f"module '{public_name(loaded.__name__)}'"
+    else:
+        what = f"an object of class '{class_path(type(loaded))}'"
+    raise HookError(
+        f"{what} contributes neither a node class nor a hook.",
+        hint="Name a class with INPUT_SPECS, OUTPUT_SPECS and forward, or a module with functions marked @hookimpl.",
+    )
+
+
+def checked_nodes(plugin: str, answer: object) -> Iterator[type | str]:
+    """Return the node classes and import paths that a plugin's hook `cuvis_ai_nodes` answered.
+
+    Raises:
+        HookError: The answer is no collection of classes and dotted import paths.
+        InvalidNodeError: One of the classes is no node.
+    """
+    if not isinstance(answer, Iterable) or isinstance(answer, str | bytes | Mapping):
+        raise _wrong(plugin, answer)
+    for node in answer:
+        if isinstance(node, str) and is_path(node):
+            yield node
+        elif not isinstance(node, type):
+            raise _wrong(plugin, node)
+        elif not is_node_class(node):
+            raise no_node(class_path(node), plugin)
+        else:
+            yield node
+
+
+def no_node(path: str, plugin: str | None) -> InvalidNodeError:
+    """Return the error for a class that is no node."""
+    who = f"Plugin '{plugin}', hook cuvis_ai_nodes: " if plugin else ""
+    return InvalidNodeError(
+        f"{who}'{path}' is no node class: it lacks INPUT_SPECS, OUTPUT_SPECS or forward.",
+        hint="Derive the class from cuvis_ai_core.node.ArrayNode and declare its ports.",
+        node=path,
+        plugin=plugin,
+    )
+
+
+def class_path(node_class: type) -> str:
+    """Return the public full path of a class."""
+    return f"{public_name(node_class.__module__)}.{node_class.__qualname__}"
+
+
+def without_private_names(text: str) -> str:
+    """Return a text with module names as people know them: without the private parent packages."""
+    return re.sub(rf"{PREFIX}\w+\.?", "", text)
+
+
+def _is_hook(name: str, function: object) -> bool:
+    """Tell whether something is marked as an implementation, or has the name of a hook and no mark at all."""
+    if name in _HOOKS:
+        return function is not None and not hasattr(function, "cuvis_ai_spec")
+    return inspect.isroutine(function) and hasattr(function, "cuvis_ai_impl")
+
+
+def _wrong(plugin: str, answer: object) -> HookError:
+    return HookError(
+        f"Plugin '{plugin}': hook cuvis_ai_nodes answered {without_private_names(repr(answer))}; "
+        "it must return node classes or import paths.",
+        hint='For example: return ["my_plugin.nodes.VegetationIndex"]',
+        plugin=plugin,
+        hook="cuvis_ai_nodes",
+    )
+
+
 def _flat(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return without_private_names(" ".join(str(error).split()))

@@ -2,15 +2,16 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core.builtin import plugin as builtin_readers
-from cuvis_ai_core.errors import DiscoveryError
-from cuvis_ai_core.plugins.catalogue import Catalogue, Owner, checked_nodes, host_node
+from cuvis_ai_core.errors import DiscoveryError, NodeNotFoundError
+from cuvis_ai_core.node.base import is_node_class
+from cuvis_ai_core.plugins.catalogue import Catalogue, Owner, host_node, not_found
 from cuvis_ai_core.plugins.discovery import DiscoveredPlugin, discover, strict
-from cuvis_ai_core.plugins.manager import HookManager, NodePlugin, PluginState
+from cuvis_ai_core.plugins.manager import HookManager, NodePlugin, PluginState, contribution, no_node
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.loader import LoadedPlugin
@@ -47,11 +48,12 @@ class Members:
         self._owners: dict[str, Owner] = {}
         self._nodes: Catalogue | None = None
         self._discovered: dict[str, DiscoveredPlugin] = {}
-        self._pending: dict[str, DiscoveredPlugin] = {}
+        self._unseen: dict[str, DiscoveredPlugin] = {}
+        self._broken: dict[str, Exception] = {}
 
     @property
     def discovered(self) -> Mapping[str, DiscoveredPlugin]:
-        """The discovered plugins that take part, by entry-point name."""
+        """The discovered plugins that take part, by the name they have in this environment (see `discover`)."""
         with self._lock:
             self._manager()
             return dict(self._discovered)
@@ -67,6 +69,10 @@ class Members:
             if self._nodes is None:
                 self._nodes = Catalogue(hooks, self._owners)
             return self._nodes
+
+    def not_found(self, name: str, known: Iterable[str]) -> NodeNotFoundError:
+        """Return the error for a node that nobody knows, where these short names would have been found."""
+        return not_found(name, known, self._builtin_nodes, list(self.declared), self.discovered)
 
     def answers(self, hook: str) -> Iterator[tuple[str, Any]]:
         """Ask a hook of all plugins and return each one's name with its answer.
@@ -133,19 +139,19 @@ class Members:
         """Import the discovered plugins whose contributions cannot be known otherwise, each under a guard.
 
         Raises:
-            DiscoveryError: One is broken, and `CUVIS_STRICT_PLUGINS=1`.
+            DiscoveryError: One is broken, and `CUVIS_STRICT_PLUGINS=1`; of several the first by name.
         """
         with self._lock:
             self._manager()
-            while self._pending:
-                name, plugin = self._pending.popitem()
+            while (name := self._next_unseen()) is not None:
                 try:
-                    self._admit_hooks(plugin)
+                    self._import(name, self._unseen.pop(name))
                 except DiscoveryError as error:
-                    self.failed[name] = error
-                    if strict():
-                        raise
-                    logger.warning("%s", error)
+                    self._blame(name, error)
+                    if not strict():
+                        logger.warning("%s", error)
+            if self._broken and strict():
+                raise self._broken[min(self._broken)].with_traceback(None)
 
     def _manager(self) -> HookManager:
         with self._lock:
@@ -161,43 +167,91 @@ class Members:
         declared = {each.info.distribution for each in self.declared.values()}
         found = discover(self._block) if self._discovering else {}
         wanted = {name: each for name, each in found.items() if each.normalised_distribution not in declared}
-        for name in self._discovered.keys() - wanted.keys():
-            self.remove(_label(name))
-        for name in wanted.keys() - self._discovered.keys():
-            self._expect(wanted[name])
-        self._pending = {name: each for name, each in self._pending.items() if name in wanted}
+        for name in [name for name, each in self._discovered.items() if wanted.get(name) != each]:
+            self._forget(name)
+        for name in [name for name, each in wanted.items() if self._discovered.get(name) != each]:
+            self._expect(name, wanted[name])
         self._discovered = wanted
         self._nodes = None
 
-    def _expect(self, plugin: DiscoveredPlugin) -> None:
-        """Register a discovered node class; hook implementations wait until something asks for them."""
-        if plugin.node_path is None or strict():
-            self._pending[plugin.name] = plugin
-        if plugin.node_path is not None:
-            path = plugin.node_path
-            owner = Owner(plugin.name, lambda _: self._discovered_class(plugin))
-            self.add(NodePlugin(lambda: [path]), _label(plugin.name), owner)
+    def _forget(self, name: str) -> None:
+        self.remove(_label(name))
+        self._unseen.pop(name, None)
+        self._absolve(name)
 
-    def _admit_hooks(self, plugin: DiscoveredPlugin) -> None:
-        loaded = plugin.load()
-        if plugin.node_path is not None:
-            return
+    def _expect(self, name: str, plugin: DiscoveredPlugin) -> None:
+        """Register a discovered node class; hook implementations wait until something asks for them."""
+        self._unseen[name] = plugin
+        path = plugin.node_path
+        if path is not None:
+            self._add_discovered(name, plugin, NodePlugin(lambda: [path]), lambda _: self._node_class(name, plugin))
+
+    def _next_unseen(self) -> str | None:
+        """Return the first plugin that has to be imported: one that is no class; in strict mode any."""
+        everyone = strict()
+        return min((name for name, each in self._unseen.items() if everyone or each.node_path is None), default=None)
+
+    def _import(self, name: str, plugin: DiscoveredPlugin) -> None:
+        """Import a discovered plugin, and register it unless that was possible before.
+
+        Raises:
+            DiscoveryError: It is broken, or contributes nothing.
+        """
         try:
-            self.add(loaded, _label(plugin.name), Owner(plugin.name, partial(host_node, plugin.name)))
-            self.catalogue()
+            if plugin.node_path is None:
+                self._admit_loaded(name, plugin)
+            else:
+                self._node_class(name, plugin)
+        except DiscoveryError:
+            raise
         except Exception as error:
-            self.remove(_label(plugin.name))
             raise plugin.broken(error) from error
 
-    def _discovered_class(self, plugin: DiscoveredPlugin) -> type:
+    def _admit_loaded(self, name: str, plugin: DiscoveredPlugin) -> None:
+        contributed = contribution(plugin.load())
         try:
-            found = plugin.load()
-            (node,) = checked_nodes(plugin.name, [found])
-        except Exception as error:
-            self.failed[plugin.name] = error
+            self._add_discovered(name, plugin, contributed, partial(host_node, name))
+            self.catalogue()
+        except Exception:
+            self.remove(_label(name))
             raise
-        assert isinstance(node, type)
-        return node
+
+    def _add_discovered(
+        self, name: str, plugin: DiscoveredPlugin, contributed: object, importer: Callable[[str], type]
+    ) -> None:
+        owner = Owner(name, importer, distribution=plugin.normalised_distribution)
+        self.add(contributed, _label(name), owner)
+
+    def _node_class(self, name: str, plugin: DiscoveredPlugin) -> type:
+        """Import the node class that an entry point names.
+
+        Raises:
+            DiscoveryError: It cannot be imported.
+            InvalidNodeError: It is no node.
+        """
+        try:
+            found = _loaded_class(name, plugin)
+        except Exception as error:
+            self._blame(name, error)
+            raise
+        self._absolve(name)
+        return found
+
+    def _blame(self, name: str, error: Exception) -> None:
+        self._broken[name] = self.failed[name] = error
+
+    def _absolve(self, name: str) -> None:
+        error = self._broken.pop(name, None)
+        # A declared plugin may have failed under the same name.
+        if error is not None and self.failed.get(name) is error:
+            del self.failed[name]
+
+
+def _loaded_class(name: str, plugin: DiscoveredPlugin) -> type:
+    found = plugin.load()
+    if isinstance(found, type) and is_node_class(found):
+        return found
+    raise no_node(plugin.node_path or plugin.value, name)
 
 
 def _label(name: str) -> str:

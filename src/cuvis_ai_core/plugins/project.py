@@ -1,11 +1,19 @@
 """A plugin's `pyproject.toml`: what it is called and what it needs."""
 
+import contextlib
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core.errors import ProjectFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from packaging.requirements import Requirement
+    from packaging.utils import NormalizedName
 
 _EXAMPLE = """\
 A plugin's pyproject.toml needs at least:
@@ -75,16 +83,32 @@ def _requirements(path: Path, table: dict[str, Any], extras: tuple[str, ...]) ->
     if not isinstance(optional, dict):
         raise _broken(path, "has an 'optional-dependencies' that is no table")
     known = {canonicalize_name(extra): needs for extra, needs in optional.items()}
-    for extra in extras:
-        if canonicalize_name(extra) not in known:
-            offered = ", ".join(sorted(known)) or "none"
-            raise ProjectFileError(
-                f"{path} has no extra '{extra}'; it offers: {offered}.",
-                hint="Correct 'extras' in the manifest.",
-                path=path,
-            )
-    listed = [table.get("dependencies", []), *(known[canonicalize_name(extra)] for extra in extras)]
-    return tuple(_checked(path, requirement) for needs in listed for requirement in _as_list(path, needs))
+    waiting = [table.get("dependencies", []), *(_extra(path, known, extra) for extra in extras)]
+    seen = set(map(canonicalize_name, extras))
+    found: list[str] = []
+    # Grows while it is read: projects name their own extras too, as in `all = ["my-plugin[images,video]"]`.
+    for needs in waiting:
+        for requirement in (_checked(path, each) for each in _as_list(path, needs)):
+            if canonicalize_name(requirement.name) != canonicalize_name(table["name"]):
+                found.append(str(requirement))
+            elif requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                own = sorted(set(map(canonicalize_name, requirement.extras)) - seen)
+                seen.update(own)
+                waiting += [_extra(path, known, extra) for extra in own]
+    return tuple(dict.fromkeys(found))
+
+
+def _extra(path: Path, known: "Mapping[NormalizedName, object]", extra: str) -> object:
+    from packaging.utils import canonicalize_name
+
+    if canonicalize_name(extra) not in known:
+        offered = ", ".join(sorted(known)) or "none"
+        raise ProjectFileError(
+            f"{path} has no extra '{extra}'; it offers: {offered}.",
+            hint="Correct 'extras' in the manifest, or the extra in pyproject.toml that refers to it.",
+            path=path,
+        )
+    return known[canonicalize_name(extra)]
 
 
 def _as_list(path: Path, needs: object) -> list[object]:
@@ -93,13 +117,25 @@ def _as_list(path: Path, needs: object) -> list[object]:
     return needs
 
 
-def _checked(path: Path, requirement: object) -> str:
+def _checked(path: Path, requirement: object) -> "Requirement":
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:
-        return str(Requirement(str(requirement)))
+        return Requirement(str(requirement))
     except InvalidRequirement as error:
         raise _broken(path, f"has an invalid dependency {requirement!r}: {error}") from error
+
+
+def version_in(tag: str) -> str | None:
+    """Return the version that a tag states, as `v1.2.0`, `1.2.0`, `release/1.2.0` and `name-1.2.0` do, or None."""
+    from packaging.version import InvalidVersion, Version
+
+    last = tag.rpartition("/")[2]
+    named = re.fullmatch(r"[^\W\d].*?[-_@](v?\d.*)", last)
+    for text in (last, named[1] if named else ""):
+        with contextlib.suppress(InvalidVersion):
+            return str(Version(text))
+    return None
 
 
 def _broken(path: Path, what: str) -> ProjectFileError:

@@ -1,18 +1,16 @@
 """From a Git tag or a local path to a folder with the plugin's code."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from cuvis_ai_core._files import read_json, write_json
 from cuvis_ai_core._redact import without_credentials
-from cuvis_ai_core.errors import CacheMismatchError, LocalPathError
+from cuvis_ai_core.errors import CacheMismatchError, LocalPathError, SourceError
 from cuvis_ai_core.plugins.host import interpreter
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.store import Store, short_hash
-
-MARKER: Final = "cuvis-checkout.json"
-"""Completion marker of a checkout; it lies in `.git/`."""
+from cuvis_ai_core.plugins.store import MARKER, Store, short_hash
 
 
 class Source(NamedTuple):
@@ -37,7 +35,8 @@ def local_source(path: Path) -> Source:
         what = "is a file, not a folder" if path.exists() else "does not exist"
         raise LocalPathError(
             f"The path {path} {what}.",
-            hint="Give the folder of the plugin's project; a relative path counts from the manifest's folder.",
+            hint="Give the folder of the plugin's project. A relative path counts from the manifest's folder, "
+            "in a call of load_plugin from the working directory.",
             location=str(path),
         )
     return Source(path)
@@ -73,7 +72,10 @@ def git_source(name: str, url: str, tag: str, store: Store, announce: Callable[[
                 from cuvis_ai_core.plugins.fetch import fetch
 
                 commit = fetch(url, tag, folder / "checkout")
-                write_json(folder / "checkout" / ".git" / MARKER, {**wanted, "commit": commit})
+                write_json(
+                    folder / "checkout" / ".git" / MARKER,
+                    {**wanted, "commit": commit, "content": _digest(folder / "checkout")},
+                )
                 # The plain place belongs to whoever came first; another repository gets a name of its own.
                 taken = _read_marker(places[0]) is not None
                 place = places[1] if taken else places[0]
@@ -107,7 +109,8 @@ def _published(places: tuple[Path, Path], wanted: Mapping[str, str]) -> Source |
 
 def _read_marker(place: Path) -> dict[str, Any] | None:
     marker = read_json(place / ".git" / MARKER)
-    return marker if marker is not None and isinstance(marker.get("commit"), str) else None
+    whole = marker is not None and all(isinstance(marker.get(key), str) for key in ("commit", "content"))
+    return marker if whole else None
 
 
 def _check_head(place: Path, marker: Mapping[str, str]) -> None:
@@ -116,25 +119,105 @@ def _check_head(place: Path, marker: Mapping[str, str]) -> None:
     except OSError:
         head = "nothing"
     if head != marker["commit"]:
-        raise CacheMismatchError(
-            f"Tag mismatch in cache for plugin '{marker['name']}': {place} is at {head}, "
-            f"but tag {marker['tag']} was fetched at commit {marker['commit']}.",
-            hint=f'Somebody changed the checkout. Fetch it anew: NodeRegistry.clear_plugin_cache("{marker["name"]}").',
-            plugin=marker["name"],
-            location=marker["repo"],
-            path=place,
+        raise _mismatch(
+            place, marker, f"{place} is at {head}, but tag {marker['tag']} was fetched at commit {marker['commit']}"
         )
 
 
+def refuse_altered(name: str, source: Source) -> None:
+    """Raise if a checkout holds other files than were fetched; a local path may hold what it likes.
+
+    Args:
+        name: Name of the plugin in its manifest.
+        source: Its code.
+
+    Raises:
+        CacheMismatchError: Files of the checkout were changed, added or removed.
+    """
+    if source.commit is None:
+        return
+    marker = _read_marker(source.folder) or {}
+    if marker.get("content") != _digest(source.folder):
+        known = {"name": name, "repo": "", "tag": "", **marker}
+        raise _mismatch(source.folder, known, f"files in {source.folder} were changed, added or removed")
+
+
+def _mismatch(place: Path, marker: Mapping[str, str], what: str) -> CacheMismatchError:
+    name = marker["name"]
+    return CacheMismatchError(
+        f"Tag mismatch in cache for plugin '{name}': {what}.",
+        hint=f'Somebody changed the checkout. Fetch it anew: NodeRegistry.clear_plugin_cache("{name}").',
+        plugin=name,
+        location=marker["repo"],
+        path=place,
+    )
+
+
+def _digest(folder: Path) -> str:
+    """Return a hash of all files in a checkout, Git's own folder aside.
+
+    Not `git status`: that calls some fresh checkouts modified (line endings), and obeys configuration.
+    """
+    import hashlib
+
+    whole = hashlib.sha256()
+    for parent, folders, files in os.walk(folder):
+        if parent == str(folder):
+            folders.remove(".git")
+        folders.sort()
+        for path in (Path(parent, name) for name in sorted([*files, *folders])):
+            if path.is_symlink():
+                what = os.fsencode(path.readlink())
+            elif path.is_dir():
+                continue
+            else:
+                with path.open("rb") as file:
+                    what = hashlib.file_digest(file, "sha256").digest()
+            whole.update(b"%s\0%s\0" % (os.fsencode(path.relative_to(folder)), what))
+    return whole.hexdigest()
+
+
 def project_folder(declared: GitPlugin | LocalPlugin, source: Source) -> Path:
-    """Return the folder of the plugin's project in its source."""
-    return source.folder / (declared.subdirectory or ".")
+    """Return the folder of the plugin's project in its source.
+
+    Raises:
+        LocalPathError: The subdirectory is not there, in a local path.
+        SourceError: The subdirectory is not there, or leads out of the checkout.
+    """
+    folder = source.folder / (declared.subdirectory or ".")
+    git = isinstance(declared, GitPlugin)
+    where = f"{without_credentials(declared.repo)} {declared.tag}" if isinstance(declared, GitPlugin) else source.folder
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+    elif git and not folder.resolve().is_relative_to(source.folder.resolve()):
+        what = "is a link that leads out of the checkout"
+    else:
+        return folder
+    offered = ", ".join(sorted(_projects(source.folder))) or "none"
+    raise (SourceError if git else LocalPathError)(
+        f"The subdirectory '{declared.subdirectory}' of {where} {what}.",
+        hint=f"Correct 'subdirectory' in the manifest; folders with a pyproject.toml there: {offered}.",
+        location=str(where),
+    )
+
+
+def _projects(folder: Path) -> set[str]:
+    """Return the folders below a folder, at most two levels down, that hold a project file."""
+    files = (file for pattern in ("*/pyproject.toml", "*/*/pyproject.toml") for file in folder.glob(pattern))
+    return {file.parent.relative_to(folder).as_posix() for file in files}
 
 
 def content_of(declared: GitPlugin | LocalPlugin, source: Source) -> str:
-    """Return the identity of what is installed: commit, or path with its project file; extras; interpreter."""
-    what = source.commit or str(source.folder)
-    if source.commit is None:
-        project = project_folder(declared, source) / "pyproject.toml"
-        what += project.read_text(errors="replace") if project.is_file() else ""
-    return short_hash(what, declared.subdirectory or "", *declared.extras, interpreter())
+    """Return the identity of what is installed: commit and tag, or path with its project file; extras; interpreter.
+
+    Raises:
+        SourceError: The subdirectory is not there, or leads out of the checkout.
+    """
+    folder = project_folder(declared, source)
+    if isinstance(declared, GitPlugin):
+        # Builds are told the version that the tag states: two tags of one commit are two contents.
+        what = (str(source.commit), declared.tag)
+    else:
+        project = folder / "pyproject.toml"
+        what = (str(source.folder), project.read_text(errors="replace") if project.is_file() else "")
+    return short_hash(*what, declared.subdirectory or "", *declared.extras, interpreter())

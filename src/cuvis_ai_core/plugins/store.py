@@ -14,6 +14,7 @@ take the lock of that entry, check again, and build.
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -21,11 +22,16 @@ from pathlib import Path
 from typing import Final
 
 from cuvis_ai_core._files import remove_tree
-from cuvis_ai_core.errors import StoreError
+from cuvis_ai_core.errors import CuvisError, StoreError
 
 ENVIRONMENT_VARIABLE: Final = "CUVIS_PLUGINS_DIR"
 
+MARKER: Final = "cuvis-checkout.json"
+"""Completion marker of a checkout; it lies in `.git/`."""
+
 _TAG_BYTES: Final = 120
+
+_FULL: Final = re.compile(r"[Nn]o space left|[Dd]isk quota exceeded|[Nn]ot enough space on the disk")
 
 _README = """\
 This folder is the plugin cache of cuvis-ai-core: checkouts of plugins and what was installed for them.
@@ -34,9 +40,54 @@ It is safe to delete; what is needed is fetched again. NodeRegistry.clear_plugin
 
 
 def default_root() -> Path:
-    """Return the folder of the cache: `CUVIS_PLUGINS_DIR`, else `~/.cuvis_plugins`."""
-    chosen = os.environ.get(ENVIRONMENT_VARIABLE)
-    return Path(chosen).expanduser().absolute() if chosen else Path.home() / ".cuvis_plugins"
+    """Return the folder of the cache: `CUVIS_PLUGINS_DIR`, else `~/.cuvis_plugins`.
+
+    Raises:
+        StoreError: There is no such home.
+    """
+    return chosen_root(os.environ.get(ENVIRONMENT_VARIABLE) or "~/.cuvis_plugins")
+
+
+def chosen_root(path: str | os.PathLike[str]) -> Path:
+    """Return the absolute folder that somebody means by a path; `~` is a home.
+
+    Raises:
+        StoreError: The path is empty, holds a null character, or names the home of nobody.
+    """
+    text = os.fspath(path)
+    why = "it is empty" if not text.strip() else "it holds a null character" if "\0" in text else ""
+    try:
+        folder = Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        why, folder = str(error).rstrip("."), Path(text)
+    if why:
+        raise StoreError(
+            f"{text!r} cannot be the folder of the plugin cache: {why}.",
+            hint=f"Give the path of a folder: {ENVIRONMENT_VARIABLE}=FOLDER or NodeRegistry.set_cache_dir(path).",
+            path=folder,
+        )
+    return folder
+
+
+def refuse_full_disk(said: str, folder: Path) -> None:
+    """Raise if a program that worked in a folder says that the disk is full.
+
+    Raises:
+        StoreError: It does; the message has the space that is free.
+    """
+    found = _FULL.search(said)
+    if found:
+        line = next(line.strip() for line in said.splitlines() if _FULL.search(line))
+        raise StoreError(
+            f"The disk is full ({_free_space(folder)}): {line}",
+            hint=f"Free some space, or choose a folder on another disk with {ENVIRONMENT_VARIABLE} "
+            "or NodeRegistry.set_cache_dir(path).",
+            path=folder,
+        )
+
+
+def _free_space(folder: Path) -> str:
+    return f"{shutil.disk_usage(folder).free // 2**20} MB are free at {folder}"
 
 
 def short_hash(*parts: str) -> str:
@@ -73,13 +124,17 @@ class Store:
         """Have a temporary folder on the file system of the cache, removed in the end.
 
         Raises:
-            StoreError: The cache cannot be written.
+            StoreError: The cache cannot be written, or the disk got full while the folder was in use.
         """
         with self._guard():
             self._prepare()
             folder = Path(tempfile.mkdtemp(dir=self.root / ".tmp"))
         try:
             yield folder
+        except OSError as error:
+            if not isinstance(error, CuvisError):
+                refuse_full_disk(str(error), folder)
+            raise
         finally:
             with contextlib.suppress(OSError):
                 remove_tree(folder)
@@ -115,7 +170,7 @@ class Store:
             os.replace(built, place)  # noqa: PTH105
 
     def clear(self, name: str | None = None) -> None:
-        """Remove everything of one plugin, or of all; what is not there is fine.
+        """Remove everything of one plugin, or of all; what is not there, or not ours, is left alone.
 
         Raises:
             StoreError: Something cannot be removed.
@@ -127,13 +182,10 @@ class Store:
 
     def _entries(self, name: str | None) -> list[Path]:
         with self._guard():
-            found = [
-                entry
-                for folder in (self.root, self.root / ".targets")
-                if folder.is_dir()
-                for entry in folder.iterdir()
-                if "@" in entry.name
-            ]
+            # A user may have chosen a folder that holds other things too, `@types` or `me@host.txt` among them.
+            checkouts = [entry for entry in _listed(self.root) if (entry / ".git" / MARKER).is_file()]
+            targets = [entry for entry in _listed(self.root / ".targets") if entry.is_dir()]
+        found = [entry for entry in (*checkouts, *targets) if "@" in entry.name]
         return [entry for entry in found if name is None or entry.name.partition("@")[0] == name]
 
     def _prepare(self) -> None:
@@ -151,8 +203,7 @@ class Store:
         except OSError as error:
             if isinstance(error, StoreError):
                 raise
-            free = shutil.disk_usage(self.root).free // 2**20 if self.root.is_dir() else None
-            space = f" ({free} MB are free there)" if free is not None else ""
+            space = f" ({_free_space(self.root)})" if self.root.is_dir() else ""
             raise StoreError(
                 f"The plugin cache {self.root} cannot be used: {error.strerror or error}"
                 f"{f': {error.filename}' if error.filename else ''}{space}.",
@@ -160,6 +211,10 @@ class Store:
                 "or NodeRegistry.set_cache_dir(path).",
                 path=self.root,
             ) from error
+
+
+def _listed(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _encode(tag: str) -> str:

@@ -1,15 +1,16 @@
 """What is asked of uv: build a wheel, find what is missing, install into a target directory."""
 
 import json
-import os
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
-from cuvis_ai_core._process import run
+from cuvis_ai_core._process import environment, run
+from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import (
     BuildError,
     DependencyConflictError,
@@ -19,11 +20,59 @@ from cuvis_ai_core.errors import (
     ToolNotFoundError,
 )
 from cuvis_ai_core.plugins.dependencies import WAY_OUT
+from cuvis_ai_core.plugins.store import refuse_full_disk
 
-_NETWORK: Final = re.compile(r"[Ff]ailed to fetch|error sending request|dns error|Connection refused|network")
-_NOT_FOUND: Final = re.compile(
+_KEPT: Final = re.compile(
+    r"UV_(INDEX(_\w+)?|DEFAULT_INDEX|EXTRA_INDEX_URL|FIND_LINKS|NO_INDEX|TORCH_BACKEND|EXCLUDE_NEWER|KEYRING_PROVIDER"
+    r"|CREDENTIALS_DIR|CACHE_DIR|NO_CACHE|LINK_MODE|LOCK_TIMEOUT|OFFLINE|INSECURE_HOST|NATIVE_TLS|SYSTEM_CERTS"
+    r"|(HTTP|HTTPS|ALL|NO)_PROXY|HTTP_\w+|REQUEST_TIMEOUT|CONCURRENT_\w+|(S3|GCS|AZURE)_ENDPOINT_URL|GITHUB_TOKEN"
+    r"|CONFIG_FILE|NO_CONFIG)$"
+)
+"""uv's variables that say where packages are and how they travel; all others would change what is asked of uv."""
+
+_PATHS: Final = ("UV_CACHE_DIR", "UV_CONFIG_FILE", "UV_CREDENTIALS_DIR")
+
+_Kind: TypeAlias = type[InstallError] | type[NetworkError]
+
+_NOT_FOUND: Final = (
     r"was not found in the package registry|there (?:is|are) no versions? of|only .* (?:is|are) available"
-    r"|does not have an extra|no wheels? (?:with|are)|has no usable wheels"
+    r"|does not have an extra|no wheels? (?:with|are)|ha(?:s|ve) no usable wheels"
+)
+_UNREACHABLE: Final = r"Could not (?:resolve host|connect)|[Ff]ailed to connect|timed out|refused"
+
+_CORRECT: Final = "Correct the dependencies in the plugin's pyproject.toml."
+_STATE_VERSION: Final = (
+    "The project takes its version from Git, but the plugin's tag states none. Tag it with one: "
+    "v1.2.0, 1.2.0, release/1.2.0 or name-1.2.0."
+)
+
+# What uv says, on one line, and what it means with the next step; without one, the step is to try it by hand.
+_MEANINGS: Final[tuple[tuple[re.Pattern[str], _Kind, str | None], ...]] = (
+    (
+        re.compile(r"network was disabled"),
+        NetworkError,
+        "uv was told to stay offline (UV_OFFLINE or its configuration): let it use the network once.",
+    ),
+    (re.compile(r"HTTP status client error \(404"), DependencyNotFoundError, _CORRECT),
+    (
+        re.compile(rf"Failed to fetch: |error sending request for url|Git operation failed.*(?:{_UNREACHABLE})"),
+        NetworkError,
+        "Check the network, the proxy and uv's index settings, and try again.",
+    ),
+    (re.compile(rf"No solution found.*(?:{_NOT_FOUND})"), DependencyNotFoundError, _CORRECT),
+    (re.compile(r"No solution found"), DependencyConflictError, WAY_OUT),
+    (
+        re.compile(r"unable to detect version.*Failed to build|Error getting the version from source `vcs`"),
+        BuildError,
+        _STATE_VERSION,
+    ),
+    (re.compile(r"Failed to build|Build backend|build_editable"), BuildError, None),
+    (re.compile(r"Distribution not found at"), DependencyNotFoundError, _CORRECT),
+    (
+        re.compile(r"Git operation failed"),
+        DependencyNotFoundError,
+        "Check the address of that dependency, and that git has credentials for it.",
+    ),
 )
 
 
@@ -53,7 +102,7 @@ class Uv:
         out = self.folder / "wheel"
         told = {"SETUPTOOLS_SCM_PRETEND_VERSION": version} if version else {}
         command = ["build", "--wheel", "--no-sources", "--python", sys.executable, "--out-dir", str(out), str(project)]
-        self._run(command, "build the plugin's wheel", told)
+        self._run(command, "build the plugin's wheel", "uv build, in the plugin's folder", told)
         return next(out.glob("*.whl"))
 
     def missing(self, requirements: Sequence[str], constraints: Sequence[str]) -> list[str]:
@@ -72,7 +121,8 @@ class Uv:
         limits.write_text("\n".join(constraints), encoding="utf-8")
         options = ["--dry-run", "--no-build", "--output-format", "json", "--preview-features", "json-output"]
         command = ["pip", "install", *options, "--python", sys.executable, "-c", str(limits), "--", *requirements]
-        answer, notes = self._run(command, "resolve the plugin's dependencies")
+        by_hand = f"uv pip install --dry-run {_shown(requirements)}"
+        answer, notes = self._run(command, "resolve the plugin's dependencies", by_hand)
         extra = re.search(r"The package `(\S+)` does not have an extra named `(\S+)`", notes)
         if extra:
             raise DependencyNotFoundError(
@@ -92,25 +142,31 @@ class Uv:
             InstallError: uv failed otherwise.
         """
         options = ["--no-deps", "--no-sources", "--target", str(target), "--python", sys.executable]
-        self._run(["pip", "install", *options, *what], "install the plugin")
+        lasting = [each for each in what if not each.startswith(str(self.folder))]
+        by_hand = f"uv pip install --no-deps --target EMPTY_FOLDER {_shown(lasting) or '.'}"
+        self._run(["pip", "install", *options, *what], "install the plugin", by_hand)
 
-    def _run(self, command: list[str], task: str, told: Mapping[str, str] | None = None) -> tuple[str, str]:
-        environment = {**os.environ, "UV_NO_PROGRESS": "1", "NO_COLOR": "1", **(told or {})}
-        environment.pop("VIRTUAL_ENV", None)
-        finished = run([_program(), *command], cwd=self.folder, env=environment)
+    def _run(
+        self, command: list[str], task: str, by_hand: str, told: Mapping[str, str] | None = None
+    ) -> tuple[str, str]:
+        finished = run([_program(), *command], cwd=self.folder, env={**_environment(), **(told or {})})
         if finished.returncode:
-            raise self._failure(task, finished.stderr)
+            refuse_full_disk(finished.stderr, self.folder)
+            raise self._failure(task, finished.stderr, by_hand)
         return finished.stdout, finished.stderr
 
-    def _failure(self, task: str, output: str) -> InstallError | NetworkError:
+    def _failure(self, task: str, output: str, by_hand: str) -> InstallError | NetworkError:
         kind, hint = _meaning(output)
+        hint = hint or f"Try it by hand: {by_hand}\nIf that fails too, take another version of the plugin."
         words = "\n".join(f"  {line}" for line in _telling_lines(output))
         if kind is NetworkError:
+            address = re.search(r"(?:https?|ssh)://[^\s'`\")]+", output)
+            location = address[0] if address else "package index"
             return NetworkError(
-                f"uv could not {task}: the package index cannot be reached.\n{words}",
+                f"uv could not {task}: {address[0] if address else 'the package index'} cannot be reached.\n{words}",
                 hint=hint,
                 plugin=self.plugin,
-                location="package index",
+                location=location,
             )
         prefix = "Dependency conflict: " if kind is DependencyConflictError else ""
         message = f"{prefix}uv could not {task}:\n{words}"
@@ -130,17 +186,22 @@ def _program() -> str:
         ) from error
 
 
-def _meaning(output: str) -> tuple[type[InstallError] | type[NetworkError], str]:
-    output = " ".join(output.split())  # uv wraps its lines as the terminal is wide
-    if "No solution found" in output:
-        if _NOT_FOUND.search(output):
-            return DependencyNotFoundError, "Correct the dependencies in the plugin's pyproject.toml."
-        return DependencyConflictError, WAY_OUT
-    if "Failed to build" in output or "Build backend" in output or "build_editable" in output:
-        return BuildError, "Try it by hand in the plugin's folder: uv build"
-    if _NETWORK.search(output):
-        return NetworkError, "Check the network, the proxy and uv's index settings, and try again."
-    return InstallError, "The lines above are uv's own words."
+def _environment() -> dict[str, str]:
+    """Return what uv gets to see of the user's environment; it works in a temporary folder, where paths must hold."""
+    kept = {name: value for name, value in environment().items() if not name.startswith("UV_") or _KEPT.match(name)}
+    kept |= {name: str(Path(kept[name]).absolute()) for name in _PATHS if kept.get(name)}
+    kept.pop("VIRTUAL_ENV", None)
+    return kept | {"UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
+
+
+def _shown(requirements: Sequence[str]) -> str:
+    return redact(shlex.join(requirements))
+
+
+def _meaning(output: str) -> tuple[_Kind, str | None]:
+    line = " ".join(output.split())  # uv wraps its lines as the terminal is wide
+    found = ((kind, hint) for pattern, kind, hint in _MEANINGS if pattern.search(line))
+    return next(found, (InstallError, None))
 
 
 def _telling_lines(output: str) -> list[str]:
