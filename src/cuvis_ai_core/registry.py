@@ -25,7 +25,7 @@ from cuvis_ai_core.plugins.discovery import DiscoveredPlugin, is_path
 from cuvis_ai_core.plugins.manager import PluginState, class_path, no_node
 from cuvis_ai_core.plugins.members import Members
 from cuvis_ai_core.plugins.scope import PREFIX, public_name
-from cuvis_ai_core.plugins.store import Store, default_root
+from cuvis_ai_core.plugins.store import Store, chosen_root, default_root
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube
@@ -108,8 +108,12 @@ class NodeRegistry:
 
     @classmethod
     def set_cache_dir(cls, path: str | os.PathLike[str]) -> None:
-        """Choose the folder of the plugin cache for this process."""
-        cls._cache_dir = Path(path).expanduser().absolute()
+        """Choose the folder of the plugin cache for this process.
+
+        Raises:
+            StoreError: The path is empty, or names the home of a user that there is not.
+        """
+        cls._cache_dir = chosen_root(path)
 
     @classmethod
     def get_cache_dir(cls) -> Path:

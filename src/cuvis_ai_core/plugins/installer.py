@@ -11,7 +11,6 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
 
 from cuvis_ai_core.errors import ProjectFileError
 from cuvis_ai_core.plugins import host
@@ -20,8 +19,8 @@ from cuvis_ai_core.plugins.dependencies import normalised
 from cuvis_ai_core.plugins.distribution import Distribution
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.project import Project, read_project
-from cuvis_ai_core.plugins.sources import Source, project_folder
+from cuvis_ai_core.plugins.project import Project, read_project, version_in
+from cuvis_ai_core.plugins.sources import Source, project_folder, refuse_altered
 from cuvis_ai_core.plugins.store import Store, short_hash
 from cuvis_ai_core.plugins.target import Target, complete_targets, target_for_this_host, write_marker
 from cuvis_ai_core.plugins.uv import Uv
@@ -128,11 +127,12 @@ class Installation:
         return needs, pins
 
     def _wheel(self, uv: Uv) -> Path:
+        refuse_altered(self.name, self.source)
         # Back-ends write into the tree that they build; the checkout stays as it was fetched.
         copy = uv.folder / "source"
         shutil.copytree(self.source.folder, copy, symlinks=True, ignore=shutil.ignore_patterns(".git"))
         tag = self.declared.tag if isinstance(self.declared, GitPlugin) else ""
-        return uv.build_wheel(copy / (self.declared.subdirectory or "."), version=_version_in(tag))
+        return uv.build_wheel(copy / (self.declared.subdirectory or "."), version=version_in(tag))
 
     def _resolve(self, uv: Uv, distribution: str, needs: tuple[str, ...]) -> list[str]:
         missing = host.missing_requirements(distribution, needs)
@@ -191,11 +191,3 @@ def _metadata_requirements(dist_info: Path, extras: tuple[str, ...]) -> tuple[st
             requirement.marker = None
             applying.append(str(requirement))
     return tuple(applying)
-
-
-def _version_in(tag: str) -> str | None:
-    """Return the version that a tag states, for projects that take theirs from Git."""
-    try:
-        return str(Version(tag.rpartition("/")[2]))
-    except InvalidVersion:
-        return None

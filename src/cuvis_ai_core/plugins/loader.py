@@ -17,7 +17,7 @@ from cuvis_ai_core.plugins.code import import_node, open_code
 from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
 from cuvis_ai_core.plugins.failing import Announce, failing
 from cuvis_ai_core.plugins.finder import install_finder
-from cuvis_ai_core.plugins.manager import NodePlugin, PluginState
+from cuvis_ai_core.plugins.manager import NodePlugin, PluginState, contribution
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.public_names import withdraw_unused
 from cuvis_ai_core.plugins.scope import Scope
@@ -161,7 +161,7 @@ def _entry_points(name: str, scope: Scope, target: Target) -> tuple[dict[str, ty
     for point, value in target.entry_points.items():
         path = node_path(point, value)
         if path is None:
-            hooks[point] = load_entry_point(value, scope.import_module)
+            hooks[point] = contribution(load_entry_point(value, scope.import_module))
         else:
             classes[path] = import_node(name, scope, path)
     return classes, hooks
