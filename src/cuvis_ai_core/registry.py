@@ -24,7 +24,7 @@ from cuvis_ai_core.plugins.catalogue import Catalogue, NodeEntry, checked_name, 
 from cuvis_ai_core.plugins.discovery import DiscoveredPlugin, is_path
 from cuvis_ai_core.plugins.manager import PluginState, class_path, no_node
 from cuvis_ai_core.plugins.members import Members
-from cuvis_ai_core.plugins.scope import PREFIX, public_name
+from cuvis_ai_core.plugins.scope import PREFIX
 from cuvis_ai_core.plugins.store import Store, chosen_root, default_root
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ class NodeRegistry:
     def nodes(self) -> list[NodeEntry]:
         """Return all nodes that are known without importing plugin code, built-in ones first."""
         builtin = [
-            NodeEntry(name, known if isinstance(known, str) else f"{known.__module__}.{known.__qualname__}", None)
+            NodeEntry(name, known if isinstance(known, str) else class_path(known), None)
             for name, known in sorted(self._builtin_registry.items())
         ]
         return builtin + self._members.catalogue().entries()
@@ -264,7 +264,7 @@ class NodeRegistry:
     def public_path(self, node_class: type) -> str:
         """Return the full path of a class as people know it and as pipeline files name it."""
         declared = self._members.catalogue().path_of(node_class)
-        return declared or f"{public_name(node_class.__module__)}.{node_class.__qualname__}"
+        return declared or class_path(node_class)
 
     def config_dirs(self) -> list[Path]:
         """Return the directories in which plugins keep pipeline files.

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core._files import remove_tree
 from cuvis_ai_core.errors import CacheMismatchError, LocalPathError, PluginLoadError, SourceError, StoreError
 from cuvis_ai_core.plugins.sources import git_source, local_source, refuse_altered
 from cuvis_ai_core.plugins.store import Store
@@ -83,12 +84,11 @@ def test_a_load_within_a_hook_leaves_the_users_repository_alone(
     told = {name: str(own_repository / "x") for name in git(own_repository, "rev-parse", "--local-env-vars").split()}
     told |= {"GIT_DIR": str(own_repository / ".git"), "GIT_INDEX_FILE": str(own_repository / ".git/index")}
     told |= {"GIT_WORK_TREE": str(own_repository), "GIT_OBJECT_DIRECTORY": str(own_repository / ".git/objects")}
-    told |= {"GIT_CONFIG_PARAMETERS": "'core.bare'='true'"}
-    told |= {"GIT_COMMON_DIR": str(own_repository / ".git"), "GIT_PREFIX": "", "GIT_NAMESPACE": "x"}
+    told |= {"GIT_COMMON_DIR": str(own_repository / ".git"), "GIT_CONFIG_PARAMETERS": "'core.bare'='true'"}
     # The first is the user's configuration, the second git tells its own parts only, never a hook.
     for name in ("GIT_CONFIG_COUNT", "GIT_INTERNAL_SUPER_PREFIX"):
         told.pop(name, None)
-    for name, value in {**told, "GIT_QUARANTINE_PATH": "x", "GIT_DEFAULT_HASH": "sha256"}.items():
+    for name, value in {**told, "GIT_QUARANTINE_PATH": "x", "GIT_DEFAULT_HASH": "sha256", "GIT_NAMESPACE": "x"}.items():
         monkeypatch.setenv(name, value)
     registry.load_plugin("echo", {"repo": url, "tag": "v1.0.0", "provides": ECHO})
     assert state(own_repository) == before
@@ -104,7 +104,6 @@ def test_a_commit_hook_may_load_a_plugin(cache: Path, git_plugin: Callable[..., 
         f"exec '{sys.executable}' '{own_repository}/.git/load.py' {git_plugin()}\n"
     )
     hook.chmod(0o755)
-    before = state(own_repository)
     linked = own_repository.with_name("linked")
     git(own_repository, "worktree", "add", "--quiet", "-b", "side", str(linked))
     (linked / "one.txt").write_text("changed")
@@ -114,7 +113,7 @@ def test_a_commit_hook_may_load_a_plugin(cache: Path, git_plugin: Callable[..., 
     assert git(linked, "tag").split() == ["v0.9"]
     assert git(linked, "status", "--porcelain") == ""
     assert (cache / "echo@v1.0.0").is_dir()
-    assert before[0] == state(own_repository)[0]
+    assert git(own_repository, "status", "--porcelain") == "A  two.txt\n"
 
 
 def test_the_users_configuration_of_git_counts(
@@ -178,6 +177,20 @@ def test_a_checkout_that_git_itself_calls_modified_was_not_altered(tmp_path: Pat
     os.utime(source.folder / "crlf.txt")
     assert git(source.folder, "status", "--porcelain") == " M crlf.txt\n"
     refuse_altered("echo", source)
+
+
+def test_a_load_that_would_build_from_an_altered_checkout_fails(
+    registry: NodeRegistry, git_plugin: Callable[..., str], cache: Path
+) -> None:
+    """What was built before the change still serves."""
+    config = {"repo": git_plugin(), "tag": "v1.0.0", "provides": ECHO}
+    registry.load_plugin("echo", config)
+    registry.unload_plugin("echo")
+    (cache / "echo@v1.0.0/src/echo_plugin/nodes.py").write_text("import os")
+    registry.load_plugin("echo", config)
+    registry.unload_plugin("echo")
+    remove_tree(cache / ".targets")
+    assert isinstance(failure(registry, repo=config["repo"], tag="v1.0.0"), CacheMismatchError)
 
 
 def test_a_local_plugin_may_be_altered(local_plugin: Callable[..., Path]) -> None:

@@ -6,7 +6,6 @@ everything in its target that depends on it. If it is compiled, that is a clash.
 anything of the plugin is imported.
 """
 
-import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from cuvis_ai_core.errors import DependencyConflictError
-from cuvis_ai_core.plugins.distribution import Distribution
+from cuvis_ai_core.plugins.distribution import Distribution, normalised
 
 
 class _Live:
@@ -262,8 +261,3 @@ def conflict(who: str, requirement: str, installed: str, where: str, plugin: str
 def _leading_name(requirement: str) -> str:
     end = next((i for i, char in enumerate(requirement) if not (char.isalnum() or char in "-_.")), None)
     return requirement[:end]
-
-
-def normalised(name: str) -> str:
-    """Return the name of a distribution as requirements compare it (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()

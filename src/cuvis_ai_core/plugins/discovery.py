@@ -5,7 +5,6 @@ pluggy's own entry-point loader has no guard per plugin and imports everything; 
 
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core.errors import DiscoveryError
+from cuvis_ai_core.plugins.distribution import normalised
 
 if TYPE_CHECKING:
     from importlib_metadata import Distribution
@@ -51,7 +51,7 @@ class DiscoveredPlugin:
     @property
     def normalised_distribution(self) -> str:
         """The distribution's name as requirements compare it (PEP 503)."""
-        return _normalised(self.distribution)
+        return normalised(self.distribution)
 
     def load(self) -> object:
         """Import what the entry point names.
@@ -114,7 +114,7 @@ def discover(block: frozenset[str]) -> dict[str, DiscoveredPlugin]:
     if os.environ.get(DISCOVERY_VARIABLE, "1").strip().lower() in {"0", "false", "no", "off"}:
         return {}
     blocked = block | {name.strip() for name in os.environ.get(BLOCK_VARIABLE, "").split(",")}
-    distributions = {_normalised(name) for name in blocked}
+    distributions = {normalised(name) for name in blocked}
     found: dict[str, DiscoveredPlugin] = {}
     for plugin in _installed():
         if plugin.name not in blocked and plugin.normalised_distribution not in distributions:
@@ -173,7 +173,3 @@ def _plugins_of(distribution: "Distribution") -> list[DiscoveredPlugin]:
         DiscoveredPlugin(point.name, distribution.metadata["Name"], distribution.version, point.value)
         for point in distribution.entry_points.select(group=ENTRY_POINT_GROUP)
     ]
-
-
-def _normalised(distribution: str) -> str:
-    return re.sub(r"[-_.]+", "-", distribution).lower()

@@ -1,5 +1,6 @@
 """One installed distribution, as far as isolation is concerned."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -34,3 +35,8 @@ class Distribution(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Return this as plain data."""
         return self._asdict()
+
+
+def normalised(name: str) -> str:
+    """Return the name of a distribution as requirements compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,18 +1,14 @@
 """What is said about a plugin that failed to load: in which step, why, where in its code, and what to do next."""
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
 
 from cuvis_ai_core.errors import CuvisError, PluginLoadError
-from cuvis_ai_core.plugins.manager import PluginState
+from cuvis_ai_core.plugins.manager import PluginState, without_private_names
 from cuvis_ai_core.plugins.scope import MARK, PREFIX
 
 Announce = Callable[[PluginState, str], None]
 """Tells observers that a plugin entered a state, with a detail to show."""
-
-_PRIVATE: Final = re.compile(rf"{PREFIX}\w+\.?")
 
 
 @contextmanager
@@ -44,18 +40,13 @@ def failing(name: str, announce: Announce) -> Iterator[Callable[[PluginState, st
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, CuvisError):
-        return _without_private_names(error.message)
+        return without_private_names(error.message)
     try:
         text = str(error)
     except Exception:  # noqa: BLE001 - the plugin's own exception class
         text = "(its text cannot be shown)"
     place = _place(error)
-    return _without_private_names(f"{type(error).__name__}: {text}") + (f" ({place})" if place else "")
-
-
-def _without_private_names(text: str) -> str:
-    # People know public names; the private parent package is ours.
-    return _PRIVATE.sub("", text)
+    return without_private_names(f"{type(error).__name__}: {text}") + (f" ({place})" if place else "")
 
 
 def _place(error: BaseException) -> str | None:

@@ -102,7 +102,7 @@ def _git(folder: Path, *arguments: str) -> Finished:
 
 
 def _environment() -> dict[str, str]:
-    return {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes", **environment(), **_NO_QUESTIONS}
+    return {**environment(), **_NO_QUESTIONS}
 
 
 def _failure(finished: Finished, folder: Path, url: str, tag: str) -> SourceError:

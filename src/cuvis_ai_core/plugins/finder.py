@@ -11,7 +11,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import Distribution, DistributionFinder
 from types import ModuleType
 
-from cuvis_ai_core.plugins.dependencies import find_dependency, live_metadata, metadata_in, normalised
+from cuvis_ai_core.plugins.dependencies import find_dependency, live_metadata, metadata_in
+from cuvis_ai_core.plugins.distribution import normalised
 from cuvis_ai_core.plugins.public_names import find_public
 from cuvis_ai_core.plugins.scope import PREFIX, find_private, nearest_scope
 

@@ -15,8 +15,7 @@ from packaging.specifiers import SpecifierSet
 from cuvis_ai_core.errors import ProjectFileError
 from cuvis_ai_core.plugins import host
 from cuvis_ai_core.plugins.contents import describe, editable_code, top_level_modules
-from cuvis_ai_core.plugins.dependencies import normalised
-from cuvis_ai_core.plugins.distribution import Distribution
+from cuvis_ai_core.plugins.distribution import Distribution, normalised
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.project import Project, read_project, version_in
@@ -77,6 +76,7 @@ class Installation:
         return None
 
     def _build(self, place: Path, uv: Uv) -> Target:
+        refuse_altered(self.name, self.source)
         built = uv.folder / "target"
         built.mkdir()
         if self._bare():
@@ -127,7 +127,6 @@ class Installation:
         return needs, pins
 
     def _wheel(self, uv: Uv) -> Path:
-        refuse_altered(self.name, self.source)
         # Back-ends write into the tree that they build; the checkout stays as it was fetched.
         copy = uv.folder / "source"
         shutil.copytree(self.source.folder, copy, symlinks=True, ignore=shutil.ignore_patterns(".git"))
