@@ -53,6 +53,21 @@ _FAILURES: Final[tuple[tuple[re.Pattern[str], type[SourceError], str], ...]] = (
 )
 
 
+def require_git() -> None:
+    """Have GitPython imported, which starts git twice: only a fetch pays for that.
+
+    Raises:
+        ToolNotFoundError: git is not installed.
+    """
+    if shutil.which("git") is None:
+        raise ToolNotFoundError(
+            "The program 'git' was not found on PATH; plugins from repositories need it.",
+            hint="Install git, or use the plugin from a local path.",
+            tool="git",
+        )
+    import git  # noqa: F401
+
+
 def fetch(url: str, tag: str, folder: Path) -> str:
     """Check out one tag without history, whatever branches have that name, and return its commit.
 
@@ -64,15 +79,8 @@ def fetch(url: str, tag: str, folder: Path) -> str:
     Raises:
         SourceError: The tag cannot be had.
         StoreError: The disk is full.
-        ToolNotFoundError: git is not installed.
         TimeLimitError: git took longer than it may.
     """
-    if shutil.which("git") is None:
-        raise ToolNotFoundError(
-            "The program 'git' was not found on PATH; plugins from repositories need it.",
-            hint="Install git, or use the plugin from a local path.",
-            tool="git",
-        )
     reference = f"refs/tags/{tag}"
     folder.mkdir()
     for arguments in (
@@ -88,7 +96,6 @@ def fetch(url: str, tag: str, folder: Path) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> Finished:
-    # GitPython starts git twice when it is imported: only a fetch pays for that.
     from git import Git
 
     class OwnGit(Git):

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import sys
-from collections.abc import Mapping
 from importlib.metadata import DistributionFinder, MetadataPathFinder
 from typing import Final
 
@@ -64,8 +63,7 @@ def missing_requirements(plugin: str, requirements: tuple[str, ...]) -> list[str
         DependencyConflictError: One concerns a package of which there is only the host's, in another version.
         MissingExtraError: The plugin needs torch, and the host has none.
     """
-    fixed = _fixed()
-    return [requirement for requirement in requirements if not _met(plugin, requirement, fixed)]
+    return [requirement for requirement in requirements if not _met(plugin, requirement)]
 
 
 def refuse_exchange(plugin: str, names: list[str]) -> None:
@@ -91,7 +89,7 @@ def refuse_exchange(plugin: str, names: list[str]) -> None:
             )
 
 
-def _met(plugin: str, text: str, fixed: Mapping[str, str]) -> bool:
+def _met(plugin: str, text: str) -> bool:
     from packaging.requirements import Requirement
 
     requirement = Requirement(text)
@@ -105,11 +103,13 @@ def _met(plugin: str, text: str, fixed: Mapping[str, str]) -> bool:
         elif not satisfies(found, text):
             raise conflict(plugin, text, found, "in the host environment", None)
         return True
-    if found is not None and name in fixed and not satisfies(found, text):
-        raise conflict(plugin, text, found, "in the host environment; cuvis-ai-core itself needs it", None)
     # An extra or an address says more than a version does: uv has to look.
     plain = not requirement.extras and requirement.url is None
-    return plain and found is not None and satisfies(found, text)
+    if found is None or satisfies(found, text):
+        return plain and found is not None
+    if name in _fixed():
+        raise conflict(plugin, text, found, "in the host environment; cuvis-ai-core itself needs it", None)
+    return False
 
 
 def without_exchange(requirements: tuple[str, ...]) -> list[str]:

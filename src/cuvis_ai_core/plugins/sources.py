@@ -66,11 +66,12 @@ def git_source(name: str, url: str, tag: str, store: Store, announce: Callable[[
     with store.lock(places[0].name):
         found = _published(places, wanted)
         if found is None:
-            announce(f"{wanted['repo']} {tag}")
-            with store.workspace() as folder:
-                # What fetching needs is imported when something has to be fetched.
-                from cuvis_ai_core.plugins.fetch import fetch
+            # What fetching needs is imported when something has to be fetched.
+            from cuvis_ai_core.plugins.fetch import fetch, require_git
 
+            require_git()
+            with store.workspace() as folder:
+                announce(f"{wanted['repo']} {tag}")
                 commit = fetch(url, tag, folder / "checkout")
                 write_json(
                     folder / "checkout" / ".git" / MARKER,
