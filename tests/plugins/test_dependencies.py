@@ -39,6 +39,8 @@ class Answers:
         return version("{distribution}")
     def own_metadata(self):
         return version(__name__.split(".")[-2].replace("_", "-"))
+    def package_metadata(self):
+        return version(__package__)
 
 Echo.answers = Answers()
 """
@@ -185,7 +187,8 @@ def test_namespace_packages_are_shared_by_their_portions(wheel: MakeWheel, load:
 def test_a_plugin_reads_its_own_version(wheel: MakeWheel, load: LoadUser) -> None:
     """`importlib.metadata.version` of itself, as many packages do for `__version__`."""
     versions(wheel, "1.0")
-    assert load("first", "cuvis-test-dep").own_metadata() == "1.0.0"
+    answers = load("first", "cuvis-test-dep")
+    assert (answers.own_metadata(), answers.package_metadata()) == ("1.0.0", "1.0.0")
     with pytest.raises(importlib.metadata.PackageNotFoundError):
         importlib.metadata.version("first")
 

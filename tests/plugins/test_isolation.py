@@ -246,6 +246,7 @@ def test_living_objects_keep_working_after_an_unload(two: tuple[NodeRegistry, No
     assert forms.imported_by_function() == "1"
     assert forms.from_import() == "1"
     assert forms.package_data() == "1"
+    assert forms.pickled() == "1"
     assert pickle.loads(pickle.dumps(forms.Point(3))) == forms.Point(3)
     two[1].close()
 

@@ -58,7 +58,9 @@ def import_node(name: str, scope: Scope, path: str) -> type:
         module = scope.import_module(module_name)
     except ModuleNotFoundError as error:
         missing = public_name(error.name or "")
-        if missing == error.name or not f"{module_name}.".startswith(f"{missing}."):
+        # Metadata that is not there is a ModuleNotFoundError too.
+        own = type(error) is ModuleNotFoundError and missing != error.name
+        if not own or not f"{module_name}.".startswith(f"{missing}."):
             raise
         raise _no_module(name, scope, path, missing) from error
     found = getattr(module, class_name, None)

@@ -64,12 +64,12 @@ def _place(error: BaseException) -> str | None:
 def _next_step(name: str, error: BaseException) -> str | None:
     if isinstance(error, CuvisError):
         return error.hint
-    if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith(PREFIX):
+    if type(error) is ModuleNotFoundError and (error.name or "").startswith(PREFIX):
         return (
             "That module would be the plugin's own, but is not in what was installed: see which packages its "
             f'pyproject.toml installs. Should it be there, fetch anew: NodeRegistry.clear_plugin_cache("{name}").'
         )
-    if isinstance(error, ModuleNotFoundError):
+    if type(error) is ModuleNotFoundError:
         return "If that is a package of its own, add it to the dependencies in the plugin's pyproject.toml."
     if _place(error) is None:
         return "That looks like a fault of cuvis-ai-core itself; please report it with the traceback."

@@ -14,7 +14,7 @@ from types import ModuleType
 from cuvis_ai_core.plugins.dependencies import find_dependency, live_metadata, metadata_in
 from cuvis_ai_core.plugins.distribution import normalised
 from cuvis_ai_core.plugins.public_names import find_public
-from cuvis_ai_core.plugins.scope import PREFIX, find_private, nearest_scope
+from cuvis_ai_core.plugins.scope import PREFIX, find_private, nearest_scope, public_name
 
 
 class PluginFinder(MetaPathFinder):
@@ -35,7 +35,8 @@ class PluginFinder(MetaPathFinder):
         """Return the metadata of live dependencies, and in a plugin's code of the plugin and what it has for itself."""
         if context is not None and "path" in vars(context):
             return  # Who names the folders to look in does not mean ours.
-        name = normalised(context.name) if context is not None and context.name else None
+        # `version(__package__)` asks by a private name.
+        name = normalised(public_name(context.name)) if context is not None and context.name else None
         scope = nearest_scope()
         for each, target in scope.distributions.items() if scope else ():
             if name in {None, each}:

@@ -152,7 +152,8 @@ class Scope:
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> ModuleType:
-        if self._holders:
+        # Who asks by a private name (pickle does) reads it in `sys.modules` next: the finder brings it back to stay.
+        if self._holders or name.startswith(PREFIX):
             return self._mapped(name, globals, locals, fromlist, level)
         with self._awake():
             return self._mapped(name, globals, locals, fromlist, level)
