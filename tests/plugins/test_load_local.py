@@ -315,6 +315,7 @@ def test_a_clash_with_the_host_is_found_before_anything_is_imported(
     cause = caught.value.__cause__
     assert isinstance(cause, DependencyConflictError)
     assert str(cause).startswith(f"Dependency conflict: package echo-plugin requires {needs}, but ")
+    assert caught.value.step == "resolving"
     assert "isolation: process" in str(caught.value)
 
 

@@ -11,8 +11,12 @@ Announce = Callable[[PluginState, str], None]
 """Tells observers that a plugin entered a state, with a detail to show."""
 
 
+Enter = Callable[[PluginState, str | None], None]
+"""Remembers the state that a plugin is in, and announces it where there is a detail to show."""
+
+
 @contextmanager
-def failing(name: str, announce: Announce) -> Iterator[Callable[[PluginState, str | None], None]]:
+def failing(name: str, announce: Announce) -> Iterator[Enter]:
     """Turn whatever goes wrong into the error of a plugin that failed, with the state that it was in.
 
     Raises:

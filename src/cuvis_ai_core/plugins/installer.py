@@ -34,14 +34,14 @@ class Installation:
         declared: Its entry there.
         source: Its code.
         store: Where target directories lie.
-        announce: Told when resolving and installing begin, with a detail to show.
+        announce: Told when resolving and installing begin; a detail, where there is one, is shown.
     """
 
     name: str
     declared: GitPlugin | LocalPlugin
     source: Source
     store: Store
-    announce: Callable[[PluginState, str], None]
+    announce: Callable[[PluginState, str | None], None]
 
     def run(self, place: Path) -> Target:
         """Build the target directory below `place`, unless somebody else just did.
@@ -134,6 +134,7 @@ class Installation:
         return uv.build_wheel(copy / (self.declared.subdirectory or "."), version=version_in(tag))
 
     def _resolve(self, uv: Uv, distribution: str, needs: tuple[str, ...]) -> list[str]:
+        self.announce(PluginState.RESOLVING, None)
         missing = host.missing_requirements(distribution, needs)
         if not missing:
             return []

@@ -15,7 +15,7 @@ from cuvis_ai_core.errors import PluginError
 from cuvis_ai_core.plugins import dependencies
 from cuvis_ai_core.plugins.code import import_node, open_code
 from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
-from cuvis_ai_core.plugins.failing import Announce, failing
+from cuvis_ai_core.plugins.failing import Announce, Enter, failing
 from cuvis_ai_core.plugins.finder import install_finder
 from cuvis_ai_core.plugins.manager import NodePlugin, PluginState, contribution
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
@@ -132,7 +132,7 @@ def _refuse_process(declared: GitPlugin | LocalPlugin) -> None:
         )
 
 
-def _source(name: str, declared: GitPlugin | LocalPlugin, store: Store, enter: Announce) -> Source:
+def _source(name: str, declared: GitPlugin | LocalPlugin, store: Store, enter: Enter) -> Source:
     if isinstance(declared, LocalPlugin):
         return local_source(declared.path)
 
@@ -144,7 +144,7 @@ def _source(name: str, declared: GitPlugin | LocalPlugin, store: Store, enter: A
     return git_source(name, declared.repo, declared.tag, store, downloading)
 
 
-def _target(name: str, declared: GitPlugin | LocalPlugin, source: Source, store: Store, announce: Announce) -> Target:
+def _target(name: str, declared: GitPlugin | LocalPlugin, source: Source, store: Store, enter: Enter) -> Target:
     place = store.targets(name, content_of(declared, source))
     found = target_for_this_host(place)
     if found is not None:
@@ -152,7 +152,7 @@ def _target(name: str, declared: GitPlugin | LocalPlugin, source: Source, store:
     # What building needs is imported when something has to be built.
     from cuvis_ai_core.plugins.installer import Installation
 
-    return Installation(name, declared, source, store, announce).run(place)
+    return Installation(name, declared, source, store, enter).run(place)
 
 
 def _entry_points(name: str, scope: Scope, target: Target) -> tuple[dict[str, type], dict[str, object]]:
