@@ -206,3 +206,25 @@ def test_a_store_that_is_read_only_serves_what_it_has(
     registry.load_plugin("echo", config)
     after = {path: path.stat().st_mtime_ns for path in before}
     assert after == before
+
+
+def test_work_in_progress_of_a_killed_process_is_removed_by_the_next(tmp_path: Path) -> None:
+    """What a living process works on stays."""
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom cuvis_ai_core.plugins.store import Store\n"
+        "with Store(Path(sys.argv[1])).workspace() as folder:\n"
+        "    (folder / 'half').write_text('x')\n    print(folder, flush=True)\n    time.sleep(60)\n"
+    )
+    killed, living = (
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    )
+    folders = [Path(process.stdout.readline().strip()) for process in (killed, living) if process.stdout]
+    killed.kill()
+    killed.communicate()
+    with Store(tmp_path).workspace():
+        assert [folder.exists() for folder in folders] == [False, True]
+    living.kill()
+    living.communicate()
+    with Store(tmp_path).workspace() as own:
+        assert sorted(path.name for path in (tmp_path / ".tmp").iterdir()) == sorted([own.name, f"{own.name}.lock"])

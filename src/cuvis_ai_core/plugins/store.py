@@ -121,14 +121,20 @@ class Store:
 
     @contextlib.contextmanager
     def workspace(self) -> Iterator[Path]:
-        """Have a temporary folder on the file system of the cache, removed in the end.
+        """Have a temporary folder on the file system of the cache, removed in the end, or after a crash by the next.
 
         Raises:
             StoreError: The cache cannot be written, or the disk got full while the folder was in use.
         """
+        from filelock import FileLock
+
         with self._guard():
             self._prepare()
+            self._sweep()
             folder = Path(tempfile.mkdtemp(dir=self.root / ".tmp"))
+            # The system lets go of the lock when this process ends, however it ends.
+            held = FileLock(f"{folder}.lock")
+            held.acquire()
         try:
             yield folder
         except OSError as error:
@@ -138,6 +144,8 @@ class Store:
         finally:
             with contextlib.suppress(OSError):
                 remove_tree(folder)
+                Path(held.lock_file).unlink(missing_ok=True)
+            held.release()
 
     @contextlib.contextmanager
     def lock(self, entry: str) -> Iterator[None]:
@@ -187,6 +195,15 @@ class Store:
             targets = [entry for entry in _listed(self.root / ".targets") if entry.is_dir()]
         found = [entry for entry in (*checkouts, *targets) if "@" in entry.name]
         return [entry for entry in found if name is None or entry.name.partition("@")[0] == name]
+
+    def _sweep(self) -> None:
+        """Remove the work in progress of processes that were killed."""
+        from filelock import FileLock, Timeout
+
+        for lock in (self.root / ".tmp").glob("*.lock"):
+            with contextlib.suppress(Timeout, OSError), FileLock(lock, blocking=False):
+                remove_tree(lock.with_suffix(""))
+                lock.unlink(missing_ok=True)
 
     def _prepare(self) -> None:
         for folder in (".locks", ".tmp"):
