@@ -5,15 +5,12 @@ from typing import Final
 
 # The bounds keep the search linear. The third form is for passwords with a `/`, `?` or `#` that should have been
 # escaped; what tells it from host and port is that a port has only digits.
-_CREDENTIALS: Final = re.compile(
-    r"""
+_CREDENTIALS: Final = r"""
       (?<=://) [^\s/?#]* @
     | (?<=://) [^\s/:@]* : (?! \d* (?: [/?#\s'"),;>\]] | $ ) ) \S{0,400} @
     | (?<! [^\s'"(\[{<=,] ) [^\s/:@'"]{1,100} : [^\s/@]{1,400} @ (?= [\w\[] )   # without a scheme
-    """,
-    re.VERBOSE,
-)
-_SSH_USER: Final = re.compile(r"[^:@]*@")
+    """
+_SSH_USER: Final = r"[^:@]*@"
 
 
 def redact(text: str) -> str:
@@ -22,12 +19,13 @@ def redact(text: str) -> str:
     A user name alone stays for ssh (`ssh://git@host/…`, `git@host:…`), where it is no secret. Where the end
     of a password cannot be told, rather more than too little is removed.
     """
-    return _CREDENTIALS.sub(_stars, text) if "@" in text else text
+    # Compiled, and kept by `re`, for the first text that needs it: every load imports this module.
+    return re.sub(_CREDENTIALS, _stars, text, flags=re.VERBOSE) if "@" in text else text
 
 
 def _stars(match: re.Match[str]) -> str:
     before = match.string[max(0, match.start() - 6) : match.start()]
-    return match[0] if before.lower() == "ssh://" and _SSH_USER.fullmatch(match[0]) else "***@"
+    return match[0] if before.lower() == "ssh://" and re.fullmatch(_SSH_USER, match[0]) else "***@"
 
 
 def without_credentials(url: str) -> str:
