@@ -3,7 +3,7 @@
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,11 @@ from cuvis_ai_core.errors import (
 )
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins import contributions
-from cuvis_ai_core.plugins.catalogue import Catalogue, NodeEntry, checked_name, host_class, not_found
+from cuvis_ai_core.plugins.catalogue import NodeEntry, checked_name, host_class, not_found
 from cuvis_ai_core.plugins.discovery import DiscoveredPlugin, is_path
 from cuvis_ai_core.plugins.manager import PluginState, class_path, no_node
 from cuvis_ai_core.plugins.members import Members
+from cuvis_ai_core.plugins.node_view import PluginNodes
 from cuvis_ai_core.plugins.scope import PREFIX
 from cuvis_ai_core.plugins.store import Store, chosen_root, default_root
 
@@ -251,7 +252,7 @@ class NodeRegistry:
         It shows the plugins of the moment, whenever it was asked for.
         """
         self._members.complete()
-        return _PluginNodes(self._members)
+        return PluginNodes(self._members)
 
     def nodes(self) -> list[NodeEntry]:
         """Return all nodes that are known without importing plugin code, built-in ones first."""
@@ -358,43 +359,6 @@ class NodeRegistry:
                 f"No plugin '{name}' is loaded. Loaded plugins: {', '.join(declared) or 'none'}.", plugin=name
             )
         return declared[name]
-
-
-class _PluginNodes(Mapping[str, type]):
-    """Read-only view of the node classes of a registry's plugins, asked anew at every access."""
-
-    def __init__(self, members: Members) -> None:
-        self._members = members
-
-    def __getitem__(self, name: str) -> type:
-        nodes = self._nodes()
-        entry = nodes.find(checked_name(name))
-        if entry is None:
-            raise self._members.not_found(name, nodes.names())
-        return nodes.load(entry)
-
-    def get(self, name: str, default: object = None, /) -> Any:  # noqa: ANN401 - the overloads are those of Mapping
-        """Return the class of a name, or `default` where no plugin provides it.
-
-        Raises:
-            AmbiguousNodeError: Several plugins provide it.
-        """
-        if name not in self:
-            return default
-        return self[name]
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self._nodes().knows(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._nodes().names())
-
-    def __len__(self) -> int:
-        return len(self._nodes().names())
-
-    def _nodes(self) -> Catalogue:
-        self._members.complete()
-        return self._members.catalogue()
 
 
 def _release_all(loaded: "dict[str, LoadedPlugin]") -> None:

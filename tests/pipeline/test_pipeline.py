@@ -58,7 +58,8 @@ def test_an_edge_wins_over_what_is_handed_in(pipeline_of: PipelineOf, cube: Any,
 
 def test_plain_names_that_nobody_takes_are_left_alone(pipeline_of: PipelineOf, cube: Any) -> None:
     """A runner hands in wavelengths whether or not a node asks for them."""
-    pipeline_of({"a": "Scale"}).forward({"cube": cube, "wavelengths": np.arange(3.0)})
+    answer = pipeline_of({"a": "Scale"}).forward({"cube": cube, "wavelengths": np.arange(3.0)})
+    assert list(answer) == [("a", "cube")]
 
 
 @pytest.mark.parametrize("key", ["a.cub", ("a", "cub")])

@@ -125,6 +125,7 @@ def test_the_users_configuration_of_git_counts(
     monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{address}/.insteadOf")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://plugins.invalid/")
     registry.load_plugin("echo", {"repo": f"https://plugins.invalid/{name}", "tag": "v1.0.0", "provides": ECHO})
+    assert registry.list_plugins() == ["echo"]
 
 
 def test_a_disk_that_gets_full_while_fetching_is_named(
@@ -195,7 +196,10 @@ def test_a_load_that_would_build_from_an_altered_checkout_fails(
 
 def test_a_local_plugin_may_be_altered(local_plugin: Callable[..., Path]) -> None:
     """It has no commit that it could differ from."""
-    refuse_altered("echo", local_source(local_plugin()))
+    source = local_source(local_plugin())
+    (source.folder / "added.py").write_text("")
+    refuse_altered("echo", source)
+    assert source.commit is None
 
 
 def test_two_tags_of_one_commit_share_no_target(
