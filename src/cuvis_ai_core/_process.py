@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +132,8 @@ def _finish(process: "subprocess.Popen[bytes]", command: Sequence[str]) -> Finis
             command=shown,
             seconds=seconds,
         )
-    stdout, stderr = output.read(), errors.read()
+    until = time.monotonic() + _GRACE
+    stdout, stderr = output.read(until), errors.read(until)
     if process.returncode < 0:
         stderr += f"\n{command[0]} was ended by signal {_signal_name(-process.returncode)}"
     return Finished(process.returncode, redact(stdout), redact(stderr))
@@ -151,9 +153,9 @@ class _Text(threading.Thread):
             while data := os.read(self._pipe.fileno(), 2**16):
                 self._data += data
 
-    def read(self) -> str:
-        """Return what was written, once no more is to come, without what would steer a terminal."""
-        self.join(_GRACE)
+    def read(self, until: float) -> str:
+        """Return what was written, once no more is to come or time is up, without what would steer a terminal."""
+        self.join(max(0.0, until - time.monotonic()))
         text = bytes(self._data).decode(errors="replace")
         return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text.replace("\r\n", "\n"))
 

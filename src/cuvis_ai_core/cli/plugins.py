@@ -55,10 +55,11 @@ def _print_declared(manifest: Path) -> None:
 
 
 def _git_cells(name: str, plugin: "GitPlugin", store: "Store") -> tuple[str, str, str]:
-    from cuvis_ai_core.plugins.sources import cached_commit
+    from cuvis_ai_core.plugins.sources import cached_source
 
-    commit = cached_commit(name, plugin, store)
-    return without_credentials(plugin.repo), plugin.tag, f"cached {commit[:12]}" if commit else "not fetched"
+    source = cached_source(name, plugin, store)
+    state = f"cached {source.commit[:12]}" if source and source.commit else "not fetched"
+    return without_credentials(plugin.repo), plugin.tag, state
 
 
 def _local_cells(plugin: "LocalPlugin") -> tuple[str, str, str]:

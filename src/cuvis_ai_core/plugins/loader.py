@@ -62,6 +62,7 @@ class LoadedPlugin(NamedTuple):
         lease: The dependencies that it keeps alive.
         classes: Its node classes, by the path under which they were declared.
         hooks: Its modules and objects with hook implementations, by entry-point name.
+        store: The plugin cache, in which its checkout and target directory count as in use.
     """
 
     declared: GitPlugin | LocalPlugin
@@ -70,6 +71,7 @@ class LoadedPlugin(NamedTuple):
     lease: dependencies.Lease
     classes: Mapping[str, type]
     hooks: Mapping[str, object]
+    store: Store
 
     def plugin_objects(self) -> Iterator[tuple[str, object]]:
         """Return what is registered in a manager, with the names to do it under."""
@@ -90,6 +92,7 @@ class LoadedPlugin(NamedTuple):
         self.scope.release()
         withdraw_unused()
         self.lease.release()
+        self.store.release()
 
 
 def load(name: str, declared: GitPlugin | LocalPlugin, store: Store, announce: Announce) -> LoadedPlugin:
@@ -106,6 +109,7 @@ def load(name: str, declared: GitPlugin | LocalPlugin, store: Store, announce: A
     """
     with failing(name, announce) as enter, ExitStack() as undo:
         _refuse_process(declared)
+        undo.callback(store.release)
         source = _source(name, declared, store, enter)
         enter(PluginState.INSTALLING, None)
         target = _target(name, declared, source, store, enter)
@@ -119,7 +123,9 @@ def load(name: str, declared: GitPlugin | LocalPlugin, store: Store, announce: A
         provided = {path: import_node(name, scope, path) for path in declared.provides}
         named, hooks = _entry_points(name, scope, target)
         classes = provided | {path: found for path, found in named.items() if found not in provided.values()}
-        loaded = LoadedPlugin(declared, _info(name, declared, source, target, classes), scope, lease, classes, hooks)
+        loaded = LoadedPlugin(
+            declared, _info(name, declared, source, target, classes), scope, lease, classes, hooks, store
+        )
         undo.pop_all()
     return loaded
 
@@ -147,7 +153,7 @@ def _source(name: str, declared: GitPlugin | LocalPlugin, store: Store, enter: E
 def _target(name: str, declared: GitPlugin | LocalPlugin, source: Source, store: Store, enter: Enter) -> Target:
     place = store.targets(name, content_of(declared, source))
     found = target_for_this_host(place)
-    if found is not None:
+    if found is not None and store.use(found.folder):
         return found
     # What building needs is imported when something has to be built.
     from cuvis_ai_core.plugins.installer import Installation

@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from cuvis_ai_core._files import read_json, write_json
-from cuvis_ai_core.plugins import host
+from cuvis_ai_core.errors import CacheMismatchError
+from cuvis_ai_core.plugins import host, integrity
 from cuvis_ai_core.plugins.distribution import Distribution
 
 MARKER: Final = "cuvis-target.json"
@@ -25,6 +27,8 @@ class Target(NamedTuple):
         code: The plugin's top-level modules and the folder that each lies in; "" is the target directory itself.
         entry_points: The plugin's entry points of group `cuvis_ai.nodes`, name to value.
         hosts: Fingerprints of the environments that this was resolved for.
+        content: Hash of what the installers recorded.
+        watched: Size and time of some of its files (see `integrity`).
     """
 
     folder: Path
@@ -33,6 +37,8 @@ class Target(NamedTuple):
     code: Mapping[str, str]
     entry_points: Mapping[str, str]
     hosts: tuple[str, ...]
+    content: str = ""
+    watched: integrity.Watched = MappingProxyType({})
 
     @property
     def search_path(self) -> tuple[str, ...]:
@@ -41,9 +47,39 @@ class Target(NamedTuple):
 
 
 def target_for_this_host(place: Path) -> Target | None:
-    """Return the finished target directory below a folder that was resolved for this environment."""
+    """Return the finished target directory below a folder that was resolved for this environment.
+
+    Raises:
+        CacheMismatchError: It is there, but was altered.
+    """
     fingerprint = host.fingerprint()
-    return next((target for target in complete_targets(place) if fingerprint in target.hosts), None)
+    found = next((target for target in complete_targets(place) if fingerprint in target.hosts), None)
+    if found is not None and not integrity.looks_unchanged(found.folder, found.watched):
+        refuse_altered_target(found)
+        with suppress(OSError):  # a copy of a cache has other times; so that the next look is cheap again
+            _write(found._replace(watched=_watch(found, integrity.installed_files(found.folder))))
+    return found
+
+
+def refuse_altered_target(target: Target) -> None:
+    """Read all files of a target directory, and raise if they are not what was installed.
+
+    Raises:
+        CacheMismatchError: A file was changed or removed, or a module was added.
+    """
+    recorded = integrity.installed_files(target.folder)
+    altered = list(integrity.altered_files(target.folder, recorded))
+    if altered or integrity.digest_of(recorded) != target.content:
+        name = target.folder.parent.name.partition("@")[0]
+        which = f" ({', '.join(altered[:3])}{', …' if len(altered) > 3 else ''})" if altered else ""  # noqa: PLR2004
+        raise CacheMismatchError(
+            f"Tag mismatch in cache for plugin '{name}': installed files in {target.folder} were changed, added or "
+            f"removed{which}.",
+            hint=f'Somebody changed what was installed. Install it anew: NodeRegistry.clear_plugin_cache("{name}").',
+            plugin=name,
+            location=str(target.folder),
+            path=target.folder,
+        )
 
 
 def complete_targets(place: Path) -> Iterator[Target]:
@@ -69,11 +105,23 @@ def _is_there(folder: Path, top: str, where: str) -> bool:
 
 
 def write_marker(target: Target) -> None:
-    """Write the completion marker of a target directory.
+    """Write the completion marker of a target directory, with what tells later whether it was altered.
 
     Raises:
         OSError: The directory cannot be written.
     """
+    recorded = integrity.installed_files(target.folder)
+    _write(target._replace(content=integrity.digest_of(recorded), watched=_watch(target, recorded)))
+
+
+def _watch(target: Target, recorded: Mapping[str, str]) -> dict[str, list[int]]:
+    """Watch the plugin's own modules, and of the others what says which files they have."""
+    own = {top for top, place in target.code.items() if not place}
+    chosen = [name for name in recorded if name.endswith("/RECORD") or name.partition("/")[0].partition(".")[0] in own]
+    return integrity.watch(target.folder, chosen)
+
+
+def _write(target: Target) -> None:
     data = {
         "format": _FORMAT,
         "plugin": target.plugin.to_json(),
@@ -81,6 +129,8 @@ def write_marker(target: Target) -> None:
         "code": dict(target.code),
         "entry_points": dict(target.entry_points),
         "hosts": list(target.hosts),
+        "content": target.content,
+        "watched": dict(target.watched),
     }
     write_json(target.folder / MARKER, data)
 
@@ -93,4 +143,6 @@ def _from_json(folder: Path, data: Mapping[str, Any]) -> Target:
         code=data["code"],
         entry_points=data["entry_points"],
         hosts=tuple(data["hosts"]),
+        content=data["content"],
+        watched=dict(data["watched"]),
     )
