@@ -12,7 +12,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from cuvis_ai_core.plugins.scope import PREFIX
+from cuvis_ai_core.plugins.private_names import PREFIX
 from cuvis_ai_core.registry import NodeRegistry
 from cuvis_ai_core.testing.git_host import GitHost
 

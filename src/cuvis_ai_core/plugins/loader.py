@@ -13,6 +13,7 @@ from typing import NamedTuple
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import PluginError
 from cuvis_ai_core.plugins import dependencies
+from cuvis_ai_core.plugins.children import publish
 from cuvis_ai_core.plugins.code import import_node, open_code
 from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
 from cuvis_ai_core.plugins.failing import Announce, Enter, failing
@@ -24,6 +25,7 @@ from cuvis_ai_core.plugins.scope import Scope
 from cuvis_ai_core.plugins.sources import Source, content_of, git_source, local_source
 from cuvis_ai_core.plugins.store import Store
 from cuvis_ai_core.plugins.target import Target, target_for_this_host
+from cuvis_ai_core.plugins.uses import Uses
 
 
 class PluginInfo(NamedTuple):
@@ -62,7 +64,7 @@ class LoadedPlugin(NamedTuple):
         lease: The dependencies that it keeps alive.
         classes: Its node classes, by the path under which they were declared.
         hooks: Its modules and objects with hook implementations, by entry-point name.
-        store: The plugin cache, in which its checkout and target directory count as in use.
+        uses: Its checkout and target directory, which count as in use in the plugin cache.
     """
 
     declared: GitPlugin | LocalPlugin
@@ -71,7 +73,7 @@ class LoadedPlugin(NamedTuple):
     lease: dependencies.Lease
     classes: Mapping[str, type]
     hooks: Mapping[str, object]
-    store: Store
+    uses: Uses
 
     def plugin_objects(self) -> Iterator[tuple[str, object]]:
         """Return what is registered in a manager, with the names to do it under."""
@@ -92,7 +94,8 @@ class LoadedPlugin(NamedTuple):
         self.scope.release()
         withdraw_unused()
         self.lease.release()
-        self.store.release()
+        self.uses.release()
+        publish()
 
 
 def load(name: str, declared: GitPlugin | LocalPlugin, store: Store, announce: Announce) -> LoadedPlugin:
@@ -118,15 +121,16 @@ def load(name: str, declared: GitPlugin | LocalPlugin, store: Store, announce: A
         undo.callback(lease.release)
         install_finder()
         undo.callback(withdraw_unused)
-        scope = open_code(name, declared, source, target, lease.private)
+        scope = open_code(target, lease.private)
         undo.callback(scope.abandon)
         provided = {path: import_node(name, scope, path) for path in declared.provides}
         named, hooks = _entry_points(name, scope, target)
         classes = provided | {path: found for path, found in named.items() if found not in provided.values()}
-        loaded = LoadedPlugin(
-            declared, _info(name, declared, source, target, classes), scope, lease, classes, hooks, store
-        )
+        info = _info(name, declared, source, target, classes)
+        uses = store.hand_over(source.folder, target.folder)
+        loaded = LoadedPlugin(declared, info, scope, lease, classes, hooks, uses)
         undo.pop_all()
+    publish()
     return loaded
 
 

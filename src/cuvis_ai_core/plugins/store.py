@@ -19,7 +19,6 @@ import os
 import re
 import shutil
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -27,6 +26,7 @@ from typing import Final
 from cuvis_ai_core._files import remove_tree, write_atomic
 from cuvis_ai_core.errors import CuvisError, StoreError
 from cuvis_ai_core.plugins import uses
+from cuvis_ai_core.plugins.uses import Uses
 
 ENVIRONMENT_VARIABLE: Final = "CUVIS_PLUGINS_DIR"
 
@@ -108,7 +108,8 @@ def short_hash(*parts: str) -> str:
 class Store:
     """The plugin cache in one folder, which is made when something is first put there.
 
-    What is used through one store counts as in use until `release`, or until nobody has that store any more.
+    What is used through one store counts as in use until `release`, or until nobody has that store any more; what is
+    handed over, until that is released.
 
     Args:
         root: Absolute path of the folder.
@@ -116,8 +117,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._records: list[Path] = []
-        weakref.finalize(self, _end_uses, self._records, os.getpid())
+        self._uses = Uses()
 
     def checkouts(self, name: str, tag: str, url: str) -> tuple[Path, Path]:
         """Return the two places where the checkout of a tag may lie: the plain one, and one for this repository only.
@@ -131,6 +131,10 @@ class Store:
         """Return the folder of the target directories of one plugin content, one below it per set of pins."""
         return self.root / ".targets" / f"{name}@{content}"
 
+    def target_places(self) -> list[Path]:
+        """Return the folders of target directories, of all plugins."""
+        return listed(self.root / ".targets")
+
     def uses(self, entry: Path) -> Path:
         """Return the folder in which it is kept who uses an entry."""
         return self.root / ".uses" / entry.relative_to(self.root)
@@ -143,17 +147,19 @@ class Store:
             locked: Whether the caller holds the entry's lock, so that nobody can be removing it.
         """
         folder = self.uses(entry)
-        record = uses.begin(folder)
-        if record is not None:
-            self._records.append(record)
+        self._uses.begin(folder)
         if locked:
             uses.settle(folder)
         # In this order: who removes an entry looks for users after saying so, and then moves it away.
         return not uses.being_removed(folder) and os.path.isdir(entry)  # noqa: PTH112 - on every load
 
+    def hand_over(self, *entries: Path) -> Uses:
+        """Return the uses of some entries, which end apart from the others from now on; others are none of ours."""
+        return self._uses.hand_over(*(self.uses(entry) for entry in entries if entry.is_relative_to(self.root)))
+
     def release(self) -> None:
         """Say that nothing is in use through this store any more."""
-        _end_uses(self._records, os.getpid())
+        self._uses.release()
 
     @contextlib.contextmanager
     def workspace(self) -> Iterator[Path]:
@@ -275,12 +281,6 @@ def _is_forgotten(lock: Path) -> bool:
     with contextlib.suppress(OSError):
         return not lock.with_suffix("").exists() and time.time() - lock.stat().st_mtime > _HOUR
     return False
-
-
-def _end_uses(records: list[Path], process: int) -> None:
-    # A process that was forked has the list too, but the uses are its parent's.
-    while records and os.getpid() == process:
-        uses.end(records.pop())
 
 
 def _encode(tag: str) -> str:

@@ -13,7 +13,7 @@ from cuvis_ai_core.plugins.distribution import Distribution
 
 MARKER: Final = "cuvis-target.json"
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 """Raised when what a marker holds changes; a target of another format is built anew."""
 
 
@@ -27,6 +27,8 @@ class Target(NamedTuple):
         code: The plugin's top-level modules and the folder that each lies in; "" is the target directory itself.
         entry_points: The plugin's entry points of group `cuvis_ai.nodes`, name to value.
         hosts: Fingerprints of the environments that this was resolved for.
+        title: What its modules are called after: plugin name and tag, or plugin name and a hash of its path.
+        editable: Whether its code lies elsewhere, where somebody may be editing it.
         content: Hash of what the installers recorded.
         watched: Size and time of some of its files (see `integrity`).
     """
@@ -37,6 +39,8 @@ class Target(NamedTuple):
     code: Mapping[str, str]
     entry_points: Mapping[str, str]
     hosts: tuple[str, ...]
+    title: str = ""
+    editable: bool = False
     content: str = ""
     watched: integrity.Watched = MappingProxyType({})
 
@@ -54,11 +58,12 @@ def target_for_this_host(place: Path) -> Target | None:
     """
     fingerprint = host.fingerprint()
     found = next((target for target in complete_targets(place) if fingerprint in target.hosts), None)
-    if found is not None and not integrity.looks_unchanged(found.folder, found.watched):
-        refuse_altered_target(found)
-        with suppress(OSError):  # a copy of a cache has other times; so that the next look is cheap again
-            _write(found._replace(watched=_watch(found, integrity.installed_files(found.folder))))
-    return found
+    if found is None or integrity.looks_unchanged(found.folder, found.watched):
+        return found
+    checked = _checked(found)
+    with suppress(OSError):  # a copy of a cache has other times; so that the next look is cheap again
+        _write(checked)
+    return checked
 
 
 def refuse_altered_target(target: Target) -> None:
@@ -82,6 +87,16 @@ def refuse_altered_target(target: Target) -> None:
         )
 
 
+def read_target(folder: Path) -> Target | None:
+    """Return what the completion marker in a folder describes, or None where there is none that can be read."""
+    marker = read_json(folder / MARKER)
+    if marker is not None and marker.get("format") == _FORMAT:
+        # Whatever somebody did to the file: what cannot be understood is built anew.
+        with suppress(KeyError, TypeError, ValueError, AttributeError):
+            return _from_json(folder, marker)
+    return None
+
+
 def complete_targets(place: Path) -> Iterator[Target]:
     """Return the finished target directories below a folder; one that this version cannot read does not count."""
     try:
@@ -89,13 +104,9 @@ def complete_targets(place: Path) -> Iterator[Target]:
     except OSError:
         return
     for folder in folders:
-        marker = read_json(folder / MARKER)
-        if marker is not None and marker.get("format") == _FORMAT:
-            # Whatever somebody did to the file: what cannot be understood is built anew.
-            with suppress(KeyError, TypeError, ValueError, AttributeError):
-                target = _from_json(folder, marker)
-                if all(_is_there(folder, top, where) for top, where in target.code.items()):
-                    yield target
+        target = read_target(folder)
+        if target is not None and all(_is_there(folder, top, where) for top, where in target.code.items()):
+            yield target
 
 
 def _is_there(folder: Path, top: str, where: str) -> bool:
@@ -108,10 +119,20 @@ def write_marker(target: Target) -> None:
     """Write the completion marker of a target directory, with what tells later whether it was altered.
 
     Raises:
+        CacheMismatchError: It had a marker before, and was altered since.
         OSError: The directory cannot be written.
     """
-    recorded = integrity.installed_files(target.folder)
-    _write(target._replace(content=integrity.digest_of(recorded), watched=_watch(target, recorded)))
+    if not target.content:
+        recorded = integrity.installed_files(target.folder)
+        target = target._replace(content=integrity.digest_of(recorded), watched=_watch(target, recorded))
+    elif not integrity.looks_unchanged(target.folder, target.watched):
+        target = _checked(target)
+    _write(target)
+
+
+def _checked(target: Target) -> Target:
+    refuse_altered_target(target)
+    return target._replace(watched=_watch(target, integrity.installed_files(target.folder)))
 
 
 def _watch(target: Target, recorded: Mapping[str, str]) -> dict[str, list[int]]:
@@ -129,6 +150,8 @@ def _write(target: Target) -> None:
         "code": dict(target.code),
         "entry_points": dict(target.entry_points),
         "hosts": list(target.hosts),
+        "title": target.title,
+        "editable": target.editable,
         "content": target.content,
         "watched": dict(target.watched),
     }
@@ -143,6 +166,8 @@ def _from_json(folder: Path, data: Mapping[str, Any]) -> Target:
         code=data["code"],
         entry_points=data["entry_points"],
         hosts=tuple(data["hosts"]),
+        title=data["title"],
+        editable=data["editable"],
         content=data["content"],
         watched=dict(data["watched"]),
     )

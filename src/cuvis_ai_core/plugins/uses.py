@@ -12,6 +12,7 @@ import contextlib
 import os
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -39,8 +40,31 @@ class User(NamedTuple):
         return f"process {self.pid} ({self.title})"
 
 
-def begin(folder: Path) -> Path | None:
-    """Leave a file that says that this process uses the entry of a folder; None where that cannot be written."""
+class Uses:
+    """What somebody in this process uses, until `release`, or until nobody has this object any more."""
+
+    def __init__(self) -> None:
+        self._records: dict[Path, list[Path]] = {}
+        weakref.finalize(self, _end_all, self._records, os.getpid())
+
+    def begin(self, folder: Path) -> None:
+        """Say that this process uses the entry of a folder, where that can be written."""
+        record = _begin(folder)
+        if record is not None:
+            self._records.setdefault(folder, []).append(record)
+
+    def release(self) -> None:
+        """Say that all these uses are over."""
+        _end_all(self._records, os.getpid())
+
+    def hand_over(self, *folders: Path) -> "Uses":
+        """Return the uses of some entries, which end apart from the others from now on."""
+        other = Uses()
+        other._records.update({folder: self._records.pop(folder) for folder in folders if folder in self._records})
+        return other
+
+
+def _begin(folder: Path) -> Path | None:
     record = folder / f"{os.getpid()}-{_machine()}-{os.urandom(4).hex()}"
     with contextlib.suppress(OSError):
         try:
@@ -52,11 +76,13 @@ def begin(folder: Path) -> Path | None:
     return None
 
 
-def end(record: Path) -> None:
-    """Say that a use is over."""
-    with contextlib.suppress(OSError):
-        # The time stays that of the beginning: it is when the code was needed.
-        os.replace(record, record.with_name(_LAST))  # noqa: PTH105
+def _end_all(records: dict[Path, list[Path]], process: int) -> None:
+    # A process that was forked has the same records, but the uses are its parent's.
+    while records and os.getpid() == process:
+        for record in records.popitem()[1]:
+            with contextlib.suppress(OSError):
+                # The time stays that of the beginning: it is when the code was needed.
+                os.replace(record, record.with_name(_LAST))  # noqa: PTH105
 
 
 def being_removed(folder: Path) -> bool:

@@ -96,8 +96,8 @@ def _refuse_moved(name: str, url: str, tag: str, commit: str) -> None:
     if now != commit:
         address = without_credentials(url)
         raise CacheMismatchError(
-            f"Tag mismatch in cache for plugin '{name}': tag {tag} of {address} is at commit {now} now, but was fetched "
-            f"at commit {commit}.",
+            f"Tag mismatch in cache for plugin '{name}': tag {tag} of {address} is at commit {now} now, "
+            f"but was fetched at commit {commit}.",
             hint="Somebody moved the tag: ask the plugin's author why. To have what it names now, fetch it anew: "
             f'NodeRegistry.clear_plugin_cache("{name}").',
             plugin=name,
