@@ -45,7 +45,8 @@ class Uses:
 
     def __init__(self) -> None:
         self._records: dict[Path, list[Path]] = {}
-        weakref.finalize(self, _end_all, self._records, os.getpid())
+        self._process = os.getpid()
+        weakref.finalize(self, _end_all, self._records, self._process)
 
     def begin(self, folder: Path) -> None:
         """Say that this process uses the entry of a folder, where that can be written."""
@@ -55,7 +56,7 @@ class Uses:
 
     def release(self) -> None:
         """Say that all these uses are over."""
-        _end_all(self._records, os.getpid())
+        _end_all(self._records, self._process)
 
     def hand_over(self, *folders: Path) -> "Uses":
         """Return the uses of some entries, which end apart from the others from now on."""

@@ -17,7 +17,7 @@ from cuvis_ai_core.plugins.sources import (
     read_marker,
     refuse_altered,
 )
-from cuvis_ai_core.plugins.store import Store
+from cuvis_ai_core.plugins.store import Store, listed
 from cuvis_ai_core.plugins.target import Target, complete_targets, refuse_altered_target
 
 
@@ -82,12 +82,25 @@ def _git(name: str, url: str, tag: str, source: Source) -> Iterator[Finding]:
 
 
 def _targets(place: Path) -> Iterator[Finding]:
-    for target in complete_targets(place):
-        yield Finding(place.name.partition("@")[0], "target", str(target.folder), _altered(target))
+    name = place.name.partition("@")[0]
+    complete = {target.folder: target for target in complete_targets(place)}
+    for folder in listed(place):
+        problem = _altered(complete[folder]) if folder in complete else _incomplete(name, folder)
+        yield Finding(name, "target", str(folder), problem)
 
 
 def _altered(target: Target) -> CuvisError | None:
     return _problem(lambda: refuse_altered_target(target))
+
+
+def _incomplete(name: str, folder: Path) -> CuvisError:
+    return CacheMismatchError(
+        f"Tag mismatch in cache for plugin '{name}': {folder} lacks its marker or a module; it counts for nothing.",
+        hint="The next load of the plugin builds it anew.",
+        plugin=name,
+        location=str(folder),
+        path=folder,
+    )
 
 
 def _refuse_moved(name: str, url: str, tag: str, commit: str) -> None:
