@@ -20,7 +20,7 @@ from cuvis_ai_core.testing.git_host import GitHost
 
 Load = Callable[..., dict[str, Any]]
 
-KILLS = 21
+KILLS = 18
 """Interruptions per test: together with the number of seeds, more than two hundred."""
 
 
@@ -92,7 +92,7 @@ def test_a_load_succeeds_after_any_kill(
 
 
 def assert_whole(store: Store) -> None:
-    """Assert that a cache holds one checkout and one target directory, both whole, and nothing else."""
+    """Assert that a cache holds one checkout and one target directory, both whole, and no work in progress."""
     checkout, target = entries(store)
     marker = read_marker(checkout.path)
     assert marker is not None
@@ -100,7 +100,8 @@ def assert_whole(store: Store) -> None:
     (found,) = complete_targets(target.path.parent)
     refuse_altered_target(found)
     prune(store, unused_for=1e9)
-    assert list((store.root / ".tmp").iterdir()) == []
+    # A lock without a folder may just have been taken by somebody: it stays for an hour.
+    assert [path for path in (store.root / ".tmp").iterdir() if path.suffix != ".lock"] == []
     assert sorted(path.name for path in store.root.iterdir() if not path.name.startswith(".")) == [
         "README",
         "echo@v1.0.0",

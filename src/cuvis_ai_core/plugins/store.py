@@ -37,6 +37,9 @@ _TAG_BYTES: Final = 120
 
 _FULL: Final = re.compile(r"[Nn]o space left|[Dd]isk quota exceeded|[Nn]ot enough space on the disk")
 
+_NOTHING: Final = 2**16
+"""Bytes: on a disk with less, no program could do its work."""
+
 _HOUR: Final = 3600.0
 
 _README: Final = """\
@@ -78,16 +81,16 @@ def chosen_root(path: str | os.PathLike[str]) -> Path:
 
 
 def refuse_full_disk(said: str, folder: Path) -> None:
-    """Raise if a program that worked in a folder says that the disk is full.
+    """Raise if a program that failed in a folder says that the disk is full, or if it is, whatever was said.
 
     Raises:
-        StoreError: It does; the message has the space that is free.
+        StoreError: It is full; the message has the space that is free.
     """
-    found = _FULL.search(said)
-    if found:
-        line = next(line.strip() for line in said.splitlines() if _FULL.search(line))
+    if _FULL.search(said) or shutil.disk_usage(folder).free < _NOTHING:
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        telling = next(filter(_FULL.search, lines), lines[-1] if lines else "a program failed")
         raise StoreError(
-            f"The disk is full ({_free_space(folder)}): {line}",
+            f"The disk is full ({_free_space(folder)}): {telling}",
             hint=f"Free some space, or choose a folder on another disk with {ENVIRONMENT_VARIABLE} "
             "or NodeRegistry.set_cache_dir(path).",
             path=folder,
