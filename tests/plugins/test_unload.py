@@ -23,8 +23,8 @@ def load(folder: Path) -> NodeRegistry:
 
 def state() -> tuple[int, int, int]:
     """Return how many modules, importers and objects there are."""
-    gc.collect()
     MetadataPathFinder().invalidate_caches()  # it remembers the last 128 folders
+    gc.collect()
     return len(sys.modules), len(sys.path_importer_cache), len(gc.get_objects())
 
 

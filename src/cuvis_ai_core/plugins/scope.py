@@ -93,6 +93,7 @@ class Scope:
         # The imports that run right now, and their threads; adding and removing need no lock.
         self._visitors: dict[object, int] = {}
         self._search_path = list(code.search_path)
+        self._start = f"{name}."
         self.package = ModuleType(name, "The modules of one plugin version.")
         self.package.__path__ = self._search_path
         self.package.__spec__ = ModuleSpec(name, PackageLoader(self), is_package=True)
@@ -105,7 +106,7 @@ class Scope:
         Raises:
             ImportError: As a plain import would; whatever the module itself raises passes through.
         """
-        private = f"{self.name}.{public}"
+        private = self._start + public
         loaded = sys.modules.get(private)
         if loaded is not None and not getattr(loaded.__spec__, "_initializing", False):
             return loaded
@@ -139,7 +140,7 @@ class Scope:
         spec, path = None, self._search_path
         parts = public.split(".")
         for depth in range(1, len(parts) + 1):
-            name = f"{self.name}.{'.'.join(parts[:depth])}"
+            name = self._start + ".".join(parts[:depth])
             module = sys.modules.get(name) or self.parking.parked.get(name)
             spec = PathFinder.find_spec(name, path) if module is None else module.__spec__
             if spec is None:
@@ -200,6 +201,10 @@ class Scope:
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> ModuleType:
+        if self._holders and not level:
+            loaded = self._loaded(name, fromlist)
+            if loaded is not None:
+                return loaded
         if name.startswith(PREFIX):
             # Who asks by a private name (pickle does) reads it in `sys.modules` next: the finder sees to that.
             return _plain_import(name, globals, locals, fromlist or (), level)
@@ -209,6 +214,20 @@ class Scope:
             return self._mapped(name, globals, locals, fromlist, level)
         finally:
             self._leave(visit)
+
+    def _loaded(self, name: str, fromlist: Sequence[str] | None) -> ModuleType | None:
+        """Return what importing a module of the plugin comes to where there is nothing left to load: the usual case."""
+        module = sys.modules.get(self._start + name)
+        if module is None or getattr(module.__spec__, "_initializing", True):
+            return None
+        if fromlist:
+            known = module.__dict__
+            for each in fromlist:
+                if each not in known:
+                    return None
+            return module
+        # An empty list comes from C, which means the public name.
+        return None if fromlist == [] else sys.modules.get(self._start + name.partition(".")[0])
 
     def _mapped(
         self,
@@ -227,11 +246,11 @@ class Scope:
             if top in _known_tops and isinstance(foreign := sys.modules.get(name), PublicName):
                 type(foreign).require(foreign)
             return self._stand_in(module) if top in STAND_INS else module
-        private = f"{self.name}.{name}"
+        private = self._start + name
         if fromlist:
             return _plain_import(private, globals_, locals_, fromlist, 0)
         _import_leaf(private)
-        return sys.modules[f"{self.name}.{top}"]
+        return sys.modules[self._start + top]
 
     def _stand_in(self, module: ModuleType) -> ModuleType:
         name = module.__name__
