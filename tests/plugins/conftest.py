@@ -1,4 +1,4 @@
-"""What tests of plugins' dependencies share: wheels made on the spot, and a plugin that uses what is in them."""
+"""Wheels that tests make, for uv to find, and a plugin that uses what is in them."""
 
 import base64
 import hashlib
@@ -8,6 +8,7 @@ import sys
 import sysconfig
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,43 +47,67 @@ Echo.answers = Answers()
 """
 
 
+def _make_wheel(
+    folder: Path,
+    name: str,
+    version: str,
+    files: Mapping[str, str],
+    *,
+    requires: tuple[str, ...] = (),
+    pure: bool = True,
+) -> None:
+    """Write the wheel of a distribution into a folder.
+
+    Args:
+        folder: Where it comes to lie.
+        name: Name of the distribution.
+        version: Its version.
+        files: Texts of its files by path.
+        requires: Its requirements; extras that they are for are declared.
+        pure: Whether its tag is that of a pure-Python wheel.
+    """
+    tag = "py3-none-any" if pure else f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
+    info = f"{name.replace('-', '_')}-{version}.dist-info"
+    needs = "".join(f"Requires-Dist: {each}\n" for each in requires)
+    needs += "".join(f"Provides-Extra: {each}\n" for each in re.findall(r'extra == "(\w+)"', needs))
+    content = {
+        **files,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}",
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: {str(pure).lower()}\nTag: {tag}\n",
+    }
+    lines = [f"{path},sha256={_digest(text)},{len(text.encode())}" for path, text in content.items()] + [
+        f"{info}/RECORD,,"
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(folder / f"{name.replace('-', '_')}-{version}-{tag}.whl", "w") as archive:
+        for path, text in content.items():
+            archive.writestr(path, text)
+        archive.writestr(f"{info}/RECORD", "\n".join(lines) + "\n")
+
+
+def _digest(text: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+
+
+@pytest.fixture(scope="session")
+def make_wheel() -> Callable[..., None]:
+    """Return a function that writes a wheel into a folder (see `_make_wheel`)."""
+    return _make_wheel
+
+
 @pytest.fixture
-def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeWheel]:
+def wheel(make_wheel: MakeWheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeWheel]:
     """Return a function that builds a wheel which uv finds; what tests import of it is forgotten in the end."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     monkeypatch.setenv("UV_FIND_LINKS", str(folder))
     before = set(sys.modules)
 
-    def make(
-        name: str, version: str, files: Mapping[str, str], *, requires: tuple[str, ...] = (), pure: bool = True
-    ) -> None:
-        tag = "py3-none-any" if pure else f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
-        info = f"{name.replace('-', '_')}-{version}.dist-info"
-        needs = "".join(f"Requires-Dist: {each}\n" for each in requires)
-        needs += "".join(f"Provides-Extra: {each}\n" for each in re.findall(r'extra == "(\w+)"', needs))
-        content = {
-            **files,
-            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}",
-            f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: {str(pure).lower()}\nTag: {tag}\n",
-        }
-        lines = [f"{path},sha256={_digest(text)},{len(text.encode())}" for path, text in content.items()] + [
-            f"{info}/RECORD,,"
-        ]
-        with zipfile.ZipFile(folder / f"{name.replace('-', '_')}-{version}-{tag}.whl", "w") as archive:
-            for path, text in content.items():
-                archive.writestr(path, text)
-            archive.writestr(f"{info}/RECORD", "\n".join(lines) + "\n")
-
-    yield make
+    yield partial(make_wheel, folder)
     for module in set(sys.modules) - before:
         if module.partition(".")[0].startswith("cuvis_test_"):
             del sys.modules[module]
     dependencies._drop_idle()
-
-
-def _digest(text: str) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
 
 
 @pytest.fixture

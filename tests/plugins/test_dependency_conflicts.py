@@ -284,8 +284,7 @@ def test_a_host_that_changed_after_the_target_was_built(
     """The next load is resolved against the host as it is: what suits is shared, what is missing installed."""
     versions(wheel, "1.0", "2.0")
     versions_before = {"installed": None, "upgraded": "1.0", "removed": "2.0"}[change]
-    if versions_before:
-        site = host_install(DEP, versions_before)
+    site = host_install(DEP, versions_before) if versions_before else Path()
     load("first", f"{DEP}>=2.0")
     registry.unload_plugin("first")
     sys.modules.pop("cuvis_test_dep", None)

@@ -105,19 +105,27 @@ def acquire(plugin: Distribution, needed: Sequence[Distribution], target: Path) 
         return lease
 
 
+def served(name: str | None = None) -> dict[str, list[str]]:
+    """Return the names of the dependencies that are served, all or one, by target directory."""
+    targets: dict[str, list[str]] = {}
+    for live in list(_live.values()):
+        if name in {None, live.distribution.name}:
+            targets.setdefault(str(live.target), []).append(live.distribution.name)
+    return targets
+
+
+def serve(distributions: Sequence[Distribution], target: Path) -> None:
+    """Serve dependencies from a target directory for the life of this process, as the parent process does."""
+    with _lock:
+        _serve([each for each in distributions if each.name not in _live], target)
+        for each in distributions:
+            _live[each.name].holders.append("the process that started this one")
+
+
 def find_dependency(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
     """Answer the import of a module that a live dependency owns."""
     folder = _roots.get(fullname)
     return find_namespace(fullname, path) if folder is None else PathFinder.find_spec(fullname, [folder])
-
-
-def live_targets(name: str | None) -> dict[Path, set[str]]:
-    """Return the target directories that serve the distribution of a name, or any, and what each serves."""
-    targets: dict[Path, set[str]] = {}
-    for live in list(_live.values()):
-        if name in {None, live.distribution.name}:
-            targets.setdefault(live.target, set()).add(live.distribution.name)
-    return targets
 
 
 def _private(plugin: Distribution, needed: Sequence[Distribution], sharing: Sharing) -> Reasons:

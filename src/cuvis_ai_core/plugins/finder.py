@@ -13,8 +13,9 @@ from types import ModuleType
 
 from cuvis_ai_core.plugins.dependencies import find_dependency
 from cuvis_ai_core.plugins.metadata import find_distributions
+from cuvis_ai_core.plugins.private_modules import find_private
+from cuvis_ai_core.plugins.private_names import PREFIX
 from cuvis_ai_core.plugins.public_names import find_public
-from cuvis_ai_core.plugins.scope import PREFIX, find_private
 
 
 class PluginFinder(MetaPathFinder):

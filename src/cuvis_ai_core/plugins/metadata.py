@@ -5,9 +5,11 @@ from importlib.metadata import Distribution, DistributionFinder, EntryPoint, Ent
 from pathlib import Path
 from typing import Any, cast
 
-from cuvis_ai_core.plugins.dependencies import live_targets
+from cuvis_ai_core.plugins.asking import asking_scope
+from cuvis_ai_core.plugins.dependencies import served
 from cuvis_ai_core.plugins.distribution import normalised
-from cuvis_ai_core.plugins.scope import Scope, nearest_scope, public_name
+from cuvis_ai_core.plugins.private_names import public_name
+from cuvis_ai_core.plugins.scope import Scope
 
 
 def find_distributions(context: DistributionFinder.Context | None = None) -> Iterator[Distribution]:
@@ -16,15 +18,15 @@ def find_distributions(context: DistributionFinder.Context | None = None) -> Ite
         return  # Who names the folders to look in does not mean ours.
     # `version(__package__)` asks by a private name.
     name = normalised(public_name(context.name)) if context is not None and context.name else None
-    scope = nearest_scope()
+    scope = asking_scope()
     own = {} if scope is None else dict(scope.distributions)
     if scope is not None:
         wanted = set(own) if name is None else {name} & set(own)
         for target in {own[each] for each in wanted}:
-            for folder in _dist_infos(target, {each for each in wanted if own[each] == target}):
-                yield _ScopedDistribution(folder, scope)
-    for target, served in live_targets(name).items():
-        yield from map(PathDistribution, _dist_infos(target, served))
+            names_here = {each for each in wanted if own[each] == target}
+            yield from (_ScopedDistribution(info, scope) for info in _dist_infos(target, names_here))
+    for folder, names in served(name).items():
+        yield from map(PathDistribution, _dist_infos(Path(folder), set(names)))
 
 
 def _dist_infos(target: Path, names: set[str]) -> Iterator[Path]:

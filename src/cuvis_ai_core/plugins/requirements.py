@@ -47,6 +47,11 @@ def applies(requirement: str, extras: Collection[str] = ()) -> bool:
     return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
 
 
+def applies_for(requirement: str, extras: Collection[str]) -> bool:
+    """Tell whether a requirement counts here because of one of these extras, and not without."""
+    return "extra" in requirement.partition(";")[2] and applies(requirement, extras) and not applies(requirement)
+
+
 def satisfies(version: str, requirement: str, extras: Collection[str] = ()) -> bool:
     """Tell whether a version meets a requirement; one whose marker does not apply here is met."""
     if not applies(requirement, extras):

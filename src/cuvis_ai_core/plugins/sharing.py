@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from cuvis_ai_core.errors import DependencyConflictError
 from cuvis_ai_core.plugins.distribution import Distribution
-from cuvis_ai_core.plugins.requirements import applies, conflict, extras_in, needed_name, satisfies
+from cuvis_ai_core.plugins.requirements import applies, applies_for, conflict, extras_in, needed_name, satisfies
 
 
 class Provider(NamedTuple):
@@ -100,11 +100,18 @@ class Sharing:
     def demands(self, private: Reasons) -> Iterator[Demand]:
         """Return what is needed of that which is shared, or not in this target directory at all."""
         extras = self._extras(private)
-        for who in self._used(private):
-            sees_private = who is self._plugin or who.name in private
+        for who in (self._plugin, *self._own.values()):
             for requirement in who.requires:
-                if not (sees_private and needed_name(requirement) in private):
-                    yield Demand(who.name, requirement, extras.get(who.name, frozenset()))
+                demand = Demand(who.name, requirement, extras.get(who.name, frozenset()))
+                if self._counts(demand, private):
+                    yield demand
+
+    def _counts(self, demand: Demand, private: Reasons) -> bool:
+        sees_private = demand.who == self._plugin.name or demand.who in private
+        if sees_private:
+            return needed_name(demand.requirement) not in private
+        # What others provide is not this target's copy, and has what it needs; but for an extra that is new.
+        return demand.who not in self._taken or (bool(demand.extras) and applies_for(demand.requirement, demand.extras))
 
     def asking_for(self, name: str) -> tuple[str, str]:
         """Return (who, requirement) for the first in this target directory that needs a distribution."""
