@@ -1,8 +1,9 @@
 """Whose code asks: the plugin of the nearest frame on the stack that runs plugin code."""
 
+import opcode
 import sys
 from importlib.machinery import PathFinder
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from cuvis_ai_core.plugins.scope import MARK, Scope
 
@@ -18,6 +19,20 @@ class StartedBy(NamedTuple):
     scope: Scope
     runs: bool
 
+
+_PLUGINS: Final = __name__.rpartition(".")[0]
+
+_IMPORT_SYSTEM: Final = frozenset({
+    "importlib._bootstrap",
+    "importlib._bootstrap_external",
+    *(f"{_PLUGINS}.{module}" for module in ("asking", "finder", "public_names")),
+})  # fmt: skip
+"""Modules whose frames stand between an import and the question who asks."""
+
+_ALIASES: Final = f"{_PLUGINS}.private_modules"
+"""The module that imports on behalf of a plugin what is everybody's."""
+
+_IMPORTING: Final = frozenset({opcode.opmap["IMPORT_NAME"], opcode.opmap["IMPORT_FROM"]})
 
 _started_by: StartedBy | None = None
 
@@ -51,11 +66,27 @@ def asking_scope() -> Scope | None:
 
 def answering_scope(public: str) -> Scope | None:
     """Return the scope that answers for a public module name, where it owns that name."""
+    if _means_its_own():
+        return None
     scope = nearest_scope()
     if scope is None and _started_by is not None:
         top = public.partition(".")[0]
         scope = _started_by.scope if _started_by.runs or not _environment_has(top) else None
     return scope if scope is not None and scope.owns(public) else None
+
+
+def _means_its_own() -> bool:
+    """Tell whether a module is asked for by an import statement of code that is no plugin's.
+
+    Whoever is given a name, as `importlib.import_module`, `pickle` and `mock.patch` are, asks on behalf of a plugin
+    further up the stack. A library that states an import means its own, though a plugin may have called it.
+    """
+    frame = sys._getframe(2)  # noqa: SLF001
+    while frame.f_back is not None and frame.f_globals.get("__name__") in _IMPORT_SYSTEM:
+        frame = frame.f_back
+    if MARK in frame.f_builtins:
+        return False
+    return frame.f_globals.get("__name__") == _ALIASES or frame.f_code.co_code[frame.f_lasti] in _IMPORTING
 
 
 def _environment_has(top: str) -> bool:

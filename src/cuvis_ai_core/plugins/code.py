@@ -26,10 +26,11 @@ def open_code(target: Target, private: Sequence[Distribution], name: str | None 
     if target.editable:
         places |= _new_modules(target)
         key = f"{key} {_state(places)}"
-    tops = {root.partition(".")[0] for each in private for root in each.roots}
+    tops = frozenset(places) | {root.partition(".")[0] for each in private for root in each.roots}
     code = Code(
         search_path=tuple(dict.fromkeys(map(str, [*places.values(), target.folder]))),
-        tops=frozenset(places) | tops,
+        tops=tops,
+        shared=frozenset(root for each in target.needed if each not in private for root in each.roots),
         distributions=dict.fromkeys([target.plugin.name, *(each.name for each in private)], target.folder),
         editable=target.editable,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from importlib.machinery import PathFinder
 from importlib.metadata import DistributionFinder, MetadataPathFinder
+from pathlib import Path
 
 from cuvis_ai_core.plugins.distribution import Distribution
 from cuvis_ai_core.plugins.requirements import applies, host_version, needed_name
@@ -43,12 +44,11 @@ def _requirements(name: str) -> list[str]:
 
 def _place(root: str) -> str | None:
     """Return where the host has a module or regular package; a plain folder is neither."""
-    path = None
-    spec = None
-    parts = root.split(".")
-    for depth in range(1, len(parts) + 1):
-        spec = PathFinder.find_spec(".".join(parts[:depth]), path)
-        if spec is None:
-            return None
-        path = spec.submodule_search_locations
-    return spec.origin if spec is not None and spec.loader is not None else None
+    top, *rest = root.split(".")
+    spec = PathFinder.find_spec(top)
+    if spec is None or not rest:
+        return None if spec is None or spec.loader is None else spec.origin
+    # Below a namespace package the path finder answers only where that is imported.
+    places = (Path(folder, *rest) for folder in spec.submodule_search_locations or ())
+    files = (file for place in places for file in (place / "__init__.py", place.with_suffix(".py")))
+    return next((str(file) for file in files if file.is_file()), None)

@@ -16,6 +16,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from cuvis_ai_core.plugins.asking import answering_scope
+from cuvis_ai_core.plugins.dependencies import find_dependency
 from cuvis_ai_core.plugins.scope import PublicName, is_owned, living_scopes
 
 _host_modules: dict[str, ModuleType] = {}
@@ -137,12 +138,16 @@ def _host_module(public: str) -> ModuleType | None:
     if public not in _host_modules:
         parent = public.rpartition(".")[0]
         package = _host_module(parent) if parent else None
-        spec = None if parent and package is None else PathFinder.find_spec(public, getattr(package, "__path__", None))
-        if spec is None or spec.loader is None:
+        path = getattr(package, "__path__", None)
+        spec = (
+            None if parent and package is None else find_dependency(public, path) or PathFinder.find_spec(public, path)
+        )
+        if spec is None:
             return None
         module = _host_modules.setdefault(public, importlib.util.module_from_spec(spec))
         try:
-            spec.loader.exec_module(module)
+            if spec.loader is not None:
+                spec.loader.exec_module(module)
         except BaseException:
             _host_modules.pop(public, None)
             raise

@@ -56,6 +56,7 @@ class Code(NamedTuple):
     Attributes:
         search_path: Directories that hold the modules.
         tops: Top-level module names: the plugin's own, and those of its private dependencies.
+        shared: Dotted names of the packages and modules beside them that are everybody's.
         distributions: Their distributions by normalised name, the plugin's own first, and the directory that holds
             each one's metadata.
         editable: Whether somebody may be editing the code.
@@ -63,6 +64,7 @@ class Code(NamedTuple):
 
     search_path: Sequence[str]
     tops: frozenset[str]
+    shared: frozenset[str]
     distributions: Mapping[str, Path]
     editable: bool
 
@@ -74,6 +76,7 @@ class Scope:
         key: Identity of the content.
         name: Private name of the package.
         tops: Top-level module names that belong to it.
+        shared: Names of what lies in its namespace packages and is everybody's (see `Code`).
         distributions: Its distributions (see `Code`).
         editable: Whether somebody may be editing the code.
         aliases: Other names of the package, by which files of other processes know it.
@@ -84,6 +87,7 @@ class Scope:
         self.key = key
         self.name = name
         self.tops = code.tops
+        self.shared = code.shared
         self.distributions = code.distributions
         self.editable = code.editable
         self.aliases: set[str] = set()
