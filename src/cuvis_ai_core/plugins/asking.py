@@ -66,9 +66,7 @@ def asking_scope() -> Scope | None:
 
 def answering_scope(public: str) -> Scope | None:
     """Return the scope that answers for a public module name, where it owns that name."""
-    if _means_its_own():
-        return None
-    scope = nearest_scope()
+    scope = None if _means_its_own() else nearest_scope()
     if scope is None and _started_by is not None:
         top = public.partition(".")[0]
         scope = _started_by.scope if _started_by.runs or not _environment_has(top) else None

@@ -105,11 +105,16 @@ def acquire(plugin: Distribution, needed: Sequence[Distribution], target: Path) 
         return lease
 
 
-def served(name: str | None = None) -> dict[str, list[str]]:
-    """Return the names of the dependencies that are served, all or one, by target directory."""
+def served(name: str | None = None, *, idle: bool = True) -> dict[str, list[str]]:
+    """Return the names of the dependencies that are served, by target directory.
+
+    Args:
+        name: The one that is asked for, or None for all.
+        idle: Also those that no loaded plugin holds, but that are imported.
+    """
     targets: dict[str, list[str]] = {}
     for live in list(_live.values()):
-        if name in {None, live.distribution.name}:
+        if name in {None, live.distribution.name} and (idle or live.holders):
             targets.setdefault(str(live.target), []).append(live.distribution.name)
     return targets
 
