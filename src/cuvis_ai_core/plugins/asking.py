@@ -34,6 +34,14 @@ _ALIASES: Final = f"{_PLUGINS}.private_modules"
 
 _IMPORTING: Final = frozenset({opcode.opmap["IMPORT_NAME"], opcode.opmap["IMPORT_FROM"]})
 
+_STATING: Final = _IMPORTING | {
+    opcode.opmap[name] for name in ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR") if name in opcode.opmap
+}
+
+_WRITTEN_BY_IMPORT: Final = frozenset(
+    {"__dict__", "__file__", "__loader__", "__name__", "__package__", "__path__", "__spec__"}
+)
+
 _started_by: StartedBy | None = None
 
 
@@ -64,27 +72,34 @@ def asking_scope() -> Scope | None:
     return nearest_scope() or (_started_by.scope if _started_by else None)
 
 
-def answering_scope(public: str) -> Scope | None:
-    """Return the scope that answers for a public module name, where it owns that name."""
-    scope = None if _means_its_own() else nearest_scope()
+def answering_scope(public: str, attribute: str | None = None) -> Scope | None:
+    """Return the scope that answers for a public module name, where it owns that name.
+
+    Args:
+        public: The name.
+        attribute: The attribute of the module that is asked for; None where the module is imported.
+    """
+    scope = None if _means_its_own(attribute) else nearest_scope()
     if scope is None and _started_by is not None:
         top = public.partition(".")[0]
         scope = _started_by.scope if _started_by.runs or not _environment_has(top) else None
     return scope if scope is not None and scope.owns(public) else None
 
 
-def _means_its_own() -> bool:
-    """Tell whether a module is asked for by an import statement of code that is no plugin's.
+def _means_its_own(attribute: str | None) -> bool:
+    """Tell whether code that is no plugin's asks by a statement of its own: `import utils`, `utils.load`.
 
-    Whoever is given a name, as `importlib.import_module`, `pickle` and `mock.patch` are, asks on behalf of a plugin
-    further up the stack. A library that states an import means its own, though a plugin may have called it.
+    A library that states a name means its own, though a plugin may have called it. Whoever is given a name, as
+    `importlib.import_module`, `pickle` and `mock.patch` are, asks on behalf of a plugin further up the stack; so does
+    who looks at what the import system writes on a module, as `importlib.resources` does.
     """
     frame = sys._getframe(2)  # noqa: SLF001
     while frame.f_back is not None and frame.f_globals.get("__name__") in _IMPORT_SYSTEM:
         frame = frame.f_back
     if MARK in frame.f_builtins:
         return False
-    return frame.f_globals.get("__name__") == _ALIASES or frame.f_code.co_code[frame.f_lasti] in _IMPORTING
+    asking = _IMPORTING if attribute in _WRITTEN_BY_IMPORT else _STATING
+    return frame.f_code.co_code[frame.f_lasti] in asking or frame.f_globals.get("__name__") == _ALIASES
 
 
 def _environment_has(top: str) -> bool:

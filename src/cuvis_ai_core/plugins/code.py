@@ -8,6 +8,7 @@ from cuvis_ai_core.errors import InvalidNodeError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.distribution import Distribution
 from cuvis_ai_core.plugins.private_names import public_name
+from cuvis_ai_core.plugins.public_names import stand_before
 from cuvis_ai_core.plugins.scope import Code, Scope, open_scope
 from cuvis_ai_core.plugins.store import short_hash
 from cuvis_ai_core.plugins.target import Target
@@ -34,7 +35,9 @@ def open_code(target: Target, private: Sequence[Distribution], name: str | None 
         distributions=dict.fromkeys([target.plugin.name, *(each.name for each in private)], target.folder),
         editable=target.editable,
     )
-    return open_scope(" ".join([key, *sorted(each.name for each in private)]), target.title, code, name)
+    scope = open_scope(" ".join([key, *sorted(each.name for each in private)]), target.title, code, name)
+    stand_before(scope.tops)
+    return scope
 
 
 def import_node(name: str, scope: Scope, path: str) -> type:

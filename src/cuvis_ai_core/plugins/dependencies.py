@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cuvis_ai_core.errors import DependencyConflictError
 from cuvis_ai_core.plugins import host_packages
@@ -240,5 +240,6 @@ def _fill_namespaces() -> None:
 
 
 def _imported(root: str) -> bool:
-    # A public name of some plugin's own module is nobody's import.
-    return root in sys.modules and not issubclass(type(sys.modules[root]), PublicName)
+    module: Any = sys.modules.get(root)
+    kind = type(module)
+    return kind.has_everybodys(module) if issubclass(kind, PublicName) else module is not None

@@ -1,8 +1,9 @@
 """Public names of plugin modules, where code from elsewhere asks for them.
 
 `mock.patch("plugin.mod.f")`, `importlib.resources` or the C code of pickle import a plugin's module by its public name.
-Such a name enters `sys.modules` as a proxy only, which decides at every access: by the nearest scoped frame on the
-stack, else by what everybody else has under that name. So it never means one version for everybody.
+Such a name is in `sys.modules` as a proxy only, which decides at every access: by the nearest scoped frame on the
+stack, else by what everybody else has under that name. So it never means one version for everybody, whoever imported
+it first.
 
 The proxy is in `sys.modules` before the module behind it is imported: whoever waits for the one while he holds the
 import lock of the other is let through by the import system, as with circular imports.
@@ -23,17 +24,27 @@ from cuvis_ai_core.plugins.scope import PublicName, is_owned, living_scopes
 _host_modules: dict[str, ModuleType] = {}
 
 
-def find_public(fullname: str) -> ModuleSpec | None:
-    """Answer the import of a name that plugin code owns, where plugin code asks for it."""
+def find_public(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
+    """Answer the import of a name that plugin code owns, whoever asks for it."""
     if not is_owned(fullname.partition(".")[0]):
         return None
     scope = answering_scope(fullname)
-    private = scope.locate(fullname) if scope is not None else None
-    if private is None:
+    found = scope.locate(fullname) if scope is not None else _host_spec(fullname, path)
+    if found is None:
         return None
-    spec = ModuleSpec(fullname, _ProxyLoader(private), origin=private.origin)
-    spec.submodule_search_locations = private.submodule_search_locations
+    spec = ModuleSpec(fullname, _ProxyLoader(found), origin=found.origin)
+    spec.submodule_search_locations = found.submodule_search_locations
     return spec
+
+
+def stand_before(tops: frozenset[str]) -> None:
+    """Have proxies stand in `sys.modules` before what everybody has of these names: a plugin has its own now."""
+    if not any(top in sys.modules for top in tops):
+        return
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in tops and type(module) is not _Proxy:
+            _host_modules[name] = module
+            sys.modules[name] = _Proxy(name)
 
 
 def withdraw_unused() -> None:
@@ -73,6 +84,11 @@ class _Proxy(PublicName):
         return f"<public name {_own(self)['__name__']!r} of a plugin's module>"
 
     @staticmethod
+    def has_everybodys(module: ModuleType) -> bool:
+        """Tell whether the module that everybody else has under that name is imported."""
+        return _own(module)["__name__"] in _host_modules
+
+    @staticmethod
     def require(module: ModuleType) -> None:
         """Let an import succeed only where somebody has that module.
 
@@ -91,6 +107,8 @@ class _ProxyLoader(Loader):
         self._private = private
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
+        # Where the name was not in `sys.modules`, whoever had it there wants it anew.
+        _host_modules.pop(spec.name, None)
         proxy = _Proxy(spec.name)
         _own(proxy)[_NEW] = True
         return proxy
@@ -125,31 +143,40 @@ def _answering(proxy: ModuleType, attribute: str) -> ModuleType | None:
     if _NEW in own:
         return None
     public: str = own["__name__"]
-    scope = answering_scope(public)
+    scope = answering_scope(public, attribute)
     if scope is not None:
         return sys.modules.get(f"{scope.name}.{public}") or scope.import_module(public)
     # Whoever looks through all of `sys.modules` reads `__file__` and the like, and means no import.
     looks_around = attribute.startswith("__") and attribute != "__path__"
-    return _host_modules.get(public) if looks_around else _host_module(public)
+    return _imported_host_module(public) if looks_around else _host_module(public)
+
+
+def _imported_host_module(public: str) -> ModuleType | None:
+    module = _host_modules.get(public) or sys.modules.get(public)
+    return None if type(module) is _Proxy else module
 
 
 def _host_module(public: str) -> ModuleType | None:
     """Return the host's own module of a name that a proxy occupies, or None where it has none."""
+    found = _imported_host_module(public)
+    if found is not None:
+        return found
     # No lock: the module's own imports take the import system's locks, and two orders of locks can meet.
-    if public not in _host_modules:
-        parent = public.rpartition(".")[0]
-        package = _host_module(parent) if parent else None
-        spec = None if parent and package is None else _host_spec(public, getattr(package, "__path__", None))
-        if spec is None:
-            return None
-        module = _host_modules.setdefault(public, importlib.util.module_from_spec(spec))
-        try:
-            if spec.loader is not None:
-                spec.loader.exec_module(module)
-        except BaseException:
-            _host_modules.pop(public, None)
-            raise
-    return _host_modules[public]
+    parent, _, child = public.rpartition(".")
+    package = _host_module(parent) if parent else None
+    spec = None if parent and package is None else _host_spec(public, getattr(package, "__path__", None))
+    if spec is None:
+        return None
+    module = _host_modules.setdefault(public, importlib.util.module_from_spec(spec))
+    try:
+        if spec.loader is not None:
+            spec.loader.exec_module(module)
+    except BaseException:
+        _host_modules.pop(public, None)
+        raise
+    if package is not None:
+        setattr(package, child, module)
+    return module
 
 
 def _host_spec(public: str, path: Sequence[str] | None) -> ModuleSpec | None:

@@ -46,6 +46,11 @@ class PublicName(ModuleType):
     """A public module name in `sys.modules` that stands for no version of its own (see `public_names`)."""
 
     @staticmethod
+    def has_everybodys(module: ModuleType) -> bool:  # noqa: ARG004 - of what derives from this
+        """Tell whether the module that everybody else has under that name is imported."""
+        return False
+
+    @staticmethod
     def require(module: ModuleType) -> None:
         """Let an import succeed only where somebody has that module."""
 
