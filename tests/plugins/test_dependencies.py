@@ -131,12 +131,13 @@ def test_what_the_core_itself_needs_is_never_replaced(load: LoadUser) -> None:
 
 
 def test_both_loading_orders_work_in_fresh_processes(
-    wheel: MakeWheel, load: LoadUser, cache: Path, tmp_path: Path
+    wheel: MakeWheel, load: LoadUser, registry: NodeRegistry, cache: Path, tmp_path: Path
 ) -> None:
     """Targets do not depend on what was imported when they were built."""
     versions(wheel, "1.0", "2.0")
     load("first", "cuvis-test-dep==1.0")
     load("second", "cuvis-test-dep==2.0")
+    registry.clear_plugins()
     code = (
         "import sys\nfrom cuvis_ai_core import NodeRegistry\nregistry = NodeRegistry(discover=False)\n"
         "for name in sys.argv[1:]:\n"

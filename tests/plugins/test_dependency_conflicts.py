@@ -83,9 +83,8 @@ def test_targets_that_were_built_on_different_dates(
     load("early", f"{DEP}>=1.0")
     versions(wheel, "1.1", pure=pure)
     load("late", f"{DEP}>=1.0")
-    assert (registry.plugin_info("late").target / "cuvis_test_dep-1.1.dist-info").is_dir() or list(
-        registry.plugin_info("late").target.glob("*1.1.dist-info")
-    )
+    assert (registry.plugin_info("late").target / "cuvis_test_dep-1.1.dist-info").is_dir()
+    registry.clear_plugins()
     code = (
         "import sys\nfrom cuvis_ai_core import NodeRegistry\nregistry = NodeRegistry(discover=False)\n"
         "for name in sys.argv[1:]:\n"

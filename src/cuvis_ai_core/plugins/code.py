@@ -36,7 +36,7 @@ def open_code(target: Target, private: Sequence[Distribution], name: str | None 
         editable=target.editable,
     )
     scope = open_scope(" ".join([key, *sorted(each.name for each in private)]), target.title, code, name)
-    stand_before(scope.tops)
+    stand_before(scope)
     return scope
 
 

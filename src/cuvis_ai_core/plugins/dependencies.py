@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cuvis_ai_core.errors import DependencyConflictError
 from cuvis_ai_core.plugins import host_packages
 from cuvis_ai_core.plugins.distribution import Distribution
 from cuvis_ai_core.plugins.namespaces import find_namespace, set_portions
 from cuvis_ai_core.plugins.requirements import conflict, host_version, needed_name
-from cuvis_ai_core.plugins.scope import PublicName
+from cuvis_ai_core.plugins.scope import everybodys_module
 from cuvis_ai_core.plugins.sharing import Demand, Provider, Reasons, Sharing
 
 _Demands = Mapping[str, Sequence[Demand]]
@@ -240,6 +240,4 @@ def _fill_namespaces() -> None:
 
 
 def _imported(root: str) -> bool:
-    module: Any = sys.modules.get(root)
-    kind = type(module)
-    return kind.has_everybodys(module) if issubclass(kind, PublicName) else module is not None
+    return everybodys_module(root) is not None

@@ -14,7 +14,7 @@ from typing import Final
 
 from cuvis_ai_core.plugins.loaders import PackageLoader, scoped_spec
 from cuvis_ai_core.plugins.private_names import PREFIX, first_name
-from cuvis_ai_core.plugins.scope import Scope, living_scopes, scope_named
+from cuvis_ai_core.plugins.scope import Scope, everybodys_module, living_scopes, scope_named
 
 _knowing: Final[list[Callable[[str], Scope | None]]] = []
 
@@ -71,7 +71,7 @@ def _beside(fullname: str, public: str) -> ModuleSpec | None:
 def _import(name: str) -> ModuleType:
     # Not by `import_module`: that asks on behalf of the plugin, this for what is everybody's (see `asking`).
     __import__(name)
-    return sys.modules[name]
+    return everybodys_module(name) or sys.modules[name]
 
 
 def _living(package: str) -> Scope | None:

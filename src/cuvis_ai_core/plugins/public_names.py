@@ -19,7 +19,7 @@ from typing import Any
 
 from cuvis_ai_core.plugins.asking import answering_scope
 from cuvis_ai_core.plugins.dependencies import find_dependency
-from cuvis_ai_core.plugins.scope import PublicName, is_owned, living_scopes
+from cuvis_ai_core.plugins.scope import PublicName, Scope, is_kept, is_owned, living_scopes
 
 _host_modules: dict[str, ModuleType] = {}
 
@@ -29,7 +29,11 @@ def find_public(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
     if not is_owned(fullname.partition(".")[0]):
         return None
     scope = answering_scope(fullname)
-    found = scope.locate(fullname) if scope is not None else _host_spec(fullname, path)
+    found = None
+    if scope is not None:
+        found = scope.locate(fullname)
+    elif is_kept(fullname):
+        found = _host_spec(fullname, path)
     if found is None:
         return None
     spec = ModuleSpec(fullname, _ProxyLoader(found), origin=found.origin)
@@ -37,12 +41,12 @@ def find_public(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
     return spec
 
 
-def stand_before(tops: frozenset[str]) -> None:
-    """Have proxies stand in `sys.modules` before what everybody has of these names: a plugin has its own now."""
-    if not any(top in sys.modules for top in tops):
+def stand_before(scope: Scope) -> None:
+    """Have proxies stand in `sys.modules` before what everybody has under the names that a plugin has for itself."""
+    if sys.modules.keys().isdisjoint(scope.tops):
         return
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in tops and type(module) is not _Proxy:
+        if type(module) is not _Proxy and scope.keeps(name):
             _host_modules[name] = module
             sys.modules[name] = _Proxy(name)
 
@@ -84,9 +88,9 @@ class _Proxy(PublicName):
         return f"<public name {_own(self)['__name__']!r} of a plugin's module>"
 
     @staticmethod
-    def has_everybodys(module: ModuleType) -> bool:
-        """Tell whether the module that everybody else has under that name is imported."""
-        return _own(module)["__name__"] in _host_modules
+    def everybodys(module: ModuleType) -> ModuleType | None:
+        """Return the module that everybody else has under that name, if it is imported."""
+        return _imported_host_module(_own(module)["__name__"])
 
     @staticmethod
     def require(module: ModuleType) -> None:

@@ -46,13 +46,20 @@ class PublicName(ModuleType):
     """A public module name in `sys.modules` that stands for no version of its own (see `public_names`)."""
 
     @staticmethod
-    def has_everybodys(module: ModuleType) -> bool:  # noqa: ARG004 - of what derives from this
-        """Tell whether the module that everybody else has under that name is imported."""
-        return False
+    def everybodys(module: ModuleType) -> ModuleType | None:
+        """Return the module that everybody else has under that name, if it is imported."""
 
     @staticmethod
     def require(module: ModuleType) -> None:
         """Let an import succeed only where somebody has that module."""
+
+
+def everybodys_module(name: str) -> ModuleType | None:
+    """Return the imported module of a name as everybody has it who is no plugin that owns the name."""
+    module = sys.modules.get(name)
+    # By its own type: a module may answer for its class, and be loaded by the question.
+    kind = type(module)
+    return kind.everybodys(module) if module is not None and issubclass(kind, PublicName) else module
 
 
 class Code(NamedTuple):
@@ -140,16 +147,33 @@ class Scope:
 
     def locate(self, public: str) -> ModuleSpec | None:
         """Return where a module of the plugin lies, or None; nothing is imported, not even the packages above it."""
-        spec, path = None, self._search_path
-        parts = public.split(".")
-        for depth in range(1, len(parts) + 1):
-            name = f"{self.name}.{'.'.join(parts[:depth])}"
-            module = sys.modules.get(name) or self.parked.get(name)
-            spec = PathFinder.find_spec(name, path) if module is None else module.__spec__
-            if spec is None:
-                return None
-            path = spec.submodule_search_locations or []
+        *_, spec = self._levels(public)
         return spec
+
+    def keeps(self, public: str) -> bool:
+        """Tell whether a name is the plugin's alone: in a namespace package, only some of what lies there is."""
+        if not self.owns(public) or not self.shared.isdisjoint(_with_parents(public)):
+            return False
+        spec = None
+        for spec in self._levels(public):
+            if spec is None or spec.loader is not None:
+                break
+        return spec is not None
+
+    def _levels(self, public: str) -> Iterator[ModuleSpec | None]:
+        """Return where each package above a module lies, then the module; None for the first that is not there."""
+        path = self._search_path
+        for name in reversed(_with_parents(public)):
+            private = f"{self.name}.{name}"
+            module = sys.modules.get(private) or self.parked.get(private)
+            # By its last part: below a namespace package the path finder answers a full name only if that is imported.
+            found = PathFinder.find_spec(name.rpartition(".")[2], path) if module is None else module.__spec__
+            if module is not None and not module.__name__.startswith(PREFIX):
+                found = None  # everybody's, in a namespace package of the plugin
+            yield found
+            if found is None:
+                return
+            path = found.submodule_search_locations or []
 
     def hold(self) -> None:
         """Take the scope once more; its modules are in `sys.modules` until every holder let go."""
@@ -261,6 +285,11 @@ class Scope:
             vars(sys.modules.get(PARENT, self)).pop(package.removeprefix(PREFIX), None)
 
 
+def _with_parents(public: str) -> list[str]:
+    parts = public.split(".")
+    return [".".join(parts[:depth]) for depth in range(len(parts), 0, -1)]
+
+
 def open_scope(key: str, title: str, code: Code, name: str | None = None) -> Scope:
     """Return the scope of a content, held once more; the same content is the same scope.
 
@@ -297,6 +326,11 @@ def scope_named(name: str) -> Scope | None:
 def living_scopes() -> list[Scope]:
     """Return the scopes that are alive, those that somebody holds first."""
     return sorted(_by_name.values(), key=lambda scope: not scope.held)
+
+
+def is_kept(public: str) -> bool:
+    """Tell whether a public module name is some living plugin's alone."""
+    return is_owned(public.partition(".")[0]) and any(scope.keeps(public) for scope in living_scopes())
 
 
 def is_owned(top: str) -> bool:
