@@ -48,8 +48,20 @@ class PublicName(ModuleType):
     """A public module name in `sys.modules` that stands for no version of its own (see `public_names`)."""
 
     @staticmethod
+    def everybodys(module: ModuleType) -> ModuleType | None:
+        """Return the module that everybody else has under that name, if it is imported."""
+
+    @staticmethod
     def require(module: ModuleType) -> None:
         """Let an import succeed only where somebody has that module."""
+
+
+def everybodys_module(name: str) -> ModuleType | None:
+    """Return the imported module of a name as everybody has it who is no plugin that owns the name."""
+    module = sys.modules.get(name)
+    # By its own type: a module may answer for its class, and be loaded by the question.
+    kind = type(module)
+    return kind.everybodys(module) if module is not None and issubclass(kind, PublicName) else module
 
 
 class Code(NamedTuple):
@@ -58,6 +70,7 @@ class Code(NamedTuple):
     Attributes:
         search_path: Directories that hold the modules.
         tops: Top-level module names: the plugin's own, and those of its private dependencies.
+        shared: Dotted names of the packages and modules beside them that are everybody's.
         distributions: Their distributions by normalised name, the plugin's own first, and the directory that holds
             each one's metadata.
         editable: Whether somebody may be editing the code.
@@ -65,6 +78,7 @@ class Code(NamedTuple):
 
     search_path: Sequence[str]
     tops: frozenset[str]
+    shared: frozenset[str]
     distributions: Mapping[str, Path]
     editable: bool
 
@@ -76,6 +90,7 @@ class Scope:
         key: Identity of the content.
         name: Private name of the package.
         tops: Top-level module names that belong to it.
+        shared: Names of what lies in its namespace packages and is everybody's (see `Code`).
         distributions: Its distributions (see `Code`).
         editable: Whether somebody may be editing the code.
         package: The package itself.
@@ -86,6 +101,7 @@ class Scope:
         self.key = key
         self.name = name
         self.tops = code.tops
+        self.shared = code.shared
         self.distributions = code.distributions
         self.editable = code.editable
         self.builtins = {**vars(builtins), "__import__": self._import, MARK: self}
@@ -137,16 +153,33 @@ class Scope:
 
     def locate(self, public: str) -> ModuleSpec | None:
         """Return where a module of the plugin lies, or None; nothing is imported, not even the packages above it."""
-        spec, path = None, self._search_path
-        parts = public.split(".")
-        for depth in range(1, len(parts) + 1):
-            name = self._start + ".".join(parts[:depth])
-            module = sys.modules.get(name) or self.parking.parked.get(name)
-            spec = PathFinder.find_spec(name, path) if module is None else module.__spec__
-            if spec is None:
-                return None
-            path = spec.submodule_search_locations or []
+        *_, spec = self._levels(public)
         return spec
+
+    def keeps(self, public: str) -> bool:
+        """Tell whether a name is the plugin's alone: in a namespace package, only some of what lies there is."""
+        if not self.owns(public) or not self.shared.isdisjoint(_with_parents(public)):
+            return False
+        spec = None
+        for spec in self._levels(public):
+            if spec is None or spec.loader is not None:
+                break
+        return spec is not None
+
+    def _levels(self, public: str) -> Iterator[ModuleSpec | None]:
+        """Return where each package above a module lies, then the module; None for the first that is not there."""
+        path = self._search_path
+        for name in reversed(_with_parents(public)):
+            private = self._start + name
+            module = sys.modules.get(private) or self.parking.parked.get(private)
+            # By its last part: below a namespace package the path finder answers a full name only if that is imported.
+            found = PathFinder.find_spec(name.rpartition(".")[2], path) if module is None else module.__spec__
+            if module is not None and not module.__name__.startswith(PREFIX):
+                found = None  # everybody's, in a namespace package of the plugin
+            yield found
+            if found is None:
+                return
+            path = found.submodule_search_locations or []
 
     def unloaded_module(self, name: str) -> ModuleType:
         """Return what stands in `sys.modules` for a module while nobody holds the scope: somebody asked by its name.
@@ -277,6 +310,11 @@ class Scope:
             self.parking.park()
 
 
+def _with_parents(public: str) -> list[str]:
+    parts = public.split(".")
+    return [".".join(parts[:depth]) for depth in range(len(parts), 0, -1)]
+
+
 def open_scope(key: str, title: str, code: Code, name: str | None = None) -> Scope:
     """Return the scope of a content, held once more; the same content is the same scope.
 
@@ -290,6 +328,7 @@ def open_scope(key: str, title: str, code: Code, name: str | None = None) -> Sco
         scope = _by_key.get(key)
         if scope is None:
             scope = Scope(key, _free_name(name or private_name(title), key), code)
+            forget_package(scope.name)  # of the last of that name, which may be gone since a moment
             _by_key[key] = _by_name[scope.name] = scope
             _known_tops.update(code.tops)
             weakref.finalize(scope, _forget, scope.name, code).atexit = False
@@ -318,6 +357,11 @@ def living_scopes() -> list[Scope]:
 def tell_of_the_last(told: Callable[[str], None]) -> None:
     """Have a function called with each top-level module name whose last owner is gone."""
     _told_of_the_last.append(told)
+
+
+def is_kept(public: str) -> bool:
+    """Tell whether a public module name is some living plugin's alone."""
+    return is_owned(public.partition(".")[0]) and any(scope.keeps(public) for scope in living_scopes())
 
 
 def is_owned(top: str) -> bool:

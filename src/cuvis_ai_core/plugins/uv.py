@@ -19,7 +19,7 @@ from cuvis_ai_core.errors import (
     NetworkError,
     ToolNotFoundError,
 )
-from cuvis_ai_core.plugins.dependencies import WAY_OUT
+from cuvis_ai_core.plugins.requirements import WAY_OUT
 from cuvis_ai_core.plugins.store import refuse_full_disk
 
 _KEPT: Final = re.compile(
