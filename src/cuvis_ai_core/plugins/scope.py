@@ -162,7 +162,7 @@ class Scope:
             return False
         spec = None
         for spec in self._levels(public):
-            if spec is None or spec.loader is not None:
+            if spec is None or spec.origin is not None:
                 break
         return spec is not None
 
