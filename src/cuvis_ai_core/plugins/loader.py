@@ -20,7 +20,7 @@ from cuvis_ai_core.plugins.failing import Announce, Enter, failing
 from cuvis_ai_core.plugins.finder import install_finder
 from cuvis_ai_core.plugins.manager import NodePlugin, PluginState, contribution
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.public_names import withdraw_unused
+from cuvis_ai_core.plugins.public_names import give_back
 from cuvis_ai_core.plugins.scope import Scope
 from cuvis_ai_core.plugins.sources import Source, content_of, git_source, local_source
 from cuvis_ai_core.plugins.store import Store
@@ -92,7 +92,7 @@ class LoadedPlugin(NamedTuple):
     def release(self) -> None:
         """Let go of the modules and the dependencies."""
         self.scope.release()
-        withdraw_unused()
+        give_back()
         self.lease.release()
         self.uses.release()
         publish()
@@ -120,7 +120,6 @@ def load(name: str, declared: GitPlugin | LocalPlugin, store: Store, announce: A
         lease = dependencies.acquire(target.plugin, target.needed, target.folder)
         undo.callback(lease.release)
         install_finder()
-        undo.callback(withdraw_unused)
         scope = open_code(target, lease.private)
         undo.callback(scope.abandon)
         provided = {path: import_node(name, scope, path) for path in declared.provides}

@@ -127,12 +127,12 @@ class Store:
 
         The second is used where the first holds the same name and tag of another repository.
         """
-        plain = self.root / f"{name}@{_encode(tag)}"
+        plain = self.root / f"{_encode(name)}@{_encode(tag)}"
         return plain, plain.with_name(f"{plain.name}+{short_hash(url, tag)}")
 
     def targets(self, name: str, content: str) -> Path:
         """Return the folder of the target directories of one plugin content, one below it per set of pins."""
-        return self.root / ".targets" / f"{name}@{content}"
+        return self.root / ".targets" / f"{_encode(name)}@{content}"
 
     def target_places(self) -> list[Path]:
         """Return the folders of target directories, of all plugins."""
@@ -287,7 +287,7 @@ def _is_forgotten(lock: Path) -> bool:
 
 
 def _encode(tag: str) -> str:
-    """Return a tag as one folder name on every file system."""
+    """Return a tag, or a plugin's name, as one folder name on every file system."""
     encoded = "".join(char if char.isalnum() or char in "._-+" else f"%{ord(char):02X}" for char in tag)
     # File systems allow 255 bytes for a name, which also holds the plugin's name and two hashes.
     return encoded if len(encoded.encode()) <= _TAG_BYTES else f"{short_hash(tag)}%{short_hash(tag, tag)}"

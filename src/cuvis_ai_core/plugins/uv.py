@@ -19,8 +19,8 @@ from cuvis_ai_core.errors import (
     NetworkError,
     ToolNotFoundError,
 )
-from cuvis_ai_core.plugins.dependencies import WAY_OUT
 from cuvis_ai_core.plugins.integrity import altered_files, installed_files
+from cuvis_ai_core.plugins.requirements import WAY_OUT
 from cuvis_ai_core.plugins.store import refuse_full_disk
 
 _KEPT: Final = re.compile(
