@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -33,6 +35,49 @@ class Finished:
     returncode: int
     stdout: str
     stderr: str
+
+
+class Programs:
+    """The programs that several threads run for one purpose, so that whoever wanted them can end them all."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._ended = False
+
+    @staticmethod
+    @contextlib.contextmanager
+    def together() -> "Iterator[Programs]":
+        """Collect the programs that are run in this context, and in copies of it; the outermost collection counts."""
+        programs = _programs.get() or Programs()
+        token = _programs.set(programs)
+        try:
+            yield programs
+        finally:
+            _programs.reset(token)
+
+    def end(self) -> None:
+        """End all that run, their children included, and whatever is started from now on."""
+        with self._lock:
+            self._ended = True
+            for process in self._running:
+                _kill_group(process)
+
+    @contextlib.contextmanager
+    def including(self, process: "subprocess.Popen[bytes]") -> Iterator[None]:
+        """Count a program as running."""
+        with self._lock:
+            self._running.add(process)
+            if self._ended:
+                _kill_group(process)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.discard(process)
+
+
+_programs: ContextVar[Programs | None] = ContextVar("_programs", default=None)
 
 
 def environment() -> dict[str, str]:
@@ -66,7 +111,8 @@ def run(command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, st
         raise ToolNotFoundError(
             f"The program '{command[0]}' was not found.", hint="Install it and try again.", tool=command[0]
         ) from error
-    return _finish(process, command)
+    with (_programs.get() or Programs()).including(process):
+        return _finish(process, command)
 
 
 def time_limit() -> float:
@@ -98,9 +144,15 @@ def _finish(process: "subprocess.Popen[bytes]", command: Sequence[str]) -> Finis
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:
     """End a program that still runs, its children included, and close the pipes."""
+    _kill_group(process)
+    process.communicate()
+
+
+def _kill_group(process: "subprocess.Popen[bytes]") -> None:
+    if process.returncode is not None:
+        return  # its number may be another program's by now
     with contextlib.suppress(ProcessLookupError):
         if sys.platform == "win32":
             process.kill()
         else:
             os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()

@@ -3,9 +3,8 @@
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -14,7 +13,6 @@ from cuvis_ai_core.builtin import BUILTIN_NODES
 from cuvis_ai_core.errors import (
     DuplicateNodeError,
     PluginConflictError,
-    PluginLoadError,
     PluginNotLoadedError,
     PluginsLoadError,
 )
@@ -164,7 +162,9 @@ class NodeRegistry:
         """
         from cuvis_ai_core.plugins.manifest import parse_plugin
 
-        self._load(name, parse_plugin(name, config, base=Path.cwd()))
+        failed = self._load({name: parse_plugin(name, config, base=Path.cwd())})
+        if failed:
+            raise failed[name]
 
     def load_plugins(self, path: str | os.PathLike[str]) -> int:
         """Load all plugins of a manifest and return how many are loaded.
@@ -176,12 +176,7 @@ class NodeRegistry:
         from cuvis_ai_core.plugins.manifest import read_manifest
 
         manifest = read_manifest(Path(path))
-        failed: dict[str, Exception] = {}
-        for name, declared in manifest.plugins.items():
-            try:
-                self._load(name, declared)
-            except (PluginLoadError, PluginConflictError) as error:
-                failed[name] = self._members.failed[name] = error
+        failed = self._load(manifest.plugins)
         if failed:
             texts = "\n".join(str(error) for error in failed.values())
             raise PluginsLoadError(
@@ -319,38 +314,33 @@ class NodeRegistry:
             # A module without a spec, such as `__main__`, is there all the same.
             return top in sys.modules
 
-    def _load(self, name: str, declared: "GitPlugin | LocalPlugin") -> None:
-        with self._loading:
-            self._load_alone(name, declared)
-
-    def _load_alone(self, name: str, declared: "GitPlugin | LocalPlugin") -> None:
-        from cuvis_ai_core.plugins.failing import failing
+    def _load(self, plugins: "Mapping[str, GitPlugin | LocalPlugin]") -> dict[str, Exception]:
+        """Load plugins together, and return why those failed that did, in their order."""
         from cuvis_ai_core.plugins.loader import load
 
-        known = self._members.declared.get(name)
-        if known is not None:
-            if known.declared == declared:
-                return
-            raise PluginConflictError(
-                f"Plugin '{name}' is loaded already, with another configuration.",
-                hint=f'Unload it first: registry.unload_plugin("{name}")',
-                plugin=name,
-            )
-        announce = partial(self._members.announce, name)
-        try:
-            plugin = load(name, declared, self._store(), announce)
-            with failing(name, announce) as enter:
-                enter(PluginState.REGISTERING, plugin.info.distribution)
-                try:
-                    self._members.admit(plugin)
-                except BaseException:
-                    plugin.release()
-                    raise
-        except PluginLoadError as error:
-            self._members.failed[name] = error
-            raise
-        self._members.failed.pop(name, None)
-        announce(PluginState.LOADED, ", ".join(path.rpartition(".")[2] for path in plugin.classes))
+        with self._loading:
+            failed: dict[str, Exception] = dict(self._conflicts(plugins))
+            together = {name: declared for name, declared in plugins.items() if name not in failed}
+            wanted = [name for name in together if name not in self._members.declared]
+            if wanted:
+                failed |= load(together, wanted, self._store(), self._members.announce, self._members.admit)
+            for name in plugins:
+                self._members.failed.pop(name, None)
+            self._members.failed |= failed
+            return {name: failed[name] for name in plugins if name in failed}
+
+    def _conflicts(self, plugins: "Mapping[str, GitPlugin | LocalPlugin]") -> "Iterator[tuple[str, Exception]]":
+        for name, declared in plugins.items():
+            known = self._members.declared.get(name)
+            if known is not None and known.declared != declared:
+                yield (
+                    name,
+                    PluginConflictError(
+                        f"Plugin '{name}' is loaded already, with another configuration.",
+                        hint=f'Unload it first: registry.unload_plugin("{name}")',
+                        plugin=name,
+                    ),
+                )
 
     def _declared(self, name: str) -> "LoadedPlugin":
         declared = self._members.declared

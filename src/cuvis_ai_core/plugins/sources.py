@@ -85,6 +85,16 @@ def git_source(name: str, url: str, tag: str, store: Store, announce: Callable[[
     return found
 
 
+def cached_source(name: str, url: str, tag: str, store: Store) -> Source | None:
+    """Return the checkout of a tag if the store has it.
+
+    Raises:
+        CacheMismatchError: It was altered.
+    """
+    wanted = _identity(name, url, tag)
+    return _published(store.checkouts(name, tag, wanted["repo"]), wanted)
+
+
 def cached_commit(name: str, declared: GitPlugin, store: Store) -> str | None:
     """Return the commit of a plugin's checkout in the store, or None where it has not been fetched."""
     wanted = _identity(name, declared.repo, declared.tag)

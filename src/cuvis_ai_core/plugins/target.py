@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from cuvis_ai_core._files import read_json, write_json
-from cuvis_ai_core.plugins import host
 from cuvis_ai_core.plugins.distribution import Distribution
 
 MARKER: Final = "cuvis-target.json"
@@ -24,7 +23,7 @@ class Target(NamedTuple):
         needed: The other distributions in the directory.
         code: The plugin's top-level modules and the folder that each lies in; "" is the target directory itself.
         entry_points: The plugin's entry points of group `cuvis_ai.nodes`, name to value.
-        hosts: Fingerprints of the environments that this was resolved for.
+        hosts: Keys of the resolutions that chose this: for which environment, together with which plugins.
     """
 
     folder: Path
@@ -40,10 +39,9 @@ class Target(NamedTuple):
         return tuple(dict.fromkeys(place or str(self.folder) for place in self.code.values()))
 
 
-def target_for_this_host(place: Path) -> Target | None:
-    """Return the finished target directory below a folder that was resolved for this environment."""
-    fingerprint = host.fingerprint()
-    return next((target for target in complete_targets(place) if fingerprint in target.hosts), None)
+def target_for(place: Path, key: str) -> Target | None:
+    """Return the finished target directory below a folder that a resolution chose (see `resolution_key`)."""
+    return next((target for target in complete_targets(place) if key in target.hosts), None)
 
 
 def complete_targets(place: Path) -> Iterator[Target]:
