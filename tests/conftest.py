@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cuvis_ai_core.plugins.scope import PREFIX
+from cuvis_ai_core.plugins.private_names import PREFIX
 from cuvis_ai_core.registry import NodeRegistry
 from cuvis_ai_core.testing.git_host import GitHost
 

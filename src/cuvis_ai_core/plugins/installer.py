@@ -10,7 +10,7 @@ from cuvis_ai_core.plugins.failing import Enter
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.resolution import Needs
-from cuvis_ai_core.plugins.sources import Source
+from cuvis_ai_core.plugins.sources import Source, title_of
 from cuvis_ai_core.plugins.store import Store, short_hash
 from cuvis_ai_core.plugins.target import Target, complete_targets, write_marker
 from cuvis_ai_core.plugins.uv import Uv
@@ -34,7 +34,9 @@ class Installation:
     def __init__(
         self, name: str, declared: GitPlugin | LocalPlugin, source: Source, place: Path, store: Store, uv: Uv
     ) -> None:
-        self._plugin = (name, declared, source, uv)
+        self._name = name
+        self._declared = declared
+        self._source = source
         self._place = place
         self._store = store
         self._uv = uv
@@ -98,12 +100,14 @@ class Installation:
         enter(PluginState.INSTALLING, building.distribution)
         code = building.install(pins)
         plugin = Distribution(building.distribution, "0", requires=self._requirements)
-        target = describe(building.target, plugin, code, key)
+        target = describe(building.target, plugin, code, key)._replace(
+            title=title_of(self._name, self._source), editable=self._source.commit is None
+        )
         write_marker(target)
         self._store.publish(building.target, final)
         return target._replace(folder=final)
 
     def _begun(self) -> Building:
         if self._building is None:
-            self._building = building_of(*self._plugin)
+            self._building = building_of(self._name, self._declared, self._source, self._uv)
         return self._building

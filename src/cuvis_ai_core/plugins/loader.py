@@ -13,6 +13,7 @@ from typing import NamedTuple
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import PluginLoadError
 from cuvis_ai_core.plugins import dependencies
+from cuvis_ai_core.plugins.children import publish
 from cuvis_ai_core.plugins.code import import_node, open_code
 from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
 from cuvis_ai_core.plugins.failing import Announce, failing
@@ -91,6 +92,7 @@ class LoadedPlugin(NamedTuple):
         self.scope.release()
         withdraw_unused()
         self.lease.release()
+        publish()
 
 
 def load(
@@ -164,13 +166,14 @@ def _open(name: str, declared: GitPlugin | LocalPlugin, ready: Ready) -> LoadedP
         undo.callback(lease.release)
         install_finder()
         undo.callback(withdraw_unused)
-        scope = open_code(name, declared, source, target, lease.private)
+        scope = open_code(target, lease.private)
         undo.callback(scope.abandon)
         provided = {path: import_node(name, scope, path) for path in declared.provides}
         named, hooks = _entry_points(name, scope, target)
         classes = provided | {path: found for path, found in named.items() if found not in provided.values()}
         loaded = LoadedPlugin(declared, _info(name, declared, source, target, classes), scope, lease, classes, hooks)
         undo.pop_all()
+    publish()
     return loaded
 
 

@@ -3,37 +3,40 @@
 `mock.patch("plugin.mod.f")`, `importlib.resources` or the C code of pickle import a plugin's module by its public name.
 Such a name enters `sys.modules` as a proxy only, which decides at every access: by the nearest scoped frame on the
 stack, else by what the host itself has under that name. So it never means one version for everybody.
+
+The proxy is in `sys.modules` before the module behind it is imported: whoever waits for the one while he holds the
+import lock of the other is let through by the import system, as with circular imports.
 """
 
 import importlib.util
 import sys
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
-from cuvis_ai_core.plugins.scope import PublicName, nearest_scope, owned, used_tops
+from cuvis_ai_core.plugins.asking import answering_scope
+from cuvis_ai_core.plugins.scope import PublicName, is_owned, living_scopes
 
 _host_modules: dict[str, ModuleType] = {}
 
 
 def find_public(fullname: str) -> ModuleSpec | None:
     """Answer the import of a name that plugin code owns, where plugin code asks for it."""
-    top = fullname.partition(".")[0]
-    if not owned(top):
+    if not is_owned(fullname.partition(".")[0]):
         return None
-    scope = nearest_scope()
-    private = scope.find_spec(fullname) if scope is not None and top in scope.tops else None
+    scope = answering_scope(fullname)
+    private = scope.locate(fullname) if scope is not None else None
     if private is None:
         return None
-    spec = ModuleSpec(fullname, _ProxyLoader(), origin=private.origin)
+    spec = ModuleSpec(fullname, _ProxyLoader(private), origin=private.origin)
     spec.submodule_search_locations = private.submodule_search_locations
     return spec
 
 
 def withdraw_unused() -> None:
     """Take the public names out of `sys.modules` that no loaded plugin owns any more."""
-    used = used_tops()
+    used = {top for scope in living_scopes() if scope.held for top in scope.tops}
     for name in list(sys.modules):
         if type(sys.modules.get(name)) is _Proxy and name.partition(".")[0] not in used:
             del sys.modules[name]
@@ -45,23 +48,27 @@ class _Proxy(PublicName):
     """Every access is answered by the version whose code asks; to all others the name is an empty module."""
 
     def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - a module holds anything
-        module = _answering(_name_of(self), name)
+        module = _answering(self, name)
         return ModuleType.__getattribute__(self, name) if module is None else getattr(module, name)
 
     def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401
+        if _is_new(self):
+            # A path would lead everybody to the modules of the version that asked first.
+            if name == "__spec__":
+                ModuleType.__setattr__(self, name, value)
         # The import system files submodules and specs on the module it just loaded; the real one has them.
-        if not isinstance(value, (_Proxy, ModuleSpec)):
-            setattr(_answering(_name_of(self), name), name, value)
+        elif not isinstance(value, (_Proxy, ModuleSpec)):
+            setattr(_answering(self, name), name, value)
 
     def __delattr__(self, name: str) -> None:
-        delattr(_answering(_name_of(self), name), name)
+        delattr(_answering(self, name), name)
 
     def __dir__(self) -> list[str]:
-        module = _answering(_name_of(self), "__path__")
+        module = _answering(self, "__path__")
         return [] if module is None else dir(module)
 
     def __repr__(self) -> str:
-        return f"<public name {_name_of(self)!r} of a plugin's module>"
+        return f"<public name {_own(self)['__name__']!r} of a plugin's module>"
 
     @staticmethod
     def require(module: ModuleType) -> None:
@@ -70,29 +77,54 @@ class _Proxy(PublicName):
         Raises:
             ModuleNotFoundError: Neither the code that asks nor the host has it.
         """
-        public = _name_of(module)
-        if _answering(public, "__path__") is None:
+        if _answering(module, "__path__") is None:
+            public = _own(module)["__name__"]
             raise ModuleNotFoundError(f"No module named {public!r}", name=public)
 
 
 class _ProxyLoader(Loader):
+    """Makes a proxy; `python -m` asks it for the code of the module behind."""
+
+    def __init__(self, private: ModuleSpec) -> None:
+        self._private = private
+
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        _answering(spec.name, "__path__")
-        return _Proxy(spec.name)
+        proxy = _Proxy(spec.name)
+        _own(proxy)[_NEW] = True
+        return proxy
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run nothing: the private module has run."""
+        """Import the module behind."""
+        del _own(module)[_NEW]
+        _answering(module, "__path__")
+
+    def get_code(self, _fullname: str) -> CodeType | None:
+        """Return the code of the module behind."""
+        code: CodeType | None = self._private.loader.get_code(self._private.name)  # type: ignore[union-attr]
+        return code
 
 
-def _name_of(proxy: ModuleType) -> str:
-    name: str = object.__getattribute__(proxy, "__dict__")["__name__"]
-    return name
+_NEW = "__cuvis_new__"
+"""Marks a proxy that the import system still fills in: it looks at the proxy's own attributes then."""
 
 
-def _answering(public: str, attribute: str) -> ModuleType | None:
+def _own(proxy: ModuleType) -> dict[str, Any]:
+    own: dict[str, Any] = object.__getattribute__(proxy, "__dict__")
+    return own
+
+
+def _is_new(proxy: ModuleType) -> bool:
+    return _NEW in _own(proxy)
+
+
+def _answering(proxy: ModuleType, attribute: str) -> ModuleType | None:
     """Return the module that answers for a public name: the asking plugin's, else the host's, if it has one."""
-    scope = nearest_scope()
-    if scope is not None and scope.owns(public):
+    own = _own(proxy)
+    if _NEW in own:
+        return None
+    public: str = own["__name__"]
+    scope = answering_scope(public)
+    if scope is not None:
         return sys.modules.get(f"{scope.name}.{public}") or scope.import_module(public)
     # Whoever looks through all of `sys.modules` reads `__file__` and the like, and means no import.
     looks_around = attribute.startswith("__") and attribute != "__path__"
