@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cuvis_ai_core._redact import without_credentials
-from cuvis_ai_core.errors import PluginLoadError
+from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError
 from cuvis_ai_core.plugins import dependencies
 from cuvis_ai_core.plugins.children import publish
 from cuvis_ai_core.plugins.code import import_node, open_code
@@ -146,7 +146,13 @@ def _load(
     try:
         with failing(name, announce, PluginState.IMPORTING) as enter:
             enter(PluginState.IMPORTING, ready.target.plugin.name)
-            plugin = _open(name, plugins[name], ready)
+            try:
+                plugin = _open(name, plugins[name], ready)
+            except DependencyConflictError as error:
+                from cuvis_ai_core.plugins.disagreement import disagreement
+
+                targets = {each: found.target for each, found in prepared.items() if isinstance(found, Ready)}
+                raise disagreement(error, targets) from error
             enter(PluginState.REGISTERING, plugin.info.distribution)
             try:
                 admit(plugin)
