@@ -21,7 +21,9 @@
     │   │   ├── TagNotFoundError
     │   │   ├── AuthenticationError
     │   │   ├── NetworkError
+    │   │   │   └── OfflineError          no connection may be opened, and something is missing
     │   │   └── CacheMismatchError            what lies in the cache is not what was put there
+    │   ├── LockError (ValueError)            a lock file cannot be read, or does not say what is there
     │   ├── ProjectFileError (ValueError)     pyproject.toml is missing or breaks a rule
     │   ├── InstallError                      uv could not build, resolve or install
     │   │   ├── BuildError
@@ -178,8 +180,18 @@ class NetworkError(SourceError):
     """The host of the repository or of the packages cannot be reached."""
 
 
+class OfflineError(NetworkError):
+    """No connection may be opened, and something is neither in the plugin cache nor in that of uv."""
+
+
 class CacheMismatchError(SourceError):
     """What lies in the plugin cache is not what was put there."""
+
+    path: Path
+
+
+class LockError(PluginError, ValueError):
+    """A lock file cannot be read or written, or differs from its manifest, from a repository or from this platform."""
 
     path: Path
 

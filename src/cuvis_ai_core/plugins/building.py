@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from cuvis_ai_core.errors import ProjectFileError
+from cuvis_ai_core.plugins.choices import Choice
 from cuvis_ai_core.plugins.contents import editable_code, top_level_modules
 from cuvis_ai_core.plugins.distribution import normalised
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
@@ -71,8 +72,8 @@ class Building:
             BuildError: The build failed.
         """
 
-    def install(self, pins: Iterable[str]) -> Mapping[str, Path]:
-        """Install plugin and pins, and return where modules of the plugin lie that are not in the target.
+    def install(self, choice: Choice) -> Mapping[str, Path]:
+        """Install the plugin and what was chosen for it, and return where those of its modules lie that stay elsewhere.
 
         Raises:
             InstallError: Something cannot be installed.
@@ -91,8 +92,8 @@ class _BareBuilding(Building):
         self._folder = folder
         self._tops = _tops(declared.provides)
 
-    def install(self, pins: Iterable[str]) -> Mapping[str, Path]:
-        assert not tuple(pins)
+    def install(self, choice: Choice) -> Mapping[str, Path]:
+        assert not choice.pins
         folder, tops = self._folder, self._tops
         if folder.name in tops and not (folder / folder.name).exists() and not (folder / f"{folder.name}.py").exists():
             return {folder.name: folder.parent}
@@ -116,10 +117,15 @@ class _ProjectBuilding(Building):
         self._installed = True
         return _metadata_requirements(next(self.target.glob("*.dist-info")), self._declared.extras)
 
-    def install(self, pins: Iterable[str]) -> Mapping[str, Path]:
-        what = [*([] if self._installed else self._own()), *pins]
-        if what:
-            self._uv.install(self.target, what)
+    def install(self, choice: Choice) -> Mapping[str, Path]:
+        own = [] if self._installed else self._own()
+        if choice.hashes:
+            self._uv.install_locked(self.target, choice.hashes)
+            pins: tuple[str, ...] = ()
+        else:
+            pins = choice.pins
+        if own or pins:
+            self._uv.install(self.target, [*own, *pins])
         return editable_code(self.target, _tops(self._declared.provides))
 
     def _own(self) -> list[str]:

@@ -1,15 +1,14 @@
 """From a source tree and chosen versions to an installed target directory."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from cuvis_ai_core.plugins.building import Building, building_of
+from cuvis_ai_core.plugins.choices import Choice
 from cuvis_ai_core.plugins.contents import describe
 from cuvis_ai_core.plugins.distribution import Distribution
 from cuvis_ai_core.plugins.failing import Enter
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.resolution import Needs
 from cuvis_ai_core.plugins.sources import Source, title_of
 from cuvis_ai_core.plugins.store import Store, short_hash
 from cuvis_ai_core.plugins.target import Target, complete_targets, write_marker
@@ -43,8 +42,8 @@ class Installation:
         self._building: Building | None = None
         self._requirements: tuple[str, ...] = ()
 
-    def needs(self) -> Needs:
-        """Return what the plugin needs, by itself: which of it the host has is not asked here.
+    def needs(self) -> tuple[str, tuple[str, ...]]:
+        """Return the name of the plugin's distribution, and its requirements.
 
         Raises:
             CacheMismatchError: Its checkout was altered.
@@ -58,7 +57,7 @@ class Installation:
         else:
             building = self._begun()
             distribution, self._requirements = building.distribution, building.requirements()
-        return Needs(distribution, self._requirements, self._uv)
+        return distribution, self._requirements
 
     def build_ahead(self) -> None:
         """Build what is likely to be needed, while versions are chosen.
@@ -69,36 +68,36 @@ class Installation:
         if self._building is not None:
             self._building.build()
 
-    def finish(self, pins: Iterable[str], key: str, enter: Enter) -> Target:
+    def finish(self, choice: Choice, key: str, enter: Enter) -> Target:
         """Return the target directory with some versions: the one that is there already, or else a new one.
 
         Args:
-            pins: What to install beside the plugin.
-            key: The resolution that chose them; the target remembers it.
+            choice: What to install beside the plugin.
+            key: What the choice depended on; the target remembers it.
             enter: Told that the installation begins.
 
         Raises:
             InstallError: The build or the installation failed.
             StoreError: The store cannot be written.
         """
-        final = self._place / short_hash(*sorted(pins))
+        final = self._place / short_hash(*sorted(choice.pins), *sorted(sum(choice.hashes.values(), ())))
         with self._store.lock(self._place.name):
             targets = list(complete_targets(self._place))
             for target in targets:
-                if target.folder != final and key in target.hosts:  # chosen by it once, when there was nothing newer
+                if target.folder != final and key in target.hosts:  # chosen once, before there was something newer
                     write_marker(target._replace(hosts=tuple(each for each in target.hosts if each != key)))
             found = next((target for target in targets if target.folder == final), None)
             if found is None:
-                return self._install(pins, key, final, enter)
+                return self._install(choice, key, final, enter)
             if key not in found.hosts:
                 found = found._replace(hosts=(*found.hosts, key)[-_REMEMBERED:])
                 write_marker(found)
         return found
 
-    def _install(self, pins: Iterable[str], key: str, final: Path, enter: Enter) -> Target:
+    def _install(self, choice: Choice, key: str, final: Path, enter: Enter) -> Target:
         building = self._begun()
         enter(PluginState.INSTALLING, building.distribution)
-        code = building.install(pins)
+        code = building.install(choice)
         plugin = Distribution(building.distribution, "0", requires=self._requirements)
         target = describe(building.target, plugin, code, key)._replace(
             title=title_of(self._name, self._source), editable=self._source.commit is None

@@ -16,15 +16,14 @@ from cuvis_ai_core.plugins import dependencies
 from cuvis_ai_core.plugins.children import publish
 from cuvis_ai_core.plugins.code import import_node, open_code
 from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
-from cuvis_ai_core.plugins.failing import Announce, failing
+from cuvis_ai_core.plugins.failing import failing
 from cuvis_ai_core.plugins.finder import install_finder
 from cuvis_ai_core.plugins.manager import NodePlugin, PluginState, contribution
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.public_names import withdraw_unused
-from cuvis_ai_core.plugins.ready import Ready, ready_plugins
+from cuvis_ai_core.plugins.ready import Ready, Request, ready_plugins
 from cuvis_ai_core.plugins.scope import Scope
 from cuvis_ai_core.plugins.sources import Source
-from cuvis_ai_core.plugins.store import Store
 from cuvis_ai_core.plugins.target import Target
 
 
@@ -96,50 +95,44 @@ class LoadedPlugin(NamedTuple):
 
 
 def load(
-    plugins: Mapping[str, GitPlugin | LocalPlugin],
-    wanted: Collection[str],
-    store: Store,
-    announce: Callable[[str, PluginState, str], None],
-    admit: Callable[[LoadedPlugin], None],
+    request: Request, wanted: Collection[str], admit: Callable[[LoadedPlugin], None]
 ) -> dict[str, PluginLoadError]:
     """Load declared plugins, and return why those failed that did; each fails for itself.
 
     Args:
-        plugins: Manifest entries by the plugins' names, in the order of the manifest; their dependencies are resolved
-            together.
+        request: Plugins that are to be there together.
         wanted: Names of those that are to be loaded; the others are loaded already.
-        store: The plugin cache.
-        announce: Told of the states that each plugin enters, with a detail to show.
         admit: Registers a loaded plugin.
     """
+
+    announce = request.announce
 
     def tell(name: str, state: PluginState, detail: str) -> None:
         if name in wanted:
             announce(name, state, detail)
 
-    prepared = _prepared(plugins, store, tell)
-    return {name: error for name in wanted if (error := _load(name, plugins, prepared, partial(tell, name), admit))}
+    request = request._replace(announce=tell)
+    prepared = _prepared(request)
+    return {name: error for name in wanted if (error := _load(name, request, prepared, admit))}
 
 
-def _prepared(
-    plugins: Mapping[str, GitPlugin | LocalPlugin], store: Store, tell: Callable[[str, PluginState, str], None]
-) -> Mapping[str, Ready | PluginLoadError]:
-    ready = ready_plugins(plugins, store)
-    if len(ready) == len(plugins):
+def _prepared(request: Request) -> Mapping[str, Ready | PluginLoadError]:
+    ready = ready_plugins(request)
+    if len(ready) == len(request.plugins):
         return ready
     # What fetching and building need is imported when there is something to do.
     from cuvis_ai_core.plugins.preparation import prepare
 
-    return prepare(plugins, store, tell)
+    return prepare(request)
 
 
 def _load(
     name: str,
-    plugins: Mapping[str, GitPlugin | LocalPlugin],
+    request: Request,
     prepared: Mapping[str, Ready | PluginLoadError],
-    announce: Announce,
     admit: Callable[[LoadedPlugin], None],
 ) -> PluginLoadError | None:
+    announce = partial(request.announce, name)
     ready = prepared[name]
     if isinstance(ready, PluginLoadError):
         return ready
@@ -147,7 +140,7 @@ def _load(
         with failing(name, announce, PluginState.IMPORTING) as enter:
             enter(PluginState.IMPORTING, ready.target.plugin.name)
             try:
-                plugin = _open(name, plugins[name], ready)
+                plugin = _open(name, request.plugins[name], ready)
             except DependencyConflictError as error:
                 from cuvis_ai_core.plugins.disagreement import disagreement
 

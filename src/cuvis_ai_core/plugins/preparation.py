@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from cuvis_ai_core.errors import CuvisError, PluginError, PluginLoadError
+from cuvis_ai_core.plugins.choices import Choice, Needs
 from cuvis_ai_core.plugins.failing import Announce, Enter, failing
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.offline import not_fetched
 from cuvis_ai_core.plugins.parallel import Crew
-from cuvis_ai_core.plugins.ready import Ready, place_of, resolution_key
-from cuvis_ai_core.plugins.sources import Source, git_source, local_source
-from cuvis_ai_core.plugins.store import Store, refuse_full_disk, short_hash
+from cuvis_ai_core.plugins.ready import Ready, Request, place_of
+from cuvis_ai_core.plugins.sources import Source, cached_source, git_source, local_source
+from cuvis_ai_core.plugins.store import refuse_full_disk, short_hash
 from cuvis_ai_core.plugins.target import target_for
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.installer import Installation
-    from cuvis_ai_core.plugins.resolution import Choice, Needs
 
 
 @dataclass
@@ -37,50 +38,118 @@ class _Job:
     source: Source = field(init=False)
     place: Path = field(init=False)
     installation: "Installation" = field(init=False)
-    needs: "Needs" = field(init=False)
+    needs: Needs = field(init=False)
     result: Ready | PluginLoadError | None = None
 
 
 _Step: TypeAlias = Callable[[_Job, Enter], None]
 
 
-def prepare(
-    plugins: Mapping[str, GitPlugin | LocalPlugin], store: Store, announce: Callable[[str, PluginState, str], None]
-) -> dict[str, Ready | PluginLoadError]:
-    """Fetch and install plugins that live together, and return for each what it became, or why it failed.
+def prepare(request: Request) -> dict[str, Ready | PluginLoadError]:
+    """Fetch and install plugins, and return for each what it became, or why it failed.
+
+    What is announced is announced in the thread of the caller.
+    """
+    return Preparation(request).run()
+
+
+class Preparation:
+    """The steps from manifest entries to finished target directories.
 
     Args:
-        plugins: Manifest entries by the plugins' names, in the order of the manifest.
-        store: The plugin cache.
-        announce: Told of the states that each plugin enters, with a detail to show; in the thread of the caller.
+        request: What is wanted.
     """
-    return _Preparation(plugins, store, announce).run()
 
-
-class _Preparation:
-    def __init__(
-        self, plugins: Mapping[str, GitPlugin | LocalPlugin], store: Store, announce: Callable[..., None]
-    ) -> None:
-        self._store = store
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._store = request.store
         self._crew = Crew()
-        self._jobs = [_Job(name, declared, self._said(announce, name)) for name, declared in plugins.items()]
-
-    def _said(self, announce: Callable[..., None], name: str) -> Announce:
-        return lambda state, detail: self._crew.say(partial(announce, name, state, detail))
+        self._jobs = [_Job(name, declared, self._said(name)) for name, declared in request.plugins.items()]
 
     def run(self) -> dict[str, Ready | PluginLoadError]:
-        self._do(PluginState.DOWNLOADING, self._fetch)
+        """Do all steps, unless all is found finished."""
+        self.fetch()
+        keys = self._keys()
+        self._find(keys)
         jobs = self._open()
-        key = resolution_key([job.place for job in jobs])
-        if not self._found(key):
+        if jobs:
+            # Whoever prepares the same plugins waits here; nobody waits for a lock with a plugin's lock in hand.
+            entry = f"resolution-{short_hash(*(job.place.name for job in jobs))}"
             try:
-                self._resolve_and_install(jobs, key)
+                with self._store.lock(entry):
+                    self._find(keys)
+                    if self._open():
+                        with self._store.workspace() as folder:
+                            self.study(folder)
+                            self.install(self.choose(folder), keys)
             except CuvisError as error:  # of the store: it concerns all that is not done
                 self._do(PluginState.INSTALLING, partial(_fail, error))
+        return self.results()
+
+    def results(self) -> dict[str, Ready | PluginLoadError]:
+        """Return what became of each plugin that is done."""
         return {job.name: job.result for job in self._jobs if job.result is not None}
+
+    def fetch(self) -> None:
+        """Have the code of all plugins on disk."""
+        self._do(PluginState.DOWNLOADING, self._fetch)
+
+    def study(self, folder: Path) -> None:
+        """See what each plugin needs.
+
+        Args:
+            folder: Temporary folder on the file system of the store.
+        """
+        self._do(PluginState.INSTALLING, partial(self._study, folder))
+
+    def needs(self) -> dict[str, Needs]:
+        """Return what each plugin needs."""
+        return {job.name: job.needs for job in self._open()}
+
+    def choose(self, folder: Path) -> dict[str, Choice]:
+        """Choose versions, and build meanwhile: builds compute, the choice waits for the network.
+
+        Args:
+            folder: Temporary folder on the file system of the store.
+        """
+        from cuvis_ai_core.plugins.uv import Uv
+
+        needs, choices = self.needs(), dict[str, Choice]()
+        uv = Uv(", ".join(needs), folder, offline=self._request.offline)
+
+        def choose() -> None:
+            choices.update(self._request.plan.choose(needs, uv, self._crew))
+
+        builds = [partial(self._attempt, job, PluginState.INSTALLING, _build_ahead) for job in self._open()]
+        self._crew.run([choose, *builds])
+        return choices
+
+    def install(self, choices: Mapping[str, Choice], keys: Mapping[str, str]) -> None:
+        """Have a target directory for each plugin.
+
+        Args:
+            choices: What was chosen for it.
+            keys: What that choice depended on; the target directory remembers it.
+        """
+
+        def install(job: _Job, enter: Enter) -> None:
+            choice = choices[job.name]
+            if choice.error is not None:
+                enter(PluginState.RESOLVING, None)
+                raise choice.error
+            job.result = Ready(job.source, job.installation.finish(choice, keys[job.name], enter))
+
+        self._do(PluginState.INSTALLING, install)
+
+    def _said(self, name: str) -> Announce:
+        announce = self._request.announce
+        return lambda state, detail: self._crew.say(partial(announce, name, state, detail))
 
     def _open(self) -> list[_Job]:
         return [job for job in self._jobs if job.result is None]
+
+    def _keys(self) -> dict[str, str]:
+        return self._request.plan.keys({job.name: job.place for job in self._open()})
 
     def _do(self, state: PluginState, step: _Step) -> None:
         """Do a step for all plugins that are not done, several at once."""
@@ -101,78 +170,43 @@ class _Preparation:
     def _fetch(self, job: _Job, enter: Enter) -> None:
         declared = job.declared
         _refuse_process(declared)
-        if isinstance(declared, LocalPlugin):
-            job.source = local_source(declared.path)
-        else:
-
-            def downloading(detail: str) -> None:
-                enter(PluginState.DOWNLOADING, detail)
-                # While git waits for the network, there is time to import what building needs.
-                threading.Thread(target=import_module, args=("cuvis_ai_core.plugins.installer",), daemon=True).start()
-
-            job.source = git_source(job.name, declared.repo, declared.tag, self._store, downloading)
+        job.source = (
+            local_source(declared.path) if isinstance(declared, LocalPlugin) else self._checkout(job, declared, enter)
+        )
+        self._request.plan.check(job.name, job.source)
         enter(PluginState.INSTALLING, None)
         job.place = place_of(job.name, declared, job.source, self._store)
 
-    def _found(self, key: str) -> bool:
-        """Tell whether all target directories are there; what is resolved together is taken together."""
+    def _checkout(self, job: _Job, declared: GitPlugin, enter: Enter) -> Source:
+        def downloading(detail: str) -> None:
+            enter(PluginState.DOWNLOADING, detail)
+            # While git waits for the network, there is time to import what building needs.
+            threading.Thread(target=import_module, args=("cuvis_ai_core.plugins.installer",), daemon=True).start()
+
+        if self._request.offline and cached_source(job.name, declared.repo, declared.tag, self._store) is None:
+            raise not_fetched(declared.repo, declared.tag)
+        return git_source(job.name, declared.repo, declared.tag, self._store, downloading)
+
+    def _find(self, keys: Mapping[str, str]) -> None:
+        """Look for target directories; those that were chosen together are taken together, or chosen anew."""
         jobs = self._open()
-        targets = [target_for(job.place, key) for job in jobs]
-        if None in targets:
-            return False
-        for job, target in zip(jobs, targets, strict=True):
-            assert target is not None
-            job.result = Ready(job.source, target)
-        return True
+        targets = {job.name: target_for(job.place, keys[job.name]) for job in jobs}
+        incomplete = {keys[name] for name, target in targets.items() if target is None}
+        for job in jobs:
+            target = targets[job.name]
+            if target is not None and keys[job.name] not in incomplete:
+                job.result = Ready(job.source, target)
 
-    def _resolve_and_install(self, jobs: list[_Job], key: str) -> None:
-        # Whoever prepares the same plugins waits here; no lock is waited for with another plugin's lock in hand.
-        entry = f"resolution-{short_hash(*(job.place.name for job in jobs))}"
-        with self._store.lock(entry):
-            if not self._found(key):
-                with self._store.workspace() as folder:
-                    self._install(folder, key)
-
-    def _install(self, folder: Path, key: str) -> None:
-        self._do(PluginState.INSTALLING, partial(self._read, folder))
-        jobs, choices = self._open(), dict[str, "Choice"]()
-
-        def choose() -> None:
-            choices.update(self._choose(folder, jobs))
-
-        builds = [partial(self._attempt, job, PluginState.INSTALLING, _build_ahead) for job in jobs]
-        # Builds compute, the resolution waits for the network: side by side they take the time of one.
-        self._crew.run([choose, *builds])
-
-        def install(job: _Job, enter: Enter) -> None:
-            choice = choices[job.name]
-            if choice.error is not None:
-                enter(PluginState.RESOLVING, None)
-                raise choice.error
-            job.result = Ready(job.source, job.installation.finish(choice.pins, key, enter))
-
-        self._do(PluginState.INSTALLING, install)
-
-    def _read(self, folder: Path, job: _Job, _: Enter) -> None:
+    def _study(self, folder: Path, job: _Job, _: Enter) -> None:
         from cuvis_ai_core.plugins.installer import Installation
         from cuvis_ai_core.plugins.uv import Uv
 
         work = folder / job.name
         work.mkdir()
-        job.installation = Installation(job.name, job.declared, job.source, job.place, self._store, Uv(job.name, work))
-        job.needs = job.installation.needs()
-
-    def _choose(self, folder: Path, jobs: list[_Job]) -> "dict[str, Choice]":
-        from cuvis_ai_core.plugins.resolution import Resolution
-        from cuvis_ai_core.plugins.uv import Uv
-
-        announces = {job.name: job.announce for job in jobs}
-        return Resolution(
-            {job.name: job.needs for job in jobs},
-            Uv(", ".join(announces), folder),
-            self._crew,
-            lambda name, missing: announces[name](PluginState.RESOLVING, missing),
-        ).choose()
+        uv = Uv(job.name, work, offline=self._request.offline)
+        job.installation = Installation(job.name, job.declared, job.source, job.place, self._store, uv)
+        distribution, requirements = job.installation.needs()
+        job.needs = Needs(distribution, requirements, uv, partial(job.announce, PluginState.RESOLVING))
 
 
 def _build_ahead(job: _Job, _: Enter) -> None:

@@ -1,38 +1,12 @@
 """Which versions of their dependencies the plugins of a manifest get: one for all of them wherever that is possible."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.plugins import host
+from cuvis_ai_core.plugins.choices import Choice, Needs
 from cuvis_ai_core.plugins.parallel import Crew
 from cuvis_ai_core.plugins.uv import Uv
-
-
-class Needs(NamedTuple):
-    """What one plugin needs.
-
-    Attributes:
-        distribution: Name of the plugin's distribution.
-        requirements: Its requirements.
-        uv: Runs uv for this plugin.
-    """
-
-    distribution: str
-    requirements: tuple[str, ...]
-    uv: Uv
-
-
-class Choice(NamedTuple):
-    """What was chosen for one plugin.
-
-    Attributes:
-        pins: `name==version`, or `name @ address`, of everything that the host lacks for it; empty after an error.
-        error: Why nothing could be chosen.
-    """
-
-    pins: tuple[str, ...] = ()
-    error: Exception | None = None
 
 
 class Resolution:
@@ -44,14 +18,12 @@ class Resolution:
         plugins: What each plugin needs, by its name, in the order of the manifest.
         uv: Runs uv for all of them.
         crew: Threads to work with.
-        announce: Told the name of a plugin, and what the host lacks for it.
     """
 
-    def __init__(self, plugins: Mapping[str, Needs], uv: Uv, crew: Crew, announce: Callable[[str, str], None]) -> None:
+    def __init__(self, plugins: Mapping[str, Needs], uv: Uv, crew: Crew) -> None:
         self._plugins = plugins
         self._uv = uv
         self._crew = crew
-        self._announce = announce
         self._fixed = host.constraints()
 
     def choose(self) -> dict[str, Choice]:
@@ -78,7 +50,7 @@ class Resolution:
         needs = self._plugins[name]
         missing = host.missing_requirements(needs.distribution, needs.requirements)
         if missing:
-            self._announce(name, ", ".join(missing))
+            needs.resolving(", ".join(missing))
         return missing
 
     def _together(self, names: Sequence[str]) -> list[str]:

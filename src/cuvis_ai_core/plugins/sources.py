@@ -19,10 +19,12 @@ class Source(NamedTuple):
     Attributes:
         folder: The checkout, or the local path.
         commit: Commit of the tag; None for a local path.
+        content: Hash of all files of the checkout; None for a local path.
     """
 
     folder: Path
     commit: str | None = None
+    content: str | None = None
 
 
 def title_of(name: str, source: Source) -> str:
@@ -83,15 +85,13 @@ def git_source(name: str, url: str, tag: str, store: Store, announce: Callable[[
             with store.workspace() as folder:
                 announce(f"{wanted['repo']} {tag}")
                 commit = fetch(url, tag, folder / "checkout")
-                write_json(
-                    folder / "checkout" / ".git" / MARKER,
-                    {**wanted, "commit": commit, "content": _digest(folder / "checkout")},
-                )
+                content = _digest(folder / "checkout")
+                write_json(folder / "checkout" / ".git" / MARKER, {**wanted, "commit": commit, "content": content})
                 # The plain place belongs to whoever came first; another repository gets a name of its own.
                 taken = _read_marker(places[0]) is not None
                 place = places[1] if taken else places[0]
                 store.publish(folder / "checkout", place)
-            found = Source(place, commit)
+            found = Source(place, commit, content)
     return found
 
 
@@ -124,7 +124,7 @@ def _published(places: tuple[Path, Path], wanted: Mapping[str, str]) -> Source |
         marker = _read_marker(place)
         if marker is not None and wanted.items() <= marker.items():
             _check_head(place, marker)
-            return Source(place, marker["commit"])
+            return Source(place, marker["commit"], marker["content"])
     return None
 
 

@@ -83,10 +83,12 @@ class Uv:
     Attributes:
         plugin: Name of the plugin, for errors.
         folder: Temporary folder to work in; no project configuration is picked up from it.
+        offline: Whether uv may only use what it has.
     """
 
     plugin: str
     folder: Path
+    offline: bool = False
 
     def build_wheel(self, project: Path, *, version: str | None) -> Path:
         """Build the wheel of a project.
@@ -134,6 +136,25 @@ class Uv:
         changes = json.loads(answer or "{}").get("changes", [])
         return [f"{each['name']}=={each['version']}" for each in changes if each["action"] == "installed"]
 
+    def install_locked(self, target: Path, hashes: Mapping[str, tuple[str, ...]]) -> None:
+        """Install pins into a target directory, without dependencies, where files have the hashes that are given.
+
+        Args:
+            target: The target directory.
+            hashes: Hashes by pin; of none for a pin that names a commit, which says as much.
+
+        Raises:
+            InstallError: A file is not there, or has another hash.
+        """
+        locked = [" ".join([pin, *(f"--hash={each}" for each in found)]) for pin, found in hashes.items() if found]
+        if locked:
+            listed = self.folder / "locked.txt"
+            listed.write_text("\n".join(locked), encoding="utf-8")
+            self.install(target, ["--require-hashes", "--no-build", "-r", str(listed)])
+        commits = [pin for pin, found in hashes.items() if not found]
+        if commits:
+            self.install(target, commits)
+
     def install(self, target: Path, what: Sequence[str]) -> None:
         """Install wheels, editable projects (`-e`, path) and pins into a target directory, without dependencies.
 
@@ -149,7 +170,8 @@ class Uv:
     def _run(
         self, command: list[str], task: str, by_hand: str, told: Mapping[str, str] | None = None
     ) -> tuple[str, str]:
-        finished = run([_program(), *command], cwd=self.folder, env={**_environment(), **(told or {})})
+        options = ["--offline"] if self.offline else []
+        finished = run([_program(), *options, *command], cwd=self.folder, env={**_environment(), **(told or {})})
         if finished.returncode:
             refuse_full_disk(finished.stderr, self.folder)
             raise self._failure(task, finished.stderr, by_hand)
