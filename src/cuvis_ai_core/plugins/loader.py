@@ -104,7 +104,6 @@ def load(
         wanted: Names of those that are to be loaded; the others are loaded already.
         admit: Registers a loaded plugin.
     """
-
     announce = request.announce
 
     def tell(name: str, state: PluginState, detail: str) -> None:

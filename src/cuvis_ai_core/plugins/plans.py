@@ -1,6 +1,6 @@
 """How versions of dependencies come about: chosen for all plugins of a manifest together, or read from a lock file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -63,7 +63,14 @@ def plan_for(manifest: Path, plugins: Mapping[str, Declared]) -> Plan:
 
 
 class Together(Plan):
-    """Without a lock file: what suits all plugins that are loaded together, and this environment."""
+    """Without a lock file: what suits all plugins that are loaded together, and this environment.
+
+    Args:
+        preferred: Pins to keep, if that is possible.
+    """
+
+    def __init__(self, preferred: Sequence[str] = ()) -> None:
+        self._preferred = preferred
 
     def check(self, name: str, source: Source) -> None:
         """Accept what is there."""
@@ -79,7 +86,7 @@ class Together(Plan):
         """Resolve all requirements together."""
         from cuvis_ai_core.plugins.resolution import Resolution
 
-        return Resolution(plugins, uv, crew).choose()
+        return Resolution(plugins, uv, crew, self._preferred).choose()
 
 
 class Locked(Plan):
@@ -128,7 +135,11 @@ class Locked(Plan):
         return {name: f"{environment}:{short_hash(*self._words(name))}" for name in places}
 
     def choose(self, plugins: Mapping[str, Needs], uv: "Uv", crew: "Crew") -> dict[str, Choice]:  # noqa: ARG002
-        """Take what is locked; what the host has in just that version is not installed again."""
+        """Take what is locked."""
+        return self.choices(plugins)
+
+    def choices(self, plugins: Mapping[str, Needs]) -> dict[str, Choice]:
+        """Return what is locked, but for what the host has in just that version."""
         return {name: self._choice(name, needs) for name, needs in plugins.items()}
 
     def _words(self, name: str) -> list[str]:
@@ -139,6 +150,7 @@ class Locked(Plan):
     def _choice(self, name: str, needs: Needs) -> Choice:
         pins = self._environment.dependencies.get(name, ())
         try:
+            self._refuse_unknown(name)
             self._refuse_changed(name, needs)
             missing = host.missing_requirements(needs.distribution, needs.requirements)
             self._refuse_uncovered(name, pins, missing)
@@ -146,6 +158,16 @@ class Locked(Plan):
             return Choice(error=error)
         lacking = tuple(pin for pin in pins if not host.has(pin))
         return Choice(lacking, {pin: self._environment.hashes.get(pin, ()) for pin in lacking})
+
+    def _refuse_unknown(self, name: str) -> None:
+        if name not in self._environment.dependencies:
+            raise LockError(
+                f"The lock file {self._lock.path} says nothing about plugin '{name}' on {host.interpreter()}: it "
+                "changed since that platform was locked.",
+                hint="Add what is missing, keeping the rest: cuvis-ai plugins lock",
+                path=self._lock.path,
+                plugin=name,
+            )
 
     def _refuse_changed(self, name: str, needs: Needs) -> None:
         locked = self._lock.plugins[name].get("requirements")

@@ -69,7 +69,7 @@ class Preparation:
     def run(self) -> dict[str, Ready | PluginLoadError]:
         """Do all steps, unless all is found finished."""
         self.fetch()
-        keys = self._keys()
+        keys = self._request.plan.keys(self.places())
         self._find(keys)
         jobs = self._open()
         if jobs:
@@ -105,6 +105,14 @@ class Preparation:
     def needs(self) -> dict[str, Needs]:
         """Return what each plugin needs."""
         return {job.name: job.needs for job in self._open()}
+
+    def places(self) -> dict[str, Path]:
+        """Return the folder below which the target directories of each plugin lie."""
+        return {job.name: job.place for job in self._open()}
+
+    def source(self, name: str) -> Source:
+        """Return the code of a plugin."""
+        return next(job.source for job in self._jobs if job.name == name)
 
     def choose(self, folder: Path) -> dict[str, Choice]:
         """Choose versions, and build meanwhile: builds compute, the choice waits for the network.
@@ -147,9 +155,6 @@ class Preparation:
 
     def _open(self) -> list[_Job]:
         return [job for job in self._jobs if job.result is None]
-
-    def _keys(self) -> dict[str, str]:
-        return self._request.plan.keys({job.name: job.place for job in self._open()})
 
     def _do(self, state: PluginState, step: _Step) -> None:
         """Do a step for all plugins that are not done, several at once."""

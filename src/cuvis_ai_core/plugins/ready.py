@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.plugins.manager import PluginState
@@ -11,6 +11,9 @@ from cuvis_ai_core.plugins.plans import Plan
 from cuvis_ai_core.plugins.sources import Source, cached_source, content_of, local_source
 from cuvis_ai_core.plugins.store import Store
 from cuvis_ai_core.plugins.target import Target, target_for
+
+Announcement: TypeAlias = Callable[[str, PluginState, str], None]
+"""Tells observers that a plugin entered a state, with a detail to show."""
 
 
 class Request(NamedTuple):
@@ -27,7 +30,7 @@ class Request(NamedTuple):
     plugins: Mapping[str, GitPlugin | LocalPlugin]
     plan: Plan
     store: Store
-    announce: Callable[[str, PluginState, str], None]
+    announce: Announcement
     offline: bool
 
 

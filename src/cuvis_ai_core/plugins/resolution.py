@@ -1,6 +1,7 @@
 """Which versions of their dependencies the plugins of a manifest get: one for all of them wherever that is possible."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.plugins import host
@@ -18,12 +19,14 @@ class Resolution:
         plugins: What each plugin needs, by its name, in the order of the manifest.
         uv: Runs uv for all of them.
         crew: Threads to work with.
+        preferred: Pins to keep, if that is possible.
     """
 
-    def __init__(self, plugins: Mapping[str, Needs], uv: Uv, crew: Crew) -> None:
+    def __init__(self, plugins: Mapping[str, Needs], uv: Uv, crew: Crew, preferred: Sequence[str] = ()) -> None:
         self._plugins = plugins
         self._uv = uv
         self._crew = crew
+        self._preferred = preferred
         self._fixed = host.constraints()
 
     def choose(self) -> dict[str, Choice]:
@@ -37,13 +40,14 @@ class Resolution:
         sound = [name for name, choice in missing.items() if choice.error is None]
         if not any(missing[name].pins for name in sound):
             return missing
+        if self._preferred:
+            with suppress(CuvisError):
+                return missing | self._each(sound, self._together(sound, self._preferred))
         if len(sound) == 1:
             return missing | self._each(sound, ())
-        try:
-            together = self._together(sound)
-        except CuvisError:
-            return missing | self._in_order(sound)
-        return missing | self._each(sound, together)
+        with suppress(CuvisError):
+            return missing | self._each(sound, self._together(sound))
+        return missing | self._in_order(sound)
 
     def _missing(self, name: str) -> list[str]:
         """Return the requirements of a plugin that the host does not meet."""
@@ -53,10 +57,10 @@ class Resolution:
             needs.resolving(", ".join(missing))
         return missing
 
-    def _together(self, names: Sequence[str]) -> list[str]:
+    def _together(self, names: Sequence[str], preferred: Sequence[str] = ()) -> list[str]:
         """Return the versions that some plugins can share."""
         union = dict.fromkeys(text for name in names for text in self._plugins[name].requirements)
-        pins = self._uv.missing(host.without_exchange(tuple(union)), self._fixed)
+        pins = self._uv.missing(host.without_exchange(tuple(union)), [*self._fixed, *preferred])
         host.refuse_exchange(names[-1], [pin.partition("==")[0] for pin in pins])
         return pins
 
