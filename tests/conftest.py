@@ -3,10 +3,13 @@
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import psutil
 import pytest
 
 from cuvis_ai_core.plugins.private_names import PREFIX
@@ -126,6 +129,35 @@ def registry(cache: Path) -> Iterator[NodeRegistry]:
     """Return a registry with a cache of its own, without discovered plugins, closed in the end."""
     with NodeRegistry(discover=False) as registry:
         yield registry
+
+
+@pytest.fixture
+def strays(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """Return a function that names the processes started by this test that live on, after giving them time to end.
+
+    They are known by a variable that all of them inherit, however they were started.
+    """
+    mark = uuid4().hex
+    monkeypatch.setenv("STARTED_BY_TEST", mark)
+
+    def living() -> list[str]:
+        found: list[str] = []
+        for _ in range(100):
+            found = [" ".join(process.cmdline()) for process in psutil.process_iter() if _has(process, mark)]
+            if not found:
+                break
+            time.sleep(0.05)
+        return found
+
+    return living
+
+
+def _has(process: psutil.Process, mark: str) -> bool:
+    """Tell whether a process that still runs inherited a mark, and is not this process itself."""
+    try:
+        return process.pid != os.getpid() and process.environ().get("STARTED_BY_TEST") == mark
+    except psutil.Error:
+        return False
 
 
 @pytest.fixture

@@ -185,9 +185,9 @@ class OfflineError(NetworkError):
 
 
 class CacheMismatchError(SourceError):
-    """What lies in the plugin cache is not what was put there."""
+    """What lies in the plugin cache is not what was put there, or not what its tag names now."""
 
-    path: Path
+    path: Path | None = None
 
 
 class LockError(PluginError, ValueError):

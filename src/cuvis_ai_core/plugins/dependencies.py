@@ -83,12 +83,13 @@ def acquire(plugin: Distribution, needed: Sequence[Distribution], target: Path) 
 
 
 def served() -> dict[str, list[str]]:
-    """Return the names of the dependencies that are served, by target directory."""
+    """Return the names of the dependencies that loaded plugins are served with, by target directory."""
+    targets: dict[str, list[str]] = {}
     with _lock:
-        return {
-            str(target): [name for name, live in _live.items() if live.target == target]
-            for target in {live.target for live in _live.values()}
-        }
+        for name, live in _live.items():
+            if live.holders:
+                targets.setdefault(str(live.target), []).append(name)
+    return targets
 
 
 def serve(distributions: Iterable[Distribution], target: Path) -> None:

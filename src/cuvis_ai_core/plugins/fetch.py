@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, cast
@@ -22,6 +23,12 @@ _CONFIGURATION: Final = (
     "core.hooksPath=/dev/null",
     "protocol.ext.allow=never",
     "core.autocrlf=false",
+    # Folders of a cache may be shared with systems that take .GIT or git~1 for .git.
+    "core.protectHFS=true",
+    "core.protectNTFS=true",
+    "core.fsmonitor=false",
+    "fetch.recurseSubmodules=false",
+    "submodule.recurse=false",
     "gc.auto=0",
     "maintenance.auto=false",
     "advice.detachedHead=false",
@@ -95,6 +102,28 @@ def fetch(url: str, tag: str, folder: Path) -> str:
     return (folder / ".git" / "HEAD").read_text(encoding="utf-8").strip()
 
 
+def remote_commit(url: str, tag: str) -> str:
+    """Ask the repository which commit a tag names now, whether the tag has a message of its own or not.
+
+    Args:
+        url: Address of the repository.
+        tag: Name of the tag.
+
+    Raises:
+        SourceError: The tag is not there, or the repository does not answer.
+        TimeLimitError: git took longer than it may.
+    """
+    reference = f"refs/tags/{tag}"
+    with tempfile.TemporaryDirectory() as folder:
+        finished = _git(Path(folder), "ls_remote", "--", url, reference, f"{reference}^{{}}")
+        commits = {name: commit for commit, _, name in (line.partition("\t") for line in finished.stdout.splitlines())}
+        # An annotated tag is an object of its own; what it names is listed with ^{}.
+        commit = commits.get(f"{reference}^{{}}") or commits.get(reference)
+        if finished.returncode or commit is None:
+            raise _failure(finished, Path(folder), url, tag)
+        return commit
+
+
 def _git(folder: Path, *arguments: str) -> Finished:
     from git import Git
 
@@ -102,22 +131,24 @@ def _git(folder: Path, *arguments: str) -> Finished:
         """GitPython adds to the environment of the process, but takes nothing away: a variable of a hook stays."""
 
         def execute(self, command: Sequence[str], **_: object) -> Finished:  # type: ignore[override]
-            return run(command, cwd=folder, env=_environment())
+            return run(command, cwd=folder, env=_environment(folder))
 
     command, *options = arguments
     return cast("Finished", getattr(OwnGit(folder)(c=_CONFIGURATION), command)(*options))
 
 
-def _environment() -> dict[str, str]:
-    return {**environment(), **_NO_QUESTIONS}
+def _environment(folder: Path) -> dict[str, str]:
+    # Nothing above the folder in which git works is its repository.
+    return {**environment(), **_NO_QUESTIONS, "GIT_CEILING_DIRECTORIES": str(folder.resolve().parent)}
 
 
 def _failure(finished: Finished, folder: Path, url: str, tag: str) -> SourceError:
     refuse_full_disk(finished.stderr, folder)
     address = without_credentials(url)
+    # What succeeded and still is no answer does not have the tag.
+    otherwise = (SourceError, "git failed") if finished.returncode else (TagNotFoundError, "")
     kind, meaning = next(
-        ((kind, meaning) for pattern, kind, meaning in _FAILURES if pattern.search(finished.stderr)),
-        (SourceError, "git failed"),
+        ((kind, meaning) for pattern, kind, meaning in _FAILURES if pattern.search(finished.stderr)), otherwise
     )
     if kind is TagNotFoundError:
         branch = bool(_git(folder, "ls_remote", "--heads", "--", url, f"refs/heads/{tag}").stdout)

@@ -31,7 +31,7 @@ class PluginFinder(MetaPathFinder):
         """Return where a module of a plugin or of a live dependency lies."""
         if fullname.startswith(PREFIX):
             return find_private(fullname, path)
-        return find_dependency(fullname, path) or find_public(fullname)
+        return find_public(fullname) or find_dependency(fullname, path)
 
     def find_distributions(self, context: DistributionFinder.Context | None = None) -> Iterator[Distribution]:
         """Return the metadata of live dependencies, and in a plugin's code of the plugin and what it has for itself."""

@@ -1,5 +1,6 @@
 """From a source tree and chosen versions to an installed target directory."""
 
+from functools import partial
 from pathlib import Path
 
 from cuvis_ai_core.plugins.building import Building, building_of
@@ -7,6 +8,7 @@ from cuvis_ai_core.plugins.choices import Choice
 from cuvis_ai_core.plugins.contents import describe
 from cuvis_ai_core.plugins.distribution import Distribution
 from cuvis_ai_core.plugins.failing import Enter
+from cuvis_ai_core.plugins.housekeeping import replace_older
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.sources import Source, title_of
@@ -81,17 +83,19 @@ class Installation:
             StoreError: The store cannot be written.
         """
         final = self._place / short_hash(*sorted(choice.pins), *sorted(sum(choice.hashes.values(), ())))
-        with self._store.lock(self._place.name):
+        with self._store.lock(self._place.name, partial(enter, PluginState.INSTALLING)):
             targets = list(complete_targets(self._place))
             for target in targets:
                 if target.folder != final and key in target.hosts:  # chosen once, before there was something newer
                     write_marker(target._replace(hosts=tuple(each for each in target.hosts if each != key)))
             found = next((target for target in targets if target.folder == final), None)
             if found is None:
-                return self._install(choice, key, final, enter)
-            if key not in found.hosts:
+                found = self._install(choice, key, final, enter)
+            elif key not in found.hosts:
                 found = found._replace(hosts=(*found.hosts, key)[-_REMEMBERED:])
                 write_marker(found)
+            self._store.use(found.folder, locked=True)
+        replace_older(self._store, self._place)
         return found
 
     def _install(self, choice: Choice, key: str, final: Path, enter: Enter) -> Target:

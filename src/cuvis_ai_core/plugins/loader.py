@@ -24,7 +24,9 @@ from cuvis_ai_core.plugins.public_names import withdraw_unused
 from cuvis_ai_core.plugins.ready import Ready, Request, ready_plugins
 from cuvis_ai_core.plugins.scope import Scope
 from cuvis_ai_core.plugins.sources import Source
+from cuvis_ai_core.plugins.store import Store
 from cuvis_ai_core.plugins.target import Target
+from cuvis_ai_core.plugins.uses import Uses
 
 
 class PluginInfo(NamedTuple):
@@ -63,6 +65,7 @@ class LoadedPlugin(NamedTuple):
         lease: The dependencies that it keeps alive.
         classes: Its node classes, by the path under which they were declared.
         hooks: Its modules and objects with hook implementations, by entry-point name.
+        uses: Its checkout and target directory, which count as in use in the plugin cache.
     """
 
     declared: GitPlugin | LocalPlugin
@@ -71,6 +74,7 @@ class LoadedPlugin(NamedTuple):
     lease: dependencies.Lease
     classes: Mapping[str, type]
     hooks: Mapping[str, object]
+    uses: Uses
 
     def plugin_objects(self) -> Iterator[tuple[str, object]]:
         """Return what is registered in a manager, with the names to do it under."""
@@ -91,6 +95,7 @@ class LoadedPlugin(NamedTuple):
         self.scope.release()
         withdraw_unused()
         self.lease.release()
+        self.uses.release()
         publish()
 
 
@@ -111,8 +116,11 @@ def load(
             announce(name, state, detail)
 
     request = request._replace(announce=tell)
-    prepared = _prepared(request)
-    return {name: error for name in wanted if (error := _load(name, request, prepared, admit))}
+    try:
+        prepared = _prepared(request)
+        return {name: error for name in wanted if (error := _load(name, request, prepared, admit))}
+    finally:
+        request.store.release()  # what is loaded has its uses from then on
 
 
 def _prepared(request: Request) -> Mapping[str, Ready | PluginLoadError]:
@@ -139,7 +147,7 @@ def _load(
         with failing(name, announce, PluginState.IMPORTING) as enter:
             enter(PluginState.IMPORTING, ready.target.plugin.name)
             try:
-                plugin = _open(name, request.plugins[name], ready)
+                plugin = _open(name, request.plugins[name], ready, request.store)
             except DependencyConflictError as error:
                 from cuvis_ai_core.plugins.disagreement import disagreement
 
@@ -157,7 +165,7 @@ def _load(
     return None
 
 
-def _open(name: str, declared: GitPlugin | LocalPlugin, ready: Ready) -> LoadedPlugin:
+def _open(name: str, declared: GitPlugin | LocalPlugin, ready: Ready, store: Store) -> LoadedPlugin:
     source, target = ready
     with ExitStack() as undo:
         lease = dependencies.acquire(target.plugin, target.needed, target.folder)
@@ -169,7 +177,9 @@ def _open(name: str, declared: GitPlugin | LocalPlugin, ready: Ready) -> LoadedP
         provided = {path: import_node(name, scope, path) for path in declared.provides}
         named, hooks = _entry_points(name, scope, target)
         classes = provided | {path: found for path, found in named.items() if found not in provided.values()}
-        loaded = LoadedPlugin(declared, _info(name, declared, source, target, classes), scope, lease, classes, hooks)
+        info = _info(name, declared, source, target, classes)
+        uses = store.hand_over(source.folder, target.folder)
+        loaded = LoadedPlugin(declared, info, scope, lease, classes, hooks, uses)
         undo.pop_all()
     publish()
     return loaded

@@ -19,13 +19,13 @@ from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.offline import not_fetched
 from cuvis_ai_core.plugins.parallel import Crew
-from cuvis_ai_core.plugins.ready import Ready, Request, place_of
-from cuvis_ai_core.plugins.sources import Source, cached_source, git_source, local_source
+from cuvis_ai_core.plugins.ready import Ready, Request, place_of, usable_target
+from cuvis_ai_core.plugins.sources import Source, git_source, local_source, usable_source
 from cuvis_ai_core.plugins.store import refuse_full_disk, short_hash
-from cuvis_ai_core.plugins.target import target_for
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.installer import Installation
+    from cuvis_ai_core.plugins.target import Target
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Preparation:
             # Whoever prepares the same plugins waits here; nobody waits for a lock with a plugin's lock in hand.
             entry = f"resolution-{short_hash(*(job.place.name for job in jobs))}"
             try:
-                with self._store.lock(entry):
+                with self._store.lock(entry, self._wait):
                     self._find(keys)
                     if self._open():
                         with self._store.workspace() as folder:
@@ -149,6 +149,10 @@ class Preparation:
 
         self._do(PluginState.INSTALLING, install)
 
+    def _wait(self, what: str) -> None:
+        for job in self._open():
+            job.announce(PluginState.INSTALLING, what)
+
     def _said(self, name: str) -> Announce:
         announce = self._request.announce
         return lambda state, detail: self._crew.say(partial(announce, name, state, detail))
@@ -188,17 +192,22 @@ class Preparation:
             # While git waits for the network, there is time to import what building needs.
             threading.Thread(target=import_module, args=("cuvis_ai_core.plugins.installer",), daemon=True).start()
 
-        if self._request.offline and cached_source(job.name, declared.repo, declared.tag, self._store) is None:
+        if self._request.offline and usable_source(job.name, declared, self._store) is None:
             raise not_fetched(declared.repo, declared.tag)
         return git_source(job.name, declared.repo, declared.tag, self._store, downloading)
 
     def _find(self, keys: Mapping[str, str]) -> None:
         """Look for target directories; those that were chosen together are taken together, or chosen anew."""
-        jobs = self._open()
-        targets = {job.name: target_for(job.place, keys[job.name]) for job in jobs}
-        incomplete = {keys[name] for name, target in targets.items() if target is None}
-        for job in jobs:
-            target = targets[job.name]
+        found: dict[str, Target | None] = {}
+
+        def look(job: _Job, _: Enter) -> None:
+            found[job.name] = usable_target(job.place, keys[job.name], self._store)
+
+        for job in self._open():
+            self._attempt(job, PluginState.INSTALLING, look)
+        incomplete = {keys[name] for name, target in found.items() if target is None}
+        for job in self._open():
+            target = found[job.name]
             if target is not None and keys[job.name] not in incomplete:
                 job.result = Ready(job.source, target)
 

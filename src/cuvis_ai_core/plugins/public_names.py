@@ -2,7 +2,7 @@
 
 `mock.patch("plugin.mod.f")`, `importlib.resources` or the C code of pickle import a plugin's module by its public name.
 Such a name enters `sys.modules` as a proxy only, which decides at every access: by the nearest scoped frame on the
-stack, else by what the host itself has under that name. So it never means one version for everybody.
+stack, else by what everybody else has under that name. So it never means one version for everybody.
 
 The proxy is in `sys.modules` before the module behind it is imported: whoever waits for the one while he holds the
 import lock of the other is let through by the import system, as with circular imports.
@@ -10,12 +10,14 @@ import lock of the other is let through by the import system, as with circular i
 
 import importlib.util
 import sys
+from collections.abc import Sequence
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder
 from types import CodeType, ModuleType
 from typing import Any
 
 from cuvis_ai_core.plugins.asking import answering_scope
+from cuvis_ai_core.plugins.dependencies import find_dependency
 from cuvis_ai_core.plugins.scope import PublicName, is_owned, living_scopes
 
 _host_modules: dict[str, ModuleType] = {}
@@ -137,7 +139,7 @@ def _host_module(public: str) -> ModuleType | None:
     if public not in _host_modules:
         parent = public.rpartition(".")[0]
         package = _host_module(parent) if parent else None
-        spec = None if parent and package is None else PathFinder.find_spec(public, getattr(package, "__path__", None))
+        spec = None if parent and package is None else _host_spec(public, getattr(package, "__path__", None))
         if spec is None or spec.loader is None:
             return None
         module = _host_modules.setdefault(public, importlib.util.module_from_spec(spec))
@@ -147,3 +149,7 @@ def _host_module(public: str) -> ModuleType | None:
             _host_modules.pop(public, None)
             raise
     return _host_modules[public]
+
+
+def _host_spec(public: str, path: Sequence[str] | None) -> ModuleSpec | None:
+    return find_dependency(public, path) or PathFinder.find_spec(public, path)

@@ -8,7 +8,7 @@ from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.plans import Plan
-from cuvis_ai_core.plugins.sources import Source, cached_source, content_of, local_source
+from cuvis_ai_core.plugins.sources import Source, content_of, local_source, usable_source
 from cuvis_ai_core.plugins.store import Store
 from cuvis_ai_core.plugins.target import Target, target_for
 
@@ -47,22 +47,37 @@ class Ready(NamedTuple):
 
 
 def ready_plugins(request: Request) -> dict[str, Ready]:
-    """Return those plugins that are ready; none where a source is missing or wrong, which `prepare` deals with."""
+    """Return those plugins that are ready; none where something is missing or wrong, which `prepare` deals with."""
     places: dict[str, Path] = {}
     sources: dict[str, Source] = {}
-    for name, declared in request.plugins.items():
-        try:
+    try:
+        for name, declared in request.plugins.items():
             source = _source_on_disk(name, declared, request.store)
             if source is None:
                 return {}
             request.plan.check(name, source)
             places[name] = place_of(name, declared, source, request.store)
-        except CuvisError:
-            return {}
-        sources[name] = source
-    keys = request.plan.keys(places)
-    targets = {name: target_for(place, keys[name]) for name, place in places.items()}
+            sources[name] = source
+        keys = request.plan.keys(places)
+        targets = {name: usable_target(place, keys[name], request.store) for name, place in places.items()}
+    except CuvisError:
+        return {}
     return {name: Ready(sources[name], target) for name, target in targets.items() if target is not None}
+
+
+def usable_target(place: Path, key: str, store: Store) -> Target | None:
+    """Return the target directory that a plan chose, counted as in use from now on.
+
+    Args:
+        place: The folder below which the target directories of the plugin's content lie.
+        key: What the choice depends on.
+        store: The plugin cache.
+
+    Raises:
+        CacheMismatchError: It is there, but was altered.
+    """
+    found = target_for(place, key)
+    return found if found is not None and store.use(found.folder) else None
 
 
 def place_of(name: str, declared: GitPlugin | LocalPlugin, source: Source, store: Store) -> Path:
@@ -77,4 +92,4 @@ def place_of(name: str, declared: GitPlugin | LocalPlugin, source: Source, store
 def _source_on_disk(name: str, declared: GitPlugin | LocalPlugin, store: Store) -> Source | None:
     if isinstance(declared, LocalPlugin):
         return local_source(declared.path)
-    return cached_source(name, declared.repo, declared.tag, store)
+    return usable_source(name, declared, store)

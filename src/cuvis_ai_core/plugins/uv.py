@@ -22,6 +22,7 @@ from cuvis_ai_core.errors import (
     ToolNotFoundError,
 )
 from cuvis_ai_core.plugins.dependencies import WAY_OUT
+from cuvis_ai_core.plugins.integrity import altered_files, installed_files
 from cuvis_ai_core.plugins.offline import WAY_OUT as OFFLINE_WAY_OUT
 from cuvis_ai_core.plugins.store import refuse_full_disk
 from cuvis_ai_core.plugins.wheels import Wheels
@@ -52,7 +53,11 @@ _STATE_VERSION: Final = (
 
 # What uv says, on one line, and what it means with the next step; without one, the step is to try it by hand.
 _MEANINGS: Final[tuple[tuple[re.Pattern[str], _Kind, str | None], ...]] = (
-    (re.compile(r"[Nn]etwork (?:was|connectivity is) disabled"), OfflineError, OFFLINE_WAY_OUT),
+    (
+        re.compile(r"[Nn]etwork (?:was|connectivity is) disabled"),
+        OfflineError,
+        "uv was told to stay offline (UV_OFFLINE or its configuration): let it use the network once.",
+    ),
     (re.compile(r"HTTP status client error \(404"), DependencyNotFoundError, _CORRECT),
     (
         re.compile(rf"Failed to fetch: |error sending request for url|Git operation failed.*(?:{_UNREACHABLE})"),
@@ -187,6 +192,9 @@ class Uv:
         lasting = [each for each in what if not each.startswith(str(self.folder))]
         by_hand = f"uv pip install --no-deps --target EMPTY_FOLDER {_shown(lasting) or '.'}"
         self._run(["pip", "install", *options, *what], "install the plugin", by_hand)
+        if any(altered_files(target, installed_files(target))):
+            # uv links files from its cache: who edits an installed file edits that of all, until uv asks for a new one.
+            self._run(["pip", "install", "--reinstall", "--refresh", *options, *what], "install the plugin", by_hand)
 
     def _run(
         self, command: list[str], task: str, by_hand: str, told: Mapping[str, str] | None = None
@@ -200,6 +208,8 @@ class Uv:
 
     def _failure(self, task: str, output: str, by_hand: str) -> InstallError | NetworkError:
         kind, hint = _meaning(output)
+        if kind is OfflineError and self.offline:
+            hint = OFFLINE_WAY_OUT
         hint = hint or f"Try it by hand: {by_hand}\nIf that fails too, take another version of the plugin."
         words = "\n".join(f"  {line}" for line in _telling_lines(output))
         if issubclass(kind, NetworkError):
