@@ -18,7 +18,7 @@ from cuvis_ai_core.plugins.preparation import Preparation
 from cuvis_ai_core.plugins.ready import Announcement, Ready, Request
 from cuvis_ai_core.plugins.sources import Source
 from cuvis_ai_core.plugins.store import Store
-from cuvis_ai_core.plugins.wheels import Wheels
+from cuvis_ai_core.plugins.wheels import Wheel, Wheels
 
 
 class Locking(NamedTuple):
@@ -33,6 +33,16 @@ class Locking(NamedTuple):
     lock: Lock
     wheels: Mapping[str, Wheels]
     ready: Mapping[str, Ready]
+
+    @property
+    def environment(self) -> Environment:
+        """What is locked for this interpreter and platform."""
+        return self.lock.environments[host.interpreter()]
+
+    def missing(self) -> list[Wheel]:
+        """Return the wheels of what this host lacks."""
+        lacking = (wheels.chosen() for pin, wheels in self.wheels.items() if not host.has(pin))
+        return [wheel for wheel in lacking if wheel is not None]
 
 
 class Locker:
