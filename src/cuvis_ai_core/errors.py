@@ -24,6 +24,7 @@
     │   │   │   └── OfflineError          no connection may be opened, and something is missing
     │   │   └── CacheMismatchError            what lies in the cache is not what was put there
     │   ├── LockError (ValueError)            a lock file cannot be read, or does not say what is there
+    │   ├── PluginsLockError                  the plugins of a manifest cannot be locked; `failed` says why
     │   ├── ProjectFileError (ValueError)     pyproject.toml is missing or breaks a rule
     │   ├── InstallError                      uv could not build, resolve or install
     │   │   ├── BuildError
@@ -194,6 +195,12 @@ class LockError(PluginError, ValueError):
     """A lock file cannot be read or written, or differs from its manifest, from a repository or from this platform."""
 
     path: Path
+
+
+class PluginsLockError(PluginError):
+    """A plugin of a manifest cannot be fetched, resolved or installed, or plugins cannot live together."""
+
+    failed: Mapping[str, Exception] = {}
 
 
 class ProjectFileError(PluginError, ValueError):

@@ -124,7 +124,7 @@ def write_lock(lock: Lock) -> None:
         },
     }
     try:
-        write_atomic(lock.path, _COMMENT + tomli_w.dumps(data, indent=2))
+        write_atomic(lock.path.resolve(), _COMMENT + tomli_w.dumps(data, indent=2))
     except OSError as error:
         raise LockError(
             f"The lock file {lock.path} cannot be written: {error.strerror or error}.",
@@ -193,6 +193,9 @@ def _seen_from(folder: Path, path: Path) -> str:
 def _lock(path: Path, data: Mapping[str, Any]) -> Lock:
     if data.get("version") != _VERSION:
         raise ValueError(f"it has version {data.get('version')!r}; this version of cuvis-ai-core reads {_VERSION}")
+    missing = {"plugins", "environments"} - set(data)
+    if missing:
+        raise ValueError(f"it has no table '{min(missing)}'")
     plugins = {name: _checked_entry(name, entry) for name, entry in data["plugins"].items()}
     environments = {name: _environment(name, each) for name, each in data["environments"].items()}
     return Lock(path, plugins, environments)
@@ -213,6 +216,8 @@ def _checked_entry(name: str, entry: Mapping[str, Any]) -> Entry:
 
 
 def _environment(name: str, data: Mapping[str, Any]) -> Environment:
+    if not {"dependencies", "hashes"} <= set(data):
+        raise ValueError(f"environments.{name} has no dependencies or no hashes")
     dependencies = {plugin: _texts(f"{name}: {plugin}", _PIN, pins) for plugin, pins in data["dependencies"].items()}
     hashes = {pin: _texts(f"{name}: {pin}", _HASH, each) for pin, each in data["hashes"].items()}
     for pin in (pin for pins in dependencies.values() for pin in pins):

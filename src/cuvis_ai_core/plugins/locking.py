@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from cuvis_ai_core.errors import DependencyConflictError, LockError, PluginLoadError
+from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError, PluginsLockError
 from cuvis_ai_core.plugins import dependencies, host
 from cuvis_ai_core.plugins.choices import Choice, Needs
 from cuvis_ai_core.plugins.disagreement import disagreement
@@ -55,7 +55,7 @@ class Locker:
     """
 
     def __init__(self, store: Store, announce: Announcement, *, offline: bool) -> None:
-        self._store = store
+        self.store = store
         self._announce = announce
         self._offline = offline
         self._crew = Crew()
@@ -74,13 +74,22 @@ class Locker:
             dry_run: Whether to fetch only checkouts, which say what is needed, and to install nothing.
 
         Raises:
-            LockError: A plugin cannot be fetched, resolved or installed, or plugins cannot live together.
+            PluginsLockError: A plugin cannot be fetched, resolved or installed, or plugins cannot live together.
+            LockError: There is a lock file that cannot be read.
         """
+        try:
+            return self._locked(manifest, plugins, moving, dry_run=dry_run)
+        finally:
+            self.store.release()
+
+    def _locked(
+        self, manifest: Path, plugins: Mapping[str, Declared], moving: Collection[str], *, dry_run: bool
+    ) -> Locking:
         old = read_lock(manifest)
-        request = Request(plugins, Together(_kept(old, plugins, moving)), self._store, self._announce, self._offline)
+        request = Request(plugins, Together(_kept(old, plugins, moving)), self.store, self._announce, self._offline)
         preparation = Preparation(request)
         preparation.fetch()
-        with self._store.workspace() as folder:
+        with self.store.workspace() as folder:
             preparation.study(folder)
             _refuse_failed(manifest, preparation)
             needs, choices = preparation.needs(), preparation.choose(folder)
@@ -159,28 +168,28 @@ def _by_pin(wheels: Mapping[str, Sequence[Wheels]]) -> dict[str, Wheels]:
 
 
 def _refuse_failed(manifest: Path, preparation: Preparation) -> None:
-    failed = [error for error in preparation.results().values() if isinstance(error, PluginLoadError)]
+    failed = {name: error for name, error in preparation.results().items() if isinstance(error, PluginLoadError)}
     if failed:
         raise _failure(manifest, failed)
 
 
 def _refuse_errors(manifest: Path, choices: Mapping[str, Choice]) -> None:
-    failed = [choice.error for choice in choices.values() if choice.error is not None]
+    failed = {name: choice.error for name, choice in choices.items() if choice.error is not None}
     if failed:
         raise _failure(manifest, failed)
 
 
-def _failure(manifest: Path, failed: Sequence[Exception]) -> LockError:
-    texts = "\n".join(str(error) for error in failed)
-    return LockError(f"{manifest} cannot be locked; nothing was written.\n{texts}", path=lock_path(manifest))
+def _failure(manifest: Path, failed: Mapping[str, Exception]) -> PluginsLockError:
+    texts = "\n".join(str(error) for error in failed.values())
+    return PluginsLockError(f"{manifest} cannot be locked; nothing was written.\n{texts}", failed=failed)
 
 
 def _refuse_clashes(manifest: Path, ready: Mapping[str, Ready]) -> None:
     """Decide who serves the dependencies of all plugins as loading them would, in their order."""
     targets = {name: each.target for name, each in ready.items()}
     with ExitStack() as leases:
-        for target in targets.values():
+        for name, target in targets.items():
             try:
                 leases.callback(dependencies.acquire(target.plugin, target.needed, target.folder).release)
             except DependencyConflictError as error:
-                raise _failure(manifest, [disagreement(error, targets)]) from error
+                raise _failure(manifest, {name: disagreement(error, targets)}) from error
