@@ -4,14 +4,13 @@ from pathlib import Path
 
 import click
 
-from cuvis_ai_core.cli.options import debug_option, dry_run_option, offline_option, path_option
+from cuvis_ai_core.cli.options import debug_option, dry_run_option, path_option
 
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @path_option("--plugins-path", description="The manifest.  [default: plugins.yaml]")
 @dry_run_option
-@offline_option
 @debug_option
 def update(names: tuple[str, ...], plugins_path: Path | None, dry_run: bool) -> None:
     """Move the plugins NAME, or all, to the newest version among the tags of their repositories, and lock again.

@@ -17,6 +17,7 @@ from cuvis_ai_core.errors import (
     TagNotFoundError,
     ToolNotFoundError,
 )
+from cuvis_ai_core.plugins.offline import refuse_offline
 from cuvis_ai_core.plugins.store import refuse_full_disk
 
 _CONFIGURATION: Final = (
@@ -88,6 +89,7 @@ def fetch(url: str, tag: str, folder: Path) -> str:
         StoreError: The disk is full.
         TimeLimitError: git took longer than it may.
     """
+    refuse_offline(url)
     reference = f"refs/tags/{tag}"
     folder.mkdir()
     for arguments in (
@@ -113,6 +115,7 @@ def remote_commit(url: str, tag: str) -> str:
         SourceError: The tag is not there, or the repository does not answer.
         TimeLimitError: git took longer than it may.
     """
+    refuse_offline(url)
     reference = f"refs/tags/{tag}"
     with tempfile.TemporaryDirectory() as folder:
         finished = _git(Path(folder), "ls_remote", "--", url, reference, f"{reference}^{{}}")
@@ -132,6 +135,7 @@ def remote_tags(url: str) -> dict[str, str]:
         SourceError: The repository does not answer.
         TimeLimitError: git took longer than it may.
     """
+    refuse_offline(url)
     with tempfile.TemporaryDirectory() as folder:
         finished = _git(Path(folder), "ls_remote", "--tags", "--", url)
         if finished.returncode:

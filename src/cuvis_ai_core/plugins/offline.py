@@ -27,3 +27,18 @@ def not_fetched(repo: str, tag: str) -> OfflineError:
         hint=WAY_OUT,
         location=address,
     )
+
+
+def refuse_offline(repo: str) -> None:
+    """Raise if this process may open no connection.
+
+    Raises:
+        OfflineError: It may not.
+    """
+    if is_offline():
+        address = without_credentials(repo)
+        raise OfflineError(
+            f"{address} was not asked: no connection may be opened.",
+            hint=f"Try again where there is a network, without --offline and {OFFLINE_VARIABLE}.",
+            location=address,
+        )

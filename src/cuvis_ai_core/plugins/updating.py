@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cuvis_ai_core._files import write_atomic
-from cuvis_ai_core.errors import CuvisError, ManifestError, OfflineError
+from cuvis_ai_core.errors import CuvisError, ManifestError
 from cuvis_ai_core.plugins import host
 from cuvis_ai_core.plugins.fetch import remote_tags, require_git
 from cuvis_ai_core.plugins.housekeeping import entries
@@ -14,7 +14,6 @@ from cuvis_ai_core.plugins.lockfile import Declared, Lock, read_lock, write_lock
 from cuvis_ai_core.plugins.locking import Locker
 from cuvis_ai_core.plugins.manifest import GitPlugin, read_manifest
 from cuvis_ai_core.plugins.newer import newest, with_tags
-from cuvis_ai_core.plugins.offline import is_offline
 from cuvis_ai_core.plugins.parallel import Crew
 from cuvis_ai_core.plugins.sources import cached_source
 from cuvis_ai_core.plugins.store import Store
@@ -107,12 +106,6 @@ def find_update(manifest: Path, names: Collection[str], locker: Locker, store: S
 def _tags(plugins: Mapping[str, Declared]) -> dict[str, tuple[str, str | None]]:
     """Ask all repositories at once, and return for each plugin the newest tag and its commit."""
     wanted = {name: declared for name, declared in plugins.items() if isinstance(declared, GitPlugin)}
-    if wanted and is_offline():
-        raise OfflineError(
-            "Newer tags cannot be looked for: no connection may be opened.",
-            hint="Update where there is a network, without --offline and CUVIS_OFFLINE.",
-            location=", ".join(wanted),
-        )
     found: dict[str, tuple[str, str | None]] = {}
     errors: dict[str, CuvisError] = {}
 
