@@ -20,7 +20,6 @@ from cuvis_ai_core.plugins.failing import failing
 from cuvis_ai_core.plugins.finder import install_finder
 from cuvis_ai_core.plugins.manager import NodePlugin, PluginState, contribution
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.public_names import withdraw_unused
 from cuvis_ai_core.plugins.ready import Ready, Request, ready_plugins
 from cuvis_ai_core.plugins.scope import Scope
 from cuvis_ai_core.plugins.sources import Source
@@ -93,7 +92,6 @@ class LoadedPlugin(NamedTuple):
     def release(self) -> None:
         """Let go of the modules and the dependencies."""
         self.scope.release()
-        withdraw_unused()
         self.lease.release()
         self.uses.release()
         publish()
@@ -171,7 +169,6 @@ def _open(name: str, declared: GitPlugin | LocalPlugin, ready: Ready, store: Sto
         lease = dependencies.acquire(target.plugin, target.needed, target.folder)
         undo.callback(lease.release)
         install_finder()
-        undo.callback(withdraw_unused)
         scope = open_code(target, lease.private)
         undo.callback(scope.abandon)
         provided = {path: import_node(name, scope, path) for path in declared.provides}

@@ -40,8 +40,10 @@ def find_private(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None
     if scope is None:
         return None
     if scope.name != package:
-        scope.aliases.add(package)
+        scope.parking.aliases.add(package)
         return ModuleSpec(fullname, _AliasLoader(f"{scope.name}.{rest}".rstrip(".")), is_package=not rest)
+    if scope.is_unloaded:
+        return ModuleSpec(fullname, _UnloadedLoader(scope), is_package=not rest)
     return scoped_spec(scope, fullname, path) if rest else ModuleSpec(package, PackageLoader(scope), is_package=True)
 
 
@@ -52,6 +54,20 @@ def _living(package: str) -> Scope | None:
 
 def _brought_back(package: str) -> Scope | None:
     return next((scope for knows in _knowing if (scope := knows(package)) is not None), None)
+
+
+class _UnloadedLoader(Loader):
+    """Gives what stands for a module of an unloaded plugin; the module itself is with those who hold its objects."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Import the module behind."""
+        return self._scope.unloaded_module(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run nothing: the module behind has run."""
 
 
 class _AliasLoader(Loader):

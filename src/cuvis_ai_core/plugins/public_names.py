@@ -14,42 +14,49 @@ from collections.abc import Sequence
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder
 from types import CodeType, ModuleType
-from typing import Any
+from typing import Any, Final
 
 from cuvis_ai_core.plugins.asking import answering_scope
 from cuvis_ai_core.plugins.dependencies import find_dependency
-from cuvis_ai_core.plugins.scope import PublicName, is_owned, living_scopes
+from cuvis_ai_core.plugins.scope import PublicName, is_owned, tell_of_the_last
 
 _host_modules: dict[str, ModuleType] = {}
 
 
 def find_public(fullname: str) -> ModuleSpec | None:
     """Answer the import of a name that plugin code owns, where plugin code asks for it."""
-    if not is_owned(fullname.partition(".")[0]):
+    if not is_owned(_top(fullname)):
         return None
     scope = answering_scope(fullname)
     private = scope.locate(fullname) if scope is not None else None
     if private is None:
         return None
-    spec = ModuleSpec(fullname, _ProxyLoader(private), origin=private.origin)
+    spec = ModuleSpec(fullname, _ProxyLoader(), origin=private.origin)
     spec.submodule_search_locations = private.submodule_search_locations
     return spec
 
 
-def withdraw_unused() -> None:
-    """Take the public names out of `sys.modules` that no loaded plugin owns any more."""
-    used = {top for scope in living_scopes() if scope.held for top in scope.tops}
-    for name in list(sys.modules):
-        if type(sys.modules.get(name)) is _Proxy and name.partition(".")[0] not in used:
-            del sys.modules[name]
-            if name in _host_modules:
-                sys.modules[name] = _host_modules.pop(name)
+def _withdraw(top: str) -> None:
+    """Take the names below a top-level one out of `sys.modules`, or leave them to the host's own modules."""
+    proxies = {name for name, module in list(sys.modules.items()) if type(module) is _Proxy and _top(name) == top}
+    for name in proxies:
+        del sys.modules[name]
+    for name in [name for name in _host_modules if _top(name) == top]:
+        module = _host_modules.pop(name)
+        if name in proxies:
+            sys.modules[name] = module
+
+
+tell_of_the_last(_withdraw)
 
 
 class _Proxy(PublicName):
     """Every access is answered by the version whose code asks; to all others the name is an empty module."""
 
     def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - a module holds anything
+        if name == "__spec__" and not _is_new(self) and sys._getframe(1).f_globals.get("__name__") == _IMPORT_SYSTEM:  # noqa: SLF001
+            # `import_module` looks whether the module is complete: for whoever has no such module it is not there.
+            _Proxy.require(self)
         module = _answering(self, name)
         return ModuleType.__getattribute__(self, name) if module is None else getattr(module, name)
 
@@ -87,9 +94,6 @@ class _Proxy(PublicName):
 class _ProxyLoader(Loader):
     """Makes a proxy; `python -m` asks it for the code of the module behind."""
 
-    def __init__(self, private: ModuleSpec) -> None:
-        self._private = private
-
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         proxy = _Proxy(spec.name)
         _own(proxy)[_NEW] = True
@@ -100,14 +104,22 @@ class _ProxyLoader(Loader):
         del _own(module)[_NEW]
         _answering(module, "__path__")
 
-    def get_code(self, _fullname: str) -> CodeType | None:
+    def get_code(self, fullname: str) -> CodeType | None:
         """Return the code of the module behind."""
-        code: CodeType | None = self._private.loader.get_code(self._private.name)  # type: ignore[union-attr]
+        scope = answering_scope(fullname)
+        private: Any = scope and scope.locate(fullname)
+        code: CodeType | None = private and private.loader.get_code(private.name)
         return code
 
 
-_NEW = "__cuvis_new__"
+_IMPORT_SYSTEM: Final = "importlib._bootstrap"
+
+_NEW: Final = "__cuvis_new__"
 """Marks a proxy that the import system still fills in: it looks at the proxy's own attributes then."""
+
+
+def _top(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def _own(proxy: ModuleType) -> dict[str, Any]:
@@ -127,7 +139,7 @@ def _answering(proxy: ModuleType, attribute: str) -> ModuleType | None:
     public: str = own["__name__"]
     scope = answering_scope(public)
     if scope is not None:
-        return sys.modules.get(f"{scope.name}.{public}") or scope.import_module(public)
+        return scope.import_module(public)
     # Whoever looks through all of `sys.modules` reads `__file__` and the like, and means no import.
     looks_around = attribute.startswith("__") and attribute != "__path__"
     return _host_modules.get(public) if looks_around else _host_module(public)

@@ -21,7 +21,7 @@ import sys
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -29,7 +29,8 @@ from types import ModuleType
 from typing import Final, NamedTuple
 
 from cuvis_ai_core.plugins.loaders import PackageLoader
-from cuvis_ai_core.plugins.private_names import PARENT, PREFIX, private_name, second_name
+from cuvis_ai_core.plugins.parking import Parking, forget_package
+from cuvis_ai_core.plugins.private_names import PREFIX, private_name, second_name
 from cuvis_ai_core.plugins.stand_ins import STAND_INS, StandIn, stand_in
 
 MARK: Final = "__cuvis_scope__"
@@ -40,6 +41,7 @@ _lock = threading.RLock()
 _by_key: weakref.WeakValueDictionary[str, "Scope"] = weakref.WeakValueDictionary()
 _by_name: weakref.WeakValueDictionary[str, "Scope"] = weakref.WeakValueDictionary()
 _known_tops: Counter[str] = Counter()
+_told_of_the_last: Final[list[Callable[[str], None]]] = []
 
 
 class PublicName(ModuleType):
@@ -76,8 +78,8 @@ class Scope:
         tops: Top-level module names that belong to it.
         distributions: Its distributions (see `Code`).
         editable: Whether somebody may be editing the code.
-        aliases: Other names of the package, by which files of other processes know it.
-        parked: Its modules while they are not in `sys.modules`.
+        package: The package itself.
+        parking: Its modules while they are not in `sys.modules`.
     """
 
     def __init__(self, key: str, name: str, code: Code) -> None:
@@ -86,16 +88,16 @@ class Scope:
         self.tops = code.tops
         self.distributions = code.distributions
         self.editable = code.editable
-        self.aliases: set[str] = set()
         self.builtins = {**vars(builtins), "__import__": self._import, MARK: self}
         self._holders = 0
-        # Whoever imports right now; a set, since adding and discarding need no lock.
-        self._visitors: set[object] = set()
+        # The imports that run right now, and their threads; adding and removing need no lock.
+        self._visitors: dict[object, int] = {}
         self._search_path = list(code.search_path)
-        package = ModuleType(name, "The modules of one plugin version.")
-        package.__path__ = self._search_path
-        package.__spec__ = ModuleSpec(name, PackageLoader(self), is_package=True)
-        self.parked: dict[str, ModuleType] = {name: package}
+        self._start = f"{name}."
+        self.package = ModuleType(name, "The modules of one plugin version.")
+        self.package.__path__ = self._search_path
+        self.package.__spec__ = ModuleSpec(name, PackageLoader(self), is_package=True)
+        self.parking = Parking(self.package)
         self._stand_ins: dict[str, StandIn] = {}
 
     def import_module(self, public: str) -> ModuleType:
@@ -104,8 +106,12 @@ class Scope:
         Raises:
             ImportError: As a plain import would; whatever the module itself raises passes through.
         """
+        private = self._start + public
+        loaded = sys.modules.get(private)
+        if loaded is not None and not getattr(loaded.__spec__, "_initializing", False):
+            return loaded
         with self.awake():
-            return importlib.import_module(f"{self.name}.{public}")
+            return _import_leaf(private)
 
     def import_by_name(self, name: str, package: str | None = None) -> ModuleType:
         """Import a module as the plugin's code does; a public name of the plugin means this version of it."""
@@ -134,28 +140,41 @@ class Scope:
         spec, path = None, self._search_path
         parts = public.split(".")
         for depth in range(1, len(parts) + 1):
-            name = f"{self.name}.{'.'.join(parts[:depth])}"
-            module = sys.modules.get(name) or self.parked.get(name)
+            name = self._start + ".".join(parts[:depth])
+            module = sys.modules.get(name) or self.parking.parked.get(name)
             spec = PathFinder.find_spec(name, path) if module is None else module.__spec__
             if spec is None:
                 return None
             path = spec.submodule_search_locations or []
         return spec
 
+    def unloaded_module(self, name: str) -> ModuleType:
+        """Return what stands in `sys.modules` for a module while nobody holds the scope: somebody asked by its name.
+
+        Args:
+            name: Private name of the module, which is imported if it was not yet.
+        """
+        with self.awake():
+            _import_leaf(name)
+            return self.parking.stand_in(name)
+
+    @property
+    def is_unloaded(self) -> bool:
+        """Whether nobody holds the scope, and this thread is not within one of its own imports."""
+        return not self._holders and threading.get_ident() not in list(self._visitors.values())
+
     def hold(self) -> None:
         """Take the scope once more; its modules are in `sys.modules` until every holder let go."""
         with _lock:
             self._holders += 1
-            self._unpark()
+            self.parking.unpark()
 
     def release(self) -> None:
         """Let go of the scope once; with the last holder its modules leave `sys.modules`."""
         with _lock:
             self._holders -= 1
             if not self._holders:
-                # Those of other unloaded plugins too: a pickle may have brought their modules back for a moment.
-                for scope in _by_name.values():
-                    scope._park()  # noqa: SLF001
+                self._park()
 
     def abandon(self) -> None:
         """Let go after a failed load: the next one starts afresh, whatever still refers to this."""
@@ -182,8 +201,12 @@ class Scope:
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> ModuleType:
+        if self._holders and not level:
+            loaded = self._loaded(name, fromlist)
+            if loaded is not None:
+                return loaded
         if name.startswith(PREFIX):
-            # Who asks by a private name (pickle does) reads it in `sys.modules` next: it is brought back to stay.
+            # Who asks by a private name (pickle does) reads it in `sys.modules` next: the finder sees to that.
             return _plain_import(name, globals, locals, fromlist or (), level)
         visit = object()
         self._enter(visit)
@@ -191,6 +214,20 @@ class Scope:
             return self._mapped(name, globals, locals, fromlist, level)
         finally:
             self._leave(visit)
+
+    def _loaded(self, name: str, fromlist: Sequence[str] | None) -> ModuleType | None:
+        """Return what importing a module of the plugin comes to where there is nothing left to load: the usual case."""
+        module = sys.modules.get(self._start + name)
+        if module is None or getattr(module.__spec__, "_initializing", True):
+            return None
+        if fromlist:
+            known = module.__dict__
+            for each in fromlist:
+                if each not in known:
+                    return None
+            return module
+        # An empty list comes from C, which means the public name.
+        return None if fromlist == [] else sys.modules.get(self._start + name.partition(".")[0])
 
     def _mapped(
         self,
@@ -204,16 +241,16 @@ class Scope:
             return _plain_import(name, globals_, locals_, fromlist or (), level)
         top = name.partition(".")[0]
         if top not in self.tops or fromlist == []:
-            if _known_tops.get(top) and isinstance(foreign := sys.modules.get(name), PublicName):
-                type(foreign).require(foreign)
             # An empty list comes from C (PyImport_Import), which then reads the public name in `sys.modules`.
             module = _plain_import(name, globals_, locals_, fromlist or (), 0)
+            if top in _known_tops and isinstance(foreign := sys.modules.get(name), PublicName):
+                type(foreign).require(foreign)
             return self._stand_in(module) if top in STAND_INS else module
-        private = f"{self.name}.{name}"
+        private = self._start + name
         if fromlist:
             return _plain_import(private, globals_, locals_, fromlist, 0)
-        importlib.import_module(private)
-        return sys.modules[f"{self.name}.{top}"]
+        _import_leaf(private)
+        return sys.modules[self._start + top]
 
     def _stand_in(self, module: ModuleType) -> ModuleType:
         name = module.__name__
@@ -224,32 +261,20 @@ class Scope:
         return self._stand_ins[name]
 
     def _enter(self, visit: object) -> None:
-        self._visitors.add(visit)
+        self._visitors[visit] = threading.get_ident()
         if not self._holders:
             with _lock:
-                self._unpark()
+                self.parking.unpark()
 
     def _leave(self, visit: object) -> None:
-        self._visitors.discard(visit)
+        del self._visitors[visit]
         if not self._holders:
             with _lock:
                 self._park()
 
-    def _unpark(self) -> None:
-        sys.modules.update(self.parked)
-        self.parked.clear()
-
     def _park(self) -> None:
-        if self._holders or self._visitors:
-            return
-        for package in (self.name, *self.aliases):
-            start = f"{package}."
-            for name in [name for name in list(sys.modules) if name == package or name.startswith(start)]:
-                module = sys.modules.pop(name)
-                if package is self.name:
-                    self.parked[name] = module
-            # The import system files what it imported by a private name on the package above.
-            vars(sys.modules.get(PARENT, self)).pop(package.removeprefix(PREFIX), None)
+        if not self._holders and not self._visitors:
+            self.parking.park()
 
 
 def open_scope(key: str, title: str, code: Code, name: str | None = None) -> Scope:
@@ -267,7 +292,7 @@ def open_scope(key: str, title: str, code: Code, name: str | None = None) -> Sco
             scope = Scope(key, _free_name(name or private_name(title), key), code)
             _by_key[key] = _by_name[scope.name] = scope
             _known_tops.update(code.tops)
-            weakref.finalize(scope, _known_tops.subtract, code.tops).atexit = False
+            weakref.finalize(scope, _forget, scope.name, code).atexit = False
         scope.hold()
         return scope
 
@@ -290,9 +315,38 @@ def living_scopes() -> list[Scope]:
     return sorted(_by_name.values(), key=lambda scope: not scope.held)
 
 
+def tell_of_the_last(told: Callable[[str], None]) -> None:
+    """Have a function called with each top-level module name whose last owner is gone."""
+    _told_of_the_last.append(told)
+
+
 def is_owned(top: str) -> bool:
     """Tell whether some plugin that is alive owns a top-level module name."""
-    return _known_tops[top] > 0
+    return top in _known_tops
+
+
+def _import_leaf(name: str) -> ModuleType:
+    """Import a module by its whole name, as the import statement does: two threads in a circle let each other through.
+
+    `importlib.import_module` raises there.
+    """
+    return _plain_import(name, None, None, ("__name__",), 0)
+
+
+def _forget(package: str, code: Code) -> None:
+    """Remove what the process still knows of a scope that is gone: none of its code runs, or imports, any more."""
+    with _lock:
+        forget_package(package)
+        for top in code.tops:
+            _known_tops[top] -= 1
+            if not _known_tops[top]:
+                del _known_tops[top]
+                for told in _told_of_the_last:
+                    told(top)
+    for folder in list(sys.path_importer_cache):
+        # A cache: whoever still needs an entry makes it anew.
+        if folder.startswith(tuple(code.search_path)):
+            sys.path_importer_cache.pop(folder, None)
 
 
 def _free_name(name: str, key: str) -> str:
