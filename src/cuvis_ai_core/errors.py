@@ -21,7 +21,10 @@
     │   │   ├── TagNotFoundError
     │   │   ├── AuthenticationError
     │   │   ├── NetworkError
+    │   │   │   └── OfflineError          no connection may be opened, and something is missing
     │   │   └── CacheMismatchError            what lies in the cache is not what was put there
+    │   ├── LockError (ValueError)            a lock file cannot be read, or does not say what is there
+    │   ├── PluginsLockError                  the plugins of a manifest cannot be locked; `failed` says why
     │   ├── ProjectFileError (ValueError)     pyproject.toml is missing or breaks a rule
     │   ├── InstallError                      uv could not build, resolve or install
     │   │   ├── BuildError
@@ -178,10 +181,26 @@ class NetworkError(SourceError):
     """The host of the repository or of the packages cannot be reached."""
 
 
+class OfflineError(NetworkError):
+    """No connection may be opened, and something is neither in the plugin cache nor in that of uv."""
+
+
 class CacheMismatchError(SourceError):
     """What lies in the plugin cache is not what was put there, or not what its tag names now."""
 
     path: Path | None = None
+
+
+class LockError(PluginError, ValueError):
+    """A lock file cannot be read or written, or differs from its manifest, from a repository or from this platform."""
+
+    path: Path
+
+
+class PluginsLockError(PluginError):
+    """A plugin of a manifest cannot be fetched, resolved or installed, or plugins cannot live together."""
+
+    failed: Mapping[str, Exception] = {}
 
 
 class ProjectFileError(PluginError, ValueError):

@@ -15,6 +15,7 @@ from cuvis_ai_core.cli.options import DEBUG
 from cuvis_ai_core.errors import (
     CubeError,
     CuvisError,
+    LockError,
     ManifestError,
     MissingExtraError,
     NodeError,
@@ -26,7 +27,7 @@ FAILED: Final = 1
 WRONG_INPUT: Final = 2
 INTERRUPTED: Final = 130
 
-_WRONG_INPUT: Final = (CubeError, ManifestError, MissingExtraError, NodeError, PipelineError)
+_WRONG_INPUT: Final = (CubeError, LockError, ManifestError, MissingExtraError, NodeError, PipelineError)
 _CLICK: Final = (click.ClickException, click.exceptions.Exit, click.Abort)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cuvis_ai_core.cli.errors import Guarded
-from cuvis_ai_core.cli.options import debug_option, path_option, plugins_option
+from cuvis_ai_core.cli.options import debug_option, offline_option, path_option, plugins_option
 
 if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @plugins_option
 @path_option("--cube-path", description="Cube to run the pipeline on: .npy, .npz, ENVI .hdr, or what a plugin reads.")
 @path_option("--output-dir", description="Folder for the results.  [default: <name of the pipeline>-output]")
+@offline_option
 @click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
 @debug_option
 def main(pipeline_path: Path, plugins_path: Path | None, cube_path: Path | None, output_dir: Path | None) -> None:
