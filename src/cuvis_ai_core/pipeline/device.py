@@ -1,6 +1,6 @@
 """Where the tensors of a pipeline live."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from cuvis_ai_core.errors import MissingExtraError, PipelineError
@@ -34,6 +34,19 @@ def checked_device(device: str) -> str:
             f"There is no device '{device}': {str(error).partition(chr(10))[0].rstrip('.')}.",
             hint=f"Devices of this machine: {', '.join(there)}.",
         ) from error
+
+
+def synchronizer(device: str) -> Callable[[], None]:
+    """Return what waits until a device has done what it was asked for, so that time can be taken."""
+    if device == CPU:
+        return lambda: None
+    import torch
+
+    return lambda: (
+        torch.accelerator.synchronize(torch.device(device))
+        if hasattr(torch, "accelerator")
+        else torch.cuda.synchronize(device)
+    )
 
 
 def move(nodes: Iterable[Any], device: str) -> None:

@@ -14,6 +14,7 @@ from cuvis_ai_core.pipeline.device import CPU, checked_device, move
 from cuvis_ai_core.pipeline.feeding import BatchKey, Feeding
 from cuvis_ai_core.pipeline.find import find_pipeline_file
 from cuvis_ai_core.pipeline.graph import Edge, Graph, ResolvedPort
+from cuvis_ai_core.pipeline.observed import Hooks, Observers
 from cuvis_ai_core.pipeline.plan import Plan, make_plan
 from cuvis_ai_core.pipeline.request import Address, checked_stage, make_request, stage_of_run
 from cuvis_ai_core.pipeline.run import run_plan
@@ -38,13 +39,17 @@ class Pipeline:
         config: The checked content of a pipeline file.
         nodes: The node objects by name.
         name: Used where the metadata give none.
+        hooks: Where observers of its runs are registered.
     """
 
-    def __init__(self, config: PipelineConfig, nodes: Mapping[str, Any], *, name: str = "pipeline") -> None:
+    def __init__(
+        self, config: PipelineConfig, nodes: Mapping[str, Any], *, name: str = "pipeline", hooks: Hooks | None = None
+    ) -> None:
         self._config = config
         self._graph = Graph(nodes, config.edges)
         self._name = str(config.metadata.get("name") or name)
         self._device = CPU
+        self._observers = Observers(hooks)
         self._plan = lru_cache(_KEPT_PLANS)(self._make_plan)
 
     def _make_plan(
@@ -65,7 +70,8 @@ class Pipeline:
             NodeNotFoundError: The registry has no such class.
         """
         checked = parse_config(config)
-        return cls(checked, build_nodes(checked, _registry_or_new(node_registry)))
+        registry = _registry_or_new(node_registry)
+        return cls(checked, build_nodes(checked, registry), hooks=_hooks_of(registry))
 
     @classmethod
     def load(
@@ -96,7 +102,7 @@ class Pipeline:
         path = find_pipeline_file(path_or_name, registry.config_dirs())
         config = read_config(path, overrides)
         try:
-            pipeline = cls(config, build_nodes(config, registry), name=path.stem)
+            pipeline = cls(config, build_nodes(config, registry), name=path.stem, hooks=_hooks_of(registry))
         except PipelineError as error:
             error.message = f"Pipeline file {path}: {error.message}"
             error.path = path
@@ -268,6 +274,8 @@ class Pipeline:
             )
         kept = None if keep_ports is None else frozenset(keep_ports)
         plan = self._plan(stage_of_run(stage, context), frozenset(given), upto_node, kept)
+        if self._observers:
+            return self._observers.run(plan, given, context, self._name, self._device)
         return run_plan(plan, given, context)
 
     def to_dict(self) -> dict[str, Any]:
@@ -276,6 +284,12 @@ class Pipeline:
 
     def __repr__(self) -> str:
         return f"<Pipeline '{self.name}': {len(self.nodes)} nodes, {len(self.edges)} edges>"
+
+
+def _hooks_of(registry: object) -> Hooks | None:
+    """Return the hooks of a registry; what only gives classes has none."""
+    hooks: Hooks | None = getattr(registry, "hooks", None)
+    return hooks
 
 
 def _registry_or_new(registry: "NodeRegistry | None") -> "NodeRegistry":

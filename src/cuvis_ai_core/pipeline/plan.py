@@ -44,7 +44,7 @@ class Step:
 
     Attributes:
         node: Name of the node.
-        forward: Its bound `forward`.
+        forward: Its bound `forward`; a torch node itself, whose call runs its hooks, too.
         arguments: Argument names and slots.
         conversions: Argument names, and what makes of their values arrays of the library that the node takes.
         fan_in: Argument names of variadic inputs, and the slots of their values.
@@ -143,7 +143,7 @@ class _Planner:
                 yield SlotCheck(self.key_slots[key], fits, port)
 
     def step(self, node: str) -> Step:
-        forward = self.graph.nodes[node].forward
+        node_object = self.graph.nodes[node]
         single, fan_in = [], []
         for port, resolved in self.graph.inputs[node].items():
             edges = self.feeding.edges.get((node, port))
@@ -154,12 +154,12 @@ class _Planner:
                 fan_in.append((port, tuple(map(self._source_slot, edges))))
             else:
                 single.append((port, self._source_slot(edges[0])))
-        if _takes_context(self.graph.nodes[node]) and "context" not in self.graph.inputs[node]:
+        if _takes_context(node_object) and "context" not in self.graph.inputs[node]:
             single.append(("context", CONTEXT_SLOT))
         outputs = self.graph.outputs[node].items()
         return Step(
             node=node,
-            forward=forward,
+            forward=node_object if is_module(node_object) else node_object.forward,
             arguments=tuple(single),
             conversions=tuple(self._conversions(node, [name for name, _ in (*single, *fan_in)])),
             fan_in=tuple(fan_in),

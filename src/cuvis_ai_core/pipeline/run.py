@@ -23,6 +23,18 @@ def run_plan(plan: Plan, batch: Mapping[BatchKey, Value], context: object = None
         PortError: A value does not fit its port, or a node returns other outputs than it declares.
         NodeRunError: A node's `forward` failed.
     """
+    values = prepare(plan, batch, context)
+    for step in plan.steps:
+        run_step(step, plan.stage, values)
+    return answers_of(plan, values)
+
+
+def prepare(plan: Plan, batch: Mapping[BatchKey, Value], context: object) -> list[Value]:
+    """Return the values of all slots before the first node runs, those that are handed in checked.
+
+    Raises:
+        PortError: A value does not fit its port.
+    """
     values: list[Value] = [None] * (plan.first_answer + len(plan.answers))
     if plan.needs_context:
         values[CONTEXT_SLOT] = _context(plan.stage) if context is None else context
@@ -31,12 +43,21 @@ def run_plan(plan: Plan, batch: Mapping[BatchKey, Value], context: object = None
     for check in plan.entry_checks:
         if not check.fits(values[check.slot]):
             raise _misfit("Input", check.port, values[check.slot])
-    for step in plan.steps:
-        _run_step(step, plan.stage, values)
+    return values
+
+
+def answers_of(plan: Plan, values: list[Value]) -> dict[Address, Value]:
+    """Return the values that a run answers, by node and port."""
     return dict(zip(plan.answers, values[plan.first_answer :], strict=True))
 
 
-def _run_step(step: Step, stage: str, values: list[Value]) -> None:
+def run_step(step: Step, stage: str, values: list[Value]) -> None:
+    """Run one node: its inputs are in their slots before, its outputs afterwards.
+
+    Raises:
+        PortError: A value does not fit its port, or the node returns other outputs than it declares.
+        NodeRunError: Its `forward` failed.
+    """
     for check in step.checks:
         if not check.fits(values[check.slot]):
             raise _misfit("Input", check.port, values[check.slot])
@@ -44,8 +65,8 @@ def _run_step(step: Step, stage: str, values: list[Value]) -> None:
     for name, slots in step.fan_in:
         # An optional output that its node left out adds nothing.
         arguments[name] = [value for slot in slots if (value := values[slot]) is not None]
-    for name, convert in step.conversions:
-        arguments[name] = convert(arguments[name])
+    if step.conversions:
+        _convert(step, arguments)
     try:
         results = step.forward(**arguments)
     except Exception as error:
@@ -59,6 +80,20 @@ def _run_step(step: Step, stage: str, values: list[Value]) -> None:
         values[output.slot] = value
     for slot in step.released:
         values[slot] = None
+
+
+def _convert(step: Step, arguments: dict[str, Value]) -> None:
+    """Make of arrays those of the library that the node takes."""
+    for name, convert in step.conversions:
+        try:
+            arguments[name] = convert(arguments[name])
+        except Exception as error:
+            raise PortError(
+                f"Input '{name}' of node '{step.node}': {describe_value(arguments[name])} cannot become an array of "
+                f"the library that the node takes: {error}",
+                node=step.node,
+                port=name,
+            ) from error
 
 
 def _context(stage: str) -> object:
