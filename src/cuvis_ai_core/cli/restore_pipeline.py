@@ -40,7 +40,10 @@ class Options:
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="Where torch nodes compute: cuda:0.")
 @click.option("--override", multiple=True, metavar="KEY=VALUE", help="Replace a value: nodes.NAME.params.KEY=VALUE.")
 @click.option(
-    "--pipeline-vis-ext", type=click.Choice(["png", "svg", "md"]), help="Draw the graph, as a file of this kind."
+    "--pipeline-vis-ext",
+    type=click.Choice(["png", "svg", "md"]),
+    metavar="KIND",
+    help="Draw the graph, as a file of this kind: png, svg or md.",
 )
 @click.option("--profile", is_flag=True, help="Show the time of each node, and write it to profile.json.")
 @click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
