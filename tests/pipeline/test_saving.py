@@ -11,10 +11,15 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from cuvis_ai_schemas.pipeline import PortSpec
+from hypothesis import given
+from hypothesis import strategies as st
 
+from cuvis_ai_core._yaml import parse_yaml
 from cuvis_ai_core.errors import MissingExtraError, PipelineError
 from cuvis_ai_core.node import ArrayNode
 from cuvis_ai_core.pipeline import Pipeline
+from cuvis_ai_core.pipeline.config import parse_config
+from cuvis_ai_core.pipeline.saving import to_yaml
 from cuvis_ai_core.pipeline.weights import read_weights, write_weights
 
 torch = pytest.importorskip("torch")
@@ -413,3 +418,18 @@ def test_files_without_interpolations_do_not_import_omegaconf() -> None:
         "sys.exit(' '.join({'omegaconf', 'torch', 'safetensors'} & sys.modules.keys()) or 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(PLAIN)
+def test_whatever_a_parameter_is_it_comes_back(value: Any) -> None:
+    """Texts that look like numbers, odd signs, numbers of any size: the file says the same as the pipeline."""
+    data = {"nodes": [{"name": "n", "class_name": "Scale", "params": {"value": value}}]}
+    written = parse_config(data | {"metadata": {"name": value}}).to_dict()
+    assert parse_config(parse_yaml(to_yaml(written)).data).to_dict() == written

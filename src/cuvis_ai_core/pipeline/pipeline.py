@@ -14,6 +14,7 @@ from cuvis_ai_core.pipeline.device import CPU, checked_device, move
 from cuvis_ai_core.pipeline.feeding import BatchKey, Feeding
 from cuvis_ai_core.pipeline.find import find_pipeline_file
 from cuvis_ai_core.pipeline.graph import Edge, Graph, ResolvedPort
+from cuvis_ai_core.pipeline.libraries import is_module
 from cuvis_ai_core.pipeline.observed import Hooks, Observers
 from cuvis_ai_core.pipeline.plan import Plan, make_plan
 from cuvis_ai_core.pipeline.request import Address, checked_stage, make_request, stage_of_run
@@ -33,7 +34,8 @@ _KEPT_PLANS = 32
 class Pipeline:
     """A validated graph of nodes that can be run.
 
-    Make one with `from_dict` or `load`. It is a context manager that closes its nodes in the end.
+    Make one with `from_dict` or `load`. It is a context manager that closes its nodes in the end. Its torch nodes are
+    in evaluation mode (`node.eval()`); what trains them switches that.
 
     Args:
         config: The checked content of a pipeline file.
@@ -50,6 +52,8 @@ class Pipeline:
         self._name = str(config.metadata.get("name") or name)
         self._device = CPU
         self._observers = Observers(hooks)
+        for node in filter(is_module, nodes.values()):
+            node.eval()
         self._plan = lru_cache(_KEPT_PLANS)(self._make_plan)
 
     def _make_plan(
@@ -287,7 +291,7 @@ class Pipeline:
                 f"The batch is of type {type(given).__name__}; it must be a mapping of port names to values.",
                 hint="Call forward(batch={'cube': cube}).",
             )
-        kept = None if keep_ports is None else frozenset(keep_ports)
+        kept = None if keep_ports is None else frozenset([keep_ports] if isinstance(keep_ports, str) else keep_ports)
         plan = self._plan(stage_of_run(stage, context), frozenset(given), upto_node, kept)
         if self._observers:
             return self._observers.run(plan, given, context, self._name, self._device)
