@@ -1,5 +1,6 @@
 """What every test gets: a plugin cache of its own, and a process that is afterwards as it was before."""
 
+import gc
 import os
 import re
 import sys
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cuvis_ai_core.plugins.scope import PREFIX
+from cuvis_ai_core.plugins.private_names import PREFIX
 from cuvis_ai_core.registry import NodeRegistry
 from cuvis_ai_core.testing.git_host import GitHost
 
@@ -101,8 +102,9 @@ def same_process() -> Iterator[None]:
 
 @pytest.fixture
 def no_private_modules() -> Iterator[None]:
-    """Prove that nothing of a plugin is left in `sys.modules`."""
+    """Prove that nothing of a plugin is left in `sys.modules` once nobody holds its objects."""
     yield
+    gc.collect()
     assert [name for name in sys.modules if name.startswith(PREFIX)] == []
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cuvis_ai_core._environment import CALLING_PLUGIN, LIVE_PLUGINS
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import TimeLimitError, ToolNotFoundError
 
@@ -36,12 +37,17 @@ class Finished:
 
 
 def environment() -> dict[str, str]:
-    """Return this process's environment without what ties git to one repository.
+    """Return this process's environment without what ties git to one repository, and without what is loaded here.
 
     Inside a git hook, `GIT_DIR`, `GIT_INDEX_FILE` and others name the user's repository: no program that is started
     for a plugin may take that for its own. Of some variables the mere presence counts, so they are left out.
     """
-    return {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or _GIT_KEPT.match(name)}
+    return {name: value for name, value in os.environ.items() if _is_kept(name)}
+
+
+def _is_kept(name: str) -> bool:
+    # What this process has loaded concerns no interpreter that builds a plugin.
+    return name not in {LIVE_PLUGINS, CALLING_PLUGIN} and (not name.startswith("GIT_") or bool(_GIT_KEPT.match(name)))
 
 
 def run(command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Finished:

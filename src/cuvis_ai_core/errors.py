@@ -12,6 +12,7 @@
     │   ├── PluginsLoadError (ImportError)    some plugins of a manifest failed; `loaded` and `failed` say which
     │   ├── PluginConflictError (ValueError)  a name that is loaded already, with another configuration
     │   ├── PluginNotLoadedError (KeyError)   a name that is not loaded
+    │   ├── PluginModuleError (ImportError)   data names a class of a plugin that is neither loaded nor in the cache
     │   ├── DiscoveryError (ImportError)      a pip-installed plugin could not be imported
     │   ├── HookError (TypeError)             a hook with a wrong signature or a result of a wrong type
     │   ├── SourceError                       the code of a plugin cannot be had
@@ -128,6 +129,12 @@ class PluginConflictError(PluginError, ValueError):
 
 class PluginNotLoadedError(PluginError, KeyError):
     """No plugin of that name is loaded."""
+
+
+class PluginModuleError(PluginError, ModuleNotFoundError):
+    """Data names a class of a plugin that is neither loaded nor in the plugin cache; `name` is its private package."""
+
+    plugin: str
 
 
 class DiscoveryError(PluginError, ImportError):

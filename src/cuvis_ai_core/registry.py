@@ -25,7 +25,7 @@ from cuvis_ai_core.plugins.discovery import DiscoveredPlugin, is_path
 from cuvis_ai_core.plugins.manager import PluginState, class_path, no_node
 from cuvis_ai_core.plugins.members import Members
 from cuvis_ai_core.plugins.node_view import PluginNodes
-from cuvis_ai_core.plugins.scope import PREFIX
+from cuvis_ai_core.plugins.private_names import PREFIX, private_package
 from cuvis_ai_core.plugins.store import Store, chosen_root, default_root
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ class NodeRegistry:
 
     def plugin_of(self, node_class: type) -> "PluginInfo | None":
         """Return the declared plugin that a node class comes from; None for all other classes."""
-        private = node_class.__module__.partition(".")[0]
+        private = private_package(node_class.__module__)
         found = (name for name, each in self._members.declared.items() if each.scope.name == private)
         return next(map(self.plugin_info, found), None)
 

@@ -1,14 +1,12 @@
 """Who serves a plugin's dependencies: the host, a live plugin, its own target, or a private copy."""
 
-import base64
-import hashlib
 import importlib
 import os
 import subprocess
 import sys
-import sysconfig
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,40 +45,17 @@ Echo.answers = Answers()
 
 
 @pytest.fixture
-def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeWheel]:
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_wheel: Callable[..., None]) -> Iterator[MakeWheel]:
     """Return a function that builds a wheel which uv finds; what tests import of it is forgotten in the end."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     monkeypatch.setenv("UV_FIND_LINKS", str(folder))
     before = set(sys.modules)
 
-    def make(
-        name: str, version: str, files: Mapping[str, str], *, requires: tuple[str, ...] = (), pure: bool = True
-    ) -> None:
-        tag = "py3-none-any" if pure else f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
-        info = f"{name.replace('-', '_')}-{version}.dist-info"
-        needs = "".join(f"Requires-Dist: {each}\n" for each in requires)
-        content = {
-            **files,
-            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}",
-            f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: {str(pure).lower()}\nTag: {tag}\n",
-        }
-        lines = [f"{path},sha256={_digest(text)},{len(text.encode())}" for path, text in content.items()] + [
-            f"{info}/RECORD,,"
-        ]
-        with zipfile.ZipFile(folder / f"{name.replace('-', '_')}-{version}-{tag}.whl", "w") as archive:
-            for path, text in content.items():
-                archive.writestr(path, text)
-            archive.writestr(f"{info}/RECORD", "\n".join(lines) + "\n")
-
-    yield make
+    yield partial(make_wheel, folder)
     for module in set(sys.modules) - before:
         if module.partition(".")[0].startswith("cuvis_test_"):
             del sys.modules[module]
-
-
-def _digest(text: str) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
 
 
 @pytest.fixture

@@ -82,6 +82,25 @@ def acquire(plugin: Distribution, needed: Sequence[Distribution], target: Path) 
         return Lease(shared, [each for each in needed if each.name in private])
 
 
+def served() -> dict[str, list[str]]:
+    """Return the names of the dependencies that loaded plugins are served with, by target directory."""
+    targets: dict[str, list[str]] = {}
+    with _lock:
+        for name, live in _live.items():
+            if live.holders:
+                targets.setdefault(str(live.target), []).append(name)
+    return targets
+
+
+def serve(distributions: Iterable[Distribution], target: Path) -> None:
+    """Serve dependencies from a target directory for the life of this process, as the parent process does."""
+    with _lock:
+        for each in distributions:
+            if each.name not in _live:
+                _serve(each, target)
+                _live[each.name].holders += 1
+
+
 def find_dependency(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
     """Answer the import of a module that a live dependency owns."""
     folder = _roots.get(fullname)

@@ -11,10 +11,12 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import Distribution, DistributionFinder
 from types import ModuleType
 
+from cuvis_ai_core.plugins.asking import asking_scope
 from cuvis_ai_core.plugins.dependencies import find_dependency, live_metadata, metadata_in
 from cuvis_ai_core.plugins.distribution import normalised
+from cuvis_ai_core.plugins.private_modules import find_private
+from cuvis_ai_core.plugins.private_names import PREFIX, public_name
 from cuvis_ai_core.plugins.public_names import find_public
-from cuvis_ai_core.plugins.scope import PREFIX, find_private, nearest_scope, public_name
 
 
 class PluginFinder(MetaPathFinder):
@@ -29,7 +31,7 @@ class PluginFinder(MetaPathFinder):
         """Return where a module of a plugin or of a live dependency lies."""
         if fullname.startswith(PREFIX):
             return find_private(fullname, path)
-        return find_dependency(fullname, path) or find_public(fullname)
+        return find_public(fullname) or find_dependency(fullname, path)
 
     def find_distributions(self, context: DistributionFinder.Context | None = None) -> Iterator[Distribution]:
         """Return the metadata of live dependencies, and in a plugin's code of the plugin and what it has for itself."""
@@ -37,7 +39,7 @@ class PluginFinder(MetaPathFinder):
             return  # Who names the folders to look in does not mean ours.
         # `version(__package__)` asks by a private name.
         name = normalised(public_name(context.name)) if context is not None and context.name else None
-        scope = nearest_scope()
+        scope = asking_scope()
         for each, target in scope.distributions.items() if scope else ():
             if name in {None, each}:
                 yield from metadata_in(target, each)

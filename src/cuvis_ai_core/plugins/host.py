@@ -20,8 +20,8 @@ def interpreter() -> str:
 
 
 def fingerprint() -> str:
-    """Return a hash of the names and versions of everything installed, from folder names alone."""
-    digest = hashlib.sha256()
+    """Return a hash of the interpreter and the names and versions of everything installed, from folder names alone."""
+    digest = hashlib.sha256(interpreter().encode())
     for folder in sys.path:
         if folder.endswith(("site-packages", "dist-packages")) and os.path.isdir(folder):  # noqa: PTH112 - hot path
             names = [name for name in os.listdir(folder) if name.endswith((".dist-info", ".egg-info"))]  # noqa: PTH208

@@ -19,7 +19,7 @@ from cuvis_ai_core.plugins.distribution import Distribution, normalised
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.project import Project, read_project, version_in
-from cuvis_ai_core.plugins.sources import Source, project_folder, refuse_altered
+from cuvis_ai_core.plugins.sources import Source, project_folder, refuse_altered, title_of
 from cuvis_ai_core.plugins.store import Store, short_hash
 from cuvis_ai_core.plugins.target import Target, complete_targets, target_for_this_host, write_marker
 from cuvis_ai_core.plugins.uv import Uv
@@ -90,7 +90,9 @@ class Installation:
             needs, pins = install(uv, project, built)
             plugin = Distribution(normalised(project.name), "0", requires=needs)
             code = editable_code(built, _tops(self.declared.provides))
-        target = describe(built, plugin, code, host.fingerprint())
+        target = describe(built, plugin, code, host.fingerprint())._replace(
+            title=title_of(self.name, self.source), editable=self.source.commit is None
+        )
         write_marker(target)
         final = place / _pins_hash(pins)
         self.store.publish(built, final)

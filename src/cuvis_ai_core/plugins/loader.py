@@ -13,13 +13,13 @@ from typing import NamedTuple
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import PluginError
 from cuvis_ai_core.plugins import dependencies
+from cuvis_ai_core.plugins.children import publish
 from cuvis_ai_core.plugins.code import import_node, open_code
 from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
 from cuvis_ai_core.plugins.failing import Announce, Enter, failing
 from cuvis_ai_core.plugins.finder import install_finder
 from cuvis_ai_core.plugins.manager import NodePlugin, PluginState, contribution
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.public_names import withdraw_unused
 from cuvis_ai_core.plugins.scope import Scope
 from cuvis_ai_core.plugins.sources import Source, content_of, git_source, local_source
 from cuvis_ai_core.plugins.store import Store
@@ -88,8 +88,8 @@ class LoadedPlugin(NamedTuple):
     def release(self) -> None:
         """Let go of the modules and the dependencies."""
         self.scope.release()
-        withdraw_unused()
         self.lease.release()
+        publish()
 
 
 def load(name: str, declared: GitPlugin | LocalPlugin, store: Store, announce: Announce) -> LoadedPlugin:
@@ -113,14 +113,14 @@ def load(name: str, declared: GitPlugin | LocalPlugin, store: Store, announce: A
         lease = dependencies.acquire(target.plugin, target.needed, target.folder)
         undo.callback(lease.release)
         install_finder()
-        undo.callback(withdraw_unused)
-        scope = open_code(name, declared, source, target, lease.private)
+        scope = open_code(target, lease.private)
         undo.callback(scope.abandon)
         provided = {path: import_node(name, scope, path) for path in declared.provides}
         named, hooks = _entry_points(name, scope, target)
         classes = provided | {path: found for path, found in named.items() if found not in provided.values()}
         loaded = LoadedPlugin(declared, _info(name, declared, source, target, classes), scope, lease, classes, hooks)
         undo.pop_all()
+    publish()
     return loaded
 
 

@@ -1,13 +1,13 @@
 """Private imports: the modules of one plugin version under names of their own.
 
-A scope is a parent package of its own (`_cuvis_adaclip_v0_1_2`); the plugin's modules are ordinary submodules of it,
-found by the standard `PathFinder` and run by the standard loaders, so that relative imports, pickle, dataclasses and
-type hints work as they are. What is not standard:
+A scope is a package of its own (see `private_names`); the plugin's modules are ordinary submodules of it, found by the
+standard `PathFinder` and run by the standard loaders, so that relative imports, pickle, dataclasses and type hints
+work as they are. What is not standard:
 
 - Absolute imports inside the plugin are mapped to the private names by an `__import__` of the scope. It lies in a
   `__builtins__` dictionary that every module of the scope gets before it runs (a plain dict: a subclass with live
   lookups costs several times as much). Nothing global is patched and other code pays nothing.
-- `importlib.import_module` inside the plugin knows the scope, and `logging.getLogger` gives public names.
+- A few standard modules know the scope (`stand_ins`).
 - An import of a public name that comes from elsewhere is answered by the nearest scoped frame (`public_names`).
 
 A scope is shared by everyone who loads the same content and leaves `sys.modules` with the last of them. Objects
@@ -17,23 +17,21 @@ that live on keep it, so that their late imports go on working, and the next loa
 import builtins
 import importlib
 import importlib.util
-import logging
-import re
 import sys
 import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
-from cuvis_ai_core.plugins.loaders import PackageLoader, scoped_spec
-
-PREFIX: Final = "_cuvis_"
-"""Every private parent package starts with this."""
+from cuvis_ai_core.plugins.loaders import PackageLoader
+from cuvis_ai_core.plugins.parking import Parking, forget_package
+from cuvis_ai_core.plugins.private_names import PREFIX, private_name, second_name
+from cuvis_ai_core.plugins.stand_ins import STAND_INS, StandIn, stand_in
 
 MARK: Final = "__cuvis_scope__"
 """The key under which a scope's builtins hold the scope: code finds its scope through its frame."""
@@ -43,6 +41,7 @@ _lock = threading.RLock()
 _by_key: weakref.WeakValueDictionary[str, "Scope"] = weakref.WeakValueDictionary()
 _by_name: weakref.WeakValueDictionary[str, "Scope"] = weakref.WeakValueDictionary()
 _known_tops: Counter[str] = Counter()
+_told_of_the_last: Final[list[Callable[[str], None]]] = []
 
 
 class PublicName(ModuleType):
@@ -59,7 +58,8 @@ class Code(NamedTuple):
     Attributes:
         search_path: Directories that hold the modules.
         tops: Top-level module names: the plugin's own, and those of its private dependencies.
-        distributions: Their distributions by normalised name, and the directory that holds each one's metadata.
+        distributions: Their distributions by normalised name, the plugin's own first, and the directory that holds
+            each one's metadata.
         editable: Whether somebody may be editing the code.
     """
 
@@ -74,11 +74,12 @@ class Scope:
 
     Attributes:
         key: Identity of the content.
-        name: Private name of the parent package.
+        name: Private name of the package.
         tops: Top-level module names that belong to it.
         distributions: Its distributions (see `Code`).
         editable: Whether somebody may be editing the code.
-        parked: Its modules while they are not in `sys.modules`.
+        package: The package itself.
+        parking: Its modules while they are not in `sys.modules`.
     """
 
     def __init__(self, key: str, name: str, code: Code) -> None:
@@ -89,15 +90,15 @@ class Scope:
         self.editable = code.editable
         self.builtins = {**vars(builtins), "__import__": self._import, MARK: self}
         self._holders = 0
-        self._visitors = 0
-        package = ModuleType(name, "The modules of one plugin version.")
-        package.__path__ = list(code.search_path)
-        package.__spec__ = ModuleSpec(name, PackageLoader(self), is_package=True)
-        self.parked: dict[str, ModuleType] = {name: package}
-        self._stand_ins: dict[ModuleType, ModuleType] = {
-            importlib: _StandIn(importlib, import_module=self._import_by_name),
-            logging: _StandIn(logging, getLogger=_public_logger),
-        }
+        # The imports that run right now, and their threads; adding and removing need no lock.
+        self._visitors: dict[object, int] = {}
+        self._search_path = list(code.search_path)
+        self._start = f"{name}."
+        self.package = ModuleType(name, "The modules of one plugin version.")
+        self.package.__path__ = self._search_path
+        self.package.__spec__ = ModuleSpec(name, PackageLoader(self), is_package=True)
+        self.parking = Parking(self.package)
+        self._stand_ins: dict[str, StandIn] = {}
 
     def import_module(self, public: str) -> ModuleType:
         """Import a module of the plugin by its public name.
@@ -105,8 +106,20 @@ class Scope:
         Raises:
             ImportError: As a plain import would; whatever the module itself raises passes through.
         """
-        with self._awake():
-            return importlib.import_module(f"{self.name}.{public}")
+        private = self._start + public
+        loaded = sys.modules.get(private)
+        if loaded is not None and not getattr(loaded.__spec__, "_initializing", False):
+            return loaded
+        with self.awake():
+            return _import_leaf(private)
+
+    def import_by_name(self, name: str, package: str | None = None) -> ModuleType:
+        """Import a module as the plugin's code does; a public name of the plugin means this version of it."""
+        if self.owns(name):
+            return self.import_module(name)
+        with self.awake():
+            module = importlib.import_module(name, package)
+        return self._stand_in(module) if name in STAND_INS else module
 
     @property
     def held(self) -> bool:
@@ -117,19 +130,51 @@ class Scope:
         """Tell whether the module of that public name belongs to the plugin."""
         return public.partition(".")[0] in self.tops
 
-    def find_spec(self, public: str) -> ModuleSpec | None:
-        """Return where a module of the plugin lies, or None."""
-        with self._awake():
-            return importlib.util.find_spec(f"{self.name}.{public}")
+    def holds_file(self, path: str) -> bool:
+        """Tell whether a file lies among the plugin's modules."""
+        place = Path(path).resolve()
+        return any(place.is_relative_to(Path(folder).resolve()) for folder in self._search_path)
+
+    def locate(self, public: str) -> ModuleSpec | None:
+        """Return where a module of the plugin lies, or None; nothing is imported, not even the packages above it."""
+        spec, path = None, self._search_path
+        parts = public.split(".")
+        for depth in range(1, len(parts) + 1):
+            name = self._start + ".".join(parts[:depth])
+            module = sys.modules.get(name) or self.parking.parked.get(name)
+            spec = PathFinder.find_spec(name, path) if module is None else module.__spec__
+            if spec is None:
+                return None
+            path = spec.submodule_search_locations or []
+        return spec
+
+    def unloaded_module(self, name: str) -> ModuleType:
+        """Return what stands in `sys.modules` for a module while nobody holds the scope: somebody asked by its name.
+
+        Args:
+            name: Private name of the module, which is imported if it was not yet.
+        """
+        with self.awake():
+            _import_leaf(name)
+            return self.parking.stand_in(name)
+
+    @property
+    def is_unloaded(self) -> bool:
+        """Whether nobody holds the scope, and this thread is not within one of its own imports."""
+        return not self._holders and threading.get_ident() not in list(self._visitors.values())
+
+    def hold(self) -> None:
+        """Take the scope once more; its modules are in `sys.modules` until every holder let go."""
+        with _lock:
+            self._holders += 1
+            self.parking.unpark()
 
     def release(self) -> None:
         """Let go of the scope once; with the last holder its modules leave `sys.modules`."""
         with _lock:
             self._holders -= 1
             if not self._holders:
-                # Those of other unloaded plugins too: a pickle may have brought their modules back for a moment.
-                for scope in _by_name.values():
-                    scope._park()  # noqa: SLF001
+                self._park()
 
     def abandon(self) -> None:
         """Let go after a failed load: the next one starts afresh, whatever still refers to this."""
@@ -138,11 +183,15 @@ class Scope:
             if not self._holders:
                 _by_key.pop(self.key, None)
 
-    def hold(self) -> None:
-        """Take the scope once more; its modules are in `sys.modules` until every holder let go."""
-        with _lock:
-            self._holders += 1
-            self._unpark()
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """Have the modules in `sys.modules` for a moment: living objects of an unloaded plugin import late."""
+        visit = object()
+        self._enter(visit)
+        try:
+            yield
+        finally:
+            self._leave(visit)
 
     def _import(
         self,
@@ -152,11 +201,33 @@ class Scope:
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> ModuleType:
-        # Who asks by a private name (pickle does) reads it in `sys.modules` next: the finder brings it back to stay.
-        if self._holders or name.startswith(PREFIX):
+        if self._holders and not level:
+            loaded = self._loaded(name, fromlist)
+            if loaded is not None:
+                return loaded
+        if name.startswith(PREFIX):
+            # Who asks by a private name (pickle does) reads it in `sys.modules` next: the finder sees to that.
+            return _plain_import(name, globals, locals, fromlist or (), level)
+        visit = object()
+        self._enter(visit)
+        try:
             return self._mapped(name, globals, locals, fromlist, level)
-        with self._awake():
-            return self._mapped(name, globals, locals, fromlist, level)
+        finally:
+            self._leave(visit)
+
+    def _loaded(self, name: str, fromlist: Sequence[str] | None) -> ModuleType | None:
+        """Return what importing a module of the plugin comes to where there is nothing left to load: the usual case."""
+        module = sys.modules.get(self._start + name)
+        if module is None or getattr(module.__spec__, "_initializing", True):
+            return None
+        if fromlist:
+            known = module.__dict__
+            for each in fromlist:
+                if each not in known:
+                    return None
+            return module
+        # An empty list comes from C, which means the public name.
+        return None if fromlist == [] else sys.modules.get(self._start + name.partition(".")[0])
 
     def _mapped(
         self,
@@ -170,64 +241,58 @@ class Scope:
             return _plain_import(name, globals_, locals_, fromlist or (), level)
         top = name.partition(".")[0]
         if top not in self.tops or fromlist == []:
-            if _known_tops.get(top) and isinstance(foreign := sys.modules.get(name), PublicName):
-                type(foreign).require(foreign)
             # An empty list comes from C (PyImport_Import), which then reads the public name in `sys.modules`.
             module = _plain_import(name, globals_, locals_, fromlist or (), 0)
-            return self._stand_ins.get(module, module)
-        private = f"{self.name}.{name}"
+            if top in _known_tops and isinstance(foreign := sys.modules.get(name), PublicName):
+                type(foreign).require(foreign)
+            return self._stand_in(module) if top in STAND_INS else module
+        private = self._start + name
         if fromlist:
             return _plain_import(private, globals_, locals_, fromlist, 0)
-        importlib.import_module(private)
-        return sys.modules[f"{self.name}.{top}"]
+        _import_leaf(private)
+        return sys.modules[self._start + top]
 
-    def _import_by_name(self, name: str, package: str | None = None) -> ModuleType:
-        """Import a module; a public name of the plugin means this version of it."""
-        if self.owns(name):
-            return self.import_module(name)
-        with self._awake():
-            return importlib.import_module(name, package)
+    def _stand_in(self, module: ModuleType) -> ModuleType:
+        name = module.__name__
+        if name not in STAND_INS:
+            return module
+        if name not in self._stand_ins:
+            self._stand_ins[name] = stand_in(module, self)
+        return self._stand_ins[name]
 
-    @contextmanager
-    def _awake(self) -> Iterator[None]:
-        """Have the modules in `sys.modules` for a moment: living objects of an unloaded plugin import late."""
-        with _lock:
-            self._visitors += 1
-            self._unpark()
-        try:
-            yield
-        finally:
+    def _enter(self, visit: object) -> None:
+        self._visitors[visit] = threading.get_ident()
+        if not self._holders:
             with _lock:
-                self._visitors -= 1
+                self.parking.unpark()
+
+    def _leave(self, visit: object) -> None:
+        del self._visitors[visit]
+        if not self._holders:
+            with _lock:
                 self._park()
 
-    def _unpark(self) -> None:
-        sys.modules.update(self.parked)
-        self.parked.clear()
-
     def _park(self) -> None:
-        if self._holders or self._visitors:
-            return
-        start = f"{self.name}."
-        for name in [name for name in list(sys.modules) if name == self.name or name.startswith(start)]:
-            self.parked[name] = sys.modules.pop(name)
+        if not self._holders and not self._visitors:
+            self.parking.park()
 
 
-def open_scope(key: str, title: str, code: Code) -> Scope:
+def open_scope(key: str, title: str, code: Code, name: str | None = None) -> Scope:
     """Return the scope of a content, held once more; the same content is the same scope.
 
     Args:
         key: Identity of the content: equal keys share one loaded copy.
-        title: What the private name is derived from, such as `adaclip_v0.1.2`.
+        title: What the private name is derived from, such as `adaclip@v0.1.2`.
         code: What becomes private.
+        name: The private name that the scope has in another process.
     """
     with _lock:
         scope = _by_key.get(key)
         if scope is None:
-            scope = Scope(key, _free_name(title, key), code)
+            scope = Scope(key, _free_name(name or private_name(title), key), code)
             _by_key[key] = _by_name[scope.name] = scope
             _known_tops.update(code.tops)
-            weakref.finalize(scope, _known_tops.subtract, code.tops).atexit = False
+            weakref.finalize(scope, _forget, scope.name, code).atexit = False
         scope.hold()
         return scope
 
@@ -240,61 +305,49 @@ def drop_idle(tops: frozenset[str]) -> None:
                 del _by_key[scope.key]
 
 
-def public_name(module: str) -> str:
-    """Return a module name as people know it: without the private parent package."""
-    return module.partition(".")[2] if module.startswith(PREFIX) else module
+def scope_named(name: str) -> Scope | None:
+    """Return the living scope of a private package name."""
+    return _by_name.get(name)
 
 
-def nearest_scope() -> Scope | None:
-    """Return the scope of the nearest frame on the stack that runs plugin code."""
-    frame = sys._getframe(1)  # noqa: SLF001 - the only way to ask who calls
-    while frame is not None:
-        scope = frame.f_builtins.get(MARK)
-        if scope is not None:
-            return cast("Scope", scope)
-        frame = cast("Any", frame.f_back)
-    return None
+def living_scopes() -> list[Scope]:
+    """Return the scopes that are alive, those that somebody holds first."""
+    return sorted(_by_name.values(), key=lambda scope: not scope.held)
 
 
-def owned(top: str) -> bool:
+def tell_of_the_last(told: Callable[[str], None]) -> None:
+    """Have a function called with each top-level module name whose last owner is gone."""
+    _told_of_the_last.append(told)
+
+
+def is_owned(top: str) -> bool:
     """Tell whether some plugin that is alive owns a top-level module name."""
-    return _known_tops[top] > 0
+    return top in _known_tops
 
 
-def used_tops() -> set[str]:
-    """Return the top-level module names of the plugins that are loaded."""
-    return {top for scope in list(_by_name.values()) if scope.held for top in scope.tops}
+def _import_leaf(name: str) -> ModuleType:
+    """Import a module by its whole name, as the import statement does: two threads in a circle let each other through.
+
+    `importlib.import_module` raises there.
+    """
+    return _plain_import(name, None, None, ("__name__",), 0)
 
 
-def find_private(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
-    """Answer the import of a private name."""
-    top, _, rest = fullname.partition(".")
-    scope = _by_name.get(top)
-    if scope is None:
-        return None
-    return scoped_spec(scope, fullname, path) if rest else ModuleSpec(top, PackageLoader(scope), is_package=True)
+def _forget(package: str, code: Code) -> None:
+    """Remove what the process still knows of a scope that is gone: none of its code runs, or imports, any more."""
+    with _lock:
+        forget_package(package)
+        for top in code.tops:
+            _known_tops[top] -= 1
+            if not _known_tops[top]:
+                del _known_tops[top]
+                for told in _told_of_the_last:
+                    told(top)
+    for folder in list(sys.path_importer_cache):
+        # A cache: whoever still needs an entry makes it anew.
+        if folder.startswith(tuple(code.search_path)):
+            sys.path_importer_cache.pop(folder, None)
 
 
-def _free_name(title: str, key: str) -> str:
-    name = PREFIX + re.sub(r"\W", "_", title, flags=re.ASCII)
-    if name not in _by_name:
-        return name
-    import hashlib
-
-    return f"{name}_{hashlib.sha256(key.encode()).hexdigest()[:8]}"
-
-
-class _StandIn(ModuleType):
-    """A standard module as plugin code sees it: a few functions know the scope, all else is the module's."""
-
-    def __init__(self, module: ModuleType, **functions: Callable[..., Any]) -> None:
-        super().__init__(module.__name__, module.__doc__)
-        vars(self).update(functions, _module=module, __spec__=module.__spec__)
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - a module holds anything
-        return getattr(vars(self)["_module"], name)
-
-
-def _public_logger(name: str | None = None) -> logging.Logger:
-    """Return the logger of a plugin's module under the name that people know and configure."""
-    return logging.getLogger(public_name(name) if name else name)
+def _free_name(name: str, key: str) -> str:
+    return second_name(name, key) if name in _by_name else name

@@ -25,6 +25,16 @@ class Source(NamedTuple):
     commit: str | None = None
 
 
+def title_of(name: str, source: Source) -> str:
+    """Return what a plugin's modules are called after: name and tag as its checkout is, or name and a hash of its path.
+
+    Args:
+        name: Name of the plugin in its manifest.
+        source: Its code.
+    """
+    return f"{name}@{short_hash(str(source.folder))}" if source.commit is None else source.folder.name
+
+
 def local_source(path: Path) -> Source:
     """Return the source at a local path.
 

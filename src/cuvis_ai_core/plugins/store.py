@@ -119,6 +119,10 @@ class Store:
         """Return the folder of the target directories of one plugin content, one below it per set of pins."""
         return self.root / ".targets" / f"{name}@{content}"
 
+    def target_places(self) -> list[Path]:
+        """Return the folders of target directories, of all plugins."""
+        return _listed(self.root / ".targets")
+
     @contextlib.contextmanager
     def workspace(self) -> Iterator[Path]:
         """Have a temporary folder on the file system of the cache, removed in the end, or after a crash by the next.

@@ -11,7 +11,7 @@ from cuvis_ai_core.plugins.distribution import Distribution
 
 MARKER: Final = "cuvis-target.json"
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 """Raised when what a marker holds changes; a target of another format is built anew."""
 
 
@@ -25,6 +25,8 @@ class Target(NamedTuple):
         code: The plugin's top-level modules and the folder that each lies in; "" is the target directory itself.
         entry_points: The plugin's entry points of group `cuvis_ai.nodes`, name to value.
         hosts: Fingerprints of the environments that this was resolved for.
+        title: What its modules are called after: plugin name and tag, or plugin name and a hash of its path.
+        editable: Whether its code lies elsewhere, where somebody may be editing it.
     """
 
     folder: Path
@@ -33,6 +35,8 @@ class Target(NamedTuple):
     code: Mapping[str, str]
     entry_points: Mapping[str, str]
     hosts: tuple[str, ...]
+    title: str = ""
+    editable: bool = False
 
     @property
     def search_path(self) -> tuple[str, ...]:
@@ -46,6 +50,16 @@ def target_for_this_host(place: Path) -> Target | None:
     return next((target for target in complete_targets(place) if fingerprint in target.hosts), None)
 
 
+def read_target(folder: Path) -> Target | None:
+    """Return what the completion marker in a folder describes, or None where there is none that can be read."""
+    marker = read_json(folder / MARKER)
+    if marker is not None and marker.get("format") == _FORMAT:
+        # Whatever somebody did to the file: what cannot be understood is built anew.
+        with suppress(KeyError, TypeError, ValueError, AttributeError):
+            return _from_json(folder, marker)
+    return None
+
+
 def complete_targets(place: Path) -> Iterator[Target]:
     """Return the finished target directories below a folder; one that this version cannot read does not count."""
     try:
@@ -53,13 +67,9 @@ def complete_targets(place: Path) -> Iterator[Target]:
     except OSError:
         return
     for folder in folders:
-        marker = read_json(folder / MARKER)
-        if marker is not None and marker.get("format") == _FORMAT:
-            # Whatever somebody did to the file: what cannot be understood is built anew.
-            with suppress(KeyError, TypeError, ValueError, AttributeError):
-                target = _from_json(folder, marker)
-                if all(_is_there(folder, top, where) for top, where in target.code.items()):
-                    yield target
+        target = read_target(folder)
+        if target is not None and all(_is_there(folder, top, where) for top, where in target.code.items()):
+            yield target
 
 
 def _is_there(folder: Path, top: str, where: str) -> bool:
@@ -81,6 +91,8 @@ def write_marker(target: Target) -> None:
         "code": dict(target.code),
         "entry_points": dict(target.entry_points),
         "hosts": list(target.hosts),
+        "title": target.title,
+        "editable": target.editable,
     }
     write_json(target.folder / MARKER, data)
 
@@ -93,4 +105,6 @@ def _from_json(folder: Path, data: Mapping[str, Any]) -> Target:
         code=data["code"],
         entry_points=data["entry_points"],
         hosts=tuple(data["hosts"]),
+        title=data["title"],
+        editable=data["editable"],
     )
