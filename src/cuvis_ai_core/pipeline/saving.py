@@ -26,6 +26,8 @@ def save_pipeline(path: Path, pipeline: "Pipeline", weights_format: str | None) 
     """
     if path.suffix not in _YAML:
         raise PipelineError(f"'{path}' is no name of a pipeline file: it ends in .yaml.", path=path)
+    if not pipeline.nodes:
+        raise PipelineError("The pipeline has no nodes; a pipeline file has one or more.", path=path)
     text = to_yaml(pipeline.to_dict())
     state = pipeline.state_dict()
     suffix = _suffix(state, weights_format)
