@@ -31,6 +31,7 @@ from cuvis_ai_core.plugins.store import Store, chosen_root, default_root
 if TYPE_CHECKING:
     from cuvis_ai_core.data.readers import Reader
     from cuvis_ai_core.plugins.loader import LoadedPlugin, PluginInfo
+    from cuvis_ai_core.plugins.manager import HookManager
     from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 
 
@@ -282,6 +283,11 @@ class NodeRegistry:
             HookError: A plugin answered something else.
         """
         return contributions.cube_readers(self._members)
+
+    @property
+    def hooks(self) -> "HookManager":
+        """The pluggy manager of this registry: pipelines tell its observers what happens."""
+        return self._members.hooks()
 
     def register_hooks(self, plugin: object, name: str | None = None) -> None:
         """Register an object with hook implementations, such as an observer, in this registry.

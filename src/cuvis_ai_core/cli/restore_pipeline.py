@@ -62,7 +62,7 @@ def _restore(
     from cuvis_ai_core.pipeline.pipeline import Pipeline
 
     file = find_pipeline_file(pipeline_path, registry.config_dirs())
-    pipeline = Pipeline.from_file(file, node_registry=registry)
+    pipeline = Pipeline.load(file, node_registry=registry)
     if cube_path is None:
         print_pipeline(registry, pipeline, file)
     else:

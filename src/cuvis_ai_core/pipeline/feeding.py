@@ -18,12 +18,14 @@ class Feeding:
     Args:
         graph: The graph.
         stage: The execution stage.
+        upto_node: Only nodes that feed this one take part.
     """
 
-    def __init__(self, graph: Graph, stage: str) -> None:
+    def __init__(self, graph: Graph, stage: str, upto_node: str | None = None) -> None:
         self.graph = graph
         self.stage = stage
-        self.running = tuple(name for name in graph.order if _runs(graph.nodes[name], stage))
+        wanted = graph.nodes if upto_node is None else graph.feeders(upto_node)
+        self.running = tuple(name for name in graph.order if name in wanted and _runs(graph.nodes[name], stage))
         present = set(self.running)
         self.edges: dict[tuple[str, str], list[Edge]] = {}
         self.open: dict[tuple[str, str], ResolvedPort] = {}
