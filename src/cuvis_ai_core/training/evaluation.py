@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cuvis_ai_core.training.modes import evaluating
-from cuvis_ai_core.training.steps import Measuring
+from cuvis_ai_core.training.steps import Measuring, as_number
 
 
 def evaluate(measuring: Measuring, batches: Iterable[Mapping[Any, Any]], stage: str) -> dict[str, float]:
@@ -31,7 +31,7 @@ def evaluate(measuring: Measuring, batches: Iterable[Mapping[Any, Any]], stage: 
     with evaluating(measuring.pipeline):
         for number, batch in enumerate(batches):
             measured = measuring.measure(batch, Context(stage=ExecutionStage(stage), batch_idx=number))
-            loss = {} if measured.loss is None else {"loss": float(measured.loss)}
+            loss = {} if measured.loss is None else {"loss": as_number(measured.loss)}
             means.add({**loss, **measured.values}, cubes_in(batch))
     return means.values()
 

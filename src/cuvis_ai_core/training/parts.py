@@ -43,8 +43,8 @@ class Parts:
         beyond = [number for number in ids if number >= len(self.cubes)]
         if beyond:
             raise TrainRunError(
-                f"Trainrun file {self._run.path}: data.{split}_ids: there is no cube {beyond[0]}; the data are cubes 0 to "
-                f"{len(self.cubes) - 1}.",
+                f"Trainrun file {self._run.path}: data.{split}_ids: there is no cube {beyond[0]}; the "
+                f"data are cubes 0 to {len(self.cubes) - 1}.",
                 path=self._run.path,
                 key=f"data.{split}_ids",
             )

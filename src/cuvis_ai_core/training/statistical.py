@@ -17,7 +17,8 @@ class StatisticalTrainer:
     """Initialises nodes from statistics of the data, one after the other in the order in which they run.
 
     A node that overrides `statistical_initialization` is given a stream of the values at its inputs: for each batch the
-    nodes before it run, and nothing is kept. Nodes that have learned already, or whose weights were loaded, are left out.
+    nodes before it run, and nothing is kept. Nodes that have learned already, or whose weights were loaded, are left
+    out.
 
     Args:
         pipeline: The pipeline.
@@ -67,7 +68,7 @@ class StatisticalTrainer:
             raise
         except Exception as error:
             raise TrainingError(
-                f"Node '{name}' ({type(node).__name__}) failed to learn from statistics: {type(error).__name__}: {error}",
+                f"Node '{name}' ({type(node).__name__}) failed to learn from the data: {type(error).__name__}: {error}",
             ) from error
         if stream.count == 0 and next(iter(batches), None) is None:
             raise TrainRunError(

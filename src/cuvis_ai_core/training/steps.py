@@ -69,10 +69,15 @@ class Measuring:
         )
         wanted = [(name, LOSS) for name in losses] + [(name, METRICS) for name in metrics]
         outputs = self.pipeline.forward(batch, context=context, keep_ports=wanted)
-        values = {f"{name}/{LOSS}": float(outputs[name, LOSS]) for name in losses}
+        values = {f"{name}/{LOSS}": as_number(outputs[name, LOSS]) for name in losses}
         for name in metrics:
-            values |= {f"{name}/{each.name}": float(each.value) for each in outputs[name, METRICS] or ()}
+            values |= {f"{name}/{each.name}": as_number(each.value) for each in outputs[name, METRICS] or ()}
         return Measured(sum(outputs[name, LOSS] for name in losses) if losses else None, values)
+
+
+def as_number(value: Any) -> float:  # noqa: ANN401 - a number, or an array with one
+    """Return the one number of an array, without its gradient."""
+    return float(value.detach() if hasattr(value, "detach") else value)
 
 
 def check_node(pipeline: "Pipeline", name: str, key: str) -> None:
