@@ -33,6 +33,27 @@ class Sum(ArrayNode):
 """
 
 
+GAIN_NODE = """\
+import torch
+from cuvis_ai_core.node import Node
+from cuvis_ai_schemas.pipeline import PortSpec
+
+CUBE = PortSpec(torch.float32, (-1, -1, -1, -1))
+
+
+class Gain(Node):
+    INPUT_SPECS = {"cube": CUBE}
+    OUTPUT_SPECS = {"cube": CUBE}
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.gain = torch.nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, cube, context=None, **_):
+        return {"cube": cube * self.gain}
+"""
+
+
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     """Return a function that runs a command in an empty working directory, with a plugin cache of its own."""
@@ -111,3 +132,12 @@ def sum_plugin(local_plugin: Callable[..., Path], write_yaml: Callable[..., Path
     folder = local_plugin(package="sum_plugin", folder="sums")
     (folder / "src/sum_plugin/nodes.py").write_text(SUM_NODE, encoding="utf-8")
     return write_yaml("plugins.yaml", {"plugins": {"sums": {"path": "../sums", "provides": ["sum_plugin.nodes.Sum"]}}})
+
+
+@pytest.fixture
+def torch_plugin(local_plugin: Callable[..., Path], write_yaml: Callable[..., Path]) -> Path:
+    """Return a manifest with one local plugin, whose node multiplies with a parameter."""
+    folder = local_plugin(package="gain_plugin", folder="gains")
+    (folder / "src/gain_plugin/nodes.py").write_text(GAIN_NODE, encoding="utf-8")
+    declared = {"path": "../gains", "provides": ["gain_plugin.nodes.Gain"]}
+    return write_yaml("gains.yaml", {"plugins": {"gains": declared}})

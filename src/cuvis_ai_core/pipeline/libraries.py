@@ -3,7 +3,7 @@
 Neither library is imported before a node asks for its arrays.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from cuvis_ai_core.node.array import Value
@@ -18,6 +18,22 @@ _CPU: Final = "cpu"
 def is_module(node: object) -> bool:
     """Tell whether a node is a module of torch."""
     return hasattr(type(node), "named_buffers")
+
+
+def hooks_of(node: object) -> tuple[Mapping[Any, Any], ...]:
+    """Return where torch keeps the hooks of a module and those of all modules; nothing for other nodes.
+
+    A module is to be called, so that they run. While all of these are empty, its `forward` is the same, and faster.
+    """
+    if not is_module(node):
+        return ()
+    from torch.nn.modules import module
+
+    own = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return (
+        *(vars(node)[name] for name in own),
+        *(vars(module)[f"_global{name}"] for name in own),
+    )
 
 
 def library_of_input(node: object, port: Port) -> str | None:
@@ -52,13 +68,14 @@ def _to_torch(device: str) -> Convert:
     import numpy as np
     import torch
 
-    wanted = torch.device(device)
+    wanted, arrays = torch.device(device), (np.ndarray, np.generic)
 
     def convert(value: Value) -> Value:
         if isinstance(value, torch.Tensor):
             return value if value.device == wanted else value.to(wanted)
-        if isinstance(value, np.ndarray | np.generic):
-            return torch.from_numpy(_shareable(np.asarray(value))).to(wanted)
+        if isinstance(value, arrays):
+            tensor = torch.from_numpy(_shareable(np.asarray(value)))
+            return tensor if device == _CPU else tensor.to(wanted)
         return value
 
     return convert
@@ -68,9 +85,9 @@ def _shareable(array: Any) -> Any:  # noqa: ANN401 - NumPy is not imported here
     """Return an array whose memory torch can use, a copy where it cannot."""
     if not array.dtype.isnative:
         return array.astype(array.dtype.newbyteorder("="))
-    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
-        return array.copy()
-    return array
+    if array.flags.writeable and (array.flags.forc or min(array.strides) >= 0):
+        return array
+    return array.copy()
 
 
 def _to_numpy(value: Value) -> Value:

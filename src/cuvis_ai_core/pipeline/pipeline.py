@@ -144,6 +144,21 @@ class Pipeline:
                 error.path = path
             raise
 
+    def draw(self, path: str | Path) -> None:
+        """Draw the graph with ports and dtypes; inputs that must be handed in are yellow.
+
+        Args:
+            path: The picture: `.png` or `.svg` (by Graphviz, extra `viz`), or `.md` (a Mermaid diagram).
+
+        Raises:
+            PipelineError: The suffix is another one.
+            MissingExtraError: The extra, or Graphviz itself, is not installed.
+            OSError: The file cannot be written.
+        """
+        from cuvis_ai_core.pipeline.drawing import draw
+
+        draw(self, Path(path).expanduser())
+
     def state_dict(self) -> dict[str, dict[str, Value]]:
         """Return what the nodes have learned, by node and key; nodes without state are left out."""
         return collect_state(self._graph.nodes)

@@ -5,7 +5,7 @@ Every value of a run has a slot in one list: the context, what is handed in, the
 
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.pipeline.checks import Check, always_fits, make_check
 from cuvis_ai_core.pipeline.feeding import BatchKey, Feeding
 from cuvis_ai_core.pipeline.graph import Edge, Graph, ResolvedPort
-from cuvis_ai_core.pipeline.libraries import Convert, converter, is_module, library_of_input
+from cuvis_ai_core.pipeline.libraries import Convert, converter, hooks_of, is_module, library_of_input
 from cuvis_ai_core.pipeline.request import Address, Request
 
 CONTEXT_SLOT: Final = 0
@@ -44,7 +44,9 @@ class Step:
 
     Attributes:
         node: Name of the node.
-        forward: Its bound `forward`; a torch node itself, whose call runs its hooks, too.
+        forward: Its bound `forward`.
+        call: The node, to be called instead of `forward` where one of `hooks` is not empty.
+        hooks: Where torch keeps the hooks of a torch node.
         arguments: Argument names and slots.
         conversions: Argument names, and what makes of their values arrays of the library that the node takes.
         fan_in: Argument names of variadic inputs, and the slots of their values.
@@ -56,6 +58,8 @@ class Step:
 
     node: str
     forward: Callable[..., Any]
+    call: Callable[..., Any]
+    hooks: tuple[Mapping[Any, Any], ...]
     arguments: tuple[tuple[str, int], ...]
     conversions: tuple[tuple[str, Convert], ...]
     fan_in: tuple[tuple[str, tuple[int, ...]], ...]
@@ -120,6 +124,8 @@ class _Planner:
         self.graph = graph
         self.feeding = feeding
         self.device = device
+        self.checks: dict[object, Check | None] = {}
+        self.names: dict[frozenset[str], frozenset[str]] = {}
         self.keys = feeding.choose_keys(request.keys)
         used = dict.fromkeys(self.keys.values())
         self.key_slots = {key: slot for slot, key in enumerate(used, CONTEXT_SLOT + 1)}
@@ -138,7 +144,8 @@ class _Planner:
     def entry_checks(self) -> Iterator[SlotCheck]:
         for address, key in self.keys.items():
             port = self.feeding.open[address]
-            fits = _list_check(port) if port.port.variadic else make_check(port)
+            fits = self._check(port)
+            fits = _list_check(fits, port) if port.port.variadic else fits
             if fits is not None:
                 yield SlotCheck(self.key_slots[key], fits, port)
 
@@ -159,15 +166,17 @@ class _Planner:
         outputs = self.graph.outputs[node].items()
         return Step(
             node=node,
-            forward=node_object if is_module(node_object) else node_object.forward,
+            forward=node_object.forward,
+            call=node_object,
+            hooks=hooks_of(node_object),
             arguments=tuple(single),
             conversions=tuple(self._conversions(node, [name for name, _ in (*single, *fan_in)])),
             fan_in=tuple(fan_in),
             checks=tuple(self._edge_checks(node)),
             outputs=tuple(
-                Output(name, self.output_slots[node, name], make_check(port), port) for name, port in outputs
+                Output(name, self.output_slots[node, name], self._check(port), port) for name, port in outputs
             ),
-            output_names=frozenset(self.graph.outputs[node]),
+            output_names=self.names.setdefault(names := frozenset(self.graph.outputs[node]), names),
             released=tuple(self.released[node]),
         )
 
@@ -175,7 +184,7 @@ class _Planner:
         """Check again only what the check of the producer's output leaves open."""
         for port, resolved in self.graph.inputs[node].items():
             for edge in self.feeding.edges.get((node, port), ()):
-                check = make_check(resolved)
+                check = self._check(resolved)
                 if check and not always_fits(self.graph.outputs[edge.source][edge.source_port], resolved):
                     yield SlotCheck(self._source_slot(edge), check, resolved)
 
@@ -191,6 +200,13 @@ class _Planner:
         for port in self.graph.inputs[node]:
             yield from self.feeding.edges.get((node, port), ())
 
+    def _check(self, port: ResolvedPort) -> Check | None:
+        """Return the check of a port; ports that take the same share one: a long plan fits the caches of the CPU."""
+        kind = (port.port.dtype, port.sizes, port.port.optional)
+        if kind not in self.checks:
+            self.checks[kind] = make_check(port)
+        return self.checks[kind]
+
     def _source_slot(self, edge: Edge) -> int:
         return self.output_slots[edge_source(edge)]
 
@@ -200,9 +216,8 @@ def edge_source(edge: Edge) -> Address:
     return edge.source, edge.source_port
 
 
-def _list_check(port: ResolvedPort) -> Check:
+def _list_check(each_fits: Check | None, port: ResolvedPort) -> Check:
     """Return a check of what is handed in for a variadic port: the list that edges would have made."""
-    each_fits = make_check(port)
 
     def fits(values: Value) -> bool:
         if not isinstance(values, list | tuple):

@@ -68,7 +68,7 @@ def run_step(step: Step, stage: str, values: list[Value]) -> None:
     if step.conversions:
         _convert(step, arguments)
     try:
-        results = step.forward(**arguments)
+        results = (step.call if any(step.hooks) else step.forward)(**arguments)
     except Exception as error:
         raise _failure(step, stage, arguments, error) from error
     if type(results) is not dict or results.keys() != step.output_names:
