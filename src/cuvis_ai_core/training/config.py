@@ -215,7 +215,7 @@ class TrainingConfig(Section):
     log_every_n_steps: int | None = None
     enable_progress_bar: bool = True
     enable_checkpointing: bool = True
-    deterministic: bool = True
+    deterministic: bool = False
     benchmark: bool = False
     default_root_dir: str | None = None
     release_cuda_cache_on_validation: bool = False
@@ -239,7 +239,9 @@ class TrainRunConfig(Section):
         name: What the run is called.
         pipeline: The content of a pipeline file; or the path of one, beside this file or in the working directory, or
             the name of one that a plugin brings along.
-        weights: A file of trained weights, for validating and testing.
+        initial_weights: A file of weights from which training begins; by default those beside a pipeline that is named
+            by its path, if there are any.
+        weights: A file of trained weights, for validating and testing; by default those in `output_dir`.
         plugins_path: The manifest of the plugins that the nodes come from.
         data: The data.
         training: The gradient training; without it nodes are only initialised from statistics of the data.
@@ -253,6 +255,7 @@ class TrainRunConfig(Section):
 
     name: str = Field(min_length=1)
     pipeline: dict[str, Any] | str
+    initial_weights: str | None = None
     weights: str | None = None
     plugins_path: str | None = None
     data: DataConfig

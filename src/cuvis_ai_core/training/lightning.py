@@ -17,7 +17,6 @@ from cuvis_ai_schemas.enums import ExecutionStage
 from cuvis_ai_schemas.execution import Context
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 
-from cuvis_ai_core._files import remove_tree
 from cuvis_ai_core.data import Batches
 from cuvis_ai_core.errors import TrainRunError
 from cuvis_ai_core.pipeline.libraries import is_module
@@ -88,8 +87,6 @@ class Fit:
         """Train from the beginning, or from where an earlier training was interrupted."""
         resume = self._recorder.file
         path = str(resume) if resume is not None and resume.is_file() else None
-        if path is None and self._best is not None:
-            remove_tree(Path(str(self._best.dirpath)))  # of an earlier training
         order = _Epochs(train, self._config.seed if shuffle else None, lambda: self.epoch)
         held_out = _Epochs(val, None, lambda: 0) if val is not None and len(val) else None
         try:

@@ -33,6 +33,7 @@ _RULES: Final = {
     "float_parsing": "must be a number, not {given}",
 }
 _NOT_OURS: Final = frozenset({"defaults", "hydra"})
+_INNER: Final = "pipeline."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,12 @@ class TrainRun:
     Attributes:
         config: What it says.
         path: The file; relative paths in it begin at its folder, or else at the working directory.
+        pipeline_overrides: What was laid over a pipeline that is named by its path, without `pipeline.`.
     """
 
     config: TrainRunConfig
     path: Path
+    pipeline_overrides: tuple[str, ...] = ()
 
     def locate(self, place: str) -> Path:
         """Return a path of the file: beside the file if it is there, or else seen from the working directory."""
@@ -69,20 +72,29 @@ def read_trainrun(path: Path, *, overrides: Sequence[str] = (), config_dirs: Ite
     document = load_document(path)
     composed = compose(path, document, config_dirs)
     kept = {key: value for key, value in composed.items() if key not in _NOT_OURS}
+    inner = tuple(each for each in overrides if each.startswith(_INNER) and isinstance(kept.get("pipeline"), str))
+    own = [each for each in overrides if each not in inner]
     try:
-        data = resolve(override(kept, overrides))
+        data = resolve(override(kept, own))
     except PipelineError as error:
         raise TrainRunError(f"Trainrun file {path}: {error.message}", hint=error.hint, path=path) from error
-    return TrainRun(_checked(data, path, document if composed is document.data else None, overrides), path)
+    config = _checked(data, path, document if composed is document.data else None, own)
+    return TrainRun(config, path, tuple(each.removeprefix(_INNER) for each in inner))
 
 
-def recorded_manifest(path: Path) -> Path | None:
+def recorded_manifest(path: Path, overrides: Iterable[str] = ()) -> Path | None:
     """Return the manifest of plugins that belongs to a trainrun: the one that it names, or `plugins.yaml` beside it.
 
     Raises:
-        TrainRunError: The file cannot be read, or names a manifest that is not there.
+        TrainRunError: The file cannot be read, or names a manifest that is not there; or an override names one.
     """
     document = load_document(path)
+    if any(each.startswith("plugins_path=") for each in overrides):
+        raise TrainRunError(
+            f"Trainrun file {path}: the manifest is no override: plugins are loaded before the file is composed.",
+            hint="Give it with --plugins-path.",
+            path=path,
+        )
     named = document.data.get("plugins_path")
     if named is None:
         beside = path.parent / "plugins.yaml"
