@@ -37,6 +37,9 @@
     │   ├── PortError                         an unknown, missing, doubled or incompatible port
     │   └── NodeRunError (RuntimeError)       a node's `forward` failed
     ├── CubeError (ValueError)                a cube cannot be read
+    ├── AnnotationError (ValueError)          masks or COCO annotations cannot be read, or do not fit their cube
+    ├── TrainRunError (ValueError)            a trainrun file breaks a rule, or does not fit its pipeline or its data
+    ├── TrainingError (RuntimeError)          training failed
     └── MissingExtraError (ImportError)       an optional part of the package is not installed
 
 The text of an error says what, where and the rule; its `hint` is the next step and ends the text. The objects
@@ -274,6 +277,26 @@ class NodeRunError(PipelineError, RuntimeError):
 
 class CubeError(CuvisError, ValueError):
     """A cube cannot be read."""
+
+    path: Path | None = None
+
+
+class AnnotationError(CuvisError, ValueError):
+    """Masks or COCO annotations cannot be read, or do not fit their cube."""
+
+    path: Path | None = None
+
+
+class TrainRunError(CuvisError, ValueError):
+    """A trainrun file breaks a rule, or does not fit its pipeline or its data."""
+
+    path: Path | None = None
+    line: int | None = None
+    key: str | None = None
+
+
+class TrainingError(CuvisError, RuntimeError):
+    """Training failed."""
 
     path: Path | None = None
 

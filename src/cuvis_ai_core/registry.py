@@ -28,7 +28,7 @@ from cuvis_ai_core.plugins.private_names import PREFIX, private_package
 from cuvis_ai_core.plugins.store import Store, chosen_root, default_root
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.data import Cube
+    from cuvis_ai_core.data.readers import Reader
     from cuvis_ai_core.plugins.loader import LoadedPlugin, PluginInfo
     from cuvis_ai_core.plugins.manager import HookManager
     from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
@@ -284,7 +284,7 @@ class NodeRegistry:
         """
         return contributions.config_dirs(self._members)
 
-    def cube_readers(self) -> "dict[str, Callable[[Path], Cube]]":
+    def cube_readers(self) -> "dict[str, Reader]":
         """Return the cube readers by file suffix (lower case, with its dot); a plugin's beats a built-in one.
 
         Raises:
