@@ -30,6 +30,14 @@ def late():
     import limits.late
     return limits.late.WHO
 
+def late_point():
+    from limits.late import Point
+    return Point
+
+def load(path):
+    import torch
+    return torch.load(path, weights_only=True)
+
 def in_pool(function, *arguments):
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(function, *arguments).result()
@@ -54,7 +62,7 @@ def plugin(
     """Load a plugin and return one of its modules."""
     files = project_files("limits")
     files["src/limits/nodes.py"] += CODE
-    files["src/limits/late.py"] = "WHO = 'limits'"
+    files["src/limits/late.py"] = "WHO = 'limits'\nclass Point:\n    pass\n"
     config = {"path": str(write_files(tmp_path / "limits", files)), "provides": ["limits.nodes.Echo"]}
     registry.load_plugin(name="limits", config=config)
     return sys.modules[registry.get("Echo").__module__]
@@ -68,14 +76,21 @@ def test_a_librarys_function_in_a_thread_pool_does_not_find_public_names(plugin:
         plugin.in_pool(pickle.loads, by_public_name)
 
 
-def test_pickles_are_read_only_where_the_plugin_is_loaded(plugin: ModuleType, tmp_path: Path) -> None:
-    """They carry private names: another process, also one that spawn starts, does not find the class."""
-    data = tmp_path / "point.pickle"
-    data.write_bytes(pickle.dumps(plugin.Point()))
-    assert type(pickle.loads(data.read_bytes())) is plugin.Point
-    code = "import pickle, sys; pickle.load(open(sys.argv[1], 'rb'))"
-    done = subprocess.run([sys.executable, "-c", code, str(data)], capture_output=True, text=True, check=False)
-    assert "ModuleNotFoundError: No module named '_cuvis_limits" in done.stderr
+def test_weights_only_wants_the_name_that_the_file_has(plugin: ModuleType, tmp_path: Path) -> None:
+    """A file that names the class by its public path: the class is allowed together with that name."""
+    import torch
+
+    file = tmp_path / "point.pt"
+    code = "import sys, torch\nsys.path.insert(0, sys.argv[1])\nfrom limits.late import Point\ntorch.save(Point(), sys.argv[2])"
+    command = [sys.executable, "-c", code, str(tmp_path / "limits/src"), str(file)]
+    subprocess.run(command, check=True)
+    with (
+        torch.serialization.safe_globals([plugin.late_point()]),
+        pytest.raises(pickle.UnpicklingError, match="limits.late.Point"),
+    ):
+        plugin.load(file)
+    with torch.serialization.safe_globals([(plugin.late_point(), "limits.late.Point")]):
+        assert type(plugin.load(file)) is plugin.late_point()
 
 
 def test_a_change_to_builtins_is_not_seen(plugin: ModuleType) -> None:
