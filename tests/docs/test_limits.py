@@ -81,16 +81,14 @@ def test_weights_only_wants_the_name_that_the_file_has(plugin: ModuleType, tmp_p
     import torch
 
     file = tmp_path / "point.pt"
-    code = "import sys, torch\nsys.path.insert(0, sys.argv[1])\nfrom limits.late import Point\ntorch.save(Point(), sys.argv[2])"
-    command = [sys.executable, "-c", code, str(tmp_path / "limits/src"), str(file)]
-    subprocess.run(command, check=True)
-    with (
-        torch.serialization.safe_globals([plugin.late_point()]),
-        pytest.raises(pickle.UnpicklingError, match="limits.late.Point"),
-    ):
+    code = "import sys, torch\nfrom limits.late import Point\ntorch.save(Point(), sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, str(file)], cwd=tmp_path / "limits/src", check=True)
+    point = plugin.late_point()
+    refused = pytest.raises(pickle.UnpicklingError, match=r"GLOBAL limits\.late\.Point")
+    with torch.serialization.safe_globals([point]), refused:
         plugin.load(file)
-    with torch.serialization.safe_globals([(plugin.late_point(), "limits.late.Point")]):
-        assert type(plugin.load(file)) is plugin.late_point()
+    with torch.serialization.safe_globals([(point, "limits.late.Point")]):
+        assert type(plugin.load(file)) is point
 
 
 def test_a_change_to_builtins_is_not_seen(plugin: ModuleType) -> None:

@@ -87,7 +87,7 @@ def test_a_log_record_has_the_public_name(tools: Any, caplog: pytest.LogCaptureF
     assert (record.name, record.levelno) == ("tools_plugin.tools", logging.WARNING)
     assert (record.pathname, record.lineno) == (
         str(folder / "src/tools_plugin/tools.py"),
-        line_of('"of the plugin")') + 9,
+        line_of(".warning("),
     )
 
 
@@ -142,17 +142,19 @@ def test_coverage_by_path_counts_the_right_lines(folder: Path, tmp_path: Path, c
     coverage("run", "--include=*/tools_plugin/*", str(script))
     report = coverage("report", "--show-missing")
     missing = ", ".join((f"{line_of('assert value')}-{line_of('raise ValueError')}", str(line_of("warnings.warn("))))
-    assert "tools.py" in report and report.split("tools.py")[1].splitlines()[0].endswith(missing)
+    assert report.partition("tools.py")[2].splitlines()[0].endswith(missing)
     assert "Module tools_plugin was never imported" in coverage("run", "--source=tools_plugin", str(script))
 
 
-def test_pytest_shows_the_plugins_line(folder: Path, pytester: pytest.Pytester, cache: Path) -> None:
+def test_pytest_shows_the_plugins_line(
+    folder: Path, pytester: pytest.Pytester, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With its assertion rewriting at work in the test that loads the plugin."""
     pytester.makepyfile(
         LOADING.replace("PATH", repr(str(folder)))
-        + "def test_it():\n    registry, tools = load()\n    assert tools.__name__.endswith('tools')\n    tools.fail(2)\n"
+        + "def test_it():\n    registry, tools = load()\n    assert registry\n    tools.fail(2)\n"
     )
-    os.environ["CUVIS_PLUGINS_DIR"] = str(cache)
+    monkeypatch.setenv("CUVIS_PLUGINS_DIR", str(cache))
     result = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider")
     result.stdout.fnmatch_lines(
         ["*def fail(value):", ">       assert value == 1", f"*tools.py:{line_of('assert value')}: AssertionError"]
