@@ -20,6 +20,7 @@ from cuvis_ai_core.plugins.failing import Announce, Enter, failing
 from cuvis_ai_core.plugins.finder import install_finder
 from cuvis_ai_core.plugins.manager import NodePlugin, PluginState, contribution
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.operators import refuse_taken_operators
 from cuvis_ai_core.plugins.public_names import give_back
 from cuvis_ai_core.plugins.scope import Scope
 from cuvis_ai_core.plugins.sources import Source, content_of, git_source, local_source
@@ -119,6 +120,7 @@ def load(name: str, declared: GitPlugin | LocalPlugin, store: Store, announce: A
         undo.callback(scope.abandon)
         provided = {path: import_node(name, scope, path) for path in declared.provides}
         named, hooks = _entry_points(name, scope, target)
+        refuse_taken_operators(scope)
         classes = provided | {path: found for path, found in named.items() if found not in provided.values()}
         loaded = LoadedPlugin(declared, _info(name, declared, source, target, classes), scope, lease, classes, hooks)
         undo.pop_all()
