@@ -180,9 +180,9 @@ class NetworkError(SourceError):
 
 
 class CacheMismatchError(SourceError):
-    """What lies in the plugin cache is not what was put there."""
+    """What lies in the plugin cache is not what was put there, or not what its tag names now."""
 
-    path: Path
+    path: Path | None = None
 
 
 class ProjectFileError(PluginError, ValueError):

@@ -125,10 +125,14 @@ class NodeRegistry:
     def clear_plugin_cache(cls, name: str | None = None) -> None:
         """Remove from the cache what belongs to one plugin, or everything; what is not there is fine.
 
+        What a process uses, this one included, is kept, with a logged warning that names the process.
+
         Raises:
             StoreError: Something cannot be removed.
         """
-        cls._store().clear(name)
+        from cuvis_ai_core.plugins.housekeeping import clear
+
+        clear(cls._store(), name)
 
     @classmethod
     def _store(cls) -> Store:

@@ -17,8 +17,8 @@ from cuvis_ai_core.errors import DependencyConflictError
 from cuvis_ai_core.plugins import host_packages
 from cuvis_ai_core.plugins.distribution import Distribution
 from cuvis_ai_core.plugins.namespaces import find_namespace, set_portions
+from cuvis_ai_core.plugins.owned_names import everybodys_module
 from cuvis_ai_core.plugins.requirements import conflict, host_version, needed_name
-from cuvis_ai_core.plugins.scope import everybodys_module
 from cuvis_ai_core.plugins.sharing import Demand, Provider, Reasons, Sharing
 
 _Demands = Mapping[str, Sequence[Demand]]

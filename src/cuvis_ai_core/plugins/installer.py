@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PathDistribution
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from cuvis_ai_core.errors import ProjectFileError
 from cuvis_ai_core.plugins import host
 from cuvis_ai_core.plugins.contents import describe, editable_code, top_level_modules
 from cuvis_ai_core.plugins.distribution import Distribution, normalised
+from cuvis_ai_core.plugins.housekeeping import replace_older
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.project import Project, read_project, version_in
@@ -53,12 +55,14 @@ class Installation:
             NetworkError: The package index cannot be reached.
             StoreError: The store cannot be written.
         """
-        with self.store.lock(place.name):
+        with self.store.lock(place.name, partial(self.announce, PluginState.INSTALLING)):
             found = target_for_this_host(place)
             if found is None:
                 with self.store.workspace() as folder:
                     uv = Uv(self.name, folder)
                     found = self._adopt(place, uv) or self._build(place, uv)
+            self.store.use(found.folder, locked=True)
+        replace_older(self.store, place)
         return found
 
     @property

@@ -26,6 +26,7 @@ from cuvis_ai_core.plugins.scope import Scope
 from cuvis_ai_core.plugins.sources import Source, content_of, git_source, local_source
 from cuvis_ai_core.plugins.store import Store
 from cuvis_ai_core.plugins.target import Target, target_for_this_host
+from cuvis_ai_core.plugins.uses import Uses
 
 
 class PluginInfo(NamedTuple):
@@ -64,6 +65,7 @@ class LoadedPlugin(NamedTuple):
         lease: The dependencies that it keeps alive.
         classes: Its node classes, by the path under which they were declared.
         hooks: Its modules and objects with hook implementations, by entry-point name.
+        uses: Its checkout and target directory, which count as in use in the plugin cache.
     """
 
     declared: GitPlugin | LocalPlugin
@@ -72,6 +74,7 @@ class LoadedPlugin(NamedTuple):
     lease: dependencies.Lease
     classes: Mapping[str, type]
     hooks: Mapping[str, object]
+    uses: Uses
 
     def plugin_objects(self) -> Iterator[tuple[str, object]]:
         """Return what is registered in a manager, with the names to do it under."""
@@ -92,6 +95,7 @@ class LoadedPlugin(NamedTuple):
         self.scope.release()
         give_back()
         self.lease.release()
+        self.uses.release()
         publish()
 
 
@@ -109,6 +113,7 @@ def load(name: str, declared: GitPlugin | LocalPlugin, store: Store, announce: A
     """
     with failing(name, announce) as enter, ExitStack() as undo:
         _refuse_process(declared)
+        undo.callback(store.release)
         source = _source(name, declared, store, enter)
         enter(PluginState.INSTALLING, None)
         target = _target(name, declared, source, store, enter)
@@ -122,7 +127,9 @@ def load(name: str, declared: GitPlugin | LocalPlugin, store: Store, announce: A
         named, hooks = _entry_points(name, scope, target)
         refuse_taken_operators(scope)
         classes = provided | {path: found for path, found in named.items() if found not in provided.values()}
-        loaded = LoadedPlugin(declared, _info(name, declared, source, target, classes), scope, lease, classes, hooks)
+        info = _info(name, declared, source, target, classes)
+        uses = store.hand_over(source.folder, target.folder)
+        loaded = LoadedPlugin(declared, info, scope, lease, classes, hooks, uses)
         undo.pop_all()
     publish()
     return loaded
@@ -151,7 +158,7 @@ def _source(name: str, declared: GitPlugin | LocalPlugin, store: Store, enter: E
 def _target(name: str, declared: GitPlugin | LocalPlugin, source: Source, store: Store, enter: Enter) -> Target:
     place = store.targets(name, content_of(declared, source))
     found = target_for_this_host(place)
-    if found is not None:
+    if found is not None and store.use(found.folder):
         return found
     # What building needs is imported when something has to be built.
     from cuvis_ai_core.plugins.installer import Installation

@@ -13,8 +13,9 @@ from types import ModuleType
 from typing import Final
 
 from cuvis_ai_core.plugins.loaders import PackageLoader, scoped_spec
+from cuvis_ai_core.plugins.owned_names import everybodys_module
 from cuvis_ai_core.plugins.private_names import PREFIX, first_name
-from cuvis_ai_core.plugins.scope import Scope, everybodys_module, living_scopes, scope_named
+from cuvis_ai_core.plugins.scope import Scope, living_scopes, scope_named
 
 _knowing: Final[list[Callable[[str], Scope | None]]] = []
 

@@ -19,8 +19,9 @@ from typing import Any, Final
 
 from cuvis_ai_core.plugins.asking import answering_scope
 from cuvis_ai_core.plugins.dependencies import find_dependency
+from cuvis_ai_core.plugins.owned_names import PublicName, is_owned, tell_of_the_last
 from cuvis_ai_core.plugins.parking import somebody_imports
-from cuvis_ai_core.plugins.scope import PublicName, Scope, is_kept, is_owned, living_scopes, tell_of_the_last
+from cuvis_ai_core.plugins.scope import Scope, is_kept, living_scopes
 
 _host_modules: dict[str, ModuleType] = {}
 

@@ -19,6 +19,7 @@ from cuvis_ai_core.errors import (
     NetworkError,
     ToolNotFoundError,
 )
+from cuvis_ai_core.plugins.integrity import altered_files, installed_files
 from cuvis_ai_core.plugins.requirements import WAY_OUT
 from cuvis_ai_core.plugins.store import refuse_full_disk
 
@@ -145,6 +146,9 @@ class Uv:
         lasting = [each for each in what if not each.startswith(str(self.folder))]
         by_hand = f"uv pip install --no-deps --target EMPTY_FOLDER {_shown(lasting) or '.'}"
         self._run(["pip", "install", *options, *what], "install the plugin", by_hand)
+        if any(altered_files(target, installed_files(target))):
+            # uv links files from its cache: who edits an installed file edits that of all, until uv asks for a new one.
+            self._run(["pip", "install", "--reinstall", "--refresh", *options, *what], "install the plugin", by_hand)
 
     def _run(
         self, command: list[str], task: str, by_hand: str, told: Mapping[str, str] | None = None
