@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -54,6 +55,49 @@ class Finished:
     returncode: int
     stdout: str
     stderr: str
+
+
+class Programs:
+    """The programs that several threads run for one purpose, so that whoever wanted them can end them all."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._ended = False
+
+    @staticmethod
+    @contextlib.contextmanager
+    def together() -> "Iterator[Programs]":
+        """Collect the programs that are run in this context, and in copies of it; the outermost collection counts."""
+        programs = _programs.get() or Programs()
+        token = _programs.set(programs)
+        try:
+            yield programs
+        finally:
+            _programs.reset(token)
+
+    def end(self) -> None:
+        """End all that run, their children included, and whatever is started from now on."""
+        with self._lock:
+            self._ended = True
+            for process in self._running:
+                _end_running(process)
+
+    @contextlib.contextmanager
+    def including(self, process: "subprocess.Popen[bytes]") -> Iterator[None]:
+        """Count a program as running."""
+        with self._lock:
+            self._running.add(process)
+            if self._ended:
+                _end_running(process)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.discard(process)
+
+
+_programs: ContextVar[Programs | None] = ContextVar("_programs", default=None)
 
 
 def environment() -> dict[str, str]:
@@ -93,7 +137,8 @@ def run(command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, st
             stderr=subprocess.PIPE,
             start_new_session=sys.platform != "win32",
         )
-        return _finish(process, command)
+        with (_programs.get() or Programs()).including(process):
+            return _finish(process, command)
 
 
 def time_limit() -> float:
@@ -171,6 +216,12 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return str(number)
+
+
+def _end_running(process: "subprocess.Popen[bytes]") -> None:
+    # Once it has ended, its number may be that of another program.
+    if process.returncode is None:
+        _end_group(process)
 
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:

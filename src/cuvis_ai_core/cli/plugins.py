@@ -21,6 +21,8 @@ class _Plugins(LazyGroup):
     places: ClassVar = {
         "cache": "cuvis_ai_core.cli.cache:cache",
         "list": "cuvis_ai_core.cli.plugins:list_plugins",
+        "lock": "cuvis_ai_core.cli.lock:lock",
+        "update": "cuvis_ai_core.cli.update:update",
         "verify": "cuvis_ai_core.cli.verify:verify",
     }
 

@@ -19,6 +19,7 @@ from cuvis_ai_core.errors import (
     ToolNotFoundError,
 )
 from cuvis_ai_core.plugins.integrity import checkout_files
+from cuvis_ai_core.plugins.offline import refuse_offline
 from cuvis_ai_core.plugins.store import refuse_full_disk
 
 _CONFIGURATION: Final = (
@@ -100,6 +101,7 @@ def fetch(url: str, tag: str, folder: Path) -> str:
         StoreError: The disk is full.
         TimeLimitError: git took longer than it may.
     """
+    refuse_offline(url)
     reference = f"refs/tags/{tag}"
     folder.mkdir()
     for arguments in (
@@ -126,15 +128,40 @@ def remote_commit(url: str, tag: str) -> str:
         SourceError: The tag is not there, or the repository does not answer.
         TimeLimitError: git took longer than it may.
     """
+    refuse_offline(url)
     reference = f"refs/tags/{tag}"
     with tempfile.TemporaryDirectory() as folder:
         finished = _git(Path(folder), "ls_remote", "--", url, reference, f"{reference}^{{}}")
-        commits = {name: commit for commit, _, name in (line.partition("\t") for line in finished.stdout.splitlines())}
-        # An annotated tag is an object of its own; what it names is listed with ^{}.
-        commit = commits.get(f"{reference}^{{}}") or commits.get(reference)
+        commit = _tags_in(finished.stdout).get(tag)
         if finished.returncode or commit is None:
             raise _failure(finished, Path(folder), url, tag)
         return commit
+
+
+def remote_tags(url: str) -> dict[str, str]:
+    """Ask the repository for its tags, and which commit each names.
+
+    Args:
+        url: Address of the repository.
+
+    Raises:
+        SourceError: The repository does not answer.
+        TimeLimitError: git took longer than it may.
+    """
+    refuse_offline(url)
+    with tempfile.TemporaryDirectory() as folder:
+        finished = _git(Path(folder), "ls_remote", "--tags", "--", url)
+        if finished.returncode:
+            raise _failure(finished, Path(folder), url, "")
+        return _tags_in(finished.stdout)
+
+
+def _tags_in(listing: str) -> dict[str, str]:
+    """Return the commits of the tags that `git ls-remote` listed."""
+    found = (line.partition("\trefs/tags/") for line in listing.splitlines())
+    commits = {tag: commit for commit, _, tag in found if tag}
+    # An annotated tag is an object of its own; what it names is listed with ^{}.
+    return {tag: commits.get(f"{tag}^{{}}", commit) for tag, commit in commits.items() if not tag.endswith("^{}")}
 
 
 def _git(folder: Path, *arguments: str) -> Finished:

@@ -20,10 +20,12 @@ class Source(NamedTuple):
     Attributes:
         folder: The checkout, or the local path.
         commit: Commit of the tag; None for a local path.
+        content: Hash of all files of the checkout; None for a local path.
     """
 
     folder: Path
     commit: str | None = None
+    content: str | None = None
 
 
 def title_of(name: str, source: Source) -> str:
@@ -98,7 +100,18 @@ def _fetched(url: str, places: tuple[Path, Path], wanted: Mapping[str, str], sto
         # The plain place belongs to whoever came first; another repository gets a name of its own.
         place = places[1] if read_marker(places[0]) is not None else places[0]
         store.publish(checkout, place)
-    return Source(place, commit)
+    return Source(place, commit, content)
+
+
+def usable_source(name: str, declared: GitPlugin, store: Store) -> Source | None:
+    """Return a plugin's checkout in the store, counted as in use from now on, or None where it has to be fetched.
+
+    Raises:
+        CacheMismatchError: It was altered.
+    """
+    wanted = _identity(name, declared.repo, declared.tag)
+    found = _published(store.checkouts(name, declared.tag, wanted["repo"]), wanted)
+    return found if found is not None and store.use(found.folder) else None
 
 
 def cached_source(name: str, declared: GitPlugin, store: Store) -> Source | None:
@@ -107,7 +120,7 @@ def cached_source(name: str, declared: GitPlugin, store: Store) -> Source | None
     for place in store.checkouts(name, declared.tag, wanted["repo"]):
         marker = read_marker(place)
         if marker is not None and wanted.items() <= marker.items():
-            return Source(place, marker["commit"])
+            return Source(place, marker["commit"], marker["content"])
     return None
 
 
@@ -121,7 +134,7 @@ def _published(places: tuple[Path, Path], wanted: Mapping[str, str]) -> Source |
         if marker is not None and wanted.items() <= marker.items():
             _check_head(place, marker)
             _check_files(place, marker)
-            return Source(place, marker["commit"])
+            return Source(place, marker["commit"], marker["content"])
     return None
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from cuvis_ai_core._files import read_json, write_json
 from cuvis_ai_core.errors import CacheMismatchError
-from cuvis_ai_core.plugins import host, integrity
+from cuvis_ai_core.plugins import integrity
 from cuvis_ai_core.plugins.distribution import Distribution
 
 MARKER: Final = "cuvis-target.json"
@@ -26,7 +26,7 @@ class Target(NamedTuple):
         needed: The other distributions in the directory.
         code: The plugin's top-level modules and the folder that each lies in; "" is the target directory itself.
         entry_points: The plugin's entry points of group `cuvis_ai.nodes`, name to value.
-        hosts: Fingerprints of the environments that this was resolved for.
+        hosts: Keys of the plans that chose this: for which environment, with which plugins or which lock file.
         title: What its modules are called after: plugin name and tag, or plugin name and a hash of its path.
         editable: Whether its code lies elsewhere, where somebody may be editing it.
         content: Hash of what the installers recorded.
@@ -50,14 +50,13 @@ class Target(NamedTuple):
         return tuple(dict.fromkeys(place or str(self.folder) for place in self.code.values()))
 
 
-def target_for_this_host(place: Path) -> Target | None:
-    """Return the finished target directory below a folder that was resolved for this environment.
+def target_for(place: Path, key: str) -> Target | None:
+    """Return the finished target directory below a folder that a plan chose (see `Plan.keys`).
 
     Raises:
         CacheMismatchError: It is there, but was altered.
     """
-    fingerprint = host.fingerprint()
-    found = next((target for target in complete_targets(place) if fingerprint in target.hosts), None)
+    found = next((target for target in complete_targets(place) if key in target.hosts), None)
     if found is None or integrity.looks_unchanged(found.folder, found.watched):
         return found
     checked = _checked(found)
