@@ -30,6 +30,7 @@
     │   │   ├── BuildError
     │   │   ├── DependencyNotFoundError
     │   │   └── DependencyConflictError
+    │   ├── OperatorConflictError (RuntimeError)    a torch operator of that name is registered already
     │   ├── ToolNotFoundError (FileNotFoundError)   git or uv is not there
     │   ├── TimeLimitError (TimeoutError)     git or uv took longer than allowed
     │   └── StoreError (OSError)              the plugin cache cannot be read or written
@@ -231,6 +232,10 @@ class DependencyConflictError(InstallError):
 
     requirement: str
     installed: str | None = None
+
+
+class OperatorConflictError(PluginError, RuntimeError):
+    """A torch operator of that name is registered already, by other code of this process."""
 
 
 class ToolNotFoundError(PluginError, FileNotFoundError):
