@@ -21,7 +21,10 @@
     │   │   ├── TagNotFoundError
     │   │   ├── AuthenticationError
     │   │   ├── NetworkError
+    │   │   │   └── OfflineError          no connection may be opened, and something is missing
     │   │   └── CacheMismatchError            what lies in the cache is not what was put there
+    │   ├── LockError (ValueError)            a lock file cannot be read, or does not say what is there
+    │   ├── PluginsLockError                  the plugins of a manifest cannot be locked; `failed` says why
     │   ├── ProjectFileError (ValueError)     pyproject.toml is missing or breaks a rule
     │   ├── InstallError                      uv could not build, resolve or install
     │   │   ├── BuildError
@@ -34,6 +37,9 @@
     │   ├── PortError                         an unknown, missing, doubled or incompatible port
     │   └── NodeRunError (RuntimeError)       a node's `forward` failed
     ├── CubeError (ValueError)                a cube cannot be read
+    ├── AnnotationError (ValueError)          masks or COCO annotations cannot be read, or do not fit their cube
+    ├── TrainRunError (ValueError)            a trainrun file breaks a rule, or does not fit its pipeline or its data
+    ├── TrainingError (RuntimeError)          training failed
     └── MissingExtraError (ImportError)       an optional part of the package is not installed
 
 The text of an error says what, where and the rule; its `hint` is the next step and ends the text. The objects
@@ -178,10 +184,26 @@ class NetworkError(SourceError):
     """The host of the repository or of the packages cannot be reached."""
 
 
+class OfflineError(NetworkError):
+    """No connection may be opened, and something is neither in the plugin cache nor in that of uv."""
+
+
 class CacheMismatchError(SourceError):
-    """What lies in the plugin cache is not what was put there."""
+    """What lies in the plugin cache is not what was put there, or not what its tag names now."""
+
+    path: Path | None = None
+
+
+class LockError(PluginError, ValueError):
+    """A lock file cannot be read or written, or differs from its manifest, from a repository or from this platform."""
 
     path: Path
+
+
+class PluginsLockError(PluginError):
+    """A plugin of a manifest cannot be fetched, resolved or installed, or plugins cannot live together."""
+
+    failed: Mapping[str, Exception] = {}
 
 
 class ProjectFileError(PluginError, ValueError):
@@ -255,6 +277,26 @@ class NodeRunError(PipelineError, RuntimeError):
 
 class CubeError(CuvisError, ValueError):
     """A cube cannot be read."""
+
+    path: Path | None = None
+
+
+class AnnotationError(CuvisError, ValueError):
+    """Masks or COCO annotations cannot be read, or do not fit their cube."""
+
+    path: Path | None = None
+
+
+class TrainRunError(CuvisError, ValueError):
+    """A trainrun file breaks a rule, or does not fit its pipeline or its data."""
+
+    path: Path | None = None
+    line: int | None = None
+    key: str | None = None
+
+
+class TrainingError(CuvisError, RuntimeError):
+    """Training failed."""
 
     path: Path | None = None
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cuvis_ai_core.cli.main import main as cuvis_ai
 from cuvis_ai_core.cli.restore_pipeline import main as restore_pipeline
+from cuvis_ai_core.cli.restore_trainrun import main as restore_trainrun
 
 Shell = Callable[..., Result]
 
@@ -65,8 +66,8 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     monkeypatch.setenv("CUVIS_PLUGIN_DISCOVERY", "0")
 
     def run(program: str, *arguments: str | Path) -> Result:
-        command = {"cuvis-ai": cuvis_ai, "restore-pipeline": restore_pipeline}[program]
-        return CliRunner().invoke(command, [str(each) for each in arguments], prog_name=program)
+        commands = {"cuvis-ai": cuvis_ai, "restore-pipeline": restore_pipeline, "restore-trainrun": restore_trainrun}
+        return CliRunner().invoke(commands[program], [str(each) for each in arguments], prog_name=program)
 
     return run
 
@@ -78,7 +79,7 @@ def process(shell: Shell) -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(
         program: str, *arguments: str | Path, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        module = {"cuvis-ai": "main", "restore-pipeline": "restore_pipeline"}[program]
+        module = {"cuvis-ai": "main"}.get(program, program.replace("-", "_"))
         code = f"from cuvis_ai_core.cli.{module} import main; main(prog_name={program!r})"
         command = [sys.executable, "-c", code, *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **(env or {})})

@@ -371,6 +371,15 @@ def test_devices_are_checked_before_anything_is_read(
         pipeline.to("cuda")
 
 
+def test_overrides_in_either_spelling(registry: Any, tmp_path: Path) -> None:
+    """A key is found in the file's spelling or in ours, whichever the override uses."""
+    file = tmp_path / "p.yaml"
+    file.write_text("nodes: [{name: a, class: Scale, hparams: {factor: 3}}]\n", encoding="utf-8")
+    for key in ("params", "hparams"):
+        pipeline = Pipeline.load(file, node_registry=registry, overrides=[f"nodes.a.{key}.factor=5"])
+        assert pipeline.nodes["a"].hparams == {"factor": 5}
+
+
 def test_overrides_are_laid_over_the_file(registry: Any, tmp_path: Path, cube: Any) -> None:
     """Typed as in YAML, by the name or number of a node; what is written has them."""
     file = tmp_path / "p.yaml"

@@ -27,7 +27,7 @@ def cuvis_ai_config_dirs() -> Iterable[Path]:  # type: ignore[empty-body]
 
 @hookspec
 def cuvis_ai_cube_readers() -> Mapping[str, Callable[[Path], Any] | str]:  # type: ignore[empty-body]
-    """Return file suffix (`.hdr`) to reader; a reader, or its import path, takes a path and returns a `Cube`."""
+    """Return suffix (`.hdr`) to reader (or its import path), which turns a path into a `Cube` or a sequence of them."""
 
 
 @hookspec

@@ -13,20 +13,32 @@ import click
 
 from cuvis_ai_core.cli.options import DEBUG
 from cuvis_ai_core.errors import (
+    AnnotationError,
     CubeError,
     CuvisError,
+    LockError,
     ManifestError,
     MissingExtraError,
     NodeError,
     NodeRunError,
     PipelineError,
+    TrainRunError,
 )
 
 FAILED: Final = 1
 WRONG_INPUT: Final = 2
 INTERRUPTED: Final = 130
 
-_WRONG_INPUT: Final = (CubeError, ManifestError, MissingExtraError, NodeError, PipelineError)
+_WRONG_INPUT: Final = (
+    AnnotationError,
+    CubeError,
+    LockError,
+    ManifestError,
+    MissingExtraError,
+    NodeError,
+    PipelineError,
+    TrainRunError,
+)
 _CLICK: Final = (click.ClickException, click.exceptions.Exit, click.Abort)
 
 

@@ -12,6 +12,7 @@ from cuvis_ai_core._yaml import YamlError, load_yaml
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.pipeline.interpolation import resolve
 from cuvis_ai_core.pipeline.overrides import override
+from cuvis_ai_core.pipeline.spellings import SPELLINGS
 
 EXAMPLE: Final = """\
 A pipeline file looks like this:
@@ -21,13 +22,6 @@ A pipeline file looks like this:
     - {name: scaler, class_name: MinMaxNormalizer}
   edges:
     - {source: selector.outputs.image, target: scaler.inputs.cube}"""
-_SPELLINGS: Final[Mapping[object, str]] = {
-    "class": "class_name",
-    "hparams": "params",
-    "connections": "edges",
-    "from": "source",
-    "to": "target",
-}
 _MAPPING_RULE = "must be a mapping, not {given}"
 _RULES: Final = {
     "missing": "is missing",
@@ -52,7 +46,7 @@ class _Section(BaseModel):
     @classmethod
     def spellings(cls) -> dict[object, str]:
         """Return the published spellings of this section's keys."""
-        return {old: new for old, new in _SPELLINGS.items() if new in cls.model_fields}
+        return {old: new for old, new in SPELLINGS.items() if new in cls.model_fields}
 
     @model_validator(mode="before")
     @classmethod

@@ -7,6 +7,7 @@ from typing import Any
 from cuvis_ai_core._yaml import YamlError, parse_yaml
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.pipeline.nearest import nearest
+from cuvis_ai_core.pipeline.spellings import SPELLINGS
 
 HINT = "An override is written key.path=value, for example nodes.decider.params.quantile=0.9"
 
@@ -44,7 +45,7 @@ def _set(data: Any, keys: list[str], value: Any, whole: str) -> None:  # noqa: A
     if isinstance(data, list):
         data[_index(data, last, ".".join(keys), whole)] = value
     elif isinstance(data, dict):
-        data[last] = value
+        data[_spelled(data, last)] = value
     else:
         raise _no_way(".".join(parents), data, whole)
 
@@ -54,9 +55,16 @@ def _below(data: Any, key: str, place: str, whole: str) -> Any:  # noqa: ANN401
         return data[_index(data, key, place, whole)]
     if not isinstance(data, dict):
         raise _no_way(place.rpartition(".")[0], data, whole)
+    key = _spelled(data, key)
     if data.get(key) is None:  # nothing behind the colon, or no such key yet
         data[key] = {}
     return data[key]
+
+
+def _spelled(data: Mapping[str, Any], key: str) -> str:
+    """Return a key as the data spell it: `params` is `hparams` where a file has that."""
+    same = [old for old, new in SPELLINGS.items() if new == key] + [SPELLINGS.get(key, key)]
+    return key if key in data else next((str(each) for each in same if each in data), key)
 
 
 def _index(entries: list[Any], key: str, place: str, whole: str) -> int:

@@ -17,13 +17,17 @@ Enter = Callable[[PluginState, str | None], None]
 
 
 @contextmanager
-def failing(name: str, announce: Announce) -> Iterator[Enter]:
+def failing(name: str, announce: Announce, step: PluginState) -> Iterator[Enter]:
     """Turn whatever goes wrong into the error of a plugin that failed, with the state that it was in.
+
+    Args:
+        name: Name of the plugin.
+        announce: Told of the states that it enters.
+        step: The state in which it is at first.
 
     Raises:
         PluginLoadError: Something went wrong.
     """
-    step = PluginState.DOWNLOADING
 
     def enter(state: PluginState, detail: str | None) -> None:
         nonlocal step
