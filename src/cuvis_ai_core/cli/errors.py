@@ -13,6 +13,7 @@ import click
 
 from cuvis_ai_core.cli.options import DEBUG
 from cuvis_ai_core.errors import (
+    BundleError,
     CubeError,
     CuvisError,
     LockError,
@@ -27,7 +28,7 @@ FAILED: Final = 1
 WRONG_INPUT: Final = 2
 INTERRUPTED: Final = 130
 
-_WRONG_INPUT: Final = (CubeError, LockError, ManifestError, MissingExtraError, NodeError, PipelineError)
+_WRONG_INPUT: Final = (BundleError, CubeError, LockError, ManifestError, MissingExtraError, NodeError, PipelineError)
 _CLICK: Final = (click.ClickException, click.exceptions.Exit, click.Abort)
 
 
