@@ -9,7 +9,7 @@ from typing import Final
 
 from cuvis_ai_core._process import Programs
 
-Task = Callable[[], None]
+Task = Callable[[], object]
 
 WORKERS: Final = 8
 """How many plugins are fetched or built at once: enough for a slow network, bounded for the host that serves them."""
