@@ -1,15 +1,19 @@
 """What every test gets: a plugin cache of its own, and a process that is afterwards as it was before."""
 
+import gc
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import psutil
 import pytest
 
-from cuvis_ai_core.plugins.scope import PREFIX
+from cuvis_ai_core.plugins.private_names import PREFIX
 from cuvis_ai_core.registry import NodeRegistry
 from cuvis_ai_core.testing.git_host import GitHost
 
@@ -101,8 +105,9 @@ def same_process() -> Iterator[None]:
 
 @pytest.fixture
 def no_private_modules() -> Iterator[None]:
-    """Prove that nothing of a plugin is left in `sys.modules`."""
+    """Prove that nothing of a plugin is left in `sys.modules` once nobody holds its objects."""
     yield
+    gc.collect()
     assert [name for name in sys.modules if name.startswith(PREFIX)] == []
 
 
@@ -126,6 +131,42 @@ def registry(cache: Path) -> Iterator[NodeRegistry]:
     """Return a registry with a cache of its own, without discovered plugins, closed in the end."""
     with NodeRegistry(discover=False) as registry:
         yield registry
+
+
+@pytest.fixture
+def strays(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """Return a function that names the processes started by this test that live on, after giving them time to end.
+
+    They are known by a variable that all of them inherit, however they were started.
+    """
+    mark = uuid4().hex
+    monkeypatch.setenv("STARTED_BY_TEST", mark)
+    return lambda: _living(mark)
+
+
+@pytest.fixture
+def living() -> Callable[[str], list[str]]:
+    """Return a function that does the same for processes whose variable `STARTED_BY_TEST` has some value."""
+    return _living
+
+
+def _living(mark: str) -> list[str]:
+    found: list[str] = []
+    for _ in range(200):
+        found = [command for process in psutil.process_iter() if (command := _command(process, mark))]
+        if not found:
+            break
+        time.sleep(0.02)
+    return found
+
+
+def _command(process: psutil.Process, mark: str) -> str | None:
+    """Return the command of a process that still runs, inherited a mark, and is not this process itself."""
+    try:
+        ours = process.pid != os.getpid() and process.environ().get("STARTED_BY_TEST") == mark
+        return " ".join(process.cmdline()) if ours else None
+    except psutil.Error:
+        return None
 
 
 @pytest.fixture

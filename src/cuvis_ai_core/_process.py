@@ -1,17 +1,29 @@
-"""The one way in which this package runs other programs (git and uv)."""
+"""The one way in which this package runs other programs (git and uv).
+
+A program never outlives the process that started it. On Linux and macOS it leads a session of its own, in which a
+small shell waits for the end of a pipe: the system closes the other end when this process ends, however it ends, and
+the shell kills the whole process group, the program's own children included. That group also ends with the program,
+so that one killed alone leaves no children. On Windows a program is ended at its time limit; after a hard kill of
+this process it may run to its end, in its own temporary folder.
+"""
 
 import contextlib
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
+from cuvis_ai_core._environment import CALLING_PLUGIN, LIVE_PLUGINS
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import TimeLimitError, ToolNotFoundError
 
@@ -23,50 +35,110 @@ _GIT_KEPT: Final = re.compile(
 )
 """Git's variables that say how a user reaches hosts and configures git; all others say which repository, or trace."""
 
+_WATCHED: Final = (
+    ("/bin/sh", "-c", 'exec 3<&0 </dev/null; { read -r _ <&3; kill -9 0; } >/dev/null 2>&1 & exec "$@" 3<&-', "sh")
+    if sys.platform != "win32"
+    else ()
+)
+"""Starts the watcher, then becomes the program: both are in one process group. Costs half a millisecond."""
+
+_GRACE: Final = 2.0
+"""Seconds for which output is awaited after the program and its group ended: a daemon (ssh's) may hold the pipes."""
+
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What a program left behind: exit status and texts, credentials removed."""
+    """What a program left behind: exit status and texts, without credentials and control characters."""
 
     returncode: int
     stdout: str
     stderr: str
 
 
+class Programs:
+    """The programs that several threads run for one purpose, so that whoever wanted them can end them all."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._ended = False
+
+    @staticmethod
+    @contextlib.contextmanager
+    def together() -> "Iterator[Programs]":
+        """Collect the programs that are run in this context, and in copies of it; the outermost collection counts."""
+        programs = _programs.get() or Programs()
+        token = _programs.set(programs)
+        try:
+            yield programs
+        finally:
+            _programs.reset(token)
+
+    def end(self) -> None:
+        """End all that run, their children included, and whatever is started from now on."""
+        with self._lock:
+            self._ended = True
+            for process in self._running:
+                _end_running(process)
+
+    @contextlib.contextmanager
+    def including(self, process: "subprocess.Popen[bytes]") -> Iterator[None]:
+        """Count a program as running."""
+        with self._lock:
+            self._running.add(process)
+            if self._ended:
+                _end_running(process)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.discard(process)
+
+
+_programs: ContextVar[Programs | None] = ContextVar("_programs", default=None)
+
+
 def environment() -> dict[str, str]:
-    """Return this process's environment without what ties git to one repository.
+    """Return this process's environment without what ties git to one repository, and without what is loaded here.
 
     Inside a git hook, `GIT_DIR`, `GIT_INDEX_FILE` and others name the user's repository: no program that is started
     for a plugin may take that for its own. Of some variables the mere presence counts, so they are left out.
     """
-    return {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or _GIT_KEPT.match(name)}
+    return {name: value for name, value in os.environ.items() if _is_kept(name)}
+
+
+def _is_kept(name: str) -> bool:
+    # What this process has loaded concerns no interpreter that builds a plugin.
+    return name not in {LIVE_PLUGINS, CALLING_PLUGIN} and (not name.startswith("GIT_") or bool(_GIT_KEPT.match(name)))
 
 
 def run(command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Finished:
-    """Run a program to its end, without a terminal, in a process group that ends with it.
+    """Run a program to its end, without a terminal, in a process group that ends with it and with this process.
 
     Raises:
         ToolNotFoundError: There is no such program.
         TimeLimitError: It took longer than `time_limit`; its whole process group was ended.
     """
     logger.debug("running %s", redact(" ".join(command)))
-    try:
+    program = shutil.which(command[0], path=(os.environ if env is None else env).get("PATH"))
+    if program is None:
+        raise ToolNotFoundError(
+            f"The program '{command[0]}' was not found.", hint="Install it and try again.", tool=command[0]
+        )
+    with _lifeline() as stdin:
         process = subprocess.Popen(
-            command,
+            [*_WATCHED, program, *command[1:]],
             cwd=cwd,
             env=env,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=sys.platform != "win32",
         )
-    except FileNotFoundError as error:
-        raise ToolNotFoundError(
-            f"The program '{command[0]}' was not found.", hint="Install it and try again.", tool=command[0]
-        ) from error
-    return _finish(process, command)
+        with (_programs.get() or Programs()).including(process):
+            return _finish(process, command)
 
 
 def time_limit() -> float:
@@ -75,32 +147,88 @@ def time_limit() -> float:
     return float(chosen) if re.fullmatch(r"\d+(\.\d+)?", chosen) and float(chosen) else 300.0
 
 
+@contextlib.contextmanager
+def _lifeline() -> Iterator[int]:
+    """Have the end of a pipe to hand to a program, whose other end is open only while this process lives."""
+    if sys.platform == "win32":
+        yield subprocess.DEVNULL
+        return
+    watched, held = os.pipe()
+    try:
+        yield watched
+    finally:
+        os.close(watched)
+        os.close(held)
+
+
 def _finish(process: "subprocess.Popen[bytes]", command: Sequence[str]) -> Finished:
     seconds = time_limit()
+    assert process.stdout is not None
+    assert process.stderr is not None
+    output, errors = _Text(process.stdout), _Text(process.stderr)
+    # Waiting for a thread, unlike `Popen.wait(timeout)`, does not look again and again.
+    waiter = threading.Thread(target=process.wait, daemon=True)
+    waiter.start()
     try:
-        stdout, stderr = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired as error:
+        waiter.join(seconds)
+        late = waiter.is_alive()
+    finally:
         _end_group(process)
+        waiter.join()
+    if late:
         shown = redact(" ".join(command))
         raise TimeLimitError(
             f"'{shown}' took longer than {seconds:g} s and was stopped.",
             hint=f"Raise the limit with the environment variable {TIMEOUT_VARIABLE} (seconds), and try again.",
             command=shown,
             seconds=seconds,
-        ) from error
-    except BaseException:
+        )
+    until = time.monotonic() + _GRACE
+    stdout, stderr = output.read(until), errors.read(until)
+    if process.returncode < 0:
+        stderr += f"\n{command[0]} was ended by signal {_signal_name(-process.returncode)}"
+    return Finished(process.returncode, redact(stdout), redact(stderr))
+
+
+class _Text(threading.Thread):
+    """Reads a pipe while the program runs: a full pipe would stop it."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        super().__init__(daemon=True)
+        self._pipe = pipe
+        self._data = bytearray()
+        self.start()
+
+    def run(self) -> None:
+        with self._pipe:
+            while data := os.read(self._pipe.fileno(), 2**16):
+                self._data += data
+
+    def read(self, until: float) -> str:
+        """Return what was written, once no more is to come or time is up, without what would steer a terminal."""
+        self.join(max(0.0, until - time.monotonic()))
+        text = bytes(self._data).decode(errors="replace")
+        return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text.replace("\r\n", "\n"))
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
+def _end_running(process: "subprocess.Popen[bytes]") -> None:
+    # Once it has ended, its number may be that of another program.
+    if process.returncode is None:
         _end_group(process)
-        raise
-    return Finished(
-        process.returncode, redact(stdout.decode(errors="replace")), redact(stderr.decode(errors="replace"))
-    )
 
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:
-    """End a program that still runs, its children included, and close the pipes."""
-    with contextlib.suppress(ProcessLookupError):
+    """End a program if it still runs, and all that it started; its watcher, too, which keeps the group's number."""
+    # macOS refuses where all of the group have ended already.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         if sys.platform == "win32":
             process.kill()
         else:
             os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()

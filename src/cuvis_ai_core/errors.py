@@ -12,6 +12,7 @@
     │   ├── PluginsLoadError (ImportError)    some plugins of a manifest failed; `loaded` and `failed` say which
     │   ├── PluginConflictError (ValueError)  a name that is loaded already, with another configuration
     │   ├── PluginNotLoadedError (KeyError)   a name that is not loaded
+    │   ├── PluginModuleError (ImportError)   data names a class of a plugin that is neither loaded nor in the cache
     │   ├── DiscoveryError (ImportError)      a pip-installed plugin could not be imported
     │   ├── HookError (TypeError)             a hook with a wrong signature or a result of a wrong type
     │   ├── SourceError                       the code of a plugin cannot be had
@@ -20,7 +21,10 @@
     │   │   ├── TagNotFoundError
     │   │   ├── AuthenticationError
     │   │   ├── NetworkError
+    │   │   │   └── OfflineError          no connection may be opened, and something is missing
     │   │   └── CacheMismatchError            what lies in the cache is not what was put there
+    │   ├── LockError (ValueError)            a lock file cannot be read, or does not say what is there
+    │   ├── PluginsLockError                  the plugins of a manifest cannot be locked; `failed` says why
     │   ├── ProjectFileError (ValueError)     pyproject.toml is missing or breaks a rule
     │   ├── InstallError                      uv could not build, resolve or install
     │   │   ├── BuildError
@@ -133,6 +137,12 @@ class PluginNotLoadedError(PluginError, KeyError):
     """No plugin of that name is loaded."""
 
 
+class PluginModuleError(PluginError, ModuleNotFoundError):
+    """Data names a class of a plugin that is neither loaded nor in the plugin cache; `name` is its private package."""
+
+    plugin: str
+
+
 class DiscoveryError(PluginError, ImportError):
     """A pip-installed plugin could not be imported."""
 
@@ -174,10 +184,26 @@ class NetworkError(SourceError):
     """The host of the repository or of the packages cannot be reached."""
 
 
+class OfflineError(NetworkError):
+    """No connection may be opened, and something is neither in the plugin cache nor in that of uv."""
+
+
 class CacheMismatchError(SourceError):
-    """What lies in the plugin cache is not what was put there."""
+    """What lies in the plugin cache is not what was put there, or not what its tag names now."""
+
+    path: Path | None = None
+
+
+class LockError(PluginError, ValueError):
+    """A lock file cannot be read or written, or differs from its manifest, from a repository or from this platform."""
 
     path: Path
+
+
+class PluginsLockError(PluginError):
+    """A plugin of a manifest cannot be fetched, resolved or installed, or plugins cannot live together."""
+
+    failed: Mapping[str, Exception] = {}
 
 
 class ProjectFileError(PluginError, ValueError):

@@ -3,9 +3,8 @@
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -14,7 +13,6 @@ from cuvis_ai_core.builtin import BUILTIN_NODES
 from cuvis_ai_core.errors import (
     DuplicateNodeError,
     PluginConflictError,
-    PluginLoadError,
     PluginNotLoadedError,
     PluginsLoadError,
 )
@@ -25,7 +23,8 @@ from cuvis_ai_core.plugins.discovery import DiscoveredPlugin, is_path
 from cuvis_ai_core.plugins.manager import PluginState, class_path, no_node
 from cuvis_ai_core.plugins.members import Members
 from cuvis_ai_core.plugins.node_view import PluginNodes
-from cuvis_ai_core.plugins.scope import PREFIX
+from cuvis_ai_core.plugins.offline import is_offline
+from cuvis_ai_core.plugins.private_names import PREFIX, private_package
 from cuvis_ai_core.plugins.store import Store, chosen_root, default_root
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from cuvis_ai_core.plugins.loader import LoadedPlugin, PluginInfo
     from cuvis_ai_core.plugins.manager import HookManager
     from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+    from cuvis_ai_core.plugins.plans import Plan
 
 
 class _Get:
@@ -58,6 +58,7 @@ class NodeRegistry:
     Args:
         discover: Whether pip-installed plugins (entry points of group `cuvis_ai.nodes`) take part.
         block: Name or names of entry points or distributions that do not.
+        offline: Whether loading may open no connection; `CUVIS_OFFLINE=1` says so for all registries.
     """
 
     _builtin_registry: ClassVar[dict[str, type | str]] = dict(BUILTIN_NODES)
@@ -65,8 +66,9 @@ class NodeRegistry:
 
     get = _Get()
 
-    def __init__(self, *, discover: bool = True, block: Iterable[str] = ()) -> None:
+    def __init__(self, *, discover: bool = True, block: Iterable[str] = (), offline: bool = False) -> None:
         self._loading = threading.RLock()
+        self._offline = offline
         blocked = frozenset([block] if isinstance(block, str) else block)
         self._members = Members(self._builtin_registry, blocked, discovering=discover)
         # A registry that is dropped without being closed lets go of its plugins too.
@@ -126,10 +128,14 @@ class NodeRegistry:
     def clear_plugin_cache(cls, name: str | None = None) -> None:
         """Remove from the cache what belongs to one plugin, or everything; what is not there is fine.
 
+        What a process uses, this one included, is kept, with a logged warning that names the process.
+
         Raises:
             StoreError: Something cannot be removed.
         """
-        cls._store().clear(name)
+        from cuvis_ai_core.plugins.housekeeping import clear
+
+        clear(cls._store(), name)
 
     @classmethod
     def _store(cls) -> Store:
@@ -165,32 +171,34 @@ class NodeRegistry:
         """
         from cuvis_ai_core.plugins.manifest import parse_plugin
 
-        self._load(name, parse_plugin(name, config, base=Path.cwd()))
+        failed = self._load({name: parse_plugin(name, config, base=Path.cwd())})
+        if failed:
+            raise failed[name]
 
-    def load_plugins(self, path: str | os.PathLike[str]) -> int:
-        """Load all plugins of a manifest and return how many are loaded.
+    def load_plugins(self, path: str | os.PathLike[str], *, only: Iterable[str] | None = None) -> int:
+        """Load the plugins of a manifest and return how many are loaded.
+
+        With a lock file beside the manifest, exactly what is locked is loaded.
+
+        Args:
+            path: The manifest.
+            only: Names of the plugins to load; without them, all.
 
         Raises:
-            ManifestError: The manifest cannot be read; nothing was loaded.
+            ManifestError: The manifest cannot be read, or has no plugin of that name; nothing was loaded.
+            LockError: The lock file cannot be read, or differs from the manifest; nothing was loaded.
             PluginsLoadError: Some plugins failed; the others stay loaded.
         """
-        from cuvis_ai_core.plugins.manifest import read_manifest
+        from cuvis_ai_core.plugins.manifest import manifest_path, read_manifest
+        from cuvis_ai_core.plugins.plans import plan_for
 
-        manifest = read_manifest(Path(path))
-        failed: dict[str, Exception] = {}
-        for name, declared in manifest.plugins.items():
-            try:
-                self._load(name, declared)
-            except (PluginLoadError, PluginConflictError) as error:
-                failed[name] = self._members.failed[name] = error
+        path = manifest_path(path)
+        manifest = read_manifest(path)
+        plugins = manifest.plugins if only is None else manifest.named(only)
+        failed = self._load(plugins, plan_for(path, manifest.plugins))
         if failed:
-            texts = "\n".join(str(error) for error in failed.values())
-            raise PluginsLoadError(
-                f"{len(failed)} of {len(manifest.plugins)} plugins in {path} failed to load.\n{texts}",
-                loaded=tuple(name for name in manifest.plugins if name not in failed),
-                failed=failed,
-            )
-        return len(manifest.plugins)
+            raise _failure(path, plugins, failed)
+        return len(plugins)
 
     def unload_plugin(self, name: str) -> None:
         """Unload a declared plugin; nodes that live on keep working.
@@ -230,7 +238,7 @@ class NodeRegistry:
 
     def plugin_of(self, node_class: type) -> "PluginInfo | None":
         """Return the declared plugin that a node class comes from; None for all other classes."""
-        private = node_class.__module__.partition(".")[0]
+        private = private_package(node_class.__module__)
         found = (name for name, each in self._members.declared.items() if each.scope.name == private)
         return next(map(self.plugin_info, found), None)
 
@@ -325,38 +333,39 @@ class NodeRegistry:
             # A module without a spec, such as `__main__`, is there all the same.
             return top in sys.modules
 
-    def _load(self, name: str, declared: "GitPlugin | LocalPlugin") -> None:
-        with self._loading:
-            self._load_alone(name, declared)
-
-    def _load_alone(self, name: str, declared: "GitPlugin | LocalPlugin") -> None:
-        from cuvis_ai_core.plugins.failing import failing
+    def _load(
+        self, plugins: "Mapping[str, GitPlugin | LocalPlugin]", plan: "Plan | None" = None
+    ) -> dict[str, Exception]:
+        """Load plugins together, and return why those failed that did, in their order."""
         from cuvis_ai_core.plugins.loader import load
+        from cuvis_ai_core.plugins.plans import Together
+        from cuvis_ai_core.plugins.ready import Request
 
-        known = self._members.declared.get(name)
-        if known is not None:
-            if known.declared == declared:
-                return
-            raise PluginConflictError(
-                f"Plugin '{name}' is loaded already, with another configuration.",
-                hint=f'Unload it first: registry.unload_plugin("{name}")',
-                plugin=name,
-            )
-        announce = partial(self._members.announce, name)
-        try:
-            plugin = load(name, declared, self._store(), announce)
-            with failing(name, announce) as enter:
-                enter(PluginState.REGISTERING, plugin.info.distribution)
-                try:
-                    self._members.admit(plugin)
-                except BaseException:
-                    plugin.release()
-                    raise
-        except PluginLoadError as error:
-            self._members.failed[name] = error
-            raise
-        self._members.failed.pop(name, None)
-        announce(PluginState.LOADED, ", ".join(path.rpartition(".")[2] for path in plugin.classes))
+        with self._loading:
+            failed: dict[str, Exception] = dict(self._conflicts(plugins))
+            together = {name: declared for name, declared in plugins.items() if name not in failed}
+            wanted = [name for name in together if name not in self._members.declared]
+            if wanted:
+                offline = self._offline or is_offline()
+                request = Request(together, plan or Together(), self._store(), self._members.announce, offline)
+                failed |= load(request, wanted, self._members.admit)
+            for name in plugins:
+                self._members.failed.pop(name, None)
+            self._members.failed |= failed
+            return {name: failed[name] for name in plugins if name in failed}
+
+    def _conflicts(self, plugins: "Mapping[str, GitPlugin | LocalPlugin]") -> "Iterator[tuple[str, Exception]]":
+        for name, declared in plugins.items():
+            known = self._members.declared.get(name)
+            if known is not None and known.declared != declared:
+                yield (
+                    name,
+                    PluginConflictError(
+                        f"Plugin '{name}' is loaded already, with another configuration.",
+                        hint=f'Unload it first: registry.unload_plugin("{name}")',
+                        plugin=name,
+                    ),
+                )
 
     def _declared(self, name: str) -> "LoadedPlugin":
         declared = self._members.declared
@@ -365,6 +374,23 @@ class NodeRegistry:
                 f"No plugin '{name}' is loaded. Loaded plugins: {', '.join(declared) or 'none'}.", plugin=name
             )
         return declared[name]
+
+
+def _failure(manifest: Path, plugins: Iterable[str], failed: Mapping[str, Exception]) -> PluginsLoadError:
+    names = list(plugins)
+    hints = [getattr(error, "hint", None) for error in failed.values()]
+    # What is to be done about several plugins stands once, below all of them.
+    shared = dict.fromkeys(hint for hint in hints if hint and hints.count(hint) > 1)
+    texts = (
+        getattr(error, "message", "") if hint in shared else str(error)
+        for hint, error in zip(hints, failed.values(), strict=True)
+    )
+    return PluginsLoadError(
+        "\n".join([f"{len(failed)} of {len(names)} plugins in {manifest} failed to load.", *texts]),
+        hint="\n".join(shared) or None,
+        loaded=tuple(name for name in names if name not in failed),
+        failed=failed,
+    )
 
 
 def _release_all(loaded: "dict[str, LoadedPlugin]") -> None:

@@ -220,7 +220,7 @@ def test_a_node_that_fails_ends_with_1_and_leaves_nothing(
         (("--pipeline-path", "cube.npy"), "cube.npy"),
         (("--pipeline-path", "anomalies.yaml", "--profile"), "--profile goes with --cube-path"),
         (("--pipeline-path", "anomalies.yaml", "--pipeline-vis-ext", "pdf"), "'pdf' is not one of"),
-        (("--pipeline-path", "anomalies.yaml", "--device", "cudda"), "There is no device 'cudda'"),
+        (("--pipeline-path", "anomalies.yaml", "--device", "cudda"), "evice 'cudda'"),
         (("--pipeline-path", "anomalies.yaml", "--weights-path", "w.pt"), "There is no file of weights 'w.pt'"),
         (("--pipeline-path", "anomalies.yaml", "--weights-path", "cube.npy"), "is no file of weights"),
         (("--pipeline-path", "anomalies.yaml", "--override", "nodes.rx"), "'nodes.rx' is no override"),

@@ -11,10 +11,15 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from cuvis_ai_schemas.pipeline import PortSpec
+from hypothesis import given
+from hypothesis import strategies as st
 
+from cuvis_ai_core._yaml import parse_yaml
 from cuvis_ai_core.errors import MissingExtraError, PipelineError
 from cuvis_ai_core.node import ArrayNode
 from cuvis_ai_core.pipeline import Pipeline
+from cuvis_ai_core.pipeline.config import parse_config
+from cuvis_ai_core.pipeline.saving import to_yaml
 from cuvis_ai_core.pipeline.weights import read_weights, write_weights
 
 torch = pytest.importorskip("torch")
@@ -168,6 +173,16 @@ def test_a_pt_file_without_torch_names_the_extra(tmp_path: Path, monkeypatch: py
         read_weights(file)
 
 
+def test_numbers_that_numpy_lacks_name_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A safetensors file may hold bfloat16; without torch nobody can say what that is."""
+    file = tmp_path / "p.safetensors"
+    write_weights(file, {"n": {"x": torch.ones(2, dtype=torch.bfloat16)}}, {})
+    assert read_weights(file).state["n"]["x"].dtype is torch.bfloat16
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingExtraError, match="holds numbers of a kind that NumPy does not have"):
+        read_weights(file)
+
+
 def test_a_pt_file_has_the_published_layout(learned: Pipeline, tmp_path: Path) -> None:
     """And it holds nothing but weights."""
     learned.save(tmp_path / "p.yaml")
@@ -294,8 +309,9 @@ def test_a_broken_file_of_weights_is_one_clear_error(tmp_path: Path, monkeypatch
     np.save("p.npy", np.ones(1))
     with pytest.raises(PipelineError, match="is no file of weights: these are called"):
         read_weights(Path("p.npy"))
-    with pytest.raises(PipelineError, match=r"There is no file of weights 'none\.pt'"):
-        read_weights(Path("none.pt"))
+    for name in ("none.pt", "n" * 300 + ".pt", "."):
+        with pytest.raises(PipelineError, match=r"There is no file of weights|is no file of weights"):
+            read_weights(Path(name))
 
 
 @pytest.mark.parametrize(
@@ -422,3 +438,18 @@ def test_files_without_interpolations_do_not_import_omegaconf() -> None:
         "sys.exit(' '.join({'omegaconf', 'torch', 'safetensors'} & sys.modules.keys()) or 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(PLAIN)
+def test_whatever_a_parameter_is_it_comes_back(value: Any) -> None:
+    """Texts that look like numbers, odd signs, numbers of any size: the file says the same as the pipeline."""
+    data = {"nodes": [{"name": "n", "class_name": "Scale", "params": {"value": value}}]}
+    written = parse_config(data | {"metadata": {"name": value}}).to_dict()
+    assert parse_config(parse_yaml(to_yaml(written)).data).to_dict() == written

@@ -282,3 +282,66 @@ def test_the_published_name_is_the_same_class() -> None:
     from cuvis_ai_core.utils.types import Context as OldContext
 
     assert (CuvisPipeline, OldPortSpec, OldContext) == (Pipeline, PortSpec, Context)
+
+
+def test_torch_nodes_are_in_evaluation_mode(pipeline_of: PipelineOf, make_class: MakeClass, cube: Any) -> None:
+    """Nothing is dropped out, and nothing learned, by running a pipeline."""
+    pipeline = pipeline_of({"w": "Weight"})
+    assert not pipeline.nodes["w"].training
+    pipeline.nodes["w"].train()
+    pipeline.forward({"cube": cube})
+    assert pipeline.nodes["w"].training
+
+
+def test_an_optional_fan_in_may_be_nothing(pipeline_of: PipelineOf, make_class: MakeClass) -> None:
+    """Handed in as None, or as an empty list."""
+    port = {"dtype": torch.float32, "shape": (-1,), "optional": True, "variadic": True}
+    make_class("Count", lambda self, xs=(): {"n": len(xs or ())}, {"xs": port}, {"n": {"dtype": int, "shape": ()}})
+    pipeline = pipeline_of({"c": "Count"})
+    batches: list[dict[Any, Any]] = [{}, {"xs": None}, {"xs": []}]
+    for batch in batches:
+        assert pipeline.forward(batch) == {("c", "n"): 0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"batch": {1: 2}}, r"The batch has the key 1; keys are 'port', 'node\.port' or \('node', 'port'\)"),
+        ({"batch": {("a",): 2}}, r"The batch has the key \('a',\)"),
+        ({"batch": [1]}, "The batch is of type list"),
+        ({"stage": 5}, "There is no stage '5' to run in"),
+        ({"context": "train"}, "The context is 'train'; it must be a cuvis_ai_schemas.execution.Context"),
+        ({"keep_ports": "a.cub"}, r"no output 'a\.cub'"),
+        ({"keep_ports": [3]}, r"no output '3\.'"),
+        ({"keep_ports": [("a", 3)]}, r"no output 'a\.3'"),
+        ({"upto_node": 3}, "The pipeline has no node 3"),
+    ],
+)
+def test_wrong_arguments_of_a_run_are_one_clear_error(
+    pipeline_of: PipelineOf, cube: Any, arguments: dict[str, Any], problem: str
+) -> None:
+    """Each names what was given and what is taken; no other exception comes through."""
+    with pytest.raises(PipelineError, match=problem):
+        pipeline_of({"a": "Scale"}).forward(**{"batch": {"cube": cube}, **arguments})
+
+
+def test_one_kept_port_may_stand_alone(pipeline_of: PipelineOf, cube: Any) -> None:
+    """A text is one port, not its letters."""
+    assert list(pipeline_of({"a": "Scale"}).forward({"cube": cube}, keep_ports="a.cube")) == [("a", "cube")]
+
+
+def test_the_library_of_a_port_is_that_of_the_declared_dtype() -> None:
+    """Which arrays a node gets: a torch node tensors, an `ArrayNode` what comes, unless the port says otherwise."""
+    from cuvis_ai_core.node.ports import read_ports
+    from cuvis_ai_core.pipeline.libraries import library_of_input
+
+    kinds = {"t": torch.float32, "n": np.float32, "text": "float32", "arrays": np.ndarray, "str": str, "any": object}
+    specs = {"INPUT_SPECS": {name: PortSpec(kind, (-1,)) for name, kind in kinds.items()}}
+
+    def found(bases: tuple[type, ...]) -> list[str | None]:
+        made: Any = type("Made", bases, {**specs, "OUTPUT_SPECS": {}, "forward": lambda self: {}})
+        return [library_of_input(made(), port) for port in read_ports(made, "INPUT_SPECS").values()]
+
+    assert found((Node,)) == ["torch", "numpy", "torch", "numpy", None, None]
+    assert found((ArrayNode,)) == ["torch", None, None, "numpy", None, None]
+    assert found(()) == ["torch", "numpy", None, "numpy", None, None]

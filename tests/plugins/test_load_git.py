@@ -186,6 +186,7 @@ def test_clearing_the_cache_removes_checkout_and_target_of_one_plugin(
     url = git_plugin("1.0.0")
     registry.load_plugin("echo", config(url))
     registry.load_plugin("echo2", config(url))
+    registry.clear_plugins()
     NodeRegistry.clear_plugin_cache("no such/../plugin")
     NodeRegistry.clear_plugin_cache("echo")
     assert sorted(path.name for path in cache.glob("*@*")) == ["echo2@v1.0.0"]

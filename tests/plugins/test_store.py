@@ -14,16 +14,8 @@ from hypothesis import strategies as st
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import StoreError
+from cuvis_ai_core.plugins.housekeeping import clear, entries, prune
 from cuvis_ai_core.plugins.store import MARKER, Store, chosen_root, default_root
-from cuvis_ai_core.testing.git_host import GitHost
-
-LOAD = """\
-import sys
-from cuvis_ai_core import NodeRegistry
-registry = NodeRegistry(discover=False)
-registry.load_plugin("echo", {"repo": sys.argv[1], "tag": "v1.0.0", "provides": ["echo_plugin.nodes.Echo"]})
-print(registry.get("Echo").VERSION)
-"""
 
 
 def test_the_folder_is_chosen_by_call_then_by_variable_then_by_home(
@@ -41,7 +33,9 @@ def test_looking_for_something_makes_no_folder(tmp_path: Path) -> None:
     """Nothing is written before something is put there."""
     store = Store(tmp_path / "cache")
     store.checkouts("x", "v1", "http://host/x.git")
-    store.clear()
+    clear(store)
+    prune(store, unused_for=0)
+    assert entries(store) == []
     assert not (tmp_path / "cache").exists()
 
 
@@ -101,11 +95,11 @@ def test_clearing_touches_one_plugin_only(tmp_path: Path) -> None:
     for name in ("x@v1", "x@v2+abcdef01", "x2@v1"):
         put_checkout(tmp_path / name)
     for name in ("x@0011", "x2@0011"):
-        (tmp_path / ".targets" / name).mkdir(parents=True)
-    store.clear("x")
+        (tmp_path / ".targets" / name / "pins").mkdir(parents=True)
+    clear(store, "x")
     assert sorted(path.name for path in tmp_path.glob("*@*")) == ["x2@v1"]
     assert [path.name for path in (tmp_path / ".targets").iterdir()] == ["x2@0011"]
-    store.clear("../x2@v1")
+    clear(store, "../x2@v1")
     assert (tmp_path / "x2@v1").is_dir()
 
 
@@ -118,8 +112,8 @@ def test_clearing_leaves_what_is_not_ours(tmp_path: Path) -> None:
     (tmp_path / ".targets/note@home").write_text("mine")
     before = sorted(tmp_path.rglob("*"))
     store = Store(tmp_path)
-    store.clear()
-    store.clear("backup")
+    clear(store)
+    clear(store, "backup")
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -169,34 +163,15 @@ def test_a_cache_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
     assert str(tmp_path / "file") in str(caught.value)
 
 
-def test_processes_that_ask_at_once_cause_one_clone(
-    git_plugin: Callable[..., str], git_host: GitHost, cache: Path
-) -> None:
-    """Six processes and one missing plugin: all succeed, one fetches and builds."""
-    url = git_plugin()
-    before = git_host.requests
-    subprocess.run([sys.executable, "-c", LOAD, url], check=True, env={**os.environ, "CUVIS_PLUGINS_DIR": f"{cache}1"})
-    single = git_host.requests - before
-    environment = {**os.environ, "CUVIS_PLUGINS_DIR": str(cache)}
-    processes = [
-        subprocess.Popen([sys.executable, "-c", LOAD, url], env=environment, stdout=subprocess.PIPE, text=True)
-        for _ in range(6)
-    ]
-    answers = [process.communicate()[0].strip() for process in processes]
-    assert answers == ["1.0.0"] * 6
-    assert git_host.requests - before == 2 * single
-    assert len(list(cache.glob(".targets/*/*"))) == 1
-    assert list((cache / ".tmp").iterdir()) == []
-
-
 def test_a_store_that_is_read_only_serves_what_it_has(
     registry: NodeRegistry, git_plugin: Callable[..., str], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Readers take no lock and write nothing."""
+    """Readers take no lock, and write nothing but that they read."""
     config = {"repo": git_plugin(), "tag": "v1.0.0", "provides": ["echo_plugin.nodes.Echo"]}
     registry.load_plugin("echo", config)
     registry.unload_plugin("echo")
-    before = {path: path.stat().st_mtime_ns for path in [cache, *cache.rglob("*")] if "__pycache__" not in path.parts}
+    mine = {"__pycache__", ".uses"}
+    before = {path: path.stat().st_mtime_ns for path in [cache, *cache.rglob("*")] if not mine & {*path.parts}}
 
     def refuse(*arguments: object, **options: object) -> None:
         raise AssertionError("a warm load locks nothing")

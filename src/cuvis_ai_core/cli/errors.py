@@ -16,6 +16,7 @@ from cuvis_ai_core.errors import (
     AnnotationError,
     CubeError,
     CuvisError,
+    LockError,
     ManifestError,
     MissingExtraError,
     NodeError,
@@ -31,6 +32,7 @@ INTERRUPTED: Final = 130
 _WRONG_INPUT: Final = (
     AnnotationError,
     CubeError,
+    LockError,
     ManifestError,
     MissingExtraError,
     NodeError,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cuvis_ai_core.cli.lazy import NamedGroup
-from cuvis_ai_core.cli.options import debug_option, plugins_option
+from cuvis_ai_core.cli.options import debug_option, offline_option, plugins_option
 
 if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
@@ -41,6 +41,7 @@ def list_nodes(plugins_path: Path | None) -> None:
 @nodes.command("show")
 @click.argument("name")
 @plugins_option
+@offline_option
 @debug_option
 def show_node(name: str, plugins_path: Path | None) -> None:
     """Show ports and hyper-parameters of a node; NAME is a short name or a full path."""

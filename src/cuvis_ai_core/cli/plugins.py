@@ -1,13 +1,13 @@
-"""`cuvis-ai plugins`: which plugins there are. Nothing here imports plugin code."""
+"""`cuvis-ai plugins`: which plugins there are, and what the plugin cache has of them. Nothing imports plugin code."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
 from cuvis_ai_core._redact import without_credentials
-from cuvis_ai_core.cli.lazy import NamedGroup
+from cuvis_ai_core.cli.lazy import LazyGroup
 from cuvis_ai_core.cli.options import debug_option, plugins_option
 
 if TYPE_CHECKING:
@@ -15,12 +15,24 @@ if TYPE_CHECKING:
     from cuvis_ai_core.plugins.store import Store
 
 
-@click.group(cls=NamedGroup)
+class _Plugins(LazyGroup):
+    """The group of the commands about plugins."""
+
+    places: ClassVar = {
+        "cache": "cuvis_ai_core.cli.cache:cache",
+        "list": "cuvis_ai_core.cli.plugins:list_plugins",
+        "lock": "cuvis_ai_core.cli.lock:lock",
+        "update": "cuvis_ai_core.cli.update:update",
+        "verify": "cuvis_ai_core.cli.verify:verify",
+    }
+
+
+@click.group(cls=_Plugins)
 def plugins() -> None:
-    """See which plugins there are."""
+    """See which plugins there are, and what the plugin cache has of them."""
 
 
-@plugins.command("list")
+@click.command("list")
 @plugins_option
 @debug_option
 def list_plugins(plugins_path: Path | None) -> None:
@@ -55,10 +67,11 @@ def _print_declared(manifest: Path) -> None:
 
 
 def _git_cells(name: str, plugin: "GitPlugin", store: "Store") -> tuple[str, str, str]:
-    from cuvis_ai_core.plugins.sources import cached_commit
+    from cuvis_ai_core.plugins.sources import cached_source
 
-    commit = cached_commit(name, plugin, store)
-    return without_credentials(plugin.repo), plugin.tag, f"cached {commit[:12]}" if commit else "not fetched"
+    source = cached_source(name, plugin, store)
+    state = f"cached {source.commit[:12]}" if source and source.commit else "not fetched"
+    return without_credentials(plugin.repo), plugin.tag, state
 
 
 def _local_cells(plugin: "LocalPlugin") -> tuple[str, str, str]:

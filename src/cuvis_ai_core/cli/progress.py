@@ -28,19 +28,12 @@ def load_plugins(registry: "NodeRegistry", manifest: Path, *names: str) -> None:
 
     Raises:
         ManifestError: The manifest cannot be read.
-        PluginLoadError: A plugin that is named failed.
+        LockError: Its lock file cannot be read, or differs from it.
         PluginsLoadError: Some plugins failed.
     """
     with plugin_progress() as display:
         registry.register_hooks(display)
-        if not names:
-            registry.load_plugins(manifest)
-            return
-        from cuvis_ai_core.plugins.manifest import read_manifest
-
-        declared = read_manifest(manifest).plugins
-        for name in names:
-            registry.load_plugin(name, declared[name])
+        registry.load_plugins(manifest, only=names or None)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cuvis_ai_core.cli.errors import Guarded
-from cuvis_ai_core.cli.options import debug_option, path_option, plugins_option
+from cuvis_ai_core.cli.options import debug_option, offline_option, path_option, plugins_option
 
 if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
@@ -36,6 +36,7 @@ class Options:
 @plugins_option
 @path_option("--cube-path", description="Cube to run the pipeline on: .npy, .npz, ENVI .hdr, or what a plugin reads.")
 @path_option("--output-dir", description="Folder for the results.  [default: <name of the pipeline>-output]")
+@offline_option
 @path_option("--weights-path", description="Weights (.pt, .safetensors).  [default: those beside the pipeline file]")
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="Where torch nodes compute: cuda:0.")
 @click.option("--override", multiple=True, metavar="KEY=VALUE", help="Replace a value: nodes.NAME.params.KEY=VALUE.")

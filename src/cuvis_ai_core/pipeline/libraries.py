@@ -3,7 +3,8 @@
 Neither library is imported before a node asks for its arrays.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, TypeAlias
 
 from cuvis_ai_core.node.array import Value
@@ -18,6 +19,15 @@ _CPU: Final = "cpu"
 def is_module(node: object) -> bool:
     """Tell whether a node is a module of torch."""
     return hasattr(type(node), "named_buffers")
+
+
+def without_gradients(nodes: Iterable[object]) -> AbstractContextManager[object]:
+    """Return a context in which torch remembers nothing for gradients; nothing happens without a torch node."""
+    if not any(map(is_module, nodes)):
+        return nullcontext()
+    import torch
+
+    return torch.no_grad()
 
 
 def hooks_of(node: object) -> tuple[Mapping[Any, Any], ...]:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Self
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.pipeline.config import PipelineConfig, parse_config, read_config
+from cuvis_ai_core.pipeline.connecting import Connection, connected
 from cuvis_ai_core.pipeline.construct import build_nodes
 from cuvis_ai_core.pipeline.device import CPU, checked_device, move
 from cuvis_ai_core.pipeline.feeding import BatchKey, Feeding
 from cuvis_ai_core.pipeline.find import find_pipeline_file
 from cuvis_ai_core.pipeline.graph import Edge, Graph, ResolvedPort
-from cuvis_ai_core.pipeline.observed import Hooks, Observers
+from cuvis_ai_core.pipeline.libraries import is_module
+from cuvis_ai_core.pipeline.observed import Observers
 from cuvis_ai_core.pipeline.plan import Plan, make_plan
 from cuvis_ai_core.pipeline.request import Address, checked_stage, make_request, stage_of_run
 from cuvis_ai_core.pipeline.run import run_plan
@@ -33,24 +35,56 @@ _KEPT_PLANS = 32
 class Pipeline:
     """A validated graph of nodes that can be run.
 
-    Make one with `from_dict` or `load`. It is a context manager that closes its nodes in the end.
+    `from_dict` and `load` make one from the content of a file; `connect` adds nodes that are at hand. It is a context
+    manager that closes its nodes in the end. Its torch nodes are in evaluation mode (`node.eval()`); what trains them
+    switches that.
 
     Args:
-        config: The checked content of a pipeline file.
-        nodes: The node objects by name.
-        name: Used where the metadata give none.
-        hooks: Where observers of its runs are registered.
+        name: Its name.
+        node_registry: Whose observers see its runs.
     """
 
-    def __init__(
-        self, config: PipelineConfig, nodes: Mapping[str, Any], *, name: str = "pipeline", hooks: Hooks | None = None
-    ) -> None:
-        self._config = config
+    def __init__(self, name: str = "pipeline", *, node_registry: "NodeRegistry | None" = None) -> None:
+        empty = PipelineConfig.model_construct(metadata={"name": name}, plugins=[], nodes=[], edges=[])
+        self._set_up(empty, {}, name, node_registry)
+
+    def _set_up(self, config: PipelineConfig, nodes: Mapping[str, Any], name: str, registry: object) -> None:
         self._graph = Graph(nodes, config.edges)
+        self._config = config
         self._name = str(config.metadata.get("name") or name)
         self._device = CPU
-        self._observers = Observers(hooks)
+        self._observers = Observers(getattr(registry, "hooks", None))  # what only gives classes has none
+        for node in filter(is_module, nodes.values()):
+            node.eval()
         self._plan = lru_cache(_KEPT_PLANS)(self._make_plan)
+
+    @classmethod
+    def _build(cls, config: PipelineConfig, registry: "NodeRegistry", name: str = "pipeline") -> Self:
+        pipeline = cls.__new__(cls)
+        pipeline._set_up(config, build_nodes(config, registry), name, registry)  # noqa: SLF001
+        return pipeline
+
+    def connect(self, *connections: Connection) -> Self:
+        """Connect nodes that are at hand, each by an output port and an input port; nodes that are new join in.
+
+        A node whose name is taken gets a counter: `scaler`, `scaler-1`. Values and weights stay as they are.
+
+        Args:
+            connections: Pairs such as `(detector.outputs.scores, decider.inputs.scores)`.
+
+        Raises:
+            PipelineError: Something is no such pair, or the edges form a cycle; nothing was changed.
+            PortError: Two ports do not fit, or an input is connected already; nothing was changed.
+        """
+        config, nodes = connected(self._config, self._graph.nodes, connections)
+        graph = Graph(nodes, config.edges)
+        new = [node for name, node in nodes.items() if name not in self._graph.nodes]
+        for node in filter(is_module, new):
+            node.eval()
+        move(new, self._device)
+        self._config, self._graph = config, graph
+        self._plan.cache_clear()
+        return self
 
     def _make_plan(
         self, stage: object, keys: frozenset[BatchKey], upto_node: object, kept: frozenset[object] | None
@@ -70,8 +104,7 @@ class Pipeline:
             NodeNotFoundError: The registry has no such class.
         """
         checked = parse_config(config)
-        registry = _registry_or_new(node_registry)
-        return cls(checked, build_nodes(checked, registry), hooks=_hooks_of(registry))
+        return cls._build(checked, _registry_or_new(node_registry))
 
     @classmethod
     def load(
@@ -102,14 +135,14 @@ class Pipeline:
         path = find_pipeline_file(path_or_name, registry.config_dirs())
         config = read_config(path, overrides)
         try:
-            pipeline = cls(config, build_nodes(config, registry), name=path.stem, hooks=_hooks_of(registry))
+            pipeline = cls._build(config, registry, path.stem)
         except PipelineError as error:
             error.message = f"Pipeline file {path}: {error.message}"
             error.path = path
             raise
         file = Path(weights).expanduser() if weights is not None else find_weights(path)
         if file is not None:
-            pipeline._load_weights(file, restore=False)
+            pipeline._load_weights(file, restore=False)  # noqa: SLF001
         return pipeline.to(target)
 
     def save(self, path: str | Path, *, weights_format: str | None = None) -> None:
@@ -287,7 +320,7 @@ class Pipeline:
                 f"The batch is of type {type(given).__name__}; it must be a mapping of port names to values.",
                 hint="Call forward(batch={'cube': cube}).",
             )
-        kept = None if keep_ports is None else frozenset(keep_ports)
+        kept = None if keep_ports is None else frozenset([keep_ports] if isinstance(keep_ports, str) else keep_ports)
         plan = self._plan(stage_of_run(stage, context), frozenset(given), upto_node, kept)
         if self._observers:
             return self._observers.run(plan, given, context, self._name, self._device)
@@ -299,12 +332,6 @@ class Pipeline:
 
     def __repr__(self) -> str:
         return f"<Pipeline '{self.name}': {len(self.nodes)} nodes, {len(self.edges)} edges>"
-
-
-def _hooks_of(registry: object) -> Hooks | None:
-    """Return the hooks of a registry; what only gives classes has none."""
-    hooks: Hooks | None = getattr(registry, "hooks", None)
-    return hooks
 
 
 def _registry_or_new(registry: "NodeRegistry | None") -> "NodeRegistry":

@@ -228,7 +228,7 @@ def _list_check(each_fits: Check | None, port: ResolvedPort) -> Check:
 
 
 def _each(convert: Convert) -> Convert:
-    return lambda values: [convert(value) for value in values]
+    return lambda values: values and [convert(value) for value in values]
 
 
 def _takes_context(node: Any) -> bool:  # noqa: ANN401 - any object with `forward`

@@ -58,10 +58,15 @@ def stage_of_run(stage: object, context: "Context | None") -> object:
     """Return the stage that is given, by name or in a context.
 
     Raises:
-        PipelineError: Both are given and differ.
+        PipelineError: Both are given and differ, or the context is none.
     """
     if context is None:
         return "inference" if stage is None else stage
+    if not hasattr(context, "stage"):
+        raise PipelineError(
+            f"The context is {context!r}; it must be a cuvis_ai_schemas.execution.Context.",
+            hint="A stage alone is given as stage='train'.",
+        )
     if stage is not None and stage_name(stage) != stage_name(context.stage):
         raise PipelineError(
             f"The stage is '{stage_name(stage)}', and that of the context is '{stage_name(context.stage)}'.",
@@ -98,7 +103,10 @@ def _node_name(nodes: Mapping[str, Any], node: object) -> str:
 
 
 def _output(graph: Graph, output: object) -> Address:
-    node, _, port = (output if isinstance(output, str) else ".".join(map(str, output))).partition(".")  # type: ignore[call-overload]
+    name = (
+        output if isinstance(output, str) else ".".join(map(str, output)) if isinstance(output, tuple) else repr(output)
+    )
+    node, _, port = name.partition(".")
     if port in graph.outputs.get(node, ()):
         return node, port
     known = [f"{name}.{each}" for name, ports in graph.outputs.items() for each in ports]

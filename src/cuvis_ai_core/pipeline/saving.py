@@ -4,7 +4,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cuvis_ai_core._files import write_atomic
+from cuvis_ai_core._files import replacing
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.pipeline.weights import SAFETENSORS, SUFFIXES, TORCH, State, write_weights
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
 
 _YAML: Final = (".yaml", ".yml")
+_BREAKS: Final = frozenset("\x85\u2028\u2029\ufeff")
+"""Signs that a reader of YAML takes for the end of a line, or for none: PyYAML does not escape them beside letters."""
 
 
 def save_pipeline(path: Path, pipeline: "Pipeline", weights_format: str | None) -> None:
@@ -24,14 +26,17 @@ def save_pipeline(path: Path, pipeline: "Pipeline", weights_format: str | None) 
     """
     if path.suffix not in _YAML:
         raise PipelineError(f"'{path}' is no name of a pipeline file: it ends in .yaml.", path=path)
+    if not pipeline.nodes:
+        raise PipelineError("The pipeline has no nodes; a pipeline file has one or more.", path=path)
     text = to_yaml(pipeline.to_dict())
     state = pipeline.state_dict()
     suffix = _suffix(state, weights_format)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if state:
-        about = {"pipeline": pipeline.name, "cuvis_ai_version": version("cuvis-ai-core")}
-        write_weights(path.with_suffix(suffix), state, about)
-    write_atomic(path, text)
+    with replacing(path) as file:
+        file.write(text.encode())
+        if state:
+            about = {"pipeline": pipeline.name, "cuvis_ai_version": version("cuvis-ai-core")}
+            write_weights(path.with_suffix(suffix), state, about)
     for other in SUFFIXES:  # what an earlier pipeline of this name left would be loaded with this one
         if other != suffix or not state:
             path.with_suffix(other).unlink(missing_ok=True)
@@ -45,8 +50,12 @@ def to_yaml(data: dict[str, Any]) -> str:
     """
     import yaml
 
+    def dump(*, allow_unicode: bool) -> str:
+        return yaml.safe_dump(data, sort_keys=False, allow_unicode=allow_unicode, width=120)
+
     try:
-        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120)
+        text = dump(allow_unicode=True)
+        return dump(allow_unicode=False) if _BREAKS.intersection(text) else text
     except yaml.representer.RepresenterError as error:
         value = error.args[1] if len(error.args) > 1 else error
         raise PipelineError(

@@ -13,9 +13,8 @@ from cuvis_ai_core.plugins.manager import (
     checked_nodes,
     class_path,
     no_node,
-    without_private_names,
 )
-from cuvis_ai_core.plugins.scope import PREFIX, public_name
+from cuvis_ai_core.plugins.private_names import PREFIX, public_name, without_private_names
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,44 +7,37 @@ from pathlib import Path
 from cuvis_ai_core.errors import InvalidNodeError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.distribution import Distribution
-from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.scope import Code, Scope, open_scope, public_name
-from cuvis_ai_core.plugins.sources import Source
+from cuvis_ai_core.plugins.private_names import public_name
+from cuvis_ai_core.plugins.public_names import stand_before
+from cuvis_ai_core.plugins.scope import Code, Scope, open_scope
 from cuvis_ai_core.plugins.store import short_hash
 from cuvis_ai_core.plugins.target import Target
 
 
-def open_code(
-    name: str,
-    declared: GitPlugin | LocalPlugin,
-    source: Source,
-    target: Target,
-    private: Sequence[Distribution],
-) -> Scope:
+def open_code(target: Target, private: Sequence[Distribution], name: str | None = None) -> Scope:
     """Open the scope of a plugin's content; of a local plugin, the code as it is on disk now.
 
     Args:
-        name: Name of the plugin.
-        declared: Its manifest entry.
-        source: Where its code comes from.
         target: What was installed.
         private: The dependencies that it has for itself.
+        name: The private name that it has in another process.
     """
     places = {top: Path(place or target.folder) for top, place in target.code.items()}
-    key, title = str(target.folder), f"{name}_{short_hash(str(source.folder))}"
-    if isinstance(declared, GitPlugin):
-        title = f"{name}_{declared.tag}"
-    else:
+    key = str(target.folder)
+    if target.editable:
         places |= _new_modules(target)
         key = f"{key} {_state(places)}"
-    tops = {root.partition(".")[0] for each in private for root in each.roots}
+    tops = frozenset(places) | {root.partition(".")[0] for each in private for root in each.roots}
     code = Code(
         search_path=tuple(dict.fromkeys(map(str, [*places.values(), target.folder]))),
-        tops=frozenset(places) | tops,
+        tops=tops,
+        shared=frozenset(root for each in target.needed if each not in private for root in each.roots),
         distributions=dict.fromkeys([target.plugin.name, *(each.name for each in private)], target.folder),
-        editable=source.commit is None,
+        editable=target.editable,
     )
-    return open_scope(" ".join([key, *sorted(each.name for each in private)]), title, code)
+    scope = open_scope(" ".join([key, *sorted(each.name for each in private)]), target.title, code, name)
+    stand_before(scope)
+    return scope
 
 
 def import_node(name: str, scope: Scope, path: str) -> type:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cuvis_ai_core.errors import CuvisError, PluginLoadError
-from cuvis_ai_core.plugins.manager import PluginState, without_private_names
-from cuvis_ai_core.plugins.scope import MARK, PREFIX
+from cuvis_ai_core.plugins.manager import PluginState
+from cuvis_ai_core.plugins.private_names import PREFIX, without_private_names
+from cuvis_ai_core.plugins.scope import MARK
 
 Announce = Callable[[PluginState, str], None]
 """Tells observers that a plugin entered a state, with a detail to show."""
@@ -16,13 +17,17 @@ Enter = Callable[[PluginState, str | None], None]
 
 
 @contextmanager
-def failing(name: str, announce: Announce) -> Iterator[Enter]:
+def failing(name: str, announce: Announce, step: PluginState) -> Iterator[Enter]:
     """Turn whatever goes wrong into the error of a plugin that failed, with the state that it was in.
+
+    Args:
+        name: Name of the plugin.
+        announce: Told of the states that it enters.
+        step: The state in which it is at first.
 
     Raises:
         PluginLoadError: Something went wrong.
     """
-    step = PluginState.DOWNLOADING
 
     def enter(state: PluginState, detail: str | None) -> None:
         nonlocal step

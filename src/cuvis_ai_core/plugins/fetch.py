@@ -1,9 +1,11 @@
 """One tag of a Git repository, fetched into a folder."""
 
+import os
 import re
 import shutil
+import tempfile
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final, cast
 
 from cuvis_ai_core._process import Finished, environment, run
@@ -16,12 +18,20 @@ from cuvis_ai_core.errors import (
     TagNotFoundError,
     ToolNotFoundError,
 )
+from cuvis_ai_core.plugins.integrity import checkout_files
+from cuvis_ai_core.plugins.offline import refuse_offline
 from cuvis_ai_core.plugins.store import refuse_full_disk
 
 _CONFIGURATION: Final = (
     "core.hooksPath=/dev/null",
     "protocol.ext.allow=never",
     "core.autocrlf=false",
+    # Folders of a cache may be shared with systems that take .GIT or git~1 for .git.
+    "core.protectHFS=true",
+    "core.protectNTFS=true",
+    "core.fsmonitor=false",
+    "fetch.recurseSubmodules=false",
+    "submodule.recurse=false",
     "gc.auto=0",
     "maintenance.auto=false",
     "advice.detachedHead=false",
@@ -41,9 +51,19 @@ _FAILURES: Final[tuple[tuple[re.Pattern[str], type[SourceError], str], ...]] = (
         "The repository asks for credentials that git does not have",
     ),
     (
-        re.compile(r"[Cc]ould not (resolve|connect)|Failed to connect|Connection|timed out|unreachable|SSL|gnutls"),
+        re.compile(
+            r"[Cc]ould not (resolve|connect)|Failed to connect|Connection|timed out|unreachable|SSL|gnutls"
+            r"|RPC failed|early EOF|hung up|unexpected disconnect|transfer closed|Empty reply"
+        ),
         NetworkError,
-        "The host cannot be reached",
+        "The host cannot be reached, or broke off",
+    ),
+    (
+        re.compile(
+            r"bad line length|protocol error|info/refs not valid|invalid server response|bad pack|expected '?ack"
+        ),
+        SourceError,
+        "What the host answers is not what Git hosts answer",
     ),
     (
         re.compile(r"not found|does not appear to be a git repository|Could not read from remote|error: 404"),
@@ -81,6 +101,7 @@ def fetch(url: str, tag: str, folder: Path) -> str:
         StoreError: The disk is full.
         TimeLimitError: git took longer than it may.
     """
+    refuse_offline(url)
     reference = f"refs/tags/{tag}"
     folder.mkdir()
     for arguments in (
@@ -91,8 +112,56 @@ def fetch(url: str, tag: str, folder: Path) -> str:
         finished = _git(folder, *arguments)
         if finished.returncode:
             raise _failure(finished, folder, url, tag)
+    _refuse_links(folder, url)
     _refuse_pointers(folder, url)
     return (folder / ".git" / "HEAD").read_text(encoding="utf-8").strip()
+
+
+def remote_commit(url: str, tag: str) -> str:
+    """Ask the repository which commit a tag names now, whether the tag has a message of its own or not.
+
+    Args:
+        url: Address of the repository.
+        tag: Name of the tag.
+
+    Raises:
+        SourceError: The tag is not there, or the repository does not answer.
+        TimeLimitError: git took longer than it may.
+    """
+    refuse_offline(url)
+    reference = f"refs/tags/{tag}"
+    with tempfile.TemporaryDirectory() as folder:
+        finished = _git(Path(folder), "ls_remote", "--", url, reference, f"{reference}^{{}}")
+        commit = _tags_in(finished.stdout).get(tag)
+        if finished.returncode or commit is None:
+            raise _failure(finished, Path(folder), url, tag)
+        return commit
+
+
+def remote_tags(url: str) -> dict[str, str]:
+    """Ask the repository for its tags, and which commit each names.
+
+    Args:
+        url: Address of the repository.
+
+    Raises:
+        SourceError: The repository does not answer.
+        TimeLimitError: git took longer than it may.
+    """
+    refuse_offline(url)
+    with tempfile.TemporaryDirectory() as folder:
+        finished = _git(Path(folder), "ls_remote", "--tags", "--", url)
+        if finished.returncode:
+            raise _failure(finished, Path(folder), url, "")
+        return _tags_in(finished.stdout)
+
+
+def _tags_in(listing: str) -> dict[str, str]:
+    """Return the commits of the tags that `git ls-remote` listed."""
+    found = (line.partition("\trefs/tags/") for line in listing.splitlines())
+    commits = {tag: commit for commit, _, tag in found if tag}
+    # An annotated tag is an object of its own; what it names is listed with ^{}.
+    return {tag: commits.get(f"{tag}^{{}}", commit) for tag, commit in commits.items() if not tag.endswith("^{}")}
 
 
 def _git(folder: Path, *arguments: str) -> Finished:
@@ -102,22 +171,24 @@ def _git(folder: Path, *arguments: str) -> Finished:
         """GitPython adds to the environment of the process, but takes nothing away: a variable of a hook stays."""
 
         def execute(self, command: Sequence[str], **_: object) -> Finished:  # type: ignore[override]
-            return run(command, cwd=folder, env=_environment())
+            return run(command, cwd=folder, env=_environment(folder))
 
     command, *options = arguments
     return cast("Finished", getattr(OwnGit(folder)(c=_CONFIGURATION), command)(*options))
 
 
-def _environment() -> dict[str, str]:
-    return {**environment(), **_NO_QUESTIONS}
+def _environment(folder: Path) -> dict[str, str]:
+    # Nothing above the folder in which git works is its repository.
+    return {**environment(), **_NO_QUESTIONS, "GIT_CEILING_DIRECTORIES": str(folder.resolve().parent)}
 
 
 def _failure(finished: Finished, folder: Path, url: str, tag: str) -> SourceError:
     refuse_full_disk(finished.stderr, folder)
     address = without_credentials(url)
+    # What succeeded and still is no answer does not have the tag.
+    otherwise = (SourceError, "git failed") if finished.returncode else (TagNotFoundError, "")
     kind, meaning = next(
-        ((kind, meaning) for pattern, kind, meaning in _FAILURES if pattern.search(finished.stderr)),
-        (SourceError, "git failed"),
+        ((kind, meaning) for pattern, kind, meaning in _FAILURES if pattern.search(finished.stderr)), otherwise
     )
     if kind is TagNotFoundError:
         branch = bool(_git(folder, "ls_remote", "--heads", "--", url, f"refs/heads/{tag}").stdout)
@@ -141,6 +212,22 @@ def _next_step(kind: type[SourceError], address: str) -> str:
     if kind is NetworkError:
         return f"Check the network and the proxy settings: git ls-remote {address}"
     return f"Check the address: git ls-remote {address}"
+
+
+def _refuse_links(folder: Path, url: str) -> None:
+    """Refuse a checkout with a link that leads out of it, or into Git's own folder: who builds it would follow."""
+    top = os.path.realpath(folder)
+    for name in checkout_files(folder):
+        path = os.path.join(folder, name)  # noqa: PTH118 - of every file
+        if os.path.islink(path):  # noqa: PTH114
+            inside = PurePath(os.path.realpath(path)).is_relative_to(top)
+            if not inside or PurePath(os.path.realpath(path)).is_relative_to(f"{top}{os.sep}.git"):
+                raise SourceError(
+                    f"{without_credentials(url)}: {name} is a link that leads out of the checkout, to "
+                    f"{os.readlink(path)}.",  # noqa: PTH115
+                    hint="Plugins with such links are not loaded: ask the author for a tag without it.",
+                    location=without_credentials(url),
+                )
 
 
 def _refuse_pointers(folder: Path, url: str) -> None:

@@ -2,13 +2,15 @@
 
 import hashlib
 import os
+import re
 import sys
+from collections.abc import Iterable
 from importlib.metadata import DistributionFinder, MetadataPathFinder
 from typing import Final
 
 from cuvis_ai_core.errors import DependencyConflictError, MissingExtraError
-from cuvis_ai_core.plugins.dependencies import WAY_OUT, conflict, host_version, satisfies
 from cuvis_ai_core.plugins.distribution import normalised
+from cuvis_ai_core.plugins.requirements import WAY_OUT, conflict, host_version, satisfies
 
 EXCHANGE: Final = ("cuvis-ai-core", "cuvis-ai-hookspecs", "cuvis-ai-schemas", "numpy", "torch")
 """Packages whose objects cross between host and plugins: there is one of each, the host's."""
@@ -20,8 +22,8 @@ def interpreter() -> str:
 
 
 def fingerprint() -> str:
-    """Return a hash of the names and versions of everything installed, from folder names alone."""
-    digest = hashlib.sha256()
+    """Return a hash of the interpreter and the names and versions of everything installed, from folder names alone."""
+    digest = hashlib.sha256(interpreter().encode())
     for folder in sys.path:
         if folder.endswith(("site-packages", "dist-packages")) and os.path.isdir(folder):  # noqa: PTH112 - hot path
             names = [name for name in os.listdir(folder) if name.endswith((".dist-info", ".egg-info"))]  # noqa: PTH208
@@ -64,6 +66,20 @@ def missing_requirements(plugin: str, requirements: tuple[str, ...]) -> list[str
         MissingExtraError: The plugin needs torch, and the host has none.
     """
     return [requirement for requirement in requirements if not _met(plugin, requirement)]
+
+
+def has(pin: str) -> bool:
+    """Tell whether the host has a distribution in just the version of a pin `name==version`."""
+    name, _, version = pin.partition("==")
+    return bool(version) and host_version(name) == version
+
+
+def not_among(requirements: Iterable[str], pins: Iterable[str]) -> list[str]:
+    """Return the requirements for which there is no pin."""
+    from packaging.requirements import Requirement
+
+    pinned = {re.split(r"==| @ ", pin)[0] for pin in pins}
+    return [text for text in requirements if normalised(Requirement(text).name) not in pinned]
 
 
 def refuse_exchange(plugin: str, names: list[str]) -> None:

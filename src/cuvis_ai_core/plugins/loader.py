@@ -1,29 +1,32 @@
-"""One plugin, from its manifest entry to node classes: all of it, or nothing.
+"""Plugins, from their manifest entries to node classes: each of them wholly, or not at all.
 
-This is where a plugin becomes classes: `load` is the list of steps.
+This is where plugins become classes: `load` has them prepared (fetched, resolved together, installed), unless they are
+ready, and then imports and registers one after the other.
 """
 
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
-from importlib import import_module
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from cuvis_ai_core._redact import without_credentials
-from cuvis_ai_core.errors import PluginError
+from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError
 from cuvis_ai_core.plugins import dependencies
+from cuvis_ai_core.plugins.children import publish
 from cuvis_ai_core.plugins.code import import_node, open_code
 from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
-from cuvis_ai_core.plugins.failing import Announce, Enter, failing
+from cuvis_ai_core.plugins.failing import failing
 from cuvis_ai_core.plugins.finder import install_finder
 from cuvis_ai_core.plugins.manager import NodePlugin, PluginState, contribution
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.public_names import withdraw_unused
+from cuvis_ai_core.plugins.public_names import give_back
+from cuvis_ai_core.plugins.ready import Ready, Request, ready_plugins
 from cuvis_ai_core.plugins.scope import Scope
-from cuvis_ai_core.plugins.sources import Source, content_of, git_source, local_source
+from cuvis_ai_core.plugins.sources import Source
 from cuvis_ai_core.plugins.store import Store
-from cuvis_ai_core.plugins.target import Target, target_for_this_host
+from cuvis_ai_core.plugins.target import Target
+from cuvis_ai_core.plugins.uses import Uses
 
 
 class PluginInfo(NamedTuple):
@@ -62,6 +65,7 @@ class LoadedPlugin(NamedTuple):
         lease: The dependencies that it keeps alive.
         classes: Its node classes, by the path under which they were declared.
         hooks: Its modules and objects with hook implementations, by entry-point name.
+        uses: Its checkout and target directory, which count as in use in the plugin cache.
     """
 
     declared: GitPlugin | LocalPlugin
@@ -70,6 +74,7 @@ class LoadedPlugin(NamedTuple):
     lease: dependencies.Lease
     classes: Mapping[str, type]
     hooks: Mapping[str, object]
+    uses: Uses
 
     def plugin_objects(self) -> Iterator[tuple[str, object]]:
         """Return what is registered in a manager, with the names to do it under."""
@@ -88,71 +93,95 @@ class LoadedPlugin(NamedTuple):
     def release(self) -> None:
         """Let go of the modules and the dependencies."""
         self.scope.release()
-        withdraw_unused()
+        give_back()
         self.lease.release()
+        self.uses.release()
+        publish()
 
 
-def load(name: str, declared: GitPlugin | LocalPlugin, store: Store, announce: Announce) -> LoadedPlugin:
-    """Load a declared plugin.
+def load(
+    request: Request, wanted: Collection[str], admit: Callable[[LoadedPlugin], None]
+) -> dict[str, PluginLoadError]:
+    """Load declared plugins, and return why those failed that did; each fails for itself.
 
     Args:
-        name: Name of the plugin in its manifest.
-        declared: Its entry there.
-        store: The plugin cache.
-        announce: Told of the states that the plugin enters, with a detail to show.
-
-    Raises:
-        PluginLoadError: A step failed; its `__cause__` says why, and nothing is left behind.
+        request: Plugins that are to be there together.
+        wanted: Names of those that are to be loaded; the others are loaded already.
+        admit: Registers a loaded plugin.
     """
-    with failing(name, announce) as enter, ExitStack() as undo:
-        _refuse_process(declared)
-        source = _source(name, declared, store, enter)
-        enter(PluginState.INSTALLING, None)
-        target = _target(name, declared, source, store, enter)
-        enter(PluginState.IMPORTING, target.plugin.name)
+    announce = request.announce
+
+    def tell(name: str, state: PluginState, detail: str) -> None:
+        if name in wanted:
+            announce(name, state, detail)
+
+    request = request._replace(announce=tell)
+    try:
+        prepared = _prepared(request)
+        return {name: error for name in wanted if (error := _load(name, request, prepared, admit))}
+    finally:
+        request.store.release()  # what is loaded has its uses from then on
+
+
+def _prepared(request: Request) -> Mapping[str, Ready | PluginLoadError]:
+    ready = ready_plugins(request)
+    if len(ready) == len(request.plugins):
+        return ready
+    # What fetching and building need is imported when there is something to do.
+    from cuvis_ai_core.plugins.preparation import prepare
+
+    return prepare(request)
+
+
+def _load(
+    name: str,
+    request: Request,
+    prepared: Mapping[str, Ready | PluginLoadError],
+    admit: Callable[[LoadedPlugin], None],
+) -> PluginLoadError | None:
+    announce = partial(request.announce, name)
+    ready = prepared[name]
+    if isinstance(ready, PluginLoadError):
+        return ready
+    try:
+        with failing(name, announce, PluginState.IMPORTING) as enter:
+            enter(PluginState.IMPORTING, ready.target.plugin.name)
+            try:
+                plugin = _open(name, request.plugins[name], ready, request.store)
+            except DependencyConflictError as error:
+                from cuvis_ai_core.plugins.disagreement import disagreement
+
+                targets = {each: found.target for each, found in prepared.items() if isinstance(found, Ready)}
+                raise disagreement(error, targets) from error
+            enter(PluginState.REGISTERING, plugin.info.distribution)
+            try:
+                admit(plugin)
+            except BaseException:
+                plugin.release()
+                raise
+    except PluginLoadError as error:
+        return error
+    announce(PluginState.LOADED, ", ".join(path.rpartition(".")[2] for path in plugin.classes))
+    return None
+
+
+def _open(name: str, declared: GitPlugin | LocalPlugin, ready: Ready, store: Store) -> LoadedPlugin:
+    source, target = ready
+    with ExitStack() as undo:
         lease = dependencies.acquire(target.plugin, target.needed, target.folder)
         undo.callback(lease.release)
         install_finder()
-        undo.callback(withdraw_unused)
-        scope = open_code(name, declared, source, target, lease.private)
+        scope = open_code(target, lease.private)
         undo.callback(scope.abandon)
         provided = {path: import_node(name, scope, path) for path in declared.provides}
         named, hooks = _entry_points(name, scope, target)
         classes = provided | {path: found for path, found in named.items() if found not in provided.values()}
-        loaded = LoadedPlugin(declared, _info(name, declared, source, target, classes), scope, lease, classes, hooks)
+        info = _info(name, declared, source, target, classes)
+        uses = store.hand_over(source.folder, target.folder)
+        loaded = LoadedPlugin(declared, info, scope, lease, classes, hooks, uses)
         undo.pop_all()
+    publish()
     return loaded
-
-
-def _refuse_process(declared: GitPlugin | LocalPlugin) -> None:
-    if declared.isolation == "process":
-        raise PluginError(
-            "isolation: process is not available in this version of cuvis-ai-core.",
-            hint="Use isolation: scoped (the default).",
-        )
-
-
-def _source(name: str, declared: GitPlugin | LocalPlugin, store: Store, enter: Enter) -> Source:
-    if isinstance(declared, LocalPlugin):
-        return local_source(declared.path)
-
-    def downloading(detail: str) -> None:
-        enter(PluginState.DOWNLOADING, detail)
-        # While git waits for the network, there is time to import what building needs.
-        threading.Thread(target=import_module, args=("cuvis_ai_core.plugins.installer",), daemon=True).start()
-
-    return git_source(name, declared.repo, declared.tag, store, downloading)
-
-
-def _target(name: str, declared: GitPlugin | LocalPlugin, source: Source, store: Store, enter: Enter) -> Target:
-    place = store.targets(name, content_of(declared, source))
-    found = target_for_this_host(place)
-    if found is not None:
-        return found
-    # What building needs is imported when something has to be built.
-    from cuvis_ai_core.plugins.installer import Installation
-
-    return Installation(name, declared, source, store, enter).run(place)
 
 
 def _entry_points(name: str, scope: Scope, target: Target) -> tuple[dict[str, type], dict[str, object]]:

@@ -7,6 +7,8 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, Source
 from types import ModuleType
 from typing import Any, Final, Protocol, cast
 
+from cuvis_ai_core.plugins.parking import Parking
+
 _EDIT_RESOLUTION: Final = 2.0
 """Seconds after an edit in which cached bytecode is not trusted."""
 
@@ -15,19 +17,22 @@ class Home(Protocol):
     """What a loader needs of a scope (see `scope.Scope`)."""
 
     builtins: dict[str, Any]
-    parked: dict[str, ModuleType]
+    parking: Parking
     editable: bool
+    package: ModuleType
 
 
 class ScopedLoader:
     """Gives a module the builtins of its scope before it runs; one that was parked comes back as it was."""
 
     scope: Home
+    _has_run = False
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Make the module, or bring back the parked one."""
-        parked = self.scope.parked.get(spec.name)
+        parked = self.scope.parking.parked.get(spec.name)
         if parked is not None:
+            self._has_run = True
             return parked
         module = ModuleType(spec.name)
         vars(module)["__builtins__"] = self.scope.builtins
@@ -35,7 +40,8 @@ class ScopedLoader:
 
     def exec_module(self, module: ModuleType) -> None:
         """Run the module, unless it was parked and has run."""
-        if self.scope.parked.pop(module.__name__, None) is None:
+        self.scope.parking.parked.pop(module.__name__, None)
+        if not self._has_run:
             super().exec_module(module)  # type: ignore[misc]
 
 
@@ -45,9 +51,13 @@ class PackageLoader(ScopedLoader, Loader):
     def __init__(self, scope: Home) -> None:
         self.scope = scope
 
+    def create_module(self, spec: ModuleSpec) -> ModuleType:  # noqa: ARG002 - of the import system's protocol
+        """Return the package; there is one, parked or not."""
+        return self.scope.package
+
     def exec_module(self, module: ModuleType) -> None:
         """Run nothing."""
-        self.scope.parked.pop(module.__name__, None)
+        self.scope.parking.parked.pop(module.__name__, None)
 
 
 class _SourceLoader(ScopedLoader, SourceFileLoader):  # type: ignore[misc]  # typeshed's own bases disagree

@@ -2,7 +2,6 @@
 
 import inspect
 import logging
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from types import ModuleType
@@ -14,7 +13,7 @@ import pluggy
 from cuvis_ai_core.errors import HookError, InvalidNodeError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.discovery import is_path
-from cuvis_ai_core.plugins.scope import PREFIX, public_name
+from cuvis_ai_core.plugins.private_names import public_name, without_private_names
 
 logger = logging.getLogger(__name__)
 
@@ -185,11 +184,6 @@ def no_node(path: str, plugin: str | None) -> InvalidNodeError:
 def class_path(node_class: type) -> str:
     """Return the public full path of a class."""
     return f"{public_name(node_class.__module__)}.{node_class.__qualname__}"
-
-
-def without_private_names(text: str) -> str:
-    """Return a text with module names as people know them: without the private parent packages."""
-    return re.sub(rf"{PREFIX}\w+\.?", "", text)
 
 
 def _is_hook(name: str, function: object) -> bool:

@@ -4,7 +4,7 @@ What a single value may be stands in `rules`, what is said about a manifest that
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
@@ -142,6 +142,27 @@ class Manifest(BaseModel):
         Field(description="Name of the plugin, a Python identifier, to where it comes from and what it provides."),
     ]
 
+    def named(self, names: Iterable[str]) -> dict[str, Plugin]:
+        """Return the plugins of some names, in the order of the manifest.
+
+        Raises:
+            ManifestError: There is none of that name.
+        """
+        wanted = set(names)
+        unknown = min(wanted - set(self.plugins), default=None)
+        if unknown is not None:
+            raise ManifestError(
+                f"The manifest has no plugin '{unknown}'; it has: {', '.join(self.plugins) or 'none'}.", plugin=unknown
+            )
+        return {name: plugin for name, plugin in self.plugins.items() if name in wanted}
+
+
+def manifest_path(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a manifest; `~` is the home folder."""
+    with suppress(RuntimeError):  # no home folder: the path stays as it is, and is not there
+        return Path(path).expanduser()
+    return Path(path)
+
 
 def read_manifest(path: Path) -> Manifest:
     """Read the manifest at `path`; relative paths in it begin at its folder.
@@ -152,8 +173,7 @@ def read_manifest(path: Path) -> Manifest:
     # PyYAML stays away from those who only check a configuration in memory.
     from cuvis_ai_core._yaml import YamlError, load_yaml
 
-    with suppress(RuntimeError):  # no home folder: the path stays as it is, and is not there
-        path = path.expanduser()
+    path = manifest_path(path)
     try:
         document = load_yaml(path)
     except YamlError as error:

@@ -1,13 +1,13 @@
 """Private imports: the modules of one plugin version under names of their own.
 
-A scope is a parent package of its own (`_cuvis_adaclip_v0_1_2`); the plugin's modules are ordinary submodules of it,
-found by the standard `PathFinder` and run by the standard loaders, so that relative imports, pickle, dataclasses and
-type hints work as they are. What is not standard:
+A scope is a package of its own (see `private_names`); the plugin's modules are ordinary submodules of it, found by the
+standard `PathFinder` and run by the standard loaders, so that relative imports, pickle, dataclasses and type hints
+work as they are. What is not standard:
 
 - Absolute imports inside the plugin are mapped to the private names by an `__import__` of the scope. It lies in a
   `__builtins__` dictionary that every module of the scope gets before it runs (a plain dict: a subclass with live
   lookups costs several times as much). Nothing global is patched and other code pays nothing.
-- `importlib.import_module` inside the plugin knows the scope, and `logging.getLogger` gives public names.
+- A few standard modules know the scope (`stand_ins`).
 - An import of a public name that comes from elsewhere is answered by the nearest scoped frame (`public_names`).
 
 A scope is shared by everyone who loads the same content and leaves `sys.modules` with the last of them. Objects
@@ -16,41 +16,29 @@ that live on keep it, so that their late imports go on working, and the next loa
 
 import builtins
 import importlib
-import importlib.util
-import logging
-import re
 import sys
 import threading
 import weakref
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
-from cuvis_ai_core.plugins.loaders import PackageLoader, scoped_spec
-
-PREFIX: Final = "_cuvis_"
-"""Every private parent package starts with this."""
+from cuvis_ai_core.plugins.importing import import_leaf, scoped_import
+from cuvis_ai_core.plugins.loaders import PackageLoader
+from cuvis_ai_core.plugins.owned_names import claim, give_up, is_owned
+from cuvis_ai_core.plugins.parking import Parking, forget_package
+from cuvis_ai_core.plugins.private_names import PREFIX, private_name, second_name
+from cuvis_ai_core.plugins.stand_ins import StandIns
 
 MARK: Final = "__cuvis_scope__"
 """The key under which a scope's builtins hold the scope: code finds its scope through its frame."""
 
-_plain_import = builtins.__import__
 _lock = threading.RLock()
 _by_key: weakref.WeakValueDictionary[str, "Scope"] = weakref.WeakValueDictionary()
 _by_name: weakref.WeakValueDictionary[str, "Scope"] = weakref.WeakValueDictionary()
-_known_tops: Counter[str] = Counter()
-
-
-class PublicName(ModuleType):
-    """A public module name in `sys.modules` that stands for no version of its own (see `public_names`)."""
-
-    @staticmethod
-    def require(module: ModuleType) -> None:
-        """Let an import succeed only where somebody has that module."""
 
 
 class Code(NamedTuple):
@@ -59,12 +47,15 @@ class Code(NamedTuple):
     Attributes:
         search_path: Directories that hold the modules.
         tops: Top-level module names: the plugin's own, and those of its private dependencies.
-        distributions: Their distributions by normalised name, and the directory that holds each one's metadata.
+        shared: Dotted names of the packages and modules beside them that are everybody's.
+        distributions: Their distributions by normalised name, the plugin's own first, and the directory that holds
+            each one's metadata.
         editable: Whether somebody may be editing the code.
     """
 
     search_path: Sequence[str]
     tops: frozenset[str]
+    shared: frozenset[str]
     distributions: Mapping[str, Path]
     editable: bool
 
@@ -74,30 +65,35 @@ class Scope:
 
     Attributes:
         key: Identity of the content.
-        name: Private name of the parent package.
+        name: Private name of the package.
         tops: Top-level module names that belong to it.
+        shared: Names of what lies in its namespace packages and is everybody's (see `Code`).
         distributions: Its distributions (see `Code`).
         editable: Whether somebody may be editing the code.
-        parked: Its modules while they are not in `sys.modules`.
+        package: The package itself.
+        parking: Its modules while they are not in `sys.modules`.
+        stand_ins: Standard modules as its code sees them.
+        holders: How many loaded this content and have not let go.
     """
 
     def __init__(self, key: str, name: str, code: Code) -> None:
         self.key = key
         self.name = name
         self.tops = code.tops
+        self.shared = code.shared
         self.distributions = code.distributions
         self.editable = code.editable
-        self.builtins = {**vars(builtins), "__import__": self._import, MARK: self}
-        self._holders = 0
-        self._visitors = 0
-        package = ModuleType(name, "The modules of one plugin version.")
-        package.__path__ = list(code.search_path)
-        package.__spec__ = ModuleSpec(name, PackageLoader(self), is_package=True)
-        self.parked: dict[str, ModuleType] = {name: package}
-        self._stand_ins: dict[ModuleType, ModuleType] = {
-            importlib: _StandIn(importlib, import_module=self._import_by_name),
-            logging: _StandIn(logging, getLogger=_public_logger),
-        }
+        self.holders = 0
+        self.stand_ins = StandIns(self)
+        self.builtins = {**vars(builtins), "__import__": scoped_import(self), MARK: self}
+        # The imports that run right now, and their threads; adding and removing need no lock.
+        self._visitors: dict[object, int] = {}
+        self._search_path = list(code.search_path)
+        self._start = f"{name}."
+        self.package = ModuleType(name, "The modules of one plugin version.")
+        self.package.__path__ = self._search_path
+        self.package.__spec__ = ModuleSpec(name, PackageLoader(self), is_package=True)
+        self.parking = Parking(self.package)
 
     def import_module(self, public: str) -> ModuleType:
         """Import a module of the plugin by its public name.
@@ -105,129 +101,151 @@ class Scope:
         Raises:
             ImportError: As a plain import would; whatever the module itself raises passes through.
         """
-        with self._awake():
-            return importlib.import_module(f"{self.name}.{public}")
+        private = self._start + public
+        loaded = sys.modules.get(private)
+        if loaded is not None and not getattr(loaded.__spec__, "_initializing", False):
+            return loaded
+        with self.awake():
+            return import_leaf(private)
+
+    def import_by_name(self, name: str, package: str | None = None) -> ModuleType:
+        """Import a module as the plugin's code does; a public name of the plugin means this version of it."""
+        if self.owns(name):
+            return self.import_module(name)
+        with self.awake():
+            module = importlib.import_module(name, package)
+        return self.stand_ins.of(module)
 
     @property
     def held(self) -> bool:
         """Whether somebody loaded this content and has not let go."""
-        return self._holders > 0
+        return self.holders > 0
 
     def owns(self, public: str) -> bool:
         """Tell whether the module of that public name belongs to the plugin."""
         return public.partition(".")[0] in self.tops
 
-    def find_spec(self, public: str) -> ModuleSpec | None:
-        """Return where a module of the plugin lies, or None."""
-        with self._awake():
-            return importlib.util.find_spec(f"{self.name}.{public}")
+    def holds_file(self, path: str) -> bool:
+        """Tell whether a file lies among the plugin's modules."""
+        place = Path(path).resolve()
+        return any(place.is_relative_to(Path(folder).resolve()) for folder in self._search_path)
+
+    def locate(self, public: str) -> ModuleSpec | None:
+        """Return where a module of the plugin lies, or None; nothing is imported, not even the packages above it."""
+        *_, spec = self._levels(public)
+        return spec
+
+    def keeps(self, public: str) -> bool:
+        """Tell whether a name is the plugin's alone: in a namespace package, only some of what lies there is."""
+        if not self.owns(public) or not self.shared.isdisjoint(_with_parents(public)):
+            return False
+        spec = None
+        for spec in self._levels(public):
+            if spec is None or spec.origin is not None:
+                break
+        return spec is not None
+
+    def _levels(self, public: str) -> Iterator[ModuleSpec | None]:
+        """Return where each package above a module lies, then the module; None for the first that is not there."""
+        path = self._search_path
+        for name in reversed(_with_parents(public)):
+            private = self._start + name
+            module = sys.modules.get(private) or self.parking.parked.get(private)
+            # By its last part: below a namespace package the path finder answers a full name only if that is imported.
+            found = PathFinder.find_spec(name.rpartition(".")[2], path) if module is None else module.__spec__
+            if module is not None and not module.__name__.startswith(PREFIX):
+                found = None  # everybody's, in a namespace package of the plugin
+            yield found
+            if found is None:
+                return
+            path = found.submodule_search_locations or []
+
+    def unloaded_module(self, name: str) -> ModuleType:
+        """Return what stands in `sys.modules` for a module while nobody holds the scope: somebody asked by its name.
+
+        Args:
+            name: Private name of the module, which is imported if it was not yet.
+        """
+        with self.awake():
+            import_leaf(name)
+            return self.parking.stand_in(name)
+
+    @property
+    def is_unloaded(self) -> bool:
+        """Whether nobody holds the scope, and this thread is not within one of its own imports."""
+        return not self.holders and threading.get_ident() not in list(self._visitors.values())
+
+    def hold(self) -> None:
+        """Take the scope once more; its modules are in `sys.modules` until every holder let go."""
+        with _lock:
+            self.holders += 1
+            self.parking.unpark()
 
     def release(self) -> None:
         """Let go of the scope once; with the last holder its modules leave `sys.modules`."""
         with _lock:
-            self._holders -= 1
-            if not self._holders:
-                # Those of other unloaded plugins too: a pickle may have brought their modules back for a moment.
-                for scope in _by_name.values():
-                    scope._park()  # noqa: SLF001
+            self.holders -= 1
+            if not self.holders:
+                self._park()
 
     def abandon(self) -> None:
         """Let go after a failed load: the next one starts afresh, whatever still refers to this."""
         with _lock:
             self.release()
-            if not self._holders:
+            if not self.holders:
                 _by_key.pop(self.key, None)
 
-    def hold(self) -> None:
-        """Take the scope once more; its modules are in `sys.modules` until every holder let go."""
-        with _lock:
-            self._holders += 1
-            self._unpark()
-
-    def _import(
-        self,
-        name: str,
-        globals: Mapping[str, object] | None = None,  # noqa: A002 - the signature of builtins.__import__
-        locals: Mapping[str, object] | None = None,  # noqa: A002
-        fromlist: Sequence[str] | None = (),
-        level: int = 0,
-    ) -> ModuleType:
-        # Who asks by a private name (pickle does) reads it in `sys.modules` next: the finder brings it back to stay.
-        if self._holders or name.startswith(PREFIX):
-            return self._mapped(name, globals, locals, fromlist, level)
-        with self._awake():
-            return self._mapped(name, globals, locals, fromlist, level)
-
-    def _mapped(
-        self,
-        name: str,
-        globals_: Mapping[str, object] | None,
-        locals_: Mapping[str, object] | None,
-        fromlist: Sequence[str] | None,
-        level: int,
-    ) -> ModuleType:
-        if level:
-            return _plain_import(name, globals_, locals_, fromlist or (), level)
-        top = name.partition(".")[0]
-        if top not in self.tops or fromlist == []:
-            if _known_tops.get(top) and isinstance(foreign := sys.modules.get(name), PublicName):
-                type(foreign).require(foreign)
-            # An empty list comes from C (PyImport_Import), which then reads the public name in `sys.modules`.
-            module = _plain_import(name, globals_, locals_, fromlist or (), 0)
-            return self._stand_ins.get(module, module)
-        private = f"{self.name}.{name}"
-        if fromlist:
-            return _plain_import(private, globals_, locals_, fromlist, 0)
-        importlib.import_module(private)
-        return sys.modules[f"{self.name}.{top}"]
-
-    def _import_by_name(self, name: str, package: str | None = None) -> ModuleType:
-        """Import a module; a public name of the plugin means this version of it."""
-        if self.owns(name):
-            return self.import_module(name)
-        with self._awake():
-            return importlib.import_module(name, package)
-
     @contextmanager
-    def _awake(self) -> Iterator[None]:
-        """Have the modules in `sys.modules` for a moment: living objects of an unloaded plugin import late."""
-        with _lock:
-            self._visitors += 1
-            self._unpark()
+    def awake(self) -> Iterator[None]:
+        """Have the modules in `sys.modules` for a moment."""
+        visit = object()
+        self.enter(visit)
         try:
             yield
         finally:
+            self.leave(visit)
+
+    def enter(self, visit: object) -> None:
+        """Have the modules in `sys.modules` until `leave`: living objects of an unloaded plugin import late."""
+        self._visitors[visit] = threading.get_ident()
+        if not self.holders:
             with _lock:
-                self._visitors -= 1
+                self.parking.unpark()
+
+    def leave(self, visit: object) -> None:
+        """End a visit."""
+        del self._visitors[visit]
+        if not self.holders:
+            with _lock:
                 self._park()
 
-    def _unpark(self) -> None:
-        sys.modules.update(self.parked)
-        self.parked.clear()
-
     def _park(self) -> None:
-        if self._holders or self._visitors:
-            return
-        start = f"{self.name}."
-        for name in [name for name in list(sys.modules) if name == self.name or name.startswith(start)]:
-            self.parked[name] = sys.modules.pop(name)
+        if not self.holders and not self._visitors:
+            self.parking.park()
 
 
-def open_scope(key: str, title: str, code: Code) -> Scope:
+def _with_parents(public: str) -> list[str]:
+    parts = public.split(".")
+    return [".".join(parts[:depth]) for depth in range(len(parts), 0, -1)]
+
+
+def open_scope(key: str, title: str, code: Code, name: str | None = None) -> Scope:
     """Return the scope of a content, held once more; the same content is the same scope.
 
     Args:
         key: Identity of the content: equal keys share one loaded copy.
-        title: What the private name is derived from, such as `adaclip_v0.1.2`.
+        title: What the private name is derived from, such as `adaclip@v0.1.2`.
         code: What becomes private.
+        name: The private name that the scope has in another process.
     """
     with _lock:
         scope = _by_key.get(key)
         if scope is None:
-            scope = Scope(key, _free_name(title, key), code)
+            scope = Scope(key, _free_name(name or private_name(title), key), code)
+            forget_package(scope.name)  # of the last of that name, which may be gone since a moment
             _by_key[key] = _by_name[scope.name] = scope
-            _known_tops.update(code.tops)
-            weakref.finalize(scope, _known_tops.subtract, code.tops).atexit = False
+            claim(code.tops)
+            weakref.finalize(scope, _forget, scope.name, code).atexit = False
         scope.hold()
         return scope
 
@@ -240,61 +258,31 @@ def drop_idle(tops: frozenset[str]) -> None:
                 del _by_key[scope.key]
 
 
-def public_name(module: str) -> str:
-    """Return a module name as people know it: without the private parent package."""
-    return module.partition(".")[2] if module.startswith(PREFIX) else module
+def scope_named(name: str) -> Scope | None:
+    """Return the living scope of a private package name."""
+    return _by_name.get(name)
 
 
-def nearest_scope() -> Scope | None:
-    """Return the scope of the nearest frame on the stack that runs plugin code."""
-    frame = sys._getframe(1)  # noqa: SLF001 - the only way to ask who calls
-    while frame is not None:
-        scope = frame.f_builtins.get(MARK)
-        if scope is not None:
-            return cast("Scope", scope)
-        frame = cast("Any", frame.f_back)
-    return None
+def living_scopes() -> list[Scope]:
+    """Return the scopes that are alive, those that somebody holds first."""
+    return sorted(_by_name.values(), key=lambda scope: not scope.held)
 
 
-def owned(top: str) -> bool:
-    """Tell whether some plugin that is alive owns a top-level module name."""
-    return _known_tops[top] > 0
+def is_kept(public: str) -> bool:
+    """Tell whether a public module name is some living plugin's alone."""
+    return is_owned(public.partition(".")[0]) and any(scope.keeps(public) for scope in living_scopes())
 
 
-def used_tops() -> set[str]:
-    """Return the top-level module names of the plugins that are loaded."""
-    return {top for scope in list(_by_name.values()) if scope.held for top in scope.tops}
+def _forget(package: str, code: Code) -> None:
+    """Remove what the process still knows of a scope that is gone: none of its code runs, or imports, any more."""
+    with _lock:
+        forget_package(package)
+        give_up(code.tops)
+    for folder in list(sys.path_importer_cache):
+        # A cache: whoever still needs an entry makes it anew.
+        if folder.startswith(tuple(code.search_path)):
+            sys.path_importer_cache.pop(folder, None)
 
 
-def find_private(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
-    """Answer the import of a private name."""
-    top, _, rest = fullname.partition(".")
-    scope = _by_name.get(top)
-    if scope is None:
-        return None
-    return scoped_spec(scope, fullname, path) if rest else ModuleSpec(top, PackageLoader(scope), is_package=True)
-
-
-def _free_name(title: str, key: str) -> str:
-    name = PREFIX + re.sub(r"\W", "_", title, flags=re.ASCII)
-    if name not in _by_name:
-        return name
-    import hashlib
-
-    return f"{name}_{hashlib.sha256(key.encode()).hexdigest()[:8]}"
-
-
-class _StandIn(ModuleType):
-    """A standard module as plugin code sees it: a few functions know the scope, all else is the module's."""
-
-    def __init__(self, module: ModuleType, **functions: Callable[..., Any]) -> None:
-        super().__init__(module.__name__, module.__doc__)
-        vars(self).update(functions, _module=module, __spec__=module.__spec__)
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - a module holds anything
-        return getattr(vars(self)["_module"], name)
-
-
-def _public_logger(name: str | None = None) -> logging.Logger:
-    """Return the logger of a plugin's module under the name that people know and configure."""
-    return logging.getLogger(public_name(name) if name else name)
+def _free_name(name: str, key: str) -> str:
+    return second_name(name, key) if name in _by_name else name

@@ -1,13 +1,14 @@
 """From a Git tag or a local path to a folder with the plugin's code."""
 
-import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cuvis_ai_core._files import read_json, write_json
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import CacheMismatchError, LocalPathError, SourceError
+from cuvis_ai_core.plugins import integrity
 from cuvis_ai_core.plugins.host import interpreter
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.store import MARKER, Store, short_hash
@@ -19,10 +20,22 @@ class Source(NamedTuple):
     Attributes:
         folder: The checkout, or the local path.
         commit: Commit of the tag; None for a local path.
+        content: Hash of all files of the checkout; None for a local path.
     """
 
     folder: Path
     commit: str | None = None
+    content: str | None = None
+
+
+def title_of(name: str, source: Source) -> str:
+    """Return what a plugin's modules are called after: name and tag as its checkout is, or name and a hash of its path.
+
+    Args:
+        name: Name of the plugin in its manifest.
+        source: Its code.
+    """
+    return f"{name}@{short_hash(str(source.folder))}" if source.commit is None else source.folder.name
 
 
 def local_source(path: Path) -> Source:
@@ -61,37 +74,53 @@ def git_source(name: str, url: str, tag: str, store: Store, announce: Callable[[
     wanted = _identity(name, url, tag)
     places = store.checkouts(name, tag, wanted["repo"])
     found = _published(places, wanted)
-    if found is not None:
+    if found is not None and store.use(found.folder):
         return found
-    with store.lock(places[0].name):
+    with store.lock(places[0].name, announce):
         found = _published(places, wanted)
         if found is None:
-            # What fetching needs is imported when something has to be fetched.
-            from cuvis_ai_core.plugins.fetch import fetch, require_git
-
-            require_git()
-            with store.workspace() as folder:
-                announce(f"{wanted['repo']} {tag}")
-                commit = fetch(url, tag, folder / "checkout")
-                write_json(
-                    folder / "checkout" / ".git" / MARKER,
-                    {**wanted, "commit": commit, "content": _digest(folder / "checkout")},
-                )
-                # The plain place belongs to whoever came first; another repository gets a name of its own.
-                taken = _read_marker(places[0]) is not None
-                place = places[1] if taken else places[0]
-                store.publish(folder / "checkout", place)
-            found = Source(place, commit)
+            announce(f"{wanted['repo']} {tag}")
+            found = _fetched(url, places, wanted, store)
+        store.use(found.folder, locked=True)
     return found
 
 
-def cached_commit(name: str, declared: GitPlugin, store: Store) -> str | None:
-    """Return the commit of a plugin's checkout in the store, or None where it has not been fetched."""
+def _fetched(url: str, places: tuple[Path, Path], wanted: Mapping[str, str], store: Store) -> Source:
+    # What fetching needs is imported when something has to be fetched.
+    from cuvis_ai_core.plugins.fetch import fetch, require_git
+
+    require_git()
+    with store.workspace() as folder:
+        checkout = folder / "checkout"
+        commit = fetch(url, wanted["tag"], checkout)
+        files = integrity.checkout_files(checkout)
+        content = integrity.checkout_digest(checkout, files)
+        marker = {**wanted, "commit": commit, "content": content, "watched": integrity.watch(checkout, files)}
+        write_json(checkout / ".git" / MARKER, marker)
+        # The plain place belongs to whoever came first; another repository gets a name of its own.
+        place = places[1] if read_marker(places[0]) is not None else places[0]
+        store.publish(checkout, place)
+    return Source(place, commit, content)
+
+
+def usable_source(name: str, declared: GitPlugin, store: Store) -> Source | None:
+    """Return a plugin's checkout in the store, counted as in use from now on, or None where it has to be fetched.
+
+    Raises:
+        CacheMismatchError: It was altered.
+    """
+    wanted = _identity(name, declared.repo, declared.tag)
+    found = _published(store.checkouts(name, declared.tag, wanted["repo"]), wanted)
+    return found if found is not None and store.use(found.folder) else None
+
+
+def cached_source(name: str, declared: GitPlugin, store: Store) -> Source | None:
+    """Return a plugin's checkout in the store as it was recorded, or None where it has not been fetched."""
     wanted = _identity(name, declared.repo, declared.tag)
     for place in store.checkouts(name, declared.tag, wanted["repo"]):
-        marker = _read_marker(place)
+        marker = read_marker(place)
         if marker is not None and wanted.items() <= marker.items():
-            return str(marker["commit"])
+            return Source(place, marker["commit"], marker["content"])
     return None
 
 
@@ -101,28 +130,49 @@ def _identity(name: str, url: str, tag: str) -> dict[str, str]:
 
 def _published(places: tuple[Path, Path], wanted: Mapping[str, str]) -> Source | None:
     for place in places:
-        marker = _read_marker(place)
+        marker = read_marker(place)
         if marker is not None and wanted.items() <= marker.items():
             _check_head(place, marker)
-            return Source(place, marker["commit"])
+            _check_files(place, marker)
+            return Source(place, marker["commit"], marker["content"])
     return None
 
 
-def _read_marker(place: Path) -> dict[str, Any] | None:
+def read_marker(place: Path) -> dict[str, Any] | None:
+    """Return the completion marker of a checkout; None where there is no whole one."""
     marker = read_json(place / ".git" / MARKER)
-    whole = marker is not None and all(isinstance(marker.get(key), str) for key in ("commit", "content"))
+    whole = (
+        marker is not None
+        and all(isinstance(marker.get(key), str) for key in ("name", "repo", "tag", "commit", "content"))
+        and isinstance(marker.get("watched"), dict)
+    )
     return marker if whole else None
 
 
-def _check_head(place: Path, marker: Mapping[str, str]) -> None:
+def _check_head(place: Path, marker: Mapping[str, Any]) -> None:
     try:
         head = (place / ".git" / "HEAD").read_text(encoding="utf-8").strip()
-    except OSError:
+    except (OSError, ValueError):
         head = "nothing"
     if head != marker["commit"]:
         raise _mismatch(
             place, marker, f"{place} is at {head}, but tag {marker['tag']} was fetched at commit {marker['commit']}"
         )
+
+
+def _check_files(place: Path, marker: Mapping[str, Any]) -> None:
+    """Look at some files; where one seems to have changed, read all, for a copy of a cache has other times."""
+    if integrity.looks_unchanged(place, marker["watched"]):
+        return
+    _check_content(place, marker)
+    with suppress(OSError):  # so that the next look is cheap again
+        files = integrity.checkout_files(place)
+        write_json(place / ".git" / MARKER, {**marker, "watched": integrity.watch(place, files)})
+
+
+def _check_content(place: Path, marker: Mapping[str, Any]) -> None:
+    if marker["content"] != integrity.checkout_digest(place, integrity.checkout_files(place)):
+        raise _mismatch(place, marker, f"files in {place} were changed, added or removed")
 
 
 def refuse_altered(name: str, source: Source) -> None:
@@ -135,16 +185,15 @@ def refuse_altered(name: str, source: Source) -> None:
     Raises:
         CacheMismatchError: Files of the checkout were changed, added or removed.
     """
-    if source.commit is None:
-        return
-    marker = _read_marker(source.folder) or {}
-    if marker.get("content") != _digest(source.folder):
-        known = {"name": name, "repo": "", "tag": "", **marker}
-        raise _mismatch(source.folder, known, f"files in {source.folder} were changed, added or removed")
+    if source.commit is not None:
+        unknown = {"name": name, "repo": "", "tag": "", "commit": source.commit, "content": ""}
+        marker = read_marker(source.folder) or unknown
+        _check_head(source.folder, marker)
+        _check_content(source.folder, marker)
 
 
-def _mismatch(place: Path, marker: Mapping[str, str], what: str) -> CacheMismatchError:
-    name = marker["name"]
+def _mismatch(place: Path, marker: Mapping[str, Any], what: str) -> CacheMismatchError:
+    name = str(marker["name"])
     return CacheMismatchError(
         f"Tag mismatch in cache for plugin '{name}': {what}.",
         hint=f'Somebody changed the checkout. Fetch it anew: NodeRegistry.clear_plugin_cache("{name}").',
@@ -152,30 +201,6 @@ def _mismatch(place: Path, marker: Mapping[str, str], what: str) -> CacheMismatc
         location=marker["repo"],
         path=place,
     )
-
-
-def _digest(folder: Path) -> str:
-    """Return a hash of all files in a checkout, Git's own folder aside.
-
-    Not `git status`: that calls some fresh checkouts modified (line endings), and obeys configuration.
-    """
-    import hashlib
-
-    whole = hashlib.sha256()
-    for parent, folders, files in os.walk(folder):
-        if parent == str(folder):
-            folders.remove(".git")
-        folders.sort()
-        for path in (Path(parent, name) for name in sorted([*files, *folders])):
-            if path.is_symlink():
-                what = os.fsencode(path.readlink())
-            elif path.is_dir():
-                continue
-            else:
-                with path.open("rb") as file:
-                    what = hashlib.file_digest(file, "sha256").digest()
-            whole.update(b"%s\0%s\0" % (os.fsencode(path.relative_to(folder)), what))
-    return whole.hexdigest()
 
 
 def project_folder(declared: GitPlugin | LocalPlugin, source: Source) -> Path:
@@ -215,10 +240,11 @@ def content_of(declared: GitPlugin | LocalPlugin, source: Source) -> str:
         SourceError: The subdirectory is not there, or leads out of the checkout.
     """
     folder = project_folder(declared, source)
+    options = (declared.subdirectory or "", *declared.extras, interpreter())
     if isinstance(declared, GitPlugin):
         # Builds are told the version that the tag states: two tags of one commit are two contents.
-        what = (str(source.commit), declared.tag)
-    else:
-        project = folder / "pyproject.toml"
-        what = (str(source.folder), project.read_text(errors="replace") if project.is_file() else "")
-    return short_hash(*what, declared.subdirectory or "", *declared.extras, interpreter())
+        return short_hash(str(source.commit), declared.tag, *options)
+    project = folder / "pyproject.toml"
+    text = project.read_text(errors="replace") if project.is_file() else ""
+    # Contents that differ only in what follows the dot replace each other.
+    return f"{short_hash(str(source.folder), *options)}.{short_hash(text)}"

@@ -3,15 +3,17 @@
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from cuvis_ai_core._files import read_json, write_json
-from cuvis_ai_core.plugins import host
+from cuvis_ai_core.errors import CacheMismatchError
+from cuvis_ai_core.plugins import integrity
 from cuvis_ai_core.plugins.distribution import Distribution
 
 MARKER: Final = "cuvis-target.json"
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 """Raised when what a marker holds changes; a target of another format is built anew."""
 
 
@@ -24,7 +26,11 @@ class Target(NamedTuple):
         needed: The other distributions in the directory.
         code: The plugin's top-level modules and the folder that each lies in; "" is the target directory itself.
         entry_points: The plugin's entry points of group `cuvis_ai.nodes`, name to value.
-        hosts: Fingerprints of the environments that this was resolved for.
+        hosts: Keys of the plans that chose this: for which environment, with which plugins or which lock file.
+        title: What its modules are called after: plugin name and tag, or plugin name and a hash of its path.
+        editable: Whether its code lies elsewhere, where somebody may be editing it.
+        content: Hash of what the installers recorded.
+        watched: Size and time of some of its files (see `integrity`).
     """
 
     folder: Path
@@ -33,6 +39,10 @@ class Target(NamedTuple):
     code: Mapping[str, str]
     entry_points: Mapping[str, str]
     hosts: tuple[str, ...]
+    title: str = ""
+    editable: bool = False
+    content: str = ""
+    watched: integrity.Watched = MappingProxyType({})
 
     @property
     def search_path(self) -> tuple[str, ...]:
@@ -40,10 +50,50 @@ class Target(NamedTuple):
         return tuple(dict.fromkeys(place or str(self.folder) for place in self.code.values()))
 
 
-def target_for_this_host(place: Path) -> Target | None:
-    """Return the finished target directory below a folder that was resolved for this environment."""
-    fingerprint = host.fingerprint()
-    return next((target for target in complete_targets(place) if fingerprint in target.hosts), None)
+def target_for(place: Path, key: str) -> Target | None:
+    """Return the finished target directory below a folder that a plan chose (see `Plan.keys`).
+
+    Raises:
+        CacheMismatchError: It is there, but was altered.
+    """
+    found = next((target for target in complete_targets(place) if key in target.hosts), None)
+    if found is None or integrity.looks_unchanged(found.folder, found.watched):
+        return found
+    checked = _checked(found)
+    with suppress(OSError):  # a copy of a cache has other times; so that the next look is cheap again
+        _write(checked)
+    return checked
+
+
+def refuse_altered_target(target: Target) -> None:
+    """Read all files of a target directory, and raise if they are not what was installed.
+
+    Raises:
+        CacheMismatchError: A file was changed or removed, or a module was added.
+    """
+    recorded = integrity.installed_files(target.folder)
+    altered = list(integrity.altered_files(target.folder, recorded))
+    if altered or integrity.digest_of(recorded) != target.content:
+        name = target.folder.parent.name.partition("@")[0]
+        which = f" ({', '.join(altered[:3])}{', …' if len(altered) > 3 else ''})" if altered else ""  # noqa: PLR2004
+        raise CacheMismatchError(
+            f"Tag mismatch in cache for plugin '{name}': installed files in {target.folder} were changed, added or "
+            f"removed{which}.",
+            hint=f'Somebody changed what was installed. Install it anew: NodeRegistry.clear_plugin_cache("{name}").',
+            plugin=name,
+            location=str(target.folder),
+            path=target.folder,
+        )
+
+
+def read_target(folder: Path) -> Target | None:
+    """Return what the completion marker in a folder describes, or None where there is none that can be read."""
+    marker = read_json(folder / MARKER)
+    if marker is not None and marker.get("format") == _FORMAT:
+        # Whatever somebody did to the file: what cannot be understood is built anew.
+        with suppress(KeyError, TypeError, ValueError, AttributeError):
+            return _from_json(folder, marker)
+    return None
 
 
 def complete_targets(place: Path) -> Iterator[Target]:
@@ -53,13 +103,9 @@ def complete_targets(place: Path) -> Iterator[Target]:
     except OSError:
         return
     for folder in folders:
-        marker = read_json(folder / MARKER)
-        if marker is not None and marker.get("format") == _FORMAT:
-            # Whatever somebody did to the file: what cannot be understood is built anew.
-            with suppress(KeyError, TypeError, ValueError, AttributeError):
-                target = _from_json(folder, marker)
-                if all(_is_there(folder, top, where) for top, where in target.code.items()):
-                    yield target
+        target = read_target(folder)
+        if target is not None and all(_is_there(folder, top, where) for top, where in target.code.items()):
+            yield target
 
 
 def _is_there(folder: Path, top: str, where: str) -> bool:
@@ -69,11 +115,33 @@ def _is_there(folder: Path, top: str, where: str) -> bool:
 
 
 def write_marker(target: Target) -> None:
-    """Write the completion marker of a target directory.
+    """Write the completion marker of a target directory, with what tells later whether it was altered.
 
     Raises:
+        CacheMismatchError: It had a marker before, and was altered since.
         OSError: The directory cannot be written.
     """
+    if not target.content:
+        recorded = integrity.installed_files(target.folder)
+        target = target._replace(content=integrity.digest_of(recorded), watched=_watch(target, recorded))
+    elif not integrity.looks_unchanged(target.folder, target.watched):
+        target = _checked(target)
+    _write(target)
+
+
+def _checked(target: Target) -> Target:
+    refuse_altered_target(target)
+    return target._replace(watched=_watch(target, integrity.installed_files(target.folder)))
+
+
+def _watch(target: Target, recorded: Mapping[str, str]) -> dict[str, list[int]]:
+    """Watch the plugin's own modules, and of the others what says which files they have."""
+    own = {top for top, place in target.code.items() if not place}
+    chosen = [name for name in recorded if name.endswith("/RECORD") or name.partition("/")[0].partition(".")[0] in own]
+    return integrity.watch(target.folder, chosen)
+
+
+def _write(target: Target) -> None:
     data = {
         "format": _FORMAT,
         "plugin": target.plugin.to_json(),
@@ -81,6 +149,10 @@ def write_marker(target: Target) -> None:
         "code": dict(target.code),
         "entry_points": dict(target.entry_points),
         "hosts": list(target.hosts),
+        "title": target.title,
+        "editable": target.editable,
+        "content": target.content,
+        "watched": dict(target.watched),
     }
     write_json(target.folder / MARKER, data)
 
@@ -93,4 +165,8 @@ def _from_json(folder: Path, data: Mapping[str, Any]) -> Target:
         code=data["code"],
         entry_points=data["entry_points"],
         hosts=tuple(data["hosts"]),
+        title=data["title"],
+        editable=data["editable"],
+        content=data["content"],
+        watched=dict(data["watched"]),
     )

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,14 @@ from cuvis_ai_core.errors import (
     DependencyNotFoundError,
     InstallError,
     NetworkError,
+    OfflineError,
     ToolNotFoundError,
 )
-from cuvis_ai_core.plugins.dependencies import WAY_OUT
+from cuvis_ai_core.plugins.integrity import altered_files, installed_files
+from cuvis_ai_core.plugins.offline import WAY_OUT as OFFLINE_WAY_OUT
+from cuvis_ai_core.plugins.requirements import WAY_OUT
 from cuvis_ai_core.plugins.store import refuse_full_disk
+from cuvis_ai_core.plugins.wheels import Wheels
 
 _KEPT: Final = re.compile(
     r"UV_(INDEX(_\w+)?|DEFAULT_INDEX|EXTRA_INDEX_URL|FIND_LINKS|NO_INDEX|TORCH_BACKEND|EXCLUDE_NEWER|KEYRING_PROVIDER"
@@ -49,8 +54,8 @@ _STATE_VERSION: Final = (
 # What uv says, on one line, and what it means with the next step; without one, the step is to try it by hand.
 _MEANINGS: Final[tuple[tuple[re.Pattern[str], _Kind, str | None], ...]] = (
     (
-        re.compile(r"network was disabled"),
-        NetworkError,
+        re.compile(r"[Nn]etwork (?:was|connectivity is) disabled"),
+        OfflineError,
         "uv was told to stay offline (UV_OFFLINE or its configuration): let it use the network once.",
     ),
     (re.compile(r"HTTP status client error \(404"), DependencyNotFoundError, _CORRECT),
@@ -83,10 +88,12 @@ class Uv:
     Attributes:
         plugin: Name of the plugin, for errors.
         folder: Temporary folder to work in; no project configuration is picked up from it.
+        offline: Whether uv may only use what it has.
     """
 
     plugin: str
     folder: Path
+    offline: bool = False
 
     def build_wheel(self, project: Path, *, version: str | None) -> Path:
         """Build the wheel of a project.
@@ -105,12 +112,15 @@ class Uv:
         self._run(command, "build the plugin's wheel", "uv build, in the plugin's folder", told)
         return next(out.glob("*.whl"))
 
-    def missing(self, requirements: Sequence[str], constraints: Sequence[str]) -> list[str]:
+    def missing(
+        self, requirements: Sequence[str], constraints: Sequence[str], *, installed: Path | None = None
+    ) -> list[str]:
         """Return `name==version` of everything that the host lacks for some requirements.
 
         Args:
             requirements: What is needed.
             constraints: Versions that must stay as they are.
+            installed: Folder that says what is installed, instead of the host.
 
         Raises:
             DependencyNotFoundError: A package or version does not exist.
@@ -120,6 +130,7 @@ class Uv:
         limits = self.folder / "constraints.txt"
         limits.write_text("\n".join(constraints), encoding="utf-8")
         options = ["--dry-run", "--no-build", "--output-format", "json", "--preview-features", "json-output"]
+        options += ["--target", str(installed)] if installed else []
         command = ["pip", "install", *options, "--python", sys.executable, "-c", str(limits), "--", *requirements]
         by_hand = f"uv pip install --dry-run {_shown(requirements)}"
         answer, notes = self._run(command, "resolve the plugin's dependencies", by_hand)
@@ -134,6 +145,42 @@ class Uv:
         changes = json.loads(answer or "{}").get("changes", [])
         return [f"{each['name']}=={each['version']}" for each in changes if each["action"] == "installed"]
 
+    def wheels(self, pins: Sequence[str]) -> list[Wheels]:
+        """Return where the wheels of some pins are, as the package index says.
+
+        Args:
+            pins: `name==version`, or `name @ address`; of each name one.
+
+        Raises:
+            DependencyNotFoundError: There are no wheels of one of them.
+            InstallError: uv failed otherwise.
+        """
+        asked = self.folder / "pins.txt"
+        asked.write_text("\n".join(pins), encoding="utf-8")
+        options = ["--no-deps", "--no-build", "--no-sources", "--no-header", "--quiet", "--format", "pylock.toml"]
+        command = ["pip", "compile", *options, "--python", sys.executable, str(asked)]
+        answer, _ = self._run(command, "find the wheels of the dependencies", f"uv pip compile {_shown(pins)}")
+        return [Wheels.from_pylock(package) for package in tomllib.loads(answer).get("packages", [])]
+
+    def install_locked(self, target: Path, hashes: Mapping[str, tuple[str, ...]]) -> None:
+        """Install pins into a target directory, without dependencies, where files have the hashes that are given.
+
+        Args:
+            target: The target directory.
+            hashes: Hashes by pin; of none for a pin that names a commit, which says as much.
+
+        Raises:
+            InstallError: A file is not there, or has another hash.
+        """
+        locked = [" ".join([pin, *(f"--hash={each}" for each in found)]) for pin, found in hashes.items() if found]
+        if locked:
+            listed = self.folder / "locked.txt"
+            listed.write_text("\n".join(locked), encoding="utf-8")
+            self.install(target, ["--require-hashes", "--no-build", "-r", str(listed)])
+        commits = [pin for pin, found in hashes.items() if not found]
+        if commits:
+            self.install(target, commits)
+
     def install(self, target: Path, what: Sequence[str]) -> None:
         """Install wheels, editable projects (`-e`, path) and pins into a target directory, without dependencies.
 
@@ -145,11 +192,15 @@ class Uv:
         lasting = [each for each in what if not each.startswith(str(self.folder))]
         by_hand = f"uv pip install --no-deps --target EMPTY_FOLDER {_shown(lasting) or '.'}"
         self._run(["pip", "install", *options, *what], "install the plugin", by_hand)
+        if any(altered_files(target, installed_files(target))):
+            # uv links files from its cache: who edits an installed file edits that of all, until uv asks for a new one.
+            self._run(["pip", "install", "--reinstall", "--refresh", *options, *what], "install the plugin", by_hand)
 
     def _run(
         self, command: list[str], task: str, by_hand: str, told: Mapping[str, str] | None = None
     ) -> tuple[str, str]:
-        finished = run([_program(), *command], cwd=self.folder, env={**_environment(), **(told or {})})
+        options = ["--offline"] if self.offline else []
+        finished = run([_program(), *options, *command], cwd=self.folder, env={**_environment(), **(told or {})})
         if finished.returncode:
             refuse_full_disk(finished.stderr, self.folder)
             raise self._failure(task, finished.stderr, by_hand)
@@ -157,13 +208,16 @@ class Uv:
 
     def _failure(self, task: str, output: str, by_hand: str) -> InstallError | NetworkError:
         kind, hint = _meaning(output)
+        if kind is OfflineError and self.offline:
+            hint = OFFLINE_WAY_OUT
         hint = hint or f"Try it by hand: {by_hand}\nIf that fails too, take another version of the plugin."
         words = "\n".join(f"  {line}" for line in _telling_lines(output))
-        if kind is NetworkError:
+        if issubclass(kind, NetworkError):
             address = re.search(r"(?:https?|ssh)://[^\s'`\")]+", output)
             location = address[0] if address else "package index"
-            return NetworkError(
-                f"uv could not {task}: {address[0] if address else 'the package index'} cannot be reached.\n{words}",
+            what = "may not be asked: no connection may be opened" if kind is OfflineError else "cannot be reached"
+            return kind(
+                f"uv could not {task}: {address[0] if address else 'the package index'} {what}.\n{words}",
                 hint=hint,
                 plugin=self.plugin,
                 location=location,

@@ -1,0 +1,118 @@
+"""`cuvis-ai plugins cache`: what lies in the plugin cache, and removing it."""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from cuvis_ai_core.cli.lazy import NamedGroup
+from cuvis_ai_core.cli.options import debug_option
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.housekeeping import Entry
+    from cuvis_ai_core.plugins.store import Store
+
+_SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_BYTES: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+def _age(_: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    return _measure(value, r"(\d+(?:\.\d+)?) ?([mhdw])\w*", _SECONDS, "age such as 30d or 12h", parameter)
+
+
+def _bytes(_: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    return _measure(value, r"(\d+(?:\.\d+)?) ?([kmgt]?)b?", _BYTES, "size such as 2GB or 500MB", parameter)
+
+
+def _measure(
+    value: str | None, pattern: str, units: Mapping[str, int], what: str, parameter: click.Parameter
+) -> float | None:
+    """Return a number times what its unit, of which the first letter tells, is worth."""
+    if value is None:
+        return None
+    found = re.fullmatch(pattern, value.strip().lower())
+    if found is None:
+        raise click.BadParameter(f"'{value}' is no {what}.", param=parameter)
+    return float(found[1]) * units[found[2]]
+
+
+@click.group(cls=NamedGroup)
+def cache() -> None:
+    """See what lies in the plugin cache, and remove it; nothing that a process uses is removed."""
+
+
+@cache.command("list")
+@debug_option
+def list_entries() -> None:
+    """List checkouts and target directories with size, last use, and the processes that use them."""
+    from cuvis_ai_core.cli.tables import print_table
+    from cuvis_ai_core.plugins.housekeeping import entries
+
+    store = _store()
+    found = entries(store)
+    if not found:
+        click.echo(f"The plugin cache {store.root} is empty.")
+        return
+    rows = [
+        (each.plugin, each.kind, str(each.path.relative_to(store.root)), *_state(each), _users(each))
+        for each in sorted(found, key=lambda entry: (entry.plugin, entry.kind, entry.path))
+    ]
+    print_table(("plugin", "what", "folder", "size", "last use", "in use by"), rows, title=str(store.root))
+    click.echo(f"{_size(each.size for each in found)} in all")
+
+
+@cache.command("prune")
+@click.option("--older-than", callback=_age, metavar="AGE", help="What was not used for so long, as in 30d or 12h.")
+@click.option(
+    "--max-size", callback=_bytes, metavar="SIZE", help="What was used longest ago, until the rest is as small as 2GB."
+)
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
+@debug_option
+def prune_entries(older_than: float | None, max_size: float | None, dry_run: bool) -> None:
+    """Remove what was not used for some time, or what is too much."""
+    from cuvis_ai_core.plugins.housekeeping import prune
+
+    if older_than is None and max_size is None:
+        raise click.UsageError("What is to go? Give --older-than, as in 30d, or --max-size, as in 2GB, or both.")
+    limit = None if max_size is None else int(max_size)
+    _report(prune(_store(), unused_for=older_than, max_size=limit, dry_run=dry_run), dry_run=dry_run)
+
+
+@cache.command("clear")
+@click.argument("name", required=False)
+@debug_option
+def clear_entries(name: str | None) -> None:
+    """Remove everything of the plugin NAME, or everything."""
+    from cuvis_ai_core.plugins.housekeeping import clear
+
+    _report(clear(_store(), name))
+
+
+def _store() -> "Store":
+    from cuvis_ai_core.plugins.store import Store
+    from cuvis_ai_core.registry import NodeRegistry
+
+    return Store(NodeRegistry.get_cache_dir())
+
+
+def _report(removed: "list[Entry]", *, dry_run: bool = False) -> None:
+    did = "would remove" if dry_run else "removed"
+    for entry in removed:
+        click.echo(f"{did} {entry.path} ({_size([entry.size])})")
+    click.echo(f"{did} {_size(entry.size for entry in removed)}" if removed else "Nothing to remove.")
+
+
+def _state(entry: "Entry") -> tuple[str, str]:
+    return _size([entry.size]), datetime.fromtimestamp(entry.last_use).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _users(entry: "Entry") -> str:
+    return ", ".join(map(str, entry.users())) or "-"
+
+
+def _size(sizes: Iterable[int]) -> str:
+    from rich.filesize import decimal
+
+    return decimal(sum(sizes))

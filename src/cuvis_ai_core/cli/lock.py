@@ -1,0 +1,59 @@
+"""`cuvis-ai plugins lock`: write down which commits and versions a manifest means."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cuvis_ai_core.cli.options import debug_option, dry_run_option, manifest_argument, offline_option
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.locking import Locking
+
+
+@click.command()
+@manifest_argument
+@dry_run_option
+@offline_option
+@debug_option
+def lock(manifest: Path, dry_run: bool) -> None:
+    """Resolve all plugins of MANIFEST together, and write commits, versions and hashes to its lock file.
+
+    The lock file lies beside the manifest and is loaded with it from then on. What it says of other platforms stays;
+    so do versions that are locked already, where that is possible. See `cuvis-ai plugins update` for newer ones.
+    """
+    from cuvis_ai_core.cli.locking import locker
+    from cuvis_ai_core.plugins.lockfile import write_lock
+    from cuvis_ai_core.plugins.manifest import read_manifest
+
+    plugins = read_manifest(manifest).plugins
+    with locker() as make:
+        found = make.lock(manifest, plugins, dry_run=dry_run)
+    print_locked(found)
+    if dry_run:
+        click.echo(f"Nothing was written; {_to_fetch(found)}.")
+    else:
+        write_lock(found.lock)
+        click.echo(f"Wrote {found.lock.path}.")
+
+
+def print_locked(found: "Locking") -> None:
+    """Print what is locked of each plugin."""
+    from cuvis_ai_core.cli.tables import print_table
+
+    print_table(("plugin", "source", "commit", "dependencies"), list(_rows(found)))
+
+
+def _rows(found: "Locking") -> Iterator[tuple[str, str, str, str]]:
+    environment = found.environment
+    for name, entry in found.lock.plugins.items():
+        source = f"{entry['repo']} {entry['tag']}" if "repo" in entry else entry["path"]
+        pins = environment.dependencies.get(name, ())
+        yield name, source, entry.get("commit", "-")[:12], ", ".join(pins) or "-"
+
+
+def _to_fetch(found: "Locking") -> str:
+    wanted = found.missing()
+    size = sum(wheel.size for wheel in wanted)
+    return f"{len(wanted)} wheels with {size / 1e6:.1f} MB would be installed" if wanted else "no wheel is missing"

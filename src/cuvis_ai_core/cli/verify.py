@@ -1,0 +1,55 @@
+"""`cuvis-ai plugins verify`: whether the plugin cache and the repositories still hold what was fetched."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cuvis_ai_core.cli.errors import FAILED
+from cuvis_ai_core.cli.options import debug_option
+from cuvis_ai_core.cli.progress import working
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cuvis_ai_core.plugins.store import Store
+    from cuvis_ai_core.plugins.verify import Finding
+
+
+@click.command()
+@click.argument("manifest", required=False, type=click.Path(path_type=Path))
+@debug_option
+def verify(manifest: Path | None) -> None:
+    """Compare the plugin cache with what was fetched and installed, and its tags with their repositories.
+
+    All files are read. With MANIFEST, for the plugins of that file; without, for everything in the cache.
+    """
+    from cuvis_ai_core.cli.tables import print_table
+    from cuvis_ai_core.plugins.store import Store
+    from cuvis_ai_core.registry import NodeRegistry
+
+    store = Store(NodeRegistry.get_cache_dir())
+    with working("Reading files and asking repositories"):
+        found = list(_findings(manifest, store))
+    if not found:
+        click.echo(f"The plugin cache {store.root} has nothing of this." if manifest else f"{store.root} is empty.")
+        return
+    rows = [(each.plugin, each.what, each.where, "differs" if each.problem else "as it was") for each in found]
+    print_table(("plugin", "what", "where", "state"), rows)
+    problems = [each.problem for each in found if each.problem]
+    for problem in problems:
+        click.echo(f"Error: {problem}", err=True)
+    if problems:
+        raise click.exceptions.Exit(FAILED)
+
+
+def _findings(manifest: Path | None, store: "Store") -> "Iterator[Finding]":
+    from cuvis_ai_core.plugins.verify import verify_plugin, verify_store
+
+    if manifest is None:
+        yield from verify_store(store)
+        return
+    from cuvis_ai_core.plugins.manifest import read_manifest
+
+    for name, declared in read_manifest(manifest).plugins.items():
+        yield from verify_plugin(name, declared, store)

@@ -1,0 +1,88 @@
+"""What the processes that this one starts are told, so that they find its plugins and what these depend on.
+
+Spawned workers unpickle classes by private names and libraries by their own; `python -m` looks for both before any of
+our code runs. So an environment variable says which plugins are loaded and who serves which dependency, and a `.pth`
+file of this package calls `adopt` at the start of an interpreter that has the variable. All others pay nothing.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cuvis_ai_core._environment import CALLING_PLUGIN, LIVE_PLUGINS
+from cuvis_ai_core.plugins import dependencies, host
+from cuvis_ai_core.plugins.asking import process_started_by
+from cuvis_ai_core.plugins.code import open_code
+from cuvis_ai_core.plugins.finder import install_finder
+from cuvis_ai_core.plugins.scope import Scope, living_scopes, scope_named
+from cuvis_ai_core.plugins.target import read_target
+
+
+def publish() -> None:
+    """Tell the processes that are started from now on what is loaded here now."""
+    plugins = [[scope.name, *_owner_and_private(scope)] for scope in living_scopes() if scope.held]
+    served = dependencies.served(idle=False)
+    if plugins or served:
+        os.environ[LIVE_PLUGINS] = json.dumps([host.interpreter(), plugins, served], separators=(",", ":"))
+    else:
+        os.environ.pop(LIVE_PLUGINS, None)
+
+
+def adopt() -> None:
+    """Make the plugins and dependencies of the parent process importable, for the life of this one."""
+    interpreter, plugins, served = json.loads(os.environ[LIVE_PLUGINS])
+    if interpreter != host.interpreter():
+        return
+    for folder, names in served.items():
+        if target := read_target(Path(folder)):
+            dependencies.serve([each for each in target.needed if each.name in names], target.folder)
+    for name, folder, private in plugins:
+        if target := read_target(Path(folder)):
+            open_code(target, [each for each in target.needed if each.name in private], name)
+    install_finder()
+    _answer_for_caller(os.environ.get(CALLING_PLUGIN))
+
+
+def _owner_and_private(scope: Scope) -> tuple[str, list[str]]:
+    (_, folder), *private = scope.distributions.items()
+    return str(folder), [name for name, _ in private]
+
+
+def _answer_for_caller(caller: str | None) -> None:
+    """Let a plugin's names be found by code that is nobody's, where the plugin started this process."""
+    kind, main = _main_program(sys.orig_argv)
+    owners = [scope for scope in living_scopes() if kind == "m" and scope.owns(main)]
+    scope = scope_named(caller) if caller else None
+    if scope is None and len(owners) == 1:
+        scope = owners[0]  # started by a way that does not tell, as os.system: nobody else has that module
+    if scope is not None:
+        process_started_by(scope, runs=_runs(scope, kind, main))
+
+
+def _runs(scope: Scope, kind: str, main: str) -> bool:
+    """Tell whether a program is a plugin's own: its module, a file of its, or code that it wrote."""
+    if kind == "c":
+        # A worker of multiprocessing belongs to whoever started it, which may be a script of somebody else.
+        return "multiprocessing" not in main
+    return scope.owns(main) if kind == "m" else scope.holds_file(main)
+
+
+def _main_program(command: Sequence[str]) -> tuple[str, str]:
+    """Return how an interpreter was told its program (`m`, `c`, or nothing for a file), and module, code or file."""
+    arguments = iter(command[1:])
+    for argument in arguments:
+        if argument == "--check-hash-based-pycs":
+            next(arguments, None)
+        elif not argument.startswith("-") or argument == "-":
+            return "", argument
+        else:
+            for position, letter in enumerate(argument[1:], 1):
+                if letter in "mc":
+                    return letter, argument[position + 1 :] or next(arguments, "")
+                if letter in "WX":
+                    if position == len(argument) - 1:
+                        next(arguments, None)
+                    break
+    return "", ""

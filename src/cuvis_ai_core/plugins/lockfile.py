@@ -1,0 +1,258 @@
+"""The lock file (`<manifest stem>.lock`): which commits and which versions of dependencies a manifest meant.
+
+    version = 1
+
+    [plugins.adaclip]
+    repo = "https://…"            # as in the manifest, without credentials
+    tag = "v0.1.1"
+    commit = "…"                  # of the commit, not of an annotated tag
+    content = "…"                 # hash of all files of the checkout
+    isolation = "scoped"          # what it became
+
+    [plugins.local_dev]
+    path = "../my-plugin"         # seen from the manifest
+    requirements = ["scipy>=1.10"]
+    isolation = "scoped"
+
+    [environments.cpython-311-x86_64-linux-gnu.dependencies]
+    local_dev = ["scipy==1.17.1"]
+
+    [environments.cpython-311-x86_64-linux-gnu.hashes]
+    "scipy==1.17.1" = ["sha256:…"]
+
+It names no index: mirrors differ, hashes do not. Plugins of one manifest usually agree on versions, but one that cannot
+agree has pins of its own.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from cuvis_ai_core._files import write_atomic
+from cuvis_ai_core._redact import without_credentials
+from cuvis_ai_core.errors import LockError
+from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+
+_VERSION: Final = 1
+
+_COMMENT: Final = """\
+# Written by `cuvis-ai plugins lock`; keep it under version control, beside its manifest. Do not edit it by hand.
+
+"""
+_KEYS: Final = frozenset(
+    {"repo", "tag", "commit", "content", "path", "requirements", "isolation", "extras", "subdirectory"}
+)
+_LISTS: Final = frozenset({"requirements", "extras"})
+_PIN: Final = re.compile(r"[a-z0-9-]+(==[\w.!+-]+| @ \S+)")
+_HASH: Final = re.compile(r"sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})")
+
+AGAIN: Final = "Write it anew: cuvis-ai plugins lock"
+
+Declared = GitPlugin | LocalPlugin
+Entry = Mapping[str, Any]
+"""What is locked of one plugin, as it stands in the file."""
+
+
+class Environment(NamedTuple):
+    """What is locked for one interpreter on one platform.
+
+    Attributes:
+        dependencies: Pins by plugin name, `name==version` or `name @ address`, sorted.
+        hashes: Hashes of the wheels of each pin; of none for a pin that names a commit.
+    """
+
+    dependencies: Mapping[str, tuple[str, ...]]
+    hashes: Mapping[str, tuple[str, ...]]
+
+
+class Lock(NamedTuple):
+    """A lock file.
+
+    Attributes:
+        path: The file.
+        plugins: What is locked of each plugin.
+        environments: What is locked for each interpreter and platform.
+    """
+
+    path: Path
+    plugins: Mapping[str, Entry]
+    environments: Mapping[str, Environment]
+
+
+def lock_path(manifest: Path) -> Path:
+    """Return where the lock file of a manifest lies."""
+    return manifest.with_suffix(".lock")
+
+
+def read_lock(manifest: Path) -> Lock | None:
+    """Return the lock file of a manifest, or None where there is none.
+
+    Raises:
+        LockError: The file cannot be read, or is no lock file.
+    """
+    path = lock_path(manifest)
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unreadable(path, str(error.strerror or error)) from error
+    import tomllib
+
+    try:
+        return _lock(path, tomllib.loads(text.decode()))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise _unreadable(path, str(error)) from error
+
+
+def write_lock(lock: Lock) -> None:
+    """Write a lock file, in a stable order, so that versions of it can be compared line by line.
+
+    Raises:
+        LockError: The file cannot be written; the old one is as it was.
+    """
+    import tomli_w
+
+    data = {
+        "version": _VERSION,
+        "plugins": {name: _sorted(entry) for name, entry in sorted(lock.plugins.items())},
+        "environments": {
+            name: {"dependencies": _sorted(each.dependencies), "hashes": _sorted(each.hashes)}
+            for name, each in sorted(lock.environments.items())
+        },
+    }
+    try:
+        write_atomic(lock.path.resolve(), _COMMENT + tomli_w.dumps(data, indent=2))
+    except OSError as error:
+        raise LockError(
+            f"The lock file {lock.path} cannot be written: {error.strerror or error}.",
+            hint="Make its folder writable, or copy the manifest to a folder that is.",
+            path=lock.path,
+        ) from error
+
+
+def entry_of(declared: Declared, manifest: Path) -> dict[str, Any]:
+    """Return what a manifest entry and its lock have in common; the lock adds what was found.
+
+    Args:
+        declared: The entry.
+        manifest: The manifest, from which paths are seen.
+    """
+    entry: dict[str, Any] = {"extras": list(declared.extras), "subdirectory": declared.subdirectory}
+    if isinstance(declared, GitPlugin):
+        entry |= {"repo": without_credentials(declared.repo), "tag": declared.tag}
+    else:
+        entry |= {"path": _seen_from(manifest.absolute().parent.resolve(), declared.path)}
+    return {key: value for key, value in entry.items() if value}
+
+
+def differences(lock: Lock, plugins: Mapping[str, Declared], manifest: Path) -> list[str]:
+    """Return in which ways a manifest and its lock file differ, one sentence each."""
+    found = [f"plugin '{name}' is not locked" for name in plugins if name not in lock.plugins]
+    found += [f"plugin '{name}' is locked, but not in the manifest" for name in lock.plugins if name not in plugins]
+    for name, declared in plugins.items():
+        locked, meant = lock.plugins.get(name, {}), entry_of(declared, manifest)
+        if locked:
+            meant["isolation"] = locked["isolation"] if declared.isolation == "auto" else declared.isolation
+            common = set(meant) | (_KEYS & set(locked)) - {"commit", "content", "requirements"}
+            found += [
+                f"{key} of '{name}' is {_shown(meant.get(key))}, but locked as {_shown(locked.get(key))}"
+                for key in sorted(common)
+                if meant.get(key) != locked.get(key)
+            ]
+    return found
+
+
+def refuse_differences(lock: Lock, plugins: Mapping[str, Declared], manifest: Path) -> None:
+    """Raise if a manifest no longer matches its lock file.
+
+    Raises:
+        LockError: It does not; the message names all differences.
+    """
+    found = differences(lock, plugins, manifest)
+    if found:
+        texts = "\n".join(f"  {each}" for each in found)
+        raise LockError(
+            f"{manifest} and its lock file {lock.path.name} differ:\n{texts}",
+            hint=f"If the manifest is right: cuvis-ai plugins lock {manifest}",
+            path=lock.path,
+        )
+
+
+def _seen_from(folder: Path, path: Path) -> str:
+    """Return a path relative to a folder, with '/', unless they have nothing in common."""
+    try:
+        related = os.path.commonpath([folder, path]) != Path(path.anchor).as_posix()
+    except ValueError:  # two drives
+        related = False
+    return Path(os.path.relpath(path, folder)).as_posix() if related else path.as_posix()
+
+
+def _lock(path: Path, data: Mapping[str, Any]) -> Lock:
+    if data.get("version") != _VERSION:
+        raise ValueError(f"it has version {data.get('version')!r}; this version of cuvis-ai-core reads {_VERSION}")
+    missing = {"plugins", "environments"} - set(data)
+    if missing:
+        raise ValueError(f"it has no table '{min(missing)}'")
+    plugins = {name: _checked_entry(name, entry) for name, entry in data["plugins"].items()}
+    environments = {name: _environment(name, each) for name, each in data["environments"].items()}
+    return Lock(path, plugins, environments)
+
+
+def _checked_entry(name: str, entry: Mapping[str, Any]) -> Entry:
+    unknown = set(entry) - _KEYS
+    if unknown:
+        raise ValueError(f"plugins.{name} has an unknown key '{min(unknown)}'")
+    needed = {"repo", "tag", "commit", "content"} if "repo" in entry else {"path", "requirements"}
+    missing = (needed | {"isolation"}) - set(entry)
+    if missing:
+        raise ValueError(f"plugins.{name} has no '{min(missing)}'")
+    for key, value in entry.items():
+        if not (_are_texts(value) if key in _LISTS else isinstance(value, str)):
+            raise ValueError(f"plugins.{name}.{key} is {value!r}")
+    return entry
+
+
+def _environment(name: str, data: Mapping[str, Any]) -> Environment:
+    if not {"dependencies", "hashes"} <= set(data):
+        raise ValueError(f"environments.{name} has no dependencies or no hashes")
+    dependencies = {plugin: _texts(f"{name}: {plugin}", _PIN, pins) for plugin, pins in data["dependencies"].items()}
+    hashes = {pin: _texts(f"{name}: {pin}", _HASH, each) for pin, each in data["hashes"].items()}
+    for pin in (pin for pins in dependencies.values() for pin in pins):
+        if not hashes.get(pin) and " @ git+" not in pin:
+            raise ValueError(f"environments.{name} has no hash for {pin}")
+    return Environment(dependencies, hashes)
+
+
+def _texts(where: str, pattern: re.Pattern[str], values: object) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        raise TypeError(f"{where} is {values!r}, not a list")
+    wrong = [each for each in values if not (isinstance(each, str) and pattern.fullmatch(each))]
+    if wrong:
+        raise ValueError(f"{where} has {wrong[0]!r}")
+    return tuple(values)
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _sorted(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in sorted(table.items())}
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return f"[{', '.join(map(str, value))}]"
+    return f"'{value}'" if value else "not given"
+
+
+def _unreadable(path: Path, why: str) -> LockError:
+    why = " ".join(why.split()).rstrip(".")
+    return LockError(
+        f"The lock file {path} cannot be read: {why}.",
+        hint=f"Take it from version control again. {AGAIN}",
+        path=path,
+    )

@@ -1,0 +1,195 @@
+"""Making the lock file of a manifest: which commits and versions it means, written down."""
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError, PluginsLockError
+from cuvis_ai_core.plugins import dependencies, host
+from cuvis_ai_core.plugins.choices import Choice, Needs
+from cuvis_ai_core.plugins.disagreement import disagreement
+from cuvis_ai_core.plugins.lockfile import Declared, Entry, Environment, Lock, entry_of, lock_path, read_lock
+from cuvis_ai_core.plugins.parallel import Crew
+from cuvis_ai_core.plugins.plans import Locked, Together
+from cuvis_ai_core.plugins.portable import SparseHost
+from cuvis_ai_core.plugins.preparation import Preparation
+from cuvis_ai_core.plugins.ready import Announcement, Ready, Request
+from cuvis_ai_core.plugins.sources import Source
+from cuvis_ai_core.plugins.store import Store
+from cuvis_ai_core.plugins.wheels import Wheel, Wheels
+
+
+class Locking(NamedTuple):
+    """What was found out about a manifest.
+
+    Attributes:
+        lock: What its lock file is to say.
+        wheels: The wheels of all pins for this interpreter and platform.
+        ready: The plugins, installed as locked; none in a dry run.
+    """
+
+    lock: Lock
+    wheels: Mapping[str, Wheels]
+    ready: Mapping[str, Ready]
+
+    @property
+    def environment(self) -> Environment:
+        """What is locked for this interpreter and platform."""
+        return self.lock.environments[host.interpreter()]
+
+    def missing(self) -> list[Wheel]:
+        """Return the wheels of what this host lacks."""
+        lacking = (wheels.chosen() for pin, wheels in self.wheels.items() if not host.has(pin))
+        return [wheel for wheel in lacking if wheel is not None]
+
+
+class Locker:
+    """Makes lock files.
+
+    Args:
+        store: The plugin cache.
+        announce: Told of the states that each plugin enters.
+        offline: Whether no connection may be opened.
+    """
+
+    def __init__(self, store: Store, announce: Announcement, *, offline: bool) -> None:
+        self.store = store
+        self._announce = announce
+        self._offline = offline
+        self._crew = Crew()
+
+    def lock(
+        self, manifest: Path, plugins: Mapping[str, Declared], *, moving: Collection[str] = (), dry_run: bool = False
+    ) -> Locking:
+        """Find out what a manifest means, and install it, so that it is known to work.
+
+        What is locked already stays as it is where that is possible. Nothing is written but to the plugin cache.
+
+        Args:
+            manifest: The manifest.
+            plugins: Its entries by the plugins' names.
+            moving: Names of plugins whose dependencies may change.
+            dry_run: Whether to fetch only checkouts, which say what is needed, and to install nothing.
+
+        Raises:
+            PluginsLockError: A plugin cannot be fetched, resolved or installed, or plugins cannot live together.
+            LockError: There is a lock file that cannot be read.
+        """
+        try:
+            return self._locked(manifest, plugins, moving, dry_run=dry_run)
+        finally:
+            self.store.release()
+
+    def _locked(
+        self, manifest: Path, plugins: Mapping[str, Declared], moving: Collection[str], *, dry_run: bool
+    ) -> Locking:
+        old = read_lock(manifest)
+        request = Request(plugins, Together(_kept(old, plugins, moving)), self.store, self._announce, self._offline)
+        preparation = Preparation(request)
+        preparation.fetch()
+        with self.store.workspace() as folder:
+            preparation.study(folder)
+            _refuse_failed(manifest, preparation)
+            needs, choices = preparation.needs(), preparation.choose(folder)
+            _refuse_failed(manifest, preparation)
+            _refuse_errors(manifest, choices)
+            wheels = self._wheels(folder, needs, choices)
+            entries = {
+                name: _entry(declared, manifest, preparation.source(name), needs[name])
+                for name, declared in plugins.items()
+            }
+            lock = _merged(lock_path(manifest), old, entries, wheels)
+            if dry_run:
+                return Locking(lock, _by_pin(wheels), {})
+            ready = self._install(manifest, preparation, lock)
+        _refuse_clashes(manifest, ready)
+        return Locking(lock, _by_pin(wheels), ready)
+
+    def _wheels(
+        self, folder: Path, needs: Mapping[str, Needs], choices: Mapping[str, Choice]
+    ) -> dict[str, list[Wheels]]:
+        """Return the wheels of everything that each plugin needs beside what the core itself needs."""
+        sparse = SparseHost(folder / "sparse host")
+        found: dict[str, list[Wheels]] = {}
+
+        def find(name: str) -> None:
+            pins = sparse.lacks(needs[name], choices[name].pins)
+            found[name] = needs[name].uv.wheels(pins) if pins else []
+
+        self._crew.run([partial(find, name) for name in needs])
+        return found
+
+    def _install(self, manifest: Path, preparation: Preparation, lock: Lock) -> dict[str, Ready]:
+        locked = Locked(lock)
+        preparation.install(locked.choices(preparation.needs()), locked.keys(preparation.places()))
+        _refuse_failed(manifest, preparation)
+        return {name: ready for name, ready in preparation.results().items() if isinstance(ready, Ready)}
+
+
+def _kept(old: Lock | None, plugins: Mapping[str, Declared], moving: Collection[str]) -> list[str]:
+    """Return the pins of plugins that stay as they are."""
+    environment = old.environments.get(host.interpreter()) if old else None
+    pins = environment.dependencies if environment else {}
+    staying = (name for name in plugins if name not in moving)
+    return sorted({pin for name in staying for pin in pins.get(name, ()) if " @ " not in pin})
+
+
+def _entry(declared: Declared, manifest: Path, source: Source, needs: Needs) -> Entry:
+    found = entry_of(declared, manifest) | {"isolation": "scoped"}
+    if source.commit is None:
+        return found | {"requirements": sorted(needs.requirements)}
+    return found | {"commit": source.commit, "content": source.content}
+
+
+def _merged(path: Path, old: Lock | None, entries: Mapping[str, Entry], wheels: Mapping[str, Sequence[Wheels]]) -> Lock:
+    """Return the lock file with what was found for this platform, and what still holds for others."""
+    environments = {
+        name: _still_valid(each, [plugin for plugin, entry in entries.items() if old.plugins.get(plugin) == entry])
+        for name, each in (old.environments if old else {}).items()
+        if old
+    }
+    environments[host.interpreter()] = Environment(
+        {name: tuple(sorted(each.pin for each in found)) for name, found in wheels.items()},
+        {each.pin: each.hashes for found in wheels.values() for each in found},
+    )
+    return Lock(path, entries, environments)
+
+
+def _still_valid(environment: Environment, unchanged: Collection[str]) -> Environment:
+    dependencies = {name: pins for name, pins in environment.dependencies.items() if name in unchanged}
+    used = {pin for pins in dependencies.values() for pin in pins}
+    return Environment(dependencies, {pin: each for pin, each in environment.hashes.items() if pin in used})
+
+
+def _by_pin(wheels: Mapping[str, Sequence[Wheels]]) -> dict[str, Wheels]:
+    return {each.pin: each for found in wheels.values() for each in found}
+
+
+def _refuse_failed(manifest: Path, preparation: Preparation) -> None:
+    failed = {name: error for name, error in preparation.results().items() if isinstance(error, PluginLoadError)}
+    if failed:
+        raise _failure(manifest, failed)
+
+
+def _refuse_errors(manifest: Path, choices: Mapping[str, Choice]) -> None:
+    failed = {name: choice.error for name, choice in choices.items() if choice.error is not None}
+    if failed:
+        raise _failure(manifest, failed)
+
+
+def _failure(manifest: Path, failed: Mapping[str, Exception]) -> PluginsLockError:
+    texts = "\n".join(str(error) for error in failed.values())
+    return PluginsLockError(f"{manifest} cannot be locked; nothing was written.\n{texts}", failed=failed)
+
+
+def _refuse_clashes(manifest: Path, ready: Mapping[str, Ready]) -> None:
+    """Decide who serves the dependencies of all plugins as loading them would, in their order."""
+    targets = {name: each.target for name, each in ready.items()}
+    with ExitStack() as leases:
+        for name, target in targets.items():
+            try:
+                leases.callback(dependencies.acquire(target.plugin, target.needed, target.folder).release)
+            except DependencyConflictError as error:
+                raise _failure(manifest, {name: disagreement(error, targets)}) from error

@@ -1,0 +1,65 @@
+"""Several things at once for one caller, who hears of them in a thread of its own and can end them all."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from queue import SimpleQueue
+from typing import Final
+
+from cuvis_ai_core._process import Programs
+
+Task = Callable[[], None]
+
+WORKERS: Final = 8
+"""How many plugins are fetched or built at once: enough for a slow network, bounded for the host that serves them."""
+
+
+class Crew:
+    """Threads that work for the thread that made this.
+
+    An interruption of that thread (Ctrl-C) ends the programs that the others started, and then them.
+    """
+
+    def __init__(self) -> None:
+        self._owner = threading.get_ident()
+        self._words: SimpleQueue[Task | None] = SimpleQueue()
+
+    def say(self, words: Task) -> None:
+        """Have something said by the thread of the caller: observers of plugins need not be thread-safe."""
+        if threading.get_ident() == self._owner:
+            words()
+        else:
+            self._words.put(words)
+
+    def run(self, tasks: Sequence[Task]) -> None:
+        """Do all tasks, several at once, and return when all are done; a single one is done by the caller itself.
+
+        Tasks deal with their errors: one that raises ends the others.
+        """
+        if len(tasks) == 1:
+            tasks[0]()
+        elif tasks:
+            with Programs.together() as programs, ThreadPoolExecutor(min(len(tasks), WORKERS)) as pool:
+                futures = [pool.submit(copy_context().run, task) for task in tasks]
+                try:
+                    self._finish(futures)
+                except BaseException:
+                    for future in futures:
+                        future.cancel()
+                    programs.end()
+                    raise
+
+    def _finish(self, futures: "list[Future[None]]") -> None:
+        if threading.get_ident() == self._owner:
+            for future in futures:
+                future.add_done_callback(lambda _: self._words.put(None))
+            waiting = len(futures)
+            while waiting:
+                words = self._words.get()
+                if words is None:
+                    waiting -= 1
+                else:
+                    words()
+        for future in futures:
+            future.result()

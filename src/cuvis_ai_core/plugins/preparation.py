@@ -1,0 +1,239 @@
+"""From the entries of a manifest to plugins that are ready to be imported, several at once.
+
+First all sources are fetched, then the dependencies of all plugins are resolved together, then all are installed. A
+plugin that fails drops out, and does not hinder the others.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from cuvis_ai_core.errors import CuvisError, PluginError, PluginLoadError
+from cuvis_ai_core.plugins.choices import Choice, Needs
+from cuvis_ai_core.plugins.failing import Announce, Enter, failing
+from cuvis_ai_core.plugins.manager import PluginState
+from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.offline import not_fetched
+from cuvis_ai_core.plugins.parallel import Crew
+from cuvis_ai_core.plugins.ready import Ready, Request, place_of, usable_target
+from cuvis_ai_core.plugins.sources import Source, git_source, local_source, usable_source
+from cuvis_ai_core.plugins.store import refuse_full_disk, short_hash
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.installer import Installation
+    from cuvis_ai_core.plugins.target import Target
+
+
+@dataclass
+class _Job:
+    """One plugin on its way; `result` ends it."""
+
+    name: str
+    declared: GitPlugin | LocalPlugin
+    announce: Announce
+    source: Source = field(init=False)
+    place: Path = field(init=False)
+    installation: "Installation" = field(init=False)
+    needs: Needs = field(init=False)
+    result: Ready | PluginLoadError | None = None
+
+
+_Step: TypeAlias = Callable[[_Job, Enter], None]
+
+
+def prepare(request: Request) -> dict[str, Ready | PluginLoadError]:
+    """Fetch and install plugins, and return for each what it became, or why it failed.
+
+    What is announced is announced in the thread of the caller.
+    """
+    return Preparation(request).run()
+
+
+class Preparation:
+    """The steps from manifest entries to finished target directories.
+
+    Args:
+        request: What is wanted.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._store = request.store
+        self._crew = Crew()
+        self._jobs = [_Job(name, declared, self._said(name)) for name, declared in request.plugins.items()]
+
+    def run(self) -> dict[str, Ready | PluginLoadError]:
+        """Do all steps, unless all is found finished."""
+        self.fetch()
+        keys = self._request.plan.keys(self.places())
+        self._find(keys)
+        jobs = self._open()
+        if jobs:
+            # Whoever prepares the same plugins waits here; nobody waits for a lock with a plugin's lock in hand.
+            entry = f"resolution-{short_hash(*(job.place.name for job in jobs))}"
+            try:
+                with self._store.lock(entry, self._wait):
+                    self._find(keys)
+                    if self._open():
+                        with self._store.workspace() as folder:
+                            self.study(folder)
+                            self.install(self.choose(folder), keys)
+            except CuvisError as error:  # of the store: it concerns all that is not done
+                self._do(PluginState.INSTALLING, partial(_fail, error))
+        return self.results()
+
+    def results(self) -> dict[str, Ready | PluginLoadError]:
+        """Return what became of each plugin that is done."""
+        return {job.name: job.result for job in self._jobs if job.result is not None}
+
+    def fetch(self) -> None:
+        """Have the code of all plugins on disk."""
+        self._do(PluginState.DOWNLOADING, self._fetch)
+
+    def study(self, folder: Path) -> None:
+        """See what each plugin needs.
+
+        Args:
+            folder: Temporary folder on the file system of the store.
+        """
+        self._do(PluginState.INSTALLING, partial(self._study, folder))
+
+    def needs(self) -> dict[str, Needs]:
+        """Return what each plugin needs."""
+        return {job.name: job.needs for job in self._open()}
+
+    def places(self) -> dict[str, Path]:
+        """Return the folder below which the target directories of each plugin lie."""
+        return {job.name: job.place for job in self._open()}
+
+    def source(self, name: str) -> Source:
+        """Return the code of a plugin."""
+        return next(job.source for job in self._jobs if job.name == name)
+
+    def choose(self, folder: Path) -> dict[str, Choice]:
+        """Choose versions, and build meanwhile: builds compute, the choice waits for the network.
+
+        Args:
+            folder: Temporary folder on the file system of the store.
+        """
+        from cuvis_ai_core.plugins.uv import Uv
+
+        needs, choices = self.needs(), dict[str, Choice]()
+        uv = Uv(", ".join(needs), folder, offline=self._request.offline)
+
+        def choose() -> None:
+            choices.update(self._request.plan.choose(needs, uv, self._crew))
+
+        builds = [partial(self._attempt, job, PluginState.INSTALLING, _build_ahead) for job in self._open()]
+        self._crew.run([choose, *builds])
+        return choices
+
+    def install(self, choices: Mapping[str, Choice], keys: Mapping[str, str]) -> None:
+        """Have a target directory for each plugin.
+
+        Args:
+            choices: What was chosen for it.
+            keys: What that choice depended on; the target directory remembers it.
+        """
+
+        def install(job: _Job, enter: Enter) -> None:
+            choice = choices[job.name]
+            if choice.error is not None:
+                enter(PluginState.RESOLVING, None)
+                raise choice.error
+            job.result = Ready(job.source, job.installation.finish(choice, keys[job.name], enter))
+
+        self._do(PluginState.INSTALLING, install)
+
+    def _wait(self, what: str) -> None:
+        for job in self._open():
+            job.announce(PluginState.INSTALLING, what)
+
+    def _said(self, name: str) -> Announce:
+        announce = self._request.announce
+        return lambda state, detail: self._crew.say(partial(announce, name, state, detail))
+
+    def _open(self) -> list[_Job]:
+        return [job for job in self._jobs if job.result is None]
+
+    def _do(self, state: PluginState, step: _Step) -> None:
+        """Do a step for all plugins that are not done, several at once."""
+        self._crew.run([partial(self._attempt, job, state, step) for job in self._open()])
+
+    def _attempt(self, job: _Job, state: PluginState, step: _Step) -> None:
+        try:
+            with failing(job.name, job.announce, state) as enter:
+                try:
+                    step(job, enter)
+                except OSError as error:
+                    if not isinstance(error, CuvisError):
+                        refuse_full_disk(str(error), self._store.root)
+                    raise
+        except PluginLoadError as error:
+            job.result = error
+
+    def _fetch(self, job: _Job, enter: Enter) -> None:
+        declared = job.declared
+        _refuse_process(declared)
+        job.source = (
+            local_source(declared.path) if isinstance(declared, LocalPlugin) else self._checkout(job, declared, enter)
+        )
+        self._request.plan.check(job.name, job.source)
+        enter(PluginState.INSTALLING, None)
+        job.place = place_of(job.name, declared, job.source, self._store)
+
+    def _checkout(self, job: _Job, declared: GitPlugin, enter: Enter) -> Source:
+        def downloading(detail: str) -> None:
+            enter(PluginState.DOWNLOADING, detail)
+            # While git waits for the network, there is time to import what building needs.
+            threading.Thread(target=import_module, args=("cuvis_ai_core.plugins.installer",), daemon=True).start()
+
+        if self._request.offline and usable_source(job.name, declared, self._store) is None:
+            raise not_fetched(declared.repo, declared.tag)
+        return git_source(job.name, declared.repo, declared.tag, self._store, downloading)
+
+    def _find(self, keys: Mapping[str, str]) -> None:
+        """Look for target directories; those that were chosen together are taken together, or chosen anew."""
+        found: dict[str, Target | None] = {}
+
+        def look(job: _Job, _: Enter) -> None:
+            found[job.name] = usable_target(job.place, keys[job.name], self._store)
+
+        for job in self._open():
+            self._attempt(job, PluginState.INSTALLING, look)
+        incomplete = {keys[name] for name, target in found.items() if target is None}
+        for job in self._open():
+            target = found[job.name]
+            if target is not None and keys[job.name] not in incomplete:
+                job.result = Ready(job.source, target)
+
+    def _study(self, folder: Path, job: _Job, _: Enter) -> None:
+        from cuvis_ai_core.plugins.installer import Installation
+        from cuvis_ai_core.plugins.uv import Uv
+
+        work = folder / job.name
+        work.mkdir()
+        uv = Uv(job.name, work, offline=self._request.offline)
+        job.installation = Installation(job.name, job.declared, job.source, job.place, self._store, uv)
+        distribution, requirements = job.installation.needs()
+        job.needs = Needs(distribution, requirements, uv, partial(job.announce, PluginState.RESOLVING))
+
+
+def _build_ahead(job: _Job, _: Enter) -> None:
+    job.installation.build_ahead()
+
+
+def _fail(error: CuvisError, _job: _Job, _enter: Enter) -> None:
+    raise error
+
+
+def _refuse_process(declared: GitPlugin | LocalPlugin) -> None:
+    if declared.isolation == "process":
+        raise PluginError(
+            "isolation: process is not available in this version of cuvis-ai-core.",
+            hint="Use isolation: scoped (the default).",
+        )

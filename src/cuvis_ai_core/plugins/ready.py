@@ -1,0 +1,95 @@
+"""What of a manifest is ready to be imported: no process, no connection and no lock is needed to see that."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from cuvis_ai_core.errors import CuvisError
+from cuvis_ai_core.plugins.manager import PluginState
+from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.plans import Plan
+from cuvis_ai_core.plugins.sources import Source, content_of, local_source, usable_source
+from cuvis_ai_core.plugins.store import Store
+from cuvis_ai_core.plugins.target import Target, target_for
+
+Announcement: TypeAlias = Callable[[str, PluginState, str], None]
+"""Tells observers that a plugin entered a state, with a detail to show."""
+
+
+class Request(NamedTuple):
+    """Plugins that are to be there together.
+
+    Attributes:
+        plugins: Manifest entries by the plugins' names, in the order of the manifest.
+        plan: How versions of their dependencies come about.
+        store: The plugin cache.
+        announce: Told of the states that each plugin enters, with a detail to show.
+        offline: Whether no connection may be opened.
+    """
+
+    plugins: Mapping[str, GitPlugin | LocalPlugin]
+    plan: Plan
+    store: Store
+    announce: Announcement
+    offline: bool
+
+
+class Ready(NamedTuple):
+    """A plugin that is fetched and installed.
+
+    Attributes:
+        source: Its code.
+        target: Its target directory.
+    """
+
+    source: Source
+    target: Target
+
+
+def ready_plugins(request: Request) -> dict[str, Ready]:
+    """Return those plugins that are ready; none where something is missing or wrong, which `prepare` deals with."""
+    places: dict[str, Path] = {}
+    sources: dict[str, Source] = {}
+    try:
+        for name, declared in request.plugins.items():
+            source = _source_on_disk(name, declared, request.store)
+            if source is None:
+                return {}
+            request.plan.check(name, source)
+            places[name] = place_of(name, declared, source, request.store)
+            sources[name] = source
+        keys = request.plan.keys(places)
+        targets = {name: usable_target(place, keys[name], request.store) for name, place in places.items()}
+    except CuvisError:
+        return {}
+    return {name: Ready(sources[name], target) for name, target in targets.items() if target is not None}
+
+
+def usable_target(place: Path, key: str, store: Store) -> Target | None:
+    """Return the target directory that a plan chose, counted as in use from now on.
+
+    Args:
+        place: The folder below which the target directories of the plugin's content lie.
+        key: What the choice depends on.
+        store: The plugin cache.
+
+    Raises:
+        CacheMismatchError: It is there, but was altered.
+    """
+    found = target_for(place, key)
+    return found if found is not None and store.use(found.folder) else None
+
+
+def place_of(name: str, declared: GitPlugin | LocalPlugin, source: Source, store: Store) -> Path:
+    """Return the folder below which the target directories of a plugin's content lie.
+
+    Raises:
+        SourceError: The subdirectory is not there, or leads out of the checkout.
+    """
+    return store.targets(name, content_of(declared, source))
+
+
+def _source_on_disk(name: str, declared: GitPlugin | LocalPlugin, store: Store) -> Source | None:
+    if isinstance(declared, LocalPlugin):
+        return local_source(declared.path)
+    return usable_source(name, declared, store)

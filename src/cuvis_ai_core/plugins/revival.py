@@ -1,0 +1,54 @@
+"""Back to a plugin's modules from their private name alone: files name classes by it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cuvis_ai_core.errors import PluginModuleError
+from cuvis_ai_core.plugins import dependencies, host
+from cuvis_ai_core.plugins.children import publish
+from cuvis_ai_core.plugins.code import open_code
+from cuvis_ai_core.plugins.private_names import PREFIX, first_name, private_name
+from cuvis_ai_core.plugins.scope import Scope
+from cuvis_ai_core.plugins.store import Store
+from cuvis_ai_core.plugins.target import Target, complete_targets
+
+
+def revive(package: str, cache: Path) -> Scope:
+    """Open the code of a plugin that the cache holds, for the life of this process.
+
+    Args:
+        package: Its private package.
+        cache: Folder of the plugin cache.
+
+    Raises:
+        PluginModuleError: It is not in the cache, or was installed for another environment only.
+        DependencyConflictError: One of its dependencies cannot be had beside what is loaded.
+    """
+    found = list(_targets(package, cache))
+    fitting = [target for target in found if host.fingerprint() in target.hosts]
+    if not fitting:
+        raise _missing(package, cache, found)
+    target = fitting[0]
+    lease = dependencies.acquire(target.plugin, target.needed, target.folder)
+    scope = open_code(target, lease.private)
+    publish()
+    return scope
+
+
+def _targets(package: str, cache: Path) -> Iterator[Target]:
+    wanted = first_name(package)
+    for place in Store(cache).target_places():
+        yield from (target for target in complete_targets(place) if private_name(target.title) == wanted)
+
+
+def _missing(package: str, cache: Path, elsewhere: list[Target]) -> PluginModuleError:
+    title = elsewhere[0].title if elsewhere else first_name(package).removeprefix(PREFIX)
+    where = f"is in the plugin cache {cache} for another environment only" if elsewhere else f"is not in {cache} either"
+    error = PluginModuleError(
+        f"This data names a class of plugin '{title}' (name and tag, or name and a hash of its path), which is not "
+        f"loaded and {where}.",
+        hint="Load that plugin at that tag first: registry.load_plugins('plugins.yaml')",
+        plugin=title.partition("@")[0],
+    )
+    error.name = package
+    return error

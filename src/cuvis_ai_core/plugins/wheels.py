@@ -1,0 +1,86 @@
+"""The wheels of one version of a dependency, and which of them this interpreter would take."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+
+class Wheel(NamedTuple):
+    """One wheel file.
+
+    Attributes:
+        address: URL or path of the file.
+        hash: Its hash, as `sha256:…`.
+        size: Its size in bytes; 0 where the index does not say.
+    """
+
+    address: str
+    hash: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return unquote(urlsplit(self.address).path.rpartition("/")[2])
+
+
+class Wheels(NamedTuple):
+    """The wheels of a pin.
+
+    Attributes:
+        name: Normalised name of the distribution.
+        version: Its version.
+        files: Its wheels; none where it comes from a commit.
+        commit: `name @ address` with the commit, for a dependency from a repository.
+        direct: Whether the files are named by a requirement, not found by the index.
+    """
+
+    name: str
+    version: str
+    files: tuple[Wheel, ...]
+    commit: str | None = None
+    direct: bool = False
+
+    @classmethod
+    def from_pylock(cls, package: Mapping[str, Any]) -> "Wheels":
+        """Read one package of a lock file as PEP 751 describes it."""
+        name, version = package["name"], package.get("version", "")
+        if "vcs" in package:
+            vcs = package["vcs"]
+            below = f"#subdirectory={vcs['subdirectory']}" if "subdirectory" in vcs else ""
+            return cls(name, version, (), f"{name} @ {vcs['type']}+{vcs['url']}@{vcs['commit-id']}{below}", direct=True)
+        direct = "archive" in package
+        files = [package["archive"]] if direct else package.get("wheels", [])
+        return cls(name, version, tuple(map(_wheel, files)), direct=direct)
+
+    @property
+    def pin(self) -> str:
+        """What is installed: `name==version`, or `name @ address`."""
+        if self.commit is not None:
+            return self.commit
+        return f"{self.name} @ {self.files[0].address}" if self.direct else f"{self.name}=={self.version}"
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """The hashes of all files, sorted."""
+        return tuple(sorted(file.hash for file in self.files))
+
+    def chosen(self) -> Wheel | None:
+        """Return the wheel that this interpreter takes."""
+        if self.direct:
+            return self.files[0] if self.files else None
+        from packaging.tags import sys_tags
+        from packaging.utils import parse_wheel_filename
+
+        ranks = {tag: rank for rank, tag in enumerate(sys_tags())}
+        rated = [
+            (min(ranks[tag] for tag in tags), file)
+            for file in self.files
+            if (tags := parse_wheel_filename(file.name)[3] & ranks.keys())
+        ]
+        return min(rated, key=lambda pair: pair[0])[1] if rated else None
+
+
+def _wheel(file: Mapping[str, Any]) -> Wheel:
+    algorithm, digest = next(iter(sorted(file["hashes"].items())))
+    return Wheel(file.get("url") or file["path"], f"{algorithm}:{digest}", file.get("size", 0))

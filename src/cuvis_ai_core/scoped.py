@@ -1,0 +1,24 @@
+"""The package above the private packages of plugins.
+
+`cuvis_ai_core.scoped.adaclip_v0_1_2.models.net` is the module `models.net` of plugin `adaclip` at tag `v0.1.2`. Pickles
+name classes so, and read them in any process that has this core: a plugin that is not loaded there is brought back
+from the plugin cache.
+"""
+
+from cuvis_ai_core.plugins.finder import install_finder
+from cuvis_ai_core.plugins.private_modules import ask_for_missing
+from cuvis_ai_core.plugins.revival import revive
+from cuvis_ai_core.plugins.scope import Scope
+
+__path__: list[str] = []
+
+
+def _from_cache(package: str) -> Scope:
+    # Loaded children have no need of the registry.
+    from cuvis_ai_core.registry import NodeRegistry
+
+    return revive(package, NodeRegistry.get_cache_dir())
+
+
+ask_for_missing(_from_cache)
+install_finder()

@@ -1,0 +1,251 @@
+"""What is kept in the plugin cache, what is removed from it, and that nothing is removed while it is used."""
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.plugins.housekeeping import clear, entries, prune
+from cuvis_ai_core.plugins.store import Store
+
+LOAD_AND_WAIT = """\
+import sys
+from cuvis_ai_core import NodeRegistry
+registry = NodeRegistry(discover=False)
+registry.load_plugin("echo", {"repo": sys.argv[1], "tag": "v1.0.0", "provides": ["echo_plugin.nodes.Echo"]})
+print("loaded", flush=True)
+sys.stdin.read()
+"""
+
+
+def entry(url: str, tag: str = "v1.0.0") -> dict[str, object]:
+    """Return a manifest entry."""
+    return {"repo": url, "tag": tag, "provides": ["echo_plugin.nodes.Echo"]}
+
+
+def names(cache: Path) -> list[str]:
+    """Return the checkouts and the contents that lie in a cache."""
+    found = [*cache.glob("*@*"), *(path.parent for path in cache.glob(".targets/*/*"))]
+    return sorted(path.name.partition("@")[0] for path in found)
+
+
+def use_in_the_past(cache: Path, name: str, days: float) -> None:
+    """Have the entries of a plugin used last so long ago."""
+    then = time.time() - days * 86_400
+    for path in cache.glob(f".uses/**/{name}@*/**/last"):
+        os.utime(path, (then, then))
+
+
+@pytest.fixture
+def other_process(git_plugin: Callable[..., str], cache: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Return a process that has a plugin loaded, until its input ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", LOAD_AND_WAIT, git_plugin()],
+        env={**os.environ, "CUVIS_PLUGINS_DIR": str(cache)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "loaded\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_what_another_process_uses_is_kept_with_a_warning_that_names_it(
+    other_process: "subprocess.Popen[str]", cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Checkout and target directory, whether they are cleared or pruned; afterwards they go."""
+    store = Store(cache)
+    assert clear(store, "echo") == prune(store, unused_for=0) == prune(store, max_size=0, dry_run=True) == []
+    assert names(cache) == ["echo", "echo"]
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == 6
+    for said in warnings:
+        assert f"process {other_process.pid} ({sys.executable} -c)" in said
+        assert "is kept" in said
+    other_process.communicate()
+    assert [each.kind for each in clear(store, "echo")] == ["checkout", "target"]
+    assert names(cache) == []
+
+
+def test_what_a_killed_process_used_is_not_in_use(other_process: "subprocess.Popen[str]", cache: Path) -> None:
+    """It could not say that it is over; its number may be that of another process tomorrow."""
+    other_process.kill()
+    other_process.wait()
+    assert len(clear(Store(cache))) == 2
+
+
+def test_the_number_of_a_process_that_began_later_is_not_taken_for_the_user(
+    other_process: "subprocess.Popen[str]", cache: Path
+) -> None:
+    """Numbers are used again: who began after the use did not use it."""
+    for record in cache.glob(f".uses/**/{other_process.pid}-*"):
+        os.utime(record, (1e9, 1e9))
+    assert all(each.users() == [] for each in entries(Store(cache)))
+
+
+def test_a_use_on_another_machine_counts_for_a_day(other_process: "subprocess.Popen[str]", cache: Path) -> None:
+    """Nobody here can see that process: a cache may be shared by machines or containers."""
+    for record in cache.glob(f".uses/**/{other_process.pid}-*"):
+        record.rename(record.with_name("1-00000000-00000000"))
+    assert [str(user) for each in entries(Store(cache)) for user in each.users()] == [
+        "process 1 (on another machine or in another container)"
+    ] * 2
+    for record in cache.glob(".uses/**/1-*"):
+        os.utime(record, (time.time() - 90_000,) * 2)
+    assert all(each.users() == [] for each in entries(Store(cache)))
+
+
+def test_what_this_process_has_loaded_is_kept_until_it_is_unloaded(
+    registry: NodeRegistry, git_plugin: Callable[..., str], cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server whose one client clears the cache goes on serving the others; the warning says what to do."""
+    registry.load_plugin("echo", entry(git_plugin()))
+    NodeRegistry.clear_plugin_cache("echo")
+    assert names(cache) == ["echo", "echo"]
+    assert f"process {os.getpid()} (this process)" in caplog.text
+    assert 'registry.unload_plugin("echo")' in caplog.text
+    registry.unload_plugin("echo")
+    NodeRegistry.clear_plugin_cache("echo")
+    assert names(cache) == []
+
+
+def test_a_load_that_failed_uses_nothing(registry: NodeRegistry, git_plugin: Callable[..., str], cache: Path) -> None:
+    """Though its error is kept, clearing the plugin is the remedy."""
+    with pytest.raises(ImportError):
+        registry.load_plugin("echo", {**entry(git_plugin()), "provides": ["echo_plugin.nodes.Missing"]})
+    assert registry.failed_plugins
+    assert names(cache) == ["echo", "echo"]
+    NodeRegistry.clear_plugin_cache("echo")
+    assert names(cache) == []
+
+
+def test_a_registry_that_is_dropped_uses_nothing(git_plugin: Callable[..., str], cache: Path) -> None:
+    """Nobody has to close it."""
+    registry = NodeRegistry(discover=False)
+    registry.load_plugin("echo", entry(git_plugin()))
+    assert [bool(each.users()) for each in entries(Store(cache))] == [True, True]
+    del registry
+    assert [bool(each.users()) for each in entries(Store(cache))] == [False, False]
+
+
+def test_a_forked_process_ends_no_use_of_its_parent(
+    registry: NodeRegistry, git_plugin: Callable[..., str], cache: Path
+) -> None:
+    """It has a copy of the registry, and lets go of it."""
+    registry.load_plugin("echo", entry(git_plugin()))
+    pid = os.fork()
+    if pid == 0:
+        registry.clear_plugins()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert [bool(each.users()) for each in entries(Store(cache))] == [True, True]
+
+
+def test_clearing_one_plugin_leaves_those_whose_names_begin_alike(
+    registry: NodeRegistry, git_plugin: Callable[..., str], cache: Path
+) -> None:
+    """`clear_plugin_cache("echo")` never touches `echo2@…`."""
+    url = git_plugin()
+    for name in ("echo", "echo2"):
+        registry.load_plugin(name, entry(url))
+    registry.clear_plugins()
+    NodeRegistry.clear_plugin_cache("echo")
+    assert names(cache) == ["echo2", "echo2"]
+
+
+def test_what_was_not_used_for_some_time_is_pruned(
+    registry: NodeRegistry, git_plugin: Callable[..., str], cache: Path
+) -> None:
+    """The time of the last load counts, not that of the installation."""
+    url = git_plugin()
+    for name in ("old", "new"):
+        registry.load_plugin(name, entry(url))
+        registry.unload_plugin(name)
+        use_in_the_past(cache, name, days=31)
+    registry.load_plugin("new", entry(url))
+    registry.unload_plugin("new")
+    store, month = Store(cache), 30 * 86_400.0
+    assert prune(store, unused_for=32 * 86_400) == []
+    assert [each.plugin for each in prune(store, unused_for=month, dry_run=True)] == ["old", "old"]
+    assert names(cache) == ["new", "new", "old", "old"]
+    assert [each.plugin for each in prune(store, unused_for=month)] == ["old", "old"]
+    assert names(cache) == ["new", "new"]
+    assert not list(cache.glob(".uses/old@*"))
+
+
+def test_what_was_used_longest_ago_is_pruned_until_the_rest_is_small_enough(
+    registry: NodeRegistry, git_plugin: Callable[..., str], cache: Path
+) -> None:
+    """Whatever its order or its size."""
+    url = git_plugin()
+    for age, name in enumerate(("new", "old", "older")):
+        registry.load_plugin(name, entry(url))
+        registry.unload_plugin(name)
+        use_in_the_past(cache, name, days=age)
+    store = Store(cache)
+    size = sum(each.size for each in entries(store))
+    assert prune(store, max_size=size) == []
+    assert {each.plugin for each in prune(store, max_size=size - 1)} == {"older"}
+    assert {each.plugin for each in prune(store, max_size=0)} == {"new", "old", "older"}
+
+
+def test_the_same_tag_of_another_repository_is_an_entry_of_its_own(
+    registry: NodeRegistry, git_plugin: Callable[..., str], cache: Path
+) -> None:
+    """It is found, and removed under the lock of both."""
+    url = git_plugin()
+    for each in (url, url.replace("127.0.0.1", "localhost")):
+        registry.load_plugin("echo", entry(each))
+        registry.unload_plugin("echo")
+    found = [each for each in entries(Store(cache)) if each.kind == "checkout"]
+    assert [each._lock() for each in found] == ["echo@v1.0.0"] * 2
+    assert len(clear(Store(cache))) == 3
+
+
+def test_an_edited_project_file_replaces_the_target_directory(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], cache: Path
+) -> None:
+    """A local plugin under development has one entry, not one per edit."""
+    folder = local_plugin()
+    config = {"path": str(folder), "provides": ["echo_plugin.nodes.Echo"]}
+    for edit in range(3):
+        with (folder / "pyproject.toml").open("a") as file:
+            file.write(f"# edit {edit}\n")
+        registry.load_plugin("echo", config)
+        registry.unload_plugin("echo")
+        assert len(list(cache.glob(".targets/*/*"))) == 1
+
+
+def test_an_edited_project_file_leaves_what_is_loaded(local_plugin: Callable[..., Path], cache: Path) -> None:
+    """Another registry goes on with what it had; the next edit removes it."""
+    folder = local_plugin()
+    config = {"path": str(folder), "provides": ["echo_plugin.nodes.Echo"]}
+    with NodeRegistry(discover=False) as first, NodeRegistry(discover=False) as second:
+        first.load_plugin("echo", config)
+        (folder / "pyproject.toml").write_text((folder / "pyproject.toml").read_text() + "# edited\n")
+        second.load_plugin("echo", config)
+        assert first.plugin_info("echo").target.is_dir()
+        assert len(list(cache.glob(".targets/*/*"))) == 2
+        first.unload_plugin("echo")
+        (folder / "pyproject.toml").write_text((folder / "pyproject.toml").read_text() + "# edited\n")
+        first.load_plugin("echo", config)
+        assert len(list(cache.glob(".targets/*/*"))) == 2
+
+
+def test_two_folders_of_one_name_do_not_replace_each_other(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], cache: Path
+) -> None:
+    """The path belongs to what an entry is."""
+    for name in ("one", "two"):
+        registry.load_plugin("echo", {"path": str(local_plugin(name)), "provides": ["echo_plugin.nodes.Echo"]})
+        registry.unload_plugin("echo")
+    assert len(list(cache.glob(".targets/*/*"))) == 2

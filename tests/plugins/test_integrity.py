@@ -1,0 +1,219 @@
+"""What lies in the plugin cache is what was put there, or the next load says that it is not."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core._files import remove_tree
+from cuvis_ai_core.errors import CacheMismatchError, PluginLoadError
+from cuvis_ai_core.plugins import integrity
+from cuvis_ai_core.testing.git_host import GitHost
+
+Alter = Callable[[Path], object]
+Files = dict[str, str]
+
+NODES = "src/echo_plugin/nodes.py"
+
+
+@pytest.fixture
+def config(registry: NodeRegistry, git_plugin: Callable[..., str]) -> dict[str, object]:
+    """Return the entry of a plugin that was loaded once, and unloaded."""
+    entry: dict[str, object] = {"repo": git_plugin(), "tag": "v1.0.0", "provides": ["echo_plugin.nodes.Echo"]}
+    registry.load_plugin("echo", entry)
+    registry.unload_plugin("echo")
+    return entry
+
+
+@pytest.fixture
+def target(cache: Path, config: dict[str, object]) -> Path:
+    """Return its target directory."""
+    (folder,) = cache.glob(".targets/*/*")
+    return folder
+
+
+def edit(path: Path) -> None:
+    """Change a file, its size and time of change aside, through a name of its own."""
+    kept, state = path.read_text(), path.stat()
+    path.unlink()
+    path.write_text(kept.replace("1.0.0", "6.6.6"))
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
+
+
+def refused(registry: NodeRegistry, config: dict[str, object]) -> str:
+    """Load a plugin that must be refused, and return what is said."""
+    with pytest.raises(PluginLoadError, match="Tag mismatch in cache for plugin 'echo'") as caught:
+        registry.load_plugin("echo", config)
+    assert isinstance(caught.value.__cause__, CacheMismatchError)
+    assert 'NodeRegistry.clear_plugin_cache("echo")' in str(caught.value)
+    return str(caught.value)
+
+
+def loads_after_the_remedy(registry: NodeRegistry, config: dict[str, object]) -> bool:
+    """Do what the message says, load, and tell whether the class is that of the tag."""
+    NodeRegistry.clear_plugin_cache("echo")
+    registry.load_plugin("echo", config)
+    return bool(registry.get("Echo").VERSION == "1.0.0")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda folder: edit(folder / NODES),
+        lambda folder: (folder / NODES).unlink(),
+        lambda folder: (folder / NODES).write_text(""),
+        lambda folder: (folder / ".git/HEAD").write_bytes(b"\xff"),
+        lambda folder: (folder / ".git/HEAD").write_text("ref: refs/heads/main"),
+    ],
+)
+def test_an_altered_checkout_is_noticed_by_every_load(
+    registry: NodeRegistry, config: dict[str, object], cache: Path, alter: Alter
+) -> None:
+    """Though what was installed from it before is as it was; the remedy helps."""
+    alter(cache / "echo@v1.0.0")
+    assert str(cache / "echo@v1.0.0") in refused(registry, config)
+    assert loads_after_the_remedy(registry, config)
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda folder: edit(folder / "echo_plugin/nodes.py"),
+        lambda folder: (folder / "echo_plugin/nodes.py").unlink(),
+        lambda folder: edit(next(folder.glob("*.dist-info/RECORD"))),
+    ],
+)
+def test_an_altered_target_directory_is_noticed_by_every_load(
+    registry: NodeRegistry, config: dict[str, object], target: Path, alter: Alter
+) -> None:
+    """It is what runs; the message names the files, and the remedy helps."""
+    alter(target)
+    said = refused(registry, config)
+    assert str(target) in said
+    assert "echo_plugin" in said
+    assert loads_after_the_remedy(registry, config)
+
+
+def test_an_altered_file_and_its_record_are_noticed_together(
+    registry: NodeRegistry, config: dict[str, object], target: Path
+) -> None:
+    """Who mends the installer's record after the file does not go unnoticed: the marker has a hash of the records."""
+    edit(target / "echo_plugin/nodes.py")
+    record = next(target.glob("*.dist-info/RECORD"))
+    hashed = dict(integrity.installed_files(target))["echo_plugin/nodes.py"]
+    new = integrity._content(target / "echo_plugin/nodes.py", "sha256")
+    record.write_text(record.read_text().replace(hashed, new))
+    assert "installed files in" in refused(registry, config)
+
+
+def test_an_altered_target_directory_is_not_adopted(
+    registry: NodeRegistry,
+    config: dict[str, object],
+    target: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the host changed and the target is looked at anew, it is looked at closely."""
+    edit(target / "echo_plugin/nodes.py")
+    (tmp_path / "site-packages/new_thing-1.0.dist-info").mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(tmp_path / "site-packages"))
+    refused(registry, config)
+
+
+def test_a_plugin_may_keep_data_beside_its_code(
+    registry: NodeRegistry, config: dict[str, object], target: Path
+) -> None:
+    """Downloaded weights are no alteration, even where a copy of the cache is looked at closely."""
+    (target / "echo_plugin/weights.bin").write_bytes(b"x")
+    os.utime(target / "echo_plugin/nodes.py")
+    registry.load_plugin("echo", config)
+
+
+def test_a_module_that_nobody_installed_is_found_by_a_close_look(
+    registry: NodeRegistry, config: dict[str, object], target: Path
+) -> None:
+    """It could shadow one of the plugin's."""
+    (target / "echo_plugin/more.py").write_text("")
+    os.utime(target / "echo_plugin/nodes.py")
+    assert "echo_plugin/more.py" in refused(registry, config)
+
+
+def test_a_copy_of_a_cache_is_read_once_and_then_looked_at(
+    registry: NodeRegistry, config: dict[str, object], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files have other times; the contents decide, and the markers learn the times."""
+    copy = cache.with_name("copy")
+    shutil.copytree(cache, copy, copy_function=shutil.copy)
+    remove_tree(cache)
+    NodeRegistry.set_cache_dir(copy)
+    registry.load_plugin("echo", config)
+    registry.unload_plugin("echo")
+
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("all files were read")
+
+    monkeypatch.setattr(integrity, "checkout_digest", refuse)
+    monkeypatch.setattr(integrity, "altered_files", refuse)
+    registry.load_plugin("echo", config)
+
+
+def test_times_in_whole_seconds_are_no_change(tmp_path: Path) -> None:
+    """Archives and some file systems keep no more."""
+    (tmp_path / "file").write_text("x")
+    os.utime(tmp_path / "file", ns=(1_500_000_001, 1_500_000_001))
+    watched = integrity.watch(tmp_path, ["file"])
+    assert integrity.looks_unchanged(tmp_path, watched)
+    os.utime(tmp_path / "file", (1, 1))
+    assert integrity.looks_unchanged(tmp_path, watched)
+    os.utime(tmp_path / "file", (2, 2))
+    assert not integrity.looks_unchanged(tmp_path, watched)
+
+
+def test_few_files_are_looked_at(tmp_path: Path) -> None:
+    """At most 64, the outermost ones: a load does not get slower with the size of a plugin."""
+    names = [f"deep/{number}.py" for number in range(100)] + ["pyproject.toml"]
+    (tmp_path / "deep").mkdir()
+    for name in names:
+        (tmp_path / name).write_text("")
+    watched = integrity.watch(tmp_path, names)
+    assert len(watched) == 64
+    assert "pyproject.toml" in watched
+
+
+@pytest.mark.parametrize("watched", [{"nodes.py": None}, {"nodes.py": [1]}, {"nodes.py": "xx"}, {"no": [0, 0]}])
+def test_a_marker_that_somebody_changed_vouches_for_nothing(
+    registry: NodeRegistry, config: dict[str, object], cache: Path, watched: object
+) -> None:
+    """All files are read then, and are as they were."""
+    for marker in (cache / "echo@v1.0.0/.git/cuvis-checkout.json", *cache.glob(".targets/*/*/cuvis-target.json")):
+        marker.write_text(json.dumps({**json.loads(marker.read_text()), "watched": watched}))
+    registry.load_plugin("echo", config)
+    assert all("watched" in marker.read_text() for marker in cache.glob(".targets/*/*/cuvis-target.json"))
+
+
+def test_an_edited_dependency_is_not_installed_again_from_the_cache_of_uv(
+    registry: NodeRegistry,
+    git_host: GitHost,
+    project_files: Callable[..., Files],
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An edit in a target directory is one in uv's cache, which links files: uv is asked for a fresh copy then."""
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache of uv"))
+    url = git_host.add("linked-dependency", project_files(dependencies=("toolz==1.0.0",)), tag="v1.0.0")
+    config = {"repo": url, "tag": "v1.0.0", "provides": ["echo_plugin.nodes.Echo"]}
+    registry.load_plugin("echo", config)
+    registry.unload_plugin("echo")
+    (file,) = cache.glob(".targets/*/*/toolz/dicttoolz.py")
+    whole = file.read_bytes()
+    with file.open("ab") as appended:
+        appended.write(b"# edited\n")
+    remove_tree(cache / ".targets")
+    registry.load_plugin("echo", config)
+    (again,) = cache.glob(".targets/*/*/toolz/dicttoolz.py")
+    assert again.read_bytes() == whole

@@ -1,0 +1,97 @@
+"""What is left after plugins were unloaded: nothing but what somebody still holds."""
+
+import gc
+import sys
+import weakref
+from collections.abc import Callable
+from importlib.metadata import MetadataPathFinder
+from pathlib import Path
+
+import pytest
+
+from cuvis_ai_core import NodeRegistry
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*has no pyproject.toml")
+
+
+def load(folder: Path) -> NodeRegistry:
+    """Load a plugin that is one bare module, into a registry of its own."""
+    registry = NodeRegistry(discover=False)
+    registry.load_plugin("bare", {"path": str(folder), "provides": ["bare_nodes.Echo"]})
+    return registry
+
+
+def state() -> tuple[int, int, int]:
+    """Return how many modules, importers and objects there are."""
+    MetadataPathFinder().invalidate_caches()  # it remembers the last 128 folders
+    gc.collect()
+    return len(sys.modules), len(sys.path_importer_cache), len(gc.get_objects())
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_hundred_contents_leave_nothing(
+    cache: Path, tmp_path: Path, node_source: Callable[..., str], *, kept: bool
+) -> None:
+    """Neither where each is closed before the next is loaded, nor where all are loaded at once."""
+    before: tuple[int, int, int] | None = None
+    classes: list[weakref.ref[type]] = []
+    registries: list[NodeRegistry] = []
+    for number in range(120):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "bare_nodes.py").write_text(node_source(version=str(number)))
+        registries.append(load(folder))
+        classes.append(weakref.ref(registries[-1].get("Echo")))
+        assert str(number) == registries[-1].get("Echo").VERSION  # type: ignore[attr-defined]
+        if number < 20 or not kept:
+            registries.pop().close()
+        if number == 19:
+            before = state()
+    for registry in registries:
+        registry.close()
+    registries.clear()
+    after = state()
+    assert before is not None
+    assert after[:2] == before[:2]
+    # 100 entries of the list above, and what the interpreter keeps for itself.
+    assert after[2] - before[2] < 400
+    assert not any(reference() for reference in classes)
+
+
+def test_a_pickle_of_an_unloaded_plugin_does_not_keep_its_modules(
+    cache: Path, tmp_path: Path, node_source: Callable[..., str]
+) -> None:
+    """What was brought back by its private name is let go with the next unload."""
+    import pickle
+
+    (tmp_path / "bare_nodes.py").write_text(node_source())
+    registry = load(tmp_path)
+    echo = registry.get("Echo")
+    data = pickle.dumps(echo)
+    registry.close()
+    assert pickle.loads(data) is echo
+    gone = weakref.ref(echo)
+    del echo
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/bare_nodes.py").write_text(node_source())
+    load(tmp_path / "other").close()
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_class_that_something_holds_is_revived_with_its_late_imports(
+    cache: Path, tmp_path: Path, node_source: Callable[..., str]
+) -> None:
+    """Where the next load comes while an unloaded plugin's class lives, it is that class; nothing runs twice."""
+    (tmp_path / "bare_nodes.py").write_text(
+        node_source() + "\nimport sys\nsys.bare_runs = getattr(sys, 'bare_runs', 0) + 1\n"
+    )
+    try:
+        registry = load(tmp_path)
+        echo = registry.get("Echo")
+        registry.close()
+        with load(tmp_path) as again:
+            assert again.get("Echo") is echo
+        assert sys.bare_runs == 1  # type: ignore[attr-defined]
+    finally:
+        del sys.bare_runs  # type: ignore[attr-defined]

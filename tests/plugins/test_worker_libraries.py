@@ -1,0 +1,106 @@
+"""Libraries that start workers of their own: joblib's loky, with scikit-learn, and torch's data loaders."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Files = dict[str, str]
+
+LOKY = """
+import joblib, sklearn
+from sklearn.model_selection import cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
+import numpy as np
+
+class OwnClassifier(KNeighborsClassifier):
+    def predict(self, X):
+        import workers.late
+        return super().predict(X) + 0 * len(workers.late.WHO)
+
+def work(x):
+    from workers.late import WHO
+    return WHO, x, type(x).__name__
+
+def answer():
+    classes = np.repeat([0, 1], 10)
+    scores = cross_val_score(OwnClassifier(1), classes[:, None] * 1.0, classes, cv=2, n_jobs=2)
+    done = joblib.Parallel(n_jobs=2)(joblib.delayed(work)(x) for x in (1, 2.0))
+    return [sorted(set(scores)), done, sklearn.__file__.startswith(__import__("sys").prefix)]
+"""
+
+LOADER = """
+from torch.utils.data import DataLoader, Dataset
+
+class Cubes(Dataset):
+    def __len__(self):
+        return 4
+    def __getitem__(self, index):
+        from workers.late import WHO
+        return f"{WHO}{index}"
+
+def collate(samples):
+    return "".join(samples)
+
+def answer():
+    return [
+        list(DataLoader(Cubes(), 2, num_workers=2, collate_fn=collate, multiprocessing_context=method))
+        for method in ("spawn", "forkserver")
+    ]
+"""
+
+SCRIPT = """
+import json, sys
+from cuvis_ai_core import NodeRegistry
+
+if __name__ == "__main__":
+    registries = [NodeRegistry(discover=False) for _ in sys.argv[1:]]
+    answers = []
+    for registry, folder in zip(registries, sys.argv[1:]):
+        registry.load_plugin("workers", {"path": folder, "provides": ["workers.nodes.Echo"]})
+        answers.append(registry.get("Echo").answer)
+    print(json.dumps([answer() for answer in answers]))
+"""
+
+
+@pytest.fixture
+def answers(
+    tmp_path: Path, project_files: Callable[..., Files], write_files: Callable[[Path, Files], Path]
+) -> Callable[..., object]:
+    """Return a function that loads two versions of a plugin in a fresh process and returns their answers."""
+
+    def run(code: str, *needs: str) -> object:
+        folders = []
+        for version in "12":
+            files = project_files("workers", dependencies=needs, version=version)
+            files["src/workers/nodes.py"] += code + "\nEcho.answer = staticmethod(answer)\n"
+            files["src/workers/late.py"] = f"WHO = {version!r}"
+            folders.append(str(write_files(tmp_path / version, files)))
+        script = tmp_path / "script.py"
+        script.write_text(SCRIPT)
+        done = subprocess.run(
+            [sys.executable, str(script), *folders],
+            env={**os.environ, "CUVIS_PLUGINS_DIR": str(tmp_path / "cache")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+def test_workers_of_loky_find_plugin_and_dependency(answers: Callable[..., object]) -> None:
+    """`n_jobs=2`: the worker program itself lies in the plugin's target directory, with scikit-learn and joblib."""
+    expected = [[[1.0], [[version, 1, "int"], [version, 2.0, "float"]], False] for version in "12"]
+    assert answers(LOKY, "scikit-learn>=1.5,<2") == expected
+
+
+def test_workers_of_a_data_loader_read_with_the_plugins_own_class(answers: Callable[..., object]) -> None:
+    """Data set, collate function and late import are the version's own."""
+    assert answers(LOADER, "torch") == [[[f"{who}0{who}1", f"{who}2{who}3"]] * 2 for who in "12"]

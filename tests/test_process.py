@@ -1,0 +1,122 @@
+"""Programs that are started end with who started them, whoever is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import psutil
+import pytest
+
+from cuvis_ai_core._process import run
+from cuvis_ai_core.errors import TimeLimitError, ToolNotFoundError
+
+Strays = Callable[[], list[str]]
+
+PARENT = """\
+from cuvis_ai_core._process import run
+print(flush=True)
+run(["sh", "-c", "sleep 300 & echo begun >&2; sleep 300"])
+"""
+
+
+@pytest.fixture
+def parent(strays: Strays) -> Iterator["subprocess.Popen[str]"]:
+    """Return a process, in a group of its own, that runs a shell with a child, once both are there."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PARENT],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    while [line.partition(" ")[0] for line in _commands(process)].count("sleep") < 2:
+        pass
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def _commands(process: "subprocess.Popen[str]") -> list[str]:
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        try:
+            found.append(" ".join(child.cmdline()))
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("kill", [os.kill, os.killpg])
+def test_a_program_ends_with_the_process_that_started_it(
+    parent: "subprocess.Popen[str]", strays: Strays, kill: Callable[[int, int], None]
+) -> None:
+    """It and its own children, where that process is killed alone or with its whole group."""
+    kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    assert strays() == []
+
+
+def test_the_children_of_a_program_end_with_it(parent: "subprocess.Popen[str]", strays: Strays) -> None:
+    """Where the program is killed alone, the process that started it goes on without waiting for them."""
+    (program,) = psutil.Process(parent.pid).children()
+    program.kill()
+    parent.wait()
+    assert strays() == []
+
+
+def test_a_program_that_was_killed_says_so() -> None:
+    """It left no words of its own."""
+    finished = run(["sh", "-c", "kill -9 $$"])
+    assert finished.returncode == -9
+    assert "sh was ended by signal SIGKILL" in finished.stderr
+
+
+def test_a_program_beyond_its_time_ends_with_its_children(strays: Strays, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole group goes."""
+    monkeypatch.setenv("CUVIS_INSTALL_TIMEOUT", "0.3")
+    with pytest.raises(TimeLimitError):
+        run(["sh", "-c", "sleep 300 & sleep 300"])
+    assert strays() == []
+
+
+def test_a_program_is_ended_by_an_interrupt(parent: "subprocess.Popen[str]", strays: Strays) -> None:
+    """Ctrl-C reaches the process that started it, which ends it."""
+    parent.send_signal(signal.SIGINT)
+    assert parent.wait() == -signal.SIGINT
+    assert strays() == []
+
+
+def test_a_daemon_that_keeps_the_output_open_is_not_waited_for(strays: Strays) -> None:
+    """As ssh's does that serves later connections: it has left the group, and lives on."""
+    finished = run(["sh", "-c", "setsid sleep 300 & echo $!; exec sleep 0.2"])
+    daemon = psutil.Process(int(finished.stdout))
+    assert daemon.is_running()
+    daemon.kill()
+
+
+def test_much_output_is_read_while_the_program_runs() -> None:
+    """More than a pipe holds, on both ways."""
+    finished = run(["sh", "-c", "yes | head -c 300000; yes no | head -c 300000 >&2"])
+    assert (len(finished.stdout), len(finished.stderr), finished.returncode) == (300_000, 300_000, 0)
+
+
+def test_what_would_steer_a_terminal_is_taken_out() -> None:
+    """A host may send any text; lines stay lines."""
+    finished = run(["printf", "a\\033[31mb\\r\\nc\\td\\n"])
+    assert finished.stdout == "a?[31mb\nc\td\n"
+
+
+def test_a_program_that_is_not_there_is_named() -> None:
+    """As it was asked for."""
+    with pytest.raises(ToolNotFoundError, match="'no-such-program' was not found"):
+        run(["no-such-program"])
+
+
+def test_a_program_reads_no_input() -> None:
+    """It meets the end of its input at once, on no terminal."""
+    assert run(["cat"]).returncode == 0
+    assert run(["sh", "-c", "test -t 0"]).returncode == 1
