@@ -49,12 +49,19 @@ def test_it_learns(make_trainer: Make, batches: Make) -> None:
     assert [row["epoch"] for row in history] == list(range(60))
     assert history[-1]["train_loss"] < history[0]["train_loss"] / 2
     assert set(history[0]) == {
-        *("epoch", "lr", "train_loss", "train/error/loss", "val_loss", "error/loss", "accuracy/accuracy")
+        *("epoch", "lr", "train_loss", "val_loss", "accuracy/accuracy")
     }
     found = trainer.evaluate(batches(4, 5))
     assert found["loss"] == pytest.approx(history[-1]["val_loss"], abs=1e-6)
     assert found["accuracy/accuracy"] == pytest.approx(history[-1]["accuracy/accuracy"])
     assert found["accuracy/accuracy"] > 0.8
+
+
+def test_validation_now_and_then(make_trainer: Make, batches: Make) -> None:
+    """Only epochs that were validated have values of validation."""
+    history = make_trainer(check_val_every_n_epoch=2).fit(batches(0, 1), batches(2))
+    assert ["val_loss" in row for row in history] == [False, True, False, True]
+    assert ["accuracy/accuracy" in row for row in history] == [False, True, False, True]
 
 
 def test_two_runs_are_equal(make_trainer: Make, batches: Make) -> None:

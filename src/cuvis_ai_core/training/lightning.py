@@ -255,6 +255,7 @@ class _Recorder(Checkpoint):
         self.file = folder / RESUME if folder else None
         self._observer = observer
         self._rate = 0.0
+        self._validated = False
         self._stopped = False
         self._saved = -SECONDS_BETWEEN_SAVES
 
@@ -272,12 +273,19 @@ class _Recorder(Checkpoint):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Look at the learning rate before a scheduler changes it."""
+        self._validated = False
         self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Note that this epoch is validated: Lightning keeps the values of the last one that was."""
+        self._validated = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Remember, tell and save."""
-        values = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
-        row = {"epoch": trainer.current_epoch, "lr": self._rate, **values}
+        known = trainer.callback_metrics.items()
+        values = {name: float(value) for name, value in known if self._validated or name.startswith("train")}
+        losses = {name: values.pop(name) for name in ("train_loss", "val_loss") if name in values}
+        row = {"epoch": trainer.current_epoch, "lr": self._rate, **losses, **values}
         self.history.append(row)
         self._stopped = trainer.should_stop
         if self._observer is not None:
