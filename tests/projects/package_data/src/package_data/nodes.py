@@ -92,4 +92,6 @@ def by_the_module_of_a_class():
     return Path(sys.modules[Data.__module__].__file__).with_name("data.txt").read_text()
 
 
-WAYS = {name: value for name, value in list(globals().items()) if inspect.isfunction(value) and value.__module__ == __name__}
+WAYS = {
+    name: value for name, value in list(globals().items()) if inspect.isfunction(value) and value.__module__ == __name__
+}
