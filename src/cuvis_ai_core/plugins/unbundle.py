@@ -91,7 +91,7 @@ def _unpack(archive: Path, folder: Path) -> _Listing:
         _refuse_too_large(archive, folder, listing)
         left = dict(listing.files)
         links: dict[str, str] = {}
-        for member in tar:
+        while (member := tar.next()) is not None:
             known = left.pop(member.name, None)
             if known is None:
                 raise refused(f"{archive} has a file that it does not list, or lists once: {member.name!r}")
@@ -141,7 +141,7 @@ def _listing(text: bytes) -> _Listing:
         raise refused(f"has format {version!r}; this version of cuvis-ai-core reads {FORMAT}")
     if not all(isinstance(name, str) for name in names) or names[2] != lock_path(Path(names[1])).name:
         raise refused("has a listing that cannot be read: manifest and lock file do not belong together")
-    listing = _Listing(*names, files)
+    listing = _Listing(names[0], names[1], names[2], files)
     carried.check_names(files, frozenset(names[1:]))
     if not {listing.manifest, listing.lock} <= set(files):
         raise refused("has no manifest or no lock file")
