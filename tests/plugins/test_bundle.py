@@ -337,6 +337,9 @@ NAMES = [
     "plugins/.git/config",
     "plugins/mine/.git/config",
     "plugins/evil",
+    "plugins/bin/evil",
+    "plugins/.config/evil",
+    "plugins/mine2/evil",
     "wheels/evil.py",
     "wheels/sub/evil.whl",
     "README",
@@ -354,7 +357,10 @@ def test_a_name_that_leads_out_or_has_no_place_is_refused(
     """Listed or not, nothing is written."""
     members = members_of(bundle)
     evil = with_listing(members, lambda listing: listing["files"].update({name: listed()}))
-    untouched(write(tmp_path / "evil.tar.gz", [*evil, file(name)]), "not allowed|no place|files below it|does not list")
+    untouched(
+        write(tmp_path / "evil.tar.gz", [*evil, file(name)]),
+        "not allowed|no place|files below it|does not list|belongs to no plugin",
+    )
 
 
 LINKS = [
@@ -490,6 +496,17 @@ def test_changed_code_of_a_plugin_is_refused_though_the_listing_agrees(
     members = [file(name) if each[0].name == name else each for each in members_of(bundle)]
     evil = with_listing(members, lambda listing: listing["files"].update({name: listed()}))
     untouched(write(tmp_path / "evil.tar.gz", evil), "other files of plugin 'remote'")
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_a_header_that_would_fill_the_memory_is_refused(
+    tmp_path: Path, untouched: Callable[[Path, str], None], kind: bytes
+) -> None:
+    """Compressed, terabytes of it are a small file."""
+    member = tarfile.TarInfo("x")
+    member.type, member.size = kind, 2**36
+    (tmp_path / "evil.tar.gz").write_bytes(gzip.compress(member.tobuf(tarfile.GNU_FORMAT) + b"\0" * 10_240))
+    untouched(tmp_path / "evil.tar.gz", "header of 68719476736 bytes")
 
 
 def test_what_is_no_archive_or_damaged_is_refused(

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple, Self
 
 from cuvis_ai_core.errors import BundleError, LockError
 from cuvis_ai_core.plugins import carried, host, integrity
@@ -31,6 +31,8 @@ _CONFIGURATION: Final = """\
 \tbare = false
 \tlogallrefupdates = true
 """
+_MAX_HEADER: Final = 2**20
+
 _SHA256: Final = "[extensions]\n\tobjectformat = sha256\n"
 _SHA256_LENGTH: Final = 64
 
@@ -82,8 +84,20 @@ def unpack_bundle(archive: Path, output: Path, store: Store) -> Unbundled:
     return Unbundled(output / listing.manifest, tuple(plugins), absent)
 
 
+class _Header(tarfile.TarInfo):
+    """A header that does not have us read gigabytes of further headers into memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a header."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.type not in {tarfile.REGTYPE, tarfile.AREGTYPE} and header.size > _MAX_HEADER:
+            raise refused(f"has a header of {header.size} bytes")
+        return header
+
+
 def _unpack(archive: Path, folder: Path) -> _Listing:
-    with _readable(archive), tarfile.open(archive, "r|*") as tar:
+    with _readable(archive), tarfile.open(archive, "r|*", tarinfo=_Header) as tar:
         first = tar.next()
         if first is None or first.name != LISTING or not first.isreg() or first.size > MAX_LISTING:
             raise refused(f"{archive} does not begin with a listing of what it holds")
@@ -186,10 +200,20 @@ def _checked_content(folder: Path, listing: _Listing) -> tuple[Manifest, Lock]:
             f"The bundle is for {listing.interpreter}, but this is {host.interpreter()}. Nothing was unpacked.",
             hint="Make one on a machine like this one: cuvis-ai plugins bundle",
         )
+    _refuse_undeclared(listing, lock)
     for name, declared in manifest.plugins.items():
         if isinstance(declared, GitPlugin):
             _check_checkout(name, folder / "checkouts" / name, lock)
     return manifest, lock
+
+
+def _refuse_undeclared(listing: _Listing, lock: Lock) -> None:
+    """Refuse files beside the manifest that belong to no local plugin of it."""
+    paths = (entry.get("path", "") for entry in lock.plugins.values())
+    below = tuple(f"plugins/{path}/" for path in paths if carried.is_below_manifest(path))
+    for name in listing.files:
+        if name.startswith("plugins/") and not name.startswith(below):
+            raise refused(f"has a file that belongs to no plugin: {name!r}")
 
 
 def _check_checkout(name: str, checkout: Path, lock: Lock) -> None:
