@@ -53,7 +53,7 @@ from cuvis_ai_core.plugins.scope import Code, open_scope
 mode, folder = sys.argv[1:]
 if mode == "scoped":
     install_finder()
-    scope = open_scope("bench", "bench", Code((folder,), frozenset({"big", "hot"}), {}, False))
+    scope = open_scope("bench", "bench", Code((folder,), frozenset({"big", "hot"}), frozenset(), {}, False))
     bring = scope.import_module
 else:
     import importlib

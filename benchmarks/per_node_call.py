@@ -18,7 +18,7 @@ Cube: TypeAlias = np.ndarray[Any, Any]
 Run: TypeAlias = Callable[[Cube], object]
 
 CUBE = PortSpec(dtype=np.float32, shape=(-1, -1, -1, -1))
-LENGTHS = (10, 100)
+LENGTHS = (10, 100, 10_000)
 ROUNDS = 30
 NODE_CALLS_PER_ROUND = 20_000
 
@@ -73,7 +73,7 @@ def main() -> None:
     for length in LENGTHS:
         pipeline = chain(length)
         by_hand = plain_loop(pipeline)
-        calls = NODE_CALLS_PER_ROUND // length
+        calls = max(NODE_CALLS_PER_ROUND // length, 1)
         pairs = [(seconds(by_hand, cube, calls), seconds(with_batch(pipeline), cube, calls)) for _ in range(ROUNDS)]
         loop, piped = (statistics.median(column) / length * 1e6 for column in zip(*pairs, strict=True))
         print(f"{length:5}   {loop:10.2f}   {piped:8.2f}   {piped - loop:21.2f}   {piped / loop:5.1f}")

@@ -141,25 +141,32 @@ def strays(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     """
     mark = uuid4().hex
     monkeypatch.setenv("STARTED_BY_TEST", mark)
-
-    def living() -> list[str]:
-        found: list[str] = []
-        for _ in range(100):
-            found = [" ".join(process.cmdline()) for process in psutil.process_iter() if _has(process, mark)]
-            if not found:
-                break
-            time.sleep(0.05)
-        return found
-
-    return living
+    return lambda: _living(mark)
 
 
-def _has(process: psutil.Process, mark: str) -> bool:
-    """Tell whether a process that still runs inherited a mark, and is not this process itself."""
+@pytest.fixture
+def living() -> Callable[[str], list[str]]:
+    """Return a function that does the same for processes whose variable `STARTED_BY_TEST` has some value."""
+    return _living
+
+
+def _living(mark: str) -> list[str]:
+    found: list[str] = []
+    for _ in range(200):
+        found = [command for process in psutil.process_iter() if (command := _command(process, mark))]
+        if not found:
+            break
+        time.sleep(0.02)
+    return found
+
+
+def _command(process: psutil.Process, mark: str) -> str | None:
+    """Return the command of a process that still runs, inherited a mark, and is not this process itself."""
     try:
-        return process.pid != os.getpid() and process.environ().get("STARTED_BY_TEST") == mark
+        ours = process.pid != os.getpid() and process.environ().get("STARTED_BY_TEST") == mark
+        return " ".join(process.cmdline()) if ours else None
     except psutil.Error:
-        return False
+        return None
 
 
 @pytest.fixture

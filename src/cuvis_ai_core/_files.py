@@ -7,9 +7,9 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
@@ -18,10 +18,21 @@ def write_atomic(path: Path, data: str | bytes) -> None:
     Raises:
         OSError: The folder cannot be written; the old file is as it was.
     """
+    with replacing(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Have a file to write that takes the place of the one at `path` in the end, if nothing was raised.
+
+    Raises:
+        OSError: The folder cannot be written; the old file is as it was.
+    """
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())  # noqa: PTH101 - mkstemp makes files that their owner alone may read

@@ -31,6 +31,7 @@
     │   │   ├── BuildError
     │   │   ├── DependencyNotFoundError
     │   │   └── DependencyConflictError
+    │   ├── OperatorConflictError (RuntimeError)    a torch operator of that name is registered already
     │   ├── ToolNotFoundError (FileNotFoundError)   git or uv is not there
     │   ├── TimeLimitError (TimeoutError)     git or uv took longer than allowed
     │   └── StoreError (OSError)              the plugin cache cannot be read or written
@@ -38,6 +39,9 @@
     │   ├── PortError                         an unknown, missing, doubled or incompatible port
     │   └── NodeRunError (RuntimeError)       a node's `forward` failed
     ├── CubeError (ValueError)                a cube cannot be read
+    ├── AnnotationError (ValueError)          masks or COCO annotations cannot be read, or do not fit their cube
+    ├── TrainRunError (ValueError)            a trainrun file breaks a rule, or does not fit its pipeline or its data
+    ├── TrainingError (RuntimeError)          training failed
     └── MissingExtraError (ImportError)       an optional part of the package is not installed
 
 The text of an error says what, where and the rule; its `hint` is the next step and ends the text. The objects
@@ -235,6 +239,10 @@ class DependencyConflictError(InstallError):
     installed: str | None = None
 
 
+class OperatorConflictError(PluginError, RuntimeError):
+    """A torch operator of that name is registered already, by other code of this process."""
+
+
 class ToolNotFoundError(PluginError, FileNotFoundError):
     """A program that loading needs is not there."""
 
@@ -279,6 +287,26 @@ class NodeRunError(PipelineError, RuntimeError):
 
 class CubeError(CuvisError, ValueError):
     """A cube cannot be read."""
+
+    path: Path | None = None
+
+
+class AnnotationError(CuvisError, ValueError):
+    """Masks or COCO annotations cannot be read, or do not fit their cube."""
+
+    path: Path | None = None
+
+
+class TrainRunError(CuvisError, ValueError):
+    """A trainrun file breaks a rule, or does not fit its pipeline or its data."""
+
+    path: Path | None = None
+    line: int | None = None
+    key: str | None = None
+
+
+class TrainingError(CuvisError, RuntimeError):
+    """Training failed."""
 
     path: Path | None = None
 

@@ -28,8 +28,9 @@ from cuvis_ai_core.plugins.private_names import PREFIX, private_package
 from cuvis_ai_core.plugins.store import Store, chosen_root, default_root
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.data import Cube
+    from cuvis_ai_core.data.readers import Reader
     from cuvis_ai_core.plugins.loader import LoadedPlugin, PluginInfo
+    from cuvis_ai_core.plugins.manager import HookManager
     from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
     from cuvis_ai_core.plugins.plans import Plan
 
@@ -283,13 +284,18 @@ class NodeRegistry:
         """
         return contributions.config_dirs(self._members)
 
-    def cube_readers(self) -> "dict[str, Callable[[Path], Cube]]":
+    def cube_readers(self) -> "dict[str, Reader]":
         """Return the cube readers by file suffix (lower case, with its dot); a plugin's beats a built-in one.
 
         Raises:
             HookError: A plugin answered something else.
         """
         return contributions.cube_readers(self._members)
+
+    @property
+    def hooks(self) -> "HookManager":
+        """The pluggy manager of this registry: pipelines tell its observers what happens."""
+        return self._members.hooks()
 
     def register_hooks(self, plugin: object, name: str | None = None) -> None:
         """Register an object with hook implementations, such as an observer, in this registry.

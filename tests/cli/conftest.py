@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cuvis_ai_core.cli.main import main as cuvis_ai
 from cuvis_ai_core.cli.restore_pipeline import main as restore_pipeline
+from cuvis_ai_core.cli.restore_trainrun import main as restore_trainrun
 
 Shell = Callable[..., Result]
 
@@ -33,6 +34,28 @@ class Sum(ArrayNode):
 """
 
 
+GAIN_NODE = """\
+import torch
+from cuvis_ai_core.node import Node
+from cuvis_ai_schemas.pipeline import PortSpec
+
+CUBE = PortSpec(torch.float32, (-1, -1, -1, -1))
+
+
+class Gain(Node):
+    INPUT_SPECS = {"cube": CUBE}
+    OUTPUT_SPECS = {"cube": CUBE}
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.gain = torch.nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, cube, context=None, **_):
+        assert not torch.is_grad_enabled()
+        return {"cube": cube * self.gain}
+"""
+
+
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     """Return a function that runs a command in an empty working directory, with a plugin cache of its own."""
@@ -43,8 +66,8 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     monkeypatch.setenv("CUVIS_PLUGIN_DISCOVERY", "0")
 
     def run(program: str, *arguments: str | Path) -> Result:
-        command = {"cuvis-ai": cuvis_ai, "restore-pipeline": restore_pipeline}[program]
-        return CliRunner().invoke(command, [str(each) for each in arguments], prog_name=program)
+        commands = {"cuvis-ai": cuvis_ai, "restore-pipeline": restore_pipeline, "restore-trainrun": restore_trainrun}
+        return CliRunner().invoke(commands[program], [str(each) for each in arguments], prog_name=program)
 
     return run
 
@@ -56,7 +79,7 @@ def process(shell: Shell) -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(
         program: str, *arguments: str | Path, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        module = {"cuvis-ai": "main", "restore-pipeline": "restore_pipeline"}[program]
+        module = {"cuvis-ai": "main"}.get(program, program.replace("-", "_"))
         code = f"from cuvis_ai_core.cli.{module} import main; main(prog_name={program!r})"
         command = [sys.executable, "-c", code, *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **(env or {})})
@@ -111,3 +134,12 @@ def sum_plugin(local_plugin: Callable[..., Path], write_yaml: Callable[..., Path
     folder = local_plugin(package="sum_plugin", folder="sums")
     (folder / "src/sum_plugin/nodes.py").write_text(SUM_NODE, encoding="utf-8")
     return write_yaml("plugins.yaml", {"plugins": {"sums": {"path": "../sums", "provides": ["sum_plugin.nodes.Sum"]}}})
+
+
+@pytest.fixture
+def torch_plugin(local_plugin: Callable[..., Path], write_yaml: Callable[..., Path]) -> Path:
+    """Return a manifest with one local plugin, whose node multiplies with a parameter."""
+    folder = local_plugin(package="gain_plugin", folder="gains")
+    (folder / "src/gain_plugin/nodes.py").write_text(GAIN_NODE, encoding="utf-8")
+    declared = {"path": "../gains", "provides": ["gain_plugin.nodes.Gain"]}
+    return write_yaml("gains.yaml", {"plugins": {"gains": declared}})

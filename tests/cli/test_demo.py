@@ -88,7 +88,7 @@ def test_two_versions_of_one_class_live_side_by_side(
     """The pipelines give NDVI and SAVI of one cube, and only version 1.1.0 can adjust for soil."""
     batch: dict[Any, Any] = read_cube(first[0].cube, registries["v1.0.0"].cube_readers()).batch()
     results = {
-        tag: Pipeline.from_file(first[0].pipelines[tag], node_registry=registry).forward(batch)
+        tag: Pipeline.load(first[0].pipelines[tag], node_registry=registry).forward(batch)
         for tag, registry in registries.items()
     }
     index = {tag: result["vegetation", "index"] for tag, result in results.items()}
@@ -99,7 +99,7 @@ def test_two_versions_of_one_class_live_side_by_side(
     np.testing.assert_allclose(index["v1.0.0"], ndvi, rtol=1e-4)
     np.testing.assert_allclose(index["v1.1.0"], savi, rtol=1e-4)
     with pytest.raises(PipelineError, match="soil_adjustment"):
-        Pipeline.from_file(first[0].pipelines["v1.1.0"], node_registry=registries["v1.0.0"])
+        Pipeline.load(first[0].pipelines["v1.1.0"], node_registry=registries["v1.0.0"])
 
 
 def test_the_picture_is_large_enough_to_look_at(first: tuple[Workspace, str]) -> None:

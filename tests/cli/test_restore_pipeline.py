@@ -218,6 +218,14 @@ def test_a_node_that_fails_ends_with_1_and_leaves_nothing(
         (("--pipeline-path", "anomalies.yaml", "--plugins-path", "."), "folder"),
         (("--pipeline-path", "anomalies.yaml", "--cube-path", "cube.npy", "--output-dir", "cube.npy"), "--output-dir"),
         (("--pipeline-path", "cube.npy"), "cube.npy"),
+        (("--pipeline-path", "anomalies.yaml", "--profile"), "--profile goes with --cube-path"),
+        (("--pipeline-path", "anomalies.yaml", "--pipeline-vis-ext", "pdf"), "'pdf' is not one of"),
+        (("--pipeline-path", "anomalies.yaml", "--device", "cudda"), "evice 'cudda'"),
+        (("--pipeline-path", "anomalies.yaml", "--weights-path", "w.pt"), "There is no file of weights 'w.pt'"),
+        (("--pipeline-path", "anomalies.yaml", "--weights-path", "cube.npy"), "is no file of weights"),
+        (("--pipeline-path", "anomalies.yaml", "--override", "nodes.rx"), "'nodes.rx' is no override"),
+        (("--pipeline-path", "anomalies.yaml", "--override", "nodes.maks.params.a=1"), "Did you mean 'mask'?"),
+        (("--pipeline-path", "anomalies.yaml", "--override", "nodes.mask.params.quantil=1"), "did you mean 'quantile'"),
     ],
 )
 def test_wrong_input_is_one_clear_error(
@@ -276,3 +284,83 @@ def test_a_plugin_that_cannot_be_loaded_is_failed_work(
     assert found.exit_code == 1
     assert "Failed to load plugin 'sums' (downloading)" in found.stderr
     assert "not-there" in found.stderr
+
+
+def test_the_graph_is_drawn(shell: Shell, pipeline_file: Path, cube_file: Path) -> None:
+    """Beside the description into the working directory, with a cube into the folder of results."""
+    arguments = ("restore-pipeline", "--pipeline-path", pipeline_file, "--pipeline-vis-ext", "md")
+    found = shell(*arguments)
+    assert found.exit_code == 0, found.output
+    assert "Drawn to find_anomalies-pipeline.md." in found.stdout
+    picture = Path("find_anomalies-pipeline.md").read_text(encoding="utf-8")
+    assert "rx<br/>RXDetector" in picture
+    for _ in range(2):  # a second run replaces it
+        assert shell(*arguments, "--cube-path", cube_file, "--output-dir", "out").exit_code == 0
+    assert Path("out/pipeline.md").read_text(encoding="utf-8") == picture
+    record = json.loads(Path("out/run.json").read_text(encoding="utf-8"))
+    assert {"file": "pipeline.md", "shows": "the graph of the pipeline"} in record["files"]
+
+
+def test_a_picture_that_cannot_be_drawn_is_known_before_the_work(
+    shell: Shell, pipeline_file: Path, cube_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written."""
+    monkeypatch.setenv("PATH", "")
+    arguments = ("restore-pipeline", "--pipeline-path", pipeline_file, "--pipeline-vis-ext", "png")
+    before = sorted(Path().iterdir())
+    for more in ((), ("--cube-path", cube_file)):
+        found = shell(*arguments, *more)
+        assert found.exit_code == 2
+        assert "Graphviz" in found.stderr
+        assert "Running" not in found.stderr
+        assert sorted(Path().iterdir()) == before
+
+
+def test_a_profile_shows_the_time_of_each_node(shell: Shell, pipeline_file: Path, cube_file: Path) -> None:
+    """As a table, and as JSON in the folder of results."""
+    arguments = ("restore-pipeline", "--pipeline-path", pipeline_file, "--cube-path", cube_file, "--output-dir", "out")
+    found = shell(*arguments, "--profile")
+    assert found.exit_code == 0, found.output
+    table = found.stdout.partition("Time of the nodes")[2]
+    assert all(word in table for word in ("calls", "total [ms]", "mean [ms]", "share", "rx", "mask"))
+    profile = json.loads(Path("out/profile.json").read_text(encoding="utf-8"))
+    assert {(each["node"], each["calls"]) for each in profile["nodes"]} == {("rx", 1), ("mask", 1)}
+    assert profile["runs"] == 1
+    assert shell(*arguments).exit_code == 0
+    assert not Path("out/profile.json").exists()
+
+
+def test_values_of_the_file_can_be_replaced(shell: Shell, pipeline_file: Path, cube_file: Path) -> None:
+    """And the record says so."""
+    arguments = ("restore-pipeline", "--pipeline-path", pipeline_file, "--cube-path", cube_file, "--output-dir", "out")
+    assert shell(*arguments, "--override", "nodes.mask.params.quantile=0.9").exit_code == 0
+    with np.load("out/outputs.npz") as archive:
+        assert archive["mask.mask"].sum() == 2
+    record = json.loads(Path("out/run.json").read_text(encoding="utf-8"))
+    assert record["overrides"] == ["nodes.mask.params.quantile=0.9"]
+    assert (record["device"], record["weights"]) == ("cpu", None)
+
+
+def test_weights_beside_the_file_are_used_and_recorded(
+    shell: Shell, write_yaml: Callable[..., Path], torch_plugin: Path, cube_file: Path
+) -> None:
+    """With a plugin whose node is one of torch."""
+    torch = pytest.importorskip("torch")
+    path = write_yaml("gain.yaml", {"nodes": [{"name": "gain", "class_name": "Gain"}]})
+    torch.save({"state_dict": {"gain": {"gain": torch.tensor(3.0)}}, "metadata": {}}, "gain.pt")
+    arguments = ("restore-pipeline", "--pipeline-path", path, "--plugins-path", torch_plugin)
+    found = shell(*arguments, "--cube-path", cube_file)
+    assert found.exit_code == 0, found.output
+    with np.load("gain-output/outputs.npz") as archive:
+        np.testing.assert_array_equal(archive["gain.cube"][0], np.load(cube_file) * 3)
+    record = json.loads(Path("gain-output/run.json").read_text(encoding="utf-8"))
+    assert record["weights"]["sha256"] == hashlib.sha256(Path("gain.pt").read_bytes()).hexdigest()
+    torch.save({"state_dict": {"gain": {"gain": torch.ones(3)}}}, "gain.pt")
+    found = shell(*arguments)
+    assert found.exit_code == 2
+    assert (
+        "gain.pt: The weights do not fit node 'gain' (Gain): 'gain' has the shape [3], the node's is []."
+        in found.stderr
+    )
+    Path("gain.pt").write_bytes(b"no weights")
+    assert "Weights 'gain.pt' cannot be read" in shell(*arguments).stderr

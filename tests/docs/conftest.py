@@ -67,6 +67,8 @@ def read_blocks(page: Path) -> list[Block]:
 
 def run_page(page: Path) -> None:
     """Run the blocks of a page in the current folder."""
+    if "import torch" in page.read_text(encoding="utf-8"):
+        pytest.importorskip("torch")
     namespace: dict[str, Any] = {"__name__": "__main__"}
     printed = ""
     try:

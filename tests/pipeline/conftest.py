@@ -11,6 +11,7 @@ from cuvis_ai_schemas.pipeline import PortSpec
 from cuvis_ai_core.errors import NodeNotFoundError
 from cuvis_ai_core.node import ArrayNode
 from cuvis_ai_core.pipeline import Pipeline
+from cuvis_ai_core.plugins.manager import HookManager
 
 CUBE = PortSpec(dtype=np.float32, shape=(-1, -1, -1, -1))
 
@@ -51,6 +52,7 @@ class FakeRegistry:
     def __init__(self, directories: tuple[Path, ...] = ()) -> None:
         self.classes: dict[str, type] = {"Scale": Scale, "Sum": Sum}
         self.directories = list(directories)
+        self.hooks = HookManager()
 
     def get(self, name: str) -> type:
         """Return the class of that name."""

@@ -101,6 +101,27 @@ def test_a_keyword_that_the_class_takes_itself_is_fine(pipeline_of: PipelineOf, 
     assert pipeline_of({"n": ("Popping", {"gain": 4})}).nodes["n"].hparams == {"factor": 4}
 
 
+def test_keywords_that_a_constructor_takes_itself_and_hands_on_are_fine(pipeline_of: PipelineOf, registry: Any) -> None:
+    """As published nodes do; another keyword is still a slip of the pen."""
+
+    class Popping(ArrayNode):
+        def __init__(self, **kwargs: Any) -> None:
+            name, stages = self.consume_base_kwargs(kwargs, {"train"})
+            self.weight = kwargs.pop("weight", 1.0)
+            super().__init__(name=name, execution_stages=stages, weight=self.weight, **kwargs)
+
+        def forward(self) -> dict[str, Any]:
+            return {}
+
+    registry.classes["Popping"] = Popping
+    node = pipeline_of({"n": ("Popping", {"weight": 4, "execution_stages": None})}).nodes["n"]
+    assert (node.name, node.hparams) == ("n", {"weight": 4})
+    assert node.execution_stages == {"train"}
+    for slip in ("wieght", "node", "always"):
+        with pytest.raises(PipelineError, match=f"has no parameter '{slip}'"):
+            pipeline_of({"n": ("Popping", {slip: 4})})
+
+
 def test_the_cause_of_a_failed_constructor_is_kept(pipeline_of: PipelineOf) -> None:
     """`--debug` shows where the class gave up."""
     with pytest.raises(PipelineError) as error:

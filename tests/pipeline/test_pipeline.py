@@ -273,7 +273,7 @@ def test_a_file_is_read_by_path_and_by_name(registry: Any, tmp_path: Path, cube:
     (tmp_path / "double.yaml").write_text("nodes: [{name: a, class_name: Scale}]")
     registry.directories.append(tmp_path)
     for path_or_name in (tmp_path / "double.yaml", str(tmp_path / "double.yaml"), "double"):
-        pipeline = Pipeline.from_file(path_or_name, node_registry=registry)
+        pipeline = Pipeline.load(path_or_name, node_registry=registry)
         assert pipeline.name == "double"
         np.testing.assert_array_equal(pipeline.forward({"cube": cube})["a", "cube"], cube * 2)
 
@@ -294,7 +294,7 @@ def test_every_error_of_a_file_names_the_file(registry: Any, tmp_path: Path, tex
     file = tmp_path / "p.yaml"
     file.write_text(text)
     with pytest.raises(PipelineError, match=problem) as error:
-        Pipeline.from_file(file, node_registry=registry)
+        Pipeline.load(file, node_registry=registry)
     assert str(error.value).startswith(f"Pipeline file {file}")
     assert error.value.path == file
 
@@ -315,7 +315,7 @@ def test_the_example_of_the_messages_is_a_pipeline(tmp_path: Path) -> None:
     file = tmp_path / "example.yaml"
     file.write_text((error.value.hint or "").partition("\n")[2])
     with NodeRegistry() as registry:
-        pipeline = Pipeline.from_file(file, node_registry=registry)
+        pipeline = Pipeline.load(file, node_registry=registry)
     assert (pipeline.name, pipeline.order) == ("false_colour", ("selector", "scaler"))
     image = np.ones((1, 2, 2, 4), dtype=np.float32)
     wavelengths = np.array([450.0, 550, 650, 800])

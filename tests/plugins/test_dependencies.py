@@ -4,9 +4,7 @@ import importlib
 import os
 import subprocess
 import sys
-import zipfile
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,63 +13,9 @@ import pytest
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError
 
-Files = dict[str, str]
 MakeWheel = Callable[..., None]
 LoadUser = Callable[..., Any]
-
-USER = """
-import {module}
-from importlib.metadata import version
-from importlib import import_module
-import sys
-
-class Answers:
-    def direct(self):
-        return {module}.VERSION
-    def late(self):
-        from {module} import VERSION
-        return VERSION
-    def by_name(self):
-        return import_module("{module}").VERSION
-    def metadata(self):
-        return version("{distribution}")
-    def own_metadata(self):
-        return version(__name__.split(".")[-2].replace("_", "-"))
-    def package_metadata(self):
-        return version(__package__)
-
-Echo.answers = Answers()
-"""
-
-
-@pytest.fixture
-def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_wheel: Callable[..., None]) -> Iterator[MakeWheel]:
-    """Return a function that builds a wheel which uv finds; what tests import of it is forgotten in the end."""
-    folder = tmp_path / "wheels"
-    folder.mkdir()
-    monkeypatch.setenv("UV_FIND_LINKS", str(folder))
-    before = set(sys.modules)
-
-    yield partial(make_wheel, folder)
-    for module in set(sys.modules) - before:
-        if module.partition(".")[0].startswith("cuvis_test_"):
-            del sys.modules[module]
-
-
-@pytest.fixture
-def load(
-    registry: NodeRegistry, tmp_path: Path, project_files: Callable[..., Files], write_files: Callable[..., Path]
-) -> LoadUser:
-    """Return a function that loads a local plugin which uses a dependency, and returns its answers."""
-
-    def run(name: str, *requires: str, module: str = "cuvis_test_dep", distribution: str = "cuvis-test-dep") -> Any:
-        files = project_files(name, dependencies=requires)
-        files[f"src/{name}/nodes.py"] += USER.format(module=module, distribution=distribution)
-        folder = write_files(tmp_path / name, files)
-        registry.load_plugin(name, {"path": str(folder), "provides": [f"{name}.nodes.Echo"]})
-        return registry.get(f"{name}.nodes.Echo").answers  # type: ignore[attr-defined]
-
-    return run
+HostInstall = Callable[[str, str], Path]
 
 
 def versions(make: MakeWheel, *numbers: str, **options: Any) -> None:
@@ -168,15 +112,10 @@ def test_a_plugin_reads_its_own_version(wheel: MakeWheel, load: LoadUser) -> Non
         importlib.metadata.version("first")
 
 
-def test_a_program_keeps_its_own_installed_version(
-    wheel: MakeWheel, load: LoadUser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_program_keeps_its_own_installed_version(wheel: MakeWheel, load: LoadUser, host_install: HostInstall) -> None:
     """A plugin that needs another version of what the host has installed gets it for itself."""
     versions(wheel, "1.0", "2.0")
-    site = tmp_path / "host" / "site-packages"
-    with zipfile.ZipFile(next((tmp_path / "wheels").glob("*-1.0-*.whl"))) as archive:
-        archive.extractall(site)
-    monkeypatch.syspath_prepend(str(site))
+    host_install("cuvis-test-dep", "1.0")
     plugin = load("first", "cuvis-test-dep==2.0")
     assert (plugin.direct(), plugin.metadata()) == ("2.0", "2.0")
     assert importlib.import_module("cuvis_test_dep").VERSION == "1.0"
@@ -192,12 +131,13 @@ def test_what_the_core_itself_needs_is_never_replaced(load: LoadUser) -> None:
 
 
 def test_both_loading_orders_work_in_fresh_processes(
-    wheel: MakeWheel, load: LoadUser, cache: Path, tmp_path: Path
+    wheel: MakeWheel, load: LoadUser, registry: NodeRegistry, cache: Path, tmp_path: Path
 ) -> None:
     """Targets do not depend on what was imported when they were built."""
     versions(wheel, "1.0", "2.0")
     load("first", "cuvis-test-dep==1.0")
     load("second", "cuvis-test-dep==2.0")
+    registry.clear_plugins()
     code = (
         "import sys\nfrom cuvis_ai_core import NodeRegistry\nregistry = NodeRegistry(discover=False)\n"
         "for name in sys.argv[1:]:\n"

@@ -16,15 +16,6 @@ from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import StoreError
 from cuvis_ai_core.plugins.housekeeping import clear, entries, prune
 from cuvis_ai_core.plugins.store import MARKER, Store, chosen_root, default_root
-from cuvis_ai_core.testing.git_host import GitHost
-
-LOAD = """\
-import sys
-from cuvis_ai_core import NodeRegistry
-registry = NodeRegistry(discover=False)
-registry.load_plugin("echo", {"repo": sys.argv[1], "tag": "v1.0.0", "provides": ["echo_plugin.nodes.Echo"]})
-print(registry.get("Echo").VERSION)
-"""
 
 
 def test_the_folder_is_chosen_by_call_then_by_variable_then_by_home(
@@ -170,26 +161,6 @@ def test_a_cache_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
         pass
     assert isinstance(caught.value, OSError)
     assert str(tmp_path / "file") in str(caught.value)
-
-
-def test_processes_that_ask_at_once_cause_one_clone(
-    git_plugin: Callable[..., str], git_host: GitHost, cache: Path
-) -> None:
-    """Six processes and one missing plugin: all succeed, one fetches and builds."""
-    url = git_plugin()
-    before = git_host.requests
-    subprocess.run([sys.executable, "-c", LOAD, url], check=True, env={**os.environ, "CUVIS_PLUGINS_DIR": f"{cache}1"})
-    single = git_host.requests - before
-    environment = {**os.environ, "CUVIS_PLUGINS_DIR": str(cache)}
-    processes = [
-        subprocess.Popen([sys.executable, "-c", LOAD, url], env=environment, stdout=subprocess.PIPE, text=True)
-        for _ in range(6)
-    ]
-    answers = [process.communicate()[0].strip() for process in processes]
-    assert answers == ["1.0.0"] * 6
-    assert git_host.requests - before == 2 * single
-    assert len(list(cache.glob(".targets/*/*"))) == 1
-    assert list((cache / ".tmp").iterdir()) == []
 
 
 def test_a_store_that_is_read_only_serves_what_it_has(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cuvis_ai_hookspecs.markers import hookspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -27,9 +27,39 @@ def cuvis_ai_config_dirs() -> Iterable[Path]:  # type: ignore[empty-body]
 
 @hookspec
 def cuvis_ai_cube_readers() -> Mapping[str, Callable[[Path], Any] | str]:  # type: ignore[empty-body]
-    """Return file suffix (`.hdr`) to reader; a reader, or its import path, takes a path and returns a `Cube`."""
+    """Return suffix (`.hdr`) to reader (or its import path), which turns a path into a `Cube` or a sequence of them."""
 
 
 @hookspec
 def cuvis_ai_plugin_state(plugin: str, state: str, detail: str) -> None:
     """Observe that a declared plugin entered a state of its lifecycle (a `PluginState`), with a detail to show."""
+
+
+@hookspec
+def cuvis_ai_pipeline_started(pipeline: str, stage: str, nodes: Sequence[str]) -> None:
+    """Observe that a run of a pipeline began, with the names of the nodes that will run, in their order."""
+
+
+@hookspec
+def cuvis_ai_pipeline_finished(pipeline: str, stage: str, seconds: float) -> None:
+    """Observe that a run of a pipeline ended well, and how long it took."""
+
+
+@hookspec
+def cuvis_ai_pipeline_failed(pipeline: str, stage: str, error: BaseException) -> None:
+    """Observe that a run of a pipeline was ended by an error, or by an interrupt."""
+
+
+@hookspec
+def cuvis_ai_node_started(pipeline: str, node: str, stage: str) -> None:
+    """Observe that a node of a pipeline is about to run."""
+
+
+@hookspec
+def cuvis_ai_node_finished(pipeline: str, node: str, stage: str, seconds: float) -> None:
+    """Observe that a node of a pipeline gave its outputs, and how long it took, checks and conversions included."""
+
+
+@hookspec
+def cuvis_ai_node_failed(pipeline: str, node: str, stage: str, error: BaseException) -> None:
+    """Observe that a node of a pipeline failed, or got or gave a value that does not fit its port."""

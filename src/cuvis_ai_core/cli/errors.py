@@ -13,6 +13,7 @@ import click
 
 from cuvis_ai_core.cli.options import DEBUG
 from cuvis_ai_core.errors import (
+    AnnotationError,
     BundleError,
     CubeError,
     CuvisError,
@@ -22,13 +23,24 @@ from cuvis_ai_core.errors import (
     NodeError,
     NodeRunError,
     PipelineError,
+    TrainRunError,
 )
 
 FAILED: Final = 1
 WRONG_INPUT: Final = 2
 INTERRUPTED: Final = 130
 
-_WRONG_INPUT: Final = (BundleError, CubeError, LockError, ManifestError, MissingExtraError, NodeError, PipelineError)
+_WRONG_INPUT: Final = (
+    AnnotationError,
+    BundleError,
+    CubeError,
+    LockError,
+    ManifestError,
+    MissingExtraError,
+    NodeError,
+    PipelineError,
+    TrainRunError,
+)
 _CLICK: Final = (click.ClickException, click.exceptions.Exit, click.Abort)
 
 

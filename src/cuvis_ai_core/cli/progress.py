@@ -1,8 +1,8 @@
-"""What happens to plugins, while it happens: live lines on a terminal, plain lines elsewhere; all on stderr."""
+"""What happens to plugins and nodes, while it happens: live on a terminal, plain lines elsewhere; all on stderr."""
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -70,6 +70,57 @@ def working(text: str) -> Iterator[None]:
     console = Console(stderr=True)
     with console.status(Text(text), spinner=_spinner(console)):
         yield
+
+
+@contextmanager
+def running(registry: "NodeRegistry", text: str) -> Iterator[None]:
+    """Show that pipelines of a registry run, on a terminal with the node that is at work."""
+    if not _is_live():
+        click.echo(text, err=True)
+        yield
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    with console.status(Text(text), spinner=_spinner(console)) as status:
+        display = NodeDisplay(text, lambda shown: status.update(Text(shown)))
+        registry.register_hooks(display)
+        try:
+            yield
+        finally:
+            display.stop()
+
+
+class NodeDisplay:
+    """Says which node of a pipeline is at work.
+
+    Args:
+        text: What is under way.
+        show: Shows a line in place of the one before.
+    """
+
+    def __init__(self, text: str, show: Callable[[str], None]) -> None:
+        self._text = text
+        self._show = show
+        self._nodes: Sequence[str] = ()
+        self._stopped = False
+
+    @hookimpl
+    def cuvis_ai_pipeline_started(self, nodes: Sequence[str]) -> None:
+        """Remember which nodes will run."""
+        self._nodes = nodes
+
+    @hookimpl
+    def cuvis_ai_node_started(self, node: str) -> None:
+        """Show the node."""
+        if not self._stopped:
+            number = self._nodes.index(node) + 1 if node in self._nodes else 1
+            self._show(f"{self._text}: {number} of {len(self._nodes)}, {node}")
+
+    def stop(self) -> None:
+        """Show no more."""
+        self._stopped = True
 
 
 class PlainLines:

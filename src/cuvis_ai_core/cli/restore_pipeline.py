@@ -1,8 +1,9 @@
-"""`restore-pipeline`: show a pipeline, or run it on a cube."""
+"""`restore-pipeline`: show a pipeline, draw it, or run it on a cube."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +14,21 @@ if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is asked for, an attribute per option."""
+
+    pipeline_path: Path
+    plugins_path: Path | None
+    cube_path: Path | None
+    output_dir: Path | None
+    weights_path: Path | None
+    device: str
+    override: tuple[str, ...]
+    pipeline_vis_ext: str | None
+    profile: bool
+
+
 @click.command(cls=Guarded)
 @path_option(
     "--pipeline-path", required=True, description="Pipeline file, or the name of one that a plugin brings along."
@@ -21,10 +37,20 @@ if TYPE_CHECKING:
 @path_option("--cube-path", description="Cube to run the pipeline on: .npy, .npz, ENVI .hdr, or what a plugin reads.")
 @path_option("--output-dir", description="Folder for the results.  [default: <name of the pipeline>-output]")
 @offline_option
+@path_option("--weights-path", description="Weights (.pt, .safetensors).  [default: those beside the pipeline file]")
+@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="Where torch nodes compute: cuda:0.")
+@click.option("--override", multiple=True, metavar="KEY=VALUE", help="Replace a value: nodes.NAME.params.KEY=VALUE.")
+@click.option(
+    "--pipeline-vis-ext",
+    type=click.Choice(["png", "svg", "md"]),
+    metavar="KIND",
+    help="Draw the graph, as a file of this kind: png, svg or md.",
+)
+@click.option("--profile", is_flag=True, help="Show the time of each node, and write it to profile.json.")
 @click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
 @debug_option
-def main(pipeline_path: Path, plugins_path: Path | None, cube_path: Path | None, output_dir: Path | None) -> None:
-    """Show a pipeline, or run it on a cube.
+def main(**options: Any) -> None:  # noqa: ANN401 - as click hands them over
+    """Show a pipeline, draw it, or run it on a cube.
 
     Without --cube-path: its nodes in running order, their ports and edges, and what must be handed in. With it:
     arrays go to outputs.npz, maps and masks to PNG files, and what ran to run.json.
@@ -32,14 +58,21 @@ def main(pipeline_path: Path, plugins_path: Path | None, cube_path: Path | None,
     from cuvis_ai_core.cli.progress import load_plugins
     from cuvis_ai_core.registry import NodeRegistry
 
-    if output_dir is not None and cube_path is None:
-        raise click.UsageError("--output-dir goes with --cube-path: without a cube nothing is run.")
+    given = Options(**options)
+    if given.cube_path is None:
+        _refuse_without_cube(given)
     with NodeRegistry() as registry:
-        if cube_path is not None:
-            _expect_file(registry, cube_path)
-        if plugins_path is not None:
-            load_plugins(registry, plugins_path)
-        _restore(registry, pipeline_path, plugins_path, cube_path, output_dir)
+        if given.cube_path is not None:
+            _expect_file(registry, given.cube_path)
+        if given.plugins_path is not None:
+            load_plugins(registry, given.plugins_path)
+        _restore(registry, given)
+
+
+def _refuse_without_cube(given: Options) -> None:
+    for option, is_given in (("--output-dir", given.output_dir is not None), ("--profile", given.profile)):
+        if is_given:
+            raise click.UsageError(f"{option} goes with --cube-path: without a cube nothing is run.")
 
 
 def _expect_file(registry: "NodeRegistry", cube_path: Path) -> None:
@@ -50,21 +83,43 @@ def _expect_file(registry: "NodeRegistry", cube_path: Path) -> None:
         read_cube(cube_path, registry.cube_readers())
 
 
-def _restore(
-    registry: "NodeRegistry",
-    pipeline_path: Path,
-    plugins_path: Path | None,
-    cube_path: Path | None,
-    output_dir: Path | None,
-) -> None:
+def _restore(registry: "NodeRegistry", given: Options) -> None:
     from cuvis_ai_core.cli.describe_pipeline import print_pipeline
     from cuvis_ai_core.cli.run_pipeline import Run
     from cuvis_ai_core.pipeline.find import find_pipeline_file
     from cuvis_ai_core.pipeline.pipeline import Pipeline
+    from cuvis_ai_core.pipeline.weights import find_weights
 
-    file = find_pipeline_file(pipeline_path, registry.config_dirs())
-    pipeline = Pipeline.from_file(file, node_registry=registry)
-    if cube_path is None:
+    file = find_pipeline_file(given.pipeline_path, registry.config_dirs())
+    weights = given.weights_path or find_weights(file)
+    with Pipeline.load(
+        file, node_registry=registry, weights=weights, device=given.device, overrides=given.override
+    ) as pipeline:
+        if given.cube_path is not None:
+            run = Run(
+                registry=registry,
+                pipeline=pipeline,
+                file=file,
+                manifest=given.plugins_path,
+                cube_path=given.cube_path,
+                weights=weights,
+                overrides=given.override,
+                picture=given.pipeline_vis_ext,
+                profiled=given.profile,
+            )
+            run.write_to(given.output_dir)
+            return
         print_pipeline(registry, pipeline, file)
-    else:
-        Run(registry, pipeline, file, plugins_path, cube_path).write_to(output_dir)
+        if given.pipeline_vis_ext is not None:
+            _draw(pipeline, given.pipeline_vis_ext)
+
+
+def _draw(pipeline: Any, kind: str) -> None:  # noqa: ANN401 - a Pipeline, which is imported late
+    from cuvis_ai_core.cli.output_folder import safe_name
+
+    picture = Path(f"{safe_name(pipeline.name)}-pipeline.{kind}")
+    try:
+        pipeline.draw(picture)
+    except OSError as error:
+        raise click.ClickException(f"'{picture}' cannot be written: {error.strerror or error}.") from error
+    click.echo(f"\nDrawn to {picture}.")

@@ -3,22 +3,29 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from cuvis_ai_core.cli.output_folder import OutputFolder, safe_name
-from cuvis_ai_core.cli.progress import working
+from cuvis_ai_core.cli.progress import running, working
 from cuvis_ai_core.cli.results import ARCHIVE, collect, write_results
 from cuvis_ai_core.cli.run_record import RECORD, cube_record, input_record, node_records, run_record
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.data import read_cube
 from cuvis_ai_core.errors import PortError
+from cuvis_ai_core.pipeline.libraries import without_gradients
+from cuvis_ai_core.pipeline.profiler import Profiler
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.registry import NodeRegistry
+
+PICTURE: Final = "pipeline"
+"""Stem of the picture of the graph."""
+
+PROFILE: Final = "profile.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,10 @@ class Run:
         file: Its file.
         manifest: The manifest whose plugins are loaded, if any.
         cube_path: The cube.
+        weights: The file of weights that was loaded, if any.
+        overrides: What was laid over the file.
+        picture: Suffix of the picture of the graph, if one is asked for: `png`, `svg` or `md`.
+        profiled: Whether the time of each node is taken.
     """
 
     registry: "NodeRegistry"
@@ -38,6 +49,10 @@ class Run:
     file: Path
     manifest: Path | None
     cube_path: Path
+    weights: Path | None = None
+    overrides: tuple[str, ...] = ()
+    picture: str | None = None
+    profiled: bool = False
 
     def write_to(self, folder: Path | None) -> None:
         """Run the pipeline, write the results and print a table of them.
@@ -49,27 +64,47 @@ class Run:
             CubeError: The cube cannot be read.
             PortError: The cube does not fit the pipeline.
             NodeRunError: A node failed.
+            MissingExtraError: The picture needs what is not installed.
             click.BadParameter: The folder cannot be written.
             OSError: The disk is full.
         """
         with working(f"Reading {self.cube_path}"):
             cube = read_cube(self.cube_path, self.registry.cube_readers())
         target = folder or Path(f"{safe_name(self.pipeline.name)}-output")
+        profiler = Profiler()
         with OutputFolder(target, (ARCHIVE, RECORD)) as output:
-            with working(f"Running {len(self.pipeline.nodes)} nodes on {self.cube_path}"):
+            beside = self._draw(output.staging)
+            if self.profiled:
+                self.registry.register_hooks(profiler)
+            with running(self.registry, f"Running {len(self.pipeline.nodes)} nodes on {self.cube_path}"):
                 results, left_out = collect(self._forward(cube))
             with working(f"Writing {target}"):
                 files = write_results(output.staging, results, cube.data.shape[:2])
-                record = run_record(self._inputs(cube), node_records(self.registry, self.pipeline), files, left_out)
+                if self.profiled:
+                    beside.append(_write_profile(output.staging, profiler))
+                nodes = node_records(self.registry, self.pipeline)
+                record = run_record(self._inputs(cube), nodes, [*files, *beside], left_out)
                 (output.staging / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
                 output.publish()
         _print_files(files)
+        if self.profiled:
+            click.echo()
+            print_table(profiler.headings, profiler.rows(), title="Time of the nodes")
         click.echo(f"\nWritten to {target}: {ARCHIVE} holds all arrays, {RECORD} says what ran.")
+
+    def _draw(self, folder: Path) -> list[dict[str, Any]]:
+        """Draw the graph where that is asked for, before the work: it may need what is not installed."""
+        if self.picture is None:
+            return []
+        name = f"{PICTURE}.{self.picture}"
+        self.pipeline.draw(folder / name)
+        return [{"file": name, "shows": "the graph of the pipeline"}]
 
     def _forward(self, cube: "Cube") -> dict[tuple[str, str], Any]:
         try:
             batch: dict[Any, Any] = {**cube.batch()}
-            return self.pipeline.forward(batch)
+            with without_gradients(self.pipeline.nodes.values()):
+                return self.pipeline.forward(batch)
         except PortError as error:
             if error.missing:
                 error.hint = _how_to_hand_in({address[1] for address in error.missing})
@@ -78,9 +113,17 @@ class Run:
     def _inputs(self, cube: "Cube") -> dict[str, Any]:
         return {
             "pipeline": {"name": self.pipeline.name, **input_record(self.file)},
+            "weights": input_record(self.weights) if self.weights else None,
+            "overrides": list(self.overrides),
+            "device": self.pipeline.device,
             "plugins": input_record(self.manifest) if self.manifest else None,
             "cube": cube_record(self.cube_path, cube),
         }
+
+
+def _write_profile(folder: Path, profiler: Profiler) -> dict[str, Any]:
+    (folder / PROFILE).write_text(json.dumps(profiler.to_dict(), indent=2) + "\n", encoding="utf-8")
+    return {"file": PROFILE, "shows": "the time of each node"}
 
 
 def _how_to_hand_in(missing: set[str]) -> str:

@@ -7,12 +7,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cuvis_ai_core.data.annotations import open_annotations
+    from cuvis_ai_core.data.batches import Batches
     from cuvis_ai_core.data.cube import Cube
-    from cuvis_ai_core.data.readers import read_cube
+    from cuvis_ai_core.data.cubes import Cubes
+    from cuvis_ai_core.data.readers import open_cubes, read_cube
 
-__all__ = ["Cube", "read_cube"]
+__all__ = ["Batches", "Cube", "Cubes", "open_annotations", "open_cubes", "read_cube"]
 
-_HOMES = {"Cube": "cuvis_ai_core.data.cube", "read_cube": "cuvis_ai_core.data.readers"}
+_HOMES = {
+    "Batches": "cuvis_ai_core.data.batches",
+    "Cube": "cuvis_ai_core.data.cube",
+    "Cubes": "cuvis_ai_core.data.cubes",
+    "open_annotations": "cuvis_ai_core.data.annotations",
+    "open_cubes": "cuvis_ai_core.data.readers",
+    "read_cube": "cuvis_ai_core.data.readers",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -26,6 +26,7 @@ class Cube:
         data: Real numbers `[height, width, channel]`, none of the sizes 0.
         wavelengths: Centre of each band in nm, float64 `[channel]`, in any order; None where nobody knows.
         source: The file that the cube was read from.
+        index: Its place in that file, counted from 0.
 
     Raises:
         CubeError: `data` or `wavelengths` is something else.
@@ -34,6 +35,7 @@ class Cube:
     data: NDArray[Any]
     wavelengths: NDArray[np.float64] | None = None
     source: Path | None = None
+    index: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", self._checked_data())

@@ -1,24 +1,63 @@
 """From a path to a cube: which reader takes it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from cuvis_ai_core.data.cube import Cube
-from cuvis_ai_core.errors import CubeError
+from cuvis_ai_core.errors import CubeError, MissingExtraError
+
+Reader: TypeAlias = Callable[..., Cube | Sequence[Cube]]
+"""Takes a path and returns the cube in the file, or a sequence that reads each of its cubes when asked."""
+
+Readers: TypeAlias = Mapping[str, Reader]
+"""Suffix in lower case, with its dot, to reader."""
 
 _ENVI_DATA_SUFFIXES: Final = frozenset({".bil", ".bin", ".bip", ".bsq", ".dat", ".img", ".raw"})
 
 
-def read_cube(path: str | PathLike[str], readers: Mapping[str, Callable[[Path], Cube]]) -> Cube:
-    """Read a cube with the reader of its suffix, in upper or lower case.
+def read_cube(
+    path: str | PathLike[str],
+    readers: Readers,
+    *,
+    index: int | None = None,
+    processing_mode: str | None = None,
+) -> Cube:
+    """Read one cube with the reader of its suffix, in upper or lower case.
 
     Args:
         path: The file; `~` is the home folder.
         readers: Suffix in lower case, with its dot, to reader. The longest suffix that fits wins
             (`.ome.tif` over `.tif`).
+        index: Place of the cube in a file of several, from 0; needed where there are several.
+        processing_mode: As in `open_cubes`.
+
+    Raises:
+        CubeError: No such file, no reader for it, the reader failed, or there is no cube of that number.
+    """
+    cubes = open_cubes(path, readers, processing_mode=processing_mode)
+    if index is None and len(cubes) > 1:
+        raise CubeError(
+            f"The file '{path}' holds {len(cubes)} cubes.",
+            hint=f"Say which one is meant, by its number from 0 to {len(cubes) - 1}.",
+            path=Path(path),
+        )
+    number = index or 0
+    if not 0 <= number < len(cubes):
+        has = f"cubes 0 to {len(cubes) - 1}" if len(cubes) > 1 else "one cube, number 0" if cubes else "no cube"
+        raise CubeError(f"The file '{path}' has {has}; number {number} is not there.", path=Path(path))
+    return cubes[number]
+
+
+def open_cubes(path: str | PathLike[str], readers: Readers, *, processing_mode: str | None = None) -> Sequence[Cube]:
+    """Return the cubes of a file: of one that holds several each is read when it is asked for.
+
+    Args:
+        path: The file; `~` is the home folder.
+        readers: As in `read_cube`.
+        processing_mode: What to make of recorded counts, for readers that can process (`.cu3s`).
 
     Raises:
         CubeError: No such file, no reader for it, or the reader failed.
@@ -32,19 +71,19 @@ def read_cube(path: str | PathLike[str], readers: Mapping[str, Callable[[Path], 
             hint=_envi_hint(file) or "Convert the file, or load a plugin that reads it.",
             path=file,
         )
-    return _read(file, suffix, readers[suffix])
+    return _read(file, suffix, readers[suffix], processing_mode)
 
 
-def _suffix(file: Path, readers: Mapping[str, Callable[[Path], Cube]]) -> str | None:
+def _suffix(file: Path, readers: Readers) -> str | None:
     name = file.name.lower()
     return max((suffix for suffix in readers if name.endswith(suffix)), key=len, default=None)
 
 
-def _known(readers: Mapping[str, Callable[[Path], Cube]]) -> str:
+def _known(readers: Readers) -> str:
     return ", ".join(sorted(readers)) or "none"
 
 
-def _check_file(file: Path, readers: Mapping[str, Callable[[Path], Cube]]) -> None:
+def _check_file(file: Path, readers: Readers) -> None:
     try:
         is_file, is_folder = file.is_file(), file.is_dir()
     except OSError as error:
@@ -75,17 +114,28 @@ def _envi_hint(file: Path) -> str | None:
     return None
 
 
-def _read(file: Path, suffix: str, reader: Callable[[Path], Cube]) -> Cube:
+def _read(file: Path, suffix: str, reader: Reader, processing_mode: str | None) -> Sequence[Cube]:
+    options = {} if processing_mode is None else {"processing_mode": processing_mode}
     try:
-        cube = reader(file)
-    except CubeError:
+        answer = reader(file, **options)
+    except (CubeError, MissingExtraError):
         raise
     except Exception as error:
+        if options and isinstance(error, TypeError) and "processing_mode" in str(error):
+            raise CubeError(
+                f"The cube '{file}' cannot be processed to {processing_mode}: files of type '{suffix}' hold values as "
+                "they are.",
+                hint="Leave the processing mode away.",
+                path=file,
+            ) from error
         raise CubeError(f"The cube '{file}' cannot be read: {type(error).__name__}: {error}", path=file) from error
-    if not isinstance(cube, Cube):
-        raise CubeError(
-            f"The reader of '{suffix}' returned {type(cube).__name__} for '{file}'; a reader returns a Cube.",
-            hint="Report it to the authors of the plugin that contributes this reader.",
-            path=file,
-        )
-    return cube
+    if isinstance(answer, Cube):
+        return [answer]
+    if isinstance(answer, Sequence):
+        return answer
+    raise CubeError(
+        f"The reader of '{suffix}' returned {type(answer).__name__} for '{file}'; a reader returns a Cube, or a "
+        "sequence of them.",
+        hint="Report it to the authors of the plugin that contributes this reader.",
+        path=file,
+    )

@@ -1,9 +1,10 @@
 """What all nodes share, whatever they compute with: name, hyper-parameters, stages."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from cuvis_ai_core.errors import InvalidNodeError
+from cuvis_ai_core.node.handles import PortHandles, input_handles, output_handles, port_handle
 
 STAGES = frozenset({"always", "train", "val", "test", "inference"})
 """The execution stages of the published schemas (`cuvis_ai_schemas.enums.ExecutionStage`)."""
@@ -17,11 +18,12 @@ class NodeMixin:
 
     A node class declares its ports in `INPUT_SPECS` and `OUTPUT_SPECS` (port name to
     `cuvis_ai_schemas.pipeline.PortSpec`) and computes in `forward`, whose arguments are the input ports and
-    whose result is a dict of output ports.
+    whose result is a dict of output ports. `node.inputs.<port>` and `node.outputs.<port>` stand for its ports;
+    `node.<port>` does too, where an input and an output do not share the name.
 
     Args:
         name: Name of this node in its pipeline; by default the name of its class.
-        execution_stages: Stage or stages in which a pipeline runs this node; None means always.
+        execution_stages: Stage or stages in which a pipeline runs this node; None means `EXECUTION_STAGES`.
         hparams: Hyper-parameters, kept so that the node can be written to a pipeline file and built again.
 
     Raises:
@@ -30,6 +32,7 @@ class NodeMixin:
 
     INPUT_SPECS: ClassVar[Mapping[str, Any]] = {}
     OUTPUT_SPECS: ClassVar[Mapping[str, Any]] = {}
+    EXECUTION_STAGES: ClassVar[Iterable[str]] = frozenset({"always"})
 
     def __init__(
         self,
@@ -39,14 +42,30 @@ class NodeMixin:
     ) -> None:
         super().__init__()
         self._name = name or type(self).__name__
-        stages = [execution_stages] if isinstance(execution_stages, str) else execution_stages
-        self._execution_stages = frozenset(map(stage_name, stages or ("always",)))
+        stages = execution_stages or self.EXECUTION_STAGES
+        self._execution_stages = frozenset(map(stage_name, [stages] if isinstance(stages, str) else stages))
+        self._statistically_initialized = False
         self.hparams = hparams
         if unknown := sorted(self._execution_stages - STAGES):
             raise InvalidNodeError(
                 f"Node '{self._name}': unknown execution stage '{unknown[0]}'. Stages are {', '.join(sorted(STAGES))}.",
                 node=self._name,
             )
+
+    @staticmethod
+    def consume_base_kwargs(
+        kwargs: dict[str, Any], default_stages: Iterable[str] | None = None
+    ) -> tuple[str | None, Iterable[str] | None]:
+        """Take `name` and `execution_stages` out of a constructor's keyword arguments.
+
+        Args:
+            kwargs: The keyword arguments; afterwards without the two.
+            default_stages: The stages of a node for which none are given, or `null` in a file.
+
+        Returns:
+            Name and stages, for the base class.
+        """
+        return kwargs.pop("name", None), kwargs.pop("execution_stages", None) or default_stages
 
     @property
     def name(self) -> str:
@@ -61,6 +80,46 @@ class NodeMixin:
     def should_execute(self, stage: str) -> bool:
         """Tell whether this node runs in `stage`."""
         return "always" in self._execution_stages or stage_name(stage) in self._execution_stages
+
+    @property
+    def inputs(self) -> PortHandles:
+        """The input ports, as attributes: `node.inputs.cube`."""
+        return input_handles(self)
+
+    @property
+    def outputs(self) -> PortHandles:
+        """The output ports, as attributes: `node.outputs.scores`."""
+        return output_handles(self)
+
+    if not TYPE_CHECKING:  # a checker would take every misspelt attribute for a port
+
+        def __getattr__(self, name: str) -> object:
+            return port_handle(self, name)
+
+    def statistical_initialization(self, input_stream: Iterable[Mapping[str, Any]]) -> None:
+        """Learn from data before the first run; a node that does so overrides this.
+
+        Args:
+            input_stream: The values of this node's input ports, by port, one mapping per batch. It is read once and
+                may be longer than memory.
+        """
+
+    @property
+    def requires_initial_fit(self) -> bool:
+        """Whether this node learns by `statistical_initialization`."""
+        return type(self).statistical_initialization is not NodeMixin.statistical_initialization
+
+    @property
+    def statistically_initialized(self) -> bool:
+        """Whether this node has learned, or has state that was loaded."""
+        return self._statistically_initialized
+
+    @statistically_initialized.setter
+    def statistically_initialized(self, value: bool) -> None:
+        self._statistically_initialized = value
+
+    def cleanup(self) -> None:
+        """Let go of what this node holds (files, windows, memory of a GPU), when its pipeline is closed."""
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{key}={value!r}" for key, value in self.hparams.items())

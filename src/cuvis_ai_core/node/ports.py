@@ -6,13 +6,19 @@ as a plain dict, with dtypes of NumPy, of torch, or as text. Everything else in 
 
 import operator
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final, SupportsIndex, get_origin
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Final, SupportsIndex, get_origin
 
 from cuvis_ai_core.errors import InvalidNodeError
 
+if TYPE_CHECKING:
+    from cuvis_ai_schemas.pipeline import PortSpec
+
 FREE: Final = -1
 """The size of an axis that may have any length."""
+
+NUMPY: Final = "numpy"
+TORCH: Final = "torch"
 
 _REALS = frozenset({"bfloat16", "float16", "float32", "float64", "float"})
 _SIGNED = frozenset({"int8", "int16", "int32", "int64", "int"})
@@ -60,6 +66,7 @@ class Port:
         description: One sentence for people.
         optional: Whether an input may be left unconnected, or an output left out.
         variadic: Whether an input takes many connections and hands the node a list.
+        library: `numpy` or `torch` where the dtype is declared as one of these.
     """
 
     name: str
@@ -68,6 +75,7 @@ class Port:
     description: str = ""
     optional: bool = False
     variadic: bool = False
+    library: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return describe(self.dtype, self.shape)
@@ -132,6 +140,16 @@ def _type_or_dtype_name(dtype: object) -> str:
     return "any" if name.startswith("typing.") else name.removeprefix("torch.")
 
 
+def _library_of(dtype: object) -> str | None:
+    """Return the library to which a dtype belongs: `numpy.float32`, `torch.Tensor`, `"torch.float32"`."""
+    if isinstance(dtype, str):
+        place = dtype.replace("np.", "numpy.", 1) if dtype.startswith("np.") else dtype
+    else:
+        place = dtype.__module__ if isinstance(dtype, type) else type(dtype).__module__
+    library = place.partition(".")[0]
+    return library if library in {NUMPY, TORCH} else None
+
+
 def _concrete(dtype: str) -> frozenset[str]:
     return _FAMILIES.get(dtype) or frozenset({dtype})
 
@@ -162,18 +180,30 @@ def read_ports(node_class: type, direction: str) -> dict[str, Port]:
     }
 
 
+def as_port_spec(spec: object) -> "PortSpec":
+    """Return a declaration of any known form as the `PortSpec` of the installed schemas."""
+    from cuvis_ai_schemas.pipeline import PortSpec
+
+    declared = spec[0] if isinstance(spec, list) else spec
+    if not isinstance(declared, Mapping):
+        return declared
+    known = {each.name for each in fields(PortSpec)}
+    return PortSpec(**{key: value for key, value in declared.items() if key in known})
+
+
 def _read_port(node_class: type, direction: str, name: str, spec: object) -> Port:
     fan_in = isinstance(spec, list)
     declared = spec[0] if isinstance(spec, list) and len(spec) == 1 else spec
-    fields = declared if isinstance(declared, Mapping) else getattr(declared, "__dict__", {})
+    given = declared if isinstance(declared, Mapping) else getattr(declared, "__dict__", {})
     try:
         return Port(
             name=name,
-            dtype=dtype_name(fields["dtype"]),
-            shape=_declared_shape(fields["shape"]),
-            description=str(fields.get("description", "")),
-            optional=bool(fields.get("optional", False)),
-            variadic=fan_in or bool(fields.get("variadic", False)),
+            dtype=dtype_name(given["dtype"]),
+            shape=_declared_shape(given["shape"]),
+            description=str(given.get("description", "")),
+            optional=bool(given.get("optional", False)),
+            variadic=fan_in or bool(given.get("variadic", False)),
+            library=_library_of(given["dtype"]),
         )
     except (KeyError, TypeError) as error:
         raise InvalidNodeError(

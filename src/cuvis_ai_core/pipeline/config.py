@@ -1,7 +1,7 @@
 """The pipeline file: its schema, the published spellings, and what is wrong with a bad one."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +10,9 @@ from pydantic_core import ErrorDetails
 
 from cuvis_ai_core._yaml import YamlError, load_yaml
 from cuvis_ai_core.errors import PipelineError
+from cuvis_ai_core.pipeline.interpolation import resolve
+from cuvis_ai_core.pipeline.overrides import override
+from cuvis_ai_core.pipeline.spellings import SPELLINGS
 
 EXAMPLE: Final = """\
 A pipeline file looks like this:
@@ -19,13 +22,6 @@ A pipeline file looks like this:
     - {name: scaler, class_name: MinMaxNormalizer}
   edges:
     - {source: selector.outputs.image, target: scaler.inputs.cube}"""
-_SPELLINGS: Final[Mapping[object, str]] = {
-    "class": "class_name",
-    "hparams": "params",
-    "connections": "edges",
-    "from": "source",
-    "to": "target",
-}
 _MAPPING_RULE = "must be a mapping, not {given}"
 _RULES: Final = {
     "missing": "is missing",
@@ -50,7 +46,7 @@ class _Section(BaseModel):
     @classmethod
     def spellings(cls) -> dict[object, str]:
         """Return the published spellings of this section's keys."""
-        return {old: new for old, new in _SPELLINGS.items() if new in cls.model_fields}
+        return {old: new for old, new in SPELLINGS.items() if new in cls.model_fields}
 
     @model_validator(mode="before")
     @classmethod
@@ -116,8 +112,12 @@ class PipelineConfig(_Section):
         return self.model_dump(exclude=None if self.plugins else {"plugins"})
 
 
-def read_config(path: Path) -> PipelineConfig:
+def read_config(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
     """Read and check a pipeline file.
+
+    Args:
+        path: The file.
+        overrides: Each `key.path=value`, laid over its content (see `overrides.override`).
 
     Raises:
         PipelineError: The file cannot be read, or something in it breaks a rule.
@@ -127,7 +127,10 @@ def read_config(path: Path) -> PipelineConfig:
     except YamlError as error:
         line = f"line {error.line}: " if error.line else ""
         raise PipelineError(f"Pipeline file {path}: {line}{error.message}.", hint=EXAMPLE, path=path) from error
-    return parse_config(document.data, path=path, line_of=document.line_of)
+    data = document.data
+    if overrides and isinstance(data, Mapping):
+        data = override(data, overrides)
+    return parse_config(data, path=path, line_of=document.line_of)
 
 
 def parse_config(data: object, *, path: Path | None = None, line_of: LineOf | None = None) -> PipelineConfig:
@@ -146,7 +149,9 @@ def parse_config(data: object, *, path: Path | None = None, line_of: LineOf | No
         found = "is empty" if data is None else f"is a {type(data).__name__}"
         raise PipelineError(f"{where} {found}; it must be a mapping with the key 'nodes'.", hint=EXAMPLE, path=path)
     try:
-        return PipelineConfig.model_validate(dict(data))
+        return PipelineConfig.model_validate(resolve(dict(data)))
+    except PipelineError as error:
+        raise PipelineError(f"{where}: {error.message}", hint=error.hint, path=path) from error
     except ValidationError as error:
         problems = [_explain(details, line_of) for details in error.errors(include_url=False)]
     shown = problems[:_SHOWN_PROBLEMS]

@@ -4,6 +4,8 @@ import copy
 import difflib
 import inspect
 from collections.abc import Mapping
+from itertools import takewhile
+from types import CodeType
 from typing import Any, Protocol
 
 from cuvis_ai_core.errors import AmbiguousNodeError, CuvisError, NodeNotFoundError, PipelineError
@@ -75,9 +77,11 @@ def _construct(entry: NodeConfig, node_class: type) -> object:
         node: object = node_class(**arguments)
     except Exception as error:
         raise _refusal(entry, accepted, f"cannot be built: {_words(error)}.") from error
-    # A class that takes any keyword hands on to the base class what it does not know: a slip of the pen.
+    # A class that takes any keyword hands on to the base class what it does not know: a slip of the pen. What it takes
+    # out of its keywords itself, as `kwargs.pop("weight", 1.0)`, is named in its code.
+    named = _named_in_code(node_class) if unknown else set()
     for key in unknown:
-        if key in getattr(node, "hparams", ()):
+        if key in getattr(node, "hparams", ()) and key not in named:
             raise _refusal(entry, accepted, _no_parameter(key, accepted))
     return node
 
@@ -98,6 +102,23 @@ def _accepted_parameters(node_class: type, signature: inspect.Signature) -> dict
         for name, parameter in each.parameters.items()
         if parameter.kind in named and name != "self"
     }
+
+
+def _named_in_code(node_class: type) -> set[str]:
+    """Return the texts that occur in the constructors of a class, those of our base classes left out."""
+    own = takewhile(lambda base: not base.__module__.startswith("cuvis_ai_core.node."), node_class.__mro__[:-1])
+    constructors = (vars(base).get("__init__") for base in own)
+    found: set[str] = set()
+    waiting: list[object] = [getattr(each, "__code__", None) for each in constructors]
+    while waiting:
+        match waiting.pop():
+            case CodeType() as code:
+                waiting += code.co_consts
+            case tuple() as several:
+                waiting += several
+            case str() as text:
+                found.add(text)
+    return found
 
 
 def _words(error: Exception) -> str:

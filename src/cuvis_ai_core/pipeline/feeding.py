@@ -18,12 +18,14 @@ class Feeding:
     Args:
         graph: The graph.
         stage: The execution stage.
+        upto_node: Only nodes that feed this one take part.
     """
 
-    def __init__(self, graph: Graph, stage: str) -> None:
+    def __init__(self, graph: Graph, stage: str, upto_node: str | None = None) -> None:
         self.graph = graph
         self.stage = stage
-        self.running = tuple(name for name in graph.order if _runs(graph.nodes[name], stage))
+        wanted = graph.nodes if upto_node is None else graph.feeders(upto_node)
+        self.running = tuple(name for name in graph.order if name in wanted and _runs(graph.nodes[name], stage))
         present = set(self.running)
         self.edges: dict[tuple[str, str], list[Edge]] = {}
         self.open: dict[tuple[str, str], ResolvedPort] = {}
@@ -61,7 +63,7 @@ class Feeding:
         """Refuse keys that name a node's port which no node has; plain names that nobody takes are fine."""
         known = {f"{node}.{port}" for node, ports in self.graph.inputs.items() for port in ports}
         for key in keys:
-            address = ".".join(key) if isinstance(key, tuple) else key
+            address = _address(key)
             if "." not in address or address in known:
                 continue
             near = difflib.get_close_matches(address, known, n=1)
@@ -89,6 +91,15 @@ class Feeding:
     def _why_open(self, port: ResolvedPort) -> str:
         edges = self.graph.incoming.get((port.node, port.port.name))
         return f" (node '{edges[0].source}', which feeds it, does not run in this stage)" if edges else ""
+
+
+def _address(key: object) -> str:
+    match key:
+        case str():
+            return key
+        case (str() as node, str() as port):
+            return f"{node}.{port}"
+    raise PortError(f"The batch has the key {key!r}; keys are 'port', 'node.port' or ('node', 'port').", node="")
 
 
 def _runs(node: object, stage: str) -> bool:

@@ -1,6 +1,5 @@
 """The validated graph: nodes, their ports, the edges between them, and the order in which they run."""
 
-import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 from cuvis_ai_core.errors import PipelineError, PortError
 from cuvis_ai_core.node.ports import FREE, Port, describe, dtypes_overlap, read_ports
 from cuvis_ai_core.pipeline.config import EdgeConfig, parse_endpoint
+from cuvis_ai_core.pipeline.nearest import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,17 @@ class Graph:
         self.edges = tuple(self._connect(number, edge) for number, edge in enumerate(edges))
         self.order = _topological_order(self.nodes, self.edges)
 
+    def feeders(self, node: str) -> set[str]:
+        """Return the nodes from which a path of edges leads to a node."""
+        found: set[str] = set()
+        waiting = [node]
+        while waiting:
+            target = waiting.pop()
+            sources = {edge.source for port in self.inputs[target] for edge in self.incoming.get((target, port), ())}
+            waiting += sources - found
+            found |= sources
+        return found
+
     def _connect(self, number: int, config: EdgeConfig) -> Edge:
         where = f"edges[{number}] ({config.source} -> {config.target})"
         source = self._port(where, config.source, "outputs")
@@ -104,12 +115,6 @@ class Graph:
             node=node,
             port=port,
         )
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a question about the nearest right name, or nothing."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean '{near[0]}'?" if near else ""
 
 
 def _resolve(name: str, node: object, direction: str) -> Ports:

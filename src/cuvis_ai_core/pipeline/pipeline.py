@@ -1,50 +1,95 @@
 """A pipeline: nodes with typed ports, connected by edges, run in topological order."""
 
-import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.node.array import Value
-from cuvis_ai_core.node.base import STAGES, stage_name
 from cuvis_ai_core.pipeline.config import PipelineConfig, parse_config, read_config
+from cuvis_ai_core.pipeline.connecting import Connection, connected
 from cuvis_ai_core.pipeline.construct import build_nodes
+from cuvis_ai_core.pipeline.device import CPU, checked_device, move
 from cuvis_ai_core.pipeline.feeding import BatchKey, Feeding
 from cuvis_ai_core.pipeline.find import find_pipeline_file
 from cuvis_ai_core.pipeline.graph import Edge, Graph, ResolvedPort
-from cuvis_ai_core.pipeline.plan import Address, Plan, make_plan
+from cuvis_ai_core.pipeline.libraries import is_module
+from cuvis_ai_core.pipeline.observed import Observers
+from cuvis_ai_core.pipeline.plan import Plan, make_plan
+from cuvis_ai_core.pipeline.request import Address, checked_stage, make_request, stage_of_run
 from cuvis_ai_core.pipeline.run import run_plan
+from cuvis_ai_core.pipeline.saving import save_pipeline
+from cuvis_ai_core.pipeline.state import apply_state, close_nodes, collect_state
+from cuvis_ai_core.pipeline.weights import find_weights, read_weights
 
 if TYPE_CHECKING:
+    from cuvis_ai_schemas.execution import Context
+
     from cuvis_ai_core.registry import NodeRegistry
 
 _KEPT_PLANS = 32
-_RUN_STAGES = STAGES - {"always"}
 
 
 class Pipeline:
     """A validated graph of nodes that can be run.
 
-    Make one with `from_dict` or `from_file`.
+    `from_dict` and `load` make one from the content of a file; `connect` adds nodes that are at hand. It is a context
+    manager that closes its nodes in the end. Its torch nodes are in evaluation mode (`node.eval()`); what trains them
+    switches that.
 
     Args:
-        config: The checked content of a pipeline file.
-        nodes: The node objects by name.
-        name: Used where the metadata give none.
+        name: Its name.
+        node_registry: Whose observers see its runs.
     """
 
-    def __init__(self, config: PipelineConfig, nodes: Mapping[str, Any], *, name: str = "pipeline") -> None:
-        self._config = config
+    def __init__(self, name: str = "pipeline", *, node_registry: "NodeRegistry | None" = None) -> None:
+        empty = PipelineConfig.model_construct(metadata={"name": name}, plugins=[], nodes=[], edges=[])
+        self._set_up(empty, {}, name, node_registry)
+
+    def _set_up(self, config: PipelineConfig, nodes: Mapping[str, Any], name: str, registry: object) -> None:
         self._graph = Graph(nodes, config.edges)
+        self._config = config
         self._name = str(config.metadata.get("name") or name)
+        self._device = CPU
+        self._observers = Observers(getattr(registry, "hooks", None))  # what only gives classes has none
+        for node in filter(is_module, nodes.values()):
+            node.eval()
+        self._plan = lru_cache(_KEPT_PLANS)(self._make_plan)
 
-        def plan(stage: str, keys: frozenset[BatchKey]) -> Plan:
-            return make_plan(self._graph, stage, keys)
+    @classmethod
+    def _build(cls, config: PipelineConfig, registry: "NodeRegistry", name: str = "pipeline") -> Self:
+        pipeline = cls.__new__(cls)
+        pipeline._set_up(config, build_nodes(config, registry), name, registry)  # noqa: SLF001
+        return pipeline
 
-        self._plan = lru_cache(_KEPT_PLANS)(plan)
+    def connect(self, *connections: Connection) -> Self:
+        """Connect nodes that are at hand, each by an output port and an input port; nodes that are new join in.
+
+        A node whose name is taken gets a counter: `scaler`, `scaler-1`. Values and weights stay as they are.
+
+        Args:
+            connections: Pairs such as `(detector.outputs.scores, decider.inputs.scores)`.
+
+        Raises:
+            PipelineError: Something is no such pair, or the edges form a cycle; nothing was changed.
+            PortError: Two ports do not fit, or an input is connected already; nothing was changed.
+        """
+        config, nodes = connected(self._config, self._graph.nodes, connections)
+        graph = Graph(nodes, config.edges)
+        new = [node for name, node in nodes.items() if name not in self._graph.nodes]
+        for node in filter(is_module, new):
+            node.eval()
+        move(new, self._device)
+        self._config, self._graph = config, graph
+        self._plan.cache_clear()
+        return self
+
+    def _make_plan(
+        self, stage: object, keys: frozenset[BatchKey], upto_node: object, kept: frozenset[object] | None
+    ) -> Plan:
+        return make_plan(self._graph, make_request(self._graph, stage, keys, upto_node, kept), self._device)
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any], *, node_registry: "NodeRegistry | None" = None) -> Self:
@@ -59,29 +104,141 @@ class Pipeline:
             NodeNotFoundError: The registry has no such class.
         """
         checked = parse_config(config)
-        return cls(checked, build_nodes(checked, _registry_or_new(node_registry)))
+        return cls._build(checked, _registry_or_new(node_registry))
 
     @classmethod
-    def from_file(cls, path_or_name: str | Path, *, node_registry: "NodeRegistry | None" = None) -> Self:
-        """Build a pipeline from a YAML file.
+    def load(
+        cls,
+        path_or_name: str | Path,
+        *,
+        node_registry: "NodeRegistry | None" = None,
+        weights: str | Path | None = None,
+        device: str = CPU,
+        overrides: Sequence[str] = (),
+    ) -> Self:
+        """Build a pipeline from a YAML file, with the weights that lie beside it.
 
         Args:
             path_or_name: A path, or the name of a file in a configuration directory of a plugin.
             node_registry: Where classes and configuration directories come from; by default a new registry.
+            weights: A file of weights; by default `<stem>.pt` or `<stem>.safetensors` beside the YAML, if there is one.
+            device: Where torch nodes compute: `cpu`, `cuda`, `cuda:1`, ...
+            overrides: Each `key.path=value`, laid over the file: `nodes.decider.params.quantile=0.9`.
 
         Raises:
-            PipelineError: The file is not there, or something in it breaks a rule.
+            PipelineError: There is no such file or device, or something in the file or the weights breaks a rule.
             NodeNotFoundError: The registry has no such class.
+            MissingExtraError: A node, the weights or the device need torch, which is not installed.
         """
         registry = _registry_or_new(node_registry)
+        target = checked_device(device)
         path = find_pipeline_file(path_or_name, registry.config_dirs())
-        config = read_config(path)
+        config = read_config(path, overrides)
         try:
-            return cls(config, build_nodes(config, registry), name=path.stem)
+            pipeline = cls._build(config, registry, path.stem)
         except PipelineError as error:
             error.message = f"Pipeline file {path}: {error.message}"
             error.path = path
             raise
+        file = Path(weights).expanduser() if weights is not None else find_weights(path)
+        if file is not None:
+            pipeline._load_weights(file, restore=False)  # noqa: SLF001
+        return pipeline.to(target)
+
+    def save(self, path: str | Path, *, weights_format: str | None = None) -> None:
+        """Write the pipeline file, and the weights of its nodes beside it.
+
+        Args:
+            path: The YAML file; its folder is made if it is not there.
+            weights_format: `pt` or `safetensors`; by default `pt` if a node is one of torch.
+
+        Raises:
+            PipelineError: The file would be no YAML file, or something in the pipeline cannot be written.
+            MissingExtraError: `pt` is asked for, and torch is not installed.
+            OSError: The folder cannot be written; the files that were there are as they were.
+        """
+        save_pipeline(Path(path).expanduser(), self, weights_format)
+
+    def load_weights(self, path: str | Path) -> None:
+        """Take over the weights in a `.pt` or `.safetensors` file.
+
+        Raises:
+            PipelineError: The file cannot be read, or does not fit the nodes; all nodes are as they were before.
+            MissingExtraError: It is a `.pt` file, and torch is not installed.
+        """
+        self._load_weights(Path(path).expanduser(), restore=True)
+
+    def _load_weights(self, path: Path, *, restore: bool) -> None:
+        try:
+            apply_state(self._graph.nodes, read_weights(path).state, restore=restore)
+        except PipelineError as error:
+            if error.path is None:
+                error.message = f"{path}: {error.message}"
+                error.path = path
+            raise
+
+    def draw(self, path: str | Path) -> None:
+        """Draw the graph with ports and dtypes; inputs that must be handed in are yellow.
+
+        Args:
+            path: The picture: `.png` or `.svg` (by Graphviz, extra `viz`), or `.md` (a Mermaid diagram).
+
+        Raises:
+            PipelineError: The suffix is another one.
+            MissingExtraError: The extra, or Graphviz itself, is not installed.
+            OSError: The file cannot be written.
+        """
+        from cuvis_ai_core.pipeline.drawing import draw
+
+        draw(self, Path(path).expanduser())
+
+    def state_dict(self) -> dict[str, dict[str, Value]]:
+        """Return what the nodes have learned, by node and key; nodes without state are left out."""
+        return collect_state(self._graph.nodes)
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Value]]) -> None:
+        """Take over what `state_dict` returned.
+
+        Raises:
+            PipelineError: A node is not there, gets nothing, or a key or a shape does not fit it; all nodes are as
+                they were before.
+        """
+        apply_state(self._graph.nodes, state, restore=True)
+
+    def to(self, device: str) -> Self:
+        """Move torch nodes to a device; what is handed in follows them.
+
+        Raises:
+            PipelineError: There is no such device.
+            MissingExtraError: It is another one than the CPU, and torch is not installed.
+        """
+        self._device = checked_device(device)
+        move(self._graph.nodes.values(), self._device)
+        self._plan.cache_clear()
+        return self
+
+    @property
+    def device(self) -> str:
+        """Where torch nodes compute."""
+        return self._device
+
+    def reset(self) -> None:
+        """Have nodes forget what they remember from run to run (`reset` of those that have it), as between videos."""
+        for node in self._graph.nodes.values():
+            if callable(reset := getattr(node, "reset", None)):
+                reset()
+
+    def close(self) -> None:
+        """Have nodes let go of what they hold (`cleanup` and `close`); one that fails keeps nothing from the others."""
+        close_nodes(self._graph.nodes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     @property
     def name(self) -> str:
@@ -124,31 +281,50 @@ class Pipeline:
         Raises:
             PipelineError: There is no such stage.
         """
-        return Feeding(self._graph, _checked_stage(stage)).required()
+        return Feeding(self._graph, checked_stage(stage)).required()
 
-    def forward(self, batch: Mapping[BatchKey, Value], stage: str = "inference") -> dict[Address, Value]:
+    def forward(
+        self,
+        batch: Mapping[BatchKey, Value] | None = None,
+        stage: str | None = None,
+        context: "Context | None" = None,
+        upto_node: object = None,
+        keep_ports: Collection[BatchKey] | None = None,
+    ) -> dict[Address, Value]:
         """Run the pipeline once.
 
         Args:
             batch: Values of inputs that no edge feeds, under the port's name (for every node that has such an
                 input), `node.port`, or (node, port); the most exact key wins. A variadic input takes a list.
                 Names that no input has are left alone.
-            stage: `inference`, `train`, `val` or `test`: nodes that are not for this stage do not run.
+            stage: `inference`, `train`, `val` or `test`: nodes that are not for this stage do not run. By default
+                that of the context, or `inference`.
+            context: What nodes are told about the run, a `cuvis_ai_schemas.execution.Context`; by default one with
+                the stage.
+            upto_node: Name of a node, or the node: only the nodes that feed it run, not itself.
+            keep_ports: The outputs to answer, each `node.port` or (node, port). Every other value is released after
+                the last node that reads it. By default all are answered, and so kept.
 
         Returns:
             (node, port) to value, for every output of every node that ran; None for an optional output that
             was left out.
 
         Raises:
-            PortError: Inputs are missing, or a value does not fit its port.
+            PipelineError: There is no such stage or node, or stage and context differ.
+            PortError: Inputs are missing, a value does not fit its port, or there is no such output.
             NodeRunError: A node's `forward` failed; `__cause__` is its own exception.
         """
-        if not isinstance(batch, Mapping):
+        given: Mapping[BatchKey, Value] = {} if batch is None else batch
+        if not isinstance(given, Mapping):
             raise PipelineError(
-                f"The batch is of type {type(batch).__name__}; it must be a mapping of port names to values.",
+                f"The batch is of type {type(given).__name__}; it must be a mapping of port names to values.",
                 hint="Call forward(batch={'cube': cube}).",
             )
-        return run_plan(self._plan(_checked_stage(stage), frozenset(batch)), batch)
+        kept = None if keep_ports is None else frozenset([keep_ports] if isinstance(keep_ports, str) else keep_ports)
+        plan = self._plan(stage_of_run(stage, context), frozenset(given), upto_node, kept)
+        if self._observers:
+            return self._observers.run(plan, given, context, self._name, self._device)
+        return run_plan(plan, given, context)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the pipeline file, in the one spelling that is written."""
@@ -166,12 +342,5 @@ def _registry_or_new(registry: "NodeRegistry | None") -> "NodeRegistry":
     return NodeRegistry()
 
 
-def _checked_stage(stage: str) -> str:
-    name = stage_name(stage)
-    if name not in _RUN_STAGES:
-        near = difflib.get_close_matches(name, _RUN_STAGES, n=1)
-        raise PipelineError(
-            f"There is no stage '{name}' to run in." + (f" Did you mean '{near[0]}'?" if near else ""),
-            hint=f"Stages: {', '.join(sorted(_RUN_STAGES))}.",
-        )
-    return name
+CuvisPipeline = Pipeline
+"""The published name."""

@@ -4,17 +4,17 @@ Every value of a run has a slot in one list: the context, what is handed in, the
 """
 
 import inspect
-from collections.abc import Callable, Collection, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.pipeline.checks import Check, always_fits, make_check
 from cuvis_ai_core.pipeline.feeding import BatchKey, Feeding
 from cuvis_ai_core.pipeline.graph import Edge, Graph, ResolvedPort
-
-Address: TypeAlias = tuple[str, str]
-"""Node and port."""
+from cuvis_ai_core.pipeline.libraries import Convert, converter, hooks_of, is_module, library_of_input
+from cuvis_ai_core.pipeline.request import Address, Request
 
 CONTEXT_SLOT: Final = 0
 
@@ -45,20 +45,28 @@ class Step:
     Attributes:
         node: Name of the node.
         forward: Its bound `forward`.
+        call: The node, to be called instead of `forward` where one of `hooks` is not empty.
+        hooks: Where torch keeps the hooks of a torch node.
         arguments: Argument names and slots.
+        conversions: Argument names, and what makes of their values arrays of the library that the node takes.
         fan_in: Argument names of variadic inputs, and the slots of their values.
         checks: For values whose producers promise less than this node takes.
         outputs: What `forward` must return.
         output_names: Their names.
+        released: Slots whose values nobody needs after this step.
     """
 
     node: str
     forward: Callable[..., Any]
+    call: Callable[..., Any]
+    hooks: tuple[Mapping[Any, Any], ...]
     arguments: tuple[tuple[str, int], ...]
+    conversions: tuple[tuple[str, Convert], ...]
     fan_in: tuple[tuple[str, tuple[int, ...]], ...]
     checks: tuple[SlotCheck, ...]
     outputs: tuple[Output, ...]
     output_names: frozenset[str]
+    released: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +78,8 @@ class Plan:
         entries: Batch keys and slots.
         entry_checks: Checks of what is handed in, made before the first node runs.
         steps: The nodes in their order.
-        answers: The outputs, in the order of the slots from `first_output`.
-        first_output: The slot of the first output.
+        answers: The outputs that are answered, in the order of the slots from `first_answer`.
+        first_answer: The slot of the first of them; all later slots are answers.
         needs_context: Whether a node takes the context.
     """
 
@@ -80,31 +88,31 @@ class Plan:
     entry_checks: tuple[SlotCheck, ...]
     steps: tuple[Step, ...]
     answers: tuple[Address, ...]
-    first_output: int
+    first_answer: int
     needs_context: bool
 
 
-def make_plan(graph: Graph, stage: str, keys: Collection[BatchKey]) -> Plan:
+def make_plan(graph: Graph, request: Request, device: str = "cpu") -> Plan:
     """Work out the run of a graph.
 
     Args:
         graph: The graph to run.
-        stage: Nodes that do not run in this stage are left out.
-        keys: The keys of the batch.
+        request: What is asked of the run.
+        device: Where torch nodes compute.
 
     Raises:
         PortError: Required inputs are missing, or a key names an input that is not there.
     """
-    feeding = Feeding(graph, stage)
-    planner = _Planner(graph, feeding, feeding.choose_keys(keys))
+    feeding = Feeding(graph, request.stage, request.upto_node)
+    planner = _Planner(graph, feeding, request, device)
     steps = tuple(map(planner.step, feeding.running))
     return Plan(
-        stage=stage,
+        stage=request.stage,
         entries=tuple(planner.key_slots.items()),
         entry_checks=tuple(planner.entry_checks()),
         steps=steps,
-        answers=tuple(planner.output_slots),
-        first_output=planner.first_output,
+        answers=planner.answers,
+        first_answer=planner.first_answer,
         needs_context=any(slot == CONTEXT_SLOT for step in steps for _, slot in step.arguments),
     )
 
@@ -112,24 +120,37 @@ def make_plan(graph: Graph, stage: str, keys: Collection[BatchKey]) -> Plan:
 class _Planner:
     """Gives every value a slot, and every node the slots of its inputs and outputs."""
 
-    def __init__(self, graph: Graph, feeding: Feeding, keys: dict[Address, BatchKey]) -> None:
+    def __init__(self, graph: Graph, feeding: Feeding, request: Request, device: str) -> None:
         self.graph = graph
         self.feeding = feeding
-        self.keys = keys
-        self.key_slots = {key: slot for slot, key in enumerate(dict.fromkeys(keys.values()), CONTEXT_SLOT + 1)}
-        self.first_output = CONTEXT_SLOT + 1 + len(self.key_slots)
-        outputs = ((node, port) for node in feeding.running for port in graph.outputs[node])
-        self.output_slots = {output: slot for slot, output in enumerate(outputs, self.first_output)}
+        self.device = device
+        self.checks: dict[object, Check | None] = {}
+        self.names: dict[frozenset[str], frozenset[str]] = {}
+        self.keys = feeding.choose_keys(request.keys)
+        used = dict.fromkeys(self.keys.values())
+        self.key_slots = {key: slot for slot, key in enumerate(used, CONTEXT_SLOT + 1)}
+        kept = request.kept
+        outputs = [(node, port) for node in feeding.running for port in graph.outputs[node]]
+        passing = [] if kept is None else [output for output in outputs if output not in kept]
+        self.answers = tuple(outputs if kept is None else filter(kept.__contains__, outputs))
+        first_output = CONTEXT_SLOT + 1 + len(self.key_slots)
+        self.first_answer = first_output + len(passing)
+        self.output_slots = {output: slot for slot, output in enumerate([*passing, *self.answers], first_output)}
+        self.released: dict[str, list[int]] = defaultdict(list)
+        last_reader = {edge_source(edge): node for node in feeding.running for edge in self._edges_of(node)}
+        for output in passing:
+            self.released[last_reader.get(output, output[0])].append(self.output_slots[output])
 
     def entry_checks(self) -> Iterator[SlotCheck]:
         for address, key in self.keys.items():
             port = self.feeding.open[address]
-            fits = _list_check(port) if port.port.variadic else make_check(port)
+            fits = self._check(port)
+            fits = _list_check(fits, port) if port.port.variadic else fits
             if fits is not None:
                 yield SlotCheck(self.key_slots[key], fits, port)
 
     def step(self, node: str) -> Step:
-        forward = self.graph.nodes[node].forward
+        node_object = self.graph.nodes[node]
         single, fan_in = [], []
         for port, resolved in self.graph.inputs[node].items():
             edges = self.feeding.edges.get((node, port))
@@ -140,36 +161,63 @@ class _Planner:
                 fan_in.append((port, tuple(map(self._source_slot, edges))))
             else:
                 single.append((port, self._source_slot(edges[0])))
-        if _takes_context(forward) and "context" not in self.graph.inputs[node]:
+        if _takes_context(node_object) and "context" not in self.graph.inputs[node]:
             single.append(("context", CONTEXT_SLOT))
         outputs = self.graph.outputs[node].items()
         return Step(
             node=node,
-            forward=forward,
+            forward=node_object.forward,
+            call=node_object,
+            hooks=hooks_of(node_object),
             arguments=tuple(single),
+            conversions=tuple(self._conversions(node, [name for name, _ in (*single, *fan_in)])),
             fan_in=tuple(fan_in),
             checks=tuple(self._edge_checks(node)),
             outputs=tuple(
-                Output(name, self.output_slots[node, name], make_check(port), port) for name, port in outputs
+                Output(name, self.output_slots[node, name], self._check(port), port) for name, port in outputs
             ),
-            output_names=frozenset(self.graph.outputs[node]),
+            output_names=self.names.setdefault(names := frozenset(self.graph.outputs[node]), names),
+            released=tuple(self.released[node]),
         )
 
     def _edge_checks(self, node: str) -> Iterator[SlotCheck]:
         """Check again only what the check of the producer's output leaves open."""
         for port, resolved in self.graph.inputs[node].items():
             for edge in self.feeding.edges.get((node, port), ()):
-                check = make_check(resolved)
+                check = self._check(resolved)
                 if check and not always_fits(self.graph.outputs[edge.source][edge.source_port], resolved):
                     yield SlotCheck(self._source_slot(edge), check, resolved)
 
+    def _conversions(self, node: str, arguments: Iterable[str]) -> Iterator[tuple[str, Convert]]:
+        for port in self.graph.inputs[node].keys() & arguments:
+            declared = self.graph.inputs[node][port].port
+            library = library_of_input(self.graph.nodes[node], declared)
+            if library is not None:
+                convert = converter(library, self.device)
+                yield port, _each(convert) if declared.variadic else convert
+
+    def _edges_of(self, node: str) -> Iterator[Edge]:
+        for port in self.graph.inputs[node]:
+            yield from self.feeding.edges.get((node, port), ())
+
+    def _check(self, port: ResolvedPort) -> Check | None:
+        """Return the check of a port; ports that take the same share one: a long plan fits the caches of the CPU."""
+        kind = (port.port.dtype, port.sizes, port.port.optional)
+        if kind not in self.checks:
+            self.checks[kind] = make_check(port)
+        return self.checks[kind]
+
     def _source_slot(self, edge: Edge) -> int:
-        return self.output_slots[edge.source, edge.source_port]
+        return self.output_slots[edge_source(edge)]
 
 
-def _list_check(port: ResolvedPort) -> Check:
+def edge_source(edge: Edge) -> Address:
+    """Return the output from which an edge comes."""
+    return edge.source, edge.source_port
+
+
+def _list_check(each_fits: Check | None, port: ResolvedPort) -> Check:
     """Return a check of what is handed in for a variadic port: the list that edges would have made."""
-    each_fits = make_check(port)
 
     def fits(values: Value) -> bool:
         if not isinstance(values, list | tuple):
@@ -179,5 +227,13 @@ def _list_check(port: ResolvedPort) -> Check:
     return fits
 
 
-def _takes_context(forward: Callable[..., Any]) -> bool:
-    return "context" in inspect.signature(forward).parameters
+def _each(convert: Convert) -> Convert:
+    return lambda values: values and [convert(value) for value in values]
+
+
+def _takes_context(node: Any) -> bool:  # noqa: ANN401 - any object with `forward`
+    """Tell whether a node is told about the run: where `forward` names `context`; a torch node's also by `**kwargs`."""
+    parameters = inspect.signature(node.forward).parameters
+    if "context" in parameters:
+        return True
+    return is_module(node) and any(each.kind is each.VAR_KEYWORD for each in parameters.values())

@@ -7,30 +7,57 @@ from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.pipeline.checks import describe_value, misfit
 from cuvis_ai_core.pipeline.feeding import BatchKey
 from cuvis_ai_core.pipeline.graph import ResolvedPort
-from cuvis_ai_core.pipeline.plan import CONTEXT_SLOT, Address, Plan, Step
+from cuvis_ai_core.pipeline.plan import CONTEXT_SLOT, Plan, Step
+from cuvis_ai_core.pipeline.request import Address
 
 
-def run_plan(plan: Plan, batch: Mapping[BatchKey, Value]) -> dict[Address, Value]:
-    """Run all nodes and return every output by node and port.
+def run_plan(plan: Plan, batch: Mapping[BatchKey, Value], context: object = None) -> dict[Address, Value]:
+    """Run all nodes and return the outputs that are asked for, by node and port.
+
+    Args:
+        plan: What to run.
+        batch: What is handed in.
+        context: What nodes are told about the run; by default made from the stage.
 
     Raises:
         PortError: A value does not fit its port, or a node returns other outputs than it declares.
         NodeRunError: A node's `forward` failed.
     """
-    values: list[Value] = [None] * (plan.first_output + len(plan.answers))
+    values = prepare(plan, batch, context)
+    for step in plan.steps:
+        run_step(step, plan.stage, values)
+    return answers_of(plan, values)
+
+
+def prepare(plan: Plan, batch: Mapping[BatchKey, Value], context: object) -> list[Value]:
+    """Return the values of all slots before the first node runs, those that are handed in checked.
+
+    Raises:
+        PortError: A value does not fit its port.
+    """
+    values: list[Value] = [None] * (plan.first_answer + len(plan.answers))
     if plan.needs_context:
-        values[CONTEXT_SLOT] = _context(plan.stage)
+        values[CONTEXT_SLOT] = _context(plan.stage) if context is None else context
     for key, slot in plan.entries:
         values[slot] = batch[key]
     for check in plan.entry_checks:
         if not check.fits(values[check.slot]):
             raise _misfit("Input", check.port, values[check.slot])
-    for step in plan.steps:
-        _run_step(step, plan.stage, values)
-    return dict(zip(plan.answers, values[plan.first_output :], strict=True))
+    return values
 
 
-def _run_step(step: Step, stage: str, values: list[Value]) -> None:
+def answers_of(plan: Plan, values: list[Value]) -> dict[Address, Value]:
+    """Return the values that a run answers, by node and port."""
+    return dict(zip(plan.answers, values[plan.first_answer :], strict=True))
+
+
+def run_step(step: Step, stage: str, values: list[Value]) -> None:
+    """Run one node: its inputs are in their slots before, its outputs afterwards.
+
+    Raises:
+        PortError: A value does not fit its port, or the node returns other outputs than it declares.
+        NodeRunError: Its `forward` failed.
+    """
     for check in step.checks:
         if not check.fits(values[check.slot]):
             raise _misfit("Input", check.port, values[check.slot])
@@ -38,8 +65,10 @@ def _run_step(step: Step, stage: str, values: list[Value]) -> None:
     for name, slots in step.fan_in:
         # An optional output that its node left out adds nothing.
         arguments[name] = [value for slot in slots if (value := values[slot]) is not None]
+    if step.conversions:
+        _convert(step, arguments)
     try:
-        results = step.forward(**arguments)
+        results = (step.call if any(step.hooks) else step.forward)(**arguments)
     except Exception as error:
         raise _failure(step, stage, arguments, error) from error
     if type(results) is not dict or results.keys() != step.output_names:
@@ -49,6 +78,22 @@ def _run_step(step: Step, stage: str, values: list[Value]) -> None:
         if output.fits is not None and not output.fits(value):
             raise _misfit("Output", output.port, value)
         values[output.slot] = value
+    for slot in step.released:
+        values[slot] = None
+
+
+def _convert(step: Step, arguments: dict[str, Value]) -> None:
+    """Make of arrays those of the library that the node takes."""
+    for name, convert in step.conversions:
+        try:
+            arguments[name] = convert(arguments[name])
+        except Exception as error:
+            raise PortError(
+                f"Input '{name}' of node '{step.node}': {describe_value(arguments[name])} cannot become an array of "
+                f"the library that the node takes: {error}",
+                node=step.node,
+                port=name,
+            ) from error
 
 
 def _context(stage: str) -> object:

@@ -23,7 +23,7 @@ from cuvis_ai_core.plugins.target import read_target
 def publish() -> None:
     """Tell the processes that are started from now on what is loaded here now."""
     plugins = [[scope.name, *_owner_and_private(scope)] for scope in living_scopes() if scope.held]
-    served = dependencies.served()
+    served = dependencies.served(idle=False)
     if plugins or served:
         os.environ[LIVE_PLUGINS] = json.dumps([host.interpreter(), plugins, served], separators=(",", ":"))
     else:

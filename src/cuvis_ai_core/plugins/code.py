@@ -8,6 +8,7 @@ from cuvis_ai_core.errors import InvalidNodeError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.distribution import Distribution
 from cuvis_ai_core.plugins.private_names import public_name
+from cuvis_ai_core.plugins.public_names import stand_before
 from cuvis_ai_core.plugins.scope import Code, Scope, open_scope
 from cuvis_ai_core.plugins.store import short_hash
 from cuvis_ai_core.plugins.target import Target
@@ -26,14 +27,17 @@ def open_code(target: Target, private: Sequence[Distribution], name: str | None 
     if target.editable:
         places |= _new_modules(target)
         key = f"{key} {_state(places)}"
-    tops = {root.partition(".")[0] for each in private for root in each.roots}
+    tops = frozenset(places) | {root.partition(".")[0] for each in private for root in each.roots}
     code = Code(
         search_path=tuple(dict.fromkeys(map(str, [*places.values(), target.folder]))),
-        tops=frozenset(places) | tops,
+        tops=tops,
+        shared=frozenset(root for each in target.needed if each not in private for root in each.roots),
         distributions=dict.fromkeys([target.plugin.name, *(each.name for each in private)], target.folder),
         editable=target.editable,
     )
-    return open_scope(" ".join([key, *sorted(each.name for each in private)]), target.title, code, name)
+    scope = open_scope(" ".join([key, *sorted(each.name for each in private)]), target.title, code, name)
+    stand_before(scope)
+    return scope
 
 
 def import_node(name: str, scope: Scope, path: str) -> type:

@@ -1,7 +1,7 @@
 """What plugins contribute beside nodes: directories of pipeline files, and cube readers."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from cuvis_ai_core.plugins.private_names import without_private_names
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube
+    from cuvis_ai_core.data.readers import Reader
 
 
 def config_dirs(members: Members) -> list[Path]:
@@ -32,13 +33,13 @@ def config_dirs(members: Members) -> list[Path]:
     return found
 
 
-def cube_readers(members: Members) -> "dict[str, Callable[[Path], Cube]]":
+def cube_readers(members: Members) -> "dict[str, Reader]":
     """Return reader by file suffix, as the hook `cuvis_ai_cube_readers` answers; a plugin's beats a built-in one.
 
     Raises:
         HookError: A plugin answered something else.
     """
-    readers: dict[str, Callable[[Path], Cube]] = {}
+    readers: dict[str, Reader] = {}
     for plugin, suffix, reader in _readers(members):
         if plugin != BUILTIN or suffix not in readers:
             readers[suffix] = _importing(members, plugin, reader) if isinstance(reader, str) else reader
@@ -58,15 +59,15 @@ def _readers(members: Members) -> Iterator[tuple[str, str, Any]]:
             yield plugin, suffix.lower(), reader
 
 
-def _importing(members: Members, plugin: str, reader: str) -> "Callable[[Path], Cube]":
+def _importing(members: Members, plugin: str, reader: str) -> "Reader":
     """Return a reader that is imported when it is first used."""
     module, _, name = reader.rpartition(".")
     declared = members.declared.get(plugin.partition(":")[0])
     importer: Callable[[str], Any] = declared.scope.import_module if declared else import_module
 
-    def read(path: Path) -> "Cube":
-        function: Callable[[Path], Cube] = getattr(importer(module), name)
-        return function(path)
+    def read(path: Path, **options: object) -> "Cube | Sequence[Cube]":
+        function: Reader = getattr(importer(module), name)
+        return function(path, **options)
 
     return read
 

@@ -1,10 +1,11 @@
 """One tag of a Git repository, fetched into a folder."""
 
+import os
 import re
 import shutil
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final, cast
 
 from cuvis_ai_core._process import Finished, environment, run
@@ -17,6 +18,7 @@ from cuvis_ai_core.errors import (
     TagNotFoundError,
     ToolNotFoundError,
 )
+from cuvis_ai_core.plugins.integrity import checkout_files
 from cuvis_ai_core.plugins.offline import refuse_offline
 from cuvis_ai_core.plugins.store import refuse_full_disk
 
@@ -49,9 +51,19 @@ _FAILURES: Final[tuple[tuple[re.Pattern[str], type[SourceError], str], ...]] = (
         "The repository asks for credentials that git does not have",
     ),
     (
-        re.compile(r"[Cc]ould not (resolve|connect)|Failed to connect|Connection|timed out|unreachable|SSL|gnutls"),
+        re.compile(
+            r"[Cc]ould not (resolve|connect)|Failed to connect|Connection|timed out|unreachable|SSL|gnutls"
+            r"|RPC failed|early EOF|hung up|unexpected disconnect|transfer closed|Empty reply"
+        ),
         NetworkError,
-        "The host cannot be reached",
+        "The host cannot be reached, or broke off",
+    ),
+    (
+        re.compile(
+            r"bad line length|protocol error|info/refs not valid|invalid server response|bad pack|expected '?ack"
+        ),
+        SourceError,
+        "What the host answers is not what Git hosts answer",
     ),
     (
         re.compile(r"not found|does not appear to be a git repository|Could not read from remote|error: 404"),
@@ -100,6 +112,7 @@ def fetch(url: str, tag: str, folder: Path) -> str:
         finished = _git(folder, *arguments)
         if finished.returncode:
             raise _failure(finished, folder, url, tag)
+    _refuse_links(folder, url)
     _refuse_pointers(folder, url)
     return (folder / ".git" / "HEAD").read_text(encoding="utf-8").strip()
 
@@ -199,6 +212,22 @@ def _next_step(kind: type[SourceError], address: str) -> str:
     if kind is NetworkError:
         return f"Check the network and the proxy settings: git ls-remote {address}"
     return f"Check the address: git ls-remote {address}"
+
+
+def _refuse_links(folder: Path, url: str) -> None:
+    """Refuse a checkout with a link that leads out of it, or into Git's own folder: who builds it would follow."""
+    top = os.path.realpath(folder)
+    for name in checkout_files(folder):
+        path = os.path.join(folder, name)  # noqa: PTH118 - of every file
+        if os.path.islink(path):  # noqa: PTH114
+            inside = PurePath(os.path.realpath(path)).is_relative_to(top)
+            if not inside or PurePath(os.path.realpath(path)).is_relative_to(f"{top}{os.sep}.git"):
+                raise SourceError(
+                    f"{without_credentials(url)}: {name} is a link that leads out of the checkout, to "
+                    f"{os.readlink(path)}.",  # noqa: PTH115
+                    hint="Plugins with such links are not loaded: ask the author for a tag without it.",
+                    location=without_credentials(url),
+                )
 
 
 def _refuse_pointers(folder: Path, url: str) -> None:

@@ -11,11 +11,11 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import Distribution, DistributionFinder
 from types import ModuleType
 
-from cuvis_ai_core.plugins.asking import asking_scope
-from cuvis_ai_core.plugins.dependencies import find_dependency, live_metadata, metadata_in
-from cuvis_ai_core.plugins.distribution import normalised
+from cuvis_ai_core.plugins.dependencies import find_dependency
+from cuvis_ai_core.plugins.metadata import find_distributions
+from cuvis_ai_core.plugins.operators import TORCH_LIBRARY, find_watched, watch_operators
 from cuvis_ai_core.plugins.private_modules import find_private
-from cuvis_ai_core.plugins.private_names import PREFIX, public_name
+from cuvis_ai_core.plugins.private_names import PREFIX
 from cuvis_ai_core.plugins.public_names import find_public
 
 
@@ -31,19 +31,13 @@ class PluginFinder(MetaPathFinder):
         """Return where a module of a plugin or of a live dependency lies."""
         if fullname.startswith(PREFIX):
             return find_private(fullname, path)
-        return find_public(fullname) or find_dependency(fullname, path)
+        if fullname == TORCH_LIBRARY:
+            return find_watched(fullname, path)
+        return find_public(fullname, path) or find_dependency(fullname, path)
 
     def find_distributions(self, context: DistributionFinder.Context | None = None) -> Iterator[Distribution]:
         """Return the metadata of live dependencies, and in a plugin's code of the plugin and what it has for itself."""
-        if context is not None and "path" in vars(context):
-            return  # Who names the folders to look in does not mean ours.
-        # `version(__package__)` asks by a private name.
-        name = normalised(public_name(context.name)) if context is not None and context.name else None
-        scope = asking_scope()
-        for each, target in scope.distributions.items() if scope else ():
-            if name in {None, each}:
-                yield from metadata_in(target, each)
-        yield from live_metadata(name)
+        return find_distributions(context)
 
 
 def install_finder() -> None:
@@ -51,3 +45,4 @@ def install_finder() -> None:
     if not any(isinstance(finder, PluginFinder) for finder in sys.meta_path):
         position = next((at for at, finder in enumerate(sys.meta_path) if finder is PathFinder), len(sys.meta_path))
         sys.meta_path.insert(position, PluginFinder())
+    watch_operators()

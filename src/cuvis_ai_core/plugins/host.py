@@ -9,8 +9,8 @@ from importlib.metadata import DistributionFinder, MetadataPathFinder
 from typing import Final
 
 from cuvis_ai_core.errors import DependencyConflictError, MissingExtraError
-from cuvis_ai_core.plugins.dependencies import WAY_OUT, conflict, host_version, satisfies
 from cuvis_ai_core.plugins.distribution import normalised
+from cuvis_ai_core.plugins.requirements import WAY_OUT, conflict, host_version, satisfies
 
 EXCHANGE: Final = ("cuvis-ai-core", "cuvis-ai-hookspecs", "cuvis-ai-schemas", "numpy", "torch")
 """Packages whose objects cross between host and plugins: there is one of each, the host's."""

@@ -153,6 +153,10 @@ class Members:
             if self._broken and strict():
                 raise self._broken[min(self._broken)].with_traceback(None)
 
+    def hooks(self) -> HookManager:
+        """Return the pluggy manager."""
+        return self._manager()
+
     def _manager(self) -> HookManager:
         with self._lock:
             if self._hooks is None:

@@ -12,8 +12,10 @@ from typing import Any, Final
 
 from cuvis_ai_core.plugins.private_names import PARENT, PREFIX
 
-_READERS: Final = frozenset({"importlib", "importlib._bootstrap", "pickle"})
-"""Modules whose code imports a module and then reads it in `sys.modules`."""
+_READERS: Final = frozenset(
+    {"importlib", "importlib._bootstrap", "pickle", f"{__name__.rpartition('.')[0]}.public_names"}
+)
+"""Modules whose code runs while somebody imports a module, to read it in `sys.modules` next."""
 
 
 class Parking:
@@ -40,7 +42,7 @@ class Parking:
 
     def park(self) -> None:
         """Take the modules out of `sys.modules`; a stand-in is left for those that were asked for by their names."""
-        keep_all = _somebody_is_importing()
+        keep_all = somebody_imports()
         for name, module in _below(self._package):
             if not isinstance(module, _UnloadedModule):
                 self.parked[name] = module
@@ -87,10 +89,10 @@ class _UnloadedModule(ModuleType):
 
 
 def forget_package(package: str) -> None:
-    """Remove the stand-ins of a package that is gone."""
+    """Remove the stand-ins for modules of a package that are gone."""
     for name, module in _below(package):
-        if isinstance(module, _UnloadedModule):
-            del sys.modules[name]
+        if isinstance(module, _UnloadedModule) and _own(module)["parking"]() is None:
+            sys.modules.pop(name, None)
 
 
 def _below(package: str) -> list[tuple[str, ModuleType]]:
@@ -98,14 +100,13 @@ def _below(package: str) -> list[tuple[str, ModuleType]]:
     return [each for each in list(sys.modules.items()) if each[0] == package or each[0].startswith(start)]
 
 
-def _somebody_is_importing() -> bool:
+def somebody_imports() -> bool:
     """Tell whether another thread may be about to read a module that it found in `sys.modules` a moment ago."""
-    frames = sys._current_frames()  # noqa: SLF001
-    del frames[threading.get_ident()]
-    for frame in frames.values():
-        callers = (frame, frame.f_back, frame.f_back and frame.f_back.f_back)
-        if any(each and each.f_globals.get("__name__") in _READERS for each in callers):
+    others = [frame for thread, frame in sys._current_frames().items() if thread != threading.get_ident()]  # noqa: SLF001
+    while others:
+        if any(frame.f_globals.get("__name__") in _READERS for frame in others):
             return True
+        others = [frame.f_back for frame in others if frame.f_back is not None]
     return False
 
 

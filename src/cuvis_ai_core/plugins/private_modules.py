@@ -5,7 +5,7 @@ Pickles name classes by their private modules. A name that is not alive here is 
 plugins lie: the parent process, the plugin cache.
 """
 
-import importlib
+import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Final
 
 from cuvis_ai_core.plugins.loaders import PackageLoader, scoped_spec
+from cuvis_ai_core.plugins.owned_names import everybodys_module
 from cuvis_ai_core.plugins.private_names import PREFIX, first_name
 from cuvis_ai_core.plugins.scope import Scope, living_scopes, scope_named
 
@@ -44,7 +45,36 @@ def find_private(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None
         return ModuleSpec(fullname, _AliasLoader(f"{scope.name}.{rest}".rstrip(".")), is_package=not rest)
     if scope.is_unloaded:
         return ModuleSpec(fullname, _UnloadedLoader(scope), is_package=not rest)
-    return scoped_spec(scope, fullname, path) if rest else ModuleSpec(package, PackageLoader(scope), is_package=True)
+    if not rest:
+        return ModuleSpec(package, PackageLoader(scope), is_package=True)
+    return _shared_spec(scope, fullname, rest) or scoped_spec(scope, fullname, path) or _beside(fullname, rest)
+
+
+def _shared_spec(scope: Scope, fullname: str, public: str) -> ModuleSpec | None:
+    """Answer for what lies in a namespace package of the plugin, but belongs to a dependency that is shared."""
+    parent = sys.modules.get(fullname.rpartition(".")[0])
+    below = parent is not None and not parent.__name__.startswith(PREFIX)
+    return ModuleSpec(fullname, _AliasLoader(public)) if below or public in scope.shared else None
+
+
+def _beside(fullname: str, public: str) -> ModuleSpec | None:
+    """Answer for what a namespace package of the plugin has elsewhere: in the host, in another target directory."""
+    parent = sys.modules.get(fullname.rpartition(".")[0])
+    if parent is None or "." not in public or getattr(parent, "__file__", None) or not hasattr(parent, "__path__"):
+        return None
+    try:
+        _import(public)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{public}.".startswith(f"{error.name}."):
+            raise
+        return None
+    return ModuleSpec(fullname, _AliasLoader(public))
+
+
+def _import(name: str) -> ModuleType:
+    # Not by `import_module`: that asks on behalf of the plugin, this for what is everybody's (see `asking`).
+    __import__(name)
+    return everybodys_module(name) or sys.modules[name]
 
 
 def _living(package: str) -> Scope | None:
@@ -78,7 +108,7 @@ class _AliasLoader(Loader):
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:  # noqa: ARG002 - of the import system's protocol
         """Return the module."""
-        module = importlib.import_module(self._name)
+        module = _import(self._name)
         self._spec = module.__spec__
         return module
 

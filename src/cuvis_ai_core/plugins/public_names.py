@@ -1,8 +1,9 @@
 """Public names of plugin modules, where code from elsewhere asks for them.
 
 `mock.patch("plugin.mod.f")`, `importlib.resources` or the C code of pickle import a plugin's module by its public name.
-Such a name enters `sys.modules` as a proxy only, which decides at every access: by the nearest scoped frame on the
-stack, else by what everybody else has under that name. So it never means one version for everybody.
+Such a name is in `sys.modules` as a proxy only, which decides at every access: by the nearest scoped frame on the
+stack, else by what everybody else has under that name. So it never means one version for everybody, whoever imported
+it first.
 
 The proxy is in `sys.modules` before the module behind it is imported: whoever waits for the one while he holds the
 import lock of the other is let through by the import system, as with circular imports.
@@ -18,22 +19,51 @@ from typing import Any, Final
 
 from cuvis_ai_core.plugins.asking import answering_scope
 from cuvis_ai_core.plugins.dependencies import find_dependency
-from cuvis_ai_core.plugins.scope import PublicName, is_owned, tell_of_the_last
+from cuvis_ai_core.plugins.owned_names import PublicName, is_owned, tell_of_the_last
+from cuvis_ai_core.plugins.parking import somebody_imports
+from cuvis_ai_core.plugins.scope import Scope, is_kept, living_scopes
 
 _host_modules: dict[str, ModuleType] = {}
 
 
-def find_public(fullname: str) -> ModuleSpec | None:
-    """Answer the import of a name that plugin code owns, where plugin code asks for it."""
+def find_public(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
+    """Answer the import of a name that plugin code owns, whoever asks for it."""
     if not is_owned(_top(fullname)):
         return None
     scope = answering_scope(fullname)
-    private = scope.locate(fullname) if scope is not None else None
-    if private is None:
+    found = None
+    if scope is not None:
+        found = scope.locate(fullname)
+    elif is_kept(fullname):
+        found = _host_spec(fullname, path)
+    if found is None:
         return None
-    spec = ModuleSpec(fullname, _ProxyLoader(), origin=private.origin)
-    spec.submodule_search_locations = private.submodule_search_locations
+    spec = ModuleSpec(fullname, _ProxyLoader(), origin=found.origin)
+    spec.submodule_search_locations = found.submodule_search_locations
     return spec
+
+
+def stand_before(scope: Scope) -> None:
+    """Have proxies stand in `sys.modules` before what everybody has under the names that a plugin has for itself."""
+    if sys.modules.keys().isdisjoint(scope.tops):
+        return
+    for name, module in list(sys.modules.items()):
+        if type(module) is not _Proxy and scope.keeps(name):
+            _host_modules[name] = module
+            sys.modules[name] = _Proxy(name)
+
+
+def give_back() -> None:
+    """Give the host's own modules their names back that no loaded plugin owns any more.
+
+    A name that the host has no module of goes with the last living object of the plugin: until then somebody may be
+    importing it. So may somebody here, and then the name waits for that too.
+    """
+    used = {top for scope in living_scopes() if scope.held for top in scope.tops}
+    idle = [name for name in _host_modules if _top(name) not in used and type(sys.modules.get(name)) is _Proxy]
+    if idle and not somebody_imports():
+        for name in idle:
+            sys.modules[name] = _host_modules.pop(name)
 
 
 def _withdraw(top: str) -> None:
@@ -80,6 +110,11 @@ class _Proxy(PublicName):
         return f"<public name {_own(self)['__name__']!r} of a plugin's module>"
 
     @staticmethod
+    def everybodys(module: ModuleType) -> ModuleType | None:
+        """Return the module that everybody else has under that name, if it is imported."""
+        return _imported_host_module(_own(module)["__name__"])
+
+    @staticmethod
     def require(module: ModuleType) -> None:
         """Let an import succeed only where somebody has that module.
 
@@ -95,6 +130,8 @@ class _ProxyLoader(Loader):
     """Makes a proxy; `python -m` asks it for the code of the module behind."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
+        # Where the name was not in `sys.modules`, whoever had it there wants it anew.
+        _host_modules.pop(spec.name, None)
         proxy = _Proxy(spec.name)
         _own(proxy)[_NEW] = True
         return proxy
@@ -107,8 +144,9 @@ class _ProxyLoader(Loader):
     def get_code(self, fullname: str) -> CodeType | None:
         """Return the code of the module behind."""
         scope = answering_scope(fullname)
-        private: Any = scope and scope.locate(fullname)
-        code: CodeType | None = private and private.loader.get_code(private.name)
+        above = sys.modules.get(fullname.rpartition(".")[0])
+        found: Any = scope.locate(fullname) if scope else _host_spec(fullname, getattr(above, "__path__", None))
+        code: CodeType | None = found and found.loader.get_code(found.name)
         return code
 
 
@@ -137,30 +175,40 @@ def _answering(proxy: ModuleType, attribute: str) -> ModuleType | None:
     if _NEW in own:
         return None
     public: str = own["__name__"]
-    scope = answering_scope(public)
+    scope = answering_scope(public, attribute)
     if scope is not None:
         return scope.import_module(public)
     # Whoever looks through all of `sys.modules` reads `__file__` and the like, and means no import.
     looks_around = attribute.startswith("__") and attribute != "__path__"
-    return _host_modules.get(public) if looks_around else _host_module(public)
+    return _imported_host_module(public) if looks_around else _host_module(public)
+
+
+def _imported_host_module(public: str) -> ModuleType | None:
+    module = _host_modules.get(public) or sys.modules.get(public)
+    return None if type(module) is _Proxy else module
 
 
 def _host_module(public: str) -> ModuleType | None:
     """Return the host's own module of a name that a proxy occupies, or None where it has none."""
+    found = _imported_host_module(public)
+    if found is not None:
+        return found
     # No lock: the module's own imports take the import system's locks, and two orders of locks can meet.
-    if public not in _host_modules:
-        parent = public.rpartition(".")[0]
-        package = _host_module(parent) if parent else None
-        spec = None if parent and package is None else _host_spec(public, getattr(package, "__path__", None))
-        if spec is None or spec.loader is None:
-            return None
-        module = _host_modules.setdefault(public, importlib.util.module_from_spec(spec))
-        try:
+    parent, _, child = public.rpartition(".")
+    package = _host_module(parent) if parent else None
+    spec = None if parent and package is None else _host_spec(public, getattr(package, "__path__", None))
+    if spec is None:
+        return None
+    module = _host_modules.setdefault(public, importlib.util.module_from_spec(spec))
+    try:
+        if spec.loader is not None:
             spec.loader.exec_module(module)
-        except BaseException:
-            _host_modules.pop(public, None)
-            raise
-    return _host_modules[public]
+    except BaseException:
+        _host_modules.pop(public, None)
+        raise
+    if package is not None:
+        setattr(package, child, module)
+    return module
 
 
 def _host_spec(public: str, path: Sequence[str] | None) -> ModuleSpec | None:

@@ -47,9 +47,21 @@ class StandIn(ModuleType):
         return dir(vars(self)["_module"])
 
 
-def stand_in(module: ModuleType, caller: Caller) -> StandIn:
-    """Return a standard module as a plugin's code sees it; its name is one of `STAND_INS`."""
-    return StandIn(module, STAND_INS[module.__name__](module, caller))
+class StandIns:
+    """The stand-ins of one plugin, each made when its code first imports the module."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._made: dict[str, StandIn] = {}
+
+    def of(self, module: ModuleType) -> ModuleType:
+        """Return a module as the plugin's code sees it: most are what they are."""
+        name: str = getattr(module, "__name__", "")
+        if name not in STAND_INS:
+            return module
+        if name not in self._made:
+            self._made[name] = StandIn(module, STAND_INS[name](module, self._caller))
+        return self._made[name]
 
 
 def _importlib(_: ModuleType, caller: Caller) -> _Functions:

@@ -38,6 +38,9 @@ _TAG_BYTES: Final = 120
 
 _FULL: Final = re.compile(r"[Nn]o space left|[Dd]isk quota exceeded|[Nn]ot enough space on the disk")
 
+_NOTHING: Final = 2**16
+"""Bytes: on a disk with less, no program could do its work."""
+
 _HOUR: Final = 3600.0
 
 _README: Final = """\
@@ -79,16 +82,16 @@ def chosen_root(path: str | os.PathLike[str]) -> Path:
 
 
 def refuse_full_disk(said: str, folder: Path) -> None:
-    """Raise if a program that worked in a folder says that the disk is full.
+    """Raise if a program that failed in a folder says that the disk is full, or if it is, whatever was said.
 
     Raises:
-        StoreError: It does; the message has the space that is free.
+        StoreError: It is full; the message has the space that is free.
     """
-    found = _FULL.search(said)
-    if found:
-        line = next(line.strip() for line in said.splitlines() if _FULL.search(line))
+    if _FULL.search(said) or shutil.disk_usage(folder).free < _NOTHING:
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        telling = next(filter(_FULL.search, lines), lines[-1] if lines else "a program failed")
         raise StoreError(
-            f"The disk is full ({_free_space(folder)}): {line}",
+            f"The disk is full ({_free_space(folder)}): {telling}",
             hint=f"Free some space, or choose a folder on another disk with {ENVIRONMENT_VARIABLE} "
             "or NodeRegistry.set_cache_dir(path).",
             path=folder,
@@ -125,12 +128,12 @@ class Store:
 
         The second is used where the first holds the same name and tag of another repository.
         """
-        plain = self.root / f"{name}@{_encode(tag)}"
+        plain = self.root / f"{_encode(name)}@{_encode(tag)}"
         return plain, plain.with_name(f"{plain.name}+{short_hash(url, tag)}")
 
     def targets(self, name: str, content: str) -> Path:
         """Return the folder of the target directories of one plugin content, one below it per set of pins."""
-        return self.root / ".targets" / f"{name}@{content}"
+        return self.root / ".targets" / f"{_encode(name)}@{content}"
 
     @property
     def wheels(self) -> Path | None:
@@ -291,7 +294,7 @@ def _is_forgotten(lock: Path) -> bool:
 
 
 def _encode(tag: str) -> str:
-    """Return a tag as one folder name on every file system."""
+    """Return a tag, or a plugin's name, as one folder name on every file system."""
     encoded = "".join(char if char.isalnum() or char in "._-+" else f"%{ord(char):02X}" for char in tag)
     # File systems allow 255 bytes for a name, which also holds the plugin's name and two hashes.
     return encoded if len(encoded.encode()) <= _TAG_BYTES else f"{short_hash(tag)}%{short_hash(tag, tag)}"

@@ -66,15 +66,25 @@ class Uses:
 
 
 def _begin(folder: Path) -> Path | None:
+    """Leave a file that says that this process uses the entry of a folder; None where that cannot be written."""
     record = folder / f"{os.getpid()}-{_machine()}-{os.urandom(4).hex()}"
     with contextlib.suppress(OSError):
-        try:
-            record.touch()
-        except FileNotFoundError:
+        if not _taken_over(folder, record):
             folder.mkdir(parents=True, exist_ok=True)
             record.touch()
         return record
     return None
+
+
+def _taken_over(folder: Path, record: Path) -> bool:
+    """Use the file that tells of the last use, if it is free: on many disks a new one costs ten times as much."""
+    try:
+        last = f"{folder}/{_LAST}"
+        os.utime(last)
+        os.rename(last, record)  # noqa: PTH104 - on every load
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _end_all(records: dict[Path, list[Path]], process: int) -> None:

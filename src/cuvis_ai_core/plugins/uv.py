@@ -23,10 +23,10 @@ from cuvis_ai_core.errors import (
     OfflineError,
     ToolNotFoundError,
 )
-from cuvis_ai_core.plugins.dependencies import WAY_OUT
 from cuvis_ai_core.plugins.distribution import normalised
 from cuvis_ai_core.plugins.integrity import altered_files, installed_files
 from cuvis_ai_core.plugins.offline import WAY_OUT as OFFLINE_WAY_OUT
+from cuvis_ai_core.plugins.requirements import WAY_OUT
 from cuvis_ai_core.plugins.store import refuse_full_disk
 from cuvis_ai_core.plugins.wheels import Wheels
 

@@ -3,6 +3,8 @@
 import base64
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import threading
 from collections.abc import Iterable
@@ -12,7 +14,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Literal, Self
 from urllib.parse import unquote, urlsplit
 
 from cuvis_ai_core.errors import CuvisError
@@ -36,6 +38,9 @@ class GitHost:
         stall: Seconds for which each answer is held back, at most until the host closes.
 
     Attributes:
+        fault: What goes wrong: `reset` breaks the connection, `cut` ends it in the middle of the answer, `junk`
+            answers with something else.
+        spared: Number of requests that are answered as they should before that.
         requests: Number of HTTP requests answered so far.
     """
 
@@ -46,6 +51,8 @@ class GitHost:
         self.root = root
         self.require_password = require_password
         self.stall = stall
+        self.fault: Literal["", "reset", "cut", "junk"] = ""
+        self.spared = 0
         self.requests = 0
         self._port = port
         self._closing = threading.Event()
@@ -112,10 +119,14 @@ class GitHost:
         expected = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
         return not self.require_password or authorization == f"Basic {expected}"
 
-    def _arrived(self) -> None:
+    def _arrived(self) -> str:
+        """Count a request, hold it back, and return what goes wrong with it."""
         with self._counting:
             self.requests += 1
+            spared = self.spared > 0
+            self.spared -= spared
         self._closing.wait(self.stall)
+        return "" if spared else self.fault
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -135,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         body = self._body()
-        self.host._arrived()  # noqa: SLF001 -- the handler is a part of the host
+        fault = self.host._arrived()  # noqa: SLF001 -- the handler is a part of the host
         if not self.host._admits(self.headers.get("Authorization", "")):  # noqa: SLF001
             challenge = Message()
             challenge["WWW-Authenticate"] = 'Basic realm="plugins"'
@@ -153,7 +164,20 @@ class _Handler(BaseHTTPRequestHandler):
         headers = BytesParser().parsebytes(head, headersonly=True)
         status = headers.get("Status", "200" if done.returncode == 0 else "500")
         del headers["Status"]
-        self._answer(int(status.split()[0]), headers, content)
+        if fault:
+            self._fail(fault, headers, content)
+        else:
+            self._answer(int(status.split()[0]), headers, content)
+
+    def _fail(self, fault: str, headers: Message, content: bytes) -> None:
+        if fault == "junk":
+            self._answer(HTTPStatus.OK, headers, b"\x1b[2J<html>This is no answer that git understands.</html>")
+            return
+        if fault == "cut":
+            self._answer(HTTPStatus.OK, headers, content[: len(content) // 2], missing=len(content))
+        # Without waiting for what is still to be sent, which the other side sees as a reset.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", fault == "reset", 0))
+        self.close_connection = True
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
@@ -181,11 +205,11 @@ class _Handler(BaseHTTPRequestHandler):
             "REMOTE_ADDR": self.client_address[0],
         }
 
-    def _answer(self, status: int, headers: Message, content: bytes) -> None:
+    def _answer(self, status: int, headers: Message, content: bytes, *, missing: int = 0) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Length", str(len(content) + missing))
         self.end_headers()
         try:
             self.wfile.write(content)

@@ -50,8 +50,7 @@ def run_demo(workspace: Workspace, say: Say) -> "list[PluginInfo]":
                 say(f"Loading {workspace.manifests[tag].name} ({GIT_PLUGIN} from Git tag {tag})")
                 _load(registry, workspace.manifests[tag], commits[tag])
         pipelines = {
-            tag: Pipeline.from_file(workspace.pipelines[tag], node_registry=registry)
-            for tag, registry in registries.items()
+            tag: Pipeline.load(workspace.pipelines[tag], node_registry=registry) for tag, registry in registries.items()
         }
         results = {tag: _run(pipelines[tag], registries[tag], cube, say) for tag in VERSIONS}
         draw_results(results, pipelines[VERSIONS[0]].nodes["anomaly_picture"].colours, workspace.picture)

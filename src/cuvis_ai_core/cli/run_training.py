@@ -1,0 +1,181 @@
+"""One training, validation or test, from a resolved trainrun to results."""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from cuvis_ai_core._files import write_atomic
+from cuvis_ai_core.cli.output_folder import OutputFolder
+from cuvis_ai_core.cli.progress import working
+from cuvis_ai_core.cli.run_record import RECORD, input_record, node_records, run_record
+from cuvis_ai_core.cli.tables import print_table
+from cuvis_ai_core.cli.unfinished import Unfinished
+from cuvis_ai_core.errors import TrainRunError
+from cuvis_ai_core.pipeline.saving import to_yaml
+from cuvis_ai_core.pipeline.weights import find_weights
+from cuvis_ai_core.training.build import PIPELINE_FILE, build_pipeline, trained_weights
+from cuvis_ai_core.training.evaluation import evaluate
+from cuvis_ai_core.training.parts import Parts
+from cuvis_ai_core.training.results import draw_losses, write_metrics
+from cuvis_ai_core.training.statistical import StatisticalTrainer
+from cuvis_ai_core.training.steps import Measuring
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.pipeline.pipeline import Pipeline
+    from cuvis_ai_core.registry import NodeRegistry
+    from cuvis_ai_core.training.gradient import Row
+    from cuvis_ai_core.training.trainrun import TrainRun
+
+TRAINRUN: Final = "trainrun.yaml"
+METRICS: Final = "metrics.csv"
+LOSS: Final = "loss.png"
+_CERTAIN: Final = (PIPELINE_FILE, TRAINRUN, METRICS, RECORD)
+_SECONDS_BETWEEN_LINES: Final = 2.0
+
+
+class Session:
+    """What is trained, validated or tested.
+
+    Args:
+        registry: Where node classes and cube readers come from.
+        run: The resolved trainrun.
+    """
+
+    def __init__(self, registry: "NodeRegistry", run: "TrainRun") -> None:
+        self._registry = registry
+        self._run = run
+        self._config = run.config
+        self._parts = Parts(run, registry.cube_readers())
+
+    def train(self) -> None:
+        """Train in two phases, write the results, and print how good the pipeline is on the data to validate on.
+
+        Raises:
+            CuvisError: Something is wrong with the trainrun, the pipeline or the data, or training failed.
+            click.BadParameter: The output directory cannot be written.
+        """
+        target = Path(self._config.output_dir)
+        with build_pipeline(self._run, self._registry) as pipeline, OutputFolder(target, _CERTAIN) as output:
+            nodes = node_records(self._registry, pipeline)
+            with Unfinished(target, {"trainrun": self._config.to_dict(), "nodes": nodes}) as unfinished:
+                rows = self._fit(pipeline, unfinished.folder)
+                found = self._measure(pipeline, "val")
+                with working(f"Writing {target}"):
+                    self._write(output.staging, pipeline, rows or [found], unfinished.checkpoints())
+                    self._record(output.staging, nodes, found)
+                    output.publish()
+        self._print(found, "val")
+        click.echo(f"\nWritten to {target}: the trained pipeline is {PIPELINE_FILE}, {RECORD} says what ran.")
+
+    def evaluate(self, split: str) -> None:
+        """Print how good the trained pipeline is on a part of the data.
+
+        Raises:
+            TrainRunError: There are no trained weights, or no data.
+            CuvisError: Something is wrong with the trainrun, the pipeline or the data.
+        """
+        weights = trained_weights(self._run)
+        with build_pipeline(self._run, self._registry) as pipeline:
+            if weights is not None:
+                pipeline.load_weights(weights)
+            elif StatisticalTrainer(pipeline).waiting or (self._config.training and not self._config.initial_weights):
+                raise TrainRunError(
+                    f"Trainrun file {self._run.path}: nothing is trained yet: there are no weights in "
+                    f"'{self._config.output_dir}'.",
+                    hint="Train first, with --mode train, or name the weights: --override weights=pipeline.pt",
+                    path=self._run.path,
+                )
+            if not len(self._parts.batches(split)):
+                raise TrainRunError(
+                    f"Trainrun file {self._run.path}: no cubes are named for '{split}'.",
+                    hint=f"Name them: data.{split}_ids.",
+                    path=self._run.path,
+                )
+            found = self._measure(pipeline, split)
+        if not found:
+            raise TrainRunError(
+                f"Trainrun file {self._run.path}: no loss or metric node runs in the stage '{split}'.",
+                hint="Name nodes in loss_nodes or metric_nodes, and look at their execution_stages.",
+                path=self._run.path,
+            )
+        self._print(found, split)
+
+    def _fit(self, pipeline: "Pipeline", folder: Path) -> "list[Row]":
+        train = self._parts.batches("train")
+        statistical = StatisticalTrainer(pipeline)
+        if waiting := statistical.waiting:
+            with working(f"Initialising {', '.join(waiting)} from {len(train.numbers)} cubes"):
+                statistical.fit(train)
+        if self._config.training is None:
+            return []
+        from cuvis_ai_core.training.gradient import GradientTrainer
+
+        trainer = GradientTrainer(
+            pipeline,
+            self._config.training,
+            loss_nodes=self._config.loss_nodes,
+            metric_nodes=self._config.metric_nodes,
+            freeze_nodes=self._config.freeze_nodes,
+            unfreeze_nodes=self._config.unfreeze_nodes,
+        )
+        return trainer.fit(
+            train,
+            self._parts.batches("val"),
+            shuffle=self._config.data.shuffle,
+            folder=folder,
+            observer=_Lines(self._config.training.max_epochs),
+        )
+
+    def _measure(self, pipeline: "Pipeline", split: str) -> dict[str, float]:
+        batches = self._parts.batches(split)
+        measuring = Measuring(pipeline, self._config.loss_nodes, self._config.metric_nodes)
+        with working(f"Measuring on {len(batches.numbers)} cubes of '{split}'"):
+            return evaluate(measuring, batches, split)
+
+    def _write(self, folder: Path, pipeline: "Pipeline", rows: "list[Row]", checkpoints: Mapping[str, Path]) -> None:
+        pipeline.save(folder / PIPELINE_FILE)
+        for name, file in checkpoints.items():
+            shutil.copyfile(file, folder / name)
+        write_metrics(folder / METRICS, rows)
+        if self._config.training is not None:
+            draw_losses(folder / LOSS, rows, self._config.name)
+        weights = find_weights(folder / PIPELINE_FILE)
+        named = {"weights": weights.name} if weights else {}
+        write_atomic(folder / TRAINRUN, to_yaml({**self._config.to_dict(), **named}))
+
+    def _record(self, folder: Path, nodes: list[dict[str, Any]], found: Mapping[str, float]) -> None:
+        inputs = {"trainrun": input_record(self._run.path), "validation": dict(found)}
+        files = [{"file": file.name} for file in sorted(folder.iterdir())]
+        (folder / RECORD).write_text(
+            json.dumps(run_record(inputs, nodes, files, []), indent=2) + "\n", encoding="utf-8"
+        )
+
+    def _print(self, found: Mapping[str, float], split: str) -> None:
+        if found:
+            rows = [(name, f"{value:.6g}") for name, value in found.items()]
+            print_table(("metric", "mean"), rows, title=f"{self._config.name}: {split}")
+
+
+class _Lines:
+    """Prints a line about an epoch now and then, and about the last one: losses, and the first metric of each node."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+        self._printed = -_SECONDS_BETWEEN_LINES
+
+    def __call__(self, row: "Row") -> None:
+        number = int(row["epoch"]) + 1
+        if number < self._epochs and time.monotonic() - self._printed < _SECONDS_BETWEEN_LINES:
+            return
+        self._printed = time.monotonic()
+        firsts: dict[str, str] = {}
+        for name in row:
+            if name not in {"epoch", "lr"} and not name.startswith("train/"):
+                firsts.setdefault(name.partition("/")[0], name)
+        values = ", ".join(f"{name} {row[name]:.4g}" for name in firsts.values())
+        click.echo(f"Epoch {number} of {self._epochs}: {values}", err=True)

@@ -1,0 +1,74 @@
+"""The folder of a training that is under way, from which one that was interrupted goes on."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import click
+from filelock import FileLock, Timeout
+
+from cuvis_ai_core._files import read_json, remove_tree, write_json
+
+_NAME: Final = "unfinished"
+_CONFIGURATION: Final = "configuration.json"
+_LOCK: Final = "lock"
+
+
+class Unfinished:
+    """A folder `unfinished` in the output directory; it is gone when the training has ended well.
+
+    Args:
+        output: The output directory.
+        configuration: What is trained, with which code: only the same goes on.
+    """
+
+    def __init__(self, output: Path, configuration: Mapping[str, Any]) -> None:
+        self.folder = output / _NAME
+        text = json.dumps(configuration, sort_keys=True, default=str)
+        self._fingerprint = hashlib.sha256(text.encode()).hexdigest()
+        self._lock = FileLock(self.folder / _LOCK)
+
+    def __enter__(self) -> Self:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise self._refusal("is being trained in by another process", "Wait for it, or choose another") from error
+        except OSError as error:
+            raise self._refusal(f"cannot be written: {error.strerror or error}", "Choose another") from error
+        try:
+            self._check()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+        if kind is None or not any(file.suffix == ".ckpt" for file in self.folder.iterdir()):
+            remove_tree(self.folder)
+
+    def checkpoints(self) -> dict[str, Path]:
+        """Return the checkpoints that are kept, by the names that they get in the output directory."""
+        return {f"checkpoint-{file.name}": file for file in sorted(self.folder.glob("checkpoints/*.ckpt"))}
+
+    def _check(self) -> None:
+        known = read_json(self.folder / _CONFIGURATION)
+        if known is not None and known.get("sha256") != self._fingerprint:
+            raise self._refusal(
+                f"holds an unfinished training of another configuration, in '{_NAME}'",
+                "Remove that folder, or choose another",
+            )
+        if known is not None:
+            click.echo(f"Going on with the unfinished training in {self.folder}", err=True)
+        write_json(self.folder / _CONFIGURATION, {"sha256": self._fingerprint})
+
+    def _refusal(self, problem: str, step: str) -> click.BadParameter:
+        return click.BadParameter(
+            f"'{self.folder.parent}' {problem}.\n{step} directory: --override output_dir=...", param_hint="output_dir"
+        )

@@ -1,0 +1,74 @@
+"""Ports as things to hold: `node.outputs.scores`, to be connected by programs."""
+
+import difflib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from cuvis_ai_core.node.ports import as_port_spec
+
+if TYPE_CHECKING:
+    from cuvis_ai_schemas.pipeline import InputPort, OutputPort
+
+
+class PortHandles:
+    """The ports of one side of a node, as attributes; iterating gives their names."""
+
+    def __init__(self, owner: str, ports: "dict[str, InputPort] | dict[str, OutputPort]") -> None:
+        self._owner = owner
+        self._ports = ports
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the classes of the schemas are not typed
+        if name.startswith("__"):  # asked by copy and pickle, before there are ports
+            raise AttributeError(name)
+        if name in self._ports:
+            return self._ports[name]
+        near = difflib.get_close_matches(name, self._ports, n=1)
+        meant = f" Did you mean '{near[0]}'?" if near else f" There are {', '.join(self._ports) or 'none'}."
+        raise AttributeError(f"{self._owner} has no port '{name}'.{meant}")
+
+    def __dir__(self) -> list[str]:
+        return sorted(self._ports)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ports)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._ports
+
+    def __len__(self) -> int:
+        return len(self._ports)
+
+
+def input_handles(node: Any) -> PortHandles:  # noqa: ANN401 - any object with ports
+    """Return the input ports of a node."""
+    from cuvis_ai_schemas.pipeline import InputPort
+
+    ports = {name: InputPort(node, name, as_port_spec(spec)) for name, spec in node.INPUT_SPECS.items()}
+    return PortHandles(f"The input side of node '{node.name}'", ports)
+
+
+def output_handles(node: Any) -> PortHandles:  # noqa: ANN401
+    """Return the output ports of a node."""
+    from cuvis_ai_schemas.pipeline import OutputPort
+
+    ports = {name: OutputPort(node, name, as_port_spec(spec)) for name, spec in node.OUTPUT_SPECS.items()}
+    return PortHandles(f"The output side of node '{node.name}'", ports)
+
+
+def port_handle(node: Any, name: str) -> "InputPort | OutputPort":  # noqa: ANN401
+    """Return the one port of a node that has a name.
+
+    Raises:
+        AttributeError: There is no port of that name, or one on each side.
+    """
+    is_input, is_output = name in node.INPUT_SPECS, name in node.OUTPUT_SPECS
+    if is_input and is_output:
+        raise AttributeError(
+            f"Port '{name}' of {type(node).__name__} is an input and an output: "
+            f"write node.inputs.{name} or node.outputs.{name}."
+        )
+    if not (is_input or is_output):
+        raise AttributeError(f"'{type(node).__name__}' has no attribute or port '{name}'", name=name, obj=node)
+    side = input_handles(node) if is_input else output_handles(node)
+    port: InputPort | OutputPort = getattr(side, name)
+    return port

@@ -1,0 +1,78 @@
+"""From nodes at hand, connected port by port, to the content of a pipeline file."""
+
+from collections.abc import Iterable, Mapping
+from itertools import count
+from typing import Any, TypeAlias
+
+from pydantic import ValidationError
+
+from cuvis_ai_core.errors import PipelineError
+from cuvis_ai_core.node.base import stage_name
+from cuvis_ai_core.pipeline.config import EdgeConfig, NodeConfig, PipelineConfig
+from cuvis_ai_core.plugins.manager import class_path
+
+Connection: TypeAlias = tuple[Any, Any]
+"""An output port and an input port: `(detector.outputs.scores, decider.inputs.scores)`."""
+
+_EXAMPLE = "pipeline.connect((detector.outputs.scores, decider.inputs.scores))"
+
+
+def connected(
+    config: PipelineConfig, nodes: Mapping[str, Any], connections: Iterable[Connection]
+) -> tuple[PipelineConfig, dict[str, Any]]:
+    """Return the configuration and the nodes of a pipeline with more connections.
+
+    A node whose name is taken gets a counter: `scaler`, `scaler-1`.
+
+    Args:
+        config: The pipeline before.
+        nodes: Its nodes by name.
+        connections: What is to be connected; nodes that are new join in.
+
+    Raises:
+        PipelineError: Something is no pair of an output port and an input port, or the name of a node has a dot.
+    """
+    joined, entries = dict(nodes), list(config.nodes)
+    edges = [_edge(joined, entries, each) for each in connections]
+    return config.model_copy(update={"nodes": entries, "edges": [*config.edges, *edges]}), joined
+
+
+def _edge(nodes: dict[str, Any], entries: list[NodeConfig], connection: Connection) -> EdgeConfig:
+    from cuvis_ai_schemas.pipeline import InputPort, OutputPort
+
+    match connection:
+        case (OutputPort() as source, InputPort() as target):
+            begin, end = (_join(nodes, entries, node) for node in (source.node, target.node))
+            return EdgeConfig(source=f"{begin}.outputs.{source.name}", target=f"{end}.inputs.{target.name}")
+        case (InputPort(), OutputPort()):
+            problem = "runs from an input to an output"
+        case _:
+            problem = "is no pair of an output port and an input port"
+    raise PipelineError(f"The connection {connection!r} {problem}.", hint=f"Write {_EXAMPLE}.")
+
+
+def _join(nodes: dict[str, Any], entries: list[NodeConfig], node: Any) -> str:  # noqa: ANN401 - a node of any kind
+    """Return the name of a node in its pipeline, to which it is added if it is new."""
+    for name, each in nodes.items():
+        if each is node:
+            return name
+    free = next(name for name in _names(node.name) if name not in nodes)
+    entries.append(_entry(free, node))
+    nodes[free] = node
+    return free
+
+
+def _names(name: str) -> Iterable[str]:
+    yield name
+    yield from (f"{name}-{number}" for number in count(1))
+
+
+def _entry(name: str, node: Any) -> NodeConfig:  # noqa: ANN401
+    stages = sorted(map(stage_name, node.execution_stages))
+    usual = sorted(map(stage_name, type(node).EXECUTION_STAGES))
+    params = dict(node.hparams) if stages == usual else {**node.hparams, "execution_stages": stages}
+    try:
+        return NodeConfig(name=name, class_name=class_path(type(node)), params=params)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise PipelineError(f"Node '{name}' cannot join a pipeline: {problem}.", node=name) from error

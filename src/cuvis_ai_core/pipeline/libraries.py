@@ -1,0 +1,105 @@
+"""Arrays of NumPy and of torch: which of them a node takes, and how one becomes the other.
+
+Neither library is imported before a node asks for its arrays.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final, TypeAlias
+
+from cuvis_ai_core.node.array import Value
+from cuvis_ai_core.node.base import NodeMixin
+from cuvis_ai_core.node.ports import NUMPY, TORCH, Port
+
+Convert: TypeAlias = Callable[[Value], Value]
+
+_CPU: Final = "cpu"
+
+
+def is_module(node: object) -> bool:
+    """Tell whether a node is a module of torch."""
+    return hasattr(type(node), "named_buffers")
+
+
+def without_gradients(nodes: Iterable[object]) -> AbstractContextManager[object]:
+    """Return a context in which torch remembers nothing for gradients; nothing happens without a torch node."""
+    if not any(map(is_module, nodes)):
+        return nullcontext()
+    import torch
+
+    return torch.no_grad()
+
+
+def hooks_of(node: object) -> tuple[Mapping[Any, Any], ...]:
+    """Return where torch keeps the hooks of a module and those of all modules; nothing for other nodes.
+
+    A module is to be called, so that they run. While all of these are empty, its `forward` is the same, and faster.
+    """
+    if not is_module(node):
+        return ()
+    from torch.nn.modules import module
+
+    own = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return (
+        *(vars(node)[name] for name in own),
+        *(vars(module)[f"_global{name}"] for name in own),
+    )
+
+
+def library_of_input(node: object, port: Port) -> str | None:
+    """Return the library whose arrays an input takes, or None where any will do.
+
+    A torch node takes tensors, but for ports whose dtype is one of NumPy. An `ArrayNode` takes any arrays, but for
+    ports that are declared with a dtype of torch, or as `numpy.ndarray`. Other classes get what they declare.
+    """
+    if not port.holds_array:
+        return None
+    if is_module(node):
+        return port.library or TORCH
+    if isinstance(node, NodeMixin) and port.library == NUMPY and port.dtype != "array":
+        return None
+    return port.library
+
+
+def converter(library: str, device: str = _CPU) -> Convert:
+    """Return what makes arrays of any library arrays of one; anything else stays as it is.
+
+    On the CPU both share their memory, where the other library can: torch has no read-only arrays, no negative strides
+    and no foreign byte order; these are copied.
+
+    Args:
+        library: `numpy` or `torch`.
+        device: Where tensors are wanted.
+    """
+    return _to_torch(device) if library == TORCH else _to_numpy
+
+
+def _to_torch(device: str) -> Convert:
+    import numpy as np
+    import torch
+
+    wanted, arrays = torch.device(device), (np.ndarray, np.generic)
+
+    def convert(value: Value) -> Value:
+        if isinstance(value, torch.Tensor):
+            return value if value.device == wanted else value.to(wanted)
+        if isinstance(value, arrays):
+            tensor = torch.from_numpy(_shareable(np.asarray(value)))
+            return tensor if device == _CPU else tensor.to(wanted)
+        return value
+
+    return convert
+
+
+def _shareable(array: Any) -> Any:  # noqa: ANN401 - NumPy is not imported here
+    """Return an array whose memory torch can use, a copy where it cannot."""
+    if not array.dtype.isnative:
+        return array.astype(array.dtype.newbyteorder("="))
+    if array.flags.writeable and (array.flags.forc or min(array.strides) >= 0):
+        return array
+    return array.copy()
+
+
+def _to_numpy(value: Value) -> Value:
+    """Return a tensor as an array, without its gradients."""
+    return value.detach().cpu().numpy() if hasattr(value, "detach") else value

@@ -1,0 +1,104 @@
+"""Running a plan while somebody looks: the same steps, with the hooks told before and after each.
+
+The plain loop in `run.py` knows nothing of this: without observers, a run costs nothing more.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from time import perf_counter
+from typing import Any, Final, Protocol, TypeVar
+
+from cuvis_ai_core.node.array import Value
+from cuvis_ai_core.pipeline.device import synchronizer
+from cuvis_ai_core.pipeline.feeding import BatchKey
+from cuvis_ai_core.pipeline.plan import Plan, Step
+from cuvis_ai_core.pipeline.request import Address
+from cuvis_ai_core.pipeline.run import answers_of, prepare, run_step
+
+_Result = TypeVar("_Result")
+
+HOOKS: Final = (
+    "cuvis_ai_pipeline_started",
+    "cuvis_ai_pipeline_finished",
+    "cuvis_ai_pipeline_failed",
+    "cuvis_ai_node_started",
+    "cuvis_ai_node_finished",
+    "cuvis_ai_node_failed",
+)
+
+
+class Hooks(Protocol):
+    """Where observers are registered: the `HookManager` of a registry."""
+
+    @property
+    def hook(self) -> Any:  # noqa: ANN401 - pluggy's relay has the hooks as attributes
+        """The hooks by name."""
+        ...
+
+    def tell(self, hook: str, **arguments: object) -> None:
+        """Tell the observers of a hook something."""
+        ...
+
+
+class Observers:
+    """Those who look at the runs of one pipeline.
+
+    Args:
+        hooks: Where they are registered, now or later; None means nowhere.
+    """
+
+    def __init__(self, hooks: Hooks | None) -> None:
+        self._hooks = hooks
+        self._callers: Iterable[Any] = () if hooks is None else tuple(getattr(hooks.hook, name) for name in HOOKS)
+
+    def __bool__(self) -> bool:
+        return any(caller.get_hookimpls() for caller in self._callers)
+
+    def run(
+        self, plan: Plan, batch: Mapping[BatchKey, Value], context: object, pipeline: str, device: str
+    ) -> dict[Address, Value]:
+        """Run all nodes as `run_plan` does, and tell the observers.
+
+        Raises:
+            PortError: As `run_plan`.
+            NodeRunError: As `run_plan`.
+        """
+        assert self._hooks is not None
+        tell, about = self._hooks.tell, {"pipeline": pipeline, "stage": plan.stage}
+        settle = synchronizer(device)
+
+        def work() -> dict[Address, Value]:
+            values = prepare(plan, batch, context)
+            for step in plan.steps:
+                _observed_step(step, plan.stage, values, tell, {**about, "node": step.node}, settle)
+            return answers_of(plan, values)
+
+        tell("cuvis_ai_pipeline_started", **about, nodes=tuple(step.node for step in plan.steps))
+        return _told("pipeline", work, tell, about)
+
+
+def _observed_step(
+    step: Step,
+    stage: str,
+    values: list[Value],
+    tell: Callable[..., None],
+    about: Mapping[str, object],
+    settle: Callable[[], None],
+) -> None:
+    def work() -> None:
+        run_step(step, stage, values)
+        settle()
+
+    tell("cuvis_ai_node_started", **about)
+    _told("node", work, tell, about)
+
+
+def _told(what: str, work: Callable[[], _Result], tell: Callable[..., None], about: Mapping[str, object]) -> _Result:
+    """Do work and tell how it ended."""
+    begun = perf_counter()
+    try:
+        result = work()
+    except BaseException as error:
+        tell(f"cuvis_ai_{what}_failed", **about, error=error)
+        raise
+    tell(f"cuvis_ai_{what}_finished", **about, seconds=perf_counter() - begun)
+    return result

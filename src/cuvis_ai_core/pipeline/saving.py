@@ -1,0 +1,73 @@
+"""Writing a pipeline: the YAML file, and its weights beside it."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cuvis_ai_core._files import replacing
+from cuvis_ai_core.errors import PipelineError
+from cuvis_ai_core.pipeline.weights import SAFETENSORS, SUFFIXES, TORCH, State, write_weights
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.pipeline.pipeline import Pipeline
+
+_YAML: Final = (".yaml", ".yml")
+_BREAKS: Final = frozenset("\x85\u2028\u2029\ufeff")
+"""Signs that a reader of YAML takes for the end of a line, or for none: PyYAML does not escape them beside letters."""
+
+
+def save_pipeline(path: Path, pipeline: "Pipeline", weights_format: str | None) -> None:
+    """Write a pipeline; weights of an earlier one in its place go.
+
+    Raises:
+        PipelineError: The path is of no YAML file, the format is unknown, or something cannot be written.
+        MissingExtraError: `pt` is asked for, and torch is not installed.
+        OSError: The folder cannot be written.
+    """
+    if path.suffix not in _YAML:
+        raise PipelineError(f"'{path}' is no name of a pipeline file: it ends in .yaml.", path=path)
+    if not pipeline.nodes:
+        raise PipelineError("The pipeline has no nodes; a pipeline file has one or more.", path=path)
+    text = to_yaml(pipeline.to_dict())
+    state = pipeline.state_dict()
+    suffix = _suffix(state, weights_format)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(text.encode())
+        if state:
+            about = {"pipeline": pipeline.name, "cuvis_ai_version": version("cuvis-ai-core")}
+            write_weights(path.with_suffix(suffix), state, about)
+    for other in SUFFIXES:  # what an earlier pipeline of this name left would be loaded with this one
+        if other != suffix or not state:
+            path.with_suffix(other).unlink(missing_ok=True)
+
+
+def to_yaml(data: dict[str, Any]) -> str:
+    """Return data as YAML, in their order.
+
+    Raises:
+        PipelineError: A value is of a type that YAML does not have.
+    """
+    import yaml
+
+    def dump(*, allow_unicode: bool) -> str:
+        return yaml.safe_dump(data, sort_keys=False, allow_unicode=allow_unicode, width=120)
+
+    try:
+        text = dump(allow_unicode=True)
+        return dump(allow_unicode=False) if _BREAKS.intersection(text) else text
+    except yaml.representer.RepresenterError as error:
+        value = error.args[1] if len(error.args) > 1 else error
+        raise PipelineError(
+            f"The pipeline cannot be written: a parameter is of type {type(value).__name__}, which YAML does not have.",
+            hint="Give nodes numbers, texts, lists and mappings as parameters.",
+        ) from error
+
+
+def _suffix(state: State, weights_format: str | None) -> str:
+    if weights_format is None:
+        is_torch = any(hasattr(value, "detach") for values in state.values() for value in values.values())
+        return TORCH if is_torch else SAFETENSORS
+    if (suffix := f".{weights_format}") not in SUFFIXES:
+        raise PipelineError(f"There is no format of weights '{weights_format}'.", hint="Formats: pt, safetensors.")
+    return suffix

@@ -1,0 +1,126 @@
+"""What the nodes of a pipeline have learned: collected from them, and given back."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from cuvis_ai_core.errors import CuvisError, PipelineError
+from cuvis_ai_core.node.ports import NUMPY, TORCH
+from cuvis_ai_core.pipeline.libraries import converter, is_module
+from cuvis_ai_core.pipeline.nearest import nearest
+from cuvis_ai_core.pipeline.weights import State
+
+logger = logging.getLogger(__name__)
+
+Nodes = Mapping[str, Any]
+
+
+def collect_state(nodes: Nodes) -> dict[str, dict[str, Any]]:
+    """Return the state of each node that has one, by node and key."""
+    states = {name: _state_of(node) for name, node in nodes.items()}
+    return {name: state for name, state in states.items() if state}
+
+
+def apply_state(nodes: Nodes, state: State, *, restore: bool) -> None:
+    """Give nodes their state.
+
+    Args:
+        nodes: The nodes by name.
+        state: Node to key to array.
+        restore: Whether all nodes are as they were before where one refuses. That takes a copy of their state.
+
+    Raises:
+        PipelineError: There is no node of a name, a node that has a state gets none, or a key or a shape does not fit.
+    """
+    wanted = {name: values for name, values in state.items() if values}
+    _check_names(nodes, wanted)
+    before = {name: _Backup(nodes[name]) for name in wanted} if restore else {}
+    try:
+        for name, values in wanted.items():
+            _load(name, nodes[name], values)
+    except PipelineError:
+        for backup in before.values():
+            backup.restore()
+        raise
+
+
+def close_nodes(nodes: Nodes) -> None:
+    """Call `cleanup` and `close` of the nodes that have them; what one raises is logged."""
+    for name, node in nodes.items():
+        for method in ("cleanup", "close"):
+            if callable(end := getattr(node, method, None)):
+                try:
+                    end()
+                except Exception:
+                    logger.exception("node '%s' failed in %s", name, method)
+
+
+def _check_names(nodes: Nodes, wanted: State) -> None:
+    for name in wanted:
+        if name not in nodes:
+            raise PipelineError(
+                f"The weights do not fit: the pipeline has no node '{name}'.{nearest(name, nodes)}", node=name
+            )
+        if not hasattr(nodes[name], "load_state_dict"):
+            raise PipelineError(f"The weights do not fit: node '{name}' keeps no state.", node=name)
+    for name, node in nodes.items():
+        if name not in wanted and (own := _state_of(node)):
+            raise PipelineError(
+                f"The weights do not fit: they have nothing for node '{name}', which keeps {', '.join(own)}.", node=name
+            )
+
+
+class _Backup:
+    """A copy of a node's state."""
+
+    def __init__(self, node: Any) -> None:  # noqa: ANN401
+        self._node = node
+        self._values = _copy(_state_of(node))
+        self._initialized = getattr(node, "statistically_initialized", False)
+
+    def restore(self) -> None:
+        """Give it back."""
+        self._node.load_state_dict(self._values)
+        self._node.statistically_initialized = self._initialized
+
+
+def _load(name: str, node: Any, values: Mapping[str, Any]) -> None:  # noqa: ANN401 - a node of any kind
+    own = _state_of(node)
+    try:
+        convert = converter(TORCH if is_module(node) else NUMPY)
+        node.load_state_dict({key: convert(value) for key, value in values.items()})
+    except Exception as error:
+        words = error.message if isinstance(error, CuvisError) else f"{type(error).__name__}: {error}"
+        problem = _difference(own, values, words) or words
+        raise PipelineError(
+            f"The weights do not fit node '{name}' ({type(node).__name__}): {problem}", node=name
+        ) from error
+
+
+def _state_of(node: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return a node's state; it may override `state_dict` without arguments, or have none."""
+    state_dict = getattr(node, "state_dict", None)
+    return dict(state_dict()) if callable(state_dict) else {}
+
+
+def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
+    def copied(value: Any) -> Any:  # noqa: ANN401
+        for method in ("clone", "copy"):  # of torch, and of NumPy
+            if hasattr(value, method):
+                return getattr(value, method)()
+        return value
+
+    return {key: copied(value) for key, value in values.items()}
+
+
+def _difference(own: Mapping[str, Any], given: Mapping[str, Any], words: str) -> str | None:
+    """Say which key does not fit what a node had before: one of those that its own words name."""
+    if absent := [key for key in own if key not in given and key in words]:
+        return f"'{absent[0]}' is missing."
+    if unknown := [key for key in given if key not in own and key in words]:
+        return f"it keeps no '{unknown[0]}'.{nearest(unknown[0], own)}"
+    for key in (key for key in given if key in own and key in words):
+        given_shape, own_shape = (list(getattr(each, "shape", ())) for each in (given[key], own[key]))
+        if given_shape != own_shape:
+            return f"'{key}' has the shape {given_shape}, the node's is {own_shape}."
+    return None

@@ -1,0 +1,248 @@
+"""Weights on disk: `<stem>.pt` or `<stem>.safetensors` beside the pipeline file.
+
+Both hold the state of each node under its name. A `.pt` file has the published layout
+`{"state_dict": {node: {key: tensor}}, "metadata": {...}}`; in a `.safetensors` file, which needs no torch, a tensor is
+named `node.key`: names of nodes have no dots.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias
+
+from cuvis_ai_core._files import replacing
+from cuvis_ai_core.errors import MissingExtraError, PipelineError
+from cuvis_ai_core.node.ports import dtype_name
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+State: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Node to key to array."""
+
+TORCH: Final = ".pt"
+SAFETENSORS: Final = ".safetensors"
+SUFFIXES: Final = (TORCH, SAFETENSORS)
+_METADATA: Final = "metadata"
+_SAFE_DTYPES: Final = frozenset(
+    {"bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"}
+    | {"float16", "bfloat16", "float32", "float64", "complex64"}
+)
+_OF_NUMPY: Final = frozenset({"BOOL", "U8", "U16", "U32", "U64", "I8", "I16", "I32", "I64", "F16", "F32", "F64", "C64"})
+"""The dtypes that NumPy has, as a safetensors file spells them."""
+_PLAIN: Final = (bool, int, float, str, type(None))
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What a file of weights holds.
+
+    Attributes:
+        state: Node to key to array: torch tensors of a `.pt` file, of a `.safetensors` file NumPy arrays, unless one
+            has a dtype that NumPy lacks.
+        metadata: What the file says about itself.
+    """
+
+    state: State
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def find_weights(pipeline_file: Path) -> Path | None:
+    """Return the file of weights beside a pipeline file, or None.
+
+    Raises:
+        PipelineError: There is one of each kind.
+    """
+    found = [file for suffix in SUFFIXES if (file := pipeline_file.with_suffix(suffix)).is_file()]
+    if len(found) > 1:
+        raise PipelineError(
+            f"Two files of weights lie beside {pipeline_file}: {' and '.join(file.name for file in found)}.",
+            hint="Say which one is meant, as weights=..., or remove the other.",
+            path=pipeline_file,
+        )
+    return found[0] if found else None
+
+
+def read_weights(path: Path) -> Weights:
+    """Read a file of weights; nothing in it is executed.
+
+    Raises:
+        PipelineError: The file cannot be read, or does not have the layout of weights.
+        MissingExtraError: It is a `.pt` file, or has numbers that NumPy lacks, and torch is not installed.
+    """
+    _expect_suffix(path)
+    if not os.path.isfile(path):  # noqa: PTH113 - no error where the path cannot be reached
+        raise PipelineError(f"There is no file of weights '{path}'.", path=path)
+    return _read_torch(path) if path.suffix == TORCH else _read_safetensors(path)
+
+
+def write_weights(path: Path, state: State, metadata: Mapping[str, Any]) -> None:
+    """Write a file of weights, whole or not at all.
+
+    Args:
+        path: The file; its suffix says which kind.
+        state: Node to key to array of NumPy or torch, on any device.
+        metadata: What JSON can hold.
+
+    Raises:
+        PipelineError: A value cannot be written, or the suffix is of neither kind.
+        MissingExtraError: It is a `.pt` file, and torch is not installed.
+        OSError: The file cannot be written; the old one is as it was.
+    """
+    _expect_suffix(path)
+    write = _write_torch if path.suffix == TORCH else _write_safetensors
+    with replacing(path) as file:
+        write(file, state, metadata)
+
+
+def _expect_suffix(path: Path) -> None:
+    if path.suffix not in SUFFIXES:
+        raise PipelineError(f"'{path}' is no file of weights: these are called .pt or .safetensors.", path=path)
+
+
+def _torch(what: str) -> "ModuleType":
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{what}, and torch is not installed.",
+            hint="Install the extra: pip install 'cuvis-ai-core[torch]'. Without torch, weights are .safetensors.",
+            extra="torch",
+        ) from error
+    return torch
+
+
+def _read_torch(path: Path) -> Weights:
+    torch = _torch(f"'{path}' is a file of torch")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise PipelineError(f"Weights '{path}' cannot be read: {error.strerror or error}.", path=path) from error
+    except Exception as error:  # torch has no type of its own for a broken file
+        unsafe = "Unsupported" in str(error) or "weights_only" in str(error)
+        problem = "holds other objects than weights, which may run code" if unsafe else "is damaged, or none of torch"
+        raise PipelineError(f"Weights '{path}' cannot be read: the file {problem}.", path=path) from error
+    state = content.get("state_dict") if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping) or not all(isinstance(each, Mapping) for each in state.values()):
+        raise PipelineError(
+            f"'{path}' holds no weights of a pipeline: these are {{'state_dict': {{node: {{key: tensor}}}}}}.",
+            hint="The state of a single module is loaded by the node that owns it.",
+            path=path,
+        )
+    metadata = content.get(_METADATA)
+    return Weights(state, metadata if isinstance(metadata, Mapping) else {})
+
+
+def _read_safetensors(path: Path) -> Weights:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = list(file.keys())
+            for_torch = any(file.get_slice(name).get_dtype() not in _OF_NUMPY for name in names)
+            metadata = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
+        if for_torch:
+            _torch(f"'{path}' holds numbers of a kind that NumPy does not have")
+        with safe_open(path, framework="pt" if for_torch else "numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise PipelineError(f"Weights '{path}' cannot be read: {_one_line(error)}.", path=path) from error
+    state: dict[str, dict[str, Any]] = {}
+    for name, tensor in tensors.items():
+        node, dot, key = name.partition(".")
+        if not dot:
+            raise PipelineError(
+                f"'{path}' holds no weights of a pipeline: '{name}' is not named 'node.key'.", path=path
+            )
+        state.setdefault(node, {})[key] = tensor
+    return Weights(state, metadata)
+
+
+def _write_torch(file: BinaryIO, state: State, metadata: Mapping[str, Any]) -> None:
+    torch = _torch("Weights in a .pt file are tensors of torch")
+    content = {
+        node: {key: _for_torch(torch, f"{node}.{key}", value) for key, value in values.items()}
+        for node, values in state.items()
+    }
+    torch.save({"state_dict": content, _METADATA: dict(metadata)}, file)
+
+
+def _for_torch(torch: "ModuleType", name: str, value: Any) -> Any:  # noqa: ANN401 - arrays, and what is in a state
+    if _is_array(value):
+        return _tensor(torch, name, value)
+    if _is_plain(value):
+        return value
+    raise _cannot_hold(name, value, "holds arrays, numbers and texts")
+
+
+def _tensor(torch: "ModuleType", name: str, value: Any) -> Any:  # noqa: ANN401
+    """Return an array as a tensor on the CPU that owns no more memory than it needs."""
+    if not isinstance(value, torch.Tensor):
+        array = _array(value)
+        try:
+            return torch.from_numpy(array if array.flags.writeable else array.copy())
+        except TypeError as error:
+            raise _cannot_hold(name, value, "holds numbers and flags") from error
+    tensor = value.detach().cpu().contiguous()
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
+
+
+def _write_safetensors(file: BinaryIO, state: State, metadata: Mapping[str, Any]) -> None:
+    values = {f"{node}.{key}": value for node, of_node in state.items() for key, value in of_node.items()}
+    for name, value in values.items():
+        if not _is_array(value) or dtype_name(value.dtype) not in _SAFE_DTYPES:
+            raise _cannot_hold(name, value, "holds arrays of numbers and flags only (a .pt file holds more)")
+    header = {_METADATA: json.dumps(dict(metadata), default=str)}
+    if any(hasattr(value, "detach") for value in values.values()):
+        from safetensors.torch import save
+
+        file.write(save(_apart(values), header))
+    else:
+        from safetensors.numpy import save as save_arrays
+
+        file.write(save_arrays({name: _array(value) for name, value in values.items()}, header))
+
+
+def _apart(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return tensors none of which shares its memory with another: safetensors refuses tied weights."""
+    torch = _torch("Some of these weights are tensors of torch")
+    tensors = {name: _tensor(torch, name, value) for name, value in values.items()}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        if tensor.data_ptr() in seen:
+            tensors[name] = tensor.clone()
+        seen.add(tensor.data_ptr())
+    return tensors
+
+
+def _array(value: Any) -> Any:  # noqa: ANN401
+    """Return an array as one of NumPy, in the byte order of this machine."""
+    import numpy as np
+
+    array = np.ascontiguousarray(value).reshape(np.shape(value))  # the first makes [1] of a single number
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _is_array(value: object) -> bool:
+    return hasattr(value, "dtype") and hasattr(value, "shape")
+
+
+def _is_plain(value: object) -> bool:
+    """Tell whether a value is made of numbers, texts, lists and mappings: what loads without running code."""
+    if isinstance(value, Mapping):
+        return type(value) is dict and all(_is_plain(each) for pair in value.items() for each in pair)
+    return type(value) in _PLAIN or (type(value) in {list, tuple} and all(map(_is_plain, value)))  # type: ignore[call-overload]
+
+
+def _cannot_hold(name: str, value: object, rule: str) -> PipelineError:
+    kind = f"of dtype {dtype_name(value.dtype)}" if _is_array(value) else f"of type {type(value).__name__}"  # type: ignore[attr-defined]
+    node, _, key = name.partition(".")
+    return PipelineError(
+        f"The state of node '{node}' cannot be saved: '{key}' is {kind}; a file of weights {rule}.", node=node
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -1,0 +1,119 @@
+"""From a trainrun to the pipeline that it trains, and to a trainrun that says everything by itself."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cuvis_ai_core.errors import PipelineError, TrainRunError
+from cuvis_ai_core.pipeline.config import parse_config, read_config
+from cuvis_ai_core.pipeline.find import find_pipeline_file
+from cuvis_ai_core.pipeline.pipeline import Pipeline
+from cuvis_ai_core.pipeline.weights import find_weights
+from cuvis_ai_core.training.config import TrainRunConfig
+from cuvis_ai_core.training.seeding import seed_everything
+from cuvis_ai_core.training.trainrun import TrainRun
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.registry import NodeRegistry
+
+PIPELINE_FILE = "pipeline.yaml"
+
+
+def resolved(run: TrainRun, config_dirs: Iterable[Path], manifest: Path | None) -> TrainRun:
+    """Return a trainrun with the pipeline inline and absolute paths, which says the same from any folder.
+
+    Args:
+        run: The trainrun.
+        config_dirs: Where pipelines are looked up by name.
+        manifest: The manifest of the plugins that are loaded.
+
+    Raises:
+        PipelineError: The pipeline is not there, or something in its file breaks a rule.
+        TrainRunError: The inline pipeline breaks a rule, or weights are not there.
+    """
+    config = run.config
+    pipeline, beside = _pipeline(run, config_dirs)
+    first = _file(run, config.initial_weights, "initial_weights") if config.initial_weights else beside
+    changes: dict[str, Any] = {
+        "pipeline": pipeline,
+        "initial_weights": _absolute(first),
+        "weights": _absolute(_file(run, config.weights, "weights")) if config.weights else None,
+        "plugins_path": _absolute(manifest),
+        "data": _absolute_data(run),
+        "output_dir": str(Path(config.output_dir).expanduser().absolute()),
+    }
+    kept = {key: value for key, value in {**config.to_dict(), **changes}.items() if value is not None}
+    return TrainRun(TrainRunConfig.model_validate(kept), run.path)
+
+
+def build_pipeline(run: TrainRun, registry: "NodeRegistry") -> Pipeline:
+    """Return the pipeline of a resolved trainrun, with the random numbers of its seed and its initial weights.
+
+    Raises:
+        PipelineError: A node or an edge breaks a rule, or the weights do not fit.
+        NodeNotFoundError: The registry has no such class.
+    """
+    assert isinstance(run.config.pipeline, dict)
+    if run.config.training is not None:
+        _import_torch()
+        seed_everything(run.config.training.seed)
+    pipeline = Pipeline.from_dict(run.config.pipeline, node_registry=registry)
+    if run.config.initial_weights is not None:
+        pipeline.load_weights(run.config.initial_weights)
+    return pipeline
+
+
+def trained_weights(run: TrainRun) -> Path | None:
+    """Return the trained weights of a resolved trainrun: those that it names, or those in its output directory."""
+    if run.config.weights is not None:
+        return Path(run.config.weights)
+    return find_weights(Path(run.config.output_dir) / PIPELINE_FILE)
+
+
+def _import_torch() -> None:
+    """Have torch loaded where it is installed, so that it is seeded before a node is built."""
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError:
+        return
+
+
+def _pipeline(run: TrainRun, config_dirs: Iterable[Path]) -> tuple[dict[str, Any], Path | None]:
+    place = run.config.pipeline
+    if isinstance(place, str):
+        file = find_pipeline_file(run.locate(place), config_dirs)
+        return read_config(file, run.pipeline_overrides).to_dict(), find_weights(file)
+    try:
+        return parse_config(place).to_dict(), None
+    except PipelineError as error:
+        raise TrainRunError(
+            f"Trainrun file {run.path}: pipeline: {error.message}", hint=error.hint, path=run.path, key="pipeline"
+        ) from error
+
+
+def _file(run: TrainRun, place: str, key: str) -> Path:
+    file = run.locate(place)
+    if not file.is_file():
+        raise TrainRunError(
+            f"Trainrun file {run.path}: {key}: there is no file '{place}' beside it or in the working directory.",
+            hint="Check the path.",
+            path=run.path,
+            key=key,
+        )
+    return file
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
+
+
+def _absolute_data(run: TrainRun) -> dict[str, Any]:
+    data = run.config.data.model_dump(mode="json", exclude_unset=True)
+
+    def located(value: Any) -> Any:  # noqa: ANN401 - a path, a list or a mapping of paths
+        if isinstance(value, dict):
+            return {key: located(each) for key, each in value.items()}
+        return [located(each) for each in value] if isinstance(value, list) else _absolute(run.locate(value))
+
+    paths = {"cubes", "cu3s_file_path", "annotation_json_path", "masks"}
+    return {key: located(value) if key in paths and value is not None else value for key, value in data.items()}

@@ -1,0 +1,103 @@
+"""From a trainrun file to its content: files that a `defaults` list names are composed as Hydra means it.
+
+They are looked for beside the file, in the `configs` folder that it lies in, and in the configuration directories of
+plugins. Files without such a list need no Hydra.
+"""
+
+import threading
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from cuvis_ai_core._yaml import YamlDocument, YamlError, load_yaml
+from cuvis_ai_core.errors import MissingExtraError, TrainRunError
+
+_CONFIGS: Final = frozenset({"configs", "config", "conf"})
+_HYDRA = threading.Lock()
+"""Hydra keeps its search path in one place of the process."""
+
+
+def load_document(path: Path) -> YamlDocument:
+    """Read a trainrun file as it stands.
+
+    Raises:
+        TrainRunError: It is not there, is no YAML, or no mapping.
+    """
+    try:
+        document = load_yaml(path)
+    except YamlError as error:
+        line = f" line {error.line}:" if error.line else ""
+        raise TrainRunError(f"Trainrun file {path}:{line} {error.message}.", path=path, line=error.line) from error
+    if not isinstance(document.data, dict):
+        raise TrainRunError(
+            f"Trainrun file {path}: it holds no mapping.",
+            hint="A trainrun has the keys name, pipeline, data and training.",
+            path=path,
+        )
+    return document
+
+
+def compose(path: Path, document: YamlDocument, config_dirs: Iterable[Path] = ()) -> dict[str, Any]:
+    """Return the content of a trainrun file with what its `defaults` list names; interpolations are not resolved.
+
+    Args:
+        path: The file.
+        document: What it says.
+        config_dirs: The configuration directories of plugins.
+
+    Raises:
+        TrainRunError: A file that the list names is not there, or cannot be read or composed.
+        MissingExtraError: The file has such a list, and Hydra is not installed.
+    """
+    data: dict[str, Any] = document.data
+    if "defaults" not in data:
+        return data
+    try:
+        from hydra import compose as hydra_compose
+        from hydra import initialize_config_dir
+        from hydra.errors import HydraException
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+        from yaml import YAMLError
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"Trainrun file {path} has a list of defaults; composing it needs Hydra, which is not installed.",
+            hint="Install the extra: pip install 'cuvis-ai-core[train]'",
+            extra="train",
+        ) from error
+    searched = [*_roots(path), *config_dirs]
+    overrides = [f"hydra.searchpath=[{','.join(map(_quoted, searched))}]"]
+    try:
+        with _HYDRA, warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # without `_self_` in the list the file's own values come last, as they should
+            with initialize_config_dir(str(path.parent.absolute()), job_name="trainrun", version_base="1.3"):
+                composed = OmegaConf.to_container(hydra_compose(path.stem, overrides))
+    except (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError) as error:
+        raise TrainRunError(
+            f"Trainrun file {path} cannot be composed: {_first_words(error)}",
+            hint=f"Searched in: {', '.join(map(str, [path.parent, *searched]))}.",
+            path=path,
+        ) from error
+    assert isinstance(composed, dict)
+    return {str(key): value for key, value in composed.items()}
+
+
+def _roots(path: Path) -> list[Path]:
+    """Return the folder of the groups: `configs` above the file, or the folder above that of the file."""
+    above = list(path.absolute().parents)
+    named = next((folder for folder in above if folder.name in _CONFIGS), None)
+    return [named or above[min(1, len(above) - 1)]]
+
+
+def _quoted(folder: Path) -> str:
+    text = str(folder.absolute()).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'file://{text}'"
+
+
+def _first_words(error: Exception) -> str:
+    """Return what the error says without the search path, which follows in our words."""
+    text = str(error).partition("Config search path:")[0]
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())

@@ -1,0 +1,280 @@
+"""The trainrun file: its schema, in the published spellings and ours."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+SPLITS: Final = ("train", "val", "test")
+"""The parts of the data, named like the execution stages in which they are used."""
+
+
+def _several(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Texts = Annotated[list[str], BeforeValidator(_several)]
+"""A list of texts; one text stands for a list of one."""
+
+
+class Section(BaseModel):
+    """A part of the file; keys that it does not know are errors, and nothing behind a colon means the default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nothing(cls, data: object) -> object:
+        if not isinstance(data, Mapping):
+            return data
+        return {key: value for key, value in data.items() if value is not None or not cls._has_default(key)}
+
+    @classmethod
+    def _has_default(cls, key: object) -> bool:
+        field = cls.model_fields.get(str(key))
+        return field is not None and not field.is_required()
+
+
+class DataConfig(Section):
+    """Which cubes are learned from, and what is known about them.
+
+    Attributes:
+        cubes: Files, folders or patterns.
+        cu3s_file_path: The published name of `cubes` for one session file.
+        annotation_json_path: A COCO file, for all cubes.
+        masks: A PNG mask or a folder of masks; or one for each of `train`, `val` and `test`, where the parts of data
+            are pixels of the same cubes.
+        train_ids: Numbers of the cubes to train on; likewise `val_ids` and `test_ids`. Without any of the three every
+            part is all cubes.
+        batch_size: Cubes in a batch.
+        shuffle: Whether training sees the cubes in another order in each epoch.
+        processing_mode: What to make of session files.
+    """
+
+    cubes: Texts = Field(default_factory=list)
+    cu3s_file_path: str | None = None
+    annotation_json_path: str | None = None
+    masks: str | dict[Literal["train", "val", "test"], str] | None = None
+    train_ids: list[Annotated[int, Field(ge=0, strict=True)]] | None = None
+    val_ids: list[Annotated[int, Field(ge=0, strict=True)]] | None = None
+    test_ids: list[Annotated[int, Field(ge=0, strict=True)]] | None = None
+    batch_size: int = Field(default=1, ge=1, strict=True)
+    shuffle: bool = True
+    processing_mode: str | None = None
+
+    @model_validator(mode="after")
+    def _names_its_cubes_and_masks_once(self) -> "DataConfig":
+        if bool(self.cubes) == (self.cu3s_file_path is not None):
+            raise ValueError("names the data once: by 'cubes', or by 'cu3s_file_path'")
+        if self.annotation_json_path is not None and self.masks is not None:
+            raise ValueError("has both 'annotation_json_path' and 'masks'; keep one")
+        return self
+
+    @property
+    def places(self) -> list[str]:
+        """Files, folders or patterns of cubes."""
+        return self.cubes or [str(self.cu3s_file_path)]
+
+    def ids(self, split: str) -> list[int] | None:
+        """Return the numbers of the cubes in a part of the data; None means all."""
+        given = {name: getattr(self, f"{name}_ids") for name in SPLITS}
+        if all(each is None for each in given.values()):
+            return None
+        return list(given[split] or ())
+
+    def annotations(self, split: str) -> str | None:
+        """Return where the annotations of a part of the data are."""
+        if isinstance(self.masks, dict):
+            return self.masks.get(split)  # type: ignore[call-overload, no-any-return]
+        return self.masks or self.annotation_json_path
+
+
+class OptimizerConfig(Section):
+    """An optimizer of `torch.optim` by name, in upper or lower case, and its arguments by their names there."""
+
+    name: str = "AdamW"
+    lr: float = Field(default=1e-3, gt=0)
+    weight_decay: float | None = Field(default=None, ge=0)
+    momentum: float | None = None
+    dampening: float | None = None
+    nesterov: bool | None = None
+    betas: tuple[float, float] | None = None
+    eps: float | None = None
+    amsgrad: bool | None = None
+    alpha: float | None = None
+    rho: float | None = None
+    lr_decay: float | None = None
+    centered: bool | None = None
+
+
+class SchedulerConfig(Section):
+    """A scheduler of `torch.optim.lr_scheduler` by name, or `cosine`, `step`, `exponential`, `plateau`.
+
+    Its arguments are called as there, in lower case (`t_max`); `min_lr` is `eta_min` of cosine schedulers. After
+    `warmup_epochs`, in which the learning rate rises to its value, the scheduler begins. `monitor` is the metric that
+    `plateau` watches.
+    """
+
+    name: str
+    warmup_epochs: int = Field(default=0, ge=0, strict=True)
+    monitor: str | None = None
+    min_lr: float | None = None
+    t_max: int | None = None
+    step_size: int | None = None
+    gamma: float | None = None
+    mode: str | None = None
+    factor: float | None = None
+    patience: int | None = None
+    threshold: float | None = None
+    threshold_mode: str | None = None
+    cooldown: int | None = None
+    eps: float | None = None
+    milestones: list[int] | None = None
+    total_iters: int | None = None
+    start_factor: float | None = None
+    end_factor: float | None = None
+    power: float | None = None
+    t_0: int | None = None
+    t_mult: int | None = None
+    verbose: bool | None = None
+
+
+class EarlyStoppingConfig(Section):
+    """When to stop early: no better value of a metric for `patience` validations."""
+
+    monitor: str
+    mode: Literal["min", "max"] = "min"
+    patience: int = Field(default=10, ge=1, strict=True)
+    min_delta: float = Field(default=0.0, ge=0)
+    stopping_threshold: float | None = None
+    divergence_threshold: float | None = None
+    check_finite: bool = True
+    strict: bool = True
+    verbose: bool = True
+    check_on_train_epoch_end: bool | None = None
+    log_rank_zero_only: bool = False
+
+
+class CheckpointConfig(Section):
+    """Which of the epochs is kept as the result: the last one, or with `monitor` the best one."""
+
+    monitor: str | None = None
+    mode: Literal["min", "max"] = "min"
+    dirpath: str | None = None
+    filename: str | None = None
+    save_top_k: int = 1
+    every_n_epochs: int | None = Field(default=None, ge=1)
+    every_n_train_steps: int | None = None
+    save_last: bool | Literal["link"] | None = None
+    save_weights_only: bool = False
+    save_on_exception: bool = False
+    save_on_train_epoch_end: bool | None = None
+    auto_insert_metric_name: bool = True
+    enable_version_counter: bool = True
+    verbose: bool = False
+
+
+class CallbacksConfig(Section):
+    """What watches the training."""
+
+    early_stopping: Annotated[
+        list[EarlyStoppingConfig], BeforeValidator(lambda value: [value] if isinstance(value, Mapping) else value)
+    ] = Field(default_factory=list)
+    checkpoint: CheckpointConfig | None = None
+    learning_rate_monitor: dict[str, Any] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _published_spelling(cls, data: object) -> object:
+        if isinstance(data, Mapping) and "model_checkpoint" in data:
+            data = {("checkpoint" if key == "model_checkpoint" else key): value for key, value in data.items()}
+        return data
+
+
+class TrainingConfig(Section):
+    """The gradient training: seed, optimizer, scheduler, callbacks, and arguments of Lightning's `Trainer`.
+
+    In older files the arguments of the `Trainer` and the callbacks stand under `trainer`.
+    """
+
+    seed: int = Field(default=42, ge=0, strict=True)
+    max_epochs: int = Field(default=100, ge=1, strict=True)
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+    scheduler: SchedulerConfig | None = None
+    callbacks: CallbacksConfig = Field(default_factory=CallbacksConfig)
+    accelerator: str = "auto"
+    devices: int | str | list[int] | None = None
+    precision: str | int = "32-true"
+    accumulate_grad_batches: int = Field(default=1, ge=1, strict=True)
+    gradient_clip_val: float | None = Field(default=None, ge=0)
+    check_val_every_n_epoch: int | None = Field(default=1, ge=1)
+    val_check_interval: int | float | None = None
+    limit_train_batches: int | float | None = None
+    limit_val_batches: int | float | None = None
+    num_sanity_val_steps: int | None = None
+    log_every_n_steps: int | None = None
+    enable_progress_bar: bool = True
+    enable_checkpointing: bool = True
+    deterministic: bool = False
+    benchmark: bool = False
+    default_root_dir: str | None = None
+    release_cuda_cache_on_validation: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nested_trainer(cls, data: object) -> object:
+        """Lift what older files have under `trainer`."""
+        if not isinstance(data, Mapping) or not isinstance(nested := data.get("trainer"), Mapping):
+            return data
+        doubled = [key for key in nested if key in data]
+        if doubled:
+            raise ValueError(f"has '{doubled[0]}' twice, here and under 'trainer'; keep one")
+        return {**{key: value for key, value in data.items() if key != "trainer"}, **nested}
+
+
+class TrainRunConfig(Section):
+    """A whole trainrun file, composed and with every interpolation resolved.
+
+    Attributes:
+        name: What the run is called.
+        pipeline: The content of a pipeline file; or the path of one, beside this file or in the working directory, or
+            the name of one that a plugin brings along.
+        initial_weights: A file of weights from which training begins; by default those beside a pipeline that is named
+            by its path, if there are any.
+        weights: A file of trained weights, for validating and testing; by default those in `output_dir`.
+        plugins_path: The manifest of the plugins that the nodes come from.
+        data: The data.
+        training: The gradient training; without it nodes are only initialised from statistics of the data.
+        loss_nodes: Nodes whose output `loss` is added up and minimised.
+        metric_nodes: Nodes whose output `metrics` is reported.
+        freeze_nodes: Nodes that the gradient training leaves as they are.
+        unfreeze_nodes: Nodes that it changes. By default these are all that have parameters.
+        output_dir: Folder of the results.
+        tags: Words about the run, for people.
+    """
+
+    name: str = Field(min_length=1)
+    pipeline: dict[str, Any] | str
+    initial_weights: str | None = None
+    weights: str | None = None
+    plugins_path: str | None = None
+    data: DataConfig
+    training: TrainingConfig | None = None
+    loss_nodes: Texts = Field(default_factory=list)
+    metric_nodes: Texts = Field(default_factory=list)
+    freeze_nodes: Texts = Field(default_factory=list)
+    unfreeze_nodes: Texts = Field(default_factory=list)
+    output_dir: str = "outputs"
+    tags: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("unfreeze_nodes")
+    @classmethod
+    def _are_not_frozen_too(cls, unfrozen: list[str], info: Any) -> list[str]:  # noqa: ANN401
+        both = set(unfrozen) & set(info.data.get("freeze_nodes", ()))
+        if both:
+            raise ValueError(f"node '{min(both)}' is in 'freeze_nodes' too")
+        return unfrozen
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of the file, without what is left at its default."""
+        return self.model_dump(mode="json", exclude_unset=True)

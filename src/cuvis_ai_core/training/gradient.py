@@ -1,0 +1,237 @@
+"""The second phase of training: parameters follow the gradient of a loss, driven by Lightning."""
+
+import difflib
+import logging
+import math
+import re
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from cuvis_ai_core.data import Batches
+from cuvis_ai_core.errors import CuvisError, MissingExtraError, TrainingError, TrainRunError
+from cuvis_ai_core.pipeline.libraries import is_module
+from cuvis_ai_core.training.config import TrainingConfig
+from cuvis_ai_core.training.evaluation import evaluate
+from cuvis_ai_core.training.steps import Measuring, check_node
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.pipeline.pipeline import Pipeline
+
+Row: TypeAlias = dict[str, float]
+"""What an epoch came to: `epoch`, `lr`, `train_loss`, `val_loss`; `<node>/<metric>` of validation, and the same with
+`train/` before it of training."""
+
+RESUME: Final = "resume.ckpt"
+_ACCELERATORS: Final = {"cpu": "cpu", "gpu": "cuda", "cuda": "cuda", "mps": "mps"}
+
+
+class GradientTrainer:
+    """Trains the parameters of torch nodes.
+
+    Every epoch has random numbers and an order of the cubes of its own, which depend on the seed and on its number
+    alone: two runs on the CPU are equal, and so is one that was interrupted and goes on.
+
+    Args:
+        pipeline: The pipeline; it is moved to the device.
+        config: Epochs, optimizer, scheduler, callbacks, device.
+        loss_nodes: Nodes whose output `loss` is added up and minimised.
+        metric_nodes: Nodes whose output `metrics` is reported.
+        freeze_nodes: Nodes that stay as they are.
+        unfreeze_nodes: Nodes whose trainable buffers are trained too.
+
+    Raises:
+        TrainRunError: There is no such node, no loss, or nothing to train.
+        PipelineError: There is no such device.
+    """
+
+    def __init__(
+        self,
+        pipeline: "Pipeline",
+        config: TrainingConfig,
+        *,
+        loss_nodes: Sequence[str],
+        metric_nodes: Sequence[str] = (),
+        freeze_nodes: Sequence[str] = (),
+        unfreeze_nodes: Sequence[str] = (),
+    ) -> None:
+        _require_extra()
+        self.pipeline = pipeline
+        self.config = config
+        self.measuring = Measuring(pipeline, loss_nodes, metric_nodes)
+        if not loss_nodes:
+            raise TrainRunError(
+                "loss_nodes: no node is named whose loss is minimised.",
+                hint="Name nodes with an output 'loss', or leave 'training' away to initialise nodes only.",
+                key="loss_nodes",
+            )
+        self._freeze(freeze_nodes, "freeze_nodes", "freeze")
+        self._freeze(unfreeze_nodes, "unfreeze_nodes", "unfreeze")
+        pipeline.to(_device(config))
+        self.parameters = self._parameters()
+
+    def fit(
+        self,
+        train: Batches,
+        val: Batches | None = None,
+        *,
+        shuffle: bool = True,
+        folder: Path | None = None,
+        observer: Callable[[Row], None] | None = None,
+    ) -> list[Row]:
+        """Train, and leave the pipeline as the last epoch, or the best one, left it.
+
+        Args:
+            train: The data to train on.
+            val: The data to validate on, if any.
+            shuffle: Whether each epoch has another order of the cubes.
+            folder: Where checkpoints go, and where an interrupted training goes on from; by default nothing is kept.
+            observer: Told what each epoch came to.
+
+        Returns:
+            What each epoch came to.
+
+        Raises:
+            TrainRunError: There are no data to train on, or something is configured that does not work.
+            TrainingError: A loss is not finite, or training failed.
+            PortError: The data do not fit the pipeline.
+            NodeRunError: A node failed.
+        """
+        if not len(train):
+            raise TrainRunError(
+                "There are no cubes to train on.", hint="Name them: data.train_ids.", key="data.train_ids"
+            )
+        from cuvis_ai_core.training.lightning import Fit
+
+        with _as_before(), tempfile.TemporaryDirectory() as temporary:
+            try:
+                fit = Fit(self, Path(temporary), folder, observer)
+                fit.run(train, val, shuffle=shuffle)
+            except CuvisError:
+                raise
+            except Exception as error:
+                raise _explained(error) from error
+            fit.restore_best()
+        return fit.history
+
+    def evaluate(self, batches: Batches, stage: str = "val") -> dict[str, float]:
+        """Return the means of losses and metrics over data, as `evaluation.evaluate` does."""
+        return evaluate(self.measuring, batches, stage)
+
+    def _freeze(self, names: Sequence[str], key: str, method: str) -> None:
+        for name in names:
+            check_node(self.pipeline, name, key)
+            action = getattr(self.pipeline.nodes[name], method, None)
+            if action is None:
+                raise TrainRunError(
+                    f"{key}: node '{name}' ({type(self.pipeline.nodes[name]).__name__}) has no parameters.",
+                    hint="Only torch nodes are trained by gradient.",
+                    key=key,
+                )
+            action()
+
+    def _parameters(self) -> list[Any]:
+        modules = [node for node in self.pipeline.nodes.values() if is_module(node)]
+        found = [each for node in modules for each in node.parameters() if each.requires_grad]
+        if not found:
+            raise TrainRunError(
+                "No node of the pipeline has a parameter that can be trained.",
+                hint="Name nodes with TRAINABLE_BUFFERS in unfreeze_nodes, or leave 'training' away.",
+                key="unfreeze_nodes",
+            )
+        return list(dict.fromkeys(found))
+
+
+def _require_extra() -> None:
+    for package in ("torch", "pytorch_lightning"):
+        try:
+            __import__(package)
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(
+                f"Training by gradient needs the package '{package}', which is not installed.",
+                hint="Install the extra: pip install 'cuvis-ai-core[train]'",
+                extra="train",
+            ) from error
+
+
+def _device(config: TrainingConfig) -> str:
+    """Return the one device that is trained on."""
+    import torch
+
+    number = config.devices
+    if isinstance(number, list) and len(number) == 1:
+        index = number[0]
+    elif number in {None, 1, "1", "auto"}:
+        index = 0
+    else:
+        raise TrainRunError(
+            f"training.devices: {number!r} is not one device.",
+            hint="Training runs on one device: 1, or the list of its number, as in [0].",
+            key="training.devices",
+        )
+    kind = config.accelerator.lower()
+    if kind == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "cpu"
+    if kind not in _ACCELERATORS:
+        near = difflib.get_close_matches(kind, _ACCELERATORS, n=1)
+        raise TrainRunError(
+            f"training.accelerator: there is no accelerator '{config.accelerator}'."
+            + (f" Did you mean '{near[0]}'?" if near else ""),
+            hint=f"Accelerators: auto, {', '.join(_ACCELERATORS)}.",
+            key="training.accelerator",
+        )
+    name = _ACCELERATORS[kind]
+    return f"cuda:{index}" if name == "cuda" else name
+
+
+def check_finite(value: float, where: str) -> None:
+    """Check that a loss is a number.
+
+    Raises:
+        TrainingError: It is not finite.
+    """
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"The loss is {value} in {where}.",
+            hint="Lower training.optimizer.lr, set training.gradient_clip_val, or look for NaN in the data.",
+        )
+
+
+def _explained(error: Exception) -> CuvisError:
+    """Return Lightning's errors in our words."""
+    text = " ".join(str(error).split())
+    if type(error).__name__ == "MisconfigurationException" or isinstance(error, ValueError):
+        return TrainRunError(f"The training cannot be set up: {text}", key="training")
+    if re.search(r"does not require grad", text):
+        return TrainRunError(
+            "The loss does not depend on any parameter that is trained.",
+            hint="Connect a node with parameters to the loss, or name it in unfreeze_nodes.",
+            key="loss_nodes",
+        )
+    return TrainingError(f"Training failed: {type(error).__name__}: {text}")
+
+
+@contextmanager
+def _as_before() -> Iterator[None]:
+    """Keep Lightning's remarks from the terminal, and torch's switches as they were."""
+    import torch
+
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning", "lightning.pytorch")]
+    levels = [logger.level for logger in loggers]
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning(_utilities|_fabric)?(\.|$)")
+            warnings.filterwarnings("ignore", module=r"torch(metrics)?(\.|$)")
+            yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
+        torch.backends.cudnn.benchmark = benchmark
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,55 @@
+"""The parts of the data that a trainrun names: batches to train on, to validate on, and to test on."""
+
+from collections.abc import Sequence
+
+from cuvis_ai_core.data import Batches, Cubes, open_annotations
+from cuvis_ai_core.data.annotations import Annotations
+from cuvis_ai_core.data.readers import Readers
+from cuvis_ai_core.errors import TrainRunError
+from cuvis_ai_core.training.trainrun import TrainRun
+
+
+class Parts:
+    """The data of a trainrun; cubes are read when batches are asked for.
+
+    Args:
+        run: The trainrun.
+        readers: Suffix to reader, as `NodeRegistry.cube_readers()` gives them.
+
+    Raises:
+        CubeError: There are no cubes, or a file cannot be opened.
+    """
+
+    def __init__(self, run: TrainRun, readers: Readers) -> None:
+        self._run = run
+        self._data = run.config.data
+        places = [run.locate(place) for place in self._data.places]
+        self.cubes = Cubes(places, readers, processing_mode=self._data.processing_mode)
+
+    def batches(self, split: str) -> Batches:
+        """Return the batches of a part: `train`, `val` or `test`.
+
+        Raises:
+            TrainRunError: It names a cube that is not there.
+            AnnotationError: Its annotations cannot be read.
+            MissingExtraError: They need a package that is not installed.
+        """
+        return Batches(self.cubes, self._numbers(split), self._annotations(split), self._data.batch_size)
+
+    def _numbers(self, split: str) -> Sequence[int]:
+        ids = self._data.ids(split)
+        if ids is None:
+            return range(len(self.cubes))
+        beyond = [number for number in ids if number >= len(self.cubes)]
+        if beyond:
+            raise TrainRunError(
+                f"Trainrun file {self._run.path}: data.{split}_ids: there is no cube {beyond[0]}; the "
+                f"data are cubes 0 to {len(self.cubes) - 1}.",
+                path=self._run.path,
+                key=f"data.{split}_ids",
+            )
+        return ids
+
+    def _annotations(self, split: str) -> Annotations | None:
+        place = self._data.annotations(split)
+        return None if place is None else open_annotations(self._run.locate(place))

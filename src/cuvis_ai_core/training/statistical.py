@@ -1,0 +1,125 @@
+"""The first phase of training: nodes that need it learn statistics of the data, streamed."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from cuvis_ai_core.errors import CuvisError, TrainingError, TrainRunError
+from cuvis_ai_core.pipeline.libraries import converter, library_of_input
+from cuvis_ai_core.training.modes import evaluating
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.pipeline.pipeline import Pipeline
+
+Batch = Mapping[Any, Any]
+
+
+class StatisticalTrainer:
+    """Initialises nodes from statistics of the data, one after the other in the order in which they run.
+
+    A node that overrides `statistical_initialization` is given a stream of the values at its inputs: for each batch the
+    nodes before it run, and nothing is kept. Nodes that have learned already, or whose weights were loaded, are left
+    out.
+
+    Args:
+        pipeline: The pipeline.
+    """
+
+    def __init__(self, pipeline: "Pipeline") -> None:
+        self.pipeline = pipeline
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """Names of the nodes that are to be initialised, in the order in which they run."""
+        nodes = self.pipeline.nodes
+        return tuple(
+            name
+            for name in self.pipeline.order
+            if getattr(nodes[name], "requires_initial_fit", False)
+            and not getattr(nodes[name], "statistically_initialized", False)
+        )
+
+    def fit(self, batches: Iterable[Batch]) -> tuple[str, ...]:
+        """Initialise all nodes that wait for it.
+
+        Args:
+            batches: The data to learn from; gone through once for each node.
+
+        Returns:
+            Names of the nodes that were initialised.
+
+        Raises:
+            TrainRunError: There is no batch.
+            TrainingError: A node failed to learn.
+            PortError: A batch does not fit the pipeline.
+            NodeRunError: A node before it failed.
+        """
+        waiting = self.waiting
+        for name in waiting:
+            self._fit_node(name, batches)
+        return waiting
+
+    def _fit_node(self, name: str, batches: Iterable[Batch]) -> None:
+        node = self.pipeline.nodes[name]
+        stream = _Counted(self._inputs(name, batches))
+        try:
+            with evaluating(self.pipeline):
+                node.statistical_initialization(stream)
+        except CuvisError:
+            raise
+        except Exception as error:
+            raise TrainingError(
+                f"Node '{name}' ({type(node).__name__}) failed to learn from the data: {type(error).__name__}: {error}",
+            ) from error
+        if stream.count == 0 and next(iter(batches), None) is None:
+            raise TrainRunError(
+                f"Node '{name}' is to learn from the data to train on, and there are none.",
+                hint="Name the cubes to train on: data.train_ids.",
+                key="data",
+            )
+        node.statistically_initialized = True
+
+    def _inputs(self, name: str, batches: Iterable[Batch]) -> Iterator[dict[str, Any]]:
+        """Yield the values at the inputs of a node, by port."""
+        sources = self._sources(name)
+        wanted = [source for several in sources.values() for source in several]
+        for batch in batches:
+            outputs = self.pipeline.forward(batch, "train", upto_node=name, keep_ports=wanted) if wanted else {}
+            yield {
+                port: value
+                for port, resolved in self.pipeline.inputs[name].items()
+                if (value := self._value(name, resolved, sources.get(port), outputs, batch)) is not None
+            }
+
+    def _sources(self, name: str) -> dict[str, list[tuple[str, str]]]:
+        sources: dict[str, list[tuple[str, str]]] = {}
+        for edge in self.pipeline.edges:
+            if edge.target == name and self.pipeline.nodes[edge.source].should_execute("train"):
+                sources.setdefault(edge.target_port, []).append((edge.source, edge.source_port))
+        return sources
+
+    def _value(self, name: str, resolved: Any, sources: Any, outputs: Any, batch: Batch) -> Any:  # noqa: ANN401
+        port = resolved.port
+        if sources:
+            values = [outputs[source] for source in sources]
+            value = values if port.variadic else values[0]
+        else:
+            keys = ((name, port.name), f"{name}.{port.name}", port.name)
+            value = next((batch[key] for key in keys if key in batch), None)
+        library = library_of_input(self.pipeline.nodes[name], port)
+        if library is None or value is None:
+            return value
+        convert = converter(library, self.pipeline.device)
+        return [convert(each) for each in value] if isinstance(value, list) else convert(value)
+
+
+class _Counted(Iterator[dict[str, Any]]):
+    """A stream that knows how many batches were taken from it."""
+
+    def __init__(self, stream: Iterator[dict[str, Any]]) -> None:
+        self._stream = stream
+        self.count = 0
+
+    def __next__(self) -> dict[str, Any]:
+        values = next(self._stream)
+        self.count += 1
+        return values

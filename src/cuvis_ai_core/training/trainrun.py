@@ -1,0 +1,175 @@
+"""Reading a trainrun: composed, with overrides laid over it, resolved, and checked."""
+
+import difflib
+import glob
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from cuvis_ai_core._yaml import YamlDocument
+from cuvis_ai_core.errors import PipelineError, TrainRunError
+from cuvis_ai_core.pipeline.interpolation import resolve
+from cuvis_ai_core.pipeline.overrides import override
+from cuvis_ai_core.training.compose import compose, load_document
+from cuvis_ai_core.training.config import TrainRunConfig
+
+_SHOWN_PROBLEMS: Final = 5
+_RULES: Final = {
+    "missing": "is missing",
+    "string_type": "must be text, not {given}",
+    "list_type": "must be a list, not {given}",
+    "dict_type": "must be a mapping, not {given}",
+    "model_type": "must be a mapping, not {given}",
+    "bool_type": "must be true or false, not {given}",
+    "bool_parsing": "must be true or false, not {given}",
+    "int_type": "must be an integer, not {given}",
+    "int_parsing": "must be an integer, not {given}",
+    "int_from_float": "must be an integer, not {given}",
+    "float_type": "must be a number, not {given}",
+    "float_parsing": "must be a number, not {given}",
+}
+_NOT_OURS: Final = frozenset({"defaults", "hydra"})
+_INNER: Final = "pipeline."
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRun:
+    """A trainrun and where it comes from.
+
+    Attributes:
+        config: What it says.
+        path: The file; relative paths in it begin at its folder, or else at the working directory.
+        pipeline_overrides: What was laid over a pipeline that is named by its path, without `pipeline.`.
+    """
+
+    config: TrainRunConfig
+    path: Path
+    pipeline_overrides: tuple[str, ...] = ()
+
+    def locate(self, place: str) -> Path:
+        """Return a path of the file: beside the file if it is there, or else seen from the working directory."""
+        given = Path(place).expanduser()
+        beside = self.path.parent / given
+        return beside if beside.exists() or glob.glob(str(beside), recursive=True) else given  # noqa: PTH207
+
+
+def read_trainrun(path: Path, *, overrides: Sequence[str] = (), config_dirs: Iterable[Path] = ()) -> TrainRun:
+    """Read a trainrun file.
+
+    Args:
+        path: The file.
+        overrides: Each `key.path=value`, laid over its composed content: `training.optimizer.lr=0.01`.
+        config_dirs: Where files of its `defaults` are looked up beside its own folder: those of plugins.
+
+    Raises:
+        TrainRunError: The file cannot be read or composed, or something in it, or an override, breaks a rule.
+        MissingExtraError: It has a `defaults` list, and Hydra is not installed.
+    """
+    document = load_document(path)
+    composed = compose(path, document, config_dirs)
+    kept = {key: value for key, value in composed.items() if key not in _NOT_OURS}
+    inner = tuple(each for each in overrides if each.startswith(_INNER) and isinstance(kept.get("pipeline"), str))
+    own = [each for each in overrides if each not in inner]
+    try:
+        data = resolve(override(kept, own))
+    except PipelineError as error:
+        raise TrainRunError(f"Trainrun file {path}: {error.message}", hint=error.hint, path=path) from error
+    config = _checked(data, path, document if composed is document.data else None, own)
+    return TrainRun(config, path, tuple(each.removeprefix(_INNER) for each in inner))
+
+
+def recorded_manifest(path: Path, overrides: Iterable[str] = ()) -> Path | None:
+    """Return the manifest of plugins that belongs to a trainrun: the one that it names, or `plugins.yaml` beside it.
+
+    Raises:
+        TrainRunError: The file cannot be read, or names a manifest that is not there; or an override names one.
+    """
+    document = load_document(path)
+    if any(each.startswith("plugins_path=") for each in overrides):
+        raise TrainRunError(
+            f"Trainrun file {path}: the manifest is no override: plugins are loaded before the file is composed.",
+            hint="Give it with --plugins-path.",
+            path=path,
+        )
+    named = document.data.get("plugins_path")
+    if named is None:
+        beside = path.parent / "plugins.yaml"
+        return beside if beside.is_file() else None
+    if not isinstance(named, str):
+        raise TrainRunError(f"Trainrun file {path}: plugins_path: must be text, not {named!r}.", path=path)
+    for manifest in (path.parent / Path(named).expanduser(), Path(named).expanduser()):
+        if manifest.is_file():
+            return manifest
+    raise TrainRunError(
+        f"Trainrun file {path}: line {document.line_of('plugins_path')}: there is no manifest '{named}'.",
+        hint="Give the manifest of the plugins with --plugins-path, or correct plugins_path.",
+        path=path,
+        key="plugins_path",
+    )
+
+
+def _checked(data: object, path: Path, document: YamlDocument | None, overrides: Sequence[str]) -> TrainRunConfig:
+    try:
+        return TrainRunConfig.model_validate(data)
+    except ValidationError as error:
+        problems = [_explain(each, document, overrides) for each in error.errors()[:_SHOWN_PROBLEMS]]
+        raise TrainRunError(
+            f"Trainrun file {path}: " + "\n".join(dict.fromkeys(problems)),
+            path=path,
+            key=".".join(map(str, error.errors()[0]["loc"])),
+        ) from error
+
+
+def _explain(details: ErrorDetails, document: YamlDocument | None, overrides: Sequence[str]) -> str:
+    keys = [key for key in details["loc"] if not _is_member(key)]
+    place = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
+    by = next((each for each in overrides if _concerns(each, ".".join(map(str, keys)))), None)
+    line = document.line_of(*keys) if document and by is None else None
+    where = f"override '{by}': " if by else f"line {line}: " if line else ""
+    return f"{where}{place or 'the file'}: {_rule(details, keys)}."
+
+
+def _concerns(override_text: str, place: str) -> bool:
+    """Tell whether an override set what stands at a place, or something in it or around it."""
+    path = f"{override_text.partition('=')[0].strip()}."
+    return path.startswith(f"{place}.") or f"{place}.".startswith(path)
+
+
+def _is_member(key: int | str) -> bool:
+    """Tell whether pydantic named a member of a union, which is no key of the file."""
+    return isinstance(key, str) and (key in {"str", "int", "float", "bool", "list[int]"} or "[" in key)
+
+
+def _rule(details: ErrorDetails, keys: list[int | str]) -> str:
+    if details["type"] == "extra_forbidden":
+        return _unknown_key(keys)
+    if rule := _RULES.get(details["type"]):
+        return rule.format(given=f"{details['input']!r:.60}")
+    text = details["msg"].removeprefix("Value error, ")
+    return f"{text[0].lower()}{text[1:]}; it is {details['input']!r:.60}" if details["type"] != "value_error" else text
+
+
+def _unknown_key(keys: list[int | str]) -> str:
+    known = _keys_beside(keys)
+    near = difflib.get_close_matches(str(keys[-1]), known, n=1)
+    return f"is an unknown key; {f'did you mean {near[0]!r}?' if near else 'known keys: ' + ', '.join(known)}"
+
+
+def _keys_beside(keys: list[int | str]) -> list[str]:
+    """Return the keys that the section of a key knows."""
+    section: type[BaseModel] = TrainRunConfig
+    for key in keys[:-1]:
+        field = section.model_fields.get(str(key))
+        section = next(_sections(field.annotation), section) if field else section
+    return list(section.model_fields)
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for each in get_args(annotation):
+        yield from _sections(each)

@@ -1,0 +1,5 @@
+"""The published import path of `Context`."""
+
+from cuvis_ai_schemas.execution import Context
+
+__all__ = ["Context"]

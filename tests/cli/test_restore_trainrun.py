@@ -1,0 +1,356 @@
+"""Trainings at the command line, with a plugin of torch nodes from a manifest."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+Run = Callable[..., Any]
+
+PLUGIN = Path(__file__).parents[1] / "projects" / "trainable_nodes"
+PIPELINE: dict[str, Any] = {
+    "metadata": {"name": "scores"},
+    "nodes": [
+        {"name": "center", "class": "Center"},
+        {"name": "scores", "class": "Scores", "hparams": {"channels": 3}},
+        {"name": "error", "class": "SquaredError"},
+        {"name": "accuracy", "class": "Accuracy"},
+    ],
+    "connections": [
+        {"from": "center.outputs.cube", "to": "scores.inputs.cube"},
+        {"from": "scores.outputs.scores", "to": "error.inputs.scores"},
+        {"from": "scores.outputs.scores", "to": "accuracy.inputs.scores"},
+    ],
+}
+TRAINRUN: dict[str, Any] = {
+    "name": "bright pixels",
+    "pipeline": PIPELINE,
+    "data": {"cubes": "scenes", "masks": "scenes/masks", "train_ids": [0, 1, 2, 3], "val_ids": [4, 5], "test_ids": [6]},
+    "training": {"seed": 3, "max_epochs": 4, "optimizer": {"name": "adam", "lr": 0.05}, "accelerator": "cpu"},
+    "loss_nodes": ["error"],
+    "metric_nodes": ["accuracy"],
+    "output_dir": "trained",
+}
+
+
+@pytest.fixture
+def project(shell: Run, write_yaml: Run, tmp_path: Path) -> Path:
+    """Go to a folder with a trainrun, its manifest, and 7 cubes of 4 x 5 pixels with masks; give the trainrun."""
+    shutil.copytree(PLUGIN, tmp_path / "trainable_nodes")
+    provides = [f"trainable_nodes.{name}" for name in ("Center", "Scores", "SquaredError", "Accuracy")]
+    write_yaml("plugins.yaml", {"plugins": {"trainable": {"path": "../trainable_nodes", "provides": provides}}})
+    random = np.random.default_rng(7)
+    Path("scenes/masks").mkdir(parents=True)
+    for number in range(7):
+        cube = random.random((4, 5, 3), dtype=np.float32)
+        np.save(f"scenes/{number}.npy", cube)
+        Image.fromarray((cube[..., 1] > 0.5).astype(np.uint8)).save(f"scenes/masks/{number}.png")
+    path: Path = write_yaml("run.yaml", TRAINRUN)
+    return path
+
+
+@pytest.fixture
+def restore(shell: Run, project: Path) -> Run:
+    """Return a function that runs `restore-trainrun` on the trainrun of the project."""
+
+    def run(*arguments: str | Path, path: str | Path = project) -> Any:
+        return shell("restore-trainrun", "--trainrun-path", path, *arguments)
+
+    return run
+
+
+def _table(output: str) -> dict[str, float]:
+    return {name: float(value) for name, value in re.findall(r"^\s*(\S+)\s+([-\d.e]+)\s*$", output, re.MULTILINE)}
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _weights(folder: Path) -> Any:
+    return torch.load(folder / "pipeline.pt", weights_only=True)["state_dict"]
+
+
+def _equal(left: Any, right: Any) -> bool:
+    return left.keys() == right.keys() and all(
+        torch.equal(left[node][key], right[node][key]) for node in left for key in left[node]
+    )
+
+
+def test_info(restore: Run) -> None:
+    """Without a mode the trainrun is shown, with the manifest beside it, and nothing is written."""
+    result = restore()
+    assert result.exit_code == 0, result.output
+    for words in (
+        "bright pixels",
+        r"initialised from statistics +center",
+        r"loss_nodes +error",
+        r"train +4 +4 +.*masks",
+        r"optimizer +adam, lr 0.05",
+        "Trained weights: none yet",
+    ):
+        assert re.search(words, result.output), result.output
+    assert not Path("trained").exists()
+
+
+def test_info_without_data(restore: Run) -> None:
+    """Data that are not there are said to be missing; the rest is shown."""
+    shutil.rmtree("scenes")
+    result = restore()
+    assert result.exit_code == 0, result.output
+    assert re.search(r"all +missing: There is no file or folder '.*scenes'", result.output), result.output
+
+
+def test_train(restore: Run, shell: Run) -> None:
+    """Training writes pipeline, weights, trainrun, metrics, picture and record; the pipeline can be restored."""
+    result = restore("--mode", "train")
+    assert result.exit_code == 0, result.output
+    output = Path("trained")
+    names = {"loss.png", "metrics.csv", "pipeline.pt", "pipeline.yaml", "run.json", "trainrun.yaml"}
+    assert {file.name for file in output.iterdir()} == names
+    rows = _rows(output / "metrics.csv")
+    assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
+    assert float(rows[3]["train_loss"]) < float(rows[0]["train_loss"])
+    found = _table(result.output)
+    assert found["loss"] == pytest.approx(float(rows[3]["val_loss"]), rel=1e-4)
+    with Image.open(output / "loss.png") as picture:
+        assert picture.size == (960, 600)
+    record = json.loads((output / "run.json").read_text(encoding="utf-8"))
+    assert record["validation"]["loss"] == pytest.approx(found["loss"], rel=1e-4)
+    assert record["nodes"][0]["plugin"] == "trainable"
+    pipeline = output / "pipeline.yaml"
+    shown = shell("restore-pipeline", "--pipeline-path", pipeline, "--plugins-path", "plugins.yaml")
+    assert shown.exit_code == 0, shown.output
+
+
+def test_results_reproduce_the_numbers(restore: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Validating and testing what was written gives the same numbers from any folder, and so does training it again."""
+    trained = restore("--mode", "train")
+    numbers, weights = _table(trained.output), _weights(Path("trained"))
+    assert numbers
+    assert _table(restore("--mode", "validate").output) == numbers
+    tested = _table(restore("--mode", "test").output)
+    assert tested.keys() == numbers.keys()
+    saved = Path("trained/trainrun.yaml").absolute()
+    monkeypatch.chdir(tmp_path)
+    assert _table(restore("--mode", "validate", path=saved).output) == numbers
+    assert _table(restore("--mode", "test", path=saved).output) == tested
+    again = restore("--mode", "train", path=saved)
+    assert again.exit_code == 0, again.output
+    assert _table(again.output) == numbers
+    assert _equal(_weights(saved.parent), weights)
+
+
+def test_overrides(restore: Run) -> None:
+    """Overrides change the run, its pipeline and its output directory."""
+    changes = ("training.max_epochs=1", "output_dir=other", "pipeline.nodes.scores.params.dropout=0.0")
+    result = restore("--mode", "train", *(part for each in changes for part in ("--override", each)))
+    assert result.exit_code == 0, result.output
+    assert len(_rows(Path("other/metrics.csv"))) == 1
+    assert yaml.safe_load(Path("other/pipeline.yaml").read_text(encoding="utf-8"))["nodes"][1]["params"] == {
+        "channels": 3,
+        "dropout": 0.0,
+    }
+
+
+def test_pipeline_by_path(restore: Run, write_yaml: Run) -> None:
+    """A pipeline that is named by its path is read from there, overridden, and begun from the weights beside it."""
+    write_yaml("p.yaml", PIPELINE)
+    path = write_yaml("by_path.yaml", {**TRAINRUN, "pipeline": "p.yaml", "output_dir": "first"})
+    change = ("--override", "pipeline.nodes.scores.params.dropout=0.0")
+    result = restore("--mode", "train", *change, path=path)
+    assert result.exit_code == 0, result.output
+    assert yaml.safe_load(Path("first/trainrun.yaml").read_text(encoding="utf-8"))["pipeline"]["nodes"][1]["params"][
+        "dropout"
+    ] == pytest.approx(0.0)
+    finer = write_yaml("finer.yaml", {**TRAINRUN, "pipeline": "first/pipeline.yaml", "output_dir": "second"})
+    result = restore("--mode", "train", path=finer)
+    assert result.exit_code == 0, result.output
+    assert "Initialising" not in result.output
+    before, after = _rows(Path("first/metrics.csv")), _rows(Path("second/metrics.csv"))
+    assert float(after[0]["train_loss"]) < float(before[0]["train_loss"])
+
+
+def test_statistics_only(restore: Run, write_yaml: Run) -> None:
+    """Without `training` nodes are initialised, measured and written."""
+    path = write_yaml("statistics.yaml", {key: value for key, value in TRAINRUN.items() if key != "training"})
+    result = restore("--mode", "train", path=path)
+    assert result.exit_code == 0, result.output
+    assert {file.name for file in Path("trained").iterdir()} == {
+        *("metrics.csv", "pipeline.pt", "pipeline.yaml", "run.json", "trainrun.yaml")
+    }
+    assert _weights(Path("trained"))["center"]["mean"].shape == (3,)
+    assert _table(restore("--mode", "validate", path=path).output) == _table(result.output)
+
+
+def test_checkpoints(restore: Run) -> None:
+    """The best checkpoint is kept beside the results, and replaced by the next training."""
+    change = ("--override", "training.callbacks.checkpoint.monitor=val_loss")
+    kept = []
+    for epochs in (4, 1):
+        result = restore("--mode", "train", *change, "--override", f"training.max_epochs={epochs}")
+        assert result.exit_code == 0, result.output
+        kept.append([file.name for file in Path("trained").glob("*.ckpt")])
+    assert kept == [["checkpoint-epoch-0003.ckpt"], ["checkpoint-epoch-0000.ckpt"]]
+
+
+def _start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    code = "from cuvis_ai_core.cli.restore_trainrun import main; main(prog_name='restore-trainrun')"
+    command = [sys.executable, "-c", code, "--trainrun-path", "run.yaml", "--mode", "train", *arguments]
+    return subprocess.Popen(
+        command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def _kill_when_under_way(stop: signal.Signals) -> subprocess.Popen[str]:
+    process = _start({"TRAINABLE_NODES_SECONDS": "0.3"})
+    resume = Path("trained/unfinished/resume.ckpt")
+    for _ in range(600):
+        if resume.exists() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    time.sleep(0.5)  # into the next epoch
+    process.send_signal(stop)
+    return process
+
+
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_training_goes_on(restore: Run, stop: signal.Signals) -> None:
+    """A training that was killed, or stopped by Ctrl-C, goes on when the command is given again, to equal results."""
+    with _kill_when_under_way(stop) as process:
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130}[stop], errors
+    assert "Traceback" not in errors
+    assert [file.name for file in Path("trained").iterdir()] == ["unfinished"] or stop == signal.SIGKILL
+    result = restore("--mode", "train")
+    assert result.exit_code == 0, result.output
+    assert "Going on with the unfinished training" in result.output
+    whole = restore("--mode", "train", "--override", "output_dir=whole")
+    assert _table(result.output) == _table(whole.output)
+    assert _equal(_weights(Path("trained")), _weights(Path("whole")))
+    assert _rows(Path("trained/metrics.csv")) == _rows(Path("whole/metrics.csv"))
+    assert not Path("trained/unfinished").exists()
+
+
+def test_an_unfinished_training_of_another_configuration(restore: Run) -> None:
+    """What was trained is not thrown away because something was changed; nor do two train in one folder."""
+    unfinished = Path("trained/unfinished")
+    with _kill_when_under_way(signal.SIGSTOP) as process:
+        try:
+            result = restore("--mode", "train")
+            assert result.exit_code == 2, result.output
+            assert "is being trained in by another process" in result.output
+        finally:
+            process.kill()
+    result = restore("--mode", "train", "--override", "training.seed=9")
+    assert result.exit_code == 2, result.output
+    assert "holds an unfinished training of another configuration, in 'unfinished'" in result.output
+    assert (unfinished / "resume.ckpt").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("training.optimizer.l=1", r"training.optimizer.l: is an unknown key; did you mean 'lr'"),
+        ("loss_nodes=[eror]", r"loss_nodes: the pipeline has no node 'eror'\. Did you mean 'error'"),
+        ("unfreeze_nodes=[senter]", r"unfreeze_nodes: the pipeline has no node 'senter'\. Did you mean 'center'"),
+        ("data.train_ids=[7]", r"data.train_ids: there is no cube 7; the data are cubes 0 to 6"),
+        ("data.train_ids=[]", r"Node 'center' is to learn from the data to train on, and there are none"),
+        ("data.cubes=scens", r"There is no file or folder '.*scens'\.\s+Did you mean '.*scenes'"),
+        ("data.masks=none.png", r"There are no annotations at '.*none.png'"),
+        ("training.accelerator=gpu", r"There is no device 'cuda:0'"),
+        ("training.optimizer.name=adm", r"there is no optimizer 'adm'\. Did you mean 'adam'"),
+        ("pipeline.nodes.scores.params.channel=4", r"has no parameter 'channel'; did you mean 'channels'"),
+        ("pipeline.nodes.scores.class=Score", r"Node 'Score' not found in registry"),
+        ("pipeline=p.yaml", r"There is no pipeline file 'p.yaml'"),
+        ("initial_weights=w.pt", r"initial_weights: there is no file 'w.pt'"),
+        ("plugins_path=p.yaml", r"Give it with --plugins-path"),
+        ("data.processing_mode=Raw", r"cannot be processed to Raw"),
+    ],
+)
+def test_bad_input(restore: Run, change: str, says: str) -> None:
+    """Whatever is wrong with a run is one error with exit status 2, and leaves nothing behind."""
+    result = restore("--mode", "train", "--override", change)
+    assert result.exit_code == 2, result.output
+    assert result.output.count("Error: ") == 1
+    assert "Traceback" not in result.output
+    assert re.search(says, result.output), result.output
+    assert not Path("trained").exists() or not any(Path("trained").iterdir())
+
+
+def test_wrong_usage(restore: Run, shell: Run) -> None:
+    """A mode or a file that is not there is wrong usage."""
+    assert restore("--mode", "trian").exit_code == 2
+    missing = restore(path="rn.yaml")
+    assert missing.exit_code == 2
+    assert "did you mean 'run.yaml'" in missing.output
+    assert shell("restore-trainrun").exit_code == 2
+
+
+def test_not_trained_yet(restore: Run) -> None:
+    """What was never trained cannot be validated."""
+    result = restore("--mode", "validate")
+    assert result.exit_code == 2
+    assert "nothing is trained yet" in result.output
+    assert "--mode train" in result.output
+
+
+def test_no_data_to_measure(restore: Run) -> None:
+    """A part without cubes cannot be tested."""
+    restore("--mode", "train")
+    result = restore("--mode", "test", "--override", "data.test_ids=[]")
+    assert result.exit_code == 2
+    assert "no cubes are named for 'test'" in result.output
+
+
+def test_a_failing_training(restore: Run) -> None:
+    """A loss that is no number is work that failed: exit status 1."""
+    result = restore("--mode", "train", "--override", "pipeline.nodes.error.params.scale=.inf")
+    assert result.exit_code == 1, result.output
+    assert "Error: The loss is inf in epoch 0, batch 0" in result.output
+
+
+def test_foreign_files(restore: Run) -> None:
+    """Files that no training wrote are not overwritten, and nothing is trained for nothing."""
+    Path("trained").mkdir()
+    Path("trained/metrics.csv").write_text("mine", encoding="utf-8")
+    result = restore("--mode", "train")
+    assert result.exit_code == 2, result.output
+    assert "holds 'metrics.csv', which no earlier run wrote" in result.output
+    assert Path("trained/metrics.csv").read_text(encoding="utf-8") == "mine"
+
+
+def test_manifest(restore: Run, write_yaml: Run) -> None:
+    """The manifest is the one that is given, or the one that the trainrun names."""
+    Path("plugins.yaml").rename("lab.yaml")
+    missing = restore()
+    assert missing.exit_code == 2
+    assert "Node 'Center' not found in registry" in missing.output
+    assert restore("--plugins-path", "lab.yaml").exit_code == 0
+    assert restore(path=write_yaml("named.yaml", {**TRAINRUN, "plugins_path": "lab.yaml"})).exit_code == 0
+
+
+def test_help_is_light(process: Run) -> None:
+    """Help imports neither torch nor NumPy."""
+    code = (
+        "import sys; from click.testing import CliRunner; from cuvis_ai_core.cli.restore_trainrun import main\n"
+        "assert CliRunner().invoke(main, ['--help']).exit_code == 0\n"
+        "print(sorted({'torch', 'numpy', 'pytorch_lightning', 'hydra', 'pydantic', 'git'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,108 @@
+"""Whatever is killed, at whatever moment of a load: the next load succeeds, and nothing runs on."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cuvis_ai_core._files import remove_tree
+from cuvis_ai_core.plugins.housekeeping import entries, prune
+from cuvis_ai_core.plugins.sources import Source, read_marker, refuse_altered
+from cuvis_ai_core.plugins.store import Store
+from cuvis_ai_core.plugins.target import complete_targets, refuse_altered_target
+from cuvis_ai_core.testing.git_host import GitHost
+
+Load = Callable[..., dict[str, Any]]
+
+KILLS = 18
+"""Interruptions per test: together with the number of seeds, more than two hundred."""
+
+
+@pytest.fixture
+def load(
+    tmp_path: Path,
+    cache: Path,
+    git_host: GitHost,
+    project_files: Callable[..., dict[str, str]],
+    make_wheel: Callable[..., None],
+) -> Iterator[Load]:
+    """Return a function that loads a plugin with a dependency in a process, which it may interrupt (see there)."""
+    make_wheel(tmp_path / "wheels", "cuvis-test-leaf", "1.0", {"cuvis_test_leaf/__init__.py": ""})
+    files = project_files(dependencies=("cuvis-test-leaf",))
+    url = git_host.add(f"crashes-{tmp_path.name}", files, tag="v1.0.0")
+    environment = {**os.environ, "UV_FIND_LINKS": str(tmp_path / "wheels")}
+    order = {"cache": str(cache), "url": url, "mark": str(tmp_path)}
+
+    def start(**more: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, str(Path(__file__).with_name("loading_process.py")), str(tmp_path / "answer")]
+        return subprocess.Popen(
+            command, env={**environment, **more}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(process: "subprocess.Popen[str]", **options: object) -> dict[str, Any]:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps({**order, **options}) + "\n")
+        process.stdin.flush()
+        answer: dict[str, Any] = json.loads(process.stdout.readline())
+        return answer
+
+    with start() as first:
+        # From here on uv has what it needs in its own cache.
+        assert ask(first)["version"] == "1.0.0"
+        first.communicate()
+    remove_tree(cache)
+    with start(UV_OFFLINE="1") as process:
+        yield lambda **options: ask(process, **options)
+        process.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", ["process", "group", "child"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_load_succeeds_after_any_kill(
+    load: Load, cache: Path, living: Callable[[str], list[str]], tmp_path: Path, kill: str, seed: int
+) -> None:
+    """Of the process alone, of its whole group, or of git or uv alone, at chosen events and moments after them."""
+    chance = random.Random(f"{kill} {seed}")
+    events = load(kill="child" if kill == "child" else None)["events"]
+    interrupted = 0
+    for _ in range(KILLS):
+        remove_tree(cache)
+        moment = {
+            "event": chance.randint(1, events),
+            # While a program runs, the process that started it waits: most moments lie in between events.
+            "delay": chance.choice([0.0, chance.uniform(0, 0.01), chance.uniform(0, 0.15)]) or (kill == "child") * 0.01,
+        }
+        first = load(kill=kill, **moment)
+        interrupted += "version" not in first
+        assert living(str(tmp_path)) == [], moment
+        if "error" in first:
+            assert first["error"].startswith("Failed to load plugin 'echo'"), (moment, first)
+            assert "CuvisError" in first["mro"], (moment, first)
+        assert load().get("version") == "1.0.0", moment
+        assert_whole(Store(cache))
+    assert interrupted > KILLS // 2
+
+
+def assert_whole(store: Store) -> None:
+    """Assert that a cache holds one checkout and one target directory, both whole, and no work in progress."""
+    checkout, target = entries(store)
+    marker = read_marker(checkout.path)
+    assert marker is not None
+    refuse_altered("echo", Source(checkout.path, marker["commit"]))
+    (found,) = complete_targets(target.path.parent)
+    refuse_altered_target(found)
+    prune(store, unused_for=1e9)
+    # A lock without a folder may just have been taken by somebody: it stays for an hour.
+    assert [path for path in (store.root / ".tmp").iterdir() if path.suffix != ".lock"] == []
+    assert sorted(path.name for path in store.root.iterdir() if not path.name.startswith(".")) == [
+        "README",
+        "echo@v1.0.0",
+    ]

@@ -1,0 +1,161 @@
+"""One public name, several modules: the program's or everybody's, and what a plugin has for itself."""
+
+import importlib
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cuvis_ai_core import NodeRegistry
+
+Files = dict[str, str]
+MakeWheel = Callable[..., None]
+LoadUser = Callable[..., Any]
+HostInstall = Callable[[str, str], Path]
+
+DEP = "cuvis-test-dep"
+
+BY_NAME = """
+import cuvis_test_dep, pickle, pkgutil
+from importlib import import_module, metadata, resources
+from unittest import mock
+
+def plain():
+    return cuvis_test_dep.VERSION
+
+def late():
+    import cuvis_test_dep.late
+    return cuvis_test_dep.late.WHO
+
+def by_name():
+    return import_module("cuvis_test_dep.late").WHO
+
+def data():
+    return resources.files("cuvis_test_dep").joinpath("data.txt").read_text()
+
+def old_data():
+    return pkgutil.get_data("cuvis_test_dep", "data.txt").decode()
+
+def resolved():
+    return pkgutil.resolve_name("cuvis_test_dep:VERSION")
+
+def unpickled():
+    return pickle.loads(b"ccuvis_test_dep\\nPoint\\n.")().version
+
+def unpickled_by_python():
+    import io
+    return pickle._Unpickler(io.BytesIO(b"ccuvis_test_dep\\nPoint\\n.")).load()().version
+
+def round_trip():
+    return pickle.loads(pickle.dumps(cuvis_test_dep.Point())).version
+
+def patched():
+    with mock.patch("cuvis_test_dep.VERSION", "patched"):
+        if cuvis_test_dep.VERSION != "patched":
+            return "not patched"
+    return cuvis_test_dep.VERSION
+
+def entry_point():
+    (point,) = metadata.entry_points(group="cuvis_test_points")
+    return point.load()()
+
+def distribution():
+    names = [found.version for found in metadata.distributions() if found.name == "cuvis-test-dep"]
+    return names[0]
+
+def files():
+    (init,) = (file for file in metadata.files("cuvis-test-dep") if file.name == "__init__.py")
+    return init.locate().read_text().split("'")[1]
+"""
+
+FORMS = [line.removeprefix("def ").partition("(")[0] for line in BY_NAME.splitlines() if line.startswith("def ")]
+
+
+def dependency(make: MakeWheel, version: str) -> None:
+    """Build a distribution with a class, data, a late module and an entry point."""
+    files = {
+        "cuvis_test_dep/__init__.py": f"VERSION = {version!r}\n\nclass Point:\n    version = VERSION\n",
+        "cuvis_test_dep/late.py": f"WHO = {version!r}\n\ndef who():\n    return WHO\n",
+        "cuvis_test_dep/data.txt": version,
+        f"cuvis_test_dep-{version}.dist-info/entry_points.txt": "[cuvis_test_points]\none = cuvis_test_dep.late:who\n",
+    }
+    make(DEP, version, files)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_private_dependency_is_its_plugins_by_every_way_of_naming_it(
+    wheel: MakeWheel, load_code: Callable[..., Any], form: str
+) -> None:
+    """And the shared one everybody else's, in turns."""
+    dependency(wheel, "1.0")
+    dependency(wheel, "2.0")
+    first = load_code("first", BY_NAME, f"{DEP}==1.0")
+    second = load_code("second", BY_NAME, f"{DEP}==2.0")
+    for module, version in ((first, "1.0"), (second, "2.0")) * 2:
+        assert getattr(module, form)() == version
+    assert importlib.import_module("cuvis_test_dep.late").WHO == "1.0"
+    assert pickle.loads(b"ccuvis_test_dep\nPoint\n.").version == "1.0"
+
+
+@pytest.mark.parametrize("imported", [True, False])
+def test_a_library_that_a_plugin_calls_sees_what_everybody_sees(
+    wheel: MakeWheel, load_code: Callable[..., Any], host_install: HostInstall, *, imported: bool
+) -> None:
+    """Though a plugin with another version for itself imports it first, and calls it."""
+    dependency(wheel, "1.0")
+    dependency(wheel, "2.0")
+    library = (
+        "import cuvis_test_dep\nfrom cuvis_test_dep import Point\nfrom cuvis_test_dep.late import WHO\n\n"
+        "def seen():\n    import cuvis_test_dep.late as late\n"
+        "    return [cuvis_test_dep.VERSION, Point.version, WHO, late.WHO, cuvis_test_dep.late.who()]\n"
+    )
+    wheel("cuvis-test-lib", "1.0", {"cuvis_test_lib.py": library}, requires=(DEP,))
+    host_install(DEP, "1.0")
+    host_install("cuvis-test-lib", "1.0")
+    if imported:
+        importlib.import_module("cuvis_test_dep")
+    code = BY_NAME + "def library():\n    import cuvis_test_lib\n    return cuvis_test_lib.seen()\n"
+    plugin = load_code("second", code, f"{DEP}==2.0")
+    assert (plugin.data(), plugin.library(), plugin.unpickled(), plugin.library()) == (
+        "2.0",
+        ["1.0"] * 5,
+        "2.0",
+        ["1.0"] * 5,
+    )
+
+
+@pytest.mark.parametrize("first", ["program", "plugin"])
+def test_a_plugins_own_name_is_told_from_the_programs(
+    load_code: Callable[..., Any],
+    registry: NodeRegistry,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    first: str,
+) -> None:
+    """Whoever imports `utils` first: a checkpoint that names a class of it means the plugin's in the plugin."""
+    code = "import pickle, utils\ndef unpickled():\n    return pickle.loads(b'cutils\\nPoint\\n.').who\n"
+    (tmp_path / "script").mkdir()
+    (tmp_path / "script/utils.py").write_text("class Point:\n    who = 'program'\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "script"))
+    monkeypatch.delitem(sys.modules, "utils", raising=False)
+    if first == "program":
+        importlib.import_module("utils")
+    more = {
+        "src/utils/__init__.py": "class Point:\n    who = 'plugin'\n",
+        "pyproject.toml": "[build-system]\nrequires = ['setuptools']\nbuild-backend = 'setuptools.build_meta'\n"
+        "[project]\nname = 'generic'\nversion = '1'\n",
+    }
+    plugin = load_code("generic", code, more=more)
+    utils = importlib.import_module("utils")
+    assert (plugin.unpickled(), utils.Point.who, pickle.loads(b"cutils\nPoint\n.").who) == (
+        "plugin",
+        "program",
+        "program",
+    )
+    assert pickle.loads(pickle.dumps(utils.Point())).who == "program"
+    registry.unload_plugin("generic")
+    assert type(sys.modules["utils"]) is type(sys)
+    assert importlib.import_module("utils").Point is utils.Point

@@ -1,0 +1,259 @@
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cuvis_ai_core.errors import MissingExtraError, PipelineError, TrainingError, TrainRunError
+from cuvis_ai_core.training import GradientTrainer, StatisticalTrainer
+from cuvis_ai_core.training import lightning as lightning_parts
+from cuvis_ai_core.training.config import TrainingConfig
+
+Make = Callable[..., Any]
+NODES: dict[str, Any] = {"loss_nodes": ["error"], "metric_nodes": ["accuracy"]}
+
+
+@pytest.fixture
+def make_trainer(make_pipeline: Make, batches: Make) -> Make:
+    """Return a function that gives a trainer of a pipeline that is initialised."""
+
+    def make(
+        nodes: dict[str, Any] | None = None, params: dict[str, Any] | None = None, **config: Any
+    ) -> GradientTrainer:
+        pipeline = make_pipeline(**(params or {}))
+        StatisticalTrainer(pipeline).fit(batches(0, 1))
+        settings = {"max_epochs": 4, "optimizer": {"name": "adam", "lr": 0.05}, **config}
+        return GradientTrainer(pipeline, TrainingConfig.model_validate(settings), **{**NODES, **(nodes or {})})
+
+    return make
+
+
+def _state(trainer: GradientTrainer) -> dict[str, Any]:
+    return {
+        f"{node}.{key}": value.clone()
+        for node, values in trainer.pipeline.state_dict().items()
+        for key, value in values.items()
+    }
+
+
+def _equal(left: dict[str, Any], right: dict[str, Any]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
+
+
+def test_it_learns(make_trainer: Make, batches: Make) -> None:
+    """The loss falls, every epoch has a row with losses, metrics and learning rate, and evaluation agrees with it."""
+    trainer = make_trainer(max_epochs=60)
+    history = trainer.fit(batches(0, 1, 2, 3), batches(4, 5))
+    assert [row["epoch"] for row in history] == list(range(60))
+    assert history[-1]["train_loss"] < history[0]["train_loss"] / 2
+    assert set(history[0]) == {
+        *("epoch", "lr", "train_loss", "val_loss", "accuracy/accuracy")
+    }
+    found = trainer.evaluate(batches(4, 5))
+    assert found["loss"] == pytest.approx(history[-1]["val_loss"], abs=1e-6)
+    assert found["accuracy/accuracy"] == pytest.approx(history[-1]["accuracy/accuracy"])
+    assert found["accuracy/accuracy"] > 0.8
+
+
+def test_validation_now_and_then(make_trainer: Make, batches: Make) -> None:
+    """Only epochs that were validated have values of validation."""
+    history = make_trainer(check_val_every_n_epoch=2).fit(batches(0, 1), batches(2))
+    assert ["val_loss" in row for row in history] == [False, True, False, True]
+    assert ["accuracy/accuracy" in row for row in history] == [False, True, False, True]
+
+
+def test_two_runs_are_equal(make_trainer: Make, batches: Make) -> None:
+    """The same seed gives the same rows and weights, another seed others, whatever ran before."""
+    results = []
+    for seed in (1, 1, 2):
+        trainer = make_trainer(seed=seed)
+        results.append((trainer.fit(batches(0, 1, 2, 3, 4), batches(5)), _state(trainer)))
+        torch.rand(3)
+    assert results[0][0] == results[1][0]
+    assert _equal(results[0][1], results[1][1])
+    assert not _equal(results[0][1], results[2][1])
+
+
+class _Killed(BaseException):
+    """What no handler stops."""
+
+
+@pytest.mark.parametrize("scheduler", [None, {"name": "cosine", "warmup_epochs": 2}])
+def test_an_interrupted_training_goes_on(
+    make_trainer: Make, batches: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheduler: Any
+) -> None:
+    """What is trained again after an interruption is equal to what was never interrupted."""
+    monkeypatch.setattr(lightning_parts, "SECONDS_BETWEEN_SAVES", 0.0)
+    data = batches(0, 1, 2, 3, 4), batches(5, 6)
+    whole = make_trainer(max_epochs=6, scheduler=scheduler)
+    rows = whole.fit(*data)
+
+    def interrupt(row: dict[str, float]) -> None:
+        if row["epoch"] == 3:
+            raise _Killed
+
+    with pytest.raises(_Killed):
+        make_trainer(max_epochs=6, scheduler=scheduler).fit(*data, folder=tmp_path / "run", observer=interrupt)
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["resume.ckpt"]
+    told: list[float] = []
+    again = make_trainer(max_epochs=6, scheduler=scheduler)
+    resumed = again.fit(*data, folder=tmp_path / "run", observer=lambda row: told.append(row["epoch"]))
+    assert told == [3, 4, 5]
+    assert resumed == rows
+    assert _equal(_state(again), _state(whole))
+
+
+def test_early_stopping(make_trainer: Make, batches: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training ends where a metric gets no better, also when it goes on from there."""
+    monkeypatch.setattr(lightning_parts, "SECONDS_BETWEEN_SAVES", 0.0)
+    stopping = {"monitor": "val_loss", "patience": 2, "min_delta": 1e6}
+    for _ in range(2):
+        trainer = make_trainer(max_epochs=50, callbacks={"early_stopping": stopping})
+        assert len(trainer.fit(batches(0, 1), batches(2), folder=tmp_path)) == 3
+
+
+def test_the_best_epoch(make_trainer: Make, batches: Make, tmp_path: Path) -> None:
+    """With a monitored checkpoint the pipeline is left as the best epoch left it, and the checkpoint is kept."""
+    config = {
+        "max_epochs": 12,
+        "optimizer": {"name": "sgd", "lr": 0.9},
+        "callbacks": {"checkpoint": {"monitor": "val_loss"}},
+    }
+    trainer = make_trainer(**config)
+    history = trainer.fit(batches(0, 1), batches(2), folder=tmp_path)
+    best = min(row["val_loss"] for row in history)
+    assert history[-1]["val_loss"] > best
+    assert trainer.evaluate(batches(2))["loss"] == pytest.approx(best, abs=1e-6)
+    assert len(list((tmp_path / "checkpoints").glob("epoch-*.ckpt"))) == 1
+
+
+def test_frozen_nodes(make_trainer: Make, batches: Make) -> None:
+    """A frozen node stays as it is; an unfrozen one has its trainable buffers trained."""
+    trainer = make_trainer({"freeze_nodes": ["scores"], "unfreeze_nodes": ["center"]})
+    before = _state(trainer)
+    trainer.fit(batches(0, 1))
+    after = _state(trainer)
+    assert torch.equal(before["scores.linear.weight"], after["scores.linear.weight"])
+    assert not torch.equal(before["center.mean"], after["center.mean"])
+
+
+def test_losses_are_added_up(make_pipeline: Make, registry: Any, batches: Make) -> None:
+    """The training loss is the sum over loss nodes; each is reported by itself."""
+    from cuvis_ai_core import Pipeline
+
+    config = make_pipeline().to_dict()
+    config["nodes"].append({"name": "double", "class_name": "SquaredError", "params": {"scale": 2.0}})
+    config["edges"].append({"source": "scores.scores", "target": "double.scores"})
+    pipeline = Pipeline.from_dict(config, node_registry=registry)
+    StatisticalTrainer(pipeline).fit(batches(0))
+    trainer = GradientTrainer(pipeline, TrainingConfig(max_epochs=1), loss_nodes=["error", "double"])
+    (row,) = trainer.fit(batches(0, 1), batches(2))
+    assert row["double/loss"] == pytest.approx(2 * row["error/loss"])
+    assert row["val_loss"] == pytest.approx(3 * row["error/loss"])
+
+
+@pytest.mark.parametrize(
+    ("nodes", "config", "says"),
+    [
+        ({"loss_nodes": ["eror"]}, {}, r"loss_nodes: the pipeline has no node 'eror'\. Did you mean 'error'"),
+        ({"loss_nodes": ["scores"]}, {}, r"node 'scores' \(Scores\) has no output 'loss'\.\nIts outputs: scores"),
+        ({"loss_nodes": []}, {}, "no node is named whose loss is minimised"),
+        ({"metric_nodes": ["error"]}, {}, r"metric_nodes: node 'error' .* has no output 'metrics'"),
+        ({"freeze_nodes": ["center", "score"]}, {}, "freeze_nodes: the pipeline has no node 'score'. Did you mean"),
+        ({"freeze_nodes": ["scores"]}, {}, "No node of the pipeline has a parameter that can be trained"),
+        ({}, {"accelerator": "cpuu"}, "there is no accelerator 'cpuu'. Did you mean 'cpu'"),
+        ({}, {"devices": 2}, "training.devices: 2 is not one device"),
+    ],
+)
+def test_what_cannot_be_trained(make_trainer: Make, nodes: Any, config: Any, says: str) -> None:
+    """Names, outputs and devices that are not there are said before anything is trained."""
+    with pytest.raises(TrainRunError, match=says):
+        make_trainer(nodes, **config)
+
+
+def test_a_device_that_is_not_there(make_trainer: Make) -> None:
+    """A machine without a GPU says which devices it has."""
+    with pytest.raises(PipelineError, match=r"(?s)There is no device 'cuda:0'.*Devices of this machine: cpu"):
+        make_trainer(accelerator="gpu")
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"optimizer": {"name": "adamm"}}, r"there is no optimizer 'adamm'\. Did you mean 'adam"),
+        ({"optimizer": {"name": "adam", "momentum": 0.9}}, r"training.optimizer: Adam has no argument 'momentum'"),
+        ({"scheduler": {"name": "cosin"}}, r"there is no scheduler 'cosin'\. Did you mean 'cosine'"),
+        ({"scheduler": {"name": "cosine", "gamma": 0.1}}, "CosineAnnealingLR has no argument 'gamma'"),
+        ({"scheduler": {"name": "step"}}, "StepLR refuses its arguments: .*step_size"),
+        (
+            {"callbacks": {"early_stopping": [{"monitor": "accuracy"}]}},
+            r"nothing is reported as 'accuracy'.*\n?.*Reported are: .*accuracy/accuracy",
+        ),
+        ({"precision": "7-true"}, "The training cannot be set up: Precision '7-true' is invalid"),
+    ],
+)
+def test_wrong_configuration(make_trainer: Make, batches: Make, config: Any, says: str) -> None:
+    """Names and arguments that do not exist are answered by the nearest ones, or by what there is."""
+    with pytest.raises(TrainRunError, match=says):
+        make_trainer(**config).fit(batches(0, 1), batches(2))
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        {"name": "step", "step_size": 1, "gamma": 0.5},
+        {"name": "exponential", "gamma": 0.5},
+        {"name": "plateau", "patience": 0, "factor": 0.5, "mode": "max", "monitor": "val_loss", "min_lr": 1e-6},
+        {"name": "CosineAnnealingLR", "min_lr": 0.0},
+        {"name": "multisteplr", "milestones": [1, 2]},
+    ],
+)
+def test_schedulers(make_trainer: Make, batches: Make, scheduler: Any) -> None:
+    """The learning rate falls as the scheduler says."""
+    history = make_trainer(scheduler=scheduler, max_epochs=5).fit(batches(0, 1), batches(2))
+    rates = [row["lr"] for row in history]
+    assert rates[0] == pytest.approx(0.05)
+    assert rates[-1] < rates[0] / 2
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_a_loss_that_is_not_finite(make_trainer: Make, batches: Make) -> None:
+    """Training stops where the loss is no number, and says where."""
+    trainer = make_trainer(params={"error": {"scale": float("inf")}})
+    with pytest.raises(TrainingError, match=r"The loss is inf in epoch 0, batch 0\.\nLower training"):
+        trainer.fit(batches(0, 1))
+
+
+def test_a_loss_without_parameters(make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss that no parameter reaches is said to be none."""
+    trainer = make_trainer()
+    error = type(trainer.pipeline.nodes["error"])
+    monkeypatch.setattr(error, "forward", lambda self, scores, mask, **_: {"loss": torch.tensor(1.0)})
+    with pytest.raises(TrainRunError, match="does not depend on any parameter"):
+        make_trainer().fit(batches(0, 1))
+
+
+def test_no_data(make_trainer: Make, batches: Make) -> None:
+    """Without data to train on nothing is trained."""
+    with pytest.raises(TrainRunError, match=r"no cubes to train on\.\nName them: data.train_ids"):
+        make_trainer().fit(batches())
+
+
+def test_missing_extra(make_trainer: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Lightning the error names the extra."""
+    monkeypatch.setitem(sys.modules, "pytorch_lightning", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'cuvis-ai-core\[train\]'"):
+        make_trainer()
+
+
+def test_torch_is_as_before(
+    make_trainer: Make, batches: Make, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Training prints nothing, leaves no files, and puts torch's switches back."""
+    make_trainer(deterministic=True).fit(batches(0, 1), batches(2))
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert capfd.readouterr() == ("", "")
+    assert not Path("lightning_logs").exists()
+    assert not Path("checkpoints").exists()

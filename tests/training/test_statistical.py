@@ -1,0 +1,107 @@
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cuvis_ai_core import Pipeline
+from cuvis_ai_core.data import Batches
+from cuvis_ai_core.errors import TrainingError, TrainRunError
+from cuvis_ai_core.training import StatisticalTrainer
+
+Make = Callable[..., Any]
+
+
+def test_nodes_learn_from_streamed_data(make_pipeline: Make, batches: Make) -> None:
+    """A node that needs it learns from its inputs, batch after batch; the others are left alone."""
+    pipeline = make_pipeline()
+    before = pipeline.nodes["scores"].linear.weight.clone()
+    data = batches(0, 1, 2, 3, 4)
+    trainer = StatisticalTrainer(pipeline)
+    assert trainer.waiting == ("center",)
+    assert trainer.fit(data) == ("center",)
+    everything = np.concatenate([batch["cube"].reshape(-1, 3) for batch in data])
+    assert torch.allclose(pipeline.nodes["center"].mean, torch.from_numpy(everything.mean(axis=0)), atol=1e-5)
+    assert torch.equal(pipeline.nodes["scores"].linear.weight, before)
+    assert not trainer.waiting
+
+
+def test_what_was_learned_stays(make_pipeline: Make, batches: Make) -> None:
+    """A node that has learned, or whose weights were loaded, does not learn again."""
+    first = make_pipeline()
+    StatisticalTrainer(first).fit(batches(0))
+    second = make_pipeline()
+    second.load_state_dict(first.state_dict())
+    assert StatisticalTrainer(second).fit(batches(1)) == ()
+    assert torch.equal(second.nodes["center"].mean, first.nodes["center"].mean)
+
+
+def test_in_running_order(make_pipeline: Make, registry: Any, batches: Make) -> None:
+    """A node behind another one learns from what that one makes of the data once it has learned."""
+    config = {
+        "nodes": [{"name": name, "class_name": "Center"} for name in ("second", "first")],
+        "edges": [{"source": "first.cube", "target": "second.cube"}],
+    }
+    pipeline = Pipeline.from_dict(config, node_registry=registry)
+    assert StatisticalTrainer(pipeline).fit(batches(0, 1, 2)) == ("first", "second")
+    assert pipeline.nodes["first"].mean.mean() > 1
+    assert pipeline.nodes["second"].mean.abs().max() < 1e-5
+
+
+def test_evaluation_mode(make_pipeline: Make, batches: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statistics are learned without dropout and gradients; afterwards modes are as before."""
+    pipeline = make_pipeline()
+    seen: list[Any] = []
+
+    def learn(self: Any, input_stream: Iterable[Mapping[str, Any]]) -> None:
+        seen.extend((values["scores"].requires_grad, pipeline.nodes["scores"].training) for values in input_stream)
+
+    monkeypatch.setattr(type(pipeline.nodes["accuracy"]), "statistical_initialization", learn)
+    monkeypatch.setattr(type(pipeline.nodes["accuracy"]), "should_execute", lambda *_: True)
+    StatisticalTrainer(pipeline).fit(batches(0, 1, size=1))
+    assert seen == [(False, False)] * 2
+    assert pipeline.nodes["scores"].training
+
+
+def test_no_data(make_pipeline: Make, batches: Make) -> None:
+    """Without data to train on there is nothing to learn from."""
+    with pytest.raises(TrainRunError, match="'center' is to learn from the data to train on, and there are none"):
+        StatisticalTrainer(make_pipeline()).fit(batches())
+
+
+def test_a_node_that_fails(make_pipeline: Make, batches: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error in a node's own code names the node and keeps the cause."""
+    pipeline = make_pipeline()
+
+    def learn(self: Any, input_stream: Iterable[Mapping[str, Any]]) -> None:
+        raise RuntimeError("singular matrix")
+
+    monkeypatch.setattr(type(pipeline.nodes["center"]), "statistical_initialization", learn)
+    with pytest.raises(
+        TrainingError, match=r"Node 'center' \(Center\) failed .* RuntimeError: singular matrix"
+    ) as caught:
+        StatisticalTrainer(pipeline).fit(batches(0))
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_batches_are_not_kept(make_pipeline: Make, batches: Make) -> None:
+    """The stream holds one batch at a time."""
+    import weakref
+
+    living: list[weakref.ref[Any]] = []
+
+    class Watched:
+        def __iter__(self) -> Any:
+            for batch in batches(0, 1, 2, 3, size=1):
+                assert sum(each() is not None for each in living) <= 1
+                living.append(weakref.ref(batch["cube"]))
+                yield batch
+
+    StatisticalTrainer(make_pipeline()).fit(Watched())
+    assert len(living) == 4
+
+
+def test_type_of_batches(batches: Make) -> None:
+    """The fixture gives what trainers take."""
+    assert isinstance(batches(0), Batches)
