@@ -22,7 +22,7 @@
     │   │   ├── AuthenticationError
     │   │   ├── NetworkError
     │   │   │   └── OfflineError          no connection may be opened, and something is missing
-    │   │   └── CacheMismatchError            what lies in the cache is not what was put there
+    │   │   └── CacheMismatchError            what lies in the cache is not what was put there, or its tag moved
     │   ├── LockError (ValueError)            a lock file cannot be read, or does not say what is there
     │   ├── BundleError (ValueError)          a bundle cannot be read, or holds what it must not
     │   ├── PreparationError                  a manifest cannot be locked or bundled; `failed` says why
