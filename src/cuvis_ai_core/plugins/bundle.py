@@ -89,9 +89,7 @@ def write_bundle(
 
 
 def _is_left_out(entry: Mapping[str, str]) -> bool:
-    return "path" in entry and (
-        entry["path"].startswith(("../", "/")) or entry["path"] in {".", ".."} or ":" in entry["path"]
-    )
+    return "path" in entry and not carried.is_below_manifest(entry["path"])
 
 
 def _wheels(folder: Path, preparation: Preparation, lock: Lock) -> list[Path]:

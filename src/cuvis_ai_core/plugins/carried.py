@@ -61,10 +61,10 @@ class Carried(NamedTuple):
             BundleError: It is none.
         """
         match data:
-            case {"link": str(link)} if len(data) == 1:
+            case {"link": str(link), **rest} if not rest:
                 return cls(0, "", link=link)
-            case {"size": int(size), "hash": str(digest)} if size >= 0 and set(data) <= {"size", "hash", "executable"}:
-                return cls(size, digest, executable=bool(data.get("executable")))
+            case {"size": int(size), "hash": str(digest), **rest} if size >= 0 and set(rest) <= {"executable"}:
+                return cls(size, digest, executable=bool(rest.get("executable")))
         raise refused(f"lists {name!r} in a way that is not understood")
 
 
@@ -74,6 +74,12 @@ def refused(what: str) -> BundleError:
         f"The bundle {what}. Nothing was unpacked.",
         hint="Make it anew where it was made: cuvis-ai plugins bundle",
     )
+
+
+def is_below_manifest(path: str) -> bool:
+    """Tell whether a local plugin, by its path seen from the manifest, is carried: in a visible folder below it."""
+    parts = path.split("/")
+    return not any(part.startswith(".") or not part or _FORBIDDEN.search(part) for part in parts)
 
 
 def is_git_file(name: str) -> bool:
@@ -116,7 +122,7 @@ def _check_name(name: str, top: frozenset[str]) -> None:
             return
         case ["wheels", wheel] if _WHEEL.fullmatch(wheel):
             return
-        case ["plugins", _, *_] if ".git" not in map(str.casefold, parts):
+        case ["plugins", _, _, *_] if ".git" not in map(str.casefold, parts):
             return
         case ["checkouts", plugin, ".git", *below] if plugin.isidentifier() and _GIT.fullmatch("/".join(below)):
             return

@@ -50,7 +50,7 @@ class Crew:
                     programs.end()
                     raise
 
-    def _finish(self, futures: "list[Future[None]]") -> None:
+    def _finish(self, futures: "list[Future[object]]") -> None:
         if threading.get_ident() == self._owner:
             for future in futures:
                 future.add_done_callback(lambda _: self._words.put(None))

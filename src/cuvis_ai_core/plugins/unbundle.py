@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple, Self
 
 from cuvis_ai_core.errors import BundleError, LockError
 from cuvis_ai_core.plugins import carried, host, integrity
@@ -31,6 +31,8 @@ _CONFIGURATION: Final = """\
 \tbare = false
 \tlogallrefupdates = true
 """
+_MAX_HEADER: Final = 2**20
+
 _SHA256: Final = "[extensions]\n\tobjectformat = sha256\n"
 _SHA256_LENGTH: Final = 64
 
@@ -82,8 +84,20 @@ def unpack_bundle(archive: Path, output: Path, store: Store) -> Unbundled:
     return Unbundled(output / listing.manifest, tuple(plugins), absent)
 
 
+class _Header(tarfile.TarInfo):
+    """A header that does not have us read gigabytes of further headers into memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a header."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.type not in {tarfile.REGTYPE, tarfile.AREGTYPE} and header.size > _MAX_HEADER:
+            raise refused(f"has a header of {header.size} bytes")
+        return header
+
+
 def _unpack(archive: Path, folder: Path) -> _Listing:
-    with _readable(archive), tarfile.open(archive, "r|*") as tar:
+    with _readable(archive), tarfile.open(archive, "r|*", tarinfo=_Header) as tar:
         first = tar.next()
         if first is None or first.name != LISTING or not first.isreg() or first.size > MAX_LISTING:
             raise refused(f"{archive} does not begin with a listing of what it holds")
@@ -91,7 +105,7 @@ def _unpack(archive: Path, folder: Path) -> _Listing:
         _refuse_too_large(archive, folder, listing)
         left = dict(listing.files)
         links: dict[str, str] = {}
-        for member in tar:
+        while (member := tar.next()) is not None:
             known = left.pop(member.name, None)
             if known is None:
                 raise refused(f"{archive} has a file that it does not list, or lists once: {member.name!r}")
@@ -141,7 +155,7 @@ def _listing(text: bytes) -> _Listing:
         raise refused(f"has format {version!r}; this version of cuvis-ai-core reads {FORMAT}")
     if not all(isinstance(name, str) for name in names) or names[2] != lock_path(Path(names[1])).name:
         raise refused("has a listing that cannot be read: manifest and lock file do not belong together")
-    listing = _Listing(*names, files)
+    listing = _Listing(names[0], names[1], names[2], files)
     carried.check_names(files, frozenset(names[1:]))
     if not {listing.manifest, listing.lock} <= set(files):
         raise refused("has no manifest or no lock file")
@@ -186,10 +200,20 @@ def _checked_content(folder: Path, listing: _Listing) -> tuple[Manifest, Lock]:
             f"The bundle is for {listing.interpreter}, but this is {host.interpreter()}. Nothing was unpacked.",
             hint="Make one on a machine like this one: cuvis-ai plugins bundle",
         )
+    _refuse_undeclared(listing, lock)
     for name, declared in manifest.plugins.items():
         if isinstance(declared, GitPlugin):
             _check_checkout(name, folder / "checkouts" / name, lock)
     return manifest, lock
+
+
+def _refuse_undeclared(listing: _Listing, lock: Lock) -> None:
+    """Refuse files beside the manifest that belong to no local plugin of it."""
+    paths = (entry.get("path", "") for entry in lock.plugins.values())
+    below = tuple(f"plugins/{path}/" for path in paths if carried.is_below_manifest(path))
+    for name in listing.files:
+        if name.startswith("plugins/") and not name.startswith(below):
+            raise refused(f"has a file that belongs to no plugin: {name!r}")
 
 
 def _check_checkout(name: str, checkout: Path, lock: Lock) -> None:
