@@ -51,6 +51,7 @@ class Gain(Node):
         self.gain = torch.nn.Parameter(torch.tensor(1.0))
 
     def forward(self, cube, context=None, **_):
+        assert not torch.is_grad_enabled()
         return {"cube": cube * self.gain}
 """
 

@@ -6,11 +6,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
-from cuvis_ai_core.cli.progress import LiveLines, load_plugins, plugin_progress
+from cuvis_ai_core.cli.progress import LiveLines, NodeDisplay, load_plugins, plugin_progress
 from cuvis_ai_core.errors import PluginLoadError
+from cuvis_ai_core.pipeline import Pipeline
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.registry import NodeRegistry
 
@@ -75,11 +77,11 @@ def test_only_the_plugins_that_are_named_are_loaded(
         load_plugins(registry, manifest, "broken")
 
 
-def test_a_terminal_is_animated_and_stdout_stays_clean(sum_plugin: Path) -> None:
-    """With a terminal at stderr alone, the lines go there, and stdout holds the result only."""
+def on_a_terminal(module: str, *arguments: str | Path) -> tuple[int, bytes, str]:
+    """Run a command with a terminal at stderr alone; return its status, what the terminal shows, and stdout."""
     terminal, end = pty.openpty()
-    code = "from cuvis_ai_core.cli.main import main; main()"
-    command = [sys.executable, "-c", code, "nodes", "show", "Sum", "--plugins-path", str(sum_plugin)]
+    code = f"from cuvis_ai_core.cli.{module} import main; main()"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=end, text=True, env={**os.environ, "TERM": "xterm", "COLUMNS": "120"}
     ) as process:
@@ -93,9 +95,40 @@ def test_a_terminal_is_animated_and_stdout_stays_clean(sum_plugin: Path) -> None
         assert process.stdout is not None
         result = process.stdout.read()
     os.close(terminal)
-    assert process.returncode == 0
+    return process.returncode, shown, result
+
+
+def test_a_terminal_is_animated_and_stdout_stays_clean(sum_plugin: Path) -> None:
+    """The lines of plugins go to the terminal, and stdout holds the result only."""
+    status, shown, result = on_a_terminal("main", "nodes", "show", "Sum", "--plugins-path", sum_plugin)
+    assert status == 0
     assert b"sums" in shown
     assert b"loaded" in shown
     assert b"\x1b[2K" in shown
     assert result.startswith("Sum: ")
     assert "\x1b" not in result
+
+
+def test_the_node_that_is_at_work_is_shown(registry: NodeRegistry) -> None:
+    """With its number among those that run; after the end nothing is shown."""
+    lines: list[str] = []
+    display = NodeDisplay("Running", lines.append)
+    registry.register_hooks(display)
+    nodes = [{"name": name, "class_name": "MinMaxNormalizer"} for name in ("first", "second")]
+    edges = [{"source": "first.cube", "target": "second.cube"}]
+    pipeline = Pipeline.from_dict({"nodes": nodes, "edges": edges}, node_registry=registry)
+    pipeline.forward({"cube": np.ones((1, 1, 1, 2), np.float32)})
+    assert lines == ["Running: 1 of 2, first", "Running: 2 of 2, second"]
+    display.stop()
+    pipeline.forward({"cube": np.ones((1, 1, 1, 2), np.float32)})
+    assert len(lines) == 2
+
+
+def test_a_run_on_a_terminal_is_animated(pipeline_file: Path, cube_file: Path) -> None:
+    """Reading, running and writing; the results go to stdout."""
+    arguments = ("--pipeline-path", pipeline_file, "--cube-path", cube_file)
+    status, shown, result = on_a_terminal("restore_pipeline", *arguments)
+    assert status == 0
+    assert b"Running 2 nodes on cube.npy" in shown
+    assert b"\x1b[2K" in shown
+    assert "rx.scores" in result

@@ -173,6 +173,16 @@ def test_a_pt_file_without_torch_names_the_extra(tmp_path: Path, monkeypatch: py
         read_weights(file)
 
 
+def test_numbers_that_numpy_lacks_name_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A safetensors file may hold bfloat16; without torch nobody can say what that is."""
+    file = tmp_path / "p.safetensors"
+    write_weights(file, {"n": {"x": torch.ones(2, dtype=torch.bfloat16)}}, {})
+    assert read_weights(file).state["n"]["x"].dtype is torch.bfloat16
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingExtraError, match="holds numbers of a kind that NumPy does not have"):
+        read_weights(file)
+
+
 def test_a_pt_file_has_the_published_layout(learned: Pipeline, tmp_path: Path) -> None:
     """And it holds nothing but weights."""
     learned.save(tmp_path / "p.yaml")
@@ -299,8 +309,9 @@ def test_a_broken_file_of_weights_is_one_clear_error(tmp_path: Path, monkeypatch
     np.save("p.npy", np.ones(1))
     with pytest.raises(PipelineError, match="is no file of weights: these are called"):
         read_weights(Path("p.npy"))
-    with pytest.raises(PipelineError, match=r"There is no file of weights 'none\.pt'"):
-        read_weights(Path("none.pt"))
+    for name in ("none.pt", "n" * 300 + ".pt", "."):
+        with pytest.raises(PipelineError, match=r"There is no file of weights|is no file of weights"):
+            read_weights(Path(name))
 
 
 @pytest.mark.parametrize(

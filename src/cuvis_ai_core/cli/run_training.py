@@ -35,7 +35,7 @@ TRAINRUN: Final = "trainrun.yaml"
 METRICS: Final = "metrics.csv"
 LOSS: Final = "loss.png"
 _CERTAIN: Final = (PIPELINE_FILE, TRAINRUN, METRICS, RECORD)
-_SECONDS_BETWEEN_LINES: Final = 1.0
+_SECONDS_BETWEEN_LINES: Final = 2.0
 
 
 class Session:
@@ -162,17 +162,20 @@ class Session:
 
 
 class _Lines:
-    """Prints a line about an epoch now and then, and about the last one."""
+    """Prints a line about an epoch now and then, and about the last one: losses, and the first metric of each node."""
 
     def __init__(self, epochs: int) -> None:
         self._epochs = epochs
-        self._printed = 0.0
+        self._printed = -_SECONDS_BETWEEN_LINES
 
     def __call__(self, row: "Row") -> None:
         number = int(row["epoch"]) + 1
         if number < self._epochs and time.monotonic() - self._printed < _SECONDS_BETWEEN_LINES:
             return
         self._printed = time.monotonic()
-        shown = {name: value for name, value in row.items() if name != "epoch" and not name.startswith("train/")}
-        values = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
+        firsts: dict[str, str] = {}
+        for name in row:
+            if name not in {"epoch", "lr"} and not name.startswith("train/"):
+                firsts.setdefault(name.partition("/")[0], name)
+        values = ", ".join(f"{name} {row[name]:.4g}" for name in firsts.values())
         click.echo(f"Epoch {number} of {self._epochs}: {values}", err=True)

@@ -1,6 +1,7 @@
 """Where the tensors of a pipeline live."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 from cuvis_ai_core.errors import MissingExtraError, PipelineError
@@ -42,11 +43,7 @@ def synchronizer(device: str) -> Callable[[], None]:
         return lambda: None
     import torch
 
-    return lambda: (
-        torch.accelerator.synchronize(torch.device(device))
-        if hasattr(torch, "accelerator")
-        else torch.cuda.synchronize(device)
-    )
+    return partial(torch.accelerator.synchronize, torch.device(device))
 
 
 def move(nodes: Iterable[Any], device: str) -> None:

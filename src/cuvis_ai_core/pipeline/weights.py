@@ -6,6 +6,7 @@ named `node.key`: names of nodes have no dots.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ _SAFE_DTYPES: Final = frozenset(
     {"bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"}
     | {"float16", "bfloat16", "float32", "float64", "complex64"}
 )
+_OF_NUMPY: Final = frozenset({"BOOL", "U8", "U16", "U32", "U64", "I8", "I16", "I32", "I64", "F16", "F32", "F64", "C64"})
+"""The dtypes that NumPy has, as a safetensors file spells them."""
 _PLAIN: Final = (bool, int, float, str, type(None))
 
 
@@ -37,8 +40,8 @@ class Weights:
     """What a file of weights holds.
 
     Attributes:
-        state: Node to key to array: torch tensors of a `.pt` file, of a `.safetensors` file NumPy arrays where torch is
-            not installed.
+        state: Node to key to array: torch tensors of a `.pt` file, of a `.safetensors` file NumPy arrays, unless one
+            has a dtype that NumPy lacks.
         metadata: What the file says about itself.
     """
 
@@ -67,10 +70,10 @@ def read_weights(path: Path) -> Weights:
 
     Raises:
         PipelineError: The file cannot be read, or does not have the layout of weights.
-        MissingExtraError: It is a `.pt` file, and torch is not installed.
+        MissingExtraError: It is a `.pt` file, or has numbers that NumPy lacks, and torch is not installed.
     """
     _expect_suffix(path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - no error where the path cannot be reached
         raise PipelineError(f"There is no file of weights '{path}'.", path=path)
     return _read_torch(path) if path.suffix == TORCH else _read_safetensors(path)
 
@@ -115,6 +118,8 @@ def _read_torch(path: Path) -> Weights:
     torch = _torch(f"'{path}' is a file of torch")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise PipelineError(f"Weights '{path}' cannot be read: {error.strerror or error}.", path=path) from error
     except Exception as error:  # torch has no type of its own for a broken file
         unsafe = "Unsupported" in str(error) or "weights_only" in str(error)
         problem = "holds other objects than weights, which may run code" if unsafe else "is damaged, or none of torch"
@@ -134,11 +139,15 @@ def _read_safetensors(path: Path) -> Weights:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework=_framework()) as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-            text = (file.metadata() or {}).get(_METADATA, "{}")
-        metadata = json.loads(text)
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        with safe_open(path, framework="numpy") as file:
+            names = list(file.keys())
+            for_torch = any(file.get_slice(name).get_dtype() not in _OF_NUMPY for name in names)
+            metadata = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
+        if for_torch:
+            _torch(f"'{path}' holds numbers of a kind that NumPy does not have")
+        with safe_open(path, framework="pt" if for_torch else "numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError) as error:
         raise PipelineError(f"Weights '{path}' cannot be read: {_one_line(error)}.", path=path) from error
     state: dict[str, dict[str, Any]] = {}
     for name, tensor in tensors.items():
@@ -149,13 +158,6 @@ def _read_safetensors(path: Path) -> Weights:
             )
         state.setdefault(node, {})[key] = tensor
     return Weights(state, metadata)
-
-
-def _framework() -> str:
-    """Return `pt` where torch is there: NumPy lacks some of its dtypes."""
-    from importlib.util import find_spec
-
-    return "pt" if find_spec("torch") else "numpy"
 
 
 def _write_torch(file: BinaryIO, state: State, metadata: Mapping[str, Any]) -> None:

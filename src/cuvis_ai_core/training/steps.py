@@ -22,7 +22,7 @@ class Measured:
 
     Attributes:
         loss: The sum of all losses, or None where no loss node runs in this stage.
-        values: Name to value: `<loss node>/loss`, and `<metric node>/<metric>`.
+        values: Name to value: `<loss node>/loss` where there are several, and `<metric node>/<metric>`.
     """
 
     loss: Any
@@ -69,7 +69,8 @@ class Measuring:
         )
         wanted = [(name, LOSS) for name in losses] + [(name, METRICS) for name in metrics]
         outputs = self.pipeline.forward(batch, context=context, keep_ports=wanted)
-        values = {f"{name}/{LOSS}": as_number(outputs[name, LOSS]) for name in losses}
+        several = losses if len(self.loss_nodes) > 1 else ()
+        values = {f"{name}/{LOSS}": as_number(outputs[name, LOSS]) for name in several}
         for name in metrics:
             values |= {f"{name}/{each.name}": as_number(each.value) for each in outputs[name, METRICS] or ()}
         return Measured(sum(outputs[name, LOSS] for name in losses) if losses else None, values)
