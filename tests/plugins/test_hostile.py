@@ -109,8 +109,9 @@ def test_hostile_names_are_refused(registry: NodeRegistry, cache: Path, name: st
 def test_hostile_values_that_came_past_the_manifest_do_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, url: str, tag: str
 ) -> None:
-    """Below the schema they are neither options nor paths, and no helper program is run."""
+    """Below the schema they are neither options nor paths, and no helper program is run, whatever the user allows git."""
     monkeypatch.chdir(tmp_path)
+    (Path.home() / ".gitconfig").write_text('[protocol]\n\tallow = always\n[protocol "ext"]\n\tallow = always\n')
     with pytest.raises(SourceError):
         git_source(name, url, tag, Store(tmp_path / "here/cache"), print)
     assert list(tmp_path.rglob("pwned")) == []
