@@ -18,24 +18,25 @@ logger = logging.getLogger(__name__)
 
 
 class Entry:
-    """A checkout or a target directory in the plugin cache.
+    """A checkout, a target directory, or the wheels that bundles brought, in the plugin cache.
 
     Args:
         store: The plugin cache.
         path: Folder of the entry.
 
     Attributes:
-        kind: `checkout` or `target`.
+        kind: `checkout`, `target` or `wheels`.
         key: Name and tag of a checkout; name and content of a target directory.
-        plugin: Name of the plugin.
+        plugin: Name of the plugin; empty for wheels, which belong to all.
     """
 
     def __init__(self, store: Store, path: Path) -> None:
         self.store = store
         self.path = path
-        self.kind = "checkout" if path.parent == store.root else "target"
-        self.key = path.name if self.kind == "checkout" else path.parent.name
-        self.plugin = self.key.partition("@")[0]
+        self.kind = "target" if path.parent != store.root else "checkout" if "@" in path.name else "wheels"
+        self.key = path.parent.name if self.kind == "target" else path.name
+        self.plugin, at, _ = self.key.partition("@")
+        self.plugin = self.plugin if at else ""
 
     @cached_property
     def size(self) -> int:
@@ -108,7 +109,8 @@ def entries(store: Store, plugin: str | None = None) -> list[Entry]:
         checkouts = [path for path in listed(store.root) if "@" in path.name and (path / ".git" / MARKER).is_file()]
         contents = [path for path in listed(store.root / ".targets") if "@" in path.name and path.is_dir()]
         targets = [path for content in contents for path in listed(content) if path.is_dir()]
-    found = [Entry(store, path) for path in (*checkouts, *targets)]
+    wheels = [store.wheels] if store.wheels and plugin is None else []
+    found = [Entry(store, path) for path in (*checkouts, *targets, *wheels)]
     return [entry for entry in found if plugin in {None, entry.plugin}]
 
 
@@ -126,7 +128,7 @@ def prune(
 ) -> list[Entry]:
     """Remove what was not used for some time, then what was used longest ago until the rest is small enough.
 
-    What a process uses is kept, with a warning.
+    What a process uses is kept, with a warning; and so are wheels that bundles brought, which nobody can fetch again.
 
     Args:
         store: The plugin cache.
@@ -142,7 +144,7 @@ def prune(
     removed = []
     for entry in found:
         outdated = unused_for is not None and time.time() - entry.last_use > unused_for
-        if (outdated or excess > 0) and _removed(entry, dry_run=dry_run):
+        if (outdated or excess > 0) and entry.kind != "wheels" and _removed(entry, dry_run=dry_run):
             excess -= entry.size if max_size is not None else 0
             removed.append(entry)
     if found and not dry_run:
