@@ -76,9 +76,10 @@ class Entry:
     def _lock(self) -> str:
         """Return the name of the lock that builders of this entry hold."""
         marker = read_json(self.path / ".git" / MARKER) if self.kind == "checkout" else None
-        known = [str((marker or {}).get(key)) for key in ("name", "tag", "repo")]
+        if marker is None:
+            return self.key
         # The same name and tag of two repositories are fetched under one lock.
-        plain = self.store.checkouts(*known)[0].name
+        plain = self.store.checkouts(*(str(marker.get(key)) for key in ("name", "tag", "repo")))[0].name
         return plain if self.key.startswith(plain) else self.key
 
 
