@@ -57,7 +57,8 @@ def test_the_record_says_what_ran(shell: Shell, pipeline_file: Path, cube_file: 
     }
     assert record["plugins"] is None
     digest = hashlib.sha256(np.load(cube_file).tobytes()).hexdigest()
-    assert record["cube"] == {"file": str(cube_file.absolute()), "shape": [4, 5, 3], "sha256": digest}
+    where = {"file": str(cube_file.absolute()), "index": 0, "processing_mode": None}
+    assert record["cube"] == {**where, "shape": [4, 5, 3], "sha256": digest}
     assert [(node["name"], node["kind"], node["plugin"]) for node in record["nodes"]] == [
         ("rx", "builtin", None),
         ("mask", "builtin", None),
@@ -364,3 +365,56 @@ def test_weights_beside_the_file_are_used_and_recorded(
     )
     Path("gain.pt").write_bytes(b"no weights")
     assert "Weights 'gain.pt' cannot be read" in shell(*arguments).stderr
+
+
+def _series_plugin(folder: Path) -> None:
+    """Have a plugin project read `.series` files, which hold three cubes."""
+    (folder / "src/echo_plugin/hooks.py").write_text(
+        "import numpy as np\n"
+        "from cuvis_ai_core.data import Cube\n"
+        "from cuvis_ai_hookspecs import hookimpl\n\n\n"
+        "def read(path, processing_mode='Raw'):\n"
+        "    factor = {'Raw': 1, 'Double': 2}[processing_mode]\n"
+        "    shape = (4, 5, 3)\n"
+        "    return [Cube(np.full(shape, factor * number), source=path, index=number) for number in range(3)]\n\n\n"
+        "@hookimpl\n"
+        "def cuvis_ai_cube_readers():\n"
+        "    return {'.series': 'echo_plugin.hooks.read'}\n",
+        encoding="utf-8",
+    )
+    project = folder / "pyproject.toml"
+    entry = '\n[project.entry-points."cuvis_ai.nodes"]\nhooks = "echo_plugin.hooks"\n'
+    project.write_text(project.read_text(encoding="utf-8") + entry, encoding="utf-8")
+
+
+def test_one_cube_of_several(shell: Any, local_plugin: Any, write_yaml: Any) -> None:
+    """A file of several cubes needs a number; a mode of processing goes to its reader."""
+    _series_plugin(local_plugin())
+    write_yaml("plugins.yaml", {"plugins": {"echo": {"path": "../echo", "provides": ["echo_plugin.nodes.Echo"]}}})
+    write_yaml("echo.yaml", {"nodes": [{"name": "echo", "class_name": "Echo"}]})
+    Path("lab.series").write_bytes(b"")
+    start = ("restore-pipeline", "--pipeline-path", "echo.yaml", "--plugins-path", "plugins.yaml")
+    result = shell(*start, "--cube-path", "lab.series")
+    assert result.exit_code == 2, result.output
+    assert "holds 3 cubes" in result.output
+    assert "--measurement" in result.output
+    chosen = ("--measurement", "2", "--processing-mode", "Double", "--output-dir", "out")
+    result = shell(*start, "--cube-path", "lab.series", *chosen)
+    assert result.exit_code == 0, result.output
+    with np.load("out/outputs.npz") as outputs:
+        assert outputs["echo.cube"].max() == 4
+    record = json.loads(Path("out/run.json").read_text(encoding="utf-8"))["cube"]
+    assert (record["index"], record["processing_mode"]) == (2, "Double")
+
+
+def test_session_files(shell: Any, pipeline_file: Path, cube_file: Path) -> None:
+    """Where the SDK cannot start, a session file says what is missing; and a cube is named once."""
+    Path("lentils.cu3s").write_bytes(b"")
+    start = ("restore-pipeline", "--pipeline-path", pipeline_file, "--cu3s-file-path", "lentils.cu3s")
+    result = shell(*start)
+    assert result.exit_code == 2, result.output
+    assert "libcuvis" in result.output
+    assert "Traceback" not in result.output
+    assert shell(*start, "--cube-path", cube_file).exit_code == 2
+    result = shell("restore-pipeline", "--pipeline-path", pipeline_file, "--measurement", "1")
+    assert "--measurement goes with --cube-path" in result.output

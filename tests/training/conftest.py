@@ -15,6 +15,8 @@ from cuvis_ai_core import NodeRegistry, Pipeline
 from cuvis_ai_core.data import Batches, Cubes, open_annotations
 
 NODES = Path(__file__).parents[1] / "projects/trainable_nodes/src/trainable_nodes/__init__.py"
+torch.set_num_threads(1)  # for tensors this small, threads only wait for each other
+
 CLASSES = ("Center", "Scores", "SquaredError", "Accuracy")
 PIPELINE: dict[str, Any] = {
     "metadata": {"name": "scores"},

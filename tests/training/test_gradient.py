@@ -48,9 +48,7 @@ def test_it_learns(make_trainer: Make, batches: Make) -> None:
     history = trainer.fit(batches(0, 1, 2, 3), batches(4, 5))
     assert [row["epoch"] for row in history] == list(range(60))
     assert history[-1]["train_loss"] < history[0]["train_loss"] / 2
-    assert set(history[0]) == {
-        *("epoch", "lr", "train_loss", "val_loss", "accuracy/accuracy")
-    }
+    assert set(history[0]) == {*("epoch", "lr", "train_loss", "val_loss", "accuracy/accuracy")}
     found = trainer.evaluate(batches(4, 5))
     assert found["loss"] == pytest.approx(history[-1]["val_loss"], abs=1e-6)
     assert found["accuracy/accuracy"] == pytest.approx(history[-1]["accuracy/accuracy"])
@@ -127,6 +125,25 @@ def test_the_best_epoch(make_trainer: Make, batches: Make, tmp_path: Path) -> No
     assert history[-1]["val_loss"] > best
     assert trainer.evaluate(batches(2))["loss"] == pytest.approx(best, abs=1e-6)
     assert len(list((tmp_path / "checkpoints").glob("epoch-*.ckpt"))) == 1
+
+
+def test_dropout_in_training_alone(make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes behave as in training in training steps alone, frozen ones not even there."""
+    seen: set[tuple[str, bool]] = set()
+    trainer = make_trainer({"freeze_nodes": ["center"], "unfreeze_nodes": ["scores"]}, max_epochs=2)
+    node = type(trainer.pipeline.nodes["error"])
+    forward = node.forward
+
+    def watched(self: Any, context: Any = None, **inputs: Any) -> Any:
+        seen.update(
+            (f"{context.stage.value} {name}", trainer.pipeline.nodes[name].training) for name in ("scores", "center")
+        )
+        return forward(self, **inputs)
+
+    monkeypatch.setattr(node, "forward", watched)
+    trainer.fit(batches(0, 1), batches(2))
+    assert seen == {("train scores", True), ("train center", False), ("val scores", False), ("val center", False)}
+    assert not trainer.pipeline.nodes["scores"].training
 
 
 def test_frozen_nodes(make_trainer: Make, batches: Make) -> None:

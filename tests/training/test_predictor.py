@@ -14,6 +14,7 @@ def test_predictions(make_pipeline: Make, batches: Make) -> None:
     """Outputs come batch after batch, without gradients and dropout; nodes for training do not run."""
     pipeline = make_pipeline()
     StatisticalTrainer(pipeline).fit(batches(0))
+    pipeline.nodes["scores"].train()
     first, second = (list(Predictor(pipeline).predict(batches(0, 1, 2))) for _ in range(2))
     assert [each["scores", "scores"].shape[0] for each in first] == [2, 1]
     assert set(first[0]) == {("center", "cube"), ("scores", "scores")}

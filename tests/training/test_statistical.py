@@ -52,6 +52,7 @@ def test_in_running_order(make_pipeline: Make, registry: Any, batches: Make) -> 
 def test_evaluation_mode(make_pipeline: Make, batches: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Statistics are learned without dropout and gradients; afterwards modes are as before."""
     pipeline = make_pipeline()
+    pipeline.nodes["scores"].train()
     seen: list[Any] = []
 
     def learn(self: Any, input_stream: Iterable[Mapping[str, Any]]) -> None:

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cuvis_ai_core import NodeRegistry, Pipeline
-from cuvis_ai_core.data import Batches, Cubes
-from cuvis_ai_core.training import Predictor
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+
+from cuvis_ai_core import NodeRegistry, Pipeline
+from cuvis_ai_core.data import Batches, Cubes
+from cuvis_ai_core.training import Predictor
 
 GRID = {"svc__C": [1, 10, 100, 1000], "svc__gamma": [1e-4, 1e-3, 1e-2, 1e-1]}
 

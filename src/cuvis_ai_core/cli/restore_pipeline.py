@@ -1,7 +1,7 @@
 """`restore-pipeline`: show a pipeline, draw it, or run it on a cube."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,9 @@ class Options:
     pipeline_path: Path
     plugins_path: Path | None
     cube_path: Path | None
+    cu3s_file_path: Path | None
+    measurement: int | None
+    processing_mode: str | None
     output_dir: Path | None
     weights_path: Path | None
     device: str
@@ -35,6 +38,16 @@ class Options:
 )
 @plugins_option
 @path_option("--cube-path", description="Cube to run the pipeline on: .npy, .npz, ENVI .hdr, or what a plugin reads.")
+@path_option("--cu3s-file-path", description="Session file of a Cubert camera to run it on; needs the extra cu3s.")
+@click.option(
+    "--measurement",
+    type=click.IntRange(min=0),
+    metavar="NUMBER",
+    help="Which cube of a file that holds several, from 0.",
+)
+@click.option(
+    "--processing-mode", metavar="MODE", help="What to make of a session file: Raw, DarkSubtract, Reflectance, ..."
+)
 @path_option("--output-dir", description="Folder for the results.  [default: <name of the pipeline>-output]")
 @offline_option
 @path_option("--weights-path", description="Weights (.pt, .safetensors).  [default: those beside the pipeline file]")
@@ -59,6 +72,9 @@ def main(**options: Any) -> None:  # noqa: ANN401 - as click hands them over
     from cuvis_ai_core.registry import NodeRegistry
 
     given = Options(**options)
+    if given.cube_path is not None and given.cu3s_file_path is not None:
+        raise click.UsageError("--cube-path and --cu3s-file-path both name the cube; give one.")
+    given = replace(given, cube_path=given.cube_path or given.cu3s_file_path)
     if given.cube_path is None:
         _refuse_without_cube(given)
     with NodeRegistry() as registry:
@@ -70,7 +86,13 @@ def main(**options: Any) -> None:  # noqa: ANN401 - as click hands them over
 
 
 def _refuse_without_cube(given: Options) -> None:
-    for option, is_given in (("--output-dir", given.output_dir is not None), ("--profile", given.profile)):
+    belonging = {
+        "--output-dir": given.output_dir is not None,
+        "--profile": given.profile,
+        "--measurement": given.measurement is not None,
+        "--processing-mode": given.processing_mode is not None,
+    }
+    for option, is_given in belonging.items():
         if is_given:
             raise click.UsageError(f"{option} goes with --cube-path: without a cube nothing is run.")
 
@@ -102,6 +124,8 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
                 file=file,
                 manifest=given.plugins_path,
                 cube_path=given.cube_path,
+                measurement=given.measurement,
+                processing_mode=given.processing_mode,
                 weights=weights,
                 overrides=given.override,
                 picture=given.pipeline_vis_ext,

@@ -38,6 +38,8 @@ class Run:
         file: Its file.
         manifest: The manifest whose plugins are loaded, if any.
         cube_path: The cube.
+        measurement: Which cube it is in a file of several.
+        processing_mode: What to make of a session file.
         weights: The file of weights that was loaded, if any.
         overrides: What was laid over the file.
         picture: Suffix of the picture of the graph, if one is asked for: `png`, `svg` or `md`.
@@ -49,6 +51,8 @@ class Run:
     file: Path
     manifest: Path | None
     cube_path: Path
+    measurement: int | None = None
+    processing_mode: str | None = None
     weights: Path | None = None
     overrides: tuple[str, ...] = ()
     picture: str | None = None
@@ -69,7 +73,7 @@ class Run:
             OSError: The disk is full.
         """
         with working(f"Reading {self.cube_path}"):
-            cube = read_cube(self.cube_path, self.registry.cube_readers())
+            cube = self._read()
         target = folder or Path(f"{safe_name(self.pipeline.name)}-output")
         profiler = Profiler()
         with OutputFolder(target, (ARCHIVE, RECORD)) as output:
@@ -91,6 +95,10 @@ class Run:
             click.echo()
             print_table(profiler.headings, profiler.rows(), title="Time of the nodes")
         click.echo(f"\nWritten to {target}: {ARCHIVE} holds all arrays, {RECORD} says what ran.")
+
+    def _read(self) -> "Cube":
+        readers = self.registry.cube_readers()
+        return read_cube(self.cube_path, readers, index=self.measurement, processing_mode=self.processing_mode)
 
     def _draw(self, folder: Path) -> list[dict[str, Any]]:
         """Draw the graph where that is asked for, before the work: it may need what is not installed."""
@@ -117,7 +125,7 @@ class Run:
             "overrides": list(self.overrides),
             "device": self.pipeline.device,
             "plugins": input_record(self.manifest) if self.manifest else None,
-            "cube": cube_record(self.cube_path, cube),
+            "cube": {**cube_record(self.cube_path, cube), "index": cube.index, "processing_mode": self.processing_mode},
         }
 
 

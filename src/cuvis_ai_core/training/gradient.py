@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cuvis_ai_core.data import Batches
 from cuvis_ai_core.errors import CuvisError, MissingExtraError, TrainingError, TrainRunError
-from cuvis_ai_core.pipeline.libraries import is_module
 from cuvis_ai_core.training.config import TrainingConfig
 from cuvis_ai_core.training.evaluation import evaluate
+from cuvis_ai_core.training.modes import modules_of
 from cuvis_ai_core.training.steps import Measuring, check_node
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class GradientTrainer:
             )
         from cuvis_ai_core.training.lightning import Fit
 
-        with _as_before(), tempfile.TemporaryDirectory() as temporary:
+        with _as_before(self.pipeline), tempfile.TemporaryDirectory() as temporary:
             try:
                 fit = Fit(self, Path(temporary), folder, observer)
                 fit.run(train, val, shuffle=shuffle)
@@ -134,8 +134,7 @@ class GradientTrainer:
             action()
 
     def _parameters(self) -> list[Any]:
-        modules = [node for node in self.pipeline.nodes.values() if is_module(node)]
-        found = [each for node in modules for each in node.parameters() if each.requires_grad]
+        found = [each for node in modules_of(self.pipeline) for each in node.parameters() if each.requires_grad]
         if not found:
             raise TrainRunError(
                 "No node of the pipeline has a parameter that can be trained.",
@@ -215,14 +214,15 @@ def _explained(error: Exception) -> CuvisError:
 
 
 @contextmanager
-def _as_before() -> Iterator[None]:
-    """Keep Lightning's remarks from the terminal, and torch's switches as they were."""
+def _as_before(pipeline: "Pipeline") -> Iterator[None]:
+    """Keep Lightning's remarks from the terminal, and nodes and torch's switches as they were."""
     import torch
 
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning", "lightning.pytorch")]
     levels = [logger.level for logger in loggers]
     deterministic = torch.are_deterministic_algorithms_enabled()
     benchmark = torch.backends.cudnn.benchmark
+    modes = [(module, module.training) for node in modules_of(pipeline) for module in node.modules()]
     try:
         for logger in loggers:
             logger.setLevel(logging.ERROR)
@@ -231,6 +231,8 @@ def _as_before() -> Iterator[None]:
             warnings.filterwarnings("ignore", module=r"torch(metrics)?(\.|$)")
             yield
     finally:
+        for module, training in modes:
+            module.training = training
         torch.use_deterministic_algorithms(deterministic)
         torch.backends.cudnn.benchmark = benchmark
         for logger, level in zip(loggers, levels, strict=True):

@@ -19,9 +19,9 @@ from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoi
 
 from cuvis_ai_core.data import Batches
 from cuvis_ai_core.errors import TrainRunError
-from cuvis_ai_core.pipeline.libraries import is_module
 from cuvis_ai_core.pipeline.nearest import nearest
 from cuvis_ai_core.training.evaluation import cubes_in
+from cuvis_ai_core.training.modes import modules_of
 from cuvis_ai_core.training.optimizers import make_optimizer, make_scheduler
 from cuvis_ai_core.training.seeding import seed_everything
 from cuvis_ai_core.training.steps import as_number
@@ -128,15 +128,13 @@ class PipelineModule(pl.LightningModule):
     def __init__(self, trainer: "GradientTrainer") -> None:
         super().__init__()
         self._own = trainer  # a plain attribute: it is no module
-        modules = [node for node in trainer.pipeline.nodes.values() if is_module(node)]
-        self.nodes = torch.nn.ModuleList(modules)
+        self.nodes = torch.nn.ModuleList(modules_of(trainer.pipeline))
 
     def on_train_epoch_start(self) -> None:
-        """Give the epoch its random numbers, and keep frozen nodes as they are."""
+        """Give the epoch its random numbers, and have nodes behave as in training, but for frozen ones."""
         seed_everything(self._own.config.seed, self.current_epoch)
         for node in self.nodes:
-            if getattr(node, "frozen", False):
-                node.eval()
+            node.train(not getattr(node, "frozen", False))
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Any:  # noqa: ANN401 - a tensor
         """Run a batch and return the sum of the losses."""

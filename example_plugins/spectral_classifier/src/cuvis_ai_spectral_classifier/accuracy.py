@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from cuvis_ai_core.node import Node
-from cuvis_ai_schemas.execution import Metric
+from cuvis_ai_schemas.execution import Context, Metric
 from cuvis_ai_schemas.pipeline import PortSpec
 from torch import Tensor
 
+from cuvis_ai_core.node import Node
 from cuvis_ai_spectral_classifier.ports import MASK
 
 
@@ -30,11 +30,15 @@ class ClassificationAccuracy(Node):
         super().__init__(*Node.consume_base_kwargs(base, ("val", "test")), names=list(names), **base)
         self.names = list(names)
 
-    def forward(self, classes: Tensor, mask: Tensor, context: Any = None, **_: Any) -> dict[str, list[Metric]]:
+    def forward(
+        self, classes: Tensor, mask: Tensor, context: Context | None = None, **_: object
+    ) -> dict[str, list[Metric]]:
         """Count."""
         labelled = mask > 0
         right, true = (classes == mask)[labelled].double(), mask[labelled]
-        shares = {self._class_name(number): right[true == number].mean().item() for number in true.unique().tolist()}
+        shares = {
+            self._class_name(number): right[true == number].mean().item() for number in sorted(set(true.tolist()))
+        }
         means = {"overall": right.mean().item(), "average": sum(shares.values()) / max(1, len(shares))}
         place = {} if context is None else {"stage": context.stage, "epoch": context.epoch}
         return {"metrics": [Metric(name=name, value=value, **place) for name, value in {**means, **shares}.items()]}

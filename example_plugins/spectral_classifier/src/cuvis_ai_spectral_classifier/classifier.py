@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from cuvis_ai_core.node import Node
 from cuvis_ai_schemas.pipeline import PortSpec
 from torch import Tensor, nn
 
+from cuvis_ai_core.node import Node
 from cuvis_ai_spectral_classifier.ports import CUBE, LOGITS, MASK
 
 
@@ -42,7 +42,7 @@ class SpectralClassifier(Node):
             nn.Linear(hidden, classes),
         )
 
-    def forward(self, cube: Tensor, **_: Any) -> dict[str, Tensor]:
+    def forward(self, cube: Tensor, **_: object) -> dict[str, Tensor]:
         """Classify."""
         logits = self.network(cube)
         return {"logits": logits, "classes": logits.argmax(dim=-1).int() + 1}

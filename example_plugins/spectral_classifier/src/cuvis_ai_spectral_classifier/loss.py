@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from cuvis_ai_core.node import Node
 from cuvis_ai_schemas.pipeline import PortSpec
 from torch import Tensor
 from torch.nn import functional
 
+from cuvis_ai_core.node import Node
 from cuvis_ai_spectral_classifier.ports import LOGITS, MASK
 
 
@@ -27,7 +27,7 @@ class ClassificationLoss(Node):
     def __init__(self, **base: Any) -> None:
         super().__init__(*Node.consume_base_kwargs(base, ("train", "val", "test")), **base)
 
-    def forward(self, logits: Tensor, mask: Tensor, **_: Any) -> dict[str, Tensor]:
+    def forward(self, logits: Tensor, mask: Tensor, **_: object) -> dict[str, Tensor]:
         """Compare."""
         classes = logits.reshape(-1, logits.shape[-1])
         return {"loss": functional.cross_entropy(classes, mask.reshape(-1).long() - 1, ignore_index=-1)}

@@ -1,12 +1,12 @@
 """From images to the pixels that are labelled."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from cuvis_ai_core.node import Node
 from cuvis_ai_schemas.pipeline import PortSpec
 from torch import Tensor
 
+from cuvis_ai_core.node import Node
 from cuvis_ai_spectral_classifier.ports import CUBE, MASK
 
 
@@ -31,7 +31,7 @@ class LabelledPixels(Node):
         "mask": PortSpec(MASK.dtype, MASK.shape, MASK.description, optional=True),
     }
 
-    def forward(self, cube: Tensor, mask: Tensor | None = None, **_: Any) -> dict[str, Tensor | None]:
+    def forward(self, cube: Tensor, mask: Tensor | None = None, **_: object) -> dict[str, Tensor | None]:
         """Take them out."""
         if mask is None:
             return {"cube": cube, "mask": None}

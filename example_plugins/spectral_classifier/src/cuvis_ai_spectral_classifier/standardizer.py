@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
-from cuvis_ai_core.node import Node
 from cuvis_ai_schemas.pipeline import PortSpec
 from torch import Tensor
 
+from cuvis_ai_core.node import Node
 from cuvis_ai_spectral_classifier.ports import CUBE
 
 
@@ -47,7 +47,7 @@ class BandStandardizer(Node):
         self.mean = mean.float()
         self.deviation = (squares / count).sqrt().float()
 
-    def forward(self, cube: Tensor, **_: Any) -> dict[str, Tensor]:
+    def forward(self, cube: Tensor, **_: object) -> dict[str, Tensor]:
         """Shift and scale."""
         varies = self.deviation > 0
         scaled = (cube - self.mean) / torch.where(varies, self.deviation, 1.0)
