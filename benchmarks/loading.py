@@ -5,6 +5,7 @@
 Each figure is the median of paired runs, ours and the bare tool in turn.
 """
 
+import json
 import os
 import shlex
 import shutil
@@ -45,6 +46,9 @@ class Bench(ArrayNode):
 """,
 }
 BACKENDS = {"uv_build": "uv_build", "hatchling": "hatchling.build", "setuptools": "setuptools.build_meta"}
+LATENCY = 0.2
+"""Seconds for which the Git host holds back each answer where the network is to be the bound."""
+
 CONFIG = "{{'repo': '{url}', 'tag': 'v1.0.0', 'provides': ['bench_plugin.nodes.Bench']}}"
 
 
@@ -62,6 +66,9 @@ def main(runs: int) -> None:
             _cold(backend, url, Path(folder), runs)
         _warm(urls["uv_build"], runs)
         _second_registry()
+    with tempfile.TemporaryDirectory() as folder, GitHost(Path(folder) / "git", stall=LATENCY) as host:
+        os.environ["CUVIS_PLUGINS_DIR"] = f"{folder}/plugins"
+        _together(host, Path(folder), runs)
 
 
 def _files(backend: str, module: str) -> dict[str, str]:
@@ -116,6 +123,28 @@ def _warm(url: str, runs: int) -> None:
         _inner(prepare + timed.format(load)),
         _inner(prepare + timed.format(plain)),
     )
+
+
+def _together(host: GitHost, folder: Path, runs: int) -> None:
+    """Load eight plugins of one manifest, and the same eight one after the other, from a host that takes its time."""
+    names = [f"bench{number}" for number in range(8)]
+    entries = {}
+    for name in names:
+        files = {
+            path.replace("bench_plugin", name): text.replace("bench-plugin", name)
+            for path, text in _files("uv_build", BACKENDS["uv_build"]).items()
+        }
+        url = host.add(name, files, tag="v1.0.0")
+        entries[name] = {"repo": url, "tag": "v1.0.0", "provides": [f"{name}.nodes.Bench"]}
+    manifest = folder / "plugins.yaml"
+    manifest.write_text(json.dumps({"plugins": entries}))
+    begin = (
+        "from cuvis_ai_core import NodeRegistry; NodeRegistry.clear_plugin_cache(); "
+        "registry = NodeRegistry(discover=False); "
+    )
+    ours = _script(f"{begin}registry.load_plugins({str(manifest)!r})")
+    row = _script(f"{begin}[registry.load_plugin(name, entry) for name, entry in {entries!r}.items()]")
+    _report(f"eight plugins at once / in a row ({LATENCY} s latency)", max(runs // 5, 2), ours, row)
 
 
 def _second_registry() -> None:

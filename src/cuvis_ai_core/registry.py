@@ -189,8 +189,8 @@ class NodeRegistry:
             LockError: The lock file cannot be read, or differs from the manifest; nothing was loaded.
             PluginsLoadError: Some plugins failed; the others stay loaded.
         """
+        from cuvis_ai_core.plugins.locked import plan_for
         from cuvis_ai_core.plugins.manifest import manifest_path, read_manifest
-        from cuvis_ai_core.plugins.plans import plan_for
 
         path = manifest_path(path)
         manifest = read_manifest(path)

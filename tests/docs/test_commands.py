@@ -57,7 +57,7 @@ def test_commands_and_options_are_listed() -> None:
     text = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
     sections = re.split(r"^## `(.+)`$", text, flags=re.MULTILINE)[1:]
     listed = {
-        heading: set(re.findall(r"^\| `(--.+?)` \|", body, re.MULTILINE))
+        heading: set(re.findall(r"^\| `(-.+?)` \|", body, re.MULTILINE))
         for heading, body in zip(sections[::2], sections[1::2], strict=True)
     }
     known = [each for name, program in PROGRAMS.items() for each in commands(name, program)]

@@ -121,6 +121,9 @@ def clear(store: Store, plugin: str | None = None) -> list[Entry]:
     Raises:
         StoreError: Something cannot be removed.
     """
+    if plugin is None and store.wheels is not None:
+        with store.guard(), store.workspace() as work:
+            os.replace(store.wheels, work / "wheels")  # noqa: PTH105
     return [entry for entry in entries(store, plugin) if _removed(entry)]
 
 
