@@ -22,14 +22,16 @@
     │   │   ├── AuthenticationError
     │   │   ├── NetworkError
     │   │   │   └── OfflineError          no connection may be opened, and something is missing
-    │   │   └── CacheMismatchError            what lies in the cache is not what was put there
+    │   │   └── CacheMismatchError            what lies in the cache is not what was put there, or its tag moved
     │   ├── LockError (ValueError)            a lock file cannot be read, or does not say what is there
-    │   ├── PluginsLockError                  the plugins of a manifest cannot be locked; `failed` says why
+    │   ├── BundleError (ValueError)          a bundle cannot be read, or holds what it must not
+    │   ├── PreparationError                  a manifest cannot be locked or bundled; `failed` says why
     │   ├── ProjectFileError (ValueError)     pyproject.toml is missing or breaks a rule
     │   ├── InstallError                      uv could not build, resolve or install
     │   │   ├── BuildError
     │   │   ├── DependencyNotFoundError
     │   │   └── DependencyConflictError
+    │   ├── OperatorConflictError (RuntimeError)    a torch operator of that name is registered already
     │   ├── ToolNotFoundError (FileNotFoundError)   git or uv is not there
     │   ├── TimeLimitError (TimeoutError)     git or uv took longer than allowed
     │   └── StoreError (OSError)              the plugin cache cannot be read or written
@@ -200,8 +202,12 @@ class LockError(PluginError, ValueError):
     path: Path
 
 
-class PluginsLockError(PluginError):
-    """A plugin of a manifest cannot be fetched, resolved or installed, or plugins cannot live together."""
+class BundleError(PluginError, ValueError):
+    """A bundle is damaged, is for another platform, or holds what `cuvis-ai plugins bundle` never writes."""
+
+
+class PreparationError(PluginError):
+    """A manifest cannot be locked or bundled: a plugin fails on the way, or plugins cannot live together."""
 
     failed: Mapping[str, Exception] = {}
 
@@ -231,6 +237,10 @@ class DependencyConflictError(InstallError):
 
     requirement: str
     installed: str | None = None
+
+
+class OperatorConflictError(PluginError, RuntimeError):
+    """A torch operator of that name is registered already, by other code of this process."""
 
 
 class ToolNotFoundError(PluginError, FileNotFoundError):

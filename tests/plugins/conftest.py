@@ -141,3 +141,19 @@ def host_install(tmp_path: Path, wheel: MakeWheel, monkeypatch: pytest.MonkeyPat
         return site
 
     return install
+
+
+@pytest.fixture
+def load_code(
+    registry: NodeRegistry, tmp_path: Path, project_files: Callable[..., Files], write_files: Callable[..., Path]
+) -> Callable[..., Any]:
+    """Return a function that loads a plugin with some code in its module of nodes, and returns that module."""
+
+    def run(name: str, code: str, *requires: str, more: Files | None = None) -> Any:
+        files = project_files(name, dependencies=requires) | (more or {})
+        files[f"src/{name}/nodes.py"] += code
+        folder = write_files(tmp_path / name, files)
+        registry.load_plugin(name, {"path": str(folder), "provides": [f"{name}.nodes.Echo"]})
+        return sys.modules[registry.get(f"{name}.nodes.Echo").__module__]
+
+    return run

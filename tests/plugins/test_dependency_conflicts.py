@@ -267,12 +267,20 @@ def test_a_dependency_whose_cache_was_cleared_is_not_relied_on(
     assert second.module.__file__.startswith(str(registry.plugin_info("second").target))
 
 
-def test_a_dependency_with_the_name_of_a_standard_module_changes_nothing(wheel: MakeWheel, load: LoadUser) -> None:
+@pytest.mark.parametrize("pure", [True, False])
+def test_a_dependency_with_the_name_of_a_standard_module_changes_nothing(
+    wheel: MakeWheel, load: LoadUser, *, pure: bool
+) -> None:
     """Backports ship such modules; the standard library comes first, for plugin and program."""
     sys.modules.pop("graphlib", None)
-    wheel(DEP, "1.0", {"graphlib.py": "raise AssertionError('imported')", "cuvis_test_dep.py": "VERSION = '1.0'"})
+    files = {
+        "graphlib.py": "raise AssertionError('imported')",
+        "cuvis_test_dep.py": "import graphlib\nVERSION = graphlib.TopologicalSorter and '1.0'",
+    }
+    wheel(DEP, "1.0", files, pure=pure)
     plugin = load("first", DEP)
     assert plugin.direct() == "1.0"
+    assert importlib.import_module("cuvis_test_dep").VERSION == "1.0"
     assert importlib.import_module("graphlib").TopologicalSorter
 
 
@@ -297,3 +305,12 @@ def test_a_host_that_changed_after_the_target_was_built(
     plugin = load("first", f"{DEP}>=2.0")
     assert (plugin.direct(), plugin.late(), plugin.metadata()) == ("2.0", "2.0", "2.0")
     assert plugin.module.__file__.startswith(str(site)) == (change != "removed")
+
+
+def test_real_compiled_libraries_contradict(load: LoadUser, registry: NodeRegistry) -> None:
+    """Two versions of a library with compiled code, as the index has them: the first goes on working."""
+    first = load("first", "ujson==5.10.0", module="ujson", distribution="ujson")
+    conflict = refused(load, "second", "ujson==5.11.0", module="ujson", distribution="ujson")
+    assert "requires ujson==5.11.0, but 5.10.0 is installed (loaded for first" in conflict.message
+    assert first.metadata() == "5.10.0"
+    assert importlib.import_module("ujson").dumps({"a": 1}) == '{"a":1}'

@@ -11,7 +11,8 @@ import pytest
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core._files import remove_tree
 from cuvis_ai_core.errors import CacheMismatchError, LocalPathError, PluginLoadError, SourceError, StoreError
-from cuvis_ai_core.plugins.sources import git_source, local_source, refuse_altered
+from cuvis_ai_core.plugins.manifest import parse_plugin
+from cuvis_ai_core.plugins.sources import Source, git_source, local_source, project_folder, refuse_altered
 from cuvis_ai_core.plugins.store import Store
 from cuvis_ai_core.testing.git_host import GitHost
 
@@ -226,6 +227,15 @@ def test_a_subdirectory_that_leads_out_of_the_checkout_is_refused(
     error = failure(registry, repo=url, tag="v1", subdirectory="link")
     assert type(error) is SourceError
     assert "link is a link that leads out of the checkout" in str(error)
+
+
+def test_a_subdirectory_that_became_a_link_is_refused(tmp_path: Path) -> None:
+    """In a checkout that was not fetched by us: one from elsewhere, or one that somebody changed."""
+    (tmp_path / "checkout").mkdir()
+    (tmp_path / "checkout/link").symlink_to("..")
+    declared = {"repo": "http://127.0.0.1:9/x.git", "tag": "v1", "provides": ECHO, "subdirectory": "link"}
+    with pytest.raises(SourceError, match="is a link that leads out of the checkout"):
+        project_folder(parse_plugin("echo", declared, base=tmp_path), Source(tmp_path / "checkout", "0" * 40))
 
 
 @pytest.mark.parametrize("kind", ["git", "local"])

@@ -249,3 +249,25 @@ def test_two_folders_of_one_name_do_not_replace_each_other(
         registry.load_plugin("echo", {"path": str(local_plugin(name)), "provides": ["echo_plugin.nodes.Echo"]})
         registry.unload_plugin("echo")
     assert len(list(cache.glob(".targets/*/*"))) == 2
+
+
+def test_who_wanted_to_remove_an_entry_and_was_killed_hinders_nobody(
+    registry: NodeRegistry, git_plugin: Callable[..., str], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in that minute, when the next load makes sure under the entry's lock, nor later, without a lock."""
+    config = entry(git_plugin())
+    registry.load_plugin("echo", config)
+    registry.unload_plugin("echo")
+    folders = [path.parent for path in cache.glob(".uses/**/last")]
+    assert len(folders) == 2
+    for folder in folders:
+        (folder / "removing").touch()
+    registry.load_plugin("echo", config)
+    registry.unload_plugin("echo")
+    assert list(cache.glob(".uses/**/removing")) == []
+    for folder in folders:
+        (folder / "removing").touch()
+        os.utime(folder / "removing", (1e9, 1e9))
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "lock", None)
+        registry.load_plugin("echo", config)

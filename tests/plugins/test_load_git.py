@@ -1,6 +1,7 @@
 """Plugins from a Git tag, served by a real `git http-backend` on loopback."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,6 +28,25 @@ from cuvis_ai_core.testing.git_host import GitHost
 
 Files = dict[str, str]
 ECHO = ["echo_plugin.nodes.Echo"]
+
+COUNTED = """\
+import collections, json, os, sys
+events, written = collections.Counter(), []
+
+def count(event, arguments):
+    if event.startswith(("socket.", "fcntl.", "os.fork", "os.exec", "os.posix_spawn", "os.system", "subprocess.")):
+        events[event] += 1
+    if event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+        written.append(arguments[0])
+
+sys.addaudithook(count)
+from cuvis_ai_core import NodeRegistry
+with NodeRegistry(discover=False) as registry:
+    registry.load_plugin("echo", json.loads(sys.argv[1]))
+    registry.get("Echo")
+others = {"filelock", "git", "grpc", "psutil", "torch", "uv"} & {*sys.modules}
+print(json.dumps({"events": events, "written": written, "modules": sorted(others)}))
+"""
 
 
 def config(url: str, tag: str = "v1.0.0", provides: list[str] | None = None) -> dict[str, object]:
@@ -75,20 +95,25 @@ def test_the_checkout_stays_clean(registry: NodeRegistry, git_plugin: Callable[.
     assert status.stdout == ""
 
 
-def test_a_warm_load_uses_neither_network_nor_process(
-    registry: NodeRegistry, git_plugin: Callable[..., str], git_host: GitHost, monkeypatch: pytest.MonkeyPatch
+def test_a_warm_load_starts_no_process_opens_no_connection_and_takes_no_lock(
+    registry: NodeRegistry, git_plugin: Callable[..., str], git_host: GitHost, cache: Path
 ) -> None:
-    """The second load, in another registry, takes everything from the cache."""
+    """In a process of its own, whose interpreter counts; what only others need is not imported either."""
     url = git_plugin()
     registry.load_plugin("echo", config(url))
-    registry.unload_plugin("echo")
     requests = git_host.requests
-
-    def refuse(*arguments: object, **options: object) -> None:
-        raise AssertionError(f"a process was started: {arguments}")
-
-    monkeypatch.setattr(subprocess, "Popen", refuse)
-    registry.load_plugin("echo", config(url))
+    environment = {**os.environ, "CUVIS_PLUGINS_DIR": str(cache), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTED, json.dumps(config(url))],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said = json.loads(done.stdout)
+    assert said["events"] == {}
+    assert said["modules"] == []
+    assert {Path(path).relative_to(cache).parts[0] for path in said["written"]} == {".uses"}
     assert git_host.requests == requests
 
 

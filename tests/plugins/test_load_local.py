@@ -269,7 +269,7 @@ def test_a_broken_project_is_named_and_leaves_nothing(
     assert str(caught.value).startswith("Failed to load plugin 'echo'")
     assert caught.value.step == step
     assert isinstance(caught.value.__cause__, cause)
-    assert "_cuvis_" not in str(caught.value)
+    assert "cuvis_ai_core.scoped" not in str(caught.value)
     assert registry.list_plugins() == []
     assert list((cache / ".tmp").glob("*")) == []
     if step != "importing":
@@ -421,7 +421,7 @@ def test_a_module_of_its_own_that_was_not_installed(registry: NodeRegistry, loca
     (folder / "src/echo_plugin/nodes.py").write_text("import echo_plugin.gone\n")
     with pytest.raises(PluginLoadError, match="would be the plugin's own") as caught:
         registry.load_plugin("echo", config(folder))
-    assert "_cuvis_" not in str(caught.value)
+    assert "cuvis_ai_core.scoped" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -250,10 +250,10 @@ def test_what_is_locked_stays_when_a_plugin_is_added(local: Plugins, versions: C
 
 def test_what_the_host_has_is_locked_too_but_not_installed_again(local: Plugins, registry: NodeRegistry) -> None:
     """So that the lock also holds where the host lacks it; what the core itself needs is always the host's."""
-    manifest = local(first=("networkx", "numpy"))
+    manifest = local(first=("iniconfig", "numpy"))
     done("lock")
     pins = locked()["environments"][host.interpreter()]["dependencies"]["first"]
-    assert [pin.partition("==")[0] for pin in pins] == ["networkx"]
+    assert [pin.partition("==")[0] for pin in pins] == ["iniconfig"]
     registry.load_plugins(manifest)
     installed = [each.name for each in registry.plugin_info("first").target.glob("*.dist-info")]
     assert [name.partition("-")[0] for name in installed] == ["first"] if host.has(pins[0]) else len(installed) == 2

@@ -4,6 +4,7 @@ import importlib
 import pickle
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,10 @@ def distribution():
     names = [found.version for found in metadata.distributions() if found.name == "cuvis-test-dep"]
     return names[0]
 
+def seen_by_the_dependency():
+    from cuvis_test_dep.late import own_version
+    return own_version()
+
 def files():
     (init,) = (file for file in metadata.files("cuvis-test-dep") if file.name == "__init__.py")
     return init.locate().read_text().split("'")[1]
@@ -78,27 +83,12 @@ def dependency(make: MakeWheel, version: str) -> None:
     """Build a distribution with a class, data, a late module and an entry point."""
     files = {
         "cuvis_test_dep/__init__.py": f"VERSION = {version!r}\n\nclass Point:\n    version = VERSION\n",
-        "cuvis_test_dep/late.py": f"WHO = {version!r}\n\ndef who():\n    return WHO\n",
+        "cuvis_test_dep/late.py": f"WHO = {version!r}\n\ndef who():\n    return WHO\n\n"
+        "def own_version():\n    from importlib.metadata import version\n    return version('cuvis-test-dep')\n",
         "cuvis_test_dep/data.txt": version,
         f"cuvis_test_dep-{version}.dist-info/entry_points.txt": "[cuvis_test_points]\none = cuvis_test_dep.late:who\n",
     }
     make(DEP, version, files)
-
-
-@pytest.fixture
-def load_code(
-    registry: NodeRegistry, tmp_path: Path, project_files: Callable[..., Files], write_files: Callable[..., Path]
-) -> Callable[..., Any]:
-    """Return a function that loads a plugin with some code in its module of nodes, and returns that module."""
-
-    def run(name: str, code: str, *requires: str, more: Files | None = None) -> Any:
-        files = project_files(name, dependencies=requires) | (more or {})
-        files[f"src/{name}/nodes.py"] += code
-        folder = write_files(tmp_path / name, files)
-        registry.load_plugin(name, {"path": str(folder), "provides": [f"{name}.nodes.Echo"]})
-        return sys.modules[registry.get(f"{name}.nodes.Echo").__module__]
-
-    return run
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -114,6 +104,9 @@ def test_a_private_dependency_is_its_plugins_by_every_way_of_naming_it(
         assert getattr(module, form)() == version
     assert importlib.import_module("cuvis_test_dep.late").WHO == "1.0"
     assert pickle.loads(b"ccuvis_test_dep\nPoint\n.").version == "1.0"
+    (point,) = metadata.entry_points(group="cuvis_test_points")
+    found = [each.version for each in metadata.distributions() if each.name == DEP]
+    assert (point.load()(), metadata.version(DEP), found) == ("1.0", "1.0", ["1.0"])
 
 
 @pytest.mark.parametrize("imported", [True, False])
@@ -175,3 +168,23 @@ def test_a_plugins_own_name_is_told_from_the_programs(
     registry.unload_plugin("generic")
     assert type(sys.modules["utils"]) is type(sys)
     assert importlib.import_module("utils").Point is utils.Point
+
+
+@pytest.mark.parametrize("pure", [True, False])
+def test_a_plugin_whose_package_is_anothers_dependency(
+    wheel: MakeWheel, load_code: Callable[..., Any], *, pure: bool
+) -> None:
+    """A fork of a library is a plugin, another plugin depends on the library: each has its own, in turns."""
+    wheel(DEP, "1.0", {"cuvis_test_dep/__init__.py": "VERSION = '1.0'\n", "cuvis_test_dep/data.txt": "1.0"}, pure=pure)
+    own = {"src/cuvis_test_dep/__init__.py": "VERSION = 'fork'\n", "src/cuvis_test_dep/data.txt": "fork"}
+    code = (
+        "from importlib import resources\nimport cuvis_test_dep\n"
+        "def seen():\n    import cuvis_test_dep as late\n"
+        "    data = resources.files('cuvis_test_dep') / 'data.txt'\n"
+        "    return [cuvis_test_dep.VERSION, late.VERSION, data.read_text()]\n"
+    )
+    fork = load_code("cuvis_test_dep", code, more=own)
+    assert fork.seen() == ["fork"] * 3
+    user = load_code("user", code, DEP)
+    assert (user.seen(), fork.seen(), user.seen()) == (["1.0"] * 3, ["fork"] * 3, ["1.0"] * 3)
+    assert importlib.import_module("cuvis_test_dep").VERSION == "1.0"

@@ -14,6 +14,7 @@ import click
 from cuvis_ai_core.cli.options import DEBUG
 from cuvis_ai_core.errors import (
     AnnotationError,
+    BundleError,
     CubeError,
     CuvisError,
     LockError,
@@ -31,6 +32,7 @@ INTERRUPTED: Final = 130
 
 _WRONG_INPUT: Final = (
     AnnotationError,
+    BundleError,
     CubeError,
     LockError,
     ManifestError,

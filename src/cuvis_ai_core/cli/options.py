@@ -31,10 +31,13 @@ def debug_option(command: _Decorated) -> _Decorated:
     )(command)
 
 
-def path_option(name: str, *, description: str, required: bool = False) -> Callable[[_Decorated], _Decorated]:
+def path_option(
+    name: str, *, description: str, required: bool = False, short: str | None = None
+) -> Callable[[_Decorated], _Decorated]:
     """Return a decorator that adds an option for one path; `~` is the home folder, twice is an error."""
     # click would silently take the last of several.
     return click.option(
+        *([short] if short else []),
         name,
         type=click.Path(path_type=str),
         multiple=True,

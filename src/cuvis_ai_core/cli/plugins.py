@@ -19,9 +19,11 @@ class _Plugins(LazyGroup):
     """The group of the commands about plugins."""
 
     places: ClassVar = {
+        "bundle": "cuvis_ai_core.cli.bundle:bundle",
         "cache": "cuvis_ai_core.cli.cache:cache",
         "list": "cuvis_ai_core.cli.plugins:list_plugins",
         "lock": "cuvis_ai_core.cli.lock:lock",
+        "unbundle": "cuvis_ai_core.cli.unbundle:unbundle",
         "update": "cuvis_ai_core.cli.update:update",
         "verify": "cuvis_ai_core.cli.verify:verify",
     }

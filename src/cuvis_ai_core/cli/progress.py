@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from cuvis_ai_hookspecs import hookimpl
 
+from cuvis_ai_core.errors import PluginsLoadError
 from cuvis_ai_core.plugins.manager import PluginState
 
 if TYPE_CHECKING:
@@ -29,11 +30,17 @@ def load_plugins(registry: "NodeRegistry", manifest: Path, *names: str) -> None:
     Raises:
         ManifestError: The manifest cannot be read.
         LockError: Its lock file cannot be read, or differs from it.
+        PluginLoadError: A plugin that is named failed.
         PluginsLoadError: Some plugins failed.
     """
     with plugin_progress() as display:
         registry.register_hooks(display)
-        registry.load_plugins(manifest, only=names or None)
+        try:
+            registry.load_plugins(manifest, only=names or None)
+        except PluginsLoadError as error:
+            if names:
+                raise next(iter(error.failed.values())) from error
+            raise
 
 
 @contextmanager

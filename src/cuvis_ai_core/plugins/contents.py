@@ -90,6 +90,8 @@ def _read_distribution(installed: InstalledDistribution) -> Distribution:
 
     roots, namespaces = module_roots(str(file) for file in installed.files or ())
     roots = tuple(root for root in roots if root not in _STRAY) or roots
+    # The standard library comes first on every `sys.path`: backports of it are never found.
+    roots = tuple(root for root in roots if root.partition(".")[0] not in sys.stdlib_module_names)
     wheel = installed.read_text("WHEEL") or ""
     tags = [line.partition(":")[2].strip() for line in wheel.splitlines() if line.startswith("Tag:")]
     return Distribution(

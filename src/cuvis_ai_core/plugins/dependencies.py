@@ -5,6 +5,7 @@ from the host is held too, though it may be imported later only. Who serves what
 plugin is imported (see `sharing`).
 """
 
+import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,17 +20,18 @@ from cuvis_ai_core.plugins.distribution import Distribution
 from cuvis_ai_core.plugins.namespaces import find_namespace, set_portions
 from cuvis_ai_core.plugins.owned_names import everybodys_module
 from cuvis_ai_core.plugins.requirements import conflict, host_version, needed_name
+from cuvis_ai_core.plugins.search_path import SearchPath, search_path
 from cuvis_ai_core.plugins.sharing import Demand, Provider, Reasons, Sharing
 
 _Demands = Mapping[str, Sequence[Demand]]
 
 
 class _Live:
-    def __init__(self, distribution: Distribution, target: Path) -> None:
+    def __init__(self, distribution: Distribution, target: Path, *, instead_of_host: bool = False) -> None:
         self.distribution = distribution
         self.target = target
         self.holders: list[str] = []
-        self.instead_of_host = host_version(distribution.name) is not None
+        self.instead_of_host = instead_of_host
 
     def provider(self) -> Provider:
         if self.holders:
@@ -89,13 +91,14 @@ def acquire(plugin: Distribution, needed: Sequence[Distribution], target: Path) 
     """
     with _lock:
         _drop_idle()
-        sharing = Sharing(plugin, needed, _provider, host_packages.provider)
-        private = _private(plugin, needed, sharing)
+        host = search_path()
+        sharing = Sharing(plugin, needed, _provider, lambda each: host_packages.provider(each, host))
+        private = _private(plugin, needed, sharing, host)
         demands: dict[str, list[Demand]] = {}
         for demand in sharing.demands(private):
             demands.setdefault(needed_name(demand.requirement), []).append(demand)
-        _refuse_for_the_host(plugin, demands)
-        _serve(list(sharing.new(private)), target)
+        _refuse_for_the_host(plugin, demands, host)
+        _serve(list(sharing.new(private)), target, host)
         shared = [each for each in needed if each.name not in private]
         for each in shared:
             if each.name in _live:
@@ -122,7 +125,7 @@ def served(name: str | None = None, *, idle: bool = True) -> dict[str, list[str]
 def serve(distributions: Sequence[Distribution], target: Path) -> None:
     """Serve dependencies from a target directory for the life of this process, as the parent process does."""
     with _lock:
-        _serve([each for each in distributions if each.name not in _live], target)
+        _serve([each for each in distributions if each.name not in _live], target, search_path())
         for each in distributions:
             _live[each.name].holders.append("the process that started this one")
 
@@ -133,17 +136,17 @@ def find_dependency(fullname: str, path: Sequence[str] | None) -> ModuleSpec | N
     return find_namespace(fullname, path) if folder is None else PathFinder.find_spec(fullname, [folder])
 
 
-def _private(plugin: Distribution, needed: Sequence[Distribution], sharing: Sharing) -> Reasons:
+def _private(plugin: Distribution, needed: Sequence[Distribution], sharing: Sharing, host: SearchPath) -> Reasons:
     private = sharing.private(dict(_doubles(plugin, needed)))
     for each in list(sharing.new(private)):
         # What the host has, it means to use itself: better not to take its place.
-        kept = host_packages.provider(each) if each.pure and each.name not in private else None
+        kept = host_packages.provider(each, host) if each.pure and each.name not in private else None
         if kept is not None:
             reason = _conflict(plugin, sharing, each, kept)
             # Where something compiled depends on it, the plugin's copy serves everybody.
             with suppress(DependencyConflictError):
                 private = sharing.private({**private, each.name: reason})
-    return sharing.private({**private, **dict(_contradictions(plugin, sharing, private))})
+    return sharing.private({**private, **dict(_contradictions(plugin, sharing, private, host))})
 
 
 def _conflict(plugin: Distribution, sharing: Sharing, wanted: Distribution, found: Provider) -> DependencyConflictError:
@@ -176,19 +179,21 @@ def _doubles(plugin: Distribution, needed: Iterable[Distribution]) -> Iterator[t
 
 
 def _contradictions(
-    plugin: Distribution, sharing: Sharing, private: Reasons
+    plugin: Distribution, sharing: Sharing, private: Reasons, host: SearchPath
 ) -> Iterator[tuple[str, DependencyConflictError]]:
     """Return what would take the place of a host's version that a loaded plugin needs, though not imported yet."""
     for each in sharing.new(private):
-        version = host_version(each.name)
+        version = host.version(each.name)
         for lease in _leases if version is not None else ():
-            refused = next((need for need in _needs(lease.demands, each.name) if not need.met_by(each.version)), None)
+            refused = next(
+                (need for need in _needs(lease.demands, each.name, host) if not need.met_by(each.version)), None
+            )
             if version is not None and refused is not None:
                 where = f"in the host environment; {refused.who}, for {lease.plugin}, requires {refused.requirement}"
                 yield each.name, _conflict(plugin, sharing, each, Provider(version, where))
 
 
-def _refuse_for_the_host(plugin: Distribution, demands: _Demands) -> None:
+def _refuse_for_the_host(plugin: Distribution, demands: _Demands, host: SearchPath) -> None:
     """Refuse what the host's packages cannot live with, where a live target took the place of a host's version.
 
     Raises:
@@ -196,23 +201,23 @@ def _refuse_for_the_host(plugin: Distribution, demands: _Demands) -> None:
     """
     for live in _live.values():
         if live.instead_of_host:
-            for need in _needs(demands, live.distribution.name):
+            for need in _needs(demands, live.distribution.name, host):
                 if not need.met_by(live.distribution.version):
                     provider = live.provider()
                     raise conflict(need.who, need.requirement, live.distribution.version, provider.where, plugin.name)
 
 
-def _needs(demands: _Demands, name: str) -> Iterator[Demand]:
+def _needs(demands: _Demands, name: str, host: SearchPath) -> Iterator[Demand]:
     """Return what is needed of a distribution, also by the host's packages that somebody needs."""
     yield from demands.get(name, ())
-    yield from host_packages.demands([other for other in demands if other not in _live], name)
+    yield from host_packages.demands([other for other in demands if other not in _live], name, host)
 
 
-def _serve(distributions: Iterable[Distribution], target: Path) -> None:
+def _serve(distributions: Iterable[Distribution], target: Path, host: SearchPath) -> None:
     for each in distributions:
-        _live[each.name] = _Live(each, target)
+        _live[each.name] = _Live(each, target, instead_of_host=each.name in host.metadata)
         for root in each.roots:
-            _roots[root] = str(target.joinpath(*root.split(".")[:-1]))
+            _roots[root] = os.path.join(target, *root.split(".")[:-1])  # noqa: PTH118 - of each at every load
         if each.namespaces:
             _fill_namespaces()
 

@@ -13,6 +13,7 @@ from types import ModuleType
 
 from cuvis_ai_core.plugins.dependencies import find_dependency
 from cuvis_ai_core.plugins.metadata import find_distributions
+from cuvis_ai_core.plugins.operators import TORCH_LIBRARY, find_watched, watch_operators
 from cuvis_ai_core.plugins.private_modules import find_private
 from cuvis_ai_core.plugins.private_names import PREFIX
 from cuvis_ai_core.plugins.public_names import find_public
@@ -30,6 +31,8 @@ class PluginFinder(MetaPathFinder):
         """Return where a module of a plugin or of a live dependency lies."""
         if fullname.startswith(PREFIX):
             return find_private(fullname, path)
+        if fullname == TORCH_LIBRARY:
+            return find_watched(fullname, path)
         return find_public(fullname, path) or find_dependency(fullname, path)
 
     def find_distributions(self, context: DistributionFinder.Context | None = None) -> Iterator[Distribution]:
@@ -42,3 +45,4 @@ def install_finder() -> None:
     if not any(isinstance(finder, PluginFinder) for finder in sys.meta_path):
         position = next((at for at, finder in enumerate(sys.meta_path) if finder is PathFinder), len(sys.meta_path))
         sys.meta_path.insert(position, PluginFinder())
+    watch_operators()

@@ -2,44 +2,37 @@
 
 from collections.abc import Iterable, Iterator
 from importlib.machinery import PathFinder
-from importlib.metadata import DistributionFinder, MetadataPathFinder
 from pathlib import Path
 
 from cuvis_ai_core.plugins.distribution import Distribution
-from cuvis_ai_core.plugins.requirements import applies, host_version, needed_name
+from cuvis_ai_core.plugins.requirements import applies, needed_name
+from cuvis_ai_core.plugins.search_path import SearchPath
 from cuvis_ai_core.plugins.sharing import Demand, Provider
 
 
-def provider(distribution: Distribution) -> Provider | None:
+def provider(distribution: Distribution, host: SearchPath) -> Provider | None:
     """Return what the host has under the name of a distribution or of its modules, or None."""
-    version = host_version(distribution.name)
+    version = host.version(distribution.name)
     if version is not None:
         return Provider(version, "in the host environment")
     for root in distribution.roots:
-        place = _place(root)
+        place = _place(root) if root.partition(".")[0] in host.tops else None
         if place is not None:
             return Provider(None, "on this program's path", f"another module '{root}', {place},")
     return None
 
 
-def demands(names: Iterable[str], wanted: str) -> Iterator[Demand]:
+def demands(names: Iterable[str], wanted: str, host: SearchPath) -> Iterator[Demand]:
     """Return what the host's packages of some names, and all that these need, ask of one distribution."""
     waiting, seen = list(names), {wanted}
     while waiting:
         name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        for requirement in _requirements(name):
-            if needed_name(requirement) == wanted:
-                yield Demand(name, requirement)
-            waiting.append(needed_name(requirement))
-
-
-def _requirements(name: str) -> list[str]:
-    context = DistributionFinder.Context(name=name)
-    found = next(iter(MetadataPathFinder.find_distributions(context)), None)
-    return [text for text in (found.requires if found else None) or () if applies(text)]
+        if name not in seen:
+            seen.add(name)
+            found = host.distribution(name)
+            needs = [text for text in (found.requires if found else None) or () if applies(text)]
+            yield from (Demand(name, text) for text in needs if needed_name(text) == wanted)
+            waiting += map(needed_name, needs)
 
 
 def _place(root: str) -> str | None:

@@ -59,16 +59,17 @@ class Entry:
             StoreError: It cannot be removed.
         """
         folder = self.store.uses(self.path)
-        with self.store.lock(self._lock()), self.store.guard(), uses.removing(folder):
-            users = self.users()
-            if not users:
-                # Out of sight first, so that nobody loads from a folder that is half gone.
-                with self.store.workspace() as work, contextlib.suppress(FileNotFoundError):
-                    os.replace(self.path, work / "removed")  # noqa: PTH105
-                    os.replace(folder, work / "uses")  # noqa: PTH105
-                if self.kind == "target":
-                    _remove_empty(self.path.parent)
-                    _remove_empty(folder.parent)
+        with self.store.lock(self._lock()), self.store.guard(), self.store.workspace() as work:
+            with uses.removing(folder):
+                users = self.users()
+                if not users:
+                    # Out of sight first, so that nobody loads from a folder that is half gone.
+                    with contextlib.suppress(FileNotFoundError):
+                        os.replace(self.path, work / "removed")  # noqa: PTH105
+                        os.replace(folder, work / "uses")  # noqa: PTH105
+            if not users and self.kind == "target":
+                _remove_empty(self.path.parent)
+                _remove_empty(folder.parent)
         return users
 
     def _lock(self) -> str:

@@ -20,6 +20,7 @@ from cuvis_ai_core.plugins.failing import failing
 from cuvis_ai_core.plugins.finder import install_finder
 from cuvis_ai_core.plugins.manager import NodePlugin, PluginState, contribution
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.operators import refuse_taken_operators
 from cuvis_ai_core.plugins.public_names import give_back
 from cuvis_ai_core.plugins.ready import Ready, Request, ready_plugins
 from cuvis_ai_core.plugins.scope import Scope
@@ -175,6 +176,7 @@ def _open(name: str, declared: GitPlugin | LocalPlugin, ready: Ready, store: Sto
         undo.callback(scope.abandon)
         provided = {path: import_node(name, scope, path) for path in declared.provides}
         named, hooks = _entry_points(name, scope, target)
+        refuse_taken_operators(scope)
         classes = provided | {path: found for path, found in named.items() if found not in provided.values()}
         info = _info(name, declared, source, target, classes)
         uses = store.hand_over(source.folder, target.folder)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError, PluginsLockError
+from cuvis_ai_core.errors import DependencyConflictError
 from cuvis_ai_core.plugins import dependencies, host
 from cuvis_ai_core.plugins.choices import Choice, Needs
 from cuvis_ai_core.plugins.disagreement import disagreement
@@ -14,7 +14,7 @@ from cuvis_ai_core.plugins.lockfile import Declared, Entry, Environment, Lock, e
 from cuvis_ai_core.plugins.parallel import Crew
 from cuvis_ai_core.plugins.plans import Locked, Together
 from cuvis_ai_core.plugins.portable import SparseHost
-from cuvis_ai_core.plugins.preparation import Preparation
+from cuvis_ai_core.plugins.preparation import Preparation, not_prepared
 from cuvis_ai_core.plugins.ready import Announcement, Ready, Request
 from cuvis_ai_core.plugins.sources import Source
 from cuvis_ai_core.plugins.store import Store
@@ -56,7 +56,7 @@ class Locker:
 
     def __init__(self, store: Store, announce: Announcement, *, offline: bool) -> None:
         self.store = store
-        self._announce = announce
+        self.announce = announce
         self._offline = offline
         self._crew = Crew()
 
@@ -74,7 +74,7 @@ class Locker:
             dry_run: Whether to fetch only checkouts, which say what is needed, and to install nothing.
 
         Raises:
-            PluginsLockError: A plugin cannot be fetched, resolved or installed, or plugins cannot live together.
+            PreparationError: A plugin cannot be fetched, resolved or installed, or plugins cannot live together.
             LockError: There is a lock file that cannot be read.
         """
         try:
@@ -85,16 +85,18 @@ class Locker:
     def _locked(
         self, manifest: Path, plugins: Mapping[str, Declared], moving: Collection[str], *, dry_run: bool
     ) -> Locking:
-        old = read_lock(manifest)
-        request = Request(plugins, Together(_kept(old, plugins, moving)), self.store, self._announce, self._offline)
+        old, what = read_lock(manifest), f"{manifest} cannot be locked"
+        request = Request(plugins, Together(_kept(old, plugins, moving)), self.store, self.announce, self._offline)
         preparation = Preparation(request)
         preparation.fetch()
         with self.store.workspace() as folder:
             preparation.study(folder)
-            _refuse_failed(manifest, preparation)
+            preparation.refuse_failed(what)
             needs, choices = preparation.needs(), preparation.choose(folder)
-            _refuse_failed(manifest, preparation)
-            _refuse_errors(manifest, choices)
+            preparation.refuse_failed(what)
+            errors = {name: choice.error for name, choice in choices.items() if choice.error is not None}
+            if errors:
+                raise not_prepared(what, errors)
             wheels = self._wheels(folder, needs, choices)
             entries = {
                 name: _entry(declared, manifest, preparation.source(name), needs[name])
@@ -103,8 +105,8 @@ class Locker:
             lock = _merged(lock_path(manifest), old, entries, wheels)
             if dry_run:
                 return Locking(lock, _by_pin(wheels), {})
-            ready = self._install(manifest, preparation, lock)
-        _refuse_clashes(manifest, ready)
+            ready = _install(what, preparation, lock)
+        _refuse_clashes(what, ready)
         return Locking(lock, _by_pin(wheels), ready)
 
     def _wheels(
@@ -121,11 +123,12 @@ class Locker:
         self._crew.run([partial(find, name) for name in needs])
         return found
 
-    def _install(self, manifest: Path, preparation: Preparation, lock: Lock) -> dict[str, Ready]:
-        locked = Locked(lock)
-        preparation.install(locked.choices(preparation.needs()), locked.keys(preparation.places()))
-        _refuse_failed(manifest, preparation)
-        return {name: ready for name, ready in preparation.results().items() if isinstance(ready, Ready)}
+
+def _install(what: str, preparation: Preparation, lock: Lock) -> dict[str, Ready]:
+    locked = Locked(lock)
+    preparation.install(locked.choices(preparation.needs()), locked.keys(preparation.places()))
+    preparation.refuse_failed(what)
+    return {name: ready for name, ready in preparation.results().items() if isinstance(ready, Ready)}
 
 
 def _kept(old: Lock | None, plugins: Mapping[str, Declared], moving: Collection[str]) -> list[str]:
@@ -167,24 +170,7 @@ def _by_pin(wheels: Mapping[str, Sequence[Wheels]]) -> dict[str, Wheels]:
     return {each.pin: each for found in wheels.values() for each in found}
 
 
-def _refuse_failed(manifest: Path, preparation: Preparation) -> None:
-    failed = {name: error for name, error in preparation.results().items() if isinstance(error, PluginLoadError)}
-    if failed:
-        raise _failure(manifest, failed)
-
-
-def _refuse_errors(manifest: Path, choices: Mapping[str, Choice]) -> None:
-    failed = {name: choice.error for name, choice in choices.items() if choice.error is not None}
-    if failed:
-        raise _failure(manifest, failed)
-
-
-def _failure(manifest: Path, failed: Mapping[str, Exception]) -> PluginsLockError:
-    texts = "\n".join(str(error) for error in failed.values())
-    return PluginsLockError(f"{manifest} cannot be locked; nothing was written.\n{texts}", failed=failed)
-
-
-def _refuse_clashes(manifest: Path, ready: Mapping[str, Ready]) -> None:
+def _refuse_clashes(what: str, ready: Mapping[str, Ready]) -> None:
     """Decide who serves the dependencies of all plugins as loading them would, in their order."""
     targets = {name: each.target for name, each in ready.items()}
     with ExitStack() as leases:
@@ -192,4 +178,4 @@ def _refuse_clashes(manifest: Path, ready: Mapping[str, Ready]) -> None:
             try:
                 leases.callback(dependencies.acquire(target.plugin, target.needed, target.folder).release)
             except DependencyConflictError as error:
-                raise _failure(manifest, {name: disagreement(error, targets)}) from error
+                raise not_prepared(what, {name: disagreement(error, targets)}) from error

@@ -9,7 +9,7 @@ from typing import Final
 
 from cuvis_ai_core._process import Programs
 
-Task = Callable[[], None]
+Task = Callable[[], object]
 
 WORKERS: Final = 8
 """How many plugins are fetched or built at once: enough for a slow network, bounded for the host that serves them."""
@@ -50,7 +50,7 @@ class Crew:
                     programs.end()
                     raise
 
-    def _finish(self, futures: "list[Future[None]]") -> None:
+    def _finish(self, futures: "list[Future[object]]") -> None:
         if threading.get_ident() == self._owner:
             for future in futures:
                 future.add_done_callback(lambda _: self._words.put(None))

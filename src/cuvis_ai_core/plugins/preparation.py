@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from cuvis_ai_core.errors import CuvisError, PluginError, PluginLoadError
+from cuvis_ai_core.errors import CuvisError, PluginError, PluginLoadError, PreparationError
 from cuvis_ai_core.plugins.choices import Choice, Needs
 from cuvis_ai_core.plugins.failing import Announce, Enter, failing
 from cuvis_ai_core.plugins.manager import PluginState
@@ -20,7 +20,7 @@ from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.offline import not_fetched
 from cuvis_ai_core.plugins.parallel import Crew
 from cuvis_ai_core.plugins.ready import Ready, Request, place_of, usable_target
-from cuvis_ai_core.plugins.sources import Source, git_source, local_source, usable_source
+from cuvis_ai_core.plugins.sources import Source, git_source, local_source, project_folder, usable_source
 from cuvis_ai_core.plugins.store import refuse_full_disk, short_hash
 
 if TYPE_CHECKING:
@@ -90,6 +90,19 @@ class Preparation:
         """Return what became of each plugin that is done."""
         return {job.name: job.result for job in self._jobs if job.result is not None}
 
+    def refuse_failed(self, what: str) -> None:
+        """Raise if a plugin failed, where one is too many.
+
+        Args:
+            what: What cannot be done.
+
+        Raises:
+            PreparationError: One did.
+        """
+        failed = {name: error for name, error in self.results().items() if isinstance(error, PluginLoadError)}
+        if failed:
+            raise not_prepared(what, failed)
+
     def fetch(self) -> None:
         """Have the code of all plugins on disk."""
         self._do(PluginState.DOWNLOADING, self._fetch)
@@ -114,6 +127,22 @@ class Preparation:
         """Return the code of a plugin."""
         return next(job.source for job in self._jobs if job.name == name)
 
+    def build_requirements(self) -> dict[str, list[str]]:
+        """Return `name==version` of everything that building each plugin needs.
+
+        Raises:
+            InstallError: They cannot be had.
+        """
+        from cuvis_ai_core.plugins.build_requirements import build_requirements
+
+        found: dict[str, list[str]] = {}
+        for job in self._jobs:
+            project = project_folder(job.declared, job.source)
+            if (project / "pyproject.toml").is_file():
+                local = isinstance(job.declared, LocalPlugin)
+                found[job.name] = build_requirements(project, job.needs.uv, editable=local)
+        return found
+
     def choose(self, folder: Path) -> dict[str, Choice]:
         """Choose versions, and build meanwhile: builds compute, the choice waits for the network.
 
@@ -123,7 +152,7 @@ class Preparation:
         from cuvis_ai_core.plugins.uv import Uv
 
         needs, choices = self.needs(), dict[str, Choice]()
-        uv = Uv(", ".join(needs), folder, offline=self._request.offline)
+        uv = Uv(", ".join(needs), folder, self._request.offline, self._store.wheels)
 
         def choose() -> None:
             choices.update(self._request.plan.choose(needs, uv, self._crew))
@@ -217,10 +246,16 @@ class Preparation:
 
         work = folder / job.name
         work.mkdir()
-        uv = Uv(job.name, work, offline=self._request.offline)
+        uv = Uv(job.name, work, self._request.offline, self._store.wheels)
         job.installation = Installation(job.name, job.declared, job.source, job.place, self._store, uv)
         distribution, requirements = job.installation.needs()
         job.needs = Needs(distribution, requirements, uv, partial(job.announce, PluginState.RESOLVING))
+
+
+def not_prepared(what: str, failed: Mapping[str, Exception]) -> PreparationError:
+    """Return the error for a manifest of which some plugins failed, where one is too many."""
+    texts = "\n".join(str(error) for error in failed.values())
+    return PreparationError(f"{what}; nothing was written.\n{texts}", failed=failed)
 
 
 def _build_ahead(job: _Job, _: Enter) -> None:

@@ -95,6 +95,9 @@ class _Proxy(PublicName):
             # A path would lead everybody to the modules of the version that asked first.
             if name == "__spec__":
                 ModuleType.__setattr__(self, name, value)
+            # `importlib.util.LazyLoader` makes modules lazy by their class. A proxy is lazy as it is.
+            elif name == "__class__":
+                del _own(self)[_NEW]
         # The import system files submodules and specs on the module it just loaded; the real one has them.
         elif not isinstance(value, (_Proxy, ModuleSpec)):
             setattr(_answering(self, name), name, value)

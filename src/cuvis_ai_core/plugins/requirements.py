@@ -2,11 +2,11 @@
 
 from collections.abc import Collection
 from functools import lru_cache
-from importlib.metadata import DistributionFinder, MetadataPathFinder
 from typing import TYPE_CHECKING, Final
 
 from cuvis_ai_core.errors import DependencyConflictError
 from cuvis_ai_core.plugins.distribution import normalised
+from cuvis_ai_core.plugins.search_path import search_path
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -20,8 +20,7 @@ WAY_OUT: Final = (
 
 def host_version(name: str) -> str | None:
     """Return the version of a distribution in the host environment, or None."""
-    context = DistributionFinder.Context(name=name)
-    return next((found.version for found in MetadataPathFinder.find_distributions(context)), None)
+    return search_path().version(name)
 
 
 @lru_cache(4096)
@@ -31,9 +30,11 @@ def needed_name(requirement: str) -> str:
     return normalised(requirement[:end])
 
 
+@lru_cache(4096)
 def extras_in(requirement: str) -> frozenset[str]:
-    """Return the extras that a requirement asks for."""
-    return frozenset(_parsed(requirement).extras) if "[" in requirement.partition(";")[0] else frozenset()
+    """Return the extras that a requirement asks for; read by hand, for a load must not wait for a parser's import."""
+    _, _, rest = requirement.partition(";")[0].partition("[")
+    return frozenset(filter(None, map(str.strip, rest.partition("]")[0].split(","))))
 
 
 def applies(requirement: str, extras: Collection[str] = ()) -> bool:

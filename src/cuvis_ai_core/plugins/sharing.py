@@ -68,9 +68,10 @@ class Sharing:
     ) -> None:
         self._plugin = plugin
         self._own = {each.name: each for each in needed}
-        self._live = live
+        self._ask_live = live
         self._otherwise = otherwise
-        self._taken = {each.name for each in needed if live(each) is not None}
+        self._live = {each.name: live(each) for each in needed}
+        self._taken = {name for name, found in self._live.items() if found is not None}
 
     def private(self, reasons: Reasons) -> dict[str, DependencyConflictError]:
         """Return all distributions that cannot be shared if these cannot, and why.
@@ -141,8 +142,9 @@ class Sharing:
         """Return what is refused in the version that everybody has; whoever refuses it cannot be shared instead."""
         for demand in self.demands(private):
             name = needed_name(demand.requirement)
-            known = self._own.get(name) or Distribution(name, "")
-            found = self._live(known) or (self._otherwise(known) if name in private else None)
+            found = self._live[name] if name in self._own else self._ask_live(Distribution(name, ""))
+            if found is None and name in private:
+                found = self._otherwise(self._own[name])
             if found is not None and not demand.met_by(found.version):
                 text = found.version or found.what
                 reason = conflict(demand.who, demand.requirement, text, found.where, self._plugin.name)

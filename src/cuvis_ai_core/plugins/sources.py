@@ -93,14 +93,38 @@ def _fetched(url: str, places: tuple[Path, Path], wanted: Mapping[str, str], sto
     with store.workspace() as folder:
         checkout = folder / "checkout"
         commit = fetch(url, wanted["tag"], checkout)
-        files = integrity.checkout_files(checkout)
-        content = integrity.checkout_digest(checkout, files)
-        marker = {**wanted, "commit": commit, "content": content, "watched": integrity.watch(checkout, files)}
-        write_json(checkout / ".git" / MARKER, marker)
-        # The plain place belongs to whoever came first; another repository gets a name of its own.
-        place = places[1] if read_marker(places[0]) is not None else places[0]
-        store.publish(checkout, place)
+        return _publish(checkout, commit, places, wanted, store)
+
+
+def _publish(checkout: Path, commit: str, places: tuple[Path, Path], wanted: Mapping[str, str], store: Store) -> Source:
+    files = integrity.checkout_files(checkout)
+    content = integrity.checkout_digest(checkout, files)
+    marker = {**wanted, "commit": commit, "content": content, "watched": integrity.watch(checkout, files)}
+    write_json(checkout / ".git" / MARKER, marker)
+    # The plain place belongs to whoever came first; another repository gets a name of its own.
+    place = places[1] if read_marker(places[0]) is not None else places[0]
+    store.publish(checkout, place)
     return Source(place, commit, content)
+
+
+def put_checkout(name: str, declared: GitPlugin, checkout: Path, commit: str, store: Store) -> Source:
+    """Move a checkout that came some other way than from its repository into the store, unless it is there.
+
+    Args:
+        name: Name of the plugin in its manifest.
+        declared: Its entry there.
+        checkout: The checkout, on the file system of the store.
+        commit: The commit that its tag names.
+        store: The plugin cache.
+
+    Raises:
+        CacheMismatchError: What is there was altered.
+        StoreError: The store cannot be written.
+    """
+    wanted = _identity(name, declared.repo, declared.tag)
+    places = store.checkouts(name, declared.tag, wanted["repo"])
+    with store.lock(places[0].name):
+        return _published(places, wanted) or _publish(checkout, commit, places, wanted, store)
 
 
 def usable_source(name: str, declared: GitPlugin, store: Store) -> Source | None:

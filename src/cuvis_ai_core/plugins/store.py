@@ -6,6 +6,7 @@
     ├── adaclip@v0.1.0+3fa9c1e2/ the same name and tag from another repository
     ├── .targets/adaclip@<content>/<pins>/   installed target directories, marker cuvis-target.json
     ├── .uses/                   who uses an entry, and since when nobody does (see `uses`)
+    ├── .wheels/                 wheels that a bundle brought, of dependencies and of what builds need
     └── .locks/ .tmp/            one lock per thing being built; work in progress
 
 "The directory exists" proves nothing: an entry counts when its marker is there. The marker is written last, in a
@@ -133,6 +134,12 @@ class Store:
     def targets(self, name: str, content: str) -> Path:
         """Return the folder of the target directories of one plugin content, one below it per set of pins."""
         return self.root / ".targets" / f"{_encode(name)}@{content}"
+
+    @property
+    def wheels(self) -> Path | None:
+        """Folder with the wheels that bundles brought; None where there are none."""
+        folder = self.root / ".wheels"
+        return folder if folder.is_dir() else None
 
     def target_places(self) -> list[Path]:
         """Return the folders of target directories, of all plugins."""

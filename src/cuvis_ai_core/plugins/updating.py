@@ -83,7 +83,7 @@ def find_update(manifest: Path, names: Collection[str], locker: Locker, store: S
     Raises:
         ManifestError: There is no plugin of such a name, or a tag cannot be changed where it stands.
         SourceError: A repository does not answer.
-        PluginsLockError: The plugins cannot be locked with their new tags.
+        PreparationError: The plugins cannot be locked with their new tags.
     """
     plugins = read_manifest(manifest)
     moving = plugins.named(names) if names else plugins.plugins

@@ -25,6 +25,10 @@ _FOREIGN_SECONDS: Final = 86_400.0
 """How long a use on another machine, of which nobody here can tell whether it goes on, counts as going on."""
 
 
+_REMOVING_SECONDS: Final = 60.0
+"""How long somebody may be about to remove an entry, which takes some milliseconds."""
+
+
 class User(NamedTuple):
     """A process that uses an entry.
 
@@ -66,15 +70,25 @@ class Uses:
 
 
 def _begin(folder: Path) -> Path | None:
+    """Leave a file that says that this process uses the entry of a folder; None where that cannot be written."""
     record = folder / f"{os.getpid()}-{_machine()}-{os.urandom(4).hex()}"
     with contextlib.suppress(OSError):
-        try:
-            record.touch()
-        except FileNotFoundError:
+        if not _taken_over(folder, record):
             folder.mkdir(parents=True, exist_ok=True)
             record.touch()
         return record
     return None
+
+
+def _taken_over(folder: Path, record: Path) -> bool:
+    """Use the file that tells of the last use, if it is free: on many disks a new one costs ten times as much."""
+    try:
+        last = f"{folder}/{_LAST}"
+        os.utime(last)
+        os.rename(last, record)  # noqa: PTH104 - on every load
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _end_all(records: dict[Path, list[Path]], process: int) -> None:
@@ -87,8 +101,12 @@ def _end_all(records: dict[Path, list[Path]], process: int) -> None:
 
 
 def being_removed(folder: Path) -> bool:
-    """Tell whether somebody is about to remove the entry."""
-    return os.path.exists(f"{folder}/{_REMOVING}")  # noqa: PTH110 - on every load
+    """Tell whether somebody is about to remove the entry, and was not killed before."""
+    try:
+        said = os.stat(f"{folder}/{_REMOVING}").st_mtime  # noqa: PTH116 - on every load
+    except OSError:
+        return False
+    return abs(time.time() - said) < _REMOVING_SECONDS
 
 
 def settle(folder: Path) -> None:

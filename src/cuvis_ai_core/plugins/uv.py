@@ -1,6 +1,8 @@
 """What is asked of uv: build a wheel, find what is missing, install into a target directory."""
 
+import hashlib
 import json
+import os
 import re
 import shlex
 import sys
@@ -21,6 +23,7 @@ from cuvis_ai_core.errors import (
     OfflineError,
     ToolNotFoundError,
 )
+from cuvis_ai_core.plugins.distribution import normalised
 from cuvis_ai_core.plugins.integrity import altered_files, installed_files
 from cuvis_ai_core.plugins.offline import WAY_OUT as OFFLINE_WAY_OUT
 from cuvis_ai_core.plugins.requirements import WAY_OUT
@@ -88,12 +91,14 @@ class Uv:
     Attributes:
         plugin: Name of the plugin, for errors.
         folder: Temporary folder to work in; no project configuration is picked up from it.
-        offline: Whether uv may only use what it has.
+        offline: Whether uv may only use what it has, and what lies in `carried`.
+        carried: Folder with wheels that were carried along, if there is one.
     """
 
     plugin: str
     folder: Path
     offline: bool = False
+    carried: Path | None = None
 
     def build_wheel(self, project: Path, *, version: str | None) -> Path:
         """Build the wheel of a project.
@@ -172,7 +177,11 @@ class Uv:
         Raises:
             InstallError: A file is not there, or has another hash.
         """
-        locked = [" ".join([pin, *(f"--hash={each}" for each in found)]) for pin, found in hashes.items() if found]
+        locked = [
+            " ".join([self._place_of(pin, found), *(f"--hash={each}" for each in found)])
+            for pin, found in hashes.items()
+            if found
+        ]
         if locked:
             listed = self.folder / "locked.txt"
             listed.write_text("\n".join(locked), encoding="utf-8")
@@ -180,6 +189,16 @@ class Uv:
         commits = [pin for pin, found in hashes.items() if not found]
         if commits:
             self.install(target, commits)
+
+    def _place_of(self, pin: str, hashes: Sequence[str]) -> str:
+        """Return a pin with the wheel that was carried along for it, if there is one."""
+        name = re.split(r"==| @ ", pin)[0]
+        for path in sorted(self.carried.glob("*.whl")) if self.carried else ():
+            if normalised(path.name.partition("-")[0]) == name:
+                with path.open("rb") as file:
+                    if f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" in hashes:
+                        return f"{name} @ {path.as_uri()}"
+        return pin
 
     def install(self, target: Path, what: Sequence[str]) -> None:
         """Install wheels, editable projects (`-e`, path) and pins into a target directory, without dependencies.
@@ -196,15 +215,64 @@ class Uv:
             # uv links files from its cache: who edits an installed file edits that of all, until uv asks for a new one.
             self._run(["pip", "install", "--reinstall", "--refresh", *options, *what], "install the plugin", by_hand)
 
+    def make_environment(self, folder: Path) -> Path:
+        """Make a virtual environment of this interpreter, and return its Python.
+
+        Raises:
+            InstallError: uv failed.
+        """
+        self._run(["venv", "--python", sys.executable, str(folder)], "make a virtual environment", "uv venv")
+        return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+    def add_to_environment(self, python: Path, requirements: Sequence[str]) -> None:
+        """Install requirements into a virtual environment, wheels only.
+
+        Raises:
+            InstallError: They cannot be had.
+        """
+        command = ["pip", "install", "--no-build", "--python", str(python), "--", *requirements]
+        self._run(command, "install what a build needs", f"uv pip install {_shown(requirements)}")
+
+    def installed(self, python: Path) -> list[str]:
+        """Return `name==version` of everything in a virtual environment.
+
+        Raises:
+            InstallError: uv failed.
+        """
+        command = ["pip", "list", "--format", "json", "--python", str(python)]
+        answer, _ = self._run(command, "list what a build needs", "uv pip list")
+        return [f"{each['name']}=={each['version']}" for each in json.loads(answer)]
+
+    def run_python(self, python: Path, arguments: Sequence[str], folder: Path) -> str:
+        """Run Python code of a build back-end in a folder, and return what it prints.
+
+        Raises:
+            BuildError: It failed.
+        """
+        finished = run([str(python), *arguments], cwd=folder, env=_environment())
+        if finished.returncode:
+            words = "\n".join(f"  {line}" for line in _telling_lines(finished.stderr))
+            raise BuildError(f"The build back-end failed:\n{words}", plugin=self.plugin, output=finished.stderr)
+        return finished.stdout
+
     def _run(
         self, command: list[str], task: str, by_hand: str, told: Mapping[str, str] | None = None
     ) -> tuple[str, str]:
         options = ["--offline"] if self.offline else []
+        # Those that look for packages: `uv build …` and `uv pip install …`.
+        words = {"build": 1, "pip": 2}.get(command[0], 0)
+        if self.offline and self.carried and words:
+            command = [*command[:words], *self._find_links(), *command[words:]]
         finished = run([_program(), *options, *command], cwd=self.folder, env={**_environment(), **(told or {})})
         if finished.returncode:
             refuse_full_disk(finished.stderr, self.folder)
             raise self._failure(task, finished.stderr, by_hand)
         return finished.stdout, finished.stderr
+
+    def _find_links(self) -> list[str]:
+        """Return the option for the wheels that were carried along; it would hide the user's own variable."""
+        own = filter(None, os.environ.get("UV_FIND_LINKS", "").split(","))
+        return [f"--find-links={place}" for place in (*own, self.carried)]
 
     def _failure(self, task: str, output: str, by_hand: str) -> InstallError | NetworkError:
         kind, hint = _meaning(output)

@@ -1,0 +1,5 @@
+from dataset import WHO
+
+
+class Net:
+    who = WHO

@@ -1,0 +1,2 @@
+class Leaf:
+    who = "1.0.0"
