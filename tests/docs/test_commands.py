@@ -11,9 +11,14 @@ import pytest
 
 from cuvis_ai_core.cli.main import main as cuvis_ai
 from cuvis_ai_core.cli.restore_pipeline import main as restore_pipeline
+from cuvis_ai_core.cli.restore_trainrun import main as restore_trainrun
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS: dict[str, click.Command] = {"cuvis-ai": cuvis_ai, "restore-pipeline": restore_pipeline}
+PROGRAMS: dict[str, click.Command] = {
+    "cuvis-ai": cuvis_ai,
+    "restore-pipeline": restore_pipeline,
+    "restore-trainrun": restore_trainrun,
+}
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
