@@ -4,8 +4,8 @@ import os
 import re
 import shutil
 import tempfile
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path, PurePath
 from typing import Final, cast
@@ -89,13 +89,14 @@ def require_git() -> None:
         )
 
 
-def fetch(url: str, tag: str, folder: Path) -> str:
+def fetch(url: str, tag: str, folder: Path, meanwhile: Callable[[], object] = lambda: None) -> str:
     """Check out one tag without history, whatever branches have that name, and return its commit.
 
     Args:
         url: Address of the repository; credentials in it are used, never stored.
         tag: Name of the tag.
         folder: Folder to make.
+        meanwhile: What to do while git waits for the network.
 
     Raises:
         SourceError: The tag cannot be had.
@@ -105,11 +106,18 @@ def fetch(url: str, tag: str, folder: Path) -> str:
     refuse_offline(url)
     reference = f"refs/tags/{tag}"
     folder.mkdir()
-    # GitPython takes as long to import, starting git twice, as a small fetch takes: side by side that costs no time.
-    threading.Thread(target=import_module, args=("git",), daemon=True).start()
+
+    def import_git() -> None:
+        # GitPython takes as long to import, starting git twice, as a small fetch takes.
+        import_module("git")
+        meanwhile()
+
     for git, arguments in (
         (_git_alone, ("init", "--quiet", "--template=")),
-        (_git_alone, ("fetch", "--quiet", "--depth=1", "--no-tags", "--", url, f"+{reference}:{reference}")),
+        (
+            partial(_git_alone, meanwhile=import_git),
+            ("fetch", "--quiet", "--depth=1", "--no-tags", "--", url, f"+{reference}:{reference}"),
+        ),
         (_git, ("checkout", "--quiet", "--detach", reference)),
     ):
         finished = git(folder, *arguments)
@@ -167,10 +175,11 @@ def _tags_in(listing: str) -> dict[str, str]:
     return {tag: commits.get(f"{tag}^{{}}", commit) for tag, commit in commits.items() if not tag.endswith("^{}")}
 
 
-def _git_alone(folder: Path, *arguments: str) -> Finished:
+def _git_alone(folder: Path, *arguments: str, meanwhile: Callable[[], object] | None = None) -> Finished:
     """Run git as GitPython would."""
     configuration = (word for setting in _CONFIGURATION for word in ("-c", setting))
-    return run(["git", *configuration, *arguments], cwd=folder, env=_environment(folder))
+    command = ["git", *configuration, *arguments]
+    return run(command, cwd=folder, env=_environment(folder), meanwhile=meanwhile)
 
 
 def _git(folder: Path, *arguments: str) -> Finished:

@@ -1,10 +1,10 @@
 """Plugins, from their manifest entries to node classes: each of them wholly, or not at all.
 
-This is where plugins become classes: `load` has them prepared (fetched, resolved together, installed), unless they are
-ready, and then imports and registers one after the other.
+This is where plugins become classes: `preparation` has them fetched, resolved together and installed, unless they are
+`ready`, and `load` imports and registers one after the other.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from cuvis_ai_core.plugins.manager import NodePlugin, PluginState, contribution
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.operators import refuse_taken_operators
 from cuvis_ai_core.plugins.public_names import give_back
-from cuvis_ai_core.plugins.ready import Ready, Request, ready_plugins
+from cuvis_ai_core.plugins.ready import Ready, Request
 from cuvis_ai_core.plugins.scope import Scope
 from cuvis_ai_core.plugins.sources import Source
 from cuvis_ai_core.plugins.store import Store
@@ -101,37 +101,20 @@ class LoadedPlugin(NamedTuple):
 
 
 def load(
-    request: Request, wanted: Collection[str], admit: Callable[[LoadedPlugin], None]
+    request: Request,
+    wanted: Iterable[str],
+    prepared: Mapping[str, Ready | PluginLoadError],
+    admit: Callable[[LoadedPlugin], None],
 ) -> dict[str, PluginLoadError]:
-    """Load declared plugins, and return why those failed that did; each fails for itself.
+    """Import and register plugins, one after the other, and return why those failed that did; each fails for itself.
 
     Args:
         request: Plugins that are to be there together.
         wanted: Names of those that are to be loaded; the others are loaded already.
+        prepared: What became of each, or why it failed.
         admit: Registers a loaded plugin.
     """
-    announce = request.announce
-
-    def tell(name: str, state: PluginState, detail: str) -> None:
-        if name in wanted:
-            announce(name, state, detail)
-
-    request = request._replace(announce=tell)
-    try:
-        prepared = _prepared(request)
-        return {name: error for name in wanted if (error := _load(name, request, prepared, admit))}
-    finally:
-        request.store.release()  # what is loaded has its uses from then on
-
-
-def _prepared(request: Request) -> Mapping[str, Ready | PluginLoadError]:
-    ready = ready_plugins(request)
-    if len(ready) == len(request.plugins):
-        return ready
-    # What fetching and building need is imported when there is something to do.
-    from cuvis_ai_core.plugins.preparation import prepare
-
-    return prepare(request)
+    return {name: error for name in wanted if (error := _load(name, request, prepared, admit))}
 
 
 def _load(
