@@ -356,9 +356,11 @@ class NodeRegistry:
         from cuvis_ai_core.plugins.plans import Together
         from cuvis_ai_core.plugins.ready import Request, ready_plugins
 
+        tell = self._members.announce  # not the registry: whoever drops it lets go of its plugins at once
+
         def announce(name: str, state: PluginState, detail: str) -> None:
             if name in wanted:
-                self._members.announce(name, state, detail)
+                tell(name, state, detail)
 
         request = Request(plugins, plan or Together(), self._store(), announce, self._offline or is_offline())
         try:
