@@ -6,7 +6,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib import import_module
 from pathlib import Path, PurePath
 from typing import Final, cast
 
@@ -107,15 +106,10 @@ def fetch(url: str, tag: str, folder: Path, meanwhile: Callable[[], object] = la
     reference = f"refs/tags/{tag}"
     folder.mkdir()
 
-    def import_git() -> None:
-        # GitPython takes as long to import, starting git twice, as a small fetch takes.
-        import_module("git")
-        meanwhile()
-
     for git, arguments in (
-        (_git_alone, ("init", "--quiet", "--template=")),
+        (_git, ("init", "--quiet", "--template=")),
         (
-            partial(_git_alone, meanwhile=import_git),
+            partial(_git, meanwhile=meanwhile),
             ("fetch", "--quiet", "--depth=1", "--no-tags", "--", url, f"+{reference}:{reference}"),
         ),
         (_git, ("checkout", "--quiet", "--detach", reference)),
@@ -142,7 +136,7 @@ def remote_commit(url: str, tag: str) -> str:
     refuse_offline(url)
     reference = f"refs/tags/{tag}"
     with tempfile.TemporaryDirectory() as folder:
-        finished = _git(Path(folder), "ls_remote", "--", url, reference, f"{reference}^{{}}")
+        finished = _ls_remote(Path(folder), "--", url, reference, f"{reference}^{{}}")
         commit = _tags_in(finished.stdout).get(tag)
         if finished.returncode or commit is None:
             raise _failure(finished, Path(folder), url, tag)
@@ -161,7 +155,7 @@ def remote_tags(url: str) -> dict[str, str]:
     """
     refuse_offline(url)
     with tempfile.TemporaryDirectory() as folder:
-        finished = _git(Path(folder), "ls_remote", "--tags", "--", url)
+        finished = _ls_remote(Path(folder), "--tags", "--", url)
         if finished.returncode:
             raise _failure(finished, Path(folder), url, "")
         return _tags_in(finished.stdout)
@@ -175,14 +169,15 @@ def _tags_in(listing: str) -> dict[str, str]:
     return {tag: commits.get(f"{tag}^{{}}", commit) for tag, commit in commits.items() if not tag.endswith("^{}")}
 
 
-def _git_alone(folder: Path, *arguments: str, meanwhile: Callable[[], object] | None = None) -> Finished:
-    """Run git as GitPython would."""
+def _git(folder: Path, *arguments: str, meanwhile: Callable[[], object] | None = None) -> Finished:
+    """Run git as GitPython would, whose import takes as long as a small fetch and starts git twice."""
     configuration = (word for setting in _CONFIGURATION for word in ("-c", setting))
     command = ["git", *configuration, *arguments]
     return run(command, cwd=folder, env=_environment(folder), meanwhile=meanwhile)
 
 
-def _git(folder: Path, *arguments: str) -> Finished:
+def _ls_remote(folder: Path, *arguments: str) -> Finished:
+    """Ask a repository for references, through GitPython: who asks does not wait for a plugin."""
     from git import Git
 
     class OwnGit(Git):
@@ -191,8 +186,7 @@ def _git(folder: Path, *arguments: str) -> Finished:
         def execute(self, command: Sequence[str], **_: object) -> Finished:  # type: ignore[override]
             return run(command, cwd=folder, env=_environment(folder))
 
-    command, *options = arguments
-    return cast("Finished", getattr(OwnGit(folder)(c=_CONFIGURATION), command)(*options))
+    return cast("Finished", OwnGit(folder)(c=_CONFIGURATION).ls_remote(*arguments))
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -209,7 +203,7 @@ def _failure(finished: Finished, folder: Path, url: str, tag: str) -> SourceErro
         ((kind, meaning) for pattern, kind, meaning in _FAILURES if pattern.search(finished.stderr)), otherwise
     )
     if kind is TagNotFoundError:
-        branch = bool(_git(folder, "ls_remote", "--heads", "--", url, f"refs/heads/{tag}").stdout)
+        branch = bool(_ls_remote(folder, "--heads", "--", url, f"refs/heads/{tag}").stdout)
         what = f"'{tag}' is a branch, not a tag, in" if branch else f"Tag '{tag}' does not exist in"
         return TagNotFoundError(
             f"{what} {address}. Plugins are loaded from tags only: no branch, no commit.",

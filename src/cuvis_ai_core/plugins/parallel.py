@@ -2,12 +2,14 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from queue import SimpleQueue
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cuvis_ai_core._process import Programs
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 Task = Callable[[], object]
 
@@ -40,6 +42,8 @@ class Crew:
         if len(tasks) == 1:
             tasks[0]()
         elif tasks:
+            from concurrent.futures import ThreadPoolExecutor
+
             with Programs.together() as programs, ThreadPoolExecutor(min(len(tasks), WORKERS)) as pool:
                 futures = [pool.submit(copy_context().run, task) for task in tasks]
                 try:

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from cuvis_ai_core.plugins import host
-from cuvis_ai_core.plugins.choices import Choice, Needs
 from cuvis_ai_core.plugins.sources import Source
 from cuvis_ai_core.plugins.store import short_hash
 
 if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.choices import Choice, Needs
     from cuvis_ai_core.plugins.parallel import Crew
     from cuvis_ai_core.plugins.uv import Uv
 
@@ -33,7 +33,7 @@ class Plan(Protocol):
             places: The folders below which the target directories of each plugin's content lie.
         """
 
-    def choose(self, plugins: Mapping[str, Needs], uv: "Uv", crew: "Crew") -> dict[str, Choice]:
+    def choose(self, plugins: "Mapping[str, Needs]", uv: "Uv", crew: "Crew") -> "dict[str, Choice]":
         """Return what is chosen for each plugin.
 
         Args:
@@ -63,7 +63,7 @@ class Together(Plan):
             key += f":{short_hash(*(place.name for place in places.values()))}"
         return dict.fromkeys(places, key)
 
-    def choose(self, plugins: Mapping[str, Needs], uv: "Uv", crew: "Crew") -> dict[str, Choice]:
+    def choose(self, plugins: "Mapping[str, Needs]", uv: "Uv", crew: "Crew") -> "dict[str, Choice]":
         """Resolve all requirements together."""
         from cuvis_ai_core.plugins.resolution import Resolution
 

@@ -254,9 +254,13 @@ def not_prepared(what: str, failed: Mapping[str, Exception]) -> PreparationError
 
 
 def _import_the_rest() -> None:
-    """Import what building and loading need; most of that can wait until git waits for the network."""
-    for module in ("installer", "loader"):
-        import_module(f"cuvis_ai_core.plugins.{module}")
+    """Import what building and loading need; most of that can wait until git waits for the network.
+
+    The schemas are there because nodes say with them what their ports are.
+    """
+    plugins = "cuvis_ai_core.plugins"
+    for module in (f"{plugins}.installer", f"{plugins}.loader", "concurrent.futures.thread", "cuvis_ai_schemas.pipeline"):
+        import_module(module)
 
 
 def _build_ahead(job: _Job, _: Enter) -> None:
