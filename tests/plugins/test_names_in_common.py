@@ -63,6 +63,12 @@ def entry_point():
     (point,) = metadata.entry_points(group="cuvis_test_points")
     return point.load()()
 
+def entry_point_in_a_thread():
+    from concurrent.futures import ThreadPoolExecutor
+    (point,) = metadata.entry_points(group="cuvis_test_points")
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(point.load).result()()
+
 def distribution():
     names = [found.version for found in metadata.distributions() if found.name == "cuvis-test-dep"]
     return names[0]
