@@ -24,12 +24,12 @@ from cuvis_ai_core.plugins.manager import PluginState, class_path, no_node
 from cuvis_ai_core.plugins.members import Members
 from cuvis_ai_core.plugins.node_view import PluginNodes
 from cuvis_ai_core.plugins.offline import is_offline
-from cuvis_ai_core.plugins.private_names import PREFIX, private_package
+from cuvis_ai_core.plugins.private_names import PREFIX
 from cuvis_ai_core.plugins.store import Store, chosen_root, default_root
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data.readers import Reader
-    from cuvis_ai_core.plugins.loader import LoadedPlugin, PluginInfo
+    from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo
     from cuvis_ai_core.plugins.manager import HookManager
     from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
     from cuvis_ai_core.plugins.plans import Plan
@@ -238,8 +238,7 @@ class NodeRegistry:
 
     def plugin_of(self, node_class: type) -> "PluginInfo | None":
         """Return the declared plugin that a node class comes from; None for all other classes."""
-        private = private_package(node_class.__module__)
-        found = (name for name, each in self._members.declared.items() if each.scope.name == private)
+        found = (name for name, each in list(self._members.declared.items()) if each.made(node_class))
         return next(map(self.plugin_info, found), None)
 
     @property
@@ -325,7 +324,7 @@ class NodeRegistry:
         import sys
 
         top = name.partition(".")[0]
-        if not is_path(name) or any(each.scope.owns(top) for each in list(self._members.declared.values())):
+        if not is_path(name) or any(each.owns(top) for each in list(self._members.declared.values())):
             return True
         try:
             return importlib.util.find_spec(top) is not None

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cuvis_ai_core.node.array import Value
+from cuvis_ai_core.node.libraries import Convert, converter, hooks_of, is_module, library_of_input
 from cuvis_ai_core.pipeline.checks import Check, always_fits, make_check
 from cuvis_ai_core.pipeline.feeding import BatchKey, Feeding
 from cuvis_ai_core.pipeline.graph import Edge, Graph, ResolvedPort
-from cuvis_ai_core.pipeline.libraries import Convert, converter, hooks_of, is_module, library_of_input
 from cuvis_ai_core.pipeline.request import Address, Request
 
 CONTEXT_SLOT: Final = 0

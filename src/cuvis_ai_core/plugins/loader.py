@@ -4,105 +4,38 @@ This is where plugins become classes: `load` has them prepared (fetched, resolve
 ready, and then imports and registers one after the other.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError
 from cuvis_ai_core.plugins import dependencies
+from cuvis_ai_core.plugins.apart import IMPOSSIBLE, Announcing, runs_apart
 from cuvis_ai_core.plugins.children import publish
 from cuvis_ai_core.plugins.code import import_node, open_code
 from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
-from cuvis_ai_core.plugins.failing import failing
+from cuvis_ai_core.plugins.failing import Enter, failing
 from cuvis_ai_core.plugins.finder import install_finder
-from cuvis_ai_core.plugins.manager import NodePlugin, PluginState, contribution
+from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo, ProcessPlugin, ScopedPlugin
+from cuvis_ai_core.plugins.manager import PluginState, contribution
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.operators import refuse_taken_operators
-from cuvis_ai_core.plugins.public_names import give_back
 from cuvis_ai_core.plugins.ready import Ready, Request, ready_plugins
 from cuvis_ai_core.plugins.scope import Scope
 from cuvis_ai_core.plugins.sources import Source
 from cuvis_ai_core.plugins.store import Store
 from cuvis_ai_core.plugins.target import Target
-from cuvis_ai_core.plugins.uses import Uses
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.worker.environment import Environment
 
 
-class PluginInfo(NamedTuple):
-    """What was loaded, and from where.
-
-    Attributes:
-        name: Name in the manifest.
-        kind: `git` or `local`.
-        source: Address of the repository without credentials, or the path.
-        tag: The Git tag.
-        commit: The commit that the tag named when it was fetched.
-        distribution: Name of the plugin's distribution.
-        version: Its version.
-        target: The target directory.
-        nodes: Public full paths of its node classes, those of its hooks included.
-    """
-
-    name: str
-    kind: str
-    source: str
-    tag: str | None
-    commit: str | None
-    distribution: str
-    version: str
-    target: Path
-    nodes: tuple[str, ...]
+Admit: TypeAlias = Callable[[LoadedPlugin], None]
 
 
-class LoadedPlugin(NamedTuple):
-    """A declared plugin in memory.
-
-    Attributes:
-        declared: Its manifest entry.
-        info: What was loaded, and from where.
-        scope: Its private modules.
-        lease: The dependencies that it keeps alive.
-        classes: Its node classes, by the path under which they were declared.
-        hooks: Its modules and objects with hook implementations, by entry-point name.
-        uses: Its checkout and target directory, which count as in use in the plugin cache.
-    """
-
-    declared: GitPlugin | LocalPlugin
-    info: PluginInfo
-    scope: Scope
-    lease: dependencies.Lease
-    classes: Mapping[str, type]
-    hooks: Mapping[str, object]
-    uses: Uses
-
-    def plugin_objects(self) -> Iterator[tuple[str, object]]:
-        """Return what is registered in a manager, with the names to do it under."""
-        yield self.info.name, NodePlugin(lambda: list(self.classes.values()))
-        for name, plugin in self.hooks.items():
-            yield f"{self.info.name}:{name}", plugin
-
-    def import_node(self, path: str) -> type:
-        """Import one of the plugin's classes by its public path.
-
-        Raises:
-            InvalidNodeError: There is no such class, or it is no node.
-        """
-        return import_node(self.info.name, self.scope, path)
-
-    def release(self) -> None:
-        """Let go of the modules and the dependencies."""
-        self.scope.release()
-        give_back()
-        self.lease.release()
-        self.uses.release()
-        publish()
-
-
-def load(
-    request: Request, wanted: Collection[str], admit: Callable[[LoadedPlugin], None]
-) -> dict[str, PluginLoadError]:
+def load(request: Request, wanted: Collection[str], admit: Admit) -> dict[str, PluginLoadError]:
     """Load declared plugins, and return why those failed that did; each fails for itself.
 
     Args:
@@ -110,16 +43,17 @@ def load(
         wanted: Names of those that are to be loaded; the others are loaded already.
         admit: Registers a loaded plugin.
     """
-    announce = request.announce
-
-    def tell(name: str, state: PluginState, detail: str) -> None:
-        if name in wanted:
-            announce(name, state, detail)
-
-    request = request._replace(announce=tell)
+    announcing = Announcing(request, wanted)
+    request = request._replace(announce=announcing)
     try:
-        prepared = _prepared(request)
-        return {name: error for name in wanted if (error := _load(name, request, prepared, admit))}
+        apart = [name for name, declared in request.plugins.items() if runs_apart(name, declared, request)]
+        here = {name: declared for name, declared in request.plugins.items() if name not in apart}
+        prepared = _prepared(request._replace(plugins=here))
+        return {
+            name: error
+            for name in wanted
+            if (error := _load_apart(name, request, admit) if name in apart else _load(name, request, prepared, admit))
+        }
     finally:
         request.store.release()  # what is loaded has its uses from then on
 
@@ -135,10 +69,19 @@ def _prepared(request: Request) -> Mapping[str, Ready | PluginLoadError]:
 
 
 def _load(
-    name: str,
-    request: Request,
-    prepared: Mapping[str, Ready | PluginLoadError],
-    admit: Callable[[LoadedPlugin], None],
+    name: str, request: Request, prepared: Mapping[str, Ready | PluginLoadError], admit: Admit
+) -> PluginLoadError | None:
+    error = _load_here(name, request, prepared, admit)
+    if error is None or request.plugins[name].isolation != "auto":
+        return error
+    if isinstance(error.__cause__, IMPOSSIBLE):
+        return _load_apart(name, request, admit, why=error.__cause__)
+    cast("Announcing", request.announce).fail(name)
+    return error
+
+
+def _load_here(
+    name: str, request: Request, prepared: Mapping[str, Ready | PluginLoadError], admit: Admit
 ) -> PluginLoadError | None:
     announce = partial(request.announce, name)
     ready = prepared[name]
@@ -154,19 +97,47 @@ def _load(
 
                 targets = {each: found.target for each, found in prepared.items() if isinstance(found, Ready)}
                 raise disagreement(error, targets) from error
-            enter(PluginState.REGISTERING, plugin.info.distribution)
-            try:
-                admit(plugin)
-            except BaseException:
-                plugin.release()
-                raise
+            _register(plugin, enter, admit)
     except PluginLoadError as error:
         return error
-    announce(PluginState.LOADED, ", ".join(path.rpartition(".")[2] for path in plugin.classes))
+    announce(PluginState.LOADED, _shown(plugin.classes))
     return None
 
 
-def _open(name: str, declared: GitPlugin | LocalPlugin, ready: Ready, store: Store) -> LoadedPlugin:
+def _load_apart(name: str, request: Request, admit: Admit, why: BaseException | None = None) -> PluginLoadError | None:
+    from cuvis_ai_core.plugins.worker.plugin import open_plugin
+
+    announcing = cast("Announcing", request.announce)
+    try:
+        with failing(name, announcing.finally_of(name), PluginState.DOWNLOADING) as enter:
+            opened = open_plugin(name, request, enter, why)
+            uses = request.store.hand_over(opened.source.folder, opened.environment.folder)
+            info = _info(name, request.plugins[name], opened.source, opened.classes, opened.environment)
+            _register(
+                ProcessPlugin(request.plugins[name], info, opened.worker, opened.classes, opened.config_dirs, uses),
+                enter,
+                admit,
+            )
+    except PluginLoadError as error:
+        return error
+    request.announce(name, PluginState.LOADED, _shown(opened.classes))
+    return None
+
+
+def _register(plugin: LoadedPlugin, enter: Enter, admit: Admit) -> None:
+    enter(PluginState.REGISTERING, plugin.info.distribution)
+    try:
+        admit(plugin)
+    except BaseException:
+        plugin.release()
+        raise
+
+
+def _shown(classes: Iterable[str]) -> str:
+    return ", ".join(path.rpartition(".")[2] for path in classes)
+
+
+def _open(name: str, declared: GitPlugin | LocalPlugin, ready: Ready, store: Store) -> ScopedPlugin:
     source, target = ready
     with ExitStack() as undo:
         lease = dependencies.acquire(target.plugin, target.needed, target.folder)
@@ -178,9 +149,9 @@ def _open(name: str, declared: GitPlugin | LocalPlugin, ready: Ready, store: Sto
         named, hooks = _entry_points(name, scope, target)
         refuse_taken_operators(scope)
         classes = provided | {path: found for path, found in named.items() if found not in provided.values()}
-        info = _info(name, declared, source, target, classes)
+        info = _info(name, declared, source, classes, target)
         uses = store.hand_over(source.folder, target.folder)
-        loaded = LoadedPlugin(declared, info, scope, lease, classes, hooks, uses)
+        loaded = ScopedPlugin(declared, info, scope, lease, classes, hooks, uses)
         undo.pop_all()
     publish()
     return loaded
@@ -199,17 +170,25 @@ def _entry_points(name: str, scope: Scope, target: Target) -> tuple[dict[str, ty
 
 
 def _info(
-    name: str, declared: GitPlugin | LocalPlugin, source: Source, target: Target, classes: Mapping[str, type]
+    name: str,
+    declared: GitPlugin | LocalPlugin,
+    source: Source,
+    classes: Mapping[str, type],
+    installed: "Target | Environment",
 ) -> PluginInfo:
     git = isinstance(declared, GitPlugin)
+    if isinstance(installed, Target):
+        distribution, version = installed.plugin.name, installed.plugin.version
+    else:
+        distribution, version = installed.distribution, installed.version
     return PluginInfo(
         name=name,
         kind="git" if git else "local",
         source=without_credentials(declared.repo) if isinstance(declared, GitPlugin) else str(source.folder),
         tag=declared.tag if isinstance(declared, GitPlugin) else None,
         commit=source.commit,
-        distribution=target.plugin.name,
-        version=target.plugin.version,
-        target=target.folder,
+        distribution=distribution,
+        version=version,
+        target=installed.folder,
         nodes=tuple(classes),
     )

@@ -26,6 +26,16 @@ class Plan(Protocol):
             LockError: It is not.
         """
 
+    def isolation(self, name: str, declared: Declared) -> str:
+        """Return how a plugin is isolated: `scoped`, `process`, or `auto`."""
+
+    def environment(self, name: str) -> Choice | None:
+        """Return what is locked for the environment of a plugin in a process of its own; None without a lock file.
+
+        Raises:
+            LockError: The lock file says nothing about it.
+        """
+
     def keys(self, places: Mapping[str, Path]) -> dict[str, str]:
         """Return for each plugin what the choice of its versions depends on.
 
@@ -74,6 +84,14 @@ class Together(Plan):
 
     def check(self, name: str, source: Source) -> None:
         """Accept what is there."""
+
+    def isolation(self, name: str, declared: Declared) -> str:  # noqa: ARG002
+        """Return what the manifest says."""
+        return declared.isolation
+
+    def environment(self, name: str) -> Choice | None:  # noqa: ARG002
+        """Return nothing: an environment has room for whatever is newest."""
+        return None
 
     def keys(self, places: Mapping[str, Path]) -> dict[str, str]:
         """Return one key for all: this environment, and the plugins that are resolved together."""
@@ -128,6 +146,16 @@ class Locked(Plan):
             path=self._lock.path,
             plugin=name,
         )
+
+    def isolation(self, name: str, declared: Declared) -> str:  # noqa: ARG002
+        """Return what is locked: what `auto` became where the lock file was made."""
+        return str(self._lock.plugins[name]["isolation"])
+
+    def environment(self, name: str) -> Choice | None:
+        """Return all that is locked for a plugin; its environment has nothing of the host's."""
+        self._refuse_unknown(name)
+        pins = self._environment.dependencies[name]
+        return Choice(pins, {pin: self._environment.hashes.get(pin, ()) for pin in pins})
 
     def keys(self, places: Mapping[str, Path]) -> dict[str, str]:
         """Return a key per plugin: this environment, and what is locked for that plugin."""

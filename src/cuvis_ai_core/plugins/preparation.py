@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from cuvis_ai_core.errors import CuvisError, PluginError, PluginLoadError, PreparationError
+from cuvis_ai_core.errors import CuvisError, PluginLoadError, PreparationError
 from cuvis_ai_core.plugins.choices import Choice, Needs
 from cuvis_ai_core.plugins.failing import Announce, Enter, failing
 from cuvis_ai_core.plugins.manager import PluginState
@@ -207,7 +207,6 @@ class Preparation:
 
     def _fetch(self, job: _Job, enter: Enter) -> None:
         declared = job.declared
-        _refuse_process(declared)
         job.source = (
             local_source(declared.path) if isinstance(declared, LocalPlugin) else self._checkout(job, declared, enter)
         )
@@ -264,11 +263,3 @@ def _build_ahead(job: _Job, _: Enter) -> None:
 
 def _fail(error: CuvisError, _job: _Job, _enter: Enter) -> None:
     raise error
-
-
-def _refuse_process(declared: GitPlugin | LocalPlugin) -> None:
-    if declared.isolation == "process":
-        raise PluginError(
-            "isolation: process is not available in this version of cuvis-ai-core.",
-            hint="Use isolation: scoped (the default).",
-        )

@@ -13,6 +13,9 @@ from cuvis_ai_core.node.ports import NUMPY, TORCH, Port
 
 Convert: TypeAlias = Callable[[Value], Value]
 
+CONVERTS: Final = "converts_arrays"
+"""Attribute of node classes that take arrays of any library, whatever their ports declare."""
+
 _CPU: Final = "cpu"
 
 
@@ -50,9 +53,10 @@ def library_of_input(node: object, port: Port) -> str | None:
     """Return the library whose arrays an input takes, or None where any will do.
 
     A torch node takes tensors, but for ports whose dtype is one of NumPy. An `ArrayNode` takes any arrays, but for
-    ports that are declared with a dtype of torch, or as `numpy.ndarray`. Other classes get what they declare.
+    ports that are declared with a dtype of torch, or as `numpy.ndarray`. Other classes get what they declare. A class
+    with a true `converts_arrays` sees to that itself.
     """
-    if not port.holds_array:
+    if not port.holds_array or getattr(type(node), CONVERTS, False):
         return None
     if is_module(node):
         return port.library or TORCH
