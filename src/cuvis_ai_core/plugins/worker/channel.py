@@ -18,6 +18,11 @@ _MOST_HANDLES: Final = 200
 _LONGEST_HEADER: Final = 2**28
 _LONGEST_BYTES: Final = 2**36
 
+_AT_ONCE: Final = 2**16
+"""Bytes that are asked for at once: most messages are smaller."""
+
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
+
 _CLOSE_ON_EXEC: Final = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
@@ -44,6 +49,9 @@ class Channel:
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
+        self._seconds: float | None = None
+        self._waiting = bytearray()
+        self._handles: list[int] = []
 
     def send(self, header: object, data: Iterable[bytes | bytearray] = (), handles: Sequence[int] = ()) -> None:
         """Send a message.
@@ -51,22 +59,21 @@ class Channel:
         Raises:
             OSError: The other end is gone.
         """
-        text = json.dumps(header, separators=(",", ":")).encode()
+        text = _encode(header).encode()
         parts = list(data)
-        prefix = _PREFIX.pack(len(text), sum(map(len, parts)), len(handles))
-        if not handles:
-            self._end.sendall(b"".join((prefix, text, *parts)))
-            return
-        socket.send_fds(self._end, [prefix], handles[:_MOST_HANDLES])
-        for first in range(_MOST_HANDLES, len(handles), _MOST_HANDLES):
-            socket.send_fds(self._end, [b"+"], handles[first : first + _MOST_HANDLES])
-        self._end.sendall(b"".join((text, *parts)))
+        message = b"".join((_PREFIX.pack(len(text), sum(map(len, parts)), len(handles)), text, *parts))
+        # Handles travel with a byte each time; a text that tells of so many is longer than that.
+        begun = 0
+        for first in range(0, len(handles), _MOST_HANDLES):
+            socket.send_fds(self._end, [message[begun : begun + 1]], handles[first : first + _MOST_HANDLES])
+            begun += 1
+        self._end.sendall(message[begun:] if begun else message)
 
     def receive(self, seconds: float | None = None) -> Message:
         """Return the next message.
 
         Args:
-            seconds: How long to wait for it; None means without end.
+            seconds: How long to wait for a part of it; None means without end.
 
         Raises:
             EOFError: The other end is gone.
@@ -74,16 +81,16 @@ class Channel:
             OSError: The connection is broken.
             ValueError: What arrived is no message.
         """
-        self._end.settimeout(seconds)
-        prefix, handles = self._with_handles(_PREFIX.size)
-        self._end.settimeout(None)  # the rest follows at once
-        prefix += self._exactly(_PREFIX.size - len(prefix))
-        length, size, count = _PREFIX.unpack(prefix)
+        if seconds != self._seconds:
+            self._end.settimeout(seconds)
+            self._seconds = seconds
+        length, size, count = _PREFIX.unpack(self._take(_PREFIX.size))
         if length > _LONGEST_HEADER or size > _LONGEST_BYTES:
-            raise ValueError("a header too long")
-        while len(handles) < count:
-            handles += self._with_handles(1)[1]
-        return Message(json.loads(self._exactly(length)), self._exactly(size), handles)
+            raise ValueError("a message too long")
+        header = json.loads(self._take(length))
+        data = self._take(size)
+        handles, self._handles = self._handles[:count], self._handles[count:]
+        return Message(header, data, handles)
 
     def close(self) -> None:
         """End the connection; whoever waits at either end is told."""
@@ -96,15 +103,26 @@ class Channel:
         """Give the socket back, when nobody waits any more."""
         self._end.close()
 
-    def _with_handles(self, size: int) -> tuple[bytes, list[int]]:
-        data, handles, _, _ = socket.recv_fds(self._end, size, _MOST_HANDLES, _CLOSE_ON_EXEC)
-        if not data:
-            raise EOFError
-        return data, list(handles)
+    def _take(self, size: int) -> bytearray:
+        """Return the next bytes; what comes with them waits for the next time."""
+        if size > _AT_ONCE:
+            return self._take_many(size)
+        while len(self._waiting) < size:
+            data, handles, _, _ = socket.recv_fds(self._end, _AT_ONCE, _MOST_HANDLES, _CLOSE_ON_EXEC)
+            if not data:
+                raise EOFError
+            self._waiting += data
+            self._handles += handles
+        taken = self._waiting[:size]
+        del self._waiting[:size]
+        return taken
 
-    def _exactly(self, size: int) -> bytearray:
+    def _take_many(self, size: int) -> bytearray:
         data = bytearray(size)
-        rest = memoryview(data)
+        begun = min(size, len(self._waiting))
+        data[:begun] = self._waiting[:begun]
+        del self._waiting[:begun]
+        rest = memoryview(data)[begun:]
         while rest:
             count = self._end.recv_into(rest)
             if not count:

@@ -239,6 +239,7 @@ class Connection:
 
     def _result(self, message: Message, name: str | None) -> Any:  # noqa: ANN401
         self._settle(message)
+        self._drop()
         if "error" in message.header:
             raise remote_error(message.header["error"], self._plugin, name)
         try:
@@ -254,7 +255,6 @@ class Connection:
             memory.settle(self._lent, header["used"], header["held"])
         except (KeyError, TypeError, ValueError) as error:
             raise self._crash(None, error) from error
-        self._drop()
 
     def _lease(self, name: str, size: int) -> Any:  # noqa: ANN401
         return self._memory.pool.get(name).lease(size, self._memory.ended)
