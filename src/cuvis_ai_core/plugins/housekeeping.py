@@ -18,22 +18,23 @@ logger = logging.getLogger(__name__)
 
 
 class Entry:
-    """A checkout or a target directory in the plugin cache.
+    """A checkout, a target directory or an environment in the plugin cache.
 
     Args:
         store: The plugin cache.
         path: Folder of the entry.
 
     Attributes:
-        kind: `checkout` or `target`.
-        key: Name and tag of a checkout; name and content of a target directory.
+        kind: `checkout`, `target` or `environment`.
+        key: Name and tag of a checkout; name and content of the others.
         plugin: Name of the plugin.
     """
 
     def __init__(self, store: Store, path: Path) -> None:
         self.store = store
         self.path = path
-        self.kind = "checkout" if path.parent == store.root else "target"
+        kinds = {store.root: "checkout", store.root / ".targets": "target", store.root / ".envs": "environment"}
+        self.kind = kinds[store.root if path.parent == store.root else path.parent.parent]
         self.key = path.name if self.kind == "checkout" else path.parent.name
         self.plugin = self.key.partition("@")[0]
 
@@ -67,7 +68,7 @@ class Entry:
                     with contextlib.suppress(FileNotFoundError):
                         os.replace(self.path, work / "removed")  # noqa: PTH105
                         os.replace(folder, work / "uses")  # noqa: PTH105
-            if not users and self.kind == "target":
+            if not users and self.kind != "checkout":
                 _remove_empty(self.path.parent)
                 _remove_empty(folder.parent)
         return users
@@ -106,7 +107,8 @@ def entries(store: Store, plugin: str | None = None) -> list[Entry]:
     with store.guard():
         # A user may have chosen a folder that holds other things too, `@types` or `me@host.txt` among them.
         checkouts = [path for path in listed(store.root) if "@" in path.name and (path / ".git" / MARKER).is_file()]
-        contents = [path for path in listed(store.root / ".targets") if "@" in path.name and path.is_dir()]
+        installed = [path for folder in (".targets", ".envs") for path in listed(store.root / folder)]
+        contents = [path for path in installed if "@" in path.name and path.is_dir()]
         targets = [path for content in contents for path in listed(content) if path.is_dir()]
     found = [Entry(store, path) for path in (*checkouts, *targets)]
     return [entry for entry in found if plugin in {None, entry.plugin}]
@@ -151,15 +153,16 @@ def prune(
 
 
 def replace_older(store: Store, place: Path) -> None:
-    """Remove the target directories of a local plugin from before its project file was edited.
+    """Remove the target directories, or environments, of a local plugin from before its project file was edited.
 
     Args:
         store: The plugin cache.
-        place: Folder of the present target directories.
+        place: Folder of the present ones.
     """
     same, dot, _ = place.name.rpartition(".")
     for entry in entries(store, place.name.partition("@")[0]) if dot else ():
-        if entry.kind == "target" and entry.key != place.name and entry.key.startswith(f"{same}."):
+        alike = entry.path.parent.parent == place.parent and entry.key.startswith(f"{same}.")
+        if alike and entry.key != place.name:
             entry.remove()  # which keeps what is in use, until the next replacement
 
 

@@ -29,7 +29,7 @@ from cuvis_ai_core.plugins.store import Store
 from cuvis_ai_core.plugins.target import Target
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.worker.environment import Environment
+    from cuvis_ai_core.plugins.environment import Environment
 
 
 Admit: TypeAlias = Callable[[LoadedPlugin], None]

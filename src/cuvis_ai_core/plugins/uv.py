@@ -152,11 +152,12 @@ class Uv:
         changes = json.loads(answer or "{}").get("changes", [])
         return [f"{each['name']}=={each['version']}" for each in changes if each["action"] == "installed"]
 
-    def wheels(self, pins: Sequence[str]) -> list[Wheels]:
+    def wheels(self, pins: Sequence[str], python: Path | None = None) -> list[Wheels]:
         """Return where the wheels of some pins are, as the package index says.
 
         Args:
             pins: `name==version`, or `name @ address`; of each name one.
+            python: The Python that they are for; by default this interpreter.
 
         Raises:
             DependencyNotFoundError: There are no wheels of one of them.
@@ -165,7 +166,7 @@ class Uv:
         asked = self.folder / "pins.txt"
         asked.write_text("\n".join(pins), encoding="utf-8")
         options = ["--no-deps", "--no-build", "--no-sources", "--no-header", "--quiet", "--format", "pylock.toml"]
-        command = ["pip", "compile", *options, "--python", sys.executable, str(asked)]
+        command = ["pip", "compile", *options, "--python", str(python or sys.executable), str(asked)]
         answer, _ = self._run(command, "find the wheels of the dependencies", f"uv pip compile {_shown(pins)}")
         return [Wheels.from_pylock(package) for package in tomllib.loads(answer).get("packages", [])]
 
@@ -273,6 +274,12 @@ class Uv:
             InstallError: uv failed otherwise.
         """
         self._install(packages, ["--python", str(python)], requirements)
+
+    def problems(self, python: Path) -> str:
+        """Return what is missing in a virtual environment, or does not fit; nothing where all is well."""
+        finished = run([_program(), "pip", "check", "--python", str(python)], cwd=self.folder, env=_environment())
+        lines = [line for line in finished.stderr.splitlines() if line.startswith("The package")]
+        return " ".join(lines) if finished.returncode else ""
 
     def add_to_environment(self, python: Path, requirements: Sequence[str]) -> None:
         """Install requirements into a virtual environment, wheels only.

@@ -34,7 +34,7 @@ def describe(plugin: str, distribution: str, provides: Iterable[str]) -> dict[st
     directories: list[str] = []
     others: list[str] = []
     for name, value in _entry_points(distribution):
-        for path in _contributed(plugin, name, value, directories, others):
+        for path in _contributed(name, value, directories, others):
             classes.setdefault(path, _face(find_class(plugin, path)))
     return {"classes": _unique(classes), "config_dirs": directories, "not_served": others}
 
@@ -73,7 +73,7 @@ def _entry_points(distribution: str) -> list[tuple[str, str]]:
     return [(point.name, point.value) for each in found for point in each.entry_points if point.group == _GROUP]
 
 
-def _contributed(plugin: str, name: str, value: str, directories: list[str], others: list[str]) -> list[str]:
+def _contributed(name: str, value: str, directories: list[str], others: list[str]) -> list[str]:
     """Return the paths of the node classes that an entry point contributes, and collect what else it does."""
     module_name, _, attribute = value.partition(":")
     if attribute == name:  # the entry point's name is that of the class

@@ -75,10 +75,10 @@ def _forward(face: Face) -> Callable[..., Any]:
 
     signature = _signature(face["forward"])
     parameters = list(signature.parameters.values())
-    if face["torch"] and parameters and parameters[-1].kind is inspect.Parameter.VAR_KEYWORD:
-        if "context" not in signature.parameters:  # a pipeline gives it to torch nodes that take any keyword
-            context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, default=None)
-            parameters.insert(-1, context)
+    takes_any = bool(parameters) and parameters[-1].kind is inspect.Parameter.VAR_KEYWORD
+    if face["torch"] and takes_any and "context" not in signature.parameters:
+        # A pipeline gives it to torch nodes that take any keyword.
+        parameters.insert(-1, inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, default=None))
     forward.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     forward.__doc__ = face["forward_doc"]
     return forward

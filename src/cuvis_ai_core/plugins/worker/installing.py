@@ -9,24 +9,25 @@ from typing import NamedTuple
 
 from packaging.specifiers import SpecifierSet
 
-from cuvis_ai_core.errors import ProjectFileError
+from cuvis_ai_core.errors import LockError, ProjectFileError
 from cuvis_ai_core.plugins.choices import Choice
+from cuvis_ai_core.plugins.environment import (
+    Environment,
+    described,
+    packages_of,
+    read_environment,
+    usable_environment,
+    write_environment,
+)
 from cuvis_ai_core.plugins.failing import Enter
-from cuvis_ai_core.plugins.housekeeping import replace_older
+from cuvis_ai_core.plugins.housekeeping import Entry, replace_older
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.project import read_project, version_in
 from cuvis_ai_core.plugins.sources import Source, project_folder, refuse_altered
-from cuvis_ai_core.plugins.store import Store, short_hash
+from cuvis_ai_core.plugins.store import Store, listed, short_hash
 from cuvis_ai_core.plugins.uv import Uv
 from cuvis_ai_core.plugins.worker import own_wheels
-from cuvis_ai_core.plugins.worker.environment import (
-    Environment,
-    described,
-    packages_of,
-    usable_environment,
-    write_environment,
-)
 
 
 class Wanted(NamedTuple):
@@ -80,7 +81,16 @@ def environment_for(wanted: Wanted, store: Store, *, offline: bool, enter: Enter
             found = found._replace(folder=wanted.folder)
         store.use(found.folder, locked=True)
     replace_older(store, wanted.place)
+    _replace_same(store, found)
     return found
+
+
+def _replace_same(store: Store, environment: Environment) -> None:
+    """Remove the environments of the same plugin from before this package was edited."""
+    for folder in listed(environment.folder.parent) if environment.core else ():
+        other = read_environment(folder)
+        if other is not None and folder != environment.folder and other.core == environment.core:
+            Entry(store, folder).remove()  # which keeps what is in use, until the next replacement
 
 
 def _made(wanted: Wanted, folder: Path, uv: Uv) -> Environment:
@@ -97,7 +107,9 @@ def _made(wanted: Wanted, folder: Path, uv: Uv) -> Environment:
     else:
         distribution, plugin = _project(wanted, project, python, uv)
     _install(wanted, uv, python, [f"{name} @ {path.as_uri()}" for name, path in own.items()], plugin)
-    made = described(place, distribution, paths=paths, editable=str(project) if local else "")
+    made = described(place, distribution)._replace(
+        paths=paths, editable=str(project) if local else "", core=own_wheels.edited_folder()
+    )
     write_environment(made)
     return made
 
@@ -109,6 +121,13 @@ def _install(wanted: Wanted, uv: Uv, python: Path, own: list[str], plugin: list[
         return
     uv.install_locked(packages, wanted.locked.hashes, python)
     uv.install(packages, [*own, *plugin], python)
+    problems = uv.problems(python)
+    if problems:
+        raise LockError(
+            f"What is locked for plugin '{wanted.name}' is not all that it needs: {problems}",
+            hint="Write the lock file anew: cuvis-ai plugins lock",
+            plugin=wanted.name,
+        )
 
 
 def _bare(wanted: Wanted, folder: Path) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ does: neither the host's minimum of NumPy nor its tools bind a plugin that has a
 import base64
 import hashlib
 import importlib.util
+import json
 import zipfile
 from collections.abc import Iterator
 from functools import cache
@@ -52,6 +53,21 @@ def fingerprint() -> str:
     return digest.hexdigest()[:16]
 
 
+def edited_folder() -> str:
+    """Return the folder of this package if it is installed so that it can be edited (PEP 610); else nothing."""
+    told = distribution("cuvis-ai-core").read_text("direct_url.json")
+    if told is None or not json.loads(told).get("dir_info", {}).get("editable"):
+        return ""
+    return str(_folder("cuvis_ai_core"))
+
+
+def _folder(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent
+
+
 def _write(name: str, folder: Path) -> Path:
     found = distribution(name)
     stem = f"{name.replace('-', '_')}-{found.version}"
@@ -69,10 +85,7 @@ def _write(name: str, folder: Path) -> Path:
 def _content(name: str) -> Iterator[tuple[str, bytes]]:
     """Return the files of a wheel, but for its record."""
     package = _PACKAGES[name]
-    spec = importlib.util.find_spec(package)
-    assert spec is not None
-    assert spec.origin is not None
-    folder = Path(spec.origin).parent
+    folder = _folder(package)
     for path in sorted(folder.rglob("*")):
         place = path.relative_to(folder)
         if path.is_file() and not any(part in _LEFT_OUT for part in place.parts):

@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 
 from cuvis_ai_core.errors import PluginError, PluginLoadError, RemoteError
 from cuvis_ai_core.plugins import host
-from cuvis_ai_core.plugins.failing import Enter
-from cuvis_ai_core.plugins.manager import PluginState
-from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.ready import Request, source_on_disk
-from cuvis_ai_core.plugins.sources import Source, content_of
-from cuvis_ai_core.plugins.worker.environment import (
+from cuvis_ai_core.plugins.environment import (
     Environment,
     code_stamp,
     read_environment,
     write_environment,
 )
+from cuvis_ai_core.plugins.failing import Enter
+from cuvis_ai_core.plugins.manager import PluginState
+from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.ready import Request, source_on_disk
+from cuvis_ai_core.plugins.sources import Source, content_of
 from cuvis_ai_core.plugins.worker.faces import make_class
 from cuvis_ai_core.plugins.worker.installing import Wanted, environment_for
 from cuvis_ai_core.plugins.worker.logs import Logs
@@ -66,9 +66,9 @@ def open_plugin(name: str, request: Request, enter: Enter, why: BaseException | 
             plugin=name,
         )
     declared = request.plugins[name]
-    source = _source(name, declared, request)
+    source = source_of(name, declared, request)
     enter(PluginState.INSTALLING, None)
-    wanted = _wanted(name, declared, source, request)
+    wanted = wanted_for(name, declared, source, request)
     environment = environment_for(wanted, request.store, offline=request.offline, enter=enter)
     if why is not None and host.fingerprint() not in environment.refused:
         environment = _kept(environment._replace(refused=(*environment.refused, host.fingerprint())))
@@ -93,15 +93,20 @@ def known_environment(
     Raises:
         CuvisError: The plugin's code is not what is meant.
     """
-    return read_environment(_wanted(name, declared, source, request).folder)
+    return read_environment(wanted_for(name, declared, source, request).folder)
 
 
-def _wanted(name: str, declared: GitPlugin | LocalPlugin, source: Source, request: Request) -> Wanted:
+def wanted_for(name: str, declared: GitPlugin | LocalPlugin, source: Source, request: Request) -> Wanted:
+    """Return which environment a plugin is to have.
+
+    Raises:
+        CuvisError: The plugin's code, or what is locked of it, is not what is meant.
+    """
     place = request.store.environments(name, content_of(declared, source))
     return Wanted(name, declared, source, place, request.plan.environment(name))
 
 
-def _source(name: str, declared: GitPlugin | LocalPlugin, request: Request) -> Source:
+def source_of(name: str, declared: GitPlugin | LocalPlugin, request: Request) -> Source:
     """Return the code of a plugin, fetched where it is not there.
 
     Raises:

@@ -28,7 +28,7 @@ METHODS: Final = frozenset(
 """What the host may call on a node."""
 
 
-class _Stopped(Exception):
+class _StreamError(Exception):
     """The host's stream of batches failed; the host knows why."""
 
 
@@ -124,7 +124,7 @@ class Server:
             request = self._opened(message)
             if "batch" not in request:
                 if request.get("stop") == "failed":
-                    raise _Stopped
+                    raise _StreamError
                 return
             yield Reader(message.data, self._lease).read(request["batch"])
 
@@ -192,7 +192,7 @@ class _Hosted:
             "frozen": bool(getattr(node, "frozen", True)),
             "initialized": bool(getattr(node, "statistically_initialized", False)),
             "waits": bool(getattr(node, "requires_initial_fit", False)),
-            "trainable": bool(parameters) and any(each.requires_grad for each in parameters()),
+            "trainable": parameters is not None and any(each.requires_grad for each in parameters()),
             "sizes": {name: getattr(node, name, None) for name in symbols},
         }
 
@@ -225,7 +225,7 @@ def _told(error: BaseException) -> dict[str, Any]:
         "words": error.message if isinstance(error, CuvisError) else _words(error),
         "hint": error.hint if isinstance(error, CuvisError) else None,
         "trace": _trace(error),
-        "stopped": isinstance(error, _Stopped),
+        "stopped": isinstance(error, _StreamError),
     }
 
 

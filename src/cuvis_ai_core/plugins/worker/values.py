@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cuvis_ai_core.errors import WorkerError
@@ -68,7 +68,8 @@ class Writer:
         return self._array(value) or self._object(value, depth + 1)
 
     def _array(self, value: object) -> Json:
-        numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+        numpy: Any = sys.modules.get("numpy")
+        torch: Any = sys.modules.get("torch")
         if torch is not None and isinstance(value, torch.Tensor):
             return self._tensor(value)
         if numpy is None:
@@ -125,36 +126,42 @@ class Writer:
         return place
 
     def _object(self, value: object, depth: int) -> Json:
-        match value:
-            case tuple() | set() | frozenset():
-                kind = next(each.__name__ for each in (tuple, set, frozenset) if isinstance(value, each))
-                return {_KIND: kind, "of": [self.write(each, depth) for each in value]}
-            case bytes() | bytearray():
-                return {_KIND: "bytes", "at": self._inline(bytes(value)), "size": len(value)}
-            case complex():
-                return {_KIND: "complex", "of": [value.real, value.imag]}
-            case PurePath():
-                return {_KIND: "path", "of": str(value)}
-            case Enum():
-                return self._enum(value)
-            case list():
-                return [self.write(each, depth) for each in value]
-            case bool() | int() | float() | str():  # of a class of its own
-                base = next(each for each in (bool, int, float, str) if isinstance(value, each))
-                return base(value)
-            case Mapping():
-                return self.write(dict(value), depth)
         if is_dataclass(value) and _from_schemas(type(value)):
             content = {each.name: getattr(value, each.name) for each in fields(value)}
             return {_KIND: "record", "class": type(value).__name__, "of": self.write(content, depth)}
+        for kind, write in self._OBJECTS.items():
+            if isinstance(value, kind):
+                return write(self, value, depth)
         raise _refusal(f"an object of {_called(value)}")
 
-    def _enum(self, value: Enum) -> Json:
+    def _several(self, value: Any, depth: int) -> Json:  # noqa: ANN401
+        kind = next(each.__name__ for each in (tuple, set, frozenset) if isinstance(value, each))
+        return {_KIND: kind, "of": [self.write(each, depth) for each in value]}
+
+    def _bytes(self, value: bytes | bytearray, _: int) -> Json:
+        return {_KIND: "bytes", "at": self._inline(bytes(value)), "size": len(value)}
+
+    def _enum(self, value: Enum, _: int) -> Json:
         if _from_schemas(type(value)):
             return {_KIND: "enum", "class": type(value).__name__, "of": value.value}
         if isinstance(value, str | int):
             return value.value
         raise _refusal(f"a member of {_called(value)}")
+
+    # In this order: some of these are others too.
+    _OBJECTS: Final[Mapping[type | tuple[type, ...], Callable[["Writer", Any, int], Json]]] = {
+        (tuple, set, frozenset): _several,
+        (bytes, bytearray): _bytes,
+        PurePath: lambda _self, value, _: {_KIND: "path", "of": str(value)},
+        Enum: _enum,
+        list: lambda self, value, depth: [self.write(each, depth) for each in value],
+        complex: lambda _self, value, _: {_KIND: "complex", "of": [value.real, value.imag]},
+        bool: lambda _self, value, _: bool(value),
+        int: lambda _self, value, _: int(value),
+        float: lambda _self, value, _: float(value),
+        str: lambda _self, value, _: str(value),
+        Mapping: lambda self, value, depth: self.write(dict(value), depth),
+    }
 
 
 class Reader:
@@ -217,7 +224,7 @@ class Reader:
 
     def _record(self, data: Json) -> object:
         found = schema_class(data["class"])
-        if not is_dataclass(found):
+        if not (isinstance(found, type) and is_dataclass(found)):
             raise TypeError(found)
         given = self.read(data["of"])
         known = {each.name for each in fields(found) if each.init}
@@ -239,15 +246,9 @@ class Reader:
         "set": lambda self, data: set(self.read(data["of"])),
         "frozenset": lambda self, data: frozenset(self.read(data["of"])),
         "bytes": lambda self, data: bytes(self._buffer(data)),
-        "complex": lambda self, data: complex(*data["of"]),
-        "path": lambda self, data: _path(data["of"]),
+        "complex": lambda _self, data: complex(*data["of"]),
+        "path": lambda _self, data: Path(data["of"]),
     }
-
-
-def _path(text: str) -> object:
-    from pathlib import Path
-
-    return Path(text)
 
 
 def _array_on(buffer: Any, dtype: Any, shape: tuple[int, ...]) -> Any:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""Which environment variables a worker gets: what programs and libraries need to work, and nothing that lets anybody in.
+"""Which environment variables a worker gets: what programs and libraries need, and nothing that lets anybody in.
 
 They are chosen, not inherited wholesale: tokens and credentials of the user are no business of a plugin.
 """

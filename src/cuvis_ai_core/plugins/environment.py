@@ -34,6 +34,7 @@ class Environment(NamedTuple):
         pins: `name==version` of everything that is installed, but for the plugin and this package.
         paths: Folders with modules that are not installed.
         editable: The folder with the plugin's code, where that lies elsewhere and somebody may be editing it.
+        core: Folder of this package where somebody may be editing it; such an environment replaces those before it.
         refused: Fingerprints of hosts that could not load the plugin themselves.
         faces: What its node classes look like (see `describe`); None where nobody has looked yet.
         stamp: What its code was like when somebody looked.
@@ -47,6 +48,7 @@ class Environment(NamedTuple):
     pins: tuple[str, ...]
     paths: tuple[str, ...] = ()
     editable: str = ""
+    core: str = ""
     refused: tuple[str, ...] = ()
     faces: Mapping[str, Any] | None = None
     stamp: str = ""
@@ -128,7 +130,7 @@ def write_environment(environment: Environment) -> None:
     write_json(environment.folder / MARKER, {"format": _FORMAT, **data})
 
 
-def described(folder: Path, distribution: str, *, paths: tuple[str, ...], editable: str) -> Environment:
+def described(folder: Path, distribution: str) -> Environment:
     """Return what is installed in a folder, with what tells later whether it was altered."""
     packages = packages_of(folder)
     recorded = integrity.installed_files(packages)
@@ -139,8 +141,6 @@ def described(folder: Path, distribution: str, *, paths: tuple[str, ...], editab
         distribution=normalised(distribution),
         version=installed.get(normalised(distribution), "0"),
         pins=tuple(sorted(f"{name}=={version}" for name, version in installed.items() if name not in own)),
-        paths=paths,
-        editable=editable,
         content=integrity.digest_of(recorded),
         watched=_watch(packages),
     )
