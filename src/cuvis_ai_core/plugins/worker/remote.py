@@ -36,7 +36,7 @@ def remote_error(told: Mapping[str, Any], plugin: str, node: str | None) -> Cuvi
 
 @cache
 def _class_for(kind: str, like: str) -> type[RemoteError]:
-    base = getattr(builtins, like, None)
+    base: Any = getattr(builtins, like, None)
     name = kind if kind.isidentifier() else "RemoteError"
     own = isinstance(base, type) and issubclass(base, Exception) and not issubclass(base, StopIteration)
     bases = (

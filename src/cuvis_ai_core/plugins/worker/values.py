@@ -67,16 +67,16 @@ class Writer:
             return {_KIND: "dict", "of": pairs}
         return self._array(value) or self._object(value, depth + 1)
 
-    def _array(self, value: object) -> Json:
+    def _array(self, value: Any) -> Json:  # noqa: ANN401
         numpy: Any = sys.modules.get("numpy")
         torch: Any = sys.modules.get("torch")
-        if torch is not None and isinstance(value, torch.Tensor):
+        if torch and isinstance(value, torch.Tensor):
             return self._tensor(value)
-        if numpy is None:
-            return None
-        if isinstance(value, numpy.ndarray):
+        if numpy and isinstance(value, numpy.ndarray):
             return self._numpy(value)
-        return {**self._numpy(numpy.asarray(value)), "scalar": True} if isinstance(value, numpy.generic) else None
+        if numpy and isinstance(value, numpy.generic):
+            return {**self._numpy(numpy.asarray(value)), "scalar": True}
+        return None
 
     def _numpy(self, array: "np.ndarray[Any, Any]") -> Json:
         import numpy as np
@@ -84,7 +84,7 @@ class Writer:
         if array.dtype.hasobject or array.dtype.kind == "T" or isinstance(array, np.ma.MaskedArray):
             what = "a masked array" if isinstance(array, np.ma.MaskedArray) else f"an array of dtype {array.dtype}"
             raise _refusal(what)
-        described = np.lib.format.dtype_to_descr(array.dtype)
+        described: Any = np.lib.format.dtype_to_descr(array.dtype)
         about = {_KIND: "array", "dtype": described if isinstance(described, str) else repr(described)}
 
         def fill(buffer: Any) -> None:  # noqa: ANN401
