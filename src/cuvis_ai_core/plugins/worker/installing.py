@@ -3,13 +3,14 @@
 import platform
 import shutil
 import warnings
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from packaging.specifiers import SpecifierSet
 
-from cuvis_ai_core.errors import LockError, ProjectFileError
+from cuvis_ai_core.errors import DependencyConflictError, LockError, ProjectFileError
 from cuvis_ai_core.plugins.choices import Choice
 from cuvis_ai_core.plugins.environment import (
     Environment,
@@ -24,6 +25,7 @@ from cuvis_ai_core.plugins.housekeeping import Entry, replace_older
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.project import read_project, version_in
+from cuvis_ai_core.plugins.requirements import host_version, needed_name, satisfies
 from cuvis_ai_core.plugins.sources import Source, project_folder, refuse_altered
 from cuvis_ai_core.plugins.store import Store, listed, short_hash
 from cuvis_ai_core.plugins.uv import Uv
@@ -146,6 +148,7 @@ def _project(wanted: Wanted, project: Path, python: Path, uv: Uv) -> tuple[str, 
     declared = wanted.declared
     read = read_project(project, declared.extras)
     _refuse_python(read.requires_python, read.name, wanted.python, project)
+    _refuse_other_core(read.name, read.dependencies or ())
     extras = f"[{','.join(declared.extras)}]" if declared.extras else ""
     if not isinstance(declared, GitPlugin):
         return read.name, ["-e", f"{project}{extras}"]
@@ -153,6 +156,22 @@ def _project(wanted: Wanted, project: Path, python: Path, uv: Uv) -> tuple[str, 
     shutil.copytree(wanted.source.folder, copy, symlinks=True, ignore=shutil.ignore_patterns(".git"))
     wheel = uv.build_wheel(copy / (declared.subdirectory or "."), version=version_in(declared.tag), python=python)
     return read.name, [f"{read.name}{extras} @ {wheel.as_uri()}"]
+
+
+def _refuse_other_core(name: str, requirements: Iterable[str]) -> None:
+    """Refuse requirements on this package that its own version does not meet: a worker has the host's."""
+    for text in requirements:
+        found = (
+            host_version(needed_name(text)) if needed_name(text) in (*own_wheels.names(), "cuvis-ai-schemas") else None
+        )
+        if found is not None and not satisfies(found, text):
+            raise DependencyConflictError(
+                f"Dependency conflict: package {name} requires {text}, but {found} is installed; the worker process of "
+                "a plugin has that version too, because values cross between the two.",
+                hint="Let the plugin accept that version, or install a version that suits it.",
+                requirement=text,
+                installed=found,
+            )
 
 
 def _refuse_python(requires: str | None, name: str, version: str, project: Path) -> None:
