@@ -13,8 +13,8 @@ from cuvis_ai_core.node.ports import NUMPY, TORCH, Port
 
 Convert: TypeAlias = Callable[[Value], Value]
 
-CONVERTS: Final = "converts_arrays"
-"""Attribute of node classes that take arrays of any library, whatever their ports declare."""
+ELSEWHERE: Final = "runs_elsewhere"
+"""Attribute of classes whose nodes stand for those in another process."""
 
 _CPU: Final = "cpu"
 
@@ -22,6 +22,11 @@ _CPU: Final = "cpu"
 def is_module(node: object) -> bool:
     """Tell whether a node is a module of torch."""
     return hasattr(type(node), "named_buffers")
+
+
+def is_elsewhere(node: object) -> bool:
+    """Tell whether a node stands for one in another process, to which arrays of any library cross."""
+    return bool(getattr(type(node), ELSEWHERE, False))
 
 
 def without_gradients(nodes: Iterable[object]) -> AbstractContextManager[object]:
@@ -53,10 +58,10 @@ def library_of_input(node: object, port: Port) -> str | None:
     """Return the library whose arrays an input takes, or None where any will do.
 
     A torch node takes tensors, but for ports whose dtype is one of NumPy. An `ArrayNode` takes any arrays, but for
-    ports that are declared with a dtype of torch, or as `numpy.ndarray`. Other classes get what they declare. A class
-    with a true `converts_arrays` sees to that itself.
+    ports that are declared with a dtype of torch, or as `numpy.ndarray`. Other classes get what they declare. Of a
+    node in another process that process sees to it.
     """
-    if not port.holds_array or getattr(type(node), CONVERTS, False):
+    if not port.holds_array or is_elsewhere(node):
         return None
     if is_module(node):
         return port.library or TORCH

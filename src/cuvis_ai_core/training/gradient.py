@@ -16,6 +16,7 @@ from cuvis_ai_core.errors import CuvisError, MissingExtraError, TrainingError, T
 from cuvis_ai_core.training.config import TrainingConfig
 from cuvis_ai_core.training.evaluation import evaluate
 from cuvis_ai_core.training.modes import modules_of
+from cuvis_ai_core.training.processes import refuse_gradients_from_elsewhere
 from cuvis_ai_core.training.steps import Measuring, check_node
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class GradientTrainer:
             )
         self._freeze(freeze_nodes, "freeze_nodes", "freeze")
         self._freeze(unfreeze_nodes, "unfreeze_nodes", "unfreeze")
+        refuse_gradients_from_elsewhere(pipeline, loss_nodes)
         pipeline.to(_device(config))
         self.parameters = self._parameters()
 

@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 from click.testing import CliRunner
+from cuvis_ai_hookspecs import hookimpl
 from uv import find_uv_bin
 
 from cuvis_ai_core import NodeRegistry
@@ -116,17 +117,10 @@ class _Observer:
     def __init__(self, states: list[str]) -> None:
         self._states = states
 
+    @hookimpl
     def cuvis_ai_plugin_state(self, state: str) -> None:
+        """Note the state."""
         self._states.append(state)
-
-    cuvis_ai_plugin_state.cuvis_ai_impl = {  # type: ignore[attr-defined]
-        "wrapper": False,
-        "hookwrapper": False,
-        "optionalhook": False,
-        "tryfirst": False,
-        "trylast": False,
-        "specname": None,
-    }
 
 
 def test_auto_is_scoped_where_that_is_possible(
@@ -196,7 +190,7 @@ def test_a_plugin_may_have_another_python(own: NodeRegistry, config: dict[str, A
     supported = sorted(found & {(3, minor) for minor in (11, 12, 13)}, key=lambda each: each == sys.version_info[:2])
     wanted = supported[0]
     own.load_plugin("process_nodes", {**config, "python": ".".join(map(str, wanted))})
-    python, *_ = own.get("Misbehaving")().forward(what="python")["answer"]  # type: ignore[attr-defined]
+    python, *_ = own.get("Misbehaving")().forward(what="python")["answer"]
     assert tuple(python) == wanted
 
 
@@ -218,7 +212,7 @@ def test_a_local_folder_without_a_project_file_works(
     folder = write_files(tmp_path / "bare", {"bare_nodes.py": node_source()})
     with pytest.warns(UserWarning, match="no dependencies"):
         own.load_plugin("bare", {"path": str(folder), "provides": ["bare_nodes.Echo"], "isolation": "process"})
-    assert own.get("Echo")().forward(cube=np.zeros((1, 1, 1, 1), np.float32))  # type: ignore[attr-defined]
+    assert own.get("Echo")().forward(cube=np.zeros((1, 1, 1, 1), np.float32))
 
 
 def test_an_edit_of_a_local_plugin_is_seen_without_an_install(
@@ -367,6 +361,6 @@ def test_a_lock_file_that_lacks_something_says_so(
     assert CliRunner().invoke(main, ["plugins", "lock", str(manifest)]).exit_code == 0
     local_plugin(dependencies=("cuvis-test-dep",))
     with pytest.raises(
-        ImportError, match="What is locked for plugin 'echo' is not all that it needs: .*cuvis-test-dep"
+        ImportError, match=r"What is locked for plugin 'echo' is not all that it needs: .*cuvis-test-dep"
     ):
         own.load_plugins(manifest)

@@ -33,8 +33,8 @@ class ProxyNode(NodeMixin):
         WorkerError: A value cannot cross, or the plugin is unloaded.
     """
 
-    converts_arrays: ClassVar = True
-    """Whether inputs may be arrays of any library: the worker makes of them what the real node takes."""
+    runs_elsewhere: ClassVar = True
+    """Says that inputs may be arrays of any library, and that no gradients come back."""
 
     _worker: ClassVar[Worker]
     _path: ClassVar[str]

@@ -121,12 +121,15 @@ class Server:
         while True:
             self._reply({"want": "batch"}, Writer(self._memory.room))
             message = self._channel.receive()
-            request = self._opened(message)
-            if "batch" not in request:
-                if request.get("stop") == "failed":
-                    raise _StreamError
-                return
-            yield Reader(message.data, self._lease).read(request["batch"])
+            while "batch" not in message.header:
+                if "stop" in message.header:
+                    self._opened(message)
+                    if message.header["stop"] == "failed":
+                        raise _StreamError
+                    return
+                self._answer(message)  # the batch may need other nodes of this plugin
+                message = self._channel.receive()
+            yield Reader(message.data, self._lease).read(self._opened(message)["batch"])
 
 
 class _Hosted:

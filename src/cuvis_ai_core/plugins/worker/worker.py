@@ -214,19 +214,24 @@ class Connection:
 
     def _send_batch(self, batches: Iterator[Any]) -> None:
         try:
-            batch = next(batches, None)
+            batch = self._next(batches)
             if batch is not None:
                 self._send({}, "batch", dict(batch))
                 return
         except BaseException:
-            self._stop("failed")
+            if self.alive:
+                self._send({"stop": "failed"}, "given", None)
+                self._settle(self._receive(None))
             raise
-        self._stop("ended")
+        self._send({"stop": "ended"}, "given", None)
 
-    def _stop(self, how: str) -> None:
-        self._send({"stop": how}, "given", None)
-        if how == "failed":
-            self._settle(self._receive(None))
+    def _next(self, batches: Iterator[Any]) -> Any:  # noqa: ANN401
+        """Return the next batch; to compute it other nodes of this worker may be asked, by this thread."""
+        self._busy.release()
+        try:
+            return next(batches, None)
+        finally:
+            self._busy.acquire()
 
     def _receive(self, name: str | None) -> Message:
         seconds = call_limit()
