@@ -5,6 +5,7 @@
 Each figure is the median of paired runs, ours and the bare tool in turn.
 """
 
+import json
 import os
 import shlex
 import shutil
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from uv import find_uv_bin
@@ -45,14 +47,19 @@ class Bench(ArrayNode):
 """,
 }
 BACKENDS = {"uv_build": "uv_build", "hatchling": "hatchling.build", "setuptools": "setuptools.build_meta"}
+LATENCY = 0.1
+"""Seconds for which the Git host holds back each answer where the network is to be the bound."""
+
 CONFIG = "{{'repo': '{url}', 'tag': 'v1.0.0', 'provides': ['bench_plugin.nodes.Bench']}}"
 
 
 def main(runs: int) -> None:
     """Print the table."""
+    # Who installs a package has its bytecode; without, compiling would be measured.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory() as folder, GitHost(Path(folder) / "git") as host:
         os.environ["CUVIS_PLUGINS_DIR"] = f"{folder}/plugins"
-        print(f"{'':42} {'ours':>9} {'bare':>9} {'ratio':>6} {'plus':>9}")
+        print(f"{'':52} {'ours':>9} {'bare':>9} {'ratio':>6} {'plus':>9}")
         _imports(runs)
         urls = {
             backend: host.add(f"bench-{backend}", _files(backend, module), tag="v1.0.0")
@@ -62,6 +69,11 @@ def main(runs: int) -> None:
             _cold(backend, url, Path(folder), runs)
         _warm(urls["uv_build"], runs)
         _second_registry()
+    with tempfile.TemporaryDirectory() as folder, GitHost(Path(folder) / "git", stall=LATENCY) as host:
+        os.environ["CUVIS_PLUGINS_DIR"] = f"{folder}/plugins"
+        url = host.add("bench-far", _files("hatchling", BACKENDS["hatchling"]), tag="v1.0.0")
+        _cold(f"hatchling, {LATENCY} s latency", url, Path(folder), runs)
+        _together(host, Path(folder), runs)
 
 
 def _files(backend: str, module: str) -> dict[str, str]:
@@ -76,10 +88,10 @@ def _imports(runs: int) -> None:
 
 def _cold(backend: str, url: str, folder: Path, runs: int) -> None:
     load = (
-        "from cuvis_ai_core import NodeRegistry; NodeRegistry.clear_plugin_cache('bench'); "
+        "from cuvis_ai_core import NodeRegistry; "
         f"NodeRegistry(discover=False).load_plugin('bench', {CONFIG.format(url=url)})"
     )
-    ours = _script(load)
+    ours = partial(_fresh, folder, _script(load))
     uv, work = find_uv_bin(), folder / "hand"
     code = "import sys, cuvis_ai_core.registry, pydantic; sys.path.insert(0, sys.argv[1]); import bench_plugin.nodes"
 
@@ -118,6 +130,27 @@ def _warm(url: str, runs: int) -> None:
     )
 
 
+def _together(host: GitHost, folder: Path, runs: int) -> None:
+    """Load eight plugins of one manifest, and the same eight one after the other, from a host that takes its time."""
+    names = [f"bench{number}" for number in range(8)]
+    entries = {}
+    for name in names:
+        files = {
+            path.replace("bench_plugin", name): text.replace("bench-plugin", name)
+            for path, text in _files("uv_build", BACKENDS["uv_build"]).items()
+        }
+        url = host.add(name, files, tag="v1.0.0")
+        entries[name] = {"repo": url, "tag": "v1.0.0", "provides": [f"{name}.nodes.Bench"]}
+    manifest = folder / "plugins.yaml"
+    manifest.write_text(json.dumps({"plugins": entries}))
+    load = "from cuvis_ai_core import NodeRegistry; registry = NodeRegistry(discover=False); "
+    at_once = _script(f"{load}registry.load_plugins({str(manifest)!r})")
+    in_a_row = _script(f"{load}[registry.load_plugin(name, entry) for name, entry in {entries!r}.items()]")
+
+    ours, row = partial(_fresh, folder, at_once), partial(_fresh, folder, in_a_row)
+    _report(f"eight plugins at once / in a row ({LATENCY} s latency)", max(runs // 5, 2), ours, row)
+
+
 def _second_registry() -> None:
     NodeRegistry(discover=False).nodes()
     times = []
@@ -125,7 +158,13 @@ def _second_registry() -> None:
         begun = time.perf_counter()
         NodeRegistry()
         times.append(time.perf_counter() - begun)
-    print(f"{'second registry':42} {statistics.median(times) * 1e3:7.3f}ms")
+    print(f"{'second registry':52} {statistics.median(times) * 1e3:7.3f}ms")
+
+
+def _fresh(folder: Path, run: Callable[[], None]) -> None:
+    """Run something with an empty plugin cache."""
+    shutil.rmtree(folder / "plugins", ignore_errors=True)
+    run()
 
 
 def _script(code: str) -> Callable[[], None]:
@@ -148,7 +187,7 @@ def _report(name: str, runs: int, ours: Callable[[], float | None], bare: Callab
     mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = statistics.median(one / other for one, other in pairs)
     figures = f"{mine * 1e3:7.1f}ms {theirs * 1e3:7.1f}ms {ratio:6.2f} {(mine - theirs) * 1e3:+7.1f}ms"
-    print(f"{name:42} {figures}", flush=True)
+    print(f"{name:52} {figures}", flush=True)
 
 
 def _seconds(run: Callable[[], float | None]) -> float:

@@ -117,8 +117,20 @@ def _is_kept(name: str) -> bool:
     return name not in {LIVE_PLUGINS, CALLING_PLUGIN} and (not name.startswith("GIT_") or bool(_GIT_KEPT.match(name)))
 
 
-def run(command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Finished:
+def run(
+    command: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    meanwhile: Callable[[], object] | None = None,
+) -> Finished:
     """Run a program to its end, without a terminal, in a process group that ends with it and with this process.
+
+    Args:
+        command: The program and its arguments.
+        cwd: Folder to run it in.
+        env: Its environment.
+        meanwhile: What to do in this thread while the program runs, such as importing what is needed afterwards.
 
     Raises:
         ToolNotFoundError: There is no such program.
@@ -141,7 +153,7 @@ def run(command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, st
             start_new_session=sys.platform != "win32",
         )
         with (_programs.get() or Programs()).including(process):
-            return _finish(process, command)
+            return _finish(process, command, meanwhile)
 
 
 class Service:
@@ -238,7 +250,9 @@ def _lifeline() -> Iterator[int]:
         os.close(held)
 
 
-def _finish(process: "subprocess.Popen[bytes]", command: Sequence[str]) -> Finished:
+def _finish(
+    process: "subprocess.Popen[bytes]", command: Sequence[str], meanwhile: Callable[[], object] | None
+) -> Finished:
     seconds = time_limit()
     assert process.stdout is not None
     assert process.stderr is not None
@@ -247,6 +261,8 @@ def _finish(process: "subprocess.Popen[bytes]", command: Sequence[str]) -> Finis
     waiter = threading.Thread(target=process.wait, daemon=True)
     waiter.start()
     try:
+        if meanwhile is not None:
+            meanwhile()
         waiter.join(seconds)
         late = waiter.is_alive()
     finally:

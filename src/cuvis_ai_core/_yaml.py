@@ -21,6 +21,7 @@ _Event: TypeAlias = Any  # PyYAML's stubs tell too little about the parser's eve
 
 MAX_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 50
+_PARSER_LIMIT: Final = "exceeded maximum nesting depth"
 _MAX_EXPANDED: Final = 2 * MAX_BYTES  # out of reach without aliases: every value takes a character or more
 _MAX_DIGITS: Final = 100
 _SHOWN_LENGTH: Final = 80
@@ -137,6 +138,8 @@ def parse_yaml(text: str, source: Path | None = None) -> YamlDocument:
         raise YamlError(error.message, line=error.line, path=source) from error
     except (yaml.YAMLError, ValueError) as error:
         message, found = _explain(error, text)
+        if _PARSER_LIMIT in message:  # newer versions of the parser have a limit of their own
+            message = _too_deep()
         raise YamlError(message, line=found, path=source) from error
     return YamlDocument(root.data, root)
 

@@ -12,7 +12,7 @@
     │   ├── PluginsLoadError (ImportError)    some plugins of a manifest failed; `loaded` and `failed` say which
     │   ├── PluginConflictError (ValueError)  a name that is loaded already, with another configuration
     │   ├── PluginNotLoadedError (KeyError)   a name that is not loaded
-    │   ├── PluginModuleError (ImportError)   data names a class of a plugin that is neither loaded nor in the cache
+    │   ├── PluginModuleError (ModuleNotFoundError)   data names a class of a plugin that is not at hand
     │   ├── DiscoveryError (ImportError)      a pip-installed plugin could not be imported
     │   ├── HookError (TypeError)             a hook with a wrong signature or a result of a wrong type
     │   ├── SourceError                       the code of a plugin cannot be had

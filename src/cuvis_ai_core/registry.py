@@ -13,6 +13,7 @@ from cuvis_ai_core.builtin import BUILTIN_NODES
 from cuvis_ai_core.errors import (
     DuplicateNodeError,
     PluginConflictError,
+    PluginLoadError,
     PluginNotLoadedError,
     PluginsLoadError,
 )
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from cuvis_ai_core.plugins.manager import HookManager
     from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
     from cuvis_ai_core.plugins.plans import Plan
+    from cuvis_ai_core.plugins.ready import Ready
 
 
 class _Get:
@@ -189,8 +191,8 @@ class NodeRegistry:
             LockError: The lock file cannot be read, or differs from the manifest; nothing was loaded.
             PluginsLoadError: Some plugins failed; the others stay loaded.
         """
+        from cuvis_ai_core.plugins.locked import plan_for
         from cuvis_ai_core.plugins.manifest import manifest_path, read_manifest
-        from cuvis_ai_core.plugins.plans import plan_for
 
         path = manifest_path(path)
         manifest = read_manifest(path)
@@ -336,22 +338,39 @@ class NodeRegistry:
         self, plugins: "Mapping[str, GitPlugin | LocalPlugin]", plan: "Plan | None" = None
     ) -> dict[str, Exception]:
         """Load plugins together, and return why those failed that did, in their order."""
-        from cuvis_ai_core.plugins.loader import load
-        from cuvis_ai_core.plugins.plans import Together
-        from cuvis_ai_core.plugins.ready import Request
-
         with self._loading:
             failed: dict[str, Exception] = dict(self._conflicts(plugins))
             together = {name: declared for name, declared in plugins.items() if name not in failed}
             wanted = [name for name in together if name not in self._members.declared]
             if wanted:
-                offline = self._offline or is_offline()
-                request = Request(together, plan or Together(), self._store(), self._members.announce, offline)
-                failed |= load(request, wanted, self._members.admit)
+                failed |= self._load_wanted(together, wanted, plan)
             for name in plugins:
                 self._members.failed.pop(name, None)
             self._members.failed |= failed
             return {name: failed[name] for name in plugins if name in failed}
+
+    def _load_wanted(
+        self, plugins: "Mapping[str, GitPlugin | LocalPlugin]", wanted: list[str], plan: "Plan | None"
+    ) -> "dict[str, PluginLoadError]":
+        from cuvis_ai_core.plugins.apart import Announcing, those_here
+        from cuvis_ai_core.plugins.plans import Together
+        from cuvis_ai_core.plugins.ready import Request, ready_plugins
+
+        announce = Announcing(self._members.announce, plugins, wanted)
+        request = Request(plugins, plan or Together(), self._store(), announce, self._offline or is_offline())
+        try:
+            here = those_here(request)
+            prepared: Mapping[str, Ready | PluginLoadError] = ready_plugins(here)
+            if len(prepared) < len(here.plugins):
+                # What fetching and building need is imported when there is something to do.
+                from cuvis_ai_core.plugins.preparation import prepare
+
+                prepared = prepare(here)
+            from cuvis_ai_core.plugins.loader import load
+
+            return load(request, wanted, prepared, self._members.admit)
+        finally:
+            request.store.release()  # What is loaded has its uses from then on.
 
     def _conflicts(self, plugins: "Mapping[str, GitPlugin | LocalPlugin]") -> "Iterator[tuple[str, Exception]]":
         for name, declared in plugins.items():

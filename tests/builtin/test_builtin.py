@@ -121,7 +121,7 @@ def test_reader_hook() -> None:
     manager.register(plugin)
     manager.check_pending()
     (readers,) = manager.hook.cuvis_ai_cube_readers()
-    assert set(readers) == {".hdr", ".npy", ".npz"}
+    assert set(readers) == {".cu3s", ".hdr", ".npy", ".npz"}
     assert all(callable(_load(path)) for path in readers.values())
 
 

@@ -7,7 +7,7 @@ A page's blocks run in their order, in one namespace and one folder. That folder
 - Other `python` blocks are executed. `sh` blocks are run by bash, but for those that install (`pip`, `uv`, a virtual
   environment): the README's are run by CI, and of all others the commands of this package are checked.
 - A `text` block directly below is what that prints: `...` is anything in a line, or any lines; blanks are not counted.
-- All `yaml` blocks are manifests or pipeline files, and checked as such.
+- All `yaml` blocks are manifests, pipeline files or trainruns, and checked as such.
 
 Repositories at https://github.com/your-lab/ are real: git is told to look for them at a Git host on loopback.
 `spectral-indices.git` has the tags v1.0.0 and v1.1.0 of `cuvis-ai demo`, `leaf-water.git` is empty and takes a push.
@@ -100,7 +100,7 @@ def _run_shell(block: Block, place: str) -> str:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block.text],
-        env={**os.environ, "PATH": path, "COLUMNS": "200"},
+        env={**os.environ, "PATH": path, "COLUMNS": "200", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,

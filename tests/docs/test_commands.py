@@ -11,9 +11,14 @@ import pytest
 
 from cuvis_ai_core.cli.main import main as cuvis_ai
 from cuvis_ai_core.cli.restore_pipeline import main as restore_pipeline
+from cuvis_ai_core.cli.restore_trainrun import main as restore_trainrun
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS: dict[str, click.Command] = {"cuvis-ai": cuvis_ai, "restore-pipeline": restore_pipeline}
+PROGRAMS: dict[str, click.Command] = {
+    "cuvis-ai": cuvis_ai,
+    "restore-pipeline": restore_pipeline,
+    "restore-trainrun": restore_trainrun,
+}
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
@@ -57,7 +62,7 @@ def test_commands_and_options_are_listed() -> None:
     text = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
     sections = re.split(r"^## `(.+)`$", text, flags=re.MULTILINE)[1:]
     listed = {
-        heading: set(re.findall(r"^\| `(--.+?)` \|", body, re.MULTILINE))
+        heading: set(re.findall(r"^\| `(-.+?)` \|", body, re.MULTILINE))
         for heading, body in zip(sections[::2], sections[1::2], strict=True)
     }
     known = [each for name, program in PROGRAMS.items() for each in commands(name, program)]

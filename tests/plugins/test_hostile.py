@@ -100,7 +100,7 @@ def test_hostile_names_are_refused(registry: NodeRegistry, cache: Path, name: st
     ("name", "url", "tag"),
     [
         ("x", "--upload-pack=touch pwned", "v1"),
-        ("x", "ext::sh -c touch% pwned", "v1"),
+        ("x", "ext::touch {here}/pwned", "v1"),
         ("x", "http://127.0.0.1:9/x.git", "--upload-pack=touch pwned"),
         ("../../x", "http://127.0.0.1:9/x.git", "v1"),
         ("x", "http://127.0.0.1:9/x.git", "../../../v1"),
@@ -109,10 +109,11 @@ def test_hostile_names_are_refused(registry: NodeRegistry, cache: Path, name: st
 def test_hostile_values_that_came_past_the_manifest_do_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, url: str, tag: str
 ) -> None:
-    """Below the schema they are neither options nor paths, and no helper program is run."""
+    """Below the schema they are neither options nor paths, and no helper program is run, even if the user allows it."""
     monkeypatch.chdir(tmp_path)
+    (Path.home() / ".gitconfig").write_text('[protocol]\n\tallow = always\n[protocol "ext"]\n\tallow = always\n')
     with pytest.raises(SourceError):
-        git_source(name, url, tag, Store(tmp_path / "here/cache"), print)
+        git_source(name, url.format(here=tmp_path), tag, Store(tmp_path / "here/cache"), print)
     assert list(tmp_path.rglob("pwned")) == []
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["cache"]

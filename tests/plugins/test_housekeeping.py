@@ -271,3 +271,14 @@ def test_who_wanted_to_remove_an_entry_and_was_killed_hinders_nobody(
     with monkeypatch.context() as patch:
         patch.setattr(Store, "lock", None)
         registry.load_plugin("echo", config)
+
+
+def test_wheels_of_bundles_go_with_everything_only(cache: Path) -> None:
+    """They belong to no plugin, and a machine without network could not get them again."""
+    (cache / ".wheels").mkdir(parents=True)
+    (cache / ".wheels/cuvis_test_leaf-1.0-py3-none-any.whl").write_bytes(b"x" * 100)
+    store = Store(cache)
+    assert [(each.kind, each.plugin, each.size) for each in entries(store)] == [("wheels", "", 100)]
+    assert prune(store, unused_for=0) == prune(store, max_size=0) == clear(store, "wheels") == clear(store, "") == []
+    assert [each.kind for each in clear(store)] == ["wheels"]
+    assert store.wheels is None

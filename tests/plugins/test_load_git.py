@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import subprocess
 import sys
 from collections.abc import Callable
@@ -406,12 +407,19 @@ def test_a_host_that_changed_is_resolved_against_again_without_a_rebuild(
     assert len(json.loads((target / "cuvis-target.json").read_text())["hosts"]) == 2
 
 
-def test_the_users_own_cache_is_out_of_reach(tmp_path: Path) -> None:
-    """Without `set_cache_dir`, tests would use a home of their own."""
-    from cuvis_ai_core.plugins.store import default_root
-
-    assert default_root() == Path.home() / ".cuvis_plugins"
-    assert Path.home().is_relative_to(tmp_path.parent.parent)
+def test_the_users_own_cache_is_out_of_reach(git_plugin: Callable[..., str], tmp_path: Path) -> None:
+    """What tests load without choosing a folder, here or in another process, goes to a home of their own."""
+    own = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".cuvis_plugins"
+    before = own.stat().st_mtime_ns if own.exists() else None
+    url = git_plugin("1.0.0", "2.0.0")
+    with NodeRegistry(discover=False) as registry:
+        registry.load_plugin("echo", config(url))
+    subprocess.run([sys.executable, "-c", COUNTED, json.dumps(config(url, "v2.0.0"))], check=True, capture_output=True)
+    cache = Path("~/.cuvis_plugins").expanduser()
+    assert sorted(path.name for path in cache.glob("echo@*")) == ["echo@v1.0.0", "echo@v2.0.0"]
+    assert cache != own
+    assert cache.is_relative_to(tmp_path.parent.parent)
+    assert before == (own.stat().st_mtime_ns if own.exists() else None)
 
 
 def test_a_target_is_described_by_what_lies_in_it_whatever_is_live(

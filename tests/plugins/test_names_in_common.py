@@ -188,3 +188,28 @@ def test_a_plugin_whose_package_is_anothers_dependency(
     user = load_code("user", code, DEP)
     assert (user.seen(), fork.seen(), user.seen()) == (["1.0"] * 3, ["fork"] * 3, ["1.0"] * 3)
     assert importlib.import_module("cuvis_test_dep").VERSION == "1.0"
+
+
+def test_a_discovered_plugin_is_whole_where_its_package_is_declared_elsewhere(
+    cache: Path,
+    tmp_path: Path,
+    project_files: Callable[..., Files],
+    write_files: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its hooks are asked, and its classes are those of the environment."""
+    files = project_files("cuvis_test_twice")
+    hooks = "from cuvis_ai_hookspecs import hookimpl\n\n@hookimpl\ndef cuvis_ai_nodes():\n"
+    files["src/cuvis_test_twice/hooks.py"] = f"{hooks}    return ['cuvis_test_twice.nodes.Echo']\n"
+    folder = write_files(tmp_path / "declared", files)
+    info = "site/cuvis_test_twice-1.dist-info"
+    site = {name.replace("src/", "site/"): text for name, text in files.items() if name.startswith("src/")}
+    site[f"{info}/METADATA"] = "Metadata-Version: 2.1\nName: cuvis-test-twice\nVersion: 1\n"
+    site[f"{info}/entry_points.txt"] = "[cuvis_ai.nodes]\ntwice = cuvis_test_twice.hooks\n"
+    monkeypatch.syspath_prepend(str(write_files(tmp_path, site) / "site"))
+    with NodeRegistry(discover=False) as declaring, NodeRegistry() as discovering:
+        declaring.load_plugin("twice", {"path": str(folder), "provides": ["cuvis_test_twice.nodes.Echo"]})
+        assert declaring.get("Echo").__module__.startswith("cuvis_ai_core.scoped.")
+        assert discovering.get("Echo").__module__ == "cuvis_test_twice.nodes"
+    for name in [name for name in sys.modules if name.startswith("cuvis_test_twice")]:
+        del sys.modules[name]

@@ -56,7 +56,7 @@ def list_entries() -> None:
         click.echo(f"The plugin cache {store.root} is empty.")
         return
     rows = [
-        (each.plugin, each.kind, str(each.path.relative_to(store.root)), *_state(each), _users(each))
+        (each.plugin or "-", each.kind, str(each.path.relative_to(store.root)), *_state(each), _users(each))
         for each in sorted(found, key=lambda entry: (entry.plugin, entry.kind, entry.path))
     ]
     print_table(("plugin", "what", "folder", "size", "last use", "in use by"), rows, title=str(store.root))

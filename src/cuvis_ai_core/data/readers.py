@@ -41,7 +41,7 @@ def read_cube(
     if index is None and len(cubes) > 1:
         raise CubeError(
             f"The file '{path}' holds {len(cubes)} cubes.",
-            hint=f"Say which one is meant, by its number from 0 to {len(cubes) - 1}: --measurement, in Python index=...",
+            hint=f"Say which one is meant, by its number from 0 to {len(cubes) - 1} (--measurement, index=)",
             path=Path(path),
         )
     number = index or 0

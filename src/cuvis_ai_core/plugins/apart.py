@@ -1,6 +1,6 @@
 """Whether a plugin runs in this process or in one of its own, and what observers are told meanwhile."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -15,10 +15,16 @@ from cuvis_ai_core.plugins import host
 from cuvis_ai_core.plugins.failing import Announce
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.ready import Request, source_on_disk
+from cuvis_ai_core.plugins.ready import Announcement, Request, source_on_disk
 
 IMPOSSIBLE: Final = (DependencyConflictError, OperatorConflictError, MissingExtraError)
 """Why a plugin cannot live in this process, but in one of its own (`isolation: auto`)."""
+
+
+def those_here(request: Request) -> Request:
+    """Return a request for those plugins that are to live in this process."""
+    here = {name: each for name, each in request.plugins.items() if not runs_apart(name, each, request)}
+    return request._replace(plugins=here)
 
 
 def runs_apart(name: str, declared: GitPlugin | LocalPlugin, request: Request) -> bool:
@@ -41,14 +47,17 @@ class Announcing:
     One with `isolation: auto` that cannot live in this process has not failed by that.
 
     Args:
-        request: Whose observers are told.
-        wanted: Names of the plugins.
+        announce: Tells them.
+        plugins: The plugins.
+        wanted: Names of those that are wanted.
     """
 
-    def __init__(self, request: Request, wanted: Collection[str]) -> None:
-        self._announce = request.announce
+    def __init__(
+        self, announce: Announcement, plugins: Mapping[str, GitPlugin | LocalPlugin], wanted: Collection[str]
+    ) -> None:
+        self._announce = announce
         self._wanted = wanted
-        self._open = {name for name, declared in request.plugins.items() if declared.isolation == "auto"}
+        self._open = {name for name, declared in plugins.items() if declared.isolation == "auto"}
         self._held: dict[str, str] = {}
 
     def __call__(self, name: str, state: PluginState, detail: str) -> None:

@@ -17,10 +17,10 @@ from cuvis_ai_core.errors import BundleError
 from cuvis_ai_core.plugins import carried, host, integrity
 from cuvis_ai_core.plugins.carried import FORMAT, LISTING, Carried
 from cuvis_ai_core.plugins.download import download
+from cuvis_ai_core.plugins.locked import Locked
 from cuvis_ai_core.plugins.lockfile import Declared, Lock, refuse_differences
 from cuvis_ai_core.plugins.manifest import GitPlugin
 from cuvis_ai_core.plugins.parallel import Crew
-from cuvis_ai_core.plugins.plans import Locked
 from cuvis_ai_core.plugins.preparation import Preparation
 from cuvis_ai_core.plugins.ready import Announcement, Request
 from cuvis_ai_core.plugins.store import Store

@@ -8,13 +8,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core.errors import DiscoveryError
 from cuvis_ai_core.plugins.distribution import normalised
+from cuvis_ai_core.plugins.owned_names import import_for_everybody
 
 if TYPE_CHECKING:
     from importlib_metadata import Distribution
@@ -60,7 +60,7 @@ class DiscoveredPlugin:
             DiscoveryError: Whatever went wrong, with the plugin's name, distribution and version.
         """
         try:
-            return load_entry_point(self.value, import_module)
+            return load_entry_point(self.value, import_for_everybody)
         except (Exception, SystemExit) as error:
             raise self.broken(error) from error
 

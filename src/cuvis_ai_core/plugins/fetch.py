@@ -4,7 +4,9 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
 from pathlib import Path, PurePath
 from typing import Final, cast
 
@@ -74,10 +76,10 @@ _FAILURES: Final[tuple[tuple[re.Pattern[str], type[SourceError], str], ...]] = (
 
 
 def require_git() -> None:
-    """Have GitPython imported, which starts git twice: only a fetch pays for that.
+    """Raise if there is no git.
 
     Raises:
-        ToolNotFoundError: git is not installed.
+        ToolNotFoundError: It is not installed.
     """
     if shutil.which("git") is None:
         raise ToolNotFoundError(
@@ -85,16 +87,16 @@ def require_git() -> None:
             hint="Install git, or use the plugin from a local path.",
             tool="git",
         )
-    import git  # noqa: F401
 
 
-def fetch(url: str, tag: str, folder: Path) -> str:
+def fetch(url: str, tag: str, folder: Path, meanwhile: Callable[[], object] = lambda: None) -> str:
     """Check out one tag without history, whatever branches have that name, and return its commit.
 
     Args:
         url: Address of the repository; credentials in it are used, never stored.
         tag: Name of the tag.
         folder: Folder to make.
+        meanwhile: What to do while git waits for the network.
 
     Raises:
         SourceError: The tag cannot be had.
@@ -104,12 +106,21 @@ def fetch(url: str, tag: str, folder: Path) -> str:
     refuse_offline(url)
     reference = f"refs/tags/{tag}"
     folder.mkdir()
-    for arguments in (
-        ("init", "--quiet", "--template="),
-        ("fetch", "--quiet", "--depth=1", "--no-tags", "--", url, f"+{reference}:{reference}"),
-        ("checkout", "--quiet", "--detach", reference),
+
+    def import_git() -> None:
+        # GitPython takes as long to import, starting git twice, as a small fetch takes.
+        import_module("git")
+        meanwhile()
+
+    for git, arguments in (
+        (_git_alone, ("init", "--quiet", "--template=")),
+        (
+            partial(_git_alone, meanwhile=import_git),
+            ("fetch", "--quiet", "--depth=1", "--no-tags", "--", url, f"+{reference}:{reference}"),
+        ),
+        (_git, ("checkout", "--quiet", "--detach", reference)),
     ):
-        finished = _git(folder, *arguments)
+        finished = git(folder, *arguments)
         if finished.returncode:
             raise _failure(finished, folder, url, tag)
     _refuse_links(folder, url)
@@ -162,6 +173,13 @@ def _tags_in(listing: str) -> dict[str, str]:
     commits = {tag: commit for commit, _, tag in found if tag}
     # An annotated tag is an object of its own; what it names is listed with ^{}.
     return {tag: commits.get(f"{tag}^{{}}", commit) for tag, commit in commits.items() if not tag.endswith("^{}")}
+
+
+def _git_alone(folder: Path, *arguments: str, meanwhile: Callable[[], object] | None = None) -> Finished:
+    """Run git as GitPython would."""
+    configuration = (word for setting in _CONFIGURATION for word in ("-c", setting))
+    command = ["git", *configuration, *arguments]
+    return run(command, cwd=folder, env=_environment(folder), meanwhile=meanwhile)
 
 
 def _git(folder: Path, *arguments: str) -> Finished:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from cuvis_ai_core._files import read_json
 from cuvis_ai_core.plugins import uses
@@ -17,26 +17,29 @@ from cuvis_ai_core.plugins.uses import User
 logger = logging.getLogger(__name__)
 
 
+_INSTALLED: Final = {".targets": "target", ".envs": "environment"}
+
+
 class Entry:
-    """A checkout, a target directory or an environment in the plugin cache.
+    """A checkout, a target directory, an environment, or the wheels that bundles brought, in the plugin cache.
 
     Args:
         store: The plugin cache.
         path: Folder of the entry.
 
     Attributes:
-        kind: `checkout`, `target` or `environment`.
-        key: Name and tag of a checkout; name and content of the others.
-        plugin: Name of the plugin.
+        kind: `checkout`, `target`, `environment` or `wheels`.
+        key: Name and tag of a checkout; name and content of a target directory or environment.
+        plugin: Name of the plugin; empty for wheels, which belong to all.
     """
 
     def __init__(self, store: Store, path: Path) -> None:
         self.store = store
         self.path = path
-        kinds = {store.root: "checkout", store.root / ".targets": "target", store.root / ".envs": "environment"}
-        self.kind = kinds[store.root if path.parent == store.root else path.parent.parent]
-        self.key = path.name if self.kind == "checkout" else path.parent.name
-        self.plugin = self.key.partition("@")[0]
+        self.kind = _kind(store, path)
+        self.key = path.parent.name if self.kind in _INSTALLED.values() else path.name
+        self.plugin, at, _ = self.key.partition("@")
+        self.plugin = self.plugin if at else ""
 
     @cached_property
     def size(self) -> int:
@@ -68,7 +71,7 @@ class Entry:
                     with contextlib.suppress(FileNotFoundError):
                         os.replace(self.path, work / "removed")  # noqa: PTH105
                         os.replace(folder, work / "uses")  # noqa: PTH105
-            if not users and self.kind != "checkout":
+            if not users and self.kind in _INSTALLED.values():
                 _remove_empty(self.path.parent)
                 _remove_empty(folder.parent)
         return users
@@ -76,9 +79,10 @@ class Entry:
     def _lock(self) -> str:
         """Return the name of the lock that builders of this entry hold."""
         marker = read_json(self.path / ".git" / MARKER) if self.kind == "checkout" else None
-        known = [str((marker or {}).get(key)) for key in ("name", "tag", "repo")]
+        if marker is None:
+            return self.key
         # The same name and tag of two repositories are fetched under one lock.
-        plain = self.store.checkouts(*known)[0].name
+        plain = self.store.checkouts(*(str(marker.get(key)) for key in ("name", "tag", "repo")))[0].name
         return plain if self.key.startswith(plain) else self.key
 
 
@@ -107,10 +111,11 @@ def entries(store: Store, plugin: str | None = None) -> list[Entry]:
     with store.guard():
         # A user may have chosen a folder that holds other things too, `@types` or `me@host.txt` among them.
         checkouts = [path for path in listed(store.root) if "@" in path.name and (path / ".git" / MARKER).is_file()]
-        installed = [path for folder in (".targets", ".envs") for path in listed(store.root / folder)]
+        installed = [path for folder in _INSTALLED for path in listed(store.root / folder)]
         contents = [path for path in installed if "@" in path.name and path.is_dir()]
         targets = [path for content in contents for path in listed(content) if path.is_dir()]
-    found = [Entry(store, path) for path in (*checkouts, *targets)]
+    wheels = [store.wheels] if store.wheels and plugin is None else []
+    found = [Entry(store, path) for path in (*checkouts, *targets, *wheels)]
     return [entry for entry in found if plugin in {None, entry.plugin}]
 
 
@@ -120,6 +125,9 @@ def clear(store: Store, plugin: str | None = None) -> list[Entry]:
     Raises:
         StoreError: Something cannot be removed.
     """
+    if plugin is None and store.wheels is not None:
+        with store.guard(), store.workspace() as work:
+            os.replace(store.wheels, work / "wheels")  # noqa: PTH105
     return [entry for entry in entries(store, plugin) if _removed(entry)]
 
 
@@ -128,7 +136,7 @@ def prune(
 ) -> list[Entry]:
     """Remove what was not used for some time, then what was used longest ago until the rest is small enough.
 
-    What a process uses is kept, with a warning.
+    What a process uses is kept, with a warning; and so are wheels that bundles brought, which nobody can fetch again.
 
     Args:
         store: The plugin cache.
@@ -144,7 +152,7 @@ def prune(
     removed = []
     for entry in found:
         outdated = unused_for is not None and time.time() - entry.last_use > unused_for
-        if (outdated or excess > 0) and _removed(entry, dry_run=dry_run):
+        if (outdated or excess > 0) and entry.kind != "wheels" and _removed(entry, dry_run=dry_run):
             excess -= entry.size if max_size is not None else 0
             removed.append(entry)
     if found and not dry_run:
@@ -172,6 +180,12 @@ def _removed(entry: Entry, *, dry_run: bool = False) -> bool:
     if users:
         logger.warning("%s", Kept(entry, users))
     return not users
+
+
+def _kind(store: Store, path: Path) -> str:
+    if path.parent != store.root:
+        return _INSTALLED[path.parent.parent.name]
+    return "checkout" if "@" in path.name else "wheels"
 
 
 def _remove_empty(folder: Path) -> None:

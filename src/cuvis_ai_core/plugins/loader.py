@@ -1,10 +1,10 @@
 """Plugins, from their manifest entries to node classes: each of them wholly, or not at all.
 
-This is where plugins become classes: `load` has them prepared (fetched, resolved together, installed), unless they are
-ready, and then imports and registers one after the other.
+This is where plugins become classes: `preparation` has them fetched, resolved together and installed, unless they are
+`ready`, and `load` imports and registers one after the other.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError
 from cuvis_ai_core.plugins import dependencies
-from cuvis_ai_core.plugins.apart import IMPOSSIBLE, Announcing, runs_apart
+from cuvis_ai_core.plugins.apart import IMPOSSIBLE, Announcing
 from cuvis_ai_core.plugins.children import publish
 from cuvis_ai_core.plugins.code import import_node, open_code
 from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
@@ -22,7 +22,7 @@ from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo, ProcessPlugin
 from cuvis_ai_core.plugins.manager import PluginState, contribution
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.operators import refuse_taken_operators
-from cuvis_ai_core.plugins.ready import Ready, Request, ready_plugins
+from cuvis_ai_core.plugins.ready import Ready, Request
 from cuvis_ai_core.plugins.scope import Scope
 from cuvis_ai_core.plugins.sources import Source
 from cuvis_ai_core.plugins.store import Store
@@ -35,42 +35,28 @@ if TYPE_CHECKING:
 Admit: TypeAlias = Callable[[LoadedPlugin], None]
 
 
-def load(request: Request, wanted: Collection[str], admit: Admit) -> dict[str, PluginLoadError]:
-    """Load declared plugins, and return why those failed that did; each fails for itself.
+def load(
+    request: Request,
+    wanted: Iterable[str],
+    prepared: Mapping[str, Ready | PluginLoadError],
+    admit: Admit,
+) -> dict[str, PluginLoadError]:
+    """Import and register plugins, one after the other, and return why those failed that did; each fails for itself.
 
     Args:
         request: Plugins that are to be there together.
         wanted: Names of those that are to be loaded; the others are loaded already.
+        prepared: What became of each, or why it failed; those that are not in it get a process of their own.
         admit: Registers a loaded plugin.
     """
-    announcing = Announcing(request, wanted)
-    request = request._replace(announce=announcing)
-    try:
-        apart = [name for name, declared in request.plugins.items() if runs_apart(name, declared, request)]
-        here = {name: declared for name, declared in request.plugins.items() if name not in apart}
-        prepared = _prepared(request._replace(plugins=here))
-        return {
-            name: error
-            for name in wanted
-            if (error := _load_apart(name, request, admit) if name in apart else _load(name, request, prepared, admit))
-        }
-    finally:
-        request.store.release()  # what is loaded has its uses from then on
-
-
-def _prepared(request: Request) -> Mapping[str, Ready | PluginLoadError]:
-    ready = ready_plugins(request)
-    if len(ready) == len(request.plugins):
-        return ready
-    # What fetching and building need is imported when there is something to do.
-    from cuvis_ai_core.plugins.preparation import prepare
-
-    return prepare(request)
+    return {name: error for name in wanted if (error := _load(name, request, prepared, admit))}
 
 
 def _load(
     name: str, request: Request, prepared: Mapping[str, Ready | PluginLoadError], admit: Admit
 ) -> PluginLoadError | None:
+    if name not in prepared:
+        return _load_apart(name, request, admit)
     error = _load_here(name, request, prepared, admit)
     if error is None or request.plugins[name].isolation != "auto":
         return error

@@ -45,8 +45,8 @@ _KEYS: Final = frozenset(
     {"repo", "tag", "commit", "content", "path", "requirements", "isolation", "extras", "python", "subdirectory"}
 )
 _LISTS: Final = frozenset({"requirements", "extras"})
-_PIN: Final = re.compile(r"[a-z0-9-]+(==[\w.!+-]+| @ \S+)")
-_HASH: Final = re.compile(r"sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})")
+_PIN: Final = r"[a-z0-9-]+(==[\w.!+-]+| @ \S+)"
+_HASH: Final = r"sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})"
 
 AGAIN: Final = "Write it anew: cuvis-ai plugins lock"
 
@@ -230,10 +230,10 @@ def _environment(name: str, data: Mapping[str, Any]) -> Environment:
     return Environment(dependencies, hashes)
 
 
-def _texts(where: str, pattern: re.Pattern[str], values: object) -> tuple[str, ...]:
+def _texts(where: str, pattern: str, values: object) -> tuple[str, ...]:
     if not isinstance(values, list):
         raise TypeError(f"{where} is {values!r}, not a list")
-    wrong = [each for each in values if not (isinstance(each, str) and pattern.fullmatch(each))]
+    wrong = [each for each in values if not (isinstance(each, str) and re.fullmatch(pattern, each))]
     if wrong:
         raise ValueError(f"{where} has {wrong[0]!r}")
     return tuple(values)

@@ -11,9 +11,10 @@ from cuvis_ai_core.plugins import dependencies, host
 from cuvis_ai_core.plugins.apart import IMPOSSIBLE
 from cuvis_ai_core.plugins.choices import Choice, Needs
 from cuvis_ai_core.plugins.disagreement import disagreement
+from cuvis_ai_core.plugins.locked import Locked
 from cuvis_ai_core.plugins.lockfile import Declared, Entry, Environment, Lock, entry_of, lock_path, read_lock
 from cuvis_ai_core.plugins.parallel import Crew
-from cuvis_ai_core.plugins.plans import Locked, Together
+from cuvis_ai_core.plugins.plans import Together
 from cuvis_ai_core.plugins.portable import SparseHost
 from cuvis_ai_core.plugins.preparation import Preparation, not_prepared
 from cuvis_ai_core.plugins.ready import Announcement, Ready, Request

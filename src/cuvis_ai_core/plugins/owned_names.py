@@ -1,5 +1,6 @@
 """Which top-level module names belong to plugins that are alive, and what stands for them in `sys.modules`."""
 
+import importlib
 import sys
 import threading
 from collections import Counter
@@ -30,6 +31,16 @@ def everybodys_module(name: str) -> ModuleType | None:
     # By its own type: a module may answer for its class, and be loaded by the question.
     kind = type(module)
     return kind.everybodys(module) if module is not None and issubclass(kind, PublicName) else module
+
+
+def import_for_everybody(name: str) -> ModuleType:
+    """Import a module as everybody has it who is no plugin that owns the name; no proxy is handed out.
+
+    Raises:
+        ImportError: As a plain import would.
+    """
+    module = importlib.import_module(name)
+    return everybodys_module(name) or module
 
 
 def is_owned(top: str) -> bool:

@@ -97,7 +97,7 @@ def forget_package(package: str) -> None:
 
 def _below(package: str) -> list[tuple[str, ModuleType]]:
     start = f"{package}."
-    return [each for each in list(sys.modules.items()) if each[0] == package or each[0].startswith(start)]
+    return [each for each in sys.modules.copy().items() if each[0] == package or each[0].startswith(start)]
 
 
 def somebody_imports() -> bool:

@@ -4,7 +4,6 @@ First all sources are fetched, then the dependencies of all plugins are resolved
 plugin that fails drops out, and does not hinder the others.
 """
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -215,14 +214,10 @@ class Preparation:
         job.place = place_of(job.name, declared, job.source, self._store)
 
     def _checkout(self, job: _Job, declared: GitPlugin, enter: Enter) -> Source:
-        def downloading(detail: str) -> None:
-            enter(PluginState.DOWNLOADING, detail)
-            # While git waits for the network, there is time to import what building needs.
-            threading.Thread(target=import_module, args=("cuvis_ai_core.plugins.installer",), daemon=True).start()
-
         if self._request.offline and usable_source(job.name, declared, self._store) is None:
             raise not_fetched(declared.repo, declared.tag)
-        return git_source(job.name, declared.repo, declared.tag, self._store, downloading)
+        announce = partial(enter, PluginState.DOWNLOADING)
+        return git_source(job.name, declared.repo, declared.tag, self._store, announce, _import_the_rest)
 
     def _find(self, keys: Mapping[str, str]) -> None:
         """Look for target directories; those that were chosen together are taken together, or chosen anew."""
@@ -255,6 +250,12 @@ def not_prepared(what: str, failed: Mapping[str, Exception]) -> PreparationError
     """Return the error for a manifest of which some plugins failed, where one is too many."""
     texts = "\n".join(str(error) for error in failed.values())
     return PreparationError(f"{what}; nothing was written.\n{texts}", failed=failed)
+
+
+def _import_the_rest() -> None:
+    """Import what building and loading need; most of that can wait until git waits for the network."""
+    for module in ("installer", "loader"):
+        import_module(f"cuvis_ai_core.plugins.{module}")
 
 
 def _build_ahead(job: _Job, _: Enter) -> None:

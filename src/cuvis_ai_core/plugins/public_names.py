@@ -47,7 +47,7 @@ def stand_before(scope: Scope) -> None:
     """Have proxies stand in `sys.modules` before what everybody has under the names that a plugin has for itself."""
     if sys.modules.keys().isdisjoint(scope.tops):
         return
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():
         if type(module) is not _Proxy and scope.keeps(name):
             _host_modules[name] = module
             sys.modules[name] = _Proxy(name)
@@ -68,7 +68,7 @@ def give_back() -> None:
 
 def _withdraw(top: str) -> None:
     """Take the names below a top-level one out of `sys.modules`, or leave them to the host's own modules."""
-    proxies = {name for name, module in list(sys.modules.items()) if type(module) is _Proxy and _top(name) == top}
+    proxies = {name for name, module in sys.modules.copy().items() if type(module) is _Proxy and _top(name) == top}
     for name in proxies:
         del sys.modules[name]
     for name in [name for name in _host_modules if _top(name) == top]:

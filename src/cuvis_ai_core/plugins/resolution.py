@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.plugins import host
@@ -27,7 +28,11 @@ class Resolution:
         self._uv = uv
         self._crew = crew
         self._preferred = preferred
-        self._fixed = host.constraints()
+
+    @cached_property
+    def _fixed(self) -> list[str]:
+        # Reads the metadata of all that the core needs: only for those who lack something.
+        return host.constraints()
 
     def choose(self) -> dict[str, Choice]:
         """Return what was chosen for each plugin.

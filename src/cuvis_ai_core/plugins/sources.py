@@ -55,7 +55,14 @@ def local_source(path: Path) -> Source:
     return Source(path)
 
 
-def git_source(name: str, url: str, tag: str, store: Store, announce: Callable[[str], None]) -> Source:
+def git_source(
+    name: str,
+    url: str,
+    tag: str,
+    store: Store,
+    announce: Callable[[str], None],
+    meanwhile: Callable[[], object] = lambda: None,
+) -> Source:
     """Return the checkout of a tag, from the store or fetched into it.
 
     Args:
@@ -64,6 +71,7 @@ def git_source(name: str, url: str, tag: str, store: Store, announce: Callable[[
         tag: Name of the tag.
         store: Where checkouts lie.
         announce: Called with the address before the network is used.
+        meanwhile: What to do while git waits for the network.
 
     Raises:
         SourceError: The tag cannot be had, or its checkout in the store was altered.
@@ -80,19 +88,21 @@ def git_source(name: str, url: str, tag: str, store: Store, announce: Callable[[
         found = _published(places, wanted)
         if found is None:
             announce(f"{wanted['repo']} {tag}")
-            found = _fetched(url, places, wanted, store)
+            found = _fetched(url, places, wanted, store, meanwhile)
         store.use(found.folder, locked=True)
     return found
 
 
-def _fetched(url: str, places: tuple[Path, Path], wanted: Mapping[str, str], store: Store) -> Source:
+def _fetched(
+    url: str, places: tuple[Path, Path], wanted: Mapping[str, str], store: Store, meanwhile: Callable[[], object]
+) -> Source:
     # What fetching needs is imported when something has to be fetched.
     from cuvis_ai_core.plugins.fetch import fetch, require_git
 
     require_git()
     with store.workspace() as folder:
         checkout = folder / "checkout"
-        commit = fetch(url, wanted["tag"], checkout)
+        commit = fetch(url, wanted["tag"], checkout, meanwhile)
         return _publish(checkout, commit, places, wanted, store)
 
 

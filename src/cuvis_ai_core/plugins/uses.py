@@ -24,7 +24,6 @@ _REMOVING: Final = "removing"
 _FOREIGN_SECONDS: Final = 86_400.0
 """How long a use on another machine, of which nobody here can tell whether it goes on, counts as going on."""
 
-
 _REMOVING_SECONDS: Final = 60.0
 """How long somebody may be about to remove an entry, which takes some milliseconds."""
 
@@ -205,11 +204,13 @@ def _listed(folder: Path) -> list[Path]:
 
 @cache
 def _machine() -> str:
-    """Return what tells the process numbers here from those elsewhere: this boot of this machine, this container."""
+    """Return what tells the process numbers here from those on other machines and in other containers.
+
+    Not from those before the last start of this machine: whoever has such a number now began later.
+    """
     import zlib
 
     parts = [os.uname().nodename] if sys.platform != "win32" else [os.environ.get("COMPUTERNAME", "")]
     with contextlib.suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
         parts.append(os.readlink("/proc/self/ns/pid"))  # noqa: PTH115
     return f"{zlib.crc32(' '.join(parts).encode()):08x}"
