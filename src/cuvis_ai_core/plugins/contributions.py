@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core.errors import HookError
-from cuvis_ai_core.plugins.loaded import ScopedPlugin
 from cuvis_ai_core.plugins.members import BUILTIN, Members
 from cuvis_ai_core.plugins.private_names import without_private_names
 
@@ -65,7 +64,7 @@ def _importing(members: Members, plugin: str, reader: str) -> "Reader":
     module, _, name = reader.rpartition(".")
     declared = members.declared.get(plugin.partition(":")[0])
     importer: Callable[[str], Any] = (
-        declared.scope.import_module if isinstance(declared, ScopedPlugin) else import_module
+        declared.import_module if declared else import_module
     )
 
     def read(path: Path, **options: object) -> "Cube | Sequence[Cube]":

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import cuvis_ai_hookspecs
 
+from cuvis_ai_core.errors import WorkerError
 from cuvis_ai_core.plugins import dependencies
 from cuvis_ai_core.plugins.children import publish
 from cuvis_ai_core.plugins.code import import_node
@@ -89,6 +91,10 @@ class ScopedPlugin(NamedTuple):
         self.uses.release()
         publish()
 
+    def import_module(self, name: str) -> ModuleType:
+        """Import one of the plugin's modules by its public name."""
+        return self.scope.import_module(name)
+
     def owns(self, top: str) -> bool:
         """Tell whether a top-level module is the plugin's."""
         return self.scope.owns(top)
@@ -132,6 +138,14 @@ class ProcessPlugin(NamedTuple):
         if path not in self.classes:
             raise no_node(path, self.info.name)
         return self.classes[path]
+
+    def import_module(self, name: str) -> ModuleType:
+        """Refuse: the plugin's modules are in its own process.
+
+        Raises:
+            WorkerError: Always.
+        """
+        raise WorkerError(f"Module '{name}' of plugin '{self.info.name}' is in another process.", plugin=self.info.name)
 
     def release(self) -> None:
         """End the process."""

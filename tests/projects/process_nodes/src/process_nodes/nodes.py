@@ -170,3 +170,13 @@ class Misbehaving(ArrayNode):
 
     def pid(self):
         return os.getpid()
+
+
+class Busy(ArrayNode):
+    """Keep a processor busy."""
+
+    INPUT_SPECS = {"turns": PortSpec(int, ())}
+    OUTPUT_SPECS = {"total": PortSpec(int, ())}
+
+    def forward(self, turns):
+        return {"total": sum(turn & 1 for turn in range(turns))}
