@@ -13,6 +13,7 @@ Repositories at https://github.com/your-lab/ are real: git is told to look for t
 `spectral-indices.git` has the tags v1.0.0 and v1.1.0 of `cuvis-ai demo`, `leaf-water.git` is empty and takes a push.
 """
 
+import importlib
 import os
 import re
 import shutil
@@ -77,6 +78,7 @@ def run_page(page: Path) -> None:
             if block.file:
                 Path(block.file).parent.mkdir(parents=True, exist_ok=True)
                 Path(block.file).write_text(block.text, encoding="utf-8")
+                importlib.invalidate_caches()  # a module may be written in the moment in which its folder was read
             elif block.language == "text":
                 _compare(block.text, printed, place)
             elif block.language == "python":

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.utils.node_registry import clear_package_modules
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*has no pyproject.toml")
 
@@ -25,6 +26,7 @@ def state() -> tuple[int, int, int]:
     """Return how many modules, importers and objects there are."""
     MetadataPathFinder().invalidate_caches()  # it remembers the last 128 folders
     gc.collect()
+    clear_package_modules([])  # as every load does, it tidies up after what was collected
     return len(sys.modules), len(sys.path_importer_cache), len(gc.get_objects())
 
 

@@ -125,10 +125,13 @@ def clear(store: Store, plugin: str | None = None) -> list[Entry]:
     Raises:
         StoreError: Something cannot be removed.
     """
-    if plugin is None and store.wheels is not None:
+    found = entries(store, plugin)
+    wheels = [entry for entry in found if entry.kind == "wheels"]
+    for entry in wheels:
         with store.guard(), store.workspace() as work:
-            os.replace(store.wheels, work / "wheels")  # noqa: PTH105
-    return [entry for entry in entries(store, plugin) if _removed(entry)]
+            entry.size  # noqa: B018 - read while it is there
+            os.replace(entry.path, work / "wheels")  # noqa: PTH105
+    return [*wheels, *(entry for entry in found if entry not in wheels and _removed(entry))]
 
 
 def prune(

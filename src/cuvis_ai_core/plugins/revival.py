@@ -30,7 +30,11 @@ def revive(package: str, cache: Path) -> Scope:
         raise _missing(package, cache, found)
     target = fitting[0]
     lease = dependencies.acquire(target.plugin, target.needed, target.folder)
-    scope = open_code(target, lease.private)
+    try:
+        scope = open_code(target, lease.private)
+    except BaseException:
+        lease.release()
+        raise
     publish()
     return scope
 

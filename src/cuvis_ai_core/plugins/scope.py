@@ -37,6 +37,7 @@ MARK: Final = "__cuvis_scope__"
 """The key under which a scope's builtins hold the scope: code finds its scope through its frame."""
 
 _lock = threading.RLock()
+_stale_folders: Final[list[str]] = []
 _by_key: weakref.WeakValueDictionary[str, "Scope"] = weakref.WeakValueDictionary()
 _by_name: weakref.WeakValueDictionary[str, "Scope"] = weakref.WeakValueDictionary()
 
@@ -239,6 +240,7 @@ def open_scope(key: str, title: str, code: Code, name: str | None = None) -> Sco
         name: The private name that the scope has in another process.
     """
     with _lock:
+        _drop_stale_importers()
         scope = _by_key.get(key)
         if scope is None:
             scope = Scope(key, _free_name(name or private_name(title), key), code)
@@ -253,6 +255,7 @@ def open_scope(key: str, title: str, code: Code, name: str | None = None) -> Sco
 def drop_idle(tops: frozenset[str]) -> None:
     """Forget the unloaded scopes that own one of these top-level names: the next load runs the code anew."""
     with _lock:
+        _drop_stale_importers()
         for scope in list(_by_key.values()):
             if scope.tops & tops and not scope.held:
                 del _by_key[scope.key]
@@ -273,15 +276,23 @@ def is_kept(public: str) -> bool:
     return is_owned(public.partition(".")[0]) and any(scope.keeps(public) for scope in living_scopes())
 
 
+def _drop_stale_importers() -> None:
+    """Remove what the import system remembers of the folders of scopes that are gone."""
+    stale = tuple(_stale_folders)
+    _stale_folders.clear()
+    for folder in list(sys.path_importer_cache) if stale else ():
+        # A cache: whoever still needs an entry makes it anew.
+        if folder.startswith(stale):
+            sys.path_importer_cache.pop(folder, None)
+
+
 def _forget(package: str, code: Code) -> None:
     """Remove what the process still knows of a scope that is gone: none of its code runs, or imports, any more."""
     with _lock:
         forget_package(package)
         give_up(code.tops)
-    for folder in list(sys.path_importer_cache):
-        # A cache: whoever still needs an entry makes it anew.
-        if folder.startswith(tuple(code.search_path)):
-            sys.path_importer_cache.pop(folder, None)
+    # Not here: the collector calls this at any moment, and the import system may be walking through its cache.
+    _stale_folders.extend(code.search_path)
 
 
 def _free_name(name: str, key: str) -> str:
