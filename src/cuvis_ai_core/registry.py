@@ -356,6 +356,7 @@ class NodeRegistry:
         from cuvis_ai_core.plugins.plans import Together
         from cuvis_ai_core.plugins.ready import Request, ready_plugins
 
+        # Not told by the registry: whoever drops it lets go of its plugins at once.
         announce = Announcing(self._members.announce, plugins, wanted)
         request = Request(plugins, plan or Together(), self._store(), announce, self._offline or is_offline())
         try:

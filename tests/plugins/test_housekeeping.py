@@ -1,6 +1,5 @@
 """What is kept in the plugin cache, what is removed from it, and that nothing is removed while it is used."""
 
-import gc
 import logging
 import os
 import subprocess
@@ -135,7 +134,6 @@ def test_a_registry_that_is_dropped_uses_nothing(git_plugin: Callable[..., str],
     registry.load_plugin("echo", entry(git_plugin()))
     assert [bool(each.users()) for each in entries(Store(cache))] == [True, True]
     del registry
-    gc.collect()
     assert [bool(each.users()) for each in entries(Store(cache))] == [False, False]
 
 

@@ -4,6 +4,7 @@ import platform
 import shutil
 import threading
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PathDistribution
 from pathlib import Path
@@ -43,7 +44,7 @@ def building_of(name: str, declared: GitPlugin | LocalPlugin, source: Source, uv
     return _BareBuilding(name, declared, folder, uv)
 
 
-class Building:
+class Building(ABC):
     """One plugin that is built into `target`, a folder of its own.
 
     Attributes:
@@ -65,20 +66,20 @@ class Building:
         """
         return ()
 
-    def build(self) -> None:
+    def build(self) -> None:  # noqa: B027 - most have nothing to do ahead
         """Do what needs no dependencies, ahead of `install`.
 
         Raises:
             BuildError: The build failed.
         """
 
+    @abstractmethod
     def install(self, choice: Choice) -> Mapping[str, Path]:
         """Install the plugin and what was chosen for it, and return where those of its modules lie that stay elsewhere.
 
         Raises:
             InstallError: Something cannot be installed.
         """
-        raise NotImplementedError
 
 
 class _BareBuilding(Building):
@@ -128,8 +129,9 @@ class _ProjectBuilding(Building):
             self._uv.install(self.target, [*own, *pins])
         return editable_code(self.target, _tops(self._declared.provides))
 
+    @abstractmethod
     def _own(self) -> list[str]:
-        raise NotImplementedError
+        """Return what uv installs of the project itself."""
 
 
 class _EditableBuilding(_ProjectBuilding):

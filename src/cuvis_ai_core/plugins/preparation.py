@@ -177,9 +177,9 @@ class Preparation:
 
         self._do(PluginState.INSTALLING, install)
 
-    def _wait(self, what: str) -> None:
+    def _wait(self, _: str) -> None:
         for job in self._open():
-            job.announce(PluginState.INSTALLING, what)
+            job.announce(PluginState.INSTALLING, "waiting for another process that prepares the same plugins")
 
     def _said(self, name: str) -> Announce:
         announce = self._request.announce
