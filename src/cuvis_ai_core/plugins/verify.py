@@ -50,7 +50,7 @@ def verify_store(store: Store) -> Iterator[Finding]:
         marker = read_marker(entry.path) if entry.kind == "checkout" else None
         if marker is not None:
             yield from _git(entry.plugin, marker["repo"], marker["tag"], Source(entry.path, marker["commit"]))
-        elif entry.kind == "target" and entry.path.parent not in contents:
+        elif entry.kind in ("target", "environment") and entry.path.parent not in contents:
             contents.append(entry.path.parent)
     for place in contents:
         yield from _installed(place)
