@@ -3,9 +3,11 @@
 Neither library is imported before a node asks for its arrays.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Final, TypeAlias
+from functools import partial
+from typing import Any, Final, Protocol, TypeAlias
 
 from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.node.base import NodeMixin
@@ -14,7 +16,7 @@ from cuvis_ai_core.node.ports import NUMPY, TORCH, Port
 Convert: TypeAlias = Callable[[Value], Value]
 
 ELSEWHERE: Final = "runs_elsewhere"
-"""Attribute of classes whose nodes stand for those in another process."""
+"""Attribute of classes whose nodes stand for those in another process: that process."""
 
 _CPU: Final = "cpu"
 
@@ -24,9 +26,23 @@ def is_module(node: object) -> bool:
     return hasattr(type(node), "named_buffers")
 
 
+class Elsewhere(Protocol):
+    """A process in which nodes run that others stand for."""
+
+    def cancel(self) -> None:
+        """End what it does now; whoever waits for it gets an error."""
+        ...
+
+
+def process_of(node: object) -> Elsewhere | None:
+    """Return the process of the node for which a node stands, None where it stands for itself."""
+    process: Elsewhere | None = getattr(type(node), ELSEWHERE, None)
+    return process
+
+
 def is_elsewhere(node: object) -> bool:
     """Tell whether a node stands for one in another process, to which arrays of any library cross."""
-    return bool(getattr(type(node), ELSEWHERE, False))
+    return process_of(node) is not None
 
 
 def without_gradients(nodes: Iterable[object]) -> AbstractContextManager[object]:
@@ -36,6 +52,16 @@ def without_gradients(nodes: Iterable[object]) -> AbstractContextManager[object]
     import torch
 
     return torch.no_grad()
+
+
+def gradient_mode() -> Callable[[], AbstractContextManager[object]]:
+    """Return a context for other threads, in which torch remembers as much for gradients as it does in this one."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None:
+        return nullcontext
+    if torch.is_inference_mode_enabled():
+        return partial(torch.inference_mode, mode=True)
+    return partial(torch.set_grad_enabled, mode=torch.is_grad_enabled())
 
 
 def hooks_of(node: object) -> tuple[Mapping[Any, Any], ...]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cuvis_ai_schemas.enums import ExecutionStage
 from cuvis_ai_schemas.execution import Context, Metric
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cuvis_ai_core import NodeRegistry
@@ -103,7 +103,7 @@ def test_all_simple_arrays_come_back_as_they_were(registry: NodeRegistry) -> Non
     )
     shapes = arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6)
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=150)
     @given(arrays.arrays(dtypes, shapes))
     def comes_back(array: np.ndarray[Any, Any]) -> None:
         back = echo.forward(value=array)["value"]

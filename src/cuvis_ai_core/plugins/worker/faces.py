@@ -48,7 +48,7 @@ def make_class(path: str, face: Face, worker: Worker) -> type[ProxyNode]:
         "INPUT_SPECS": {name: _spec(each) for name, each in face["inputs"].items()},
         "OUTPUT_SPECS": {name: _spec(each) for name, each in face["outputs"].items()},
         "forward": _forward(face),
-        "_worker": worker,
+        "runs_elsewhere": worker,
         "_path": path,
         "_methods": frozenset(face["methods"]),
     }

@@ -141,8 +141,7 @@ def _with_faces(name: str, declared: GitPlugin | LocalPlugin, environment: Envir
         return environment
     asked = {"plugin": name, "distribution": environment.distribution, "provides": list(declared.provides)}
     try:
-        with worker.turn() as connection:
-            faces: dict[str, Any] = connection.request("describe", asked)
+        faces: dict[str, Any] = worker.connection().request("describe", asked)
     except RemoteError as error:
         error.message = f"{error.kind}: {error.words}"
         raise

@@ -2,9 +2,9 @@
 
 import logging
 import sys
+import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from itertools import count
 from typing import Any, ClassVar, Final
 
@@ -33,10 +33,9 @@ class ProxyNode(NodeMixin):
         WorkerError: A value cannot cross, or the plugin is unloaded.
     """
 
-    runs_elsewhere: ClassVar = True
-    """Says that inputs may be arrays of any library, and that no gradients come back."""
+    runs_elsewhere: ClassVar[Worker]
+    """The process of the real node. Inputs may be arrays of any library, and no gradients come back."""
 
-    _worker: ClassVar[Worker]
     _path: ClassVar[str]
     _methods: ClassVar[frozenset[str]] = frozenset()
 
@@ -45,10 +44,11 @@ class ProxyNode(NodeMixin):
         self._device = "cpu"
         self._frozen: bool | None = None
         self._state: Mapping[str, Any] | None = {}
-        self._home: Connection | None = None
-        with self._worker.turn() as connection:
-            self._construct(connection)
-            self._remember(connection)
+        self._moving = threading.Lock()
+        connection = self.runs_elsewhere.connection()
+        self._construct(connection)
+        self._home = connection
+        self._remember(connection)
 
     def forward(self, *args: Any, **inputs: Any) -> Any:  # noqa: ANN401
         """Compute the output ports from the input ports, in the worker."""
@@ -65,10 +65,9 @@ class ProxyNode(NodeMixin):
         Args:
             input_stream: The values of this node's input ports, by port, one mapping per batch.
         """
-        with self._at_home() as connection:
-            facts = connection.request("fit", None, node=self._number, name=self.name, stream=input_stream)
-            self._take(facts)
-            self._remember(connection)
+        connection = self._at_home()
+        self._take(connection.request("fit", None, node=self._number, name=self.name, stream=input_stream))
+        self._remember(connection)
 
     @property
     def requires_initial_fit(self) -> bool:
@@ -103,47 +102,42 @@ class ProxyNode(NodeMixin):
 
     def cancel(self) -> None:
         """End what the worker does now, from any thread: whoever waits for it gets a `WorkerCrashError`."""
-        self._worker.cancel()
+        self.runs_elsewhere.cancel()
 
     def _call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
         """Call a method of the real node that is not on every node."""
-        if method in {"cleanup", "close"} and self._is_gone():
-            return None
-        with self._at_home() as connection:
-            given = {"args": list(args), "kwargs": kwargs}
-            answer = connection.request(method, given, node=self._number, name=self.name)
-            if method == "state_dict":
-                return answer
-            self._take(answer)
-            if method in {"freeze", "unfreeze"}:
-                self._frozen = method == "freeze"
-            if method in {"freeze", "unfreeze", "load_state_dict"}:
-                self._remember(connection)
+        if method in {"cleanup", "close"} and not self._home.alive:
+            return None  # the real node ended with its process, and holds nothing any more
+        connection = self._at_home()
+        given = {"args": list(args), "kwargs": kwargs}
+        answer = connection.request(method, given, node=self._number, name=self.name)
+        if method == "state_dict":
+            return answer
+        self._take(answer)
+        if method in {"freeze", "unfreeze"}:
+            self._frozen = method == "freeze"
+        if method in {"freeze", "unfreeze", "load_state_dict"}:
+            self._remember(connection)
         return None
 
-    def _is_gone(self) -> bool:
-        """Tell whether the real node ended with its worker, so that it holds nothing any more."""
-        return self._home is None or not self._home.alive
-
     def _ask(self, do: str, given: object) -> Any:  # noqa: ANN401
-        with self._at_home() as connection:
-            return connection.request(do, given, node=self._number, name=self.name)
+        return self._at_home().request(do, given, node=self._number, name=self.name)
 
-    @contextmanager
-    def _at_home(self) -> Iterator[Connection]:
-        """Have the worker to oneself, with the real node in it."""
-        with self._worker.turn() as connection:
-            if self._home is not connection:
-                self._revive(connection)
-            yield connection
+    def _at_home(self) -> Connection:
+        """Return a connection to a process with the real node in it."""
+        connection = self.runs_elsewhere.connection()
+        if self._home is not connection:
+            with self._moving:
+                if self._home is not connection:
+                    self._revive(connection)
+        return connection
 
     def _construct(self, connection: Connection) -> None:
         number = next(_numbers)
-        given = {"plugin": self._worker.plugin, "path": self._path, **self._arguments}
+        given = {"plugin": self.runs_elsewhere.plugin, "path": self._path, **self._arguments}
         asked = self._arguments["kwargs"].get("name") if isinstance(self._arguments["kwargs"], dict) else None
         facts = connection.request("construct", given, node=number, name=asked)
         self._number = number
-        self._home = connection
         weakref.finalize(self, connection.forget, number).atexit = False
         self._take(facts)
 
@@ -184,20 +178,28 @@ class ProxyNode(NodeMixin):
         if self._state is None or (before["initialized"] and before["waits"] and not self._state):
             why = self._why or "it learned, but its state_dict does not hold what"
             raise WorkerError(
-                f"Node '{self.name}': the worker process of plugin '{self._worker.plugin}' ended, and the node cannot "
-                f"be brought back as it was: {why}.",
+                f"Node '{self.name}': the worker process of plugin '{self.runs_elsewhere.plugin}' ended, and the node "
+                f"cannot be brought back as it was: {why}.",
                 hint="Build the pipeline anew, with its weights.",
-                plugin=self._worker.plugin,
+                plugin=self.runs_elsewhere.plugin,
                 node=self.name,
             )
         logger.warning("node '%s' starts anew in another worker, without what it remembered from run to run", self.name)
+        try:
+            self._rebuild(connection, initialized=bool(before["initialized"]))
+        except BaseException:
+            self._facts = before
+            raise
+        self._home = connection
+
+    def _rebuild(self, connection: Connection, *, initialized: bool) -> None:
         self._construct(connection)
         if self._state:
             self._take(self._tell(connection, "load_state_dict", self._state))
         if self._frozen is not None:
             self._take(self._tell(connection, "freeze" if self._frozen else "unfreeze"))
-        if self._facts["initialized"] != before["initialized"]:
-            self._take(connection.request("initialized", before["initialized"], node=self._number, name=self.name))
+        if self._facts["initialized"] != initialized:
+            self._take(connection.request("initialized", initialized, node=self._number, name=self.name))
         if self._device != "cpu":
             self._take(connection.request("to", self._device, node=self._number, name=self.name))
 

@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,7 +38,7 @@ def call_limit() -> float:
 
 
 class Worker:
-    """Makes requests of a worker process, one after the other.
+    """Has a worker process, which is started when it is first needed.
 
     Args:
         plugin: Name of the plugin.
@@ -51,19 +51,18 @@ class Worker:
         self.plugin = plugin
         self._program = (python, paths)
         self._logs = logs
-        self._turn = threading.RLock()
+        self._starting = threading.Lock()
         self._connection: Connection | None = None
         self._closed = False
 
-    @contextmanager
-    def turn(self) -> "Iterator[Connection]":
-        """Have the worker to oneself, in a process that is there.
+    def connection(self) -> "Connection":
+        """Return a connection to a process that is there.
 
         Raises:
             WorkerError: The plugin is unloaded.
             WorkerCrashError: The process cannot be started.
         """
-        with self._turn:
+        with self._starting:
             if self._closed:
                 raise WorkerError(
                     f"Plugin '{self.plugin}' is unloaded: its worker process has ended, and its nodes with it.",
@@ -72,7 +71,7 @@ class Worker:
                 )
             if self._connection is None or not self._connection.alive:
                 self._connection = Connection(self.plugin, *self._program, self._logs)
-            yield self._connection
+            return self._connection
 
     @property
     def pid(self) -> int | None:
@@ -95,7 +94,7 @@ class Worker:
 
 
 class Connection:
-    """One process of a worker.
+    """One process of a worker, which does one thing after the other.
 
     Args:
         plugin: Name of the plugin.
@@ -111,6 +110,7 @@ class Connection:
         self._plugin = plugin
         self._logs = logs
         self._busy = threading.Lock()
+        self._streaming = threading.RLock()
         self._forgotten: list[int] = []
         self._why: str | None = None
         self._dead = threading.Event()
@@ -162,9 +162,11 @@ class Connection:
             WorkerTimeoutError: It took too long, and was ended.
             WorkerError: A value cannot cross.
         """
-        with self._busy:
+        batches = iter(stream or ())
+        # The worker asks for a batch of the stream that it was given last: streams are not to cross.
+        with nullcontext() if stream is None else self._streaming, self._busy:
             try:
-                answer = self._exchange({"do": do, "node": node}, given, name, iter(stream or ()))
+                answer = self._exchange({"do": do, "node": node}, given, name, batches)
             except (KeyboardInterrupt, SystemExit):
                 self.end("was cancelled")
                 raise
