@@ -3,10 +3,10 @@
 python benchmarks/processes.py [runs]
 
 - 64 MB there and 64 MB back, against two plain copies of that size, and against the transfer of the same array by
-  pyisolate, if its Python is named: PYISOLATE_PYTHON (an environment with `pip install pyisolate numpy`).
+  pyisolate, if its Python is named: PYISOLATE_PYTHON (an environment with `pip install pyisolate numpy torch uv`).
 - A small call.
 - From nothing to the first answer with a warm cache, against `python -c "import <plugin>"` in that environment.
-- Calls of two workers at once, against one after the other.
+- A pipeline with two busy nodes in two workers, against the same nodes in one.
 """
 
 import os
@@ -14,16 +14,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from cuvis_ai_schemas.pipeline import PortSpec
 
-from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core import NodeRegistry, Pipeline
+from cuvis_ai_core.node import ArrayNode
 
 PROJECT = Path(__file__).resolve().parents[1] / "tests/projects/process_nodes"
 NODES = ["Echo", "Busy"]
@@ -105,68 +105,84 @@ def first_answer(registry: NodeRegistry) -> None:
 
 
 def several(runs: int) -> None:
-    """Compare busy workers at once with the same ones in turn."""
+    """Compare a pipeline with two busy nodes that need nothing of each other, in two workers and in one."""
     registries = [NodeRegistry(discover=False) for _ in range(2)]
     for each in registries:
         each.load_plugin("process_nodes", CONFIG)
-    nodes: list[Any] = [each.get("Busy")() for each in registries]
-    work: list[Callable[[], object]] = [partial(node.forward, turns=2_000_000) for node in nodes]
+    two, one = (both(registries[0].get("Busy")(), registries[number].get("Busy")()) for number in (1, 0))
 
-    def at_once() -> None:
-        threads = [threading.Thread(target=each) for each in work]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    def in_two() -> object:
+        return two.forward({"turns": 2_000_000})
 
-    def in_turn() -> None:
-        for each in work:
-            each()
+    def in_one() -> object:
+        return one.forward({"turns": 2_000_000})
 
-    in_turn()
-    once, turn = (statistics.median(seconds(each) for _ in range(runs)) for each in (at_once, in_turn))
-    print(f"two busy workers at once  {once * 1e3:8.0f} ms   ratio {once / turn:.2f} to one after the other")
+    in_two(), in_one()
+    at_once, in_turn = (statistics.median(seconds(each) for _ in range(runs)) for each in (in_two, in_one))
+    print(f"pipeline, two busy nodes {at_once * 1e3:9.0f} ms   ratio {at_once / in_turn:.2f} to both in one worker")
     for each in registries:
         each.close()
 
 
+def both(one: Any, other: Any) -> Pipeline:  # noqa: ANN401
+    """Return a pipeline of two nodes, and one that waits for both."""
+    total = Total()
+    return Pipeline("busy").connect((one.outputs.total, total.inputs.one), (other.outputs.total, total.inputs.other))
+
+
+class Total(ArrayNode):
+    """Add two numbers."""
+
+    INPUT_SPECS: ClassVar = {"one": PortSpec(int, ()), "other": PortSpec(int, ())}
+    OUTPUT_SPECS: ClassVar = {"total": PortSpec(int, ())}
+
+    def forward(self, one: int, other: int) -> dict[str, int]:
+        """Return the sum."""
+        return {"total": one + other}
+
+
 PEER = """
 import asyncio, os, statistics, sys, time
-import numpy as np
-import pyisolate
+import numpy as np, pyisolate, torch
 
-EXTENSION = '''
-from pyisolate import ExtensionBase
-class Echo(ExtensionBase):
+FACE = '''
+import pyisolate
+class Echo(pyisolate.ExtensionBase):
+    async def on_module_loaded(self, module):
+        pass
     async def echo(self, value):
         return value
 '''
 
 async def main(folder, runs, megabytes):
-    os.makedirs(folder + "/extension", exist_ok=True)
-    open(folder + "/extension/__init__.py", "w").write(EXTENSION)
-    manager = pyisolate.ExtensionManager(
-        pyisolate.ExtensionBase, pyisolate.ExtensionManagerConfig(venv_root_path=folder + "/venvs")
-    )
+    os.makedirs(folder + "/extension")
+    open(folder + "/extension/__init__.py", "w").close()
+    open(folder + "/peer_face.py", "w").write(FACE)
+    sys.path.insert(0, folder)
+    os.environ["PYTHONPATH"] = folder
+    from peer_face import Echo
+    manager = pyisolate.ExtensionManager(Echo, pyisolate.ExtensionManagerConfig(venv_root_path=folder + "/venvs"))
     extension = manager.load_extension(pyisolate.ExtensionConfig(
-        name="echo", module_path=folder + "/extension", isolated=True, dependencies=["numpy"], apis=[],
-        share_torch=False, sandbox_mode="disabled",
+        name="echo", module_path=folder + "/extension", isolated=True, dependencies=["numpy", "pyisolate"], apis=[],
+        share_torch=True, sandbox_mode="disabled",
     ))
     cube = np.random.default_rng(0).random(megabytes * 2**17)
-    times = []
-    for _ in range(runs):
-        begun = time.perf_counter()
-        answer = await extension.echo(cube)
-        times.append(time.perf_counter() - begun)
-    print(f"pyisolate, the same array {statistics.median(times) * 1e3:8.1f} ms   (answer: {type(answer).__name__})")
-    await extension.stop()
+    for kind, value, often in (("tensor", torch.from_numpy(cube.copy()), runs), ("array", cube, 1)):
+        times = []
+        for _ in range(often):
+            begun = time.perf_counter()
+            answer = await extension.echo(value)
+            times.append(time.perf_counter() - begun)
+        seconds = statistics.median(times)
+        print(f"pyisolate, the same as a {kind:6} {seconds * 1e3:8.1f} ms   (answer: {type(answer).__name__})", flush=True)
+    extension.stop()
 
 asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
 """
 
 
 def peer(runs: int) -> None:
-    """Time the transfer of the array by pyisolate."""
+    """Time the transfer of the array by pyisolate, as an array of NumPy (once, since it takes so long) and of torch."""
     python = os.environ.get("PYISOLATE_PYTHON")
     if python is None:
         print("pyisolate was not measured: PYISOLATE_PYTHON names no Python that has it")
@@ -174,15 +190,16 @@ def peer(runs: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
-            [python, "-c", PEER, folder, str(max(3, runs // 4)), str(MEGABYTES)],
+            [python, "-c", PEER, folder, str(runs), str(MEGABYTES)],
             env={**os.environ, "PATH": path},
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=600,
         )
-        lines = (done.stdout + done.stderr).strip().splitlines() or ["it said nothing"]
-        print(done.stdout.strip() if done.returncode == 0 else f"pyisolate failed: {lines[-1]}")
+        print("\n".join(line for line in done.stdout.splitlines() if line.startswith("pyisolate")))
+        if done.returncode:
+            print(f"pyisolate failed: {(done.stderr.strip().splitlines() or ['it said nothing'])[-1]}")
 
 
 def seconds(work: Callable[[], object]) -> float:
