@@ -174,7 +174,7 @@ async def main(folder, runs, megabytes):
             answer = await extension.echo(value)
             times.append(time.perf_counter() - begun)
         seconds = statistics.median(times)
-        print(f"pyisolate, the same as a {kind:6} {seconds * 1e3:8.1f} ms   (answer: {type(answer).__name__})", flush=True)
+        print(f"pyisolate, as a {kind:6} {seconds * 1e3:17.1f} ms   (answer: {type(answer).__name__})", flush=True)
     extension.stop()
 
 asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
