@@ -19,7 +19,7 @@ from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.offline import not_fetched
 from cuvis_ai_core.plugins.parallel import Crew
 from cuvis_ai_core.plugins.ready import Ready, Request, place_of, usable_target
-from cuvis_ai_core.plugins.sources import Source, git_source, local_source, project_folder, usable_source
+from cuvis_ai_core.plugins.sources import Source, git_source, local_source, usable_source
 from cuvis_ai_core.plugins.store import refuse_full_disk, short_hash
 
 if TYPE_CHECKING:
@@ -125,22 +125,6 @@ class Preparation:
     def source(self, name: str) -> Source:
         """Return the code of a plugin."""
         return next(job.source for job in self._jobs if job.name == name)
-
-    def build_requirements(self) -> dict[str, list[str]]:
-        """Return `name==version` of everything that building each plugin needs.
-
-        Raises:
-            InstallError: They cannot be had.
-        """
-        from cuvis_ai_core.plugins.build_requirements import build_requirements
-
-        found: dict[str, list[str]] = {}
-        for job in self._jobs:
-            project = project_folder(job.declared, job.source)
-            if (project / "pyproject.toml").is_file():
-                local = isinstance(job.declared, LocalPlugin)
-                found[job.name] = build_requirements(project, job.needs.uv, editable=local)
-        return found
 
     def choose(self, folder: Path) -> dict[str, Choice]:
         """Choose versions, and build meanwhile: builds compute, the choice waits for the network.

@@ -152,12 +152,12 @@ class Uv:
         changes = json.loads(answer or "{}").get("changes", [])
         return [f"{each['name']}=={each['version']}" for each in changes if each["action"] == "installed"]
 
-    def wheels(self, pins: Sequence[str], python: Path | None = None) -> list[Wheels]:
+    def wheels(self, pins: Sequence[str], python: Path | str | None = None) -> list[Wheels]:
         """Return where the wheels of some pins are, as the package index says.
 
         Args:
             pins: `name==version`, or `name @ address`; of each name one.
-            python: The Python that they are for; by default this interpreter.
+            python: The Python that they are for, or its version; by default this interpreter.
 
         Raises:
             DependencyNotFoundError: There are no wheels of one of them.
