@@ -32,7 +32,7 @@ def runs_apart(name: str, declared: GitPlugin | LocalPlugin, request: Request) -
     isolation = request.plan.isolation(name, declared)
     if isolation != "auto":
         return isolation == "process"
-    from cuvis_ai_core.plugins.worker.plugin import known_environment
+    from cuvis_ai_core.plugins.worker.wanted import known_environment
 
     with suppress(CuvisError):  # whoever loads it says what is wrong
         source = source_on_disk(name, declared, request.store)

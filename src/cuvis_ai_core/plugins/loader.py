@@ -4,8 +4,8 @@ This is where plugins become classes: `preparation` has them fetched, resolved t
 `ready`, and `load` imports and registers one after the other.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -30,7 +30,7 @@ from cuvis_ai_core.plugins.target import Target
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.environment import Environment
-
+    from cuvis_ai_core.plugins.worker.opening import Opened
 
 Admit: TypeAlias = Callable[[LoadedPlugin], None]
 
@@ -43,25 +43,34 @@ def load(
 ) -> dict[str, PluginLoadError]:
     """Import and register plugins, one after the other, and return why those failed that did; each fails for itself.
 
+    Those that get a process of their own are fetched and installed before, several at once.
+
     Args:
         request: Plugins that are to be there together.
         wanted: Names of those that are to be loaded; the others are loaded already.
         prepared: What became of each, or why it failed; those that are not in it get a process of their own.
         admit: Registers a loaded plugin.
     """
-    return {name: error for name in wanted if (error := _load(name, request, prepared, admit))}
+    names = list(wanted)
+    with _opened_apart({name: None for name in names if name not in prepared}, request) as opened:
+        return {name: error for name in names if (error := _load(name, request, prepared, opened, admit))}
 
 
 def _load(
-    name: str, request: Request, prepared: Mapping[str, Ready | PluginLoadError], admit: Admit
+    name: str,
+    request: Request,
+    prepared: Mapping[str, Ready | PluginLoadError],
+    opened: "dict[str, Opened | PluginLoadError]",
+    admit: Admit,
 ) -> PluginLoadError | None:
-    if name not in prepared:
-        return _load_apart(name, request, admit)
+    if name in opened:
+        return _take_over(name, request, opened, admit)
     error = _load_here(name, request, prepared, admit)
     if error is None or request.plugins[name].isolation != "auto":
         return error
     if isinstance(error.__cause__, IMPOSSIBLE):
-        return _load_apart(name, request, admit, why=error.__cause__)
+        with _opened_apart({name: error.__cause__}, request) as found:
+            return _take_over(name, request, found, admit)
     cast("Announcing", request.announce).fail(name)
     return error
 
@@ -90,23 +99,42 @@ def _load_here(
     return None
 
 
-def _load_apart(name: str, request: Request, admit: Admit, why: BaseException | None = None) -> PluginLoadError | None:
-    from cuvis_ai_core.plugins.worker.plugin import open_plugin
+@contextmanager
+def _opened_apart(
+    reasons: Mapping[str, BaseException | None], request: Request
+) -> "Iterator[dict[str, Opened | PluginLoadError]]":
+    """Have plugins ready in processes of their own, by name; what nobody took over in the end is closed."""
+    if not reasons:
+        yield {}
+        return
+    from cuvis_ai_core.plugins.worker.opening import Opened, open_plugins
 
-    announcing = cast("Announcing", request.announce)
+    opened = open_plugins(reasons, request, cast("Announcing", request.announce).finally_of)
     try:
-        with failing(name, announcing.finally_of(name), PluginState.DOWNLOADING) as enter:
-            opened = open_plugin(name, request, enter, why)
-            uses = request.store.hand_over(opened.source.folder, opened.environment.folder)
-            info = _info(name, request.plugins[name], opened.source, opened.classes, opened.environment)
+        yield opened
+    finally:
+        for left in opened.values():
+            if isinstance(left, Opened):
+                left.worker.close()
+
+
+def _take_over(
+    name: str, request: Request, opened: "dict[str, Opened | PluginLoadError]", admit: Admit
+) -> PluginLoadError | None:
+    plugin, declared = opened[name], request.plugins[name]
+    if isinstance(plugin, PluginLoadError):
+        return plugin
+    try:
+        with failing(name, partial(request.announce, name), PluginState.REGISTERING) as enter:
+            uses = request.store.hand_over(plugin.source.folder, plugin.environment.folder)
+            info = _info(name, declared, plugin.source, plugin.classes, plugin.environment)
+            del opened[name]
             _register(
-                ProcessPlugin(request.plugins[name], info, opened.worker, opened.classes, opened.config_dirs, uses),
-                enter,
-                admit,
+                ProcessPlugin(declared, info, plugin.worker, plugin.classes, plugin.config_dirs, uses), enter, admit
             )
     except PluginLoadError as error:
         return error
-    request.announce(name, PluginState.LOADED, _shown(opened.classes))
+    request.announce(name, PluginState.LOADED, _shown(plugin.classes))
     return None
 
 

@@ -131,15 +131,26 @@ class Locker:
         return Locking(lock, _by_pin(wheels), ready)
 
     def _apart(self, what: str, plugins: Mapping[str, Declared]) -> dict[str, Surveyed]:
-        """Have the environments of plugins in processes of their own, and say what is in them."""
-        request = Request(plugins, Together(), self.store, self.announce, self._offline)
-        found: dict[str, Surveyed] = {}
-        for name in plugins:
+        """Have the environments of plugins in processes of their own, several at once, and say what is in them."""
+        crew, found, failed = self._crew, dict[str, Surveyed](), dict[str, Exception]()
+        request = Request(
+            plugins,
+            Together(),
+            self.store,
+            lambda *words: crew.say(partial(self.announce, *words)),
+            self._offline,
+        )
+
+        def look(name: str) -> None:
             try:
                 found[name] = survey(name, request)
             except PluginLoadError as error:
-                raise not_prepared(what, {name: error}) from error
-        return found
+                failed[name] = error
+
+        crew.run([partial(look, name) for name in plugins])
+        if failed:
+            raise not_prepared(what, {name: failed[name] for name in plugins if name in failed})
+        return {name: found[name] for name in plugins}
 
     def _wheels(
         self, folder: Path, needs: Mapping[str, Needs], choices: Mapping[str, Choice]

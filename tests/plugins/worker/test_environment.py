@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,7 @@ from uv import find_uv_bin
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.cli.main import main
-from cuvis_ai_core.errors import PluginLoadError
+from cuvis_ai_core.errors import PluginLoadError, PluginsLoadError
 from cuvis_ai_core.plugins.housekeeping import entries
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.store import Store
@@ -368,3 +369,63 @@ def test_a_lock_file_that_lacks_something_says_so(
         ImportError, match=r"What is locked for plugin 'echo' is not all that it needs: .*cuvis-test-dep"
     ):
         own.load_plugins(manifest)
+
+
+MEET = """
+import os, time
+from pathlib import Path
+
+place = Path(os.environ["TMPDIR"])
+(place / f"here-{os.getpid()}").touch()
+while len(list(place.glob("here-*"))) < 2:
+    time.sleep(0.005)
+"""
+
+
+def test_several_plugins_are_prepared_at_once(
+    own: NodeRegistry,
+    project_files: Callable[..., Files],
+    write_files: Callable[[Path, Files], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each waits for the other; what observers hear, they hear in the thread of the caller."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("CUVIS_WORKER_TIMEOUT", "60")
+    entries = {}
+    for name in ("first", "second"):
+        files = project_files(name)
+        files[f"src/{name}/nodes.py"] += MEET
+        write_files(tmp_path / name, files)
+        entries[name] = {"path": name, "provides": [f"{name}.nodes.Echo"], "isolation": "process"}
+    states: list[str] = []
+    threads: set[int] = set()
+
+    class Watching:
+        @hookimpl
+        def cuvis_ai_plugin_state(self, plugin: str, state: str) -> None:
+            threads.add(threading.get_ident())
+            if state == PluginState.LOADED:
+                states.append(plugin)
+
+    own.register_hooks(Watching())
+    assert own.load_plugins(manifest_of(tmp_path, **entries)) == 2
+    assert states == ["first", "second"]
+    assert threads == {threading.get_ident()}
+
+
+def test_plugins_in_processes_fail_each_for_itself(
+    own: NodeRegistry, project_files: Callable[..., Files], write_files: Callable[[Path, Files], Path], tmp_path: Path
+) -> None:
+    """The others are loaded, and no process of the failed one is left."""
+    for name in ("good", "bad"):
+        write_files(tmp_path / name, project_files(name, node="Echo" if name == "good" else "Ecko"))
+    entries = {
+        name: {"path": name, "provides": [f"{name}.nodes.Echo"], "isolation": "process"} for name in ("bad", "good")
+    }
+    before = set(psutil.Process().children(recursive=True))
+    with pytest.raises(PluginsLoadError, match="Ecko"):
+        own.load_plugins(manifest_of(tmp_path, **entries))
+    assert own.get("good.nodes.Echo")().forward(cube=np.zeros((1, 1, 1, 1), np.float32))
+    own.close()
+    assert set(psutil.Process().children(recursive=True)) == before

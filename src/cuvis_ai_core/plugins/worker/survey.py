@@ -11,7 +11,7 @@ from cuvis_ai_core.plugins.sources import Source
 from cuvis_ai_core.plugins.uv import Uv
 from cuvis_ai_core.plugins.wheels import Wheels
 from cuvis_ai_core.plugins.worker.installing import environment_for
-from cuvis_ai_core.plugins.worker.plugin import source_of, wanted_for
+from cuvis_ai_core.plugins.worker.wanted import source_of, wanted_for
 
 
 class Surveyed(NamedTuple):

@@ -1,8 +1,8 @@
-"""From a manifest entry to classes that stand for the node classes of a plugin in a process of its own."""
+"""From manifest entries to classes that stand for the node classes of plugins in processes of their own."""
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -10,20 +10,17 @@ from typing import Any, NamedTuple
 
 from cuvis_ai_core.errors import PluginError, PluginLoadError, RemoteError
 from cuvis_ai_core.plugins import host
-from cuvis_ai_core.plugins.environment import (
-    Environment,
-    code_stamp,
-    read_environment,
-    write_environment,
-)
-from cuvis_ai_core.plugins.failing import Enter
+from cuvis_ai_core.plugins.environment import Environment, code_stamp, write_environment
+from cuvis_ai_core.plugins.failing import Announce, Enter, failing
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.ready import Request, source_on_disk
-from cuvis_ai_core.plugins.sources import Source, content_of
+from cuvis_ai_core.plugins.parallel import Crew
+from cuvis_ai_core.plugins.ready import Request
+from cuvis_ai_core.plugins.sources import Source
 from cuvis_ai_core.plugins.worker.faces import make_class
-from cuvis_ai_core.plugins.worker.installing import Wanted, environment_for
+from cuvis_ai_core.plugins.worker.installing import environment_for
 from cuvis_ai_core.plugins.worker.logs import Logs
+from cuvis_ai_core.plugins.worker.wanted import source_of, wanted_for
 from cuvis_ai_core.plugins.worker.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -47,18 +44,41 @@ class Opened(NamedTuple):
     config_dirs: tuple[Path, ...]
 
 
-def open_plugin(name: str, request: Request, enter: Enter, why: BaseException | None) -> Opened:
-    """Have the environment of a plugin, and classes for its node classes.
+def open_plugins(
+    reasons: Mapping[str, BaseException | None], request: Request, telling: Callable[[str], Announce]
+) -> dict[str, Opened | PluginLoadError]:
+    """Have the environments of plugins, several at once, and classes for their node classes; each fails for itself.
+
+    What is announced is announced in the thread of the caller.
 
     Args:
-        name: Name of the plugin in its manifest.
+        reasons: Why each cannot live in this process, by name, where that was found out just now.
         request: What is wanted.
-        enter: Told of the states that it enters.
-        why: Why it cannot live in this process, where that was found out just now.
-
-    Raises:
-        CuvisError: A step failed; no process is left.
+        telling: Returns what is told of the states that a plugin enters, by its name.
     """
+    crew, found = Crew(), dict[str, Opened | PluginLoadError]()
+    said = request._replace(announce=lambda *words: crew.say(partial(request.announce, *words)))
+
+    def open_one(name: str, why: BaseException | None) -> None:
+        announce = telling(name)
+        try:
+            with failing(name, lambda *words: crew.say(partial(announce, *words)), PluginState.DOWNLOADING) as enter:
+                found[name] = _open(name, said, enter, why)
+        except PluginLoadError as error:
+            found[name] = error
+
+    try:
+        crew.run([partial(open_one, name, why) for name, why in reasons.items()])
+    except BaseException:
+        for opened in found.values():
+            if isinstance(opened, Opened):
+                opened.worker.close()
+        raise
+    return found
+
+
+def _open(name: str, request: Request, enter: Enter, why: BaseException | None) -> Opened:
+    """Have the environment of a plugin, and classes for its node classes; if a step fails, no process is left."""
     if sys.platform == "win32":
         raise PluginError(
             f"Plugin '{name}' asks for a process of its own, which is available on Linux and macOS only.",
@@ -83,54 +103,6 @@ def open_plugin(name: str, request: Request, enter: Enter, why: BaseException | 
         worker.close()
         raise
     return Opened(source, environment, worker, classes, tuple(map(Path, environment.faces["config_dirs"])))
-
-
-def known_environment(
-    name: str, declared: GitPlugin | LocalPlugin, source: Source, request: Request
-) -> Environment | None:
-    """Return the environment of a plugin that is there already, as its marker describes it; None where there is none.
-
-    Raises:
-        CuvisError: The plugin's code is not what is meant.
-    """
-    return read_environment(wanted_for(name, declared, source, request).folder)
-
-
-def wanted_for(name: str, declared: GitPlugin | LocalPlugin, source: Source, request: Request) -> Wanted:
-    """Return which environment a plugin is to have.
-
-    Raises:
-        CuvisError: The plugin's code, or what is locked of it, is not what is meant.
-    """
-    place = request.store.environments(name, content_of(declared, source))
-    return Wanted(name, declared, source, place, request.plan.environment(name))
-
-
-def source_of(name: str, declared: GitPlugin | LocalPlugin, request: Request) -> Source:
-    """Return the code of a plugin, fetched where it is not there.
-
-    Raises:
-        SourceError: It cannot be had.
-        LockError: It is not what is locked.
-    """
-    found = source_on_disk(name, declared, request.store)
-    if found is not None:
-        request.plan.check(name, found)
-        return found
-    from cuvis_ai_core.plugins.preparation import Preparation
-
-    quiet = partial(_tell_all_but_failure, request)
-    preparation = Preparation(request._replace(plugins={name: declared}, announce=quiet))
-    preparation.fetch()
-    failed = preparation.results().get(name)
-    if isinstance(failed, PluginLoadError):
-        raise failed.__cause__ or failed
-    return preparation.source(name)
-
-
-def _tell_all_but_failure(request: Request, name: str, state: PluginState, detail: str) -> None:
-    if state is not PluginState.FAILED:  # which whoever asked says
-        request.announce(name, state, detail)
 
 
 def _with_faces(name: str, declared: GitPlugin | LocalPlugin, environment: Environment, worker: Worker) -> Environment:
