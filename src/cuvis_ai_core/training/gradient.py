@@ -2,7 +2,6 @@
 
 import difflib
 import logging
-import math
 import re
 import tempfile
 import warnings
@@ -186,19 +185,6 @@ def _device(config: TrainingConfig) -> str:
         )
     name = _ACCELERATORS[kind]
     return f"cuda:{index}" if name == "cuda" else name
-
-
-def check_finite(value: float, where: str) -> None:
-    """Check that a loss is a number.
-
-    Raises:
-        TrainingError: It is not finite.
-    """
-    if not math.isfinite(value):
-        raise TrainingError(
-            f"The loss is {value} in {where}.",
-            hint="Lower training.optimizer.lr, set training.gradient_clip_val, or look for NaN in the data.",
-        )
 
 
 def _explained(error: Exception) -> CuvisError:
