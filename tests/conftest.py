@@ -12,10 +12,14 @@ from uuid import uuid4
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 
 from cuvis_ai_core.plugins.private_names import PREFIX
 from cuvis_ai_core.registry import NodeRegistry
 from cuvis_ai_core.testing.git_host import GitHost
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 _UV_CACHE = os.environ.get("UV_CACHE_DIR") or str(Path("~/.cache/uv").expanduser())
 

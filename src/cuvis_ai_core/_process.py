@@ -45,6 +45,9 @@ _WATCHED: Final = (
 _GRACE: Final = 2.0
 """Seconds for which output is awaited after the program and its group ended: a daemon (ssh's) may hold the pipes."""
 
+_RECENT: Final = 2**16
+"""Bytes of the output of a long-running program that are kept."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -153,6 +156,80 @@ def run(
             return _finish(process, command, meanwhile)
 
 
+class Service:
+    """A program that runs until somebody ends it, or this process ends; its output is kept as far as it is recent.
+
+    Args:
+        command: The program, by its path, and its arguments.
+        env: Its environment variables.
+        handles: File descriptors that it inherits, under the same numbers.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+
+    def __init__(self, command: Sequence[str], *, env: Mapping[str, str], handles: Sequence[int]) -> None:
+        logger.debug("starting %s", redact(" ".join(command)))
+        # The other end stays open until the program has ended, or this process has.
+        watched, self._lifeline = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                [*_WATCHED, *command],
+                env=env,
+                stdin=watched,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=handles,
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(self._lifeline)
+            raise
+        finally:
+            os.close(watched)
+        assert self._process.stdout is not None
+        self._output = _Text(self._process.stdout, most=_RECENT)
+        self._ended = threading.Event()
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._process.pid
+
+    def watch(self, ended: Callable[[], None]) -> None:
+        """Have something called when the program has ended; what it started is ended then too."""
+
+        def wait() -> None:
+            self._process.wait()
+            _end_group(self._process)
+            os.close(self._lifeline)
+            self._ended.set()
+            ended()
+
+        threading.Thread(target=wait, name=f"watching process {self.pid}", daemon=True).start()
+
+    def interrupt(self, number: int) -> None:
+        """Send the program a signal, if it still runs."""
+        with contextlib.suppress(ProcessLookupError):
+            if not self._ended.is_set():
+                os.kill(self._process.pid, number)
+
+    def end(self) -> None:
+        """End the program and all that it started, and wait until it is gone."""
+        if not self._ended.is_set():
+            _end_running(self._process)
+        self._ended.wait(_GRACE)
+
+    def wait(self, seconds: float) -> int | None:
+        """Return the exit status, negative for a signal, once the program has ended; None if it has not in time."""
+        self._ended.wait(seconds)
+        return self._process.returncode
+
+    def output(self) -> str:
+        """Return the end of what the program wrote, once no more is to come."""
+        return redact(self._output.read(time.monotonic() + _GRACE))
+
+
 def time_limit() -> float:
     """Return how many seconds a program may take: `CUVIS_INSTALL_TIMEOUT`, else 300."""
     chosen = os.environ.get(TIMEOUT_VARIABLE, "")
@@ -207,11 +284,17 @@ def _finish(
 
 
 class _Text(threading.Thread):
-    """Reads a pipe while the program runs: a full pipe would stop it."""
+    """Reads a pipe while the program runs: a full pipe would stop it.
 
-    def __init__(self, pipe: IO[bytes]) -> None:
+    Args:
+        pipe: The pipe.
+        most: How many bytes are kept, the last ones; None means all.
+    """
+
+    def __init__(self, pipe: IO[bytes], most: int | None = None) -> None:
         super().__init__(daemon=True)
         self._pipe = pipe
+        self._most = most
         self._data = bytearray()
         self.start()
 
@@ -219,6 +302,8 @@ class _Text(threading.Thread):
         with self._pipe:
             while data := os.read(self._pipe.fileno(), 2**16):
                 self._data += data
+                if self._most is not None and len(self._data) > 2 * self._most:
+                    del self._data[: -self._most]
 
     def read(self, until: float) -> str:
         """Return what was written, once no more is to come or time is up, without what would steer a terminal."""

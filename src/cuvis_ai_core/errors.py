@@ -34,7 +34,11 @@
     │   ├── OperatorConflictError (RuntimeError)    a torch operator of that name is registered already
     │   ├── ToolNotFoundError (FileNotFoundError)   git or uv is not there
     │   ├── TimeLimitError (TimeoutError)     git or uv took longer than allowed
-    │   └── StoreError (OSError)              the plugin cache cannot be read or written
+    │   ├── StoreError (OSError)              the plugin cache cannot be read or written
+    │   └── WorkerError (RuntimeError)        a plugin's worker process cannot do what is asked of it
+    │       ├── WorkerCrashError              it ended; `log` names the file with its last words
+    │       ├── WorkerTimeoutError (TimeoutError)   it took longer than it may, and was ended
+    │       └── RemoteError                   code in it raised; `kind` and `trace` say what and where
     ├── PipelineError (ValueError)            a pipeline file or graph breaks a rule
     │   ├── PortError                         an unknown, missing, doubled or incompatible port
     │   └── NodeRunError (RuntimeError)       a node's `forward` failed
@@ -260,6 +264,41 @@ class StoreError(PluginError, OSError):
     """The plugin cache cannot be read or written."""
 
     path: Path
+
+
+class WorkerError(PluginError, RuntimeError):
+    """The worker process of a plugin with `isolation: process` cannot do what is asked of it.
+
+    `node` is the node that was asked, where there is one; `log` the file that has the worker's last words.
+    """
+
+    node: str | None = None
+    log: Path | None = None
+
+
+class WorkerCrashError(WorkerError):
+    """A worker process ended while it was needed; the next call starts another one."""
+
+    status: int | None = None
+
+
+class WorkerTimeoutError(WorkerError, TimeoutError):
+    """A worker process took longer than it may for one call, and was ended."""
+
+    seconds: float
+
+
+class RemoteError(WorkerError):
+    """Code in a worker process raised an exception.
+
+    It is an instance of the built-in class of the same name too, where there is one (`ValueError`, `KeyError`, …).
+
+    `kind` is the name of its class, `words` its text, `trace` the traceback as text.
+    """
+
+    kind: str
+    words: str
+    trace: str
 
 
 class PipelineError(CuvisError, ValueError):

@@ -25,12 +25,12 @@ from cuvis_ai_core.plugins.manager import PluginState, class_path, no_node
 from cuvis_ai_core.plugins.members import Members
 from cuvis_ai_core.plugins.node_view import PluginNodes
 from cuvis_ai_core.plugins.offline import is_offline
-from cuvis_ai_core.plugins.private_names import PREFIX, private_package
+from cuvis_ai_core.plugins.private_names import PREFIX
 from cuvis_ai_core.plugins.store import Store, chosen_root, default_root
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data.readers import Reader
-    from cuvis_ai_core.plugins.loader import LoadedPlugin, PluginInfo
+    from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo
     from cuvis_ai_core.plugins.manager import HookManager
     from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
     from cuvis_ai_core.plugins.plans import Plan
@@ -240,8 +240,7 @@ class NodeRegistry:
 
     def plugin_of(self, node_class: type) -> "PluginInfo | None":
         """Return the declared plugin that a node class comes from; None for all other classes."""
-        private = private_package(node_class.__module__)
-        found = (name for name, each in self._members.declared.items() if each.scope.name == private)
+        found = (name for name, each in list(self._members.declared.items()) if each.made(node_class))
         return next(map(self.plugin_info, found), None)
 
     @property
@@ -327,7 +326,7 @@ class NodeRegistry:
         import sys
 
         top = name.partition(".")[0]
-        if not is_path(name) or any(each.scope.owns(top) for each in list(self._members.declared.values())):
+        if not is_path(name) or any(each.owns(top) for each in list(self._members.declared.values())):
             return True
         try:
             return importlib.util.find_spec(top) is not None
@@ -353,23 +352,21 @@ class NodeRegistry:
     def _load_wanted(
         self, plugins: "Mapping[str, GitPlugin | LocalPlugin]", wanted: list[str], plan: "Plan | None"
     ) -> "dict[str, PluginLoadError]":
+        from cuvis_ai_core.plugins.apart import Announcing, those_here
         from cuvis_ai_core.plugins.plans import Together
         from cuvis_ai_core.plugins.ready import Request, ready_plugins
 
-        tell = self._members.announce  # not the registry: whoever drops it lets go of its plugins at once
-
-        def announce(name: str, state: PluginState, detail: str) -> None:
-            if name in wanted:
-                tell(name, state, detail)
-
+        # Not told by the registry: whoever drops it lets go of its plugins at once.
+        announce = Announcing(self._members.announce, plugins, wanted)
         request = Request(plugins, plan or Together(), self._store(), announce, self._offline or is_offline())
         try:
-            prepared: Mapping[str, Ready | PluginLoadError] = ready_plugins(request)
-            if len(prepared) < len(plugins):
+            here = those_here(request)
+            prepared: Mapping[str, Ready | PluginLoadError] = ready_plugins(here)
+            if len(prepared) < len(here.plugins):
                 # What fetching and building need is imported when there is something to do.
                 from cuvis_ai_core.plugins.preparation import prepare
 
-                prepared = prepare(request)
+                prepared = prepare(here)
             from cuvis_ai_core.plugins.loader import load
 
             return load(request, wanted, prepared, self._members.admit)

@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
@@ -42,7 +42,6 @@ def test_float32() -> None:
     assert_allclose(found[0, ..., 0], _textbook(cube[0]), rtol=1e-6)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_affine_invariance(seed: int) -> None:
     """An affine change of the channels leaves the scores."""

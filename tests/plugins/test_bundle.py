@@ -45,13 +45,13 @@ dependencies = ["cuvis-test-dep", "numpy"]
 NODES = """\
 import cuvis_test_dep
 from cuvis_ai_core.node import ArrayNode
+from cuvis_ai_schemas.pipeline import PortSpec
 
 class Echo(ArrayNode):
-    VERSION = "1.0.0"
-    DEPENDENCY = cuvis_test_dep.VERSION
+    OUTPUT_SPECS = {"dependency": PortSpec(str, ())}
 
     def forward(self):
-        return {}
+        return {"dependency": cuvis_test_dep.VERSION}
 """
 
 
@@ -76,11 +76,12 @@ class Origin(NamedTuple):
 
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory: pytest.TempPathFactory, git_host: GitHost, make_wheel: Callable[..., None]) -> Origin:
-    """Bundle a plugin from Git, built by hatchling, and a local one below the manifest; both have a dependency."""
+    """Bundle plugins with a dependency: one from Git, a local one below the manifest, and one for another process."""
     place = tmp_path_factory.mktemp("origin")
     made = Origin(place / "plugins.tar.gz", place / "work/plugins.yaml", place / "cache", place / "wheels")
     make_wheel(made.wheels, "cuvis-test-dep", "1.0", {"cuvis_test_dep/__init__.py": "VERSION = '1.0'\n"})
     url = git_host.add(f"bundled-{place.name}", project("remote", "hatchling", "hatchling.build"), tag="v1.0.0")
+    apart = git_host.add(f"apart-{place.name}", project("apart", "uv_build", "uv_build"), tag="v1.0.0")
     for name, text in project("local", "uv_build", "uv_build").items():
         path = made.manifest.parent / "mine" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,6 +92,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory, git_host: GitHost, make_whe
         f"plugins:\n"
         f"  remote: {{repo: '{url}', tag: v1.0.0, provides: [remote_plugin.nodes.Echo]}}\n"
         f"  local: {{path: mine, provides: [local_plugin.nodes.Echo]}}\n"
+        f"  apart: {{repo: '{apart}', tag: v1.0.0, provides: [apart_plugin.nodes.Echo], isolation: process}}\n"
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(place))
@@ -136,27 +138,28 @@ LOAD = """
 import sys
 from cuvis_ai_core import NodeRegistry
 registry = NodeRegistry()
-assert registry.load_plugins(sys.argv[1]) == 2
-for name in ("remote", "local"):
-    node = registry.get(f"{name}_plugin.nodes.Echo")
-    print(name, node.VERSION, node.DEPENDENCY, registry.plugin_info(name).commit)
+assert registry.load_plugins(sys.argv[1]) == 3
+for name in ("remote", "local", "apart"):
+    info, node = registry.plugin_info(name), registry.get(f"{name}_plugin.nodes.Echo")()
+    print(name, info.version, node.forward()["dependency"], info.commit)
 """
 
 
 def test_everything_loads_on_a_machine_without_network_git_or_cache(
     bundle: Path, elsewhere: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    """Builds of both plugins included; the local plugin comes along."""
+    """Builds of all plugins included; the local plugin comes along, and so does an environment of its own."""
     bundle.rename(tmp_path / "another home/work/plugins.tar.gz")
     unpacked = elsewhere(COMMAND, "plugins", "unbundle", "plugins.tar.gz")
     assert unpacked.returncode == 0, unpacked.stderr
-    assert "Unpacked 2 plugins; their manifest is plugins.yaml." in unpacked.stdout
+    assert "Unpacked 3 plugins; their manifest is plugins.yaml." in unpacked.stdout
     for _ in range(2):
         loaded = elsewhere(LOAD, "plugins.yaml")
         assert loaded.returncode == 0, loaded.stderr
         assert [line.split()[:3] for line in loaded.stdout.splitlines()] == [
             ["remote", "1.0.0", "1.0"],
             ["local", "1.0.0", "1.0"],
+            ["apart", "1.0.0", "1.0"],
         ]
     work, store = tmp_path / "another home/work", tmp_path / "another home/.cuvis_plugins"
     assert not (work / "mine/.venv").exists()

@@ -376,14 +376,6 @@ def test_states_are_announced_in_order(registry: NodeRegistry, local_plugin: Cal
     ]
 
 
-def test_isolation_by_process_says_that_it_is_not_there(
-    registry: NodeRegistry, local_plugin: Callable[..., Path]
-) -> None:
-    """The manifest may ask for it; this version says what to do instead."""
-    with pytest.raises(PluginLoadError, match="isolation: process is not available"):
-        registry.load_plugin("echo", {**config(local_plugin()), "isolation": "process"})
-
-
 def test_extras_of_a_plugin_are_installed_with_it(registry: NodeRegistry, local_plugin: Callable[..., Path]) -> None:
     """An extra that the project does not have is an error that lists those it has."""
     folder = local_plugin(extra='[project.optional-dependencies]\nwide = ["wcwidth==0.2.13"]\n')

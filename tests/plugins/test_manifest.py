@@ -208,7 +208,7 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(WORDS | st.text(), inner),
     max_leaves=10,
 )
-FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @FUZZ

@@ -67,7 +67,7 @@ def folder(tmp_path: Path, project_files: Callable[..., Files], write_files: Cal
 def load(registry: NodeRegistry, folder: Path) -> Any:
     """Load the local plugin and return its module of things."""
     registry.load_plugin("things", {"path": str(folder), "provides": ["things.nodes.Echo"]})
-    return registry._members.declared["things"].scope.import_module("things.things")
+    return registry._members.declared["things"].import_module("things.things")
 
 
 def save(thing: object, path: Path) -> Path:
@@ -151,7 +151,7 @@ def test_files_of_two_tags_are_read_each_with_its_own(
     for tag in ("v1.0", "v1.1"):
         with NodeRegistry(discover=False) as registry:
             registry.load_plugin("things", {"repo": url, "tag": tag, "provides": ["things.nodes.Echo"]})
-            module = registry._members.declared["things"].scope.import_module("things.things")
+            module = registry._members.declared["things"].import_module("things.things")
             paths.append(save(module.Point(0), cache.parent / tag))
     assert answer(read(cache, *paths)) == [[0, "1.0", "Point"], [0, "1.1", "Point"]]
     NodeRegistry.clear_plugin_cache("things")

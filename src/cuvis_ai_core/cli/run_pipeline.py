@@ -14,7 +14,7 @@ from cuvis_ai_core.cli.run_record import RECORD, cube_record, input_record, node
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.data import read_cube
 from cuvis_ai_core.errors import PortError
-from cuvis_ai_core.pipeline.libraries import without_gradients
+from cuvis_ai_core.node.libraries import without_gradients
 from cuvis_ai_core.pipeline.profiler import Profiler
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core.data.annotations import Mask, check_size
 from cuvis_ai_core.data.cube import Cube
+from cuvis_ai_core.data.masks import Mask, check_size
 from cuvis_ai_core.errors import AnnotationError, MissingExtraError
 
 _LISTS: Final = ("images", "annotations", "categories")

@@ -140,7 +140,7 @@ def _type_or_dtype_name(dtype: object) -> str:
     return "any" if name.startswith("typing.") else name.removeprefix("torch.")
 
 
-def _library_of(dtype: object) -> str | None:
+def library_of(dtype: object) -> str | None:
     """Return the library to which a dtype belongs: `numpy.float32`, `torch.Tensor`, `"torch.float32"`."""
     if isinstance(dtype, str):
         place = dtype.replace("np.", "numpy.", 1) if dtype.startswith("np.") else dtype
@@ -203,7 +203,7 @@ def _read_port(node_class: type, direction: str, name: str, spec: object) -> Por
             description=str(given.get("description", "")),
             optional=bool(given.get("optional", False)),
             variadic=fan_in or bool(given.get("variadic", False)),
-            library=_library_of(given["dtype"]),
+            library=library_of(given["dtype"]),
         )
     except (KeyError, TypeError) as error:
         raise InvalidNodeError(

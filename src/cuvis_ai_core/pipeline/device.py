@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, Final
 
 from cuvis_ai_core.errors import MissingExtraError, PipelineError
-from cuvis_ai_core.pipeline.libraries import is_module
+from cuvis_ai_core.node.libraries import is_elsewhere, is_module
 
 CPU: Final = "cpu"
 
@@ -47,7 +47,7 @@ def synchronizer(device: str) -> Callable[[], None]:
 
 
 def move(nodes: Iterable[Any], device: str) -> None:
-    """Move the parameters and buffers of torch nodes to a device."""
+    """Move the parameters and buffers of torch nodes to a device, those in other processes too."""
     for node in nodes:
-        if is_module(node):
+        if is_module(node) or is_elsewhere(node):
             node.to(device)

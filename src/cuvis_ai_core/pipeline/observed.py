@@ -1,6 +1,7 @@
 """Running a plan while somebody looks: the same steps, with the hooks told before and after each.
 
-The plain loop in `run.py` knows nothing of this: without observers, a run costs nothing more.
+What runs a plan in `run.py` knows nothing of this: without observers, a run costs nothing more. Nodes that go on at
+once are told of in the threads in which they run.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -10,6 +11,7 @@ from typing import Any, Final, Protocol, TypeVar
 from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.pipeline.device import synchronizer
 from cuvis_ai_core.pipeline.feeding import BatchKey
+from cuvis_ai_core.pipeline.lanes import run_in_lanes
 from cuvis_ai_core.pipeline.plan import Plan, Step
 from cuvis_ai_core.pipeline.request import Address
 from cuvis_ai_core.pipeline.run import answers_of, prepare, run_step
@@ -68,8 +70,15 @@ class Observers:
 
         def work() -> dict[Address, Value]:
             values = prepare(plan, batch, context)
-            for step in plan.steps:
+
+            def run(step: Step) -> None:
                 _observed_step(step, plan.stage, values, tell, {**about, "node": step.node}, settle)
+
+            if plan.lanes is None:
+                for step in plan.steps:
+                    run(step)
+            else:
+                run_in_lanes(plan, values, run)
             return answers_of(plan, values)
 
         tell("cuvis_ai_pipeline_started", **about, nodes=tuple(step.node for step in plan.steps))

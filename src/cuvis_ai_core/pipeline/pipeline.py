@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.node.array import Value
+from cuvis_ai_core.node.libraries import is_module
 from cuvis_ai_core.pipeline.config import PipelineConfig, parse_config, read_config
 from cuvis_ai_core.pipeline.connecting import Connection, connected
 from cuvis_ai_core.pipeline.construct import build_nodes
@@ -15,7 +16,6 @@ from cuvis_ai_core.pipeline.device import CPU, checked_device, move
 from cuvis_ai_core.pipeline.feeding import BatchKey, Feeding
 from cuvis_ai_core.pipeline.find import find_pipeline_file
 from cuvis_ai_core.pipeline.graph import Edge, Graph, ResolvedPort
-from cuvis_ai_core.pipeline.libraries import is_module
 from cuvis_ai_core.pipeline.observed import Observers
 from cuvis_ai_core.pipeline.plan import Plan, make_plan
 from cuvis_ai_core.pipeline.request import Address, checked_stage, make_request, stage_of_run

@@ -6,14 +6,15 @@ Every value of a run has a slot in one list: the context, what is handed in, the
 import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cuvis_ai_core.node.array import Value
+from cuvis_ai_core.node.libraries import Convert, converter, hooks_of, is_module, library_of_input
 from cuvis_ai_core.pipeline.checks import Check, always_fits, make_check
 from cuvis_ai_core.pipeline.feeding import BatchKey, Feeding
 from cuvis_ai_core.pipeline.graph import Edge, Graph, ResolvedPort
-from cuvis_ai_core.pipeline.libraries import Convert, converter, hooks_of, is_module, library_of_input
+from cuvis_ai_core.pipeline.lanes import Lanes, find_lanes
 from cuvis_ai_core.pipeline.request import Address, Request
 
 CONTEXT_SLOT: Final = 0
@@ -53,7 +54,7 @@ class Step:
         checks: For values whose producers promise less than this node takes.
         outputs: What `forward` must return.
         output_names: Their names.
-        released: Slots whose values nobody needs after this step.
+        released: Slots whose values nobody needs after this step, where all run one after the other.
     """
 
     node: str
@@ -81,6 +82,7 @@ class Plan:
         answers: The outputs that are answered, in the order of the slots from `first_answer`.
         first_answer: The slot of the first of them; all later slots are answers.
         needs_context: Whether a node takes the context.
+        lanes: Which steps go on at once, if some do.
     """
 
     stage: str
@@ -90,6 +92,7 @@ class Plan:
     answers: tuple[Address, ...]
     first_answer: int
     needs_context: bool
+    lanes: Lanes | None
 
 
 def make_plan(graph: Graph, request: Request, device: str = "cpu") -> Plan:
@@ -106,6 +109,9 @@ def make_plan(graph: Graph, request: Request, device: str = "cpu") -> Plan:
     feeding = Feeding(graph, request.stage, request.upto_node)
     planner = _Planner(graph, feeding, request, device)
     steps = tuple(map(planner.step, feeding.running))
+    lanes = find_lanes(steps, graph.nodes)
+    if lanes is not None:
+        steps = tuple(replace(step, released=()) for step in steps)
     return Plan(
         stage=request.stage,
         entries=tuple(planner.key_slots.items()),
@@ -114,6 +120,7 @@ def make_plan(graph: Graph, request: Request, device: str = "cpu") -> Plan:
         answers=planner.answers,
         first_answer=planner.first_answer,
         needs_context=any(slot == CONTEXT_SLOT for step in steps for _, slot in step.arguments),
+        lanes=lanes,
     )
 
 

@@ -1,12 +1,14 @@
-"""Running a plan: a plain loop over its steps."""
+"""Running a plan: a plain loop over its steps, but for those that go on at once (see `lanes`)."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from cuvis_ai_core.errors import NodeRunError, PortError
 from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.pipeline.checks import describe_value, misfit
 from cuvis_ai_core.pipeline.feeding import BatchKey
 from cuvis_ai_core.pipeline.graph import ResolvedPort
+from cuvis_ai_core.pipeline.lanes import run_in_lanes
 from cuvis_ai_core.pipeline.plan import CONTEXT_SLOT, Plan, Step
 from cuvis_ai_core.pipeline.request import Address
 
@@ -24,8 +26,11 @@ def run_plan(plan: Plan, batch: Mapping[BatchKey, Value], context: object = None
         NodeRunError: A node's `forward` failed.
     """
     values = prepare(plan, batch, context)
-    for step in plan.steps:
-        run_step(step, plan.stage, values)
+    if plan.lanes is None:
+        for step in plan.steps:
+            run_step(step, plan.stage, values)
+    else:
+        run_in_lanes(plan, values, partial(run_step, stage=plan.stage, values=values))
     return answers_of(plan, values)
 
 

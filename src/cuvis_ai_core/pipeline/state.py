@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cuvis_ai_core.errors import CuvisError, PipelineError
+from cuvis_ai_core.node.libraries import converter, is_module
 from cuvis_ai_core.node.ports import NUMPY, TORCH
-from cuvis_ai_core.pipeline.libraries import converter, is_module
 from cuvis_ai_core.pipeline.nearest import nearest
 from cuvis_ai_core.pipeline.weights import State
 

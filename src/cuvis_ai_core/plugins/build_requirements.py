@@ -26,20 +26,21 @@ os.write(real, json.dumps(list(needs)).encode())
 _LEGACY: Final = {"requires": ["setuptools>=40.8.0"], "build-backend": "setuptools.build_meta:__legacy__"}
 
 
-def build_requirements(project: Path, uv: Uv, *, editable: bool) -> list[str]:
-    """Return `name==version` of everything that building a project needs, on this interpreter and platform.
+def build_requirements(project: Path, uv: Uv, *, editable: bool, version: str | None = None) -> list[str]:
+    """Return `name==version` of everything that building a project needs, on this platform.
 
     Args:
         project: Folder with the pyproject.toml.
         uv: Runs uv for this plugin.
         editable: Whether it is built to be used where it lies.
+        version: Version of Python, as `3.12`; by default this interpreter.
 
     Raises:
         InstallError: They cannot be had, or the back-end fails.
     """
     system = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8")).get("build-system", _LEGACY)
     environment = uv.folder / "build environment"
-    python = uv.make_environment(environment)
+    python = uv.make_environment(environment, version)
     if system.get("requires"):
         uv.add_to_environment(python, system["requires"])
     # Back-ends may write where they are asked.

@@ -15,14 +15,17 @@ from typing import Final, NamedTuple
 
 from cuvis_ai_core.errors import BundleError
 from cuvis_ai_core.plugins import carried, host, integrity
+from cuvis_ai_core.plugins.build_requirements import build_requirements
 from cuvis_ai_core.plugins.carried import FORMAT, LISTING, Carried
 from cuvis_ai_core.plugins.download import download
 from cuvis_ai_core.plugins.locked import Locked
 from cuvis_ai_core.plugins.lockfile import Declared, Lock, refuse_differences
-from cuvis_ai_core.plugins.manifest import GitPlugin
+from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.parallel import Crew
 from cuvis_ai_core.plugins.preparation import Preparation
+from cuvis_ai_core.plugins.project import read_project
 from cuvis_ai_core.plugins.ready import Announcement, Request
+from cuvis_ai_core.plugins.sources import project_folder
 from cuvis_ai_core.plugins.store import Store
 from cuvis_ai_core.plugins.uv import Uv
 from cuvis_ai_core.plugins.wheels import Wheel
@@ -69,14 +72,11 @@ def write_bundle(
     """
     refuse_differences(lock, plugins, manifest)
     preparation = Preparation(Request(plugins, Locked(lock), store, announce, offline=False))
-    what = f"{manifest} cannot be bundled"
     preparation.fetch()
-    preparation.refuse_failed(what)
+    preparation.refuse_failed(f"{manifest} cannot be bundled")
     try:
         with store.workspace() as folder:
-            preparation.study(folder)
-            preparation.refuse_failed(what)
-            wheels = _wheels(folder, preparation, lock)
+            wheels = _wheels(folder, plugins, preparation, lock)
             files = {manifest.name: manifest, lock.path.name: lock.path}
             files |= {f"wheels/{path.name}": path for path in wheels}
             for name in plugins:
@@ -92,29 +92,36 @@ def _is_left_out(entry: Mapping[str, str]) -> bool:
     return "path" in entry and not carried.is_below_manifest(entry["path"])
 
 
-def _wheels(folder: Path, preparation: Preparation, lock: Lock) -> list[Path]:
+def _wheels(folder: Path, plugins: Mapping[str, Declared], preparation: Preparation, lock: Lock) -> list[Path]:
     """Have the wheels of all dependencies, and of all that builds need, in a folder."""
     environment = lock.environments[host.interpreter()]
     place = folder / "wheels"
     place.mkdir()
     wanted: dict[str, Wheel] = {}
-    for name, locked in environment.dependencies.items():
-        for pin, wheel in _chosen(Uv(name, folder), locked):
+    for name, declared in plugins.items():
+        work = folder / name
+        work.mkdir()
+        uv, python = Uv(name, work), declared.python
+        for pin, wheel in _chosen(uv, environment.dependencies.get(name, ()), python):
             if wheel.hash not in environment.hashes.get(pin, ()):
                 raise BundleError(
                     f"The package index has another {wheel.name} than {lock.path} names.",
                     hint="Lock anew, if that is meant: cuvis-ai plugins lock",
                 )
             wanted[wheel.hash] = wheel
-    for name, pins in preparation.build_requirements().items():
-        wanted |= {wheel.hash: wheel for _, wheel in _chosen(Uv(name, folder), pins)}
+        project = project_folder(declared, preparation.source(name))
+        if (project / "pyproject.toml").is_file():
+            read_project(project, declared.extras)  # which says what is wrong with it
+            pins = build_requirements(project, uv, editable=isinstance(declared, LocalPlugin), version=python)
+            wanted |= {wheel.hash: wheel for _, wheel in _chosen(uv, pins, python)}
     Crew().run([partial(download, wheel, place) for wheel in wanted.values()])
     return sorted(place.iterdir())
 
 
-def _chosen(uv: Uv, pins: Sequence[str]) -> Iterator[tuple[str, Wheel]]:
-    for found in uv.wheels(pins) if pins else ():
-        wheel = found.chosen()
+def _chosen(uv: Uv, pins: Sequence[str], python: str | None) -> Iterator[tuple[str, Wheel]]:
+    """Return the wheels of pins for a version of Python, with their pins; by default for this interpreter."""
+    for found in uv.wheels(pins, python) if pins else ():
+        wheel = found.chosen(python)
         if wheel is None:
             raise BundleError(
                 f"{found.pin} cannot be carried: there is no wheel of it for this platform.",

@@ -63,7 +63,7 @@ def _importing(members: Members, plugin: str, reader: str) -> "Reader":
     """Return a reader that is imported when it is first used."""
     module, _, name = reader.rpartition(".")
     declared = members.declared.get(plugin.partition(":")[0])
-    importer: Callable[[str], Any] = declared.scope.import_module if declared else import_module
+    importer: Callable[[str], Any] = declared.import_module if declared else import_module
 
     def read(path: Path, **options: object) -> "Cube | Sequence[Cube]":
         function: Reader = getattr(importer(module), name)

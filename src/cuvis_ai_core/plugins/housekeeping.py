@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from cuvis_ai_core._files import read_json
 from cuvis_ai_core.plugins import uses
@@ -17,24 +17,27 @@ from cuvis_ai_core.plugins.uses import User
 logger = logging.getLogger(__name__)
 
 
+_INSTALLED: Final = {".targets": "target", ".envs": "environment"}
+
+
 class Entry:
-    """A checkout, a target directory, or the wheels that bundles brought, in the plugin cache.
+    """A checkout, a target directory, an environment, or the wheels that bundles brought, in the plugin cache.
 
     Args:
         store: The plugin cache.
         path: Folder of the entry.
 
     Attributes:
-        kind: `checkout`, `target` or `wheels`.
-        key: Name and tag of a checkout; name and content of a target directory.
+        kind: `checkout`, `target`, `environment` or `wheels`.
+        key: Name and tag of a checkout; name and content of a target directory or environment.
         plugin: Name of the plugin; empty for wheels, which belong to all.
     """
 
     def __init__(self, store: Store, path: Path) -> None:
         self.store = store
         self.path = path
-        self.kind = "target" if path.parent != store.root else "checkout" if "@" in path.name else "wheels"
-        self.key = path.parent.name if self.kind == "target" else path.name
+        self.kind = _kind(store, path)
+        self.key = path.parent.name if self.kind in _INSTALLED.values() else path.name
         self.plugin, at, _ = self.key.partition("@")
         self.plugin = self.plugin if at else ""
 
@@ -68,7 +71,7 @@ class Entry:
                     with contextlib.suppress(FileNotFoundError):
                         os.replace(self.path, work / "removed")  # noqa: PTH105
                         os.replace(folder, work / "uses")  # noqa: PTH105
-            if not users and self.kind == "target":
+            if not users and self.kind in _INSTALLED.values():
                 _remove_empty(self.path.parent)
                 _remove_empty(folder.parent)
         return users
@@ -108,7 +111,8 @@ def entries(store: Store, plugin: str | None = None) -> list[Entry]:
     with store.guard():
         # A user may have chosen a folder that holds other things too, `@types` or `me@host.txt` among them.
         checkouts = [path for path in listed(store.root) if "@" in path.name and (path / ".git" / MARKER).is_file()]
-        contents = [path for path in listed(store.root / ".targets") if "@" in path.name and path.is_dir()]
+        installed = [path for folder in _INSTALLED for path in listed(store.root / folder)]
+        contents = [path for path in installed if "@" in path.name and path.is_dir()]
         targets = [path for content in contents for path in listed(content) if path.is_dir()]
     wheels = [store.wheels] if store.wheels and plugin is None else []
     found = [Entry(store, path) for path in (*checkouts, *targets, *wheels)]
@@ -160,15 +164,16 @@ def prune(
 
 
 def replace_older(store: Store, place: Path) -> None:
-    """Remove the target directories of a local plugin from before its project file was edited.
+    """Remove the target directories, or environments, of a local plugin from before its project file was edited.
 
     Args:
         store: The plugin cache.
-        place: Folder of the present target directories.
+        place: Folder of the present ones.
     """
     same, dot, _ = place.name.rpartition(".")
     for entry in entries(store, place.name.partition("@")[0]) if dot else ():
-        if entry.kind == "target" and entry.key != place.name and entry.key.startswith(f"{same}."):
+        alike = entry.path.parent.parent == place.parent and entry.key.startswith(f"{same}.")
+        if alike and entry.key != place.name:
             entry.remove()  # which keeps what is in use, until the next replacement
 
 
@@ -178,6 +183,12 @@ def _removed(entry: Entry, *, dry_run: bool = False) -> bool:
     if users:
         logger.warning("%s", Kept(entry, users))
     return not users
+
+
+def _kind(store: Store, path: Path) -> str:
+    if path.parent != store.root:
+        return _INSTALLED[path.parent.parent.name]
+    return "checkout" if "@" in path.name else "wheels"
 
 
 def _remove_empty(folder: Path) -> None:

@@ -5,123 +5,78 @@ This is where plugins become classes: `preparation` has them fetched, resolved t
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError
 from cuvis_ai_core.plugins import dependencies
+from cuvis_ai_core.plugins.apart import IMPOSSIBLE, Announcing
 from cuvis_ai_core.plugins.children import publish
 from cuvis_ai_core.plugins.code import import_node, open_code
 from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
-from cuvis_ai_core.plugins.failing import failing
+from cuvis_ai_core.plugins.failing import Enter, failing
 from cuvis_ai_core.plugins.finder import install_finder
-from cuvis_ai_core.plugins.manager import NodePlugin, PluginState, contribution
+from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo, ProcessPlugin, ScopedPlugin
+from cuvis_ai_core.plugins.manager import PluginState, contribution
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.operators import refuse_taken_operators
-from cuvis_ai_core.plugins.public_names import give_back
 from cuvis_ai_core.plugins.ready import Ready, Request
 from cuvis_ai_core.plugins.scope import Scope
 from cuvis_ai_core.plugins.sources import Source
 from cuvis_ai_core.plugins.store import Store
 from cuvis_ai_core.plugins.target import Target
-from cuvis_ai_core.plugins.uses import Uses
 
+if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.environment import Environment
+    from cuvis_ai_core.plugins.worker.opening import Opened
 
-class PluginInfo(NamedTuple):
-    """What was loaded, and from where.
-
-    Attributes:
-        name: Name in the manifest.
-        kind: `git` or `local`.
-        source: Address of the repository without credentials, or the path.
-        tag: The Git tag.
-        commit: The commit that the tag named when it was fetched.
-        distribution: Name of the plugin's distribution.
-        version: Its version.
-        target: The target directory.
-        nodes: Public full paths of its node classes, those of its hooks included.
-    """
-
-    name: str
-    kind: str
-    source: str
-    tag: str | None
-    commit: str | None
-    distribution: str
-    version: str
-    target: Path
-    nodes: tuple[str, ...]
-
-
-class LoadedPlugin(NamedTuple):
-    """A declared plugin in memory.
-
-    Attributes:
-        declared: Its manifest entry.
-        info: What was loaded, and from where.
-        scope: Its private modules.
-        lease: The dependencies that it keeps alive.
-        classes: Its node classes, by the path under which they were declared.
-        hooks: Its modules and objects with hook implementations, by entry-point name.
-        uses: Its checkout and target directory, which count as in use in the plugin cache.
-    """
-
-    declared: GitPlugin | LocalPlugin
-    info: PluginInfo
-    scope: Scope
-    lease: dependencies.Lease
-    classes: Mapping[str, type]
-    hooks: Mapping[str, object]
-    uses: Uses
-
-    def plugin_objects(self) -> Iterator[tuple[str, object]]:
-        """Return what is registered in a manager, with the names to do it under."""
-        yield self.info.name, NodePlugin(lambda: list(self.classes.values()))
-        for name, plugin in self.hooks.items():
-            yield f"{self.info.name}:{name}", plugin
-
-    def import_node(self, path: str) -> type:
-        """Import one of the plugin's classes by its public path.
-
-        Raises:
-            InvalidNodeError: There is no such class, or it is no node.
-        """
-        return import_node(self.info.name, self.scope, path)
-
-    def release(self) -> None:
-        """Let go of the modules and the dependencies."""
-        self.scope.release()
-        give_back()
-        self.lease.release()
-        self.uses.release()
-        publish()
+Admit: TypeAlias = Callable[[LoadedPlugin], None]
 
 
 def load(
     request: Request,
     wanted: Iterable[str],
     prepared: Mapping[str, Ready | PluginLoadError],
-    admit: Callable[[LoadedPlugin], None],
+    admit: Admit,
 ) -> dict[str, PluginLoadError]:
     """Import and register plugins, one after the other, and return why those failed that did; each fails for itself.
+
+    Those that get a process of their own are fetched and installed before, several at once.
 
     Args:
         request: Plugins that are to be there together.
         wanted: Names of those that are to be loaded; the others are loaded already.
-        prepared: What became of each, or why it failed.
+        prepared: What became of each, or why it failed; those that are not in it get a process of their own.
         admit: Registers a loaded plugin.
     """
-    return {name: error for name in wanted if (error := _load(name, request, prepared, admit))}
+    names = list(wanted)
+    with _opened_apart({name: None for name in names if name not in prepared}, request) as opened:
+        return {name: error for name in names if (error := _load(name, request, prepared, opened, admit))}
 
 
 def _load(
     name: str,
     request: Request,
     prepared: Mapping[str, Ready | PluginLoadError],
-    admit: Callable[[LoadedPlugin], None],
+    opened: "dict[str, Opened | PluginLoadError]",
+    admit: Admit,
+) -> PluginLoadError | None:
+    if name in opened:
+        return _take_over(name, request, opened, admit)
+    error = _load_here(name, request, prepared, admit)
+    if error is None or request.plugins[name].isolation != "auto":
+        return error
+    if isinstance(error.__cause__, IMPOSSIBLE):
+        with _opened_apart({name: error.__cause__}, request) as found:
+            return _take_over(name, request, found, admit)
+    cast("Announcing", request.announce).fail(name)
+    return error
+
+
+def _load_here(
+    name: str, request: Request, prepared: Mapping[str, Ready | PluginLoadError], admit: Admit
 ) -> PluginLoadError | None:
     announce = partial(request.announce, name)
     ready = prepared[name]
@@ -137,19 +92,66 @@ def _load(
 
                 targets = {each: found.target for each, found in prepared.items() if isinstance(found, Ready)}
                 raise disagreement(error, targets) from error
-            enter(PluginState.REGISTERING, plugin.info.distribution)
-            try:
-                admit(plugin)
-            except BaseException:
-                plugin.release()
-                raise
+            _register(plugin, enter, admit)
     except PluginLoadError as error:
         return error
-    announce(PluginState.LOADED, ", ".join(path.rpartition(".")[2] for path in plugin.classes))
+    announce(PluginState.LOADED, _shown(plugin.classes))
     return None
 
 
-def _open(name: str, declared: GitPlugin | LocalPlugin, ready: Ready, store: Store) -> LoadedPlugin:
+@contextmanager
+def _opened_apart(
+    reasons: Mapping[str, BaseException | None], request: Request
+) -> "Iterator[dict[str, Opened | PluginLoadError]]":
+    """Have plugins ready in processes of their own, by name; what nobody took over in the end is closed."""
+    if not reasons:
+        yield {}
+        return
+    from cuvis_ai_core.plugins.worker.opening import Opened, open_plugins
+
+    opened = open_plugins(reasons, request, cast("Announcing", request.announce).finally_of)
+    try:
+        yield opened
+    finally:
+        for left in opened.values():
+            if isinstance(left, Opened):
+                left.worker.close()
+
+
+def _take_over(
+    name: str, request: Request, opened: "dict[str, Opened | PluginLoadError]", admit: Admit
+) -> PluginLoadError | None:
+    plugin, declared = opened[name], request.plugins[name]
+    if isinstance(plugin, PluginLoadError):
+        return plugin
+    try:
+        with failing(name, partial(request.announce, name), PluginState.REGISTERING) as enter:
+            uses = request.store.hand_over(plugin.source.folder, plugin.environment.folder)
+            info = _info(name, declared, plugin.source, plugin.classes, plugin.environment)
+            del opened[name]
+            _register(
+                ProcessPlugin(declared, info, plugin.worker, plugin.classes, plugin.config_dirs, uses), enter, admit
+            )
+    except PluginLoadError as error:
+        return error
+    request.announce(name, PluginState.LOADED, _shown(plugin.classes))
+    return None
+
+
+def _register(plugin: LoadedPlugin, enter: Enter, admit: Admit) -> None:
+    enter(PluginState.REGISTERING, plugin.info.distribution)
+    try:
+        admit(plugin)
+    except BaseException:
+        plugin.release()
+        raise
+
+
+def _shown(classes: Iterable[str]) -> str:
+    return ", ".join(path.rpartition(".")[2] for path in classes)
+
+
+def _open(name: str, declared: GitPlugin | LocalPlugin, ready: Ready, store: Store) -> ScopedPlugin:
     source, target = ready
     with ExitStack() as undo:
         lease = dependencies.acquire(target.plugin, target.needed, target.folder)
@@ -161,9 +163,9 @@ def _open(name: str, declared: GitPlugin | LocalPlugin, ready: Ready, store: Sto
         named, hooks = _entry_points(name, scope, target)
         refuse_taken_operators(scope)
         classes = provided | {path: found for path, found in named.items() if found not in provided.values()}
-        info = _info(name, declared, source, target, classes)
+        info = _info(name, declared, source, classes, target)
         uses = store.hand_over(source.folder, target.folder)
-        loaded = LoadedPlugin(declared, info, scope, lease, classes, hooks, uses)
+        loaded = ScopedPlugin(declared, info, scope, lease, classes, hooks, uses)
         undo.pop_all()
     publish()
     return loaded
@@ -182,17 +184,25 @@ def _entry_points(name: str, scope: Scope, target: Target) -> tuple[dict[str, ty
 
 
 def _info(
-    name: str, declared: GitPlugin | LocalPlugin, source: Source, target: Target, classes: Mapping[str, type]
+    name: str,
+    declared: GitPlugin | LocalPlugin,
+    source: Source,
+    classes: Mapping[str, type],
+    installed: "Target | Environment",
 ) -> PluginInfo:
     git = isinstance(declared, GitPlugin)
+    if isinstance(installed, Target):
+        distribution, version = installed.plugin.name, installed.plugin.version
+    else:
+        distribution, version = installed.distribution, installed.version
     return PluginInfo(
         name=name,
         kind="git" if git else "local",
         source=without_credentials(declared.repo) if isinstance(declared, GitPlugin) else str(source.folder),
         tag=declared.tag if isinstance(declared, GitPlugin) else None,
         commit=source.commit,
-        distribution=target.plugin.name,
-        version=target.plugin.version,
-        target=target.folder,
+        distribution=distribution,
+        version=version,
+        target=installed.folder,
         nodes=tuple(classes),
     )

@@ -74,6 +74,16 @@ class Locked(Plan):
             plugin=name,
         )
 
+    def isolation(self, name: str, declared: Declared) -> str:  # noqa: ARG002
+        """Return what is locked: what `auto` became where the lock file was made."""
+        return str(self._lock.plugins[name]["isolation"])
+
+    def environment(self, name: str) -> Choice | None:
+        """Return all that is locked for a plugin; its environment has nothing of the host's."""
+        self._refuse_unknown(name)
+        pins = self._environment.dependencies[name]
+        return Choice(pins, {pin: self._environment.hashes.get(pin, ()) for pin in pins})
+
     def keys(self, places: Mapping[str, Path]) -> dict[str, str]:
         """Return a key per plugin: this environment, and what is locked for that plugin."""
         environment = host.fingerprint()

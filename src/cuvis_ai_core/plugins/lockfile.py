@@ -42,7 +42,7 @@ _COMMENT: Final = """\
 
 """
 _KEYS: Final = frozenset(
-    {"repo", "tag", "commit", "content", "path", "requirements", "isolation", "extras", "subdirectory"}
+    {"repo", "tag", "commit", "content", "path", "requirements", "isolation", "extras", "python", "subdirectory"}
 )
 _LISTS: Final = frozenset({"requirements", "extras"})
 _PIN: Final = r"[a-z0-9-]+(==[\w.!+-]+| @ \S+)"
@@ -140,7 +140,11 @@ def entry_of(declared: Declared, manifest: Path) -> dict[str, Any]:
         declared: The entry.
         manifest: The manifest, from which paths are seen.
     """
-    entry: dict[str, Any] = {"extras": list(declared.extras), "subdirectory": declared.subdirectory}
+    entry: dict[str, Any] = {
+        "extras": list(declared.extras),
+        "python": declared.python,
+        "subdirectory": declared.subdirectory,
+    }
     if isinstance(declared, GitPlugin):
         entry |= {"repo": without_credentials(declared.repo), "tag": declared.tag}
     else:

@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from cuvis_ai_core.errors import DependencyConflictError
+from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError, PreparationError
 from cuvis_ai_core.plugins import dependencies, host
+from cuvis_ai_core.plugins.apart import IMPOSSIBLE
 from cuvis_ai_core.plugins.choices import Choice, Needs
 from cuvis_ai_core.plugins.disagreement import disagreement
 from cuvis_ai_core.plugins.locked import Locked
@@ -20,6 +21,7 @@ from cuvis_ai_core.plugins.ready import Announcement, Ready, Request
 from cuvis_ai_core.plugins.sources import Source
 from cuvis_ai_core.plugins.store import Store
 from cuvis_ai_core.plugins.wheels import Wheel, Wheels
+from cuvis_ai_core.plugins.worker.survey import Surveyed, survey
 
 
 class Locking(NamedTuple):
@@ -78,16 +80,31 @@ class Locker:
             PreparationError: A plugin cannot be fetched, resolved or installed, or plugins cannot live together.
             LockError: There is a lock file that cannot be read.
         """
+        apart = {name for name, declared in plugins.items() if declared.isolation == "process"}
         try:
-            return self._locked(manifest, plugins, moving, dry_run=dry_run)
+            while True:
+                try:
+                    return self._locked(manifest, plugins, moving, apart, dry_run=dry_run)
+                except PreparationError as error:
+                    impossible = {name for name, each in error.failed.items() if _needs_process(plugins[name], each)}
+                    if not impossible:
+                        raise
+                    apart |= impossible
         finally:
             self.store.release()
 
     def _locked(
-        self, manifest: Path, plugins: Mapping[str, Declared], moving: Collection[str], *, dry_run: bool
+        self,
+        manifest: Path,
+        plugins: Mapping[str, Declared],
+        moving: Collection[str],
+        apart: Collection[str],
+        *,
+        dry_run: bool,
     ) -> Locking:
         old, what = read_lock(manifest), f"{manifest} cannot be locked"
-        request = Request(plugins, Together(_kept(old, plugins, moving)), self.store, self.announce, self._offline)
+        here = {name: declared for name, declared in plugins.items() if name not in apart}
+        request = Request(here, Together(_kept(old, plugins, moving)), self.store, self.announce, self._offline)
         preparation = Preparation(request)
         preparation.fetch()
         with self.store.workspace() as folder:
@@ -100,15 +117,40 @@ class Locker:
                 raise not_prepared(what, errors)
             wheels = self._wheels(folder, needs, choices)
             entries = {
-                name: _entry(declared, manifest, preparation.source(name), needs[name])
-                for name, declared in plugins.items()
+                name: _entry(declared, manifest, preparation.source(name), needs[name].requirements)
+                for name, declared in here.items()
             }
+            for name, found in self._apart(what, {name: plugins[name] for name in plugins if name in apart}).items():
+                entries[name] = _entry(plugins[name], manifest, found.source, None)
+                wheels[name] = list(found.wheels)
             lock = _merged(lock_path(manifest), old, entries, wheels)
             if dry_run:
                 return Locking(lock, _by_pin(wheels), {})
             ready = _install(what, preparation, lock)
         _refuse_clashes(what, ready)
         return Locking(lock, _by_pin(wheels), ready)
+
+    def _apart(self, what: str, plugins: Mapping[str, Declared]) -> dict[str, Surveyed]:
+        """Have the environments of plugins in processes of their own, several at once, and say what is in them."""
+        crew, found, failed = self._crew, dict[str, Surveyed](), dict[str, Exception]()
+        request = Request(
+            plugins,
+            Together(),
+            self.store,
+            lambda *words: crew.say(partial(self.announce, *words)),
+            self._offline,
+        )
+
+        def look(name: str) -> None:
+            try:
+                found[name] = survey(name, request)
+            except PluginLoadError as error:
+                failed[name] = error
+
+        crew.run([partial(look, name) for name in plugins])
+        if failed:
+            raise not_prepared(what, {name: failed[name] for name in plugins if name in failed})
+        return {name: found[name] for name in plugins}
 
     def _wheels(
         self, folder: Path, needs: Mapping[str, Needs], choices: Mapping[str, Choice]
@@ -140,10 +182,17 @@ def _kept(old: Lock | None, plugins: Mapping[str, Declared], moving: Collection[
     return sorted({pin for name in staying for pin in pins.get(name, ()) if " @ " not in pin})
 
 
-def _entry(declared: Declared, manifest: Path, source: Source, needs: Needs) -> Entry:
-    found = entry_of(declared, manifest) | {"isolation": "scoped"}
+def _needs_process(declared: Declared, error: BaseException) -> bool:
+    """Tell whether a plugin with `isolation: auto` failed for a reason that there is not in a process of its own."""
+    cause = error.__cause__ if isinstance(error, PluginLoadError) else error
+    return declared.isolation == "auto" and isinstance(cause, IMPOSSIBLE)
+
+
+def _entry(declared: Declared, manifest: Path, source: Source, requirements: Sequence[str] | None) -> Entry:
+    """Return what is locked of a plugin; one without requirements that the host could meet has a process of its own."""
+    found = entry_of(declared, manifest) | {"isolation": "scoped" if requirements is not None else "process"}
     if source.commit is None:
-        return found | {"requirements": sorted(needs.requirements)}
+        return found | {"requirements": sorted(requirements or ())}
     return found | {"commit": source.commit, "content": source.content}
 
 

@@ -14,7 +14,7 @@ from cuvis_ai_core.plugins.discovery import DiscoveredPlugin, discover, strict
 from cuvis_ai_core.plugins.manager import HookManager, NodePlugin, PluginState, contribution, no_node
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.loader import LoadedPlugin
+    from cuvis_ai_core.plugins.loaded import LoadedPlugin
 
 logger = logging.getLogger(__name__)
 

@@ -134,7 +134,7 @@ def _called(owner: Scope | None) -> str:
 def _taken(scope: Scope, what: str) -> OperatorConflictError:
     _refused[scope] = OperatorConflictError(
         f"{what}. There is one operator of each name in a process: a second one would change what the first computes.",
-        hint="Unload the plugin that has it first, if it is one. A plugin that must run beside it needs a process of "
-        "its own (isolation: process), which this version of cuvis-ai-core does not have yet.",
+        hint="Unload the plugin that has it first, if it is one. A plugin that must run beside it runs in a process "
+        "of its own: write isolation: process (or auto) in its manifest entry.",
     )
     return _refused[scope]

@@ -10,6 +10,7 @@ from cuvis_ai_core.plugins.store import short_hash
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.choices import Choice, Needs
+    from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
     from cuvis_ai_core.plugins.parallel import Crew
     from cuvis_ai_core.plugins.uv import Uv
 
@@ -22,6 +23,16 @@ class Plan(Protocol):
 
         Raises:
             LockError: It is not.
+        """
+
+    def isolation(self, name: str, declared: "GitPlugin | LocalPlugin") -> str:
+        """Return how a plugin is isolated: `scoped`, `process`, or `auto`."""
+
+    def environment(self, name: str) -> "Choice | None":
+        """Return what is locked for the environment of a plugin in a process of its own; None without a lock file.
+
+        Raises:
+            LockError: The lock file says nothing about it.
         """
 
     def keys(self, places: Mapping[str, Path]) -> dict[str, str]:
@@ -55,6 +66,14 @@ class Together(Plan):
 
     def check(self, name: str, source: Source) -> None:
         """Accept what is there."""
+
+    def isolation(self, name: str, declared: "GitPlugin | LocalPlugin") -> str:  # noqa: ARG002
+        """Return what the manifest says."""
+        return declared.isolation
+
+    def environment(self, name: str) -> "Choice | None":  # noqa: ARG002
+        """Return nothing: an environment has room for whatever is newest."""
+        return None
 
     def keys(self, places: Mapping[str, Path]) -> dict[str, str]:
         """Return one key for all: this environment, and the plugins that are resolved together."""

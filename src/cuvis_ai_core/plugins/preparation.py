@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from cuvis_ai_core.errors import CuvisError, PluginError, PluginLoadError, PreparationError
+from cuvis_ai_core.errors import CuvisError, PluginLoadError, PreparationError
 from cuvis_ai_core.plugins.choices import Choice, Needs
 from cuvis_ai_core.plugins.failing import Announce, Enter, failing
 from cuvis_ai_core.plugins.manager import PluginState
@@ -19,7 +19,7 @@ from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.offline import not_fetched
 from cuvis_ai_core.plugins.parallel import Crew
 from cuvis_ai_core.plugins.ready import Ready, Request, place_of, usable_target
-from cuvis_ai_core.plugins.sources import Source, git_source, local_source, project_folder, usable_source
+from cuvis_ai_core.plugins.sources import Source, git_source, local_source, usable_source
 from cuvis_ai_core.plugins.store import refuse_full_disk, short_hash
 
 if TYPE_CHECKING:
@@ -126,22 +126,6 @@ class Preparation:
         """Return the code of a plugin."""
         return next(job.source for job in self._jobs if job.name == name)
 
-    def build_requirements(self) -> dict[str, list[str]]:
-        """Return `name==version` of everything that building each plugin needs.
-
-        Raises:
-            InstallError: They cannot be had.
-        """
-        from cuvis_ai_core.plugins.build_requirements import build_requirements
-
-        found: dict[str, list[str]] = {}
-        for job in self._jobs:
-            project = project_folder(job.declared, job.source)
-            if (project / "pyproject.toml").is_file():
-                local = isinstance(job.declared, LocalPlugin)
-                found[job.name] = build_requirements(project, job.needs.uv, editable=local)
-        return found
-
     def choose(self, folder: Path) -> dict[str, Choice]:
         """Choose versions, and build meanwhile: builds compute, the choice waits for the network.
 
@@ -206,7 +190,6 @@ class Preparation:
 
     def _fetch(self, job: _Job, enter: Enter) -> None:
         declared = job.declared
-        _refuse_process(declared)
         job.source = (
             local_source(declared.path) if isinstance(declared, LocalPlugin) else self._checkout(job, declared, enter)
         )
@@ -269,11 +252,3 @@ def _build_ahead(job: _Job, _: Enter) -> None:
 
 def _fail(error: CuvisError, _job: _Job, _enter: Enter) -> None:
     raise error
-
-
-def _refuse_process(declared: GitPlugin | LocalPlugin) -> None:
-    if declared.isolation == "process":
-        raise PluginError(
-            "isolation: process is not available in this version of cuvis-ai-core.",
-            hint="Use isolation: scoped (the default).",
-        )

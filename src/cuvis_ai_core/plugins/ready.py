@@ -52,7 +52,7 @@ def ready_plugins(request: Request) -> dict[str, Ready]:
     sources: dict[str, Source] = {}
     try:
         for name, declared in request.plugins.items():
-            source = _source_on_disk(name, declared, request.store)
+            source = source_on_disk(name, declared, request.store)
             if source is None:
                 return {}
             request.plan.check(name, source)
@@ -89,7 +89,12 @@ def place_of(name: str, declared: GitPlugin | LocalPlugin, source: Source, store
     return store.targets(name, content_of(declared, source))
 
 
-def _source_on_disk(name: str, declared: GitPlugin | LocalPlugin, store: Store) -> Source | None:
+def source_on_disk(name: str, declared: GitPlugin | LocalPlugin, store: Store) -> Source | None:
+    """Return the code of a plugin, counted as in use from now on; None where it has to be fetched.
+
+    Raises:
+        SourceError: The path is not there, or the checkout was altered.
+    """
     if isinstance(declared, LocalPlugin):
         return local_source(declared.path)
     return usable_source(name, declared, store)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 WAY_OUT: Final = (
-    "Let the plugin accept that version, or change what is installed. A plugin that cannot agree needs a process of "
-    "its own (isolation: process), which this version of cuvis-ai-core does not have yet."
+    "Let the plugin accept that version, or change what is installed. A plugin that cannot agree runs in a process of "
+    "its own: write isolation: process (or auto) in its manifest entry."
 )
 """The next step for whoever meets a dependency conflict."""
 

@@ -5,6 +5,8 @@
     ├── adaclip@v0.1.0/          shallow checkout of the tag; its marker lies in .git/, the tree stays clean
     ├── adaclip@v0.1.0+3fa9c1e2/ the same name and tag from another repository
     ├── .targets/adaclip@<content>/<pins>/   installed target directories, marker cuvis-target.json
+    ├── .envs/adaclip@<content>/<key>/      environments of plugins in a process of their own, cuvis-environment.json
+    ├── .logs/                   last words of worker processes that crashed
     ├── .uses/                   who uses an entry, and since when nobody does (see `uses`)
     ├── .wheels/                 wheels that a bundle brought, of dependencies and of what builds need
     └── .locks/ .tmp/            one lock per thing being built; work in progress
@@ -134,6 +136,15 @@ class Store:
     def targets(self, name: str, content: str) -> Path:
         """Return the folder of the target directories of one plugin content, one below it per set of pins."""
         return self.root / ".targets" / f"{_encode(name)}@{content}"
+
+    def environments(self, name: str, content: str) -> Path:
+        """Return the folder of the environments of one plugin content, one below it per Python and set of pins."""
+        return self.root / ".envs" / f"{_encode(name)}@{content}"
+
+    @property
+    def logs(self) -> Path:
+        """Folder with the last words of worker processes that crashed."""
+        return self.root / ".logs"
 
     @property
     def wheels(self) -> Path | None:

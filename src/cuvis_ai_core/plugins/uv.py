@@ -100,12 +100,13 @@ class Uv:
     offline: bool = False
     carried: Path | None = None
 
-    def build_wheel(self, project: Path, *, version: str | None) -> Path:
+    def build_wheel(self, project: Path, *, version: str | None, python: Path | None = None) -> Path:
         """Build the wheel of a project.
 
         Args:
             project: Folder with the pyproject.toml; the build may write into it.
             version: What projects that read their version from Git are told.
+            python: The Python to build for; by default this interpreter.
 
         Raises:
             BuildError: The build failed.
@@ -113,7 +114,8 @@ class Uv:
         """
         out = self.folder / "wheel"
         told = {"SETUPTOOLS_SCM_PRETEND_VERSION": version} if version else {}
-        command = ["build", "--wheel", "--no-sources", "--python", sys.executable, "--out-dir", str(out), str(project)]
+        interpreter = str(python or sys.executable)
+        command = ["build", "--wheel", "--no-sources", "--python", interpreter, "--out-dir", str(out), str(project)]
         self._run(command, "build the plugin's wheel", "uv build, in the plugin's folder", told)
         return next(out.glob("*.whl"))
 
@@ -150,11 +152,12 @@ class Uv:
         changes = json.loads(answer or "{}").get("changes", [])
         return [f"{each['name']}=={each['version']}" for each in changes if each["action"] == "installed"]
 
-    def wheels(self, pins: Sequence[str]) -> list[Wheels]:
+    def wheels(self, pins: Sequence[str], python: Path | str | None = None) -> list[Wheels]:
         """Return where the wheels of some pins are, as the package index says.
 
         Args:
             pins: `name==version`, or `name @ address`; of each name one.
+            python: The Python that they are for, or its version; by default this interpreter.
 
         Raises:
             DependencyNotFoundError: There are no wheels of one of them.
@@ -163,16 +166,17 @@ class Uv:
         asked = self.folder / "pins.txt"
         asked.write_text("\n".join(pins), encoding="utf-8")
         options = ["--no-deps", "--no-build", "--no-sources", "--no-header", "--quiet", "--format", "pylock.toml"]
-        command = ["pip", "compile", *options, "--python", sys.executable, str(asked)]
+        command = ["pip", "compile", *options, "--python", str(python or sys.executable), str(asked)]
         answer, _ = self._run(command, "find the wheels of the dependencies", f"uv pip compile {_shown(pins)}")
         return [Wheels.from_pylock(package) for package in tomllib.loads(answer).get("packages", [])]
 
-    def install_locked(self, target: Path, hashes: Mapping[str, tuple[str, ...]]) -> None:
+    def install_locked(self, target: Path, hashes: Mapping[str, tuple[str, ...]], python: Path | None = None) -> None:
         """Install pins into a target directory, without dependencies, where files have the hashes that are given.
 
         Args:
-            target: The target directory.
+            target: The target directory, or the folder of packages of a virtual environment.
             hashes: Hashes by pin; of none for a pin that names a commit, which says as much.
+            python: The Python of that environment.
 
         Raises:
             InstallError: A file is not there, or has another hash.
@@ -185,10 +189,10 @@ class Uv:
         if locked:
             listed = self.folder / "locked.txt"
             listed.write_text("\n".join(locked), encoding="utf-8")
-            self.install(target, ["--require-hashes", "--no-build", "-r", str(listed)])
+            self.install(target, ["--require-hashes", "--no-build", "-r", str(listed)], python)
         commits = [pin for pin, found in hashes.items() if not found]
         if commits:
-            self.install(target, commits)
+            self.install(target, commits, python)
 
     def _place_of(self, pin: str, hashes: Sequence[str]) -> str:
         """Return a pin with the wheel that was carried along for it, if there is one."""
@@ -200,29 +204,82 @@ class Uv:
                         return f"{name} @ {path.as_uri()}"
         return pin
 
-    def install(self, target: Path, what: Sequence[str]) -> None:
+    def install(self, target: Path, what: Sequence[str], python: Path | None = None) -> None:
         """Install wheels, editable projects (`-e`, path) and pins into a target directory, without dependencies.
+
+        Args:
+            target: The target directory, or the folder of packages of a virtual environment.
+            what: What to install.
+            python: The Python of that environment.
 
         Raises:
             BuildError: An editable project cannot be built.
             InstallError: uv failed otherwise.
         """
-        options = ["--no-deps", "--no-sources", "--target", str(target), "--python", sys.executable]
-        lasting = [each for each in what if not each.startswith(str(self.folder))]
+        place = ["--target", str(target), "--python", sys.executable] if python is None else ["--python", str(python)]
+        self._install(target, ["--no-deps", *place], what)
+
+    def _install(self, target: Path, options: Sequence[str], what: Sequence[str]) -> None:
+        lasting = [each for each in what if str(self.folder) not in each]
         by_hand = f"uv pip install --no-deps --target EMPTY_FOLDER {_shown(lasting) or '.'}"
-        self._run(["pip", "install", *options, *what], "install the plugin", by_hand)
+        self._run(["pip", "install", "--no-sources", *options, *what], "install the plugin", by_hand)
         if any(altered_files(target, installed_files(target))):
             # uv links files from its cache: who edits an installed file edits that of all, until uv asks for a new one.
-            self._run(["pip", "install", "--reinstall", "--refresh", *options, *what], "install the plugin", by_hand)
+            again = ["--reinstall", "--refresh", "--no-sources", *options, *what]
+            self._run(["pip", "install", *again], "install the plugin", by_hand)
 
-    def make_environment(self, folder: Path) -> Path:
-        """Make a virtual environment of this interpreter, and return its Python.
+    def make_environment(self, folder: Path, version: str | None = None) -> Path:
+        """Make a virtual environment that can be moved, and return its Python.
+
+        Args:
+            folder: Where.
+            version: Version of Python, as `3.12`; by default this interpreter.
 
         Raises:
-            InstallError: uv failed.
+            InstallError: uv failed, or there is no such Python; none is downloaded.
         """
-        self._run(["venv", "--python", sys.executable, str(folder)], "make a virtual environment", "uv venv")
+        options = ["--relocatable", "--no-project", "--no-python-downloads"]
+        command = ["venv", *options, "--python", version or sys.executable, str(folder)]
+        try:
+            self._run(command, "make a virtual environment", "uv venv")
+        except InstallError as error:
+            if version is None or "No interpreter found" not in error.output:
+                raise
+            raise InstallError(
+                f"Python {version} is not installed here. Installed are: {', '.join(self._pythons()) or 'none'}.",
+                hint=f"Install it (uv python install {version}), or name one of these in the manifest: python.",
+                plugin=self.plugin,
+                output=error.output,
+            ) from error
         return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+    def _pythons(self) -> list[str]:
+        """Return the versions of Python that uv finds here."""
+        command = ["python", "list", "--only-installed", "--no-python-downloads", "--output-format", "json"]
+        answer, _ = self._run(command, "list the installed Pythons", "uv python list --only-installed")
+        found = {(each["version_parts"]["major"], each["version_parts"]["minor"]) for each in json.loads(answer)}
+        return [f"{major}.{minor}" for major, minor in sorted(found)]
+
+    def install_with_needs(self, python: Path, packages: Path, requirements: Sequence[str]) -> None:
+        """Install requirements and all that they need into a virtual environment, dependencies as wheels only.
+
+        Args:
+            python: Its Python.
+            packages: Its folder of packages.
+            requirements: Requirements and editable projects (`-e`, path).
+
+        Raises:
+            BuildError: An editable project cannot be built.
+            DependencyConflictError: The requirements cannot be met together.
+            InstallError: uv failed otherwise.
+        """
+        self._install(packages, ["--python", str(python)], requirements)
+
+    def problems(self, python: Path) -> str:
+        """Return what is missing in a virtual environment, or does not fit; nothing where all is well."""
+        finished = run([_program(), "pip", "check", "--python", str(python)], cwd=self.folder, env=_environment())
+        lines = [line for line in finished.stderr.splitlines() if line.startswith("The package")]
+        return " ".join(lines) if finished.returncode else ""
 
     def add_to_environment(self, python: Path, requirements: Sequence[str]) -> None:
         """Install requirements into a virtual environment, wheels only.

@@ -1,11 +1,13 @@
 """Whether the plugin cache holds what was put there, and the repositories still say the same: all of it, at leisure."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import CacheMismatchError, CuvisError, StoreError
+from cuvis_ai_core.plugins.environment import read_environment, refuse_altered_environment
 from cuvis_ai_core.plugins.fetch import remote_commit, require_git
 from cuvis_ai_core.plugins.housekeeping import entries
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
@@ -26,7 +28,7 @@ class Finding(NamedTuple):
 
     Attributes:
         plugin: Name of the plugin.
-        what: `tag` (in its repository), `checkout` or `target`.
+        what: `tag` (in its repository), `checkout`, `target` or `environment`.
         where: The tag with its repository, or the folder.
         problem: What is wrong; None where nothing is.
     """
@@ -38,7 +40,7 @@ class Finding(NamedTuple):
 
 
 def verify_store(store: Store) -> Iterator[Finding]:
-    """Verify all checkouts, their tags, and all target directories in a cache.
+    """Verify all checkouts, their tags, and all target directories and environments in a cache.
 
     Raises:
         StoreError: The cache cannot be read.
@@ -48,10 +50,10 @@ def verify_store(store: Store) -> Iterator[Finding]:
         marker = read_marker(entry.path) if entry.kind == "checkout" else None
         if marker is not None:
             yield from _git(entry.plugin, marker["repo"], marker["tag"], Source(entry.path, marker["commit"]))
-        elif entry.kind == "target" and entry.path.parent not in contents:
+        elif entry.kind in ("target", "environment") and entry.path.parent not in contents:
             contents.append(entry.path.parent)
     for place in contents:
-        yield from _targets(place)
+        yield from _installed(place)
 
 
 def verify_plugin(name: str, declared: GitPlugin | LocalPlugin, store: Store) -> Iterator[Finding]:
@@ -72,7 +74,9 @@ def verify_plugin(name: str, declared: GitPlugin | LocalPlugin, store: Store) ->
         if source is not None:
             yield from _git(name, declared.repo, declared.tag, source)
     if source is not None:
-        yield from _targets(store.targets(name, content_of(declared, source)))
+        content = content_of(declared, source)
+        yield from _installed(store.targets(name, content))
+        yield from _installed(store.environments(name, content))
 
 
 def _git(name: str, url: str, tag: str, source: Source) -> Iterator[Finding]:
@@ -81,8 +85,15 @@ def _git(name: str, url: str, tag: str, source: Source) -> Iterator[Finding]:
     yield Finding(name, "checkout", str(source.folder), _problem(lambda: refuse_altered(name, source)))
 
 
-def _targets(place: Path) -> Iterator[Finding]:
+def _installed(place: Path) -> Iterator[Finding]:
+    """Verify the target directories of one content, or its environments."""
     name = place.name.partition("@")[0]
+    if place.parent.name == ".envs":
+        for folder in listed(place):
+            environment = read_environment(folder)
+            altered = None if environment is None else partial(refuse_altered_environment, environment)
+            yield Finding(name, "environment", str(folder), _problem(altered) if altered else _incomplete(name, folder))
+        return
     complete = {target.folder: target for target in complete_targets(place)}
     for folder in listed(place):
         problem = _altered(complete[folder]) if folder in complete else _incomplete(name, folder)

@@ -1,8 +1,12 @@
 """The wheels of one version of a dependency, and which of them this interpreter would take."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from packaging.tags import Tag
 
 
 class Wheel(NamedTuple):
@@ -65,20 +69,33 @@ class Wheels(NamedTuple):
         """The hashes of all files, sorted."""
         return tuple(sorted(file.hash for file in self.files))
 
-    def chosen(self) -> Wheel | None:
-        """Return the wheel that this interpreter takes."""
+    def chosen(self, python: str | None = None) -> Wheel | None:
+        """Return the wheel that a Python takes on this platform.
+
+        Args:
+            python: Its version, as `3.12`; by default this interpreter.
+        """
         if self.direct:
             return self.files[0] if self.files else None
-        from packaging.tags import sys_tags
         from packaging.utils import parse_wheel_filename
 
-        ranks = {tag: rank for rank, tag in enumerate(sys_tags())}
+        ranks = {tag: rank for rank, tag in enumerate(_tags(python))}
         rated = [
             (min(ranks[tag] for tag in tags), file)
             for file in self.files
             if (tags := parse_wheel_filename(file.name)[3] & ranks.keys())
         ]
         return min(rated, key=lambda pair: pair[0])[1] if rated else None
+
+
+def _tags(python: str | None) -> "Iterator[Tag]":
+    """Return what kinds of wheels a Python takes on this platform, the best ones first."""
+    from packaging.tags import compatible_tags, cpython_tags, sys_tags
+
+    if python is None:
+        return sys_tags()
+    version = tuple(map(int, python.split(".")))
+    return chain(cpython_tags(version), compatible_tags(version, f"cp{version[0]}{version[1]}"))
 
 
 def _wheel(file: Mapping[str, Any]) -> Wheel:

@@ -2,7 +2,6 @@
 
 import difflib
 import logging
-import math
 import re
 import tempfile
 import warnings
@@ -16,6 +15,7 @@ from cuvis_ai_core.errors import CuvisError, MissingExtraError, TrainingError, T
 from cuvis_ai_core.training.config import TrainingConfig
 from cuvis_ai_core.training.evaluation import evaluate
 from cuvis_ai_core.training.modes import modules_of
+from cuvis_ai_core.training.processes import refuse_gradients_from_elsewhere
 from cuvis_ai_core.training.steps import Measuring, check_node
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class GradientTrainer:
             )
         self._freeze(freeze_nodes, "freeze_nodes", "freeze")
         self._freeze(unfreeze_nodes, "unfreeze_nodes", "unfreeze")
+        refuse_gradients_from_elsewhere(pipeline, loss_nodes)
         pipeline.to(_device(config))
         self.parameters = self._parameters()
 
@@ -184,19 +185,6 @@ def _device(config: TrainingConfig) -> str:
         )
     name = _ACCELERATORS[kind]
     return f"cuda:{index}" if name == "cuda" else name
-
-
-def check_finite(value: float, where: str) -> None:
-    """Check that a loss is a number.
-
-    Raises:
-        TrainingError: It is not finite.
-    """
-    if not math.isfinite(value):
-        raise TrainingError(
-            f"The loss is {value} in {where}.",
-            hint="Lower training.optimizer.lr, set training.gradient_clip_val, or look for NaN in the data.",
-        )
 
 
 def _explained(error: Exception) -> CuvisError:

@@ -3,6 +3,7 @@
 Importing this module imports torch and Lightning.
 """
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +19,7 @@ from cuvis_ai_schemas.execution import Context
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 
 from cuvis_ai_core.data import Batches
-from cuvis_ai_core.errors import TrainRunError
+from cuvis_ai_core.errors import TrainingError, TrainRunError
 from cuvis_ai_core.pipeline.nearest import nearest
 from cuvis_ai_core.training.evaluation import cubes_in
 from cuvis_ai_core.training.modes import modules_of
@@ -138,15 +139,13 @@ class PipelineModule(pl.LightningModule):
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Any:  # noqa: ANN401 - a tensor
         """Run a batch and return the sum of the losses."""
-        from cuvis_ai_core.training.gradient import check_finite
-
         measured = self._own.measuring.measure(batch, self._context(ExecutionStage.TRAIN, batch_idx))
         if measured.loss is None:
             raise TrainRunError(
                 "No loss node runs in the stage 'train'.", hint="Look at their execution_stages.", key="loss_nodes"
             )
         loss = as_number(measured.loss)
-        check_finite(loss, f"epoch {self.current_epoch}, batch {batch_idx}")
+        _check_finite(loss, f"epoch {self.current_epoch}, batch {batch_idx}")
         self._record({"train_loss": loss, **{f"train/{name}": each for name, each in measured.values.items()}}, batch)
         return measured.loss
 
@@ -297,3 +296,16 @@ class _Recorder(Checkpoint):
         temporary = file.with_suffix(".tmp")
         trainer.save_checkpoint(temporary)
         os.replace(temporary, file)  # noqa: PTH105 - whole or not at all
+
+
+def _check_finite(value: float, where: str) -> None:
+    """Check that a loss is a number.
+
+    Raises:
+        TrainingError: It is not finite.
+    """
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"The loss is {value} in {where}.",
+            hint="Lower training.optimizer.lr, set training.gradient_clip_val, or look for NaN in the data.",
+        )

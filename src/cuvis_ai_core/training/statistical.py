@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core.errors import CuvisError, TrainingError, TrainRunError
-from cuvis_ai_core.pipeline.libraries import converter, library_of_input
+from cuvis_ai_core.node.libraries import converter, library_of_input
 from cuvis_ai_core.training.modes import evaluating
 
 if TYPE_CHECKING:

@@ -3,15 +3,20 @@
 Neither library is imported before a node asks for its arrays.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Final, TypeAlias
+from functools import partial
+from typing import Any, Final, Protocol, TypeAlias
 
 from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.node.base import NodeMixin
 from cuvis_ai_core.node.ports import NUMPY, TORCH, Port
 
 Convert: TypeAlias = Callable[[Value], Value]
+
+ELSEWHERE: Final = "runs_elsewhere"
+"""Attribute of classes whose nodes stand for those in another process: that process."""
 
 _CPU: Final = "cpu"
 
@@ -21,6 +26,25 @@ def is_module(node: object) -> bool:
     return hasattr(type(node), "named_buffers")
 
 
+class Elsewhere(Protocol):
+    """A process in which nodes run that others stand for."""
+
+    def cancel(self) -> None:
+        """End what it does now; whoever waits for it gets an error."""
+        ...
+
+
+def process_of(node: object) -> Elsewhere | None:
+    """Return the process of the node for which a node stands, None where it stands for itself."""
+    process: Elsewhere | None = getattr(type(node), ELSEWHERE, None)
+    return process
+
+
+def is_elsewhere(node: object) -> bool:
+    """Tell whether a node stands for one in another process, to which arrays of any library cross."""
+    return process_of(node) is not None
+
+
 def without_gradients(nodes: Iterable[object]) -> AbstractContextManager[object]:
     """Return a context in which torch remembers nothing for gradients; nothing happens without a torch node."""
     if not any(map(is_module, nodes)):
@@ -28,6 +52,16 @@ def without_gradients(nodes: Iterable[object]) -> AbstractContextManager[object]
     import torch
 
     return torch.no_grad()
+
+
+def gradient_mode() -> Callable[[], AbstractContextManager[object]]:
+    """Return a context for other threads, in which torch remembers as much for gradients as it does in this one."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None:
+        return nullcontext
+    if torch.is_inference_mode_enabled():
+        return partial(torch.inference_mode, mode=True)
+    return partial(torch.set_grad_enabled, mode=torch.is_grad_enabled())
 
 
 def hooks_of(node: object) -> tuple[Mapping[Any, Any], ...]:
@@ -50,9 +84,10 @@ def library_of_input(node: object, port: Port) -> str | None:
     """Return the library whose arrays an input takes, or None where any will do.
 
     A torch node takes tensors, but for ports whose dtype is one of NumPy. An `ArrayNode` takes any arrays, but for
-    ports that are declared with a dtype of torch, or as `numpy.ndarray`. Other classes get what they declare.
+    ports that are declared with a dtype of torch, or as `numpy.ndarray`. Other classes get what they declare. Of a
+    node in another process that process sees to it.
     """
-    if not port.holds_array:
+    if not port.holds_array or is_elsewhere(node):
         return None
     if is_module(node):
         return port.library or TORCH

@@ -1,0 +1,188 @@
+"""What node classes look like from outside, as data: the worker tells the host, which makes classes of it (`faces`)."""
+
+import importlib
+import inspect
+from collections.abc import Iterable, Mapping
+from importlib.metadata import distributions
+from itertools import takewhile
+from types import CodeType
+from typing import Any, Final
+
+from cuvis_ai_core.errors import InvalidNodeError
+from cuvis_ai_core.node.base import is_node_class
+from cuvis_ai_core.node.libraries import is_module
+from cuvis_ai_core.node.ports import as_port_spec, dtype_name, library_of, read_ports
+
+_PLAIN: Final = (bool, int, float, str, type(None))
+_METADATA: Final = ("_category", "_tags", "_icon_name", "TRAINABLE_BUFFERS", "STATE", "EXECUTION_STAGES")
+_METHODS: Final = ("freeze", "unfreeze", "cleanup", "close", "reset", "state_dict", "load_state_dict", "to")
+_GROUP: Final = "cuvis_ai.nodes"
+
+
+def describe(plugin: str, distribution: str, provides: Iterable[str]) -> dict[str, Any]:
+    """Import the node classes of a plugin, and return what they look like.
+
+    Args:
+        plugin: Name of the plugin.
+        distribution: Name of its distribution, whose entry points contribute too; empty where there is none.
+        provides: Full paths of its node classes.
+
+    Raises:
+        InvalidNodeError: There is no such class, or it is no node.
+    """
+    classes = {path: _face(find_class(plugin, path)) for path in provides}
+    directories: list[str] = []
+    others: list[str] = []
+    for name, value in _entry_points(distribution):
+        for path in _contributed(name, value, directories, others):
+            classes.setdefault(path, _face(find_class(plugin, path)))
+    return {"classes": _unique(classes), "config_dirs": directories, "not_served": others}
+
+
+def find_class(plugin: str, path: str) -> type:
+    """Import a node class by its full path.
+
+    Raises:
+        InvalidNodeError: There is none.
+    """
+    module_name, _, class_name = path.rpartition(".")
+    module = importlib.import_module(module_name)
+    found = getattr(module, class_name, None)
+    if isinstance(found, type) and is_node_class(found):
+        return found
+    names = ", ".join(sorted(name for name, each in vars(module).items() if is_node_class(each))) or "none"
+    what = "is no node class" if found is not None else "is not there"
+    raise InvalidNodeError(
+        f"'{path}' {what}; node classes in {module_name}: {names}.",
+        hint="Correct 'provides' in the manifest.",
+        node=path,
+        plugin=plugin,
+    )
+
+
+def _unique(classes: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Leave out classes that an entry point names by another path than `provides` does."""
+    seen: dict[tuple[str, str], str] = {}
+    for path, face in classes.items():
+        seen.setdefault((face["module"], face["qualname"]), path)
+    return {path: classes[path] for path in seen.values()}
+
+
+def _entry_points(distribution: str) -> list[tuple[str, str]]:
+    found = distributions(name=distribution) if distribution else ()
+    return [(point.name, point.value) for each in found for point in each.entry_points if point.group == _GROUP]
+
+
+def _contributed(name: str, value: str, directories: list[str], others: list[str]) -> list[str]:
+    """Return the paths of the node classes that an entry point contributes, and collect what else it does."""
+    module_name, _, attribute = value.partition(":")
+    if attribute == name:  # the entry point's name is that of the class
+        return [f"{module_name}.{attribute}"]
+    loaded: Any = importlib.import_module(module_name)
+    for part in filter(None, attribute.split(".")):
+        loaded = getattr(loaded, part)
+    if isinstance(loaded, type) and is_node_class(loaded):
+        return [_path(loaded)]
+    hooks = {each for each in dir(loaded) if each.startswith("cuvis_ai_")}
+    if "cuvis_ai_config_dirs" in hooks:
+        directories += map(str, loaded.cuvis_ai_config_dirs())
+    others += sorted(hooks - {"cuvis_ai_nodes", "cuvis_ai_config_dirs"})
+    nodes = loaded.cuvis_ai_nodes() if "cuvis_ai_nodes" in hooks else ()
+    return [node if isinstance(node, str) else _path(node) for node in nodes]
+
+
+def _path(node_class: type) -> str:
+    return f"{node_class.__module__}.{node_class.__qualname__}"
+
+
+def _face(node_class: type) -> dict[str, Any]:
+    return {
+        "name": node_class.__name__,
+        "qualname": node_class.__qualname__,
+        "module": node_class.__module__,
+        "doc": node_class.__doc__,
+        "signature": _signature(node_class),
+        "constructors": [_constructor(each) for each in _own(node_class) if "__init__" in vars(each)],
+        "forward": _signature(getattr(node_class, "forward")),  # noqa: B009 - the type says nothing of it
+        "forward_doc": getattr(node_class, "forward").__doc__,  # noqa: B009
+        "inputs": _specs(node_class, "INPUT_SPECS"),
+        "outputs": _specs(node_class, "OUTPUT_SPECS"),
+        "metadata": {name: _data(getattr(node_class, name)) for name in _METADATA if hasattr(node_class, name)},
+        "methods": [name for name in _METHODS if callable(getattr(node_class, name, None))],
+        "torch": is_module(node_class),
+    }
+
+
+def _own(node_class: type) -> list[type]:
+    """Return a class and its base classes, down to those of this package."""
+    ours = "cuvis_ai_core.node."
+    return list(takewhile(lambda base: not base.__module__.startswith(ours), node_class.__mro__[:-1]))
+
+
+def _constructor(base: type) -> dict[str, Any]:
+    function = vars(base)["__init__"]
+    return {"class": base.__name__, "signature": _signature(function), "named": sorted(_texts(function))}
+
+
+def _texts(function: object) -> set[str]:
+    """Return the texts in the code of a function: names of arguments that it takes out of its `**kwargs`."""
+    found: set[str] = set()
+    waiting: list[object] = [getattr(function, "__code__", None)]
+    while waiting:
+        match waiting.pop():
+            case CodeType() as code:
+                waiting += code.co_consts
+            case tuple() as several:
+                waiting += several
+            case str() as text if text.isidentifier():
+                found.add(text)
+    return found
+
+
+def _signature(function: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+    return [_parameter(each) for each in inspect.signature(function).parameters.values()]
+
+
+def _parameter(parameter: inspect.Parameter) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": parameter.name, "kind": parameter.kind.name}
+    if parameter.default is not parameter.empty:
+        found["default"] = _data(parameter.default)
+    if parameter.annotation is not parameter.empty:
+        annotation = parameter.annotation
+        found["annotation"] = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    return found
+
+
+def _data(value: Any) -> Any:  # noqa: ANN401
+    """Return a value as data: as it is where JSON has it, else what people read."""
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, tuple | list | set | frozenset):
+        kind = next(each.__name__ for each in (tuple, list, set, frozenset) if isinstance(value, each))
+        of = [_data(each) for each in (sorted(value, key=str) if kind.endswith("set") else value)]
+        return of if kind == "list" else {"kind": kind, "of": of}
+    if type(value) is dict and all(isinstance(key, str) for key in value):
+        return {"kind": "dict", "of": {key: _data(each) for key, each in value.items()}}
+    if hasattr(value, "value") and type(value).__module__.startswith("cuvis_ai_schemas."):
+        return {"kind": "enum", "class": type(value).__name__, "of": value.value}
+    return {"kind": "shown", "of": repr(value)}
+
+
+def _specs(node_class: type, direction: str) -> dict[str, dict[str, Any]]:
+    ports = read_ports(node_class, direction)
+    specs = getattr(node_class, direction)
+    return {name: _spec(specs[name], ports[name].shape) for name in ports}
+
+
+def _spec(spec: Any, shape: Iterable[int | str]) -> dict[str, Any]:  # noqa: ANN401
+    declared = as_port_spec(spec)
+    library = library_of(declared.dtype)
+    dtype = dtype_name(declared.dtype)
+    return {
+        "form": "list" if isinstance(spec, list) else "mapping" if isinstance(spec, Mapping) else "spec",
+        "dtype": dtype if library is None else f"{library}.{dtype}",
+        "shape": list(shape),
+        "description": str(getattr(declared, "description", "")),
+        "optional": bool(getattr(declared, "optional", False)),
+        "variadic": bool(getattr(declared, "variadic", False)),
+    }

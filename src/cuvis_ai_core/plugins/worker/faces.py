@@ -1,0 +1,140 @@
+"""Classes that look like the node classes of a plugin in a worker, made from what `describe` told."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any, Final
+
+from cuvis_ai_core.plugins.worker.proxy import ProxyNode
+from cuvis_ai_core.plugins.worker.values import schema_class
+from cuvis_ai_core.plugins.worker.worker import Worker
+
+Face = Mapping[str, Any]
+
+_OPTIONAL: Final = frozenset({"freeze", "unfreeze", "cleanup", "close", "reset", "state_dict", "load_state_dict"})
+_CONTAINERS: Final[Mapping[str, Callable[[Any], Any]]] = {"tuple": tuple, "set": set, "frozenset": frozenset}
+
+
+class _Shown:
+    """Stands for a default value that cannot cross; it is there to be read."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def make_class(path: str, face: Face, worker: Worker) -> type[ProxyNode]:
+    """Return a class that stands for a node class.
+
+    Args:
+        path: The path under which its plugin declares it.
+        face: What it looks like.
+        worker: The worker that has it.
+    """
+    base: type[ProxyNode] = ProxyNode
+    for constructor in reversed(face["constructors"]):
+        base = type(
+            constructor["class"], (base,), {"__init__": _constructor(constructor), "__module__": face["module"]}
+        )
+    namespace: dict[str, Any] = {name: _value(each) for name, each in face["metadata"].items()}
+    namespace |= {name: _method(name) for name in _OPTIONAL.intersection(face["methods"])}
+    namespace |= {
+        "__module__": face["module"],
+        "__qualname__": face["qualname"],
+        "__doc__": face["doc"],
+        "__signature__": _signature(face["signature"]),
+        "INPUT_SPECS": {name: _spec(each) for name, each in face["inputs"].items()},
+        "OUTPUT_SPECS": {name: _spec(each) for name, each in face["outputs"].items()},
+        "forward": _forward(face),
+        "runs_elsewhere": worker,
+        "_path": path,
+        "_methods": frozenset(face["methods"]),
+    }
+    return type(face["name"], (base,), namespace)
+
+
+def _constructor(told: Mapping[str, Any]) -> Callable[..., None]:
+    """Return a constructor with the signature of one of the plugin's.
+
+    Pipelines look for names of arguments that a constructor takes out of its `**kwargs` among the texts in its code.
+    """
+
+    def __init__(self: ProxyNode, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401, N807
+        ProxyNode.__init__(self, *args, **kwargs)
+
+    __init__.__code__ = __init__.__code__.replace(co_consts=(*__init__.__code__.co_consts, tuple(told["named"])))
+    __init__.__signature__ = _signature(told["signature"])  # type: ignore[attr-defined]
+    return __init__
+
+
+def _forward(face: Face) -> Callable[..., Any]:
+    def forward(self: ProxyNode, *args: Any, **inputs: Any) -> Any:  # noqa: ANN401
+        return ProxyNode.forward(self, *args, **inputs)
+
+    signature = _signature(face["forward"])
+    parameters = list(signature.parameters.values())
+    takes_any = bool(parameters) and parameters[-1].kind is inspect.Parameter.VAR_KEYWORD
+    if face["torch"] and takes_any and "context" not in signature.parameters:
+        # A pipeline gives it to torch nodes that take any keyword.
+        parameters.insert(-1, inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, default=None))
+    forward.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    forward.__doc__ = face["forward_doc"]
+    return forward
+
+
+def _method(name: str) -> Callable[..., Any]:
+    def method(self: ProxyNode, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        return self._call(name, args, kwargs)
+
+    method.__name__ = name
+    method.__doc__ = f"Do `{name}` of the node in the worker."
+    return method
+
+
+def _signature(told: list[Mapping[str, Any]]) -> inspect.Signature:
+    return inspect.Signature([_parameter(each) for each in told])
+
+
+def _parameter(told: Mapping[str, Any]) -> inspect.Parameter:
+    empty = inspect.Parameter.empty
+    return inspect.Parameter(
+        told["name"],
+        getattr(inspect.Parameter, told["kind"]),
+        default=_value(told["default"]) if "default" in told else empty,
+        annotation=told.get("annotation", empty),
+    )
+
+
+def _value(told: Any) -> Any:  # noqa: ANN401
+    """Return what `describe` wrote as data."""
+    if isinstance(told, list):
+        return [_value(each) for each in told]
+    if not isinstance(told, dict):
+        return told
+    kind, of = told["kind"], told["of"]
+    if kind == "dict":
+        return {key: _value(each) for key, each in of.items()}
+    if kind == "enum":
+        return _member(told["class"], of)
+    return _CONTAINERS[kind](map(_value, of)) if kind in _CONTAINERS else _Shown(str(of))
+
+
+def _member(name: str, value: Any) -> Any:  # noqa: ANN401
+    try:
+        return schema_class(name)(value)
+    except (TypeError, ValueError):  # the worker's schemas know more
+        return value
+
+
+def _spec(told: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    from cuvis_ai_schemas.pipeline import PortSpec
+
+    given = {"dtype": told["dtype"], "shape": tuple(told["shape"]), "description": told["description"]}
+    given |= {"optional": told["optional"], "variadic": told["variadic"]}
+    if told["form"] == "mapping":
+        return given
+    known = {each.name for each in fields(PortSpec)}
+    spec = PortSpec(**{key: value for key, value in given.items() if key in known})
+    return [spec] if told["form"] == "list" else spec

@@ -1,0 +1,129 @@
+"""From manifest entries to classes that stand for the node classes of plugins in processes of their own."""
+
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cuvis_ai_core.errors import PluginError, PluginLoadError, RemoteError
+from cuvis_ai_core.plugins import host
+from cuvis_ai_core.plugins.environment import Environment, code_stamp, write_environment
+from cuvis_ai_core.plugins.failing import Announce, Enter, failing
+from cuvis_ai_core.plugins.manager import PluginState
+from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.parallel import Crew
+from cuvis_ai_core.plugins.ready import Request
+from cuvis_ai_core.plugins.sources import Source
+from cuvis_ai_core.plugins.worker.faces import make_class
+from cuvis_ai_core.plugins.worker.installing import environment_for
+from cuvis_ai_core.plugins.worker.logs import Logs
+from cuvis_ai_core.plugins.worker.wanted import source_of, wanted_for
+from cuvis_ai_core.plugins.worker.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+
+class Opened(NamedTuple):
+    """A plugin in a process of its own.
+
+    Attributes:
+        source: Its code.
+        environment: Its environment.
+        worker: Its process, which need not have been started.
+        classes: Classes that stand for its node classes, by the path under which they were declared.
+        config_dirs: Folders in which it keeps pipeline files.
+    """
+
+    source: Source
+    environment: Environment
+    worker: Worker
+    classes: Mapping[str, type]
+    config_dirs: tuple[Path, ...]
+
+
+def open_plugins(
+    reasons: Mapping[str, BaseException | None], request: Request, telling: Callable[[str], Announce]
+) -> dict[str, Opened | PluginLoadError]:
+    """Have the environments of plugins, several at once, and classes for their node classes; each fails for itself.
+
+    What is announced is announced in the thread of the caller.
+
+    Args:
+        reasons: Why each cannot live in this process, by name, where that was found out just now.
+        request: What is wanted.
+        telling: Returns what is told of the states that a plugin enters, by its name.
+    """
+    crew, found = Crew(), dict[str, Opened | PluginLoadError]()
+    said = request._replace(announce=lambda *words: crew.say(partial(request.announce, *words)))
+
+    def open_one(name: str, why: BaseException | None) -> None:
+        announce = telling(name)
+        try:
+            with failing(name, lambda *words: crew.say(partial(announce, *words)), PluginState.DOWNLOADING) as enter:
+                found[name] = _open(name, said, enter, why)
+        except PluginLoadError as error:
+            found[name] = error
+
+    try:
+        crew.run([partial(open_one, name, why) for name, why in reasons.items()])
+    except BaseException:
+        for opened in found.values():
+            if isinstance(opened, Opened):
+                opened.worker.close()
+        raise
+    return found
+
+
+def _open(name: str, request: Request, enter: Enter, why: BaseException | None) -> Opened:
+    """Have the environment of a plugin, and classes for its node classes; if a step fails, no process is left."""
+    if sys.platform == "win32":
+        raise PluginError(
+            f"Plugin '{name}' asks for a process of its own, which is available on Linux and macOS only.",
+            hint="Use isolation: scoped (the default).",
+            plugin=name,
+        )
+    declared = request.plugins[name]
+    source = source_of(name, declared, request)
+    enter(PluginState.INSTALLING, None)
+    wanted = wanted_for(name, declared, source, request)
+    environment = environment_for(wanted, request.store, offline=request.offline, enter=enter)
+    if why is not None and host.fingerprint() not in environment.refused:
+        environment = _kept(environment._replace(refused=(*environment.refused, host.fingerprint())))
+    enter(PluginState.IMPORTING, environment.distribution or name)
+    worker = Worker(name, environment.python, environment.paths, Logs(request.store.logs))
+    try:
+        environment = _with_faces(name, declared, environment, worker)
+        assert environment.faces is not None
+        faces = environment.faces["classes"]
+        classes = {path: make_class(path, face, worker) for path, face in faces.items()}
+    except BaseException:
+        worker.close()
+        raise
+    return Opened(source, environment, worker, classes, tuple(map(Path, environment.faces["config_dirs"])))
+
+
+def _with_faces(name: str, declared: GitPlugin | LocalPlugin, environment: Environment, worker: Worker) -> Environment:
+    """Return an environment that says what the node classes look like; the worker is asked where it does not."""
+    stamp = code_stamp(environment)
+    known = environment.faces
+    if known is not None and environment.stamp == stamp and known["provides"] == list(declared.provides):
+        return environment
+    asked = {"plugin": name, "distribution": environment.distribution, "provides": list(declared.provides)}
+    try:
+        faces: dict[str, Any] = worker.connection().request("describe", asked)
+    except RemoteError as error:
+        error.message = f"{error.kind}: {error.words}"
+        raise
+    for hook in faces["not_served"]:
+        logger.warning("plugin '%s': hook %s is not served by a process of its own", name, hook)
+    return _kept(environment._replace(faces={**faces, "provides": list(declared.provides)}, stamp=stamp))
+
+
+def _kept(environment: Environment) -> Environment:
+    """Note what was found out about an environment in its marker, where that can be written."""
+    with suppress(OSError):
+        write_environment(environment)
+    return environment

@@ -1,0 +1,118 @@
+"""Wheels of this package and its hook contract, made of what is running: a worker gets the same code as its host.
+
+Package indexes know another distribution of this name. The wheel asks for what nodes need, not for what only the host
+does: neither the host's minimum of NumPy nor its tools bind a plugin that has an environment of its own.
+"""
+
+import base64
+import hashlib
+import importlib.util
+import json
+import zipfile
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+from typing import Final
+
+from cuvis_ai_core.plugins.requirements import needed_name
+
+_PACKAGES: Final = {"cuvis-ai-core": "cuvis_ai_core", "cuvis-ai-hookspecs": "cuvis_ai_hookspecs"}
+
+_SCHEMAS: Final = "cuvis-ai-schemas"
+
+_ANY_VERSION: Final = frozenset({"numpy"})
+_NEEDED: Final = frozenset({"array-api-compat", "cuvis-ai-hookspecs", "pluggy"})
+"""What nodes need beside the schemas; the published names of the registry and the pipeline need no more."""
+
+_LEFT_OUT: Final = ("__pycache__", "example_plugins")
+
+
+def names() -> frozenset[str]:
+    """Return the distributions of which there are wheels."""
+    return frozenset(_PACKAGES)
+
+
+def own_wheels(folder: Path) -> dict[str, Path]:
+    """Write the wheels into a folder, and return them by the names of their distributions.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    return {name: _write(name, folder) for name in _PACKAGES}
+
+
+@cache
+def fingerprint() -> str:
+    """Return a hash of all that is in the wheels."""
+    digest = hashlib.sha256()
+    for name in _PACKAGES:
+        for path, content in _content(name):
+            digest.update(f"{path}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def edited_folder() -> str:
+    """Return the folder of this package if it is installed so that it can be edited (PEP 610); else nothing."""
+    told = distribution("cuvis-ai-core").read_text("direct_url.json")
+    if told is None or not json.loads(told).get("dir_info", {}).get("editable"):
+        return ""
+    return str(_folder("cuvis_ai_core"))
+
+
+def _folder(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent
+
+
+def _write(name: str, folder: Path) -> Path:
+    found = distribution(name)
+    stem = f"{name.replace('-', '_')}-{found.version}"
+    path = folder / f"{stem}-py3-none-any.whl"
+    record = ""
+    with zipfile.ZipFile(path, "w") as wheel:
+        for place, content in _content(name):
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+            record += f"{place},sha256={digest},{len(content)}\n"
+            wheel.writestr(zipfile.ZipInfo(place), content)
+        wheel.writestr(zipfile.ZipInfo(f"{stem}.dist-info/RECORD"), f"{record}{stem}.dist-info/RECORD,,\n")
+    return path
+
+
+def _content(name: str) -> Iterator[tuple[str, bytes]]:
+    """Return the files of a wheel, but for its record."""
+    package = _PACKAGES[name]
+    folder = _folder(package)
+    for path in sorted(folder.rglob("*")):
+        place = path.relative_to(folder)
+        if path.is_file() and not any(part in _LEFT_OUT for part in place.parts):
+            yield f"{package}/{place.as_posix()}", path.read_bytes()
+    found = distribution(name)
+    info = f"{package}-{found.version}.dist-info"
+    yield f"{info}/METADATA", _metadata(name, found).encode()
+    yield f"{info}/WHEEL", b"Wheel-Version: 1.0\nGenerator: cuvis-ai-core\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+
+
+def _metadata(name: str, found: Distribution) -> str:
+    """Return the metadata, with the requirements of nodes and those of the extras."""
+    lines = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {found.version}"]
+    lines += [f"Provides-Extra: {extra}" for extra in found.metadata.get_all("Provides-Extra") or ()]
+    lines += [f"Requires-Dist: {each}" for each in map(_for_worker, found.requires or ()) if each]
+    if name == "cuvis-ai-core":
+        lines.append(f"Requires-Dist: {schemas()}")
+    return "\n".join(lines) + "\n"
+
+
+def schemas() -> str:
+    """Return the pin of the schemas: values of their classes cross, so that host and worker have the same."""
+    return f"{_SCHEMAS}=={distribution(_SCHEMAS).version}"
+
+
+def _for_worker(requirement: str) -> str | None:
+    name = needed_name(requirement)
+    if name in _ANY_VERSION and "extra ==" not in requirement:
+        return name
+    return requirement if name in _NEEDED or "extra ==" in requirement else None

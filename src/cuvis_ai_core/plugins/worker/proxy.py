@@ -1,0 +1,222 @@
+"""A node whose real self is in a worker process."""
+
+import logging
+import sys
+import threading
+import weakref
+from collections.abc import Iterable, Mapping
+from itertools import count
+from typing import Any, ClassVar, Final
+
+from cuvis_ai_core.errors import WorkerError
+from cuvis_ai_core.node.base import NodeMixin
+from cuvis_ai_core.plugins.worker.worker import Connection, Worker
+
+_numbers: Final = count(1)
+
+_MOST_KEPT: Final = 2**30
+"""Bytes of state that the host keeps of a node, to give it back after a crash."""
+
+logger = logging.getLogger(__name__)
+
+
+class ProxyNode(NodeMixin):
+    """Base class of the classes that stand for node classes of a plugin with `isolation: process`.
+
+    Constructing one constructs the real node in the worker; its methods are those of the real node. Arrays are copied
+    there and back; gradients do not cross. After a crash of the worker the next call constructs the node anew, with the
+    state that it had last.
+
+    Raises:
+        RemoteError: The real node raised an exception.
+        WorkerCrashError: The worker ended.
+        WorkerError: A value cannot cross, or the plugin is unloaded.
+    """
+
+    runs_elsewhere: ClassVar[Worker]
+    """The process of the real node. Inputs may be arrays of any library, and no gradients come back."""
+
+    _path: ClassVar[str]
+    _methods: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        self._arguments = {"args": list(args), "kwargs": kwargs}
+        self._device = "cpu"
+        self._frozen: bool | None = None
+        self._state: Mapping[str, Any] | None = {}
+        self._moving = threading.Lock()
+        connection = self.runs_elsewhere.connection()
+        self._construct(connection)
+        self._home = connection
+        self._remember(connection)
+
+    def forward(self, *args: Any, **inputs: Any) -> Any:  # noqa: ANN401
+        """Compute the output ports from the input ports, in the worker."""
+        answer = self._ask("forward", {"args": list(args), "kwargs": inputs})
+        return _without_gradient(self.name, answer, (*args, *inputs.values()))
+
+    def __call__(self, *args: Any, **inputs: Any) -> Any:  # noqa: ANN401
+        """Compute the output ports: `forward` under the name that scripts use."""
+        return self.forward(*args, **inputs)
+
+    def statistical_initialization(self, input_stream: Iterable[Mapping[str, Any]]) -> None:
+        """Learn from data in the worker, batch by batch.
+
+        Args:
+            input_stream: The values of this node's input ports, by port, one mapping per batch.
+        """
+        connection = self._at_home()
+        self._take(connection.request("fit", None, node=self._number, name=self.name, stream=input_stream))
+        self._remember(connection)
+
+    @property
+    def requires_initial_fit(self) -> bool:
+        """Whether this node learns by `statistical_initialization`."""
+        return bool(self._facts["waits"])
+
+    @property
+    def statistically_initialized(self) -> bool:
+        """Whether this node has learned, or has state that was loaded."""
+        return bool(self._facts["initialized"])
+
+    @statistically_initialized.setter
+    def statistically_initialized(self, value: bool) -> None:
+        if value != self._facts["initialized"]:
+            self._take(self._ask("initialized", bool(value)))
+
+    @property
+    def frozen(self) -> bool:
+        """Whether training leaves the real node as it is."""
+        return bool(self._facts["frozen"])
+
+    @property
+    def has_trainable_parameters(self) -> bool:
+        """Whether the real node has parameters that training would change, which cannot be done from here."""
+        return bool(self._facts["trainable"])
+
+    def to(self, device: str) -> "ProxyNode":
+        """Move the real node to a device; its outputs come back to the CPU."""
+        self._device = str(device)
+        self._take(self._ask("to", self._device))
+        return self
+
+    def cancel(self) -> None:
+        """End what the worker does now, from any thread: whoever waits for it gets a `WorkerCrashError`."""
+        self.runs_elsewhere.cancel()
+
+    def _call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+        """Call a method of the real node that is not on every node."""
+        if method in {"cleanup", "close"} and not self._home.alive:
+            return None  # the real node ended with its process, and holds nothing any more
+        connection = self._at_home()
+        given = {"args": list(args), "kwargs": kwargs}
+        answer = connection.request(method, given, node=self._number, name=self.name)
+        if method == "state_dict":
+            return answer
+        self._take(answer)
+        if method in {"freeze", "unfreeze"}:
+            self._frozen = method == "freeze"
+        if method in {"freeze", "unfreeze", "load_state_dict"}:
+            self._remember(connection)
+        return None
+
+    def _ask(self, do: str, given: object) -> Any:  # noqa: ANN401
+        return self._at_home().request(do, given, node=self._number, name=self.name)
+
+    def _at_home(self) -> Connection:
+        """Return a connection to a process with the real node in it."""
+        connection = self.runs_elsewhere.connection()
+        if self._home is not connection:
+            with self._moving:
+                if self._home is not connection:
+                    self._revive(connection)
+        return connection
+
+    def _construct(self, connection: Connection) -> None:
+        number = next(_numbers)
+        given = {"plugin": self.runs_elsewhere.plugin, "path": self._path, **self._arguments}
+        asked = self._arguments["kwargs"].get("name") if isinstance(self._arguments["kwargs"], dict) else None
+        facts = connection.request("construct", given, node=number, name=asked)
+        self._number = number
+        weakref.finalize(self, connection.forget, number).atexit = False
+        self._take(facts)
+
+    def _take(self, facts: dict[str, Any]) -> None:
+        self._facts = facts
+        self._name = facts["name"] or type(self).__name__
+        self._execution_stages = frozenset(facts["stages"])
+        self.hparams = facts["hparams"]
+        vars(self).update(facts["sizes"])
+
+    def _remember(self, connection: Connection) -> None:
+        """Keep the state of the real node, for another worker."""
+        self._state, self._why = {}, ""
+        if "state_dict" not in self._methods:
+            return
+        try:
+            state = connection.request("state_dict", {"args": [], "kwargs": {}}, node=self._number, name=self.name)
+        except WorkerError as error:
+            if not connection.alive:
+                raise
+            self._state, self._why = None, error.message
+            return
+        size = sum(int(getattr(value, "nbytes", 0)) for value in state.values())
+        if size > _MOST_KEPT:
+            state, self._why = (
+                None,
+                f"it has {size / 2**30:.1f} GB, and more than {_MOST_KEPT // 2**30} GB are not kept",
+            )
+        self._state = state
+
+    def _revive(self, connection: Connection) -> None:
+        """Construct the real node in another worker, with the state that it had last.
+
+        Raises:
+            WorkerError: That is not known.
+        """
+        before = self._facts
+        if self._state is None or (before["initialized"] and before["waits"] and not self._state):
+            why = self._why or "it learned, but its state_dict does not hold what"
+            raise WorkerError(
+                f"Node '{self.name}': the worker process of plugin '{self.runs_elsewhere.plugin}' ended, and the node "
+                f"cannot be brought back as it was: {why}.",
+                hint="Build the pipeline anew, with its weights.",
+                plugin=self.runs_elsewhere.plugin,
+                node=self.name,
+            )
+        logger.warning("node '%s' starts anew in another worker, without what it remembered from run to run", self.name)
+        try:
+            self._rebuild(connection, initialized=bool(before["initialized"]))
+        except BaseException:
+            self._facts = before
+            raise
+        self._home = connection
+
+    def _rebuild(self, connection: Connection, *, initialized: bool) -> None:
+        self._construct(connection)
+        if self._state:
+            self._take(self._tell(connection, "load_state_dict", self._state))
+        if self._frozen is not None:
+            self._take(self._tell(connection, "freeze" if self._frozen else "unfreeze"))
+        if self._facts["initialized"] != initialized:
+            self._take(connection.request("initialized", initialized, node=self._number, name=self.name))
+        if self._device != "cpu":
+            self._take(connection.request("to", self._device, node=self._number, name=self.name))
+
+    def _tell(self, connection: Connection, method: str, *args: object) -> dict[str, Any]:
+        answer: dict[str, Any] = connection.request(
+            method, {"args": list(args), "kwargs": {}}, node=self._number, name=self.name
+        )
+        return answer
+
+
+def _without_gradient(node: str, answer: Any, inputs: tuple[Any, ...]) -> Any:  # noqa: ANN401
+    """Return outputs whose gradients nobody can ask for unnoticed, where the inputs have some."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(answer, dict) or not torch.is_grad_enabled():
+        return answer
+    if not any(isinstance(value, torch.Tensor) and value.requires_grad for value in inputs):
+        return answer
+    from cuvis_ai_core.plugins.worker.gradients import ending
+
+    return {port: ending(node, value, inputs) for port, value in answer.items()}

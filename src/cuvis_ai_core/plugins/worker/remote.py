@@ -1,0 +1,50 @@
+"""Exceptions of a worker as exceptions of the host: of the class of the same name, where that is known to both."""
+
+import builtins
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from cuvis_ai_core import errors
+from cuvis_ai_core.errors import CuvisError, RemoteError
+
+
+def remote_error(told: Mapping[str, Any], plugin: str, node: str | None) -> CuvisError:
+    """Return the exception for what a worker told of one.
+
+    Args:
+        told: What it told: data, from which nothing is executed.
+        plugin: Name of the plugin.
+        node: Name of the node that was asked.
+    """
+    kind, words, trace = str(told.get("kind")), str(told.get("words")), str(told.get("trace"))
+    ours = getattr(errors, str(told.get("ours")), None)
+    if isinstance(ours, type) and issubclass(ours, CuvisError) and not issubclass(ours, errors.WorkerError):
+        hint = told.get("hint")
+        return ours(words, hint=str(hint) if hint else None, plugin=plugin, node=node)
+    shown = "\n".join(f"  {line}" for line in trace.rstrip().splitlines())
+    return _class_for(kind, str(told.get("like")))(
+        words or f"{kind} without words",
+        hint=f"In the worker process of plugin '{plugin}':\n{shown}",
+        plugin=plugin,
+        node=node,
+        kind=kind,
+        words=words,
+        trace=trace,
+    )
+
+
+@cache
+def _class_for(kind: str, like: str) -> type[RemoteError]:
+    base: Any = getattr(builtins, like, None)
+    name = kind if kind.isidentifier() else "RemoteError"
+    own = isinstance(base, type) and issubclass(base, Exception) and not issubclass(base, StopIteration)
+    bases = (
+        (RemoteError, base) if own and base is not Exception and not issubclass(RemoteError, base) else (RemoteError,)
+    )
+    try:
+        found = type(name, bases, {"__module__": __name__, "__doc__": f"A {kind} of a worker process."})
+        found("")
+    except TypeError:  # some built-in classes want arguments of their own
+        found = type(name, (RemoteError,), {"__module__": __name__, "__doc__": f"A {kind} of a worker process."})
+    return found

@@ -1,0 +1,267 @@
+"""The worker's own program: `python -m cuvis_ai_core.plugins.worker.serve HANDLE [PATH…]`.
+
+It answers one request after the other, until the host lets go of the connection. Whatever a node raises is an answer.
+"""
+
+import builtins
+import contextlib
+import inspect
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from cuvis_ai_core import errors
+from cuvis_ai_core.errors import CuvisError
+from cuvis_ai_core.node.libraries import converter, is_module, library_of_input, without_gradients
+from cuvis_ai_core.node.ports import Port, read_ports
+from cuvis_ai_core.plugins.worker.channel import Channel, Message
+from cuvis_ai_core.plugins.worker.describe import describe, find_class
+from cuvis_ai_core.plugins.worker.segments import WorkerMemory
+from cuvis_ai_core.plugins.worker.values import Reader, Writer
+
+METHODS: Final = frozenset(
+    {"forward", "state_dict", "load_state_dict", "freeze", "unfreeze", "cleanup", "close", "reset"}
+)
+"""What the host may call on a node."""
+
+
+class _StreamError(Exception):
+    """The host's stream of batches failed; the host knows why."""
+
+
+class Server:
+    """Answers requests.
+
+    Args:
+        channel: The connection to the host.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._memory = WorkerMemory()
+        self._nodes: dict[int, _Hosted] = {}
+        self._sent: set[str] = set()
+
+    def run(self) -> None:
+        """Answer until the connection ends."""
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                self._answer(self._channel.receive())
+
+    def _answer(self, message: Message) -> None:
+        request = self._opened(message)
+        if "do" not in request:  # only news about memory
+            return
+        writer = Writer(self._memory.room)
+        try:
+            answer = {"answer": writer.write(self._do(request, message.data))}
+        except BaseException as error:  # noqa: BLE001 - of a node, which may even want to end its program
+            writer = Writer(self._memory.room)
+            answer = {"error": _told(error)}
+            del error
+        del request, message
+        self._reply(answer, writer)
+
+    def _opened(self, message: Message) -> dict[str, Any]:
+        request: dict[str, Any] = message.header
+        self._memory.pool.learn(request.get("new", ()), message.handles)
+        self._memory.pool.drop(request.get("drop", ()))
+        self._memory.borrow(request.get("lend", ()))
+        self._sent = set()
+        for node in request.get("forget", ()):
+            self._nodes.pop(node, None)
+        return request
+
+    def _reply(self, answer: dict[str, Any], writer: Writer) -> None:
+        new = self._memory.pool.take_new()
+        held, released = self._memory.report(self._sent)
+        header = {
+            **answer,
+            "used": writer.segments,
+            "new": [(name, size) for name, size, _ in new],
+            "held": held,
+            "released": released,
+        }
+        handles = [handle for _, _, handle in new]
+        try:
+            self._channel.send(header, writer.data, handles)
+        finally:
+            for handle in handles:
+                os.close(handle)
+
+    def _lease(self, name: str, size: int) -> Any:  # noqa: ANN401
+        self._sent.add(name)
+        self._memory.leased(name)
+        return self._memory.pool.get(name).lease(size, self._memory.ended)
+
+    def _do(self, request: Mapping[str, Any], data: bytearray) -> Any:  # noqa: ANN401
+        given = Reader(data, self._lease).read(request["given"])
+        match request["do"]:
+            case "describe":
+                return describe(**given)
+            case "construct":
+                hosted = _Hosted(find_class(given["plugin"], given["path"])(*given["args"], **given["kwargs"]))
+                self._nodes[request["node"]] = hosted
+                return hosted.facts()
+            case "fit":
+                return self._nodes[request["node"]].fit(self._batches())
+            case "to":
+                return self._nodes[request["node"]].move(given)
+            case "initialized":
+                return self._nodes[request["node"]].initialized(value=given)
+            case str() as method if method in METHODS:
+                return self._nodes[request["node"]].call(method, given["args"], given["kwargs"])
+        raise ValueError(f"no request {request['do']!r}")
+
+    def _batches(self) -> Iterator[Mapping[str, Any]]:
+        """Ask the host for one batch after the other."""
+        while True:
+            self._reply({"want": "batch"}, Writer(self._memory.room))
+            message = self._channel.receive()
+            while "batch" not in message.header:
+                if "stop" in message.header:
+                    self._opened(message)
+                    if message.header["stop"] == "failed":
+                        raise _StreamError
+                    return
+                self._answer(message)  # the batch may need other nodes of this plugin
+                message = self._channel.receive()
+            yield Reader(message.data, self._lease).read(self._opened(message)["batch"])
+
+
+class _Hosted:
+    """A node of the plugin.
+
+    Args:
+        node: The node.
+    """
+
+    def __init__(self, node: Any) -> None:  # noqa: ANN401
+        self._node = node
+        self._device = "cpu"
+        self._ports: dict[str, Port] = read_ports(type(node), "INPUT_SPECS")
+        self._signature = inspect.signature(node.forward)
+        self._libraries = {name: library_of_input(node, port) for name, port in self._ports.items()}
+        self._forward = node if is_module(node) else node.forward  # a module is called, so that its hooks run
+        if is_module(node):
+            node.eval()  # as a pipeline does
+
+    def call(self, method: str, args: list[Any], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+        """Call a method, and return what it answers; with the facts, where it changes the node."""
+        with without_gradients([self._node]):
+            if method == "forward":
+                return self._forward(**self._inputs(args, kwargs))
+            if method == "load_state_dict":
+                args = [self._state(args[0]), *args[1:]]
+            answer = getattr(self._node, method)(*args, **kwargs)
+        return dict(answer) if method == "state_dict" else self.facts()
+
+    def fit(self, batches: Iterator[Mapping[str, Any]]) -> dict[str, Any]:
+        """Let the node learn from a stream."""
+        with without_gradients([self._node]):
+            self._node.statistical_initialization({**each, **self._converted(each)} for each in batches)
+        return self.facts()
+
+    def move(self, device: str) -> dict[str, Any]:
+        """Move a torch node to a device."""
+        if is_module(self._node):
+            self._node.to(device)
+            self._device = device
+        return self.facts()
+
+    def initialized(self, *, value: bool) -> dict[str, Any]:
+        """Set whether the node has learned."""
+        self._node.statistically_initialized = value
+        return self.facts()
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a pipeline asks a node for."""
+        node = self._node
+        symbols = {
+            size
+            for side in ("INPUT_SPECS", "OUTPUT_SPECS")
+            for port in read_ports(type(node), side).values()
+            for size in port.shape
+            if isinstance(size, str)
+        }
+        parameters = getattr(node, "parameters", None) if is_module(node) else None
+        return {
+            "name": getattr(node, "name", None),
+            "stages": sorted(map(str, getattr(node, "execution_stages", ("always",)))),
+            "hparams": dict(getattr(node, "hparams", {})),
+            "frozen": bool(getattr(node, "frozen", True)),
+            "initialized": bool(getattr(node, "statistically_initialized", False)),
+            "waits": bool(getattr(node, "requires_initial_fit", False)),
+            "trainable": parameters is not None and any(each.requires_grad for each in parameters()),
+            "sizes": {name: getattr(node, name, None) for name in symbols},
+        }
+
+    def _inputs(self, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of `forward` by name, arrays as the node takes them."""
+        named = dict(zip(self._signature.parameters, args, strict=False)) | kwargs
+        return named | self._converted(named)
+
+    def _converted(self, named: Mapping[str, Any]) -> dict[str, Any]:
+        found = {}
+        for name, library in self._libraries.items():
+            if library is not None and name in named:
+                convert, value = converter(library, self._device), named[name]
+                found[name] = [convert(each) for each in value] if isinstance(value, list) else convert(value)
+        return found
+
+    def _state(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        convert = converter("torch" if is_module(self._node) else "numpy")
+        return {key: convert(value) for key, value in state.items()}
+
+
+def _told(error: BaseException) -> dict[str, Any]:
+    """Return what the host is told about an exception."""
+    kinds = [each.__name__ for each in type(error).__mro__]
+    ours = next((name for name in kinds if isinstance(error, CuvisError) and hasattr(errors, name)), None)
+    return {
+        "kind": kinds[0],
+        "like": next((name for name in kinds if isinstance(getattr(builtins, name, None), type)), None),
+        "ours": ours,
+        "words": error.message if isinstance(error, CuvisError) else _words(error),
+        "hint": error.hint if isinstance(error, CuvisError) else None,
+        "trace": _trace(error),
+        "stopped": isinstance(error, _StreamError),
+    }
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - the plugin's own exception class
+        return "(its text cannot be shown)"
+
+
+def _trace(error: BaseException) -> str:
+    """Return the traceback, without the frames of this file."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
+        frames = frames.tb_next
+    try:
+        return "".join(traceback.format_exception(type(error), error, frames))
+    except Exception:  # noqa: BLE001 - the plugin's own exception class
+        return _words(error)
+
+
+def main() -> None:
+    """Serve the connection that the host handed over."""
+    handle, *paths = sys.argv[1:]
+    sys.path += paths  # of a plugin without a project file, which cannot be installed
+    end = socket.socket(fileno=int(handle))
+    end.set_inheritable(False)
+    # A process that the plugin forks must not talk to the host.
+    os.register_at_fork(after_in_child=end.close)
+    server = Server(Channel(end))
+    server.run()
+    os._exit(0)  # whatever threads the plugin has
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,341 @@
+"""The worker process of one plugin and registry: started when it is first needed, and anew after it ended."""
+
+import fcntl
+import os
+import re
+import signal
+import socket
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Final
+
+from cuvis_ai_core._process import Service
+from cuvis_ai_core.errors import WorkerCrashError, WorkerError, WorkerTimeoutError
+from cuvis_ai_core.plugins.worker.channel import Channel, Message
+from cuvis_ai_core.plugins.worker.logs import Logs
+from cuvis_ai_core.plugins.worker.remote import remote_error
+from cuvis_ai_core.plugins.worker.segments import HostMemory
+from cuvis_ai_core.plugins.worker.values import Reader, Writer
+from cuvis_ai_core.plugins.worker.variables import worker_variables
+
+TIMEOUT_VARIABLE: Final = "CUVIS_WORKER_TIMEOUT"
+
+_PROGRAM: Final = "cuvis_ai_core.plugins.worker.serve"
+
+_FIRST_HANDLE: Final = 64
+"""Shells open and close the first handles as they need them."""
+
+_LAST_WORDS: Final = 1.0
+"""Seconds that a worker has to say where it was, when its time is up."""
+
+
+def call_limit() -> float:
+    """Return how many seconds a worker may take for one call: `CUVIS_WORKER_TIMEOUT`, else 600."""
+    chosen = os.environ.get(TIMEOUT_VARIABLE, "")
+    return float(chosen) if re.fullmatch(r"\d+(\.\d+)?", chosen) and float(chosen) else 600.0
+
+
+class Worker:
+    """Has a worker process, which is started when it is first needed.
+
+    Args:
+        plugin: Name of the plugin.
+        python: The worker's Python.
+        paths: Where modules lie that are not installed.
+        logs: Where the last words of a worker that crashed are kept.
+    """
+
+    def __init__(self, plugin: str, python: Path, paths: tuple[str, ...], logs: Logs) -> None:
+        self.plugin = plugin
+        self._program = (python, paths)
+        self._logs = logs
+        self._starting = threading.Lock()
+        self._connection: Connection | None = None
+        self._closed = False
+
+    def connection(self) -> "Connection":
+        """Return a connection to a process that is there.
+
+        Raises:
+            WorkerError: The plugin is unloaded.
+            WorkerCrashError: The process cannot be started.
+        """
+        with self._starting:
+            if self._closed:
+                raise WorkerError(
+                    f"Plugin '{self.plugin}' is unloaded: its worker process has ended, and its nodes with it.",
+                    hint="Load the plugin again, and build the pipeline anew.",
+                    plugin=self.plugin,
+                )
+            if self._connection is None or not self._connection.alive:
+                self._connection = Connection(self.plugin, *self._program, self._logs)
+            return self._connection
+
+    @property
+    def pid(self) -> int | None:
+        """Number of the process; None where there is none."""
+        connection = self._connection
+        return connection.pid if connection is not None and connection.alive else None
+
+    def cancel(self) -> None:
+        """End the process, and the call that it is busy with; the next call starts another one."""
+        connection = self._connection
+        if connection is not None:
+            connection.end("was cancelled")
+
+    def close(self) -> None:
+        """End the process, for good."""
+        self._closed = True
+        connection = self._connection
+        if connection is not None:
+            connection.end("ended, because its plugin was unloaded")
+
+
+class Connection:
+    """One process of a worker, which does one thing after the other.
+
+    Args:
+        plugin: Name of the plugin.
+        python: The worker's Python.
+        paths: Where modules lie that are not installed.
+        logs: Where its last words are kept.
+
+    Raises:
+        WorkerCrashError: It cannot be started.
+    """
+
+    def __init__(self, plugin: str, python: Path, paths: tuple[str, ...], logs: Logs) -> None:
+        self._plugin = plugin
+        self._logs = logs
+        self._busy = threading.Lock()
+        self._streaming = threading.RLock()
+        self._forgotten: list[int] = []
+        self._why: str | None = None
+        self._dead = threading.Event()
+        self._lent: list[str] = []
+        self._memory = HostMemory(self._tidy)
+        own, theirs = socket.socketpair()
+        self._channel = Channel(own)
+        handle = fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, _FIRST_HANDLE)
+        theirs.close()
+        command = [str(python), "-I", "-X", "faulthandler", "-m", _PROGRAM, str(handle), *paths]
+        try:
+            self._service = Service(command, env=worker_variables(), handles=[handle])
+        except OSError as error:
+            self._channel.dispose()
+            raise WorkerCrashError(
+                f"The worker process of plugin '{plugin}' cannot be started: {error}.",
+                hint=f'Install it anew: NodeRegistry.clear_plugin_cache("{plugin}").',
+                plugin=plugin,
+            ) from error
+        finally:
+            os.close(handle)
+        self._service.watch(self._on_end)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process is there."""
+        return not self._dead.is_set()
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._service.pid
+
+    def request(
+        self, do: str, given: object, *, node: int = 0, name: str | None = None, stream: Iterable[Any] | None = None
+    ) -> Any:  # noqa: ANN401
+        """Have the worker do something, and return its answer.
+
+        Args:
+            do: What it is to do.
+            given: What it needs for that.
+            node: Number of the node that is asked.
+            name: Its name, for errors.
+            stream: Batches that it asks for meanwhile.
+
+        Raises:
+            RemoteError: It raised an exception.
+            WorkerCrashError: It ended.
+            WorkerTimeoutError: It took too long, and was ended.
+            WorkerError: A value cannot cross.
+        """
+        batches = iter(stream or ())
+        # The worker asks for a batch of the stream that it was given last: streams are not to cross.
+        with nullcontext() if stream is None else self._streaming, self._busy:
+            try:
+                answer = self._exchange({"do": do, "node": node}, given, name, batches)
+            except (KeyboardInterrupt, SystemExit):
+                self.end("was cancelled")
+                raise
+        self._tidy()
+        return answer
+
+    def _exchange(self, request: dict[str, Any], given: object, name: str | None, batches: Iterator[Any]) -> Any:  # noqa: ANN401
+        self._send(request, "given", given)
+        while True:
+            message = self._receive(name)
+            if "want" not in message.header:
+                return self._result(message, name)
+            self._settle(message)
+            self._send_batch(batches)
+
+    def forget(self, node: int) -> None:
+        """Have the worker let go of a node, with the next request."""
+        self._forgotten.append(node)
+
+    def end(self, why: str) -> None:
+        """End the process."""
+        self._why = self._why or why
+        self._service.end()
+
+    def _send(self, request: dict[str, Any], key: str, value: object) -> None:
+        self._memory.begin()
+        writer = Writer(self._memory.room)
+        try:
+            request[key] = writer.write(value)
+        except BaseException:
+            self._memory.settle((), (), ())
+            raise
+        self._lent = self._memory.lend()
+        self._transmit({**request, "lend": self._lent}, writer)
+
+    def _transmit(self, request: dict[str, Any], writer: Writer) -> None:
+        new = self._memory.pool.take_new()
+        forgotten, self._forgotten = self._forgotten, []
+        header = {**request, "new": [(name, size) for name, size, _ in new], "forget": forgotten}
+        try:
+            self._channel.send(header, writer.data, [handle for _, _, handle in new])
+        except OSError:  # it ended; whoever waits for the answer says so
+            return
+        finally:
+            for _, _, handle in new:
+                os.close(handle)
+
+    def _send_batch(self, batches: Iterator[Any]) -> None:
+        try:
+            batch = self._next(batches)
+            if batch is not None:
+                self._send({}, "batch", dict(batch))
+                return
+        except BaseException:
+            if self.alive:
+                self._send({"stop": "failed"}, "given", None)
+                self._settle(self._receive(None))
+            raise
+        self._send({"stop": "ended"}, "given", None)
+
+    def _next(self, batches: Iterator[Any]) -> Any:  # noqa: ANN401
+        """Return the next batch; to compute it other nodes of this worker may be asked, by this thread."""
+        self._busy.release()
+        try:
+            return next(batches, None)
+        finally:
+            self._busy.acquire()
+
+    def _receive(self, name: str | None) -> Message:
+        seconds = call_limit()
+        try:
+            return self._channel.receive(seconds)
+        except TimeoutError as error:
+            raise self._late(name, seconds) from error
+        except (EOFError, OSError, ValueError) as error:
+            raise self._crash(name, error) from error
+
+    def _result(self, message: Message, name: str | None) -> Any:  # noqa: ANN401
+        self._settle(message)
+        self._drop()
+        if "error" in message.header:
+            raise remote_error(message.header["error"], self._plugin, name)
+        try:
+            return Reader(message.data, self._lease).read(message.header["answer"])
+        except (ValueError, KeyError) as error:
+            raise self._crash(name, error) from error
+
+    def _settle(self, message: Message) -> None:
+        header, memory = message.header, self._memory
+        try:
+            memory.pool.learn(header["new"], message.handles)
+            memory.released(header["released"])
+            memory.settle(self._lent, header["used"], header["held"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._crash(None, error) from error
+
+    def _lease(self, name: str, size: int) -> Any:  # noqa: ANN401
+        return self._memory.pool.get(name).lease(size, self._memory.ended)
+
+    def _tidy(self) -> None:
+        """Give up memory that nobody needs; what comes while a call is on is given up after it."""
+        while self._memory.waiting and self.alive and self._busy.acquire(blocking=False):
+            try:
+                self._memory.begin()
+                self._drop()
+            finally:
+                self._busy.release()
+
+    def _drop(self) -> None:
+        surplus = self._memory.surplus()
+        if surplus:
+            self._transmit({"drop": surplus}, Writer(self._memory.room))
+
+    def _on_end(self) -> None:
+        self._dead.set()
+        self._channel.close()
+        with self._busy:  # whoever waits for an answer was told just now
+            self._channel.dispose()
+            self._memory.close()
+
+    def _late(self, name: str | None, seconds: float) -> WorkerTimeoutError:
+        self._service.interrupt(signal.SIGABRT)  # it says where it was
+        self._service.wait(_LAST_WORDS)
+        self.end("took too long")
+        log, words = self._kept()
+        return WorkerTimeoutError(
+            f"{self._whose(name)} took longer than {seconds:g} s for one call and was ended.{words}",
+            hint=f"Raise the limit with the environment variable {TIMEOUT_VARIABLE} (seconds), if it needs that long.",
+            plugin=self._plugin,
+            node=name,
+            log=log,
+            seconds=seconds,
+        )
+
+    def _crash(self, name: str | None, error: Exception) -> WorkerCrashError:
+        if not isinstance(error, EOFError | OSError):
+            self.end(f"sent what is no message ({error})")
+        status = self._service.wait(_LAST_WORDS)
+        if status is None:
+            self.end("closed its connection")
+            status = self._service.wait(_LAST_WORDS)
+        log, words = self._kept()
+        return WorkerCrashError(
+            f"{self._whose(name)} {self._why or _ending(status)}.{words}",
+            hint="The next call starts another one. A node that was not yet saved gets the state that it had last.",
+            plugin=self._plugin,
+            node=name,
+            log=log,
+            status=status,
+        )
+
+    def _whose(self, name: str | None) -> str:
+        asked = f"Node '{name}': the" if name else "The"
+        return f"{asked} worker process of plugin '{self._plugin}'"
+
+    def _kept(self) -> tuple[Any, str]:
+        output = self._service.output()
+        log = self._logs.keep(self._plugin, self._service.pid, output)
+        lines = [line for line in output.splitlines() if line.strip()][-10:]
+        words = "".join(f"\n  {line[:300]}" for line in lines)
+        said = f" Its last words:{words}" if lines else " It said nothing."
+        return log, f"{said}\nAll that it said is in {log}." if log else said
+
+
+def _ending(status: int | None) -> str:
+    if status is None:
+        return "does not answer"
+    if status < 0:
+        name = signal.Signals(-status).name if -status in set(signal.Signals) else str(-status)
+        memory = ", which is also what the system does when memory runs out" if -status == signal.SIGKILL else ""
+        return f"was ended by signal {name}{memory}"
+    return f"ended by itself with status {status}"

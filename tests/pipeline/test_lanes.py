@@ -1,0 +1,92 @@
+"""Pipelines whose nodes run in several threads, as those of several processes do, answer what one thread would."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+from cuvis_ai_schemas.pipeline import PortSpec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cuvis_ai_core.node import ArrayNode
+from cuvis_ai_core.pipeline import Pipeline
+
+NUMBER = PortSpec(dtype=np.int64, shape=(-1,))
+
+
+class Process:
+    """Stands for a worker process; its nodes compute here, in the thread that calls them."""
+
+    def cancel(self) -> None:
+        """End nothing."""
+
+
+class Total(ArrayNode):
+    """Add up what comes in, and where it comes from."""
+
+    INPUT_SPECS: ClassVar = {"terms": PortSpec(dtype=np.int64, shape=(-1,), variadic=True)}
+    OUTPUT_SPECS: ClassVar = {"total": NUMBER, "unread": NUMBER}
+
+    def __init__(self, weight: int = 1, **kwargs: Any) -> None:
+        super().__init__(weight=weight, **kwargs)
+        self.weight = weight
+
+    def forward(self, terms: list[Any]) -> dict[str, Any]:
+        """Return the sum, weighted."""
+        total = np.array([self.weight * (1 + sum(int(each[0]) for each in terms))])
+        return {"total": total, "unread": -total}
+
+
+class There(Total):
+    """One in a process."""
+
+    runs_elsewhere: ClassVar = Process()
+
+
+class Elsewhere(Total):
+    """One in another process."""
+
+    runs_elsewhere: ClassVar = Process()
+
+
+CLASSES = (Total, There, Elsewhere)
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> list[tuple[int, set[int]]]:
+    """Return nodes: the number of a class, and the nodes before it that it reads."""
+    count = draw(st.integers(2, 12))
+    return [
+        (draw(st.integers(0, len(CLASSES) - 1)), draw(st.sets(st.integers(0, number - 1))) if number else set())
+        for number in range(count)
+    ]
+
+
+def pipeline_of(graph: list[tuple[int, set[int]]], *, one_thread: bool) -> Pipeline:
+    """Return a pipeline of a graph."""
+    nodes = [
+        {
+            "name": f"n{number}",
+            "class_name": f"{__name__}.{(Total if one_thread else CLASSES[kind]).__name__}",
+            "params": {"weight": number + 1},
+        }
+        for number, (kind, _) in enumerate(graph)
+    ]
+    edges = [
+        {"source": f"n{read}.total", "target": f"n{number}.terms"}
+        for number, (_, reads) in enumerate(graph)
+        for read in sorted(reads)
+    ]
+    return Pipeline.from_dict({"nodes": nodes, "edges": edges})
+
+
+@settings(max_examples=60)
+@given(graph=graphs(), kept=st.sets(st.integers(0, 11)))
+def test_lanes_answer_what_one_thread_answers(graph: list[tuple[int, set[int]]], kept: set[int]) -> None:
+    """Whichever node is where, and whichever outputs are kept."""
+    starts: dict[Any, Any] = {f"n{number}.terms": [] for number, (_, reads) in enumerate(graph) if not reads}
+    keep = [f"n{number}.total" for number in kept if number < len(graph)]
+    lanes, plain = (pipeline_of(graph, one_thread=each) for each in (False, True))
+    for keep_ports in (None, keep):
+        answers = lanes.forward(starts, keep_ports=keep_ports)
+        assert answers == plain.forward(starts, keep_ports=keep_ports)
+        assert all(value is not None for value in answers.values())

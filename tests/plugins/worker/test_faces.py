@@ -1,0 +1,137 @@
+"""Classes that stand for those of a plugin in a worker look like these, and behave like these."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cuvis_ai_schemas.enums import NodeCategory, NodeTag
+
+from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.errors import InvalidNodeError, PluginLoadError
+from cuvis_ai_core.node.ports import read_ports
+from cuvis_ai_core.plugins.manager import class_path
+
+Construct = Callable[..., Any]
+
+CUBE = np.ones((1, 2, 2, 3), np.float32)
+
+
+@pytest.fixture
+def real(project: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the class `Scale` itself, imported here."""
+    monkeypatch.syspath_prepend(str(project / "src"))
+    from importlib import import_module
+
+    return import_module("process_nodes.nodes").Scale
+
+
+def test_a_class_looks_like_the_real_one(registry: NodeRegistry, real: Any) -> None:
+    """Name, documentation, signatures, ports and metadata are the same."""
+    found: Any = registry.get("Scale")
+    assert (found.__name__, found.__doc__, class_path(found)) == ("Scale", real.__doc__, "process_nodes.nodes.Scale")
+    assert str(inspect.signature(found)) == "(factor: 'float' = 2.0, *, shape=(1, 2), **kwargs)"
+    assert list(inspect.signature(found).parameters) == list(inspect.signature(real).parameters)
+    assert found.forward.__doc__ == real.forward.__doc__
+    assert inspect.signature(found.forward) == inspect.signature(real.forward)
+    for side in ("INPUT_SPECS", "OUTPUT_SPECS"):
+        assert read_ports(found, side) == read_ports(real, side)
+    assert (found._category, found._tags, found._icon_name) == (
+        NodeCategory.TRANSFORM,
+        frozenset({NodeTag.HYPERSPECTRAL}),
+        "scale",
+    )
+    assert found.STATE == real.STATE
+
+
+def test_a_class_is_found_by_all_its_names(registry: NodeRegistry) -> None:
+    """By short name and full path, in the listing, and with its plugin."""
+    found = registry.get("Scale")
+    assert registry.get("process_nodes.nodes.Scale") is found
+    assert registry.plugin_registry["Scale"] is found
+    assert registry.public_path(found) == "process_nodes.nodes.Scale"
+    info = registry.plugin_of(found)
+    assert info is not None
+    assert (info.name, info.distribution, info.version) == ("process_nodes", "process-nodes", "1.0.0")
+    assert len(info.nodes) == 5
+
+
+def test_a_node_has_what_the_real_one_has(node: Construct) -> None:
+    """Name, stages, hyper-parameters, and the attributes that ports name."""
+    scale = node("Scale", factor=3.0, name="s", execution_stages=["val", "test"])
+    assert (scale.name, scale.execution_stages) == ("s", {"val", "test"})
+    assert scale.hparams == {"factor": 3.0, "shape": (1, 2), "offset": 0.0}
+    assert scale.bands == 3
+    assert scale.should_execute("val")
+    assert not scale.should_execute("train")
+    assert scale.inputs.cube.name == "cube"
+    assert repr(scale) == "Scale(factor=3.0, shape=(1, 2), offset=0.0)"
+    assert node("Scale").name == "Scale"
+
+
+def test_a_node_computes_like_the_real_one(node: Construct) -> None:
+    """By keyword and by position, called or by `forward`."""
+    scale = node("Scale", factor=3.0)
+    for answer in (scale.forward(cube=CUBE), scale.forward(CUBE), scale(cube=CUBE)):
+        np.testing.assert_array_equal(answer["cube"], 3 * CUBE)
+        assert answer["cube"].dtype == np.float32
+    with pytest.raises(TypeError, match="unexpected keyword argument 'cub'"):
+        scale.forward(cub=CUBE)
+
+
+def test_a_node_learns_and_keeps_its_state(node: Construct) -> None:
+    """From a stream that is read once; the state goes to another node."""
+    scale = node("Scale")
+    assert scale.requires_initial_fit
+    assert scale.state_dict() == {}
+    scale.statistical_initialization({"cube": number * CUBE} for number in (1, 2, 6))
+    state = scale.state_dict()
+    assert state["mean"] == 3.0
+    other = node("Scale")
+    other.load_state_dict(state)
+    assert other.statistically_initialized
+    assert other.forward(cube=CUBE)["mean"] == 3.0
+    with pytest.raises(InvalidNodeError, match="keeps no 'median'"):
+        other.load_state_dict({"median": 1.0})
+
+
+def test_a_node_has_only_the_methods_of_the_real_one(node: Construct) -> None:
+    """Who asks whether a node can be reset or frozen gets the right answer."""
+    assert hasattr(node("Scale"), "reset")
+    assert not hasattr(node("Echo"), "reset")
+    assert not hasattr(node("Scale"), "freeze")
+
+
+def test_a_node_that_keeps_its_inputs_keeps_them(node: Construct) -> None:
+    """Memory in which the worker still has an array is not used again."""
+    keeper = node("Keeper")
+    for number in range(6):
+        first = keeper.forward(cube=np.full(2**16, number, np.float32))["first"]
+        assert (first[0], first[-1]) == (0, 0)
+    keeper.reset()
+    assert keeper.forward(cube=np.full(2**16, 9, np.float32))["first"][0] == 9
+
+
+def test_outputs_stay_as_they_are(node: Construct) -> None:
+    """Memory on which there is an array in the host is not used again; an array outlives the worker."""
+    echo = node("Echo")
+    kept = [echo.forward(value=np.full(2**16, number))["value"] for number in range(6)]
+    parts = [each[100:200] for each in kept]
+    del kept
+    echo.forward(value=np.zeros(2**16))
+    echo.cancel()
+    assert [each[0] for each in parts] == list(range(6))
+
+
+def test_what_is_wrong_with_a_class_is_said_when_the_plugin_is_loaded(
+    registry: NodeRegistry, config: dict[str, Any]
+) -> None:
+    """A class that is not there is an error that names those that are; nothing is loaded."""
+    config["provides"] = ["process_nodes.nodes.Missing"]
+    with pytest.raises(PluginLoadError, match=r"'process_nodes\.nodes\.Missing' is not there; node classes in .*Scale"):
+        registry.load_plugin("other", config)
+    with pytest.raises(PluginLoadError, match=r"ModuleNotFoundError: No module named 'process_nodes\.absent'"):
+        registry.load_plugin("other", {**config, "provides": ["process_nodes.absent.Missing"]})
+    assert registry.list_plugins() == ["process_nodes"]

@@ -1,0 +1,176 @@
+"""Pipelines with nodes in a process of their own: built, saved, loaded, run, and not trained through."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cuvis_ai_core import NodeRegistry, Pipeline
+from cuvis_ai_core.errors import PipelineError, TrainingError, TrainRunError
+from cuvis_ai_core.training import StatisticalTrainer
+
+CUBE = np.arange(12, dtype=np.float32).reshape(1, 2, 2, 3)
+CONFIG: dict[str, Any] = {
+    "nodes": [
+        {"name": "first", "class_name": "Scale", "params": {"factor": 3.0, "offset": 1.0}},
+        {"name": "normal", "class_name": "MinMaxNormalizer"},
+        {"name": "second", "class_name": "Scale"},
+    ],
+    "edges": [
+        {"source": "first.cube", "target": "normal.cube"},
+        {"source": "normal.cube", "target": "second.cube"},
+    ],
+}
+
+
+@pytest.fixture
+def pipeline(registry: NodeRegistry) -> Iterator[Pipeline]:
+    """Return a pipeline with two such nodes and one that is built in."""
+    with Pipeline.from_dict(CONFIG, node_registry=registry) as pipeline:
+        yield pipeline
+
+
+def test_values_go_from_node_to_node(pipeline: Pipeline) -> None:
+    """Through the worker, the host, and the worker again."""
+    outputs = pipeline.forward({"cube": CUBE})
+    np.testing.assert_array_equal(outputs["first", "cube"], 3 * CUBE)
+    assert outputs["second", "cube"].max() == 2.0
+    assert outputs["second", "mean"] is None
+
+
+def test_a_pipeline_is_saved_and_loaded_with_what_its_nodes_learned(
+    pipeline: Pipeline, load: Callable[[], NodeRegistry], tmp_path: Path
+) -> None:
+    """It is initialised by the trainer, and comes back in another registry, in another worker."""
+    assert StatisticalTrainer(pipeline).fit([{"cube": CUBE}, {"cube": CUBE + 1}]) == ("first", "second")
+    pipeline.save(tmp_path / "p.yaml")
+    again = Pipeline.load(tmp_path / "p.yaml", node_registry=load())
+    assert again.to_dict() == pipeline.to_dict()
+    assert again.nodes["first"].statistically_initialized
+    before, after = pipeline.forward({"cube": CUBE}), again.forward({"cube": CUBE})
+    assert before["first", "mean"] == after["first", "mean"] == 6.0
+    np.testing.assert_array_equal(before["second", "cube"], after["second", "cube"])
+
+
+def test_weights_that_do_not_fit_leave_all_as_it_was(pipeline: Pipeline) -> None:
+    """The error names node and key."""
+    pipeline.load_state_dict({"first": {"mean": 1.0}})
+    with pytest.raises(PipelineError, match=r"do not fit node 'second' .*median"):
+        pipeline.load_state_dict({"first": {"mean": 2.0}, "second": {"median": 3.0}})
+    assert pipeline.state_dict() == {"first": {"mean": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"factr": 1}, "has no parameter 'factr'; did you mean 'factor'?"),
+        ({"name": "x"}, "takes its name from the key 'name'"),
+    ],
+)
+def test_parameters_are_checked_as_those_of_other_nodes(
+    registry: NodeRegistry, params: dict[str, Any], said: str
+) -> None:
+    """Names that the class takes out of its keywords are known; others are a slip of the pen."""
+    config = {"nodes": [{"name": "s", "class_name": "Scale", "params": params}]}
+    with pytest.raises(PipelineError) as caught:
+        Pipeline.from_dict(config, node_registry=registry)
+    assert said in str(caught.value)
+
+
+def test_ports_are_checked_as_those_of_other_nodes(registry: NodeRegistry) -> None:
+    """When the pipeline is built: sizes that the node's attributes name are known."""
+    nodes = [{"name": "s", "class_name": "Scale"}, {"name": "e", "class_name": "Misbehaving"}]
+    edges = [{"source": "s.cube", "target": "e.what"}]
+    with pytest.raises(PipelineError, match=r"\[\*, \*, \*, 3\]"):
+        Pipeline.from_dict({"nodes": nodes, "edges": edges}, node_registry=registry)
+
+
+def test_a_pipeline_closes_and_resets_its_nodes(pipeline: Pipeline, caplog: pytest.LogCaptureFixture) -> None:
+    """Also after the worker has ended; there is nothing left to clean up then."""
+    pipeline.reset()
+    pipeline.nodes["first"].cancel()
+    pipeline.close()
+    assert caplog.records == []
+
+
+@pytest.fixture
+def torch_nodes(shared_cache: Path, project: Path) -> Iterator[NodeRegistry]:
+    """Return a registry with a plugin of a torch node in a process of its own."""
+    NodeRegistry.set_cache_dir(shared_cache)
+    with NodeRegistry(discover=False) as registry:
+        folder = project.with_name("process_torch")
+        registry.load_plugin(
+            "process_torch", {"path": str(folder), "provides": ["process_torch.Weigh"], "isolation": "process"}
+        )
+        yield registry
+
+
+@pytest.mark.slow
+def test_a_torch_node_works_in_a_process_of_its_own(torch_nodes: NodeRegistry) -> None:
+    """Tensors stay tensors, of any dtype; arrays become tensors where the node takes them; state and freezing work."""
+    torch = pytest.importorskip("torch")
+    node: Any = torch_nodes.get("Weigh")(bands=3)
+    cube = torch.ones(1, 2, 2, 3)
+    answer = node.forward(cube=cube)
+    assert (answer["cube"].dtype, answer["half"].dtype) == (torch.float32, torch.bfloat16)
+    torch.testing.assert_close(node(cube=np.ones((1, 2, 2, 3), ">f4"))["cube"], answer["cube"])
+
+    state = node.state_dict()
+    assert set(state) == {"linear.weight", "linear.bias", "offset"}
+    other: Any = torch_nodes.get("Weigh")(bands=3)
+    other.load_state_dict({**state, "offset": torch.full((3,), 2.0)})
+    torch.testing.assert_close(other.forward(cube=cube)["cube"], answer["cube"] + 2)
+
+    assert (node.frozen, node.has_trainable_parameters) == (False, True)
+    node.freeze()
+    assert (node.frozen, node.has_trainable_parameters) == (True, False)
+    node.cancel()
+    torch.testing.assert_close(node.forward(cube=cube)["cube"], answer["cube"])
+    assert node.frozen
+
+
+@pytest.mark.slow
+def test_training_through_a_process_is_refused_before_it_begins(torch_nodes: NodeRegistry) -> None:
+    """Of the node itself, and of one before it; frozen, it takes part. A gradient that is asked for is an error."""
+    torch = pytest.importorskip("torch")
+    trainer = pytest.importorskip("cuvis_ai_core.training").GradientTrainer
+    from cuvis_ai_core.node import Node
+    from cuvis_ai_core.training.config import TrainingConfig
+
+    class Loss(Node):
+        INPUT_SPECS = {"cube": {"dtype": torch.float32, "shape": (-1, -1, -1, -1)}}  # noqa: RUF012
+        OUTPUT_SPECS = {"loss": {"dtype": torch.float32, "shape": ()}}  # noqa: RUF012
+
+        def forward(self, cube: Any) -> dict[str, Any]:
+            return {"loss": (cube**2).mean()}
+
+    class Gain(Node):
+        INPUT_SPECS = Loss.INPUT_SPECS
+        OUTPUT_SPECS = Loss.INPUT_SPECS
+
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.gain = torch.nn.Parameter(torch.ones(3))
+
+        def forward(self, cube: Any) -> dict[str, Any]:
+            return {"cube": cube * self.gain}
+
+    NodeRegistry.register(Loss)
+    NodeRegistry.register(Gain)
+    names = {"gain": "Gain", "weigh": "Weigh", "loss": "Loss"}
+    nodes = [{"name": name, "class_name": each} for name, each in names.items()]
+    nodes[1]["params"] = {"bands": 3}  # type: ignore[assignment]
+    edges = [{"source": "gain.cube", "target": "weigh.cube"}, {"source": "weigh.cube", "target": "loss.cube"}]
+    pipeline = Pipeline.from_dict({"nodes": nodes, "edges": edges}, node_registry=torch_nodes)
+    config = TrainingConfig.model_validate({"max_epochs": 1})
+    with pytest.raises(TrainRunError, match=r"Node 'weigh' would be trained(.|\n)*freeze_nodes: \[weigh\]"):
+        trainer(pipeline, config, loss_nodes=["loss"])
+    with pytest.raises(TrainRunError, match="Node 'gain' would be trained through node 'weigh'"):
+        trainer(pipeline, config, loss_nodes=["loss"], freeze_nodes=["weigh"])
+
+    loss = pipeline.forward({"gain.cube": torch.ones(1, 2, 2, 3)})["loss", "loss"]
+    assert loss > 0
+    with pytest.raises(TrainingError, match="training through node 'weigh' is not possible"):
+        loss.backward()

@@ -1,0 +1,182 @@
+"""Nodes that do what nodes in a process of their own may do, the worst included."""
+
+import ctypes
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from cuvis_ai_core.node import ArrayNode
+from cuvis_ai_schemas.enums import NodeCategory, NodeTag
+from cuvis_ai_schemas.pipeline import PortSpec
+
+ANYTHING = PortSpec("any", (), "whatever it is")
+
+
+class Echo(ArrayNode):
+    """Answer what is given, and what it looked like here."""
+
+    INPUT_SPECS = {"value": ANYTHING}
+    OUTPUT_SPECS = {"value": ANYTHING, "seen": PortSpec(str, ())}
+
+    def forward(self, value):
+        seen = f"{value.dtype} {value.shape}" if hasattr(value, "dtype") else repr(value)
+        return {"value": value, "seen": seen}
+
+
+class Scale(ArrayNode):
+    """Scale a cube.
+
+    Args:
+        factor: What the cube is multiplied with.
+        shape: Kept as it is given.
+    """
+
+    INPUT_SPECS = {"cube": PortSpec(np.float32, (-1, -1, -1, "bands"), "the cube", optional=False)}
+    OUTPUT_SPECS = {"cube": PortSpec(np.floating, (-1, -1, -1, "bands")), "mean": PortSpec(float, (), optional=True)}
+    STATE = ("mean",)
+    _category = NodeCategory.TRANSFORM
+    _tags = frozenset({NodeTag.HYPERSPECTRAL})
+    _icon_name = "scale"
+
+    def __init__(self, factor: float = 2.0, *, shape=(1, 2), **kwargs):
+        super().__init__(factor=factor, shape=shape, offset=kwargs.pop("offset", 0.0), **kwargs)
+        if factor == 0:
+            raise ValueError("factor must not be 0")
+        self.factor = factor
+        self.bands = 3
+        self.mean = None
+        self.calls = 0
+
+    def forward(self, cube, context=None):
+        """Scale it."""
+        self.calls += 1
+        answer = {"cube": cube * np.float32(self.factor)}
+        return answer if self.mean is None else {**answer, "mean": float(self.mean)}
+
+    def statistical_initialization(self, input_stream):
+        self.mean = np.float64(np.mean([batch["cube"].mean() for batch in input_stream]))
+
+    def reset(self):
+        self.calls = 0
+
+    def cleanup(self):
+        print("cleaned up", flush=True)
+
+
+class Forgetful(Scale):
+    """Learn, and keep what was learned out of the state."""
+
+    STATE = ()
+
+
+class Keeper(ArrayNode):
+    """Keep every cube, and answer the first one."""
+
+    INPUT_SPECS = {"cube": PortSpec(np.float32, (-1,))}
+    OUTPUT_SPECS = {"first": PortSpec(np.float32, (-1,))}
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.cubes = []
+
+    def forward(self, cube):
+        self.cubes.append(cube)
+        return {"first": self.cubes[0]}
+
+    def reset(self):
+        self.cubes.clear()
+
+
+class Named(Exception):
+    """The plugin's own."""
+
+
+class Misbehaving(ArrayNode):
+    """Do something bad, by name."""
+
+    INPUT_SPECS = {"what": PortSpec(str, ())}
+    OUTPUT_SPECS = {"answer": ANYTHING}
+
+    def forward(self, what):
+        return {"answer": getattr(self, what)()}
+
+    def fine(self):
+        return "fine"
+
+    def raise_error(self):
+        raise ValueError("too bright")
+
+    def raise_own(self):
+        raise Named("of the plugin")
+
+    def segfault(self):
+        ctypes.string_at(0)
+
+    def exit(self):
+        print("these are my last words", flush=True)
+        os._exit(3)
+
+    def system_exit(self):
+        sys.exit("I leave")
+
+    def kill(self):
+        os.kill(os.getpid(), 9)
+
+    def loop(self):
+        while True:
+            time.sleep(0.01)
+
+    def flood(self):
+        for _ in range(3000):
+            os.write(1, b"flood " * 1000 + b"\n")
+        return "still here"
+
+    def fork(self):
+        if os.fork() == 0:
+            time.sleep(300)
+        return "forked"
+
+    def start(self):
+        subprocess.Popen(["sleep", "300"])
+        return "started"
+
+    def unknown(self):
+        return object()
+
+    def environment(self):
+        return dict(os.environ)
+
+    def python(self):
+        return [sys.version_info[:2], np.__version__, sys.prefix, sys.path]
+
+    def core(self):
+        import cuvis_ai_core
+        import cuvis_ai_hookspecs
+        from importlib.metadata import version
+
+        files = [cuvis_ai_core.__file__, cuvis_ai_hookspecs.__file__]
+        return [files, version("cuvis-ai-core"), version("cuvis-ai-schemas")]
+
+    def meet(self):
+        """Wait until another process waits too."""
+        place = Path(os.environ["TMPDIR"])
+        (place / f"here-{os.getpid()}").touch()
+        while len(list(place.glob("here-*"))) < 2:
+            time.sleep(0.005)
+        return "met"
+
+    def pid(self):
+        return os.getpid()
+
+
+class Busy(ArrayNode):
+    """Keep a processor busy."""
+
+    INPUT_SPECS = {"turns": PortSpec(int, ())}
+    OUTPUT_SPECS = {"total": PortSpec(int, ())}
+
+    def forward(self, turns):
+        return {"total": sum(turn & 1 for turn in range(turns))}
