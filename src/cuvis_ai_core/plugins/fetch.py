@@ -41,10 +41,10 @@ _CONFIGURATION: Final = (
 _NO_QUESTIONS: Final = {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "SSH_ASKPASS": "", "LC_ALL": "C"}
 
 # What git says, in the C locale, and what it means.
-_FAILURES: Final[tuple[tuple[re.Pattern[str], type[SourceError], str], ...]] = (
-    (re.compile(r"couldn't find remote ref"), TagNotFoundError, "There is no such tag"),
+_FAILURES: Final[tuple[tuple[str, type[SourceError], str], ...]] = (
+    (r"couldn't find remote ref", TagNotFoundError, "There is no such tag"),
     (
-        re.compile(
+        (
             r"could not read (Username|Password)|Authentication failed|terminal prompts disabled|Permission denied"
             r"|error: 40[13]|Host key verification failed"
         ),
@@ -52,7 +52,7 @@ _FAILURES: Final[tuple[tuple[re.Pattern[str], type[SourceError], str], ...]] = (
         "The repository asks for credentials that git does not have",
     ),
     (
-        re.compile(
+        (
             r"[Cc]ould not (resolve|connect)|Failed to connect|Connection|timed out|unreachable|SSL|gnutls"
             r"|RPC failed|early EOF|hung up|unexpected disconnect|transfer closed|Empty reply"
         ),
@@ -60,14 +60,12 @@ _FAILURES: Final[tuple[tuple[re.Pattern[str], type[SourceError], str], ...]] = (
         "The host cannot be reached, or broke off",
     ),
     (
-        re.compile(
-            r"bad line length|protocol error|info/refs not valid|invalid server response|bad pack|expected '?ack"
-        ),
+        r"bad line length|protocol error|info/refs not valid|invalid server response|bad pack|expected '?ack",
         SourceError,
         "What the host answers is not what Git hosts answer",
     ),
     (
-        re.compile(r"not found|does not appear to be a git repository|Could not read from remote|error: 404"),
+        r"not found|does not appear to be a git repository|Could not read from remote|error: 404",
         RepositoryNotFoundError,
         "There is no such repository",
     ),
@@ -200,7 +198,7 @@ def _failure(finished: Finished, folder: Path, url: str, tag: str) -> SourceErro
     # What succeeded and still is no answer does not have the tag.
     otherwise = (SourceError, "git failed") if finished.returncode else (TagNotFoundError, "")
     kind, meaning = next(
-        ((kind, meaning) for pattern, kind, meaning in _FAILURES if pattern.search(finished.stderr)), otherwise
+        ((kind, meaning) for pattern, kind, meaning in _FAILURES if re.search(pattern, finished.stderr)), otherwise
     )
     if kind is TagNotFoundError:
         branch = bool(_ls_remote(folder, "--heads", "--", url, f"refs/heads/{tag}").stdout)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cuvis_ai_core.errors import CuvisError, PluginLoadError, PreparationError
 from cuvis_ai_core.plugins.choices import Choice, Needs
@@ -25,6 +25,13 @@ from cuvis_ai_core.plugins.store import refuse_full_disk, short_hash
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.installer import Installation
     from cuvis_ai_core.plugins.target import Target
+
+_NEEDED_LATER: Final = (
+    "cuvis_ai_core.plugins.installer",
+    "cuvis_ai_core.plugins.loader",
+    "concurrent.futures.thread",
+    "cuvis_ai_schemas.pipeline",  # with which nodes say what their ports are
+)
 
 
 @dataclass
@@ -237,12 +244,8 @@ def not_prepared(what: str, failed: Mapping[str, Exception]) -> PreparationError
 
 
 def _import_the_rest() -> None:
-    """Import what building and loading need; most of that can wait until git waits for the network.
-
-    The schemas are there because nodes say with them what their ports are.
-    """
-    plugins = "cuvis_ai_core.plugins"
-    for module in (f"{plugins}.installer", f"{plugins}.loader", "concurrent.futures.thread", "cuvis_ai_schemas.pipeline"):
+    """Import what building and loading need; most of that can wait until git waits for the network."""
+    for module in _NEEDED_LATER:
         import_module(module)
 
 

@@ -55,29 +55,29 @@ _STATE_VERSION: Final = (
 )
 
 # What uv says, on one line, and what it means with the next step; without one, the step is to try it by hand.
-_MEANINGS: Final[tuple[tuple[re.Pattern[str], _Kind, str | None], ...]] = (
+_MEANINGS: Final[tuple[tuple[str, _Kind, str | None], ...]] = (
     (
-        re.compile(r"[Nn]etwork (?:was|connectivity is) disabled"),
+        r"[Nn]etwork (?:was|connectivity is) disabled",
         OfflineError,
         "uv was told to stay offline (UV_OFFLINE or its configuration): let it use the network once.",
     ),
-    (re.compile(r"HTTP status client error \(404"), DependencyNotFoundError, _CORRECT),
+    (r"HTTP status client error \(404", DependencyNotFoundError, _CORRECT),
     (
-        re.compile(rf"Failed to fetch: |error sending request for url|Git operation failed.*(?:{_UNREACHABLE})"),
+        rf"Failed to fetch: |error sending request for url|Git operation failed.*(?:{_UNREACHABLE})",
         NetworkError,
         "Check the network, the proxy and uv's index settings, and try again.",
     ),
-    (re.compile(rf"No solution found.*(?:{_NOT_FOUND})"), DependencyNotFoundError, _CORRECT),
-    (re.compile(r"No solution found"), DependencyConflictError, WAY_OUT),
+    (rf"No solution found.*(?:{_NOT_FOUND})", DependencyNotFoundError, _CORRECT),
+    (r"No solution found", DependencyConflictError, WAY_OUT),
     (
-        re.compile(r"unable to detect version.*Failed to build|Error getting the version from source `vcs`"),
+        r"unable to detect version.*Failed to build|Error getting the version from source `vcs`",
         BuildError,
         _STATE_VERSION,
     ),
-    (re.compile(r"Failed to build|Build backend|build_editable"), BuildError, None),
-    (re.compile(r"Distribution not found at"), DependencyNotFoundError, _CORRECT),
+    (r"Failed to build|Build backend|build_editable", BuildError, None),
+    (r"Distribution not found at", DependencyNotFoundError, _CORRECT),
     (
-        re.compile(r"Git operation failed"),
+        r"Git operation failed",
         DependencyNotFoundError,
         "Check the address of that dependency, and that git has credentials for it.",
     ),
@@ -379,7 +379,7 @@ def _shown(requirements: Sequence[str]) -> str:
 
 def _meaning(output: str) -> tuple[_Kind, str | None]:
     line = " ".join(output.split())  # uv wraps its lines as the terminal is wide
-    found = ((kind, hint) for pattern, kind, hint in _MEANINGS if pattern.search(line))
+    found = ((kind, hint) for pattern, kind, hint in _MEANINGS if re.search(pattern, line))
     return next(found, (InstallError, None))
 
 
