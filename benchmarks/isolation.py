@@ -48,8 +48,8 @@ def late():
 
 SCRIPT = """
 import sys, time
-from cuvis_ai_core.plugins.finder import install_finder
-from cuvis_ai_core.plugins.scope import Code, open_scope
+from cuvis_ai_core.plugins.isolation.finder import install_finder
+from cuvis_ai_core.plugins.isolation.scope import Code, open_scope
 mode, folder = sys.argv[1:]
 if mode == "scoped":
     install_finder()

@@ -19,21 +19,21 @@ from cuvis_ai_core.errors import (
 )
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins import contributions
+from cuvis_ai_core.plugins.cache.offline import is_offline
+from cuvis_ai_core.plugins.cache.store import Store, chosen_root, default_root
 from cuvis_ai_core.plugins.catalogue import NodeEntry, checked_name, host_class, not_found
 from cuvis_ai_core.plugins.discovery import DiscoveredPlugin, is_path
+from cuvis_ai_core.plugins.isolation.private_names import PREFIX
 from cuvis_ai_core.plugins.manager import PluginState, class_path, no_node
 from cuvis_ai_core.plugins.members import Members
 from cuvis_ai_core.plugins.node_view import PluginNodes
-from cuvis_ai_core.plugins.offline import is_offline
-from cuvis_ai_core.plugins.private_names import PREFIX
-from cuvis_ai_core.plugins.store import Store, chosen_root, default_root
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data.readers import Reader
+    from cuvis_ai_core.plugins.installing.plans import Plan
     from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo
     from cuvis_ai_core.plugins.manager import HookManager
     from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-    from cuvis_ai_core.plugins.plans import Plan
     from cuvis_ai_core.plugins.ready import Ready
 
 
@@ -135,7 +135,7 @@ class NodeRegistry:
         Raises:
             StoreError: Something cannot be removed.
         """
-        from cuvis_ai_core.plugins.housekeeping import clear
+        from cuvis_ai_core.plugins.cache.housekeeping import clear
 
         clear(cls._store(), name)
 
@@ -191,7 +191,7 @@ class NodeRegistry:
             LockError: The lock file cannot be read, or differs from the manifest; nothing was loaded.
             PluginsLoadError: Some plugins failed; the others stay loaded.
         """
-        from cuvis_ai_core.plugins.locked import plan_for
+        from cuvis_ai_core.plugins.lock.locked import plan_for
         from cuvis_ai_core.plugins.manifest import manifest_path, read_manifest
 
         path = manifest_path(path)
@@ -353,7 +353,7 @@ class NodeRegistry:
         self, plugins: "Mapping[str, GitPlugin | LocalPlugin]", wanted: list[str], plan: "Plan | None"
     ) -> "dict[str, PluginLoadError]":
         from cuvis_ai_core.plugins.apart import Announcing, those_here
-        from cuvis_ai_core.plugins.plans import Together
+        from cuvis_ai_core.plugins.installing.plans import Together
         from cuvis_ai_core.plugins.ready import Request, ready_plugins
 
         # Not told by the registry: whoever drops it lets go of its plugins at once.

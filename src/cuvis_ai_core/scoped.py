@@ -5,10 +5,10 @@ name classes so, and read them in any process that has this core: a plugin that 
 from the plugin cache.
 """
 
-from cuvis_ai_core.plugins.finder import install_finder
-from cuvis_ai_core.plugins.private_modules import ask_for_missing
+from cuvis_ai_core.plugins.isolation.finder import install_finder
+from cuvis_ai_core.plugins.isolation.private_modules import ask_for_missing
+from cuvis_ai_core.plugins.isolation.scope import Scope
 from cuvis_ai_core.plugins.revival import revive
-from cuvis_ai_core.plugins.scope import Scope
 
 __path__: list[str] = []
 

@@ -19,9 +19,9 @@ from click.testing import CliRunner, Result
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.cli.main import main as cuvis_ai
 from cuvis_ai_core.errors import BundleError
-from cuvis_ai_core.plugins import host
-from cuvis_ai_core.plugins.store import Store
-from cuvis_ai_core.plugins.unbundle import unpack_bundle
+from cuvis_ai_core.plugins.bundle.unpacking import unpack_bundle
+from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.dependencies import host
 from cuvis_ai_core.testing.git_host import GitHost
 
 Files = dict[str, str]
@@ -550,8 +550,8 @@ def strike(frame, event, argument):
         count += 1
         if count == stop:
             os.kill(os.getpid(), signal.SIGKILL)
-from cuvis_ai_core.plugins.unbundle import unpack_bundle
-from cuvis_ai_core.plugins.store import Store
+from cuvis_ai_core.plugins.bundle.unpacking import unpack_bundle
+from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.registry import NodeRegistry
 from pathlib import Path
 sys.setprofile(strike)

@@ -13,7 +13,7 @@ import pytest
 from cuvis_ai_hookspecs import hookimpl
 
 from cuvis_ai_core import NodeRegistry
-from cuvis_ai_core.plugins.store import Store
+from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.testing.git_host import GitHost
 
 LOAD = """\
@@ -47,8 +47,8 @@ CLEAR_AND_PRUNE = """\
 import sys
 from select import select
 from cuvis_ai_core import NodeRegistry
-from cuvis_ai_core.plugins.housekeeping import prune
-from cuvis_ai_core.plugins.store import Store
+from cuvis_ai_core.plugins.cache.housekeeping import prune
+from cuvis_ai_core.plugins.cache.store import Store
 removed = 0
 while not select([sys.stdin], [], [], 0.02)[0]:
     removed += len(prune(Store(NodeRegistry.get_cache_dir()), max_size=0))
@@ -166,7 +166,7 @@ def test_a_load_that_waits_says_for_what(registry: NodeRegistry, git_plugin: Cal
 def test_a_builder_that_was_killed_is_not_waited_for(cache: Path, git_plugin: Callable[..., str]) -> None:
     """The system lets go of its lock."""
     holding = start(
-        "import sys\nfrom pathlib import Path\nfrom cuvis_ai_core.plugins.store import Store\n"
+        "import sys\nfrom pathlib import Path\nfrom cuvis_ai_core.plugins.cache.store import Store\n"
         "with Store(Path(sys.argv[1])).lock('echo@v1.0.0'):\n    print(flush=True)\n    sys.stdin.read()\n",
         str(cache),
         cache=cache,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import PluginLoadError, ProjectFileError
-from cuvis_ai_core.plugins.contents import editable_code, module_roots, without_standard_library
+from cuvis_ai_core.plugins.installing.contents import editable_code, module_roots, without_standard_library
 
 Files = dict[str, str]
 

@@ -12,8 +12,8 @@ import pytest
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core._files import remove_tree
 from cuvis_ai_core.errors import PluginLoadError, StoreError
-from cuvis_ai_core.plugins.housekeeping import entries
-from cuvis_ai_core.plugins.store import Store
+from cuvis_ai_core.plugins.cache.housekeeping import entries
+from cuvis_ai_core.plugins.cache.store import Store
 
 LIMITED = """\
 import resource, sys

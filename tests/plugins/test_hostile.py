@@ -12,8 +12,8 @@ import pytest
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import CuvisError, ManifestError, NetworkError, PluginLoadError, SourceError
-from cuvis_ai_core.plugins.sources import git_source
-from cuvis_ai_core.plugins.store import Store
+from cuvis_ai_core.plugins.cache.sources import git_source
+from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.testing.git_host import GitHost
 
 Files = dict[str, str]
@@ -223,8 +223,8 @@ def test_credentials_are_in_no_message_log_or_file(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Whether the load succeeds or fails, and in verify."""
+    from cuvis_ai_core.plugins.cache.verify import verify_plugin, verify_store
     from cuvis_ai_core.plugins.manifest import parse_plugin
-    from cuvis_ai_core.plugins.verify import verify_plugin, verify_store
 
     caplog.set_level(logging.DEBUG)
     with GitHost(tmp_path / "git", require_password=True) as host:

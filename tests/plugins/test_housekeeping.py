@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from cuvis_ai_core import NodeRegistry
-from cuvis_ai_core.plugins.housekeeping import clear, entries, prune
-from cuvis_ai_core.plugins.store import Store
+from cuvis_ai_core.plugins.cache.housekeeping import clear, entries, prune
+from cuvis_ai_core.plugins.cache.store import Store
 
 LOAD_AND_WAIT = """\
 import sys

@@ -11,7 +11,7 @@ import pytest
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core._files import remove_tree
 from cuvis_ai_core.errors import CacheMismatchError, PluginLoadError
-from cuvis_ai_core.plugins import integrity
+from cuvis_ai_core.plugins.cache import integrity
 from cuvis_ai_core.testing.git_host import GitHost
 
 Alter = Callable[[Path], object]

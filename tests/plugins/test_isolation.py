@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from cuvis_ai_core import NodeRegistry
-from cuvis_ai_core.plugins.finder import install_finder
+from cuvis_ai_core.plugins.isolation.finder import install_finder
 
 Files = dict[str, str]
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.cli.main import main as cuvis_ai
 from cuvis_ai_core.errors import LockError, PluginsLoadError
-from cuvis_ai_core.plugins import host
+from cuvis_ai_core.plugins.dependencies import host
 from cuvis_ai_core.testing.git_host import GitHost
 
 Files = dict[str, str]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuvis_ai_core.errors import ProjectFileError
-from cuvis_ai_core.plugins.project import read_project, version_in
+from cuvis_ai_core.plugins.installing.project import read_project, version_in
 
 
 def project(folder: Path, extras: str, dependencies: str = "[]") -> Path:

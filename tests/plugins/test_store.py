@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import StoreError
-from cuvis_ai_core.plugins.housekeeping import clear, entries, prune
-from cuvis_ai_core.plugins.store import MARKER, Store, chosen_root, default_root
+from cuvis_ai_core.plugins.cache.housekeeping import clear, entries, prune
+from cuvis_ai_core.plugins.cache.store import MARKER, Store, chosen_root, default_root
 
 
 def test_the_folder_is_chosen_by_call_then_by_variable_then_by_home(
@@ -186,7 +186,7 @@ def test_a_store_that_is_read_only_serves_what_it_has(
 def test_work_in_progress_of_a_killed_process_is_removed_by_the_next(tmp_path: Path) -> None:
     """What a living process works on stays."""
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom cuvis_ai_core.plugins.store import Store\n"
+        "import sys, time\nfrom pathlib import Path\nfrom cuvis_ai_core.plugins.cache.store import Store\n"
         "with Store(Path(sys.argv[1])).workspace() as folder:\n"
         "    (folder / 'half').write_text('x')\n    print(folder, flush=True)\n    time.sleep(60)\n"
     )

@@ -14,7 +14,7 @@ from cuvis_ai_core.errors import (
     NetworkError,
     StoreError,
 )
-from cuvis_ai_core.plugins.uv import Uv
+from cuvis_ai_core.plugins.installing.uv import Uv
 
 BACKEND = """\
 import os

@@ -5,7 +5,7 @@ import sys
 import pytest
 from packaging.tags import platform_tags
 
-from cuvis_ai_core.plugins.wheels import Wheel, Wheels
+from cuvis_ai_core.plugins.installing.wheels import Wheel, Wheels
 
 HERE = next(iter(platform_tags()))
 

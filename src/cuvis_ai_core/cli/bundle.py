@@ -18,8 +18,8 @@ def bundle(manifest: Path, output: Path | None) -> None:
     """
     from cuvis_ai_core.cli.errors import warn
     from cuvis_ai_core.cli.locking import locker
-    from cuvis_ai_core.plugins.bundle import write_bundle
-    from cuvis_ai_core.plugins.lockfile import read_lock, write_lock
+    from cuvis_ai_core.plugins.bundle.writing import write_bundle
+    from cuvis_ai_core.plugins.lock.lockfile import read_lock, write_lock
     from cuvis_ai_core.plugins.manifest import read_manifest
 
     archive = output or manifest.with_suffix(".tar.gz")

@@ -11,8 +11,8 @@ from cuvis_ai_core.cli.lazy import NamedGroup
 from cuvis_ai_core.cli.options import debug_option
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.housekeeping import Entry
-    from cuvis_ai_core.plugins.store import Store
+    from cuvis_ai_core.plugins.cache.housekeeping import Entry
+    from cuvis_ai_core.plugins.cache.store import Store
 
 _SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _BYTES: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -48,7 +48,7 @@ def cache() -> None:
 def list_entries() -> None:
     """List checkouts and target directories with size, last use, and the processes that use them."""
     from cuvis_ai_core.cli.tables import print_table
-    from cuvis_ai_core.plugins.housekeeping import entries
+    from cuvis_ai_core.plugins.cache.housekeeping import entries
 
     store = _store()
     found = entries(store)
@@ -72,7 +72,7 @@ def list_entries() -> None:
 @debug_option
 def prune_entries(older_than: float | None, max_size: float | None, dry_run: bool) -> None:
     """Remove what was not used for some time, or what is too much."""
-    from cuvis_ai_core.plugins.housekeeping import prune
+    from cuvis_ai_core.plugins.cache.housekeeping import prune
 
     if older_than is None and max_size is None:
         raise click.UsageError("What is to go? Give --older-than, as in 30d, or --max-size, as in 2GB, or both.")
@@ -85,13 +85,13 @@ def prune_entries(older_than: float | None, max_size: float | None, dry_run: boo
 @debug_option
 def clear_entries(name: str | None) -> None:
     """Remove everything of the plugin NAME, or everything."""
-    from cuvis_ai_core.plugins.housekeeping import clear
+    from cuvis_ai_core.plugins.cache.housekeeping import clear
 
     _report(clear(_store(), name))
 
 
 def _store() -> "Store":
-    from cuvis_ai_core.plugins.store import Store
+    from cuvis_ai_core.plugins.cache.store import Store
     from cuvis_ai_core.registry import NodeRegistry
 
     return Store(NodeRegistry.get_cache_dir())

@@ -9,7 +9,7 @@ import click
 from cuvis_ai_core.cli.options import debug_option, dry_run_option, manifest_argument, offline_option
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.locking import Locking
+    from cuvis_ai_core.plugins.lock.locking import Locking
 
 
 @click.command()
@@ -24,7 +24,7 @@ def lock(manifest: Path, dry_run: bool) -> None:
     so do versions that are locked already, where that is possible. See `cuvis-ai plugins update` for newer ones.
     """
     from cuvis_ai_core.cli.locking import locker
-    from cuvis_ai_core.plugins.lockfile import write_lock
+    from cuvis_ai_core.plugins.lock.lockfile import write_lock
     from cuvis_ai_core.plugins.manifest import read_manifest
 
     plugins = read_manifest(manifest).plugins

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from cuvis_ai_core.plugins.offline import OFFLINE_VARIABLE
+from cuvis_ai_core.plugins.cache.offline import OFFLINE_VARIABLE
 
 DEBUG: Final = "cuvis_ai_core.cli.debug"
 """Key of `ctx.meta` under which `--debug` is remembered."""

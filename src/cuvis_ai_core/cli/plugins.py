@@ -11,8 +11,8 @@ from cuvis_ai_core.cli.lazy import LazyGroup
 from cuvis_ai_core.cli.options import debug_option, plugins_option
 
 if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.cache.store import Store
     from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-    from cuvis_ai_core.plugins.store import Store
 
 
 class _Plugins(LazyGroup):
@@ -49,8 +49,8 @@ def list_plugins(plugins_path: Path | None) -> None:
 
 def _print_declared(manifest: Path) -> None:
     from cuvis_ai_core.cli.tables import print_table
+    from cuvis_ai_core.plugins.cache.store import Store
     from cuvis_ai_core.plugins.manifest import GitPlugin, read_manifest
-    from cuvis_ai_core.plugins.store import Store
     from cuvis_ai_core.registry import NodeRegistry
 
     declared = read_manifest(manifest).plugins
@@ -69,7 +69,7 @@ def _print_declared(manifest: Path) -> None:
 
 
 def _git_cells(name: str, plugin: "GitPlugin", store: "Store") -> tuple[str, str, str]:
-    from cuvis_ai_core.plugins.sources import cached_source
+    from cuvis_ai_core.plugins.cache.sources import cached_source
 
     source = cached_source(name, plugin, store)
     state = f"cached {source.commit[:12]}" if source and source.commit else "not fetched"

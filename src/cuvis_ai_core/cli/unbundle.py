@@ -17,8 +17,8 @@ def unbundle(archive: Path, output_dir: Path | None) -> None:
     Nothing is fetched, and no code is run. Afterwards the manifest loads without a network: CUVIS_OFFLINE=1.
     """
     from cuvis_ai_core.cli.errors import warn
-    from cuvis_ai_core.plugins.store import Store
-    from cuvis_ai_core.plugins.unbundle import unpack_bundle
+    from cuvis_ai_core.plugins.bundle.unpacking import unpack_bundle
+    from cuvis_ai_core.plugins.cache.store import Store
     from cuvis_ai_core.registry import NodeRegistry
 
     found = unpack_bundle(archive, output_dir or Path(), Store(NodeRegistry.get_cache_dir()))

@@ -19,7 +19,7 @@ def update(names: tuple[str, ...], plugins_path: Path | None, dry_run: bool) -> 
     """
     from cuvis_ai_core.cli.locking import locker
     from cuvis_ai_core.cli.tables import print_table
-    from cuvis_ai_core.plugins.updating import find_update
+    from cuvis_ai_core.plugins.lock.updating import find_update
 
     manifest = plugins_path or Path("plugins.yaml")
     with locker() as make:

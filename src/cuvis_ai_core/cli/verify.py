@@ -12,8 +12,8 @@ from cuvis_ai_core.cli.progress import working
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cuvis_ai_core.plugins.store import Store
-    from cuvis_ai_core.plugins.verify import Finding
+    from cuvis_ai_core.plugins.cache.store import Store
+    from cuvis_ai_core.plugins.cache.verify import Finding
 
 
 @click.command()
@@ -25,7 +25,7 @@ def verify(manifest: Path | None) -> None:
     All files are read. With MANIFEST, for the plugins of that file; without, for everything in the cache.
     """
     from cuvis_ai_core.cli.tables import print_table
-    from cuvis_ai_core.plugins.store import Store
+    from cuvis_ai_core.plugins.cache.store import Store
     from cuvis_ai_core.registry import NodeRegistry
 
     store = Store(NodeRegistry.get_cache_dir())
@@ -44,7 +44,7 @@ def verify(manifest: Path | None) -> None:
 
 
 def _findings(manifest: Path | None, store: "Store") -> "Iterator[Finding]":
-    from cuvis_ai_core.plugins.verify import verify_plugin, verify_store
+    from cuvis_ai_core.plugins.cache.verify import verify_plugin, verify_store
 
     if manifest is None:
         yield from verify_store(store)

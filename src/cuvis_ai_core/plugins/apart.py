@@ -11,7 +11,7 @@ from cuvis_ai_core.errors import (
     MissingExtraError,
     OperatorConflictError,
 )
-from cuvis_ai_core.plugins import host
+from cuvis_ai_core.plugins.dependencies import host
 from cuvis_ai_core.plugins.failing import Announce
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin

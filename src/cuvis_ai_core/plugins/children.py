@@ -12,18 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cuvis_ai_core._environment import CALLING_PLUGIN, LIVE_PLUGINS
-from cuvis_ai_core.plugins import dependencies, host
-from cuvis_ai_core.plugins.asking import process_started_by
+from cuvis_ai_core.plugins.cache.target import read_target
 from cuvis_ai_core.plugins.code import open_code
-from cuvis_ai_core.plugins.finder import install_finder
-from cuvis_ai_core.plugins.scope import Scope, living_scopes, scope_named
-from cuvis_ai_core.plugins.target import read_target
+from cuvis_ai_core.plugins.dependencies import host, leases
+from cuvis_ai_core.plugins.isolation.asking import process_started_by
+from cuvis_ai_core.plugins.isolation.finder import install_finder
+from cuvis_ai_core.plugins.isolation.scope import Scope, living_scopes, scope_named
 
 
 def publish() -> None:
     """Tell the processes that are started from now on what is loaded here now."""
     plugins = [[scope.name, *_owner_and_private(scope)] for scope in living_scopes() if scope.held]
-    served = dependencies.served(idle=False)
+    served = leases.served(idle=False)
     if plugins or served:
         os.environ[LIVE_PLUGINS] = json.dumps([host.interpreter(), plugins, served], separators=(",", ":"))
     else:
@@ -37,7 +37,7 @@ def adopt() -> None:
         return
     for folder, names in served.items():
         if target := read_target(Path(folder)):
-            dependencies.serve([each for each in target.needed if each.name in names], target.folder)
+            leases.serve([each for each in target.needed if each.name in names], target.folder)
     for name, folder, private in plugins:
         if target := read_target(Path(folder)):
             open_code(target, [each for each in target.needed if each.name in private], name)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from cuvis_ai_core.errors import InvalidNodeError
 from cuvis_ai_core.node.base import is_node_class
-from cuvis_ai_core.plugins.distribution import Distribution
-from cuvis_ai_core.plugins.private_names import public_name
-from cuvis_ai_core.plugins.public_names import stand_before
-from cuvis_ai_core.plugins.scope import Code, Scope, open_scope
-from cuvis_ai_core.plugins.store import short_hash
-from cuvis_ai_core.plugins.target import Target
+from cuvis_ai_core.plugins.cache.store import short_hash
+from cuvis_ai_core.plugins.cache.target import Target
+from cuvis_ai_core.plugins.dependencies.distribution import Distribution
+from cuvis_ai_core.plugins.isolation.private_names import public_name
+from cuvis_ai_core.plugins.isolation.public_names import stand_before
+from cuvis_ai_core.plugins.isolation.scope import Code, Scope, open_scope
 
 
 def open_code(target: Target, private: Sequence[Distribution], name: str | None = None) -> Scope:
@@ -98,7 +98,7 @@ def _near(name: str, known: Sequence[str] | dict[str, object], prefix: str) -> s
 
 def _new_modules(target: Target) -> dict[str, Path]:
     """Find modules that were added to a local plugin since it was installed."""
-    from cuvis_ai_core.plugins.contents import top_level_modules, without_standard_library
+    from cuvis_ai_core.plugins.installing.contents import top_level_modules, without_standard_library
 
     folders = {Path(place) for place in target.code.values() if place}
     return {top: folder for folder in folders for top in without_standard_library(top_level_modules(folder))}

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core.errors import HookError
+from cuvis_ai_core.plugins.isolation.private_names import without_private_names
 from cuvis_ai_core.plugins.members import BUILTIN, Members
-from cuvis_ai_core.plugins.private_names import without_private_names
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core.errors import DiscoveryError
-from cuvis_ai_core.plugins.distribution import normalised
+from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.owned_names import import_for_everybody
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cuvis_ai_core.errors import CuvisError, PluginLoadError
+from cuvis_ai_core.plugins.isolation.private_names import PREFIX, without_private_names
+from cuvis_ai_core.plugins.isolation.scope import MARK
 from cuvis_ai_core.plugins.manager import PluginState
-from cuvis_ai_core.plugins.private_names import PREFIX, without_private_names
-from cuvis_ai_core.plugins.scope import MARK
 
 Announce = Callable[[PluginState, str], None]
 """Tells observers that a plugin entered a state, with a detail to show."""

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import cuvis_ai_hookspecs
 
 from cuvis_ai_core.errors import WorkerError
-from cuvis_ai_core.plugins import dependencies
+from cuvis_ai_core.plugins.cache.uses import Uses
 from cuvis_ai_core.plugins.children import publish
 from cuvis_ai_core.plugins.code import import_node
+from cuvis_ai_core.plugins.dependencies import leases
+from cuvis_ai_core.plugins.isolation.private_names import private_package
+from cuvis_ai_core.plugins.isolation.public_names import give_back
+from cuvis_ai_core.plugins.isolation.scope import Scope
 from cuvis_ai_core.plugins.manager import NodePlugin, no_node
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.private_names import private_package
-from cuvis_ai_core.plugins.public_names import give_back
-from cuvis_ai_core.plugins.scope import Scope
-from cuvis_ai_core.plugins.uses import Uses
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.worker.worker import Worker
@@ -64,7 +64,7 @@ class ScopedPlugin(NamedTuple):
     declared: GitPlugin | LocalPlugin
     info: PluginInfo
     scope: Scope
-    lease: dependencies.Lease
+    lease: leases.Lease
     classes: Mapping[str, type]
     hooks: Mapping[str, object]
     uses: Uses

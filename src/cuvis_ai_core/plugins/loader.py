@@ -11,25 +11,25 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError
-from cuvis_ai_core.plugins import dependencies
 from cuvis_ai_core.plugins.apart import IMPOSSIBLE, Announcing
+from cuvis_ai_core.plugins.cache.sources import Source
+from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.children import publish
 from cuvis_ai_core.plugins.code import import_node, open_code
+from cuvis_ai_core.plugins.dependencies import leases
 from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
 from cuvis_ai_core.plugins.failing import Enter, failing
-from cuvis_ai_core.plugins.finder import install_finder
+from cuvis_ai_core.plugins.isolation.finder import install_finder
+from cuvis_ai_core.plugins.isolation.operators import refuse_taken_operators
+from cuvis_ai_core.plugins.isolation.scope import Scope
 from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo, ProcessPlugin, ScopedPlugin
 from cuvis_ai_core.plugins.manager import PluginState, contribution
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.operators import refuse_taken_operators
 from cuvis_ai_core.plugins.ready import Ready, Request
-from cuvis_ai_core.plugins.scope import Scope
-from cuvis_ai_core.plugins.sources import Source
-from cuvis_ai_core.plugins.store import Store
-from cuvis_ai_core.plugins.target import Target
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.environment import Environment
+    from cuvis_ai_core.plugins.cache.environment import Environment
     from cuvis_ai_core.plugins.worker.opening import Opened
 
 Admit: TypeAlias = Callable[[LoadedPlugin], None]
@@ -88,7 +88,7 @@ def _load_here(
             try:
                 plugin = _open(name, request.plugins[name], ready, request.store)
             except DependencyConflictError as error:
-                from cuvis_ai_core.plugins.disagreement import disagreement
+                from cuvis_ai_core.plugins.installing.disagreement import disagreement
 
                 targets = {each: found.target for each, found in prepared.items() if isinstance(found, Ready)}
                 raise disagreement(error, targets) from error
@@ -154,7 +154,7 @@ def _shown(classes: Iterable[str]) -> str:
 def _open(name: str, declared: GitPlugin | LocalPlugin, ready: Ready, store: Store) -> ScopedPlugin:
     source, target = ready
     with ExitStack() as undo:
-        lease = dependencies.acquire(target.plugin, target.needed, target.folder)
+        lease = leases.acquire(target.plugin, target.needed, target.folder)
         undo.callback(lease.release)
         install_finder()
         scope = open_code(target, lease.private)

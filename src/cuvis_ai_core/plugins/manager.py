@@ -13,7 +13,7 @@ import pluggy
 from cuvis_ai_core.errors import HookError, InvalidNodeError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.discovery import is_path
-from cuvis_ai_core.plugins.private_names import public_name, without_private_names
+from cuvis_ai_core.plugins.isolation.private_names import public_name, without_private_names
 
 logger = logging.getLogger(__name__)
 

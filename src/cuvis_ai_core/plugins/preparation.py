@@ -12,22 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cuvis_ai_core.errors import CuvisError, PluginLoadError, PreparationError
-from cuvis_ai_core.plugins.choices import Choice, Needs
+from cuvis_ai_core.plugins.cache.offline import not_fetched
+from cuvis_ai_core.plugins.cache.sources import Source, git_source, local_source, usable_source
+from cuvis_ai_core.plugins.cache.store import refuse_full_disk, short_hash
 from cuvis_ai_core.plugins.failing import Announce, Enter, failing
+from cuvis_ai_core.plugins.installing.choices import Choice, Needs
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.offline import not_fetched
 from cuvis_ai_core.plugins.parallel import Crew
 from cuvis_ai_core.plugins.ready import Ready, Request, place_of, usable_target
-from cuvis_ai_core.plugins.sources import Source, git_source, local_source, usable_source
-from cuvis_ai_core.plugins.store import refuse_full_disk, short_hash
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.installer import Installation
-    from cuvis_ai_core.plugins.target import Target
+    from cuvis_ai_core.plugins.cache.target import Target
+    from cuvis_ai_core.plugins.installing.installer import Installation
 
 _NEEDED_LATER: Final = (
-    "cuvis_ai_core.plugins.installer",
+    "cuvis_ai_core.plugins.installing.installer",
     "cuvis_ai_core.plugins.loader",
     "concurrent.futures.thread",
     "cuvis_ai_schemas.pipeline",  # with which nodes say what their ports are
@@ -139,7 +139,7 @@ class Preparation:
         Args:
             folder: Temporary folder on the file system of the store.
         """
-        from cuvis_ai_core.plugins.uv import Uv
+        from cuvis_ai_core.plugins.installing.uv import Uv
 
         needs, choices = self.needs(), dict[str, Choice]()
         uv = Uv(", ".join(needs), folder, self._request.offline, self._store.wheels)
@@ -226,8 +226,8 @@ class Preparation:
                 job.result = Ready(job.source, target)
 
     def _study(self, folder: Path, job: _Job, _: Enter) -> None:
-        from cuvis_ai_core.plugins.installer import Installation
-        from cuvis_ai_core.plugins.uv import Uv
+        from cuvis_ai_core.plugins.installing.installer import Installation
+        from cuvis_ai_core.plugins.installing.uv import Uv
 
         work = folder / job.name
         work.mkdir()

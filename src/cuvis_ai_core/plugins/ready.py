@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from cuvis_ai_core.errors import CuvisError
+from cuvis_ai_core.plugins.cache.sources import Source, content_of, local_source, usable_source
+from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.cache.target import Target, target_for
+from cuvis_ai_core.plugins.installing.plans import Plan
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.plans import Plan
-from cuvis_ai_core.plugins.sources import Source, content_of, local_source, usable_source
-from cuvis_ai_core.plugins.store import Store
-from cuvis_ai_core.plugins.target import Target, target_for
 
 Announcement: TypeAlias = Callable[[str, PluginState, str], None]
 """Tells observers that a plugin entered a state, with a detail to show."""

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cuvis_ai_core.errors import PluginModuleError
-from cuvis_ai_core.plugins import dependencies, host
+from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.cache.target import Target, complete_targets
 from cuvis_ai_core.plugins.children import publish
 from cuvis_ai_core.plugins.code import open_code
-from cuvis_ai_core.plugins.private_names import PREFIX, first_name, private_name
-from cuvis_ai_core.plugins.scope import Scope
-from cuvis_ai_core.plugins.store import Store
-from cuvis_ai_core.plugins.target import Target, complete_targets
+from cuvis_ai_core.plugins.dependencies import host, leases
+from cuvis_ai_core.plugins.isolation.private_names import PREFIX, first_name, private_name
+from cuvis_ai_core.plugins.isolation.scope import Scope
 
 
 def revive(package: str, cache: Path) -> Scope:
@@ -29,7 +29,7 @@ def revive(package: str, cache: Path) -> Scope:
     if not fitting:
         raise _missing(package, cache, found)
     target = fitting[0]
-    lease = dependencies.acquire(target.plugin, target.needed, target.folder)
+    lease = leases.acquire(target.plugin, target.needed, target.folder)
     try:
         scope = open_code(target, lease.private)
     except BaseException:

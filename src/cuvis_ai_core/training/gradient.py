@@ -25,7 +25,6 @@ Row: TypeAlias = dict[str, float]
 """What an epoch came to: `epoch`, `lr`, `train_loss`, `val_loss`; `<node>/<metric>` of validation, and the same with
 `train/` before it of training."""
 
-RESUME: Final = "resume.ckpt"
 _ACCELERATORS: Final = {"cpu": "cpu", "gpu": "cuda", "cuda": "cuda", "mps": "mps"}
 
 

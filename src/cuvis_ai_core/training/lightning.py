@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_SAVES: Final = 5.0
 """How much of a training a kill may cost; an epoch is lost at least."""
 
+_RESUME: Final = "resume.ckpt"
+
 _CHECKPOINTS: Final = "checkpoints"
 
 
@@ -246,10 +248,8 @@ class _Recorder(Checkpoint):
     """Remembers what each epoch came to, and saves now and then where to go on from."""
 
     def __init__(self, folder: Path | None, observer: "Callable[[Row], None] | None") -> None:
-        from cuvis_ai_core.training.gradient import RESUME
-
         self.history: list[Row] = []
-        self.file = folder / RESUME if folder else None
+        self.file = folder / _RESUME if folder else None
         self._observer = observer
         self._rate = 0.0
         self._validated = False

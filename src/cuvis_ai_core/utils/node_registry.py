@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from cuvis_ai_core.plugins.scope import drop_idle
+from cuvis_ai_core.plugins.isolation.scope import drop_idle
 from cuvis_ai_core.registry import NodeRegistry
 
 __all__ = ["NodeRegistry", "clear_package_modules"]

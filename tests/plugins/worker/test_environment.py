@@ -20,9 +20,9 @@ from uv import find_uv_bin
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.cli.main import main
 from cuvis_ai_core.errors import PluginLoadError, PluginsLoadError
-from cuvis_ai_core.plugins.housekeeping import entries
+from cuvis_ai_core.plugins.cache.housekeeping import entries
+from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.manager import PluginState
-from cuvis_ai_core.plugins.store import Store
 
 Construct = Callable[..., Any]
 MakeWheel = Callable[..., None]

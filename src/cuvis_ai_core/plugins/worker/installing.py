@@ -11,8 +11,7 @@ from typing import NamedTuple
 from packaging.specifiers import SpecifierSet
 
 from cuvis_ai_core.errors import DependencyConflictError, LockError, ProjectFileError
-from cuvis_ai_core.plugins.choices import Choice
-from cuvis_ai_core.plugins.environment import (
+from cuvis_ai_core.plugins.cache.environment import (
     Environment,
     described,
     packages_of,
@@ -20,15 +19,16 @@ from cuvis_ai_core.plugins.environment import (
     usable_environment,
     write_environment,
 )
+from cuvis_ai_core.plugins.cache.housekeeping import Entry, replace_older
+from cuvis_ai_core.plugins.cache.sources import Source, project_folder, refuse_altered
+from cuvis_ai_core.plugins.cache.store import Store, listed, short_hash
+from cuvis_ai_core.plugins.dependencies.requirements import host_version, needed_name, satisfies
 from cuvis_ai_core.plugins.failing import Enter
-from cuvis_ai_core.plugins.housekeeping import Entry, replace_older
+from cuvis_ai_core.plugins.installing.choices import Choice
+from cuvis_ai_core.plugins.installing.project import read_project, version_in
+from cuvis_ai_core.plugins.installing.uv import Uv
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.project import read_project, version_in
-from cuvis_ai_core.plugins.requirements import host_version, needed_name, satisfies
-from cuvis_ai_core.plugins.sources import Source, project_folder, refuse_altered
-from cuvis_ai_core.plugins.store import Store, listed, short_hash
-from cuvis_ai_core.plugins.uv import Uv
 from cuvis_ai_core.plugins.worker import own_wheels
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cuvis_ai_core.errors import PluginError, PluginLoadError, RemoteError
-from cuvis_ai_core.plugins import host
-from cuvis_ai_core.plugins.environment import Environment, code_stamp, write_environment
+from cuvis_ai_core.plugins.cache.environment import Environment, code_stamp, write_environment
+from cuvis_ai_core.plugins.cache.sources import Source
+from cuvis_ai_core.plugins.dependencies import host
 from cuvis_ai_core.plugins.failing import Announce, Enter, failing
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.parallel import Crew
 from cuvis_ai_core.plugins.ready import Request
-from cuvis_ai_core.plugins.sources import Source
 from cuvis_ai_core.plugins.worker.faces import make_class
 from cuvis_ai_core.plugins.worker.installing import environment_for
 from cuvis_ai_core.plugins.worker.logs import Logs

@@ -15,7 +15,7 @@ from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from typing import Final
 
-from cuvis_ai_core.plugins.requirements import needed_name
+from cuvis_ai_core.plugins.dependencies.requirements import needed_name
 
 _PACKAGES: Final = {"cuvis-ai-core": "cuvis_ai_core", "cuvis-ai-hookspecs": "cuvis_ai_hookspecs"}
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
+from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.failing import failing
+from cuvis_ai_core.plugins.installing.uv import Uv
+from cuvis_ai_core.plugins.installing.wheels import Wheels
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.ready import Request
-from cuvis_ai_core.plugins.sources import Source
-from cuvis_ai_core.plugins.uv import Uv
-from cuvis_ai_core.plugins.wheels import Wheels
 from cuvis_ai_core.plugins.worker.installing import environment_for
 from cuvis_ai_core.plugins.worker.wanted import source_of, wanted_for
 

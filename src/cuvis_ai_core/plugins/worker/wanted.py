@@ -3,11 +3,11 @@
 from functools import partial
 
 from cuvis_ai_core.errors import PluginLoadError
-from cuvis_ai_core.plugins.environment import Environment, read_environment
+from cuvis_ai_core.plugins.cache.environment import Environment, read_environment
+from cuvis_ai_core.plugins.cache.sources import Source, content_of
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.ready import Request, source_on_disk
-from cuvis_ai_core.plugins.sources import Source, content_of
 from cuvis_ai_core.plugins.worker.installing import Wanted
 
 

@@ -1,0 +1,1 @@
+"""A manifest with all that it needs in one archive."""

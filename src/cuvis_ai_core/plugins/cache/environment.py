@@ -1,0 +1,166 @@
+"""The virtual environment of a plugin in the plugin cache: found there, or made.
+
+    .envs/adaclip@<content>/<key>/      marker cuvis-environment.json; the key stands for Python, this package and pins
+
+It is made in a temporary folder and moved into place when it is whole, like every entry of the cache.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from importlib.metadata import distributions
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+from cuvis_ai_core._files import read_json, write_json
+from cuvis_ai_core.errors import CacheMismatchError
+from cuvis_ai_core.plugins.cache import integrity
+from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.dependencies.distribution import normalised
+
+MARKER: Final = "cuvis-environment.json"
+
+_FORMAT: Final = 1
+
+
+class Environment(NamedTuple):
+    """A virtual environment with a plugin in it.
+
+    Attributes:
+        folder: The environment.
+        distribution: Name of the plugin's distribution; empty where the plugin has no project file.
+        version: Its version.
+        pins: `name==version` of everything that is installed, but for the plugin and this package.
+        paths: Folders with modules that are not installed.
+        editable: The folder with the plugin's code, where that lies elsewhere and somebody may be editing it.
+        core: Folder of this package where somebody may be editing it; such an environment replaces those before it.
+        refused: Fingerprints of hosts that could not load the plugin themselves.
+        faces: What its node classes look like (see `describe`); None where nobody has looked yet.
+        stamp: What its code was like when somebody looked.
+        content: Hash of what the installers recorded.
+        watched: Size and time of some of its files (see `integrity`).
+    """
+
+    folder: Path
+    distribution: str
+    version: str
+    pins: tuple[str, ...]
+    paths: tuple[str, ...] = ()
+    editable: str = ""
+    core: str = ""
+    refused: tuple[str, ...] = ()
+    faces: Mapping[str, Any] | None = None
+    stamp: str = ""
+    content: str = ""
+    watched: integrity.Watched = MappingProxyType({})
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self.folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+    @property
+    def packages(self) -> Path:
+        """The folder with what is installed."""
+        return packages_of(self.folder)
+
+
+def packages_of(folder: Path) -> Path:
+    """Return the folder with what is installed in a virtual environment."""
+    return next(iter(sorted(folder.glob("lib/python3.*/site-packages"))), folder / "Lib" / "site-packages")
+
+
+def usable_environment(folder: Path, store: Store) -> Environment | None:
+    """Return the finished environment in a folder, counted as in use from now on; None where there is none.
+
+    Raises:
+        CacheMismatchError: It is there, but was altered.
+    """
+    found = read_environment(folder)
+    if found is None or not found.python.exists():  # its Python may have been uninstalled
+        return None
+    if not integrity.looks_unchanged(found.packages, found.watched):
+        refuse_altered_environment(found)
+        with suppress(OSError):  # a copy of a cache has other times; so that the next look is cheap again
+            write_environment(found._replace(watched=_watch(found.packages)))
+    return found if store.use(folder) else None
+
+
+def refuse_altered_environment(environment: Environment) -> None:
+    """Read all files of an environment, and raise if they are not what was installed.
+
+    Raises:
+        CacheMismatchError: A file was changed or removed, or a module was added.
+    """
+    recorded = integrity.installed_files(environment.packages)
+    altered = list(integrity.altered_files(environment.packages, recorded))
+    if altered or integrity.digest_of(recorded) != environment.content:
+        name = environment.folder.parent.name.partition("@")[0]
+        which = f" ({', '.join(altered[:3])})" if altered else ""
+        raise CacheMismatchError(
+            f"Tag mismatch in cache for plugin '{name}': installed files in {environment.folder} were changed, added "
+            f"or removed{which}.",
+            hint=f'Somebody changed what was installed. Install it anew: NodeRegistry.clear_plugin_cache("{name}").',
+            plugin=name,
+            location=str(environment.folder),
+            path=environment.folder,
+        )
+
+
+def read_environment(folder: Path) -> Environment | None:
+    """Return what the completion marker in a folder describes, or None where there is none that can be read."""
+    marker = read_json(folder / MARKER)
+    if marker is None or marker.pop("format", None) != _FORMAT:
+        return None
+    with suppress(TypeError, AttributeError):  # whatever somebody did to the file
+        tuples = {key: tuple(value) for key, value in marker.items() if isinstance(value, list)}
+        return Environment(folder=folder, **{**marker, **tuples})
+    return None
+
+
+def write_environment(environment: Environment) -> None:
+    """Write the completion marker of an environment.
+
+    Raises:
+        OSError: The environment cannot be written.
+    """
+    data = environment._asdict()
+    data.pop("folder")
+    write_json(environment.folder / MARKER, {"format": _FORMAT, **data})
+
+
+def described(folder: Path, distribution: str) -> Environment:
+    """Return what is installed in a folder, with what tells later whether it was altered."""
+    packages = packages_of(folder)
+    recorded = integrity.installed_files(packages)
+    installed = dict(_installed(packages))
+    own = {normalised(distribution), "cuvis-ai-core", "cuvis-ai-hookspecs"}
+    return Environment(
+        folder=folder,
+        distribution=normalised(distribution),
+        version=installed.get(normalised(distribution), "0"),
+        pins=tuple(sorted(f"{name}=={version}" for name, version in installed.items() if name not in own)),
+        content=integrity.digest_of(recorded),
+        watched=_watch(packages),
+    )
+
+
+def _installed(packages: Path) -> Iterator[tuple[str, str]]:
+    for each in distributions(path=[str(packages)]):
+        yield normalised(each.metadata["Name"]), each.version
+
+
+def _watch(packages: Path) -> dict[str, list[int]]:
+    return integrity.watch(packages, (path.relative_to(packages).as_posix() for path in packages.glob("*/RECORD")))
+
+
+def code_stamp(environment: Environment) -> str:
+    """Return what changes when somebody edits the plugin's code; nothing where it lies in the environment."""
+    if not environment.editable:
+        return ""
+    from cuvis_ai_core.plugins.cache.store import short_hash
+
+    folder = Path(environment.editable)
+    states = ((path, path.stat()) for path in sorted(folder.rglob("*.py")) if ".venv" not in path.parts)
+    return short_hash(*(f"{path}:{state.st_size}:{state.st_mtime_ns}" for path, state in states))

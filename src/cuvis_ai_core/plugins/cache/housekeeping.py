@@ -1,0 +1,210 @@
+"""What lies in the plugin cache, how large, since when unused; and removing it, but never what a process uses."""
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from cuvis_ai_core._files import read_json
+from cuvis_ai_core.plugins.cache import uses
+from cuvis_ai_core.plugins.cache.store import MARKER, Store, listed
+from cuvis_ai_core.plugins.cache.uses import User
+
+logger = logging.getLogger(__name__)
+
+
+_INSTALLED: Final = {".targets": "target", ".envs": "environment"}
+
+
+class Entry:
+    """A checkout, a target directory, an environment, or the wheels that bundles brought, in the plugin cache.
+
+    Args:
+        store: The plugin cache.
+        path: Folder of the entry.
+
+    Attributes:
+        kind: `checkout`, `target`, `environment` or `wheels`.
+        key: Name and tag of a checkout; name and content of a target directory or environment.
+        plugin: Name of the plugin; empty for wheels, which belong to all.
+    """
+
+    def __init__(self, store: Store, path: Path) -> None:
+        self.store = store
+        self.path = path
+        self.kind = _kind(store, path)
+        self.key = path.parent.name if self.kind in _INSTALLED.values() else path.name
+        self.plugin, at, _ = self.key.partition("@")
+        self.plugin = self.plugin if at else ""
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes in all its files."""
+        return sum(_sizes(self.path))
+
+    @cached_property
+    def last_use(self) -> float:
+        """When it was used last, in seconds since 1970; where nobody knows, when it was put there."""
+        known = uses.last_use(self.store.uses(self.path))
+        return known if known is not None else _changed(self.path)
+
+    def users(self) -> list[User]:
+        """Return the processes that use it."""
+        return uses.users(self.store.uses(self.path))
+
+    def remove(self) -> list[User]:
+        """Remove it, or return who uses it.
+
+        Raises:
+            StoreError: It cannot be removed.
+        """
+        folder = self.store.uses(self.path)
+        with self.store.lock(self._lock()), self.store.guard(), self.store.workspace() as work:
+            with uses.removing(folder):
+                users = self.users()
+                if not users:
+                    # Out of sight first, so that nobody loads from a folder that is half gone.
+                    with contextlib.suppress(FileNotFoundError):
+                        os.replace(self.path, work / "removed")  # noqa: PTH105
+                        os.replace(folder, work / "uses")  # noqa: PTH105
+            if not users and self.kind in _INSTALLED.values():
+                _remove_empty(self.path.parent)
+                _remove_empty(folder.parent)
+        return users
+
+    def _lock(self) -> str:
+        """Return the name of the lock that builders of this entry hold."""
+        marker = read_json(self.path / ".git" / MARKER) if self.kind == "checkout" else None
+        if marker is None:
+            return self.key
+        # The same name and tag of two repositories are fetched under one lock.
+        plain = self.store.checkouts(*(str(marker.get(key)) for key in ("name", "tag", "repo")))[0].name
+        return plain if self.key.startswith(plain) else self.key
+
+
+class Kept(NamedTuple):
+    """An entry that was not removed, and the processes that use it."""
+
+    entry: Entry
+    users: list[User]
+
+    def __str__(self) -> str:
+        """What is kept, why, and what to do."""
+        own = [user for user in self.users if user.pid == os.getpid()]
+        step = f'registry.unload_plugin("{self.entry.plugin}")' if own else "end it"
+        return (
+            f"Plugin '{self.entry.plugin}': {self.entry.path} is kept, because it is in use by "
+            f"{', '.join(map(str, self.users))}. To remove it, first {step}, and try again."
+        )
+
+
+def entries(store: Store, plugin: str | None = None) -> list[Entry]:
+    """Return what lies in the cache, of one plugin or of all.
+
+    Raises:
+        StoreError: The cache cannot be read.
+    """
+    with store.guard():
+        # A user may have chosen a folder that holds other things too, `@types` or `me@host.txt` among them.
+        checkouts = [path for path in listed(store.root) if "@" in path.name and (path / ".git" / MARKER).is_file()]
+        installed = [path for folder in _INSTALLED for path in listed(store.root / folder)]
+        contents = [path for path in installed if "@" in path.name and path.is_dir()]
+        targets = [path for content in contents for path in listed(content) if path.is_dir()]
+    wheels = [store.wheels] if store.wheels and plugin is None else []
+    found = [Entry(store, path) for path in (*checkouts, *targets, *wheels)]
+    return [entry for entry in found if plugin in {None, entry.plugin}]
+
+
+def clear(store: Store, plugin: str | None = None) -> list[Entry]:
+    """Remove everything of one plugin, or of all, and return it; what a process uses is kept, with a warning.
+
+    Raises:
+        StoreError: Something cannot be removed.
+    """
+    found = entries(store, plugin)
+    wheels = [entry for entry in found if entry.kind == "wheels"]
+    for entry in wheels:
+        with store.guard(), store.workspace() as work:
+            entry.size  # noqa: B018 - read while it is there
+            os.replace(entry.path, work / "wheels")  # noqa: PTH105
+    return [*wheels, *(entry for entry in found if entry not in wheels and _removed(entry))]
+
+
+def prune(
+    store: Store, *, unused_for: float | None = None, max_size: int | None = None, dry_run: bool = False
+) -> list[Entry]:
+    """Remove what was not used for some time, then what was used longest ago until the rest is small enough.
+
+    What a process uses is kept, with a warning; and so are wheels that bundles brought, which nobody can fetch again.
+
+    Args:
+        store: The plugin cache.
+        unused_for: Seconds.
+        max_size: Bytes that may remain.
+        dry_run: Only return what would be removed.
+
+    Raises:
+        StoreError: Something cannot be removed.
+    """
+    found = sorted(entries(store), key=lambda entry: entry.last_use)
+    excess = sum(entry.size for entry in found) - max_size if max_size is not None else 0
+    removed = []
+    for entry in found:
+        outdated = unused_for is not None and time.time() - entry.last_use > unused_for
+        if (outdated or excess > 0) and entry.kind != "wheels" and _removed(entry, dry_run=dry_run):
+            excess -= entry.size if max_size is not None else 0
+            removed.append(entry)
+    if found and not dry_run:
+        store.sweep()
+    return removed
+
+
+def replace_older(store: Store, place: Path) -> None:
+    """Remove the target directories, or environments, of a local plugin from before its project file was edited.
+
+    Args:
+        store: The plugin cache.
+        place: Folder of the present ones.
+    """
+    same, dot, _ = place.name.rpartition(".")
+    for entry in entries(store, place.name.partition("@")[0]) if dot else ():
+        alike = entry.path.parent.parent == place.parent and entry.key.startswith(f"{same}.")
+        if alike and entry.key != place.name:
+            entry.remove()  # which keeps what is in use, until the next replacement
+
+
+def _removed(entry: Entry, *, dry_run: bool = False) -> bool:
+    entry.size  # noqa: B018 - to be known afterwards
+    users = entry.users() if dry_run else entry.remove()
+    if users:
+        logger.warning("%s", Kept(entry, users))
+    return not users
+
+
+def _kind(store: Store, path: Path) -> str:
+    if path.parent != store.root:
+        return _INSTALLED[path.parent.parent.name]
+    return "checkout" if "@" in path.name else "wheels"
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            with contextlib.suppress(OSError):
+                yield os.lstat(f"{parent}/{name}").st_size

@@ -1,0 +1,284 @@
+"""From a Git tag or a local path to a folder with the plugin's code."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cuvis_ai_core._files import read_json, write_json
+from cuvis_ai_core._redact import without_credentials
+from cuvis_ai_core.errors import CacheMismatchError, LocalPathError, SourceError
+from cuvis_ai_core.plugins.cache import integrity
+from cuvis_ai_core.plugins.cache.store import MARKER, Store, short_hash
+from cuvis_ai_core.plugins.dependencies.host import interpreter
+from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+
+
+class Source(NamedTuple):
+    """The code of a plugin on disk.
+
+    Attributes:
+        folder: The checkout, or the local path.
+        commit: Commit of the tag; None for a local path.
+        content: Hash of all files of the checkout; None for a local path.
+    """
+
+    folder: Path
+    commit: str | None = None
+    content: str | None = None
+
+
+def title_of(name: str, source: Source) -> str:
+    """Return what a plugin's modules are called after: name and tag as its checkout is, or name and a hash of its path.
+
+    Args:
+        name: Name of the plugin in its manifest.
+        source: Its code.
+    """
+    return f"{name}@{short_hash(str(source.folder))}" if source.commit is None else source.folder.name
+
+
+def local_source(path: Path) -> Source:
+    """Return the source at a local path.
+
+    Raises:
+        LocalPathError: Nothing is there, or it is no folder.
+    """
+    if not path.is_dir():
+        what = "is a file, not a folder" if path.exists() else "does not exist"
+        raise LocalPathError(
+            f"The path {path} {what}.",
+            hint="Give the folder of the plugin's project. A relative path counts from the manifest's folder, "
+            "in a call of load_plugin from the working directory.",
+            location=str(path),
+        )
+    return Source(path)
+
+
+def git_source(
+    name: str,
+    url: str,
+    tag: str,
+    store: Store,
+    announce: Callable[[str], None],
+    meanwhile: Callable[[], object] = lambda: None,
+) -> Source:
+    """Return the checkout of a tag, from the store or fetched into it.
+
+    Args:
+        name: Name of the plugin in its manifest.
+        url: Address of the repository; credentials in it are used, never stored.
+        tag: Name of the tag.
+        store: Where checkouts lie.
+        announce: Called with the address before the network is used.
+        meanwhile: What to do while git waits for the network.
+
+    Raises:
+        SourceError: The tag cannot be had, or its checkout in the store was altered.
+        ToolNotFoundError: git is not installed.
+        TimeLimitError: git took longer than it may.
+        StoreError: The store cannot be written.
+    """
+    wanted = _identity(name, url, tag)
+    places = store.checkouts(name, tag, wanted["repo"])
+    found = _published(places, wanted)
+    if found is not None and store.use(found.folder):
+        return found
+    with store.lock(places[0].name, announce):
+        found = _published(places, wanted)
+        if found is None:
+            announce(f"{wanted['repo']} {tag}")
+            found = _fetched(url, places, wanted, store, meanwhile)
+        store.use(found.folder, locked=True)
+    return found
+
+
+def _fetched(
+    url: str, places: tuple[Path, Path], wanted: Mapping[str, str], store: Store, meanwhile: Callable[[], object]
+) -> Source:
+    # What fetching needs is imported when something has to be fetched.
+    from cuvis_ai_core.plugins.cache.fetch import fetch, require_git
+
+    require_git()
+    with store.workspace() as folder:
+        checkout = folder / "checkout"
+        commit = fetch(url, wanted["tag"], checkout, meanwhile)
+        return _publish(checkout, commit, places, wanted, store)
+
+
+def _publish(checkout: Path, commit: str, places: tuple[Path, Path], wanted: Mapping[str, str], store: Store) -> Source:
+    files = integrity.checkout_files(checkout)
+    content = integrity.checkout_digest(checkout, files)
+    marker = {**wanted, "commit": commit, "content": content, "watched": integrity.watch(checkout, files)}
+    write_json(checkout / ".git" / MARKER, marker)
+    # The plain place belongs to whoever came first; another repository gets a name of its own.
+    place = places[1] if read_marker(places[0]) is not None else places[0]
+    store.publish(checkout, place)
+    return Source(place, commit, content)
+
+
+def put_checkout(name: str, declared: GitPlugin, checkout: Path, commit: str, store: Store) -> Source:
+    """Move a checkout that came some other way than from its repository into the store, unless it is there.
+
+    Args:
+        name: Name of the plugin in its manifest.
+        declared: Its entry there.
+        checkout: The checkout, on the file system of the store.
+        commit: The commit that its tag names.
+        store: The plugin cache.
+
+    Raises:
+        CacheMismatchError: What is there was altered.
+        StoreError: The store cannot be written.
+    """
+    wanted = _identity(name, declared.repo, declared.tag)
+    places = store.checkouts(name, declared.tag, wanted["repo"])
+    with store.lock(places[0].name):
+        return _published(places, wanted) or _publish(checkout, commit, places, wanted, store)
+
+
+def usable_source(name: str, declared: GitPlugin, store: Store) -> Source | None:
+    """Return a plugin's checkout in the store, counted as in use from now on, or None where it has to be fetched.
+
+    Raises:
+        CacheMismatchError: It was altered.
+    """
+    wanted = _identity(name, declared.repo, declared.tag)
+    found = _published(store.checkouts(name, declared.tag, wanted["repo"]), wanted)
+    return found if found is not None and store.use(found.folder) else None
+
+
+def cached_source(name: str, declared: GitPlugin, store: Store) -> Source | None:
+    """Return a plugin's checkout in the store as it was recorded, or None where it has not been fetched."""
+    wanted = _identity(name, declared.repo, declared.tag)
+    for place in store.checkouts(name, declared.tag, wanted["repo"]):
+        marker = read_marker(place)
+        if marker is not None and wanted.items() <= marker.items():
+            return Source(place, marker["commit"], marker["content"])
+    return None
+
+
+def _identity(name: str, url: str, tag: str) -> dict[str, str]:
+    return {"name": name, "repo": without_credentials(url), "tag": tag}
+
+
+def _published(places: tuple[Path, Path], wanted: Mapping[str, str]) -> Source | None:
+    for place in places:
+        marker = read_marker(place)
+        if marker is not None and wanted.items() <= marker.items():
+            _check_head(place, marker)
+            _check_files(place, marker)
+            return Source(place, marker["commit"], marker["content"])
+    return None
+
+
+def read_marker(place: Path) -> dict[str, Any] | None:
+    """Return the completion marker of a checkout; None where there is no whole one."""
+    marker = read_json(place / ".git" / MARKER)
+    whole = (
+        marker is not None
+        and all(isinstance(marker.get(key), str) for key in ("name", "repo", "tag", "commit", "content"))
+        and isinstance(marker.get("watched"), dict)
+    )
+    return marker if whole else None
+
+
+def _check_head(place: Path, marker: Mapping[str, Any]) -> None:
+    try:
+        head = (place / ".git" / "HEAD").read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        head = "nothing"
+    if head != marker["commit"]:
+        raise _mismatch(
+            place, marker, f"{place} is at {head}, but tag {marker['tag']} was fetched at commit {marker['commit']}"
+        )
+
+
+def _check_files(place: Path, marker: Mapping[str, Any]) -> None:
+    """Look at some files; where one seems to have changed, read all, for a copy of a cache has other times."""
+    if integrity.looks_unchanged(place, marker["watched"]):
+        return
+    _check_content(place, marker)
+    with suppress(OSError):  # so that the next look is cheap again
+        files = integrity.checkout_files(place)
+        write_json(place / ".git" / MARKER, {**marker, "watched": integrity.watch(place, files)})
+
+
+def _check_content(place: Path, marker: Mapping[str, Any]) -> None:
+    if marker["content"] != integrity.checkout_digest(place, integrity.checkout_files(place)):
+        raise _mismatch(place, marker, f"files in {place} were changed, added or removed")
+
+
+def refuse_altered(name: str, source: Source) -> None:
+    """Raise if a checkout holds other files than were fetched; a local path may hold what it likes.
+
+    Args:
+        name: Name of the plugin in its manifest.
+        source: Its code.
+
+    Raises:
+        CacheMismatchError: Files of the checkout were changed, added or removed.
+    """
+    if source.commit is not None:
+        unknown = {"name": name, "repo": "", "tag": "", "commit": source.commit, "content": ""}
+        marker = read_marker(source.folder) or unknown
+        _check_head(source.folder, marker)
+        _check_content(source.folder, marker)
+
+
+def _mismatch(place: Path, marker: Mapping[str, Any], what: str) -> CacheMismatchError:
+    name = str(marker["name"])
+    return CacheMismatchError(
+        f"Tag mismatch in cache for plugin '{name}': {what}.",
+        hint=f'Somebody changed the checkout. Fetch it anew: NodeRegistry.clear_plugin_cache("{name}").',
+        plugin=name,
+        location=marker["repo"],
+        path=place,
+    )
+
+
+def project_folder(declared: GitPlugin | LocalPlugin, source: Source) -> Path:
+    """Return the folder of the plugin's project in its source.
+
+    Raises:
+        LocalPathError: The subdirectory is not there, in a local path.
+        SourceError: The subdirectory is not there, or leads out of the checkout.
+    """
+    folder = source.folder / (declared.subdirectory or ".")
+    git = isinstance(declared, GitPlugin)
+    where = f"{without_credentials(declared.repo)} {declared.tag}" if isinstance(declared, GitPlugin) else source.folder
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+    elif git and not folder.resolve().is_relative_to(source.folder.resolve()):
+        what = "is a link that leads out of the checkout"
+    else:
+        return folder
+    offered = ", ".join(sorted(_projects(source.folder))) or "none"
+    raise (SourceError if git else LocalPathError)(
+        f"The subdirectory '{declared.subdirectory}' of {where} {what}.",
+        hint=f"Correct 'subdirectory' in the manifest; folders with a pyproject.toml there: {offered}.",
+        location=str(where),
+    )
+
+
+def _projects(folder: Path) -> set[str]:
+    """Return the folders below a folder, at most two levels down, that hold a project file."""
+    files = (file for pattern in ("*/pyproject.toml", "*/*/pyproject.toml") for file in folder.glob(pattern))
+    return {file.parent.relative_to(folder).as_posix() for file in files}
+
+
+def content_of(declared: GitPlugin | LocalPlugin, source: Source) -> str:
+    """Return the identity of what is installed: commit and tag, or path with its project file; extras; interpreter.
+
+    Raises:
+        SourceError: The subdirectory is not there, or leads out of the checkout.
+    """
+    folder = project_folder(declared, source)
+    options = (declared.subdirectory or "", *declared.extras, interpreter())
+    if isinstance(declared, GitPlugin):
+        # Builds are told the version that the tag states: two tags of one commit are two contents.
+        return short_hash(str(source.commit), declared.tag, *options)
+    project = folder / "pyproject.toml"
+    text = project.read_text(errors="replace") if project.is_file() else ""
+    # Contents that differ only in what follows the dot replace each other.
+    return f"{short_hash(str(source.folder), *options)}.{short_hash(text)}"

@@ -1,0 +1,311 @@
+"""The plugin cache on disk: where things lie, and how they get there whole.
+
+    ~/.cuvis_plugins/
+    ├── README
+    ├── adaclip@v0.1.0/          shallow checkout of the tag; its marker lies in .git/, the tree stays clean
+    ├── adaclip@v0.1.0+3fa9c1e2/ the same name and tag from another repository
+    ├── .targets/adaclip@<content>/<pins>/   installed target directories, marker cuvis-target.json
+    ├── .envs/adaclip@<content>/<key>/      environments of plugins in a process of their own, cuvis-environment.json
+    ├── .logs/                   last words of worker processes that crashed
+    ├── .uses/                   who uses an entry, and since when nobody does (see `uses`)
+    ├── .wheels/                 wheels that a bundle brought, of dependencies and of what builds need
+    └── .locks/ .tmp/            one lock per thing being built; work in progress
+
+"The directory exists" proves nothing: an entry counts when its marker is there. The marker is written last, in a
+temporary folder on the same file system, which is then renamed into place. Readers take no lock; builders check,
+take the lock of that entry, check again, and build.
+"""
+
+import contextlib
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from cuvis_ai_core._files import remove_tree, write_atomic
+from cuvis_ai_core.errors import CuvisError, StoreError
+from cuvis_ai_core.plugins.cache import uses
+from cuvis_ai_core.plugins.cache.uses import Uses
+
+ENVIRONMENT_VARIABLE: Final = "CUVIS_PLUGINS_DIR"
+
+MARKER: Final = "cuvis-checkout.json"
+"""Completion marker of a checkout; it lies in `.git/`."""
+
+_TAG_BYTES: Final = 120
+
+_FULL: Final = re.compile(r"[Nn]o space left|[Dd]isk quota exceeded|[Nn]ot enough space on the disk")
+
+_NOTHING: Final = 2**16
+"""Bytes: on a disk with less, no program could do its work."""
+
+_HOUR: Final = 3600.0
+
+_README: Final = """\
+This folder is the plugin cache of cuvis-ai-core: checkouts of plugins and what was installed for them.
+It is safe to delete; what is needed is fetched again. `cuvis-ai plugins cache` shows and empties it.
+"""
+
+logger = logging.getLogger(__name__)
+
+
+def default_root() -> Path:
+    """Return the folder of the cache: `CUVIS_PLUGINS_DIR`, else `~/.cuvis_plugins`.
+
+    Raises:
+        StoreError: There is no such home.
+    """
+    return chosen_root(os.environ.get(ENVIRONMENT_VARIABLE) or "~/.cuvis_plugins")
+
+
+def chosen_root(path: str | os.PathLike[str]) -> Path:
+    """Return the absolute folder that somebody means by a path; `~` is a home.
+
+    Raises:
+        StoreError: The path is empty, holds a null character, or names the home of nobody.
+    """
+    text = os.fspath(path)
+    why = "it is empty" if not text.strip() else "it holds a null character" if "\0" in text else ""
+    try:
+        folder = Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        why, folder = str(error).rstrip("."), Path(text)
+    if why:
+        raise StoreError(
+            f"{text!r} cannot be the folder of the plugin cache: {why}.",
+            hint=f"Give the path of a folder: {ENVIRONMENT_VARIABLE}=FOLDER or NodeRegistry.set_cache_dir(path).",
+            path=folder,
+        )
+    return folder
+
+
+def refuse_full_disk(said: str, folder: Path) -> None:
+    """Raise if a program that failed in a folder says that the disk is full, or if it is, whatever was said.
+
+    Raises:
+        StoreError: It is full; the message has the space that is free.
+    """
+    if _FULL.search(said) or shutil.disk_usage(folder).free < _NOTHING:
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        telling = next(filter(_FULL.search, lines), lines[-1] if lines else "a program failed")
+        raise StoreError(
+            f"The disk is full ({_free_space(folder)}): {telling}",
+            hint=f"Free some space, or choose a folder on another disk with {ENVIRONMENT_VARIABLE} "
+            "or NodeRegistry.set_cache_dir(path).",
+            path=folder,
+        )
+
+
+def _free_space(folder: Path) -> str:
+    return f"{shutil.disk_usage(folder).free // 2**20} MB are free at {folder}"
+
+
+def short_hash(*parts: str) -> str:
+    """Return eight hexadecimal digits that stand for some texts."""
+    import hashlib
+
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+
+
+class Store:
+    """The plugin cache in one folder, which is made when something is first put there.
+
+    What is used through one store counts as in use until `release`, or until nobody has that store any more; what is
+    handed over, until that is released.
+
+    Args:
+        root: Absolute path of the folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._uses = Uses()
+
+    def checkouts(self, name: str, tag: str, url: str) -> tuple[Path, Path]:
+        """Return the two places where the checkout of a tag may lie: the plain one, and one for this repository only.
+
+        The second is used where the first holds the same name and tag of another repository.
+        """
+        plain = self.root / f"{_encode(name)}@{_encode(tag)}"
+        return plain, plain.with_name(f"{plain.name}+{short_hash(url, tag)}")
+
+    def targets(self, name: str, content: str) -> Path:
+        """Return the folder of the target directories of one plugin content, one below it per set of pins."""
+        return self.root / ".targets" / f"{_encode(name)}@{content}"
+
+    def environments(self, name: str, content: str) -> Path:
+        """Return the folder of the environments of one plugin content, one below it per Python and set of pins."""
+        return self.root / ".envs" / f"{_encode(name)}@{content}"
+
+    @property
+    def logs(self) -> Path:
+        """Folder with the last words of worker processes that crashed."""
+        return self.root / ".logs"
+
+    @property
+    def wheels(self) -> Path | None:
+        """Folder with the wheels that bundles brought; None where there are none."""
+        folder = self.root / ".wheels"
+        return folder if folder.is_dir() else None
+
+    def target_places(self) -> list[Path]:
+        """Return the folders of target directories, of all plugins."""
+        return listed(self.root / ".targets")
+
+    def uses(self, entry: Path) -> Path:
+        """Return the folder in which it is kept who uses an entry."""
+        return self.root / ".uses" / entry.relative_to(self.root)
+
+    def use(self, entry: Path, *, locked: bool = False) -> bool:
+        """Count an entry as in use from now on, and return whether it is there to stay.
+
+        Args:
+            entry: A checkout or a target directory.
+            locked: Whether the caller holds the entry's lock, so that nobody can be removing it.
+        """
+        folder = self.uses(entry)
+        self._uses.begin(folder)
+        if locked:
+            uses.settle(folder)
+        # In this order: who removes an entry looks for users after saying so, and then moves it away.
+        return not uses.being_removed(folder) and os.path.isdir(entry)  # noqa: PTH112 - on every load
+
+    def hand_over(self, *entries: Path) -> Uses:
+        """Return the uses of some entries, which end apart from the others from now on; others are none of ours."""
+        return self._uses.hand_over(*(self.uses(entry) for entry in entries if entry.is_relative_to(self.root)))
+
+    def release(self) -> None:
+        """Say that nothing is in use through this store any more."""
+        self._uses.release()
+
+    @contextlib.contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """Have a temporary folder on the file system of the cache, removed in the end, or after a crash by the next.
+
+        Raises:
+            StoreError: The cache cannot be written, or the disk got full while the folder was in use.
+        """
+        from filelock import FileLock
+
+        with self.guard():
+            self._prepare()
+            self.sweep()
+            folder = self.root / ".tmp" / os.urandom(6).hex()
+            # The lock comes first: a folder whose lock is free has no owner. The system lets go of the lock when this
+            # process ends, however it ends.
+            held = FileLock(f"{folder}.lock")
+            held.acquire()
+        try:
+            with self.guard():
+                folder.mkdir()
+            yield folder
+        except OSError as error:
+            if not isinstance(error, CuvisError):
+                refuse_full_disk(str(error), folder.parent)
+            raise
+        finally:
+            with contextlib.suppress(OSError):
+                remove_tree(folder)
+                Path(held.lock_file).unlink(missing_ok=True)
+            held.release()
+
+    @contextlib.contextmanager
+    def lock(self, entry: str, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Hold the lock of one entry; whoever builds or removes the same entry waits.
+
+        Args:
+            entry: Name of the lock.
+            waiting: Told for what it waits, when another process or thread has the lock.
+
+        Raises:
+            StoreError: The cache cannot be written.
+        """
+        from filelock import FileLock, Timeout
+
+        with self.guard():
+            self._prepare()
+            held = FileLock(self.root / ".locks" / f"{entry}.lock")
+            try:
+                held.acquire(blocking=False)
+            except Timeout:
+                text = f"waiting for another process that builds {entry}"
+                logger.info(text)
+                if waiting is not None:
+                    waiting(text)
+                held.acquire()
+        try:
+            yield
+        finally:
+            held.release()
+
+    def publish(self, built: Path, place: Path) -> None:
+        """Move a finished folder, its marker included, to its place; what lies there without a marker goes.
+
+        The caller holds the lock of the entry.
+
+        Raises:
+            StoreError: The cache cannot be written.
+        """
+        with self.guard():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if place.exists():
+                os.replace(place, built.with_name(f"{built.name}.old"))  # noqa: PTH105
+            os.replace(built, place)  # noqa: PTH105
+
+    def sweep(self) -> None:
+        """Remove the work in progress of processes that were killed."""
+        from filelock import FileLock, Timeout
+
+        for path in listed(self.root / ".tmp"):
+            folder = path.with_suffix("")
+            if path == folder or _is_forgotten(path):
+                with contextlib.suppress(Timeout, OSError), FileLock(f"{folder}.lock", blocking=False):
+                    remove_tree(folder)
+                    Path(f"{folder}.lock").unlink(missing_ok=True)
+
+    def _prepare(self) -> None:
+        for folder in (".locks", ".tmp"):
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
+        readme = self.root / "README"
+        if not readme.exists():
+            write_atomic(readme, _README)
+
+    @contextlib.contextmanager
+    def guard(self) -> Iterator[None]:
+        """Turn what the file system refuses into an error that names the cache."""
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error, StoreError):
+                raise
+            space = f" ({_free_space(self.root)})" if self.root.is_dir() else ""
+            raise StoreError(
+                f"The plugin cache {self.root} cannot be used: {error.strerror or error}"
+                f"{f': {error.filename}' if error.filename else ''}{space}.",
+                hint=f"Make the folder writable, or choose another one with {ENVIRONMENT_VARIABLE} "
+                "or NodeRegistry.set_cache_dir(path).",
+                path=self.root,
+            ) from error
+
+
+def listed(folder: Path) -> list[Path]:
+    """Return what lies in a folder, sorted; nothing where there is none."""
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _is_forgotten(lock: Path) -> bool:
+    """Tell whether a lock without a folder was left behind, not just made by somebody about to make the folder."""
+    with contextlib.suppress(OSError):
+        return not lock.with_suffix("").exists() and time.time() - lock.stat().st_mtime > _HOUR
+    return False
+
+
+def _encode(tag: str) -> str:
+    """Return a tag, or a plugin's name, as one folder name on every file system."""
+    encoded = "".join(char if char.isalnum() or char in "._-+" else f"%{ord(char):02X}" for char in tag)
+    # File systems allow 255 bytes for a name, which also holds the plugin's name and two hashes.
+    return encoded if len(encoded.encode()) <= _TAG_BYTES else f"{short_hash(tag)}%{short_hash(tag, tag)}"

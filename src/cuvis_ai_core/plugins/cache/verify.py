@@ -1,0 +1,139 @@
+"""Whether the plugin cache holds what was put there, and the repositories still say the same: all of it, at leisure."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from cuvis_ai_core._redact import without_credentials
+from cuvis_ai_core.errors import CacheMismatchError, CuvisError, StoreError
+from cuvis_ai_core.plugins.cache.environment import read_environment, refuse_altered_environment
+from cuvis_ai_core.plugins.cache.fetch import remote_commit, require_git
+from cuvis_ai_core.plugins.cache.housekeeping import entries
+from cuvis_ai_core.plugins.cache.sources import (
+    Source,
+    cached_source,
+    content_of,
+    local_source,
+    read_marker,
+    refuse_altered,
+)
+from cuvis_ai_core.plugins.cache.store import Store, listed
+from cuvis_ai_core.plugins.cache.target import Target, complete_targets, refuse_altered_target
+from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+
+
+class Finding(NamedTuple):
+    """What was looked at, and what is wrong with it.
+
+    Attributes:
+        plugin: Name of the plugin.
+        what: `tag` (in its repository), `checkout`, `target` or `environment`.
+        where: The tag with its repository, or the folder.
+        problem: What is wrong; None where nothing is.
+    """
+
+    plugin: str
+    what: str
+    where: str
+    problem: CuvisError | None
+
+
+def verify_store(store: Store) -> Iterator[Finding]:
+    """Verify all checkouts, their tags, and all target directories and environments in a cache.
+
+    Raises:
+        StoreError: The cache cannot be read.
+    """
+    contents = []
+    for entry in entries(store):
+        marker = read_marker(entry.path) if entry.kind == "checkout" else None
+        if marker is not None:
+            yield from _git(entry.plugin, marker["repo"], marker["tag"], Source(entry.path, marker["commit"]))
+        elif entry.kind in ("target", "environment") and entry.path.parent not in contents:
+            contents.append(entry.path.parent)
+    for place in contents:
+        yield from _installed(place)
+
+
+def verify_plugin(name: str, declared: GitPlugin | LocalPlugin, store: Store) -> Iterator[Finding]:
+    """Verify what a cache has of one plugin of a manifest; nothing is found where it has nothing.
+
+    Args:
+        name: Name of the plugin.
+        declared: Its entry in the manifest.
+        store: The plugin cache.
+
+    Raises:
+        SourceError: The folder of the plugin's project is not there.
+    """
+    if isinstance(declared, LocalPlugin):
+        source: Source | None = local_source(declared.path)
+    else:
+        source = cached_source(name, declared, store)
+        if source is not None:
+            yield from _git(name, declared.repo, declared.tag, source)
+    if source is not None:
+        content = content_of(declared, source)
+        yield from _installed(store.targets(name, content))
+        yield from _installed(store.environments(name, content))
+
+
+def _git(name: str, url: str, tag: str, source: Source) -> Iterator[Finding]:
+    where = f"{tag} of {without_credentials(url)}"
+    yield Finding(name, "tag", where, _problem(lambda: _refuse_moved(name, url, tag, str(source.commit))))
+    yield Finding(name, "checkout", str(source.folder), _problem(lambda: refuse_altered(name, source)))
+
+
+def _installed(place: Path) -> Iterator[Finding]:
+    """Verify the target directories of one content, or its environments."""
+    name = place.name.partition("@")[0]
+    if place.parent.name == ".envs":
+        for folder in listed(place):
+            environment = read_environment(folder)
+            altered = None if environment is None else partial(refuse_altered_environment, environment)
+            yield Finding(name, "environment", str(folder), _problem(altered) if altered else _incomplete(name, folder))
+        return
+    complete = {target.folder: target for target in complete_targets(place)}
+    for folder in listed(place):
+        problem = _altered(complete[folder]) if folder in complete else _incomplete(name, folder)
+        yield Finding(name, "target", str(folder), problem)
+
+
+def _altered(target: Target) -> CuvisError | None:
+    return _problem(lambda: refuse_altered_target(target))
+
+
+def _incomplete(name: str, folder: Path) -> CuvisError:
+    return CacheMismatchError(
+        f"Tag mismatch in cache for plugin '{name}': {folder} lacks its marker or a module; it counts for nothing.",
+        hint="The next load of the plugin builds it anew.",
+        plugin=name,
+        location=str(folder),
+        path=folder,
+    )
+
+
+def _refuse_moved(name: str, url: str, tag: str, commit: str) -> None:
+    require_git()
+    now = remote_commit(url, tag)
+    if now != commit:
+        address = without_credentials(url)
+        raise CacheMismatchError(
+            f"Tag mismatch in cache for plugin '{name}': tag {tag} of {address} is at commit {now} now, "
+            f"but was fetched at commit {commit}.",
+            hint="Somebody moved the tag: ask the plugin's author why. To have what it names now, fetch it anew: "
+            f'NodeRegistry.clear_plugin_cache("{name}").',
+            plugin=name,
+            location=address,
+        )
+
+
+def _problem(check: Callable[[], object]) -> CuvisError | None:
+    try:
+        check()
+    except CuvisError as error:
+        return error
+    except OSError as error:
+        return StoreError(f"It cannot be read: {error}", hint="Make the plugin cache readable.")
+    return None

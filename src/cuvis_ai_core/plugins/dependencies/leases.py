@@ -1,0 +1,248 @@
+"""The third-party modules of plugins: one version per process wherever one version satisfies everybody.
+
+What counts as live: what a loaded plugin's target serves, and what the host has imported. What a loaded plugin takes
+from the host is held too, though it may be imported later only. Who serves what is decided before anything of a
+plugin is imported (see `sharing`).
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from typing import Final
+
+from cuvis_ai_core.errors import DependencyConflictError
+from cuvis_ai_core.plugins.dependencies import host_packages
+from cuvis_ai_core.plugins.dependencies.distribution import Distribution
+from cuvis_ai_core.plugins.dependencies.namespaces import find_namespace, set_portions
+from cuvis_ai_core.plugins.dependencies.requirements import conflict, host_version, needed_name
+from cuvis_ai_core.plugins.dependencies.search_path import SearchPath, search_path
+from cuvis_ai_core.plugins.dependencies.sharing import Demand, Provider, Reasons, Sharing
+from cuvis_ai_core.plugins.owned_names import everybodys_module
+
+_Demands = Mapping[str, Sequence[Demand]]
+
+
+class _Live:
+    def __init__(self, distribution: Distribution, target: Path, *, instead_of_host: bool = False) -> None:
+        self.distribution = distribution
+        self.target = target
+        self.holders: list[str] = []
+        self.instead_of_host = instead_of_host
+
+    def provider(self) -> Provider:
+        if self.holders:
+            holders = ", ".join(dict.fromkeys(self.holders))
+            return Provider(self.distribution.version, f"loaded for {holders}, from {self.target}")
+        gone = f"imported from {self.target} for a plugin that is gone; only a new process is rid of it"
+        # Its late imports would find nothing.
+        return Provider(self.distribution.version if self.target.is_dir() else None, gone, self.distribution.version)
+
+
+_lock = threading.RLock()
+_live: Final[dict[str, _Live]] = {}
+_leases: Final[list["Lease"]] = []
+_roots: Final[dict[str, str]] = {}
+
+
+class Lease:
+    """The dependencies that one loaded plugin keeps alive; made by `acquire`.
+
+    Attributes:
+        plugin: Name of the plugin's distribution.
+        demands: What it needs of the distributions that are shared, by their names.
+        private: The distributions that the plugin has for itself.
+        shared: The distributions in its target directory that are shared.
+    """
+
+    def __init__(
+        self, plugin: str, demands: _Demands, private: Sequence[Distribution], shared: Sequence[Distribution]
+    ) -> None:
+        self.plugin = plugin
+        self.demands = demands
+        self.private = tuple(private)
+        self.shared = tuple(shared)
+
+    def release(self) -> None:
+        """Let go: what nobody holds and nobody imported is served no more."""
+        with _lock:
+            if self not in _leases:
+                return
+            _leases.remove(self)
+            for each in self.shared:
+                if each.name in _live and self.plugin in _live[each.name].holders:
+                    _live[each.name].holders.remove(self.plugin)
+            _drop_idle()
+
+
+def acquire(plugin: Distribution, needed: Sequence[Distribution], target: Path) -> Lease:
+    """Decide for each dependency of a plugin who serves it: the host, a live target, or the plugin's own target.
+
+    Args:
+        plugin: The plugin's own distribution.
+        needed: The other distributions in its target directory.
+        target: That directory.
+
+    Raises:
+        DependencyConflictError: A live version violates a requirement, and the plugin cannot have its own.
+    """
+    with _lock:
+        _drop_idle()
+        host = search_path()
+        sharing = Sharing(plugin, needed, _provider, lambda each: host_packages.provider(each, host))
+        private = _private(plugin, needed, sharing, host)
+        demands: dict[str, list[Demand]] = {}
+        for demand in sharing.demands(private):
+            demands.setdefault(needed_name(demand.requirement), []).append(demand)
+        _refuse_for_the_host(plugin, demands, host)
+        _serve(list(sharing.new(private)), target, host)
+        shared = [each for each in needed if each.name not in private]
+        for each in shared:
+            if each.name in _live:
+                _live[each.name].holders.append(plugin.name)
+        lease = Lease(plugin.name, demands, [each for each in needed if each.name in private], shared)
+        _leases.append(lease)
+        return lease
+
+
+def served(name: str | None = None, *, idle: bool = True) -> dict[str, list[str]]:
+    """Return the names of the dependencies that are served, by target directory.
+
+    Args:
+        name: The one that is asked for, or None for all.
+        idle: Also those that no loaded plugin holds, but that are imported.
+    """
+    targets: dict[str, list[str]] = {}
+    for live in list(_live.values()):
+        if name in {None, live.distribution.name} and (idle or live.holders):
+            targets.setdefault(str(live.target), []).append(live.distribution.name)
+    return targets
+
+
+def serve(distributions: Sequence[Distribution], target: Path) -> None:
+    """Serve dependencies from a target directory for the life of this process, as the parent process does."""
+    with _lock:
+        _serve([each for each in distributions if each.name not in _live], target, search_path())
+        for each in distributions:
+            _live[each.name].holders.append("the process that started this one")
+
+
+def find_dependency(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
+    """Answer the import of a module that a live dependency owns."""
+    folder = _roots.get(fullname)
+    return find_namespace(fullname, path) if folder is None else PathFinder.find_spec(fullname, [folder])
+
+
+def _private(plugin: Distribution, needed: Sequence[Distribution], sharing: Sharing, host: SearchPath) -> Reasons:
+    private = sharing.private(dict(_doubles(plugin, needed)))
+    for each in list(sharing.new(private)):
+        # What the host has, it means to use itself: better not to take its place.
+        kept = host_packages.provider(each, host) if each.pure and each.name not in private else None
+        if kept is not None:
+            reason = _conflict(plugin, sharing, each, kept)
+            # Where something compiled depends on it, the plugin's copy serves everybody.
+            with suppress(DependencyConflictError):
+                private = sharing.private({**private, each.name: reason})
+    return sharing.private({**private, **dict(_contradictions(plugin, sharing, private, host))})
+
+
+def _conflict(plugin: Distribution, sharing: Sharing, wanted: Distribution, found: Provider) -> DependencyConflictError:
+    who, requirement = sharing.asking_for(wanted.name)
+    return conflict(who, requirement, found.version or found.what, found.where, plugin.name)
+
+
+def _provider(distribution: Distribution) -> Provider | None:
+    """Return what everybody gets under a distribution's name, or None where it is nothing yet."""
+    live = _live.get(distribution.name)
+    if live is not None:
+        return live.provider()
+    root = next((root for root in distribution.roots if _imported(root)), None)
+    if root is None:
+        return None
+    place = getattr(sys.modules[root], "__file__", None) or "a namespace package"
+    return Provider(host_version(distribution.name), "imported by this program", f"another module '{root}', {place},")
+
+
+def _doubles(plugin: Distribution, needed: Iterable[Distribution]) -> Iterator[tuple[str, DependencyConflictError]]:
+    """Several distributions may own one module, as `cv2`: what another one is live for cannot be shared."""
+    owners = {root: live for live in _live.values() for root in live.distribution.roots}
+    for each in needed:
+        for root in each.roots:
+            live = owners.get(root)
+            if live is not None and live.distribution.name != each.name:
+                what = f"{live.distribution.name} {live.distribution.version}"
+                where = f"{live.provider().where}; it owns the module '{root}' too"
+                yield each.name, conflict(plugin.name, f"{each.name}=={each.version}", what, where, plugin.name)
+
+
+def _contradictions(
+    plugin: Distribution, sharing: Sharing, private: Reasons, host: SearchPath
+) -> Iterator[tuple[str, DependencyConflictError]]:
+    """Return what would take the place of a host's version that a loaded plugin needs, though not imported yet."""
+    for each in sharing.new(private):
+        version = host.version(each.name)
+        for lease in _leases if version is not None else ():
+            refused = next(
+                (need for need in _needs(lease.demands, each.name, host) if not need.met_by(each.version)), None
+            )
+            if version is not None and refused is not None:
+                where = f"in the host environment; {refused.who}, for {lease.plugin}, requires {refused.requirement}"
+                yield each.name, _conflict(plugin, sharing, each, Provider(version, where))
+
+
+def _refuse_for_the_host(plugin: Distribution, demands: _Demands, host: SearchPath) -> None:
+    """Refuse what the host's packages cannot live with, where a live target took the place of a host's version.
+
+    Raises:
+        DependencyConflictError: A package of the host that the plugin needs refuses what is live.
+    """
+    for live in _live.values():
+        if live.instead_of_host:
+            for need in _needs(demands, live.distribution.name, host):
+                if not need.met_by(live.distribution.version):
+                    provider = live.provider()
+                    raise conflict(need.who, need.requirement, live.distribution.version, provider.where, plugin.name)
+
+
+def _needs(demands: _Demands, name: str, host: SearchPath) -> Iterator[Demand]:
+    """Return what is needed of a distribution, also by the host's packages that somebody needs."""
+    yield from demands.get(name, ())
+    yield from host_packages.demands([other for other in demands if other not in _live], name, host)
+
+
+def _serve(distributions: Iterable[Distribution], target: Path, host: SearchPath) -> None:
+    for each in distributions:
+        _live[each.name] = _Live(each, target, instead_of_host=each.name in host.metadata)
+        for root in each.roots:
+            _roots[root] = os.path.join(target, *root.split(".")[:-1])  # noqa: PTH118 - of each at every load
+        if each.namespaces:
+            _fill_namespaces()
+
+
+def _drop_idle() -> None:
+    for live in list(_live.values()):
+        if not live.holders and not any(map(_imported, live.distribution.roots)):
+            _withdraw(live.distribution)
+
+
+def _withdraw(distribution: Distribution) -> None:
+    del _live[distribution.name]
+    for root in distribution.roots:
+        _roots.pop(root, None)
+    if distribution.namespaces:
+        _fill_namespaces()
+
+
+def _fill_namespaces() -> None:
+    portions: dict[str, list[str]] = {}
+    for live in _live.values():
+        for namespace in live.distribution.namespaces:
+            portions.setdefault(namespace, []).append(str(live.target.joinpath(*namespace.split("."))))
+    set_portions(portions)
+
+
+def _imported(root: str) -> bool:
+    return everybodys_module(root) is not None

@@ -1,0 +1,74 @@
+"""What lies on this program's search path: distributions and top-level names, from the names of files alone.
+
+Every load asks for each dependency whether the host has it. One listing of each folder answers all, and holds until a
+folder changes.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.metadata import PathDistribution
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from cuvis_ai_core.plugins.dependencies.distribution import normalised
+
+_State: TypeAlias = tuple[tuple[str, int], ...]
+
+_METADATA = (".dist-info", ".egg-info")
+
+
+class SearchPath(NamedTuple):
+    """What the folders of `sys.path` hold.
+
+    Attributes:
+        metadata: The folder with the metadata of each distribution, by normalised name; the first on the path counts.
+        tops: The names of all modules and packages, and of whatever else lies there.
+    """
+
+    metadata: Mapping[str, str]
+    tops: frozenset[str]
+
+    def distribution(self, name: str) -> PathDistribution | None:
+        """Return an installed distribution by its normalised name."""
+        folder = self.metadata.get(name)
+        return None if folder is None else PathDistribution(Path(folder))
+
+    def version(self, name: str) -> str | None:
+        """Return the version of an installed distribution, or None."""
+        folder = self.metadata.get(name)
+        return None if folder is None else _version(folder)
+
+
+def search_path() -> SearchPath:
+    """Return what lies on the search path now."""
+    return _listed(tuple(_folders()))
+
+
+def _folders() -> list[tuple[str, int]]:
+    folders = []
+    for folder in sys.path:
+        try:
+            folders.append((os.path.abspath(folder), os.stat(folder or ".").st_mtime_ns))  # noqa: PTH100, PTH116 - hot
+        except OSError:
+            continue  # as the import system passes over what is not there
+    return folders
+
+
+@lru_cache(4)
+def _listed(state: _State) -> SearchPath:
+    metadata: dict[str, str] = {}
+    tops: set[str] = set()
+    for folder, _ in state:
+        names = os.listdir(folder) if os.path.isdir(folder) else []  # noqa: PTH112, PTH208
+        tops.update(name.partition(".")[0] for name in names)
+        for name in sorted(names):
+            if name.endswith(_METADATA):
+                metadata.setdefault(normalised(name.rpartition(".")[0].partition("-")[0]), f"{folder}/{name}")
+    return SearchPath(metadata, frozenset(tops))
+
+
+@lru_cache(4096)
+def _version(folder: str) -> str | None:
+    return PathDistribution(Path(folder)).version

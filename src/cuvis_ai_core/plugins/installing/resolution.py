@@ -1,0 +1,109 @@
+"""Which versions of their dependencies the plugins of a manifest get: one for all of them wherever that is possible."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+
+from cuvis_ai_core.errors import CuvisError
+from cuvis_ai_core.plugins.dependencies import host
+from cuvis_ai_core.plugins.installing.choices import Choice, Needs
+from cuvis_ai_core.plugins.installing.uv import Uv
+from cuvis_ai_core.plugins.parallel import Crew
+
+
+class Resolution:
+    """Chooses versions for several plugins together.
+
+    Nothing depends on what happens to be loaded: the same plugins on the same host get the same versions.
+
+    Args:
+        plugins: What each plugin needs, by its name, in the order of the manifest.
+        uv: Runs uv for all of them.
+        crew: Threads to work with.
+        preferred: Pins to keep, if that is possible.
+    """
+
+    def __init__(self, plugins: Mapping[str, Needs], uv: Uv, crew: Crew, preferred: Sequence[str] = ()) -> None:
+        self._plugins = plugins
+        self._uv = uv
+        self._crew = crew
+        self._preferred = preferred
+
+    @cached_property
+    def _fixed(self) -> list[str]:
+        # Reads the metadata of all that the core needs: only for those who lack something.
+        return host.constraints()
+
+    def choose(self) -> dict[str, Choice]:
+        """Return what was chosen for each plugin.
+
+        All requirements are resolved together first. Where they contradict, plugins are accepted in their order, and
+        one that cannot live with those before it is resolved by itself: it gets copies of its own where these are
+        pure Python, which is decided when it is loaded.
+        """
+        missing = {name: self._guarded(self._missing, name) for name in self._plugins}
+        sound = [name for name, choice in missing.items() if choice.error is None]
+        if not any(missing[name].pins for name in sound):
+            return missing
+        if self._preferred:
+            with suppress(CuvisError):
+                return missing | self._each(sound, self._together(sound, self._preferred))
+        if len(sound) == 1:
+            return missing | self._each(sound, ())
+        with suppress(CuvisError):
+            return missing | self._each(sound, self._together(sound))
+        return missing | self._in_order(sound)
+
+    def _missing(self, name: str) -> list[str]:
+        """Return the requirements of a plugin that the host does not meet."""
+        needs = self._plugins[name]
+        missing = host.missing_requirements(needs.distribution, needs.requirements)
+        if missing:
+            needs.resolving(", ".join(missing))
+        return missing
+
+    def _together(self, names: Sequence[str], preferred: Sequence[str] = ()) -> list[str]:
+        """Return the versions that some plugins can share."""
+        union = dict.fromkeys(text for name in names for text in self._plugins[name].requirements)
+        pins = self._uv.missing(host.without_exchange(tuple(union)), [*self._fixed, *preferred])
+        host.refuse_exchange(names[-1], [pin.partition("==")[0] for pin in pins])
+        return pins
+
+    def _in_order(self, names: Sequence[str]) -> dict[str, Choice]:
+        alone = self._each(names, ())
+        accepted: list[str] = []
+        together: list[str] = []
+        for name in names:
+            if alone[name].error is None:
+                try:
+                    together = self._together([*accepted, name])
+                except CuvisError:
+                    continue
+                accepted.append(name)
+        return alone | self._each(accepted, together)
+
+    def _each(self, names: Sequence[str], shared: Sequence[str]) -> dict[str, Choice]:
+        """Return what the host lacks for each plugin, where versions are shared."""
+        choices: dict[str, Choice] = {}
+
+        def choose(name: str) -> None:
+            choices[name] = self._guarded(self._alone, name, shared)
+
+        self._crew.run([lambda name=name: choose(name) for name in names])  # type: ignore[misc]
+        return choices
+
+    def _alone(self, name: str, shared: Sequence[str]) -> list[str]:
+        needs = self._plugins[name]
+        asked = host.without_exchange(needs.requirements)
+        if not asked:
+            return []
+        pins = needs.uv.missing(asked, [*self._fixed, *shared])
+        host.refuse_exchange(needs.distribution, [pin.partition("==")[0] for pin in pins])
+        return host.with_addresses(pins, needs.requirements)
+
+    @staticmethod
+    def _guarded(choose: Callable[..., list[str]], *arguments: object) -> Choice:
+        try:
+            return Choice(tuple(choose(*arguments)))
+        except Exception as error:  # noqa: BLE001 - the error of one plugin is no concern of the others
+            return Choice(error=error)

@@ -1,0 +1,389 @@
+"""What is asked of uv: build a wheel, find what is missing, install into a target directory."""
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from cuvis_ai_core._process import environment, run
+from cuvis_ai_core._redact import redact
+from cuvis_ai_core.errors import (
+    BuildError,
+    DependencyConflictError,
+    DependencyNotFoundError,
+    InstallError,
+    NetworkError,
+    OfflineError,
+    ToolNotFoundError,
+)
+from cuvis_ai_core.plugins.cache.integrity import altered_files, installed_files
+from cuvis_ai_core.plugins.cache.offline import WAY_OUT as OFFLINE_WAY_OUT
+from cuvis_ai_core.plugins.cache.store import refuse_full_disk
+from cuvis_ai_core.plugins.dependencies.distribution import normalised
+from cuvis_ai_core.plugins.dependencies.requirements import WAY_OUT
+from cuvis_ai_core.plugins.installing.wheels import Wheels
+
+_KEPT: Final = re.compile(
+    r"UV_(INDEX(_\w+)?|DEFAULT_INDEX|EXTRA_INDEX_URL|FIND_LINKS|NO_INDEX|TORCH_BACKEND|EXCLUDE_NEWER|KEYRING_PROVIDER"
+    r"|CREDENTIALS_DIR|CACHE_DIR|NO_CACHE|LINK_MODE|LOCK_TIMEOUT|OFFLINE|INSECURE_HOST|NATIVE_TLS|SYSTEM_CERTS"
+    r"|(HTTP|HTTPS|ALL|NO)_PROXY|HTTP_\w+|REQUEST_TIMEOUT|CONCURRENT_\w+|(S3|GCS|AZURE)_ENDPOINT_URL|GITHUB_TOKEN"
+    r"|CONFIG_FILE|NO_CONFIG)$"
+)
+"""uv's variables that say where packages are and how they travel; all others would change what is asked of uv."""
+
+_PATHS: Final = ("UV_CACHE_DIR", "UV_CONFIG_FILE", "UV_CREDENTIALS_DIR")
+
+_Kind: TypeAlias = type[InstallError] | type[NetworkError]
+
+_NOT_FOUND: Final = (
+    r"was not found in the package registry|there (?:is|are) no versions? of|only .* (?:is|are) available"
+    r"|does not have an extra|no wheels? (?:with|are)|ha(?:s|ve) no usable wheels"
+)
+_UNREACHABLE: Final = r"Could not (?:resolve host|connect)|[Ff]ailed to connect|timed out|refused"
+
+_CORRECT: Final = "Correct the dependencies in the plugin's pyproject.toml."
+_STATE_VERSION: Final = (
+    "The project takes its version from Git, but the plugin's tag states none. Tag it with one: "
+    "v1.2.0, 1.2.0, release/1.2.0 or name-1.2.0."
+)
+
+# What uv says, on one line, and what it means with the next step; without one, the step is to try it by hand.
+_MEANINGS: Final[tuple[tuple[str, _Kind, str | None], ...]] = (
+    (
+        r"[Nn]etwork (?:was|connectivity is) disabled",
+        OfflineError,
+        "uv was told to stay offline (UV_OFFLINE or its configuration): let it use the network once.",
+    ),
+    (r"HTTP status client error \(404", DependencyNotFoundError, _CORRECT),
+    (
+        rf"Failed to fetch: |error sending request for url|Git operation failed.*(?:{_UNREACHABLE})",
+        NetworkError,
+        "Check the network, the proxy and uv's index settings, and try again.",
+    ),
+    (rf"No solution found.*(?:{_NOT_FOUND})", DependencyNotFoundError, _CORRECT),
+    (r"No solution found", DependencyConflictError, WAY_OUT),
+    (
+        r"unable to detect version.*Failed to build|Error getting the version from source `vcs`",
+        BuildError,
+        _STATE_VERSION,
+    ),
+    (r"Failed to build|Build backend|build_editable", BuildError, None),
+    (r"Distribution not found at", DependencyNotFoundError, _CORRECT),
+    (
+        r"Git operation failed",
+        DependencyNotFoundError,
+        "Check the address of that dependency, and that git has credentials for it.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Uv:
+    """Runs uv for one plugin.
+
+    Attributes:
+        plugin: Name of the plugin, for errors.
+        folder: Temporary folder to work in; no project configuration is picked up from it.
+        offline: Whether uv may only use what it has, and what lies in `carried`.
+        carried: Folder with wheels that were carried along, if there is one.
+    """
+
+    plugin: str
+    folder: Path
+    offline: bool = False
+    carried: Path | None = None
+
+    def build_wheel(self, project: Path, *, version: str | None, python: Path | None = None) -> Path:
+        """Build the wheel of a project.
+
+        Args:
+            project: Folder with the pyproject.toml; the build may write into it.
+            version: What projects that read their version from Git are told.
+            python: The Python to build for; by default this interpreter.
+
+        Raises:
+            BuildError: The build failed.
+            InstallError: uv failed otherwise.
+        """
+        out = self.folder / "wheel"
+        told = {"SETUPTOOLS_SCM_PRETEND_VERSION": version} if version else {}
+        interpreter = str(python or sys.executable)
+        command = ["build", "--wheel", "--no-sources", "--python", interpreter, "--out-dir", str(out), str(project)]
+        self._run(command, "build the plugin's wheel", "uv build, in the plugin's folder", told)
+        return next(out.glob("*.whl"))
+
+    def missing(
+        self, requirements: Sequence[str], constraints: Sequence[str], *, installed: Path | None = None
+    ) -> list[str]:
+        """Return `name==version` of everything that the host lacks for some requirements.
+
+        Args:
+            requirements: What is needed.
+            constraints: Versions that must stay as they are.
+            installed: Folder that says what is installed, instead of the host.
+
+        Raises:
+            DependencyNotFoundError: A package or version does not exist.
+            DependencyConflictError: The requirements cannot be met together.
+            InstallError: uv failed otherwise.
+        """
+        limits = self.folder / "constraints.txt"
+        limits.write_text("\n".join(constraints), encoding="utf-8")
+        options = ["--dry-run", "--no-build", "--output-format", "json", "--preview-features", "json-output"]
+        options += ["--target", str(installed)] if installed else []
+        command = ["pip", "install", *options, "--python", sys.executable, "-c", str(limits), "--", *requirements]
+        by_hand = f"uv pip install --dry-run {_shown(requirements)}"
+        answer, notes = self._run(command, "resolve the plugin's dependencies", by_hand)
+        extra = re.search(r"The package `(\S+)` does not have an extra named `(\S+)`", notes)
+        if extra:
+            raise DependencyNotFoundError(
+                f"Package {extra[1]} has no extra '{extra[2]}'.",
+                hint="Correct the dependencies in the plugin's pyproject.toml.",
+                plugin=self.plugin,
+                output=notes,
+            )
+        changes = json.loads(answer or "{}").get("changes", [])
+        return [f"{each['name']}=={each['version']}" for each in changes if each["action"] == "installed"]
+
+    def wheels(self, pins: Sequence[str], python: Path | str | None = None) -> list[Wheels]:
+        """Return where the wheels of some pins are, as the package index says.
+
+        Args:
+            pins: `name==version`, or `name @ address`; of each name one.
+            python: The Python that they are for, or its version; by default this interpreter.
+
+        Raises:
+            DependencyNotFoundError: There are no wheels of one of them.
+            InstallError: uv failed otherwise.
+        """
+        asked = self.folder / "pins.txt"
+        asked.write_text("\n".join(pins), encoding="utf-8")
+        options = ["--no-deps", "--no-build", "--no-sources", "--no-header", "--quiet", "--format", "pylock.toml"]
+        command = ["pip", "compile", *options, "--python", str(python or sys.executable), str(asked)]
+        answer, _ = self._run(command, "find the wheels of the dependencies", f"uv pip compile {_shown(pins)}")
+        return [Wheels.from_pylock(package) for package in tomllib.loads(answer).get("packages", [])]
+
+    def install_locked(self, target: Path, hashes: Mapping[str, tuple[str, ...]], python: Path | None = None) -> None:
+        """Install pins into a target directory, without dependencies, where files have the hashes that are given.
+
+        Args:
+            target: The target directory, or the folder of packages of a virtual environment.
+            hashes: Hashes by pin; of none for a pin that names a commit, which says as much.
+            python: The Python of that environment.
+
+        Raises:
+            InstallError: A file is not there, or has another hash.
+        """
+        locked = [
+            " ".join([self._place_of(pin, found), *(f"--hash={each}" for each in found)])
+            for pin, found in hashes.items()
+            if found
+        ]
+        if locked:
+            listed = self.folder / "locked.txt"
+            listed.write_text("\n".join(locked), encoding="utf-8")
+            self.install(target, ["--require-hashes", "--no-build", "-r", str(listed)], python)
+        commits = [pin for pin, found in hashes.items() if not found]
+        if commits:
+            self.install(target, commits, python)
+
+    def _place_of(self, pin: str, hashes: Sequence[str]) -> str:
+        """Return a pin with the wheel that was carried along for it, if there is one."""
+        name = re.split(r"==| @ ", pin)[0]
+        for path in sorted(self.carried.glob("*.whl")) if self.carried else ():
+            if normalised(path.name.partition("-")[0]) == name:
+                with path.open("rb") as file:
+                    if f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" in hashes:
+                        return f"{name} @ {path.as_uri()}"
+        return pin
+
+    def install(self, target: Path, what: Sequence[str], python: Path | None = None) -> None:
+        """Install wheels, editable projects (`-e`, path) and pins into a target directory, without dependencies.
+
+        Args:
+            target: The target directory, or the folder of packages of a virtual environment.
+            what: What to install.
+            python: The Python of that environment.
+
+        Raises:
+            BuildError: An editable project cannot be built.
+            InstallError: uv failed otherwise.
+        """
+        place = ["--target", str(target), "--python", sys.executable] if python is None else ["--python", str(python)]
+        self._install(target, ["--no-deps", *place], what)
+
+    def _install(self, target: Path, options: Sequence[str], what: Sequence[str]) -> None:
+        lasting = [each for each in what if str(self.folder) not in each]
+        by_hand = f"uv pip install --no-deps --target EMPTY_FOLDER {_shown(lasting) or '.'}"
+        self._run(["pip", "install", "--no-sources", *options, *what], "install the plugin", by_hand)
+        if any(altered_files(target, installed_files(target))):
+            # uv links files from its cache: who edits an installed file edits that of all, until uv asks for a new one.
+            again = ["--reinstall", "--refresh", "--no-sources", *options, *what]
+            self._run(["pip", "install", *again], "install the plugin", by_hand)
+
+    def make_environment(self, folder: Path, version: str | None = None) -> Path:
+        """Make a virtual environment that can be moved, and return its Python.
+
+        Args:
+            folder: Where.
+            version: Version of Python, as `3.12`; by default this interpreter.
+
+        Raises:
+            InstallError: uv failed, or there is no such Python; none is downloaded.
+        """
+        options = ["--relocatable", "--no-project", "--no-python-downloads"]
+        command = ["venv", *options, "--python", version or sys.executable, str(folder)]
+        try:
+            self._run(command, "make a virtual environment", "uv venv")
+        except InstallError as error:
+            if version is None or "No interpreter found" not in error.output:
+                raise
+            raise InstallError(
+                f"Python {version} is not installed here. Installed are: {', '.join(self._pythons()) or 'none'}.",
+                hint=f"Install it (uv python install {version}), or name one of these in the manifest: python.",
+                plugin=self.plugin,
+                output=error.output,
+            ) from error
+        return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+    def _pythons(self) -> list[str]:
+        """Return the versions of Python that uv finds here."""
+        command = ["python", "list", "--only-installed", "--no-python-downloads", "--output-format", "json"]
+        answer, _ = self._run(command, "list the installed Pythons", "uv python list --only-installed")
+        found = {(each["version_parts"]["major"], each["version_parts"]["minor"]) for each in json.loads(answer)}
+        return [f"{major}.{minor}" for major, minor in sorted(found)]
+
+    def install_with_needs(self, python: Path, packages: Path, requirements: Sequence[str]) -> None:
+        """Install requirements and all that they need into a virtual environment, dependencies as wheels only.
+
+        Args:
+            python: Its Python.
+            packages: Its folder of packages.
+            requirements: Requirements and editable projects (`-e`, path).
+
+        Raises:
+            BuildError: An editable project cannot be built.
+            DependencyConflictError: The requirements cannot be met together.
+            InstallError: uv failed otherwise.
+        """
+        self._install(packages, ["--python", str(python)], requirements)
+
+    def problems(self, python: Path) -> str:
+        """Return what is missing in a virtual environment, or does not fit; nothing where all is well."""
+        finished = run([_program(), "pip", "check", "--python", str(python)], cwd=self.folder, env=_environment())
+        lines = [line for line in finished.stderr.splitlines() if line.startswith("The package")]
+        return " ".join(lines) if finished.returncode else ""
+
+    def add_to_environment(self, python: Path, requirements: Sequence[str]) -> None:
+        """Install requirements into a virtual environment, wheels only.
+
+        Raises:
+            InstallError: They cannot be had.
+        """
+        command = ["pip", "install", "--no-build", "--python", str(python), "--", *requirements]
+        self._run(command, "install what a build needs", f"uv pip install {_shown(requirements)}")
+
+    def installed(self, python: Path) -> list[str]:
+        """Return `name==version` of everything in a virtual environment.
+
+        Raises:
+            InstallError: uv failed.
+        """
+        command = ["pip", "list", "--format", "json", "--python", str(python)]
+        answer, _ = self._run(command, "list what a build needs", "uv pip list")
+        return [f"{each['name']}=={each['version']}" for each in json.loads(answer)]
+
+    def run_python(self, python: Path, arguments: Sequence[str], folder: Path) -> str:
+        """Run Python code of a build back-end in a folder, and return what it prints.
+
+        Raises:
+            BuildError: It failed.
+        """
+        finished = run([str(python), *arguments], cwd=folder, env=_environment())
+        if finished.returncode:
+            words = "\n".join(f"  {line}" for line in _telling_lines(finished.stderr))
+            raise BuildError(f"The build back-end failed:\n{words}", plugin=self.plugin, output=finished.stderr)
+        return finished.stdout
+
+    def _run(
+        self, command: list[str], task: str, by_hand: str, told: Mapping[str, str] | None = None
+    ) -> tuple[str, str]:
+        options = ["--offline"] if self.offline else []
+        # Those that look for packages: `uv build …` and `uv pip install …`.
+        words = {"build": 1, "pip": 2}.get(command[0], 0)
+        if self.offline and self.carried and words:
+            command = [*command[:words], *self._find_links(), *command[words:]]
+        finished = run([_program(), *options, *command], cwd=self.folder, env={**_environment(), **(told or {})})
+        if finished.returncode:
+            refuse_full_disk(finished.stderr, self.folder)
+            raise self._failure(task, finished.stderr, by_hand)
+        return finished.stdout, finished.stderr
+
+    def _find_links(self) -> list[str]:
+        """Return the option for the wheels that were carried along; it would hide the user's own variable."""
+        own = filter(None, os.environ.get("UV_FIND_LINKS", "").split(","))
+        return [f"--find-links={place}" for place in (*own, self.carried)]
+
+    def _failure(self, task: str, output: str, by_hand: str) -> InstallError | NetworkError:
+        kind, hint = _meaning(output)
+        if kind is OfflineError and self.offline:
+            hint = OFFLINE_WAY_OUT
+        hint = hint or f"Try it by hand: {by_hand}\nIf that fails too, take another version of the plugin."
+        words = "\n".join(f"  {line}" for line in _telling_lines(output))
+        if issubclass(kind, NetworkError):
+            address = re.search(r"(?:https?|ssh)://[^\s'`\")]+", output)
+            location = address[0] if address else "package index"
+            what = "may not be asked: no connection may be opened" if kind is OfflineError else "cannot be reached"
+            return kind(
+                f"uv could not {task}: {address[0] if address else 'the package index'} {what}.\n{words}",
+                hint=hint,
+                plugin=self.plugin,
+                location=location,
+            )
+        prefix = "Dependency conflict: " if kind is DependencyConflictError else ""
+        message = f"{prefix}uv could not {task}:\n{words}"
+        return kind(message, hint=hint, plugin=self.plugin, output=output, requirement=words.strip())
+
+
+def _program() -> str:
+    try:
+        from uv import find_uv_bin
+
+        return find_uv_bin()
+    except (ImportError, FileNotFoundError) as error:
+        raise ToolNotFoundError(
+            "The program 'uv' was not found; plugins are installed with it.",
+            hint="Reinstall it into this environment: pip install --force-reinstall uv",
+            tool="uv",
+        ) from error
+
+
+def _environment() -> dict[str, str]:
+    """Return what uv gets to see of the user's environment; it works in a temporary folder, where paths must hold."""
+    kept = {name: value for name, value in environment().items() if not name.startswith("UV_") or _KEPT.match(name)}
+    kept |= {name: str(Path(kept[name]).absolute()) for name in _PATHS if kept.get(name)}
+    kept.pop("VIRTUAL_ENV", None)
+    return kept | {"UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
+
+
+def _shown(requirements: Sequence[str]) -> str:
+    return redact(shlex.join(requirements))
+
+
+def _meaning(output: str) -> tuple[_Kind, str | None]:
+    line = " ".join(output.split())  # uv wraps its lines as the terminal is wide
+    found = ((kind, hint) for pattern, kind, hint in _MEANINGS if re.search(pattern, line))
+    return next(found, (InstallError, None))
+
+
+def _telling_lines(output: str) -> list[str]:
+    """Return the end of what uv says, where the reason stands."""
+    lines = [line.rstrip() for line in output.splitlines() if line.strip() and not line.startswith("Using Python")]
+    return lines[-20:]

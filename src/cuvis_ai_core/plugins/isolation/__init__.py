@@ -1,0 +1,1 @@
+"""Private modules: how the code of one plugin version runs beside that of another."""

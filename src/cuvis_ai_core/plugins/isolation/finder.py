@@ -1,0 +1,48 @@
+"""The one finder of this package on `sys.meta_path`.
+
+It stands before the standard path finder, so that a folder in the working directory does not shadow what a plugin
+brought along, and answers only names that a plugin or a live dependency owns.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import Distribution, DistributionFinder
+from types import ModuleType
+
+from cuvis_ai_core.plugins.dependencies.leases import find_dependency
+from cuvis_ai_core.plugins.isolation.metadata import find_distributions
+from cuvis_ai_core.plugins.isolation.operators import TORCH_LIBRARY, find_watched, watch_operators
+from cuvis_ai_core.plugins.isolation.private_modules import find_private
+from cuvis_ai_core.plugins.isolation.private_names import PREFIX
+from cuvis_ai_core.plugins.isolation.public_names import find_public
+
+
+class PluginFinder(MetaPathFinder):
+    """Answers imports of plugin modules, private and public, and of live dependencies."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,  # noqa: ARG002 - of the import system's protocol
+    ) -> ModuleSpec | None:
+        """Return where a module of a plugin or of a live dependency lies."""
+        if fullname.startswith(PREFIX):
+            return find_private(fullname, path)
+        if fullname == TORCH_LIBRARY:
+            return find_watched(fullname, path)
+        return find_public(fullname, path) or find_dependency(fullname, path)
+
+    def find_distributions(self, context: DistributionFinder.Context | None = None) -> Iterator[Distribution]:
+        """Return the metadata of live dependencies, and in a plugin's code of the plugin and what it has for itself."""
+        return find_distributions(context)
+
+
+def install_finder() -> None:
+    """Put the finder on `sys.meta_path`, before the standard path finder, unless it is there."""
+    if not any(isinstance(finder, PluginFinder) for finder in sys.meta_path):
+        position = next((at for at, finder in enumerate(sys.meta_path) if finder is PathFinder), len(sys.meta_path))
+        sys.meta_path.insert(position, PluginFinder())
+    watch_operators()

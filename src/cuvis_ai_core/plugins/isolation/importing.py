@@ -1,0 +1,100 @@
+"""What `import` means in a plugin's code: its own modules by their private names, everything else as anywhere."""
+
+import builtins
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Protocol
+
+from cuvis_ai_core.plugins.isolation.private_names import PREFIX
+from cuvis_ai_core.plugins.isolation.stand_ins import STAND_INS, StandIns
+from cuvis_ai_core.plugins.owned_names import PublicName, is_owned
+
+_import = builtins.__import__
+
+
+class Home(Protocol):
+    """What is needed of a scope (see `scope.Scope`)."""
+
+    name: str
+    tops: frozenset[str]
+    holders: int
+    stand_ins: StandIns
+
+    def enter(self, visit: object) -> None:
+        """Have the modules in `sys.modules` until `leave`."""
+
+    def leave(self, visit: object) -> None:
+        """End a visit."""
+
+
+def scoped_import(scope: Home) -> Callable[..., ModuleType]:
+    """Return the `__import__` of a plugin's code."""
+    start = f"{scope.name}."
+
+    def import_(
+        name: str,
+        globals: Mapping[str, object] | None = None,  # noqa: A002
+        locals: Mapping[str, object] | None = None,  # noqa: A002
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        top = name.partition(".")[0]
+        if level == 0:
+            # An empty list comes from C (PyImport_Import), which then reads the public name in `sys.modules`.
+            if top not in scope.tops or fromlist == []:
+                return _foreign(scope, name, top, globals, locals, fromlist)
+            loaded = scope.holders and _loaded(start, name, top, fromlist)
+            if loaded:
+                return loaded
+        visit = object()
+        scope.enter(visit)
+        try:
+            if level:
+                return _import(name, globals, locals, fromlist or (), level)
+            module = import_leaf(start + name, fromlist)
+            return module if fromlist else sys.modules[start + top]
+        finally:
+            scope.leave(visit)
+
+    return import_
+
+
+def import_leaf(name: str, fromlist: Sequence[str] | None = None) -> ModuleType:
+    """Import a module by its whole name, as the import statement does: two threads in a circle let each other through.
+
+    `importlib.import_module` raises there.
+    """
+    return _import(name, None, None, fromlist or ("__name__",), 0)
+
+
+def _loaded(start: str, name: str, top: str, fromlist: Sequence[str] | None) -> ModuleType | None:
+    """Return what importing a module of the plugin comes to where there is nothing left to load: the usual case."""
+    module = sys.modules.get(start + name)
+    if module is None or getattr(module.__spec__, "_initializing", True):
+        return None
+    if not fromlist:
+        return sys.modules.get(start + top)
+    known = module.__dict__
+    for each in fromlist:
+        if each not in known:
+            return None
+    return module
+
+
+def _foreign(
+    scope: Home,
+    name: str,
+    top: str,
+    globals_: Mapping[str, object] | None,
+    locals_: Mapping[str, object] | None,
+    fromlist: Sequence[str] | None,
+) -> ModuleType:
+    module = _import(name, globals_, locals_, fromlist or (), 0)
+    if top in STAND_INS:
+        return scope.stand_ins.of(module)
+    if is_owned(top) and not name.startswith(PREFIX):
+        found = sys.modules.get(name)
+        if isinstance(found, PublicName):
+            type(found).require(found)
+    return module

@@ -1,0 +1,218 @@
+"""Public names of plugin modules, where code from elsewhere asks for them.
+
+`mock.patch("plugin.mod.f")`, `importlib.resources` or the C code of pickle import a plugin's module by its public name.
+Such a name is in `sys.modules` as a proxy only, which decides at every access: by the nearest scoped frame on the
+stack, else by what everybody else has under that name. So it never means one version for everybody, whoever imported
+it first.
+
+The proxy is in `sys.modules` before the module behind it is imported: whoever waits for the one while he holds the
+import lock of the other is let through by the import system, as with circular imports.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader
+from importlib.machinery import ModuleSpec, PathFinder
+from types import CodeType, ModuleType
+from typing import Any, Final
+
+from cuvis_ai_core.plugins.dependencies.leases import find_dependency
+from cuvis_ai_core.plugins.isolation.asking import answering_scope
+from cuvis_ai_core.plugins.isolation.parking import somebody_imports
+from cuvis_ai_core.plugins.isolation.scope import Scope, is_kept, living_scopes
+from cuvis_ai_core.plugins.owned_names import PublicName, is_owned, tell_of_the_last
+
+_host_modules: dict[str, ModuleType] = {}
+
+
+def find_public(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
+    """Answer the import of a name that plugin code owns, whoever asks for it."""
+    if not is_owned(_top(fullname)):
+        return None
+    scope = answering_scope(fullname)
+    found = None
+    if scope is not None:
+        found = scope.locate(fullname)
+    elif is_kept(fullname):
+        found = _host_spec(fullname, path)
+    if found is None:
+        return None
+    spec = ModuleSpec(fullname, _ProxyLoader(), origin=found.origin)
+    spec.submodule_search_locations = found.submodule_search_locations
+    return spec
+
+
+def stand_before(scope: Scope) -> None:
+    """Have proxies stand in `sys.modules` before what everybody has under the names that a plugin has for itself."""
+    if sys.modules.keys().isdisjoint(scope.tops):
+        return
+    for name, module in sys.modules.copy().items():
+        if type(module) is not _Proxy and scope.keeps(name):
+            _host_modules[name] = module
+            sys.modules[name] = _Proxy(name)
+
+
+def give_back() -> None:
+    """Give the host's own modules their names back that no loaded plugin owns any more.
+
+    A name that the host has no module of goes with the last living object of the plugin: until then somebody may be
+    importing it. So may somebody here, and then the name waits for that too.
+    """
+    used = {top for scope in living_scopes() if scope.held for top in scope.tops}
+    idle = [name for name in _host_modules if _top(name) not in used and type(sys.modules.get(name)) is _Proxy]
+    if idle and not somebody_imports():
+        for name in idle:
+            sys.modules[name] = _host_modules.pop(name)
+
+
+def _withdraw(top: str) -> None:
+    """Take the names below a top-level one out of `sys.modules`, or leave them to the host's own modules."""
+    proxies = {name for name, module in sys.modules.copy().items() if type(module) is _Proxy and _top(name) == top}
+    for name in proxies:
+        del sys.modules[name]
+    for name in [name for name in _host_modules if _top(name) == top]:
+        module = _host_modules.pop(name)
+        if name in proxies:
+            sys.modules[name] = module
+
+
+tell_of_the_last(_withdraw)
+
+
+class _Proxy(PublicName):
+    """Every access is answered by the version whose code asks; to all others the name is an empty module."""
+
+    def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - a module holds anything
+        if name == "__spec__" and not _is_new(self) and sys._getframe(1).f_globals.get("__name__") == _IMPORT_SYSTEM:  # noqa: SLF001
+            # `import_module` looks whether the module is complete: for whoever has no such module it is not there.
+            _Proxy.require(self)
+        module = _answering(self, name)
+        return ModuleType.__getattribute__(self, name) if module is None else getattr(module, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401
+        if _is_new(self):
+            # A path would lead everybody to the modules of the version that asked first.
+            if name == "__spec__":
+                ModuleType.__setattr__(self, name, value)
+            # `importlib.util.LazyLoader` makes modules lazy by their class. A proxy is lazy as it is.
+            elif name == "__class__":
+                del _own(self)[_NEW]
+        # The import system files submodules and specs on the module it just loaded; the real one has them.
+        elif not isinstance(value, (_Proxy, ModuleSpec)):
+            setattr(_answering(self, name), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(_answering(self, name), name)
+
+    def __dir__(self) -> list[str]:
+        module = _answering(self, "__path__")
+        return [] if module is None else dir(module)
+
+    def __repr__(self) -> str:
+        return f"<public name {_own(self)['__name__']!r} of a plugin's module>"
+
+    @staticmethod
+    def everybodys(module: ModuleType) -> ModuleType | None:
+        """Return the module that everybody else has under that name, if it is imported."""
+        return _imported_host_module(_own(module)["__name__"])
+
+    @staticmethod
+    def require(module: ModuleType) -> None:
+        """Let an import succeed only where somebody has that module.
+
+        Raises:
+            ModuleNotFoundError: Neither the code that asks nor the host has it.
+        """
+        if _answering(module, "__path__") is None:
+            public = _own(module)["__name__"]
+            raise ModuleNotFoundError(f"No module named {public!r}", name=public)
+
+
+class _ProxyLoader(Loader):
+    """Makes a proxy; `python -m` asks it for the code of the module behind."""
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        # Where the name was not in `sys.modules`, whoever had it there wants it anew.
+        _host_modules.pop(spec.name, None)
+        proxy = _Proxy(spec.name)
+        _own(proxy)[_NEW] = True
+        return proxy
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Import the module behind."""
+        del _own(module)[_NEW]
+        _answering(module, "__path__")
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """Return the code of the module behind."""
+        scope = answering_scope(fullname)
+        above = sys.modules.get(fullname.rpartition(".")[0])
+        found: Any = scope.locate(fullname) if scope else _host_spec(fullname, getattr(above, "__path__", None))
+        code: CodeType | None = found and found.loader.get_code(found.name)
+        return code
+
+
+_IMPORT_SYSTEM: Final = "importlib._bootstrap"
+
+_NEW: Final = "__cuvis_new__"
+"""Marks a proxy that the import system still fills in: it looks at the proxy's own attributes then."""
+
+
+def _top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _own(proxy: ModuleType) -> dict[str, Any]:
+    own: dict[str, Any] = object.__getattribute__(proxy, "__dict__")
+    return own
+
+
+def _is_new(proxy: ModuleType) -> bool:
+    return _NEW in _own(proxy)
+
+
+def _answering(proxy: ModuleType, attribute: str) -> ModuleType | None:
+    """Return the module that answers for a public name: the asking plugin's, else the host's, if it has one."""
+    own = _own(proxy)
+    if _NEW in own:
+        return None
+    public: str = own["__name__"]
+    scope = answering_scope(public, attribute)
+    if scope is not None:
+        return scope.import_module(public)
+    # Whoever looks through all of `sys.modules` reads `__file__` and the like, and means no import.
+    looks_around = attribute.startswith("__") and attribute != "__path__"
+    return _imported_host_module(public) if looks_around else _host_module(public)
+
+
+def _imported_host_module(public: str) -> ModuleType | None:
+    module = _host_modules.get(public) or sys.modules.get(public)
+    return None if type(module) is _Proxy else module
+
+
+def _host_module(public: str) -> ModuleType | None:
+    """Return the host's own module of a name that a proxy occupies, or None where it has none."""
+    found = _imported_host_module(public)
+    if found is not None:
+        return found
+    # No lock: the module's own imports take the import system's locks, and two orders of locks can meet.
+    parent, _, child = public.rpartition(".")
+    package = _host_module(parent) if parent else None
+    spec = None if parent and package is None else _host_spec(public, getattr(package, "__path__", None))
+    if spec is None:
+        return None
+    module = _host_modules.setdefault(public, importlib.util.module_from_spec(spec))
+    try:
+        if spec.loader is not None:
+            spec.loader.exec_module(module)
+    except BaseException:
+        _host_modules.pop(public, None)
+        raise
+    if package is not None:
+        setattr(package, child, module)
+    return module
+
+
+def _host_spec(public: str, path: Sequence[str] | None) -> ModuleSpec | None:
+    return find_dependency(public, path) or PathFinder.find_spec(public, path)

@@ -1,0 +1,119 @@
+"""Standard modules as plugin code sees them: a few functions know the plugin, all else is the module's own.
+
+- `importlib.import_module` takes a public name for the plugin's own version.
+- `logging.getLogger` gives loggers their public names, which people configure.
+- `subprocess` tells a process which plugin started it, so that `python -m its_module` means this version.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any, Final, Protocol, TypeAlias
+
+from cuvis_ai_core._environment import CALLING_PLUGIN, LIVE_PLUGINS
+from cuvis_ai_core.plugins.isolation.private_names import public_name
+
+_Functions: TypeAlias = dict[str, Callable[..., Any]]
+
+
+class Caller(Protocol):
+    """What a stand-in needs of a scope (see `scope.Scope`)."""
+
+    name: str
+
+    def import_by_name(self, name: str, package: str | None = None) -> ModuleType:
+        """Import a module; a public name of the plugin means this version of it."""
+
+
+class StandIn(ModuleType):
+    """A standard module with some functions replaced; whoever sets an attribute sets it on the module itself."""
+
+    def __init__(self, module: ModuleType, functions: _Functions) -> None:
+        super().__init__(module.__name__, module.__doc__)
+        vars(self).update(functions, _module=module, __spec__=module.__spec__)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - a module holds anything
+        return getattr(vars(self)["_module"], name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        vars(self).pop(name, None)
+        setattr(vars(self)["_module"], name, value)
+
+    def __delattr__(self, name: str) -> None:
+        vars(self).pop(name, None)
+        delattr(vars(self)["_module"], name)
+
+    def __dir__(self) -> list[str]:
+        return dir(vars(self)["_module"])
+
+
+class StandIns:
+    """The stand-ins of one plugin, each made when its code first imports the module."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._made: dict[str, StandIn] = {}
+
+    def of(self, module: ModuleType) -> ModuleType:
+        """Return a module as the plugin's code sees it: most are what they are."""
+        name: str = getattr(module, "__name__", "")
+        if name not in STAND_INS:
+            return module
+        if name not in self._made:
+            self._made[name] = StandIn(module, STAND_INS[name](module, self._caller))
+        return self._made[name]
+
+
+def _importlib(_: ModuleType, caller: Caller) -> _Functions:
+    return {"import_module": caller.import_by_name}
+
+
+def _logging(module: ModuleType, _: Caller) -> _Functions:
+    def getLogger(name: str | None = None) -> object:  # noqa: N802 - the name that it stands in for
+        return module.getLogger(public_name(name) if name else name)
+
+    return {"getLogger": getLogger}
+
+
+def _subprocess(module: ModuleType, caller: Caller) -> _Functions:
+    def told(args: tuple[object, ...], options: dict[str, object]) -> tuple[tuple[object, ...], dict[str, object]]:
+        if len(args) > _ENV_POSITION:
+            return (*args[:_ENV_POSITION], _told(args[_ENV_POSITION], caller), *args[_ENV_POSITION + 1 :]), options
+        return args, {**options, "env": _told(options.get("env"), caller)}
+
+    def function(name: str) -> Callable[..., object]:
+        def call(*args: object, **options: object) -> object:
+            args, options = told(args, options)
+            return getattr(module, name)(*args, **options)
+
+        call.__name__ = call.__qualname__ = name
+        call.__doc__ = getattr(module, name).__doc__
+        return call
+
+    class Popen(module.Popen):  # type: ignore[name-defined,misc]
+        __doc__ = module.Popen.__doc__
+
+        def __init__(self, *args: object, **options: object) -> None:
+            args, options = told(args, options)
+            super().__init__(*args, **options)
+
+    Popen.__module__, Popen.__qualname__ = module.__name__, "Popen"
+    return {"Popen": Popen, **{name: function(name) for name in ("run", "call", "check_call", "check_output")}}
+
+
+def _told(env: object, caller: Caller) -> dict[Any, Any]:
+    """Return the environment of a process that a plugin starts; one that it chose keeps what it needs to be itself."""
+    live = {LIVE_PLUGINS: os.environ[LIVE_PLUGINS]} if LIVE_PLUGINS in os.environ else {}
+    chosen: Any = os.environ if env is None else env
+    return {**live, **chosen, CALLING_PLUGIN: caller.name}
+
+
+_ENV_POSITION: Final = 10
+"""Where `env` stands among the positional arguments of `subprocess.Popen`."""
+
+STAND_INS: Final[Mapping[str, Callable[[ModuleType, Caller], _Functions]]] = {
+    "importlib": _importlib,
+    "logging": _logging,
+    "subprocess": _subprocess,
+}
+"""What stands in for which module."""

@@ -1,0 +1,147 @@
+"""Versions of dependencies as a lock file has them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cuvis_ai_core.errors import LockError
+from cuvis_ai_core.plugins.cache.sources import Source
+from cuvis_ai_core.plugins.cache.store import short_hash
+from cuvis_ai_core.plugins.dependencies import host
+from cuvis_ai_core.plugins.installing.choices import Choice, Needs
+from cuvis_ai_core.plugins.installing.plans import Plan, Together
+from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, read_lock, refuse_differences
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.installing.uv import Uv
+    from cuvis_ai_core.plugins.parallel import Crew
+
+
+def plan_for(manifest: Path, plugins: Mapping[str, Declared]) -> Plan:
+    """Return how versions come about for a manifest: from the lock file beside it, if there is one.
+
+    Args:
+        manifest: The manifest.
+        plugins: Its entries by the plugins' names.
+
+    Raises:
+        LockError: The lock file cannot be read, differs from the manifest, or says nothing about this platform.
+    """
+    lock = read_lock(manifest)
+    if lock is None:
+        return Together()
+    refuse_differences(lock, plugins, manifest)
+    return Locked(lock)
+
+
+class Locked(Plan):
+    """With a lock file: exactly what stands in it.
+
+    Args:
+        lock: The lock file.
+
+    Raises:
+        LockError: It says nothing about this interpreter and platform.
+    """
+
+    def __init__(self, lock: Lock) -> None:
+        self._lock = lock
+        interpreter = host.interpreter()
+        if interpreter not in lock.environments:
+            raise LockError(
+                f"The lock file {lock.path} says nothing about {interpreter}; it was made for "
+                f"{', '.join(sorted(lock.environments)) or 'nothing'}.",
+                hint="Add what is missing, keeping the rest: cuvis-ai plugins lock",
+                path=lock.path,
+            )
+        self._environment = lock.environments[interpreter]
+
+    def check(self, name: str, source: Source) -> None:
+        """Compare commit and content of a checkout."""
+        locked = self._lock.plugins[name]
+        if "repo" not in locked:
+            return
+        if source.commit != locked["commit"]:
+            what = f"tag {locked['tag']} is commit {source.commit} now, but {locked['commit']} is locked"
+        elif source.content != locked["content"]:
+            what = f"the files of commit {source.commit} are not those that are locked"
+        else:
+            return
+        raise LockError(
+            f"Tag mismatch for plugin '{name}': {what} in {self._lock.path.name} ({locked['repo']}).",
+            hint=f"Ask who moved the tag. If that is meant: cuvis-ai plugins update {name}",
+            path=self._lock.path,
+            plugin=name,
+        )
+
+    def isolation(self, name: str, declared: Declared) -> str:  # noqa: ARG002
+        """Return what is locked: what `auto` became where the lock file was made."""
+        return str(self._lock.plugins[name]["isolation"])
+
+    def environment(self, name: str) -> Choice | None:
+        """Return all that is locked for a plugin; its environment has nothing of the host's."""
+        self._refuse_unknown(name)
+        pins = self._environment.dependencies[name]
+        return Choice(pins, {pin: self._environment.hashes.get(pin, ()) for pin in pins})
+
+    def keys(self, places: Mapping[str, Path]) -> dict[str, str]:
+        """Return a key per plugin: this environment, and what is locked for that plugin."""
+        environment = host.fingerprint()
+        return {name: f"{environment}:{short_hash(*self._words(name))}" for name in places}
+
+    def choose(self, plugins: Mapping[str, Needs], uv: "Uv", crew: "Crew") -> dict[str, Choice]:  # noqa: ARG002
+        """Take what is locked."""
+        return self.choices(plugins)
+
+    def choices(self, plugins: Mapping[str, Needs]) -> dict[str, Choice]:
+        """Return what is locked, but for what the host has in just that version."""
+        return {name: self._choice(name, needs) for name, needs in plugins.items()}
+
+    def _words(self, name: str) -> list[str]:
+        pins = self._environment.dependencies.get(name, ())
+        hashes = (text for pin in pins for text in self._environment.hashes.get(pin, ()))
+        return [name, *self._lock.plugins[name].get("requirements", ()), *pins, *hashes]
+
+    def _choice(self, name: str, needs: Needs) -> Choice:
+        pins = self._environment.dependencies.get(name, ())
+        try:
+            self._refuse_unknown(name)
+            self._refuse_changed(name, needs)
+            missing = host.missing_requirements(needs.distribution, needs.requirements)
+            self._refuse_uncovered(name, pins, missing)
+        except Exception as error:  # noqa: BLE001 - the error of one plugin is no concern of the others
+            return Choice(error=error)
+        lacking = tuple(pin for pin in pins if not host.has(pin))
+        return Choice(lacking, {pin: self._environment.hashes.get(pin, ()) for pin in lacking})
+
+    def _refuse_unknown(self, name: str) -> None:
+        if name not in self._environment.dependencies:
+            raise LockError(
+                f"The lock file {self._lock.path} says nothing about plugin '{name}' on {host.interpreter()}: it "
+                "changed since that platform was locked.",
+                hint="Add what is missing, keeping the rest: cuvis-ai plugins lock",
+                path=self._lock.path,
+                plugin=name,
+            )
+
+    def _refuse_changed(self, name: str, needs: Needs) -> None:
+        locked = self._lock.plugins[name].get("requirements")
+        if locked is not None and sorted(locked) != sorted(needs.requirements):
+            raise LockError(
+                f"The requirements of plugin '{name}' are [{', '.join(sorted(needs.requirements))}], but locked as "
+                f"[{', '.join(sorted(locked))}] in {self._lock.path}.",
+                hint="If they are right: cuvis-ai plugins lock",
+                path=self._lock.path,
+                plugin=name,
+            )
+
+    def _refuse_uncovered(self, name: str, pins: tuple[str, ...], missing: list[str]) -> None:
+        uncovered = host.not_among(missing, pins)
+        if uncovered:
+            raise LockError(
+                f"Plugin '{name}' needs {', '.join(uncovered)}, which is neither in {self._lock.path} nor in this "
+                "environment; where the lock file was made, the environment had it.",
+                hint="Install it here, or lock again here: cuvis-ai plugins lock",
+                path=self._lock.path,
+                plugin=name,
+            )
