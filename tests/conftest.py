@@ -144,13 +144,13 @@ def strays(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     They are known by a variable that all of them inherit, however they were started.
     """
     mark = uuid4().hex
-    monkeypatch.setenv("STARTED_BY_TEST", mark)
+    monkeypatch.setenv("TORCH_STARTED_BY_TEST", mark)
     return lambda: _living(mark)
 
 
 @pytest.fixture
 def living() -> Callable[[str], list[str]]:
-    """Return a function that does the same for processes whose variable `STARTED_BY_TEST` has some value."""
+    """Return a function that does the same for processes whose variable `TORCH_STARTED_BY_TEST` has some value."""
     return _living
 
 
@@ -167,7 +167,7 @@ def _living(mark: str) -> list[str]:
 def _command(process: psutil.Process, mark: str) -> str | None:
     """Return the command of a process that still runs, inherited a mark, and is not this process itself."""
     try:
-        ours = process.pid != os.getpid() and process.environ().get("STARTED_BY_TEST") == mark
+        ours = process.pid != os.getpid() and process.environ().get("TORCH_STARTED_BY_TEST") == mark
         return " ".join(process.cmdline()) if ours else None
     except psutil.Error:
         return None

@@ -208,6 +208,12 @@ class Service:
 
         threading.Thread(target=wait, name=f"watching process {self.pid}", daemon=True).start()
 
+    def forsake(self) -> None:
+        """Leave the program to the process of which this one was forked off: it is to end with that one."""
+        self._ended.set()
+        self._process.returncode = 0  # not ours to wait for
+        os.close(self._lifeline)
+
     def interrupt(self, number: int) -> None:
         """Send the program a signal, if it still runs."""
         with contextlib.suppress(ProcessLookupError):

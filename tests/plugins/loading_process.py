@@ -74,7 +74,7 @@ def _writes(arguments: tuple[Any, ...]) -> bool:
 def load(order: dict[str, Any], answer: Path) -> None:
     """Load the plugin, and write the answer."""
     os.setpgid(0, 0)
-    os.environ["STARTED_BY_TEST"] = order["mark"]
+    os.environ["TORCH_STARTED_BY_TEST"] = order["mark"]
     NodeRegistry.set_cache_dir(order["cache"])
     faults = Faults(order)
     sys.addaudithook(faults.hear)

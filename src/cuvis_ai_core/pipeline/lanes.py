@@ -131,7 +131,8 @@ class _Running:
         for number in numbers:
             try:
                 for other in self._lanes.awaited[number]:
-                    self._over[other].wait()
+                    if not self._failed:
+                        self._over[other].wait()
                 if not self._failed:
                     self._run(self._steps[number])
                     self._release(number)

@@ -63,7 +63,7 @@ def test_a_worker_has_this_package(node: Construct, shared_cache: Path) -> None:
 def test_a_worker_gets_no_credentials(node: Construct, monkeypatch: pytest.MonkeyPatch) -> None:
     """Variables are chosen: what programs and libraries need, and no token, key or password."""
     kept = {"PATH": "/some/bin", "LD_LIBRARY_PATH": "/opt/lib", "LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1"}
-    kept |= {"CUDA_VISIBLE_DEVICES": "0", "HF_HOME": "/models", "http_proxy": "http://127.0.0.1:1"}
+    kept |= {"CUDA_VISIBLE_DEVICES": "0", "HF_HOME": "/models", "https_proxy": "http://127.0.0.1:1"}
     secret = {
         "GITHUB_TOKEN": "x",
         "AWS_SECRET_ACCESS_KEY": "x",
@@ -73,6 +73,9 @@ def test_a_worker_gets_no_credentials(node: Construct, monkeypatch: pytest.Monke
     secret |= {
         "HTTPS_PROXY": "http://user:word@127.0.0.1:1",
         "PYTHONPATH": "/x",
+        "http_proxy": "user:word@127.0.0.1:1",
+        "CUDA_LICENSE": "x",
+        "NUMBA_PASS": "x",
         "DATABASE_URL": "x",
         "CUDA_API_KEY": "x",
     }

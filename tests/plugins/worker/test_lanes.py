@@ -111,6 +111,24 @@ def test_an_interrupt_ends_what_several_workers_do(load: Load) -> None:
     assert pipeline.forward({"what": "fine"})["Both", "both"] == ["fine", "fine"]
 
 
+def test_an_interrupt_is_not_kept_waiting_by_several_steps_of_this_process(load: Load) -> None:
+    """Each of which waits for a worker of its own."""
+    sinks = [Both() for _ in range(2)]
+    nodes = [load().get("Misbehaving")() for _ in range(2)]
+    pipeline = Pipeline("waiting").connect(
+        *(
+            (node.outputs.answer, getattr(sink.inputs, port))
+            for node, sink in zip(nodes, sinks, strict=True)
+            for port in ("one", "other")
+        )
+    )
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.forward({"what": "loop"})
+    timer.join()
+
+
 def test_one_crash_of_two_workers_names_its_node(load: Load) -> None:
     """The other one's answer is waited for."""
     pipeline = both_of(*(load().get("Misbehaving")() for _ in range(2)))

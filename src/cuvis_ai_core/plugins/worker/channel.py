@@ -64,14 +64,28 @@ class Channel:
         self._end = end
         self._readable = select.poll()
         self._readable.register(end, select.POLLIN)
+        self._writable = select.poll()
+        self._writable.register(end, select.POLLOUT)
         self._waiting = bytearray()
         self._handles: list[int] = []
 
-    def send(self, header: object, data: Iterable[bytes | bytearray] = (), handles: Sequence[int] = ()) -> None:
+    def send(
+        self,
+        header: object,
+        data: Iterable[bytes | bytearray] = (),
+        handles: Sequence[int] = (),
+        seconds: float | None = None,
+    ) -> None:
         """Send a message.
 
+        Args:
+            header: Whatever JSON can hold.
+            data: The bytes behind it.
+            handles: File descriptors, of which the receiver gets copies.
+            seconds: How long to wait for the other end to take a part of it; None means without end.
+
         Raises:
-            OSError: The other end is gone.
+            OSError: The other end is gone, or time is up.
         """
         text = _encode(header).encode()
         parts = list(data)
@@ -81,7 +95,7 @@ class Channel:
         for first in range(0, len(handles), _MOST_HANDLES):
             socket.send_fds(self._end, [message[begun : begun + 1]], handles[first : first + _MOST_HANDLES])
             begun += 1
-        self._end.sendall(message[begun:] if begun else message)
+        self._send_all(memoryview(message)[begun:], seconds)
 
     def receive(self, seconds: float | None = None) -> Message:
         """Return the next message.
@@ -102,6 +116,14 @@ class Channel:
         data = self._take(size, seconds)
         handles, self._handles = self._handles[:count], self._handles[count:]
         return Message(header, data, handles)
+
+    def _send_all(self, rest: memoryview, seconds: float | None) -> None:
+        while rest:
+            try:
+                rest = rest[self._end.send(rest, socket.MSG_DONTWAIT) :]
+            except BlockingIOError:
+                if not self._writable.poll(_milliseconds(seconds)):
+                    raise TimeoutError from None
 
     def close(self) -> None:
         """End the connection; whoever waits at either end is told."""
@@ -155,5 +177,9 @@ class Channel:
             except BlockingIOError:
                 if time.perf_counter() < patient:
                     continue
-            if not self._readable.poll(None if seconds is None else seconds * 1000):
+            if not self._readable.poll(_milliseconds(seconds)):
                 raise TimeoutError
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1000

@@ -8,6 +8,8 @@ from itertools import takewhile
 from types import CodeType
 from typing import Any, Final
 
+import cuvis_ai_hookspecs
+
 from cuvis_ai_core.errors import InvalidNodeError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.node.libraries import is_module
@@ -83,7 +85,7 @@ def _contributed(name: str, value: str, directories: list[str], others: list[str
         loaded = getattr(loaded, part)
     if isinstance(loaded, type) and is_node_class(loaded):
         return [_path(loaded)]
-    hooks = {each for each in dir(loaded) if each.startswith("cuvis_ai_")}
+    hooks = {each for each in dir(loaded) if each in cuvis_ai_hookspecs.__all__ and each.startswith("cuvis_ai_")}
     if "cuvis_ai_config_dirs" in hooks:
         directories += map(str, loaded.cuvis_ai_config_dirs())
     others += sorted(hooks - {"cuvis_ai_nodes", "cuvis_ai_config_dirs"})

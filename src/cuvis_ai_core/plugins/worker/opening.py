@@ -1,6 +1,7 @@
 """From manifest entries to classes that stand for the node classes of plugins in processes of their own."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -102,7 +103,8 @@ def _open(name: str, request: Request, enter: Enter, why: BaseException | None) 
     except BaseException:
         worker.close()
         raise
-    return Opened(source, environment, worker, classes, tuple(map(Path, environment.faces["config_dirs"])))
+    directories = tuple(environment.folder / each for each in environment.faces["config_dirs"])
+    return Opened(source, environment, worker, classes, directories)
 
 
 def _with_faces(name: str, declared: GitPlugin | LocalPlugin, environment: Environment, worker: Worker) -> Environment:
@@ -119,7 +121,10 @@ def _with_faces(name: str, declared: GitPlugin | LocalPlugin, environment: Envir
         raise
     for hook in faces["not_served"]:
         logger.warning("plugin '%s': hook %s is not served by a process of its own", name, hook)
-    return _kept(environment._replace(faces={**faces, "provides": list(declared.provides)}, stamp=stamp))
+    # The plugin cache may be moved.
+    directories = [each.removeprefix(f"{environment.folder}{os.sep}") for each in faces["config_dirs"]]
+    noted = {**faces, "config_dirs": directories, "provides": list(declared.provides)}
+    return _kept(environment._replace(faces=noted, stamp=stamp))
 
 
 def _kept(environment: Environment) -> Environment:

@@ -4,18 +4,24 @@ import logging
 import sys
 import threading
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from itertools import count
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, SupportsIndex, TypeVar
 
 from cuvis_ai_core.errors import WorkerError
 from cuvis_ai_core.node.base import NodeMixin
-from cuvis_ai_core.plugins.worker.worker import Connection, Worker
+from cuvis_ai_core.plugins.worker.worker import Connection, NotBegunError, Worker
 
 _numbers: Final = count(1)
 
 _MOST_KEPT: Final = 2**30
 """Bytes of state that the host keeps of a node, to give it back after a crash."""
+
+_CHANGING: Final = frozenset({"freeze", "unfreeze", "load_state_dict", "reset"})
+"""Methods that may change what `state_dict` tells."""
+
+_Answer = TypeVar("_Answer")
 
 logger = logging.getLogger(__name__)
 
@@ -40,15 +46,34 @@ class ProxyNode(NodeMixin):
     _methods: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        self._arguments = {"args": list(args), "kwargs": kwargs}
+        # A copy: what the caller changes later is not what the node was constructed with.
+        self._arguments = deepcopy({"args": list(args), "kwargs": kwargs})
         self._device = "cpu"
         self._frozen: bool | None = None
         self._state: Mapping[str, Any] | None = {}
+        self._why = ""
         self._moving = threading.Lock()
-        connection = self.runs_elsewhere.connection()
-        self._construct(connection)
-        self._home = connection
-        self._remember(connection)
+        self._home = self._settled(self._construct)
+        self._remember(self._home)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # The real node would never hear of it.
+        if not name.startswith("_") and not hasattr(type(self), name):
+            raise WorkerError(
+                f"Node '{self.name}': '{name}' cannot be set from here, since the node is in a worker process.",
+                hint="Hand it to the constructor, or load the plugin with isolation: scoped.",
+                plugin=self.runs_elsewhere.plugin,
+                node=self.name,
+            )
+        super().__setattr__(name, value)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        raise WorkerError(
+            f"Node '{self.name}' cannot be copied or pickled, since the node is in a worker process.",
+            hint="Construct another one, and hand it the state: other.load_state_dict(node.state_dict()).",
+            plugin=self.runs_elsewhere.plugin,
+            node=self.name,
+        )
 
     def forward(self, *args: Any, **inputs: Any) -> Any:  # noqa: ANN401
         """Compute the output ports from the input ports, in the worker."""
@@ -96,8 +121,8 @@ class ProxyNode(NodeMixin):
 
     def to(self, device: str) -> "ProxyNode":
         """Move the real node to a device; its outputs come back to the CPU."""
+        self._take(self._ask("to", str(device)))
         self._device = str(device)
-        self._take(self._ask("to", self._device))
         return self
 
     def cancel(self) -> None:
@@ -108,20 +133,29 @@ class ProxyNode(NodeMixin):
         """Call a method of the real node that is not on every node."""
         if method in {"cleanup", "close"} and not self._home.alive:
             return None  # the real node ended with its process, and holds nothing any more
-        connection = self._at_home()
-        given = {"args": list(args), "kwargs": kwargs}
-        answer = connection.request(method, given, node=self._number, name=self.name)
+        answer = self._ask(method, {"args": list(args), "kwargs": kwargs})
         if method == "state_dict":
             return answer
         self._take(answer)
         if method in {"freeze", "unfreeze"}:
             self._frozen = method == "freeze"
-        if method in {"freeze", "unfreeze", "load_state_dict"}:
-            self._remember(connection)
+        if method in _CHANGING:
+            self._remember(self._home)
         return None
 
     def _ask(self, do: str, given: object) -> Any:  # noqa: ANN401
-        return self._at_home().request(do, given, node=self._number, name=self.name)
+        return self._settled(
+            lambda connection: connection.request(do, given, node=self._number, name=self.name), self._at_home
+        )
+
+    def _settled(self, ask: Callable[[Connection], _Answer], reach: Callable[[], Connection] | None = None) -> _Answer:
+        """Ask a process, and another one if it ended before it was asked, by what somebody else did."""
+        while True:
+            connection = self.runs_elsewhere.connection() if reach is None else reach()
+            try:
+                return ask(connection)
+            except NotBegunError:
+                continue
 
     def _at_home(self) -> Connection:
         """Return a connection to a process with the real node in it."""
@@ -132,7 +166,7 @@ class ProxyNode(NodeMixin):
                     self._revive(connection)
         return connection
 
-    def _construct(self, connection: Connection) -> None:
+    def _construct(self, connection: Connection) -> Connection:
         number = next(_numbers)
         given = {"plugin": self.runs_elsewhere.plugin, "path": self._path, **self._arguments}
         asked = self._arguments["kwargs"].get("name") if isinstance(self._arguments["kwargs"], dict) else None
@@ -140,32 +174,32 @@ class ProxyNode(NodeMixin):
         self._number = number
         weakref.finalize(self, connection.forget, number).atexit = False
         self._take(facts)
+        return connection
 
     def _take(self, facts: dict[str, Any]) -> None:
         self._facts = facts
         self._name = facts["name"] or type(self).__name__
         self._execution_stages = frozenset(facts["stages"])
-        self.hparams = facts["hparams"]
-        vars(self).update(facts["sizes"])
+        vars(self).update({"hparams": facts["hparams"], **facts["sizes"]})
 
     def _remember(self, connection: Connection) -> None:
         """Keep the state of the real node, for another worker."""
-        self._state, self._why = {}, ""
         if "state_dict" not in self._methods:
+            self._state = {}
             return
+        # Until it is known: what it was before is not what it is.
+        self._state, self._why = None, "its process ended before it told its state"
         try:
             state = connection.request("state_dict", {"args": [], "kwargs": {}}, node=self._number, name=self.name)
         except WorkerError as error:
             if not connection.alive:
                 raise
-            self._state, self._why = None, error.message
+            self._why = error.message
             return
         size = sum(int(getattr(value, "nbytes", 0)) for value in state.values())
         if size > _MOST_KEPT:
-            state, self._why = (
-                None,
-                f"it has {size / 2**30:.1f} GB, and more than {_MOST_KEPT // 2**30} GB are not kept",
-            )
+            self._why = f"it has {size / 2**30:.1f} GB, and more than {_MOST_KEPT // 2**30} GB are not kept"
+            return
         self._state = state
 
     def _revive(self, connection: Connection) -> None:

@@ -18,19 +18,15 @@ def remote_error(told: Mapping[str, Any], plugin: str, node: str | None) -> Cuvi
         node: Name of the node that was asked.
     """
     kind, words, trace = str(told.get("kind")), str(told.get("words")), str(told.get("trace"))
+    shown = "\n".join(f"  {line}" for line in trace.rstrip().splitlines())
+    where = f"In the worker process of plugin '{plugin}':\n{shown}"
     ours = getattr(errors, str(told.get("ours")), None)
     if isinstance(ours, type) and issubclass(ours, CuvisError) and not issubclass(ours, errors.WorkerError):
         hint = told.get("hint")
-        return ours(words, hint=str(hint) if hint else None, plugin=plugin, node=node)
-    shown = "\n".join(f"  {line}" for line in trace.rstrip().splitlines())
+        words = words if ours.__name__ == kind else f"{kind}: {words}"
+        return ours(words, hint=f"{hint}\n{where}" if hint else where, plugin=plugin, node=node)
     return _class_for(kind, str(told.get("like")))(
-        words or f"{kind} without words",
-        hint=f"In the worker process of plugin '{plugin}':\n{shown}",
-        plugin=plugin,
-        node=node,
-        kind=kind,
-        words=words,
-        trace=trace,
+        words or f"{kind} without words", hint=where, plugin=plugin, node=node, kind=kind, words=words, trace=trace
     )
 
 

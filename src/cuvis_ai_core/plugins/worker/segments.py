@@ -5,6 +5,7 @@ much as memory that was used before, so that a pool keeps what a call needed for
 """
 
 import ctypes
+import fcntl
 import mmap
 import os
 import tempfile
@@ -15,6 +16,11 @@ from typing import Any, Final
 
 SMALLEST: Final = 2**16
 """Bytes from which an array travels in a segment; a smaller one is faster in the message itself."""
+
+_MOST_IN_USE: Final = 128
+"""Segments of one connection whose memory arrays may hold on to."""
+
+_SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW if hasattr(fcntl, "F_SEAL_SHRINK") else 0
 
 
 class Segment:
@@ -35,6 +41,8 @@ class Segment:
         self.name = name
         self.size = size
         try:
+            if _SEALS and fcntl.fcntl(handle, fcntl.F_GET_SEALS) & _SEALS != _SEALS:
+                raise ValueError("memory that could be taken away")
             self.memory = mmap.mmap(handle, size)
         finally:
             os.close(handle)
@@ -58,7 +66,7 @@ def new_memory(size: int) -> int:
         OSError: There is not enough memory.
     """
     if hasattr(os, "memfd_create"):
-        handle = os.memfd_create("cuvis-ai", os.MFD_CLOEXEC)
+        handle = os.memfd_create("cuvis-ai", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     else:
         with tempfile.TemporaryFile() as file:
             handle = os.dup(file.fileno())
@@ -67,6 +75,8 @@ def new_memory(size: int) -> int:
             os.posix_fallocate(handle, 0, size)  # memory that is missing is an error here, and a crash later
         else:
             os.ftruncate(handle, size)
+        if _SEALS:  # whoever shares it may fill it, and not take it away
+            fcntl.fcntl(handle, fcntl.F_ADD_SEALS, _SEALS)
     except BaseException:
         os.close(handle)
         raise
@@ -108,6 +118,26 @@ class Pool:
         self._new.append((name, size, os.dup(handle)))
         self._known[name] = Segment(name, size, handle)
         return self._known[name]
+
+    def lease(self, name: str, size: int, ended: Callable[[str], None]) -> Any:  # noqa: ANN401
+        """Return a buffer of the first bytes of a segment, or of a copy of them where many segments are in use.
+
+        A segment in use costs an open file, of which a process may have some hundreds.
+
+        Args:
+            name: Name of the segment.
+            size: Bytes of the buffer.
+            ended: Called with the name when the segment is not needed any more, in any thread.
+
+        Raises:
+            ValueError: There is no such segment.
+        """
+        segment = self.get(name)
+        if len(self._known) <= _MOST_IN_USE:
+            return segment.lease(size, ended)
+        copy = bytearray(memoryview(segment.memory)[:size])
+        ended(name)
+        return copy
 
     def take_new(self) -> list[tuple[str, int, int]]:
         """Return name, size and handle of what the other side has to be told of."""

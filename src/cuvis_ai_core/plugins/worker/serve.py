@@ -95,7 +95,7 @@ class Server:
     def _lease(self, name: str, size: int) -> Any:  # noqa: ANN401
         self._sent.add(name)
         self._memory.leased(name)
-        return self._memory.pool.get(name).lease(size, self._memory.ended)
+        return self._memory.pool.lease(name, size, self._memory.ended)
 
     def _do(self, request: Mapping[str, Any], data: bytearray) -> Any:  # noqa: ANN401
         given = Reader(data, self._lease).read(request["given"])
@@ -201,6 +201,8 @@ class _Hosted:
 
     def _inputs(self, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of `forward` by name, arrays as the node takes them."""
+        if args:
+            self._signature.bind(*args, **kwargs)  # which raises what Python would
         named = dict(zip(self._signature.parameters, args, strict=False)) | kwargs
         return named | self._converted(named)
 

@@ -12,7 +12,7 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from cuvis_ai_core.errors import WorkerError
 from cuvis_ai_core.plugins.worker.segments import SMALLEST, Segment
@@ -29,6 +29,7 @@ _ALIGNED: Final = 64
 _KIND: Final = "!"
 _SCHEMAS: Final = ("cuvis_ai_schemas.execution", "cuvis_ai_schemas.enums")
 _MOST_DEEP: Final = 100
+_MOST_BITS: Final = 4096
 
 
 class Writer:
@@ -57,6 +58,8 @@ class Writer:
         """
         kind = type(value)
         if kind in _PLAIN:
+            if kind is int and cast("int", value).bit_length() > _MOST_BITS:
+                raise _refusal(f"a number of more than {_MOST_BITS} bits")
             return value
         if depth > _MOST_DEEP:
             raise WorkerError(f"A value that holds others more than {_MOST_DEEP} deep cannot cross to another process.")
@@ -84,7 +87,12 @@ class Writer:
         if array.dtype.hasobject or array.dtype.kind == "T" or isinstance(array, np.ma.MaskedArray):
             what = "a masked array" if isinstance(array, np.ma.MaskedArray) else f"an array of dtype {array.dtype}"
             raise _refusal(what)
-        described: Any = np.lib.format.dtype_to_descr(array.dtype)
+        try:
+            described: Any = np.lib.format.dtype_to_descr(array.dtype)
+        except ValueError:  # fields that overlap, or in another order than in memory
+            from numpy.lib.recfunctions import repack_fields
+
+            return self._numpy(repack_fields(array))
         about = {_KIND: "array", "dtype": described if isinstance(described, str) else repr(described)}
 
         def fill(buffer: Any) -> None:  # noqa: ANN401

@@ -5,11 +5,13 @@ import os
 import re
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakSet
 
 from cuvis_ai_core._process import Service
 from cuvis_ai_core.errors import WorkerCrashError, WorkerError, WorkerTimeoutError
@@ -27,14 +29,28 @@ _PROGRAM: Final = "cuvis_ai_core.plugins.worker.serve"
 _FIRST_HANDLE: Final = 64
 """Shells open and close the first handles as they need them."""
 
+_LONGEST: Final = 1e6
+"""Seconds that the system can count."""
+
 _LAST_WORDS: Final = 1.0
 """Seconds that a worker has to say where it was, when its time is up."""
 
 
 def call_limit() -> float:
-    """Return how many seconds a worker may take for one call: `CUVIS_WORKER_TIMEOUT`, else 600."""
-    chosen = os.environ.get(TIMEOUT_VARIABLE, "")
-    return float(chosen) if re.fullmatch(r"\d+(\.\d+)?", chosen) and float(chosen) else 600.0
+    """Return how many seconds a worker may take for one call: `CUVIS_WORKER_TIMEOUT`, else 600.
+
+    Raises:
+        WorkerError: That is no number of seconds.
+    """
+    chosen = os.environ.get(TIMEOUT_VARIABLE, "").strip()
+    if not chosen:
+        return 600.0
+    if not re.fullmatch(r"\d+(\.\d+)?", chosen) or not float(chosen):
+        raise WorkerError(
+            f"The environment variable {TIMEOUT_VARIABLE} is '{chosen}'; it has to be a number of seconds above 0.",
+            hint="Set it to a number such as 600 or 0.5, or unset it.",
+        )
+    return min(float(chosen), _LONGEST)
 
 
 class Worker:
@@ -54,6 +70,7 @@ class Worker:
         self._starting = threading.Lock()
         self._connection: Connection | None = None
         self._closed = False
+        _workers.add(self)
 
     def connection(self) -> "Connection":
         """Return a connection to a process that is there.
@@ -87,10 +104,34 @@ class Worker:
 
     def close(self) -> None:
         """End the process, for good."""
-        self._closed = True
-        connection = self._connection
+        with self._starting:
+            self._closed = True
+            connection = self._connection
         if connection is not None:
             connection.end("ended, because its plugin was unloaded")
+
+    def forsake(self) -> None:
+        """Leave the process to whom it belongs: this one was forked off its host, and has none yet."""
+        self._starting = threading.Lock()
+        if self._connection is not None:
+            self._connection.forsake()
+            self._connection = None
+
+
+_workers: "WeakSet[Worker]" = WeakSet()
+
+
+def _forsake_all() -> None:
+    for worker in list(_workers):
+        worker.forsake()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_forsake_all)
+
+
+class NotBegunError(WorkerCrashError):
+    """A worker process had ended before anything was asked of it: another one can be asked."""
 
 
 class Connection:
@@ -114,6 +155,9 @@ class Connection:
         self._forgotten: list[int] = []
         self._why: str | None = None
         self._dead = threading.Event()
+        self._seconds = 0.0
+        self._awaited = False
+        self._answered = False
         self._lent: list[str] = []
         self._memory = HostMemory(self._tidy)
         own, theirs = socket.socketpair()
@@ -158,6 +202,7 @@ class Connection:
 
         Raises:
             RemoteError: It raised an exception.
+            NotBegunError: It had ended before.
             WorkerCrashError: It ended.
             WorkerTimeoutError: It took too long, and was ended.
             WorkerError: A value cannot cross.
@@ -165,10 +210,16 @@ class Connection:
         batches = iter(stream or ())
         # The worker asks for a batch of the stream that it was given last: streams are not to cross.
         with nullcontext() if stream is None else self._streaming, self._busy:
+            if not self.alive:
+                raise NotBegunError(f"{self._whose(name)} {self._why or 'ended'}.", plugin=self._plugin, node=name)
+            self._seconds = call_limit()
             try:
                 answer = self._exchange({"do": do, "node": node}, given, name, batches)
-            except (KeyboardInterrupt, SystemExit):
-                self.end("was cancelled")
+            except BaseException as error:
+                # An answer that is still to come would be taken for that of the next call.
+                if self._awaited or isinstance(error, KeyboardInterrupt | SystemExit):
+                    self.end("was cancelled")
+                    self._dead.set()
                 raise
         self._tidy()
         return answer
@@ -178,6 +229,7 @@ class Connection:
         while True:
             message = self._receive(name)
             if "want" not in message.header:
+                self._answered = True
                 return self._result(message, name)
             self._settle(message)
             self._send_batch(batches)
@@ -188,16 +240,29 @@ class Connection:
 
     def end(self, why: str) -> None:
         """End the process."""
-        self._why = self._why or why
-        self._service.end()
+        if not self._dead.is_set():
+            self._why = self._why or why
+            self._service.end()
+
+    def forsake(self) -> None:
+        """Leave the process to whom it belongs."""
+        self._dead.set()
+        self._channel.dispose()
+        self._service.forsake()
 
     def _send(self, request: dict[str, Any], key: str, value: object) -> None:
         self._memory.begin()
         writer = Writer(self._memory.room)
         try:
             request[key] = writer.write(value)
-        except BaseException:
+        except BaseException as error:
             self._memory.settle((), (), ())
+            if isinstance(error, OSError | MemoryError):
+                raise WorkerError(
+                    f"There is no room for what is to cross to the worker process of plugin '{self._plugin}': {error}",
+                    hint="Hold fewer arrays at a time, or raise the limits of memory and open files (ulimit -n).",
+                    plugin=self._plugin,
+                ) from error
             raise
         self._lent = self._memory.lend()
         self._transmit({**request, "lend": self._lent}, writer)
@@ -206,9 +271,10 @@ class Connection:
         new = self._memory.pool.take_new()
         forgotten, self._forgotten = self._forgotten, []
         header = {**request, "new": [(name, size) for name, size, _ in new], "forget": forgotten}
+        self._awaited = "drop" not in request
         try:
-            self._channel.send(header, writer.data, [handle for _, _, handle in new])
-        except OSError:  # it ended; whoever waits for the answer says so
+            self._channel.send(header, writer.data, [handle for _, _, handle in new], self._seconds)
+        except OSError:  # it ended, or takes nothing; whoever waits for the answer says so
             return
         finally:
             for _, _, handle in new:
@@ -236,13 +302,14 @@ class Connection:
             self._busy.acquire()
 
     def _receive(self, name: str | None) -> Message:
-        seconds = call_limit()
         try:
-            return self._channel.receive(seconds)
+            message = self._channel.receive(self._seconds)
         except TimeoutError as error:
-            raise self._late(name, seconds) from error
-        except (EOFError, OSError, ValueError) as error:
+            raise self._late(name) from error
+        except (EOFError, OSError, ValueError, MemoryError) as error:
             raise self._crash(name, error) from error
+        self._awaited = False
+        return message
 
     def _result(self, message: Message, name: str | None) -> Any:  # noqa: ANN401
         self._settle(message)
@@ -259,12 +326,14 @@ class Connection:
         try:
             memory.pool.learn(header["new"], message.handles)
             memory.released(header["released"])
+            # What the worker made for an answer that then could not be given.
+            memory.released(name for name, _ in header["new"] if name not in header["used"])
             memory.settle(self._lent, header["used"], header["held"])
         except (KeyError, TypeError, ValueError) as error:
             raise self._crash(None, error) from error
 
     def _lease(self, name: str, size: int) -> Any:  # noqa: ANN401
-        return self._memory.pool.get(name).lease(size, self._memory.ended)
+        return self._memory.pool.lease(name, size, self._memory.ended)
 
     def _tidy(self) -> None:
         """Give up memory that nobody needs; what comes while a call is on is given up after it."""
@@ -287,18 +356,19 @@ class Connection:
             self._channel.dispose()
             self._memory.close()
 
-    def _late(self, name: str | None, seconds: float) -> WorkerTimeoutError:
+    def _late(self, name: str | None) -> WorkerTimeoutError:
         self._service.interrupt(signal.SIGABRT)  # it says where it was
         self._service.wait(_LAST_WORDS)
         self.end("took too long")
+        self._dead.set()
         log, words = self._kept()
         return WorkerTimeoutError(
-            f"{self._whose(name)} took longer than {seconds:g} s for one call and was ended.{words}",
+            f"{self._whose(name)} took longer than {self._seconds:g} s for one call and was ended.{words}",
             hint=f"Raise the limit with the environment variable {TIMEOUT_VARIABLE} (seconds), if it needs that long.",
             plugin=self._plugin,
             node=name,
             log=log,
-            seconds=seconds,
+            seconds=self._seconds,
         )
 
     def _crash(self, name: str | None, error: Exception) -> WorkerCrashError:
@@ -308,10 +378,13 @@ class Connection:
         if status is None:
             self.end("closed its connection")
             status = self._service.wait(_LAST_WORDS)
+        self._dead.set()
         log, words = self._kept()
         return WorkerCrashError(
             f"{self._whose(name)} {self._why or _ending(status)}.{words}",
-            hint="The next call starts another one. A node that was not yet saved gets the state that it had last.",
+            hint="The next call starts another one. A node that was not yet saved gets the state that it had last."
+            if self._answered
+            else f'If it does so again, install it anew: NodeRegistry.clear_plugin_cache("{self._plugin}").',
             plugin=self._plugin,
             node=name,
             log=log,

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from cuvis_ai_core.errors import PortError
 from cuvis_ai_core.node import ArrayNode
 from cuvis_ai_schemas.enums import NodeCategory, NodeTag
 from cuvis_ai_schemas.pipeline import PortSpec
@@ -72,6 +73,32 @@ class Forgetful(Scale):
     STATE = ()
 
 
+class Fragile(ArrayNode):
+    """Answer a number that is loaded; one below zero is not to be asked for."""
+
+    INPUT_SPECS = {}
+    OUTPUT_SPECS = {"number": PortSpec(float, ()), "table": ANYTHING}
+
+    def __init__(self, table=(), **kwargs):
+        super().__init__(table=table, **kwargs)
+        self.table = table
+        self.number = 1.0
+
+    def forward(self):
+        return {"number": self.number, "table": self.table}
+
+    def state_dict(self):
+        if self.number < 0:
+            os._exit(4)
+        return {"number": self.number}
+
+    def load_state_dict(self, state, strict=True):
+        self.number = float(state["number"])
+
+    def reset(self):
+        self.number = 0.0
+
+
 class Keeper(ArrayNode):
     """Keep every cube, and answer the first one."""
 
@@ -108,6 +135,23 @@ class Misbehaving(ArrayNode):
 
     def raise_error(self):
         raise ValueError("too bright")
+
+    def raise_ours(self):
+        raise PortError("no such port", hint="Take another one.")
+
+    def half(self):
+        return [np.zeros(2**17), object()]
+
+    def sleep(self):
+        time.sleep(5)
+
+    def sleep_and_exit(self):
+        time.sleep(0.5)
+        os._exit(3)
+
+    def loop_a_little(self):
+        time.sleep(0.01)
+        return "done"
 
     def raise_own(self):
         raise Named("of the plugin")
