@@ -243,8 +243,17 @@ class Uv:
         try:
             self._run(command, "make a virtual environment", "uv venv")
         except InstallError as error:
-            if version is None or "No interpreter found" not in error.output:
+            if version is None:
                 raise
+            if "No interpreter found" not in error.output:
+                raise InstallError(
+                    f"Python {version} cannot be used: uv could not make a virtual environment with it:\n"
+                    + "\n".join(f"  {line}" for line in _telling_lines(error.output)),
+                    hint=f"Make it one that runs (a pyenv version has to be active), or install it: uv python install "
+                    f"{version}.",
+                    plugin=self.plugin,
+                    output=error.output,
+                ) from error
             raise InstallError(
                 f"Python {version} is not installed here. Installed are: {', '.join(self._pythons()) or 'none'}.",
                 hint=f"Install it (uv python install {version}), or name one of these in the manifest: python.",
