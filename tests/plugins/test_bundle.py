@@ -546,7 +546,7 @@ import os, signal, sys
 count, stop = 0, int(sys.argv[2])
 def strike(frame, event, argument):
     global count
-    if event == "call" and frame.f_code.co_filename.endswith(("unbundle.py", "sources.py", "store.py", "_files.py")):
+    if event == "call" and frame.f_code.co_filename.endswith(("unpacking.py", "sources.py", "store.py", "_files.py")):
         count += 1
         if count == stop:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -77,5 +77,7 @@ def _same_shared_memory() -> Iterator[None]:
 
 
 def _named_memory() -> set[str]:
+    """Return the names of shared memory, but for those of joblib, which other tests use at the same time."""
     folder = Path("/dev/shm")
-    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    return {name for name in names if not name.startswith(("joblib_", "sem.loky-"))}

@@ -200,7 +200,7 @@ class ProxyNode(NodeMixin):
         if size > _MOST_KEPT:
             self._why = f"it has {size / 2**30:.1f} GB, and more than {_MOST_KEPT // 2**30} GB are not kept"
             return
-        self._state = state
+        self._state, self._why = state, ""
 
     def _revive(self, connection: Connection) -> None:
         """Construct the real node in another worker, with the state that it had last.
