@@ -39,9 +39,13 @@ dependencies = ["numpy", "cuvis-ai-core"]
 from typing import Any
 
 from cuvis_ai_core.node import ArrayNode
+from cuvis_ai_schemas.pipeline import PortSpec
 
 
 class Bench(ArrayNode):
+    INPUT_SPECS = {"cube": PortSpec(dtype="float32", shape=(-1, -1, -1, -1))}
+    OUTPUT_SPECS = {"cube": PortSpec(dtype="float32", shape=(-1, -1, -1, -1))}
+
     def forward(self, **inputs: Any) -> dict[str, Any]:
         return inputs
 """,
@@ -93,7 +97,7 @@ def _cold(backend: str, url: str, folder: Path, runs: int) -> None:
     )
     ours = partial(_fresh, folder, _script(load))
     uv, work = find_uv_bin(), folder / "hand"
-    code = "import sys, cuvis_ai_core.registry, pydantic; sys.path.insert(0, sys.argv[1]); import bench_plugin.nodes"
+    code = "import sys, cuvis_ai_core.registry; sys.path.insert(0, sys.argv[1]); import bench_plugin.nodes"
 
     def bare() -> None:
         shutil.rmtree(work, ignore_errors=True)
@@ -102,7 +106,7 @@ def _cold(backend: str, url: str, folder: Path, runs: int) -> None:
             f"{uv} build -q --wheel --python {sys.executable} --out-dir {work}/out {work}",
             (
                 f"{uv} pip install -q --no-deps --python {sys.executable} --target {work}/target"
-                f" --no-index -f {work}/out bench-plugin"
+                f" {work}/out/bench_plugin-1.0.0-py3-none-any.whl"
             ),
             f"{sys.executable} -c {code!r} {work}/target",
         )

@@ -118,6 +118,19 @@ def test_a_warm_load_starts_no_process_opens_no_connection_and_takes_no_lock(
     assert git_host.requests == requests
 
 
+def test_a_cold_load_starts_git_and_uv_only_for_what_has_to_be_done(
+    cache: Path, git_plugin: Callable[..., str]
+) -> None:
+    """Git makes, fetches and checks out; uv builds and installs; the import of GitPython would start git twice more."""
+    url = git_plugin()
+    environment = {**os.environ, "CUVIS_PLUGINS_DIR": str(cache)}
+    command = [sys.executable, "-c", COUNTED, json.dumps(config(url))]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    said = json.loads(done.stdout)
+    assert said["events"]["subprocess.Popen"] == 5
+    assert "git" not in said["modules"]
+
+
 def test_two_versions_live_side_by_side(cache: Path, git_plugin: Callable[..., str]) -> None:
     """Two registries hold two tags of one plugin, each with its own classes and dependencies intact."""
     url = git_plugin("1.0.0", "2.0.0")
