@@ -101,17 +101,11 @@ def _cold(backend: str, url: str, folder: Path, runs: int) -> None:
 
     def bare() -> None:
         shutil.rmtree(work, ignore_errors=True)
-        steps = (
-            f"git clone -q --depth 1 --branch v1.0.0 {url} {work}",
-            f"{uv} build -q --wheel --python {sys.executable} --out-dir {work}/out {work}",
-            (
-                f"{uv} pip install -q --no-deps --python {sys.executable} --target {work}/target"
-                f" {work}/out/bench_plugin-1.0.0-py3-none-any.whl"
-            ),
-            f"{sys.executable} -c {code!r} {work}/target",
-        )
-        for step in steps:
-            subprocess.run(shlex.split(step), check=True, capture_output=True)
+        _call(f"git clone -q --depth 1 --branch v1.0.0 {url} {work}")
+        _call(f"{uv} build -q --wheel --python {sys.executable} --out-dir {work}/out {work}")
+        wheel = next((work / "out").glob("*.whl"))
+        _call(f"{uv} pip install -q --no-deps --python {sys.executable} --target {work}/target {wheel}")
+        _call(f"{sys.executable} -c {code!r} {work}/target")
 
     _report(f"cold load / git, uv, import by hand ({backend})", max(runs // 3, 3), ours, bare)
 
@@ -169,6 +163,10 @@ def _fresh(folder: Path, run: Callable[[], None]) -> None:
     """Run something with an empty plugin cache."""
     shutil.rmtree(folder / "plugins", ignore_errors=True)
     run()
+
+
+def _call(command: str) -> None:
+    subprocess.run(shlex.split(command), check=True, capture_output=True)
 
 
 def _script(code: str) -> Callable[[], None]:
