@@ -32,6 +32,7 @@ build-backend = "{module}"
 [project]
 name = "bench-plugin"
 version = "1.0.0"
+requires-python = ">=3.11"
 dependencies = ["numpy", "cuvis-ai-core"]
 """,
     "src/bench_plugin/__init__.py": "",
