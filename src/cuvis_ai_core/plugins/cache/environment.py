@@ -14,7 +14,6 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from cuvis_ai_core._files import read_json, write_json
-from cuvis_ai_core.errors import CacheMismatchError
 from cuvis_ai_core.plugins.cache import integrity
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
@@ -93,19 +92,7 @@ def refuse_altered_environment(environment: Environment) -> None:
     Raises:
         CacheMismatchError: A file was changed or removed, or a module was added.
     """
-    recorded = integrity.installed_files(environment.packages)
-    altered = list(integrity.altered_files(environment.packages, recorded))
-    if altered or integrity.digest_of(recorded) != environment.content:
-        name = environment.folder.parent.name.partition("@")[0]
-        which = f" ({', '.join(altered[:3])})" if altered else ""
-        raise CacheMismatchError(
-            f"Tag mismatch in cache for plugin '{name}': installed files in {environment.folder} were changed, added "
-            f"or removed{which}.",
-            hint=f'Somebody changed what was installed. Install it anew: NodeRegistry.clear_plugin_cache("{name}").',
-            plugin=name,
-            location=str(environment.folder),
-            path=environment.folder,
-        )
+    integrity.refuse_altered(environment.folder, environment.packages, environment.content)
 
 
 def read_environment(folder: Path) -> Environment | None:

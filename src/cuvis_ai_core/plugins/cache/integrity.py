@@ -10,11 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Final, TypeAlias
 
+from cuvis_ai_core.errors import CacheMismatchError
+
 Watched: TypeAlias = Mapping[str, list[int]]
 """Relative path of a file, with `/`, to its size in bytes and its time of change in nanoseconds."""
 
 _MOST: Final = 64
 """Files that are looked at on every load; each costs two microseconds."""
+
+_SHOWN: Final = 3
+"""Altered files that an error names."""
 
 _SECOND: Final = 10**9
 
@@ -79,6 +84,32 @@ def checkout_digest(folder: Path, files: Iterable[str]) -> str:
                 content = hashlib.file_digest(file, "sha256").digest()
         whole.update(b"%s\0%s\0" % (os.fsencode(name), content))
     return whole.hexdigest()
+
+
+def refuse_altered(entry: Path, files: Path, content: str) -> None:
+    """Read all installed files of an entry of the plugin cache, and raise if they are not what was installed.
+
+    Args:
+        entry: The entry, below the folder of its plugin.
+        files: The folder with what was installed.
+        content: Hash of what the installers recorded.
+
+    Raises:
+        CacheMismatchError: A file was changed or removed, or a module was added.
+    """
+    recorded = installed_files(files)
+    altered = list(altered_files(files, recorded))
+    if altered or digest_of(recorded) != content:
+        name = entry.parent.name.partition("@")[0]
+        which = f" ({', '.join(altered[:_SHOWN])}{', …' if len(altered) > _SHOWN else ''})" if altered else ""
+        raise CacheMismatchError(
+            f"Tag mismatch in cache for plugin '{name}': installed files in {entry} were changed, added or "
+            f"removed{which}.",
+            hint=f'Somebody changed what was installed. Install it anew: NodeRegistry.clear_plugin_cache("{name}").',
+            plugin=name,
+            location=str(entry),
+            path=entry,
+        )
 
 
 def installed_files(folder: Path) -> dict[str, str]:

@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from cuvis_ai_core._files import read_json, write_json
-from cuvis_ai_core.errors import CacheMismatchError
 from cuvis_ai_core.plugins.cache import integrity
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 
@@ -71,19 +70,7 @@ def refuse_altered_target(target: Target) -> None:
     Raises:
         CacheMismatchError: A file was changed or removed, or a module was added.
     """
-    recorded = integrity.installed_files(target.folder)
-    altered = list(integrity.altered_files(target.folder, recorded))
-    if altered or integrity.digest_of(recorded) != target.content:
-        name = target.folder.parent.name.partition("@")[0]
-        which = f" ({', '.join(altered[:3])}{', …' if len(altered) > 3 else ''})" if altered else ""  # noqa: PLR2004
-        raise CacheMismatchError(
-            f"Tag mismatch in cache for plugin '{name}': installed files in {target.folder} were changed, added or "
-            f"removed{which}.",
-            hint=f'Somebody changed what was installed. Install it anew: NodeRegistry.clear_plugin_cache("{name}").',
-            plugin=name,
-            location=str(target.folder),
-            path=target.folder,
-        )
+    integrity.refuse_altered(target.folder, target.folder, target.content)
 
 
 def read_target(folder: Path) -> Target | None:

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from cuvis_ai_core._process import environment, run
 from cuvis_ai_core._redact import redact
@@ -27,7 +27,7 @@ from cuvis_ai_core.plugins.cache.integrity import altered_files, installed_files
 from cuvis_ai_core.plugins.cache.offline import WAY_OUT as OFFLINE_WAY_OUT
 from cuvis_ai_core.plugins.cache.store import refuse_full_disk
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
-from cuvis_ai_core.plugins.dependencies.requirements import WAY_OUT
+from cuvis_ai_core.plugins.installing.uv_words import meaning, telling_lines
 from cuvis_ai_core.plugins.installing.wheels import Wheels
 
 _KEPT: Final = re.compile(
@@ -39,49 +39,6 @@ _KEPT: Final = re.compile(
 """uv's variables that say where packages are and how they travel; all others would change what is asked of uv."""
 
 _PATHS: Final = ("UV_CACHE_DIR", "UV_CONFIG_FILE", "UV_CREDENTIALS_DIR")
-
-_Kind: TypeAlias = type[InstallError] | type[NetworkError]
-
-_NOT_FOUND: Final = (
-    r"was not found in the package registry|there (?:is|are) no versions? of|only .* (?:is|are) available"
-    r"|does not have an extra|no wheels? (?:with|are)|ha(?:s|ve) no usable wheels"
-)
-_UNREACHABLE: Final = r"Could not (?:resolve host|connect)|[Ff]ailed to connect|timed out|refused"
-
-_CORRECT: Final = "Correct the dependencies in the plugin's pyproject.toml."
-_STATE_VERSION: Final = (
-    "The project takes its version from Git, but the plugin's tag states none. Tag it with one: "
-    "v1.2.0, 1.2.0, release/1.2.0 or name-1.2.0."
-)
-
-# What uv says, on one line, and what it means with the next step; without one, the step is to try it by hand.
-_MEANINGS: Final[tuple[tuple[str, _Kind, str | None], ...]] = (
-    (
-        r"[Nn]etwork (?:was|connectivity is) disabled",
-        OfflineError,
-        "uv was told to stay offline (UV_OFFLINE or its configuration): let it use the network once.",
-    ),
-    (r"HTTP status client error \(404", DependencyNotFoundError, _CORRECT),
-    (
-        rf"Failed to fetch: |error sending request for url|Git operation failed.*(?:{_UNREACHABLE})",
-        NetworkError,
-        "Check the network, the proxy and uv's index settings, and try again.",
-    ),
-    (rf"No solution found.*(?:{_NOT_FOUND})", DependencyNotFoundError, _CORRECT),
-    (r"No solution found", DependencyConflictError, WAY_OUT),
-    (
-        r"unable to detect version.*Failed to build|Error getting the version from source `vcs`",
-        BuildError,
-        _STATE_VERSION,
-    ),
-    (r"Failed to build|Build backend|build_editable", BuildError, None),
-    (r"Distribution not found at", DependencyNotFoundError, _CORRECT),
-    (
-        r"Git operation failed",
-        DependencyNotFoundError,
-        "Check the address of that dependency, and that git has credentials for it.",
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +205,7 @@ class Uv:
             if "No interpreter found" not in error.output:
                 raise InstallError(
                     f"Python {version} cannot be used: uv could not make a virtual environment with it:\n"
-                    + "\n".join(f"  {line}" for line in _telling_lines(error.output)),
+                    + "\n".join(f"  {line}" for line in telling_lines(error.output)),
                     hint=f"Make it one that runs (a pyenv version has to be active), or install it: uv python install "
                     f"{version}.",
                     plugin=self.plugin,
@@ -317,7 +274,7 @@ class Uv:
         """
         finished = run([str(python), *arguments], cwd=folder, env=_environment())
         if finished.returncode:
-            words = "\n".join(f"  {line}" for line in _telling_lines(finished.stderr))
+            words = "\n".join(f"  {line}" for line in telling_lines(finished.stderr))
             raise BuildError(f"The build back-end failed:\n{words}", plugin=self.plugin, output=finished.stderr)
         return finished.stdout
 
@@ -341,11 +298,11 @@ class Uv:
         return [f"--find-links={place}" for place in (*own, self.carried)]
 
     def _failure(self, task: str, output: str, by_hand: str) -> InstallError | NetworkError:
-        kind, hint = _meaning(output)
+        kind, hint = meaning(output)
         if kind is OfflineError and self.offline:
             hint = OFFLINE_WAY_OUT
         hint = hint or f"Try it by hand: {by_hand}\nIf that fails too, take another version of the plugin."
-        words = "\n".join(f"  {line}" for line in _telling_lines(output))
+        words = "\n".join(f"  {line}" for line in telling_lines(output))
         if issubclass(kind, NetworkError):
             address = re.search(r"(?:https?|ssh)://[^\s'`\")]+", output)
             location = address[0] if address else "package index"
@@ -384,15 +341,3 @@ def _environment() -> dict[str, str]:
 
 def _shown(requirements: Sequence[str]) -> str:
     return redact(shlex.join(requirements))
-
-
-def _meaning(output: str) -> tuple[_Kind, str | None]:
-    line = " ".join(output.split())  # uv wraps its lines as the terminal is wide
-    found = ((kind, hint) for pattern, kind, hint in _MEANINGS if re.search(pattern, line))
-    return next(found, (InstallError, None))
-
-
-def _telling_lines(output: str) -> list[str]:
-    """Return the end of what uv says, where the reason stands."""
-    lines = [line.rstrip() for line in output.splitlines() if line.strip() and not line.startswith("Using Python")]
-    return lines[-20:]

@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Final, SupportsIndex, TypeVar
 
 from cuvis_ai_core.errors import WorkerError
 from cuvis_ai_core.node.base import NodeMixin
-from cuvis_ai_core.plugins.worker.worker import Connection, NotBegunError, Worker
+from cuvis_ai_core.plugins.worker.connection import Connection, NotBegunError
+from cuvis_ai_core.plugins.worker.worker import Worker
 
 _numbers: Final = count(1)
 

@@ -1,0 +1,70 @@
+"""What uv says when it fails, and what that means."""
+
+import re
+from typing import Final, TypeAlias
+
+from cuvis_ai_core.errors import (
+    BuildError,
+    DependencyConflictError,
+    DependencyNotFoundError,
+    InstallError,
+    NetworkError,
+    OfflineError,
+)
+from cuvis_ai_core.plugins.dependencies.requirements import WAY_OUT
+
+Kind: TypeAlias = type[InstallError] | type[NetworkError]
+
+_NOT_FOUND: Final = (
+    r"was not found in the package registry|there (?:is|are) no versions? of|only .* (?:is|are) available"
+    r"|does not have an extra|no wheels? (?:with|are)|ha(?:s|ve) no usable wheels"
+)
+_UNREACHABLE: Final = r"Could not (?:resolve host|connect)|[Ff]ailed to connect|timed out|refused"
+
+_CORRECT: Final = "Correct the dependencies in the plugin's pyproject.toml."
+_STATE_VERSION: Final = (
+    "The project takes its version from Git, but the plugin's tag states none. Tag it with one: "
+    "v1.2.0, 1.2.0, release/1.2.0 or name-1.2.0."
+)
+
+# What uv says, on one line, and what it means with the next step; without one, the step is to try it by hand.
+_MEANINGS: Final[tuple[tuple[str, Kind, str | None], ...]] = (
+    (
+        r"[Nn]etwork (?:was|connectivity is) disabled",
+        OfflineError,
+        "uv was told to stay offline (UV_OFFLINE or its configuration): let it use the network once.",
+    ),
+    (r"HTTP status client error \(404", DependencyNotFoundError, _CORRECT),
+    (
+        rf"Failed to fetch: |error sending request for url|Git operation failed.*(?:{_UNREACHABLE})",
+        NetworkError,
+        "Check the network, the proxy and uv's index settings, and try again.",
+    ),
+    (rf"No solution found.*(?:{_NOT_FOUND})", DependencyNotFoundError, _CORRECT),
+    (r"No solution found", DependencyConflictError, WAY_OUT),
+    (
+        r"unable to detect version.*Failed to build|Error getting the version from source `vcs`",
+        BuildError,
+        _STATE_VERSION,
+    ),
+    (r"Failed to build|Build backend|build_editable", BuildError, None),
+    (r"Distribution not found at", DependencyNotFoundError, _CORRECT),
+    (
+        r"Git operation failed",
+        DependencyNotFoundError,
+        "Check the address of that dependency, and that git has credentials for it.",
+    ),
+)
+
+
+def meaning(output: str) -> tuple[Kind, str | None]:
+    """Return the class of error that fits what uv said, and the next step; None where that is to try it by hand."""
+    line = " ".join(output.split())  # uv wraps its lines as the terminal is wide
+    found = ((kind, hint) for pattern, kind, hint in _MEANINGS if re.search(pattern, line))
+    return next(found, (InstallError, None))
+
+
+def telling_lines(output: str) -> list[str]:
+    """Return the end of what uv says, where the reason stands."""
+    lines = [line.rstrip() for line in output.splitlines() if line.strip() and not line.startswith("Using Python")]
+    return lines[-20:]
