@@ -35,12 +35,13 @@ print(registry.get("Echo").VERSION, len(Count.programs))
 """
 
 AGAIN_AND_AGAIN = """\
-import sys
+import sys, time
 from cuvis_ai_core import NodeRegistry
 for _ in range(int(sys.argv[2])):
     with NodeRegistry(discover=False) as registry:
         registry.load_plugin("echo", {"repo": sys.argv[1], "tag": "v1.0.0", "provides": ["echo_plugin.nodes.Echo"]})
         print(registry.get("Echo")().VERSION)
+    time.sleep(0.05)  # now and then nobody uses it
 """
 
 CLEAR_AND_PRUNE = """\
