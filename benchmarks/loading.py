@@ -52,6 +52,9 @@ class Bench(ArrayNode):
 """,
 }
 BACKENDS = {"uv_build": "uv_build", "hatchling": "hatchling.build", "setuptools": "setuptools.build_meta"}
+NEAR = 0.02
+"""Seconds for which a Git host that is near holds back each answer."""
+
 LATENCY = 0.1
 """Seconds for which the Git host holds back each answer where the network is to be the bound."""
 
@@ -74,6 +77,10 @@ def main(runs: int) -> None:
             _cold(backend, url, Path(folder), runs)
         _warm(urls["uv_build"], runs)
         _second_registry()
+    with tempfile.TemporaryDirectory() as folder, GitHost(Path(folder) / "git", stall=NEAR) as host:
+        os.environ["CUVIS_PLUGINS_DIR"] = f"{folder}/plugins"
+        url = host.add("bench-near", _files("uv_build", BACKENDS["uv_build"]), tag="v1.0.0")
+        _cold(f"uv_build, {NEAR} s latency", url, Path(folder), runs)
     with tempfile.TemporaryDirectory() as folder, GitHost(Path(folder) / "git", stall=LATENCY) as host:
         os.environ["CUVIS_PLUGINS_DIR"] = f"{folder}/plugins"
         url = host.add("bench-far", _files("hatchling", BACKENDS["hatchling"]), tag="v1.0.0")
