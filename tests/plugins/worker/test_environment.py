@@ -209,6 +209,30 @@ def test_a_dependency_conflict_names_both_sides(
     assert environments(cache) == []
 
 
+def test_a_dependency_without_a_wheel_is_not_built(
+    own: NodeRegistry, local_plugin: Callable[..., Path], cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in this process: building would run the code of who knows whom."""
+    sources = local_plugin("dep", package="cuvis_test_unbuilt")
+    command = [find_uv_bin(), "build", "-q", "--sdist", "--out-dir", str(tmp_path / "sdists"), str(sources)]
+    subprocess.run(command, check=True)
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path / "sdists"))
+    folder = local_plugin(dependencies=("cuvis-test-unbuilt",))
+    with pytest.raises(PluginLoadError, match="cuvis-test-unbuilt"):
+        own.load_plugin("echo", {"path": str(folder), "provides": ["echo_plugin.nodes.Echo"], "isolation": "process"})
+    assert environments(cache) == []
+
+
+def test_a_dependency_from_a_repository_is_built(
+    own: NodeRegistry, local_plugin: Callable[..., Path], git_plugin: Callable[..., str], cache: Path
+) -> None:
+    """Its author has no wheel of it."""
+    url = git_plugin(package="cuvis_test_from_git")
+    folder = local_plugin(dependencies=(f"cuvis-test-from-git @ git+{url}@v1.0.0",))
+    own.load_plugin("echo", {"path": str(folder), "provides": ["echo_plugin.nodes.Echo"], "isolation": "process"})
+    assert list(own.plugin_info("echo").target.glob("lib/*/site-packages/cuvis_test_from_git"))
+
+
 def test_a_local_folder_without_a_project_file_works(
     own: NodeRegistry, node_source: Callable[..., str], write_files: Callable[[Path, Files], Path], tmp_path: Path
 ) -> None:

@@ -226,20 +226,25 @@ class Uv:
         found = {(each["version_parts"]["major"], each["version_parts"]["minor"]) for each in json.loads(answer)}
         return [f"{major}.{minor}" for major, minor in sorted(found)]
 
-    def install_with_needs(self, python: Path, packages: Path, requirements: Sequence[str]) -> None:
-        """Install requirements and all that they need into a virtual environment, dependencies as wheels only.
+    def install_with_needs(
+        self, python: Path, packages: Path, requirements: Sequence[str], *, build: bool = False
+    ) -> None:
+        """Install requirements and all that they need into a virtual environment.
 
         Args:
             python: Its Python.
             packages: Its folder of packages.
             requirements: Requirements and editable projects (`-e`, path).
+            build: Whether what has no wheel is built.
 
         Raises:
             BuildError: An editable project cannot be built.
+            DependencyNotFoundError: A package or version does not exist, or has no wheel.
             DependencyConflictError: The requirements cannot be met together.
             InstallError: uv failed otherwise.
         """
-        self._install(packages, ["--python", str(python)], requirements)
+        options = ["--python", str(python)]
+        self._install(packages, options if build else ["--no-build", *options], requirements)
 
     def problems(self, python: Path) -> str:
         """Return what is missing in a virtual environment, or does not fit; nothing where all is well."""

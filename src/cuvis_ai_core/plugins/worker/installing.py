@@ -105,10 +105,11 @@ def _made(wanted: Wanted, folder: Path, uv: Uv) -> Environment:
     project, paths = project_folder(wanted.declared, wanted.source), tuple[str, ...]()
     local = isinstance(wanted.declared, LocalPlugin)
     if local and not (project / "pyproject.toml").is_file():
-        distribution, plugin, paths = "", list[str](), _bare(wanted, project)
+        distribution, plugin, paths, build = "", list[str](), _bare(wanted, project), False
     else:
-        distribution, plugin = _project(wanted, project, python, uv)
-    _install(wanted, uv, python, [f"{name} @ {path.as_uri()}" for name, path in own.items()], plugin)
+        distribution, plugin, build = _project(wanted, project, python, uv)
+    own_requirements = [f"{name} @ {path.as_uri()}" for name, path in own.items()]
+    _install(wanted, uv, python, [*own_requirements, *plugin], build=build)
     made = described(place, distribution)._replace(
         paths=paths, editable=str(project) if local else "", core=own_wheels.edited_folder()
     )
@@ -116,13 +117,13 @@ def _made(wanted: Wanted, folder: Path, uv: Uv) -> Environment:
     return made
 
 
-def _install(wanted: Wanted, uv: Uv, python: Path, own: list[str], plugin: list[str]) -> None:
+def _install(wanted: Wanted, uv: Uv, python: Path, requirements: list[str], *, build: bool) -> None:
     packages = packages_of(python.parent.parent)
     if wanted.locked is None:
-        uv.install_with_needs(python, packages, [*own, own_wheels.schemas(), *plugin])
+        uv.install_with_needs(python, packages, [*requirements, own_wheels.schemas()], build=build)
         return
     uv.install_locked(packages, wanted.locked.hashes, python)
-    uv.install(packages, [*own, *plugin], python)
+    uv.install(packages, requirements, python)
     problems = uv.problems(python)
     if problems:
         raise LockError(
@@ -143,19 +144,24 @@ def _bare(wanted: Wanted, folder: Path) -> tuple[str, ...]:
     return (str(folder / "src" if any((folder / "src" / top).exists() for top in tops) else folder),)
 
 
-def _project(wanted: Wanted, project: Path, python: Path, uv: Uv) -> tuple[str, list[str]]:
-    """Return name and requirement of a plugin's project: a wheel of a tag, or a local folder that stays where it is."""
+def _project(wanted: Wanted, project: Path, python: Path, uv: Uv) -> tuple[str, list[str], bool]:
+    """Return name and requirement of a plugin's project, and whether it needs what has to be built.
+
+    It is a wheel of a tag, or a local folder that stays where it is. Dependencies are wheels, unless one is named by a
+    repository.
+    """
     declared = wanted.declared
     read = read_project(project, declared.extras)
     _refuse_python(read.requires_python, read.name, wanted.python, project)
     _refuse_other_core(read.name, read.dependencies or ())
+    build = any("git+" in each for each in read.dependencies or ())
     extras = f"[{','.join(declared.extras)}]" if declared.extras else ""
     if not isinstance(declared, GitPlugin):
-        return read.name, ["-e", f"{project}{extras}"]
+        return read.name, ["-e", f"{project}{extras}"], build
     copy = uv.folder / "source"
     shutil.copytree(wanted.source.folder, copy, symlinks=True, ignore=shutil.ignore_patterns(".git"))
     wheel = uv.build_wheel(copy / (declared.subdirectory or "."), version=version_in(declared.tag), python=python)
-    return read.name, [f"{read.name}{extras} @ {wheel.as_uri()}"]
+    return read.name, [f"{read.name}{extras} @ {wheel.as_uri()}"], build
 
 
 def _refuse_other_core(name: str, requirements: Iterable[str]) -> None:
