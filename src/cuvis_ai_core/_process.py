@@ -163,12 +163,20 @@ class Service:
         command: The program, by its path, and its arguments.
         env: Its environment variables.
         handles: File descriptors that it inherits, under the same numbers.
+        heard: Told of each line that it writes, in a thread of its own.
 
     Raises:
         OSError: It cannot be started.
     """
 
-    def __init__(self, command: Sequence[str], *, env: Mapping[str, str], handles: Sequence[int]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        handles: Sequence[int],
+        heard: Callable[[str], None] | None = None,
+    ) -> None:
         logger.debug("starting %s", redact(" ".join(command)))
         # The other end stays open until the program has ended, or this process has.
         watched, self._lifeline = os.pipe()
@@ -188,7 +196,7 @@ class Service:
         finally:
             os.close(watched)
         assert self._process.stdout is not None
-        self._output = _Text(self._process.stdout, most=_RECENT)
+        self._output = _Text(self._process.stdout, most=_RECENT, heard=heard)
         self._ended = threading.Event()
 
     @property
@@ -295,12 +303,15 @@ class _Text(threading.Thread):
     Args:
         pipe: The pipe.
         most: How many bytes are kept, the last ones; None means all.
+        heard: Told of each line, when it is whole.
     """
 
-    def __init__(self, pipe: IO[bytes], most: int | None = None) -> None:
+    def __init__(self, pipe: IO[bytes], most: int | None = None, heard: Callable[[str], None] | None = None) -> None:
         super().__init__(daemon=True)
         self._pipe = pipe
         self._most = most
+        self._heard = heard
+        self._line = bytearray()
         self._data = bytearray()
         self.start()
 
@@ -310,12 +321,24 @@ class _Text(threading.Thread):
                 self._data += data
                 if self._most is not None and len(self._data) > 2 * self._most:
                     del self._data[: -self._most]
+                if self._heard is not None:
+                    self._tell(data, self._heard)
+
+    def _tell(self, data: bytes, heard: Callable[[str], None]) -> None:
+        *lines, rest = (bytes(self._line) + data).split(b"\n")
+        self._line = bytearray(rest[-_RECENT:])
+        for line in lines:
+            heard(redact(_readable(line)))
 
     def read(self, until: float) -> str:
         """Return what was written, once no more is to come or time is up, without what would steer a terminal."""
         self.join(max(0.0, until - time.monotonic()))
-        text = bytes(self._data).decode(errors="replace")
-        return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text.replace("\r\n", "\n"))
+        return _readable(bytes(self._data))
+
+
+def _readable(data: bytes) -> str:
+    text = data.decode(errors="replace")
+    return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text.replace("\r\n", "\n"))
 
 
 def _signal_name(number: int) -> str:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -314,3 +315,13 @@ def test_workers_of_several_sessions_run_at_once(
     for thread in threads:
         thread.join()
     assert answers == [{"answer": "met"}] * 2
+
+
+def test_what_a_worker_prints_is_logged(node: Construct, caplog: pytest.LogCaptureFixture) -> None:
+    """Line by line, while it runs, with the plugin's name."""
+    caplog.set_level("INFO", "cuvis_ai_core.plugins.worker")
+    node("Misbehaving").forward(what="say")
+    deadline = time.monotonic() + 30
+    while "plugin 'process_nodes': the second line" not in caplog.messages and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert caplog.messages[-2:] == ["plugin 'process_nodes': a line", "plugin 'process_nodes': the second line"]

@@ -1,6 +1,7 @@
 """One worker process, as its host sees it: requests and answers, shared memory, and its end."""
 
 import fcntl
+import logging
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,6 +53,9 @@ def call_limit() -> float:
     return min(float(chosen), _LONGEST)
 
 
+logger = logging.getLogger(__name__)
+
+
 class NotBegunError(WorkerCrashError):
     """A worker process had ended before anything was asked of it: another one can be asked."""
 
@@ -85,9 +90,10 @@ class Connection:
         self._channel = Channel(own)
         handle = fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, _FIRST_HANDLE)
         theirs.close()
-        command = [str(python), "-I", "-X", "faulthandler", "-m", _PROGRAM, str(handle), *paths]
+        command = [str(python), "-I", "-u", "-X", "faulthandler", "-m", _PROGRAM, str(handle), *paths]
         try:
-            self._service = Service(command, env=worker_variables(), handles=[handle])
+            heard = partial(logger.info, "plugin '%s': %s", plugin) if logger.isEnabledFor(logging.INFO) else None
+            self._service = Service(command, env=worker_variables(), handles=[handle], heard=heard)
         except OSError as error:
             self._channel.dispose()
             raise WorkerCrashError(

@@ -145,6 +145,9 @@ class Misbehaving(ArrayNode):
     def sleep(self):
         time.sleep(5)
 
+    def say(self):
+        print("a line\nthe second line")
+
     def sleep_and_exit(self):
         time.sleep(0.5)
         os._exit(3)
