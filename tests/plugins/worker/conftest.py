@@ -77,7 +77,7 @@ def _same_shared_memory() -> Iterator[None]:
 
 
 def _named_memory() -> set[str]:
-    """Return the names of shared memory, but for those of joblib, which other tests use at the same time."""
+    """Return the names of shared memory, but for those of libraries that other programs use at the same time."""
     folder = Path("/dev/shm")
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    return {name for name in names if not name.startswith(("joblib_", "sem.loky-"))}
+    return {name for name in names if not name.startswith(("joblib_", "sem.loky-", "sem.mp-", "psm_", "torch_"))}

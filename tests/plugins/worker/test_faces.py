@@ -38,6 +38,7 @@ def test_a_class_looks_like_the_real_one(registry: NodeRegistry, real: Any) -> N
     assert inspect.signature(found.forward) == inspect.signature(real.forward)
     for side in ("INPUT_SPECS", "OUTPUT_SPECS"):
         assert read_ports(found, side) == read_ports(real, side)
+        assert getattr(found, side) == getattr(real, side)
     assert (found._category, found._tags, found._icon_name) == (
         NodeCategory.TRANSFORM,
         frozenset({NodeTag.HYPERSPECTRAL}),

@@ -13,7 +13,7 @@ import cuvis_ai_hookspecs
 from cuvis_ai_core.errors import InvalidNodeError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.node.libraries import is_module
-from cuvis_ai_core.node.ports import as_port_spec, dtype_name, library_of, read_ports
+from cuvis_ai_core.node.ports import TORCH, as_port_spec, dtype_name, library_of, read_ports
 
 _PLAIN: Final = (bool, int, float, str, type(None))
 _METADATA: Final = ("_category", "_tags", "_icon_name", "TRAINABLE_BUFFERS", "STATE", "EXECUTION_STAGES")
@@ -183,8 +183,19 @@ def _spec(spec: Any, shape: Iterable[int | str]) -> dict[str, Any]:  # noqa: ANN
     return {
         "form": "list" if isinstance(spec, list) else "mapping" if isinstance(spec, Mapping) else "spec",
         "dtype": dtype if library is None else f"{library}.{dtype}",
+        "declared": _declared(declared.dtype),
         "shape": list(shape),
         "description": str(getattr(declared, "description", "")),
         "optional": bool(getattr(declared, "optional", False)),
         "variadic": bool(getattr(declared, "variadic", False)),
     }
+
+
+def _declared(dtype: object) -> list[str]:
+    """Return how a dtype was declared: as a text, or as a class of a module; nothing for what is neither."""
+    if isinstance(dtype, str):
+        return ["", dtype]
+    if isinstance(dtype, type):
+        return [dtype.__module__.partition(".")[0], dtype.__name__]
+    # A dtype of torch is no class, but named like one.
+    return str(dtype).split(".") if library_of(dtype) == TORCH else []

@@ -1,6 +1,8 @@
 """Classes that look like the node classes of a plugin in a worker, made from what `describe` told."""
 
+import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, Final
@@ -131,10 +133,25 @@ def _member(name: str, value: Any) -> Any:  # noqa: ANN401
 def _spec(told: Mapping[str, Any]) -> Any:  # noqa: ANN401
     from cuvis_ai_schemas.pipeline import PortSpec
 
-    given = {"dtype": told["dtype"], "shape": tuple(told["shape"]), "description": told["description"]}
+    given = {
+        "dtype": _dtype(told["dtype"], told["declared"]),
+        "shape": tuple(told["shape"]),
+        "description": told["description"],
+    }
     given |= {"optional": told["optional"], "variadic": told["variadic"]}
     if told["form"] == "mapping":
         return given
     known = {each.name for each in fields(PortSpec)}
     spec = PortSpec(**{key: value for key, value in given.items() if key in known})
     return [spec] if told["form"] == "list" else spec
+
+
+def _dtype(text: str, declared: list[str]) -> Any:  # noqa: ANN401
+    """Return a dtype as it was declared; torch is not imported for that, so that its dtypes may stay texts."""
+    if len(declared) != 2 or not declared[0]:  # noqa: PLR2004
+        return declared[-1] if declared else text
+    library, name = declared
+    if library == "numpy":
+        importlib.import_module(library)
+    found = getattr(sys.modules.get(library), name, None) if library in {"builtins", "numpy", "torch"} else None
+    return found if isinstance(found, type) or type(found).__name__ == "dtype" else text
