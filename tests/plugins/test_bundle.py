@@ -575,3 +575,17 @@ unpack_bundle(Path(sys.argv[1]), Path("."), Store(NodeRegistry.get_cache_dir()))
     assert loaded.returncode == 0, loaded.stderr
     store = tmp_path / "another home/.cuvis_plugins"
     assert list((store / ".tmp").iterdir()) == []
+
+
+def test_a_local_plugin_that_needs_more_than_is_locked_is_not_bundled(origin: Origin, tmp_path: Path) -> None:
+    """It would be refused where it is unpacked; here it can be locked anew."""
+    work = tmp_path / "work"
+    shutil.copytree(origin.manifest.parent, work)
+    project_file = work / "mine/pyproject.toml"
+    project_file.write_text(project_file.read_text().replace('"numpy"', '"numpy>=1.20"'))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUVIS_PLUGINS_DIR", str(origin.cache))
+        patch.setenv("UV_FIND_LINKS", str(origin.wheels))
+        result = run("bundle", work / "plugins.yaml")
+    assert result.exit_code == 2, result.output
+    assert "The requirements of plugin 'local' are" in " ".join(result.output.split())

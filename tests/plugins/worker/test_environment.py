@@ -1,6 +1,7 @@
 """The environment of a plugin in a process of its own: what is in it, and how it is kept in the plugin cache."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -224,12 +225,20 @@ def test_a_dependency_without_a_wheel_is_not_built(
 
 
 def test_a_dependency_from_a_repository_is_built(
-    own: NodeRegistry, local_plugin: Callable[..., Path], git_plugin: Callable[..., str], cache: Path
+    own: NodeRegistry, local_plugin: Callable[..., Path], git_plugin: Callable[..., str], cache: Path, tmp_path: Path
 ) -> None:
-    """Its author has no wheel of it."""
+    """Its author has no wheel of it; a lock file holds its commit."""
     url = git_plugin(package="cuvis_test_from_git")
     folder = local_plugin(dependencies=(f"cuvis-test-from-git @ git+{url}@v1.0.0",))
-    own.load_plugin("echo", {"path": str(folder), "provides": ["echo_plugin.nodes.Echo"], "isolation": "process"})
+    entry = {"path": str(folder), "provides": ["echo_plugin.nodes.Echo"], "isolation": "process"}
+    own.load_plugin("echo", entry)
+    assert list(own.plugin_info("echo").target.glob("lib/*/site-packages/cuvis_test_from_git"))
+    own.unload_plugin("echo")
+    manifest = manifest_of(tmp_path, echo=entry)
+    result = CliRunner().invoke(main, ["plugins", "lock", str(manifest)])
+    assert result.exit_code == 0, result.output
+    assert re.search(r"cuvis-test-from-git @ git\+\S+@[0-9a-f]{40}", manifest.with_suffix(".lock").read_text())
+    own.load_plugins(manifest)
     assert list(own.plugin_info("echo").target.glob("lib/*/site-packages/cuvis_test_from_git"))
 
 
@@ -365,17 +374,42 @@ def test_a_lock_file_holds_for_a_process_too(
     manifest = manifest_of(tmp_path, echo=entry)
     result = CliRunner().invoke(main, ["plugins", "lock", str(manifest)])
     assert result.exit_code == 0, result.output
+    (locked,) = environments(cache)
     lock = manifest.with_suffix(".lock").read_text()
     assert 'isolation = "process"' in lock
+    assert 'requirements = ["cuvis-test-dep", "numpy<2"]' in " ".join(lock.split()).replace("[ ", "[").replace(
+        ", ]", "]"
+    )
     assert '"cuvis-test-dep==1.0"' in lock
     assert "numpy==1." in lock
     assert "cuvis-ai-core" not in lock
 
     make_wheel(wheels, "cuvis-test-dep", "2.0", {"cuvis_test_dep.py": "VERSION = '2.0'"})
+    with NodeRegistry(discover=False, offline=True) as other:  # it is installed already
+        other.load_plugins(manifest)
+        assert other.plugin_info("echo").target == locked
+    assert CliRunner().invoke(main, ["plugins", "lock", str(manifest)]).exit_code == 0
+    assert manifest.with_suffix(".lock").read_text() == lock  # what is locked stays
     NodeRegistry.clear_plugin_cache()
     own.load_plugins(manifest)
     target = own.plugin_info("echo").target
     assert list(target.glob("lib/*/site-packages/cuvis_test_dep-1.0.dist-info"))
+
+
+def test_a_dry_run_of_locking_installs_nothing(
+    own: NodeRegistry, local_plugin: Callable[..., Path], cache: Path, tmp_path: Path
+) -> None:
+    """What was there stays there, too."""
+    entry = {"path": str(local_plugin()), "provides": ["echo_plugin.nodes.Echo"], "isolation": "process"}
+    manifest = manifest_of(tmp_path, echo=entry)
+    dry = ["plugins", "lock", "--dry-run", str(manifest)]
+    result = CliRunner().invoke(main, dry)
+    assert result.exit_code == 0, result.output
+    assert environments(cache) == []
+    assert CliRunner().invoke(main, ["plugins", "lock", str(manifest)]).exit_code == 0
+    before = environments(cache)
+    assert CliRunner().invoke(main, dry).exit_code == 0
+    assert environments(cache) == before != []
 
 
 def test_a_lock_file_that_lacks_something_says_so(

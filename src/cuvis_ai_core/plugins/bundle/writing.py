@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from cuvis_ai_core.errors import BundleError
+from cuvis_ai_core.errors import BundleError, LockError
 from cuvis_ai_core.plugins.bundle import carried
 from cuvis_ai_core.plugins.bundle.carried import FORMAT, LISTING, Carried
 from cuvis_ai_core.plugins.bundle.download import download
@@ -22,7 +22,7 @@ from cuvis_ai_core.plugins.cache.sources import project_folder
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies import host
 from cuvis_ai_core.plugins.installing.build_requirements import build_requirements
-from cuvis_ai_core.plugins.installing.project import read_project
+from cuvis_ai_core.plugins.installing.project import Project, read_project
 from cuvis_ai_core.plugins.installing.uv import Uv
 from cuvis_ai_core.plugins.installing.wheels import Wheel
 from cuvis_ai_core.plugins.lock.locked import Locked
@@ -113,11 +113,25 @@ def _wheels(folder: Path, plugins: Mapping[str, Declared], preparation: Preparat
             wanted[wheel.hash] = wheel
         project = project_folder(declared, preparation.source(name))
         if (project / "pyproject.toml").is_file():
-            read_project(project, declared.extras)  # which says what is wrong with it
+            _refuse_stale(name, read_project(project, declared.extras), lock)
             pins = build_requirements(project, uv, editable=isinstance(declared, LocalPlugin), version=python)
             wanted |= {wheel.hash: wheel for _, wheel in _chosen(uv, pins, python)}
     Crew().run([partial(download, wheel, place) for wheel in wanted.values()])
     return sorted(place.iterdir())
+
+
+def _refuse_stale(name: str, project: Project, lock: Lock) -> None:
+    """Refuse a local plugin that needs something else than when it was locked: it could not be loaded elsewhere."""
+    locked = lock.plugins[name].get("requirements")
+    if locked is None or project.dependencies is None or sorted(locked) == sorted(project.dependencies):
+        return
+    raise LockError(
+        f"The requirements of plugin '{name}' are [{', '.join(sorted(project.dependencies))}], but locked as "
+        f"[{', '.join(sorted(locked))}] in {lock.path}.",
+        hint="If they are right: cuvis-ai plugins lock",
+        path=lock.path,
+        plugin=name,
+    )
 
 
 def _chosen(uv: Uv, pins: Sequence[str], python: str | None) -> Iterator[tuple[str, Wheel]]:

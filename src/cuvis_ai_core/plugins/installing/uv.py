@@ -106,8 +106,31 @@ class Uv:
                 plugin=self.plugin,
                 output=notes,
             )
-        changes = json.loads(answer or "{}").get("changes", [])
-        return [f"{each['name']}=={each['version']}" for each in changes if each["action"] == "installed"]
+        return _installed_in(answer)
+
+    def would_install(
+        self, python: Path, requirements: Sequence[str], constraints: Sequence[str], *, build: bool
+    ) -> list[str]:
+        """Return `name==version` of everything that requirements would bring into a virtual environment.
+
+        Args:
+            python: Its Python.
+            requirements: Requirements and editable projects (`-e`, path).
+            constraints: Versions that must stay as they are.
+            build: Whether what has no wheel may be built.
+
+        Raises:
+            DependencyNotFoundError: A package or version does not exist, or has no wheel.
+            DependencyConflictError: The requirements cannot be met together.
+            InstallError: uv failed otherwise.
+        """
+        limits = self.folder / "constraints.txt"
+        limits.write_text("\n".join(constraints), encoding="utf-8")
+        options = ["--dry-run", "--no-sources", "--output-format", "json", "--preview-features", "json-output"]
+        options += [*([] if build else ["--no-build"]), "--python", str(python), "-c", str(limits)]
+        by_hand = f"uv pip install --dry-run {_shown(requirements)}"
+        answer, _ = self._run(["pip", "install", *options, *requirements], "resolve the plugin's dependencies", by_hand)
+        return _installed_in(answer)
 
     def wheels(self, pins: Sequence[str], python: Path | str | None = None) -> list[Wheels]:
         """Return where the wheels of some pins are, as the package index says.
@@ -321,6 +344,13 @@ class Uv:
         prefix = "Dependency conflict: " if kind is DependencyConflictError else ""
         message = f"{prefix}uv could not {task}:\n{words}"
         return kind(message, hint=hint, plugin=self.plugin, output=output, requirement=words.strip())
+
+
+def _installed_in(answer: str) -> list[str]:
+    """Return what uv says that it would install; of an editable project it says no version."""
+    changes = json.loads(answer or "{}").get("changes", [])
+    found = [each for each in changes if each["action"] == "installed" and "version" in each]
+    return [f"{each['name']}=={each['version']}" for each in found]
 
 
 def _program() -> str:

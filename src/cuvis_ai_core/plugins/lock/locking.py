@@ -1,10 +1,10 @@
 """Making the lock file of a manifest: which commits and versions it means, written down."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError, PreparationError
 from cuvis_ai_core.plugins.apart import IMPOSSIBLE
@@ -13,7 +13,7 @@ from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies import host, leases
 from cuvis_ai_core.plugins.installing.choices import Choice, Needs
 from cuvis_ai_core.plugins.installing.disagreement import disagreement
-from cuvis_ai_core.plugins.installing.plans import Together
+from cuvis_ai_core.plugins.installing.plans import Plan, Together
 from cuvis_ai_core.plugins.installing.wheels import Wheel, Wheels
 from cuvis_ai_core.plugins.lock.locked import Locked
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Entry, Environment, Lock, entry_of, lock_path, read_lock
@@ -21,7 +21,9 @@ from cuvis_ai_core.plugins.lock.portable import SparseHost
 from cuvis_ai_core.plugins.parallel import Crew
 from cuvis_ai_core.plugins.preparation import Preparation, not_prepared
 from cuvis_ai_core.plugins.ready import Announcement, Ready, Request
-from cuvis_ai_core.plugins.worker.survey import Surveyed, survey
+from cuvis_ai_core.plugins.worker.survey import Surveyed, install, survey
+
+_Found = TypeVar("_Found")
 
 
 class Locking(NamedTuple):
@@ -120,37 +122,51 @@ class Locker:
                 name: _entry(declared, manifest, preparation.source(name), needs[name].requirements)
                 for name, declared in here.items()
             }
-            for name, found in self._apart(what, {name: plugins[name] for name in plugins if name in apart}).items():
-                entries[name] = _entry(plugins[name], manifest, found.source, None)
+            elsewhere = {name: plugins[name] for name in plugins if name in apart}
+            for name, found in self._surveyed(what, elsewhere, old, moving).items():
+                entries[name] = _entry(plugins[name], manifest, found.source, found.requirements, isolation="process")
                 wheels[name] = list(found.wheels)
             lock = _merged(lock_path(manifest), old, entries, wheels)
             if dry_run:
                 return Locking(lock, _by_pin(wheels), {})
             ready = _install(what, preparation, lock)
+        self._install_apart(what, elsewhere, lock)
         _refuse_clashes(what, ready)
         return Locking(lock, _by_pin(wheels), ready)
 
-    def _apart(self, what: str, plugins: Mapping[str, Declared]) -> dict[str, Surveyed]:
-        """Have the environments of plugins in processes of their own, several at once, and say what is in them."""
-        crew, found, failed = self._crew, dict[str, Surveyed](), dict[str, Exception]()
-        request = Request(
-            plugins,
-            Together(),
-            self.store,
-            lambda *words: crew.say(partial(self.announce, *words)),
-            self._offline,
-        )
+    def _surveyed(
+        self, what: str, plugins: Mapping[str, Declared], old: Lock | None, moving: Collection[str]
+    ) -> dict[str, Surveyed]:
+        """Find out what is to be in the environments of plugins in processes of their own."""
+        request = self._request(plugins, Together())
+        kept = {name: _kept(old, [name], moving) for name in plugins}
+        return self._each(what, plugins, lambda name: survey(name, request, kept[name]))
 
-        def look(name: str) -> None:
+    def _install_apart(self, what: str, plugins: Mapping[str, Declared], lock: Lock) -> None:
+        """Have the environments of plugins in processes of their own, as they are locked."""
+        request = self._request(plugins, Locked(lock))
+        self._each(what, plugins, lambda name: install(name, request))
+
+    def _request(self, plugins: Mapping[str, Declared], plan: Plan) -> Request:
+        def say(*words: Any) -> None:  # noqa: ANN401 - name, state and detail
+            self._crew.say(partial(self.announce, *words))
+
+        return Request(plugins, plan, self.store, say, self._offline)
+
+    def _each(self, what: str, names: Iterable[str], work: Callable[[str], _Found]) -> dict[str, _Found]:
+        """Do something for several plugins at once, and return what came of it, in their order."""
+        found, failed = dict[str, _Found](), dict[str, Exception]()
+
+        def attempt(name: str) -> None:
             try:
-                found[name] = survey(name, request)
+                found[name] = work(name)
             except PluginLoadError as error:
                 failed[name] = error
 
-        crew.run([partial(look, name) for name in plugins])
+        self._crew.run([partial(attempt, name) for name in names])
         if failed:
-            raise not_prepared(what, {name: failed[name] for name in plugins if name in failed})
-        return {name: found[name] for name in plugins}
+            raise not_prepared(what, {name: failed[name] for name in names if name in failed})
+        return {name: found[name] for name in names}
 
     def _wheels(
         self, folder: Path, needs: Mapping[str, Needs], choices: Mapping[str, Choice]
@@ -174,7 +190,7 @@ def _install(what: str, preparation: Preparation, lock: Lock) -> dict[str, Ready
     return {name: ready for name, ready in preparation.results().items() if isinstance(ready, Ready)}
 
 
-def _kept(old: Lock | None, plugins: Mapping[str, Declared], moving: Collection[str]) -> list[str]:
+def _kept(old: Lock | None, plugins: Iterable[str], moving: Collection[str]) -> list[str]:
     """Return the pins of plugins that stay as they are."""
     environment = old.environments.get(host.interpreter()) if old else None
     pins = environment.dependencies if environment else {}
@@ -188,11 +204,13 @@ def _needs_process(declared: Declared, error: BaseException) -> bool:
     return declared.isolation == "auto" and isinstance(cause, IMPOSSIBLE)
 
 
-def _entry(declared: Declared, manifest: Path, source: Source, requirements: Sequence[str] | None) -> Entry:
-    """Return what is locked of a plugin; one without requirements that the host could meet has a process of its own."""
-    found = entry_of(declared, manifest) | {"isolation": "scoped" if requirements is not None else "process"}
+def _entry(
+    declared: Declared, manifest: Path, source: Source, requirements: Sequence[str], *, isolation: str = "scoped"
+) -> Entry:
+    """Return what is locked of a plugin."""
+    found = entry_of(declared, manifest) | {"isolation": isolation}
     if source.commit is None:
-        return found | {"requirements": sorted(requirements or ())}
+        return found | {"requirements": sorted(requirements)}
     return found | {"commit": source.commit, "content": source.content}
 
 

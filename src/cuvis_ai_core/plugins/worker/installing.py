@@ -3,7 +3,7 @@
 import platform
 import shutil
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,7 @@ from cuvis_ai_core.plugins.cache.environment import (
 from cuvis_ai_core.plugins.cache.housekeeping import Entry, replace_older
 from cuvis_ai_core.plugins.cache.sources import Source, project_folder, refuse_altered
 from cuvis_ai_core.plugins.cache.store import Store, listed, short_hash
+from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.dependencies.requirements import host_version, needed_name, satisfies
 from cuvis_ai_core.plugins.failing import Enter
 from cuvis_ai_core.plugins.installing.choices import Choice
@@ -95,36 +96,83 @@ def _replace_same(store: Store, environment: Environment) -> None:
             Entry(store, folder).remove()  # which keeps what is in use, until the next replacement
 
 
+class _Begun(NamedTuple):
+    """An environment with nothing in it yet."""
+
+    folder: Path
+    python: Path
+    distribution: str
+    requirements: list[str]
+    paths: tuple[str, ...]
+    direct: Mapping[str, str]
+
+    @property
+    def build(self) -> bool:
+        """Whether what has no wheel is built: only where a repository is named."""
+        return any("git+" in each for each in self.direct.values())
+
+
+def pins_for(wanted: Wanted, folder: Path, uv: Uv, kept: Sequence[str]) -> tuple[Path, list[str]]:
+    """Find out what an environment would have in it, but for the plugin and this package; nothing is installed.
+
+    Args:
+        wanted: Which environment.
+        folder: A temporary folder.
+        uv: Runs uv for this plugin.
+        kept: Versions that stay as they are, as `name==version`.
+
+    Returns:
+        A Python of that version, and `name==version` of everything.
+
+    Raises:
+        DependencyConflictError: The requirements cannot be met together, or not with what is to stay.
+        InstallError: uv failed otherwise.
+    """
+    begun = _begin(wanted, folder, uv)
+    requirements = [*begun.requirements, own_wheels.schemas()]
+    pins = uv.would_install(begun.python, requirements, kept, build=begun.build)
+    own = {normalised(begun.distribution), *own_wheels.names()}
+    names = sorted({pin.partition("==")[0]: pin for pin in pins}.items())
+    return begun.python, [begun.direct.get(name, pin) for name, pin in names if name not in own]
+
+
 def _made(wanted: Wanted, folder: Path, uv: Uv) -> Environment:
-    refuse_altered(wanted.name, wanted.source)
-    place = folder / "environment"
-    python = uv.make_environment(place, wanted.declared.python)
-    for leftover in packages_of(place).glob("_virtualenv.*"):  # serves old installers only, and no record knows it
-        leftover.unlink()
-    own = own_wheels.own_wheels(folder / "own wheels")
-    project, paths = project_folder(wanted.declared, wanted.source), tuple[str, ...]()
-    local = isinstance(wanted.declared, LocalPlugin)
-    if local and not (project / "pyproject.toml").is_file():
-        distribution, plugin, paths, build = "", list[str](), _bare(wanted, project), False
-    else:
-        distribution, plugin, build = _project(wanted, project, python, uv)
-    own_requirements = [f"{name} @ {path.as_uri()}" for name, path in own.items()]
-    _install(wanted, uv, python, [*own_requirements, *plugin], build=build)
-    made = described(place, distribution)._replace(
-        paths=paths, editable=str(project) if local else "", core=own_wheels.edited_folder()
+    begun = _begin(wanted, folder, uv)
+    _install(wanted, uv, begun)
+    made = described(begun.folder, begun.distribution)._replace(
+        paths=begun.paths,
+        editable=str(project_folder(wanted.declared, wanted.source))
+        if isinstance(wanted.declared, LocalPlugin)
+        else "",
+        core=own_wheels.edited_folder(),
     )
     write_environment(made)
     return made
 
 
-def _install(wanted: Wanted, uv: Uv, python: Path, requirements: list[str], *, build: bool) -> None:
-    packages = packages_of(python.parent.parent)
+def _begin(wanted: Wanted, folder: Path, uv: Uv) -> _Begun:
+    refuse_altered(wanted.name, wanted.source)
+    place = folder / "environment"
+    python = uv.make_environment(place, wanted.declared.python)
+    for leftover in packages_of(place).glob("_virtualenv.*"):  # serves old installers only, and no record knows it
+        leftover.unlink()
+    own = [f"{name} @ {path.as_uri()}" for name, path in own_wheels.own_wheels(folder / "own wheels").items()]
+    project = project_folder(wanted.declared, wanted.source)
+    if isinstance(wanted.declared, LocalPlugin) and not (project / "pyproject.toml").is_file():
+        return _Begun(place, python, "", own, _bare(wanted, project), {})
+    distribution, plugin, direct = _project(wanted, project, python, uv)
+    return _Begun(place, python, distribution, [*own, *plugin], (), direct)
+
+
+def _install(wanted: Wanted, uv: Uv, begun: _Begun) -> None:
+    packages = packages_of(begun.folder)
     if wanted.locked is None:
-        uv.install_with_needs(python, packages, [*requirements, own_wheels.schemas()], build=build)
+        requirements = [*begun.requirements, own_wheels.schemas()]
+        uv.install_with_needs(begun.python, packages, requirements, build=begun.build)
         return
-    uv.install_locked(packages, wanted.locked.hashes, python)
-    uv.install(packages, requirements, python)
-    problems = uv.problems(python)
+    uv.install_locked(packages, wanted.locked.hashes, begun.python)
+    uv.install(packages, begun.requirements, begun.python)
+    problems = uv.problems(begun.python)
     if problems:
         raise LockError(
             f"What is locked for plugin '{wanted.name}' is not all that it needs: {problems}",
@@ -144,24 +192,23 @@ def _bare(wanted: Wanted, folder: Path) -> tuple[str, ...]:
     return (str(folder / "src" if any((folder / "src" / top).exists() for top in tops) else folder),)
 
 
-def _project(wanted: Wanted, project: Path, python: Path, uv: Uv) -> tuple[str, list[str], bool]:
-    """Return name and requirement of a plugin's project, and whether it needs what has to be built.
+def _project(wanted: Wanted, project: Path, python: Path, uv: Uv) -> tuple[str, list[str], dict[str, str]]:
+    """Return name and requirement of a plugin's project, and its dependencies that are named by an address.
 
-    It is a wheel of a tag, or a local folder that stays where it is. Dependencies are wheels, unless one is named by a
-    repository.
+    It is a wheel of a tag, or a local folder that stays where it is.
     """
     declared = wanted.declared
     read = read_project(project, declared.extras)
     _refuse_python(read.requires_python, read.name, wanted.python, project)
     _refuse_other_core(read.name, read.dependencies or ())
-    build = any("git+" in each for each in read.dependencies or ())
+    direct = {needed_name(each): each for each in read.dependencies or () if " @ " in each}
     extras = f"[{','.join(declared.extras)}]" if declared.extras else ""
     if not isinstance(declared, GitPlugin):
-        return read.name, ["-e", f"{project}{extras}"], build
+        return read.name, ["-e", f"{project}{extras}"], direct
     copy = uv.folder / "source"
     shutil.copytree(wanted.source.folder, copy, symlinks=True, ignore=shutil.ignore_patterns(".git"))
     wheel = uv.build_wheel(copy / (declared.subdirectory or "."), version=version_in(declared.tag), python=python)
-    return read.name, [f"{read.name}{extras} @ {wheel.as_uri()}"], build
+    return read.name, [f"{read.name}{extras} @ {wheel.as_uri()}"], direct
 
 
 def _refuse_other_core(name: str, requirements: Iterable[str]) -> None:
