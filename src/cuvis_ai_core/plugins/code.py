@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cuvis_ai_core.errors import InvalidNodeError
 from cuvis_ai_core.node.base import is_node_class
+from cuvis_ai_core.plugins.absent import no_class, no_module
 from cuvis_ai_core.plugins.cache.store import short_hash
 from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
@@ -60,13 +61,7 @@ def import_node(name: str, scope: Scope, path: str) -> type:
     if is_node_class(found):
         assert isinstance(found, type)
         return found
-    if found is None:
-        what = f"'{path}' is not there: module '{module_name}' has no '{class_name}'"
-        hint = _near(class_name, vars(module), f"{module_name}.")
-    else:
-        what = f"'{path}' is no node class: it lacks INPUT_SPECS, OUTPUT_SPECS or forward"
-        hint = "Derive the class from cuvis_ai_core.node.ArrayNode and declare its ports."
-    raise InvalidNodeError(f"Plugin '{name}': {what}.", hint=hint, node=path, plugin=name)
+    raise no_class(name, path, vars(module))
 
 
 def _no_module(name: str, scope: Scope, path: str, missing: str) -> InvalidNodeError:
@@ -78,22 +73,7 @@ def _no_module(name: str, scope: Scope, path: str, missing: str) -> InvalidNodeE
         known = [module.name for module in pkgutil.iter_modules(getattr(package, "__path__", []))]
     else:
         known = sorted(scope.tops)
-    return InvalidNodeError(
-        f"Plugin '{name}': '{path}' is not there: the plugin has no module '{missing}'; "
-        f"{f'in {parent!r}' if parent else 'at its top'} it has: {', '.join(known) or 'none'}.",
-        hint=_near(missing.rpartition(".")[2], known, f"{parent}." if parent else "")
-        + f' If it should be there, fetch anew: NodeRegistry.clear_plugin_cache("{name}").',
-        node=path,
-        plugin=name,
-    )
-
-
-def _near(name: str, known: Sequence[str] | dict[str, object], prefix: str) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, known, 1)
-    advice = "Correct 'provides' in the manifest, or what the plugin's entry points and hooks name."
-    return f"Did you mean '{prefix}{near[0]}'? {advice}" if near else advice
+    return no_module(name, path, missing, known)
 
 
 def _new_modules(target: Target) -> dict[str, Path]:

@@ -131,8 +131,49 @@ def test_what_is_wrong_with_a_class_is_said_when_the_plugin_is_loaded(
 ) -> None:
     """A class that is not there is an error that names those that are; nothing is loaded."""
     config["provides"] = ["process_nodes.nodes.Missing"]
-    with pytest.raises(PluginLoadError, match=r"'process_nodes\.nodes\.Missing' is not there; node classes in .*Scale"):
+    with pytest.raises(
+        PluginLoadError,
+        match=r"'process_nodes\.nodes\.Missing' is not there: module 'process_nodes\.nodes' has no 'Missing'",
+    ):
         registry.load_plugin("other", config)
-    with pytest.raises(PluginLoadError, match=r"ModuleNotFoundError: No module named 'process_nodes\.absent'"):
-        registry.load_plugin("other", {**config, "provides": ["process_nodes.absent.Missing"]})
+    for module, said in (
+        ("process_nodes.node", r"the plugin has no module 'process_nodes\.node'; in 'process_nodes' it has: nodes\.\s"),
+        ("proces_nodes.nodes", r"the plugin has no module 'proces_nodes'; at its top it has: process_nodes\.\s"),
+    ):
+        with pytest.raises(PluginLoadError, match=f"{said}Did you mean 'process_nodes") as caught:
+            registry.load_plugin("other", {**config, "provides": [f"{module}.Scale"]})
+        assert "Traceback" not in str(caught.value)
     assert registry.list_plugins() == ["process_nodes"]
+
+
+def test_an_import_that_fails_is_told_as_in_this_process(
+    registry: NodeRegistry, write_files: Callable[[Path, dict[str, str]], Path], tmp_path: Path
+) -> None:
+    """What and where in the plugin's code, and what to do; nothing of how it was imported."""
+    folder = write_files(
+        tmp_path / "plugin",
+        {
+            "pyproject.toml": PROJECT,
+            "src/failing/__init__.py": "",
+            "src/failing/nodes.py": "import a_package_of_its_own\n",
+        },
+    )
+    config = {"path": str(folder), "provides": ["failing.nodes.Node"], "isolation": "process"}
+    with pytest.raises(PluginLoadError, match="ModuleNotFoundError: No module named 'a_package_of_its_own'") as caught:
+        registry.load_plugin("failing", config)
+    said = str(caught.value)
+    assert "add it to the dependencies in the plugin's pyproject.toml" in said
+    assert 'nodes.py", line 1' in said
+    assert "describe.py" not in said
+    assert "importlib" not in said
+
+
+PROJECT = """\
+[build-system]
+requires = ["uv_build"]
+build-backend = "uv_build"
+
+[project]
+name = "failing"
+version = "1.0.0"
+"""

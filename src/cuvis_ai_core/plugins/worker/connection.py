@@ -53,6 +53,9 @@ def call_limit() -> float:
     return min(float(chosen), _LONGEST)
 
 
+_TELLS_NOTHING: Final = re.compile(r'^Extension modules: |^  File "[^"]*([\\/]worker[\\/]serve\.py|<frozen runpy>)"')
+"""Lines of a report of the interpreter that are the same for all crashes."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -325,7 +328,7 @@ class Connection:
     def _kept(self) -> tuple[Any, str]:
         output = self._service.output()
         log = self._logs.keep(self._plugin, self._service.pid, output)
-        lines = [line for line in output.splitlines() if line.strip()][-10:]
+        lines = [line for line in output.splitlines() if line.strip() and not _TELLS_NOTHING.search(line)][-10:]
         words = "".join(f"\n  {line[:300]}" for line in lines)
         said = f" Its last words:{words}" if lines else " It said nothing."
         return log, f"{said}\nAll that it said is in {log}." if log else said

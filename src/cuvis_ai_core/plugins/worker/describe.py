@@ -2,7 +2,10 @@
 
 import importlib
 import inspect
+import pkgutil
+import sys
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from importlib.metadata import distributions
 from itertools import takewhile
 from types import CodeType
@@ -10,10 +13,10 @@ from typing import Any, Final
 
 import cuvis_ai_hookspecs
 
-from cuvis_ai_core.errors import InvalidNodeError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.node.libraries import is_module
 from cuvis_ai_core.node.ports import TORCH, as_port_spec, dtype_name, library_of, read_ports
+from cuvis_ai_core.plugins.absent import no_class, no_module
 
 _PLAIN: Final = (bool, int, float, str, type(None))
 _METADATA: Final = ("_category", "_tags", "_icon_name", "TRAINABLE_BUFFERS", "STATE", "EXECUTION_STAGES")
@@ -48,18 +51,25 @@ def find_class(plugin: str, path: str) -> type:
         InvalidNodeError: There is none.
     """
     module_name, _, class_name = path.rpartition(".")
-    module = importlib.import_module(module_name)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        known = _beside(missing) if f"{module_name}.".startswith(f"{missing}.") else []
+        if not known:
+            raise
+        raise no_module(plugin, path, missing, known) from error
     found = getattr(module, class_name, None)
     if isinstance(found, type) and is_node_class(found):
         return found
-    names = ", ".join(sorted(name for name, each in vars(module).items() if is_node_class(each))) or "none"
-    what = "is no node class" if found is not None else "is not there"
-    raise InvalidNodeError(
-        f"'{path}' {what}; node classes in {module_name}: {names}.",
-        hint="Correct 'provides' in the manifest.",
-        node=path,
-        plugin=plugin,
-    )
+    raise no_class(plugin, path, vars(module))
+
+
+def _beside(missing: str) -> list[str]:
+    """Return the names of the modules beside one that is not there; at the top, with all libraries, the nearest."""
+    parent = missing.rpartition(".")[0]
+    known = [each.name for each in pkgutil.iter_modules(sys.modules[parent].__path__ if parent else None)]
+    return known if parent else get_close_matches(missing, known, 1)
 
 
 def _unique(classes: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -152,16 +152,21 @@ def _made(wanted: Wanted, folder: Path, uv: Uv) -> Environment:
 
 def _begin(wanted: Wanted, folder: Path, uv: Uv) -> _Begun:
     refuse_altered(wanted.name, wanted.source)
+    project = project_folder(wanted.declared, wanted.source)
+    read = None
+    if isinstance(wanted.declared, GitPlugin) or (project / "pyproject.toml").is_file():
+        read = read_project(project, wanted.declared.extras)
+        _refuse_python(read.requires_python, read.name, wanted.python, project)
+        _refuse_other_core(read.name, read.dependencies or ())
     place = folder / "environment"
     python = uv.make_environment(place, wanted.declared.python)
     for leftover in packages_of(place).glob("_virtualenv.*"):  # serves old installers only, and no record knows it
         leftover.unlink()
     own = [f"{name} @ {path.as_uri()}" for name, path in own_wheels.own_wheels(folder / "own wheels").items()]
-    project = project_folder(wanted.declared, wanted.source)
-    if isinstance(wanted.declared, LocalPlugin) and not (project / "pyproject.toml").is_file():
+    if read is None:
         return _Begun(place, python, "", own, _bare(wanted, project), {})
-    distribution, plugin, direct = _project(wanted, project, python, uv)
-    return _Begun(place, python, distribution, [*own, *plugin], (), direct)
+    direct = {needed_name(each): each for each in read.dependencies or () if " @ " in each}
+    return _Begun(place, python, read.name, [*own, *_plugin(wanted, project, read.name, python, uv)], (), direct)
 
 
 def _install(wanted: Wanted, uv: Uv, begun: _Begun) -> None:
@@ -192,23 +197,16 @@ def _bare(wanted: Wanted, folder: Path) -> tuple[str, ...]:
     return (str(folder / "src" if any((folder / "src" / top).exists() for top in tops) else folder),)
 
 
-def _project(wanted: Wanted, project: Path, python: Path, uv: Uv) -> tuple[str, list[str], dict[str, str]]:
-    """Return name and requirement of a plugin's project, and its dependencies that are named by an address.
-
-    It is a wheel of a tag, or a local folder that stays where it is.
-    """
+def _plugin(wanted: Wanted, project: Path, name: str, python: Path, uv: Uv) -> list[str]:
+    """Return a plugin as a requirement: the wheel of a tag, or a local folder that stays where it is."""
     declared = wanted.declared
-    read = read_project(project, declared.extras)
-    _refuse_python(read.requires_python, read.name, wanted.python, project)
-    _refuse_other_core(read.name, read.dependencies or ())
-    direct = {needed_name(each): each for each in read.dependencies or () if " @ " in each}
     extras = f"[{','.join(declared.extras)}]" if declared.extras else ""
     if not isinstance(declared, GitPlugin):
-        return read.name, ["-e", f"{project}{extras}"], direct
+        return ["-e", f"{project}{extras}"]
     copy = uv.folder / "source"
     shutil.copytree(wanted.source.folder, copy, symlinks=True, ignore=shutil.ignore_patterns(".git"))
     wheel = uv.build_wheel(copy / (declared.subdirectory or "."), version=version_in(declared.tag), python=python)
-    return read.name, [f"{read.name}{extras} @ {wheel.as_uri()}"], direct
+    return [f"{name}{extras} @ {wheel.as_uri()}"]
 
 
 def _refuse_other_core(name: str, requirements: Iterable[str]) -> None:

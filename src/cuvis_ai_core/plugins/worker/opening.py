@@ -118,6 +118,9 @@ def _with_faces(name: str, declared: GitPlugin | LocalPlugin, environment: Envir
         faces: dict[str, Any] = worker.connection().request("describe", asked)
     except RemoteError as error:
         error.message = f"{error.kind}: {error.words}"
+        if error.kind == "ModuleNotFoundError":
+            need = "If that is a package of its own, add it to the dependencies in the plugin's pyproject.toml."
+            error.hint = f"{need}\n{error.hint}"
         raise
     for hook in faces["not_served"]:
         logger.warning("plugin '%s': hook %s is not served by a process of its own", name, hook)

@@ -24,7 +24,8 @@ def remote_error(told: Mapping[str, Any], plugin: str, node: str | None) -> Cuvi
     if isinstance(ours, type) and issubclass(ours, CuvisError) and not issubclass(ours, errors.WorkerError):
         hint = told.get("hint")
         words = words if ours.__name__ == kind else f"{kind}: {words}"
-        return ours(words, hint=f"{hint}\n{where}" if hint else where, plugin=plugin, node=node)
+        hints = [*([str(hint)] if hint else []), *([where] if trace else [])]
+        return ours(words, hint="\n".join(hints) or None, plugin=plugin, node=node)
     return _class_for(kind, str(told.get("like")))(
         words or f"{kind} without words", hint=where, plugin=plugin, node=node, kind=kind, words=words, trace=trace
     )

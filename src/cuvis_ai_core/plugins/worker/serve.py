@@ -5,6 +5,7 @@ It answers one request after the other, until the host lets go of the connection
 
 import builtins
 import contextlib
+import importlib
 import inspect
 import os
 import socket
@@ -17,6 +18,7 @@ from cuvis_ai_core import errors
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.node.libraries import converter, is_module, library_of_input, without_gradients
 from cuvis_ai_core.node.ports import Port, read_ports
+from cuvis_ai_core.plugins.worker import describe as describe_module
 from cuvis_ai_core.plugins.worker.channel import Channel, Message
 from cuvis_ai_core.plugins.worker.describe import describe, find_class
 from cuvis_ai_core.plugins.worker.segments import WorkerMemory
@@ -26,6 +28,9 @@ METHODS: Final = frozenset(
     {"forward", "state_dict", "load_state_dict", "freeze", "unfreeze", "cleanup", "close", "reset"}
 )
 """What the host may call on a node."""
+
+
+_IMPORTLIB: Final = importlib.__file__
 
 
 class _StreamError(Exception):
@@ -242,14 +247,21 @@ def _words(error: BaseException) -> str:
 
 
 def _trace(error: BaseException) -> str:
-    """Return the traceback, without the frames of this file."""
+    """Return the traceback from where it comes to the plugin's code; nothing where our own errors never were there."""
     frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
+    while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
+    if frames is None and isinstance(error, CuvisError):
+        return ""
     try:
         return "".join(traceback.format_exception(type(error), error, frames))
     except Exception:  # noqa: BLE001 - the plugin's own exception class
         return _words(error)
+
+
+def _is_ours(file: str) -> bool:
+    """Tell whether a file serves the plugin, or imports it."""
+    return file in {__file__, describe_module.__file__} or file.startswith("<frozen importlib") or file == _IMPORTLIB
 
 
 def main() -> None:

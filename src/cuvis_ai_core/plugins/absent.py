@@ -1,0 +1,53 @@
+"""What is said about a node class that a plugin is to have, and has not."""
+
+from collections.abc import Iterable, Mapping
+
+from cuvis_ai_core.errors import InvalidNodeError
+
+
+def no_class(plugin: str, path: str, members: Mapping[str, object]) -> InvalidNodeError:
+    """Return the error for a class that is not in its module, or that is no node.
+
+    Args:
+        plugin: Name of the plugin.
+        path: Full path of the class.
+        members: What is in the module.
+    """
+    module, _, name = path.rpartition(".")
+    if members.get(name) is None:
+        what = f"'{path}' is not there: module '{module}' has no '{name}'"
+        hint = near(name, members, f"{module}.")
+    else:
+        what = f"'{path}' is no node class: it lacks INPUT_SPECS, OUTPUT_SPECS or forward"
+        hint = "Derive the class from cuvis_ai_core.node.ArrayNode and declare its ports."
+    return InvalidNodeError(f"Plugin '{plugin}': {what}.", hint=hint, node=path, plugin=plugin)
+
+
+def no_module(plugin: str, path: str, missing: str, known: Iterable[str]) -> InvalidNodeError:
+    """Return the error for a class whose module is not there.
+
+    Args:
+        plugin: Name of the plugin.
+        path: Full path of the class.
+        missing: Full path of the first module on the way to it that is not there.
+        known: Names of the modules beside it.
+    """
+    parent, _, name = missing.rpartition(".")
+    shown = ", ".join(names := sorted(known)) or "none"
+    return InvalidNodeError(
+        f"Plugin '{plugin}': '{path}' is not there: the plugin has no module '{missing}'; "
+        f"{f'in {parent!r}' if parent else 'at its top'} it has: {shown}.",
+        hint=near(name, names, f"{parent}." if parent else "")
+        + f' If it should be there, fetch anew: NodeRegistry.clear_plugin_cache("{plugin}").',
+        node=path,
+        plugin=plugin,
+    )
+
+
+def near(name: str, known: Iterable[str], prefix: str) -> str:
+    """Return what to do about a name that is not there, with the nearest one that is."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(name, list(known), 1)
+    advice = "Correct 'provides' in the manifest, or what the plugin's entry points and hooks name."
+    return f"Did you mean '{prefix}{found[0]}'? {advice}" if found else advice
