@@ -78,7 +78,7 @@ def test_a_load_succeeds_after_any_kill(
         moment = {
             "event": chance.randint(1, events),
             # While a program runs, the process that started it waits: most moments lie in between events.
-            "delay": chance.choice([0.0, chance.uniform(0, 0.01), chance.uniform(0, 0.15)]) or (kill == "child") * 0.01,
+            "delay": chance.choice([0.0, chance.uniform(0, 0.01), chance.uniform(0, 0.05)]) or (kill == "child") * 0.01,
         }
         first = load(kill=kill, **moment)
         interrupted += "version" not in first
