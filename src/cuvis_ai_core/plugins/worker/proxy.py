@@ -152,9 +152,8 @@ class ProxyNode(NodeMixin):
     def _settled(self, ask: Callable[[Connection], _Answer], reach: Callable[[], Connection] | None = None) -> _Answer:
         """Ask a process, and another one if it ended before it was asked, by what somebody else did."""
         while True:
-            connection = self.runs_elsewhere.connection() if reach is None else reach()
             try:
-                return ask(connection)
+                return ask(self.runs_elsewhere.connection() if reach is None else reach())
             except NotBegunError:
                 continue
 
