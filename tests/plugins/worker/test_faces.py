@@ -32,7 +32,7 @@ def test_a_class_looks_like_the_real_one(registry: NodeRegistry, real: Any) -> N
     """Name, documentation, signatures, ports and metadata are the same."""
     found: Any = registry.get("Scale")
     assert (found.__name__, found.__doc__, class_path(found)) == ("Scale", real.__doc__, "process_nodes.nodes.Scale")
-    assert str(inspect.signature(found)) == "(factor: 'float' = 2.0, *, shape=(1, 2), **kwargs)"
+    assert str(inspect.signature(found)) == str(inspect.signature(real))
     assert list(inspect.signature(found).parameters) == list(inspect.signature(real).parameters)
     assert found.forward.__doc__ == real.forward.__doc__
     assert inspect.signature(found.forward) == inspect.signature(real.forward)

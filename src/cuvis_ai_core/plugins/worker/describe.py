@@ -161,7 +161,8 @@ def _parameter(parameter: inspect.Parameter) -> dict[str, Any]:
         found["default"] = _data(parameter.default)
     if parameter.annotation is not parameter.empty:
         annotation = parameter.annotation
-        found["annotation"] = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+        shown = {"kind": "shown", "of": inspect.formatannotation(annotation)}
+        found["annotation"] = annotation if isinstance(annotation, str) else shown
     return found
 
 

@@ -18,7 +18,7 @@ _CONTAINERS: Final[Mapping[str, Callable[[Any], Any]]] = {"tuple": tuple, "set":
 
 
 class _Shown:
-    """Stands for a default value that cannot cross; it is there to be read."""
+    """Stands for a default value or an annotation that cannot cross; it is there to be read."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -105,7 +105,7 @@ def _parameter(told: Mapping[str, Any]) -> inspect.Parameter:
         told["name"],
         getattr(inspect.Parameter, told["kind"]),
         default=_value(told["default"]) if "default" in told else empty,
-        annotation=told.get("annotation", empty),
+        annotation=_value(told["annotation"]) if "annotation" in told else empty,
     )
 
 
