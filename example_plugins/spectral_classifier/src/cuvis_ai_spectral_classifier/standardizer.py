@@ -34,6 +34,9 @@ class BandStandardizer(Node):
     INPUT_SPECS: ClassVar[Mapping[str, PortSpec]] = {"cube": CUBE}
     OUTPUT_SPECS: ClassVar[Mapping[str, PortSpec]] = {"cube": CUBE}
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, **base: Any) -> None:
         super().__init__(**base)
         self.register_buffer("mean", torch.empty(0, dtype=torch.float64))
