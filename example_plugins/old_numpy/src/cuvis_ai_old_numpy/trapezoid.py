@@ -19,7 +19,7 @@ class BandIntegral(ArrayNode):
     Bands may come in any order. A band that was not taken (wavelength 0 or -1) or has no finite value in an image is
     left out of it; then a pixel with a value that is not finite has no integral: NaN. Computed in float64.
 
-    Written with `np.trapz`, which NumPy 2 calls otherwise: this code needs the old one.
+    Written with `np.trapz`, which NumPy no longer has from 2.4 on: this code needs an old one.
     """
 
     INPUT_SPECS: ClassVar = {
