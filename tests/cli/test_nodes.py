@@ -94,7 +94,7 @@ def test_only_the_first_paragraph_of_its_own_docstring_is_the_summary() -> None:
 def test_name_and_stages_are_no_hyper_parameters() -> None:
     """They stand beside the hyper-parameters in a pipeline file."""
     assert hyper_parameters(Bare) == []
-    assert hyper_parameters(NodeRegistry.get("RXDetector")) == ["regularization: float = 1e-08"]
+    assert hyper_parameters(NodeRegistry.get("RXDetector")) == ["regularization: float = 0.0"]
 
 
 def test_what_is_special_about_a_port_is_noted() -> None:

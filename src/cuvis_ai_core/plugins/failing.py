@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from cuvis_ai_core._places import innermost, words_of
 from cuvis_ai_core.errors import CuvisError, PluginLoadError
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, without_private_names
 from cuvis_ai_core.plugins.isolation.scope import MARK
@@ -39,35 +40,26 @@ def failing(name: str, announce: Announce, step: PluginState) -> Iterator[Enter]
         yield enter
     except (Exception, SystemExit) as error:
         announce(PluginState.FAILED, str(step))
+        place = _place(error)
         raise PluginLoadError(
-            f"Failed to load plugin '{name}' ({step}): {_reason(error)}",
+            f"Failed to load plugin '{name}' ({step}): {_reason(error, place)}",
             hint=_next_step(name, error),
             plugin=name,
             step=str(step),
+            place=place,
         ) from error
 
 
-def _reason(error: BaseException) -> str:
-    if isinstance(error, CuvisError):
-        return without_private_names(error.message)
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - the plugin's own exception class
-        text = "(its text cannot be shown)"
-    place = _place(error)
-    return without_private_names(f"{type(error).__name__}: {text}") + (f" ({place})" if place else "")
+def _reason(error: BaseException, place: str | None) -> str:
+    text = error.message if isinstance(error, CuvisError) else words_of(error)
+    return without_private_names(text) + (f" ({place})" if place and place not in text else "")
 
 
 def _place(error: BaseException) -> str | None:
     """Return file and line of the innermost frame that ran the plugin's own code."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}, line {error.lineno}"
-    place, trace = None, error.__traceback__
-    while trace is not None:
-        if MARK in trace.tb_frame.f_builtins:
-            place = f"{trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno}"
-        trace = trace.tb_next
-    return place
+    if isinstance(error, CuvisError):
+        return error.place
+    return innermost(error, lambda frame: MARK in frame.f_builtins)
 
 
 def _next_step(name: str, error: BaseException) -> str | None:
