@@ -55,7 +55,7 @@ def draw_classes(values: NDArray[Any], meaning: Meaning) -> Drawn:
     colours = dict(zip(numbers, class_colours(numbers), strict=True))
     names = _TRUTH if values.dtype.kind == "b" else meaning.names
     entries = {
-        value: Entry(colour, f"{value} {names.get(value, '')}".strip() + f"  {share(counts[value], values.size)}")
+        value: Entry(colour, f"{value} {names.get(value, '')}".strip() + f" · {share(counts[value], values.size)}")
         for value, colour in colours.items()
         if counts[value]
     }
@@ -97,5 +97,5 @@ def _shortened(entries: Mapping[int, Entry], counts: Mapping[int, int], total: i
         return list(entries.values())
     largest = sorted(sorted(entries, key=lambda value: -counts[value])[: _LINES - 1])
     rest = sum(counts[value] for value in entries if value not in largest)
-    more = Entry(_WHITE, f"{len(entries) - len(largest)} more  {share(rest, total)}")
+    more = Entry(_WHITE, f"{len(entries) - len(largest)} more · {share(rest, total)}")
     return [*(entries[value] for value in largest), more]

@@ -63,4 +63,4 @@ class Drawn:
 
 def no_data_entry(count: int, total: int) -> tuple[Entry, ...]:
     """Return the line about pixels without data, none where there are none."""
-    return (Entry(NO_DATA, f"no data  {share(count, total)}"),) if count else ()
+    return (Entry(NO_DATA, f"no data · {share(count, total)}"),) if count else ()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cuvis_ai_core.cli.pictures.classes import count_classes, draw_classes, grey_values
 from cuvis_ai_core.cli.pictures.colours import NO_DATA, viridis
 from cuvis_ai_core.cli.pictures.drawn import Drawn, Entry, Meaning, no_data_entry
-from cuvis_ai_core.cli.pictures.numbers import number
+from cuvis_ai_core.cli.pictures.numbers import labels, number
 from cuvis_ai_core.cli.pictures.scale import STRETCH, levels, limits, stretched
 
 _WHITE: Final = 255
@@ -85,9 +85,10 @@ def draw_scores(values: NDArray[Any], meaning: Meaning) -> Drawn:
 def _stretch_note(values: NDArray[Any], low: float, high: float, *, by_percentiles: bool) -> str:
     if low == high:
         return f"every value is {number(low)}"
-    least, greatest = limits(values) or (low, high)
     if by_percentiles:
-        return f"{_STRETCHED}; values from {number(least)} to {number(greatest)}"
+        ends = limits(values) or (low, high)
+        least, greatest = map(number, ends) if number(ends[0]) != number(ends[1]) else labels(list(ends))
+        return f"{_STRETCHED}; values from {least} to {greatest}"
     return "from the least to the greatest value: too few differ for percentiles"
 
 
@@ -109,7 +110,7 @@ def draw_colours(values: NDArray[Any], meaning: Meaning) -> Drawn:
         np.empty((0, 3), dtype=np.uint8),
         exact=pixels,
         legend=(
-            *(Entry(c, f"{n}  {number(nm)} nm") for (n, c), nm in zip(_CHANNELS.items(), known, strict=False)),
+            *(Entry(c, f"{n} {number(nm)} nm") for (n, c), nm in zip(_CHANNELS.items(), known, strict=False)),
             *no_data_entry(int(missing.sum()), missing.size),
         ),
         notes=(f"each colour {_STRETCHED}" if percentiles else "colours as they are",),

@@ -1,6 +1,7 @@
 """Numbers for people: where the ticks of a colour bar are, how they and shares are written."""
 
 import math
+from itertools import pairwise
 from typing import Final
 
 _STEPS: Final = (1, 2, 5, 10)
@@ -27,7 +28,7 @@ def ticks(low: float, high: float, count: int) -> list[float]:
 
 def labels(values: list[float]) -> list[str]:
     """Return numbers as short as they are right to a hundredth of the distance between them."""
-    gaps = [abs(after - before) for before, after in zip(values, values[1:], strict=False)]
+    gaps = [abs(after - before) for before, after in pairwise(values)]
     tolerance = min(gaps, default=0.0) * _NEAR
     for digits in range(1, _MOST_DIGITS):
         texts = [f"{value:.{digits}g}" for value in values]

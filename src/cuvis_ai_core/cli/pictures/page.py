@@ -15,8 +15,8 @@ from cuvis_ai_core.cli.pictures.texts import font, lines, width_of
 _LEAST_SIDE: Final = 512
 """The longer side of a small image is enlarged to at least so many dots."""
 
-_SHORT_SIDE: Final = 48
-"""The shorter side, too: one row of pixels would be no more than a line."""
+_SHORT_SIDE: Final = 1 / 12
+"""The shorter side to such a part of it: one row of pixels would be no more than a line."""
 
 _LONGEST_SIDE: Final = 8192
 """Of a longer image every second, third, ... pixel is shown."""
@@ -66,9 +66,10 @@ def _sized(drawn: Drawn) -> tuple[Image.Image, list[str]]:
     if drawn.palette.size:
         image.putpalette(drawn.palette.tobytes())
     times = -(-_LEAST_SIDE // max(height, width))
-    tall, wide = (max(times, -(-_SHORT_SIDE // side)) for side in (height, width))
+    short = int(max(height, width) * times * _SHORT_SIDE)
+    tall, wide = (max(times, -(-short // side)) for side in (height, width))
     notes = [f"only one row and column of {step} is shown"] * (step > 1)
-    notes += [f"a pixel is {wide} dots wide and {tall} high"] * (tall != wide)
+    notes += [f"pixels are drawn {wide} wide and {tall} high"] * (tall != wide)
     if (tall, wide) != (1, 1):
         image = image.resize((width * wide, height * tall), Image.Resampling.NEAREST)
     return image, notes

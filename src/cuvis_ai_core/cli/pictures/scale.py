@@ -1,5 +1,6 @@
-"""From numbers to the levels of a scale, some rows at a time: a picture of 4,000 rows is no reason for a copy in float64."""
+"""From numbers to the levels of a scale, some rows at a time: a large picture is never copied as a whole in float64."""
 
+import math
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -19,18 +20,24 @@ def limits(values: NDArray[Any]) -> tuple[float, float] | None:
 
 
 def stretched(values: NDArray[Any]) -> tuple[tuple[float, float], bool] | None:
-    """Return the ends of a scale, and whether they are percentiles: where those agree, it is the least and the greatest.
+    """Return the ends of a scale, and whether they are percentiles; None where no value is finite.
 
-    None where no value is finite.
+    Where the percentiles agree, the ends are the least and the greatest value.
     """
     finite = _finite(values)
     if not finite.size:
         return None
-    # neighbours, not a value between them: that may be more than a float holds, or another type
-    places = [round((finite.size - 1) * percent / 100) for percent in STRETCH]
-    ordered = np.partition(finite, places)
-    low, high = (float(ordered[place]) for place in places)
+    low, high = (_percentile(finite, percent) for percent in STRETCH)
     return ((low, high), True) if low < high else ((float(finite.min()), float(finite.max())), False)
+
+
+def _percentile(values: NDArray[Any], percent: float) -> float:
+    """Return a percentile as `numpy.percentile` does, without a difference that may be more than a float holds."""
+    place = (values.size - 1) * percent / 100
+    below, above = math.floor(place), math.ceil(place)
+    ordered = np.partition(values, (below, above))
+    low, high, share = float(ordered[below]), float(ordered[above]), place - below
+    return low if low == high else low * (1 - share) + high * share
 
 
 def levels(values: NDArray[Any], low: float, high: float, count: int, missing: int) -> NDArray[np.uint8]:
