@@ -123,7 +123,8 @@ class PluginError(CuvisError):
 class PluginLoadError(PluginError, ImportError):
     """One plugin failed to load; everything is as it was before.
 
-    `step` is the `PluginState` in which it failed, `__cause__` the error that says why.
+    `step` is what was done about it: downloading, resolving, installing, importing or registering. `__cause__` is the
+    error that says why.
     """
 
     plugin: str

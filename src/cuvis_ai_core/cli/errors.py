@@ -28,6 +28,7 @@ from cuvis_ai_core.errors import (
 
 FAILED: Final = 1
 WRONG_INPUT: Final = 2
+NOT_ASKED: Final = 3
 INTERRUPTED: Final = 130
 
 _WRONG_INPUT: Final = (

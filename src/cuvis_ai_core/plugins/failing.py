@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from cuvis_ai_core._places import innermost, words_of
 from cuvis_ai_core.errors import CuvisError, PluginLoadError
@@ -13,28 +14,31 @@ Announce = Callable[[PluginState, str], None]
 """Tells observers that a plugin entered a state, with a detail to show."""
 
 
-Enter = Callable[[PluginState, str | None], None]
-"""Remembers the state that a plugin is in, and announces it where there is a detail to show."""
+Enter = Callable[[str, str | None], None]
+"""Remembers the step that a plugin is at, and announces it as its state where there is a detail to show."""
+
+REGISTERING: Final = "registering"
+"""The step that has the state `registered` at its end."""
 
 
 @contextmanager
-def failing(name: str, announce: Announce, step: PluginState) -> Iterator[Enter]:
-    """Turn whatever goes wrong into the error of a plugin that failed, with the state that it was in.
+def failing(name: str, announce: Announce, step: str) -> Iterator[Enter]:
+    """Turn whatever goes wrong into the error of a plugin that failed, with the step that it was at.
 
     Args:
         name: Name of the plugin.
         announce: Told of the states that it enters.
-        step: The state in which it is at first.
+        step: The step at which it is at first, named after the state that it brings about or is in.
 
     Raises:
         PluginLoadError: Something went wrong.
     """
 
-    def enter(state: PluginState, detail: str | None) -> None:
+    def enter(reached: str, detail: str | None) -> None:
         nonlocal step
-        step = state
+        step = reached
         if detail is not None:
-            announce(state, detail)
+            announce(PluginState(reached), detail)
 
     try:
         yield enter

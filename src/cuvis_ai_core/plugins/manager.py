@@ -25,14 +25,16 @@ _HOOKS: Final = frozenset(name for name in cuvis_ai_hookspecs.__all__ if name.st
 class PluginState(StrEnum):
     """Where a declared plugin is in its lifecycle; observers are told by the hook `cuvis_ai_plugin_state`."""
 
+    UNLOADED = "unloaded"
     DOWNLOADING = "downloading"
+    CACHED = "cached"
     RESOLVING = "resolving"
+    PATH_RESOLVED = "path resolved"
     INSTALLING = "installing"
     IMPORTING = "importing"
-    REGISTERING = "registering"
-    LOADED = "loaded"
+    REGISTERED = "registered"
+    ACTIVE = "active"
     FAILED = "failed"
-    UNLOADED = "unloaded"
 
 
 class HookManager(pluggy.PluginManager):
