@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 from cuvis_ai_core.builtin.anomaly import RXDetector
-from cuvis_ai_core.errors import InvalidNodeError, PortError
+from cuvis_ai_core.errors import InvalidNodeError
 
 
 def _scores(cube: NDArray[Any], **hparams: Any) -> NDArray[Any]:
@@ -30,8 +30,7 @@ def test_formula() -> None:
     random = np.random.default_rng(2)
     cube = random.normal(size=(3, 9, 8, 5)) @ random.normal(size=(5, 5)) + 100
     expected = np.stack([_textbook(image) for image in cube])
-    assert_allclose(_scores(cube, regularization=0)[..., 0], expected, rtol=1e-9)
-    assert_allclose(_scores(cube)[..., 0], expected, rtol=1e-5)
+    assert_allclose(_scores(cube)[..., 0], expected, rtol=1e-9)
 
 
 def test_float32() -> None:
@@ -50,13 +49,13 @@ def test_affine_invariance(seed: int) -> None:
     rotation, _ = np.linalg.qr(random.normal(size=(4, 4)))
     matrix = rotation * random.uniform(0.1, 10, size=4)
     changed = cube @ matrix + random.uniform(-100, 100, size=4)
-    assert_allclose(_scores(changed, regularization=0), _scores(cube, regularization=0), rtol=1e-6)
+    assert_allclose(_scores(changed), _scores(cube), rtol=1e-6)
 
 
 def test_mean_score() -> None:
     """The mean score is the number of channels times the divisor."""
     cube = np.random.default_rng(4).normal(size=(1, 10, 10, 7))
-    assert_allclose(_scores(cube, regularization=0).mean(), 7 * 99 / 100)
+    assert_allclose(_scores(cube).mean(), 7 * 99 / 100)
 
 
 def test_planted_target() -> None:
@@ -79,7 +78,7 @@ def test_pixels_not_finite() -> None:
 @pytest.mark.parametrize("shape", [(1, 3, 3, 4), (1, 1, 1, 4)])
 def test_no_variance(shape: tuple[int, ...]) -> None:
     """An image without variance has no anomalies."""
-    assert_array_equal(_scores(np.full(shape, 7.0), regularization=0), np.zeros((*shape[:-1], 1)))
+    assert_array_equal(_scores(np.full(shape, 7.0)), np.zeros((*shape[:-1], 1)))
 
 
 def test_no_finite_pixels() -> None:
@@ -100,11 +99,98 @@ def test_redundant_channels(kind: str) -> None:
     assert found.max() <= 15**2 / 16 * (1 + 1e-6)
 
 
-def test_singular_covariance() -> None:
-    """A singular covariance without regularization is an error that names the remedy."""
-    cube = np.random.default_rng(8).normal(size=(1, 2, 2, 30))
-    with pytest.raises(PortError, match=r"(?s)30 channels cannot be inverted.*Raise 'regularization'"):
-        _scores(cube, regularization=0)
+def test_regularization_is_the_textbooks() -> None:
+    """The regularization is added to each variance, as a share of their mean."""
+    cube = np.random.default_rng(8).normal(size=(1, 9, 8, 5)) * [1, 10, 0.1, 3, 0]
+    pixels = cube.reshape(-1, 5)
+    covariance = np.cov(pixels.T)
+    covariance += 0.25 * np.trace(covariance) / 5 * np.eye(5)
+    centred = pixels - pixels.mean(axis=0)
+    expected = (centred @ np.linalg.inv(covariance) * centred).sum(axis=-1)
+    assert_allclose(_scores(cube, regularization=0.25).ravel(), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("condition", [1e2, 1e6, 1e8, 1e10, 1e12])
+def test_condition(condition: float) -> None:
+    """Scores are right up to where a covariance in float64 is still one."""
+    random = np.random.default_rng(9)
+    rotation, _ = np.linalg.qr(random.normal(size=(10, 10)))
+    pixels = (random.normal(size=(900, 10)) * np.geomspace(1, condition**0.5, 10)) @ rotation
+    basis, _ = np.linalg.qr(pixels - pixels.mean(axis=0))
+    expected = 899 * (basis**2).sum(axis=-1)
+    assert_allclose(_scores(pixels.reshape(1, 30, 30, 10)).ravel(), expected, rtol=1e-8)
+
+
+def _constant(cube: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate([cube, np.full_like(cube[..., :1], 0.1)], axis=-1)
+
+
+def _doubled(cube: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate([cube, cube[..., :1]], axis=-1)
+
+
+def _combined(cube: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate([cube, (2 * cube[..., :1] - cube[..., 1:2])], axis=-1)
+
+
+def _without_data(cube: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate([np.full_like(cube[..., :1], np.nan), cube], axis=-1)
+
+
+@pytest.mark.parametrize("change", [_constant, _doubled, _combined, _without_data])
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e20])
+def test_a_band_that_adds_nothing(change: Any, scale: float) -> None:
+    """A band that is constant, follows from others or has no data leaves the scores, whatever its unit."""
+    cube = np.random.default_rng(10).normal(size=(1, 20, 20, 4)) + 7
+    changed = change(cube)
+    changed[..., -1] *= scale
+    assert_allclose(_scores(changed), _scores(cube), rtol=1e-9)
+
+
+def test_bands_of_any_unit() -> None:
+    """Bands whose scales differ by twenty orders of magnitude count alike."""
+    cube = np.random.default_rng(11).normal(size=(1, 20, 20, 5))
+    assert_allclose(_scores(cube * [1e-10, 1, 1e10, 1e-5, 1e3]), _scores(cube), rtol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e150, 1e300])
+def test_ends_of_the_range(scale: float) -> None:
+    """Cubes whose squares are out of range are scored as others."""
+    cube = np.random.default_rng(12).normal(size=(1, 9, 9, 3))
+    assert_allclose(_scores(cube * scale), _scores(cube), rtol=1e-9)
+
+
+def test_rank_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Where the pseudo-inverse answers, the node says the rank, once."""
+    cube = np.random.default_rng(13).normal(size=(2, 4, 4, 30))
+    node = RXDetector(name="rx")
+    node(cube=cube)
+    node(cube=cube)
+    (message,) = caplog.messages
+    assert message.startswith("Node 'rx': the covariance of its 30 bands over 16 pixels has the rank 15;")
+
+
+def test_a_band_without_data_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A band that is left out is named, once."""
+    cube = np.random.default_rng(14).normal(size=(2, 5, 5, 6))
+    cube[..., [0, 3, 4]] = np.nan
+    RXDetector(name="rx")(cube=cube)
+    assert caplog.messages == ["Node 'rx': bands 0, 3 to 4 of 6 (counted from 0) left out: without any finite value."]
+
+
+def test_gradients_where_the_covariance_is_singular() -> None:
+    """Gradients are those of the scores without the band that follows from others."""
+    torch = pytest.importorskip("torch")
+    random = np.random.default_rng(15)
+    weights = random.normal(size=(1, 5, 5, 1))
+
+    def gradient(copies: int) -> Any:
+        cube = torch.tensor(np.random.default_rng(16).normal(size=(1, 5, 5, 3)), requires_grad=True)
+        scores = RXDetector()(cube=torch.cat([cube] * copies, dim=-1))["scores"]
+        (scores * torch.from_numpy(weights)).sum().backward()
+        return cube.grad.numpy()
+
+    assert_allclose(gradient(2), gradient(1), rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("value", [-1e-9, "1e-6", float("inf"), None])

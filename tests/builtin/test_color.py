@@ -57,6 +57,32 @@ def test_no_band_near() -> None:
     assert (caught.value.node, caught.value.port) == ("swir", "wavelengths")
 
 
+def test_a_band_without_data() -> None:
+    """A band that is needed and has no data is an error with node and band; other bands are not needed."""
+    cube = CUBE.copy()
+    cube[1, ..., [3, 4]] = np.nan
+    node = WavelengthSelector(name="colours")
+    with pytest.raises(
+        PortError, match=r"Node 'colours', input 'cube': band 4 \(counted from 0\) at 655 nm has no fin"
+    ):
+        node(cube=cube, wavelengths=WAVELENGTHS)
+    cube[1, ..., 4] = CUBE[1, ..., 4]
+    assert_array_equal(node(cube=cube, wavelengths=WAVELENGTHS)["image"], cube[..., [4, 2, 0]])
+
+
+def test_an_image_without_data() -> None:
+    """An image without any data stays so."""
+    cube = CUBE.copy()
+    cube[1] = np.nan
+    assert_array_equal(WavelengthSelector()(cube=cube, wavelengths=WAVELENGTHS)["image"], cube[..., [4, 2, 0]])
+
+
+def test_bands_that_were_not_taken() -> None:
+    """Wavelengths of 0 or -1 stand for bands that were not taken, and are not told as the range of the cube."""
+    with pytest.raises(PortError, match="The cube has 440 to 655 nm"):
+        WavelengthSelector(targets=[2000])(cube=CUBE, wavelengths=np.where(WAVELENGTHS > 700, -1, WAVELENGTHS))
+
+
 @pytest.mark.parametrize(
     ("wavelengths", "message"),
     [

@@ -45,7 +45,7 @@ def test_range(cube: NDArray[Any], *, per_channel: bool) -> None:
     scaled = _normalise(cube, per_channel=per_channel)
     axes = (1, 2) if per_channel else (1, 2, 3)
     low, high = scaled.min(axis=axes), scaled.max(axis=axes)
-    varies = np.ptp(cube, axis=axes) > 1e-12
+    varies = np.ptp(cube, axis=axes) > 0
     assert_array_equal(low, np.zeros_like(low))
     assert_array_equal(high, np.where(varies, 1.0, 0.0))
 
@@ -63,10 +63,20 @@ def test_constant_cube() -> None:
 
 
 def test_eps() -> None:
-    """A range up to eps counts as constant."""
-    cube = np.asarray([0.0, 0.5]).reshape(1, 1, 2, 1)
-    assert _normalise(cube, eps=0.5).max() == 0
-    assert _normalise(cube, eps=0.4).max() == 1
+    """A range up to the share eps of the greatest magnitude counts as constant, whatever the unit."""
+    for unit in (1e-20, 1.0, -1e20):
+        cube = np.asarray([2.0, 4.0]).reshape(1, 1, 2, 1) * unit
+        assert _normalise(cube, eps=0.5).max() == 0
+        assert _normalise(cube, eps=0.4).max() == 1
+
+
+@pytest.mark.parametrize("scale", [1e-45, 1e-38, 1e-13, 1e13, 3.4e38])
+def test_any_unit(scale: float) -> None:
+    """A cube is scaled in any unit that float32 has."""
+    cube = np.asarray([-1, 0, 1, 0.5], dtype=np.float64).reshape(1, 2, 2, 1) * scale
+    cube = cube.astype(np.float32)
+    ends = cube.min().astype(np.float64), cube.max().astype(np.float64)
+    assert_allclose(_normalise(cube), (cube - ends[0]) / (ends[1] - ends[0]), rtol=2e-7)
 
 
 def test_values_not_finite() -> None:

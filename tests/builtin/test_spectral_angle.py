@@ -107,3 +107,39 @@ def test_bad_hyper_parameters(reference: Any) -> None:
     """Hyper-parameters that are no spectrum are refused."""
     with pytest.raises(InvalidNodeError, match="reference"):
         SpectralAngleMapper(reference=reference)
+
+
+@pytest.mark.parametrize("scale", [1e-45, 1e-25, 1e25, 1e38])
+def test_any_unit(scale: float) -> None:
+    """Spectra of any brightness that float32 has get the angle of their stored values."""
+    cube = (np.asarray([[[[1.0, 2.0, 0.0, 3.0]]]]) * scale).astype(np.float32)
+    spectrum = cube[0, 0, 0].astype(np.float64) / scale
+    cosine = spectrum @ REFERENCE / np.linalg.norm(spectrum) / np.linalg.norm(REFERENCE)
+    assert_allclose(_angles(cube).item(), np.arccos(cosine), rtol=1e-6)
+
+
+def test_reference_of_double_precision() -> None:
+    """A reference is not cut to the type of the cube."""
+    cube = np.asarray([[[[1.0, 0.0]]]], dtype=np.float32)
+    found = SpectralAngleMapper()(cube=cube, reference=np.asarray([1.0, 1e-60]))["angles"]
+    assert_allclose(SpectralAngleMapper(reference=[1.0, 1e-60])(cube=cube.astype(np.float64))["angles"], 1e-60)
+    assert found.item() == 0  # what float32 has of it
+
+
+def test_a_band_without_data(caplog: pytest.LogCaptureFixture) -> None:
+    """A band without data is left out in cube and reference, which may have none there either, and said once."""
+    cube = np.random.default_rng(3).random((2, 3, 3, 4))
+    expected = SpectralAngleMapper(reference=REFERENCE[:3])(cube=cube[..., :3])["angles"]
+    cube[..., 3] = np.nan
+    node = SpectralAngleMapper(name="sam")
+    assert_allclose(node(cube=cube, reference=np.asarray([*REFERENCE[:3], np.nan]))["angles"], expected, rtol=1e-12)
+    assert caplog.messages == ["Node 'sam': band 3 of 4 (counted from 0) left out: without any finite value."]
+
+
+def test_an_image_without_data() -> None:
+    """An image without data has no angles, and leaves the others of its batch."""
+    cube = np.random.default_rng(3).random((2, 3, 3, 4))
+    cube[0] = np.nan
+    found = _angles(cube)
+    assert np.isnan(found[0]).all()
+    assert_array_equal(found[1:], _angles(cube[1:]))

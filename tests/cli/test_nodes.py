@@ -48,7 +48,7 @@ def test_a_node_of_a_local_plugin_is_loaded_and_shown(shell: Shell, sum_plugin: 
     found = shell("cuvis-ai", "nodes", "show", "sum_plugin.nodes.Sum", "--plugins-path", sum_plugin)
     assert found.exit_code == 0
     assert "Path:   sum_plugin.nodes.Sum\nPlugin: sums 1.0.0 (local)\n" in found.stdout
-    assert found.stderr.endswith("sums: loaded Sum\n")
+    assert found.stderr.endswith("sums: active Sum\n")
 
 
 def test_only_the_plugin_that_declares_the_node_is_loaded(shell: Shell, write_yaml: Callable[..., Path]) -> None:
@@ -94,7 +94,7 @@ def test_only_the_first_paragraph_of_its_own_docstring_is_the_summary() -> None:
 def test_name_and_stages_are_no_hyper_parameters() -> None:
     """They stand beside the hyper-parameters in a pipeline file."""
     assert hyper_parameters(Bare) == []
-    assert hyper_parameters(NodeRegistry.get("RXDetector")) == ["regularization: float = 1e-08"]
+    assert hyper_parameters(NodeRegistry.get("RXDetector")) == ["regularization: float = 0.0"]
 
 
 def test_what_is_special_about_a_port_is_noted() -> None:

@@ -105,6 +105,11 @@ def namespace(node: ArrayNode, port: str, *values: Array) -> Namespace:
         ) from error
 
 
+def constant(value: Array) -> Array:
+    """Return an array as one that no gradients flow through: what only decides how to compute."""
+    return value.detach() if hasattr(value, "detach") else value
+
+
 def input_error(node: ArrayNode, port: str, message: str, hint: str | None = None) -> PortError:
     """Return the error that says what is wrong with the value at an input port."""
     return PortError(f"Node '{node.name}', input '{port}': {message}.", hint=hint, node=node.name, port=port)

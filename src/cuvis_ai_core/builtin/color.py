@@ -9,6 +9,7 @@ from cuvis_ai_schemas.pipeline import PortSpec
 
 from cuvis_ai_core.builtin._checks import (
     Array,
+    Namespace,
     image_namespace,
     input_error,
     namespace,
@@ -22,7 +23,8 @@ class WavelengthSelector(ArrayNode):
     """Pick the bands nearest to given wavelengths: by default red, green and blue, a false-colour image.
 
     Ports:
-        cube (in): `[batch, height, width, channel]`.
+        cube (in): `[batch, height, width, channel]`. A band that is picked has a finite value in every image that
+            has any.
         wavelengths (in): centre of each band in nm, `[channel]`.
         image (out): `[batch, height, width, target]`, the bands in the order of the targets, values
             unchanged.
@@ -68,11 +70,14 @@ class WavelengthSelector(ArrayNode):
         """Pick the bands.
 
         Raises:
-            PortError: An input is of another form, or a target has no band within the tolerance.
+            PortError: An input is of another form, a target has no band within the tolerance, or that band has no
+                finite value.
         """
         xp = image_namespace(self, "cube", cube)
         centres = self._centres(wavelengths, cube.shape[-1])
         bands = [self._nearest(centres, target) for target in self._targets]
+        for index in range(cube.shape[0]):
+            self._refuse_without_data(xp, cube[index, ...], bands, centres)
         return {"image": xp.stack([cube[..., band] for band in bands], axis=-1)}
 
     def _centres(self, wavelengths: Array, channels: int) -> list[float]:
@@ -89,15 +94,27 @@ class WavelengthSelector(ArrayNode):
             raise input_error(self, "wavelengths", "got values that are not finite; it takes nm")
         return centres
 
+    def _refuse_without_data(self, xp: Namespace, image: Array, bands: list[int], centres: list[float]) -> None:
+        for band in bands:
+            # an image without any data is missing as a whole, not its band
+            if not bool(xp.any(xp.isfinite(image[..., band]))) and bool(xp.any(xp.isfinite(image))):
+                raise input_error(
+                    self,
+                    "cube",
+                    f"band {band} (counted from 0) at {centres[band]:g} nm has no finite value",
+                    hint="It is a bad band, or has no data. Change 'targets' of this node to other bands.",
+                )
+
     def _nearest(self, centres: list[float], target: float) -> int:
         band = min(range(len(centres)), key=lambda index: abs(centres[index] - target))
+        taken = [centre for centre in centres if centre > 0] or centres  # a band that was not taken has 0 or -1
         if (distance := abs(centres[band] - target)) > self._tolerance:
             raise input_error(
                 self,
                 "wavelengths",
                 f"the band nearest to {target:g} nm is at {centres[band]:g} nm, {distance:g} nm away; "
                 f"the tolerance is {self._tolerance:g} nm",
-                hint=f"The cube has {min(centres):g} to {max(centres):g} nm. "
+                hint=f"The cube has {min(taken):g} to {max(taken):g} nm. "
                 "Change 'targets' or raise 'tolerance' of this node.",
             )
         return band

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from cuvis_ai_schemas.pipeline import PortSpec
 
-from cuvis_ai_core.builtin._checks import Array, Namespace, image_namespace, number
+from cuvis_ai_core.builtin._checks import Array, Namespace, constant, image_namespace, number
 from cuvis_ai_core.node import ArrayNode
 
 
@@ -62,6 +62,7 @@ class QuantileDecider(ArrayNode):
 
     def _threshold(self, xp: Namespace, scores: Array) -> float:
         """Return the greatest score that is not marked, infinity if there are none."""
+        scores = constant(scores)
         missing = xp.isnan(scores)
         count = int(xp.sum(xp.astype(~missing, xp.int64)))
         # replaced, because the standard does not say where NaN is sorted

@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 from cuvis_ai_schemas.pipeline import PortSpec
 
-from cuvis_ai_core.builtin._checks import Array, flag, image_namespace, number
+from cuvis_ai_core.builtin._checks import Array, constant, flag, image_namespace, number
+from cuvis_ai_core.builtin._no_data import answer_type
 from cuvis_ai_core.node import ArrayNode
 
 
@@ -21,7 +22,7 @@ class MinMaxNormalizer(ArrayNode):
     Args:
         per_channel: Scale each band by its own ends. By default an image has one minimum and one maximum,
             which keeps the shape of its spectra.
-        eps: A range `max - min` up to this (in the unit of the cube) is constant, and becomes 0.
+        eps: A range `max - min` up to this share of the greatest magnitude is constant, and becomes 0.
         name: Name of this node in its pipeline.
         execution_stages: Stages in which a pipeline runs this node.
 
@@ -40,7 +41,7 @@ class MinMaxNormalizer(ArrayNode):
         self,
         *,
         per_channel: bool = False,
-        eps: float = 1e-12,
+        eps: float = 0.0,
         name: str | None = None,
         execution_stages: Iterable[str] | None = None,
     ) -> None:
@@ -55,11 +56,17 @@ class MinMaxNormalizer(ArrayNode):
             PortError: The cube is no batch of floating-point images.
         """
         xp = image_namespace(self, "cube", cube)
+        cube = xp.astype(cube, answer_type(xp, cube), copy=False)
         finite = xp.isfinite(cube)
         low = xp.min(xp.where(finite, cube, inf), axis=self._axes, keepdims=True)
         high = xp.max(xp.where(finite, cube, -inf), axis=self._axes, keepdims=True)
+        found = low <= high
+        low, high = xp.where(found, low, 0.0), xp.where(found, high, 0.0)
+        greatest, least = (float(constant(each)) for each in (xp.max(high), xp.min(low)))
+        if greatest / 2 - least / 2 > xp.finfo(cube.dtype).max / 2:
+            cube, low, high = cube / 2, low / 2, high / 2  # else the range would be infinite
         span = high - low
-        varies = span > self._eps
+        varies = span > self._eps * xp.maximum(xp.abs(low), xp.abs(high))
         # where the result is not used, it is made of harmless numbers: no warnings, no NaN gradients
         offset = xp.where(varies, low, 0.0)
         scaled = (xp.where(finite, cube, 0.0) - offset) / xp.where(varies, span, 1.0)

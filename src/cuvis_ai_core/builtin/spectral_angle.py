@@ -9,6 +9,7 @@ from array_api_compat import device
 from cuvis_ai_schemas.pipeline import PortSpec
 
 from cuvis_ai_core.builtin._checks import Array, Namespace, image_namespace, input_error, namespace, numbers
+from cuvis_ai_core.builtin._no_data import answer_type, bands_with_data, select
 from cuvis_ai_core.errors import InvalidNodeError
 from cuvis_ai_core.node import ArrayNode
 
@@ -19,10 +20,11 @@ class SpectralAngleMapper(ArrayNode):
     The angle of Kruse et al., "The spectral image processing system (SIPS)", Remote Sensing of Environment
     44 (1993) 145-163, doi:10.1016/0034-4257(93)90013-N. It is computed as the arc tangent of the parts of a
     spectrum across and along the reference, not as the arc cosine of their normalised product, which is
-    blind to small angles.
+    blind to small angles, and in float64.
 
     Ports:
-        cube (in): `[batch, height, width, channel]`, any unit.
+        cube (in): `[batch, height, width, channel]`, any unit. A band without any finite value in an image is left
+            out of it, there and in the reference.
         reference (in, optional): the reference spectrum, `[channel]`; it goes before the hyper-parameter.
         angles (out): `[batch, height, width, 1]`, in radians, 0 to pi. A spectrum that is zero or not
             finite has no direction: NaN.
@@ -67,19 +69,7 @@ class SpectralAngleMapper(ArrayNode):
             PortError: An input is of another form, there is no reference, or it has no direction.
         """
         xp = image_namespace(self, "cube", cube)
-        axis = self._direction(xp, cube, reference)
-        finite = xp.all(xp.isfinite(cube), axis=-1, keepdims=True)
-        defined = finite & xp.any(cube != 0, axis=-1, keepdims=True)
-        # spectra without an angle are replaced before, so that they give neither warnings nor NaN gradients
-        spectra = xp.where(defined, cube, axis)
-        along = xp.sum(spectra * axis, axis=-1, keepdims=True)
-        across = xp.linalg.vector_norm(spectra - along * axis, axis=-1, keepdims=True)
-        return {"angles": xp.where(defined, xp.atan2(across, along), nan)}
-
-    def _direction(self, xp: Namespace, cube: Array, reference: Array | None) -> Array:
-        """Return the reference scaled to length 1, in the type and on the device of the cube."""
-        from_parameter = reference is None
-        spectrum = self._from_parameter(xp, cube) if from_parameter else self._from_port(xp, cube, reference)
+        spectrum = self._from_parameter(xp, cube) if reference is None else self._from_port(xp, cube, reference)
         if tuple(spectrum.shape) != (channels := cube.shape[-1],):
             raise input_error(
                 self,
@@ -87,6 +77,25 @@ class SpectralAngleMapper(ArrayNode):
                 f"the reference has the shape {tuple(spectrum.shape)}; the cube has {channels} channels, "
                 "and a reference has one number per channel",
             )
+        images = [cube[index, ...] for index in range(cube.shape[0])]
+        return {"angles": xp.stack([self._angles(xp, image, spectrum) for image in images], axis=0)}
+
+    def _angles(self, xp: Namespace, image: Array, spectrum: Array) -> Array:
+        bands = bands_with_data(self, xp, image)
+        if not bands:
+            return xp.full_like(image[..., :1], nan, dtype=answer_type(xp, image))
+        axis = self._direction(xp, select(xp, spectrum, bands))
+        spectra = xp.astype(select(xp, image, bands), xp.float64)
+        largest = xp.max(xp.abs(spectra), axis=-1, keepdims=True)
+        defined = xp.all(xp.isfinite(spectra), axis=-1, keepdims=True) & (largest > 0)
+        # spectra without an angle are replaced before, so that they give neither warnings nor NaN gradients
+        spectra = xp.where(defined, spectra, axis) / xp.where(defined, largest, 1.0)
+        along = xp.sum(spectra * axis, axis=-1, keepdims=True)
+        across = xp.linalg.vector_norm(spectra - along * axis, axis=-1, keepdims=True)
+        return xp.astype(xp.where(defined, xp.atan2(across, along), nan), answer_type(xp, image))
+
+    def _direction(self, xp: Namespace, spectrum: Array) -> Array:
+        """Return the reference scaled to length 1."""
         largest = xp.max(xp.abs(spectrum))
         if not (bool(xp.isfinite(largest)) and bool(largest > 0)):
             raise input_error(self, "reference", "the reference is zero or not finite; it needs a direction")
@@ -95,7 +104,7 @@ class SpectralAngleMapper(ArrayNode):
 
     def _from_port(self, xp: Namespace, cube: Array, reference: Array) -> Array:
         namespace(self, "reference", cube, reference)
-        return xp.astype(reference, cube.dtype)
+        return xp.astype(reference, xp.float64)
 
     def _from_parameter(self, xp: Namespace, cube: Array) -> Array:
         if self._reference is None:
@@ -105,4 +114,4 @@ class SpectralAngleMapper(ArrayNode):
                 "there is no reference spectrum",
                 hint="Connect 'reference', or set the hyper-parameter 'reference' of this node.",
             )
-        return xp.asarray(self._reference, dtype=cube.dtype, device=device(cube))
+        return xp.asarray(self._reference, dtype=xp.float64, device=device(cube))

@@ -112,7 +112,7 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.pipeline.weights import find_weights
 
-    file = find_pipeline_file(given.pipeline_path, registry.config_dirs())
+    file = find_pipeline_file(given.pipeline_path, registry.config_owners())
     weights = given.weights_path or find_weights(file)
     with Pipeline.load(
         file, node_registry=registry, weights=weights, device=given.device, overrides=given.override

@@ -59,7 +59,7 @@ def _restore(
     from cuvis_ai_core.training.build import resolved
     from cuvis_ai_core.training.trainrun import read_trainrun
 
-    config_dirs = registry.config_dirs()
+    config_dirs = registry.config_owners()
     run = resolved(read_trainrun(path, overrides=overrides, config_dirs=config_dirs), config_dirs, manifest)
     if mode == "info":
         print_trainrun(registry, run)

@@ -12,6 +12,7 @@ from cuvis_ai_core.node.libraries import is_module
 from cuvis_ai_core.pipeline.config import PipelineConfig, parse_config, read_config
 from cuvis_ai_core.pipeline.connecting import Connection, connected
 from cuvis_ai_core.pipeline.construct import build_nodes
+from cuvis_ai_core.pipeline.defaults import NodeDefaults
 from cuvis_ai_core.pipeline.device import CPU, checked_device, move
 from cuvis_ai_core.pipeline.feeding import BatchKey, Feeding
 from cuvis_ai_core.pipeline.find import find_pipeline_file
@@ -60,8 +61,15 @@ class Pipeline:
 
     @classmethod
     def _build(cls, config: PipelineConfig, registry: "NodeRegistry", name: str = "pipeline") -> Self:
+        defaults = NodeDefaults(registry)
+        complete = defaults.complete(config)
+        try:
+            nodes = build_nodes(complete, registry)
+        except PipelineError as error:
+            defaults.explain(error, config)
+            raise
         pipeline = cls.__new__(cls)
-        pipeline._set_up(config, build_nodes(config, registry), name, registry)  # noqa: SLF001
+        pipeline._set_up(complete, nodes, name, registry)  # noqa: SLF001
         return pipeline
 
     def connect(self, *connections: Connection) -> Self:
@@ -132,7 +140,7 @@ class Pipeline:
         """
         registry = _registry_or_new(node_registry)
         target = checked_device(device)
-        path = find_pipeline_file(path_or_name, registry.config_dirs())
+        path = find_pipeline_file(path_or_name, registry.config_owners())
         config = read_config(path, overrides)
         try:
             pipeline = cls._build(config, registry, path.stem)

@@ -13,7 +13,7 @@ Array: TypeAlias = "np.ndarray[Any, np.dtype[np.floating[Any]]]"
 class BandIntegral(ArrayNode):
     """Integrate the spectrum of each pixel over wavelength, by the trapezoidal rule.
 
-    Written with `np.trapz`, which NumPy 2 calls otherwise: this code needs the old one.
+    Written with `np.trapz`, which NumPy no longer has from 2.4 on: this code needs an old one.
     """
 
     INPUT_SPECS: ClassVar = {
