@@ -5,10 +5,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import click
-
 from cuvis_ai_core.cli.describe_node import note
 from cuvis_ai_core.cli.origin import origin_of
+from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.tables import print_table
 
 NOT_LOADED: Final = "not loaded"
@@ -21,14 +20,14 @@ if TYPE_CHECKING:
 def print_pipeline(registry: "NodeRegistry", pipeline: "Pipeline", file: Path) -> None:
     """Print the description of a pipeline."""
     description = " ".join(str(pipeline.metadata.get("description") or "").split())
-    click.echo(f"{pipeline.name}: {description}" if description else pipeline.name)
-    click.echo(f"{file}\n")
+    say(f"{pipeline.name}: {description}" if description else pipeline.name)
+    say(f"{file}\n")
     print_table(("", "node", "class", "plugin"), _node_rows(registry, pipeline), title="Nodes, in running order")
-    click.echo()
+    say()
     print_table(("port", "direction", "type", "note"), _port_rows(pipeline), title="Ports")
-    click.echo("\nEdges:" + ("" if pipeline.edges else " none"))
+    say("\nEdges:" + ("" if pipeline.edges else " none"))
     for edge in pipeline.edges:
-        click.echo(f"  {edge}")
+        say(f"  {edge}")
     _print_required(pipeline)
 
 
@@ -47,14 +46,14 @@ def print_unloaded(registry: "NodeRegistry", pipeline: "Pipeline", command: str,
     named = pipeline.to_dict().get("plugins", [])
     from_plugins = f" of the plugins that the file names ({', '.join(named)})" if named else " of plugins"
     verb = "is" if len(unloaded) == 1 else "are"
-    click.echo(f"\n{len(unloaded)} of {len(pipeline.nodes)} nodes {verb} not loaded: {', '.join(unloaded)}.")
+    say(f"\n{len(unloaded)} of {len(pipeline.nodes)} nodes {verb} not loaded: {', '.join(unloaded)}.")
     for node in unloaded.values():
         if node.reason.__cause__ is not None:
-            click.echo(f"  {node.name}: {node.reason.message}")
+            say(f"  {node.name}: {node.reason.message}")
         elif near := get_close_matches(node.class_name, [entry.name for entry in registry.nodes()], 1):
-            click.echo(f"  {node.name}: there is no class '{node.class_name}'; did you mean '{near[0]}'?")
+            say(f"  {node.name}: there is no class '{node.class_name}'; did you mean '{near[0]}'?")
     lacks = f"'{manifest}' does not provide them; add the plugins that do, and load" if manifest else "Load"
-    click.echo(f"{lacks} nodes{from_plugins} with: {command} --plugins-path {manifest or 'plugins.yaml'}")
+    say(f"{lacks} nodes{from_plugins} with: {command} --plugins-path {manifest or 'plugins.yaml'}")
 
 
 def _node_rows(registry: "NodeRegistry", pipeline: "Pipeline") -> Iterator[tuple[str, str, str, str]]:
@@ -77,14 +76,14 @@ def _port_rows(pipeline: "Pipeline") -> Iterator[tuple[str, str, str, str]]:
 
 def _print_required(pipeline: "Pipeline") -> None:
     required = pipeline.required_inputs()
-    click.echo("\nTo be handed in:" + ("" if required or pipeline.unloaded else " nothing"))
+    say("\nTo be handed in:" + ("" if required or pipeline.unloaded else " nothing"))
     for resolved in required.values():
-        click.echo(f"  {resolved.name}: {resolved}")
+        say(f"  {resolved.name}: {resolved}")
     if pipeline.unloaded:
-        click.echo("  what nodes that are not loaded take beside their edges: only their classes know")
+        say("  what nodes that are not loaded take beside their edges: only their classes know")
     strange = sorted({port for _, port in required} - {"cube", "wavelengths"})
     if strange:
-        click.echo(
+        say(
             f"A cube (--cube-path) gives 'cube' and 'wavelengths' only; {', '.join(map(repr, strange))} needs an edge, "
             "or Python: pipeline.forward(batch=...)."
         )

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cuvis_ai_core.cli.errors import Guarded
-from cuvis_ai_core.cli.options import debug_option, offline_option, path_option, plugins_option
+from cuvis_ai_core.cli.options import HELP_NAMES, offline_option, path_option, plugins_option, shared_options
+from cuvis_ai_core.cli.output import say
 
 if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
@@ -33,7 +34,7 @@ class Options:
     profile: bool
 
 
-@click.command(cls=Guarded)
+@click.command(cls=Guarded, context_settings=HELP_NAMES)
 @path_option(
     "--pipeline-path", required=True, description="Pipeline file, or the name of one that a plugin brings along."
 )
@@ -62,7 +63,7 @@ class Options:
 )
 @click.option("--profile", is_flag=True, help="Show the time of each node, and write it to profile.json.")
 @click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
-@debug_option
+@shared_options
 def main(**options: Any) -> None:  # noqa: ANN401 - as click hands them over
     """Show a pipeline, draw it, or run it on a cube.
 
@@ -154,4 +155,4 @@ def _draw(pipeline: Any, kind: str) -> None:  # noqa: ANN401 - a Pipeline, which
         pipeline.draw(picture)
     except OSError as error:
         raise click.ClickException(f"'{picture}' cannot be written: {error.strerror or error}.") from error
-    click.echo(f"\nDrawn to {picture}.")
+    say(f"\nDrawn to {picture}.")

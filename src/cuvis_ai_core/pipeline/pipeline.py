@@ -1,5 +1,6 @@
 """A pipeline: nodes with typed ports, connected by edges, run in topological order."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from cuvis_ai_schemas.execution import Context
 
     from cuvis_ai_core.registry import NodeRegistry
+
+logger = logging.getLogger(__name__)
 
 _KEPT_PLANS = 32
 
@@ -100,7 +103,10 @@ class Pipeline:
     def _make_plan(
         self, stage: object, keys: frozenset[BatchKey], upto_node: object, kept: frozenset[object] | None
     ) -> Plan:
-        return make_plan(self._graph, make_request(self._graph, stage, keys, upto_node, kept), self._device)
+        plan = make_plan(self._graph, make_request(self._graph, stage, keys, upto_node, kept), self._device)
+        order = ", ".join(step.node for step in plan.steps) or "nothing"
+        logger.info("pipeline '%s' runs in stage '%s': %s", self._name, plan.stage, order)
+        return plan
 
     @classmethod
     def from_dict(
@@ -158,6 +164,7 @@ class Pipeline:
             error.path = path
             raise
         file = Path(weights).expanduser() if weights is not None else find_weights(path)
+        logger.info("pipeline '%s' is built from %s, weights: %s", pipeline.name, path, file or "none")
         if file is not None and not pipeline.unloaded:
             pipeline._load_weights(file, restore=False)  # noqa: SLF001
         return pipeline.to(target)
