@@ -11,7 +11,7 @@ from cuvis_ai_core.errors import InvalidNodeError, NodeNotFoundError, NodeRunErr
 from cuvis_ai_core.node.ports import UNKNOWN
 from cuvis_ai_core.pipeline import Pipeline
 
-NODES = [
+NODES: list[dict[str, Any]] = [
     {"name": "select", "class_name": "plants.nodes.Selector", "params": {"count": 3}},
     {"name": "detect", "class_name": "Detector"},
     {"name": "decide", "class_name": "QuantileDecider"},
