@@ -52,8 +52,12 @@ def print_unloaded(registry: "NodeRegistry", pipeline: "Pipeline", command: str,
             say(f"  {node.name}: {node.reason.message}")
         elif near := get_close_matches(node.class_name, [entry.name for entry in registry.nodes()], 1):
             say(f"  {node.name}: there is no class '{node.class_name}'; did you mean '{near[0]}'?")
-    lacks = f"'{manifest}' does not provide them; add the plugins that do, and load" if manifest else "Load"
-    say(f"{lacks} nodes{from_plugins} with: {command} --plugins-path {manifest or 'plugins.yaml'}")
+    first = "Load"
+    if failed := registry.failed_plugins:
+        first = f"{', '.join(failed)} failed to load; mend that, and load"
+    elif manifest is not None:
+        first = f"'{manifest}' does not provide them; add the plugins that do, and load"
+    say(f"{first} nodes{from_plugins} with: {command} --plugins-path {manifest or 'plugins.yaml'}")
 
 
 def _node_rows(registry: "NodeRegistry", pipeline: "Pipeline") -> Iterator[tuple[str, str, str, str]]:
