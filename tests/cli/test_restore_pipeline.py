@@ -262,11 +262,11 @@ def test_a_cube_that_does_not_fit_the_pipeline_is_wrong_input(
 
 
 def test_a_node_that_is_not_found_is_answered_with_the_documented_text(
-    shell: Shell, write_yaml: Callable[..., Path]
+    shell: Shell, write_yaml: Callable[..., Path], cube_file: Path
 ) -> None:
     """The words of the registry come first, with the command that loads plugins."""
     path = write_yaml("p.yaml", {"nodes": [{"name": "detector", "class_name": "AdaCLIPDetector"}]})
-    found = shell("restore-pipeline", "--pipeline-path", path)
+    found = shell("restore-pipeline", "--pipeline-path", path, "--cube-path", cube_file)
     assert found.exit_code == 2
     assert found.stderr.startswith("Error: Node 'AdaCLIPDetector' not found in registry.")
     assert "uv run restore-pipeline --pipeline-path <path> --plugins-path plugins.yaml" in found.stderr
@@ -290,7 +290,7 @@ def test_a_plugin_that_cannot_be_loaded_is_failed_work(
     manifest = write_yaml("plugins.yaml", {"plugins": {"sums": {"path": "not-there", "provides": ["a.Sum"]}}})
     found = shell("restore-pipeline", "--pipeline-path", pipeline_file, "--plugins-path", manifest)
     assert found.exit_code == 1
-    assert "Failed to load plugin 'sums' (downloading)" in found.stderr
+    assert "Failed to load plugin 'sums' (resolving)" in found.stderr
     assert "not-there" in found.stderr
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core.cli.errors import warn
+from cuvis_ai_core.cli.logs import warn
 from cuvis_ai_core.cli.output_folder import safe_name
 from cuvis_ai_core.cli.pictures.drawn import Meaning
 from cuvis_ai_core.cli.pictures.saving import save_pictures

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
 from cuvis_ai_core.cli.meanings import class_names, meanings
+from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.output_folder import OutputFolder, safe_name
 from cuvis_ai_core.cli.progress import running, working
 from cuvis_ai_core.cli.results import ARCHIVE, collect, write_results
@@ -98,9 +97,9 @@ class Run:
                 output.publish()
         _print_files(files)
         if self.profiled:
-            click.echo()
+            say()
             print_table(profiler.headings, profiler.rows(), title="Time of the nodes")
-        click.echo(f"\nWritten to {target}: {ARCHIVE} holds all arrays, {RECORD} says what ran.")
+        say(f"\nWritten to {target}: {ARCHIVE} holds all arrays, {RECORD} says what ran.")
 
     def _read(self) -> "Cube":
         readers = self.registry.cube_readers()
