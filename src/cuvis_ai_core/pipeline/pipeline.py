@@ -20,6 +20,7 @@ from cuvis_ai_core.pipeline.feeding import BatchKey, Feeding
 from cuvis_ai_core.pipeline.find import find_pipeline_file
 from cuvis_ai_core.pipeline.graph import Edge, Graph, ResolvedPort
 from cuvis_ai_core.pipeline.observed import Observers
+from cuvis_ai_core.pipeline.outline import UnloadedNode, outline_nodes
 from cuvis_ai_core.pipeline.plan import Plan, make_plan
 from cuvis_ai_core.pipeline.request import Address, checked_stage, make_request, stage_of_run
 from cuvis_ai_core.pipeline.run import run_plan
@@ -73,12 +74,18 @@ class Pipeline:
 
     @classmethod
     def _build(
-        cls, config: PipelineConfig, registry: "NodeRegistry", name: str = "pipeline", *, allow_untrained: bool
+        cls,
+        config: PipelineConfig,
+        registry: "NodeRegistry",
+        name: str = "pipeline",
+        *,
+        outline: bool = False,
+        allow_untrained: bool = False,
     ) -> Self:
         defaults = NodeDefaults(registry)
         complete = defaults.complete(config)
         try:
-            nodes = build_nodes(complete, registry)
+            nodes = (outline_nodes if outline else build_nodes)(complete, registry)
         except PipelineError as error:
             defaults.explain(error, config)
             raise
@@ -123,6 +130,7 @@ class Pipeline:
         config: Mapping[str, Any],
         *,
         node_registry: "NodeRegistry | None" = None,
+        outline: bool = False,
         allow_untrained: bool = False,
     ) -> Self:
         """Build a pipeline from the content of a pipeline file.
@@ -130,6 +138,8 @@ class Pipeline:
         Args:
             config: Nodes, edges and metadata as in a pipeline file.
             node_registry: Where classes come from; by default a new registry.
+            outline: Whether the pipeline is only looked at: nodes whose classes are not loaded are in `unloaded`, with
+                the ports that edges name, and nothing can be run.
             allow_untrained: Whether nodes run that are to learn, and have not: as they are, at random.
 
         Raises:
@@ -137,7 +147,8 @@ class Pipeline:
             NodeNotFoundError: The registry has no such class.
         """
         checked = parse_config(config)
-        return cls._build(checked, _registry_or_new(node_registry), allow_untrained=allow_untrained)
+        registry = _registry_or_new(node_registry)
+        return cls._build(checked, registry, outline=outline, allow_untrained=allow_untrained)
 
     @classmethod
     def load(
@@ -148,6 +159,7 @@ class Pipeline:
         weights: str | Path | None = None,
         device: str = CPU,
         overrides: Sequence[str] = (),
+        outline: bool = False,
         allow_untrained: bool = False,
     ) -> Self:
         """Build a pipeline from a YAML file, with the weights that lie beside it.
@@ -158,6 +170,7 @@ class Pipeline:
             weights: A file of weights; by default `<stem>.pt` or `<stem>.safetensors` beside the YAML, if there is one.
             device: Where torch nodes compute: `cpu`, `cuda`, `cuda:1`, ...
             overrides: Each `key.path=value`, laid over the file: `nodes.decider.params.quantile=0.9`.
+            outline: As in `from_dict`; weights are not read where a node is not loaded.
             allow_untrained: Whether nodes run that are to learn, and have not: as they are, at random.
 
         Raises:
@@ -170,14 +183,14 @@ class Pipeline:
         path = find_pipeline_file(path_or_name, registry.config_owners())
         config = read_config(path, overrides)
         try:
-            pipeline = cls._build(config, registry, path.stem, allow_untrained=allow_untrained)
+            pipeline = cls._build(config, registry, path.stem, outline=outline, allow_untrained=allow_untrained)
         except PipelineError as error:
             error.message = f"Pipeline file {path}: {error.message}"
             error.path = path
             raise
         file = Path(weights).expanduser() if weights is not None else find_weights(path)
         logger.info("pipeline '%s' is built from %s, weights: %s", pipeline.name, path, file or "none")
-        if file is not None:
+        if file is not None and not pipeline.unloaded:
             pipeline._load_weights(file, restore=False)  # noqa: SLF001
         return pipeline.to(target)
 
@@ -292,6 +305,11 @@ class Pipeline:
         return MappingProxyType(self._graph.nodes)
 
     @property
+    def unloaded(self) -> Mapping[str, UnloadedNode]:
+        """Nodes whose classes are not loaded, in an outline; elsewhere there are none."""
+        return {name: node for name, node in self._graph.nodes.items() if isinstance(node, UnloadedNode)}
+
+    @property
     def edges(self) -> tuple[Edge, ...]:
         """The connections, in the order of the file."""
         return self._graph.edges
@@ -321,7 +339,7 @@ class Pipeline:
 
     def forward(
         self,
-        batch: Mapping[BatchKey, Value] | None = None,
+        batch: Mapping[Any, Value] | None = None,
         stage: str | None = None,
         context: "Context | None" = None,
         upto_node: object = None,
@@ -354,7 +372,7 @@ class Pipeline:
             PortError: Inputs are missing, a value does not fit its port, or there is no such output.
             NodeRunError: A node's `forward` failed; `__cause__` is its own exception.
         """
-        given: Mapping[BatchKey, Value] = {} if batch is None else batch
+        given: Mapping[Any, Value] = {} if batch is None else batch
         if not isinstance(given, Mapping):
             raise PipelineError(
                 f"The batch is of type {type(given).__name__}; it must be a mapping of port names to values.",
