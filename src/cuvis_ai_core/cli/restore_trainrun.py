@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cuvis_ai_core.cli.errors import Guarded
-from cuvis_ai_core.cli.options import debug_option, path_option
+from cuvis_ai_core.cli.options import HELP_NAMES, path_option, shared_options
 
 if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MODES = ("info", "train", "validate", "test")
 
 
-@click.command(cls=Guarded)
+@click.command(cls=Guarded, context_settings=HELP_NAMES)
 @path_option("--trainrun-path", required=True, description="Trainrun file.")
 @click.option(
     "--mode",
@@ -32,7 +32,7 @@ MODES = ("info", "train", "validate", "test")
     description="Manifest of plugins.  [default: the one that the trainrun names, or plugins.yaml beside it]",
 )
 @click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
-@debug_option
+@shared_options
 def main(trainrun_path: Path, mode: str, override: tuple[str, ...], plugins_path: Path | None) -> None:
     """Show a trainrun, train, validate or test.
 
@@ -59,7 +59,7 @@ def _restore(
     from cuvis_ai_core.training.build import resolved
     from cuvis_ai_core.training.trainrun import read_trainrun
 
-    config_dirs = registry.config_dirs()
+    config_dirs = registry.config_owners()
     run = resolved(read_trainrun(path, overrides=overrides, config_dirs=config_dirs), config_dirs, manifest)
     if mode == "info":
         print_trainrun(registry, run)
