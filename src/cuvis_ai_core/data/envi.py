@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.envi_bands import read_bands
-from cuvis_ai_core.data.envi_files import bytes_of, find_data_file, find_header
+from cuvis_ai_core.data.envi_files import bytes_of, find_data_file
 from cuvis_ai_core.data.envi_header import EnviHeader, read_header
+from cuvis_ai_core.data.envi_names import ENVI, find_header
 from cuvis_ai_core.data.envi_place import read_place
 from cuvis_ai_core.errors import CubeError
 from cuvis_ai_core.node.ports import floating_for
@@ -36,7 +37,7 @@ def read_envi(path: Path) -> Cube:
     Raises:
         CubeError: The header breaks a rule, or the data file is missing or shorter than described.
     """
-    is_header = path.suffix.lower() == ".hdr"
+    is_header = path.suffix.lower() == ENVI
     header = read_header(path if is_header else _header_of(path))
     data = _physical(header, _raw(header, find_data_file(header) if is_header else path))
     wavelengths, fwhm, good = read_bands(header)

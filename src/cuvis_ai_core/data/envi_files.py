@@ -1,32 +1,11 @@
-"""Which header belongs to which data file of an ENVI image."""
+"""Which data file belongs to an ENVI header."""
 
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
-from typing import Final
-
-from spectral.io.envi import KNOWN_EXTS
 
 from cuvis_ai_core.data.envi_header import EnviHeader
-
-DATA_SUFFIXES: Final = tuple(
-    dict.fromkeys(
-        f".{name}"
-        for name in (
-            *(each for each in KNOWN_EXTS if each != "sli"),
-            *("bsq", "bil", "bip", "envi", "rad", "rfl", "cmp", "cube", "hsi", "gz"),
-        )
-    )
-)
-"""Suffixes of data files beside none; others are taken where their size fits."""
-
-_HEADERS: Final = (".hdr", ".HDR", ".Hdr")
-
-
-def find_header(data_file: Path) -> Path | None:
-    """Return the header of a data file: `scene.img.hdr` before `scene.hdr`."""
-    names = [data_file.name + suffix for suffix in _HEADERS] + [data_file.stem + suffix for suffix in _HEADERS]
-    return next((path for path in map(data_file.with_name, names) if path.is_file()), None)
+from cuvis_ai_core.data.envi_names import DATA_SUFFIXES, ENVI, HEADER_SUFFIXES
 
 
 def find_data_file(header: EnviHeader) -> Path:
@@ -75,10 +54,10 @@ def _by_size(header: EnviHeader, base: Path) -> Iterator[Path]:
     """Yield files beside a header that have its name, another suffix, and just the size."""
     for file in sorted(base.parent.iterdir()):
         named = file.name.lower().startswith(f"{base.name.lower()}.") or file.name.lower() == base.name.lower()
-        if named and file.suffix.lower() != ".hdr" and file.is_file() and file.stat().st_size == bytes_of(header):
+        if named and file.suffix.lower() != ENVI and file.is_file() and file.stat().st_size == bytes_of(header):
             yield file
 
 
 def _has_another_header(file: Path, header: Path) -> bool:
-    others = [file.with_name(file.name + suffix) for suffix in _HEADERS]
+    others = [file.with_name(file.name + suffix) for suffix in HEADER_SUFFIXES]
     return any(other.is_file() and not other.samefile(header) for other in others)
