@@ -56,7 +56,7 @@ def read_npz(path: Path, array: str | None = None) -> Cube:
         bands = {key: values for key, values in bands.items() if values.shape == arrays[name].shape[-1:]}
     elif unknown := [key for key in arrays if key not in {name, *_PER_BAND}]:
         raise _unknown(path, unknown[0], arrays, name)
-    wavelengths, fwhm, good = map(bands.get, _PER_BAND)
+    wavelengths, fwhm, good = (bands.get(key) for key in _PER_BAND)
     return Cube(arrays[name], wavelengths, path, fwhm=fwhm, good_bands=good)
 
 
