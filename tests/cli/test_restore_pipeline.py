@@ -283,7 +283,7 @@ def test_a_plugin_that_cannot_be_loaded_is_failed_work(
     manifest = write_yaml("plugins.yaml", {"plugins": {"sums": {"path": "not-there", "provides": ["a.Sum"]}}})
     found = shell("restore-pipeline", "--pipeline-path", pipeline_file, "--plugins-path", manifest)
     assert found.exit_code == 1
-    assert "Failed to load plugin 'sums' (downloading)" in found.stderr
+    assert "Failed to load plugin 'sums' (resolving)" in found.stderr
     assert "not-there" in found.stderr
 
 
