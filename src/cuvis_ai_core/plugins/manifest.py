@@ -196,6 +196,11 @@ def parse_plugin(
         plugin = config.model_dump()
     elif isinstance(config, Mapping):
         plugin = dict(config)
+    with suppress(ValueError, KeyError):  # what is wrong is said of the whole
+        # By itself: pydantic prepares for all that a manifest may hold where a whole one is checked.
+        model = {"git": GitPlugin, "local": LocalPlugin}[_kind_of(plugin) or ""]
+        rules.check_name(name)
+        return model.model_validate(plugin, context={"base": base})
     return _checked({"plugins": {name: plugin}}, base=base).plugins[name]
 
 
