@@ -1,6 +1,7 @@
 """`restore-pipeline`: show a pipeline, draw it, or run it on a cube."""
 
 import os
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cuvis_ai_core.cli.errors import Guarded
-from cuvis_ai_core.cli.options import debug_option, offline_option, path_option, plugins_option
+from cuvis_ai_core.cli.options import HELP_NAMES, offline_option, path_option, plugins_option, shared_options
+from cuvis_ai_core.cli.output import say
 
 if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
@@ -32,7 +34,7 @@ class Options:
     profile: bool
 
 
-@click.command(cls=Guarded)
+@click.command(cls=Guarded, context_settings=HELP_NAMES)
 @path_option(
     "--pipeline-path", required=True, description="Pipeline file, or the name of one that a plugin brings along."
 )
@@ -61,7 +63,7 @@ class Options:
 )
 @click.option("--profile", is_flag=True, help="Show the time of each node, and write it to profile.json.")
 @click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
-@debug_option
+@shared_options
 def main(**options: Any) -> None:  # noqa: ANN401 - as click hands them over
     """Show a pipeline, draw it, or run it on a cube.
 
@@ -106,7 +108,7 @@ def _expect_file(registry: "NodeRegistry", cube_path: Path) -> None:
 
 
 def _restore(registry: "NodeRegistry", given: Options) -> None:
-    from cuvis_ai_core.cli.describe_pipeline import print_pipeline
+    from cuvis_ai_core.cli.describe_pipeline import print_pipeline, print_unloaded
     from cuvis_ai_core.cli.run_pipeline import Run
     from cuvis_ai_core.pipeline.find import find_pipeline_file
     from cuvis_ai_core.pipeline.pipeline import Pipeline
@@ -115,7 +117,12 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
     file = find_pipeline_file(given.pipeline_path, registry.config_owners())
     weights = given.weights_path or find_weights(file)
     with Pipeline.load(
-        file, node_registry=registry, weights=weights, device=given.device, overrides=given.override
+        file,
+        node_registry=registry,
+        weights=weights,
+        device=given.device,
+        overrides=given.override,
+        outline=given.cube_path is None,
     ) as pipeline:
         if given.cube_path is not None:
             run = Run(
@@ -134,6 +141,8 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
             run.write_to(given.output_dir)
             return
         print_pipeline(registry, pipeline, file)
+        command = shlex.join(["restore-pipeline", "--pipeline-path", str(given.pipeline_path)])
+        print_unloaded(registry, pipeline, command, given.plugins_path)
         if given.pipeline_vis_ext is not None:
             _draw(pipeline, given.pipeline_vis_ext)
 
@@ -146,4 +155,4 @@ def _draw(pipeline: Any, kind: str) -> None:  # noqa: ANN401 - a Pipeline, which
         pipeline.draw(picture)
     except OSError as error:
         raise click.ClickException(f"'{picture}' cannot be written: {error.strerror or error}.") from error
-    click.echo(f"\nDrawn to {picture}.")
+    say(f"\nDrawn to {picture}.")

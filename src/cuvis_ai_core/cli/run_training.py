@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
 from cuvis_ai_core._files import write_atomic
+from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.output_folder import OutputFolder
-from cuvis_ai_core.cli.progress import working
+from cuvis_ai_core.cli.progress import report, working
 from cuvis_ai_core.cli.run_record import RECORD, input_record, node_records, run_record
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.cli.unfinished import Unfinished
@@ -70,7 +69,7 @@ class Session:
                     self._record(output.staging, nodes, found)
                     output.publish()
         self._print(found, "val")
-        click.echo(f"\nWritten to {target}: the trained pipeline is {PIPELINE_FILE}, {RECORD} says what ran.")
+        say(f"\nWritten to {target}: the trained pipeline is {PIPELINE_FILE}, {RECORD} says what ran.")
 
     def evaluate(self, split: str) -> None:
         """Print how good the trained pipeline is on a part of the data.
@@ -178,4 +177,4 @@ class _Lines:
             if name not in {"epoch", "lr"} and not name.startswith("train/"):
                 firsts.setdefault(name.partition("/")[0], name)
         values = ", ".join(f"{name} {row[name]:.4g}" for name in firsts.values())
-        click.echo(f"Epoch {number} of {self._epochs}: {values}", err=True)
+        report(f"Epoch {number} of {self._epochs}: {values}")

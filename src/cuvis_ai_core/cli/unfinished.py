@@ -11,6 +11,7 @@ import click
 from filelock import FileLock, Timeout
 
 from cuvis_ai_core._files import read_json, remove_tree, write_json
+from cuvis_ai_core.cli.progress import report
 
 _NAME: Final = "unfinished"
 _CONFIGURATION: Final = "configuration.json"
@@ -50,8 +51,15 @@ class Unfinished:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._lock.release()
-        if kind is None or not any(file.suffix == ".ckpt" for file in self.folder.iterdir()):
+        kept = kind is not None and any(file.suffix == ".ckpt" for file in self.folder.iterdir())
+        if not kept:
             remove_tree(self.folder)
+        if isinstance(error, KeyboardInterrupt):
+            error.add_note(
+                f"What was trained so far is kept in {self.folder}; the same command goes on from there."
+                if kept
+                else "Nothing of the training is kept: no epoch had ended."
+            )
 
     def checkpoints(self) -> dict[str, Path]:
         """Return the checkpoints that are kept, by the names that they get in the output directory."""
@@ -65,7 +73,7 @@ class Unfinished:
                 "Remove that folder, or choose another",
             )
         if known is not None:
-            click.echo(f"Going on with the unfinished training in {self.folder}", err=True)
+            report(f"Going on with the unfinished training in {self.folder}")
         write_json(self.folder / _CONFIGURATION, {"sha256": self._fingerprint})
 
     def _refusal(self, problem: str, step: str) -> click.BadParameter:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 FREE: Final = -1
 """The size of an axis that may have any length."""
 
+UNKNOWN: Final = "?"
+"""The dtype of a port of which nobody knows more than its name."""
+
 NUMPY: Final = "numpy"
 TORCH: Final = "torch"
 
@@ -85,7 +88,7 @@ class Port:
     @property
     def is_anything(self) -> bool:
         """Whether the declaration says nothing about values: any dtype and no sizes."""
-        return self.dtype == "any" and not self.shape
+        return self.dtype in {"any", UNKNOWN} and not self.shape
 
     @property
     def holds_array(self) -> bool:
@@ -158,7 +161,11 @@ def _concrete(dtype: str) -> frozenset[str]:
 
 def dtypes_overlap(left: str, right: str) -> bool:
     """Tell whether some value fits both canonical dtype names."""
-    return "any" in {left, right} or left == right or not _concrete(left).isdisjoint(_concrete(right))
+    return (
+        not {"any", UNKNOWN}.isdisjoint({left, right})
+        or left == right
+        or not _concrete(left).isdisjoint(_concrete(right))
+    )
 
 
 def dtype_implies(given: str, wanted: str) -> bool:

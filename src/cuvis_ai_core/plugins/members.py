@@ -93,6 +93,7 @@ class Members:
 
     def announce(self, plugin: str, state: PluginState, detail: str) -> None:
         """Tell the observers that a declared plugin entered a state."""
+        logger.info("plugin '%s': %s %s", plugin, state, detail)
         self._manager().tell("cuvis_ai_plugin_state", plugin=plugin, state=state, detail=detail)
 
     def add(self, plugin: object, label: str, owner: Owner | None = None) -> None:

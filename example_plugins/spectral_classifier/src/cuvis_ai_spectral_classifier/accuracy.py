@@ -15,7 +15,7 @@ class ClassificationAccuracy(Node):
     """The share of labelled pixels with the right class: of all (`overall`), of each class, and the mean of these.
 
     Ports:
-        classes (in): Predicted class of each pixel `[batch, height, width]`.
+        classes (in): Predicted class of each pixel `[batch, height, width]`; 0 has no data and counts nothing.
         mask (in): True class of each pixel `[batch, height, width]`, from 1; 0 is not labelled and counts nothing.
         metrics (out): `Metric`s `overall`, `average`, and one named after each class that occurs.
 
@@ -34,7 +34,7 @@ class ClassificationAccuracy(Node):
         self, classes: Tensor, mask: Tensor, context: Context | None = None, **_: object
     ) -> dict[str, list[Metric]]:
         """Count."""
-        labelled = mask > 0
+        labelled = (mask > 0) & (classes > 0)
         right, true = (classes == mask)[labelled].double(), mask[labelled]
         shares = {
             self._class_name(number): right[true == number].mean().item() for number in sorted(set(true.tolist()))

@@ -16,7 +16,7 @@ class ClassificationLoss(Node):
     """The mean cross entropy over labelled pixels.
 
     Ports:
-        logits (in): `[batch, height, width, class]`.
+        logits (in): `[batch, height, width, class]`. A pixel of NaN alone has no data and counts nothing.
         mask (in): Class of each pixel `[batch, height, width]`, from 1; 0 is not labelled and counts nothing.
         loss (out): One number, in nats.
     """
@@ -29,5 +29,6 @@ class ClassificationLoss(Node):
 
     def forward(self, logits: Tensor, mask: Tensor, **_: object) -> dict[str, Tensor]:
         """Compare."""
+        known = torch.where(logits.isnan().all(dim=-1), 0, mask)
         classes = logits.reshape(-1, logits.shape[-1])
-        return {"loss": functional.cross_entropy(classes, mask.reshape(-1).long() - 1, ignore_index=-1)}
+        return {"loss": functional.cross_entropy(classes, known.reshape(-1).long() - 1, ignore_index=-1)}
