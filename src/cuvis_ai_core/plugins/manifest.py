@@ -198,7 +198,8 @@ def parse_plugin(
         plugin = dict(config)
     with suppress(ValueError, KeyError):  # what is wrong is said of the whole
         # By itself: pydantic prepares for all that a manifest may hold where a whole one is checked.
-        model = {"git": GitPlugin, "local": LocalPlugin}[_kind_of(plugin) or ""]
+        models: dict[str | None, type[GitPlugin | LocalPlugin]] = {"git": GitPlugin, "local": LocalPlugin}
+        model = models[_kind_of(plugin)]
         rules.check_name(name)
         return model.model_validate(plugin, context={"base": base})
     return _checked({"plugins": {name: plugin}}, base=base).plugins[name]
