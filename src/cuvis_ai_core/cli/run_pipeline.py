@@ -26,6 +26,8 @@ PICTURE: Final = "pipeline"
 """Stem of the picture of the graph."""
 
 PROFILE: Final = "profile.json"
+_NO_RUN: Final = "No node ran in the stage 'inference': look at their execution_stages."
+_NO_RESULTS: Final = "No output is an array: look at what nodes answer, and at their execution_stages."
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class Run:
         _print_files(files)
         if self.profiled:
             say()
-            print_table(profiler.headings, profiler.rows(), title="Time of the nodes")
+            print_table(profiler.headings, profiler.rows(), title="Time of the nodes", empty=_NO_RUN)
         say(f"\nWritten to {target}: {ARCHIVE} holds all arrays, {RECORD} says what ran.")
 
     def _read(self) -> "Cube":
@@ -150,11 +152,12 @@ def _how_to_hand_in(missing: set[str]) -> str:
 def _print_files(files: list[dict[str, Any]]) -> None:
     def cells(each: dict[str, Any]) -> tuple[str, ...]:
         shape = "x".join(map(str, each["shape"])) or "one value"
-        pictures = [other["file"] for other in files if (other["node"], other["port"]) == (each["node"], each["port"])]
-        return each["key"], each["dtype"], shape, _number(each["min"]), _number(each["max"]), _short(pictures[1:])
+        port = (each["node"], each["port"])
+        pictures = [other["file"] for other in files if "kind" in other and (other["node"], other["port"]) == port]
+        return each["key"], each["dtype"], shape, _number(each["min"]), _number(each["max"]), _short(pictures)
 
     rows = [cells(each) for each in files if each["file"] == ARCHIVE]
-    print_table(("output", "dtype", "shape", "min", "max", "picture"), rows, title="Results")
+    print_table(("output", "dtype", "shape", "min", "max", "picture"), rows, title="Results", empty=_NO_RESULTS)
 
 
 def _number(value: float | None) -> str:

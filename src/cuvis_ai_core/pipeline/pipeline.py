@@ -314,7 +314,7 @@ class Pipeline:
 
     def forward(
         self,
-        batch: Mapping[BatchKey, Value] | None = None,
+        batch: Mapping[Any, Value] | None = None,
         stage: str | None = None,
         context: "Context | None" = None,
         upto_node: object = None,
@@ -343,7 +343,7 @@ class Pipeline:
             PortError: Inputs are missing, a value does not fit its port, or there is no such output.
             NodeRunError: A node's `forward` failed; `__cause__` is its own exception.
         """
-        given: Mapping[BatchKey, Value] = {} if batch is None else batch
+        given: Mapping[Any, Value] = {} if batch is None else batch
         if not isinstance(given, Mapping):
             raise PipelineError(
                 f"The batch is of type {type(given).__name__}; it must be a mapping of port names to values.",
