@@ -11,6 +11,7 @@ from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.tables import print_table
 
 NOT_LOADED: Final = "not loaded"
+_NO_PORTS: Final = "No node has ports. Nodes declare them in INPUT_SPECS and OUTPUT_SPECS; edges name those of others."
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
@@ -24,7 +25,7 @@ def print_pipeline(registry: "NodeRegistry", pipeline: "Pipeline", file: Path) -
     say(f"{file}\n")
     print_table(("", "node", "class", "plugin"), _node_rows(registry, pipeline), title="Nodes, in running order")
     say()
-    print_table(("port", "direction", "type", "note"), _port_rows(pipeline), title="Ports")
+    print_table(("port", "direction", "type", "note"), _port_rows(pipeline), title="Ports", empty=_NO_PORTS)
     say("\nEdges:" + ("" if pipeline.edges else " none"))
     for edge in pipeline.edges:
         say(f"  {edge}")
