@@ -65,7 +65,8 @@ def test_a_node_in_a_process_without_its_statistics_does_not_run(registry: NodeR
 
 def test_what_a_node_in_a_process_was_built_with_is_written(registry: NodeRegistry, tmp_path: Path) -> None:
     """Its constructor is recorded where it is called, here, by position or by name."""
-    first, second = registry.get("Scale")(3.0, name="first", shape=(4, 5), offset=2.0), registry.get("Scale")(name="s")
+    scale: Any = registry.get("Scale")
+    first, second = scale(3.0, name="first", shape=(4, 5), offset=2.0), scale(name="s")
     Pipeline("p").connect((first.outputs.cube, second.inputs.cube)).save(tmp_path / "p.yaml")
     with Pipeline.load(tmp_path / "p.yaml", node_registry=registry) as again:
         assert again.nodes["first"].hparams == {"factor": 3.0, "shape": [4, 5], "offset": 2.0}
