@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import tomli_w
 
@@ -201,6 +202,16 @@ class Uv:
             again = ["--reinstall", "--refresh", "--no-sources", *options, *what]
             self._run(["pip", "install", *again], "install the plugin", by_hand)
 
+    @staticmethod
+    def editable(project: Path, name: str = "") -> list[str]:
+        """Return what is installed of a project that stays where it is.
+
+        Args:
+            project: Its folder, whatever characters are in its path.
+            name: Its name and extras.
+        """
+        return ["-e", f"{name} @ {project.as_uri()}" if name else project.as_uri()]
+
     def make_environment(self, folder: Path, version: str | None = None) -> Path:
         """Make a virtual environment that can be moved, and return its Python.
 
@@ -307,11 +318,25 @@ class Uv:
         words = {"build": 1, "pip": 2}.get(command[0], 0)
         if self.offline and self.carried and words:
             command = [*command[:words], *self._find_links(), *command[words:]]
-        finished = run([_program(), *options, *command], cwd=self.folder, env={**self._environment(), **(told or {})})
+        command, folder = self._beside_number_sign(command)
+        finished = run([_program(), *options, *command], cwd=folder, env={**self._environment(), **(told or {})})
         if finished.returncode:
             refuse_full_disk(finished.stderr, self.folder)
             raise self._failure(task, finished.stderr, by_hand)
         return finished.stdout, finished.stderr
+
+    def _beside_number_sign(self, command: list[str]) -> tuple[list[str], Path]:
+        """Return a command and the folder to run it in: uv takes `#` in an address for its end, however it is written.
+
+        So it is run in the folder of the project, where it needs no address.
+        """
+        for place, word in enumerate(command):
+            if command[place - 1] == "-e" and "%23" in word:
+                name, _, address = word.rpartition(" @ ")
+                folder = Path(unquote(urlsplit(address).path))
+                extras = f"[{name.partition('[')[2]}" if "[" in name else ""
+                return [*command[:place], f".{extras}", *command[place + 1 :]], folder
+        return command, self.folder
 
     def _environment(self) -> dict[str, str]:
         """Return what uv, and a build, gets to see of the user's environment and settings."""
