@@ -91,6 +91,16 @@ class NodeMixin:
         """The output ports, as attributes: `node.outputs.scores`."""
         return output_handles(self)
 
+    if TYPE_CHECKING:  # what a class from a registry has, whichever of the two base classes it derives from
+
+        def forward(self, *args: Any, **inputs: Any) -> dict[str, Any]: ...  # noqa: ANN401, D102
+
+        def __call__(self, *args: Any, **inputs: Any) -> dict[str, Any]: ...  # noqa: ANN401, D102
+
+        def state_dict(self, *args: Any, **kwargs: Any) -> Any: ...  # noqa: ANN401, D102
+
+        def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any: ...  # noqa: ANN401, D102
+
     if not TYPE_CHECKING:  # a checker would take every misspelt attribute for a port
 
         def __getattr__(self, name: str) -> object:

@@ -19,6 +19,7 @@ from cuvis_ai_core.pipeline.feeding import BatchKey, Feeding
 from cuvis_ai_core.pipeline.find import find_pipeline_file
 from cuvis_ai_core.pipeline.graph import Edge, Graph, ResolvedPort
 from cuvis_ai_core.pipeline.observed import Observers
+from cuvis_ai_core.pipeline.outline import UnloadedNode, outline_nodes
 from cuvis_ai_core.pipeline.plan import Plan, make_plan
 from cuvis_ai_core.pipeline.request import Address, checked_stage, make_request, stage_of_run
 from cuvis_ai_core.pipeline.run import run_plan
@@ -63,11 +64,13 @@ class Pipeline:
         self._plan = lru_cache(_KEPT_PLANS)(self._make_plan)
 
     @classmethod
-    def _build(cls, config: PipelineConfig, registry: "NodeRegistry", name: str = "pipeline") -> Self:
+    def _build(
+        cls, config: PipelineConfig, registry: "NodeRegistry", name: str = "pipeline", *, outline: bool = False
+    ) -> Self:
         defaults = NodeDefaults(registry)
         complete = defaults.complete(config)
         try:
-            nodes = build_nodes(complete, registry)
+            nodes = (outline_nodes if outline else build_nodes)(complete, registry)
         except PipelineError as error:
             defaults.explain(error, config)
             raise
@@ -106,19 +109,23 @@ class Pipeline:
         return plan
 
     @classmethod
-    def from_dict(cls, config: Mapping[str, Any], *, node_registry: "NodeRegistry | None" = None) -> Self:
+    def from_dict(
+        cls, config: Mapping[str, Any], *, node_registry: "NodeRegistry | None" = None, outline: bool = False
+    ) -> Self:
         """Build a pipeline from the content of a pipeline file.
 
         Args:
             config: Nodes, edges and metadata as in a pipeline file.
             node_registry: Where classes come from; by default a new registry.
+            outline: Whether the pipeline is only looked at: nodes whose classes are not loaded are in `unloaded`, with
+                the ports that edges name, and nothing can be run.
 
         Raises:
             PipelineError: A key, a value, a node or an edge breaks a rule (`PortError` where a port does).
             NodeNotFoundError: The registry has no such class.
         """
         checked = parse_config(config)
-        return cls._build(checked, _registry_or_new(node_registry))
+        return cls._build(checked, _registry_or_new(node_registry), outline=outline)
 
     @classmethod
     def load(
@@ -129,6 +136,7 @@ class Pipeline:
         weights: str | Path | None = None,
         device: str = CPU,
         overrides: Sequence[str] = (),
+        outline: bool = False,
     ) -> Self:
         """Build a pipeline from a YAML file, with the weights that lie beside it.
 
@@ -138,6 +146,7 @@ class Pipeline:
             weights: A file of weights; by default `<stem>.pt` or `<stem>.safetensors` beside the YAML, if there is one.
             device: Where torch nodes compute: `cpu`, `cuda`, `cuda:1`, ...
             overrides: Each `key.path=value`, laid over the file: `nodes.decider.params.quantile=0.9`.
+            outline: As in `from_dict`; weights are not read where a node is not loaded.
 
         Raises:
             PipelineError: There is no such file or device, or something in the file or the weights breaks a rule.
@@ -149,14 +158,14 @@ class Pipeline:
         path = find_pipeline_file(path_or_name, registry.config_owners())
         config = read_config(path, overrides)
         try:
-            pipeline = cls._build(config, registry, path.stem)
+            pipeline = cls._build(config, registry, path.stem, outline=outline)
         except PipelineError as error:
             error.message = f"Pipeline file {path}: {error.message}"
             error.path = path
             raise
         file = Path(weights).expanduser() if weights is not None else find_weights(path)
         logger.info("pipeline '%s' is built from %s, weights: %s", pipeline.name, path, file or "none")
-        if file is not None:
+        if file is not None and not pipeline.unloaded:
             pipeline._load_weights(file, restore=False)  # noqa: SLF001
         return pipeline.to(target)
 
@@ -271,6 +280,11 @@ class Pipeline:
         return MappingProxyType(self._graph.nodes)
 
     @property
+    def unloaded(self) -> Mapping[str, UnloadedNode]:
+        """Nodes whose classes are not loaded, in an outline; elsewhere there are none."""
+        return {name: node for name, node in self._graph.nodes.items() if isinstance(node, UnloadedNode)}
+
+    @property
     def edges(self) -> tuple[Edge, ...]:
         """The connections, in the order of the file."""
         return self._graph.edges
@@ -300,7 +314,7 @@ class Pipeline:
 
     def forward(
         self,
-        batch: Mapping[BatchKey, Value] | None = None,
+        batch: Mapping[Any, Value] | None = None,
         stage: str | None = None,
         context: "Context | None" = None,
         upto_node: object = None,
@@ -329,7 +343,7 @@ class Pipeline:
             PortError: Inputs are missing, a value does not fit its port, or there is no such output.
             NodeRunError: A node's `forward` failed; `__cause__` is its own exception.
         """
-        given: Mapping[BatchKey, Value] = {} if batch is None else batch
+        given: Mapping[Any, Value] = {} if batch is None else batch
         if not isinstance(given, Mapping):
             raise PipelineError(
                 f"The batch is of type {type(given).__name__}; it must be a mapping of port names to values.",
