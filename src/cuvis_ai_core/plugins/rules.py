@@ -144,6 +144,17 @@ def check_extra(extra: str) -> str:
         raise ManifestError(message) from None
 
 
+def check_distribution(name: str) -> str:
+    """Check the name of a distribution and return it in its normal form (PEP 503)."""
+    from packaging.utils import InvalidName, canonicalize_name
+
+    try:
+        return canonicalize_name(name, validate=True)
+    except InvalidName:
+        message = f"{show(name)} is no name of a package; it has letters, digits and - _ . between them, no version"
+        raise ManifestError(message) from None
+
+
 def check_subdirectory(folder: str) -> str:
     """Check the folder of the project inside a repository, and return it with '/' and nothing redundant."""
     _check_text(folder, "path")

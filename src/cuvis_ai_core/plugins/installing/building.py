@@ -129,7 +129,7 @@ class _ProjectBuilding(Building):
     def install(self, choice: Choice) -> Mapping[str, Path]:
         own = [] if self._installed else self._own()
         if choice.hashes:
-            self._uv.install_locked(self.target, choice.hashes)
+            self._uv.install_locked(self.target, choice.hashes, built=choice.built)
             pins: tuple[str, ...] = ()
         else:
             pins = choice.pins

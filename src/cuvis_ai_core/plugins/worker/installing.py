@@ -79,7 +79,7 @@ def environment_for(wanted: Wanted, store: Store, *, offline: bool, enter: Enter
         if found is None:
             enter(PluginState.INSTALLING, f"an environment with Python {wanted.python}")
             with store.workspace() as folder:
-                uv = Uv(wanted.name, folder, offline, store.wheels)
+                uv = Uv(wanted.name, folder, offline, store.wheels, frozenset(wanted.declared.build))
                 found = _made(wanted, folder, uv)
                 store.publish(found.folder, wanted.folder)
             found = found._replace(folder=wanted.folder)
@@ -176,7 +176,7 @@ def _install(wanted: Wanted, uv: Uv, begun: _Begun) -> None:
         requirements = [*begun.requirements, own_wheels.schemas()]
         uv.install_with_needs(begun.python, packages, requirements, build=begun.build)
         return
-    uv.install_locked(packages, wanted.locked.hashes, begun.python)
+    uv.install_locked(packages, wanted.locked.hashes, begun.python, built=wanted.locked.built)
     uv.install(packages, begun.requirements, begun.python)
     problems = uv.problems(begun.python)
     if problems:
