@@ -39,6 +39,7 @@ class Options:
     override: tuple[str, ...]
     pipeline_vis_ext: str | None
     profile: bool
+    allow_untrained: bool
 
 
 @click.command(cls=Guarded, context_settings=HELP_NAMES)
@@ -69,6 +70,7 @@ class Options:
     metavar="KIND",
     help="Draw the graph, as a file of this kind: png, svg or md.",
 )
+@click.option("--allow-untrained", is_flag=True, help="Run nodes that are to learn and have not, as they are.")
 @click.option("--profile", is_flag=True, help="Show the time of each node, and write it to profile.json.")
 @click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
 @shared_options
@@ -99,6 +101,7 @@ def _refuse_without_cube(given: Options) -> None:
     belonging = {
         "--output-dir": given.output_dir is not None,
         "--profile": given.profile,
+        "--allow-untrained": given.allow_untrained,
         "--measurement": given.measurement is not None,
         "--processing-mode": given.processing_mode is not None,
     }
@@ -131,6 +134,7 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
         weights=weights,
         device=given.device,
         overrides=given.override,
+        allow_untrained=given.allow_untrained,
         outline=given.cube_path is None,
     ) as pipeline:
         if given.cube_path is not None:

@@ -15,7 +15,6 @@ from cuvis_ai_core.cli.run_record import RECORD, cube_record, input_record, node
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.data import read_cube
 from cuvis_ai_core.errors import PortError
-from cuvis_ai_core.node.libraries import without_gradients
 from cuvis_ai_core.pipeline.profiler import Profiler
 
 if TYPE_CHECKING:
@@ -123,8 +122,7 @@ class Run:
 
     def _forward(self, batch: dict[Any, Any]) -> dict[tuple[str, str], Any]:
         try:
-            with without_gradients(self.pipeline.nodes.values()):
-                return self.pipeline.forward(batch)
+            return self.pipeline.forward(batch)
         except PortError as error:
             if error.missing:
                 error.hint = _how_to_hand_in({address[1] for address in error.missing})
