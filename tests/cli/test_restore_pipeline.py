@@ -57,7 +57,7 @@ def test_the_record_says_what_ran(shell: Shell, pipeline_file: Path, cube_file: 
     assert record["plugins"] is None
     digest = hashlib.sha256(np.load(cube_file).tobytes()).hexdigest()
     where = {"file": str(cube_file.absolute()), "index": 0, "processing_mode": None}
-    assert record["cube"] == {**where, "shape": [4, 5, 3], "sha256": digest}
+    assert record["cube"] == {**where, "shape": [4, 5, 3], "dtype": "float32", "sha256": digest, "remarks": []}
     assert [(node["name"], node["kind"], node["plugin"]) for node in record["nodes"]] == [
         ("rx", "builtin", None),
         ("mask", "builtin", None),

@@ -1,6 +1,7 @@
 """One run of a pipeline on a cube, from the file to the folder of results."""
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,13 +15,14 @@ from cuvis_ai_core.cli.run_record import RECORD, cube_record, input_record, node
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.data import read_cube
 from cuvis_ai_core.errors import PortError
-from cuvis_ai_core.node.libraries import without_gradients
 from cuvis_ai_core.pipeline.profiler import Profiler
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.registry import NodeRegistry
+
+_log = logging.getLogger(__name__)
 
 PICTURE: Final = "pipeline"
 """Stem of the picture of the graph."""
@@ -105,7 +107,10 @@ class Run:
 
     def _read(self) -> "Cube":
         readers = self.registry.cube_readers()
-        return read_cube(self.cube_path, readers, index=self.measurement, processing_mode=self.processing_mode)
+        cube = read_cube(self.cube_path, readers, index=self.measurement, processing_mode=self.processing_mode)
+        for remark in cube.remarks:
+            _log.warning("%s: %s", self.cube_path, remark)
+        return cube
 
     def _draw(self, folder: Path) -> list[dict[str, Any]]:
         """Draw the graph where that is asked for, before the work: it may need what is not installed."""
@@ -117,8 +122,7 @@ class Run:
 
     def _forward(self, batch: dict[Any, Any]) -> dict[tuple[str, str], Any]:
         try:
-            with without_gradients(self.pipeline.nodes.values()):
-                return self.pipeline.forward(batch)
+            return self.pipeline.forward(batch)
         except PortError as error:
             if error.missing:
                 error.hint = _how_to_hand_in({address[1] for address in error.missing})

@@ -12,9 +12,9 @@ from cuvis_ai_core.data.cubes import Cubes
 from cuvis_ai_core.errors import CubeError
 
 Batch = dict[str, NDArray[Any]]
-"""`cube` float32 `[batch, height, width, channel]`; `wavelengths` float64 `[channel]` in nm, where they are known;
-`mask` int32 `[batch, height, width]`, where there are annotations; `mesu_index` int64 `[batch]`, the numbers of the
-cubes."""
+"""`cube` `[batch, height, width, channel]` in the type of its files; `wavelengths` float64 `[channel]` in nm, where
+they are known; `mask` int32 `[batch, height, width]`, where there are annotations; `mesu_index` int64 `[batch]`, the
+numbers of the cubes."""
 
 
 @dataclass(frozen=True, slots=True)

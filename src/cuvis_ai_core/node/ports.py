@@ -9,7 +9,7 @@ import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Final, SupportsIndex, get_origin
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex, get_origin
 
 from cuvis_ai_core.errors import InvalidNodeError
 
@@ -24,6 +24,9 @@ UNKNOWN: Final = "?"
 
 NUMPY: Final = "numpy"
 TORCH: Final = "torch"
+
+_BYTES_IN_FLOAT32: Final = 2
+"""Integers of so many bytes are exact in float32."""
 
 _REALS = frozenset({"bfloat16", "float16", "float32", "float64", "float"})
 _SIGNED = frozenset({"int8", "int16", "int32", "int64", "int"})
@@ -157,6 +160,34 @@ def library_of(dtype: object) -> str | None:
 
 def _concrete(dtype: str) -> frozenset[str]:
     return _FAMILIES.get(dtype) or frozenset({dtype})
+
+
+def floating_for(dtype: Any) -> str:  # noqa: ANN401 - a dtype of NumPy or of torch
+    """Return the real type that holds the values of a dtype: itself, and of integers one that has room for them.
+
+    Integers of up to 16 bits fit float32 exactly; larger ones become float64.
+    """
+    name = dtype_name(dtype)
+    if name in _REALS:
+        return name
+    return "float32" if dtype.itemsize <= _BYTES_IN_FLOAT32 else "float64"
+
+
+def real_dtype(declared: str, dtype: Any) -> str | None:  # noqa: ANN401 - a dtype of NumPy or of torch
+    """Return the real type to which numbers of a dtype are converted for a port.
+
+    Args:
+        declared: The canonical dtype of the port.
+        dtype: That of the value.
+
+    Returns:
+        A concrete type; None where the port takes no real numbers, or the value holds none.
+    """
+    if dtype_name(dtype) not in _REALS | _SIGNED | _UNSIGNED:
+        return None
+    if _FAMILIES.get(declared, frozenset()) >= _REALS:
+        return floating_for(dtype)
+    return declared if declared in _REALS else None
 
 
 def dtypes_overlap(left: str, right: str) -> bool:

@@ -1,12 +1,14 @@
 """Writing a pipeline: the YAML file, and its weights beside it."""
 
 import logging
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._files import replacing
 from cuvis_ai_core.errors import PipelineError
+from cuvis_ai_core.node.recording import holds_unwritable, plain
 from cuvis_ai_core.pipeline.weights import SAFETENSORS, SUFFIXES, TORCH, State, write_weights
 
 if TYPE_CHECKING:
@@ -31,7 +33,9 @@ def save_pipeline(path: Path, pipeline: "Pipeline", weights_format: str | None) 
         raise PipelineError(f"'{path}' is no name of a pipeline file: it ends in .yaml.", path=path)
     if not pipeline.nodes:
         raise PipelineError("The pipeline has no nodes; a pipeline file has one or more.", path=path)
-    text = to_yaml(pipeline.to_dict())
+    content = pipeline.to_dict()
+    content["nodes"] = [_written(node, path) for node in content["nodes"]]
+    text = to_yaml(content)
     state = pipeline.state_dict()
     suffix = _suffix(state, weights_format)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,6 +48,21 @@ def save_pipeline(path: Path, pipeline: "Pipeline", weights_format: str | None) 
     for other in SUFFIXES:  # what an earlier pipeline of this name left would be loaded with this one
         if other != suffix or not state:
             path.with_suffix(other).unlink(missing_ok=True)
+
+
+def _written(node: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Return the entry of a node in the types of a pipeline file."""
+    params = {name: plain(value) for name, value in node["params"].items()}
+    for name, value in params.items():
+        if kind := holds_unwritable(value):
+            raise PipelineError(
+                f"Node '{node['name']}' cannot be written: its parameter '{name}' holds a value of type {kind}, "
+                "which a pipeline file cannot hold.",
+                hint="Hand it numbers, texts, lists or mappings; or have its class keep such in hparams by this name.",
+                node=node["name"],
+                path=path,
+            )
+    return {**node, "params": params}
 
 
 def to_yaml(data: dict[str, Any]) -> str:
