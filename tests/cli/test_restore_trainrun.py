@@ -124,7 +124,7 @@ def test_train(restore: Run, shell: Run) -> None:
     names = {"loss.png", "metrics.csv", "pipeline.pt", "pipeline.yaml", "run.json", "trainrun.yaml"}
     assert {file.name for file in output.iterdir()} == names
     rows = _rows(output / "metrics.csv")
-    assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
     assert float(rows[3]["train_loss"]) < float(rows[0]["train_loss"])
     found = _table(result.output)
     assert found["loss"] == pytest.approx(float(rows[3]["val_loss"]), rel=1e-4)
@@ -206,7 +206,7 @@ def test_checkpoints(restore: Run) -> None:
         result = restore("--mode", "train", *change, "--override", f"training.max_epochs={epochs}")
         assert result.exit_code == 0, result.output
         kept.append([file.name for file in Path("trained").glob("*.ckpt")])
-    assert kept == [["checkpoint-epoch-0003.ckpt"], ["checkpoint-epoch-0000.ckpt"]]
+    assert kept == [["checkpoint-epoch-0004.ckpt"], ["checkpoint-epoch-0001.ckpt"]]
 
 
 def _start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
@@ -322,7 +322,7 @@ def test_a_failing_training(restore: Run) -> None:
     """A loss that is no number is work that failed: exit status 1."""
     result = restore("--mode", "train", "--override", "pipeline.nodes.error.params.scale=.inf")
     assert result.exit_code == 1, result.output
-    assert "Error: The loss is inf in epoch 0, batch 0" in result.output
+    assert "Error: The loss of node 'error' is inf in epoch 1, batch 1 of 'train': cube " in result.output
 
 
 def test_foreign_files(restore: Run) -> None:
