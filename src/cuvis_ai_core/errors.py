@@ -62,10 +62,12 @@ class CuvisError(Exception):
     Args:
         message: What happened, where, and the rule that was broken.
         hint: The next step for the reader, shown on lines of its own.
-        attributes: The objects concerned, stored under their names.
+        attributes: The objects concerned, stored under their names; `place` is the line of an author's code that it
+            comes from, as `FILE, line NUMBER`.
     """
 
     hint: str | None = None
+    place: str | None = None
 
     def __init__(self, message: str, *, hint: str | None = None, **attributes: object) -> None:
         super().__init__(message)
@@ -121,7 +123,8 @@ class PluginError(CuvisError):
 class PluginLoadError(PluginError, ImportError):
     """One plugin failed to load; everything is as it was before.
 
-    `step` is the `PluginState` in which it failed, `__cause__` the error that says why.
+    `step` is what was done about it: downloading, resolving, installing, importing or registering. `__cause__` is the
+    error that says why.
     """
 
     plugin: str

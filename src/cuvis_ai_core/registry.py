@@ -98,7 +98,7 @@ class NodeRegistry:
             InvalidNodeError: The class is no node.
         """
         if not is_node_class(node_class):
-            raise no_node(getattr(node_class, "__qualname__", repr(node_class)), None)
+            raise no_node(getattr(node_class, "__qualname__", repr(node_class)), None, node_class)
         if node_class.__module__.startswith(PREFIX):
             return node_class
         name, path = node_class.__name__, class_path(node_class)

@@ -145,7 +145,7 @@ def test_what_was_altered_is_found(shell: Shell, manifest: Path, place: str, sai
 def test_a_repository_that_does_not_answer_is_said(
     shell: Shell, write_yaml: Callable[..., Path], project_files: Callable[..., dict[str, str]], tmp_path: Path
 ) -> None:
-    """What lies on the disk is verified all the same."""
+    """That is no difference; what lies on the disk is verified all the same, and a difference there goes before."""
     with GitHost(tmp_path / "git") as host:
         declared = {
             "repo": host.add("gone", project_files(), tag="v1"),
@@ -156,9 +156,14 @@ def test_a_repository_that_does_not_answer_is_said(
         with NodeRegistry() as registry:
             registry.load_plugins(manifest)
     found = shell("cuvis-ai", "plugins", "verify", manifest)
-    assert found.exit_code == 1
+    assert found.exit_code == 3
+    assert "Not asked: " in found.stderr
     assert "The host cannot be reached" in found.stderr
-    assert found.stdout.count("as it was") == 2
+    assert "Error: " not in found.stderr
+    assert (found.stdout.count("as it was"), found.stdout.count("not asked")) == (2, 1)
+    assert "differs" not in found.stdout
+    next(cache().glob("echo@v1/src/echo_plugin/nodes.py")).write_text("", encoding="utf-8")
+    assert shell("cuvis-ai", "plugins", "verify", manifest).exit_code == 1
 
 
 def test_nothing_to_verify_is_said(shell: Shell, write_yaml: Callable[..., Path]) -> None:

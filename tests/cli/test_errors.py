@@ -28,6 +28,8 @@ from cuvis_ai_core.errors import (
     StoreError,
 )
 
+SEE_MORE = "Run again with --debug to see the whole traceback."
+
 Process = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -115,10 +117,10 @@ def test_a_warning_is_one_plain_line() -> None:
 
 
 def test_a_logged_problem_is_one_plain_line() -> None:
-    """What this package logs as a problem is shown as a warning, without its traceback."""
+    """What this package logs as a problem is shown as a warning, its traceback only with --debug."""
     logger = logging.getLogger("cuvis_ai_core.plugins")
     found = run(lambda: logger.error("an observer failed", exc_info=ValueError("boom")))
-    assert (found.exit_code, found.stderr) == (0, "Warning: an observer failed\n")
+    assert (found.exit_code, found.stderr) == (0, f"Warning: an observer failed {SEE_MORE}\n")
     assert logging.getLogger("cuvis_ai_core").handlers == []
 
 

@@ -48,7 +48,7 @@ def test_a_node_of_a_local_plugin_is_loaded_and_shown(shell: Shell, sum_plugin: 
     found = shell("cuvis-ai", "nodes", "show", "sum_plugin.nodes.Sum", "--plugins-path", sum_plugin)
     assert found.exit_code == 0
     assert "Path:   sum_plugin.nodes.Sum\nPlugin: sums 1.0.0 (local)\n" in found.stdout
-    assert found.stderr.endswith("sums: loaded Sum\n")
+    assert found.stderr.endswith("sums: active Sum\n")
 
 
 def test_only_the_plugin_that_declares_the_node_is_loaded(shell: Shell, write_yaml: Callable[..., Path]) -> None:

@@ -22,11 +22,11 @@ def test_elsewhere_long_states_and_ends_are_plain_lines_on_stderr(capsys: pytest
     with plugin_progress() as lines:
         lines.cuvis_ai_plugin_state("adaclip", PluginState.DOWNLOADING, "https://example.org/a.git v0.1.1")
         lines.cuvis_ai_plugin_state("adaclip", PluginState.IMPORTING, "")
-        lines.cuvis_ai_plugin_state("adaclip", PluginState.LOADED, "Detector")
+        lines.cuvis_ai_plugin_state("adaclip", PluginState.ACTIVE, "Detector")
     lines.cuvis_ai_plugin_state("adaclip", PluginState.UNLOADED, "")
     assert capsys.readouterr() == (
         "",
-        "adaclip: downloading https://example.org/a.git v0.1.1\nadaclip: loaded Detector\n",
+        "adaclip: downloading https://example.org/a.git v0.1.1\nadaclip: active Detector\n",
     )
 
 
@@ -40,7 +40,7 @@ def test_on_a_terminal_each_plugin_has_one_line(capsys: pytest.CaptureFixture[st
     lines.cuvis_ai_plugin_state("adaclip", PluginState.DOWNLOADING, "https://example.org/a.git [v1]")
     lines.cuvis_ai_plugin_state("sums", PluginState.DOWNLOADING, "b.git")
     lines.cuvis_ai_plugin_state("adaclip", PluginState.FAILED, "downloading [v1]")
-    lines.cuvis_ai_plugin_state("sums", PluginState.LOADED, "Sum")
+    lines.cuvis_ai_plugin_state("sums", PluginState.ACTIVE, "Sum")
     print("a result")  # noqa: T201
     lines.stop()
     ended = terminal.getvalue()
@@ -48,7 +48,7 @@ def test_on_a_terminal_each_plugin_has_one_line(capsys: pytest.CaptureFixture[st
     assert terminal.getvalue() == ended
     assert capsys.readouterr().out == "a result\n"
     last = [line.split() for line in terminal.getvalue().split("\x1b[2K")[-1].splitlines()[:2]]
-    assert [line[-4:] for line in last] == [["adaclip", "failed", "downloading", "[v1]"], ["sums", "loaded", "Sum"]]
+    assert [line[-4:] for line in last] == [["adaclip", "failed", "downloading", "[v1]"], ["sums", "active", "Sum"]]
 
 
 def test_the_states_of_a_real_plugin_are_shown(
@@ -58,8 +58,8 @@ def test_the_states_of_a_real_plugin_are_shown(
     for _ in range(2):
         load_plugins(registry, sum_plugin)
         lines = capsys.readouterr().err.splitlines()
-        assert lines[-1] == "sums: loaded Sum"
-        assert lines.count("sums: loaded Sum") == 1
+        assert lines[-1] == "sums: active Sum"
+        assert lines.count("sums: active Sum") == 1
         registry.unload_plugin("sums")
     assert capsys.readouterr().err == ""
 
@@ -103,7 +103,7 @@ def test_a_terminal_is_animated_and_stdout_stays_clean(sum_plugin: Path) -> None
     status, shown, result = on_a_terminal("main", "nodes", "show", "Sum", "--plugins-path", sum_plugin)
     assert status == 0
     assert b"sums" in shown
-    assert b"loaded" in shown
+    assert b"active" in shown
     assert b"\x1b[2K" in shown
     assert result.startswith("Sum: ")
     assert "\x1b" not in result

@@ -221,7 +221,10 @@ def test_the_context_reaches_the_nodes_that_name_it(pipeline_of: PipelineOf, mak
 def test_a_failing_node_is_named_and_its_error_kept(pipeline_of: PipelineOf, make_class: MakeClass, cube: Any) -> None:
     """The message has stage, the node's own words and its inputs; the cause is the node's own exception."""
     make_class("Fails", lambda self, cube: {}[cube.ndim], {"cube": IMAGE}, {"image": IMAGE})
-    expected = r"Node 'f' failed in stage 'inference': KeyError: 4\nIts inputs: cube float32 \[1, 2, 2, 3\]"
+    expected = (
+        r"Node 'f' failed in stage 'inference': KeyError: 4 \(.*test_pipeline\.py, line \d+\)\n"
+        r"Its inputs: cube float32 \[1, 2, 2, 3\]"
+    )
     with pytest.raises(RuntimeError, match=expected) as error:
         pipeline_of({"a": "Scale", "f": "Fails"}, "a.cube -> f.cube").forward({"cube": cube})
     assert isinstance(error.value, PipelineError)
@@ -231,9 +234,15 @@ def test_a_failing_node_is_named_and_its_error_kept(pipeline_of: PipelineOf, mak
 @pytest.mark.parametrize(
     ("returned", "problem"),
     [
-        (None, r"returned nothing; `forward` returns a dict of its output ports.\nReturn \{'x': ...\}"),
+        (
+            None,
+            r"returned nothing; `forward` returns a dict of its output ports.*line \d+\)\nWrite: return \{'x': ...\}",
+        ),
         ((1,), "returned an object of type tuple"),
-        ({}, r"did not return its output 'x'.\nOUTPUT_SPECS declares x; forward returned an empty dict"),
+        (
+            {},
+            r"did not return its output 'x'. \(.*, line \d+\)\nOUTPUT_SPECS declares x; forward returned an empty dict",
+        ),
         ({"y": 1}, "did not return its output 'x'"),
         ({"x": 1, "y": 1}, "returned what is no output of it: 'y'"),
     ],

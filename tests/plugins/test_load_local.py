@@ -363,14 +363,16 @@ def test_states_are_announced_in_order(registry: NodeRegistry, local_plugin: Cal
     folder = local_plugin(dependencies=("wcwidth==0.2.13",))
     registry.load_plugin("echo", config(folder))
     registry.unload_plugin("echo")
-    with pytest.raises(PluginLoadError):
+    with pytest.raises(PluginLoadError) as caught:
         registry.load_plugin("bad", config(folder / "nowhere"))
+    assert caught.value.step == "resolving"
     assert seen == [
+        ("echo", PluginState.PATH_RESOLVED),
         ("echo", PluginState.RESOLVING),
         ("echo", PluginState.INSTALLING),
         ("echo", PluginState.IMPORTING),
-        ("echo", PluginState.REGISTERING),
-        ("echo", PluginState.LOADED),
+        ("echo", PluginState.REGISTERED),
+        ("echo", PluginState.ACTIVE),
         ("echo", PluginState.UNLOADED),
         ("bad", PluginState.FAILED),
     ]

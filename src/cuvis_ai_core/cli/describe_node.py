@@ -7,6 +7,7 @@ import click
 
 from cuvis_ai_core.cli.origin import origin_of
 from cuvis_ai_core.cli.tables import print_table
+from cuvis_ai_core.node.checking import check_class
 from cuvis_ai_core.node.ports import Port, read_ports
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ def print_node(registry: "NodeRegistry", node_class: type) -> None:
     """Print the description of a node class.
 
     Raises:
-        InvalidNodeError: A port's declaration cannot be read.
+        InvalidNodeError: The class cannot work as it is written.
     """
+    check_class(node_class)
     inputs, outputs = (read_ports(node_class, side) for side in ("INPUT_SPECS", "OUTPUT_SPECS"))
     click.echo(f"{node_class.__name__}: {summary(node_class) or 'not documented'}\n")
     click.echo(f"Path:   {registry.public_path(node_class)}")

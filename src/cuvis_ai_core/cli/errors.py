@@ -28,6 +28,7 @@ from cuvis_ai_core.errors import (
 
 FAILED: Final = 1
 WRONG_INPUT: Final = 2
+NOT_ASKED: Final = 3
 INTERRUPTED: Final = 130
 
 _WRONG_INPUT: Final = (
@@ -41,6 +42,7 @@ _WRONG_INPUT: Final = (
     PipelineError,
     TrainRunError,
 )
+_SEE_MORE: Final = "Run again with --debug to see the whole traceback."
 _CLICK: Final = (click.ClickException, click.exceptions.Exit, click.Abort)
 
 
@@ -57,6 +59,7 @@ class Guarded(click.Command):
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command."""
+        more = ""
         with _plain_warnings():
             try:
                 return super().invoke(ctx)
@@ -67,7 +70,9 @@ class Guarded(click.Command):
             except (Exception, SystemExit) as error:  # noqa: BLE001 - the last place that can say anything
                 if ctx.meta.get(DEBUG):
                     click.echo("".join(traceback.format_exception(error)), err=True)
-                click.echo(f"Error: {_text(error)}", err=True)
+                elif getattr(error, "place", None) and _is_foreign(error.__cause__):
+                    more = f"\n{_SEE_MORE}"
+                click.echo(f"Error: {_text(error)}{more}", err=True)
                 status = exit_status(error)
         raise click.exceptions.Exit(status)
 
@@ -88,6 +93,13 @@ def _text(error: BaseException) -> str:
     return (
         f"unexpected {type(error).__name__}: {error}\n"
         "This is a bug in cuvis-ai-core or in a plugin. Run again with --debug to see where."
+    )
+
+
+def _is_foreign(cause: BaseException | None) -> bool:
+    """Tell whether an error was caused by an exception that is none of ours: there is a traceback to be seen."""
+    return cause is not None and (
+        not isinstance(cause, CuvisError) or _is_foreign(cause.__cause__) or hasattr(cause, "trace")
     )
 
 
@@ -126,5 +138,11 @@ class _WarningLines(logging.Handler):
     """Prints log records as warnings."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a record."""
-        warn(record.getMessage())
+        """Print a record, with the traceback that it has where that is asked for."""
+        ctx = click.get_current_context(silent=True)
+        text = record.getMessage()
+        if record.exc_info and ctx is not None and ctx.meta.get(DEBUG):
+            click.echo("".join(traceback.format_exception(record.exc_info[1])), err=True)
+        elif record.exc_info:
+            text += f" {_SEE_MORE}"
+        warn(text)

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     from cuvis_ai_core.registry import NodeRegistry
 
-_ENDS: Final = frozenset({PluginState.LOADED, PluginState.FAILED})
-_BRIEF: Final = frozenset({PluginState.IMPORTING, PluginState.REGISTERING})
+_ENDS: Final = frozenset({PluginState.ACTIVE, PluginState.FAILED})
+_BRIEF: Final = frozenset(
+    {PluginState.CACHED, PluginState.PATH_RESOLVED, PluginState.IMPORTING, PluginState.REGISTERED}
+)
 """States that pass in a moment: a log does not need a line for each."""
 
 

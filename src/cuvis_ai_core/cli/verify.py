@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cuvis_ai_core.cli.errors import FAILED
+from cuvis_ai_core.cli.errors import FAILED, NOT_ASKED
 from cuvis_ai_core.cli.options import debug_option
 from cuvis_ai_core.cli.progress import working
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def verify(manifest: Path | None) -> None:
     """Compare the plugin cache with what was fetched and installed, and its tags with their repositories.
 
-    All files are read. With MANIFEST, for the plugins of that file; without, for everything in the cache.
+    All files are read. With MANIFEST, for the plugins of that file; without, for everything in the cache. Exit status:
+    0 all is as it was, 1 something differs, 3 nothing differs, but a repository could not be asked.
     """
     from cuvis_ai_core.cli.tables import print_table
     from cuvis_ai_core.plugins.cache.store import Store
@@ -34,13 +35,20 @@ def verify(manifest: Path | None) -> None:
     if not found:
         click.echo(f"The plugin cache {store.root} has nothing of this." if manifest else f"{store.root} is empty.")
         return
-    rows = [(each.plugin, each.what, each.where, "differs" if each.problem else "as it was") for each in found]
-    print_table(("plugin", "what", "where", "state"), rows)
-    problems = [each.problem for each in found if each.problem]
-    for problem in problems:
-        click.echo(f"Error: {problem}", err=True)
-    if problems:
-        raise click.exceptions.Exit(FAILED)
+    print_table(
+        ("plugin", "what", "where", "state"), [(each.plugin, each.what, each.where, _state(each)) for each in found]
+    )
+    for each in found:
+        if each.problem is not None:
+            click.echo(f"{'Error' if each.differs else 'Not asked'}: {each.problem}", err=True)
+    if any(each.problem for each in found):
+        raise click.exceptions.Exit(FAILED if any(each.differs for each in found) else NOT_ASKED)
+
+
+def _state(finding: "Finding") -> str:
+    if finding.problem is None:
+        return "as it was"
+    return "differs" if finding.differs else "not asked"
 
 
 def _findings(manifest: Path | None, store: "Store") -> "Iterator[Finding]":

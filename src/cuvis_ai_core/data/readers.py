@@ -6,6 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from cuvis_ai_core._places import place_of, words_of
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.errors import CubeError, MissingExtraError
 
@@ -128,7 +129,12 @@ def _read(file: Path, suffix: str, reader: Reader, processing_mode: str | None) 
                 hint="Leave the processing mode away.",
                 path=file,
             ) from error
-        raise CubeError(f"The cube '{file}' cannot be read: {type(error).__name__}: {error}", path=file) from error
+        place = place_of(error, reader)
+        raise CubeError(
+            f"The cube '{file}' cannot be read: {words_of(error)}" + (f" ({place})" if place else ""),
+            path=file,
+            place=place,
+        ) from error
     if isinstance(answer, Cube):
         return [answer]
     if isinstance(answer, Sequence):

@@ -39,6 +39,11 @@ class PortHandles:
         return len(self._ports)
 
 
+def is_set_up(node: object) -> bool:
+    """Tell whether the constructor of the base class of nodes has run."""
+    return "_name" in vars(node)
+
+
 def input_handles(node: Any) -> PortHandles:  # noqa: ANN401 - any object with ports
     """Return the input ports of a node."""
     from cuvis_ai_schemas.pipeline import InputPort
@@ -68,7 +73,8 @@ def port_handle(node: Any, name: str) -> "InputPort | OutputPort":  # noqa: ANN4
             f"write node.inputs.{name} or node.outputs.{name}."
         )
     if not (is_input or is_output):
-        raise AttributeError(f"'{type(node).__name__}' has no attribute or port '{name}'", name=name, obj=node)
+        why = "" if is_set_up(node) else ": its __init__ has not called super().__init__()"
+        raise AttributeError(f"'{type(node).__name__}' has no attribute or port '{name}'{why}", name=name, obj=node)
     side = input_handles(node) if is_input else output_handles(node)
     port: InputPort | OutputPort = getattr(side, name)
     return port

@@ -4,9 +4,11 @@ Published node classes declare ports as `PortSpec`, as a list with one `PortSpec
 as a plain dict, with dtypes of NumPy, of torch, or as text. Everything else in this package sees a `Port`.
 """
 
+import builtins
 import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, SupportsIndex, get_origin
 
 from cuvis_ai_core.errors import InvalidNodeError
@@ -195,6 +197,8 @@ def _read_port(node_class: type, direction: str, name: str, spec: object) -> Por
     fan_in = isinstance(spec, list)
     declared = spec[0] if isinstance(spec, list) and len(spec) == 1 else spec
     given = declared if isinstance(declared, Mapping) else getattr(declared, "__dict__", {})
+    if "dtype" in given:
+        _refuse_wrong_dtype(f"{node_class.__name__}.{direction}['{name}']", given["dtype"], node_class)
     try:
         return Port(
             name=name,
@@ -212,6 +216,24 @@ def _read_port(node_class: type, direction: str, name: str, spec: object) -> Por
             hint="Declare it as PortSpec(dtype=np.float32, shape=(-1, -1, -1, -1)).",
             node=node_class.__name__,
         ) from error
+
+
+def _refuse_wrong_dtype(where: str, dtype: object, node_class: type) -> None:
+    if isinstance(dtype, str):
+        name = dtype_name(dtype)
+        near = get_close_matches(name, _NUMBERS | _FAMILIES.keys(), 1)
+        if not near or near == [name] or hasattr(builtins, name):
+            return
+        problem, meant = f"the dtype '{dtype}', which there is not; '{near[0]}' is near.", near[0]
+    elif type(dtype).__module__ != "builtins" or isinstance(dtype, type) or get_origin(dtype) is not None:
+        return
+    else:
+        problem, meant = f"the dtype {dtype!r}, which is none: it is a type of NumPy, torch or Python, or its name.", ""
+    raise InvalidNodeError(
+        f"{where} declares {problem}",
+        hint=f"Write: PortSpec(np.{meant or 'float32'}, (-1, -1, -1, -1)). First the dtype, then the shape.",
+        node=node_class.__name__,
+    )
 
 
 def _declared_shape(shape: Iterable[object]) -> tuple[int | str, ...]:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.node.base import stage_name
+from cuvis_ai_core.node.checking import check_class
 from cuvis_ai_core.pipeline.config import EdgeConfig, NodeConfig, PipelineConfig
 from cuvis_ai_core.plugins.manager import class_path
 
@@ -56,6 +57,7 @@ def _join(nodes: dict[str, Any], entries: list[NodeConfig], node: Any) -> str:  
     for name, each in nodes.items():
         if each is node:
             return name
+    check_class(type(node))
     free = next(name for name in _names(node.name) if name not in nodes)
     entries.append(_entry(free, node))
     nodes[free] = node

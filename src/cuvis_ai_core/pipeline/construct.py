@@ -8,8 +8,17 @@ from itertools import takewhile
 from types import CodeType
 from typing import Any, Protocol
 
-from cuvis_ai_core.errors import AmbiguousNodeError, CuvisError, NodeNotFoundError, PipelineError
+from cuvis_ai_core._places import place_of
+from cuvis_ai_core.errors import (
+    AmbiguousNodeError,
+    CuvisError,
+    InvalidNodeError,
+    NodeNotFoundError,
+    PipelineError,
+    RemoteError,
+)
 from cuvis_ai_core.node.base import is_node_class
+from cuvis_ai_core.node.checking import check_class, construct
 from cuvis_ai_core.pipeline.config import NodeConfig, PipelineConfig
 
 
@@ -73,10 +82,14 @@ def _construct(entry: NodeConfig, node_class: type) -> object:
     if is_open or "name" in accepted:
         arguments["name"] = entry.name
     try:
+        check_class(node_class)
         signature.bind(**arguments)
-        node: object = node_class(**arguments)
+    except (InvalidNodeError, TypeError) as error:
+        raise _failure(entry, accepted, error, getattr(error, "place", None)) from error
+    try:
+        node: object = construct(node_class, **arguments)
     except Exception as error:
-        raise _refusal(entry, accepted, f"cannot be built: {_words(error)}.") from error
+        raise _failure(entry, accepted, error, place_of(error, node_class)) from error
     # A class that takes any keyword hands on to the base class what it does not know: a slip of the pen. What it takes
     # out of its keywords itself, as `kwargs.pop("weight", 1.0)`, is named in its code.
     named = _named_in_code(node_class) if unknown else set()
@@ -121,9 +134,16 @@ def _named_in_code(node_class: type) -> set[str]:
     return found
 
 
-def _words(error: Exception) -> str:
-    text = error.message if isinstance(error, CuvisError) else str(error)
-    return text.rstrip(".") or type(error).__name__
+def _failure(
+    entry: NodeConfig, accepted: Mapping[str, inspect.Parameter], error: Exception, place: str | None
+) -> PipelineError:
+    text = str(getattr(error, "message", error)).rstrip(".") or type(error).__name__
+    shown = f" ({place})" if place and place not in text else ""
+    refusal = _refusal(entry, accepted, f"cannot be built: {text}{shown}.")
+    if isinstance(error, CuvisError) and not isinstance(error, RemoteError):  # the hint of that is a traceback
+        refusal.hint = error.hint or refusal.hint
+    refusal.place = place
+    return refusal
 
 
 def _no_parameter(key: str, accepted: Mapping[str, object]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 
+from cuvis_ai_core._places import definition_of, place_of, words_of
 from cuvis_ai_core.errors import NodeRunError, PortError
 from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.pipeline.checks import describe_value, misfit
@@ -81,7 +82,7 @@ def run_step(step: Step, stage: str, values: list[Value]) -> None:
     for output in step.outputs:
         value = results[output.name]
         if output.fits is not None and not output.fits(value):
-            raise _misfit("Output", output.port, value)
+            raise _misfit("Output", output.port, value, definition_of(step.forward))
         values[output.slot] = value
     for slot in step.released:
         values[slot] = None
@@ -112,9 +113,11 @@ def _complete(step: Step, results: object) -> dict[str, Value]:
     """Return the outputs with None for the optional ones that were left out."""
     if not isinstance(results, dict):
         raise PortError(
-            f"Node '{step.node}' returned {describe_value(results)}; `forward` returns a dict of its output ports.",
-            hint=f"Return {{{', '.join(f'{name!r}: ...' for name in sorted(step.output_names))}}}.",
+            f"Node '{step.node}' returned {describe_value(results)}; `forward` returns a dict of its output ports."
+            + _shown_place(step),
+            hint=_return_line(step),
             node=step.node,
+            place=definition_of(step.forward),
         )
     required = {output.name for output in step.outputs if not output.port.port.optional}
     absent = sorted(required - results.keys())
@@ -122,28 +125,42 @@ def _complete(step: Step, results: object) -> dict[str, Value]:
     if absent or unknown:
         problem = "did not return its output" if absent else "returned what is no output of it:"
         raise PortError(
-            f"Node '{step.node}' {problem} '{(absent or unknown)[0]}'.",
+            f"Node '{step.node}' {problem} '{(absent or unknown)[0]}'." + _shown_place(step),
             hint=f"OUTPUT_SPECS declares {', '.join(sorted(step.output_names)) or 'no outputs'}; "
-            f"forward returned {', '.join(map(str, results)) or 'an empty dict'}.",
+            f"forward returned {', '.join(map(str, results)) or 'an empty dict'}.\n{_return_line(step)}",
             node=step.node,
             port=(absent or unknown)[0],
+            place=definition_of(step.forward),
         )
     return {**dict.fromkeys(step.output_names), **results}
 
 
-def _misfit(direction: str, port: ResolvedPort, value: Value) -> PortError:
+def _return_line(step: Step) -> str:
+    return f"Write: return {{{', '.join(f'{name!r}: ...' for name in sorted(step.output_names))}}}"
+
+
+def _shown_place(step: Step) -> str:
+    place = definition_of(step.forward)
+    return f" ({place})" if place else ""
+
+
+def _misfit(direction: str, port: ResolvedPort, value: Value, place: str | None = None) -> PortError:
     return PortError(
-        f"{direction} '{port.port.name}' of node '{port.node}': {misfit(port, value)}.",
+        f"{direction} '{port.port.name}' of node '{port.node}': {misfit(port, value)}"
+        + (f" ({place})." if place else "."),
         node=port.node,
         port=port.port.name,
+        place=place,
     )
 
 
 def _failure(step: Step, stage: str, arguments: Mapping[str, Value], error: Exception) -> NodeRunError:
     inputs = ", ".join(f"{name} {describe_value(value)}" for name, value in arguments.items())
+    place = place_of(error, step.forward)
     return NodeRunError(
-        f"Node '{step.node}' failed in stage '{stage}': {type(error).__name__}: {error}",
+        f"Node '{step.node}' failed in stage '{stage}': {words_of(error)}" + (f" ({place})" if place else ""),
         hint=f"Its inputs: {inputs or 'none'}.",
         node=step.node,
         stage=stage,
+        place=place,
     )

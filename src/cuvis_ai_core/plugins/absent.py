@@ -1,25 +1,34 @@
 """What is said about a node class that a plugin is to have, and has not."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from types import ModuleType
 
 from cuvis_ai_core.errors import InvalidNodeError
+from cuvis_ai_core.node.checking import no_node_class
 
 
-def no_class(plugin: str, path: str, members: Mapping[str, object]) -> InvalidNodeError:
+def no_class(
+    plugin: str, path: str, members: Mapping[str, object], import_module: Callable[[str], ModuleType]
+) -> InvalidNodeError:
     """Return the error for a class that is not in its module, or that is no node.
 
     Args:
         plugin: Name of the plugin.
         path: Full path of the class.
         members: What is in the module.
+        import_module: Imports one of the plugin's modules.
     """
     module, _, name = path.rpartition(".")
-    if members.get(name) is None:
+    found = members.get(name)
+    if found is None:
+        with suppress(ImportError):
+            found = import_module(path)
+    if found is None:
         what = f"'{path}' is not there: module '{module}' has no '{name}'"
         hint = near(name, members, f"{module}.")
     else:
-        what = f"'{path}' is no node class: it lacks INPUT_SPECS, OUTPUT_SPECS or forward"
-        hint = "Derive the class from cuvis_ai_core.node.ArrayNode and declare its ports."
+        what, hint = no_node_class(path, found)
     return InvalidNodeError(f"Plugin '{plugin}': {what}.", hint=hint, node=path, plugin=plugin)
 
 

@@ -186,7 +186,7 @@ def host_class(path: str) -> type | None:
     if found is None:
         return None
     if not is_node_class(found):
-        raise no_node(path, None)
+        raise no_node(path, None, found)
     assert isinstance(found, type)
     return found
 

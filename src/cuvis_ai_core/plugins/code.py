@@ -61,7 +61,7 @@ def import_node(name: str, scope: Scope, path: str) -> type:
     if is_node_class(found):
         assert isinstance(found, type)
         return found
-    raise no_class(name, path, vars(module))
+    raise no_class(name, path, vars(module), scope.import_module)
 
 
 def _no_module(name: str, scope: Scope, path: str, missing: str) -> InvalidNodeError:

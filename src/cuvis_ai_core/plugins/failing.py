@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
+from cuvis_ai_core._places import innermost, words_of
 from cuvis_ai_core.errors import CuvisError, PluginLoadError
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, without_private_names
 from cuvis_ai_core.plugins.isolation.scope import MARK
@@ -12,62 +14,56 @@ Announce = Callable[[PluginState, str], None]
 """Tells observers that a plugin entered a state, with a detail to show."""
 
 
-Enter = Callable[[PluginState, str | None], None]
-"""Remembers the state that a plugin is in, and announces it where there is a detail to show."""
+Enter = Callable[[str, str | None], None]
+"""Remembers the step that a plugin is at, and announces it as its state where there is a detail to show."""
+
+REGISTERING: Final = "registering"
+"""The step that has the state `registered` at its end."""
 
 
 @contextmanager
-def failing(name: str, announce: Announce, step: PluginState) -> Iterator[Enter]:
-    """Turn whatever goes wrong into the error of a plugin that failed, with the state that it was in.
+def failing(name: str, announce: Announce, step: str) -> Iterator[Enter]:
+    """Turn whatever goes wrong into the error of a plugin that failed, with the step that it was at.
 
     Args:
         name: Name of the plugin.
         announce: Told of the states that it enters.
-        step: The state in which it is at first.
+        step: The step at which it is at first, named after the state that it brings about or is in.
 
     Raises:
         PluginLoadError: Something went wrong.
     """
 
-    def enter(state: PluginState, detail: str | None) -> None:
+    def enter(reached: str, detail: str | None) -> None:
         nonlocal step
-        step = state
+        step = reached
         if detail is not None:
-            announce(state, detail)
+            announce(PluginState(reached), detail)
 
     try:
         yield enter
     except (Exception, SystemExit) as error:
         announce(PluginState.FAILED, str(step))
+        place = _place(error)
         raise PluginLoadError(
-            f"Failed to load plugin '{name}' ({step}): {_reason(error)}",
+            f"Failed to load plugin '{name}' ({step}): {_reason(error, place)}",
             hint=_next_step(name, error),
             plugin=name,
             step=str(step),
+            place=place,
         ) from error
 
 
-def _reason(error: BaseException) -> str:
-    if isinstance(error, CuvisError):
-        return without_private_names(error.message)
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - the plugin's own exception class
-        text = "(its text cannot be shown)"
-    place = _place(error)
-    return without_private_names(f"{type(error).__name__}: {text}") + (f" ({place})" if place else "")
+def _reason(error: BaseException, place: str | None) -> str:
+    text = error.message if isinstance(error, CuvisError) else words_of(error)
+    return without_private_names(text) + (f" ({place})" if place and place not in text else "")
 
 
 def _place(error: BaseException) -> str | None:
     """Return file and line of the innermost frame that ran the plugin's own code."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}, line {error.lineno}"
-    place, trace = None, error.__traceback__
-    while trace is not None:
-        if MARK in trace.tb_frame.f_builtins:
-            place = f"{trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno}"
-        trace = trace.tb_next
-    return place
+    if isinstance(error, CuvisError):
+        return error.place
+    return innermost(error, lambda frame: MARK in frame.f_builtins)
 
 
 def _next_step(name: str, error: BaseException) -> str | None:

@@ -19,7 +19,7 @@ from cuvis_ai_core.plugins.children import publish
 from cuvis_ai_core.plugins.code import import_node, open_code
 from cuvis_ai_core.plugins.dependencies import leases
 from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
-from cuvis_ai_core.plugins.failing import Enter, failing
+from cuvis_ai_core.plugins.failing import REGISTERING, Announce, Enter, failing
 from cuvis_ai_core.plugins.isolation.finder import install_finder
 from cuvis_ai_core.plugins.isolation.operators import refuse_taken_operators
 from cuvis_ai_core.plugins.isolation.scope import Scope
@@ -95,7 +95,7 @@ def _load_here(
             _register(plugin, enter, admit)
     except PluginLoadError as error:
         return error
-    announce(PluginState.LOADED, _shown(plugin.classes))
+    _announce_active(plugin, announce)
     return None
 
 
@@ -125,21 +125,20 @@ def _take_over(
     if isinstance(plugin, PluginLoadError):
         return plugin
     try:
-        with failing(name, partial(request.announce, name), PluginState.REGISTERING) as enter:
+        with failing(name, partial(request.announce, name), REGISTERING) as enter:
             uses = request.store.hand_over(plugin.source.folder, plugin.environment.folder)
             info = _info(name, declared, plugin.source, plugin.classes, plugin.environment)
             del opened[name]
-            _register(
-                ProcessPlugin(declared, info, plugin.worker, plugin.classes, plugin.config_dirs, uses), enter, admit
-            )
+            loaded = ProcessPlugin(declared, info, plugin.worker, plugin.classes, plugin.config_dirs, uses)
+            _register(loaded, enter, admit)
     except PluginLoadError as error:
         return error
-    request.announce(name, PluginState.LOADED, _shown(plugin.classes))
+    _announce_active(loaded, partial(request.announce, name))
     return None
 
 
 def _register(plugin: LoadedPlugin, enter: Enter, admit: Admit) -> None:
-    enter(PluginState.REGISTERING, plugin.info.distribution)
+    enter(REGISTERING, None)
     try:
         admit(plugin)
     except BaseException:
@@ -147,8 +146,9 @@ def _register(plugin: LoadedPlugin, enter: Enter, admit: Admit) -> None:
         raise
 
 
-def _shown(classes: Iterable[str]) -> str:
-    return ", ".join(path.rpartition(".")[2] for path in classes)
+def _announce_active(plugin: LoadedPlugin, announce: Announce) -> None:
+    announce(PluginState.REGISTERED, f"{plugin.info.distribution} {plugin.info.version}")
+    announce(PluginState.ACTIVE, ", ".join(path.rpartition(".")[2] for path in plugin.classes))
 
 
 def _open(name: str, declared: GitPlugin | LocalPlugin, ready: Ready, store: Store) -> ScopedPlugin:

@@ -10,8 +10,10 @@ from typing import Any, Final
 import cuvis_ai_hookspecs
 import pluggy
 
+from cuvis_ai_core._places import place_of, words_of
 from cuvis_ai_core.errors import HookError, InvalidNodeError
 from cuvis_ai_core.node.base import is_node_class
+from cuvis_ai_core.node.checking import no_node_class
 from cuvis_ai_core.plugins.discovery import is_path
 from cuvis_ai_core.plugins.isolation.private_names import public_name, without_private_names
 
@@ -23,14 +25,16 @@ _HOOKS: Final = frozenset(name for name in cuvis_ai_hookspecs.__all__ if name.st
 class PluginState(StrEnum):
     """Where a declared plugin is in its lifecycle; observers are told by the hook `cuvis_ai_plugin_state`."""
 
+    UNLOADED = "unloaded"
     DOWNLOADING = "downloading"
+    CACHED = "cached"
     RESOLVING = "resolving"
+    PATH_RESOLVED = "path resolved"
     INSTALLING = "installing"
     IMPORTING = "importing"
-    REGISTERING = "registering"
-    LOADED = "loaded"
+    REGISTERED = "registered"
+    ACTIVE = "active"
     FAILED = "failed"
-    UNLOADED = "unloaded"
 
 
 class HookManager(pluggy.PluginManager):
@@ -77,11 +81,12 @@ class HookManager(pluggy.PluginManager):
             try:
                 yield implementation.plugin_name, implementation.function()
             except Exception as error:
+                place = place_of(error, implementation.function)
                 raise HookError(
-                    f"Plugin '{implementation.plugin_name}': hook {hook} failed: "
-                    f"{type(error).__name__}: {without_private_names(str(error))}",
+                    f"Plugin '{implementation.plugin_name}': hook {hook} failed: {_told(error, place)}",
                     plugin=implementation.plugin_name,
                     hook=hook,
+                    place=place,
                 ) from error
 
     def tell(self, hook: str, **arguments: object) -> None:
@@ -89,8 +94,10 @@ class HookManager(pluggy.PluginManager):
         for implementation in getattr(self.hook, hook).get_hookimpls():
             try:
                 implementation.function(*(arguments[name] for name in implementation.argnames))
-            except Exception:
-                logger.exception("observer '%s' failed in hook %s", implementation.plugin_name, hook)
+            except Exception as error:
+                told = _told(error, place_of(error, implementation.function))
+                where = "".join(f" of {key} '{arguments[key]}'" for key in ("node", "stage") if key in arguments)
+                logger.exception("observer '%s' failed in hook %s%s: %s", implementation.plugin_name, hook, where, told)
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:  # noqa: ANN401 - pluggy's own signature
         """Look at public names only: pluggy inspects every attribute, which costs more than all else here."""
@@ -165,17 +172,18 @@ def checked_nodes(plugin: str, answer: object) -> Iterator[type | str]:
         elif not isinstance(node, type):
             raise _wrong(plugin, node)
         elif not is_node_class(node):
-            raise no_node(class_path(node), plugin)
+            raise no_node(class_path(node), plugin, node)
         else:
             yield node
 
 
-def no_node(path: str, plugin: str | None) -> InvalidNodeError:
-    """Return the error for a class that is no node."""
+def no_node(path: str, plugin: str | None, found: object = None) -> InvalidNodeError:
+    """Return the error for what is at a path and no node class; None where nothing is there."""
     who = f"Plugin '{plugin}', hook cuvis_ai_nodes: " if plugin else ""
+    problem, hint = no_node_class(path, found)
     return InvalidNodeError(
-        f"{who}'{path}' is no node class: it lacks INPUT_SPECS, OUTPUT_SPECS or forward.",
-        hint="Derive the class from cuvis_ai_core.node.ArrayNode and declare its ports.",
+        f"{who}{problem}.",
+        hint=hint,
         node=path,
         plugin=plugin,
     )
@@ -201,6 +209,10 @@ def _wrong(plugin: str, answer: object) -> HookError:
         plugin=plugin,
         hook="cuvis_ai_nodes",
     )
+
+
+def _told(error: Exception, place: str | None) -> str:
+    return without_private_names(words_of(error)) + (f" ({place})" if place else "")
 
 
 def _flat(error: Exception) -> str:

@@ -255,7 +255,7 @@ def _loaded_class(name: str, plugin: DiscoveredPlugin) -> type:
     found = plugin.load()
     if isinstance(found, type) and is_node_class(found):
         return found
-    raise no_node(plugin.node_path or plugin.value, name)
+    raise no_node(plugin.node_path or plugin.value, name, found)
 
 
 def _label(name: str) -> str:

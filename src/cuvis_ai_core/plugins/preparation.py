@@ -20,7 +20,7 @@ from cuvis_ai_core.plugins.installing.choices import Choice, Needs
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.parallel import Crew
-from cuvis_ai_core.plugins.ready import Ready, Request, place_of, usable_target
+from cuvis_ai_core.plugins.ready import Ready, Request, announce_source, first_step, place_of, usable_target
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.cache.target import Target
@@ -111,7 +111,7 @@ class Preparation:
 
     def fetch(self) -> None:
         """Have the code of all plugins on disk."""
-        self._do(PluginState.DOWNLOADING, self._fetch)
+        self._crew.run([partial(self._attempt, job, first_step(job.declared), self._fetch) for job in self._open()])
 
     def study(self, folder: Path) -> None:
         """See what each plugin needs.
@@ -173,8 +173,10 @@ class Preparation:
             job.announce(PluginState.INSTALLING, "waiting for another process that prepares the same plugins")
 
     def _said(self, name: str) -> Announce:
-        announce = self._request.announce
-        return lambda state, detail: self._crew.say(partial(announce, name, state, detail))
+        return partial(self._say, name)
+
+    def _say(self, name: str, state: PluginState, detail: str) -> None:
+        self._crew.say(partial(self._request.announce, name, state, detail))
 
     def _open(self) -> list[_Job]:
         return [job for job in self._jobs if job.result is None]
@@ -201,6 +203,7 @@ class Preparation:
             local_source(declared.path) if isinstance(declared, LocalPlugin) else self._checkout(job, declared, enter)
         )
         self._request.plan.check(job.name, job.source)
+        announce_source(self._request._replace(announce=self._say), job.name, job.source)
         enter(PluginState.INSTALLING, None)
         job.place = place_of(job.name, declared, job.source, self._store)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.plugins.cache.sources import Source, content_of, local_source, usable_source
 from cuvis_ai_core.plugins.cache.store import Store
@@ -62,7 +63,26 @@ def ready_plugins(request: Request) -> dict[str, Ready]:
         targets = {name: usable_target(place, keys[name], request.store) for name, place in places.items()}
     except CuvisError:
         return {}
-    return {name: Ready(sources[name], target) for name, target in targets.items() if target is not None}
+    found = {name: Ready(sources[name], target) for name, target in targets.items() if target is not None}
+    if len(found) == len(sources):
+        for name, source in sources.items():
+            announce_source(request, name, source)
+    return found
+
+
+def announce_source(request: Request, name: str, source: Source) -> None:
+    """Tell observers that the code of a plugin is there."""
+    declared = request.plugins[name]
+    if isinstance(declared, LocalPlugin):
+        request.announce(name, PluginState.PATH_RESOLVED, str(source.folder))
+    else:
+        commit = f" at commit {source.commit[:12]}" if source.commit else ""
+        request.announce(name, PluginState.CACHED, f"{without_credentials(declared.repo)} {declared.tag}{commit}")
+
+
+def first_step(declared: GitPlugin | LocalPlugin) -> PluginState:
+    """Return what is done first about a plugin: its repository is asked, or its path is looked up."""
+    return PluginState.RESOLVING if isinstance(declared, LocalPlugin) else PluginState.DOWNLOADING
 
 
 def usable_target(place: Path, key: str, store: Store) -> Target | None:

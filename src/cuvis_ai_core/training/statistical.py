@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from cuvis_ai_core._places import place_of, words_of
 from cuvis_ai_core.errors import CuvisError, TrainingError, TrainRunError
 from cuvis_ai_core.node.libraries import converter, library_of_input
 from cuvis_ai_core.training.modes import evaluating
@@ -67,8 +68,11 @@ class StatisticalTrainer:
         except CuvisError:
             raise
         except Exception as error:
+            place = place_of(error, node)
             raise TrainingError(
-                f"Node '{name}' ({type(node).__name__}) failed to learn from the data: {type(error).__name__}: {error}",
+                f"Node '{name}' ({type(node).__name__}) failed to learn from the data: {words_of(error)}"
+                + (f" ({place})" if place else ""),
+                place=place,
             ) from error
         if stream.count == 0 and next(iter(batches), None) is None:
             raise TrainRunError(

@@ -115,7 +115,12 @@ def test_auto_is_a_process_where_nothing_else_is_possible(own: NodeRegistry, cac
         states: list[str] = []
         other.register_hooks(_Observer(states))
         other.load_plugin("old_numpy", config)
-        assert states == [PluginState.IMPORTING, PluginState.REGISTERING, PluginState.LOADED]
+        assert states == [
+            PluginState.PATH_RESOLVED,
+            PluginState.IMPORTING,
+            PluginState.REGISTERED,
+            PluginState.ACTIVE,
+        ]
 
 
 class _Observer:
@@ -467,7 +472,7 @@ def test_several_plugins_are_prepared_at_once(
         @hookimpl
         def cuvis_ai_plugin_state(self, plugin: str, state: str) -> None:
             threads.add(threading.get_ident())
-            if state == PluginState.LOADED:
+            if state == PluginState.ACTIVE:
                 states.append(plugin)
 
     own.register_hooks(Watching())

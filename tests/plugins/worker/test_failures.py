@@ -45,7 +45,7 @@ def test_an_exception_of_the_plugin_comes_back_under_its_name(node: Construct) -
 def test_a_failed_constructor_is_an_error_of_the_pipeline(registry: NodeRegistry) -> None:
     """The words are those of the plugin."""
     config = {"nodes": [{"name": "s", "class_name": "Scale", "params": {"factor": 0}}]}
-    with pytest.raises(ValueError, match=re.escape("Node 's' (Scale) cannot be built: factor must not be 0.")):
+    with pytest.raises(ValueError, match=re.escape("Node 's' (Scale) cannot be built: factor must not be 0 (")):
         Pipeline.from_dict(config, node_registry=registry)
 
 

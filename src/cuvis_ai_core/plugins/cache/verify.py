@@ -3,10 +3,18 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from cuvis_ai_core._redact import without_credentials
-from cuvis_ai_core.errors import CacheMismatchError, CuvisError, StoreError
+from cuvis_ai_core.errors import (
+    AuthenticationError,
+    CacheMismatchError,
+    CuvisError,
+    NetworkError,
+    StoreError,
+    TimeLimitError,
+    ToolNotFoundError,
+)
 from cuvis_ai_core.plugins.cache.environment import read_environment, refuse_altered_environment
 from cuvis_ai_core.plugins.cache.fetch import remote_commit, require_git
 from cuvis_ai_core.plugins.cache.housekeeping import entries
@@ -21,6 +29,8 @@ from cuvis_ai_core.plugins.cache.sources import (
 from cuvis_ai_core.plugins.cache.store import Store, listed
 from cuvis_ai_core.plugins.cache.target import Target, complete_targets, refuse_altered_target
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+
+_NOT_ASKED: Final = (AuthenticationError, NetworkError, TimeLimitError, ToolNotFoundError)
 
 
 class Finding(NamedTuple):
@@ -37,6 +47,11 @@ class Finding(NamedTuple):
     what: str
     where: str
     problem: CuvisError | None
+
+    @property
+    def differs(self) -> bool:
+        """Whether it is not as it was; where a repository could not be asked, nobody knows."""
+        return self.problem is not None and not isinstance(self.problem, _NOT_ASKED)
 
 
 def verify_store(store: Store) -> Iterator[Finding]:

@@ -62,7 +62,7 @@ def find_class(plugin: str, path: str) -> type:
     found = getattr(module, class_name, None)
     if isinstance(found, type) and is_node_class(found):
         return found
-    raise no_class(plugin, path, vars(module))
+    raise no_class(plugin, path, vars(module), importlib.import_module)
 
 
 def _beside(missing: str) -> list[str]:
@@ -88,7 +88,7 @@ def _entry_points(distribution: str) -> list[tuple[str, str]]:
 def _contributed(name: str, value: str, directories: list[str], others: list[str]) -> list[str]:
     """Return the paths of the node classes that an entry point contributes, and collect what else it does."""
     module_name, _, attribute = value.partition(":")
-    if attribute == name:  # the entry point's name is that of the class
+    if attribute == name and name[:1].isupper():  # the entry point's name is that of the class
         return [f"{module_name}.{attribute}"]
     loaded: Any = importlib.import_module(module_name)
     for part in filter(None, attribute.split(".")):

@@ -17,7 +17,7 @@ from cuvis_ai_core.plugins.failing import Announce, Enter, failing
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.parallel import Crew
-from cuvis_ai_core.plugins.ready import Request
+from cuvis_ai_core.plugins.ready import Request, first_step
 from cuvis_ai_core.plugins.worker.faces import make_class
 from cuvis_ai_core.plugins.worker.installing import environment_for
 from cuvis_ai_core.plugins.worker.logs import Logs
@@ -61,9 +61,9 @@ def open_plugins(
     said = request._replace(announce=lambda *words: crew.say(partial(request.announce, *words)))
 
     def open_one(name: str, why: BaseException | None) -> None:
-        announce = telling(name)
+        announce, step = telling(name), first_step(request.plugins[name])
         try:
-            with failing(name, lambda *words: crew.say(partial(announce, *words)), PluginState.DOWNLOADING) as enter:
+            with failing(name, lambda *words: crew.say(partial(announce, *words)), step) as enter:
                 found[name] = _open(name, said, enter, why)
         except PluginLoadError as error:
             found[name] = error

@@ -96,6 +96,12 @@ class ProxyNode(NodeMixin):
         self._remember(connection)
 
     @property
+    def written_at(self) -> str | None:
+        """File and line where the real `forward` begins."""
+        place: str | None = self._facts["place"]
+        return place
+
+    @property
     def requires_initial_fit(self) -> bool:
         """Whether this node learns by `statistical_initialization`."""
         return bool(self._facts["waits"])

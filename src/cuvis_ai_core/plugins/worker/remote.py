@@ -20,14 +20,16 @@ def remote_error(told: Mapping[str, Any], plugin: str, node: str | None) -> Cuvi
     kind, words, trace = str(told.get("kind")), str(told.get("words")), str(told.get("trace"))
     shown = "\n".join(f"  {line}" for line in trace.rstrip().splitlines())
     where = f"In the worker process of plugin '{plugin}':\n{shown}"
+    place = told.get("place")
+    about = {"plugin": plugin, "node": node, "place": str(place) if place else None}
     ours = getattr(errors, str(told.get("ours")), None)
     if isinstance(ours, type) and issubclass(ours, CuvisError) and not issubclass(ours, errors.WorkerError):
         hint = told.get("hint")
         words = words if ours.__name__ == kind else f"{kind}: {words}"
         hints = [*([str(hint)] if hint else []), *([where] if trace else [])]
-        return ours(words, hint="\n".join(hints) or None, plugin=plugin, node=node)
+        return ours(words, hint="\n".join(hints) or None, **about)
     return _class_for(kind, str(told.get("like")))(
-        words or f"{kind} without words", hint=where, plugin=plugin, node=node, kind=kind, words=words, trace=trace
+        words or f"{kind} without words", hint=where, **about, kind=kind, words=words, trace=trace
     )
 
 

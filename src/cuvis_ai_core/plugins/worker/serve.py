@@ -12,13 +12,15 @@ import socket
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from cuvis_ai_core import errors
+from cuvis_ai_core._places import definition_of, place_of
 from cuvis_ai_core.errors import CuvisError
+from cuvis_ai_core.node.checking import check_class, construct
 from cuvis_ai_core.node.libraries import converter, is_module, library_of_input, without_gradients
 from cuvis_ai_core.node.ports import Port, read_ports
-from cuvis_ai_core.plugins.worker import describe as describe_module
 from cuvis_ai_core.plugins.worker.channel import Channel, Message
 from cuvis_ai_core.plugins.worker.describe import describe, find_class
 from cuvis_ai_core.plugins.worker.segments import WorkerMemory
@@ -31,6 +33,7 @@ METHODS: Final = frozenset(
 
 
 _IMPORTLIB: Final = importlib.__file__
+_CORE: Final = f"{Path(errors.__file__).parent}{os.sep}"
 
 
 class _StreamError(Exception):
@@ -49,6 +52,7 @@ class Server:
         self._memory = WorkerMemory()
         self._nodes: dict[int, _Hosted] = {}
         self._sent: set[str] = set()
+        self._owner: object = None
 
     def run(self) -> None:
         """Answer until the connection ends."""
@@ -65,7 +69,7 @@ class Server:
             answer = {"answer": writer.write(self._do(request, message.data))}
         except BaseException as error:  # noqa: BLE001 - of a node, which may even want to end its program
             writer = Writer(self._memory.room)
-            answer = {"error": _told(error)}
+            answer = {"error": _told(error, self._owner)}
             del error
         del request, message
         self._reply(answer, writer)
@@ -104,13 +108,14 @@ class Server:
 
     def _do(self, request: Mapping[str, Any], data: bytearray) -> Any:  # noqa: ANN401
         given = Reader(data, self._lease).read(request["given"])
+        hosted = self._nodes.get(request.get("node", 0))
+        self._owner = type(hosted.node) if hosted is not None else None  # whose code is called
         match request["do"]:
             case "describe":
+                self._owner = next(iter(given["provides"]), None)
                 return describe(**given)
             case "construct":
-                hosted = _Hosted(find_class(given["plugin"], given["path"])(*given["args"], **given["kwargs"]))
-                self._nodes[request["node"]] = hosted
-                return hosted.facts()
+                return self._construct(request["node"], **given)
             case "fit":
                 return self._nodes[request["node"]].fit(self._batches())
             case "to":
@@ -120,6 +125,12 @@ class Server:
             case str() as method if method in METHODS:
                 return self._nodes[request["node"]].call(method, given["args"], given["kwargs"])
         raise ValueError(f"no request {request['do']!r}")
+
+    def _construct(self, number: int, plugin: str, path: str, args: list[Any], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+        self._owner = node_class = find_class(plugin, path)
+        check_class(node_class)
+        hosted = self._nodes[number] = _Hosted(construct(node_class, *args, **kwargs))
+        return hosted.facts()
 
     def _batches(self) -> Iterator[Mapping[str, Any]]:
         """Ask the host for one batch after the other."""
@@ -145,7 +156,7 @@ class _Hosted:
     """
 
     def __init__(self, node: Any) -> None:  # noqa: ANN401
-        self._node = node
+        self.node = node
         self._device = "cpu"
         self._ports: dict[str, Port] = read_ports(type(node), "INPUT_SPECS")
         self._signature = inspect.signature(node.forward)
@@ -156,35 +167,35 @@ class _Hosted:
 
     def call(self, method: str, args: list[Any], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
         """Call a method, and return what it answers; with the facts, where it changes the node."""
-        with without_gradients([self._node]):
+        with without_gradients([self.node]):
             if method == "forward":
                 return self._forward(**self._inputs(args, kwargs))
             if method == "load_state_dict":
                 args = [self._state(args[0]), *args[1:]]
-            answer = getattr(self._node, method)(*args, **kwargs)
+            answer = getattr(self.node, method)(*args, **kwargs)
         return dict(answer) if method == "state_dict" else self.facts()
 
     def fit(self, batches: Iterator[Mapping[str, Any]]) -> dict[str, Any]:
         """Let the node learn from a stream."""
-        with without_gradients([self._node]):
-            self._node.statistical_initialization({**each, **self._converted(each)} for each in batches)
+        with without_gradients([self.node]):
+            self.node.statistical_initialization({**each, **self._converted(each)} for each in batches)
         return self.facts()
 
     def move(self, device: str) -> dict[str, Any]:
         """Move a torch node to a device."""
-        if is_module(self._node):
-            self._node.to(device)
+        if is_module(self.node):
+            self.node.to(device)
             self._device = device
         return self.facts()
 
     def initialized(self, *, value: bool) -> dict[str, Any]:
         """Set whether the node has learned."""
-        self._node.statistically_initialized = value
+        self.node.statistically_initialized = value
         return self.facts()
 
     def facts(self) -> dict[str, Any]:
         """Return what a pipeline asks a node for."""
-        node = self._node
+        node = self.node
         symbols = {
             size
             for side in ("INPUT_SPECS", "OUTPUT_SPECS")
@@ -199,6 +210,7 @@ class _Hosted:
             "hparams": dict(getattr(node, "hparams", {})),
             "frozen": bool(getattr(node, "frozen", True)),
             "initialized": bool(getattr(node, "statistically_initialized", False)),
+            "place": definition_of(node.forward),
             "waits": bool(getattr(node, "requires_initial_fit", False)),
             "trainable": parameters is not None and any(each.requires_grad for each in parameters()),
             "sizes": {name: getattr(node, name, None) for name in symbols},
@@ -220,12 +232,17 @@ class _Hosted:
         return found
 
     def _state(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        convert = converter("torch" if is_module(self._node) else "numpy")
+        convert = converter("torch" if is_module(self.node) else "numpy")
         return {key: convert(value) for key, value in state.items()}
 
 
-def _told(error: BaseException) -> dict[str, Any]:
-    """Return what the host is told about an exception."""
+def _told(error: BaseException, owner: object) -> dict[str, Any]:
+    """Return what the host is told about an exception.
+
+    Args:
+        error: The exception.
+        owner: Whose code was called.
+    """
     kinds = [each.__name__ for each in type(error).__mro__]
     ours = next((name for name in kinds if isinstance(error, CuvisError) and hasattr(errors, name)), None)
     return {
@@ -235,6 +252,7 @@ def _told(error: BaseException) -> dict[str, Any]:
         "words": error.message if isinstance(error, CuvisError) else _words(error),
         "hint": error.hint if isinstance(error, CuvisError) else None,
         "trace": _trace(error),
+        "place": place_of(error, owner),
         "stopped": isinstance(error, _StreamError),
     }
 
@@ -254,14 +272,14 @@ def _trace(error: BaseException) -> str:
     if frames is None and isinstance(error, CuvisError):
         return ""
     try:
-        return "".join(traceback.format_exception(type(error), error, frames))
+        return "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
     except Exception:  # noqa: BLE001 - the plugin's own exception class
         return _words(error)
 
 
 def _is_ours(file: str) -> bool:
     """Tell whether a file serves the plugin, or imports it."""
-    return file in {__file__, describe_module.__file__} or file.startswith("<frozen importlib") or file == _IMPORTLIB
+    return file.startswith((_CORE, "<frozen importlib")) or file == _IMPORTLIB
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from cuvis_ai_core.plugins.installing.project import read_project
 from cuvis_ai_core.plugins.installing.uv import Uv
 from cuvis_ai_core.plugins.installing.wheels import Wheels
 from cuvis_ai_core.plugins.manager import PluginState
-from cuvis_ai_core.plugins.ready import Request
+from cuvis_ai_core.plugins.ready import Request, first_step
 from cuvis_ai_core.plugins.worker.installing import Wanted, environment_for, pins_for
 from cuvis_ai_core.plugins.worker.wanted import source_of, wanted_for
 
@@ -41,8 +41,8 @@ def survey(name: str, request: Request, kept: Sequence[str]) -> Surveyed:
     Raises:
         PluginLoadError: A step failed.
     """
-    with failing(name, partial(request.announce, name), PluginState.DOWNLOADING) as enter:
-        declared = request.plugins[name]
+    declared = request.plugins[name]
+    with failing(name, partial(request.announce, name), first_step(declared)) as enter:
         source = source_of(name, declared, request)
         enter(PluginState.RESOLVING, "an environment of its own")
         wanted = wanted_for(name, declared, source, request)

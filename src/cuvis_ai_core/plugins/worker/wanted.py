@@ -7,7 +7,7 @@ from cuvis_ai_core.plugins.cache.environment import Environment, read_environmen
 from cuvis_ai_core.plugins.cache.sources import Source, content_of
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.ready import Request, source_on_disk
+from cuvis_ai_core.plugins.ready import Request, announce_source, source_on_disk
 from cuvis_ai_core.plugins.worker.installing import Wanted
 
 
@@ -42,6 +42,7 @@ def source_of(name: str, declared: GitPlugin | LocalPlugin, request: Request) ->
     found = source_on_disk(name, declared, request.store)
     if found is not None:
         request.plan.check(name, found)
+        announce_source(request, name, found)
         return found
     from cuvis_ai_core.plugins.preparation import Preparation
 
