@@ -203,7 +203,7 @@ def test_checkpoints(restore: Run) -> None:
     change = ("--override", "training.callbacks.checkpoint.monitor=val_loss")
     kept = []
     for epochs in (4, 1):
-        result = restore("--mode", "train", *change, "--override", f"training.max_epochs={epochs}")
+        result = restore("--mode", "train", *change, "--override", f"training.max_epochs={epochs}", "--overwrite")
         assert result.exit_code == 0, result.output
         kept.append([file.name for file in Path("trained").glob("*.ckpt")])
     assert kept == [["checkpoint-epoch-0004.ckpt"], ["checkpoint-epoch-0001.ckpt"]]

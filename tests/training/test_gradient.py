@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from cuvis_ai_core.errors import MissingExtraError, PipelineError, TrainingError, TrainRunError
-from cuvis_ai_core.training import GradientTrainer, StatisticalTrainer
-from cuvis_ai_core.training import callbacks
+from cuvis_ai_core.training import GradientTrainer, StatisticalTrainer, callbacks
 from cuvis_ai_core.training.config import TrainingConfig
 
 Make = Callable[..., Any]
@@ -239,7 +238,10 @@ def test_schedulers(make_trainer: Make, batches: Make, scheduler: Any) -> None:
 def test_a_loss_that_is_not_finite(make_trainer: Make, batches: Make) -> None:
     """Training stops where the loss is no number, and says where."""
     trainer = make_trainer(params={"error": {"scale": float("inf")}})
-    with pytest.raises(TrainingError, match=r"(?s)The loss of node 'error' is inf in epoch 1, batch 1 of 'train': cube 0 .*'error'\.\nLower training"):
+    with pytest.raises(
+        TrainingError,
+        match=r"(?s)The loss of node 'error' is inf in epoch 1, batch 1 of 'train': cube 0 .*'error'\.\nLower training",
+    ):
         trainer.fit(batches(0, 1))
 
 

@@ -10,6 +10,7 @@ from cuvis_ai_core.cli.options import debug_option, path_option
 
 if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
+    from cuvis_ai_core.training.trainrun import TrainRun
 
 MODES = ("info", "train", "validate", "test")
 
@@ -31,13 +32,19 @@ MODES = ("info", "train", "validate", "test")
     "--plugins-path",
     description="Manifest of plugins.  [default: the one that the trainrun names, or plugins.yaml beside it]",
 )
+@click.option(
+    "--overwrite", is_flag=True, help="Train although the output directory holds a finished training, and replace it."
+)
 @click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
 @debug_option
-def main(trainrun_path: Path, mode: str, override: tuple[str, ...], plugins_path: Path | None) -> None:
+def main(
+    trainrun_path: Path, mode: str, override: tuple[str, ...], plugins_path: Path | None, *, overwrite: bool
+) -> None:
     """Show a trainrun, train, validate or test.
 
     Training writes the pipeline with its weights, the resolved trainrun, metrics.csv, loss.png and run.json to the
     output directory of the trainrun. An interrupted training goes on where it was when the same command is given again.
+    A finished one is not replaced unasked.
     """
     from cuvis_ai_core.cli.progress import load_plugins
     from cuvis_ai_core.registry import NodeRegistry
@@ -48,22 +55,25 @@ def main(trainrun_path: Path, mode: str, override: tuple[str, ...], plugins_path
     with NodeRegistry() as registry:
         if manifest is not None:
             load_plugins(registry, manifest)
-        _restore(registry, trainrun_path, mode, override, manifest)
+        run = _resolved(registry, trainrun_path, override, manifest)
+        _do(registry, run, mode, overwrite=overwrite)
 
 
-def _restore(
-    registry: "NodeRegistry", path: Path, mode: str, overrides: tuple[str, ...], manifest: Path | None
-) -> None:
-    from cuvis_ai_core.cli.describe_trainrun import print_trainrun
-    from cuvis_ai_core.cli.run_training import Session
+def _resolved(registry: "NodeRegistry", path: Path, overrides: tuple[str, ...], manifest: Path | None) -> "TrainRun":
     from cuvis_ai_core.training.build import resolved
     from cuvis_ai_core.training.trainrun import read_trainrun
 
     config_dirs = registry.config_dirs()
-    run = resolved(read_trainrun(path, overrides=overrides, config_dirs=config_dirs), config_dirs, manifest)
+    return resolved(read_trainrun(path, overrides=overrides, config_dirs=config_dirs), config_dirs, manifest)
+
+
+def _do(registry: "NodeRegistry", run: "TrainRun", mode: str, *, overwrite: bool) -> None:
+    from cuvis_ai_core.cli.describe_trainrun import print_trainrun
+    from cuvis_ai_core.cli.run_training import Session
+
     if mode == "info":
         print_trainrun(registry, run)
     elif mode == "train":
-        Session(registry, run).train()
+        Session(registry, run).train(overwrite=overwrite)
     else:
         Session(registry, run).evaluate({"validate": "val"}.get(mode, mode))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._files import replacing
 from cuvis_ai_core.errors import PipelineError
+from cuvis_ai_core.pipeline.state import check_state
 from cuvis_ai_core.pipeline.weights import SAFETENSORS, SUFFIXES, TORCH, State, write_weights
 
 if TYPE_CHECKING:
@@ -40,6 +41,16 @@ def save_pipeline(path: Path, pipeline: "Pipeline", weights_format: str | None) 
     for other in SUFFIXES:  # what an earlier pipeline of this name left would be loaded with this one
         if other != suffix or not state:
             path.with_suffix(other).unlink(missing_ok=True)
+
+
+def check_saving(pipeline: "Pipeline") -> None:
+    """Check before a training that the pipeline could be saved after it.
+
+    Raises:
+        PipelineError: A parameter of a node, or what it keeps beside arrays, cannot be written.
+    """
+    to_yaml(pipeline.to_dict())
+    check_state(pipeline.nodes)
 
 
 def to_yaml(data: dict[str, Any]) -> str:

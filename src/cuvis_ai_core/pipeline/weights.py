@@ -187,6 +187,21 @@ def for_torch(node: str, key: str, value: Any) -> Any:  # noqa: ANN401 - arrays,
         ) from error
 
 
+def savable(state: State) -> tuple[State, list[str]]:
+    """Return the part of a state that a file of torch can hold, and `node.key` of what it cannot."""
+    kept: dict[str, dict[str, Any]] = {}
+    left: list[str] = []
+    for node, values in state.items():
+        for key, value in values.items():
+            try:
+                for_torch(node, key, value)
+            except PipelineError:
+                left.append(f"{node}.{key}")
+            else:
+                kept.setdefault(node, {})[key] = value
+    return kept, left
+
+
 def is_extra(key: str) -> bool:
     """Tell whether a key of a state is that of what `get_extra_state` returns, which comes back as it was."""
     return key.rpartition(".")[2] == EXTRA_STATE

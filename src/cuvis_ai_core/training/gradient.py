@@ -22,6 +22,7 @@ from cuvis_ai_core.training.steps import Measuring, check_node
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
+    from cuvis_ai_core.training.lightning import Fit
 
 Row: TypeAlias = dict[str, float]
 """What an epoch came to: `epoch`, `lr`, `train_loss`, `val_loss`; `<node>/<metric>` of validation, and the same with
@@ -74,6 +75,7 @@ class GradientTrainer:
         self._freeze(freeze_nodes, "freeze_nodes", "freeze")
         self._freeze(unfreeze_nodes, "unfreeze_nodes", "unfreeze")
         refuse_gradients_from_elsewhere(pipeline, loss_nodes)
+        self._fit: Fit | None = None
         pipeline.to(_device(config))
         self.parameters = self._parameters()
 
@@ -115,7 +117,7 @@ class GradientTrainer:
         check_state(self.pipeline.nodes)
         with _as_before(self.pipeline), tempfile.TemporaryDirectory() as temporary:
             try:
-                fit = Fit(self, Path(temporary), folder, observer)
+                fit = self._fit = Fit(self, Path(temporary), folder, observer)
                 fit.run(train, val, reading, shuffle=shuffle)
             except CuvisError:
                 raise
@@ -123,6 +125,10 @@ class GradientTrainer:
                 raise _explained(error) from error
             fit.restore_best()
         return fit.history
+
+    def history(self) -> list[Row]:
+        """Return what each epoch came to so far, also of a training that failed."""
+        return [] if self._fit is None else self._fit.history
 
     def evaluate(self, batches: Batches, stage: str = "val") -> dict[str, float]:
         """Return losses and metrics over data, as `evaluation.evaluate` does."""
