@@ -30,6 +30,7 @@ from cuvis_ai_core.plugins.node_view import PluginNodes
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data.readers import Reader
+    from cuvis_ai_core.plugins.configurations import Defaults
     from cuvis_ai_core.plugins.installing.plans import Plan
     from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo
     from cuvis_ai_core.plugins.manager import HookManager
@@ -283,7 +284,28 @@ class NodeRegistry:
         Raises:
             HookError: A plugin answered something else.
         """
-        return contributions.config_dirs(self._members)
+        return list(self.config_owners())
+
+    def config_owners(self) -> Mapping[Path, str]:
+        """Return these directories, each with the name of the plugin; of a discovered one, of its distribution.
+
+        Raises:
+            HookError: A plugin answered something else.
+        """
+        return contributions.config_owners(self._members)
+
+    def node_defaults(self, name: str) -> "Defaults | None":
+        """Return the parameters that the plugin of a node gives to it in its `default.yaml`, if it does.
+
+        Args:
+            name: Short name or full path of the node.
+
+        Raises:
+            AmbiguousNodeError: Several plugins provide it.
+            HookError: A plugin answered something else.
+            PipelineError: The file is broken.
+        """
+        return contributions.node_defaults(self._members, checked_name(name))
 
     def cube_readers(self) -> "dict[str, Reader]":
         """Return the cube readers by file suffix (lower case, with its dot); a plugin's beats a built-in one.

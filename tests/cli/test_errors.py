@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cuvis_ai_core.cli.errors import Guarded
-from cuvis_ai_core.cli.options import debug_option
+from cuvis_ai_core.cli.options import shared_options
 from cuvis_ai_core.errors import (
     AmbiguousNodeError,
     CubeError,
@@ -37,7 +37,7 @@ def run(work: Callable[[], object], *arguments: str) -> Result:
     """Run a guarded command that does some work."""
 
     @click.command(cls=Guarded)
-    @debug_option
+    @shared_options
     def command() -> None:
         work()
 
@@ -103,10 +103,12 @@ def test_trouble_with_a_file_is_no_bug() -> None:
     assert found.stderr == "Error: [Errno 2] No such file or directory: 'missing'\n"
 
 
-def test_an_interrupt_ends_quietly() -> None:
-    """Ctrl-C ends with the status that shells expect, without a text."""
-    found = run(failing(KeyboardInterrupt()))
-    assert (found.exit_code, found.output) == (130, "")
+def test_an_interrupt_says_what_was_kept() -> None:
+    """Ctrl-C ends with the status that shells expect, and with the notes of those whose work it ended."""
+    interrupt = KeyboardInterrupt()
+    interrupt.add_note("Half of it is kept.")
+    found = run(failing(interrupt))
+    assert (found.exit_code, found.stdout, found.stderr) == (130, "", "\nInterrupted.\nHalf of it is kept.\n")
 
 
 @pytest.mark.filterwarnings("default")
@@ -114,6 +116,16 @@ def test_a_warning_is_one_plain_line() -> None:
     """Neither file nor source line is shown, and a text of several lines becomes one."""
     found = run(lambda: warnings.warn("no pyproject.toml:\n  no dependencies", stacklevel=1))
     assert (found.exit_code, found.stderr) == (0, "Warning: no pyproject.toml: no dependencies\n")
+
+
+def test_a_problem_that_is_logged_again_and_again_is_said_once() -> None:
+    """Also where it was a warning before."""
+
+    def work() -> None:
+        for band in (1, 1, 2):
+            logging.getLogger("cuvis_ai_core.builtin").warning("band %d has no values", band)
+
+    assert run(work).stderr == "Warning: band 1 has no values\nWarning: band 2 has no values\n"
 
 
 def test_a_logged_problem_is_one_plain_line() -> None:

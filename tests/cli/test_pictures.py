@@ -1,3 +1,6 @@
+"""Pictures of outputs: what is drawn, what is said beside it, and what can be read back."""
+
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -5,65 +8,147 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from cuvis_ai_core.cli.pictures import Picture, draw
+from cuvis_ai_core.cli.pictures.colours import CLASS_COLOURS, NO_DATA, viridis
+from cuvis_ai_core.cli.pictures.drawn import Drawn, Meaning
+from cuvis_ai_core.cli.pictures.kinds import draw_images
+from cuvis_ai_core.cli.pictures.numbers import labels, number, share, ticks
+from cuvis_ai_core.cli.pictures.page import set_page
+from cuvis_ai_core.cli.pictures.saving import save_pictures
+from cuvis_ai_core.cli.pictures.texts import lines, printable, width_of
+from cuvis_ai_core.data import Cube, open_annotations
+
+NOTHING_KNOWN = Meaning()
 
 
-def only(array: Any, image: tuple[int, int] = (2, 2)) -> Picture:
-    """Return the one picture of an output."""
-    (picture,) = draw(np.asarray(array), image)
-    return picture
+def drawings(array: Any, meaning: Meaning = NOTHING_KNOWN) -> list[Drawn]:
+    """Return the drawings of an output of a cube of its size."""
+    values = np.asarray(array)
+    return list(draw_images(values, values.shape[1:3], meaning))
 
 
-def test_a_mask_is_black_and_white() -> None:
-    """Also where it is all of one value, and where it is written in integers."""
-    assert only([[[[True], [False]], [[False], [True]]]]).pixels.tolist() == [[255, 0], [0, 255]]
-    assert only(np.ones((1, 2, 2), bool)).pixels.tolist() == [[255, 255], [255, 255]]
-    assert only(np.ones((1, 2, 2), np.int64)).pixels.tolist() == [[255, 255], [255, 255]]
+def only(array: Any, meaning: Meaning = NOTHING_KNOWN) -> Drawn:
+    """Return the one drawing of an output."""
+    (drawn,) = drawings(array, meaning)
+    return drawn
 
 
-def test_scores_are_stretched_from_least_to_greatest() -> None:
-    """The ends are kept with the picture; what is not finite is black and stretches nothing."""
-    picture = only([[[[2.0], [4.0]], [[3.0], [np.inf]]], [[[2.0], [4.0]], [[3.0], [np.nan]]]][:1])
-    assert picture.pixels.tolist() == [[0, 255], [128, 0]]
-    assert (picture.black, picture.white) == ((2.0,), (4.0,))
+def colours(drawn: Drawn) -> NDArray[np.uint8]:
+    """Return the pixels of a drawing in colours."""
+    return drawn.palette[drawn.pixels] if drawn.palette.size else drawn.pixels
 
 
-def test_a_flat_map_is_black() -> None:
-    """Without a difference there is nothing to show."""
-    assert only(np.full((1, 2, 2, 1), 3.5)).pixels.tolist() == [[0, 0], [0, 0]]
-    assert only(np.full((1, 2, 2, 1), np.nan)).pixels.tolist() == [[0, 0], [0, 0]]
+def texts(drawn: Drawn) -> list[str]:
+    """Return the texts of the legend."""
+    return [entry.text for entry in drawn.legend]
 
 
-def test_colours_are_stretched_per_channel_between_percentiles() -> None:
-    """The 2nd percentile becomes 0 and the 98th 255, in each channel by itself."""
+def save(folder: Path, array: Any, meaning: Meaning = NOTHING_KNOWN) -> list[dict[str, Any]]:
+    """Save the pictures of an output."""
+    values = np.asarray(array)
+    return list(save_pictures(folder, "out", values, values.shape[1:3], "node.port", meaning))
+
+
+def test_scores_are_stretched_between_percentiles() -> None:
+    """From the 2nd to the 98th, in the colours of viridis; the ends stand beside the bar and in the record."""
+    scores = np.random.default_rng(0).normal(size=(1, 30, 40, 1))
+    drawn = only(scores)
+    low, high = np.percentile(scores, (2, 98))
+    assert drawn.scale == pytest.approx((low, high))
+    assert drawn.record == {
+        "kind": "scores",
+        "low": pytest.approx(low),
+        "high": pytest.approx(high),
+        "percentiles": [2, 98],
+        "no_data": 0,
+    }
+    expected = np.clip((scores[0, ..., 0] - low) / (high - low), 0, 1) * 254
+    assert np.abs(drawn.pixels - expected).max() <= 0.51
+    assert drawn.notes[0].startswith("stretched from the 2nd to the 98th percentile; values from -")
+    assert drawn.legend == ()
+
+
+def test_what_is_not_finite_has_the_colour_of_no_data() -> None:
+    """It stretches nothing, and its share is in the legend."""
+    drawn = only([[[1.0, 3.0], [np.nan, np.inf]]])
+    assert colours(drawn)[1].tolist() == [list(NO_DATA)] * 2
+    assert drawn.scale == pytest.approx((1.04, 2.96))
+    assert texts(drawn) == ["no data · 50.0 %"]
+    nowhere = only(np.full((1, 2, 2, 1), np.nan))
+    assert (colours(nowhere) == NO_DATA).all()
+    assert (nowhere.scale, texts(nowhere)) == (None, ["no data · 100 %"])
+
+
+def test_scores_that_hardly_differ_are_shown_from_the_least_to_the_greatest() -> None:
+    """One bright pixel of a thousand is seen; a flat map has no bar and says its value."""
+    scores = np.zeros((1, 30, 40))
+    scores[0, 3, 4] = 5
+    drawn = only(scores)
+    assert drawn.scale == (0, 5)
+    assert drawn.pixels.sum() == 254
+    assert drawn.notes[0].startswith("from the least to the greatest")
+    flat = only(np.full((1, 2, 2, 1), 3.5))
+    assert (flat.scale, flat.notes) == (None, ("every value is 3.5",))
+
+
+def test_scales_reach_from_the_smallest_to_the_greatest_numbers() -> None:
+    """The difference of the ends may be more than a float holds, or next to nothing."""
+    assert only([[[-1.7e308, 1.7e308]]]).pixels.tolist() == [[0, 254]]
+    assert only(np.array([[[1, 2]]]) * 1e-25).pixels.tolist() == [[0, 254]]
+    assert only([[[1000.0, 1000.00000001]]]).pixels.tolist() == [[0, 254]]
+
+
+def test_a_mask_shows_yes_and_no() -> None:
+    """With their shares; a pixel of the cube without data is neither."""
+    mask = np.array([[[True, False], [False, False]]])
+    drawn = only(mask)
+    assert texts(drawn) == ["0 no · 75.0 %", "1 yes · 25.0 %"]
+    known = Meaning(no_data=np.array([[False, False], [True, False]]))
+    drawn = only(mask[..., None], known)
+    assert texts(drawn) == ["0 no · 50.0 %", "1 yes · 25.0 %", "no data · 25.0 %"]
+    assert colours(drawn).tolist() == [[list(CLASS_COLOURS[0]), [0, 0, 0]], [list(NO_DATA), [0, 0, 0]]]
+
+
+def test_classes_have_names_colours_and_shares() -> None:
+    """A class has the same colour in every picture, whichever others occur."""
+    drawn = only([[[1, 1, 3, 0]]], Meaning(names={1: "corn", 3: "Getränkebäume"}))
+    assert texts(drawn) == ["0 · 25.0 %", "1 corn · 50.0 %", "3 Getränkebäume · 25.0 %"]
+    assert drawn.record["classes"][2] == {"value": 3, "name": "Getränkebäume", "colour": "#009e73", "share": 0.25}
+    assert colours(only([[[3, 2]]]))[0, 0].tolist() == list(CLASS_COLOURS[2])
+
+
+def test_the_legend_of_many_classes_has_the_largest() -> None:
+    """Two hundred lines cannot be read; the last says how many are left out. A thousand values are amounts."""
+    drawn = only(np.repeat(np.arange(200), np.arange(200) + 1).reshape(1, -1, 1)[:, :20100])
+    assert len(drawn.legend) == 40
+    assert texts(drawn)[-1] == "161 more · 64.9 %"
+    assert drawn.notes == ("there are more classes than colours: some colours stand for several",)
+    assert only(np.arange(1000).reshape(1, 10, 100)).record["kind"] == "scores"
+
+
+def test_each_colour_is_stretched_and_says_its_wavelength() -> None:
+    """Between percentiles; without wavelengths none are claimed."""
     ramp = np.linspace(0, 10, 101).reshape(1, 101, 1)
     image = np.stack([ramp, ramp * 5 + 100, np.full_like(ramp, 7)], axis=-1)
-    picture = only(image, (101, 1))
-    assert picture.black == pytest.approx((0.2, 101, 7))
-    assert picture.white == pytest.approx((9.8, 149, 7))
-    expected = np.rint(np.clip((ramp[0] - 0.2) / 9.6, 0, 1) * 255)
-    assert np.abs(picture.pixels[..., 0] - expected).max() <= 1
-    assert np.abs(picture.pixels[..., 0].astype(int) - picture.pixels[..., 1]).max() <= 1
-    assert not picture.pixels[..., 2].any()
+    drawn = only(image, Meaning(wavelengths=(849.7, 670.0, 550.25)))
+    assert drawn.record["low"] == pytest.approx([0.2, 101, 7])
+    assert drawn.record["high"] == pytest.approx([9.8, 149, 7])
+    assert np.abs(drawn.pixels[..., 0] - np.rint(np.clip((ramp[0] - 0.2) / 9.6, 0, 1) * 255)).max() <= 1
+    assert texts(drawn) == ["red 849.7 nm", "green 670 nm", "blue 550.2 nm"]
+    assert texts(only(image)) == []
+    image[0, 3, 0, 1] = np.nan
+    assert colours(only(image))[3, 0].tolist() == list(NO_DATA)
 
 
 def test_colours_that_were_made_to_be_seen_are_kept() -> None:
     """uint8 as it is, and floats that reach exactly from 0 to 1 without a stretch of their own."""
     photo = np.array([[[[1, 2, 3], [4, 5, 6]], [[7, 8, 9], [250, 0, 1]]]], np.uint8)
     assert only(photo).pixels.tolist() == photo[0].tolist()
-    colours = np.array([[[[0, 0.5, 0.2], [1, 0.5, 0.2]], [[0.4, 0.2, 0.2], [0.6, 0.4, 0.2]]]])
-    assert only(colours).pixels.tolist() == np.rint(colours[0] * 255).astype(int).tolist()
-
-
-def test_every_image_of_a_batch_is_a_picture() -> None:
-    """Each is stretched by itself and has a number."""
-    first, second = draw(np.arange(8.0).reshape(2, 2, 2, 1), (2, 2))
-    assert (first.index, second.index) == (0, 1)
-    assert first.pixels.tolist() == second.pixels.tolist() == [[0, 85], [170, 255]]
+    floats = np.array([[[[0, 0.5, 0.2], [1, 0.5, 0.2]], [[0.4, 0.2, 0.2], [0.6, 0.4, 0.2]]]])
+    assert only(floats).pixels.tolist() == np.rint(floats[0] * 255).astype(int).tolist()
 
 
 @pytest.mark.parametrize(
@@ -81,28 +166,181 @@ def test_every_image_of_a_batch_is_a_picture() -> None:
 )
 def test_what_does_not_look_like_an_image_is_left_alone(array: NDArray[Any]) -> None:
     """Other ranks, other channel counts, tables, texts."""
-    assert list(draw(array, (2, 2))) == []
+    assert list(draw_images(array, (2, 2), NOTHING_KNOWN)) == []
 
 
-def test_the_greatest_numbers_can_be_shown() -> None:
-    """The difference of the ends is more than a float can hold."""
-    assert only([[[-1.7e308, 1.7e308]]], (1, 2)).pixels.tolist() == [[0, 255]]
+INTEGERS = st.sampled_from(["bool", "uint8", "uint16", "int32", "int64"])
+
+
+@given(
+    INTEGERS.flatmap(
+        lambda dtype: arrays(
+            dtype,
+            array_shapes(min_dims=3, max_dims=3, max_side=5),
+            elements=None if dtype == "bool" else st.integers(0, 255 if dtype == "uint8" else 65535),
+        )
+    )
+)
+def test_a_map_of_classes_reads_back_as_the_same_mask(
+    tmp_path_factory: pytest.TempPathFactory, array: NDArray[Any]
+) -> None:
+    """Of any whole numbers that a PNG can hold, each image of a batch."""
+    folder = tmp_path_factory.mktemp("pictures")
+    written = [each["file"] for each in save(folder, array) if "-map" not in each["file"]]
+    assert len(written) == len(array)
+    cube = Cube(np.zeros((*array.shape[1:], 1), np.float32))
+    for file, image in zip(written, array, strict=True):
+        np.testing.assert_array_equal(open_annotations(folder / file).mask(cube), image)
+
+
+def test_what_a_png_cannot_hold_is_said(tmp_path: Path) -> None:
+    """Negative classes have a picture, and no grey values."""
+    assert [each["file"] for each in save(tmp_path, np.array([[[-1, 0], [1, 70000]]]))] == ["out-map.png"]
+    assert only([[[-1, 0], [1, 2]]]).notes == ("not written as grey values: a PNG holds 0 to 65535",)
 
 
 @given(arrays(np.float64, (1, 3, 3, 1), elements=st.floats(allow_nan=True, allow_infinity=True)))
-def test_any_numbers_become_a_picture(array: NDArray[np.float64]) -> None:
+def test_any_numbers_become_a_page(array: NDArray[np.float64]) -> None:
     """Brighter is never less, whatever the numbers, and no warning is given."""
+    drawn = only(array)
     finite = np.isfinite(array[0, ..., 0])
-    pixels = only(array, (3, 3)).pixels
     order = np.argsort(array[0, ..., 0][finite], kind="stable")
-    assert (np.diff(pixels[finite][order].astype(int)) >= 0).all()
-    assert not pixels[~finite].any()
+    assert (np.diff(drawn.pixels[finite][order].astype(int)) >= 0).all()
+    assert (drawn.pixels[~finite] == 255).all()
+    assert set_page(drawn, "n.p", NOTHING_KNOWN).width > 500
 
 
-def test_a_picture_is_saved_as_png(tmp_path: Path) -> None:
-    """What is read back is what was drawn."""
-    picture = only(np.random.default_rng(0).random((1, 4, 6, 3)), (4, 6))
-    picture.save(tmp_path / "picture.png")
-    with Image.open(tmp_path / "picture.png") as image:
-        assert (image.format, image.size) == ("PNG", (6, 4))
-        np.testing.assert_array_equal(np.asarray(image), picture.pixels)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 700), (700, 1), (3, 5), (64, 64), (600, 20)])
+def test_pages_of_any_shape_can_be_read(shape: tuple[int, int]) -> None:
+    """Small images are enlarged, narrow ones widened; no text is cut off at the right."""
+    values = np.random.default_rng(0).random((1, *shape))
+    known = Meaning("Radiance in W m⁻² sr⁻¹ µm⁻¹", "n: AClassOfAVeryLongNameWithoutAnyBlanks" * 4 + ", built in")
+    page = np.asarray(set_page(only(values), "a_node_with_a_long_name.and_its_port" * 3, known).convert("L"))
+    assert max(page.shape) >= 512
+    assert (page[:, -10:] == 255).all()
+    assert (page[-10:] == 255).all()
+
+
+def test_the_image_on_a_page_has_every_pixel() -> None:
+    """Enlarged by a whole number, so that none is larger than another."""
+    values = np.random.default_rng(0).integers(0, 5, (1, 60, 50))
+    drawn = only(values)
+    page = np.asarray(set_page(drawn, "n.p", NOTHING_KNOWN))
+    expected = colours(drawn).repeat(9, axis=0).repeat(9, axis=1)
+    top = next(row for row in range(page.shape[0] - 540) if (page[row : row + 540, 14 : 14 + 450] == expected).all())
+    assert top > 14
+
+
+def test_the_page_of_a_large_image_is_not_larger_than_it_need_be() -> None:
+    """Its pixels are single dots, its text grows; above 8192 only some rows and columns are shown, and it is said."""
+    page = set_page(only(np.random.default_rng(0).random((1, 1500, 1600))), "n.p", NOTHING_KNOWN)
+    assert page.width == 1600 + 2 * (1600 // 42)
+    assert set_page(only(np.zeros((1, 4, 9000), bool)), "n.p", NOTHING_KNOWN).width < 5000
+
+
+def test_each_image_of_a_batch_has_its_files(tmp_path: Path) -> None:
+    """Numbered from 0, each stretched by itself."""
+    records = save(tmp_path, np.arange(8.0).reshape(2, 2, 2, 1))
+    assert [(each["file"], each["image"]) for each in records] == [("out-0-map.png", 0), ("out-1-map.png", 1)]
+    assert [each["low"] for each in records] == pytest.approx([0.06, 4.06])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out-0-map.png", "out-1-map.png"]
+
+
+def test_colours_are_written_pixel_by_pixel_too(tmp_path: Path) -> None:
+    """What one draws outlines on has the size of the cube."""
+    image = np.random.default_rng(0).random((1, 4, 6, 3))
+    assert [each["file"] for each in save(tmp_path, image)] == ["out-map.png", "out.png"]
+    with Image.open(tmp_path / "out.png") as written:
+        assert (written.format, written.size) == ("PNG", (6, 4))
+        np.testing.assert_array_equal(np.asarray(written), only(image).pixels)
+
+
+def test_the_colours_are_those_of_viridis() -> None:
+    """To a step of the 256 of the published table, whose ends and middle are these."""
+    found = viridis(256)
+    assert found[[0, 255]].tolist() == [[68, 1, 84], [253, 231, 37]]
+    matplotlib = pytest.importorskip("matplotlib")
+    published = np.array(matplotlib.colormaps["viridis"].colors) * 255
+    assert np.abs(found - published).max() <= 1.5
+
+
+def test_colours_are_told_apart() -> None:
+    """No class has the colour of another, of the background, of the page, or of no data."""
+    colours = [*CLASS_COLOURS, NO_DATA, (0, 0, 0), (255, 255, 255)]
+    assert len(set(colours)) == len(colours) == 34
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.1, 12.3, ["2", "4", "6", "8", "10", "12"]),
+        (-1.7e308, 1.7e308, ["-1e308", "0", "1e308"]),
+        (0, 2.1e-25, ["0", "5e-26", "1e-25", "1.5e-25", "2e-25"]),
+        (1000.0000001, 1000.0000009, ["1000.0000002", "1000.0000004", "1000.0000006", "1000.0000008"]),
+        (0, 4e6, ["0", "1e6", "2e6", "3e6", "4e6"]),
+        (0, 5e-324, ["0", "5e-324"]),
+    ],
+)
+def test_ticks_are_round_numbers_that_differ(low: float, high: float, expected: list[str]) -> None:
+    """Of any size, as short as they are right."""
+    assert labels(ticks(low, high, 6)) == expected
+
+
+@given(st.tuples(*[st.floats(allow_nan=False, allow_infinity=False)] * 2).map(sorted), st.integers(2, 8))
+def test_ticks_lie_between_the_ends(ends: list[float], count: int) -> None:
+    """As many as are asked for at most, ascending."""
+    low, high = ends
+    found = ticks(low, high, count)
+    assert 2 <= len(found) <= count
+    assert found == sorted(found)
+    slack = (high / 2 - low / 2) * 1e-9
+    assert all(low / 2 - slack <= each / 2 <= high / 2 + slack for each in found)
+
+
+def test_shares_and_numbers_are_never_rounded_to_nothing() -> None:
+    """What is there has a share, and what is not all is not 100 %."""
+    assert [share(count, 100_000) for count in (0, 1, 1234, 99_999, 100_000)] == [
+        "0 %",
+        "< 0.1 %",
+        "1.2 %",
+        "> 99.9 %",
+        "100 %",
+    ]
+    assert [number(each) for each in (3.0, 0.12347, 1e9, 123456.0, 1e-7)] == ["3", "0.1235", "1e9", "123456", "1e-7"]
+
+
+def test_texts_have_umlauts_and_escapes_for_what_the_font_lacks() -> None:
+    """Of Latin, Greek and Cyrillic letters none is lost."""
+    assert printable("Gebäude µm λ Ёж m⁻²\n中") == "Gebäude µm λ Ёж m⁻² \\u4e2d"
+    assert all(width_of(line, 14) <= 100 for line in lines("word " * 20 + "w" * 90, 14, 100))
+
+
+def test_a_page_says_what_it_shows(draw_text: Callable[[], list[str]]) -> None:
+    """Title, origin, numbers of the bar, unit, stretch, no data."""
+    values = np.linspace(0, 10, 100).reshape(1, 10, 10)
+    values[0, 0, 0] = np.nan
+    set_page(only(values), "sam.angles", Meaning("Angles in radians", "sam: SpectralAngleMapper, built in"))
+    assert draw_text() == [
+        "sam.angles",
+        "sam: SpectralAngleMapper, built in",
+        *"2468",
+        "Angles in radians",
+        "no data · 1.0 %",
+        "stretched from the 2nd to the 98th percentile; values from 0.101 to 10",
+    ]
+
+
+@pytest.fixture
+def draw_text(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """Return a function that answers which texts were drawn."""
+    from PIL import ImageDraw
+
+    drawn: list[str] = []
+    real = ImageDraw.ImageDraw.text
+
+    def text(self: Any, place: Any, text: str, *rest: Any) -> None:
+        drawn.append(text)
+        real(self, place, text, *rest)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
+    return lambda: drawn

@@ -28,7 +28,7 @@ def test_a_run_writes_arrays_pictures_and_a_record(
     found = shell("restore-pipeline", "--pipeline-path", pipeline_file, "--cube-path", cube_file)
     assert found.exit_code == 0, found.output
     folder = Path("find_anomalies-output")
-    files = ["mask.mask.png", "outputs.npz", "run.json", "rx.scores.png"]
+    files = ["mask.mask-map.png", "mask.mask.png", "outputs.npz", "run.json", "rx.scores-map.png"]
     assert sorted(path.name for path in folder.iterdir()) == files
     spectra = cube.reshape(-1, 3).astype(float)
     centred = spectra - spectra.mean(axis=0)
@@ -36,10 +36,9 @@ def test_a_run_writes_arrays_pictures_and_a_record(
     with np.load(folder / "outputs.npz") as archive:
         np.testing.assert_allclose(archive["rx.scores"][0, ..., 0], expected, rtol=1e-5)
         mask = archive["mask.mask"][0, ..., 0]
-    np.testing.assert_array_equal(pixels(folder / "mask.mask.png"), np.where(mask, 255, 0))
+    np.testing.assert_array_equal(pixels(folder / "mask.mask.png"), mask)
     assert mask.sum() == 10
-    share = (expected - expected.min()) / (expected.max() - expected.min())
-    assert np.abs(pixels(folder / "rx.scores.png") - share * 255).max() <= 0.51
+    assert pixels(folder / "rx.scores-map.png").shape[2] == 3
     assert "find_anomalies-output" in found.stdout
 
 
@@ -68,8 +67,15 @@ def test_the_record_says_what_ran(shell: Shell, pipeline_file: Path, cube_file: 
     about = {"node": "rx", "port": "scores", "shape": [1, 4, 5, 1], "dtype": "float32"}
     ends = {"min": scores.min().item(), "max": scores.max().item()}
     assert {"file": "outputs.npz", "key": "rx.scores", **about, **ends} in record["files"]
-    shown = {"black": [ends["min"]], "white": [ends["max"]]}
-    assert {"file": "rx.scores.png", **about, **ends, **shown} in record["files"]
+    low, high = np.percentile(scores.astype(float), (2, 98))
+    (shown,) = (each for each in record["files"] if each["file"] == "rx.scores-map.png")
+    assert (shown["low"], shown["high"]) == (pytest.approx(low), pytest.approx(high))
+    assert {**about, **ends, "kind": "scores", "percentiles": [2, 98], "no_data": 0}.items() <= shown.items()
+    (mask,) = (each for each in record["files"] if each["file"] == "mask.mask-map.png")
+    assert [(each["value"], each["name"], each["share"]) for each in mask["classes"]] == [
+        (0, "no", 0.5),
+        (1, "yes", 0.5),
+    ]
 
 
 def test_a_plugin_from_a_manifest_runs_on_a_cube(
@@ -79,9 +85,7 @@ def test_a_plugin_from_a_manifest_runs_on_a_cube(
     path = write_yaml("sum.yaml", {"nodes": [{"name": "sum", "class_name": "Sum"}]})
     found = shell("restore-pipeline", "--pipeline-path", path, "--plugins-path", sum_plugin, "--cube-path", cube_file)
     assert found.exit_code == 0, found.output
-    total = cube.sum(axis=-1)
-    expected = np.rint((total - total.min()) / (total.max() - total.min()) * 255)
-    assert np.abs(pixels(Path("sum-output/sum.total.png")) - expected).max() <= 1
+    assert pixels(Path("sum-output/sum.total-map.png")).shape[2] == 3
     record = json.loads(Path("sum-output/run.json").read_text(encoding="utf-8"))
     assert record["plugins"]["sha256"] == hashlib.sha256(sum_plugin.read_bytes()).hexdigest()
     (node,) = record["nodes"]
@@ -128,6 +132,9 @@ def test_wavelengths_of_the_cube_reach_the_pipeline(
     np.savez("cube.npz", cube=cube, wavelengths=[400.0, 500.0, 600.0])
     arguments = ("restore-pipeline", "--pipeline-path", path, "--cube-path")
     assert shell(*arguments, "cube.npz").exit_code == 0
+    record = json.loads(Path("colours-output/run.json").read_text(encoding="utf-8"))
+    (shown,) = (each for each in record["files"] if each["file"] == "rgb.image-map.png")
+    assert (shown["kind"], shown["wavelengths"]) == ("colours", [600, 500, 400])
     red, _, blue = np.moveaxis(pixels(Path("colours-output/rgb.image.png")), -1, 0)
     for shown, band in ((red, 2), (blue, 0)):
         low, high = np.percentile(cube[..., band].astype(float), (2, 98))
@@ -283,7 +290,7 @@ def test_a_plugin_that_cannot_be_loaded_is_failed_work(
     manifest = write_yaml("plugins.yaml", {"plugins": {"sums": {"path": "not-there", "provides": ["a.Sum"]}}})
     found = shell("restore-pipeline", "--pipeline-path", pipeline_file, "--plugins-path", manifest)
     assert found.exit_code == 1
-    assert "Failed to load plugin 'sums' (downloading)" in found.stderr
+    assert "Failed to load plugin 'sums' (resolving)" in found.stderr
     assert "not-there" in found.stderr
 
 
@@ -418,3 +425,48 @@ def test_session_files(shell: Any, pipeline_file: Path, cube_file: Path) -> None
     assert shell(*start, "--cube-path", cube_file).exit_code == 2
     result = shell("restore-pipeline", "--pipeline-path", pipeline_file, "--measurement", "1")
     assert "--measurement goes with --cube-path" in result.output
+
+
+CLASSES_NODE = """\
+import numpy as np
+from cuvis_ai_core.node import ArrayNode
+from cuvis_ai_schemas.pipeline import PortSpec
+
+
+class Classes(ArrayNode):
+    INPUT_SPECS = {"cube": PortSpec(np.floating, (-1, -1, -1, -1))}
+    OUTPUT_SPECS = {"classes": PortSpec(np.int32, (-1, -1, -1), "Kind of plant [batch, height, width]")}
+
+    def forward(self, cube):
+        return {"classes": np.where(np.isnan(cube[..., 0]), 0, 1 + (cube[..., 0] > 0.5)).astype(np.int32)}
+"""
+
+
+def test_names_of_classes_come_from_the_metadata_of_the_pipeline(
+    shell: Shell, write_yaml: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They stand in the legend and in run.json; a pixel of the cube without data is no class, and reads back as 0."""
+    Path("classes_of_plants.py").write_text(CLASSES_NODE, encoding="utf-8")
+    monkeypatch.syspath_prepend(".")
+    names = {"plants": {"classes": {"1": "corn", "2": "grass"}}}
+    node = {"name": "plants", "class_name": "classes_of_plants.Classes"}
+    path = write_yaml("p.yaml", {"metadata": {"class_names": names}, "nodes": [node]})
+    cube = np.array([[[0.1, 0], [0.9, 0]], [[0.8, 0], [np.nan, 0]]])
+    np.save("cube.npy", cube)
+    arguments = ("restore-pipeline", "--pipeline-path", path, "--cube-path", "cube.npy", "--output-dir", "out")
+    found = shell(*arguments)
+    assert found.exit_code == 0, found.output
+    record = json.loads(Path("out/run.json").read_text(encoding="utf-8"))
+    (shown,) = (each for each in record["files"] if each["file"] == "plants.classes-map.png")
+    assert [(each["value"], each["name"], each["share"]) for each in shown["classes"]] == [
+        (0, None, 0),
+        (1, "corn", 0.25),
+        (2, "grass", 0.5),
+    ]
+    assert shown["no_data"] == 1
+    assert pixels(Path("out/plants.classes.png")).tolist() == [[1, 2], [2, 0]]
+    found = shell(*arguments, "--override", "metadata.class_names.plants.kinds.1=oats")
+    assert found.exit_code == 2
+    assert "metadata.class_names: there is no output 'plants.kinds'" in found.stderr
+    found = shell(*arguments, "--override", "metadata.class_names.plants.classes.x=oats")
+    assert "metadata.class_names.plants.classes: 'x' is no class number" in found.stderr

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from PIL import Image
+
+torch = pytest.importorskip("torch")
 
 Run = Callable[..., Any]
 

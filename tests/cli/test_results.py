@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cuvis_ai_core.cli.pictures.drawn import Meaning
 from cuvis_ai_core.cli.results import as_array, collect, limits, write_results
 
 
@@ -71,12 +72,14 @@ def test_limits_are_those_of_the_finite_values(array: Any, expected: tuple[Any, 
 
 
 def test_names_that_fall_together_become_two_files(tmp_path: Path) -> None:
-    """Two nodes whose names differ in what a file name cannot hold, or in case only, keep a picture each."""
+    """Two nodes whose names differ in what a file name cannot hold, or in case only, keep their pictures."""
     mask = np.ones((1, 2, 2), bool)
-    results, _ = collect({("a b", "m"): mask, ("a/b", "m"): ~mask, ("A_B", "m"): mask})
-    records = write_results(tmp_path, results, (2, 2))
+    results, _ = collect({("a b", "m"): mask, ("a/b", "m"): ~mask, ("A_B", "m"): mask, ("a b", "m-map"): mask})
+    records = write_results(tmp_path, results, (2, 2), lambda _: Meaning())
     pictures = [record["file"] for record in records if record["file"] != "outputs.npz"]
-    assert pictures == ["a_b.m.png", "a_b.m-2.png", "A_B.m-3.png"]
+    assert pictures == [
+        f"{stem}{kind}.png" for stem in ("a_b.m", "2_a_b.m", "3_A_B.m", "4_a_b.m-map") for kind in ("-map", "")
+    ]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted({*pictures, "outputs.npz"})
     with np.load(tmp_path / "outputs.npz") as archive:
-        assert sorted(archive) == ["A_B.m", "a b.m", "a/b.m"]
+        assert sorted(archive) == ["A_B.m", "a b.m", "a b.m-map", "a/b.m"]

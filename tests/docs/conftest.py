@@ -37,6 +37,7 @@ ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# file: (\S+)\n")
 _INSTALLS = re.compile(r"^\s*(\S*python3? -m venv|\S*pip |\S*uv |pre-commit |\.venv/)", re.MULTILINE)
+_NEEDS_TORCH = re.compile(r"import torch|\.\[[a-z,]*train\]")
 _PUBLIC = "https://github.com/your-lab/"
 
 
@@ -68,7 +69,7 @@ def read_blocks(page: Path) -> list[Block]:
 
 def run_page(page: Path) -> None:
     """Run the blocks of a page in the current folder."""
-    if "import torch" in page.read_text(encoding="utf-8"):
+    if _NEEDS_TORCH.search(page.read_text(encoding="utf-8")):
         pytest.importorskip("torch")
     namespace: dict[str, Any] = {"__name__": "__main__"}
     printed = ""

@@ -26,12 +26,15 @@ PAGES = [
     *sorted(ROOT.glob("docs/**/*.md")),
 ]
 
+SHARED = {"--quiet", "--verbose", "--debug", "--version"}
+"""What all commands have is told once, above them."""
+
 Blocks = Callable[[Path], list[Any]]
 
 
 def commands(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
     """Return a command and all below it with their full names, without groups that have no options."""
-    if not isinstance(command, click.Group) or options(command):
+    if not isinstance(command, click.Group):
         yield name, command
     if isinstance(command, click.Group):
         context = click.Context(command)
@@ -45,7 +48,7 @@ def options(command: click.Command) -> set[str]:
     """Return the options of a command with what they take."""
     listed = (param for param in command.params if isinstance(param, click.Option))
     shown = (param.get_help_record(click.Context(command)) for param in listed)
-    return {record[0].replace("  [required]", "") for record in shown if record}
+    return {record[0].replace("  [required]", "") for record in shown if record} - SHARED
 
 
 def arguments(command: click.Command) -> str:
@@ -86,7 +89,7 @@ def test_commands_in_examples_exist(page: Path, blocks_of: Blocks) -> None:
         if block.language == "sh":
             for words in called(block.text):
                 command, rest = find(PROGRAMS[Path(words[0]).name], words[1:])
-                known = {option for param in command.params for option in param.opts} | {"--help"}
+                known = {option for param in command.params for option in param.opts} | {"-h", "--help"}
                 assert {word.partition("=")[0] for word in rest if word.startswith("-")} <= known, words
 
 

@@ -81,8 +81,7 @@ def test_a_librarys_function_in_a_thread_pool_does_not_find_public_names(plugin:
 
 def test_weights_only_wants_the_name_that_the_file_has(plugin: ModuleType, tmp_path: Path) -> None:
     """A file that names the class by its public path: the class is allowed together with that name."""
-    import torch
-
+    torch = pytest.importorskip("torch")
     file = tmp_path / "point.pt"
     code = "import sys, torch\nfrom limits.late import Point\ntorch.save(Point(), sys.argv[1])"
     subprocess.run([sys.executable, "-c", code, str(file)], cwd=tmp_path / "limits/src", check=True)
@@ -226,6 +225,7 @@ def test_names_in_pandas_have_one_meaning(two: Callable[..., list[ModuleType]]) 
 
 def test_an_operator_of_a_plugin_that_asks_first_is_not_noticed(two: Callable[..., list[ModuleType]]) -> None:
     """Code that registers only where the name is free uses the other version's."""
+    pytest.importorskip("torch")
     code = """
 import torch
 from torch import Tensor

@@ -34,6 +34,8 @@ def test_a_page_runs_as_it_stands(page: Path, run: Callable[[Path], None]) -> No
 def test_manifests_and_pipelines_follow_the_rules(page: Path, blocks_of: Blocks, tmp_path: Path) -> None:
     """Those, too, that no code on the page reads; but for the one that shows an error."""
     for block in blocks_of(page):
+        if (block.file or "").endswith("configs/default.yaml"):  # node defaults: the page's code reads them
+            continue
         data = parse_yaml(block.text).data if block.language == "yaml" and block.file != "wrong.yaml" else {}
         assert isinstance(data, dict)
         if "plugins" in data:
@@ -53,6 +55,8 @@ def test_an_example_plugin_loads_as_its_readme_says(
     page: Path, blocks_of: Blocks, page_folder: Path, registry: NodeRegistry
 ) -> None:
     """The manifest in it works from the top folder of a clone, and everything that it provides is there."""
+    if "A **torch** plugin" in page.read_text(encoding="utf-8"):
+        pytest.importorskip("torch")
     (block,) = (block for block in blocks_of(page) if block.language == "yaml")
     manifest = page_folder / "plugins.yaml"
     manifest.write_text(block.text, encoding="utf-8")

@@ -60,9 +60,9 @@ class FakeRegistry:
             raise NodeNotFoundError(f"Node '{name}' not found in registry.", hint="Load it.", node=name)
         return self.classes[name]
 
-    def config_dirs(self) -> list[Path]:
+    def config_owners(self) -> dict[Path, str]:
         """Return where pipelines are found by name."""
-        return self.directories
+        return dict.fromkeys(self.directories, "")
 
 
 @pytest.fixture

@@ -102,6 +102,27 @@ def test_a_node_class_is_known_without_an_import(
     )
 
 
+def test_configurations_in_its_package_are_found(
+    install: Callable[[Files], None], script: Callable[[str], pytest.RunResult], project_files: Callable[..., Files]
+) -> None:
+    """Without a hook, and without importing anything to find them."""
+    files = project_files("found", node="Found", extra=entry_points(Found="found.nodes:Found"))
+    files["src/found/nodes.py"] += (
+        "\n    def __init__(self, gain=1, **base):\n        super().__init__(gain=gain, **base)\n"
+    )
+    files["src/found/configs/default.yaml"] = "Found: {gain: 2}\n"
+    files["src/found/configs/pipeline/all.yaml"] = "nodes: [{name: first, class_name: Found}]\n"
+    install(files)
+    result = script(
+        "from cuvis_ai_core import Pipeline\nregistry = NodeRegistry()\n"
+        "print([each.name for each in registry.config_dirs()], set(registry.config_owners().values()))\n"
+        "print('found' in sys.modules)\n"
+        "for name in 'all', 'found:all':\n"
+        "    print(Pipeline.load(name, node_registry=registry).nodes['first'].hparams)\n"
+    )
+    assert result.outlines == ["['configs', 'pipeline'] {'found'}", "False", "{'gain': 2}", "{'gain': 2}"]
+
+
 def test_hook_implementations_are_imported_when_something_asks(
     install: Callable[[Files], None], script: Callable[[str], pytest.RunResult], hooked: Files
 ) -> None:

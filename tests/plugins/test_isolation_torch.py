@@ -8,6 +8,8 @@ import pytest
 
 from cuvis_ai_core import NodeRegistry
 
+pytest.importorskip("torch")
+
 Files = dict[str, str]
 
 NET = """

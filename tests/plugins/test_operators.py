@@ -11,6 +11,8 @@ import pytest
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import OperatorConflictError, PluginLoadError
 
+pytest.importorskip("torch")
+
 Files = dict[str, str]
 LoadCode = Callable[..., Any]
 

@@ -197,9 +197,9 @@ def by_public_name(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "things/things.py").write_text(THINGS.format(version="public"))
     (folder / "things/late.py").write_text("WHO = 'public'")
     code = (
-        "import pickle, joblib, torch\nfrom things.things import Point\n"
-        "torch.save(Point(1), 'torch')\njoblib.dump(Point(1), 'joblib')\n"
-        "open('pickle', 'wb').write(pickle.dumps(Point(1)))"
+        "import pickle, joblib\nfrom things.things import Point\n"
+        "joblib.dump(Point(1), 'joblib')\nopen('pickle', 'wb').write(pickle.dumps(Point(1)))\n"
+        "try:\n    import torch\nexcept ModuleNotFoundError:\n    pass\nelse:\n    torch.save(Point(1), 'torch')"
     )
     subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
     return folder
@@ -211,6 +211,8 @@ def by_public_name(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_public_names_mean_the_version_that_reads(two: list[Any], by_public_name: Path, how: str, loads: int) -> None:
     """Two threads over two versions, every load the right class: C's pickle and Python's, torch and joblib."""
     kind = how.removeprefix("by_")
+    if kind == "torch":
+        pytest.importorskip("torch")
     source: Any = (
         str(by_public_name / kind) if kind in {"torch", "joblib"} else (by_public_name / "pickle").read_bytes()
     )

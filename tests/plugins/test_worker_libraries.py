@@ -106,4 +106,5 @@ def test_workers_of_loky_find_plugin_and_dependency(answers: Callable[..., objec
 
 def test_workers_of_a_data_loader_read_with_the_plugins_own_class(answers: Callable[..., object]) -> None:
     """Data set, collate function and late import are the version's own."""
+    pytest.importorskip("torch")
     assert answers(LOADER, "torch") == [[[f"{who}0{who}1", f"{who}2{who}3"]] * 2 for who in "12"]

@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from cuvis_ai_core import NodeRegistry, Pipeline
 from cuvis_ai_core.data import Batches, Cubes, open_annotations
 
 NODES = Path(__file__).parents[1] / "projects/trainable_nodes/src/trainable_nodes/__init__.py"
-torch.set_num_threads(1)  # for tensors this small, threads only wait for each other
 
 CLASSES = ("Center", "Scores", "SquaredError", "Accuracy")
 PIPELINE: dict[str, Any] = {
@@ -58,6 +56,8 @@ def make_pipeline(registry: NodeRegistry) -> Callable[..., Pipeline]:
     """Return a function that builds the pipeline, with random weights of a seed; parameters of nodes by their names."""
 
     def make(seed: int = 0, **params: dict[str, Any]) -> Pipeline:
+        import torch
+
         torch.manual_seed(seed)
         nodes = [{**node, "params": params.get(node["name"], {})} for node in PIPELINE["nodes"]]
         return Pipeline.from_dict({**PIPELINE, "nodes": nodes}, node_registry=registry)
@@ -86,3 +86,11 @@ def batches(scenes: Path, registry: NodeRegistry) -> Callable[..., Batches]:
         return Batches(cubes, numbers, open_annotations(scenes / "masks"), size)
 
     return make
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Let torch use one thread: for tensors this small, several only wait for each other."""
+    import torch
+
+    torch.set_num_threads(1)

@@ -4,11 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from cuvis_ai_core.errors import MissingExtraError, PipelineError, TrainingError, TrainRunError
-from cuvis_ai_core.training import GradientTrainer, StatisticalTrainer, callbacks
+from cuvis_ai_core.training import GradientTrainer, StatisticalTrainer
 from cuvis_ai_core.training.config import TrainingConfig
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("pytorch_lightning")
+
+from cuvis_ai_core.training import callbacks  # noqa: E402
 
 Make = Callable[..., Any]
 NODES: dict[str, Any] = {"loss_nodes": ["error"], "metric_nodes": ["accuracy"]}

@@ -7,6 +7,8 @@ from cuvis_ai_core import training
 from cuvis_ai_core.errors import PortError
 from cuvis_ai_core.training import Predictor, StatisticalTrainer
 
+pytest.importorskip("torch")
+
 Make = Callable[..., Any]
 
 

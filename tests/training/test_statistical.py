@@ -3,12 +3,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from cuvis_ai_core import Pipeline
 from cuvis_ai_core.data import Batches
 from cuvis_ai_core.errors import TrainingError, TrainRunError
 from cuvis_ai_core.training import StatisticalTrainer
+
+torch = pytest.importorskip("torch")
 
 Make = Callable[..., Any]
 

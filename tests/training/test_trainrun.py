@@ -10,6 +10,8 @@ from cuvis_ai_core.errors import MissingExtraError, TrainRunError
 from cuvis_ai_core.training import read_trainrun
 from cuvis_ai_core.training.trainrun import recorded_manifest
 
+pytest.importorskip("torch")
+
 Files = dict[str, str]
 Write = Callable[[Files], Path]
 

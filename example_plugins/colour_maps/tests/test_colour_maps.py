@@ -19,13 +19,15 @@ def test_higher_scores_are_brighter(registry: NodeRegistry) -> None:
     assert np.all(np.diff(brightness) > 0)
 
 
-def test_scores_that_are_not_finite_are_black(registry: NodeRegistry) -> None:
-    """One missing value does not spoil the image, and an image of nothing is black."""
+def test_scores_that_are_not_finite_have_no_colour(registry: NodeRegistry) -> None:
+    """One missing value does not spoil the image, and an image of nothing has neither colours nor limits."""
     scores = np.array([[1.0, 2.0, np.nan], [np.nan, np.nan, np.inf]], np.float32).reshape(2, 1, 3, 1)
-    image = registry.get("ColourMap")(palette="bmy", clip=0).forward(scores=scores)["image"]
+    result = registry.get("ColourMap")(palette="bmy", clip=0).forward(scores=scores)
+    image = result["image"]
     assert image[0, 0, 1].max() > 0.9
-    assert not image[0, 0, 2].any()
-    assert not image[1].any()
+    assert np.isnan(image[0, 0, 2]).all()
+    assert np.isnan(image[1]).all()
+    np.testing.assert_array_equal(result["limits"], [[1, 2], [np.nan, np.nan]])
 
 
 def test_an_image_of_one_score_has_one_colour(registry: NodeRegistry) -> None:

@@ -48,7 +48,7 @@ class RXDetector(ArrayNode):
         "cube": PortSpec(np.floating, (-1, -1, -1, -1), "Images [batch, height, width, channel]"),
     }
     OUTPUT_SPECS: ClassVar[Mapping[str, PortSpec]] = {
-        "scores": PortSpec(np.floating, (-1, -1, -1, 1), "Squared distances [batch, height, width, 1]"),
+        "scores": PortSpec(np.floating, (-1, -1, -1, 1), "Squared distances, without unit [batch, height, width, 1]"),
     }
 
     def __init__(

@@ -28,6 +28,7 @@ class WavelengthSelector(ArrayNode):
         wavelengths (in): centre of each band in nm, `[channel]`.
         image (out): `[batch, height, width, target]`, the bands in the order of the targets, values
             unchanged.
+        wavelengths (out): centres of these bands in nm, `[target]`.
 
     Args:
         targets: Wavelengths to pick, in nm; several may fall on one band. Of two bands equally near, the
@@ -46,6 +47,7 @@ class WavelengthSelector(ArrayNode):
     }
     OUTPUT_SPECS: ClassVar[Mapping[str, PortSpec]] = {
         "image": PortSpec(np.floating, (-1, -1, -1, "target_count"), "The chosen bands [batch, height, width, target]"),
+        "wavelengths": PortSpec(np.number, ("target_count",), "Centre of each chosen band in nm [target]"),
     }
 
     def __init__(
@@ -78,7 +80,10 @@ class WavelengthSelector(ArrayNode):
         bands = [self._nearest(centres, target) for target in self._targets]
         for index in range(cube.shape[0]):
             self._refuse_without_data(xp, cube[index, ...], bands, centres)
-        return {"image": xp.stack([cube[..., band] for band in bands], axis=-1)}
+        return {
+            "image": xp.stack([cube[..., band] for band in bands], axis=-1),
+            "wavelengths": namespace(self, "wavelengths", wavelengths).stack([wavelengths[band] for band in bands]),
+        }
 
     def _centres(self, wavelengths: Array, channels: int) -> list[float]:
         namespace(self, "wavelengths", wavelengths)

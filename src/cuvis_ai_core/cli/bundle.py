@@ -4,20 +4,21 @@ from pathlib import Path
 
 import click
 
-from cuvis_ai_core.cli.options import debug_option, manifest_argument, path_option
+from cuvis_ai_core.cli.options import manifest_argument, path_option, shared_options
+from cuvis_ai_core.cli.output import say
 
 
 @click.command()
 @manifest_argument
 @path_option("--output", short="-o", description="The archive.  [default: <stem of the manifest>.tar.gz]")
-@debug_option
+@shared_options
 def bundle(manifest: Path, output: Path | None) -> None:
     """Write checkouts, wheels and what builds need, with MANIFEST and its lock file, for machines without a network.
 
     They must have the same platform and Python version as this one. A manifest without a lock file is locked first.
     """
-    from cuvis_ai_core.cli.errors import warn
     from cuvis_ai_core.cli.locking import locker
+    from cuvis_ai_core.cli.logs import warn
     from cuvis_ai_core.plugins.bundle.writing import write_bundle
     from cuvis_ai_core.plugins.lock.lockfile import read_lock, write_lock
     from cuvis_ai_core.plugins.manifest import read_manifest
@@ -32,4 +33,4 @@ def bundle(manifest: Path, output: Path | None) -> None:
         found = write_bundle(manifest, plugins, lock, archive, make.store, make.announce)
     for name, path in found.left_out.items():
         warn(f"plugin '{name}' is not in the bundle, because {path} is not below {manifest.parent}; carry it along.")
-    click.echo(f"Wrote {archive}: {found.files} files, {found.size / 1e6:.1f} MB.")
+    say(f"Wrote {archive}: {found.files} files, {found.size / 1e6:.1f} MB.")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from cuvis_ai_core.cli.lazy import NamedGroup
-from cuvis_ai_core.cli.options import debug_option
+from cuvis_ai_core.cli.options import shared_options
+from cuvis_ai_core.cli.output import say
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.cache.housekeeping import Entry
@@ -44,7 +45,7 @@ def cache() -> None:
 
 
 @cache.command("list")
-@debug_option
+@shared_options
 def list_entries() -> None:
     """List checkouts and target directories with size, last use, and the processes that use them."""
     from cuvis_ai_core.cli.tables import print_table
@@ -53,14 +54,14 @@ def list_entries() -> None:
     store = _store()
     found = entries(store)
     if not found:
-        click.echo(f"The plugin cache {store.root} is empty.")
+        say(f"The plugin cache {store.root} is empty.")
         return
     rows = [
         (each.plugin or "-", each.kind, str(each.path.relative_to(store.root)), *_state(each), _users(each))
         for each in sorted(found, key=lambda entry: (entry.plugin, entry.kind, entry.path))
     ]
     print_table(("plugin", "what", "folder", "size", "last use", "in use by"), rows, title=str(store.root))
-    click.echo(f"{_size(each.size for each in found)} in all")
+    say(f"{_size(each.size for each in found)} in all")
 
 
 @cache.command("prune")
@@ -69,7 +70,7 @@ def list_entries() -> None:
     "--max-size", callback=_bytes, metavar="SIZE", help="What was used longest ago, until the rest is as small as 2GB."
 )
 @click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
-@debug_option
+@shared_options
 def prune_entries(older_than: float | None, max_size: float | None, dry_run: bool) -> None:
     """Remove what was not used for some time, or what is too much."""
     from cuvis_ai_core.plugins.cache.housekeeping import prune
@@ -82,7 +83,7 @@ def prune_entries(older_than: float | None, max_size: float | None, dry_run: boo
 
 @cache.command("clear")
 @click.argument("name", required=False)
-@debug_option
+@shared_options
 def clear_entries(name: str | None) -> None:
     """Remove everything of the plugin NAME, or everything."""
     from cuvis_ai_core.plugins.cache.housekeeping import clear
@@ -100,8 +101,8 @@ def _store() -> "Store":
 def _report(removed: "list[Entry]", *, dry_run: bool = False) -> None:
     did = "would remove" if dry_run else "removed"
     for entry in removed:
-        click.echo(f"{did} {entry.path} ({_size([entry.size])})")
-    click.echo(f"{did} {_size(entry.size for entry in removed)}" if removed else "Nothing to remove.")
+        say(f"{did} {entry.path} ({_size([entry.size])})")
+    say(f"{did} {_size(entry.size for entry in removed)}" if removed else "Nothing to remove.")
 
 
 def _state(entry: "Entry") -> tuple[str, str]:

@@ -3,9 +3,8 @@
 import inspect
 from typing import TYPE_CHECKING
 
-import click
-
 from cuvis_ai_core.cli.origin import origin_of
+from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.node.checking import check_class
 from cuvis_ai_core.node.ports import Port, read_ports
@@ -25,20 +24,20 @@ def print_node(registry: "NodeRegistry", node_class: type) -> None:
     """
     check_class(node_class)
     inputs, outputs = (read_ports(node_class, side) for side in ("INPUT_SPECS", "OUTPUT_SPECS"))
-    click.echo(f"{node_class.__name__}: {summary(node_class) or 'not documented'}\n")
-    click.echo(f"Path:   {registry.public_path(node_class)}")
-    click.echo(f"Plugin: {origin_of(registry, node_class)}")
+    say(f"{node_class.__name__}: {summary(node_class) or 'not documented'}\n")
+    say(f"Path:   {registry.public_path(node_class)}")
+    say(f"Plugin: {origin_of(registry, node_class)}")
     for title, ports in (("Inputs", inputs), ("Outputs", outputs)):
-        click.echo()
+        say()
         if ports:
             rows = [(port.name, str(port), note(port) or "-", port.description) for port in ports.values()]
             print_table(("port", "type", "note", "description"), rows, title=title)
         else:
-            click.echo(f"{title}: none")
+            say(f"{title}: none")
     parameters = hyper_parameters(node_class)
-    click.echo("\nHyper-parameters:" + ("" if parameters else " none"))
+    say("\nHyper-parameters:" + ("" if parameters else " none"))
     for parameter in parameters:
-        click.echo(f"  {parameter}")
+        say(f"  {parameter}")
 
 
 def summary(node_class: type) -> str:

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from cuvis_ai_core.cli.describe_node import note
 from cuvis_ai_core.cli.origin import origin_of
+from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -18,14 +17,14 @@ if TYPE_CHECKING:
 def print_pipeline(registry: "NodeRegistry", pipeline: "Pipeline", file: Path) -> None:
     """Print the description of a pipeline."""
     description = " ".join(str(pipeline.metadata.get("description") or "").split())
-    click.echo(f"{pipeline.name}: {description}" if description else pipeline.name)
-    click.echo(f"{file}\n")
+    say(f"{pipeline.name}: {description}" if description else pipeline.name)
+    say(f"{file}\n")
     print_table(("", "node", "class", "plugin"), _node_rows(registry, pipeline), title="Nodes, in running order")
-    click.echo()
+    say()
     print_table(("port", "direction", "type", "note"), _port_rows(pipeline), title="Ports")
-    click.echo("\nEdges:" + ("" if pipeline.edges else " none"))
+    say("\nEdges:" + ("" if pipeline.edges else " none"))
     for edge in pipeline.edges:
-        click.echo(f"  {edge}")
+        say(f"  {edge}")
     _print_required(pipeline)
 
 
@@ -44,12 +43,12 @@ def _port_rows(pipeline: "Pipeline") -> Iterator[tuple[str, str, str, str]]:
 
 def _print_required(pipeline: "Pipeline") -> None:
     required = pipeline.required_inputs()
-    click.echo("\nTo be handed in:" + ("" if required else " nothing"))
+    say("\nTo be handed in:" + ("" if required else " nothing"))
     for resolved in required.values():
-        click.echo(f"  {resolved.name}: {resolved}")
+        say(f"  {resolved.name}: {resolved}")
     strange = sorted({port for _, port in required} - {"cube", "wavelengths"})
     if strange:
-        click.echo(
+        say(
             f"A cube (--cube-path) gives 'cube' and 'wavelengths' only; {', '.join(map(repr, strange))} needs an edge, "
             "or Python: pipeline.forward(batch=...)."
         )

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import click
-
+from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.errors import AnnotationError, CubeError, MissingExtraError, TrainRunError
 from cuvis_ai_core.training.build import build_pipeline, trained_weights
@@ -32,15 +31,15 @@ def print_trainrun(registry: "NodeRegistry", run: "TrainRun") -> None:
         for key in ("freeze_nodes", "unfreeze_nodes"):
             for name in getattr(config, key):
                 check_node(pipeline, name, key)
-        click.echo(f"{config.name}\n{run.path}\n")
+        say(f"{config.name}\n{run.path}\n")
         print_table(("", ""), _pipeline_rows(run, pipeline), title="Pipeline")
-    click.echo()
+    say()
     print_table(("part", "cubes", "batches", "annotations"), _data_rows(registry, run), title="Data")
-    click.echo()
+    say()
     print_table(("", ""), _training_rows(config.training), title="Training")
     weights = trained_weights(run)
-    click.echo(f"\nOutput directory: {config.output_dir}")
-    click.echo(f"Trained weights: {weights or 'none yet; train with --mode train'}")
+    say(f"\nOutput directory: {config.output_dir}")
+    say(f"Trained weights: {weights or 'none yet; train with --mode train'}")
 
 
 def _pipeline_rows(run: "TrainRun", pipeline: "Pipeline") -> Iterator[tuple[str, str]]:

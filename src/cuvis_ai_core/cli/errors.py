@@ -1,17 +1,13 @@
 """From an exception to what a person at a command line gets: one text on stderr, and an exit status."""
 
-import logging
 import sys
 import traceback
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Final, TextIO
 
 import click
 
-from cuvis_ai_core.cli.options import DEBUG
+from cuvis_ai_core.cli.logs import DEBUG, SEE_MORE, plain_problems
 from cuvis_ai_core.errors import (
     AnnotationError,
     BundleError,
@@ -42,7 +38,6 @@ _WRONG_INPUT: Final = (
     PipelineError,
     TrainRunError,
 )
-_SEE_MORE: Final = "Run again with --debug to see the whole traceback."
 _CLICK: Final = (click.ClickException, click.exceptions.Exit, click.Abort)
 
 
@@ -60,18 +55,19 @@ class Guarded(click.Command):
     def invoke(self, ctx: click.Context) -> object:
         """Run the command."""
         more = ""
-        with _plain_warnings():
+        with plain_problems():
             try:
                 return super().invoke(ctx)
             except (*_CLICK, BrokenPipeError):
                 raise  # click ends quietly where the reader of a pipe went away
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as error:
+                click.echo("\n".join(["\nInterrupted.", *getattr(error, "__notes__", ())]), err=True)
                 status = INTERRUPTED
             except (Exception, SystemExit) as error:  # noqa: BLE001 - the last place that can say anything
                 if ctx.meta.get(DEBUG):
                     click.echo("".join(traceback.format_exception(error)), err=True)
                 elif getattr(error, "place", None) and _is_foreign(error.__cause__):
-                    more = f"\n{_SEE_MORE}"
+                    more = f"\n{SEE_MORE}"
                 click.echo(f"Error: {_text(error)}{more}", err=True)
                 status = exit_status(error)
         raise click.exceptions.Exit(status)
@@ -80,11 +76,6 @@ class Guarded(click.Command):
 def exit_status(error: BaseException) -> int:
     """Return 2 where what was given is wrong, 1 where the work failed."""
     return WRONG_INPUT if isinstance(error, _WRONG_INPUT) and not isinstance(error, NodeRunError) else FAILED
-
-
-def warn(text: str) -> None:
-    """Print a warning in one line on stderr."""
-    click.echo(f"Warning: {' '.join(text.split())}", err=True)
 
 
 def _text(error: BaseException) -> str:
@@ -107,42 +98,3 @@ def _make_lenient(stream: TextIO) -> None:
     """Have a stream write escapes for signs that its encoding lacks."""
     if isinstance(stream, TextIOWrapper) and stream.errors in {"strict", "surrogateescape"}:
         stream.reconfigure(errors="backslashreplace")
-
-
-@contextmanager
-def _plain_warnings() -> Iterator[None]:
-    """Show warnings and logged problems of this package as plain lines."""
-    logger = logging.getLogger("cuvis_ai_core")
-    handler = _WarningLines(logging.WARNING)
-    logger.addHandler(handler)
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            yield
-    finally:
-        logger.removeHandler(handler)
-
-
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],  # noqa: ARG001
-    filename: str,  # noqa: ARG001
-    lineno: int,  # noqa: ARG001
-    file: TextIO | None = None,  # noqa: ARG001
-    line: str | None = None,  # noqa: ARG001
-) -> None:
-    warn(str(message))
-
-
-class _WarningLines(logging.Handler):
-    """Prints log records as warnings."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print a record, with the traceback that it has where that is asked for."""
-        ctx = click.get_current_context(silent=True)
-        text = record.getMessage()
-        if record.exc_info and ctx is not None and ctx.meta.get(DEBUG):
-            click.echo("".join(traceback.format_exception(record.exc_info[1])), err=True)
-        elif record.exc_info:
-            text += f" {_SEE_MORE}"
-        warn(text)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cuvis_ai_core.cli.options import debug_option, dry_run_option, manifest_argument, offline_option
+from cuvis_ai_core.cli.options import dry_run_option, manifest_argument, offline_option, shared_options
+from cuvis_ai_core.cli.output import say
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.lock.locking import Locking
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 @manifest_argument
 @dry_run_option
 @offline_option
-@debug_option
+@shared_options
 def lock(manifest: Path, dry_run: bool) -> None:
     """Resolve all plugins of MANIFEST together, and write commits, versions and hashes to its lock file.
 
@@ -32,10 +33,10 @@ def lock(manifest: Path, dry_run: bool) -> None:
         found = make.lock(manifest, plugins, dry_run=dry_run)
     print_locked(found)
     if dry_run:
-        click.echo(f"Nothing was written; {_to_fetch(found)}.")
+        say(f"Nothing was written; {_to_fetch(found)}.")
     else:
         write_lock(found.lock)
-        click.echo(f"Wrote {found.lock.path}.")
+        say(f"Wrote {found.lock.path}.")
 
 
 def print_locked(found: "Locking") -> None:

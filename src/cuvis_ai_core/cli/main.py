@@ -6,7 +6,7 @@ import click
 
 from cuvis_ai_core.cli.errors import Guarded
 from cuvis_ai_core.cli.lazy import LazyGroup
-from cuvis_ai_core.cli.options import debug_option
+from cuvis_ai_core.cli.options import HELP_NAMES, shared_options
 
 
 class _CuvisAi(Guarded, LazyGroup):
@@ -19,8 +19,8 @@ class _CuvisAi(Guarded, LazyGroup):
     }
 
 
-@click.group(cls=_CuvisAi)
+@click.group(cls=_CuvisAi, context_settings=HELP_NAMES)
 @click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
-@debug_option
+@shared_options
 def main() -> None:
     """Hyperspectral-imaging pipelines that grow by plugins."""

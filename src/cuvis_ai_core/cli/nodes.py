@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cuvis_ai_core.cli.lazy import NamedGroup
-from cuvis_ai_core.cli.options import debug_option, offline_option, plugins_option
+from cuvis_ai_core.cli.options import offline_option, plugins_option, shared_options
+from cuvis_ai_core.cli.output import say
 
 if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
@@ -20,7 +21,7 @@ def nodes() -> None:
 
 @nodes.command("list")
 @plugins_option
-@debug_option
+@shared_options
 def list_nodes(plugins_path: Path | None) -> None:
     """List all nodes that are known without loading a plugin."""
     from cuvis_ai_core.cli.tables import print_table
@@ -33,16 +34,16 @@ def list_nodes(plugins_path: Path | None) -> None:
         rows += _declared_rows(plugins_path)
     print_table(("name", "plugin", "path"), rows)
     if plugins_path is not None:
-        click.echo("Declared plugins may bring more nodes by their hooks; `cuvis-ai nodes show NAME` finds these too.")
+        say("Declared plugins may bring more nodes by their hooks; `cuvis-ai nodes show NAME` finds these too.")
     if hooks:
-        click.echo(f"Not listed, because only their code knows: the nodes of {', '.join(hooks)}.")
+        say(f"Not listed, because only their code knows: the nodes of {', '.join(hooks)}.")
 
 
 @nodes.command("show")
 @click.argument("name")
 @plugins_option
 @offline_option
-@debug_option
+@shared_options
 def show_node(name: str, plugins_path: Path | None) -> None:
     """Show ports and hyper-parameters of a node; NAME is a short name or a full path."""
     from cuvis_ai_core.cli.describe_node import print_node

@@ -2,33 +2,44 @@
 
 import os
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
+from cuvis_ai_core.cli.logs import DEBUG, QUIET, VERBOSE, told
+from cuvis_ai_core.cli.output import only_results_on_stdout
 from cuvis_ai_core.plugins.cache.offline import OFFLINE_VARIABLE
 
-DEBUG: Final = "cuvis_ai_core.cli.debug"
-"""Key of `ctx.meta` under which `--debug` is remembered."""
+HELP_NAMES: Final = {"help_option_names": ["-h", "--help"]}
+"""Settings of the outermost commands; those below have them too."""
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 
-def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-    if value:
-        ctx.meta[DEBUG] = True
+def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what all commands have: `--quiet`, `--verbose` and `--debug`, and an output that only results go to."""
+
+    @wraps(command)
+    def clean(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as click hands them over
+        ctx = click.get_current_context()
+        with only_results_on_stdout(ctx), told(ctx):
+            return command(*args, **kwargs)
+
+    decorated = _flag("--debug", DEBUG, "Show the traceback of an error.")(clean)
+    decorated = _flag("--verbose", VERBOSE, "Log what is done, as CUVIS_LOG=info.")(decorated)
+    return _flag("--quiet", QUIET, "Show results, warnings and errors only, no progress.")(decorated)
 
 
-def debug_option(command: _Decorated) -> _Decorated:
-    """Add `--debug`, which shows the traceback of an error."""
-    return click.option(
-        "--debug",
-        is_flag=True,
-        expose_value=False,
-        callback=_remember_debug,
-        help="Show the traceback of an error.",
-    )(command)
+def _flag(name: str, key: str, description: str) -> Callable[[_Decorated], _Decorated]:
+    """Return a decorator that adds a flag, which is remembered wherever it stands: `cuvis-ai --quiet nodes list`."""
+
+    def remember(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+        if value:
+            ctx.meta[key] = True
+
+    return click.option(name, is_flag=True, expose_value=False, callback=remember, help=description)
 
 
 def path_option(

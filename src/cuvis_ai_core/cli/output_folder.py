@@ -1,5 +1,6 @@
 """The folder of results: whole or not there, and careful with what is not its own."""
 
+import logging
 import os
 import re
 import tempfile
@@ -15,6 +16,8 @@ import click
 
 from cuvis_ai_core._files import read_json, remove_tree
 from cuvis_ai_core.cli.run_record import RECORD
+
+logger = logging.getLogger(__name__)
 
 _LONGEST_NAME: Final = 100
 
@@ -58,6 +61,8 @@ class OutputFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         remove_tree(self._temporary)
+        if isinstance(error, KeyboardInterrupt):
+            error.add_note(f"No results were written to '{self._folder}'; what was there before is as it was.")
 
     def publish(self) -> None:
         """Move the files to their place.
@@ -67,6 +72,8 @@ class OutputFolder:
         """
         with self._writable():
             self._folder.parent.mkdir(parents=True, exist_ok=True)
+            for file in sorted(self.staging.iterdir()):
+                logger.info("writing %s", self._folder / file.name)
             if not os.path.lexists(self._folder):
                 self.staging.rename(self._folder)
                 return

@@ -8,7 +8,8 @@ import click
 
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.cli.lazy import LazyGroup
-from cuvis_ai_core.cli.options import debug_option, plugins_option
+from cuvis_ai_core.cli.options import plugins_option, shared_options
+from cuvis_ai_core.cli.output import say
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.cache.store import Store
@@ -36,15 +37,15 @@ def plugins() -> None:
 
 @click.command("list")
 @plugins_option
-@debug_option
+@shared_options
 def list_plugins(plugins_path: Path | None) -> None:
     """List the plugins of a manifest and the pip-installed ones; none is loaded."""
     if plugins_path is not None:
         _print_declared(plugins_path)
-        click.echo()
+        say()
     _print_discovered()
     if plugins_path is None:
-        click.echo("Give --plugins-path to see the plugins of a manifest.")
+        say("Give --plugins-path to see the plugins of a manifest.")
 
 
 def _print_declared(manifest: Path) -> None:
@@ -55,7 +56,7 @@ def _print_declared(manifest: Path) -> None:
 
     declared = read_manifest(manifest).plugins
     if not declared:
-        click.echo(f"{manifest} declares no plugins.")
+        say(f"{manifest} declares no plugins.")
         return
     store = Store(NodeRegistry.get_cache_dir())
     print_table(
@@ -87,7 +88,7 @@ def _print_discovered() -> None:
     if rows:
         print_table(("name", "distribution", "version", "entry point"), rows, title="Discovered (pip-installed)")
     else:
-        click.echo("No pip-installed plugins are discovered.")
+        say("No pip-installed plugins are discovered.")
 
 
 def _discovered_rows() -> Iterator[tuple[str, str, str, str]]:

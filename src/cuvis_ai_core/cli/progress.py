@@ -1,5 +1,6 @@
 """What happens to plugins and nodes, while it happens: live on a terminal, plain lines elsewhere; all on stderr."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from cuvis_ai_hookspecs import hookimpl
 
+from cuvis_ai_core.cli.logs import QUIET
 from cuvis_ai_core.errors import PluginsLoadError
 from cuvis_ai_core.plugins.manager import PluginState
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from cuvis_ai_core.registry import NodeRegistry
+
+logger = logging.getLogger(__name__)
 
 _ENDS: Final = frozenset({PluginState.ACTIVE, PluginState.FAILED})
 _BRIEF: Final = frozenset(
@@ -49,12 +53,17 @@ def load_plugins(registry: "NodeRegistry", manifest: Path, *names: str) -> None:
 def plugin_progress() -> Iterator["PlainLines | LiveLines"]:
     """Have an observer of the hook `cuvis_ai_plugin_state` that shows the states of plugins on stderr."""
     lines: PlainLines | LiveLines = PlainLines()
-    if _is_live():
+    if is_silent():
+        lines.stop()
+    elif _is_live():
         from rich.console import Console
 
         lines = LiveLines(Console(stderr=True))
     try:
         yield lines
+    except KeyboardInterrupt as error:
+        error.add_note("What was fetched and built until then is kept in the plugin cache.")
+        raise
     finally:
         lines.stop()
 
@@ -63,9 +72,10 @@ def plugin_progress() -> Iterator["PlainLines | LiveLines"]:
 def working(text: str) -> Iterator[None]:
     """Show that something is under way."""
     if not _is_live():
-        click.echo(text, err=True)
+        report(text)
         yield
         return
+    logger.info("%s", text)
     from rich.console import Console
     from rich.text import Text
 
@@ -78,7 +88,7 @@ def working(text: str) -> Iterator[None]:
 def running(registry: "NodeRegistry", text: str) -> Iterator[None]:
     """Show that pipelines of a registry run, on a terminal with the node that is at work."""
     if not _is_live():
-        click.echo(text, err=True)
+        report(text)
         yield
         return
     from rich.console import Console
@@ -183,8 +193,21 @@ class LiveLines:
         self._progress.stop()
 
 
+def report(text: str) -> None:
+    """Say in a line what is under way, on stderr or in the log."""
+    logger.info("%s", text)
+    if not is_silent():
+        click.echo(text, err=True)
+
+
+def is_silent() -> bool:
+    """Tell whether no progress is to be shown: the user wants none, or has the log say it."""
+    ctx = click.get_current_context(silent=True)
+    return ctx is not None and bool(ctx.meta.get(QUIET) or logger.isEnabledFor(logging.INFO))
+
+
 def _is_live() -> bool:
-    return sys.stderr.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
+    return not is_silent() and sys.stderr.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
 
 
 def _spinner(console: "Console") -> str:

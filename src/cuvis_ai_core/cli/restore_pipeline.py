@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cuvis_ai_core.cli.errors import Guarded
-from cuvis_ai_core.cli.options import debug_option, offline_option, path_option, plugins_option
+from cuvis_ai_core.cli.options import HELP_NAMES, offline_option, path_option, plugins_option, shared_options
+from cuvis_ai_core.cli.output import say
 
 if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
@@ -32,7 +33,7 @@ class Options:
     profile: bool
 
 
-@click.command(cls=Guarded)
+@click.command(cls=Guarded, context_settings=HELP_NAMES)
 @path_option(
     "--pipeline-path", required=True, description="Pipeline file, or the name of one that a plugin brings along."
 )
@@ -61,7 +62,7 @@ class Options:
 )
 @click.option("--profile", is_flag=True, help="Show the time of each node, and write it to profile.json.")
 @click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
-@debug_option
+@shared_options
 def main(**options: Any) -> None:  # noqa: ANN401 - as click hands them over
     """Show a pipeline, draw it, or run it on a cube.
 
@@ -112,7 +113,7 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.pipeline.weights import find_weights
 
-    file = find_pipeline_file(given.pipeline_path, registry.config_dirs())
+    file = find_pipeline_file(given.pipeline_path, registry.config_owners())
     weights = given.weights_path or find_weights(file)
     with Pipeline.load(
         file, node_registry=registry, weights=weights, device=given.device, overrides=given.override
@@ -146,4 +147,4 @@ def _draw(pipeline: Any, kind: str) -> None:  # noqa: ANN401 - a Pipeline, which
         pipeline.draw(picture)
     except OSError as error:
         raise click.ClickException(f"'{picture}' cannot be written: {error.strerror or error}.") from error
-    click.echo(f"\nDrawn to {picture}.")
+    say(f"\nDrawn to {picture}.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cuvis_ai_core.cli.errors import Guarded
-from cuvis_ai_core.cli.options import debug_option, path_option
+from cuvis_ai_core.cli.options import HELP_NAMES, path_option, shared_options
 
 if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MODES = ("info", "train", "validate", "test")
 
 
-@click.command(cls=Guarded)
+@click.command(cls=Guarded, context_settings=HELP_NAMES)
 @path_option("--trainrun-path", required=True, description="Trainrun file.")
 @click.option(
     "--mode",
@@ -36,7 +36,7 @@ MODES = ("info", "train", "validate", "test")
     "--overwrite", is_flag=True, help="Train although the output directory holds a finished training, and replace it."
 )
 @click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
-@debug_option
+@shared_options
 def main(
     trainrun_path: Path, mode: str, override: tuple[str, ...], plugins_path: Path | None, *, overwrite: bool
 ) -> None:
@@ -63,7 +63,7 @@ def _resolved(registry: "NodeRegistry", path: Path, overrides: tuple[str, ...], 
     from cuvis_ai_core.training.build import resolved
     from cuvis_ai_core.training.trainrun import read_trainrun
 
-    config_dirs = registry.config_dirs()
+    config_dirs = registry.config_owners()
     return resolved(read_trainrun(path, overrides=overrides, config_dirs=config_dirs), config_dirs, manifest)
 
 

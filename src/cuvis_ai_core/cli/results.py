@@ -1,18 +1,22 @@
 """What a pipeline gave, as files: all arrays in one archive, what looks like a picture as PNG."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core.cli.errors import warn
+from cuvis_ai_core.cli.logs import warn
 from cuvis_ai_core.cli.output_folder import safe_name
-from cuvis_ai_core.cli.pictures import Picture, draw
+from cuvis_ai_core.cli.pictures.drawn import Meaning
+from cuvis_ai_core.cli.pictures.saving import save_pictures
 
 ARCHIVE: Final = "outputs.npz"
+
+Address = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +92,16 @@ def limits(array: NDArray[Any]) -> tuple[float | None, float | None]:
     return (float(values.min()), float(values.max())) if values.size else (None, None)
 
 
-def write_results(folder: Path, results: list[Result], image: tuple[int, ...]) -> list[dict[str, Any]]:
+def write_results(
+    folder: Path, results: list[Result], image: tuple[int, ...], meaning: Callable[[Address], Meaning]
+) -> list[dict[str, Any]]:
     """Write the archive and the pictures, and return a record of each output in each file.
 
     Args:
         folder: Where to write.
         results: What the pipeline gave.
         image: Height and width of the cube.
+        meaning: Tells what an output means.
 
     Raises:
         OSError: The folder cannot be written.
@@ -103,21 +110,24 @@ def write_results(folder: Path, results: list[Result], image: tuple[int, ...]) -
     np.savez(folder / ARCHIVE, **arrays)
     about = {result.name: result.record() for result in results}
     records = [{"file": ARCHIVE, "key": result.name, **about[result.name]} for result in results]
-    pictures = [(result, picture) for result in results for picture in draw(result.array, image)]
-    names = _file_names(pictures)
-    for (result, picture), name in zip(pictures, names, strict=True):
-        picture.save(folder / name)
-        records.append({"file": name, **about[result.name], **picture.record()})
+    for result, stem in zip(results, _stems(results), strict=True):
+        known = meaning((result.node, result.port))
+        written = save_pictures(folder, stem, result.array, image, result.name, known)
+        records += ({**about[result.name], **record} for record in written)
     return records
 
 
-def _file_names(pictures: Iterable[tuple[Result, Picture]]) -> list[str]:
-    """Return a file name for each picture; two that differ only in case would be one on many disks."""
-    names: dict[str, str] = {}
-    for result, picture in pictures:
-        stem = safe_name(result.name) + ("" if picture.index is None else f"-{picture.index}")
-        candidate, number = stem, 2
-        while candidate.casefold() in names:
-            candidate, number = f"{stem}-{number}", number + 1
-        names[candidate.casefold()] = f"{candidate}.png"
-    return list(names.values())
+def _stems(results: Iterable[Result]) -> list[str]:
+    """Return a begin of file names for each output; two that differ only in case would be one on many disks."""
+    stems: list[str] = []
+    for result in results:
+        name = safe_name(result.name)
+        candidates = (name if number == 1 else f"{number}_{name}" for number in count(1))
+        stems.append(next(each for each in candidates if not any(_meet(each, stem) for stem in stems)))
+    return stems
+
+
+def _meet(left: str, right: str) -> bool:
+    """Tell whether files that begin with the one may have the name of a file that begins with the other."""
+    short, long = sorted((left.casefold(), right.casefold()), key=len)
+    return long == short or long.startswith(f"{short}-")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
+from cuvis_ai_core.cli.meanings import class_names, meanings
+from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.output_folder import OutputFolder, safe_name
 from cuvis_ai_core.cli.progress import running, working
 from cuvis_ai_core.cli.results import ARCHIVE, collect, write_results
@@ -65,6 +65,7 @@ class Run:
             folder: Folder of the results; by default one in the working directory, named after the pipeline.
 
         Raises:
+            PipelineError: The names of classes in the pipeline's metadata do not fit its outputs.
             CubeError: The cube cannot be read.
             PortError: The cube does not fit the pipeline.
             NodeRunError: A node failed.
@@ -72,8 +73,10 @@ class Run:
             click.BadParameter: The folder cannot be written.
             OSError: The disk is full.
         """
+        class_names(self.pipeline)  # better refused before the work than after it
         with working(f"Reading {self.cube_path}"):
             cube = self._read()
+            batch: dict[Any, Any] = {**cube.batch()}
         target = folder or Path(f"{safe_name(self.pipeline.name)}-output")
         profiler = Profiler()
         with OutputFolder(target, (ARCHIVE, RECORD)) as output:
@@ -81,9 +84,11 @@ class Run:
             if self.profiled:
                 self.registry.register_hooks(profiler)
             with running(self.registry, f"Running {len(self.pipeline.nodes)} nodes on {self.cube_path}"):
-                results, left_out = collect(self._forward(cube))
+                values = self._forward(batch)
+            results, left_out = collect(values)
             with working(f"Writing {target}"):
-                files = write_results(output.staging, results, cube.data.shape[:2])
+                meaning = meanings(self.registry, self.pipeline, values, batch["cube"], self.cube_path.name)
+                files = write_results(output.staging, results, cube.data.shape[:2], meaning)
                 if self.profiled:
                     beside.append(_write_profile(output.staging, profiler))
                 nodes = node_records(self.registry, self.pipeline)
@@ -92,9 +97,9 @@ class Run:
                 output.publish()
         _print_files(files)
         if self.profiled:
-            click.echo()
+            say()
             print_table(profiler.headings, profiler.rows(), title="Time of the nodes")
-        click.echo(f"\nWritten to {target}: {ARCHIVE} holds all arrays, {RECORD} says what ran.")
+        say(f"\nWritten to {target}: {ARCHIVE} holds all arrays, {RECORD} says what ran.")
 
     def _read(self) -> "Cube":
         readers = self.registry.cube_readers()
@@ -108,9 +113,8 @@ class Run:
         self.pipeline.draw(folder / name)
         return [{"file": name, "shows": "the graph of the pipeline"}]
 
-    def _forward(self, cube: "Cube") -> dict[tuple[str, str], Any]:
+    def _forward(self, batch: dict[Any, Any]) -> dict[tuple[str, str], Any]:
         try:
-            batch: dict[Any, Any] = {**cube.batch()}
             with without_gradients(self.pipeline.nodes.values()):
                 return self.pipeline.forward(batch)
         except PortError as error:

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
 from cuvis_ai_core._files import write_atomic
 from cuvis_ai_core.cli.finished import finished_training
+from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.output_folder import OutputFolder, safe_name
-from cuvis_ai_core.cli.progress import working
+from cuvis_ai_core.cli.progress import report, working
 from cuvis_ai_core.cli.run_record import RECORD, input_record, node_records, run_record
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.cli.unfinished import Unfinished, kept_on_failure
@@ -74,7 +73,7 @@ class Session:
             done = None if overwrite else finished_training(target, TRAINRUN, self._config, nodes)
             if done is not None:
                 self._print(done.get("validation") or {}, "val")
-                click.echo(f"\n{target} holds this training already, with these settings. --overwrite trains again.")
+                say(f"\n{target} holds this training already, with these settings. --overwrite trains again.")
                 return
             check_saving(pipeline)
             with (
@@ -90,7 +89,7 @@ class Session:
                     self._record(output.staging, nodes, found)
                     output.publish()
         self._print(found, "val")
-        click.echo(f"\nWritten to {target}: the trained pipeline is {PIPELINE_FILE}, {RECORD} says what ran.")
+        say(f"\nWritten to {target}: the trained pipeline is {PIPELINE_FILE}, {RECORD} says what ran.")
 
     def evaluate(self, split: str) -> None:
         """Print how good the trained pipeline is on a part of the data.
@@ -198,9 +197,7 @@ class Session:
             rows = [(name, _number(value)) for name, value in found.items()]
             print_table(("metric", "value"), rows, title=f"{self._config.name}: {split}")
         if found and self._by_pixels:
-            click.echo(
-                f"Means of batches, weighted by their pixels (no output 'weight'): {', '.join(self._by_pixels)}."
-            )
+            say(f"Means of batches, weighted by their pixels (no output 'weight'): {', '.join(self._by_pixels)}.")
 
 
 def _number(value: float | None) -> str:
@@ -224,4 +221,4 @@ class _Lines:
             if name not in {"epoch", "lr"} and not name.startswith("train/"):
                 firsts.setdefault(name.partition("/")[0], name)
         values = ", ".join(f"{name} {row[name]:.4g}" for name in firsts.values())
-        click.echo(f"Epoch {number} of {self._epochs}: {values}", err=True)
+        report(f"Epoch {number} of {self._epochs}: {values}")

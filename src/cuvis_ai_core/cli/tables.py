@@ -1,10 +1,9 @@
 """Tables on stdout: coloured and folded on a terminal, whole lines elsewhere."""
 
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-import click
+from cuvis_ai_core.cli.output import results, say
 
 _ENDLESS: Final = 100_000
 """Columns of a pipe or a file: programs that read lines want them whole."""
@@ -21,10 +20,11 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    width = None if sys.stdout.isatty() else _ENDLESS
+    stream = results()
+    width = None if stream.isatty() else _ENDLESS
     # Names and shapes are shown as they are: `[1, 3]` is no mark-up.
-    console = Console(width=width, markup=False, emoji=False, highlight=False)
+    console = Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
     with console.capture() as captured:
         console.print(table)
     lines = [line.rstrip() for line in captured.get().splitlines()]
-    click.echo("\n".join(lines).strip("\n"))
+    say("\n".join(lines).strip("\n"))

@@ -14,6 +14,7 @@ import click
 from filelock import FileLock, Timeout
 
 from cuvis_ai_core._files import read_json, remove_tree, write_json
+from cuvis_ai_core.cli.progress import report
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.pipeline.weights import savable, write_weights
 from cuvis_ai_core.training.results import write_metrics
@@ -63,9 +64,16 @@ class Unfinished:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._lock.release()
-        kept = {_LAST, *(file.name for file in self.folder.glob("*.ckpt"))}
-        if kind is None or kept.isdisjoint(file.name for file in self.folder.iterdir()):
+        names = {_LAST, *(file.name for file in self.folder.glob("*.ckpt"))}
+        kept = kind is not None and not names.isdisjoint(file.name for file in self.folder.iterdir())
+        if not kept:
             remove_tree(self.folder)
+        if isinstance(error, KeyboardInterrupt):
+            error.add_note(
+                f"What was trained so far is kept in {self.folder}; the same command goes on from there."
+                if kept
+                else "Nothing of the training is kept: no epoch had ended."
+            )
 
     def checkpoints(self) -> dict[str, Path]:
         """Return the checkpoints that are kept, by the names that they get in the output directory."""
@@ -79,7 +87,7 @@ class Unfinished:
                 "Remove that folder, or choose another",
             )
         if known is not None:
-            click.echo(f"Going on with the unfinished training in {self.folder}", err=True)
+            report(f"Going on with the unfinished training in {self.folder}")
         write_json(self.folder / _CONFIGURATION, {"sha256": self._fingerprint})
 
     def _refusal(self, problem: str, step: str) -> click.BadParameter:
@@ -122,6 +130,6 @@ def _keep(folder: Path, pipeline: "Pipeline", rows: Sequence[Mapping[str, float]
         except (OSError, RuntimeError, CuvisError) as error:  # the failure itself is told
             logger.warning("'%s' cannot be written: %s", folder / name, error)
     without = f" without {', '.join(left)}, which cannot be saved" if left else ""
-    click.echo(f"Kept in {folder} after {len(rows)} epochs: {', '.join(names) or 'nothing'}{without}.", err=True)
+    report(f"Kept in {folder} after {len(rows)} epochs: {', '.join(names) or 'nothing'}{without}.")
     if any(folder.glob("*.ckpt")):
-        click.echo("The same command goes on from there.", err=True)
+        report("The same command goes on from there.")

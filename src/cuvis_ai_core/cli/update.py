@@ -4,14 +4,15 @@ from pathlib import Path
 
 import click
 
-from cuvis_ai_core.cli.options import debug_option, dry_run_option, path_option
+from cuvis_ai_core.cli.options import dry_run_option, path_option, shared_options
+from cuvis_ai_core.cli.output import say
 
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @path_option("--plugins-path", description="The manifest.  [default: plugins.yaml]")
 @dry_run_option
-@debug_option
+@shared_options
 def update(names: tuple[str, ...], plugins_path: Path | None, dry_run: bool) -> None:
     """Move the plugins NAME, or all, to the newest version among the tags of their repositories, and lock again.
 
@@ -25,14 +26,14 @@ def update(names: tuple[str, ...], plugins_path: Path | None, dry_run: bool) -> 
     with locker() as make:
         found = find_update(manifest, names, make, make.store, dry_run=dry_run)
     if not found.changes:
-        click.echo("Everything is at its newest version already.")
+        say("Everything is at its newest version already.")
         return
     print_table(
         ("plugin", "what", "before", "after"),
         [(each.plugin, each.what, each.before or "-", each.after or "-") for each in found.changes],
     )
     if dry_run:
-        click.echo("Nothing was written.")
+        say("Nothing was written.")
         return
     found.write()
-    click.echo(f"Wrote {f'{manifest} and ' if found.text else ''}{found.lock.path}.")
+    say(f"Wrote {f'{manifest} and ' if found.text else ''}{found.lock.path}.")

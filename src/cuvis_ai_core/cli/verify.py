@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cuvis_ai_core.cli.errors import FAILED, NOT_ASKED
-from cuvis_ai_core.cli.options import debug_option
+from cuvis_ai_core.cli.options import shared_options
+from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.progress import working
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("manifest", required=False, type=click.Path(path_type=Path))
-@debug_option
+@shared_options
 def verify(manifest: Path | None) -> None:
     """Compare the plugin cache with what was fetched and installed, and its tags with their repositories.
 
@@ -33,7 +34,7 @@ def verify(manifest: Path | None) -> None:
     with working("Reading files and asking repositories"):
         found = list(_findings(manifest, store))
     if not found:
-        click.echo(f"The plugin cache {store.root} has nothing of this." if manifest else f"{store.root} is empty.")
+        say(f"The plugin cache {store.root} has nothing of this." if manifest else f"{store.root} is empty.")
         return
     print_table(
         ("plugin", "what", "where", "state"), [(each.plugin, each.what, each.where, _state(each)) for each in found]

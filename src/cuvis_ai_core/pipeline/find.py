@@ -1,10 +1,11 @@
 """From a path, or the name of a pipeline that a plugin brings along, to a file."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cuvis_ai_core.errors import PipelineError
+from cuvis_ai_core.plugins.configurations import is_pipeline
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -13,8 +14,9 @@ def find_pipeline_file(path_or_name: str | Path, directories: Iterable[Path]) ->
     """Return the pipeline file at a path, or of that name in one of the directories.
 
     Args:
-        path_or_name: A path to a file, or the file's name with or without its suffix.
-        directories: Where names are looked up: the configuration directories of plugins.
+        path_or_name: A path to a file, or the file's name with or without its suffix; `plugin:name` means that of one
+            plugin.
+        directories: Where names are looked up: the configuration directories of plugins. A mapping says whose each is.
 
     Raises:
         PipelineError: There is no such file, it is a folder, or several directories have one of that name.
@@ -28,25 +30,33 @@ def find_pipeline_file(path_or_name: str | Path, directories: Iterable[Path]) ->
         return path
     if folder:
         raise PipelineError(f"{path} is a folder; a pipeline is a YAML file.", path=path)
-    searched = list(directories)
-    found = [file for directory in searched for file in _candidates(directory, path) if file.is_file()]
+    owners = directories if isinstance(directories, Mapping) else dict.fromkeys(directories, "")
+    plugin, _, name = str(path_or_name).rpartition(":")
+    searched = [directory for directory, owner in owners.items() if not plugin or owner == plugin]
+    wanted = Path(name) if plugin else path
+    found = {file: owners[directory] for directory in searched for file in _candidates(directory, wanted)}
     if len(found) > 1:
-        places = "".join(f"\n  {file}" for file in found)
-        raise PipelineError(
-            f"Several pipelines are named '{path_or_name}':{places}",
-            hint="Give the path of one of them.",
-            path=path,
-        )
+        raise _ambiguous(path, found)
     if not found:
-        raise _not_found(path, searched)
-    return found[0]
+        raise _not_found(path, searched or list(owners))
+    return next(iter(found))
 
 
 def _candidates(directory: Path, path: Path) -> list[Path]:
     if path.is_absolute():
         return []
     name = directory / path
-    return [name] if path.suffix in _SUFFIXES else [name.with_name(name.name + suffix) for suffix in _SUFFIXES]
+    files = [name] if path.suffix in _SUFFIXES else [name.with_name(name.name + suffix) for suffix in _SUFFIXES]
+    return [file for file in files if file.is_file() and is_pipeline(file)]
+
+
+def _ambiguous(path: Path, found: Mapping[Path, str]) -> PipelineError:
+    places = "".join(f"\n  {file}" + (f" (plugin '{owner}')" if owner else "") for file, owner in found.items())
+    owners = list(dict.fromkeys(found.values()))
+    one = f"Say whose, as in '{owners[0]}:{path}', or give" if len(owners) == len(found) and all(owners) else "Give"
+    return PipelineError(
+        f"Several pipelines are named '{path}':{places}", hint=f"{one} the path of one of them.", path=path
+    )
 
 
 def _not_found(path: Path, directories: list[Path]) -> PipelineError:

@@ -1,5 +1,6 @@
 """A pipeline: nodes with typed ports, connected by edges, run in topological order."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from cuvis_ai_core.node.libraries import is_module
 from cuvis_ai_core.pipeline.config import PipelineConfig, parse_config, read_config
 from cuvis_ai_core.pipeline.connecting import Connection, connected
 from cuvis_ai_core.pipeline.construct import build_nodes
+from cuvis_ai_core.pipeline.defaults import NodeDefaults
 from cuvis_ai_core.pipeline.device import CPU, checked_device, move
 from cuvis_ai_core.pipeline.feeding import BatchKey, Feeding
 from cuvis_ai_core.pipeline.find import find_pipeline_file
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from cuvis_ai_schemas.execution import Context
 
     from cuvis_ai_core.registry import NodeRegistry
+
+logger = logging.getLogger(__name__)
 
 _KEPT_PLANS = 32
 
@@ -60,8 +64,15 @@ class Pipeline:
 
     @classmethod
     def _build(cls, config: PipelineConfig, registry: "NodeRegistry", name: str = "pipeline") -> Self:
+        defaults = NodeDefaults(registry)
+        complete = defaults.complete(config)
+        try:
+            nodes = build_nodes(complete, registry)
+        except PipelineError as error:
+            defaults.explain(error, config)
+            raise
         pipeline = cls.__new__(cls)
-        pipeline._set_up(config, build_nodes(config, registry), name, registry)  # noqa: SLF001
+        pipeline._set_up(complete, nodes, name, registry)  # noqa: SLF001
         return pipeline
 
     def connect(self, *connections: Connection) -> Self:
@@ -89,7 +100,10 @@ class Pipeline:
     def _make_plan(
         self, stage: object, keys: frozenset[BatchKey], upto_node: object, kept: frozenset[object] | None
     ) -> Plan:
-        return make_plan(self._graph, make_request(self._graph, stage, keys, upto_node, kept), self._device)
+        plan = make_plan(self._graph, make_request(self._graph, stage, keys, upto_node, kept), self._device)
+        order = ", ".join(step.node for step in plan.steps) or "nothing"
+        logger.info("pipeline '%s' runs in stage '%s': %s", self._name, plan.stage, order)
+        return plan
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any], *, node_registry: "NodeRegistry | None" = None) -> Self:
@@ -132,7 +146,7 @@ class Pipeline:
         """
         registry = _registry_or_new(node_registry)
         target = checked_device(device)
-        path = find_pipeline_file(path_or_name, registry.config_dirs())
+        path = find_pipeline_file(path_or_name, registry.config_owners())
         config = read_config(path, overrides)
         try:
             pipeline = cls._build(config, registry, path.stem)
@@ -141,6 +155,7 @@ class Pipeline:
             error.path = path
             raise
         file = Path(weights).expanduser() if weights is not None else find_weights(path)
+        logger.info("pipeline '%s' is built from %s, weights: %s", pipeline.name, path, file or "none")
         if file is not None:
             pipeline._load_weights(file, restore=False)  # noqa: SLF001
         return pipeline.to(target)

@@ -1,5 +1,6 @@
 """Writing a pipeline: the YAML file, and its weights beside it."""
 
+import logging
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +12,8 @@ from cuvis_ai_core.pipeline.weights import SAFETENSORS, SUFFIXES, TORCH, State, 
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
+
+logger = logging.getLogger(__name__)
 
 _YAML: Final = (".yaml", ".yml")
 _BREAKS: Final = frozenset("\x85\u2028\u2029\ufeff")
@@ -38,6 +41,7 @@ def save_pipeline(path: Path, pipeline: "Pipeline", weights_format: str | None) 
         if state:
             about = {"pipeline": pipeline.name, "cuvis_ai_version": version("cuvis-ai-core")}
             write_weights(path.with_suffix(suffix), state, about)
+    logger.info("wrote %s%s", path, f" and {path.with_suffix(suffix).name}" if state else "")
     for other in SUFFIXES:  # what an earlier pipeline of this name left would be loaded with this one
         if other != suffix or not state:
             path.with_suffix(other).unlink(missing_ok=True)

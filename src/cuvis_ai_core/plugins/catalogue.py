@@ -128,6 +128,11 @@ class Catalogue:
         """Return the path under which a plugin declared a class."""
         return next((entry.path for entry, known in self._classes.items() if known is node_class), None)
 
+    def names_of(self, plugin: str) -> set[str]:
+        """Return the short names and the full paths of a plugin's nodes."""
+        mine = [entry for entry in self._owners if entry.plugin == plugin]
+        return {name for entry in mine for name in (entry.name, entry.path)}
+
     def _matches(self, name: str) -> list[NodeEntry]:
         exact = self._by_path.get(name) or self._by_name.get(name)
         if exact or not is_path(name):

@@ -1,8 +1,10 @@
-"""What plugins contribute beside nodes: directories of pipeline files, and cube readers."""
+"""What plugins contribute beside nodes: directories of pipeline files, node defaults, and cube readers."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,24 +15,79 @@ from cuvis_ai_core.plugins.members import BUILTIN, Members
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube
     from cuvis_ai_core.data.readers import Reader
+    from cuvis_ai_core.plugins.configurations import Defaults
 
 
-def config_dirs(members: Members) -> list[Path]:
-    """Return the directories that the hook `cuvis_ai_config_dirs` answers.
+def config_owners(members: Members) -> dict[Path, str]:
+    """Return the directories of pipeline files, each with the name of its plugin: those of hooks, then of packages.
 
     Raises:
         HookError: A plugin answered something else.
     """
+    owners: dict[Path, str] = {}
+    seen: set[Path] = set()
+    for plugin, folder in (*_answered_dirs(members), *_package_dirs(members)):
+        real = folder.resolve()
+        if real not in seen:
+            owners.setdefault(folder, plugin)
+        seen.add(real)
+    return owners
+
+
+def node_defaults(members: Members, name: str) -> "Defaults | None":
+    """Return the parameters that a plugin gives to a node in its `default.yaml`, if it does.
+
+    Raises:
+        AmbiguousNodeError: Several plugins provide the node.
+        HookError: A plugin answered something else.
+        PipelineError: The file is broken.
+    """
+    from cuvis_ai_core.plugins.configurations import DEFAULTS, read_defaults
+
+    members.complete()
+    nodes = members.catalogue()
+    entry = nodes.find(name)
+    if entry is None or entry.plugin is None:
+        return None
+    owner = members.owner(entry.plugin)
+    plugins = {each.plugin for each in nodes.entries() if each.plugin and members.owner(each.plugin) == owner}
+    known = set().union(*map(nodes.names_of, plugins))
+    for folder, plugin in config_owners(members).items():
+        file = folder / DEFAULTS
+        if plugin == owner and file.is_file():
+            found = read_defaults(file, owner, {entry.name, entry.path}, known)
+            if found is not None:
+                return found
+    return None
+
+
+def _package_dirs(members: Members) -> Iterator[tuple[str, Path]]:
+    from cuvis_ai_core.plugins.configurations import folders_of
+
+    for name, plugin in list(members.declared.items()):
+        yield from ((name, folder) for folder in plugin.config_folders())
+    for discovered in members.discovered.values():
+        module = discovered.value.partition(":")[0].strip()
+        yield from ((discovered.distribution, folder) for folder in folders_of([module], _installed_folders))
+
+
+def _installed_folders(top: str) -> list[Path]:
+    """Return the folders of a package of the host environment, without importing it."""
+    with suppress(ImportError, ValueError, AttributeError):
+        spec = find_spec(top)
+        return list(map(Path, (spec and spec.submodule_search_locations) or ()))
+    return []
+
+
+def _answered_dirs(members: Members) -> Iterator[tuple[str, Path]]:
     hook = "cuvis_ai_config_dirs"
-    found: list[Path] = []
     for plugin, answer in members.answers(hook):
         if not isinstance(answer, Iterable) or isinstance(answer, str | bytes | Mapping):
             raise _wrong(plugin, hook, answer, "a list of paths")
         for folder in answer:
             if not isinstance(folder, str | os.PathLike):
                 raise _wrong(plugin, hook, folder, "a list of paths")
-            found.append(Path(folder))
-    return found
+            yield members.owner(plugin), Path(folder)
 
 
 def cube_readers(members: Members) -> "dict[str, Reader]":

@@ -1,6 +1,6 @@
 """Declared plugins that are loaded: into private modules of this process, or into a process of their own."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -57,6 +57,7 @@ class ScopedPlugin(NamedTuple):
         scope: Its private modules.
         lease: The dependencies that it keeps alive.
         classes: Its node classes, by the path under which they were declared.
+        project: The folder of its project: in its checkout, or the local path.
         hooks: Its modules and objects with hook implementations, by entry-point name.
         uses: Its checkout and target directory, which count as in use in the plugin cache.
     """
@@ -66,6 +67,7 @@ class ScopedPlugin(NamedTuple):
     scope: Scope
     lease: leases.Lease
     classes: Mapping[str, type]
+    project: Path
     hooks: Mapping[str, object]
     uses: Uses
 
@@ -82,6 +84,10 @@ class ScopedPlugin(NamedTuple):
             InvalidNodeError: There is no such class, or it is no node.
         """
         return import_node(self.info.name, self.scope, path)
+
+    def config_folders(self) -> list[Path]:
+        """Return the folders with configurations in its packages."""
+        return _config_folders(self.classes, self.scope.package.__path__, self.project)
 
     def release(self) -> None:
         """Let go of the modules and the dependencies."""
@@ -112,6 +118,7 @@ class ProcessPlugin(NamedTuple):
         info: What was loaded, and from where.
         worker: Its process.
         classes: Classes that stand for its node classes, by the path under which they were declared.
+        project: The folder of its project: in its checkout, or the local path.
         config_dirs: Folders in which it keeps pipeline files.
         uses: Its checkout and its environment, which count as in use in the plugin cache.
     """
@@ -120,6 +127,7 @@ class ProcessPlugin(NamedTuple):
     info: PluginInfo
     worker: "Worker"
     classes: Mapping[str, type]
+    project: Path
     config_dirs: tuple[Path, ...]
     uses: Uses
 
@@ -147,6 +155,12 @@ class ProcessPlugin(NamedTuple):
         """
         raise WorkerError(f"Module '{name}' of plugin '{self.info.name}' is in another process.", plugin=self.info.name)
 
+    def config_folders(self) -> list[Path]:
+        """Return the folders with configurations in its packages."""
+        from cuvis_ai_core.plugins.cache.environment import packages_of
+
+        return _config_folders(self.classes, [packages_of(self.info.target)], self.project)
+
     def release(self) -> None:
         """End the process."""
         self.worker.close()
@@ -162,6 +176,14 @@ class ProcessPlugin(NamedTuple):
 
 
 LoadedPlugin: TypeAlias = ScopedPlugin | ProcessPlugin
+
+
+def _config_folders(paths: Iterable[str], installed: Iterable[str | Path], project: Path) -> list[Path]:
+    """Return the folders with configurations; what a build left out of a wheel is found in the project."""
+    from cuvis_ai_core.plugins.configurations import folders_of
+
+    roots = [*map(Path, installed), project, project / "src"]
+    return folders_of(paths, lambda top: [root / top for root in roots])
 
 
 class _ConfigDirs:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError
 from cuvis_ai_core.plugins.apart import IMPOSSIBLE, Announcing
-from cuvis_ai_core.plugins.cache.sources import Source
+from cuvis_ai_core.plugins.cache.sources import Source, project_folder
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.children import publish
@@ -129,7 +129,8 @@ def _take_over(
             uses = request.store.hand_over(plugin.source.folder, plugin.environment.folder)
             info = _info(name, declared, plugin.source, plugin.classes, plugin.environment)
             del opened[name]
-            loaded = ProcessPlugin(declared, info, plugin.worker, plugin.classes, plugin.config_dirs, uses)
+            project = project_folder(declared, plugin.source)
+            loaded = ProcessPlugin(declared, info, plugin.worker, plugin.classes, project, plugin.config_dirs, uses)
             _register(loaded, enter, admit)
     except PluginLoadError as error:
         return error
@@ -165,7 +166,7 @@ def _open(name: str, declared: GitPlugin | LocalPlugin, ready: Ready, store: Sto
         classes = provided | {path: found for path, found in named.items() if found not in provided.values()}
         info = _info(name, declared, source, classes, target)
         uses = store.hand_over(source.folder, target.folder)
-        loaded = ScopedPlugin(declared, info, scope, lease, classes, hooks, uses)
+        loaded = ScopedPlugin(declared, info, scope, lease, classes, project_folder(declared, source), hooks, uses)
         undo.pop_all()
     publish()
     return loaded

@@ -83,8 +83,17 @@ class Members:
         self.complete()
         return self._manager().answers(hook)
 
+    def owner(self, label: str) -> str:
+        """Return the name of the plugin that was registered under a label; of a discovered one, of its distribution."""
+        with self._lock:
+            owner = self._owners.get(label)
+            name = owner.plugin if owner is not None else label
+            discovered = None if name in self.declared else self._discovered.get(name)
+            return discovered.distribution if discovered is not None else name
+
     def announce(self, plugin: str, state: PluginState, detail: str) -> None:
         """Tell the observers that a declared plugin entered a state."""
+        logger.info("plugin '%s': %s %s", plugin, state, detail)
         self._manager().tell("cuvis_ai_plugin_state", plugin=plugin, state=state, detail=detail)
 
     def add(self, plugin: object, label: str, owner: Owner | None = None) -> None:

@@ -19,7 +19,7 @@ class ColourMap(ArrayNode):
     """Show scores in colours: equal steps of the score look like equal steps of colour.
 
     The colour maps are those of Kovesi 2015, "Good colour maps: how to design them", from the package
-    colorcet. Each image is stretched by itself; scores that are not finite are black.
+    colorcet. Each image is stretched by itself; scores that are not finite have no colour: NaN.
 
     Args:
         palette: Name of a continuous colour map of colorcet.
@@ -35,8 +35,10 @@ class ColourMap(ArrayNode):
         "scores": PortSpec(np.floating, (-1, -1, -1, 1), "any finite scale, [batch, height, width, 1]"),
     }
     OUTPUT_SPECS: ClassVar = {
-        "image": PortSpec(np.floating, (-1, -1, -1, 3), "red, green, blue from 0 to 1"),
-        "limits": PortSpec(np.floating, (-1, 2), "scores at the two ends of the colour map, [batch, 2]"),
+        "image": PortSpec(np.floating, (-1, -1, -1, 3), "red, green, blue from 0 to 1, NaN without a score"),
+        "limits": PortSpec(
+            np.floating, (-1, 2), "scores at the two ends of the colour map, [batch, 2]; NaN without scores"
+        ),
     }
 
     def __init__(
@@ -59,21 +61,27 @@ class ColourMap(ArrayNode):
     def forward(self, scores: Array) -> dict[str, Array]:
         """Colour each image."""
         xp = array_namespace(scores)
-        colours = xp.asarray(self.colours, dtype=scores.dtype, device=device(scores))
+        wanted = xp.result_type(scores, xp.float32)
+        colours = xp.asarray(self.colours, dtype=wanted, device=device(scores))
         limits = xp.stack([self._limits(scores[i, ...]) for i in range(scores.shape[0])])
-        low, high = limits[:, 0, None, None], limits[:, 1, None, None]
-        finite = xp.isfinite(scores[..., 0])
-        share = (scores[..., 0] - low) / xp.where(high > low, high - low, xp.ones_like(high))
-        share = xp.clip(xp.where(finite, share, xp.zeros_like(share)), 0, 1)
+        # halved, because the difference of two numbers may be too large for one
+        values, ends = (xp.astype(each, xp.float64) / 2 for each in (scores[..., 0], limits))
+        low, high = ends[:, 0, None, None], ends[:, 1, None, None]
+        finite = xp.isfinite(values)
+        values = xp.clip(xp.where(finite, values, 0.0), low, high)
+        share = xp.where(finite, (values - low) / xp.where(high > low, high - low, 1.0), 0.0)
         steps = xp.astype(xp.round(share * (colours.shape[0] - 1)), xp.int64)
         image = xp.reshape(xp.take(colours, xp.reshape(steps, (-1,)), axis=0), (*steps.shape, 3))
-        return {"image": xp.where(finite[..., None], image, xp.zeros_like(image)), "limits": limits}
+        return {
+            "image": xp.where(finite[..., None], image, xp.full_like(image, xp.nan)),
+            "limits": xp.astype(limits, wanted),
+        }
 
     def _limits(self, scores: Array) -> Array:
         xp = array_namespace(scores)
         ordered = xp.sort(scores[xp.isfinite(scores)])
         if ordered.shape[0] == 0:
-            return xp.zeros((2,), dtype=scores.dtype, device=device(scores))
+            return xp.full((2,), xp.nan, dtype=scores.dtype, device=device(scores))
         last = ordered.shape[0] - 1
         clipped = int(self.clip * last)
         return xp.stack([ordered[clipped], ordered[last - clipped]])

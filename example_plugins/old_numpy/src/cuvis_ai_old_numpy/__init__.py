@@ -1,1 +1,1 @@
-"""A plugin that needs NumPy 1."""
+"""A plugin that needs an old NumPy."""

@@ -29,7 +29,7 @@ def solar_irradiance(wavelengths: Array) -> Array:
     """
     xp = array_namespace(wavelengths)
     metres = wavelengths * 1e-9
-    per_metre = FIRST_RADIATION / metres**5 / (xp.exp(SECOND_RADIATION / (metres * SUN_TEMPERATURE)) - 1)
+    per_metre = FIRST_RADIATION / metres**5 / xp.expm1(SECOND_RADIATION / (metres * SUN_TEMPERATURE))
     return per_metre * 1e-6 * SUN_SOLID_ANGLE
 
 
@@ -37,7 +37,8 @@ class ApparentReflectance(ArrayNode):
     """Turn the counts of a calibrated sensor into reflectance at the top of the atmosphere.
 
     pi L / (E cos(zenith)) with the radiance L = gain (counts - offset) and the solar irradiance E of a black
-    body (Schowengerdt 2007, "Remote Sensing", chapter 2). The atmosphere is not corrected for.
+    body (Schowengerdt 2007, "Remote Sensing", chapter 2), in float64. The atmosphere is not corrected for. A band
+    that was not taken (wavelength 0 or -1) has no reflectance: NaN.
 
     Args:
         gain: Radiance per count in W/(m² sr µm).
@@ -77,6 +78,9 @@ class ApparentReflectance(ArrayNode):
     def forward(self, cube: Array, wavelengths: Array) -> dict[str, Array]:
         """Compute the reflectance of each pixel in each band."""
         xp = array_namespace(cube)
-        arriving = solar_irradiance(wavelengths) * math.cos(math.radians(self.sun_zenith))
-        scale = xp.astype(math.pi * self.gain / arriving, cube.dtype)
-        return {"reflectance": (cube - self.offset) * scale}
+        centres = xp.astype(wavelengths, xp.float64)
+        taken = centres > 0
+        arriving = solar_irradiance(xp.where(taken, centres, 500.0)) * math.cos(math.radians(self.sun_zenith))
+        scale = xp.where(taken, math.pi * self.gain / arriving, xp.nan)
+        reflectance = (xp.astype(cube, xp.float64) - self.offset) * scale
+        return {"reflectance": xp.astype(reflectance, xp.result_type(cube, xp.float32))}

@@ -21,7 +21,7 @@ class ClassificationAccuracy(Node):
     operating characteristic of each against all others.
 
     Ports:
-        classes (in): Predicted class of each pixel `[batch, height, width]`.
+        classes (in): Predicted class of each pixel `[batch, height, width]`; 0 has no data and counts nothing.
         mask (in): True class of each pixel `[batch, height, width]`, from 1; 0 is not labelled and counts nothing.
         logits (in, optional): `[batch, height, width, class]`; they are kept until the end of the pass.
         metrics (out): What is compared with what, by metrics of torchmetrics.
@@ -49,7 +49,7 @@ class ClassificationAccuracy(Node):
         self, classes: Tensor, mask: Tensor, logits: Tensor | None = None, **_: object
     ) -> dict[str, dict[str, tuple[Any, ...]]]:
         """Say what is compared."""
-        known = labelled(mask, self.ignore_label)
+        known = labelled(mask, self.ignore_label) & (classes > 0)
         metrics: dict[str, tuple[Any, ...]] = {"confusion": (self.confusion, classes[known], mask[known])}
         if logits is not None:
             metrics["auroc"] = (self.areas, logits[known], mask[known])

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
 from cuvis_ai_schemas.pipeline import PortSpec
 from torch import Tensor, nn
 
 from cuvis_ai_core.node import Node
+from cuvis_ai_spectral_classifier.no_data import bands_with_data
 from cuvis_ai_spectral_classifier.ports import CUBE, LOGITS, MASK
 
 
@@ -14,9 +16,10 @@ class SpectralClassifier(Node):
     """Classify each pixel by its spectrum alone: a perceptron with two hidden layers and dropout.
 
     Ports:
-        cube (in): `[batch, height, width, channel]`, bands of similar range.
-        logits (out): `[batch, height, width, class]`.
-        classes (out): The likeliest class of each pixel, 1 to `classes`, `[batch, height, width]`.
+        cube (in): `[batch, height, width, channel]`, bands of similar range. Every band has a finite value in an image
+            that has any.
+        logits (out): `[batch, height, width, class]`; NaN for a pixel with a value that is not finite.
+        classes (out): The likeliest class of each pixel, 1 to `classes`, `[batch, height, width]`; 0 for such a pixel.
 
     Args:
         channels: Number of bands.
@@ -43,6 +46,21 @@ class SpectralClassifier(Node):
         )
 
     def forward(self, cube: Tensor, **_: object) -> dict[str, Tensor]:
-        """Classify."""
-        logits = self.network(cube)
-        return {"logits": logits, "classes": logits.argmax(dim=-1).int() + 1}
+        """Classify.
+
+        Raises:
+            ValueError: A band has no finite value in an image that has others.
+        """
+        valid = torch.isfinite(cube).all(dim=-1, keepdim=True)
+        if not valid.all():
+            self._refuse_without_data(cube)
+        logits = torch.where(valid, self.network(torch.where(valid, cube, 0.0)), torch.nan)
+        return {"logits": logits, "classes": torch.where(valid[..., 0], logits.argmax(dim=-1).int() + 1, 0)}
+
+    def _refuse_without_data(self, cube: Tensor) -> None:
+        found = bands_with_data(cube)
+        if bands := torch.nonzero(found.any(dim=-1, keepdim=True) & ~found)[:, 1].tolist():
+            raise ValueError(
+                f"Node '{self.name}': band {bands[0]} (counted from 0) has no finite value in an image; "
+                "each of its bands is needed."
+            )

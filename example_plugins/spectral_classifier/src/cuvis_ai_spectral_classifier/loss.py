@@ -17,8 +17,8 @@ class ClassificationLoss(Node):
     """The mean cross entropy over labelled pixels.
 
     Ports:
-        logits (in): `[batch, height, width, class]`. Labelled pixels whose logits are not finite are left out, unless
-            none is left.
+        logits (in): `[batch, height, width, class]`. A pixel of NaN alone has no data and counts nothing, unless all
+            labelled ones are such.
         mask (in): Class of each pixel `[batch, height, width]`, from 1; 0 is not labelled and counts nothing.
         loss (out): One number, in nats.
         weight (out): The number of pixels that it is the mean over, or the sum of their weights.
@@ -75,9 +75,9 @@ class ClassificationLoss(Node):
         known = labelled(mask, self.ignore_label)
         scores, true = logits[known], mask[known].long() - 1
         self._check_labels(true, logits.shape[-1])
-        finite = scores.isfinite().all(dim=-1)
-        if finite.any():
-            scores, true = scores[finite], true[finite]
+        has_data = ~scores.isnan().all(dim=-1)
+        if has_data.any():
+            scores, true = scores[has_data], true[has_data]
         weights = None if self.class_weights is None else self.class_weights.to(scores.dtype)
         weight = torch.ones_like(true, dtype=torch.float32).sum() if weights is None else weights[true].sum()
         loss = functional.cross_entropy(scores, true, weights, reduction="sum")

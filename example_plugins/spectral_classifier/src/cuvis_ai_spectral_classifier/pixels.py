@@ -7,11 +7,14 @@ from cuvis_ai_schemas.pipeline import PortSpec
 from torch import Tensor
 
 from cuvis_ai_core.node import Node
+from cuvis_ai_spectral_classifier.no_data import pixels_with_data
 from cuvis_ai_spectral_classifier.ports import CUBE, MASK
 
 
 class LabelledPixels(Node):
     """Take the labelled pixels out of images, so that nothing is computed for the others in training.
+
+    Pixels without data are left out too: those with a value that is not finite in a band that has any in their image.
 
     Without a mask, as in inference, images pass as they are.
 
@@ -35,5 +38,5 @@ class LabelledPixels(Node):
         """Take them out."""
         if mask is None:
             return {"cube": cube, "mask": None}
-        labelled = mask > 0
+        labelled = (mask > 0) & pixels_with_data(cube)
         return {"cube": cube[labelled][None, :, None, :], "mask": mask[labelled][None, :, None]}

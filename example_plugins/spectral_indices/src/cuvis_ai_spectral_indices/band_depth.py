@@ -8,7 +8,7 @@ from array_api_compat import array_namespace
 from cuvis_ai_schemas.pipeline import PortSpec
 
 from cuvis_ai_core.node import ArrayNode
-from cuvis_ai_spectral_indices.bands import Array, band_at
+from cuvis_ai_spectral_indices.bands import Array, as_in, band_at
 
 
 class BandDepth(ArrayNode):
@@ -58,4 +58,4 @@ class BandDepth(ArrayNode):
         ratio = band_at(cube, wavelengths, self.centre_nm) / xp.where(
             continuum == 0, xp.ones_like(continuum), continuum
         )
-        return {"depth": xp.where(continuum == 0, xp.full_like(continuum, xp.nan), 1 - ratio)}
+        return {"depth": as_in(cube, xp.where(continuum == 0, xp.full_like(continuum, xp.nan), 1 - ratio))}

@@ -8,7 +8,7 @@ from array_api_compat import array_namespace
 from cuvis_ai_schemas.pipeline import PortSpec
 
 from cuvis_ai_core.node import ArrayNode
-from cuvis_ai_spectral_indices.bands import Array, band_at
+from cuvis_ai_spectral_indices.bands import Array, as_in, band_at
 
 
 class NormalizedDifferenceIndex(ArrayNode):
@@ -51,4 +51,4 @@ class NormalizedDifferenceIndex(ArrayNode):
         second = band_at(cube, wavelengths, self.second_nm)
         total = first + second
         index = (first - second) / xp.where(total == 0, xp.ones_like(total), total)
-        return {"index": xp.where(total == 0, xp.full_like(total, xp.nan), index)}
+        return {"index": as_in(cube, xp.where(total == 0, xp.full_like(total, xp.nan), index))}

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from cuvis_ai_core.cli.options import debug_option
+from cuvis_ai_core.cli.options import shared_options
+from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.errors import CuvisError
 
 
@@ -16,7 +17,7 @@ from cuvis_ai_core.errors import CuvisError
     show_default=True,
     help="Folder for everything that the demonstration writes, its plugin cache included.",
 )
-@debug_option
+@shared_options
 def demo(output_dir: Path) -> None:
     """Load plugins from Git tags and local paths, run them on a real cube, draw a picture."""
     from cuvis_ai_core.cli.demo.report import next_steps, print_loaded
@@ -30,11 +31,11 @@ def demo(output_dir: Path) -> None:
                 f"{workspace.root} holds other files; choose a new or an empty folder.",
                 param_hint="--output-dir",
             )
-        loaded = run_demo(workspace, click.echo)
+        loaded = run_demo(workspace, say)
     except OSError as error:
         if isinstance(error, CuvisError):
             raise
         raise click.BadParameter(f"cannot be written: {error}", param_hint="--output-dir") from error
-    click.echo()
+    say()
     print_loaded(loaded, workspace)
-    click.echo(f"\nPicture: {workspace.picture}\n\n{next_steps(workspace)}")
+    say(f"\nPicture: {workspace.picture}\n\n{next_steps(workspace)}")

@@ -1,0 +1,65 @@
+"""Where a command's words go: results to standard output; all else, a plugin's prints included, to standard error."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, TextIO
+
+import click
+
+_RESULTS: Final = "cuvis_ai_core.cli.results"
+"""Key of `ctx.meta` under which the stream for results is kept, while standard output is lent to standard error."""
+
+_STDERR: Final = 2
+
+
+def say(text: str = "") -> None:
+    """Print a line of a result."""
+    click.echo(text, file=results())
+
+
+def results() -> TextIO:
+    """Return the stream for results."""
+    ctx = click.get_current_context(silent=True)
+    lent: TextIO | None = None if ctx is None else ctx.meta.get(_RESULTS)
+    return lent or sys.stdout
+
+
+@contextmanager
+def only_results_on_stdout(ctx: click.Context) -> Iterator[None]:
+    """Have what anybody but `say` prints go to standard error, also what C libraries and child processes print."""
+    stdout = sys.stdout
+    with _own_handle(stdout) as stream:
+        ctx.meta[_RESULTS] = stream
+        sys.stdout = sys.stderr
+        try:
+            yield
+        finally:
+            sys.stdout = stdout
+            del ctx.meta[_RESULTS]
+
+
+@contextmanager
+def _own_handle(stdout: TextIO) -> Iterator[TextIO]:
+    """Have a stream to where a stream leads now, which itself leads to standard error meanwhile."""
+    try:
+        handle = stdout.fileno()
+        stdout.flush()
+        kept = os.dup(handle)
+    except (OSError, ValueError, AttributeError):  # no stream of the system: a test's, a notebook's
+        yield stdout
+        return
+    stream = open(kept, "w", encoding=stdout.encoding, errors=stdout.errors, closefd=False)  # noqa: SIM115
+    try:
+        os.dup2(_STDERR, handle)
+        yield stream
+        stream.flush()
+    finally:
+        os.dup2(kept, handle)
+        try:
+            stream.close()
+        except OSError:  # whoever read it went away
+            pass
+        finally:
+            os.close(kept)

@@ -1,0 +1,181 @@
+"""A drawing set in a page: title, image, colour bar, legend, and what was done to the values."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from cuvis_ai_core.cli.pictures.colours import Colour
+from cuvis_ai_core.cli.pictures.drawn import Drawn, Entry, Meaning
+from cuvis_ai_core.cli.pictures.numbers import labels, ticks
+from cuvis_ai_core.cli.pictures.texts import font, lines, width_of
+
+_LEAST_SIDE: Final = 512
+"""The longer side of a small image is enlarged to at least so many dots."""
+
+_SHORT_SIDE: Final = 1 / 12
+"""The shorter side to such a part of it: one row of pixels would be no more than a line."""
+
+_LONGEST_SIDE: Final = 8192
+"""Of a longer image every second, third, ... pixel is shown."""
+
+_LINES_OF_SIDE: Final = 42
+"""The text of a large picture grows with it: it is looked at from farther away."""
+
+_LEAST_TEXT: Final = 14
+_WIDTH_IN_TEXT: Final = 30
+_MOST_TICKS: Final = 6
+_BLACK: Final[Colour] = (34, 34, 34)
+_GREY: Final[Colour] = (102, 102, 102)
+_SMALL: Final = 0.85
+_LARGE: Final = 1.3
+_LEADING: Final = 1.35
+
+Step = Callable[[Image.Image, ImageDraw.ImageDraw, int], None]
+
+
+def set_page(drawn: Drawn, title: str, meaning: Meaning) -> Image.Image:
+    """Return a picture for people.
+
+    Args:
+        drawn: The image in colours.
+        title: Its name.
+        meaning: What gave it, and what it measures.
+    """
+    image, notes = _sized(drawn)
+    page = _Page(image)
+    page.text(title, _LARGE)
+    page.text(meaning.origin, _SMALL, _GREY)
+    page.image()
+    if drawn.scale is not None:
+        page.bar(drawn.palette[:-1], *drawn.scale)
+    page.text(meaning.measures)
+    page.legend(drawn.legend)
+    page.text("; ".join((*drawn.notes, *notes)), _SMALL, _GREY)
+    return page.render()
+
+
+def _sized(drawn: Drawn) -> tuple[Image.Image, list[str]]:
+    """Return the image in the size in which it is shown, and what a reader must know of that."""
+    step = -(-max(drawn.pixels.shape[:2]) // _LONGEST_SIDE)
+    pixels = np.ascontiguousarray(drawn.pixels[::step, ::step])
+    height, width = pixels.shape[:2]
+    image = Image.fromarray(pixels)
+    if drawn.palette.size:
+        image.putpalette(drawn.palette.tobytes())
+    times = -(-_LEAST_SIDE // max(height, width))
+    short = int(max(height, width) * times * _SHORT_SIDE)
+    tall, wide = (max(times, -(-short // side)) for side in (height, width))
+    notes = [f"only one row and column of {step} is shown"] * (step > 1)
+    notes += [f"pixels are drawn {wide} wide and {tall} high"] * (tall != wide)
+    if (tall, wide) != (1, 1):
+        image = image.resize((width * wide, height * tall), Image.Resampling.NEAREST)
+    return image, notes
+
+
+class _Page:
+    """A page that grows downwards, and is drawn when its length is known.
+
+    Args:
+        image: The image on it.
+    """
+
+    def __init__(self, image: Image.Image) -> None:
+        self._image = image
+        self._unit = max(_LEAST_TEXT, max(image.size) // _LINES_OF_SIDE)
+        self._width = max(image.width, _WIDTH_IN_TEXT * self._unit)
+        self._bottom = self._unit
+        self._steps: list[tuple[int, Step]] = []
+
+    def render(self) -> Image.Image:
+        """Draw it."""
+        page = Image.new("RGB", (self._width + 2 * self._unit, self._bottom + self._unit), "white")
+        draw = ImageDraw.Draw(page)
+        for top, step in self._steps:
+            step(page, draw, top)
+        return page
+
+    def text(self, text: str, size: float = 1.0, colour: Colour = _BLACK) -> None:
+        """Add a text, in as many lines as it needs."""
+        for line in lines(text, self._size(size), self._width):
+            self._add(_LEADING * size, self._written(line, 0, size, colour))
+
+    def image(self) -> None:
+        """Add the image, in a thin frame: its margin may be as white as the page."""
+        left, frame = self._unit, max(1, self._unit // 16)
+
+        def paste(page: Image.Image, draw: ImageDraw.ImageDraw, top: int) -> None:
+            right, bottom = left + self._image.width, top + self._image.height
+            draw.rectangle((left - frame, top - frame, right + frame - 1, bottom + frame - 1), _GREY)
+            page.paste(self._image, (left, top))
+
+        self._bottom += self._unit // 3
+        self._add(self._image.height / self._unit + 0.5, paste)
+
+    def bar(self, colours: NDArray[np.uint8], low: float, high: float) -> None:
+        """Add a colour bar with numbers."""
+        left, unit, length = self._unit, self._unit, max(self._image.width, 20 * self._unit)
+        strip = Image.fromarray(np.ascontiguousarray(colours[None])).resize((length, unit), Image.Resampling.NEAREST)
+        values, texts = _fitting_ticks(low, high, length - unit, self._size(_SMALL))
+
+        def paste(page: Image.Image, draw: ImageDraw.ImageDraw, top: int) -> None:
+            page.paste(strip, (left, top))
+            thick = max(1, unit // 14)
+            for value, text in zip(values, texts, strict=True):
+                share = (value / 2 - low / 2) / (high / 2 - low / 2)
+                at = left + round(share * (length - thick))
+                draw.rectangle((at, top + unit, at + thick - 1, top + unit + unit // 3), _BLACK)
+                width = width_of(text, self._size(_SMALL))
+                begin = min(max(at - width // 2, left), left + length - width)
+                self._written(text, begin - left, _SMALL, _BLACK)(page, draw, top + unit + unit // 3)
+
+        self._add(1 + 1 / 3 + _LEADING * _SMALL, paste)
+
+    def legend(self, entries: Sequence[Entry]) -> None:
+        """Add a legend, in as many columns as there is room for."""
+        if not entries:
+            return
+        texts = [lines(entry.text, self._size(1), self._width - 2 * self._unit)[0] for entry in entries]
+        cell = 3 * self._unit + max(width_of(text, self._size(1)) for text in texts)
+        columns = max(1, min(len(entries), (self._width + self._unit) // cell))
+        rows = -(-len(entries) // columns)
+        self._bottom += self._unit // 5
+        for row in range(rows):
+            shown = list(zip(entries, texts, strict=True))[row::rows]
+            self._add(_LEADING, self._legend_row(shown, cell))
+        self._bottom += self._unit // 5
+
+    def _legend_row(self, shown: Sequence[tuple[Entry, str]], cell: int) -> Step:
+        def step(page: Image.Image, draw: ImageDraw.ImageDraw, top: int) -> None:
+            for column, (entry, text) in enumerate(shown):
+                left = self._unit + column * cell
+                above = top + self._unit // 8
+                draw.rectangle((left, above, left + self._unit, above + self._unit), entry.colour, _GREY)
+                self._written(text, column * cell + self._unit * 3 // 2, 1, _BLACK)(page, draw, top)
+
+        return step
+
+    def _written(self, text: str, left: int, size: float, colour: Colour) -> Step:
+        def step(_: Image.Image, draw: ImageDraw.ImageDraw, top: int) -> None:
+            draw.text((self._unit + left, top), text, colour, font(self._size(size)))
+
+        return step
+
+    def _size(self, size: float) -> int:
+        return round(size * self._unit)
+
+    def _add(self, height: float, step: Step) -> None:
+        self._steps.append((self._bottom, step))
+        self._bottom += round(height * self._unit)
+
+
+def _fitting_ticks(low: float, high: float, length: int, size: int) -> tuple[list[float], list[str]]:
+    """Return as many ticks as can be read beside each other, and their numbers."""
+    for count in range(_MOST_TICKS, 1, -1):
+        values = ticks(low, high, count)
+        texts = labels(values)
+        if sum(width_of(text, size) for text in texts) + (len(texts) - 1) * size < length:
+            return values, texts
+    return [low, high], labels([low, high])

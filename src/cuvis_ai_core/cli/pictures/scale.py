@@ -1,0 +1,70 @@
+"""From numbers to the levels of a scale, some rows at a time: a large picture is never copied as a whole in float64."""
+
+import math
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+STRETCH: Final = (2, 98)
+"""Percentiles that become the ends of a scale."""
+
+_PIXELS_AT_ONCE: Final = 1 << 19
+
+
+def limits(values: NDArray[Any]) -> tuple[float, float] | None:
+    """Return the least and the greatest finite value, None where there is none."""
+    finite = _finite(values)
+    return (float(finite.min()), float(finite.max())) if finite.size else None
+
+
+def stretched(values: NDArray[Any]) -> tuple[tuple[float, float], bool] | None:
+    """Return the ends of a scale, and whether they are percentiles; None where no value is finite.
+
+    Where the percentiles agree, the ends are the least and the greatest value.
+    """
+    finite = _finite(values)
+    if not finite.size:
+        return None
+    low, high = (_percentile(finite, percent) for percent in STRETCH)
+    return ((low, high), True) if low < high else ((float(finite.min()), float(finite.max())), False)
+
+
+def _percentile(values: NDArray[Any], percent: float) -> float:
+    """Return a percentile as `numpy.percentile` does, without a difference that may be more than a float holds."""
+    place = (values.size - 1) * percent / 100
+    below, above = math.floor(place), math.ceil(place)
+    ordered = np.partition(values, (below, above))
+    low, high, share = float(ordered[below]), float(ordered[above]), place - below
+    return low if low == high else low * (1 - share) + high * share
+
+
+def levels(values: NDArray[Any], low: float, high: float, count: int, missing: int) -> NDArray[np.uint8]:
+    """Return where each value lies between two ends, 0 to `count - 1`; `missing` where it is not finite.
+
+    Args:
+        values: `[height, width]`.
+        low: Value of level 0.
+        high: Value of the last level.
+        count: Number of levels.
+        missing: The level of what is not finite.
+    """
+    found = np.empty(values.shape, dtype=np.uint8)
+    span = high / 2 - low / 2  # half of each: the difference of two large numbers may be none
+    for rows in _rows(values.shape):
+        numbers = values[rows].astype(np.float64)
+        finite = np.isfinite(numbers)
+        share = (np.where(finite, numbers, low) / 2 - low / 2) / span if span > 0 else np.zeros_like(numbers)
+        found[rows] = np.where(finite, np.rint(np.clip(share, 0, 1) * (count - 1)), missing)
+    return found
+
+
+def _rows(shape: tuple[int, ...]) -> Iterator[slice]:
+    step = max(1, _PIXELS_AT_ONCE // max(1, shape[1]))
+    return (slice(start, start + step) for start in range(0, shape[0], step))
+
+
+def _finite(values: NDArray[Any]) -> NDArray[Any]:
+    flat = values.reshape(-1)
+    return flat if flat.dtype.kind in "biu" else flat[np.isfinite(flat)]
