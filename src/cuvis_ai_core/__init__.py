@@ -16,6 +16,8 @@ _HOMES = {"NodeRegistry": "cuvis_ai_core.registry", "Pipeline": "cuvis_ai_core.p
 
 
 def __getattr__(name: str) -> object:
+    if name == "scoped":  # above the modules of plugins, whose names some walk part by part
+        return import_module(f"{__name__}.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -56,7 +56,8 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     Raises:
         OSError: The folder cannot be written.
     """
-    write_atomic(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    write_atomic(path, text.encode(errors="surrogatepass"))  # names of files need not be UTF-8
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

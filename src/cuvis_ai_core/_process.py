@@ -23,17 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from cuvis_ai_core._environment import CALLING_PLUGIN, LIVE_PLUGINS
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import TimeLimitError, ToolNotFoundError
 
 TIMEOUT_VARIABLE: Final = "CUVIS_INSTALL_TIMEOUT"
-
-_GIT_KEPT: Final = re.compile(
-    r"GIT_(CONFIG_(COUNT|KEY_\d+|VALUE_\d+|GLOBAL|SYSTEM|NOSYSTEM)|SSH(_\w+)?|ASKPASS|SSL_\w+|HTTP_\w+|PROXY_\w+"
-    r"|TERMINAL_PROMPT|ALLOW_PROTOCOL|EXEC_PATH|LFS_\w+)$"
-)
-"""Git's variables that say how a user reaches hosts and configures git; all others say which repository, or trace."""
 
 _WATCHED: Final = (
     ("/bin/sh", "-c", 'exec 3<&0 </dev/null; { read -r _ <&3; kill -9 0; } >/dev/null 2>&1 & exec "$@" 3<&-', "sh")
@@ -101,20 +94,6 @@ class Programs:
 
 
 _programs: ContextVar[Programs | None] = ContextVar("_programs", default=None)
-
-
-def environment() -> dict[str, str]:
-    """Return this process's environment without what ties git to one repository, and without what is loaded here.
-
-    Inside a git hook, `GIT_DIR`, `GIT_INDEX_FILE` and others name the user's repository: no program that is started
-    for a plugin may take that for its own. Of some variables the mere presence counts, so they are left out.
-    """
-    return {name: value for name, value in os.environ.items() if _is_kept(name)}
-
-
-def _is_kept(name: str) -> bool:
-    # What this process has loaded concerns no interpreter that builds a plugin.
-    return name not in {LIVE_PLUGINS, CALLING_PLUGIN} and (not name.startswith("GIT_") or bool(_GIT_KEPT.match(name)))
 
 
 def run(

@@ -174,7 +174,7 @@ class NodeRegistry:
         """
         from cuvis_ai_core.plugins.manifest import parse_plugin
 
-        failed = self._load({name: parse_plugin(name, config, base=Path.cwd())})
+        failed = self._load({name: parse_plugin(name, config, base=Path())})
         if failed:
             raise failed[name]
 

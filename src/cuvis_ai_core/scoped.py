@@ -5,6 +5,9 @@ name classes so, and read them in any process that has this core: a plugin that 
 from the plugin cache.
 """
 
+from importlib import import_module
+from types import ModuleType
+
 from cuvis_ai_core.plugins.isolation.finder import install_finder
 from cuvis_ai_core.plugins.isolation.private_modules import ask_for_missing
 from cuvis_ai_core.plugins.isolation.scope import Scope
@@ -18,6 +21,16 @@ def _from_cache(package: str) -> Scope:
     from cuvis_ai_core.registry import NodeRegistry
 
     return revive(package, NodeRegistry.get_cache_dir())
+
+
+def __getattr__(name: str) -> ModuleType:
+    # As everywhere, what lies in a package is an attribute of it.
+    if name.startswith("__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return import_module(f"{__name__}.{name}")
+    except ImportError as error:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}: {error}") from error
 
 
 ask_for_missing(_from_cache)

@@ -459,8 +459,9 @@ def test_a_file_twice_or_missing_is_refused(
         (
             lambda members: with_listing(
                 members,
-                lambda listing: listing["files"].update(
-                    {"checkouts/remote/a": listed(), "checkouts/remote/A": listed()}
+                lambda listing: listing.update(
+                    interpreter="cpython-311-darwin",
+                    files=listing["files"] | {"checkouts/remote/a": listed(), "checkouts/remote/A": listed()},
                 ),
             ),
             "where case does not count",

@@ -156,19 +156,26 @@ def test_what_some_disk_takes_for_the_folder_of_git_is_refused(
     failure(registry, url)
 
 
-def test_submodules_are_not_fetched(
-    registry: NodeRegistry, repository: tuple[Path, str], git_host: GitHost, cache: Path
-) -> None:
-    """Not even for users who told git to: the address of a submodule is the author's choice."""
+def test_the_number_of_submodules_is_limited(registry: NodeRegistry, repository: tuple[Path, str]) -> None:
+    """Each costs a connection to wherever the author likes."""
     bare, url = repository
-    (Path.home() / ".gitconfig").write_text("[submodule]\n\trecurse = true\n[fetch]\n\trecurseSubmodules = true\n")
-    modules = blob(bare, f'[submodule "x"]\n\tpath = x\n\turl = {url}\n')
+    modules = blob(bare, "".join(f'[submodule "{n}"]\n\tpath = s{n}\n\turl = {url}\n' for n in range(101)))
     commit = git(bare, "rev-parse", "main")
-    tag_tree(bare, f"100644 blob {modules}\t.gitmodules\n160000 commit {commit}\tx")
-    before = git_host.requests
-    registry.load_plugin("echo", {"repo": url, "tag": "v1", "provides": ECHO})
-    assert git_host.requests - before == 3
-    assert list((cache / "echo@v1/x").iterdir()) == []
+    links = "\n".join(f"160000 commit {commit}\ts{n}" for n in range(101))
+    tag_tree(bare, f"100644 blob {modules}\t.gitmodules\n{links}")
+    assert "at most 100 are fetched" in failure(registry, url)
+
+
+def test_a_submodule_does_not_follow_a_link(
+    registry: NodeRegistry, repository: tuple[Path, str], tmp_path: Path
+) -> None:
+    """Not even where its own place becomes one: what is fetched stays in the checkout."""
+    bare, url = repository
+    link = blob(bare, str(tmp_path))
+    modules = blob(bare, f'[submodule "x"]\n\tpath = x/y\n\turl = {url}\n[submodule "z"]\n\tpath = z\n\turl = {url}\n')
+    tag_tree(bare, f"100644 blob {modules}\t.gitmodules\n120000 blob {link}\tx\n120000 blob {link}\tz")
+    assert "link that leads out of the checkout" in failure(registry, url)
+    assert not (tmp_path / "y").exists()
 
 
 def test_hooks_templates_and_filters_are_not_run(

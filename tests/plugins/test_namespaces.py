@@ -159,3 +159,50 @@ def test_a_private_dependency_and_a_shared_one_in_one_namespace(
     assert (a.VERSION, b.VERSION) == ("a2.0", "b1.0")
     assert b is importlib.import_module(f"{SPACE}.b")
     assert importlib.import_module(f"{SPACE}.a").VERSION == "a1.0"
+
+
+@pytest.mark.parametrize("state", ["loaded", "unloaded", "unloaded and kept", "loaded again"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "a module beside it",
+        pytest.param("a package of that name", marks=pytest.mark.slow),
+        pytest.param("nothing", marks=pytest.mark.slow),
+    ],
+)
+def test_the_programs_imports_are_its_own_whatever_became_of_a_plugin(
+    wheel: MakeWheel,
+    load_inside: LoadUser,
+    registry: NodeRegistry,
+    node_source: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    host: str,
+) -> None:
+    """A name below the namespace of a plugin is found as if there were no plugin, or is not there."""
+    portion(wheel, "a")
+    folder = tmp_path / "program" / SPACE
+    folder.mkdir(parents=True)
+    if host != "nothing":
+        (folder / "mine.py").write_text("VERSION = 'mine'")
+    if host == "a package of that name":
+        (folder / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(folder.parent))
+    module = load_inside(node_source, "cuvis-test-ns-a")
+    kept = module.Inside if state != "unloaded" else None
+    if state != "loaded":
+        del module
+        registry.unload_plugin("inside")
+    if state == "loaded again":
+        module = load_inside(node_source, "cuvis-test-ns-a")
+    if host == "nothing":
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module(f"{SPACE}.mine")
+    else:
+        assert importlib.import_module(f"{SPACE}.mine").VERSION == "mine"
+    for name in ("inside", "never"):
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module(f"{SPACE}.{name}")
+    if kept is not None:
+        assert list(vars(sys.modules[f"{SPACE}.a"]))  # what it needs is there

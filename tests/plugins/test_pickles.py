@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.cli.main import main as cuvis_ai
 
 Files = dict[str, str]
 
@@ -67,6 +69,11 @@ def folder(tmp_path: Path, project_files: Callable[..., Files], write_files: Cal
 def load(registry: NodeRegistry, folder: Path) -> Any:
     """Load the local plugin and return its module of things."""
     registry.load_plugin("things", {"path": str(folder), "provides": ["things.nodes.Echo"]})
+    return module_of(registry)
+
+
+def module_of(registry: NodeRegistry) -> Any:
+    """Return the module of things of the plugin that is loaded."""
     return registry._members.declared["things"].import_module("things.things")
 
 
@@ -99,6 +106,30 @@ def answer(done: "subprocess.CompletedProcess[str]") -> Any:
 def test_a_file_is_read_where_nothing_is_loaded(registry: NodeRegistry, folder: Path, cache: Path) -> None:
     """The plugin is brought back from the cache, late imports included, without a word from the program."""
     path = save(load(registry, folder).Point(3), folder / "point")
+    assert answer(read(cache, path)) == [[3, "1", "Point"]]
+
+
+@pytest.mark.parametrize("how", ["alone", "with another", "locked"])
+def test_a_file_is_read_however_versions_were_chosen(
+    registry: NodeRegistry,
+    folder: Path,
+    cache: Path,
+    project_files: Callable[..., Files],
+    write_files: Callable[..., Path],
+    how: str,
+) -> None:
+    """A plugin that was only ever loaded together with others, or by a lock file, is brought back as any other."""
+    lines = ["plugins:", f"  things: {{path: {folder}, provides: [things.nodes.Echo]}}"]
+    if how == "with another":
+        write_files(folder / "other", project_files("other"))
+        lines.append(f"  other: {{path: {folder / 'other'}, provides: [other.nodes.Echo]}}")
+    manifest = folder / "plugins.yaml"
+    manifest.write_text("\n".join(lines))
+    if how == "locked":
+        assert CliRunner().invoke(cuvis_ai, ["plugins", "lock", str(manifest)]).exit_code == 0
+        NodeRegistry.clear_plugin_cache()
+    registry.load_plugins(manifest)
+    path = save(module_of(registry).Point(3), folder / "point")
     assert answer(read(cache, path)) == [[3, "1", "Point"]]
 
 

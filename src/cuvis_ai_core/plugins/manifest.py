@@ -40,7 +40,7 @@ _PYTHON_PATTERN: Final = Field(json_schema_extra={"pattern": r"^3\.[0-9]{1,2}$"}
 def _absolute(path: object, info: ValidationInfo) -> Path:
     if not isinstance(path, str | os.PathLike):
         raise PydanticKnownError("string_type")
-    return rules.check_path(os.fspath(path), (info.context or {}).get("base") or Path.cwd())
+    return rules.check_path(os.fspath(path), (info.context or {}).get("base") or Path())
 
 
 def _only_for_process(version: str | None, info: ValidationInfo) -> str | None:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from cuvis_ai_core.errors import PluginModuleError
+from cuvis_ai_core.errors import DependencyConflictError, PluginModuleError
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.cache.target import Target, complete_targets
+from cuvis_ai_core.plugins.cache.target import MARKER, Target, complete_targets
 from cuvis_ai_core.plugins.children import publish
 from cuvis_ai_core.plugins.code import open_code
 from cuvis_ai_core.plugins.dependencies import host, leases
@@ -25,10 +25,19 @@ def revive(package: str, cache: Path) -> Scope:
         DependencyConflictError: One of its dependencies cannot be had beside what is loaded.
     """
     found = list(_targets(package, cache))
-    fitting = [target for target in found if host.fingerprint() in target.hosts]
-    if not fitting:
-        raise _missing(package, cache, found)
-    target = fitting[0]
+    here = host.fingerprint()
+    # A key says also with which plugins, or by which lock file, versions were chosen (see `Plan.keys`).
+    fitting = [target for target in found if any(key.partition(":")[0] == here for key in target.hosts)]
+    refused: DependencyConflictError | None = None
+    for target in sorted(fitting, key=_changed, reverse=True):
+        try:
+            return _opened(target)
+        except DependencyConflictError as error:
+            refused = refused or error
+    raise refused or _missing(package, cache, found)
+
+
+def _opened(target: Target) -> Scope:
     lease = leases.acquire(target.plugin, target.needed, target.folder)
     try:
         scope = open_code(target, lease.private)
@@ -37,6 +46,11 @@ def revive(package: str, cache: Path) -> Scope:
         raise
     publish()
     return scope
+
+
+def _changed(target: Target) -> int:
+    """Return when a target directory was made, or was chosen last for something new."""
+    return (target.folder / MARKER).stat().st_mtime_ns
 
 
 def _targets(package: str, cache: Path) -> Iterator[Target]:

@@ -87,29 +87,31 @@ def is_git_file(name: str) -> bool:
     return _GIT.fullmatch(name) is not None
 
 
-def check_names(files: Mapping[str, Carried], top: frozenset[str]) -> None:
+def check_names(files: Mapping[str, Carried], top: frozenset[str], interpreter: str) -> None:
     """Refuse a listing with a name that has no place in a bundle, or that leads out of it.
 
     Args:
         files: All files by their names.
         top: Names of the files at the top.
+        interpreter: For what the bundle is: elsewhere than on Linux, case seldom counts in names.
 
     Raises:
         BundleError: There is such a name, or two that some file systems take for one.
     """
+    fold = str if "linux" in interpreter else str.casefold
     seen: dict[str, str] = {}
     for name, carried in files.items():
         _check_name(name, top)
         if carried.link is not None:
             _check_link(name, carried.link)
-        folded = name.casefold()
+        folded = fold(name)
         if folded in seen:
             raise refused(f"has both {seen[folded]!r} and {name!r}, which is one file where case does not count")
         seen[folded] = name
     for name in files:
         for parent in PurePosixPath(name).parents:
-            if parent.as_posix().casefold() in seen:
-                raise refused(f"has a file {seen[parent.as_posix().casefold()]!r} and files below it")
+            if fold(parent.as_posix()) in seen:
+                raise refused(f"has a file {seen[fold(parent.as_posix())]!r} and files below it")
 
 
 def _check_name(name: str, top: frozenset[str]) -> None:

@@ -158,7 +158,7 @@ def _listing(text: bytes) -> _Listing:
     if not all(isinstance(name, str) for name in names) or names[2] != lock_path(Path(names[1])).name:
         raise refused("has a listing that cannot be read: manifest and lock file do not belong together")
     listing = _Listing(names[0], names[1], names[2], files)
-    carried.check_names(files, frozenset(names[1:]))
+    carried.check_names(files, frozenset(names[1:]), names[0])
     if not {listing.manifest, listing.lock} <= set(files):
         raise refused("has no manifest or no lock file")
     return listing
@@ -177,6 +177,8 @@ def _refuse_too_large(archive: Path, folder: Path, listing: _Listing) -> None:
 def _write(place: Path, source: IO[bytes], known: Carried) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
+    if os.path.lexists(place):
+        raise refused(f"has two files that are one on this disk: {place.name!r}")
     with place.open("xb") as file:
         while data := source.read(2**20):
             digest.update(data)

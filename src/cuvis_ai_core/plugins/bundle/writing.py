@@ -171,7 +171,7 @@ def _below(folder: Path, ignored: tuple[str, ...] = ()) -> Iterator[str]:
 
 def _write(archive: Path, files: Mapping[str, Path], named: Mapping[str, str]) -> None:
     listed = {name: _carried(path) for name, path in sorted(files.items())}
-    carried.check_names(listed, frozenset(named.values()))
+    carried.check_names(listed, frozenset(named.values()), host.interpreter())
     about = {"format": FORMAT, "interpreter": host.interpreter(), **named}
     listing = json.dumps({**about, "files": {name: each.to_json() for name, each in listed.items()}}).encode()
     temporary = archive.with_name(f".{archive.name}.{os.getpid()}")

@@ -97,7 +97,8 @@ def _fetched(
     url: str, places: tuple[Path, Path], wanted: Mapping[str, str], store: Store, meanwhile: Callable[[], object]
 ) -> Source:
     # What fetching needs is imported when something has to be fetched.
-    from cuvis_ai_core.plugins.cache.fetch import fetch, require_git
+    from cuvis_ai_core.plugins.cache.fetch import fetch
+    from cuvis_ai_core.plugins.cache.git import require_git
 
     require_git()
     with store.workspace() as folder:

@@ -16,7 +16,8 @@ from cuvis_ai_core.errors import (
     ToolNotFoundError,
 )
 from cuvis_ai_core.plugins.cache.environment import read_environment, refuse_altered_environment
-from cuvis_ai_core.plugins.cache.fetch import remote_commit, require_git
+from cuvis_ai_core.plugins.cache.fetch import remote_commit
+from cuvis_ai_core.plugins.cache.git import require_git
 from cuvis_ai_core.plugins.cache.housekeeping import entries
 from cuvis_ai_core.plugins.cache.sources import (
     Source,

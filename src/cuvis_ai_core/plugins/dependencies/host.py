@@ -11,6 +11,7 @@ from typing import Final
 from cuvis_ai_core.errors import DependencyConflictError, MissingExtraError
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.dependencies.requirements import WAY_OUT, conflict, host_version, satisfies
+from cuvis_ai_core.plugins.dependencies.search_path import entries
 
 EXCHANGE: Final = ("cuvis-ai-core", "cuvis-ai-hookspecs", "cuvis-ai-schemas", "numpy", "torch")
 """Packages whose objects cross between host and plugins: there is one of each, the host's."""
@@ -24,7 +25,7 @@ def interpreter() -> str:
 def fingerprint() -> str:
     """Return a hash of the interpreter and the names and versions of everything installed, from folder names alone."""
     digest = hashlib.sha256(interpreter().encode())
-    for folder in sys.path:
+    for folder in entries():
         if folder.endswith(("site-packages", "dist-packages")) and os.path.isdir(folder):  # noqa: PTH112 - hot path
             names = [name for name in os.listdir(folder) if name.endswith((".dist-info", ".egg-info"))]  # noqa: PTH208
             digest.update("\n".join(sorted(names)).encode())

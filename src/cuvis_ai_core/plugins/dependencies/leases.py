@@ -19,7 +19,7 @@ from cuvis_ai_core.plugins.dependencies import host_packages
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 from cuvis_ai_core.plugins.dependencies.namespaces import find_namespace, set_portions
 from cuvis_ai_core.plugins.dependencies.requirements import conflict, host_version, needed_name
-from cuvis_ai_core.plugins.dependencies.search_path import SearchPath, search_path
+from cuvis_ai_core.plugins.dependencies.search_path import SearchPath, added_below, search_path
 from cuvis_ai_core.plugins.dependencies.sharing import Demand, Provider, Reasons, Sharing
 from cuvis_ai_core.plugins.owned_names import everybodys_module
 
@@ -133,7 +133,9 @@ def serve(distributions: Sequence[Distribution], target: Path) -> None:
 def find_dependency(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
     """Answer the import of a module that a live dependency owns."""
     folder = _roots.get(fullname)
-    return find_namespace(fullname, path) if folder is None else PathFinder.find_spec(fullname, [folder])
+    if folder is None:
+        return find_namespace(fullname, path)
+    return PathFinder.find_spec(fullname, [*(added_below(folder) if path is None else ()), folder])
 
 
 def _private(plugin: Distribution, needed: Sequence[Distribution], sharing: Sharing, host: SearchPath) -> Reasons:

@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import PathDistribution
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 
 _State: TypeAlias = tuple[tuple[str, int], ...]
 
 _METADATA = (".dist-info", ".egg-info")
+
+_STANDARD_LIBRARY = os.path.dirname(os.__file__)  # noqa: PTH120 - as `sys.path` has it
 
 
 class SearchPath(NamedTuple):
@@ -46,9 +48,36 @@ def search_path() -> SearchPath:
     return _listed(tuple(_folders()))
 
 
+def entries() -> list[str]:
+    """Return the entries of `sys.path` that count; the import system passes over a `Path` that somebody put there."""
+    return [entry for entry in cast("list[object]", sys.path) if isinstance(entry, str)]
+
+
+def added_below(folder: str) -> list[str]:
+    """Return what lies below a folder and was put on `sys.path` before the standard library, in its order.
+
+    Where that folder itself stands on the path, as in a plain environment, code finds these first: OpenCV puts a folder
+    of its own there, and imports itself again from it.
+    """
+    inside = _as_written(folder)
+    found = []
+    for entry in entries():
+        if entry == _STANDARD_LIBRARY:
+            break
+        if entry.startswith(inside):
+            found.append(entry)
+    return found
+
+
+@lru_cache(4096)
+def _as_written(folder: str) -> tuple[str, ...]:
+    """Return how what lies below a folder may be written: many a library resolves links in its own path first."""
+    return (os.path.join(folder, ""), os.path.join(os.path.realpath(folder), ""))  # noqa: PTH118 - compared as texts
+
+
 def _folders() -> list[tuple[str, int]]:
     folders = []
-    for folder in sys.path:
+    for folder in entries():
         try:
             folders.append((os.path.abspath(folder), os.stat(folder or ".").st_mtime_ns))  # noqa: PTH100, PTH116 - hot
         except OSError:

@@ -10,9 +10,11 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-from cuvis_ai_core._process import environment, run
+import tomli_w
+
+from cuvis_ai_core._environment import uv_variables
+from cuvis_ai_core._process import run
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import (
     BuildError,
@@ -27,18 +29,9 @@ from cuvis_ai_core.plugins.cache.integrity import altered_files, installed_files
 from cuvis_ai_core.plugins.cache.offline import WAY_OUT as OFFLINE_WAY_OUT
 from cuvis_ai_core.plugins.cache.store import refuse_full_disk
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
+from cuvis_ai_core.plugins.installing.index_settings import default_cache, pip_settings, uv_settings
 from cuvis_ai_core.plugins.installing.uv_words import meaning, telling_lines
 from cuvis_ai_core.plugins.installing.wheels import Wheels
-
-_KEPT: Final = re.compile(
-    r"UV_(INDEX(_\w+)?|DEFAULT_INDEX|EXTRA_INDEX_URL|FIND_LINKS|NO_INDEX|TORCH_BACKEND|EXCLUDE_NEWER|KEYRING_PROVIDER"
-    r"|CREDENTIALS_DIR|CACHE_DIR|NO_CACHE|LINK_MODE|LOCK_TIMEOUT|OFFLINE|INSECURE_HOST|NATIVE_TLS|SYSTEM_CERTS"
-    r"|(HTTP|HTTPS|ALL|NO)_PROXY|HTTP_\w+|REQUEST_TIMEOUT|CONCURRENT_\w+|(S3|GCS|AZURE)_ENDPOINT_URL|GITHUB_TOKEN"
-    r"|CONFIG_FILE|NO_CONFIG)$"
-)
-"""uv's variables that say where packages are and how they travel; all others would change what is asked of uv."""
-
-_PATHS: Final = ("UV_CACHE_DIR", "UV_CONFIG_FILE", "UV_CREDENTIALS_DIR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +264,7 @@ class Uv:
 
     def problems(self, python: Path) -> str:
         """Return what is missing in a virtual environment, or does not fit; nothing where all is well."""
-        finished = run([_program(), "pip", "check", "--python", str(python)], cwd=self.folder, env=_environment())
+        finished = run([_program(), "pip", "check", "--python", str(python)], cwd=self.folder, env=self._environment())
         lines = [line for line in finished.stderr.splitlines() if line.startswith("The package")]
         return " ".join(lines) if finished.returncode else ""
 
@@ -300,7 +293,7 @@ class Uv:
         Raises:
             BuildError: It failed.
         """
-        finished = run([str(python), *arguments], cwd=folder, env=_environment())
+        finished = run([str(python), *arguments], cwd=folder, env=self._environment())
         if finished.returncode:
             words = "\n".join(f"  {line}" for line in telling_lines(finished.stderr))
             raise BuildError(f"The build back-end failed:\n{words}", plugin=self.plugin, output=finished.stderr)
@@ -314,11 +307,29 @@ class Uv:
         words = {"build": 1, "pip": 2}.get(command[0], 0)
         if self.offline and self.carried and words:
             command = [*command[:words], *self._find_links(), *command[words:]]
-        finished = run([_program(), *options, *command], cwd=self.folder, env={**_environment(), **(told or {})})
+        finished = run([_program(), *options, *command], cwd=self.folder, env={**self._environment(), **(told or {})})
         if finished.returncode:
             refuse_full_disk(finished.stderr, self.folder)
             raise self._failure(task, finished.stderr, by_hand)
         return finished.stdout, finished.stderr
+
+    def _environment(self) -> dict[str, str]:
+        """Return what uv, and a build, gets to see of the user's environment and settings."""
+        kept = uv_variables()
+        own = uv_settings()
+        from_pip, variables = pip_settings(own)
+        for name in ("UV_CACHE_DIR", "UV_CREDENTIALS_DIR"):  # uv works in a temporary folder, where paths must hold
+            if kept.get(name):
+                kept[name] = str(Path(kept[name]).absolute())
+        if not ({"cache-dir"} & own.keys() or kept.get("UV_CACHE_DIR") or _can_be_used(default_cache())):
+            kept["UV_CACHE_DIR"] = str(self.folder / "uv cache")
+        temporary, settings = self.folder / "tmp", self.folder / "uv.toml"
+        temporary.mkdir(exist_ok=True)
+        settings.touch(0o600)  # there may be passwords in addresses
+        settings.write_text(tomli_w.dumps(from_pip | own), encoding="utf-8")
+        # The user's folder for temporary files may be full, missing or too small for a build.
+        places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
+        return kept | variables | places | {"UV_CONFIG_FILE": str(settings)}
 
     def _find_links(self) -> list[str]:
         """Return the option for the wheels that were carried along; it would hide the user's own variable."""
@@ -366,12 +377,13 @@ def _program() -> str:
         ) from error
 
 
-def _environment() -> dict[str, str]:
-    """Return what uv gets to see of the user's environment; it works in a temporary folder, where paths must hold."""
-    kept = {name: value for name, value in environment().items() if not name.startswith("UV_") or _KEPT.match(name)}
-    kept |= {name: str(Path(kept[name]).absolute()) for name in _PATHS if kept.get(name)}
-    kept.pop("VIRTUAL_ENV", None)
-    return kept | {"UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
+def _can_be_used(folder: Path) -> bool:
+    """Tell whether a folder can be written; it is made if it is not there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 def _shown(requirements: Sequence[str]) -> str:

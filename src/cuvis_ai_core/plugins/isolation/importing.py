@@ -4,13 +4,17 @@ import builtins
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import Protocol
+from typing import Final, Protocol
 
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX
 from cuvis_ai_core.plugins.isolation.stand_ins import STAND_INS, StandIns
 from cuvis_ai_core.plugins.owned_names import PublicName, is_owned
 
 _import = builtins.__import__
+
+
+_OF_ALL: Final = ("__class__",)
+"""What a module is asked for, so that it is returned itself: an object that stands in a module's place has that too."""
 
 
 class Home(Protocol):
@@ -65,21 +69,26 @@ def import_leaf(name: str, fromlist: Sequence[str] | None = None) -> ModuleType:
 
     `importlib.import_module` raises there.
     """
-    return _import(name, None, None, fromlist or ("__name__",), 0)
+    return _import(name, None, None, fromlist or _OF_ALL, 0)
 
 
 def _loaded(start: str, name: str, top: str, fromlist: Sequence[str] | None) -> ModuleType | None:
     """Return what importing a module of the plugin comes to where there is nothing left to load: the usual case."""
     module = sys.modules.get(start + name)
-    if module is None or getattr(module.__spec__, "_initializing", True):
+    if module is None or is_initializing(module):
         return None
     if not fromlist:
         return sys.modules.get(start + top)
-    known = module.__dict__
+    known = getattr(module, "__dict__", ())
     for each in fromlist:
         if each not in known:
             return None
     return module
+
+
+def is_initializing(module: ModuleType) -> bool:
+    """Tell whether a module in `sys.modules` still runs; what a module put there in its own place does not."""
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 
 def _foreign(

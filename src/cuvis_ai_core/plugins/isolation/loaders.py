@@ -83,10 +83,23 @@ _SCOPED_LOADERS: Final[dict[type, Any]] = {
 }
 
 
+class _NamespacePath(list[str]):
+    """The folders of a namespace package of a plugin.
+
+    The standard path asks `sys.modules` for the package above at every look, where that is not while the plugin is
+    unloaded. `importlib.resources` tells such a path by the name of its class.
+    """
+
+    def __repr__(self) -> str:
+        return f"_NamespacePath({super().__repr__()})"
+
+
 def scoped_spec(scope: Home, fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
     """Return where a private module lies, found as any module is and loaded by a loader of this file."""
     spec = PathFinder.find_spec(fullname, path)
-    if spec is not None and type(spec.loader) in _SCOPED_LOADERS:
+    if spec is not None and spec.loader is None:
+        spec.submodule_search_locations = _NamespacePath(spec.submodule_search_locations or ())
+    elif spec is not None and type(spec.loader) in _SCOPED_LOADERS:
         # The loader that was found becomes one of ours: making another costs a tenth of an import.
         found = cast("Any", spec.loader)
         found.__class__ = _SCOPED_LOADERS[type(found)]

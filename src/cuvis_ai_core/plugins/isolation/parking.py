@@ -44,7 +44,7 @@ class Parking:
         """Take the modules out of `sys.modules`; a stand-in is left for those that were asked for by their names."""
         keep_all = somebody_imports()
         for name, module in _below(self._package):
-            if not isinstance(module, _UnloadedModule):
+            if not _is_stand_in(module):
                 self.parked[name] = module
                 if keep_all or name in self._stand_ins:
                     sys.modules[name] = self.stand_in(name)
@@ -91,8 +91,13 @@ class _UnloadedModule(ModuleType):
 def forget_package(package: str) -> None:
     """Remove the stand-ins for modules of a package that are gone."""
     for name, module in _below(package):
-        if isinstance(module, _UnloadedModule) and _own(module)["parking"]() is None:
+        if _is_stand_in(module) and _own(module)["parking"]() is None:
             sys.modules.pop(name, None)
+
+
+def _is_stand_in(module: object) -> bool:
+    # By its own type: a module may answer for its class, and be loaded by the question.
+    return issubclass(type(module), _UnloadedModule)
 
 
 def _below(package: str) -> list[tuple[str, ModuleType]]:

@@ -47,6 +47,8 @@ def find_private(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None
         return ModuleSpec(fullname, _UnloadedLoader(scope), is_package=not rest)
     if not rest:
         return ModuleSpec(package, PackageLoader(scope), is_package=True)
+    if "." not in rest:
+        path = scope.path_of_tops()
     return _shared_spec(scope, fullname, rest) or scoped_spec(scope, fullname, path) or _beside(fullname, rest)
 
 

@@ -26,7 +26,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, NamedTuple
 
-from cuvis_ai_core.plugins.isolation.importing import import_leaf, scoped_import
+from cuvis_ai_core.plugins.dependencies.search_path import added_below
+from cuvis_ai_core.plugins.isolation.importing import import_leaf, is_initializing, scoped_import
 from cuvis_ai_core.plugins.isolation.loaders import PackageLoader
 from cuvis_ai_core.plugins.isolation.parking import Parking, forget_package
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, private_name, second_name
@@ -104,7 +105,7 @@ class Scope:
         """
         private = self._start + public
         loaded = sys.modules.get(private)
-        if loaded is not None and not getattr(loaded.__spec__, "_initializing", False):
+        if loaded is not None and not is_initializing(loaded):
             return loaded
         with self.awake():
             return import_leaf(private)
@@ -131,6 +132,10 @@ class Scope:
         place = Path(path).resolve()
         return any(place.is_relative_to(Path(folder).resolve()) for folder in self._search_path)
 
+    def path_of_tops(self) -> list[str]:
+        """Return the folders in which a top-level module is looked for, those first that the code put on `sys.path`."""
+        return [*(added for folder in self._search_path for added in added_below(folder)), *self._search_path]
+
     def locate(self, public: str) -> ModuleSpec | None:
         """Return where a module of the plugin lies, or None; nothing is imported, not even the packages above it."""
         *_, spec = self._levels(public)
@@ -151,10 +156,13 @@ class Scope:
         path = self._search_path
         for name in reversed(_with_parents(public)):
             private = self._start + name
-            module = sys.modules.get(private) or self.parking.parked.get(private)
-            # By its last part: below a namespace package the path finder answers a full name only if that is imported.
-            found = PathFinder.find_spec(name.rpartition(".")[2], path) if module is None else module.__spec__
-            if module is not None and not module.__name__.startswith(PREFIX):
+            module = self.parking.parked.get(private, sys.modules.get(private))
+            found = _spec_of(module)
+            if found is None:
+                # By its last part: below a namespace package the path finder answers a full name only if that is
+                # imported.
+                found = PathFinder.find_spec(name.rpartition(".")[2], path)
+            if module is not None and _is_everybodys(module):
                 found = None  # everybody's, in a namespace package of the plugin
             yield found
             if found is None:
@@ -223,6 +231,21 @@ class Scope:
     def _park(self) -> None:
         if not self.holders and not self._visitors:
             self.parking.park()
+
+
+def _spec_of(module: object) -> ModuleSpec | None:
+    """Return what the import system wrote on a module; some put another object into `sys.modules`, which has none."""
+    try:
+        spec = object.__getattribute__(module, "__spec__")  # a lazy module would be loaded by the question
+    except AttributeError:
+        return None
+    return spec if isinstance(spec, ModuleSpec) else None
+
+
+def _is_everybodys(module: object) -> bool:
+    spec = _spec_of(module)
+    name = spec.name if spec is not None else getattr(module, "__name__", PREFIX)
+    return not str(name).startswith(PREFIX)
 
 
 def _with_parents(public: str) -> list[str]:

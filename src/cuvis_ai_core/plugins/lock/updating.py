@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from cuvis_ai_core._files import write_atomic
 from cuvis_ai_core.errors import CuvisError, ManifestError
-from cuvis_ai_core.plugins.cache.fetch import remote_tags, require_git
+from cuvis_ai_core.plugins.cache.fetch import remote_tags
+from cuvis_ai_core.plugins.cache.git import require_git
 from cuvis_ai_core.plugins.cache.housekeeping import entries
 from cuvis_ai_core.plugins.cache.sources import cached_source
 from cuvis_ai_core.plugins.cache.store import Store

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from cuvis_ai_core._environment import worker_variables
 from cuvis_ai_core._process import Service
 from cuvis_ai_core.errors import WorkerCrashError, WorkerError, WorkerTimeoutError
 from cuvis_ai_core.plugins.worker.channel import Channel, Message
@@ -20,7 +21,6 @@ from cuvis_ai_core.plugins.worker.logs import Logs
 from cuvis_ai_core.plugins.worker.remote import remote_error
 from cuvis_ai_core.plugins.worker.segments import HostMemory
 from cuvis_ai_core.plugins.worker.values import Reader, Writer
-from cuvis_ai_core.plugins.worker.variables import worker_variables
 
 TIMEOUT_VARIABLE: Final = "CUVIS_WORKER_TIMEOUT"
 

@@ -1,0 +1,117 @@
+"""One commit of a Git repository, checked out into a folder without history."""
+
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from cuvis_ai_core._files import remove_tree
+from cuvis_ai_core._process import Finished
+from cuvis_ai_core._redact import without_credentials
+from cuvis_ai_core.errors import SourceError
+from cuvis_ai_core.plugins.cache import lfs
+from cuvis_ai_core.plugins.cache.git import git
+from cuvis_ai_core.plugins.cache.git_words import unreachable, words
+from cuvis_ai_core.plugins.cache.store import refuse_full_disk
+
+_OTHER_HASHES: Final = r"mismatched (object format|algorithms)|not support algorithm|bad revision '[0-9a-f]{64}'"
+_NO_SHALLOW: Final = r"does not support shallow"
+_NOT_OFFERED: Final = r"unadvertised object|not our ref|couldn't find remote ref [0-9a-f]{40}"
+
+_SHA256_DIGITS: Final = 64
+
+_ALL: Final = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+
+logger = logging.getLogger(__name__)
+
+
+class NoSuchReferenceError(Exception):
+    """The repository does not have what is asked for."""
+
+
+def check_out(url: str, wanted: str, folder: Path, task: str, meanwhile: Callable[[], object] = lambda: None) -> str:
+    """Make a folder with what a reference or a commit names, its large files (LFS) included, and return the commit.
+
+    Args:
+        url: Address of the repository; credentials in it are used, never stored.
+        wanted: `refs/tags/…`, or the hash of a commit.
+        folder: Folder to make.
+        task: What that is, for errors, as `fetch tag v1.0.0 of`.
+        meanwhile: What to do while git waits for the network.
+
+    Raises:
+        NoSuchReferenceError: There is no such reference.
+        SourceError: It cannot be had.
+        StoreError: The disk is full.
+        TimeLimitError: git took longer than it may.
+    """
+    _fetch(url, wanted, folder, task, meanwhile)
+    # Pointers are noticed, and replaced, afterwards: a filter that is set up, but not installed, ends git.
+    finished = git(folder, "checkout", "--quiet", "--detach", wanted, settings=lfs.OFF)
+    if finished.returncode:
+        raise _broken(finished, folder, task, url)
+    _refuse_colliding(folder, url)
+    lfs.replace_pointers(folder, url)
+    return (folder / ".git" / "HEAD").read_text(encoding="utf-8").strip()
+
+
+def _fetch(url: str, wanted: str, folder: Path, task: str, meanwhile: Callable[[], object]) -> None:
+    is_commit = "/" not in wanted
+    hashes = "sha256" if is_commit and len(wanted) == _SHA256_DIGITS else "sha1"
+    options, references = ["--depth=1"], [wanted if is_commit else f"+{wanted}:{wanted}"]
+    while True:
+        folder.mkdir()
+        finished = git(folder, "init", "--quiet", "--template=", hashes=hashes)
+        if finished.returncode:
+            raise _broken(finished, folder, task, url)
+        command = ("fetch", "--quiet", *options, "--no-tags", "--", url, *references)
+        finished = git(folder, *command, meanwhile=meanwhile)
+        if not finished.returncode:
+            return
+        if re.search(_OTHER_HASHES, finished.stderr) and hashes == "sha1":
+            hashes = "sha256"
+        elif re.search(_NO_SHALLOW, finished.stderr) and options:
+            options = []
+            logger.warning(
+                "%s is a plain web server, which gives out whole repositories only: all of the history is fetched, "
+                "which is slow",
+                without_credentials(url),
+            )
+        elif re.search(_NOT_OFFERED, finished.stderr) and is_commit and references[0] == wanted:
+            options, references = [], list(_ALL)
+        else:
+            break
+        remove_tree(folder)
+    refuse_full_disk(finished.stderr, folder)
+    if "couldn't find remote ref" in finished.stderr:
+        raise NoSuchReferenceError
+    raise unreachable(finished, task, url)
+
+
+def _broken(finished: Finished, folder: Path, task: str, url: str) -> SourceError:
+    """Return the error for a step that needs no network."""
+    refuse_full_disk(finished.stderr, folder)
+    address = without_credentials(url)
+    return SourceError(
+        f"git could not {task} {address}:\n{words(finished)}\nIt was fetched, but cannot be written as files here.",
+        hint="Where a name is too long or not allowed, choose another folder for the plugin cache, with a short path, "
+        f"with CUVIS_PLUGINS_DIR; by hand: git clone {address}",
+        location=address,
+    )
+
+
+def _refuse_colliding(folder: Path, url: str) -> None:
+    """Refuse files whose names are one where case does not count: git would write one over the other."""
+    if not (folder / ".GIT").exists():
+        return
+    seen: dict[str, str] = {}
+    for name in git(folder, "ls-files").stdout.splitlines():
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            raise SourceError(
+                f"{without_credentials(url)}: the files {other} and {name} are one file here, where case does "
+                "not count in names.",
+                hint="Choose a folder for the plugin cache on a disk where case counts, with CUVIS_PLUGINS_DIR.",
+                location=without_credentials(url),
+            )

@@ -1,0 +1,96 @@
+"""Running git: without questions and hooks, and so that it writes the same files whatever a user has configured."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final, cast
+
+from cuvis_ai_core._environment import git_variables
+from cuvis_ai_core._process import Finished, run
+from cuvis_ai_core.errors import ToolNotFoundError
+
+_CONFIGURATION: Final = (
+    f"core.hooksPath={os.devnull}",
+    "protocol.ext.allow=never",
+    # Line ends and links as the repository has them: the hash of a checkout must not depend on who fetched it.
+    "core.autocrlf=false",
+    "core.eol=lf",
+    "core.safecrlf=false",
+    f"core.attributesFile={os.devnull}",
+    *(() if sys.platform == "win32" else ("core.symlinks=true",)),
+    # Folders of a cache may be shared with systems that take .GIT or git~1 for .git.
+    "core.protectHFS=true",
+    "core.protectNTFS=true",
+    "core.longpaths=true",
+    "core.splitIndex=false",
+    "core.fsmonitor=false",
+    "fetch.recurseSubmodules=false",
+    "submodule.recurse=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "advice.detachedHead=false",
+)
+
+_OWN: Final = {"GIT_ATTR_NOSYSTEM": "1", "GIT_DEFAULT_REF_FORMAT": "files"}
+
+
+def require_git() -> None:
+    """Raise if there is no git.
+
+    Raises:
+        ToolNotFoundError: It is not installed.
+    """
+    if shutil.which("git") is None:
+        raise ToolNotFoundError(
+            "The program 'git' was not found on PATH; plugins from repositories need it.",
+            hint="Install git, or use the plugin from a local path.",
+            tool="git",
+        )
+
+
+def git(
+    folder: Path,
+    *arguments: str,
+    settings: Iterable[str] = (),
+    hashes: str = "sha1",
+    meanwhile: Callable[[], object] | None = None,
+) -> Finished:
+    """Run git as GitPython would, whose import takes as long as a small fetch and starts git twice.
+
+    Args:
+        folder: Folder to run it in; nothing above it is its repository.
+        arguments: What to do.
+        settings: Further configuration, as `key=value`.
+        hashes: Which kind of hashes a repository gets that is made now.
+        meanwhile: What to do in this thread while git runs.
+
+    Raises:
+        ToolNotFoundError: It is not installed.
+        TimeLimitError: It took longer than it may.
+    """
+    env = git_variables() | _OWN | {"GIT_CEILING_DIRECTORIES": str(folder.resolve().parent), "GIT_DEFAULT_HASH": hashes}
+    command = ["git", *_options(settings), *arguments]
+    return run(command, cwd=folder, env=env, meanwhile=meanwhile)
+
+
+def ls_remote(*arguments: str) -> Finished:
+    """Ask a repository for references, through GitPython: who asks does not wait for a plugin.
+
+    It needs no folder: the one for temporary files may be missing, the working directory may have been removed.
+    """
+    from git import Git
+
+    class OwnGit(Git):
+        """GitPython adds to the environment of the process, but takes nothing away: a variable of a hook stays."""
+
+        def execute(self, command: Sequence[str], **_: object) -> Finished:  # type: ignore[override]
+            env = git_variables() | _OWN | {"GIT_DIR": os.devnull}
+            return run(command, cwd=Path(__file__).parent, env=env)
+
+    return cast("Finished", OwnGit(Path(__file__).parent)(c=_CONFIGURATION).ls_remote(*arguments))
+
+
+def _options(settings: Iterable[str]) -> list[str]:
+    return [word for setting in (*_CONFIGURATION, *settings) for word in ("-c", setting)]

@@ -1,0 +1,84 @@
+"""Large files (Git LFS): what lies in the repository is a pointer; the program git-lfs fetches what it points to."""
+
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from cuvis_ai_core._files import remove_tree
+from cuvis_ai_core._redact import without_credentials
+from cuvis_ai_core.errors import SourceError
+from cuvis_ai_core.plugins.cache.git import git
+from cuvis_ai_core.plugins.cache.git_words import words
+from cuvis_ai_core.plugins.cache.integrity import checkout_files
+from cuvis_ai_core.plugins.cache.store import refuse_full_disk
+
+OFF: Final = ("filter.lfs.smudge=", "filter.lfs.process=", "filter.lfs.clean=", "filter.lfs.required=false")
+"""Leaves pointers where they are, whatever a user has set up."""
+
+_ON: Final = (
+    "filter.lfs.smudge=git-lfs smudge -- %f",
+    "filter.lfs.process=git-lfs filter-process",
+    "filter.lfs.required=true",
+    # Everything: a user who works on the repository may leave out what is large.
+    "lfs.fetchinclude=",
+    "lfs.fetchexclude=",
+)
+
+_SIZES: Final = range(80, 1025)
+"""Bytes that a pointer may have."""
+
+_POINTER: Final = re.compile(rb"version https://(git-lfs\.github|hawser\.github)\.com/spec/.*\noid sha256:", re.DOTALL)
+
+
+def replace_pointers(folder: Path, url: str) -> None:
+    """Have the files themselves in place of pointers, wherever in a checkout they lie.
+
+    Args:
+        folder: The checkout.
+        url: Address of the repository.
+
+    Raises:
+        SourceError: They cannot be had, or git-lfs is not installed.
+        StoreError: The disk is full.
+        TimeLimitError: git took longer than it may.
+    """
+    found = list(_pointers(folder))
+    if not found:
+        return
+    if shutil.which("git-lfs") is None:
+        raise _refused(folder, found, url, "and the program git-lfs is not installed here", "Install git-lfs")
+    for path in found:
+        path.unlink()
+    settings = (*_ON, f"remote.origin.url={url}")
+    finished = git(folder, "checkout", "--quiet", "--", ".", settings=settings)
+    if finished.returncode:
+        refuse_full_disk(finished.stderr, folder)
+        raise _refused(folder, found, url, f"which git-lfs could not fetch:\n{words(finished)}\n", "Ask the author")
+    left = list(_pointers(folder))
+    if left:
+        why = "but no .gitattributes says so: git-lfs leaves it as it is"
+        raise _refused(folder, left, url, why, "Ask the author for a tag that has the file or its attribute")
+    # What was fetched lies there a second time.
+    remove_tree(folder / ".git" / "lfs")
+
+
+def _pointers(folder: Path) -> Iterator[Path]:
+    for name in checkout_files(folder):
+        if not name.endswith(".py"):
+            path = folder / name
+            state = path.lstat()
+            if state.st_size in _SIZES and stat.S_ISREG(state.st_mode) and _POINTER.match(path.read_bytes()):
+                yield path
+
+
+def _refused(folder: Path, pointers: list[Path], url: str, why: str, step: str) -> SourceError:
+    address = without_credentials(url)
+    more = f" (and {len(pointers) - 1} more)" if pointers[1:] else ""
+    return SourceError(
+        f"{address}: {pointers[0].relative_to(folder)}{more} is a Git LFS pointer, not the file itself, {why}.",
+        hint=f"{step}, and try again. What there is to fetch: git lfs ls-files",
+        location=address,
+    )

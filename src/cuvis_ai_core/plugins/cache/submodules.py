@@ -1,0 +1,115 @@
+"""Submodules: other repositories at the commits that a checkout names, recursively, as plain files in their places.
+
+They become part of the checkout: what is hashed, locked and bundled is the whole, and no second repository is left.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from cuvis_ai_core._files import remove_tree
+from cuvis_ai_core._redact import redact, without_credentials
+from cuvis_ai_core.errors import ManifestError, SourceError
+from cuvis_ai_core.plugins import rules
+from cuvis_ai_core.plugins.cache.checkout import NoSuchReferenceError, check_out
+from cuvis_ai_core.plugins.cache.git import git
+
+_MOST: Final = 100
+"""Submodules of one plugin, those of submodules included."""
+
+_SETTING: Final = re.compile(r"submodule\.(.*)\.(path|url|update) (.*)")
+_LINK: Final = re.compile(r"160000 ([0-9a-f]{40,64}) 0\t(.*)")
+
+
+class _Submodule(NamedTuple):
+    path: str
+    url: str
+    commit: str
+
+
+def add_submodules(url: str, folder: Path, left: list[int] | None = None) -> None:
+    """Fetch the submodules of a checkout, and theirs, into their places.
+
+    Args:
+        url: Address of the repository.
+        folder: The checkout.
+        left: How many more there may be, in a list that all levels share.
+
+    Raises:
+        SourceError: One cannot be had, or must not.
+        StoreError: The disk is full.
+        TimeLimitError: git took longer than it may.
+    """
+    left = [_MOST] if left is None else left
+    found = list(_submodules(url, folder))
+    left[0] -= len(found)
+    if left[0] < 0:
+        raise _refused(url, found[-1], f"is one too many: at most {_MOST} are fetched")
+    for number, each in enumerate(found):
+        place = folder / each.path
+        if place.is_symlink() or not place.is_dir() or not place.resolve().is_relative_to(folder.resolve()):
+            raise _refused(url, each, "leads out of the checkout")
+        work = folder.with_name(f"submodule-{left[0]}-{number}")
+        try:
+            _fetch(url, each, work, left)
+        except SourceError as error:
+            if "ubmodule '" not in error.message:
+                error.message = f"Submodule '{each.path}' of {without_credentials(url)}: {error.message}"
+            raise
+        remove_tree(work / ".git")
+        place.rmdir()
+        work.rename(place)
+
+
+def _fetch(url: str, submodule: _Submodule, work: Path, left: list[int]) -> None:
+    try:
+        rules.check_repo(submodule.url)
+    except ManifestError as error:
+        raise _refused(url, submodule, f"has an address that is not fetched; it {error.message}") from None
+    try:
+        check_out(submodule.url, submodule.commit, work, f"fetch commit {submodule.commit} of")
+    except NoSuchReferenceError:
+        raise _refused(url, submodule, f"is to be at commit {submodule.commit}, which is not there") from None
+    add_submodules(submodule.url, work, left)
+
+
+def _submodules(url: str, folder: Path) -> Iterator[_Submodule]:
+    """Return what `.gitmodules` says that is to be fetched, and at which commit."""
+    file = folder / ".gitmodules"
+    if not file.is_file() or file.is_symlink():
+        return
+    told = git(folder, "config", "--file", ".gitmodules", "--get-regexp", r"^submodule\..*\.(path|url|update)$").stdout
+    known: dict[str, dict[str, str]] = {}
+    for name, key, value in (match.groups() for line in told.splitlines() if (match := _SETTING.fullmatch(line))):
+        known.setdefault(name, {})[key] = value
+    paths = {each["path"]: each for each in known.values() if {"path", "url"} <= each.keys()}
+    if not paths:
+        return
+    literal = [f":(literal){path}" for path in paths]
+    listed = git(folder, "ls-files", "--stage", "--", *literal, settings=("core.quotePath=false",)).stdout
+    for commit, path in (match.groups() for line in listed.splitlines() if (match := _LINK.fullmatch(line))):
+        if path in paths and paths[path].get("update") != "none":
+            yield _Submodule(path, _resolved(paths[path]["url"], url), commit)
+
+
+def _resolved(address: str, url: str) -> str:
+    """Return the address of a submodule; a relative one counts from that of its repository."""
+    base, separator = url.rstrip("/"), "/"
+    if not address.startswith(("./", "../")):
+        return address
+    while address.startswith(("./", "../")):
+        up, address = address.startswith("../"), address.partition("/")[2]
+        if up:
+            separator = "/" if "/" in base else ":"
+            base = base.rpartition(separator)[0]
+    return f"{base}{separator}{address}"
+
+
+def _refused(url: str, submodule: _Submodule, why: str) -> SourceError:
+    address = without_credentials(url)
+    return SourceError(
+        f"{address}: the submodule '{submodule.path}' ({redact(submodule.url)}) {why}.",
+        hint="Ask the author for a tag without it.",
+        location=address,
+    )

@@ -1,0 +1,606 @@
+"""Git hosts and repositories as people have them, and the settings of a user's own git."""
+
+import functools
+import hashlib
+import http.server
+import json
+import logging
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from click.testing import CliRunner
+
+from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.cli.main import main as cuvis_ai
+from cuvis_ai_core.errors import AuthenticationError, CuvisError, NetworkError, PluginLoadError, SourceError
+from cuvis_ai_core.plugins.cache.fetch import remote_commit, remote_tags
+from cuvis_ai_core.plugins.cache.integrity import checkout_digest, checkout_files
+from cuvis_ai_core.testing.git_host import GitHost
+
+Files = dict[str, str]
+ECHO = ["echo_plugin.nodes.Echo"]
+needs_lfs = pytest.mark.skipif(shutil.which("git-lfs") is None, reason="git-lfs is not installed")
+
+
+def git(folder: Path, *arguments: str | bytes, told: bytes = b"") -> str:
+    """Run git as an author does at home."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    kept |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    who: tuple[str, ...] = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+    who += ("-c", "protocol.file.allow=always", "-c", "tag.gpgSign=false", "-c", "core.protectNTFS=false")
+    command = ["git", *who, *arguments]
+    return subprocess.run(command, cwd=folder, env=kept, input=told, capture_output=True, check=True).stdout.decode(
+        errors="replace"
+    )
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the file with the user's settings of git."""
+    file = tmp_path / "gitconfig"
+    file.write_text("")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(file))
+    return file
+
+
+@pytest.fixture
+def author(
+    tmp_path: Path, project_files: Callable[..., Files], write_files: Callable[[Path, Files], Path]
+) -> Callable[..., Path]:
+    """Return a function that makes a repository with a plugin, tagged v1, as its author has it."""
+
+    def make(*options: str, files: Files | None = None, name: str = "author") -> Path:
+        folder = write_files(tmp_path / name, files if files is not None else project_files())
+        git(folder, "init", "--quiet", "--template=", "--initial-branch=main", *options)
+        return commit(folder)
+
+    return make
+
+
+def commit(folder: Path, tag: str = "v1") -> Path:
+    """Commit all that is in a folder, and tag it."""
+    git(folder, "add", "--all", "--force")
+    git(folder, "commit", "--quiet", "--no-verify", "--allow-empty", "-m", tag)
+    git(folder, "tag", "--force", "-a", tag, "-m", tag)
+    return folder
+
+
+@pytest.fixture
+def served(git_host: GitHost, tmp_path: Path) -> Callable[..., str]:
+    """Return a function that puts an author's repository on the host and returns its address."""
+
+    def serve(folder: Path) -> str:
+        name = f"{tmp_path.name}-{folder.name}"
+        shutil.rmtree(git_host.root / f"{name}.git", ignore_errors=True)
+        git(git_host.root, "clone", "--quiet", "--bare", str(folder), f"{name}.git")
+        return git_host.url(name)
+
+    return serve
+
+
+def load(registry: NodeRegistry, url: str, tag: str = "v1") -> Path:
+    """Load a plugin, and return its checkout."""
+    registry.load_plugin("echo", {"repo": url, "tag": tag, "provides": ECHO})
+    return NodeRegistry.get_cache_dir() / f"echo@{tag}"
+
+
+def failure(registry: NodeRegistry, url: str, tag: str = "v1") -> CuvisError:
+    """Load a plugin that cannot be had, see that nothing is left, and return why."""
+    with pytest.raises(PluginLoadError) as caught:
+        registry.load_plugin("echo", {"repo": url, "tag": tag, "provides": ECHO})
+    root = NodeRegistry.get_cache_dir()
+    assert [path.name for path in root.iterdir() if not path.name.startswith(".")] == ["README"]
+    assert isinstance(caught.value.__cause__, CuvisError)
+    return caught.value.__cause__
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Callable[[Path], str]]:
+    """Return a function that puts an author's repository on a plain web server and returns its address."""
+    root = tmp_path / "web"
+    root.mkdir()
+    with _running(functools.partial(_Quiet, directory=str(root))) as address:
+
+        def put(folder: Path) -> str:
+            git(root, "clone", "--quiet", "--bare", str(folder), f"{folder.name}.git")
+            git(root / f"{folder.name}.git", "update-server-info")
+            return f"{address}/{folder.name}.git"
+
+        yield put
+
+
+class _running:  # noqa: N801 - reads as what it is
+    """Serve on loopback as long as the context lasts."""
+
+    def __init__(self, handler: Any) -> None:
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+
+    def __enter__(self) -> str:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def test_a_repository_with_sha256_hashes_is_fetched(
+    registry: NodeRegistry, author: Callable[..., Path], served: Callable[..., str]
+) -> None:
+    """As GitLab and Forgejo offer them; commits have 64 digits then."""
+    folder = author("--object-format=sha256")
+    url = served(folder)
+    head = git(folder, "rev-parse", "v1^{}").strip()
+    checkout = load(registry, url)
+    assert (checkout / ".git/HEAD").read_text().strip() == head
+    assert (len(head), remote_commit(url, "v1")) == (64, head)
+
+
+def test_a_user_whose_repositories_have_sha256_hashes_fetches_others_as_well(
+    registry: NodeRegistry, git_plugin: Callable[..., str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether an environment variable or the configuration says so; the like for how references are kept."""
+    home.write_text("[init]\n\tdefaultObjectFormat = sha256\n\tdefaultRefFormat = reftable\n")
+    monkeypatch.setenv("GIT_DEFAULT_HASH", "sha256")
+    monkeypatch.setenv("GIT_DEFAULT_REF_FORMAT", "reftable")
+    load(registry, git_plugin(), "v1.0.0")
+
+
+@pytest.mark.parametrize("hashes", ["sha1", "sha256"])
+def test_a_plain_web_server_gives_out_whole_repositories(
+    registry: NodeRegistry,
+    author: Callable[..., Path],
+    web: Callable[[Path], str],
+    caplog: pytest.LogCaptureFixture,
+    hashes: str,
+) -> None:
+    """It cannot answer with less, which is said."""
+    with caplog.at_level(logging.WARNING):
+        load(registry, web(author(f"--object-format={hashes}")))
+    assert [record.message.partition(" ")[2][:24] for record in caplog.records] == ["is a plain web server, w"]
+
+
+def test_a_tag_of_a_tag_of_a_commit_that_no_branch_holds_is_fetched(
+    registry: NodeRegistry, author: Callable[..., Path], served: Callable[..., str]
+) -> None:
+    """What counts is the commit in the end."""
+    folder = author()
+    first = git(folder, "rev-parse", "HEAD").strip()
+    git(folder, "commit", "--quiet", "--allow-empty", "-m", "aside")
+    aside = git(folder, "rev-parse", "HEAD").strip()
+    git(folder, "tag", "-a", "inner", "-m", "inner")
+    git(folder, "tag", "-a", "v2", "-m", "outer", "inner")
+    git(folder, "reset", "--quiet", "--hard", first)
+    url = served(folder)
+    checkout = load(registry, url, "v2")
+    assert (checkout / ".git/HEAD").read_text().strip() == aside == remote_commit(url, "v2") == remote_tags(url)["v2"]
+
+
+def test_only_the_tree_of_the_tag_is_fetched(
+    registry: NodeRegistry, author: Callable[..., Path], served: Callable[..., str]
+) -> None:
+    """History may have gigabytes."""
+    folder = author()
+    for size in range(3):
+        (folder / "weights.bin").write_bytes(os.urandom(100_000 + size))
+        commit(folder, f"w{size}")
+    (folder / "weights.bin").unlink()
+    commit(folder, "v9")
+    checkout = load(registry, served(folder), "v9")
+    assert sum(file.stat().st_size for file in (checkout / ".git").rglob("*") if file.is_file()) < 50_000
+
+
+def test_line_ends_do_not_depend_on_who_fetches(
+    registry: NodeRegistry, author: Callable[..., Path], served: Callable[..., str], home: Path, tmp_path: Path
+) -> None:
+    """Nor do attributes of the user's own: the hash of a checkout is everybody's."""
+    folder = author()
+    (folder / ".gitattributes").write_text("* text=auto\n")
+    (folder / "notes.txt").write_bytes(b"one\r\ntwo\r\n")
+    (folder / "plain.txt").write_bytes(b"one\ntwo $Id$\n")
+    url = served(commit(folder))
+    first = load(registry, url)
+    expected = checkout_digest(first, checkout_files(first))
+    registry.unload_plugin("echo")
+    (tmp_path / "attributes").write_text("*.txt text eol=crlf ident\n")
+    home.write_text(
+        f"[core]\n\tautocrlf = true\n\teol = crlf\n\tsafecrlf = true\n\tattributesFile = {tmp_path}/attributes\n"
+    )
+    NodeRegistry.set_cache_dir(tmp_path / "other")
+    with NodeRegistry(discover=False) as other:
+        second = load(other, url)
+        assert checkout_digest(second, checkout_files(second)) == expected
+
+
+def test_names_of_files_that_are_no_text_or_differ_in_case_are_kept(
+    registry: NodeRegistry, author: Callable[..., Path], served: Callable[..., str]
+) -> None:
+    """Where the file system takes them; a second load finds the checkout as it was."""
+    folder = author()
+    for name in (b"caf\xe9.txt", b"Readme.md", b"README.md", b"new\nline", "Grüße".encode()):
+        (folder / os.fsdecode(name)).write_bytes(name)
+    url = served(commit(folder))
+    checkout = load(registry, url)
+    assert (checkout / os.fsdecode(b"caf\xe9.txt")).read_bytes() == b"caf\xe9.txt"
+    assert {"Readme.md", "README.md", "new\nline"} <= {path.name for path in checkout.iterdir()}
+    registry.unload_plugin("echo")
+    load(registry, url)
+
+
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4d7a' * 16}\nsize 1048576\n"
+FILTER = '[filter "lfs"]\n\tclean = git-lfs clean -- %f\n\tsmudge = git-lfs smudge -- %f\n'
+FILTER += "\tprocess = git-lfs filter-process\n\trequired = true\n"
+
+
+@pytest.mark.parametrize("place", ["weights.bin", "src/echo_plugin/data/deep/model.pt"])
+@pytest.mark.parametrize("attributes", [".gitattributes", "src/.gitattributes", None])
+def test_large_files_ask_for_git_lfs_wherever_they_lie(
+    registry: NodeRegistry,
+    author: Callable[..., Path],
+    served: Callable[..., str],
+    project_files: Callable[..., Files],
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    attributes: str | None,
+) -> None:
+    """And for nothing else, where it is set up, but not there, as in a container."""
+    files = project_files() | {place: POINTER}
+    url = served(
+        author(files=files | ({attributes: "* -text\n*.bin filter=lfs\n*.pt filter=lfs\n"} if attributes else {}))
+    )
+    home.write_text(FILTER)
+    monkeypatch.setenv("PATH", str(without(tmp_path / "bin", "git-lfs")))
+    text = str(failure(registry, url))
+    assert place in text
+    assert "Install git-lfs" in text
+    assert not {"network", "address", "proxy"} & set(text.lower().replace(":", "").split())
+
+
+def without(folder: Path, *programs: str) -> Path:
+    """Make a folder with links to all programs that there are but some."""
+    folder.mkdir()
+    for place in os.environ["PATH"].split(os.pathsep):
+        for program in Path(place).iterdir() if Path(place).is_dir() else ():
+            if program.name not in programs and not (folder / program.name).exists():
+                (folder / program.name).symlink_to(program)
+    return folder
+
+
+class _Lfs(http.server.BaseHTTPRequestHandler):
+    """The little of a server of large files that downloads need."""
+
+    objects: ClassVar[dict[str, bytes]] = {}
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        base = f"http://{self.headers['Host']}"
+        found = [{**each, "actions": {"download": {"href": f"{base}/{each['oid']}"}}} for each in asked["objects"]]
+        self._answer(json.dumps({"transfer": "basic", "objects": found}).encode(), "application/vnd.git-lfs+json")
+
+    def do_GET(self) -> None:
+        self._answer(self.objects[self.path.strip("/")], "application/octet-stream")
+
+    def _answer(self, content: bytes, kind: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@needs_lfs
+@pytest.mark.parametrize("settings", ["", FILTER, FILTER + "[lfs]\n\tfetchexclude = *\n"])
+def test_large_files_are_fetched_where_git_lfs_is_there(
+    registry: NodeRegistry,
+    author: Callable[..., Path],
+    served: Callable[..., str],
+    project_files: Callable[..., Files],
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: str,
+) -> None:
+    """Whether the user set it up or not, or told it to leave some out; they lie there once."""
+    content = os.urandom(3000)
+    digest = hashlib.sha256(content).hexdigest()
+    monkeypatch.setattr(_Lfs, "objects", {digest: content})
+    with _running(_Lfs) as address:
+        pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {len(content)}\n"
+        files = {
+            "src/echo_plugin/weights.bin": pointer,
+            "src/.gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n",
+            ".lfsconfig": f"[lfs]\n\turl = {address}\n",
+        }
+        url = served(author(files=project_files() | files))
+        home.write_text(settings)
+        monkeypatch.setenv("GIT_LFS_SKIP_SMUDGE", "1")
+        checkout = load(registry, url)
+    assert (checkout / "src/echo_plugin/weights.bin").read_bytes() == content
+    assert not (checkout / ".git/lfs").exists()
+
+
+@needs_lfs
+def test_large_files_that_are_not_there_are_no_plugin(
+    registry: NodeRegistry, author: Callable[..., Path], served: Callable[..., str], project_files: Callable[..., Files]
+) -> None:
+    """With the words of git-lfs."""
+    files = {
+        "a.bin": POINTER,
+        ".gitattributes": "*.bin filter=lfs\n",
+        ".lfsconfig": "[lfs]\n\turl = http://127.0.0.1:9/\n",
+    }
+    error = failure(registry, served(author(files=project_files() | files)))
+    assert "a.bin" in str(error)
+    assert "batch" in str(error)
+
+
+def with_submodule(folder: Path, path: str, address: str, commit_: str, **more: str) -> None:
+    """Add a submodule to an author's repository, with any address."""
+    with (folder / ".gitmodules").open("a") as file:
+        file.write(f'[submodule "{path}"]\n\tpath = {path}\n\turl = {address}\n')
+        file.writelines(f"\t{key} = {value}\n" for key, value in more.items())
+    git(folder, "add", ".gitmodules")
+    git(folder, "update-index", "--add", "--cacheinfo", f"160000,{commit_},{path}")
+    git(folder, "commit", "--quiet", "-m", "submodule")
+    git(folder, "tag", "--force", "-a", "v1", "-m", "v1")
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_submodules_are_fetched_at_the_commits_of_the_tag(
+    registry: NodeRegistry, author: Callable[..., Path], served: Callable[..., str], *, relative: bool
+) -> None:
+    """And theirs, though their branches moved on; they are files of the checkout, with no repository of their own."""
+    inner = author(name="inner", files={"answer.py": "ANSWER = 42\n"})
+    outer = author(name="outer", files={"__init__.py": "from .deep.answer import ANSWER\n"})
+    folder = author()
+    inner_url = served(inner)
+    with_submodule(outer, "deep", f"../{inner_url.rpartition('/')[2]}", git(inner, "rev-parse", "HEAD").strip())
+    outer_url = served(outer)
+    address = f"./../{outer_url.rpartition('/')[2]}" if relative else outer_url
+    with_submodule(folder, "src/echo_plugin/my lib", address, git(outer, "rev-parse", "HEAD").strip())
+    for moved in (inner, outer):
+        git(moved, "rm", "--quiet", "-r", "--cached", ".")
+        served(commit(moved, "later"))
+    checkout = load(registry, served(folder))
+    assert (checkout / "src/echo_plugin/my lib/deep/answer.py").read_text() == "ANSWER = 42\n"
+    assert [path.relative_to(checkout).as_posix() for path in checkout.rglob(".git")] == [".git"]
+
+
+def test_a_plugin_imports_what_lies_in_a_submodule(
+    registry: NodeRegistry, author: Callable[..., Path], served: Callable[..., str], project_files: Callable[..., Files]
+) -> None:
+    """The build finds it in its place."""
+    library = author(name="library", files={"__init__.py": "ANSWER = 42\n"})
+    files = project_files()
+    files["src/echo_plugin/nodes.py"] += "\nfrom echo_plugin.vendored import ANSWER\nEcho.answer = ANSWER\n"
+    folder = author(files=files)
+    with_submodule(folder, "src/echo_plugin/vendored", served(library), git(library, "rev-parse", "HEAD").strip())
+    load(registry, served(folder))
+    assert registry.get("Echo").answer == 42  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("ext::sh -c 'touch pwned'", "blank"),
+        ("/etc", "is a folder"),
+        ("file:///etc", "is a folder"),
+        ("--upload-pack=x", "begins like an option"),
+        ("http://127.0.0.1:9/x.git", "Failed to connect"),
+    ],
+)
+def test_submodules_come_from_where_plugins_may_come_from(
+    registry: NodeRegistry, author: Callable[..., Path], served: Callable[..., str], address: str, words: str
+) -> None:
+    """Their addresses are the author's choice: the same rules hold, and the error names the submodule."""
+    folder = author()
+    with_submodule(folder, "x", address, git(folder, "rev-parse", "HEAD").strip())
+    text = str(failure(registry, served(folder)))
+    assert "ubmodule 'x'" in text
+    assert words in text
+
+
+def test_a_submodule_at_a_commit_that_is_gone_is_named(
+    registry: NodeRegistry, author: Callable[..., Path], served: Callable[..., str]
+) -> None:
+    """With the commit."""
+    library, folder = author(name="library", files={"a.py": ""}), author()
+    with_submodule(folder, "x", served(library), "4d7a" * 10)
+    text = str(failure(registry, served(folder)))
+    assert "ubmodule 'x'" in text
+    assert "4d7a" * 10 in text
+
+
+@pytest.mark.parametrize("kind", ["unset", "none"])
+def test_a_submodule_that_nobody_fetches_stays_empty(
+    registry: NodeRegistry, author: Callable[..., Path], served: Callable[..., str], kind: str
+) -> None:
+    """One without an address, as a repository that was added by mistake; one that its author switched off."""
+    folder = author()
+    head = git(folder, "rev-parse", "HEAD").strip()
+    if kind == "none":
+        with_submodule(folder, "x", "http://127.0.0.1:9/x.git", head, update="none")
+    else:
+        git(folder, "update-index", "--add", "--cacheinfo", f"160000,{head},x")
+        git(folder, "commit", "--quiet", "-m", "x")
+        git(folder, "tag", "--force", "v1")
+    assert list((load(registry, served(folder)) / "x").iterdir()) == []
+
+
+def test_a_submodule_on_a_plain_web_server_is_fetched(
+    registry: NodeRegistry, author: Callable[..., Path], served: Callable[..., str], web: Callable[[Path], str]
+) -> None:
+    """Where single commits cannot be asked for."""
+    library, folder = author(name="library", files={"a.py": "A = 1\n"}), author()
+    with_submodule(folder, "x", web(library), git(library, "rev-parse", "HEAD").strip())
+    assert (load(registry, served(folder)) / "x/a.py").read_text() == "A = 1\n"
+
+
+@pytest.fixture
+def private(tmp_path: Path, project_files: Callable[..., Files]) -> Iterator[str]:
+    """Return the address of a repository that asks for a password."""
+    with GitHost(tmp_path / "private", require_password=True) as host:
+        yield host.add("private", project_files(), tag="v1")
+
+
+@pytest.mark.parametrize("way", ["helper", "variable", "core.askPass", "GIT_ASKPASS", "SSH_ASKPASS", "netrc"])
+def test_a_password_comes_from_where_the_users_git_has_it(
+    registry: NodeRegistry,
+    private: str,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
+) -> None:
+    """A credential helper, also one that reads a variable; a program that answers questions; a file."""
+    asked = tmp_path / "askpass"
+    asked.write_text('#!/bin/sh\ncase "$1" in Username*) echo author;; *) echo secret;; esac\n')
+    asked.chmod(0o755)
+    helper = '[credential]\n\thelper = "!f() { echo username=author; echo password=%s; }; f"\n'
+    if way == "helper":
+        home.write_text(helper % "secret")
+    elif way == "variable":
+        home.write_text(helper % "$LAB_DEPLOY_TOKEN")
+        monkeypatch.setenv("LAB_DEPLOY_TOKEN", "secret")
+    elif way == "core.askPass":
+        home.write_text(f"[core]\n\taskPass = {asked}\n")
+    elif way == "netrc":
+        netrc = Path.home() / ".netrc"
+        netrc.write_text("machine 127.0.0.1 login author password secret\n")
+        netrc.chmod(0o600)
+    else:
+        monkeypatch.setenv(way, str(asked))
+    load(registry, private)
+
+
+def test_a_host_that_asks_for_a_password_says_so_first(registry: NodeRegistry, private: str) -> None:
+    """Git's sentence, then ours, then the next step."""
+    error = failure(registry, private)
+    assert isinstance(error, AuthenticationError)
+    lines = str(error).splitlines()
+    assert [line.split()[0] for line in lines] == ["git", "fatal:", "The", "Store"]
+    assert "could not read Username" in lines[1]
+
+
+class _Proxy(http.server.BaseHTTPRequestHandler):
+    """Answers every request by fetching it, as a proxy does."""
+
+    seen: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self._pass(None)
+
+    def do_POST(self) -> None:
+        self._pass(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+
+    def _pass(self, body: bytes | None) -> None:
+        import urllib.request
+
+        self.seen.append(self.path)
+        kept = {
+            key: value for key, value in self.headers.items() if key.lower().startswith(("git-", "content-", "acc"))
+        }
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(urllib.request.Request(self.path, body, kept)) as answer:
+            content = answer.read()
+            self.send_response(answer.status)
+            self.send_header("Content-Type", answer.headers["Content-Type"])
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("way", ["http_proxy", "http.proxy"])
+def test_a_proxy_is_used_as_the_users_git_does(
+    registry: NodeRegistry,
+    git_plugin: Callable[..., str],
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
+) -> None:
+    """Whether a variable or the configuration names it."""
+    monkeypatch.setattr(_Proxy, "seen", [])
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with _running(_Proxy) as address:
+        if way == "http_proxy":
+            monkeypatch.setenv("http_proxy", address)
+        else:
+            home.write_text(f"[http]\n\tproxy = {address}\n")
+        load(registry, git_plugin(), "v1.0.0")
+    assert len(_Proxy.seen) > 1
+
+
+@pytest.mark.parametrize(
+    ("address", "settings", "kind", "words"),
+    [
+        ("https://no-such-host.invalid/x.git", "", NetworkError, "Check the network and the proxy settings"),
+        ("http://127.0.0.1:9/x.git", "", NetworkError, "Check the network and the proxy settings"),
+        ("https://example.org/x.git", "[http]\n\tproxy = http://127.0.0.1:9\n", NetworkError, "proxy"),
+        ("https://example.org/x.git", "[http]\n\tproxy = http://no-such.invalid\n", NetworkError, "proxy"),
+        (
+            "https://127.0.0.1/x.git",
+            '[url "http://127.0.0.1:9/"]\n\tinsteadOf = https://127.0.0.1/\n',
+            NetworkError,
+            "port 9",
+        ),
+        ("http://127.0.0.1/x.git", '[protocol "http"]\n\tallow = never\n', SourceError, "protocol.allow"),
+        ("git@127.0.0.1:x.git", "[core]\n\tsshCommand = /nowhere/ssh\n", SourceError, "Install an ssh client"),
+    ],
+)
+def test_what_is_said_about_a_host_is_the_cause(
+    registry: NodeRegistry, home: Path, address: str, settings: str, kind: type[CuvisError], words: str
+) -> None:
+    """Git's sentence stands before ours."""
+    home.write_text(settings)
+    error = failure(registry, address)
+    assert type(error) is kind
+    assert words in str(error)
+    assert str(error).startswith(f"git could not fetch tag v1 of {address}:\n  ")
+
+
+def test_submodules_and_odd_names_travel_in_a_bundle(
+    author: Callable[..., Path],
+    served: Callable[..., str],
+    cache: Path,
+    tmp_path: Path,
+) -> None:
+    """What was fetched is locked and carried as a whole."""
+    library, folder = author(name="library", files={"a.py": "A = 1\n"}), author()
+    for name in (b"caf\xe9.txt", b"Readme.md", b"README.md"):
+        (folder / os.fsdecode(name)).write_bytes(name)
+    commit(folder)
+    with_submodule(folder, "src/echo_plugin/vendored", served(library), git(library, "rev-parse", "HEAD").strip())
+    manifest = tmp_path / "plugins.yaml"
+    manifest.write_text(f"plugins:\n  echo: {{repo: '{served(folder)}', tag: v1, provides: {ECHO}}}\n")
+
+    def run(*arguments: str | Path) -> None:
+        result = CliRunner().invoke(cuvis_ai, ["plugins", *map(str, arguments)])
+        assert result.exit_code == 0, result.output
+
+    run("bundle", manifest, "-o", tmp_path / "bundle.tar.gz")
+    NodeRegistry.set_cache_dir(tmp_path / "elsewhere")
+    run("unbundle", tmp_path / "bundle.tar.gz", "--output-dir", tmp_path / "out")
+    checkout = tmp_path / "elsewhere/echo@v1"
+    assert (checkout / "src/echo_plugin/vendored/a.py").read_text() == "A = 1\n"
+    assert (checkout / os.fsdecode(b"caf\xe9.txt")).read_bytes() == b"caf\xe9.txt"
+    with NodeRegistry(discover=False) as registry:
+        assert registry.load_plugins(tmp_path / "out/plugins.yaml") == 1

@@ -1,0 +1,187 @@
+"""What packages do with the import system: it works where they are shared, and where a plugin has its own copy."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+Files = dict[str, str]
+MakeWheel = Callable[..., None]
+LoadUser = Callable[..., Any]
+HostInstall = Callable[[str, str], Path]
+
+NAME = "cuvis_test_dep"
+
+TRICKS: dict[str, Files] = {
+    "imports itself again from a folder that it puts on the path, as OpenCV does": {
+        "__init__.py": """
+            import importlib, os, sys
+            if hasattr(sys, "cuvis_test_loading"):
+                raise ImportError("recursion is detected")
+            sys.cuvis_test_loading = True
+            saved = list(sys.path)
+            sys.path.insert(1, os.path.join(os.path.dirname(os.path.realpath(__file__)), "native"))
+            module = sys.modules.pop(__name__)
+            native = importlib.import_module(__name__)
+            sys.modules[__name__] = module
+            sys.path = saved
+            del sys.cuvis_test_loading
+            VERSION = native.MADE
+        """,
+        f"native/{NAME}.py": "MADE = 'good'",
+    },
+    "puts a folder behind all others": {
+        "__init__.py": """
+            import os, sys
+            sys.path.append(os.path.join(os.path.dirname(__file__), "vendor"))
+            from cuvis_test_dep import late
+            sys.path.pop()
+            VERSION = late.MADE
+        """,
+        "late.py": "MADE = 'good'",
+        f"vendor/{NAME}.py": "",
+    },
+    "takes itself out of the modules and is imported anew": {
+        "__init__.py": """
+            import importlib, sys
+            if not hasattr(sys, "cuvis_test_again"):
+                sys.cuvis_test_again = True
+                module = sys.modules.pop(__name__)
+                again = importlib.import_module(__name__)
+                del sys.cuvis_test_again
+            VERSION = "good"
+        """,
+    },
+    "puts an object in its place": {
+        "__init__.py": """
+            import sys
+            class Answers:
+                VERSION = "good"
+                __path__ = __path__
+                def __bool__(self):
+                    raise ValueError("neither true nor false")
+            sys.modules[__name__] = Answers()
+        """,
+    },
+    "puts a module of a class of its own in its place": {
+        "__init__.py": """
+            import importlib, sys, types
+            class Lazy(types.ModuleType):
+                def __getattr__(self, name):
+                    if name == "VERSION":
+                        return importlib.import_module("." + "late", self.__name__).MADE
+                    raise AttributeError(name)
+            lazy = Lazy(__name__)
+            lazy.__dict__.update(__path__=__path__, __file__=__file__, __spec__=__spec__)
+            sys.modules[__name__] = lazy
+        """,
+        "late.py": "MADE = 'good'",
+    },
+    "loads its parts at the first access": {
+        "__init__.py": """
+            import importlib
+            def __getattr__(name):
+                if name == "VERSION":
+                    return importlib.import_module(__name__ + ".late").MADE
+                raise AttributeError(name)
+        """,
+        "late.py": "MADE = 'good'",
+    },
+    "extends its path": {
+        "__init__.py": """
+            import os, pkgutil
+            __path__ = pkgutil.extend_path(__path__, __name__)
+            __path__.append(os.path.join(os.path.dirname(__file__), "more"))
+            from .late import MADE as VERSION
+        """,
+        "more/late.py": "MADE = 'good'",
+    },
+    "walks from its top to a module by attributes": {
+        "__init__.py": """
+            from . import late
+            class Version:
+                def __eq__(self, other):
+                    return other == late.look()
+            VERSION = Version()
+        """,
+        "late.py": """
+            import functools
+            def look():
+                top, *rest = __name__.split(".")
+                return functools.reduce(getattr, rest, __import__(top)).GOOD
+            GOOD = "good"
+        """,
+    },
+    "reads its data by every way": {
+        "__init__.py": """
+            import importlib.resources, os, pkgutil
+            here = os.path.dirname(__file__)
+            from pathlib import Path
+            read = {
+                importlib.resources.files(__name__).joinpath("data.txt").read_text(),
+                importlib.resources.files("cuvis_test_dep").joinpath("data.txt").read_text(),
+                pkgutil.get_data(__name__, "data.txt").decode(),
+                Path(here, "data.txt").read_text(),
+                __spec__.loader.get_data(os.path.join(here, "data.txt")).decode(),
+            }
+            (VERSION,) = read
+        """,
+        "data.txt": "good",
+    },
+    "writes data beside its code": {
+        "__init__.py": """
+            from pathlib import Path
+            path = Path(__file__).with_name("cache.txt")
+            path.write_text("good")
+            VERSION = path.read_text()
+        """,
+    },
+    "brings an import hook along": {
+        "__init__.py": """
+            import importlib.abc, importlib.util, sys
+            class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+                def find_spec(self, name, path, target=None):
+                    if name.endswith("cuvis_test_dep.made_up"):
+                        return importlib.util.spec_from_loader(name, self)
+                def exec_module(self, module):
+                    module.MADE = "good"
+            sys.meta_path.insert(0, Finder())
+            try:
+                from cuvis_test_dep.made_up import MADE as VERSION
+            finally:
+                del sys.meta_path[0]
+        """,
+    },
+}
+
+
+@pytest.mark.parametrize("private", [False, True], ids=["shared", "private"])
+@pytest.mark.parametrize(
+    "trick", [pytest.param(name, marks=pytest.mark.slow if at else ()) for at, name in enumerate(TRICKS)]
+)
+def test_a_package_that(
+    wheel: MakeWheel, load: LoadUser, host_install: HostInstall, trick: str, *, private: bool
+) -> None:
+    """It answers what it answers anywhere, is loaded a second time, and leaves `sys.path` as it was."""
+    files = {f"{NAME}/{path}": dedent(text) for path, text in TRICKS[trick].items()}
+    wheel("cuvis-test-dep", "2.0", files, pure=True)
+    if private:
+        wheel("cuvis-test-dep", "1.0", {f"{NAME}/__init__.py": "VERSION = 'other'"})
+        host_install("cuvis-test-dep", "1.0")
+    path = list(sys.path)
+    answers = load("trick", "cuvis-test-dep==2.0")
+    got = answers.direct(), answers.late()
+    assert got == ("good", "good")
+    assert sys.path == path
+
+
+def test_a_path_object_among_the_folders_is_passed_over(
+    wheel: MakeWheel, load: LoadUser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python passes over what is no text on `sys.path`, and so does a load."""
+    wheel("cuvis-test-dep", "2.0", {f"{NAME}/__init__.py": "VERSION = 'good'"})
+    monkeypatch.setattr(sys, "path", [tmp_path, *sys.path])
+    assert load("trick", "cuvis-test-dep").late() == "good"
