@@ -109,9 +109,11 @@ def kept_on_failure(
     """
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         if rows := history():
             _keep(folder, pipeline, rows)
+            if any(folder.glob("*.ckpt")) and not isinstance(error, KeyboardInterrupt):
+                report("The same command goes on from there.")
         raise
 
 
@@ -131,5 +133,3 @@ def _keep(folder: Path, pipeline: "Pipeline", rows: Sequence[Mapping[str, float]
             logger.warning("'%s' cannot be written: %s", folder / name, error)
     without = f" without {', '.join(left)}, which cannot be saved" if left else ""
     report(f"Kept in {folder} after {len(rows)} epochs: {', '.join(names) or 'nothing'}{without}.")
-    if any(folder.glob("*.ckpt")):
-        report("The same command goes on from there.")

@@ -18,11 +18,12 @@ from cuvis_ai_core.errors import NodeRunError, TrainingError, TrainRunError
 from cuvis_ai_core.pipeline.plain import decode
 from cuvis_ai_core.pipeline.weights import for_torch
 from cuvis_ai_core.training.callbacks import Best, Monitors, Recorder, early_stopping
+from cuvis_ai_core.training.config import TrainingConfig
 from cuvis_ai_core.training.epochs import Epochs, Reading, balanced_chances
 from cuvis_ai_core.training.evaluation import place_in
 from cuvis_ai_core.training.finite import Guard, is_finite
 from cuvis_ai_core.training.modes import modules_of
-from cuvis_ai_core.training.monitors import TRAIN, check_monitors
+from cuvis_ai_core.training.monitors import TRAIN, check_monitors, watched_metrics
 from cuvis_ai_core.training.optimizers import make_optimizer, make_scheduler
 from cuvis_ai_core.training.pooling import Pool
 from cuvis_ai_core.training.seeding import seed_everything
@@ -59,7 +60,7 @@ class Fit:
         stopping = [early_stopping(each) for each in self._config.callbacks.early_stopping]
         self._lightning = pl.Trainer(
             callbacks=[
-                *(_Pooled(), Monitors(self._config), *stopping),
+                *(_Pooled(self._config), Monitors(self._config), *stopping),
                 *([self._best] if self._best else []),
                 self._recorder,
             ],
@@ -280,8 +281,10 @@ class PipelineModule(pl.LightningModule):
 class _Pooled(pl.Callback):
     """Reports what all batches of a pass come to together; the first of all callbacks."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: TrainingConfig) -> None:
         self._of_training = Pool()
+        self._watched = [name for name in watched_metrics(config) if not name.startswith("train")]
+        self._seen: list[str] = []
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ANN401, ARG002
         """Begin a pass."""
@@ -294,8 +297,11 @@ class _Pooled(pl.Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ANN401
         """Report the validation, and go on with the pass of training."""
         values, pl_module.pool = pl_module.pool.values(f"val_{LOSS}"), self._of_training
-        if not trainer.sanity_checking:
-            _report(pl_module, values)
+        if trainer.sanity_checking:
+            return
+        # What is missing now is not a number: Lightning would keep the values of an earlier epoch for it.
+        self._seen = list(dict.fromkeys([*self._seen, *(values or self._watched)]))
+        _report(pl_module, {**dict.fromkeys(self._seen, math.nan), **values})
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ANN401
         """Report the training."""

@@ -3,7 +3,7 @@
 import copy
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,7 @@ class Pool:
                 if isinstance(value, tuple):
                     self._update(node, name, *value)
                 else:
-                    self._add_number(f"{node}/{name}", as_number(value), measured.weights[node])
+                    self._add_number(node, name, value, measured.weights[node])
 
     def values(self, loss: str = LOSS) -> dict[str, float]:
         """Return the numbers; one that is not defined is NaN.
@@ -84,7 +84,11 @@ class Pool:
             own[name].reset()
         own[name].update(*arguments)
 
-    def _add_number(self, name: str, value: float, weight: float) -> None:
+    def _add_number(self, node: str, metric: str, number: Any, weight: float) -> None:  # noqa: ANN401
+        try:
+            name, value = f"{node}/{metric}", as_number(number)
+        except (TypeError, ValueError) as error:
+            raise _no_metric(node, metric, number) from error
         if not math.isfinite(value) and name not in self._undefined:
             self._undefined.add(name)
             logger.warning("%s is %s for a batch, which is left out of it", name, value)
@@ -120,6 +124,8 @@ def _named(node: str, metrics: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN40
     if isinstance(metrics, Mapping):
         yield from ((str(name), value) for name, value in metrics.items())
         return
+    if metrics is not None and not isinstance(metrics, Iterable):
+        raise _no_metric(node, "metrics", metrics)
     for each in metrics or ():
         if not hasattr(each, "name") or not hasattr(each, "value"):
             raise _no_metric(node, "metrics", each)
