@@ -117,6 +117,42 @@ def test_info_without_data(restore: Run) -> None:
     assert re.search(r"all +missing: There is no file or folder '.*scenes'", result.output), result.output
 
 
+def test_info_without_plugins(restore: Run, write_yaml: Run) -> None:
+    """They are named, with the command that loads them; a manifest may be missing, or fail."""
+    Path("plugins.yaml").rename("lab.yaml")
+    result = restore()
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert re.search(r"not loaded +center, scores, error, accuracy", result.output), result.output
+    assert result.output.endswith(
+        "Load nodes of plugins with: restore-trainrun --trainrun-path run.yaml --plugins-path plugins.yaml\n"
+    )
+    named = restore(path=write_yaml("named.yaml", {**TRAINRUN, "plugins_path": "gone.yaml"}))
+    assert named.exit_code == 0
+    assert "there is no manifest 'gone.yaml'" in named.stderr
+    assert "4 of 4 nodes are not loaded" in named.stdout
+    write_yaml("plugins.yaml", {"plugins": {"trainable": {"path": "gone", "provides": ["trainable_nodes.Center"]}}})
+    failing = restore()
+    assert failing.exit_code == 0
+    assert "Failed to load plugin 'trainable'" in failing.stderr
+    assert "trainable failed to load; mend that, and load nodes of plugins with: restore-trainrun" in failing.stdout
+    assert restore("--plugins-path", "plugins.yaml").exit_code == 1
+    wrong = restore("--override", "loss_nodes=[eror]")
+    assert wrong.exit_code == 2
+    assert "Did you mean 'error'?" in wrong.stderr
+
+
+def test_info_without_weights_or_pipeline(restore: Run) -> None:
+    """They are said to be missing; the rest is shown."""
+    result = restore("--override", "weights=w.pt", "--override", "initial_weights=first.pt")
+    assert result.exit_code == 0, result.output
+    assert re.search(r"initial weights +missing: .*first.pt", result.output), result.output
+    assert re.search(r"Trained weights: missing: .*w.pt", result.output), result.output
+    result = restore("--override", "pipeline=of_a_plugin")
+    assert result.exit_code == 0, result.output
+    assert re.search(r"pipeline +missing: of_a_plugin", result.output), result.output
+    assert re.search(r"train +4 +4 +.*masks", result.output), result.output
+
+
 def test_train(restore: Run, shell: Run) -> None:
     """Training writes pipeline, weights, trainrun, metrics, picture and record; the pipeline can be restored."""
     result = restore("--mode", "train")
@@ -339,7 +375,7 @@ def test_foreign_files(restore: Run) -> None:
 def test_manifest(restore: Run, write_yaml: Run) -> None:
     """The manifest is the one that is given, or the one that the trainrun names."""
     Path("plugins.yaml").rename("lab.yaml")
-    missing = restore()
+    missing = restore("--mode", "train")
     assert missing.exit_code == 2
     assert "Node 'Center' not found in registry" in missing.output
     assert restore("--plugins-path", "lab.yaml").exit_code == 0

@@ -41,9 +41,13 @@ def lock(manifest: Path, dry_run: bool) -> None:
 
 def print_locked(found: "Locking") -> None:
     """Print what is locked of each plugin."""
-    from cuvis_ai_core.cli.tables import print_table
+    from cuvis_ai_core.cli.tables import ADD_A_PLUGIN, print_table
 
-    print_table(("plugin", "source", "commit", "dependencies"), list(_rows(found)))
+    print_table(
+        ("plugin", "source", "commit", "dependencies"),
+        _rows(found),
+        empty=f"The manifest declares no plugins. {ADD_A_PLUGIN}",
+    )
 
 
 def _rows(found: "Locking") -> Iterator[tuple[str, str, str, str]]:

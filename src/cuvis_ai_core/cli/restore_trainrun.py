@@ -1,18 +1,21 @@
 """`restore-trainrun`: show a trainrun, train, validate or test."""
 
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from cuvis_ai_core.cli.errors import Guarded
+from cuvis_ai_core.cli.logs import warn
 from cuvis_ai_core.cli.options import HELP_NAMES, path_option, shared_options
+from cuvis_ai_core.errors import PluginsLoadError, TrainRunError
 
 if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
-    from cuvis_ai_core.training.trainrun import TrainRun
 
-MODES = ("info", "train", "validate", "test")
+SHOW: Final = "info"
+MODES: Final = (SHOW, "train", "validate", "test")
 
 
 @click.command(cls=Guarded, context_settings=HELP_NAMES)
@@ -20,7 +23,7 @@ MODES = ("info", "train", "validate", "test")
 @click.option(
     "--mode",
     type=click.Choice(MODES),
-    default="info",
+    default=SHOW,
     show_default=True,
     metavar="MODE",
     help="What to do: info, train, validate or test.",
@@ -46,33 +49,59 @@ def main(
     output directory of the trainrun. An interrupted training goes on where it was when the same command is given again.
     A finished one is not replaced unasked.
     """
-    from cuvis_ai_core.cli.progress import load_plugins
     from cuvis_ai_core.registry import NodeRegistry
-    from cuvis_ai_core.training.trainrun import recorded_manifest
 
-    recorded = recorded_manifest(trainrun_path, override)
-    manifest = plugins_path or recorded
+    manifest = plugins_path or _recorded(trainrun_path, override, lenient=mode == SHOW)
     with NodeRegistry() as registry:
         if manifest is not None:
-            load_plugins(registry, manifest)
-        run = _resolved(registry, trainrun_path, override, manifest)
-        _do(registry, run, mode, overwrite=overwrite)
+            _load(registry, manifest, lenient=mode == SHOW and plugins_path is None)
+        _restore(registry, trainrun_path, mode, override, manifest, overwrite=overwrite)
 
 
-def _resolved(registry: "NodeRegistry", path: Path, overrides: tuple[str, ...], manifest: Path | None) -> "TrainRun":
+def _recorded(path: Path, overrides: tuple[str, ...], *, lenient: bool) -> Path | None:
+    """Return the manifest that belongs to a trainrun; to be looked at, it needs none that is not there."""
+    from cuvis_ai_core.training.trainrun import recorded_manifest
+
+    try:
+        return recorded_manifest(path, overrides)
+    except TrainRunError as error:
+        if not lenient or error.key != "plugins_path":
+            raise
+        warn(str(error))
+        return None
+
+
+def _load(registry: "NodeRegistry", manifest: Path, *, lenient: bool) -> None:
+    """Load plugins; those of a trainrun that is only looked at may fail."""
+    from cuvis_ai_core.cli.progress import load_plugins
+
+    try:
+        load_plugins(registry, manifest)
+    except PluginsLoadError as error:
+        if not lenient:
+            raise
+        warn(str(error))
+
+
+def _restore(
+    registry: "NodeRegistry",
+    path: Path,
+    mode: str,
+    overrides: tuple[str, ...],
+    manifest: Path | None,
+    *,
+    overwrite: bool,
+) -> None:
+    from cuvis_ai_core.cli.describe_trainrun import print_trainrun
+    from cuvis_ai_core.cli.run_training import Session
     from cuvis_ai_core.training.build import resolved
     from cuvis_ai_core.training.trainrun import read_trainrun
 
     config_dirs = registry.config_owners()
-    return resolved(read_trainrun(path, overrides=overrides, config_dirs=config_dirs), config_dirs, manifest)
-
-
-def _do(registry: "NodeRegistry", run: "TrainRun", mode: str, *, overwrite: bool) -> None:
-    from cuvis_ai_core.cli.describe_trainrun import print_trainrun
-    from cuvis_ai_core.cli.run_training import Session
-
-    if mode == "info":
-        print_trainrun(registry, run)
+    given = read_trainrun(path, overrides=overrides, config_dirs=config_dirs)
+    run = resolved(given, config_dirs, manifest, outline=mode == SHOW)
+    if mode == SHOW:
+        print_trainrun(registry, run, shlex.join(["restore-trainrun", "--trainrun-path", str(path)]))
     elif mode == "train":
         Session(registry, run).train(overwrite=overwrite)
     else:

@@ -54,6 +54,44 @@ def without_gradients(nodes: Iterable[object]) -> AbstractContextManager[object]
     return torch.no_grad()
 
 
+def inference_mode() -> AbstractContextManager[object]:
+    """Return a context in which torch remembers nothing for gradients, nor that it might; nothing without torch."""
+    torch: Any = sys.modules.get("torch")
+    return nullcontext() if torch is None else torch.inference_mode()
+
+
+def for_gradients(values: Mapping[Any, Value]) -> Mapping[Any, Value]:
+    """Return values that gradients may be asked of: tensors that were made in inference mode as copies."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None or torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
+        return values
+
+    def usable(value: Value) -> Value:
+        if isinstance(value, list):
+            return [usable(each) for each in value]
+        return value.clone() if isinstance(value, torch.Tensor) and value.is_inference() else value
+
+    return {key: usable(value) for key, value in values.items()}
+
+
+def keep_for_gradients(node: object) -> None:
+    """Have gradients flow through what a torch node made of its state in inference mode: copies take its place."""
+    import torch
+
+    for module in node.modules() if isinstance(node, torch.nn.Module) else ():
+        for name, value in [*module.named_parameters(recurse=False)]:
+            if value.is_inference():
+                module.register_parameter(name, torch.nn.Parameter(value.clone(), requires_grad=value.requires_grad))
+        for kept in (module._buffers, vars(module)):  # noqa: SLF001
+            kept.update(
+                {
+                    name: value.clone()
+                    for name, value in kept.items()
+                    if isinstance(value, torch.Tensor) and value.is_inference()
+                }
+            )
+
+
 def gradient_mode() -> Callable[[], AbstractContextManager[object]]:
     """Return a context for other threads, in which torch remembers as much for gradients as it does in this one."""
     torch: Any = sys.modules.get("torch")

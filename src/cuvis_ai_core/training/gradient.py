@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cuvis_ai_core.data import Batches
 from cuvis_ai_core.errors import CuvisError, MissingExtraError, TrainingError, TrainRunError
+from cuvis_ai_core.node.libraries import keep_for_gradients
 from cuvis_ai_core.pipeline.state import check_state
 from cuvis_ai_core.training.config import TrainingConfig
 from cuvis_ai_core.training.epochs import AS_THEY_COME, Reading
@@ -72,6 +73,8 @@ class GradientTrainer:
                 hint="Name nodes with an output 'loss', or leave 'training' away to initialise nodes only.",
                 key="loss_nodes",
             )
+        for node in modules_of(pipeline):
+            keep_for_gradients(node)
         self._freeze(freeze_nodes, "freeze_nodes", "freeze")
         self._freeze(unfreeze_nodes, "unfreeze_nodes", "unfreeze")
         refuse_gradients_from_elsewhere(pipeline, loss_nodes)

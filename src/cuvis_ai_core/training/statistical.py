@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cuvis_ai_core._places import place_of, words_of
 from cuvis_ai_core.errors import CuvisError, TrainingError, TrainRunError
 from cuvis_ai_core.node.libraries import converter, library_of_input
+from cuvis_ai_core.pipeline.precision import make_cast
 from cuvis_ai_core.training.finite import is_finite
 from cuvis_ai_core.training.modes import evaluating
 
@@ -114,11 +115,11 @@ class StatisticalTrainer:
         else:
             keys = ((name, port.name), f"{name}.{port.name}", port.name)
             value = next((batch[key] for key in keys if key in batch), None)
-        library = library_of_input(self.pipeline.nodes[name], port)
-        if library is None or value is None:
-            return value
-        convert = converter(library, self.pipeline.device)
-        return [convert(each) for each in value] if isinstance(value, list) else convert(value)
+        if value is None:
+            return None
+        cast, library = make_cast(resolved), library_of_input(self.pipeline.nodes[name], port)
+        convert = converter(library, self.pipeline.device) if library else lambda each: each
+        return [convert(cast(each)) for each in value] if isinstance(value, list) else convert(cast(value))
 
 
 class _Counted(Iterator[dict[str, Any]]):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cuvis_ai_core.cli.demo.scene import read_scene, require_extra
 from cuvis_ai_core.cli.demo.workspace import GIT_PLUGIN, VERSIONS, Workspace
@@ -67,8 +67,7 @@ def _load(registry: NodeRegistry, manifest: Path, commit: str) -> None:
 
 
 def _run(pipeline: "Pipeline", registry: NodeRegistry, cube: "Cube", say: Say) -> "Results":
-    batch: dict[Any, Any] = cube.batch()
-    results = pipeline.forward(batch)
+    results = pipeline.forward(cube.batch())
     node_class = type(pipeline.nodes["vegetation"])
     plugin = registry.plugin_of(node_class)
     assert plugin is not None
