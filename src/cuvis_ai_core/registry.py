@@ -210,7 +210,7 @@ class NodeRegistry:
         return len(plugins)
 
     def unload_plugin(self, name: str) -> None:
-        """Unload a declared plugin; nodes that live on keep working.
+        """Unload a declared plugin; nodes that live on keep working, but for those in a process of its own, which ends.
 
         Raises:
             PluginNotLoadedError: No declared plugin of that name is loaded.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from cuvis_ai_core._places import definition_of, place_of, words_of
-from cuvis_ai_core.errors import NodeRunError, PortError
+from cuvis_ai_core.errors import CuvisError, NodeRunError, PortError, RemoteError
 from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.pipeline.checks import describe_value, misfit
 from cuvis_ai_core.pipeline.feeding import BatchKey
@@ -173,9 +173,12 @@ def _misfit(direction: str, port: ResolvedPort, value: Value, place: str | None 
 def _failure(step: Step, stage: str, arguments: Mapping[str, Value], error: Exception) -> NodeRunError:
     inputs = ", ".join(f"{name} {describe_value(value)}" for name, value in arguments.items())
     place = place_of(error, step.forward)
+    hint = f"Its inputs: {inputs or 'none'}."
+    if isinstance(error, CuvisError) and error.hint and not isinstance(error, RemoteError):  # that has a traceback
+        hint += f"\n{error.hint}"
     return NodeRunError(
         f"Node '{step.node}' failed in stage '{stage}': {words_of(error)}" + (f" ({place})" if place else ""),
-        hint=f"Its inputs: {inputs or 'none'}.",
+        hint=hint,
         node=step.node,
         stage=stage,
         place=place,

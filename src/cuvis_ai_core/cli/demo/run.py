@@ -53,7 +53,9 @@ def run_demo(workspace: Workspace, say: Say) -> "list[PluginInfo]":
             tag: Pipeline.load(workspace.pipelines[tag], node_registry=registry) for tag, registry in registries.items()
         }
         results = {tag: _run(pipelines[tag], registries[tag], cube, say) for tag in VERSIONS}
-        draw_results(results, pipelines[VERSIONS[0]].nodes["anomaly_picture"].colours, workspace.picture)
+        if workspace.written.may_write(workspace.picture):
+            draw_results(results, pipelines[VERSIONS[0]].nodes["anomaly_picture"].colours, workspace.picture)
+            workspace.written.note(workspace.picture)
         return [registry.plugin_info(name) for registry in registries.values() for name in registry.list_plugins()]
 
 
