@@ -161,9 +161,10 @@ class Session:
         config = self._config
         batches = self._parts.batches(split)
         measuring = Measuring(pipeline, config.loss_nodes, config.metric_nodes, config.data.ignore_label)
-        self._by_pixels = measuring.by_pixels if len(batches) > 1 else ()
         with working(f"Measuring on {len(batches.numbers)} cubes of '{split}'"):
-            return pooled(measuring, batches, split, config.training.on_nan if config.training else None)
+            pool = pooled(measuring, batches, split, config.training.on_nan if config.training else None)
+        self._by_pixels = tuple(name for name in measuring.by_pixels if len(batches) > 1 and name in pool.averaged)
+        return pool
 
     def _write(self, folder: Path, pipeline: "Pipeline", rows: "list[Row]", checkpoints: Mapping[str, Path]) -> None:
         pipeline.save(folder / PIPELINE_FILE)

@@ -67,6 +67,11 @@ class Pool:
         numbers = {name: float(value) for name, value, _ in self._computed() if value.ndim == 0}
         return {**total, **alone, **means, **numbers}
 
+    @property
+    def averaged(self) -> set[str]:
+        """Names of the nodes of which numbers of batches were averaged."""
+        return {*self._losses, *(name.partition("/")[0] for name in self._means)}
+
     def matrices(self) -> dict[str, tuple[NDArray[Any], list[str]]]:
         """Return the metrics that are matrices, as confusion matrices are, each with the names of its rows."""
         return {
