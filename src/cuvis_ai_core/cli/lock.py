@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cuvis_ai_core.cli.options import dry_run_option, manifest_argument, offline_option, shared_options
+from cuvis_ai_core.cli.options import (
+    allow_build_option,
+    dry_run_option,
+    manifest_argument,
+    offline_option,
+    shared_options,
+)
 from cuvis_ai_core.cli.output import say
 
 if TYPE_CHECKING:
@@ -16,6 +22,7 @@ if TYPE_CHECKING:
 @click.command()
 @manifest_argument
 @dry_run_option
+@allow_build_option
 @offline_option
 @shared_options
 def lock(manifest: Path, dry_run: bool) -> None:

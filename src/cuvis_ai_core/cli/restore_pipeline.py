@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cuvis_ai_core.cli.errors import Guarded
-from cuvis_ai_core.cli.options import HELP_NAMES, offline_option, path_option, plugins_option, shared_options
+from cuvis_ai_core.cli.options import (
+    HELP_NAMES,
+    allow_build_option,
+    offline_option,
+    path_option,
+    plugins_option,
+    shared_options,
+)
 from cuvis_ai_core.cli.output import say
 
 if TYPE_CHECKING:
@@ -53,6 +60,7 @@ class Options:
 )
 @path_option("--output-dir", description="Folder for the results.  [default: <name of the pipeline>-output]")
 @offline_option
+@allow_build_option
 @path_option("--weights-path", description="Weights (.pt, .safetensors).  [default: those beside the pipeline file]")
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="Where torch nodes compute: cuda:0.")
 @click.option("--override", multiple=True, metavar="KEY=VALUE", help="Replace a value: nodes.NAME.params.KEY=VALUE.")
@@ -113,7 +121,6 @@ def _expect_file(registry: "NodeRegistry", cube_path: Path) -> None:
 
 def _restore(registry: "NodeRegistry", given: Options) -> None:
     from cuvis_ai_core.cli.describe_pipeline import print_pipeline, print_unloaded
-    from cuvis_ai_core.cli.run_pipeline import Run
     from cuvis_ai_core.pipeline.find import find_pipeline_file
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.pipeline.weights import find_weights
@@ -130,6 +137,8 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
         outline=given.cube_path is None,
     ) as pipeline:
         if given.cube_path is not None:
+            from cuvis_ai_core.cli.run_pipeline import Run
+
             run = Run(
                 registry=registry,
                 pipeline=pipeline,

@@ -81,7 +81,7 @@ def _no_module(name: str, scope: Scope, path: str, missing: str) -> InvalidNodeE
 
 def _new_modules(target: Target) -> dict[str, Path]:
     """Find modules that were added to a local plugin since it was installed."""
-    from cuvis_ai_core.plugins.installing.contents import top_level_modules, without_standard_library
+    from cuvis_ai_core.plugins.installing.editables import top_level_modules, without_standard_library
 
     folders = {Path(place) for place in target.code.values() if place}
     return {top: folder for folder in folders for top in without_standard_library(top_level_modules(folder))}

@@ -94,6 +94,11 @@ class _Plugin(BaseModel):
         BeforeValidator(_listed),
         AfterValidator(lambda extras: tuple(sorted(set(extras)))),
     ] = Field(default=(), description="Extras of the plugin's project to install with it.")
+    build: Annotated[
+        tuple[Annotated[_Text, AfterValidator(rules.check_distribution)], ...],
+        BeforeValidator(_listed),
+        AfterValidator(lambda names: tuple(sorted(set(names)))),
+    ] = Field(default=(), description="Dependencies that may be built from source, because they have no wheel.")
     subdirectory: Annotated[_Text, AfterValidator(rules.check_subdirectory)] | None = Field(
         default=None, description="Folder of the plugin's project, where that is not the top folder."
     )
