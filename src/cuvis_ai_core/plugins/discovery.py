@@ -6,9 +6,8 @@ pluggy's own entry-point loader has no guard per plugin and imports everything; 
 import logging
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cuvis_ai_core.errors import DiscoveryError
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
@@ -27,8 +26,7 @@ BLOCK_VARIABLE: Final = "CUVIS_BLOCK_PLUGINS"
 DISCOVERY_VARIABLE: Final = "CUVIS_PLUGIN_DISCOVERY"
 
 
-@dataclass(frozen=True, slots=True)
-class DiscoveredPlugin:
+class DiscoveredPlugin(NamedTuple):
     """An entry point of group `cuvis_ai.nodes` in the host environment.
 
     Attributes:
