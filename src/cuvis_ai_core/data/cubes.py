@@ -89,7 +89,8 @@ class Cubes(Sequence[Cube]):
 
     def _open(self, file: Path) -> Sequence[Cube]:
         """Return an open file of several cubes; the last one stays open, since neighbours are asked for in turn."""
-        if self._opened is None or self._opened[0] != file:
+        opened = self._opened  # several threads may read
+        if opened is None or opened[0] != file:
             self._opened = None
-            self._opened = (file, open_cubes(file, self._readers, processing_mode=self._mode))
-        return self._opened[1]
+            self._opened = opened = (file, open_cubes(file, self._readers, processing_mode=self._mode))
+        return opened[1]
