@@ -55,6 +55,25 @@ TRICKS: dict[str, Files] = {
             VERSION = "good"
         """,
     },
+    "names itself in the modules": {
+        "__init__.py": """
+            import importlib, sys
+            from sys import modules
+            from . import late
+            assert "cuvis_test_dep.late" in sys.modules and "cuvis_test_dep.never" not in modules
+            first = late
+            assert modules.pop("cuvis_test_dep.late") is first
+            again = importlib.import_module("cuvis_test_dep.late")
+            assert again is not first
+            sys.modules["cuvis_test_dep.late"] = first
+            from cuvis_test_dep.late import itself
+            VERSION = "good" if itself is sys.modules["cuvis_test_dep"] else "other"
+        """,
+        "late.py": """
+            import sys
+            itself = sys.modules["cuvis_test_dep"]
+        """,
+    },
     "puts an object in its place": {
         "__init__.py": """
             import sys
@@ -124,6 +143,7 @@ TRICKS: dict[str, Files] = {
                 importlib.resources.files(__name__).joinpath("data.txt").read_text(),
                 importlib.resources.files("cuvis_test_dep").joinpath("data.txt").read_text(),
                 pkgutil.get_data(__name__, "data.txt").decode(),
+                pkgutil.get_data("cuvis_test_dep", "data.txt").decode(),
                 Path(here, "data.txt").read_text(),
                 __spec__.loader.get_data(os.path.join(here, "data.txt")).decode(),
             }

@@ -59,7 +59,12 @@ def top_level_modules(folder: Path) -> set[str]:
         for entry in folder.iterdir()
         if (entry.suffix in _MODULE_SUFFIXES and entry.is_file()) or (entry / "__init__.py").is_file()
     }
-    return {name for name in names if name.isidentifier()}
+    return {name for name in names if _is_name(name)}
+
+
+def _is_name(text: str) -> bool:
+    """Tell whether code may import this; what is compiled imports names that begin with a digit too (mypyc)."""
+    return text.replace("_", "a").isalnum()
 
 
 def module_roots(files: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -68,9 +73,9 @@ def module_roots(files: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]
     paths = [path for path in paths if "__pycache__" not in path.parts and ".." not in path.parts]
     packages = {path.parent.parts for path in paths if path.name.partition(".")[0] == "__init__"}
     roots = {_root(path, packages) for path in paths}
-    dotted = {".".join(root) for root in roots if all(part.isidentifier() for part in root)}
+    dotted = {".".join(root) for root in roots if all(map(_is_name, root))}
     spaces = {".".join(root[:depth]) for root in roots for depth in range(1, len(root))}
-    return tuple(sorted(dotted)), tuple(sorted(space for space in spaces if space.replace(".", "a").isidentifier()))
+    return tuple(sorted(dotted)), tuple(sorted(space for space in spaces if all(map(_is_name, space.split(".")))))
 
 
 def _root(path: PurePosixPath, packages: set[tuple[str, ...]]) -> tuple[str, ...]:
