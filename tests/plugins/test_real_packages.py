@@ -1,4 +1,4 @@
-"""Packages of the field as they are on the index, as dependencies of plugins: as on a plain path, or refused in time."""
+"""Packages of the field as they are on the index, as dependencies of plugins: as on a plain path, or refused."""
 
 import json
 import os

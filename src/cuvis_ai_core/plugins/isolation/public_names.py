@@ -147,7 +147,7 @@ class _ProxyLoader(Loader):
         del _own(module)[_NEW]
         _answering(module, "__path__")
 
-    def get_code(self, fullname: str) -> CodeType | None:
+    def get_code(self, fullname: str) -> CodeType | None:  # noqa: ARG002 - of the protocol
         """Return the code of the module behind."""
         found = self._found()
         code: CodeType | None = found and found.loader.get_code(found.name)
