@@ -115,7 +115,7 @@ def _cold(backend: str, url: str, folder: Path, runs: int) -> None:
         _call(f"{uv} pip install -q --no-deps --python {sys.executable} --target {work}/target {wheel}")
         _call(f"{sys.executable} -c {code!r} {work}/target")
 
-    _report(f"cold load / git, uv, import by hand ({backend})", max(runs // 3, 3), ours, bare)
+    _report(f"cold load / git, uv, import by hand ({backend})", runs, ours, bare)
 
 
 def _warm(url: str, runs: int) -> None:
@@ -126,7 +126,7 @@ def _warm(url: str, runs: int) -> None:
         registry.load_plugin("bench", {"repo": url, "tag": "v1.0.0", "provides": ["bench_plugin.nodes.Bench"]})
         target = registry.plugin_info("bench").target
     timed = "begun = time.perf_counter(); {} ; print(time.perf_counter() - begun)"
-    load = f"cuvis_ai_core.registry.NodeRegistry(discover=False).load_plugin('bench', {CONFIG.format(url=url)})"
+    load = f"cuvis_ai_core.registry.NodeRegistry().load_plugin('bench', {CONFIG.format(url=url)})"
     plain = f"sys.path.insert(0, {str(target)!r}); import bench_plugin.nodes"
     _report(
         "warm load / bare import, fresh process",
@@ -134,6 +134,13 @@ def _warm(url: str, runs: int) -> None:
         _inner(prepare + timed.format(load)),
         _inner(prepare + timed.format(plain)),
     )
+    counted = "before = set(sys.modules); {}; new = set(sys.modules) - before; print(len(new), sum(map(OURS, new)))"
+    ours = "OURS = lambda name: name.startswith('cuvis_ai_core.') and not name.startswith('cuvis_ai_core.scoped.'); "
+    found = subprocess.run(
+        [sys.executable, "-c", prepare + ours + counted.format(load)], check=True, capture_output=True, text=True
+    )
+    total, mine = found.stdout.split()
+    print(f"{'  modules that a warm load imports / of them ours':52} {total:>9} {mine:>9}", flush=True)
 
 
 def _together(host: GitHost, folder: Path, runs: int) -> None:
@@ -207,4 +214,4 @@ def _seconds(run: Callable[[], float | None]) -> float:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 15)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 9)

@@ -123,7 +123,7 @@ def test_the_published_import_path_is_the_same_class() -> None:
 @pytest.mark.parametrize(
     ("statement", "heavy"),
     [
-        ("import cuvis_ai_core.registry", {"torch", "grpc", "git", "numpy", "pydantic", "yaml", "importlib_metadata"}),
+        ("import cuvis_ai_core.registry", {"torch", "grpc", "git", "numpy", "pydantic", "yaml", "importlib.metadata"}),
         ("from cuvis_ai_core.utils.node_registry import NodeRegistry; NodeRegistry()", {"numpy", "pydantic", "git"}),
         ("import cuvis_ai_core.plugins.manifest", {"torch", "grpc", "git", "numpy"}),
         ("import cuvis_ai_core.cli.main", {"torch", "grpc", "git", "numpy"}),

@@ -32,7 +32,7 @@ def place_of(error: BaseException, owner: object) -> str | None:
     return (
         innermost(error, lambda frame: _root(str(frame.f_globals.get("__name__"))) == home)
         or innermost(error, lambda frame: not _is_library(frame.f_code.co_filename))
-        or definition_of(owner)
+        or (None if hasattr(error, "hint") else definition_of(owner))  # errors of ours need not be the author's
     )
 
 

@@ -3,11 +3,11 @@
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from cuvis_ai_core.builtin import BUILTIN_NODES
 from cuvis_ai_core.errors import (
@@ -17,7 +17,7 @@ from cuvis_ai_core.errors import (
     PluginNotLoadedError,
     PluginsLoadError,
 )
-from cuvis_ai_core.node.base import is_node_class
+from cuvis_ai_core.node.base import NodeMixin, is_node_class
 from cuvis_ai_core.plugins import contributions
 from cuvis_ai_core.plugins.cache.offline import is_offline
 from cuvis_ai_core.plugins.cache.store import Store, chosen_root, default_root
@@ -38,11 +38,17 @@ if TYPE_CHECKING:
     from cuvis_ai_core.plugins.ready import Ready
 
 
+class _Getter(Protocol):
+    def __call__(self, name: str, /, *, instance: "NodeRegistry | None" = None) -> type[NodeMixin]:
+        """Return the class of that name."""
+        ...
+
+
 class _Get:
     """`get` on the class asks the built-ins, on an instance its plugins first; an explicit `instance=` wins."""
 
-    def __get__(self, bound: "NodeRegistry | None", owner: type["NodeRegistry"]) -> Callable[..., type]:
-        def get(name: str, *, instance: "NodeRegistry | None" = None) -> type:
+    def __get__(self, bound: "NodeRegistry | None", owner: type["NodeRegistry"]) -> _Getter:
+        def get(name: str, *, instance: "NodeRegistry | None" = None) -> type[NodeMixin]:
             registry = bound if instance is None else instance
             return owner._get_builtin(name) if registry is None else registry._get_node(name)  # noqa: SLF001
 
@@ -204,7 +210,7 @@ class NodeRegistry:
         return len(plugins)
 
     def unload_plugin(self, name: str) -> None:
-        """Unload a declared plugin; nodes that live on keep working.
+        """Unload a declared plugin; nodes that live on keep working, but for those in a process of its own, which ends.
 
         Raises:
             PluginNotLoadedError: No declared plugin of that name is loaded.

@@ -76,7 +76,7 @@ def test_any_unit(scale: float) -> None:
     cube = np.asarray([-1, 0, 1, 0.5], dtype=np.float64).reshape(1, 2, 2, 1) * scale
     cube = cube.astype(np.float32)
     ends = cube.min().astype(np.float64), cube.max().astype(np.float64)
-    assert_allclose(_normalise(cube), (cube - ends[0]) / (ends[1] - ends[0]), rtol=2e-7)
+    assert_allclose(_normalise(cube), (cube.astype(np.float64) - ends[0]) / (ends[1] - ends[0]), rtol=2e-7)
 
 
 def test_values_not_finite() -> None:

@@ -171,5 +171,5 @@ def test_nothing_to_verify_is_said(shell: Shell, write_yaml: Callable[..., Path]
     assert "is empty" in shell("cuvis-ai", "plugins", "verify").stdout
     declared = {"repo": "https://example.org/a.git", "tag": "v1", "provides": ["a.B"]}
     manifest = write_yaml("plugins.yaml", {"plugins": {"a": declared}})
-    assert "has nothing of this" in shell("cuvis-ai", "plugins", "verify", manifest).stdout
+    assert "has nothing of plugins.yaml" in shell("cuvis-ai", "plugins", "verify", manifest).stdout
     assert shell("cuvis-ai", "plugins", "verify", "missing.yaml").exit_code == 2

@@ -150,11 +150,33 @@ def test_the_plugin_cache_of_the_user_is_not_touched(
     assert NodeRegistry._store().root != first[0].cache
 
 
+def test_what_was_edited_is_never_overwritten(first: tuple[Workspace, str], tmp_path: Path) -> None:
+    """A pipeline, a node of a local plugin, a manifest, the picture, the repository: all stay, and that is said."""
+    shutil.copytree(first[0].root, tmp_path / "output")
+    place = Workspace(tmp_path / "output")
+    node = place.root / "plugins/plain_nodes/src/cuvis_ai_plain_nodes/reflectance.py"
+    edited = (place.pipelines["v1.0.0"], place.manifests["v1.1.0"], node, place.picture)
+    for path in edited:
+        path.write_bytes(path.read_bytes() + b"\n# mine\n")
+    tag = place.root / "git-host/spectral-indices.git/refs/tags/mine"
+    tag.write_bytes(tag.with_name("v1.0.0").read_bytes())
+    other = place.pipelines["v1.1.0"]
+    other.unlink()
+    said = run_demo(place.root).output
+    for path in edited:
+        assert path.read_bytes().endswith(b"\n# mine\n")
+        assert f"Kept as it is, since it was edited: {path}\n" in said
+    assert tag.exists()
+    assert other.exists()
+    assert said.count("Kept as it is") == len(edited)
+
+
 def test_a_taken_port_is_no_obstacle(tmp_path: Path) -> None:
     """If another program listens where the last run served, another port is used."""
     place = Workspace(tmp_path)
     with GitHost(tmp_path / "other") as other:
         place.manifests["v1.0.0"].write_text(f"repo: http://127.0.0.1:{other.port}/x.git")
+        place.written.note(place.manifests["v1.0.0"])
         with place.served() as commits:
             assert str(other.port) not in place.manifests["v1.0.0"].read_text()
             assert len(set(commits.values())) == 2

@@ -37,3 +37,26 @@ def test_nodes_of_plugins_are_shown_with_their_plugin(
     assert found.exit_code == 0
     rows = [line.split() for line in found.stdout.splitlines()]
     assert ["1", "sum", "sum_plugin.nodes.Sum", "sums", "1.0.0", "(local)"] in rows
+
+
+def test_nodes_that_are_not_loaded_are_shown_and_drawn(
+    shell: Shell, write_yaml: Callable[..., Path], sum_plugin: Path
+) -> None:
+    """They are marked, and one sentence says which command loads them; with that command they are loaded."""
+    nodes = [{"name": "sum", "class_name": "Sum"}, {"name": "mask", "class_name": "QuantileDecidr"}]
+    path = write_yaml("my sums.yaml", {"nodes": nodes, "edges": [{"source": "sum.total", "target": "mask.scores"}]})
+    found = shell("restore-pipeline", "--pipeline-path", path, "--pipeline-vis-ext", "md")
+    assert (found.exit_code, found.stderr) == (0, "")
+    rows = [line.split() for line in found.stdout.splitlines()]
+    assert ["1", "sum", "Sum", "not", "loaded"] in rows
+    assert ["sum.total", "out", "?", "named", "by", "an", "edge"] in rows
+    assert (
+        "2 of 2 nodes are not loaded: sum, mask.\n"
+        "  mask: there is no class 'QuantileDecidr'; did you mean 'QuantileDecider'?\n"
+        "Load nodes of plugins with: restore-pipeline --pipeline-path 'my sums.yaml' --plugins-path plugins.yaml\n"
+    ) in found.stdout
+    assert "Sum, not loaded" in Path("my_sums-pipeline.md").read_text(encoding="utf-8")
+    found = shell("restore-pipeline", "--pipeline-path", path, "--plugins-path", sum_plugin)
+    assert found.exit_code == 0
+    assert "1 of 2 nodes is not loaded: mask." in found.stdout
+    assert "'plugins.yaml' does not provide them" in found.stdout

@@ -112,6 +112,12 @@ def test_a_mask_shows_yes_and_no() -> None:
     assert colours(drawn).tolist() == [[list(CLASS_COLOURS[0]), [0, 0, 0]], [list(NO_DATA), [0, 0, 0]]]
 
 
+def test_pixels_without_data_are_those_of_one_image() -> None:
+    """Of a batch of several, nobody knows to which they belong."""
+    known = Meaning(no_data=np.array([[True, False]]))
+    assert [texts(each) for each in drawings(np.zeros((2, 1, 2), bool), known)] == [["0 no · 100 %"]] * 2
+
+
 def test_classes_have_names_colours_and_shares() -> None:
     """A class has the same colour in every picture, whichever others occur."""
     drawn = only([[[1, 1, 3, 0]]], Meaning(names={1: "corn", 3: "Getränkebäume"}))
@@ -139,6 +145,7 @@ def test_each_colour_is_stretched_and_says_its_wavelength() -> None:
     assert np.abs(drawn.pixels[..., 0] - np.rint(np.clip((ramp[0] - 0.2) / 9.6, 0, 1) * 255)).max() <= 1
     assert texts(drawn) == ["red 849.7 nm", "green 670 nm", "blue 550.2 nm"]
     assert texts(only(image)) == []
+    assert only(image).notes[-1] == "of which wavelengths, its node does not say"
     image[0, 3, 0, 1] = np.nan
     assert colours(only(image))[3, 0].tolist() == list(NO_DATA)
 

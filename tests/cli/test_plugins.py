@@ -94,7 +94,10 @@ def test_nothing_to_list_is_said(shell: Shell, write_yaml: Callable[..., Path]) 
     """Without plugins there is no empty table."""
     assert "No pip-installed plugins" in shell("cuvis-ai", "plugins", "list").stdout
     manifest = write_yaml("plugins.yaml", {"plugins": {}})
-    assert "declares no plugins" in shell("cuvis-ai", "plugins", "list", "--plugins-path", manifest).stdout
+    for command in (("list", "--plugins-path", manifest), ("lock", "--dry-run", manifest)):
+        found = shell("cuvis-ai", "plugins", *command)
+        assert "declares no plugins. Add one below 'plugins:'" in found.stdout
+        assert "dependencies" not in found.stdout
 
 
 @pytest.mark.parametrize("command", [("plugins", "list"), ("nodes", "list"), ("nodes", "show", "Sum")])

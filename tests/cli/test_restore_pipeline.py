@@ -57,7 +57,7 @@ def test_the_record_says_what_ran(shell: Shell, pipeline_file: Path, cube_file: 
     assert record["plugins"] is None
     digest = hashlib.sha256(np.load(cube_file).tobytes()).hexdigest()
     where = {"file": str(cube_file.absolute()), "index": 0, "processing_mode": None}
-    assert record["cube"] == {**where, "shape": [4, 5, 3], "sha256": digest}
+    assert record["cube"] == {**where, "shape": [4, 5, 3], "dtype": "float32", "sha256": digest, "remarks": []}
     assert [(node["name"], node["kind"], node["plugin"]) for node in record["nodes"]] == [
         ("rx", "builtin", None),
         ("mask", "builtin", None),
@@ -262,11 +262,11 @@ def test_a_cube_that_does_not_fit_the_pipeline_is_wrong_input(
 
 
 def test_a_node_that_is_not_found_is_answered_with_the_documented_text(
-    shell: Shell, write_yaml: Callable[..., Path]
+    shell: Shell, write_yaml: Callable[..., Path], cube_file: Path
 ) -> None:
     """The words of the registry come first, with the command that loads plugins."""
     path = write_yaml("p.yaml", {"nodes": [{"name": "detector", "class_name": "AdaCLIPDetector"}]})
-    found = shell("restore-pipeline", "--pipeline-path", path)
+    found = shell("restore-pipeline", "--pipeline-path", path, "--cube-path", cube_file)
     assert found.exit_code == 2
     assert found.stderr.startswith("Error: Node 'AdaCLIPDetector' not found in registry.")
     assert "uv run restore-pipeline --pipeline-path <path> --plugins-path plugins.yaml" in found.stderr
@@ -470,3 +470,15 @@ def test_names_of_classes_come_from_the_metadata_of_the_pipeline(
     assert "metadata.class_names: there is no output 'plants.kinds'" in found.stderr
     found = shell(*arguments, "--override", "metadata.class_names.plants.classes.x=oats")
     assert "metadata.class_names.plants.classes: 'x' is no class number" in found.stderr
+
+
+def test_a_run_without_results_says_where_to_look(
+    shell: Shell, write_yaml: Callable[..., Path], cube_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Instead of a table without rows."""
+    node = {"name": "rx", "class_name": "RXDetector", "params": {"execution_stages": ["train"]}}
+    path = write_yaml("p.yaml", {"nodes": [node]})
+    found = shell("restore-pipeline", "--pipeline-path", path, "--cube-path", cube_file, "--profile")
+    assert found.exit_code == 0, found.output
+    assert found.stdout.startswith("No output is an array: look at what nodes answer")
+    assert "No node ran in the stage 'inference'" in found.stdout

@@ -13,6 +13,12 @@ def test_a_program_gets_whole_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[-1]
 
 
+def test_a_table_without_rows_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    """There is neither a title nor a line of headings."""
+    print_table(("name",), iter(()), title="Things", empty="No things. Make one.")
+    assert capsys.readouterr().out == "No things. Make one.\n"
+
+
 def test_brackets_are_no_mark_up(capsys: pytest.CaptureFixture[str]) -> None:
     """A shape and a pictogram's name are shown as they are."""
     print_table(("type",), [("float32 [bold] [*, 3]",), (":smile:",)])

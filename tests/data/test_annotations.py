@@ -1,5 +1,7 @@
 import json
+import struct
 import sys
+import zlib
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -40,7 +42,7 @@ def coco(tmp_path: Path) -> Save:
 
     def save(*annotations: Any, **changes: Any) -> Path:
         content = {
-            "images": [{"id": 0, "file_name": "other.png", "height": 4, "width": 6}],
+            "images": [{"id": 0, "file_name": "field.png", "height": 4, "width": 6}],
             "categories": [{"id": 3, "name": "stone"}, {"id": 5, "name": "leaf"}],
             "annotations": [{"id": 1, "image_id": 0, **each} for each in annotations],
         }
@@ -75,14 +77,12 @@ def test_masks_by_name(png: Save, tmp_path: Path) -> None:
     masks = open_annotations(tmp_path / "masks")
     second = Cube(CUBE.data, source=CUBE.source, index=1)
     assert [int(masks.mask(cube)[0, 0]) for cube in (CUBE, second)] == [1, 2]
-    with pytest.raises(AnnotationError, match=r"has no mask for cube 2 of '.*'\.\nMasks .*: field_2\.png\.$"):
+    with pytest.raises(AnnotationError, match=r"has no mask for cube 2 of '.*'\..*\nMasks .*: field_2\.png\.$"):
         masks.mask(Cube(CUBE.data, source=CUBE.source, index=2))
 
 
 def test_wrong_masks(png: Save, tmp_path: Path) -> None:
-    """A colour picture, one of another size, and what is no picture are no masks."""
-    with pytest.raises(AnnotationError, match="a picture of mode RGB; a mask has one grey value"):
-        open_annotations(png("rgb.png", np.zeros((4, 6, 3), np.uint8))).mask(CUBE)
+    """A picture of another size, and what is no picture are no masks."""
     with pytest.raises(AnnotationError, match=r"are 6 x 4 pixels, but cube 0 of '.*field\.npy' is 4 x 6"):
         open_annotations(png("turned.png", np.zeros((6, 4), np.uint8))).mask(CUBE)
     broken = tmp_path / "broken.png"
@@ -135,16 +135,214 @@ def test_runs(tmp_path_factory: pytest.TempPathFactory, pixels: list[bool], *, c
 
 
 def test_image_by_name_or_number(coco: Save) -> None:
-    """An image belongs to the cube of its name, and else to that of its number; it may have no annotations."""
+    """In a file of several cubes an image belongs to that of its number; it may have no annotations."""
     images = [{"id": number, "file_name": name, "height": 4, "width": 6} for number, name in enumerate("ab")]
     annotations = [{"image_id": 1, "category_id": 3, "segmentation": [[0, 0, 6, 0, 6, 4, 0, 4]]}]
     labels = open_annotations(coco(images=images, annotations=annotations))
-    cubes = [Cube(CUBE.data, source=Path(name), index=index) for name, index in (("b.npy", 0), ("c.cu3s", 1), ("a", 1))]
+    cubes = [
+        Cube(CUBE.data, source=Path(name), index=index) for name, index in (("b.npy", 0), ("c.cu3s", 1), ("c.cu3s", 0))
+    ]
     assert [int(labels.mask(cube).max()) for cube in cubes] == [3, 3, 0]
     with pytest.raises(
         AnnotationError, match=r"no image for cube 2 of 'c\.cu3s'\.\nIts file_name .* 'c', or its id .* 2"
     ):
         labels.mask(Cube(CUBE.data, source=Path("c.cu3s"), index=2))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_channels_that_agree(png: Save, mode: str) -> None:
+    """A mask that was saved with several channels is read where they agree."""
+    values = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    assert np.array_equal(open_annotations(png("mask.png", values, mode)).mask(CUBE), values)
+
+
+def test_colours_without_palette(png: Save, tmp_path: Path) -> None:
+    """A mask in colours, in part transparent, or of deep channels is refused, with what to do."""
+    colours = np.zeros((4, 6, 4), np.uint8)
+    colours[..., 3] = 255
+    colours[2, 3] = 200, 0, 0, 255
+    with pytest.raises(AnnotationError, match=r"in colours, and no palette file lies beside it; .*\n.*labelmap\.txt"):
+        open_annotations(png("rgb.png", colours)).mask(CUBE)
+    with pytest.raises(AnnotationError, match="is transparent in places"):
+        open_annotations(png("clear.png", np.zeros((4, 6, 4), np.uint8))).mask(CUBE)
+    deep = tmp_path / "deep.png"
+    rows = b"".join(b"\0" + (300).to_bytes(2, "big") * 18 for _ in range(4))
+    deep.write_bytes(_png(6, 4, depth=16, kind=2, rows=rows))
+    with pytest.raises(AnnotationError, match="with channels of more than 8 bits"):
+        open_annotations(deep).mask(CUBE)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("labelmap.txt", "# label:color_rgb:parts:actions\nbackground:0,0,0::\nstone:200,0,0::\nold: leaf:0,200,0::\n"),
+        ("class_dict.csv", "name, r, g, b\nbackground,0,0,0\nstone,200,0,0\nold: leaf,0,200,0\n"),
+    ],
+)
+def test_palette_file(png: Save, tmp_path: Path, name: str, text: str) -> None:
+    """Colours are classes where a file of a labelling tool beside the masks, or above their folder, says which."""
+    colours = np.zeros((4, 6, 3), np.uint8)
+    colours[2, 3], colours[0, 1] = (200, 0, 0), (0, 200, 0)
+    png("SegmentationClass/field.png", colours)
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    masks = open_annotations(tmp_path / "SegmentationClass")
+    mask = masks.mask(CUBE)
+    assert (mask[2, 3], mask[0, 1], int(mask.sum())) == (1, 2, 3)
+    assert dict(masks.classes) == {0: "background", 1: "stone", 2: "old: leaf"}
+    assert "(200, 0, 0) = 1" in masks.remarks[0]
+    colours[3, 3] = 1, 2, 3
+    png("SegmentationClass/field.png", colours)
+    with pytest.raises(AnnotationError, match=r"has the colour \(1, 2, 3\) at row 3, column 3, which .* does not name"):
+        open_annotations(tmp_path / "SegmentationClass").mask(CUBE)
+
+
+def test_palette_without_background(png: Save, tmp_path: Path) -> None:
+    """A palette whose first colour is no background begins with class 1."""
+    png("field.png", np.full((4, 6, 3), (9, 0, 0), np.uint8))
+    (tmp_path / "labelmap.txt").write_text("stone:9,0,0::\nleaf:0,9,0::\n", encoding="utf-8")
+    assert np.unique(open_annotations(tmp_path).mask(CUBE)).tolist() == [1]
+
+
+@pytest.mark.parametrize("text", ["stone:1,2::", "stone:1,2,300::", "a:1,2,3::\nb:1,2,3::", "", "stone"])
+def test_wrong_palettes(png: Save, tmp_path: Path, text: str) -> None:
+    """A palette file that breaks a rule is named, with the rule."""
+    path = png("field.png", np.zeros((4, 6, 3), np.uint8))
+    (tmp_path / "labelmap.txt").write_text(text, encoding="utf-8")
+    with pytest.raises(AnnotationError, match=r"The palette '.*labelmap\.txt' cannot be read"):
+        open_annotations(path)
+
+
+def test_huge_mask(tmp_path: Path) -> None:
+    """The size of a mask is looked at before its pixels, which may be made to fill the memory."""
+    (tmp_path / "bomb.png").write_bytes(_png(40_000, 4_000, depth=8, kind=0, rows=b""))
+    with pytest.raises(AnnotationError, match="are 4000 x 40000 pixels, but cube 0"):
+        open_annotations(tmp_path / "bomb.png").mask(CUBE)
+
+
+NAMES = [
+    ("field.png", "scenes/field.npy"),
+    ("field.jpg", "scenes/field.hdr"),
+    ("field", "scenes/field.npy"),
+    ("field.npy.png", "scenes/field.npy"),
+    ("field.v2.png", "scenes/field.v2.npy"),
+    ("field.v2", "scenes/field.v2.npy"),
+    ("field.png", "scenes/field.img.hdr"),
+    ("images/field.png", "scenes/field.npy"),
+    ("C:\\lab\\field.png", "scenes/field.npy"),
+    ("1a2b3c4d-field.png", "scenes/field.npy"),
+    ("upload/3/1a2b3c4d-my_field.png", "scenes/my field.npy"),
+    ("/data/local-files/?d=lab/my%20field.png", "scenes/my field.npy"),
+    ("field_png.rf.0123456789abcdef0123456789abcdef.jpg", "scenes/field.npy"),
+    ("FIELD.PNG", "scenes/field.npy"),
+    ("scenes/field.png", "scenes/field.npy"),
+    ("field_2.png", "scenes/field.cu3s#2"),
+]
+
+
+@pytest.mark.parametrize(("name", "cube"), NAMES)
+def test_names_of_images(coco: Save, name: str, cube: str) -> None:
+    """An image belongs to the cube of its name, as people and labelling tools write it; another one does not."""
+    path, _, number = cube.partition("#")
+    images = [{"id": 7, "file_name": name, "height": 4, "width": 6}]
+    outline = [[0, 0, 6, 0, 6, 4, 0, 4]]
+    annotations = [{"image_id": 7, "category_id": 3, "segmentation": outline}]
+    labels = open_annotations(coco(images=images, annotations=annotations))
+    assert int(labels.mask(Cube(CUBE.data, source=Path(path), index=int(number or 0))).max()) == 3
+    with pytest.raises(AnnotationError, match="there is no image for cube 0 of 'scenes/meadow"):
+        labels.mask(Cube(CUBE.data, source=Path("scenes/meadow.npy")))
+
+
+def test_folders_decide(coco: Save, png: Save, tmp_path: Path) -> None:
+    """Of images or masks with one name, each belongs to the cube in the folder of its name."""
+    images = [{"id": at, "file_name": f"{name}/field.png", "height": 4, "width": 6} for at, name in enumerate("ab")]
+    outline = [[0, 0, 6, 0, 6, 4, 0, 4]]
+    annotations = [{"image_id": at, "category_id": 3 + 2 * at, "segmentation": outline} for at in range(2)]
+    labels = open_annotations(coco(images=images, annotations=annotations))
+    cubes = [Cube(CUBE.data, source=Path(f"scenes/{name}/field.npy")) for name in "ab"]
+    assert [int(labels.mask(cube).max()) for cube in cubes] == [3, 5]
+    with pytest.raises(AnnotationError, match=r"2 images have the name of cube 0 of 'scenes/c/field\.npy'"):
+        labels.mask(Cube(CUBE.data, source=Path("scenes/c/field.npy")))
+    for number, name in enumerate("ab"):
+        (tmp_path / "masks" / name).mkdir(parents=True)
+        png(f"masks/{name}/field.png", np.full((4, 6), number + 1, np.uint8))
+        (tmp_path / "masks" / name / "._field.png").write_bytes(b"\0")
+    masks = open_annotations(tmp_path / "masks")
+    assert [int(masks.mask(cube).max()) for cube in cubes] == [1, 2]
+    with pytest.raises(AnnotationError, match="has several masks for cube 0 of 'field"):
+        masks.mask(Cube(CUBE.data, source=Path("field.npy")))
+
+
+def test_categories_from_zero(coco: Save, caplog: pytest.LogCaptureFixture) -> None:
+    """A category of the id 0 keeps a class of its own, which is said, unless it is the background."""
+    outlines = [[[0, 0, 3, 0, 3, 4, 0, 4]], [[3, 0, 5, 0, 5, 4, 3, 4]]]
+    annotations = [{"image_id": 0, "category_id": at, "segmentation": each} for at, each in enumerate(outlines)]
+    categories = [{"id": 0, "name": "stone"}, {"id": 1, "name": "leaf"}]
+    labels = open_annotations(coco(annotations=annotations, categories=categories))
+    assert labels.mask(CUBE)[0].tolist() == [1, 1, 1, 2, 2, 0]
+    assert dict(labels.classes) == {1: "stone", 2: "leaf"}
+    assert "0 'stone' = 1, 1 'leaf' = 2" in caplog.text
+    caplog.clear()
+    categories[0]["name"] = "Background"
+    labels = open_annotations(coco(annotations=annotations, categories=categories))
+    assert labels.mask(CUBE)[0].tolist() == [0, 0, 0, 1, 1, 0]
+    assert (dict(labels.classes), labels.remarks, caplog.text) == ({0: "Background", 1: "leaf"}, (), "")
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> Cubes:
+    """Return two cubes of 4 x 6 pixels, in two folders: `a/field.npy` and `b/meadow.npy`."""
+    for name in ("a/field.npy", "b/meadow.npy"):
+        (tmp_path / name).parent.mkdir()
+        np.save(tmp_path / name, np.zeros((4, 6, 2)))
+    with NodeRegistry(discover=False) as registry:
+        return Cubes(str(tmp_path / "?/*.npy"), registry.cube_readers())
+
+
+def _image(key: int, name: str) -> dict[str, Any]:
+    return {"id": key, "file_name": name, "height": 4, "width": 6}
+
+
+def test_image_without_cube(coco: Save, scenes: Cubes) -> None:
+    """An annotated image that matches no cube is an error, even where its id is the number of one."""
+    annotations = [{"image_id": 0, "category_id": 3, "segmentation": [[0, 0, 6, 0, 6, 4, 0, 4]]}]
+    images = [_image(0, "feild.png"), _image(1, "field.png"), _image(2, "meadow.png")]
+    with pytest.raises(AnnotationError, match=r"annotated image 'feild\.png' matches no cube\.\nDid you mean 'field'"):
+        Batches(scenes, [0], open_annotations(coco(images=images, annotations=annotations)))
+    annotations[0]["image_id"] = 1
+    assert len(Batches(scenes, [0, 1], open_annotations(coco(images=images, annotations=annotations)))) == 2
+
+
+def test_image_for_several_cubes(coco: Save, png: Save, tmp_path: Path) -> None:
+    """One image or mask that would serve several cubes is an error, where these are asked for."""
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "field.npy", np.zeros((4, 6, 2)))
+    png("masks/field.png", np.zeros((4, 6), np.uint8))
+    with NodeRegistry(discover=False) as registry:
+        cubes = Cubes(str(tmp_path / "?/field.npy"), registry.cube_readers())
+    for place in (coco(images=[_image(0, "field.png")]), tmp_path / "masks", tmp_path / "masks/field.png"):
+        annotations = open_annotations(place)
+        with pytest.raises(
+            AnnotationError, match=r"would serve several cubes: cube 0 of '.*a/field\.npy' and cube 0 of"
+        ):
+            Batches(cubes, [0, 1], annotations)
+        assert len(Batches(cubes, [1], annotations)) == 1
+
+
+def test_doubled_ids(coco: Save) -> None:
+    """Two images, or two categories, of one id are refused."""
+    for key in ("images", "categories"):
+        doubled = [{"id": 1, "name": "a", "file_name": "a", "height": 4, "width": 6}] * 2
+        with pytest.raises(AnnotationError, match=rf"{key}\[1\] has the id 1, which another one of them has too"):
+            open_annotations(coco(**{key: doubled}))
+
+
+def _png(width: int, height: int, *, depth: int, kind: int, rows: bytes) -> bytes:
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +390,7 @@ def test_no_json(tmp_path: Path) -> None:
 
 def test_size_of_the_image(coco: Save) -> None:
     """An image of another size than its cube is refused."""
-    path = coco(images=[{"id": 0, "height": 3, "width": 6}])
+    path = coco(images=[_image(0, "field.png") | {"height": 3}])
     with pytest.raises(AnnotationError, match="are 3 x 6 pixels, but cube 0"):
         open_annotations(path).mask(CUBE)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from spectral.io.envi import save_image
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.data import Batches, Cube, Cubes
@@ -161,3 +162,28 @@ def test_options_that_a_reader_does_not_take(write: Write, readers: Any) -> None
     """A processing mode for files that hold values as they are is an error."""
     with pytest.raises(CubeError, match=r"cannot be processed to Raw: files of type '\.npz'"):
         Cubes(write("a.npz", 1), readers, processing_mode="Raw")
+
+
+def test_junk_in_folders(write: Write, readers: Any, tmp_path: Path) -> None:
+    """What systems lay into folders beside cubes is no cube."""
+    write("scene.npz", 1)
+    for name in ("._scene.npz", ".hidden.npz", ".DS_Store", "Thumbs.db", "desktop.ini"):
+        (tmp_path / name).write_bytes(b"\x00\x05\x16\x07")
+    assert _values(Cubes(tmp_path, readers)) == [1]
+
+
+def test_remarks_are_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What a reader remarks is said for the first cube of which it is true."""
+    for number in range(3):
+        (tmp_path / f"{number}.odd").touch()
+    readers: Any = {".odd": lambda path: Cube(np.zeros((1, 1, 1)), source=path, remarks=("Bytes were left out.",))}
+    assert len(list(Cubes(tmp_path, readers))) == 3
+    assert caplog.messages == [f"{tmp_path / '0.odd'}: Bytes were left out."]
+
+
+def test_data_files_of_envi_images(readers: Any, tmp_path: Path) -> None:
+    """A pattern may match the data files; where headers match too, each image counts once."""
+    for number in range(2):
+        save_image(str(tmp_path / f"{number}.hdr"), np.full((2, 3, 4), number, np.int16))
+    for pattern in ("*.img", "*", "*.hdr"):
+        assert _values(Cubes(str(tmp_path / pattern), readers)) == [0, 1]

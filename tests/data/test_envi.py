@@ -1,3 +1,4 @@
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,10 @@ def test_round_trip(tmp_path: Path, interleave: str, byteorder: int, dtype: str)
     assert (cube.wavelengths, cube.source) == (None, header)
 
 
-@pytest.mark.parametrize("extension", ["", ".img", ".IMG", ".dat", ".raw", ".bip"])
+@pytest.mark.parametrize(
+    "extension",
+    ["", ".img", ".IMG", ".dat", ".raw", ".bip", ".bsq", ".bil", ".envi", ".rad", ".rfl", ".cmp", ".flt", ".c.ort"],
+)
 def test_data_file_names(tmp_path: Path, extension: str) -> None:
     """The data file is found beside its header."""
     header = _save(tmp_path)
@@ -98,16 +102,22 @@ def test_missing_data_file(tmp_path: Path) -> None:
     assert caught.value.path == header
 
 
-@pytest.mark.parametrize(
-    ("size", "message"),
-    [(40, r"48 bytes of data, but '.*scene\.img' has 40: it is truncated"), (50, "has 50")],
-)
-def test_wrong_size(tmp_path: Path, size: int, message: str) -> None:
-    """A data file of another size than described is an error."""
+def test_truncated_data(tmp_path: Path) -> None:
+    """A data file that is shorter than described is an error."""
     header = _save(tmp_path)
-    (tmp_path / "scene.img").write_bytes(bytes(size))
-    with pytest.raises(CubeError, match=message):
+    (tmp_path / "scene.img").write_bytes(bytes(40))
+    with pytest.raises(CubeError, match=r"48 bytes of data, but '.*scene\.img' has 40: it is truncated"):
         read_envi(header)
+
+
+def test_trailing_bytes(tmp_path: Path) -> None:
+    """Bytes behind the values are remarked."""
+    header = _save(tmp_path)
+    data_file = tmp_path / "scene.img"
+    data_file.write_bytes(data_file.read_bytes() + b"end")
+    cube = read_envi(header)
+    assert_array_equal(cube.data, DATA)
+    assert cube.remarks == ("The data file has 3 bytes behind the 48 that were read.",)
 
 
 def test_giant_image(tmp_path: Path) -> None:
@@ -116,3 +126,141 @@ def test_giant_image(tmp_path: Path) -> None:
     header.write_text(header.read_text().replace("lines = 2", f"lines = {10**12}"))
     with pytest.raises(CubeError, match="it is truncated"):
         read_envi(header)
+
+
+def _edit(header: Path, *lines: str, without: str | None = None) -> Path:
+    kept = [line for line in header.read_text().splitlines() if without is None or not line.startswith(without)]
+    header.write_text("\n".join([*kept, *lines]) + "\n", encoding="utf-8")
+    return header
+
+
+def test_no_byte_order(tmp_path: Path) -> None:
+    """Without a byte order values are little endian, which is said where it matters."""
+    cube = read_envi(_edit(_save(tmp_path, byteorder=0), without="byte order"))
+    assert_array_equal(cube.data, DATA)
+    assert cube.remarks == ("The header has no byte order; the values were read as little endian.",)
+    assert read_envi(_edit(_save(tmp_path, dtype=np.uint8, force=True), without="byte order")).remarks == ()
+
+
+@pytest.mark.parametrize(("dtype", "real"), [(np.int16, np.float32), (np.int32, np.float64), (np.float64, np.float64)])
+def test_gain_and_offset(tmp_path: Path, dtype: Any, real: Any) -> None:
+    """Values of each band are multiplied by its gain and its offset is added, before all are divided by the factor."""
+    header = _edit(
+        _save(tmp_path, dtype=dtype),
+        "data gain values = {0.5, 1, 2, 4}",
+        "data offset values = {10, 0, -1, 0.25}",
+        "data ignore value = 6",
+        "reflectance scale factor = 100",
+    )
+    cube = read_envi(header)
+    expected = np.where(DATA == 6, np.nan, (DATA * [0.5, 1, 2, 4] + [10, 0, -1, 0.25]) / 100)
+    assert cube.data.dtype == real
+    assert_allclose(cube.data, expected, rtol=1e-6)
+    assert [each.split()[0] for each in cube.remarks] == ["Values", "The", "Values"]
+
+
+def test_neutral_gain(tmp_path: Path) -> None:
+    """Gains of 1 and offsets of 0 leave the type of the file."""
+    header = _edit(_save(tmp_path), "data gain values = {1, 1, 1, 1}", "data offset values = {0, 0, 0, 0}")
+    assert read_envi(header).data.dtype == np.int16
+
+
+def test_what_a_cube_carries(tmp_path: Path) -> None:
+    """Bad bands, widths, place, time and all fields come with the cube."""
+    header = _edit(
+        _save(tmp_path),
+        "wavelength units = Micrometers",
+        "wavelength = {0.4, 0.5, 0.6, 0.7}",
+        "fwhm = {0.01, 0.01, 0.01, 0.02}",
+        "bbl = {1, 1, 0, 1}",
+        "map info = {UTM, 1, 1, 332000.0, 5419000.0, 5.3, 5.3, 33, North, WGS-84}",
+        'coordinate system string = {PROJCS["UTM_33N"]}',
+        "acquisition time = 2019-06-01T10:15:30.5Z",
+        "default bands = {3, 2, 1}",
+    )
+    cube = read_envi(header)
+    assert cube.wavelengths is not None
+    assert cube.fwhm is not None
+    assert cube.good_bands is not None
+    assert cube.acquired is not None
+    assert_allclose(cube.wavelengths, [400, 500, 600, 700])
+    assert_allclose(cube.fwhm, [10, 10, 10, 20])
+    assert cube.good_bands.tolist() == [True, True, False, True]
+    assert cube.crs == 'PROJCS["UTM_33N"]'
+    assert cube.transform == (5.3, 0, 332000, 0, -5.3, 5419000)
+    assert cube.acquired.isoformat() == "2019-06-01T10:15:30.500000+00:00"
+    assert cube.metadata["default bands"] == ["3", "2", "1"]
+    assert cube.data.dtype == np.int16
+
+
+def test_map_info_without_numbers(tmp_path: Path) -> None:
+    """A map info that cannot be understood is left out with a remark."""
+    cube = read_envi(_edit(_save(tmp_path), "map info = {UTM}"))
+    assert cube.transform is None
+    assert cube.remarks == ("The map info of the header has no six numbers; it was left out.",)
+
+
+def test_packed_data(tmp_path: Path) -> None:
+    """A data file that the header calls compressed is unpacked, and one that is not is an error."""
+    header = _edit(_save(tmp_path), "file compression = 1")
+    data_file = tmp_path / "scene.img"
+    content = data_file.read_bytes()
+    with pytest.raises(CubeError, match="packed by gzip, but it cannot be unpacked"):
+        read_envi(header)
+    data_file.write_bytes(gzip.compress(content))
+    assert_array_equal(read_envi(header).data, DATA)
+    data_file.write_bytes(gzip.compress(content[:-1]))
+    with pytest.raises(CubeError, match="has 47: it is truncated"):
+        read_envi(header)
+
+
+def test_end_of_range_as_no_data(tmp_path: Path) -> None:
+    """The lowest float32 stands for no data also where it is written with six digits."""
+    data = np.where(DATA == 5, np.finfo(np.float32).min, DATA).astype(np.float32)
+    header = _edit(_save(tmp_path, data, dtype=np.float32), "data ignore value = -3.40282e+038")
+    assert_array_equal(read_envi(header).data, np.where(DATA == 5, np.nan, DATA))
+
+
+def _pair(folder: Path, header: str, data_file: str, value: int, **options: Any) -> None:
+    saved = _save(folder, np.full((2, 3, 4), value), force=True, **options)
+    (folder / "scene.img").rename(folder / "now.tmp")
+    saved.rename(folder / header)
+    (folder / "now.tmp").rename(folder / data_file)
+
+
+def test_headers_belong_to_their_data_files(tmp_path: Path) -> None:
+    """A header named after its whole data file has that one, and another header the one that is left."""
+    _pair(tmp_path, "a.raw.hdr", "a.raw", 1)
+    _pair(tmp_path, "a.hdr", "a.img", 2)
+    _pair(tmp_path, "a.dat.hdr", "a.dat", 3)
+    assert {name: read_envi(tmp_path / name).data.item(0) for name in ("a.hdr", "a.raw.hdr", "a.dat.hdr")} == {
+        "a.hdr": 2,
+        "a.raw.hdr": 1,
+        "a.dat.hdr": 3,
+    }
+
+
+def test_data_file_of_the_right_size(tmp_path: Path) -> None:
+    """Of several data files the one with the size that is described is read."""
+    _pair(tmp_path, "a.hdr", "a.img", 2)
+    (tmp_path / "a.raw").write_bytes(bytes(1000))
+    assert read_envi(tmp_path / "a.hdr").data.item(0) == 2
+
+
+def test_several_data_files_that_fit(tmp_path: Path) -> None:
+    """Two data files that fit one header are an error, unless one is given itself."""
+    _pair(tmp_path, "a.hdr", "a.img", 2)
+    _pair(tmp_path, "b.hdr", "a.raw", 3)
+    with pytest.raises(CubeError, match=r"(?s)several files beside it.*'a\.img' \(48 bytes\).*Give the data file"):
+        read_envi(tmp_path / "a.hdr")
+    assert read_envi(tmp_path / "a.raw").data.item(0) == 3
+    assert read_envi(tmp_path / "a.img").data.item(0) == 2
+
+
+@pytest.mark.parametrize("name", ["scene.img", "scene.hdr", "scene.img.hdr"])
+def test_data_file_given(tmp_path: Path, name: str) -> None:
+    """Header and data file are both names of the image."""
+    header = _save(tmp_path)
+    if name.endswith(".img.hdr"):
+        header.rename(tmp_path / name)
+    assert_array_equal(read_envi(tmp_path / name).data, DATA)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from cuvis_ai_core.data import Cubes, read_cube
 from cuvis_ai_core.data.numpy_files import read_npy, read_npz
 from cuvis_ai_core.errors import CubeError
 
@@ -46,16 +47,18 @@ def test_npy_is_copied(npy: Path) -> None:
 
 def test_npz_named_cube(npz: Path) -> None:
     """A .npz file takes the array named cube and its wavelengths."""
-    np.savez(npz, other=np.zeros((1, 1, 1)), cube=DATA, wavelengths=WAVELENGTHS)
+    np.savez(npz, cube=DATA, wavelengths=WAVELENGTHS, fwhm=WAVELENGTHS / 100, good_bands=[1, 1, 0, 1])
     cube = read_npz(npz)
     assert_array_equal(cube.data, DATA, strict=True)
     assert_array_equal(cube.wavelengths, WAVELENGTHS, strict=True)
+    assert_array_equal(cube.fwhm, WAVELENGTHS / 100, strict=True)
+    assert_array_equal(cube.good_bands, [True, True, False, True])
     assert cube.source == npz
 
 
 def test_npz_single_cube(npz: Path) -> None:
     """A .npz file takes the only array of three dimensions."""
-    np.savez_compressed(npz, labels=np.zeros((2, 3)), scene=DATA)
+    np.savez_compressed(npz, scene=DATA)
     cube = read_npz(npz)
     assert_array_equal(cube.data, DATA)
     assert cube.wavelengths is None
@@ -68,7 +71,7 @@ def test_npz_unclear(npz: Path, names: list[str]) -> None:
     np.savez(npz, **arrays)
     with pytest.raises(CubeError, match=rf"has {len(names)} arrays of three .*labels \(2, 3\)") as caught:
         read_npz(npz)
-    assert "numpy.savez(path, cube=..., wavelengths=...)" in str(caught.value)
+    assert ("cube.npz::a" if names else "numpy.savez(path, cube=..., wavelengths=...)") in str(caught.value)
     assert caught.value.path == npz
 
 
@@ -159,3 +162,40 @@ def test_npy_of_python_2(npy: Path) -> None:
     content = _single().replace(b"(2, 3, 4), }   ", b"(2L, 3L, 4L), }")
     npy.write_bytes(content)
     assert_array_equal(read_npy(npy).data, DATA)
+
+
+@pytest.mark.parametrize(
+    ("key", "near"),
+    [("wavelength", "wavelengths"), ("Wavelengths", "wavelengths"), ("FWHMs", "fwhm"), ("bands_good", None)],
+)
+def test_npz_unknown_names(npz: Path, key: str, near: str | None) -> None:
+    """An array under a name that nobody reads is an error that names the nearest."""
+    arrays: dict[str, Any] = {"cube": DATA, key: WAVELENGTHS}
+    np.savez(npz, **arrays)
+    with pytest.raises(
+        CubeError, match=rf"(?s)has an array '{key}' \(4,\), which nothing reads.*cube\.npz::cube"
+    ) as caught:
+        read_npz(npz)
+    assert near is None or f"Did you mean '{near}'?" in str(caught.value)
+    assert_array_equal(read_npz(npz, array="cube").data, DATA)
+
+
+def test_npz_array_by_name(npz: Path) -> None:
+    """One of several arrays is asked for by name; wavelengths of another number of bands are not its own."""
+    np.savez(npz, radiance=DATA, rgb=DATA[..., :3], wavelengths=WAVELENGTHS)
+    readers: Any = {".npz": read_npz}
+    cube = read_cube(f"{npz}::radiance", readers)
+    assert_array_equal(cube.data, DATA)
+    assert_array_equal(cube.wavelengths, WAVELENGTHS)
+    assert cube.source == npz
+    rgb = Cubes(f"{npz.parent}/*.npz::rgb", readers)[0]
+    assert (rgb.data.shape[-1], rgb.wavelengths) == (3, None)
+    with pytest.raises(CubeError, match=r"(?s)has no array 'rgbs'.*Did you mean '.*cube\.npz::rgb'"):
+        read_cube(f"{npz}::rgbs", readers)
+
+
+def test_npy_has_no_names(npy: Path) -> None:
+    """A name is refused where the file has no names."""
+    np.save(npy, DATA)
+    with pytest.raises(CubeError, match=r"(?s)no array 'a': files of type '\.npy' hold one.*Leave '::a' away"):
+        read_cube(f"{npy}::a", {".npy": read_npy})

@@ -6,21 +6,25 @@ A page's blocks run in their order, in one namespace and one folder. That folder
 - A block that begins with `# file: NAME` is written to that file.
 - Other `python` blocks are executed. `sh` blocks are run by bash, but for those that install (`pip`, `uv`, a virtual
   environment): the README's are run by CI, and of all others the commands of this package are checked.
+- A `sh` block that serves (`python -m cuvis_ai_core.testing`) runs in the background to the end of the page.
 - A `text` block directly below is what that prints: `...` is anything in a line, or any lines; blanks are not counted.
 - All `yaml` blocks are manifests, pipeline files or trainruns, and checked as such.
 
 Repositories at https://github.com/your-lab/ are real: git is told to look for them at a Git host on loopback.
-`spectral-indices.git` has the tags v1.0.0 and v1.1.0 of `cuvis-ai demo`, `leaf-water.git` is empty and takes a push.
+`spectral-indices.git` has the tags v1.0.0 and v1.1.0 of `cuvis-ai demo`. So are those at http://127.0.0.1:8417/, the
+address of the demonstration, but where a page serves it itself: then the port is one that is free.
 """
 
 import importlib
 import os
 import re
+import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -32,13 +36,16 @@ import pytest
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.cli.demo.workspace import FILES
 from cuvis_ai_core.testing import GitHost
+from cuvis_ai_core.testing.git_host import PORT
 
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# file: (\S+)\n")
 _INSTALLS = re.compile(r"^\s*(\S*python3? -m venv|\S*pip |\S*uv |pre-commit |\.venv/)", re.MULTILINE)
 _NEEDS_TORCH = re.compile(r"import torch|\.\[[a-z,]*train\]")
+_SERVES = re.compile(r"^python -m cuvis_ai_core\.testing ", re.MULTILINE)
 _PUBLIC = "https://github.com/your-lab/"
+_DEMO = f"127.0.0.1:{PORT}"
 
 
 @dataclass(frozen=True)
@@ -61,9 +68,11 @@ class Block:
         return _INSTALLS.search(self.text) is not None
 
 
-def read_blocks(page: Path) -> list[Block]:
-    """Return the fenced blocks of a page."""
+def read_blocks(page: Path, port: int = PORT) -> list[Block]:
+    """Return the fenced blocks of a page, in which a page that serves itself does so at a port."""
     text = page.read_text(encoding="utf-8")
+    if _SERVES.search(text):
+        text = text.replace(_DEMO, f"127.0.0.1:{port}")
     return [Block(match[1], match[2], text.count("\n", 0, match.start(2)) + 1) for match in _FENCE.finditer(text)]
 
 
@@ -73,8 +82,10 @@ def run_page(page: Path) -> None:
         pytest.importorskip("torch")
     namespace: dict[str, Any] = {"__name__": "__main__"}
     printed = ""
-    try:
-        for block in read_blocks(page):
+    port = free_port()
+    with ExitStack() as ending:
+        ending.callback(_close_registries, namespace)
+        for block in read_blocks(page, port):
             place = f"{page.relative_to(ROOT)}, line {block.line}"
             if block.file:
                 Path(block.file).parent.mkdir(parents=True, exist_ok=True)
@@ -84,12 +95,21 @@ def run_page(page: Path) -> None:
                 _compare(block.text, printed, place)
             elif block.language == "python":
                 printed = _execute(block, page, namespace)
-            elif block.language == "sh" and not block.installs:
-                printed = _run_shell(block, place)
-    finally:
-        for value in namespace.values():
-            if isinstance(value, NodeRegistry):
-                value.close()
+            elif block.language == "sh":
+                printed = _run_commands(block, place, port, ending)
+
+
+def _close_registries(namespace: dict[str, Any]) -> None:
+    for value in namespace.values():
+        if isinstance(value, NodeRegistry):
+            value.close()
+
+
+def _run_commands(block: Block, place: str, port: int, ending: ExitStack) -> str:
+    if _SERVES.search(block.text):
+        ending.enter_context(_serving(block, port))
+        return ""
+    return "" if block.installs else _run_shell(block, place)
 
 
 def _execute(block: Block, page: Path, namespace: dict[str, Any]) -> str:
@@ -110,6 +130,27 @@ def _run_shell(block: Block, place: str) -> str:
     )
     assert done.returncode == 0, f"{place}: exit status {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout
+
+
+@contextmanager
+def _serving(block: Block, port: int) -> Iterator[None]:
+    """Run a command that serves until it is ended; it is there when it says its first address."""
+    words = shlex.split(block.text)
+    command = [sys.executable, *words[1:], "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        try:
+            assert server.stdout.readline().startswith(f"http://127.0.0.1:{port}/")
+            yield
+        finally:
+            server.terminate()
+
+
+def free_port() -> int:
+    """Return a port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _compare(expected: str, printed: str, place: str) -> None:
@@ -142,11 +183,9 @@ def page_folder(tmp_path: Path, your_lab: GitHost, monkeypatch: pytest.MonkeyPat
     wavelengths = np.linspace(400, 1100, 60)
     noise = np.random.default_rng(7).normal(scale=0.01, size=(8, 6, 60))
     np.savez(tmp_path / "scene.npz", cube=np.linspace(0.1, 0.6, 60) + noise, wavelengths=wavelengths)
-    empty = your_lab.root / "your-lab" / "leaf-water.git"
-    shutil.rmtree(empty, ignore_errors=True)
-    for command in (["init", "--quiet", "--bare", str(empty)], ["-C", str(empty), "config", "http.receivepack", "1"]):
-        subprocess.run(["git", *command], check=True)
-    for number, (key, value) in enumerate(_git_configuration(your_lab).items()):
+    (tmp_path / "demo-output").mkdir()
+    shutil.copy(tmp_path / "scene.npz", tmp_path / "demo-output" / "indian_pines.npz")
+    for number, (key, value) in enumerate(_git_configuration(your_lab)):
         monkeypatch.setenv(f"GIT_CONFIG_KEY_{number}", key)
         monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", value)
         monkeypatch.setenv("GIT_CONFIG_COUNT", str(number + 1))
@@ -163,10 +202,12 @@ def your_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHost]:
         yield host
 
 
-def _git_configuration(host: GitHost) -> dict[str, str]:
-    return {
-        f"url.http://127.0.0.1:{host.port}/your-lab/.insteadOf": _PUBLIC,
-        "user.name": "Plugin Author",
-        "user.email": "author@example.org",
-        "init.defaultBranch": "main",
-    }
+def _git_configuration(host: GitHost) -> list[tuple[str, str]]:
+    served = f"url.http://127.0.0.1:{host.port}/your-lab/.insteadOf"
+    return [
+        (served, _PUBLIC),
+        (served, f"http://{_DEMO}/"),
+        ("user.name", "Plugin Author"),
+        ("user.email", "author@example.org"),
+        ("init.defaultBranch", "main"),
+    ]

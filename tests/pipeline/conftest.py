@@ -113,6 +113,6 @@ def pipeline_of(registry: Any) -> Callable[..., Pipeline]:
             "nodes": entries,
             "edges": [{"source": source, "target": target} for source, target in ends],
         }
-        return Pipeline.from_dict(config, node_registry=registry)
+        return Pipeline.from_dict(config, node_registry=registry, allow_untrained=True)
 
     return build

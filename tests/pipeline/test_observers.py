@@ -89,7 +89,7 @@ def test_a_failure_is_observed_and_raised(
     assert {line[-1] for line in diary.lines[2:]} == {NodeRunError}
     diary.lines.clear()
     with pytest.raises(PortError):
-        pipeline_of({"a": "Scale"}).forward({"cube": cube.astype("float64")})
+        pipeline_of({"a": "Scale"}).forward({"cube": cube.astype("complex64")})
     assert [line[0] for line in diary.lines] == ["started", "failed"]
     diary.lines.clear()
 

@@ -101,9 +101,9 @@ def test_what_is_handed_in_is_checked_before_any_node_runs(
 
     make_class("First", first)
     pipeline = pipeline_of({"first": "First", "a": "Scale"})
-    expected = r"Input 'cube' of node 'a': got float64 \[1, 2, 2, 3\], the port takes float32"
+    expected = r"Input 'cube' of node 'a': got complex64 \[1, 2, 2, 3\], the port takes float32"
     with pytest.raises(PortError, match=expected) as error:
-        pipeline.forward({"cube": cube.astype(np.float64)})
+        pipeline.forward({"cube": cube.astype(np.complex64)})
     assert (error.value.node, error.value.port, ran) == ("a", "cube", [])
 
 

@@ -5,7 +5,9 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -350,9 +352,83 @@ def test_only_a_yaml_file_is_written(pipeline_of: PipelineOf, tmp_path: Path) ->
         pipeline.save(tmp_path / "p.pt")
     with pytest.raises(PipelineError, match="There is no format of weights 'onnx'"):
         pipeline.save(tmp_path / "p.yaml", weights_format="onnx")
-    with pytest.raises(PipelineError, match="a parameter is of type float64, which YAML does not have"):
-        pipeline_of({"a": ("Scale", {"factor": np.float64(1)})}).save(tmp_path / "p.yaml")
+    with pytest.raises(PipelineError, match=r"Node 'a' cannot be written: .*'factor' holds .* type ndarray"):
+        pipeline_of({"a": ("Scale", {"factor": np.ones(1)})}).save(tmp_path / "p.yaml")
     assert list(tmp_path.iterdir()) == []
+
+
+class Kept(ArrayNode):
+    """Hands nothing on to its base class but its name."""
+
+    INPUT_SPECS: ClassVar[dict[str, Any]] = {"cube": CUBE}
+    OUTPUT_SPECS: ClassVar[dict[str, Any]] = {"cube": CUBE}
+
+    def __init__(self, bands: Any, gain: Any = 2.0, *, mode: Any = "fast", **rest: Any) -> None:
+        super().__init__(rest.pop("name", None))
+        self.built_with = (bands, gain, mode, rest)
+
+    def forward(self, cube: Any) -> dict[str, Any]:
+        """Return the cube."""
+        return {"cube": cube}
+
+
+class Special(Kept):
+    """Has a constructor of its own, and hands a product on."""
+
+    def __init__(self, factor: int, name: str | None = None) -> None:
+        super().__init__([factor, factor + 1], gain=factor * 10, name=name)
+
+
+def _saved_and_loaded(node: Any, path: Path) -> Any:
+    registry: Any = SimpleNamespace(
+        get=lambda name: {"Kept": Kept, "Special": Special}[name.rpartition(".")[2]], hooks=None
+    )
+    registry.config_owners = list
+    other = Kept([], name="other")
+    Pipeline("p").connect((node.outputs.cube, other.inputs.cube)).save(path)
+    return Pipeline.load(path, node_registry=registry).nodes[node.name]
+
+
+@pytest.mark.parametrize(
+    ("build", "written"),
+    [
+        (lambda: Kept([1, 2], name="n"), ([1, 2], 2.0, "fast", {})),
+        (lambda: Kept((1, 2), 3, name="n", mode=Path("a") / "b"), ([1, 2], 3, "a/b", {})),
+        (
+            lambda: Kept(np.int64(4), gain=np.float32(0.5), name="n", extra={"a": [1]}),
+            (4, 0.5, "fast", {"extra": {"a": [1]}}),
+        ),
+        (lambda: Special(3, "n"), ([3, 4], 30, "fast", {})),
+        (lambda: Special(factor=3, name="n"), ([3, 4], 30, "fast", {})),
+    ],
+    ids=["defaults", "positional", "keywords", "subclass", "subclass by keyword"],
+)
+def test_what_a_constructor_took_is_written(build: Callable[[], Any], written: Any, tmp_path: Path) -> None:
+    """Whatever its author hands on to the base class, and as it was when it was called."""
+    assert _saved_and_loaded(build(), tmp_path / "p.yaml").built_with == written
+
+
+def test_a_parameter_that_changes_later_is_written_as_it_was(tmp_path: Path) -> None:
+    """The list that a node was built with may be used for something else."""
+    bands = [1, 2]
+    node = Kept(bands, name="n")
+    bands.append(3)
+    assert _saved_and_loaded(node, tmp_path / "p.yaml").built_with[0] == [1, 2]
+
+
+def test_a_parameter_that_no_file_holds_is_an_error(tmp_path: Path) -> None:
+    """It names node, parameter and type, before anything is written; what the author keeps in hparams stands in."""
+    node = Kept([{"table": np.ones(2)}], name="n")
+    with pytest.raises(PipelineError, match=r"Node 'n' cannot be written: its parameter 'bands' holds .* type ndarray"):
+        _saved_and_loaded(node, tmp_path / "p.yaml")
+    assert list(tmp_path.iterdir()) == []
+    node.hparams["bands"] = [7]
+    assert _saved_and_loaded(node, tmp_path / "p.yaml").built_with[0] == [7]
+
+
+def test_a_copied_node_is_written(tmp_path: Path) -> None:
+    """A copy was constructed with what the original was."""
+    assert _saved_and_loaded(deepcopy(Special(3, "n")), tmp_path / "p.yaml").built_with[1] == 30
 
 
 def test_devices_are_checked_before_anything_is_read(

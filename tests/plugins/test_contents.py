@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuvis_ai_core import NodeRegistry
-from cuvis_ai_core.errors import PluginLoadError, ProjectFileError
-from cuvis_ai_core.plugins.installing.contents import editable_code, module_roots, without_standard_library
+from cuvis_ai_core.plugins.installing.contents import module_roots
+from cuvis_ai_core.plugins.installing.editables import editable_code, without_standard_library
 
 Files = dict[str, str]
 
@@ -18,6 +18,7 @@ Files = dict[str, str]
     ("files", "roots", "namespaces"),
     [
         (["ftfy/__init__.py", "ftfy/bad_codecs/__init__.py"], ("ftfy",), ()),
+        (["black/__init__.py", "85cae__mypyc.cpython-311-x86_64-linux-gnu.so"], ("85cae__mypyc", "black"), ()),
         (["six.py"], ("six",), ()),
         (["_yaml.cpython-311-x86_64-linux-gnu.so"], ("_yaml",), ()),
         (["google/cloud/storage/__init__.py"], ("google.cloud.storage",), ("google", "google.cloud")),
@@ -75,27 +76,6 @@ def test_editable_installs_are_read_and_never_run(tmp_path: Path, write_files: C
     }
 
 
-def test_a_package_that_is_called_otherwise_than_its_folder_is_refused(
-    registry: NodeRegistry, tmp_path: Path, write_files: Callable[[Path, Files], Path], node_source: Callable[..., str]
-) -> None:
-    """`package-dir` of setuptools may do that; the message names both and what to do."""
-    folder = write_files(
-        tmp_path / "project",
-        {
-            "pyproject.toml": "[build-system]\nrequires = ['setuptools']\nbuild-backend = 'setuptools.build_meta'\n"
-            "[project]\nname = 'pk7'\nversion = '1'\n"
-            "[tool.setuptools]\npackages = ['pk7']\npackage-dir = {pk7 = 'lib'}\n",
-            "lib/__init__.py": "",
-            "lib/nodes.py": node_source("Seven"),
-        },
-    )
-    with pytest.raises(PluginLoadError) as caught:
-        registry.load_plugin("seven", {"path": str(folder), "provides": ["pk7.nodes.Seven"]})
-    assert isinstance(caught.value.__cause__, ProjectFileError)
-    assert f"The package 'pk7' lies in the folder {folder / 'lib'}" in str(caught.value)
-    assert "package-dir" in str(caught.value)
-
-
 def test_packages_below_a_namespace_are_found_in_a_mapping(
     tmp_path: Path, write_files: Callable[[Path, Files], Path]
 ) -> None:
@@ -143,3 +123,22 @@ def test_local_projects_of_every_usual_back_end_load(
     import inspect
 
     assert Path(inspect.getfile(registry.get("Flat"))) == folder / "flat_one/nodes.py"
+
+
+def test_path_files_of_dependencies_say_nothing_about_a_plugin(
+    tmp_path: Path, write_files: Callable[[Path, Files], Path]
+) -> None:
+    """Such as that of setuptools, which runs code, or one with a folder of its own."""
+    code = tmp_path / "code"
+    write_files(code, {"mine.py": "", "other.py": ""})
+    target = write_files(
+        tmp_path / "target",
+        {
+            "distutils-precedence.pth": "import os; print('run')\n",
+            "setuptools-1.dist-info/RECORD": "distutils-precedence.pth,sha256=x,1\n",
+            "mine.pth": f"{code}\n",
+            "mine-1.dist-info/RECORD": "mine.pth,sha256=x,1\n",
+            "mine-1.dist-info/direct_url.json": '{"url": "file:///x", "dir_info": {"editable": true}}',
+        },
+    )
+    assert set(editable_code(target, set())) == {"mine", "other"}

@@ -462,7 +462,7 @@ def test_links_in_a_local_plugin_are_not_followed_in_circles(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "{}", "[]", '{"format": 2}', '{"format": 0, "hosts": []}', '{"format": 2, "plugin": null}']
+    "text", ["", "{", "{}", "[]", '{"format": 3}', '{"format": 0, "hosts": []}', '{"format": 3, "plugin": null}']
 )
 def test_a_target_whose_marker_cannot_be_read_is_built_anew(
     registry: NodeRegistry, local_plugin: Callable[..., Path], text: str
@@ -474,5 +474,5 @@ def test_a_target_whose_marker_cannot_be_read_is_built_anew(
     (marker,) = NodeRegistry.get_cache_dir().glob(".targets/*/*/cuvis-target.json")
     marker.write_text(text)
     registry.load_plugin("echo", config(folder))
-    assert '"format": 2' in marker.read_text()
+    assert '"format": 3' in marker.read_text()
     assert "echo-plugin" in marker.read_text()

@@ -1,5 +1,6 @@
 """What packages do with the import system: it works where they are shared, and where a plugin has its own copy."""
 
+import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -205,3 +206,13 @@ def test_a_path_object_among_the_folders_is_passed_over(
     wheel("cuvis-test-dep", "2.0", {f"{NAME}/__init__.py": "VERSION = 'good'"})
     monkeypatch.setattr(sys, "path", [tmp_path, *sys.path])
     assert load("trick", "cuvis-test-dep").late() == "good"
+
+
+def test_what_a_plugin_uses_of_a_standard_module_is_pickled_as_the_module_itself(
+    wheel: MakeWheel, load: LoadUser
+) -> None:
+    """`cloudpickle` and `dill` write a function with the modules that it uses, of which a plugin sees stand-ins."""
+    wheel("cuvis-test-dep", "2.0", {f"{NAME}/__init__.py": "VERSION = 'good'"})
+    answers = load("trick", "cuvis-test-dep")
+    stand_in = vars(sys.modules[type(answers).__module__])["sys"]
+    assert pickle.loads(pickle.dumps(stand_in)) is sys

@@ -113,7 +113,7 @@ def test_whatever_git_allows_is_a_tag(tag: str) -> None:
         ("tag", "", "is empty"),
         ("tag", "1" * 151, "at most 150"),
         ("path", "", "is empty"),
-        ("path", "a\0b", "control character"),
+        ("path", "a\0b", "null character"),
         ("path", "https://example.org/project", "give a repository as 'repo', with a 'tag'"),
         ("path", "git@example.org:project", "give a repository as 'repo', with a 'tag'"),
         ("path", "~no-such-user-here/x", "give an absolute path"),

@@ -126,7 +126,7 @@ def test_what_no_index_has_for_this_machine_is_not_found(
     for file in files:
         index(file)
     with pytest.raises(
-        DependencyNotFoundError, match=r"Correct the dependencies in the plugin's pyproject\.toml"
+        DependencyNotFoundError, match=r"[Cc]orrect the dependencies in the plugin's pyproject\.toml"
     ) as caught:
         uv.missing([requirement], [])
     assert words in str(caught.value)

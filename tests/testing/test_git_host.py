@@ -2,7 +2,9 @@
 
 import http.client
 import os
+import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -171,3 +173,42 @@ def test_missing_git_is_named(host: GitHost, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ToolNotFoundError, match="'git' was not found"):
         host.add("plugin", {"a": "1"})
+
+
+def test_a_folder_of_repositories_is_served_by_a_command(tmp_path: Path) -> None:
+    """`python -m cuvis_ai_core.testing FOLDER` says the addresses, and ends quietly with Ctrl-C."""
+    with GitHost(tmp_path / "git") as host:
+        host.add("lab/echo", {"README": "hello"}, tag="v1")
+    command = [sys.executable, "-m", "cuvis_ai_core.testing", str(tmp_path / "git"), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert server.stderr is not None
+        address = server.stdout.readline().strip()
+        assert server.stderr.readline() == "Ctrl-C ends it.\n"
+        listing = subprocess.run(["git", "ls-remote", "--tags", address], capture_output=True, text=True, check=True)
+        server.send_signal(signal.SIGINT)
+        assert server.wait(10) == 0
+        assert server.stderr.read() == "\n"
+    assert address.endswith("/lab/echo.git")
+    assert listing.stdout.endswith("refs/tags/v1\n")
+
+
+def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+    """With what to do about it."""
+    with GitHost(tmp_path) as host:
+        port = host.port
+        command = [sys.executable, "-m", "cuvis_ai_core.testing", str(tmp_path), "--port", str(port)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"Error: Port {port} cannot be used: " in done.stderr
+    assert "--port 0" in done.stderr
+
+
+def test_a_folder_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts from the working directory in which the host was made."""
+    monkeypatch.chdir(tmp_path)
+    with GitHost(Path("git")) as host:
+        address = host.add("echo", {"README": "hello"}, tag="v1")
+        monkeypatch.chdir("/")
+        listing = subprocess.run(["git", "ls-remote", "--tags", address], capture_output=True, text=True, check=True)
+    assert listing.stdout.endswith("refs/tags/v1\n")

@@ -60,7 +60,7 @@ def make_pipeline(registry: NodeRegistry) -> Callable[..., Pipeline]:
 
         torch.manual_seed(seed)
         nodes = [{**node, "params": params.get(node["name"], {})} for node in PIPELINE["nodes"]]
-        return Pipeline.from_dict({**PIPELINE, "nodes": nodes}, node_registry=registry)
+        return Pipeline.from_dict({**PIPELINE, "nodes": nodes}, node_registry=registry, allow_untrained=True)
 
     return make
 

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import click
 
-from cuvis_ai_core.cli.options import manifest_argument, path_option, shared_options
+from cuvis_ai_core.cli.options import allow_build_option, manifest_argument, path_option, shared_options
 from cuvis_ai_core.cli.output import say
 
 
 @click.command()
 @manifest_argument
 @path_option("--output", short="-o", description="The archive.  [default: <stem of the manifest>.tar.gz]")
+@allow_build_option
 @shared_options
 def bundle(manifest: Path, output: Path | None) -> None:
     """Write checkouts, wheels and what builds need, with MANIFEST and its lock file, for machines without a network.

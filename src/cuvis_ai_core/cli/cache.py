@@ -53,15 +53,14 @@ def list_entries() -> None:
 
     store = _store()
     found = entries(store)
-    if not found:
-        say(f"The plugin cache {store.root} is empty.")
-        return
     rows = [
         (each.plugin or "-", each.kind, str(each.path.relative_to(store.root)), *_state(each), _users(each))
         for each in sorted(found, key=lambda entry: (entry.plugin, entry.kind, entry.path))
     ]
-    print_table(("plugin", "what", "folder", "size", "last use", "in use by"), rows, title=str(store.root))
-    say(f"{_size(each.size for each in found)} in all")
+    empty = f"The plugin cache {store.root} is empty. Loading plugins fills it, and so does `cuvis-ai plugins lock`."
+    print_table(("plugin", "what", "folder", "size", "last use", "in use by"), rows, title=str(store.root), empty=empty)
+    if found:
+        say(f"{_size(each.size for each in found)} in all")
 
 
 @cache.command("prune")

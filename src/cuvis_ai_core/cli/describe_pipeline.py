@@ -1,13 +1,17 @@
 """One pipeline for people: nodes, ports, edges, and what must be handed in."""
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cuvis_ai_core.cli.describe_node import note
 from cuvis_ai_core.cli.origin import origin_of
 from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.tables import print_table
+
+NOT_LOADED: Final = "not loaded"
+_NO_PORTS: Final = "No node has ports. Nodes declare them in INPUT_SPECS and OUTPUT_SPECS; edges name those of others."
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
@@ -21,15 +25,48 @@ def print_pipeline(registry: "NodeRegistry", pipeline: "Pipeline", file: Path) -
     say(f"{file}\n")
     print_table(("", "node", "class", "plugin"), _node_rows(registry, pipeline), title="Nodes, in running order")
     say()
-    print_table(("port", "direction", "type", "note"), _port_rows(pipeline), title="Ports")
+    print_table(("port", "direction", "type", "note"), _port_rows(pipeline), title="Ports", empty=_NO_PORTS)
     say("\nEdges:" + ("" if pipeline.edges else " none"))
     for edge in pipeline.edges:
         say(f"  {edge}")
     _print_required(pipeline)
 
 
+def print_unloaded(registry: "NodeRegistry", pipeline: "Pipeline", command: str, manifest: Path | None) -> None:
+    """Say which nodes are not loaded, and which command loads them; nothing where all are.
+
+    Args:
+        registry: Where classes come from.
+        pipeline: The pipeline.
+        command: The command that was given, without its manifest.
+        manifest: The manifest that was given, or found.
+    """
+    unloaded = pipeline.unloaded
+    if not unloaded:
+        return
+    named = pipeline.to_dict().get("plugins", [])
+    from_plugins = f" of the plugins that the file names ({', '.join(named)})" if named else " of plugins"
+    verb = "is" if len(unloaded) == 1 else "are"
+    say(f"\n{len(unloaded)} of {len(pipeline.nodes)} nodes {verb} not loaded: {', '.join(unloaded)}.")
+    for node in unloaded.values():
+        if node.reason.__cause__ is not None:
+            say(f"  {node.name}: {node.reason.message}")
+        elif near := get_close_matches(node.class_name, [entry.name for entry in registry.nodes()], 1):
+            say(f"  {node.name}: there is no class '{node.class_name}'; did you mean '{near[0]}'?")
+    first = "Load"
+    if failed := registry.failed_plugins:
+        first = f"{', '.join(failed)} failed to load; mend that, and load"
+    elif manifest is not None:
+        first = f"'{manifest}' does not provide them; add the plugins that do, and load"
+    say(f"{first} nodes{from_plugins} with: {command} --plugins-path {manifest or 'plugins.yaml'}")
+
+
 def _node_rows(registry: "NodeRegistry", pipeline: "Pipeline") -> Iterator[tuple[str, str, str, str]]:
+    unloaded = pipeline.unloaded
     for number, name in enumerate(pipeline.order, 1):
+        if name in unloaded:
+            yield str(number), name, unloaded[name].class_name, NOT_LOADED
+            continue
         node_class = type(pipeline.nodes[name])
         yield str(number), name, registry.public_path(node_class), str(origin_of(registry, node_class))
 
@@ -38,14 +75,17 @@ def _port_rows(pipeline: "Pipeline") -> Iterator[tuple[str, str, str, str]]:
     for name in pipeline.order:
         for direction, ports in (("in", pipeline.inputs[name]), ("out", pipeline.outputs[name])):
             for resolved in ports.values():
-                yield resolved.name, direction, str(resolved), note(resolved.port) or "-"
+                marks = [note(resolved.port), "named by an edge" * (name in pipeline.unloaded)]
+                yield resolved.name, direction, str(resolved), ", ".join(filter(None, marks)) or "-"
 
 
 def _print_required(pipeline: "Pipeline") -> None:
     required = pipeline.required_inputs()
-    say("\nTo be handed in:" + ("" if required else " nothing"))
+    say("\nTo be handed in:" + ("" if required or pipeline.unloaded else " nothing"))
     for resolved in required.values():
         say(f"  {resolved.name}: {resolved}")
+    if pipeline.unloaded:
+        say("  what nodes that are not loaded take beside their edges: only their classes know")
     strange = sorted({port for _, port in required} - {"cube", "wavelengths"})
     if strange:
         say(

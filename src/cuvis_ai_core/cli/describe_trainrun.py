@@ -1,13 +1,16 @@
 """A trainrun for people: what is trained, on what, how, and what becomes of it."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
+from cuvis_ai_core.cli.describe_pipeline import print_unloaded
 from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.errors import AnnotationError, CubeError, MissingExtraError, TrainRunError
-from cuvis_ai_core.training.build import build_pipeline, trained_weights
-from cuvis_ai_core.training.config import SPLITS, TrainingConfig
+from cuvis_ai_core.training.build import outline_pipeline, trained_weights
+from cuvis_ai_core.training.config import SPLITS, TrainingConfig, TrainRunConfig
 from cuvis_ai_core.training.parts import Parts
 from cuvis_ai_core.training.statistical import StatisticalTrainer
 from cuvis_ai_core.training.steps import Measuring, check_node
@@ -17,38 +20,66 @@ if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
     from cuvis_ai_core.training.trainrun import TrainRun
 
+_MEASURED: Final = ("loss_nodes", "metric_nodes")
 
-def print_trainrun(registry: "NodeRegistry", run: "TrainRun") -> None:
-    """Print the description of a resolved trainrun; data that are not there are said to be missing.
+
+def print_trainrun(registry: "NodeRegistry", run: "TrainRun", command: str) -> None:
+    """Print the description of a resolved trainrun; data, weights and plugins may be missing, which is said.
+
+    Args:
+        registry: Where node classes and cube readers come from.
+        run: The trainrun, resolved as an outline.
+        command: The command that was given, without a manifest.
 
     Raises:
-        PipelineError: The pipeline cannot be built.
+        PipelineError: The pipeline breaks a rule.
         TrainRunError: It names nodes that are not there.
     """
     config = run.config
-    with build_pipeline(run, registry) as pipeline:
-        Measuring(pipeline, config.loss_nodes, config.metric_nodes)
-        for key in ("freeze_nodes", "unfreeze_nodes"):
-            for name in getattr(config, key):
-                check_node(pipeline, name, key)
+    manifest = Path(config.plugins_path) if config.plugins_path else None
+    with outline_pipeline(run, registry) or nullcontext() as pipeline:
+        if pipeline is not None:
+            _check_nodes(pipeline, config)
         say(f"{config.name}\n{run.path}\n")
-        print_table(("", ""), _pipeline_rows(run, pipeline), title="Pipeline")
-    say()
-    print_table(("part", "cubes", "batches", "annotations"), _data_rows(registry, run), title="Data")
-    say()
-    print_table(("", ""), _training_rows(config.training), title="Training")
-    weights = trained_weights(run)
-    say(f"\nOutput directory: {config.output_dir}")
-    say(f"Trained weights: {weights or 'none yet; train with --mode train'}")
+        print_table(("", ""), _pipeline_rows(pipeline, config), title="Pipeline")
+        say()
+        print_table(("part", "cubes", "batches", "annotations"), _data_rows(registry, run), title="Data")
+        say()
+        print_table(("", ""), _training_rows(config.training), title="Training")
+        say(f"\nOutput directory: {config.output_dir}")
+        say(f"Trained weights: {_found(trained_weights(run)) or 'none yet; train with --mode train'}")
+        if pipeline is not None:
+            print_unloaded(registry, pipeline, command, manifest)
+    if pipeline is None:
+        say(
+            f"\nThere is no pipeline '{config.pipeline}'. If a plugin brings it along, load that with: "
+            f"{command} --plugins-path {manifest or 'plugins.yaml'}"
+        )
 
 
-def _pipeline_rows(run: "TrainRun", pipeline: "Pipeline") -> Iterator[tuple[str, str]]:
-    config = run.config
-    yield "nodes", ", ".join(pipeline.order)
+def _check_nodes(pipeline: "Pipeline", config: TrainRunConfig) -> None:
+    """Check that the nodes that a trainrun names are there, and have what is measured where they are loaded."""
+    for key in (*_MEASURED, "freeze_nodes", "unfreeze_nodes"):
+        for name in getattr(config, key):
+            check_node(pipeline, name, key)
+    losses, metrics = ([name for name in getattr(config, key) if name not in pipeline.unloaded] for key in _MEASURED)
+    Measuring(pipeline, losses, metrics)
+
+
+def _pipeline_rows(pipeline: "Pipeline | None", config: TrainRunConfig) -> Iterator[tuple[str, str]]:
+    yield ("nodes", ", ".join(pipeline.order)) if pipeline else ("pipeline", f"missing: {config.pipeline}")
+    if pipeline and pipeline.unloaded:
+        yield "not loaded", ", ".join(pipeline.unloaded)
     yield "plugins", config.plugins_path or "none"
-    yield "initialised from statistics", ", ".join(StatisticalTrainer(pipeline).waiting) or "none"
-    for key in ("loss_nodes", "metric_nodes", "freeze_nodes", "unfreeze_nodes"):
+    if pipeline:
+        yield "initialised from statistics", ", ".join(StatisticalTrainer(pipeline).waiting) or "none"
+    for key in (*_MEASURED, "freeze_nodes", "unfreeze_nodes"):
         yield key, ", ".join(getattr(config, key)) or "none"
+    yield "initial weights", _found(Path(config.initial_weights) if config.initial_weights else None) or "none"
+
+
+def _found(path: Path | None) -> str | None:
+    return None if path is None else str(path) if path.is_file() else f"missing: {path}"
 
 
 def _data_rows(registry: "NodeRegistry", run: "TrainRun") -> Iterator[tuple[str, str, str, str]]:

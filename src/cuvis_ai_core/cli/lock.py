@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cuvis_ai_core.cli.options import dry_run_option, manifest_argument, offline_option, shared_options
+from cuvis_ai_core.cli.options import (
+    allow_build_option,
+    dry_run_option,
+    manifest_argument,
+    offline_option,
+    shared_options,
+)
 from cuvis_ai_core.cli.output import say
 
 if TYPE_CHECKING:
@@ -16,6 +22,7 @@ if TYPE_CHECKING:
 @click.command()
 @manifest_argument
 @dry_run_option
+@allow_build_option
 @offline_option
 @shared_options
 def lock(manifest: Path, dry_run: bool) -> None:
@@ -41,9 +48,13 @@ def lock(manifest: Path, dry_run: bool) -> None:
 
 def print_locked(found: "Locking") -> None:
     """Print what is locked of each plugin."""
-    from cuvis_ai_core.cli.tables import print_table
+    from cuvis_ai_core.cli.tables import ADD_A_PLUGIN, print_table
 
-    print_table(("plugin", "source", "commit", "dependencies"), list(_rows(found)))
+    print_table(
+        ("plugin", "source", "commit", "dependencies"),
+        _rows(found),
+        empty=f"The manifest declares no plugins. {ADD_A_PLUGIN}",
+    )
 
 
 def _rows(found: "Locking") -> Iterator[tuple[str, str, str, str]]:

@@ -57,7 +57,7 @@ def meanings(
         description = pipeline.outputs[node][port].port.description
         return Meaning(
             measures=description.partition("[")[0].strip(),
-            origin=f"{node_class.__name__}: {origin_of(registry, node_class)}; {source}",
+            origin=f"{node_class.__name__}, {origin_of(registry, node_class)} · {source}",
             names=names.get(address, {}),
             wavelengths=_wavelengths(values, node),
             no_data=no_data,

@@ -85,18 +85,39 @@ def offline_option(command: _Decorated) -> _Decorated:
     )(command)
 
 
+def allow_build_option(command: _Decorated) -> _Decorated:
+    """Add `--allow-build`, which names dependencies that may be built from source."""
+    return click.option(
+        "--allow-build",
+        multiple=True,
+        expose_value=False,
+        callback=_allow_builds,
+        metavar="NAME",
+        help="Let a dependency be built from source, which runs its code; repeatable.",
+    )(command)
+
+
+def _allow_builds(ctx: click.Context, _: click.Parameter, names: Sequence[str]) -> None:
+    if names:
+        from cuvis_ai_core.plugins.installing.uv import BUILD_VARIABLE
+
+        before = os.environ.get(BUILD_VARIABLE)
+        os.environ[BUILD_VARIABLE] = ",".join([*([before] if before else []), *names])
+        ctx.call_on_close(lambda: _restore(BUILD_VARIABLE, before))
+
+
 def _go_offline(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         before = os.environ.get(OFFLINE_VARIABLE)
         os.environ[OFFLINE_VARIABLE] = "1"
-        ctx.call_on_close(lambda: _restore(before))
+        ctx.call_on_close(lambda: _restore(OFFLINE_VARIABLE, before))
 
 
-def _restore(before: str | None) -> None:
+def _restore(variable: str, before: str | None) -> None:
     if before is None:
-        del os.environ[OFFLINE_VARIABLE]
+        del os.environ[variable]
     else:
-        os.environ[OFFLINE_VARIABLE] = before
+        os.environ[variable] = before
 
 
 def _single_path(_: click.Context, parameter: click.Parameter, values: Sequence[str]) -> Path | None:

@@ -49,15 +49,12 @@ def list_plugins(plugins_path: Path | None) -> None:
 
 
 def _print_declared(manifest: Path) -> None:
-    from cuvis_ai_core.cli.tables import print_table
+    from cuvis_ai_core.cli.tables import ADD_A_PLUGIN, print_table
     from cuvis_ai_core.plugins.cache.store import Store
     from cuvis_ai_core.plugins.manifest import GitPlugin, read_manifest
     from cuvis_ai_core.registry import NodeRegistry
 
     declared = read_manifest(manifest).plugins
-    if not declared:
-        say(f"{manifest} declares no plugins.")
-        return
     store = Store(NodeRegistry.get_cache_dir())
     print_table(
         ("name", "source", "tag", "state"),
@@ -66,6 +63,7 @@ def _print_declared(manifest: Path) -> None:
             for name, each in declared.items()
         ],
         title=f"Declared in {manifest}",
+        empty=f"{manifest} declares no plugins. {ADD_A_PLUGIN}",
     )
 
 
@@ -84,11 +82,12 @@ def _local_cells(plugin: "LocalPlugin") -> tuple[str, str, str]:
 def _print_discovered() -> None:
     from cuvis_ai_core.cli.tables import print_table
 
-    rows = list(_discovered_rows())
-    if rows:
-        print_table(("name", "distribution", "version", "entry point"), rows, title="Discovered (pip-installed)")
-    else:
-        say("No pip-installed plugins are discovered.")
+    print_table(
+        ("name", "distribution", "version", "entry point"),
+        _discovered_rows(),
+        title="Discovered (pip-installed)",
+        empty="No pip-installed plugins are discovered. `pip install` one, or declare plugins in a manifest.",
+    )
 
 
 def _discovered_rows() -> Iterator[tuple[str, str, str, str]]:

@@ -1,6 +1,7 @@
 """`restore-pipeline`: show a pipeline, draw it, or run it on a cube."""
 
 import os
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cuvis_ai_core.cli.errors import Guarded
-from cuvis_ai_core.cli.options import HELP_NAMES, offline_option, path_option, plugins_option, shared_options
+from cuvis_ai_core.cli.options import (
+    HELP_NAMES,
+    allow_build_option,
+    offline_option,
+    path_option,
+    plugins_option,
+    shared_options,
+)
 from cuvis_ai_core.cli.output import say
 
 if TYPE_CHECKING:
@@ -31,6 +39,7 @@ class Options:
     override: tuple[str, ...]
     pipeline_vis_ext: str | None
     profile: bool
+    allow_untrained: bool
 
 
 @click.command(cls=Guarded, context_settings=HELP_NAMES)
@@ -51,6 +60,7 @@ class Options:
 )
 @path_option("--output-dir", description="Folder for the results.  [default: <name of the pipeline>-output]")
 @offline_option
+@allow_build_option
 @path_option("--weights-path", description="Weights (.pt, .safetensors).  [default: those beside the pipeline file]")
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="Where torch nodes compute: cuda:0.")
 @click.option("--override", multiple=True, metavar="KEY=VALUE", help="Replace a value: nodes.NAME.params.KEY=VALUE.")
@@ -60,6 +70,7 @@ class Options:
     metavar="KIND",
     help="Draw the graph, as a file of this kind: png, svg or md.",
 )
+@click.option("--allow-untrained", is_flag=True, help="Run nodes that are to learn and have not, as they are.")
 @click.option("--profile", is_flag=True, help="Show the time of each node, and write it to profile.json.")
 @click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
 @shared_options
@@ -90,6 +101,7 @@ def _refuse_without_cube(given: Options) -> None:
     belonging = {
         "--output-dir": given.output_dir is not None,
         "--profile": given.profile,
+        "--allow-untrained": given.allow_untrained,
         "--measurement": given.measurement is not None,
         "--processing-mode": given.processing_mode is not None,
     }
@@ -101,14 +113,14 @@ def _refuse_without_cube(given: Options) -> None:
 def _expect_file(registry: "NodeRegistry", cube_path: Path) -> None:
     """Say that there is no such cube before plugins are fetched, which may take long."""
     from cuvis_ai_core.data import read_cube
+    from cuvis_ai_core.data.files import split_array
 
-    if not os.path.isfile(cube_path):  # noqa: PTH113 - no error where the path cannot be reached: the reader has one
+    if not os.path.isfile(split_array(cube_path)[0]):  # noqa: PTH113 - no error where the path cannot be reached: the reader has one
         read_cube(cube_path, registry.cube_readers())
 
 
 def _restore(registry: "NodeRegistry", given: Options) -> None:
-    from cuvis_ai_core.cli.describe_pipeline import print_pipeline
-    from cuvis_ai_core.cli.run_pipeline import Run
+    from cuvis_ai_core.cli.describe_pipeline import print_pipeline, print_unloaded
     from cuvis_ai_core.pipeline.find import find_pipeline_file
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.pipeline.weights import find_weights
@@ -116,9 +128,17 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
     file = find_pipeline_file(given.pipeline_path, registry.config_owners())
     weights = given.weights_path or find_weights(file)
     with Pipeline.load(
-        file, node_registry=registry, weights=weights, device=given.device, overrides=given.override
+        file,
+        node_registry=registry,
+        weights=weights,
+        device=given.device,
+        overrides=given.override,
+        allow_untrained=given.allow_untrained,
+        outline=given.cube_path is None,
     ) as pipeline:
         if given.cube_path is not None:
+            from cuvis_ai_core.cli.run_pipeline import Run
+
             run = Run(
                 registry=registry,
                 pipeline=pipeline,
@@ -135,6 +155,8 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
             run.write_to(given.output_dir)
             return
         print_pipeline(registry, pipeline, file)
+        command = shlex.join(["restore-pipeline", "--pipeline-path", str(given.pipeline_path)])
+        print_unloaded(registry, pipeline, command, given.plugins_path)
         if given.pipeline_vis_ext is not None:
             _draw(pipeline, given.pipeline_vis_ext)
 

@@ -1,17 +1,21 @@
 """`restore-trainrun`: show a trainrun, train, validate or test."""
 
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from cuvis_ai_core.cli.errors import Guarded
+from cuvis_ai_core.cli.logs import warn
 from cuvis_ai_core.cli.options import HELP_NAMES, path_option, shared_options
+from cuvis_ai_core.errors import PluginsLoadError, TrainRunError
 
 if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
 
-MODES = ("info", "train", "validate", "test")
+SHOW: Final = "info"
+MODES: Final = (SHOW, "train", "validate", "test")
 
 
 @click.command(cls=Guarded, context_settings=HELP_NAMES)
@@ -19,7 +23,7 @@ MODES = ("info", "train", "validate", "test")
 @click.option(
     "--mode",
     type=click.Choice(MODES),
-    default="info",
+    default=SHOW,
     show_default=True,
     metavar="MODE",
     help="What to do: info, train, validate or test.",
@@ -31,28 +35,62 @@ MODES = ("info", "train", "validate", "test")
     "--plugins-path",
     description="Manifest of plugins.  [default: the one that the trainrun names, or plugins.yaml beside it]",
 )
+@click.option(
+    "--overwrite", is_flag=True, help="Train although the output directory holds a finished training, and replace it."
+)
 @click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
 @shared_options
-def main(trainrun_path: Path, mode: str, override: tuple[str, ...], plugins_path: Path | None) -> None:
+def main(
+    trainrun_path: Path, mode: str, override: tuple[str, ...], plugins_path: Path | None, *, overwrite: bool
+) -> None:
     """Show a trainrun, train, validate or test.
 
     Training writes the pipeline with its weights, the resolved trainrun, metrics.csv, loss.png and run.json to the
     output directory of the trainrun. An interrupted training goes on where it was when the same command is given again.
+    A finished one is not replaced unasked.
     """
-    from cuvis_ai_core.cli.progress import load_plugins
     from cuvis_ai_core.registry import NodeRegistry
-    from cuvis_ai_core.training.trainrun import recorded_manifest
 
-    recorded = recorded_manifest(trainrun_path, override)
-    manifest = plugins_path or recorded
+    manifest = plugins_path or _recorded(trainrun_path, override, lenient=mode == SHOW)
     with NodeRegistry() as registry:
         if manifest is not None:
-            load_plugins(registry, manifest)
-        _restore(registry, trainrun_path, mode, override, manifest)
+            _load(registry, manifest, lenient=mode == SHOW and plugins_path is None)
+        _restore(registry, trainrun_path, mode, override, manifest, overwrite=overwrite)
+
+
+def _recorded(path: Path, overrides: tuple[str, ...], *, lenient: bool) -> Path | None:
+    """Return the manifest that belongs to a trainrun; to be looked at, it needs none that is not there."""
+    from cuvis_ai_core.training.trainrun import recorded_manifest
+
+    try:
+        return recorded_manifest(path, overrides)
+    except TrainRunError as error:
+        if not lenient or error.key != "plugins_path":
+            raise
+        warn(str(error))
+        return None
+
+
+def _load(registry: "NodeRegistry", manifest: Path, *, lenient: bool) -> None:
+    """Load plugins; those of a trainrun that is only looked at may fail."""
+    from cuvis_ai_core.cli.progress import load_plugins
+
+    try:
+        load_plugins(registry, manifest)
+    except PluginsLoadError as error:
+        if not lenient:
+            raise
+        warn(str(error))
 
 
 def _restore(
-    registry: "NodeRegistry", path: Path, mode: str, overrides: tuple[str, ...], manifest: Path | None
+    registry: "NodeRegistry",
+    path: Path,
+    mode: str,
+    overrides: tuple[str, ...],
+    manifest: Path | None,
+    *,
+    overwrite: bool,
 ) -> None:
     from cuvis_ai_core.cli.describe_trainrun import print_trainrun
     from cuvis_ai_core.cli.run_training import Session
@@ -60,10 +98,11 @@ def _restore(
     from cuvis_ai_core.training.trainrun import read_trainrun
 
     config_dirs = registry.config_owners()
-    run = resolved(read_trainrun(path, overrides=overrides, config_dirs=config_dirs), config_dirs, manifest)
-    if mode == "info":
-        print_trainrun(registry, run)
+    given = read_trainrun(path, overrides=overrides, config_dirs=config_dirs)
+    run = resolved(given, config_dirs, manifest, outline=mode == SHOW)
+    if mode == SHOW:
+        print_trainrun(registry, run, shlex.join(["restore-trainrun", "--trainrun-path", str(path)]))
     elif mode == "train":
-        Session(registry, run).train()
+        Session(registry, run).train(overwrite=overwrite)
     else:
         Session(registry, run).evaluate({"validate": "val"}.get(mode, mode))

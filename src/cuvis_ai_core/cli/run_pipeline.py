@@ -1,6 +1,7 @@
 """One run of a pipeline on a cube, from the file to the folder of results."""
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +15,6 @@ from cuvis_ai_core.cli.run_record import RECORD, cube_record, input_record, node
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.data import read_cube
 from cuvis_ai_core.errors import PortError
-from cuvis_ai_core.node.libraries import without_gradients
 from cuvis_ai_core.pipeline.profiler import Profiler
 
 if TYPE_CHECKING:
@@ -22,10 +22,14 @@ if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.registry import NodeRegistry
 
+_log = logging.getLogger(__name__)
+
 PICTURE: Final = "pipeline"
 """Stem of the picture of the graph."""
 
 PROFILE: Final = "profile.json"
+_NO_RUN: Final = "No node ran in the stage 'inference': look at their execution_stages."
+_NO_RESULTS: Final = "No output is an array: look at what nodes answer, and at their execution_stages."
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +102,15 @@ class Run:
         _print_files(files)
         if self.profiled:
             say()
-            print_table(profiler.headings, profiler.rows(), title="Time of the nodes")
+            print_table(profiler.headings, profiler.rows(), title="Time of the nodes", empty=_NO_RUN)
         say(f"\nWritten to {target}: {ARCHIVE} holds all arrays, {RECORD} says what ran.")
 
     def _read(self) -> "Cube":
         readers = self.registry.cube_readers()
-        return read_cube(self.cube_path, readers, index=self.measurement, processing_mode=self.processing_mode)
+        cube = read_cube(self.cube_path, readers, index=self.measurement, processing_mode=self.processing_mode)
+        for remark in cube.remarks:
+            _log.warning("%s: %s", self.cube_path, remark)
+        return cube
 
     def _draw(self, folder: Path) -> list[dict[str, Any]]:
         """Draw the graph where that is asked for, before the work: it may need what is not installed."""
@@ -115,8 +122,7 @@ class Run:
 
     def _forward(self, batch: dict[Any, Any]) -> dict[tuple[str, str], Any]:
         try:
-            with without_gradients(self.pipeline.nodes.values()):
-                return self.pipeline.forward(batch)
+            return self.pipeline.forward(batch)
         except PortError as error:
             if error.missing:
                 error.hint = _how_to_hand_in({address[1] for address in error.missing})
@@ -150,11 +156,12 @@ def _how_to_hand_in(missing: set[str]) -> str:
 def _print_files(files: list[dict[str, Any]]) -> None:
     def cells(each: dict[str, Any]) -> tuple[str, ...]:
         shape = "x".join(map(str, each["shape"])) or "one value"
-        pictures = [other["file"] for other in files if (other["node"], other["port"]) == (each["node"], each["port"])]
-        return each["key"], each["dtype"], shape, _number(each["min"]), _number(each["max"]), _short(pictures[1:])
+        port = (each["node"], each["port"])
+        pictures = [other["file"] for other in files if "kind" in other and (other["node"], other["port"]) == port]
+        return each["key"], each["dtype"], shape, _number(each["min"]), _number(each["max"]), _short(pictures)
 
     rows = [cells(each) for each in files if each["file"] == ARCHIVE]
-    print_table(("output", "dtype", "shape", "min", "max", "picture"), rows, title="Results")
+    print_table(("output", "dtype", "shape", "min", "max", "picture"), rows, title="Results", empty=_NO_RESULTS)
 
 
 def _number(value: float | None) -> str:

@@ -49,11 +49,17 @@ def input_record(path: Path) -> dict[str, Any]:
 
 
 def cube_record(path: Path, cube: "Cube") -> dict[str, Any]:
-    """Return path, shape and content hash of a cube; the hash is of its values, which may lie in several files."""
+    """Return what a cube is; the hash is of its values, which may lie in several files."""
     digest = hashlib.sha256(cube.data.tobytes())
     if cube.wavelengths is not None:
         digest.update(cube.wavelengths.tobytes())
-    return {"file": str(path.absolute()), "shape": list(cube.data.shape), "sha256": digest.hexdigest()}
+    return {
+        "file": str(path.absolute()),
+        "shape": list(cube.data.shape),
+        "dtype": str(cube.data.dtype),
+        "sha256": digest.hexdigest(),
+        "remarks": list(cube.remarks),
+    }
 
 
 def node_records(registry: "NodeRegistry", pipeline: "Pipeline") -> list[dict[str, Any]]:

@@ -8,9 +8,26 @@ from cuvis_ai_core.cli.output import results, say
 _ENDLESS: Final = 100_000
 """Columns of a pipe or a file: programs that read lines want them whole."""
 
+ADD_A_PLUGIN: Final = (
+    "Add one below 'plugins:': a name with 'repo', 'tag' and 'provides', or with 'path' and 'provides'."
+)
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
-    """Print a table with a line of headings."""
+
+def print_table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None, empty: str = "Nothing to show."
+) -> None:
+    """Print a table with a line of headings.
+
+    Args:
+        headings: The headings.
+        rows: The rows, each with a cell for each heading.
+        title: A line above.
+        empty: What is printed where there are no rows: what to do, so that there are some.
+    """
+    shown = list(rows)
+    if not shown:
+        say(empty)
+        return
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -18,7 +35,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0))
     for heading in headings:
         table.add_column(heading, overflow="fold")
-    for row in rows:
+    for row in shown:
         table.add_row(*row)
     stream = results()
     width = None if stream.isatty() else _ENDLESS

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cuvis_ai_core.cli.options import dry_run_option, path_option, shared_options
+from cuvis_ai_core.cli.options import allow_build_option, dry_run_option, path_option, shared_options
 from cuvis_ai_core.cli.output import say
 
 
@@ -12,6 +12,7 @@ from cuvis_ai_core.cli.output import say
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @path_option("--plugins-path", description="The manifest.  [default: plugins.yaml]")
 @dry_run_option
+@allow_build_option
 @shared_options
 def update(names: tuple[str, ...], plugins_path: Path | None, dry_run: bool) -> None:
     """Move the plugins NAME, or all, to the newest version among the tags of their repositories, and lock again.

@@ -34,7 +34,8 @@ def verify(manifest: Path | None) -> None:
     with working("Reading files and asking repositories"):
         found = list(_findings(manifest, store))
     if not found:
-        say(f"The plugin cache {store.root} has nothing of this." if manifest else f"{store.root} is empty.")
+        what = f"has nothing of {manifest}" if manifest else "is empty"
+        say(f"The plugin cache {store.root} {what}. Loading plugins fills it, and so does `cuvis-ai plugins lock`.")
         return
     print_table(
         ("plugin", "what", "where", "state"), [(each.plugin, each.what, each.where, _state(each)) for each in found]

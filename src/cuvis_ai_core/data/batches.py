@@ -12,9 +12,9 @@ from cuvis_ai_core.data.cubes import Cubes
 from cuvis_ai_core.errors import CubeError
 
 Batch = dict[str, NDArray[Any]]
-"""`cube` float32 `[batch, height, width, channel]`; `wavelengths` float64 `[channel]` in nm, where they are known;
-`mask` int32 `[batch, height, width]`, where there are annotations; `mesu_index` int64 `[batch]`, the numbers of the
-cubes."""
+"""`cube` `[batch, height, width, channel]` in the type of its files; `wavelengths` float64 `[channel]` in nm, where
+they are known; `mask` int32 `[batch, height, width]`, where there are annotations; `mesu_index` int64 `[batch]`, the
+numbers of the cubes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,20 @@ class Batches:
         numbers: Which of them, in their order.
         annotations: Where their masks come from.
         size: Cubes in a batch; the last one may have fewer.
+
+    Raises:
+        AnnotationError: An annotated image matches no cube, one mask would serve several, or a cube has none.
     """
 
     cubes: Cubes
     numbers: Sequence[int]
     annotations: Annotations | None = None
     size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.annotations is not None:
+            places = list(map(self.cubes.place, range(len(self.cubes))))
+            self.annotations.check(places, [places[number] for number in dict.fromkeys(self.numbers)])
 
     def __len__(self) -> int:
         return len(range(0, len(self.numbers), self.size))

@@ -2,8 +2,8 @@
 
 import json
 import warnings
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -13,19 +13,26 @@ from numpy.typing import NDArray
 
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.masks import Mask, check_size
+from cuvis_ai_core.data.matching import PictureNames, Place, refuse_shared, refuse_unmatched
+from cuvis_ai_core.data.palette import BACKGROUND_NAMES
 from cuvis_ai_core.errors import AnnotationError, MissingExtraError
 
 _LISTS: Final = ("images", "annotations", "categories")
 _POLYGON_MINIMUM: Final = 6
 """Numbers of the smallest polygon, a triangle."""
 
+_LARGEST: Final = 2**31 - 1
+_SESSION: Final = ".cu3s"
+"""Session files may hold several cubes, and annotations count them even where there is but one."""
+
 
 class CocoAnnotations:
     """The annotations of a COCO file, drawn by `pycocotools` when they are asked for.
 
-    The image of a cube is the one whose `file_name` has the stem of the cube's file, if there is one, and else the one
-    whose `id` is the number of the cube in its file. The class of a pixel is the `category_id` of the last annotation
-    that covers it. An image without annotations is all background.
+    The image of a cube is the one whose `file_name` is named after the cube's file, and in a file of several cubes else
+    the one whose `id` is the number of the cube. The class of a pixel is that of the last annotation that covers it:
+    the `category_id`, or one more where a category that is not the background has the id 0, since class 0 is
+    background. An image without annotations is all background.
 
     Args:
         path: The file.
@@ -37,19 +44,50 @@ class CocoAnnotations:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._coco = _pycocotools(path)
+        _pycocotools(path)
         content = _read(path)
-        self.categories = {
-            self._number(each, "id", f"categories[{at}]"): str(each.get("name", ""))
-            for at, each in enumerate(content["categories"])
-        }
+        self.categories = {key: str(each.get("name", "")) for key, each in self._by_id(content, "categories").items()}
         """Name by category id."""
-        self._images: dict[int, Mapping[str, Any]] = {
-            self._number(each, "id", f"images[{at}]"): each for at, each in enumerate(content["images"])
-        }
+        zero = self.categories.get(0)
+        self._shift = 0 if zero is None or zero.casefold() in BACKGROUND_NAMES else 1
+        self._images = self._by_id(content, "images")
+        self._names = PictureNames({key: _name(image) for key, image in self._images.items()})
+        self._several: frozenset[Path] = frozenset()
         self._by_image: dict[int, list[tuple[str, Mapping[str, Any]]]] = defaultdict(list)
         for at, each in enumerate(content["annotations"]):
             self._file_annotation(each, f"annotations[{at}]")
+
+    @property
+    def classes(self) -> Mapping[int, str]:
+        """Name by class."""
+        return {key + self._shift: name for key, name in self.categories.items()}
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Which category became which class, where that is not its id."""
+        if not self._shift:
+            return ()
+        listed = ", ".join(f"{key} '{name}' = {key + 1}" for key, name in self.categories.items())
+        start = f"The COCO file '{self._path}' numbers its categories from 0, which is the class of the background"
+        return (f"{start}: each class is the id of its category and 1: {listed}.",)
+
+    def check(self, cubes: Sequence[Place], used: Sequence[Place]) -> None:
+        """Check that images and cubes belong together.
+
+        Args:
+            cubes: File and number in the file of each cube of the data.
+            used: Those whose masks will be asked for.
+
+        Raises:
+            AnnotationError: An image with annotations matches no cube, one would serve several, or a cube has none.
+        """
+        counts = Counter(file for file, _ in cubes)
+        self._several = frozenset(file for file, count in counts.items() if count > 1)
+        matched = {place: self._find(place) for place in cubes}
+        annotated = {key: _name(self._images[key]) or f"id {key}" for key in self._by_image}
+        refuse_unmatched(self._path, annotated, {key for key in matched.values() if key is not None}, cubes)
+        images = [(place, self._image(place)) for place in used]
+        refuse_shared(self._path, ((place, image["id"], f"the image '{_name(image)}'") for place, image in images))
 
     def mask(self, cube: Cube) -> Mask:
         """Draw the annotations of a cube.
@@ -57,12 +95,12 @@ class CocoAnnotations:
         Raises:
             AnnotationError: The file has no image for it, or one of another size, or an outline breaks a rule.
         """
-        image = self._image(cube)
+        image = self._image((cube.source or Path("cube"), cube.index))
         height, width = (self._number(image, key, f"image {image['id']}") for key in ("height", "width"))
+        check_size((height, width), cube, self._path)
         mask: Mask = np.zeros((height, width), dtype=np.int32)
-        check_size(mask, cube, self._path)
-        for place, annotation in self._by_image[image["id"]]:
-            mask[self._draw(annotation, place, height, width) > 0] = annotation["category_id"]
+        for place, annotation in self._by_image.get(image["id"], ()):
+            mask[self._draw(annotation, place, height, width) > 0] = annotation["category_id"] + self._shift
         return mask
 
     def _file_annotation(self, annotation: Mapping[str, Any], place: str) -> None:
@@ -72,31 +110,59 @@ class CocoAnnotations:
                 raise self._error(f"{place} has the {key} {number}, which is not in the file.")
         self._by_image[annotation["image_id"]].append((place, annotation))
 
-    def _image(self, cube: Cube) -> Mapping[str, Any]:
-        stem = cube.source.stem if cube.source else None
-        named = [image for image in self._images.values() if Path(str(image.get("file_name", ""))).stem == stem]
-        if len(named) == 1:
-            return named[0]
-        if cube.index in self._images:
-            return self._images[cube.index]
+    def _image(self, place: Place) -> Mapping[str, Any]:
+        found = self._find(place)
+        if found is not None:
+            return self._images[found]
+        file, index = place
+        by_id = f", or its id would be {index}" if self._has_several(place) else ""
         raise self._error(
-            f"there is no image for cube {cube.index} of '{cube.source}'.",
-            f"Its file_name would have the stem '{stem}', or its id would be {cube.index}.",
+            f"there is no image for cube {index} of '{file}'.{self._names.near(place)}",
+            f"Its file_name would have the stem '{file.stem}'{by_id}.",
         )
 
+    def _find(self, place: Place) -> int | None:
+        """Return the id of the image of a cube."""
+        found = self._names.find(place)
+        if len(found) == 1:
+            return found[0]
+        if place[1] in (found or self._images) and self._has_several(place):
+            return place[1]
+        if found:
+            raise self._error(
+                f"{len(found)} images have the name of cube {place[1]} of '{place[0]}', such as "
+                f"'{_name(self._images[found[0]])}' and '{_name(self._images[found[1]])}'.",
+                "Keep one, or put the folder of the cube into file_name.",
+            )
+        return None
+
+    def _has_several(self, place: Place) -> bool:
+        """Tell whether the file of a cube holds several, so that they have numbers."""
+        file, index = place
+        return index > 0 or file in self._several or file.suffix.lower() == _SESSION
+
+    def _by_id(self, content: Mapping[str, list[Any]], key: str) -> dict[int, Mapping[str, Any]]:
+        found: dict[int, Mapping[str, Any]] = {}
+        for at, each in enumerate(content[key]):
+            number = self._number(each, "id", f"{key}[{at}]")
+            if number in found:
+                raise self._error(f"{key}[{at}] has the id {number}, which another one of them has too.")
+            found[number] = each
+        return found
+
     def _draw(self, annotation: Mapping[str, Any], place: str, height: int, width: int) -> NDArray[np.uint8]:
-        outline = annotation.get("segmentation")
+        outline, coco = annotation.get("segmentation"), _pycocotools(self._path)
         try:
             if isinstance(outline, Mapping):
-                runs = self._runs(outline, place, height, width)
+                runs = self._runs(coco, outline, place, height, width)
             else:
-                runs = self._coco.merge(self._coco.frPyObjects(self._polygons(outline, place), height, width))
+                runs = coco.merge(coco.frPyObjects(self._polygons(outline, place), height, width))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # its arrays come by a protocol that NumPy calls old
-                drawn: NDArray[np.uint8] = self._coco.decode(runs)
+                drawn: NDArray[np.uint8] = coco.decode(runs)
         except (ValueError, TypeError) as error:
             raise self._error(f"{place}.segmentation cannot be drawn: {error}.") from error
-        if isinstance(outline, Mapping) and self._coco.encode(np.asfortranarray(drawn))["counts"] != runs["counts"]:
+        if isinstance(outline, Mapping) and coco.encode(np.asfortranarray(drawn))["counts"] != runs["counts"]:
             raise self._error(f"{place}.segmentation.counts do not cover {height} x {width} pixels.")
         return drawn
 
@@ -110,7 +176,9 @@ class CocoAnnotations:
             )
         return whole
 
-    def _runs(self, outline: Mapping[str, Any], place: str, height: int, width: int) -> dict[str, Any]:
+    def _runs(
+        self, coco: ModuleType, outline: Mapping[str, Any], place: str, height: int, width: int
+    ) -> dict[str, Any]:
         counts = outline.get("counts")
         if outline.get("size") != [height, width]:
             raise self._error(f"{place}.segmentation.size is {outline.get('size')}, its image {[height, width]}.")
@@ -119,17 +187,23 @@ class CocoAnnotations:
         whole = isinstance(counts, list) and all(type(each) is int and each >= 0 for each in counts)
         if not whole or sum(counts or ()) != height * width:
             raise self._error(f"{place}.segmentation.counts are no runs that add up to {height} x {width} pixels.")
-        runs: dict[str, Any] = self._coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+        runs: dict[str, Any] = coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)
         return runs
 
     def _number(self, entry: object, key: str, place: str) -> int:
         value = entry.get(key) if isinstance(entry, dict) else None
-        if type(value) is not int or value < 0:
-            raise self._error(f"{place}.{key} is {value!r}; it is an integer from 0.")
+        if type(value) is not int or not 0 <= value < _LARGEST:
+            raise self._error(f"{place}.{key} is {value!r}; it is an integer from 0, below 2^31.")
         return value
 
     def _error(self, message: str, hint: str | None = None) -> AnnotationError:
         return AnnotationError(f"The COCO file '{self._path}': {message}", hint=hint, path=self._path)
+
+
+def _name(image: Mapping[str, Any]) -> str:
+    """Return the name of an image; Roboflow keeps that of the upload in `extra`."""
+    extra = image.get("extra")
+    return str((extra.get("name") if isinstance(extra, dict) else None) or image.get("file_name") or "")
 
 
 def _is_polygon(points: list[Any]) -> bool:

@@ -1,6 +1,8 @@
 """What every cube reader returns."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cuvis_ai_core.errors import CubeError
+from cuvis_ai_core.node.ports import floating_for
 
 SHORTEST_WAVELENGTH: Final = 100.0
 """Smaller values (nm) are taken for micrometres and refused; cameras see from the near ultraviolet on."""
@@ -17,45 +20,65 @@ _RANK: Final = 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cube:
-    """One hyperspectral image with the wavelengths of its bands.
+    """One hyperspectral image with the wavelengths of its bands, and what else its file says.
 
-    Pixels that are not finite (NaN: masked, saturated, outside the scene) may occur in `data`: the built-in
-    nodes leave them out of statistics and answer NaN for them.
+    "No data" is NaN in `data` (masked, saturated, outside the scene), and a band that is not in `good_bands`. `batch()`
+    makes one of both: NaN, which travels inside the array through every node. The built-in nodes leave it out of
+    statistics and answer NaN, class 0 or False for it.
 
     Attributes:
-        data: Real numbers `[height, width, channel]`, none of the sizes 0.
-        wavelengths: Centre of each band in nm, float64 `[channel]`, in any order; None where nobody knows.
+        data: Real numbers `[height, width, channel]`, none of the sizes 0, in the type of the file; scale, gain and
+            offset of the file are applied.
+        wavelengths: Centre of each band in nm, float64 `[channel]`, in any order; 0 or less for a band that was not
+            taken; None where nobody knows.
         source: The file that the cube was read from.
         index: Its place in that file, counted from 0.
+        fwhm: Full width at half maximum of each band in nm, float64 `[channel]`.
+        good_bands: Which bands have data, bool `[channel]`, or None where all have; a band that was not taken has none.
+        crs: The coordinate reference system, as the file has it (WKT or a name).
+        transform: `(a, b, c, d, e, f)`: `x = a * column + b * row + c`, `y = d * column + e * row + f`, of the upper
+            left corner of a pixel, as in rasterio.
+        acquired: When the image was taken.
+        metadata: What else the file says, by its own names.
+        remarks: One sentence for each thing that the reader met and somebody may want to know.
 
     Raises:
-        CubeError: `data` or `wavelengths` is something else.
+        CubeError: `data`, `wavelengths`, `fwhm` or `good_bands` is something else.
     """
 
     data: NDArray[Any]
     wavelengths: NDArray[np.float64] | None = None
     source: Path | None = None
     index: int = 0
+    fwhm: NDArray[np.float64] | None = None
+    good_bands: NDArray[np.bool_] | None = None
+    crs: str | None = None
+    transform: tuple[float, ...] | None = None
+    acquired: datetime | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", self._checked_data())
         if self.wavelengths is not None:
             object.__setattr__(self, "wavelengths", self._checked_wavelengths(self.wavelengths))
+        if self.fwhm is not None:
+            object.__setattr__(self, "fwhm", self._per_band("fwhm", self.fwhm))
+        object.__setattr__(self, "good_bands", self._checked_good_bands())
 
     def batch(self) -> dict[str, NDArray[Any]]:
         """Return what a pipeline takes: one image, and the wavelengths if they are known.
 
         Returns:
-            `cube`, float32 `[1, height, width, channel]`, and `wavelengths`, float64 `[channel]` in nm.
-
-        Raises:
-            CubeError: A value is too large for float32.
+            `cube` `[1, height, width, channel]`, a copy in the type that the file has, and `wavelengths`, float64
+            `[channel]` in nm. Bands without data are NaN; where there are such, integers become float32, those of more
+            than 16 bits float64.
         """
-        try:
-            with np.errstate(over="raise"):
-                data = self.data.astype(np.float32)
-        except FloatingPointError as error:
-            raise self._error("has values too large for float32 (3.4e38).") from error
+        bad = () if self.good_bands is None else np.flatnonzero(~self.good_bands)
+        dtype = np.dtype(floating_for(self.data.dtype)) if len(bad) else self.data.dtype
+        data = self.data.astype(dtype.newbyteorder("="))
+        if len(bad):
+            data[..., bad] = np.nan
         batch: dict[str, NDArray[Any]] = {"cube": data[np.newaxis]}
         if self.wavelengths is not None:
             batch["wavelengths"] = self.wavelengths
@@ -75,24 +98,37 @@ class Cube:
         return data
 
     def _checked_wavelengths(self, values: ArrayLike) -> NDArray[np.float64]:
-        try:
-            wavelengths = np.asarray(values, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise self._error(f"has wavelengths that are no numbers: {error}") from error
-        channels = self.data.shape[-1]
-        if wavelengths.shape != (channels,):
-            raise self._error(
-                f"has {channels} bands, but wavelengths of shape {wavelengths.shape}; there is one wavelength per band."
-            )
-        wrong = ~np.isfinite(wavelengths) | (wavelengths < SHORTEST_WAVELENGTH)
+        wavelengths = self._per_band("wavelengths", values)
+        wrong = ~np.isfinite(wavelengths) | ((wavelengths > 0) & (wavelengths < SHORTEST_WAVELENGTH))
         if wrong.any():
             band = int(wrong.argmax())
             raise self._error(
                 f"has the wavelength {wavelengths[band]:g} at band {band} (counted from 0); wavelengths are "
-                f"finite and in nm, at least {SHORTEST_WAVELENGTH:g}.",
+                f"finite and in nm, at least {SHORTEST_WAVELENGTH:g}, or 0 for a band that was not taken.",
                 hint="Multiply micrometres by 1000.",
             )
         return wavelengths
+
+    def _checked_good_bands(self) -> NDArray[np.bool_] | None:
+        """Return which bands have data; those that were not taken have none."""
+        taken = np.ones(self.data.shape[-1], dtype=bool) if self.wavelengths is None else self.wavelengths > 0
+        good = taken if self.good_bands is None else taken & (self._per_band("good_bands", self.good_bands) != 0)
+        if not good.any():
+            raise self._error(
+                "has no band with data: none is in good_bands and has a wavelength above 0.",
+                hint="Correct the list of bad bands (bbl: 1 is good) or the wavelengths.",
+            )
+        return None if good.all() else good
+
+    def _per_band(self, name: str, values: ArrayLike) -> NDArray[np.float64]:
+        try:
+            numbers = np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise self._error(f"has {name} that are no numbers: {error}") from error
+        channels = self.data.shape[-1]
+        if numbers.shape != (channels,):
+            raise self._error(f"has {channels} bands, but {name} of shape {numbers.shape}; there is one per band.")
+        return numbers
 
     def _error(self, message: str, hint: str | None = None) -> CubeError:
         where = f"The cube '{self.source}'" if self.source else "The cube"

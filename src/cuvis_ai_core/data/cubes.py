@@ -1,5 +1,6 @@
 """Many cubes, one in memory at a time."""
 
+import logging
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
@@ -10,6 +11,8 @@ from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.files import find_cube_files
 from cuvis_ai_core.data.readers import Readers, open_cubes, read_cube
 
+_log = logging.getLogger(__name__)
+
 
 class Cubes(Sequence[Cube]):
     """The cubes of one or more files, counted through; each is read when it is asked for and kept by nobody.
@@ -17,7 +20,7 @@ class Cubes(Sequence[Cube]):
     Of each type of file the first is opened to learn whether such files hold one cube or several.
 
     Args:
-        places: Files, folders or patterns, as in `find_cube_files`.
+        places: Files, folders or patterns, as in `find_cube_files`. What their readers remark is logged once.
         readers: Suffix to reader, as `NodeRegistry.cube_readers()` gives them.
         processing_mode: What to make of recorded counts, for readers that can process (`.cu3s`).
 
@@ -33,6 +36,7 @@ class Cubes(Sequence[Cube]):
         self._mode = processing_mode
         self._opened: tuple[Path, Sequence[Cube]] | None = None
         self._single: set[str] = set()
+        self._said: set[str] = set()
         self._ends = list(accumulate(map(self._count, self.files)))
 
     def __len__(self) -> int:
@@ -55,8 +59,8 @@ class Cubes(Sequence[Cube]):
             raise IndexError(index)
         file, number = self.place(index % len(self))
         if file.suffix.lower() in self._single:
-            return read_cube(file, self._readers, processing_mode=self._mode)
-        return self._open(file)[number]
+            return self._say(read_cube(file, self._readers, processing_mode=self._mode))
+        return self._say(self._open(file)[number])
 
     def __iter__(self) -> Iterator[Cube]:
         for number in range(len(self)):
@@ -66,6 +70,14 @@ class Cubes(Sequence[Cube]):
         """Return the file of a cube, and its number in that file."""
         at = bisect_right(self._ends, number)
         return self.files[at], number - (self._ends[at - 1] if at else 0)
+
+    def _say(self, cube: Cube) -> Cube:
+        """Log what the reader remarked, each sentence for the first cube of which it is true."""
+        for remark in cube.remarks:
+            if remark not in self._said:
+                self._said.add(remark)
+                _log.warning("%s: %s", cube.source, remark)
+        return cube
 
     def _count(self, file: Path) -> int:
         if file.suffix.lower() in self._single:
@@ -77,7 +89,8 @@ class Cubes(Sequence[Cube]):
 
     def _open(self, file: Path) -> Sequence[Cube]:
         """Return an open file of several cubes; the last one stays open, since neighbours are asked for in turn."""
-        if self._opened is None or self._opened[0] != file:
+        opened = self._opened  # several threads may read
+        if opened is None or opened[0] != file:
             self._opened = None
-            self._opened = (file, open_cubes(file, self._readers, processing_mode=self._mode))
-        return self._opened[1]
+            self._opened = opened = (file, open_cubes(file, self._readers, processing_mode=self._mode))
+        return opened[1]

@@ -1,73 +1,132 @@
 """Cubes in ENVI files: a text header (`.hdr`) with a data file of raw values beside it."""
 
-from math import prod
+import gzip
+import zlib
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from spectral.io.envi import KNOWN_EXTS
 
 from cuvis_ai_core.data.cube import Cube
+from cuvis_ai_core.data.envi_bands import read_bands
+from cuvis_ai_core.data.envi_files import bytes_of, find_data_file
 from cuvis_ai_core.data.envi_header import EnviHeader, read_header
+from cuvis_ai_core.data.envi_names import ENVI, find_header
+from cuvis_ai_core.data.envi_place import read_place
+from cuvis_ai_core.errors import CubeError
+from cuvis_ai_core.node.ports import floating_for
 
 _AXES: Final = {"bip": (0, 1, 2), "bil": (0, 2, 1), "bsq": (2, 0, 1)}
 """The axes of `[height, width, channel]` in the order of the file."""
 
+_HUGE: Final = 1e30
+"""From here on a "no data" value is the end of the range of a type, written with too few digits."""
+
 
 def read_envi(path: Path) -> Cube:
-    """Read an ENVI image through its header.
+    """Read an ENVI image.
 
-    All interleaves, byte orders and types of real numbers are read. Values equal to `data ignore value`
-    become NaN, the others are divided by `reflectance scale factor`. Wavelengths are converted to nm. The
-    data file must have the size that the header describes: another size means that the header describes
-    something else.
+    All interleaves, byte orders and types of real numbers are read, and data files that are packed by gzip. Values
+    equal to `data ignore value` become NaN; `data gain values` and `data offset values` are applied, then `reflectance
+    scale factor`. Wavelengths and widths are converted to nm. What was assumed or left out is in the cube's remarks.
 
     Args:
-        path: The header, `.hdr`.
+        path: The header, `.hdr`; or the data file, with the header beside it.
 
     Raises:
-        CubeError: The header breaks a rule, or the data file is missing or of another size.
+        CubeError: The header breaks a rule, or the data file is missing or shorter than described.
     """
-    header = read_header(path)
-    wavelengths = header.wavelengths
-    return Cube(_physical(header, _raw(header, _data_file(header))), wavelengths, path)
-
-
-def _data_file(header: EnviHeader) -> Path:
-    base = header.path.with_suffix("")
-    suffixes = [f".{name}" for name in (*KNOWN_EXTS, header.interleave)]
-    for suffix in ("", *suffixes, *map(str.upper, suffixes)):
-        file = base.with_name(base.name + suffix)
-        if file.is_file():
-            return file
-    raise header.error(
-        "has no data file beside it.",
-        hint=f"Put it there as '{base.name}', or as '{base.name}' with {', '.join(suffixes)}.",
+    is_header = path.suffix.lower() == ENVI
+    header = read_header(path if is_header else _header_of(path))
+    data = _physical(header, _raw(header, find_data_file(header) if is_header else path))
+    wavelengths, fwhm, good = read_bands(header)
+    place = read_place(header)
+    return Cube(
+        data,
+        wavelengths,
+        path,
+        fwhm=fwhm,
+        good_bands=good,
+        crs=place.crs,
+        transform=place.transform,
+        acquired=place.acquired,
+        metadata=header.fields,
+        remarks=tuple(header.remarks),
     )
 
 
+def _header_of(data_file: Path) -> Path:
+    header = find_header(data_file)
+    if header is None:
+        raise CubeError(f"The data file '{data_file}' has no ENVI header beside it.", path=data_file)
+    return header
+
+
 def _raw(header: EnviHeader, file: Path) -> NDArray[Any]:
-    expected = header.offset + prod(header.shape) * header.dtype.itemsize
-    if (found := file.stat().st_size) != expected:
+    expected = bytes_of(header)
+    content = _unpacked(header, file, expected) if header.is_compressed else None
+    found = file.stat().st_size if content is None else len(content)
+    if found < expected:
         raise header.error(
-            f"describes {expected} bytes of data, but '{file}' has {found}"
-            f"{': it is truncated.' if found < expected else '.'}",
+            f"describes {expected} bytes of data, but '{file}' has {found}: it is truncated.",
             hint="Copy the data file again, or correct samples, lines, bands, data type or header offset.",
         )
-    axes = _AXES[header.interleave]
-    stored = np.fromfile(file, dtype=header.dtype, offset=header.offset)
+    if found > expected:
+        header.remarks.append(f"The data file has {found - expected} bytes behind the {expected} that were read.")
+    if header.dtype.itemsize > 1 and not header.text("byte order"):
+        header.remarks.append("The header has no byte order; the values were read as little endian.")
+    axes, count = _AXES[header.interleave], (expected - header.offset) // header.dtype.itemsize
+    if content is None:
+        stored = np.fromfile(file, dtype=header.dtype, count=count, offset=header.offset)
+    else:
+        stored = np.frombuffer(content, dtype=header.dtype, count=count, offset=header.offset)
     stored = stored.reshape([header.shape[axis] for axis in axes])
     return np.ascontiguousarray(stored.transpose(np.argsort(axes)), dtype=header.dtype.newbyteorder("="))
 
 
+def _unpacked(header: EnviHeader, file: Path, expected: int) -> bytes:
+    """Return what gzip packed, one byte more at most than is described."""
+    try:
+        with gzip.open(file) as packed:
+            return packed.read(expected + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise header.error(f"says that '{file}' is packed by gzip, but it cannot be unpacked: {error}.") from error
+
+
 def _physical(header: EnviHeader, raw: NDArray[Any]) -> NDArray[Any]:
     scale, ignored = header.scale, header.ignored
-    if scale == 1.0 and ignored is None:
+    gain, offset = _ones(header.per_band("data gain values"), 1.0), _ones(header.per_band("data offset values"), 0.0)
+    if scale == 1.0 and ignored is None and gain is None and offset is None:
         return raw
-    real = raw.astype(np.result_type(raw.dtype, np.float32))
+    real = raw.astype(floating_for(raw.dtype))
+    if gain is not None:
+        real *= gain.astype(real.dtype)
+        header.remarks.append("Values were multiplied by the data gain values of the header.")
+    if offset is not None:
+        real += offset.astype(real.dtype)
+        header.remarks.append("The data offset values of the header were added.")
+    if scale != 1.0:
+        real /= scale
+        header.remarks.append(f"Values were divided by the reflectance scale factor {scale:g} of the header.")
     if ignored is not None:
-        with np.errstate(over="ignore"):
-            real[real == real.dtype.type(ignored)] = np.nan
-    real /= scale
+        real[_is(raw, ignored)] = np.nan
     return real
+
+
+def _ones(values: NDArray[np.float64] | None, neutral: float) -> NDArray[np.float64] | None:
+    """Return factors or summands per band, None where they change nothing."""
+    return None if values is None or (values == neutral).all() else values
+
+
+def _is(raw: NDArray[Any], ignored: float) -> NDArray[np.bool_]:
+    """Tell which values stand for "no data", as they are in the file."""
+    if raw.dtype.kind == "f":
+        if abs(ignored) > _HUGE:
+            with np.errstate(invalid="ignore", over="ignore"):
+                return np.asarray(np.isclose(raw, ignored, rtol=1e-5, atol=0))
+        with np.errstate(over="ignore"):
+            return np.asarray(raw == raw.dtype.type(ignored))
+    if not float(ignored).is_integer():
+        return np.zeros(raw.shape, dtype=bool)
+    return np.asarray(raw == int(ignored))

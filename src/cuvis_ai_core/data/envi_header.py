@@ -1,188 +1,175 @@
-"""What an ENVI header says: parsed by the library `spectral`, checked where that guesses or only warns."""
+"""What an ENVI header says about its data file: how the values lie in it, and what they mean."""
 
-import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import inf, isfinite
+from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from spectral import SpyException
 from spectral.io import envi
 
-from cuvis_ai_core.data.cube import SHORTEST_WAVELENGTH
+from cuvis_ai_core.data.envi_text import Value, as_text, read_text
 from cuvis_ai_core.errors import CubeError
 
+Numbers = NDArray[np.float64]
+
 _INTERLEAVES: Final = ("bil", "bip", "bsq")
-_BYTE_ORDERS: Final = ("0", "1")
-_DATA_TYPES: Final = tuple(code for code, kind in envi.envi_to_dtype.items() if np.dtype(kind).kind != "c")
-_SIZES: Final = ("lines", "samples", "bands")
-_LISTS: Final = ("wavelength", "fwhm", "bbl")
-_NANOMETRES: Final[Mapping[str, float]] = {
-    "nanometers": 1.0,
-    "nanometres": 1.0,
-    "nm": 1.0,
-    "micrometers": 1e3,
-    "micrometres": 1e3,
-    "microns": 1e3,
-    "um": 1e3,
-    "\u03bcm": 1e3,  # what both signs for micro become when their case is folded
-    "millimeters": 1e6,
-    "mm": 1e6,
-    "angstroms": 0.1,
-}
-_NO_UNIT: Final = frozenset({"", "unknown"})
+_BYTE_ORDERS: Final = {"0": "<", "1": ">"}
+_DATA_TYPES: Final = {code: kind for code, kind in envi.envi_to_dtype.items() if np.dtype(kind).kind != "c"}
+_FRAMES: Final = ("major frame offsets", "minor frame offsets")
+_ELSEWHERE: Final = {"library": "a spectral library", "meta": "a mosaic of other files", "virtual": "a virtual mosaic"}
 
 
 @dataclass(frozen=True, slots=True)
 class EnviHeader:
     """The checked fields of one ENVI header.
 
+    Attributes:
+        path: The header.
+        fields: By name in lower case.
+        remarks: What somebody may want to know, one sentence each; more come as the header is asked.
+
     Raises:
-        CubeError: A field is missing or breaks a rule.
+        CubeError: A field that lays out the data file is missing or breaks a rule.
     """
 
     path: Path
-    fields: Mapping[str, Any]
+    fields: Mapping[str, Value]
+    remarks: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._choice("interleave", _INTERLEAVES)
-        self._choice("byte order", _BYTE_ORDERS)
-        self._choice("data type", _DATA_TYPES)
-        _ = self.shape, self.offset
-        for key in _LISTS:
-            self._numbers(key)
+        _ = self.interleave, self.dtype, self.shape, self.offset
+        kind = as_text(self.fields, "file type").lower()
+        for word, what in _ELSEWHERE.items():
+            if word in kind:
+                raise self.error(f"describes {what} (file type = {kind}); a cube is an image with its own data.")
+        for name in _FRAMES:
+            if (frames := self.numbers(name)) is not None and frames.any():
+                raise self.error(
+                    f"has {name} = {as_text(self.fields, name)}: bytes between lines or bands, which are not read.",
+                    hint="Save the image without frames, for example with ENVI, GDAL or spectral.envi.save_image.",
+                )
 
     @property
     def interleave(self) -> str:
         """Order of the values in the data file: `bil`, `bip` or `bsq`."""
+        if not self.text("interleave") and self.text("bands") == "1":
+            return "bsq"  # all three are the same then
         return self._choice("interleave", _INTERLEAVES)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Height, width and number of bands."""
-        height, width, channels = (self._integer(key, least=1) for key in _SIZES)
-        return height, width, channels
+        return self._integer("lines", least=1), self._integer("samples", least=1), self._integer("bands", least=1)
 
     @property
     def offset(self) -> int:
         """Bytes in the data file before the first value."""
-        return self._integer("header offset", least=0) if "header offset" in self.fields else 0
+        return self._integer("header offset", least=0) if self.text("header offset") else 0
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the values, with their byte order."""
-        dtype: np.dtype[Any] = np.dtype(envi.gen_params(dict(self.fields)).dtype)
+        """Type of the values, with their byte order; little endian where the header has none."""
+        kind = _DATA_TYPES[self._choice("data type", tuple(_DATA_TYPES))]
+        order = self._choice("byte order", tuple(_BYTE_ORDERS)) if self.text("byte order") else "0"
+        dtype: np.dtype[Any] = np.dtype(_BYTE_ORDERS[order] + np.dtype(kind).str[1:])
         return dtype
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the data file is packed by gzip."""
+        return self._integer("file compression", least=0) > 0 if self.text("file compression") else False
 
     @property
     def scale(self) -> float:
         """What values are divided by to give reflectance."""
-        scale = self._number("reflectance scale factor", 1.0)
-        if not 0 < scale < inf:
+        scale = self._number("reflectance scale factor")
+        if scale is not None and not (isfinite(scale) and scale > 0):
             raise self.error(f"has the reflectance scale factor {scale:g}; the factor is positive.")
-        return scale
+        return 1.0 if scale is None else scale
 
     @property
     def ignored(self) -> float | None:
         """The value that stands for "no data"."""
-        return self._number("data ignore value", 0.0) if "data ignore value" in self.fields else None
+        return self._number("data ignore value")
 
-    @property
-    def wavelengths(self) -> NDArray[np.float64] | None:
-        """Centre of each band in nm, or None if the header has none.
+    def text(self, name: str) -> str:
+        """Return a field as a text, empty where the header has none."""
+        return as_text(self.fields, name).strip()
 
-        Without `wavelength units` the values are taken for nm if all are at least 100, and refused otherwise.
+    def numbers(self, name: str) -> Numbers | None:
+        """Return a list of numbers, separated by commas or blanks; None where the header has none.
+
+        Raises:
+            CubeError: A part is no number.
         """
-        values, unit = self._numbers("wavelength"), str(self.fields.get("wavelength units", "")).casefold()
-        if values is None or unit == "index":
-            return None
-        if unit in _NO_UNIT and values.min() < SHORTEST_WAVELENGTH:
+        words = self.text(name).replace(",", " ").split()
+        try:
+            return np.asarray([_as_number(word) for word in words], dtype=np.float64) if words else None
+        except ValueError as error:
+            raise self.error(f"has a field '{name}' that is no list of numbers: {error}.") from error
+
+    def per_band(self, name: str) -> Numbers | None:
+        """Return a list with one finite number for each band.
+
+        Raises:
+            CubeError: It has another length, or a part is no finite number.
+        """
+        values, bands = self.numbers(name), self.shape[2]
+        if values is not None and (len(values) != bands or not np.isfinite(values).all()):
             raise self.error(
-                f"has wavelengths from {values.min():g} on, but no unit for them.",
-                hint="Add a line such as 'wavelength units = Micrometers' to the header.",
+                f"has a list '{name}' of {len(values)} numbers, but {bands} bands; it has one finite number per band.",
+                hint="Correct the list, or remove it from the header.",
             )
-        if unit in _NO_UNIT:
-            return values
-        if unit == "wavenumber":
-            return self._from_wavenumbers(values)
-        if unit not in _NANOMETRES:
-            raise self.error(
-                f"has the wavelength unit '{self.fields['wavelength units']}'; known are "
-                f"{', '.join(sorted({*_NANOMETRES, 'wavenumber', 'index'}))}.",
-                hint="Convert the wavelengths in the header to nm and write 'wavelength units = Nanometers'.",
-            )
-        return values * _NANOMETRES[unit]
+        return values
 
     def error(self, message: str, hint: str | None = None) -> CubeError:
         """Return the error that says what is wrong with this header."""
         return CubeError(f"The ENVI header '{self.path}' {message}", hint=hint, path=self.path)
 
-    def _from_wavenumbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        if values.min() <= 0:
-            raise self.error(f"has the wavenumber {values.min():g}; wavenumbers (1/cm) are positive.")
-        return 1e7 / values
-
-    def _choice(self, key: str, allowed: tuple[str, ...]) -> str:
-        value = str(self.fields[key]).lower()
+    def _choice(self, name: str, allowed: tuple[str, ...]) -> str:
+        value = self._required(name).lower()
         if value not in allowed:
-            raise self.error(f"has {key} = {self.fields[key]}; supported are {', '.join(allowed)}.")
+            raise self.error(f"has {name} = {self.text(name)}; supported are {', '.join(allowed)}.")
         return value
 
-    def _integer(self, key: str, least: int) -> int:
-        text = str(self.fields[key])
-        if not text.isdecimal() or int(text) < least:
-            raise self.error(f"has {key} = {text}; it is an integer of at least {least}.")
-        return int(text)
-
-    def _number(self, key: str, default: float) -> float:
-        text = str(self.fields.get(key, default))
+    def _integer(self, name: str, least: int) -> int:
+        text = self._required(name)
         try:
-            return float(text)
-        except ValueError as error:
-            raise self.error(f"has {key} = {text}; it is a number.") from error
+            number = float(text)
+        except ValueError:
+            number = -1.0
+        if not number.is_integer() or number < least:
+            raise self.error(f"has {name} = {text}; it is an integer of at least {least}.")
+        return int(number)
 
-    def _numbers(self, key: str) -> NDArray[np.float64] | None:
-        if key not in self.fields:
-            return None
+    def _number(self, name: str) -> float | None:
+        text = self.text(name)
         try:
-            values = np.asarray(self.fields[key], dtype=np.float64)
+            return _as_number(text) if text else None
         except ValueError as error:
-            raise self.error(f"has a field '{key}' that is no list of numbers: {error}.") from error
-        bands = self._integer("bands", least=1)
-        if values.shape != (bands,) or not all(map(isfinite, values)):
-            raise self.error(f"has a field '{key}' that is no list {{...}} of {bands} finite numbers, one per band.")
-        return values
+            raise self.error(f"has {name} = {text}; it is a number.") from error
+
+    def _required(self, name: str) -> str:
+        text = self.text(name)
+        if not text:
+            raise self.error(
+                f'has no "{name}": the field is missing.', hint=f"Add a line such as '{name} = ...' to the header."
+            )
+        return text
+
+
+def _as_number(word: str) -> float:
+    return float(word.lower().replace("d", "e"))  # IDL writes 1.5D+003
 
 
 def read_header(path: Path) -> EnviHeader:
-    """Parse and check an ENVI header.
+    """Read and check an ENVI header.
 
     Raises:
         CubeError: The file is no header, describes no image, or a field breaks a rule.
     """
-    header = EnviHeader(path, _parse(path))
-    if "library" in str(header.fields.get("file type", "")).casefold():
-        raise header.error("describes a spectral library; a cube is an image.")
-    if str(header.fields.get("file compression", "0")) != "0":
-        raise header.error("describes a compressed data file.", hint="Save the image without compression.")
-    return header
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        # the library leaves the file open where the text cannot be decoded, so that is found out before
-        path.read_text(encoding="utf-8")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # keys in capitals are lowered, which is what we want
-            fields: dict[str, Any] = envi.read_envi_header(path)
-        envi.check_compatibility(fields)
-    except (OSError, ValueError, SpyException) as error:
-        raise CubeError(
-            f"'{path}' is no ENVI header that can be read: {' '.join(str(error).split())}",
-            hint="A header is UTF-8 text, its first line is ENVI, every { has its }.",
-            path=path,
-        ) from error
-    return fields
+    text = read_text(path)
+    return EnviHeader(path, text.fields, text.remarks)

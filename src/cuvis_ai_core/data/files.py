@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
+from cuvis_ai_core.data.envi_names import ENVI, find_header
 from cuvis_ai_core.errors import CubeError
 
 
@@ -12,8 +13,9 @@ def find_cube_files(places: str | Path | Iterable[str | Path], suffixes: Collect
     """Return the files that hold cubes, without doubles.
 
     Args:
-        places: One or more of: a file; a folder, whose files with a known suffix are taken, not those of folders in
-            it; a pattern as in `scenes/**/*.hdr`. `~` is the home folder.
+        places: One or more of: a file, also the data file of an ENVI header; a folder, whose files with a known suffix
+            are taken, not those of folders in it and not hidden ones (`.DS_Store`, `._scene.hdr`); a pattern as in
+            `scenes/**/*.hdr`. `~` is the home folder. The name of an array may follow a file: `scene.npz::radiance`.
         suffixes: Suffixes that have a reader, in lower case, with their dot.
 
     Returns:
@@ -29,17 +31,32 @@ def find_cube_files(places: str | Path | Iterable[str | Path], suffixes: Collect
     return list(dict.fromkeys(found))
 
 
+def split_array(path: Path) -> tuple[Path, str | None]:
+    """Return a file and the name of the array in it that is asked for: `scene.npz::radiance`."""
+    file, colons, array = str(path).rpartition("::")
+    return (Path(file), array) if colons and file and array else (path, None)
+
+
 def _files(place: Path, suffixes: Collection[str]) -> list[Path]:
+    where, array = split_array(place)
     try:
-        if place.is_file():
+        if where.is_file():
             return [place]
-        candidates = list(place.iterdir()) if place.is_dir() else [Path(name) for name in _matches(place)]
+        found = list(where.iterdir()) if where.is_dir() else [Path(name) for name in _matches(where)]
     except OSError as error:
-        raise CubeError(f"The cubes at '{place}' cannot be reached: {error.strerror}.", path=place) from error
+        raise CubeError(f"The cubes at '{where}' cannot be reached: {error.strerror}.", path=where) from error
+    candidates = [file for file in found if not _is_junk(file)]
     files = [file for file in candidates if file.name.lower().endswith(tuple(suffixes)) and file.is_file()]
+    if not files and not where.is_dir() and ENVI in suffixes:
+        files = [file for file in candidates if file.is_file() and find_header(file)]
     if not files:
-        raise _nothing(place, candidates, suffixes)
-    return sorted(files)
+        raise _nothing(where, candidates, suffixes)
+    return sorted(files if array is None else (file.with_name(f"{file.name}::{array}") for file in files))
+
+
+def _is_junk(file: Path) -> bool:
+    """Tell whether a file is one that systems lay into every folder: `._scene.hdr`, `.DS_Store`, `Thumbs.db`."""
+    return file.name.startswith(".") or file.name.lower() in {"thumbs.db", "desktop.ini"}
 
 
 def _matches(place: Path) -> list[str]:

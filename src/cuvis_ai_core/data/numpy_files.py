@@ -4,6 +4,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.errors import CubeError
 
 _RANK: Final = 3
+_CUBE: Final = "cube"
+_PER_BAND: Final = ("wavelengths", "fwhm", "good_bands")
 
 
 def read_npy(path: Path) -> Cube:
@@ -29,38 +32,72 @@ def read_npy(path: Path) -> Cube:
     return Cube(data, source=path)
 
 
-def read_npz(path: Path) -> Cube:
-    """Read a `.npz` archive: the cube is `cube`, or the only array of three dimensions in it.
+def read_npz(path: Path, array: str | None = None) -> Cube:
+    """Read a `.npz` archive: the cube is `cube`, or the only array of three dimensions in it, or the one asked for.
 
-    An array `wavelengths` (nm, `[channel]`) is optional.
+    Beside it there may be `wavelengths` and `fwhm` (nm, `[channel]`), and `good_bands` (true is good, `[channel]`).
+    Other names are an error, unless the cube is asked for by name: a name that is nearly right would be lost.
+
+    Args:
+        path: The archive.
+        array: The name of the cube.
 
     Raises:
-        CubeError: The archive is damaged, holds Python objects, or it is not clear which array is the cube.
+        CubeError: The archive is damaged, holds Python objects or an array that is not known, or it is not clear which
+            array is the cube.
     """
     with _readable(path, "a .npz archive of arrays of numbers"):
         if not zipfile.is_zipfile(path):
             raise ValueError("it is no zip archive")
         arrays = _load_arrays(path)
-    return Cube(_choose(path, arrays), arrays.get("wavelengths"), path)
+    name = _chosen(path, arrays, array)
+    bands = {key: arrays[key] for key in _PER_BAND if key in arrays}
+    if array is not None:  # they may be those of another array
+        bands = {key: values for key, values in bands.items() if values.shape == arrays[name].shape[-1:]}
+    elif unknown := [key for key in arrays if key not in {name, *_PER_BAND}]:
+        raise _unknown(path, unknown[0], arrays, name)
+    wavelengths, fwhm, good = (bands.get(key) for key in _PER_BAND)
+    return Cube(arrays[name], wavelengths, path, fwhm=fwhm, good_bands=good)
 
 
 def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     with np.load(path, allow_pickle=False) as archive:
-        wanted = {"cube", "wavelengths"} if "cube" in archive else set(archive.files)
-        return {name: np.asarray(archive[name]) for name in archive.files if name in wanted}
+        names = [name.removesuffix(".npy") for name in archive.zip.namelist() if name.endswith(".npy")]
+        return {name: np.asarray(archive[name]) for name in names}
 
 
-def _choose(path: Path, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-    if "cube" in arrays:
-        return arrays["cube"]
-    cubes = [array for array in arrays.values() if array.ndim == _RANK]
-    if len(cubes) == 1:
-        return cubes[0]
+def _chosen(path: Path, arrays: Mapping[str, NDArray[Any]], wanted: str | None) -> str:
+    """Return the name of the array that is the cube."""
+    cubes = [name for name, array in arrays.items() if array.ndim == _RANK]
     found = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "nothing"
+    if wanted is not None:
+        if wanted in arrays:
+            return wanted
+        near = get_close_matches(wanted, arrays, n=1)
+        raise CubeError(
+            f"The archive '{path}' has no array '{wanted}'. It holds: {found}.",
+            hint=f"Did you mean '{path}::{near[0]}'?" if near else None,
+            path=path,
+        )
+    if _CUBE in arrays or len(cubes) == 1:
+        return _CUBE if _CUBE in arrays else cubes[0]
     raise CubeError(
         f"The archive '{path}' has {len(cubes)} arrays of three dimensions; there must be exactly one, "
-        f"or one named 'cube'. It holds: {found}.",
-        hint="Save it as numpy.savez(path, cube=..., wavelengths=...).",
+        f"or one named '{_CUBE}'. It holds: {found}.",
+        hint=f"Ask for one by name: {path}::{cubes[0]}"
+        if cubes
+        else "Save it as numpy.savez(path, cube=..., wavelengths=...).",
+        path=path,
+    )
+
+
+def _unknown(path: Path, key: str, arrays: Mapping[str, NDArray[Any]], name: str) -> CubeError:
+    near = get_close_matches(key.lower(), [each for each in _PER_BAND if each not in arrays], n=1)
+    return CubeError(
+        f"The archive '{path}' has an array '{key}' {arrays[key].shape}, which nothing reads."
+        + (f" Did you mean '{near[0]}'?" if near else ""),
+        hint=f"Beside the cube there may be {', '.join(_PER_BAND)}. To read it all the same, ask for the cube by name: "
+        f"{path}::{name}",
         path=path,
     )
 

@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from cuvis_ai_core._places import place_of, words_of
 from cuvis_ai_core.data.cube import Cube
+from cuvis_ai_core.data.envi_names import DATA_SUFFIXES, ENVI, find_header
+from cuvis_ai_core.data.files import split_array
 from cuvis_ai_core.errors import CubeError, MissingExtraError
 
 Reader: TypeAlias = Callable[..., Cube | Sequence[Cube]]
@@ -15,8 +17,6 @@ Reader: TypeAlias = Callable[..., Cube | Sequence[Cube]]
 
 Readers: TypeAlias = Mapping[str, Reader]
 """Suffix in lower case, with its dot, to reader."""
-
-_ENVI_DATA_SUFFIXES: Final = frozenset({".bil", ".bin", ".bip", ".bsq", ".dat", ".img", ".raw"})
 
 
 def read_cube(
@@ -29,7 +29,8 @@ def read_cube(
     """Read one cube with the reader of its suffix, in upper or lower case.
 
     Args:
-        path: The file; `~` is the home folder.
+        path: The file; `~` is the home folder. For an ENVI image the header or the data file. Behind `::` may follow
+            the name of one of several arrays in the file: `scene.npz::radiance`.
         readers: Suffix in lower case, with its dot, to reader. The longest suffix that fits wins
             (`.ome.tif` over `.tif`).
         index: Place of the cube in a file of several, from 0; needed where there are several.
@@ -56,23 +57,26 @@ def open_cubes(path: str | PathLike[str], readers: Readers, *, processing_mode: 
     """Return the cubes of a file: of one that holds several each is read when it is asked for.
 
     Args:
-        path: The file; `~` is the home folder.
+        path: As in `read_cube`.
         readers: As in `read_cube`.
         processing_mode: What to make of recorded counts, for readers that can process (`.cu3s`).
 
     Raises:
         CubeError: No such file, no reader for it, or the reader failed.
     """
-    file = Path(path).expanduser()
+    file, array = split_array(Path(path).expanduser())
     suffix = _suffix(file, readers)
     _check_file(file, readers)
+    if suffix is None and ENVI in readers and find_header(file):
+        suffix = ENVI
     if suffix is None:
         raise CubeError(
             f"No reader for the cube '{file}'. Known suffixes: {_known(readers)}.",
             hint=_envi_hint(file) or "Convert the file, or load a plugin that reads it.",
             path=file,
         )
-    return _read(file, suffix, readers[suffix], processing_mode)
+    options = {"array": array, "processing_mode": processing_mode}
+    return _read(file, suffix, readers[suffix], {key: value for key, value in options.items() if value is not None})
 
 
 def _suffix(file: Path, readers: Readers) -> str | None:
@@ -107,28 +111,20 @@ def _missing_hint(file: Path) -> str:
 
 
 def _envi_hint(file: Path) -> str | None:
-    for header in (file.with_suffix(".hdr"), file.with_name(f"{file.name}.hdr")):
-        if header.is_file():
-            return f"This is the data file of an ENVI image. Give its header: '{header}'."
-    if file.suffix.lower() in _ENVI_DATA_SUFFIXES:
-        return "If this is the data file of an ENVI image, give its header, the file that ends in .hdr."
+    if file.suffix.lower() in DATA_SUFFIXES:
+        return "If this is the data file of an ENVI image, its header is missing: the file that ends in .hdr."
     return None
 
 
-def _read(file: Path, suffix: str, reader: Reader, processing_mode: str | None) -> Sequence[Cube]:
-    options = {} if processing_mode is None else {"processing_mode": processing_mode}
+def _read(file: Path, suffix: str, reader: Reader, options: Mapping[str, str]) -> Sequence[Cube]:
     try:
         answer = reader(file, **options)
     except (CubeError, MissingExtraError):
         raise
     except Exception as error:
-        if options and isinstance(error, TypeError) and "processing_mode" in str(error):
-            raise CubeError(
-                f"The cube '{file}' cannot be processed to {processing_mode}: files of type '{suffix}' hold values as "
-                "they are.",
-                hint="Leave the processing mode away.",
-                path=file,
-            ) from error
+        for option, value in options.items():
+            if isinstance(error, TypeError) and option in str(error):
+                raise _no_option(file, suffix, option, value) from error
         place = place_of(error, reader)
         raise CubeError(
             f"The cube '{file}' cannot be read: {words_of(error)}" + (f" ({place})" if place else ""),
@@ -143,5 +139,19 @@ def _read(file: Path, suffix: str, reader: Reader, processing_mode: str | None) 
         f"The reader of '{suffix}' returned {type(answer).__name__} for '{file}'; a reader returns a Cube, or a "
         "sequence of them.",
         hint="Report it to the authors of the plugin that contributes this reader.",
+        path=file,
+    )
+
+
+def _no_option(file: Path, suffix: str, option: str, value: str) -> CubeError:
+    if option == "array":
+        return CubeError(
+            f"The cube '{file}' has no array '{value}': files of type '{suffix}' hold one without a name.",
+            hint=f"Leave '::{value}' away.",
+            path=file,
+        )
+    return CubeError(
+        f"The cube '{file}' cannot be processed to {value}: files of type '{suffix}' hold values as they are.",
+        hint="Leave the processing mode away.",
         path=file,
     )

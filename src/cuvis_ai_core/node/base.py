@@ -1,10 +1,12 @@
 """What all nodes share, whatever they compute with: name, hyper-parameters, stages."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from cuvis_ai_core.errors import InvalidNodeError
 from cuvis_ai_core.node.handles import PortHandles, input_handles, output_handles, port_handle
+from cuvis_ai_core.node.recording import Recorded
 
 STAGES = frozenset({"always", "train", "val", "test", "inference"})
 """The execution stages of the published schemas (`cuvis_ai_schemas.enums.ExecutionStage`)."""
@@ -13,7 +15,7 @@ Hyperparameter: TypeAlias = Any
 """Whatever a pipeline file can hold."""
 
 
-class NodeMixin:
+class NodeMixin(Recorded):
     """Ports, hyper-parameters, execution stages and name of a node.
 
     A node class declares its ports in `INPUT_SPECS` and `OUTPUT_SPECS` (port name to
@@ -51,6 +53,11 @@ class NodeMixin:
                 f"Node '{self._name}': unknown execution stage '{unknown[0]}'. Stages are {', '.join(sorted(STAGES))}.",
                 node=self._name,
             )
+
+    def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401
+        super().__init_subclass__(**options)
+        if "statistical_initialization" in vars(cls):
+            cls.statistical_initialization = _noting(cls.statistical_initialization)  # type: ignore[method-assign]
 
     @staticmethod
     def consume_base_kwargs(
@@ -91,6 +98,16 @@ class NodeMixin:
         """The output ports, as attributes: `node.outputs.scores`."""
         return output_handles(self)
 
+    if TYPE_CHECKING:  # what a class from a registry has, whichever of the two base classes it derives from
+
+        def forward(self, *args: Any, **inputs: Any) -> dict[str, Any]: ...  # noqa: ANN401, D102
+
+        def __call__(self, *args: Any, **inputs: Any) -> dict[str, Any]: ...  # noqa: ANN401, D102
+
+        def state_dict(self, *args: Any, **kwargs: Any) -> Any: ...  # noqa: ANN401, D102
+
+        def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any: ...  # noqa: ANN401, D102
+
     if not TYPE_CHECKING:  # a checker would take every misspelt attribute for a port
 
         def __getattr__(self, name: str) -> object:
@@ -124,6 +141,18 @@ class NodeMixin:
     def __repr__(self) -> str:
         arguments = ", ".join(f"{key}={value!r}" for key, value in self.hparams.items())
         return f"{type(self).__name__}({arguments})"
+
+
+def _noting(learn: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that lets a node learn, and notes that it has, whoever calls it."""
+
+    @wraps(learn)
+    def statistical_initialization(self: NodeMixin, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        answer = learn(self, *args, **kwargs)
+        self.statistically_initialized = True
+        return answer
+
+    return statistical_initialization
 
 
 def stage_name(stage: object) -> str:

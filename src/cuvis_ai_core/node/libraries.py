@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.node.base import NodeMixin
-from cuvis_ai_core.node.ports import NUMPY, TORCH, Port
+from cuvis_ai_core.node.ports import NUMPY, TORCH, Port, floating_for
 
 Convert: TypeAlias = Callable[[Value], Value]
 
@@ -52,6 +52,44 @@ def without_gradients(nodes: Iterable[object]) -> AbstractContextManager[object]
     import torch
 
     return torch.no_grad()
+
+
+def inference_mode() -> AbstractContextManager[object]:
+    """Return a context in which torch remembers nothing for gradients, nor that it might; nothing without torch."""
+    torch: Any = sys.modules.get("torch")
+    return nullcontext() if torch is None else torch.inference_mode()
+
+
+def for_gradients(values: Mapping[Any, Value]) -> Mapping[Any, Value]:
+    """Return values that gradients may be asked of: tensors that were made in inference mode as copies."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None or torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
+        return values
+
+    def usable(value: Value) -> Value:
+        if isinstance(value, list):
+            return [usable(each) for each in value]
+        return value.clone() if isinstance(value, torch.Tensor) and value.is_inference() else value
+
+    return {key: usable(value) for key, value in values.items()}
+
+
+def keep_for_gradients(node: object) -> None:
+    """Have gradients flow through what a torch node made of its state in inference mode: copies take its place."""
+    import torch
+
+    for module in node.modules() if isinstance(node, torch.nn.Module) else ():
+        for name, value in [*module.named_parameters(recurse=False)]:
+            if value.is_inference():
+                module.register_parameter(name, torch.nn.Parameter(value.clone(), requires_grad=value.requires_grad))
+        for kept in (module._buffers, vars(module)):  # noqa: SLF001
+            kept.update(
+                {
+                    name: value.clone()
+                    for name, value in kept.items()
+                    if isinstance(value, torch.Tensor) and value.is_inference()
+                }
+            )
 
 
 def gradient_mode() -> Callable[[], AbstractContextManager[object]]:
@@ -96,7 +134,7 @@ def library_of_input(node: object, port: Port) -> str | None:
     return port.library
 
 
-def converter(library: str, device: str = _CPU) -> Convert:
+def converter(library: str, device: str = _CPU, dtype: str = "any") -> Convert:
     """Return what makes arrays of any library arrays of one; anything else stays as it is.
 
     On the CPU both share their memory, where the other library can: torch has no read-only arrays, no negative strides
@@ -105,11 +143,13 @@ def converter(library: str, device: str = _CPU) -> Convert:
     Args:
         library: `numpy` or `torch`.
         device: Where tensors are wanted.
+        dtype: What the port declares. Where any tensor will do, unsigned integers of more than 8 bits become real
+            numbers: torch can hold them, and hardly compute with them.
     """
-    return _to_torch(device) if library == TORCH else _to_numpy
+    return _to_torch(device, computable=dtype == "array") if library == TORCH else _to_numpy
 
 
-def _to_torch(device: str) -> Convert:
+def _to_torch(device: str, *, computable: bool) -> Convert:
     import numpy as np
     import torch
 
@@ -119,6 +159,8 @@ def _to_torch(device: str) -> Convert:
         if isinstance(value, torch.Tensor):
             return value if value.device == wanted else value.to(wanted)
         if isinstance(value, arrays):
+            if computable and value.dtype.kind == "u" and value.dtype.itemsize > 1:
+                value = value.astype(floating_for(value.dtype))
             tensor = torch.from_numpy(_shareable(np.asarray(value)))
             return tensor if device == _CPU else tensor.to(wanted)
         return value

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from cuvis_ai_core.errors import InvalidNodeError, MissingExtraError
 from cuvis_ai_core.node.base import Hyperparameter, NodeMixin
+from cuvis_ai_core.node.libraries import keep_for_gradients
 
 try:
     import torch
@@ -91,6 +92,7 @@ class Node(NodeMixin, nn.Module, ABC):
         Raises:
             InvalidNodeError: Such a buffer holds no floating-point numbers; nothing was changed.
         """
+        keep_for_gradients(self)
         trainable = {name: self._buffers[name] for name in self.TRAINABLE_BUFFERS if name in self._buffers}
         for name, buffer in trainable.items():
             if buffer is not None and not (buffer.is_floating_point() or buffer.is_complex()):

@@ -9,7 +9,7 @@ import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Final, SupportsIndex, get_origin
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex, get_origin
 
 from cuvis_ai_core.errors import InvalidNodeError
 
@@ -19,8 +19,14 @@ if TYPE_CHECKING:
 FREE: Final = -1
 """The size of an axis that may have any length."""
 
+UNKNOWN: Final = "?"
+"""The dtype of a port of which nobody knows more than its name."""
+
 NUMPY: Final = "numpy"
 TORCH: Final = "torch"
+
+_BYTES_IN_FLOAT32: Final = 2
+"""Integers of so many bytes are exact in float32."""
 
 _REALS = frozenset({"bfloat16", "float16", "float32", "float64", "float"})
 _SIGNED = frozenset({"int8", "int16", "int32", "int64", "int"})
@@ -85,7 +91,7 @@ class Port:
     @property
     def is_anything(self) -> bool:
         """Whether the declaration says nothing about values: any dtype and no sizes."""
-        return self.dtype == "any" and not self.shape
+        return self.dtype in {"any", UNKNOWN} and not self.shape
 
     @property
     def holds_array(self) -> bool:
@@ -156,9 +162,42 @@ def _concrete(dtype: str) -> frozenset[str]:
     return _FAMILIES.get(dtype) or frozenset({dtype})
 
 
+def floating_for(dtype: Any) -> str:  # noqa: ANN401 - a dtype of NumPy or of torch
+    """Return the real type that holds the values of a dtype: itself, and of integers one that has room for them.
+
+    Integers of up to 16 bits fit float32 exactly; larger ones become float64.
+    """
+    name = dtype_name(dtype)
+    if name in _REALS:
+        return name
+    return "float32" if dtype.itemsize <= _BYTES_IN_FLOAT32 else "float64"
+
+
+def real_dtype(declared: str, dtype: Any) -> str | None:  # noqa: ANN401 - a dtype of NumPy or of torch
+    """Return the real type to which numbers of a dtype are converted for a port.
+
+    Args:
+        declared: The canonical dtype of the port.
+        dtype: That of the value.
+
+    Returns:
+        A concrete type; None where the port takes them as they are, or takes no real numbers, or they are no numbers.
+    """
+    name = dtype_name(dtype)
+    if name not in _REALS | _SIGNED | _UNSIGNED or dtypes_overlap(name, declared):
+        return None
+    if _FAMILIES.get(declared, frozenset()) >= _REALS:
+        return floating_for(dtype)
+    return declared if declared in _REALS else None
+
+
 def dtypes_overlap(left: str, right: str) -> bool:
     """Tell whether some value fits both canonical dtype names."""
-    return "any" in {left, right} or left == right or not _concrete(left).isdisjoint(_concrete(right))
+    return (
+        not {"any", UNKNOWN}.isdisjoint({left, right})
+        or left == right
+        or not _concrete(left).isdisjoint(_concrete(right))
+    )
 
 
 def dtype_implies(given: str, wanted: str) -> bool:

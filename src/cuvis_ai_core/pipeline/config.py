@@ -81,6 +81,12 @@ class NodeConfig(_Section):
             raise ValueError(f"'{name}' is no node name: it has no dot and no blank at its ends")
         return name
 
+    @field_validator("params")
+    @classmethod
+    def _without_empty_name(cls, params: dict[str, Any]) -> dict[str, Any]:
+        """Leave out a name that is null: published files have one, and it means the one beside `params`."""
+        return {key: value for key, value in params.items() if (key, value) != ("name", None)}
+
 
 class EdgeConfig(_Section):
     """One edge: from an output port to an input port."""
@@ -106,6 +112,16 @@ class PipelineConfig(_Section):
     plugins: list[str] = Field(default_factory=list)
     nodes: list[NodeConfig] = Field(min_length=1)
     edges: list[EdgeConfig] = Field(default_factory=list)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _published_name(cls, data: object) -> object:
+        """Take a name at the top, where published files of the first generation have it, for that in the metadata."""
+        if not isinstance(data, Mapping) or "name" not in data or not isinstance(data.get("metadata", {}), Mapping):
+            return data
+        rest = {key: value for key, value in data.items() if key != "name"}
+        named = {} if data["name"] is None else {"name": data["name"]}
+        return {**rest, "metadata": {**named, **(data.get("metadata") or {})}}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the file's content in the one spelling that is written; an empty `plugins` is left out."""

@@ -30,8 +30,16 @@ class NodeSource(Protocol):
         ...
 
 
-def build_nodes(config: PipelineConfig, registry: NodeSource) -> dict[str, Any]:
+def build_nodes(
+    config: PipelineConfig, registry: NodeSource, absent: dict[str, CuvisError] | None = None
+) -> dict[str, Any]:
     """Return the nodes of a pipeline by name, in the order of the file.
+
+    Args:
+        config: The content of the file.
+        registry: Where classes come from.
+        absent: Gets the nodes whose class is not there, or cannot be imported, with the reason; they are left out.
+            Without it they are errors.
 
     Raises:
         NodeNotFoundError: The registry has no such class.
@@ -40,14 +48,20 @@ def build_nodes(config: PipelineConfig, registry: NodeSource) -> dict[str, Any]:
     """
     nodes: dict[str, Any] = {}
     for entry in config.nodes:
-        if entry.name in nodes:
+        if entry.name in nodes or entry.name in (absent or ()):
             raise PipelineError(
                 f"Two nodes are named '{entry.name}'; every node of a pipeline has a name of its own.",
                 hint=f"Rename one of them, for example '{entry.name}-1'.",
                 node=entry.name,
             )
-        node_class = _find_class(entry, config.plugins, registry)
-        nodes[entry.name] = _construct(entry, node_class)
+        try:
+            node_class = _find_class(entry, config.plugins, registry)
+        except (NodeNotFoundError, InvalidNodeError) as error:
+            if absent is None or (isinstance(error, InvalidNodeError) and error.__cause__ is None):
+                raise
+            absent[entry.name] = error
+        else:
+            nodes[entry.name] = _construct(entry, node_class)
     return nodes
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cuvis_ai_core._files import write_atomic
 from cuvis_ai_core.errors import MissingExtraError, PipelineError
 from cuvis_ai_core.pipeline.graph import ResolvedPort
+from cuvis_ai_core.pipeline.outline import UnloadedNode
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 SUFFIXES: Final = (".png", ".svg", ".md")
 
 _HEAD, _PORT, _OPEN, _LINE = "#cfe2f3", "#f7f7f7", "#fff2cc", "#555555"
+_ABSENT: Final = "#e0e0e0"
 _DPI: Final = "120"
 _DEEPEST, _ROWS = 12, 7
 """A graph with more nodes in a row than the first is folded into columns of about the second."""
@@ -32,6 +34,7 @@ class Box:
         inputs: Its input ports.
         outputs: Its output ports.
         open: Names of inputs that must be handed in.
+        loaded: Whether its class is loaded; else its ports are those that edges name.
     """
 
     key: str
@@ -40,10 +43,11 @@ class Box:
     inputs: tuple[ResolvedPort, ...]
     outputs: tuple[ResolvedPort, ...]
     open: frozenset[str]
+    loaded: bool
 
 
 def draw(pipeline: "Pipeline", path: Path) -> None:
-    """Draw the graph of a pipeline; inputs that must be handed in are yellow.
+    """Draw the graph of a pipeline; inputs that must be handed in are yellow, nodes that are not loaded grey.
 
     Args:
         pipeline: The pipeline.
@@ -69,6 +73,7 @@ def markdown(pipeline: "Pipeline") -> str:
     boxes = _boxes(pipeline)
     lines = [f"# {' '.join(pipeline.name.split())}", "", "```mermaid", "flowchart TB"]
     lines += [f'  {box.key}["{"<br/>".join(map(_mermaid_text, _box_lines(box)))}"]' for box in boxes.values()]
+    lines += [f"  style {box.key} stroke-dasharray: 5 5" for box in boxes.values() if not box.loaded]
     for edge in pipeline.edges:
         dtype = pipeline.outputs[edge.source][edge.source_port]
         label = _mermaid_text(f"{edge.source_port} → {edge.target_port}: {dtype}")
@@ -79,6 +84,7 @@ def markdown(pipeline: "Pipeline") -> str:
 def _boxes(pipeline: "Pipeline") -> dict[str, Box]:
     fed = {(edge.target, edge.target_port) for edge in pipeline.edges}
     boxes: dict[str, Box] = {}
+    unloaded = pipeline.unloaded
     for number, name in enumerate(pipeline.order):
         inputs = pipeline.inputs[name]
         needed = {port for port, each in inputs.items() if (name, port) not in fed and not each.port.optional}
@@ -89,6 +95,7 @@ def _boxes(pipeline: "Pipeline") -> dict[str, Box]:
             inputs=tuple(inputs.values()),
             outputs=tuple(pipeline.outputs[name].values()),
             open=frozenset(needed),
+            loaded=name not in unloaded,
         )
     return boxes
 
@@ -96,7 +103,7 @@ def _boxes(pipeline: "Pipeline") -> dict[str, Box]:
 def _kind(node: object) -> str:
     stages = sorted(getattr(node, "execution_stages", ()) or ())
     shown = "" if "always" in stages or not stages else f" ({', '.join(map(str, stages))})"
-    return f"{type(node).__name__}{shown}"
+    return f"{type(node).__name__}{shown}" + ", not loaded" * isinstance(node, UnloadedNode)
 
 
 def _box_lines(box: Box) -> Iterator[str]:
@@ -182,7 +189,7 @@ def _table(box: Box) -> str:
     columns = max(len(box.inputs), 1) * max(len(box.outputs), 1)  # which the cells of both rows divide
     above, below = _row("i", box.inputs, columns, box.open), _row("o", box.outputs, columns, frozenset())
     name = f'<B>{escape(box.title)}</B><BR/><FONT POINT-SIZE="9">{escape(box.kind)}</FONT>'
-    head = f'<TR><TD COLSPAN="{columns}" BGCOLOR="{_HEAD}">{name}</TD></TR>'
+    head = f'<TR><TD COLSPAN="{columns}" BGCOLOR="{_HEAD if box.loaded else _ABSENT}">{name}</TD></TR>'
     return f'<<TABLE BORDER="0" CELLBORDER="1" CELLSPACING="0" COLOR="{_LINE}">{above}{head}{below}</TABLE>>'
 
 

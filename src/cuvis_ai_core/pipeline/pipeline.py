@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.node.array import Value
-from cuvis_ai_core.node.libraries import is_module
+from cuvis_ai_core.node.learned import Learner
+from cuvis_ai_core.node.libraries import for_gradients, inference_mode, is_module
 from cuvis_ai_core.pipeline.config import PipelineConfig, parse_config, read_config
 from cuvis_ai_core.pipeline.connecting import Connection, connected
 from cuvis_ai_core.pipeline.construct import build_nodes
@@ -19,11 +20,13 @@ from cuvis_ai_core.pipeline.feeding import BatchKey, Feeding
 from cuvis_ai_core.pipeline.find import find_pipeline_file
 from cuvis_ai_core.pipeline.graph import Edge, Graph, ResolvedPort
 from cuvis_ai_core.pipeline.observed import Observers
+from cuvis_ai_core.pipeline.outline import UnloadedNode, outline_nodes
 from cuvis_ai_core.pipeline.plan import Plan, make_plan
 from cuvis_ai_core.pipeline.request import Address, checked_stage, make_request, stage_of_run
 from cuvis_ai_core.pipeline.run import run_plan
 from cuvis_ai_core.pipeline.saving import save_pipeline
 from cuvis_ai_core.pipeline.state import apply_state, close_nodes, collect_state
+from cuvis_ai_core.pipeline.untrained import still_untrained
 from cuvis_ai_core.pipeline.weights import find_weights, read_weights
 
 if TYPE_CHECKING:
@@ -46,33 +49,48 @@ class Pipeline:
     Args:
         name: Its name.
         node_registry: Whose observers see its runs.
+        allow_untrained: Whether nodes run that are to learn, and have not: as they are, at random.
     """
 
-    def __init__(self, name: str = "pipeline", *, node_registry: "NodeRegistry | None" = None) -> None:
+    def __init__(
+        self, name: str = "pipeline", *, node_registry: "NodeRegistry | None" = None, allow_untrained: bool = False
+    ) -> None:
         empty = PipelineConfig.model_construct(metadata={"name": name}, plugins=[], nodes=[], edges=[])
-        self._set_up(empty, {}, name, node_registry)
+        self._set_up(empty, {}, name, node_registry, allow_untrained=allow_untrained)
 
-    def _set_up(self, config: PipelineConfig, nodes: Mapping[str, Any], name: str, registry: object) -> None:
+    def _set_up(
+        self, config: PipelineConfig, nodes: Mapping[str, Any], name: str, registry: object, *, allow_untrained: bool
+    ) -> None:
         self._graph = Graph(nodes, config.edges)
         self._config = config
         self._name = str(config.metadata.get("name") or name)
         self._device = CPU
         self._observers = Observers(getattr(registry, "hooks", None))  # what only gives classes has none
+        self._allow_untrained = allow_untrained
+        self._untrained = {name: Learner(node, fresh=True) for name, node in nodes.items()}
         for node in filter(is_module, nodes.values()):
             node.eval()
         self._plan = lru_cache(_KEPT_PLANS)(self._make_plan)
 
     @classmethod
-    def _build(cls, config: PipelineConfig, registry: "NodeRegistry", name: str = "pipeline") -> Self:
+    def _build(
+        cls,
+        config: PipelineConfig,
+        registry: "NodeRegistry",
+        name: str = "pipeline",
+        *,
+        outline: bool = False,
+        allow_untrained: bool = False,
+    ) -> Self:
         defaults = NodeDefaults(registry)
         complete = defaults.complete(config)
         try:
-            nodes = build_nodes(complete, registry)
+            nodes = (outline_nodes if outline else build_nodes)(complete, registry)
         except PipelineError as error:
             defaults.explain(error, config)
             raise
         pipeline = cls.__new__(cls)
-        pipeline._set_up(complete, nodes, name, registry)  # noqa: SLF001
+        pipeline._set_up(complete, nodes, name, registry, allow_untrained=allow_untrained)  # noqa: SLF001
         return pipeline
 
     def connect(self, *connections: Connection) -> Self:
@@ -89,10 +107,11 @@ class Pipeline:
         """
         config, nodes = connected(self._config, self._graph.nodes, connections)
         graph = Graph(nodes, config.edges)
-        new = [node for name, node in nodes.items() if name not in self._graph.nodes]
-        for node in filter(is_module, new):
+        new = {name: node for name, node in nodes.items() if name not in self._graph.nodes}
+        for node in filter(is_module, new.values()):
             node.eval()
-        move(new, self._device)
+        move(new.values(), self._device)
+        self._untrained |= {name: Learner(node, fresh=False) for name, node in new.items()}
         self._config, self._graph = config, graph
         self._plan.cache_clear()
         return self
@@ -106,19 +125,30 @@ class Pipeline:
         return plan
 
     @classmethod
-    def from_dict(cls, config: Mapping[str, Any], *, node_registry: "NodeRegistry | None" = None) -> Self:
+    def from_dict(
+        cls,
+        config: Mapping[str, Any],
+        *,
+        node_registry: "NodeRegistry | None" = None,
+        outline: bool = False,
+        allow_untrained: bool = False,
+    ) -> Self:
         """Build a pipeline from the content of a pipeline file.
 
         Args:
             config: Nodes, edges and metadata as in a pipeline file.
             node_registry: Where classes come from; by default a new registry.
+            outline: Whether the pipeline is only looked at: nodes whose classes are not loaded are in `unloaded`, with
+                the ports that edges name, and nothing can be run.
+            allow_untrained: Whether nodes run that are to learn, and have not: as they are, at random.
 
         Raises:
             PipelineError: A key, a value, a node or an edge breaks a rule (`PortError` where a port does).
             NodeNotFoundError: The registry has no such class.
         """
         checked = parse_config(config)
-        return cls._build(checked, _registry_or_new(node_registry))
+        registry = _registry_or_new(node_registry)
+        return cls._build(checked, registry, outline=outline, allow_untrained=allow_untrained)
 
     @classmethod
     def load(
@@ -129,6 +159,8 @@ class Pipeline:
         weights: str | Path | None = None,
         device: str = CPU,
         overrides: Sequence[str] = (),
+        outline: bool = False,
+        allow_untrained: bool = False,
     ) -> Self:
         """Build a pipeline from a YAML file, with the weights that lie beside it.
 
@@ -138,6 +170,8 @@ class Pipeline:
             weights: A file of weights; by default `<stem>.pt` or `<stem>.safetensors` beside the YAML, if there is one.
             device: Where torch nodes compute: `cpu`, `cuda`, `cuda:1`, ...
             overrides: Each `key.path=value`, laid over the file: `nodes.decider.params.quantile=0.9`.
+            outline: As in `from_dict`; weights are not read where a node is not loaded.
+            allow_untrained: Whether nodes run that are to learn, and have not: as they are, at random.
 
         Raises:
             PipelineError: There is no such file or device, or something in the file or the weights breaks a rule.
@@ -149,14 +183,14 @@ class Pipeline:
         path = find_pipeline_file(path_or_name, registry.config_owners())
         config = read_config(path, overrides)
         try:
-            pipeline = cls._build(config, registry, path.stem)
+            pipeline = cls._build(config, registry, path.stem, outline=outline, allow_untrained=allow_untrained)
         except PipelineError as error:
             error.message = f"Pipeline file {path}: {error.message}"
             error.path = path
             raise
         file = Path(weights).expanduser() if weights is not None else find_weights(path)
         logger.info("pipeline '%s' is built from %s, weights: %s", pipeline.name, path, file or "none")
-        if file is not None:
+        if file is not None and not pipeline.unloaded:
             pipeline._load_weights(file, restore=False)  # noqa: SLF001
         return pipeline.to(target)
 
@@ -271,6 +305,11 @@ class Pipeline:
         return MappingProxyType(self._graph.nodes)
 
     @property
+    def unloaded(self) -> Mapping[str, UnloadedNode]:
+        """Nodes whose classes are not loaded, in an outline; elsewhere there are none."""
+        return {name: node for name, node in self._graph.nodes.items() if isinstance(node, UnloadedNode)}
+
+    @property
     def edges(self) -> tuple[Edge, ...]:
         """The connections, in the order of the file."""
         return self._graph.edges
@@ -300,11 +339,13 @@ class Pipeline:
 
     def forward(
         self,
-        batch: Mapping[BatchKey, Value] | None = None,
+        batch: Mapping[Any, Value] | None = None,
         stage: str | None = None,
         context: "Context | None" = None,
         upto_node: object = None,
         keep_ports: Collection[BatchKey] | None = None,
+        *,
+        gradients: bool = False,
     ) -> dict[Address, Value]:
         """Run the pipeline once.
 
@@ -319,17 +360,19 @@ class Pipeline:
             upto_node: Name of a node, or the node: only the nodes that feed it run, not itself.
             keep_ports: The outputs to answer, each `node.port` or (node, port). Every other value is released after
                 the last node that reads it. By default all are answered, and so kept.
+            gradients: Whether torch remembers what gradients need in the stage `inference` too. By default it does not
+                there (`torch.inference_mode`), and in other stages as the caller has it.
 
         Returns:
             (node, port) to value, for every output of every node that ran; None for an optional output that
             was left out.
 
         Raises:
-            PipelineError: There is no such stage or node, or stage and context differ.
+            PipelineError: There is no such stage or node, stage and context differ, or a node is to learn and has not.
             PortError: Inputs are missing, a value does not fit its port, or there is no such output.
             NodeRunError: A node's `forward` failed; `__cause__` is its own exception.
         """
-        given: Mapping[BatchKey, Value] = {} if batch is None else batch
+        given: Mapping[Any, Value] = {} if batch is None else batch
         if not isinstance(given, Mapping):
             raise PipelineError(
                 f"The batch is of type {type(given).__name__}; it must be a mapping of port names to values.",
@@ -337,6 +380,14 @@ class Pipeline:
             )
         kept = None if keep_ports is None else frozenset([keep_ports] if isinstance(keep_ports, str) else keep_ports)
         plan = self._plan(stage_of_run(stage, context), frozenset(given), upto_node, kept)
+        if self._untrained and not self._allow_untrained:
+            self._untrained = still_untrained(self._untrained, plan)
+        if plan.stage == "inference" and not gradients:
+            with inference_mode():
+                return self._run(plan, given, context)
+        return self._run(plan, for_gradients(given), context)
+
+    def _run(self, plan: Plan, given: Mapping[BatchKey, Value], context: "Context | None") -> dict[Address, Value]:
         if self._observers:
             return self._observers.run(plan, given, context, self._name, self._device)
         return run_plan(plan, given, context)

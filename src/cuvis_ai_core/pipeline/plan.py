@@ -15,6 +15,7 @@ from cuvis_ai_core.pipeline.checks import Check, always_fits, make_check
 from cuvis_ai_core.pipeline.feeding import BatchKey, Feeding
 from cuvis_ai_core.pipeline.graph import Edge, Graph, ResolvedPort
 from cuvis_ai_core.pipeline.lanes import Lanes, find_lanes
+from cuvis_ai_core.pipeline.precision import make_cast
 from cuvis_ai_core.pipeline.request import Address, Request
 
 CONTEXT_SLOT: Final = 0
@@ -22,10 +23,18 @@ CONTEXT_SLOT: Final = 0
 
 @dataclass(frozen=True, slots=True)
 class SlotCheck:
-    """A check of the value in a slot against an input port."""
+    """A check of the value in a slot against an input port.
+
+    Attributes:
+        slot: Where the value is.
+        fits: Tells whether the port takes it as it is.
+        convert: Makes real numbers of the type that the port takes of those it does not.
+        port: The input port.
+    """
 
     slot: int
     fits: Check
+    convert: Convert
     port: ResolvedPort
 
 
@@ -76,7 +85,7 @@ class Plan:
 
     Attributes:
         stage: The execution stage.
-        entries: Batch keys and slots.
+        entries: Batch keys and slots; a value has one for each dtype that is asked of it.
         entry_checks: Checks of what is handed in, made before the first node runs.
         steps: The nodes in their order.
         answers: The outputs that are answered, in the order of the slots from `first_answer`.
@@ -114,7 +123,7 @@ def make_plan(graph: Graph, request: Request, device: str = "cpu") -> Plan:
         steps = tuple(replace(step, released=()) for step in steps)
     return Plan(
         stage=request.stage,
-        entries=tuple(planner.key_slots.items()),
+        entries=tuple((key, slot) for (key, _, _), slot in planner.key_slots.items()),
         entry_checks=tuple(planner.entry_checks()),
         steps=steps,
         answers=planner.answers,
@@ -134,8 +143,8 @@ class _Planner:
         self.checks: dict[object, Check | None] = {}
         self.names: dict[frozenset[str], frozenset[str]] = {}
         self.keys = feeding.choose_keys(request.keys)
-        used = dict.fromkeys(self.keys.values())
-        self.key_slots = {key: slot for slot, key in enumerate(used, CONTEXT_SLOT + 1)}
+        used = dict.fromkeys(map(self._entry, self.keys))
+        self.key_slots = {entry: slot for slot, entry in enumerate(used, CONTEXT_SLOT + 1)}
         kept = request.kept
         outputs = [(node, port) for node in feeding.running for port in graph.outputs[node]]
         passing = [] if kept is None else [output for output in outputs if output not in kept]
@@ -149,12 +158,13 @@ class _Planner:
             self.released[last_reader.get(output, output[0])].append(self.output_slots[output])
 
     def entry_checks(self) -> Iterator[SlotCheck]:
-        for address, key in self.keys.items():
+        for address in self.keys:
             port = self.feeding.open[address]
-            fits = self._check(port)
-            fits = _list_check(fits, port) if port.port.variadic else fits
+            fits, convert = self._check(port), make_cast(port)
+            if port.port.variadic:
+                fits, convert = _list_check(fits, port), _each(convert)
             if fits is not None:
-                yield SlotCheck(self.key_slots[key], fits, port)
+                yield SlotCheck(self.key_slots[self._entry(address)], fits, convert, port)
 
     def step(self, node: str) -> Step:
         node_object = self.graph.nodes[node]
@@ -163,7 +173,7 @@ class _Planner:
             edges = self.feeding.edges.get((node, port))
             if edges is None:
                 if (node, port) in self.keys:
-                    single.append((port, self.key_slots[self.keys[node, port]]))
+                    single.append((port, self.key_slots[self._entry((node, port))]))
             elif resolved.port.variadic:
                 fan_in.append((port, tuple(map(self._source_slot, edges))))
             else:
@@ -193,14 +203,14 @@ class _Planner:
             for edge in self.feeding.edges.get((node, port), ()):
                 check = self._check(resolved)
                 if check and not always_fits(self.graph.outputs[edge.source][edge.source_port], resolved):
-                    yield SlotCheck(self._source_slot(edge), check, resolved)
+                    yield SlotCheck(self._source_slot(edge), check, make_cast(resolved), resolved)
 
     def _conversions(self, node: str, arguments: Iterable[str]) -> Iterator[tuple[str, Convert]]:
         for port in self.graph.inputs[node].keys() & arguments:
             declared = self.graph.inputs[node][port].port
             library = library_of_input(self.graph.nodes[node], declared)
             if library is not None:
-                convert = converter(library, self.device)
+                convert = converter(library, self.device, declared.dtype)
                 yield port, _each(convert) if declared.variadic else convert
 
     def _edges_of(self, node: str) -> Iterator[Edge]:
@@ -213,6 +223,11 @@ class _Planner:
         if kind not in self.checks:
             self.checks[kind] = make_check(port)
         return self.checks[kind]
+
+    def _entry(self, address: Address) -> tuple[BatchKey, str, bool]:
+        """Return what is handed in for an open input, and as what: ports that take the same share one conversion."""
+        port = self.feeding.open[address].port
+        return self.keys[address], port.dtype, port.variadic
 
     def _source_slot(self, edge: Edge) -> int:
         return self.output_slots[edge_source(edge)]
@@ -235,7 +250,7 @@ def _list_check(each_fits: Check | None, port: ResolvedPort) -> Check:
 
 
 def _each(convert: Convert) -> Convert:
-    return lambda values: values and [convert(value) for value in values]
+    return lambda values: [convert(value) for value in values] if isinstance(values, list | tuple) else values
 
 
 def _takes_context(node: Any) -> bool:  # noqa: ANN401 - any object with `forward`

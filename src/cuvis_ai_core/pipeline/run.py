@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from functools import partial
 
 from cuvis_ai_core._places import definition_of, place_of, words_of
-from cuvis_ai_core.errors import NodeRunError, PortError
+from cuvis_ai_core.errors import CuvisError, NodeRunError, PortError, RemoteError
 from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.pipeline.checks import describe_value, misfit
 from cuvis_ai_core.pipeline.feeding import BatchKey
 from cuvis_ai_core.pipeline.graph import ResolvedPort
 from cuvis_ai_core.pipeline.lanes import run_in_lanes
-from cuvis_ai_core.pipeline.plan import CONTEXT_SLOT, Plan, Step
+from cuvis_ai_core.pipeline.plan import CONTEXT_SLOT, Plan, SlotCheck, Step
 from cuvis_ai_core.pipeline.request import Address
 
 
@@ -48,7 +48,7 @@ def prepare(plan: Plan, batch: Mapping[BatchKey, Value], context: object) -> lis
         values[slot] = batch[key]
     for check in plan.entry_checks:
         if not check.fits(values[check.slot]):
-            raise _misfit("Input", check.port, values[check.slot])
+            values[check.slot] = _converted(check, values[check.slot])
     return values
 
 
@@ -64,13 +64,13 @@ def run_step(step: Step, stage: str, values: list[Value]) -> None:
         PortError: A value does not fit its port, or the node returns other outputs than it declares.
         NodeRunError: Its `forward` failed.
     """
-    for check in step.checks:
-        if not check.fits(values[check.slot]):
-            raise _misfit("Input", check.port, values[check.slot])
     arguments = {name: values[slot] for name, slot in step.arguments}
     for name, slots in step.fan_in:
         # An optional output that its node left out adds nothing.
         arguments[name] = [value for slot in slots if (value := values[slot]) is not None]
+    for check in step.checks:
+        if not check.fits(values[check.slot]):
+            _replace(arguments, check, values[check.slot])
     if step.conversions:
         _convert(step, arguments)
     try:
@@ -86,6 +86,22 @@ def run_step(step: Step, stage: str, values: list[Value]) -> None:
         values[output.slot] = value
     for slot in step.released:
         values[slot] = None
+
+
+def _replace(arguments: dict[str, Value], check: SlotCheck, value: Value) -> None:
+    """Hand this node a value in the type that its port takes; other nodes get it as it is."""
+    name, converted = check.port.port.name, _converted(check, value)
+    if check.port.port.variadic:
+        arguments[name] = [converted if each is value else each for each in arguments[name]]
+    else:
+        arguments[name] = converted
+
+
+def _converted(check: SlotCheck, value: Value) -> Value:
+    converted = check.convert(value)
+    if not check.fits(converted):
+        raise _misfit("Input", check.port, value)
+    return converted
 
 
 def _convert(step: Step, arguments: dict[str, Value]) -> None:
@@ -157,9 +173,12 @@ def _misfit(direction: str, port: ResolvedPort, value: Value, place: str | None 
 def _failure(step: Step, stage: str, arguments: Mapping[str, Value], error: Exception) -> NodeRunError:
     inputs = ", ".join(f"{name} {describe_value(value)}" for name, value in arguments.items())
     place = place_of(error, step.forward)
+    hint = f"Its inputs: {inputs or 'none'}."
+    if isinstance(error, CuvisError) and error.hint and not isinstance(error, RemoteError):  # that has a traceback
+        hint += f"\n{error.hint}"
     return NodeRunError(
         f"Node '{step.node}' failed in stage '{stage}': {words_of(error)}" + (f" ({place})" if place else ""),
-        hint=f"Its inputs: {inputs or 'none'}.",
+        hint=hint,
         node=step.node,
         stage=stage,
         place=place,

@@ -2,8 +2,9 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from importlib import import_module
+from types import MappingProxyType
+from typing import NamedTuple
 
 from cuvis_ai_core.errors import AmbiguousNodeError, InvalidNodeError, NodeNotFoundError
 from cuvis_ai_core.node.base import is_node_class
@@ -17,8 +18,7 @@ from cuvis_ai_core.plugins.manager import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class NodeEntry:
+class NodeEntry(NamedTuple):
     """One node, known without importing it where its plugin names it by path.
 
     Attributes:
@@ -32,8 +32,7 @@ class NodeEntry:
     plugin: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(NamedTuple):
     """Whom a registered plugin object belongs to.
 
     Attributes:
@@ -45,7 +44,7 @@ class Owner:
 
     plugin: str
     importer: Callable[[str], type]
-    paths: Mapping[str, type] = field(default_factory=dict)
+    paths: Mapping[str, type] = MappingProxyType({})
     distribution: str | None = None
 
     def shares_nodes(self, other: "Owner") -> bool:

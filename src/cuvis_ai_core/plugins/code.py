@@ -6,7 +6,6 @@ from pathlib import Path
 
 from cuvis_ai_core.errors import InvalidNodeError
 from cuvis_ai_core.node.base import is_node_class
-from cuvis_ai_core.plugins.absent import no_class, no_module
 from cuvis_ai_core.plugins.cache.store import short_hash
 from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
@@ -61,11 +60,15 @@ def import_node(name: str, scope: Scope, path: str) -> type:
     if is_node_class(found):
         assert isinstance(found, type)
         return found
+    from cuvis_ai_core.plugins.absent import no_class
+
     raise no_class(name, path, vars(module), scope.import_module)
 
 
 def _no_module(name: str, scope: Scope, path: str, missing: str) -> InvalidNodeError:
     import pkgutil
+
+    from cuvis_ai_core.plugins.absent import no_module
 
     parent = missing.rpartition(".")[0]
     if parent:
@@ -78,7 +81,7 @@ def _no_module(name: str, scope: Scope, path: str, missing: str) -> InvalidNodeE
 
 def _new_modules(target: Target) -> dict[str, Path]:
     """Find modules that were added to a local plugin since it was installed."""
-    from cuvis_ai_core.plugins.installing.contents import top_level_modules, without_standard_library
+    from cuvis_ai_core.plugins.installing.editables import top_level_modules, without_standard_library
 
     folders = {Path(place) for place in target.code.values() if place}
     return {top: folder for folder in folders for top in without_standard_library(top_level_modules(folder))}

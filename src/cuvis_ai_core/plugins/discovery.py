@@ -5,19 +5,18 @@ pluggy's own entry-point loader has no guard per plugin and imports everything; 
 
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from operator import attrgetter
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cuvis_ai_core.errors import DiscoveryError
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.owned_names import import_for_everybody
 
 if TYPE_CHECKING:
-    from importlib_metadata import Distribution
+    from importlib.metadata import Distribution
+
+    from cuvis_ai_core.plugins.dependencies.search_path import SearchPath
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +26,7 @@ BLOCK_VARIABLE: Final = "CUVIS_BLOCK_PLUGINS"
 DISCOVERY_VARIABLE: Final = "CUVIS_PLUGIN_DISCOVERY"
 
 
-@dataclass(frozen=True, slots=True)
-class DiscoveredPlugin:
+class DiscoveredPlugin(NamedTuple):
     """An entry point of group `cuvis_ai.nodes` in the host environment.
 
     Attributes:
@@ -128,48 +126,45 @@ def strict() -> bool:
     return os.environ.get(STRICT_VARIABLE, "").strip().lower() in {"1", "true", "yes", "on"}
 
 
-_scans: dict[tuple[Any, ...], tuple[DiscoveredPlugin, ...]] = {}
+_scans: "list[tuple[SearchPath, tuple[DiscoveredPlugin, ...]]]" = []
+"""The last search path that was read, and what was found there."""
 
 
 def _installed() -> tuple[DiscoveredPlugin, ...]:
     """Read the metadata of the host's distributions, again only after something was installed or removed."""
-    state = tuple((folder, _changed(folder)) for folder in sys.path)
-    if state not in _scans:
-        _scans.clear()
-        _scans[state] = tuple(sorted(_scan(), key=attrgetter("name", "normalised_distribution", "value")))
-    return _scans[state]
+    from cuvis_ai_core.plugins.dependencies.search_path import search_path
+
+    path = search_path()
+    for known, found in _scans:
+        if known is path:
+            return found
+    found = tuple(sorted(_scan(path), key=attrgetter("name", "normalised_distribution", "value")))
+    _scans[:] = [(path, found)]
+    return found
 
 
-def _changed(folder: str) -> int:
-    try:
-        return Path(folder or ".").stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-def _scan() -> Iterator[DiscoveredPlugin]:
-    # The host's path finder alone: what live plugins brought along is no plugin of this environment.
-    from importlib_metadata import DistributionFinder, MetadataPathFinder
-
-    seen: set[str] = set()
-    everywhere = DistributionFinder.Context()  # type: ignore[no-untyped-call]
-    for distribution in MetadataPathFinder.find_distributions(everywhere):
+def _scan(path: "SearchPath") -> Iterator[DiscoveredPlugin]:
+    # The host's search path alone: what live plugins brought along is no plugin of this environment.
+    for distribution in _with_our_entry_points(path):
         try:
-            plugins = _plugins_of(distribution)
-            names = {plugin.normalised_distribution for plugin in plugins}
+            plugins = [
+                DiscoveredPlugin(point.name, distribution.metadata["Name"], distribution.version, point.value)
+                for point in distribution.entry_points.select(group=ENTRY_POINT_GROUP)
+            ]
         except Exception as error:  # noqa: BLE001 - whatever lies about in a site folder must not stop the others
-            logger.warning(
-                "Unreadable metadata: %s (%s: %s)", getattr(distribution, "_path", "?"), type(error).__name__, error
-            )
+            place = getattr(distribution, "_path", "?")
+            logger.warning("Unreadable metadata: %s (%s: %s)", place, type(error).__name__, error)
+        else:
+            yield from plugins
+
+
+def _with_our_entry_points(path: "SearchPath") -> Iterator["Distribution"]:
+    for name, folder in path.metadata.items():
+        try:
+            with open(f"{folder}/entry_points.txt", "rb") as file:  # noqa: PTH123 - of everything that is installed
+                ours = ENTRY_POINT_GROUP.encode() in file.read()
+        except OSError:  # most have none
             continue
-        yield from plugins if names.isdisjoint(seen) else ()
-        seen |= names
-
-
-def _plugins_of(distribution: "Distribution") -> list[DiscoveredPlugin]:
-    if ENTRY_POINT_GROUP not in (distribution.read_text("entry_points.txt") or ""):
-        return []
-    return [
-        DiscoveredPlugin(point.name, distribution.metadata["Name"], distribution.version, point.value)
-        for point in distribution.entry_points.select(group=ENTRY_POINT_GROUP)
-    ]
+        distribution = path.distribution(name) if ours else None
+        if distribution is not None:
+            yield distribution

@@ -94,6 +94,11 @@ class _Plugin(BaseModel):
         BeforeValidator(_listed),
         AfterValidator(lambda extras: tuple(sorted(set(extras)))),
     ] = Field(default=(), description="Extras of the plugin's project to install with it.")
+    build: Annotated[
+        tuple[Annotated[_Text, AfterValidator(rules.check_distribution)], ...],
+        BeforeValidator(_listed),
+        AfterValidator(lambda names: tuple(sorted(set(names)))),
+    ] = Field(default=(), description="Dependencies that may be built from source, because they have no wheel.")
     subdirectory: Annotated[_Text, AfterValidator(rules.check_subdirectory)] | None = Field(
         default=None, description="Folder of the plugin's project, where that is not the top folder."
     )
@@ -196,7 +201,19 @@ def parse_plugin(
         plugin = config.model_dump()
     elif isinstance(config, Mapping):
         plugin = dict(config)
-    return _checked({"plugins": {name: plugin}}, base=base).plugins[name]
+    return _good(name, plugin, base) or _checked({"plugins": {name: plugin}}, base=base).plugins[name]
+
+
+def _good(name: object, plugin: object, base: Path) -> GitPlugin | LocalPlugin | None:
+    """Return one plugin that breaks no rule, without what pydantic prepares to check a whole manifest; else nothing."""
+    models: dict[str | None, type[GitPlugin | LocalPlugin]] = {"git": GitPlugin, "local": LocalPlugin}
+    model = models.get(_kind_of(plugin))
+    if model is None or not isinstance(name, str):
+        return None
+    with suppress(ValueError):
+        rules.check_name(name)
+        return model.model_validate(plugin, context={"base": base})
+    return None
 
 
 def manifest_schema() -> dict[str, Any]:

@@ -142,7 +142,8 @@ class Preparation:
         from cuvis_ai_core.plugins.installing.uv import Uv
 
         needs, choices = self.needs(), dict[str, Choice]()
-        uv = Uv(", ".join(needs), folder, self._request.offline, self._store.wheels)
+        allowed = frozenset(name for job in self._open() for name in job.declared.build)
+        uv = Uv(", ".join(needs), folder, self._request.offline, self._store.wheels, allowed)
 
         def choose() -> None:
             choices.update(self._request.plan.choose(needs, uv, self._crew))
@@ -234,7 +235,7 @@ class Preparation:
 
         work = folder / job.name
         work.mkdir()
-        uv = Uv(job.name, work, self._request.offline, self._store.wheels)
+        uv = Uv(job.name, work, self._request.offline, self._store.wheels, frozenset(job.declared.build))
         job.installation = Installation(job.name, job.declared, job.source, job.place, self._store, uv)
         distribution, requirements = job.installation.needs()
         job.needs = Needs(distribution, requirements, uv, partial(job.announce, PluginState.RESOLVING))

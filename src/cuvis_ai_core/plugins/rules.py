@@ -144,6 +144,17 @@ def check_extra(extra: str) -> str:
         raise ManifestError(message) from None
 
 
+def check_distribution(name: str) -> str:
+    """Check the name of a distribution and return it in its normal form (PEP 503)."""
+    from packaging.utils import InvalidName, canonicalize_name
+
+    try:
+        return canonicalize_name(name, validate=True)
+    except InvalidName:
+        message = f"{show(name)} is no name of a package; it has letters, digits and - _ . between them, no version"
+        raise ManifestError(message) from None
+
+
 def check_subdirectory(folder: str) -> str:
     """Check the folder of the project inside a repository, and return it with '/' and nothing redundant."""
     _check_text(folder, "path")
@@ -161,7 +172,9 @@ def check_python(version: str) -> str:
 
 def check_path(text: str, base: Path) -> Path:
     """Check the folder of a local plugin and return it absolute; a relative one begins at `base`."""
-    _check_text(text, "path")
+    _check_length(text, "path")
+    if "\0" in text:
+        raise ManifestError("has a null character in it, which no path can have")
     if text.find("://") > 1 or ("@" in text and re.match(_SCP_FORM, text)):
         raise ManifestError("is an address; give a repository as 'repo', with a 'tag'")
     try:
@@ -216,12 +229,16 @@ def _is_url(text: str) -> bool:
 
 
 def _check_text(text: str, kind: str) -> None:
+    _check_length(text, kind)
+    if not text.isprintable():
+        raise ManifestError("has a control character or an invisible one; type it anew, in plain characters")
+
+
+def _check_length(text: str, kind: str) -> None:
     if not text.strip():
         raise ManifestError("is empty; write a value, or leave the key away where it is optional")
     if len(text) > _MAX_LENGTH[kind]:
         raise ManifestError(f"has {len(text)} characters; at most {_MAX_LENGTH[kind]} are possible")
-    if not text.isprintable():
-        raise ManifestError("has a control character or an invisible one; type it anew, in plain characters")
 
 
 def _refuse(text: str, traps: tuple[tuple[str, str], ...]) -> None:

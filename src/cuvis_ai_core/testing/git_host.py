@@ -20,6 +20,9 @@ from urllib.parse import unquote, urlsplit
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.testing.git_repository import Files, GitRepository, git_environment
 
+PORT: Final = 8417
+"""The port on which the demonstration and the tutorial serve."""
+
 _SECONDS: Final = 120
 
 
@@ -48,7 +51,7 @@ class GitHost:
     password: Final = "secret"  # noqa: S105 -- a password that tests may know
 
     def __init__(self, root: Path, *, port: int = 0, require_password: bool = False, stall: float = 0.0) -> None:
-        self.root = root
+        self.root = root.absolute()
         self.require_password = require_password
         self.stall = stall
         self.fault: Literal["", "reset", "cut", "junk"] = ""
@@ -76,6 +79,10 @@ class GitHost:
             self._server.server_close()
             self._server = None
 
+    def wait(self) -> None:
+        """Wait until this host is closed."""
+        self._closing.wait()
+
     @property
     def port(self) -> int:
         """The port on which this host listens.
@@ -93,12 +100,16 @@ class GitHost:
 
     def add(self, name: str, files: Files, *, tag: str | None = None, tags: Iterable[str] = ()) -> str:
         """Make a repository with one commit, tagged or not, and return its address."""
+        self.make(name, files, tag=tag, tags=tags)
+        return self.url(name)
+
+    def make(self, name: str, files: Files, *, tag: str | None = None, tags: Iterable[str] = ()) -> None:
+        """Make a repository, as `add` does, also while this host is not serving."""
         work_tree = self.root / ".work" / name
         self._repositories[name] = GitRepository(self.root / f"{name}.git", work_tree)
         self.commit(name, files, tag=tag)
         for more in tags:
             self.tag(name, more)
-        return self.url(name)
 
     def commit(self, name: str, files: Files, *, tag: str | None = None, annotated: bool = False) -> str:
         """Commit changed files, tag the commit if asked to, and return its hash."""

@@ -51,6 +51,7 @@ class GitRepository:
         work_tree.mkdir(parents=True)
         self._git("init", "--quiet", "--template=", "--initial-branch=main")
         self._git("config", "core.autocrlf", "false")
+        self._git("config", "--unset", "core.worktree")  # served by itself, and from where it may be moved
 
     def commit(self, files: Files, message: str) -> str:
         """Write or patch files, commit the whole work tree, and return the commit's hash.

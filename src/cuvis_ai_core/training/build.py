@@ -19,31 +19,49 @@ if TYPE_CHECKING:
 PIPELINE_FILE = "pipeline.yaml"
 
 
-def resolved(run: TrainRun, config_dirs: Iterable[Path], manifest: Path | None) -> TrainRun:
+def resolved(run: TrainRun, config_dirs: Iterable[Path], manifest: Path | None, *, outline: bool = False) -> TrainRun:
     """Return a trainrun with the pipeline inline and absolute paths, which says the same from any folder.
 
     Args:
         run: The trainrun.
         config_dirs: Where pipelines are looked up by name.
         manifest: The manifest of the plugins that are loaded.
+        outline: Whether the trainrun is only looked at: files that are not there are no errors, and a pipeline that is
+            not stays a name.
 
     Raises:
         PipelineError: The pipeline is not there, or something in its file breaks a rule.
         TrainRunError: The inline pipeline breaks a rule, or weights are not there.
     """
     config = run.config
-    pipeline, beside = _pipeline(run, config_dirs)
-    first = _file(run, config.initial_weights, "initial_weights") if config.initial_weights else beside
+    find = _located if outline else _file
+    pipeline, beside = _pipeline(run, config_dirs, outline=outline)
+    first = find(run, config.initial_weights, "initial_weights") if config.initial_weights else beside
     changes: dict[str, Any] = {
         "pipeline": pipeline,
         "initial_weights": _absolute(first),
-        "weights": _absolute(_file(run, config.weights, "weights")) if config.weights else None,
+        "weights": _absolute(find(run, config.weights, "weights")) if config.weights else None,
         "plugins_path": _absolute(manifest),
         "data": _absolute_data(run),
         "output_dir": str(Path(config.output_dir).expanduser().absolute()),
     }
     kept = {key: value for key, value in {**config.to_dict(), **changes}.items() if value is not None}
     return TrainRun(TrainRunConfig.model_validate(kept), run.path)
+
+
+def outline_pipeline(run: TrainRun, registry: "NodeRegistry") -> Pipeline | None:
+    """Return the pipeline of a resolved trainrun to look at, with what is there of it; None where its file is not.
+
+    Raises:
+        PipelineError: A node or an edge breaks a rule, or the weights do not fit.
+    """
+    if isinstance(run.config.pipeline, str):
+        return None
+    pipeline = Pipeline.from_dict(run.config.pipeline, node_registry=registry, outline=True)
+    weights = run.config.initial_weights
+    if weights is not None and Path(weights).is_file() and not pipeline.unloaded:
+        pipeline.load_weights(weights)
+    return pipeline
 
 
 def build_pipeline(run: TrainRun, registry: "NodeRegistry") -> Pipeline:
@@ -78,10 +96,15 @@ def _import_torch() -> None:
         return
 
 
-def _pipeline(run: TrainRun, config_dirs: Iterable[Path]) -> tuple[dict[str, Any], Path | None]:
+def _pipeline(run: TrainRun, config_dirs: Iterable[Path], *, outline: bool) -> tuple[dict[str, Any] | str, Path | None]:
     place = run.config.pipeline
     if isinstance(place, str):
-        file = find_pipeline_file(run.locate(place), config_dirs)
+        try:
+            file = find_pipeline_file(run.locate(place), config_dirs)
+        except PipelineError:
+            if outline:
+                return place, None
+            raise
         return read_config(file, run.pipeline_overrides).to_dict(), find_weights(file)
     try:
         return parse_config(place).to_dict(), None
@@ -101,6 +124,10 @@ def _file(run: TrainRun, place: str, key: str) -> Path:
             key=key,
         )
     return file
+
+
+def _located(run: TrainRun, place: str, _: str) -> Path:
+    return run.locate(place)
 
 
 def _absolute(path: Path | None) -> str | None:

@@ -76,7 +76,7 @@ def both_of(one: Any, other: Any, registry: NodeRegistry | None = None) -> Pipel
 @pytest.mark.usefixtures("meeting")
 def test_nodes_of_two_workers_run_at_once(load: Load) -> None:
     """Each of two waits for the other."""
-    pipeline = both_of(*(load().get("Misbehaving")() for _ in range(2)))
+    pipeline = both_of(load().get("Misbehaving")(), load().get("Misbehaving")())
     assert pipeline.forward({"what": "meet"})["Both", "both"] == ["met", "met"]
 
 
@@ -93,7 +93,7 @@ def test_nodes_of_the_host_run_beside_those_of_a_worker(load: Load) -> None:
 
 def test_the_first_of_several_failures_is_told(load: Load) -> None:
     """First in the order of the pipeline; what depends on it is not begun, and the pipeline runs again."""
-    pipeline = both_of(*(load().get("Misbehaving")() for _ in range(2)))
+    pipeline = both_of(load().get("Misbehaving")(), load().get("Misbehaving")())
     for _ in range(2):
         with pytest.raises(NodeRunError, match=r"Node 'Misbehaving' failed .*too bright"):
             pipeline.forward({"Misbehaving.what": "raise_error", "Misbehaving-1.what": "raise_own"})
@@ -102,7 +102,7 @@ def test_the_first_of_several_failures_is_told(load: Load) -> None:
 
 def test_an_interrupt_ends_what_several_workers_do(load: Load) -> None:
     """Ctrl-C is not kept waiting; the next run is right."""
-    pipeline = both_of(*(load().get("Misbehaving")() for _ in range(2)))
+    pipeline = both_of(load().get("Misbehaving")(), load().get("Misbehaving")())
     timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):
@@ -131,7 +131,7 @@ def test_an_interrupt_is_not_kept_waiting_by_several_steps_of_this_process(load:
 
 def test_one_crash_of_two_workers_names_its_node(load: Load) -> None:
     """The other one's answer is waited for."""
-    pipeline = both_of(*(load().get("Misbehaving")() for _ in range(2)))
+    pipeline = both_of(load().get("Misbehaving")(), load().get("Misbehaving")())
     with pytest.raises(NodeRunError, match="Node 'Misbehaving-1'") as caught:
         pipeline.forward({"Misbehaving.what": "fine", "Misbehaving-1.what": "exit"})
     assert isinstance(caught.value.__cause__, WorkerCrashError)

@@ -38,4 +38,6 @@ def demo(output_dir: Path) -> None:
         raise click.BadParameter(f"cannot be written: {error}", param_hint="--output-dir") from error
     say()
     print_loaded(loaded, workspace)
+    for path in workspace.written.kept:
+        say(f"Kept as it is, since it was edited: {path}")
     say(f"\nPicture: {workspace.picture}\n\n{next_steps(workspace)}")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cuvis_ai_core.cli.demo.scene import read_scene, require_extra
 from cuvis_ai_core.cli.demo.workspace import GIT_PLUGIN, VERSIONS, Workspace
@@ -53,7 +53,9 @@ def run_demo(workspace: Workspace, say: Say) -> "list[PluginInfo]":
             tag: Pipeline.load(workspace.pipelines[tag], node_registry=registry) for tag, registry in registries.items()
         }
         results = {tag: _run(pipelines[tag], registries[tag], cube, say) for tag in VERSIONS}
-        draw_results(results, pipelines[VERSIONS[0]].nodes["anomaly_picture"].colours, workspace.picture)
+        if workspace.written.may_write(workspace.picture):
+            draw_results(results, pipelines[VERSIONS[0]].nodes["anomaly_picture"].colours, workspace.picture)
+            workspace.written.note(workspace.picture)
         return [registry.plugin_info(name) for registry in registries.values() for name in registry.list_plugins()]
 
 
@@ -67,8 +69,7 @@ def _load(registry: NodeRegistry, manifest: Path, commit: str) -> None:
 
 
 def _run(pipeline: "Pipeline", registry: NodeRegistry, cube: "Cube", say: Say) -> "Results":
-    batch: dict[Any, Any] = cube.batch()
-    results = pipeline.forward(batch)
+    results = pipeline.forward(cube.batch())
     node_class = type(pipeline.nodes["vegetation"])
     plugin = registry.plugin_of(node_class)
     assert plugin is not None

@@ -4,13 +4,16 @@ import contextlib
 import io
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Final
 
-from cuvis_ai_core._files import remove_tree, write_atomic
+from cuvis_ai_core._files import remove_tree
+from cuvis_ai_core.cli.demo.written import Written
 from cuvis_ai_core.testing import GitHost
+from cuvis_ai_core.testing.git_host import PORT
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube
@@ -22,7 +25,6 @@ VERSIONS: Final = ("v1.0.0", "v1.1.0")
 GIT_PLUGIN: Final = "spectral_indices"
 LOCAL_PLUGINS: Final = ("plain_nodes", "colour_maps")
 _REPOSITORY: Final = "spectral-indices"
-_MARK: Final = b"# Written by `cuvis-ai demo`"
 _NOT_SOURCE: Final = shutil.ignore_patterns("tests", "__pycache__", "*.egg-info", "build", "dist", ".*_cache")
 
 
@@ -41,6 +43,7 @@ class Workspace:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        self.written = Written(self.root)
         self.cache = self.root / "plugin-cache"
         self.cube = self.root / "indian_pines.npz"
         self.picture = self.root / "demo.png"
@@ -54,11 +57,10 @@ class Workspace:
         """Tell whether the directory is new, empty, or of an earlier run, so that nothing else is overwritten."""
         if not self.root.is_dir() or not any(self.root.iterdir()):
             return True
-        mark = self.pipelines[VERSIONS[0]]
-        return mark.is_file() and mark.read_bytes().startswith(_MARK)
+        return bool(self.written)
 
     def write_files(self, cube: "Cube") -> None:
-        """Write the cube, the pipelines and the local plugins.
+        """Write the cube, the pipelines and the local plugins; what was edited since an earlier run stays as it is.
 
         Raises:
             OSError: The directory cannot be written.
@@ -67,13 +69,21 @@ class Workspace:
 
         self.root.mkdir(parents=True, exist_ok=True)
         for pipeline in self.pipelines.values():
-            write_atomic(pipeline, (FILES / pipeline.name).read_bytes())
+            self.written.write(pipeline, (FILES / pipeline.name).read_bytes())
         archive = io.BytesIO()
         np.savez_compressed(archive, cube=cube.data, wavelengths=np.asarray(cube.wavelengths))
-        write_atomic(self.cube, archive.getvalue())
+        self.written.write(self.cube, archive.getvalue())
         for name in LOCAL_PLUGINS:
-            place = self.root / "plugins" / name
-            shutil.copytree(example_plugins() / name, place, dirs_exist_ok=True, ignore=_NOT_SOURCE)
+            shutil.copytree(
+                example_plugins() / name,
+                self.root / "plugins" / name,
+                dirs_exist_ok=True,
+                ignore=_NOT_SOURCE,
+                copy_function=self._copy,
+            )
+
+    def _copy(self, source: str, target: str) -> None:
+        self.written.write(Path(target), Path(source).read_bytes())
 
     @contextlib.contextmanager
     def served(self) -> Iterator[dict[str, str]]:
@@ -82,22 +92,44 @@ class Workspace:
         Raises:
             OSError: The directory cannot be written.
         """
-        remove_tree(self.root / "git-host")
+        self.root.mkdir(parents=True, exist_ok=True)
+        commits = self._make_repository()
         with self._host() as host:
-            url = host.add(_REPOSITORY, {})
-            old, new = VERSIONS
+            template = Template((FILES / "plugins.yaml").read_text(encoding="utf-8"))
+            for tag, manifest in self.manifests.items():
+                text = template.substitute(url=host.url(_REPOSITORY), tag=tag, port=host.port)
+                self.written.write(manifest, text.encode())
+            yield commits
+
+    def _make_repository(self) -> dict[str, str]:
+        """Have the repository of the Git plugin, and return tag to commit; one that has these commits stays."""
+        old, new = VERSIONS
+        with tempfile.TemporaryDirectory(prefix=".git-host.", dir=self.root) as temporary:
+            host = GitHost(Path(temporary))
+            host.make(_REPOSITORY, {})
             commits = {
                 old: host.commit(_REPOSITORY, example_plugins() / GIT_PLUGIN, tag=old),
                 new: host.commit(_REPOSITORY, FILES / f"{GIT_PLUGIN}-{new}.patch", tag=new),
             }
-            template = Template((FILES / "plugins.yaml").read_text(encoding="utf-8"))
-            for tag, manifest in self.manifests.items():
-                write_atomic(manifest, template.substitute(url=url, tag=tag))
-            yield commits
+            if any(self._commit(tag) != commit for tag, commit in commits.items()):
+                remove_tree(self._repository)
+                self._repository.parent.mkdir(exist_ok=True)
+                (Path(temporary) / self._repository.name).rename(self._repository)
+        return commits
+
+    @property
+    def _repository(self) -> Path:
+        return self.root / "git-host" / f"{_REPOSITORY}.git"
+
+    def _commit(self, tag: str) -> str | None:
+        """Return what a tag of the repository names, if it is there."""
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            return (self._repository / "refs" / "tags" / tag).read_text(encoding="ascii").strip()
+        return None
 
     @contextlib.contextmanager
     def _host(self) -> Iterator[GitHost]:
-        """Serve on the port of the last run if it is free: another URL is another plugin to the cache."""
+        """Serve where the last run did, if that is free: another address is another plugin to the cache."""
         with contextlib.ExitStack() as stack:
             try:
                 host = stack.enter_context(GitHost(self.root / "git-host", port=self._last_port()))
@@ -110,4 +142,4 @@ class Workspace:
             text = self.manifests[VERSIONS[0]].read_text(encoding="utf-8")
             if found := re.search(r"http://127\.0\.0\.1:(\d{1,5})/", text):
                 return int(found[1]) % 2**16
-        return 0
+        return PORT

@@ -1,6 +1,7 @@
 """Which kind of picture an output is: scores, classes, or colours already."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -36,8 +37,10 @@ def draw_images(array: NDArray[Any], image: tuple[int, ...], meaning: Meaning) -
     """
     if _is_picture(array, image):
         draw = _kind(array)
+        # The cube is one image: of several, nobody knows which it is.
+        known = meaning if len(array) == 1 else replace(meaning, no_data=None)
         for values in array:
-            yield draw(values if draw is draw_colours else values.reshape(values.shape[:2]), meaning)
+            yield draw(values if draw is draw_colours else values.reshape(values.shape[:2]), known)
 
 
 def _is_picture(array: NDArray[Any], image: tuple[int, ...]) -> bool:
@@ -113,7 +116,8 @@ def draw_colours(values: NDArray[Any], meaning: Meaning) -> Drawn:
             *(Entry(c, f"{n} {number(nm)} nm") for (n, c), nm in zip(_CHANNELS.items(), known, strict=False)),
             *no_data_entry(int(missing.sum()), missing.size),
         ),
-        notes=(f"each colour {_STRETCHED}" if percentiles else "colours as they are",),
+        notes=(f"each colour {_STRETCHED}" if percentiles else "colours as they are",)
+        + ("of which wavelengths, its node does not say",) * (not known and percentiles is not None),
         record={
             "kind": "colours",
             **scale,

@@ -103,7 +103,8 @@ def _wheels(folder: Path, plugins: Mapping[str, Declared], preparation: Preparat
     for name, declared in plugins.items():
         work = folder / name
         work.mkdir()
-        uv, python = Uv(name, work), declared.python
+        # What is built from source is named in the error; it cannot be carried.
+        uv, python = Uv(name, work, allowed=environment.names_built()), declared.python
         for pin, wheel in _chosen(uv, environment.dependencies.get(name, ()), python):
             if wheel.hash not in environment.hashes.get(pin, ()):
                 raise BundleError(
@@ -141,7 +142,7 @@ def _chosen(uv: Uv, pins: Sequence[str], python: str | None) -> Iterator[tuple[s
         if wheel is None:
             raise BundleError(
                 f"{found.pin} cannot be carried: there is no wheel of it for this platform.",
-                hint="Only wheels can be carried; a dependency from a repository has none.",
+                hint="Only wheels can be carried; a dependency from a repository, or one that is built, has none.",
                 plugin=uv.plugin,
             )
         yield found.pin, wheel

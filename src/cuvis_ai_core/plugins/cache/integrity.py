@@ -7,6 +7,8 @@ a cache have other times than the original: a difference is only a reason to rea
 import csv
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path, PurePath
 from typing import Final, TypeAlias
 
@@ -17,6 +19,9 @@ Watched: TypeAlias = Mapping[str, list[int]]
 
 _MOST: Final = 64
 """Files that are looked at on every load; each costs two microseconds."""
+
+NO_SOURCE: Final = (".venv", "venv", "__pycache__", ".*_cache", "build", "dist", "node_modules")
+"""Folders of a local project that its code is not in."""
 
 _SHOWN: Final = 3
 """Altered files that an error names."""
@@ -53,6 +58,21 @@ def _same(found: os.stat_result, size: int, time: int) -> bool:
     # Archives and some file systems keep whole seconds only.
     whole = found.st_mtime_ns % _SECOND == 0
     return found.st_mtime_ns == time or (whole and found.st_mtime_ns // _SECOND == time // _SECOND)
+
+
+def source_stamp(folder: Path) -> str:
+    """Return what changes when somebody edits a local project."""
+    import hashlib
+
+    states = hashlib.sha256()
+    for parent, folders, files in os.walk(folder):
+        ignored = {name for name in folders for each in (".git", *NO_SOURCE) if fnmatch(name, each)}
+        folders[:] = sorted(set(folders) - ignored)
+        for name in sorted(files):
+            with suppress(OSError):  # gone in this moment
+                state = os.lstat(f"{parent}/{name}")
+                states.update(os.fsencode(f"{parent}/{name}\0{state.st_size}\0{state.st_mtime_ns}\0"))
+    return states.hexdigest()[:16]
 
 
 def checkout_files(folder: Path) -> list[str]:

@@ -108,7 +108,7 @@ def short_hash(*parts: str) -> str:
     """Return eight hexadecimal digits that stand for some texts."""
     import hashlib
 
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+    return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:8]
 
 
 class Store:

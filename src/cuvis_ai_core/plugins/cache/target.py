@@ -12,7 +12,7 @@ from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 
 MARKER: Final = "cuvis-target.json"
 
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 """Raised when what a marker holds changes; a target of another format is built anew."""
 
 
@@ -30,6 +30,8 @@ class Target(NamedTuple):
         editable: Whether its code lies elsewhere, where somebody may be editing it.
         content: Hash of what the installers recorded.
         watched: Size and time of some of its files (see `integrity`).
+        built_from: Folder of the local project that was built, where its code could not stay there.
+        stamp: What that project was like.
     """
 
     folder: Path
@@ -42,6 +44,8 @@ class Target(NamedTuple):
     editable: bool = False
     content: str = ""
     watched: integrity.Watched = MappingProxyType({})
+    built_from: str = ""
+    stamp: str = ""
 
     @property
     def search_path(self) -> tuple[str, ...]:
@@ -55,7 +59,7 @@ def target_for(place: Path, key: str) -> Target | None:
     Raises:
         CacheMismatchError: It is there, but was altered.
     """
-    found = next((target for target in complete_targets(place) if key in target.hosts), None)
+    found = next((target for target in complete_targets(place) if key in target.hosts and not is_stale(target)), None)
     if found is None or integrity.looks_unchanged(found.folder, found.watched):
         return found
     checked = _checked(found)
@@ -101,6 +105,11 @@ def _is_there(folder: Path, top: str, where: str) -> bool:
     return bool(where) or (base / top).exists() or any(base.glob(f"{top}.*"))
 
 
+def is_stale(target: Target) -> bool:
+    """Tell whether a local project was edited since it was built; elsewhere edits are seen without a build."""
+    return bool(target.built_from) and integrity.source_stamp(Path(target.built_from)) != target.stamp
+
+
 def write_marker(target: Target) -> None:
     """Write the completion marker of a target directory, with what tells later whether it was altered.
 
@@ -140,6 +149,8 @@ def _write(target: Target) -> None:
         "editable": target.editable,
         "content": target.content,
         "watched": dict(target.watched),
+        "built_from": target.built_from,
+        "stamp": target.stamp,
     }
     write_json(target.folder / MARKER, data)
 
@@ -156,4 +167,6 @@ def _from_json(folder: Path, data: Mapping[str, Any]) -> Target:
         editable=data["editable"],
         content=data["content"],
         watched=dict(data["watched"]),
+        built_from=data["built_from"],
+        stamp=data["stamp"],
     )

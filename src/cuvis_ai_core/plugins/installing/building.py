@@ -1,5 +1,6 @@
 """The plugin's own part of a target directory: which project it is, what it needs, and how it gets installed."""
 
+import logging
 import platform
 import shutil
 import threading
@@ -12,14 +13,18 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from cuvis_ai_core._files import remove_tree
 from cuvis_ai_core.errors import ProjectFileError
+from cuvis_ai_core.plugins.cache.integrity import NO_SOURCE, source_stamp
 from cuvis_ai_core.plugins.cache.sources import Source, project_folder, refuse_altered
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.installing.choices import Choice
-from cuvis_ai_core.plugins.installing.contents import editable_code, top_level_modules
+from cuvis_ai_core.plugins.installing.editables import UnclearEditableError, editable_code, top_level_modules
 from cuvis_ai_core.plugins.installing.project import Project, read_project, version_in
 from cuvis_ai_core.plugins.installing.uv import Uv
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+
+logger = logging.getLogger(__name__)
 
 
 def building_of(name: str, declared: GitPlugin | LocalPlugin, source: Source, uv: Uv) -> "Building":
@@ -50,7 +55,10 @@ class Building(ABC):
     Attributes:
         distribution: Name of its distribution.
         target: The folder.
+        stamp: What a local project was like that had to be built (see `source_stamp`); nothing where its code stays.
     """
+
+    stamp = ""
 
     def __init__(self, distribution: str, uv: Uv) -> None:
         self.distribution = normalised(distribution)
@@ -121,7 +129,7 @@ class _ProjectBuilding(Building):
     def install(self, choice: Choice) -> Mapping[str, Path]:
         own = [] if self._installed else self._own()
         if choice.hashes:
-            self._uv.install_locked(self.target, choice.hashes)
+            self._uv.install_locked(self.target, choice.hashes, built=choice.built)
             pins: tuple[str, ...] = ()
         else:
             pins = choice.pins
@@ -135,14 +143,38 @@ class _ProjectBuilding(Building):
 
 
 class _EditableBuilding(_ProjectBuilding):
-    """A project at a local path: its code stays where it is, so that edits are seen without a reinstall."""
+    """A project at a local path: its code stays where it is, so that edits are seen without a reinstall.
+
+    Where its back-end makes that in a way that cannot be read, it is built, and built again after edits.
+    """
 
     def __init__(self, declared: LocalPlugin, folder: Path, project: Project, uv: Uv) -> None:
         super().__init__(declared, project, uv)
         self._folder = folder
 
+    def install(self, choice: Choice) -> Mapping[str, Path]:
+        try:
+            _refuse_bytes(self._folder)
+            return super().install(choice)
+        except UnclearEditableError as error:
+            logger.warning(
+                "plugin '%s': %s is installed by a build, because %s; an edit of its code is built at the next load",
+                self._uv.plugin,
+                self._folder,
+                error,
+            )
+        self.stamp = source_stamp(self._folder)
+        remove_tree(self.target)
+        self.target.mkdir()
+        self._installed = False
+        return super().install(choice)
+
     def _own(self) -> list[str]:
-        return ["-e", str(self._folder)]
+        if not self.stamp:
+            return self._uv.editable(self._folder)
+        copy = self._uv.folder / "source"
+        shutil.copytree(self._folder, copy, symlinks=True, ignore=shutil.ignore_patterns(*NO_SOURCE))
+        return [str(self._uv.build_wheel(copy, version=None))]
 
 
 class _WheelBuilding(_ProjectBuilding):
@@ -193,3 +225,10 @@ def _metadata_requirements(dist_info: Path, extras: tuple[str, ...]) -> tuple[st
             requirement.marker = None
             applying.append(str(requirement))
     return tuple(applying)
+
+
+def _refuse_bytes(folder: Path) -> None:
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise UnclearEditableError("its path is no text that could be written into a file") from None

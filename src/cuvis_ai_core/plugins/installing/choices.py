@@ -30,8 +30,10 @@ class Choice(NamedTuple):
         pins: `name==version`, or `name @ address`, of everything that the host lacks for it; empty after an error.
         hashes: Hashes that the wheels of these must have, where that is known.
         error: Why nothing could be chosen.
+        built: Names of those that a lock file has as built from source.
     """
 
     pins: tuple[str, ...] = ()
     hashes: Mapping[str, tuple[str, ...]] = {}
     error: Exception | None = None
+    built: frozenset[str] = frozenset()

@@ -1,20 +1,15 @@
-"""What lies in an installed target directory: distributions, their modules, and where the plugin's code is.
+"""What lies in an installed target directory: distributions and their modules."""
 
-Editable installs are read as data (`.pth` lines, the mapping of setuptools' finder), never executed.
-"""
-
-import ast
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import Distribution as InstalledDistribution
 from importlib.metadata import DistributionFinder, MetadataPathFinder
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from cuvis_ai_core.errors import ProjectFileError
 from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 from cuvis_ai_core.plugins.discovery import ENTRY_POINT_GROUP
+from cuvis_ai_core.plugins.installing.editables import without_standard_library
 
 _MODULE_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
 
@@ -26,40 +21,6 @@ def read_distributions(target: Path) -> list[Distribution]:
     """Return what is installed in a target directory, sorted by name."""
     found = [_read_distribution(installed) for installed in _installed(target)]
     return sorted(found, key=lambda distribution: distribution.name)
-
-
-def editable_code(target: Path, wanted: set[str]) -> dict[str, Path]:
-    """Return the top-level modules of an editable install in `target`: module name to the folder it lies in.
-
-    Args:
-        target: The target directory.
-        wanted: Names that count even where they are plain folders (namespace packages).
-
-    Raises:
-        ProjectFileError: A package has another name than its folder.
-    """
-    code: dict[str, Path] = {}
-    for pth in sorted(target.glob("*.pth")):
-        for line in pth.read_text(encoding="utf-8").splitlines():
-            if line.startswith("import "):
-                code |= _setuptools_mapping(target, line)
-            elif line.strip() and not line.startswith("#"):
-                folder = (target / line.strip()).resolve()
-                plain = {name for name in wanted if (folder / name).is_dir()}
-                code |= dict.fromkeys(top_level_modules(folder) | plain, folder)
-    return code
-
-
-def top_level_modules(folder: Path) -> set[str]:
-    """Return the names of the modules and regular packages that lie directly in a folder."""
-    if not folder.is_dir():
-        return set()
-    names = {
-        entry.name.partition(".")[0]
-        for entry in folder.iterdir()
-        if (entry.suffix in _MODULE_SUFFIXES and entry.is_file()) or (entry / "__init__.py").is_file()
-    }
-    return {name for name in names if _is_name(name)}
 
 
 def _is_name(text: str) -> bool:
@@ -107,43 +68,6 @@ def _read_distribution(installed: InstalledDistribution) -> Distribution:
         namespaces=namespaces,
         pure=all(tag.endswith("-none-any") for tag in tags),
     )
-
-
-def _setuptools_mapping(target: Path, line: str) -> dict[str, Path]:
-    """Read the module mapping of setuptools' editable finder: `import __editable___x_finder; ...install()`."""
-    finder = target / f"{line.removeprefix('import ').partition(';')[0].strip()}.py"
-    if not finder.is_file():
-        return {}
-    tree = ast.parse(finder.read_text(encoding="utf-8"))
-    code: dict[str, Path] = {}
-    for name, location in _literal(tree, "MAPPING"):
-        parts, place = tuple(name.split(".")), Path(location).with_suffix("")
-        if place.parts[-len(parts) :] != parts:
-            raise _renamed(name, place)
-        code[parts[0]] = place.parents[len(parts) - 1]
-    return code
-
-
-def _renamed(name: str, place: Path) -> ProjectFileError:
-    folder = "/".join(name.split("."))
-    return ProjectFileError(
-        f"The package '{name}' lies in the folder {place}: 'package-dir' of setuptools gives it another name than "
-        "its folder has, which a plugin at a local path must not do.",
-        hint=f"Rename the folder to {folder} and correct 'package-dir', or load the plugin from a Git tag.",
-        path=place,
-    )
-
-
-def _literal(tree: ast.Module, name: str) -> Iterator[tuple[str, Any]]:
-    for statement in tree.body:
-        targets = [statement.target] if isinstance(statement, ast.AnnAssign) else getattr(statement, "targets", [])
-        if any(isinstance(each, ast.Name) and each.id == name for each in targets):
-            yield from ast.literal_eval(statement.value).items()  # type: ignore[attr-defined]
-
-
-def without_standard_library(names: Iterable[str]) -> frozenset[str]:
-    """Drop names that the standard library owns: they come first on every `sys.path`, so no plugin means its own."""
-    return frozenset(names) - sys.stdlib_module_names
 
 
 def describe(folder: Path, plugin: Distribution, code: Mapping[str, Path], host: str) -> Target:

@@ -3,10 +3,10 @@
 from functools import partial
 from pathlib import Path
 
-from cuvis_ai_core.plugins.cache.housekeeping import replace_older
+from cuvis_ai_core.plugins.cache.housekeeping import Entry, replace_older
 from cuvis_ai_core.plugins.cache.sources import Source, title_of
 from cuvis_ai_core.plugins.cache.store import Store, short_hash
-from cuvis_ai_core.plugins.cache.target import Target, complete_targets, write_marker
+from cuvis_ai_core.plugins.cache.target import Target, complete_targets, is_stale, write_marker
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 from cuvis_ai_core.plugins.failing import Enter
 from cuvis_ai_core.plugins.installing.building import Building, building_of
@@ -53,7 +53,7 @@ class Installation:
             InstallError: Only a build can tell, and it failed.
         """
         # What was installed for this content before, for another host or in other company, tells without a build.
-        known = next(complete_targets(self._place), None)
+        known = next((target for target in complete_targets(self._place) if not is_stale(target)), None)
         if known is not None:
             distribution, self._requirements = known.plugin.name, known.plugin.requires
         else:
@@ -84,11 +84,13 @@ class Installation:
         """
         final = self._place / short_hash(*sorted(choice.pins), *sorted(sum(choice.hashes.values(), ())))
         with self._store.lock(self._place.name, partial(enter, PluginState.INSTALLING)):
-            targets = list(complete_targets(self._place))
+            targets = [target for target in complete_targets(self._place) if not is_stale(target)]
             for target in targets:
-                if target.folder != final and key in target.hosts:  # chosen once, before there was something newer
+                if (
+                    target.folder != _stamped(final, target.stamp) and key in target.hosts
+                ):  # chosen once, before there was something newer
                     write_marker(target._replace(hosts=tuple(each for each in target.hosts if each != key)))
-            found = next((target for target in targets if target.folder == final), None)
+            found = next((target for target in targets if target.folder == _stamped(final, target.stamp)), None)
             if found is None:
                 found = self._install(choice, key, final, enter)
             elif key not in found.hosts:
@@ -96,7 +98,15 @@ class Installation:
                 write_marker(found)
             self._store.use(found.folder, locked=True)
         replace_older(self._store, self._place)
+        if found.built_from:
+            self._remove_stale()
         return found
+
+    def _remove_stale(self) -> None:
+        """Remove what was built from the same project before it was edited."""
+        for target in complete_targets(self._place):
+            if is_stale(target):
+                Entry(self._store, target.folder).remove()  # which keeps what is in use
 
     def _install(self, choice: Choice, key: str, final: Path, enter: Enter) -> Target:
         building = self._begun()
@@ -104,8 +114,12 @@ class Installation:
         code = building.install(choice)
         plugin = Distribution(building.distribution, "0", requires=self._requirements)
         target = describe(building.target, plugin, code, key)._replace(
-            title=title_of(self._name, self._source), editable=self._source.commit is None
+            title=title_of(self._name, self._source),
+            editable=self._source.commit is None and not building.stamp,
+            built_from=str(self._source.folder) if building.stamp else "",
+            stamp=building.stamp,
         )
+        final = _stamped(final, building.stamp)
         write_marker(target)
         self._store.publish(building.target, final)
         return target._replace(folder=final)
@@ -114,3 +128,8 @@ class Installation:
         if self._building is None:
             self._building = building_of(self._name, self._declared, self._source, self._uv)
         return self._building
+
+
+def _stamped(folder: Path, stamp: str) -> Path:
+    """Return where a local project lies that was built: each state of it in a folder of its own."""
+    return folder.with_name(short_hash(folder.name, stamp)) if stamp else folder

@@ -10,6 +10,8 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
 
 import tomli_w
 
@@ -33,6 +35,9 @@ from cuvis_ai_core.plugins.installing.index_settings import default_cache, pip_s
 from cuvis_ai_core.plugins.installing.uv_words import meaning, telling_lines
 from cuvis_ai_core.plugins.installing.wheels import Wheels
 
+BUILD_VARIABLE: Final = "CUVIS_ALLOW_BUILD"
+"""Names of dependencies that may be built from source, separated by commas; the commands' option `--allow-build`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Uv:
@@ -43,12 +48,14 @@ class Uv:
         folder: Temporary folder to work in; no project configuration is picked up from it.
         offline: Whether uv may only use what it has, and what lies in `carried`.
         carried: Folder with wheels that were carried along, if there is one.
+        allowed: Names of dependencies that may be built from source; of all others only wheels are taken.
     """
 
     plugin: str
     folder: Path
     offline: bool = False
     carried: Path | None = None
+    allowed: frozenset[str] = frozenset()
 
     def build_wheel(self, project: Path, *, version: str | None, python: Path | None = None) -> Path:
         """Build the wheel of a project.
@@ -86,7 +93,7 @@ class Uv:
         """
         limits = self.folder / "constraints.txt"
         limits.write_text("\n".join(constraints), encoding="utf-8")
-        options = ["--dry-run", "--no-build", "--output-format", "json", "--preview-features", "json-output"]
+        options = ["--dry-run", *self._wheels_only(), "--output-format", "json", "--preview-features", "json-output"]
         options += ["--target", str(installed)] if installed else []
         command = ["pip", "install", *options, "--python", sys.executable, "-c", str(limits), "--", *requirements]
         by_hand = f"uv pip install --dry-run {_shown(requirements)}"
@@ -120,7 +127,7 @@ class Uv:
         limits = self.folder / "constraints.txt"
         limits.write_text("\n".join(constraints), encoding="utf-8")
         options = ["--dry-run", "--no-sources", "--output-format", "json", "--preview-features", "json-output"]
-        options += [*([] if build else ["--no-build"]), "--python", str(python), "-c", str(limits)]
+        options += [*([] if build else self._wheels_only()), "--python", str(python), "-c", str(limits)]
         by_hand = f"uv pip install --dry-run {_shown(requirements)}"
         answer, _ = self._run(["pip", "install", *options, *requirements], "resolve the plugin's dependencies", by_hand)
         return _installed_in(answer)
@@ -138,18 +145,27 @@ class Uv:
         """
         asked = self.folder / "pins.txt"
         asked.write_text("\n".join(pins), encoding="utf-8")
-        options = ["--no-deps", "--no-build", "--no-sources", "--no-header", "--quiet", "--format", "pylock.toml"]
+        options = ["--no-deps", *self._wheels_only(), "--no-sources", "--no-header", "--quiet"]
+        options += ["--format", "pylock.toml"]
         command = ["pip", "compile", *options, "--python", str(python or sys.executable), str(asked)]
         answer, _ = self._run(command, "find the wheels of the dependencies", f"uv pip compile {_shown(pins)}")
         return [Wheels.from_pylock(package) for package in tomllib.loads(answer).get("packages", [])]
 
-    def install_locked(self, target: Path, hashes: Mapping[str, tuple[str, ...]], python: Path | None = None) -> None:
+    def install_locked(
+        self,
+        target: Path,
+        hashes: Mapping[str, tuple[str, ...]],
+        python: Path | None = None,
+        *,
+        built: frozenset[str] = frozenset(),
+    ) -> None:
         """Install pins into a target directory, without dependencies, where files have the hashes that are given.
 
         Args:
             target: The target directory, or the folder of packages of a virtual environment.
             hashes: Hashes by pin; of none for a pin that names a commit, which says as much.
             python: The Python of that environment.
+            built: Names of those that are built from source, as a lock file says.
 
         Raises:
             InstallError: A file is not there, or has another hash.
@@ -162,7 +178,7 @@ class Uv:
         if locked:
             listed = self.folder / "locked.txt"
             listed.write_text("\n".join(locked), encoding="utf-8")
-            self.install(target, ["--require-hashes", "--no-build", "-r", str(listed)], python)
+            self.install(target, ["--require-hashes", *_wheels_but(built), "-r", str(listed)], python)
         commits = [pin for pin, found in hashes.items() if not found]
         if commits:
             self.install(target, commits, python)
@@ -200,6 +216,16 @@ class Uv:
             # uv links files from its cache: who edits an installed file edits that of all, until uv asks for a new one.
             again = ["--reinstall", "--refresh", "--no-sources", *options, *what]
             self._run(["pip", "install", *again], "install the plugin", by_hand)
+
+    @staticmethod
+    def editable(project: Path, name: str = "") -> list[str]:
+        """Return what is installed of a project that stays where it is.
+
+        Args:
+            project: Its folder, whatever characters are in its path.
+            name: Its name and extras.
+        """
+        return ["-e", f"{name} @ {project.as_uri()}" if name else project.as_uri()]
 
     def make_environment(self, folder: Path, version: str | None = None) -> Path:
         """Make a virtual environment that can be moved, and return its Python.
@@ -260,7 +286,7 @@ class Uv:
             InstallError: uv failed otherwise.
         """
         options = ["--python", str(python)]
-        self._install(packages, options if build else ["--no-build", *options], requirements)
+        self._install(packages, options if build else [*self._wheels_only(), *options], requirements)
 
     def problems(self, python: Path) -> str:
         """Return what is missing in a virtual environment, or does not fit; nothing where all is well."""
@@ -274,7 +300,7 @@ class Uv:
         Raises:
             InstallError: They cannot be had.
         """
-        command = ["pip", "install", "--no-build", "--python", str(python), "--", *requirements]
+        command = ["pip", "install", *self._wheels_only(), "--python", str(python), "--", *requirements]
         self._run(command, "install what a build needs", f"uv pip install {_shown(requirements)}")
 
     def installed(self, python: Path) -> list[str]:
@@ -307,11 +333,30 @@ class Uv:
         words = {"build": 1, "pip": 2}.get(command[0], 0)
         if self.offline and self.carried and words:
             command = [*command[:words], *self._find_links(), *command[words:]]
-        finished = run([_program(), *options, *command], cwd=self.folder, env={**self._environment(), **(told or {})})
+        command, folder = self._beside_number_sign(command)
+        finished = run([_program(), *options, *command], cwd=folder, env={**self._environment(), **(told or {})})
         if finished.returncode:
             refuse_full_disk(finished.stderr, self.folder)
             raise self._failure(task, finished.stderr, by_hand)
         return finished.stdout, finished.stderr
+
+    def _beside_number_sign(self, command: list[str]) -> tuple[list[str], Path]:
+        """Return a command and the folder to run it in: uv takes `#` in an address for its end, however it is written.
+
+        So it is run in the folder of the project, where it needs no address.
+        """
+        for place, word in enumerate(command):
+            if command[place - 1] == "-e" and "%23" in word:
+                name, _, address = word.rpartition(" @ ")
+                folder = Path(unquote(urlsplit(address).path))
+                extras = f"[{name.partition('[')[2]}" if "[" in name else ""
+                return [*command[:place], f".{extras}", *command[place + 1 :]], folder
+        return command, self.folder
+
+    def _wheels_only(self) -> list[str]:
+        """Return the options with which only that is built from source for which somebody allowed it."""
+        named = os.environ.get(BUILD_VARIABLE, "").split(",")
+        return _wheels_but(self.allowed | {normalised(name.strip()) for name in named if name.strip()})
 
     def _environment(self) -> dict[str, str]:
         """Return what uv, and a build, gets to see of the user's environment and settings."""
@@ -375,6 +420,12 @@ def _program() -> str:
             hint="Reinstall it into this environment: pip install --force-reinstall uv",
             tool="uv",
         ) from error
+
+
+def _wheels_but(built: frozenset[str]) -> list[str]:
+    if not built:
+        return ["--no-build"]
+    return ["--only-binary", ":all:", *(f"--no-binary={name}" for name in sorted(built))]
 
 
 def _can_be_used(folder: Path) -> bool:

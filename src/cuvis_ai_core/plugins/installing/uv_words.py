@@ -22,6 +22,11 @@ _NOT_FOUND: Final = (
 _UNREACHABLE: Final = r"Could not (?:resolve host|connect)|[Ff]ailed to connect|timed out|refused"
 
 _CORRECT: Final = "Correct the dependencies in the plugin's pyproject.toml."
+_ALLOW_BUILD: Final = (
+    "{0} has no wheel for this Python and this system, only source. Whoever builds it runs its code: allow that in the "
+    "plugin's manifest entry (build: [{0}]) or with the option --allow-build {0}.\n"
+    f"Or else: {_CORRECT[0].lower()}{_CORRECT[1:]}"
+)
 _STATE_VERSION: Final = (
     "The project takes its version from Git, but the plugin's tag states none. Tag it with one: "
     "v1.2.0, 1.2.0, release/1.2.0 or name-1.2.0."
@@ -29,6 +34,11 @@ _STATE_VERSION: Final = (
 
 # What uv says, on one line, and what it means with the next step; without one, the step is to try it by hand.
 _MEANINGS: Final[tuple[tuple[str, Kind, str | None], ...]] = (
+    (
+        r"Wheels are required for `([^`]+)` because building from source is disabled",
+        DependencyNotFoundError,
+        _ALLOW_BUILD,
+    ),
     (
         r"[Nn]etwork (?:was|connectivity is) disabled",
         OfflineError,
@@ -60,7 +70,11 @@ _MEANINGS: Final[tuple[tuple[str, Kind, str | None], ...]] = (
 def meaning(output: str) -> tuple[Kind, str | None]:
     """Return the class of error that fits what uv said, and the next step; None where that is to try it by hand."""
     line = " ".join(output.split())  # uv wraps its lines as the terminal is wide
-    found = ((kind, hint) for pattern, kind, hint in _MEANINGS if re.search(pattern, line))
+    found = (
+        (kind, hint and hint.format(*match.groups()))
+        for pattern, kind, hint in _MEANINGS
+        if (match := re.search(pattern, line))
+    )
     return next(found, (InstallError, None))
 
 

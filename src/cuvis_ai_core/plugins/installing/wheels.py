@@ -37,6 +37,7 @@ class Wheels(NamedTuple):
         files: Its wheels; none where it comes from a commit.
         commit: `name @ address` with the commit, for a dependency from a repository.
         direct: Whether the files are named by a requirement, not found by the index.
+        source: Its source distribution, where it is built.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Wheels(NamedTuple):
     files: tuple[Wheel, ...]
     commit: str | None = None
     direct: bool = False
+    source: Wheel | None = None
 
     @classmethod
     def from_pylock(cls, package: Mapping[str, Any]) -> "Wheels":
@@ -55,7 +57,8 @@ class Wheels(NamedTuple):
             return cls(name, version, (), f"{name} @ {vcs['type']}+{vcs['url']}@{vcs['commit-id']}{below}", direct=True)
         direct = "archive" in package
         files = [package["archive"]] if direct else package.get("wheels", [])
-        return cls(name, version, tuple(map(_wheel, files)), direct=direct)
+        source = _wheel(package["sdist"]) if not files and "sdist" in package else None
+        return cls(name, version, tuple(map(_wheel, files)), direct=direct, source=source)
 
     @property
     def pin(self) -> str:
@@ -66,8 +69,8 @@ class Wheels(NamedTuple):
 
     @property
     def hashes(self) -> tuple[str, ...]:
-        """The hashes of all files, sorted."""
-        return tuple(sorted(file.hash for file in self.files))
+        """The hashes of all wheels, or of the source, sorted."""
+        return tuple(sorted(file.hash for file in (*self.files, *([self.source] if self.source else []))))
 
     def chosen(self, python: str | None = None) -> Wheel | None:
         """Return the wheel that a Python takes on this platform.

@@ -12,7 +12,6 @@ from importlib.metadata import Distribution, DistributionFinder
 from types import ModuleType
 
 from cuvis_ai_core.plugins.dependencies.leases import find_dependency
-from cuvis_ai_core.plugins.isolation.metadata import find_distributions
 from cuvis_ai_core.plugins.isolation.operators import TORCH_LIBRARY, find_watched, watch_operators
 from cuvis_ai_core.plugins.isolation.private_modules import find_private
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX
@@ -37,6 +36,8 @@ class PluginFinder(MetaPathFinder):
 
     def find_distributions(self, context: DistributionFinder.Context | None = None) -> Iterator[Distribution]:
         """Return the metadata of live dependencies, and in a plugin's code of the plugin and what it has for itself."""
+        from cuvis_ai_core.plugins.isolation.metadata import find_distributions
+
         return find_distributions(context)
 
 

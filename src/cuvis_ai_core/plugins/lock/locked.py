@@ -82,7 +82,7 @@ class Locked(Plan):
         """Return all that is locked for a plugin; its environment has nothing of the host's."""
         self._refuse_unknown(name)
         pins = self._environment.dependencies[name]
-        return Choice(pins, {pin: self._environment.hashes.get(pin, ()) for pin in pins})
+        return self._chosen(pins)
 
     def keys(self, places: Mapping[str, Path]) -> dict[str, str]:
         """Return a key per plugin: this environment, and what is locked for that plugin."""
@@ -112,7 +112,11 @@ class Locked(Plan):
         except Exception as error:  # noqa: BLE001 - the error of one plugin is no concern of the others
             return Choice(error=error)
         lacking = tuple(pin for pin in pins if not host.has(pin))
-        return Choice(lacking, {pin: self._environment.hashes.get(pin, ()) for pin in lacking})
+        return self._chosen(lacking)
+
+    def _chosen(self, pins: tuple[str, ...]) -> Choice:
+        hashes = {pin: self._environment.hashes.get(pin, ()) for pin in pins}
+        return Choice(pins, hashes, built=self._environment.names_built())
 
     def _refuse_unknown(self, name: str) -> None:
         if name not in self._environment.dependencies:

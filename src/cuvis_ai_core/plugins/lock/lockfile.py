@@ -16,6 +16,7 @@
 
     [environments.cpython-311-x86_64-linux-gnu.dependencies]
     local_dev = ["scipy==1.17.1"]
+    # beside it, where something has no wheel: built = ["antlr4-python3-runtime==4.9.3"]
 
     [environments.cpython-311-x86_64-linux-gnu.hashes]
     "scipy==1.17.1" = ["sha256:…"]
@@ -41,10 +42,8 @@ _COMMENT: Final = """\
 # Written by `cuvis-ai plugins lock`; keep it under version control, beside its manifest. Do not edit it by hand.
 
 """
-_KEYS: Final = frozenset(
-    {"repo", "tag", "commit", "content", "path", "requirements", "isolation", "extras", "python", "subdirectory"}
-)
-_LISTS: Final = frozenset({"requirements", "extras"})
+_LISTS: Final = frozenset({"requirements", "extras", "build"})
+_KEYS: Final = _LISTS | {"repo", "tag", "commit", "content", "path", "isolation", "python", "subdirectory"}
 _PIN: Final = r"[a-z0-9-]+(==[\w.!+-]+| @ \S+)"
 _HASH: Final = r"sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})"
 
@@ -61,10 +60,16 @@ class Environment(NamedTuple):
     Attributes:
         dependencies: Pins by plugin name, `name==version` or `name @ address`, sorted.
         hashes: Hashes of the wheels of each pin; of none for a pin that names a commit.
+        built: Pins that are built from source; their hashes are those of the source.
     """
 
     dependencies: Mapping[str, tuple[str, ...]]
     hashes: Mapping[str, tuple[str, ...]]
+    built: tuple[str, ...] = ()
+
+    def names_built(self) -> frozenset[str]:
+        """Return the names of the distributions that are built from source."""
+        return frozenset(pin.partition("==")[0] for pin in self.built)
 
 
 class Lock(NamedTuple):
@@ -119,7 +124,11 @@ def write_lock(lock: Lock) -> None:
         "version": _VERSION,
         "plugins": {name: _sorted(entry) for name, entry in sorted(lock.plugins.items())},
         "environments": {
-            name: {"dependencies": _sorted(each.dependencies), "hashes": _sorted(each.hashes)}
+            name: {
+                **({"built": list(each.built)} if each.built else {}),
+                "dependencies": _sorted(each.dependencies),
+                "hashes": _sorted(each.hashes),
+            }
             for name, each in sorted(lock.environments.items())
         },
     }
@@ -142,6 +151,7 @@ def entry_of(declared: Declared, manifest: Path) -> dict[str, Any]:
     """
     entry: dict[str, Any] = {
         "extras": list(declared.extras),
+        "build": list(declared.build),
         "python": declared.python,
         "subdirectory": declared.subdirectory,
     }
@@ -227,7 +237,7 @@ def _environment(name: str, data: Mapping[str, Any]) -> Environment:
     for pin in (pin for pins in dependencies.values() for pin in pins):
         if not hashes.get(pin) and " @ git+" not in pin:
             raise ValueError(f"environments.{name} has no hash for {pin}")
-    return Environment(dependencies, hashes)
+    return Environment(dependencies, hashes, _texts(f"{name}: built", _PIN, data.get("built", [])))
 
 
 def _texts(where: str, pattern: str, values: object) -> tuple[str, ...]:

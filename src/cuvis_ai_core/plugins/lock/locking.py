@@ -224,6 +224,7 @@ def _merged(path: Path, old: Lock | None, entries: Mapping[str, Entry], wheels: 
     environments[host.interpreter()] = Environment(
         {name: tuple(sorted(each.pin for each in found)) for name, found in wheels.items()},
         {each.pin: each.hashes for found in wheels.values() for each in found},
+        tuple(sorted({each.pin for found in wheels.values() for each in found if each.source is not None})),
     )
     return Lock(path, entries, environments)
 
@@ -231,7 +232,8 @@ def _merged(path: Path, old: Lock | None, entries: Mapping[str, Entry], wheels: 
 def _still_valid(environment: Environment, unchanged: Collection[str]) -> Environment:
     dependencies = {name: pins for name, pins in environment.dependencies.items() if name in unchanged}
     used = {pin for pins in dependencies.values() for pin in pins}
-    return Environment(dependencies, {pin: each for pin, each in environment.hashes.items() if pin in used})
+    hashes = {pin: each for pin, each in environment.hashes.items() if pin in used}
+    return Environment(dependencies, hashes, tuple(pin for pin in environment.built if pin in used))
 
 
 def _by_pin(wheels: Mapping[str, Sequence[Wheels]]) -> dict[str, Wheels]:

@@ -26,6 +26,7 @@ from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.dependencies.requirements import host_version, needed_name, satisfies
 from cuvis_ai_core.plugins.failing import Enter
 from cuvis_ai_core.plugins.installing.choices import Choice
+from cuvis_ai_core.plugins.installing.editables import UnclearEditableError, editable_code
 from cuvis_ai_core.plugins.installing.project import read_project, version_in
 from cuvis_ai_core.plugins.installing.uv import Uv
 from cuvis_ai_core.plugins.manager import PluginState
@@ -78,7 +79,7 @@ def environment_for(wanted: Wanted, store: Store, *, offline: bool, enter: Enter
         if found is None:
             enter(PluginState.INSTALLING, f"an environment with Python {wanted.python}")
             with store.workspace() as folder:
-                uv = Uv(wanted.name, folder, offline, store.wheels)
+                uv = Uv(wanted.name, folder, offline, store.wheels, frozenset(wanted.declared.build))
                 found = _made(wanted, folder, uv)
                 store.publish(found.folder, wanted.folder)
             found = found._replace(folder=wanted.folder)
@@ -140,7 +141,7 @@ def _made(wanted: Wanted, folder: Path, uv: Uv) -> Environment:
     begun = _begin(wanted, folder, uv)
     _install(wanted, uv, begun)
     made = described(begun.folder, begun.distribution)._replace(
-        paths=begun.paths,
+        paths=begun.paths or _editable_places(begun.folder, wanted),
         editable=str(project_folder(wanted.declared, wanted.source))
         if isinstance(wanted.declared, LocalPlugin)
         else "",
@@ -175,7 +176,7 @@ def _install(wanted: Wanted, uv: Uv, begun: _Begun) -> None:
         requirements = [*begun.requirements, own_wheels.schemas()]
         uv.install_with_needs(begun.python, packages, requirements, build=begun.build)
         return
-    uv.install_locked(packages, wanted.locked.hashes, begun.python)
+    uv.install_locked(packages, wanted.locked.hashes, begun.python, built=wanted.locked.built)
     uv.install(packages, begun.requirements, begun.python)
     problems = uv.problems(begun.python)
     if problems:
@@ -197,12 +198,24 @@ def _bare(wanted: Wanted, folder: Path) -> tuple[str, ...]:
     return (str(folder / "src" if any((folder / "src" / top).exists() for top in tops) else folder),)
 
 
+def _editable_places(folder: Path, wanted: Wanted) -> tuple[str, ...]:
+    """Return where the modules of an editable install lie, as far as that can be read.
+
+    An import hook may need a package that only the back-end knows of, and Python reads a path line by line.
+    """
+    tops = {path.partition(".")[0] for path in wanted.declared.provides}
+    try:
+        return tuple(sorted(set(map(str, editable_code(packages_of(folder), tops).values()))))
+    except UnclearEditableError:  # the hook is at work in that environment
+        return ()
+
+
 def _plugin(wanted: Wanted, project: Path, name: str, python: Path, uv: Uv) -> list[str]:
     """Return a plugin as a requirement: the wheel of a tag, or a local folder that stays where it is."""
     declared = wanted.declared
     extras = f"[{','.join(declared.extras)}]" if declared.extras else ""
     if not isinstance(declared, GitPlugin):
-        return ["-e", f"{project}{extras}"]
+        return uv.editable(project, f"{name}{extras}")
     copy = uv.folder / "source"
     shutil.copytree(wanted.source.folder, copy, symlinks=True, ignore=shutil.ignore_patterns(".git"))
     wheel = uv.build_wheel(copy / (declared.subdirectory or "."), version=version_in(declared.tag), python=python)

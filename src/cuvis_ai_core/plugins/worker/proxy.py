@@ -102,6 +102,11 @@ class ProxyNode(NodeMixin):
         return place
 
     @property
+    def lacks(self) -> tuple[str, ...]:
+        """What the real node has not learned yet (see `cuvis_ai_core.node.learned`)."""
+        return tuple(self._facts["lacks"])
+
+    @property
     def requires_initial_fit(self) -> bool:
         """Whether this node learns by `statistical_initialization`."""
         return bool(self._facts["waits"])

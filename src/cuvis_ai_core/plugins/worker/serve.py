@@ -19,6 +19,7 @@ from cuvis_ai_core import errors
 from cuvis_ai_core._places import definition_of, place_of
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.node.checking import check_class, construct
+from cuvis_ai_core.node.learned import Learner
 from cuvis_ai_core.node.libraries import converter, is_module, library_of_input, without_gradients
 from cuvis_ai_core.node.ports import Port, read_ports
 from cuvis_ai_core.plugins.worker.channel import Channel, Message
@@ -157,6 +158,7 @@ class _Hosted:
 
     def __init__(self, node: Any) -> None:  # noqa: ANN401
         self.node = node
+        self._learner = Learner(node, fresh=True)
         self._device = "cpu"
         self._ports: dict[str, Port] = read_ports(type(node), "INPUT_SPECS")
         self._signature = inspect.signature(node.forward)
@@ -211,6 +213,7 @@ class _Hosted:
             "frozen": bool(getattr(node, "frozen", True)),
             "initialized": bool(getattr(node, "statistically_initialized", False)),
             "place": definition_of(node.forward),
+            "lacks": list(self._learner.lacks()),
             "waits": bool(getattr(node, "requires_initial_fit", False)),
             "trainable": parameters is not None and any(each.requires_grad for each in parameters()),
             "sizes": {name: getattr(node, name, None) for name in symbols},

@@ -59,7 +59,8 @@ def survey(name: str, request: Request, kept: Sequence[str]) -> Surveyed:
 
 def _wheels(wanted: Wanted, request: Request, kept: Sequence[str]) -> Sequence[Wheels]:
     with request.store.workspace() as folder:
-        uv = Uv(wanted.name, folder, request.offline, request.store.wheels)
+        builds = frozenset(wanted.declared.build)
+        uv = Uv(wanted.name, folder, request.offline, request.store.wheels, builds)
         python, pins = pins_for(wanted, folder, uv, kept)
         return uv.wheels(pins, python) if pins else ()
 

@@ -1,0 +1,63 @@
+"""What the demonstration wrote into its folder: a file that was edited since then is left as it is."""
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+from cuvis_ai_core._files import read_json, write_atomic, write_json
+
+_RECORD: Final = ".demo.json"
+
+
+class Written:
+    """The files of the demonstration, with their hashes, which outlive a run in a record of their own.
+
+    Args:
+        root: The folder of the demonstration.
+
+    Attributes:
+        kept: Files that were not written, since somebody edited them.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.kept: list[Path] = []
+        self._root = root
+        self._hashes: dict[str, object] = dict(read_json(root / _RECORD) or {})
+
+    def __bool__(self) -> bool:
+        """Whether an earlier run wrote something."""
+        return bool(self._hashes)
+
+    def may_write(self, path: Path) -> bool:
+        """Tell whether a file is not there, or as an earlier run wrote it; one that is not is kept."""
+        if not path.exists() or _hash(path) == self._hashes.get(self._name(path)):
+            return True
+        self.kept.append(path)
+        return False
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write a file, unless it was edited.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        if self.may_write(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, data)
+            self.note(path)
+
+    def note(self, path: Path) -> None:
+        """Remember a file as it is now.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        self._hashes[self._name(path)] = _hash(path)
+        write_json(self._root / _RECORD, self._hashes)
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix()
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,63 @@
+"""Which data file belongs to an ENVI header."""
+
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+
+from cuvis_ai_core.data.envi_header import EnviHeader
+from cuvis_ai_core.data.envi_names import DATA_SUFFIXES, ENVI, HEADER_SUFFIXES
+
+
+def find_data_file(header: EnviHeader) -> Path:
+    """Return the data file of a header.
+
+    It has the name of the header without `.hdr`, or with another suffix. A file that has a header of its own is left to
+    that one, and of several that which has the size.
+
+    Raises:
+        CubeError: There is none, or more than one that fits.
+    """
+    base = header.path.with_suffix("")
+    found = list(_candidates(header, base)) or list(_by_size(header, base))
+    own = [file for file in found if not _has_another_header(file, header.path)] or found
+    fitting = own if len(own) == 1 else [file for file in own if file.stat().st_size == bytes_of(header)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if not found:
+        raise header.error(
+            "has no data file beside it.",
+            hint=f"Put it there as '{base.name}', or as '{base.name}' with {', '.join(DATA_SUFFIXES)}.",
+        )
+    names = ", ".join(f"'{file.name}' ({file.stat().st_size} bytes)" for file in own)
+    raise header.error(
+        f"has several files beside it that may hold its data: {names}; it describes {bytes_of(header)} bytes.",
+        hint="Give the data file instead of the header, or name the header after it, as in scene.img.hdr.",
+    )
+
+
+def bytes_of(header: EnviHeader) -> int:
+    """Return the size of the data file that a header describes."""
+    return header.offset + prod(header.shape) * header.dtype.itemsize
+
+
+def _candidates(header: EnviHeader, base: Path) -> Iterator[Path]:
+    seen: set[tuple[int, int]] = set()  # where case does not count, two names are one file
+    suffixes = dict.fromkeys([f".{header.interleave}", *DATA_SUFFIXES])
+    for suffix in ("", *suffixes, *map(str.upper, suffixes)):
+        file = base.with_name(base.name + suffix)
+        if file.is_file() and (place := (file.stat().st_dev, file.stat().st_ino)) not in seen:
+            seen.add(place)
+            yield file
+
+
+def _by_size(header: EnviHeader, base: Path) -> Iterator[Path]:
+    """Yield files beside a header that have its name, another suffix, and just the size."""
+    for file in sorted(base.parent.iterdir()):
+        named = file.name.lower().startswith(f"{base.name.lower()}.") or file.name.lower() == base.name.lower()
+        if named and file.suffix.lower() != ENVI and file.is_file() and file.stat().st_size == bytes_of(header):
+            yield file
+
+
+def _has_another_header(file: Path, header: Path) -> bool:
+    others = [file.with_name(file.name + suffix) for suffix in HEADER_SUFFIXES]
+    return any(other.is_file() and not other.samefile(header) for other in others)

@@ -1,0 +1,22 @@
+"""How the two files of an ENVI image are named."""
+
+from pathlib import Path
+from typing import Final
+
+ENVI: Final = ".hdr"
+"""The suffix of headers, in any case."""
+
+DATA_SUFFIXES: Final = (
+    *(".img", ".dat", ".raw", ".bsq", ".bil", ".bip", ".envi", ".bin"),
+    *(".rad", ".rfl", ".cmp", ".hyspex", ".cube", ".hsi", ".gz"),
+)
+"""Suffixes of data files beside none; others are taken where their size fits."""
+
+HEADER_SUFFIXES: Final = (".hdr", ".HDR", ".Hdr")
+
+
+def find_header(data_file: Path) -> Path | None:
+    """Return the header of a data file: `scene.img.hdr` before `scene.hdr`."""
+    stems = (data_file.name, data_file.stem)
+    names = [data_file.with_name(stem + suffix) for stem in stems for suffix in HEADER_SUFFIXES]
+    return next((path for path in names if path.is_file() and path != data_file), None)

@@ -1,0 +1,106 @@
+"""What a node was constructed with: recorded where it is called, whatever its author hands on to the base class."""
+
+import inspect
+from collections.abc import Mapping
+from datetime import date
+from enum import Enum
+from pathlib import PurePath
+from typing import Any, Self
+
+_NO_HYPER_PARAMETERS = frozenset({"name", "execution_stages"})
+
+
+class Unwritable:
+    """Stands for a value that no pipeline file can hold; no dataclass, which pydantic would write as a mapping.
+
+    Args:
+        kind: Name of its type.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+
+class Recorded:
+    """Base class of nodes that remember the arguments of their constructor, as far as a file can hold them."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ANN401, D102 - whatever the constructor takes
+        new = super().__new__
+        node = new(cls) if new is object.__new__ else new(cls, *args, **kwargs)
+        vars(node)["_given"] = ([plain(each) for each in args], {name: plain(each) for name, each in kwargs.items()})
+        return node
+
+
+def hyper_parameters(node: Any) -> dict[str, Any]:  # noqa: ANN401 - a node of any kind
+    """Return the arguments that build a node again, its name and stages left out; `Unwritable` where there is no way.
+
+    What its author keeps in `hparams` stands in for what no file can hold, such as an array.
+    """
+    kept = {name: plain(value) for name, value in getattr(node, "hparams", {}).items()}
+    given = vars(node).get("_given")
+    if given is None:
+        return kept
+    signature = inspect.signature(type(node))
+    try:
+        bound = signature.bind(*given[0], **given[1])
+    except TypeError:  # built in another way, as by `copy`
+        return kept
+    explicit = set(bound.arguments)
+    bound.apply_defaults()
+    found: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        match signature.parameters[name].kind:
+            case inspect.Parameter.VAR_KEYWORD:
+                found |= value
+            case inspect.Parameter.VAR_POSITIONAL | inspect.Parameter.POSITIONAL_ONLY if value:
+                return kept  # these have no names by which a file could hand them over
+            case inspect.Parameter.POSITIONAL_OR_KEYWORD | inspect.Parameter.KEYWORD_ONLY:
+                found[name] = plain(value)
+                if name not in explicit and holds_unwritable(found[name]):
+                    del found[name]
+    return {
+        name: kept[name] if holds_unwritable(value) and name in kept else value
+        for name, value in found.items()
+        if name not in _NO_HYPER_PARAMETERS
+    }
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401
+    """Return a value in the types that a pipeline file has: numbers, texts, lists and mappings."""
+    match value:
+        case list() | tuple():
+            return [plain(each) for each in value]
+        case set() | frozenset() if not any(holds_unwritable(plain(each)) for each in value):
+            return {plain(each) for each in value}
+        case Mapping() if all(type(key) in {str, int, float, bool} for key in value):
+            return {key: plain(each) for key, each in value.items()}
+    return _plain_single(value)
+
+
+def _plain_single(value: Any) -> Any:  # noqa: ANN401
+    match value:
+        case None | Unwritable() | bytes() | date():
+            return value
+        case Enum():
+            return plain(value.value)
+        case bool() | int() | float() | str():
+            return next(kind(value) for kind in (bool, int, float, str) if isinstance(value, kind))
+        case PurePath():
+            return str(value)
+    if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):  # a number of NumPy or torch
+        return _plain_single(value.item())
+    return Unwritable(type(value).__name__)
+
+
+def holds_unwritable(value: object) -> str | None:
+    """Return the type of something within a value that no file can hold."""
+    match value:
+        case Unwritable(kind=kind):
+            return kind
+        case list():
+            inner: Any = value
+        case dict():
+            inner = value.values()
+        case _:
+            return None
+    return next(filter(None, map(holds_unwritable, inner)), None)

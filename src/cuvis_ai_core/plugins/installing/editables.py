@@ -1,0 +1,130 @@
+"""Where the code of an editable install lies: read as data, never executed.
+
+Back-ends write lines with folders into `.pth` files, or lines that start an import hook. Two kinds of hooks say
+literally which module lies where, and are understood; a project with any other is installed by a build.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import ast
+
+_MODULE_SUFFIXES: Final = (".py", ".pyc", ".so", ".pyd")
+
+_NAMESPACES: Final = "-nspkg.pth"
+"""End of the names of files with which setuptools makes namespaces; Python knows these by itself now."""
+
+
+class UnclearEditableError(Exception):
+    """An editable install is made in a way that cannot be read."""
+
+
+def editable_code(target: Path, wanted: set[str]) -> dict[str, Path]:
+    """Return the top-level modules of an editable install in `target`: module name to the folder it lies in.
+
+    Args:
+        target: The target directory.
+        wanted: Names that count even where they are plain folders (namespace packages).
+
+    Raises:
+        UnclearEditableError: That cannot be told, or a package has another name than its folder.
+    """
+    code: dict[str, Path] = {}
+    others = set(_of_dependencies(target))
+    for pth in sorted(path for path in target.glob("*.pth") if path.name not in others):
+        for line in () if pth.name.endswith(_NAMESPACES) else _lines(pth):
+            if line.startswith(("import ", "import\t")):
+                found = _hook(target, line)
+            else:
+                folder = (target / line).resolve()
+                plain = {name for name in wanted if (folder / name).is_dir()}
+                found = dict.fromkeys(top_level_modules(folder) | plain, folder)
+            for name, folder in found.items():
+                if code.setdefault(name, folder) != folder and line.startswith("import"):
+                    raise UnclearEditableError(f"parts of '{name}' lie in {code[name]} and in {folder}")
+    return code
+
+
+def top_level_modules(folder: Path) -> set[str]:
+    """Return the names of the modules and regular packages that lie directly in a folder."""
+    if not folder.is_dir():
+        return set()
+    names = {
+        entry.name.partition(".")[0]
+        for entry in folder.iterdir()
+        if (entry.suffix in _MODULE_SUFFIXES and entry.is_file()) or (entry / "__init__.py").is_file()
+    }
+    return {name for name in names if name.isidentifier()}
+
+
+def without_standard_library(names: Iterable[str]) -> frozenset[str]:
+    """Drop names that the standard library owns: they come first on every `sys.path`, so no plugin means its own."""
+    return frozenset(names) - sys.stdlib_module_names
+
+
+def _of_dependencies(target: Path) -> Iterator[str]:
+    """Return the `.pth` files of what is not editable (PEP 610): they have other purposes."""
+    for record in target.glob("*.dist-info/RECORD"):
+        told = record.with_name("direct_url.json")
+        if not (told.is_file() and '"editable"' in told.read_text(encoding="utf-8")):
+            lines = record.read_text(encoding="utf-8").splitlines()
+            yield from (name for line in lines if (name := line.partition(",")[0]).endswith(".pth"))
+
+
+def _lines(pth: Path) -> Iterator[str]:
+    """Return the lines of a `.pth` file; a folder whose name has a line break in it is one line."""
+    text = pth.read_bytes().decode(errors="surrogateescape").removesuffix("\n")
+    if text.startswith("/") and Path(text).is_dir():
+        yield text
+        return
+    for line in text.splitlines():
+        if line.strip() and not line.startswith("#"):
+            yield line if (pth.parent / line).is_dir() else line.strip()
+
+
+def _hook(target: Path, line: str) -> dict[str, Path]:
+    """Return what the module says that a line imports, as `import __editable___x_finder; ….install()` does."""
+    import ast
+
+    name = line.removeprefix("import").partition(";")[0].strip()
+    module = target / f"{name}.py"
+    if not module.is_file():
+        raise UnclearEditableError(f"a .pth file has the line '{line}'")
+    tree = ast.parse(module.read_bytes())
+    places = dict([*_mapping(tree, "MAPPING"), *_mapped(tree)])
+    if not places:
+        raise UnclearEditableError(f"its import hook {module.name} decides where modules lie")
+    code: dict[str, Path] = {}
+    for dotted, location in places.items():
+        parts, place = tuple(dotted.split(".")), Path(location)
+        place = place.parent if place.stem == "__init__" else place.with_suffix("")
+        if place.parts[-len(parts) :] != parts:
+            raise UnclearEditableError(f"the package '{dotted}' has another name than its folder {place}")
+        top = place.parents[len(parts) - 1]
+        if code.setdefault(parts[0], top) != top:
+            raise UnclearEditableError(f"parts of '{parts[0]}' lie in {code[parts[0]]} and in {top}")
+    return code
+
+
+def _mapping(tree: "ast.Module", name: str) -> Iterator[tuple[str, str]]:
+    """Read the mapping of setuptools' finder."""
+    import ast
+
+    for statement in tree.body:
+        targets = [statement.target] if isinstance(statement, ast.AnnAssign) else getattr(statement, "targets", [])
+        if any(isinstance(each, ast.Name) and each.id == name for each in targets):
+            value: Any = statement.value  # type: ignore[attr-defined]
+            yield from ast.literal_eval(value).items()
+
+
+def _mapped(tree: "ast.Module") -> Iterator[tuple[str, str]]:
+    """Read the calls of the package `editables`: `F.map_module('name', '/path/name/__init__.py')`."""
+    import ast
+
+    for statement in tree.body:
+        match statement:
+            case ast.Expr(ast.Call(ast.Attribute(attr="map_module"), [ast.Constant(name), ast.Constant(place)])):
+                yield str(name), str(place)

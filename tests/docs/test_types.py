@@ -1,0 +1,77 @@
+"""What README and docs show passes type checkers, as users run them: strictly, against the installed package."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "hookspecs" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SLIPS = """\
+from cuvis_ai_core import NodeRegistry, Pipeline
+
+Pipeline("p").forward(btch={})
+NodeRegistry.get("RXDetector")().nothing
+NodeRegistry().get("RXDetector", instnce=None)
+"""
+
+Blocks = Callable[[Path], list[Any]]
+
+
+@pytest.fixture
+def examples(blocks_of: Blocks, tmp_path: Path) -> Path:
+    """Write the Python of each page into modules: that which is run as one, and each file that it writes."""
+    for number, page in enumerate(PAGES):
+        stem, script = f"page{number}_{page.stem.replace('-', '_').lower()}", ""
+        for block in blocks_of(page):
+            if block.language != "python":
+                continue
+            if block.file:
+                (tmp_path / f"{stem}_{Path(block.file).stem}.py").write_text(block.text, encoding="utf-8")
+            else:
+                script += "\n" * (block.line - 1 - script.count("\n")) + block.text
+        (tmp_path / f"{stem}.py").write_text(script, encoding="utf-8")
+    if importlib.util.find_spec("torch") is None:
+        for module in tmp_path.glob("*.py"):
+            if "torch" in module.read_text(encoding="utf-8"):
+                module.unlink()
+    return tmp_path
+
+
+def mypy(folder: Path) -> str:
+    """Return what mypy says about the modules in a folder."""
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={folder.parent / 'mypy'}"]
+    modules = sorted(path.name for path in folder.glob("*.py"))
+    return subprocess.run([*command, *modules], cwd=folder, capture_output=True, text=True, check=False).stdout
+
+
+def pyright(folder: Path) -> str:
+    """Return what pyright says about the modules in a folder."""
+    command = ["pyright", f"--pythonpath={sys.executable}", "."]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
+
+
+@pytest.mark.slow
+def test_examples_pass_mypy_strictly(examples: Path) -> None:
+    """No configuration is needed, and no package of ours lacks its types."""
+    assert "Success: no issues found" in mypy(examples)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pyright") is None, reason="pyright is not here")
+def test_examples_pass_pyright(examples: Path) -> None:
+    """The other checker that people have, in their editors."""
+    assert pyright(examples).startswith("0 errors")
+
+
+@pytest.mark.slow
+def test_slips_in_what_follows_a_registry_are_found(tmp_path: Path) -> None:
+    """A class from a registry has the attributes of a node and no others."""
+    (tmp_path / "slips.py").write_text(SLIPS, encoding="utf-8")
+    found = mypy(tmp_path)
+    assert [line.split(":")[1] for line in found.splitlines() if ": error: " in line] == ["3", "4", "5"]
