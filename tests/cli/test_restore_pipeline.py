@@ -391,6 +391,22 @@ def test_weights_beside_the_file_are_used_and_recorded(
     assert "Weights 'gain.pt' cannot be read" in shell(*arguments).stderr
 
 
+def test_untrained_nodes_run_only_for_those_who_mean_it(
+    shell: Shell, write_yaml: Callable[..., Path], torch_plugin: Path, cube_file: Path
+) -> None:
+    """Without weights the error names the node and the option; showing the pipeline needs none."""
+    pytest.importorskip("torch")
+    path = write_yaml("gain.yaml", {"nodes": [{"name": "gain", "class_name": "Gain"}]})
+    arguments = ("restore-pipeline", "--pipeline-path", path, "--plugins-path", torch_plugin)
+    assert shell(*arguments).exit_code == 0
+    found = shell(*arguments, "--cube-path", cube_file)
+    assert found.exit_code == 2
+    assert "Error: Node 'gain' is not trained" in found.stderr
+    assert "--allow-untrained" in found.stderr
+    assert not Path("gain-output").exists()
+    assert shell(*arguments, "--cube-path", cube_file, "--allow-untrained").exit_code == 0
+
+
 def _series_plugin(folder: Path) -> None:
     """Have a plugin project read `.series` files, which hold three cubes."""
     (folder / "src/echo_plugin/hooks.py").write_text(
