@@ -201,14 +201,19 @@ def test_map_info_without_numbers(tmp_path: Path) -> None:
 
 
 def test_packed_data(tmp_path: Path) -> None:
-    """A data file that the header calls compressed is unpacked, and one that is not is an error."""
+    """A data file that is packed is unpacked; one of the right size is taken as it is."""
     header = _edit(_save(tmp_path), "file compression = 1")
     data_file = tmp_path / "scene.img"
     content = data_file.read_bytes()
-    with pytest.raises(CubeError, match="packed by gzip, but it cannot be unpacked"):
+    assert_array_equal(read_envi(header).data, DATA)
+    data_file.write_bytes(content + b"more")
+    with pytest.raises(CubeError, match=r"says that its data are compressed, but .* is not packed by gzip"):
         read_envi(header)
     data_file.write_bytes(gzip.compress(content))
     assert_array_equal(read_envi(header).data, DATA)
+    data_file.write_bytes(gzip.compress(content)[:-9])
+    with pytest.raises(CubeError, match="which gzip cannot unpack"):
+        read_envi(header)
     data_file.write_bytes(gzip.compress(content[:-1]))
     with pytest.raises(CubeError, match="has 47: it is truncated"):
         read_envi(header)

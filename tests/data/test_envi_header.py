@@ -287,6 +287,7 @@ def test_encodings(tmp_path: Path, encoding: str, line_end: str) -> None:
         ("Default  BANDS={3,2,1}", ["3", "2", "1"]),
         ("default bands = {3, 2, 1} interleave = bil", ["3", "2", "1"]),
         ("default bands = {3, 2, 1} words", ["3", "2", "1"]),
+        ("rotation = {{1, 0}, {0, 1}} ; turned", ["{1", "0}", "{0", "1}"]),
         ("default bands = {9, 9, 9}\ndefault bands = {3, 2, 1}", ["3", "2", "1"]),
         ("sensor type = A = B ; rented", "A = B"),
         ("band names = {Red; 650 nm, NIR; 800 nm}", ["Red; 650 nm", "NIR; 800 nm"]),

@@ -153,11 +153,13 @@ def _decoded(content: bytes) -> str:
 
 
 def _end(name: str, line: str) -> int | None:
-    """Return where a list ends in a line: at its first `}`, but for braces in texts and in remarks."""
+    """Return where a list ends in a line: at its first `}`, but for braces in lists of lists, texts and remarks."""
     remark = line.find(";")
     at = line.find("}")
     if at < 0:
         return None
+    if nested := re.match(r"[^{};]*(?:\{[^{};]*\}[^{};]*)+(?=\})", line):
+        return nested.end()
     if name not in _FREE_TEXT and 0 <= remark < at and "{" in line[remark:at]:
         return None  # an older list in a remark
     while line[at + 1 :].lstrip()[:1] not in {"", ";", ","} and (other := line.find("}", at + 1)) > 0:
