@@ -193,6 +193,52 @@ def test_what_a_cube_carries(tmp_path: Path) -> None:
     assert cube.data.dtype == np.int16
 
 
+SPECIM = """ENVI
+description = {
+File Imported into ENVI}
+file type = ENVI
+sensor type = FENIX , Lumo - Recorder v2018-512
+acquisition date = DATE(yyyy-mm-dd): 2019-01-29
+Start Time = UTC TIME: 14:45:52
+samples = 3
+bands = 4
+lines = 2
+errors = {none}
+interleave = bil
+data type = 12
+header offset = 0
+byte order = 0
+default bands = {3, 2, 1}
+binning = {4, 2}
+trigger mode1 = External
+Wavelength = {
+ 378.19,
+ 381.57,
+ 384.94,
+ 2503.73
+}
+fwhm = {
+ 3.37,
+ 3.37,
+ 3.38,
+ 5.5
+}
+"""
+
+
+def test_header_of_a_recorder(tmp_path: Path) -> None:
+    """A header as Specim's recorder writes it is read with wavelengths, widths and time."""
+    (tmp_path / "scan.hdr").write_text(SPECIM, encoding="ascii")
+    np.arange(24, dtype="<u2").tofile(tmp_path / "scan.raw")
+    cube = read_envi(tmp_path / "scan.hdr")
+    assert_array_equal(cube.data, np.arange(24).reshape(2, 4, 3).transpose(0, 2, 1))
+    assert_array_equal(cube.wavelengths, [378.19, 381.57, 384.94, 2503.73])
+    assert_array_equal(cube.fwhm, [3.37, 3.37, 3.38, 5.5])
+    assert cube.acquired is not None
+    assert cube.acquired.isoformat() == "2019-01-29T14:45:52+00:00"
+    assert cube.remarks == ("The header has no unit for its wavelengths; they were taken for nm.",)
+
+
 def test_map_info_without_numbers(tmp_path: Path) -> None:
     """A map info that cannot be understood is left out with a remark."""
     cube = read_envi(_edit(_save(tmp_path), "map info = {UTM}"))
