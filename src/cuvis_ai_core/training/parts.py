@@ -1,13 +1,16 @@
 """The parts of the data that a trainrun names: batches to train on, to validate on, and to test on."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cuvis_ai_core.data import Batches, Cubes, open_annotations
 from cuvis_ai_core.data.annotations import Annotations
 from cuvis_ai_core.data.readers import Readers
 from cuvis_ai_core.errors import TrainRunError
 from cuvis_ai_core.training.trainrun import TrainRun
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Parts:
