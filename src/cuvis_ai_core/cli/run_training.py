@@ -184,7 +184,7 @@ class Session:
             draw_matrix(folder / f"{stem}.png", matrix, labels, f"{self._config.name}: {name}")
 
     def _record(self, folder: Path, nodes: list[dict[str, Any]], found: Mapping[str, float]) -> None:
-        inputs = {
+        inputs: dict[str, Any] = {
             "trainrun": input_record(self._run.path),
             "annotations": [
                 {"path": str(path), "classes": dict(each.classes), "remarks": list(each.remarks)}
