@@ -153,6 +153,17 @@ def test_info_without_weights_or_pipeline(restore: Run) -> None:
     assert re.search(r"train +4 +4 +.*masks", result.output), result.output
 
 
+def test_info_of_data_of_a_published_module(restore: Run, write_yaml: Run) -> None:
+    """Newer published files name a data module; they are shown, and refused where the data would be read."""
+    split = {"train": [{"kind": "file_indices", "source": "a.cu3s", "ids": [0]}]}
+    data = {"data_module": "cu3s", "splits": split, "params": {"cu3s_file_path": "a.cu3s"}, "batch_size": 2}
+    path = write_yaml("newer.yaml", {**TRAINRUN, "data": data})
+    result = restore(path=path)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"all +of the data module 'cu3s', which is not known here", result.output), result.output
+    assert restore("--mode", "train", path=path).exit_code == 2
+
+
 def test_train(restore: Run, shell: Run) -> None:
     """Training writes pipeline, weights, trainrun, metrics, picture and record; the pipeline can be restored."""
     result = restore("--mode", "train")
@@ -161,7 +172,7 @@ def test_train(restore: Run, shell: Run) -> None:
     names = {"loss.png", "metrics.csv", "pipeline.pt", "pipeline.yaml", "run.json", "trainrun.yaml"}
     assert {file.name for file in output.iterdir()} == names
     rows = _rows(output / "metrics.csv")
-    assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
     assert float(rows[3]["train_loss"]) < float(rows[0]["train_loss"])
     found = _table(result.output)
     assert found["loss"] == pytest.approx(float(rows[3]["val_loss"]), rel=1e-4)
@@ -240,10 +251,10 @@ def test_checkpoints(restore: Run) -> None:
     change = ("--override", "training.callbacks.checkpoint.monitor=val_loss")
     kept = []
     for epochs in (4, 1):
-        result = restore("--mode", "train", *change, "--override", f"training.max_epochs={epochs}")
+        result = restore("--mode", "train", *change, "--override", f"training.max_epochs={epochs}", "--overwrite")
         assert result.exit_code == 0, result.output
         kept.append([file.name for file in Path("trained").glob("*.ckpt")])
-    assert kept == [["checkpoint-epoch-0003.ckpt"], ["checkpoint-epoch-0000.ckpt"]]
+    assert kept == [["checkpoint-epoch-0004.ckpt"], ["checkpoint-epoch-0001.ckpt"]]
 
 
 def _start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
@@ -359,7 +370,7 @@ def test_a_failing_training(restore: Run) -> None:
     """A loss that is no number is work that failed: exit status 1."""
     result = restore("--mode", "train", "--override", "pipeline.nodes.error.params.scale=.inf")
     assert result.exit_code == 1, result.output
-    assert "Error: The loss is inf in epoch 0, batch 0" in result.output
+    assert "Error: The loss of node 'error' is inf in epoch 1, batch 1 of 'train': cube " in result.output
 
 
 def test_foreign_files(restore: Run) -> None:
@@ -391,3 +402,104 @@ def test_help_is_light(process: Run) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_finished_training_is_kept(restore: Run) -> None:
+    """The same settings are said to be done, others to differ; only `--overwrite` trains, and an own folder does."""
+    first = restore("--mode", "train")
+    weights, changed = _weights(Path("trained")), ("--override", "training.optimizer.lr=0.01")
+    again = restore("--mode", "train", "--override", "name=again")
+    assert again.exit_code == 0, again.output
+    assert "holds this training already, with these settings. --overwrite trains again" in again.output
+    assert _table(again.output) == _table(first.output)
+    assert "Epoch" not in again.output
+    other = restore("--mode", "train", *changed, "--override", "pipeline.nodes.scores.params.dropout=0.0")
+    assert other.exit_code == 2, other.output
+    assert "holds a finished training of other settings" in other.output
+    assert "training.optimizer.lr: 0.05 there, 0.01 now" in other.output
+    assert "pipeline.nodes.scores.params.dropout: nothing there, 0.0 now" in other.output
+    assert "--overwrite" in other.output
+    assert _equal(_weights(Path("trained")), weights)
+    assert not Path("trained/unfinished").exists()
+    assert restore("--mode", "train", *changed, "--override", "output_dir=elsewhere").exit_code == 0
+    replaced = restore("--mode", "train", *changed, "--overwrite")
+    assert replaced.exit_code == 0, replaced.output
+    assert _equal(_weights(Path("trained")), _weights(Path("elsewhere")))
+
+
+def test_other_code_of_a_node(restore: Run) -> None:
+    """A training with another class, or another version of it, is one of other settings."""
+    restore("--mode", "train")
+    record = json.loads(Path("trained/run.json").read_text(encoding="utf-8"))
+    record["nodes"][0]["commit"] = "a" * 40
+    Path("trained/run.json").write_text(json.dumps(record), encoding="utf-8")
+    result = restore("--mode", "train")
+    assert result.exit_code == 2, result.output
+    assert f"node 'center': commit {'a' * 40} there, nothing now" in result.output
+
+
+def test_no_training_is_lost_to_a_save(restore: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result that cannot be written leaves weights, metrics and a way to go on, which ends as if nothing had been."""
+    from cuvis_ai_core.pipeline import pipeline
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "save_pipeline", full)
+        result = restore("--mode", "train")
+    assert result.exit_code == 1, result.output
+    assert "No space left on device" in result.output
+    unfinished = Path("trained/unfinished")
+    assert f"Kept in {unfinished.absolute()} after 4 epochs: metrics.csv, last.pt" in result.output
+    assert len(_rows(unfinished / "metrics.csv")) == 4
+    last = torch.load(unfinished / "last.pt", weights_only=True)["state_dict"]
+    again = restore("--mode", "train")
+    assert again.exit_code == 0, again.output
+    assert "Going on with the unfinished training" in again.output
+    assert not re.search(r"Epoch \d", again.output)
+    assert _equal(_weights(Path("trained")), last)
+    whole = restore("--mode", "train", "--override", "output_dir=whole")
+    assert _table(again.output) == _table(whole.output)
+    assert not unfinished.exists()
+
+
+def test_a_state_that_cannot_be_saved_is_said_before(restore: Run) -> None:
+    """What a node keeps in its extra state is checked before the first epoch."""
+    source = Path("../trainable_nodes/src/trainable_nodes/__init__.py")
+    text = source.read_text(encoding="utf-8")
+    lines = "    def get_extra_state(self):\n        return {'kept': torch.nn.ReLU()}\n\n"
+    lines += "    def set_extra_state(self, state):\n        pass\n\n"
+    source.write_text(
+        text.replace("    def forward(self, cube", f"{lines}    def forward(self, cube", 1), encoding="utf-8"
+    )
+    result = restore("--mode", "train")
+    assert result.exit_code == 2, result.output
+    assert "The state of node 'center' could not be saved after a training: '_extra_state'['kept']" in result.output
+    assert "Initialising" not in result.output
+
+
+def test_metrics_that_are_not_means(restore: Run) -> None:
+    """A metric of torchmetrics is that of all cubes together; a matrix is written as a table and as a picture."""
+    source = Path("../trainable_nodes/src/trainable_nodes/__init__.py")
+    text = source.read_text(encoding="utf-8").replace(
+        'return {"metrics": [Metric(name="accuracy", value=right.item(), stage=context.stage)]}',
+        "from torchmetrics.classification import BinaryConfusionMatrix, BinaryF1Score\n"
+        "        pair = (scores > 0.5).int(), mask\n"
+        "        metrics = {'f1': (BinaryF1Score(), *pair), 'confusion': (BinaryConfusionMatrix(), *pair)}\n"
+        "        return {'metrics': {**metrics, 'accuracy': right}}",
+    )
+    source.write_text(text.replace('"metrics": PortSpec(list, ())', '"metrics": PortSpec(dict, ())'), encoding="utf-8")
+    result = restore("--mode", "train")
+    assert result.exit_code == 0, result.output
+    table = list(csv.reader(Path("trained/accuracy.confusion.csv").read_text(encoding="utf-8").splitlines()))
+    assert table[0] == ["true / predicted", "0", "1"]
+    (tn, fp), (fn, tp) = ([int(value) for value in row[1:]] for row in table[1:])
+    assert tn + fp + fn + tp == 40
+    found = _table(result.output)
+    assert found["accuracy/f1"] == pytest.approx(2 * tp / (2 * tp + fp + fn), rel=1e-4)
+    assert found["accuracy/accuracy"] == pytest.approx((tn + tp) / 40, rel=1e-4)
+    assert "weighted by their pixels (no output 'weight'): error, accuracy" in result.output
+    with Image.open("trained/accuracy.confusion.png") as picture:
+        assert picture.width > 300
+    assert restore("--mode", "train", "--override", "training.max_epochs=1", "--overwrite").exit_code == 0

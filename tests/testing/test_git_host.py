@@ -202,3 +202,13 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert f"Error: Port {port} cannot be used: " in done.stderr
     assert "--port 0" in done.stderr
+
+
+def test_a_folder_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts from the working directory in which the host was made."""
+    monkeypatch.chdir(tmp_path)
+    with GitHost(Path("git")) as host:
+        address = host.add("echo", {"README": "hello"}, tag="v1")
+        monkeypatch.chdir("/")
+        listing = subprocess.run(["git", "ls-remote", "--tags", address], capture_output=True, text=True, check=True)
+    assert listing.stdout.endswith("refs/tags/v1\n")

@@ -87,7 +87,7 @@ def test_classifier_without_data(nodes: Any) -> None:
     loss.backward()
     assert loss.isfinite()
     assert all(each.grad.isfinite().all() for each in node.parameters())
-    assert nodes.ClassificationAccuracy().forward(classes=out["classes"], mask=out["classes"])["metrics"][0].value == 1
+    assert _measured(nodes, (out["classes"], torch.ones_like(out["classes"])))["confusion"].sum() == 3
     cube[..., 1] = torch.nan
     with pytest.raises(ValueError, match="Node 'net': band 1"):
         node.forward(cube=cube)
@@ -115,13 +115,129 @@ def test_loss_leaves_out_unlabelled_pixels(nodes: Any) -> None:
     assert torch.isclose(loss(logits, mask)["loss"], loss(logits[:, :, [0, 2]], mask[:, :, [0, 2]])["loss"])
 
 
+def _measured(nodes: Any, *batches: tuple[Any, ...], **params: Any) -> dict[str, Any]:
+    """Return what the metrics of a node come to over batches of classes, masks and perhaps logits."""
+    node, found = nodes.ClassificationAccuracy(**params), {}
+    for batch in batches:
+        for metric, *compared in node.forward(*batch)["metrics"].values():
+            metric.update(*compared)
+    for name, metric in {"confusion": node.confusion, "auroc": node.areas}.items():
+        value = metric.compute() if metric.update_count else {}
+        found |= value if isinstance(value, dict) else {name: value}
+    return found
+
+
 def test_accuracy(nodes: Any) -> None:
     """Overall accuracy is over pixels, average accuracy over classes."""
     mask = torch.tensor([[[1, 1, 1, 2, 0]]], dtype=torch.int32)
     classes = torch.tensor([[[1, 1, 2, 2, 1]]], dtype=torch.int32)
-    metrics = nodes.ClassificationAccuracy(names=["corn"]).forward(classes=classes, mask=mask)["metrics"]
-    found = {metric.name: metric.value for metric in metrics}
-    assert found == {"overall": 0.75, "average": pytest.approx(5 / 6), "corn": pytest.approx(2 / 3), "2": 1.0}
+    found = _measured(nodes, (classes, mask), names=["corn"])
+    assert found["overall"] == pytest.approx(0.75)
+    assert found["average"] == pytest.approx(5 / 6)
+    assert found["corn"] == pytest.approx(2 / 3)
+    assert found["2"] == pytest.approx(1.0)
+    assert found["confusion"].tolist() == [[2, 1], [0, 1]]
+
+
+@pytest.mark.parametrize("ignored", [None, 255, -1])
+def test_measures_are_those_of_scikit_learn(nodes: Any, ignored: int | None) -> None:
+    """All measures over batches of different size, one without labels, are those of all pixels together."""
+    measures = pytest.importorskip("sklearn.metrics")
+    random = np.random.default_rng(5)
+    batches = []
+    for pixels in (400, 0, 7, 60):
+        true = random.integers(1, 5, pixels)
+        logits = random.normal(size=(pixels, 5)) + 1.5 * np.eye(5)[true - 1]
+        shown = np.concatenate([true, np.zeros(9), np.full(9, 0 if ignored is None else ignored)])
+        scores = np.concatenate([logits, random.normal(size=(18, 5))])
+        batches.append((scores.argmax(-1) + 1, shown, scores))
+    tensors = [
+        (
+            torch.from_numpy(classes)[None, None].int(),
+            torch.from_numpy(mask)[None, None].int(),
+            torch.tensor(s)[None, None],
+        )
+        for classes, mask, s in batches
+    ]
+    found = _measured(nodes, *tensors, ignore_label=ignored)
+    classes, mask, scores = (np.concatenate(each) for each in zip(*batches, strict=True))
+    known = (mask > 0) & (mask != 255)
+    true, predicted = mask[known], classes[known]
+    labels = np.union1d(true, predicted)
+    expected = {
+        "overall": measures.accuracy_score(true, predicted),
+        "average": measures.recall_score(true, predicted, average="macro", labels=np.unique(true)),
+        "kappa": measures.cohen_kappa_score(true, predicted),
+        "f1": measures.f1_score(true, predicted, average="macro", zero_division=0.0),
+        "iou": measures.jaccard_score(true, predicted, average="macro", zero_division=0.0),
+        "3": (predicted[true == 3] == 3).mean(),
+        "auroc": np.mean(
+            [
+                measures.roc_auc_score(true == number, torch.tensor(scores).softmax(-1).numpy()[known, int(number) - 1])
+                for number in np.unique(true)
+            ]
+        ),
+    }
+    assert {name: float(found[name]) for name in expected} == pytest.approx(expected, abs=1e-6)  # areas are float32
+    assert found["confusion"].tolist() == measures.confusion_matrix(true, predicted, labels=labels).tolist()
+
+
+def test_measures_of_nothing(nodes: Any) -> None:
+    """Without a labelled pixel measures are not defined, and none is invented."""
+    nothing = torch.zeros(1, 2, 3, dtype=torch.int32)
+    found = _measured(nodes, (nothing, nothing, torch.zeros(1, 2, 3, 4)))
+    assert all(found[name].isnan() for name in ("overall", "average", "kappa", "f1", "iou", "auroc"))
+
+
+def test_loss_without_labels(nodes: Any) -> None:
+    """A batch without a label has no weight, and a loss of 0 that changes nothing."""
+    logits = torch.rand(1, 2, 3, 4, requires_grad=True)
+    out = nodes.ClassificationLoss().forward(logits, torch.zeros(1, 2, 3, dtype=torch.int32))
+    assert out["weight"] == 0
+    out["loss"].backward()
+    assert logits.grad is not None
+    assert logits.grad.abs().max() == 0
+
+
+def test_balanced_loss(nodes: Any) -> None:
+    """Balanced weights are those of scikit-learn over all batches, and are kept with the node's state."""
+    balance = pytest.importorskip("sklearn.utils.class_weight").compute_class_weight
+    masks = [torch.tensor([[[1, 1, 1, 2, 0, 255]]], dtype=torch.int32), torch.tensor([[[4, 4]]], dtype=torch.int32)]
+    node = nodes.ClassificationLoss(class_weights="balanced", ignore_label=255)
+    assert node.requires_initial_fit
+    node.statistical_initialization({"mask": mask, "logits": torch.zeros(*mask.shape, 5)} for mask in masks)
+    expected = balance("balanced", classes=np.array([1, 2, 4]), y=np.array([1, 1, 1, 2, 4, 4]))
+    assert node.class_weights[[0, 1, 3]].tolist() == pytest.approx(expected)
+    assert node.class_weights[[2, 4]].tolist() == [0, 0]
+    again = nodes.ClassificationLoss(class_weights="balanced", ignore_label=255)
+    again.load_state_dict(node.state_dict())
+    logits = torch.rand(1, 1, 6, 5)
+    weight = node.class_weights[[0, 0, 0, 1]]
+    each = torch.nn.functional.cross_entropy(logits[0, 0, :4], torch.tensor([0, 0, 0, 1]), reduction="none")
+    out = again.forward(logits, masks[0])
+    assert out["loss"] == pytest.approx(float((weight * each).sum() / weight.sum()), rel=1e-6)
+    assert out["weight"] == pytest.approx(float(weight.sum()))
+    assert not nodes.ClassificationLoss(class_weights=[1, 2, 3]).requires_initial_fit
+    with pytest.raises(ValueError, match="'balanced', not 'balance'"):
+        nodes.ClassificationLoss(class_weights="balance")
+
+
+def test_a_label_beyond_the_classes(nodes: Any) -> None:
+    """A label without logits is said, with the way to leave it out."""
+    mask = torch.tensor([[[1, 255]]], dtype=torch.int32)
+    with pytest.raises(ValueError, match=r"the label 255, and there are logits of 4 classes.*ignore_label"):
+        nodes.ClassificationLoss().forward(torch.zeros(1, 1, 2, 4), mask)
+    assert nodes.ClassificationLoss(ignore_label=255).forward(torch.zeros(1, 1, 2, 4), mask)["weight"] == 1
+
+
+def test_loss_with_a_pixel_without_data(nodes: Any) -> None:
+    """A pixel whose logits are no numbers is left out; where all are, so is the loss."""
+    logits, mask = torch.rand(1, 1, 3, 4), torch.ones(1, 1, 3, dtype=torch.int32)
+    logits[0, 0, 1] = torch.nan
+    out = nodes.ClassificationLoss().forward(logits, mask)
+    assert out["weight"] == 2
+    assert out["loss"].isfinite()
+    assert nodes.ClassificationLoss().forward(logits * torch.nan, mask)["loss"].isnan()
 
 
 def test_class_map(nodes: Any) -> None:

@@ -41,7 +41,7 @@ def print_trainrun(registry: "NodeRegistry", run: "TrainRun", command: str) -> N
         if pipeline is not None:
             _check_nodes(pipeline, config)
         say(f"{config.name}\n{run.path}\n")
-        print_table(("", ""), [*_pipeline_rows(pipeline, config), *_node_rows(config)], title="Pipeline")
+        print_table(("", ""), _pipeline_rows(pipeline, config), title="Pipeline")
         say()
         print_table(("part", "cubes", "batches", "annotations"), _data_rows(registry, run), title="Data")
         say()
@@ -67,21 +67,15 @@ def _check_nodes(pipeline: "Pipeline", config: TrainRunConfig) -> None:
 
 
 def _pipeline_rows(pipeline: "Pipeline | None", config: TrainRunConfig) -> Iterator[tuple[str, str]]:
-    if pipeline is None:
-        yield "pipeline", f"missing: {config.pipeline}"
-    else:
-        yield "nodes", ", ".join(pipeline.order)
-        if pipeline.unloaded:
-            yield "not loaded", ", ".join(pipeline.unloaded)
-        yield "initialised from statistics", ", ".join(StatisticalTrainer(pipeline).waiting) or "none"
-    first = config.initial_weights
-    yield "initial weights", _found(Path(first) if first else None) or "none"
-
-
-def _node_rows(config: TrainRunConfig) -> Iterator[tuple[str, str]]:
+    yield ("nodes", ", ".join(pipeline.order)) if pipeline else ("pipeline", f"missing: {config.pipeline}")
+    if pipeline and pipeline.unloaded:
+        yield "not loaded", ", ".join(pipeline.unloaded)
     yield "plugins", config.plugins_path or "none"
+    if pipeline:
+        yield "initialised from statistics", ", ".join(StatisticalTrainer(pipeline).waiting) or "none"
     for key in (*_MEASURED, "freeze_nodes", "unfreeze_nodes"):
         yield key, ", ".join(getattr(config, key)) or "none"
+    yield "initial weights", _found(Path(config.initial_weights) if config.initial_weights else None) or "none"
 
 
 def _found(path: Path | None) -> str | None:
@@ -89,6 +83,9 @@ def _found(path: Path | None) -> str | None:
 
 
 def _data_rows(registry: "NodeRegistry", run: "TrainRun") -> Iterator[tuple[str, str, str, str]]:
+    if run.data_module is not None:
+        yield "all", f"of the data module '{run.data_module}', which is not known here: to train, name cubes", "-", "-"
+        return
     try:
         parts = Parts(run, registry.cube_readers())
     except (CubeError, MissingExtraError) as error:

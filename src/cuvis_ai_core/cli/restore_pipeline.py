@@ -121,7 +121,6 @@ def _expect_file(registry: "NodeRegistry", cube_path: Path) -> None:
 
 def _restore(registry: "NodeRegistry", given: Options) -> None:
     from cuvis_ai_core.cli.describe_pipeline import print_pipeline, print_unloaded
-    from cuvis_ai_core.cli.run_pipeline import Run
     from cuvis_ai_core.pipeline.find import find_pipeline_file
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.pipeline.weights import find_weights
@@ -138,6 +137,8 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
         outline=given.cube_path is None,
     ) as pipeline:
         if given.cube_path is not None:
+            from cuvis_ai_core.cli.run_pipeline import Run
+
             run = Run(
                 registry=registry,
                 pipeline=pipeline,

@@ -8,7 +8,7 @@ import click
 
 from cuvis_ai_core.cli.errors import Guarded
 from cuvis_ai_core.cli.logs import warn
-from cuvis_ai_core.cli.options import HELP_NAMES, path_option, shared_options
+from cuvis_ai_core.cli.options import HELP_NAMES, allow_build_option, path_option, shared_options
 from cuvis_ai_core.errors import PluginsLoadError, TrainRunError
 
 if TYPE_CHECKING:
@@ -35,13 +35,20 @@ MODES: Final = (SHOW, "train", "validate", "test")
     "--plugins-path",
     description="Manifest of plugins.  [default: the one that the trainrun names, or plugins.yaml beside it]",
 )
+@click.option(
+    "--overwrite", is_flag=True, help="Train although the output directory holds a finished training, and replace it."
+)
+@allow_build_option
 @click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
 @shared_options
-def main(trainrun_path: Path, mode: str, override: tuple[str, ...], plugins_path: Path | None) -> None:
+def main(
+    trainrun_path: Path, mode: str, override: tuple[str, ...], plugins_path: Path | None, *, overwrite: bool
+) -> None:
     """Show a trainrun, train, validate or test.
 
     Training writes the pipeline with its weights, the resolved trainrun, metrics.csv, loss.png and run.json to the
     output directory of the trainrun. An interrupted training goes on where it was when the same command is given again.
+    A finished one is not replaced unasked.
     """
     from cuvis_ai_core.registry import NodeRegistry
 
@@ -49,7 +56,7 @@ def main(trainrun_path: Path, mode: str, override: tuple[str, ...], plugins_path
     with NodeRegistry() as registry:
         if manifest is not None:
             _load(registry, manifest, lenient=mode == SHOW and plugins_path is None)
-        _restore(registry, trainrun_path, mode, override, manifest)
+        _restore(registry, trainrun_path, mode, override, manifest, overwrite=overwrite)
 
 
 def _recorded(path: Path, overrides: tuple[str, ...], *, lenient: bool) -> Path | None:
@@ -78,7 +85,13 @@ def _load(registry: "NodeRegistry", manifest: Path, *, lenient: bool) -> None:
 
 
 def _restore(
-    registry: "NodeRegistry", path: Path, mode: str, overrides: tuple[str, ...], manifest: Path | None
+    registry: "NodeRegistry",
+    path: Path,
+    mode: str,
+    overrides: tuple[str, ...],
+    manifest: Path | None,
+    *,
+    overwrite: bool,
 ) -> None:
     from cuvis_ai_core.cli.describe_trainrun import print_trainrun
     from cuvis_ai_core.cli.run_training import Session
@@ -86,11 +99,11 @@ def _restore(
     from cuvis_ai_core.training.trainrun import read_trainrun
 
     config_dirs = registry.config_owners()
-    given = read_trainrun(path, overrides=overrides, config_dirs=config_dirs)
+    given = read_trainrun(path, overrides=overrides, config_dirs=config_dirs, outline=mode == SHOW)
     run = resolved(given, config_dirs, manifest, outline=mode == SHOW)
     if mode == SHOW:
         print_trainrun(registry, run, shlex.join(["restore-trainrun", "--trainrun-path", str(path)]))
     elif mode == "train":
-        Session(registry, run).train()
+        Session(registry, run).train(overwrite=overwrite)
     else:
         Session(registry, run).evaluate({"validate": "val"}.get(mode, mode))

@@ -1,6 +1,7 @@
 """One training, validation or test, from a resolved trainrun to results."""
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -8,26 +9,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._files import write_atomic
+from cuvis_ai_core.cli.finished import finished_training
 from cuvis_ai_core.cli.output import say
-from cuvis_ai_core.cli.output_folder import OutputFolder
+from cuvis_ai_core.cli.output_folder import OutputFolder, safe_name
 from cuvis_ai_core.cli.progress import report, working
 from cuvis_ai_core.cli.run_record import RECORD, input_record, node_records, run_record
 from cuvis_ai_core.cli.tables import print_table
-from cuvis_ai_core.cli.unfinished import Unfinished
+from cuvis_ai_core.cli.unfinished import Unfinished, kept_on_failure
 from cuvis_ai_core.errors import TrainRunError
-from cuvis_ai_core.pipeline.saving import to_yaml
+from cuvis_ai_core.pipeline.saving import check_saving, to_yaml
 from cuvis_ai_core.pipeline.weights import find_weights
 from cuvis_ai_core.training.build import PIPELINE_FILE, build_pipeline, trained_weights
-from cuvis_ai_core.training.evaluation import evaluate
+from cuvis_ai_core.training.epochs import Reading
+from cuvis_ai_core.training.evaluation import pooled
 from cuvis_ai_core.training.parts import Parts
-from cuvis_ai_core.training.results import draw_losses, write_metrics
+from cuvis_ai_core.training.pooling import Pool
+from cuvis_ai_core.training.results import draw_losses, draw_matrix, write_matrix, write_metrics
 from cuvis_ai_core.training.statistical import StatisticalTrainer
 from cuvis_ai_core.training.steps import Measuring
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.registry import NodeRegistry
-    from cuvis_ai_core.training.gradient import Row
+    from cuvis_ai_core.training.gradient import GradientTrainer, Row
     from cuvis_ai_core.training.trainrun import TrainRun
 
 TRAINRUN: Final = "trainrun.yaml"
@@ -50,22 +54,38 @@ class Session:
         self._run = run
         self._config = run.config
         self._parts = Parts(run, registry.cube_readers())
+        self._trainer: GradientTrainer | None = None
+        self._by_pixels: tuple[str, ...] = ()
 
-    def train(self) -> None:
+    def train(self, *, overwrite: bool = False) -> None:
         """Train in two phases, write the results, and print how good the pipeline is on the data to validate on.
+
+        Args:
+            overwrite: Whether a finished training in the output directory is replaced.
 
         Raises:
             CuvisError: Something is wrong with the trainrun, the pipeline or the data, or training failed.
-            click.BadParameter: The output directory cannot be written.
+            click.BadParameter: The output directory cannot be written, or holds a training of other settings.
         """
         target = Path(self._config.output_dir)
         with build_pipeline(self._run, self._registry) as pipeline, OutputFolder(target, _CERTAIN) as output:
             nodes = node_records(self._registry, pipeline)
-            with Unfinished(target, {"trainrun": self._config.to_dict(), "nodes": nodes}) as unfinished:
+            done = None if overwrite else finished_training(target, TRAINRUN, self._config, nodes)
+            if done is not None:
+                self._print(done.get("validation") or {}, "val")
+                say(f"\n{target} holds this training already, with these settings. --overwrite trains again.")
+                return
+            check_saving(pipeline)
+            with (
+                Unfinished(target, {"trainrun": self._config.to_dict(), "nodes": nodes}) as unfinished,
+                kept_on_failure(unfinished.folder, pipeline, self._rows),
+            ):
                 rows = self._fit(pipeline, unfinished.folder)
-                found = self._measure(pipeline, "val")
+                pool = self._measure(pipeline, "val")
+                found = pool.values()
                 with working(f"Writing {target}"):
                     self._write(output.staging, pipeline, rows or [found], unfinished.checkpoints())
+                    self._write_matrices(output.staging, pool)
                     self._record(output.staging, nodes, found)
                     output.publish()
         self._print(found, "val")
@@ -95,7 +115,7 @@ class Session:
                     hint=f"Name them: data.{split}_ids.",
                     path=self._run.path,
                 )
-            found = self._measure(pipeline, split)
+            found = self._measure(pipeline, split).values()
         if not found:
             raise TrainRunError(
                 f"Trainrun file {self._run.path}: no loss or metric node runs in the stage '{split}'.",
@@ -121,20 +141,30 @@ class Session:
             metric_nodes=self._config.metric_nodes,
             freeze_nodes=self._config.freeze_nodes,
             unfreeze_nodes=self._config.unfreeze_nodes,
+            ignore_label=self._config.data.ignore_label,
         )
+        self._trainer = trainer
+        data = self._config.data
         return trainer.fit(
             train,
             self._parts.batches("val"),
-            shuffle=self._config.data.shuffle,
+            shuffle=data.shuffle,
+            reading=Reading(data.drop_last, data.sampling, data.num_workers),
             folder=folder,
             observer=_Lines(self._config.training.max_epochs),
         )
 
-    def _measure(self, pipeline: "Pipeline", split: str) -> dict[str, float]:
+    def _rows(self) -> "list[Row]":
+        return self._trainer.history() if self._trainer else []
+
+    def _measure(self, pipeline: "Pipeline", split: str) -> Pool:
+        config = self._config
         batches = self._parts.batches(split)
-        measuring = Measuring(pipeline, self._config.loss_nodes, self._config.metric_nodes)
+        measuring = Measuring(pipeline, config.loss_nodes, config.metric_nodes, config.data.ignore_label)
         with working(f"Measuring on {len(batches.numbers)} cubes of '{split}'"):
-            return evaluate(measuring, batches, split)
+            pool = pooled(measuring, batches, split, config.training.on_nan if config.training else None)
+        self._by_pixels = tuple(name for name in measuring.by_pixels if len(batches) > 1 and name in pool.averaged)
+        return pool
 
     def _write(self, folder: Path, pipeline: "Pipeline", rows: "list[Row]", checkpoints: Mapping[str, Path]) -> None:
         pipeline.save(folder / PIPELINE_FILE)
@@ -147,17 +177,32 @@ class Session:
         named = {"weights": weights.name} if weights else {}
         write_atomic(folder / TRAINRUN, to_yaml({**self._config.to_dict(), **named}))
 
+    def _write_matrices(self, folder: Path, pool: Pool) -> None:
+        for name, (matrix, labels) in pool.matrices().items():
+            stem = safe_name(name.replace("/", "."))
+            write_matrix(folder / f"{stem}.csv", matrix, labels)
+            draw_matrix(folder / f"{stem}.png", matrix, labels, f"{self._config.name}: {name}")
+
     def _record(self, folder: Path, nodes: list[dict[str, Any]], found: Mapping[str, float]) -> None:
-        inputs = {"trainrun": input_record(self._run.path), "validation": dict(found)}
+        inputs = {
+            "trainrun": input_record(self._run.path),
+            "validation": {name: value if math.isfinite(value) else None for name, value in found.items()},
+        }
         files = [{"file": file.name} for file in sorted(folder.iterdir())]
         (folder / RECORD).write_text(
             json.dumps(run_record(inputs, nodes, files, []), indent=2) + "\n", encoding="utf-8"
         )
 
-    def _print(self, found: Mapping[str, float], split: str) -> None:
+    def _print(self, found: Mapping[str, float | None], split: str) -> None:
         if found:
-            rows = [(name, f"{value:.6g}") for name, value in found.items()]
-            print_table(("metric", "mean"), rows, title=f"{self._config.name}: {split}")
+            rows = [(name, _number(value)) for name, value in found.items()]
+            print_table(("metric", "value"), rows, title=f"{self._config.name}: {split}")
+        if found and self._by_pixels:
+            say(f"Means of batches, weighted by their pixels (no output 'weight'): {', '.join(self._by_pixels)}.")
+
+
+def _number(value: float | None) -> str:
+    return "not defined" if value is None or math.isnan(value) else f"{value:.6g}"
 
 
 class _Lines:
@@ -168,7 +213,7 @@ class _Lines:
         self._printed = -_SECONDS_BETWEEN_LINES
 
     def __call__(self, row: "Row") -> None:
-        number = int(row["epoch"]) + 1
+        number = int(row["epoch"])
         if number < self._epochs and time.monotonic() - self._printed < _SECONDS_BETWEEN_LINES:
             return
         self._printed = time.monotonic()

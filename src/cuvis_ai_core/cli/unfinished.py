@@ -2,20 +2,33 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 from filelock import FileLock, Timeout
 
 from cuvis_ai_core._files import read_json, remove_tree, write_json
 from cuvis_ai_core.cli.progress import report
+from cuvis_ai_core.errors import CuvisError
+from cuvis_ai_core.pipeline.weights import savable, write_weights
+from cuvis_ai_core.training.results import write_metrics
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.pipeline.pipeline import Pipeline
+
+logger = logging.getLogger(__name__)
 
 _NAME: Final = "unfinished"
 _CONFIGURATION: Final = "configuration.json"
 _LOCK: Final = "lock"
+_LAST: Final = "last.pt"
+_METRICS: Final = "metrics.csv"
 
 
 class Unfinished:
@@ -51,7 +64,8 @@ class Unfinished:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._lock.release()
-        kept = kind is not None and any(file.suffix == ".ckpt" for file in self.folder.iterdir())
+        names = {_LAST, *(file.name for file in self.folder.glob("*.ckpt"))}
+        kept = kind is not None and not names.isdisjoint(file.name for file in self.folder.iterdir())
         if not kept:
             remove_tree(self.folder)
         if isinstance(error, KeyboardInterrupt):
@@ -80,3 +94,42 @@ class Unfinished:
         return click.BadParameter(
             f"'{self.folder.parent}' {problem}.\n{step} directory: --override output_dir=...", param_hint="output_dir"
         )
+
+
+@contextmanager
+def kept_on_failure(
+    folder: Path, pipeline: "Pipeline", history: Callable[[], Sequence[Mapping[str, float]]]
+) -> Iterator[None]:
+    """Leave the last weights and the metrics of a training that fails, whatever ends it, and say so.
+
+    Args:
+        folder: Where.
+        pipeline: What is trained.
+        history: Returns what each epoch came to.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if rows := history():
+            _keep(folder, pipeline, rows)
+            if any(folder.glob("*.ckpt")) and not isinstance(error, KeyboardInterrupt):
+                report("The same command goes on from there.")
+        raise
+
+
+def _keep(folder: Path, pipeline: "Pipeline", rows: Sequence[Mapping[str, float]]) -> None:
+    names = []
+    state, left = savable(pipeline.state_dict())
+    about = {"pipeline": pipeline.name, "epochs": len(rows)}
+    writers: dict[str, Callable[[Path], None]] = {
+        _METRICS: partial(write_metrics, rows=rows),
+        _LAST: partial(write_weights, state=state, metadata=about),
+    }
+    for name, write in writers.items():
+        try:
+            write(folder / name)
+            names.append(name)
+        except (OSError, RuntimeError, CuvisError) as error:  # the failure itself is told
+            logger.warning("'%s' cannot be written: %s", folder / name, error)
+    without = f" without {', '.join(left)}, which cannot be saved" if left else ""
+    report(f"Kept in {folder} after {len(rows)} epochs: {', '.join(names) or 'nothing'}{without}.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cuvis_ai_core._files import replacing
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.node.recording import holds_unwritable, plain
+from cuvis_ai_core.pipeline.state import check_state
 from cuvis_ai_core.pipeline.weights import SAFETENSORS, SUFFIXES, TORCH, State, write_weights
 
 if TYPE_CHECKING:
@@ -33,9 +34,7 @@ def save_pipeline(path: Path, pipeline: "Pipeline", weights_format: str | None) 
         raise PipelineError(f"'{path}' is no name of a pipeline file: it ends in .yaml.", path=path)
     if not pipeline.nodes:
         raise PipelineError("The pipeline has no nodes; a pipeline file has one or more.", path=path)
-    content = pipeline.to_dict()
-    content["nodes"] = [_written(node, path) for node in content["nodes"]]
-    text = to_yaml(content)
+    text = _text(pipeline, path)
     state = pipeline.state_dict()
     suffix = _suffix(state, weights_format)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,6 +47,22 @@ def save_pipeline(path: Path, pipeline: "Pipeline", weights_format: str | None) 
     for other in SUFFIXES:  # what an earlier pipeline of this name left would be loaded with this one
         if other != suffix or not state:
             path.with_suffix(other).unlink(missing_ok=True)
+
+
+def check_saving(pipeline: "Pipeline") -> None:
+    """Check before a training that the pipeline could be saved after it.
+
+    Raises:
+        PipelineError: A parameter of a node, or what it keeps beside arrays, cannot be written.
+    """
+    _text(pipeline, Path("pipeline.yaml"))
+    check_state(pipeline.nodes)
+
+
+def _text(pipeline: "Pipeline", path: Path) -> str:
+    content = pipeline.to_dict()
+    content["nodes"] = [_written(node, path) for node in content["nodes"]]
+    return to_yaml(content)
 
 
 def _written(node: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from cuvis_ai_core.errors import CuvisError, PipelineError
 from cuvis_ai_core.node.libraries import converter, is_module
 from cuvis_ai_core.node.ports import NUMPY, TORCH
 from cuvis_ai_core.pipeline.nearest import nearest
-from cuvis_ai_core.pipeline.weights import State
+from cuvis_ai_core.pipeline.weights import State, for_torch, is_extra
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,24 @@ def apply_state(nodes: Nodes, state: State, *, restore: bool) -> None:
         raise
 
 
+def check_state(nodes: Nodes) -> None:
+    """Check that what nodes keep beside arrays can be saved, and read back.
+
+    Raises:
+        PipelineError: Something cannot.
+    """
+    for name, state in collect_state(nodes).items():
+        for key, value in state.items():
+            if not is_extra(key):
+                continue
+            _check_is_read_back(name, nodes[name], key)
+            try:
+                for_torch(name, key, value)
+            except PipelineError as error:
+                error.message = error.message.replace("cannot be saved", "could not be saved after a training", 1)
+                raise
+
+
 def close_nodes(nodes: Nodes) -> None:
     """Call `cleanup` and `close` of the nodes that have them; what one raises is logged."""
     for name, node in nodes.items():
@@ -53,6 +71,20 @@ def close_nodes(nodes: Nodes) -> None:
                     end()
                 except Exception:
                     logger.exception("node '%s' failed in %s", name, method)
+
+
+def _check_is_read_back(name: str, node: Any, key: str) -> None:  # noqa: ANN401
+    from torch.nn import Module
+
+    place = key.rpartition(".")[0]
+    owner = node.get_submodule(place) if hasattr(node, "get_submodule") else node
+    if getattr(type(owner), "set_extra_state", None) is Module.set_extra_state:
+        raise PipelineError(
+            f"Node '{name}' ({type(node).__name__}) has get_extra_state and no set_extra_state"
+            f"{f', in {place!r}' if place else ''}: what it keeps could not be read back.",
+            hint="Write set_extra_state(self, state), which takes what get_extra_state returned.",
+            node=name,
+        )
 
 
 def _check_names(nodes: Nodes, wanted: State) -> None:
@@ -88,7 +120,7 @@ def _load(name: str, node: Any, values: Mapping[str, Any]) -> None:  # noqa: ANN
     own = _state_of(node)
     try:
         convert = converter(TORCH if is_module(node) else NUMPY)
-        node.load_state_dict({key: convert(value) for key, value in values.items()})
+        node.load_state_dict({key: value if is_extra(key) else convert(value) for key, value in values.items()})
     except Exception as error:
         words = error.message if isinstance(error, CuvisError) else f"{type(error).__name__}: {error}"
         problem = _difference(own, values, words) or words

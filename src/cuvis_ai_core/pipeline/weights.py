@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias
 from cuvis_ai_core._files import replacing
 from cuvis_ai_core.errors import MissingExtraError, PipelineError
 from cuvis_ai_core.node.ports import dtype_name
+from cuvis_ai_core.pipeline.plain import decode, encode
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -32,7 +33,8 @@ _SAFE_DTYPES: Final = frozenset(
 )
 _OF_NUMPY: Final = frozenset({"BOOL", "U8", "U16", "U32", "U64", "I8", "I16", "I32", "I64", "F16", "F32", "F64", "C64"})
 """The dtypes that NumPy has, as a safetensors file spells them."""
-_PLAIN: Final = (bool, int, float, str, type(None))
+EXTRA_STATE: Final = "_extra_state"
+"""The key, or the end of one, under which torch keeps what `get_extra_state` returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ def _read_torch(path: Path) -> Weights:
             path=path,
         )
     metadata = content.get(_METADATA)
+    state = {node: {key: decode(value) for key, value in values.items()} for node, values in state.items()}
     return Weights(state, metadata if isinstance(metadata, Mapping) else {})
 
 
@@ -163,18 +166,45 @@ def _read_safetensors(path: Path) -> Weights:
 def _write_torch(file: BinaryIO, state: State, metadata: Mapping[str, Any]) -> None:
     torch = _torch("Weights in a .pt file are tensors of torch")
     content = {
-        node: {key: _for_torch(torch, f"{node}.{key}", value) for key, value in values.items()}
-        for node, values in state.items()
+        node: {key: for_torch(node, key, value) for key, value in values.items()} for node, values in state.items()
     }
     torch.save({"state_dict": content, _METADATA: dict(metadata)}, file)
 
 
-def _for_torch(torch: "ModuleType", name: str, value: Any) -> Any:  # noqa: ANN401 - arrays, and what is in a state
-    if _is_array(value):
-        return _tensor(torch, name, value)
-    if _is_plain(value):
-        return value
-    raise _cannot_hold(name, value, "holds arrays, numbers and texts")
+def for_torch(node: str, key: str, value: Any) -> Any:  # noqa: ANN401 - arrays, and what is in a state
+    """Return a value of a node's state as a file of torch holds it.
+
+    Raises:
+        PipelineError: It cannot hold such a value.
+    """
+    if _is_array(value) and not is_extra(key):
+        return _tensor(_torch("Weights in a .pt file are tensors of torch"), f"{node}.{key}", value)
+    try:
+        return encode(value, f"'{key}'")
+    except PipelineError as error:
+        raise PipelineError(
+            f"The state of node '{node}' cannot be saved: {error.message}", hint=error.hint, node=node
+        ) from error
+
+
+def savable(state: State) -> tuple[State, list[str]]:
+    """Return the part of a state that a file of torch can hold, and `node.key` of what it cannot."""
+    kept: dict[str, dict[str, Any]] = {}
+    left: list[str] = []
+    for node, values in state.items():
+        for key, value in values.items():
+            try:
+                for_torch(node, key, value)
+            except PipelineError:
+                left.append(f"{node}.{key}")
+            else:
+                kept.setdefault(node, {})[key] = value
+    return kept, left
+
+
+def is_extra(key: str) -> bool:
+    """Tell whether a key of a state is that of what `get_extra_state` returns, which comes back as it was."""
+    return key.rpartition(".")[2] == EXTRA_STATE
 
 
 def _tensor(torch: "ModuleType", name: str, value: Any) -> Any:  # noqa: ANN401
@@ -227,13 +257,6 @@ def _array(value: Any) -> Any:  # noqa: ANN401
 
 def _is_array(value: object) -> bool:
     return hasattr(value, "dtype") and hasattr(value, "shape")
-
-
-def _is_plain(value: object) -> bool:
-    """Tell whether a value is made of numbers, texts, lists and mappings: what loads without running code."""
-    if isinstance(value, Mapping):
-        return type(value) is dict and all(_is_plain(each) for pair in value.items() for each in pair)
-    return type(value) in _PLAIN or (type(value) in {list, tuple} and all(map(_is_plain, value)))  # type: ignore[call-overload]
 
 
 def _cannot_hold(name: str, value: object, rule: str) -> PipelineError:

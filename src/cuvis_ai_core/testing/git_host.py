@@ -51,7 +51,7 @@ class GitHost:
     password: Final = "secret"  # noqa: S105 -- a password that tests may know
 
     def __init__(self, root: Path, *, port: int = 0, require_password: bool = False, stall: float = 0.0) -> None:
-        self.root = root
+        self.root = root.absolute()
         self.require_password = require_password
         self.stall = stall
         self.fault: Literal["", "reset", "cut", "junk"] = ""

@@ -48,6 +48,12 @@ class DataConfig(Section):
             part is all cubes.
         batch_size: Cubes in a batch.
         shuffle: Whether training sees the cubes in another order in each epoch.
+        drop_last: Whether training leaves out a last batch that is not full.
+        sampling: `balanced` draws cubes to train on, with replacement, so that pixels of every class are seen equally
+            often.
+        ignore_label: The label of pixels that say nothing, where losses and metrics do not say their own weight, and
+            for balanced sampling.
+        num_workers: Threads that read cubes ahead while one batch is trained on.
         processing_mode: What to make of session files.
     """
 
@@ -60,6 +66,10 @@ class DataConfig(Section):
     test_ids: list[Annotated[int, Field(ge=0, strict=True)]] | None = None
     batch_size: int = Field(default=1, ge=1, strict=True)
     shuffle: bool = True
+    drop_last: bool = False
+    sampling: Literal["balanced"] | None = None
+    ignore_label: int | None = Field(default=None, strict=True)
+    num_workers: int = Field(default=0, ge=0, strict=True)
     processing_mode: str | None = None
 
     @model_validator(mode="after")
@@ -143,7 +153,7 @@ class EarlyStoppingConfig(Section):
     """When to stop early: no better value of a metric for `patience` validations."""
 
     monitor: str
-    mode: Literal["min", "max"] = "min"
+    mode: Literal["min", "max"] | None = None
     patience: int = Field(default=10, ge=1, strict=True)
     min_delta: float = Field(default=0.0, ge=0)
     stopping_threshold: float | None = None
@@ -159,7 +169,7 @@ class CheckpointConfig(Section):
     """Which of the epochs is kept as the result: the last one, or with `monitor` the best one."""
 
     monitor: str | None = None
-    mode: Literal["min", "max"] = "min"
+    mode: Literal["min", "max"] | None = None
     dirpath: str | None = None
     filename: str | None = None
     save_top_k: int = 1
@@ -194,10 +204,15 @@ class CallbacksConfig(Section):
 class TrainingConfig(Section):
     """The gradient training: seed, optimizer, scheduler, callbacks, and arguments of Lightning's `Trainer`.
 
+    `on_nan` says what becomes of a batch whose loss or gradient is not a number. By default it is an error, but cubes
+    that hold such values themselves are left out; `error` takes these for an error too, `skip` leaves any such batch
+    out.
+
     In older files the arguments of the `Trainer` and the callbacks stand under `trainer`.
     """
 
     seed: int = Field(default=42, ge=0, strict=True)
+    on_nan: Literal["error", "skip"] | None = None
     max_epochs: int = Field(default=100, ge=1, strict=True)
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     scheduler: SchedulerConfig | None = None

@@ -1,14 +1,16 @@
 """How good a pipeline is on a part of the data."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
 
+from cuvis_ai_core.training.finite import Guard
 from cuvis_ai_core.training.modes import evaluating
-from cuvis_ai_core.training.steps import Measuring, as_number
+from cuvis_ai_core.training.pooling import Pool
+from cuvis_ai_core.training.steps import Measuring
 
 
 def evaluate(measuring: Measuring, batches: Iterable[Mapping[Any, Any]], stage: str) -> dict[str, float]:
-    """Run a pipeline on all batches and return the means of its losses and metrics.
+    """Run a pipeline on all batches and return its losses and metrics over all pixels together.
 
     Args:
         measuring: The pipeline with its loss and metric nodes.
@@ -16,44 +18,48 @@ def evaluate(measuring: Measuring, batches: Iterable[Mapping[Any, Any]], stage: 
         stage: `val` or `test`.
 
     Returns:
-        `loss`, the sum of all losses, and each loss and metric by `<node>/<name>`; means over cubes.
+        `loss`, the sum of all losses, and each loss and metric by `<node>/<name>`; NaN for what is not defined.
 
     Raises:
         CubeError: A cube cannot be read.
         AnnotationError: A mask cannot be read, or does not fit its cube.
         PortError: The data do not fit the pipeline.
         NodeRunError: A node failed.
+        TrainingError: A loss is not finite.
+    """
+    return pooled(measuring, batches, stage).values()
+
+
+def pooled(
+    measuring: Measuring,
+    batches: Iterable[Mapping[Any, Any]],
+    stage: str,
+    on_nan: Literal["error", "skip"] | None = None,
+) -> Pool:
+    """Run a pipeline on all batches and return what they come to, as `evaluate` does, with matrices.
+
+    Args:
+        measuring: As in `evaluate`.
+        batches: As in `evaluate`.
+        stage: As in `evaluate`.
+        on_nan: What becomes of batches whose loss is not finite, as in `Guard`.
     """
     from cuvis_ai_schemas.enums import ExecutionStage
     from cuvis_ai_schemas.execution import Context
 
-    means = Means()
+    pool = Pool(several=len(measuring.loss_nodes) > 1)
+    guard = Guard(measuring, on_nan, place_in(batches))
     with evaluating(measuring.pipeline):
         for number, batch in enumerate(batches):
-            measured = measuring.measure(batch, Context(stage=ExecutionStage(stage), batch_idx=number))
-            loss = {} if measured.loss is None else {"loss": as_number(measured.loss)}
-            means.add({**loss, **measured.values}, cubes_in(batch))
-    return means.values()
+            measured = guard.measure(batch, Context(stage=ExecutionStage(stage), batch_idx=number))
+            if measured is not None:
+                pool.add(measured)
+    return pool
 
 
-class Means:
-    """Means of named values over batches, each weighted by its cubes."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._weights: dict[str, int] = {}
-
-    def add(self, values: Mapping[str, float], weight: int) -> None:
-        """Take in the values of a batch."""
-        for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value * weight
-            self._weights[name] = self._weights.get(name, 0) + weight
-
-    def values(self) -> dict[str, float]:
-        """Return the means."""
-        return {name: total / self._weights[name] for name, total in self._sums.items()}
-
-
-def cubes_in(batch: Mapping[Any, Any]) -> int:
-    """Return how many cubes a batch has; 1 where it holds something else."""
-    return int(batch["cube"].shape[0]) if hasattr(batch.get("cube"), "shape") else 1
+def place_in(batches: object) -> Callable[[int], str]:
+    """Return what a cube of a number is called: with its file, where the batches know it."""
+    cubes: Any = getattr(batches, "cubes", None)
+    if not hasattr(cubes, "place"):
+        return "cube {}".format
+    return lambda number: f"cube {number} ('{cubes.place(number)[0]}')"

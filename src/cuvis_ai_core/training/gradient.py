@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from cuvis_ai_core.data import Batches
 from cuvis_ai_core.errors import CuvisError, MissingExtraError, TrainingError, TrainRunError
 from cuvis_ai_core.node.libraries import keep_for_gradients
+from cuvis_ai_core.pipeline.state import check_state
 from cuvis_ai_core.training.config import TrainingConfig
-from cuvis_ai_core.training.evaluation import evaluate
+from cuvis_ai_core.training.epochs import AS_THEY_COME, Reading
+from cuvis_ai_core.training.evaluation import pooled
 from cuvis_ai_core.training.modes import modules_of
 from cuvis_ai_core.training.processes import refuse_gradients_from_elsewhere
 from cuvis_ai_core.training.steps import Measuring, check_node
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
+    from cuvis_ai_core.training.lightning import Fit
 
 Row: TypeAlias = dict[str, float]
 """What an epoch came to: `epoch`, `lr`, `train_loss`, `val_loss`; `<node>/<metric>` of validation, and the same with
@@ -42,6 +45,7 @@ class GradientTrainer:
         metric_nodes: Nodes whose output `metrics` is reported.
         freeze_nodes: Nodes that stay as they are.
         unfreeze_nodes: Nodes whose trainable buffers are trained too.
+        ignore_label: The label of pixels that say nothing, for nodes that do not say their weight.
 
     Raises:
         TrainRunError: There is no such node, no loss, or nothing to train.
@@ -57,11 +61,12 @@ class GradientTrainer:
         metric_nodes: Sequence[str] = (),
         freeze_nodes: Sequence[str] = (),
         unfreeze_nodes: Sequence[str] = (),
+        ignore_label: int | None = None,
     ) -> None:
         _require_extra()
         self.pipeline = pipeline
         self.config = config
-        self.measuring = Measuring(pipeline, loss_nodes, metric_nodes)
+        self.measuring = Measuring(pipeline, loss_nodes, metric_nodes, ignore_label)
         if not loss_nodes:
             raise TrainRunError(
                 "loss_nodes: no node is named whose loss is minimised.",
@@ -73,6 +78,7 @@ class GradientTrainer:
         self._freeze(freeze_nodes, "freeze_nodes", "freeze")
         self._freeze(unfreeze_nodes, "unfreeze_nodes", "unfreeze")
         refuse_gradients_from_elsewhere(pipeline, loss_nodes)
+        self._fit: Fit | None = None
         pipeline.to(_device(config))
         self.parameters = self._parameters()
 
@@ -82,6 +88,7 @@ class GradientTrainer:
         val: Batches | None = None,
         *,
         shuffle: bool = True,
+        reading: Reading = AS_THEY_COME,
         folder: Path | None = None,
         observer: Callable[[Row], None] | None = None,
     ) -> list[Row]:
@@ -91,6 +98,7 @@ class GradientTrainer:
             train: The data to train on.
             val: The data to validate on, if any.
             shuffle: Whether each epoch has another order of the cubes.
+            reading: What becomes of a last short batch, how cubes are drawn, and whether they are read ahead.
             folder: Where checkpoints go, and where an interrupted training goes on from; by default nothing is kept.
             observer: Told what each epoch came to.
 
@@ -99,7 +107,7 @@ class GradientTrainer:
 
         Raises:
             TrainRunError: There are no data to train on, or something is configured that does not work.
-            TrainingError: A loss is not finite, or training failed.
+            TrainingError: A loss, a gradient or a weight is not finite, or training failed.
             PortError: The data do not fit the pipeline.
             NodeRunError: A node failed.
         """
@@ -109,10 +117,11 @@ class GradientTrainer:
             )
         from cuvis_ai_core.training.lightning import Fit
 
+        check_state(self.pipeline.nodes)
         with _as_before(self.pipeline), tempfile.TemporaryDirectory() as temporary:
             try:
-                fit = Fit(self, Path(temporary), folder, observer)
-                fit.run(train, val, shuffle=shuffle)
+                fit = self._fit = Fit(self, Path(temporary), folder, observer)
+                fit.run(train, val, reading, shuffle=shuffle)
             except CuvisError:
                 raise
             except Exception as error:
@@ -120,9 +129,13 @@ class GradientTrainer:
             fit.restore_best()
         return fit.history
 
+    def history(self) -> list[Row]:
+        """Return what each epoch came to so far, also of a training that failed."""
+        return [] if self._fit is None else self._fit.history
+
     def evaluate(self, batches: Batches, stage: str = "val") -> dict[str, float]:
-        """Return the means of losses and metrics over data, as `evaluation.evaluate` does."""
-        return evaluate(self.measuring, batches, stage)
+        """Return losses and metrics over data, as `evaluation.evaluate` does."""
+        return pooled(self.measuring, batches, stage, self.config.on_nan).values()
 
     def _freeze(self, names: Sequence[str], key: str, method: str) -> None:
         for name in names:

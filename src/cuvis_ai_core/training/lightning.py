@@ -1,41 +1,37 @@
-"""What Lightning drives: a pipeline as a `LightningModule`, and the callbacks of a training.
+"""What Lightning drives: a pipeline as a `LightningModule`, and the run of a training.
 
 Importing this module imports torch and Lightning.
 """
 
 import math
-import os
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from cuvis_ai_schemas.enums import ExecutionStage
 from cuvis_ai_schemas.execution import Context
-from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 
 from cuvis_ai_core.data import Batches
-from cuvis_ai_core.errors import TrainingError, TrainRunError
-from cuvis_ai_core.pipeline.nearest import nearest
-from cuvis_ai_core.training.evaluation import cubes_in
+from cuvis_ai_core.errors import NodeRunError, TrainingError, TrainRunError
+from cuvis_ai_core.pipeline.plain import decode
+from cuvis_ai_core.pipeline.weights import for_torch
+from cuvis_ai_core.training.callbacks import Best, Monitors, Recorder, early_stopping
+from cuvis_ai_core.training.config import TrainingConfig
+from cuvis_ai_core.training.epochs import Epochs, Reading, balanced_chances
+from cuvis_ai_core.training.evaluation import place_in
+from cuvis_ai_core.training.finite import Guard, is_finite
 from cuvis_ai_core.training.modes import modules_of
+from cuvis_ai_core.training.monitors import TRAIN, check_monitors, watched_metrics
 from cuvis_ai_core.training.optimizers import make_optimizer, make_scheduler
+from cuvis_ai_core.training.pooling import Pool
 from cuvis_ai_core.training.seeding import seed_everything
-from cuvis_ai_core.training.steps import as_number
+from cuvis_ai_core.training.small_batches import too_few
+from cuvis_ai_core.training.steps import LOSS, Measured
 
 if TYPE_CHECKING:
     from cuvis_ai_core.training.gradient import GradientTrainer, Row
-
-SECONDS_BETWEEN_SAVES: Final = 5.0
-"""How much of a training a kill may cost; an epoch is lost at least."""
-
-_RESUME: Final = "resume.ckpt"
-
-_CHECKPOINTS: Final = "checkpoints"
 
 
 class Fit:
@@ -58,11 +54,16 @@ class Fit:
         self._trainer = trainer
         self._config = trainer.config
         self._module = PipelineModule(trainer)
-        self._recorder = _Recorder(folder, observer)
-        self._best = self._keep_best(folder or temporary)
-        stopping = [EarlyStopping(**each.model_dump()) for each in self._config.callbacks.early_stopping]
+        self._recorder = Recorder(folder, observer)
+        checkpoint = self._config.callbacks.checkpoint
+        self._best = Best(folder or temporary, checkpoint) if checkpoint else None
+        stopping = [early_stopping(each) for each in self._config.callbacks.early_stopping]
         self._lightning = pl.Trainer(
-            callbacks=[_Monitors(self._config), *stopping, *([self._best] if self._best else []), self._recorder],
+            callbacks=[
+                *(_Pooled(self._config), Monitors(self._config), *stopping),
+                *([self._best] if self._best else []),
+                self._recorder,
+            ],
             default_root_dir=temporary,
             devices=1
             if trainer.pipeline.device in {"cpu", "mps"}
@@ -86,31 +87,49 @@ class Fit:
         """The number of the epoch that is under way, from 0."""
         return self._lightning.current_epoch
 
-    def run(self, train: Batches, val: Batches | None, *, shuffle: bool) -> None:
+    def run(self, train: Batches, val: Batches | None, reading: Reading, *, shuffle: bool) -> None:
         """Train from the beginning, or from where an earlier training was interrupted."""
         resume = self._recorder.file
         path = str(resume) if resume is not None and resume.is_file() else None
-        order = _Epochs(train, self._config.seed if shuffle else None, lambda: self.epoch)
-        held_out = _Epochs(val, None, lambda: 0) if val is not None and len(val) else None
+        order = self._order(train, reading, shuffle=shuffle)
+        held_out = Epochs(val, None, lambda: 0, readers=reading.num_workers) if val is not None and len(val) else None
+        every = self._config.check_val_every_n_epoch or 1
+        validates = held_out is not None and every <= self._config.max_epochs
+        check_monitors(self._config, self._trainer.measuring, validates=validates)
+        self._module.watch(train, val)
         try:
             self._lightning.fit(self._module, order, held_out, ckpt_path=path)
         except SystemExit as error:  # how Lightning ends after Ctrl-C
             raise KeyboardInterrupt from error
 
     def restore_best(self) -> None:
-        """Give the pipeline the state of the best epoch, where one is looked for."""
-        if self._best is not None and self._best.monitor and self._best.best_model_path:
-            content = torch.load(self._best.best_model_path, map_location="cpu", weights_only=True)
-            self._module.load_state_dict(content["state_dict"])
+        """Give the pipeline the state of the best epoch, where one is looked for.
 
-    def _keep_best(self, folder: Path) -> ModelCheckpoint | None:
-        config = self._config.callbacks.checkpoint
-        if config is None:
-            return None
-        arguments = config.model_dump(exclude={"dirpath"})
-        if config.filename is None:
-            arguments |= {"filename": "epoch-{epoch:04d}", "auto_insert_metric_name": False}
-        return ModelCheckpoint(dirpath=folder / (config.dirpath or _CHECKPOINTS), **arguments)
+        Raises:
+            TrainingError: There is no best epoch, or its checkpoint cannot be read.
+        """
+        state = self._best.best_state() if self._best else None
+        if state is not None:
+            self._module.load_state_dict(state)
+
+    def _order(self, train: Batches, reading: Reading, *, shuffle: bool) -> Epochs:
+        balanced = reading.sampling == "balanced"
+        order = Epochs(
+            train,
+            self._config.seed if shuffle or balanced else None,
+            lambda: self.epoch,
+            drop_last=reading.drop_last,
+            chances=balanced_chances(train, self._trainer.measuring.ignore_label) if balanced else None,
+            readers=reading.num_workers,
+        )
+        if not len(order):
+            raise TrainRunError(
+                f"data.drop_last leaves nothing to train on: {len(train.numbers)} cubes do not fill a batch of "
+                f"{train.size}.",
+                hint="Lower data.batch_size, or leave data.drop_last away.",
+                key="data.drop_last",
+            )
+        return order
 
 
 def _arguments(trainer: "GradientTrainer") -> dict[str, Any]:
@@ -132,6 +151,23 @@ class PipelineModule(pl.LightningModule):
         super().__init__()
         self._own = trainer  # a plain attribute: it is no module
         self.nodes = torch.nn.ModuleList(modules_of(trainer.pipeline))
+        self._several = len(trainer.measuring.loss_nodes) > 1
+        self._batch: tuple[Mapping[str, Any], Context] | None = None
+        self.values: dict[str, float] = {}
+        self.pool = Pool()
+        """What the batches of the pass that is under way came to: of training, or of validation within it."""
+
+    def watch(self, train: Batches, val: Batches | None) -> None:
+        """Have messages name the files of cubes."""
+        places = {"train": place_in(train), "val": place_in(val)}
+        self._guards = {
+            stage: Guard(self._own.measuring, self._own.config.on_nan, place, in_epochs=True)
+            for stage, place in places.items()
+        }
+
+    def new_pool(self) -> Pool:
+        """Return a pool that has no batch yet."""
+        return Pool(several=self._several)
 
     def on_train_epoch_start(self) -> None:
         """Give the epoch its random numbers, and have nodes behave as in training, but for frozen ones."""
@@ -140,22 +176,49 @@ class PipelineModule(pl.LightningModule):
             node.train(not getattr(node, "frozen", False))
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Any:  # noqa: ANN401 - a tensor
-        """Run a batch and return the sum of the losses."""
-        measured = self._own.measuring.measure(batch, self._context(ExecutionStage.TRAIN, batch_idx))
-        if measured.loss is None:
-            raise TrainRunError(
-                "No loss node runs in the stage 'train'.", hint="Look at their execution_stages.", key="loss_nodes"
-            )
-        loss = as_number(measured.loss)
-        _check_finite(loss, f"epoch {self.current_epoch}, batch {batch_idx}")
-        self._record({"train_loss": loss, **{f"train/{name}": each for name, each in measured.values.items()}}, batch)
-        return measured.loss
+        """Run a batch and return the sum of the losses, or None where the batch has nothing to learn from."""
+        context = self._context(ExecutionStage.TRAIN, batch_idx)
+        self._batch = batch, context
+        measured = self._measure(batch, context)
+        return None if measured is None else measured.loss
 
     def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
         """Run a batch for its losses and metrics."""
-        measured = self._own.measuring.measure(batch, self._context(ExecutionStage.VAL, batch_idx))
-        loss = {} if measured.loss is None else {"val_loss": as_number(measured.loss)}
-        self._record({**loss, **measured.values}, batch)
+        self._measure(batch, self._context(ExecutionStage.VAL, batch_idx))
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:  # noqa: ARG002
+        """Refuse a gradient that is not a number, or leave its batch out."""
+        if self._batch is None or str(self._own.config.precision).startswith("16"):
+            return  # half precision has infinite gradients as a matter of course: its scaler leaves them out
+        bad = _first(self._gradients())
+        if bad is not None:
+            self._guards["train"].leave_out(f"The gradient of {bad}", *self._batch)
+            for parameter in self._own.parameters:
+                parameter.grad = None
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:  # noqa: ANN401 - as Lightning's
+        """Step, but for a scheduler that would see a value that is not a number."""
+        if metric is None or is_finite(torch.as_tensor(metric)):
+            super().lr_scheduler_step(scheduler, metric)
+
+    def check_weights(self) -> None:
+        """Check at the end of an epoch that what was trained are numbers.
+
+        Raises:
+            TrainingError: A parameter, or a mean that a normalisation keeps, is not.
+        """
+        running = (
+            (f"'{key}' of node '{name}'", value)
+            for name, node in self._own.pipeline.nodes.items()
+            for key, value in (node.named_buffers() if hasattr(node, "named_buffers") else ())
+            if "running_" in key
+        )
+        bad = _first([*self._named_parameters(), *running])
+        if bad is not None:
+            raise TrainingError(
+                f"At the end of epoch {self.current_epoch + 1} {bad}.",
+                hint="Lower training.optimizer.lr, set training.gradient_clip_val, or look for NaN in the data.",
+            )
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's type is a union of ten
         """Return the optimizer and the scheduler of the configuration."""
@@ -166,146 +229,103 @@ class PipelineModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": make_scheduler(config.scheduler, optimizer, config.max_epochs)}
 
     def state_dict(self, *_arguments: Any, **_options: Any) -> dict[str, Any]:  # type: ignore[override] # noqa: ANN401
-        """Return the state of all nodes; a node's own `state_dict` may take no arguments."""
+        """Return the state of all nodes as a checkpoint holds it; a node's own `state_dict` may take no arguments."""
         state = self._own.pipeline.state_dict()
-        return {f"{node}.{key}": _tensor(value) for node, values in state.items() for key, value in values.items()}
+        return {
+            f"{node}.{key}": for_torch(node, key, value)
+            for node, values in state.items()
+            for key, value in values.items()
+        }
+
+    def plain_state(self) -> dict[str, Any]:
+        """Return the state of all nodes."""
+        state = self._own.pipeline.state_dict()
+        return {f"{node}.{key}": value for node, values in state.items() for key, value in values.items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *_arguments: Any, **_options: Any) -> None:  # noqa: ANN401
         """Take over what `state_dict` returned."""
         state: dict[str, dict[str, Any]] = {}
         for name, value in state_dict.items():
             node, _, key = name.partition(".")
-            state.setdefault(node, {})[key] = value
+            state.setdefault(node, {})[key] = decode(value)
         self._own.pipeline.load_state_dict(state)
 
     def _context(self, stage: ExecutionStage, number: int) -> Context:
         return Context(stage=stage, epoch=self.current_epoch, batch_idx=number, global_step=self.global_step)
 
-    def _record(self, values: Mapping[str, float], batch: Mapping[str, Any]) -> None:
-        for name, value in values.items():
-            self.log(name, value, on_step=False, on_epoch=True, batch_size=cubes_in(batch))
+    def _measure(self, batch: Mapping[str, Any], context: Context) -> Measured | None:
+        try:
+            measured = self._guards[context.stage.value].measure(batch, context)
+        except NodeRunError as error:
+            raise too_few(error, batch) or error from error.__cause__
+        if measured is None:
+            return None
+        if context.stage is ExecutionStage.TRAIN and not measured.losses:
+            raise TrainRunError(
+                "No loss node runs in the stage 'train'.", hint="Look at their execution_stages.", key="loss_nodes"
+            )
+        self.pool.add(measured)
+        return measured
+
+    def _named_parameters(self) -> Iterator[tuple[str, torch.Tensor]]:
+        trained = set(map(id, self._own.parameters))
+        for name, node in self._own.pipeline.nodes.items():
+            for key, value in node.named_parameters() if hasattr(node, "named_parameters") else ():
+                if id(value) in trained:
+                    yield f"'{key}' of node '{name}'", value
+
+    def _gradients(self) -> Iterator[tuple[str, torch.Tensor]]:
+        return ((name, value.grad) for name, value in self._named_parameters() if value.grad is not None)
 
 
-def _tensor(value: Any) -> Any:  # noqa: ANN401 - what nodes keep
-    return torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray | np.generic) else value
+class _Pooled(pl.Callback):
+    """Reports what all batches of a pass come to together; the first of all callbacks."""
+
+    def __init__(self, config: TrainingConfig) -> None:
+        self._of_training = Pool()
+        self._watched = [name for name in watched_metrics(config) if not name.startswith("train")]
+        self._seen: list[str] = []
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ANN401, ARG002
+        """Begin a pass."""
+        pl_module.pool, pl_module.values = pl_module.new_pool(), {}
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ANN401, ARG002
+        """Put the pass of training aside."""
+        self._of_training, pl_module.pool = pl_module.pool, pl_module.new_pool()
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ANN401
+        """Report the validation, and go on with the pass of training."""
+        values, pl_module.pool = pl_module.pool.values(f"val_{LOSS}"), self._of_training
+        if trainer.sanity_checking:
+            return
+        # What is missing now is not a number: Lightning would keep the values of an earlier epoch for it.
+        self._seen = list(dict.fromkeys([*self._seen, *(values or self._watched)]))
+        _report(pl_module, {**dict.fromkeys(self._seen, math.nan), **values})
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ANN401
+        """Report the training."""
+        if not pl_module.pool:
+            raise TrainingError(
+                f"Nothing could be learned in epoch {trainer.current_epoch + 1}: no batch has a loss.",
+                hint="Every pixel is without a label, or every batch was left out: look at the masks and the cubes.",
+            )
+        pl_module.check_weights()
+        loss = f"train_{LOSS}"
+        values = pl_module.pool.values(loss)
+        _report(pl_module, {name if name == loss else f"{TRAIN}{name}": value for name, value in values.items()})
 
 
-class _Epochs:
-    """Batches in the order of the epoch; a single batch is read once and kept."""
-
-    def __init__(self, batches: Batches, seed: int | None, epoch: Callable[[], int]) -> None:
-        self._batches = batches
-        self._seed = seed
-        self._epoch = epoch
-        self._only: list[Any] = []
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[Any]:
-        # A generator: Lightning asks for it before a training that goes on knows its epoch, and reads from it after.
-        if len(self) == 1:
-            self._only = self._only or list(self._batches)
-            yield from self._only
-        elif self._seed is None:
-            yield from self._batches
-        else:
-            random = np.random.default_rng([self._seed, self._epoch()])
-            numbers = random.permutation(np.asarray(self._batches.numbers))
-            yield from replace(self._batches, numbers=numbers.tolist())
+def _report(module: Any, values: Mapping[str, float]) -> None:  # noqa: ANN401
+    for name, value in values.items():
+        module.values[name] = value
+        module.log(name, value if math.isfinite(value) else math.nan, on_step=False, on_epoch=True, batch_size=1)
 
 
-class _Monitors(pl.Callback):
-    """Asks back when a callback watches what nobody reports."""
-
-    def __init__(self, config: Any) -> None:  # noqa: ANN401
-        watched = [each.monitor for each in config.callbacks.early_stopping]
-        watched += [config.callbacks.checkpoint.monitor] if config.callbacks.checkpoint else []
-        watched += [config.scheduler.monitor] if config.scheduler else []
-        self._watched = [each for each in watched if each]
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        """Check what validation reports."""
-        if not trainer.sanity_checking:
-            self._check(trainer, [each for each in self._watched if not each.startswith("train")])
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        """Check what the epoch reports."""
-        self._check(trainer, self._watched)
-
-    def _check(self, trainer: pl.Trainer, watched: list[str]) -> None:
-        known = sorted(trainer.callback_metrics)
-        for monitor in watched:
-            if monitor not in known:
-                raise TrainRunError(
-                    f"training: nothing is reported as '{monitor}', which is to be monitored.{nearest(monitor, known)}",
-                    hint=f"Reported are: {', '.join(known)}.",
-                    key="training.callbacks",
-                )
-
-
-class _Recorder(Checkpoint):
-    """Remembers what each epoch came to, and saves now and then where to go on from."""
-
-    def __init__(self, folder: Path | None, observer: "Callable[[Row], None] | None") -> None:
-        self.history: list[Row] = []
-        self.file = folder / _RESUME if folder else None
-        self._observer = observer
-        self._rate = 0.0
-        self._validated = False
-        self._stopped = False
-        self._saved = -SECONDS_BETWEEN_SAVES
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what goes into a checkpoint."""
-        return {"history": self.history, "stopped": self._stopped}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what a checkpoint holds."""
-        self.history, self._stopped = state_dict["history"], state_dict["stopped"]
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        """Stop at once where the interrupted training had stopped early."""
-        trainer.should_stop = self._stopped
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        """Look at the learning rate before a scheduler changes it."""
-        self._validated = False
-        self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        """Note that this epoch is validated: Lightning keeps the values of the last one that was."""
-        self._validated = True
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        """Remember, tell and save."""
-        known = trainer.callback_metrics.items()
-        values = {name: float(value) for name, value in known if self._validated or name.startswith("train")}
-        losses = {name: values.pop(name) for name in ("train_loss", "val_loss") if name in values}
-        row = {"epoch": trainer.current_epoch, "lr": self._rate, **losses, **values}
-        self.history.append(row)
-        self._stopped = trainer.should_stop
-        if self._observer is not None:
-            self._observer(row)
-        if self.file is not None and time.monotonic() - self._saved >= SECONDS_BETWEEN_SAVES:
-            self._save(trainer, self.file)
-            self._saved = time.monotonic()
-
-    def _save(self, trainer: pl.Trainer, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".tmp")
-        trainer.save_checkpoint(temporary)
-        os.replace(temporary, file)  # noqa: PTH105 - whole or not at all
-
-
-def _check_finite(value: float, where: str) -> None:
-    """Check that a loss is a number.
-
-    Raises:
-        TrainingError: It is not finite.
-    """
-    if not math.isfinite(value):
-        raise TrainingError(
-            f"The loss is {value} in {where}.",
-            hint="Lower training.optimizer.lr, set training.gradient_clip_val, or look for NaN in the data.",
-        )
+def _first(tensors: Iterable[tuple[str, torch.Tensor]]) -> str | None:
+    """Name the first tensor that holds something else than numbers."""
+    named = list(tensors)
+    whole = [value.sum() for _, value in named]  # one question to the device instead of many
+    if not whole or is_finite(torch.stack(whole)):
+        return None
+    return next((f"{name} is not a number" for name, value in named if not is_finite(value)), None)

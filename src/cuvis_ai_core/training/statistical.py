@@ -1,5 +1,6 @@
 """The first phase of training: nodes that need it learn statistics of the data, streamed."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -7,10 +8,13 @@ from cuvis_ai_core._places import place_of, words_of
 from cuvis_ai_core.errors import CuvisError, TrainingError, TrainRunError
 from cuvis_ai_core.node.libraries import converter, library_of_input
 from cuvis_ai_core.pipeline.precision import make_cast
+from cuvis_ai_core.training.finite import is_finite
 from cuvis_ai_core.training.modes import evaluating
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
+
+logger = logging.getLogger(__name__)
 
 Batch = Mapping[Any, Any]
 
@@ -82,6 +86,7 @@ class StatisticalTrainer:
                 key="data",
             )
         node.statistically_initialized = True
+        _say_what_is_no_number(name, node, stream)
 
     def _inputs(self, name: str, batches: Iterable[Batch]) -> Iterator[dict[str, Any]]:
         """Yield the values at the inputs of a node, by port."""
@@ -113,7 +118,7 @@ class StatisticalTrainer:
         if value is None:
             return None
         cast, library = make_cast(resolved), library_of_input(self.pipeline.nodes[name], port)
-        convert = converter(library, self.pipeline.device) if library else lambda each: each
+        convert = converter(library, self.pipeline.device, port.dtype) if library else lambda each: each
         return [convert(cast(each)) for each in value] if isinstance(value, list) else convert(cast(value))
 
 
@@ -123,8 +128,23 @@ class _Counted(Iterator[dict[str, Any]]):
     def __init__(self, stream: Iterator[dict[str, Any]]) -> None:
         self._stream = stream
         self.count = 0
+        self.with_holes: list[int] = []
 
     def __next__(self) -> dict[str, Any]:
         values = next(self._stream)
         self.count += 1
+        if not all(map(is_finite, values.values())):
+            self.with_holes.append(self.count)
         return values
+
+
+def _say_what_is_no_number(name: str, node: Any, stream: _Counted) -> None:  # noqa: ANN401
+    """Say where a node that was given values that are no numbers has learned some."""
+    learned = node.state_dict() if stream.with_holes and hasattr(node, "state_dict") else {}
+    bad = [key for key, value in learned.items() if not is_finite(value)]
+    if bad:
+        logger.warning(
+            "node '%s' (%s) has learned values of '%s' that are no numbers: so has batch %d of %d of the data, and it "
+            "does not leave them out",
+            *(name, type(node).__name__, bad[0], stream.with_holes[0], stream.count),
+        )

@@ -1,5 +1,6 @@
-"""One batch through a pipeline in training: the sum of losses, and what metric nodes report."""
+"""One batch through a pipeline in training: its losses, and what metric nodes report."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 LOSS = "loss"
 METRICS = "metrics"
+WEIGHT = "weight"
+"""The output in which a node may say over how many pixels (or how much weight of them) its numbers are means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +24,20 @@ class Measured:
     """What came out for a batch.
 
     Attributes:
-        loss: The sum of all losses, or None where no loss node runs in this stage.
-        values: Name to value: `<loss node>/loss` where there are several, and `<metric node>/<metric>`.
+        losses: Loss node to its loss.
+        metrics: Metric node to what it returned.
+        weights: Node to the weight of this batch in a mean over several.
     """
 
-    loss: Any
-    values: Mapping[str, float]
+    losses: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    weights: Mapping[str, float]
+
+    @property
+    def loss(self) -> Any:  # noqa: ANN401 - an array with one number
+        """The sum of the losses that say something about this batch, or None where none does."""
+        telling = [loss for node, loss in self.losses.items() if self.weights[node]]
+        return sum(telling) if telling else None
 
 
 class Measuring:
@@ -35,14 +46,23 @@ class Measuring:
     Args:
         pipeline: The pipeline.
         loss_nodes: Names of nodes with an output `loss`, one number.
-        metric_nodes: Names of nodes with an output `metrics`, a list of `cuvis_ai_schemas.execution.Metric`.
+        metric_nodes: Names of nodes with an output `metrics`: a list of `cuvis_ai_schemas.execution.Metric`, or a
+            mapping of names to numbers or to (metric of torchmetrics, what its `update` takes ...).
+        ignore_label: The label of pixels that say nothing, for nodes that do not say their weight.
 
     Raises:
         TrainRunError: There is no such node, or it has no such output.
     """
 
-    def __init__(self, pipeline: "Pipeline", loss_nodes: Sequence[str] = (), metric_nodes: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        pipeline: "Pipeline",
+        loss_nodes: Sequence[str] = (),
+        metric_nodes: Sequence[str] = (),
+        ignore_label: int | None = None,
+    ) -> None:
         self.pipeline = pipeline
+        self.ignore_label = ignore_label
         self.loss_nodes = tuple(dict.fromkeys(loss_nodes))
         self.metric_nodes = tuple(dict.fromkeys(metric_nodes))
         for key, names, port in (("loss_nodes", loss_nodes, LOSS), ("metric_nodes", metric_nodes, METRICS)):
@@ -67,13 +87,31 @@ class Measuring:
             [name for name in names if self.pipeline.nodes[name].should_execute(stage)]
             for names in (self.loss_nodes, self.metric_nodes)
         )
+        weighted = [name for name in dict.fromkeys((*losses, *metrics)) if WEIGHT in self.pipeline.outputs[name]]
         wanted = [(name, LOSS) for name in losses] + [(name, METRICS) for name in metrics]
-        outputs = self.pipeline.forward(batch, context=context, keep_ports=wanted)
-        several = losses if len(self.loss_nodes) > 1 else ()
-        values = {f"{name}/{LOSS}": as_number(outputs[name, LOSS]) for name in several}
-        for name in metrics:
-            values |= {f"{name}/{each.name}": as_number(each.value) for each in outputs[name, METRICS] or ()}
-        return Measured(sum(outputs[name, LOSS] for name in losses) if losses else None, values)
+        outputs = self.pipeline.forward(
+            batch, context=context, keep_ports=[*wanted, *((name, WEIGHT) for name in weighted)]
+        )
+        weights = dict.fromkeys((*losses, *metrics), float(pixels_in(batch, self.ignore_label)))
+        weights |= {name: as_number(outputs[name, WEIGHT]) for name in weighted}
+        return Measured(
+            {name: outputs[name, LOSS] for name in losses}, {name: outputs[name, METRICS] for name in metrics}, weights
+        )
+
+    @property
+    def by_pixels(self) -> tuple[str, ...]:
+        """Names of the nodes that do not say the weight of a batch, so that its pixels are taken for it."""
+        names = dict.fromkeys((*self.loss_nodes, *self.metric_nodes))
+        return tuple(name for name in names if WEIGHT not in self.pipeline.outputs[name])
+
+
+def pixels_in(batch: Mapping[Any, Any], ignore_label: int | None = None) -> int:
+    """Return how many pixels a batch has, without those of a label that says nothing; 1 where it holds no images."""
+    mask = batch.get("mask")
+    if mask is not None and ignore_label is not None:
+        return int((mask != ignore_label).sum())
+    shape = getattr(batch.get("cube"), "shape", ())
+    return math.prod(shape[:3]) if len(shape) == 4 else 1  # noqa: PLR2004
 
 
 def as_number(value: Any) -> float:  # noqa: ANN401 - a number, or an array with one

@@ -28,7 +28,7 @@ CONFIG: dict[str, Any] = {
 @pytest.fixture
 def pipeline(registry: NodeRegistry) -> Iterator[Pipeline]:
     """Return a pipeline with two such nodes and one that is built in."""
-    with Pipeline.from_dict(CONFIG, node_registry=registry) as pipeline:
+    with Pipeline.from_dict(CONFIG, node_registry=registry, allow_untrained=True) as pipeline:
         yield pipeline
 
 
@@ -52,6 +52,25 @@ def test_a_pipeline_is_saved_and_loaded_with_what_its_nodes_learned(
     before, after = pipeline.forward({"cube": CUBE}), again.forward({"cube": CUBE})
     assert before["first", "mean"] == after["first", "mean"] == 6.0
     np.testing.assert_array_equal(before["second", "cube"], after["second", "cube"])
+
+
+def test_a_node_in_a_process_without_its_statistics_does_not_run(registry: NodeRegistry) -> None:
+    """As any other: until it has learned, through the trainer or by hand."""
+    with Pipeline.from_dict({"nodes": CONFIG["nodes"][:1]}, node_registry=registry) as pipeline:
+        with pytest.raises(PipelineError, match="Node 'first' has not learned from data yet"):
+            pipeline.forward({"cube": CUBE})
+        pipeline.nodes["first"].statistical_initialization([{"cube": CUBE}])
+        assert pipeline.forward({"cube": CUBE})["first", "mean"] == 5.5
+
+
+def test_what_a_node_in_a_process_was_built_with_is_written(registry: NodeRegistry, tmp_path: Path) -> None:
+    """Its constructor is recorded where it is called, here, by position or by name."""
+    scale: Any = registry.get("Scale")
+    first, second = scale(3.0, name="first", shape=(4, 5), offset=2.0), scale(name="s")
+    Pipeline("p").connect((first.outputs.cube, second.inputs.cube)).save(tmp_path / "p.yaml")
+    with Pipeline.load(tmp_path / "p.yaml", node_registry=registry) as again:
+        assert again.nodes["first"].hparams == {"factor": 3.0, "shape": [4, 5], "offset": 2.0}
+        assert again.to_dict()["nodes"][1]["params"] == {"factor": 2.0, "shape": [1, 2]}
 
 
 def test_weights_that_do_not_fit_leave_all_as_it_was(pipeline: Pipeline) -> None:
@@ -123,6 +142,7 @@ def test_a_torch_node_works_in_a_process_of_its_own(torch_nodes: NodeRegistry) -
     other.load_state_dict({**state, "offset": torch.full((3,), 2.0)})
     torch.testing.assert_close(other.forward(cube=cube)["cube"], answer["cube"] + 2)
 
+    assert (node.lacks, other.lacks) == (("weights",), ())
     assert (node.frozen, node.has_trainable_parameters) == (False, True)
     node.freeze()
     assert (node.frozen, node.has_trainable_parameters) == (True, False)
@@ -170,7 +190,7 @@ def test_training_through_a_process_is_refused_before_it_begins(torch_nodes: Nod
     with pytest.raises(TrainRunError, match="Node 'gain' would be trained through node 'weigh'"):
         trainer(pipeline, config, loss_nodes=["loss"], freeze_nodes=["weigh"])
 
-    loss = pipeline.forward({"gain.cube": torch.ones(1, 2, 2, 3)})["loss", "loss"]
+    loss = pipeline.forward({"gain.cube": torch.ones(1, 2, 2, 3)}, stage="train")["loss", "loss"]
     assert loss > 0
     with pytest.raises(TrainingError, match="training through node 'weigh' is not possible"):
         loss.backward()

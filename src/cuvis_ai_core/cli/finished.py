@@ -1,0 +1,83 @@
+"""A training that has ended in the output directory: it is not done twice, and not replaced by another one unasked."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from pydantic import ValidationError
+
+from cuvis_ai_core._files import read_json
+from cuvis_ai_core._yaml import YamlError, load_yaml
+from cuvis_ai_core.cli.run_record import RECORD
+from cuvis_ai_core.training.config import TrainRunConfig
+
+_OF_NO_MATTER: Final = {"name", "tags", "weights", "output_dir", "plugins_path"}
+"""What changes nothing about the result; the code of plugins is compared by the nodes."""
+
+_SHOWN: Final = 5
+
+
+def finished_training(
+    folder: Path, trainrun: str, config: TrainRunConfig, nodes: Sequence[Mapping[str, Any]]
+) -> Mapping[str, Any] | None:
+    """Return the record of a training of the same settings that has ended in a folder, or None where none has.
+
+    Args:
+        folder: The output directory.
+        trainrun: Name of the trainrun file in it.
+        config: What is to be trained.
+        nodes: The nodes and the code that they come from.
+
+    Raises:
+        click.BadParameter: There is one of other settings.
+    """
+    record = read_json(folder / RECORD)
+    if record is None or "trainrun" not in record or not (folder / trainrun).is_file():
+        return None
+    differences = [*_of_settings(folder / trainrun, config), *_of_code(record.get("nodes") or [], nodes)]
+    if differences:
+        more = len(differences) - _SHOWN
+        lines = [*differences[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]
+        raise click.BadParameter(
+            f"'{folder}' holds a finished training of other settings; it is not replaced:\n"
+            + "".join(f"  {line}\n" for line in lines)
+            + "Choose another directory, --override output_dir=..., or replace it with --overwrite.",
+            param_hint="output_dir",
+        )
+    return record
+
+
+def _of_settings(file: Path, config: TrainRunConfig) -> Iterator[str]:
+    try:
+        before = TrainRunConfig.model_validate(load_yaml(file).data)
+    except (YamlError, ValidationError):
+        yield f"{file.name} of that training cannot be read"
+        return
+    old, new = (dict(_flat(each.model_dump(mode="json", exclude=_OF_NO_MATTER))) for each in (before, config))
+    for key in dict.fromkeys((*new, *old)):
+        if old.get(key) != new.get(key):
+            yield f"{key}: {_shown(old, key)} there, {_shown(new, key)} now"
+
+
+def _flat(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{above}{key}.")
+        elif isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
+            named = {str(each.get("name", number)): each for number, each in enumerate(value)}
+            yield from _flat(named, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    return "nothing" if values.get(key) is None else f"{values[key]}"
+
+
+def _of_code(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    old = {str(each.get("name")): each for each in before}
+    for each in now:
+        for key, value in each.items():
+            if each["name"] in old and old[each["name"]].get(key) != value:
+                yield f"node '{each['name']}': {key} {_shown(old[each['name']], key)} there, {_shown(each, key)} now"

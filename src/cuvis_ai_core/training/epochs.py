@@ -1,0 +1,139 @@
+"""The batches of an epoch: their order, the last short one, and reading ahead."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from cuvis_ai_core.data import Batches
+from cuvis_ai_core.errors import TrainRunError
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How cubes to train on are read.
+
+    Attributes:
+        drop_last: Whether a last batch that is not full is left out.
+        sampling: `balanced` draws cubes so that pixels of every class are seen equally often.
+        num_workers: Threads that read ahead.
+    """
+
+    drop_last: bool = False
+    sampling: Literal["balanced"] | None = None
+    num_workers: int = 0
+
+
+AS_THEY_COME: Final = Reading()
+
+
+class Epochs:
+    """Batches in the order of the epoch; a single batch is read once and kept.
+
+    Args:
+        batches: The data, in their own order.
+        seed: What the order of an epoch depends on, beside its number; None keeps their own order.
+        epoch: Returns the number of the epoch.
+        drop_last: Whether a last batch that is not full is left out.
+        chances: For each of the cubes how likely it is drawn, where epochs draw cubes with replacement.
+        readers: Threads that read ahead; 0 reads when a batch is asked for.
+    """
+
+    def __init__(
+        self,
+        batches: Batches,
+        seed: int | None,
+        epoch: Callable[[], int],
+        *,
+        drop_last: bool = False,
+        chances: Sequence[float] | None = None,
+        readers: int = 0,
+    ) -> None:
+        self._batches = batches
+        self._seed = seed
+        self._epoch = epoch
+        self._drop_last = drop_last
+        self._chances = chances
+        self._readers = readers
+        self._only: list[Any] = []
+
+    def __len__(self) -> int:
+        return len(self._cut(self._batches.numbers))
+
+    def __iter__(self) -> Iterator[Any]:
+        # A generator: Lightning asks for it before a training that goes on knows its epoch, and reads from it after.
+        if len(self) == len(self._batches) == 1 and self._chances is None:
+            self._only = self._only or list(self._batches)
+            yield from self._only
+        else:
+            yield from self._read(self._cut(self._numbers()))
+
+    def _numbers(self) -> Sequence[int]:
+        numbers = np.asarray(self._batches.numbers)
+        if self._seed is None:
+            return self._batches.numbers
+        random = np.random.default_rng([self._seed, self._epoch()])
+        if self._chances is None:
+            return random.permutation(numbers).tolist()  # type: ignore[no-any-return]
+        return random.choice(numbers, len(numbers), p=self._chances).tolist()  # type: ignore[no-any-return]
+
+    def _cut(self, numbers: Sequence[int]) -> list[Sequence[int]]:
+        size = self._batches.size
+        end = len(numbers) - len(numbers) % size if self._drop_last else len(numbers)
+        return [numbers[start : start + size] for start in range(0, end, size)]
+
+    def _read(self, parts: list[Sequence[int]]) -> Iterator[Any]:
+        if not self._readers:
+            for part in parts:
+                yield self._one(part)
+            return
+        # Threads, no processes: readers of plugins need not be pickled, nothing is forked beside torch's own threads,
+        # and reading and unpacking files lets other threads run.
+        with ThreadPoolExecutor(self._readers, thread_name_prefix="cubes") as pool:
+            waiting: deque[Future[Any]] = deque()
+            remaining = iter(parts)
+            try:
+                waiting.extend(pool.submit(self._one, part) for part in islice(remaining, self._readers))
+                while waiting:
+                    batch = waiting.popleft().result()
+                    waiting.extend(pool.submit(self._one, part) for part in islice(remaining, 1))
+                    yield batch
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _one(self, numbers: Sequence[int]) -> Any:  # noqa: ANN401
+        return next(iter(replace(self._batches, numbers=numbers)))
+
+
+def balanced_chances(batches: Batches, ignore_label: int | None = None) -> list[float]:
+    """Return for each cube how likely it is drawn, so that pixels of every class are seen equally often.
+
+    A cube counts by the shares that it has of all pixels of each class. All masks are read for that.
+
+    Raises:
+        TrainRunError: The data have no annotations, or no pixel has a label.
+    """
+    counts: list[Counter[int]] = [Counter() for _ in batches.numbers]
+    for number, batch in enumerate(replace(batches, size=1)):
+        if "mask" not in batch:
+            raise TrainRunError(
+                "data.sampling: 'balanced' needs to know the classes, and the cubes to train on have no annotations.",
+                hint="Name them: data.masks or data.annotation_json_path.",
+                key="data.sampling",
+            )
+        labels, pixels = np.unique(batch["mask"], return_counts=True)
+        counts[number].update(dict(zip(labels.tolist(), pixels.tolist(), strict=True)))
+        counts[number].pop(ignore_label, None)  # type: ignore[arg-type]
+    total = sum(counts, Counter[int]())
+    if not total:
+        raise TrainRunError(
+            "data.sampling: no pixel of the cubes to train on has a label.",
+            hint="Look at the masks, and at data.ignore_label.",
+            key="data.sampling",
+        )
+    shares = [sum(pixels / total[label] for label, pixels in each.items()) for each in counts]
+    return [share / sum(shares) for share in shares]

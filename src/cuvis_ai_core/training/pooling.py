@@ -1,0 +1,163 @@
+"""Losses and metrics over many batches: those of all pixels together, not the mean of what single cubes came to."""
+
+import copy
+import logging
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cuvis_ai_core.errors import TrainRunError
+from cuvis_ai_core.training.steps import LOSS, Measured, as_number
+
+logger = logging.getLogger(__name__)
+
+_METRIC_METHODS = ("update", "compute", "reset")
+"""What a metric of torchmetrics has; one of a plugin's own copy of that library is another class."""
+
+
+class Pool:
+    """What the batches of one pass over data come to together.
+
+    A loss, and a metric that is one number for a batch, is averaged with the weight that its node says, by default the
+    pixels of the batch. A metric of torchmetrics is given what it is to compare, batch after batch, and asked at the
+    end.
+
+    Args:
+        several: Whether each loss is reported by itself too.
+    """
+
+    def __init__(self, *, several: bool = False) -> None:
+        self._several = several
+        self._losses: dict[str, _Mean] = {}
+        self._means: dict[str, _Mean] = {}
+        self._metrics: dict[str, dict[str, Any]] = {}
+        self._undefined: set[str] = set()
+
+    def __bool__(self) -> bool:
+        return any(mean.weight for mean in self._losses.values())
+
+    def add(self, measured: Measured) -> None:
+        """Take in what a batch came to.
+
+        Raises:
+            TrainRunError: A metric node returned something else than metrics.
+        """
+        for node, loss in measured.losses.items():
+            self._losses.setdefault(node, _Mean()).add(as_number(loss), measured.weights[node])
+        for node, metrics in measured.metrics.items():
+            for name, value in _named(node, metrics):
+                if isinstance(value, tuple):
+                    self._update(node, name, *value)
+                else:
+                    self._add_number(node, name, value, measured.weights[node])
+
+    def values(self, loss: str = LOSS) -> dict[str, float]:
+        """Return the numbers; one that is not defined is NaN.
+
+        Args:
+            loss: What the sum of all losses is called.
+        """
+        losses = {node: mean.value for node, mean in self._losses.items() if mean.weight}
+        total = {loss: sum(losses.values())} if losses else {}
+        alone = {f"{node}/{LOSS}": value for node, value in losses.items()} if self._several else {}
+        means = {name: mean.value for name, mean in self._means.items()}
+        numbers = {name: float(value) for name, value, _ in self._computed() if value.ndim == 0}
+        return {**total, **alone, **means, **numbers}
+
+    @property
+    def averaged(self) -> set[str]:
+        """Names of the nodes of which numbers of batches were averaged."""
+        return {*self._losses, *(name.partition("/")[0] for name in self._means)}
+
+    def matrices(self) -> dict[str, tuple[NDArray[Any], list[str]]]:
+        """Return the metrics that are matrices, as confusion matrices are, each with the names of its rows."""
+        return {
+            name: (value, [*map(str, labels or range(len(value)))])
+            for name, value, labels in self._computed()
+            if value.ndim == 2  # noqa: PLR2004
+        }
+
+    def _update(self, node: str, name: str, metric: Any, *arguments: Any) -> None:  # noqa: ANN401
+        if not _is_metric(metric):
+            raise _no_metric(node, name, metric)
+        own = self._metrics.setdefault(node, {})
+        if name not in own:
+            own[name] = copy.deepcopy(metric)
+            own[name].reset()
+        own[name].update(*arguments)
+
+    def _add_number(self, node: str, metric: str, number: Any, weight: float) -> None:  # noqa: ANN401
+        try:
+            name, value = f"{node}/{metric}", as_number(number)
+        except (TypeError, ValueError) as error:
+            raise _no_metric(node, metric, number) from error
+        if not math.isfinite(value) and name not in self._undefined:
+            self._undefined.add(name)
+            logger.warning("%s is %s for a batch, which is left out of it", name, value)
+        self._means.setdefault(name, _Mean()).add(value, weight if math.isfinite(value) else 0.0)
+
+    def _computed(self) -> Iterator[tuple[str, NDArray[Any], Any]]:
+        for node, metrics in self._metrics.items():
+            for name, metric in metrics.items():
+                labels = getattr(metric, "labels", None)
+                for key, value in _flat(name, metric.compute()):
+                    yield f"{node}/{key}", value, labels
+
+
+class _Mean:
+    """A weighted mean; without weight it is not a number."""
+
+    def __init__(self) -> None:
+        self.weight = 0.0
+        self._total = 0.0
+
+    def add(self, value: float, weight: float) -> None:
+        if weight:
+            self.weight += weight
+            self._total += value * weight
+
+    @property
+    def value(self) -> float:
+        return self._total / self.weight if self.weight else math.nan
+
+
+def _named(node: str, metrics: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+    """Yield what a metric node returned: a list of `Metric`, or a mapping of names."""
+    if isinstance(metrics, Mapping):
+        yield from ((str(name), value) for name, value in metrics.items())
+        return
+    if metrics is not None and not isinstance(metrics, Iterable):
+        raise _no_metric(node, "metrics", metrics)
+    for each in metrics or ():
+        if not hasattr(each, "name") or not hasattr(each, "value"):
+            raise _no_metric(node, "metrics", each)
+        yield each.name, each.value
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, NDArray[Any]]]:  # noqa: ANN401
+    """Yield the numbers and matrices of what a metric computes: a number, several, a matrix, or a mapping of these."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _flat(str(key), each)
+        return
+    array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    if array.ndim == 1:
+        yield from ((f"{name}/{number}", each) for number, each in enumerate(np.asarray(each) for each in array))
+    else:
+        yield name, array
+
+
+def _is_metric(value: object) -> bool:
+    return all(callable(getattr(value, method, None)) for method in _METRIC_METHODS)
+
+
+def _no_metric(node: str, name: str, value: object) -> TrainRunError:
+    return TrainRunError(
+        f"metric_nodes: node '{node}' returned under '{name}' an object of type {type(value).__name__}.",
+        hint="Return a list of Metric, or a mapping of names to numbers or to (metric of torchmetrics, predictions, "
+        "targets): {'f1': (self.f1, classes, mask)}.",
+        key="metric_nodes",
+    )

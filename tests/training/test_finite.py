@@ -1,0 +1,271 @@
+"""NaN in training is said with cube, node and epoch, and nothing takes it for an answer."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cuvis_ai_core.errors import TrainingError, TrainRunError
+from cuvis_ai_core.training import GradientTrainer, StatisticalTrainer
+from cuvis_ai_core.training.config import TrainingConfig
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("pytorch_lightning")
+
+Make = Callable[..., Any]
+NODES: dict[str, Any] = {"loss_nodes": ["error"], "metric_nodes": ["accuracy"]}
+
+
+@pytest.fixture
+def make_trainer(make_pipeline: Make, batches: Make) -> Make:
+    """Return a function that gives a trainer of a pipeline whose mean is learned from cubes 6 and 7."""
+
+    def make(**config: Any) -> GradientTrainer:
+        pipeline = make_pipeline()
+        StatisticalTrainer(pipeline).fit(batches(6, 7))
+        settings = {"max_epochs": 3, "optimizer": {"name": "sgd", "lr": 0.01}, **config}
+        return GradientTrainer(pipeline, TrainingConfig.model_validate(settings), **NODES)
+
+    return make
+
+
+def _holes(scenes: Path, *numbers: int) -> None:
+    for number in numbers:
+        cube = np.load(scenes / f"{number}.npy")
+        cube[1, 2] = np.nan
+        np.save(scenes / f"{number}.npy", cube)
+
+
+def _spoil(trainer: GradientTrainer, monkeypatch: pytest.MonkeyPatch, when: Callable[[Any], bool], node: str) -> None:
+    """Have a node answer NaN in some contexts."""
+    kind = type(trainer.pipeline.nodes[node])
+    forward = kind.forward
+
+    def spoilt(self: Any, context: Any = None, **inputs: Any) -> Any:
+        outputs = forward(self, context=context, **inputs)
+        if not when(context):
+            return outputs
+        for each in outputs.get("metrics", ()):
+            each.value = float("nan")
+        return {port: value if port == "metrics" else value * torch.nan for port, value in outputs.items()}
+
+    monkeypatch.setattr(kind, "forward", spoilt)
+
+
+def test_a_cube_with_holes_is_left_out(
+    make_trainer: Make, batches: Make, scenes: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A cube whose own NaN makes the loss one is left out of training and validation alone, and that is said once."""
+    clean = make_trainer(seed=3)
+    clean.fit(batches(0, 1, 2, size=3), batches(4))
+    _holes(scenes, 3, 5)
+    trainer = make_trainer(seed=3)
+    with caplog.at_level(logging.WARNING, "cuvis_ai_core"):
+        rows = trainer.fit(batches(0, 1, 2, 3, size=4), batches(4, 5))
+    told = [each.message for each in caplog.records]
+    assert len(told) == 2
+    assert "cube 3 (" in told[0]
+    assert "3.npy'" in told[0]
+    assert "The loss of node 'error' is nan in epoch 1, batch 1 of 'train'" in told[0]
+    assert "epoch 1, batch 1 of 'val'" in told[1]
+    assert "cube 5 (" in told[1]
+    assert all(np.isfinite(list(row.values())).all() for row in rows)
+    assert trainer.evaluate(batches(4, 5)) == pytest.approx(trainer.evaluate(batches(4)))
+
+
+def test_a_cube_with_holes_is_an_error_on_demand(make_trainer: Make, batches: Make, scenes: Path) -> None:
+    """With `on_nan: error` it ends the training."""
+    _holes(scenes, 1)
+    with pytest.raises(TrainingError, match=r"is nan in epoch 1.*cube 1 \('.*1.npy'\)\. The cube holds values"):
+        make_trainer(on_nan="error").fit(batches(0, 1, size=2))
+
+
+def test_nothing_but_holes(make_trainer: Make, batches: Make, scenes: Path) -> None:
+    """An epoch from which nothing was learned is an error, not a training."""
+    _holes(scenes, 0, 1)
+    with pytest.raises(TrainingError, match="Nothing could be learned in epoch 1"):
+        make_trainer().fit(batches(0, 1))
+
+
+@pytest.mark.parametrize("policy", [None, "error"])
+def test_a_loss_that_is_no_number(
+    make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch, policy: str | None
+) -> None:
+    """It is an error that names epoch, cubes, and the node in which it begins."""
+    trainer = make_trainer(on_nan=policy)
+    _spoil(trainer, monkeypatch, lambda context: context.epoch == 1 and context.stage.value == "train", "scores")
+    with pytest.raises(
+        TrainingError,
+        match=r"is nan in epoch 2, batch 1 of 'train': cube .* begins with output 'scores' of node 'scores'",
+    ):
+        trainer.fit(batches(0, 1))
+    assert [row["epoch"] for row in trainer.history()] == [1]
+
+
+def test_such_a_batch_is_skipped_on_demand(
+    make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With `on_nan: skip` it is left out, and said."""
+    trainer = make_trainer(on_nan="skip")
+    _spoil(trainer, monkeypatch, lambda context: context.stage.value == "train" and context.batch_idx == 0, "scores")
+    rows = trainer.fit(batches(0, 1, size=1))
+    assert len(rows) == 3
+    assert all(np.isfinite(row["train_loss"]) for row in rows)
+    assert "epoch 1, batch 1 of 'train': cube" in caplog.text
+
+
+def test_a_gradient_that_is_no_number(make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finite loss with a gradient that is none names the parameter, and changes no weight."""
+    for policy in ("error", "skip"):
+        trainer = make_trainer(on_nan=policy)
+        before = trainer.pipeline.nodes["scores"].linear.weight.detach().clone()
+        kind = type(trainer.pipeline.nodes["error"])
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                kind, "forward", lambda self, scores, mask, **_: {"loss": (scores * 0).clamp(min=0).sqrt().sum()}
+            )
+            if policy == "skip":
+                trainer.fit(batches(0))
+            else:
+                with pytest.raises(
+                    TrainingError, match=r"The gradient of 'linear\.(weight|bias)' of node 'scores' is not a"
+                ):
+                    trainer.fit(batches(0))
+        assert torch.equal(before, trainer.pipeline.nodes["scores"].linear.weight)
+
+
+def test_weights_that_are_no_numbers(make_trainer: Make, batches: Make) -> None:
+    """The last step of a training is not the end of the checks."""
+    with pytest.raises(TrainingError, match=r"(?s)(end of epoch 1|is inf|is nan).*Lower training.optimizer.lr"):
+        make_trainer(max_epochs=1, optimizer={"name": "sgd", "lr": 3e38}).fit(batches(0, 1, 2, 3, size=1))
+
+
+def test_running_means_are_as_before_a_batch_that_is_left_out(
+    make_trainer: Make, batches: Make, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A normalisation keeps nothing of a cube with holes."""
+    _holes(scenes, 1)
+    trainer = make_trainer()
+    node = trainer.pipeline.nodes["scores"]
+    node.norm = torch.nn.BatchNorm1d(3)
+    kind = type(node)
+    forward = kind.forward
+    monkeypatch.setattr(
+        kind,
+        "forward",
+        lambda self, cube, **rest: forward(self, cube=self.norm(cube.reshape(-1, 3)).reshape(cube.shape), **rest),
+    )
+    trainer.fit(batches(0, 1, 2, size=1))
+    assert node.norm.running_mean.isfinite().all()
+
+
+@pytest.mark.parametrize("monitored", ["val_loss", "accuracy/accuracy"])
+def test_the_best_epoch_is_one_with_a_number(
+    make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, monitored: str
+) -> None:
+    """An epoch whose value is NaN is not the best, not even where it is the first."""
+    trainer = make_trainer(
+        on_nan="skip",
+        max_epochs=4,
+        callbacks={"checkpoint": {"monitor": monitored}, "early_stopping": {"monitor": monitored, "patience": 3}},
+        scheduler={"name": "plateau", "monitor": monitored, "patience": 0},
+    )
+    node = "error" if monitored == "val_loss" else "accuracy"
+    _spoil(trainer, monkeypatch, lambda context: context.stage.value == "val" and context.epoch in {0, 3}, node)
+    rows = trainer.fit(batches(0, 1), batches(4), folder=tmp_path)
+    assert [monitored in row for row in rows] == [False, True, True, False]
+    assert len(rows) == 4
+    (kept,) = (tmp_path / "checkpoints").glob("*.ckpt")
+    assert kept.stem in {"epoch-0002", "epoch-0003"}
+
+
+def test_no_best_epoch(make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A metric that never is a number is said at the end, and the way to go on is kept."""
+    trainer = make_trainer(callbacks={"checkpoint": {"monitor": "accuracy/accuracy"}})
+    _spoil(trainer, monkeypatch, lambda _: True, "accuracy")
+    with pytest.raises(TrainingError, match="no best epoch: 'accuracy/accuracy' was in no epoch a number"):
+        trainer.fit(batches(0, 1), batches(4), folder=tmp_path)
+    assert (tmp_path / "resume.ckpt").is_file()
+    assert len(trainer.history()) == 3
+
+
+def test_a_checkpoint_that_cannot_be_written(
+    make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk costs no training: the best epoch is kept in memory, and the result is that of the same epoch."""
+    import pytorch_lightning
+
+    best = {
+        "max_epochs": 4,
+        "callbacks": {"checkpoint": {"monitor": "val_loss"}},
+        "optimizer": {"name": "sgd", "lr": 0.9},
+    }
+    whole = make_trainer(**best)
+    whole.fit(batches(0, 1), batches(4))
+    trainer = make_trainer(**best)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pytorch_lightning.Trainer, "save_checkpoint", full)
+    trainer.fit(batches(0, 1), batches(4), folder=tmp_path)
+    assert trainer.evaluate(batches(4)) == pytest.approx(whole.evaluate(batches(4)))
+    assert "No space left" in caplog.text
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("config", "val", "says"),
+    [
+        ({"checkpoint": {"monitor": "val_los"}}, [4], r"nothing is reported as 'val_los'.*Did you mean 'val_loss'"),
+        (
+            {"checkpoint": {"monitor": "acuracy/accuracy"}},
+            [4],
+            "callbacks.checkpoint: nothing is reported as 'acuracy/",
+        ),
+        (
+            {"early_stopping": {"monitor": "val_loss"}},
+            [],
+            "early_stopping: 'val_loss' is to be monitored, and no epoch is",
+        ),
+    ],
+)
+def test_what_cannot_be_monitored_is_said_before_the_first_epoch(
+    make_trainer: Make, batches: Make, config: Any, val: Any, says: str
+) -> None:
+    """A name that nothing can have, and a validation that does not take place."""
+    trainer = make_trainer(callbacks=config)
+    with pytest.raises(TrainRunError, match=says):
+        trainer.fit(batches(0, 1), batches(*val), observer=lambda row: pytest.fail(f"an epoch was trained: {row}"))
+
+
+def test_a_metric_that_does_not_appear(make_trainer: Make, batches: Make) -> None:
+    """It is said after the first validation, also where not every epoch is validated."""
+    trainer = make_trainer(callbacks={"checkpoint": {"monitor": "accuracy/f1"}}, check_val_every_n_epoch=2)
+    with pytest.raises(TrainRunError, match=r"nothing is reported as 'accuracy/f1'.*\n.*accuracy/accuracy"):
+        trainer.fit(batches(0, 1), batches(4))
+    assert len(trainer.history()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("monitor", "mode", "chosen", "told"),
+    [
+        ("val_loss", None, "min", ""),
+        ("accuracy/overall", None, "max", ""),
+        ("m/mean_squared_error", None, "min", ""),
+        ("m/iou", "min", "min", "looks for the worst 'm/iou'"),
+        ("m/width", None, "min", "say 'mode: max' if"),
+        ("m/width", "max", "max", ""),
+    ],
+)
+def test_the_direction_of_a_metric(
+    monitor: str, mode: Any, chosen: str, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its name decides which value is the best, unless the trainrun does; what looks wrong is said."""
+    from cuvis_ai_core.training.monitors import direction
+
+    assert direction(monitor, mode) == chosen
+    assert told in caplog.text if told else not caplog.text

@@ -1,0 +1,133 @@
+"""Losses and metrics over an epoch are those of all pixels together."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cuvis_ai_core.errors import TrainRunError
+from cuvis_ai_core.training.pooling import Pool
+from cuvis_ai_core.training.steps import Measured, pixels_in
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("pytorch_lightning")
+measures = pytest.importorskip("sklearn.metrics")
+classification = pytest.importorskip("torchmetrics.classification")
+
+Make = Callable[..., Any]
+
+
+def _metric(name: str, value: Any) -> Any:
+    from cuvis_ai_schemas.execution import Metric
+
+    return Metric(name=name, value=value)
+
+
+def _pool(*batches: tuple[Any, Any, Any], several: bool = False) -> Pool:
+    pool = Pool(several=several)
+    for losses, metrics, weights in batches:
+        pool.add(Measured(losses, metrics, weights))
+    return pool
+
+
+@given(st.lists(st.lists(st.floats(-1e3, 1e3), max_size=6), max_size=6))
+@settings(deadline=None)
+def test_a_mean_is_that_of_all_pixels(cubes: list[list[float]]) -> None:
+    """A loss and a number are weighed by what they are means over, and a cube of no weight adds nothing."""
+    batches = []
+    for cube in cubes:
+        mean = float(np.mean(cube)) if cube else np.nan
+        batches.append(({"l": mean}, {"m": [_metric("x", mean)]}, {"l": len(cube), "m": len(cube)}))
+    values = _pool(*batches).values()
+    everything = [value for cube in cubes for value in cube]
+    if everything:
+        assert values == {"loss": pytest.approx(np.mean(everything)), "m/x": pytest.approx(np.mean(everything))}
+    else:
+        assert "loss" not in values
+        assert np.isnan(values.get("m/x", np.nan))
+
+
+def test_each_loss_has_its_own_weight() -> None:
+    """The sum of several losses is that of what each comes to."""
+    pool = _pool(
+        ({"a": 1.0, "b": 10.0}, {}, {"a": 3, "b": 1}), ({"a": 5.0, "b": 20.0}, {}, {"a": 1, "b": 0}), several=True
+    )
+    assert pool.values("val_loss") == {"val_loss": 12.0, "a/loss": 2.0, "b/loss": 10.0}
+    assert pool
+    assert not _pool(({"a": 1.0}, {}, {"a": 0}))
+
+
+def test_metrics_of_torchmetrics_are_computed_at_the_end() -> None:
+    """What does not come together as a mean is that of all batches, as scikit-learn has it."""
+    random = np.random.default_rng(0)
+    f1, matrix = classification.MulticlassF1Score(4, average="macro"), classification.MulticlassConfusionMatrix(4)
+    each = classification.MulticlassRecall(4, average=None)
+    parts = [(random.integers(0, 4, n), random.integers(0, 4, n)) for n in (50, 3, 17)]
+    batches: list[Any] = []
+    for predicted, true in parts:
+        compared = torch.from_numpy(predicted), torch.from_numpy(true)
+        metrics = {"f1": (f1, *compared), "confusion": (matrix, *compared), "recall": (each, *compared), "plain": 2}
+        batches.append(({}, {"m": metrics}, {"m": len(true)}))
+    pool = _pool(*batches)
+    predicted, true = (np.concatenate(each) for each in zip(*parts, strict=True))
+    recalls = measures.recall_score(true, predicted, average=None)
+    assert pool.values() == pytest.approx(
+        {
+            "m/plain": 2.0,
+            "m/f1": measures.f1_score(true, predicted, average="macro"),
+            **{f"m/recall/{number}": recall for number, recall in enumerate(recalls)},
+        }
+    )
+    ((name, (found, labels)),) = pool.matrices().items()
+    assert (name, labels) == ("m/confusion", ["0", "1", "2", "3"])
+    assert found.tolist() == measures.confusion_matrix(true, predicted).tolist()
+    assert f1.update_count == 0
+
+
+def test_a_collection_of_metrics() -> None:
+    """A `MetricCollection` reports each of its metrics by its name."""
+    collection = pytest.importorskip("torchmetrics").MetricCollection(
+        {"precision": classification.BinaryPrecision(), "recall": classification.BinaryRecall()}
+    )
+    true, predicted = torch.tensor([1, 1, 0, 0]), torch.tensor([1, 0, 1, 0])
+    batches: list[Any] = [
+        ({}, {"m": {"all": (collection, predicted[part], true[part])}}, {"m": 1}) for part in ([0, 1], [2, 3])
+    ]
+    assert _pool(*batches).values() == {"m/precision": 0.5, "m/recall": 0.5}
+
+
+def test_half_precision_does_not_round_an_epoch() -> None:
+    """Numbers of float16 are added up in double precision."""
+    one = torch.tensor(0.1, dtype=torch.float16)
+    values = _pool(*[({"l": one}, {"m": [_metric("x", one)]}, {"l": 3000, "m": 3000})] * 50).values()
+    assert values == {"loss": pytest.approx(float(one), rel=1e-12), "m/x": pytest.approx(float(one), rel=1e-12)}
+
+
+def test_a_number_that_is_none_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """A metric that is NaN for a batch adds nothing, which is said once."""
+    batches: list[Any] = [({}, {"m": [_metric("x", value)]}, {"m": 2}) for value in (1.0, np.nan, np.nan, 2.0)]
+    with caplog.at_level(logging.WARNING):
+        assert _pool(*batches).values() == {"m/x": 1.5}
+    assert [each.message for each in caplog.records] == ["m/x is nan for a batch, which is left out of it"]
+
+
+@pytest.mark.parametrize("wrong", [[1.0], {"f1": (1.0, 2.0)}, {"f1": object()}, 3.0])
+def test_what_is_no_metric(wrong: Any) -> None:
+    """Whatever else a metric node returns is an error that shows what to write."""
+    with pytest.raises((TrainRunError, TypeError)) as error:
+        _pool(({}, {"m": wrong}, {"m": 1}))
+    assert isinstance(error.value, TrainRunError)
+    assert "node 'm' returned" in str(error.value)
+    assert "{'f1': (self.f1, classes, mask)}" in str(error.value)
+
+
+@pytest.mark.parametrize(("ignored", "pixels"), [(None, 12), (0, 4), (255, 10), (-1, 12)])
+def test_pixels_of_a_batch(ignored: int | None, pixels: int) -> None:
+    """The pixels of a batch are all, or those whose label is not the one to be ignored."""
+    mask = np.array([[[0, 0, 0], [0, 0, 0]], [[1, 2, 255], [255, 0, 0]]], np.int32)
+    assert pixels_in({"cube": np.zeros((2, 2, 3, 5)), "mask": mask}, ignored) == pixels
+    assert pixels_in({"other": 1}) == 1
