@@ -153,6 +153,17 @@ def test_info_without_weights_or_pipeline(restore: Run) -> None:
     assert re.search(r"train +4 +4 +.*masks", result.output), result.output
 
 
+def test_info_of_data_of_a_published_module(restore: Run, write_yaml: Run) -> None:
+    """Newer published files name a data module; they are shown, and refused where the data would be read."""
+    split = {"train": [{"kind": "file_indices", "source": "a.cu3s", "ids": [0]}]}
+    data = {"data_module": "cu3s", "splits": split, "params": {"cu3s_file_path": "a.cu3s"}, "batch_size": 2}
+    path = write_yaml("newer.yaml", {**TRAINRUN, "data": data})
+    result = restore(path=path)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"all +of the data module 'cu3s', which is not known here", result.output), result.output
+    assert restore("--mode", "train", path=path).exit_code == 2
+
+
 def test_train(restore: Run, shell: Run) -> None:
     """Training writes pipeline, weights, trainrun, metrics, picture and record; the pipeline can be restored."""
     result = restore("--mode", "train")
@@ -173,6 +184,26 @@ def test_train(restore: Run, shell: Run) -> None:
     pipeline = output / "pipeline.yaml"
     shown = shell("restore-pipeline", "--pipeline-path", pipeline, "--plugins-path", "plugins.yaml")
     assert shown.exit_code == 0, shown.output
+
+
+def test_classes_of_annotations(restore: Run, write_yaml: Run) -> None:
+    """What the categories of a COCO file became is said, and written to the record."""
+    outline = [[0, 0, 5, 0, 5, 2, 0, 2]]
+    coco = {
+        "images": [{"id": at, "file_name": f"1a2b3c4d-{at}.png", "height": 4, "width": 5} for at in range(7)],
+        "categories": [{"id": 0, "name": "stone"}],
+        "annotations": [{"image_id": at, "category_id": 0, "segmentation": outline} for at in range(7)],
+    }
+    Path("labels.json").write_text(json.dumps(coco), encoding="utf-8")
+    data = {**TRAINRUN["data"], "annotation_json_path": "labels.json"}
+    del data["masks"]
+    result = restore("--mode", "train", path=write_yaml("labelled.yaml", {**TRAINRUN, "data": data}))
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("numbers its categories from 0") == 1
+    (annotations,) = json.loads(Path("trained/run.json").read_text(encoding="utf-8"))["annotations"]
+    assert annotations["path"].endswith("labels.json")
+    assert annotations["classes"] == {"1": "stone"}
+    assert "0 'stone' = 1" in annotations["remarks"][0]
 
 
 def test_results_reproduce_the_numbers(restore: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
