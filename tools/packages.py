@@ -164,9 +164,11 @@ class Trial:
             before: Statements of the program before it loads the plugin.
         """
         got, errors = self._run(self._host, "loaded.py", LOADED.format(before=before, entry=self._entry))
-        refused = before and "Dependency conflict: " in errors and "isolation: process" in errors
-        if refused:
-            return Outcome(self._package.name, host, right=True, text="refused: another version is imported")
+        if "Dependency conflict: " in errors and "isolation: process" in errors:
+            if "cuvis-ai-core itself needs it" in errors:
+                return Outcome(self._package.name, host, right=True, text="refused: this core itself needs it")
+            if before:
+                return Outcome(self._package.name, host, right=True, text="refused: another version is imported")
         wanted, plain_errors = self._plain()
         plain = wanted.get("plain")
         right = plain is not None and got == {"first": plain, "again": plain, "path": "True"}

@@ -11,6 +11,7 @@ import pytest
 from click.testing import Result
 from numpy.typing import NDArray
 from PIL import Image
+from spectral.io.envi import save_image
 
 Shell = Callable[..., Result]
 
@@ -146,6 +147,22 @@ def test_wavelengths_of_the_cube_reach_the_pipeline(
     assert "rgb.wavelengths" in found.stderr
     assert "The cube has no wavelengths. Save it with them" in found.stderr
     assert not Path("second").exists()
+
+
+def test_remarks_about_the_cube(shell: Shell, write_yaml: Callable[..., Path], cube: NDArray[np.float32]) -> None:
+    """What was assumed or left out is shown and recorded, and told to whom it is missing."""
+    save_image("scene.hdr", cube, metadata={"wavelength": [400, 500], "wavelength units": "nm"})
+    detector = write_yaml("rx.yaml", {"nodes": [{"name": "detector", "class_name": "RXDetector"}]})
+    found = shell("restore-pipeline", "--pipeline-path", detector, "--cube-path", "scene.img", "--output-dir", "out")
+    remark = "The list 'wavelength' in the header has 2 values for 3 bands; it was left out."
+    assert found.exit_code == 0
+    assert found.stderr.count(f"Warning: scene.img: {remark}") == 1
+    assert json.loads(Path("out/run.json").read_text(encoding="utf-8"))["cube"]["remarks"] == [remark]
+    selector = {"name": "rgb", "class_name": "WavelengthSelector", "params": {"targets": [600]}}
+    needs = write_yaml("rgb.yaml", {"nodes": [selector]})
+    found = shell("restore-pipeline", "--pipeline-path", needs, "--cube-path", "scene.hdr")
+    assert found.exit_code == 2
+    assert f"{remark} The cube has no wavelengths." in found.stderr
 
 
 def test_a_second_run_replaces_the_first(shell: Shell, pipeline_file: Path, cube_file: Path) -> None:
@@ -372,6 +389,22 @@ def test_weights_beside_the_file_are_used_and_recorded(
     )
     Path("gain.pt").write_bytes(b"no weights")
     assert "Weights 'gain.pt' cannot be read" in shell(*arguments).stderr
+
+
+def test_untrained_nodes_run_only_for_those_who_mean_it(
+    shell: Shell, write_yaml: Callable[..., Path], torch_plugin: Path, cube_file: Path
+) -> None:
+    """Without weights the error names the node and the option; showing the pipeline needs none."""
+    pytest.importorskip("torch")
+    path = write_yaml("gain.yaml", {"nodes": [{"name": "gain", "class_name": "Gain"}]})
+    arguments = ("restore-pipeline", "--pipeline-path", path, "--plugins-path", torch_plugin)
+    assert shell(*arguments).exit_code == 0
+    found = shell(*arguments, "--cube-path", cube_file)
+    assert found.exit_code == 2
+    assert "Error: Node 'gain' is not trained" in found.stderr
+    assert "--allow-untrained" in found.stderr
+    assert not Path("gain-output").exists()
+    assert shell(*arguments, "--cube-path", cube_file, "--allow-untrained").exit_code == 0
 
 
 def _series_plugin(folder: Path) -> None:

@@ -153,6 +153,17 @@ def test_info_without_weights_or_pipeline(restore: Run) -> None:
     assert re.search(r"train +4 +4 +.*masks", result.output), result.output
 
 
+def test_info_of_data_of_a_published_module(restore: Run, write_yaml: Run) -> None:
+    """Newer published files name a data module; they are shown, and refused where the data would be read."""
+    split = {"train": [{"kind": "file_indices", "source": "a.cu3s", "ids": [0]}]}
+    data = {"data_module": "cu3s", "splits": split, "params": {"cu3s_file_path": "a.cu3s"}, "batch_size": 2}
+    path = write_yaml("newer.yaml", {**TRAINRUN, "data": data})
+    result = restore(path=path)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"all +of the data module 'cu3s', which is not known here", result.output), result.output
+    assert restore("--mode", "train", path=path).exit_code == 2
+
+
 def test_train(restore: Run, shell: Run) -> None:
     """Training writes pipeline, weights, trainrun, metrics, picture and record; the pipeline can be restored."""
     result = restore("--mode", "train")

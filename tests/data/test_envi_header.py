@@ -161,25 +161,20 @@ def test_lists_that_do_not_fit(tmp_path: Path, name: str, value: str, remark: st
     assert any(remark in each for each in header.remarks)
 
 
-@pytest.mark.parametrize("unit", [None, "Unknown"])
-def test_no_guess(tmp_path: Path, unit: str | None) -> None:
-    """Without a unit micrometres are not guessed."""
-    header = _read(tmp_path, wavelength="{0.4, 0.5, 0.6, 0.7}", wavelength_units=unit)
-    with pytest.raises(CubeError, match=r"(?s)from 0\.4 on, but no unit.*wavelength units = Micrometers"):
-        read_bands(header)
-
-
 @pytest.mark.parametrize(
-    ("unit", "values", "message"),
+    ("unit", "remark"),
     [
-        ("Fathoms", "400, 500, 600, 700", "unit 'Fathoms'; known are 1/cm, angstrom, "),
+        (None, "has wavelengths from 0.4 on, but no unit for them"),
+        ("Unknown", "has wavelengths from 0.4 on, but no unit for them"),
+        ("Fathoms", "has the wavelength unit 'Fathoms', which is not known"),
     ],
 )
-def test_bad_units(tmp_path: Path, unit: str, values: str, message: str) -> None:
-    """Wavelengths that cannot be converted are an error."""
-    header = _read(tmp_path, wavelength=f"{{{values}}}", wavelength_units=unit)
-    with pytest.raises(CubeError, match=message):
-        read_bands(header)
+def test_no_guess(tmp_path: Path, unit: str | None, remark: str) -> None:
+    """Units are not guessed: wavelengths that cannot be made nm are left out with a remark, the cube is read."""
+    header = _read(tmp_path, wavelength="{0.4, 0.5, 0.6, 0.7}", wavelength_units=unit)
+    assert read_bands(header) == (None, None, None)
+    assert remark in header.remarks[0]
+    assert "write 'wavelength units = " in header.remarks[0]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from spectral import spectral_angles
 
-from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core import NodeRegistry, Pipeline
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.slow
@@ -401,6 +401,23 @@ def test_colour_map(colour_map: Any, cube: Cube, clip: float) -> None:
             colours[finite] = table[np.round(share * (len(table) - 1)).astype(int)]
     _compare("ColourMap", _answer(node, "image", scores=cube), expected)
     _compare("ColourMap", _answer(node, "limits", scores=cube), limits, absolute=0)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["uint8", "int16", "uint16", "int32", "uint32", "float64"]))
+def test_types_of_files(seed: int, dtype: str) -> None:
+    """Through a pipeline, integers and float64 get what the same numbers get in float64."""
+    random = np.random.default_rng(seed)
+    cube = (random.normal(size=(1, 6, 5, 7)) * 20 + 100).astype(dtype)
+    params = {"RXDetector": {}, "SpectralAngleMapper": {"reference": [1, 2, 3, 4, 5, 6, 7]}, "MinMaxNormalizer": {}}
+    params["WavelengthSelector"] = {"targets": [660, 545]}
+    nodes = [{"name": name, "class_name": name, "params": each} for name, each in params.items()]
+    pipeline = Pipeline.from_dict({"nodes": nodes})
+    found, expected = (
+        pipeline.forward({"cube": each, "wavelengths": WAVELENGTHS}) for each in (cube, cube.astype(np.float64))
+    )
+    assert {name for name, _ in found} == params.keys()
+    for port, values in found.items():
+        np.testing.assert_allclose(values, expected[port], rtol=1e-6, atol=1e-7)
 
 
 def test_the_fields_own_libraries(node: Any) -> None:

@@ -143,10 +143,22 @@ def test_variadic_ports() -> None:
     assert _seen(Several, [cube, cube]).dtype == np.float32
 
 
+class AnyTensor(Tensors):
+    """Take any tensor."""
+
+    INPUT_SPECS: ClassVar = {"cube": PortSpec(torch.Tensor, ANY)}
+
+
+@pytest.mark.parametrize(("given", "seen"), [("uint8", "uint8"), ("uint16", "float32"), ("uint32", "float64")])
+def test_any_tensor(given: str, seen: str) -> None:
+    """Where any tensor will do, integers with which torch cannot compute become real numbers."""
+    assert str(_seen(AnyTensor, np.full((1, 1, 1, 2), 7, dtype=given)).dtype) == f"torch.{seen}"
+
+
 def test_gradients_pass() -> None:
     """A tensor keeps its gradients when its type changes."""
     cube = torch.ones((1, 1, 1, 2), dtype=torch.float64, requires_grad=True)
-    _seen(Tensors, cube).sum().backward()
+    _pipeline(Tensors).forward({"cube": cube}, "train")["Tensors", "seen"].sum().backward()
     assert cube.grad is not None
 
 

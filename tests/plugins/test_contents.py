@@ -18,6 +18,7 @@ Files = dict[str, str]
     ("files", "roots", "namespaces"),
     [
         (["ftfy/__init__.py", "ftfy/bad_codecs/__init__.py"], ("ftfy",), ()),
+        (["black/__init__.py", "85cae__mypyc.cpython-311-x86_64-linux-gnu.so"], ("85cae__mypyc", "black"), ()),
         (["six.py"], ("six",), ()),
         (["_yaml.cpython-311-x86_64-linux-gnu.so"], ("_yaml",), ()),
         (["google/cloud/storage/__init__.py"], ("google.cloud.storage",), ("google", "google.cloud")),

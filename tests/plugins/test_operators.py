@@ -94,6 +94,15 @@ def test_a_plugin_that_goes_on_with_the_others_operator_fails_too(load_code: Loa
     told(caught.value, space)
 
 
+def test_an_operator_that_is_not_there_is_no_second_one(load_code: LoadCode) -> None:
+    """A torchvision that was built for another torch fails so: its own words are shown, and no clash is suspected."""
+    code = "import torch\ntorch.library.register_fake('cuvis_test_absent::nms', lambda x: x)\n"
+    with pytest.raises(PluginLoadError, match="operator cuvis_test_absent::nms does not exist") as caught:
+        load_code("first", code)
+    assert not isinstance(caught.value.__cause__, OperatorConflictError)
+    assert "one operator of each name" not in str(caught.value)
+
+
 def test_an_operator_of_the_program_is_not_replaced(load_code: LoadCode) -> None:
     """The program's own comes first."""
     program: dict[str, Any] = {}

@@ -1,5 +1,6 @@
 """What packages do with the import system: it works where they are shared, and where a plugin has its own copy."""
 
+import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,25 @@ TRICKS: dict[str, Files] = {
                 again = importlib.import_module(__name__)
                 del sys.cuvis_test_again
             VERSION = "good"
+        """,
+    },
+    "names itself in the modules": {
+        "__init__.py": """
+            import importlib, sys
+            from sys import modules
+            from . import late
+            assert "cuvis_test_dep.late" in sys.modules and "cuvis_test_dep.never" not in modules
+            first = late
+            assert modules.pop("cuvis_test_dep.late") is first
+            again = importlib.import_module("cuvis_test_dep.late")
+            assert again is not first
+            sys.modules["cuvis_test_dep.late"] = first
+            from cuvis_test_dep.late import itself
+            VERSION = "good" if itself is sys.modules["cuvis_test_dep"] else "other"
+        """,
+        "late.py": """
+            import sys
+            itself = sys.modules["cuvis_test_dep"]
         """,
     },
     "puts an object in its place": {
@@ -124,6 +144,7 @@ TRICKS: dict[str, Files] = {
                 importlib.resources.files(__name__).joinpath("data.txt").read_text(),
                 importlib.resources.files("cuvis_test_dep").joinpath("data.txt").read_text(),
                 pkgutil.get_data(__name__, "data.txt").decode(),
+                pkgutil.get_data("cuvis_test_dep", "data.txt").decode(),
                 Path(here, "data.txt").read_text(),
                 __spec__.loader.get_data(os.path.join(here, "data.txt")).decode(),
             }
@@ -185,3 +206,13 @@ def test_a_path_object_among_the_folders_is_passed_over(
     wheel("cuvis-test-dep", "2.0", {f"{NAME}/__init__.py": "VERSION = 'good'"})
     monkeypatch.setattr(sys, "path", [tmp_path, *sys.path])
     assert load("trick", "cuvis-test-dep").late() == "good"
+
+
+def test_what_a_plugin_uses_of_a_standard_module_is_pickled_as_the_module_itself(
+    wheel: MakeWheel, load: LoadUser
+) -> None:
+    """`cloudpickle` and `dill` write a function with the modules that it uses, of which a plugin sees stand-ins."""
+    wheel("cuvis-test-dep", "2.0", {f"{NAME}/__init__.py": "VERSION = 'good'"})
+    answers = load("trick", "cuvis-test-dep")
+    stand_in = vars(sys.modules[type(answers).__module__])["sys"]
+    assert pickle.loads(pickle.dumps(stand_in)) is sys

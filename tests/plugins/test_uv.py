@@ -1,13 +1,16 @@
 """What uv is told of the user's environment, and what its refusals mean."""
 
+import http.server
+import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from cuvis_ai_core.errors import (
     BuildError,
+    CuvisError,
     DependencyConflictError,
     DependencyNotFoundError,
     InstallError,
@@ -209,3 +212,72 @@ def test_a_disk_that_gets_full_is_named(uv: Uv, tmp_path: Path) -> None:
     folder = project(tmp_path / "project", "raise OSError(28, 'No space left on device')")
     with pytest.raises(StoreError, match="MB are free"):
         uv.build_wheel(folder, version=None)
+
+
+class _Status(http.server.BaseHTTPRequestHandler):
+    """Answers every request with one status."""
+
+    status = 200
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.end_headers()
+
+    def do_CONNECT(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Serve an index, or a proxy, on loopback."""
+    found = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Status)
+    threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    monkeypatch.setenv("UV_NO_CACHE", "1")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    yield f"http://127.0.0.1:{found.server_port}"
+    found.shutdown()
+    found.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "variables", "words"),
+    [
+        (401, {"UV_DEFAULT_INDEX": "{server}/simple"}, "Give uv the credentials of that host"),
+        (403, {"UV_DEFAULT_INDEX": "{server}/simple"}, "Give uv the credentials of that host"),
+        (404, {"UV_DEFAULT_INDEX": "{server}/simple"}, "Correct the dependencies"),
+        (503, {"UV_DEFAULT_INDEX": "{server}/simple"}, "trouble of its own"),
+        (
+            407,
+            {"UV_DEFAULT_INDEX": "https://pypi.invalid/", "HTTPS_PROXY": "{server}"},
+            "Check the proxy settings",
+        ),
+        (200, {"UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple"}, "Check the network"),
+        (200, {"UV_HTTP_TIMEOUT": "soon"}, "Correct that environment variable"),
+        (200, {"UV_FIND_LINKS": "/nowhere/at/all", "UV_NO_INDEX": "1"}, "Correct find-links"),
+    ],
+)
+def test_what_is_said_about_an_index_is_the_cause(
+    uv: Uv, server: str, monkeypatch: pytest.MonkeyPatch, status: int, variables: dict[str, str], words: str
+) -> None:
+    """After uv's own words, and of the network only where that was it."""
+    monkeypatch.setattr(_Status, "status", status)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(server=server))
+    with pytest.raises(CuvisError) as caught:
+        uv.missing(["small-one"], [])
+    said = str(caught.value)
+    assert 0 < said.index("error: ") < said.index(words)
+    assert ("network" in said) == (words == "Check the network")
+    assert "constraints.txt" not in said
+
+
+def test_a_folder_of_wheels_that_is_not_there_is_passed_over_as_pip_does(
+    uv: Uv, make_wheel: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where pip's setting names it."""
+    make_wheel(tmp_path / "wheels", "cuvis-test-dep", "1.0", {"cuvis_test_dep.py": ""})
+    monkeypatch.setenv("PIP_FIND_LINKS", f"/nowhere/at/all {tmp_path / 'wheels'}")
+    assert uv.missing(["cuvis-test-dep"], []) == ["cuvis-test-dep==1.0"]

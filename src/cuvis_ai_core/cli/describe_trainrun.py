@@ -83,6 +83,9 @@ def _found(path: Path | None) -> str | None:
 
 
 def _data_rows(registry: "NodeRegistry", run: "TrainRun") -> Iterator[tuple[str, str, str, str]]:
+    if run.data_module is not None:
+        yield "all", f"of the data module '{run.data_module}', which is not known here: to train, name cubes", "-", "-"
+        return
     try:
         parts = Parts(run, registry.cube_readers())
     except (CubeError, MissingExtraError) as error:

@@ -98,7 +98,7 @@ def _restore(
     from cuvis_ai_core.training.trainrun import read_trainrun
 
     config_dirs = registry.config_owners()
-    given = read_trainrun(path, overrides=overrides, config_dirs=config_dirs)
+    given = read_trainrun(path, overrides=overrides, config_dirs=config_dirs, outline=mode == SHOW)
     run = resolved(given, config_dirs, manifest, outline=mode == SHOW)
     if mode == SHOW:
         print_trainrun(registry, run, shlex.join(["restore-trainrun", "--trainrun-path", str(path)]))

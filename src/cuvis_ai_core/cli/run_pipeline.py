@@ -1,7 +1,6 @@
 """One run of a pipeline on a cube, from the file to the folder of results."""
 
 import json
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.registry import NodeRegistry
-
-_log = logging.getLogger(__name__)
 
 PICTURE: Final = "pipeline"
 """Stem of the picture of the graph."""
@@ -88,7 +85,7 @@ class Run:
             if self.profiled:
                 self.registry.register_hooks(profiler)
             with running(self.registry, f"Running {len(self.pipeline.nodes)} nodes on {self.cube_path}"):
-                values = self._forward(batch)
+                values = self._forward(batch, cube.remarks)
             results, left_out = collect(values)
             with working(f"Writing {target}"):
                 meaning = meanings(self.registry, self.pipeline, values, batch["cube"], self.cube_path.name)
@@ -107,10 +104,7 @@ class Run:
 
     def _read(self) -> "Cube":
         readers = self.registry.cube_readers()
-        cube = read_cube(self.cube_path, readers, index=self.measurement, processing_mode=self.processing_mode)
-        for remark in cube.remarks:
-            _log.warning("%s: %s", self.cube_path, remark)
-        return cube
+        return read_cube(self.cube_path, readers, index=self.measurement, processing_mode=self.processing_mode)
 
     def _draw(self, folder: Path) -> list[dict[str, Any]]:
         """Draw the graph where that is asked for, before the work: it may need what is not installed."""
@@ -120,12 +114,12 @@ class Run:
         self.pipeline.draw(folder / name)
         return [{"file": name, "shows": "the graph of the pipeline"}]
 
-    def _forward(self, batch: dict[Any, Any]) -> dict[tuple[str, str], Any]:
+    def _forward(self, batch: dict[Any, Any], remarks: tuple[str, ...]) -> dict[tuple[str, str], Any]:
         try:
             return self.pipeline.forward(batch)
         except PortError as error:
             if error.missing:
-                error.hint = _how_to_hand_in({address[1] for address in error.missing})
+                error.hint = _how_to_hand_in({address[1] for address in error.missing}, remarks)
             raise
 
     def _inputs(self, cube: "Cube") -> dict[str, Any]:
@@ -144,11 +138,12 @@ def _write_profile(folder: Path, profiler: Profiler) -> dict[str, Any]:
     return {"file": PROFILE, "shows": "the time of each node"}
 
 
-def _how_to_hand_in(missing: set[str]) -> str:
+def _how_to_hand_in(missing: set[str], remarks: tuple[str, ...]) -> str:
     if missing == {"wavelengths"}:
+        why = "".join(f"{remark} " for remark in remarks if "wavelength" in remark.lower())
         return (
-            "The cube has no wavelengths. Save it with them, as numpy.savez(path, cube=..., wavelengths=...) in nm "
-            "or as ENVI with 'wavelength' in the header."
+            f"{why}The cube has no wavelengths. Save it with them, as numpy.savez(path, cube=..., wavelengths=...) in "
+            "nm or as ENVI with 'wavelength' in the header."
         )
     return "A cube gives 'cube' and 'wavelengths'. Connect the other inputs by edges, or run the pipeline from Python."
 

@@ -9,7 +9,7 @@ from typing import overload
 
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.files import find_cube_files
-from cuvis_ai_core.data.readers import Readers, open_cubes, read_cube
+from cuvis_ai_core.data.readers import Readers, open_cubes
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Cubes(Sequence[Cube]):
             raise IndexError(index)
         file, number = self.place(index % len(self))
         if file.suffix.lower() in self._single:
-            return self._say(read_cube(file, self._readers, processing_mode=self._mode))
+            return self._say(open_cubes(file, self._readers, processing_mode=self._mode)[0])
         return self._say(self._open(file)[number])
 
     def __iter__(self) -> Iterator[Cube]:

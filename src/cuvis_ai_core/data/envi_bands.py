@@ -41,12 +41,12 @@ _INDEX: Final = frozenset({"index", "band", "band number", "band index"})
 def read_bands(header: EnviHeader) -> tuple[Numbers | None, Numbers | None, NDArray[np.bool_] | None]:
     """Return wavelengths and widths in nm, and which bands are good; None for what the header does not say.
 
-    A list of wavelengths or widths that does not fit the bands is left out with a remark: what needs it will say so. A
-    band with a wavelength of 0 or less, or NaN, was not taken: it is bad, and its wavelength is 0 or less.
+    A list of wavelengths or widths that does not fit the bands, or is in a unit that nobody knows, is left out with a
+    remark: what needs it will say so. A band with a wavelength of 0 or less, or NaN, was not taken: it is bad, and its
+    wavelength is 0 or less.
 
     Raises:
-        CubeError: The unit is not known, there is none for values that are no nm, or the list of bad bands does not
-            fit.
+        CubeError: The list of bad bands does not fit.
     """
     stated, unit = _fitting(header, "wavelength"), _unit(header)
     bbl = header.per_band("bbl")
@@ -60,7 +60,13 @@ def read_bands(header: EnviHeader) -> tuple[Numbers | None, Numbers | None, NDAr
     if _counts(stated, unit):
         header.remarks.append("The wavelengths in the header count the bands; the list was left out.")
         return None, None, good
-    convert, slope = _converter(header, unit, stated[taken])
+    unknown = _unknown(header, unit, stated[taken])
+    if unknown is not None:
+        header.remarks.append(f"{unknown} The wavelengths were left out; write 'wavelength units = Nanometers'.")
+        return None, None, good
+    if unit in _NO_UNIT:
+        header.remarks.append("The header has no unit for its wavelengths; they were taken for nm.")
+    convert, slope = _converter(unit)
     wavelengths = np.where(np.isnan(stated), 0.0, stated)
     wavelengths[taken] = convert(stated[taken])
     _say_absent(header, taken)
@@ -97,26 +103,20 @@ def _counts(values: Numbers, unit: str) -> bool:
     return unit in _NO_UNIT and len(values) > 1 and bool((np.diff(values) == 1).all()) and values[0] in {0, 1}
 
 
-def _converter(
-    header: EnviHeader, unit: str, values: Numbers
-) -> tuple[Callable[[Numbers], Numbers], Callable[[Numbers], Numbers]]:
-    """Return what makes nm of the values, and by how much a width changes there."""
-    if unit in _NO_UNIT:
-        if values.min() < SHORTEST_WAVELENGTH:
-            raise header.error(
-                f"has wavelengths from {values.min():g} on, but no unit for them.",
-                hint="Add a line such as 'wavelength units = Micrometers' to the header.",
-            )
-        header.remarks.append("The header has no unit for its wavelengths; they were taken for nm.")
+def _unknown(header: EnviHeader, unit: str, values: Numbers) -> str | None:
+    """Say why the values cannot be made nm, if they cannot."""
+    if unit in _NO_UNIT and values.min() < SHORTEST_WAVELENGTH:
+        return f"The header has wavelengths from {values.min():g} on, but no unit for them."
+    if unit not in {*_FACTORS, *_DIVIDENDS, *_NO_UNIT}:
+        return f"The header has the wavelength unit '{header.text('wavelength units')}', which is not known."
+    return None
+
+
+def _converter(unit: str) -> tuple[Callable[[Numbers], Numbers], Callable[[Numbers], Numbers]]:
+    """Return what makes nm of values, and by how much a width changes there."""
     if unit in _DIVIDENDS:
         dividend = _DIVIDENDS[unit]
         return lambda each: dividend / each, lambda each: dividend / each**2
-    if unit not in {*_FACTORS, *_NO_UNIT}:
-        raise header.error(
-            f"has the wavelength unit '{header.text('wavelength units')}'; known are "
-            f"{', '.join(sorted({*_FACTORS, *_DIVIDENDS, 'index'}))}.",
-            hint="Convert the wavelengths in the header to nm and write 'wavelength units = Nanometers'.",
-        )
     factor = _FACTORS.get(unit, 1.0)
     return lambda each: each * factor, lambda _: np.asarray(factor)
 

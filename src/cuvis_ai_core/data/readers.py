@@ -1,5 +1,6 @@
 """From a path to a cube: which reader takes it."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from os import PathLike
@@ -11,6 +12,8 @@ from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.envi_names import DATA_SUFFIXES, ENVI, find_header
 from cuvis_ai_core.data.files import split_array
 from cuvis_ai_core.errors import CubeError, MissingExtraError
+
+_log = logging.getLogger(__name__)
 
 Reader: TypeAlias = Callable[..., Cube | Sequence[Cube]]
 """Takes a path and returns the cube in the file, or a sequence that reads each of its cubes when asked."""
@@ -26,7 +29,7 @@ def read_cube(
     index: int | None = None,
     processing_mode: str | None = None,
 ) -> Cube:
-    """Read one cube with the reader of its suffix, in upper or lower case.
+    """Read one cube with the reader of its suffix, in upper or lower case; what the reader remarks is logged.
 
     Args:
         path: The file; `~` is the home folder. For an ENVI image the header or the data file. Behind `::` may follow
@@ -50,7 +53,10 @@ def read_cube(
     if not 0 <= number < len(cubes):
         has = f"cubes 0 to {len(cubes) - 1}" if len(cubes) > 1 else "one cube, number 0" if cubes else "no cube"
         raise CubeError(f"The file '{path}' has {has}; number {number} is not there.", path=Path(path))
-    return cubes[number]
+    cube = cubes[number]
+    for remark in cube.remarks:
+        _log.warning("%s: %s", path, remark)
+    return cube
 
 
 def open_cubes(path: str | PathLike[str], readers: Readers, *, processing_mode: str | None = None) -> Sequence[Cube]:

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.node.base import NodeMixin
-from cuvis_ai_core.node.ports import NUMPY, TORCH, Port
+from cuvis_ai_core.node.ports import NUMPY, TORCH, Port, floating_for
 
 Convert: TypeAlias = Callable[[Value], Value]
 
@@ -134,7 +134,7 @@ def library_of_input(node: object, port: Port) -> str | None:
     return port.library
 
 
-def converter(library: str, device: str = _CPU) -> Convert:
+def converter(library: str, device: str = _CPU, dtype: str = "any") -> Convert:
     """Return what makes arrays of any library arrays of one; anything else stays as it is.
 
     On the CPU both share their memory, where the other library can: torch has no read-only arrays, no negative strides
@@ -143,11 +143,13 @@ def converter(library: str, device: str = _CPU) -> Convert:
     Args:
         library: `numpy` or `torch`.
         device: Where tensors are wanted.
+        dtype: What the port declares. Where any tensor will do, unsigned integers of more than 8 bits become real
+            numbers: torch can hold them, and hardly compute with them.
     """
-    return _to_torch(device) if library == TORCH else _to_numpy
+    return _to_torch(device, computable=dtype == "array") if library == TORCH else _to_numpy
 
 
-def _to_torch(device: str) -> Convert:
+def _to_torch(device: str, *, computable: bool) -> Convert:
     import numpy as np
     import torch
 
@@ -157,6 +159,8 @@ def _to_torch(device: str) -> Convert:
         if isinstance(value, torch.Tensor):
             return value if value.device == wanted else value.to(wanted)
         if isinstance(value, arrays):
+            if computable and value.dtype.kind == "u" and value.dtype.itemsize > 1:
+                value = value.astype(floating_for(value.dtype))
             tensor = torch.from_numpy(_shareable(np.asarray(value)))
             return tensor if device == _CPU else tensor.to(wanted)
         return value

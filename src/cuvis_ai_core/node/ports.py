@@ -181,9 +181,10 @@ def real_dtype(declared: str, dtype: Any) -> str | None:  # noqa: ANN401 - a dty
         dtype: That of the value.
 
     Returns:
-        A concrete type; None where the port takes no real numbers, or the value holds none.
+        A concrete type; None where the port takes them as they are, or takes no real numbers, or they are no numbers.
     """
-    if dtype_name(dtype) not in _REALS | _SIGNED | _UNSIGNED:
+    name = dtype_name(dtype)
+    if name not in _REALS | _SIGNED | _UNSIGNED or dtypes_overlap(name, declared):
         return None
     if _FAMILIES.get(declared, frozenset()) >= _REALS:
         return floating_for(dtype)

@@ -210,7 +210,7 @@ class _Planner:
             declared = self.graph.inputs[node][port].port
             library = library_of_input(self.graph.nodes[node], declared)
             if library is not None:
-                convert = converter(library, self.device)
+                convert = converter(library, self.device, declared.dtype)
                 yield port, _each(convert) if declared.variadic else convert
 
     def _edges_of(self, node: str) -> Iterator[Edge]:

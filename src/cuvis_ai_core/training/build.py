@@ -46,7 +46,7 @@ def resolved(run: TrainRun, config_dirs: Iterable[Path], manifest: Path | None, 
         "output_dir": str(Path(config.output_dir).expanduser().absolute()),
     }
     kept = {key: value for key, value in {**config.to_dict(), **changes}.items() if value is not None}
-    return TrainRun(TrainRunConfig.model_validate(kept), run.path)
+    return TrainRun(TrainRunConfig.model_validate(kept), run.path, data_module=run.data_module)
 
 
 def outline_pipeline(run: TrainRun, registry: "NodeRegistry") -> Pipeline | None:

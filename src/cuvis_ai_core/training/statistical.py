@@ -118,7 +118,7 @@ class StatisticalTrainer:
         if value is None:
             return None
         cast, library = make_cast(resolved), library_of_input(self.pipeline.nodes[name], port)
-        convert = converter(library, self.pipeline.device) if library else lambda each: each
+        convert = converter(library, self.pipeline.device, port.dtype) if library else lambda each: each
         return [convert(cast(each)) for each in value] if isinstance(value, list) else convert(cast(value))
 
 

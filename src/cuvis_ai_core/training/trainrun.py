@@ -2,7 +2,7 @@
 
 import difflib
 import glob
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -44,11 +44,13 @@ class TrainRun:
         config: What it says.
         path: The file; relative paths in it begin at its folder, or else at the working directory.
         pipeline_overrides: What was laid over a pipeline that is named by its path, without `pipeline.`.
+        data_module: Name of the published data module that its data are of; such data are shown by that name only.
     """
 
     config: TrainRunConfig
     path: Path
     pipeline_overrides: tuple[str, ...] = ()
+    data_module: str | None = None
 
     def locate(self, place: str) -> Path:
         """Return a path of the file: beside the file if it is there, or else seen from the working directory."""
@@ -57,13 +59,17 @@ class TrainRun:
         return beside if beside.exists() or glob.glob(str(beside), recursive=True) else given  # noqa: PTH207
 
 
-def read_trainrun(path: Path, *, overrides: Sequence[str] = (), config_dirs: Iterable[Path] = ()) -> TrainRun:
+def read_trainrun(
+    path: Path, *, overrides: Sequence[str] = (), config_dirs: Iterable[Path] = (), outline: bool = False
+) -> TrainRun:
     """Read a trainrun file.
 
     Args:
         path: The file.
         overrides: Each `key.path=value`, laid over its composed content: `training.optimizer.lr=0.01`.
         config_dirs: Where files of its `defaults` are looked up beside its own folder: those of plugins.
+        outline: Whether it is only looked at: then its data may be of a published data module, whose files are not ours
+            to read.
 
     Raises:
         TrainRunError: The file cannot be read or composed, or something in it, or an override, breaks a rule.
@@ -78,8 +84,16 @@ def read_trainrun(path: Path, *, overrides: Sequence[str] = (), config_dirs: Ite
         data = resolve(override(kept, own))
     except PipelineError as error:
         raise TrainRunError(f"Trainrun file {path}: {error.message}", hint=error.hint, path=path) from error
+    module = _data_module(data) if outline else None
+    if module is not None:
+        data["data"] = {"cubes": [module]}
     config = _checked(data, path, document if composed is document.data else None, own)
-    return TrainRun(config, path, tuple(each.removeprefix(_INNER) for each in inner))
+    return TrainRun(config, path, tuple(each.removeprefix(_INNER) for each in inner), module)
+
+
+def _data_module(data: Mapping[str, Any]) -> str | None:
+    section = data.get("data")
+    return str(section["data_module"]) if isinstance(section, dict) and section.get("data_module") else None
 
 
 def recorded_manifest(path: Path, overrides: Iterable[str] = ()) -> Path | None:

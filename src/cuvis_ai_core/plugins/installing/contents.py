@@ -23,15 +23,20 @@ def read_distributions(target: Path) -> list[Distribution]:
     return sorted(found, key=lambda distribution: distribution.name)
 
 
+def _is_name(text: str) -> bool:
+    """Tell whether code may import this; what is compiled imports names that begin with a digit too (mypyc)."""
+    return text.replace("_", "a").isalnum()
+
+
 def module_roots(files: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the outermost packages and modules among a distribution's files, and the namespaces above them."""
     paths = [PurePosixPath(file) for file in files if file.endswith(_MODULE_SUFFIXES)]
     paths = [path for path in paths if "__pycache__" not in path.parts and ".." not in path.parts]
     packages = {path.parent.parts for path in paths if path.name.partition(".")[0] == "__init__"}
     roots = {_root(path, packages) for path in paths}
-    dotted = {".".join(root) for root in roots if all(part.isidentifier() for part in root)}
+    dotted = {".".join(root) for root in roots if all(map(_is_name, root))}
     spaces = {".".join(root[:depth]) for root in roots for depth in range(1, len(root))}
-    return tuple(sorted(dotted)), tuple(sorted(space for space in spaces if space.replace(".", "a").isidentifier()))
+    return tuple(sorted(dotted)), tuple(sorted(space for space in spaces if all(map(_is_name, space.split(".")))))
 
 
 def _root(path: PurePosixPath, packages: set[tuple[str, ...]]) -> tuple[str, ...]:

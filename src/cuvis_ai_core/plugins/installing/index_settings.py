@@ -66,8 +66,10 @@ def _indexes(pip: Mapping[str, str]) -> _Settings:
         found["index"] = [*extra, {"url": pip.get("index-url") or _PYPI, "default": True}]
         # pip takes the best that any index has.
         found["index-strategy"] = "unsafe-best-match"
-    if pip.get("find-links"):
-        found["find-links"] = pip["find-links"].split()
+    # pip passes over folders that are not there.
+    places = [each for each in pip.get("find-links", "").split() if "://" in each or Path(each).exists()]
+    if places:
+        found["find-links"] = [each if "://" in each else str(Path(each).absolute()) for each in places]
     return found
 
 

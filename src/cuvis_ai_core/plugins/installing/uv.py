@@ -32,7 +32,7 @@ from cuvis_ai_core.plugins.cache.offline import WAY_OUT as OFFLINE_WAY_OUT
 from cuvis_ai_core.plugins.cache.store import refuse_full_disk
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.installing.index_settings import default_cache, pip_settings, uv_settings
-from cuvis_ai_core.plugins.installing.uv_words import meaning, telling_lines
+from cuvis_ai_core.plugins.installing.uv_words import CHECK_NETWORK, meaning, telling_lines
 from cuvis_ai_core.plugins.installing.wheels import Wheels
 
 BUILD_VARIABLE: Final = "CUVIS_ALLOW_BUILD"
@@ -390,9 +390,15 @@ class Uv:
         if issubclass(kind, NetworkError):
             address = re.search(r"(?:https?|ssh)://[^\s'`\")]+", output)
             location = address[0] if address else "package index"
-            what = "may not be asked: no connection may be opened" if kind is OfflineError else "cannot be reached"
+            what = (
+                f": {address[0] if address else 'the package index'} cannot be reached" if hint == CHECK_NETWORK else ""
+            )
+            if kind is OfflineError:
+                what = (
+                    f": {address[0] if address else 'the package index'} may not be asked: no connection may be opened"
+                )
             return kind(
-                f"uv could not {task}: {address[0] if address else 'the package index'} {what}.\n{words}",
+                f"uv could not {task}{what}{'.' if what else ':'}\n{words}",
                 hint=hint,
                 plugin=self.plugin,
                 location=location,

@@ -21,6 +21,18 @@ _NOT_FOUND: Final = (
 )
 _UNREACHABLE: Final = r"Could not (?:resolve host|connect)|[Ff]ailed to connect|timed out|refused"
 
+CHECK_NETWORK: Final = "Check the network, the proxy and uv's index settings, and try again."
+_CREDENTIALS: Final = (
+    "Give uv the credentials of that host: in UV_INDEX_<NAME>_USERNAME and _PASSWORD, in ~/.netrc, or by a keyring "
+    "(UV_KEYRING_PROVIDER=subprocess)."
+)
+_PROXY: Final = "Check the proxy settings (HTTPS_PROXY, or pip's proxy) and the proxy's password."
+_CERTIFICATE: Final = (
+    "uv does not trust that certificate: name the file with those to trust (SSL_CERT_FILE=FILE), or take the system's "
+    "(UV_SYSTEM_CERTS=1)."
+)
+_LATER: Final = "The host has trouble of its own: try again later."
+
 _CORRECT: Final = "Correct the dependencies in the plugin's pyproject.toml."
 _ALLOW_BUILD: Final = (
     "{0} has no wheel for this Python and this system, only source. Whoever builds it runs its code: allow that in the "
@@ -31,6 +43,8 @@ _STATE_VERSION: Final = (
     "The project takes its version from Git, but the plugin's tag states none. Tag it with one: "
     "v1.2.0, 1.2.0, release/1.2.0 or name-1.2.0."
 )
+
+_TELLS_NOTHING: Final = r"Using Python|warning: Requirements file .*constraints\.txt. does not contain any dependencies"
 
 # What uv says, on one line, and what it means with the next step; without one, the step is to try it by hand.
 _MEANINGS: Final[tuple[tuple[str, Kind, str | None], ...]] = (
@@ -44,12 +58,22 @@ _MEANINGS: Final[tuple[tuple[str, Kind, str | None], ...]] = (
         OfflineError,
         "uv was told to stay offline (UV_OFFLINE or its configuration): let it use the network once.",
     ),
+    (
+        r"lack of valid authentication credentials|returned a 403 Forbidden|HTTP status client error \(40[13]",
+        DependencyNotFoundError,
+        _CREDENTIALS,
+    ),
     (r"HTTP status client error \(404", DependencyNotFoundError, _CORRECT),
+    (r"407 Proxy|proxy authorization required|tunnel error", NetworkError, _PROXY),
+    (r"invalid peer certificate|certificate verify failed|UnknownIssuer", NetworkError, _CERTIFICATE),
+    (r"HTTP status (?:client error \(429|server error \(5\d\d)", NetworkError, _LATER),
     (
         rf"Failed to fetch: |error sending request for url|Git operation failed.*(?:{_UNREACHABLE})",
         NetworkError,
-        "Check the network, the proxy and uv's index settings, and try again.",
+        CHECK_NETWORK,
     ),
+    (r"Failed to parse environment variable", InstallError, "Correct that environment variable, or unset it."),
+    (r"Failed to read `--find-links`", InstallError, "Correct find-links in the settings of uv or pip."),
     (rf"No solution found.*(?:{_NOT_FOUND})", DependencyNotFoundError, _CORRECT),
     (r"No solution found", DependencyConflictError, WAY_OUT),
     (
@@ -80,5 +104,5 @@ def meaning(output: str) -> tuple[Kind, str | None]:
 
 def telling_lines(output: str) -> list[str]:
     """Return the end of what uv says, where the reason stands."""
-    lines = [line.rstrip() for line in output.splitlines() if line.strip() and not line.startswith("Using Python")]
+    lines = [line.rstrip() for line in output.splitlines() if line.strip() and not re.match(_TELLS_NOTHING, line)]
     return lines[-20:]

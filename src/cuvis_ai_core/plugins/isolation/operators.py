@@ -23,6 +23,9 @@ TORCH_LIBRARY: Final = "torch.library"
 """The module that registers operators."""
 
 _WATCHED: Final = "__cuvis_watched__"
+_TAKEN_IN_TORCHS_WORDS: Final = ("multiple times", "Only a single", "already")
+"""By which torch says that a name is taken; it refuses for other reasons too, as for an operator that is not there."""
+
 _owners: Final[dict[str, weakref.ref[Scope]]] = {}
 _refused: Final[weakref.WeakKeyDictionary[Scope, OperatorConflictError]] = weakref.WeakKeyDictionary()
 
@@ -109,7 +112,7 @@ def _explaining(register: Callable[..., Any]) -> Callable[..., Any]:
             return register(library, *args, **options)
         except RuntimeError as error:
             scope = nearest_scope()
-            if scope is None:
+            if scope is None or not any(words in str(error) for words in _TAKEN_IN_TORCHS_WORDS):
                 raise
             words = str(error).partition("\n")[0]
             raise _taken(scope, f"Torch refuses to register an operator: {words}") from error

@@ -38,7 +38,7 @@ def find_public(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
         found = _host_spec(fullname, path)
     if found is None:
         return None
-    spec = ModuleSpec(fullname, _ProxyLoader(), origin=found.origin)
+    spec = ModuleSpec(fullname, _ProxyLoader(fullname), origin=found.origin)
     spec.submodule_search_locations = found.submodule_search_locations
     return spec
 
@@ -130,7 +130,10 @@ class _Proxy(PublicName):
 
 
 class _ProxyLoader(Loader):
-    """Makes a proxy; `python -m` asks it for the code of the module behind."""
+    """Makes a proxy; `python -m` asks it for the code of the module behind, `pkgutil.get_data` for data beside it."""
+
+    def __init__(self, public: str) -> None:
+        self._public = public
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         # Where the name was not in `sys.modules`, whoever had it there wants it anew.
@@ -144,13 +147,21 @@ class _ProxyLoader(Loader):
         del _own(module)[_NEW]
         _answering(module, "__path__")
 
-    def get_code(self, fullname: str) -> CodeType | None:
+    def get_code(self, fullname: str) -> CodeType | None:  # noqa: ARG002 - of the protocol
         """Return the code of the module behind."""
-        scope = answering_scope(fullname)
-        above = sys.modules.get(fullname.rpartition(".")[0])
-        found: Any = scope.locate(fullname) if scope else _host_spec(fullname, getattr(above, "__path__", None))
+        found = self._found()
         code: CodeType | None = found and found.loader.get_code(found.name)
         return code
+
+    def get_data(self, path: str) -> bytes:
+        """Return what is in a file beside the module behind, as its own loader reads it."""
+        data: bytes = self._found().loader.get_data(path)
+        return data
+
+    def _found(self) -> Any:  # noqa: ANN401 - a loader of any kind
+        scope = answering_scope(self._public)
+        above = sys.modules.get(self._public.rpartition(".")[0])
+        return scope.locate(self._public) if scope else _host_spec(self._public, getattr(above, "__path__", None))
 
 
 _IMPORT_SYSTEM: Final = "importlib._bootstrap"

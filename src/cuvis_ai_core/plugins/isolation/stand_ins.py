@@ -2,24 +2,30 @@
 
 - `importlib.import_module` takes a public name for the plugin's own version.
 - `logging.getLogger` gives loggers their public names, which people configure.
+- `sys.modules` has the plugin's modules under their public names too.
 - `subprocess` tells a process which plugin started it, so that `python -m its_module` means this version.
 """
 
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from importlib import import_module
 from types import ModuleType
 from typing import Any, Final, Protocol, TypeAlias
 
 from cuvis_ai_core._environment import CALLING_PLUGIN, LIVE_PLUGINS
 from cuvis_ai_core.plugins.isolation.private_names import public_name
 
-_Functions: TypeAlias = dict[str, Callable[..., Any]]
+_Functions: TypeAlias = dict[str, Any]
 
 
 class Caller(Protocol):
     """What a stand-in needs of a scope (see `scope.Scope`)."""
 
     name: str
+
+    def keeps(self, public: str) -> bool:
+        """Tell whether a public module name is the plugin's alone."""
 
     def import_by_name(self, name: str, package: str | None = None) -> ModuleType:
         """Import a module; a public name of the plugin means this version of it."""
@@ -46,6 +52,10 @@ class StandIn(ModuleType):
     def __dir__(self) -> list[str]:
         return dir(vars(self)["_module"])
 
+    def __reduce__(self) -> tuple[Callable[[str], ModuleType], tuple[str]]:
+        """Be the module itself wherever this is read: cloudpickle and dill write functions with what they use."""
+        return import_module, (self.__name__,)
+
 
 class StandIns:
     """The stand-ins of one plugin, each made when its code first imports the module."""
@@ -66,6 +76,47 @@ class StandIns:
 
 def _importlib(_: ModuleType, caller: Caller) -> _Functions:
     return {"import_module": caller.import_by_name}
+
+
+class _Modules(MutableMapping[str, ModuleType]):
+    """`sys.modules` as a plugin's code sees it: a public name of the plugin means its own module."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def _key(self, name: str) -> str:
+        own = f"{self._caller.name}.{name}"
+        return own if own in sys.modules or self._caller.keeps(name) else name
+
+    def __getitem__(self, name: str) -> ModuleType:
+        return sys.modules[self._key(name)]
+
+    def __setitem__(self, name: str, module: ModuleType) -> None:
+        sys.modules[self._key(name)] = module
+
+    def __delitem__(self, name: str) -> None:
+        del sys.modules[self._key(name)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sys.modules)
+
+    def __len__(self) -> int:
+        return len(sys.modules)
+
+    def __repr__(self) -> str:
+        return repr(sys.modules)
+
+    def clear(self) -> None:
+        """Take all modules out, as `unittest.mock.patch.dict` does before it puts them back."""
+        sys.modules.clear()
+
+    def copy(self) -> dict[str, ModuleType]:
+        """Return all modules by their names."""
+        return sys.modules.copy()
+
+
+def _sys(_: ModuleType, caller: Caller) -> _Functions:
+    return {"modules": _Modules(caller)}
 
 
 def _logging(module: ModuleType, _: Caller) -> _Functions:
@@ -115,5 +166,6 @@ STAND_INS: Final[Mapping[str, Callable[[ModuleType, Caller], _Functions]]] = {
     "importlib": _importlib,
     "logging": _logging,
     "subprocess": _subprocess,
+    "sys": _sys,
 }
 """What stands in for which module."""

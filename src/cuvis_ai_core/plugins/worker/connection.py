@@ -1,6 +1,5 @@
 """One worker process, as its host sees it: requests and answers, shared memory, and its end."""
 
-import fcntl
 import logging
 import os
 import re
@@ -91,6 +90,8 @@ class Connection:
         self._memory = HostMemory(self._tidy)
         own, theirs = socket.socketpair()
         self._channel = Channel(own)
+        import fcntl  # which Windows does not have, where no worker is started
+
         handle = fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, _FIRST_HANDLE)
         theirs.close()
         command = [str(python), "-I", "-u", "-X", "faulthandler", "-m", _PROGRAM, str(handle), *paths]

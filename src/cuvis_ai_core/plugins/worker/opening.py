@@ -2,10 +2,10 @@
 
 import logging
 import os
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,7 +80,7 @@ def open_plugins(
 
 def _open(name: str, request: Request, enter: Enter, why: BaseException | None) -> Opened:
     """Have the environment of a plugin, and classes for its node classes; if a step fails, no process is left."""
-    if sys.platform == "win32":
+    if find_spec("fcntl") is None:
         raise PluginError(
             f"Plugin '{name}' asks for a process of its own, which is available on Linux and macOS only.",
             hint="Use isolation: scoped (the default).",

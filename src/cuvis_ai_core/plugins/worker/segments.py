@@ -5,7 +5,6 @@ much as memory that was used before, so that a pool keeps what a call needed for
 """
 
 import ctypes
-import fcntl
 import mmap
 import os
 import tempfile
@@ -14,13 +13,18 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
+try:
+    import fcntl
+except ImportError:  # on Windows, where no worker is started (see `opening`)
+    _SEALS = 0
+else:
+    _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW if hasattr(fcntl, "F_SEAL_SHRINK") else 0
+
 SMALLEST: Final = 2**16
 """Bytes from which an array travels in a segment; a smaller one is faster in the message itself."""
 
 _MOST_IN_USE: Final = 128
 """Segments of one connection whose memory arrays may hold on to."""
-
-_SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW if hasattr(fcntl, "F_SEAL_SHRINK") else 0
 
 
 class Segment:

@@ -1,0 +1,106 @@
+"""Packages of the field as they are on the index, as dependencies of plugins: as on a plain path, or refused."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+TOOL = Path(__file__).resolve().parents[2] / "tools/packages.py"
+
+Files = dict[str, str]
+
+TWO = """
+import json, sys
+from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.errors import PluginLoadError
+
+entries = json.loads(sys.argv[1])
+said = []
+with NodeRegistry(discover=False) as first, NodeRegistry(discover=False) as second:
+    for registry, name in ((first, "first"), (second, "second")):
+        try:
+            registry.load_plugin(name, entries[name])
+            said.append(registry.get("Echo")().versions())
+        except PluginLoadError as error:
+            ran = [module for module in sys.modules if module.endswith("second.nodes")]
+            said.append([type(error.__cause__).__name__, str(error), ran])
+print(json.dumps(said))
+"""
+
+USER = """
+    def versions(self):
+        import {imports}
+        return [{values}]
+"""
+
+
+@pytest.mark.parametrize(
+    "package",
+    ["opencv-python-headless", "scikit-image", "h5netcdf", "matplotlib", "protobuf", "all-at-once"],
+)
+def test_a_package_answers_as_on_a_plain_path(package: str) -> None:
+    """Loaded, unloaded and loaded again, by the script that tries them all."""
+    arguments = ["--list", str(TOOL.with_name("realistic.txt"))] if package == "all-at-once" else [package]
+    done = subprocess.run([sys.executable, str(TOOL), *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_private_copy_answers_as_on_a_plain_path() -> None:
+    """Where the program has another version, imported or not."""
+    done = subprocess.run(
+        [sys.executable, str(TOOL), "--other-version", "dill"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def two(
+    tmp_path: Path, cache: Path, project_files: Callable[..., Files], write_files: Callable[..., Path]
+) -> Callable[..., Any]:
+    """Return a function that loads two plugins with versions of their own, and returns what each said."""
+
+    def load(first: dict[str, str], second: dict[str, str], isolation: str = "scoped") -> Any:
+        entries: dict[str, Any] = {}
+        for name, pins in {"first": first, "second": second}.items():
+            requirements = tuple(f"{distribution}=={version}" for distribution, version in pins.items())
+            modules = ["cv2" if each.startswith("opencv") else each for each in pins]
+            files = project_files(name, dependencies=requirements)
+            values = ", ".join(f"{module}.__version__" for module in modules)
+            files[f"src/{name}/nodes.py"] += USER.format(imports=", ".join(modules), values=values)
+            entries[name] = {"path": str(write_files(tmp_path / name, files)), "provides": [f"{name}.nodes.Echo"]}
+        entries["second"]["isolation"] = isolation
+        done = subprocess.run(
+            [sys.executable, "-c", TWO, json.dumps(entries)],
+            env={**os.environ, "CUVIS_PLUGINS_DIR": str(cache)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return load
+
+
+def test_two_versions_of_what_is_pure_run_side_by_side(two: Callable[..., Any]) -> None:
+    """Each plugin has its own, and one OpenCV that suits both is shared."""
+    opencv = {"opencv-python-headless": "5.0.0.93"}
+    said = two({**opencv, "einops": "0.8.0"}, {**opencv, "einops": "0.8.1"})
+    assert said == [["5.0.0", "0.8.0"], ["5.0.0", "0.8.1"]]
+
+
+def test_two_versions_of_what_is_compiled_are_refused_before_anything_is_imported(two: Callable[..., Any]) -> None:
+    """The error names both sides and the way out, which is then taken."""
+    first, second = {"opencv-python-headless": "5.0.0.93"}, {"opencv-python-headless": "4.10.0.84"}
+    (answered, (kind, message, ran)) = two(first, second)
+    assert (answered, kind, ran) == (["5.0.0"], "DependencyConflictError", [])
+    for words in ("opencv-python-headless==4.10.0.84", "5.0.0.93", "isolation: process"):
+        assert words in message
+    assert two(first, second, "process") == [["5.0.0"], ["4.10.0"]]
