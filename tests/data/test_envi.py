@@ -193,6 +193,52 @@ def test_what_a_cube_carries(tmp_path: Path) -> None:
     assert cube.data.dtype == np.int16
 
 
+SPECIM = """ENVI
+description = {
+File Imported into ENVI}
+file type = ENVI
+sensor type = FENIX , Lumo - Recorder v2018-512
+acquisition date = DATE(yyyy-mm-dd): 2019-01-29
+Start Time = UTC TIME: 14:45:52
+samples = 3
+bands = 4
+lines = 2
+errors = {none}
+interleave = bil
+data type = 12
+header offset = 0
+byte order = 0
+default bands = {3, 2, 1}
+binning = {4, 2}
+trigger mode1 = External
+Wavelength = {
+ 378.19,
+ 381.57,
+ 384.94,
+ 2503.73
+}
+fwhm = {
+ 3.37,
+ 3.37,
+ 3.38,
+ 5.5
+}
+"""
+
+
+def test_header_of_a_recorder(tmp_path: Path) -> None:
+    """A header as Specim's recorder writes it is read with wavelengths, widths and time."""
+    (tmp_path / "scan.hdr").write_text(SPECIM, encoding="ascii")
+    np.arange(24, dtype="<u2").tofile(tmp_path / "scan.raw")
+    cube = read_envi(tmp_path / "scan.hdr")
+    assert_array_equal(cube.data, np.arange(24).reshape(2, 4, 3).transpose(0, 2, 1))
+    assert_array_equal(cube.wavelengths, [378.19, 381.57, 384.94, 2503.73])
+    assert_array_equal(cube.fwhm, [3.37, 3.37, 3.38, 5.5])
+    assert cube.acquired is not None
+    assert cube.acquired.isoformat() == "2019-01-29T14:45:52+00:00"
+    assert cube.remarks == ("The header has no unit for its wavelengths; they were taken for nm.",)
+
+
 def test_map_info_without_numbers(tmp_path: Path) -> None:
     """A map info that cannot be understood is left out with a remark."""
     cube = read_envi(_edit(_save(tmp_path), "map info = {UTM}"))
@@ -201,14 +247,19 @@ def test_map_info_without_numbers(tmp_path: Path) -> None:
 
 
 def test_packed_data(tmp_path: Path) -> None:
-    """A data file that the header calls compressed is unpacked, and one that is not is an error."""
+    """A data file that is packed is unpacked; one of the right size is taken as it is."""
     header = _edit(_save(tmp_path), "file compression = 1")
     data_file = tmp_path / "scene.img"
     content = data_file.read_bytes()
-    with pytest.raises(CubeError, match="packed by gzip, but it cannot be unpacked"):
+    assert_array_equal(read_envi(header).data, DATA)
+    data_file.write_bytes(content + b"more")
+    with pytest.raises(CubeError, match=r"says that its data are compressed, but .* is not packed by gzip"):
         read_envi(header)
     data_file.write_bytes(gzip.compress(content))
     assert_array_equal(read_envi(header).data, DATA)
+    data_file.write_bytes(gzip.compress(content)[:-9])
+    with pytest.raises(CubeError, match="which gzip cannot unpack"):
+        read_envi(header)
     data_file.write_bytes(gzip.compress(content[:-1]))
     with pytest.raises(CubeError, match="has 47: it is truncated"):
         read_envi(header)

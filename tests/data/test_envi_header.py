@@ -71,6 +71,8 @@ def test_capitals(tmp_path: Path) -> None:
         ("Nanometer", "400 500 600 700"),
         ("  NANOMETRE ", "400, 500, 600, 700,"),
         ("nanometers (nm)", "400, 500, 600, 700"),
+        ("nm.,", "400, 500, 600, 700"),
+        ("'nm'", "400, 500, 600, 700"),
         ("[nm]", "4D+002, 5.0D2, 600, 700"),
         ("Micrometer", "0.4, 0.5, 0.6, 0.7"),
         ("Micron", "0.4, 0.5, 0.6, 0.7"),
@@ -166,6 +168,8 @@ def test_lists_that_do_not_fit(tmp_path: Path, name: str, value: str, remark: st
     [
         (None, "has wavelengths from 0.4 on, but no unit for them"),
         ("Unknown", "has wavelengths from 0.4 on, but no unit for them"),
+        ("nm", "has wavelengths of 0.4 to 0.7 nm in its unit 'nm', which no camera sees"),
+        ("m", "has wavelengths of 4e+08 to 7e+08 nm in its unit 'm', which no camera sees"),
         ("Fathoms", "has the wavelength unit 'Fathoms', which is not known"),
     ],
 )
@@ -174,7 +178,7 @@ def test_no_guess(tmp_path: Path, unit: str | None, remark: str) -> None:
     header = _read(tmp_path, wavelength="{0.4, 0.5, 0.6, 0.7}", wavelength_units=unit)
     assert read_bands(header) == (None, None, None)
     assert remark in header.remarks[0]
-    assert "write 'wavelength units = " in header.remarks[0]
+    assert any(hint in header.remarks[0] for hint in ("write 'wavelength units = ", "Correct the unit."))
 
 
 @pytest.mark.parametrize(
@@ -262,7 +266,7 @@ def test_no_header(tmp_path: Path, content: Any) -> None:
         read_header(path)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1", "cp1252"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1", "cp1252"])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 def test_encodings(tmp_path: Path, encoding: str, line_end: str) -> None:
     """Texts are read as the programs of the field write them."""
@@ -287,6 +291,7 @@ def test_encodings(tmp_path: Path, encoding: str, line_end: str) -> None:
         ("Default  BANDS={3,2,1}", ["3", "2", "1"]),
         ("default bands = {3, 2, 1} interleave = bil", ["3", "2", "1"]),
         ("default bands = {3, 2, 1} words", ["3", "2", "1"]),
+        ("rotation = {{1, 0}, {0, 1}} ; turned", ["{1", "0}", "{0", "1}"]),
         ("default bands = {9, 9, 9}\ndefault bands = {3, 2, 1}", ["3", "2", "1"]),
         ("sensor type = A = B ; rented", "A = B"),
         ("band names = {Red; 650 nm, NIR; 800 nm}", ["Red; 650 nm", "NIR; 800 nm"]),
@@ -313,6 +318,11 @@ def test_texts(tmp_path: Path, text: str, value: Any) -> None:
     [
         ("no field at all", "Line 10 of the header is no field and was left out: 'no field at all'."),
         ("sensor = a\nsensor = b", "The header has 'sensor' twice, in lines 10 and 11; the last one counts."),
+        ("wavelengths = {1}", "The header has a field 'wavelengths', which was left out; is it 'wavelength'?"),
+        (
+            "data_ignore_value = 1",
+            "The header has a field 'data_ignore_value', which was left out; is it 'data ignore value'?",
+        ),
         ("fwhm = {1} words", "Line 10 of the header is no field and was left out: 'words'."),
     ],
 )

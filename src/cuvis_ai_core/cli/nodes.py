@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cuvis_ai_core.cli.lazy import NamedGroup
-from cuvis_ai_core.cli.options import offline_option, plugins_option, shared_options
+from cuvis_ai_core.cli.options import allow_build_option, offline_option, plugins_option, shared_options
 from cuvis_ai_core.cli.output import say
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.group(cls=NamedGroup)
+@shared_options
 def nodes() -> None:
     """See which nodes there are, and their ports."""
 
@@ -43,6 +44,7 @@ def list_nodes(plugins_path: Path | None) -> None:
 @click.argument("name")
 @plugins_option
 @offline_option
+@allow_build_option
 @shared_options
 def show_node(name: str, plugins_path: Path | None) -> None:
     """Show ports and hyper-parameters of a node; NAME is a short name or a full path."""

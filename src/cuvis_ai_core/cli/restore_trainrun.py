@@ -8,7 +8,7 @@ import click
 
 from cuvis_ai_core.cli.errors import Guarded
 from cuvis_ai_core.cli.logs import warn
-from cuvis_ai_core.cli.options import HELP_NAMES, path_option, shared_options
+from cuvis_ai_core.cli.options import HELP_NAMES, allow_build_option, path_option, shared_options
 from cuvis_ai_core.errors import PluginsLoadError, TrainRunError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ MODES: Final = (SHOW, "train", "validate", "test")
 @click.option(
     "--overwrite", is_flag=True, help="Train although the output directory holds a finished training, and replace it."
 )
+@allow_build_option
 @click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
 @shared_options
 def main(

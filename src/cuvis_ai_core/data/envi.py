@@ -20,6 +20,8 @@ from cuvis_ai_core.node.ports import floating_for
 _AXES: Final = {"bip": (0, 1, 2), "bil": (0, 2, 1), "bsq": (2, 0, 1)}
 """The axes of `[height, width, channel]` in the order of the file."""
 
+_GZIP: Final = b"\x1f\x8b"
+
 _HUGE: Final = 1e30
 """From here on a "no data" value is the end of the range of a type, written with too few digits."""
 
@@ -65,7 +67,7 @@ def _header_of(data_file: Path) -> Path:
 
 def _raw(header: EnviHeader, file: Path) -> NDArray[Any]:
     expected = bytes_of(header)
-    content = _unpacked(header, file, expected) if header.is_compressed else None
+    content = _unpacked(header, file, expected) if _is_packed(header, file, expected) else None
     found = file.stat().st_size if content is None else len(content)
     if found < expected:
         raise header.error(
@@ -73,7 +75,10 @@ def _raw(header: EnviHeader, file: Path) -> NDArray[Any]:
             hint="Copy the data file again, or correct samples, lines, bands, data type or header offset.",
         )
     if found > expected:
-        header.remarks.append(f"The data file has {found - expected} bytes behind the {expected} that were read.")
+        doubt = " Is it the right header?" if found >= 2 * expected else ""
+        header.remarks.append(
+            f"The data file has {found - expected} bytes behind the {expected} that were read.{doubt}"
+        )
     if header.dtype.itemsize > 1 and not header.text("byte order"):
         header.remarks.append("The header has no byte order; the values were read as little endian.")
     axes, count = _AXES[header.interleave], (expected - header.offset) // header.dtype.itemsize
@@ -85,13 +90,24 @@ def _raw(header: EnviHeader, file: Path) -> NDArray[Any]:
     return np.ascontiguousarray(stored.transpose(np.argsort(axes)), dtype=header.dtype.newbyteorder("="))
 
 
+def _is_packed(header: EnviHeader, file: Path, expected: int) -> bool:
+    """Tell whether a data file is packed by gzip: as it begins, whatever the header says, and not of the size."""
+    if file.stat().st_size == expected:
+        return False
+    with file.open("rb") as stream:
+        packed = stream.read(len(_GZIP)) == _GZIP
+    if header.is_compressed and not packed:
+        raise header.error(f"says that its data are compressed, but '{file}' is not packed by gzip.")
+    return packed
+
+
 def _unpacked(header: EnviHeader, file: Path, expected: int) -> bytes:
     """Return what gzip packed, one byte more at most than is described."""
     try:
         with gzip.open(file) as packed:
             return packed.read(expected + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise header.error(f"says that '{file}' is packed by gzip, but it cannot be unpacked: {error}.") from error
+        raise header.error(f"has the data file '{file}', which gzip cannot unpack: {error}.") from error
 
 
 def _physical(header: EnviHeader, raw: NDArray[Any]) -> NDArray[Any]:

@@ -32,6 +32,9 @@ _INVERSE: Final = {
 }
 """What is divided by a wavenumber or a frequency to give nm."""
 
+_LONGEST: Final = 2e5
+"""In nm. Thermal cameras end at 15 000."""
+
 _FACTORS: Final = {unit: factor for factor, units in _LENGTHS.items() for unit in units}
 _DIVIDENDS: Final = {unit: dividend for dividend, units in _INVERSE.items() for unit in units}
 _NO_UNIT: Final = frozenset({"", "unknown", "unitless", "none", "n/a"})
@@ -69,6 +72,9 @@ def read_bands(header: EnviHeader) -> tuple[Numbers | None, Numbers | None, NDAr
     convert, slope = _converter(unit)
     wavelengths = np.where(np.isnan(stated), 0.0, stated)
     wavelengths[taken] = convert(stated[taken])
+    if unlikely := _unlikely(header, wavelengths[taken]):
+        header.remarks.append(unlikely)
+        return None, None, good
     _say_absent(header, taken)
     fwhm = _fitting(header, "fwhm")
     if fwhm is not None:
@@ -93,7 +99,7 @@ def _fitting(header: EnviHeader, name: str) -> Numbers | None:
 
 def _unit(header: EnviHeader) -> str:
     """Return the unit of the wavelengths as this module spells it: small letters, singular."""
-    words = re.sub(r"[\s_]+", " ", re.sub(r"[\[\](){}\"']", " ", header.text("wavelength units").casefold())).strip()
+    words = re.sub(r"[\s_]+", " ", re.sub(r"[\[\](){}\"'.,:]", " ", header.text("wavelength units").casefold())).strip()
     candidates = [words, words.removesuffix("s"), *words.split(), words.replace(" ", "")]
     known = (*_FACTORS, *_DIVIDENDS, *_NO_UNIT, *_INDEX)
     return next((each for name in candidates for each in (name, name.removesuffix("s")) if each in known), words)
@@ -110,6 +116,16 @@ def _unknown(header: EnviHeader, unit: str, values: Numbers) -> str | None:
     if unit not in {*_FACTORS, *_DIVIDENDS, *_NO_UNIT}:
         return f"The header has the wavelength unit '{header.text('wavelength units')}', which is not known."
     return None
+
+
+def _unlikely(header: EnviHeader, values: Numbers) -> str | None:
+    """Say that wavelengths in nm are none, if they cannot be."""
+    if values.min() >= SHORTEST_WAVELENGTH and (values.max() <= _LONGEST or _unit(header) in _DIVIDENDS):
+        return None
+    return (
+        f"The header has wavelengths of {values.min():g} to {values.max():g} nm in its unit "
+        f"'{header.text('wavelength units')}', which no camera sees; they were left out. Correct the unit."
+    )
 
 
 def _converter(unit: str) -> tuple[Callable[[Numbers], Numbers], Callable[[Numbers], Numbers]]:

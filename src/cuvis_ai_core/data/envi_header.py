@@ -97,7 +97,7 @@ class EnviHeader:
 
     def text(self, name: str) -> str:
         """Return a field as a text, empty where the header has none."""
-        return as_text(self.fields, name).strip()
+        return as_text(self.fields, name).strip().strip("\"'").strip()
 
     def numbers(self, name: str) -> Numbers | None:
         """Return a list of numbers, separated by commas or blanks; None where the header has none.

@@ -8,7 +8,7 @@ ENVI: Final = ".hdr"
 
 DATA_SUFFIXES: Final = (
     *(".img", ".dat", ".raw", ".bsq", ".bil", ".bip", ".envi", ".bin"),
-    *(".rad", ".rfl", ".cmp", ".hyspex", ".cube", ".hsi", ".gz"),
+    *(".rad", ".rfl", ".cmp", ".hyspex", ".cube", ".hsi"),
 )
 """Suffixes of data files beside none; others are taken where their size fits."""
 

@@ -1,5 +1,6 @@
 """What an ENVI header says about where and when an image was taken."""
 
+import re
 from contextlib import suppress
 from datetime import datetime
 from math import cos, radians, sin
@@ -43,6 +44,12 @@ def _transform(header: EnviHeader) -> tuple[float, ...] | None:
 
 
 def _acquired(header: EnviHeader) -> datetime | None:
-    with suppress(ValueError):
-        return datetime.fromisoformat(header.text("acquisition time"))
+    """Return ENVI's `acquisition time`, or date and start as Specim's recorder writes them."""
+    date = re.search(r"\d{4}-\d\d-\d\d", header.text("acquisition date"))
+    start = re.search(r"\d\d:\d\d:\d\d(?:\.\d+)?", header.text("start time"))
+    zone = "Z" if "UTC" in header.text("start time").upper() else ""
+    specim = f"{date[0]}T{start[0]}{zone}" if date and start else ""
+    for text in (header.text("acquisition time"), specim):
+        with suppress(ValueError):
+            return datetime.fromisoformat(text)
     return None

@@ -8,6 +8,7 @@ import codecs
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,9 @@ Value = str | list[str]
 """A text, or the parts of a list."""
 
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
+_PADDING: Final = {0: None, 26: None}
+"""What fills up a text, or ends it, on old systems; and every second byte of UTF-16 without its mark."""
+
 _FREE_TEXT: Final = frozenset({"description", "coordinate system string", "projection info"})
 """Fields whose braces hold no list: commas and semicolons are theirs."""
 
@@ -32,6 +36,17 @@ _KNOWN_FIELDS: Final = frozenset(
     }
 )  # fmt: skip
 """Fields that, at the beginning of a line, tell that a list before them was never closed."""
+
+_MEANT: Final = frozenset(
+    {
+        "byte order", "data gain values", "data ignore value", "data offset values", "fwhm", "header offset",
+        "reflectance scale factor", "wavelength", "wavelength units",
+    }
+)  # fmt: skip
+"""Fields that nobody misses, and without which values or wavelengths are others."""
+
+_NEARLY: Final = 0.85
+"""How alike an unknown field is to a known one that the header does not have, to be worth a remark."""
 
 _MARKS: Final = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
@@ -59,13 +74,18 @@ def read_text(path: Path) -> HeaderText:
         CubeError: The file is no ENVI header, or a list in it has no end.
     """
     try:
-        lines = _LINE_END.split(_decoded(path.read_bytes()))
+        lines = _LINE_END.split(_decoded(path.read_bytes()).translate(_PADDING))
     except (OSError, UnicodeError) as error:
         raise _no_header(path, str(error)) from error
     first = next((at for at, line in enumerate(lines) if line.strip()), len(lines))
     if not "".join(lines[first : first + 1]).strip().upper().startswith("ENVI"):
         raise _no_header(path, "its first line is not ENVI")
-    return _Parser(path, lines, first + 1).text
+    text = _Parser(path, lines, first + 1).text
+    for name in text.fields.keys() - _KNOWN_FIELDS:
+        near = get_close_matches(name, _MEANT - text.fields.keys(), n=1, cutoff=_NEARLY)
+        if near:
+            text.remarks.append(f"The header has a field '{name}', which was left out; is it '{near[0]}'?")
+    return text
 
 
 class _Parser:
@@ -153,11 +173,13 @@ def _decoded(content: bytes) -> str:
 
 
 def _end(name: str, line: str) -> int | None:
-    """Return where a list ends in a line: at its first `}`, but for braces in texts and in remarks."""
+    """Return where a list ends in a line: at its first `}`, but for braces in lists of lists, texts and remarks."""
     remark = line.find(";")
     at = line.find("}")
     if at < 0:
         return None
+    if nested := re.match(r"[^{};]*(?:\{[^{};]*\}[^{};]*)+(?=\})", line):
+        return nested.end()
     if name not in _FREE_TEXT and 0 <= remark < at and "{" in line[remark:at]:
         return None  # an older list in a remark
     while line[at + 1 :].lstrip()[:1] not in {"", ";", ","} and (other := line.find("}", at + 1)) > 0:
