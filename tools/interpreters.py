@@ -78,13 +78,11 @@ def _passes(name: str, interpreter: str | None) -> bool:
     print(f"== {name}: {interpreter}", flush=True)
     begun = time.monotonic()
     python = ROOT / ".venvs" / name / "bin" / "python"
-    passed = all(
-        subprocess.run(command, cwd=ROOT, check=False).returncode == 0
-        for command in [
-            [UV, "venv", "-q", "--clear", "--python", interpreter, str(ROOT / ".venvs" / name)],
-            *(_oldest(str(python)) if name == "lowest" else [_pip(str(python), *WANTED)]),
-        ]
-    )
+    commands = [
+        [UV, "venv", "-q", "--clear", "--python", interpreter, str(ROOT / ".venvs" / name)],
+        *(_oldest(str(python)) if name == "lowest" else [_uv(str(python), *WANTED)]),
+    ]
+    passed = all(subprocess.run(command, cwd=ROOT, check=False).returncode == 0 for command in commands)
     passed = passed and _tests(python)
     print(f"== {name}: {'passed' if passed else 'FAILED'} in {time.monotonic() - begun:.0f} s", flush=True)
     return passed
@@ -94,14 +92,12 @@ def _oldest(python: str) -> list[list[str]]:
     """Return what installs the oldest versions that the project file allows of what it names itself."""
     # pip finds the pinned torch where the user's settings say; uv then leaves it as it is.
     pinned = next(each for each in PROJECT["dependency-groups"]["dev"] if each.startswith("torch"))
-    return [
-        _pip(python, pinned),
-        [UV, "pip", "install", "-q", "--python", python, "--resolution", "lowest-direct", *WANTED],
-    ]
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-compile", pinned]
+    return [pip, _uv(python, "--resolution", "lowest-direct", *WANTED)]
 
 
-def _pip(python: str, *wanted: str) -> list[str]:
-    return [sys.executable, "-m", "pip", "--python", python, "install", "-q", *wanted]
+def _uv(python: str, *options: str) -> list[str]:
+    return [UV, "pip", "install", "-q", "--python", python, *options]
 
 
 def _tests(python: Path) -> bool:

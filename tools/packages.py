@@ -58,24 +58,23 @@ def answer():
 
 class Trial(ArrayNode):
     INPUT_SPECS = {{"cube": PortSpec(np.float32, (-1, -1, -1, -1))}}
-    OUTPUT_SPECS = {{"cube": PortSpec(np.float32, (-1, -1, -1, -1))}}
+    OUTPUT_SPECS = {{"text": PortSpec(np.uint8, (-1,))}}
 
     def forward(self, cube):
-        return {{"cube": cube}}
-
-    def answer(self):
-        return answer()
+        return {{"text": np.frombuffer(answer().encode(), np.uint8)}}
 """
 
 LOADED = """\
 import sys
 {before}
 if __name__ == "__main__":
+    import numpy as np
     from cuvis_ai_core import NodeRegistry
     path, registry = list(sys.path), NodeRegistry(discover=False)
     for word in ("first", "again"):
         registry.load_plugin("trial", {entry!r})
-        print("said", word, registry.get("Trial")().answer())
+        answer = registry.get("Trial")().forward(cube=np.zeros((1, 1, 1, 1), np.float32))["text"]
+        print("said", word, answer.tobytes().decode())
         registry.unload_plugin("trial")
     registry.close()
     print("said", "path", sys.path == path)
@@ -83,8 +82,8 @@ if __name__ == "__main__":
 
 PLAIN = """\
 if __name__ == "__main__":
-    from cuvis_trial import Trial
-    print("said", "plain", Trial().answer())
+    from cuvis_trial import answer
+    print("said", "plain", answer())
 """
 
 

@@ -147,6 +147,28 @@ def test_a_band_that_adds_nothing(change: Any, scale: float) -> None:
     assert_allclose(_scores(changed), _scores(cube), rtol=1e-9)
 
 
+def test_a_band_that_is_constant_up_to_rounding() -> None:
+    """What two ways to compute a number leave of a difference is no anomaly."""
+    cube = np.random.default_rng(17).normal(size=(1, 20, 20, 4))
+    steady = np.where(np.arange(400) % 7 == 0, 0.3, 0.1 + 0.2).reshape(1, 20, 20, 1)
+    assert_allclose(_scores(np.concatenate([cube, steady], axis=-1)), _scores(cube), rtol=1e-9)
+
+
+def test_a_band_in_float32_that_follows_from_others() -> None:
+    """Its rounding adds nothing to the scores."""
+    cube = np.random.default_rng(18).normal(size=(1, 30, 30, 3)).astype(np.float32)
+    combined = np.concatenate([cube, np.float32(0.3) * cube[..., :1] + np.float32(0.7) * cube[..., 1:2]], axis=-1)
+    assert_allclose(_scores(combined), _scores(cube), rtol=1e-5)
+
+
+def test_a_mean_that_is_large() -> None:
+    """Of a billion times the deviation, the mean of many pixels costs no digit that the values have."""
+    cube = np.random.default_rng(19).normal(size=(1, 500, 500, 3)) + 2.0**30
+    pixels = cube.reshape(-1, 3) - 2.0**30  # exact
+    expected = _textbook(pixels.reshape(500, 500, 3))
+    assert_allclose(_scores(cube)[0, ..., 0], expected, rtol=1e-7, atol=1e-9)
+
+
 def test_bands_of_any_unit() -> None:
     """Bands whose scales differ by twenty orders of magnitude count alike."""
     cube = np.random.default_rng(11).normal(size=(1, 20, 20, 5))

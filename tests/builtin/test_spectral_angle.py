@@ -109,6 +109,14 @@ def test_bad_hyper_parameters(reference: Any) -> None:
         SpectralAngleMapper(reference=reference)
 
 
+def test_small_angles_of_many_bands() -> None:
+    """Angles near the last digit of float32 are those of the stored values."""
+    cube = (np.random.default_rng(7).random((1, 4, 5, 4)) * 1e-6 + REFERENCE).astype(np.float32)
+    lines = cube.astype(np.longdouble) / np.linalg.norm(cube.astype(np.float64), axis=-1, keepdims=True)
+    across = np.linalg.norm((lines - np.asarray(REFERENCE) / np.linalg.norm(REFERENCE)).astype(np.float64), axis=-1)
+    assert_allclose(_angles(cube)[..., 0], 2 * np.arcsin(across / 2), rtol=1e-5)
+
+
 @pytest.mark.parametrize("scale", [1e-45, 1e-25, 1e25, 1e38])
 def test_any_unit(scale: float) -> None:
     """Spectra of any brightness that float32 has get the angle of their stored values."""

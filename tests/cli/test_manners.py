@@ -85,11 +85,12 @@ def test_what_a_plugin_prints_in_its_own_process_does_too(process: Process, loud
 
 
 def test_quiet_shows_results_and_no_progress(shell: Shell, sum_plugin: Path) -> None:
-    """At either end of a command."""
+    """At either end of a command, and in the middle."""
     found = shell("cuvis-ai", "--quiet", "nodes", "show", "Sum", "--plugins-path", sum_plugin)
     assert (found.exit_code, found.stderr) == (0, "")
     assert found.stdout.startswith("Sum: ")
     assert shell("cuvis-ai", "nodes", "show", "Sum", "--plugins-path", sum_plugin, "--quiet").stderr == ""
+    assert shell("cuvis-ai", "nodes", "--quiet", "show", "Sum", "--plugins-path", sum_plugin).stderr == ""
 
 
 @pytest.mark.parametrize("asked", [("--verbose",), ()])

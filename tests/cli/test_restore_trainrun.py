@@ -186,6 +186,26 @@ def test_train(restore: Run, shell: Run) -> None:
     assert shown.exit_code == 0, shown.output
 
 
+def test_classes_of_annotations(restore: Run, write_yaml: Run) -> None:
+    """What the categories of a COCO file became is said, and written to the record."""
+    outline = [[0, 0, 5, 0, 5, 2, 0, 2]]
+    coco = {
+        "images": [{"id": at, "file_name": f"1a2b3c4d-{at}.png", "height": 4, "width": 5} for at in range(7)],
+        "categories": [{"id": 0, "name": "stone"}],
+        "annotations": [{"image_id": at, "category_id": 0, "segmentation": outline} for at in range(7)],
+    }
+    Path("labels.json").write_text(json.dumps(coco), encoding="utf-8")
+    data = {**TRAINRUN["data"], "annotation_json_path": "labels.json"}
+    del data["masks"]
+    result = restore("--mode", "train", path=write_yaml("labelled.yaml", {**TRAINRUN, "data": data}))
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("numbers its categories from 0") == 1
+    (annotations,) = json.loads(Path("trained/run.json").read_text(encoding="utf-8"))["annotations"]
+    assert annotations["path"].endswith("labels.json")
+    assert annotations["classes"] == {"1": "stone"}
+    assert "0 'stone' = 1" in annotations["remarks"][0]
+
+
 def test_results_reproduce_the_numbers(restore: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Validating and testing what was written gives the same numbers from any folder, and so does training it again."""
     trained = restore("--mode", "train")

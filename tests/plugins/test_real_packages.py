@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # what is installed is large
 
 TOOL = Path(__file__).resolve().parents[2] / "tools/packages.py"
 
@@ -18,6 +18,7 @@ Files = dict[str, str]
 
 TWO = """
 import json, sys
+import numpy as np
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import PluginLoadError
 
@@ -27,7 +28,8 @@ with NodeRegistry(discover=False) as first, NodeRegistry(discover=False) as seco
     for registry, name in ((first, "first"), (second, "second")):
         try:
             registry.load_plugin(name, entries[name])
-            said.append(registry.get("Echo")().versions())
+            cube = np.zeros((1, 1, 1, 1), np.float32)
+            said.append(registry.get("Versions")().forward(cube=cube)["text"].tobytes().decode().split())
         except PluginLoadError as error:
             ran = [module for module in sys.modules if module.endswith("second.nodes")]
             said.append([type(error.__cause__).__name__, str(error), ran])
@@ -35,9 +37,13 @@ print(json.dumps(said))
 """
 
 USER = """
-    def versions(self):
+
+class Versions(Echo):
+    OUTPUT_SPECS = {{"text": PortSpec(np.uint8, (-1,))}}
+
+    def forward(self, cube):
         import {imports}
-        return [{values}]
+        return {{"text": np.frombuffer(" ".join([{values}]).encode(), np.uint8)}}
 """
 
 
@@ -74,7 +80,7 @@ def two(
             files = project_files(name, dependencies=requirements)
             values = ", ".join(f"{module}.__version__" for module in modules)
             files[f"src/{name}/nodes.py"] += USER.format(imports=", ".join(modules), values=values)
-            entries[name] = {"path": str(write_files(tmp_path / name, files)), "provides": [f"{name}.nodes.Echo"]}
+            entries[name] = {"path": str(write_files(tmp_path / name, files)), "provides": [f"{name}.nodes.Versions"]}
         entries["second"]["isolation"] = isolation
         done = subprocess.run(
             [sys.executable, "-c", TWO, json.dumps(entries)],

@@ -13,6 +13,9 @@ from cuvis_ai_core.builtin._no_data import answer_type, bands_with_data, say_onc
 from cuvis_ai_core.node import ArrayNode
 
 _EPSILON: Final = 2.0**-52
+_SINGULAR: Final = 1e-14
+"""Up to this share of the greatest variance, one is what rounding leaves: of sums, and of bands in float32."""
+
 _WELL_CONDITIONED: Final = 1e6
 """Up to this condition of the correlation, its inverse costs less than 1e-9 of a score."""
 
@@ -154,11 +157,7 @@ def _independent(xp: Namespace, spectra: Array, ridge: Array, count: int) -> tup
     if float(variances[0]) * _WELL_CONDITIONED > largest:
         return spectra, ridge
     # ascending: what is left out comes first
-    channels = spectra.shape[-1]
-    small = int(xp.sum(xp.astype(variances <= channels * _EPSILON * largest, xp.int64)))
+    rounding = max(_SINGULAR, spectra.shape[-1] * _EPSILON) * largest
+    small = int(xp.sum(xp.astype(variances <= rounding, xp.int64)))
     basis = directions[:, small:] / xp.sqrt(variances[small:])
-    spectra, ridge = xp.matmul(spectra, basis), xp.matmul(ridge, basis)
-    # of a direction that is made of rounding alone, the spectra themselves show next to no variance
-    found = xp.linalg.diagonal(_covariance(xp, spectra, ridge, count)) < 1 / 4
-    spurious = max((band + 1 for band in range(found.shape[0]) if bool(found[band])), default=0)
-    return spectra[:, spurious:], ridge[:, spurious:]
+    return xp.matmul(spectra, basis), xp.matmul(ridge, basis)

@@ -40,6 +40,7 @@ def _measure(
 
 
 @click.group(cls=NamedGroup)
+@shared_options
 def cache() -> None:
     """See what lies in the plugin cache, and remove it; nothing that a process uses is removed."""
 

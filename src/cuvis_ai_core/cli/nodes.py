@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.group(cls=NamedGroup)
+@shared_options
 def nodes() -> None:
     """See which nodes there are, and their ports."""
 

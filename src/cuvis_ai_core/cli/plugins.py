@@ -31,6 +31,7 @@ class _Plugins(LazyGroup):
 
 
 @click.group(cls=_Plugins)
+@shared_options
 def plugins() -> None:
     """See which plugins there are, and what the plugin cache has of them."""
 

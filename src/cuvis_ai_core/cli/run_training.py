@@ -184,8 +184,12 @@ class Session:
             draw_matrix(folder / f"{stem}.png", matrix, labels, f"{self._config.name}: {name}")
 
     def _record(self, folder: Path, nodes: list[dict[str, Any]], found: Mapping[str, float]) -> None:
-        inputs = {
+        inputs: dict[str, Any] = {
             "trainrun": input_record(self._run.path),
+            "annotations": [
+                {"path": str(path), "classes": dict(each.classes), "remarks": list(each.remarks)}
+                for path, each in self._parts.opened.items()
+            ],
             "validation": {name: value if math.isfinite(value) else None for name, value in found.items()},
         }
         files = [{"file": file.name} for file in sorted(folder.iterdir())]

@@ -5,7 +5,6 @@ from contextlib import suppress
 from types import ModuleType
 
 from cuvis_ai_core.errors import InvalidNodeError
-from cuvis_ai_core.node.checking import no_node_class
 
 
 def no_class(
@@ -28,6 +27,8 @@ def no_class(
         what = f"'{path}' is not there: module '{module}' has no '{name}'"
         hint = near(name, members, f"{module}.")
     else:
+        from cuvis_ai_core.node.checking import no_node_class
+
         what, hint = no_node_class(path, found)
     return InvalidNodeError(f"Plugin '{plugin}': {what}.", hint=hint, node=path, plugin=plugin)
 

@@ -13,7 +13,6 @@ import pluggy
 from cuvis_ai_core._places import place_of, words_of
 from cuvis_ai_core.errors import HookError, InvalidNodeError
 from cuvis_ai_core.node.base import is_node_class
-from cuvis_ai_core.node.checking import no_node_class
 from cuvis_ai_core.plugins.discovery import is_path
 from cuvis_ai_core.plugins.isolation.private_names import public_name, without_private_names
 
@@ -179,6 +178,8 @@ def checked_nodes(plugin: str, answer: object) -> Iterator[type | str]:
 
 def no_node(path: str, plugin: str | None, found: object = None) -> InvalidNodeError:
     """Return the error for what is at a path and no node class; None where nothing is there."""
+    from cuvis_ai_core.node.checking import no_node_class
+
     who = f"Plugin '{plugin}', hook cuvis_ai_nodes: " if plugin else ""
     problem, hint = no_node_class(path, found)
     return InvalidNodeError(

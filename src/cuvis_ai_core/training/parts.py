@@ -1,12 +1,16 @@
 """The parts of the data that a trainrun names: batches to train on, to validate on, and to test on."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from cuvis_ai_core.data import Batches, Cubes, open_annotations
 from cuvis_ai_core.data.annotations import Annotations
 from cuvis_ai_core.data.readers import Readers
 from cuvis_ai_core.errors import TrainRunError
 from cuvis_ai_core.training.trainrun import TrainRun
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Parts:
@@ -25,6 +29,8 @@ class Parts:
         self._data = run.config.data
         places = [run.locate(place) for place in self._data.places]
         self.cubes = Cubes(places, readers, processing_mode=self._data.processing_mode)
+        self.opened: dict[Path, Annotations] = {}
+        """The annotations that batches were asked for with, by their path."""
 
     def batches(self, split: str) -> Batches:
         """Return the batches of a part: `train`, `val` or `test`.
@@ -52,4 +58,9 @@ class Parts:
 
     def _annotations(self, split: str) -> Annotations | None:
         place = self._data.annotations(split)
-        return None if place is None else open_annotations(self._run.locate(place))
+        if place is None:
+            return None
+        path = self._run.locate(place)
+        if path not in self.opened:
+            self.opened[path] = open_annotations(path)
+        return self.opened[path]

@@ -23,6 +23,7 @@ def demo(output_dir: Path) -> None:
     from cuvis_ai_core.cli.demo.report import next_steps, print_loaded
     from cuvis_ai_core.cli.demo.run import run_demo
     from cuvis_ai_core.cli.demo.workspace import Workspace
+    from cuvis_ai_core.cli.progress import report
 
     workspace = Workspace(output_dir)
     try:
@@ -31,7 +32,7 @@ def demo(output_dir: Path) -> None:
                 f"{workspace.root} holds other files; choose a new or an empty folder.",
                 param_hint="--output-dir",
             )
-        loaded = run_demo(workspace, say)
+        loaded = run_demo(workspace, report)
     except OSError as error:
         if isinstance(error, CuvisError):
             raise
