@@ -32,9 +32,11 @@ noise = st.sampled_from(["", "   ", "; wavelength = {1, 2}", "\t; bands = 9", ";
 def _listed(draw: Any, values: list[float], factor: float = 1.0) -> str:
     """Draw a list in braces over one or more lines, with blanks, remarks and a comma too many."""
     parts = [repr(value * factor) for value in values]
-    ends = [draw(st.sampled_from([", ", ",", " , ", ",\n", ",\n\n  ", ", ; one\n"])) for _ in parts[1:]]
+    ends = [
+        draw(st.sampled_from([", ", ",", " , ", ",\n", ",\n\n  ", ", ; one\n", ",\n; was {9}\n"])) for _ in parts[1:]
+    ]
     begin, end = (
-        draw(st.sampled_from(["{", "{ ", "{\n", "\n{", "\n  {\n"])),
+        draw(st.sampled_from(["{", "{ ", "{\n", "\n{", "\n\n; here\n  {\n"])),
         draw(st.sampled_from(["}", " }", ",}", "\n}"])),
     )
     text: str = begin + "".join(part + after for part, after in zip(parts, [*ends, end], strict=True))

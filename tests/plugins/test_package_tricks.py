@@ -216,3 +216,14 @@ def test_what_a_plugin_uses_of_a_standard_module_is_pickled_as_the_module_itself
     answers = load("trick", "cuvis-test-dep")
     stand_in = vars(sys.modules[type(answers).__module__])["sys"]
     assert pickle.loads(pickle.dumps(stand_in)) is sys
+
+
+def test_a_private_copy_sees_its_private_name(wheel: MakeWheel, load: LoadUser, host_install: HostInstall) -> None:
+    """So that a comparison of `__name__` with a text fails there: a limit that the documents name."""
+    wheel("cuvis-test-dep", "2.0", {f"{NAME}/__init__.py": f"VERSION = (__name__ == '{NAME}', __name__)"})
+    wheel("cuvis-test-dep", "1.0", {f"{NAME}/__init__.py": "VERSION = 'other'"})
+    host_install("cuvis-test-dep", "1.0")
+    same, name = load("trick", "cuvis-test-dep==2.0").direct()
+    assert not same
+    assert name.startswith("cuvis_ai_core.scoped.trick")
+    assert name.endswith(f".{NAME}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # what is installed is large
 
 TOOL = Path(__file__).resolve().parents[2] / "tools/packages.py"
 

@@ -81,7 +81,7 @@ def read_text(path: Path) -> HeaderText:
     if not "".join(lines[first : first + 1]).strip().upper().startswith("ENVI"):
         raise _no_header(path, "its first line is not ENVI")
     text = _Parser(path, lines, first + 1).text
-    for name in text.fields.keys() - _KNOWN_FIELDS:
+    for name in (each for each in text.fields if each not in _KNOWN_FIELDS):
         near = get_close_matches(name, _MEANT - text.fields.keys(), n=1, cutoff=_NEARLY)
         if near:
             text.remarks.append(f"The header has a field '{name}', which was left out; is it '{near[0]}'?")

@@ -230,7 +230,7 @@ class _Hosted:
         found = {}
         for name, library in self._libraries.items():
             if library is not None and name in named:
-                convert, value = converter(library, self._device), named[name]
+                convert, value = converter(library, self._device, self._ports[name].dtype), named[name]
                 found[name] = [convert(each) for each in value] if isinstance(value, list) else convert(value)
         return found
 
