@@ -161,7 +161,7 @@ def test_a_load_that_waits_says_for_what(registry: NodeRegistry, git_plugin: Cal
     loading.join()
     assert heard[0] == ("echo", "downloading", "waiting for another process that builds echo@v1.0.0")
     assert heard[1] == ("echo", "downloading", f"{url} v1.0.0")
-    assert heard[-1] == ("echo", "loaded", "Echo")
+    assert heard[-1] == ("echo", "active", "Echo")
 
 
 def test_a_builder_that_was_killed_is_not_waited_for(cache: Path, git_plugin: Callable[..., str]) -> None:
