@@ -206,6 +206,15 @@ def test_what_a_png_cannot_hold_is_said(tmp_path: Path) -> None:
     assert only([[[-1, 0], [1, 2]]]).notes == ("not written as grey values: a PNG holds 0 to 65535",)
 
 
+def test_one_huge_value_among_tiny_ones() -> None:
+    """What lies far beyond the ends of the scale is the brightest, and no warning is given."""
+    scores = np.linspace(0, 1e-300, 100).reshape(1, 10, 10, 1)
+    scores[0, 4, 4] = 1e308
+    drawn = only(scores)
+    assert drawn.pixels[4, 4] == drawn.pixels[9, 9] == drawn.pixels[drawn.pixels < 255].max()
+    assert drawn.pixels[0, 0] == 0
+
+
 @given(arrays(np.float64, (1, 3, 3, 1), elements=st.floats(allow_nan=True, allow_infinity=True)))
 def test_any_numbers_become_a_page(array: NDArray[np.float64]) -> None:
     """Brighter is never less, whatever the numbers, and no warning is given."""

@@ -55,7 +55,8 @@ def levels(values: NDArray[Any], low: float, high: float, count: int, missing: i
     for rows in _rows(values.shape):
         numbers = values[rows].astype(np.float64)
         finite = np.isfinite(numbers)
-        share = (np.where(finite, numbers, low) / 2 - low / 2) / span if span > 0 else np.zeros_like(numbers)
+        within = np.clip(np.where(finite, numbers, low), low, high)  # else a small span could make them infinite
+        share = (within / 2 - low / 2) / span if span > 0 else np.zeros_like(numbers)
         found[rows] = np.where(finite, np.rint(np.clip(share, 0, 1) * (count - 1)), missing)
     return found
 
