@@ -215,6 +215,14 @@ def test_one_huge_value_among_tiny_ones() -> None:
     assert drawn.pixels[0, 0] == 0
 
 
+@pytest.mark.parametrize("ends", [(0.0, 5e-324), (-1.7e308, 1.7e308)])
+def test_ends_that_a_float_hardly_holds(ends: tuple[float, float]) -> None:
+    """The least and the greatest difference that there is between two numbers have a scale."""
+    drawn = only([[[ends[0]], [ends[1]]]])
+    assert drawn.pixels.tolist() == [[0], [254]]
+    assert set_page(drawn, "n.p", NOTHING_KNOWN).height > 500
+
+
 @given(arrays(np.float64, (1, 3, 3, 1), elements=st.floats(allow_nan=True, allow_infinity=True)))
 def test_any_numbers_become_a_page(array: NDArray[np.float64]) -> None:
     """Brighter is never less, whatever the numbers, and no warning is given."""

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from cuvis_ai_core.cli.pictures.colours import Colour
 from cuvis_ai_core.cli.pictures.drawn import Drawn, Entry, Meaning
 from cuvis_ai_core.cli.pictures.numbers import labels, ticks
+from cuvis_ai_core.cli.pictures.scale import position
 from cuvis_ai_core.cli.pictures.texts import font, lines, width_of
 
 _LEAST_SIDE: Final = 512
@@ -124,8 +125,7 @@ class _Page:
             page.paste(strip, (left, top))
             thick = max(1, unit // 14)
             for value, text in zip(values, texts, strict=True):
-                share = (value / 2 - low / 2) / (high / 2 - low / 2)
-                at = left + round(share * (length - thick))
+                at = left + round(position(value, low, high) * (length - thick))
                 draw.rectangle((at, top + unit, at + thick - 1, top + unit + unit // 3), _BLACK)
                 width = width_of(text, self._size(_SMALL))
                 begin = min(max(at - width // 2, left), left + length - width)

@@ -51,14 +51,22 @@ def levels(values: NDArray[Any], low: float, high: float, count: int, missing: i
         missing: The level of what is not finite.
     """
     found = np.empty(values.shape, dtype=np.uint8)
-    span = high / 2 - low / 2  # half of each: the difference of two large numbers may be none
     for rows in _rows(values.shape):
         numbers = values[rows].astype(np.float64)
         finite = np.isfinite(numbers)
         within = np.clip(np.where(finite, numbers, low), low, high)  # else a small span could make them infinite
-        share = (within / 2 - low / 2) / span if span > 0 else np.zeros_like(numbers)
+        share = position(within, low, high) if low < high else np.zeros_like(numbers)
         found[rows] = np.where(finite, np.rint(np.clip(share, 0, 1) * (count - 1)), missing)
     return found
+
+
+def position(value: Any, low: float, high: float) -> Any:  # noqa: ANN401 - a number, or an array of them
+    """Return where a value lies between two ends: 0 at the low one, 1 at the high one.
+
+    Halves are taken only of numbers whose difference is more than a float holds: the half of the least one is 0.
+    """
+    unit = 1 if math.isfinite(high - low) else 2
+    return (value / unit - low / unit) / (high / unit - low / unit)
 
 
 def _rows(shape: tuple[int, ...]) -> Iterator[slice]:
