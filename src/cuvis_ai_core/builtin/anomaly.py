@@ -16,6 +16,11 @@ _EPSILON: Final = 2.0**-52
 _SINGULAR: Final = 1e-14
 """Up to this share of the greatest variance, one is what rounding leaves: of sums, and of bands in float32."""
 
+_NOTHING: Final = 1e-12
+"""A mean up to this share of the largest deviation changes no score by 1e-10."""
+_TINY: Final = 1e-100
+_FAR: Final = 300
+"""Powers of two up to this have squares that are numbers, also summed up over an image."""
 _WELL_CONDITIONED: Final = 1e6
 """Up to this condition of the correlation, its inverse costs less than 1e-9 of a score."""
 
@@ -78,86 +83,147 @@ class RXDetector(ArrayNode):
         height, width, _ = image.shape
         bands = bands_with_data(self, xp, image)
         seen = select(xp, image, bands)
-        pixels = xp.astype(xp.reshape(seen, (height * width, seen.shape[-1])), xp.float64)
+        pixels = xp.reshape(seen, (height * width, seen.shape[-1]))
         valid = xp.all(xp.isfinite(pixels), axis=-1, keepdims=True)
         count = int(xp.sum(xp.astype(valid, xp.int64)))
         if not (bands and count):
             return xp.full_like(image[..., :1], nan, dtype=answer_type(xp, image))
-        centred, fixed = _centred(xp, xp.where(valid, pixels, 0.0), valid, count)
+        masked = _Masked(xp, valid, count)
+        whitened = self._whitened(xp, masked.without_missing(xp.astype(pixels, xp.float64)), masked)
         # the squared length of a whitened spectrum cannot become negative by rounding, unlike x' C^-1 x
-        whitened = self._whitened(xp, centred, fixed, count)
-        scores = xp.where(valid, xp.sum(whitened * whitened, axis=-1, keepdims=True), nan)
+        scores = xp.where(valid, xp.vecdot(whitened, whitened, axis=-1)[:, None], nan)
         return xp.astype(xp.reshape(scores, (height, width, 1)), answer_type(xp, image))
 
-    def _whitened(self, xp: Namespace, centred: Array, fixed: Array, count: int) -> Array:
+    def _whitened(self, xp: Namespace, pixels: Array, masked: "_Masked") -> Array:
         """Return centred spectra with the unit matrix as covariance, of as many channels as theirs has rank."""
-        channels = centred.shape[-1]
+        channels = pixels.shape[-1]
+        centred, spread, fixed = masked.centred(pixels)
         varying = [band for band in range(channels) if not bool(fixed[band])]
         whitened = centred[:, :0]
         if varying:
-            spectra, ridge = self._equilibrated(xp, select(xp, centred, varying), channels, count)
-            spectra, ridge = _independent(xp, spectra, ridge, count)
-            lower = xp.linalg.cholesky(_covariance(xp, spectra, ridge, count))
-            whitened = xp.matmul(spectra, xp.linalg.inv(lower).T)
+            spectra = _Spectra(xp, select(xp, centred, varying), select(xp, spread, varying), masked.count)
+            whitened = spectra.whitened(self._regularization, channels)
         if (rank := whitened.shape[-1]) < channels:
             say_once(
                 self,
-                f"the covariance of its {channels} bands over {count} pixels has the rank {rank}; its pseudo-inverse "
-                "gives the scores",
+                f"the covariance of its {channels} bands over {masked.count} pixels has the rank {rank}; its "
+                "pseudo-inverse gives the scores",
             )
         return whitened
 
-    def _equilibrated(self, xp: Namespace, centred: Array, channels: int, count: int) -> tuple[Array, Array]:
-        """Return spectra in which each band has the variance 1, what is added to it included.
 
-        Bands of different units would else look as if one followed from others, and squares would leave the range of
-        numbers. What is added comes as a matrix whose square is to be added to the covariance.
-        """
-        largest = xp.max(xp.abs(centred), axis=0, keepdims=True)
-        unit = centred / largest
-        deviation = largest * xp.sqrt(xp.sum(unit * unit, axis=0, keepdims=True) / max(count - 1, 1))
-        mean_variance = xp.sum(deviation * deviation) / channels
-        added = xp.sqrt(self._regularization * mean_variance) * xp.ones_like(deviation)
-        scale = xp.hypot(deviation, added)
-        eye = xp.eye(centred.shape[-1], dtype=centred.dtype, device=device(centred))
-        return centred / scale, eye * (added / scale)
-
-
-def _centred(xp: Namespace, pixels: Array, valid: Array, count: int) -> tuple[Array, Array]:
-    """Return pixels without their mean, in a range in which squares stay numbers, and which bands do not vary.
+class _Masked:
+    """The pixels of an image of which some may be missing.
 
     Args:
         xp: The array namespace.
-        pixels: `[pixel, channel]`; those that are not valid are 0.
-        valid: `[pixel, 1]`.
-        count: How many are valid.
+        valid: Which are there, `[pixel, 1]`.
+        count: How many are.
     """
-    largest = float(xp.max(xp.abs(constant(pixels))))
-    pixels = pixels * ldexp(1.0, min(-frexp(largest)[1], 1000))  # a power of two changes no digit
-    centred = pixels
-    for _ in range(2):  # the mean of numbers far from 0 is rounded; what that leaves, the second round takes
-        centred = xp.where(valid, centred - xp.sum(centred, axis=0, keepdims=True) / count, 0.0)
-    spread, level = (xp.max(xp.abs(each), axis=0) for each in (centred, pixels))
-    return centred, spread <= 4 * _EPSILON * level
+
+    def __init__(self, xp: Namespace, valid: Array, count: int) -> None:
+        self.xp = xp
+        self.valid = valid
+        self.count = count
+
+    def without_missing(self, pixels: Array) -> Array:
+        """Return pixels with 0 for those that are missing."""
+        whole = self.count == pixels.shape[0]  # a pass over the image less
+        return pixels if whole else self.xp.where(self.valid, pixels, 0.0)
+
+    def centred(self, pixels: Array) -> tuple[Array, Array, Array]:
+        """Return pixels without their mean, in a range in which squares are no infinity.
+
+        Returns:
+            They, the largest magnitude of each band, and which bands do not vary.
+        """
+        xp, level = self.xp, _magnitude(self.xp, pixels)
+        largest = frexp(float(xp.max(level)))[1]
+        if abs(largest) > _FAR:
+            factor = ldexp(1.0, min(-largest, 1000))  # a power of two changes no digit
+            pixels, level = pixels * factor, level * factor
+        centred = self._without_mean(pixels)
+        rest = xp.abs(xp.sum(constant(centred), axis=0)) / self.count
+        spread = _magnitude(xp, centred)
+        # the mean of numbers far from 0 is rounded; what that leaves, a second round takes
+        if bool(xp.any(rest > _NOTHING * spread)):
+            centred = self._without_mean(centred)
+            spread = _magnitude(xp, centred)
+        return centred, spread, spread <= 4 * _EPSILON * level
+
+    def _without_mean(self, pixels: Array) -> Array:
+        return self.without_missing(pixels - self.xp.sum(pixels, axis=0, keepdims=True) / self.count)
 
 
-def _covariance(xp: Namespace, spectra: Array, ridge: Array, count: int) -> Array:
-    return xp.matmul(spectra.T, spectra) / max(count - 1, 1) + xp.matmul(ridge.T, ridge)
+class _Spectra:
+    """Centred spectra of bands that vary.
 
+    Bands of different units would look as if one followed from others: each counts by its own deviation, what is added
+    to its variance included. That is done to the matrices, not to the spectra, which would take a pass more.
 
-def _independent(xp: Namespace, spectra: Array, ridge: Array, count: int) -> tuple[Array, Array]:
-    """Return spectra in coordinates that depend on each other so little that their covariance can be inverted.
-
-    These are the spectra themselves, or where that is not so, nearly their principal components: those whose variance
-    is more than rounding. They are made by a matrix that counts as constant: whatever it is, scores and their gradients
-    are the same (CholeskyQR2: Yamamoto et al. 2015, "Roundoff error analysis of the CholeskyQR2 algorithm").
+    Args:
+        xp: The array namespace.
+        centred: `[pixel, channel]`, 0 where there is no data.
+        spread: The largest magnitude in each band.
+        count: The number of pixels with data.
     """
-    variances, directions = xp.linalg.eigh(constant(_covariance(xp, spectra, ridge, count)))
+
+    def __init__(self, xp: Namespace, centred: Array, spread: Array, count: int) -> None:
+        self._xp = xp
+        self._unit = xp.where(spread < _TINY, spread, 1.0)
+        # squares of such small numbers would be 0
+        self._centred = centred / self._unit if bool(xp.any(spread < _TINY)) else centred
+        self._freedom = max(count - 1, 1)
+
+    def whitened(self, regularization: float, channels: int) -> Array:
+        """Return them with the unit matrix as covariance.
+
+        Args:
+            regularization: What is added to each variance, as a share of the mean variance.
+            channels: The bands over which that is the mean, those that do not vary included.
+        """
+        xp = self._xp
+        gram = self._gram(self._centred)
+        deviation = self._unit * xp.sqrt(xp.linalg.diagonal(gram))
+        mean_variance = xp.sum(deviation * deviation) / channels
+        added = xp.sqrt(regularization * mean_variance) * xp.ones_like(deviation)
+        scale = xp.hypot(deviation, added)
+        ratio, ridge = (self._unit / scale)[:, None], (added / scale)[:, None]
+        eye = xp.eye(gram.shape[0], dtype=gram.dtype, device=device(gram))
+        correlation = gram * ratio * ratio.T + eye * ridge * ridge
+        basis = _independent(xp, constant(correlation))
+        if basis is None:
+            return xp.matmul(self._centred, ratio * _inverse_root(xp, correlation))
+        spectra, rest = xp.matmul(self._centred, ratio * basis), ridge * basis
+        return xp.matmul(spectra, _inverse_root(xp, self._gram(spectra) + xp.matmul(rest.T, rest)))
+
+    def _gram(self, spectra: Array) -> Array:
+        return self._xp.matmul(spectra.T, spectra) / self._freedom
+
+
+def _magnitude(xp: Namespace, pixels: Array) -> Array:
+    """Return the largest magnitude in each band."""
+    values = constant(pixels)
+    return xp.maximum(xp.max(values, axis=0), -xp.min(values, axis=0))
+
+
+def _inverse_root(xp: Namespace, covariance: Array) -> Array:
+    """Return W with W W' the inverse of a covariance."""
+    return xp.linalg.inv(xp.linalg.cholesky(covariance)).T
+
+
+def _independent(xp: Namespace, correlation: Array) -> Array | None:
+    """Return coordinates that depend on each other so little that their covariance can be inverted.
+
+    None where those of the spectra do already; else nearly their principal components: those whose variance is more
+    than rounding. They are made by a matrix that counts as constant: whatever it is, scores and their gradients are the
+    same (CholeskyQR2: Yamamoto et al. 2015, "Roundoff error analysis of the CholeskyQR2 algorithm").
+    """
+    variances, directions = xp.linalg.eigh(correlation)
     largest = float(variances[-1])
     if float(variances[0]) * _WELL_CONDITIONED > largest:
-        return spectra, ridge
+        return None
     # ascending: what is left out comes first
-    rounding = max(_SINGULAR, spectra.shape[-1] * _EPSILON) * largest
+    rounding = max(_SINGULAR, correlation.shape[0] * _EPSILON) * largest
     small = int(xp.sum(xp.astype(variances <= rounding, xp.int64)))
-    basis = directions[:, small:] / xp.sqrt(variances[small:])
-    return xp.matmul(spectra, basis), xp.matmul(ridge, basis)
+    return directions[:, small:] / xp.sqrt(variances[small:])
