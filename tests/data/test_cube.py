@@ -120,6 +120,16 @@ def test_bad_bands(dtype: str, masked: str) -> None:
     assert_array_equal(batch[0][..., [0, 2]], DATA[..., [0, 2]])
 
 
+def test_masked_array() -> None:
+    """What is masked, as netCDF4 and rasterio give it, has no data; a mask of nothing changes no type."""
+    masked: Any = np.ma.masked_equal(DATA.astype(np.uint16), 5)
+    assert_array_equal(
+        Cube(masked).batch()["cube"][0], np.where(DATA == 5, np.nan, DATA).astype(np.float32), strict=True
+    )
+    nothing: Any = np.ma.masked_array(DATA.astype(np.uint16))
+    assert_array_equal(Cube(nothing).data, DATA.astype(np.uint16), strict=True)
+
+
 @pytest.mark.parametrize("absent", [0.0, -1.0])
 def test_bands_that_were_not_taken(absent: float) -> None:
     """A wavelength of 0 or less says that the band was not taken: it has no data, and its number stays."""

@@ -203,3 +203,13 @@ def test_other_types_are_refused() -> None:
         _seen(Counts, np.zeros((1, 1, 1, 1), dtype=np.float32))
     with pytest.raises(PortError, match="got bool"):
         _seen(Floating, np.zeros((1, 1, 1, 1), dtype=bool))
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "float64"])
+def test_masked_arrays(dtype: str) -> None:
+    """What a masked array masks is NaN for a node; where it masks nothing, the values are as they were."""
+    values: Any = np.ma.masked_equal(np.arange(4, dtype=dtype).reshape(1, 2, 2, 1), 2)
+    seen = _seen(Floating, values)
+    assert type(seen) is np.ndarray
+    assert_array_equal(seen.ravel(), [0, 1, np.nan, 3])
+    assert_array_equal(_seen(Floating, np.ma.masked_array(values.data)), values.data)

@@ -28,7 +28,7 @@ class Cube:
 
     Attributes:
         data: Real numbers `[height, width, channel]`, none of the sizes 0, in the type of the file; scale, gain and
-            offset of the file are applied.
+            offset of the file are applied. What a masked array masks becomes NaN.
         wavelengths: Centre of each band in nm, float64 `[channel]`, in any order; 0 or less for a band that was not
             taken; None where nobody knows.
         source: The file that the cube was read from.
@@ -95,6 +95,8 @@ class Cube:
             )
         if data.size == 0:
             raise self._error(f"has shape {data.shape}; a cube has at least one pixel and one band.")
+        if isinstance(self.data, np.ma.MaskedArray) and (mask := np.ma.getmaskarray(self.data)).any():
+            return np.where(mask, np.float32(np.nan), data)
         return data
 
     def _checked_wavelengths(self, values: ArrayLike) -> NDArray[np.float64]:
