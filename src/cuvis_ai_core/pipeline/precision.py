@@ -21,11 +21,21 @@ _CHUNK: Final = 1 << 16
 """Values that are compared at once: float64 copies of whole cubes would be large."""
 
 
+def without_mask(value: Any) -> Any:  # noqa: ANN401 - NumPy is not imported before a value is
+    """Return a masked array as a plain one, with NaN: nodes would see the values under the mask."""
+    if type(value).__name__ != "MaskedArray":
+        return value
+    import numpy as np
+
+    mask = np.ma.getmaskarray(value)
+    return np.where(mask, np.float32(np.nan), value.data) if mask.any() else value.data
+
+
 def make_cast(port: ResolvedPort) -> Convert:
     """Return what makes real numbers of the type of a port of values of another type; it leaves alone what fits.
 
     Integers become float32 for a port of `floating`, those of more than 16 bits float64. A relative error above 1e-6
-    is logged once with node and port. What a masked array masks becomes NaN.
+    is logged once with node and port.
 
     Raises (the function): PortError if a finite value is too large for the type.
     """
@@ -33,8 +43,6 @@ def make_cast(port: ResolvedPort) -> Convert:
 
     def cast(value: Value) -> Value:
         nonlocal said
-        if type(value).__name__ == "MaskedArray":
-            value = _without_mask(value)
         dtype = getattr(value, "dtype", None)
         wanted = None if dtype is None or not hasattr(value, "shape") else real_dtype(port.port.dtype, dtype)
         if wanted is None or wanted == dtype_name(dtype):
@@ -60,14 +68,6 @@ def make_cast(port: ResolvedPort) -> Convert:
         return converted
 
     return cast
-
-
-def _without_mask(value: Any) -> Any:  # noqa: ANN401 - NumPy is not imported before a value is
-    """Return a masked array as a plain one with NaN; nodes would see the values under the mask."""
-    import numpy as np
-
-    mask = np.ma.getmaskarray(value)
-    return np.where(mask, np.float32(np.nan), value.data) if mask.any() else value.data
 
 
 def _to_numpy(value: Any, wanted: str) -> tuple[Any, float]:  # noqa: ANN401 - NumPy is not imported before a value is

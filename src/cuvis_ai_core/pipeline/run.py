@@ -11,6 +11,7 @@ from cuvis_ai_core.pipeline.feeding import BatchKey
 from cuvis_ai_core.pipeline.graph import ResolvedPort
 from cuvis_ai_core.pipeline.lanes import run_in_lanes
 from cuvis_ai_core.pipeline.plan import CONTEXT_SLOT, Plan, SlotCheck, Step
+from cuvis_ai_core.pipeline.precision import without_mask
 from cuvis_ai_core.pipeline.request import Address
 
 
@@ -45,7 +46,7 @@ def prepare(plan: Plan, batch: Mapping[BatchKey, Value], context: object) -> lis
     if plan.needs_context:
         values[CONTEXT_SLOT] = _context(plan.stage) if context is None else context
     for key, slot in plan.entries:
-        values[slot] = batch[key]
+        values[slot] = without_mask(batch[key])
     for check in plan.entry_checks:
         if not check.fits(values[check.slot]):
             values[check.slot] = _converted(check, values[check.slot])
