@@ -310,6 +310,17 @@ def test_data_file_of_the_right_size(tmp_path: Path) -> None:
     assert read_envi(tmp_path / "a.hdr").data.item(0) == 2
 
 
+def test_notes_beside_the_data(tmp_path: Path) -> None:
+    """A text with a suffix of data does not stand for the file that has the size."""
+    header = _save(tmp_path)
+    (tmp_path / "scene.img").rename(tmp_path / "scene.spe")
+    for notes in ("rain", "rain " * 100):
+        (tmp_path / "scene.dat").write_text(notes, encoding="utf-8")
+        cube = read_envi(header)
+        assert_array_equal(cube.data, DATA)
+        assert cube.remarks == ()
+
+
 def test_several_data_files_that_fit(tmp_path: Path) -> None:
     """Two data files that fit one header are an error, unless one is given itself."""
     _pair(tmp_path, "a.hdr", "a.img", 2)

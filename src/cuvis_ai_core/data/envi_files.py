@@ -12,13 +12,15 @@ def find_data_file(header: EnviHeader) -> Path:
     """Return the data file of a header.
 
     It has the name of the header without `.hdr`, or with another suffix. A file that has a header of its own is left to
-    that one, and of several that which has the size.
+    that one, and of several that which has the size; where no usual suffix has it, another may.
 
     Raises:
         CubeError: There is none, or more than one that fits.
     """
     base = header.path.with_suffix("")
-    found = list(_candidates(header, base)) or list(_by_size(header, base))
+    found = list(_candidates(header, base))
+    if bytes_of(header) not in [file.stat().st_size for file in found]:  # such as notes in scene.dat
+        found = list(_by_size(header, base)) or found
     own = [file for file in found if not _has_another_header(file, header.path)] or found
     fitting = own if len(own) == 1 else [file for file in own if file.stat().st_size == bytes_of(header)]
     if len(fitting) == 1:
