@@ -12,9 +12,14 @@ from cuvis_ai_core.cli.unfinished import Unfinished
 )
 def test_an_interruption_says_what_is_kept(tmp_path: Path, file: str | None, told: str) -> None:
     """Whether the same command goes on depends on whether a checkpoint was written before."""
-    with pytest.raises(KeyboardInterrupt) as caught, Unfinished(tmp_path, {}) as unfinished:
-        if file is not None:
-            (unfinished.folder / file).touch()
-        raise KeyboardInterrupt
+
+    def train() -> None:
+        with Unfinished(tmp_path, {}) as unfinished:
+            if file is not None:
+                (unfinished.folder / file).touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        train()
     assert told in caught.value.__notes__[0]
     assert (tmp_path / "unfinished").is_dir() is (file is not None)

@@ -212,6 +212,14 @@ def test_wrong_palettes(png: Save, tmp_path: Path, text: str) -> None:
         open_annotations(path)
 
 
+@pytest.mark.parametrize("kind", [0, 3])
+def test_few_bits(tmp_path: Path, kind: int) -> None:
+    """A grey value, or a palette number, of 2 or 4 bits is the class, not stretched to 8 bits."""
+    for depth, row in ((2, b"\x1b\x10"), (4, b"\x01\x23\x01")):
+        (tmp_path / "few.png").write_bytes(_png(6, 4, depth=depth, kind=kind, rows=(b"\0" + row) * 4))
+        assert open_annotations(tmp_path / "few.png").mask(CUBE).tolist() == [[0, 1, 2, 3, 0, 1]] * 4
+
+
 def test_huge_mask(tmp_path: Path) -> None:
     """The size of a mask is looked at before its pixels, which may be made to fill the memory."""
     (tmp_path / "bomb.png").write_bytes(_png(40_000, 4_000, depth=8, kind=0, rows=b""))
@@ -342,13 +350,20 @@ def _png(width: int, height: int, *, depth: int, kind: int, rows: bytes) -> byte
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
     header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    palette = chunk(b"PLTE", bytes(range(12))) if kind == 3 else b""
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + palette
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize(
     ("segmentation", "says"),
     [
-        (None, r"annotations\[0\]\.segmentation is no outline"),
+        (None, r"^The COCO file '[^']*': annotations\[0\]\.segmentation is no outline"),
         ([[0, 0, 1, 1]], "is no outline"),
         ([["0", 0, 1, 1, 2, 2]], "is no outline"),
         ({"size": [6, 4], "counts": [24]}, r"size is \[6, 4\], its image \[4, 6\]"),

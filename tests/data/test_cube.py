@@ -82,6 +82,8 @@ def test_bad_data(data: Any, message: str) -> None:
         ([400.0, 500.0, np.inf, 700.0], "wavelength inf at band 2"),
         ([0.4, 0.5, 0.6, 0.7], r"(?s)0\.4 at band 0 .* in nm, at least 100.*\nMultiply micrometres by 1000"),
         (["a", "b", "c", "d"], "wavelengths that are no numbers"),
+        ([[400.0], 500.0, 600.0, 700.0], "wavelengths that are no numbers"),
+        ([400.0, 500.0, 600.0, 700.0j], "wavelengths that are no numbers: Cannot cast"),
     ],
 )
 def test_bad_wavelengths(wavelengths: Any, message: str) -> None:
@@ -141,6 +143,13 @@ def test_no_good_band() -> None:
     """A cube without a band that has data is refused."""
     with pytest.raises(CubeError, match="no band with data"):
         Cube(DATA, good_bands=np.zeros(4, dtype=bool))
+
+
+@pytest.mark.parametrize("good_bands", [[0, 1, 2, 3], [1, np.nan, 1, 1], [-1, 1, 1, 1]])
+def test_good_bands_are_0_or_1(good_bands: Any) -> None:
+    """Numbers of bands, or other marks, are not taken for truth values."""
+    with pytest.raises(CubeError, match=r"good_bands with other values than 0 and 1, such as (2|nan|-1)"):
+        Cube(DATA, good_bands=good_bands)
 
 
 @pytest.mark.parametrize("name", ["fwhm", "good_bands"])

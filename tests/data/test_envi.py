@@ -246,6 +246,17 @@ def test_map_info_without_numbers(tmp_path: Path) -> None:
     assert cube.remarks == ("The map info of the header has no six numbers; it was left out.",)
 
 
+def test_acquisition_time(tmp_path: Path) -> None:
+    """A time with slashes is a time; one that is none is left out with a remark."""
+    acquired = read_envi(_edit(_save(tmp_path), "acquisition time = 2013/04/15 17:34:56")).acquired
+    assert acquired is not None
+    assert acquired.isoformat() == "2013-04-15T17:34:56"
+    (tmp_path / "other").mkdir()
+    cube = read_envi(_edit(_save(tmp_path / "other"), "acquisition time = noon"))
+    assert cube.acquired is None
+    assert cube.remarks == ("The acquisition time 'noon' of the header is no date and time; it was left out.",)
+
+
 def test_packed_data(tmp_path: Path) -> None:
     """A data file that is packed is unpacked; one of the right size is taken as it is."""
     header = _edit(_save(tmp_path), "file compression = 1")
@@ -265,10 +276,11 @@ def test_packed_data(tmp_path: Path) -> None:
         read_envi(header)
 
 
-def test_end_of_range_as_no_data(tmp_path: Path) -> None:
-    """The lowest float32 stands for no data also where it is written with six digits."""
+@pytest.mark.parametrize("written", ["-3.40282e+038", "-3.4e+38"])
+def test_end_of_range_as_no_data(tmp_path: Path, written: str) -> None:
+    """The lowest float32 stands for no data also where it is written with few digits."""
     data = np.where(DATA == 5, np.finfo(np.float32).min, DATA).astype(np.float32)
-    header = _edit(_save(tmp_path, data, dtype=np.float32), "data ignore value = -3.40282e+038")
+    header = _edit(_save(tmp_path, data, dtype=np.float32), f"data ignore value = {written}")
     assert_array_equal(read_envi(header).data, np.where(DATA == 5, np.nan, DATA))
 
 

@@ -137,7 +137,9 @@ def test_widths_of_wavenumbers(tmp_path: Path) -> None:
     assert_allclose(read_bands(header)[1], [0.16, 0.25, 1.0, 4.0])  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("bbl", ["{1, 0, 1, 1}", "{1.0, 0.0, 1.000, 1}", "{1,\n0 ; water\n,1, 1,}"])
+@pytest.mark.parametrize(
+    "bbl", ["{1, 0, 1, 1}", "{1.0, 0.0, 1.000, 1}", "{1,\n0 ; water\n,1, 1,}", "{ True , False , True , True }"]
+)
 def test_bad_bands(tmp_path: Path, bbl: str) -> None:
     """In the list of bad bands 1 is good, as an integer or not."""
     _, _, good = read_bands(_read(tmp_path, bbl=bbl))
@@ -290,6 +292,7 @@ def test_encodings(tmp_path: Path, encoding: str, line_end: str) -> None:
         ("default bands =   ; red first\n\n  {3, 2, 1}", ["3", "2", "1"]),
         ("Default  BANDS={3,2,1}", ["3", "2", "1"]),
         ("default bands = {3, 2, 1} interleave = bil", ["3", "2", "1"]),
+        ("default bands = {3, 2, 1} bbl = {1, 0, 1, 1}", ["3", "2", "1"]),
         ("default bands = {3, 2, 1} words", ["3", "2", "1"]),
         ("rotation = {{1, 0}, {0, 1}} ; turned", ["{1", "0}", "{0", "1}"]),
         ("default bands = {9, 9, 9}\ndefault bands = {3, 2, 1}", ["3", "2", "1"]),

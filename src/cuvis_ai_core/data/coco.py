@@ -160,6 +160,8 @@ class CocoAnnotations:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # its arrays come by a protocol that NumPy calls old
                 drawn: NDArray[np.uint8] = coco.decode(runs)
+        except AnnotationError:
+            raise
         except (ValueError, TypeError) as error:
             raise self._error(f"{place}.segmentation cannot be drawn: {error}.") from error
         if isinstance(outline, Mapping) and coco.encode(np.asfortranarray(drawn))["counts"] != runs["counts"]:

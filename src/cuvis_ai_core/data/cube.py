@@ -112,7 +112,13 @@ class Cube:
     def _checked_good_bands(self) -> NDArray[np.bool_] | None:
         """Return which bands have data; those that were not taken have none."""
         taken = np.ones(self.data.shape[-1], dtype=bool) if self.wavelengths is None else self.wavelengths > 0
-        good = taken if self.good_bands is None else taken & (self._per_band("good_bands", self.good_bands) != 0)
+        given = taken if self.good_bands is None else self._per_band("good_bands", self.good_bands)
+        if not np.isin(given, (0, 1)).all():
+            raise self._error(
+                f"has good_bands with other values than 0 and 1, such as {given[~np.isin(given, (0, 1))][0]:g}.",
+                hint="1 is good; of numbers of good bands make numpy.isin(numpy.arange(channels), numbers).",
+            )
+        good = taken & (given == 1)
         if not good.any():
             raise self._error(
                 "has no band with data: none is in good_bands and has a wavelength above 0.",
@@ -122,7 +128,9 @@ class Cube:
 
     def _per_band(self, name: str, values: ArrayLike) -> NDArray[np.float64]:
         try:
-            numbers = np.asarray(values, dtype=np.float64)
+            given = np.asarray(values)
+            # NumPy would drop the imaginary part, and the unit of a time
+            numbers = given.astype(np.float64, casting="same_kind" if given.dtype.kind in "cmM" else "unsafe")
         except (TypeError, ValueError) as error:
             raise self._error(f"has {name} that are no numbers: {error}") from error
         channels = self.data.shape[-1]

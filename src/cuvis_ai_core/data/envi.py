@@ -25,6 +25,9 @@ _GZIP: Final = b"\x1f\x8b"
 _HUGE: Final = 1e30
 """From here on a "no data" value is the end of the range of a type, written with too few digits."""
 
+_FEW_DIGITS: Final = 1e-3
+"""How far: R and ArcGIS write -3.4e+38 for -3.40282347e+38."""
+
 
 def read_envi(path: Path) -> Cube:
     """Read an ENVI image.
@@ -140,7 +143,7 @@ def _is(raw: NDArray[Any], ignored: float) -> NDArray[np.bool_]:
     if raw.dtype.kind == "f":
         if abs(ignored) > _HUGE:
             with np.errstate(invalid="ignore", over="ignore"):
-                return np.asarray(np.isclose(raw, ignored, rtol=1e-5, atol=0))
+                return np.asarray(np.isclose(raw, ignored, rtol=_FEW_DIGITS, atol=0))
         with np.errstate(over="ignore"):
             return np.asarray(raw == raw.dtype.type(ignored))
     if not float(ignored).is_integer():

@@ -18,6 +18,9 @@ Numbers = NDArray[np.float64]
 _INTERLEAVES: Final = ("bil", "bip", "bsq")
 _BYTE_ORDERS: Final = {"0": "<", "1": ">"}
 _DATA_TYPES: Final = {code: kind for code, kind in envi.envi_to_dtype.items() if np.dtype(kind).kind != "c"}
+_TRUTH: Final = {"True": 1.0, "False": 0.0}
+"""As `spectral.envi.save_image` writes a list of bad bands that is made of truth values."""
+
 _FRAMES: Final = ("major frame offsets", "minor frame offsets")
 _ELSEWHERE: Final = {"library": "a spectral library", "meta": "a mosaic of other files", "virtual": "a virtual mosaic"}
 
@@ -162,6 +165,8 @@ class EnviHeader:
 
 
 def _as_number(word: str) -> float:
+    if word in _TRUTH:
+        return _TRUTH[word]
     return float(word.lower().replace("d", "e"))  # IDL writes 1.5D+003
 
 

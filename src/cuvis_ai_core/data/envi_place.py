@@ -51,5 +51,7 @@ def _acquired(header: EnviHeader) -> datetime | None:
     specim = f"{date[0]}T{start[0]}{zone}" if date and start else ""
     for text in (header.text("acquisition time"), specim):
         with suppress(ValueError):
-            return datetime.fromisoformat(text)
+            return datetime.fromisoformat(text.replace("/", "-"))
+    if text := header.text("acquisition time"):
+        header.remarks.append(f"The acquisition time '{text}' of the header is no date and time; it was left out.")
     return None

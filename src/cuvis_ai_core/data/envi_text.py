@@ -150,9 +150,8 @@ class _Parser:
             line = self._next()
             if line.startswith(";"):
                 continue
-            other, equals, value = line.partition("=")
-            known = bool(equals) and " ".join(other.lower().split()) in _KNOWN_FIELDS
-            if known and (name != "description" or value.lstrip().startswith("{")):
+            opens_list = line.partition("=")[2].lstrip().startswith("{")
+            if _is_known(line) and (name != "description" or opens_list):
                 break
             return line
         raise CubeError(
@@ -183,8 +182,16 @@ def _end(name: str, line: str) -> int | None:
     if name not in _FREE_TEXT and 0 <= remark < at and "{" in line[remark:at]:
         return None  # an older list in a remark
     while line[at + 1 :].lstrip()[:1] not in {"", ";", ","} and (other := line.find("}", at + 1)) > 0:
+        if _is_known(line[at + 1 :]):
+            break
         at = other
     return at
+
+
+def _is_known(line: str) -> bool:
+    """Tell whether a line begins with a field of ENVI."""
+    name, equals, _ = line.partition("=")
+    return bool(equals) and " ".join(name.lower().split()) in _KNOWN_FIELDS
 
 
 def _without_remark(name: str, text: str) -> str:

@@ -23,6 +23,9 @@ _NUMBERS: Final = frozenset({"1", "L", "P", "I", "I;16"})
 _COLOURS: Final = frozenset({"RGB", "RGBA", "LA"})
 _OPAQUE: Final = 255
 _BYTE: Final = 8
+_STRETCH: Final = {2: 85, 4: 17}
+"""By which Pillow multiplies the values of grey pictures of so many bits."""
+
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _HEADER: Final = struct.Struct(">8s8sIIB")
 """The first bytes of a PNG: its signature, the name of the first chunk, width, height, bits per channel."""
@@ -131,7 +134,7 @@ def read_mask(path: Path, cube: Cube, palette: Palette | None = None) -> Mask:
             Image.open(path) as image,
         ):
             if image.mode in _NUMBERS:
-                return np.asarray(image).astype(np.int32)
+                return np.asarray(image).astype(np.int32) // (_STRETCH.get(depth, 1) if image.mode == "L" else 1)
             if image.mode not in _COLOURS or depth > _BYTE:
                 raise _no_mask(path, f"is a picture of mode {image.mode} with channels of more than 8 bits")
             pixels = np.asarray(image.convert("RGB"))
