@@ -39,9 +39,10 @@ def place_of(error: BaseException, owner: object) -> str | None:
 def words_of(error: BaseException) -> str:
     """Return class and text of an exception, without the advice and the traceback that errors of this package carry."""
     try:
-        return f"{type(error).__name__}: {getattr(error, 'message', error)}"
+        text = str(getattr(error, "message", error))
     except Exception:  # noqa: BLE001 - the exception class may be the author's own
         return f"{type(error).__name__} (its text cannot be shown)"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def innermost(error: BaseException, wanted: Callable[[FrameType], bool]) -> str | None:

@@ -105,6 +105,37 @@ class FailsEarly(Base):
         self.table = {}["reflectance"]  # FailsEarly
 
 
+class Later(Base):
+    async def forward(self, cube):  # Later
+        return {"out": cube}
+
+
+class Bitwise(Base):
+    def forward(self, cube):  # Bitwise
+        yield {"out": cube}
+
+
+class Leaves(Base):
+    def forward(self, cube):
+        raise SystemExit(0)  # Leaves
+
+
+class LeavesEarly(Base):
+    def __init__(self, **kwargs):
+        raise SystemExit(0)  # LeavesEarly
+
+
+class Wordless(Base):
+    def forward(self, cube):
+        assert cube.shape[-1] == 224  # Wordless
+
+
+class Attribute(Base):
+    @property
+    def forward(self):
+        return {"out": 1}
+
+
 def read_lab(path):
     return np.load(path)["cube"]  # read_lab
 
@@ -146,8 +177,14 @@ RUNNING = [
     ("WrongDtype", "the dtype 'flaot32', which there is not; 'float32' is near", "PortSpec(np.float32, "),
     ("Swapped", "the dtype (-1, -1, -1, -1), which is none", "First the dtype, then the shape."),
     ("Fails", "failed in stage 'inference': ValueError", "Its inputs: cube float32 [1, 4, 5, 3]."),
-    ("FailsEarly", "cannot be built: 'reflectance'", ""),
+    ("FailsEarly", "cannot be built: KeyError: 'reflectance'", ""),
+    ("Later", "has a 'forward' that is 'async'", "def forward(self, cube):"),
+    ("Bitwise", "has a 'forward' that yields", "return {...}"),
+    ("Leaves", "failed in stage 'inference': SystemExit: 0", "Its inputs: cube float32 [1, 4, 5, 3]."),
+    ("LeavesEarly", "cannot be built: SystemExit: 0", ""),
+    ("Wordless", "failed in stage 'inference': AssertionError (", ""),
 ]
+RAISING = {"Fails", "FailsEarly", "Leaves", "LeavesEarly", "Wordless"}
 
 
 def place(mark: str) -> str:
@@ -181,7 +218,7 @@ def test_a_mistake_in_a_node_class_is_told_with_the_line_to_write(
     assert problem in found.stderr
     assert line in found.stderr
     assert name in {"WrongDtype", "Swapped"} or place(name) in found.stderr
-    assert (SEE_MORE in found.stderr) == (name in {"Fails", "FailsEarly"})
+    assert (SEE_MORE in found.stderr) == (name in RAISING)
     assert "Traceback" not in found.stderr
     assert "scoped" not in found.stderr
 
@@ -190,14 +227,14 @@ def test_a_mistake_in_a_node_class_is_told_with_the_line_to_write(
 def test_a_mistake_in_another_process_is_told_like_one_in_this(restore: Callable[..., Result]) -> None:
     """The worker says where in the author's code it was; its traceback is not shown unasked."""
     for name, problem, line in RUNNING:
-        if name not in {"Fails", "NoSuper", "NoDict", "Singular", "WrongDtype"}:
+        if name not in {"Fails", "NoSuper", "NoDict", "Singular", "WrongDtype", "Later", "Bitwise", "Leaves"}:
             continue
         found = restore(name, provides=f"mine.{name}", isolation="process")
         assert found.exit_code in {1, 2}
         assert problem in found.stderr
         assert line in found.stderr
         assert name == "WrongDtype" or place(name) in found.stderr
-        assert (SEE_MORE in found.stderr) == (name == "Fails")
+        assert (SEE_MORE in found.stderr) == (name in RAISING)
         assert "Traceback" not in found.stderr
 
 
@@ -209,6 +246,7 @@ def test_a_mistake_in_another_process_is_told_like_one_in_this(restore: Callable
             "'mine.Alone' is no node class: it lacks INPUT_SPECS and OUTPUT_SPECS",
             "class Alone(ArrayNode):",
         ),
+        ("mine.Attribute", "no node class: its forward is a property, no method", "def forward(self, cube):"),
         ("mine.helper", "'mine.helper' is a function, no class", "class Helper(ArrayNode):"),
         ("mine.C", "'mine.C' is an object of class PortSpec, no class", "class C(ArrayNode):"),
         ("mine.np", "'mine.np' is a module, no class", "provides: [mine.np.TheClass]"),

@@ -37,6 +37,7 @@ def check_class(node_class: type) -> None:
     if getattr(forward, "__isabstractmethod__", False):
         arguments = ", ".join(["self", *ports])
         raise _refusal(node_class, "has no method 'forward'", f"    def forward({arguments}):", node_class)
+    _refuse_deferred(node_class, forward, ports)
     _check_arguments(node_class, forward, ports)
 
 
@@ -83,6 +84,11 @@ def no_node_class(path: str, found: object) -> tuple[str, str]:
             problem = f"its {side} is an object of class {type(declared).__name__}, no dict of ports by name"
             return f"'{path}' is no node class: {problem}", f"    {side} = {{'cube': {_SPEC}}}"
     lacking = [each for each in (*_SIDES, "forward") if not hasattr(found, each)]
+    if not lacking:
+        what = type(inspect.getattr_static(found, "forward")).__name__
+        return f"'{path}' is no node class: its forward is a {what}, no method", _forward_line(
+            getattr(found, "INPUT_SPECS", ())
+        )
     return f"'{path}' is no node class: it lacks {_enumerated(lacking)}", _BASE.format(name)
 
 
@@ -99,6 +105,18 @@ def _refuse_misspelt(node_class: type, side: str) -> None:
                     f"    {side} = {{{', '.join(f'{port!r}: ...' for port in value)}}}",
                     node_class,
                 )
+
+
+def _refuse_deferred(node_class: type, forward: object, ports: Iterable[str]) -> None:
+    """Refuse a `forward` whose call only promises a result: nobody would wait for it."""
+    plain = inspect.unwrap(getattr(forward, "__func__", forward))  # type: ignore[arg-type]
+    if inspect.iscoroutinefunction(plain) or inspect.isasyncgenfunction(plain):
+        raise _refusal(
+            node_class, "has a 'forward' that is 'async'; a call returns the outputs", _forward_line(ports), plain
+        )
+    if inspect.isgeneratorfunction(plain):
+        problem = "has a 'forward' that yields; it returns all its outputs at once"
+        raise _refusal(node_class, problem, "        return {...}", plain, "in place of yield")
 
 
 def _check_arguments(node_class: type, forward: object, ports: Mapping[str, Port]) -> None:

@@ -8,7 +8,7 @@ from itertools import takewhile
 from types import CodeType
 from typing import Any, Protocol
 
-from cuvis_ai_core._places import place_of
+from cuvis_ai_core._places import place_of, words_of
 from cuvis_ai_core.errors import (
     AmbiguousNodeError,
     CuvisError,
@@ -102,7 +102,7 @@ def _construct(entry: NodeConfig, node_class: type) -> object:
         raise _failure(entry, accepted, error, getattr(error, "place", None)) from error
     try:
         node: object = construct(node_class, **arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _failure(entry, accepted, error, place_of(error, node_class)) from error
     # A class that takes any keyword hands on to the base class what it does not know: a slip of the pen. What it takes
     # out of its keywords itself, as `kwargs.pop("weight", 1.0)`, is named in its code.
@@ -149,9 +149,10 @@ def _named_in_code(node_class: type) -> set[str]:
 
 
 def _failure(
-    entry: NodeConfig, accepted: Mapping[str, inspect.Parameter], error: Exception, place: str | None
+    entry: NodeConfig, accepted: Mapping[str, inspect.Parameter], error: BaseException, place: str | None
 ) -> PipelineError:
-    text = str(getattr(error, "message", error)).rstrip(".") or type(error).__name__
+    says_enough = isinstance(error, CuvisError | TypeError | ValueError)  # a KeyError, say, has only the key for a text
+    text = str(getattr(error, "message", error) if says_enough else words_of(error)).rstrip(".") or type(error).__name__
     shown = f" ({place})" if place and place not in text else ""
     refusal = _refusal(entry, accepted, f"cannot be built: {text}{shown}.")
     if isinstance(error, CuvisError) and not isinstance(error, RemoteError):  # the hint of that is a traceback

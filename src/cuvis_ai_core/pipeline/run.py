@@ -75,7 +75,7 @@ def run_step(step: Step, stage: str, values: list[Value]) -> None:
         _convert(step, arguments)
     try:
         results = (step.call if any(step.hooks) else step.forward)(**arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a node that calls sys.exit does not end the program
         raise _failure(step, stage, arguments, error) from error
     if type(results) is not dict or results.keys() != step.output_names:
         results = _complete(step, results)
@@ -170,7 +170,7 @@ def _misfit(direction: str, port: ResolvedPort, value: Value, place: str | None 
     )
 
 
-def _failure(step: Step, stage: str, arguments: Mapping[str, Value], error: Exception) -> NodeRunError:
+def _failure(step: Step, stage: str, arguments: Mapping[str, Value], error: BaseException) -> NodeRunError:
     inputs = ", ".join(f"{name} {describe_value(value)}" for name, value in arguments.items())
     place = place_of(error, step.forward)
     hint = f"Its inputs: {inputs or 'none'}."
