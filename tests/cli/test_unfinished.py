@@ -23,3 +23,14 @@ def test_an_interruption_says_what_is_kept(tmp_path: Path, file: str | None, tol
         train()
     assert told in caught.value.__notes__[0]
     assert (tmp_path / "unfinished").is_dir() is (file is not None)
+
+
+@pytest.mark.parametrize("dirpath", ["checkpoints", "outputs/best"])
+def test_checkpoints_are_found(tmp_path: Path, dirpath: str) -> None:
+    """Wherever a trainrun has them written in the folder; where to go on from is none of them."""
+    with Unfinished(tmp_path, {}) as unfinished:
+        (unfinished.folder / dirpath).mkdir(parents=True)
+        file = unfinished.folder / dirpath / "epoch-0001.ckpt"
+        file.touch()
+        (unfinished.folder / "resume.ckpt").touch()
+        assert unfinished.checkpoints() == {"checkpoint-epoch-0001.ckpt": file}

@@ -80,7 +80,10 @@ class Unfinished:
 
     def checkpoints(self) -> dict[str, Path]:
         """Return the checkpoints that are kept, by the names that they get in the output directory."""
-        return {f"checkpoint-{file.name}": file for file in sorted(self.folder.glob("checkpoints/*.ckpt"))}
+        below = sorted(
+            file for file in self.folder.rglob("*.ckpt") if file.parent != self.folder
+        )  # `dirpath` says where
+        return {f"checkpoint-{file.name}": file for file in below}
 
     def _check(self) -> None:
         known = read_json(self.folder / _CONFIGURATION)
