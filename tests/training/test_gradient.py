@@ -1,5 +1,6 @@
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -290,9 +291,13 @@ def test_a_loss_that_is_a_plain_number(make_trainer: Make, batches: Make, monkey
         trainer.fit(batches(0))
 
 
-def test_a_layer_without_a_size(make_trainer: Make, batches: Make) -> None:
-    """A lazy layer is refused, with its node and parameter."""
+@pytest.mark.parametrize(
+    ("layer", "key"),
+    [(partial(torch.nn.LazyLinear, 1), "weight"), (partial(torch.nn.LazyBatchNorm1d, affine=False), "running_mean")],
+)
+def test_a_layer_without_a_size(make_trainer: Make, layer: Make, key: str) -> None:
+    """A lazy layer is refused, with its node and parameter or buffer."""
     trainer = make_trainer()
-    trainer.pipeline.nodes["scores"].linear = torch.nn.LazyLinear(1)
-    with pytest.raises(TrainRunError, match=r"Node 'scores' \(Scores\): 'linear.weight' has no size yet"):
+    trainer.pipeline.nodes["scores"].linear = layer()
+    with pytest.raises(TrainRunError, match=rf"Node 'scores' \(Scores\): 'linear.{key}' has no size yet"):
         GradientTrainer(trainer.pipeline, trainer.config, **NODES)

@@ -73,13 +73,13 @@ class GradientTrainer:
                 hint="Name nodes with an output 'loss', or leave 'training' away to initialise nodes only.",
                 key="loss_nodes",
             )
+        _refuse_lazy(pipeline)
         for node in modules_of(pipeline):
             keep_for_gradients(node)
         self._freeze(freeze_nodes, "freeze_nodes", "freeze")
         self._freeze(unfreeze_nodes, "unfreeze_nodes", "unfreeze")
         refuse_gradients_from_elsewhere(pipeline, loss_nodes)
         self._fit: Fit | None = None
-        _refuse_lazy(pipeline)
         pipeline.to(_device(config))
         self.parameters = self._parameters()
 
@@ -166,7 +166,9 @@ def _refuse_lazy(pipeline: "Pipeline") -> None:
     from torch.nn.parameter import is_lazy
 
     for name, node in pipeline.nodes.items():
-        for key, value in node.named_parameters() if hasattr(node, "named_parameters") else ():
+        if not hasattr(node, "named_parameters"):
+            continue
+        for key, value in (*node.named_parameters(), *node.named_buffers()):
             if is_lazy(value):
                 raise TrainRunError(
                     f"Node '{name}' ({type(node).__name__}): '{key}' has no size yet, as it belongs to a lazy layer.",
