@@ -280,3 +280,19 @@ def test_torch_is_as_before(
     assert capfd.readouterr() == ("", "")
     assert not Path("lightning_logs").exists()
     assert not Path("checkpoints").exists()
+
+
+def test_a_loss_that_is_a_plain_number(make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no gradient, and the error says how to keep it."""
+    trainer = make_trainer()
+    monkeypatch.setattr(type(trainer.pipeline.nodes["error"]), "forward", lambda self, **_: {"loss": 0.5})
+    with pytest.raises(TrainRunError, match="an object of type float, without a gradient"):
+        trainer.fit(batches(0))
+
+
+def test_a_layer_without_a_size(make_trainer: Make, batches: Make) -> None:
+    """A lazy layer is refused, with its node and parameter."""
+    trainer = make_trainer()
+    trainer.pipeline.nodes["scores"].linear = torch.nn.LazyLinear(1)
+    with pytest.raises(TrainRunError, match=r"Node 'scores' \(Scores\): 'linear.weight' has no size yet"):
+        GradientTrainer(trainer.pipeline, trainer.config, **NODES)

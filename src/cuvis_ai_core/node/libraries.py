@@ -80,6 +80,8 @@ def keep_for_gradients(node: object) -> None:
 
     for module in node.modules() if isinstance(node, torch.nn.Module) else ():
         for name, value in [*module.named_parameters(recurse=False)]:
+            if torch.nn.parameter.is_lazy(value):
+                continue
             if value.is_inference():
                 module.register_parameter(name, torch.nn.Parameter(value.clone(), requires_grad=value.requires_grad))
         for kept in (module._buffers, vars(module)):  # noqa: SLF001

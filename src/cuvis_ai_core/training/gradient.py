@@ -79,6 +79,7 @@ class GradientTrainer:
         self._freeze(unfreeze_nodes, "unfreeze_nodes", "unfreeze")
         refuse_gradients_from_elsewhere(pipeline, loss_nodes)
         self._fit: Fit | None = None
+        _refuse_lazy(pipeline)
         pipeline.to(_device(config))
         self.parameters = self._parameters()
 
@@ -158,6 +159,20 @@ class GradientTrainer:
                 key="unfreeze_nodes",
             )
         return list(dict.fromkeys(found))
+
+
+def _refuse_lazy(pipeline: "Pipeline") -> None:
+    """Refuse layers that learn their size from a first batch: neither optimizers nor files take them before it."""
+    from torch.nn.parameter import is_lazy
+
+    for name, node in pipeline.nodes.items():
+        for key, value in node.named_parameters() if hasattr(node, "named_parameters") else ():
+            if is_lazy(value):
+                raise TrainRunError(
+                    f"Node '{name}' ({type(node).__name__}): '{key}' has no size yet, as it belongs to a lazy layer.",
+                    hint="Give the layer its size, as a parameter of the node: LazyLinear(8) is Linear(channels, 8).",
+                    key="pipeline",
+                )
 
 
 def _require_extra() -> None:
