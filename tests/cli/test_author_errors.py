@@ -289,3 +289,17 @@ def test_a_reader_that_fails_is_told_with_file_and_line(restore: Callable[..., R
     assert found.exit_code == 2
     assert "Error: The cube 'scene.lab' cannot be read: " in found.stderr
     assert f"({place('read_lab')})\n{SEE_MORE}\n" in found.stderr
+
+
+@pytest.mark.slow
+def test_a_slip_in_the_syntax_is_shown_from_another_process_without_lines_that_are_not_the_authors(
+    restore: Callable[..., Result],
+) -> None:
+    """File, line and what stands there; nothing of the worker's own."""
+    Path("mine/mine.py").write_text("def broken(:\n", encoding="utf-8")
+    found = restore("Base", isolation="process")
+    assert found.exit_code == 1
+    assert "def broken(:" in found.stderr
+    assert f"{Path('mine/mine.py').resolve()}, line 1" in found.stderr
+    assert "Traceback" not in found.stderr
+    assert "serve.py" not in found.stderr

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import Result
 
 from cuvis_ai_core.registry import NodeRegistry
@@ -164,6 +165,17 @@ def test_a_repository_that_does_not_answer_is_said(
     assert "differs" not in found.stdout
     next(cache().glob("echo@v1/src/echo_plugin/nodes.py")).write_text("", encoding="utf-8")
     assert shell("cuvis-ai", "plugins", "verify", manifest).exit_code == 1
+
+
+def test_a_plugin_that_was_never_fetched_is_said_beside_the_others(
+    shell: Shell, manifest: Path, write_yaml: Callable[..., Path]
+) -> None:
+    """That the others are as they were does not speak for it."""
+    plugins = yaml.safe_load(manifest.read_text(encoding="utf-8"))["plugins"]
+    plugins["a"] = {"repo": "https://example.org/a.git", "tag": "v1", "provides": ["a.B"]}
+    found = shell("cuvis-ai", "plugins", "verify", write_yaml("two.yaml", {"plugins": plugins}))
+    assert found.exit_code == 0
+    assert found.stdout.endswith("The plugin cache has nothing of a: that was not compared.\n")
 
 
 def test_nothing_to_verify_is_said(shell: Shell, write_yaml: Callable[..., Path]) -> None:

@@ -149,3 +149,12 @@ def test_any_name_can_be_written(name: str) -> None:
     assert Path(safe).name == safe
     assert not safe.startswith(".")
     assert "\0" not in safe
+
+
+def test_a_message_names_what_says_the_folder(tmp_path: Path) -> None:
+    """A trainrun says it with a key, the command for cubes with an option."""
+    (tmp_path / "run.json").write_text("mine")
+    for options, named in (((), "--output-dir"), ((("run.json",), "output_dir"), "output_dir")):
+        with pytest.raises(click.BadParameter) as caught, OutputFolder(tmp_path, *options):
+            pass
+        assert caught.value.param_hint == named

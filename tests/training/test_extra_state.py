@@ -78,3 +78,12 @@ def test_what_is_not_read_back_is_said_before_a_training(registry: NodeRegistry)
     pipeline = _pipeline(registry, get_extra_state=lambda _self: {"c": 1})
     with pytest.raises(PipelineError, match=r"'keeper' \(Keeper\) has get_extra_state and no set_extra_state"):
         check_saving(pipeline)
+
+
+def test_a_state_that_fails_is_said_before_a_training(registry: NodeRegistry) -> None:
+    """What `get_extra_state` raises names the node."""
+    pipeline = _pipeline(
+        registry, get_extra_state=lambda _self: dict[str, int]()["absent"], set_extra_state=lambda self, state: None
+    )
+    with pytest.raises(PipelineError, match=r"node 'keeper' \(Keeper\) could not be saved .*KeyError: 'absent'"):
+        check_saving(pipeline)

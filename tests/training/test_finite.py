@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cuvis_ai_core.errors import TrainingError, TrainRunError
 from cuvis_ai_core.training import GradientTrainer, StatisticalTrainer
@@ -258,6 +259,8 @@ def test_a_metric_that_does_not_appear(make_trainer: Make, batches: Make) -> Non
         ("m/mean_squared_error", None, "min", ""),
         ("m/iou", "min", "min", "looks for the worst 'm/iou'"),
         ("m/width", None, "min", "say 'mode: max' if"),
+        ("accuracy/pixels", None, "max", ""),
+        ("train/f1/loss", None, "min", ""),
         ("m/width", "max", "max", ""),
     ],
 )
@@ -269,3 +272,18 @@ def test_the_direction_of_a_metric(
 
     assert direction(monitor, mode) == chosen
     assert told in caplog.text if told else not caplog.text
+
+
+def test_a_batch_without_labels_says_what_to_do(
+    make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch, scenes: Path
+) -> None:
+    """A loss that is a mean over nothing is answered by how such a batch adds nothing."""
+    Image.fromarray(np.zeros((4, 5), np.uint8)).save(scenes / "masks" / "0.png")
+    trainer = make_trainer()
+    _spoil(trainer, monkeypatch, lambda context: context.stage.value == "train", "error")
+    with pytest.raises(TrainingError, match="cube 0") as caught:
+        trainer.fit(batches(0))
+    assert "data.ignore_label: 0" in str(caught.value.hint)
+    with pytest.raises(TrainingError, match="cube 1") as caught:
+        trainer.fit(batches(1))
+    assert "training.optimizer.lr" in str(caught.value.hint)

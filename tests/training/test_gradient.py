@@ -1,5 +1,6 @@
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -280,3 +281,23 @@ def test_torch_is_as_before(
     assert capfd.readouterr() == ("", "")
     assert not Path("lightning_logs").exists()
     assert not Path("checkpoints").exists()
+
+
+def test_a_loss_that_is_a_plain_number(make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no gradient, and the error says how to keep it."""
+    trainer = make_trainer()
+    monkeypatch.setattr(type(trainer.pipeline.nodes["error"]), "forward", lambda self, **_: {"loss": 0.5})
+    with pytest.raises(TrainRunError, match="an object of type float, without a gradient"):
+        trainer.fit(batches(0))
+
+
+@pytest.mark.parametrize(
+    ("layer", "key"),
+    [(partial(torch.nn.LazyLinear, 1), "weight"), (partial(torch.nn.LazyBatchNorm1d, affine=False), "running_mean")],
+)
+def test_a_layer_without_a_size(make_trainer: Make, layer: Make, key: str) -> None:
+    """A lazy layer is refused, with its node and parameter or buffer."""
+    trainer = make_trainer()
+    trainer.pipeline.nodes["scores"].linear = layer()
+    with pytest.raises(TrainRunError, match=rf"Node 'scores' \(Scores\): 'linear.{key}' has no size yet"):
+        GradientTrainer(trainer.pipeline, trainer.config, **NODES)

@@ -131,3 +131,18 @@ def test_pixels_of_a_batch(ignored: int | None, pixels: int) -> None:
     mask = np.array([[[0, 0, 0], [0, 0, 0]], [[1, 2, 255], [255, 0, 0]]], np.int32)
     assert pixels_in({"cube": np.zeros((2, 2, 3, 5)), "mask": mask}, ignored) == pixels
     assert pixels_in({"other": 1}) == 1
+
+
+def test_a_metric_that_refuses_what_it_is_to_compare() -> None:
+    """The error names the node and the metric."""
+    f1 = classification.BinaryF1Score()
+    with pytest.raises(TrainRunError, match=r"'f1' of node 'm' \(BinaryF1Score\) does not take .*same shape"):
+        _pool(({}, {"m": {"f1": (f1, torch.ones(4).int(), torch.ones(3).int())}}, {"m": 1}))
+
+
+def test_a_name_twice() -> None:
+    """Two metrics of one name in one batch are an error, not a mean of both; in two batches they are one metric."""
+    with pytest.raises(TrainRunError, match="node 'm' returned 'x' twice"):
+        _pool(({}, {"m": [_metric("x", 1.0), _metric("x", 0.0)]}, {"m": 1}))
+    pool = _pool(*[({}, {"m": [_metric("x", value)]}, {"m": 1}) for value in (1.0, 0.0)])
+    assert pool.values() == {"m/x": 0.5}

@@ -8,6 +8,7 @@ import yaml
 
 from cuvis_ai_core.errors import MissingExtraError, TrainRunError
 from cuvis_ai_core.training import read_trainrun
+from cuvis_ai_core.training.config import TrainingConfig
 from cuvis_ai_core.training.trainrun import recorded_manifest
 
 pytest.importorskip("torch")
@@ -255,3 +256,9 @@ def test_a_run_can_be_written_again(write: Write) -> None:
     config = read_trainrun(write(COMPOSED)).config
     again = read_trainrun(write({"again.yaml": yaml.safe_dump(config.to_dict())})).config
     assert again == config
+
+
+def test_a_training_on_nothing_is_refused() -> None:
+    """Epochs without a batch leave the random weights, which are no trained ones."""
+    with pytest.raises(ValueError, match="limit_train_batches"):
+        TrainingConfig.model_validate({"limit_train_batches": 0})

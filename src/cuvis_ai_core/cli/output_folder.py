@@ -40,10 +40,12 @@ class OutputFolder:
     Args:
         folder: The folder, made if it is not there.
         certain: Names of files that will be written: better refused before the work than after it.
+        option: What says which folder, for messages.
     """
 
-    def __init__(self, folder: Path, certain: Iterable[str] = (RECORD,)) -> None:
+    def __init__(self, folder: Path, certain: Iterable[str] = (RECORD,), option: str = "--output-dir") -> None:
         self._folder = folder
+        self._option = option
         self._certain = frozenset(certain)
 
     def __enter__(self) -> Self:
@@ -114,7 +116,7 @@ class OutputFolder:
                 raise click.BadParameter(
                     f"'{self._folder}' holds '{name}', which no earlier run wrote; it is not overwritten.\n"
                     "Choose another folder, or remove that file.",
-                    param_hint="--output-dir",
+                    param_hint=self._option,
                 )
 
     @contextmanager
@@ -124,5 +126,5 @@ class OutputFolder:
         except OSError as error:
             raise click.BadParameter(
                 f"'{self._folder}' cannot be written: {error.strerror or error}.\nChoose another folder.",
-                param_hint="--output-dir",
+                param_hint=self._option,
             ) from error

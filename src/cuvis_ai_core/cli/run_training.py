@@ -38,6 +38,7 @@ TRAINRUN: Final = "trainrun.yaml"
 METRICS: Final = "metrics.csv"
 LOSS: Final = "loss.png"
 _CERTAIN: Final = (PIPELINE_FILE, TRAINRUN, METRICS, RECORD)
+_OPTION: Final = "output_dir"
 _SECONDS_BETWEEN_LINES: Final = 2.0
 
 
@@ -68,7 +69,7 @@ class Session:
             click.BadParameter: The output directory cannot be written, or holds a training of other settings.
         """
         target = Path(self._config.output_dir)
-        with build_pipeline(self._run, self._registry) as pipeline, OutputFolder(target, _CERTAIN) as output:
+        with build_pipeline(self._run, self._registry) as pipeline, OutputFolder(target, _CERTAIN, _OPTION) as output:
             nodes = node_records(self._registry, pipeline)
             done = None if overwrite else finished_training(target, TRAINRUN, self._config, nodes)
             if done is not None:

@@ -69,15 +69,21 @@ class Unfinished:
         if not kept:
             remove_tree(self.folder)
         if isinstance(error, KeyboardInterrupt):
-            error.add_note(
-                f"What was trained so far is kept in {self.folder}; the same command goes on from there."
-                if kept
-                else "Nothing of the training is kept: no epoch had ended."
-            )
+            error.add_note(self._what_is_kept() if kept else "Nothing of the training is kept: no epoch had ended.")
+
+    def _what_is_kept(self) -> str:
+        if any(self.folder.glob("*.ckpt")):
+            return f"What was trained so far is kept in {self.folder}; the same command goes on from there."
+        return (
+            f"The last weights are kept in {self.folder}; the same command begins anew, since no epoch was saved yet."
+        )
 
     def checkpoints(self) -> dict[str, Path]:
         """Return the checkpoints that are kept, by the names that they get in the output directory."""
-        return {f"checkpoint-{file.name}": file for file in sorted(self.folder.glob("checkpoints/*.ckpt"))}
+        below = sorted(
+            file for file in self.folder.rglob("*.ckpt") if file.parent != self.folder
+        )  # `dirpath` says where
+        return {f"checkpoint-{file.name}": file for file in below}
 
     def _check(self) -> None:
         known = read_json(self.folder / _CONFIGURATION)

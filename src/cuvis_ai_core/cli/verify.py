@@ -11,10 +11,11 @@ from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.progress import working
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from cuvis_ai_core.plugins.cache.store import Store
     from cuvis_ai_core.plugins.cache.verify import Finding
+    from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 
 
 @click.command()
@@ -28,11 +29,13 @@ def verify(manifest: Path | None) -> None:
     """
     from cuvis_ai_core.cli.tables import print_table
     from cuvis_ai_core.plugins.cache.store import Store
+    from cuvis_ai_core.plugins.manifest import read_manifest
     from cuvis_ai_core.registry import NodeRegistry
 
+    declared = read_manifest(manifest).plugins if manifest else None
     store = Store(NodeRegistry.get_cache_dir())
     with working("Reading files and asking repositories"):
-        found = list(_findings(manifest, store))
+        found = list(_findings(declared, store))
     if not found:
         what = f"has nothing of {manifest}" if manifest else "is empty"
         say(f"The plugin cache {store.root} {what}. Loading plugins fills it, and so does `cuvis-ai plugins lock`.")
@@ -40,6 +43,8 @@ def verify(manifest: Path | None) -> None:
     print_table(
         ("plugin", "what", "where", "state"), [(each.plugin, each.what, each.where, _state(each)) for each in found]
     )
+    if absent := [name for name in declared or () if name not in {each.plugin for each in found}]:
+        say(f"The plugin cache has nothing of {', '.join(absent)}: that was not compared.")
     for each in found:
         if each.problem is not None:
             click.echo(f"{'Error' if each.differs else 'Not asked'}: {each.problem}", err=True)
@@ -53,13 +58,11 @@ def _state(finding: "Finding") -> str:
     return "differs" if finding.differs else "not asked"
 
 
-def _findings(manifest: Path | None, store: "Store") -> "Iterator[Finding]":
+def _findings(declared: "Mapping[str, GitPlugin | LocalPlugin] | None", store: "Store") -> "Iterator[Finding]":
     from cuvis_ai_core.plugins.cache.verify import verify_plugin, verify_store
 
-    if manifest is None:
+    if declared is None:
         yield from verify_store(store)
         return
-    from cuvis_ai_core.plugins.manifest import read_manifest
-
-    for name, declared in read_manifest(manifest).plugins.items():
-        yield from verify_plugin(name, declared, store)
+    for name, config in declared.items():
+        yield from verify_plugin(name, config, store)

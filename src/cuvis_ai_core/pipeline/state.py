@@ -50,11 +50,20 @@ def check_state(nodes: Nodes) -> None:
     Raises:
         PipelineError: Something cannot.
     """
-    for name, state in collect_state(nodes).items():
+    for name, node in nodes.items():
+        try:
+            state = _state_of(node)
+        except Exception as error:
+            words = error.message if isinstance(error, CuvisError) else f"{type(error).__name__}: {error}"
+            raise PipelineError(
+                f"The state of node '{name}' ({type(node).__name__}) could not be saved after a training: {words}",
+                hint="Look at its get_extra_state and state_dict.",
+                node=name,
+            ) from error
         for key, value in state.items():
             if not is_extra(key):
                 continue
-            _check_is_read_back(name, nodes[name], key)
+            _check_is_read_back(name, node, key)
             try:
                 for_torch(name, key, value)
             except PipelineError as error:

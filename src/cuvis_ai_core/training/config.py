@@ -224,7 +224,7 @@ class TrainingConfig(Section):
     gradient_clip_val: float | None = Field(default=None, ge=0)
     check_val_every_n_epoch: int | None = Field(default=1, ge=1)
     val_check_interval: int | float | None = None
-    limit_train_batches: int | float | None = None
+    limit_train_batches: int | float | None = Field(default=None, gt=0)
     limit_val_batches: int | float | None = None
     num_sanity_val_steps: int | None = None
     log_every_n_steps: int | None = None

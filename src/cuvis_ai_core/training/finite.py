@@ -21,6 +21,17 @@ _OF_CUBES = ("cube", "mask", "mesu_index")
 """What a batch holds for each of its cubes."""
 
 
+_NEXT_STEP = (
+    "Lower training.optimizer.lr, set training.gradient_clip_val, or look for NaN in the data; "
+    "training.on_nan: skip leaves such batches out."
+)
+
+_WITHOUT_LABELS = (
+    "Its mask is 0 everywhere. Where 0 is no class, say data.ignore_label: 0, or have the loss node say in an output "
+    "'weight' how many pixels have a label: a batch without any then adds nothing."
+)
+
+
 class Guard:
     """Measures batches, and takes no loss for an answer that is not a number.
 
@@ -87,8 +98,7 @@ class Guard:
         if self._policy != "skip" and (self._policy == "error" or not holes):
             raise TrainingError(
                 f"{where}{f': {cubes}' if cubes else ''}.{self._begins(batch, context, holes) if search else ''}",
-                hint="Lower training.optimizer.lr, set training.gradient_clip_val, or look for NaN in the data; "
-                "training.on_nan: skip leaves such batches out.",
+                hint=_WITHOUT_LABELS if not holes and _is_without_labels(batch) else _NEXT_STEP,
             )
         if cubes not in self._said or not cubes:
             self._said.add(cubes)
@@ -138,6 +148,11 @@ def is_finite(value: Any) -> bool:  # noqa: ANN401 - what nodes return
 
 def _is_number(measured: Measured, node: str) -> bool:
     return math.isfinite(as_number(measured.losses[node]))
+
+
+def _is_without_labels(batch: Mapping[Any, Any]) -> bool:
+    mask = batch.get("mask")
+    return mask is not None and not bool((mask != 0).any())
 
 
 def _cubes_with_holes(batch: Mapping[Any, Any]) -> list[int]:

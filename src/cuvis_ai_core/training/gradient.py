@@ -73,6 +73,7 @@ class GradientTrainer:
                 hint="Name nodes with an output 'loss', or leave 'training' away to initialise nodes only.",
                 key="loss_nodes",
             )
+        _refuse_lazy(pipeline)
         for node in modules_of(pipeline):
             keep_for_gradients(node)
         self._freeze(freeze_nodes, "freeze_nodes", "freeze")
@@ -158,6 +159,22 @@ class GradientTrainer:
                 key="unfreeze_nodes",
             )
         return list(dict.fromkeys(found))
+
+
+def _refuse_lazy(pipeline: "Pipeline") -> None:
+    """Refuse layers that learn their size from a first batch: neither optimizers nor files take them before it."""
+    from torch.nn.parameter import is_lazy
+
+    for name, node in pipeline.nodes.items():
+        if not hasattr(node, "named_parameters"):
+            continue
+        for key, value in (*node.named_parameters(), *node.named_buffers()):
+            if is_lazy(value):
+                raise TrainRunError(
+                    f"Node '{name}' ({type(node).__name__}): '{key}' has no size yet, as it belongs to a lazy layer.",
+                    hint="Give the layer its size, as a parameter of the node: LazyLinear(8) is Linear(channels, 8).",
+                    key="pipeline",
+                )
 
 
 def _require_extra() -> None:

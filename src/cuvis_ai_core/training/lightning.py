@@ -180,7 +180,15 @@ class PipelineModule(pl.LightningModule):
         context = self._context(ExecutionStage.TRAIN, batch_idx)
         self._batch = batch, context
         measured = self._measure(batch, context)
-        return None if measured is None else measured.loss
+        loss = None if measured is None else measured.loss
+        if loss is not None and not isinstance(loss, torch.Tensor):
+            raise TrainRunError(
+                f"loss_nodes: the loss is an object of type {type(loss).__name__}, without a gradient: nothing "
+                "could be learned from it.",
+                hint="Return it as torch computed it, without float() or .item().",
+                key="loss_nodes",
+            )
+        return loss
 
     def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
         """Run a batch for its losses and metrics."""

@@ -63,10 +63,13 @@ def unknown_monitor(monitor: str, key: str, known: Iterable[str]) -> TrainRunErr
 def direction(monitor: str, mode: Literal["min", "max"] | None) -> Literal["min", "max"]:
     """Return whether the smallest or the largest value of a metric is the best.
 
-    Without a mode its name decides; a mode that its name speaks against is said.
+    Without a mode its name decides, and where that says nothing, the name of its node; a mode that its name speaks
+    against is said.
     """
-    natural = _natural(monitor.rpartition("/")[2].lower())
+    node, _, name = monitor.lower().rpartition("/")
+    natural = _natural(name)
     if mode is None:
+        natural = natural or _natural(node)
         if natural is None:
             logger.warning("the smallest '%s' is taken for the best: say 'mode: max' if it is the largest", monitor)
         return natural or "min"

@@ -87,7 +87,16 @@ class Pool:
         if name not in own:
             own[name] = copy.deepcopy(metric)
             own[name].reset()
-        own[name].update(*arguments)
+        try:
+            own[name].update(*arguments)
+        except Exception as error:
+            words = " ".join(str(error).split())
+            raise TrainRunError(
+                f"metric_nodes: '{name}' of node '{node}' ({type(metric).__name__}) does not take what it is to "
+                f"compare: {type(error).__name__}: {words}",
+                hint=f"Look at what the node returns under '{name}'.",
+                key="metric_nodes",
+            ) from error
 
     def _add_number(self, node: str, metric: str, number: Any, weight: float) -> None:  # noqa: ANN401
         try:
@@ -131,9 +140,17 @@ def _named(node: str, metrics: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN40
         return
     if metrics is not None and not isinstance(metrics, Iterable):
         raise _no_metric(node, "metrics", metrics)
+    seen: set[str] = set()
     for each in metrics or ():
         if not hasattr(each, "name") or not hasattr(each, "value"):
             raise _no_metric(node, "metrics", each)
+        if each.name in seen:
+            raise TrainRunError(
+                f"metric_nodes: node '{node}' returned '{each.name}' twice for one batch.",
+                hint="Give each metric a name of its own.",
+                key="metric_nodes",
+            )
+        seen.add(each.name)
         yield each.name, each.value
 
 

@@ -274,8 +274,10 @@ def _trace(error: BaseException) -> str:
         frames = frames.tb_next
     if frames is None and isinstance(error, CuvisError):
         return ""
+    if frames is None and not isinstance(error, SyntaxError):  # which says itself where it is, and shows the line
+        frames = error.__traceback__
     try:
-        return "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
+        return "".join(traceback.format_exception(type(error), error, frames))
     except Exception:  # noqa: BLE001 - the plugin's own exception class
         return _words(error)
 
