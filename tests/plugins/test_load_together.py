@@ -259,10 +259,11 @@ def test_observers_are_told_in_the_thread_of_the_caller(registry: NodeRegistry, 
     assert threads == {threading.get_ident()}
     for name in ("first", "second", "third"):
         assert [state for plugin, state in told if plugin == name] == [
+            "path resolved",
             "installing",
             "importing",
-            "registering",
-            "loaded",
+            "registered",
+            "active",
         ]
 
 
