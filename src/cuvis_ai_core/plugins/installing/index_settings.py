@@ -25,8 +25,6 @@ _INDEXES: Final = frozenset({"index", "index-url", "extra-index-url", "find-link
 
 _INDEX_VARIABLE: Final = re.compile(r"UV_(INDEX(_URL)?|DEFAULT_INDEX|EXTRA_INDEX_URL|FIND_LINKS|NO_INDEX)")
 
-_PYPI: Final = ""
-
 _Settings = dict[str, Any]
 
 
@@ -63,7 +61,9 @@ def _indexes(pip: Mapping[str, str]) -> _Settings:
     found: _Settings = {}
     if pip.get("index-url") or pip.get("extra-index-url"):
         extra = [{"url": url} for url in pip.get("extra-index-url", "").split()]
-        found["index"] = [*extra, {"url": pip.get("index-url") or _PYPI, "default": True}]
+        # without an index of its own, uv's default comes last, as pip's does
+        chosen = [{"url": pip["index-url"], "default": True}] if pip.get("index-url") else []
+        found["index"] = [*extra, *chosen]
         # pip takes the best that any index has.
         found["index-strategy"] = "unsafe-best-match"
     # pip passes over folders that are not there.
