@@ -4,13 +4,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-import torch
 from cuvis_ai_schemas.pipeline import PortSpec
 from numpy.testing import assert_array_equal
 
 from cuvis_ai_core.errors import PortError
 from cuvis_ai_core.node import ArrayNode
 from cuvis_ai_core.pipeline import Pipeline
+
+torch = pytest.importorskip("torch")
 
 ANY = (-1, -1, -1, -1)
 

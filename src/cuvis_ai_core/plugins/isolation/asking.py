@@ -3,6 +3,7 @@
 import opcode
 import sys
 from importlib.machinery import PathFinder
+from types import FrameType
 from typing import Any, Final, NamedTuple, cast
 
 from cuvis_ai_core.plugins.isolation.scope import MARK, Scope
@@ -37,6 +38,10 @@ _IMPORTING: Final = frozenset({opcode.opmap["IMPORT_NAME"], opcode.opmap["IMPORT
 _STATING: Final = _IMPORTING | {
     opcode.opmap[name] for name in ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR") if name in opcode.opmap
 }
+
+_CACHE: Final = opcode.opmap["CACHE"]
+_INSTRUCTION: Final = 2
+"""Bytes of an instruction, and of a cache behind it."""
 
 _WRITTEN_BY_IMPORT: Final = frozenset(
     {"__dict__", "__file__", "__loader__", "__name__", "__package__", "__path__", "__spec__"}
@@ -99,7 +104,19 @@ def _means_its_own(attribute: str | None) -> bool:
     if MARK in frame.f_builtins:
         return False
     asking = _IMPORTING if attribute in _WRITTEN_BY_IMPORT else _STATING
-    return frame.f_code.co_code[frame.f_lasti] in asking or frame.f_globals.get("__name__") == _ALIASES
+    return _instruction(frame) in asking or frame.f_globals.get("__name__") == _ALIASES
+
+
+def _instruction(frame: FrameType) -> int:
+    """Return what a frame does now.
+
+    Python 3.12 calls `__getattribute__` without a call of C once an access was made some times, and then the frame
+    stands at the last cache of the instruction.
+    """
+    code, at = frame.f_code.co_code, frame.f_lasti
+    while at > 0 and code[at] == _CACHE:
+        at -= _INSTRUCTION
+    return code[at]
 
 
 def _environment_has(top: str) -> bool:
