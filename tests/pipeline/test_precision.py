@@ -11,7 +11,9 @@ from cuvis_ai_core.errors import PortError
 from cuvis_ai_core.node import ArrayNode
 from cuvis_ai_core.pipeline import Pipeline
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+
+import torch
 
 ANY = (-1, -1, -1, -1)
 
