@@ -11,6 +11,7 @@ STRETCH: Final = (2, 98)
 """Percentiles that become the ends of a scale."""
 
 _PIXELS_AT_ONCE: Final = 1 << 19
+_LARGER: Final = 2.0**600
 
 
 def limits(values: NDArray[Any]) -> tuple[float, float] | None:
@@ -64,9 +65,12 @@ def position(value: Any, low: float, high: float) -> Any:  # noqa: ANN401 - a nu
     """Return where a value lies between two ends: 0 at the low one, 1 at the high one.
 
     Halves are taken only of numbers whose difference is more than a float holds: the half of the least one is 0.
+    Differences that are next to nothing are made larger: NumPy 1.26 reports an overflow where it divides by them.
     """
-    unit = 1 if math.isfinite(high - low) else 2
-    return (value / unit - low / unit) / (high / unit - low / unit)
+    if not math.isfinite(high - low):
+        value, low, high = value / 2, low / 2, high / 2
+    factor = _LARGER if high - low < 1 / _LARGER else 1
+    return (value - low) * factor / ((high - low) * factor)
 
 
 def _rows(shape: tuple[int, ...]) -> Iterator[slice]:
