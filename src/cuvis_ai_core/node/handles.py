@@ -1,6 +1,5 @@
 """Ports as things to hold: `node.outputs.scores`, to be connected by programs."""
 
-import difflib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,8 @@ class PortHandles:
             raise AttributeError(name)
         if name in self._ports:
             return self._ports[name]
+        import difflib
+
         near = difflib.get_close_matches(name, self._ports, n=1)
         meant = f" Did you mean '{near[0]}'?" if near else f" There are {', '.join(self._ports) or 'none'}."
         raise AttributeError(f"{self._owner} has no port '{name}'.{meant}")

@@ -8,7 +8,6 @@ import builtins
 import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, SupportsIndex, get_origin
 
 from cuvis_ai_core.errors import InvalidNodeError
@@ -260,6 +259,8 @@ def _read_port(node_class: type, direction: str, name: str, spec: object) -> Por
 def _refuse_wrong_dtype(where: str, dtype: object, node_class: type) -> None:
     if isinstance(dtype, str):
         name = dtype_name(dtype)
+        from difflib import get_close_matches
+
         near = get_close_matches(name, _NUMBERS | _FAMILIES.keys(), 1)
         if not near or near == [name] or hasattr(builtins, name):
             return

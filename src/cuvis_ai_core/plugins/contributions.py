@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +72,8 @@ def _package_dirs(members: Members) -> Iterator[tuple[str, Path]]:
 
 def _installed_folders(top: str) -> list[Path]:
     """Return the folders of a package of the host environment, without importing it."""
+    from importlib.util import find_spec
+
     with suppress(ImportError, ValueError, AttributeError):
         spec = find_spec(top)
         return list(map(Path, (spec and spec.submodule_search_locations) or ()))
