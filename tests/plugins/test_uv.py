@@ -4,7 +4,9 @@ import http.server
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -281,3 +283,20 @@ def test_a_folder_of_wheels_that_is_not_there_is_passed_over_as_pip_does(
     make_wheel(tmp_path / "wheels", "cuvis-test-dep", "1.0", {"cuvis_test_dep.py": ""})
     monkeypatch.setenv("PIP_FIND_LINKS", f"/nowhere/at/all {tmp_path / 'wheels'}")
     assert uv.missing(["cuvis-test-dep"], []) == ["cuvis-test-dep==1.0"]
+
+
+def test_a_build_reads_whole_settings_while_versions_are_chosen(
+    uv: Uv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Uv runs in several threads for one plugin; none of them sees the settings of another half written."""
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    seen: set[bytes] = set()
+
+    def run(*_: object, env: dict[str, str], **__: object) -> CompletedProcess[str]:
+        seen.update(Path(env["UV_CONFIG_FILE"]).read_bytes() for _ in range(20))
+        return CompletedProcess([], 0, "", "")
+
+    monkeypatch.setattr("cuvis_ai_core.plugins.installing.uv.run", run)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: uv.problems(Path("python")), range(100)))
+    assert len(seen) == 1

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import sys
+import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -368,13 +369,16 @@ class Uv:
                 kept[name] = str(Path(kept[name]).absolute())
         if not ({"cache-dir"} & own.keys() or kept.get("UV_CACHE_DIR") or _can_be_used(default_cache())):
             kept["UV_CACHE_DIR"] = str(self.folder / "uv cache")
-        temporary, settings = self.folder / "tmp", self.folder / "uv.toml"
+        temporary = self.folder / "tmp"
         temporary.mkdir(exist_ok=True)
-        settings.touch(0o600)  # there may be passwords in addresses
-        settings.write_text(tomli_w.dumps(from_pip | own), encoding="utf-8")
+        # A file each time: a build may read one while versions are chosen in another thread. Its owner alone may read
+        # it: there may be passwords in addresses.
+        handle, settings = tempfile.mkstemp(prefix="uv-", suffix=".toml", dir=self.folder)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(tomli_w.dumps(from_pip | own))
         # The user's folder for temporary files may be full, missing or too small for a build.
         places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
-        return kept | variables | places | {"UV_CONFIG_FILE": str(settings)}
+        return kept | variables | places | {"UV_CONFIG_FILE": settings}
 
     def _find_links(self) -> list[str]:
         """Return the option for the wheels that were carried along; it would hide the user's own variable."""
