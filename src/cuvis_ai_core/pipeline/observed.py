@@ -14,7 +14,6 @@ from cuvis_ai_core.pipeline.feeding import BatchKey
 from cuvis_ai_core.pipeline.lanes import run_in_lanes
 from cuvis_ai_core.pipeline.plan import Plan, Step
 from cuvis_ai_core.pipeline.request import Address
-from cuvis_ai_core.pipeline.run import answers_of, prepare, run_step
 
 _Result = TypeVar("_Result")
 
@@ -64,6 +63,8 @@ class Observers:
             PortError: As `run_plan`.
             NodeRunError: As `run_plan`.
         """
+        from cuvis_ai_core.pipeline.run import answers_of, prepare  # NumPy is there when something runs
+
         assert self._hooks is not None
         tell, about = self._hooks.tell, {"pipeline": pipeline, "stage": plan.stage}
         settle = synchronizer(device)
@@ -72,7 +73,7 @@ class Observers:
             values = prepare(plan, batch, context)
 
             def run(step: Step) -> None:
-                _observed_step(step, plan.stage, values, tell, {**about, "node": step.node}, settle)
+                _observed_step(step, plan, values, tell, {**about, "node": step.node}, settle)
 
             if plan.lanes is None:
                 for step in plan.steps:
@@ -87,14 +88,16 @@ class Observers:
 
 def _observed_step(
     step: Step,
-    stage: str,
+    plan: Plan,
     values: list[Value],
     tell: Callable[..., None],
     about: Mapping[str, object],
     settle: Callable[[], None],
 ) -> None:
+    from cuvis_ai_core.pipeline.run import run_step
+
     def work() -> None:
-        run_step(step, stage, values)
+        run_step(step, plan, values)
         settle()
 
     tell("cuvis_ai_node_started", **about)
