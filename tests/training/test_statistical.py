@@ -153,7 +153,7 @@ def test_an_array_node_that_learns_writes_into_no_batch(registry: Any, batches: 
     pipeline = Pipeline.from_dict({"nodes": nodes}, node_registry=registry)
     data = [*batches(0, 1)]
     before = [batch["cube"].copy() for batch in data]
-    with pytest.raises(TrainingError, match=rf"Node 'n' .* {__file__}, line") as error:
+    with pytest.raises(TrainingError, match=rf"Node 'n' .*{__file__}, line") as error:
         StatisticalTrainer(pipeline).fit(data)
     assert "cube = cube.copy()" in str(error.value)
     assert all(np.array_equal(batch["cube"], each) for batch, each in zip(data, before, strict=True))
