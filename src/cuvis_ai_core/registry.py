@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cuvis_ai_core.data.readers import Reader
     from cuvis_ai_core.plugins.configurations import Defaults
     from cuvis_ai_core.plugins.installing.installed import Installed
-    from cuvis_ai_core.plugins.installing.versions import Versions
+    from cuvis_ai_core.plugins.installing.request import Versions
     from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo
     from cuvis_ai_core.plugins.manager import HookManager
     from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin

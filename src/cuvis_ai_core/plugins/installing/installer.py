@@ -16,8 +16,7 @@ from cuvis_ai_core.plugins.cache.offline import not_fetched
 from cuvis_ai_core.plugins.cache.sources import Source, git_source, local_source, usable_source
 from cuvis_ai_core.plugins.cache.store import refuse_full_disk, short_hash
 from cuvis_ai_core.plugins.installing.installed import Installed, announce_source, first_step, place_of, usable_target
-from cuvis_ai_core.plugins.installing.request import InstallRequest
-from cuvis_ai_core.plugins.installing.versions import Choice, Needs
+from cuvis_ai_core.plugins.installing.request import Choice, InstallRequest, Needs
 from cuvis_ai_core.plugins.load_errors import Announce, Enter, failing
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin

@@ -10,7 +10,7 @@ from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import short_hash
 from cuvis_ai_core.plugins.dependencies import host
-from cuvis_ai_core.plugins.installing.versions import Choice, Needs, Versions
+from cuvis_ai_core.plugins.installing.request import Choice, Needs, Versions
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.installing.uv import Uv

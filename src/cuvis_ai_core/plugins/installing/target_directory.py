@@ -10,8 +10,8 @@ from cuvis_ai_core.plugins.cache.target import Target, complete_targets, is_stal
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 from cuvis_ai_core.plugins.installing.building import Building, building_of
 from cuvis_ai_core.plugins.installing.contents import describe
+from cuvis_ai_core.plugins.installing.request import Choice
 from cuvis_ai_core.plugins.installing.uv import Uv
-from cuvis_ai_core.plugins.installing.versions import Choice
 from cuvis_ai_core.plugins.load_errors import Enter
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin

@@ -27,8 +27,8 @@ from cuvis_ai_core.plugins.dependencies.requirements import host_version, needed
 from cuvis_ai_core.plugins.installing import host_wheels
 from cuvis_ai_core.plugins.installing.editables import UnclearEditableError, editable_code
 from cuvis_ai_core.plugins.installing.project import read_project, version_in
+from cuvis_ai_core.plugins.installing.request import Choice
 from cuvis_ai_core.plugins.installing.uv import Uv
-from cuvis_ai_core.plugins.installing.versions import Choice
 from cuvis_ai_core.plugins.load_errors import Enter
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin

@@ -8,8 +8,8 @@ from cuvis_ai_core.errors import LockError
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import short_hash
 from cuvis_ai_core.plugins.dependencies import host
+from cuvis_ai_core.plugins.installing.request import Choice, Needs, Versions
 from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
-from cuvis_ai_core.plugins.installing.versions import Choice, Needs, Versions
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, read_lock, refuse_differences
 
 if TYPE_CHECKING:

@@ -14,9 +14,8 @@ from cuvis_ai_core.plugins.dependencies import host, leases
 from cuvis_ai_core.plugins.installing.conflicts import with_all_demands
 from cuvis_ai_core.plugins.installing.installed import Installed
 from cuvis_ai_core.plugins.installing.installer import Installer, not_prepared
-from cuvis_ai_core.plugins.installing.request import Announcement, InstallRequest
+from cuvis_ai_core.plugins.installing.request import Announcement, Choice, InstallRequest, Needs, Versions
 from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
-from cuvis_ai_core.plugins.installing.versions import Choice, Needs, Versions
 from cuvis_ai_core.plugins.installing.wheels import Wheel, Wheels
 from cuvis_ai_core.plugins.lock.locked_versions import LockedVersions
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Entry, Environment, Lock, entry_of, lock_path, read_lock
