@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from cuvis_ai_core.node.base import NodeMixin
     from cuvis_ai_core.plugins.configurations import Defaults
     from cuvis_ai_core.plugins.discovery import DiscoveredPlugin
-    from cuvis_ai_core.plugins.installing.plans import Plan
+    from cuvis_ai_core.plugins.installing.installed import Installed
+    from cuvis_ai_core.plugins.installing.request import Versions
     from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo
     from cuvis_ai_core.plugins.manager import HookManager
     from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-    from cuvis_ai_core.plugins.ready import Ready
 
 
 class _Getter(Protocol):
@@ -203,13 +203,13 @@ class NodeRegistry:
             LockError: The lock file cannot be read, or differs from the manifest; nothing was loaded.
             PluginsLoadError: Some plugins failed; the others stay loaded.
         """
-        from cuvis_ai_core.plugins.lock.locked import plan_for
+        from cuvis_ai_core.plugins.lock.locked_versions import versions_for
         from cuvis_ai_core.plugins.manifest import manifest_path, read_manifest
 
         path = manifest_path(path)
         manifest = read_manifest(path)
         plugins = manifest.plugins if only is None else manifest.named(only)
-        failed = self._load(plugins, plan_for(path, manifest.plugins))
+        failed = self._load(plugins, versions_for(path, manifest.plugins))
         if failed:
             raise _failure(path, plugins, failed)
         return len(plugins)
@@ -375,36 +375,40 @@ class NodeRegistry:
             # A module without a spec, such as `__main__`, is there all the same.
             return top in sys.modules
 
-    def _load(self, plugins: Mapping[str, GitPlugin | LocalPlugin], plan: Plan | None = None) -> dict[str, Exception]:
+    def _load(
+        self, plugins: Mapping[str, GitPlugin | LocalPlugin], versions: Versions | None = None
+    ) -> dict[str, Exception]:
         """Load plugins together, and return why those failed that did, in their order."""
         with self._loading:
             failed: dict[str, Exception] = dict(self._conflicts(plugins))
             together = {name: declared for name, declared in plugins.items() if name not in failed}
             wanted = [name for name in together if name not in self._members.declared]
             if wanted:
-                failed |= self._load_wanted(together, wanted, plan)
+                failed |= self._load_wanted(together, wanted, versions)
             for name in plugins:
                 self._members.failed.pop(name, None)
             self._members.failed |= failed
             return {name: failed[name] for name in plugins if name in failed}
 
     def _load_wanted(
-        self, plugins: Mapping[str, GitPlugin | LocalPlugin], wanted: list[str], plan: Plan | None
+        self, plugins: Mapping[str, GitPlugin | LocalPlugin], wanted: list[str], versions: Versions | None
     ) -> dict[str, PluginLoadError]:
         from cuvis_ai_core.plugins.apart import Announcing, those_here
         from cuvis_ai_core.plugins.cache.offline import is_offline
-        from cuvis_ai_core.plugins.installing.plans import Together
-        from cuvis_ai_core.plugins.ready import Request, ready_plugins
+        from cuvis_ai_core.plugins.installing.installed import find_installed
+        from cuvis_ai_core.plugins.installing.request import InstallRequest
+        from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
 
         # Not told by the registry: whoever drops it lets go of its plugins at once.
         announce = Announcing(self._members.announce, plugins, wanted)
-        request = Request(plugins, plan or Together(), self._store(), announce, self._offline or is_offline())
+        offline = self._offline or is_offline()
+        request = InstallRequest(plugins, versions or ResolvedTogether(), self._store(), announce, offline)
         try:
             here = those_here(request)
-            prepared: Mapping[str, Ready | PluginLoadError] = ready_plugins(here)
+            prepared: Mapping[str, Installed | PluginLoadError] = find_installed(here)
             if len(prepared) < len(here.plugins):
                 # What fetching and building need is imported when there is something to do.
-                from cuvis_ai_core.plugins.preparation import prepare
+                from cuvis_ai_core.plugins.installing.installer import prepare
 
                 prepared = prepare(here)
             from cuvis_ai_core.plugins.loader import load

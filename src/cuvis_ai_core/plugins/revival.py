@@ -26,7 +26,7 @@ def revive(package: str, cache: Path) -> Scope:
     """
     found = list(_targets(package, cache))
     here = host.fingerprint()
-    # A key says also with which plugins, or by which lock file, versions were chosen (see `Plan.keys`).
+    # A key says also with which plugins, or by which lock file, versions were chosen (see `Versions.keys`).
     fitting = [target for target in found if any(key.partition(":")[0] == here for key in target.hosts)]
     refused: DependencyConflictError | None = None
     for target in sorted(fitting, key=_changed, reverse=True):

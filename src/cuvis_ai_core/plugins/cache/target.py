@@ -25,7 +25,7 @@ class Target(NamedTuple):
         needed: The other distributions in the directory.
         code: The plugin's top-level modules and the folder that each lies in; "" is the target directory itself.
         entry_points: The plugin's entry points of group `cuvis_ai.nodes`, name to value.
-        hosts: Keys of the plans that chose this: for which environment, with which plugins or which lock file.
+        hosts: Keys of the choices that led to this: for which environment, with which plugins or which lock file.
         title: What its modules are called after: plugin name and tag, or plugin name and a hash of its path.
         editable: Whether its code lies elsewhere, where somebody may be editing it.
         content: Hash of what the installers recorded.
@@ -54,7 +54,7 @@ class Target(NamedTuple):
 
 
 def target_for(place: Path, key: str) -> Target | None:
-    """Return the finished target directory below a folder that a plan chose (see `Plan.keys`).
+    """Return the finished target directory below a folder that was chosen (see `Versions.keys`).
 
     Raises:
         CacheMismatchError: It is there, but was altered.

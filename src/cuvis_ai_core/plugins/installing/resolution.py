@@ -3,12 +3,52 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cuvis_ai_core.errors import CuvisError
+from cuvis_ai_core.plugins.cache.sources import Source
+from cuvis_ai_core.plugins.cache.store import short_hash
 from cuvis_ai_core.plugins.dependencies import host
-from cuvis_ai_core.plugins.installing.choices import Choice, Needs
-from cuvis_ai_core.plugins.installing.uv import Uv
-from cuvis_ai_core.plugins.parallel import Crew
+from cuvis_ai_core.plugins.installing.request import Choice, Needs, Versions
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.installing.uv import Uv
+    from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+    from cuvis_ai_core.plugins.parallel import Crew
+
+
+class ResolvedTogether(Versions):
+    """Without a lock file: what suits all plugins that are loaded together, and this environment.
+
+    Args:
+        preferred: Pins to keep, if that is possible.
+    """
+
+    def __init__(self, preferred: Sequence[str] = ()) -> None:
+        self._preferred = preferred
+
+    def check(self, name: str, source: Source) -> None:
+        """Accept what is there."""
+
+    def isolation(self, name: str, declared: "GitPlugin | LocalPlugin") -> str:  # noqa: ARG002
+        """Return what the manifest says."""
+        return declared.isolation
+
+    def environment(self, name: str) -> Choice | None:  # noqa: ARG002
+        """Return nothing: an environment has room for whatever is newest."""
+        return None
+
+    def keys(self, places: Mapping[str, Path]) -> dict[str, str]:
+        """Return one key for all: this environment, and the plugins that are resolved together."""
+        key = host.fingerprint()
+        if len(places) > 1:  # a plugin by itself is the same plugin under every name
+            key += f":{short_hash(*(place.name for place in places.values()))}"
+        return dict.fromkeys(places, key)
+
+    def choose(self, plugins: Mapping[str, Needs], uv: "Uv", crew: "Crew") -> dict[str, Choice]:
+        """Resolve all requirements together."""
+        return Resolution(plugins, uv, crew, self._preferred).choose()
 
 
 class Resolution:
@@ -23,7 +63,7 @@ class Resolution:
         preferred: Pins to keep, if that is possible.
     """
 
-    def __init__(self, plugins: Mapping[str, Needs], uv: Uv, crew: Crew, preferred: Sequence[str] = ()) -> None:
+    def __init__(self, plugins: Mapping[str, Needs], uv: "Uv", crew: "Crew", preferred: Sequence[str] = ()) -> None:
         self._plugins = plugins
         self._uv = uv
         self._crew = crew

@@ -7,7 +7,7 @@ from pathlib import Path
 from cuvis_ai_core.errors import InstallError
 from cuvis_ai_core.plugins.dependencies import host
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
-from cuvis_ai_core.plugins.installing.choices import Needs
+from cuvis_ai_core.plugins.installing.request import Needs
 
 
 class SparseHost:
