@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cuvis_ai_core.errors import CuvisError, PluginLoadError, PreparationError
+from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
 from cuvis_ai_core.plugins.cache.offline import not_fetched
 from cuvis_ai_core.plugins.cache.sources import Source, git_source, local_source, usable_source
-from cuvis_ai_core.plugins.cache.store import refuse_full_disk, short_hash
+from cuvis_ai_core.plugins.cache.store import short_hash
 from cuvis_ai_core.plugins.installing.installed import Installed, announce_source, first_step, place_of, usable_target
 from cuvis_ai_core.plugins.installing.request import Choice, InstallRequest, Needs
 from cuvis_ai_core.plugins.load_errors import Announce, Enter, failing
