@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 import tomli_w
 
 from cuvis_ai_core._environment import uv_variables
-from cuvis_ai_core._process import run
+from cuvis_ai_core._process import Finished, run
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import (
     BuildError,
@@ -295,8 +295,7 @@ class Uv:
 
     def problems(self, python: Path) -> str:
         """Return what is missing in a virtual environment, or does not fit; nothing where all is well."""
-        variables, _ = self._environment(builds=False)
-        finished = run([_program(), "pip", "check", "--python", str(python)], cwd=self.folder, env=variables)
+        finished = self._call(["pip", "check", "--python", str(python)], self.folder, {}, builds=False)
         lines = [line for line in finished.stderr.splitlines() if line.startswith("The package")]
         return " ".join(lines) if finished.returncode else ""
 
@@ -341,15 +340,19 @@ class Uv:
         if self.offline and self.carried and words:
             command = [*command[:words], *self._find_links(), *command[words:]]
         builds = command[0] == "build" or "-e" in command or bool(self._built())
-        variables, settings = self._environment(builds=builds and not _names_a_repository(command))
+        builds = builds and not _names_a_repository(command)
         command, folder = self._beside_number_sign(command)
-        with offered(settings, self.folder) as (place, handles):
-            variables |= {"UV_CONFIG_FILE": place, **(told or {})}
-            finished = run([_program(), *options, *command], cwd=folder, env=variables, handles=handles)
+        finished = self._call([*options, *command], folder, told or {}, builds=builds)
         if finished.returncode:
             refuse_full_disk(finished.stderr, self.folder)
             raise self._failure(task, finished.stderr, by_hand)
         return finished.stdout, finished.stderr
+
+    def _call(self, command: Sequence[str], folder: Path, told: Mapping[str, str], *, builds: bool) -> Finished:
+        variables, settings = self._environment(builds=builds)
+        with offered(settings, self.folder) as (place, handles):
+            variables |= {"UV_CONFIG_FILE": place, **told}
+            return run([_program(), *command], cwd=folder, env=variables, handles=handles)
 
     def _beside_number_sign(self, command: list[str]) -> tuple[list[str], Path]:
         """Return a command and the folder to run it in: uv takes `#` in an address for its end, however it is written.
