@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, TypeVar
 from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.pipeline.device import synchronizer
 from cuvis_ai_core.pipeline.feeding import BatchKey
-from cuvis_ai_core.pipeline.lanes import run_in_lanes
+from cuvis_ai_core.pipeline.parallel_steps import run_in_lanes
 from cuvis_ai_core.pipeline.plan import Plan, Step
 from cuvis_ai_core.pipeline.request import Address
 from cuvis_ai_core.pipeline.run import answers_of, prepare, run_step

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Final, Protocol
 
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX
-from cuvis_ai_core.plugins.isolation.stand_ins import STAND_INS, StandIns
+from cuvis_ai_core.plugins.isolation.standard_modules import STAND_INS, StandIns
 from cuvis_ai_core.plugins.owned_names import PublicName, is_owned
 
 _import = builtins.__import__
