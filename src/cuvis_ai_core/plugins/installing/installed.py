@@ -7,7 +7,8 @@ from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.plugins.cache.sources import Source, content_of, local_source, usable_source
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.cache.target import Target, target_for
+from cuvis_ai_core.plugins.cache.target import Target
+from cuvis_ai_core.plugins.cache.target_marker import target_for
 from cuvis_ai_core.plugins.installing.request import InstallRequest
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin

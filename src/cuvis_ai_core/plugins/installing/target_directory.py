@@ -6,7 +6,8 @@ from pathlib import Path
 from cuvis_ai_core.plugins.cache.housekeeping import Entry, replace_older
 from cuvis_ai_core.plugins.cache.sources import Source, title_of
 from cuvis_ai_core.plugins.cache.store import Store, short_hash
-from cuvis_ai_core.plugins.cache.target import Target, complete_targets, is_stale, write_marker
+from cuvis_ai_core.plugins.cache.target import Target
+from cuvis_ai_core.plugins.cache.target_marker import complete_targets, is_stale, write_marker
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 from cuvis_ai_core.plugins.installing.building import Building, building_of
 from cuvis_ai_core.plugins.installing.contents import describe
