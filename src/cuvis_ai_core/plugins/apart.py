@@ -12,24 +12,25 @@ from cuvis_ai_core.errors import (
     OperatorConflictError,
 )
 from cuvis_ai_core.plugins.dependencies import host
-from cuvis_ai_core.plugins.failing import Announce
+from cuvis_ai_core.plugins.installing.installed import source_on_disk
+from cuvis_ai_core.plugins.installing.request import Announcement, InstallRequest
+from cuvis_ai_core.plugins.load_errors import Announce
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.ready import Announcement, Request, source_on_disk
 
 IMPOSSIBLE: Final = (DependencyConflictError, OperatorConflictError, MissingExtraError)
 """Why a plugin cannot live in this process, but in one of its own (`isolation: auto`)."""
 
 
-def those_here(request: Request) -> Request:
+def those_here(request: InstallRequest) -> InstallRequest:
     """Return a request for those plugins that are to live in this process."""
     here = {name: each for name, each in request.plugins.items() if not runs_apart(name, each, request)}
     return request._replace(plugins=here)
 
 
-def runs_apart(name: str, declared: GitPlugin | LocalPlugin, request: Request) -> bool:
+def runs_apart(name: str, declared: GitPlugin | LocalPlugin, request: InstallRequest) -> bool:
     """Tell whether a plugin runs in a process of its own: by its manifest or lock file, or because it had to before."""
-    isolation = request.plan.isolation(name, declared)
+    isolation = request.versions.isolation(name, declared)
     if isolation != "auto":
         return isolation == "process"
     from cuvis_ai_core.plugins.worker.wanted import known_environment

@@ -4,14 +4,16 @@ pluggy dispatches, with the order, the wrappers and the monitoring that its user
 implementation raises ends no call. Its witness is told, and the call goes on as if the implementation were not there.
 """
 
+import logging
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, Final, NoReturn, Protocol, TypeAlias, cast
+from typing import Any, Final, NoReturn, TypeAlias, cast
 
 import pluggy
 
-from cuvis_ai_core._places import place_of, words_of
 from cuvis_ai_core.errors import HookError
 from cuvis_ai_core.plugins.isolation.private_names import without_private_names
+
+logger = logging.getLogger(__name__)
 
 _FAILURES: Final = (Exception, SystemExit)
 """A plugin that calls sys.exit does not end the program; an interrupt does."""
@@ -19,25 +21,32 @@ _FAILURES: Final = (Exception, SystemExit)
 Steps: TypeAlias = Generator[None, Any, Any]
 
 
-class Witness(Protocol):
-    """Hears what the implementations of one manager say."""
+class Heard:
+    """What was heard while somebody asked a hook for answers.
 
-    def failed(self, hook: str, error: HookError) -> None:
-        """Hear that an implementation raised; the error names its plugin."""
-        ...
+    Attributes:
+        hook: Name of the hook.
+        answered: The answers, each with the name of its plugin, in the order of the calls.
+        handed_on: What wrappers made of them, the innermost first.
+        failed: Why implementations failed that did.
+    """
 
-    def answered(self, hook: str, plugin: str, answer: object) -> None:
-        """Hear what an implementation answered."""
-        ...
-
-    def handed_on(self, hook: str, plugin: str, result: object) -> None:
-        """Hear what a wrapper made of the answers of the others."""
-        ...
+    def __init__(self, hook: str) -> None:
+        self.hook = hook
+        self.answered: list[tuple[str, Any]] = []
+        self.handed_on: list[tuple[str, object]] = []
+        self.failed: list[HookError] = []
 
 
-def guard(implementation: pluggy.HookImpl, hook: str, witness: Witness) -> None:
-    """Put a guard around a registered implementation of a hook."""
-    guarded = _Guard(implementation, hook, witness)
+def guard(implementation: pluggy.HookImpl, hook: str, heard: Callable[[str], Heard | None]) -> None:
+    """Put a guard around a registered implementation.
+
+    Args:
+        implementation: The implementation.
+        hook: Name of its hook.
+        heard: Returns what takes note of answers and failures while somebody asks; else failures are logged.
+    """
+    guarded = _Guard(implementation, hook, heard)
     call = guarded.wrapper if implementation.wrapper else guarded.plain
     if implementation.hookwrapper:
         call = guarded.old_wrapper
@@ -48,12 +57,12 @@ def guard(implementation: pluggy.HookImpl, hook: str, witness: Witness) -> None:
 class _Guard:
     """The guard around one implementation, in the three forms that pluggy knows."""
 
-    def __init__(self, implementation: pluggy.HookImpl, hook: str, witness: Witness) -> None:
+    def __init__(self, implementation: pluggy.HookImpl, hook: str, heard: Callable[[str], Heard | None]) -> None:
         self._function: Callable[..., Any] = implementation.function
         self._taken = implementation.argnames
         self._plugin = implementation.plugin_name
         self._hook = hook
-        self._witness = witness
+        self._heard = heard
 
     def plain(self, *arguments: object, **defaults: object) -> object:
         """Answer, or nothing where the implementation raises."""
@@ -64,8 +73,8 @@ class _Guard:
         except _FAILURES as error:
             self._failed(error, arguments)
             return None
-        if answer is not None:
-            self._witness.answered(self._hook, self._plugin, answer)
+        if answer is not None and (heard := self._heard(self._hook)) is not None:
+            heard.answered.append((self._plugin, answer))
         return answer
 
     def wrapper(self, *arguments: object, **defaults: object) -> Steps:
@@ -84,7 +93,7 @@ class _Guard:
             steps.send(below)
             _yielded_again(steps)
         except StopIteration as end:
-            self._witness.handed_on(self._hook, self._plugin, end.value)
+            self._hand_on(end.value)
             return end.value
         except _FAILURES as error:
             self._failed(error, arguments)
@@ -101,7 +110,7 @@ class _Guard:
             _yielded_again(steps)
         except StopIteration:
             if outcome.exception is None:
-                self._witness.handed_on(self._hook, self._plugin, outcome.get_result())
+                self._hand_on(outcome.get_result())
         except _FAILURES as error:
             self._failed(error, arguments)
 
@@ -130,6 +139,8 @@ class _Guard:
             raise error  # noqa: B904 - it goes on as it came
 
     def _failed(self, error: BaseException, arguments: tuple[object, ...]) -> None:
+        from cuvis_ai_core._places import place_of, words_of
+
         place = place_of(error, self._function)
         given = dict(zip(self._taken, arguments, strict=False))
         where = "".join(f" of {key} '{given[key]}'" for key in ("node", "stage") if key in given)
@@ -141,7 +152,15 @@ class _Guard:
             place=place,
         )
         failure.__cause__ = error
-        self._witness.failed(self._hook, failure)
+        if (heard := self._heard(self._hook)) is not None:
+            heard.failed.append(failure)
+        else:
+            logger.error("%s", failure.message, exc_info=error)
+
+    def _hand_on(self, result: object) -> None:
+        if (heard := self._heard(self._hook)) is not None:
+            # An outer wrapper may change the list.
+            heard.handed_on.append((self._plugin, list(result) if isinstance(result, list) else result))
 
 
 def _yielded_again(steps: Steps) -> NoReturn:

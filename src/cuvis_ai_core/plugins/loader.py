@@ -4,6 +4,7 @@ This is where plugins become classes: `preparation` has them fetched, resolved t
 `ready`, and `load` imports and registers one after the other.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -19,14 +20,15 @@ from cuvis_ai_core.plugins.children import publish
 from cuvis_ai_core.plugins.code import import_node, open_code
 from cuvis_ai_core.plugins.dependencies import leases
 from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
-from cuvis_ai_core.plugins.failing import REGISTERING, Announce, Enter, failing
+from cuvis_ai_core.plugins.installing.installed import Installed
+from cuvis_ai_core.plugins.installing.request import InstallRequest
 from cuvis_ai_core.plugins.isolation.finder import install_finder
-from cuvis_ai_core.plugins.isolation.operators import refuse_taken_operators
+from cuvis_ai_core.plugins.isolation.private_names import TORCH_LIBRARY
 from cuvis_ai_core.plugins.isolation.scope import Scope
+from cuvis_ai_core.plugins.load_errors import REGISTERING, Announce, Enter, failing
 from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo, ProcessPlugin, ScopedPlugin
 from cuvis_ai_core.plugins.manager import PluginState, contribution
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.ready import Ready, Request
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.cache.environment import Environment
@@ -36,9 +38,9 @@ Admit: TypeAlias = Callable[[LoadedPlugin], None]
 
 
 def load(
-    request: Request,
+    request: InstallRequest,
     wanted: Iterable[str],
-    prepared: Mapping[str, Ready | PluginLoadError],
+    prepared: Mapping[str, Installed | PluginLoadError],
     admit: Admit,
 ) -> dict[str, PluginLoadError]:
     """Import and register plugins, one after the other, and return why those failed that did; each fails for itself.
@@ -58,8 +60,8 @@ def load(
 
 def _load(
     name: str,
-    request: Request,
-    prepared: Mapping[str, Ready | PluginLoadError],
+    request: InstallRequest,
+    prepared: Mapping[str, Installed | PluginLoadError],
     opened: "dict[str, Opened | PluginLoadError]",
     admit: Admit,
 ) -> PluginLoadError | None:
@@ -76,7 +78,7 @@ def _load(
 
 
 def _load_here(
-    name: str, request: Request, prepared: Mapping[str, Ready | PluginLoadError], admit: Admit
+    name: str, request: InstallRequest, prepared: Mapping[str, Installed | PluginLoadError], admit: Admit
 ) -> PluginLoadError | None:
     announce = partial(request.announce, name)
     ready = prepared[name]
@@ -88,10 +90,10 @@ def _load_here(
             try:
                 plugin = _open(name, request.plugins[name], ready, request.store)
             except DependencyConflictError as error:
-                from cuvis_ai_core.plugins.installing.disagreement import disagreement
+                from cuvis_ai_core.plugins.installing.conflicts import with_all_demands
 
-                targets = {each: found.target for each, found in prepared.items() if isinstance(found, Ready)}
-                raise disagreement(error, targets) from error
+                targets = {each: found.target for each, found in prepared.items() if isinstance(found, Installed)}
+                raise with_all_demands(error, targets) from error
             _register(plugin, enter, admit)
     except PluginLoadError as error:
         return error
@@ -101,7 +103,7 @@ def _load_here(
 
 @contextmanager
 def _opened_apart(
-    reasons: Mapping[str, BaseException | None], request: Request
+    reasons: Mapping[str, BaseException | None], request: InstallRequest
 ) -> "Iterator[dict[str, Opened | PluginLoadError]]":
     """Have plugins ready in processes of their own, by name; what nobody took over in the end is closed."""
     if not reasons:
@@ -119,7 +121,7 @@ def _opened_apart(
 
 
 def _take_over(
-    name: str, request: Request, opened: "dict[str, Opened | PluginLoadError]", admit: Admit
+    name: str, request: InstallRequest, opened: "dict[str, Opened | PluginLoadError]", admit: Admit
 ) -> PluginLoadError | None:
     plugin, declared = opened[name], request.plugins[name]
     if isinstance(plugin, PluginLoadError):
@@ -152,7 +154,7 @@ def _announce_active(plugin: LoadedPlugin, announce: Announce) -> None:
     announce(PluginState.ACTIVE, ", ".join(path.rpartition(".")[2] for path in plugin.classes))
 
 
-def _open(name: str, declared: GitPlugin | LocalPlugin, ready: Ready, store: Store) -> ScopedPlugin:
+def _open(name: str, declared: GitPlugin | LocalPlugin, ready: Installed, store: Store) -> ScopedPlugin:
     source, target = ready
     with ExitStack() as undo:
         lease = leases.acquire(target.plugin, target.needed, target.folder)
@@ -162,7 +164,10 @@ def _open(name: str, declared: GitPlugin | LocalPlugin, ready: Ready, store: Sto
         undo.callback(scope.abandon)
         provided = {path: import_node(name, scope, path) for path in declared.provides}
         named, hooks = _entry_points(name, scope, target)
-        refuse_taken_operators(scope)
+        if TORCH_LIBRARY in sys.modules:
+            from cuvis_ai_core.plugins.isolation.operators import refuse_taken_operators
+
+            refuse_taken_operators(scope)
         classes = provided | {path: found for path, found in named.items() if found not in provided.values()}
         info = _info(name, declared, source, classes, target)
         uses = store.hand_over(source.folder, target.folder)

@@ -1,7 +1,6 @@
 """Pluggy for one registry: what is registered, and what hooks answer."""
 
 import inspect
-import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
@@ -13,12 +12,9 @@ import pluggy
 
 from cuvis_ai_core.errors import HookError, InvalidNodeError
 from cuvis_ai_core.node.base import is_node_class
-from cuvis_ai_core.plugins.answers import Answers
 from cuvis_ai_core.plugins.discovery import is_path
-from cuvis_ai_core.plugins.guard import guard
+from cuvis_ai_core.plugins.guard import Heard, guard
 from cuvis_ai_core.plugins.isolation.private_names import public_name, without_private_names
-
-logger = logging.getLogger(__name__)
 
 _HOOKS: Final = frozenset(name for name in cuvis_ai_hookspecs.__all__ if name.startswith("cuvis_ai_"))
 
@@ -63,7 +59,7 @@ class HookManager(pluggy.PluginManager):
         for caller in self.get_hookcallers(plugin) or ():
             for implementation in caller.get_hookimpls() if caller.name in _HOOKS else ():
                 if implementation.plugin is plugin:
-                    guard(implementation, caller.name, self)
+                    guard(implementation, caller.name, self.heard)
         return registered
 
     def unregister(self, plugin: object | None = None, name: str | None = None) -> Any:  # noqa: ANN401 - pluggy's own signature
@@ -118,32 +114,23 @@ class HookManager(pluggy.PluginManager):
         Raises:
             HookError: An implementation raised; of several the one that was called first.
         """
-        answers, outer = Answers(hook), self._asked
-        self._asking.answers = answers
+        heard, outer = Heard(hook), self._asked
+        self._asking.heard = heard
         try:
             result = getattr(self.hook, hook)()
         finally:
-            self._asking.answers = outer
-        if answers.failed:
-            raise answers.failed[0]
-        return answers.of_plugins(result)
+            self._asking.heard = outer
+        if heard.failed:
+            raise heard.failed[0]
+        if not heard.handed_on:
+            return list(heard.answered)
+        from cuvis_ai_core.plugins.answers import of_plugins
 
-    def failed(self, hook: str, error: HookError) -> None:
-        """Hear that an implementation failed: whoever asks for answers is told, else the log."""
-        if self._asked is not None and self._asked.hook == hook:
-            self._asked.failed.append(error)
-        else:
-            logger.error("%s", error.message, exc_info=error.__cause__)
+        return of_plugins(heard, result)
 
-    def answered(self, hook: str, plugin: str, answer: object) -> None:
-        """Hear what an implementation answered."""
-        if self._asked is not None and self._asked.hook == hook:
-            self._asked.answered(plugin, answer)
-
-    def handed_on(self, hook: str, plugin: str, result: object) -> None:
-        """Hear what a wrapper made of the answers."""
-        if self._asked is not None and self._asked.hook == hook:
-            self._asked.handed_on(plugin, result)
+    def heard(self, hook: str) -> Heard | None:
+        """Return what takes note of the answers to a hook; None where it was called by somebody else than `answers`."""
+        return self._asked if self._asked is not None and self._asked.hook == hook else None
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:  # noqa: ANN401 - pluggy's own signature
         """Leave out what Python itself put there: pluggy inspects every attribute, which costs more than all else."""
@@ -155,8 +142,8 @@ class HookManager(pluggy.PluginManager):
         return super().parse_hookspec_opts(module_or_class, name) if known else None
 
     @property
-    def _asked(self) -> Answers | None:
-        return getattr(self._asking, "answers", None)
+    def _asked(self) -> Heard | None:
+        return getattr(self._asking, "heard", None)
 
     def _check_known(self, plugin: object) -> None:
         """Refuse hooks that there are not, as `check_pending` does, of this plugin only.

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from cuvis_ai_core.errors import DependencyConflictError, PluginModuleError
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.cache.target import MARKER, Target, complete_targets
+from cuvis_ai_core.plugins.cache.target import Target
+from cuvis_ai_core.plugins.cache.target_marker import MARKER, complete_targets
 from cuvis_ai_core.plugins.children import publish
 from cuvis_ai_core.plugins.code import open_code
 from cuvis_ai_core.plugins.dependencies import host, leases
@@ -26,7 +27,7 @@ def revive(package: str, cache: Path) -> Scope:
     """
     found = list(_targets(package, cache))
     here = host.fingerprint()
-    # A key says also with which plugins, or by which lock file, versions were chosen (see `Plan.keys`).
+    # A key says also with which plugins, or by which lock file, versions were chosen (see `Versions.keys`).
     fitting = [target for target in found if any(key.partition(":")[0] == here for key in target.hosts)]
     refused: DependencyConflictError | None = None
     for target in sorted(fitting, key=_changed, reverse=True):

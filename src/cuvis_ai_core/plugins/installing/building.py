@@ -18,9 +18,10 @@ from cuvis_ai_core.errors import ProjectFileError
 from cuvis_ai_core.plugins.cache.integrity import NO_SOURCE, source_stamp
 from cuvis_ai_core.plugins.cache.sources import Source, project_folder, refuse_altered
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
-from cuvis_ai_core.plugins.installing.choices import Choice
-from cuvis_ai_core.plugins.installing.editables import UnclearEditableError, editable_code, top_level_modules
+from cuvis_ai_core.plugins.dependencies.search_path import top_level_modules
+from cuvis_ai_core.plugins.installing.editables import UnclearEditableError, editable_code
 from cuvis_ai_core.plugins.installing.project import Project, read_project, version_in
+from cuvis_ai_core.plugins.installing.request import Choice
 from cuvis_ai_core.plugins.installing.uv import Uv
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 

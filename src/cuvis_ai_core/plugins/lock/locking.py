@@ -11,16 +11,16 @@ from cuvis_ai_core.plugins.apart import IMPOSSIBLE
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies import host, leases
-from cuvis_ai_core.plugins.installing.choices import Choice, Needs
-from cuvis_ai_core.plugins.installing.disagreement import disagreement
-from cuvis_ai_core.plugins.installing.plans import Plan, Together
+from cuvis_ai_core.plugins.installing.conflicts import with_all_demands
+from cuvis_ai_core.plugins.installing.installed import Installed
+from cuvis_ai_core.plugins.installing.installer import Installer, not_prepared
+from cuvis_ai_core.plugins.installing.request import Announcement, Choice, InstallRequest, Needs, Versions
+from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
 from cuvis_ai_core.plugins.installing.wheels import Wheel, Wheels
-from cuvis_ai_core.plugins.lock.locked import Locked
+from cuvis_ai_core.plugins.lock.locked_versions import LockedVersions
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Entry, Environment, Lock, entry_of, lock_path, read_lock
 from cuvis_ai_core.plugins.lock.portable import SparseHost
 from cuvis_ai_core.plugins.parallel import Crew
-from cuvis_ai_core.plugins.preparation import Preparation, not_prepared
-from cuvis_ai_core.plugins.ready import Announcement, Ready, Request
 from cuvis_ai_core.plugins.worker.survey import Surveyed, install, survey
 
 _Found = TypeVar("_Found")
@@ -37,7 +37,7 @@ class Locking(NamedTuple):
 
     lock: Lock
     wheels: Mapping[str, Wheels]
-    ready: Mapping[str, Ready]
+    ready: Mapping[str, Installed]
 
     @property
     def environment(self) -> Environment:
@@ -106,8 +106,10 @@ class Locker:
     ) -> Locking:
         old, what = read_lock(manifest), f"{manifest} cannot be locked"
         here = {name: declared for name, declared in plugins.items() if name not in apart}
-        request = Request(here, Together(_kept(old, plugins, moving)), self.store, self.announce, self._offline)
-        preparation = Preparation(request)
+        request = InstallRequest(
+            here, ResolvedTogether(_kept(old, plugins, moving)), self.store, self.announce, self._offline
+        )
+        preparation = Installer(request)
         preparation.fetch()
         with self.store.workspace() as folder:
             preparation.study(folder)
@@ -138,20 +140,20 @@ class Locker:
         self, what: str, plugins: Mapping[str, Declared], old: Lock | None, moving: Collection[str]
     ) -> dict[str, Surveyed]:
         """Find out what is to be in the environments of plugins in processes of their own."""
-        request = self._request(plugins, Together())
+        request = self._request(plugins, ResolvedTogether())
         kept = {name: _kept(old, [name], moving) for name in plugins}
         return self._each(what, plugins, lambda name: survey(name, request, kept[name]))
 
     def _install_apart(self, what: str, plugins: Mapping[str, Declared], lock: Lock) -> None:
         """Have the environments of plugins in processes of their own, as they are locked."""
-        request = self._request(plugins, Locked(lock))
+        request = self._request(plugins, LockedVersions(lock))
         self._each(what, plugins, lambda name: install(name, request))
 
-    def _request(self, plugins: Mapping[str, Declared], plan: Plan) -> Request:
+    def _request(self, plugins: Mapping[str, Declared], versions: Versions) -> InstallRequest:
         def say(*words: Any) -> None:  # noqa: ANN401 - name, state and detail
             self._crew.say(partial(self.announce, *words))
 
-        return Request(plugins, plan, self.store, say, self._offline)
+        return InstallRequest(plugins, versions, self.store, say, self._offline)
 
     def _each(self, what: str, names: Iterable[str], work: Callable[[str], _Found]) -> dict[str, _Found]:
         """Do something for several plugins at once, and return what came of it, in their order."""
@@ -183,11 +185,11 @@ class Locker:
         return found
 
 
-def _install(what: str, preparation: Preparation, lock: Lock) -> dict[str, Ready]:
-    locked = Locked(lock)
+def _install(what: str, preparation: Installer, lock: Lock) -> dict[str, Installed]:
+    locked = LockedVersions(lock)
     preparation.install(locked.choices(preparation.needs()), locked.keys(preparation.places()))
     preparation.refuse_failed(what)
-    return {name: ready for name, ready in preparation.results().items() if isinstance(ready, Ready)}
+    return {name: ready for name, ready in preparation.results().items() if isinstance(ready, Installed)}
 
 
 def _kept(old: Lock | None, plugins: Iterable[str], moving: Collection[str]) -> list[str]:
@@ -240,7 +242,7 @@ def _by_pin(wheels: Mapping[str, Sequence[Wheels]]) -> dict[str, Wheels]:
     return {each.pin: each for found in wheels.values() for each in found}
 
 
-def _refuse_clashes(what: str, ready: Mapping[str, Ready]) -> None:
+def _refuse_clashes(what: str, ready: Mapping[str, Installed]) -> None:
     """Decide who serves the dependencies of all plugins as loading them would, in their order."""
     targets = {name: each.target for name, each in ready.items()}
     with ExitStack() as held:
@@ -248,4 +250,4 @@ def _refuse_clashes(what: str, ready: Mapping[str, Ready]) -> None:
             try:
                 held.callback(leases.acquire(target.plugin, target.needed, target.folder).release)
             except DependencyConflictError as error:
-                raise not_prepared(what, {name: disagreement(error, targets)}) from error
+                raise not_prepared(what, {name: with_all_demands(error, targets)}) from error

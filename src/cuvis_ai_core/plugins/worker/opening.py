@@ -13,13 +13,14 @@ from cuvis_ai_core.errors import PluginError, PluginLoadError, RemoteError
 from cuvis_ai_core.plugins.cache.environment import Environment, code_stamp, write_environment
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.dependencies import host
-from cuvis_ai_core.plugins.failing import Announce, Enter, failing
+from cuvis_ai_core.plugins.installing.installed import first_step
+from cuvis_ai_core.plugins.installing.request import InstallRequest
+from cuvis_ai_core.plugins.installing.virtual_environment import environment_for
+from cuvis_ai_core.plugins.load_errors import Announce, Enter, failing
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.parallel import Crew
-from cuvis_ai_core.plugins.ready import Request, first_step
 from cuvis_ai_core.plugins.worker.faces import make_class
-from cuvis_ai_core.plugins.worker.installing import environment_for
 from cuvis_ai_core.plugins.worker.logs import Logs
 from cuvis_ai_core.plugins.worker.wanted import source_of, wanted_for
 from cuvis_ai_core.plugins.worker.worker import Worker
@@ -46,7 +47,7 @@ class Opened(NamedTuple):
 
 
 def open_plugins(
-    reasons: Mapping[str, BaseException | None], request: Request, telling: Callable[[str], Announce]
+    reasons: Mapping[str, BaseException | None], request: InstallRequest, telling: Callable[[str], Announce]
 ) -> dict[str, Opened | PluginLoadError]:
     """Have the environments of plugins, several at once, and classes for their node classes; each fails for itself.
 
@@ -78,7 +79,7 @@ def open_plugins(
     return found
 
 
-def _open(name: str, request: Request, enter: Enter, why: BaseException | None) -> Opened:
+def _open(name: str, request: InstallRequest, enter: Enter, why: BaseException | None) -> Opened:
     """Have the environment of a plugin, and classes for its node classes; if a step fails, no process is left."""
     if find_spec("fcntl") is None:
         raise PluginError(

@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 from cuvis_ai_core.errors import DependencyConflictError, DependencyNotFoundError
 from cuvis_ai_core.plugins.cache.sources import Source, project_folder
-from cuvis_ai_core.plugins.failing import failing
+from cuvis_ai_core.plugins.installing.installed import first_step
 from cuvis_ai_core.plugins.installing.project import read_project
+from cuvis_ai_core.plugins.installing.request import InstallRequest
 from cuvis_ai_core.plugins.installing.uv import Uv
+from cuvis_ai_core.plugins.installing.virtual_environment import Wanted, environment_for, pins_for
 from cuvis_ai_core.plugins.installing.wheels import Wheels
+from cuvis_ai_core.plugins.load_errors import failing
 from cuvis_ai_core.plugins.manager import PluginState
-from cuvis_ai_core.plugins.ready import Request, first_step
-from cuvis_ai_core.plugins.worker.installing import Wanted, environment_for, pins_for
 from cuvis_ai_core.plugins.worker.wanted import source_of, wanted_for
 
 
@@ -30,7 +31,7 @@ class Surveyed(NamedTuple):
     wheels: Sequence[Wheels]
 
 
-def survey(name: str, request: Request, kept: Sequence[str]) -> Surveyed:
+def survey(name: str, request: InstallRequest, kept: Sequence[str]) -> Surveyed:
     """Find out what is to be in the environment of a plugin, and install nothing.
 
     Args:
@@ -57,7 +58,7 @@ def survey(name: str, request: Request, kept: Sequence[str]) -> Surveyed:
         return Surveyed(source, (found.dependencies or ()) if found else (), wheels)
 
 
-def _wheels(wanted: Wanted, request: Request, kept: Sequence[str]) -> Sequence[Wheels]:
+def _wheels(wanted: Wanted, request: InstallRequest, kept: Sequence[str]) -> Sequence[Wheels]:
     with request.store.workspace() as folder:
         builds = frozenset(wanted.declared.build)
         uv = Uv(wanted.name, folder, request.offline, request.store.wheels, builds)
@@ -65,7 +66,7 @@ def _wheels(wanted: Wanted, request: Request, kept: Sequence[str]) -> Sequence[W
         return uv.wheels(pins, python) if pins else ()
 
 
-def install(name: str, request: Request) -> None:
+def install(name: str, request: InstallRequest) -> None:
     """Have the environment of a plugin in the plugin cache.
 
     Raises:

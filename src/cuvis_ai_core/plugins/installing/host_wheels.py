@@ -33,7 +33,7 @@ def names() -> frozenset[str]:
     return frozenset(_PACKAGES)
 
 
-def own_wheels(folder: Path) -> dict[str, Path]:
+def write_wheels(folder: Path) -> dict[str, Path]:
     """Write the wheels into a folder, and return them by the names of their distributions.
 
     Raises:

@@ -1,41 +1,20 @@
-"""What of a manifest is ready to be imported: no process, no connection and no lock is needed to see that."""
+"""What of a manifest is installed already: no process, no connection and no lock is needed to see that."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.plugins.cache.sources import Source, content_of, local_source, usable_source
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.cache.target import Target, target_for
-from cuvis_ai_core.plugins.installing.plans import Plan
+from cuvis_ai_core.plugins.cache.target import Target
+from cuvis_ai_core.plugins.cache.target_marker import target_for
+from cuvis_ai_core.plugins.installing.request import InstallRequest
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 
-Announcement: TypeAlias = Callable[[str, PluginState, str], None]
-"""Tells observers that a plugin entered a state, with a detail to show."""
 
-
-class Request(NamedTuple):
-    """Plugins that are to be there together.
-
-    Attributes:
-        plugins: Manifest entries by the plugins' names, in the order of the manifest.
-        plan: How versions of their dependencies come about.
-        store: The plugin cache.
-        announce: Told of the states that each plugin enters, with a detail to show.
-        offline: Whether no connection may be opened.
-    """
-
-    plugins: Mapping[str, GitPlugin | LocalPlugin]
-    plan: Plan
-    store: Store
-    announce: Announcement
-    offline: bool
-
-
-class Ready(NamedTuple):
+class Installed(NamedTuple):
     """A plugin that is fetched and installed.
 
     Attributes:
@@ -47,7 +26,7 @@ class Ready(NamedTuple):
     target: Target
 
 
-def ready_plugins(request: Request) -> dict[str, Ready]:
+def find_installed(request: InstallRequest) -> dict[str, Installed]:
     """Return those plugins that are ready; none where something is missing or wrong, which `prepare` deals with."""
     places: dict[str, Path] = {}
     sources: dict[str, Source] = {}
@@ -56,21 +35,21 @@ def ready_plugins(request: Request) -> dict[str, Ready]:
             source = source_on_disk(name, declared, request.store)
             if source is None:
                 return {}
-            request.plan.check(name, source)
+            request.versions.check(name, source)
             places[name] = place_of(name, declared, source, request.store)
             sources[name] = source
-        keys = request.plan.keys(places)
+        keys = request.versions.keys(places)
         targets = {name: usable_target(place, keys[name], request.store) for name, place in places.items()}
     except CuvisError:
         return {}
-    found = {name: Ready(sources[name], target) for name, target in targets.items() if target is not None}
+    found = {name: Installed(sources[name], target) for name, target in targets.items() if target is not None}
     if len(found) == len(sources):
         for name, source in sources.items():
             announce_source(request, name, source)
     return found
 
 
-def announce_source(request: Request, name: str, source: Source) -> None:
+def announce_source(request: InstallRequest, name: str, source: Source) -> None:
     """Tell observers that the code of a plugin is there."""
     declared = request.plugins[name]
     if isinstance(declared, LocalPlugin):

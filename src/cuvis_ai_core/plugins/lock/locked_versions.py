@@ -8,8 +8,8 @@ from cuvis_ai_core.errors import LockError
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import short_hash
 from cuvis_ai_core.plugins.dependencies import host
-from cuvis_ai_core.plugins.installing.choices import Choice, Needs
-from cuvis_ai_core.plugins.installing.plans import Plan, Together
+from cuvis_ai_core.plugins.installing.request import Choice, Needs, Versions
+from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, read_lock, refuse_differences
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cuvis_ai_core.plugins.parallel import Crew
 
 
-def plan_for(manifest: Path, plugins: Mapping[str, Declared]) -> Plan:
+def versions_for(manifest: Path, plugins: Mapping[str, Declared]) -> Versions:
     """Return how versions come about for a manifest: from the lock file beside it, if there is one.
 
     Args:
@@ -29,12 +29,12 @@ def plan_for(manifest: Path, plugins: Mapping[str, Declared]) -> Plan:
     """
     lock = read_lock(manifest)
     if lock is None:
-        return Together()
+        return ResolvedTogether()
     refuse_differences(lock, plugins, manifest)
-    return Locked(lock)
+    return LockedVersions(lock)
 
 
-class Locked(Plan):
+class LockedVersions(Versions):
     """With a lock file: exactly what stands in it.
 
     Args:

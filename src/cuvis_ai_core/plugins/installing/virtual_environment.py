@@ -24,14 +24,14 @@ from cuvis_ai_core.plugins.cache.sources import Source, project_folder, refuse_a
 from cuvis_ai_core.plugins.cache.store import Store, listed, short_hash
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.dependencies.requirements import host_version, needed_name, satisfies
-from cuvis_ai_core.plugins.failing import Enter
-from cuvis_ai_core.plugins.installing.choices import Choice
+from cuvis_ai_core.plugins.installing import host_wheels
 from cuvis_ai_core.plugins.installing.editables import UnclearEditableError, editable_code
 from cuvis_ai_core.plugins.installing.project import read_project, version_in
+from cuvis_ai_core.plugins.installing.request import Choice
 from cuvis_ai_core.plugins.installing.uv import Uv
+from cuvis_ai_core.plugins.load_errors import Enter
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.worker import own_wheels
 
 
 class Wanted(NamedTuple):
@@ -60,7 +60,7 @@ class Wanted(NamedTuple):
     def folder(self) -> Path:
         """Where the environment lies, or comes to lie."""
         pins = () if self.locked is None else (*self.locked.pins, *sum(self.locked.hashes.values(), ()))
-        return self.place / short_hash(self.python, own_wheels.fingerprint(), own_wheels.schemas(), *pins)
+        return self.place / short_hash(self.python, host_wheels.fingerprint(), host_wheels.schemas(), *pins)
 
 
 def environment_for(wanted: Wanted, store: Store, *, offline: bool, enter: Enter) -> Environment:
@@ -130,9 +130,9 @@ def pins_for(wanted: Wanted, folder: Path, uv: Uv, kept: Sequence[str]) -> tuple
         InstallError: uv failed otherwise.
     """
     begun = _begin(wanted, folder, uv)
-    requirements = [*begun.requirements, own_wheels.schemas()]
+    requirements = [*begun.requirements, host_wheels.schemas()]
     pins = uv.would_install(begun.python, requirements, kept, build=begun.build)
-    own = {normalised(begun.distribution), *own_wheels.names()}
+    own = {normalised(begun.distribution), *host_wheels.names()}
     names = sorted({pin.partition("==")[0]: pin for pin in pins}.items())
     return begun.python, [begun.direct.get(name, pin) for name, pin in names if name not in own]
 
@@ -145,7 +145,7 @@ def _made(wanted: Wanted, folder: Path, uv: Uv) -> Environment:
         editable=str(project_folder(wanted.declared, wanted.source))
         if isinstance(wanted.declared, LocalPlugin)
         else "",
-        core=own_wheels.edited_folder(),
+        core=host_wheels.edited_folder(),
     )
     write_environment(made)
     return made
@@ -163,7 +163,7 @@ def _begin(wanted: Wanted, folder: Path, uv: Uv) -> _Begun:
     python = uv.make_environment(place, wanted.declared.python)
     for leftover in packages_of(place).glob("_virtualenv.*"):  # serves old installers only, and no record knows it
         leftover.unlink()
-    own = [f"{name} @ {path.as_uri()}" for name, path in own_wheels.own_wheels(folder / "own wheels").items()]
+    own = [f"{name} @ {path.as_uri()}" for name, path in host_wheels.write_wheels(folder / "own wheels").items()]
     if read is None:
         return _Begun(place, python, "", own, _bare(wanted, project), {})
     direct = {needed_name(each): each for each in read.dependencies or () if " @ " in each}
@@ -173,7 +173,7 @@ def _begin(wanted: Wanted, folder: Path, uv: Uv) -> _Begun:
 def _install(wanted: Wanted, uv: Uv, begun: _Begun) -> None:
     packages = packages_of(begun.folder)
     if wanted.locked is None:
-        requirements = [*begun.requirements, own_wheels.schemas()]
+        requirements = [*begun.requirements, host_wheels.schemas()]
         uv.install_with_needs(begun.python, packages, requirements, build=begun.build)
         return
     uv.install_locked(packages, wanted.locked.hashes, begun.python, built=wanted.locked.built)
@@ -226,7 +226,7 @@ def _refuse_other_core(name: str, requirements: Iterable[str]) -> None:
     """Refuse requirements on this package that its own version does not meet: a worker has the host's."""
     for text in requirements:
         found = (
-            host_version(needed_name(text)) if needed_name(text) in (*own_wheels.names(), "cuvis-ai-schemas") else None
+            host_version(needed_name(text)) if needed_name(text) in (*host_wheels.names(), "cuvis-ai-schemas") else None
         )
         if found is not None and not satisfies(found, text):
             raise DependencyConflictError(
