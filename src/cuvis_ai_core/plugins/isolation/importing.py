@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _import = builtins.__import__
 
 STOOD_FOR: Final = frozenset({"importlib", "logging", "subprocess", "sys"})
-"""Standard modules of which a plugin's code sees a stand-in (see `standard_modules`), made when it first imports one."""
+"""Standard modules of which a plugin has stand-ins (see `standard_modules`), made when it first imports one."""
 
 
 _OF_ALL: Final = ("__class__",)
