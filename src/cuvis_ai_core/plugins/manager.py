@@ -10,7 +10,6 @@ from typing import Any, Final
 import cuvis_ai_hookspecs
 import pluggy
 
-from cuvis_ai_core._places import place_of, words_of
 from cuvis_ai_core.errors import HookError, InvalidNodeError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.discovery import is_path
@@ -80,6 +79,8 @@ class HookManager(pluggy.PluginManager):
             try:
                 yield implementation.plugin_name, implementation.function()
             except Exception as error:
+                from cuvis_ai_core._places import place_of
+
                 place = place_of(error, implementation.function)
                 raise HookError(
                     f"Plugin '{implementation.plugin_name}': hook {hook} failed: {_told(error, place)}",
@@ -94,6 +95,8 @@ class HookManager(pluggy.PluginManager):
             try:
                 implementation.function(*(arguments[name] for name in implementation.argnames))
             except Exception as error:
+                from cuvis_ai_core._places import place_of
+
                 told = _told(error, place_of(error, implementation.function))
                 where = "".join(f" of {key} '{arguments[key]}'" for key in ("node", "stage") if key in arguments)
                 logger.exception("observer '%s' failed in hook %s%s: %s", implementation.plugin_name, hook, where, told)
@@ -213,6 +216,8 @@ def _wrong(plugin: str, answer: object) -> HookError:
 
 
 def _told(error: Exception, place: str | None) -> str:
+    from cuvis_ai_core._places import words_of
+
     return without_private_names(words_of(error)) + (f" ({place})" if place else "")
 
 

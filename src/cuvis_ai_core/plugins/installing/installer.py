@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from cuvis_ai_core.errors import CuvisError, PluginLoadError, PreparationError
 from cuvis_ai_core.plugins.announcing import Announce
+from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
 from cuvis_ai_core.plugins.cache.offline import not_fetched
 from cuvis_ai_core.plugins.cache.sources import Source, git_source, local_source, usable_source
-from cuvis_ai_core.plugins.cache.store import refuse_full_disk, short_hash
+from cuvis_ai_core.plugins.cache.store import short_hash
 from cuvis_ai_core.plugins.installing.installed import (
     Installed,
     Place,

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cuvis_ai_core.errors import CuvisError
+from cuvis_ai_core.errors import CuvisError, InstallError
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import short_hash
 from cuvis_ai_core.plugins.dependencies import host
@@ -105,7 +105,7 @@ class Resolution:
     def _together(self, names: Sequence[str], preferred: Sequence[str] = ()) -> list[str]:
         """Return the versions that some plugins can share."""
         union = dict.fromkeys(text for name in names for text in self._plugins[name].requirements)
-        pins = self._uv.missing(host.without_exchange(tuple(union)), [*self._fixed, *preferred])
+        pins = self._lacking(self._uv, host.without_exchange(tuple(union)), preferred)
         host.refuse_exchange(names[-1], [pin.partition("==")[0] for pin in pins])
         return pins
 
@@ -137,9 +137,19 @@ class Resolution:
         asked = host.without_exchange(needs.requirements)
         if not asked:
             return []
-        pins = needs.uv.missing(asked, [*self._fixed, *shared])
+        pins = self._lacking(needs.uv, asked, shared)
         host.refuse_exchange(needs.distribution, [pin.partition("==")[0] for pin in pins])
         return host.with_addresses(pins, needs.requirements)
+
+    def _lacking(self, uv: "Uv", asked: Sequence[str], chosen: Sequence[str]) -> list[str]:
+        """Return what the host lacks, with the versions that the core has wherever the requirements leave them."""
+        try:
+            return uv.missing(asked, [*self._fixed, *chosen])
+        except InstallError:
+            limits = host.limits()
+            if limits == self._fixed:
+                raise
+            return uv.missing(asked, [*limits, *chosen])
 
     @staticmethod
     def _guarded(choose: Callable[..., list[str]], *arguments: object) -> Choice:

@@ -28,9 +28,9 @@ from cuvis_ai_core.errors import (
     OfflineError,
     ToolNotFoundError,
 )
+from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
 from cuvis_ai_core.plugins.cache.integrity import altered_files, installed_files
 from cuvis_ai_core.plugins.cache.offline import WAY_OUT as OFFLINE_WAY_OUT
-from cuvis_ai_core.plugins.cache.store import refuse_full_disk
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.installing.index_settings import default_cache, pip_settings, uv_settings
 from cuvis_ai_core.plugins.installing.uv_errors import CHECK_NETWORK, meaning, telling_lines
