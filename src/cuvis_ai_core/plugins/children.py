@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cuvis_ai_core._environment import CALLING_PLUGIN, LIVE_PLUGINS
-from cuvis_ai_core.plugins.cache.target import read_target
+from cuvis_ai_core.plugins.cache.target_marker import read_target
 from cuvis_ai_core.plugins.code import open_code
 from cuvis_ai_core.plugins.dependencies import host, leases
 from cuvis_ai_core.plugins.isolation.asking import process_started_by

@@ -1,6 +1,7 @@
 """The code of an installed plugin: what of it becomes private, and the node classes in it."""
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,8 +10,8 @@ from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.cache.store import short_hash
 from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
+from cuvis_ai_core.plugins.dependencies.search_path import top_level_modules, without_standard_library
 from cuvis_ai_core.plugins.isolation.private_names import public_name
-from cuvis_ai_core.plugins.isolation.public_names import stand_before
 from cuvis_ai_core.plugins.isolation.scope import Code, Scope, open_scope
 
 
@@ -36,7 +37,10 @@ def open_code(target: Target, private: Sequence[Distribution], name: str | None 
         editable=target.editable,
     )
     scope = open_scope(" ".join([key, *sorted(each.name for each in private)]), target.title, code, name)
-    stand_before(scope)
+    if not sys.modules.keys().isdisjoint(tops):
+        from cuvis_ai_core.plugins.isolation.public_names import stand_before
+
+        stand_before(scope)
     return scope
 
 
@@ -81,8 +85,6 @@ def _no_module(name: str, scope: Scope, path: str, missing: str) -> InvalidNodeE
 
 def _new_modules(target: Target) -> dict[str, Path]:
     """Find modules that were added to a local plugin since it was installed."""
-    from cuvis_ai_core.plugins.installing.editables import top_level_modules, without_standard_library
-
     folders = {Path(place) for place in target.code.values() if place}
     return {top: folder for folder in folders for top in without_standard_library(top_level_modules(folder))}
 

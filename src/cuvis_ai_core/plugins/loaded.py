@@ -13,12 +13,12 @@ from cuvis_ai_core.plugins.children import publish
 from cuvis_ai_core.plugins.code import import_node
 from cuvis_ai_core.plugins.dependencies import leases
 from cuvis_ai_core.plugins.isolation.private_names import private_package
-from cuvis_ai_core.plugins.isolation.public_names import give_back
 from cuvis_ai_core.plugins.isolation.scope import Scope
 from cuvis_ai_core.plugins.manager import NodePlugin, no_node
-from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.owned_names import unloaded
 
 if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
     from cuvis_ai_core.plugins.worker.worker import Worker
 
 
@@ -62,7 +62,7 @@ class ScopedPlugin(NamedTuple):
         uses: Its checkout and target directory, which count as in use in the plugin cache.
     """
 
-    declared: GitPlugin | LocalPlugin
+    declared: "GitPlugin | LocalPlugin"
     info: PluginInfo
     scope: Scope
     lease: leases.Lease
@@ -92,7 +92,7 @@ class ScopedPlugin(NamedTuple):
     def release(self) -> None:
         """Let go of the modules and the dependencies."""
         self.scope.release()
-        give_back()
+        unloaded()
         self.lease.release()
         self.uses.release()
         publish()
@@ -123,7 +123,7 @@ class ProcessPlugin(NamedTuple):
         uses: Its checkout and its environment, which count as in use in the plugin cache.
     """
 
-    declared: GitPlugin | LocalPlugin
+    declared: "GitPlugin | LocalPlugin"
     info: PluginInfo
     worker: "Worker"
     classes: Mapping[str, type]

@@ -4,6 +4,7 @@ This is where plugins become classes, top to bottom: `load` has them installed, 
 taken over from a process of its own, and registered.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -30,7 +31,7 @@ from cuvis_ai_core.plugins.installing.installed import (
 )
 from cuvis_ai_core.plugins.installing.request import InstallRequest
 from cuvis_ai_core.plugins.isolation.finder import install_finder
-from cuvis_ai_core.plugins.isolation.operators import refuse_taken_operators
+from cuvis_ai_core.plugins.isolation.private_names import TORCH_LIBRARY
 from cuvis_ai_core.plugins.isolation.scope import Scope
 from cuvis_ai_core.plugins.load_errors import REGISTERING, Enter, failing
 from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo, ProcessPlugin, ScopedPlugin
@@ -199,7 +200,10 @@ def _import(name: str, declared: GitPlugin | LocalPlugin, source: Source, target
         undo.callback(scope.abandon)
         provided = {path: import_node(name, scope, path) for path in declared.provides}
         named, hooks = _entry_points(name, scope, target)
-        refuse_taken_operators(scope)
+        if TORCH_LIBRARY in sys.modules:
+            from cuvis_ai_core.plugins.isolation.operators import refuse_taken_operators
+
+            refuse_taken_operators(scope)
         classes = provided | {path: found for path, found in named.items() if found not in provided.values()}
         info = _info(name, declared, source, classes, target)
         uses = store.hand_over(source.folder, target.folder)

@@ -6,7 +6,7 @@ folder changes.
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.metadata import PathDistribution
 from pathlib import Path
@@ -17,6 +17,8 @@ from cuvis_ai_core.plugins.dependencies.distribution import normalised
 _State: TypeAlias = tuple[tuple[str, int], ...]
 
 _METADATA = (".dist-info", ".egg-info")
+
+_MODULE_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
 
 _STANDARD_LIBRARY = os.path.dirname(os.__file__)  # noqa: PTH120 - as `sys.path` has it
 
@@ -67,6 +69,23 @@ def added_below(folder: str) -> list[str]:
         if entry.startswith(inside):
             found.append(entry)
     return found
+
+
+def top_level_modules(folder: Path) -> set[str]:
+    """Return the names of the modules and regular packages that lie directly in a folder."""
+    if not folder.is_dir():
+        return set()
+    names = {
+        entry.name.partition(".")[0]
+        for entry in folder.iterdir()
+        if (entry.suffix in _MODULE_SUFFIXES and entry.is_file()) or (entry / "__init__.py").is_file()
+    }
+    return {name for name in names if name.isidentifier()}
+
+
+def without_standard_library(names: Iterable[str]) -> frozenset[str]:
+    """Drop names that the standard library owns: they come first on every `sys.path`, so no plugin means its own."""
+    return frozenset(names) - sys.stdlib_module_names
 
 
 @lru_cache(4096)

@@ -9,7 +9,7 @@ from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import CuvisError, DependencyConflictError, MissingExtraError, OperatorConflictError
 from cuvis_ai_core.plugins.cache.sources import Source, content_of, local_source, usable_source
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.cache.target import Target, target_for
+from cuvis_ai_core.plugins.cache.target_marker import target_for
 from cuvis_ai_core.plugins.dependencies import host
 from cuvis_ai_core.plugins.installing.request import InstallRequest
 from cuvis_ai_core.plugins.manager import PluginState
@@ -17,6 +17,7 @@ from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.cache.environment import Environment
+    from cuvis_ai_core.plugins.cache.target import Target
 
 Place: TypeAlias = "Target | Environment"
 """Where a plugin is installed: in a target directory for this process, in an environment for one of its own."""

@@ -11,10 +11,12 @@ from cuvis_ai_core._files import remove_tree
 from cuvis_ai_core.plugins.cache.integrity import source_stamp
 from cuvis_ai_core.plugins.cache.sources import title_of
 from cuvis_ai_core.plugins.cache.store import short_hash
-from cuvis_ai_core.plugins.cache.target import Target, complete_targets, is_stale, write_marker
+from cuvis_ai_core.plugins.cache.target import Target
+from cuvis_ai_core.plugins.cache.target_marker import complete_targets, is_stale, write_marker
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
+from cuvis_ai_core.plugins.dependencies.search_path import top_level_modules
 from cuvis_ai_core.plugins.installing.contents import describe
-from cuvis_ai_core.plugins.installing.editables import UnclearEditableError, editable_code, top_level_modules
+from cuvis_ai_core.plugins.installing.editables import UnclearEditableError, editable_code
 from cuvis_ai_core.plugins.installing.installation import Installation
 from cuvis_ai_core.plugins.installing.request import Choice
 

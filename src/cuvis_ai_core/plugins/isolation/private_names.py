@@ -13,6 +13,9 @@ PARENT: Final = "cuvis_ai_core.scoped"
 
 PREFIX: Final = f"{PARENT}."
 
+TORCH_LIBRARY: Final = "torch.library"
+"""The module that registers torch operators, which have one name for everybody (see `operators`)."""
+
 _SECOND: Final = "_x"
 """What comes between a title and the hash that tells two contents of one title apart."""
 

@@ -21,18 +21,21 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cuvis_ai_core.plugins.dependencies.search_path import added_below
 from cuvis_ai_core.plugins.isolation.importing import import_leaf, is_initializing, scoped_import
 from cuvis_ai_core.plugins.isolation.loaders import PackageLoader
 from cuvis_ai_core.plugins.isolation.parking import Parking, forget_package
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, private_name, second_name
-from cuvis_ai_core.plugins.isolation.stand_ins import StandIns
 from cuvis_ai_core.plugins.owned_names import claim, give_up, is_owned
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.isolation.stand_ins import StandIns
 
 MARK: Final = "__cuvis_scope__"
 """The key under which a scope's builtins hold the scope: code finds its scope through its frame."""
@@ -74,7 +77,6 @@ class Scope:
         editable: Whether somebody may be editing the code.
         package: The package itself.
         parking: Its modules while they are not in `sys.modules`.
-        stand_ins: Standard modules as its code sees them.
         holders: How many loaded this content and have not let go.
     """
 
@@ -86,7 +88,6 @@ class Scope:
         self.distributions = code.distributions
         self.editable = code.editable
         self.holders = 0
-        self.stand_ins = StandIns(self)
         self.builtins = {**vars(builtins), "__import__": scoped_import(self), MARK: self}
         # The imports that run right now, and their threads; adding and removing need no lock.
         self._visitors: dict[object, int] = {}
@@ -117,6 +118,13 @@ class Scope:
         with self.awake():
             module = importlib.import_module(name, package)
         return self.stand_ins.of(module)
+
+    @cached_property
+    def stand_ins(self) -> "StandIns":
+        """Standard modules as the plugin's code sees them."""
+        from cuvis_ai_core.plugins.isolation.stand_ins import StandIns
+
+        return StandIns(self)
 
     @property
     def held(self) -> bool:
