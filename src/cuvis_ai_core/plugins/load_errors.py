@@ -6,13 +6,10 @@ from typing import Final
 
 from cuvis_ai_core._places import innermost, words_of
 from cuvis_ai_core.errors import CuvisError, PluginLoadError
+from cuvis_ai_core.plugins.announcing import Announce
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, without_private_names
 from cuvis_ai_core.plugins.isolation.scope import MARK
 from cuvis_ai_core.plugins.manager import PluginState
-
-Announce = Callable[[PluginState, str], None]
-"""Tells observers that a plugin entered a state, with a detail to show."""
-
 
 Enter = Callable[[str, str | None], None]
 """Remembers the step that a plugin is at, and announces it as its state where there is a detail to show."""
