@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from cuvis_ai_core._places import innermost, words_of
 from cuvis_ai_core.errors import CuvisError, PluginLoadError
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, without_private_names
 from cuvis_ai_core.plugins.isolation.scope import MARK
@@ -55,6 +54,8 @@ def failing(name: str, announce: Announce, step: str) -> Iterator[Enter]:
 
 
 def _reason(error: BaseException, place: str | None) -> str:
+    from cuvis_ai_core._places import words_of
+
     text = error.message if isinstance(error, CuvisError) else words_of(error)
     return without_private_names(text) + (f" ({place})" if place and place not in text else "")
 
@@ -63,6 +64,8 @@ def _place(error: BaseException) -> str | None:
     """Return file and line of the innermost frame that ran the plugin's own code."""
     if isinstance(error, CuvisError):
         return error.place
+    from cuvis_ai_core._places import innermost
+
     return innermost(error, lambda frame: MARK in frame.f_builtins)
 
 

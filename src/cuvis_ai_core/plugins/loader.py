@@ -1,40 +1,29 @@
 """Plugins, from their manifest entries to node classes: each of them wholly, or not at all.
 
 This is where plugins become classes: `preparation` has them fetched, resolved together and installed, unless they are
-`ready`, and `load` imports and registers one after the other.
+`ready`, and `load` imports and registers one after the other (see `loaded`). What did not change since the last load
+takes a shorter way (see `recall`).
 """
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, cast
 
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError
 from cuvis_ai_core.plugins.apart import IMPOSSIBLE, Announcing
 from cuvis_ai_core.plugins.cache.sources import Source, project_folder
-from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target import Target
-from cuvis_ai_core.plugins.children import publish
-from cuvis_ai_core.plugins.code import import_node, open_code
-from cuvis_ai_core.plugins.dependencies import leases
-from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
 from cuvis_ai_core.plugins.installing.installed import Installed
 from cuvis_ai_core.plugins.installing.request import InstallRequest
-from cuvis_ai_core.plugins.isolation.finder import install_finder
-from cuvis_ai_core.plugins.isolation.private_names import TORCH_LIBRARY
-from cuvis_ai_core.plugins.isolation.scope import Scope
-from cuvis_ai_core.plugins.load_errors import REGISTERING, Announce, Enter, failing
-from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo, ProcessPlugin, ScopedPlugin
-from cuvis_ai_core.plugins.manager import PluginState, contribution
+from cuvis_ai_core.plugins.load_errors import REGISTERING, failing
+from cuvis_ai_core.plugins.loaded import Admit, PluginInfo, Ready, announce_active, load_here, register
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.cache.environment import Environment
     from cuvis_ai_core.plugins.worker.opening import Opened
-
-Admit: TypeAlias = Callable[[LoadedPlugin], None]
 
 
 def load(
@@ -80,25 +69,28 @@ def _load(
 def _load_here(
     name: str, request: InstallRequest, prepared: Mapping[str, Installed | PluginLoadError], admit: Admit
 ) -> PluginLoadError | None:
-    announce = partial(request.announce, name)
-    ready = prepared[name]
-    if isinstance(ready, PluginLoadError):
-        return ready
-    try:
-        with failing(name, announce, PluginState.IMPORTING) as enter:
-            enter(PluginState.IMPORTING, ready.target.plugin.name)
-            try:
-                plugin = _open(name, request.plugins[name], ready, request.store)
-            except DependencyConflictError as error:
-                from cuvis_ai_core.plugins.installing.conflicts import with_all_demands
+    installed = prepared[name]
+    if isinstance(installed, PluginLoadError):
+        return installed
 
-                targets = {each: found.target for each, found in prepared.items() if isinstance(found, Installed)}
-                raise with_all_demands(error, targets) from error
-            _register(plugin, enter, admit)
+    def explained(error: DependencyConflictError) -> DependencyConflictError:
+        from cuvis_ai_core.plugins.installing.conflicts import with_all_demands
+
+        targets = {each: found.target for each, found in prepared.items() if isinstance(found, Installed)}
+        return with_all_demands(error, targets)
+
+    try:
+        ready = _ready(name, request.plugins[name], installed)
+        load_here(ready, request.store, partial(request.announce, name), admit, explained)
     except PluginLoadError as error:
         return error
-    _announce_active(plugin, announce)
     return None
+
+
+def _ready(name: str, declared: GitPlugin | LocalPlugin, installed: Installed) -> Ready:
+    source, target = installed
+    info = _info(name, declared, source, declared.provides, target)
+    return Ready(info, source.folder, project_folder(declared, source), target, lambda: declared)
 
 
 @contextmanager
@@ -129,71 +121,24 @@ def _take_over(
     try:
         with failing(name, partial(request.announce, name), REGISTERING) as enter:
             uses = request.store.hand_over(plugin.source.folder, plugin.environment.folder)
+            from cuvis_ai_core.plugins.process_plugin import ProcessPlugin
+
             info = _info(name, declared, plugin.source, plugin.classes, plugin.environment)
             del opened[name]
             project = project_folder(declared, plugin.source)
             loaded = ProcessPlugin(declared, info, plugin.worker, plugin.classes, project, plugin.config_dirs, uses)
-            _register(loaded, enter, admit)
+            register(loaded, enter, admit)
     except PluginLoadError as error:
         return error
-    _announce_active(loaded, partial(request.announce, name))
+    announce_active(loaded, partial(request.announce, name))
     return None
-
-
-def _register(plugin: LoadedPlugin, enter: Enter, admit: Admit) -> None:
-    enter(REGISTERING, None)
-    try:
-        admit(plugin)
-    except BaseException:
-        plugin.release()
-        raise
-
-
-def _announce_active(plugin: LoadedPlugin, announce: Announce) -> None:
-    announce(PluginState.REGISTERED, f"{plugin.info.distribution} {plugin.info.version}")
-    announce(PluginState.ACTIVE, ", ".join(path.rpartition(".")[2] for path in plugin.classes))
-
-
-def _open(name: str, declared: GitPlugin | LocalPlugin, ready: Installed, store: Store) -> ScopedPlugin:
-    source, target = ready
-    with ExitStack() as undo:
-        lease = leases.acquire(target.plugin, target.needed, target.folder)
-        undo.callback(lease.release)
-        install_finder()
-        scope = open_code(target, lease.private)
-        undo.callback(scope.abandon)
-        provided = {path: import_node(name, scope, path) for path in declared.provides}
-        named, hooks = _entry_points(name, scope, target)
-        if TORCH_LIBRARY in sys.modules:
-            from cuvis_ai_core.plugins.isolation.operators import refuse_taken_operators
-
-            refuse_taken_operators(scope)
-        classes = provided | {path: found for path, found in named.items() if found not in provided.values()}
-        info = _info(name, declared, source, classes, target)
-        uses = store.hand_over(source.folder, target.folder)
-        loaded = ScopedPlugin(declared, info, scope, lease, classes, project_folder(declared, source), hooks, uses)
-        undo.pop_all()
-    publish()
-    return loaded
-
-
-def _entry_points(name: str, scope: Scope, target: Target) -> tuple[dict[str, type], dict[str, object]]:
-    classes: dict[str, type] = {}
-    hooks: dict[str, object] = {}
-    for point, value in target.entry_points.items():
-        path = node_path(point, value)
-        if path is None:
-            hooks[point] = contribution(load_entry_point(value, scope.import_module))
-        else:
-            classes[path] = import_node(name, scope, path)
-    return classes, hooks
 
 
 def _info(
     name: str,
     declared: GitPlugin | LocalPlugin,
     source: Source,
-    classes: Mapping[str, type],
+    nodes: Iterable[str],
     installed: "Target | Environment",
 ) -> PluginInfo:
     git = isinstance(declared, GitPlugin)
@@ -210,5 +155,5 @@ def _info(
         distribution=distribution,
         version=version,
         target=installed.folder,
-        nodes=tuple(classes),
+        nodes=tuple(nodes),
     )
