@@ -15,7 +15,7 @@ from cuvis_ai_core.plugins.cache.target_marker import read_target
 from cuvis_ai_core.plugins.code import open_code
 from cuvis_ai_core.plugins.dependencies import leases
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
-from cuvis_ai_core.plugins.isolation.asking import process_started_by
+from cuvis_ai_core.plugins.isolation.calling_plugin import process_started_by
 from cuvis_ai_core.plugins.isolation.finder import install_finder
 from cuvis_ai_core.plugins.isolation.private_names import CALLING_PLUGIN, LIVE_PLUGINS
 from cuvis_ai_core.plugins.isolation.scope import Scope, living_scopes, scope_named
