@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from cuvis_ai_core.node.base import NodeMixin
     from cuvis_ai_core.plugins.configurations import Defaults
     from cuvis_ai_core.plugins.discovery import DiscoveredPlugin
-    from cuvis_ai_core.plugins.installing.installed import Installed
     from cuvis_ai_core.plugins.installing.request import Versions
     from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo, Ready
     from cuvis_ai_core.plugins.manager import HookManager
@@ -431,27 +430,16 @@ class NodeRegistry:
     def _load_wanted(
         self, plugins: Mapping[str, GitPlugin | LocalPlugin], wanted: list[str], versions: Versions | None
     ) -> dict[str, PluginLoadError]:
-        from cuvis_ai_core.plugins.apart import Announcing, those_here
         from cuvis_ai_core.plugins.cache.offline import is_offline
-        from cuvis_ai_core.plugins.installing.installed import find_installed
         from cuvis_ai_core.plugins.installing.request import InstallRequest
         from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
+        from cuvis_ai_core.plugins.loader import load
 
         # Not told by the registry: whoever drops it lets go of its plugins at once.
-        announce = Announcing(self._members.announce, plugins, wanted)
-        offline = self._offline or is_offline()
+        announce, offline = self._members.announce, self._offline or is_offline()
         request = InstallRequest(plugins, versions or ResolvedTogether(), self._store(), announce, offline)
         try:
-            here = those_here(request)
-            prepared: Mapping[str, Installed | PluginLoadError] = find_installed(here)
-            if len(prepared) < len(here.plugins):
-                # What fetching and building need is imported when there is something to do.
-                from cuvis_ai_core.plugins.installing.installer import prepare
-
-                prepared = prepare(here)
-            from cuvis_ai_core.plugins.loader import load
-
-            return load(request, wanted, prepared, self._members.admit)
+            return load(request, wanted, self._members.admit)
         finally:
             request.store.release()  # What is loaded has its uses from then on.
 

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cuvis_ai_core.errors import CuvisError, PluginLoadError
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, without_private_names
 from cuvis_ai_core.plugins.isolation.scope import MARK
 from cuvis_ai_core.plugins.manager import PluginState
 
-Announce = Callable[[PluginState, str], None]
-"""Tells observers that a plugin entered a state, with a detail to show."""
-
+if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.announcing import Announce
 
 Enter = Callable[[str, str | None], None]
 """Remembers the step that a plugin is at, and announces it as its state where there is a detail to show."""
@@ -21,7 +20,7 @@ REGISTERING: Final = "registering"
 
 
 @contextmanager
-def failing(name: str, announce: Announce, step: str) -> Iterator[Enter]:
+def failing(name: str, announce: "Announce", step: str) -> Iterator[Enter]:
     """Turn whatever goes wrong into the error of a plugin that failed, with the step that it was at.
 
     Args:

@@ -17,11 +17,12 @@ from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
 from cuvis_ai_core.plugins.isolation.finder import install_finder
 from cuvis_ai_core.plugins.isolation.private_names import TORCH_LIBRARY, private_package
 from cuvis_ai_core.plugins.isolation.scope import Scope
-from cuvis_ai_core.plugins.load_errors import REGISTERING, Announce, Enter, failing
+from cuvis_ai_core.plugins.load_errors import REGISTERING, Enter, failing
 from cuvis_ai_core.plugins.manager import NodePlugin, PluginState, code_is_there, contribution
 from cuvis_ai_core.plugins.owned_names import unloaded
 
 if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.announcing import Announce
     from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
     from cuvis_ai_core.plugins.process_plugin import ProcessPlugin
 
@@ -147,7 +148,7 @@ Admit: TypeAlias = Callable[[LoadedPlugin], None]
 def load_here(
     ready: Ready,
     store: Store,
-    announce: Announce,
+    announce: "Announce",
     admit: Admit,
     explained: Callable[[DependencyConflictError], DependencyConflictError] = lambda error: error,
 ) -> None:
@@ -183,7 +184,7 @@ def register(plugin: LoadedPlugin, enter: Enter, admit: Admit) -> None:
         raise
 
 
-def announce_active(plugin: LoadedPlugin, announce: Announce) -> None:
+def announce_active(plugin: LoadedPlugin, announce: "Announce") -> None:
     """Tell observers that a plugin is there."""
     announce(PluginState.REGISTERED, f"{plugin.info.distribution} {plugin.info.version}")
     announce(PluginState.ACTIVE, ", ".join(path.rpartition(".")[2] for path in plugin.classes))

@@ -91,11 +91,7 @@ class LockedVersions(Versions):
         return {name: f"{environment}:{short_hash(*self._words(name))}" for name in places}
 
     def choose(self, plugins: Mapping[str, Needs], uv: "Uv", crew: "Crew") -> dict[str, Choice]:  # noqa: ARG002
-        """Take what is locked."""
-        return self.choices(plugins)
-
-    def choices(self, plugins: Mapping[str, Needs]) -> dict[str, Choice]:
-        """Return what is locked, but for what the host has in just that version."""
+        """Take what is locked, but for what the host has in just that version."""
         return {name: self._choice(name, needs) for name, needs in plugins.items()}
 
     def _words(self, name: str) -> list[str]:
