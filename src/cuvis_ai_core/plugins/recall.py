@@ -43,8 +43,12 @@ class Recall:
     def __init__(self, name: str, config: object, store: Store) -> None:
         self._store = store
         self._begun = time.time()
-        self._asked = _asked(name, config)
-        self._file = store.record(name, short_hash(self._asked)) if self._asked else None
+        self._entry: dict[str, Any] = {}
+        self._asked, self._file = "", None
+        with suppress(OSError, TypeError, ValueError):  # no plain data, or a path that nothing can have
+            self._entry = _plain(config)
+            self._asked = _asked(name, self._entry)
+            self._file = store.record(name, short_hash(self._asked))
 
     def ready(self) -> Ready | None:
         """Return the plugin as the last load found it, counted as in use from now on; None where something changed."""
@@ -54,7 +58,7 @@ class Recall:
             record = written["record"]
             known = written["sum"] == _sum(record) and (record["format"], record["asked"]) == (_FORMAT, self._asked)
             if known and all(_is_same(path, state) for path, state in record["files"].items()):
-                return self._used(_from_json(record))
+                return self._used(_from_json(record, self._entry))
         return None
 
     def keep(self, ready: Ready) -> None:
@@ -80,23 +84,33 @@ class Recall:
         return ready if ours and all(map(self._store.use, entries)) else None
 
 
-def _asked(name: object, config: object) -> str:
-    """Return what is asked for, as a text; nothing where it is no plain data."""
+def _plain(config: object) -> dict[str, Any]:
+    """Return a copy of an entry.
+
+    Raises:
+        TypeError: It is no plain data.
+    """
     if not isinstance(config, Mapping):
-        return ""
-    with suppress(TypeError, ValueError):
-        entry, place = dict(config), ""
-        if "path" in entry:
-            entry["path"] = os.fspath(entry["path"])
-            place = os.path.realpath(os.path.expanduser(entry["path"]))  # noqa: PTH111 - on every load
-        return json.dumps([name, entry, place, interpreter(), site_folders()])
-    return ""
+        raise TypeError(config)
+    place = {"path": os.fspath(config["path"])} if "path" in config else {}
+    entry: dict[str, Any] = json.loads(json.dumps({**config, **place}))
+    return entry
 
 
-def _entry(asked: str) -> "GitPlugin | LocalPlugin":
+def _asked(name: object, entry: Mapping[str, Any]) -> str:
+    """Return what is asked for, and where a path leads now, as a text without credentials."""
+    place = os.path.realpath(os.path.expanduser(entry["path"])) if "path" in entry else ""  # noqa: PTH111 - on every load
+    repo = str(entry.get("repo", ""))
+    if "://" in repo and "@" in repo:
+        from cuvis_ai_core._redact import without_credentials
+
+        entry = {**entry, "repo": without_credentials(repo)}
+    return json.dumps([name, entry, place, interpreter(), site_folders()])
+
+
+def _declared(name: str, entry: Mapping[str, Any], place: str | None) -> "GitPlugin | LocalPlugin":
     from cuvis_ai_core.plugins.manifest import parse_plugin
 
-    name, entry, place, *_ = json.loads(asked)
     return parse_plugin(name, {**entry, "path": place} if place else entry, base=Path())
 
 
@@ -164,8 +178,9 @@ def _to_json(ready: Ready) -> dict[str, Any]:
     }
 
 
-def _from_json(record: Mapping[str, Any]) -> Ready:
+def _from_json(record: Mapping[str, Any], entry: Mapping[str, Any]) -> Ready:
     info = PluginInfo(**record["info"])
     info = info._replace(target=Path(info.target), nodes=tuple(info.nodes))
     target = Target.from_json(info.target, record["target"])
-    return Ready(info, Path(record["source"]), Path(record["project"]), target, partial(_entry, record["asked"]))
+    declared = partial(_declared, info.name, entry, info.source if info.kind == "local" else None)
+    return Ready(info, Path(record["source"]), Path(record["project"]), target, declared)
