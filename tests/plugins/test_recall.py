@@ -13,7 +13,7 @@ import pytest
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import PluginLoadError
-from cuvis_ai_core.plugins.installing import installed
+from cuvis_ai_core.plugins import loader
 
 PROVIDES = ["echo_plugin.nodes.Echo"]
 Load = Callable[..., bool]
@@ -23,13 +23,13 @@ Load = Callable[..., bool]
 def looks(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
     """Return a function that loads a plugin in a new registry, and tells whether everything was looked at."""
     looked: list[object] = []
-    find = installed.find_installed
+    load_all = loader.load
 
-    def counting(request: Any) -> Any:
-        looked.append(request)
-        return find(request)
+    def counting(*args: Any) -> Any:
+        looked.append(args)
+        return load_all(*args)
 
-    monkeypatch.setattr(installed, "find_installed", counting)
+    monkeypatch.setattr(loader, "load", counting)
 
     def load(config: dict[str, Any], expected: str = "1.0.0") -> bool:
         looked.clear()
