@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from contextlib import suppress
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
@@ -34,9 +35,8 @@ if TYPE_CHECKING:
     from cuvis_ai_core.node.base import NodeMixin
     from cuvis_ai_core.plugins.configurations import Defaults
     from cuvis_ai_core.plugins.discovery import DiscoveredPlugin
-    from cuvis_ai_core.plugins.installing.installed import Installed
     from cuvis_ai_core.plugins.installing.request import Versions
-    from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo
+    from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo, Ready
     from cuvis_ai_core.plugins.manager import HookManager
     from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 
@@ -181,13 +181,22 @@ class NodeRegistry:
             PluginConflictError: The name is loaded with another configuration.
             PluginLoadError: A step failed; everything is as it was before.
         """
-        from pathlib import Path
+        from cuvis_ai_core.plugins.recall import Recall
 
-        from cuvis_ai_core.plugins.manifest import parse_plugin
-
-        failed = self._load({name: parse_plugin(name, config, base=Path())})
-        if failed:
-            raise failed[name]
+        with self._loading:
+            if name in self._members.declared:
+                self._load_entry(name, config)
+                return
+            store = self._store()
+            recall = Recall(name, config, store)
+            ready = recall.ready()
+            if ready is not None:
+                self._load_again(ready, store)
+                return
+            self._load_entry(name, config)
+            loaded = self._members.declared[name].ready
+            if loaded is not None:
+                recall.keep(loaded)
 
     def load_plugins(self, path: str | os.PathLike[str], *, only: Iterable[str] | None = None) -> int:
         """Load the plugins of a manifest and return how many are loaded.
@@ -375,6 +384,15 @@ class NodeRegistry:
             # A module without a spec, such as `__main__`, is there all the same.
             return top in sys.modules
 
+    def _load_entry(self, name: str, config: Mapping[str, Any] | GitPlugin | LocalPlugin) -> None:
+        from pathlib import Path
+
+        from cuvis_ai_core.plugins.manifest import parse_plugin
+
+        failed = self._load({name: parse_plugin(name, config, base=Path())})
+        if failed:
+            raise failed[name]
+
     def _load(
         self, plugins: Mapping[str, GitPlugin | LocalPlugin], versions: Versions | None = None
     ) -> dict[str, Exception]:
@@ -390,30 +408,38 @@ class NodeRegistry:
             self._members.failed |= failed
             return {name: failed[name] for name in plugins if name in failed}
 
+    def _load_again(self, ready: Ready, store: Store) -> None:
+        """Load a plugin that is as the last load found it.
+
+        Raises:
+            PluginLoadError: Its code failed; everything is as it was before.
+        """
+        from cuvis_ai_core.plugins.loaded import load_here
+
+        name = ready.info.name
+        self._members.failed.pop(name, None)
+        try:
+            self._members.announce(name, *ready.info.found)
+            load_here(ready, store, partial(self._members.announce, name), self._members.admit)
+        except PluginLoadError as error:
+            self._members.failed[name] = error
+            raise
+        finally:
+            store.release()
+
     def _load_wanted(
         self, plugins: Mapping[str, GitPlugin | LocalPlugin], wanted: list[str], versions: Versions | None
     ) -> dict[str, PluginLoadError]:
-        from cuvis_ai_core.plugins.apart import Announcing, those_here
         from cuvis_ai_core.plugins.cache.offline import is_offline
-        from cuvis_ai_core.plugins.installing.installed import find_installed
         from cuvis_ai_core.plugins.installing.request import InstallRequest
         from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
+        from cuvis_ai_core.plugins.loader import load
 
         # Not told by the registry: whoever drops it lets go of its plugins at once.
-        announce = Announcing(self._members.announce, plugins, wanted)
-        offline = self._offline or is_offline()
+        announce, offline = self._members.announce, self._offline or is_offline()
         request = InstallRequest(plugins, versions or ResolvedTogether(), self._store(), announce, offline)
         try:
-            here = those_here(request)
-            prepared: Mapping[str, Installed | PluginLoadError] = find_installed(here)
-            if len(prepared) < len(here.plugins):
-                # What fetching and building need is imported when there is something to do.
-                from cuvis_ai_core.plugins.installing.installer import prepare
-
-                prepared = prepare(here)
-            from cuvis_ai_core.plugins.loader import load
-
-            return load(request, wanted, prepared, self._members.admit)
+            return load(request, wanted, self._members.admit)
         finally:
             request.store.release()  # What is loaded has its uses from then on.
 

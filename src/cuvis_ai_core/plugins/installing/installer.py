@@ -1,31 +1,42 @@
-"""From the entries of a manifest to plugins that are ready to be imported, several at once.
+"""From the entries of a manifest to installed plugins: source, project, versions, build, installed place.
 
-First all sources are fetched, then the dependencies of all plugins are resolved together, then all are installed. A
-plugin that fails drops out, and does not hinder the others.
+Several plugins take each step at once. A plugin that fails drops out, and does not hinder the others. Those that are
+to live in this process get target directories, and versions that suit it and each other; those with a process of their
+own get environments.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from cuvis_ai_core.errors import CuvisError, PluginLoadError, PreparationError
+from cuvis_ai_core.plugins.announcing import Announce
 from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
 from cuvis_ai_core.plugins.cache.offline import not_fetched
 from cuvis_ai_core.plugins.cache.sources import Source, git_source, local_source, usable_source
 from cuvis_ai_core.plugins.cache.store import short_hash
-from cuvis_ai_core.plugins.installing.installed import Installed, announce_source, first_step, place_of, usable_target
-from cuvis_ai_core.plugins.installing.request import Choice, InstallRequest, Needs
-from cuvis_ai_core.plugins.load_errors import Announce, Enter, failing
+from cuvis_ai_core.plugins.installing.installed import (
+    Installed,
+    Place,
+    announce_source,
+    first_step,
+    keys_of,
+    place_of,
+    usable_place,
+)
+from cuvis_ai_core.plugins.installing.request import Choice, InstallRequest, Needs, Versions
+from cuvis_ai_core.plugins.load_errors import Enter, failing
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.parallel import Crew
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.cache.target import Target
-    from cuvis_ai_core.plugins.installing.target_directory import Installation
+    from cuvis_ai_core.plugins.installing.target_directory import TargetInstallation
+    from cuvis_ai_core.plugins.installing.virtual_environment import EnvironmentInstallation
 
 _NEEDED_LATER: Final = (
     "cuvis_ai_core.plugins.installing.target_directory",
@@ -44,7 +55,7 @@ class _Job:
     announce: Announce
     source: Source = field(init=False)
     place: Path = field(init=False)
-    installation: "Installation" = field(init=False)
+    installation: "TargetInstallation | EnvironmentInstallation" = field(init=False)
     needs: Needs = field(init=False)
     result: Installed | PluginLoadError | None = None
 
@@ -52,43 +63,35 @@ class _Job:
 _Step: TypeAlias = Callable[[_Job, Enter], None]
 
 
-def prepare(request: InstallRequest) -> dict[str, Installed | PluginLoadError]:
-    """Fetch and install plugins, and return for each what it became, or why it failed.
-
-    What is announced is announced in the thread of the caller.
-    """
-    return Installer(request).run()
-
-
 class Installer:
-    """The steps from manifest entries to finished target directories.
+    """Installs plugins into the plugin cache; what is announced is announced in the thread of the caller.
 
     Args:
         request: What is wanted.
     """
 
     def __init__(self, request: InstallRequest) -> None:
-        self._request = request
-        self._store = request.store
         self._crew = Crew()
-        self._jobs = [_Job(name, declared, self._said(name)) for name, declared in request.plugins.items()]
+        self._request = request._replace(announce=partial(self._say, request.announce))
+        self._store = request.store
+        self._keys: Mapping[str, str] = {}
+        self._jobs = [_Job(name, each, partial(self._request.announce, name)) for name, each in request.plugins.items()]
 
     def run(self) -> dict[str, Installed | PluginLoadError]:
-        """Do all steps, unless all is found finished."""
+        """Do all steps, unless all is found finished; return for each plugin where it is, or why it failed."""
         self.fetch()
-        keys = self._request.versions.keys(self.places())
-        self._find(keys)
+        self._find()
         jobs = self._open()
         if jobs:
-            # Whoever prepares the same plugins waits here; nobody waits for a lock with a plugin's lock in hand.
+            # Whoever installs the same plugins waits here; nobody waits for a lock with a plugin's lock in hand.
             entry = f"resolution-{short_hash(*(job.place.name for job in jobs))}"
             try:
                 with self._store.lock(entry, self._wait):
-                    self._find(keys)
+                    self._find()
                     if self._open():
                         with self._store.workspace() as folder:
-                            self.study(folder)
-                            self.install(self.choose(folder), keys)
+                            self.read_projects(folder)
+                            self.install(self.choose(folder))
             except CuvisError as error:  # of the store: it concerns all that is not done
                 self._do(PluginState.INSTALLING, partial(_fail, error))
         return self.results()
@@ -97,76 +100,90 @@ class Installer:
         """Return what became of each plugin that is done."""
         return {job.name: job.result for job in self._jobs if job.result is not None}
 
-    def refuse_failed(self, what: str) -> None:
+    def refuse_failed(self, what: str, choices: Mapping[str, Choice | None] = MappingProxyType({})) -> None:
         """Raise if a plugin failed, where one is too many.
 
         Args:
             what: What cannot be done.
+            choices: What was chosen for each, so far.
 
         Raises:
-            PreparationError: One did.
+            PreparationError: One did, or nothing could be chosen for it.
         """
-        failed = {name: error for name, error in self.results().items() if isinstance(error, PluginLoadError)}
+        errors = {name: choice.error for name, choice in choices.items() if choice is not None}
+        errors |= {name: each for name, each in self.results().items() if isinstance(each, PluginLoadError)}
+        failed = {name: error for name, error in errors.items() if error is not None}
         if failed:
             raise not_prepared(what, failed)
 
     def fetch(self) -> None:
         """Have the code of all plugins on disk."""
         self._crew.run([partial(self._attempt, job, first_step(job.declared), self._fetch) for job in self._open()])
+        self._note_keys()
 
-    def study(self, folder: Path) -> None:
+    def read_projects(self, folder: Path) -> None:
         """See what each plugin needs.
 
         Args:
             folder: Temporary folder on the file system of the store.
         """
-        self._do(PluginState.INSTALLING, partial(self._study, folder))
+        self._do(PluginState.INSTALLING, partial(self._read_project, folder))
 
     def needs(self) -> dict[str, Needs]:
         """Return what each plugin needs."""
         return {job.name: job.needs for job in self._open()}
 
-    def places(self) -> dict[str, Path]:
-        """Return the folder below which the target directories of each plugin lie."""
-        return {job.name: job.place for job in self._open()}
-
     def source(self, name: str) -> Source:
         """Return the code of a plugin."""
         return next(job.source for job in self._jobs if job.name == name)
 
-    def choose(self, folder: Path) -> dict[str, Choice]:
+    def choose(self, folder: Path, kept: Mapping[str, Sequence[str]] | None = None) -> dict[str, Choice | None]:
         """Choose versions, and build meanwhile: builds compute, the choice waits for the network.
 
         Args:
             folder: Temporary folder on the file system of the store.
+            kept: For a lock file: versions that stay in the environments of plugins where that is possible, by plugin.
+
+        Returns:
+            What was chosen for each plugin; None for an environment that nothing is locked for: uv chooses then.
         """
         from cuvis_ai_core.plugins.installing.uv import Uv
 
-        needs, choices = self.needs(), dict[str, Choice]()
+        here = {name: each for name, each in self.needs().items() if name not in self._request.processes}
+        choices = dict[str, Choice | None]()
         allowed = frozenset(name for job in self._open() for name in job.declared.build)
-        uv = Uv(", ".join(needs), folder, self._request.offline, self._store.wheels, allowed)
+        uv = Uv(", ".join(here), folder, self._request.offline, self._store.wheels, allowed)
 
         def choose() -> None:
-            choices.update(self._request.versions.choose(needs, uv, self._crew))
+            choices.update(self._request.versions.choose(here, uv, self._crew))
 
-        builds = [partial(self._attempt, job, PluginState.INSTALLING, _build_ahead) for job in self._open()]
-        self._crew.run([choose, *builds])
+        def build(job: _Job, enter: Enter) -> None:
+            job.installation.build_ahead()
+            if job.installation.apart:
+                choices[job.name] = self._choose_apart(job, enter, kept)
+
+        builds = [partial(self._attempt, job, PluginState.INSTALLING, build) for job in self._open()]
+        self._crew.run([*([choose] if here else []), *builds])
         return choices
 
-    def install(self, choices: Mapping[str, Choice], keys: Mapping[str, str]) -> None:
-        """Have a target directory for each plugin.
+    def follow(self, versions: Versions) -> None:
+        """Have versions come about in another way from now on."""
+        self._request = self._request._replace(versions=versions)
+        self._note_keys()
+
+    def install(self, choices: Mapping[str, Choice | None]) -> None:
+        """Have each plugin in its place.
 
         Args:
             choices: What was chosen for it.
-            keys: What that choice depended on; the target directory remembers it.
         """
 
         def install(job: _Job, enter: Enter) -> None:
             choice = choices[job.name]
-            if choice.error is not None:
+            if choice is not None and choice.error is not None:
                 enter(PluginState.RESOLVING, None)
                 raise choice.error
-            job.result = Installed(job.source, job.installation.finish(choice, keys[job.name], enter))
+            job.result = Installed(job.source, job.installation.finish(choice, self._keys.get(job.name, ""), enter))
 
         self._do(PluginState.INSTALLING, install)
 
@@ -174,14 +191,15 @@ class Installer:
         for job in self._open():
             job.announce(PluginState.INSTALLING, "waiting for another process that prepares the same plugins")
 
-    def _said(self, name: str) -> Announce:
-        return partial(self._say, name)
-
-    def _say(self, name: str, state: PluginState, detail: str) -> None:
-        self._crew.say(partial(self._request.announce, name, state, detail))
+    def _say(self, announce: Callable[..., None], *words: object) -> None:
+        self._crew.say(partial(announce, *words))
 
     def _open(self) -> list[_Job]:
         return [job for job in self._jobs if job.result is None]
+
+    def _note_keys(self) -> None:
+        """Note what choices depend on; that stays when a plugin drops out later, so that the others are found again."""
+        self._keys = keys_of({job.name: job.place for job in self._open()}, self._request)
 
     def _do(self, state: PluginState, step: _Step) -> None:
         """Do a step for all plugins that are not done, several at once."""
@@ -205,9 +223,9 @@ class Installer:
             local_source(declared.path) if isinstance(declared, LocalPlugin) else self._checkout(job, declared, enter)
         )
         self._request.versions.check(job.name, job.source)
-        announce_source(self._request._replace(announce=self._say), job.name, job.source)
+        announce_source(self._request, job.name, job.source)
         enter(PluginState.INSTALLING, None)
-        job.place = place_of(job.name, declared, job.source, self._store)
+        job.place = place_of(job.name, job.source, self._request)
 
     def _checkout(self, job: _Job, declared: GitPlugin, enter: Enter) -> Source:
         if self._request.offline and usable_source(job.name, declared, self._store) is None:
@@ -215,31 +233,45 @@ class Installer:
         announce = partial(enter, PluginState.DOWNLOADING)
         return git_source(job.name, declared.repo, declared.tag, self._store, announce, _import_the_rest)
 
-    def _find(self, keys: Mapping[str, str]) -> None:
-        """Look for target directories; those that were chosen together are taken together, or chosen anew."""
-        found: dict[str, Target | None] = {}
+    def _find(self) -> None:
+        """Look for what is installed; what was chosen together is taken together, or chosen anew."""
+        found: dict[str, Place | None] = {}
 
         def look(job: _Job, _: Enter) -> None:
-            found[job.name] = usable_target(job.place, keys[job.name], self._store)
+            found[job.name] = usable_place(job.name, job.place, self._keys, self._request)
 
         for job in self._open():
             self._attempt(job, PluginState.INSTALLING, look)
-        incomplete = {keys[name] for name, target in found.items() if target is None}
+        incomplete = {self._keys[name] for name, place in found.items() if place is None and name in self._keys}
         for job in self._open():
-            target = found[job.name]
-            if target is not None and keys[job.name] not in incomplete:
-                job.result = Installed(job.source, target)
+            place = found[job.name]
+            if place is not None and self._keys.get(job.name) not in incomplete:
+                job.result = Installed(job.source, place)
 
-    def _study(self, folder: Path, job: _Job, _: Enter) -> None:
-        from cuvis_ai_core.plugins.installing.target_directory import Installation
+    def _read_project(self, folder: Path, job: _Job, _: Enter) -> None:
+        from cuvis_ai_core.plugins.installing.target_directory import TargetInstallation
         from cuvis_ai_core.plugins.installing.uv import Uv
 
         work = folder / job.name
         work.mkdir()
         uv = Uv(job.name, work, self._request.offline, self._store.wheels, frozenset(job.declared.build))
-        job.installation = Installation(job.name, job.declared, job.source, job.place, self._store, uv)
+        arguments = (job.name, job.declared, job.source, job.place, self._store, uv)
+        if job.name in self._request.processes:
+            from cuvis_ai_core.plugins.installing.virtual_environment import EnvironmentInstallation
+
+            job.installation = EnvironmentInstallation(*arguments)
+        else:
+            job.installation = TargetInstallation(*arguments)
         distribution, requirements = job.installation.needs()
         job.needs = Needs(distribution, requirements, uv, partial(job.announce, PluginState.RESOLVING))
+
+    def _choose_apart(self, job: _Job, enter: Enter, kept: Mapping[str, Sequence[str]] | None) -> Choice | None:
+        """Return what an environment is to have: what is locked, or for a lock file what uv would choose."""
+        if kept is None:
+            return self._request.versions.environment(job.name)
+        enter(PluginState.RESOLVING, "an environment of its own")
+        installation = cast("EnvironmentInstallation", job.installation)
+        return Choice(tuple(installation.resolve(kept[job.name])))
 
 
 def not_prepared(what: str, failed: Mapping[str, Exception]) -> PreparationError:
@@ -252,10 +284,6 @@ def _import_the_rest() -> None:
     """Import what building and loading need; most of that can wait until git waits for the network."""
     for module in _NEEDED_LATER:
         import_module(module)
-
-
-def _build_ahead(job: _Job, _: Enter) -> None:
-    job.installation.build_ahead()
 
 
 def _fail(error: CuvisError, _job: _Job, _enter: Enter) -> None:

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from cuvis_ai_core.plugins.announcing import Announcement
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Needs(NamedTuple):
         distribution: Name of the plugin's distribution.
         requirements: Its requirements.
         uv: Runs uv for this plugin.
-        resolving: Told what the host lacks for it.
+        resolving: Told what is resolved for it, such as what the host lacks.
     """
 
     distribution: str
@@ -85,10 +85,6 @@ class Versions(Protocol):
         """
 
 
-Announcement: TypeAlias = Callable[[str, PluginState, str], None]
-"""Tells observers that a plugin entered a state, with a detail to show."""
-
-
 class InstallRequest(NamedTuple):
     """Plugins that are to be there together.
 
@@ -98,6 +94,7 @@ class InstallRequest(NamedTuple):
         store: The plugin cache.
         announce: Told of the states that each plugin enters, with a detail to show.
         offline: Whether no connection may be opened.
+        processes: Names of those that get a process, and an environment, of their own.
     """
 
     plugins: Mapping[str, GitPlugin | LocalPlugin]
@@ -105,3 +102,4 @@ class InstallRequest(NamedTuple):
     store: Store
     announce: Announcement
     offline: bool
+    processes: frozenset[str] = frozenset()

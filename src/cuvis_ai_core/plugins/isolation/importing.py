@@ -10,12 +10,12 @@ from cuvis_ai_core.plugins.isolation.private_names import PREFIX
 from cuvis_ai_core.plugins.owned_names import PublicName, is_owned
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.isolation.stand_ins import StandIns
+    from cuvis_ai_core.plugins.isolation.standard_modules import StandIns
 
 _import = builtins.__import__
 
 STOOD_FOR: Final = frozenset({"importlib", "logging", "subprocess", "sys"})
-"""Standard modules of which a plugin's code sees a stand-in (see `stand_ins`), made when it first imports one."""
+"""Standard modules of which a plugin has stand-ins (see `standard_modules`), made when it first imports one."""
 
 
 _OF_ALL: Final = ("__class__",)

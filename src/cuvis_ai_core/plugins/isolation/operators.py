@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from cuvis_ai_core.errors import OperatorConflictError
-from cuvis_ai_core.plugins.isolation.asking import nearest_scope
+from cuvis_ai_core.plugins.isolation.calling_plugin import nearest_scope
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, TORCH_LIBRARY
 from cuvis_ai_core.plugins.isolation.scope import Scope
 
