@@ -8,8 +8,9 @@ python tools/packages.py --process                  with `isolation: process`
 
 A line of the list has what a plugin requires, separated by blanks, then ` | ` and statements that set `answer`. Each
 package is loaded, unloaded and loaded again, and must answer the same as its target directory does on a plain path, and
-leave `sys.path` as it was. A package that is compiled may be refused instead where another version of it is imported.
-Everything is installed from the index that uv uses. Prints a line for each; returns 1 if one is wrong.
+add to `sys.path` what it adds there. What fails with the same words on both is `alike`. A package that is compiled may
+be refused where another version of it is imported. Everything is installed from the index that uv uses. Prints a
+line for each; returns 1 if one is wrong.
 """
 
 import argparse
@@ -77,13 +78,17 @@ if __name__ == "__main__":
         print("said", word, answer.tobytes().decode())
         registry.unload_plugin("trial")
     registry.close()
-    print("said", "path", sys.path == path)
+    print("said", "path", [each for each in sys.path if each not in path])
 """
 
 PLAIN = """\
+import sys
 if __name__ == "__main__":
+    path = list(sys.path)
     from cuvis_trial import answer
-    print("said", "plain", answer())
+    print("said", "first", answer())
+    print("said", "again", answer())
+    print("said", "path", [each for each in sys.path if each not in path])
 """
 
 
@@ -115,13 +120,13 @@ class Outcome(NamedTuple):
     Attributes:
         package: Name of its distribution.
         host: What the environment has of it.
-        right: Whether it answered as on a plain path, or was refused as it should.
+        verdict: `ok`, if it answered as on a plain path or was refused as it should, `alike` or `WRONG`.
         text: What it answered, or what is wrong.
     """
 
     package: str
     host: str
-    right: bool
+    verdict: str
     text: str
 
 
@@ -165,14 +170,18 @@ class Trial:
         got, errors = self._run(self._host, "loaded.py", LOADED.format(before=before, entry=self._entry))
         if "Dependency conflict: " in errors and "isolation: process" in errors:
             if "cuvis-ai-core itself needs it" in errors:
-                return Outcome(self._package.name, host, right=True, text="refused: this core itself needs it")
+                return Outcome(self._package.name, host, "ok", "refused: this core itself needs it")
             if before:
-                return Outcome(self._package.name, host, right=True, text="refused: another version is imported")
+                return Outcome(self._package.name, host, "ok", "refused: another version is imported")
         wanted, plain_errors = self._plain()
-        plain = wanted.get("plain")
-        right = plain is not None and got == {"first": plain, "again": plain, "path": "True"}
-        text = plain if right else f"{got} for {plain or _last(plain_errors)}: {_last(errors)}"
-        return Outcome(self._package.name, host, right, text or "")
+        if self._entry["isolation"] == "process":
+            wanted["path"] = "[]"  # what is added is added in the worker
+        if got == wanted and "path" in got:
+            return Outcome(self._package.name, host, "ok", got["first"])
+        if "path" not in wanted and got == wanted and _last(plain_errors) in errors:
+            return Outcome(self._package.name, host, "alike", _last(plain_errors))
+        text = f"{got} for {wanted} {_last(plain_errors)}: {_last(errors)}"
+        return Outcome(self._package.name, host, "WRONG", text)
 
     def _plain(self) -> tuple[dict[str, str], str]:
         if self._entry["isolation"] == "process":
@@ -239,7 +248,7 @@ def _tried(package: Package, given: argparse.Namespace) -> Iterator[Outcome]:
         else:
             yield from attempts(package, given.host, "process" if given.process else "scoped")
     except (OSError, subprocess.SubprocessError) as error:
-        yield Outcome(package.name, "as it is", right=False, text=f"{type(error).__name__}: {error}")
+        yield Outcome(package.name, "as it is", "WRONG", f"{type(error).__name__}: {error}")
 
 
 def main(arguments: list[str]) -> int:
@@ -257,8 +266,8 @@ def main(arguments: list[str]) -> int:
     with ThreadPoolExecutor(given.jobs) as pool:
         for outcomes in pool.map(lambda package: list(_tried(package, given)), chosen):
             for outcome in outcomes:
-                wrong += not outcome.right
-                print("ok   " if outcome.right else "WRONG", *outcome[:2], outcome.text, sep=" | ", flush=True)
+                wrong += outcome.verdict == "WRONG"
+                print(f"{outcome.verdict:5}", outcome.package, outcome.host, outcome.text, sep=" | ", flush=True)
     print(f"{len(chosen)} packages, {wrong} wrong")
     return bool(wrong) or not chosen
 

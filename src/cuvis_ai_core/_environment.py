@@ -11,12 +11,6 @@ import re
 import sys
 from typing import Final
 
-LIVE_PLUGINS: Final = "CUVIS_LIVE_PLUGINS"
-"""The loaded plugins and the dependencies that they serve (see `plugins.children`)."""
-
-CALLING_PLUGIN: Final = "CUVIS_CALLING_PLUGIN"
-"""Private name of the plugin whose code started the process."""
-
 PASSED: Final = "CUVIS_PASS_VARIABLES"
 """Names of variables, separated by commas, that all programs get as well."""
 
@@ -35,14 +29,17 @@ _NETWORK: Final = (
 )
 
 # What proves to hosts and proxies who the user is: files, not their contents.
-_TICKETS: Final = r"NETRC|KRB5\w+|SSL_CLIENT_CERT"
+_TICKETS: Final = r"NETRC|KRB5\w+"
+_CERTIFICATE: Final = r"SSL_CLIENT_CERT"
 
 # How a user's git reaches hosts and is configured; git's other variables say which repository it works on, or trace.
 _GIT: Final = (
     r"GIT_(CONFIG_(COUNT|KEY_\d+|VALUE_\d+|GLOBAL|SYSTEM|NOSYSTEM)|SSH(_\w+)?|ASKPASS|SSL_\w+|HTTP_\w+|PROXY_\w+"
-    r"|ALLOW_PROTOCOL|EXEC_PATH)|SSH_(AUTH_SOCK|AGENT_PID|ASKPASS(_REQUIRE)?)|DISPLAY|WAYLAND_DISPLAY|XAUTHORITY"
-    r"|DBUS_SESSION_BUS_ADDRESS|GNUPGHOME|GPG_\w+|PASSWORD_STORE_\w+|GCM_\w+|VSCODE_GIT_\w+"
+    r"|ALLOW_PROTOCOL|EXEC_PATH)|SSH_(AUTH_SOCK|AGENT_PID|ASKPASS(_REQUIRE)?)|GCM_\w+|VSCODE_GIT_\w+"
 )
+
+# What programs that keep passwords ask with.
+_KEYRING: Final = r"DISPLAY|WAYLAND_DISPLAY|XAUTHORITY|DBUS_SESSION_BUS_ADDRESS|GNUPGHOME|GPG_\w+|PASSWORD_STORE_\w+"
 
 # A credential helper of the user may read what it hands out from a variable, as continuous integration has it. Git
 # runs no code of a plugin: it may have them.
@@ -55,7 +52,7 @@ _CREDENTIALS: Final = (
 _UV: Final = (
     r"UV_(INDEX(_\w+)?|DEFAULT_INDEX|EXTRA_INDEX_URL|FIND_LINKS|NO_INDEX|TORCH_BACKEND|EXCLUDE_NEWER|KEYRING_PROVIDER"
     r"|CREDENTIALS_DIR|CACHE_DIR|NO_CACHE|LINK_MODE|LOCK_TIMEOUT|OFFLINE|INSECURE_HOST|NATIVE_TLS|SYSTEM_CERTS"
-    r"|(HTTP|HTTPS|ALL|NO)_PROXY|HTTP_\w+|REQUEST_TIMEOUT|CONCURRENT_\w+|(S3|GCS|AZURE)_ENDPOINT_URL|GITHUB_TOKEN)"
+    r"|(HTTP|HTTPS|ALL|NO)_PROXY|HTTP_\w+|REQUEST_TIMEOUT|CONCURRENT_\w+|(S3|GCS|AZURE)_ENDPOINT_URL)"
 )
 
 # The same of pip, which few builds call.
@@ -100,13 +97,23 @@ def git_variables() -> dict[str, str]:
 
     A program for passwords that the user chose (`GIT_ASKPASS`) is asked; a terminal is not.
     """
-    return _kept(_SYSTEM, _NETWORK, _TICKETS, _GIT, _CREDENTIALS) | _ENGLISH | {"GIT_TERMINAL_PROMPT": "0"}
+    return (
+        _kept(_SYSTEM, _NETWORK, _TICKETS, _CERTIFICATE, _GIT, _KEYRING, _CREDENTIALS)
+        | _ENGLISH
+        | {"GIT_TERMINAL_PROMPT": "0"}
+    )
 
 
-def uv_variables() -> dict[str, str]:
-    """Return what uv gets, and with it the builds that it runs."""
+def uv_variables(*, builds: bool) -> dict[str, str]:
+    """Return what uv gets.
+
+    Args:
+        builds: Whether it builds a plugin, whose code then gets it too: nothing that opens repositories, or proves who
+            the user is. Passwords of indexes and proxies are still among it (see `installing.index_credentials`).
+    """
     quiet = {"UV_NO_PROGRESS": "1", "NO_COLOR": "1", "GIT_TERMINAL_PROMPT": "0"}
-    kept = _kept(_SYSTEM, _NETWORK, _TICKETS, _GIT, _UV, _PIP, _BUILD)
+    doors = () if builds else (_TICKETS, _GIT)
+    kept = _kept(_SYSTEM, _NETWORK, _CERTIFICATE, _KEYRING, *doors, _UV, _PIP, _BUILD)
     # uv takes an empty value for a missing one.
     kept = {name: value for name, value in kept.items() if value or not name.startswith("UV_")}
     return kept | _ENGLISH | _UTF8 | quiet
@@ -121,8 +128,12 @@ def worker_variables() -> dict[str, str]:
     return {name: value for name, value in found.items() if name not in secret} | _kept()
 
 
+def passed_names() -> set[str]:
+    """Return the names of the variables that the user wants all programs to have."""
+    return {name.strip() for name in os.environ.get(PASSED, "").split(",")}
+
+
 def _kept(*patterns: str, passing: bool = True) -> dict[str, str]:
-    chosen = os.environ.get(PASSED, "").split(",") if passing else []
-    names = {name.strip() for name in chosen}
+    names = passed_names() if passing else set()
     pattern = re.compile("|".join(patterns) or "(?!)")
     return {name: value for name, value in os.environ.items() if name in names or pattern.fullmatch(name)}

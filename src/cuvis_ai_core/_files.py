@@ -1,9 +1,7 @@
 """Writing to disk so that a reader sees the old or the new, never a half."""
 
 import contextlib
-import json
 import os
-import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -57,12 +55,16 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     Raises:
         OSError: The folder cannot be written.
     """
+    import json
+
     text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
     write_atomic(path, text.encode(errors="surrogatepass"))  # names of files need not be UTF-8
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return the mapping in a JSON file, or None where there is none that can be read."""
+    import json
+
     try:
         data = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -76,6 +78,7 @@ def remove_tree(path: Path) -> None:
     Raises:
         OSError: Something cannot be removed.
     """
+    import shutil
 
     def make_writable(function: Callable[..., Any], name: str, _: object) -> None:
         if not os.path.lexists(name):

@@ -101,6 +101,7 @@ def run(
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    handles: Sequence[int] = (),
     meanwhile: Callable[[], object] | None = None,
 ) -> Finished:
     """Run a program to its end, without a terminal, in a process group that ends with it and with this process.
@@ -109,6 +110,7 @@ def run(
         command: The program and its arguments.
         cwd: Folder to run it in.
         env: Its environment.
+        handles: Open files that it gets beside the usual three, under the same numbers.
         meanwhile: What to do in this thread while the program runs, such as importing what is needed afterwards.
 
     Raises:
@@ -130,6 +132,7 @@ def run(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=sys.platform != "win32",
+            pass_fds=handles,
         )
         with (_programs.get() or Programs()).including(process):
             return _finish(process, command, meanwhile)

@@ -52,8 +52,13 @@ The text of an error says what, where and the rule; its `hint` is the next step 
 concerned are attributes, so that programs need not read texts.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 
 class CuvisError(Exception):

@@ -1,12 +1,12 @@
 """The node registry: built-in nodes for everybody, plugins for one registry each."""
 
-import os
+from __future__ import annotations
+
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
-from types import MappingProxyType, TracebackType
+from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from cuvis_ai_core.builtin import BUILTIN_NODES
@@ -17,29 +17,32 @@ from cuvis_ai_core.errors import (
     PluginNotLoadedError,
     PluginsLoadError,
 )
-from cuvis_ai_core.node.base import NodeMixin, is_node_class
-from cuvis_ai_core.plugins import contributions
-from cuvis_ai_core.plugins.cache.offline import is_offline
+from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.cache.store import Store, chosen_root, default_root
 from cuvis_ai_core.plugins.catalogue import NodeEntry, checked_name, host_class, not_found
-from cuvis_ai_core.plugins.discovery import DiscoveredPlugin, is_path
+from cuvis_ai_core.plugins.discovery import is_path
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX
 from cuvis_ai_core.plugins.manager import PluginState, class_path, no_node
 from cuvis_ai_core.plugins.members import Members
-from cuvis_ai_core.plugins.node_view import PluginNodes
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
     from cuvis_ai_core.data.readers import Reader
+    from cuvis_ai_core.node.base import NodeMixin
     from cuvis_ai_core.plugins.configurations import Defaults
-    from cuvis_ai_core.plugins.installing.plans import Plan
-    from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo
+    from cuvis_ai_core.plugins.discovery import DiscoveredPlugin
+    from cuvis_ai_core.plugins.installing.request import Versions
+    from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo, Ready
     from cuvis_ai_core.plugins.manager import HookManager
     from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-    from cuvis_ai_core.plugins.ready import Ready
 
 
 class _Getter(Protocol):
-    def __call__(self, name: str, /, *, instance: "NodeRegistry | None" = None) -> type[NodeMixin]:
+    def __call__(self, name: str, /, *, instance: NodeRegistry | None = None) -> type[NodeMixin]:
         """Return the class of that name."""
         ...
 
@@ -47,8 +50,8 @@ class _Getter(Protocol):
 class _Get:
     """`get` on the class asks the built-ins, on an instance its plugins first; an explicit `instance=` wins."""
 
-    def __get__(self, bound: "NodeRegistry | None", owner: type["NodeRegistry"]) -> _Getter:
-        def get(name: str, *, instance: "NodeRegistry | None" = None) -> type[NodeMixin]:
+    def __get__(self, bound: NodeRegistry | None, owner: type[NodeRegistry]) -> _Getter:
+        def get(name: str, *, instance: NodeRegistry | None = None) -> type[NodeMixin]:
             registry = bound if instance is None else instance
             return owner._get_builtin(name) if registry is None else registry._get_node(name)  # noqa: SLF001
 
@@ -166,7 +169,7 @@ class NodeRegistry:
 
     # Plugins of this instance.
 
-    def load_plugin(self, name: str, config: "Mapping[str, Any] | GitPlugin | LocalPlugin") -> None:
+    def load_plugin(self, name: str, config: Mapping[str, Any] | GitPlugin | LocalPlugin) -> None:
         """Load one declared plugin; loading the same configuration again does nothing.
 
         Args:
@@ -178,11 +181,22 @@ class NodeRegistry:
             PluginConflictError: The name is loaded with another configuration.
             PluginLoadError: A step failed; everything is as it was before.
         """
-        from cuvis_ai_core.plugins.manifest import parse_plugin
+        from cuvis_ai_core.plugins.recall import Recall
 
-        failed = self._load({name: parse_plugin(name, config, base=Path())})
-        if failed:
-            raise failed[name]
+        with self._loading:
+            if name in self._members.declared:
+                self._load_entry(name, config)
+                return
+            store = self._store()
+            recall = Recall(name, config, store)
+            ready = recall.ready()
+            if ready is not None:
+                self._load_again(ready, store)
+                return
+            self._load_entry(name, config)
+            loaded = self._members.declared[name].ready
+            if loaded is not None:
+                recall.keep(loaded)
 
     def load_plugins(self, path: str | os.PathLike[str], *, only: Iterable[str] | None = None) -> int:
         """Load the plugins of a manifest and return how many are loaded.
@@ -198,13 +212,13 @@ class NodeRegistry:
             LockError: The lock file cannot be read, or differs from the manifest; nothing was loaded.
             PluginsLoadError: Some plugins failed; the others stay loaded.
         """
-        from cuvis_ai_core.plugins.lock.locked import plan_for
+        from cuvis_ai_core.plugins.lock.locked_versions import versions_for
         from cuvis_ai_core.plugins.manifest import manifest_path, read_manifest
 
         path = manifest_path(path)
         manifest = read_manifest(path)
         plugins = manifest.plugins if only is None else manifest.named(only)
-        failed = self._load(plugins, plan_for(path, manifest.plugins))
+        failed = self._load(plugins, versions_for(path, manifest.plugins))
         if failed:
             raise _failure(path, plugins, failed)
         return len(plugins)
@@ -235,7 +249,7 @@ class NodeRegistry:
         """Return the names of the declared plugins that are loaded, in the order of loading."""
         return list(self._members.declared)
 
-    def plugin_info(self, name: str) -> "PluginInfo":
+    def plugin_info(self, name: str) -> PluginInfo:
         """Return what was loaded under a name, and from where.
 
         Raises:
@@ -245,7 +259,7 @@ class NodeRegistry:
         nodes = tuple(entry.path for entry in self._members.catalogue().entries() if entry.plugin == name)
         return info._replace(nodes=nodes)
 
-    def plugin_of(self, node_class: type) -> "PluginInfo | None":
+    def plugin_of(self, node_class: type) -> PluginInfo | None:
         """Return the declared plugin that a node class comes from; None for all other classes."""
         found = (name for name, each in list(self._members.declared.items()) if each.made(node_class))
         return next(map(self.plugin_info, found), None)
@@ -268,6 +282,8 @@ class NodeRegistry:
 
         It shows the plugins of the moment, whenever it was asked for.
         """
+        from cuvis_ai_core.plugins.node_view import PluginNodes
+
         self._members.complete()
         return PluginNodes(self._members)
 
@@ -298,9 +314,11 @@ class NodeRegistry:
         Raises:
             HookError: A plugin answered something else.
         """
-        return contributions.config_owners(self._members)
+        from cuvis_ai_core.plugins.contributions import config_owners
 
-    def node_defaults(self, name: str) -> "Defaults | None":
+        return config_owners(self._members)
+
+    def node_defaults(self, name: str) -> Defaults | None:
         """Return the parameters that the plugin of a node gives to it in its `default.yaml`, if it does.
 
         Args:
@@ -311,18 +329,22 @@ class NodeRegistry:
             HookError: A plugin answered something else.
             PipelineError: The file is broken.
         """
-        return contributions.node_defaults(self._members, checked_name(name))
+        from cuvis_ai_core.plugins.contributions import node_defaults
 
-    def cube_readers(self) -> "dict[str, Reader]":
+        return node_defaults(self._members, checked_name(name))
+
+    def cube_readers(self) -> dict[str, Reader]:
         """Return the cube readers by file suffix (lower case, with its dot); a plugin's beats a built-in one.
 
         Raises:
             HookError: A plugin answered something else.
         """
-        return contributions.cube_readers(self._members)
+        from cuvis_ai_core.plugins.contributions import cube_readers
+
+        return cube_readers(self._members)
 
     @property
-    def hooks(self) -> "HookManager":
+    def hooks(self) -> HookManager:
         """The pluggy manager of this registry: pipelines tell its observers what happens."""
         return self._members.hooks()
 
@@ -362,8 +384,17 @@ class NodeRegistry:
             # A module without a spec, such as `__main__`, is there all the same.
             return top in sys.modules
 
+    def _load_entry(self, name: str, config: Mapping[str, Any] | GitPlugin | LocalPlugin) -> None:
+        from pathlib import Path
+
+        from cuvis_ai_core.plugins.manifest import parse_plugin
+
+        failed = self._load({name: parse_plugin(name, config, base=Path())})
+        if failed:
+            raise failed[name]
+
     def _load(
-        self, plugins: "Mapping[str, GitPlugin | LocalPlugin]", plan: "Plan | None" = None
+        self, plugins: Mapping[str, GitPlugin | LocalPlugin], versions: Versions | None = None
     ) -> dict[str, Exception]:
         """Load plugins together, and return why those failed that did, in their order."""
         with self._loading:
@@ -371,37 +402,48 @@ class NodeRegistry:
             together = {name: declared for name, declared in plugins.items() if name not in failed}
             wanted = [name for name in together if name not in self._members.declared]
             if wanted:
-                failed |= self._load_wanted(together, wanted, plan)
+                failed |= self._load_wanted(together, wanted, versions)
             for name in plugins:
                 self._members.failed.pop(name, None)
             self._members.failed |= failed
             return {name: failed[name] for name in plugins if name in failed}
 
+    def _load_again(self, ready: Ready, store: Store) -> None:
+        """Load a plugin that is as the last load found it.
+
+        Raises:
+            PluginLoadError: Its code failed; everything is as it was before.
+        """
+        from cuvis_ai_core.plugins.loaded import load_here
+
+        name = ready.info.name
+        self._members.failed.pop(name, None)
+        try:
+            self._members.announce(name, *ready.info.found)
+            load_here(ready, store, partial(self._members.announce, name), self._members.admit)
+        except PluginLoadError as error:
+            self._members.failed[name] = error
+            raise
+        finally:
+            store.release()
+
     def _load_wanted(
-        self, plugins: "Mapping[str, GitPlugin | LocalPlugin]", wanted: list[str], plan: "Plan | None"
-    ) -> "dict[str, PluginLoadError]":
-        from cuvis_ai_core.plugins.apart import Announcing, those_here
-        from cuvis_ai_core.plugins.installing.plans import Together
-        from cuvis_ai_core.plugins.ready import Request, ready_plugins
+        self, plugins: Mapping[str, GitPlugin | LocalPlugin], wanted: list[str], versions: Versions | None
+    ) -> dict[str, PluginLoadError]:
+        from cuvis_ai_core.plugins.cache.offline import is_offline
+        from cuvis_ai_core.plugins.installing.request import InstallRequest
+        from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
+        from cuvis_ai_core.plugins.loader import load
 
         # Not told by the registry: whoever drops it lets go of its plugins at once.
-        announce = Announcing(self._members.announce, plugins, wanted)
-        request = Request(plugins, plan or Together(), self._store(), announce, self._offline or is_offline())
+        announce, offline = self._members.announce, self._offline or is_offline()
+        request = InstallRequest(plugins, versions or ResolvedTogether(), self._store(), announce, offline)
         try:
-            here = those_here(request)
-            prepared: Mapping[str, Ready | PluginLoadError] = ready_plugins(here)
-            if len(prepared) < len(here.plugins):
-                # What fetching and building need is imported when there is something to do.
-                from cuvis_ai_core.plugins.preparation import prepare
-
-                prepared = prepare(here)
-            from cuvis_ai_core.plugins.loader import load
-
-            return load(request, wanted, prepared, self._members.admit)
+            return load(request, wanted, self._members.admit)
         finally:
             request.store.release()  # What is loaded has its uses from then on.
 
-    def _conflicts(self, plugins: "Mapping[str, GitPlugin | LocalPlugin]") -> "Iterator[tuple[str, Exception]]":
+    def _conflicts(self, plugins: Mapping[str, GitPlugin | LocalPlugin]) -> Iterator[tuple[str, Exception]]:
         for name, declared in plugins.items():
             known = self._members.declared.get(name)
             if known is not None and known.declared != declared:
@@ -414,7 +456,7 @@ class NodeRegistry:
                     ),
                 )
 
-    def _declared(self, name: str) -> "LoadedPlugin":
+    def _declared(self, name: str) -> LoadedPlugin:
         declared = self._members.declared
         if name not in declared:
             raise PluginNotLoadedError(
@@ -440,6 +482,6 @@ def _failure(manifest: Path, plugins: Iterable[str], failed: Mapping[str, Except
     )
 
 
-def _release_all(loaded: "dict[str, LoadedPlugin]") -> None:
+def _release_all(loaded: dict[str, LoadedPlugin]) -> None:
     while loaded:
         loaded.popitem()[1].release()

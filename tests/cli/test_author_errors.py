@@ -142,7 +142,7 @@ def read_lab(path):
 
 class Plugin:
     @hookimpl
-    def cuvis_ai_node_finished(self, node):
+    def cuvis_ai_node_finished(self, node, stage):
         if node == "watched":
             raise RuntimeError("I saw nothing")  # observer
 
@@ -277,7 +277,7 @@ def test_an_observer_that_fails_is_named_with_node_stage_file_and_line(restore: 
     found = restore("Base", name="watched")
     assert found.exit_code == 0
     assert (
-        "Warning: observer 'mine:plugin' failed in hook cuvis_ai_node_finished of node 'watched' of stage 'inference': "
+        "Warning: Plugin 'mine:plugin': hook cuvis_ai_node_finished of node 'watched' of stage 'inference' failed: "
         f"RuntimeError: I saw nothing ({place('observer')}) {SEE_MORE}\n"
     ) in found.stderr
 

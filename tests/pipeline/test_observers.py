@@ -115,7 +115,7 @@ def test_an_observer_that_fails_changes_nothing(
     registry.hooks.add(Broken(), "broken")
     assert list(pipeline_of({"a": "Scale"}).forward({"cube": cube})) == [("a", "cube")]
     assert len(diary.lines) == 4
-    assert "observer 'broken' failed in hook cuvis_ai_node_started" in caplog.text
+    assert "Plugin 'broken': hook cuvis_ai_node_started of node 'a' failed: ValueError: a" in caplog.text
 
 
 def test_observers_come_and_go(pipeline_of: PipelineOf, registry: Any, cube: Any) -> None:

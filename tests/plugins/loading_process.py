@@ -18,7 +18,7 @@ from typing import Any
 import git  # noqa: F401 - what loading imports, so that forked processes need not
 import psutil
 
-import cuvis_ai_core.plugins.installing.installer  # noqa: F401
+import cuvis_ai_core.plugins.installing.target_directory  # noqa: F401
 from cuvis_ai_core import NodeRegistry
 
 _TOLD = frozenset(

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.plugins.dependencies.search_path import without_standard_library
 from cuvis_ai_core.plugins.installing.contents import module_roots
-from cuvis_ai_core.plugins.installing.editables import editable_code, without_standard_library
+from cuvis_ai_core.plugins.installing.editables import editable_code
 
 Files = dict[str, str]
 

@@ -15,7 +15,7 @@ from cuvis_ai_core._files import remove_tree
 from cuvis_ai_core.plugins.cache.housekeeping import entries, prune
 from cuvis_ai_core.plugins.cache.sources import Source, read_marker, refuse_altered
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.cache.target import complete_targets, refuse_altered_target
+from cuvis_ai_core.plugins.cache.target_marker import complete_targets, refuse_altered_target
 from cuvis_ai_core.testing.git_host import GitHost
 
 Load = Callable[..., dict[str, Any]]

@@ -122,12 +122,25 @@ def test_a_program_keeps_its_own_installed_version(wheel: MakeWheel, load: LoadU
     assert importlib.metadata.version("cuvis-test-dep") == "1.0"
 
 
-def test_what_the_core_itself_needs_is_never_replaced(load: LoadUser) -> None:
-    """Not even what it needs indirectly; the error says so."""
-    with pytest.raises(
-        PluginLoadError, match=r"package first requires pygments<2\.8, but .* cuvis-ai-core itself needs it"
-    ):
-        load("first", "pygments<2.8")
+@pytest.mark.parametrize("package", ["pydantic", "pyyaml"])
+def test_what_crosses_or_is_compiled_is_the_cores_version(load: LoadUser, package: str) -> None:
+    """There is one of what the core itself needs, where its objects cross or it is compiled; the error says so."""
+    message = rf"package first requires {package}<1, but .* cuvis-ai-core itself needs it"
+    with pytest.raises(PluginLoadError, match=message):
+        load("first", f"{package}<1")
+
+
+def test_another_version_of_what_the_core_needs_is_the_plugins_own(wheel: MakeWheel, load: LoadUser) -> None:
+    """Pygments is pure Python: the plugin gets its version, needed directly or by a dependency; the core keeps its."""
+    wheel("pygments", "2.7.99", {"pygments/__init__.py": "VERSION = '2.7.99'\n"})
+    between = {"cuvis_test_mid/__init__.py": "from pygments import VERSION\n"}
+    wheel("cuvis-test-mid", "1.0", between, requires=("pygments==2.7.99",))
+    kept = importlib.metadata.version("pygments")
+    names = {"module": "pygments", "distribution": "pygments"}
+    for plugin in (load("first", "pygments==2.7.99", **names), load("second", "cuvis-test-mid", **names)):
+        assert (plugin.direct(), plugin.late(), plugin.metadata()) == ("2.7.99",) * 3
+    host = importlib.import_module("pygments")
+    assert (host.__version__, importlib.metadata.version("pygments")) == (kept, kept)
 
 
 def test_both_loading_orders_work_in_fresh_processes(

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from cuvis_ai_core.node.ports import as_port_spec
-
 if TYPE_CHECKING:
     from cuvis_ai_schemas.pipeline import InputPort, OutputPort
 
@@ -49,6 +47,8 @@ def input_handles(node: Any) -> PortHandles:  # noqa: ANN401 - any object with p
     """Return the input ports of a node."""
     from cuvis_ai_schemas.pipeline import InputPort
 
+    from cuvis_ai_core.node.ports import as_port_spec
+
     ports = {name: InputPort(node, name, as_port_spec(spec)) for name, spec in node.INPUT_SPECS.items()}
     return PortHandles(f"The input side of node '{node.name}'", ports)
 
@@ -56,6 +56,8 @@ def input_handles(node: Any) -> PortHandles:  # noqa: ANN401 - any object with p
 def output_handles(node: Any) -> PortHandles:  # noqa: ANN401
     """Return the output ports of a node."""
     from cuvis_ai_schemas.pipeline import OutputPort
+
+    from cuvis_ai_core.node.ports import as_port_spec
 
     ports = {name: OutputPort(node, name, as_port_spec(spec)) for name, spec in node.OUTPUT_SPECS.items()}
     return PortHandles(f"The output side of node '{node.name}'", ports)

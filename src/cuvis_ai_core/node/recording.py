@@ -2,9 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
-from datetime import date
 from enum import Enum
-from pathlib import PurePath
 from typing import Any, Self
 
 _NO_HYPER_PARAMETERS = frozenset({"name", "execution_stages"})
@@ -27,7 +25,10 @@ class Recorded:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ANN401, D102 - whatever the constructor takes
         new = super().__new__
         node = new(cls) if new is object.__new__ else new(cls, *args, **kwargs)
-        vars(node)["_given"] = ([plain(each) for each in args], {name: plain(each) for name, each in kwargs.items()})
+        vars(node)["_given"] = (
+            [plain(each) for each in args],
+            {str(name): plain(each) for name, each in kwargs.items()},
+        )
         return node
 
 
@@ -79,16 +80,27 @@ def plain(value: Any) -> Any:  # noqa: ANN401
 
 def _plain_single(value: Any) -> Any:  # noqa: ANN401
     match value:
-        case None | Unwritable() | bytes() | date():
+        case None | Unwritable() | bytes():
             return value
         case Enum():
             return plain(value.value)
         case bool() | int() | float() | str():
             return next(kind(value) for kind in (bool, int, float, str) if isinstance(value, kind))
-        case PurePath():
-            return str(value)
     if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):  # a number of NumPy or torch
         return _plain_single(value.item())
+    return _plain_rare(value)
+
+
+def _plain_rare(value: object) -> Any:  # noqa: ANN401
+    """Return a value of a class that its owner has imported; those who have none need not wait for that import."""
+    from datetime import date
+    from pathlib import PurePath
+
+    match value:
+        case date():
+            return value
+        case PurePath():
+            return str(value)
     return Unwritable(type(value).__name__)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, TypeVar
 from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.pipeline.device import synchronizer
 from cuvis_ai_core.pipeline.feeding import BatchKey
-from cuvis_ai_core.pipeline.lanes import run_in_lanes
+from cuvis_ai_core.pipeline.parallel_steps import run_in_lanes
 from cuvis_ai_core.pipeline.plan import Plan, Step
 from cuvis_ai_core.pipeline.request import Address
 
@@ -35,8 +35,9 @@ class Hooks(Protocol):
         """The hooks by name."""
         ...
 
-    def tell(self, hook: str, **arguments: object) -> None:
-        """Tell the observers of a hook something."""
+    @property
+    def monitored(self) -> int:
+        """How many monitors of hook calls there are; they see calls that nobody listens to as well."""
         ...
 
 
@@ -52,7 +53,9 @@ class Observers:
         self._callers: Iterable[Any] = () if hooks is None else tuple(getattr(hooks.hook, name) for name in HOOKS)
 
     def __bool__(self) -> bool:
-        return any(caller.get_hookimpls() for caller in self._callers)
+        return self._hooks is not None and bool(
+            self._hooks.monitored or any(caller.get_hookimpls() for caller in self._callers)
+        )
 
     def run(
         self, plan: Plan, batch: Mapping[BatchKey, Value], context: object, pipeline: str, device: str
@@ -66,14 +69,14 @@ class Observers:
         from cuvis_ai_core.pipeline.run import answers_of, prepare  # NumPy is there when something runs
 
         assert self._hooks is not None
-        tell, about = self._hooks.tell, {"pipeline": pipeline, "stage": plan.stage}
+        hook, about = self._hooks.hook, {"pipeline": pipeline, "stage": plan.stage}
         settle = synchronizer(device)
 
         def work() -> dict[Address, Value]:
             values = prepare(plan, batch, context)
 
             def run(step: Step) -> None:
-                _observed_step(step, plan, values, tell, {**about, "node": step.node}, settle)
+                _observed_step(step, plan, values, hook, {**about, "node": step.node}, settle)
 
             if plan.lanes is None:
                 for step in plan.steps:
@@ -82,15 +85,15 @@ class Observers:
                 run_in_lanes(plan, values, run)
             return answers_of(plan, values)
 
-        tell("cuvis_ai_pipeline_started", **about, nodes=tuple(step.node for step in plan.steps))
-        return _told("pipeline", work, tell, about)
+        hook.cuvis_ai_pipeline_started(**about, nodes=tuple(step.node for step in plan.steps))
+        return _told(hook.cuvis_ai_pipeline_finished, hook.cuvis_ai_pipeline_failed, work, about)
 
 
 def _observed_step(
     step: Step,
     plan: Plan,
     values: list[Value],
-    tell: Callable[..., None],
+    hook: Any,  # noqa: ANN401 - pluggy's relay has the hooks as attributes
     about: Mapping[str, object],
     settle: Callable[[], None],
 ) -> None:
@@ -100,17 +103,22 @@ def _observed_step(
         run_step(step, plan, values)
         settle()
 
-    tell("cuvis_ai_node_started", **about)
-    _told("node", work, tell, about)
+    hook.cuvis_ai_node_started(**about)
+    _told(hook.cuvis_ai_node_finished, hook.cuvis_ai_node_failed, work, about)
 
 
-def _told(what: str, work: Callable[[], _Result], tell: Callable[..., None], about: Mapping[str, object]) -> _Result:
+def _told(
+    finished: Callable[..., object],
+    failed: Callable[..., object],
+    work: Callable[[], _Result],
+    about: Mapping[str, object],
+) -> _Result:
     """Do work and tell how it ended."""
     begun = perf_counter()
     try:
         result = work()
     except BaseException as error:
-        tell(f"cuvis_ai_{what}_failed", **about, error=error)
+        failed(**about, error=error)
         raise
-    tell(f"cuvis_ai_{what}_finished", **about, seconds=perf_counter() - begun)
+    finished(**about, seconds=perf_counter() - begun)
     return result

@@ -14,7 +14,7 @@ from cuvis_ai_core.node.libraries import Convert, converter, gets_copy, hooks_of
 from cuvis_ai_core.pipeline.checks import Check, always_fits, make_check
 from cuvis_ai_core.pipeline.feeding import BatchKey, Feeding
 from cuvis_ai_core.pipeline.graph import Edge, Graph, ResolvedPort
-from cuvis_ai_core.pipeline.lanes import Lanes, find_lanes
+from cuvis_ai_core.pipeline.parallel_steps import Lanes, find_lanes
 from cuvis_ai_core.pipeline.precision import make_cast
 from cuvis_ai_core.pipeline.request import Address, Request
 

@@ -1,4 +1,4 @@
-"""Running a plan: a plain loop over its steps, but for those that go on at once (see `lanes`)."""
+"""Running a plan: a plain loop over its steps, but for those that go on at once (see `parallel_steps`)."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -9,8 +9,8 @@ from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.pipeline.checks import describe_value, misfit
 from cuvis_ai_core.pipeline.feeding import BatchKey
 from cuvis_ai_core.pipeline.graph import ResolvedPort
-from cuvis_ai_core.pipeline.lanes import run_in_lanes
 from cuvis_ai_core.pipeline.lending import ARRAY, Lent, lend
+from cuvis_ai_core.pipeline.parallel_steps import run_in_lanes
 from cuvis_ai_core.pipeline.plan import CONTEXT_SLOT, Plan, SlotCheck, Step
 from cuvis_ai_core.pipeline.precision import without_mask
 from cuvis_ai_core.pipeline.request import Address

@@ -59,21 +59,23 @@ class Catalogue:
 
     Args:
         manager: The manager to ask.
-        owners: Owner by the name under which an object is registered; others are not asked.
+        owner_of: Returns the owner of what is registered under a name; None for what is left out.
 
     Raises:
         HookError: An answer is no collection of classes and import paths.
     """
 
-    def __init__(self, manager: HookManager, owners: Mapping[str, Owner]) -> None:
+    def __init__(self, manager: HookManager, owner_of: Callable[[str], Owner | None]) -> None:
         self._by_path: dict[str, list[NodeEntry]] = {}
         self._by_name: dict[str, list[NodeEntry]] = {}
         self._classes: dict[NodeEntry, type] = {}
         self._owners: dict[NodeEntry, Owner] = {}
-        for registered, answer in manager.answers("cuvis_ai_nodes"):
-            if registered in owners:
+        # From the first one registered on: what a manifest says of a class goes before what hooks say of it.
+        for registered, answer in reversed(manager.answers("cuvis_ai_nodes")):
+            owner = owner_of(registered)
+            if owner is not None:
                 for node in checked_nodes(registered, answer):
-                    self._add(owners[registered], node)
+                    self._add(owner, node)
 
     def entries(self) -> list[NodeEntry]:
         """Return all nodes, sorted by name."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core.errors import HookError
 from cuvis_ai_core.plugins.isolation.private_names import without_private_names
-from cuvis_ai_core.plugins.members import BUILTIN, Members
+from cuvis_ai_core.plugins.members import Members
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube
@@ -92,14 +92,16 @@ def _answered_dirs(members: Members) -> Iterator[tuple[str, Path]]:
 
 
 def cube_readers(members: Members) -> "dict[str, Reader]":
-    """Return reader by file suffix, as the hook `cuvis_ai_cube_readers` answers; a plugin's beats a built-in one.
+    """Return reader by file suffix, as the hook `cuvis_ai_cube_readers` answers; the first answer for a suffix counts.
+
+    The built-in readers answer last, but for plugins that ask to be the last.
 
     Raises:
         HookError: A plugin answered something else.
     """
     readers: dict[str, Reader] = {}
     for plugin, suffix, reader in _readers(members):
-        if plugin != BUILTIN or suffix not in readers:
+        if suffix not in readers:
             readers[suffix] = _importing(members, plugin, reader) if isinstance(reader, str) else reader
     return readers
 

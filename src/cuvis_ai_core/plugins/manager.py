@@ -1,7 +1,7 @@
 """Pluggy for one registry: what is registered, and what hooks answer."""
 
 import inspect
-import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from types import ModuleType
@@ -10,13 +10,11 @@ from typing import Any, Final
 import cuvis_ai_hookspecs
 import pluggy
 
-from cuvis_ai_core._places import place_of, words_of
 from cuvis_ai_core.errors import HookError, InvalidNodeError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.discovery import is_path
+from cuvis_ai_core.plugins.guard import Heard, guard
 from cuvis_ai_core.plugins.isolation.private_names import public_name, without_private_names
-
-logger = logging.getLogger(__name__)
 
 _HOOKS: Final = frozenset(name for name in cuvis_ai_hookspecs.__all__ if name.startswith("cuvis_ai_"))
 
@@ -36,12 +34,62 @@ class PluginState(StrEnum):
     FAILED = "failed"
 
 
+def code_is_there(source: str, tag: str | None, commit: str | None) -> tuple[PluginState, str]:
+    """Return the state of a plugin whose code is there, with a detail to show.
+
+    Args:
+        source: Address of its repository without credentials, or its path.
+        tag: Its tag; None for a local path.
+        commit: The commit of the tag.
+    """
+    if tag is None:
+        return PluginState.PATH_RESOLVED, source
+    return PluginState.CACHED, f"{source} {tag}" + (f" at commit {commit[:12]}" if commit else "")
+
+
 class HookManager(pluggy.PluginManager):
-    """The pluggy manager of one registry."""
+    """The pluggy manager of one registry.
+
+    pluggy dispatches: `manager.hook.cuvis_ai_nodes()`. What an implementation raises is logged, and keeps nothing from
+    the others.
+
+    Attributes:
+        generation: Counts what was registered and unregistered.
+        monitored: How many monitors of hook calls there are.
+    """
 
     def __init__(self) -> None:
         super().__init__("cuvis_ai")
         self.add_hookspecs(cuvis_ai_hookspecs)
+        self.generation = 0
+        self.monitored = 0
+        self._asking = threading.local()
+
+    def register(self, plugin: object, name: str | None = None) -> str | None:
+        """Register a plugin as pluggy does, with a guard around each of its implementations of our hooks."""
+        registered = super().register(plugin, name)
+        self.generation += 1
+        for caller in self.get_hookcallers(plugin) or ():
+            for implementation in caller.get_hookimpls() if caller.name in _HOOKS else ():
+                if implementation.plugin is plugin:
+                    guard(implementation, caller.name, self.heard)
+        return registered
+
+    def unregister(self, plugin: object | None = None, name: str | None = None) -> Any:  # noqa: ANN401 - pluggy's own signature
+        """Unregister a plugin as pluggy does."""
+        self.generation += 1
+        return super().unregister(plugin, name)
+
+    def add_hookcall_monitoring(self, before: Callable[..., None], after: Callable[..., None]) -> Callable[[], None]:
+        """Have all hook calls monitored as pluggy does, also those that nobody listens to."""
+        undo = super().add_hookcall_monitoring(before, after)
+        self.monitored += 1
+
+        def undo_once() -> None:
+            undo()
+            self.monitored -= 1
+
+        return undo_once
 
     def add(self, plugin: object, name: str) -> None:
         """Register an object with hook implementations.
@@ -52,8 +100,11 @@ class HookManager(pluggy.PluginManager):
         """
         self._check_marks(plugin, name)
         try:
-            self.register(plugin, name)
-            self.check_pending()
+            if self.register(plugin, name) is None:
+                raise HookError(
+                    f"Plugin '{name}': that name is blocked.", hint=f"Call hooks.unblock({name!r}) first.", plugin=name
+                )
+            self._check_known(plugin)
         except ValueError as error:
             raise HookError(f"Plugin '{name}': this object or name is registered already.", plugin=name) from error
         except pluggy.PluginValidationError as error:
@@ -70,41 +121,53 @@ class HookManager(pluggy.PluginManager):
         if self.has_plugin(name):
             self.unregister(name=name)
 
-    def answers(self, hook: str) -> Iterator[tuple[str, Any]]:
-        """Ask a hook without arguments and return each plugin's name with its answer.
+    def answers(self, hook: str) -> list[tuple[str, Any]]:
+        """Call a hook without arguments and return each plugin's name with its answer, in the order of pluggy.
 
         Raises:
-            HookError: An implementation raised.
+            HookError: An implementation raised; of several the one that was called first.
         """
-        for implementation in getattr(self.hook, hook).get_hookimpls():
-            try:
-                yield implementation.plugin_name, implementation.function()
-            except Exception as error:
-                place = place_of(error, implementation.function)
-                raise HookError(
-                    f"Plugin '{implementation.plugin_name}': hook {hook} failed: {_told(error, place)}",
-                    plugin=implementation.plugin_name,
-                    hook=hook,
-                    place=place,
-                ) from error
+        heard, outer = Heard(hook), self._asked
+        self._asking.heard = heard
+        try:
+            result = getattr(self.hook, hook)()
+        finally:
+            self._asking.heard = outer
+        if heard.failed:
+            raise heard.failed[0]
+        if not heard.handed_on:
+            return list(heard.answered)
+        from cuvis_ai_core.plugins.answers import of_plugins
 
-    def tell(self, hook: str, **arguments: object) -> None:
-        """Tell a hook's observers something; one that fails is logged and keeps nothing from the others."""
-        for implementation in getattr(self.hook, hook).get_hookimpls():
-            try:
-                implementation.function(*(arguments[name] for name in implementation.argnames))
-            except Exception as error:
-                told = _told(error, place_of(error, implementation.function))
-                where = "".join(f" of {key} '{arguments[key]}'" for key in ("node", "stage") if key in arguments)
-                logger.exception("observer '%s' failed in hook %s%s: %s", implementation.plugin_name, hook, where, told)
+        return of_plugins(heard, result)
+
+    def heard(self, hook: str) -> Heard | None:
+        """Return what takes note of the answers to a hook; None where it was called by somebody else than `answers`."""
+        return self._asked if self._asked is not None and self._asked.hook == hook else None
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:  # noqa: ANN401 - pluggy's own signature
-        """Look at public names only: pluggy inspects every attribute, which costs more than all else here."""
-        return None if name.startswith("_") else super().parse_hookimpl_opts(plugin, name)
+        """Leave out what Python itself put there: pluggy inspects every attribute, which costs more than all else."""
+        return None if name.startswith("__") else super().parse_hookimpl_opts(plugin, name)
 
-    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:  # noqa: ANN401
-        """Look at hooks only."""
-        return super().parse_hookspec_opts(module_or_class, name) if name in _HOOKS else None
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:  # noqa: ANN401 - pluggy's own signature
+        """Look at hooks only, where we know them."""
+        known = module_or_class is not cuvis_ai_hookspecs or name in _HOOKS
+        return super().parse_hookspec_opts(module_or_class, name) if known else None
+
+    @property
+    def _asked(self) -> Heard | None:
+        return getattr(self._asking, "heard", None)
+
+    def _check_known(self, plugin: object) -> None:
+        """Refuse hooks that there are not, as `check_pending` does, of this plugin only.
+
+        Raises:
+            pluggy.PluginValidationError: There is one.
+        """
+        for caller in self.get_hookcallers(plugin) or ():
+            for each in caller.get_hookimpls() if caller.spec is None else ():
+                if each.plugin is plugin and not each.optionalhook:
+                    raise pluggy.PluginValidationError(plugin, f"unknown hook {caller.name!r} in plugin {plugin!r}")
 
     def _check_marks(self, plugin: object, name: str) -> None:
         for hook in _HOOKS:
@@ -112,10 +175,9 @@ class HookManager(pluggy.PluginManager):
             if function is None or hasattr(function, f"{self.project_name}_spec"):
                 continue
             options = getattr(function, f"{self.project_name}_impl", None)
-            if options is None or options["wrapper"] or options["hookwrapper"]:
-                what = "is not marked with @hookimpl" if options is None else "must not be a wrapper"
+            if options is None:
                 raise HookError(
-                    f"Plugin '{name}': hook {hook} {what}.",
+                    f"Plugin '{name}': hook {hook} is not marked with @hookimpl.",
                     hint="from cuvis_ai_hookspecs import hookimpl, and write @hookimpl above the function.",
                     plugin=name,
                     hook=hook,
@@ -142,7 +204,7 @@ def contribution(loaded: object) -> object:
     """
     if isinstance(loaded, type) and is_node_class(loaded):
         return NodePlugin(lambda: [loaded])
-    if any(_is_hook(name, getattr(loaded, name, None)) for name in dir(loaded) if not name.startswith("_")):
+    if any(_is_hook(name, getattr(loaded, name, None)) for name in dir(loaded) if not name.startswith("__")):
         return loaded
     if isinstance(loaded, type):
         what = f"class '{class_path(loaded)}'"
@@ -210,10 +272,6 @@ def _wrong(plugin: str, answer: object) -> HookError:
         plugin=plugin,
         hook="cuvis_ai_nodes",
     )
-
-
-def _told(error: Exception, place: str | None) -> str:
-    return without_private_names(words_of(error)) + (f" ({place})" if place else "")
 
 
 def _flat(error: Exception) -> str:

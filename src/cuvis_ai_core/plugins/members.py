@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 BUILTIN: Final = "builtin"
 """The name under which the built-in plugin is registered."""
+
+_BUILTIN_NODES: Final = "builtin nodes"
 
 
 class Members:
@@ -47,6 +49,7 @@ class Members:
         self._hooks: HookManager | None = None
         self._owners: dict[str, Owner] = {}
         self._nodes: Catalogue | None = None
+        self._generation = 0
         self._discovered: dict[str, DiscoveredPlugin] = {}
         self._unseen: dict[str, DiscoveredPlugin] = {}
         self._broken: dict[str, Exception] = {}
@@ -66,15 +69,16 @@ class Members:
         """
         with self._lock:
             hooks = self._manager()
-            if self._nodes is None:
-                self._nodes = Catalogue(hooks, self._owners)
+            generation = hooks.generation  # users may register and unregister there as well
+            if self._nodes is None or self._generation != generation:
+                self._nodes, self._generation = Catalogue(hooks, self._owner_of), generation
             return self._nodes
 
     def not_found(self, name: str, known: Iterable[str]) -> NodeNotFoundError:
         """Return the error for a node that nobody knows, where these short names would have been found."""
         return not_found(name, known, self._builtin_nodes, list(self.declared), self.discovered)
 
-    def answers(self, hook: str) -> Iterator[tuple[str, Any]]:
+    def answers(self, hook: str) -> list[tuple[str, Any]]:
         """Ask a hook of all plugins and return each one's name with its answer.
 
         Raises:
@@ -91,10 +95,16 @@ class Members:
             discovered = None if name in self.declared else self._discovered.get(name)
             return discovered.distribution if discovered is not None else name
 
+    def _owner_of(self, label: str) -> Owner | None:
+        """Return whom a registered object belongs to; None for the built-in nodes, which are in no catalogue."""
+        if label == _BUILTIN_NODES:
+            return None
+        return self._owners.get(label) or Owner(label, partial(host_node, label))
+
     def announce(self, plugin: str, state: PluginState, detail: str) -> None:
         """Tell the observers that a declared plugin entered a state."""
         logger.info("plugin '%s': %s %s", plugin, state, detail)
-        self._manager().tell("cuvis_ai_plugin_state", plugin=plugin, state=state, detail=detail)
+        self._manager().hook.cuvis_ai_plugin_state(plugin=plugin, state=state, detail=detail)
 
     def add(self, plugin: object, label: str, owner: Owner | None = None) -> None:
         """Register an object with hook implementations.
@@ -104,15 +114,15 @@ class Members:
         """
         with self._lock:
             self._manager().add(plugin, label)
-            self._owners[label] = owner or Owner(label, partial(host_node, label))
-            self._nodes = None
+            self._owners.pop(label, None)
+            if owner is not None:
+                self._owners[label] = owner
 
     def remove(self, label: str) -> None:
         """Unregister what was registered under a label."""
         with self._lock:
             self._manager().remove(label)
             self._owners.pop(label, None)
-            self._nodes = None
 
     def admit(self, plugin: "LoadedPlugin") -> None:
         """Register the objects of a declared plugin, or none of them.
@@ -170,7 +180,7 @@ class Members:
         with self._lock:
             if self._hooks is None:
                 self._hooks = HookManager()
-                self._hooks.add(NodePlugin(lambda: list(self._builtin_nodes.values())), "builtin nodes")
+                self._hooks.add(NodePlugin(lambda: list(self._builtin_nodes.values())), _BUILTIN_NODES)
                 self._hooks.add(builtin_readers, BUILTIN)
                 self._admit_discovered()
             return self._hooks
@@ -185,7 +195,6 @@ class Members:
         for name in [name for name, each in wanted.items() if self._discovered.get(name) != each]:
             self._expect(name, wanted[name])
         self._discovered = wanted
-        self._nodes = None
 
     def _forget(self, name: str) -> None:
         self.remove(_label(name))

@@ -11,6 +11,7 @@ from typing import Final
 _lock = threading.RLock()
 _owned: Counter[str] = Counter()
 _told_of_the_last: Final[list[Callable[[str], None]]] = []
+_told_of_unloads: Final[list[Callable[[], None]]] = []
 
 
 class PublicName(ModuleType):
@@ -68,3 +69,14 @@ def give_up(tops: Iterable[str]) -> None:
 def tell_of_the_last(told: Callable[[str], None]) -> None:
     """Have a function called with each top-level module name whose last owner is gone."""
     _told_of_the_last.append(told)
+
+
+def unloaded() -> None:
+    """Tell whoever wants to know that a plugin was unloaded."""
+    for told in _told_of_unloads:
+        told()
+
+
+def tell_of_unloads(told: Callable[[], None]) -> None:
+    """Have a function called whenever a plugin was unloaded."""
+    _told_of_unloads.append(told)

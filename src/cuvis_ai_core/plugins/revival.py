@@ -5,9 +5,9 @@ from pathlib import Path
 
 from cuvis_ai_core.errors import DependencyConflictError, PluginModuleError
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.cache.target import MARKER, Target, complete_targets
-from cuvis_ai_core.plugins.children import publish
-from cuvis_ai_core.plugins.code import open_code
+from cuvis_ai_core.plugins.cache.target import Target
+from cuvis_ai_core.plugins.cache.target_marker import MARKER, complete_targets
+from cuvis_ai_core.plugins.code import open_code, publish
 from cuvis_ai_core.plugins.dependencies import host, leases
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, first_name, private_name
 from cuvis_ai_core.plugins.isolation.scope import Scope
@@ -26,7 +26,7 @@ def revive(package: str, cache: Path) -> Scope:
     """
     found = list(_targets(package, cache))
     here = host.fingerprint()
-    # A key says also with which plugins, or by which lock file, versions were chosen (see `Plan.keys`).
+    # A key says also with which plugins, or by which lock file, versions were chosen (see `Versions.keys`).
     fitting = [target for target in found if any(key.partition(":")[0] == here for key in target.hosts)]
     refused: DependencyConflictError | None = None
     for target in sorted(fitting, key=_changed, reverse=True):
@@ -65,7 +65,8 @@ def _missing(package: str, cache: Path, elsewhere: list[Target]) -> PluginModule
     error = PluginModuleError(
         f"This data names a class of plugin '{title}' (name and tag, or name and a hash of its path), which is not "
         f"loaded and {where}.",
-        hint="Load that plugin at that tag first: registry.load_plugins('plugins.yaml')",
+        hint="Load that plugin at that tag first: registry.load_plugins('plugins.yaml')\n"
+        "Or name the plugin cache of the program that wrote it: CUVIS_PLUGINS_DIR.",
         plugin=title.partition("@")[0],
     )
     error.name = package

@@ -495,3 +495,38 @@ def test_plugins_in_processes_fail_each_for_itself(
     assert own.get("good.nodes.Echo")().forward(cube=np.zeros((1, 1, 1, 1), np.float32))
     own.close()
     assert set(psutil.Process().children(recursive=True)) == before
+
+
+HOOKS = """\
+from cuvis_ai_hookspecs import hookimpl
+
+@hookimpl(specname="cuvis_ai_nodes")
+def more():
+    return ["echo_plugin.more.More", "echo_plugin.more.Less"]
+
+@hookimpl(specname="cuvis_ai_nodes", wrapper=True)
+def fewer():
+    return [[node for node in answer if not str(node).endswith("Less")] for answer in (yield)]
+
+@hookimpl
+def cuvis_ai_config_dirs():
+    yield "/first"
+    yield "/second"
+"""
+
+
+def test_hooks_in_a_process_are_pluggys_too(
+    own: NodeRegistry, local_plugin: Callable[..., Path], node_source: Callable[..., str]
+) -> None:
+    """Other names, wrappers and generators; one that fails is told with its plugin."""
+    folder = local_plugin(extra='[project.entry-points."cuvis_ai.nodes"]\nhooks = "echo_plugin.hooks"\n')
+    (folder / "src/echo_plugin/more.py").write_text(node_source("More"))
+    (folder / "src/echo_plugin/hooks.py").write_text(HOOKS)
+    entry = {"path": str(folder), "provides": ["echo_plugin.nodes.Echo"], "isolation": "process"}
+    own.load_plugin("echo", entry)
+    assert sorted(own.plugin_registry) == ["Echo", "More"]
+    assert own.config_owners() == {Path("/first"): "echo", Path("/second"): "echo"}
+    own.unload_plugin("echo")
+    (folder / "src/echo_plugin/hooks.py").write_text(HOOKS.replace("    yield ", "    1 / 0\n    yield ", 1))
+    with pytest.raises(PluginLoadError, match="'echo:hooks': hook cuvis_ai_config_dirs failed: ZeroDivisionError"):
+        own.load_plugin("echo", entry)

@@ -17,12 +17,19 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Self
 
 from cuvis_ai_core.errors import BundleError, LockError
-from cuvis_ai_core.plugins.bundle import carried
-from cuvis_ai_core.plugins.bundle.carried import FORMAT, LISTING, MAX_LISTING, Carried, refused
+from cuvis_ai_core.plugins.bundle.listing import (
+    FORMAT,
+    LISTING,
+    MAX_LISTING,
+    ListedFile,
+    check_names,
+    is_below_manifest,
+    refused,
+)
 from cuvis_ai_core.plugins.cache import integrity
 from cuvis_ai_core.plugins.cache.sources import put_checkout
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.dependencies import host
+from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.lock.lockfile import Lock, lock_path, read_lock, refuse_differences
 from cuvis_ai_core.plugins.manifest import GitPlugin, Manifest, read_manifest
 
@@ -57,7 +64,7 @@ class _Listing(NamedTuple):
     interpreter: str
     manifest: str
     lock: str
-    files: Mapping[str, Carried]
+    files: Mapping[str, ListedFile]
 
 
 def unpack_bundle(archive: Path, output: Path, store: Store) -> Unbundled:
@@ -150,7 +157,7 @@ def _listing(text: bytes) -> _Listing:
     try:
         data: dict[str, Any] = json.loads(text)
         version, names = data.get("format"), [data[key] for key in ("interpreter", "manifest", "lock")]
-        files = {name: Carried.from_json(name, each) for name, each in data["files"].items()}
+        files = {name: ListedFile.from_json(name, each) for name, each in data["files"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise refused(f"has a listing that cannot be read: {error!r}") from error
     if version != FORMAT:
@@ -158,7 +165,7 @@ def _listing(text: bytes) -> _Listing:
     if not all(isinstance(name, str) for name in names) or names[2] != lock_path(Path(names[1])).name:
         raise refused("has a listing that cannot be read: manifest and lock file do not belong together")
     listing = _Listing(names[0], names[1], names[2], files)
-    carried.check_names(files, frozenset(names[1:]), names[0])
+    check_names(files, frozenset(names[1:]), names[0])
     if not {listing.manifest, listing.lock} <= set(files):
         raise refused("has no manifest or no lock file")
     return listing
@@ -174,7 +181,7 @@ def _refuse_too_large(archive: Path, folder: Path, listing: _Listing) -> None:
         )
 
 
-def _write(place: Path, source: IO[bytes], known: Carried) -> None:
+def _write(place: Path, source: IO[bytes], known: ListedFile) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     if os.path.lexists(place):
@@ -199,9 +206,9 @@ def _checked_content(folder: Path, listing: _Listing) -> tuple[Manifest, Lock]:
         refuse_differences(lock, manifest.plugins, path)
     except (LockError, ValueError) as error:
         raise refused(f"has a manifest or a lock file that does not fit: {error}") from error
-    if listing.interpreter != host.interpreter() or listing.interpreter not in lock.environments:
+    if listing.interpreter != interpreter() or listing.interpreter not in lock.environments:
         raise BundleError(
-            f"The bundle is for {listing.interpreter}, but this is {host.interpreter()}. Nothing was unpacked.",
+            f"The bundle is for {listing.interpreter}, but this is {interpreter()}. Nothing was unpacked.",
             hint="Make one on a machine like this one: cuvis-ai plugins bundle",
         )
     _refuse_undeclared(listing, lock)
@@ -214,7 +221,7 @@ def _checked_content(folder: Path, listing: _Listing) -> tuple[Manifest, Lock]:
 def _refuse_undeclared(listing: _Listing, lock: Lock) -> None:
     """Refuse files beside the manifest that belong to no local plugin of it."""
     paths = (entry.get("path", "") for entry in lock.plugins.values())
-    below = tuple(f"plugins/{path}/" for path in paths if carried.is_below_manifest(path))
+    below = tuple(f"plugins/{path}/" for path in paths if is_below_manifest(path))
     for name in listing.files:
         if name.startswith("plugins/") and not name.startswith(below):
             raise refused(f"has a file that belongs to no plugin: {name!r}")

@@ -14,23 +14,30 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from cuvis_ai_core.errors import BundleError, LockError
-from cuvis_ai_core.plugins.bundle import carried
-from cuvis_ai_core.plugins.bundle.carried import FORMAT, LISTING, Carried
+from cuvis_ai_core.plugins.announcing import Announcement
 from cuvis_ai_core.plugins.bundle.download import download
+from cuvis_ai_core.plugins.bundle.listing import (
+    FORMAT,
+    LISTING,
+    ListedFile,
+    check_names,
+    is_below_manifest,
+    is_git_file,
+)
 from cuvis_ai_core.plugins.cache import integrity
 from cuvis_ai_core.plugins.cache.sources import project_folder
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.dependencies import host
+from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.installing.build_requirements import build_requirements
+from cuvis_ai_core.plugins.installing.installer import Installer
 from cuvis_ai_core.plugins.installing.project import Project, read_project
+from cuvis_ai_core.plugins.installing.request import InstallRequest
 from cuvis_ai_core.plugins.installing.uv import Uv
 from cuvis_ai_core.plugins.installing.wheels import Wheel
-from cuvis_ai_core.plugins.lock.locked import Locked
+from cuvis_ai_core.plugins.lock.locked_versions import LockedVersions
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, refuse_differences
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.parallel import Crew
-from cuvis_ai_core.plugins.preparation import Preparation
-from cuvis_ai_core.plugins.ready import Announcement, Request
 
 _NO_SOURCE: Final = (
     *(".git", ".hg", ".venv", "venv", "__pycache__", ".*_cache", "*.egg-info", "build", "dist", "node_modules"),
@@ -67,22 +74,22 @@ def write_bundle(
 
     Raises:
         LockError: Manifest and lock file differ, or this platform is not locked.
-        PreparationError: A plugin cannot be fetched.
+        InstallerError: A plugin cannot be fetched.
         InstallError: What builds need cannot be had.
         NetworkError: A wheel cannot be fetched.
         BundleError: Something cannot be carried, or the archive cannot be written.
     """
     refuse_differences(lock, plugins, manifest)
-    preparation = Preparation(Request(plugins, Locked(lock), store, announce, offline=False))
-    preparation.fetch()
-    preparation.refuse_failed(f"{manifest} cannot be bundled")
+    installer = Installer(InstallRequest(plugins, LockedVersions(lock), store, announce, offline=False))
+    installer.fetch()
+    installer.refuse_failed(f"{manifest} cannot be bundled")
     try:
         with store.workspace() as folder:
-            wheels = _wheels(folder, plugins, preparation, lock)
+            wheels = _wheels(folder, plugins, installer, lock)
             files = {manifest.name: manifest, lock.path.name: lock.path}
             files |= {f"wheels/{path.name}": path for path in wheels}
             for name in plugins:
-                files |= _code(name, plugins[name], preparation.source(name).folder, lock)
+                files |= _code(name, plugins[name], installer.source(name).folder, lock)
             _write(archive, files, {"manifest": manifest.name, "lock": lock.path.name})
     finally:
         store.release()
@@ -91,12 +98,12 @@ def write_bundle(
 
 
 def _is_left_out(entry: Mapping[str, str]) -> bool:
-    return "path" in entry and not carried.is_below_manifest(entry["path"])
+    return "path" in entry and not is_below_manifest(entry["path"])
 
 
-def _wheels(folder: Path, plugins: Mapping[str, Declared], preparation: Preparation, lock: Lock) -> list[Path]:
+def _wheels(folder: Path, plugins: Mapping[str, Declared], installer: Installer, lock: Lock) -> list[Path]:
     """Have the wheels of all dependencies, and of all that builds need, in a folder."""
-    environment = lock.environments[host.interpreter()]
+    environment = lock.environments[interpreter()]
     place = folder / "wheels"
     place.mkdir()
     wanted: dict[str, Wheel] = {}
@@ -112,7 +119,7 @@ def _wheels(folder: Path, plugins: Mapping[str, Declared], preparation: Preparat
                     hint="Lock anew, if that is meant: cuvis-ai plugins lock",
                 )
             wanted[wheel.hash] = wheel
-        project = project_folder(declared, preparation.source(name))
+        project = project_folder(declared, installer.source(name))
         if (project / "pyproject.toml").is_file():
             _refuse_stale(name, read_project(project, declared.extras), lock)
             pins = build_requirements(project, uv, editable=isinstance(declared, LocalPlugin), version=python)
@@ -152,7 +159,7 @@ def _code(name: str, declared: Declared, folder: Path, lock: Lock) -> dict[str, 
     """Return the files of a plugin by their names in the archive."""
     if isinstance(declared, GitPlugin):
         tree = integrity.checkout_files(folder)
-        git = [file for file in _below(folder / ".git") if carried.is_git_file(file)]
+        git = [file for file in _below(folder / ".git") if is_git_file(file)]
         return {f"checkouts/{name}/{file}": folder / file for file in (*tree, *(f".git/{each}" for each in git))}
     entry = lock.plugins[name]
     if _is_left_out(entry):
@@ -172,8 +179,8 @@ def _below(folder: Path, ignored: tuple[str, ...] = ()) -> Iterator[str]:
 
 def _write(archive: Path, files: Mapping[str, Path], named: Mapping[str, str]) -> None:
     listed = {name: _carried(path) for name, path in sorted(files.items())}
-    carried.check_names(listed, frozenset(named.values()), host.interpreter())
-    about = {"format": FORMAT, "interpreter": host.interpreter(), **named}
+    check_names(listed, frozenset(named.values()), interpreter())
+    about = {"format": FORMAT, "interpreter": interpreter(), **named}
     listing = json.dumps({**about, "files": {name: each.to_json() for name, each in listed.items()}}).encode()
     temporary = archive.with_name(f".{archive.name}.{os.getpid()}")
     try:
@@ -190,7 +197,7 @@ def _write(archive: Path, files: Mapping[str, Path], named: Mapping[str, str]) -
             temporary.unlink(missing_ok=True)
 
 
-def _fill(packed: gzip.GzipFile, listing: bytes, listed: Mapping[str, Carried], files: Mapping[str, Path]) -> None:
+def _fill(packed: gzip.GzipFile, listing: bytes, listed: Mapping[str, ListedFile], files: Mapping[str, Path]) -> None:
     with tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         member = tarfile.TarInfo(LISTING)
         member.size = len(listing)
@@ -206,10 +213,10 @@ def _fill(packed: gzip.GzipFile, listing: bytes, listed: Mapping[str, Carried], 
                 tar.addfile(member, file)
 
 
-def _carried(path: Path) -> Carried:
+def _carried(path: Path) -> ListedFile:
     if path.is_symlink():
-        return Carried(0, "", link=path.readlink().as_posix())
+        return ListedFile(0, "", link=path.readlink().as_posix())
     state = path.stat()
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Carried(state.st_size, digest, executable=bool(state.st_mode & 0o100))
+    return ListedFile(state.st_size, digest, executable=bool(state.st_mode & 0o100))

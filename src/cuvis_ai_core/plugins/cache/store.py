@@ -6,6 +6,7 @@
     ├── adaclip@v0.1.0+3fa9c1e2/ the same name and tag from another repository
     ├── .targets/adaclip@<content>/<pins>/   installed target directories, marker cuvis-target.json
     ├── .envs/adaclip@<content>/<key>/      environments of plugins in a process of their own, cuvis-environment.json
+    ├── .records/                what the last load of a plugin found, while no file says otherwise (see `recall`)
     ├── .logs/                   last words of worker processes that crashed
     ├── .uses/                   who uses an entry, and since when nobody does (see `uses`)
     ├── .wheels/                 wheels that a bundle brought, of dependencies and of what builds need
@@ -16,20 +17,20 @@ temporary folder on the same file system, which is then renamed into place. Read
 take the lock of that entry, check again, and build.
 """
 
-import contextlib
-import logging
-import os
-import re
-import shutil
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Final
+from __future__ import annotations
 
-from cuvis_ai_core._files import remove_tree, write_atomic
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
 from cuvis_ai_core.errors import CuvisError, StoreError
 from cuvis_ai_core.plugins.cache import uses
 from cuvis_ai_core.plugins.cache.uses import Uses
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 ENVIRONMENT_VARIABLE: Final = "CUVIS_PLUGINS_DIR"
 
@@ -38,19 +39,12 @@ MARKER: Final = "cuvis-checkout.json"
 
 _TAG_BYTES: Final = 120
 
-_FULL: Final = re.compile(r"[Nn]o space left|[Dd]isk quota exceeded|[Nn]ot enough space on the disk")
-
-_NOTHING: Final = 2**16
-"""Bytes: on a disk with less, no program could do its work."""
-
 _HOUR: Final = 3600.0
 
 _README: Final = """\
 This folder is the plugin cache of cuvis-ai-core: checkouts of plugins and what was installed for them.
 It is safe to delete; what is needed is fetched again. `cuvis-ai plugins cache` shows and empties it.
 """
-
-logger = logging.getLogger(__name__)
 
 
 def default_root() -> Path:
@@ -68,6 +62,8 @@ def chosen_root(path: str | os.PathLike[str]) -> Path:
     Raises:
         StoreError: The path is empty, holds a null character, or names the home of nobody.
     """
+    from pathlib import Path
+
     text = os.fspath(path)
     why = "it is empty" if not text.strip() else "it holds a null character" if "\0" in text else ""
     try:
@@ -81,27 +77,6 @@ def chosen_root(path: str | os.PathLike[str]) -> Path:
             path=folder,
         )
     return folder
-
-
-def refuse_full_disk(said: str, folder: Path) -> None:
-    """Raise if a program that failed in a folder says that the disk is full, or if it is, whatever was said.
-
-    Raises:
-        StoreError: It is full; the message has the space that is free.
-    """
-    if _FULL.search(said) or shutil.disk_usage(folder).free < _NOTHING:
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
-        telling = next(filter(_FULL.search, lines), lines[-1] if lines else "a program failed")
-        raise StoreError(
-            f"The disk is full ({_free_space(folder)}): {telling}",
-            hint=f"Free some space, or choose a folder on another disk with {ENVIRONMENT_VARIABLE} "
-            "or NodeRegistry.set_cache_dir(path).",
-            path=folder,
-        )
-
-
-def _free_space(folder: Path) -> str:
-    return f"{shutil.disk_usage(folder).free // 2**20} MB are free at {folder}"
 
 
 def short_hash(*parts: str) -> str:
@@ -140,6 +115,22 @@ class Store:
     def environments(self, name: str, content: str) -> Path:
         """Return the folder of the environments of one plugin content, one below it per Python and set of pins."""
         return self.root / ".envs" / f"{_encode(name)}@{content}"
+
+    def record(self, name: str, key: str) -> Path:
+        """Return the file that says what the last load of a plugin found (see `recall`).
+
+        Args:
+            name: Name of the plugin.
+            key: Stands for the request.
+        """
+        return self.root / ".records" / f"{_encode(name)}@{key}.json"
+
+    def forget(self, name: str) -> None:
+        """Remove what says what loads of a plugin found."""
+        for record in listed(self.root / ".records"):
+            if record.name.startswith(f"{_encode(name)}@"):
+                with contextlib.suppress(OSError):
+                    record.unlink()
 
     @property
     def logs(self) -> Path:
@@ -191,13 +182,17 @@ class Store:
         """
         from filelock import FileLock
 
+        from cuvis_ai_core._files import remove_tree
+        from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
+
         with self.guard():
             self._prepare()
             self.sweep()
             folder = self.root / ".tmp" / os.urandom(6).hex()
+            lock = folder.with_suffix(".lock")
             # The lock comes first: a folder whose lock is free has no owner. The system lets go of the lock when this
             # process ends, however it ends.
-            held = FileLock(f"{folder}.lock")
+            held = FileLock(lock)
             held.acquire()
         try:
             with self.guard():
@@ -210,7 +205,7 @@ class Store:
         finally:
             with contextlib.suppress(OSError):
                 remove_tree(folder)
-                Path(held.lock_file).unlink(missing_ok=True)
+                lock.unlink(missing_ok=True)
             held.release()
 
     @contextlib.contextmanager
@@ -224,6 +219,8 @@ class Store:
         Raises:
             StoreError: The cache cannot be written.
         """
+        import logging
+
         from filelock import FileLock, Timeout
 
         with self.guard():
@@ -233,7 +230,7 @@ class Store:
                 held.acquire(blocking=False)
             except Timeout:
                 text = f"waiting for another process that builds {entry}"
-                logger.info(text)
+                logging.getLogger(__name__).info(text)
                 if waiting is not None:
                     waiting(text)
                 held.acquire()
@@ -260,14 +257,18 @@ class Store:
         """Remove the work in progress of processes that were killed."""
         from filelock import FileLock, Timeout
 
+        from cuvis_ai_core._files import remove_tree
+
         for path in listed(self.root / ".tmp"):
-            folder = path.with_suffix("")
+            folder, lock = path.with_suffix(""), path.with_suffix(".lock")
             if path == folder or _is_forgotten(path):
-                with contextlib.suppress(Timeout, OSError), FileLock(f"{folder}.lock", blocking=False):
+                with contextlib.suppress(Timeout, OSError), FileLock(lock, blocking=False):
                     remove_tree(folder)
-                    Path(f"{folder}.lock").unlink(missing_ok=True)
+                    lock.unlink(missing_ok=True)
 
     def _prepare(self) -> None:
+        from cuvis_ai_core._files import write_atomic
+
         for folder in (".locks", ".tmp"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         readme = self.root / "README"
@@ -282,7 +283,9 @@ class Store:
         except OSError as error:
             if isinstance(error, StoreError):
                 raise
-            space = f" ({_free_space(self.root)})" if self.root.is_dir() else ""
+            from cuvis_ai_core.plugins.cache.disk_space import free_space
+
+            space = f" ({free_space(self.root)})" if self.root.is_dir() else ""
             raise StoreError(
                 f"The plugin cache {self.root} cannot be used: {error.strerror or error}"
                 f"{f': {error.filename}' if error.filename else ''}{space}.",

@@ -8,15 +8,19 @@ Someone who wants to remove an entry first says so (`removing`), then looks for 
 says so, then looks whether it is being removed. So one of the two always sees the other.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import sys
 import time
 import weakref
-from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 _LAST: Final = "last"
 _REMOVING: Final = "removing"
@@ -61,7 +65,7 @@ class Uses:
         """Say that all these uses are over."""
         _end_all(self._records, self._process)
 
-    def hand_over(self, *folders: Path) -> "Uses":
+    def hand_over(self, *folders: Path) -> Uses:
         """Return the uses of some entries, which end apart from the others from now on."""
         other = Uses()
         other._records.update({folder: self._records.pop(folder) for folder in folders if folder in self._records})

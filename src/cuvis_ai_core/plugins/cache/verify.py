@@ -28,7 +28,8 @@ from cuvis_ai_core.plugins.cache.sources import (
     refuse_altered,
 )
 from cuvis_ai_core.plugins.cache.store import Store, listed
-from cuvis_ai_core.plugins.cache.target import Target, complete_targets, refuse_altered_target
+from cuvis_ai_core.plugins.cache.target import Target
+from cuvis_ai_core.plugins.cache.target_marker import complete_targets, refuse_altered_target
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 
 _NOT_ASKED: Final = (AuthenticationError, NetworkError, TimeLimitError, ToolNotFoundError)

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import sys
 from collections.abc import Iterable
 from importlib.metadata import DistributionFinder, MetadataPathFinder
 from typing import Final
@@ -11,30 +10,42 @@ from typing import Final
 from cuvis_ai_core.errors import DependencyConflictError, MissingExtraError
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.dependencies.requirements import WAY_OUT, conflict, host_version, satisfies
-from cuvis_ai_core.plugins.dependencies.search_path import entries
+from cuvis_ai_core.plugins.dependencies.search_path import interpreter, search_path, site_folders
 
 EXCHANGE: Final = ("cuvis-ai-core", "cuvis-ai-hookspecs", "cuvis-ai-schemas", "numpy", "torch")
 """Packages whose objects cross between host and plugins: there is one of each, the host's."""
 
 
-def interpreter() -> str:
-    """Return what a target directory depends on: implementation, version and platform."""
-    return f"{sys.implementation.cache_tag}-{getattr(sys.implementation, '_multiarch', sys.platform)}"
+_CROSSING: Final = frozenset({*EXCHANGE, "omegaconf", "pluggy", "pydantic"})
+"""These, and what else this core has whose objects plugins get to see, or give."""
 
 
 def fingerprint() -> str:
     """Return a hash of the interpreter and the names and versions of everything installed, from folder names alone."""
     digest = hashlib.sha256(interpreter().encode())
-    for folder in entries():
-        if folder.endswith(("site-packages", "dist-packages")) and os.path.isdir(folder):  # noqa: PTH112 - hot path
-            names = [name for name in os.listdir(folder) if name.endswith((".dist-info", ".egg-info"))]  # noqa: PTH208
-            digest.update("\n".join(sorted(names)).encode())
+    for folder in site_folders():
+        names = [name for name in os.listdir(folder) if name.endswith((".dist-info", ".egg-info"))]  # noqa: PTH208
+        digest.update("\n".join(sorted(names)).encode())
     return digest.hexdigest()[:16]
 
 
 def constraints() -> list[str]:
-    """Return the versions that no plugin may change: the exchange packages, and all that the core itself needs."""
+    """Return the versions that plugins get wherever they can: the exchange packages, and all that the core needs."""
     return sorted(f"{name}=={version}" for name, version in _fixed().items())
+
+
+def limits() -> list[str]:
+    """Return those of them that no plugin may change; of the others, pure Python, it can have a copy of its own."""
+    return sorted(f"{name}=={version}" for name, version in _fixed().items() if _is_limit(name))
+
+
+def _is_limit(name: str) -> bool:
+    return name in _CROSSING or not _is_pure(name)
+
+
+def _is_pure(name: str) -> bool:
+    found = search_path().distribution(name)
+    return "-none-any" in ((found.read_text("WHEEL") if found else None) or "")
 
 
 def _needed_by(name: str) -> tuple[str, ...]:
@@ -124,7 +135,7 @@ def _met(plugin: str, text: str) -> bool:
     plain = not requirement.extras and requirement.url is None
     if found is None or satisfies(found, text):
         return plain and found is not None
-    if name in _fixed():
+    if name in _fixed() and _is_limit(name):
         raise conflict(plugin, text, found, "in the host environment; cuvis-ai-core itself needs it", None)
     return False
 

@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from cuvis_ai_core.errors import DependencyConflictError
-from cuvis_ai_core.plugins.dependencies import host_packages
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
-from cuvis_ai_core.plugins.dependencies.namespaces import find_namespace, set_portions
 from cuvis_ai_core.plugins.dependencies.requirements import conflict, host_version, needed_name
 from cuvis_ai_core.plugins.dependencies.search_path import SearchPath, added_below, search_path
 from cuvis_ai_core.plugins.dependencies.sharing import Demand, Provider, Reasons, Sharing
@@ -46,6 +44,7 @@ _lock = threading.RLock()
 _live: Final[dict[str, _Live]] = {}
 _leases: Final[list["Lease"]] = []
 _roots: Final[dict[str, str]] = {}
+_portions: Final[dict[str, list[str]]] = {}
 
 
 class Lease:
@@ -92,7 +91,7 @@ def acquire(plugin: Distribution, needed: Sequence[Distribution], target: Path) 
     with _lock:
         _drop_idle()
         host = search_path()
-        sharing = Sharing(plugin, needed, _provider, lambda each: host_packages.provider(each, host))
+        sharing = Sharing(plugin, needed, _provider, lambda each: _host_provider(each, host))
         private = _private(plugin, needed, sharing, host)
         demands: dict[str, list[Demand]] = {}
         for demand in sharing.demands(private):
@@ -133,8 +132,12 @@ def serve(distributions: Sequence[Distribution], target: Path) -> None:
 def find_dependency(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
     """Answer the import of a module that a live dependency owns."""
     folder = _roots.get(fullname)
-    if folder is None:
+    if folder is None and fullname in _portions:
+        from cuvis_ai_core.plugins.dependencies.namespaces import find_namespace
+
         return find_namespace(fullname, path)
+    if folder is None:
+        return None
     return PathFinder.find_spec(fullname, [*(added_below(folder) if path is None else ()), folder])
 
 
@@ -142,7 +145,7 @@ def _private(plugin: Distribution, needed: Sequence[Distribution], sharing: Shar
     private = sharing.private(dict(_doubles(plugin, needed)))
     for each in list(sharing.new(private)):
         # What the host has, it means to use itself: better not to take its place.
-        kept = host_packages.provider(each, host) if each.pure and each.name not in private else None
+        kept = _host_provider(each, host) if each.pure and each.name not in private else None
         if kept is not None:
             reason = _conflict(plugin, sharing, each, kept)
             # Where something compiled depends on it, the plugin's copy serves everybody.
@@ -166,6 +169,12 @@ def _provider(distribution: Distribution) -> Provider | None:
         return None
     place = getattr(sys.modules[root], "__file__", None) or "a namespace package"
     return Provider(host_version(distribution.name), "imported by this program", f"another module '{root}', {place},")
+
+
+def _host_provider(distribution: Distribution, host: SearchPath) -> Provider | None:
+    from cuvis_ai_core.plugins.dependencies import host_packages
+
+    return host_packages.provider(distribution, host)
 
 
 def _doubles(plugin: Distribution, needed: Iterable[Distribution]) -> Iterator[tuple[str, DependencyConflictError]]:
@@ -211,6 +220,8 @@ def _refuse_for_the_host(plugin: Distribution, demands: _Demands, host: SearchPa
 
 def _needs(demands: _Demands, name: str, host: SearchPath) -> Iterator[Demand]:
     """Return what is needed of a distribution, also by the host's packages that somebody needs."""
+    from cuvis_ai_core.plugins.dependencies import host_packages
+
     yield from demands.get(name, ())
     yield from host_packages.demands([other for other in demands if other not in _live], name, host)
 
@@ -239,11 +250,13 @@ def _withdraw(distribution: Distribution) -> None:
 
 
 def _fill_namespaces() -> None:
-    portions: dict[str, list[str]] = {}
+    from cuvis_ai_core.plugins.dependencies.namespaces import set_portions
+
+    _portions.clear()
     for live in _live.values():
         for namespace in live.distribution.namespaces:
-            portions.setdefault(namespace, []).append(str(live.target.joinpath(*namespace.split("."))))
-    set_portions(portions)
+            _portions.setdefault(namespace, []).append(str(live.target.joinpath(*namespace.split("."))))
+    set_portions(_portions)
 
 
 def _imported(root: str) -> bool:

@@ -6,7 +6,7 @@ folder changes.
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.metadata import PathDistribution
 from pathlib import Path
@@ -17,6 +17,8 @@ from cuvis_ai_core.plugins.dependencies.distribution import normalised
 _State: TypeAlias = tuple[tuple[str, int], ...]
 
 _METADATA = (".dist-info", ".egg-info")
+
+_MODULE_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
 
 _STANDARD_LIBRARY = os.path.dirname(os.__file__)  # noqa: PTH120 - as `sys.path` has it
 
@@ -43,6 +45,11 @@ class SearchPath(NamedTuple):
         return None if folder is None else _version(folder)
 
 
+def interpreter() -> str:
+    """Return what a target directory depends on: implementation, version and platform."""
+    return f"{sys.implementation.cache_tag}-{getattr(sys.implementation, '_multiarch', sys.platform)}"
+
+
 def search_path() -> SearchPath:
     """Return what lies on the search path now."""
     return _listed(tuple(_folders()))
@@ -51,6 +58,15 @@ def search_path() -> SearchPath:
 def entries() -> list[str]:
     """Return the entries of `sys.path` that count; the import system passes over a `Path` that somebody put there."""
     return [entry for entry in cast("list[object]", sys.path) if isinstance(entry, str)]
+
+
+def site_folders() -> list[str]:
+    """Return the folders of the path in which distributions are installed."""
+    return [
+        entry
+        for entry in entries()
+        if entry.endswith(("site-packages", "dist-packages")) and os.path.isdir(entry)  # noqa: PTH112 - on every load
+    ]
 
 
 def added_below(folder: str) -> list[str]:
@@ -67,6 +83,23 @@ def added_below(folder: str) -> list[str]:
         if entry.startswith(inside):
             found.append(entry)
     return found
+
+
+def top_level_modules(folder: Path) -> set[str]:
+    """Return the names of the modules and regular packages that lie directly in a folder."""
+    if not folder.is_dir():
+        return set()
+    names = {
+        entry.name.partition(".")[0]
+        for entry in folder.iterdir()
+        if (entry.suffix in _MODULE_SUFFIXES and entry.is_file()) or (entry / "__init__.py").is_file()
+    }
+    return {name for name in names if name.isidentifier()}
+
+
+def without_standard_library(names: Iterable[str]) -> frozenset[str]:
+    """Drop names that the standard library owns: they come first on every `sys.path`, so no plugin means its own."""
+    return frozenset(names) - sys.stdlib_module_names
 
 
 @lru_cache(4096)

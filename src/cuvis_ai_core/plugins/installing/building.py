@@ -1,234 +1,120 @@
-"""The plugin's own part of a target directory: which project it is, what it needs, and how it gets installed."""
+"""A plugin's project in its source: what it is called, what it needs, and what uv is given of it."""
 
-import logging
 import platform
 import shutil
 import threading
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from importlib.metadata import PathDistribution
 from pathlib import Path
 
-from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from cuvis_ai_core._files import remove_tree
 from cuvis_ai_core.errors import ProjectFileError
-from cuvis_ai_core.plugins.cache.integrity import NO_SOURCE, source_stamp
+from cuvis_ai_core.plugins.cache.integrity import NO_SOURCE
 from cuvis_ai_core.plugins.cache.sources import Source, project_folder, refuse_altered
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
-from cuvis_ai_core.plugins.installing.choices import Choice
-from cuvis_ai_core.plugins.installing.editables import UnclearEditableError, editable_code, top_level_modules
 from cuvis_ai_core.plugins.installing.project import Project, read_project, version_in
 from cuvis_ai_core.plugins.installing.uv import Uv
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 
-logger = logging.getLogger(__name__)
 
+class Building:
+    """A plugin's project, on its way to something that uv installs.
 
-def building_of(name: str, declared: GitPlugin | LocalPlugin, source: Source, uv: Uv) -> "Building":
-    """Return how a plugin is built.
+    That of a Git tag is built into a wheel. A local one stays where it is, so that edits are seen without a
+    reinstall; a local folder without a project file is code without dependencies, of which uv installs nothing.
 
     Args:
         name: Name of the plugin in its manifest.
         declared: Its entry there.
         source: Its code.
         uv: Runs uv for this plugin, in a temporary folder on the file system of the store.
+        apart: Whether it is built for a process of its own.
+
+    Attributes:
+        folder: Folder of the project.
+        project: What its project file says; None for a folder without one.
 
     Raises:
         CacheMismatchError: Its checkout was altered.
-        ProjectFileError: pyproject.toml is missing or breaks a rule.
-    """
-    refuse_altered(name, source)
-    folder = project_folder(declared, source)
-    if isinstance(declared, GitPlugin):
-        return _WheelBuilding(declared, source, _checked(read_project(folder, declared.extras), folder), uv)
-    if (folder / "pyproject.toml").is_file():
-        return _EditableBuilding(declared, folder, _checked(read_project(folder, declared.extras), folder), uv)
-    return _BareBuilding(name, declared, folder, uv)
-
-
-class Building(ABC):
-    """One plugin that is built into `target`, a folder of its own.
-
-    Attributes:
-        distribution: Name of its distribution.
-        target: The folder.
-        stamp: What a local project was like that had to be built (see `source_stamp`); nothing where its code stays.
+        ProjectFileError: pyproject.toml is missing or breaks a rule, or refuses the Python.
     """
 
-    stamp = ""
-
-    def __init__(self, distribution: str, uv: Uv) -> None:
-        self.distribution = normalised(distribution)
-        self.target = uv.folder / "target"
-        self.target.mkdir()
-        self._uv = uv
-
-    def requirements(self) -> tuple[str, ...]:
-        """Return its requirements; where its project file leaves them to the build, it is built now.
-
-        Raises:
-            BuildError: The build failed.
-        """
-        return ()
-
-    def build(self) -> None:  # noqa: B027 - most have nothing to do ahead
-        """Do what needs no dependencies, ahead of `install`.
-
-        Raises:
-            BuildError: The build failed.
-        """
-
-    @abstractmethod
-    def install(self, choice: Choice) -> Mapping[str, Path]:
-        """Install the plugin and what was chosen for it, and return where those of its modules lie that stay elsewhere.
-
-        Raises:
-            InstallError: Something cannot be installed.
-        """
-
-
-class _BareBuilding(Building):
-    """A local folder without a project file: code without dependencies."""
-
-    def __init__(self, name: str, declared: LocalPlugin, folder: Path, uv: Uv) -> None:
-        warnings.warn(
-            f"Plugin '{name}': {folder} has no pyproject.toml; it is loaded as having no dependencies.", stacklevel=2
-        )
-        super().__init__(name, uv)
-        self._folder = folder
-        self._tops = _tops(declared.provides)
-
-    def install(self, choice: Choice) -> Mapping[str, Path]:
-        assert not choice.pins
-        folder, tops = self._folder, self._tops
-        if folder.name in tops and not (folder / folder.name).exists() and not (folder / f"{folder.name}.py").exists():
-            return {folder.name: folder.parent}
-        base = folder / "src" if any((folder / "src" / top).exists() for top in tops) else folder
-        return dict.fromkeys(top_level_modules(base) | {top for top in tops if (base / top).is_dir()}, base)
-
-
-class _ProjectBuilding(Building):
-    """A project; what it installs of itself is told by `_own`."""
-
-    def __init__(self, declared: GitPlugin | LocalPlugin, project: Project, uv: Uv) -> None:
-        super().__init__(project.name, uv)
+    def __init__(
+        self, name: str, declared: GitPlugin | LocalPlugin, source: Source, uv: Uv, *, apart: bool = False
+    ) -> None:
+        refuse_altered(name, source)
+        self.folder = project_folder(declared, source)
+        self.project: Project | None = None
+        self._name = name
         self._declared = declared
-        self._static = project.dependencies
-        self._installed = False
-
-    def requirements(self) -> tuple[str, ...]:
-        if self._static is not None:
-            return self._static
-        self._uv.install(self.target, self._own())
-        self._installed = True
-        return _metadata_requirements(next(self.target.glob("*.dist-info")), self._declared.extras)
-
-    def install(self, choice: Choice) -> Mapping[str, Path]:
-        own = [] if self._installed else self._own()
-        if choice.hashes:
-            self._uv.install_locked(self.target, choice.hashes, built=choice.built)
-            pins: tuple[str, ...] = ()
-        else:
-            pins = choice.pins
-        if own or pins:
-            self._uv.install(self.target, [*own, *pins])
-        return editable_code(self.target, _tops(self._declared.provides))
-
-    @abstractmethod
-    def _own(self) -> list[str]:
-        """Return what uv installs of the project itself."""
-
-
-class _EditableBuilding(_ProjectBuilding):
-    """A project at a local path: its code stays where it is, so that edits are seen without a reinstall.
-
-    Where its back-end makes that in a way that cannot be read, it is built, and built again after edits.
-    """
-
-    def __init__(self, declared: LocalPlugin, folder: Path, project: Project, uv: Uv) -> None:
-        super().__init__(declared, project, uv)
-        self._folder = folder
-
-    def install(self, choice: Choice) -> Mapping[str, Path]:
-        try:
-            _refuse_bytes(self._folder)
-            return super().install(choice)
-        except UnclearEditableError as error:
-            logger.warning(
-                "plugin '%s': %s is installed by a build, because %s; an edit of its code is built at the next load",
-                self._uv.plugin,
-                self._folder,
-                error,
-            )
-        self.stamp = source_stamp(self._folder)
-        remove_tree(self.target)
-        self.target.mkdir()
-        self._installed = False
-        return super().install(choice)
-
-    def _own(self) -> list[str]:
-        if not self.stamp:
-            return self._uv.editable(self._folder)
-        copy = self._uv.folder / "source"
-        shutil.copytree(self._folder, copy, symlinks=True, ignore=shutil.ignore_patterns(*NO_SOURCE))
-        return [str(self._uv.build_wheel(copy, version=None))]
-
-
-class _WheelBuilding(_ProjectBuilding):
-    """A project at a Git tag: a wheel is built from a copy of the checkout."""
-
-    def __init__(self, declared: GitPlugin, source: Source, project: Project, uv: Uv) -> None:
-        super().__init__(declared, project, uv)
         self._source = source
-        self._version = version_in(declared.tag)
-        self._lock = threading.Lock()
+        self._uv = uv
+        self._building = threading.Lock()
         self._wheel: Path | None = None
+        if isinstance(declared, GitPlugin) or (self.folder / "pyproject.toml").is_file():
+            self.project = read_project(self.folder, declared.extras)
+            self._refuse_python(self.project, apart=apart)
+        else:
+            warnings.warn(
+                f"Plugin '{name}': {self.folder} has no pyproject.toml; it is loaded as having no dependencies.",
+                stacklevel=2,
+            )
 
-    def build(self) -> None:
-        with self._lock:
+    @property
+    def distribution(self) -> str:
+        """Normalised name of the plugin's distribution."""
+        return normalised(self.project.name if self.project else self._name)
+
+    @property
+    def is_editable(self) -> bool:
+        """Whether the code stays where it is."""
+        return not isinstance(self._declared, GitPlugin)
+
+    @property
+    def tops(self) -> set[str]:
+        """Top-level modules of the declared node classes."""
+        return {path.partition(".")[0] for path in self._declared.provides}
+
+    def wheel(self, python: Path | None = None) -> Path:
+        """Return a wheel of the project as it is now, built from a copy: back-ends write into the tree that they build.
+
+        Args:
+            python: The Python to build for; by default this interpreter.
+
+        Raises:
+            BuildError: The build failed.
+        """
+        with self._building:
             if self._wheel is None:
-                # Back-ends write into the tree that they build; the checkout stays as it was fetched.
                 copy = self._uv.folder / "source"
-                shutil.copytree(self._source.folder, copy, symlinks=True, ignore=shutil.ignore_patterns(".git"))
-                folder = copy / (self._declared.subdirectory or ".")
-                self._wheel = self._uv.build_wheel(folder, version=self._version)
+                git = isinstance(self._declared, GitPlugin)
+                tree, ignored = (self._source.folder, (".git",)) if git else (self.folder, NO_SOURCE)
+                shutil.copytree(tree, copy, symlinks=True, ignore=shutil.ignore_patterns(*ignored))
+                folder = copy / self.folder.relative_to(tree)
+                version = version_in(self._declared.tag) if isinstance(self._declared, GitPlugin) else None
+                self._wheel = self._uv.build_wheel(folder, version=version, python=python)
+            return self._wheel
 
-    def _own(self) -> list[str]:
-        self.build()
-        return [str(self._wheel)]
+    def search_path(self) -> Path:
+        """Return where the modules of a folder without a project file lie: in it or its `src`, or it is one itself."""
+        folder, tops = self.folder, self.tops
+        if folder.name in tops and not any((folder / f"{folder.name}{end}").exists() for end in ("", ".py")):
+            return folder.parent
+        return folder / "src" if any((folder / "src" / top).exists() for top in tops) else folder
 
-
-def _tops(provides: Iterable[str]) -> set[str]:
-    return {path.partition(".")[0] for path in provides}
-
-
-def _checked(project: Project, folder: Path) -> Project:
-    version = platform.python_version()
-    if project.requires_python and not SpecifierSet(project.requires_python).contains(version, prereleases=True):
-        raise ProjectFileError(
-            f"{project.name} needs Python {project.requires_python}, but this is Python {version}.",
-            hint="Run this program with such a Python, or use a version of the plugin that accepts this one.",
-            path=folder / "pyproject.toml",
-        )
-    return project
-
-
-def _metadata_requirements(dist_info: Path, extras: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the requirements in installed metadata that apply for some extras, markers of extras resolved."""
-    applying = []
-    for text in PathDistribution(dist_info).requires or ():
-        requirement = Requirement(text)
-        if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
-            requirement.marker = None
-            applying.append(str(requirement))
-    return tuple(applying)
-
-
-def _refuse_bytes(folder: Path) -> None:
-    try:
-        str(folder).encode()
-    except UnicodeEncodeError:
-        raise UnclearEditableError("its path is no text that could be written into a file") from None
+    def _refuse_python(self, project: Project, *, apart: bool) -> None:
+        """Refuse a Python that the project does not accept, of a chosen one in any of its patch versions."""
+        if not project.requires_python:
+            return
+        accepted, chosen = SpecifierSet(project.requires_python), self._declared.python if apart else None
+        version = chosen or platform.python_version()
+        patches = [f"{chosen}.{patch}" for patch in range(100)] if chosen else [version]
+        if not any(accepted.contains(each, prereleases=True) for each in patches):
+            here = f"its environment would have Python {version}" if apart else f"this is Python {version}"
+            raise ProjectFileError(
+                f"{project.name} needs Python {project.requires_python}, but {here}.",
+                hint='Name such a Python in the manifest, beside isolation: process, as python: "3.12".'
+                if apart
+                else "Run this program with such a Python, or use a version of the plugin that accepts this one.",
+                path=self.folder / "pyproject.toml",
+            )

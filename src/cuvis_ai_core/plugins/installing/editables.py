@@ -4,15 +4,14 @@ Back-ends write lines with folders into `.pth` files, or lines that start an imp
 literally which module lies where, and are understood; a project with any other is installed by a build.
 """
 
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from cuvis_ai_core.plugins.dependencies.search_path import top_level_modules
+
 if TYPE_CHECKING:
     import ast
-
-_MODULE_SUFFIXES: Final = (".py", ".pyc", ".so", ".pyd")
 
 _NAMESPACES: Final = "-nspkg.pth"
 """End of the names of files with which setuptools makes namespaces; Python knows these by itself now."""
@@ -46,23 +45,6 @@ def editable_code(target: Path, wanted: set[str]) -> dict[str, Path]:
                 if code.setdefault(name, folder) != folder and line.startswith("import"):
                     raise UnclearEditableError(f"parts of '{name}' lie in {code[name]} and in {folder}")
     return code
-
-
-def top_level_modules(folder: Path) -> set[str]:
-    """Return the names of the modules and regular packages that lie directly in a folder."""
-    if not folder.is_dir():
-        return set()
-    names = {
-        entry.name.partition(".")[0]
-        for entry in folder.iterdir()
-        if (entry.suffix in _MODULE_SUFFIXES and entry.is_file()) or (entry / "__init__.py").is_file()
-    }
-    return {name for name in names if name.isidentifier()}
-
-
-def without_standard_library(names: Iterable[str]) -> frozenset[str]:
-    """Drop names that the standard library owns: they come first on every `sys.path`, so no plugin means its own."""
-    return frozenset(names) - sys.stdlib_module_names
 
 
 def _of_dependencies(target: Path) -> Iterator[str]:

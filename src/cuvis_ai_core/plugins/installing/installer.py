@@ -1,135 +1,290 @@
-"""From a source tree and chosen versions to an installed target directory."""
+"""From the entries of a manifest to installed plugins: source, project, versions, build, installed place.
 
+Several plugins take each step at once. A plugin that fails drops out, and does not hinder the others. Those that are
+to live in this process get target directories, and versions that suit it and each other; those with a process of their
+own get environments.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
-from cuvis_ai_core.plugins.cache.housekeeping import Entry, replace_older
-from cuvis_ai_core.plugins.cache.sources import Source, title_of
-from cuvis_ai_core.plugins.cache.store import Store, short_hash
-from cuvis_ai_core.plugins.cache.target import Target, complete_targets, is_stale, write_marker
-from cuvis_ai_core.plugins.dependencies.distribution import Distribution
-from cuvis_ai_core.plugins.failing import Enter
-from cuvis_ai_core.plugins.installing.building import Building, building_of
-from cuvis_ai_core.plugins.installing.choices import Choice
-from cuvis_ai_core.plugins.installing.contents import describe
-from cuvis_ai_core.plugins.installing.uv import Uv
+from cuvis_ai_core.errors import CuvisError, PluginLoadError, PreparationError
+from cuvis_ai_core.plugins.announcing import Announce
+from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
+from cuvis_ai_core.plugins.cache.offline import not_fetched
+from cuvis_ai_core.plugins.cache.sources import Source, git_source, local_source, usable_source
+from cuvis_ai_core.plugins.cache.store import short_hash
+from cuvis_ai_core.plugins.installing.installed import (
+    Installed,
+    Place,
+    announce_source,
+    first_step,
+    keys_of,
+    place_of,
+    usable_place,
+)
+from cuvis_ai_core.plugins.installing.request import Choice, InstallRequest, Needs, Versions
+from cuvis_ai_core.plugins.load_errors import Enter, failing
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.parallel import Crew
 
-_REMEMBERED = 100
-"""How many resolutions a target directory remembers."""
+if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.installing.target_directory import TargetInstallation
+    from cuvis_ai_core.plugins.installing.virtual_environment import EnvironmentInstallation
+
+_NEEDED_LATER: Final = (
+    "cuvis_ai_core.plugins.installing.target_directory",
+    "cuvis_ai_core.plugins.loader",
+    "concurrent.futures.thread",
+    "cuvis_ai_schemas.pipeline",  # with which nodes say what their ports are
+)
 
 
-class Installation:
-    """One plugin on its way into a target directory.
+@dataclass
+class _Job:
+    """One plugin on its way; `result` ends it."""
+
+    name: str
+    declared: GitPlugin | LocalPlugin
+    announce: Announce
+    source: Source = field(init=False)
+    place: Path = field(init=False)
+    installation: "TargetInstallation | EnvironmentInstallation" = field(init=False)
+    needs: Needs = field(init=False)
+    result: Installed | PluginLoadError | None = None
+
+
+_Step: TypeAlias = Callable[[_Job, Enter], None]
+
+
+class Installer:
+    """Installs plugins into the plugin cache; what is announced is announced in the thread of the caller.
 
     Args:
-        name: Name of the plugin in its manifest.
-        declared: Its entry there.
-        source: Its code.
-        place: The folder below which the target directories of this content lie.
-        store: The plugin cache.
-        uv: Runs uv for this plugin, in a temporary folder on the file system of the store.
+        request: What is wanted.
     """
 
-    def __init__(
-        self, name: str, declared: GitPlugin | LocalPlugin, source: Source, place: Path, store: Store, uv: Uv
-    ) -> None:
-        self._name = name
-        self._declared = declared
-        self._source = source
-        self._place = place
-        self._store = store
-        self._uv = uv
-        self._building: Building | None = None
-        self._requirements: tuple[str, ...] = ()
+    def __init__(self, request: InstallRequest) -> None:
+        self._crew = Crew()
+        self._request = request._replace(announce=partial(self._say, request.announce))
+        self._store = request.store
+        self._keys: Mapping[str, str] = {}
+        self._jobs = [_Job(name, each, partial(self._request.announce, name)) for name, each in request.plugins.items()]
 
-    def needs(self) -> tuple[str, tuple[str, ...]]:
-        """Return the name of the plugin's distribution, and its requirements.
+    def run(self) -> dict[str, Installed | PluginLoadError]:
+        """Do all steps, unless all is found finished; return for each plugin where it is, or why it failed."""
+        self.fetch()
+        self._find()
+        jobs = self._open()
+        if jobs:
+            # Whoever installs the same plugins waits here; nobody waits for a lock with a plugin's lock in hand.
+            entry = f"resolution-{short_hash(*(job.place.name for job in jobs))}"
+            try:
+                with self._store.lock(entry, self._wait):
+                    self._find()
+                    if self._open():
+                        with self._store.workspace() as folder:
+                            self.read_projects(folder)
+                            self.install(self.choose(folder))
+            except CuvisError as error:  # of the store: it concerns all that is not done
+                self._do(PluginState.INSTALLING, partial(_fail, error))
+        return self.results()
 
-        Raises:
-            CacheMismatchError: Its checkout was altered.
-            ProjectFileError: pyproject.toml is missing or breaks a rule.
-            InstallError: Only a build can tell, and it failed.
-        """
-        # What was installed for this content before, for another host or in other company, tells without a build.
-        known = next((target for target in complete_targets(self._place) if not is_stale(target)), None)
-        if known is not None:
-            distribution, self._requirements = known.plugin.name, known.plugin.requires
-        else:
-            building = self._begun()
-            distribution, self._requirements = building.distribution, building.requirements()
-        return distribution, self._requirements
+    def results(self) -> dict[str, Installed | PluginLoadError]:
+        """Return what became of each plugin that is done."""
+        return {job.name: job.result for job in self._jobs if job.result is not None}
 
-    def build_ahead(self) -> None:
-        """Build what is likely to be needed, while versions are chosen.
-
-        Raises:
-            BuildError: The build failed.
-        """
-        if self._building is not None:
-            self._building.build()
-
-    def finish(self, choice: Choice, key: str, enter: Enter) -> Target:
-        """Return the target directory with some versions: the one that is there already, or else a new one.
+    def refuse_failed(self, what: str, choices: Mapping[str, Choice | None] = MappingProxyType({})) -> None:
+        """Raise if a plugin failed, where one is too many.
 
         Args:
-            choice: What to install beside the plugin.
-            key: What the choice depended on; the target remembers it.
-            enter: Told that the installation begins.
+            what: What cannot be done.
+            choices: What was chosen for each, so far.
 
         Raises:
-            InstallError: The build or the installation failed.
-            StoreError: The store cannot be written.
+            PreparationError: One did, or nothing could be chosen for it.
         """
-        final = self._place / short_hash(*sorted(choice.pins), *sorted(sum(choice.hashes.values(), ())))
-        with self._store.lock(self._place.name, partial(enter, PluginState.INSTALLING)):
-            targets = [target for target in complete_targets(self._place) if not is_stale(target)]
-            for target in targets:
-                if (
-                    target.folder != _stamped(final, target.stamp) and key in target.hosts
-                ):  # chosen once, before there was something newer
-                    write_marker(target._replace(hosts=tuple(each for each in target.hosts if each != key)))
-            found = next((target for target in targets if target.folder == _stamped(final, target.stamp)), None)
-            if found is None:
-                found = self._install(choice, key, final, enter)
-            elif key not in found.hosts:
-                found = found._replace(hosts=(*found.hosts, key)[-_REMEMBERED:])
-                write_marker(found)
-            self._store.use(found.folder, locked=True)
-        replace_older(self._store, self._place)
-        if found.built_from:
-            self._remove_stale()
-        return found
+        errors = {name: choice.error for name, choice in choices.items() if choice is not None}
+        errors |= {name: each for name, each in self.results().items() if isinstance(each, PluginLoadError)}
+        failed = {name: error for name, error in errors.items() if error is not None}
+        if failed:
+            raise not_prepared(what, failed)
 
-    def _remove_stale(self) -> None:
-        """Remove what was built from the same project before it was edited."""
-        for target in complete_targets(self._place):
-            if is_stale(target):
-                Entry(self._store, target.folder).remove()  # which keeps what is in use
+    def fetch(self) -> None:
+        """Have the code of all plugins on disk."""
+        self._crew.run([partial(self._attempt, job, first_step(job.declared), self._fetch) for job in self._open()])
+        self._note_keys()
 
-    def _install(self, choice: Choice, key: str, final: Path, enter: Enter) -> Target:
-        building = self._begun()
-        enter(PluginState.INSTALLING, building.distribution)
-        code = building.install(choice)
-        plugin = Distribution(building.distribution, "0", requires=self._requirements)
-        target = describe(building.target, plugin, code, key)._replace(
-            title=title_of(self._name, self._source),
-            editable=self._source.commit is None and not building.stamp,
-            built_from=str(self._source.folder) if building.stamp else "",
-            stamp=building.stamp,
+    def read_projects(self, folder: Path) -> None:
+        """See what each plugin needs.
+
+        Args:
+            folder: Temporary folder on the file system of the store.
+        """
+        self._do(PluginState.INSTALLING, partial(self._read_project, folder))
+
+    def needs(self) -> dict[str, Needs]:
+        """Return what each plugin needs."""
+        return {job.name: job.needs for job in self._open()}
+
+    def source(self, name: str) -> Source:
+        """Return the code of a plugin."""
+        return next(job.source for job in self._jobs if job.name == name)
+
+    def choose(self, folder: Path, kept: Mapping[str, Sequence[str]] | None = None) -> dict[str, Choice | None]:
+        """Choose versions, and build meanwhile: builds compute, the choice waits for the network.
+
+        Args:
+            folder: Temporary folder on the file system of the store.
+            kept: For a lock file: versions that stay in the environments of plugins where that is possible, by plugin.
+
+        Returns:
+            What was chosen for each plugin; None for an environment that nothing is locked for: uv chooses then.
+        """
+        from cuvis_ai_core.plugins.installing.uv import Uv
+
+        here = {name: each for name, each in self.needs().items() if name not in self._request.processes}
+        choices = dict[str, Choice | None]()
+        allowed = frozenset(name for job in self._open() for name in job.declared.build)
+        uv = Uv(", ".join(here), folder, self._request.offline, self._store.wheels, allowed)
+
+        def choose() -> None:
+            choices.update(self._request.versions.choose(here, uv, self._crew))
+
+        def build(job: _Job, enter: Enter) -> None:
+            job.installation.build_ahead()
+            if job.installation.apart:
+                choices[job.name] = self._choose_apart(job, enter, kept)
+
+        builds = [partial(self._attempt, job, PluginState.INSTALLING, build) for job in self._open()]
+        self._crew.run([*([choose] if here else []), *builds])
+        return choices
+
+    def follow(self, versions: Versions) -> None:
+        """Have versions come about in another way from now on."""
+        self._request = self._request._replace(versions=versions)
+        self._note_keys()
+
+    def install(self, choices: Mapping[str, Choice | None]) -> None:
+        """Have each plugin in its place.
+
+        Args:
+            choices: What was chosen for it.
+        """
+
+        def install(job: _Job, enter: Enter) -> None:
+            choice = choices[job.name]
+            if choice is not None and choice.error is not None:
+                enter(PluginState.RESOLVING, None)
+                raise choice.error
+            job.result = Installed(job.source, job.installation.finish(choice, self._keys.get(job.name, ""), enter))
+
+        self._do(PluginState.INSTALLING, install)
+
+    def _wait(self, _: str) -> None:
+        for job in self._open():
+            job.announce(PluginState.INSTALLING, "waiting for another process that prepares the same plugins")
+
+    def _say(self, announce: Callable[..., None], *words: object) -> None:
+        self._crew.say(partial(announce, *words))
+
+    def _open(self) -> list[_Job]:
+        return [job for job in self._jobs if job.result is None]
+
+    def _note_keys(self) -> None:
+        """Note what choices depend on; that stays when a plugin drops out later, so that the others are found again."""
+        self._keys = keys_of({job.name: job.place for job in self._open()}, self._request)
+
+    def _do(self, state: PluginState, step: _Step) -> None:
+        """Do a step for all plugins that are not done, several at once."""
+        self._crew.run([partial(self._attempt, job, state, step) for job in self._open()])
+
+    def _attempt(self, job: _Job, state: PluginState, step: _Step) -> None:
+        try:
+            with failing(job.name, job.announce, state) as enter:
+                try:
+                    step(job, enter)
+                except OSError as error:
+                    if not isinstance(error, CuvisError):
+                        refuse_full_disk(str(error), self._store.root)
+                    raise
+        except PluginLoadError as error:
+            job.result = error
+
+    def _fetch(self, job: _Job, enter: Enter) -> None:
+        declared = job.declared
+        job.source = (
+            local_source(declared.path) if isinstance(declared, LocalPlugin) else self._checkout(job, declared, enter)
         )
-        final = _stamped(final, building.stamp)
-        write_marker(target)
-        self._store.publish(building.target, final)
-        return target._replace(folder=final)
+        self._request.versions.check(job.name, job.source)
+        announce_source(self._request, job.name, job.source)
+        enter(PluginState.INSTALLING, None)
+        job.place = place_of(job.name, job.source, self._request)
 
-    def _begun(self) -> Building:
-        if self._building is None:
-            self._building = building_of(self._name, self._declared, self._source, self._uv)
-        return self._building
+    def _checkout(self, job: _Job, declared: GitPlugin, enter: Enter) -> Source:
+        if self._request.offline and usable_source(job.name, declared, self._store) is None:
+            raise not_fetched(declared.repo, declared.tag)
+        announce = partial(enter, PluginState.DOWNLOADING)
+        return git_source(job.name, declared.repo, declared.tag, self._store, announce, _import_the_rest)
+
+    def _find(self) -> None:
+        """Look for what is installed; what was chosen together is taken together, or chosen anew."""
+        found: dict[str, Place | None] = {}
+
+        def look(job: _Job, _: Enter) -> None:
+            found[job.name] = usable_place(job.name, job.place, self._keys, self._request)
+
+        for job in self._open():
+            self._attempt(job, PluginState.INSTALLING, look)
+        incomplete = {self._keys[name] for name, place in found.items() if place is None and name in self._keys}
+        for job in self._open():
+            place = found[job.name]
+            if place is not None and self._keys.get(job.name) not in incomplete:
+                job.result = Installed(job.source, place)
+
+    def _read_project(self, folder: Path, job: _Job, _: Enter) -> None:
+        from cuvis_ai_core.plugins.installing.target_directory import TargetInstallation
+        from cuvis_ai_core.plugins.installing.uv import Uv
+
+        work = folder / job.name
+        work.mkdir()
+        uv = Uv(job.name, work, self._request.offline, self._store.wheels, frozenset(job.declared.build))
+        arguments = (job.name, job.declared, job.source, job.place, self._store, uv)
+        if job.name in self._request.processes:
+            from cuvis_ai_core.plugins.installing.virtual_environment import EnvironmentInstallation
+
+            job.installation = EnvironmentInstallation(*arguments)
+        else:
+            job.installation = TargetInstallation(*arguments)
+        distribution, requirements = job.installation.needs()
+        job.needs = Needs(distribution, requirements, uv, partial(job.announce, PluginState.RESOLVING))
+
+    def _choose_apart(self, job: _Job, enter: Enter, kept: Mapping[str, Sequence[str]] | None) -> Choice | None:
+        """Return what an environment is to have: what is locked, or for a lock file what uv would choose."""
+        if kept is None:
+            return self._request.versions.environment(job.name)
+        enter(PluginState.RESOLVING, "an environment of its own")
+        installation = cast("EnvironmentInstallation", job.installation)
+        return Choice(tuple(installation.resolve(kept[job.name])))
 
 
-def _stamped(folder: Path, stamp: str) -> Path:
-    """Return where a local project lies that was built: each state of it in a folder of its own."""
-    return folder.with_name(short_hash(folder.name, stamp)) if stamp else folder
+def not_prepared(what: str, failed: Mapping[str, Exception]) -> PreparationError:
+    """Return the error for a manifest of which some plugins failed, where one is too many."""
+    texts = "\n".join(str(error) for error in failed.values())
+    return PreparationError(f"{what}; nothing was written.\n{texts}", failed=failed)
+
+
+def _import_the_rest() -> None:
+    """Import what building and loading need; most of that can wait until git waits for the network."""
+    for module in _NEEDED_LATER:
+        import_module(module)
+
+
+def _fail(error: CuvisError, _job: _Job, _enter: Enter) -> None:
+    raise error

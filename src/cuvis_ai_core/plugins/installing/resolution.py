@@ -3,12 +3,52 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cuvis_ai_core.errors import CuvisError
+from cuvis_ai_core.errors import CuvisError, InstallError
+from cuvis_ai_core.plugins.cache.sources import Source
+from cuvis_ai_core.plugins.cache.store import short_hash
 from cuvis_ai_core.plugins.dependencies import host
-from cuvis_ai_core.plugins.installing.choices import Choice, Needs
-from cuvis_ai_core.plugins.installing.uv import Uv
-from cuvis_ai_core.plugins.parallel import Crew
+from cuvis_ai_core.plugins.installing.request import Choice, Needs, Versions
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.installing.uv import Uv
+    from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+    from cuvis_ai_core.plugins.parallel import Crew
+
+
+class ResolvedTogether(Versions):
+    """Without a lock file: what suits all plugins that are loaded together, and this environment.
+
+    Args:
+        preferred: Pins to keep, if that is possible.
+    """
+
+    def __init__(self, preferred: Sequence[str] = ()) -> None:
+        self._preferred = preferred
+
+    def check(self, name: str, source: Source) -> None:
+        """Accept what is there."""
+
+    def isolation(self, name: str, declared: "GitPlugin | LocalPlugin") -> str:  # noqa: ARG002
+        """Return what the manifest says."""
+        return declared.isolation
+
+    def environment(self, name: str) -> Choice | None:  # noqa: ARG002
+        """Return nothing: an environment has room for whatever is newest."""
+        return None
+
+    def keys(self, places: Mapping[str, Path]) -> dict[str, str]:
+        """Return one key for all: this environment, and the plugins that are resolved together."""
+        key = host.fingerprint()
+        if len(places) > 1:  # a plugin by itself is the same plugin under every name
+            key += f":{short_hash(*(place.name for place in places.values()))}"
+        return dict.fromkeys(places, key)
+
+    def choose(self, plugins: Mapping[str, Needs], uv: "Uv", crew: "Crew") -> dict[str, Choice]:
+        """Resolve all requirements together."""
+        return Resolution(plugins, uv, crew, self._preferred).choose()
 
 
 class Resolution:
@@ -23,7 +63,7 @@ class Resolution:
         preferred: Pins to keep, if that is possible.
     """
 
-    def __init__(self, plugins: Mapping[str, Needs], uv: Uv, crew: Crew, preferred: Sequence[str] = ()) -> None:
+    def __init__(self, plugins: Mapping[str, Needs], uv: "Uv", crew: "Crew", preferred: Sequence[str] = ()) -> None:
         self._plugins = plugins
         self._uv = uv
         self._crew = crew
@@ -65,7 +105,7 @@ class Resolution:
     def _together(self, names: Sequence[str], preferred: Sequence[str] = ()) -> list[str]:
         """Return the versions that some plugins can share."""
         union = dict.fromkeys(text for name in names for text in self._plugins[name].requirements)
-        pins = self._uv.missing(host.without_exchange(tuple(union)), [*self._fixed, *preferred])
+        pins = self._lacking(self._uv, host.without_exchange(tuple(union)), preferred)
         host.refuse_exchange(names[-1], [pin.partition("==")[0] for pin in pins])
         return pins
 
@@ -97,9 +137,19 @@ class Resolution:
         asked = host.without_exchange(needs.requirements)
         if not asked:
             return []
-        pins = needs.uv.missing(asked, [*self._fixed, *shared])
+        pins = self._lacking(needs.uv, asked, shared)
         host.refuse_exchange(needs.distribution, [pin.partition("==")[0] for pin in pins])
         return host.with_addresses(pins, needs.requirements)
+
+    def _lacking(self, uv: "Uv", asked: Sequence[str], chosen: Sequence[str]) -> list[str]:
+        """Return what the host lacks, with the versions that the core has wherever the requirements leave them."""
+        try:
+            return uv.missing(asked, [*self._fixed, *chosen])
+        except InstallError:
+            limits = host.limits()
+            if limits == self._fixed:
+                raise
+            return uv.missing(asked, [*limits, *chosen])
 
     @staticmethod
     def _guarded(choose: Callable[..., list[str]], *arguments: object) -> Choice:

@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import sys
-import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 import tomli_w
 
 from cuvis_ai_core._environment import uv_variables
-from cuvis_ai_core._process import run
+from cuvis_ai_core._process import Finished, run
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import (
     BuildError,
@@ -28,16 +27,21 @@ from cuvis_ai_core.errors import (
     OfflineError,
     ToolNotFoundError,
 )
+from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
 from cuvis_ai_core.plugins.cache.integrity import altered_files, installed_files
 from cuvis_ai_core.plugins.cache.offline import WAY_OUT as OFFLINE_WAY_OUT
-from cuvis_ai_core.plugins.cache.store import refuse_full_disk
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
+from cuvis_ai_core.plugins.installing.index_credentials import hidden, offered
 from cuvis_ai_core.plugins.installing.index_settings import default_cache, pip_settings, uv_settings
-from cuvis_ai_core.plugins.installing.uv_words import CHECK_NETWORK, meaning, telling_lines
+from cuvis_ai_core.plugins.installing.uv_errors import CHECK_NETWORK, meaning, telling_lines
 from cuvis_ai_core.plugins.installing.wheels import Wheels
 
 BUILD_VARIABLE: Final = "CUVIS_ALLOW_BUILD"
 """Names of dependencies that may be built from source, separated by commas; the commands' option `--allow-build`."""
+
+
+_NAMING: Final = ("pyproject.toml", "setup.cfg", "setup.py", "requirements.txt")
+"""Files of a project that may name a repository that it needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +295,7 @@ class Uv:
 
     def problems(self, python: Path) -> str:
         """Return what is missing in a virtual environment, or does not fit; nothing where all is well."""
-        finished = run([_program(), "pip", "check", "--python", str(python)], cwd=self.folder, env=self._environment())
+        finished = self._call(["pip", "check", "--python", str(python)], self.folder, {}, builds=False)
         lines = [line for line in finished.stderr.splitlines() if line.startswith("The package")]
         return " ".join(lines) if finished.returncode else ""
 
@@ -320,7 +324,8 @@ class Uv:
         Raises:
             BuildError: It failed.
         """
-        finished = run([str(python), *arguments], cwd=folder, env=self._environment())
+        variables, _ = self._environment(builds=True)
+        finished = run([str(python), *arguments], cwd=folder, env=variables)
         if finished.returncode:
             words = "\n".join(f"  {line}" for line in telling_lines(finished.stderr))
             raise BuildError(f"The build back-end failed:\n{words}", plugin=self.plugin, output=finished.stderr)
@@ -334,12 +339,20 @@ class Uv:
         words = {"build": 1, "pip": 2}.get(command[0], 0)
         if self.offline and self.carried and words:
             command = [*command[:words], *self._find_links(), *command[words:]]
+        builds = command[0] == "build" or "-e" in command or bool(self._built())
+        builds = builds and not _names_a_repository(command)
         command, folder = self._beside_number_sign(command)
-        finished = run([_program(), *options, *command], cwd=folder, env={**self._environment(), **(told or {})})
+        finished = self._call([*options, *command], folder, told or {}, builds=builds)
         if finished.returncode:
             refuse_full_disk(finished.stderr, self.folder)
             raise self._failure(task, finished.stderr, by_hand)
         return finished.stdout, finished.stderr
+
+    def _call(self, command: Sequence[str], folder: Path, told: Mapping[str, str], *, builds: bool) -> Finished:
+        variables, settings = self._environment(builds=builds)
+        with offered(settings, self.folder) as (place, handles):
+            variables |= {"UV_CONFIG_FILE": place, **told}
+            return run([_program(), *command], cwd=folder, env=variables, handles=handles)
 
     def _beside_number_sign(self, command: list[str]) -> tuple[list[str], Path]:
         """Return a command and the folder to run it in: uv takes `#` in an address for its end, however it is written.
@@ -356,12 +369,19 @@ class Uv:
 
     def _wheels_only(self) -> list[str]:
         """Return the options with which only that is built from source for which somebody allowed it."""
-        named = os.environ.get(BUILD_VARIABLE, "").split(",")
-        return _wheels_but(self.allowed | {normalised(name.strip()) for name in named if name.strip()})
+        return _wheels_but(self._built())
 
-    def _environment(self) -> dict[str, str]:
-        """Return what uv, and a build, gets to see of the user's environment and settings."""
-        kept = uv_variables()
+    def _built(self) -> frozenset[str]:
+        named = os.environ.get(BUILD_VARIABLE, "").split(",")
+        return self.allowed | {normalised(name.strip()) for name in named if name.strip()}
+
+    def _environment(self, *, builds: bool) -> tuple[dict[str, str], str]:
+        """Return what uv, and a build, gets to see of the user's environment, and uv's settings.
+
+        Args:
+            builds: Whether code of a plugin runs, which has no business with the user's repositories.
+        """
+        kept = uv_variables(builds=builds)
         own = uv_settings()
         from_pip, variables = pip_settings(own)
         for name in ("UV_CACHE_DIR", "UV_CREDENTIALS_DIR"):  # uv works in a temporary folder, where paths must hold
@@ -371,14 +391,10 @@ class Uv:
             kept["UV_CACHE_DIR"] = str(self.folder / "uv cache")
         temporary = self.folder / "tmp"
         temporary.mkdir(exist_ok=True)
-        # A file each time: a build may read one while versions are chosen in another thread. Its owner alone may read
-        # it: there may be passwords in addresses.
-        handle, settings = tempfile.mkstemp(prefix="uv-", suffix=".toml", dir=self.folder)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(tomli_w.dumps(from_pip | own))
         # The user's folder for temporary files may be full, missing or too small for a build.
         places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
-        return kept | variables | places | {"UV_CONFIG_FILE": settings}
+        shown, settings = hidden(kept | variables | places, from_pip | own)
+        return shown, tomli_w.dumps(settings)
 
     def _find_links(self) -> list[str]:
         """Return the option for the wheels that were carried along; it would hide the user's own variable."""
@@ -417,6 +433,15 @@ def _installed_in(answer: str) -> list[str]:
     changes = json.loads(answer or "{}").get("changes", [])
     found = [each for each in changes if each["action"] == "installed" and "version" in each]
     return [f"{each['name']}=={each['version']}" for each in found]
+
+
+def _names_a_repository(command: Sequence[str]) -> bool:
+    """Tell whether a command may have to do with a repository: named in it, or by a project that is built."""
+    folders = [Path(command[-1])] if command[0] == "build" else []
+    folders += [Path(unquote(urlsplit(word.rpartition(" @ ")[2]).path)) for word in command if "file:" in word]
+    files = [folder / name for folder in folders for name in _NAMING]
+    texts = (file.read_bytes() for file in files if file.is_file())
+    return any("git+" in word for word in command) or any(b"git+" in text for text in texts)
 
 
 def _program() -> str:

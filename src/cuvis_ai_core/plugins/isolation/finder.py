@@ -12,10 +12,9 @@ from importlib.metadata import Distribution, DistributionFinder
 from types import ModuleType
 
 from cuvis_ai_core.plugins.dependencies.leases import find_dependency
-from cuvis_ai_core.plugins.isolation.operators import TORCH_LIBRARY, find_watched, watch_operators
 from cuvis_ai_core.plugins.isolation.private_modules import find_private
-from cuvis_ai_core.plugins.isolation.private_names import PREFIX
-from cuvis_ai_core.plugins.isolation.public_names import find_public
+from cuvis_ai_core.plugins.isolation.private_names import PREFIX, TORCH_LIBRARY
+from cuvis_ai_core.plugins.owned_names import is_owned
 
 
 class PluginFinder(MetaPathFinder):
@@ -31,8 +30,14 @@ class PluginFinder(MetaPathFinder):
         if fullname.startswith(PREFIX):
             return find_private(fullname, path)
         if fullname == TORCH_LIBRARY:
+            from cuvis_ai_core.plugins.isolation.operators import find_watched
+
             return find_watched(fullname, path)
-        return find_public(fullname, path) or find_dependency(fullname, path)
+        if is_owned(fullname.partition(".")[0]):
+            from cuvis_ai_core.plugins.isolation.public_names import find_public
+
+            return find_public(fullname, path) or find_dependency(fullname, path)
+        return find_dependency(fullname, path)
 
     def find_distributions(self, context: DistributionFinder.Context | None = None) -> Iterator[Distribution]:
         """Return the metadata of live dependencies, and in a plugin's code of the plugin and what it has for itself."""
@@ -46,4 +51,7 @@ def install_finder() -> None:
     if not any(isinstance(finder, PluginFinder) for finder in sys.meta_path):
         position = next((at for at, finder in enumerate(sys.meta_path) if finder is PathFinder), len(sys.meta_path))
         sys.meta_path.insert(position, PluginFinder())
-    watch_operators()
+    if TORCH_LIBRARY in sys.modules:
+        from cuvis_ai_core.plugins.isolation.operators import watch_operators
+
+        watch_operators()

@@ -4,13 +4,18 @@ import builtins
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX
-from cuvis_ai_core.plugins.isolation.stand_ins import STAND_INS, StandIns
 from cuvis_ai_core.plugins.owned_names import PublicName, is_owned
 
+if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.isolation.standard_modules import StandIns
+
 _import = builtins.__import__
+
+STOOD_FOR: Final = frozenset({"importlib", "logging", "subprocess", "sys"})
+"""Standard modules of which a plugin has stand-ins (see `standard_modules`), made when it first imports one."""
 
 
 _OF_ALL: Final = ("__class__",)
@@ -23,7 +28,10 @@ class Home(Protocol):
     name: str
     tops: frozenset[str]
     holders: int
-    stand_ins: StandIns
+
+    @property
+    def stand_ins(self) -> "StandIns":
+        """Standard modules as the plugin's code sees them."""
 
     def enter(self, visit: object) -> None:
         """Have the modules in `sys.modules` until `leave`."""
@@ -100,7 +108,7 @@ def _foreign(
     fromlist: Sequence[str] | None,
 ) -> ModuleType:
     module = _import(name, globals_, locals_, fromlist or (), 0)
-    if top in STAND_INS:
+    if top in STOOD_FOR:
         return scope.stand_ins.of(module)
     if is_owned(top) and not name.startswith(PREFIX):
         found = sys.modules.get(name)

@@ -7,7 +7,7 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, Source
 from types import ModuleType
 from typing import Any, Final, Protocol, cast
 
-from cuvis_ai_core.plugins.isolation.parking import Parking
+from cuvis_ai_core.plugins.isolation.unloaded_modules import UnloadedModules
 
 _EDIT_RESOLUTION: Final = 2.0
 """Seconds after an edit in which cached bytecode is not trusted."""
@@ -17,7 +17,7 @@ class Home(Protocol):
     """What a loader needs of a scope (see `scope.Scope`)."""
 
     builtins: dict[str, Any]
-    parking: Parking
+    unloaded: UnloadedModules
     editable: bool
     package: ModuleType
 
@@ -30,7 +30,7 @@ class ScopedLoader:
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Make the module, or bring back the parked one."""
-        parked = self.scope.parking.parked.get(spec.name)
+        parked = self.scope.unloaded.parked.get(spec.name)
         if parked is not None:
             self._has_run = True
             return parked
@@ -40,7 +40,7 @@ class ScopedLoader:
 
     def exec_module(self, module: ModuleType) -> None:
         """Run the module, unless it was parked and has run."""
-        self.scope.parking.parked.pop(module.__name__, None)
+        self.scope.unloaded.parked.pop(module.__name__, None)
         if not self._has_run:
             super().exec_module(module)  # type: ignore[misc]
 
@@ -57,7 +57,7 @@ class PackageLoader(ScopedLoader, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Run nothing."""
-        self.scope.parking.parked.pop(module.__name__, None)
+        self.scope.unloaded.parked.pop(module.__name__, None)
 
 
 class _SourceLoader(ScopedLoader, SourceFileLoader):  # type: ignore[misc]  # typeshed's own bases disagree

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.dependencies.leases import served
-from cuvis_ai_core.plugins.isolation.asking import asking_scope
+from cuvis_ai_core.plugins.isolation.calling_plugin import asking_scope
 from cuvis_ai_core.plugins.isolation.private_names import public_name
 from cuvis_ai_core.plugins.isolation.scope import Scope
 

@@ -15,12 +15,9 @@ from types import ModuleType
 from typing import Any, Final
 
 from cuvis_ai_core.errors import OperatorConflictError
-from cuvis_ai_core.plugins.isolation.asking import nearest_scope
-from cuvis_ai_core.plugins.isolation.private_names import PREFIX
+from cuvis_ai_core.plugins.isolation.calling_plugin import nearest_scope
+from cuvis_ai_core.plugins.isolation.private_names import PREFIX, TORCH_LIBRARY
 from cuvis_ai_core.plugins.isolation.scope import Scope
-
-TORCH_LIBRARY: Final = "torch.library"
-"""The module that registers operators."""
 
 _WATCHED: Final = "__cuvis_watched__"
 _TAKEN_IN_TORCHS_WORDS: Final = ("multiple times", "Only a single", "already")

@@ -41,7 +41,7 @@ def find_private(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None
     if scope is None:
         return None
     if scope.name != package:
-        scope.parking.aliases.add(package)
+        scope.unloaded.aliases.add(package)
         return ModuleSpec(fullname, _AliasLoader(f"{scope.name}.{rest}".rstrip(".")), is_package=not rest)
     if scope.is_unloaded:
         return ModuleSpec(fullname, _UnloadedLoader(scope), is_package=not rest)
@@ -74,7 +74,7 @@ def _beside(fullname: str, public: str) -> ModuleSpec | None:
 
 
 def _import(name: str) -> ModuleType:
-    # Not by `import_module`: that asks on behalf of the plugin, this for what is everybody's (see `asking`).
+    # Not by `import_module`: that asks on behalf of the plugin, this for what is everybody's (see `calling_plugin`).
     __import__(name)
     return everybodys_module(name) or sys.modules[name]
 

@@ -18,18 +18,16 @@ from types import CodeType, ModuleType
 from typing import Any, Final
 
 from cuvis_ai_core.plugins.dependencies.leases import find_dependency
-from cuvis_ai_core.plugins.isolation.asking import answering_scope
-from cuvis_ai_core.plugins.isolation.parking import somebody_imports
+from cuvis_ai_core.plugins.isolation.calling_plugin import answering_scope
 from cuvis_ai_core.plugins.isolation.scope import Scope, is_kept, living_scopes
-from cuvis_ai_core.plugins.owned_names import PublicName, is_owned, tell_of_the_last
+from cuvis_ai_core.plugins.isolation.unloaded_modules import somebody_imports
+from cuvis_ai_core.plugins.owned_names import PublicName, tell_of_the_last, tell_of_unloads
 
 _host_modules: dict[str, ModuleType] = {}
 
 
 def find_public(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
-    """Answer the import of a name that plugin code owns, whoever asks for it."""
-    if not is_owned(_top(fullname)):
-        return None
+    """Answer the import of a name below a top-level one that plugin code owns, whoever asks for it."""
     scope = answering_scope(fullname)
     found = None
     if scope is not None:
@@ -45,8 +43,6 @@ def find_public(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
 
 def stand_before(scope: Scope) -> None:
     """Have proxies stand in `sys.modules` before what everybody has under the names that a plugin has for itself."""
-    if sys.modules.keys().isdisjoint(scope.tops):
-        return
     for name, module in sys.modules.copy().items():
         if type(module) is not _Proxy and scope.keeps(name):
             _host_modules[name] = module
@@ -78,6 +74,7 @@ def _withdraw(top: str) -> None:
 
 
 tell_of_the_last(_withdraw)
+tell_of_unloads(give_back)
 
 
 class _Proxy(PublicName):

@@ -7,7 +7,7 @@ work as they are. What is not standard:
 - Absolute imports inside the plugin are mapped to the private names by an `__import__` of the scope. It lies in a
   `__builtins__` dictionary that every module of the scope gets before it runs (a plain dict: a subclass with live
   lookups costs several times as much). Nothing global is patched and other code pays nothing.
-- A few standard modules know the scope (`stand_ins`).
+- A few standard modules know the scope (`standard_modules`).
 - An import of a public name that comes from elsewhere is answered by the nearest scoped frame (`public_names`).
 
 A scope is shared by everyone who loads the same content and leaves `sys.modules` with the last of them. Objects
@@ -21,18 +21,21 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cuvis_ai_core.plugins.dependencies.search_path import added_below
 from cuvis_ai_core.plugins.isolation.importing import import_leaf, is_initializing, scoped_import
 from cuvis_ai_core.plugins.isolation.loaders import PackageLoader
-from cuvis_ai_core.plugins.isolation.parking import Parking, forget_package
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, private_name, second_name
-from cuvis_ai_core.plugins.isolation.stand_ins import StandIns
+from cuvis_ai_core.plugins.isolation.unloaded_modules import UnloadedModules, forget_package
 from cuvis_ai_core.plugins.owned_names import claim, give_up, is_owned
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.isolation.standard_modules import StandIns
 
 MARK: Final = "__cuvis_scope__"
 """The key under which a scope's builtins hold the scope: code finds its scope through its frame."""
@@ -73,8 +76,7 @@ class Scope:
         distributions: Its distributions (see `Code`).
         editable: Whether somebody may be editing the code.
         package: The package itself.
-        parking: Its modules while they are not in `sys.modules`.
-        stand_ins: Standard modules as its code sees them.
+        unloaded: Its modules while they are not in `sys.modules`.
         holders: How many loaded this content and have not let go.
     """
 
@@ -86,7 +88,6 @@ class Scope:
         self.distributions = code.distributions
         self.editable = code.editable
         self.holders = 0
-        self.stand_ins = StandIns(self)
         self.builtins = {**vars(builtins), "__import__": scoped_import(self), MARK: self}
         # The imports that run right now, and their threads; adding and removing need no lock.
         self._visitors: dict[object, int] = {}
@@ -95,7 +96,7 @@ class Scope:
         self.package = ModuleType(name, "The modules of one plugin version.")
         self.package.__path__ = self._search_path
         self.package.__spec__ = ModuleSpec(name, PackageLoader(self), is_package=True)
-        self.parking = Parking(self.package)
+        self.unloaded = UnloadedModules(self.package)
 
     def import_module(self, public: str) -> ModuleType:
         """Import a module of the plugin by its public name.
@@ -117,6 +118,13 @@ class Scope:
         with self.awake():
             module = importlib.import_module(name, package)
         return self.stand_ins.of(module)
+
+    @cached_property
+    def stand_ins(self) -> "StandIns":
+        """Standard modules as the plugin's code sees them."""
+        from cuvis_ai_core.plugins.isolation.standard_modules import StandIns
+
+        return StandIns(self)
 
     @property
     def held(self) -> bool:
@@ -156,7 +164,7 @@ class Scope:
         path = self._search_path
         for name in reversed(_with_parents(public)):
             private = self._start + name
-            module = self.parking.parked.get(private, sys.modules.get(private))
+            module = self.unloaded.parked.get(private, sys.modules.get(private))
             found = _spec_of(module)
             if found is None:
                 # By its last part: below a namespace package the path finder answers a full name only if that is
@@ -177,7 +185,7 @@ class Scope:
         """
         with self.awake():
             import_leaf(name)
-            return self.parking.stand_in(name)
+            return self.unloaded.stand_in(name)
 
     @property
     def is_unloaded(self) -> bool:
@@ -188,7 +196,7 @@ class Scope:
         """Take the scope once more; its modules are in `sys.modules` until every holder let go."""
         with _lock:
             self.holders += 1
-            self.parking.unpark()
+            self.unloaded.unpark()
 
     def release(self) -> None:
         """Let go of the scope once; with the last holder its modules leave `sys.modules`."""
@@ -219,7 +227,7 @@ class Scope:
         self._visitors[visit] = threading.get_ident()
         if not self.holders:
             with _lock:
-                self.parking.unpark()
+                self.unloaded.unpark()
 
     def leave(self, visit: object) -> None:
         """End a visit."""
@@ -230,7 +238,7 @@ class Scope:
 
     def _park(self) -> None:
         if not self.holders and not self._visitors:
-            self.parking.park()
+            self.unloaded.park()
 
 
 def _spec_of(module: object) -> ModuleSpec | None:

@@ -1,29 +1,28 @@
 """Making the lock file of a manifest: which commits and versions it means, written down."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError, PreparationError
-from cuvis_ai_core.plugins.apart import IMPOSSIBLE
+from cuvis_ai_core.plugins.announcing import Announcement
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.dependencies import host, leases
-from cuvis_ai_core.plugins.installing.choices import Choice, Needs
-from cuvis_ai_core.plugins.installing.disagreement import disagreement
-from cuvis_ai_core.plugins.installing.plans import Plan, Together
+from cuvis_ai_core.plugins.dependencies.search_path import interpreter
+from cuvis_ai_core.plugins.installing.conflicts import with_all_demands
+from cuvis_ai_core.plugins.installing.installed import NEED_PROCESS, Installed
+from cuvis_ai_core.plugins.installing.installer import Installer, not_prepared
+from cuvis_ai_core.plugins.installing.request import Choice, InstallRequest, Needs
+from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
 from cuvis_ai_core.plugins.installing.wheels import Wheel, Wheels
-from cuvis_ai_core.plugins.lock.locked import Locked
+from cuvis_ai_core.plugins.lock.locked_versions import LockedVersions
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Entry, Environment, Lock, entry_of, lock_path, read_lock
 from cuvis_ai_core.plugins.lock.portable import SparseHost
 from cuvis_ai_core.plugins.parallel import Crew
-from cuvis_ai_core.plugins.preparation import Preparation, not_prepared
-from cuvis_ai_core.plugins.ready import Announcement, Ready, Request
-from cuvis_ai_core.plugins.worker.survey import Surveyed, install, survey
-
-_Found = TypeVar("_Found")
 
 
 class Locking(NamedTuple):
@@ -32,17 +31,17 @@ class Locking(NamedTuple):
     Attributes:
         lock: What its lock file is to say.
         wheels: The wheels of all pins for this interpreter and platform.
-        ready: The plugins, installed as locked; none in a dry run.
+        installed: The plugins, installed as locked; none in a dry run.
     """
 
     lock: Lock
     wheels: Mapping[str, Wheels]
-    ready: Mapping[str, Ready]
+    installed: Mapping[str, Installed]
 
     @property
     def environment(self) -> Environment:
         """What is locked for this interpreter and platform."""
-        return self.lock.environments[host.interpreter()]
+        return self.lock.environments[interpreter()]
 
     def missing(self) -> list[Wheel]:
         """Return the wheels of what this host lacks."""
@@ -105,94 +104,54 @@ class Locker:
         dry_run: bool,
     ) -> Locking:
         old, what = read_lock(manifest), f"{manifest} cannot be locked"
-        here = {name: declared for name, declared in plugins.items() if name not in apart}
-        request = Request(here, Together(_kept(old, plugins, moving)), self.store, self.announce, self._offline)
-        preparation = Preparation(request)
-        preparation.fetch()
+        resolved = ResolvedTogether(_kept(old, [name for name in plugins if name not in apart], moving))
+        request = InstallRequest(plugins, resolved, self.store, self.announce, self._offline, frozenset(apart))
+        installer = Installer(request)
+        installer.fetch()
         with self.store.workspace() as folder:
-            preparation.study(folder)
-            preparation.refuse_failed(what)
-            needs, choices = preparation.needs(), preparation.choose(folder)
-            preparation.refuse_failed(what)
-            errors = {name: choice.error for name, choice in choices.items() if choice.error is not None}
-            if errors:
-                raise not_prepared(what, errors)
-            wheels = self._wheels(folder, needs, choices)
+            installer.read_projects(folder)
+            installer.refuse_failed(what)
+            needs = installer.needs()
+            choices = installer.choose(folder, {name: _kept(old, [name], moving) for name in apart})
+            installer.refuse_failed(what, choices)
+            wheels = self._wheels(folder, request, needs, choices)
             entries = {
-                name: _entry(declared, manifest, preparation.source(name), needs[name].requirements)
-                for name, declared in here.items()
+                name: _entry(declared, manifest, installer.source(name), needs[name].requirements, apart=name in apart)
+                for name, declared in plugins.items()
             }
-            elsewhere = {name: plugins[name] for name in plugins if name in apart}
-            for name, found in self._surveyed(what, elsewhere, old, moving).items():
-                entries[name] = _entry(plugins[name], manifest, found.source, found.requirements, isolation="process")
-                wheels[name] = list(found.wheels)
             lock = _merged(lock_path(manifest), old, entries, wheels)
             if dry_run:
                 return Locking(lock, _by_pin(wheels), {})
-            ready = _install(what, preparation, lock)
-        self._install_apart(what, elsewhere, lock)
-        _refuse_clashes(what, ready)
-        return Locking(lock, _by_pin(wheels), ready)
-
-    def _surveyed(
-        self, what: str, plugins: Mapping[str, Declared], old: Lock | None, moving: Collection[str]
-    ) -> dict[str, Surveyed]:
-        """Find out what is to be in the environments of plugins in processes of their own."""
-        request = self._request(plugins, Together())
-        kept = {name: _kept(old, [name], moving) for name in plugins}
-        return self._each(what, plugins, lambda name: survey(name, request, kept[name]))
-
-    def _install_apart(self, what: str, plugins: Mapping[str, Declared], lock: Lock) -> None:
-        """Have the environments of plugins in processes of their own, as they are locked."""
-        request = self._request(plugins, Locked(lock))
-        self._each(what, plugins, lambda name: install(name, request))
-
-    def _request(self, plugins: Mapping[str, Declared], plan: Plan) -> Request:
-        def say(*words: Any) -> None:  # noqa: ANN401 - name, state and detail
-            self._crew.say(partial(self.announce, *words))
-
-        return Request(plugins, plan, self.store, say, self._offline)
-
-    def _each(self, what: str, names: Iterable[str], work: Callable[[str], _Found]) -> dict[str, _Found]:
-        """Do something for several plugins at once, and return what came of it, in their order."""
-        found, failed = dict[str, _Found](), dict[str, Exception]()
-
-        def attempt(name: str) -> None:
-            try:
-                found[name] = work(name)
-            except PluginLoadError as error:
-                failed[name] = error
-
-        self._crew.run([partial(attempt, name) for name in names])
-        if failed:
-            raise not_prepared(what, {name: failed[name] for name in names if name in failed})
-        return {name: found[name] for name in names}
+            installer.follow(LockedVersions(lock))
+            installer.install(installer.choose(folder))
+            installer.refuse_failed(what)
+        installed = {name: each for name, each in installer.results().items() if isinstance(each, Installed)}
+        _refuse_clashes(what, installed)
+        return Locking(lock, _by_pin(wheels), installed)
 
     def _wheels(
-        self, folder: Path, needs: Mapping[str, Needs], choices: Mapping[str, Choice]
-    ) -> dict[str, list[Wheels]]:
-        """Return the wheels of everything that each plugin needs beside what the core itself needs."""
+        self, folder: Path, request: InstallRequest, needs: Mapping[str, Needs], choices: Mapping[str, Choice | None]
+    ) -> dict[str, Sequence[Wheels]]:
+        """Return the wheels of all that each plugin needs: in its environment, or beside what the core itself needs."""
         sparse = SparseHost(folder / "sparse host")
-        found: dict[str, list[Wheels]] = {}
+        found: dict[str, Sequence[Wheels]] = {}
 
         def find(name: str) -> None:
-            pins = sparse.lacks(needs[name], choices[name].pins)
-            found[name] = needs[name].uv.wheels(pins) if pins else []
+            choice, python = choices[name], None
+            pins: Sequence[str] = choice.pins if choice is not None else ()
+            if name in request.processes:
+                python = request.plugins[name].python
+            else:
+                pins = sparse.lacks(needs[name], pins)
+            found[name] = needs[name].uv.wheels(pins, python) if pins else ()
 
         self._crew.run([partial(find, name) for name in needs])
         return found
 
 
-def _install(what: str, preparation: Preparation, lock: Lock) -> dict[str, Ready]:
-    locked = Locked(lock)
-    preparation.install(locked.choices(preparation.needs()), locked.keys(preparation.places()))
-    preparation.refuse_failed(what)
-    return {name: ready for name, ready in preparation.results().items() if isinstance(ready, Ready)}
-
-
 def _kept(old: Lock | None, plugins: Iterable[str], moving: Collection[str]) -> list[str]:
     """Return the pins of plugins that stay as they are."""
-    environment = old.environments.get(host.interpreter()) if old else None
+    environment = old.environments.get(interpreter()) if old else None
     pins = environment.dependencies if environment else {}
     staying = (name for name in plugins if name not in moving)
     return sorted({pin for name in staying for pin in pins.get(name, ()) if " @ " not in pin})
@@ -201,14 +160,12 @@ def _kept(old: Lock | None, plugins: Iterable[str], moving: Collection[str]) -> 
 def _needs_process(declared: Declared, error: BaseException) -> bool:
     """Tell whether a plugin with `isolation: auto` failed for a reason that there is not in a process of its own."""
     cause = error.__cause__ if isinstance(error, PluginLoadError) else error
-    return declared.isolation == "auto" and isinstance(cause, IMPOSSIBLE)
+    return declared.isolation == "auto" and isinstance(cause, NEED_PROCESS)
 
 
-def _entry(
-    declared: Declared, manifest: Path, source: Source, requirements: Sequence[str], *, isolation: str = "scoped"
-) -> Entry:
+def _entry(declared: Declared, manifest: Path, source: Source, requirements: Sequence[str], *, apart: bool) -> Entry:
     """Return what is locked of a plugin."""
-    found = entry_of(declared, manifest) | {"isolation": isolation}
+    found = entry_of(declared, manifest) | {"isolation": "process" if apart else "scoped"}
     if source.commit is None:
         return found | {"requirements": sorted(requirements)}
     return found | {"commit": source.commit, "content": source.content}
@@ -221,7 +178,7 @@ def _merged(path: Path, old: Lock | None, entries: Mapping[str, Entry], wheels: 
         for name, each in (old.environments if old else {}).items()
         if old
     }
-    environments[host.interpreter()] = Environment(
+    environments[interpreter()] = Environment(
         {name: tuple(sorted(each.pin for each in found)) for name, found in wheels.items()},
         {each.pin: each.hashes for found in wheels.values() for each in found},
         tuple(sorted({each.pin for found in wheels.values() for each in found if each.source is not None})),
@@ -240,12 +197,12 @@ def _by_pin(wheels: Mapping[str, Sequence[Wheels]]) -> dict[str, Wheels]:
     return {each.pin: each for found in wheels.values() for each in found}
 
 
-def _refuse_clashes(what: str, ready: Mapping[str, Ready]) -> None:
+def _refuse_clashes(what: str, installed: Mapping[str, Installed]) -> None:
     """Decide who serves the dependencies of all plugins as loading them would, in their order."""
-    targets = {name: each.target for name, each in ready.items()}
+    targets = {name: each.place for name, each in installed.items() if isinstance(each.place, Target)}
     with ExitStack() as held:
         for name, target in targets.items():
             try:
                 held.callback(leases.acquire(target.plugin, target.needed, target.folder).release)
             except DependencyConflictError as error:
-                raise not_prepared(what, {name: disagreement(error, targets)}) from error
+                raise not_prepared(what, {name: with_all_demands(error, targets)}) from error

@@ -7,7 +7,7 @@ from pathlib import Path
 from cuvis_ai_core.errors import InstallError
 from cuvis_ai_core.plugins.dependencies import host
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
-from cuvis_ai_core.plugins.installing.choices import Needs
+from cuvis_ai_core.plugins.installing.request import Needs
 
 
 class SparseHost:
@@ -38,10 +38,11 @@ class SparseHost:
         asked = host.without_exchange(needs.requirements)
         chosen = {pin.partition("==")[0]: pin for pin in pins if " @ " not in pin}
         here = [pin for name, pin in self._others.items() if name not in chosen]
+        fixed = [pin for pin in self._fixed if pin.partition("==")[0] not in chosen]
         if not asked:
             return []
         try:
-            found = needs.uv.missing(asked, [*self._fixed, *chosen.values(), *here], installed=self._folder)
+            found = needs.uv.missing(asked, [*fixed, *chosen.values(), *here], installed=self._folder)
         except InstallError:
             return list(pins)  # the host has something that is no longer to be had: it stays the host's
         return host.with_addresses(found, needs.requirements)

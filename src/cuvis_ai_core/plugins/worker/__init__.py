@@ -1,6 +1,5 @@
 """Plugins in an environment and a process of their own (`isolation: process`).
 
-installing    the virtual environment of a plugin is made; `own_wheels` says what of this package is in it
 opening       from a manifest entry to node classes that stand for those in the worker (`faces`, `proxy`)
 worker        the process: started when it is first needed, ended with its registry, started anew after a crash
 connection    requests and answers, and how it ended; `remote` has its exceptions, `logs` its last words

@@ -2,26 +2,27 @@
 
 import importlib
 import inspect
+import os
 import pkgutil
 import sys
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib.metadata import distributions
-from itertools import takewhile
-from types import CodeType
 from typing import Any, Final
 
-import cuvis_ai_hookspecs
-
 from cuvis_ai_core.node.base import is_node_class
+from cuvis_ai_core.node.keywords import parameters_of
 from cuvis_ai_core.node.libraries import is_module
 from cuvis_ai_core.node.ports import TORCH, as_port_spec, dtype_name, library_of, read_ports
 from cuvis_ai_core.plugins.absent import no_class, no_module
+from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
+from cuvis_ai_core.plugins.manager import HookManager, NodePlugin, checked_nodes, class_path, contribution
 
 _PLAIN: Final = (bool, int, float, str, type(None))
 _METADATA: Final = ("_category", "_tags", "_icon_name", "TRAINABLE_BUFFERS", "STATE", "EXECUTION_STAGES")
 _METHODS: Final = ("freeze", "unfreeze", "cleanup", "close", "reset", "state_dict", "load_state_dict", "to")
 _GROUP: Final = "cuvis_ai.nodes"
+_SERVED: Final = frozenset({"cuvis_ai_nodes", "cuvis_ai_config_dirs"})
 
 
 def describe(plugin: str, distribution: str, provides: Iterable[str]) -> dict[str, Any]:
@@ -35,13 +36,22 @@ def describe(plugin: str, distribution: str, provides: Iterable[str]) -> dict[st
     Raises:
         InvalidNodeError: There is no such class, or it is no node.
     """
-    classes = {path: _face(find_class(plugin, path)) for path in provides}
-    directories: list[str] = []
-    others: list[str] = []
-    for name, value in _entry_points(distribution):
-        for path in _contributed(name, value, directories, others):
-            classes.setdefault(path, _face(find_class(plugin, path)))
-    return {"classes": _unique(classes), "config_dirs": directories, "not_served": others}
+    declared, hooks = list(provides), HookManager()
+    hooks.add(NodePlugin(lambda: list(declared)), plugin)
+    for name, value in _entry_points(distribution).items():
+        hooks.add(_contribution(name, value), f"{plugin}:{name}")
+    # In the order of the registry's catalogue, with the same rules for answers.
+    answers = reversed(hooks.answers("cuvis_ai_nodes"))
+    nodes = [node for label, answer in answers for node in checked_nodes(label, answer)]
+    paths = dict.fromkeys(node if isinstance(node, str) else class_path(node) for node in nodes)
+    folders = [os.fspath(each) for _, answer in hooks.answers("cuvis_ai_config_dirs") for each in answer]
+    return {
+        "classes": _unique({path: _face(find_class(plugin, path)) for path in paths}),
+        "config_dirs": folders,
+        "not_served": [
+            name for name, caller in sorted(vars(hooks.hook).items()) if caller.get_hookimpls() and name not in _SERVED
+        ],
+    }
 
 
 def find_class(plugin: str, path: str) -> type:
@@ -80,31 +90,18 @@ def _unique(classes: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {path: classes[path] for path in seen.values()}
 
 
-def _entry_points(distribution: str) -> list[tuple[str, str]]:
+def _entry_points(distribution: str) -> dict[str, str]:
+    """Return the entry points by name; of a distribution whose metadata is there twice, those that are found first."""
     found = distributions(name=distribution) if distribution else ()
-    return [(point.name, point.value) for each in found for point in each.entry_points if point.group == _GROUP]
+    points = [point for each in found for point in each.entry_points if point.group == _GROUP]
+    return {point.name: point.value for point in reversed(points)}
 
 
-def _contributed(name: str, value: str, directories: list[str], others: list[str]) -> list[str]:
-    """Return the paths of the node classes that an entry point contributes, and collect what else it does."""
-    module_name, _, attribute = value.partition(":")
-    if attribute == name and name[:1].isupper():  # the entry point's name is that of the class
-        return [f"{module_name}.{attribute}"]
-    loaded: Any = importlib.import_module(module_name)
-    for part in filter(None, attribute.split(".")):
-        loaded = getattr(loaded, part)
-    if isinstance(loaded, type) and is_node_class(loaded):
-        return [_path(loaded)]
-    hooks = {each for each in dir(loaded) if each in cuvis_ai_hookspecs.__all__ and each.startswith("cuvis_ai_")}
-    if "cuvis_ai_config_dirs" in hooks:
-        directories += map(str, loaded.cuvis_ai_config_dirs())
-    others += sorted(hooks - {"cuvis_ai_nodes", "cuvis_ai_config_dirs"})
-    nodes = loaded.cuvis_ai_nodes() if "cuvis_ai_nodes" in hooks else ()
-    return [node if isinstance(node, str) else _path(node) for node in nodes]
-
-
-def _path(node_class: type) -> str:
-    return f"{node_class.__module__}.{node_class.__qualname__}"
+def _contribution(name: str, value: str) -> object:
+    path = node_path(name, value)
+    if path is not None:
+        return NodePlugin(lambda: [path])
+    return contribution(load_entry_point(value, importlib.import_module))
 
 
 def _face(node_class: type) -> dict[str, Any]:
@@ -114,7 +111,7 @@ def _face(node_class: type) -> dict[str, Any]:
         "module": node_class.__module__,
         "doc": node_class.__doc__,
         "signature": _signature(node_class),
-        "constructors": [_constructor(each) for each in _own(node_class) if "__init__" in vars(each)],
+        "parameters": [_parameter(each) for each in parameters_of(node_class).values()],
         "forward": _signature(getattr(node_class, "forward")),  # noqa: B009 - the type says nothing of it
         "forward_doc": getattr(node_class, "forward").__doc__,  # noqa: B009
         "inputs": _specs(node_class, "INPUT_SPECS"),
@@ -123,32 +120,6 @@ def _face(node_class: type) -> dict[str, Any]:
         "methods": [name for name in _METHODS if callable(getattr(node_class, name, None))],
         "torch": is_module(node_class),
     }
-
-
-def _own(node_class: type) -> list[type]:
-    """Return a class and its base classes, down to those of this package."""
-    ours = "cuvis_ai_core.node."
-    return list(takewhile(lambda base: not base.__module__.startswith(ours), node_class.__mro__[:-1]))
-
-
-def _constructor(base: type) -> dict[str, Any]:
-    function = vars(base)["__init__"]
-    return {"class": base.__name__, "signature": _signature(function), "named": sorted(_texts(function))}
-
-
-def _texts(function: object) -> set[str]:
-    """Return the texts in the code of a function: names of arguments that it takes out of its `**kwargs`."""
-    found: set[str] = set()
-    waiting: list[object] = [getattr(function, "__code__", None)]
-    while waiting:
-        match waiting.pop():
-            case CodeType() as code:
-                waiting += code.co_consts
-            case tuple() as several:
-                waiting += several
-            case str() as text if text.isidentifier():
-                found.add(text)
-    return found
 
 
 def _signature(function: Any) -> list[dict[str, Any]]:  # noqa: ANN401

@@ -2,26 +2,24 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cuvis_ai_core.errors import PluginError, PluginLoadError, RemoteError
+from cuvis_ai_core.errors import PluginLoadError, RemoteError
 from cuvis_ai_core.plugins.cache.environment import Environment, code_stamp, write_environment
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.dependencies import host
-from cuvis_ai_core.plugins.failing import Announce, Enter, failing
+from cuvis_ai_core.plugins.installing.installed import Installed
+from cuvis_ai_core.plugins.installing.request import InstallRequest
+from cuvis_ai_core.plugins.load_errors import Enter, failing
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.parallel import Crew
-from cuvis_ai_core.plugins.ready import Request, first_step
 from cuvis_ai_core.plugins.worker.faces import make_class
-from cuvis_ai_core.plugins.worker.installing import environment_for
 from cuvis_ai_core.plugins.worker.logs import Logs
-from cuvis_ai_core.plugins.worker.wanted import source_of, wanted_for
 from cuvis_ai_core.plugins.worker.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -46,51 +44,42 @@ class Opened(NamedTuple):
 
 
 def open_plugins(
-    reasons: Mapping[str, BaseException | None], request: Request, telling: Callable[[str], Announce]
+    installed: Mapping[str, Installed | PluginLoadError], reasons: Mapping[str, BaseException], request: InstallRequest
 ) -> dict[str, Opened | PluginLoadError]:
-    """Have the environments of plugins, several at once, and classes for their node classes; each fails for itself.
+    """Have classes for the node classes of plugins, several at once; each fails for itself.
 
     What is announced is announced in the thread of the caller.
 
     Args:
-        reasons: Why each cannot live in this process, by name, where that was found out just now.
+        installed: Their environments, or why a plugin has none.
+        reasons: Why one cannot live in this process, where that was found out just now.
         request: What is wanted.
-        telling: Returns what is told of the states that a plugin enters, by its name.
     """
-    crew, found = Crew(), dict[str, Opened | PluginLoadError]()
-    said = request._replace(announce=lambda *words: crew.say(partial(request.announce, *words)))
+    crew, opened = Crew(), dict[str, Opened | PluginLoadError]()
+    opened |= {name: each for name, each in installed.items() if isinstance(each, PluginLoadError)}
 
-    def open_one(name: str, why: BaseException | None) -> None:
-        announce, step = telling(name), first_step(request.plugins[name])
+    def open_one(name: str, plugin: Installed) -> None:
+        announce = partial(request.announce, name)
         try:
-            with failing(name, lambda *words: crew.say(partial(announce, *words)), step) as enter:
-                found[name] = _open(name, said, enter, why)
+            with failing(name, lambda *words: crew.say(partial(announce, *words)), PluginState.INSTALLING) as enter:
+                opened[name] = _open(name, plugin, request, enter, reasons.get(name))
         except PluginLoadError as error:
-            found[name] = error
+            opened[name] = error
 
     try:
-        crew.run([partial(open_one, name, why) for name, why in reasons.items()])
+        crew.run([partial(open_one, name, each) for name, each in installed.items() if isinstance(each, Installed)])
     except BaseException:
-        for opened in found.values():
-            if isinstance(opened, Opened):
-                opened.worker.close()
+        for each in opened.values():
+            if isinstance(each, Opened):
+                each.worker.close()
         raise
-    return found
+    return opened
 
 
-def _open(name: str, request: Request, enter: Enter, why: BaseException | None) -> Opened:
-    """Have the environment of a plugin, and classes for its node classes; if a step fails, no process is left."""
-    if find_spec("fcntl") is None:
-        raise PluginError(
-            f"Plugin '{name}' asks for a process of its own, which is available on Linux and macOS only.",
-            hint="Use isolation: scoped (the default).",
-            plugin=name,
-        )
-    declared = request.plugins[name]
-    source = source_of(name, declared, request)
-    enter(PluginState.INSTALLING, None)
-    wanted = wanted_for(name, declared, source, request)
-    environment = environment_for(wanted, request.store, offline=request.offline, enter=enter)
+def _open(name: str, plugin: Installed, request: InstallRequest, enter: Enter, why: BaseException | None) -> Opened:
+    """Have classes for the node classes of a plugin; if a step fails, no process is left."""
+    declared, environment = request.plugins[name], plugin.place
+    assert isinstance(environment, Environment)
     if why is not None and host.fingerprint() not in environment.refused:
         environment = _kept(environment._replace(refused=(*environment.refused, host.fingerprint())))
     enter(PluginState.IMPORTING, environment.distribution or name)
@@ -104,7 +93,7 @@ def _open(name: str, request: Request, enter: Enter, why: BaseException | None) 
         worker.close()
         raise
     directories = tuple(environment.folder / each for each in environment.faces["config_dirs"])
-    return Opened(source, environment, worker, classes, directories)
+    return Opened(plugin.source, environment, worker, classes, directories)
 
 
 def _with_faces(name: str, declared: GitPlugin | LocalPlugin, environment: Environment, worker: Worker) -> Environment:

@@ -26,7 +26,7 @@ _PLUGINS: Final = __name__.rpartition(".")[0]
 _IMPORT_SYSTEM: Final = frozenset({
     "importlib._bootstrap",
     "importlib._bootstrap_external",
-    *(f"{_PLUGINS}.{module}" for module in ("asking", "finder", "public_names")),
+    *(f"{_PLUGINS}.{module}" for module in ("calling_plugin", "finder", "public_names")),
 })  # fmt: skip
 """Modules whose frames stand between an import and the question who asks."""
 

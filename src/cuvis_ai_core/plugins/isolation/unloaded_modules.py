@@ -18,7 +18,7 @@ _READERS: Final = frozenset(
 """Modules whose code runs while somebody imports a module, to read it in `sys.modules` next."""
 
 
-class Parking:
+class UnloadedModules:
     """The modules of one package while they are not in `sys.modules`.
 
     Args:
@@ -66,9 +66,9 @@ class Parking:
 class _UnloadedModule(ModuleType):
     """Answers as the module behind does, for as long as somebody keeps that."""
 
-    def __init__(self, name: str, parking: Parking) -> None:
+    def __init__(self, name: str, unloaded: UnloadedModules) -> None:
         super().__init__(name)
-        _own(self)["parking"] = weakref.ref(parking)
+        _own(self)["unloaded"] = weakref.ref(unloaded)
 
     def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - a module holds anything
         return getattr(_behind(self), name)
@@ -91,7 +91,7 @@ class _UnloadedModule(ModuleType):
 def forget_package(package: str) -> None:
     """Remove the stand-ins for modules of a package that are gone."""
     for name, module in _below(package):
-        if _is_stand_in(module) and _own(module)["parking"]() is None:
+        if _is_stand_in(module) and _own(module)["unloaded"]() is None:
             sys.modules.pop(name, None)
 
 
@@ -122,8 +122,8 @@ def _own(module: ModuleType) -> dict[str, Any]:
 
 def _behind(module: ModuleType) -> ModuleType:
     name: str = _own(module)["__name__"]
-    parking = _own(module)["parking"]()
-    found = parking and (parking.parked.get(name) or sys.modules.get(name))
+    unloaded = _own(module)["unloaded"]()
+    found = unloaded and (unloaded.parked.get(name) or sys.modules.get(name))
     if found is None or found is module:
         raise ModuleNotFoundError(f"No module named {name!r}: its plugin was unloaded, and nobody holds it", name=name)
     return found

@@ -33,7 +33,7 @@ _FORBIDDEN: Final = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
-class Carried(NamedTuple):
+class ListedFile(NamedTuple):
     """One file in a bundle.
 
     Attributes:
@@ -54,7 +54,7 @@ class Carried(NamedTuple):
         return data | ({"executable": True} if self.executable else {})
 
     @classmethod
-    def from_json(cls, name: str, data: object) -> "Carried":
+    def from_json(cls, name: str, data: object) -> "ListedFile":
         """Read one entry of a listing.
 
         Raises:
@@ -87,7 +87,7 @@ def is_git_file(name: str) -> bool:
     return _GIT.fullmatch(name) is not None
 
 
-def check_names(files: Mapping[str, Carried], top: frozenset[str], interpreter: str) -> None:
+def check_names(files: Mapping[str, ListedFile], top: frozenset[str], interpreter: str) -> None:
     """Refuse a listing with a name that has no place in a bundle, or that leads out of it.
 
     Args:

@@ -8,8 +8,9 @@ from cuvis_ai_core.errors import LockError
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import short_hash
 from cuvis_ai_core.plugins.dependencies import host
-from cuvis_ai_core.plugins.installing.choices import Choice, Needs
-from cuvis_ai_core.plugins.installing.plans import Plan, Together
+from cuvis_ai_core.plugins.dependencies.search_path import interpreter
+from cuvis_ai_core.plugins.installing.request import Choice, Needs, Versions
+from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, read_lock, refuse_differences
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from cuvis_ai_core.plugins.parallel import Crew
 
 
-def plan_for(manifest: Path, plugins: Mapping[str, Declared]) -> Plan:
+def versions_for(manifest: Path, plugins: Mapping[str, Declared]) -> Versions:
     """Return how versions come about for a manifest: from the lock file beside it, if there is one.
 
     Args:
@@ -29,12 +30,12 @@ def plan_for(manifest: Path, plugins: Mapping[str, Declared]) -> Plan:
     """
     lock = read_lock(manifest)
     if lock is None:
-        return Together()
+        return ResolvedTogether()
     refuse_differences(lock, plugins, manifest)
-    return Locked(lock)
+    return LockedVersions(lock)
 
 
-class Locked(Plan):
+class LockedVersions(Versions):
     """With a lock file: exactly what stands in it.
 
     Args:
@@ -46,15 +47,15 @@ class Locked(Plan):
 
     def __init__(self, lock: Lock) -> None:
         self._lock = lock
-        interpreter = host.interpreter()
-        if interpreter not in lock.environments:
+        here = interpreter()
+        if here not in lock.environments:
             raise LockError(
-                f"The lock file {lock.path} says nothing about {interpreter}; it was made for "
+                f"The lock file {lock.path} says nothing about {here}; it was made for "
                 f"{', '.join(sorted(lock.environments)) or 'nothing'}.",
                 hint="Add what is missing, keeping the rest: cuvis-ai plugins lock",
                 path=lock.path,
             )
-        self._environment = lock.environments[interpreter]
+        self._environment = lock.environments[here]
 
     def check(self, name: str, source: Source) -> None:
         """Compare commit and content of a checkout."""
@@ -90,11 +91,7 @@ class Locked(Plan):
         return {name: f"{environment}:{short_hash(*self._words(name))}" for name in places}
 
     def choose(self, plugins: Mapping[str, Needs], uv: "Uv", crew: "Crew") -> dict[str, Choice]:  # noqa: ARG002
-        """Take what is locked."""
-        return self.choices(plugins)
-
-    def choices(self, plugins: Mapping[str, Needs]) -> dict[str, Choice]:
-        """Return what is locked, but for what the host has in just that version."""
+        """Take what is locked, but for what the host has in just that version."""
         return {name: self._choice(name, needs) for name, needs in plugins.items()}
 
     def _words(self, name: str) -> list[str]:
@@ -121,7 +118,7 @@ class Locked(Plan):
     def _refuse_unknown(self, name: str) -> None:
         if name not in self._environment.dependencies:
             raise LockError(
-                f"The lock file {self._lock.path} says nothing about plugin '{name}' on {host.interpreter()}: it "
+                f"The lock file {self._lock.path} says nothing about plugin '{name}' on {interpreter()}: it "
                 "changed since that platform was locked.",
                 hint="Add what is missing, keeping the rest: cuvis-ai plugins lock",
                 path=self._lock.path,

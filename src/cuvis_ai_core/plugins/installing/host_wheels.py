@@ -8,14 +8,20 @@ import base64
 import hashlib
 import importlib.util
 import json
+import platform
 import zipfile
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from cuvis_ai_core.plugins.cache.store import short_hash
 from cuvis_ai_core.plugins.dependencies.requirements import needed_name
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.installing.request import Choice
+    from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 
 _PACKAGES: Final = {"cuvis-ai-core": "cuvis_ai_core", "cuvis-ai-hookspecs": "cuvis_ai_hookspecs"}
 
@@ -28,12 +34,29 @@ _NEEDED: Final = frozenset({"array-api-compat", "cuvis-ai-hookspecs", "pluggy"})
 _LEFT_OUT: Final = ("__pycache__", "example_plugins")
 
 
+def environment_folder(place: Path, declared: "GitPlugin | LocalPlugin", locked: "Choice | None") -> Path:
+    """Return where the environment of a plugin lies, or comes to lie: one for each Python, host and set of pins.
+
+    Args:
+        place: The folder below which the environments of its content lie.
+        declared: Its manifest entry.
+        locked: What a lock file has for it; None without one.
+    """
+    pins = () if locked is None else (*locked.pins, *sum(locked.hashes.values(), ()))
+    return place / short_hash(python_version(declared), fingerprint(), schemas(), *pins)
+
+
+def python_version(declared: "GitPlugin | LocalPlugin") -> str:
+    """Return the version of Python that the environment of a plugin has, as `3.12`."""
+    return declared.python or ".".join(platform.python_version_tuple()[:2])
+
+
 def names() -> frozenset[str]:
     """Return the distributions of which there are wheels."""
     return frozenset(_PACKAGES)
 
 
-def own_wheels(folder: Path) -> dict[str, Path]:
+def write_wheels(folder: Path) -> dict[str, Path]:
     """Write the wheels into a folder, and return them by the names of their distributions.
 
     Raises:

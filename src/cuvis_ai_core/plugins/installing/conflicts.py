@@ -9,7 +9,7 @@ from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 
 
-def disagreement(error: DependencyConflictError, targets: Mapping[str, Target]) -> DependencyConflictError:
+def with_all_demands(error: DependencyConflictError, targets: Mapping[str, Target]) -> DependencyConflictError:
     """Return the error for a conflict with the requirements of all plugins that have a say in it.
 
     Args:

@@ -1,0 +1,80 @@
+"""Whose each answer to a hook is: pluggy hands on answers without names, and wrappers may make new ones of them."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from itertools import chain
+from operator import is_
+from pathlib import PurePath
+from typing import Any, cast
+
+from cuvis_ai_core.errors import HookError
+from cuvis_ai_core.plugins.guard import Heard
+from cuvis_ai_core.plugins.isolation.private_names import without_private_names
+
+
+def of_plugins(heard: Heard, result: object) -> list[tuple[str, Any]]:
+    """Return the answers in the result of a call, each with the name of its plugin.
+
+    What a wrapper made of answers is taken apart: what another plugin said stays its own, the rest is the wrapper's.
+
+    Args:
+        heard: What was heard while the hook was called.
+        result: What the call returned.
+
+    Raises:
+        HookError: A wrapper handed on what is no list of answers.
+    """
+    for plugin, made in heard.handed_on:
+        if not isinstance(made, list | tuple):
+            raise _no_list(plugin, heard.hook, made)
+    said = list(heard.answered)
+    found = [(_claim(said, partial(is_, answer)), answer) for answer in cast("list[object]", result)]
+    said += [(plugin, answer) for plugin, answers in heard.handed_on for answer in cast("list[object]", answers)]
+    parts = [(plugin, part) for plugin, answer in said for part in _parts(answer)]
+    claimed = ([(who, answer)] if who is not None else _taken_apart(answer, parts, heard) for who, answer in found)
+    return list(chain.from_iterable(claimed))
+
+
+def _taken_apart(answer: object, said: list[tuple[str, object]], heard: Heard) -> list[tuple[str, Any]]:
+    makers = (plugin for plugin, made in heard.handed_on if any(each is answer for each in cast("list[object]", made)))
+    maker = next(makers, heard.handed_on[-1][0])
+    by_plugin: dict[str, list[Any]] = {}
+    for part in _parts(answer):
+        by_plugin.setdefault(_claim(said, partial(_equal, part)) or maker, []).append(part)
+    kind = dict if isinstance(answer, Mapping) else list
+    return [(plugin, kind(its)) for plugin, its in by_plugin.items()] or [(maker, answer)]
+
+
+def _no_list(plugin: str, hook: str, made: object) -> HookError:
+    return HookError(
+        f"Plugin '{plugin}': its wrapper of hook {hook} handed on {without_private_names(repr(made))}; "
+        "it must return a list, of the answers of several plugins.",
+        hint="A wrapper ends like this: answers = yield; return answers",
+        plugin=plugin,
+        hook=hook,
+    )
+
+
+def _claim(said: list[tuple[str, object]], fits: Callable[[object], bool]) -> str | None:
+    """Take what fits out of what plugins said, once: two may have said the same. Return whose it was."""
+    for number, (plugin, each) in enumerate(said):
+        if fits(each):
+            del said[number]
+            return plugin
+    return None
+
+
+def _parts(answer: object) -> list[object]:
+    """Return what an answer consists of; nothing where it is none that a hook may give, or can be read only once."""
+    if isinstance(answer, Mapping):
+        return list(answer.items())
+    if isinstance(answer, str | bytes | Iterator) or not isinstance(answer, Iterable):
+        return []
+    return list(answer)
+
+
+def _equal(one: object, other: object) -> bool:
+    """Compare two parts: import paths, folders, pairs of suffix and reader; what else there is, by identity."""
+    if isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other):
+        return all(map(_equal, one, other))
+    return one is other or (isinstance(one, str | PurePath) and isinstance(other, str | PurePath) and one == other)

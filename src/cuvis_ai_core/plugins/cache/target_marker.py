@@ -1,0 +1,103 @@
+"""The completion marker of a target directory: reading and writing it, and whether what it describes is still there."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from cuvis_ai_core._files import read_json, write_json
+from cuvis_ai_core.plugins.cache import integrity
+from cuvis_ai_core.plugins.cache.target import Target
+
+MARKER: Final = "cuvis-target.json"
+
+_FORMAT: Final = 3
+"""Raised when what a marker holds changes; a target of another format is built anew."""
+
+
+def target_for(place: Path, key: str) -> Target | None:
+    """Return the finished target directory below a folder that was chosen (see `Versions.keys`).
+
+    Raises:
+        CacheMismatchError: It is there, but was altered.
+    """
+    found = next((target for target in complete_targets(place) if key in target.hosts and not is_stale(target)), None)
+    if found is None or integrity.looks_unchanged(found.folder, found.watched):
+        return found
+    checked = _checked(found)
+    with suppress(OSError):  # a copy of a cache has other times; so that the next look is cheap again
+        _write(checked)
+    return checked
+
+
+def refuse_altered_target(target: Target) -> None:
+    """Read all files of a target directory, and raise if they are not what was installed.
+
+    Raises:
+        CacheMismatchError: A file was changed or removed, or a module was added.
+    """
+    integrity.refuse_altered(target.folder, target.folder, target.content)
+
+
+def read_target(folder: Path) -> Target | None:
+    """Return what the completion marker in a folder describes, or None where there is none that can be read."""
+    marker = read_json(folder / MARKER)
+    if marker is not None and marker.get("format") == _FORMAT:
+        # Whatever somebody did to the file: what cannot be understood is built anew.
+        with suppress(KeyError, TypeError, ValueError, AttributeError):
+            return Target.from_json(folder, marker)
+    return None
+
+
+def complete_targets(place: Path) -> Iterator[Target]:
+    """Return the finished target directories below a folder; one that this version cannot read does not count."""
+    try:
+        folders = sorted(place.iterdir())
+    except OSError:
+        return
+    for folder in folders:
+        target = read_target(folder)
+        if target is not None and all(_is_there(folder, top, where) for top, where in target.code.items()):
+            yield target
+
+
+def _is_there(folder: Path, top: str, where: str) -> bool:
+    base = Path(where) if where else folder
+    # Modules of a local plugin may come and go; what was installed here must be here.
+    return bool(where) or (base / top).exists() or any(base.glob(f"{top}.*"))
+
+
+def is_stale(target: Target) -> bool:
+    """Tell whether a local project was edited since it was built; elsewhere edits are seen without a build."""
+    return bool(target.built_from) and integrity.source_stamp(Path(target.built_from)) != target.stamp
+
+
+def write_marker(target: Target) -> None:
+    """Write the completion marker of a target directory, with what tells later whether it was altered.
+
+    Raises:
+        CacheMismatchError: It had a marker before, and was altered since.
+        OSError: The directory cannot be written.
+    """
+    if not target.content:
+        recorded = integrity.installed_files(target.folder)
+        target = target._replace(content=integrity.digest_of(recorded), watched=_watch(target, recorded))
+    elif not integrity.looks_unchanged(target.folder, target.watched):
+        target = _checked(target)
+    _write(target)
+
+
+def _checked(target: Target) -> Target:
+    refuse_altered_target(target)
+    return target._replace(watched=_watch(target, integrity.installed_files(target.folder)))
+
+
+def _watch(target: Target, recorded: Mapping[str, str]) -> dict[str, list[int]]:
+    """Watch the plugin's own modules, and of the others what says which files they have."""
+    own = {top for top, place in target.code.items() if not place}
+    chosen = [name for name in recorded if name.endswith("/RECORD") or name.partition("/")[0].partition(".")[0] in own]
+    return integrity.watch(target.folder, chosen)
+
+
+def _write(target: Target) -> None:
+    write_json(target.folder / MARKER, {"format": _FORMAT, **target.to_json()})

@@ -1,0 +1,118 @@
+"""One plugin on its way from its source to its installed place, whichever kind of place that is.
+
+Builders look, take the lock of the plugin's content, look again, and build in a temporary folder, which is moved into
+place when it is whole. What is left to the two kinds of places is how the plugin gets into one, and which one will do.
+"""
+
+from abc import ABC, abstractmethod
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from cuvis_ai_core.plugins.cache.environment import Environment
+from cuvis_ai_core.plugins.cache.housekeeping import Entry, replace_older
+from cuvis_ai_core.plugins.cache.sources import Source
+from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.cache.target import Target
+from cuvis_ai_core.plugins.installing.building import Building
+from cuvis_ai_core.plugins.installing.request import Choice
+from cuvis_ai_core.plugins.installing.uv import Uv
+from cuvis_ai_core.plugins.load_errors import Enter
+from cuvis_ai_core.plugins.manager import PluginState
+from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+
+Place = TypeVar("Place", Target, Environment)
+
+
+class Installation(ABC, Generic[Place]):
+    """One plugin on its way into a place of one kind.
+
+    Args:
+        name: Name of the plugin in its manifest.
+        declared: Its entry there.
+        source: Its code.
+        place: The folder below which the places of this content lie.
+        store: The plugin cache.
+        uv: Runs uv for this plugin, in a temporary folder on the file system of the store.
+    """
+
+    apart = False
+
+    def __init__(
+        self, name: str, declared: GitPlugin | LocalPlugin, source: Source, place: Path, store: Store, uv: Uv
+    ) -> None:
+        self.name = name
+        self.declared = declared
+        self.source = source
+        self.place = place
+        self.store = store
+        self.uv = uv
+
+    @cached_property
+    def building(self) -> Building:
+        """Its project, read when it is first needed.
+
+        Raises:
+            CacheMismatchError: Its checkout was altered.
+            ProjectFileError: pyproject.toml is missing or breaks a rule.
+        """
+        return Building(self.name, self.declared, self.source, self.uv, apart=self.apart)
+
+    @abstractmethod
+    def needs(self) -> tuple[str, tuple[str, ...]]:
+        """Return the name of the plugin's distribution, and its requirements.
+
+        Raises:
+            CacheMismatchError: Its checkout was altered.
+            ProjectFileError: pyproject.toml is missing or breaks a rule.
+            InstallError: Only a build can tell, and it failed.
+        """
+
+    @abstractmethod
+    def build_ahead(self) -> None:
+        """Build what is likely to be needed, while versions are chosen.
+
+        Raises:
+            InstallError: The build failed.
+        """
+
+    def finish(self, choice: Choice | None, key: str, enter: Enter) -> Place:
+        """Return the place with some versions: the one that is there already, or else a new one.
+
+        Args:
+            choice: What to install beside the plugin; None leaves that to uv.
+            key: What the choice depended on.
+            enter: Told that the installation begins.
+
+        Raises:
+            InstallError: The build or the installation failed.
+            StoreError: The store cannot be written.
+        """
+        with self.store.lock(self.place.name, partial(enter, PluginState.INSTALLING)):
+            found = self.found(choice, key)
+            if found is None:
+                enter(PluginState.INSTALLING, self.what())
+                made, folder = self.make(choice, key)
+                self.store.publish(made.folder, folder)
+                found = made._replace(folder=folder)
+            self.store.use(found.folder, locked=True)
+        replace_older(self.store, self.place)
+        for outdated in self.outdated(found):
+            Entry(self.store, outdated).remove()  # which keeps what is in use, until the next time
+        return found
+
+    @abstractmethod
+    def what(self) -> str:
+        """Return what is about to be installed, for observers."""
+
+    @abstractmethod
+    def found(self, choice: Choice | None, key: str) -> Place | None:
+        """Return the place that will do, if it is there."""
+
+    @abstractmethod
+    def make(self, choice: Choice | None, key: str) -> tuple[Place, Path]:
+        """Make a place in a temporary folder, its marker included; return it, and where it is to be."""
+
+    @abstractmethod
+    def outdated(self, present: Place) -> list[Path]:
+        """Return the places of the same content that the present one replaces."""

@@ -1,0 +1,177 @@
+"""The place of a plugin in this process: a target directory (`uv pip install --target`) with what the host lacks."""
+
+import logging
+from collections.abc import Mapping
+from importlib.metadata import PathDistribution
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from cuvis_ai_core._files import remove_tree
+from cuvis_ai_core.plugins.cache.integrity import source_stamp
+from cuvis_ai_core.plugins.cache.sources import title_of
+from cuvis_ai_core.plugins.cache.store import short_hash
+from cuvis_ai_core.plugins.cache.target import Target
+from cuvis_ai_core.plugins.cache.target_marker import complete_targets, is_stale, write_marker
+from cuvis_ai_core.plugins.dependencies.distribution import Distribution
+from cuvis_ai_core.plugins.dependencies.search_path import top_level_modules
+from cuvis_ai_core.plugins.installing.contents import describe
+from cuvis_ai_core.plugins.installing.editables import UnclearEditableError, editable_code
+from cuvis_ai_core.plugins.installing.installation import Installation
+from cuvis_ai_core.plugins.installing.request import Choice
+
+logger = logging.getLogger(__name__)
+
+_REMEMBERED = 100
+"""How many resolutions a target directory remembers."""
+
+
+class TargetInstallation(Installation[Target]):
+    """One plugin on its way into a target directory."""
+
+    _requirements: tuple[str, ...] = ()
+    _own_is_installed = False
+    _stamp = ""
+    """What a local project was like that had to be built (see `source_stamp`); nothing where its code stays."""
+
+    def needs(self) -> tuple[str, tuple[str, ...]]:
+        """Return the name of the plugin's distribution, and its requirements; where only a build can tell, build it."""
+        # What was installed for this content before, for another host or in other company, tells without a build.
+        known = next((target for target in complete_targets(self.place) if not is_stale(target)), None)
+        if known is not None:
+            distribution, self._requirements = known.plugin.name, known.plugin.requires
+        else:
+            distribution, self._requirements = self.building.distribution, self._declared_requirements()
+        return distribution, self._requirements
+
+    def build_ahead(self) -> None:
+        """Build the wheel of a tag."""
+        if "building" in self.__dict__ and not self.building.is_editable:
+            self.building.wheel()
+
+    def what(self) -> str:
+        """Return the name of the distribution."""
+        return self.building.distribution
+
+    def found(self, choice: Choice | None, key: str) -> Target | None:
+        """Return the target directory with the chosen versions, which remembers from now on that it was chosen."""
+        final = self._final(choice)
+        targets = [target for target in complete_targets(self.place) if not is_stale(target)]
+        for target in targets:
+            if target.folder != _stamped(final, target.stamp) and key in target.hosts:
+                # It was chosen once, before there was something newer.
+                write_marker(target._replace(hosts=tuple(each for each in target.hosts if each != key)))
+        found = next((target for target in targets if target.folder == _stamped(final, target.stamp)), None)
+        if found is not None and key not in found.hosts:
+            found = found._replace(hosts=(*found.hosts, key)[-_REMEMBERED:])
+            write_marker(found)
+        return found
+
+    def make(self, choice: Choice | None, key: str) -> tuple[Target, Path]:
+        """Install the plugin and what was chosen for it, without their dependencies."""
+        assert choice is not None
+        code = self._install(choice)
+        plugin = Distribution(self.building.distribution, "0", requires=self._requirements)
+        target = describe(self._folder, plugin, code, key)._replace(
+            title=title_of(self.name, self.source),
+            editable=self.source.commit is None and not self._stamp,
+            built_from=str(self.source.folder) if self._stamp else "",
+            stamp=self._stamp,
+        )
+        write_marker(target)
+        return target, _stamped(self._final(choice), self._stamp)
+
+    def outdated(self, present: Target) -> list[Path]:
+        """Return what was built from the same project before it was edited."""
+        return [each.folder for each in complete_targets(self.place) if is_stale(each)] if present.built_from else []
+
+    @property
+    def _folder(self) -> Path:
+        """The temporary folder that becomes the target directory."""
+        folder = self.uv.folder / "target"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def _final(self, choice: Choice | None) -> Path:
+        assert choice is not None
+        return self.place / short_hash(*sorted(choice.pins), *sorted(sum(choice.hashes.values(), ())))
+
+    def _declared_requirements(self) -> tuple[str, ...]:
+        project = self.building.project
+        if project is None:
+            return ()
+        if project.dependencies is not None:
+            return project.dependencies
+        self.uv.install(self._folder, self._own())
+        self._own_is_installed = True
+        return _metadata_requirements(next(self._folder.glob("*.dist-info")), self.declared.extras)
+
+    def _install(self, choice: Choice) -> Mapping[str, Path]:
+        """Install all, and return where those of the plugin's modules lie that stay elsewhere.
+
+        Where a back-end makes an editable install that cannot be read, the project is built, and again after edits.
+        """
+        if self.building.project is None:
+            assert not choice.pins
+            return self._modules()
+        if not self.building.is_editable:
+            return self._install_project(choice)
+        try:
+            _refuse_bytes(self.building.folder)
+            return self._install_project(choice)
+        except UnclearEditableError as error:
+            logger.warning(
+                "plugin '%s': %s is installed by a build, because %s; an edit of its code is built at the next load",
+                self.name,
+                self.building.folder,
+                error,
+            )
+        self._stamp = source_stamp(self.building.folder)
+        self._own_is_installed = False
+        remove_tree(self._folder)
+        return self._install_project(choice)
+
+    def _install_project(self, choice: Choice) -> Mapping[str, Path]:
+        own = [] if self._own_is_installed else self._own()
+        if choice.hashes:
+            self.uv.install_locked(self._folder, choice.hashes, built=choice.built)
+        pins = () if choice.hashes else choice.pins
+        if own or pins:
+            self.uv.install(self._folder, [*own, *pins])
+        return editable_code(self._folder, self.building.tops)
+
+    def _own(self) -> list[str]:
+        """Return what uv installs of the project itself."""
+        if self.building.is_editable and not self._stamp:
+            return self.uv.editable(self.building.folder)
+        return [str(self.building.wheel())]
+
+    def _modules(self) -> dict[str, Path]:
+        """Return the modules of a folder without a project file."""
+        base, tops = self.building.search_path(), self.building.tops
+        if base == self.building.folder.parent:
+            return {self.building.folder.name: base}
+        return dict.fromkeys(top_level_modules(base) | {top for top in tops if (base / top).is_dir()}, base)
+
+
+def _stamped(folder: Path, stamp: str) -> Path:
+    """Return where a local project lies that was built: each state of it in a folder of its own."""
+    return folder.with_name(short_hash(folder.name, stamp)) if stamp else folder
+
+
+def _metadata_requirements(dist_info: Path, extras: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the requirements in installed metadata that apply for some extras, markers of extras resolved."""
+    applying = []
+    for text in PathDistribution(dist_info).requires or ():
+        requirement = Requirement(text)
+        if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+            requirement.marker = None
+            applying.append(str(requirement))
+    return tuple(applying)
+
+
+def _refuse_bytes(folder: Path) -> None:
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise UnclearEditableError("its path is no text that could be written into a file") from None

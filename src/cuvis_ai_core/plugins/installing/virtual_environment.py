@@ -1,0 +1,172 @@
+"""The place of a plugin in a process of its own: a virtual environment with this package, the plugin, and its needs."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from cuvis_ai_core.errors import DependencyConflictError, DependencyNotFoundError, LockError
+from cuvis_ai_core.plugins.cache.environment import (
+    Environment,
+    described,
+    packages_of,
+    read_environment,
+    usable_environment,
+    write_environment,
+)
+from cuvis_ai_core.plugins.cache.store import listed
+from cuvis_ai_core.plugins.dependencies.requirements import host_version, needed_name, satisfies
+from cuvis_ai_core.plugins.installing import host_wheels
+from cuvis_ai_core.plugins.installing.editables import UnclearEditableError, editable_code
+from cuvis_ai_core.plugins.installing.installation import Installation
+from cuvis_ai_core.plugins.installing.request import Choice
+
+
+class EnvironmentInstallation(Installation[Environment]):
+    """One plugin on its way into a virtual environment."""
+
+    apart = True
+
+    def needs(self) -> tuple[str, tuple[str, ...]]:
+        """Return the name of the plugin's distribution, and its requirements as far as its project file has them."""
+        project = self.building.project
+        requirements = (project.dependencies or ()) if project else ()
+        self._refuse_other_host(requirements)
+        return self.building.distribution, requirements
+
+    def build_ahead(self) -> None:
+        """Make the environment, with nothing in it yet, and the wheel of a tag."""
+        self._own  # noqa: B018 - made when it is asked for
+
+    def resolve(self, kept: Sequence[str]) -> list[str]:
+        """Return `name==version` of all that would be in the environment, but for the plugin and this package.
+
+        Args:
+            kept: Versions that stay as they are where that is possible, as `name==version`.
+
+        Raises:
+            DependencyConflictError: The requirements cannot be met together.
+            InstallError: uv failed otherwise.
+        """
+        try:
+            pins = self._resolved(kept)
+        except (DependencyConflictError, DependencyNotFoundError):
+            if not kept:
+                raise
+            pins = self._resolved(())
+        own = {self._distribution, *host_wheels.names()}
+        names = sorted({pin.partition("==")[0]: pin for pin in pins}.items())
+        return [self._addresses.get(name, pin) for name, pin in names if name not in own]
+
+    def what(self) -> str:
+        """Return which Python the environment has."""
+        return f"an environment with Python {host_wheels.python_version(self.declared)}"
+
+    def found(self, choice: Choice | None, key: str) -> Environment | None:  # noqa: ARG002 - the folder says it all
+        """Return the environment of this Python, this package and these versions."""
+        return usable_environment(host_wheels.environment_folder(self.place, self.declared, choice), self.store)
+
+    def make(self, choice: Choice | None, key: str) -> tuple[Environment, Path]:  # noqa: ARG002
+        """Install the plugin, this package and what was chosen; where nothing was, uv chooses."""
+        self._install(choice)
+        editable = self.building.is_editable
+        made = described(self._folder, self._distribution)._replace(
+            paths=self._search_path(),
+            editable=str(self.building.folder) if editable else "",
+            core=host_wheels.edited_folder(),
+        )
+        write_environment(made)
+        return made, host_wheels.environment_folder(self.place, self.declared, choice)
+
+    def outdated(self, present: Environment) -> list[Path]:
+        """Return the environments of the same content from before this package was edited."""
+        folders = listed(present.folder.parent) if present.core else []
+        others = {folder: read_environment(folder) for folder in folders if folder != present.folder}
+        return [folder for folder, other in others.items() if other is not None and other.core == present.core]
+
+    @property
+    def _distribution(self) -> str:
+        """Name of the plugin's distribution; empty where it has no project file."""
+        return self.building.distribution if self.building.project else ""
+
+    @property
+    def _folder(self) -> Path:
+        """The temporary folder that becomes the environment."""
+        return self.uv.folder / "environment"
+
+    @cached_property
+    def _python(self) -> Path:
+        python = self.uv.make_environment(self._folder, self.declared.python)
+        for leftover in packages_of(self._folder).glob("_virtualenv.*"):  # of old installers, and no record knows it
+            leftover.unlink()
+        return python
+
+    @property
+    def _addresses(self) -> Mapping[str, str]:
+        """The direct requirements that name an address, by the names of their distributions."""
+        return {needed_name(each): each for each in self.needs()[1] if " @ " in each}
+
+    @property
+    def _builds(self) -> bool:
+        """Whether what has no wheel is built: only where a repository is named."""
+        return any("git+" in each for each in self._addresses.values())
+
+    def _resolved(self, kept: Sequence[str]) -> list[str]:
+        return self.uv.would_install(self._python, [*self._own, host_wheels.schemas()], kept, build=self._builds)
+
+    @cached_property
+    def _own(self) -> list[str]:
+        """This package and the plugin as requirements: the plugin is a wheel, or a folder that stays where it is."""
+        python = self._python
+        wheels = host_wheels.write_wheels(self.uv.folder / "host wheels")
+        found = [f"{name} @ {path.as_uri()}" for name, path in wheels.items()]
+        if self.building.project is None:
+            return found
+        extras = f"[{','.join(self.declared.extras)}]" if self.declared.extras else ""
+        name = f"{self.building.project.name}{extras}"
+        if self.building.is_editable:
+            return [*found, *self.uv.editable(self.building.folder, name)]
+        return [*found, f"{name} @ {self.building.wheel(python).as_uri()}"]
+
+    def _install(self, choice: Choice | None) -> None:
+        own, packages = self._own, packages_of(self._folder)
+        if choice is None:
+            requirements = [*own, host_wheels.schemas()]
+            self.uv.install_with_needs(self._python, packages, requirements, build=self._builds)
+            return
+        self.uv.install_locked(packages, choice.hashes, self._python, built=choice.built)
+        self.uv.install(packages, own, self._python)
+        problems = self.uv.problems(self._python)
+        if problems:
+            raise LockError(
+                f"What is locked for plugin '{self.name}' is not all that it needs: {problems}",
+                hint="Write the lock file anew: cuvis-ai plugins lock",
+                plugin=self.name,
+            )
+
+    def _search_path(self) -> tuple[str, ...]:
+        """Return where modules lie that are not in the environment, as far as that can be read.
+
+        An import hook may need a package that only the back-end knows of, and Python reads a path line by line.
+        """
+        if self.building.project is None:
+            return (str(self.building.search_path()),)
+        try:
+            places = editable_code(packages_of(self._folder), self.building.tops).values()
+        except UnclearEditableError:  # the hook is at work in that environment
+            return ()
+        return tuple(sorted(set(map(str, places))))
+
+    def _refuse_other_host(self, requirements: Sequence[str]) -> None:
+        """Refuse requirements on this package that its own version does not meet: a worker has the host's."""
+        for text in requirements:
+            shared = needed_name(text) in (*host_wheels.names(), "cuvis-ai-schemas")
+            found = host_version(needed_name(text)) if shared else None
+            if found is not None and not satisfies(found, text):
+                raise DependencyConflictError(
+                    f"Dependency conflict: package {self.building.distribution} requires {text}, but {found} is "
+                    "installed; the worker process of a plugin has that version too, because values cross between "
+                    "the two.",
+                    hint="Let the plugin accept that version, or install a version that suits it.",
+                    requirement=text,
+                    installed=found,
+                )
