@@ -79,7 +79,7 @@ class Session:
             check_saving(pipeline)
             with (
                 Unfinished(target, {"trainrun": self._config.to_dict(), "nodes": nodes}) as unfinished,
-                kept_on_failure(unfinished.folder, pipeline, self._rows),
+                kept_on_failure(unfinished.folder, pipeline, self._rows, self._epochs),
             ):
                 rows = self._fit(pipeline, unfinished.folder)
                 pool = self._measure(pipeline, "val")
@@ -157,6 +157,9 @@ class Session:
 
     def _rows(self) -> "list[Row]":
         return self._trainer.history() if self._trainer else []
+
+    def _epochs(self) -> int:
+        return self._trainer.epochs_trained() if self._trainer else 0
 
     def _measure(self, pipeline: "Pipeline", split: str) -> Pool:
         config = self._config
