@@ -545,4 +545,10 @@ def test_metrics_that_are_not_means(restore: Run) -> None:
     assert "weighted by their pixels (no output 'weight'): error, accuracy" in result.output
     with Image.open("trained/accuracy.confusion.png") as picture:
         assert picture.width > 300
+    tested = restore("--mode", "validate")
+    assert tested.exit_code == 0, tested.output
+    assert Path("trained/val/accuracy.confusion.csv").read_text() == Path("trained/accuracy.confusion.csv").read_text()
+    assert json.loads(Path("trained/val/run.json").read_text())["validation"]["accuracy/f1"] == pytest.approx(
+        found["accuracy/f1"], rel=1e-4
+    )
     assert restore("--mode", "train", "--override", "training.max_epochs=1", "--overwrite").exit_code == 0

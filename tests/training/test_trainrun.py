@@ -274,6 +274,6 @@ def test_the_same_cube_by_its_header_and_its_data_file(tmp_path: Path, caplog: p
 
     envi.save_image(tmp_path / "scene.hdr", np.ones((2, 3, 4), np.float32))
     data = {"cubes": ["scene.hdr", "scene.img"], "train_ids": [0], "val_ids": [1]}
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(_run(data=data)))
+    (tmp_path / "run.yaml").write_text(_run(data=data)["run.yaml"])
     Parts(read_trainrun(tmp_path / "run.yaml"), NodeRegistry(discover=False).cube_readers())
     assert "scene.img') is in 'val', and as cube 0 in 'train'" in caplog.text
