@@ -13,6 +13,7 @@ from typing import Any
 import cuvis_ai_hookspecs
 import numpy as np
 import pytest
+from uv import find_uv_bin
 
 import cuvis_ai_core
 from cuvis_ai_core import NodeRegistry
@@ -345,6 +346,8 @@ def test_torch_is_never_installed_for_a_plugin_of_a_host_without_it(
     for entry in Path(np.__file__).parents[1].iterdir():
         if not entry.name.startswith(("torch", "functorch")) and entry.suffix != ".pth":
             (site / entry.name).symlink_to(entry)
+    (site / "bin").mkdir()
+    (site / "bin" / Path(find_uv_bin()).name).symlink_to(find_uv_bin())
     plugins = {
         name: str(write_files(tmp_path / name, project_files(name, dependencies=(needs,))))
         for name, needs in (("direct", "torch"), ("by_way", DEP))
@@ -352,8 +355,7 @@ def test_torch_is_never_installed_for_a_plugin_of_a_host_without_it(
     paths = [str(Path(str(package.__file__)).parents[1]) for package in (cuvis_ai_core, cuvis_ai_hookspecs)]
     code = f"import sys; sys.path[:0] = {[*paths, str(site)]!r}; " + f"exec({LOAD!r})"
     command = [sys.executable, "-S", "-c", code, str(tmp_path / "cache"), json.dumps(plugins)]
-    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}  # for uv
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.count("needs torch, which is not installed here") == 2, done.stdout + done.stderr
     assert done.stdout.count("pip install 'cuvis-ai-core[torch]'") == 2
     assert done.stdout.count("[]") == 2

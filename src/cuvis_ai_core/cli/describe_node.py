@@ -21,6 +21,7 @@ def print_node(registry: "NodeRegistry", node_class: type) -> None:
 
     Raises:
         InvalidNodeError: The class cannot work as it is written.
+        PipelineError: The file with the defaults of its plugin is broken.
     """
     check_class(node_class)
     inputs, outputs = (read_ports(node_class, side) for side in ("INPUT_SPECS", "OUTPUT_SPECS"))
@@ -34,10 +35,15 @@ def print_node(registry: "NodeRegistry", node_class: type) -> None:
             print_table(("port", "type", "note", "description"), rows, title=title)
         else:
             say(f"{title}: none")
-    parameters = hyper_parameters(node_class)
+    parameters = parameter_lines(node_class)
     say("\nHyper-parameters:" + ("" if parameters else " none"))
     for parameter in parameters:
         say(f"  {parameter}")
+    defaults = registry.node_defaults(registry.public_path(node_class))
+    if defaults is not None:
+        say(f"\nIts plugin gives it, where a pipeline does not ({defaults.file}):")
+        for key, value in defaults.params.items():
+            say(f"  {key}: {value}")
 
 
 def summary(node_class: type) -> str:
@@ -50,7 +56,7 @@ def note(port: Port) -> str:
     return ", ".join(["optional"] * port.optional + ["takes several edges"] * port.variadic)
 
 
-def hyper_parameters(node_class: type) -> list[str]:
+def parameter_lines(node_class: type) -> list[str]:
     """Return the parameters of a class with their types and defaults, as Python writes them."""
     try:
         signature = inspect.signature(node_class)

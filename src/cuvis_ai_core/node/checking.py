@@ -2,13 +2,14 @@
 
 import inspect
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any, Final
 
+from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core._places import definition_of
 from cuvis_ai_core.errors import InvalidNodeError
 from cuvis_ai_core.node.base import NodeMixin, is_node_class
 from cuvis_ai_core.node.handles import is_set_up
+from cuvis_ai_core.node.keywords import note_unread, watched
 from cuvis_ai_core.node.libraries import ELSEWHERE, process_of
 from cuvis_ai_core.node.ports import Port, read_ports
 
@@ -42,20 +43,22 @@ def check_class(node_class: type) -> None:
 
 
 def construct(node_class: type, /, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - what a pipeline file holds
-    """Return a node of a class.
+    """Return a node of a class; `keywords.unread_of` tells which keywords nobody read.
 
     Raises:
         InvalidNodeError: Its constructor does not call that of the base class.
         Exception: Whatever else the constructor raises.
     """
+    given = watched(node_class, kwargs)
     try:
-        node = node_class(*args, **kwargs)
+        node = node_class(*args, **given)
     except AttributeError as error:
         if "before Module.__init__() call" in str(error):
             raise _not_initialised(node_class) from error
         raise
     if isinstance(node, NodeMixin) and process_of(node) is None and not is_set_up(node):
         raise _not_initialised(node_class)
+    note_unread(node, given)
     return node
 
 
@@ -97,7 +100,7 @@ def _refuse_misspelt(node_class: type, side: str) -> None:
         return
     for base in node_class.__mro__:
         for name, value in vars(base).items():
-            near = name != side and get_close_matches(name.upper(), [side], 1, _NEAR)
+            near = name != side and nearest(name.upper(), [side], cutoff=_NEAR)
             if near and isinstance(value, Mapping) and not base.__module__.startswith("cuvis_ai_core.node."):
                 raise _refusal(
                     node_class,
@@ -131,7 +134,7 @@ def _check_arguments(node_class: type, forward: object, ports: Mapping[str, Port
     takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     for name, each in named.items():
         if each.default is each.empty and name not in ports and name != _CONTEXT:
-            near = get_close_matches(name, ports.keys() - named.keys(), 1)
+            near = nearest(name, ports.keys() - named.keys())
             known = "".join(f"{port!r}: ..., " for port in ports)
             line = _forward_line(ports) if near else f"    INPUT_SPECS = {{{known}{name!r}: {_SPEC}}}"
             raise _refusal(

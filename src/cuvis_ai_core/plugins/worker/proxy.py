@@ -6,12 +6,13 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
+from inspect import Parameter
 from itertools import count
 from typing import Any, ClassVar, Final, SupportsIndex, TypeVar
 
-from cuvis_ai_core.errors import WorkerError
+from cuvis_ai_core.errors import WorkerEndedError, WorkerError
 from cuvis_ai_core.node.base import NodeMixin
-from cuvis_ai_core.plugins.worker.connection import Connection, NotBegunError
+from cuvis_ai_core.plugins.worker.connection import Connection
 from cuvis_ai_core.plugins.worker.worker import Worker
 
 _numbers: Final = count(1)
@@ -44,6 +45,7 @@ class ProxyNode(NodeMixin):
     """The process of the real node. Inputs may be arrays of any library, and no gradients come back."""
 
     _path: ClassVar[str]
+    _declared_parameters: ClassVar[Mapping[str, Parameter]]
     _methods: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
@@ -165,7 +167,7 @@ class ProxyNode(NodeMixin):
         while True:
             try:
                 return ask(self.runs_elsewhere.connection() if reach is None else reach())
-            except NotBegunError:
+            except WorkerEndedError:
                 continue
 
     def _at_home(self) -> Connection:
@@ -191,7 +193,7 @@ class ProxyNode(NodeMixin):
         self._facts = facts
         self._name = facts["name"] or type(self).__name__
         self._execution_stages = frozenset(facts["stages"])
-        vars(self).update({"hparams": facts["hparams"], **facts["sizes"]})
+        vars(self).update({"hparams": facts["hparams"], "_unread": facts["unread"], **facts["sizes"]})
 
     def _remember(self, connection: Connection) -> None:
         """Keep the state of the real node, for another worker."""
