@@ -9,10 +9,10 @@ import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
+from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core.errors import CubeError
 
 Value = str | list[str]
@@ -105,11 +105,11 @@ def _meant(name: str, missing: AbstractSet[str]) -> str | None:
     """Return which missing field an unknown one may be: spelt otherwise, in some of its words, or by another name."""
     words = re.split(r"[\W_]+", name.strip("_- "))
     plain = " ".join(words)
-    near = get_close_matches(plain, missing, n=1, cutoff=_NEARLY)
+    near = nearest(plain, missing, cutoff=_NEARLY)
     within = [each for each in sorted(missing) if len(words) > 1 and set(words) <= set(each.split())]
     joined = [each for each in sorted(missing) if each.replace(" ", "") == "".join(words)]
     other = [each for each in (_OTHER_NAMES.get(plain),) if each in missing]
-    return next(iter((*near, *joined, *other, *within)), None)
+    return near or next(iter((*joined, *other, *within)), None)
 
 
 class _Parser:
