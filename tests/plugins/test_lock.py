@@ -394,7 +394,8 @@ def test_another_platform_adds_a_section_and_leaves_the_first(
     manifest = local(first=("cuvis-test-dep",))
     done("lock")
     here, there = interpreter(), "cpython-399-nowhere"
-    monkeypatch.setattr(host, "interpreter", lambda: there)
+    monkeypatch.setattr(sys.implementation, "cache_tag", "cpython-399")
+    monkeypatch.setattr(sys.implementation, "_multiarch", "nowhere")
     with pytest.raises(LockError, match=f"says nothing about {there}; it was made for {here}") as caught:
         registry.load_plugins(manifest)
     assert "cuvis-ai plugins lock" in str(caught.value)
@@ -413,7 +414,8 @@ def test_what_changed_is_no_longer_locked_for_other_platforms(
     done("lock")
     here = interpreter()
     with monkeypatch.context() as patch:
-        patch.setattr(host, "interpreter", lambda: "cpython-399-nowhere")
+        patch.setattr(sys.implementation, "cache_tag", "cpython-399")
+        patch.setattr(sys.implementation, "_multiarch", "nowhere")
         done("update")
     assert locked()["environments"][here] == {"dependencies": {}, "hashes": {}}
     with pytest.raises(PluginsLoadError, match="says nothing about plugin 'echo'"):
