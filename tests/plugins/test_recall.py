@@ -405,7 +405,7 @@ def test_an_edited_manifest_is_read(manifest: Path, looks_at: Callable[..., bool
     manifest.write_text("plugins: {}")
     assert not looks_at(manifest, [])
     manifest.unlink()
-    with NodeRegistry(discover=False) as registry, pytest.raises(ValueError, match="plugins.yaml"):
+    with NodeRegistry(discover=False) as registry, pytest.raises(ValueError, match="manifest"):
         registry.load_plugins(manifest)
 
 
