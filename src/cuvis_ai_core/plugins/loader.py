@@ -65,7 +65,7 @@ def load(request: InstallRequest, wanted: Sequence[str], admit: Admit) -> dict[s
             else:
                 error = _load_here(name, request, installed, admit)
                 if error is not None and request.plugins[name].isolation == "auto":
-                    error = _load_apart_instead(name, error, request, announcing, admit)
+                    error = _load_in_process_instead(name, error, request, announcing, admit)
             if error is not None:
                 failed[name] = error
     return failed
@@ -123,7 +123,7 @@ def _load_here(name: str, request: InstallRequest, installed: _Installed, admit:
     return None
 
 
-def _load_apart_instead(
+def _load_in_process_instead(
     name: str, error: PluginLoadError, request: InstallRequest, announcing: Announcing, admit: Admit
 ) -> PluginLoadError | None:
     """Load a plugin with `isolation: auto` in a process of its own, if that is what it could not do without."""

@@ -417,6 +417,19 @@ def test_a_dry_run_of_locking_installs_nothing(
     assert environments(cache) == before != []
 
 
+def test_what_can_live_nowhere_cannot_be_locked(
+    local_plugin: Callable[..., Path], cache: Path, tmp_path: Path, own: NodeRegistry
+) -> None:
+    """With `auto` a process is tried too, once; the error is that of the process."""
+    entry = {"path": str(local_plugin(dependencies=("cuvis-ai-core<1",))), "provides": ["echo_plugin.nodes.Echo"]}
+    manifest = manifest_of(tmp_path, echo={**entry, "isolation": "auto"})
+    result = CliRunner().invoke(main, ["plugins", "lock", str(manifest)])
+    assert result.exit_code == 1
+    assert "the worker process of a plugin has that version too" in " ".join(result.output.split())
+    assert not manifest.with_suffix(".lock").exists()
+    assert environments(cache) == []
+
+
 def test_a_lock_file_that_lacks_something_says_so(
     own: NodeRegistry,
     local_plugin: Callable[..., Path],

@@ -80,19 +80,10 @@ def usable_environment(folder: Path, store: Store) -> Environment | None:
     if found is None or not found.python.exists():  # its Python may have been uninstalled
         return None
     if not integrity.looks_unchanged(found.packages, found.watched):
-        refuse_altered_environment(found)
+        integrity.refuse_altered(found)
         with suppress(OSError):  # a copy of a cache has other times; so that the next look is cheap again
             write_environment(found._replace(watched=_watch(found.packages)))
     return found if store.use(folder) else None
-
-
-def refuse_altered_environment(environment: Environment) -> None:
-    """Read all files of an environment, and raise if they are not what was installed.
-
-    Raises:
-        CacheMismatchError: A file was changed or removed, or a module was added.
-    """
-    integrity.refuse_altered(environment.folder, environment.packages, environment.content)
 
 
 def read_environment(folder: Path) -> Environment | None:

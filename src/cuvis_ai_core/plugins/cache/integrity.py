@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from cuvis_ai_core.errors import CacheMismatchError
 
@@ -30,6 +30,22 @@ _SECOND: Final = 10**9
 
 _MODULES: Final = (".py", ".pyc", ".so", ".pyd", ".pth")
 """Suffixes of files that nobody may add to a target directory; data that a plugin keeps beside its code it may."""
+
+
+class InstalledPlace(Protocol):
+    """A target directory or an environment, below the folder of its plugin in the plugin cache."""
+
+    @property
+    def folder(self) -> Path:
+        """The whole of it."""
+
+    @property
+    def packages(self) -> Path:
+        """The folder in it with what is installed."""
+
+    @property
+    def content(self) -> str:
+        """Hash of what the installers recorded."""
 
 
 def watch(folder: Path, files: Iterable[str]) -> dict[str, list[int]]:
@@ -106,29 +122,24 @@ def checkout_digest(folder: Path, files: Iterable[str]) -> str:
     return whole.hexdigest()
 
 
-def refuse_altered(entry: Path, files: Path, content: str) -> None:
-    """Read all installed files of an entry of the plugin cache, and raise if they are not what was installed.
-
-    Args:
-        entry: The entry, below the folder of its plugin.
-        files: The folder with what was installed.
-        content: Hash of what the installers recorded.
+def refuse_altered(place: InstalledPlace) -> None:
+    """Read all installed files of a place, and raise if they are not what was installed.
 
     Raises:
         CacheMismatchError: A file was changed or removed, or a module was added.
     """
-    recorded = installed_files(files)
-    altered = list(altered_files(files, recorded))
-    if altered or digest_of(recorded) != content:
-        name = entry.parent.name.partition("@")[0]
+    recorded = installed_files(place.packages)
+    altered = list(altered_files(place.packages, recorded))
+    if altered or digest_of(recorded) != place.content:
+        name = place.folder.parent.name.partition("@")[0]
         which = f" ({', '.join(altered[:_SHOWN])}{', …' if len(altered) > _SHOWN else ''})" if altered else ""
         raise CacheMismatchError(
-            f"Tag mismatch in cache for plugin '{name}': installed files in {entry} were changed, added or "
+            f"Tag mismatch in cache for plugin '{name}': installed files in {place.folder} were changed, added or "
             f"removed{which}.",
             hint=f'Somebody changed what was installed. Install it anew: NodeRegistry.clear_plugin_cache("{name}").',
             plugin=name,
-            location=str(entry),
-            path=entry,
+            location=str(place.folder),
+            path=place.folder,
         )
 
 

@@ -30,15 +30,6 @@ def target_for(place: Path, key: str) -> Target | None:
     return checked
 
 
-def refuse_altered_target(target: Target) -> None:
-    """Read all files of a target directory, and raise if they are not what was installed.
-
-    Raises:
-        CacheMismatchError: A file was changed or removed, or a module was added.
-    """
-    integrity.refuse_altered(target.folder, target.folder, target.content)
-
-
 def read_target(folder: Path) -> Target | None:
     """Return what the completion marker in a folder describes, or None where there is none that can be read."""
     marker = read_json(folder / MARKER)
@@ -55,10 +46,14 @@ def complete_targets(place: Path) -> Iterator[Target]:
         folders = sorted(place.iterdir())
     except OSError:
         return
-    for folder in folders:
-        target = read_target(folder)
-        if target is not None and all(_is_there(folder, top, where) for top, where in target.code.items()):
-            yield target
+    yield from filter(None, map(complete_target, folders))
+
+
+def complete_target(folder: Path) -> Target | None:
+    """Return what lies in a folder, or None if that is no finished target directory, or lacks a module."""
+    target = read_target(folder)
+    whole = target is not None and all(_is_there(folder, top, where) for top, where in target.code.items())
+    return target if whole else None
 
 
 def _is_there(folder: Path, top: str, where: str) -> bool:
@@ -88,7 +83,7 @@ def write_marker(target: Target) -> None:
 
 
 def _checked(target: Target) -> Target:
-    refuse_altered_target(target)
+    integrity.refuse_altered(target)
     return target._replace(watched=_watch(target, integrity.installed_files(target.folder)))
 
 

@@ -159,8 +159,8 @@ class Installer:
 
         def build(job: _Job, enter: Enter) -> None:
             job.installation.build_ahead()
-            if job.installation.apart:
-                choices[job.name] = self._choose_apart(job, enter, kept)
+            if job.installation.own_process:
+                choices[job.name] = self._choose_for(job, enter, kept)
 
         builds = [partial(self._attempt, job, PluginState.INSTALLING, build) for job in self._open()]
         self._crew.run([*([choose] if here else []), *builds])
@@ -265,7 +265,7 @@ class Installer:
         distribution, requirements = job.installation.needs()
         job.needs = Needs(distribution, requirements, uv, partial(job.announce, PluginState.RESOLVING))
 
-    def _choose_apart(self, job: _Job, enter: Enter, kept: Mapping[str, Sequence[str]] | None) -> Choice | None:
+    def _choose_for(self, job: _Job, enter: Enter, kept: Mapping[str, Sequence[str]] | None) -> Choice | None:
         """Return what an environment is to have: what is locked, or for a lock file what uv would choose."""
         if kept is None:
             return self._request.versions.environment(job.name)
