@@ -11,12 +11,6 @@ import re
 import sys
 from typing import Final
 
-LIVE_PLUGINS: Final = "CUVIS_LIVE_PLUGINS"
-"""The loaded plugins and the dependencies that they serve (see `plugins.children`)."""
-
-CALLING_PLUGIN: Final = "CUVIS_CALLING_PLUGIN"
-"""Private name of the plugin whose code started the process."""
-
 PASSED: Final = "CUVIS_PASS_VARIABLES"
 """Names of variables, separated by commas, that all programs get as well."""
 

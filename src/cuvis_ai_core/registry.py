@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from contextlib import suppress
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from cuvis_ai_core.plugins.configurations import Defaults
     from cuvis_ai_core.plugins.discovery import DiscoveredPlugin
     from cuvis_ai_core.plugins.installing.request import Versions
-    from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo
+    from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo, Ready
     from cuvis_ai_core.plugins.manager import HookManager
     from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 
@@ -180,13 +181,22 @@ class NodeRegistry:
             PluginConflictError: The name is loaded with another configuration.
             PluginLoadError: A step failed; everything is as it was before.
         """
-        from pathlib import Path
+        from cuvis_ai_core.plugins.recall import Recall
 
-        from cuvis_ai_core.plugins.manifest import parse_plugin
-
-        failed = self._load({name: parse_plugin(name, config, base=Path())})
-        if failed:
-            raise failed[name]
+        with self._loading:
+            if name in self._members.declared:
+                self._load_entry(name, config)
+                return
+            store = self._store()
+            recall = Recall(name, config, store)
+            ready = recall.ready()
+            if ready is not None:
+                self._load_again(ready, store)
+                return
+            self._load_entry(name, config)
+            loaded = self._members.declared[name].ready
+            if loaded is not None:
+                recall.keep(loaded)
 
     def load_plugins(self, path: str | os.PathLike[str], *, only: Iterable[str] | None = None) -> int:
         """Load the plugins of a manifest and return how many are loaded.
@@ -374,6 +384,15 @@ class NodeRegistry:
             # A module without a spec, such as `__main__`, is there all the same.
             return top in sys.modules
 
+    def _load_entry(self, name: str, config: Mapping[str, Any] | GitPlugin | LocalPlugin) -> None:
+        from pathlib import Path
+
+        from cuvis_ai_core.plugins.manifest import parse_plugin
+
+        failed = self._load({name: parse_plugin(name, config, base=Path())})
+        if failed:
+            raise failed[name]
+
     def _load(
         self, plugins: Mapping[str, GitPlugin | LocalPlugin], versions: Versions | None = None
     ) -> dict[str, Exception]:
@@ -388,6 +407,25 @@ class NodeRegistry:
                 self._members.failed.pop(name, None)
             self._members.failed |= failed
             return {name: failed[name] for name in plugins if name in failed}
+
+    def _load_again(self, ready: Ready, store: Store) -> None:
+        """Load a plugin that is as the last load found it.
+
+        Raises:
+            PluginLoadError: Its code failed; everything is as it was before.
+        """
+        from cuvis_ai_core.plugins.loaded import load_here
+
+        name = ready.info.name
+        self._members.failed.pop(name, None)
+        try:
+            self._members.announce(name, *ready.info.found)
+            load_here(ready, store, partial(self._members.announce, name), self._members.admit)
+        except PluginLoadError as error:
+            self._members.failed[name] = error
+            raise
+        finally:
+            store.release()
 
     def _load_wanted(
         self, plugins: Mapping[str, GitPlugin | LocalPlugin], wanted: list[str], versions: Versions | None

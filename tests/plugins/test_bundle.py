@@ -22,6 +22,7 @@ from cuvis_ai_core.errors import BundleError
 from cuvis_ai_core.plugins.bundle.unpacking import unpack_bundle
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies import host
+from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.testing.git_host import GitHost
 
 Files = dict[str, str]
@@ -216,7 +217,7 @@ def test_a_bundle_for_another_platform_is_refused(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both platforms are named."""
-    here = host.interpreter()
+    here = interpreter()
     monkeypatch.setattr(host, "interpreter", lambda: "cpython-399-nowhere")
     result = run("unbundle", bundle, "--output-dir", tmp_path / "out")
     assert result.exit_code == 2

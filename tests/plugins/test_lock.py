@@ -14,6 +14,7 @@ from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.cli.main import main as cuvis_ai
 from cuvis_ai_core.errors import LockError, PluginsLoadError
 from cuvis_ai_core.plugins.dependencies import host
+from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.testing.git_host import GitHost
 
 Files = dict[str, str]
@@ -117,7 +118,7 @@ def test_a_lock_names_commit_content_isolation_and_hashes(
     url = remote("1.0.0", dependencies=("cuvis-test-dep", "numpy"))
     done("lock", "plugins.yaml")
 
-    entry, environment = locked()["plugins"]["echo"], locked()["environments"][host.interpreter()]
+    entry, environment = locked()["plugins"]["echo"], locked()["environments"][interpreter()]
     registry.load_plugins("plugins.yaml")
     assert entry["repo"] == url
     assert (entry["tag"], entry["isolation"], entry["commit"]) == (
@@ -201,7 +202,7 @@ def test_all_plugins_are_locked_together(local: Plugins, versions: Callable[...,
     versions("1.0", "2.0", pure=False)
     manifest = local(first=("cuvis-test-dep",), second=("cuvis-test-dep<2",))
     done("lock")
-    assert list(locked()["environments"][host.interpreter()]["hashes"]) == ["cuvis-test-dep==1.0"]
+    assert list(locked()["environments"][interpreter()]["hashes"]) == ["cuvis-test-dep==1.0"]
     registry.load_plugins(manifest)
     assert (dependency(registry, "first"), dependency(registry, "second")) == ("1.0", "1.0")
 
@@ -213,7 +214,7 @@ def test_a_plugin_that_disagrees_is_locked_with_a_copy_of_its_own(
     versions("1.0", "2.0")
     manifest = local(first=("cuvis-test-dep<2",), second=("cuvis-test-dep>=2",))
     done("lock")
-    assert locked()["environments"][host.interpreter()]["dependencies"] == {
+    assert locked()["environments"][interpreter()]["dependencies"] == {
         "first": ["cuvis-test-dep==1.0"],
         "second": ["cuvis-test-dep==2.0"],
     }
@@ -242,17 +243,17 @@ def test_what_is_locked_stays_when_a_plugin_is_added(local: Plugins, versions: C
     versions("2.0")
     local(first=("cuvis-test-dep",), second=("cuvis-test-dep",))
     done("lock")
-    assert set(locked()["environments"][host.interpreter()]["hashes"]) == {"cuvis-test-dep==1.0"}
+    assert set(locked()["environments"][interpreter()]["hashes"]) == {"cuvis-test-dep==1.0"}
     local(first=("cuvis-test-dep",), second=("cuvis-test-dep>=2",))
     done("lock")
-    assert set(locked()["environments"][host.interpreter()]["hashes"]) == {"cuvis-test-dep==2.0"}
+    assert set(locked()["environments"][interpreter()]["hashes"]) == {"cuvis-test-dep==2.0"}
 
 
 def test_what_the_host_has_is_locked_too_but_not_installed_again(local: Plugins, registry: NodeRegistry) -> None:
     """So that the lock also holds where the host lacks it; what the core itself needs is always the host's."""
     manifest = local(first=("iniconfig", "numpy"))
     done("lock")
-    pins = locked()["environments"][host.interpreter()]["dependencies"]["first"]
+    pins = locked()["environments"][interpreter()]["dependencies"]["first"]
     assert [pin.partition("==")[0] for pin in pins] == ["iniconfig"]
     registry.load_plugins(manifest)
     installed = [each.name for each in registry.plugin_info("first").target.glob("*.dist-info")]
@@ -392,7 +393,7 @@ def test_another_platform_adds_a_section_and_leaves_the_first(
     versions("1.0")
     manifest = local(first=("cuvis-test-dep",))
     done("lock")
-    here, there = host.interpreter(), "cpython-399-nowhere"
+    here, there = interpreter(), "cpython-399-nowhere"
     monkeypatch.setattr(host, "interpreter", lambda: there)
     with pytest.raises(LockError, match=f"says nothing about {there}; it was made for {here}") as caught:
         registry.load_plugins(manifest)
@@ -410,7 +411,7 @@ def test_what_changed_is_no_longer_locked_for_other_platforms(
     versions("1.0")
     remote("1.0.0", "2.0.0", dependencies=("cuvis-test-dep",))
     done("lock")
-    here = host.interpreter()
+    here = interpreter()
     with monkeypatch.context() as patch:
         patch.setattr(host, "interpreter", lambda: "cpython-399-nowhere")
         done("update")
@@ -509,9 +510,9 @@ def test_an_update_of_one_plugin_leaves_the_others(
     versions("2.0")
     done("update", "second")
     assert [entry["tag"] for entry in locked()["plugins"].values()] == ["v1", "v2"]
-    assert locked()["environments"][host.interpreter()]["dependencies"]["first"] == ["cuvis-test-dep==1.0"]
+    assert locked()["environments"][interpreter()]["dependencies"]["first"] == ["cuvis-test-dep==1.0"]
     done("update", "first", "--plugins-path", "plugins.yaml")
-    assert locked()["environments"][host.interpreter()]["dependencies"]["first"] == ["cuvis-test-dep==2.0"]
+    assert locked()["environments"][interpreter()]["dependencies"]["first"] == ["cuvis-test-dep==2.0"]
 
 
 def test_an_update_takes_a_moved_tag_as_it_is_now(

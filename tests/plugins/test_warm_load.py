@@ -66,4 +66,4 @@ def test_a_warm_load_starts_nothing_and_reads_metadata_once(
     assert warm["started"] == []
     assert warm["read_twice"] == []
     assert HEAVY.isdisjoint(name.partition(".")[0] for name in warm["others"])
-    assert warm["ours"] <= 34
+    assert warm["ours"] <= 15

@@ -11,29 +11,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cuvis_ai_core._environment import CALLING_PLUGIN, LIVE_PLUGINS
 from cuvis_ai_core.plugins.cache.target_marker import read_target
 from cuvis_ai_core.plugins.code import open_code
-from cuvis_ai_core.plugins.dependencies import host, leases
+from cuvis_ai_core.plugins.dependencies import leases
+from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.isolation.calling_plugin import process_started_by
 from cuvis_ai_core.plugins.isolation.finder import install_finder
+from cuvis_ai_core.plugins.isolation.private_names import CALLING_PLUGIN, LIVE_PLUGINS
 from cuvis_ai_core.plugins.isolation.scope import Scope, living_scopes, scope_named
-
-
-def publish() -> None:
-    """Tell the processes that are started from now on what is loaded here now."""
-    plugins = [[scope.name, *_owner_and_private(scope)] for scope in living_scopes() if scope.held]
-    served = leases.served(idle=False)
-    if plugins or served:
-        os.environ[LIVE_PLUGINS] = json.dumps([host.interpreter(), plugins, served], separators=(",", ":"))
-    else:
-        os.environ.pop(LIVE_PLUGINS, None)
 
 
 def adopt() -> None:
     """Make the plugins and dependencies of the parent process importable, for the life of this one."""
-    interpreter, plugins, served = json.loads(os.environ[LIVE_PLUGINS])
-    if interpreter != host.interpreter():
+    written_by, plugins, served = json.loads(os.environ[LIVE_PLUGINS])
+    if written_by != interpreter():
         return
     for folder, names in served.items():
         if target := read_target(Path(folder)):
@@ -43,11 +34,6 @@ def adopt() -> None:
             open_code(target, [each for each in target.needed if each.name in private], name)
     install_finder()
     _answer_for_caller(os.environ.get(CALLING_PLUGIN))
-
-
-def _owner_and_private(scope: Scope) -> tuple[str, list[str]]:
-    (_, folder), *private = scope.distributions.items()
-    return str(folder), [name for name, _ in private]
 
 
 def _answer_for_caller(caller: str | None) -> None:

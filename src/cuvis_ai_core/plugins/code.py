@@ -1,5 +1,6 @@
-"""The code of an installed plugin: what of it becomes private, and the node classes in it."""
+"""The code of an installed plugin: what of it becomes private, the node classes in it, and who is told of it."""
 
+import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -9,10 +10,11 @@ from cuvis_ai_core.errors import InvalidNodeError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.cache.store import short_hash
 from cuvis_ai_core.plugins.cache.target import Target
+from cuvis_ai_core.plugins.dependencies import leases
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
-from cuvis_ai_core.plugins.dependencies.search_path import top_level_modules, without_standard_library
-from cuvis_ai_core.plugins.isolation.private_names import public_name
-from cuvis_ai_core.plugins.isolation.scope import Code, Scope, open_scope
+from cuvis_ai_core.plugins.dependencies.search_path import interpreter, top_level_modules, without_standard_library
+from cuvis_ai_core.plugins.isolation.private_names import LIVE_PLUGINS, public_name
+from cuvis_ai_core.plugins.isolation.scope import Code, Scope, living_scopes, open_scope
 
 
 def open_code(target: Target, private: Sequence[Distribution], name: str | None = None) -> Scope:
@@ -67,6 +69,21 @@ def import_node(name: str, scope: Scope, path: str) -> type:
     from cuvis_ai_core.plugins.absent import no_class
 
     raise no_class(name, path, vars(module), scope.import_module)
+
+
+def publish() -> None:
+    """Tell the processes that are started from now on what is loaded here now."""
+    plugins = [[scope.name, *_owner_and_private(scope)] for scope in living_scopes() if scope.held]
+    served = leases.served(idle=False)
+    if plugins or served:
+        os.environ[LIVE_PLUGINS] = json.dumps([interpreter(), plugins, served], separators=(",", ":"))
+    else:
+        os.environ.pop(LIVE_PLUGINS, None)
+
+
+def _owner_and_private(scope: Scope) -> tuple[str, list[str]]:
+    (_, folder), *private = scope.distributions.items()
+    return str(folder), [name for name, _ in private]
 
 
 def _no_module(name: str, scope: Scope, path: str, missing: str) -> InvalidNodeError:

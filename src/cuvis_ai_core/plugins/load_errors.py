@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from cuvis_ai_core._places import innermost, words_of
 from cuvis_ai_core.errors import CuvisError, PluginLoadError
-from cuvis_ai_core.plugins.announcing import Announce
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, without_private_names
 from cuvis_ai_core.plugins.isolation.scope import MARK
 from cuvis_ai_core.plugins.manager import PluginState
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.announcing import Announce
 
 Enter = Callable[[str, str | None], None]
 """Remembers the step that a plugin is at, and announces it as its state where there is a detail to show."""
@@ -19,7 +20,7 @@ REGISTERING: Final = "registering"
 
 
 @contextmanager
-def failing(name: str, announce: Announce, step: str) -> Iterator[Enter]:
+def failing(name: str, announce: "Announce", step: str) -> Iterator[Enter]:
     """Turn whatever goes wrong into the error of a plugin that failed, with the step that it was at.
 
     Args:
@@ -52,6 +53,8 @@ def failing(name: str, announce: Announce, step: str) -> Iterator[Enter]:
 
 
 def _reason(error: BaseException, place: str | None) -> str:
+    from cuvis_ai_core._places import words_of
+
     text = error.message if isinstance(error, CuvisError) else words_of(error)
     return without_private_names(text) + (f" ({place})" if place and place not in text else "")
 
@@ -60,6 +63,8 @@ def _place(error: BaseException) -> str | None:
     """Return file and line of the innermost frame that ran the plugin's own code."""
     if isinstance(error, CuvisError):
         return error.place
+    from cuvis_ai_core._places import innermost
+
     return innermost(error, lambda frame: MARK in frame.f_builtins)
 
 

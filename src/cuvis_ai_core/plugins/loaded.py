@@ -1,25 +1,30 @@
-"""Declared plugins that are loaded: into private modules of this process, or into a process of their own."""
+"""A declared plugin in this process: from what was installed for it to what is registered, and back."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-import cuvis_ai_hookspecs
-
-from cuvis_ai_core.errors import WorkerError
+from cuvis_ai_core.errors import DependencyConflictError
+from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.cache.uses import Uses
-from cuvis_ai_core.plugins.children import publish
-from cuvis_ai_core.plugins.code import import_node
+from cuvis_ai_core.plugins.code import import_node, open_code, publish
 from cuvis_ai_core.plugins.dependencies import leases
-from cuvis_ai_core.plugins.isolation.private_names import private_package
+from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
+from cuvis_ai_core.plugins.isolation.finder import install_finder
+from cuvis_ai_core.plugins.isolation.private_names import TORCH_LIBRARY, private_package
 from cuvis_ai_core.plugins.isolation.scope import Scope
-from cuvis_ai_core.plugins.manager import NodePlugin, no_node
+from cuvis_ai_core.plugins.load_errors import REGISTERING, Enter, failing
+from cuvis_ai_core.plugins.manager import NodePlugin, PluginState, code_is_there, contribution
 from cuvis_ai_core.plugins.owned_names import unloaded
 
 if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.announcing import Announce
     from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-    from cuvis_ai_core.plugins.worker.worker import Worker
+    from cuvis_ai_core.plugins.process_plugin import ProcessPlugin
 
 
 class PluginInfo(NamedTuple):
@@ -47,29 +52,55 @@ class PluginInfo(NamedTuple):
     target: Path
     nodes: tuple[str, ...]
 
+    @property
+    def found(self) -> tuple[PluginState, str]:
+        """The state of a plugin whose code is there, with a detail to show."""
+        return code_is_there(self.source, self.tag, self.commit)
+
+
+class Ready(NamedTuple):
+    """A plugin that is fetched and installed: all that is known before its code is imported.
+
+    Attributes:
+        info: What is loaded, and from where; of its nodes those that its manifest entry names.
+        source: The folder of its code: its checkout, or the local path.
+        project: The folder of its project: the same, or a folder in it.
+        target: Its target directory.
+        declared: Returns its manifest entry.
+    """
+
+    info: PluginInfo
+    source: Path
+    project: Path
+    target: Target
+    declared: "Callable[[], GitPlugin | LocalPlugin]"
+
 
 class ScopedPlugin(NamedTuple):
     """A declared plugin in this process.
 
     Attributes:
-        declared: Its manifest entry.
+        ready: What was known of it before.
         info: What was loaded, and from where.
         scope: Its private modules.
         lease: The dependencies that it keeps alive.
         classes: Its node classes, by the path under which they were declared.
-        project: The folder of its project: in its checkout, or the local path.
         hooks: Its modules and objects with hook implementations, by entry-point name.
         uses: Its checkout and target directory, which count as in use in the plugin cache.
     """
 
-    declared: "GitPlugin | LocalPlugin"
+    ready: Ready
     info: PluginInfo
     scope: Scope
     lease: leases.Lease
     classes: Mapping[str, type]
-    project: Path
     hooks: Mapping[str, object]
     uses: Uses
+
+    @property
+    def declared(self) -> "GitPlugin | LocalPlugin":
+        """Its manifest entry."""
+        return self.ready.declared()
 
     def plugin_objects(self) -> Iterator[tuple[str, object]]:
         """Return what is registered in a manager, with the names to do it under."""
@@ -87,7 +118,7 @@ class ScopedPlugin(NamedTuple):
 
     def config_folders(self) -> list[Path]:
         """Return the folders with configurations in its packages."""
-        return _config_folders(self.classes, self.scope.package.__path__, self.project)
+        return config_folders(self.classes, self.scope.package.__path__, self.ready.project)
 
     def release(self) -> None:
         """Let go of the modules and the dependencies."""
@@ -110,89 +141,93 @@ class ScopedPlugin(NamedTuple):
         return self.scope.name == private_package(node_class.__module__)
 
 
-class ProcessPlugin(NamedTuple):
-    """A declared plugin in a process of its own.
+LoadedPlugin: TypeAlias = "ScopedPlugin | ProcessPlugin"
+Admit: TypeAlias = Callable[[LoadedPlugin], None]
 
-    Attributes:
-        declared: Its manifest entry.
-        info: What was loaded, and from where.
-        worker: Its process.
-        classes: Classes that stand for its node classes, by the path under which they were declared.
-        project: The folder of its project: in its checkout, or the local path.
-        config_dirs: Folders in which it keeps pipeline files.
-        uses: Its checkout and its environment, which count as in use in the plugin cache.
+
+def load_here(
+    ready: Ready,
+    store: Store,
+    announce: "Announce",
+    admit: Admit,
+    explained: Callable[[DependencyConflictError], DependencyConflictError] = lambda error: error,
+) -> None:
+    """Import a plugin into private modules of this process, and register it.
+
+    Args:
+        ready: What is known of it.
+        store: The plugin cache.
+        announce: Told of the states that it enters.
+        admit: Registers a loaded plugin.
+        explained: Returns what is said where its dependencies cannot be had beside what is loaded.
+
+    Raises:
+        PluginLoadError: It failed; everything is as it was before.
     """
-
-    declared: "GitPlugin | LocalPlugin"
-    info: PluginInfo
-    worker: "Worker"
-    classes: Mapping[str, type]
-    project: Path
-    config_dirs: tuple[Path, ...]
-    uses: Uses
-
-    def plugin_objects(self) -> Iterator[tuple[str, object]]:
-        """Return what is registered in a manager, with the names to do it under."""
-        yield self.info.name, NodePlugin(lambda: list(self.classes.values()))
-        if self.config_dirs:
-            yield f"{self.info.name}:config_dirs", _ConfigDirs(self.config_dirs)
-
-    def import_node(self, path: str) -> type:
-        """Return the class that stands for one of the plugin's.
-
-        Raises:
-            InvalidNodeError: The plugin provides no such class.
-        """
-        if path not in self.classes:
-            raise no_node(path, self.info.name)
-        return self.classes[path]
-
-    def import_module(self, name: str) -> ModuleType:
-        """Refuse: the plugin's modules are in its own process.
-
-        Raises:
-            WorkerError: Always.
-        """
-        raise WorkerError(f"Module '{name}' of plugin '{self.info.name}' is in another process.", plugin=self.info.name)
-
-    def config_folders(self) -> list[Path]:
-        """Return the folders with configurations in its packages."""
-        from cuvis_ai_core.plugins.cache.environment import packages_of
-
-        return _config_folders(self.classes, [packages_of(self.info.target)], self.project)
-
-    def release(self) -> None:
-        """End the process."""
-        self.worker.close()
-        self.uses.release()
-
-    def owns(self, top: str) -> bool:
-        """Tell whether a top-level module is the plugin's."""
-        return any(path.partition(".")[0] == top for path in self.classes)
-
-    def made(self, node_class: type) -> bool:
-        """Tell whether a class is the plugin's."""
-        return any(node_class is each for each in self.classes.values())
+    with failing(ready.info.name, announce, PluginState.IMPORTING) as enter:
+        enter(PluginState.IMPORTING, ready.info.distribution)
+        try:
+            plugin = _opened(ready, store)
+        except DependencyConflictError as error:
+            raise explained(error) from error
+        register(plugin, enter, admit)
+    announce_active(plugin, announce)
 
 
-LoadedPlugin: TypeAlias = ScopedPlugin | ProcessPlugin
+def register(plugin: LoadedPlugin, enter: Enter, admit: Admit) -> None:
+    """Register a loaded plugin, or let go of it."""
+    enter(REGISTERING, None)
+    try:
+        admit(plugin)
+    except BaseException:
+        plugin.release()
+        raise
 
 
-def _config_folders(paths: Iterable[str], installed: Iterable[str | Path], project: Path) -> list[Path]:
+def announce_active(plugin: LoadedPlugin, announce: "Announce") -> None:
+    """Tell observers that a plugin is there."""
+    announce(PluginState.REGISTERED, f"{plugin.info.distribution} {plugin.info.version}")
+    announce(PluginState.ACTIVE, ", ".join(path.rpartition(".")[2] for path in plugin.classes))
+
+
+def _opened(ready: Ready, store: Store) -> ScopedPlugin:
+    name, target = ready.info.name, ready.target
+    with ExitStack() as undo:
+        lease = leases.acquire(target.plugin, target.needed, target.folder)
+        undo.callback(lease.release)
+        install_finder()
+        scope = open_code(target, lease.private)
+        undo.callback(scope.abandon)
+        provided = {path: import_node(name, scope, path) for path in ready.info.nodes}
+        named, hooks = _entry_points(name, scope, target)
+        if TORCH_LIBRARY in sys.modules:
+            from cuvis_ai_core.plugins.isolation.operators import refuse_taken_operators
+
+            refuse_taken_operators(scope)
+        classes = provided | {path: found for path, found in named.items() if found not in provided.values()}
+        info = ready.info._replace(nodes=tuple(classes))
+        uses = store.hand_over(ready.source, target.folder)
+        loaded = ScopedPlugin(ready, info, scope, lease, classes, hooks, uses)
+        undo.pop_all()
+    publish()
+    return loaded
+
+
+def _entry_points(name: str, scope: Scope, target: Target) -> tuple[dict[str, type], dict[str, object]]:
+    classes: dict[str, type] = {}
+    hooks: dict[str, object] = {}
+    for point, value in target.entry_points.items():
+        path = node_path(point, value)
+        if path is None:
+            hooks[point] = contribution(load_entry_point(value, scope.import_module))
+        else:
+            classes[path] = import_node(name, scope, path)
+    return classes, hooks
+
+
+def config_folders(paths: Iterable[str], installed: Iterable[str | Path], project: Path) -> list[Path]:
     """Return the folders with configurations; what a build left out of a wheel is found in the project."""
     from cuvis_ai_core.plugins.configurations import folders_of
 
     roots = [*map(Path, installed), project, project / "src"]
     return folders_of(paths, lambda top: [root / top for root in roots])
-
-
-class _ConfigDirs:
-    """Hands on the folders that a plugin in another process named."""
-
-    def __init__(self, folders: tuple[Path, ...]) -> None:
-        self._folders = folders
-
-    @cuvis_ai_hookspecs.hookimpl
-    def cuvis_ai_config_dirs(self) -> list[Any]:
-        """Return the folders."""
-        return list(self._folders)

@@ -1,26 +1,21 @@
 """Plugins, from their manifest entries to node classes: each of them wholly, or not at all.
 
 This is where plugins become classes, top to bottom: `load` has them installed, and then each is imported here, or
-taken over from a process of its own, and registered.
+taken over from a process of its own, and registered. What did not change since its last load takes a shorter way (see
+`recall`).
 """
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeAlias
 
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import DependencyConflictError, PluginError, PluginLoadError
-from cuvis_ai_core.plugins.announcing import Announce, Announcing
+from cuvis_ai_core.plugins.announcing import Announcing
 from cuvis_ai_core.plugins.cache.sources import Source, project_folder
-from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target import Target
-from cuvis_ai_core.plugins.children import publish
-from cuvis_ai_core.plugins.code import import_node, open_code
-from cuvis_ai_core.plugins.dependencies import leases
-from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
 from cuvis_ai_core.plugins.installing.installed import (
     NEED_PROCESS,
     Installed,
@@ -30,18 +25,13 @@ from cuvis_ai_core.plugins.installing.installed import (
     with_processes,
 )
 from cuvis_ai_core.plugins.installing.request import InstallRequest
-from cuvis_ai_core.plugins.isolation.finder import install_finder
-from cuvis_ai_core.plugins.isolation.private_names import TORCH_LIBRARY
-from cuvis_ai_core.plugins.isolation.scope import Scope
-from cuvis_ai_core.plugins.load_errors import REGISTERING, Enter, failing
-from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo, ProcessPlugin, ScopedPlugin
-from cuvis_ai_core.plugins.manager import PluginState, contribution
+from cuvis_ai_core.plugins.load_errors import REGISTERING, failing
+from cuvis_ai_core.plugins.loaded import Admit, PluginInfo, Ready, announce_active, load_here, register
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.worker.opening import Opened
 
-Admit: TypeAlias = Callable[[LoadedPlugin], None]
 _Installed: TypeAlias = Mapping[str, Installed | PluginLoadError]
 
 
@@ -102,25 +92,27 @@ def _refused(request: InstallRequest) -> dict[str, PluginLoadError]:
 
 def _load_here(name: str, request: InstallRequest, installed: _Installed, admit: Admit) -> PluginLoadError | None:
     """Import and register a plugin in this process."""
-    announce = partial(request.announce, name)
     found = installed[name]
     if isinstance(found, PluginLoadError):
         return found
-    try:
-        with failing(name, announce, PluginState.IMPORTING) as enter:
-            target = _target(found)
-            enter(PluginState.IMPORTING, target.plugin.name)
-            try:
-                plugin = _import(name, request.plugins[name], found.source, target, request.store)
-            except DependencyConflictError as error:
-                from cuvis_ai_core.plugins.installing.conflicts import with_all_demands
 
-                raise with_all_demands(error, _targets(installed)) from error
-            _register(plugin, enter, admit)
+    def explained(error: DependencyConflictError) -> DependencyConflictError:
+        from cuvis_ai_core.plugins.installing.conflicts import with_all_demands
+
+        return with_all_demands(error, _targets(installed))
+
+    try:
+        ready = _ready(name, request.plugins[name], found)
+        load_here(ready, request.store, partial(request.announce, name), admit, explained)
     except PluginLoadError as error:
         return error
-    _announce_active(plugin, announce)
     return None
+
+
+def _ready(name: str, declared: GitPlugin | LocalPlugin, installed: Installed) -> Ready:
+    source, target = installed.source, _target(installed)
+    info = _info(name, declared, source, declared.provides, target)
+    return Ready(info, source.folder, project_folder(declared, source), target, lambda: declared)
 
 
 def _load_in_process_instead(
@@ -169,48 +161,14 @@ def _take_over(
             info = _info(name, declared, plugin.source, plugin.classes, plugin.environment)
             del opened[name]
             project = project_folder(declared, plugin.source)
+            from cuvis_ai_core.plugins.process_plugin import ProcessPlugin
+
             loaded = ProcessPlugin(declared, info, plugin.worker, plugin.classes, project, plugin.config_dirs, uses)
-            _register(loaded, enter, admit)
+            register(loaded, enter, admit)
     except PluginLoadError as error:
         return error
-    _announce_active(loaded, partial(request.announce, name))
+    announce_active(loaded, partial(request.announce, name))
     return None
-
-
-def _register(plugin: LoadedPlugin, enter: Enter, admit: Admit) -> None:
-    enter(REGISTERING, None)
-    try:
-        admit(plugin)
-    except BaseException:
-        plugin.release()
-        raise
-
-
-def _announce_active(plugin: LoadedPlugin, announce: Announce) -> None:
-    announce(PluginState.REGISTERED, f"{plugin.info.distribution} {plugin.info.version}")
-    announce(PluginState.ACTIVE, ", ".join(path.rpartition(".")[2] for path in plugin.classes))
-
-
-def _import(name: str, declared: GitPlugin | LocalPlugin, source: Source, target: Target, store: Store) -> ScopedPlugin:
-    with ExitStack() as undo:
-        lease = leases.acquire(target.plugin, target.needed, target.folder)
-        undo.callback(lease.release)
-        install_finder()
-        scope = open_code(target, lease.private)
-        undo.callback(scope.abandon)
-        provided = {path: import_node(name, scope, path) for path in declared.provides}
-        named, hooks = _entry_points(name, scope, target)
-        if TORCH_LIBRARY in sys.modules:
-            from cuvis_ai_core.plugins.isolation.operators import refuse_taken_operators
-
-            refuse_taken_operators(scope)
-        classes = provided | {path: found for path, found in named.items() if found not in provided.values()}
-        info = _info(name, declared, source, classes, target)
-        uses = store.hand_over(source.folder, target.folder)
-        loaded = ScopedPlugin(declared, info, scope, lease, classes, project_folder(declared, source), hooks, uses)
-        undo.pop_all()
-    publish()
-    return loaded
 
 
 def _target(installed: Installed) -> Target:
@@ -224,23 +182,11 @@ def _targets(installed: _Installed) -> dict[str, Target]:
     return {name: place for name, place in places.items() if isinstance(place, Target)}
 
 
-def _entry_points(name: str, scope: Scope, target: Target) -> tuple[dict[str, type], dict[str, object]]:
-    classes: dict[str, type] = {}
-    hooks: dict[str, object] = {}
-    for point, value in target.entry_points.items():
-        path = node_path(point, value)
-        if path is None:
-            hooks[point] = contribution(load_entry_point(value, scope.import_module))
-        else:
-            classes[path] = import_node(name, scope, path)
-    return classes, hooks
-
-
 def _info(
     name: str,
     declared: GitPlugin | LocalPlugin,
     source: Source,
-    classes: Mapping[str, type],
+    nodes: Iterable[str],
     installed: Place,
 ) -> PluginInfo:
     git = isinstance(declared, GitPlugin)
@@ -257,5 +203,5 @@ def _info(
         distribution=distribution,
         version=version,
         target=installed.folder,
-        nodes=tuple(classes),
+        nodes=tuple(nodes),
     )

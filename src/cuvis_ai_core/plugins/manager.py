@@ -34,6 +34,19 @@ class PluginState(StrEnum):
     FAILED = "failed"
 
 
+def code_is_there(source: str, tag: str | None, commit: str | None) -> tuple[PluginState, str]:
+    """Return the state of a plugin whose code is there, with a detail to show.
+
+    Args:
+        source: Address of its repository without credentials, or its path.
+        tag: Its tag; None for a local path.
+        commit: The commit of the tag.
+    """
+    if tag is None:
+        return PluginState.PATH_RESOLVED, source
+    return PluginState.CACHED, f"{source} {tag}" + (f" at commit {commit[:12]}" if commit else "")
+
+
 class HookManager(pluggy.PluginManager):
     """The pluggy manager of one registry.
 

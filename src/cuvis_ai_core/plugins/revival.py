@@ -7,8 +7,7 @@ from cuvis_ai_core.errors import DependencyConflictError, PluginModuleError
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.cache.target_marker import MARKER, complete_targets
-from cuvis_ai_core.plugins.children import publish
-from cuvis_ai_core.plugins.code import open_code
+from cuvis_ai_core.plugins.code import open_code, publish
 from cuvis_ai_core.plugins.dependencies import host, leases
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, first_name, private_name
 from cuvis_ai_core.plugins.isolation.scope import Scope

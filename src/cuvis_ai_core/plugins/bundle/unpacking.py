@@ -29,7 +29,7 @@ from cuvis_ai_core.plugins.bundle.listing import (
 from cuvis_ai_core.plugins.cache import integrity
 from cuvis_ai_core.plugins.cache.sources import put_checkout
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.dependencies import host
+from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.lock.lockfile import Lock, lock_path, read_lock, refuse_differences
 from cuvis_ai_core.plugins.manifest import GitPlugin, Manifest, read_manifest
 
@@ -206,9 +206,9 @@ def _checked_content(folder: Path, listing: _Listing) -> tuple[Manifest, Lock]:
         refuse_differences(lock, manifest.plugins, path)
     except (LockError, ValueError) as error:
         raise refused(f"has a manifest or a lock file that does not fit: {error}") from error
-    if listing.interpreter != host.interpreter() or listing.interpreter not in lock.environments:
+    if listing.interpreter != interpreter() or listing.interpreter not in lock.environments:
         raise BundleError(
-            f"The bundle is for {listing.interpreter}, but this is {host.interpreter()}. Nothing was unpacked.",
+            f"The bundle is for {listing.interpreter}, but this is {interpreter()}. Nothing was unpacked.",
             hint="Make one on a machine like this one: cuvis-ai plugins bundle",
         )
     _refuse_undeclared(listing, lock)

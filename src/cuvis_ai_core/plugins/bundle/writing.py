@@ -27,7 +27,7 @@ from cuvis_ai_core.plugins.bundle.listing import (
 from cuvis_ai_core.plugins.cache import integrity
 from cuvis_ai_core.plugins.cache.sources import project_folder
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.dependencies import host
+from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.installing.build_requirements import build_requirements
 from cuvis_ai_core.plugins.installing.installer import Installer
 from cuvis_ai_core.plugins.installing.project import read_project
@@ -103,7 +103,7 @@ def _is_left_out(entry: Mapping[str, str]) -> bool:
 
 def _wheels(folder: Path, plugins: Mapping[str, Declared], installer: Installer, lock: Lock) -> list[Path]:
     """Have the wheels of all dependencies, and of all that builds need, in a folder."""
-    environment = lock.environments[host.interpreter()]
+    environment = lock.environments[interpreter()]
     place = folder / "wheels"
     place.mkdir()
     wanted: dict[str, Wheel] = {}
@@ -167,8 +167,8 @@ def _below(folder: Path, ignored: tuple[str, ...] = ()) -> Iterator[str]:
 
 def _write(archive: Path, files: Mapping[str, Path], named: Mapping[str, str]) -> None:
     listed = {name: _carried(path) for name, path in sorted(files.items())}
-    check_names(listed, frozenset(named.values()), host.interpreter())
-    about = {"format": FORMAT, "interpreter": host.interpreter(), **named}
+    check_names(listed, frozenset(named.values()), interpreter())
+    about = {"format": FORMAT, "interpreter": interpreter(), **named}
     listing = json.dumps({**about, "files": {name: each.to_json() for name, each in listed.items()}}).encode()
     temporary = archive.with_name(f".{archive.name}.{os.getpid()}")
     try:

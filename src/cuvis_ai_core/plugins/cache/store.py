@@ -6,6 +6,7 @@
     ├── adaclip@v0.1.0+3fa9c1e2/ the same name and tag from another repository
     ├── .targets/adaclip@<content>/<pins>/   installed target directories, marker cuvis-target.json
     ├── .envs/adaclip@<content>/<key>/      environments of plugins in a process of their own, cuvis-environment.json
+    ├── .records/                what the last load of a plugin found, while no file says otherwise (see `recall`)
     ├── .logs/                   last words of worker processes that crashed
     ├── .uses/                   who uses an entry, and since when nobody does (see `uses`)
     ├── .wheels/                 wheels that a bundle brought, of dependencies and of what builds need
@@ -114,6 +115,22 @@ class Store:
     def environments(self, name: str, content: str) -> Path:
         """Return the folder of the environments of one plugin content, one below it per Python and set of pins."""
         return self.root / ".envs" / f"{_encode(name)}@{content}"
+
+    def record(self, name: str, key: str) -> Path:
+        """Return the file that says what the last load of a plugin found (see `recall`).
+
+        Args:
+            name: Name of the plugin.
+            key: Stands for the request.
+        """
+        return self.root / ".records" / f"{_encode(name)}@{key}.json"
+
+    def forget(self, name: str) -> None:
+        """Remove what says what loads of a plugin found."""
+        for record in listed(self.root / ".records"):
+            if record.name.startswith(f"{_encode(name)}@"):
+                with contextlib.suppress(OSError):
+                    record.unlink()
 
     @property
     def logs(self) -> Path:

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import sys
 from collections.abc import Iterable
 from importlib.metadata import DistributionFinder, MetadataPathFinder
 from typing import Final
@@ -11,7 +10,7 @@ from typing import Final
 from cuvis_ai_core.errors import DependencyConflictError, MissingExtraError
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.dependencies.requirements import WAY_OUT, conflict, host_version, satisfies
-from cuvis_ai_core.plugins.dependencies.search_path import entries, search_path
+from cuvis_ai_core.plugins.dependencies.search_path import interpreter, search_path, site_folders
 
 EXCHANGE: Final = ("cuvis-ai-core", "cuvis-ai-hookspecs", "cuvis-ai-schemas", "numpy", "torch")
 """Packages whose objects cross between host and plugins: there is one of each, the host's."""
@@ -21,18 +20,12 @@ _CROSSING: Final = frozenset({*EXCHANGE, "omegaconf", "pluggy", "pydantic"})
 """These, and what else this core has whose objects plugins get to see, or give."""
 
 
-def interpreter() -> str:
-    """Return what a target directory depends on: implementation, version and platform."""
-    return f"{sys.implementation.cache_tag}-{getattr(sys.implementation, '_multiarch', sys.platform)}"
-
-
 def fingerprint() -> str:
     """Return a hash of the interpreter and the names and versions of everything installed, from folder names alone."""
     digest = hashlib.sha256(interpreter().encode())
-    for folder in entries():
-        if folder.endswith(("site-packages", "dist-packages")) and os.path.isdir(folder):  # noqa: PTH112 - hot path
-            names = [name for name in os.listdir(folder) if name.endswith((".dist-info", ".egg-info"))]  # noqa: PTH208
-            digest.update("\n".join(sorted(names)).encode())
+    for folder in site_folders():
+        names = [name for name in os.listdir(folder) if name.endswith((".dist-info", ".egg-info"))]  # noqa: PTH208
+        digest.update("\n".join(sorted(names)).encode())
     return digest.hexdigest()[:16]
 
 

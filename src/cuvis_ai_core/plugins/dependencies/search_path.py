@@ -45,6 +45,11 @@ class SearchPath(NamedTuple):
         return None if folder is None else _version(folder)
 
 
+def interpreter() -> str:
+    """Return what a target directory depends on: implementation, version and platform."""
+    return f"{sys.implementation.cache_tag}-{getattr(sys.implementation, '_multiarch', sys.platform)}"
+
+
 def search_path() -> SearchPath:
     """Return what lies on the search path now."""
     return _listed(tuple(_folders()))
@@ -53,6 +58,15 @@ def search_path() -> SearchPath:
 def entries() -> list[str]:
     """Return the entries of `sys.path` that count; the import system passes over a `Path` that somebody put there."""
     return [entry for entry in cast("list[object]", sys.path) if isinstance(entry, str)]
+
+
+def site_folders() -> list[str]:
+    """Return the folders of the path in which distributions are installed."""
+    return [
+        entry
+        for entry in entries()
+        if entry.endswith(("site-packages", "dist-packages")) and os.path.isdir(entry)  # noqa: PTH112 - on every load
+    ]
 
 
 def added_below(folder: str) -> list[str]:

@@ -12,7 +12,7 @@ from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target_marker import target_for
 from cuvis_ai_core.plugins.dependencies import host
 from cuvis_ai_core.plugins.installing.request import InstallRequest
-from cuvis_ai_core.plugins.manager import PluginState
+from cuvis_ai_core.plugins.manager import PluginState, code_is_there
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 
 if TYPE_CHECKING:
@@ -96,10 +96,9 @@ def announce_source(request: InstallRequest, name: str, source: Source) -> None:
     """Tell observers that the code of a plugin is there."""
     declared = request.plugins[name]
     if isinstance(declared, LocalPlugin):
-        request.announce(name, PluginState.PATH_RESOLVED, str(source.folder))
+        request.announce(name, *code_is_there(str(source.folder), None, None))
     else:
-        commit = f" at commit {source.commit[:12]}" if source.commit else ""
-        request.announce(name, PluginState.CACHED, f"{without_credentials(declared.repo)} {declared.tag}{commit}")
+        request.announce(name, *code_is_there(without_credentials(declared.repo), declared.tag, source.commit))
 
 
 def first_step(declared: GitPlugin | LocalPlugin) -> PluginState:

@@ -13,6 +13,12 @@ PARENT: Final = "cuvis_ai_core.scoped"
 
 PREFIX: Final = f"{PARENT}."
 
+LIVE_PLUGINS: Final = "CUVIS_LIVE_PLUGINS"
+"""Environment variable: the loaded plugins and the dependencies that they serve (see `plugins.children`)."""
+
+CALLING_PLUGIN: Final = "CUVIS_CALLING_PLUGIN"
+"""Environment variable: private name of the plugin whose code started the process."""
+
 TORCH_LIBRARY: Final = "torch.library"
 """The module that registers torch operators, which have one name for everybody (see `operators`)."""
 

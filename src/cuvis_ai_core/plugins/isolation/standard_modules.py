@@ -13,8 +13,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Final, Protocol, TypeAlias
 
-from cuvis_ai_core._environment import CALLING_PLUGIN, LIVE_PLUGINS
-from cuvis_ai_core.plugins.isolation.private_names import public_name
+from cuvis_ai_core.plugins.isolation.private_names import CALLING_PLUGIN, LIVE_PLUGINS, public_name
 
 _Functions: TypeAlias = dict[str, Any]
 

@@ -8,6 +8,7 @@ from cuvis_ai_core.errors import LockError
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import short_hash
 from cuvis_ai_core.plugins.dependencies import host
+from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.installing.request import Choice, Needs, Versions
 from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, read_lock, refuse_differences
@@ -46,15 +47,15 @@ class LockedVersions(Versions):
 
     def __init__(self, lock: Lock) -> None:
         self._lock = lock
-        interpreter = host.interpreter()
-        if interpreter not in lock.environments:
+        here = interpreter()
+        if here not in lock.environments:
             raise LockError(
-                f"The lock file {lock.path} says nothing about {interpreter}; it was made for "
+                f"The lock file {lock.path} says nothing about {here}; it was made for "
                 f"{', '.join(sorted(lock.environments)) or 'nothing'}.",
                 hint="Add what is missing, keeping the rest: cuvis-ai plugins lock",
                 path=lock.path,
             )
-        self._environment = lock.environments[interpreter]
+        self._environment = lock.environments[here]
 
     def check(self, name: str, source: Source) -> None:
         """Compare commit and content of a checkout."""
@@ -117,7 +118,7 @@ class LockedVersions(Versions):
     def _refuse_unknown(self, name: str) -> None:
         if name not in self._environment.dependencies:
             raise LockError(
-                f"The lock file {self._lock.path} says nothing about plugin '{name}' on {host.interpreter()}: it "
+                f"The lock file {self._lock.path} says nothing about plugin '{name}' on {interpreter()}: it "
                 "changed since that platform was locked.",
                 hint="Add what is missing, keeping the rest: cuvis-ai plugins lock",
                 path=self._lock.path,

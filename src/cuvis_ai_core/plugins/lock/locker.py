@@ -12,6 +12,7 @@ from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.dependencies import host, leases
+from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.installing.conflicts import with_all_demands
 from cuvis_ai_core.plugins.installing.installed import NEED_PROCESS, Installed
 from cuvis_ai_core.plugins.installing.installer import Installer, not_prepared
@@ -48,7 +49,7 @@ class LockResult(NamedTuple):
     @property
     def environment(self) -> LockedEnvironment:
         """What is locked for this interpreter and platform."""
-        return self.lock.environments[host.interpreter()]
+        return self.lock.environments[interpreter()]
 
     def missing(self) -> list[Wheel]:
         """Return the wheels of what this host lacks."""
@@ -161,7 +162,7 @@ class Locker:
 
 def _kept(old: Lock | None, plugins: Iterable[str], moving: Collection[str]) -> list[str]:
     """Return the pins of plugins that stay as they are."""
-    environment = old.environments.get(host.interpreter()) if old else None
+    environment = old.environments.get(interpreter()) if old else None
     pins = environment.dependencies if environment else {}
     staying = (name for name in plugins if name not in moving)
     return sorted({pin for name in staying for pin in pins.get(name, ()) if " @ " not in pin})
@@ -192,7 +193,7 @@ def _merged(
         for name, each in (old.environments if old else {}).items()
         if old
     }
-    environments[host.interpreter()] = LockedEnvironment(
+    environments[interpreter()] = LockedEnvironment(
         {name: tuple(sorted(each.pin for each in found)) for name, found in wheels.items()},
         {each.pin: each.hashes for found in wheels.values() for each in found},
         tuple(sorted({each.pin for found in wheels.values() for each in found if each.source is not None})),

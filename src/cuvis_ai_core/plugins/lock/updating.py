@@ -12,7 +12,7 @@ from cuvis_ai_core.plugins.cache.git import require_git
 from cuvis_ai_core.plugins.cache.housekeeping import entries
 from cuvis_ai_core.plugins.cache.sources import cached_source
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.dependencies import host
+from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.lock.locker import Locker
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, read_lock, write_lock
 from cuvis_ai_core.plugins.lock.newest_tag import newest, with_tags
@@ -162,7 +162,7 @@ def _changes(old: Lock | None, new: Lock) -> Iterator[Change]:
 
 
 def _versions(lock: Lock | None, plugin: str) -> dict[str, str]:
-    environment = lock.environments.get(host.interpreter()) if lock else None
+    environment = lock.environments.get(interpreter()) if lock else None
     pins = environment.dependencies.get(plugin, ()) if environment else ()
     separated = (pin.partition(" @ " if " @ " in pin else "==") for pin in pins)
     return {name: version for name, _, version in separated}
