@@ -417,6 +417,46 @@ def test_a_dry_run_of_locking_installs_nothing(
     assert environments(cache) == before != []
 
 
+def test_plugins_of_both_kinds_take_one_way(
+    local_plugin: Callable[..., Path],
+    git_plugin: Callable[..., str],
+    cache: Path,
+    tmp_path: Path,
+    make_wheel: MakeWheel,
+    own: NodeRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One in this process and one in its own are locked, verified and found together; one that fails fails alone."""
+    for number in ("1.0", "2.0"):
+        make_wheel(tmp_path / "wheels", "cuvis-test-dep", number, {"cuvis_test_dep.py": f"VERSION = '{number}'"})
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path / "wheels"))
+    scoped = {"repo": git_plugin(package="first", dependencies=("cuvis-test-dep<2",)), "tag": "v1.0.0"}
+    scoped_entry = {**scoped, "provides": ["first.nodes.Echo"]}
+    process_entry = {
+        "path": str(local_plugin("second", package="second", dependencies=("cuvis-test-dep>=2",))),
+        "provides": ["second.nodes.Echo"],
+        "isolation": "process",
+    }
+    manifest = manifest_of(tmp_path, first=scoped_entry, second=process_entry)
+    result = CliRunner().invoke(main, ["plugins", "lock", str(manifest)])
+    assert result.exit_code == 0, result.output
+    lock = manifest.with_suffix(".lock").read_text()
+    assert '"cuvis-test-dep==1.0"' in lock
+    assert '"cuvis-test-dep==2.0"' in lock
+    assert sorted(each.kind for each in entries(Store(cache))) == ["checkout", "environment", "target"]
+    assert CliRunner().invoke(main, ["plugins", "verify"]).exit_code == 0
+    with NodeRegistry(discover=False, offline=True) as other:
+        assert other.load_plugins(manifest) == 2
+    assert CliRunner().invoke(main, ["plugins", "lock", str(manifest)]).exit_code == 0
+    assert manifest.with_suffix(".lock").read_text() == lock
+
+    local_plugin("second", package="second", dependencies=("cuvis-test-dep>=3",))
+    manifest.with_suffix(".lock").unlink()
+    with pytest.raises(PluginsLoadError, match="cuvis-test-dep"):
+        own.load_plugins(manifest)
+    assert own.list_plugins() == ["first"]
+
+
 def test_what_can_live_nowhere_cannot_be_locked(
     local_plugin: Callable[..., Path], cache: Path, tmp_path: Path, own: NodeRegistry
 ) -> None:

@@ -29,7 +29,7 @@ from cuvis_ai_core.plugins.lock.lockfile import (
     lock_path,
     read_lock,
 )
-from cuvis_ai_core.plugins.lock.portable import SparseHost
+from cuvis_ai_core.plugins.lock.sparse_host import SparseHost
 from cuvis_ai_core.plugins.parallel import Crew
 
 
