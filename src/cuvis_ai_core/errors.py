@@ -327,9 +327,14 @@ class PortError(PipelineError):
 
 
 class NodeRunError(PipelineError, RuntimeError):
-    """A node's `forward` failed; `__cause__` is its own exception."""
+    """A node's `forward` failed; `__cause__` is its own exception.
+
+    Where it wrote into what it was given, `port` is that input, and `readers` says who else has the same values.
+    """
 
     node: str
+    port: str | None = None
+    readers: tuple[str, ...] = ()
 
 
 class CubeError(CuvisError, ValueError):

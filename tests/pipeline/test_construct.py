@@ -125,6 +125,76 @@ def test_keywords_that_a_constructor_takes_itself_and_hands_on_are_fine(pipeline
             pipeline_of({"n": ("Popping", {slip: 4})})
 
 
+def _get(node: Any, kwargs: dict[str, Any]) -> None:
+    node.weight = kwargs.get("weight", 1.0)
+    ArrayNode.__init__(node, **kwargs)
+
+
+def _contains(node: Any, kwargs: dict[str, Any]) -> None:
+    node.weight = 2.0 if "weight" in kwargs else 1.0
+    ArrayNode.__init__(node, **kwargs)
+
+
+def _late(node: Any, kwargs: dict[str, Any]) -> None:
+    ArrayNode.__init__(node, **kwargs)
+    node.weight = node.hparams.setdefault("weight", 1.0)
+
+
+def _changed(node: Any, kwargs: dict[str, Any]) -> None:
+    ArrayNode.__init__(node, **{**kwargs, "weight": float(kwargs["weight"])})
+
+
+def _helper(node: Any, kwargs: dict[str, Any]) -> None:
+    def take(weight: float = 1.0, **_: Any) -> None:
+        node.weight = weight
+
+    take(**kwargs)
+    ArrayNode.__init__(node, **kwargs)
+
+
+@pytest.mark.parametrize("way", [_get, _contains, _late, _changed, _helper])
+def test_a_constructor_may_read_its_keywords_as_it_likes(
+    pipeline_of: PipelineOf, registry: Any, way: Callable[[Any, dict[str, Any]], None]
+) -> None:
+    """It is asked, not read: what it looked up is its own, what nobody looked up is a slip of the pen."""
+
+    def init(node: Any, **kwargs: Any) -> None:
+        way(node, kwargs)
+
+    registry.classes["Reading"] = type("Reading", (ArrayNode,), {"__init__": init, "forward": lambda self: {}})
+    pipeline = pipeline_of({"n": ("Reading", {"weight": 4})})
+    hparams = pipeline.nodes["n"].hparams
+    assert (hparams, {type(key) for key in hparams}) == ({"weight": 4}, {str})
+    params = pipeline.to_dict()["nodes"][0]["params"]
+    assert (params, {type(key) for key in params}) == ({"weight": 4}, {str})
+    with pytest.raises(PipelineError, match=r"has no parameter 'wieght'; did you mean 'weight'\?") as told:
+        pipeline_of({"n": ("Reading", {"weight": 4, "wieght": 5})})
+    assert "takes any keyword (**), and was asked: it hands 'wieght' on, and reads it nowhere" in str(told.value)
+
+
+def test_the_constructors_of_all_base_classes_declare_parameters(pipeline_of: PipelineOf, registry: Any) -> None:
+    """As long as each hands on what it does not know, in the order in which Python calls them."""
+
+    class Thresholding:
+        def __init__(self, *args: Any, threshold: float = 0.5, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.threshold = threshold
+
+    scale: Any = registry.classes["Scale"]
+
+    class Mixed(Thresholding, scale):  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+
+    registry.classes["Mixed"] = Mixed
+    node = pipeline_of({"n": ("Mixed", {"threshold": 0.1, "factor": 3})}).nodes["n"]
+    assert (node.threshold, node.hparams) == (0.1, {"factor": 3})
+    with pytest.raises(
+        PipelineError, match=r"did you mean 'threshold'\?\nParameters of Mixed: .*factor=2.0.*threshold=0.5"
+    ):
+        pipeline_of({"n": ("Mixed", {"treshold": 0.1})})
+
+
 def test_the_cause_of_a_failed_constructor_is_kept(pipeline_of: PipelineOf) -> None:
     """`--debug` shows where the class gave up."""
     with pytest.raises(PipelineError) as error:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cuvis_ai_core import NodeRegistry, Pipeline
+from cuvis_ai_core.cli.describe_node import print_node
 from cuvis_ai_core.errors import PipelineError
 
 Files = dict[str, str]
@@ -165,6 +166,20 @@ def test_each_plugin_has_its_own_defaults(
     registry.load_plugin("right", project("right_package", default="Gain: {gain: 9}\n"))
     assert params("left_package.nodes.Gain") == {"gain": 2, "offset": 1}
     assert params("right_package.nodes.Gain") == {"gain": 9, "offset": 0.0}
+
+
+def test_nodes_show_tells_the_defaults_of_its_plugin(
+    registry: NodeRegistry, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Below what the class itself declares, with the file; nothing where there are none."""
+    registry.load_plugin("left", project("left_package", default=DEFAULTS))
+    registry.load_plugin("right", project("right_package"))
+    print_node(registry, registry.get("left_package.nodes.Gain"))
+    shown = capsys.readouterr().out
+    assert "  gain=1.0\n  offset=0.0\n" in shown
+    assert "default.yaml):\n  gain: 2\n  offset: 1\n" in shown
+    print_node(registry, registry.get("right_package.nodes.Gain"))
+    assert "default.yaml" not in capsys.readouterr().out
 
 
 def test_default_may_be_a_pipeline(

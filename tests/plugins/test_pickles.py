@@ -109,28 +109,87 @@ def test_a_file_is_read_where_nothing_is_loaded(registry: NodeRegistry, folder: 
     assert answer(read(cache, path)) == [[3, "1", "Point"]]
 
 
+Manifest = Callable[[str], Path]
+
+
+@pytest.fixture
+def manifest(folder: Path, project_files: Callable[..., Files], write_files: Callable[..., Path]) -> Manifest:
+    """Return a function that writes the manifest by which the plugin is loaded: alone, with another or locked."""
+
+    def write(how: str) -> Path:
+        lines = ["plugins:", f"  things: {{path: {folder}, provides: [things.nodes.Echo]}}"]
+        if how != "alone":
+            write_files(folder / "other", project_files("other"))
+            lines.append(f"  other: {{path: {folder / 'other'}, provides: [other.nodes.Echo]}}")
+        path = folder / "plugins.yaml"
+        path.write_text("\n".join(lines))
+        if how == "locked":
+            assert CliRunner().invoke(cuvis_ai, ["plugins", "lock", str(path)]).exit_code == 0
+            NodeRegistry.clear_plugin_cache()
+        return path
+
+    return write
+
+
 @pytest.mark.parametrize("how", ["alone", "with another", "locked"])
 def test_a_file_is_read_however_versions_were_chosen(
-    registry: NodeRegistry,
-    folder: Path,
-    cache: Path,
-    project_files: Callable[..., Files],
-    write_files: Callable[..., Path],
-    how: str,
+    registry: NodeRegistry, folder: Path, cache: Path, manifest: Manifest, how: str
 ) -> None:
     """A plugin that was only ever loaded together with others, or by a lock file, is brought back as any other."""
-    lines = ["plugins:", f"  things: {{path: {folder}, provides: [things.nodes.Echo]}}"]
-    if how == "with another":
-        write_files(folder / "other", project_files("other"))
-        lines.append(f"  other: {{path: {folder / 'other'}, provides: [other.nodes.Echo]}}")
-    manifest = folder / "plugins.yaml"
-    manifest.write_text("\n".join(lines))
-    if how == "locked":
-        assert CliRunner().invoke(cuvis_ai, ["plugins", "lock", str(manifest)]).exit_code == 0
-        NodeRegistry.clear_plugin_cache()
-    registry.load_plugins(manifest)
+    registry.load_plugins(manifest(how))
     path = save(module_of(registry).Point(3), folder / "point")
     assert answer(read(cache, path)) == [[3, "1", "Point"]]
+
+
+FILES = """
+import sys
+from cuvis_ai_core import NodeRegistry
+
+def dill_file(name):
+    import dill
+    return (lambda value: open(name, "wb").write(dill.dumps(value))), (lambda: dill.load(open(name, "rb")))
+
+def torch_file(name):
+    import torch
+    return (lambda value: torch.save(value, name)), (lambda: torch.load(name, weights_only=False))
+
+def joblib_file(name):
+    import joblib
+    return (lambda value: joblib.dump(value, name)), (lambda: joblib.load(name))
+
+def cloudpickle_file(name):
+    import cloudpickle, pickle
+    return (lambda value: open(name, "wb").write(cloudpickle.dumps(value))), (lambda: pickle.load(open(name, "rb")))
+
+what, kind, name, manifest = sys.argv[1:]
+with NodeRegistry(discover=False) as registry:
+    if manifest:
+        registry.load_plugins(manifest)
+    write, read = globals()[kind + "_file"](name)
+    if what == "write":
+        things = sys.modules[registry.get("things.nodes.Echo").__module__.replace("nodes", "things")]
+        write([things.Point(3), things.Point, things.by_c, things.Point(4).who])
+    else:
+        point, kind, function, method = read()
+        print([point.x, point.who(), type(point) is kind, function.__name__, method()])
+"""
+
+
+@pytest.mark.parametrize("how", ["with another", "locked"])
+@pytest.mark.parametrize("kind", ["joblib", "cloudpickle", pytest.param("torch", marks=pytest.mark.slow), "dill"])
+def test_files_of_other_writers_are_read_too(
+    cache: Path, folder: Path, manifest: Manifest, how: str, kind: str
+) -> None:
+    """Objects, classes, functions and methods: where nothing is loaded, and on a fresh store with the same manifest."""
+    pytest.importorskip(kind)
+    module = "import things.things\n"
+    (folder / "src/things/nodes.py").write_text(module + (folder / "src/things/nodes.py").read_text())
+    path, name = manifest(how), folder / "file"
+    done = read(cache, "write", kind, name, path, code=FILES)
+    assert done.returncode == 0, done.stderr
+    for store, loaded in ((cache, ""), (folder / "fresh", path)):
+        done = read(store, "read", kind, name, loaded, code=FILES)
+        assert (done.stdout, done.stderr[-2000:]) == ("[3, '1', True, 'by_c', '1']\n", "")
 
 
 def test_a_file_is_read_after_the_code_was_edited(registry: NodeRegistry, folder: Path, cache: Path) -> None:
@@ -189,6 +248,7 @@ def test_files_of_two_tags_are_read_each_with_its_own(
     done = read(cache, paths[0])
     assert "names a class of plugin 'things_v1_0' (name and tag" in done.stderr
     assert "is not loaded and is not in" in done.stderr
+    assert "CUVIS_PLUGINS_DIR" in done.stderr
 
 
 def test_a_plugin_that_was_installed_for_another_environment_is_named(

@@ -54,6 +54,47 @@ def answer():
     ]
 """
 
+HOST = """
+import json, sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from cuvis_ai_core import NodeRegistry
+
+def at(function, value):
+    return function(value)
+
+def answers(function, value):
+    for method in ("spawn", "forkserver"):
+        with ProcessPoolExecutor(1, get_context(method)) as pool:
+            yield pool.submit(at, function, value).result()
+        with get_context(method).Pool(1) as pool:
+            yield pool.apply(function, (value,))
+    import joblib
+    yield joblib.Parallel(2)(joblib.delayed(function)(each) for each in (value, value))[1]
+    yield joblib.Parallel(2)(joblib.delayed(lambda each: function(each))(each) for each in (value, value))[1]
+
+if __name__ == "__main__":
+    with NodeRegistry(discover=False) as registry:
+        registry.load_plugins(sys.argv[1])
+        Echo = registry.get("workers.nodes.Echo")
+        print(json.dumps(list(answers(Echo.work, Echo.sample))))
+"""
+
+WORK = """
+import dataclasses
+
+@dataclasses.dataclass
+class Sample:
+    x: int
+
+def work(sample):
+    from workers.late import WHO
+    return [WHO, sample.x, type(sample) is Sample]
+
+Echo.work = staticmethod(work)
+Echo.sample = Sample(3)
+"""
+
 SCRIPT = """
 import json, sys
 from cuvis_ai_core import NodeRegistry
@@ -108,3 +149,32 @@ def test_workers_of_a_data_loader_read_with_the_plugins_own_class(answers: Calla
     """Data set, collate function and late import are the version's own."""
     pytest.importorskip("torch")
     assert answers(LOADER, "torch") == [[[f"{who}0{who}1", f"{who}2{who}3"]] * 2 for who in "12"]
+
+
+@pytest.mark.parametrize("how", [pytest.param("with another", marks=pytest.mark.slow), "locked"])
+def test_what_a_program_hands_to_processes_is_found_there(
+    tmp_path: Path, project_files: Callable[..., Files], write_files: Callable[[Path, Files], Path], how: str
+) -> None:
+    """Objects and functions of a plugin that was loaded by a manifest of several, or by a lock file."""
+    pytest.importorskip("joblib")
+    lines = ["plugins:"]
+    for name in ("workers", "other"):
+        files = project_files(name)
+        files[f"src/{name}/nodes.py"] += WORK
+        files[f"src/{name}/late.py"] = f"WHO = {name!r}"
+        lines.append(f"  {name}: {{path: {write_files(tmp_path / name, files)}, provides: [{name}.nodes.Echo]}}")
+    (tmp_path / "plugins.yaml").write_text("\n".join(lines))
+    (tmp_path / "host.py").write_text(HOST)
+    command = [sys.executable, "-m", "cuvis_ai_core"] if how == "locked" else []
+    environment = {**os.environ, "CUVIS_PLUGINS_DIR": str(tmp_path / "cache")}
+    if command:
+        subprocess.run([*command, "plugins", "lock", str(tmp_path / "plugins.yaml")], env=environment, check=True)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "host.py"), str(tmp_path / "plugins.yaml")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [["workers", 3, True]] * 6

@@ -21,6 +21,7 @@ def print_node(registry: "NodeRegistry", node_class: type) -> None:
 
     Raises:
         InvalidNodeError: The class cannot work as it is written.
+        PipelineError: The file with the defaults of its plugin is broken.
     """
     check_class(node_class)
     inputs, outputs = (read_ports(node_class, side) for side in ("INPUT_SPECS", "OUTPUT_SPECS"))
@@ -38,6 +39,11 @@ def print_node(registry: "NodeRegistry", node_class: type) -> None:
     say("\nHyper-parameters:" + ("" if parameters else " none"))
     for parameter in parameters:
         say(f"  {parameter}")
+    defaults = registry.node_defaults(registry.public_path(node_class))
+    if defaults is not None:
+        say(f"\nIts plugin gives it, where a pipeline does not ({defaults.file}):")
+        for key, value in defaults.params.items():
+            say(f"  {key}: {value}")
 
 
 def summary(node_class: type) -> str:

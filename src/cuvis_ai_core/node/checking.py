@@ -9,6 +9,7 @@ from cuvis_ai_core._places import definition_of
 from cuvis_ai_core.errors import InvalidNodeError
 from cuvis_ai_core.node.base import NodeMixin, is_node_class
 from cuvis_ai_core.node.handles import is_set_up
+from cuvis_ai_core.node.keywords import note_unread, watched
 from cuvis_ai_core.node.libraries import ELSEWHERE, process_of
 from cuvis_ai_core.node.ports import Port, read_ports
 
@@ -42,20 +43,22 @@ def check_class(node_class: type) -> None:
 
 
 def construct(node_class: type, /, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - what a pipeline file holds
-    """Return a node of a class.
+    """Return a node of a class; `keywords.unread_of` tells which keywords nobody read.
 
     Raises:
         InvalidNodeError: Its constructor does not call that of the base class.
         Exception: Whatever else the constructor raises.
     """
+    given = watched(node_class, kwargs)
     try:
-        node = node_class(*args, **kwargs)
+        node = node_class(*args, **given)
     except AttributeError as error:
         if "before Module.__init__() call" in str(error):
             raise _not_initialised(node_class) from error
         raise
     if isinstance(node, NodeMixin) and process_of(node) is None and not is_set_up(node):
         raise _not_initialised(node_class)
+    note_unread(node, given)
     return node
 
 

@@ -25,7 +25,10 @@ class Recorded:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ANN401, D102 - whatever the constructor takes
         new = super().__new__
         node = new(cls) if new is object.__new__ else new(cls, *args, **kwargs)
-        vars(node)["_given"] = ([plain(each) for each in args], {name: plain(each) for name, each in kwargs.items()})
+        vars(node)["_given"] = (
+            [plain(each) for each in args],
+            {str(name): plain(each) for name, each in kwargs.items()},
+        )
         return node
 
 

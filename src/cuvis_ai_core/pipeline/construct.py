@@ -3,9 +3,7 @@
 import copy
 import difflib
 import inspect
-from collections.abc import Mapping
-from itertools import takewhile
-from types import CodeType
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from cuvis_ai_core._places import place_of, words_of
@@ -19,6 +17,7 @@ from cuvis_ai_core.errors import (
 )
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.node.checking import check_class, construct
+from cuvis_ai_core.node.keywords import is_open, parameters_of, unread_of
 from cuvis_ai_core.pipeline.config import NodeConfig, PipelineConfig
 
 
@@ -84,16 +83,14 @@ def _find_class(entry: NodeConfig, plugins: list[str], registry: NodeSource) -> 
 
 
 def _construct(entry: NodeConfig, node_class: type) -> object:
-    signature = inspect.signature(node_class)
-    accepted = _accepted_parameters(node_class, signature)
-    is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+    signature, accepted = inspect.signature(node_class), parameters_of(node_class)
     unknown = [key for key in entry.params if key not in accepted]
     if "name" in entry.params:
         raise _refusal(entry, accepted, "takes its name from the key 'name' beside 'params', not from within it.")
-    if unknown and not is_open:
+    if unknown and not is_open(signature):
         raise _refusal(entry, accepted, _no_parameter(unknown[0], accepted))
     arguments = copy.deepcopy(entry.params)
-    if is_open or "name" in accepted:
+    if is_open(signature) or "name" in accepted:
         arguments["name"] = entry.name
     try:
         check_class(node_class)
@@ -104,48 +101,15 @@ def _construct(entry: NodeConfig, node_class: type) -> object:
         node: object = construct(node_class, **arguments)
     except (Exception, SystemExit) as error:
         raise _failure(entry, accepted, error, place_of(error, node_class)) from error
-    # A class that takes any keyword hands on to the base class what it does not know: a slip of the pen. What it takes
-    # out of its keywords itself, as `kwargs.pop("weight", 1.0)`, is named in its code.
-    named = _named_in_code(node_class) if unknown else set()
-    for key in unknown:
-        if key in getattr(node, "hparams", ()) and key not in named:
-            raise _refusal(entry, accepted, _no_parameter(key, accepted))
+    if unread := unread_of(node):
+        known = [*accepted, *(key for key in getattr(node, "hparams", ()) if key not in unread)]
+        refusal = _refusal(entry, accepted, _no_parameter(unread[0], known))
+        asked = (
+            f"Its constructor takes any keyword (**), and was asked: it hands '{unread[0]}' on, and reads it nowhere."
+        )
+        refusal.hint = f"{refusal.hint}\n{asked}"
+        raise refusal
     return node
-
-
-def _accepted_parameters(node_class: type, signature: inspect.Signature) -> dict[str, inspect.Parameter]:
-    """Return the named parameters of a class, those behind its `**kwargs` included."""
-    signatures = [signature]  # and those of the base classes, `object` left out
-    constructors = (vars(base)["__init__"] for base in node_class.__mro__[:-1] if "__init__" in vars(base))
-    while any(parameter.kind is parameter.VAR_KEYWORD for parameter in signatures[-1].parameters.values()):
-        behind = next(constructors, None)
-        if behind is None:
-            break
-        signatures.append(inspect.signature(behind))
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return {
-        name: parameter
-        for each in reversed(signatures)
-        for name, parameter in each.parameters.items()
-        if parameter.kind in named and name != "self"
-    }
-
-
-def _named_in_code(node_class: type) -> set[str]:
-    """Return the texts that occur in the constructors of a class, those of our base classes left out."""
-    own = takewhile(lambda base: not base.__module__.startswith("cuvis_ai_core.node."), node_class.__mro__[:-1])
-    constructors = (vars(base).get("__init__") for base in own)
-    found: set[str] = set()
-    waiting: list[object] = [getattr(each, "__code__", None) for each in constructors]
-    while waiting:
-        match waiting.pop():
-            case CodeType() as code:
-                waiting += code.co_consts
-            case tuple() as several:
-                waiting += several
-            case str() as text:
-                found.add(text)
-    return found
 
 
 def _failure(
@@ -161,8 +125,8 @@ def _failure(
     return refusal
 
 
-def _no_parameter(key: str, accepted: Mapping[str, object]) -> str:
-    near = difflib.get_close_matches(key, accepted, n=1)
+def _no_parameter(key: str, accepted: Iterable[str]) -> str:
+    near = difflib.get_close_matches(key, list(accepted), n=1)
     return f"has no parameter '{key}'" + (f"; did you mean '{near[0]}'?" if near else ".")
 
 

@@ -65,7 +65,8 @@ def _missing(package: str, cache: Path, elsewhere: list[Target]) -> PluginModule
     error = PluginModuleError(
         f"This data names a class of plugin '{title}' (name and tag, or name and a hash of its path), which is not "
         f"loaded and {where}.",
-        hint="Load that plugin at that tag first: registry.load_plugins('plugins.yaml')",
+        hint="Load that plugin at that tag first: registry.load_plugins('plugins.yaml')\n"
+        "Or name the plugin cache of the program that wrote it: CUVIS_PLUGINS_DIR.",
         plugin=title.partition("@")[0],
     )
     error.name = package

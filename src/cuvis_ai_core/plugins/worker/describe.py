@@ -8,11 +8,10 @@ import sys
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib.metadata import distributions
-from itertools import takewhile
-from types import CodeType
 from typing import Any, Final
 
 from cuvis_ai_core.node.base import is_node_class
+from cuvis_ai_core.node.keywords import parameters_of
 from cuvis_ai_core.node.libraries import is_module
 from cuvis_ai_core.node.ports import TORCH, as_port_spec, dtype_name, library_of, read_ports
 from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
@@ -112,7 +111,7 @@ def _face(node_class: type) -> dict[str, Any]:
         "module": node_class.__module__,
         "doc": node_class.__doc__,
         "signature": _signature(node_class),
-        "constructors": [_constructor(each) for each in _own(node_class) if "__init__" in vars(each)],
+        "parameters": [_parameter(each) for each in parameters_of(node_class).values()],
         "forward": _signature(getattr(node_class, "forward")),  # noqa: B009 - the type says nothing of it
         "forward_doc": getattr(node_class, "forward").__doc__,  # noqa: B009
         "inputs": _specs(node_class, "INPUT_SPECS"),
@@ -121,32 +120,6 @@ def _face(node_class: type) -> dict[str, Any]:
         "methods": [name for name in _METHODS if callable(getattr(node_class, name, None))],
         "torch": is_module(node_class),
     }
-
-
-def _own(node_class: type) -> list[type]:
-    """Return a class and its base classes, down to those of this package."""
-    ours = "cuvis_ai_core.node."
-    return list(takewhile(lambda base: not base.__module__.startswith(ours), node_class.__mro__[:-1]))
-
-
-def _constructor(base: type) -> dict[str, Any]:
-    function = vars(base)["__init__"]
-    return {"class": base.__name__, "signature": _signature(function), "named": sorted(_texts(function))}
-
-
-def _texts(function: object) -> set[str]:
-    """Return the texts in the code of a function: names of arguments that it takes out of its `**kwargs`."""
-    found: set[str] = set()
-    waiting: list[object] = [getattr(function, "__code__", None)]
-    while waiting:
-        match waiting.pop():
-            case CodeType() as code:
-                waiting += code.co_consts
-            case tuple() as several:
-                waiting += several
-            case str() as text if text.isidentifier():
-                found.add(text)
-    return found
 
 
 def _signature(function: Any) -> list[dict[str, Any]]:  # noqa: ANN401

@@ -35,11 +35,6 @@ def make_class(path: str, face: Face, worker: Worker) -> type[ProxyNode]:
         face: What it looks like.
         worker: The worker that has it.
     """
-    base: type[ProxyNode] = ProxyNode
-    for constructor in reversed(face["constructors"]):
-        base = type(
-            constructor["class"], (base,), {"__init__": _constructor(constructor), "__module__": face["module"]}
-        )
     namespace: dict[str, Any] = {name: _value(each) for name, each in face["metadata"].items()}
     namespace |= {name: _method(name) for name in _OPTIONAL.intersection(face["methods"])}
     namespace |= {
@@ -52,23 +47,10 @@ def make_class(path: str, face: Face, worker: Worker) -> type[ProxyNode]:
         "forward": _forward(face),
         "runs_elsewhere": worker,
         "_path": path,
+        "_declared_parameters": {each["name"]: _parameter(each) for each in face["parameters"]},
         "_methods": frozenset(face["methods"]),
     }
-    return type(face["name"], (base,), namespace)
-
-
-def _constructor(told: Mapping[str, Any]) -> Callable[..., None]:
-    """Return a constructor with the signature of one of the plugin's.
-
-    Pipelines look for names of arguments that a constructor takes out of its `**kwargs` among the texts in its code.
-    """
-
-    def __init__(self: ProxyNode, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401, N807
-        ProxyNode.__init__(self, *args, **kwargs)
-
-    __init__.__code__ = __init__.__code__.replace(co_consts=(*__init__.__code__.co_consts, tuple(told["named"])))
-    __init__.__signature__ = _signature(told["signature"])  # type: ignore[attr-defined]
-    return __init__
+    return type(face["name"], (ProxyNode,), namespace)
 
 
 def _forward(face: Face) -> Callable[..., Any]:

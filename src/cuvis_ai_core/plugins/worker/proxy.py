@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
+from inspect import Parameter
 from itertools import count
 from typing import Any, ClassVar, Final, SupportsIndex, TypeVar
 
@@ -44,6 +45,7 @@ class ProxyNode(NodeMixin):
     """The process of the real node. Inputs may be arrays of any library, and no gradients come back."""
 
     _path: ClassVar[str]
+    _declared_parameters: ClassVar[Mapping[str, Parameter]]
     _methods: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
@@ -191,7 +193,7 @@ class ProxyNode(NodeMixin):
         self._facts = facts
         self._name = facts["name"] or type(self).__name__
         self._execution_stages = frozenset(facts["stages"])
-        vars(self).update({"hparams": facts["hparams"], **facts["sizes"]})
+        vars(self).update({"hparams": facts["hparams"], "_unread": facts["unread"], **facts["sizes"]})
 
     def _remember(self, connection: Connection) -> None:
         """Keep the state of the real node, for another worker."""

@@ -19,6 +19,7 @@ from cuvis_ai_core import errors
 from cuvis_ai_core._places import definition_of, place_of
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.node.checking import check_class, construct
+from cuvis_ai_core.node.keywords import unread_of
 from cuvis_ai_core.node.learned import Learner
 from cuvis_ai_core.node.libraries import converter, is_module, library_of_input, without_gradients
 from cuvis_ai_core.node.ports import Port, read_ports
@@ -210,6 +211,7 @@ class _Hosted:
             "name": getattr(node, "name", None),
             "stages": sorted(map(str, getattr(node, "execution_stages", ("always",)))),
             "hparams": dict(getattr(node, "hparams", {})),
+            "unread": unread_of(node),
             "frozen": bool(getattr(node, "frozen", True)),
             "initialized": bool(getattr(node, "statistically_initialized", False)),
             "place": definition_of(node.forward),
