@@ -79,10 +79,7 @@ def usable_environment(folder: Path, store: Store) -> Environment | None:
     found = read_environment(folder)
     if found is None or not found.python.exists():  # its Python may have been uninstalled
         return None
-    if not integrity.looks_unchanged(found.packages, found.watched):
-        integrity.refuse_altered(found)
-        with suppress(OSError):  # a copy of a cache has other times; so that the next look is cheap again
-            write_environment(found._replace(watched=_watch(found.packages)))
+    found = integrity.looked_at(found, _watching, write_environment)
     return found if store.use(folder) else None
 
 
@@ -127,6 +124,10 @@ def described(folder: Path, distribution: str) -> Environment:
 def _installed(packages: Path) -> Iterator[tuple[str, str]]:
     for each in distributions(path=[str(packages)]):
         yield normalised(each.metadata["Name"]), each.version
+
+
+def _watching(environment: Environment) -> Environment:
+    return environment._replace(watched=_watch(environment.packages))
 
 
 def _watch(packages: Path) -> dict[str, list[int]]:

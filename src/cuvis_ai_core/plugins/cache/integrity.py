@@ -6,11 +6,11 @@ a cache have other times than the original: a difference is only a reason to rea
 
 import csv
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from cuvis_ai_core.errors import CacheMismatchError
 
@@ -46,6 +46,13 @@ class InstalledPlace(Protocol):
     @property
     def content(self) -> str:
         """Hash of what the installers recorded."""
+
+    @property
+    def watched(self) -> Watched:
+        """Size and time of some of its files."""
+
+
+_Place = TypeVar("_Place", bound=InstalledPlace)
 
 
 def watch(folder: Path, files: Iterable[str]) -> dict[str, list[int]]:
@@ -141,6 +148,26 @@ def refuse_altered(place: InstalledPlace) -> None:
             location=str(place.folder),
             path=place.folder,
         )
+
+
+def looked_at(place: _Place, watching: Callable[[_Place], _Place], write: Callable[[_Place], None]) -> _Place:
+    """Return a place that was looked at; where the cheap look finds a change, all files are read.
+
+    Args:
+        place: The place.
+        watching: Returns it with the present sizes and times of its files.
+        write: Writes its marker, so that the next look is cheap again: a copy of a cache has other times.
+
+    Raises:
+        CacheMismatchError: It was altered.
+    """
+    if looks_unchanged(place.packages, place.watched):
+        return place
+    refuse_altered(place)
+    place = watching(place)
+    with suppress(OSError):
+        write(place)
+    return place
 
 
 def installed_files(folder: Path) -> dict[str, str]:

@@ -22,12 +22,7 @@ def target_for(place: Path, key: str) -> Target | None:
         CacheMismatchError: It is there, but was altered.
     """
     found = next((target for target in complete_targets(place) if key in target.hosts and not is_stale(target)), None)
-    if found is None or integrity.looks_unchanged(found.folder, found.watched):
-        return found
-    checked = _checked(found)
-    with suppress(OSError):  # a copy of a cache has other times; so that the next look is cheap again
-        _write(checked)
-    return checked
+    return None if found is None else integrity.looked_at(found, _watching, _write)
 
 
 def read_target(folder: Path) -> Target | None:
@@ -78,12 +73,12 @@ def write_marker(target: Target) -> None:
         recorded = integrity.installed_files(target.folder)
         target = target._replace(content=integrity.digest_of(recorded), watched=_watch(target, recorded))
     elif not integrity.looks_unchanged(target.folder, target.watched):
-        target = _checked(target)
+        integrity.refuse_altered(target)
+        target = _watching(target)
     _write(target)
 
 
-def _checked(target: Target) -> Target:
-    integrity.refuse_altered(target)
+def _watching(target: Target) -> Target:
     return target._replace(watched=_watch(target, integrity.installed_files(target.folder)))
 
 
