@@ -123,7 +123,7 @@ class Store:
             name: Name of the plugin.
             key: Stands for the request.
         """
-        return self.root / ".records" / f"{_encode(name)}@{key}.json"
+        return self.root / ".records" / f"{_encode(name)}@{key}"
 
     def forget(self, name: str) -> None:
         """Remove what says what loads of a plugin found."""
