@@ -102,15 +102,14 @@ def _load_here(name: str, request: InstallRequest, installed: _Installed, admit:
         return with_all_demands(error, _targets(installed))
 
     try:
-        ready = _ready(name, request.plugins[name], found)
+        ready = _ready(name, request.plugins[name], found.source, _targets(installed)[name])
         load_here(ready, request.store, partial(request.announce, name), admit, explained)
     except PluginLoadError as error:
         return error
     return None
 
 
-def _ready(name: str, declared: GitPlugin | LocalPlugin, installed: Installed) -> Ready:
-    source, target = installed.source, _target(installed)
+def _ready(name: str, declared: GitPlugin | LocalPlugin, source: Source, target: Target) -> Ready:
     info = _info(name, declared, source, declared.provides, target)
     return Ready(info, source.folder, project_folder(declared, source), target, lambda: declared)
 
@@ -169,11 +168,6 @@ def _take_over(
         return error
     announce_active(loaded, partial(request.announce, name))
     return None
-
-
-def _target(installed: Installed) -> Target:
-    assert isinstance(installed.place, Target)
-    return installed.place
 
 
 def _targets(installed: _Installed) -> dict[str, Target]:

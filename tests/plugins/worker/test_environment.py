@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import Any
 
@@ -330,6 +331,44 @@ def test_an_environment_that_is_half_made_is_made_anew(
     shutil.rmtree(environment / "lib")
     own.load_plugin("echo", config)
     assert environments(cache) == [environment]
+
+
+def test_an_environment_from_before_this_package_was_edited_goes(
+    own: NodeRegistry, local_plugin: Callable[..., Path], cache: Path
+) -> None:
+    """Who works on this package has one environment for each plugin, not one for each edit."""
+    told = json.loads(distribution("cuvis-ai-core").read_text("direct_url.json") or "{}")
+    if not told.get("dir_info", {}).get("editable"):
+        pytest.skip("this package is not installed so that it can be edited")
+    config = {"path": str(local_plugin()), "provides": ["echo_plugin.nodes.Echo"], "isolation": "process"}
+    own.load_plugin("echo", config)
+    own.unload_plugin("echo")
+    (environment,) = environments(cache)
+    environment.rename(environment.with_name("before"))
+    own.load_plugin("echo", config)
+    assert environments(cache) == [environment]
+
+
+def test_who_needs_the_same_environment_waits_for_it(local_plugin: Callable[..., Path], cache: Path) -> None:
+    """It is made once, whoever asks at the same time."""
+    config = {"path": str(local_plugin()), "provides": ["echo_plugin.nodes.Echo"], "isolation": "process"}
+    made: list[str] = []
+
+    class Watching:
+        @hookimpl
+        def cuvis_ai_plugin_state(self, state: str, detail: str) -> None:
+            if state == PluginState.INSTALLING and detail.startswith("an environment"):
+                made.append(detail)
+
+    def load() -> list[str]:
+        with NodeRegistry(discover=False) as registry:
+            registry.register_hooks(Watching())
+            registry.load_plugin("echo", config)
+            return registry.list_plugins()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [future.result() for future in [pool.submit(load), pool.submit(load)]] == [["echo"], ["echo"]]
+    assert len(made) == len(environments(cache)) == 1
 
 
 def test_a_read_only_cache_can_be_loaded_from(
