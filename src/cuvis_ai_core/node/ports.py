@@ -85,7 +85,7 @@ class Port:
     library: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
-        return describe(self.dtype, self.shape)
+        return type_text(self.dtype, self.shape)
 
     @property
     def is_anything(self) -> bool:
@@ -118,7 +118,7 @@ class Port:
         return size
 
 
-def describe(dtype: str, shape: tuple[int | str, ...]) -> str:
+def type_text(dtype: str, shape: tuple[int | str, ...]) -> str:
     """Return a dtype and a shape for people: `float32 [*, *, *, 3]`, where `*` is any size."""
     sizes = ", ".join("*" if size == FREE else str(size) for size in shape)
     return f"{dtype} [{sizes}]" if shape else dtype
@@ -259,12 +259,13 @@ def _read_port(node_class: type, direction: str, name: str, spec: object) -> Por
 def _refuse_wrong_dtype(where: str, dtype: object, node_class: type) -> None:
     if isinstance(dtype, str):
         name = dtype_name(dtype)
-        from difflib import get_close_matches
 
-        near = get_close_matches(name, _NUMBERS | _FAMILIES.keys(), 1)
-        if not near or near == [name] or hasattr(builtins, name):
+        from cuvis_ai_core._nearest import nearest
+
+        near = nearest(name, _NUMBERS | _FAMILIES.keys())
+        if near is None or near == name or hasattr(builtins, name):
             return
-        problem, meant = f"the dtype '{dtype}', which there is not; '{near[0]}' is near.", near[0]
+        problem, meant = f"the dtype '{dtype}', which there is not; '{near}' is near.", near
     elif type(dtype).__module__ != "builtins" or isinstance(dtype, type) or get_origin(dtype) is not None:
         return
     else:

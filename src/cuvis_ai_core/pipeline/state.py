@@ -1,13 +1,13 @@
 """What the nodes of a pipeline have learned: collected from them, and given back."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import CuvisError, PipelineError
 from cuvis_ai_core.node.libraries import converter, is_module
 from cuvis_ai_core.node.ports import NUMPY, TORCH
-from cuvis_ai_core.pipeline.nearest import nearest
 from cuvis_ai_core.pipeline.weights import State, for_torch, is_extra
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def _check_names(nodes: Nodes, wanted: State) -> None:
     for name in wanted:
         if name not in nodes:
             raise PipelineError(
-                f"The weights do not fit: the pipeline has no node '{name}'.{nearest(name, nodes)}", node=name
+                f"The weights do not fit: the pipeline has no node '{name}'.{did_you_mean(name, nodes)}", node=name
             )
         if not hasattr(nodes[name], "load_state_dict"):
             raise PipelineError(f"The weights do not fit: node '{name}' keeps no state.", node=name)
@@ -118,11 +118,20 @@ class _Backup:
         self._node = node
         self._values = _copy(_state_of(node))
         self._initialized = getattr(node, "statistically_initialized", False)
+        self._empty = [each for each in _buffers(node) if each[2] is None or not each[2].numel()]
 
     def restore(self) -> None:
         """Give it back."""
+        for part, key, buffer in self._empty:  # which took the shape of what was loaded
+            setattr(part, key, buffer)
         self._node.load_state_dict(self._values)
         self._node.statistically_initialized = self._initialized
+
+
+def _buffers(node: Any) -> Iterator[tuple[Any, str, Any]]:  # noqa: ANN401
+    for part in node.modules() if hasattr(node, "modules") else ():
+        # No public way tells of those that are None.
+        yield from ((part, key, buffer) for key, buffer in part._buffers.items())  # noqa: SLF001
 
 
 def _load(name: str, node: Any, values: Mapping[str, Any]) -> None:  # noqa: ANN401 - a node of any kind
@@ -159,7 +168,7 @@ def _difference(own: Mapping[str, Any], given: Mapping[str, Any], words: str) ->
     if absent := [key for key in own if key not in given and key in words]:
         return f"'{absent[0]}' is missing."
     if unknown := [key for key in given if key not in own and key in words]:
-        return f"it keeps no '{unknown[0]}'.{nearest(unknown[0], own)}"
+        return f"it keeps no '{unknown[0]}'.{did_you_mean(unknown[0], own)}"
     for key in (key for key in given if key in own and key in words):
         given_shape, own_shape = (list(getattr(each, "shape", ())) for each in (given[key], own[key]))
         if given_shape != own_shape:

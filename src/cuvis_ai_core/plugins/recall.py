@@ -69,7 +69,6 @@ class Recall:
         """Note what a load found, unless more than the states of some files decides about the next one."""
         if self._file is None or ready.target.built_from or ready.declared().isolation != "scoped":
             return
-        from cuvis_ai_core._files import write_atomic
         from cuvis_ai_core.plugins.cache.target_marker import read_target
 
         target = read_target(ready.target.folder)  # which says what to watch, even if it was installed just now
@@ -80,7 +79,8 @@ class Recall:
                 record = {"format": _FORMAT, "asked": self._asked, "files": edited | _ours(ready), **_to_plain(ready)}
                 text = ascii(record)
                 self._file.parent.mkdir(exist_ok=True)
-                write_atomic(self._file, f"{short_hash(text)}\n{text}")
+                # A half of it is no record: it needs no care, and a load need not wait for the disk.
+                self._file.write_text(f"{short_hash(text)}\n{text}", encoding="utf-8")
 
     def _used(self, ready: Ready) -> Ready | None:
         entries = [ready.target.folder, *([ready.source] if ready.info.commit else [])]

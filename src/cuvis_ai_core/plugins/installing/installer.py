@@ -142,7 +142,8 @@ class Installer:
                 choices[job.name] = self._choose_for(job, enter, kept)
 
         builds = [partial(self._jobs.attempt, job, PluginState.INSTALLING, build) for job in self._jobs.open()]
-        self._jobs.crew.run([*([choose] if here else []), *builds])
+        # The first build begins before the choice, whose beginning computes in this process.
+        self._jobs.crew.run([*builds[:1], *([choose] if here else []), *builds[1:]])
         return choices
 
     def follow(self, versions: Versions) -> None:

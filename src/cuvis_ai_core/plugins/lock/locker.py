@@ -23,7 +23,7 @@ from cuvis_ai_core.plugins.lock.locked_versions import LockedVersions
 from cuvis_ai_core.plugins.lock.lockfile import (
     Declared,
     Lock,
-    LockedEnvironment,
+    LockedPins,
     LockedPlugin,
     entry_of,
     lock_path,
@@ -47,7 +47,7 @@ class LockResult(NamedTuple):
     installed: Mapping[str, Installed]
 
     @property
-    def environment(self) -> LockedEnvironment:
+    def environment(self) -> LockedPins:
         """What is locked for this interpreter and platform."""
         return self.lock.environments[interpreter()]
 
@@ -193,7 +193,7 @@ def _merged(
         for name, each in (old.environments if old else {}).items()
         if old
     }
-    environments[interpreter()] = LockedEnvironment(
+    environments[interpreter()] = LockedPins(
         {name: tuple(sorted(each.pin for each in found)) for name, found in wheels.items()},
         {each.pin: each.hashes for found in wheels.values() for each in found},
         tuple(sorted({each.pin for found in wheels.values() for each in found if each.source is not None})),
@@ -201,11 +201,11 @@ def _merged(
     return Lock(path, entries, environments)
 
 
-def _still_valid(environment: LockedEnvironment, unchanged: Collection[str]) -> LockedEnvironment:
+def _still_valid(environment: LockedPins, unchanged: Collection[str]) -> LockedPins:
     dependencies = {name: pins for name, pins in environment.dependencies.items() if name in unchanged}
     used = {pin for pins in dependencies.values() for pin in pins}
     hashes = {pin: each for pin, each in environment.hashes.items() if pin in used}
-    return LockedEnvironment(dependencies, hashes, tuple(pin for pin in environment.built if pin in used))
+    return LockedPins(dependencies, hashes, tuple(pin for pin in environment.built if pin in used))
 
 
 def _by_pin(wheels: Mapping[str, Sequence[Wheels]]) -> dict[str, Wheels]:

@@ -54,7 +54,7 @@ LockedPlugin = Mapping[str, Any]
 """What is locked of one plugin, as it stands in the file."""
 
 
-class LockedEnvironment(NamedTuple):
+class LockedPins(NamedTuple):
     """What is locked for one interpreter on one platform.
 
     Attributes:
@@ -83,7 +83,7 @@ class Lock(NamedTuple):
 
     path: Path
     plugins: Mapping[str, LockedPlugin]
-    environments: Mapping[str, LockedEnvironment]
+    environments: Mapping[str, LockedPins]
 
 
 def lock_path(manifest: Path) -> Path:
@@ -229,7 +229,7 @@ def _checked_entry(name: str, entry: Mapping[str, Any]) -> LockedPlugin:
     return entry
 
 
-def _environment(name: str, data: Mapping[str, Any]) -> LockedEnvironment:
+def _environment(name: str, data: Mapping[str, Any]) -> LockedPins:
     if not {"dependencies", "hashes"} <= set(data):
         raise ValueError(f"environments.{name} has no dependencies or no hashes")
     dependencies = {plugin: _texts(f"{name}: {plugin}", _PIN, pins) for plugin, pins in data["dependencies"].items()}
@@ -237,7 +237,7 @@ def _environment(name: str, data: Mapping[str, Any]) -> LockedEnvironment:
     for pin in (pin for pins in dependencies.values() for pin in pins):
         if not hashes.get(pin) and " @ git+" not in pin:
             raise ValueError(f"environments.{name} has no hash for {pin}")
-    return LockedEnvironment(dependencies, hashes, _texts(f"{name}: built", _PIN, data.get("built", [])))
+    return LockedPins(dependencies, hashes, _texts(f"{name}: built", _PIN, data.get("built", [])))
 
 
 def _texts(where: str, pattern: str, values: object) -> tuple[str, ...]:
