@@ -1,6 +1,6 @@
 """The manifest (`plugins.yaml`): its schema and its readers.
 
-What a single value may be stands in `rules`, what is said about a manifest that breaks a rule in `complaints`.
+What a single value may be stands in `rules`, what is said about a manifest that breaks a rule in `manifest_errors`.
 """
 
 import os
