@@ -524,7 +524,7 @@ def test_a_lock_file_that_lacks_something_says_so(
     assert CliRunner().invoke(main, ["plugins", "lock", str(manifest)]).exit_code == 0
     local_plugin(dependencies=("cuvis-test-dep",))
     with pytest.raises(
-        ImportError, match=r"What is locked for plugin 'echo' is not all that it needs: .*cuvis-test-dep"
+        PluginsLoadError, match=r"What is locked for plugin 'echo' is not all that it needs: .*cuvis-test-dep"
     ):
         own.load_plugins(manifest)
 
