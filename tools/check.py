@@ -2,6 +2,9 @@
 
 python tools/check.py            everything
 python tools/check.py ruff mypy  only these
+python tools/check.py alone      each file of tests in a process of its own, which takes long
+
+Tests run in an order that is random, and the same for one commit: `--randomly-seed` of pytest repeats it.
 """
 
 import subprocess
@@ -21,12 +24,15 @@ CHECKS = {
     "tests": ["pytest", "-q", "-n", "auto"],
 }
 
+ON_REQUEST = {"alone": ["pytest", "-q", "-p", "no:cacheprovider"]}
+
 
 def main(names: list[str]) -> int:
     """Run the named checks, or all; return 1 if one failed."""
-    unknown = [name for name in names if name not in CHECKS]
+    known = CHECKS | ON_REQUEST
+    unknown = [name for name in names if name not in known]
     if unknown:
-        print(f"unknown check '{unknown[0]}'; there are: {', '.join(CHECKS)}")
+        print(f"unknown check '{unknown[0]}'; there are: {', '.join(known)}")
         return 2
     failed = [name for name in names or CHECKS if not _passes(name)]
     print(f"failed: {', '.join(failed)}" if failed else "all checks passed")
@@ -34,14 +40,29 @@ def main(names: list[str]) -> int:
 
 
 def _passes(name: str) -> bool:
-    program, *arguments = CHECKS[name]
     print(f"== {name}", flush=True)
     begun = time.monotonic()
-    # The programs of the environment that runs this, whatever is on PATH.
-    command = [str(Path(sys.executable).with_name(program)), *arguments]
-    passed = subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+    if name == "alone":
+        passed = not [
+            file for file in sorted((ROOT / "tests").rglob("test_*.py")) if not _runs([*ON_REQUEST[name], str(file)])
+        ]
+    else:
+        passed = _runs([*CHECKS[name], *([f"--randomly-seed={_seed()}"] if name == "tests" else [])])
     print(f"== {name}: {'passed' if passed else 'FAILED'} in {time.monotonic() - begun:.0f} s", flush=True)
     return passed
+
+
+def _runs(command: list[str]) -> bool:
+    # The programs of the environment that runs this, whatever is on PATH.
+    program = Path(sys.executable).with_name(command[0])
+    return subprocess.run([str(program), *command[1:]], cwd=ROOT, check=False).returncode == 0
+
+
+def _seed() -> int:
+    """Return a number that is another for each commit, so that a failure can be had again."""
+    command = ["git", "rev-parse", "--short=7", "HEAD"]
+    commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    return int(commit or "0", 16)
 
 
 if __name__ == "__main__":
