@@ -20,10 +20,10 @@ from cuvis_ai_core.errors import (
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.cache.store import Store, chosen_root, default_root
 from cuvis_ai_core.plugins.catalogue import NodeEntry, checked_name, host_class, not_found
-from cuvis_ai_core.plugins.discovery import is_path
+from cuvis_ai_core.plugins.hooks.discovery import is_path
+from cuvis_ai_core.plugins.hooks.manager import PluginState, class_path, no_node
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX
-from cuvis_ai_core.plugins.manager import PluginState, class_path, no_node
-from cuvis_ai_core.plugins.members import Members
+from cuvis_ai_core.plugins.loading.members import Members
 
 if TYPE_CHECKING:
     import os
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from cuvis_ai_core.data.readers import Reader
     from cuvis_ai_core.node.base import NodeMixin
     from cuvis_ai_core.plugins.configurations import Defaults
-    from cuvis_ai_core.plugins.discovery import DiscoveredPlugin
+    from cuvis_ai_core.plugins.hooks.discovery import DiscoveredPlugin
+    from cuvis_ai_core.plugins.hooks.manager import HookManager
     from cuvis_ai_core.plugins.installing.request import Versions
-    from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo, Ready
-    from cuvis_ai_core.plugins.manager import HookManager
-    from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-    from cuvis_ai_core.plugins.recall import Recall
+    from cuvis_ai_core.plugins.loading.loaded import LoadedPlugin, PluginInfo, Ready
+    from cuvis_ai_core.plugins.loading.recall import Recall
+    from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
     _Parsed: TypeAlias = tuple[Mapping[str, GitPlugin | LocalPlugin], Versions | None]
 
@@ -184,12 +184,12 @@ class NodeRegistry:
             PluginConflictError: The name is loaded with another configuration.
             PluginLoadError: A step failed; everything is as it was before.
         """
-        from cuvis_ai_core.plugins.recall import of_entry
+        from cuvis_ai_core.plugins.loading.recall import of_entry
 
         def parsed() -> _Parsed:
             from pathlib import Path
 
-            from cuvis_ai_core.plugins.manifest import parse_plugin
+            from cuvis_ai_core.plugins.manifest.schema import parse_plugin
 
             return {name: parse_plugin(name, config, base=Path())}, None
 
@@ -212,13 +212,13 @@ class NodeRegistry:
             LockError: The lock file cannot be read, or differs from the manifest; nothing was loaded.
             PluginsLoadError: Some plugins failed; the others stay loaded.
         """
-        from cuvis_ai_core.plugins.recall import of_manifest
+        from cuvis_ai_core.plugins.loading.recall import of_manifest
 
         names = None if only is None else list(only)
 
         def parsed() -> _Parsed:
             from cuvis_ai_core.plugins.lock.locked_versions import versions_for
-            from cuvis_ai_core.plugins.manifest import manifest_path, read_manifest
+            from cuvis_ai_core.plugins.manifest.schema import manifest_path, read_manifest
 
             manifest = read_manifest(manifest_path(path))
             plugins = manifest.plugins if names is None else manifest.named(names)
@@ -227,7 +227,7 @@ class NodeRegistry:
         store = self._store()
         loaded, failed = self._load(of_manifest(path, names, store), store, parsed)
         if failed:
-            from cuvis_ai_core.plugins.manifest import manifest_path
+            from cuvis_ai_core.plugins.manifest.schema import manifest_path
 
             raise _failure(manifest_path(path), loaded, failed)
         return len(loaded)
@@ -291,7 +291,7 @@ class NodeRegistry:
 
         It shows the plugins of the moment, whenever it was asked for.
         """
-        from cuvis_ai_core.plugins.node_view import PluginNodes
+        from cuvis_ai_core.plugins.loading.node_view import PluginNodes
 
         self._members.complete()
         return PluginNodes(self._members)
@@ -323,7 +323,7 @@ class NodeRegistry:
         Raises:
             HookError: A plugin answered something else.
         """
-        from cuvis_ai_core.plugins.contributions import config_owners
+        from cuvis_ai_core.plugins.loading.contributions import config_owners
 
         return config_owners(self._members)
 
@@ -338,7 +338,7 @@ class NodeRegistry:
             HookError: A plugin answered something else.
             PipelineError: The file is broken.
         """
-        from cuvis_ai_core.plugins.contributions import node_defaults
+        from cuvis_ai_core.plugins.loading.contributions import node_defaults
 
         return node_defaults(self._members, checked_name(name))
 
@@ -348,7 +348,7 @@ class NodeRegistry:
         Raises:
             HookError: A plugin answered something else.
         """
-        from cuvis_ai_core.plugins.contributions import cube_readers
+        from cuvis_ai_core.plugins.loading.contributions import cube_readers
 
         return cube_readers(self._members)
 
@@ -423,7 +423,7 @@ class NodeRegistry:
 
     def _load_ready(self, plugins: list[Ready], store: Store) -> dict[str, Exception]:
         """Load plugins that are as the last load found them."""
-        from cuvis_ai_core.plugins.loaded import load_here
+        from cuvis_ai_core.plugins.loading.loaded import load_here
 
         failed: dict[str, Exception] = {}
         targets = {each.info.name: each.target for each in plugins}
@@ -444,7 +444,7 @@ class NodeRegistry:
         from cuvis_ai_core.plugins.cache.offline import is_offline
         from cuvis_ai_core.plugins.installing.request import InstallRequest
         from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
-        from cuvis_ai_core.plugins.loader import load
+        from cuvis_ai_core.plugins.loading.loader import load
 
         failed: dict[str, Exception] = dict(self._conflicts(plugins))
         together = {name: declared for name, declared in plugins.items() if name not in failed}

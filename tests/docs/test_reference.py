@@ -17,10 +17,10 @@ import cuvis_ai_core.testing
 import cuvis_ai_core.training
 from cuvis_ai_core import NodeRegistry, Pipeline, errors
 from cuvis_ai_core.plugins.catalogue import NodeEntry
-from cuvis_ai_core.plugins.discovery import DiscoveredPlugin
-from cuvis_ai_core.plugins.loaded import PluginInfo
-from cuvis_ai_core.plugins.manager import PluginState
-from cuvis_ai_core.plugins.manifest import manifest_schema
+from cuvis_ai_core.plugins.hooks.discovery import DiscoveredPlugin
+from cuvis_ai_core.plugins.hooks.manager import PluginState
+from cuvis_ai_core.plugins.loading.loaded import PluginInfo
+from cuvis_ai_core.plugins.manifest.schema import manifest_schema
 from cuvis_ai_core.training.config import DataConfig, TrainingConfig, TrainRunConfig
 
 ROOT = Path(__file__).parents[2]

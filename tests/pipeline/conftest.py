@@ -11,7 +11,7 @@ from cuvis_ai_schemas.pipeline import PortSpec
 from cuvis_ai_core.errors import NodeNotFoundError
 from cuvis_ai_core.node import ArrayNode
 from cuvis_ai_core.pipeline import Pipeline
-from cuvis_ai_core.plugins.manager import HookManager
+from cuvis_ai_core.plugins.hooks.manager import HookManager
 
 CUBE = PortSpec(dtype=np.float32, shape=(-1, -1, -1, -1))
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cuvis_ai_core.errors import ManifestError
-from cuvis_ai_core.plugins.manifest import (
+from cuvis_ai_core.plugins.manifest.schema import (
     GitPlugin,
     LocalPlugin,
     Manifest,
@@ -23,7 +23,8 @@ from cuvis_ai_core.plugins.manifest import (
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "plugins.schema.json"
 REGENERATE = (
-    'python -c "import json, cuvis_ai_core.plugins.manifest as m; print(json.dumps(m.manifest_schema(), indent=2))"'
+    'python -c "import json; from cuvis_ai_core.plugins.manifest import schema; '
+    'print(json.dumps(schema.manifest_schema(), indent=2))"'
     " > docs/reference/plugins.schema.json"
 )
 DOCUMENTED = """\

@@ -12,8 +12,8 @@ import pytest
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import PluginLoadError, PluginsLoadError
-from cuvis_ai_core.plugins import loader
 from cuvis_ai_core.plugins.cache.store import short_hash
+from cuvis_ai_core.plugins.loading import loader
 
 PROVIDES = ["echo_plugin.nodes.Echo"]
 Load = Callable[..., bool]

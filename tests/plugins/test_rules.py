@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from cuvis_ai_core.errors import ManifestError
-from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin, parse_plugin
+from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin, parse_plugin
 
 GIT = {"repo": "https://example.org/owner/plugin.git", "tag": "v1.0.0", "provides": ["plugin.nodes.Node"]}
 LOCAL = {"path": "plugin", "provides": ["plugin.nodes.Node"]}

@@ -13,7 +13,7 @@ from cuvis_ai_core.cli.output import say
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.cache.store import Store
-    from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+    from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
 
 class _Plugins(LazyGroup):
@@ -52,7 +52,7 @@ def list_plugins(plugins_path: Path | None) -> None:
 def _print_declared(manifest: Path) -> None:
     from cuvis_ai_core.cli.tables import ADD_A_PLUGIN, print_table
     from cuvis_ai_core.plugins.cache.store import Store
-    from cuvis_ai_core.plugins.manifest import GitPlugin, read_manifest
+    from cuvis_ai_core.plugins.manifest.schema import GitPlugin, read_manifest
     from cuvis_ai_core.registry import NodeRegistry
 
     declared = read_manifest(manifest).plugins

@@ -13,7 +13,7 @@ from cuvis_ai_hookspecs import hookimpl
 
 from cuvis_ai_core.cli.logs import QUIET
 from cuvis_ai_core.errors import PluginsLoadError
-from cuvis_ai_core.plugins.manager import PluginState
+from cuvis_ai_core.plugins.hooks.manager import PluginState
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cuvis_ai_core.plugins.cache.store import Store
     from cuvis_ai_core.plugins.cache.verify import Finding
-    from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+    from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
 
 @click.command()
@@ -29,7 +29,7 @@ def verify(manifest: Path | None) -> None:
     """
     from cuvis_ai_core.cli.tables import print_table
     from cuvis_ai_core.plugins.cache.store import Store
-    from cuvis_ai_core.plugins.manifest import read_manifest
+    from cuvis_ai_core.plugins.manifest.schema import read_manifest
     from cuvis_ai_core.registry import NodeRegistry
 
     declared = read_manifest(manifest).plugins if manifest else None

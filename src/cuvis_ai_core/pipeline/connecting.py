@@ -11,7 +11,7 @@ from cuvis_ai_core.node.base import stage_name
 from cuvis_ai_core.node.checking import check_class
 from cuvis_ai_core.node.recording import hyper_parameters
 from cuvis_ai_core.pipeline.config import EdgeConfig, NodeConfig, PipelineConfig
-from cuvis_ai_core.plugins.manager import class_path
+from cuvis_ai_core.plugins.hooks.manager import class_path
 
 Connection: TypeAlias = tuple[Any, Any]
 """An output port and an input port: `(detector.outputs.scores, decider.inputs.scores)`."""

@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 from cuvis_ai_core.errors import AmbiguousNodeError, InvalidNodeError, NodeNotFoundError
 from cuvis_ai_core.node.base import is_node_class
-from cuvis_ai_core.plugins.discovery import is_path
-from cuvis_ai_core.plugins.isolation.private_names import PREFIX, public_name, without_private_names
-from cuvis_ai_core.plugins.manager import (
+from cuvis_ai_core.plugins.hooks.discovery import is_path
+from cuvis_ai_core.plugins.hooks.manager import (
     HookManager,
     checked_nodes,
     class_path,
     no_node,
 )
+from cuvis_ai_core.plugins.isolation.private_names import PREFIX, public_name, without_private_names
 
 
 class NodeEntry(NamedTuple):

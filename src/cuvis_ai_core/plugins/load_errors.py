@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from cuvis_ai_core.errors import CuvisError, PluginLoadError
+from cuvis_ai_core.plugins.hooks.manager import PluginState
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, without_private_names
 from cuvis_ai_core.plugins.isolation.scope import MARK
-from cuvis_ai_core.plugins.manager import PluginState
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.announcing import Announce
+    from cuvis_ai_core.plugins.hooks.announcing import Announce
 
 Enter = Callable[[str, str | None], None]
 """Remembers the step that a plugin is at, and announces it as its state where there is a detail to show."""

@@ -12,7 +12,7 @@ from cuvis_ai_core.cli.tables import print_table
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cuvis_ai_core.plugins.loaded import PluginInfo
+    from cuvis_ai_core.plugins.loading.loaded import PluginInfo
 
 
 def print_loaded(plugins: "Iterable[PluginInfo]", workspace: Workspace) -> None:

@@ -31,7 +31,7 @@ from cuvis_ai_core.plugins.cache.sources import put_checkout
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.lock.lockfile import Lock, read_lock, refuse_differences
-from cuvis_ai_core.plugins.manifest import GitPlugin, Manifest, lock_path, read_manifest
+from cuvis_ai_core.plugins.manifest.schema import GitPlugin, Manifest, lock_path, read_manifest
 
 _CONFIGURATION: Final = """\
 [core]

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from cuvis_ai_core.errors import BundleError
-from cuvis_ai_core.plugins.announcing import Announcement
 from cuvis_ai_core.plugins.bundle.download import download
 from cuvis_ai_core.plugins.bundle.listing import (
     FORMAT,
@@ -28,6 +27,7 @@ from cuvis_ai_core.plugins.cache import integrity
 from cuvis_ai_core.plugins.cache.sources import project_folder
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
+from cuvis_ai_core.plugins.hooks.announcing import Announcement
 from cuvis_ai_core.plugins.installing.build_requirements import build_requirements
 from cuvis_ai_core.plugins.installing.installer import Installer
 from cuvis_ai_core.plugins.installing.project import read_project
@@ -36,7 +36,7 @@ from cuvis_ai_core.plugins.installing.uv import Uv
 from cuvis_ai_core.plugins.installing.wheels import Wheel
 from cuvis_ai_core.plugins.lock.locked_versions import LockedVersions, refuse_changed
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, refuse_differences
-from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.parallel import Crew
 
 _NO_SOURCE: Final = (

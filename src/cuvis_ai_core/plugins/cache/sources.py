@@ -11,7 +11,7 @@ from cuvis_ai_core.errors import CacheMismatchError, LocalPathError, SourceError
 from cuvis_ai_core.plugins.cache import integrity
 from cuvis_ai_core.plugins.cache.store import MARKER, Store, short_hash
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
-from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
 
 class Source(NamedTuple):

@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 from cuvis_ai_core._files import remove_tree
 from cuvis_ai_core._redact import redact, without_credentials
 from cuvis_ai_core.errors import ManifestError, SourceError
-from cuvis_ai_core.plugins import rules
 from cuvis_ai_core.plugins.cache.checkout import NoSuchReferenceError, check_out
 from cuvis_ai_core.plugins.cache.git import git
+from cuvis_ai_core.plugins.manifest import rules
 
 _MOST: Final = 100
 """Submodules of one plugin, those of submodules included."""

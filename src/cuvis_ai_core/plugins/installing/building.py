@@ -14,7 +14,7 @@ from cuvis_ai_core.plugins.cache.sources import Source, project_folder, refuse_a
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.installing.project import Project, read_project, version_in
 from cuvis_ai_core.plugins.installing.uv import Uv
-from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
 
 class Building:

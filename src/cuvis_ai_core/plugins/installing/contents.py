@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 from cuvis_ai_core.plugins.dependencies.search_path import without_standard_library
-from cuvis_ai_core.plugins.discovery import ENTRY_POINT_GROUP
+from cuvis_ai_core.plugins.hooks.discovery import ENTRY_POINT_GROUP
 
 _MODULE_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
 

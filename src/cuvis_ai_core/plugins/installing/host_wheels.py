@@ -21,7 +21,7 @@ from cuvis_ai_core.plugins.dependencies.requirements import needed_name
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.installing.request import Choice
-    from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+    from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
 _PACKAGES: Final = {"cuvis-ai-core": "cuvis_ai_core", "cuvis-ai-hookspecs": "cuvis_ai_hookspecs"}
 

@@ -14,12 +14,12 @@ from cuvis_ai_core.plugins.cache.housekeeping import Entry, replace_older
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target import Target
+from cuvis_ai_core.plugins.hooks.manager import PluginState
 from cuvis_ai_core.plugins.installing.building import Building
 from cuvis_ai_core.plugins.installing.request import Choice
 from cuvis_ai_core.plugins.installing.uv import Uv
 from cuvis_ai_core.plugins.load_errors import Enter
-from cuvis_ai_core.plugins.manager import PluginState
-from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
 Place = TypeVar("Place", Target, Environment)
 

@@ -11,9 +11,9 @@ from cuvis_ai_core.plugins.cache.sources import Source, content_of, local_source
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target_marker import target_for
 from cuvis_ai_core.plugins.dependencies import host
+from cuvis_ai_core.plugins.hooks.manager import PluginState, code_is_there
 from cuvis_ai_core.plugins.installing.request import InstallRequest
-from cuvis_ai_core.plugins.manager import PluginState, code_is_there
-from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.cache.environment import Environment

@@ -16,6 +16,7 @@ from cuvis_ai_core.errors import CuvisError, PluginLoadError, PreparationError
 from cuvis_ai_core.plugins.cache.offline import not_fetched
 from cuvis_ai_core.plugins.cache.sources import Source, git_source, local_source, usable_source
 from cuvis_ai_core.plugins.cache.store import short_hash
+from cuvis_ai_core.plugins.hooks.manager import PluginState
 from cuvis_ai_core.plugins.installing.installed import (
     Installed,
     Place,
@@ -28,15 +29,14 @@ from cuvis_ai_core.plugins.installing.installed import (
 from cuvis_ai_core.plugins.installing.jobs import Job, Jobs
 from cuvis_ai_core.plugins.installing.request import Choice, InstallRequest, Needs, Versions
 from cuvis_ai_core.plugins.load_errors import Enter
-from cuvis_ai_core.plugins.manager import PluginState
-from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.installing.virtual_environment import EnvironmentInstallation
 
 _NEEDED_LATER: Final = (
     "cuvis_ai_core.plugins.installing.target_directory",
-    "cuvis_ai_core.plugins.loader",
+    "cuvis_ai_core.plugins.loading.loader",
     "concurrent.futures.thread",
     "cuvis_ai_schemas.pipeline",  # with which nodes say what their ports are
 )

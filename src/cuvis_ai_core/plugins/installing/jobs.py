@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from cuvis_ai_core.errors import CuvisError, PluginLoadError
-from cuvis_ai_core.plugins.announcing import Announce
 from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
 from cuvis_ai_core.plugins.cache.sources import Source
+from cuvis_ai_core.plugins.hooks.announcing import Announce
+from cuvis_ai_core.plugins.hooks.manager import PluginState
 from cuvis_ai_core.plugins.installing.installed import Installed, Place
 from cuvis_ai_core.plugins.installing.request import InstallRequest, Needs
 from cuvis_ai_core.plugins.load_errors import Enter, failing
-from cuvis_ai_core.plugins.manager import PluginState
-from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.parallel import Crew
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from cuvis_ai_core.plugins.announcing import Announcement
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.hooks.announcing import Announcement
+from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.installing.uv import Uv

@@ -14,7 +14,7 @@ from cuvis_ai_core.plugins.installing.request import Choice, Needs, Versions
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.installing.uv import Uv
-    from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+    from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
     from cuvis_ai_core.plugins.parallel import Crew
 
 

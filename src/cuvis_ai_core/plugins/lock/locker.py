@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError, PreparationError
-from cuvis_ai_core.plugins.announcing import Announcement
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.dependencies import host, leases
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
+from cuvis_ai_core.plugins.hooks.announcing import Announcement
 from cuvis_ai_core.plugins.installing.conflicts import with_all_demands
 from cuvis_ai_core.plugins.installing.installed import NEED_PROCESS, Installed
 from cuvis_ai_core.plugins.installing.installer import Installer, not_prepared
@@ -22,7 +22,7 @@ from cuvis_ai_core.plugins.installing.wheels import Wheel, Wheels
 from cuvis_ai_core.plugins.lock.locked_versions import LockedVersions
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, LockedPins, LockedPlugin, entry_of, read_lock
 from cuvis_ai_core.plugins.lock.sparse_host import SparseHost
-from cuvis_ai_core.plugins.manifest import lock_path
+from cuvis_ai_core.plugins.manifest.schema import lock_path
 from cuvis_ai_core.plugins.parallel import Crew
 
 

@@ -34,7 +34,7 @@ from typing import Any, Final, NamedTuple
 from cuvis_ai_core._files import write_atomic
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import LockError
-from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin, lock_path
+from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin, lock_path
 
 _VERSION: Final = 1
 

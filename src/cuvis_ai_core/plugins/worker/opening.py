@@ -12,11 +12,11 @@ from cuvis_ai_core.errors import PluginLoadError, RemoteError
 from cuvis_ai_core.plugins.cache.environment import Environment, code_stamp, write_environment
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.dependencies import host
+from cuvis_ai_core.plugins.hooks.manager import PluginState
 from cuvis_ai_core.plugins.installing.installed import Installed
 from cuvis_ai_core.plugins.installing.request import InstallRequest
 from cuvis_ai_core.plugins.load_errors import Enter, failing
-from cuvis_ai_core.plugins.manager import PluginState
-from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.parallel import Crew
 from cuvis_ai_core.plugins.worker.faces import make_class
 from cuvis_ai_core.plugins.worker.logs import Logs

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import PluginError, PluginLoadError
-from cuvis_ai_core.plugins.announcing import Announcing
 from cuvis_ai_core.plugins.cache.sources import Source, project_folder
 from cuvis_ai_core.plugins.cache.target import Target
+from cuvis_ai_core.plugins.hooks.announcing import Announcing
 from cuvis_ai_core.plugins.installing.installed import (
     NEED_PROCESS,
     Installed,
@@ -26,8 +26,8 @@ from cuvis_ai_core.plugins.installing.installed import (
 )
 from cuvis_ai_core.plugins.installing.request import InstallRequest
 from cuvis_ai_core.plugins.load_errors import REGISTERING, failing
-from cuvis_ai_core.plugins.loaded import Admit, PluginInfo, Ready, announce_active, load_here, register
-from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.loading.loaded import Admit, PluginInfo, Ready, announce_active, load_here, register
+from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.worker.opening import Opened
@@ -155,7 +155,7 @@ def _take_over(
             info = _info(name, declared, plugin.source, plugin.classes, plugin.environment)
             del opened[name]
             project = project_folder(declared, plugin.source)
-            from cuvis_ai_core.plugins.process_plugin import ProcessPlugin
+            from cuvis_ai_core.plugins.loading.process_plugin import ProcessPlugin
 
             loaded = ProcessPlugin(declared, info, plugin.worker, plugin.classes, project, plugin.config_dirs, uses)
             register(loaded, enter, admit)

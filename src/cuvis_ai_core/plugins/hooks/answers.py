@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any, cast
 
 from cuvis_ai_core.errors import HookError
-from cuvis_ai_core.plugins.guard import Heard
+from cuvis_ai_core.plugins.hooks.guard import Heard
 from cuvis_ai_core.plugins.isolation.private_names import without_private_names
 
 

@@ -12,8 +12,8 @@ import pluggy
 
 from cuvis_ai_core.errors import HookError, InvalidNodeError
 from cuvis_ai_core.node.base import is_node_class
-from cuvis_ai_core.plugins.discovery import is_path
-from cuvis_ai_core.plugins.guard import Heard, guard
+from cuvis_ai_core.plugins.hooks.discovery import is_path
+from cuvis_ai_core.plugins.hooks.guard import Heard, guard
 from cuvis_ai_core.plugins.isolation.private_names import public_name, without_private_names
 
 _HOOKS: Final = frozenset(name for name in cuvis_ai_hookspecs.__all__ if name.startswith("cuvis_ai_"))
@@ -137,7 +137,7 @@ class HookManager(pluggy.PluginManager):
             raise heard.failed[0]
         if not heard.handed_on:
             return list(heard.answered)
-        from cuvis_ai_core.plugins.answers import of_plugins
+        from cuvis_ai_core.plugins.hooks.answers import of_plugins
 
         return of_plugins(heard, result)
 

@@ -10,11 +10,11 @@ from cuvis_ai_core.builtin import plugin as builtin_readers
 from cuvis_ai_core.errors import DiscoveryError, NodeNotFoundError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.catalogue import Catalogue, Owner, host_node, not_found
-from cuvis_ai_core.plugins.discovery import DiscoveredPlugin, discover, strict
-from cuvis_ai_core.plugins.manager import HookManager, NodePlugin, PluginState, contribution, no_node
+from cuvis_ai_core.plugins.hooks.discovery import DiscoveredPlugin, discover, strict
+from cuvis_ai_core.plugins.hooks.manager import HookManager, NodePlugin, PluginState, contribution, no_node
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.loaded import LoadedPlugin
+    from cuvis_ai_core.plugins.loading.loaded import LoadedPlugin
 
 logger = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from cuvis_ai_core.plugins.cache.store import Store, short_hash
 from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter, site_folders
-from cuvis_ai_core.plugins.loaded import PluginInfo, Ready
+from cuvis_ai_core.plugins.loading.loaded import PluginInfo, Ready
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+    from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
 _State: TypeAlias = list[int] | None
 """Size, time of the last edit, and time of the last change of whatever kind, which nobody can set; None: not there."""
@@ -57,7 +57,7 @@ class Recall:
         """Return the plugins as the last load found them, counted as in use; none where something changed."""
         found = self._found()
         if not found and self._manifest:
-            from cuvis_ai_core.plugins.manifest import lock_path
+            from cuvis_ai_core.plugins.manifest.schema import lock_path
 
             self._before = {path: _state(path) for path in (self._manifest, str(lock_path(Path(self._manifest))))}
         self._begun = time.time()
@@ -244,6 +244,6 @@ def _from_plain(data: Mapping[str, Any]) -> Ready:
 
 
 def _declared(name: str, entry: Mapping[str, Any]) -> "GitPlugin | LocalPlugin":
-    from cuvis_ai_core.plugins.manifest import parse_plugin
+    from cuvis_ai_core.plugins.manifest.schema import parse_plugin
 
     return parse_plugin(name, entry, base=Path())

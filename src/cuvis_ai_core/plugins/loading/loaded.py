@@ -13,18 +13,18 @@ from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.cache.uses import Uses
 from cuvis_ai_core.plugins.code import import_node, open_code, publish
 from cuvis_ai_core.plugins.dependencies import leases
-from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
+from cuvis_ai_core.plugins.hooks.discovery import load_entry_point, node_path
+from cuvis_ai_core.plugins.hooks.manager import NodePlugin, PluginState, code_is_there, contribution
 from cuvis_ai_core.plugins.isolation.finder import install_finder
 from cuvis_ai_core.plugins.isolation.private_names import TORCH_LIBRARY, private_package
 from cuvis_ai_core.plugins.isolation.scope import Scope
 from cuvis_ai_core.plugins.load_errors import REGISTERING, Enter, failing
-from cuvis_ai_core.plugins.manager import NodePlugin, PluginState, code_is_there, contribution
 from cuvis_ai_core.plugins.owned_names import unloaded
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.announcing import Announce
-    from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-    from cuvis_ai_core.plugins.process_plugin import ProcessPlugin
+    from cuvis_ai_core.plugins.hooks.announcing import Announce
+    from cuvis_ai_core.plugins.loading.process_plugin import ProcessPlugin
+    from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
 
 class PluginInfo(NamedTuple):

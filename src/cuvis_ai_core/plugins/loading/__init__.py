@@ -1,0 +1,1 @@
+"""From installed plugins to node classes in a registry, and back when they are unloaded."""

@@ -1,0 +1,1 @@
+"""The manifest (`plugins.yaml`): its schema, and what is said where it is broken."""
