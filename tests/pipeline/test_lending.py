@@ -51,7 +51,7 @@ OF_TORCH: dict[str, Write] = {
     "out": lambda cube: torch.add(cube, 1, out=cube),
     "method": lambda cube: cube.mul_(0),
     "past the count": lambda cube: cube.data.mul_(0),
-    "as an array": lambda cube: _through_a_view(cube.numpy()),
+    "as an array": lambda cube: np.negative(cube.numpy(), out=cube.numpy()),
     "form": lambda cube: cube.squeeze_(0),
 }
 
