@@ -4,9 +4,10 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, SourcelessFileLoader
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, Final, Protocol, cast
 
+from cuvis_ai_core.plugins.isolation.compared_names import with_private_names
 from cuvis_ai_core.plugins.isolation.unloaded_modules import UnloadedModules
 
 _EDIT_RESOLUTION: Final = 2.0
@@ -20,6 +21,10 @@ class Home(Protocol):
     unloaded: UnloadedModules
     editable: bool
     package: ModuleType
+    name: str
+
+    def owns(self, public: str) -> bool:
+        """Tell whether a module of that public name is private."""
 
 
 class ScopedLoader:
@@ -37,6 +42,11 @@ class ScopedLoader:
         module = ModuleType(spec.name)
         vars(module)["__builtins__"] = self.scope.builtins
         return module
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """Return the code of the module, in which public names of private modules are equal to their own."""
+        code: CodeType | None = super().get_code(fullname)  # type: ignore[misc]
+        return code and with_private_names(code, f"{self.scope.name}.", self.scope.owns)
 
     def exec_module(self, module: ModuleType) -> None:
         """Run the module, unless it was parked and has run."""
