@@ -1,7 +1,11 @@
 """The registry itself: built-in nodes, names, errors."""
 
+import copy
+import json
+import pickle
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +17,16 @@ from hypothesis import example, given, strategies
 import cuvis_ai_core.utils.node_registry
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.builtin import BUILTIN_NODES
-from cuvis_ai_core.errors import AmbiguousNodeError, DuplicateNodeError, HookError, InvalidNodeError, NodeNotFoundError
+from cuvis_ai_core.errors import (
+    AmbiguousNodeError,
+    DuplicateNodeError,
+    HookError,
+    InvalidNodeError,
+    NodeNotFoundError,
+    PluginConflictError,
+    PluginLoadError,
+    PluginsLoadError,
+)
 from cuvis_ai_core.node import ArrayNode
 
 
@@ -314,3 +327,44 @@ def test_private_names_are_neither_shown_nor_understood(
     node_class = registry.get("Echo")
     with pytest.raises(NodeNotFoundError):
         NodeRegistry.get(f"{node_class.__module__}.Echo")
+
+
+def test_the_errors_of_a_manifest_are_a_group(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], tmp_path: Path
+) -> None:
+    """`except*` takes each kind out, with the names; what is left goes on, and a traceback shows every cause."""
+    folder = str(local_plugin())
+    registry.load_plugin("taken", echo(Path(folder)))
+    plugins = {
+        "taken": {"path": folder, "provides": ["echo_plugin.nodes.Other"]},
+        "gone": {"path": f"{folder}/nowhere", "provides": ["gone.Node"]},
+        "sick": {"path": folder, "provides": ["echo_plugin.nodes.Missing"]},
+    }
+    manifest = tmp_path / "plugins.yaml"
+    manifest.write_text(json.dumps({"plugins": plugins}))
+    taken: list[Any] = []
+
+    def load() -> None:
+        try:
+            registry.load_plugins(manifest)
+        except* PluginConflictError as group:
+            taken.append(group)
+
+    with pytest.raises(PluginsLoadError) as caught:
+        load()
+    assert [(type(group), list(group.failed)) for group in taken] == [(PluginsLoadError, ["taken"])]
+    assert list(caught.value.failed) == ["gone", "sick"]
+    assert list(caught.value.exceptions) == list(caught.value.failed.values())
+    assert {type(error) for error in caught.value.exceptions} == {PluginLoadError}
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "LocalPathError" in shown
+    assert "InvalidNodeError" in shown
+
+
+@pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_a_group_of_errors_can_be_copied_and_pickled(again: Callable[[Any], Any]) -> None:
+    """With all that it tells, as errors of processes are."""
+    group = PluginsLoadError("1 of 2.", hint="Look.", loaded=("well",), failed={"sick": ValueError("sick")})
+    found = again(group)
+    assert (str(found), found.loaded, list(found.failed)) == ("1 of 2.\nLook.", ("well",), ["sick"])
+    assert list(map(str, found.exceptions)) == ["sick"]

@@ -63,11 +63,15 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return the mapping in a JSON file, or None where there is none that can be read."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
     import json
 
     try:
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        data = json.loads(content)
+    except ValueError:
         return None
     return data if isinstance(data, dict) else None
 

@@ -49,7 +49,7 @@ def innermost(error: BaseException, wanted: Callable[[FrameType], bool]) -> str 
     """Return file and line of the innermost frame of a kind that an error came through."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}"
-    found = [(frame.f_code.co_filename, line) for frame, line in _frames(error.__traceback__) if wanted(frame)]
+    found = [(frame.f_code.co_filename, line) for frame, line in frames_of(error) if wanted(frame)]
     return f"{found[-1][0]}, line {found[-1][1]}" if found else None
 
 
@@ -71,7 +71,9 @@ def definition_of(owner: object) -> str | None:
         return None
 
 
-def _frames(trace: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
+def frames_of(error: BaseException) -> Iterator[tuple[FrameType, int]]:
+    """Yield the frames that an error came through with their lines, the innermost last."""
+    trace: TracebackType | None = error.__traceback__
     while trace is not None:
         yield trace.tb_frame, trace.tb_lineno
         trace = trace.tb_next
@@ -93,7 +95,7 @@ def _root(module: str) -> str:
 
 
 def _is_library(file: str) -> bool:
-    return file.startswith(("<", *_library_folders()))
+    return file.startswith(("<", *_library_folders())) or file.endswith(".pyx")  # compiled code names its own source
 
 
 @cache

@@ -6,11 +6,13 @@ and neither nesting nor aliases nor size can exhaust stack, memory or patience.
 
 import re
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import yaml
+
+from cuvis_ai_core._nearest import nearest
+from cuvis_ai_core.errors import YamlError
 
 try:
     from yaml import CSafeLoader as _Loader
@@ -43,19 +45,6 @@ _EXPLANATIONS: Final = {
     "cannot start any token": "a character with which no plain text can begin; put the text in quotes",
     "unexpected end of stream": "a quotation mark that is never closed; close it",
 }
-
-
-class YamlError(ValueError):
-    """A YAML file cannot be read; `message` says what is wrong and what to do, `line` and `path` where."""
-
-    def __init__(self, message: str, *, line: int | None = None, path: Path | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.line = line
-        self.path = path
-
-    def __str__(self) -> str:
-        return ":".join(str(part) for part in (self.path, self.line, f" {self.message}") if part).strip()
 
 
 @dataclass(slots=True)
@@ -310,10 +299,10 @@ def _explain(error: Exception, text: str) -> tuple[str, int | None]:
 def _unreadable(path: Path, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         try:
-            near = get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1)
+            near = nearest(path.name, [entry.name for entry in path.parent.iterdir()])
         except OSError:
             return "there is no such file, and no such folder; give the path of a file"
-        return f"there is no such file; {f'did you mean {near[0]!r}?' if near else 'check the path'}"
+        return f"there is no such file; {f'did you mean {near!r}?' if near else 'check the path'}"
     if isinstance(error, IsADirectoryError) or (isinstance(error, PermissionError) and path.is_dir()):
         return "this is a folder; give the path of a file"
     if isinstance(error, PermissionError):

@@ -9,7 +9,7 @@
     │   └── InvalidNodeError (TypeError)      a class that is no node, or ports that cannot be read
     ├── PluginError
     │   ├── PluginLoadError (ImportError)     one plugin failed to load; `step` and `__cause__` say where and why
-    │   ├── PluginsLoadError (ImportError)    some plugins of a manifest failed; `loaded` and `failed` say which
+    │   ├── PluginsLoadError (ExceptionGroup)   some plugins of a manifest failed; `loaded` and `failed` say which
     │   ├── PluginConflictError (ValueError)  a name that is loaded already, with another configuration
     │   ├── PluginNotLoadedError (KeyError)   a name that is not loaded
     │   ├── PluginModuleError (ModuleNotFoundError)   data names a class of a plugin that is not at hand
@@ -37,8 +37,10 @@
     │   ├── StoreError (OSError)              the plugin cache cannot be read or written
     │   └── WorkerError (RuntimeError)        a plugin's worker process cannot do what is asked of it
     │       ├── WorkerCrashError              it ended; `log` names the file with its last words
+    │       │   └── WorkerEndedError          it had ended before anything was asked of it
     │       ├── WorkerTimeoutError (TimeoutError)   it took longer than it may, and was ended
     │       └── RemoteError                   code in it raised; `kind` and `trace` say what and where
+    ├── YamlError (ValueError)                a YAML file cannot be read; whoever wanted it says what it is
     ├── PipelineError (ValueError)            a pipeline file or graph breaks a rule
     │   ├── PortError                         an unknown, missing, doubled or incompatible port
     │   └── NodeRunError (RuntimeError)       a node's `forward` failed
@@ -57,8 +59,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+    from typing import Any, Self
 
 
 class CuvisError(Exception):
@@ -136,11 +139,41 @@ class PluginLoadError(PluginError, ImportError):
     step: str
 
 
-class PluginsLoadError(PluginError, ImportError):
-    """Some plugins of a manifest failed to load; the others stay loaded."""
+class PluginsLoadError(PluginError, ExceptionGroup[Exception]):
+    """Some plugins of a manifest failed to load; the others stay loaded.
+
+    A group of the errors of those that failed: `except* PluginLoadError` takes them out, and a traceback shows each.
+
+    Args:
+        message: What happened, with the texts of all errors.
+        hint: The next step.
+        loaded: Names of the plugins that are loaded.
+        failed: Why the others are not, by name.
+    """
 
     loaded: tuple[str, ...] = ()
-    failed: Mapping[str, Exception] = {}
+    failed: Mapping[str, Exception]
+    message = ""  # that of an exception group cannot be set
+
+    def __new__(cls, message: str, *, failed: Mapping[str, Exception], **_: object) -> Self:
+        """Make the group."""
+        return super().__new__(cls, message, list(failed.values()))
+
+    def __init__(self, message: str, **attributes: object) -> None:
+        super().__init__(message, **attributes)  # type: ignore[arg-type]
+
+    def derive(self, errors: Sequence[Exception], /) -> Self:  # type: ignore[override]
+        """Return a group of some of the errors, as `except*` and `split` need it."""
+        failed = {name: error for name, error in self.failed.items() if error in errors}
+        return type(self)(self.message, hint=self.hint, loaded=self.loaded, failed=failed)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _group, (type(self), self.message, self.failed), vars(self)
+
+
+def _group(kind: type[PluginsLoadError], message: str, failed: Mapping[str, Exception]) -> PluginsLoadError:
+    """Make a group again that was copied or pickled."""
+    return kind(message, failed=failed)
 
 
 class PluginConflictError(PluginError, ValueError):
@@ -290,6 +323,10 @@ class WorkerCrashError(WorkerError):
     status: int | None = None
 
 
+class WorkerEndedError(WorkerCrashError):
+    """A worker process had ended before anything was asked of it: another one can be asked."""
+
+
 class WorkerTimeoutError(WorkerError, TimeoutError):
     """A worker process took longer than it may for one call, and was ended."""
 
@@ -307,6 +344,16 @@ class RemoteError(WorkerError):
     kind: str
     words: str
     trace: str
+
+
+class YamlError(CuvisError, ValueError):
+    """A YAML file cannot be read; those who wanted it add what it was to be."""
+
+    path: Path | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return ":".join(str(part) for part in (self.path, self.line, f" {self.message}") if part).strip()
 
 
 class PipelineError(CuvisError, ValueError):
@@ -327,9 +374,14 @@ class PortError(PipelineError):
 
 
 class NodeRunError(PipelineError, RuntimeError):
-    """A node's `forward` failed; `__cause__` is its own exception."""
+    """A node's `forward` failed; `__cause__` is its own exception.
+
+    Where it wrote into what it was given, `port` is that input, and `readers` says who else has the same values.
+    """
 
     node: str
+    port: str | None = None
+    readers: tuple[str, ...] = ()
 
 
 class CubeError(CuvisError, ValueError):

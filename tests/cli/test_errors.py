@@ -4,6 +4,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -66,11 +67,11 @@ def failing(error: BaseException) -> Callable[[], object]:
         (HookError, 1),
         (NodeRunError, 1),
         (PluginLoadError, 1),
-        (PluginsLoadError, 1),
+        (partial(PluginsLoadError, failed={"sick": ValueError()}), 1),
         (StoreError, 1),
     ],
 )
-def test_wrong_input_ends_with_2_and_failed_work_with_1(kind: type[CuvisError], status: int) -> None:
+def test_wrong_input_ends_with_2_and_failed_work_with_1(kind: Callable[..., CuvisError], status: int) -> None:
     """The text and its hint follow `Error: ` on stderr, and nothing else."""
     found = run(failing(kind("Bands are missing.", hint="Add some.")))
     assert (found.exit_code, found.stdout, found.stderr) == (status, "", "Error: Bands are missing.\nAdd some.\n")

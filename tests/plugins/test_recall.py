@@ -1,6 +1,5 @@
 """An unchanged plugin is loaded from the record of its last load, and from nothing but that; all else looks again."""
 
-import json
 import os
 import shutil
 import sys
@@ -14,6 +13,7 @@ import pytest
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import PluginLoadError
 from cuvis_ai_core.plugins import loader
+from cuvis_ai_core.plugins.cache.store import short_hash
 
 PROVIDES = ["echo_plugin.nodes.Echo"]
 Load = Callable[..., bool]
@@ -70,7 +70,7 @@ def git(git_plugin: Callable[..., str], looks: Load) -> dict[str, Any]:
 
 def record_of(cache: Path) -> Path:
     """Return the record of the only plugin."""
-    (record,) = cache.glob(".records/*.json")
+    (record,) = cache.glob(".records/*")
     return record
 
 
@@ -215,8 +215,14 @@ def empty(record: Path) -> None:
 
 
 def another_kind(record: Path) -> None:
-    """Write something that is no record."""
-    record.write_text('["record", 1]')
+    """Write something that is no record, under its right hash."""
+    record.write_text(f"{short_hash('[1, 2]')}\n[1, 2]")
+
+
+def code(record: Path) -> None:
+    """Write something that would run, if anybody ran it."""
+    text = "print('run') or exit()"
+    record.write_text(f"{short_hash(text)}\n{text}")
 
 
 def altered(record: Path) -> None:
@@ -226,9 +232,8 @@ def altered(record: Path) -> None:
 
 def of_the_future(record: Path) -> None:
     """Have it written by another version."""
-    whole = json.loads(record.read_text())
-    whole["record"]["format"] += 1
-    record.write_text(json.dumps(whole))
+    text = record.read_text().partition("\n")[2].replace("'format': ", "'format': 1")
+    record.write_text(f"{short_hash(text)}\n{text}")
 
 
 def a_folder(record: Path) -> None:
@@ -237,7 +242,7 @@ def a_folder(record: Path) -> None:
     record.mkdir()
 
 
-@pytest.mark.parametrize("spoil", [half, empty, another_kind, altered, of_the_future, a_folder])
+@pytest.mark.parametrize("spoil", [half, empty, another_kind, code, altered, of_the_future, a_folder])
 def test_a_spoilt_record_is_no_record(
     local: dict[str, Any], looks: Load, cache: Path, spoil: Callable[[Path], None]
 ) -> None:

@@ -1,12 +1,14 @@
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from cuvis_ai_schemas.pipeline import PortSpec
 
 from cuvis_ai_core import Pipeline
 from cuvis_ai_core.data import Batches
 from cuvis_ai_core.errors import TrainingError, TrainRunError
+from cuvis_ai_core.node import ArrayNode
 from cuvis_ai_core.training import StatisticalTrainer
 
 torch = pytest.importorskip("torch")
@@ -107,3 +109,51 @@ def test_batches_are_not_kept(make_pipeline: Make, batches: Make) -> None:
 def test_type_of_batches(batches: Make) -> None:
     """The fixture gives what trainers take."""
     assert isinstance(batches(0), Batches)
+
+
+@pytest.mark.parametrize("write", ["cube", "first"])
+def test_a_node_that_learns_writes_into_no_batch(
+    make_pipeline: Make, batches: Make, monkeypatch: Any, write: str
+) -> None:
+    """Neither into the one that it is given, nor later into one that it kept: others learn from the same."""
+    pipeline = make_pipeline()
+
+    def learn(self: Any, input_stream: Iterable[Mapping[str, Any]]) -> None:
+        first = next(iter(input_stream))["cube"]
+        for values in input_stream:
+            cube = values["cube"]
+            {"cube": cube, "first": first}[write].mul_(0)
+        self.mean = first.mean(dim=(0, 1, 2))
+
+    monkeypatch.setattr(type(pipeline.nodes["center"]), "statistical_initialization", learn)
+    with pytest.raises(TrainingError, match="Node 'center' writes into its input 'cube' while it learns") as error:
+        StatisticalTrainer(pipeline).fit(batches(0, 1, 2))
+    assert "cube = cube.clone()" in str(error.value)
+
+
+class Learns(ArrayNode):
+    """Learns nothing, and writes into what it is to learn from."""
+
+    INPUT_SPECS: ClassVar[dict[str, Any]] = {"cube": PortSpec(np.float32, (-1, -1, -1, -1))}
+
+    def forward(self, cube: Any) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def statistical_initialization(self, input_stream: Iterable[Mapping[str, Any]]) -> None:
+        """Subtract a mean."""
+        for values in input_stream:
+            cube = values["cube"]
+            cube -= cube.mean()
+
+
+def test_an_array_node_that_learns_writes_into_no_batch(registry: Any, batches: Make) -> None:
+    """NumPy refuses; the error has the author's line and what to write."""
+    nodes = [{"name": "n", "class_name": f"{__name__}.Learns"}]
+    pipeline = Pipeline.from_dict({"nodes": nodes}, node_registry=registry)
+    data = [*batches(0, 1)]
+    before = [batch["cube"].copy() for batch in data]
+    with pytest.raises(TrainingError, match=rf"Node 'n' .*{__file__}, line") as error:
+        StatisticalTrainer(pipeline).fit(data)
+    assert "cube = cube.copy()" in str(error.value)
+    assert all(np.array_equal(batch["cube"], each) for batch, each in zip(data, before, strict=True))

@@ -1,10 +1,10 @@
 """One pipeline for people: nodes, ports, edges, and what must be handed in."""
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core.cli.describe_node import note
 from cuvis_ai_core.cli.origin import origin_of
 from cuvis_ai_core.cli.output import say
@@ -51,8 +51,8 @@ def print_unloaded(registry: "NodeRegistry", pipeline: "Pipeline", command: str,
     for node in unloaded.values():
         if node.reason.__cause__ is not None:
             say(f"  {node.name}: {node.reason.message}")
-        elif near := get_close_matches(node.class_name, [entry.name for entry in registry.nodes()], 1):
-            say(f"  {node.name}: there is no class '{node.class_name}'; did you mean '{near[0]}'?")
+        elif near := nearest(node.class_name, [entry.name for entry in registry.nodes()]):
+            say(f"  {node.name}: there is no class '{node.class_name}'; did you mean '{near}'?")
     first = "Load"
     if failed := registry.failed_plugins:
         first = f"{', '.join(failed)} failed to load; mend that, and load"

@@ -1,11 +1,12 @@
 """A click group that imports its commands late and asks back when a name is wrong."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from importlib import import_module
 from typing import ClassVar
 
 import click
+
+from cuvis_ai_core._nearest import did_you_mean
 
 
 class NamedGroup(click.Group):
@@ -18,8 +19,7 @@ class NamedGroup(click.Group):
         known = self.list_commands(ctx)
         if args[0] in known or args[0].startswith("-"):
             return super().resolve_command(ctx, args)
-        near = get_close_matches(args[0], known, 1)
-        meant = f" Did you mean '{near[0]}'?" if near else ""
+        meant = did_you_mean(args[0], known)
         raise click.UsageError(f"There is no command '{args[0]}'.{meant} Commands: {', '.join(known)}.", ctx)
 
 

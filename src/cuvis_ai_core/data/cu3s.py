@@ -4,7 +4,6 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +11,7 @@ from typing import Any, Final, overload
 
 import numpy as np
 
+from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.errors import CubeError, MissingExtraError
 
@@ -102,9 +102,9 @@ def _checked_mode(path: Path, mode: str) -> str:
     by_name = {name.lower(): name for name in PROCESSING_MODES}
     known = by_name.get(str(mode).lower())
     if known is None:
-        near = get_close_matches(str(mode).lower(), by_name, n=1)
+        near = nearest(str(mode).lower(), by_name)
         raise CubeError(
-            f"There is no processing mode '{mode}'." + (f" Did you mean '{by_name[near[0]]}'?" if near else ""),
+            f"There is no processing mode '{mode}'." + (f" Did you mean '{by_name[near]}'?" if near else ""),
             hint=f"Processing modes: {', '.join(PROCESSING_MODES)}.",
             path=path,
         )

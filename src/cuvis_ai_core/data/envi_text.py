@@ -8,10 +8,10 @@ import codecs
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
+from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core.errors import CubeError
 
 Value = str | list[str]
@@ -82,9 +82,9 @@ def read_text(path: Path) -> HeaderText:
         raise _no_header(path, "its first line is not ENVI")
     text = _Parser(path, lines, first + 1).text
     for name in (each for each in text.fields if each not in _KNOWN_FIELDS):
-        near = get_close_matches(name, _MEANT - text.fields.keys(), n=1, cutoff=_NEARLY)
+        near = nearest(name, _MEANT - text.fields.keys(), cutoff=_NEARLY)
         if near:
-            text.remarks.append(f"The header has a field '{name}', which was left out; is it '{near[0]}'?")
+            text.remarks.append(f"The header has a field '{name}', which was left out; is it '{near}'?")
     return text
 
 

@@ -2,9 +2,9 @@
 
 import glob
 from collections.abc import Collection, Iterable
-from difflib import get_close_matches
 from pathlib import Path
 
+from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core.data.envi_names import ENVI, find_header
 from cuvis_ai_core.errors import CubeError
 
@@ -71,6 +71,6 @@ def _nothing(place: Path, candidates: Collection[Path], suffixes: Collection[str
         what = f"only files of other types, such as '{next(iter(candidates))}'" if candidates else "nothing"
         return CubeError(f"The pattern '{place}' matches {what}.", hint=known, path=place)
     beside = [entry.name for entry in place.parent.iterdir()] if place.parent.is_dir() else []
-    near = get_close_matches(place.name, beside, n=1)
-    hint = f"Did you mean '{place.with_name(near[0])}'?" if near else "Check the path."
+    near = nearest(place.name, beside)
+    hint = f"Did you mean '{place.with_name(near)}'?" if near else "Check the path."
     return CubeError(f"There is no file or folder '{place}'.", hint=hint, path=place)

@@ -3,11 +3,11 @@
 import re
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Generic, TypeAlias, TypeVar
 from urllib.parse import unquote
 
+from cuvis_ai_core._nearest import did_you_mean, nearest
 from cuvis_ai_core.errors import AnnotationError
 
 Place: TypeAlias = tuple[Path, int]
@@ -55,8 +55,7 @@ class PictureNames(Generic[Key]):
     def near(self, place: Place) -> str:
         """Return a sentence about pictures with a similar name, empty where there is none."""
         known = [parts[-1] for parts in self._parts.values()]
-        found = get_close_matches(place[0].stem, known, n=1)
-        return f" Did you mean '{found[0]}'?" if found else ""
+        return did_you_mean(place[0].stem, known)
 
     def _in_nearest_folder(self, found: list[Key], file: Path) -> list[Key]:
         """Return those that share the most folders with a cube."""
@@ -102,11 +101,11 @@ def refuse_unmatched(path: Path, pictures: Mapping[Key, str], matched: Collectio
     if not lost:
         return
     stems = sorted({file.stem for file, _ in cubes})
-    near = get_close_matches(Path(lost[0]).stem, stems, n=1)
+    near = nearest(Path(lost[0]).stem, stems)
     more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
     raise AnnotationError(
         f"The annotations in '{path}': the annotated image '{lost[0]}'{more} matches no cube.",
-        hint=(f"Did you mean '{near[0]}'? " if near else "")
+        hint=(f"Did you mean '{near}'? " if near else "")
         + "An image is named after the file of its cube; take those without a cube out, or name their cubes too.",
         path=path,
     )

@@ -4,7 +4,6 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from cuvis_ai_core._nearest import did_you_mean, nearest
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.errors import CubeError
 
@@ -73,10 +73,10 @@ def _chosen(path: Path, arrays: Mapping[str, NDArray[Any]], wanted: str | None) 
     if wanted is not None:
         if wanted in arrays:
             return wanted
-        near = get_close_matches(wanted, arrays, n=1)
+        near = nearest(wanted, arrays)
         raise CubeError(
             f"The archive '{path}' has no array '{wanted}'. It holds: {found}.",
-            hint=f"Did you mean '{path}::{near[0]}'?" if near else None,
+            hint=f"Did you mean '{path}::{near}'?" if near else None,
             path=path,
         )
     if _CUBE in arrays or len(cubes) == 1:
@@ -92,10 +92,9 @@ def _chosen(path: Path, arrays: Mapping[str, NDArray[Any]], wanted: str | None) 
 
 
 def _unknown(path: Path, key: str, arrays: Mapping[str, NDArray[Any]], name: str) -> CubeError:
-    near = get_close_matches(key.lower(), [each for each in _PER_BAND if each not in arrays], n=1)
     return CubeError(
         f"The archive '{path}' has an array '{key}' {arrays[key].shape}, which nothing reads."
-        + (f" Did you mean '{near[0]}'?" if near else ""),
+        + did_you_mean(key.lower(), [each for each in _PER_BAND if each not in arrays]),
         hint=f"Beside the cube there may be {', '.join(_PER_BAND)}. To read it all the same, ask for the cube by name: "
         f"{path}::{name}",
         path=path,

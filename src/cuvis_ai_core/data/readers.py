@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 from typing import TypeAlias
 
+from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core._places import place_of, words_of
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.envi_names import DATA_SUFFIXES, ENVI, find_header
@@ -112,8 +112,8 @@ def _check_file(file: Path, readers: Readers) -> None:
 def _missing_hint(file: Path) -> str:
     if not file.parent.is_dir():
         return f"There is no folder '{file.parent}' either. Check the path."
-    similar = get_close_matches(file.name, [entry.name for entry in file.parent.iterdir()], n=1)
-    return f"Did you mean '{file.with_name(similar[0])}'?" if similar else "Check the path."
+    similar = nearest(file.name, [entry.name for entry in file.parent.iterdir()])
+    return f"Did you mean '{file.with_name(similar)}'?" if similar else "Check the path."
 
 
 def _envi_hint(file: Path) -> str | None:

@@ -2,9 +2,9 @@
 
 import inspect
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any, Final
 
+from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core._places import definition_of
 from cuvis_ai_core.errors import InvalidNodeError
 from cuvis_ai_core.node.base import NodeMixin, is_node_class
@@ -100,7 +100,7 @@ def _refuse_misspelt(node_class: type, side: str) -> None:
         return
     for base in node_class.__mro__:
         for name, value in vars(base).items():
-            near = name != side and get_close_matches(name.upper(), [side], 1, _NEAR)
+            near = name != side and nearest(name.upper(), [side], cutoff=_NEAR)
             if near and isinstance(value, Mapping) and not base.__module__.startswith("cuvis_ai_core.node."):
                 raise _refusal(
                     node_class,
@@ -134,7 +134,7 @@ def _check_arguments(node_class: type, forward: object, ports: Mapping[str, Port
     takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     for name, each in named.items():
         if each.default is each.empty and name not in ports and name != _CONTEXT:
-            near = get_close_matches(name, ports.keys() - named.keys(), 1)
+            near = nearest(name, ports.keys() - named.keys())
             known = "".join(f"{port!r}: ..., " for port in ports)
             line = _forward_line(ports) if near else f"    INPUT_SPECS = {{{known}{name!r}: {_SPEC}}}"
             raise _refusal(

@@ -19,10 +19,10 @@ class PortHandles:
             raise AttributeError(name)
         if name in self._ports:
             return self._ports[name]
-        import difflib
 
-        near = difflib.get_close_matches(name, self._ports, n=1)
-        meant = f" Did you mean '{near[0]}'?" if near else f" There are {', '.join(self._ports) or 'none'}."
+        from cuvis_ai_core._nearest import did_you_mean
+
+        meant = did_you_mean(name, self._ports) or f" There are {', '.join(self._ports) or 'none'}."
         raise AttributeError(f"{self._owner} has no port '{name}'.{meant}")
 
     def __dir__(self) -> list[str]:

@@ -134,6 +134,11 @@ def library_of_input(node: object, port: Port) -> str | None:
     return port.library
 
 
+def gets_copy(node: object, port: Port) -> bool:
+    """Tell whether a node gets arrays that are its own: a torch node those of NumPy, to make tensors of them."""
+    return is_module(node) and library_of_input(node, port) == NUMPY
+
+
 def converter(library: str, device: str = _CPU, dtype: str = "any") -> Convert:
     """Return what makes arrays of any library arrays of one; anything else stays as it is.
 
@@ -172,9 +177,13 @@ def _shareable(array: Any) -> Any:  # noqa: ANN401 - NumPy is not imported here
     """Return an array whose memory torch can use, a copy where it cannot."""
     if not array.dtype.isnative:
         return array.astype(array.dtype.newbyteorder("="))
-    if array.flags.writeable and (array.flags.forc or min(array.strides) >= 0):
-        return array
-    return array.copy()
+    if not array.flags.writeable:
+        array = array.view()
+        try:
+            array.setflags(write=True)  # as of what a node made of the array that it was lent
+        except ValueError:  # it never could be written
+            return array.copy()
+    return array if array.flags.forc or min(array.strides) >= 0 else array.copy()
 
 
 def _to_numpy(value: Value) -> Value:

@@ -259,12 +259,13 @@ def _read_port(node_class: type, direction: str, name: str, spec: object) -> Por
 def _refuse_wrong_dtype(where: str, dtype: object, node_class: type) -> None:
     if isinstance(dtype, str):
         name = dtype_name(dtype)
-        from difflib import get_close_matches
 
-        near = get_close_matches(name, _NUMBERS | _FAMILIES.keys(), 1)
-        if not near or near == [name] or hasattr(builtins, name):
+        from cuvis_ai_core._nearest import nearest
+
+        near = nearest(name, _NUMBERS | _FAMILIES.keys())
+        if near is None or near == name or hasattr(builtins, name):
             return
-        problem, meant = f"the dtype '{dtype}', which there is not; '{near[0]}' is near.", near[0]
+        problem, meant = f"the dtype '{dtype}', which there is not; '{near}' is near.", near
     elif type(dtype).__module__ != "builtins" or isinstance(dtype, type) or get_origin(dtype) is not None:
         return
     else:

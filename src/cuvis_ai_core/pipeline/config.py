@@ -1,6 +1,5 @@
 """The pipeline file: its schema, the published spellings, and what is wrong with a bad one."""
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -8,8 +7,9 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-from cuvis_ai_core._yaml import YamlError, load_yaml
-from cuvis_ai_core.errors import PipelineError
+from cuvis_ai_core._nearest import nearest
+from cuvis_ai_core._yaml import load_yaml
+from cuvis_ai_core.errors import PipelineError, YamlError
 from cuvis_ai_core.pipeline.interpolation import resolve
 from cuvis_ai_core.pipeline.overrides import override
 from cuvis_ai_core.pipeline.spellings import SPELLINGS
@@ -228,7 +228,7 @@ def _rule(details: ErrorDetails) -> str:
 def _unknown_key(loc: tuple[int | str, ...]) -> str:
     sections: dict[object, type[_Section]] = {"nodes": NodeConfig, "edges": EdgeConfig}
     section = sections.get(loc[0] if len(loc) > 1 else None, PipelineConfig)
-    near = difflib.get_close_matches(str(loc[-1]), [*section.model_fields, *map(str, section.spellings())], n=1)
+    near = nearest(str(loc[-1]), [*section.model_fields, *map(str, section.spellings())])
     known = ", ".join(section.model_fields)
-    meant = f"did you mean '{near[0]}'?" if near else f"known keys are {known}"
+    meant = f"did you mean '{near}'?" if near else f"known keys are {known}"
     return f"is an unknown key; {meant}"

@@ -1,11 +1,11 @@
 """From a line of the pipeline file to a node object."""
 
 import copy
-import difflib
 import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core._places import place_of, words_of
 from cuvis_ai_core.errors import (
     AmbiguousNodeError,
@@ -126,8 +126,8 @@ def _failure(
 
 
 def _no_parameter(key: str, accepted: Iterable[str]) -> str:
-    near = difflib.get_close_matches(key, list(accepted), n=1)
-    return f"has no parameter '{key}'" + (f"; did you mean '{near[0]}'?" if near else ".")
+    near = nearest(key, accepted)
+    return f"has no parameter '{key}'" + (f"; did you mean '{near}'?" if near else ".")
 
 
 def _refusal(entry: NodeConfig, accepted: Mapping[str, inspect.Parameter], problem: str) -> PipelineError:

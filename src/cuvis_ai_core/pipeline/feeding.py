@@ -1,9 +1,9 @@
 """Where the value of each input comes from in one stage: an edge, or what is handed in."""
 
-import difflib
 from collections.abc import Collection, Iterable
 from typing import TypeAlias
 
+from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import PortError
 from cuvis_ai_core.pipeline.graph import Edge, Graph, ResolvedPort
 
@@ -66,10 +66,9 @@ class Feeding:
             address = _address(key)
             if "." not in address or address in known:
                 continue
-            near = difflib.get_close_matches(address, known, n=1)
             raise PortError(
                 f"The batch has a value for '{address}', but the pipeline has no such input."
-                + (f" Did you mean '{near[0]}'?" if near else ""),
+                + did_you_mean(address, known),
                 hint=f"Inputs: {', '.join(sorted(known)) or 'none'}.",
                 node=address.partition(".")[0],
                 port=address.partition(".")[2],

@@ -1,9 +1,9 @@
 """From a path, or the name of a pipeline that a plugin brings along, to a file."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.plugins.configurations import is_pipeline
 
@@ -65,10 +65,10 @@ def _not_found(path: Path, directories: list[Path]) -> PipelineError:
         {file.stem for directory in directories for file in directory.glob("*.y*ml")}
         | {str(beside / file.name) for file in beside.glob("*.y*ml")}
     )
-    near = difflib.get_close_matches(str(path), known, n=3) or difflib.get_close_matches(path.stem, known, n=3)
+    meant = did_you_mean(str(path), known, most=3) or did_you_mean(path.stem, known, most=3)
     searched = "".join(f"\n  {directory}" for directory in directories) or " none (no plugin brings pipelines)"
     return PipelineError(
         f"There is no pipeline file '{path}', and no pipeline of that name in the configuration directories:{searched}",
-        hint=f"Did you mean {' or '.join(map(repr, near))}?" if near else "Check the path, or load the plugin first.",
+        hint=meant.strip() or "Check the path, or load the plugin first.",
         path=path,
     )

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import PipelineError, PortError
 from cuvis_ai_core.node.ports import FREE, Port, describe, dtypes_overlap, read_ports
 from cuvis_ai_core.pipeline.config import EdgeConfig, parse_endpoint
-from cuvis_ai_core.pipeline.nearest import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Graph:
         node, port = parse_endpoint(endpoint, side)
         if node not in self.nodes:
             raise PipelineError(
-                f"{where}: there is no node '{node}'.{nearest(node, self.nodes)}",
+                f"{where}: there is no node '{node}'.{did_you_mean(node, self.nodes)}",
                 hint=f"Nodes of this pipeline: {', '.join(self.nodes)}.",
                 node=node,
             )
@@ -110,7 +110,7 @@ class Graph:
         other = f" (It has an {'input' if side == 'outputs' else 'output'} of that name.)" * (port in there[node])
         raise PortError(
             f"{where}: node '{node}' ({type(self.nodes[node]).__name__}) has no {side[:-1]} '{port}'."
-            f"{nearest(port, here[node])}{other}",
+            f"{did_you_mean(port, here[node])}{other}",
             hint=f"Its {side}: {', '.join(map(str, here[node])) or 'none'}.",
             node=node,
             port=port,

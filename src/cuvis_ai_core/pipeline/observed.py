@@ -14,7 +14,6 @@ from cuvis_ai_core.pipeline.feeding import BatchKey
 from cuvis_ai_core.pipeline.parallel_steps import run_in_lanes
 from cuvis_ai_core.pipeline.plan import Plan, Step
 from cuvis_ai_core.pipeline.request import Address
-from cuvis_ai_core.pipeline.run import answers_of, prepare, run_step
 
 _Result = TypeVar("_Result")
 
@@ -67,6 +66,8 @@ class Observers:
             PortError: As `run_plan`.
             NodeRunError: As `run_plan`.
         """
+        from cuvis_ai_core.pipeline.run import answers_of, prepare  # NumPy is there when something runs
+
         assert self._hooks is not None
         hook, about = self._hooks.hook, {"pipeline": pipeline, "stage": plan.stage}
         settle = synchronizer(device)
@@ -75,7 +76,7 @@ class Observers:
             values = prepare(plan, batch, context)
 
             def run(step: Step) -> None:
-                _observed_step(step, plan.stage, values, hook, {**about, "node": step.node}, settle)
+                _observed_step(step, plan, values, hook, {**about, "node": step.node}, settle)
 
             if plan.lanes is None:
                 for step in plan.steps:
@@ -90,14 +91,16 @@ class Observers:
 
 def _observed_step(
     step: Step,
-    stage: str,
+    plan: Plan,
     values: list[Value],
     hook: Any,  # noqa: ANN401 - pluggy's relay has the hooks as attributes
     about: Mapping[str, object],
     settle: Callable[[], None],
 ) -> None:
+    from cuvis_ai_core.pipeline.run import run_step
+
     def work() -> None:
-        run_step(step, stage, values)
+        run_step(step, plan, values)
         settle()
 
     hook.cuvis_ai_node_started(**about)

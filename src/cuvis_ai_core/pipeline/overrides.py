@@ -4,9 +4,9 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cuvis_ai_core._yaml import YamlError, parse_yaml
-from cuvis_ai_core.errors import PipelineError
-from cuvis_ai_core.pipeline.nearest import nearest
+from cuvis_ai_core._nearest import did_you_mean
+from cuvis_ai_core._yaml import parse_yaml
+from cuvis_ai_core.errors import PipelineError, YamlError
 from cuvis_ai_core.pipeline.spellings import SPELLINGS
 
 HINT = "An override is written key.path=value, for example nodes.decider.params.quantile=0.9"
@@ -75,7 +75,8 @@ def _index(entries: list[Any], key: str, place: str, whole: str) -> int:
         return int(key)
     there = ", ".join(filter(None, names)) or f"0 to {len(entries) - 1}"
     raise PipelineError(
-        f"Override '{whole}': there is no '{place}'.{nearest(key, filter(None, names))}", hint=f"There are: {there}."
+        f"Override '{whole}': there is no '{place}'.{did_you_mean(key, filter(None, names))}",
+        hint=f"There are: {there}.",
     )
 
 

@@ -23,7 +23,6 @@ from cuvis_ai_core.pipeline.observed import Observers
 from cuvis_ai_core.pipeline.outline import UnloadedNode, outline_nodes
 from cuvis_ai_core.pipeline.plan import Plan, make_plan
 from cuvis_ai_core.pipeline.request import Address, checked_stage, make_request, stage_of_run
-from cuvis_ai_core.pipeline.run import run_plan
 from cuvis_ai_core.pipeline.saving import save_pipeline
 from cuvis_ai_core.pipeline.state import apply_state, close_nodes, collect_state
 from cuvis_ai_core.pipeline.untrained import still_untrained
@@ -390,6 +389,8 @@ class Pipeline:
     def _run(self, plan: Plan, given: Mapping[BatchKey, Value], context: "Context | None") -> dict[Address, Value]:
         if self._observers:
             return self._observers.run(plan, given, context, self._name, self._device)
+        from cuvis_ai_core.pipeline.run import run_plan  # NumPy is there when something runs, and not before
+
         return run_plan(plan, given, context)
 
     def to_dict(self) -> dict[str, Any]:

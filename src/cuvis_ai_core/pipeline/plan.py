@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cuvis_ai_core.node.array import Value
-from cuvis_ai_core.node.libraries import Convert, converter, hooks_of, is_module, library_of_input
+from cuvis_ai_core.node.libraries import Convert, converter, gets_copy, hooks_of, is_module, library_of_input
 from cuvis_ai_core.pipeline.checks import Check, always_fits, make_check
 from cuvis_ai_core.pipeline.feeding import BatchKey, Feeding
 from cuvis_ai_core.pipeline.graph import Edge, Graph, ResolvedPort
@@ -59,6 +59,8 @@ class Step:
         hooks: Where torch keeps the hooks of a torch node.
         arguments: Argument names and slots.
         conversions: Argument names, and what makes of their values arrays of the library that the node takes.
+        lends: Whether what it is given is more than single arrays of NumPy.
+        copied: Names of the arguments that the node gets as its own: those of a torch node that are of NumPy.
         fan_in: Argument names of variadic inputs, and the slots of their values.
         checks: For values whose producers promise less than this node takes.
         outputs: What `forward` must return.
@@ -72,6 +74,8 @@ class Step:
     hooks: tuple[Mapping[Any, Any], ...]
     arguments: tuple[tuple[str, int], ...]
     conversions: tuple[tuple[str, Convert], ...]
+    lends: bool
+    copied: tuple[str, ...]
     fan_in: tuple[tuple[str, tuple[int, ...]], ...]
     checks: tuple[SlotCheck, ...]
     outputs: tuple[Output, ...]
@@ -181,13 +185,17 @@ class _Planner:
         if _takes_context(node_object) and "context" not in self.graph.inputs[node]:
             single.append(("context", CONTEXT_SLOT))
         outputs = self.graph.outputs[node].items()
+        given = [name for name, _ in (*single, *fan_in)]
+        conversions = tuple(self._conversions(node, given))
         return Step(
             node=node,
             forward=node_object.forward,
             call=node_object,
             hooks=hooks_of(node_object),
             arguments=tuple(single),
-            conversions=tuple(self._conversions(node, [name for name, _ in (*single, *fan_in)])),
+            conversions=conversions,
+            lends=bool(conversions or fan_in),
+            copied=tuple(name for name in given if self._is_copied(node, name)),
             fan_in=tuple(fan_in),
             checks=tuple(self._edge_checks(node)),
             outputs=tuple(
@@ -212,6 +220,10 @@ class _Planner:
             if library is not None:
                 convert = converter(library, self.device, declared.dtype)
                 yield port, _each(convert) if declared.variadic else convert
+
+    def _is_copied(self, node: str, argument: str) -> bool:
+        port = self.graph.inputs[node].get(argument)
+        return port is not None and gets_copy(self.graph.nodes[node], port.port)
 
     def _edges_of(self, node: str) -> Iterator[Edge]:
         for port in self.graph.inputs[node]:

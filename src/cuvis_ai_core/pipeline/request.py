@@ -1,15 +1,14 @@
 """What is asked of a run, apart from values."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import PipelineError, PortError
 from cuvis_ai_core.node.base import STAGES, stage_name
 from cuvis_ai_core.pipeline.feeding import BatchKey
 from cuvis_ai_core.pipeline.graph import Graph
-from cuvis_ai_core.pipeline.nearest import nearest
 
 if TYPE_CHECKING:
     from cuvis_ai_schemas.execution import Context
@@ -83,9 +82,8 @@ def checked_stage(stage: object) -> str:
     """
     name = stage_name(stage)
     if name not in _RUN_STAGES:
-        near = difflib.get_close_matches(name, _RUN_STAGES, n=1)
         raise PipelineError(
-            f"There is no stage '{name}' to run in." + (f" Did you mean '{near[0]}'?" if near else ""),
+            f"There is no stage '{name}' to run in." + did_you_mean(name, _RUN_STAGES),
             hint=f"Stages: {', '.join(sorted(_RUN_STAGES))}.",
         )
     return name
@@ -95,7 +93,7 @@ def _node_name(nodes: Mapping[str, Any], node: object) -> str:
     """Return the name of a node that is given by its name or as it is."""
     found = node if isinstance(node, str) else next((name for name, each in nodes.items() if each is node), None)
     if found is None or found not in nodes:
-        shown = f"'{node}'.{nearest(node, nodes)}" if isinstance(node, str) else f"{node!r}."
+        shown = f"'{node}'.{did_you_mean(node, nodes)}" if isinstance(node, str) else f"{node!r}."
         raise PipelineError(
             f"The pipeline has no node {shown}", hint=f"Nodes of this pipeline: {', '.join(nodes)}.", node=found
         )
@@ -111,7 +109,7 @@ def _output(graph: Graph, output: object) -> Address:
         return node, port
     known = [f"{name}.{each}" for name, ports in graph.outputs.items() for each in ports]
     raise PortError(
-        f"The pipeline has no output '{node}.{port}'.{nearest(f'{node}.{port}', known)}",
+        f"The pipeline has no output '{node}.{port}'.{did_you_mean(f'{node}.{port}', known)}",
         hint=f"Outputs: {', '.join(known) or 'none'}.",
         node=node,
         port=port,

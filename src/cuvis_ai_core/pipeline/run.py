@@ -1,6 +1,6 @@
 """Running a plan: a plain loop over its steps, but for those that go on at once (see `parallel_steps`)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from cuvis_ai_core._places import definition_of, place_of, words_of
@@ -9,10 +9,12 @@ from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.pipeline.checks import describe_value, misfit
 from cuvis_ai_core.pipeline.feeding import BatchKey
 from cuvis_ai_core.pipeline.graph import ResolvedPort
+from cuvis_ai_core.pipeline.lending import ARRAY, Lent, lend
 from cuvis_ai_core.pipeline.parallel_steps import run_in_lanes
 from cuvis_ai_core.pipeline.plan import CONTEXT_SLOT, Plan, SlotCheck, Step
 from cuvis_ai_core.pipeline.precision import without_mask
 from cuvis_ai_core.pipeline.request import Address
+from cuvis_ai_core.pipeline.written import failure_to_write, refuse_written
 
 
 def run_plan(plan: Plan, batch: Mapping[BatchKey, Value], context: object = None) -> dict[Address, Value]:
@@ -30,9 +32,9 @@ def run_plan(plan: Plan, batch: Mapping[BatchKey, Value], context: object = None
     values = prepare(plan, batch, context)
     if plan.lanes is None:
         for step in plan.steps:
-            run_step(step, plan.stage, values)
+            run_step(step, plan, values)
     else:
-        run_in_lanes(plan, values, partial(run_step, stage=plan.stage, values=values))
+        run_in_lanes(plan, values, partial(run_step, plan=plan, values=values))
     return answers_of(plan, values)
 
 
@@ -58,14 +60,45 @@ def answers_of(plan: Plan, values: list[Value]) -> dict[Address, Value]:
     return dict(zip(plan.answers, values[plan.first_answer :], strict=True))
 
 
-def run_step(step: Step, stage: str, values: list[Value]) -> None:
+def run_step(step: Step, plan: Plan, values: list[Value]) -> None:
     """Run one node: its inputs are in their slots before, its outputs afterwards.
 
     Raises:
         PortError: A value does not fit its port, or the node returns other outputs than it declares.
-        NodeRunError: Its `forward` failed.
+        NodeRunError: Its `forward` failed, or wrote into what it was given.
     """
-    arguments = {name: values[slot] for name, slot in step.arguments}
+    arguments, lent = _arguments(step, values)
+    try:
+        results = (step.call if any(step.hooks) else step.forward)(**arguments)
+    except (Exception, SystemExit) as error:  # a node that calls sys.exit does not end the program
+        raise _failure(step, plan, values, arguments, error) from error
+    if lent:
+        refuse_written(step, plan, values, lent)
+    if type(results) is not dict or results.keys() != step.output_names:
+        results = _complete(step, results)
+    for output in step.outputs:
+        value = results[output.name]
+        if type(value) is not ARRAY:
+            value = without_mask(value)
+        if output.fits is not None and not output.fits(value):
+            raise _misfit("Output", output.port, value, definition_of(step.forward))
+        values[output.slot] = value
+    for slot in step.released:
+        values[slot] = None
+
+
+def _arguments(step: Step, values: list[Value]) -> tuple[dict[str, Value], Sequence[Lent]]:
+    """Return what a node is given: nothing that it can write, and the tensors to look at afterwards."""
+    arguments: dict[str, Value] = {}
+    lends = step.lends
+    for name, slot in step.arguments:
+        value = values[slot]
+        if type(value) is ARRAY:  # what `lend` does, for what is there most often
+            value = value.view()
+            value.setflags(False)  # type: ignore[call-arg] # a keyword takes twice the time
+        elif value is not None:
+            lends = True
+        arguments[name] = value
     for name, slots in step.fan_in:
         # An optional output that its node left out adds nothing.
         arguments[name] = [value for slot in slots if (value := values[slot]) is not None]
@@ -74,19 +107,7 @@ def run_step(step: Step, stage: str, values: list[Value]) -> None:
             _replace(arguments, check, values[check.slot])
     if step.conversions:
         _convert(step, arguments)
-    try:
-        results = (step.call if any(step.hooks) else step.forward)(**arguments)
-    except (Exception, SystemExit) as error:  # a node that calls sys.exit does not end the program
-        raise _failure(step, stage, arguments, error) from error
-    if type(results) is not dict or results.keys() != step.output_names:
-        results = _complete(step, results)
-    for output in step.outputs:
-        value = results[output.name]
-        if output.fits is not None and not output.fits(value):
-            raise _misfit("Output", output.port, value, definition_of(step.forward))
-        values[output.slot] = value
-    for slot in step.released:
-        values[slot] = None
+    return arguments, lend(arguments, step.copied) if lends else ()
 
 
 def _replace(arguments: dict[str, Value], check: SlotCheck, value: Value) -> None:
@@ -171,16 +192,21 @@ def _misfit(direction: str, port: ResolvedPort, value: Value, place: str | None 
     )
 
 
-def _failure(step: Step, stage: str, arguments: Mapping[str, Value], error: BaseException) -> NodeRunError:
+def _failure(
+    step: Step, plan: Plan, values: list[Value], arguments: Mapping[str, Value], error: BaseException
+) -> NodeRunError:
+    written = failure_to_write(step, plan, values, arguments, error)
+    if written is not None:
+        return written
     inputs = ", ".join(f"{name} {describe_value(value)}" for name, value in arguments.items())
     place = place_of(error, step.forward)
     hint = f"Its inputs: {inputs or 'none'}."
     if isinstance(error, CuvisError) and error.hint and not isinstance(error, RemoteError):  # that has a traceback
         hint += f"\n{error.hint}"
     return NodeRunError(
-        f"Node '{step.node}' failed in stage '{stage}': {words_of(error)}" + (f" ({place})" if place else ""),
+        f"Node '{step.node}' failed in stage '{plan.stage}': {words_of(error)}" + (f" ({place})" if place else ""),
         hint=hint,
         node=step.node,
-        stage=stage,
+        stage=plan.stage,
         place=place,
     )

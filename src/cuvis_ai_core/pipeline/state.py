@@ -4,10 +4,10 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import CuvisError, PipelineError
 from cuvis_ai_core.node.libraries import converter, is_module
 from cuvis_ai_core.node.ports import NUMPY, TORCH
-from cuvis_ai_core.pipeline.nearest import nearest
 from cuvis_ai_core.pipeline.weights import State, for_torch, is_extra
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def _check_names(nodes: Nodes, wanted: State) -> None:
     for name in wanted:
         if name not in nodes:
             raise PipelineError(
-                f"The weights do not fit: the pipeline has no node '{name}'.{nearest(name, nodes)}", node=name
+                f"The weights do not fit: the pipeline has no node '{name}'.{did_you_mean(name, nodes)}", node=name
             )
         if not hasattr(nodes[name], "load_state_dict"):
             raise PipelineError(f"The weights do not fit: node '{name}' keeps no state.", node=name)
@@ -159,7 +159,7 @@ def _difference(own: Mapping[str, Any], given: Mapping[str, Any], words: str) ->
     if absent := [key for key in own if key not in given and key in words]:
         return f"'{absent[0]}' is missing."
     if unknown := [key for key in given if key not in own and key in words]:
-        return f"it keeps no '{unknown[0]}'.{nearest(unknown[0], own)}"
+        return f"it keeps no '{unknown[0]}'.{did_you_mean(unknown[0], own)}"
     for key in (key for key in given if key in own and key in words):
         given_shape, own_shape = (list(getattr(each, "shape", ())) for each in (given[key], own[key]))
         if given_shape != own_shape:

@@ -56,8 +56,8 @@ def no_module(plugin: str, path: str, missing: str, known: Iterable[str]) -> Inv
 
 def near(name: str, known: Iterable[str], prefix: str) -> str:
     """Return what to do about a name that is not there, with the nearest one that is."""
-    from difflib import get_close_matches
+    from cuvis_ai_core._nearest import nearest
 
-    found = get_close_matches(name, list(known), 1)
+    found = nearest(name, known)
     advice = "Correct 'provides' in the manifest, or what the plugin's entry points and hooks name."
-    return f"Did you mean '{prefix}{found[0]}'? {advice}" if found else advice
+    return f"Did you mean '{prefix}{found}'? {advice}" if found else advice

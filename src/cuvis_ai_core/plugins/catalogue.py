@@ -240,13 +240,12 @@ def not_found(
         declared: Names of the declared plugins that are loaded.
         discovered: Names of the discovered plugins.
     """
-    from difflib import get_close_matches
-
     names, loaded, installed = sorted(known), sorted(declared), sorted(discovered)
     text = f"Node '{name}' not found in registry."
-    near = get_close_matches(name.rpartition(".")[2], names, 3, 0.6)
-    if near:
-        text += f"\nDid you mean {' or '.join(repr(each) for each in near)}?"
+    from cuvis_ai_core._nearest import did_you_mean
+
+    if meant := did_you_mean(name.rpartition(".")[2], names, most=3):
+        text += f"\n{meant.strip()}"
     text += f"\nLoaded plugins: {', '.join(loaded) or 'none'}."
     if installed:
         text += f" Discovered plugins: {', '.join(installed)}."

@@ -5,7 +5,7 @@ our code runs. So an environment variable says which plugins are loaded and who 
 file of this package calls `adopt` at the start of an interpreter that has the variable. All others pay nothing.
 """
 
-import json
+import ast
 import os
 import sys
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from cuvis_ai_core.plugins.isolation.scope import Scope, living_scopes, scope_na
 
 def adopt() -> None:
     """Make the plugins and dependencies of the parent process importable, for the life of this one."""
-    written_by, plugins, served = json.loads(os.environ[LIVE_PLUGINS])
+    written_by, plugins, served = ast.literal_eval(os.environ[LIVE_PLUGINS])
     if written_by != interpreter():
         return
     for folder, names in served.items():

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import ManifestError
 from cuvis_ai_core.plugins.rules import describe, show
@@ -13,7 +13,8 @@ from cuvis_ai_core.plugins.rules import describe, show
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-    from cuvis_ai_core._yaml import YamlDocument, YamlError
+    from cuvis_ai_core._yaml import YamlDocument
+    from cuvis_ai_core.errors import YamlError
 
 _FORM: Final = """\
 A manifest looks like this:
@@ -177,8 +178,7 @@ def _hint(keys: Keys) -> str:
 
 def _nearest(key: object, known: Iterable[str]) -> str:
     meant = _MEANT.get(str(key).lower(), "")
-    near = [meant] if meant in known else get_close_matches(str(key).lower(), known, n=1)
-    return near[0] if near else ""
+    return meant if meant in known else nearest(str(key).lower(), known) or ""
 
 
 def _unknown_key(key: str | int, known: Sequence[str]) -> str:
@@ -218,8 +218,8 @@ def _of_no_kind(value: object, _keys: Keys) -> str:
 
 
 def _no_isolation(value: object, _keys: Keys) -> str:
-    near = get_close_matches(str(value), _ISOLATIONS, n=1)
-    advice = f"did you mean '{near[0]}'?" if near else f"possible are {', '.join(_ISOLATIONS)}"
+    near = nearest(str(value), _ISOLATIONS)
+    advice = f"did you mean '{near}'?" if near else f"possible are {', '.join(_ISOLATIONS)}"
     return f"{show(value)} is no isolation; {advice}"
 
 
@@ -232,8 +232,8 @@ def _missing(value: object, keys: Keys) -> str:
             "is missing: this is the form of one bare file per plugin (name, package_name, capabilities), which "
             "is not read; list the plugin under 'plugins', with its classes under 'provides'"
         )
-    near = get_close_matches("plugins", map(str, names), n=1)
-    return "is missing; " + (f"rename '{near[0]}'" if near else "all plugins of a manifest stand under it")
+    near = nearest("plugins", map(str, names))
+    return "is missing; " + (f"rename '{near}'" if near else "all plugins of a manifest stand under it")
 
 
 _SENTENCES: Final[Mapping[str, Callable[[object, Keys], str]]] = {

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from cuvis_ai_core.errors import PipelineError
+from cuvis_ai_core.errors import PipelineError, YamlError
 
 if TYPE_CHECKING:
     from cuvis_ai_core._yaml import YamlDocument
@@ -58,7 +58,7 @@ def is_pipeline(file: Path) -> bool:
     """Tell whether a file of a folder with configurations is meant as a pipeline."""
     if file.name != DEFAULTS:
         return True
-    from cuvis_ai_core._yaml import YamlError, load_yaml
+    from cuvis_ai_core._yaml import load_yaml
 
     try:
         data = load_yaml(file).data
@@ -81,7 +81,7 @@ def read_defaults(file: Path, plugin: str, wanted: Collection[str], known: Colle
     Raises:
         PipelineError: The file cannot be read, or gives something to what is no node class of the plugin.
     """
-    from cuvis_ai_core._yaml import YamlError, load_yaml
+    from cuvis_ai_core._yaml import load_yaml
 
     try:
         document = load_yaml(file)
@@ -91,10 +91,10 @@ def read_defaults(file: Path, plugin: str, wanted: Collection[str], known: Colle
     for name, params in section.items():
         line = document.line_of(*keys, name)
         if name not in known:
-            from difflib import get_close_matches
+            from cuvis_ai_core._nearest import nearest
 
-            near = get_close_matches(name, known, n=1)
-            meant = f"; did you mean '{near[0]}'?" if near else f"; it has {', '.join(sorted(known))}."
+            near = nearest(name, known)
+            meant = f"; did you mean '{near}'?" if near else f"; it has {', '.join(sorted(known))}."
             raise _broken(file, line, f"'{name}' is no node class of plugin '{plugin}'{meant}")
         if params is not None and not isinstance(params, Mapping):
             raise _broken(file, line, f"'{name}' must be a mapping of parameters, not {params!r:.60}.")

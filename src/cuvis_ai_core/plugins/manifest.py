@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_core import PydanticKnownError
 
 from cuvis_ai_core._redact import redact
-from cuvis_ai_core.errors import ManifestError
+from cuvis_ai_core.errors import ManifestError, YamlError
 from cuvis_ai_core.plugins import rules
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def read_manifest(path: Path) -> Manifest:
         ManifestError: The file cannot be read, or breaks a rule; all broken rules are named.
     """
     # PyYAML stays away from those who only check a configuration in memory.
-    from cuvis_ai_core._yaml import YamlError, load_yaml
+    from cuvis_ai_core._yaml import load_yaml
 
     path = manifest_path(path)
     try:

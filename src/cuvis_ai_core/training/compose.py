@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core._yaml import YamlDocument, YamlError, load_yaml
-from cuvis_ai_core.errors import MissingExtraError, TrainRunError
+from cuvis_ai_core._yaml import YamlDocument, load_yaml
+from cuvis_ai_core.errors import MissingExtraError, TrainRunError, YamlError
 
 _CONFIGS: Final = frozenset({"configs", "config", "conf"})
 _HYDRA = threading.Lock()

@@ -1,6 +1,5 @@
 """The second phase of training: parameters follow the gradient of a loss, driven by Lightning."""
 
-import difflib
 import logging
 import re
 import tempfile
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.data import Batches
 from cuvis_ai_core.errors import CuvisError, MissingExtraError, TrainingError, TrainRunError
 from cuvis_ai_core.node.libraries import keep_for_gradients
@@ -208,10 +208,9 @@ def _device(config: TrainingConfig) -> str:
     if kind == "auto":
         kind = "cuda" if torch.cuda.is_available() else "cpu"
     if kind not in _ACCELERATORS:
-        near = difflib.get_close_matches(kind, _ACCELERATORS, n=1)
         raise TrainRunError(
             f"training.accelerator: there is no accelerator '{config.accelerator}'."
-            + (f" Did you mean '{near[0]}'?" if near else ""),
+            + did_you_mean(kind, _ACCELERATORS),
             hint=f"Accelerators: auto, {', '.join(_ACCELERATORS)}.",
             key="training.accelerator",
         )

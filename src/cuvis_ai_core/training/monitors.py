@@ -4,8 +4,8 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
+from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import TrainRunError
-from cuvis_ai_core.pipeline.nearest import nearest
 from cuvis_ai_core.training.config import TrainingConfig
 from cuvis_ai_core.training.steps import LOSS, Measuring
 
@@ -54,7 +54,7 @@ def unknown_monitor(monitor: str, key: str, known: Iterable[str]) -> TrainRunErr
     """Return the error about a monitor that nothing reports."""
     names = list(known)
     return TrainRunError(
-        f"training.{key}: nothing is reported as '{monitor}', which is to be monitored.{nearest(monitor, names)}",
+        f"training.{key}: nothing is reported as '{monitor}', which is to be monitored.{did_you_mean(monitor, names)}",
         hint=f"Reported are: {', '.join(names)}.",
         key=f"training.{key}",
     )

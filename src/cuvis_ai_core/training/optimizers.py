@@ -1,10 +1,10 @@
 """Optimizers and schedulers of torch by name."""
 
-import difflib
 import inspect
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import TrainRunError
 from cuvis_ai_core.training.config import OptimizerConfig, SchedulerConfig
 
@@ -96,9 +96,8 @@ def _is_a(candidate: object, base: type) -> bool:
 def _find(kind: str, name: str, known: Mapping[str, Any], names: Iterable[str]) -> Any:  # noqa: ANN401
     if name.lower() in known:
         return known[name.lower()]
-    near = difflib.get_close_matches(name.lower(), known, n=1)
     raise TrainRunError(
-        f"training.{kind}.name: there is no {kind} '{name}'." + (f" Did you mean '{near[0]}'?" if near else ""),
+        f"training.{kind}.name: there is no {kind} '{name}'." + did_you_mean(name.lower(), known),
         hint=f"There are: {', '.join(sorted(names))}.",
         key=f"training.{kind}.name",
     )
@@ -112,9 +111,8 @@ def _check_arguments(place: str, made: type, arguments: Mapping[str, Any]) -> No
     accepted = _parameters(made)
     for name in arguments:
         if name not in accepted:
-            near = difflib.get_close_matches(name, accepted, n=1)
             raise TrainRunError(
-                f"{place}: {made.__name__} has no argument '{name}'." + (f" Did you mean '{near[0]}'?" if near else ""),
+                f"{place}: {made.__name__} has no argument '{name}'." + did_you_mean(name, accepted),
                 hint=f"Its arguments: {', '.join(accepted)}.",
                 key=f"{place}.{name}",
             )

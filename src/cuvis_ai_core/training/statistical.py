@@ -1,13 +1,16 @@
 """The first phase of training: nodes that need it learn statistics of the data, streamed."""
 
 import logging
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core._places import place_of, words_of
 from cuvis_ai_core.errors import CuvisError, TrainingError, TrainRunError
-from cuvis_ai_core.node.libraries import converter, library_of_input
+from cuvis_ai_core.node.libraries import converter, gets_copy, library_of_input
+from cuvis_ai_core.pipeline.lending import Lent, lend, written_by_line
 from cuvis_ai_core.pipeline.precision import make_cast
+from cuvis_ai_core.pipeline.written import line_for_copy
 from cuvis_ai_core.training.finite import is_finite
 from cuvis_ai_core.training.modes import evaluating
 
@@ -66,17 +69,20 @@ class StatisticalTrainer:
 
     def _fit_node(self, name: str, batches: Iterable[Batch]) -> None:
         node = self.pipeline.nodes[name]
-        stream = _Counted(self._inputs(name, batches))
+        stream = _Stream(name, self._copied(name), self._inputs(name, batches))
         try:
             with evaluating(self.pipeline):
                 node.statistical_initialization(stream)
+            stream.refuse_written()
         except CuvisError:
             raise
         except Exception as error:
             place = place_of(error, node)
+            written = written_by_line(error, stream.values)
             raise TrainingError(
                 f"Node '{name}' ({type(node).__name__}) failed to learn from the data: {words_of(error)}"
                 + (f" ({place})" if place else ""),
+                hint=written and line_for_copy(*written),
                 place=place,
             ) from error
         if stream.count == 0 and next(iter(batches), None) is None:
@@ -100,6 +106,10 @@ class StatisticalTrainer:
                 if (value := self._value(name, resolved, sources.get(port), outputs, batch)) is not None
             }
 
+    def _copied(self, name: str) -> list[str]:
+        node, ports = self.pipeline.nodes[name], self.pipeline.inputs[name]
+        return [port for port, resolved in ports.items() if gets_copy(node, resolved.port)]
+
     def _sources(self, name: str) -> dict[str, list[tuple[str, str]]]:
         sources: dict[str, list[tuple[str, str]]] = {}
         for edge in self.pipeline.edges:
@@ -122,23 +132,62 @@ class StatisticalTrainer:
         return [convert(cast(each)) for each in value] if isinstance(value, list) else convert(cast(value))
 
 
-class _Counted(Iterator[dict[str, Any]]):
-    """A stream that knows how many batches were taken from it."""
+class _Stream(Iterator[dict[str, Any]]):
+    """A stream that knows how many batches were taken from it, and looks whether one of them was written.
 
-    def __init__(self, stream: Iterator[dict[str, Any]]) -> None:
+    Args:
+        node: Name of the node that reads it.
+        copied: Names of its inputs of which it gets copies that are its own.
+        stream: The batches.
+    """
+
+    def __init__(self, node: str, copied: Iterable[str], stream: Iterator[dict[str, Any]]) -> None:
+        self._node = node
+        self._copied = tuple(copied)
         self._stream = stream
+        self._lent: list[Lent] = []
+        self._kept: list[tuple[weakref.ref[Any], str, tuple[object, ...]]] = []
+        self.values: dict[str, Any] = {}
         self.count = 0
         self.with_holes: list[int] = []
 
     def __next__(self) -> dict[str, Any]:
-        values = next(self._stream)
+        self._refuse([*self._lent, *self._still_there(self._kept[: len(self.values)])])
+        self.values = {}  # the batch goes before the next one is made
+        self._kept += ((weakref.ref(each.tensor), each.port, each.before) for each in self._lent)
+        self._lent = []
+        self.values = next(self._stream)
         self.count += 1
-        if not all(map(is_finite, values.values())):
+        if not all(map(is_finite, self.values.values())):
             self.with_holes.append(self.count)
-        return values
+        self._lent = lend(self.values, self._copied)
+        return dict(self.values)
+
+    def refuse_written(self) -> None:
+        """Refuse that a batch was written, also one that the node has kept since.
+
+        Raises:
+            TrainingError: It was.
+        """
+        self._refuse([*self._lent, *self._still_there(self._kept)])
+
+    def _still_there(self, kept: Iterable[tuple["weakref.ref[Any]", str, tuple[object, ...]]]) -> Iterator[Lent]:
+        """Yield those that the node has kept: to sum up in the first of them is a slip that is often made."""
+        for found, port, before in kept:
+            tensor = found()
+            if tensor is not None:
+                yield Lent(port, tensor, before)
+
+    def _refuse(self, lent: Iterable[Lent]) -> None:
+        for each in lent:
+            if each.is_written:
+                raise TrainingError(
+                    f"Node '{self._node}' writes into its input '{each.port}' while it learns from the data.",
+                    hint=line_for_copy(each.port, each.tensor),
+                )
 
 
-def _say_what_is_no_number(name: str, node: Any, stream: _Counted) -> None:  # noqa: ANN401
+def _say_what_is_no_number(name: str, node: Any, stream: _Stream) -> None:  # noqa: ANN401
     """Say where a node that was given values that are no numbers has learned some."""
     learned = node.state_dict() if stream.with_holes and hasattr(node, "state_dict") else {}
     bad = [key for key, value in learned.items() if not is_finite(value)]

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import TrainRunError
-from cuvis_ai_core.pipeline.nearest import nearest
 
 if TYPE_CHECKING:
     from cuvis_ai_schemas.execution import Context
@@ -127,7 +127,7 @@ def check_node(pipeline: "Pipeline", name: str, key: str) -> None:
     """
     if name not in pipeline.nodes:
         raise TrainRunError(
-            f"{key}: the pipeline has no node '{name}'.{nearest(name, pipeline.nodes)}",
+            f"{key}: the pipeline has no node '{name}'.{did_you_mean(name, pipeline.nodes)}",
             hint=f"Nodes of this pipeline: {', '.join(pipeline.nodes)}.",
             key=key,
         )

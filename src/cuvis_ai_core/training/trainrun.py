@@ -1,6 +1,5 @@
 """Reading a trainrun: composed, with overrides laid over it, resolved, and checked."""
 
-import difflib
 import glob
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core._yaml import YamlDocument
 from cuvis_ai_core.errors import PipelineError, TrainRunError
 from cuvis_ai_core.pipeline.interpolation import resolve
@@ -169,8 +169,8 @@ def _rule(details: ErrorDetails, keys: list[int | str]) -> str:
 
 def _unknown_key(keys: list[int | str]) -> str:
     known = _keys_beside(keys)
-    near = difflib.get_close_matches(str(keys[-1]), known, n=1)
-    return f"is an unknown key; {f'did you mean {near[0]!r}?' if near else 'known keys: ' + ', '.join(known)}"
+    near = nearest(str(keys[-1]), known)
+    return f"is an unknown key; {f'did you mean {near!r}?' if near else 'known keys: ' + ', '.join(known)}"
 
 
 def _keys_beside(keys: list[int | str]) -> list[str]:

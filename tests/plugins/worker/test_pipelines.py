@@ -114,6 +114,24 @@ def test_a_pipeline_closes_and_resets_its_nodes(pipeline: Pipeline, caplog: pyte
     assert caplog.records == []
 
 
+def test_a_node_in_a_process_writes_into_what_is_its_own(registry: NodeRegistry) -> None:
+    """It has copies: the caller and other nodes read what they had, of any size."""
+    nodes = [
+        {"name": "first", "class_name": "Scale"},
+        {"name": "zero", "class_name": "Zero"},
+        {"name": "second", "class_name": "MinMaxNormalizer"},
+    ]
+    edges = [{"source": "first.cube", "target": f"{node}.cube"} for node in ("zero", "second")]
+    with Pipeline.from_dict({"nodes": nodes, "edges": edges}, node_registry=registry, allow_untrained=True) as pipeline:
+        for cube in (CUBE.copy(), np.ones((1, 100, 100, 3), np.float32) * CUBE[0, 0, 0]):
+            before = cube.copy()
+            outputs = pipeline.forward({"cube": cube})
+            assert outputs["zero", "cube"].max() == 0
+            np.testing.assert_array_equal(cube, before)
+            assert outputs["first", "cube"].max() > 0
+            assert outputs["second", "cube"].max() == 1
+
+
 @pytest.fixture
 def torch_nodes(shared_cache: Path, project: Path) -> Iterator[NodeRegistry]:
     """Return a registry with a plugin of a torch node in a process of its own."""

@@ -123,7 +123,7 @@ class Store:
             name: Name of the plugin.
             key: Stands for the request.
         """
-        return self.root / ".records" / f"{_encode(name)}@{key}.json"
+        return self.root / ".records" / f"{_encode(name)}@{key}"
 
     def forget(self, name: str) -> None:
         """Remove what says what loads of a plugin found."""
@@ -267,13 +267,11 @@ class Store:
                     lock.unlink(missing_ok=True)
 
     def _prepare(self) -> None:
-        from cuvis_ai_core._files import write_atomic
-
         for folder in (".locks", ".tmp"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         readme = self.root / "README"
         if not readme.exists():
-            write_atomic(readme, _README)
+            readme.write_text(_README, encoding="utf-8")
 
     @contextlib.contextmanager
     def guard(self) -> Iterator[None]:

@@ -163,7 +163,8 @@ class Installer:
                 choices[job.name] = self._choose_apart(job, enter, kept)
 
         builds = [partial(self._attempt, job, PluginState.INSTALLING, build) for job in self._open()]
-        self._crew.run([*([choose] if here else []), *builds])
+        # The first build begins before the choice, whose beginning computes in this process.
+        self._crew.run([*builds[:1], *([choose] if here else []), *builds[1:]])
         return choices
 
     def follow(self, versions: Versions) -> None:

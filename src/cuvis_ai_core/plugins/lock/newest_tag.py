@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
-from cuvis_ai_core._yaml import YamlError, parse_yaml
-from cuvis_ai_core.errors import ManifestError
+from cuvis_ai_core._yaml import parse_yaml
+from cuvis_ai_core.errors import ManifestError, YamlError
 
 if TYPE_CHECKING:
     from yaml import Node, ScalarNode

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from cuvis_ai_core._environment import worker_variables
 from cuvis_ai_core._process import Service
-from cuvis_ai_core.errors import WorkerCrashError, WorkerError, WorkerTimeoutError
+from cuvis_ai_core.errors import WorkerCrashError, WorkerEndedError, WorkerError, WorkerTimeoutError
 from cuvis_ai_core.plugins.worker.channel import Channel, Message
 from cuvis_ai_core.plugins.worker.logs import Logs
 from cuvis_ai_core.plugins.worker.remote import remote_error
@@ -56,10 +56,6 @@ _TELLS_NOTHING: Final = re.compile(r'^Extension modules: |^  File "[^"]*([\\/]wo
 """Lines of a report of the interpreter that are the same for all crashes."""
 
 logger = logging.getLogger(__name__)
-
-
-class NotBegunError(WorkerCrashError):
-    """A worker process had ended before anything was asked of it: another one can be asked."""
 
 
 class Connection:
@@ -133,7 +129,7 @@ class Connection:
 
         Raises:
             RemoteError: It raised an exception.
-            NotBegunError: It had ended before.
+            WorkerEndedError: It had ended before.
             WorkerCrashError: It ended.
             WorkerTimeoutError: It took too long, and was ended.
             WorkerError: A value cannot cross.
@@ -142,7 +138,7 @@ class Connection:
         # The worker asks for a batch of the stream that it was given last: streams are not to cross.
         with nullcontext() if stream is None else self._streaming, self._busy:
             if not self.alive:
-                raise NotBegunError(f"{self._whose(name)} {self._why or 'ended'}.", plugin=self._plugin, node=name)
+                raise WorkerEndedError(f"{self._whose(name)} {self._why or 'ended'}.", plugin=self._plugin, node=name)
             self._seconds = call_limit()
             try:
                 answer = self._exchange({"do": do, "node": node}, given, name, batches)

@@ -6,10 +6,10 @@ import os
 import pkgutil
 import sys
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from importlib.metadata import distributions
 from typing import Any, Final
 
+from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.node.keywords import parameters_of
 from cuvis_ai_core.node.libraries import is_module
@@ -79,7 +79,7 @@ def _beside(missing: str) -> list[str]:
     """Return the names of the modules beside one that is not there; at the top, with all libraries, the nearest."""
     parent = missing.rpartition(".")[0]
     known = [each.name for each in pkgutil.iter_modules(sys.modules[parent].__path__ if parent else None)]
-    return known if parent else get_close_matches(missing, known, 1)
+    return known if parent else [*filter(None, [nearest(missing, known)])]
 
 
 def _unique(classes: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

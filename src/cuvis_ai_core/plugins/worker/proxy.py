@@ -10,9 +10,9 @@ from inspect import Parameter
 from itertools import count
 from typing import Any, ClassVar, Final, SupportsIndex, TypeVar
 
-from cuvis_ai_core.errors import WorkerError
+from cuvis_ai_core.errors import WorkerEndedError, WorkerError
 from cuvis_ai_core.node.base import NodeMixin
-from cuvis_ai_core.plugins.worker.connection import Connection, NotBegunError
+from cuvis_ai_core.plugins.worker.connection import Connection
 from cuvis_ai_core.plugins.worker.worker import Worker
 
 _numbers: Final = count(1)
@@ -167,7 +167,7 @@ class ProxyNode(NodeMixin):
         while True:
             try:
                 return ask(self.runs_elsewhere.connection() if reach is None else reach())
-            except NotBegunError:
+            except WorkerEndedError:
                 continue
 
     def _at_home(self) -> Connection:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from cuvis_ai_core import errors
 from cuvis_ai_core._places import definition_of, place_of
-from cuvis_ai_core.errors import CuvisError
+from cuvis_ai_core.errors import CuvisError, WorkerError
 from cuvis_ai_core.node.checking import check_class, construct
 from cuvis_ai_core.node.keywords import unread_of
 from cuvis_ai_core.node.learned import Learner
@@ -36,10 +36,6 @@ METHODS: Final = frozenset(
 
 _IMPORTLIB: Final = importlib.__file__
 _CORE: Final = f"{Path(errors.__file__).parent}{os.sep}"
-
-
-class _StreamError(Exception):
-    """The host's stream of batches failed; the host knows why."""
 
 
 class Server:
@@ -143,7 +139,7 @@ class Server:
                 if "stop" in message.header:
                     self._opened(message)
                     if message.header["stop"] == "failed":
-                        raise _StreamError
+                        raise WorkerError("The stream of batches ended early: its maker failed.")
                     return
                 self._answer(message)  # the batch may need other nodes of this plugin
                 message = self._channel.receive()
@@ -258,7 +254,6 @@ def _told(error: BaseException, owner: object) -> dict[str, Any]:
         "hint": error.hint if isinstance(error, CuvisError) else None,
         "trace": _trace(error),
         "place": place_of(error, owner),
-        "stopped": isinstance(error, _StreamError),
     }
 
 

@@ -121,6 +121,17 @@ class Named(Exception):
     """The plugin's own."""
 
 
+class Zero(ArrayNode):
+    """Write into what is given."""
+
+    INPUT_SPECS = {"cube": PortSpec(np.float32, (-1, -1, -1, -1))}
+    OUTPUT_SPECS = {"cube": PortSpec(np.float32, (-1, -1, -1, -1))}
+
+    def forward(self, cube):
+        cube *= 0
+        return {"cube": cube}
+
+
 class Misbehaving(ArrayNode):
     """Do something bad, by name."""
 

@@ -1,0 +1,170 @@
+"""What a node is given is lent: it reads it, and writes nothing into it, since others have the same arrays.
+
+Those are other nodes, the caller who handed a value in, and whoever gets the results. An array of NumPy is lent as a
+view that cannot be written, so that NumPy itself raises at the very line. A tensor cannot be made so: it is looked at
+before and after. Lists and mappings are lent as copies, of which the arrays are lent.
+"""
+
+import ctypes
+import linecache
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Final
+
+import numpy as np
+
+from cuvis_ai_core._places import frames_of
+from cuvis_ai_core.node.array import Value
+
+ARRAY: Final = np.ndarray
+_PLAIN: Final = frozenset({bool, int, float, complex, str, bytes, type(None)})
+_READ_ONLY: Final = re.compile(r"read-?only|not writ|writeable", re.IGNORECASE)
+_NAME: Final = re.compile(r"[^\W\d]\w*")
+_COMPARED: Final = 1 << 16
+"""Bytes of a tensor that are compared, all of them; of a larger one as many are picked, evenly."""
+
+
+@dataclass(slots=True)
+class Lent:
+    """A tensor that a node is given, and how it was before.
+
+    Attributes:
+        port: The input port.
+        tensor: The tensor.
+        before: What tells whether it was written since.
+    """
+
+    port: str
+    tensor: Any
+    before: tuple[object, ...]
+
+    @property
+    def is_written(self) -> bool:
+        """Whether somebody wrote into it."""
+        return _state(self.tensor) != self.before
+
+
+def lend(arguments: dict[str, Value], copied: Iterable[str] = ()) -> list[Lent]:
+    """Put in place of the arguments of a node what it can only read, and return the tensors to look at afterwards.
+
+    Args:
+        arguments: What it is given.
+        copied: Names of the arguments of which it gets copies that are its own.
+    """
+    lent: list[Lent] = []
+    for name, value in arguments.items():
+        arguments[name] = _own(value) if name in copied else _lent(value, name, lent)
+    return lent
+
+
+def written_by_line(error: BaseException, arguments: Mapping[str, Value]) -> tuple[str, Value] | None:
+    """Return the input into which a node tried to write, and what it is, where that is why an error was raised."""
+    if not _READ_ONLY.search(str(error)):
+        return None
+    inputs = [(name, array) for name, value in arguments.items() for array in arrays_in(value)]
+    for frame, line in reversed(list(frames_of(error))):
+        for array in _named_arrays(frame, line):
+            port = next((name for name, each in inputs if np.may_share_memory(each, array)), None)
+            if port is not None and not array.flags.writeable:
+                return port, array
+    return None
+
+
+def span_of(value: Any) -> tuple[int, int]:  # noqa: ANN401
+    """Return the addresses between which the values of an array, or of a tensor with memory, lie."""
+    if isinstance(value, ARRAY):
+        start, size, strides = value.__array_interface__["data"][0], value.itemsize, value.strides
+    else:
+        start, size = value.data_ptr(), value.element_size()
+        strides = tuple(step * size for step in value.stride())
+    if 0 in value.shape:
+        return start, start
+    reach = [(count - 1) * step for count, step in zip(value.shape, strides, strict=True)]
+    return start + sum(each for each in reach if each < 0), start + sum(each for each in reach if each > 0) + size
+
+
+def arrays_in(value: Value) -> Iterator[Any]:
+    """Yield the arrays, and the tensors with memory, in a value."""
+    if isinstance(value, ARRAY):
+        yield value
+    elif type(value) in {list, tuple, dict}:
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from arrays_in(each)
+    elif hasattr(value, "untyped_storage") and _has_memory(value):
+        yield value
+
+
+def _own(value: Value) -> Value:
+    if isinstance(value, list):
+        return [_own(each) for each in value]
+    return value.copy() if isinstance(value, ARRAY) else value
+
+
+def _lent(value: Value, port: str, lent: list[Lent]) -> Value:
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, ARRAY):
+        view = value.view()
+        view.setflags(write=False)
+        return view
+    if type(value) in {list, tuple}:
+        plain = set(map(type, value)) <= _PLAIN
+        return type(value)(value if plain else [_lent(each, port, lent) for each in value])
+    if type(value) is dict:
+        return {key: _lent(each, port, lent) for key, each in value.items()}
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not isinstance(value, torch.Tensor):
+        return value
+    if value.is_inference() and not _is_compared_whole(value):
+        value = _counting(value)
+    lent.append(Lent(port, value, _state(value)))
+    return value
+
+
+def _counting(tensor: Any) -> Any:  # noqa: ANN401 - torch is not imported here
+    """Return a tensor on the same memory whose changes torch counts, as it does not of those made in inference mode."""
+    torch: Any = sys.modules["torch"]
+    if tensor.layout is not torch.strided:
+        return tensor
+    with torch.inference_mode(mode=False):
+        return torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(tensor)
+
+
+def _state(tensor: Any) -> tuple[object, ...]:  # noqa: ANN401
+    """Return what changes when a tensor does: torch's count, its form, and bytes for what goes past that count.
+
+    Nothing is counted that is written by way of `tensor.numpy()` or `tensor.data`.
+    """
+    version = None if tensor.is_inference() else tensor._version  # noqa: SLF001
+    return version, tensor.shape, _bytes(tensor)
+
+
+def _bytes(tensor: Any) -> bytes | None:  # noqa: ANN401
+    if not _has_memory(tensor):
+        return None
+    start, stop = span_of(tensor)
+    size = stop - start
+    if size <= _COMPARED:
+        return ctypes.string_at(start, size)
+    memory = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(start))
+    return bytes(memory[:: size // _COMPARED | 1])  # an odd step meets every byte of numbers in turn
+
+
+def _is_compared_whole(tensor: Any) -> bool:  # noqa: ANN401
+    return _has_memory(tensor) and tensor.untyped_storage().nbytes() <= _COMPARED
+
+
+def _has_memory(value: Any) -> bool:  # noqa: ANN401
+    torch: Any = sys.modules["torch"]
+    plain = type(value) in {torch.Tensor, torch.nn.Parameter}
+    return plain and value.device.type == "cpu" and value.layout is torch.strided
+
+
+def _named_arrays(frame: FrameType, line: int) -> Iterator[Any]:
+    """Yield the arrays that a line of code names."""
+    for name in _NAME.findall(linecache.getline(frame.f_code.co_filename, line, frame.f_globals)):
+        if isinstance(frame.f_locals.get(name), ARRAY):
+            yield frame.f_locals[name]

@@ -1,0 +1,91 @@
+"""What is said where a node writes into what it was lent: its line, and who else has the same values."""
+
+from collections.abc import Iterable, Mapping
+
+from cuvis_ai_core._places import definition_of, place_of
+from cuvis_ai_core.errors import NodeRunError
+from cuvis_ai_core.node.array import Value
+from cuvis_ai_core.node.libraries import is_elsewhere
+from cuvis_ai_core.pipeline.feeding import BatchKey
+from cuvis_ai_core.pipeline.lending import ARRAY, Lent, arrays_in, span_of, written_by_line
+from cuvis_ai_core.pipeline.plan import Plan, Step
+
+
+def refuse_written(step: Step, plan: Plan, values: list[Value], lent: Iterable[Lent]) -> None:
+    """Refuse that a node wrote into a tensor.
+
+    Raises:
+        NodeRunError: It did.
+    """
+    if is_elsewhere(step.call):
+        return  # its process has copies
+    for each in lent:
+        if each.is_written:
+            raise _written(step, plan, values, (each.port, each.tensor), definition_of(step.forward))
+
+
+def failure_to_write(
+    step: Step, plan: Plan, values: list[Value], arguments: Mapping[str, Value], error: BaseException
+) -> NodeRunError | None:
+    """Return what to say where an error came from writing into an input, None where it did not."""
+    written = written_by_line(error, arguments)
+    return None if written is None else _written(step, plan, values, written, place_of(error, step.forward))
+
+
+def line_for_copy(port: str, array: Value) -> str:
+    """Return the line that an author is to write, as a hint."""
+    copy = "copy" if isinstance(array, ARRAY) else "clone"
+    return f"What a node is given is not its own. Write into a copy: {port} = {port}.{copy}()"
+
+
+def _written(
+    step: Step, plan: Plan, values: list[Value], written: tuple[str, Value], place: str | None
+) -> NodeRunError:
+    port, array = written
+    readers = _others(step, plan, values, array)
+    shared = f" {_enumerated(readers)} {'has' if len(readers) == 1 else 'have'} the same values." if readers else ""
+    return NodeRunError(
+        f"Node '{step.node}' writes into its input '{port}'{f' ({place})' if place else ''}.{shared}",
+        hint=line_for_copy(port, array),
+        node=step.node,
+        port=port,
+        stage=plan.stage,
+        readers=readers,
+        place=place,
+    )
+
+
+def _others(step: Step, plan: Plan, values: list[Value], array: Value) -> tuple[str, ...]:
+    """Return who else has the memory of an array, for a text."""
+    spans = [span_of(each) for each in arrays_in(array)]
+
+    def shares(value: Value) -> bool:
+        if value is array:
+            return True
+        others = [span_of(each) for each in arrays_in(value)]
+        return any(low < stop and start < high for low, high in others for start, stop in spans)
+
+    slots = {slot for slot, value in enumerate(values) if shares(value)}
+    given = [f"whoever handed in '{_shown(key)}'" for key, slot in plan.entries if slot in slots]
+    makers = [f"node '{each.node}'" for each in plan.steps if slots & {output.slot for output in each.outputs}]
+    nodes = [f"node '{each.node}'" for each in plan.steps if each is not step and slots & _slots_read(each)]
+    answers = [
+        f"the result '{_shown(address)}'"
+        for slot, address in enumerate(plan.answers, plan.first_answer)
+        if slot in slots
+    ]
+    return tuple(dict.fromkeys((*given, *makers, *nodes, *answers)))
+
+
+def _slots_read(step: Step) -> set[int]:
+    return {slot for _, slot in step.arguments} | {slot for _, slots in step.fan_in for slot in slots}
+
+
+def _shown(key: BatchKey) -> str:
+    return key if isinstance(key, str) else ".".join(key)
+
+
+def _enumerated(names: Iterable[str]) -> str:
+    *first, last = names
+    text = f"{', '.join(first)} and {last}" if first else last
+    return text[:1].upper() + text[1:]
