@@ -5,7 +5,7 @@ import numpy as np
 from click.testing import Result
 from cuvis_ai_schemas.pipeline import PortSpec
 
-from cuvis_ai_core.cli.describe_node import hyper_parameters, note, summary
+from cuvis_ai_core.cli.describe_node import note, parameter_lines, summary
 from cuvis_ai_core.node import ArrayNode
 from cuvis_ai_core.node.ports import Port
 from cuvis_ai_core.registry import NodeRegistry
@@ -93,8 +93,8 @@ def test_only_the_first_paragraph_of_its_own_docstring_is_the_summary() -> None:
 
 def test_name_and_stages_are_no_hyper_parameters() -> None:
     """They stand beside the hyper-parameters in a pipeline file."""
-    assert hyper_parameters(Bare) == []
-    assert hyper_parameters(NodeRegistry.get("RXDetector")) == ["regularization: float = 0.0"]
+    assert parameter_lines(Bare) == []
+    assert parameter_lines(NodeRegistry.get("RXDetector")) == ["regularization: float = 0.0"]
 
 
 def test_what_is_special_about_a_port_is_noted() -> None:

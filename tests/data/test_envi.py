@@ -338,3 +338,11 @@ def test_data_file_given(tmp_path: Path, name: str) -> None:
     if name.endswith(".img.hdr"):
         header.rename(tmp_path / name)
     assert_array_equal(read_envi(tmp_path / name).data, DATA)
+
+
+def test_two_names_of_one_data_file(tmp_path: Path) -> None:
+    """They are no two files that may hold the data, as where upper and lower case do not count."""
+    header = _save(tmp_path, ext=".img")
+    data = header.with_suffix(".img")
+    data.with_suffix(".IMG").hardlink_to(data)
+    assert_array_equal(read_envi(header).data, DATA)

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from cuvis_ai_core.errors import InvalidNodeError
 from cuvis_ai_core.node.ports import (
     Port,
-    describe,
     dtype_implies,
     dtype_name,
     dtypes_overlap,
     read_ports,
+    type_text,
 )
 
 
@@ -218,4 +218,4 @@ def test_a_symbolic_size_that_is_no_size_is_an_error_that_names_it(symbol: str) 
 def test_a_port_reads_as_dtype_and_sizes() -> None:
     """`*` stands for any size."""
     assert str(Port("cube", "float32", (-1, "bands", 3))) == "float32 [*, bands, 3]"
-    assert describe("str", ()) == "str"
+    assert type_text("str", ()) == "str"

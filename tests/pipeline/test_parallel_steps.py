@@ -1,5 +1,8 @@
 """Pipelines whose nodes run in several threads, as those of several processes do, answer what one thread would."""
 
+import gc
+import weakref
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -90,3 +93,41 @@ def test_lanes_answer_what_one_thread_answers(graph: list[tuple[int, set[int]]],
         answers = lanes.forward(starts, keep_ports=keep_ports)
         assert answers == plain.forward(starts, keep_ports=keep_ports)
         assert all(value is not None for value in answers.values())
+
+
+class First(There):
+    """The first of a chain; it remembers what it answered, weakly."""
+
+    made: ClassVar[list[Any]] = []
+
+    def forward(self, terms: list[Any]) -> dict[str, Any]:
+        """Return the sum."""
+        outputs = super().forward(terms)
+        self.made.append(weakref.ref(outputs["total"]))
+        return outputs
+
+
+class Last(Total):
+    """The last of a chain; it looks whether the answer of the first is still there."""
+
+    alive: ClassVar[list[bool]] = []
+
+    def forward(self, terms: list[Any]) -> dict[str, Any]:
+        """Return the sum."""
+        gc.collect()
+        self.alive.append(First.made[-1]() is not None)
+        return super().forward(terms)
+
+
+def test_values_go_after_their_last_reader_though_threads_share_them() -> None:
+    """What is not asked for is not kept until the end of the run."""
+    nodes = [
+        {"name": each.__name__, "class_name": f"{__name__}.{each.__name__}"} for each in (First, Elsewhere, There, Last)
+    ]
+    edges = [
+        {"source": f"{before['name']}.total", "target": f"{after['name']}.terms"} for before, after in pairwise(nodes)
+    ]
+    nodes.append({"name": "beside", "class_name": f"{__name__}.Total"})  # so that there is something to do at once
+    pipeline = Pipeline.from_dict({"nodes": nodes, "edges": edges})
+    pipeline.forward({"First.terms": [], "beside.terms": []}, keep_ports=["Last.total"])
+    assert Last.alive == [False]

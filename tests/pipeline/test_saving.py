@@ -529,3 +529,15 @@ def test_whatever_a_parameter_is_it_comes_back(value: Any) -> None:
     data = {"nodes": [{"name": "n", "class_name": "Scale", "params": {"value": value}}]}
     written = parse_config(data | {"metadata": {"name": value}}).to_dict()
     assert parse_config(parse_yaml(to_yaml(written)).data).to_dict() == written
+
+
+def test_a_node_that_was_not_initialised_is_not_after_a_load_that_failed(learned: Pipeline, registry: Any) -> None:
+    """What had been taken over before the failure is given back, the flag with the values."""
+    fresh = Pipeline.from_dict(learned.to_dict(), node_registry=registry, allow_untrained=True)
+    state = {name: dict(values) for name, values in learned.state_dict().items()}
+    state["layer"]["nothing_of_that_name"] = torch.zeros(2)
+    with pytest.raises(PipelineError, match="nothing_of_that_name"):
+        fresh.load_state_dict(state)
+    assert not fresh.nodes["mean"].statistically_initialized
+    assert not fresh.nodes["layer"].statistically_initialized
+    assert fresh.nodes["layer"].stats is None

@@ -21,7 +21,6 @@ from cuvis_ai_core.cli.main import main as cuvis_ai
 from cuvis_ai_core.errors import BundleError
 from cuvis_ai_core.plugins.bundle.unpacking import unpack_bundle
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.dependencies import host
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.testing.git_host import GitHost
 
@@ -218,10 +217,10 @@ def test_a_bundle_for_another_platform_is_refused(
 ) -> None:
     """Both platforms are named."""
     here = interpreter()
-    monkeypatch.setattr(host, "interpreter", lambda: "cpython-399-nowhere")
+    monkeypatch.setattr(sys.implementation, "_multiarch", "nowhere")
     result = run("unbundle", bundle, "--output-dir", tmp_path / "out")
     assert result.exit_code == 2
-    assert f"is for {here}, but this is cpython-399-nowhere" in result.stderr
+    assert f"is for {here}, but this is {sys.implementation.cache_tag}-nowhere" in result.stderr
     assert not (tmp_path / "out").exists()
 
 

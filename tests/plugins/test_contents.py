@@ -11,6 +11,7 @@ from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.plugins.dependencies.search_path import without_standard_library
 from cuvis_ai_core.plugins.installing.contents import module_roots
 from cuvis_ai_core.plugins.installing.editables import editable_code
+from cuvis_ai_core.testing.git_host import GitHost
 
 Files = dict[str, str]
 
@@ -143,3 +144,27 @@ def test_path_files_of_dependencies_say_nothing_about_a_plugin(
         },
     )
     assert set(editable_code(target, set())) == {"mine", "other"}
+
+
+@pytest.mark.parametrize("declared", ["path", "repo"])
+def test_the_standard_library_comes_before_a_module_of_the_plugin_with_its_name(
+    registry: NodeRegistry,
+    tmp_path: Path,
+    git_host: GitHost,
+    project_files: Callable[..., Files],
+    write_files: Callable[[Path, Files], Path],
+    declared: str,
+) -> None:
+    """As it would on any search path, for a folder as for a wheel; its other modules are its own."""
+    files = project_files(extra='[tool.uv.build-backend]\nmodule-name = ["echo_plugin", "colorsys", "utils"]\n')
+    files |= {"src/colorsys/__init__.py": "OWN = True\n", "src/utils/__init__.py": "OWN = True\n"}
+    files["src/echo_plugin/nodes.py"] += (
+        "\nimport colorsys\nimport utils\nEcho.OWN = [hasattr(each, 'OWN') for each in (colorsys, utils)]\n"
+    )
+    if declared == "path":
+        source = {"path": str(write_files(tmp_path / "echo", files))}
+    else:
+        name = f"standard-{tmp_path.name}"
+        source = {"repo": git_host.add(name, files, tag="v1"), "tag": "v1"}
+    registry.load_plugin("echo", {**source, "provides": ["echo_plugin.nodes.Echo"]})
+    assert registry.get("Echo").OWN == [False, True]  # type: ignore[attr-defined]

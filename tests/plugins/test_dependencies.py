@@ -206,3 +206,14 @@ def test_both_loading_orders_work_in_fresh_processes(
         command = [sys.executable, "-c", code, *order]
         result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         assert result.stdout.split() == expected.split()
+
+
+def test_who_names_the_folders_to_look_in_is_told_of_no_plugin(
+    load: LoadUser, wheel: MakeWheel, tmp_path: Path
+) -> None:
+    """`distributions(path=…)` means these folders, though a plugin's dependency is live."""
+    wheel("cuvis-test-dep", "1.0", {"cuvis_test_dep/__init__.py": "VERSION = '1.0'"})
+    answers = load("first", "cuvis-test-dep")
+    assert answers.metadata() == "1.0"
+    (tmp_path / "empty").mkdir()
+    assert list(importlib.metadata.distributions(path=[str(tmp_path / "empty")])) == []

@@ -1,6 +1,7 @@
 """Dependencies that cannot be shared: who is refused, what is said, and what does not count as a conflict."""
 
 import importlib
+import json
 import os
 import shutil
 import subprocess
@@ -9,8 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cuvis_ai_hookspecs
+import numpy as np
 import pytest
+from uv import find_uv_bin
 
+import cuvis_ai_core
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError
 
@@ -314,3 +319,43 @@ def test_real_compiled_libraries_contradict(load: LoadUser, registry: NodeRegist
     assert "requires ujson==5.11.0, but 5.10.0 is installed (loaded for first" in conflict.message
     assert first.metadata() == "5.10.0"
     assert importlib.import_module("ujson").dumps({"a": 1}) == '{"a":1}'
+
+
+LOAD = """
+import json, sys
+from cuvis_ai_core import NodeRegistry
+NodeRegistry.set_cache_dir(sys.argv[1])
+with NodeRegistry(discover=False) as registry:
+    for name, folder in json.loads(sys.argv[2]).items():
+        try:
+            registry.load_plugin(name, {"path": folder, "provides": [f"{name}.nodes.Echo"]})
+        except Exception as error:
+            print(error)
+        print(registry.list_plugins())
+"""
+
+
+def test_torch_is_never_installed_for_a_plugin_of_a_host_without_it(
+    tmp_path: Path, wheel: MakeWheel, project_files: Callable[..., dict[str, str]], write_files: Callable[..., Path]
+) -> None:
+    """Neither for one that requires it nor for one whose dependency does; both are told which extra has it."""
+    wheel("torch", "2.9", {"torch/__init__.py": ""})
+    wheel(DEP, "1.0", {"cuvis_test_dep/__init__.py": ""}, requires=("torch",))
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    for entry in Path(np.__file__).parents[1].iterdir():
+        if not entry.name.startswith(("torch", "functorch")) and entry.suffix != ".pth":
+            (site / entry.name).symlink_to(entry)
+    (site / "bin").mkdir()
+    (site / "bin" / Path(find_uv_bin()).name).symlink_to(find_uv_bin())
+    plugins = {
+        name: str(write_files(tmp_path / name, project_files(name, dependencies=(needs,))))
+        for name, needs in (("direct", "torch"), ("by_way", DEP))
+    }
+    paths = [str(Path(str(package.__file__)).parents[1]) for package in (cuvis_ai_core, cuvis_ai_hookspecs)]
+    code = f"import sys; sys.path[:0] = {[*paths, str(site)]!r}; " + f"exec({LOAD!r})"
+    command = [sys.executable, "-S", "-c", code, str(tmp_path / "cache"), json.dumps(plugins)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.count("needs torch, which is not installed here") == 2, done.stdout + done.stderr
+    assert done.stdout.count("pip install 'cuvis-ai-core[torch]'") == 2
+    assert done.stdout.count("[]") == 2

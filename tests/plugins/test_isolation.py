@@ -364,6 +364,12 @@ def test_idle_copies_can_be_dropped(cache: Path, local_plugin: Callable[..., Pat
         registry.load_plugin("echo", config)
         first = registry.get("Echo")
         clear_package_modules(["echo_plugin"])
+        with NodeRegistry(discover=False) as other:
+            other.load_plugin("echo", config)
+            assert other.get("Echo") is registry.get("Echo") is first
+        registry.unload_plugin("echo")
+        clear_package_modules(["another_plugin"])
+        registry.load_plugin("echo", config)
         assert registry.get("Echo") is first
         registry.unload_plugin("echo")
         clear_package_modules(["echo_plugin"])

@@ -1,5 +1,10 @@
 """Plugins from a local path."""
 
+import gc
+import os
+import re
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -476,3 +481,56 @@ def test_a_target_whose_marker_cannot_be_read_is_built_anew(
     registry.load_plugin("echo", config(folder))
     assert '"format": 3' in marker.read_text()
     assert "echo-plugin" in marker.read_text()
+
+
+def test_a_plugin_that_failed_once_and_is_mended_has_not_failed_any_more(
+    registry: NodeRegistry, local_plugin: Callable[..., Path]
+) -> None:
+    """`failed_plugins` tells what is so, not what was."""
+    folder = local_plugin()
+    nodes = folder / "src/echo_plugin/nodes.py"
+    good = nodes.read_text()
+    nodes.write_text("raise RuntimeError('not yet')\n")
+    with pytest.raises(PluginLoadError):
+        registry.load_plugin("echo", config(folder))
+    assert list(registry.failed_plugins) == ["echo"]
+    nodes.write_text(good)
+    registry.load_plugin("echo", config(folder))
+    assert registry.failed_plugins == {}
+    assert registry.get("Echo").VERSION == "1.0.0"  # type: ignore[attr-defined]
+
+
+def test_a_load_after_one_that_failed_runs_the_code_anew(
+    registry: NodeRegistry, local_plugin: Callable[..., Path]
+) -> None:
+    """Though something of the failed one lives on, and the files are what they were."""
+    folder = local_plugin()
+    flag = folder / "ready"
+    (folder / "src/echo_plugin/helper.py").write_text(
+        f"from pathlib import Path\nREADY = Path({str(flag)!r}).exists()\n"
+    )
+    with (folder / "src/echo_plugin/nodes.py").open("a") as file:
+        file.write("\nfrom echo_plugin import helper\nif not helper.READY:\n    raise RuntimeError('not ready')\n")
+    with pytest.raises(PluginLoadError, match="not ready") as caught:
+        registry.load_plugin("echo", config(folder))
+    assert caught.value.__cause__ is not None  # whose traceback holds the modules of the failed load
+    flag.touch()
+    registry.load_plugin("echo", config(folder))
+    assert "echo" in registry.list_plugins()
+
+
+def test_what_was_edited_a_moment_ago_runs_as_it_is_now(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytecode is filed under whole seconds and sizes: two edits within one second look the same to it."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    folder = local_plugin()
+    nodes = folder / "src/echo_plugin/nodes.py"
+    for version in ("1.0.0", "2.0.0", "3.0.0"):
+        nodes.write_text(re.sub(r"'\d\.0\.0'", repr(version), nodes.read_text()))
+        stamp = int(time.time())
+        os.utime(nodes, (stamp, stamp))
+        registry.load_plugin("echo", config(folder))
+        assert version == registry.get("Echo").VERSION  # type: ignore[attr-defined]
+        registry.unload_plugin("echo")
+        gc.collect()

@@ -393,8 +393,8 @@ def test_another_platform_adds_a_section_and_leaves_the_first(
     versions("1.0")
     manifest = local(first=("cuvis-test-dep",))
     done("lock")
-    here, there = interpreter(), "cpython-399-nowhere"
-    monkeypatch.setattr(host, "interpreter", lambda: there)
+    here, there = interpreter(), f"{sys.implementation.cache_tag}-nowhere"
+    monkeypatch.setattr(sys.implementation, "_multiarch", "nowhere")
     with pytest.raises(LockError, match=f"says nothing about {there}; it was made for {here}") as caught:
         registry.load_plugins(manifest)
     assert "cuvis-ai plugins lock" in str(caught.value)
@@ -413,7 +413,7 @@ def test_what_changed_is_no_longer_locked_for_other_platforms(
     done("lock")
     here = interpreter()
     with monkeypatch.context() as patch:
-        patch.setattr(host, "interpreter", lambda: "cpython-399-nowhere")
+        patch.setattr(sys.implementation, "_multiarch", "nowhere")
         done("update")
     assert locked()["environments"][here] == {"dependencies": {}, "hashes": {}}
     with pytest.raises(PluginsLoadError, match="says nothing about plugin 'echo'"):
@@ -558,3 +558,18 @@ def test_a_tag_that_is_written_once_for_several_plugins_is_not_changed(
     assert "cannot be changed alone" in result.stderr
     assert "echo: v2.0.0" in result.stderr
     assert Path("plugins.yaml").read_bytes() == before
+
+
+def test_files_that_are_not_those_of_the_locked_commit_are_an_error(
+    remote: Callable[..., str], registry: NodeRegistry, work: Path
+) -> None:
+    """The commit alone does not tell: a checkout in the cache may be another's work."""
+    remote("1.0.0")
+    done("lock")
+    lock = work / "plugins.lock"
+    content = locked()["plugins"]["echo"]["content"]
+    lock.write_text(lock.read_text().replace(content, content[::-1]))
+    with pytest.raises(PluginsLoadError) as caught:
+        registry.load_plugins("plugins.yaml")
+    assert "the files of commit" in str(caught.value.failed["echo"])
+    assert "are not those that are locked" in str(caught.value.failed["echo"])

@@ -301,3 +301,40 @@ def test_a_layer_without_a_size(make_trainer: Make, layer: Make, key: str) -> No
     trainer.pipeline.nodes["scores"].linear = layer()
     with pytest.raises(TrainRunError, match=rf"Node 'scores' \(Scores\): 'linear.{key}' has no size yet"):
         GradientTrainer(trainer.pipeline, trainer.config, **NODES)
+
+
+def test_a_scheduler_falls_over_the_epochs_that_are_left_after_the_warm_up(make_trainer: Make, batches: Make) -> None:
+    """The learning rate has come down in the last epoch, whether or not it was led up first."""
+    settings = {"max_epochs": 6, "optimizer": {"name": "sgd", "lr": 1.0}}
+    rows = make_trainer(scheduler={"name": "cosine", "warmup_epochs": 2}, **settings).fit(batches(0, 1), batches(5))
+    rates = [row["lr"] for row in rows]
+    assert rates[0] < rates[1] < rates[2] == pytest.approx(1)
+    assert rates[3:] == sorted(rates[3:], reverse=True)
+    plain = make_trainer(scheduler={"name": "cosine"}, **{**settings, "max_epochs": 4}).fit(batches(0, 1), batches(5))
+    assert rates[2:] == pytest.approx([row["lr"] for row in plain])
+
+
+class _Planted:
+    """What runs code where it is unpickled by torch's older rules."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Make a file."""
+        return Path.touch, (self.mark,)
+
+
+def test_a_checkpoint_that_somebody_put_in_the_place_of_the_best_runs_nothing(
+    make_trainer: Make, batches: Make, tmp_path: Path
+) -> None:
+    """It is read by the rules for weights alone."""
+
+    def plant(_: object) -> None:
+        for file in (tmp_path / "run" / "checkpoints").glob("*.ckpt"):
+            torch.save({"state_dict": {}, "planted": _Planted(tmp_path / "ran")}, file)
+
+    trainer = make_trainer(max_epochs=2, callbacks={"checkpoint": {"monitor": "val_loss"}})
+    with pytest.raises(TrainingError, match="cannot be read"):
+        trainer.fit(batches(0, 1), batches(2), folder=tmp_path / "run", observer=plant)
+    assert not (tmp_path / "ran").exists()

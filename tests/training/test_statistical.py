@@ -111,6 +111,22 @@ def test_type_of_batches(batches: Make) -> None:
     assert isinstance(batches(0), Batches)
 
 
+def test_sources_that_do_not_run_in_training_are_left_out(make_pipeline: Make, registry: Any, batches: Make) -> None:
+    """What such a node would hand over is handed in, as in every run of that stage."""
+    config = {
+        "nodes": [
+            {"name": "later", "class_name": "Center", "params": {"execution_stages": ["inference"]}},
+            {"name": "center", "class_name": "Center"},
+        ],
+        "edges": [{"source": "later.cube", "target": "center.cube"}],
+    }
+    pipeline = Pipeline.from_dict(config, node_registry=registry, allow_untrained=True)
+    data = batches(0, 1)
+    StatisticalTrainer(pipeline).fit(data)
+    everything = np.concatenate([batch["cube"].reshape(-1, 3) for batch in data])
+    assert torch.allclose(pipeline.nodes["center"].mean, torch.from_numpy(everything.mean(axis=0)), atol=1e-5)
+
+
 @pytest.mark.parametrize("write", ["cube", "first"])
 def test_a_node_that_learns_writes_into_no_batch(
     make_pipeline: Make, batches: Make, monkeypatch: Any, write: str

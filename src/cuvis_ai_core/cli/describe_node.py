@@ -35,7 +35,7 @@ def print_node(registry: "NodeRegistry", node_class: type) -> None:
             print_table(("port", "type", "note", "description"), rows, title=title)
         else:
             say(f"{title}: none")
-    parameters = hyper_parameters(node_class)
+    parameters = parameter_lines(node_class)
     say("\nHyper-parameters:" + ("" if parameters else " none"))
     for parameter in parameters:
         say(f"  {parameter}")
@@ -56,7 +56,7 @@ def note(port: Port) -> str:
     return ", ".join(["optional"] * port.optional + ["takes several edges"] * port.variadic)
 
 
-def hyper_parameters(node_class: type) -> list[str]:
+def parameter_lines(node_class: type) -> list[str]:
     """Return the parameters of a class with their types and defaults, as Python writes them."""
     try:
         signature = inspect.signature(node_class)

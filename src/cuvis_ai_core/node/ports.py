@@ -85,7 +85,7 @@ class Port:
     library: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
-        return describe(self.dtype, self.shape)
+        return type_text(self.dtype, self.shape)
 
     @property
     def is_anything(self) -> bool:
@@ -118,7 +118,7 @@ class Port:
         return size
 
 
-def describe(dtype: str, shape: tuple[int | str, ...]) -> str:
+def type_text(dtype: str, shape: tuple[int | str, ...]) -> str:
     """Return a dtype and a shape for people: `float32 [*, *, *, 3]`, where `*` is any size."""
     sizes = ", ".join("*" if size == FREE else str(size) for size in shape)
     return f"{dtype} [{sizes}]" if shape else dtype

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from cuvis_ai_core.node.array import Value
-from cuvis_ai_core.node.ports import FREE, describe, dtype_implies, dtype_name, dtypes_overlap
+from cuvis_ai_core.node.ports import FREE, dtype_implies, dtype_name, dtypes_overlap, type_text
 from cuvis_ai_core.pipeline.graph import ResolvedPort
 
 Check: TypeAlias = Callable[[Value], bool]
@@ -66,7 +66,7 @@ def misfit(port: ResolvedPort, value: Value) -> str:
 def describe_value(value: Value) -> str:
     """Return dtype and shape of an array, the type of anything else."""
     if hasattr(value, "dtype") and hasattr(value, "shape"):
-        return describe(dtype_name(value.dtype), tuple(value.shape))
+        return type_text(dtype_name(value.dtype), tuple(value.shape))
     return "nothing" if value is None else f"an object of type {type(value).__name__}"
 
 

@@ -46,7 +46,7 @@ class Box:
     loaded: bool
 
 
-def draw(pipeline: "Pipeline", path: Path) -> None:
+def draw_graph(pipeline: "Pipeline", path: Path) -> None:
     """Draw the graph of a pipeline; inputs that must be handed in are yellow, nodes that are not loaded grey.
 
     Args:

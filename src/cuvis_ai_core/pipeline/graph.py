@@ -8,7 +8,7 @@ from typing import Any
 
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import PipelineError, PortError
-from cuvis_ai_core.node.ports import FREE, Port, describe, dtypes_overlap, read_ports
+from cuvis_ai_core.node.ports import FREE, Port, dtypes_overlap, read_ports, type_text
 from cuvis_ai_core.pipeline.config import EdgeConfig, parse_endpoint
 
 
@@ -39,7 +39,7 @@ class ResolvedPort:
         return f"{self.node}.{self.port.name}"
 
     def __str__(self) -> str:
-        return describe(self.port.dtype, self.sizes)
+        return type_text(self.port.dtype, self.sizes)
 
 
 Ports = dict[str, ResolvedPort]

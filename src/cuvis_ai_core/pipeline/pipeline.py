@@ -236,9 +236,9 @@ class Pipeline:
             MissingExtraError: The extra, or Graphviz itself, is not installed.
             OSError: The file cannot be written.
         """
-        from cuvis_ai_core.pipeline.drawing import draw
+        from cuvis_ai_core.pipeline.drawing import draw_graph
 
-        draw(self, Path(path).expanduser())
+        draw_graph(self, Path(path).expanduser())
 
     def state_dict(self) -> dict[str, dict[str, Value]]:
         """Return what the nodes have learned, by node and key; nodes without state are left out."""

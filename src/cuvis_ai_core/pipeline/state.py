@@ -1,7 +1,7 @@
 """What the nodes of a pipeline have learned: collected from them, and given back."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cuvis_ai_core._nearest import did_you_mean
@@ -118,11 +118,20 @@ class _Backup:
         self._node = node
         self._values = _copy(_state_of(node))
         self._initialized = getattr(node, "statistically_initialized", False)
+        self._empty = [each for each in _buffers(node) if each[2] is None or not each[2].numel()]
 
     def restore(self) -> None:
         """Give it back."""
+        for part, key, buffer in self._empty:  # which took the shape of what was loaded
+            setattr(part, key, buffer)
         self._node.load_state_dict(self._values)
         self._node.statistically_initialized = self._initialized
+
+
+def _buffers(node: Any) -> Iterator[tuple[Any, str, Any]]:  # noqa: ANN401
+    for part in node.modules() if hasattr(node, "modules") else ():
+        # No public way tells of those that are None.
+        yield from ((part, key, buffer) for key, buffer in part._buffers.items())  # noqa: SLF001
 
 
 def _load(name: str, node: Any, values: Mapping[str, Any]) -> None:  # noqa: ANN401 - a node of any kind

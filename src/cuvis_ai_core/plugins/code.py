@@ -129,4 +129,5 @@ def _file_state(path: str) -> str:
         state = os.stat(path)  # noqa: PTH116
     except OSError:
         return f"{path} is gone"
-    return f"{path} {state.st_mtime_ns} {state.st_size}"
+    # The time of the last change of its data may be set at will, as copying programs do; this one not.
+    return f"{path} {state.st_mtime_ns} {state.st_size} {state.st_ctime_ns}"

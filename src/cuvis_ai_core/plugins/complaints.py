@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import ManifestError
-from cuvis_ai_core.plugins.rules import describe, show
+from cuvis_ai_core.plugins.rules import kind_of, show
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -191,26 +191,26 @@ def _not_text(value: object, written: str | None, keys: Keys) -> str:
     if value is None:
         return "is empty; write a value behind the colon"
     if isinstance(value, Mapping | list | tuple):
-        return f"is {describe(value)}, not text; write one value in quotes"
+        return f"is {kind_of(value)}, not text; write one value in quotes"
     key = f"{keys[-1]}: " if isinstance(keys[-1], str) else ""
-    given = f"YAML reads {written} as {describe(value)}" if written else f"is {describe(value)}"
+    given = f"YAML reads {written} as {kind_of(value)}" if written else f"is {kind_of(value)}"
     return f"{given}, not as text; put it in quotes" + (f', {key}"{written}"' if written else "")
 
 
 def _not_a_list(value: object, keys: Keys) -> str:
     advice = f"{keys[-1]}: [{redact(value):.{_SHOWN_LENGTH}}]" if isinstance(value, str) else "[first, second]"
-    return f"is {describe(value)}, not a list; write {advice}"
+    return f"is {kind_of(value)}, not a list; write {advice}"
 
 
 def _not_a_mapping(value: object, keys: Keys) -> str:
     if not keys:
-        return f"the file is {describe(value)}; a manifest is a mapping with the key 'plugins'"
-    return f"is {describe(value)}, not a mapping; plugin names are its keys, with a colon behind each"
+        return f"the file is {kind_of(value)}; a manifest is a mapping with the key 'plugins'"
+    return f"is {kind_of(value)}, not a mapping; plugin names are its keys, with a colon behind each"
 
 
 def _of_no_kind(value: object, _keys: Keys) -> str:
     if not isinstance(value, Mapping):
-        return f"is {describe(value)}; a plugin is a mapping with repo and tag, or with path"
+        return f"is {kind_of(value)}; a plugin is a mapping with repo and tag, or with path"
     has = [key for key in _KINDS if key in value]
     if has:
         return f"has {' and '.join(has)}; keep either repo and tag, or path"

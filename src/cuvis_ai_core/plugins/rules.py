@@ -183,7 +183,7 @@ def check_path(text: str, base: Path) -> Path:
         raise ManifestError(f"cannot be resolved ({redact(str(error))}); give an absolute path") from None
 
 
-def describe(value: object) -> str:
+def kind_of(value: object) -> str:
     """Return what kind of value stands where another kind should."""
     kinds = {type(None): "empty", bool: "a truth value", str: "a single text", dict: "a mapping", list: "a list"}
     numbers = (int, float) if not isinstance(value, bool) else ()

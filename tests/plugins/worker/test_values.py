@@ -81,6 +81,13 @@ def test_arrays_come_back_as_they_were(node: Construct, array: np.ndarray[Any, A
         np.testing.assert_array_equal(back, array)
 
 
+def test_arrays_that_come_back_lie_where_a_processor_wants_them(node: Construct) -> None:
+    """Whatever odd number of bytes came before them in the message."""
+    values = [np.zeros(3, np.uint8), np.arange(5.0), b"odd", np.ones(1, np.complex128)]
+    back = node("Echo").forward(value=values)["value"]
+    assert [each.ctypes.data % 16 for each in back if isinstance(each, np.ndarray)] == [0, 0, 0]
+
+
 def test_arrays_that_come_back_can_be_written(node: Construct) -> None:
     """They belong to the host."""
     for size in (3, 2**18):

@@ -48,7 +48,7 @@ class Panel:
     limits: tuple[float, float] | None = None
 
 
-def draw(panels: Sequence[Panel], title: str, subtitle: str, path: Path) -> None:
+def draw_panels(panels: Sequence[Panel], title: str, subtitle: str, path: Path) -> None:
     """Draw panels, two in a row, into a PNG file.
 
     Raises:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cuvis_ai_core.cli.demo.figure import Panel, draw
+from cuvis_ai_core.cli.demo.figure import Panel, draw_panels
 from cuvis_ai_core.cli.demo.scene import SUBTITLE, TITLE
 from cuvis_ai_core.cli.demo.workspace import GIT_PLUGIN, VERSIONS
 
@@ -46,7 +46,7 @@ def draw_results(results: Mapping[str, Results], colours: Sequence[Sequence[floa
         ),
     ]
     panels += [_index_panel(tag, result) for tag, result in results.items()]
-    draw(panels, TITLE, SUBTITLE, path)
+    draw_panels(panels, TITLE, SUBTITLE, path)
 
 
 def _index_panel(tag: str, result: Results) -> Panel:

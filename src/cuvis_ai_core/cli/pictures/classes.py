@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cuvis_ai_core.cli.pictures.colours import CLASS_COLOURS, NO_DATA, class_colours
-from cuvis_ai_core.cli.pictures.drawn import Drawn, Entry, Meaning, no_data_entry
+from cuvis_ai_core.cli.pictures.drawn import Drawn, LegendEntry, Meaning, no_data_entry
 from cuvis_ai_core.cli.pictures.numbers import share
 
 _MOST: Final = 255
@@ -55,7 +55,9 @@ def draw_classes(values: NDArray[Any], meaning: Meaning) -> Drawn:
     colours = dict(zip(numbers, class_colours(numbers), strict=True))
     names = _TRUTH if values.dtype.kind == "b" else meaning.names
     entries = {
-        value: Entry(colour, f"{value} {names.get(value, '')}".strip() + f" · {share(counts[value], values.size)}")
+        value: LegendEntry(
+            colour, f"{value} {names.get(value, '')}".strip() + f" · {share(counts[value], values.size)}"
+        )
         for value, colour in colours.items()
         if counts[value]
     }
@@ -91,11 +93,11 @@ def _places(values: NDArray[Any], least: int) -> NDArray[np.intp]:
     return moved.astype(np.intp, copy=False)
 
 
-def _shortened(entries: Mapping[int, Entry], counts: Mapping[int, int], total: int) -> list[Entry]:
+def _shortened(entries: Mapping[int, LegendEntry], counts: Mapping[int, int], total: int) -> list[LegendEntry]:
     """Return the lines of the largest classes, and one for the others."""
     if len(entries) <= _LINES:
         return list(entries.values())
     largest = sorted(sorted(entries, key=lambda value: -counts[value])[: _LINES - 1])
     rest = sum(counts[value] for value in entries if value not in largest)
-    more = Entry(_WHITE, f"{len(entries) - len(largest)} more · {share(rest, total)}")
+    more = LegendEntry(_WHITE, f"{len(entries) - len(largest)} more · {share(rest, total)}")
     return [*(entries[value] for value in largest), more]

@@ -31,7 +31,7 @@ class Meaning:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LegendEntry:
     """A line of a legend."""
 
     colour: Colour
@@ -56,11 +56,11 @@ class Drawn:
     palette: NDArray[np.uint8]
     exact: NDArray[Any] | None = None
     scale: tuple[float, float] | None = None
-    legend: tuple[Entry, ...] = ()
+    legend: tuple[LegendEntry, ...] = ()
     notes: tuple[str, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
 
 
-def no_data_entry(count: int, total: int) -> tuple[Entry, ...]:
+def no_data_entry(count: int, total: int) -> tuple[LegendEntry, ...]:
     """Return the line about pixels without data, none where there are none."""
-    return (Entry(NO_DATA, f"no data · {share(count, total)}"),) if count else ()
+    return (LegendEntry(NO_DATA, f"no data · {share(count, total)}"),) if count else ()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cuvis_ai_core.cli.pictures.classes import count_classes, draw_classes, grey_values
 from cuvis_ai_core.cli.pictures.colours import NO_DATA, viridis
-from cuvis_ai_core.cli.pictures.drawn import Drawn, Entry, Meaning, no_data_entry
+from cuvis_ai_core.cli.pictures.drawn import Drawn, LegendEntry, Meaning, no_data_entry
 from cuvis_ai_core.cli.pictures.numbers import labels, number
 from cuvis_ai_core.cli.pictures.scale import STRETCH, levels, limits, stretched
 
@@ -113,7 +113,7 @@ def draw_colours(values: NDArray[Any], meaning: Meaning) -> Drawn:
         np.empty((0, 3), dtype=np.uint8),
         exact=pixels,
         legend=(
-            *(Entry(c, f"{n} {number(nm)} nm") for (n, c), nm in zip(_CHANNELS.items(), known, strict=False)),
+            *(LegendEntry(c, f"{n} {number(nm)} nm") for (n, c), nm in zip(_CHANNELS.items(), known, strict=False)),
             *no_data_entry(int(missing.sum()), missing.size),
         ),
         notes=(f"each colour {_STRETCHED}" if percentiles else "colours as they are",)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from cuvis_ai_core.cli.pictures.colours import Colour
-from cuvis_ai_core.cli.pictures.drawn import Drawn, Entry, Meaning
+from cuvis_ai_core.cli.pictures.drawn import Drawn, LegendEntry, Meaning
 from cuvis_ai_core.cli.pictures.numbers import labels, ticks
 from cuvis_ai_core.cli.pictures.scale import position
 from cuvis_ai_core.cli.pictures.texts import font, lines, width_of
@@ -133,7 +133,7 @@ class _Page:
 
         self._add(1 + 1 / 3 + _LEADING * _SMALL, paste)
 
-    def legend(self, entries: Sequence[Entry]) -> None:
+    def legend(self, entries: Sequence[LegendEntry]) -> None:
         """Add a legend, in as many columns as there is room for."""
         if not entries:
             return
@@ -147,7 +147,7 @@ class _Page:
             self._add(_LEADING, self._legend_row(shown, cell))
         self._bottom += self._unit // 5
 
-    def _legend_row(self, shown: Sequence[tuple[Entry, str]], cell: int) -> Step:
+    def _legend_row(self, shown: Sequence[tuple[LegendEntry, str]], cell: int) -> Step:
         def step(page: Image.Image, draw: ImageDraw.ImageDraw, top: int) -> None:
             for column, (entry, text) in enumerate(shown):
                 left = self._unit + column * cell

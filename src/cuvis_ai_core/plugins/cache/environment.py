@@ -35,7 +35,7 @@ class Environment(NamedTuple):
         editable: The folder with the plugin's code, where that lies elsewhere and somebody may be editing it.
         core: Folder of this package where somebody may be editing it; such an environment replaces those before it.
         refused: Fingerprints of hosts that could not load the plugin themselves.
-        faces: What its node classes look like (see `describe`); None where nobody has looked yet.
+        faces: What its node classes look like (see `describe_nodes`); None where nobody has looked yet.
         stamp: What its code was like when somebody looked.
         content: Hash of what the installers recorded.
         watched: Size and time of some of its files (see `integrity`).

@@ -70,7 +70,7 @@ def _read_distribution(installed: InstalledDistribution) -> Distribution:
     )
 
 
-def describe(folder: Path, plugin: Distribution, code: Mapping[str, Path], host: str) -> Target:
+def target_of(folder: Path, plugin: Distribution, code: Mapping[str, Path], host: str) -> Target:
     """Look at what was installed in a folder.
 
     Args:

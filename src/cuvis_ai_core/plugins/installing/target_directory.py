@@ -15,7 +15,7 @@ from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.cache.target_marker import complete_targets, is_stale, write_marker
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 from cuvis_ai_core.plugins.dependencies.search_path import top_level_modules
-from cuvis_ai_core.plugins.installing.contents import describe
+from cuvis_ai_core.plugins.installing.contents import target_of
 from cuvis_ai_core.plugins.installing.editables import UnclearEditableError, editable_code
 from cuvis_ai_core.plugins.installing.installation import Installation
 from cuvis_ai_core.plugins.installing.request import Choice
@@ -72,7 +72,7 @@ class TargetInstallation(Installation[Target]):
         assert choice is not None
         code = self._install(choice)
         plugin = Distribution(self.building.distribution, "0", requires=self._requirements)
-        target = describe(self._folder, plugin, code, key)._replace(
+        target = target_of(self._folder, plugin, code, key)._replace(
             title=title_of(self.name, self.source),
             editable=self.source.commit is None and not self._stamp,
             built_from=str(self.source.folder) if self._stamp else "",

@@ -22,7 +22,7 @@ _OF_ALL: Final = ("__class__",)
 """What a module is asked for, so that it is returned itself: an object that stands in a module's place has that too."""
 
 
-class Home(Protocol):
+class ImportingScope(Protocol):
     """What is needed of a scope (see `scope.Scope`)."""
 
     name: str
@@ -40,7 +40,7 @@ class Home(Protocol):
         """End a visit."""
 
 
-def scoped_import(scope: Home) -> Callable[..., ModuleType]:
+def scoped_import(scope: ImportingScope) -> Callable[..., ModuleType]:
     """Return the `__import__` of a plugin's code."""
     start = f"{scope.name}."
 
@@ -100,7 +100,7 @@ def is_initializing(module: ModuleType) -> bool:
 
 
 def _foreign(
-    scope: Home,
+    scope: ImportingScope,
     name: str,
     top: str,
     globals_: Mapping[str, object] | None,

@@ -14,7 +14,7 @@ _EDIT_RESOLUTION: Final = 2.0
 """Seconds after an edit in which cached bytecode is not trusted."""
 
 
-class Home(Protocol):
+class LoadingScope(Protocol):
     """What a loader needs of a scope (see `scope.Scope`)."""
 
     builtins: dict[str, Any]
@@ -30,7 +30,7 @@ class Home(Protocol):
 class ScopedLoader:
     """Gives a module the builtins of its scope before it runs; one that was parked comes back as it was."""
 
-    scope: Home
+    scope: LoadingScope
     _has_run = False
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
@@ -58,7 +58,7 @@ class ScopedLoader:
 class PackageLoader(ScopedLoader, Loader):
     """Loads the parent package of a scope, which has no code."""
 
-    def __init__(self, scope: Home) -> None:
+    def __init__(self, scope: LoadingScope) -> None:
         self.scope = scope
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:  # noqa: ARG002 - of the import system's protocol
@@ -104,7 +104,7 @@ class _NamespacePath(list[str]):
         return f"_NamespacePath({super().__repr__()})"
 
 
-def scoped_spec(scope: Home, fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
+def scoped_spec(scope: LoadingScope, fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
     """Return where a private module lies, found as any module is and loaded by a loader of this file."""
     spec = PathFinder.find_spec(fullname, path)
     if spec is not None and spec.loader is None:

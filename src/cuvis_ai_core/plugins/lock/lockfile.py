@@ -50,11 +50,11 @@ _HASH: Final = r"sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})"
 AGAIN: Final = "Write it anew: cuvis-ai plugins lock"
 
 Declared = GitPlugin | LocalPlugin
-Entry = Mapping[str, Any]
+LockedPlugin = Mapping[str, Any]
 """What is locked of one plugin, as it stands in the file."""
 
 
-class Environment(NamedTuple):
+class LockedPins(NamedTuple):
     """What is locked for one interpreter on one platform.
 
     Attributes:
@@ -82,8 +82,8 @@ class Lock(NamedTuple):
     """
 
     path: Path
-    plugins: Mapping[str, Entry]
-    environments: Mapping[str, Environment]
+    plugins: Mapping[str, LockedPlugin]
+    environments: Mapping[str, LockedPins]
 
 
 def lock_path(manifest: Path) -> Path:
@@ -215,7 +215,7 @@ def _lock(path: Path, data: Mapping[str, Any]) -> Lock:
     return Lock(path, plugins, environments)
 
 
-def _checked_entry(name: str, entry: Mapping[str, Any]) -> Entry:
+def _checked_entry(name: str, entry: Mapping[str, Any]) -> LockedPlugin:
     unknown = set(entry) - _KEYS
     if unknown:
         raise ValueError(f"plugins.{name} has an unknown key '{min(unknown)}'")
@@ -229,7 +229,7 @@ def _checked_entry(name: str, entry: Mapping[str, Any]) -> Entry:
     return entry
 
 
-def _environment(name: str, data: Mapping[str, Any]) -> Environment:
+def _environment(name: str, data: Mapping[str, Any]) -> LockedPins:
     if not {"dependencies", "hashes"} <= set(data):
         raise ValueError(f"environments.{name} has no dependencies or no hashes")
     dependencies = {plugin: _texts(f"{name}: {plugin}", _PIN, pins) for plugin, pins in data["dependencies"].items()}
@@ -237,7 +237,7 @@ def _environment(name: str, data: Mapping[str, Any]) -> Environment:
     for pin in (pin for pins in dependencies.values() for pin in pins):
         if not hashes.get(pin) and " @ git+" not in pin:
             raise ValueError(f"environments.{name} has no hash for {pin}")
-    return Environment(dependencies, hashes, _texts(f"{name}: built", _PIN, data.get("built", [])))
+    return LockedPins(dependencies, hashes, _texts(f"{name}: built", _PIN, data.get("built", [])))
 
 
 def _texts(where: str, pattern: str, values: object) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from cuvis_ai_core.plugins.installing.request import Choice, InstallRequest, Nee
 from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
 from cuvis_ai_core.plugins.installing.wheels import Wheel, Wheels
 from cuvis_ai_core.plugins.lock.locked_versions import LockedVersions
-from cuvis_ai_core.plugins.lock.lockfile import Declared, Entry, Environment, Lock, entry_of, lock_path, read_lock
+from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, LockedPins, LockedPlugin, entry_of, lock_path, read_lock
 from cuvis_ai_core.plugins.lock.portable import SparseHost
 from cuvis_ai_core.plugins.parallel import Crew
 
@@ -39,7 +39,7 @@ class Locking(NamedTuple):
     installed: Mapping[str, Installed]
 
     @property
-    def environment(self) -> Environment:
+    def environment(self) -> LockedPins:
         """What is locked for this interpreter and platform."""
         return self.lock.environments[interpreter()]
 
@@ -163,7 +163,9 @@ def _needs_process(declared: Declared, error: BaseException) -> bool:
     return declared.isolation == "auto" and isinstance(cause, NEED_PROCESS)
 
 
-def _entry(declared: Declared, manifest: Path, source: Source, requirements: Sequence[str], *, apart: bool) -> Entry:
+def _entry(
+    declared: Declared, manifest: Path, source: Source, requirements: Sequence[str], *, apart: bool
+) -> LockedPlugin:
     """Return what is locked of a plugin."""
     found = entry_of(declared, manifest) | {"isolation": "process" if apart else "scoped"}
     if source.commit is None:
@@ -171,14 +173,16 @@ def _entry(declared: Declared, manifest: Path, source: Source, requirements: Seq
     return found | {"commit": source.commit, "content": source.content}
 
 
-def _merged(path: Path, old: Lock | None, entries: Mapping[str, Entry], wheels: Mapping[str, Sequence[Wheels]]) -> Lock:
+def _merged(
+    path: Path, old: Lock | None, entries: Mapping[str, LockedPlugin], wheels: Mapping[str, Sequence[Wheels]]
+) -> Lock:
     """Return the lock file with what was found for this platform, and what still holds for others."""
     environments = {
         name: _still_valid(each, [plugin for plugin, entry in entries.items() if old.plugins.get(plugin) == entry])
         for name, each in (old.environments if old else {}).items()
         if old
     }
-    environments[interpreter()] = Environment(
+    environments[interpreter()] = LockedPins(
         {name: tuple(sorted(each.pin for each in found)) for name, found in wheels.items()},
         {each.pin: each.hashes for found in wheels.values() for each in found},
         tuple(sorted({each.pin for found in wheels.values() for each in found if each.source is not None})),
@@ -186,11 +190,11 @@ def _merged(path: Path, old: Lock | None, entries: Mapping[str, Entry], wheels: 
     return Lock(path, entries, environments)
 
 
-def _still_valid(environment: Environment, unchanged: Collection[str]) -> Environment:
+def _still_valid(environment: LockedPins, unchanged: Collection[str]) -> LockedPins:
     dependencies = {name: pins for name, pins in environment.dependencies.items() if name in unchanged}
     used = {pin for pins in dependencies.values() for pin in pins}
     hashes = {pin: each for pin, each in environment.hashes.items() if pin in used}
-    return Environment(dependencies, hashes, tuple(pin for pin in environment.built if pin in used))
+    return LockedPins(dependencies, hashes, tuple(pin for pin in environment.built if pin in used))
 
 
 def _by_pin(wheels: Mapping[str, Sequence[Wheels]]) -> dict[str, Wheels]:

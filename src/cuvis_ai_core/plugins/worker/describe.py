@@ -25,7 +25,7 @@ _GROUP: Final = "cuvis_ai.nodes"
 _SERVED: Final = frozenset({"cuvis_ai_nodes", "cuvis_ai_config_dirs"})
 
 
-def describe(plugin: str, distribution: str, provides: Iterable[str]) -> dict[str, Any]:
+def describe_nodes(plugin: str, distribution: str, provides: Iterable[str]) -> dict[str, Any]:
     """Import the node classes of a plugin, and return what they look like.
 
     Args:

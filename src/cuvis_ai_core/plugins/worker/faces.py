@@ -1,4 +1,4 @@
-"""Classes that look like the node classes of a plugin in a worker, made from what `describe` told."""
+"""Classes that look like the node classes of a plugin in a worker, made from what `describe_nodes` told."""
 
 import importlib
 import inspect
@@ -92,7 +92,7 @@ def _parameter(told: Mapping[str, Any]) -> inspect.Parameter:
 
 
 def _value(told: Any) -> Any:  # noqa: ANN401
-    """Return what `describe` wrote as data."""
+    """Return what `describe_nodes` wrote as data."""
     if isinstance(told, list):
         return [_value(each) for each in told]
     if not isinstance(told, dict):

@@ -87,7 +87,7 @@ def new_memory(size: int) -> int:
     return handle
 
 
-class Pool:
+class SegmentPool:
     """The segments of one side of a connection.
 
     Args:
@@ -187,7 +187,7 @@ class HostMemory:
     """
 
     def __init__(self, excess: Callable[[], None]) -> None:
-        self.pool = Pool("h")
+        self.pool = SegmentPool("h")
         self._free: list[str] = []
         self._returned: deque[str] = deque()
         self._needed = 0
@@ -270,7 +270,7 @@ class WorkerMemory:
     """The worker's side: it fills what it was lent, makes what is missing, and says what it still uses."""
 
     def __init__(self) -> None:
-        self.pool = Pool("w")
+        self.pool = SegmentPool("w")
         self._lent: list[str] = []
         self._leased: set[str] = set()
         self._ended: deque[str] = deque()

@@ -24,7 +24,7 @@ from cuvis_ai_core.node.learned import Learner
 from cuvis_ai_core.node.libraries import converter, is_module, library_of_input, without_gradients
 from cuvis_ai_core.node.ports import Port, read_ports
 from cuvis_ai_core.plugins.worker.channel import Channel, Message
-from cuvis_ai_core.plugins.worker.describe import describe, find_class
+from cuvis_ai_core.plugins.worker.describe import describe_nodes, find_class
 from cuvis_ai_core.plugins.worker.segments import WorkerMemory
 from cuvis_ai_core.plugins.worker.values import Reader, Writer
 
@@ -111,7 +111,7 @@ class Server:
         match request["do"]:
             case "describe":
                 self._owner = next(iter(given["provides"]), None)
-                return describe(**given)
+                return describe_nodes(**given)
             case "construct":
                 return self._construct(request["node"], **given)
             case "fit":
