@@ -140,7 +140,7 @@ def _wheels(folder: Path, plugins: Mapping[str, Declared], installer: Installer,
 
 def _unpacked(source: Path, folder: Path) -> Path:
     """Unpack a source distribution, and return the folder with its files."""
-    shutil.unpack_archive(source, folder, **({} if source.suffix == ".zip" else {"filter": "data"}))
+    shutil.unpack_archive(source, folder, filter=None if source.suffix == ".zip" else "data")
     return next(folder.iterdir())
 
 
