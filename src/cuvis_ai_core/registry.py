@@ -7,7 +7,7 @@ import weakref
 from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias
 
 from cuvis_ai_core.builtin import BUILTIN_NODES
 from cuvis_ai_core.errors import (
@@ -27,7 +27,7 @@ from cuvis_ai_core.plugins.members import Members
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from cuvis_ai_core.plugins.loaded import LoadedPlugin, PluginInfo, Ready
     from cuvis_ai_core.plugins.manager import HookManager
     from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+    from cuvis_ai_core.plugins.recall import Recall
+
+    _Parsed: TypeAlias = tuple[Mapping[str, GitPlugin | LocalPlugin], Versions | None]
 
 
 class _Getter(Protocol):
@@ -181,22 +184,19 @@ class NodeRegistry:
             PluginConflictError: The name is loaded with another configuration.
             PluginLoadError: A step failed; everything is as it was before.
         """
-        from cuvis_ai_core.plugins.recall import Recall
+        from cuvis_ai_core.plugins.recall import of_entry
 
-        with self._loading:
-            if name in self._members.declared:
-                self._load_entry(name, config)
-                return
-            store = self._store()
-            recall = Recall(name, config, store)
-            ready = recall.ready()
-            if ready is not None:
-                self._load_again(ready, store)
-                return
-            self._load_entry(name, config)
-            loaded = self._members.declared[name].ready
-            if loaded is not None:
-                recall.keep(loaded)
+        def parsed() -> _Parsed:
+            from pathlib import Path
+
+            from cuvis_ai_core.plugins.manifest import parse_plugin
+
+            return {name: parse_plugin(name, config, base=Path())}, None
+
+        store = self._store()
+        _, failed = self._load(of_entry(name, config, store), store, parsed)
+        if failed:
+            raise failed[name]
 
     def load_plugins(self, path: str | os.PathLike[str], *, only: Iterable[str] | None = None) -> int:
         """Load the plugins of a manifest and return how many are loaded.
@@ -212,16 +212,25 @@ class NodeRegistry:
             LockError: The lock file cannot be read, or differs from the manifest; nothing was loaded.
             PluginsLoadError: Some plugins failed; the others stay loaded.
         """
-        from cuvis_ai_core.plugins.lock.locked_versions import versions_for
-        from cuvis_ai_core.plugins.manifest import manifest_path, read_manifest
+        from cuvis_ai_core.plugins.recall import of_manifest
 
-        path = manifest_path(path)
-        manifest = read_manifest(path)
-        plugins = manifest.plugins if only is None else manifest.named(only)
-        failed = self._load(plugins, versions_for(path, manifest.plugins))
+        names = None if only is None else list(only)
+
+        def parsed() -> _Parsed:
+            from cuvis_ai_core.plugins.lock.locked_versions import versions_for
+            from cuvis_ai_core.plugins.manifest import manifest_path, read_manifest
+
+            manifest = read_manifest(manifest_path(path))
+            plugins = manifest.plugins if names is None else manifest.named(names)
+            return plugins, versions_for(manifest_path(path), manifest.plugins)
+
+        store = self._store()
+        loaded, failed = self._load(of_manifest(path, names, store), store, parsed)
         if failed:
-            raise _failure(path, plugins, failed)
-        return len(plugins)
+            from cuvis_ai_core.plugins.manifest import manifest_path
+
+            raise _failure(manifest_path(path), loaded, failed)
+        return len(loaded)
 
     def unload_plugin(self, name: str) -> None:
         """Unload a declared plugin; nodes that live on keep working, but for those in a process of its own, which ends.
@@ -384,64 +393,68 @@ class NodeRegistry:
             # A module without a spec, such as `__main__`, is there all the same.
             return top in sys.modules
 
-    def _load_entry(self, name: str, config: Mapping[str, Any] | GitPlugin | LocalPlugin) -> None:
-        from pathlib import Path
-
-        from cuvis_ai_core.plugins.manifest import parse_plugin
-
-        failed = self._load({name: parse_plugin(name, config, base=Path())})
-        if failed:
-            raise failed[name]
-
     def _load(
-        self, plugins: Mapping[str, GitPlugin | LocalPlugin], versions: Versions | None = None
-    ) -> dict[str, Exception]:
-        """Load plugins together, and return why those failed that did, in their order."""
+        self, recall: Recall, store: Store, parsed: Callable[[], _Parsed]
+    ) -> tuple[list[str], dict[str, Exception]]:
+        """Load plugins together, and return their names, and why those failed that did, in their order.
+
+        Args:
+            recall: What the last load found, which counts if nothing changed.
+            store: The plugin cache.
+            parsed: Returns what is asked for otherwise.
+        """
         with self._loading:
-            failed: dict[str, Exception] = dict(self._conflicts(plugins))
-            together = {name: declared for name, declared in plugins.items() if name not in failed}
-            wanted = [name for name in together if name not in self._members.declared]
-            if wanted:
-                failed |= self._load_wanted(together, wanted, versions)
-            for name in plugins:
+            try:
+                ready = recall.ready()
+                if ready and self._members.declared.keys().isdisjoint(each.info.name for each in ready):
+                    names, failed = [each.info.name for each in ready], self._load_ready(ready, store)
+                else:
+                    plugins, versions = parsed()
+                    names, known = list(plugins), set(self._members.declared)
+                    failed = self._load_declared(plugins, versions, store)
+                    if not failed and known.isdisjoint(names):
+                        recall.keep([self._members.declared[name].ready for name in names])
+            finally:
+                store.release()  # What is loaded has its uses from then on.
+            for name in names:
                 self._members.failed.pop(name, None)
             self._members.failed |= failed
-            return {name: failed[name] for name in plugins if name in failed}
+            return names, failed
 
-    def _load_again(self, ready: Ready, store: Store) -> None:
-        """Load a plugin that is as the last load found it.
-
-        Raises:
-            PluginLoadError: Its code failed; everything is as it was before.
-        """
+    def _load_ready(self, plugins: list[Ready], store: Store) -> dict[str, Exception]:
+        """Load plugins that are as the last load found them."""
         from cuvis_ai_core.plugins.loaded import load_here
 
-        name = ready.info.name
-        self._members.failed.pop(name, None)
-        try:
-            self._members.announce(name, *ready.info.found)
-            load_here(ready, store, partial(self._members.announce, name), self._members.admit)
-        except PluginLoadError as error:
-            self._members.failed[name] = error
-            raise
-        finally:
-            store.release()
+        failed: dict[str, Exception] = {}
+        targets = {each.info.name: each.target for each in plugins}
+        for each in plugins:
+            self._members.announce(each.info.name, *each.info.found)
+        for each in plugins:
+            announce = partial(self._members.announce, each.info.name)
+            try:
+                load_here(each, store, announce, self._members.admit, targets)
+            except PluginLoadError as error:
+                failed[each.info.name] = error
+        return failed
 
-    def _load_wanted(
-        self, plugins: Mapping[str, GitPlugin | LocalPlugin], wanted: list[str], versions: Versions | None
-    ) -> dict[str, PluginLoadError]:
+    def _load_declared(
+        self, plugins: Mapping[str, GitPlugin | LocalPlugin], versions: Versions | None, store: Store
+    ) -> dict[str, Exception]:
+        """Look at everything that is declared, and load what is not loaded."""
         from cuvis_ai_core.plugins.cache.offline import is_offline
         from cuvis_ai_core.plugins.installing.request import InstallRequest
         from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
         from cuvis_ai_core.plugins.loader import load
 
-        # Not told by the registry: whoever drops it lets go of its plugins at once.
-        announce, offline = self._members.announce, self._offline or is_offline()
-        request = InstallRequest(plugins, versions or ResolvedTogether(), self._store(), announce, offline)
-        try:
-            return load(request, wanted, self._members.admit)
-        finally:
-            request.store.release()  # What is loaded has its uses from then on.
+        failed: dict[str, Exception] = dict(self._conflicts(plugins))
+        together = {name: declared for name, declared in plugins.items() if name not in failed}
+        wanted = [name for name in together if name not in self._members.declared]
+        if wanted:
+            # Not told by the registry: whoever drops it lets go of its plugins at once.
+            announce, offline = self._members.announce, self._offline or is_offline()
+            request = InstallRequest(together, versions or ResolvedTogether(), store, announce, offline)
+            failed |= load(request, wanted, self._members.admit)
+        return {name: failed[name] for name in plugins if name in failed}
 
     def _conflicts(self, plugins: Mapping[str, GitPlugin | LocalPlugin]) -> Iterator[tuple[str, Exception]]:
         for name, declared in plugins.items():

@@ -77,6 +77,22 @@ def test_wrong_input_ends_with_2_and_failed_work_with_1(kind: Callable[..., Cuvi
     assert (found.exit_code, found.stdout, found.stderr) == (status, "", "Error: Bands are missing.\nAdd some.\n")
 
 
+def test_a_very_long_text_is_shortened() -> None:
+    """Of what others put into an error the beginning and the end are shown, and all of it with --debug."""
+    lines = [f"line {number}" for number in range(5000)]
+    error = CubeError("\n".join(lines), hint="Do this.")
+    shown = run(failing(error)).stderr
+    assert len(shown.splitlines()) < 50
+    assert "line 0\n" in shown
+    assert "line 4999\nDo this.\nRun again with --debug for the whole text." in shown
+    assert "line 2500" in run(failing(error), "--debug").stderr
+    one = run(failing(CubeError("x" * 100_000))).stderr
+    assert len(one) < 5000
+    assert "--debug" in one
+    short = CubeError("\n".join(lines[:30]), hint="Do this.")
+    assert run(failing(short)).stderr == f"Error: {short}\n"
+
+
 def test_debug_shows_the_traceback_before_the_text() -> None:
     """With --debug the place is seen, and the end is the same."""
     found = run(failing(CubeError("No bands.")), "--debug")

@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -90,6 +92,29 @@ def test_a_run_that_fails_leaves_nothing_behind(tmp_path: Path, there: bool) -> 
         fail()
     assert sorted(tmp_path.rglob("*")) == before
     assert not there or content(tmp_path / "out") == {"x": "1"}
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    """The temporary folder of a run that was killed goes; that of a run that is under way stays."""
+    code = (
+        "import sys, time; from pathlib import Path; from cuvis_ai_core.cli.output_folder import OutputFolder\n"
+        "with OutputFolder(Path(sys.argv[1])) as output: print(output.staging, flush=True); time.sleep(60)"
+    )
+    runs = [
+        subprocess.Popen([sys.executable, "-c", code, tmp_path / "out"], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    try:
+        killed, living = (Path(run.stdout.readline().strip()) for run in runs if run.stdout)
+        runs[0].kill()
+        runs[0].wait()
+        assert killed.is_dir()
+        write(tmp_path / "out", {"x": "1"})
+        assert (killed.exists(), living.is_dir()) == (False, True)
+    finally:
+        for run in runs:
+            run.kill()
+            run.communicate()
 
 
 def test_the_record_goes_first_and_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

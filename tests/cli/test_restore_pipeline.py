@@ -165,6 +165,21 @@ def test_remarks_about_the_cube(shell: Shell, write_yaml: Callable[..., Path], c
     assert f"{remark} The cube has no wavelengths." in found.stderr
 
 
+def test_place_and_time_of_the_cube_are_written(
+    shell: Shell, pipeline_file: Path, cube: NDArray[np.float32], tmp_path: Path
+) -> None:
+    """In run.json and in the archive, as the header says."""
+    more = {"map info": "{UTM, 1, 1, 500, 900, 2, 2}", "acquisition time": "2024-05-01T10:00:00Z"}
+    save_image(tmp_path / "scene.hdr", cube, metadata=more)
+    found = shell("restore-pipeline", "--pipeline-path", pipeline_file, "--cube-path", tmp_path / "scene.hdr")
+    assert found.exit_code == 0, found.output
+    record = json.loads(Path("find_anomalies-output/run.json").read_text(encoding="utf-8"))["cube"]
+    assert (record["transform"], record["acquired"]) == ([2, 0, 500, 0, -2, 900], "2024-05-01T10:00:00+00:00")
+    with np.load("find_anomalies-output/outputs.npz") as archive:
+        assert archive["transform"].tolist() == record["transform"]
+        assert archive["acquired"] == record["acquired"]
+
+
 def test_a_second_run_replaces_the_first(shell: Shell, pipeline_file: Path, cube_file: Path) -> None:
     """The same folder can be used again, and the same inputs give the same bytes."""
     arguments = ("restore-pipeline", "--pipeline-path", pipeline_file, "--cube-path", cube_file, "--output-dir", "out")

@@ -458,6 +458,29 @@ def test_other_code_of_a_node(restore: Run) -> None:
     assert f"node 'center': commit {'a' * 40} there, nothing now" in result.output
 
 
+def test_a_first_validation_that_fails_costs_no_epoch(restore: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights of the first epoch are kept."""
+    from cuvis_ai_core.training.lightning import PipelineModule
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("too dark")
+
+    monkeypatch.setattr(PipelineModule, "validation_step", fail)
+    result = restore("--mode", "train")
+    assert result.exit_code == 1, result.output
+    unfinished = Path("trained/unfinished")
+    assert f"Kept in {unfinished.absolute()} after 1 epoch: last.pt" in result.output
+    assert torch.load(unfinished / "last.pt", weights_only=True)["state_dict"]
+
+
+def test_a_cube_in_two_parts_is_said(restore: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """What is measured on a cube that was trained on says nothing about others."""
+    result = restore("--mode", "train", "--override", "data.train_ids=[0, 1, 2]", "--override", "data.val_ids=[2, 3]")
+    assert result.exit_code == 0, result.output
+    said = [each for each in caplog.messages if "is in 'val', and as cube 2 in 'train'" in each]
+    assert len(said) == 1, caplog.messages
+
+
 def test_no_training_is_lost_to_a_save(restore: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A result that cannot be written leaves weights, metrics and a way to go on, which ends as if nothing had been."""
     from cuvis_ai_core.pipeline import pipeline
@@ -522,4 +545,10 @@ def test_metrics_that_are_not_means(restore: Run) -> None:
     assert "weighted by their pixels (no output 'weight'): error, accuracy" in result.output
     with Image.open("trained/accuracy.confusion.png") as picture:
         assert picture.width > 300
+    tested = restore("--mode", "validate")
+    assert tested.exit_code == 0, tested.output
+    assert Path("trained/val/accuracy.confusion.csv").read_text() == Path("trained/accuracy.confusion.csv").read_text()
+    assert json.loads(Path("trained/val/run.json").read_text())["validation"]["accuracy/f1"] == pytest.approx(
+        found["accuracy/f1"], rel=1e-4
+    )
     assert restore("--mode", "train", "--override", "training.max_epochs=1", "--overwrite").exit_code == 0

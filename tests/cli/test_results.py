@@ -75,7 +75,7 @@ def test_names_that_fall_together_become_two_files(tmp_path: Path) -> None:
     """Two nodes whose names differ in what a file name cannot hold, or in case only, keep their pictures."""
     mask = np.ones((1, 2, 2), bool)
     results, _ = collect({("a b", "m"): mask, ("a/b", "m"): ~mask, ("A_B", "m"): mask, ("a b", "m-map"): mask})
-    records = write_results(tmp_path, results, (2, 2), lambda _: Meaning())
+    records = write_results(tmp_path, results, (2, 2), lambda _: Meaning(), {})
     pictures = [record["file"] for record in records if record["file"] != "outputs.npz"]
     assert pictures == [
         f"{stem}{kind}.png" for stem in ("a_b.m", "2_a_b.m", "3_A_B.m", "4_a_b.m-map") for kind in ("-map", "")

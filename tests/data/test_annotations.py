@@ -280,6 +280,15 @@ def test_folders_decide(coco: Save, png: Save, tmp_path: Path) -> None:
         masks.mask(Cube(CUBE.data, source=Path("field.npy")))
 
 
+def test_an_outline_smaller_than_a_pixel(coco: Save, caplog: pytest.LogCaptureFixture) -> None:
+    """That it marks nothing is said once."""
+    masks = open_annotations(coco({"category_id": 3, "segmentation": [[1.1, 1.1, 1.2, 1.1, 1.2, 1.2]]}))
+    for _ in range(2):
+        assert not masks.mask(CUBE).any()
+    assert len(caplog.messages) == 1
+    assert "annotations[0] marks no pixel" in caplog.text
+
+
 def test_categories_from_zero(coco: Save, caplog: pytest.LogCaptureFixture) -> None:
     """A category of the id 0 keeps a class of its own, which is said, unless it is the background."""
     outlines = [[[0, 0, 3, 0, 3, 4, 0, 4]], [[3, 0, 5, 0, 5, 4, 3, 4]]]

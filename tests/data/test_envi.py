@@ -239,6 +239,60 @@ def test_header_of_a_recorder(tmp_path: Path) -> None:
     assert cube.remarks == ("The header has no unit for its wavelengths; they were taken for nm.",)
 
 
+@pytest.mark.parametrize(
+    ("date", "start", "acquired"),
+    [
+        ("DATE(dd-mm-yyyy): 21-07-2008", "GPS Start Time = UTC TIME: 9:00:11.5", "2008-07-21T09:00:11.500000+00:00"),
+        ("DATE(mm/dd/yyyy): 7/2/2008", "start time = 14:00:11", "2008-07-02T14:00:11"),
+        ("2019-01-29", "", "2019-01-29T00:00:00"),
+    ],
+)
+def test_dates_of_older_recorders(tmp_path: Path, date: str, start: str, acquired: str) -> None:
+    """The header says how the numbers of its date are ordered."""
+    cube = read_envi(_edit(_save(tmp_path), f"acquisition date = {date}", start))
+    assert cube.acquired is not None
+    assert cube.acquired.isoformat() == acquired
+    assert cube.remarks == ()
+
+
+def test_a_date_that_is_none(tmp_path: Path) -> None:
+    """It is left out with a remark."""
+    cube = read_envi(_edit(_save(tmp_path), "acquisition date = DATE(dd-mm-yyyy): 31-02-2008"))
+    assert cube.acquired is None
+    assert cube.remarks == (
+        "The acquisition date 'DATE(dd-mm-yyyy): 31-02-2008' of the header is no date and time; it was left out.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "begin", "kind"),
+    [
+        ("scene.png", b"\x89PNG\r\n\x1a\n", "a PNG picture"),
+        ("scene.jpg", b"\xff\xd8\xff\xe0", "a JPEG picture"),
+        ("scene.tif", b"II*\x00", "a TIFF picture"),
+        ("scene.pdf", b"%PDF-1.7", "a PDF document"),
+        ("scene.zip", b"PK\x03\x04", "a zip archive"),
+        ("scene.txt", "größer\n".encode(), "a text"),
+    ],
+)
+def test_a_picture_of_the_size_is_no_data(tmp_path: Path, name: str, begin: bytes, kind: str) -> None:
+    """A file of another kind is not taken for the data, though it lies there alone and has just the size."""
+    header = _save(tmp_path, np.zeros((4, 5, 6)))
+    (tmp_path / "scene.img").unlink()
+    (tmp_path / name).write_bytes(begin + b"a" * (240 - len(begin)))
+    with pytest.raises(CubeError, match=f"no data file beside it: '{name}' has the size, and is {kind}"):
+        read_envi(header)
+    (tmp_path / name).write_bytes(bytes(240))
+    assert not read_envi(header).data.any()
+
+
+def test_a_cube_without_data_is_remarked(tmp_path: Path) -> None:
+    """Whether its values are NaN or stand for no data."""
+    assert read_envi(_edit(_save(tmp_path, np.full((2, 2, 2), 7)), "data ignore value = 7")).remarks == (
+        "The cube has no data: no value is finite.",
+    )
+
+
 def test_map_info_without_numbers(tmp_path: Path) -> None:
     """A map info that cannot be understood is left out with a remark."""
     cube = read_envi(_edit(_save(tmp_path), "map info = {UTM}"))

@@ -326,6 +326,12 @@ def test_texts(tmp_path: Path, text: str, value: Any) -> None:
             "data_ignore_value = 1",
             "The header has a field 'data_ignore_value', which was left out; is it 'data ignore value'?",
         ),
+        (
+            "scale factor = 2",
+            "The header has a field 'scale factor', which was left out; is it 'reflectance scale factor'?",
+        ),
+        ("nodata = 0", "The header has a field 'nodata', which was left out; is it 'data ignore value'?"),
+        ("Gain-Values = {1}", "The header has a field 'gain-values', which was left out; is it 'data gain values'?"),
         ("fwhm = {1} words", "Line 10 of the header is no field and was left out: 'words'."),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from cuvis_ai_core.data import Cubes, read_cube
-from cuvis_ai_core.data.numpy_files import read_npy, read_npz
+from cuvis_ai_core.data.numpy_files import place_arrays, read_npy, read_npz
 from cuvis_ai_core.errors import CubeError
 
 DATA = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
@@ -199,3 +199,20 @@ def test_npy_has_no_names(npy: Path) -> None:
     np.save(npy, DATA)
     with pytest.raises(CubeError, match=r"(?s)no array 'a': files of type '\.npy' hold one.*Leave '::a' away"):
         read_cube(f"{npy}::a", {".npy": read_npy})
+
+
+def test_where_and_when_a_cube_was_taken(tmp_path: Path) -> None:
+    """An archive may say it, as that of a run does."""
+    place: dict[str, Any] = {
+        "crs": "EPSG:32632",
+        "transform": [2.0, 0, 7, 0, -2, 9],
+        "acquired": "2024-05-01T10:00:00+00:00",
+    }
+    arrays: dict[str, Any] = {"cube": np.ones((2, 2, 3)), **place}
+    np.savez(tmp_path / "c.npz", **arrays)
+    cube = read_npz(tmp_path / "c.npz")
+    assert (cube.crs, cube.transform) == ("EPSG:32632", (2, 0, 7, 0, -2, 9))
+    assert {key: each.tolist() for key, each in place_arrays(cube).items()} == place
+    np.savez(tmp_path / "d.npz", cube=np.ones((2, 2, 3)), transform=[1.0])
+    with pytest.raises(CubeError, match="transform has 1 numbers"):
+        read_npz(tmp_path / "d.npz")

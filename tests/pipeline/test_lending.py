@@ -233,6 +233,15 @@ def test_observed_runs_lend_as_well(pipeline_of: PipelineOf, registry: Any) -> N
     assert refused(pipeline_of({"w": "Writer"}), filled((1, 2, 2, 3))).port == "cube"
 
 
+def test_a_masked_array_that_a_node_returns_becomes_a_plain_one(pipeline_of: PipelineOf, make_class: MakeClass) -> None:
+    """With NaN where it is masked, as one that is handed in: the next node and the results see no value below."""
+    make_class("Mask", lambda self, cube: {"cube": np.ma.masked_equal(cube, 2)}, {"cube": CUBE}, {"cube": CUBE})
+    answer = pipeline_of({"m": "Mask", "s": "Scale"}, "m.cube -> s.cube").forward({"cube": filled((1, 2, 2, 1))})
+    for node, factor in (("m", 1), ("s", 2)):
+        assert type(answer[node, "cube"]) is np.ndarray
+        np.testing.assert_array_equal(answer[node, "cube"].ravel(), np.array([0, 1, np.nan, 3]) * factor)
+
+
 def _terms(base: type, act: Callable[[Any], Any]) -> type:
     """Return a node class that makes something of the sum of a cube and of what comes by edges."""
     port: Any = np.float32 if base is ArrayNode else torch.float32

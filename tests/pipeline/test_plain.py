@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def _there_and_back(value: Any, folder: Path) -> Any:
 
 
 def _same(left: Any, right: Any) -> bool:
-    if type(left) is not type(right):
+    if type(left) is not type(right) or getattr(left, "tzinfo", None) != getattr(right, "tzinfo", None):
         return False
     if isinstance(left, np.ndarray | np.generic):
         return bool(left.dtype == right.dtype and left.shape == right.shape and left.tobytes() == right.tobytes())
@@ -51,6 +52,7 @@ VALUES = [
     *({1, 2}, frozenset({"a"}), b"\x00\xff", bytearray(b"ab"), 1 + 2j, range(1, 9, 2), slice(None, 3), deque([1], 4)),
     *(Decimal("0.1"), Fraction(1, 3), UUID(int=5), Path("a/b"), PurePosixPath("/x"), PureWindowsPath("C:/x")),
     *(dt.datetime(2024, 2, 29, 12, tzinfo=dt.UTC), dt.date(2024, 2, 29), dt.time(1, 2, 3)),
+    *(dt.datetime(2024, 7, 1, tzinfo=ZoneInfo("Europe/Berlin")), dt.time(2, tzinfo=ZoneInfo("UTC")), ZoneInfo("UTC")),
     *(dt.timedelta(days=-1, microseconds=3), dt.timezone(dt.timedelta(hours=2)), OrderedDict(b=1, a=2), Counter("aab")),
     *(defaultdict(list, {"a": [1]}), {(1, 2): "x"}, {np.int64(3): 1}, {"__cuvis_type__": "set", "value": 1}),
     *(torch.ones(2), torch.Size([1, 2]), torch.float16, torch.device("cpu"), [{"deep": (np.float32(1), {Path("p")})}]),
@@ -126,6 +128,23 @@ def test_what_would_run_code_is_refused(tmp_path: Path, value: Any, kind: str, s
     """The error names node, key, type, and what to keep instead."""
     with pytest.raises(PipelineError, match=rf"(?s)node 'node'.*'_extra_state'\['a'\]\[1\] is of type {kind};.*{step}"):
         _there_and_back({"a": [0, value]}, tmp_path)
+
+
+def test_a_zone_that_has_no_name_is_refused(tmp_path: Path) -> None:
+    """Only its offset of that day would come back, and not that of half a year later."""
+
+    class Zone(dt.tzinfo):
+        def utcoffset(self, _: Any) -> dt.timedelta:
+            return dt.timedelta(hours=1)
+
+        def dst(self, _: Any) -> None:
+            return None
+
+        def tzname(self, _: Any) -> str:
+            return "here"
+
+    with pytest.raises(PipelineError, match=r"'_extra_state'\['a'\] holds a time in a zone of type Zone, which is not"):
+        _there_and_back({"a": dt.datetime(2024, 1, 1, tzinfo=Zone())}, tmp_path)
 
 
 def test_what_contains_itself_is_refused(tmp_path: Path) -> None:

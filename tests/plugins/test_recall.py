@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cuvis_ai_core import NodeRegistry
-from cuvis_ai_core.errors import PluginLoadError
+from cuvis_ai_core.errors import PluginLoadError, PluginsLoadError
 from cuvis_ai_core.plugins import loader
 from cuvis_ai_core.plugins.cache.store import short_hash
 
@@ -350,3 +350,106 @@ def test_the_same_entry_again_does_nothing(local: dict[str, Any]) -> None:
         assert registry.get("Echo") is known
         with pytest.raises(ValueError, match="another configuration"):
             registry.load_plugin("echo", {**local, "isolation": "auto"})
+
+
+@pytest.fixture
+def manifest(project: Path, git_plugin: Callable[..., str], tmp_path: Path) -> Path:
+    """Return a manifest of a local plugin and one from a tag, which nobody edited just now."""
+    url = git_plugin(package="other_plugin", node="Other")
+    file = tmp_path / "plugins.yaml"
+    file.write_text(
+        f"plugins:\n"
+        f"  echo:\n    path: {os.path.relpath(project, tmp_path)}\n    provides: [echo_plugin.nodes.Echo]\n"
+        f"  other:\n    repo: {url}\n    tag: v1.0.0\n    provides: [other_plugin.nodes.Other]\n"
+    )
+    time.sleep(0.1)
+    return file
+
+
+@pytest.fixture
+def looks_at(looks: Load, monkeypatch: pytest.MonkeyPatch) -> Callable[..., bool]:
+    """Return a function that loads a manifest in a new registry, and tells whether everything was looked at."""
+    looked: list[object] = []
+    load_all = loader.load
+
+    def counting(*args: Any) -> Any:
+        looked.append(args)
+        return load_all(*args)
+
+    monkeypatch.setattr(loader, "load", counting)
+
+    def load(path: Path, names: list[str], **options: Any) -> bool:
+        looked.clear()
+        with NodeRegistry(discover=False) as registry:
+            assert registry.load_plugins(path, **options) == len(names)
+            assert registry.list_plugins() == names
+        return bool(looked)
+
+    return load
+
+
+def test_an_unchanged_manifest_is_not_read_again(manifest: Path, looks_at: Callable[..., bool]) -> None:
+    """Several plugins at once have one record; so have some of them, by their names."""
+    both = ["echo", "other"]
+    assert looks_at(manifest, both)
+    assert not looks_at(manifest, both)
+    assert looks_at(manifest, ["other"], only=iter(["other"]))
+    assert not looks_at(manifest, ["other"], only={"other"})
+
+
+def test_an_edited_manifest_is_read(manifest: Path, looks_at: Callable[..., bool]) -> None:
+    """Whatever was written into it counts at once."""
+    looks_at(manifest, ["echo", "other"])
+    manifest.write_text(manifest.read_text().replace("other:", "third:"))
+    assert looks_at(manifest, ["echo", "third"])
+    manifest.write_text("plugins: {}")
+    assert not looks_at(manifest, [])
+    manifest.unlink()
+    with NodeRegistry(discover=False) as registry, pytest.raises(ValueError, match="manifest"):
+        registry.load_plugins(manifest)
+
+
+def test_a_lock_file_that_appears_counts(manifest: Path, looks_at: Callable[..., bool]) -> None:
+    """That there was none is among what decided."""
+    looks_at(manifest, ["echo", "other"])
+    manifest.with_suffix(".lock").write_text("version = 99")
+    with NodeRegistry(discover=False) as registry, pytest.raises(ValueError, match="version"):
+        registry.load_plugins(manifest)
+
+
+def test_a_link_in_a_manifest_that_leads_elsewhere_now(
+    manifest: Path, project: Path, tmp_path: Path, looks_at: Callable[..., bool]
+) -> None:
+    """Paths of a manifest may be links, too."""
+    second = tmp_path / "second"
+    shutil.copytree(project, second)
+    link = tmp_path / "link"
+    link.symlink_to(project)
+    manifest.write_text("plugins:\n  echo:\n    path: link\n    provides: [echo_plugin.nodes.Echo]\n")
+    time.sleep(0.1)
+    assert looks_at(manifest, ["echo"])
+    assert not looks_at(manifest, ["echo"])
+    link.unlink()
+    link.symlink_to(second)
+    assert looks_at(manifest, ["echo"])
+
+
+def test_one_that_is_loaded_already_is_compared(manifest: Path, looks_at: Callable[..., bool], project: Path) -> None:
+    """A record does not pass over what the registry has under a name."""
+    looks_at(manifest, ["echo", "other"])
+    with NodeRegistry(discover=False) as registry:
+        registry.load_plugin("echo", {"path": str(project), "provides": PROVIDES, "isolation": "auto"})
+        with pytest.raises(PluginsLoadError, match="another configuration"):
+            registry.load_plugins(manifest)
+        assert registry.list_plugins() == ["echo", "other"]
+
+
+def test_failing_plugins_of_a_manifest_are_named(manifest: Path, looks_at: Callable[..., bool], project: Path) -> None:
+    """One that fails is told of as ever; the others stay loaded."""
+    looks_at(manifest, ["echo", "other"])
+    (project / "src/echo_plugin/nodes.py").write_text("raise RuntimeError('broken')")
+    with NodeRegistry(discover=False) as registry:
+        with pytest.raises(PluginsLoadError, match="1 of 2 plugins") as caught:
+            registry.load_plugins(manifest)
+        assert caught.value.loaded == ("other",)
+        assert list(registry.failed_plugins) == ["echo"]

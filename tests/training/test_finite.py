@@ -128,13 +128,11 @@ def test_a_gradient_that_is_no_number(make_trainer: Make, batches: Make, monkeyp
             patch.setattr(
                 kind, "forward", lambda self, scores, mask, **_: {"loss": (scores * 0).clamp(min=0).sqrt().sum()}
             )
+            says = r"The gradient of 'linear\.(weight|bias)' of node 'scores' is not a"
             if policy == "skip":
+                says = "Nothing could be learned in epoch 1: every gradient was left out"
+            with pytest.raises(TrainingError, match=says):
                 trainer.fit(batches(0))
-            else:
-                with pytest.raises(
-                    TrainingError, match=r"The gradient of 'linear\.(weight|bias)' of node 'scores' is not a"
-                ):
-                    trainer.fit(batches(0))
         assert torch.equal(before, trainer.pipeline.nodes["scores"].linear.weight)
 
 

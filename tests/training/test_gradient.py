@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cuvis_ai_core.errors import MissingExtraError, PipelineError, TrainingError, TrainRunError
+from cuvis_ai_core.errors import MissingExtraError, PipelineError, PortError, TrainingError, TrainRunError
 from cuvis_ai_core.training import GradientTrainer, StatisticalTrainer
 from cuvis_ai_core.training.config import TrainingConfig
 
@@ -212,6 +212,7 @@ def test_a_device_that_is_not_there(make_trainer: Make) -> None:
             {"callbacks": {"early_stopping": [{"monitor": "accuracy"}]}},
             r"nothing is reported as 'accuracy'.*\n?.*Reported are: train_loss, val_loss, accuracy/\.\.\.",
         ),
+        ({"precision": 16, "accelerator": "cpu"}, "training.precision: 16 is for GPUs; the training runs on the CPU"),
         ({"precision": "7-true"}, "The training cannot be set up: Precision '7-true' is invalid"),
     ],
 )
@@ -219,6 +220,22 @@ def test_wrong_configuration(make_trainer: Make, batches: Make, config: Any, say
     """Names and arguments that do not exist are answered by the nearest ones, or by what there is."""
     with pytest.raises(TrainRunError, match=says):
         make_trainer(**config).fit(batches(0, 1), batches(2))
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+def test_a_precision_that_ports_do_not_take(make_trainer: Make, batches: Make, precision: str) -> None:
+    """What fails because of it says so."""
+    with pytest.raises(PortError, match=f"training.precision is {precision}: with 32-true nodes compute in what"):
+        make_trainer(precision=precision).fit(batches(0, 1))
+
+
+def test_names_of_checkpoints(make_trainer: Make, batches: Make, tmp_path: Path) -> None:
+    """They are names: no path, and none from the name of a metric, so that none lies where another one is."""
+    with pytest.raises(ValueError, match=r"is '\.\./resume', a path; the folder is named by 'dirpath'"):
+        make_trainer(callbacks={"checkpoint": {"filename": "../resume"}})
+    checkpoint = {"monitor": "accuracy/accuracy", "filename": "best-{epoch}-{accuracy/accuracy:.2f}"}
+    make_trainer(max_epochs=1, callbacks={"checkpoint": checkpoint}).fit(batches(0, 1), batches(2), folder=tmp_path)
+    assert [each.name.startswith("best-1-") for each in (tmp_path / "checkpoints").iterdir()] == [True]
 
 
 @pytest.mark.parametrize(

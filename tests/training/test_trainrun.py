@@ -3,6 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -262,3 +263,17 @@ def test_a_training_on_nothing_is_refused() -> None:
     """Epochs without a batch leave the random weights, which are no trained ones."""
     with pytest.raises(ValueError, match="limit_train_batches"):
         TrainingConfig.model_validate({"limit_train_batches": 0})
+
+
+def test_the_same_cube_by_its_header_and_its_data_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is one cube, trained on and validated on."""
+    from spectral.io import envi
+
+    from cuvis_ai_core import NodeRegistry
+    from cuvis_ai_core.training.parts import Parts
+
+    envi.save_image(tmp_path / "scene.hdr", np.ones((2, 3, 4), np.float32))
+    data = {"cubes": ["scene.hdr", "scene.img"], "train_ids": [0], "val_ids": [1]}
+    (tmp_path / "run.yaml").write_text(_run(data=data)["run.yaml"])
+    Parts(read_trainrun(tmp_path / "run.yaml"), NodeRegistry(discover=False).cube_readers())
+    assert "scene.img') is in 'val', and as cube 0 in 'train'" in caplog.text

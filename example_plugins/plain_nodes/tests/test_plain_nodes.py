@@ -29,6 +29,17 @@ def test_a_white_surface_has_reflectance_one(reflectance: ModuleType) -> None:
     np.testing.assert_allclose(result, np.ones((1, 2, 3, 3)), rtol=1e-4)
 
 
+def test_what_float32_has_no_room_for_stays_float64(reflectance: ModuleType) -> None:
+    """A gain beyond all instruments makes no infinite reflectance of a finite one."""
+    counts = np.array([1e30, np.nan, 0], np.float32).reshape(1, 1, 3, 1)
+    result = reflectance.ApparentReflectance(gain=1e20).forward(cube=counts, wavelengths=np.array([500.0]))[
+        "reflectance"
+    ]
+    small = reflectance.ApparentReflectance().forward(cube=np.ones((1, 1, 1, 1)), wavelengths=np.array([500.0]))
+    np.testing.assert_allclose(result.ravel()[[0, 2]], [1e50 * small["reflectance"].item(), 0], rtol=1e-6)
+    assert np.isnan(result.ravel()[1])
+
+
 @pytest.mark.parametrize("angle", [-1.0, 90.0, float("nan")])
 def test_the_sun_is_above_the_horizon(reflectance: ModuleType, angle: float) -> None:
     """At night there is no reflectance to compute."""

@@ -38,6 +38,11 @@ _WRONG_INPUT: Final = (
     PipelineError,
     TrainRunError,
 )
+_MOST_LINES: Final = 40
+_MOST_SIGNS: Final = 4000
+_LONGEST_LINE: Final = 1000
+"""Of the text of an error that is shown."""
+
 _CLICK: Final = (click.ClickException, click.exceptions.Exit, click.Abort)
 
 
@@ -68,7 +73,9 @@ class Guarded(click.Command):
                     click.echo("".join(traceback.format_exception(error)), err=True)
                 elif getattr(error, "place", None) and _is_foreign(error.__cause__):
                     more = f"\n{SEE_MORE}"
-                click.echo(f"Error: {_text(error)}{more}", err=True)
+                text = _text(error)
+                shown = text if ctx.meta.get(DEBUG) else shortened(text)
+                click.echo(f"Error: {shown}{more if shown == text else ''}", err=True)
                 status = exit_status(error)
         raise click.exceptions.Exit(status)
 
@@ -85,6 +92,25 @@ def _text(error: BaseException) -> str:
         f"unexpected {type(error).__name__}: {error}\n"
         "This is a bug in cuvis-ai-core or in a plugin. Run again with --debug to see where."
     )
+
+
+def shortened(text: str) -> str:
+    """Return the beginning and the end of a long text: what others say in an error may be thousands of lines."""
+    lines = [line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} …" for line in text.splitlines()]
+    left = max(len(lines) - _MOST_LINES, 0)
+    while len("\n".join(_around(lines, left))) > _MOST_SIGNS and left < len(lines) - 2:
+        left += 1
+    shown = "\n".join(_around(lines, left))
+    return shown if shown == "\n".join(text.splitlines()) else f"{shown}\nRun again with --debug for the whole text."
+
+
+def _around(lines: list[str], left: int) -> list[str]:
+    """Return lines without some in the middle; the hint, which ends an error, stays."""
+    if not left:
+        return lines
+    kept = len(lines) - left
+    first = kept - kept // 4
+    return [*lines[:first], f"[... {left} lines ...]", *lines[first + left :]]
 
 
 def _is_foreign(cause: BaseException | None) -> bool:

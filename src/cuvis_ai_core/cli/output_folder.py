@@ -1,5 +1,6 @@
 """The folder of results: whole or not there, and careful with what is not its own."""
 
+import glob
 import logging
 import os
 import re
@@ -13,6 +14,7 @@ from types import TracebackType
 from typing import Final, Self
 
 import click
+from filelock import FileLock, Timeout
 
 from cuvis_ai_core._files import read_json, remove_tree
 from cuvis_ai_core.cli.run_record import RECORD
@@ -20,6 +22,7 @@ from cuvis_ai_core.cli.run_record import RECORD
 logger = logging.getLogger(__name__)
 
 _LONGEST_NAME: Final = 100
+_LOCK: Final = "lock"
 
 
 def safe_name(name: str) -> str:
@@ -29,6 +32,20 @@ def safe_name(name: str) -> str:
     # Windows keeps these to itself, whatever follows the dot.
     reserved = re.match(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)", plain)
     return f"_{plain}" if reserved or not plain else plain
+
+
+def _remove_if_left(folder: Path) -> None:
+    """Remove the temporary folder of a run that was killed; one of a run that is under way holds its lock."""
+    if not (folder / _LOCK).is_file():
+        return
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError):
+        return
+    lock.release()
+    logger.info("removing %s, left by a run that was killed", folder)
+    remove_tree(folder)
 
 
 class OutputFolder:
@@ -54,7 +71,12 @@ class OutputFolder:
             # In the folder itself if it is there: its parent may be another disk, or not ours.
             absolute = self._folder.absolute()
             beside = next(place for place in (absolute, *absolute.parents) if os.path.lexists(place))
-            self._temporary = Path(tempfile.mkdtemp(prefix=f".{absolute.name or 'output'}.", dir=beside))
+            prefix = f".{absolute.name or 'output'}."
+            for old in beside.glob(f"{glob.escape(prefix)}*"):
+                _remove_if_left(old)
+            self._temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=beside))
+            self._lock = FileLock(self._temporary / _LOCK)
+            self._lock.acquire(timeout=1)  # until this process ends, however it does
             self.staging = self._temporary / "new"
             self.staging.mkdir()
         return self
@@ -62,6 +84,7 @@ class OutputFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._lock.release()
         remove_tree(self._temporary)
         if isinstance(error, KeyboardInterrupt):
             error.add_note(f"No results were written to '{self._folder}'; what was there before is as it was.")

@@ -93,7 +93,11 @@ def limits(array: NDArray[Any]) -> tuple[float | None, float | None]:
 
 
 def write_results(
-    folder: Path, results: list[Result], image: tuple[int, ...], meaning: Callable[[Address], Meaning]
+    folder: Path,
+    results: list[Result],
+    image: tuple[int, ...],
+    meaning: Callable[[Address], Meaning],
+    place: Mapping[str, NDArray[Any]],
 ) -> list[dict[str, Any]]:
     """Write the archive and the pictures, and return a record of each output in each file.
 
@@ -102,11 +106,12 @@ def write_results(
         results: What the pipeline gave.
         image: Height and width of the cube.
         meaning: Tells what an output means.
+        place: Where and when the cube was taken, for the archive: as its file says.
 
     Raises:
         OSError: The folder cannot be written.
     """
-    arrays: dict[str, Any] = {result.name: result.array for result in results}
+    arrays: dict[str, Any] = {**{result.name: result.array for result in results}, **place}
     np.savez(folder / ARCHIVE, **arrays)
     about = {result.name: result.record() for result in results}
     records = [{"file": ARCHIVE, "key": result.name, **about[result.name]} for result in results]

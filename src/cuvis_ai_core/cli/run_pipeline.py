@@ -13,6 +13,7 @@ from cuvis_ai_core.cli.results import ARCHIVE, collect, write_results
 from cuvis_ai_core.cli.run_record import RECORD, cube_record, input_record, node_records, run_record
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.data import read_cube
+from cuvis_ai_core.data.numpy_files import place_arrays
 from cuvis_ai_core.errors import PortError
 from cuvis_ai_core.pipeline.profiler import Profiler
 
@@ -89,7 +90,7 @@ class Run:
             results, left_out = collect(values)
             with working(f"Writing {target}"):
                 meaning = meanings(self.registry, self.pipeline, values, batch["cube"], self.cube_path.name)
-                files = write_results(output.staging, results, cube.data.shape[:2], meaning)
+                files = write_results(output.staging, results, cube.data.shape[:2], meaning, place_arrays(cube))
                 if self.profiled:
                     beside.append(_write_profile(output.staging, profiler))
                 nodes = node_records(self.registry, self.pipeline)

@@ -50,6 +50,8 @@ def input_record(path: Path) -> dict[str, Any]:
 
 def cube_record(path: Path, cube: "Cube") -> dict[str, Any]:
     """Return what a cube is; the hash is of its values, which may lie in several files."""
+    from cuvis_ai_core.data.numpy_files import place_arrays
+
     digest = hashlib.sha256(cube.data.tobytes())
     if cube.wavelengths is not None:
         digest.update(cube.wavelengths.tobytes())
@@ -58,6 +60,7 @@ def cube_record(path: Path, cube: "Cube") -> dict[str, Any]:
         "shape": list(cube.data.shape),
         "dtype": str(cube.data.dtype),
         "sha256": digest.hexdigest(),
+        **{key: value.tolist() for key, value in place_arrays(cube).items()},
         "remarks": list(cube.remarks),
     }
 

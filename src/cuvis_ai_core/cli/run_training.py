@@ -39,6 +39,7 @@ METRICS: Final = "metrics.csv"
 LOSS: Final = "loss.png"
 _CERTAIN: Final = (PIPELINE_FILE, TRAINRUN, METRICS, RECORD)
 _OPTION: Final = "output_dir"
+_RECORDED: Final = {"val": "validation", "test": "test"}
 _SECONDS_BETWEEN_LINES: Final = 2.0
 
 
@@ -79,7 +80,7 @@ class Session:
             check_saving(pipeline)
             with (
                 Unfinished(target, {"trainrun": self._config.to_dict(), "nodes": nodes}) as unfinished,
-                kept_on_failure(unfinished.folder, pipeline, self._rows),
+                kept_on_failure(unfinished.folder, pipeline, self._rows, self._epochs),
             ):
                 rows = self._fit(pipeline, unfinished.folder)
                 pool = self._measure(pipeline, "val")
@@ -116,7 +117,9 @@ class Session:
                     hint=f"Name them: data.{split}_ids.",
                     path=self._run.path,
                 )
-            found = self._measure(pipeline, split).values()
+            nodes = node_records(self._registry, pipeline)
+            pool = self._measure(pipeline, split)
+        found = pool.values()
         if not found:
             raise TrainRunError(
                 f"Trainrun file {self._run.path}: no loss or metric node runs in the stage '{split}'.",
@@ -124,6 +127,13 @@ class Session:
                 path=self._run.path,
             )
         self._print(found, split)
+        if pool.matrices():
+            target = Path(self._config.output_dir) / split
+            with OutputFolder(target, (RECORD,), _OPTION) as output:
+                self._write_matrices(output.staging, pool)
+                self._record(output.staging, nodes, found, split)
+                output.publish()
+            say(f"\nWritten to {target}: the confusion matrices; {RECORD} says what ran.")
 
     def _fit(self, pipeline: "Pipeline", folder: Path) -> "list[Row]":
         train = self._parts.batches("train")
@@ -158,6 +168,9 @@ class Session:
     def _rows(self) -> "list[Row]":
         return self._trainer.history() if self._trainer else []
 
+    def _epochs(self) -> int:
+        return self._trainer.epochs_trained() if self._trainer else 0
+
     def _measure(self, pipeline: "Pipeline", split: str) -> Pool:
         config = self._config
         batches = self._parts.batches(split)
@@ -184,14 +197,16 @@ class Session:
             write_matrix(folder / f"{stem}.csv", matrix, labels)
             draw_matrix(folder / f"{stem}.png", matrix, labels, f"{self._config.name}: {name}")
 
-    def _record(self, folder: Path, nodes: list[dict[str, Any]], found: Mapping[str, float]) -> None:
+    def _record(
+        self, folder: Path, nodes: list[dict[str, Any]], found: Mapping[str, float], split: str = "val"
+    ) -> None:
         inputs: dict[str, Any] = {
             "trainrun": input_record(self._run.path),
             "annotations": [
                 {"path": str(path), "classes": dict(each.classes), "remarks": list(each.remarks)}
                 for path, each in self._parts.opened.items()
             ],
-            "validation": {name: value if math.isfinite(value) else None for name, value in found.items()},
+            _RECORDED[split]: {name: value if math.isfinite(value) else None for name, value in found.items()},
         }
         files = [{"file": file.name} for file in sorted(folder.iterdir())]
         (folder / RECORD).write_text(

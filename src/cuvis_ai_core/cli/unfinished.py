@@ -104,7 +104,10 @@ class Unfinished:
 
 @contextmanager
 def kept_on_failure(
-    folder: Path, pipeline: "Pipeline", history: Callable[[], Sequence[Mapping[str, float]]]
+    folder: Path,
+    pipeline: "Pipeline",
+    history: Callable[[], Sequence[Mapping[str, float]]],
+    epochs: Callable[[], int],
 ) -> Iterator[None]:
     """Leave the last weights and the metrics of a training that fails, whatever ends it, and say so.
 
@@ -112,23 +115,24 @@ def kept_on_failure(
         folder: Where.
         pipeline: What is trained.
         history: Returns what each epoch came to.
+        epochs: Returns how many were trained, also one whose validation failed.
     """
     try:
         yield
     except BaseException as error:
-        if rows := history():
-            _keep(folder, pipeline, rows)
+        if epochs():
+            _keep(folder, pipeline, history(), epochs())
             if any(folder.glob("*.ckpt")) and not isinstance(error, KeyboardInterrupt):
                 report("The same command goes on from there.")
         raise
 
 
-def _keep(folder: Path, pipeline: "Pipeline", rows: Sequence[Mapping[str, float]]) -> None:
+def _keep(folder: Path, pipeline: "Pipeline", rows: Sequence[Mapping[str, float]], epochs: int) -> None:
     names = []
     state, left = savable(pipeline.state_dict())
-    about = {"pipeline": pipeline.name, "epochs": len(rows)}
+    about = {"pipeline": pipeline.name, "epochs": epochs}
     writers: dict[str, Callable[[Path], None]] = {
-        _METRICS: partial(write_metrics, rows=rows),
+        **({_METRICS: partial(write_metrics, rows=rows)} if rows else {}),
         _LAST: partial(write_weights, state=state, metadata=about),
     }
     for name, write in writers.items():
@@ -138,4 +142,4 @@ def _keep(folder: Path, pipeline: "Pipeline", rows: Sequence[Mapping[str, float]
         except (OSError, RuntimeError, CuvisError) as error:  # the failure itself is told
             logger.warning("'%s' cannot be written: %s", folder / name, error)
     without = f" without {', '.join(left)}, which cannot be saved" if left else ""
-    report(f"Kept in {folder} after {len(rows)} epochs: {', '.join(names) or 'nothing'}{without}.")
+    report(f"Kept in {folder} after {epochs} epoch{'s' * (epochs != 1)}: {', '.join(names) or 'nothing'}{without}.")

@@ -1,6 +1,7 @@
 """Annotations in the format of the COCO data set: a JSON file of images, categories, and outlines or runs of pixels."""
 
 import json
+import logging
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from cuvis_ai_core.data.masks import Mask, check_size
 from cuvis_ai_core.data.matching import PictureNames, Place, refuse_shared, refuse_unmatched
 from cuvis_ai_core.data.palette import BACKGROUND_NAMES
 from cuvis_ai_core.errors import AnnotationError, MissingExtraError
+
+logger = logging.getLogger(__name__)
 
 _LISTS: Final = ("images", "annotations", "categories")
 _POLYGON_MINIMUM: Final = 6
@@ -56,6 +59,7 @@ class CocoAnnotations:
         self._by_image: dict[int, list[tuple[str, Mapping[str, Any]]]] = defaultdict(list)
         for at, each in enumerate(content["annotations"]):
             self._file_annotation(each, f"annotations[{at}]")
+        self._without_pixel: set[str] = set()
 
     @property
     def classes(self) -> Mapping[int, str]:
@@ -100,7 +104,11 @@ class CocoAnnotations:
         check_size((height, width), cube, self._path)
         mask: Mask = np.zeros((height, width), dtype=np.int32)
         for place, annotation in self._by_image.get(image["id"], ()):
-            mask[self._draw(annotation, place, height, width) > 0] = annotation["category_id"] + self._shift
+            drawn = self._draw(annotation, place, height, width) > 0
+            mask[drawn] = annotation["category_id"] + self._shift
+            if not drawn.any() and place not in self._without_pixel:
+                self._without_pixel.add(place)
+                logger.warning("%s: %s marks no pixel: its outline is smaller than one, or outside", self._path, place)
         return mask
 
     def _file_annotation(self, annotation: Mapping[str, Any], place: str) -> None:

@@ -16,6 +16,7 @@ SHORTEST_WAVELENGTH: Final = 100.0
 """Smaller values (nm) are taken for micrometres and refused; cameras see from the near ultraviolet on."""
 
 _RANK: Final = 3
+_NO_DATA: Final = "The cube has no data: no value is finite."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +66,8 @@ class Cube:
         if self.fwhm is not None:
             object.__setattr__(self, "fwhm", self._per_band("fwhm", self.fwhm))
         object.__setattr__(self, "good_bands", self._checked_good_bands())
+        if _NO_DATA not in self.remarks and not self._has_data():
+            object.__setattr__(self, "remarks", (*self.remarks, _NO_DATA))
 
     def batch(self) -> dict[str, NDArray[Any]]:
         """Return what a pipeline takes: one image, and the wavelengths if they are known.
@@ -83,6 +86,11 @@ class Cube:
         if self.wavelengths is not None:
             batch["wavelengths"] = self.wavelengths
         return batch
+
+    def _has_data(self) -> bool:
+        """Tell whether a value in a good band is finite; the first line of an image tells it mostly."""
+        good = slice(None) if self.good_bands is None else self.good_bands
+        return self.data.dtype.kind != "f" or any(bool(np.isfinite(line[:, good]).any()) for line in self.data)
 
     def _checked_data(self) -> NDArray[Any]:
         data = np.asarray(self.data)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cuvis_ai_core.data.envi_header import EnviHeader
 from cuvis_ai_core.data.envi_names import DATA_SUFFIXES, ENVI, HEADER_SUFFIXES
+from cuvis_ai_core.data.magic import other_kind
 
 
 def find_data_file(header: EnviHeader) -> Path:
@@ -26,8 +27,9 @@ def find_data_file(header: EnviHeader) -> Path:
     if len(fitting) == 1:
         return fitting[0]
     if not found:
+        others = [f"'{file.name}' has the size, and is {kind}" for file, kind in _of_other_kinds(header, base)]
         raise header.error(
-            "has no data file beside it.",
+            f"has no data file beside it{': ' + others[0] if others else ''}.",
             hint=f"Put it there as '{base.name}', or as '{base.name}' with {', '.join(DATA_SUFFIXES)}.",
         )
     names = ", ".join(f"'{file.name}' ({file.stat().st_size} bytes)" for file in own)
@@ -53,7 +55,15 @@ def _candidates(header: EnviHeader, base: Path) -> Iterator[Path]:
 
 
 def _by_size(header: EnviHeader, base: Path) -> Iterator[Path]:
-    """Yield files beside a header that have its name, another suffix, and just the size."""
+    """Yield files beside a header that have its name, another suffix, and just the size; none of another kind."""
+    yield from (file for file in _of_the_size(header, base) if other_kind(file) is None)
+
+
+def _of_other_kinds(header: EnviHeader, base: Path) -> Iterator[tuple[Path, str]]:
+    yield from ((file, kind) for file in _of_the_size(header, base) if (kind := other_kind(file)) is not None)
+
+
+def _of_the_size(header: EnviHeader, base: Path) -> Iterator[Path]:
     for file in sorted(base.parent.iterdir()):
         named = file.name.lower().startswith(f"{base.name.lower()}.") or file.name.lower() == base.name.lower()
         if named and file.suffix.lower() != ENVI and file.is_file() and file.stat().st_size == bytes_of(header):

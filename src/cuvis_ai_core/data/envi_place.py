@@ -11,6 +11,9 @@ from cuvis_ai_core.data.envi_header import EnviHeader
 _NUMBERS: Final = slice(1, 7)
 """Of `map info`: column and row of a point from 1, its easting and northing, width and height of a pixel."""
 
+_DATE: Final = re.compile(r"\s*DATE\s*\(([^)]*)\)", re.IGNORECASE)
+"""How the numbers of a date are ordered."""
+
 
 class Place(NamedTuple):
     """As in `Cube`."""
@@ -45,13 +48,26 @@ def _transform(header: EnviHeader) -> tuple[float, ...] | None:
 
 def _acquired(header: EnviHeader) -> datetime | None:
     """Return ENVI's `acquisition time`, or date and start as Specim's recorder writes them."""
-    date = re.search(r"\d{4}-\d\d-\d\d", header.text("acquisition date"))
-    start = re.search(r"\d\d:\d\d:\d\d(?:\.\d+)?", header.text("start time"))
-    zone = "Z" if "UTC" in header.text("start time").upper() else ""
-    specim = f"{date[0]}T{start[0]}{zone}" if date and start else ""
-    for text in (header.text("acquisition time"), specim):
+    stated = header.text("acquisition time")
+    for text in (stated, _specim(header)):
         with suppress(ValueError):
             return datetime.fromisoformat(text.replace("/", "-"))
-    if text := header.text("acquisition time"):
-        header.remarks.append(f"The acquisition time '{text}' of the header is no date and time; it was left out.")
+    for name in ("acquisition time", "acquisition date"):
+        if text := header.text(name):
+            header.remarks.append(f"The {name} '{text}' of the header is no date and time; it was left out.")
     return None
+
+
+def _specim(header: EnviHeader) -> str:
+    """Return date and start of Specim's recorders: `DATE(dd-mm-yyyy): 21-07-2008`, `UTC TIME: 14:00:11`."""
+    order, numbers = _DATE.match(date := header.text("acquisition date")), re.findall(r"\d+", date)
+    parts = re.split(r"\W+", order[1].lower()) if order else ["yyyy", "mm", "dd"]
+    if sorted(parts) != ["dd", "mm", "yyyy"] or len(numbers) < len(parts):
+        return ""
+    year, month, day = (numbers[parts.index(part)] for part in ("yyyy", "mm", "dd"))
+    time = header.text("start time") or header.text("gps start time")
+    start = re.search(r"(\d\d?):(\d\d):(\d\d(?:\.\d+)?)", time)
+    if start is None:
+        return f"{year:0>4}-{month:0>2}-{day:0>2}"
+    zone = "Z" if "UTC" in time.upper() else ""
+    return f"{year:0>4}-{month:0>2}-{day:0>2}T{start[1]:0>2}:{start[2]}:{start[3]}{zone}"

@@ -7,6 +7,7 @@ later field), reads UTF-8 alone, and knows no remarks behind values. So the text
 import codecs
 import re
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -40,10 +41,23 @@ _KNOWN_FIELDS: Final = frozenset(
 _MEANT: Final = frozenset(
     {
         "byte order", "data gain values", "data ignore value", "data offset values", "fwhm", "header offset",
-        "reflectance scale factor", "wavelength", "wavelength units",
+        "reflectance scale factor", "wavelength", "wavelength units", "bbl",
     }
 )  # fmt: skip
 """Fields that nobody misses, and without which values or wavelengths are others."""
+
+_OTHER_NAMES: Final = {
+    **dict.fromkeys(("no data", "nodata", "no data value", "nodata value", "fill value", "missing value"),
+                    "data ignore value"),
+    **dict.fromkeys(("scale", "scaling factor", "reflectance scale"), "reflectance scale factor"),
+    **dict.fromkeys(("gain", "gains"), "data gain values"),
+    **dict.fromkeys(("offset", "offsets"), "data offset values"),
+    **dict.fromkeys(("bad bands", "bad band list", "good bands", "bands good"), "bbl"),
+    **dict.fromkeys(("units", "unit"), "wavelength units"),
+    **dict.fromkeys(("bandwidth", "bandwidths", "band width", "band widths"), "fwhm"),
+    "endian": "byte order",
+}  # fmt: skip
+"""What programs and people write for fields that nobody misses."""
 
 _NEARLY: Final = 0.85
 """How alike an unknown field is to a known one that the header does not have, to be worth a remark."""
@@ -82,10 +96,20 @@ def read_text(path: Path) -> HeaderText:
         raise _no_header(path, "its first line is not ENVI")
     text = _Parser(path, lines, first + 1).text
     for name in (each for each in text.fields if each not in _KNOWN_FIELDS):
-        near = nearest(name, _MEANT - text.fields.keys(), cutoff=_NEARLY)
-        if near:
+        if near := _meant(name, _MEANT - text.fields.keys()):
             text.remarks.append(f"The header has a field '{name}', which was left out; is it '{near}'?")
     return text
+
+
+def _meant(name: str, missing: AbstractSet[str]) -> str | None:
+    """Return which missing field an unknown one may be: spelt otherwise, in some of its words, or by another name."""
+    words = re.split(r"[\W_]+", name.strip("_- "))
+    plain = " ".join(words)
+    near = nearest(plain, missing, cutoff=_NEARLY)
+    within = [each for each in sorted(missing) if len(words) > 1 and set(words) <= set(each.split())]
+    joined = [each for each in sorted(missing) if each.replace(" ", "") == "".join(words)]
+    other = [each for each in (_OTHER_NAMES.get(plain),) if each in missing]
+    return near or next(iter((*joined, *other, *within)), None)
 
 
 class _Parser:

@@ -4,6 +4,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +17,10 @@ from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.errors import CubeError
 
 _RANK: Final = 3
+_TRANSFORM: Final = 6
 _CUBE: Final = "cube"
 _PER_BAND: Final = ("wavelengths", "fwhm", "good_bands")
+_PLACE: Final = ("crs", "transform", "acquired")
 
 
 def read_npy(path: Path) -> Cube:
@@ -35,8 +38,9 @@ def read_npy(path: Path) -> Cube:
 def read_npz(path: Path, array: str | None = None) -> Cube:
     """Read a `.npz` archive: the cube is `cube`, or the only array of three dimensions in it, or the one asked for.
 
-    Beside it there may be `wavelengths` and `fwhm` (nm, `[channel]`), and `good_bands` (true is good, `[channel]`).
-    Other names are an error, unless the cube is asked for by name: a name that is nearly right would be lost.
+    Beside it there may be `wavelengths` and `fwhm` (nm, `[channel]`), `good_bands` (true is good, `[channel]`), and
+    where and when it was taken, as `place_arrays` gives it. Other names are an error, unless the cube is asked for by
+    name: a name that is nearly right would be lost.
 
     Args:
         path: The archive.
@@ -54,10 +58,34 @@ def read_npz(path: Path, array: str | None = None) -> Cube:
     bands = {key: arrays[key] for key in _PER_BAND if key in arrays}
     if array is not None:  # they may be those of another array
         bands = {key: values for key, values in bands.items() if values.shape == arrays[name].shape[-1:]}
-    elif unknown := [key for key in arrays if key not in {name, *_PER_BAND}]:
+    elif unknown := [key for key in arrays if key not in {name, *_PER_BAND, *_PLACE}]:
         raise _unknown(path, unknown[0], arrays, name)
     wavelengths, fwhm, good = (bands.get(key) for key in _PER_BAND)
-    return Cube(arrays[name], wavelengths, path, fwhm=fwhm, good_bands=good)
+    return Cube(arrays[name], wavelengths, path, fwhm=fwhm, good_bands=good, **_place(path, arrays))
+
+
+def place_arrays(cube: Cube) -> dict[str, NDArray[Any]]:
+    """Return where and when a cube was taken, for an archive: `crs` (text), `transform` (6 numbers), `acquired` (ISO).
+
+    What its file does not say is left out.
+    """
+    acquired = None if cube.acquired is None else cube.acquired.isoformat()
+    known = zip(_PLACE, (cube.crs, cube.transform, acquired), strict=True)
+    return {key: np.asarray(value) for key, value in known if value is not None}
+
+
+def _place(path: Path, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    found = {key: arrays[key].tolist() for key in _PLACE if key in arrays and arrays[key].ndim < _RANK}
+    with _readable(path, "a .npz archive with crs (text), transform (6 numbers), acquired (date and time, ISO 8601)"):
+        if "crs" in found:
+            found["crs"] = str(found["crs"])
+        if "transform" in found:
+            found["transform"] = tuple(map(float, found["transform"]))
+            if len(found["transform"]) != _TRANSFORM:
+                raise ValueError(f"transform has {len(found['transform'])} numbers")
+        if "acquired" in found:
+            found["acquired"] = datetime.fromisoformat(found["acquired"])
+    return found
 
 
 def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -13,6 +13,7 @@ import enum
 import fractions
 import pathlib
 import uuid
+import zoneinfo
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -26,6 +27,35 @@ _OF_TORCH: Final = frozenset({"Size", "dtype", "device", "layout", "memory_forma
 Part: TypeAlias = Callable[[Any], Any]
 """Makes a value of a part of it."""
 
+
+def _timed(value: dt.datetime | dt.time) -> str | list[Any]:
+    """Return a time as a text; with the name of its place, whose offset is another one in summer."""
+    if not isinstance(value.tzinfo, zoneinfo.ZoneInfo):
+        if value.tzinfo is not None and type(value.tzinfo) is not dt.timezone:
+            raise PipelineError(
+                f"holds a time in a zone of type {type(value.tzinfo).__name__}, which is not read back.",
+                hint="Give times zones of the standard library: zoneinfo.ZoneInfo or datetime.UTC.",
+            )
+        return value.isoformat()
+    return [value.replace(tzinfo=None).isoformat(), _zone_key(value.tzinfo), value.fold]
+
+
+def _zone_key(zone: zoneinfo.ZoneInfo) -> str:
+    if zone.key is None:
+        raise PipelineError(
+            "holds a time zone without a name, which is not read back.",
+            hint="Make it by its name: zoneinfo.ZoneInfo('Europe/Berlin').",
+        )
+    return zone.key
+
+
+def _at_place(kind: Any, told: str | list[Any]) -> Any:  # noqa: ANN401 - datetime or time
+    if isinstance(told, str):
+        return kind.fromisoformat(told)
+    text, zone, fold = told
+    return kind.fromisoformat(text).replace(tzinfo=zoneinfo.ZoneInfo(zone), fold=fold)
+
+
 _KINDS: Final[dict[str, tuple[type, Part, Part]]] = {
     "set": (set, list, set),
     "frozenset": (frozenset, list, frozenset),
@@ -38,9 +68,10 @@ _KINDS: Final[dict[str, tuple[type, Part, Part]]] = {
     "decimal": (decimal.Decimal, str, decimal.Decimal),
     "fraction": (fractions.Fraction, str, fractions.Fraction),
     "uuid": (uuid.UUID, str, uuid.UUID),
-    "datetime": (dt.datetime, lambda value: value.isoformat(), dt.datetime.fromisoformat),
+    "datetime": (dt.datetime, _timed, lambda told: _at_place(dt.datetime, told)),
     "date": (dt.date, lambda value: value.isoformat(), dt.date.fromisoformat),
-    "time": (dt.time, lambda value: value.isoformat(), dt.time.fromisoformat),
+    "time": (dt.time, _timed, lambda told: _at_place(dt.time, told)),
+    "zoneinfo": (zoneinfo.ZoneInfo, _zone_key, zoneinfo.ZoneInfo),
     "timedelta": (
         dt.timedelta,
         lambda value: [value.days, value.seconds, value.microseconds],
@@ -123,7 +154,7 @@ def _encode(value: Any, place: str) -> Any:  # noqa: ANN401, PLR0911 - a type af
         return {key: _encode(each, f"{place}[{key!r}]") for key, each in value.items()}
     if kind in _BY_TYPE:
         name, take = _BY_TYPE[kind]
-        return {_TYPE: name, _VALUE: _encode(take(value), place)}
+        return {_TYPE: name, _VALUE: _encode(_taken(take, value, place), place)}
     if kind is collections.defaultdict and getattr(value.default_factory, "__name__", None) in {*_FACTORIES, None}:
         factory = getattr(value.default_factory, "__name__", "")
         return {_TYPE: "defaultdict", "factory": factory, _VALUE: _encode(dict(value), place)}
@@ -135,6 +166,14 @@ def _encode(value: Any, place: str) -> Any:  # noqa: ANN401, PLR0911 - a type af
     if encoded is None:
         raise _refusal(value, place)
     return encoded
+
+
+def _taken(take: Part, value: Any, place: str) -> Any:  # noqa: ANN401
+    try:
+        return take(value)
+    except PipelineError as error:
+        error.message = f"{place} {error.message}"
+        raise
 
 
 def _of_numpy(value: Any) -> dict[str, Any] | None:  # noqa: ANN401

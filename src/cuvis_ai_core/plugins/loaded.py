@@ -150,7 +150,7 @@ def load_here(
     store: Store,
     announce: "Announce",
     admit: Admit,
-    explained: Callable[[DependencyConflictError], DependencyConflictError] = lambda error: error,
+    targets: Mapping[str, Target],
 ) -> None:
     """Import a plugin into private modules of this process, and register it.
 
@@ -159,7 +159,7 @@ def load_here(
         store: The plugin cache.
         announce: Told of the states that it enters.
         admit: Registers a loaded plugin.
-        explained: Returns what is said where its dependencies cannot be had beside what is loaded.
+        targets: The target directories of all plugins that are loaded together, by their names.
 
     Raises:
         PluginLoadError: It failed; everything is as it was before.
@@ -169,7 +169,9 @@ def load_here(
         try:
             plugin = _opened(ready, store)
         except DependencyConflictError as error:
-            raise explained(error) from error
+            from cuvis_ai_core.plugins.installing.conflicts import with_all_demands
+
+            raise with_all_demands(error, targets) from error
         register(plugin, enter, admit)
     announce_active(plugin, announce)
 

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeAlias
 
 from cuvis_ai_core._redact import without_credentials
-from cuvis_ai_core.errors import DependencyConflictError, PluginError, PluginLoadError
+from cuvis_ai_core.errors import PluginError, PluginLoadError
 from cuvis_ai_core.plugins.announcing import Announcing
 from cuvis_ai_core.plugins.cache.sources import Source, project_folder
 from cuvis_ai_core.plugins.cache.target import Target
@@ -95,15 +95,9 @@ def _load_here(name: str, request: InstallRequest, installed: _Installed, admit:
     found = installed[name]
     if isinstance(found, PluginLoadError):
         return found
-
-    def explained(error: DependencyConflictError) -> DependencyConflictError:
-        from cuvis_ai_core.plugins.installing.conflicts import with_all_demands
-
-        return with_all_demands(error, _targets(installed))
-
     try:
         ready = _ready(name, request.plugins[name], found)
-        load_here(ready, request.store, partial(request.announce, name), admit, explained)
+        load_here(ready, request.store, partial(request.announce, name), admit, _targets(installed))
     except PluginLoadError as error:
         return error
     return None

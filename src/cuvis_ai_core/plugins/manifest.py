@@ -169,6 +169,11 @@ def manifest_path(path: str | os.PathLike[str]) -> Path:
     return Path(path)
 
 
+def lock_path(manifest: Path) -> Path:
+    """Return where the lock file of a manifest lies."""
+    return manifest.with_suffix(".lock")
+
+
 def read_manifest(path: Path) -> Manifest:
     """Read the manifest at `path`; relative paths in it begin at its folder.
 

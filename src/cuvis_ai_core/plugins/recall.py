@@ -1,4 +1,4 @@
-"""What the last load of a plugin found, so that the next one of the same entry need not look for it again.
+"""What the last load found, so that the next one of the same entry, or manifest, need not look for it again.
 
 A record has the files that decided, with their sizes and times, and what came of them. It counts while every one of
 them is as it was; in all other cases, whatever is wrong with it, the load looks at everything, and writes it anew.
@@ -9,11 +9,11 @@ It is a Python literal below a line with its hash: to import a reader of JSON wo
 import os
 import time
 from ast import literal_eval
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cuvis_ai_core.plugins.cache.store import Store, short_hash
 from cuvis_ai_core.plugins.cache.target import Target
@@ -23,7 +23,10 @@ from cuvis_ai_core.plugins.loaded import PluginInfo, Ready
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 
-_FORMAT: Final = 1
+_State: TypeAlias = list[int] | None
+"""Size, time of the last edit, and time of the last change of whatever kind, which nobody can set; None: not there."""
+
+_FORMAT: Final = 2
 """Raised when what a record holds changes."""
 
 _COARSE: Final = 2.0
@@ -34,154 +37,212 @@ _NANO: Final = 10**9
 
 
 class Recall:
-    """The record of one entry of a manifest, for this interpreter and this environment.
+    """The record of one request, for this interpreter and this environment.
 
     Args:
-        name: Name of the plugin.
-        config: Its entry, which nobody has checked yet.
+        asked: What is asked for; empty where that is no plain data, of which there are no records.
         store: The plugin cache.
+        manifest: The manifest, where there is one.
     """
 
-    def __init__(self, name: str, config: object, store: Store) -> None:
+    def __init__(self, asked: str, store: Store, manifest: str = "") -> None:
+        self._asked = asked
         self._store = store
-        self._begun = time.time()
-        self._entry: dict[str, Any] = {}
-        self._asked, self._file = "", None
-        with suppress(OSError, TypeError, ValueError, SyntaxError):  # no plain data, or a path that nothing can have
-            self._entry = _plain(config)
-            self._asked = _asked(name, self._entry)
-            self._file = store.record(name, short_hash(self._asked))
+        self._file = store.record(short_hash(asked, interpreter(), *site_folders())) if asked else None
+        self._manifest = manifest
+        self._begun = 0.0
+        self._before: dict[str, _State] = {}
 
-    def ready(self) -> Ready | None:
-        """Return the plugin as the last load found it, counted as in use from now on; None where something changed."""
+    def ready(self) -> list[Ready]:
+        """Return the plugins as the last load found them, counted as in use; none where something changed."""
+        found = self._found()
+        if not found and self._manifest:
+            from cuvis_ai_core.plugins.manifest import lock_path
+
+            self._before = {path: _state(path) for path in (self._manifest, str(lock_path(Path(self._manifest))))}
+        self._begun = time.time()
+        return found
+
+    def _found(self) -> list[Ready]:
         if self._file is None:
-            return None
+            return []
         # Whatever somebody did to the file: what cannot be understood is no record.
         with suppress(OSError, KeyError, TypeError, ValueError, AttributeError, SyntaxError):
             written, _, text = self._file.read_text(encoding="utf-8").partition("\n")
             record = literal_eval(text) if written == short_hash(text) else {}
             known = (record["format"], record["asked"]) == (_FORMAT, self._asked)
-            if known and all(_is_same(path, state) for path, state in record["files"].items()):
-                return self._used(_from_plain(record, self._entry))
-        return None
+            if known and _is_same(record["files"], record["watched"], record["links"]):
+                found = [_from_plain(each) for each in record["plugins"]]
+                return found if all(map(self._use, found)) else []
+        return []
 
-    def keep(self, ready: Ready) -> None:
-        """Note what a load found, unless more than the states of some files decides about the next one."""
-        if self._file is None or ready.target.built_from or ready.declared().isolation != "scoped":
-            return
+    def keep(self, loaded: Sequence[Ready | None]) -> None:
+        """Note what a load found, unless more than the states of some files decides about the next one.
+
+        Args:
+            loaded: What is known of the plugins; None for one in a process of its own.
+        """
         from cuvis_ai_core.plugins.cache.target_marker import read_target
 
-        target = read_target(ready.target.folder)  # which says what to watch, even if it was installed just now
-        with suppress(OSError):  # somebody else's cache, or a disk that is full: the next load takes the longer way too
-            edited = {path: _state(path) for path in _edited(ready)}
-            if target is not None and all(_is_settled(state, self._begun) for state in edited.values()):
-                ready = ready._replace(target=target)
-                record = {"format": _FORMAT, "asked": self._asked, "files": edited | _ours(ready), **_to_plain(ready)}
+        found = [each for each in loaded if each is not None and _is_plain(each)]
+        if self._file is None or not found or len(found) < len(loaded):
+            return
+        with suppress(OSError, KeyError):  # somebody else's cache, or a full disk: the next load takes the longer way
+            edited = self._before | {path: _state(path) for path in _edited(found)}
+            same = all(_state(path) == state for path, state in self._before.items())
+            # The marker says what to watch, also of what was installed just now.
+            targets = [read_target(each.target.folder) for each in found]
+            if same and all(_is_settled(state, self._begun) for state in edited.values()) and all(targets):
+                found = [each._replace(target=target) for each, target in zip(found, targets, strict=True) if target]
+                record = {
+                    "format": _FORMAT,
+                    "asked": self._asked,
+                    "links": self._links(found),
+                    "files": edited | {path: _state(path) for path in _markers(found)},
+                    "watched": _watched(found),
+                    "plugins": list(map(_to_plain, found)),
+                }
                 text = ascii(record)
                 self._file.parent.mkdir(exist_ok=True)
                 # A half of it is no record: it needs no care, and a load need not wait for the disk.
                 self._file.write_text(f"{short_hash(text)}\n{text}", encoding="utf-8")
 
-    def _used(self, ready: Ready) -> Ready | None:
+    def _use(self, ready: Ready) -> bool:
         entries = [ready.target.folder, *([ready.source] if ready.info.commit else [])]
         # A copy of a cache must not lead back to the cache that it was made of.
-        ours = all(entry.is_relative_to(self._store.root) for entry in entries)
-        return ready if ours and all(map(self._store.use, entries)) else None
+        return all(entry.is_relative_to(self._store.root) and self._store.use(entry) for entry in entries)
+
+    def _links(self, found: Iterable[Ready]) -> dict[str, str]:
+        """Return where the paths in a manifest lead; that of a call is in what is asked.
+
+        Raises:
+            KeyError: One begins at a home, which may be another one the next time.
+        """
+        if not self._manifest:
+            return {}
+        from cuvis_ai_core._yaml import load_yaml
+
+        data: Any = load_yaml(Path(self._manifest)).data
+        links = {}
+        for name in (each.info.name for each in found if each.info.commit is None):
+            text = data["plugins"][name]["path"]
+            if text.startswith("~"):
+                raise KeyError(text)
+            place = os.path.join(os.path.dirname(self._manifest), text)  # noqa: PTH118, PTH120 - compared as a text
+            links[place] = os.path.realpath(place)
+        return links
 
 
-def _plain(config: object) -> dict[str, Any]:
-    """Return a copy of an entry.
-
-    Raises:
-        TypeError, ValueError, SyntaxError: It is no plain data.
-    """
-    if not isinstance(config, Mapping):
-        raise TypeError(config)
-    place = {"path": os.fspath(config["path"])} if "path" in config else {}
-    entry: dict[str, Any] = literal_eval(repr({**config, **place}))
-    return entry
-
-
-def _asked(name: object, entry: Mapping[str, Any]) -> str:
-    """Return what is asked for, and where a path leads now, as a text without credentials."""
-    place = os.path.realpath(os.path.expanduser(entry["path"])) if "path" in entry else ""  # noqa: PTH111 - on every load
-    repo = str(entry.get("repo", ""))
-    if "://" in repo and "@" in repo:
-        from cuvis_ai_core._redact import without_credentials
-
-        entry = {**entry, "repo": without_credentials(repo)}
-    return ascii([name, entry, place, interpreter(), site_folders()])
+def of_entry(name: object, config: object, store: Store) -> Recall:
+    """Return the record of one entry, which nobody has checked yet."""
+    asked = ""
+    with suppress(OSError, TypeError, ValueError, SyntaxError):  # no plain data, or a path that nothing can have
+        entry, place = (dict(config) if isinstance(config, Mapping) else config), ""
+        if isinstance(entry, dict) and "path" in entry:
+            entry["path"] = os.fspath(entry["path"])
+            place = os.path.realpath(os.path.expanduser(entry["path"]))  # noqa: PTH111 - on every load
+        text = ascii(["entry", name, entry, place])
+        asked = text if literal_eval(text) else ""
+    return Recall(asked, store)
 
 
-def _declared(name: str, entry: Mapping[str, Any], place: str | None) -> "GitPlugin | LocalPlugin":
-    from cuvis_ai_core.plugins.manifest import parse_plugin
+def of_manifest(path: str | os.PathLike[str], only: Sequence[str] | None, store: Store) -> Recall:
+    """Return the record of a manifest, or of some of its plugins."""
+    with suppress(OSError, TypeError):
+        manifest = os.path.join(os.getcwd(), os.path.expanduser(os.fspath(path)))  # noqa: PTH109, PTH111, PTH118
+        return Recall(ascii(["manifest", manifest, only]), store, manifest)
+    return Recall("", store)
 
-    return parse_plugin(name, {**entry, "path": place} if place else entry, base=Path())
+
+def _is_plain(ready: Ready) -> bool:
+    """Tell whether a plugin is found again by the states of files, and its entry may be written down."""
+    from cuvis_ai_core._redact import without_credentials
+
+    declared = ready.declared()
+    repo = getattr(declared, "repo", "")
+    return declared.isolation == "scoped" and not ready.target.built_from and repo == without_credentials(repo)
 
 
-def _edited(ready: Ready) -> Iterator[str]:
+def _edited(found: Iterable[Ready]) -> Iterator[str]:
     """Return the files and folders that decide and are other people's."""
     yield from site_folders()
-    if ready.info.commit is None:
-        yield str(ready.project / "pyproject.toml")
+    yield from (str(each.project / "pyproject.toml") for each in found if each.info.commit is None)
 
 
-def _ours(ready: Ready) -> dict[str, list[int]]:
-    """Return the states of the files in the plugin cache that tell whether it was altered.
-
-    Raises:
-        OSError: One is not there.
-    """
-    from cuvis_ai_core.plugins.cache.sources import read_marker
+def _markers(found: Iterable[Ready]) -> Iterator[str]:
+    """Return the files of the plugin cache that say what is in it."""
     from cuvis_ai_core.plugins.cache.store import MARKER as CHECKOUT_MARKER
     from cuvis_ai_core.plugins.cache.target_marker import MARKER
 
-    target = ready.target.folder
-    files = {str(target / MARKER): _state(str(target / MARKER))}
-    files |= {str(target / name): state for name, state in ready.target.watched.items()}
-    if ready.info.commit is not None:
-        for name in (CHECKOUT_MARKER, "HEAD"):
-            file = str(ready.source / ".git" / name)
-            files[file] = _state(file)
-        watched = (read_marker(ready.source) or {}).get("watched", {})
-        files |= {str(ready.source / name): state for name, state in watched.items()}
+    for each in found:
+        yield str(each.target.folder / MARKER)
+        if each.info.commit is not None:
+            yield from (str(each.source / ".git" / name) for name in (CHECKOUT_MARKER, "HEAD"))
+
+
+def _watched(found: Iterable[Ready]) -> dict[str, list[int]]:
+    """Return size and time of the files that are looked at to see whether the cache was altered (see `integrity`)."""
+    from cuvis_ai_core.plugins.cache.sources import read_marker
+
+    files: dict[str, list[int]] = {}
+    for each in found:
+        files |= {str(each.target.folder / name): state for name, state in each.target.watched.items()}
+        checkout = read_marker(each.source) if each.info.commit is not None else None
+        files |= {str(each.source / name): state for name, state in (checkout or {}).get("watched", {}).items()}
     return files
 
 
-def _state(path: str) -> list[int]:
-    """Return size, time of the last edit, and time of the last change of whatever kind, which nobody can set."""
-    found = os.stat(path)  # noqa: PTH116 - on every load
+def _state(path: str) -> _State:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - on every load
+    except FileNotFoundError:
+        return None
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
-def _is_same(path: str, known: list[int]) -> bool:
-    """Tell whether a file is as it was; of one that is watched (see `integrity`), size and time of edit are known."""
-    if len(known) == len(("size", "edited")):
-        found = os.lstat(path)
-        return [found.st_size, found.st_mtime_ns] == known
-    return _state(path) == known
+def _is_same(files: Mapping[str, _State], watched: Mapping[str, list[int]], links: Mapping[str, str]) -> bool:
+    """Tell whether all that decided is as it was.
+
+    Raises:
+        OSError: Something that is watched is gone.
+    """
+    if any(_state(path) != state for path, state in files.items()):
+        return False
+    if any(os.path.realpath(place) != leads_to for place, leads_to in links.items()):
+        return False
+    states = ((os.lstat(path), known) for path, known in watched.items())
+    return all([state.st_size, state.st_mtime_ns] == known for state, known in states)
 
 
-def _is_settled(state: list[int], begun: float) -> bool:
+def _is_settled(state: _State, begun: float) -> bool:
     """Tell whether a file was edited so long before a load began that another edit would show in its times."""
+    if state is None:
+        return True
     _, *times = state
     coarse = all(each % _NANO == 0 for each in times)
     return max(times) / _NANO < begun - (_COARSE if coarse else _FINE)
 
 
 def _to_plain(ready: Ready) -> dict[str, Any]:
-    info = ready.info._replace(target=str(ready.info.target))  # type: ignore[arg-type]
     return {
-        "info": info._asdict(),
+        "info": {**ready.info._asdict(), "target": str(ready.info.target)},
         "source": str(ready.source),
         "project": str(ready.project),
         "target": ready.target.to_json(),
+        "entry": ready.declared().model_dump(mode="json"),
     }
 
 
-def _from_plain(record: Mapping[str, Any], entry: Mapping[str, Any]) -> Ready:
-    info = PluginInfo(**record["info"])
-    info = info._replace(target=Path(info.target), nodes=tuple(info.nodes))
-    target = Target.from_json(info.target, record["target"])
-    declared = partial(_declared, info.name, entry, info.source if info.kind == "local" else None)
-    return Ready(info, Path(record["source"]), Path(record["project"]), target, declared)
+def _from_plain(data: Mapping[str, Any]) -> Ready:
+    info = PluginInfo(**data["info"])
+    info = info._replace(target=Path(info.target))
+    target = Target.from_json(info.target, data["target"])
+    return Ready(
+        info, Path(data["source"]), Path(data["project"]), target, partial(_declared, info.name, data["entry"])
+    )
+
+
+def _declared(name: str, entry: Mapping[str, Any]) -> "GitPlugin | LocalPlugin":
+    from cuvis_ai_core.plugins.manifest import parse_plugin
+
+    return parse_plugin(name, entry, base=Path())

@@ -74,6 +74,8 @@ class Best(ModelCheckpoint):
         arguments = config.model_dump(exclude={"dirpath", "mode"})
         if config.filename is None:
             arguments |= {"filename": "epoch-{epoch:04d}", "auto_insert_metric_name": False}
+        elif "/" in config.filename:  # of a metric: Lightning would make a folder of its node
+            arguments |= {"auto_insert_metric_name": False}
         mode = direction(config.monitor, config.mode) if config.monitor else "min"
         super().__init__(dirpath=folder / (config.dirpath or _CHECKPOINTS), mode=mode, **arguments)
         self._unwritten: dict[str, Mapping[str, Any]] = {}

@@ -1,5 +1,6 @@
 """The trainrun file: its schema, in the published spellings and ours."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
@@ -182,6 +183,13 @@ class CheckpointConfig(Section):
     auto_insert_metric_name: bool = True
     enable_version_counter: bool = True
     verbose: bool = False
+
+    @field_validator("filename")
+    @classmethod
+    def _is_no_path(cls, filename: str | None) -> str | None:
+        if filename is not None and {"/", "\\"} & set(re.sub(r"\{[^}]*\}", "", filename)):
+            raise ValueError(f"is '{filename}', a path; the folder is named by 'dirpath'")
+        return filename
 
 
 class CallbacksConfig(Section):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.data import Batches
-from cuvis_ai_core.errors import CuvisError, MissingExtraError, TrainingError, TrainRunError
+from cuvis_ai_core.errors import CuvisError, MissingExtraError, NodeRunError, PortError, TrainingError, TrainRunError
 from cuvis_ai_core.node.libraries import keep_for_gradients
 from cuvis_ai_core.pipeline.state import check_state
 from cuvis_ai_core.training.config import TrainingConfig
@@ -81,6 +81,7 @@ class GradientTrainer:
         refuse_gradients_from_elsewhere(pipeline, loss_nodes)
         self._fit: Fit | None = None
         pipeline.to(_device(config))
+        _refuse_half_precision(config, pipeline.device)
         self.parameters = self._parameters()
 
     def fit(
@@ -123,6 +124,12 @@ class GradientTrainer:
             try:
                 fit = self._fit = Fit(self, Path(temporary), folder, observer)
                 fit.run(train, val, reading, shuffle=shuffle)
+            except (PortError, NodeRunError) as error:
+                if not str(self.config.precision).startswith("32"):
+                    advice = "with 32-true nodes compute in what their ports say, mostly float32"
+                    hints = (error.hint, f"training.precision is {self.config.precision}: {advice}.")
+                    error.hint = "\n".join(filter(None, hints))
+                raise
             except CuvisError:
                 raise
             except Exception as error:
@@ -133,6 +140,10 @@ class GradientTrainer:
     def history(self) -> list[Row]:
         """Return what each epoch came to so far, also of a training that failed."""
         return [] if self._fit is None else self._fit.history
+
+    def epochs_trained(self) -> int:
+        """Return how many epochs were trained, also one whose validation failed."""
+        return 0 if self._fit is None else max(len(self._fit.history), self._fit.epochs_trained)
 
     def evaluate(self, batches: Batches, stage: str = "val") -> dict[str, float]:
         """Return losses and metrics over data, as `evaluation.evaluate` does."""
@@ -175,6 +186,16 @@ def _refuse_lazy(pipeline: "Pipeline") -> None:
                     hint="Give the layer its size, as a parameter of the node: LazyLinear(8) is Linear(channels, 8).",
                     key="pipeline",
                 )
+
+
+def _refuse_half_precision(config: TrainingConfig, device: str) -> None:
+    """Refuse before the first epoch what the CPU would compute in another precision than was asked for."""
+    if device == "cpu" and str(config.precision).startswith("16"):
+        raise TrainRunError(
+            f"training.precision: {config.precision} is for GPUs; the training runs on the CPU.",
+            hint="Set training.precision to 32-true, or training.accelerator to a GPU.",
+            key="training.precision",
+        )
 
 
 def _require_extra() -> None:

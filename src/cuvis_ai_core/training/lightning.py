@@ -83,6 +83,11 @@ class Fit:
         return self._recorder.history
 
     @property
+    def epochs_trained(self) -> int:
+        """How many epochs were trained, also one whose validation failed."""
+        return self._module.epochs_trained
+
+    @property
     def epoch(self) -> int:
         """The number of the epoch that is under way, from 0."""
         return self._lightning.current_epoch
@@ -154,6 +159,10 @@ class PipelineModule(pl.LightningModule):
         self._several = len(trainer.measuring.loss_nodes) > 1
         self._batch: tuple[Mapping[str, Any], Context] | None = None
         self.values: dict[str, float] = {}
+        self.has_learned = False
+        """Whether there was a gradient in this epoch that changed weights."""
+        self.epochs_trained = 0
+        """Epochs that were trained, also one that is being validated yet."""
         self.pool = Pool()
         """What the batches of the pass that is under way came to: of training, or of validation within it."""
 
@@ -197,12 +206,15 @@ class PipelineModule(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:  # noqa: ARG002
         """Refuse a gradient that is not a number, or leave its batch out."""
         if self._batch is None or str(self._own.config.precision).startswith("16"):
+            self.has_learned = True
             return  # half precision has infinite gradients as a matter of course: its scaler leaves them out
         bad = _first(self._gradients())
         if bad is not None:
             self._guards["train"].leave_out(f"The gradient of {bad}", *self._batch)
             for parameter in self._own.parameters:
                 parameter.grad = None
+            return
+        self.has_learned = True
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:  # noqa: ANN401 - as Lightning's
         """Step, but for a scheduler that would see a value that is not a number."""
@@ -297,10 +309,13 @@ class _Pooled(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ANN401, ARG002
         """Begin a pass."""
         pl_module.pool, pl_module.values = pl_module.new_pool(), {}
+        pl_module.has_learned = False
 
-    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ANN401, ARG002
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ANN401
         """Put the pass of training aside."""
         self._of_training, pl_module.pool = pl_module.pool, pl_module.new_pool()
+        if not trainer.sanity_checking:
+            pl_module.epochs_trained = trainer.current_epoch + 1
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ANN401
         """Report the validation, and go on with the pass of training."""
@@ -317,6 +332,12 @@ class _Pooled(pl.Callback):
             raise TrainingError(
                 f"Nothing could be learned in epoch {trainer.current_epoch + 1}: no batch has a loss.",
                 hint="Every pixel is without a label, or every batch was left out: look at the masks and the cubes.",
+            )
+        if not pl_module.has_learned:
+            raise TrainingError(
+                f"Nothing could be learned in epoch {trainer.current_epoch + 1}: every gradient was left out, since it "
+                "is not a number.",
+                hint="Look at the loss: its gradient has no value where it divides by 0 or takes the root of 0.",
             )
         pl_module.check_weights()
         loss = f"train_{LOSS}"

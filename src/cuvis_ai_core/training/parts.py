@@ -1,16 +1,17 @@
 """The parts of the data that a trainrun names: batches to train on, to validate on, and to test on."""
 
+import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from cuvis_ai_core.data import Batches, Cubes, open_annotations
 from cuvis_ai_core.data.annotations import Annotations
+from cuvis_ai_core.data.envi_names import find_header
 from cuvis_ai_core.data.readers import Readers
 from cuvis_ai_core.errors import TrainRunError
 from cuvis_ai_core.training.trainrun import TrainRun
 
-if TYPE_CHECKING:
-    from pathlib import Path
+logger = logging.getLogger(__name__)
 
 
 class Parts:
@@ -29,6 +30,7 @@ class Parts:
         self._data = run.config.data
         places = [run.locate(place) for place in self._data.places]
         self.cubes = Cubes(places, readers, processing_mode=self._data.processing_mode)
+        self._say_what_is_in_two_parts()
         self.opened: dict[Path, Annotations] = {}
         """The annotations that batches were asked for with, by their path."""
 
@@ -41,6 +43,20 @@ class Parts:
             MissingExtraError: They need a package that is not installed.
         """
         return Batches(self.cubes, self._numbers(split), self._annotations(split), self._data.batch_size)
+
+    def _say_what_is_in_two_parts(self) -> None:
+        """Say which cube is trained on and validated or tested on too, but for parts that have masks of their own."""
+        if isinstance(self._data.masks, dict) or self._data.ids("train") is None:
+            return
+        trained = {_same(self.cubes, number): number for number in self._numbers("train")}
+        for split in ("val", "test"):
+            for number in self._numbers(split):
+                if (other := trained.get(_same(self.cubes, number))) is not None:
+                    logger.warning(
+                        "data: cube %d ('%s') is in '%s', and as cube %d in 'train': what is measured on it says "
+                        "nothing about other cubes",
+                        *(number, self.cubes.place(number)[0], split, other),
+                    )
 
     def _numbers(self, split: str) -> Sequence[int]:
         ids = self._data.ids(split)
@@ -64,3 +80,10 @@ class Parts:
         if path not in self.opened:
             self.opened[path] = open_annotations(path)
         return self.opened[path]
+
+
+def _same(cubes: Cubes, number: int) -> tuple[Path, int]:
+    """Return what two numbers of the same cube have in common: its file, of ENVI the header, and its number there."""
+    file, index = cubes.place(number)
+    header = None if file.suffix.lower() == ".hdr" else find_header(file)
+    return (header or file).resolve(), index

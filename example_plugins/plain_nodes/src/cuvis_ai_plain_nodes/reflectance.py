@@ -37,7 +37,8 @@ class ApparentReflectance(ArrayNode):
     """Turn the counts of a calibrated sensor into reflectance at the top of the atmosphere.
 
     pi L / (E cos(zenith)) with the radiance L = gain (counts - offset) and the solar irradiance E of a black
-    body (Schowengerdt 2007, "Remote Sensing", chapter 2), in float64. The atmosphere is not corrected for. A band
+    body (Schowengerdt 2007, "Remote Sensing", chapter 2), in float64, which stays where float32 has no room for a
+    value. The atmosphere is not corrected for. A band
     that was not taken (wavelength 0 or -1) has no reflectance: NaN.
 
     Args:
@@ -83,4 +84,6 @@ class ApparentReflectance(ArrayNode):
         arriving = solar_irradiance(xp.where(taken, centres, 500.0)) * math.cos(math.radians(self.sun_zenith))
         scale = xp.where(taken, math.pi * self.gain / arriving, xp.nan)
         reflectance = (xp.astype(cube, xp.float64) - self.offset) * scale
-        return {"reflectance": xp.astype(reflectance, xp.result_type(cube, xp.float32))}
+        narrow = xp.result_type(cube, xp.float32)
+        fits = ~xp.isfinite(reflectance) | (xp.abs(reflectance) <= xp.finfo(narrow).max)
+        return {"reflectance": xp.astype(reflectance, narrow) if xp.all(fits) else reflectance}

@@ -30,8 +30,8 @@ from cuvis_ai_core.plugins.cache import integrity
 from cuvis_ai_core.plugins.cache.sources import put_checkout
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
-from cuvis_ai_core.plugins.lock.lockfile import Lock, lock_path, read_lock, refuse_differences
-from cuvis_ai_core.plugins.manifest import GitPlugin, Manifest, read_manifest
+from cuvis_ai_core.plugins.lock.lockfile import Lock, read_lock, refuse_differences
+from cuvis_ai_core.plugins.manifest import GitPlugin, Manifest, lock_path, read_manifest
 
 _CONFIGURATION: Final = """\
 [core]

@@ -71,7 +71,7 @@ class Entry:
                     with contextlib.suppress(FileNotFoundError):
                         os.replace(self.path, work / "removed")  # noqa: PTH105
                         os.replace(folder, work / "uses")  # noqa: PTH105
-            self.store.forget(self.plugin)
+            self.store.forget()
             if not users and self.kind in _INSTALLED.values():
                 _remove_empty(self.path.parent)
                 _remove_empty(folder.parent)

@@ -116,21 +116,15 @@ class Store:
         """Return the folder of the environments of one plugin content, one below it per Python and set of pins."""
         return self.root / ".envs" / f"{_encode(name)}@{content}"
 
-    def record(self, name: str, key: str) -> Path:
-        """Return the file that says what the last load of a plugin found (see `recall`).
+    def record(self, key: str) -> Path:
+        """Return the file that says what the last load of some request found (see `recall`)."""
+        return self.root / ".records" / key
 
-        Args:
-            name: Name of the plugin.
-            key: Stands for the request.
-        """
-        return self.root / ".records" / f"{_encode(name)}@{key}"
-
-    def forget(self, name: str) -> None:
-        """Remove what says what loads of a plugin found."""
-        for record in listed(self.root / ".records"):
-            if record.name.startswith(f"{_encode(name)}@"):
-                with contextlib.suppress(OSError):
-                    record.unlink()
+    def forget(self) -> None:
+        """Remove what says what loads found: the next ones look at everything again."""
+        with contextlib.suppress(OSError):
+            for record in listed(self.root / ".records"):
+                record.unlink(missing_ok=True)
 
     @property
     def logs(self) -> Path:

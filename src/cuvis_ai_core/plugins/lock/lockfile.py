@@ -34,7 +34,7 @@ from typing import Any, Final, NamedTuple
 from cuvis_ai_core._files import write_atomic
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import LockError
-from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin, lock_path
 
 _VERSION: Final = 1
 
@@ -84,11 +84,6 @@ class Lock(NamedTuple):
     path: Path
     plugins: Mapping[str, LockedPlugin]
     environments: Mapping[str, LockedPins]
-
-
-def lock_path(manifest: Path) -> Path:
-    """Return where the lock file of a manifest lies."""
-    return manifest.with_suffix(".lock")
 
 
 def read_lock(manifest: Path) -> Lock | None:

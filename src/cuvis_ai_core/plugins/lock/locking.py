@@ -20,8 +20,9 @@ from cuvis_ai_core.plugins.installing.request import Choice, InstallRequest, Nee
 from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
 from cuvis_ai_core.plugins.installing.wheels import Wheel, Wheels
 from cuvis_ai_core.plugins.lock.locked_versions import LockedVersions
-from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, LockedPins, LockedPlugin, entry_of, lock_path, read_lock
+from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, LockedPins, LockedPlugin, entry_of, read_lock
 from cuvis_ai_core.plugins.lock.portable import SparseHost
+from cuvis_ai_core.plugins.manifest import lock_path
 from cuvis_ai_core.plugins.parallel import Crew
 
 
