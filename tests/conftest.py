@@ -3,6 +3,7 @@
 import gc
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -113,6 +114,14 @@ def same_process() -> Iterator[None]:
     before = state()
     yield
     assert state() == before
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Have interrupts arrive as in a terminal, here and in what a test starts: under `nohup` they are ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

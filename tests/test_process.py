@@ -22,7 +22,7 @@ run(["sh", "-c", "sleep 300 & echo begun >&2; sleep 300"])
 
 
 @pytest.fixture
-def parent(strays: Strays) -> Iterator["subprocess.Popen[str]"]:
+def parent(strays: Strays, interruptible: None) -> Iterator["subprocess.Popen[str]"]:
     """Return a process, in a group of its own, that runs a shell with a child, once both are there."""
     process = subprocess.Popen(
         [sys.executable, "-c", PARENT],
@@ -88,6 +88,15 @@ def test_a_program_is_ended_by_an_interrupt(parent: "subprocess.Popen[str]", str
     parent.send_signal(signal.SIGINT)
     assert parent.wait() == -signal.SIGINT
     assert strays() == []
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize(("trap", "status"), [('""', "0"), ("-", str(-signal.SIGINT))], ids=["ignored", "as usual"])
+def test_programs_ignore_interrupts_where_this_process_does(trap: str, status: str) -> None:
+    """As a shell has it: what `nohup` began is not interrupted, neither are its children."""
+    code = "from cuvis_ai_core._process import run\nprint(run(['sh', '-c', 'kill -INT $$']).returncode)"
+    command = ["sh", "-c", f'trap {trap} INT; exec "$@"', "sh", sys.executable, "-c", code]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == status
 
 
 def test_a_daemon_that_keeps_the_output_open_is_not_waited_for(strays: Strays) -> None:

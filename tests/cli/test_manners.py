@@ -131,6 +131,7 @@ def test_a_level_that_there_is_not_is_wrong_usage(shell: Shell, monkeypatch: pyt
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_run_says_that_nothing_was_written(
     shell: Shell, cube_file: Path, write_yaml: Callable[..., Path]
 ) -> None:
@@ -146,3 +147,17 @@ def test_an_interrupted_run_says_that_nothing_was_written(
     assert found.exit_code == 130
     assert "\nInterrupted.\nNo results were written to 'results'" in found.stderr
     assert not Path("results").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("isolation", ["scoped", pytest.param("process", marks=pytest.mark.slow)])
+def test_an_interrupt_that_is_ignored_stays_ignored(loud: Callable[[str], list[str]], isolation: str) -> None:
+    """As by `nohup`, and in the processes of plugins: who asked for that gets the results."""
+    code = LOUD.replace('print("in forward")', f"os.kill(os.getpid(), {int(signal.SIGINT)})")
+    Path("loud/loud.py").write_text(code, encoding="utf-8")
+    program = "from cuvis_ai_core.cli.restore_pipeline import main; main(prog_name='restore-pipeline')"
+    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+    command = [*ignoring, sys.executable, "-c", program, *loud(isolation), "--output-dir", "results"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (found.returncode, "Interrupted" in found.stderr) == (0, False), found.stderr
+    assert Path("results/run.json").is_file()

@@ -226,8 +226,11 @@ def test_older_declarations_have_ports_too() -> None:
 
 
 def test_cleanup_does_nothing_unless_overridden() -> None:
-    """Every node has it."""
-    Plain().cleanup()
+    """Every node has it, and computes afterwards as before."""
+    node = Plain()
+    before = dict(vars(node))
+    node.cleanup()
+    assert dict(vars(node)) == before
 
 
 def test_a_node_without_forward_cannot_be_made() -> None:

@@ -120,19 +120,19 @@ def test_weights_that_changed_run(how: str) -> None:
         torch.optim.SGD(layer.parameters(), lr=0.1).step()
     else:
         layer.weight = torch.nn.Parameter(torch.eye(3))
-    pipeline.forward({"cube": CUBES})
+    assert pipeline.forward({"cube": CUBES}).keys() == {("n", "cube")}
 
 
 @pytest.mark.parametrize("weights", ["frozen", "evaluating"])
 def test_weights_that_the_constructor_loads_run(weights: str) -> None:
     """A class that comes with trained weights freezes them, or evaluates them."""
-    _pipeline("Layer", weights=weights).forward({"cube": CUBES})
+    assert _pipeline("Layer", weights=weights).forward({"cube": CUBES}).keys() == {("n", "cube")}
 
 
 def test_untrained_nodes_run_for_those_who_mean_it() -> None:
     """With a keyword where the pipeline is made."""
-    _pipeline("Centre", allow_untrained=True).forward({"cube": CUBES})
-    _pipeline("Layer", allow_untrained=True).forward({"cube": CUBES})
+    for name in ("Centre", "Layer"):
+        assert _pipeline(name, allow_untrained=True).forward({"cube": CUBES}).keys() == {("n", "cube")}
 
 
 def test_inference_tracks_no_gradient() -> None:

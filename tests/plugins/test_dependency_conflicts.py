@@ -6,16 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
+import venv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cuvis_ai_hookspecs
 import numpy as np
 import pytest
 from uv import find_uv_bin
 
-import cuvis_ai_core
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError
 
@@ -341,20 +340,18 @@ def test_torch_is_never_installed_for_a_plugin_of_a_host_without_it(
     """Neither for one that requires it nor for one whose dependency does; both are told which extra has it."""
     wheel("torch", "2.9", {"torch/__init__.py": ""})
     wheel(DEP, "1.0", {"cuvis_test_dep/__init__.py": ""}, requires=("torch",))
-    site = tmp_path / "site-packages"
-    site.mkdir()
-    for entry in Path(np.__file__).parents[1].iterdir():
-        if not entry.name.startswith(("torch", "functorch")) and entry.suffix != ".pth":
+    venv.create(tmp_path / "host", symlinks=True)
+    python = tmp_path / "host" / ("Scripts" if os.name == "nt" else "bin") / Path(sys.executable).name
+    (site,) = (tmp_path / "host").rglob("site-packages")
+    for entry in Path(np.__file__).parents[1].iterdir():  # this environment without torch
+        if not entry.name.startswith(("torch", "functorch")):
             (site / entry.name).symlink_to(entry)
-    (site / "bin").mkdir()
-    (site / "bin" / Path(find_uv_bin()).name).symlink_to(find_uv_bin())
+    python.with_name(Path(find_uv_bin()).name).symlink_to(find_uv_bin())
     plugins = {
         name: str(write_files(tmp_path / name, project_files(name, dependencies=(needs,))))
         for name, needs in (("direct", "torch"), ("by_way", DEP))
     }
-    paths = [str(Path(str(package.__file__)).parents[1]) for package in (cuvis_ai_core, cuvis_ai_hookspecs)]
-    code = f"import sys; sys.path[:0] = {[*paths, str(site)]!r}; " + f"exec({LOAD!r})"
-    command = [sys.executable, "-S", "-c", code, str(tmp_path / "cache"), json.dumps(plugins)]
+    command = [str(python), "-c", LOAD, str(tmp_path / "cache"), json.dumps(plugins)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.count("needs torch, which is not installed here") == 2, done.stdout + done.stderr
     assert done.stdout.count("pip install 'cuvis-ai-core[torch]'") == 2

@@ -154,7 +154,7 @@ def test_a_user_whose_repositories_have_sha256_hashes_fetches_others_as_well(
     home.write_text("[init]\n\tdefaultObjectFormat = sha256\n\tdefaultRefFormat = reftable\n")
     monkeypatch.setenv("GIT_DEFAULT_HASH", "sha256")
     monkeypatch.setenv("GIT_DEFAULT_REF_FORMAT", "reftable")
-    load(registry, git_plugin(), "v1.0.0")
+    assert (load(registry, git_plugin(), "v1.0.0") / "pyproject.toml").is_file()
 
 
 @pytest.mark.parametrize("hashes", ["sha1", "sha256"])
@@ -485,7 +485,7 @@ def test_a_password_comes_from_where_the_users_git_has_it(
         netrc.chmod(0o600)
     else:
         monkeypatch.setenv(way, str(asked))
-    load(registry, private)
+    assert (load(registry, private) / "pyproject.toml").is_file()
 
 
 def test_a_host_that_asks_for_a_password_says_so_first(registry: NodeRegistry, private: str) -> None:

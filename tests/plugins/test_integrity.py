@@ -131,6 +131,8 @@ def test_a_plugin_may_keep_data_beside_its_code(
     (target / "echo_plugin/weights.bin").write_bytes(b"x")
     os.utime(target / "echo_plugin/nodes.py")
     registry.load_plugin("echo", config)
+    assert registry.plugin_info("echo").target == target
+    assert (target / "echo_plugin/weights.bin").read_bytes() == b"x"
 
 
 def test_a_module_that_nobody_installed_is_found_by_a_close_look(
@@ -159,6 +161,7 @@ def test_a_copy_of_a_cache_is_read_once_and_then_looked_at(
     monkeypatch.setattr(integrity, "checkout_digest", refuse)
     monkeypatch.setattr(integrity, "altered_files", refuse)
     registry.load_plugin("echo", config)
+    assert registry.plugin_info("echo").target.is_relative_to(copy)
 
 
 def test_times_in_whole_seconds_are_no_change(tmp_path: Path) -> None:

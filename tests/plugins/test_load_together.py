@@ -297,6 +297,7 @@ def test_a_cache_that_cannot_be_written_fails_every_plugin_that_needs_it(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals and /proc")
+@pytest.mark.usefixtures("interruptible")
 def test_an_interruption_ends_the_programs_of_all_threads(tmp_path: Path, project_files: Callable[..., Files]) -> None:
     """Ctrl-C while two fetches hang: the program ends at once, and no git lives on."""
     with GitHost(tmp_path / "git", stall=120) as host:

@@ -133,11 +133,19 @@ def test_a_warm_cache_needs_no_network(
 
 @pytest.mark.parametrize("value", ["0", "", "no"])
 def test_other_values_of_the_variable_mean_nothing(
-    registry: NodeRegistry, git_plugin: Callable[..., str], monkeypatch: pytest.MonkeyPatch, value: str
+    registry: NodeRegistry,
+    git_plugin: Callable[..., str],
+    git_host: GitHost,
+    monkeypatch: pytest.MonkeyPatch,
+    value: str,
 ) -> None:
-    """As with the other switches."""
+    """As with the other switches: the plugin is fetched."""
     monkeypatch.setenv("CUVIS_OFFLINE", value)
-    registry.load_plugin("echo", {"repo": git_plugin(), "tag": "v1.0.0", "provides": ["echo_plugin.nodes.Echo"]})
+    config = {"repo": git_plugin(), "tag": "v1.0.0", "provides": ["echo_plugin.nodes.Echo"]}
+    requests = git_host.requests
+    registry.load_plugin("echo", config)
+    assert registry.plugin_info("echo").tag == "v1.0.0"
+    assert git_host.requests > requests
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,7 @@ def test_missing_git_is_named(host: GitHost, monkeypatch: pytest.MonkeyPatch) ->
         host.add("plugin", {"a": "1"})
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_folder_of_repositories_is_served_by_a_command(tmp_path: Path) -> None:
     """`python -m cuvis_ai_core.testing FOLDER` says the addresses, and ends quietly with Ctrl-C."""
     with GitHost(tmp_path / "git") as host:

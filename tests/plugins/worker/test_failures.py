@@ -132,6 +132,7 @@ def test_a_call_can_be_cancelled_from_another_thread(node: Construct) -> None:
     assert bad.forward(what="fine")["answer"] == "fine"
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_the_call(node: Construct) -> None:
     """Control-C reaches whoever waits, and the worker does not go on."""
     bad = node("Misbehaving")

@@ -100,6 +100,7 @@ def test_the_first_of_several_failures_is_told(load: Load) -> None:
     assert pipeline.forward({"what": "fine"})["Both", "both"] == ["fine", "fine"]
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_what_several_workers_do(load: Load) -> None:
     """Ctrl-C is not kept waiting; the next run is right."""
     pipeline = both_of(load().get("Misbehaving")(), load().get("Misbehaving")())
@@ -111,6 +112,7 @@ def test_an_interrupt_ends_what_several_workers_do(load: Load) -> None:
     assert pipeline.forward({"what": "fine"})["Both", "both"] == ["fine", "fine"]
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_is_not_kept_waiting_by_several_steps_of_this_process(load: Load) -> None:
     """Each of which waits for a worker of its own."""
     sinks = [Both() for _ in range(2)]
