@@ -242,6 +242,63 @@ def test_a_masked_array_that_a_node_returns_becomes_a_plain_one(pipeline_of: Pip
         np.testing.assert_array_equal(answer[node, "cube"].ravel(), np.array([0, 1, np.nan, 3]) * factor)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda cube: cube.transpose(1, 2)[:, ::2],
+        lambda cube: cube[:1].expand(3, *cube.shape[1:]),
+        lambda cube: torch.complex(cube, cube + 1).conj(),
+        lambda cube: torch.complex(cube, cube + 1).conj().imag,
+        lambda cube: cube.bfloat16(),
+        lambda cube: cube > 5,
+        lambda cube: cube.to_sparse(),
+        lambda cube: cube[:0],
+    ],
+)
+def test_any_tensor_is_lent_as_it_is(pipeline_of: PipelineOf, registry: Any, make: Callable[[Any], Any]) -> None:
+    """Whatever its memory looks like, the next node has the same values."""
+    seen: list[Any] = []
+    anything = {"value": PortSpec(torch.Tensor, (-1, -1, -1, -1))}
+
+    class Make(Node):
+        INPUT_SPECS: ClassVar[dict[str, Any]] = {"cube": TENSOR}
+        OUTPUT_SPECS: ClassVar[dict[str, Any]] = anything
+
+        def forward(self, cube: Any) -> dict[str, Any]:
+            return {"value": make(cube + 0)}
+
+    class Look(Node):
+        INPUT_SPECS: ClassVar[dict[str, Any]] = anything
+
+        def forward(self, value: Any) -> dict[str, Any]:
+            seen.append(value)
+            return {}
+
+    registry.classes |= {"Make": Make, "Look": Look}
+    cube = torch.from_numpy(filled(LARGE))
+    pipeline_of({"m": "Make", "l": "Look"}, "m.value -> l.value").forward({"cube": cube})
+    expected, (found,) = make(cube), seen
+    assert (found.dtype, found.shape, found.layout) == (expected.dtype, expected.shape, expected.layout)
+    assert torch.equal(*(each.to_dense() if each.is_sparse else each for each in (found, expected)))
+
+
+def test_a_disk_that_is_read_only_is_no_write_into_an_input(pipeline_of: PipelineOf, make_class: MakeClass) -> None:
+    """Nor is an exception whose text cannot be shown anything else than a failure."""
+
+    class OddError(ValueError):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    for error in (OSError(30, "Read-only file system"), OddError()):
+
+        def forward(self: Any, cube: Any, error: Exception = error) -> dict[str, Any]:
+            raise (cube.sum(), error)[1]
+
+        make_class("Save", forward, {"cube": CUBE})
+        with pytest.raises(NodeRunError, match="Node 's' failed in stage 'inference'"):
+            pipeline_of({"s": "Save"}).forward({"cube": filled((1, 2, 2, 3))})
+
+
 def _terms(base: type, act: Callable[[Any], Any]) -> type:
     """Return a node class that makes something of the sum of a cube and of what comes by edges."""
     port: Any = np.float32 if base is ArrayNode else torch.float32

@@ -16,7 +16,7 @@ from cuvis_ai_core.cli.options import (
 from cuvis_ai_core.cli.output import say
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.lock.locking import Locking
+    from cuvis_ai_core.plugins.lock.locker import LockResult
 
 
 @click.command()
@@ -46,7 +46,7 @@ def lock(manifest: Path, dry_run: bool) -> None:
         say(f"Wrote {found.lock.path}.")
 
 
-def print_locked(found: "Locking") -> None:
+def print_locked(found: "LockResult") -> None:
     """Print what is locked of each plugin."""
     from cuvis_ai_core.cli.tables import ADD_A_PLUGIN, print_table
 
@@ -57,7 +57,7 @@ def print_locked(found: "Locking") -> None:
     )
 
 
-def _rows(found: "Locking") -> Iterator[tuple[str, str, str, str]]:
+def _rows(found: "LockResult") -> Iterator[tuple[str, str, str, str]]:
     environment = found.environment
     for name, entry in found.lock.plugins.items():
         source = f"{entry['repo']} {entry['tag']}" if "repo" in entry else entry["path"]
@@ -65,7 +65,7 @@ def _rows(found: "Locking") -> Iterator[tuple[str, str, str, str]]:
         yield name, source, entry.get("commit", "-")[:12], ", ".join(pins) or "-"
 
 
-def _to_fetch(found: "Locking") -> str:
+def _to_fetch(found: "LockResult") -> str:
     wanted = found.missing()
     size = sum(wheel.size for wheel in wanted)
     return f"{len(wanted)} wheels with {size / 1e6:.1f} MB would be installed" if wanted else "no wheel is missing"

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from cuvis_ai_core.cli.progress import plugin_progress
 from cuvis_ai_core.plugins.cache.offline import is_offline
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.lock.locking import Locker
+from cuvis_ai_core.plugins.lock.locker import Locker
 from cuvis_ai_core.registry import NodeRegistry
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from cuvis_ai_core._places import frames_of
+from cuvis_ai_core._places import frames_of, words_of
 from cuvis_ai_core.node.array import Value
 
 ARRAY: Final = np.ndarray
@@ -62,8 +62,8 @@ def lend(arguments: dict[str, Value], copied: Iterable[str] = ()) -> list[Lent]:
 
 def written_by_line(error: BaseException, arguments: Mapping[str, Value]) -> tuple[str, Value] | None:
     """Return the input into which a node tried to write, and what it is, where that is why an error was raised."""
-    if not _READ_ONLY.search(str(error)):
-        return None
+    if isinstance(error, OSError) or not _READ_ONLY.search(words_of(error)):
+        return None  # of a disk that is read-only, too
     inputs = [(name, array) for name, value in arguments.items() for array in arrays_in(value)]
     for frame, line in reversed(list(frames_of(error))):
         for array in _named_arrays(frame, line):
@@ -127,8 +127,9 @@ def _lent(value: Value, port: str, lent: list[Lent]) -> Value:
 def _counting(tensor: Any) -> Any:  # noqa: ANN401 - torch is not imported here
     """Return a tensor on the same memory whose changes torch counts, as it does not of those made in inference mode."""
     torch: Any = sys.modules["torch"]
-    if tensor.layout is not torch.strided:
-        return tensor
+    plain = type(tensor) in {torch.Tensor, torch.nn.Parameter} and tensor.layout is torch.strided
+    if not plain or tensor.is_quantized or tensor.is_conj() or tensor.is_neg():
+        return tensor  # it is more than its memory
     with torch.inference_mode(mode=False):
         return torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(tensor)
 

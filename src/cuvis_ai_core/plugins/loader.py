@@ -55,7 +55,7 @@ def load(request: InstallRequest, wanted: Sequence[str], admit: Admit) -> dict[s
             else:
                 error = _load_here(name, request, installed, admit)
                 if error is not None and request.plugins[name].isolation == "auto":
-                    error = _load_apart_instead(name, error, request, announcing, admit)
+                    error = _load_in_process_instead(name, error, request, announcing, admit)
             if error is not None:
                 failed[name] = error
     return failed
@@ -96,20 +96,20 @@ def _load_here(name: str, request: InstallRequest, installed: _Installed, admit:
     if isinstance(found, PluginLoadError):
         return found
     try:
-        ready = _ready(name, request.plugins[name], found)
-        load_here(ready, request.store, partial(request.announce, name), admit, _targets(installed))
+        targets = _targets(installed)
+        ready = _ready(name, request.plugins[name], found.source, targets[name])
+        load_here(ready, request.store, partial(request.announce, name), admit, targets)
     except PluginLoadError as error:
         return error
     return None
 
 
-def _ready(name: str, declared: GitPlugin | LocalPlugin, installed: Installed) -> Ready:
-    source, target = installed.source, _target(installed)
+def _ready(name: str, declared: GitPlugin | LocalPlugin, source: Source, target: Target) -> Ready:
     info = _info(name, declared, source, declared.provides, target)
     return Ready(info, source.folder, project_folder(declared, source), target, lambda: declared)
 
 
-def _load_apart_instead(
+def _load_in_process_instead(
     name: str, error: PluginLoadError, request: InstallRequest, announcing: Announcing, admit: Admit
 ) -> PluginLoadError | None:
     """Load a plugin with `isolation: auto` in a process of its own, if that is what it could not do without."""
@@ -163,11 +163,6 @@ def _take_over(
         return error
     announce_active(loaded, partial(request.announce, name))
     return None
-
-
-def _target(installed: Installed) -> Target:
-    assert isinstance(installed.place, Target)
-    return installed.place
 
 
 def _targets(installed: _Installed) -> dict[str, Target]:

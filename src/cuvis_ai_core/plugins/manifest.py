@@ -1,6 +1,6 @@
 """The manifest (`plugins.yaml`): its schema and its readers.
 
-What a single value may be stands in `rules`, what is said about a manifest that breaks a rule in `complaints`.
+What a single value may be stands in `rules`, what is said about a manifest that breaks a rule in `manifest_errors`.
 """
 
 import os
@@ -63,9 +63,9 @@ def _kind_of(plugin: object) -> str | None:
         return None
     from_git, from_folder = "repo" in plugin or "tag" in plugin, "path" in plugin
     if from_git == from_folder:
-        from cuvis_ai_core.plugins import complaints  # which only bad manifests need
+        from cuvis_ai_core.plugins import manifest_errors  # which only bad manifests need
 
-        return None if from_git else complaints.meant_kind(plugin)
+        return None if from_git else manifest_errors.meant_kind(plugin)
     return "git" if from_git else "local"
 
 
@@ -187,9 +187,9 @@ def read_manifest(path: Path) -> Manifest:
     try:
         document = load_yaml(path)
     except YamlError as error:
-        from cuvis_ai_core.plugins import complaints
+        from cuvis_ai_core.plugins import manifest_errors
 
-        raise complaints.unreadable(error, path) from error
+        raise manifest_errors.unreadable(error, path) from error
     return _checked(_content(document.data), base=path.absolute().parent, path=path, document=document)
 
 
@@ -247,8 +247,8 @@ def _checked(
         return Manifest.model_validate(content, context={"base": base})
     except ValidationError as error:
         errors = error.errors(include_url=False)
-    from cuvis_ai_core.plugins import complaints
+    from cuvis_ai_core.plugins import manifest_errors
 
     # Outside of the handler: pydantic's text quotes values, credentials among them.
     fields = {"git": tuple(GitPlugin.model_fields), "local": tuple(LocalPlugin.model_fields)}
-    raise complaints.broken(errors, fields, path, document)
+    raise manifest_errors.broken(errors, fields, path, document)

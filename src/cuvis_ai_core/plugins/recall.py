@@ -87,7 +87,8 @@ class Recall:
         found = [each for each in loaded if each is not None and _is_plain(each)]
         if self._file is None or not found or len(found) < len(loaded):
             return
-        with suppress(OSError, KeyError):  # somebody else's cache, or a full disk: the next load takes the longer way
+        # Somebody else's cache, a full disk, a manifest that is being edited: the next load takes the longer way again.
+        with suppress(OSError, KeyError, TypeError, ValueError, AttributeError):
             edited = self._before | {path: _state(path) for path in _edited(found)}
             same = all(_state(path) == state for path, state in self._before.items())
             # The marker says what to watch, also of what was installed just now.

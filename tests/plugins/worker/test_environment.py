@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import Any
 
@@ -332,6 +333,44 @@ def test_an_environment_that_is_half_made_is_made_anew(
     assert environments(cache) == [environment]
 
 
+def test_an_environment_from_before_this_package_was_edited_goes(
+    own: NodeRegistry, local_plugin: Callable[..., Path], cache: Path
+) -> None:
+    """Who works on this package has one environment for each plugin, not one for each edit."""
+    told = json.loads(distribution("cuvis-ai-core").read_text("direct_url.json") or "{}")
+    if not told.get("dir_info", {}).get("editable"):
+        pytest.skip("this package is not installed so that it can be edited")
+    config = {"path": str(local_plugin()), "provides": ["echo_plugin.nodes.Echo"], "isolation": "process"}
+    own.load_plugin("echo", config)
+    own.unload_plugin("echo")
+    (environment,) = environments(cache)
+    environment.rename(environment.with_name("before"))
+    own.load_plugin("echo", config)
+    assert environments(cache) == [environment]
+
+
+def test_who_needs_the_same_environment_waits_for_it(local_plugin: Callable[..., Path], cache: Path) -> None:
+    """It is made once, whoever asks at the same time."""
+    config = {"path": str(local_plugin()), "provides": ["echo_plugin.nodes.Echo"], "isolation": "process"}
+    made: list[str] = []
+
+    class Watching:
+        @hookimpl
+        def cuvis_ai_plugin_state(self, state: str, detail: str) -> None:
+            if state == PluginState.INSTALLING and detail.startswith("an environment"):
+                made.append(detail)
+
+    def load() -> list[str]:
+        with NodeRegistry(discover=False) as registry:
+            registry.register_hooks(Watching())
+            registry.load_plugin("echo", config)
+            return registry.list_plugins()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [future.result() for future in [pool.submit(load), pool.submit(load)]] == [["echo"], ["echo"]]
+    assert len(made) == len(environments(cache)) == 1
+
+
 def test_a_read_only_cache_can_be_loaded_from(
     own: NodeRegistry, local_plugin: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -417,6 +456,59 @@ def test_a_dry_run_of_locking_installs_nothing(
     assert environments(cache) == before != []
 
 
+def test_plugins_of_both_kinds_take_one_way(
+    local_plugin: Callable[..., Path],
+    git_plugin: Callable[..., str],
+    cache: Path,
+    tmp_path: Path,
+    make_wheel: MakeWheel,
+    own: NodeRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One in this process and one in its own are locked, verified and found together; one that fails fails alone."""
+    for number in ("1.0", "2.0"):
+        make_wheel(tmp_path / "wheels", "cuvis-test-dep", number, {"cuvis_test_dep.py": f"VERSION = '{number}'"})
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path / "wheels"))
+    scoped = {"repo": git_plugin(package="first", dependencies=("cuvis-test-dep<2",)), "tag": "v1.0.0"}
+    scoped_entry = {**scoped, "provides": ["first.nodes.Echo"]}
+    process_entry = {
+        "path": str(local_plugin("second", package="second", dependencies=("cuvis-test-dep>=2",))),
+        "provides": ["second.nodes.Echo"],
+        "isolation": "process",
+    }
+    manifest = manifest_of(tmp_path, first=scoped_entry, second=process_entry)
+    result = CliRunner().invoke(main, ["plugins", "lock", str(manifest)])
+    assert result.exit_code == 0, result.output
+    lock = manifest.with_suffix(".lock").read_text()
+    assert '"cuvis-test-dep==1.0"' in lock
+    assert '"cuvis-test-dep==2.0"' in lock
+    assert sorted(each.kind for each in entries(Store(cache))) == ["checkout", "environment", "target"]
+    assert CliRunner().invoke(main, ["plugins", "verify"]).exit_code == 0
+    with NodeRegistry(discover=False, offline=True) as other:
+        assert other.load_plugins(manifest) == 2
+    assert CliRunner().invoke(main, ["plugins", "lock", str(manifest)]).exit_code == 0
+    assert manifest.with_suffix(".lock").read_text() == lock
+
+    local_plugin("second", package="second", dependencies=("cuvis-test-dep>=3",))
+    manifest.with_suffix(".lock").unlink()
+    with pytest.raises(PluginsLoadError, match="cuvis-test-dep"):
+        own.load_plugins(manifest)
+    assert own.list_plugins() == ["first"]
+
+
+def test_what_can_live_nowhere_cannot_be_locked(
+    local_plugin: Callable[..., Path], cache: Path, tmp_path: Path, own: NodeRegistry
+) -> None:
+    """With `auto` a process is tried too, once; the error is that of the process."""
+    entry = {"path": str(local_plugin(dependencies=("cuvis-ai-core<1",))), "provides": ["echo_plugin.nodes.Echo"]}
+    manifest = manifest_of(tmp_path, echo={**entry, "isolation": "auto"})
+    result = CliRunner().invoke(main, ["plugins", "lock", str(manifest)])
+    assert result.exit_code == 1
+    assert "the worker process of a plugin has that version too" in " ".join(result.output.split())
+    assert not manifest.with_suffix(".lock").exists()
+    assert environments(cache) == []
+
+
 def test_a_lock_file_that_lacks_something_says_so(
     own: NodeRegistry,
     local_plugin: Callable[..., Path],
@@ -432,7 +524,7 @@ def test_a_lock_file_that_lacks_something_says_so(
     assert CliRunner().invoke(main, ["plugins", "lock", str(manifest)]).exit_code == 0
     local_plugin(dependencies=("cuvis-test-dep",))
     with pytest.raises(
-        ImportError, match=r"What is locked for plugin 'echo' is not all that it needs: .*cuvis-test-dep"
+        PluginsLoadError, match=r"What is locked for plugin 'echo' is not all that it needs: .*cuvis-test-dep"
     ):
         own.load_plugins(manifest)
 

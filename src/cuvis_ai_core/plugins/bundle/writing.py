@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from cuvis_ai_core.errors import BundleError, LockError
+from cuvis_ai_core.errors import BundleError
 from cuvis_ai_core.plugins.announcing import Announcement
 from cuvis_ai_core.plugins.bundle.download import download
 from cuvis_ai_core.plugins.bundle.listing import (
@@ -31,11 +31,11 @@ from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.installing.build_requirements import build_requirements
 from cuvis_ai_core.plugins.installing.installer import Installer
-from cuvis_ai_core.plugins.installing.project import Project, read_project
+from cuvis_ai_core.plugins.installing.project import read_project
 from cuvis_ai_core.plugins.installing.request import InstallRequest
 from cuvis_ai_core.plugins.installing.uv import Uv
 from cuvis_ai_core.plugins.installing.wheels import Wheel
-from cuvis_ai_core.plugins.lock.locked_versions import LockedVersions
+from cuvis_ai_core.plugins.lock.locked_versions import LockedVersions, refuse_changed
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, refuse_differences
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.parallel import Crew
@@ -125,7 +125,9 @@ def _wheels(folder: Path, plugins: Mapping[str, Declared], installer: Installer,
                 sources[wheel.hash] = wheel, python
         project = project_folder(declared, installer.source(name))
         if (project / "pyproject.toml").is_file():
-            _refuse_stale(name, read_project(project, declared.extras), lock)
+            requirements = read_project(project, declared.extras).dependencies
+            if requirements is not None:
+                refuse_changed(name, requirements, lock)
             pins = build_requirements(project, uv, editable=isinstance(declared, LocalPlugin), version=python)
             wanted |= {wheel.hash: wheel for _, wheel in _chosen(uv, pins, python)}
     for number, (source, python) in enumerate(sources.values()):
@@ -142,20 +144,6 @@ def _unpacked(source: Path, folder: Path) -> Path:
     """Unpack a source distribution, and return the folder with its files."""
     shutil.unpack_archive(source, folder, filter=None if source.suffix == ".zip" else "data")
     return next(folder.iterdir())
-
-
-def _refuse_stale(name: str, project: Project, lock: Lock) -> None:
-    """Refuse a local plugin that needs something else than when it was locked: it could not be loaded elsewhere."""
-    locked = lock.plugins[name].get("requirements")
-    if locked is None or project.dependencies is None or sorted(locked) == sorted(project.dependencies):
-        return
-    raise LockError(
-        f"The requirements of plugin '{name}' are [{', '.join(sorted(project.dependencies))}], but locked as "
-        f"[{', '.join(sorted(locked))}] in {lock.path}.",
-        hint="If they are right: cuvis-ai plugins lock",
-        path=lock.path,
-        plugin=name,
-    )
 
 
 def _chosen(uv: Uv, pins: Sequence[str], python: str | None) -> Iterator[tuple[str, Wheel]]:

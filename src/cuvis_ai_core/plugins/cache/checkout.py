@@ -13,7 +13,7 @@ from cuvis_ai_core.errors import SourceError
 from cuvis_ai_core.plugins.cache import lfs
 from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
 from cuvis_ai_core.plugins.cache.git import git
-from cuvis_ai_core.plugins.cache.git_words import unreachable, words
+from cuvis_ai_core.plugins.cache.git_errors import unreachable, words
 
 _OTHER_HASHES: Final = r"mismatched (object format|algorithms)|not support algorithm|bad revision '[0-9a-f]{64}'"
 _NO_SHALLOW: Final = r"does not support shallow"

@@ -79,20 +79,8 @@ def usable_environment(folder: Path, store: Store) -> Environment | None:
     found = read_environment(folder)
     if found is None or not found.python.exists():  # its Python may have been uninstalled
         return None
-    if not integrity.looks_unchanged(found.packages, found.watched):
-        refuse_altered_environment(found)
-        with suppress(OSError):  # a copy of a cache has other times; so that the next look is cheap again
-            write_environment(found._replace(watched=_watch(found.packages)))
+    found = integrity.looked_at(found, _watching, write_environment)
     return found if store.use(folder) else None
-
-
-def refuse_altered_environment(environment: Environment) -> None:
-    """Read all files of an environment, and raise if they are not what was installed.
-
-    Raises:
-        CacheMismatchError: A file was changed or removed, or a module was added.
-    """
-    integrity.refuse_altered(environment.folder, environment.packages, environment.content)
 
 
 def read_environment(folder: Path) -> Environment | None:
@@ -136,6 +124,10 @@ def described(folder: Path, distribution: str) -> Environment:
 def _installed(packages: Path) -> Iterator[tuple[str, str]]:
     for each in distributions(path=[str(packages)]):
         yield normalised(each.metadata["Name"]), each.version
+
+
+def _watching(environment: Environment) -> Environment:
+    return environment._replace(watched=_watch(environment.packages))
 
 
 def _watch(packages: Path) -> dict[str, list[int]]:

@@ -8,7 +8,7 @@ from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import SourceError, TagNotFoundError
 from cuvis_ai_core.plugins.cache.checkout import NoSuchReferenceError, check_out
 from cuvis_ai_core.plugins.cache.git import ls_remote
-from cuvis_ai_core.plugins.cache.git_words import unreachable
+from cuvis_ai_core.plugins.cache.git_errors import unreachable
 from cuvis_ai_core.plugins.cache.integrity import checkout_files
 from cuvis_ai_core.plugins.cache.offline import refuse_offline
 from cuvis_ai_core.plugins.cache.submodules import add_submodules

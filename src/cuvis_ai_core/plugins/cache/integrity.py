@@ -6,11 +6,11 @@ a cache have other times than the original: a difference is only a reason to rea
 
 import csv
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from cuvis_ai_core.errors import CacheMismatchError
 
@@ -30,6 +30,29 @@ _SECOND: Final = 10**9
 
 _MODULES: Final = (".py", ".pyc", ".so", ".pyd", ".pth")
 """Suffixes of files that nobody may add to a target directory; data that a plugin keeps beside its code it may."""
+
+
+class InstalledPlace(Protocol):
+    """A target directory or an environment, below the folder of its plugin in the plugin cache."""
+
+    @property
+    def folder(self) -> Path:
+        """The whole of it."""
+
+    @property
+    def packages(self) -> Path:
+        """The folder in it with what is installed."""
+
+    @property
+    def content(self) -> str:
+        """Hash of what the installers recorded."""
+
+    @property
+    def watched(self) -> Watched:
+        """Size and time of some of its files."""
+
+
+_Place = TypeVar("_Place", bound=InstalledPlace)
 
 
 def watch(folder: Path, files: Iterable[str]) -> dict[str, list[int]]:
@@ -106,30 +129,45 @@ def checkout_digest(folder: Path, files: Iterable[str]) -> str:
     return whole.hexdigest()
 
 
-def refuse_altered(entry: Path, files: Path, content: str) -> None:
-    """Read all installed files of an entry of the plugin cache, and raise if they are not what was installed.
-
-    Args:
-        entry: The entry, below the folder of its plugin.
-        files: The folder with what was installed.
-        content: Hash of what the installers recorded.
+def refuse_altered(place: InstalledPlace) -> None:
+    """Read all installed files of a place, and raise if they are not what was installed.
 
     Raises:
         CacheMismatchError: A file was changed or removed, or a module was added.
     """
-    recorded = installed_files(files)
-    altered = list(altered_files(files, recorded))
-    if altered or digest_of(recorded) != content:
-        name = entry.parent.name.partition("@")[0]
+    recorded = installed_files(place.packages)
+    altered = list(altered_files(place.packages, recorded))
+    if altered or digest_of(recorded) != place.content:
+        name = place.folder.parent.name.partition("@")[0]
         which = f" ({', '.join(altered[:_SHOWN])}{', …' if len(altered) > _SHOWN else ''})" if altered else ""
         raise CacheMismatchError(
-            f"Tag mismatch in cache for plugin '{name}': installed files in {entry} were changed, added or "
+            f"Tag mismatch in cache for plugin '{name}': installed files in {place.folder} were changed, added or "
             f"removed{which}.",
             hint=f'Somebody changed what was installed. Install it anew: NodeRegistry.clear_plugin_cache("{name}").',
             plugin=name,
-            location=str(entry),
-            path=entry,
+            location=str(place.folder),
+            path=place.folder,
         )
+
+
+def looked_at(place: _Place, watching: Callable[[_Place], _Place], write: Callable[[_Place], None]) -> _Place:
+    """Return a place that was looked at; where the cheap look finds a change, all files are read.
+
+    Args:
+        place: The place.
+        watching: Returns it with the present sizes and times of its files.
+        write: Writes its marker, so that the next look is cheap again: a copy of a cache has other times.
+
+    Raises:
+        CacheMismatchError: It was altered.
+    """
+    if looks_unchanged(place.packages, place.watched):
+        return place
+    refuse_altered(place)
+    place = watching(place)
+    with suppress(OSError):
+        write(place)
+    return place
 
 
 def installed_files(folder: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import SourceError
 from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
 from cuvis_ai_core.plugins.cache.git import git
-from cuvis_ai_core.plugins.cache.git_words import words
+from cuvis_ai_core.plugins.cache.git_errors import words
 from cuvis_ai_core.plugins.cache.integrity import checkout_files
 
 OFF: Final = ("filter.lfs.smudge=", "filter.lfs.process=", "filter.lfs.clean=", "filter.lfs.required=false")

@@ -40,6 +40,11 @@ class Target(NamedTuple):
     stamp: str = ""
 
     @property
+    def packages(self) -> Path:
+        """The folder with what is installed."""
+        return self.folder
+
+    @property
     def search_path(self) -> tuple[str, ...]:
         """Folders in which the plugin's own modules are found."""
         return tuple(dict.fromkeys(place or str(self.folder) for place in self.code.values()))

@@ -22,21 +22,7 @@ def target_for(place: Path, key: str) -> Target | None:
         CacheMismatchError: It is there, but was altered.
     """
     found = next((target for target in complete_targets(place) if key in target.hosts and not is_stale(target)), None)
-    if found is None or integrity.looks_unchanged(found.folder, found.watched):
-        return found
-    checked = _checked(found)
-    with suppress(OSError):  # a copy of a cache has other times; so that the next look is cheap again
-        _write(checked)
-    return checked
-
-
-def refuse_altered_target(target: Target) -> None:
-    """Read all files of a target directory, and raise if they are not what was installed.
-
-    Raises:
-        CacheMismatchError: A file was changed or removed, or a module was added.
-    """
-    integrity.refuse_altered(target.folder, target.folder, target.content)
+    return None if found is None else integrity.looked_at(found, _watching, _write)
 
 
 def read_target(folder: Path) -> Target | None:
@@ -55,10 +41,14 @@ def complete_targets(place: Path) -> Iterator[Target]:
         folders = sorted(place.iterdir())
     except OSError:
         return
-    for folder in folders:
-        target = read_target(folder)
-        if target is not None and all(_is_there(folder, top, where) for top, where in target.code.items()):
-            yield target
+    yield from filter(None, map(complete_target, folders))
+
+
+def complete_target(folder: Path) -> Target | None:
+    """Return what lies in a folder, or None if that is no finished target directory, or lacks a module."""
+    target = read_target(folder)
+    whole = target is not None and all(_is_there(folder, top, where) for top, where in target.code.items())
+    return target if whole else None
 
 
 def _is_there(folder: Path, top: str, where: str) -> bool:
@@ -83,12 +73,12 @@ def write_marker(target: Target) -> None:
         recorded = integrity.installed_files(target.folder)
         target = target._replace(content=integrity.digest_of(recorded), watched=_watch(target, recorded))
     elif not integrity.looks_unchanged(target.folder, target.watched):
-        target = _checked(target)
+        integrity.refuse_altered(target)
+        target = _watching(target)
     _write(target)
 
 
-def _checked(target: Target) -> Target:
-    refuse_altered_target(target)
+def _watching(target: Target) -> Target:
     return target._replace(watched=_watch(target, integrity.installed_files(target.folder)))
 
 

@@ -15,7 +15,8 @@ from cuvis_ai_core.errors import (
     TimeLimitError,
     ToolNotFoundError,
 )
-from cuvis_ai_core.plugins.cache.environment import read_environment, refuse_altered_environment
+from cuvis_ai_core.plugins.cache import integrity
+from cuvis_ai_core.plugins.cache.environment import read_environment
 from cuvis_ai_core.plugins.cache.fetch import remote_commit
 from cuvis_ai_core.plugins.cache.git import require_git
 from cuvis_ai_core.plugins.cache.housekeeping import entries
@@ -28,8 +29,7 @@ from cuvis_ai_core.plugins.cache.sources import (
     refuse_altered,
 )
 from cuvis_ai_core.plugins.cache.store import Store, listed
-from cuvis_ai_core.plugins.cache.target import Target
-from cuvis_ai_core.plugins.cache.target_marker import complete_targets, refuse_altered_target
+from cuvis_ai_core.plugins.cache.target_marker import complete_target
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
 
 _NOT_ASKED: Final = (AuthenticationError, NetworkError, TimeLimitError, ToolNotFoundError)
@@ -103,22 +103,12 @@ def _git(name: str, url: str, tag: str, source: Source) -> Iterator[Finding]:
 
 
 def _installed(place: Path) -> Iterator[Finding]:
-    """Verify the target directories of one content, or its environments."""
-    name = place.name.partition("@")[0]
-    if place.parent.name == ".envs":
-        for folder in listed(place):
-            environment = read_environment(folder)
-            altered = None if environment is None else partial(refuse_altered_environment, environment)
-            yield Finding(name, "environment", str(folder), _problem(altered) if altered else _incomplete(name, folder))
-        return
-    complete = {target.folder: target for target in complete_targets(place)}
+    """Verify what is installed of one content."""
+    name, apart = place.name.partition("@")[0], place.parent.name == ".envs"
     for folder in listed(place):
-        problem = _altered(complete[folder]) if folder in complete else _incomplete(name, folder)
-        yield Finding(name, "target", str(folder), problem)
-
-
-def _altered(target: Target) -> CuvisError | None:
-    return _problem(lambda: refuse_altered_target(target))
+        found = read_environment(folder) if apart else complete_target(folder)
+        problem = _incomplete(name, folder) if found is None else _problem(partial(integrity.refuse_altered, found))
+        yield Finding(name, "environment" if apart else "target", str(folder), problem)
 
 
 def _incomplete(name: str, folder: Path) -> CuvisError:

@@ -28,7 +28,7 @@ class Building:
         declared: Its entry there.
         source: Its code.
         uv: Runs uv for this plugin, in a temporary folder on the file system of the store.
-        apart: Whether it is built for a process of its own.
+        own_process: Whether it is built for a process of its own.
 
     Attributes:
         folder: Folder of the project.
@@ -40,7 +40,7 @@ class Building:
     """
 
     def __init__(
-        self, name: str, declared: GitPlugin | LocalPlugin, source: Source, uv: Uv, *, apart: bool = False
+        self, name: str, declared: GitPlugin | LocalPlugin, source: Source, uv: Uv, *, own_process: bool = False
     ) -> None:
         refuse_altered(name, source)
         self.folder = project_folder(declared, source)
@@ -53,7 +53,7 @@ class Building:
         self._wheel: Path | None = None
         if isinstance(declared, GitPlugin) or (self.folder / "pyproject.toml").is_file():
             self.project = read_project(self.folder, declared.extras)
-            self._refuse_python(self.project, apart=apart)
+            self._refuse_python(self.project, own_process=own_process)
         else:
             warnings.warn(
                 f"Plugin '{name}': {self.folder} has no pyproject.toml; it is loaded as having no dependencies.",
@@ -102,19 +102,19 @@ class Building:
             return folder.parent
         return folder / "src" if any((folder / "src" / top).exists() for top in tops) else folder
 
-    def _refuse_python(self, project: Project, *, apart: bool) -> None:
+    def _refuse_python(self, project: Project, *, own_process: bool) -> None:
         """Refuse a Python that the project does not accept, of a chosen one in any of its patch versions."""
         if not project.requires_python:
             return
-        accepted, chosen = SpecifierSet(project.requires_python), self._declared.python if apart else None
+        accepted, chosen = SpecifierSet(project.requires_python), self._declared.python if own_process else None
         version = chosen or platform.python_version()
         patches = [f"{chosen}.{patch}" for patch in range(100)] if chosen else [version]
         if not any(accepted.contains(each, prereleases=True) for each in patches):
-            here = f"its environment would have Python {version}" if apart else f"this is Python {version}"
+            here = f"its environment would have Python {version}" if own_process else f"this is Python {version}"
             raise ProjectFileError(
                 f"{project.name} needs Python {project.requires_python}, but {here}.",
                 hint='Name such a Python in the manifest, beside isolation: process, as python: "3.12".'
-                if apart
+                if own_process
                 else "Run this program with such a Python, or use a version of the plugin that accepts this one.",
                 path=self.folder / "pyproject.toml",
             )

@@ -36,7 +36,7 @@ class Installation(ABC, Generic[Place]):
         uv: Runs uv for this plugin, in a temporary folder on the file system of the store.
     """
 
-    apart = False
+    own_process = False
 
     def __init__(
         self, name: str, declared: GitPlugin | LocalPlugin, source: Source, place: Path, store: Store, uv: Uv
@@ -56,7 +56,7 @@ class Installation(ABC, Generic[Place]):
             CacheMismatchError: Its checkout was altered.
             ProjectFileError: pyproject.toml is missing or breaks a rule.
         """
-        return Building(self.name, self.declared, self.source, self.uv, apart=self.apart)
+        return Building(self.name, self.declared, self.source, self.uv, own_process=self.own_process)
 
     @abstractmethod
     def needs(self) -> tuple[str, tuple[str, ...]]:

@@ -45,12 +45,12 @@ def with_processes(request: InstallRequest, wanted: Collection[str]) -> InstallR
         request: What is to be there together.
         wanted: Names of those that are to be loaded; the others are loaded already.
     """
-    apart = frozenset(name for name in request.plugins if _runs_apart(name, request))
+    apart = frozenset(name for name in request.plugins if _needs_own_process(name, request))
     plugins = {name: each for name, each in request.plugins.items() if name not in apart or name in wanted}
     return request._replace(plugins=plugins, processes=apart & plugins.keys())
 
 
-def _runs_apart(name: str, request: InstallRequest) -> bool:
+def _needs_own_process(name: str, request: InstallRequest) -> bool:
     """Tell whether a plugin runs in a process of its own: by its manifest or lock file, or because it had to before."""
     declared = request.plugins[name]
     isolation = request.versions.isolation(name, declared)

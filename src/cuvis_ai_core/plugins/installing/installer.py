@@ -5,17 +5,14 @@ to live in this process get target directories, and versions that suit it and ea
 own get environments.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from cuvis_ai_core.errors import CuvisError, PluginLoadError, PreparationError
-from cuvis_ai_core.plugins.announcing import Announce
-from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
 from cuvis_ai_core.plugins.cache.offline import not_fetched
 from cuvis_ai_core.plugins.cache.sources import Source, git_source, local_source, usable_source
 from cuvis_ai_core.plugins.cache.store import short_hash
@@ -28,14 +25,13 @@ from cuvis_ai_core.plugins.installing.installed import (
     place_of,
     usable_place,
 )
+from cuvis_ai_core.plugins.installing.jobs import Job, Jobs
 from cuvis_ai_core.plugins.installing.request import Choice, InstallRequest, Needs, Versions
-from cuvis_ai_core.plugins.load_errors import Enter, failing
+from cuvis_ai_core.plugins.load_errors import Enter
 from cuvis_ai_core.plugins.manager import PluginState
 from cuvis_ai_core.plugins.manifest import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.parallel import Crew
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.installing.target_directory import TargetInstallation
     from cuvis_ai_core.plugins.installing.virtual_environment import EnvironmentInstallation
 
 _NEEDED_LATER: Final = (
@@ -46,23 +42,6 @@ _NEEDED_LATER: Final = (
 )
 
 
-@dataclass
-class _Job:
-    """One plugin on its way; `result` ends it."""
-
-    name: str
-    declared: GitPlugin | LocalPlugin
-    announce: Announce
-    source: Source = field(init=False)
-    place: Path = field(init=False)
-    installation: "TargetInstallation | EnvironmentInstallation" = field(init=False)
-    needs: Needs = field(init=False)
-    result: Installed | PluginLoadError | None = None
-
-
-_Step: TypeAlias = Callable[[_Job, Enter], None]
-
-
 class Installer:
     """Installs plugins into the plugin cache; what is announced is announced in the thread of the caller.
 
@@ -71,34 +50,33 @@ class Installer:
     """
 
     def __init__(self, request: InstallRequest) -> None:
-        self._crew = Crew()
-        self._request = request._replace(announce=partial(self._say, request.announce))
+        self._jobs = Jobs(request)
+        self._request = request._replace(announce=self._jobs.announce)
         self._store = request.store
         self._keys: Mapping[str, str] = {}
-        self._jobs = [_Job(name, each, partial(self._request.announce, name)) for name, each in request.plugins.items()]
 
-    def run(self) -> dict[str, Installed | PluginLoadError]:
+    def run(self) -> Mapping[str, Installed | PluginLoadError]:
         """Do all steps, unless all is found finished; return for each plugin where it is, or why it failed."""
         self.fetch()
         self._find()
-        jobs = self._open()
+        jobs = self._jobs.open()
         if jobs:
             # Whoever installs the same plugins waits here; nobody waits for a lock with a plugin's lock in hand.
             entry = f"resolution-{short_hash(*(job.place.name for job in jobs))}"
             try:
                 with self._store.lock(entry, self._wait):
                     self._find()
-                    if self._open():
+                    if self._jobs.open():
                         with self._store.workspace() as folder:
                             self.read_projects(folder)
                             self.install(self.choose(folder))
             except CuvisError as error:  # of the store: it concerns all that is not done
-                self._do(PluginState.INSTALLING, partial(_fail, error))
+                self._jobs.do(PluginState.INSTALLING, partial(_fail, error))
         return self.results()
 
-    def results(self) -> dict[str, Installed | PluginLoadError]:
+    def results(self) -> Mapping[str, Installed | PluginLoadError]:
         """Return what became of each plugin that is done."""
-        return {job.name: job.result for job in self._jobs if job.result is not None}
+        return self._jobs.results()
 
     def refuse_failed(self, what: str, choices: Mapping[str, Choice | None] = MappingProxyType({})) -> None:
         """Raise if a plugin failed, where one is too many.
@@ -118,7 +96,8 @@ class Installer:
 
     def fetch(self) -> None:
         """Have the code of all plugins on disk."""
-        self._crew.run([partial(self._attempt, job, first_step(job.declared), self._fetch) for job in self._open()])
+        jobs = self._jobs.open()
+        self._jobs.crew.run([partial(self._jobs.attempt, job, first_step(job.declared), self._fetch) for job in jobs])
         self._note_keys()
 
     def read_projects(self, folder: Path) -> None:
@@ -127,15 +106,15 @@ class Installer:
         Args:
             folder: Temporary folder on the file system of the store.
         """
-        self._do(PluginState.INSTALLING, partial(self._read_project, folder))
+        self._jobs.do(PluginState.INSTALLING, partial(self._read_project, folder))
 
     def needs(self) -> dict[str, Needs]:
         """Return what each plugin needs."""
-        return {job.name: job.needs for job in self._open()}
+        return {job.name: job.needs for job in self._jobs.open()}
 
     def source(self, name: str) -> Source:
         """Return the code of a plugin."""
-        return next(job.source for job in self._jobs if job.name == name)
+        return self._jobs.job(name).source
 
     def choose(self, folder: Path, kept: Mapping[str, Sequence[str]] | None = None) -> dict[str, Choice | None]:
         """Choose versions, and build meanwhile: builds compute, the choice waits for the network.
@@ -151,20 +130,20 @@ class Installer:
 
         here = {name: each for name, each in self.needs().items() if name not in self._request.processes}
         choices = dict[str, Choice | None]()
-        allowed = frozenset(name for job in self._open() for name in job.declared.build)
+        allowed = frozenset(name for job in self._jobs.open() for name in job.declared.build)
         uv = Uv(", ".join(here), folder, self._request.offline, self._store.wheels, allowed)
 
         def choose() -> None:
-            choices.update(self._request.versions.choose(here, uv, self._crew))
+            choices.update(self._request.versions.choose(here, uv, self._jobs.crew))
 
-        def build(job: _Job, enter: Enter) -> None:
+        def build(job: Job, enter: Enter) -> None:
             job.installation.build_ahead()
-            if job.installation.apart:
-                choices[job.name] = self._choose_apart(job, enter, kept)
+            if job.installation.own_process:
+                choices[job.name] = self._choose_for(job, enter, kept)
 
-        builds = [partial(self._attempt, job, PluginState.INSTALLING, build) for job in self._open()]
+        builds = [partial(self._jobs.attempt, job, PluginState.INSTALLING, build) for job in self._jobs.open()]
         # The first build begins before the choice, whose beginning computes in this process.
-        self._crew.run([*builds[:1], *([choose] if here else []), *builds[1:]])
+        self._jobs.crew.run([*builds[:1], *([choose] if here else []), *builds[1:]])
         return choices
 
     def follow(self, versions: Versions) -> None:
@@ -179,46 +158,24 @@ class Installer:
             choices: What was chosen for it.
         """
 
-        def install(job: _Job, enter: Enter) -> None:
+        def install(job: Job, enter: Enter) -> None:
             choice = choices[job.name]
             if choice is not None and choice.error is not None:
                 enter(PluginState.RESOLVING, None)
                 raise choice.error
-            job.result = Installed(job.source, job.installation.finish(choice, self._keys.get(job.name, ""), enter))
+            job.finish(job.installation.finish(choice, self._keys.get(job.name, ""), enter))
 
-        self._do(PluginState.INSTALLING, install)
+        self._jobs.do(PluginState.INSTALLING, install)
 
     def _wait(self, _: str) -> None:
-        for job in self._open():
+        for job in self._jobs.open():
             job.announce(PluginState.INSTALLING, "waiting for another process that prepares the same plugins")
-
-    def _say(self, announce: Callable[..., None], *words: object) -> None:
-        self._crew.say(partial(announce, *words))
-
-    def _open(self) -> list[_Job]:
-        return [job for job in self._jobs if job.result is None]
 
     def _note_keys(self) -> None:
         """Note what choices depend on; that stays when a plugin drops out later, so that the others are found again."""
-        self._keys = keys_of({job.name: job.place for job in self._open()}, self._request)
+        self._keys = keys_of({job.name: job.place for job in self._jobs.open()}, self._request)
 
-    def _do(self, state: PluginState, step: _Step) -> None:
-        """Do a step for all plugins that are not done, several at once."""
-        self._crew.run([partial(self._attempt, job, state, step) for job in self._open()])
-
-    def _attempt(self, job: _Job, state: PluginState, step: _Step) -> None:
-        try:
-            with failing(job.name, job.announce, state) as enter:
-                try:
-                    step(job, enter)
-                except OSError as error:
-                    if not isinstance(error, CuvisError):
-                        refuse_full_disk(str(error), self._store.root)
-                    raise
-        except PluginLoadError as error:
-            job.result = error
-
-    def _fetch(self, job: _Job, enter: Enter) -> None:
+    def _fetch(self, job: Job, enter: Enter) -> None:
         declared = job.declared
         job.source = (
             local_source(declared.path) if isinstance(declared, LocalPlugin) else self._checkout(job, declared, enter)
@@ -228,7 +185,7 @@ class Installer:
         enter(PluginState.INSTALLING, None)
         job.place = place_of(job.name, job.source, self._request)
 
-    def _checkout(self, job: _Job, declared: GitPlugin, enter: Enter) -> Source:
+    def _checkout(self, job: Job, declared: GitPlugin, enter: Enter) -> Source:
         if self._request.offline and usable_source(job.name, declared, self._store) is None:
             raise not_fetched(declared.repo, declared.tag)
         announce = partial(enter, PluginState.DOWNLOADING)
@@ -238,18 +195,18 @@ class Installer:
         """Look for what is installed; what was chosen together is taken together, or chosen anew."""
         found: dict[str, Place | None] = {}
 
-        def look(job: _Job, _: Enter) -> None:
+        def look(job: Job, _: Enter) -> None:
             found[job.name] = usable_place(job.name, job.place, self._keys, self._request)
 
-        for job in self._open():
-            self._attempt(job, PluginState.INSTALLING, look)
+        for job in self._jobs.open():
+            self._jobs.attempt(job, PluginState.INSTALLING, look)
         incomplete = {self._keys[name] for name, place in found.items() if place is None and name in self._keys}
-        for job in self._open():
+        for job in self._jobs.open():
             place = found[job.name]
             if place is not None and self._keys.get(job.name) not in incomplete:
-                job.result = Installed(job.source, place)
+                job.finish(place)
 
-    def _read_project(self, folder: Path, job: _Job, _: Enter) -> None:
+    def _read_project(self, folder: Path, job: Job, _: Enter) -> None:
         from cuvis_ai_core.plugins.installing.target_directory import TargetInstallation
         from cuvis_ai_core.plugins.installing.uv import Uv
 
@@ -266,7 +223,7 @@ class Installer:
         distribution, requirements = job.installation.needs()
         job.needs = Needs(distribution, requirements, uv, partial(job.announce, PluginState.RESOLVING))
 
-    def _choose_apart(self, job: _Job, enter: Enter, kept: Mapping[str, Sequence[str]] | None) -> Choice | None:
+    def _choose_for(self, job: Job, enter: Enter, kept: Mapping[str, Sequence[str]] | None) -> Choice | None:
         """Return what an environment is to have: what is locked, or for a lock file what uv would choose."""
         if kept is None:
             return self._request.versions.environment(job.name)
@@ -287,5 +244,5 @@ def _import_the_rest() -> None:
         import_module(module)
 
 
-def _fail(error: CuvisError, _job: _Job, _enter: Enter) -> None:
+def _fail(error: CuvisError, _job: Job, _enter: Enter) -> None:
     raise error

@@ -51,15 +51,15 @@ class Uv:
     Attributes:
         plugin: Name of the plugin, for errors.
         folder: Temporary folder to work in; no project configuration is picked up from it.
-        offline: Whether uv may only use what it has, and what lies in `carried`.
-        carried: Folder with wheels that were carried along, if there is one.
+        offline: Whether uv may only use what it has, and what lies in `wheelhouse`.
+        wheelhouse: Folder with wheels that were carried along, if there is one.
         allowed: Names of dependencies that may be built from source; of all others only wheels are taken.
     """
 
     plugin: str
     folder: Path
     offline: bool = False
-    carried: Path | None = None
+    wheelhouse: Path | None = None
     allowed: frozenset[str] = frozenset()
 
     def build_wheel(self, project: Path, *, version: str | None, python: Path | None = None) -> Path:
@@ -82,46 +82,21 @@ class Uv:
         return next(out.glob("*.whl"))
 
     def missing(
-        self, requirements: Sequence[str], constraints: Sequence[str], *, installed: Path | None = None
+        self,
+        requirements: Sequence[str],
+        constraints: Sequence[str],
+        *,
+        installed: Path | None = None,
+        python: Path | None = None,
+        build: bool = False,
     ) -> list[str]:
-        """Return `name==version` of everything that the host lacks for some requirements.
+        """Return `name==version` of everything that the host, or an environment, lacks for some requirements.
 
         Args:
-            requirements: What is needed.
+            requirements: What is needed; for an environment also editable projects (`-e`, path).
             constraints: Versions that must stay as they are.
             installed: Folder that says what is installed, instead of the host.
-
-        Raises:
-            DependencyNotFoundError: A package or version does not exist.
-            DependencyConflictError: The requirements cannot be met together.
-            InstallError: uv failed otherwise.
-        """
-        limits = self.folder / "constraints.txt"
-        limits.write_text("\n".join(constraints), encoding="utf-8")
-        options = ["--dry-run", *self._wheels_only(), "--output-format", "json", "--preview-features", "json-output"]
-        options += ["--target", str(installed)] if installed else []
-        command = ["pip", "install", *options, "--python", sys.executable, "-c", str(limits), "--", *requirements]
-        by_hand = f"uv pip install --dry-run {_shown(requirements)}"
-        answer, notes = self._run(command, "resolve the plugin's dependencies", by_hand)
-        extra = re.search(r"The package `(\S+)` does not have an extra named `(\S+)`", notes)
-        if extra:
-            raise DependencyNotFoundError(
-                f"Package {extra[1]} has no extra '{extra[2]}'.",
-                hint="Correct the dependencies in the plugin's pyproject.toml.",
-                plugin=self.plugin,
-                output=notes,
-            )
-        return _installed_in(answer)
-
-    def would_install(
-        self, python: Path, requirements: Sequence[str], constraints: Sequence[str], *, build: bool
-    ) -> list[str]:
-        """Return `name==version` of everything that requirements would bring into a virtual environment.
-
-        Args:
-            python: Its Python.
-            requirements: Requirements and editable projects (`-e`, path).
-            constraints: Versions that must stay as they are.
+            python: The Python of a virtual environment, instead of the host.
             build: Whether what has no wheel may be built.
 
         Raises:
@@ -132,10 +107,25 @@ class Uv:
         limits = self.folder / "constraints.txt"
         limits.write_text("\n".join(constraints), encoding="utf-8")
         options = ["--dry-run", "--no-sources", "--output-format", "json", "--preview-features", "json-output"]
-        options += [*([] if build else self._wheels_only()), "--python", str(python), "-c", str(limits)]
+        options += [] if build else self._wheels_only()
+        options += ["--target", str(installed)] if installed else []
+        options += ["--python", str(python or sys.executable), "-c", str(limits), *([] if python else ["--"])]
         by_hand = f"uv pip install --dry-run {_shown(requirements)}"
-        answer, _ = self._run(["pip", "install", *options, *requirements], "resolve the plugin's dependencies", by_hand)
-        return _installed_in(answer)
+        answer, notes = self._run(
+            ["pip", "install", *options, *requirements], "resolve the plugin's dependencies", by_hand
+        )
+        extra = re.search(r"The package `(\S+)` does not have an extra named `(\S+)`", notes)
+        if extra:
+            raise DependencyNotFoundError(
+                f"Package {extra[1]} has no extra '{extra[2]}'.",
+                hint="Correct the dependencies in the plugin's pyproject.toml.",
+                plugin=self.plugin,
+                output=notes,
+            )
+        # Of an editable project uv says no version.
+        changes = json.loads(answer or "{}").get("changes", [])
+        found = [each for each in changes if each["action"] == "installed" and "version" in each]
+        return [f"{each['name']}=={each['version']}" for each in found]
 
     def wheels(self, pins: Sequence[str], python: Path | str | None = None) -> list[Wheels]:
         """Return where the wheels of some pins are, as the package index says.
@@ -191,7 +181,7 @@ class Uv:
     def _place_of(self, pin: str, hashes: Sequence[str]) -> str:
         """Return a pin with the wheel that was carried along for it, if there is one."""
         name = re.split(r"==| @ ", pin)[0]
-        for path in sorted(self.carried.glob("*.whl")) if self.carried else ():
+        for path in sorted(self.wheelhouse.glob("*.whl")) if self.wheelhouse else ():
             if normalised(path.name.partition("-")[0]) == name:
                 with path.open("rb") as file:
                     if f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" in hashes:
@@ -337,7 +327,7 @@ class Uv:
         options = ["--offline"] if self.offline else []
         # Those that look for packages: `uv build …` and `uv pip install …`.
         words = {"build": 1, "pip": 2}.get(command[0], 0)
-        if self.offline and self.carried and words:
+        if self.offline and self.wheelhouse and words:
             command = [*command[:words], *self._find_links(), *command[words:]]
         builds = command[0] == "build" or "-e" in command or bool(self._built())
         builds = builds and not _names_a_repository(command)
@@ -399,7 +389,7 @@ class Uv:
     def _find_links(self) -> list[str]:
         """Return the option for the wheels that were carried along; it would hide the user's own variable."""
         own = filter(None, os.environ.get("UV_FIND_LINKS", "").split(","))
-        return [f"--find-links={place}" for place in (*own, self.carried)]
+        return [f"--find-links={place}" for place in (*own, self.wheelhouse)]
 
     def _failure(self, task: str, output: str, by_hand: str) -> InstallError | NetworkError:
         kind, hint = meaning(output)
@@ -426,13 +416,6 @@ class Uv:
         prefix = "Dependency conflict: " if kind is DependencyConflictError else ""
         message = f"{prefix}uv could not {task}:\n{words}"
         return kind(message, hint=hint, plugin=self.plugin, output=output, requirement=words.strip())
-
-
-def _installed_in(answer: str) -> list[str]:
-    """Return what uv says that it would install; of an editable project it says no version."""
-    changes = json.loads(answer or "{}").get("changes", [])
-    found = [each for each in changes if each["action"] == "installed" and "version" in each]
-    return [f"{each['name']}=={each['version']}" for each in found]
 
 
 def _names_a_repository(command: Sequence[str]) -> bool:

@@ -24,7 +24,7 @@ from cuvis_ai_core.plugins.installing.request import Choice
 class EnvironmentInstallation(Installation[Environment]):
     """One plugin on its way into a virtual environment."""
 
-    apart = True
+    own_process = True
 
     def needs(self) -> tuple[str, tuple[str, ...]]:
         """Return the name of the plugin's distribution, and its requirements as far as its project file has them."""
@@ -111,7 +111,8 @@ class EnvironmentInstallation(Installation[Environment]):
         return any("git+" in each for each in self._addresses.values())
 
     def _resolved(self, kept: Sequence[str]) -> list[str]:
-        return self.uv.would_install(self._python, [*self._own, host_wheels.schemas()], kept, build=self._builds)
+        requirements = [*self._own, host_wheels.schemas()]
+        return self.uv.missing(requirements, kept, python=self._python, build=self._builds)
 
     @cached_property
     def _own(self) -> list[str]:

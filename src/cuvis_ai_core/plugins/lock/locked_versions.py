@@ -1,6 +1,6 @@
 """Versions of dependencies as a lock file has them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,7 +103,7 @@ class LockedVersions(Versions):
         pins = self._environment.dependencies.get(name, ())
         try:
             self._refuse_unknown(name)
-            self._refuse_changed(name, needs)
+            refuse_changed(name, needs.requirements, self._lock)
             missing = host.missing_requirements(needs.distribution, needs.requirements)
             self._refuse_uncovered(name, pins, missing)
         except Exception as error:  # noqa: BLE001 - the error of one plugin is no concern of the others
@@ -125,17 +125,6 @@ class LockedVersions(Versions):
                 plugin=name,
             )
 
-    def _refuse_changed(self, name: str, needs: Needs) -> None:
-        locked = self._lock.plugins[name].get("requirements")
-        if locked is not None and sorted(locked) != sorted(needs.requirements):
-            raise LockError(
-                f"The requirements of plugin '{name}' are [{', '.join(sorted(needs.requirements))}], but locked as "
-                f"[{', '.join(sorted(locked))}] in {self._lock.path}.",
-                hint="If they are right: cuvis-ai plugins lock",
-                path=self._lock.path,
-                plugin=name,
-            )
-
     def _refuse_uncovered(self, name: str, pins: tuple[str, ...], missing: list[str]) -> None:
         uncovered = host.not_among(missing, pins)
         if uncovered:
@@ -146,3 +135,20 @@ class LockedVersions(Versions):
                 path=self._lock.path,
                 plugin=name,
             )
+
+
+def refuse_changed(name: str, requirements: Sequence[str], lock: Lock) -> None:
+    """Raise if a local plugin needs something else than when it was locked: elsewhere it could not be loaded.
+
+    Raises:
+        LockError: It does.
+    """
+    locked = lock.plugins[name].get("requirements")
+    if locked is not None and sorted(locked) != sorted(requirements):
+        raise LockError(
+            f"The requirements of plugin '{name}' are [{', '.join(sorted(requirements))}], but locked as "
+            f"[{', '.join(sorted(locked))}] in {lock.path}.",
+            hint="If they are right: cuvis-ai plugins lock",
+            path=lock.path,
+            plugin=name,
+        )

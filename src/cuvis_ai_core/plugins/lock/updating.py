@@ -13,8 +13,8 @@ from cuvis_ai_core.plugins.cache.housekeeping import entries
 from cuvis_ai_core.plugins.cache.sources import cached_source
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
+from cuvis_ai_core.plugins.lock.locker import Locker
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, read_lock, write_lock
-from cuvis_ai_core.plugins.lock.locking import Locker
 from cuvis_ai_core.plugins.lock.newest_tag import newest, with_tags
 from cuvis_ai_core.plugins.manifest import GitPlugin, read_manifest
 from cuvis_ai_core.plugins.parallel import Crew

@@ -3,6 +3,6 @@
 opening       from a manifest entry to node classes that stand for those in the worker (`faces`, `proxy`)
 worker        the process: started when it is first needed, ended with its registry, started anew after a crash
 connection    requests and answers, and how it ended; `remote` has its exceptions, `logs` its last words
-channel       messages; `values` says what can cross in them, `segments` how large arrays do
+channel       messages; `values` says what can cross in them, `shared_memory` how large arrays do
 serve         the worker's own program; `describe_nodes` tells the host what the node classes look like
 """

@@ -18,7 +18,7 @@ from cuvis_ai_core.errors import WorkerCrashError, WorkerEndedError, WorkerError
 from cuvis_ai_core.plugins.worker.channel import Channel, Message
 from cuvis_ai_core.plugins.worker.logs import Logs
 from cuvis_ai_core.plugins.worker.remote import remote_error
-from cuvis_ai_core.plugins.worker.segments import HostMemory
+from cuvis_ai_core.plugins.worker.shared_memory import HostMemory
 from cuvis_ai_core.plugins.worker.values import Reader, Writer
 
 TIMEOUT_VARIABLE: Final = "CUVIS_WORKER_TIMEOUT"

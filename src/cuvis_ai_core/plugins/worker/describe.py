@@ -14,9 +14,9 @@ from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.node.keywords import parameters_of
 from cuvis_ai_core.node.libraries import is_module
 from cuvis_ai_core.node.ports import TORCH, as_port_spec, dtype_name, library_of, read_ports
-from cuvis_ai_core.plugins.absent import no_class, no_module
 from cuvis_ai_core.plugins.discovery import load_entry_point, node_path
 from cuvis_ai_core.plugins.manager import HookManager, NodePlugin, checked_nodes, class_path, contribution
+from cuvis_ai_core.plugins.missing_nodes import no_class, no_module
 
 _PLAIN: Final = (bool, int, float, str, type(None))
 _METADATA: Final = ("_category", "_tags", "_icon_name", "TRAINABLE_BUFFERS", "STATE", "EXECUTION_STAGES")

@@ -25,7 +25,7 @@ from cuvis_ai_core.node.libraries import converter, is_module, library_of_input,
 from cuvis_ai_core.node.ports import Port, read_ports
 from cuvis_ai_core.plugins.worker.channel import Channel, Message
 from cuvis_ai_core.plugins.worker.describe import describe_nodes, find_class
-from cuvis_ai_core.plugins.worker.segments import WorkerMemory
+from cuvis_ai_core.plugins.worker.shared_memory import WorkerMemory
 from cuvis_ai_core.plugins.worker.values import Reader, Writer
 
 METHODS: Final = frozenset(

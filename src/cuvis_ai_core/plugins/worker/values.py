@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from cuvis_ai_core.errors import WorkerError
-from cuvis_ai_core.plugins.worker.segments import SMALLEST, Segment
+from cuvis_ai_core.plugins.worker.shared_memory import SMALLEST, Segment
 
 if TYPE_CHECKING:
     import numpy as np

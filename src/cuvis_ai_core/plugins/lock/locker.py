@@ -21,12 +21,12 @@ from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
 from cuvis_ai_core.plugins.installing.wheels import Wheel, Wheels
 from cuvis_ai_core.plugins.lock.locked_versions import LockedVersions
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, LockedPins, LockedPlugin, entry_of, read_lock
-from cuvis_ai_core.plugins.lock.portable import SparseHost
+from cuvis_ai_core.plugins.lock.sparse_host import SparseHost
 from cuvis_ai_core.plugins.manifest import lock_path
 from cuvis_ai_core.plugins.parallel import Crew
 
 
-class Locking(NamedTuple):
+class LockResult(NamedTuple):
     """What was found out about a manifest.
 
     Attributes:
@@ -67,7 +67,7 @@ class Locker:
 
     def lock(
         self, manifest: Path, plugins: Mapping[str, Declared], *, moving: Collection[str] = (), dry_run: bool = False
-    ) -> Locking:
+    ) -> LockResult:
         """Find out what a manifest means, and install it, so that it is known to work.
 
         What is locked already stays as it is where that is possible. Nothing is written but to the plugin cache.
@@ -82,16 +82,17 @@ class Locker:
             PreparationError: A plugin cannot be fetched, resolved or installed, or plugins cannot live together.
             LockError: There is a lock file that cannot be read.
         """
-        apart = {name for name, declared in plugins.items() if declared.isolation == "process"}
+        processes = {name for name, declared in plugins.items() if declared.isolation == "process"}
         try:
             while True:
                 try:
-                    return self._locked(manifest, plugins, moving, apart, dry_run=dry_run)
+                    return self._locked(manifest, plugins, moving, processes, dry_run=dry_run)
                 except PreparationError as error:
                     impossible = {name for name, each in error.failed.items() if _needs_process(plugins[name], each)}
+                    impossible -= processes  # what fails there too has failed
                     if not impossible:
                         raise
-                    apart |= impossible
+                    processes |= impossible
         finally:
             self.store.release()
 
@@ -100,35 +101,37 @@ class Locker:
         manifest: Path,
         plugins: Mapping[str, Declared],
         moving: Collection[str],
-        apart: Collection[str],
+        processes: Collection[str],
         *,
         dry_run: bool,
-    ) -> Locking:
+    ) -> LockResult:
         old, what = read_lock(manifest), f"{manifest} cannot be locked"
-        resolved = ResolvedTogether(_kept(old, [name for name in plugins if name not in apart], moving))
-        request = InstallRequest(plugins, resolved, self.store, self.announce, self._offline, frozenset(apart))
+        resolved = ResolvedTogether(_kept(old, [name for name in plugins if name not in processes], moving))
+        request = InstallRequest(plugins, resolved, self.store, self.announce, self._offline, frozenset(processes))
         installer = Installer(request)
         installer.fetch()
         with self.store.workspace() as folder:
             installer.read_projects(folder)
             installer.refuse_failed(what)
             needs = installer.needs()
-            choices = installer.choose(folder, {name: _kept(old, [name], moving) for name in apart})
+            choices = installer.choose(folder, {name: _kept(old, [name], moving) for name in processes})
             installer.refuse_failed(what, choices)
             wheels = self._wheels(folder, request, needs, choices)
             entries = {
-                name: _entry(declared, manifest, installer.source(name), needs[name].requirements, apart=name in apart)
+                name: _locked_plugin(
+                    declared, manifest, installer.source(name), needs[name], own_process=name in processes
+                )
                 for name, declared in plugins.items()
             }
             lock = _merged(lock_path(manifest), old, entries, wheels)
             if dry_run:
-                return Locking(lock, _by_pin(wheels), {})
+                return LockResult(lock, _by_pin(wheels), {})
             installer.follow(LockedVersions(lock))
             installer.install(installer.choose(folder))
             installer.refuse_failed(what)
         installed = {name: each for name, each in installer.results().items() if isinstance(each, Installed)}
         _refuse_clashes(what, installed)
-        return Locking(lock, _by_pin(wheels), installed)
+        return LockResult(lock, _by_pin(wheels), installed)
 
     def _wheels(
         self, folder: Path, request: InstallRequest, needs: Mapping[str, Needs], choices: Mapping[str, Choice | None]
@@ -164,13 +167,13 @@ def _needs_process(declared: Declared, error: BaseException) -> bool:
     return declared.isolation == "auto" and isinstance(cause, NEED_PROCESS)
 
 
-def _entry(
-    declared: Declared, manifest: Path, source: Source, requirements: Sequence[str], *, apart: bool
+def _locked_plugin(
+    declared: Declared, manifest: Path, source: Source, needs: Needs, *, own_process: bool
 ) -> LockedPlugin:
     """Return what is locked of a plugin."""
-    found = entry_of(declared, manifest) | {"isolation": "process" if apart else "scoped"}
+    found = entry_of(declared, manifest) | {"isolation": "process" if own_process else "scoped"}
     if source.commit is None:
-        return found | {"requirements": sorted(requirements)}
+        return found | {"requirements": sorted(needs.requirements)}
     return found | {"commit": source.commit, "content": source.content}
 
 
