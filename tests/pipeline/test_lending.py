@@ -282,6 +282,20 @@ def test_any_tensor_is_lent_as_it_is(pipeline_of: PipelineOf, registry: Any, mak
     assert torch.equal(*(each.to_dense() if each.is_sparse else each for each in (found, expected)))
 
 
+def test_a_tensor_that_gave_up_its_memory_crashes_nothing(pipeline_of: PipelineOf, registry: Any) -> None:
+    """As wrappers do that load weights when they are needed: it has a shape, and no values."""
+
+    class Empty(Add):
+        def forward(self, cube: Any, **_: Any) -> dict[str, Any]:
+            made = cube + 1
+            made.untyped_storage().resize_(0)
+            return {"cube": made}
+
+    registry.classes |= {"Empty": Empty, "Shape": type("Shape", (Add,), {"forward": lambda self, cube: {"cube": cube}})}
+    pipeline = pipeline_of({"e": "Empty", "s": "Shape"}, "e.cube -> s.cube")
+    assert pipeline.forward({"cube": filled((1, 2, 2, 3))})["s", "cube"].shape == (1, 2, 2, 3)
+
+
 def test_a_disk_that_is_read_only_is_no_write_into_an_input(pipeline_of: PipelineOf, make_class: MakeClass) -> None:
     """Nor is an exception whose text cannot be shown anything else than a failure."""
 

@@ -161,7 +161,8 @@ def _is_compared_whole(tensor: Any) -> bool:  # noqa: ANN401
 def _has_memory(value: Any) -> bool:  # noqa: ANN401
     torch: Any = sys.modules["torch"]
     plain = type(value) in {torch.Tensor, torch.nn.Parameter}
-    return plain and value.device.type == "cpu" and value.layout is torch.strided
+    # Its storage may have been given up: then there is nothing at its address.
+    return plain and value.device.type == "cpu" and value.layout is torch.strided and value.data_ptr() != 0
 
 
 def _named_arrays(frame: FrameType, line: int) -> Iterator[Any]:
