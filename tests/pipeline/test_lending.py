@@ -282,6 +282,28 @@ def test_any_tensor_is_lent_as_it_is(pipeline_of: PipelineOf, registry: Any, mak
     assert torch.equal(*(each.to_dense() if each.is_sparse else each for each in (found, expected)))
 
 
+def test_readers_of_a_tensor_without_memory_of_its_own(pipeline_of: PipelineOf, registry: Any) -> None:
+    """Of what lies elsewhere, as on a GPU or sparse, the graph tells who has it."""
+    anything = {"value": PortSpec(torch.Tensor, (-1, -1, -1, -1))}
+
+    class Sparse(Add):
+        OUTPUT_SPECS: ClassVar[dict[str, Any]] = anything
+
+        def forward(self, cube: Any, **_: Any) -> dict[str, Any]:
+            return {"value": cube.to_sparse()}
+
+    class Zero(Node):
+        INPUT_SPECS: ClassVar[dict[str, Any]] = anything
+
+        def forward(self, value: Any) -> dict[str, Any]:
+            value.mul_(0)
+            return {}
+
+    registry.classes |= {"Sparse": Sparse, "Zero": Zero}
+    error = refused(pipeline_of({"s": "Sparse", "z": "Zero"}, "s.value -> z.value"), filled((1, 2, 2, 3)), stage="val")
+    assert error.readers == ("node 's'", "the result 's.value'")
+
+
 def test_a_tensor_that_gave_up_its_memory_crashes_nothing(pipeline_of: PipelineOf, registry: Any) -> None:
     """As wrappers do that load weights when they are needed: it has a shape, and no values."""
 
