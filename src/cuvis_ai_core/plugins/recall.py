@@ -27,7 +27,7 @@ _State: TypeAlias = list[int] | None
 """Size, time of the last edit, and time of the last change of whatever kind, which nobody can set; None: not there."""
 
 _UNREADABLE: Final = (SyntaxError, RecursionError, SystemError)
-"""What reading a literal may raise; the last in CPython 3.11, where another thread reads one (python/cpython#106905)."""
+"""What reading a literal may raise; the last in CPython 3.11, while another thread does (python/cpython#106905)."""
 
 _FORMAT: Final = 2
 """Raised when what a record holds changes."""
