@@ -51,7 +51,7 @@ OF_TORCH: dict[str, Write] = {
     "out": lambda cube: torch.add(cube, 1, out=cube),
     "method": lambda cube: cube.mul_(0),
     "past the count": lambda cube: cube.data.mul_(0),
-    "as an array": lambda cube: _through_a_view(cube.numpy()),
+    "as an array": lambda cube: np.negative(cube.numpy(), out=cube.numpy()),
     "form": lambda cube: cube.squeeze_(0),
 }
 
@@ -280,6 +280,42 @@ def test_any_tensor_is_lent_as_it_is(pipeline_of: PipelineOf, registry: Any, mak
     expected, (found,) = make(cube), seen
     assert (found.dtype, found.shape, found.layout) == (expected.dtype, expected.shape, expected.layout)
     assert torch.equal(*(each.to_dense() if each.is_sparse else each for each in (found, expected)))
+
+
+def test_readers_of_a_tensor_without_memory_of_its_own(pipeline_of: PipelineOf, registry: Any) -> None:
+    """Of what lies elsewhere, as on a GPU or sparse, the graph tells who has it."""
+    anything = {"value": PortSpec(torch.Tensor, (-1, -1, -1, -1))}
+
+    class Sparse(Add):
+        OUTPUT_SPECS: ClassVar[dict[str, Any]] = anything
+
+        def forward(self, cube: Any, **_: Any) -> dict[str, Any]:
+            return {"value": cube.to_sparse()}
+
+    class Zero(Node):
+        INPUT_SPECS: ClassVar[dict[str, Any]] = anything
+
+        def forward(self, value: Any) -> dict[str, Any]:
+            value.mul_(0)
+            return {}
+
+    registry.classes |= {"Sparse": Sparse, "Zero": Zero}
+    error = refused(pipeline_of({"s": "Sparse", "z": "Zero"}, "s.value -> z.value"), filled((1, 2, 2, 3)), stage="val")
+    assert error.readers == ("node 's'", "the result 's.value'")
+
+
+def test_a_tensor_that_gave_up_its_memory_crashes_nothing(pipeline_of: PipelineOf, registry: Any) -> None:
+    """As wrappers do that load weights when they are needed: it has a shape, and no values."""
+
+    class Empty(Add):
+        def forward(self, cube: Any, **_: Any) -> dict[str, Any]:
+            made = cube + 1
+            made.untyped_storage().resize_(0)
+            return {"cube": made}
+
+    registry.classes |= {"Empty": Empty, "Shape": type("Shape", (Add,), {"forward": lambda self, cube: {"cube": cube}})}
+    pipeline = pipeline_of({"e": "Empty", "s": "Shape"}, "e.cube -> s.cube")
+    assert pipeline.forward({"cube": filled((1, 2, 2, 3))})["s", "cube"].shape == (1, 2, 2, 3)
 
 
 def test_a_disk_that_is_read_only_is_no_write_into_an_input(pipeline_of: PipelineOf, make_class: MakeClass) -> None:

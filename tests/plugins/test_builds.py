@@ -2,7 +2,7 @@
 
 import io
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,12 +10,12 @@ from click.testing import CliRunner
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.cli.main import main
-from cuvis_ai_core.errors import DependencyNotFoundError, ManifestError, PluginLoadError
+from cuvis_ai_core.errors import DependencyNotFoundError, ManifestError, PluginLoadError, PluginsLoadError
 
 LoadFolder = Callable[..., Path]
 
 BACKEND = """\
-import os, zipfile
+import base64, hashlib, os, zipfile
 
 def build_wheel(folder, *arguments):
     name = "cuvis_test_grammar-1.0-py3-none-any.whl"
@@ -24,7 +24,8 @@ def build_wheel(folder, *arguments):
         info = "cuvis_test_grammar-1.0.dist-info"
         wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\\nName: cuvis-test-grammar\\nVersion: 1.0\\n")
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
-        wheel.writestr(f"{info}/RECORD", "")
+        digest = base64.urlsafe_b64encode(hashlib.sha256(b"VERSION = '1.0'").digest()).decode().rstrip("=")
+        wheel.writestr(f"{info}/RECORD", f"cuvis_test_grammar.py,sha256={digest},15\\n")
     return name
 """
 PROJECT = """\
@@ -48,11 +49,15 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def write_source(folder: Path, more: str = "") -> None:
+def write_source(folder: Path, more: str = "", needs: Sequence[str] = ()) -> None:
     """Write a source distribution."""
     top = "cuvis_test_grammar-1.0"
     metadata = "Metadata-Version: 2.2\nName: cuvis-test-grammar\nVersion: 1.0\n"
-    files = {"pyproject.toml": PROJECT, "backend.py": BACKEND + more, "PKG-INFO": metadata}
+    files = {
+        "pyproject.toml": PROJECT.replace("requires = []", f"requires = {[*needs]}"),
+        "backend.py": BACKEND + more,
+        "PKG-INFO": metadata,
+    }
     with tarfile.open(folder / f"{top}.tar.gz", "w:gz") as archive:
         for name, text in files.items():
             member = tarfile.TarInfo(f"{top}/{name}")
@@ -112,7 +117,13 @@ def test_what_is_no_name_of_a_package_is_told(folder: Path, cache: Path) -> None
 @pytest.mark.parametrize("isolation", ["scoped", "process"])
 @pytest.mark.parametrize("way", ["manifest", "option"])
 def test_a_lock_file_records_the_hash_of_the_source(
-    folder: Path, cache: Path, tmp_path: Path, sources: Path, way: str, isolation: str
+    folder: Path,
+    cache: Path,
+    tmp_path: Path,
+    sources: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
+    isolation: str,
 ) -> None:
     """And that it is built: who loads with it is not asked again; another source is refused."""
     manifest = tmp_path / "plugins.yaml"
@@ -132,15 +143,40 @@ def test_a_lock_file_records_the_hash_of_the_source(
         assert registry.load_plugins(manifest) == 1
     write_source(sources, more="# another\n")
     NodeRegistry.set_cache_dir(tmp_path / "altered")
-    with NodeRegistry(discover=False) as registry, pytest.raises(ImportError, match=r"[Hh]ash"):
+    monkeypatch.setenv("UV_NO_CACHE", "1")  # which has what was built of the right source
+    with NodeRegistry(discover=False) as registry, pytest.raises(PluginsLoadError, match=r"[Hh]ash"):
         registry.load_plugins(manifest)
 
 
-def test_what_is_built_is_not_carried_in_a_bundle(folder: Path, cache: Path, tmp_path: Path) -> None:
-    """The error says so, and no archive is left."""
-    manifest = tmp_path / "plugins.yaml"
-    manifest.write_text(f"plugins:\n  echo: {{path: '{folder}', provides: [echo_plugin.nodes.Echo]}}\n")
-    result = CliRunner().invoke(main, ["plugins", "bundle", str(manifest), "--allow-build", "cuvis-test-grammar"])
-    assert result.exit_code != 0
-    assert "cuvis-test-grammar==1.0 cannot be carried" in result.output
-    assert list(tmp_path.glob("*.tar.gz")) == []
+def test_what_is_built_is_carried_in_a_bundle(
+    folder: Path,
+    cache: Path,
+    tmp_path: Path,
+    sources: Path,
+    make_wheel: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its source, with all that its build needs: it is built where the bundle is unpacked, without a network."""
+    make_wheel(sources, "cuvis-test-tool", "1.0", {"cuvis_test_tool.py": ""})
+    write_source(sources, more="import cuvis_test_tool\n", needs=["cuvis-test-tool"])
+    manifest = folder.parent / "plugins.yaml"
+    manifest.write_text(f"plugins:\n  echo: {{path: ./{folder.name}, provides: [echo_plugin.nodes.Echo]}}\n")
+    archive = tmp_path / "all.tar.gz"
+    options = ["--allow-build", "cuvis-test-grammar", "--output", str(archive)]
+    result = CliRunner().invoke(main, ["plugins", "bundle", str(manifest), *options])
+    assert result.exit_code == 0, result.output
+    with tarfile.open(archive) as bundle:
+        names = {name.removeprefix("wheels/") for name in bundle.getnames() if name.startswith("wheels/cuvis_test")}
+    assert names == {"cuvis_test_grammar-1.0.tar.gz", "cuvis_test_tool-1.0-py3-none-any.whl"}
+
+    for file in sources.iterdir():
+        file.unlink()
+    NodeRegistry.set_cache_dir(tmp_path / "elsewhere")
+    monkeypatch.setenv("UV_NO_CACHE", "1")
+    monkeypatch.setenv("CUVIS_OFFLINE", "1")
+    place = tmp_path / "unpacked"
+    result = CliRunner().invoke(main, ["plugins", "unbundle", str(archive), "--output-dir", str(place)])
+    assert result.exit_code == 0, result.output
+    with NodeRegistry(discover=False) as registry:
+        assert registry.load_plugins(place / "plugins.yaml") == 1
+        assert registry.get("Echo").grammar == "1.0"  # type: ignore[attr-defined]

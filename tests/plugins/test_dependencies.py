@@ -143,6 +143,49 @@ def test_another_version_of_what_the_core_needs_is_the_plugins_own(wheel: MakeWh
     assert (host.__version__, importlib.metadata.version("pygments")) == (kept, kept)
 
 
+def test_two_that_own_one_module_are_loaded_again(wheel: MakeWheel, load: LoadUser, registry: NodeRegistry) -> None:
+    """As OpenCV's two wheels, where two libraries of a plugin need one each; after an unload, and beside themselves."""
+    for name in ("cuvis-test-dep", "cuvis-test-dep-headless"):
+        wheel(name, "1.0", {"cuvis_test_dep/__init__.py": "VERSION = '1.0'\n"}, pure=False)
+    needs = ("cuvis-test-dep", "cuvis-test-dep-headless")
+    assert load("first", *needs).direct() == "1.0"
+    registry.unload_plugin("first")
+    assert load("first", *needs).direct() == "1.0"
+    assert load("second", *needs).direct() == "1.0"
+
+
+@pytest.mark.parametrize("where", ["host", "target"])
+def test_what_a_package_brings_along_for_itself_is_not_the_hosts(
+    wheel: MakeWheel,
+    load: LoadUser,
+    registry: NodeRegistry,
+    host_install: HostInstall,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+) -> None:
+    """Setuptools puts a folder of old packages at the end of `sys.path`: the next load shares what the last did."""
+    own = "cuvis_test_tools/_vendor"
+    files = {
+        "cuvis_test_tools/__init__.py": "import os, sys\nsys.path.append(os.path.dirname(__file__) + '/_vendor')\n",
+        f"{own}/cuvis_test_dep/__init__.py": "VERSION = 'vendored'\n",
+        f"{own}/cuvis_test_dep-0.1.dist-info/METADATA": "Metadata-Version: 2.1\nName: cuvis-test-dep\nVersion: 0.1\n",
+    }
+    wheel("cuvis-test-tools", "1.0", files)
+    versions(wheel, "1.0")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    if where == "host":
+        host_install("cuvis-test-tools", "1.0")
+    for again in range(2):
+        plugin = load("first", "cuvis-test-dep", "cuvis-test-tools")
+        assert (plugin.late(), plugin.metadata(), plugin.module.__name__) == ("1.0", "1.0", "cuvis_test_dep"), again
+        plugin.by_name()
+        if not again:
+            importlib.import_module("cuvis_test_tools")
+            for name in [name for name in sys.modules if name.startswith("cuvis_test_dep")]:
+                del sys.modules[name]
+        registry.unload_plugin("first")
+
+
 def test_both_loading_orders_work_in_fresh_processes(
     wheel: MakeWheel, load: LoadUser, registry: NodeRegistry, cache: Path, tmp_path: Path
 ) -> None:

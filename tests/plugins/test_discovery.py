@@ -248,7 +248,7 @@ def test_plugins_take_part_in_the_order_of_their_names(
     project_files: Callable[..., Files],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whatever the hash seed: of two readers for one suffix it is always the same that wins."""
+    """Whatever the hash seed, and asked in pluggy's order, the last one first: of two readers the same always wins."""
     names = ["delta", "alpha", "echo", "bravo", "charlie"]
     files = project_files("many", extra=entry_points(**{name: f"many.{name}" for name in names}))
     for name in names:
@@ -266,7 +266,7 @@ def test_plugins_take_part_in_the_order_of_their_names(
             "print(*registry.discovered_plugins)\n"
             "print(*registry.config_dirs(), registry.cube_readers()['.odd'](None))\n"
         )
-        result.stdout.fnmatch_lines(["alpha bravo charlie delta echo", "alpha bravo charlie delta echo echo"])
+        result.stdout.fnmatch_lines(["alpha bravo charlie delta echo", "echo delta charlie bravo alpha echo"])
 
 
 def test_two_distributions_may_use_one_name(

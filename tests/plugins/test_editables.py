@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,6 +67,68 @@ def project(backend: tuple[str, str, str], node_source: Callable[..., str]) -> F
         files |= {"core.c": CORE, "CMakeLists.txt": CMAKE, "meson.build": MESON}
         files[f"{folder}/nodes.py"] += "\nfrom mode_plugin import _core\n"
     return files
+
+
+RUST = {
+    "Cargo.toml": """\
+[package]
+name = "mode-plugin"
+version = "1.0.0"
+edition = "2021"
+[lib]
+name = "core"
+path = "rust/lib.rs"
+crate-type = ["cdylib"]
+""",
+    "rust/lib.rs": '#[no_mangle]\npub extern "C" fn version() -> i32 { 1 }\n',
+    "pyproject.toml": """\
+[build-system]
+requires = ["maturin>=1.7,<2"]
+build-backend = "maturin"
+[project]
+name = "mode-plugin"
+version = "1.0"
+description = "x"
+dependencies = ["cuvis-ai-core", "cffi"]
+[tool.maturin]
+bindings = "cffi"
+python-source = "src"
+module-name = "mode_plugin._core"
+""",
+}
+"""A project whose compiled part needs no crate: none can be fetched in a test."""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("cargo") is None, reason="there is no Rust compiler")
+@pytest.mark.parametrize("where", ["folder", "tag"])
+def test_a_plugin_with_a_part_in_rust_is_built_by_maturin(
+    tmp_path: Path,
+    cache: Path,
+    git_host: Any,
+    write_files: Callable[[Path, Files], Path],
+    node_source: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+) -> None:
+    """In a local folder, where edits of its Python code are seen, and at a tag; without a network for crates."""
+    monkeypatch.setenv("CARGO_NET_OFFLINE", "true")
+    # The tests have a home of their own, where rustup would look for compilers.
+    rustup = Path(shutil.which("cargo") or "").parents[2] / ".rustup"
+    if rustup.is_dir() and "RUSTUP_HOME" not in os.environ:
+        monkeypatch.setenv("RUSTUP_HOME", str(rustup))
+    nodes = node_source("Echo", "1") + "\nfrom mode_plugin import _core\nEcho.RUST = _core.lib.version()\n"
+    files = {**RUST, "src/mode_plugin/__init__.py": "", "src/mode_plugin/nodes.py": nodes}
+    if where == "folder":
+        folder = write_files(tmp_path / "project", files)
+        assert load(folder) == "1"
+        edited(folder)
+        assert load(folder) == "2"
+        return
+    url = git_host.add("rust", files, tag="v1.0.0")
+    with NodeRegistry(discover=False) as registry:
+        registry.load_plugin("mode", {"repo": url, "tag": "v1.0.0", "provides": ["mode_plugin.nodes.Echo"]})
+        assert registry.get("Echo").RUST == 1  # type: ignore[attr-defined]
 
 
 def load(folder: Path, **more: str) -> object:

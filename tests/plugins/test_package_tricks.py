@@ -218,12 +218,37 @@ def test_what_a_plugin_uses_of_a_standard_module_is_pickled_as_the_module_itself
     assert pickle.loads(pickle.dumps(stand_in)) is sys
 
 
-def test_a_private_copy_sees_its_private_name(wheel: MakeWheel, load: LoadUser, host_install: HostInstall) -> None:
-    """So that a comparison of `__name__` with a text fails there: a limit that the documents name."""
-    wheel("cuvis-test-dep", "2.0", {f"{NAME}/__init__.py": f"VERSION = (__name__ == '{NAME}', __name__)"})
+COMPARISONS = {
+    "its own name": "__name__ == '{NAME}'",
+    "turned": "'{NAME}' == __name__",
+    "another": "__name__ != '{NAME}.late'",
+    "among others": "late.Kind.__module__ in ('{NAME}.late', 'elsewhere')",
+    "of a class": "late.Kind.__module__ == '{NAME}.late' and type(late.Kind()).__module__ == '{NAME}.late'",
+    "beginning": "late.Kind.__module__.startswith('{NAME}.')",
+    "in a function": "(lambda kind: kind.__module__ == '{NAME}.late')(late.Kind)",
+    "nothing else": "{{'{NAME}': __name__}}['{NAME}'] == __name__ and '{NAME}' == 'x'.replace('x', '{NAME}')",
+}
+
+
+@pytest.mark.parametrize("what", COMPARISONS)
+def test_a_private_copy_recognises_itself(
+    wheel: MakeWheel, load: LoadUser, host_install: HostInstall, what: str
+) -> None:
+    """A comparison of `__name__` or `__module__` with a text holds, as of pythran's parser; other texts stay."""
+    code = f"from {NAME} import late\nVERSION = {COMPARISONS[what].format(NAME=NAME)}, __name__"
+    wheel("cuvis-test-dep", "2.0", {f"{NAME}/__init__.py": code, f"{NAME}/late.py": "class Kind: pass"})
     wheel("cuvis-test-dep", "1.0", {f"{NAME}/__init__.py": "VERSION = 'other'"})
     host_install("cuvis-test-dep", "1.0")
     same, name = load("trick", "cuvis-test-dep==2.0").direct()
-    assert not same
+    assert same
     assert name.startswith("cuvis_ai_core.scoped.trick")
-    assert name.endswith(f".{NAME}")
+
+
+def test_a_private_copy_that_takes_its_name_apart_sees_the_private_one(
+    wheel: MakeWheel, load: LoadUser, host_install: HostInstall
+) -> None:
+    """A limit that the documents name."""
+    wheel("cuvis-test-dep", "2.0", {f"{NAME}/__init__.py": f"VERSION = __name__.split('.')[0] == '{NAME}'"})
+    wheel("cuvis-test-dep", "1.0", {f"{NAME}/__init__.py": "VERSION = 'other'"})
+    host_install("cuvis-test-dep", "1.0")
+    assert load("trick", "cuvis-test-dep==2.0").direct() is False

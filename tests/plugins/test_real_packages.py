@@ -36,6 +36,18 @@ with NodeRegistry(discover=False) as first, NodeRegistry(discover=False) as seco
 print(json.dumps(said))
 """
 
+MODULES = {"opencv-python-headless": "cv2", "scikit-image": "skimage", "scikit-learn": "sklearn"}
+
+COMPILED = {
+    "opencv-python-headless": "5.0.0.93",
+    "scikit-image": "0.26.0",
+    "scikit-learn": "1.9.1",
+    "pandas": "3.1.1",
+    "matplotlib": "3.11.2",
+    "h5py": "3.16.0",
+}
+OLDER = dict(zip(COMPILED, ("4.14.0.94", "0.25.2", "1.8.0", "2.3.3", "3.10.9", "3.15.1"), strict=True))
+
 USER = """
 
 class Versions(Echo):
@@ -76,7 +88,7 @@ def two(
         entries: dict[str, Any] = {}
         for name, pins in {"first": first, "second": second}.items():
             requirements = tuple(f"{distribution}=={version}" for distribution, version in pins.items())
-            modules = ["cv2" if each.startswith("opencv") else each for each in pins]
+            modules = [MODULES.get(each, each) for each in pins]
             files = project_files(name, dependencies=requirements)
             values = ", ".join(f"{module}.__version__" for module in modules)
             files[f"src/{name}/nodes.py"] += USER.format(imports=", ".join(modules), values=values)
@@ -110,3 +122,24 @@ def test_two_versions_of_what_is_compiled_are_refused_before_anything_is_importe
     for words in ("opencv-python-headless==4.10.0.84", "5.0.0.93", "isolation: process"):
         assert words in message
     assert two(first, second, "process") == [["5.0.0"], ["4.10.0"]]
+
+
+def shown(pins: dict[str, str]) -> list[str]:
+    """Return the versions as the modules have them."""
+    return [version.rpartition(".")[0] if name.startswith("opencv") else version for name, version in pins.items()]
+
+
+def test_two_plugins_with_all_that_is_usual_differ_in_what_is_pure(two: Callable[..., Any]) -> None:
+    """Transformers and einops in two versions, over one copy of everything that is compiled."""
+    first = {**COMPILED, "transformers": "5.24.0", "einops": "0.8.2"}
+    second = {**COMPILED, "transformers": "5.19.0", "einops": "0.8.1"}
+    assert two(first, second) == [shown(first), shown(second)]
+
+
+def test_two_plugins_with_all_that_is_usual_in_other_versions_need_a_process(two: Callable[..., Any]) -> None:
+    """Refused before anything of the second is imported, with the way out, which is then taken."""
+    first, second = {**COMPILED, "transformers": "5.24.0"}, {**OLDER, "transformers": "4.57.6"}
+    (answered, (kind, message, ran)) = two(first, second)
+    assert (answered, kind, ran) == (shown(first), "DependencyConflictError", [])
+    assert "isolation: process" in message
+    assert two(first, second, "process") == [shown(first), shown(second)]

@@ -6,10 +6,13 @@ import weakref
 from collections.abc import Callable
 from importlib.metadata import MetadataPathFinder
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.plugins.isolation.private_names import PREFIX
+from cuvis_ai_core.plugins.isolation.unloaded_modules import UnloadedModules
 from cuvis_ai_core.utils.node_registry import clear_package_modules
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*has no pyproject.toml")
@@ -97,3 +100,15 @@ def test_a_class_that_something_holds_is_revived_with_its_late_imports(
         assert sys.bare_runs == 1  # type: ignore[attr-defined]
     finally:
         del sys.bare_runs  # type: ignore[attr-defined]
+
+
+def test_who_looks_through_all_modules_is_answered() -> None:
+    """What stands for a module that is gone has no file; whoever wants something of the module is told."""
+    name = f"{PREFIX}gone"
+    unloaded = UnloadedModules(ModuleType(name))
+    left = unloaded.stand_in(name)
+    del unloaded
+    assert getattr(left, "__file__", None) is None
+    assert left.__name__ == name
+    with pytest.raises(ModuleNotFoundError, match="its plugin was unloaded"):
+        _ = left.Point

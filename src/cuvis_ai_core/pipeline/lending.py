@@ -23,8 +23,10 @@ ARRAY: Final = np.ndarray
 _PLAIN: Final = frozenset({bool, int, float, complex, str, bytes, type(None)})
 _READ_ONLY: Final = re.compile(r"read-?only|not writ|writeable", re.IGNORECASE)
 _NAME: Final = re.compile(r"[^\W\d]\w*")
-_COMPARED: Final = 1 << 16
-"""Bytes of a tensor that are compared, all of them; of a larger one as many are picked, evenly."""
+_WHOLE: Final = 1 << 12
+"""Bytes of a tensor that are compared, all of them. More would cost more than many a node."""
+_PICKED: Final = 256
+"""So many are compared of a larger one."""
 
 
 @dataclass(slots=True)
@@ -131,7 +133,7 @@ def _counting(tensor: Any) -> Any:  # noqa: ANN401 - torch is not imported here
     if not plain or tensor.is_quantized or tensor.is_conj() or tensor.is_neg():
         return tensor  # it is more than its memory
     with torch.inference_mode(mode=False):
-        return torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(tensor)
+        return tensor.new_empty(0).set_(tensor)
 
 
 def _state(tensor: Any) -> tuple[object, ...]:  # noqa: ANN401
@@ -146,22 +148,24 @@ def _state(tensor: Any) -> tuple[object, ...]:  # noqa: ANN401
 def _bytes(tensor: Any) -> bytes | None:  # noqa: ANN401
     if not _has_memory(tensor):
         return None
-    start, stop = span_of(tensor)
-    size = stop - start
-    if size <= _COMPARED:
+    if tensor.is_contiguous():
+        start, size = tensor.data_ptr(), tensor.nbytes
+    else:
+        start, stop = span_of(tensor)
+        size = stop - start
+    if size <= _WHOLE:
         return ctypes.string_at(start, size)
-    memory = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(start))
-    return bytes(memory[:: size // _COMPARED | 1])  # an odd step meets every byte of numbers in turn
+    memory = memoryview((ctypes.c_char * size).from_address(start))
+    return bytes(memory[:: size // _PICKED | 1])  # an odd step meets every byte of numbers in turn
 
 
 def _is_compared_whole(tensor: Any) -> bool:  # noqa: ANN401
-    return _has_memory(tensor) and tensor.untyped_storage().nbytes() <= _COMPARED
+    return _has_memory(tensor) and tensor.untyped_storage().nbytes() <= _WHOLE
 
 
 def _has_memory(value: Any) -> bool:  # noqa: ANN401
     torch: Any = sys.modules["torch"]
-    plain = type(value) in {torch.Tensor, torch.nn.Parameter}
-    return plain and value.device.type == "cpu" and value.layout is torch.strided
+    return type(value) in {torch.Tensor, torch.nn.Parameter} and value.is_cpu and value.layout is torch.strided
 
 
 def _named_arrays(frame: FrameType, line: int) -> Iterator[Any]:

@@ -42,7 +42,7 @@ def _written(
     step: Step, plan: Plan, values: list[Value], written: tuple[str, Value], place: str | None
 ) -> NodeRunError:
     port, array = written
-    readers = _others(step, plan, values, array)
+    readers = _others(step, plan, _slots_sharing(array, values) or _slots_of(step, port))
     shared = f" {_enumerated(readers)} {'has' if len(readers) == 1 else 'have'} the same values." if readers else ""
     return NodeRunError(
         f"Node '{step.node}' writes into its input '{port}'{f' ({place})' if place else ''}.{shared}",
@@ -55,17 +55,24 @@ def _written(
     )
 
 
-def _others(step: Step, plan: Plan, values: list[Value], array: Value) -> tuple[str, ...]:
-    """Return who else has the memory of an array, for a text."""
+def _slots_sharing(array: Value, values: list[Value]) -> set[int]:
+    """Return the slots whose values have memory in common with an array; none where it has none that can be seen."""
     spans = [span_of(each) for each in arrays_in(array)]
 
     def shares(value: Value) -> bool:
-        if value is array:
-            return True
         others = [span_of(each) for each in arrays_in(value)]
         return any(low < stop and start < high for low, high in others for start, stop in spans)
 
-    slots = {slot for slot, value in enumerate(values) if shares(value)}
+    return {slot for slot, value in enumerate(values) if shares(value)}
+
+
+def _slots_of(step: Step, port: str) -> set[int]:
+    several = [slot for name, slots in step.fan_in if name == port for slot in slots]
+    return {*several, *(slot for name, slot in step.arguments if name == port)}
+
+
+def _others(step: Step, plan: Plan, slots: set[int]) -> tuple[str, ...]:
+    """Return who else has the values of some slots, for a text."""
     given = [f"whoever handed in '{_shown(key)}'" for key, slot in plan.entries if slot in slots]
     makers = [f"node '{each.node}'" for each in plan.steps if slots & {output.slot for output in each.outputs}]
     nodes = [f"node '{each.node}'" for each in plan.steps if each is not step and slots & _slots_read(each)]

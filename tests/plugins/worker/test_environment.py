@@ -622,3 +622,11 @@ def test_hooks_in_a_process_are_pluggys_too(
     (folder / "src/echo_plugin/hooks.py").write_text(HOOKS.replace("    yield ", "    1 / 0\n    yield ", 1))
     with pytest.raises(PluginLoadError, match="'echo:hooks': hook cuvis_ai_config_dirs failed: ZeroDivisionError"):
         own.load_plugin("echo", entry)
+    for arguments in ("extra", "*, extra"):
+        wrong = (
+            f"from cuvis_ai_hookspecs import hookimpl\n\n\n@hookimpl\ndef cuvis_ai_nodes({arguments}):\n    return []\n"
+        )
+        (folder / "src/echo_plugin/hooks.py").write_text(wrong)
+        with pytest.raises(PluginLoadError, match=r"Plugin 'echo:hooks': .*cuvis_ai_nodes.*extra") as told:
+            own.load_plugin("echo", entry)
+        assert "Traceback" not in str(told.value)

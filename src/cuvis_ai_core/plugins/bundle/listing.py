@@ -4,7 +4,7 @@ bundle.json                 first: format, platform, and every file below with i
 plugins.yaml plugins.lock   the manifest and its lock file
 plugins/…                   local plugins that lie below the manifest
 checkouts/<plugin>/…        files of a checkout, and of its .git what git needs to show it
-wheels/….whl                dependencies, and what builds need
+wheels/….whl                dependencies, and what builds need; the sources of those that are built
 """
 
 import re
@@ -27,7 +27,7 @@ _GIT: Final = re.compile(
 )
 """What of a `.git` folder is carried; no configuration and no hooks, which would run programs."""
 
-_WHEEL: Final = re.compile(r"[\w.+!-]+\.whl", re.ASCII)
+_WHEEL: Final = re.compile(r"[\w.+!-]+\.(whl|tar\.gz|zip)", re.ASCII)
 
 _FORBIDDEN: Final = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)

@@ -268,7 +268,7 @@ def _fill_store(folder: Path, manifest: Manifest, lock: Lock, store: Store) -> N
     with store.guard():
         wheels = store.root / ".wheels"
         wheels.mkdir(exist_ok=True)
-        for wheel in sorted((folder / "wheels").glob("*.whl")):
+        for wheel in sorted((folder / "wheels").glob("*")):
             os.replace(wheel, wheels / wheel.name)  # noqa: PTH105
     for name, declared in manifest.plugins.items():
         if isinstance(declared, GitPlugin):

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -107,10 +108,10 @@ def _wheels(folder: Path, plugins: Mapping[str, Declared], installer: Installer,
     place = folder / "wheels"
     place.mkdir()
     wanted: dict[str, Wheel] = {}
+    sources: dict[str, tuple[Wheel, str | None]] = {}
     for name, declared in plugins.items():
         work = folder / name
         work.mkdir()
-        # What is built from source is named in the error; it cannot be carried.
         uv, python = Uv(name, work, allowed=environment.names_built()), declared.python
         for pin, wheel in _chosen(uv, environment.dependencies.get(name, ()), python):
             if wheel.hash not in environment.hashes.get(pin, ()):
@@ -118,7 +119,10 @@ def _wheels(folder: Path, plugins: Mapping[str, Declared], installer: Installer,
                     f"The package index has another {wheel.name} than {lock.path} names.",
                     hint="Lock anew, if that is meant: cuvis-ai plugins lock",
                 )
-            wanted[wheel.hash] = wheel
+            if wheel.name.endswith(".whl"):
+                wanted[wheel.hash] = wheel
+            else:
+                sources[wheel.hash] = wheel, python
         project = project_folder(declared, installer.source(name))
         if (project / "pyproject.toml").is_file():
             requirements = read_project(project, declared.extras).dependencies
@@ -126,18 +130,36 @@ def _wheels(folder: Path, plugins: Mapping[str, Declared], installer: Installer,
                 refuse_changed(name, requirements, lock)
             pins = build_requirements(project, uv, editable=isinstance(declared, LocalPlugin), version=python)
             wanted |= {wheel.hash: wheel for _, wheel in _chosen(uv, pins, python)}
+    for number, (source, python) in enumerate(sources.values()):
+        work = folder / f"source {number}"
+        tree = _unpacked(download(source, place), work / "tree")
+        uv = Uv(source.name, work)
+        pins = build_requirements(tree, uv, editable=False, version=python)
+        wanted |= {wheel.hash: wheel for _, wheel in _chosen(uv, pins, python)}
     Crew().run([partial(download, wheel, place) for wheel in wanted.values()])
     return sorted(place.iterdir())
 
 
+def _unpacked(source: Path, folder: Path) -> Path:
+    """Unpack a source distribution, and return the folder with its files."""
+    shutil.unpack_archive(source, folder, filter=None if source.suffix == ".zip" else "data")
+    return next(folder.iterdir())
+
+
 def _chosen(uv: Uv, pins: Sequence[str], python: str | None) -> Iterator[tuple[str, Wheel]]:
-    """Return the wheels of pins for a version of Python, with their pins; by default for this interpreter."""
+    """Return the wheels of pins for a version of Python, or their source, with the pins.
+
+    Args:
+        uv: Runs uv; it says what may be built from source.
+        pins: `name==version`, or `name @ address`.
+        python: The version; by default this interpreter's.
+    """
     for found in uv.wheels(pins, python) if pins else ():
-        wheel = found.chosen(python)
+        wheel = found.chosen(python) or found.source
         if wheel is None:
             raise BundleError(
                 f"{found.pin} cannot be carried: there is no wheel of it for this platform.",
-                hint="Only wheels can be carried; a dependency from a repository, or one that is built, has none.",
+                hint="Only wheels can be carried, and sources that may be built; a repository is neither.",
                 plugin=uv.plugin,
             )
         yield found.pin, wheel

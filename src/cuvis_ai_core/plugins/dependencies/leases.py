@@ -181,9 +181,10 @@ def _doubles(plugin: Distribution, needed: Iterable[Distribution]) -> Iterator[t
     """Several distributions may own one module, as `cv2`: what another one is live for cannot be shared."""
     owners = {root: live for live in _live.values() for root in live.distribution.roots}
     for each in needed:
-        for root in each.roots:
+        # What is live came in one folder with whatever else that brought of its modules, as anywhere.
+        for root in each.roots if each.name not in _live else ():
             live = owners.get(root)
-            if live is not None and live.distribution.name != each.name:
+            if live is not None:
                 what = f"{live.distribution.name} {live.distribution.version}"
                 where = f"{live.provider().where}; it owns the module '{root}' too"
                 yield each.name, conflict(plugin.name, f"{each.name}=={each.version}", what, where, plugin.name)

@@ -5,6 +5,7 @@ folder changes.
 """
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -19,6 +20,10 @@ _State: TypeAlias = tuple[tuple[str, int], ...]
 _METADATA = (".dist-info", ".egg-info")
 
 _MODULE_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
+
+# Within an installed package, such as what setuptools brings along for itself and puts at the end of the path: the
+# environment's own is found before. Eggs are folders of that kind, too, but hold what is installed.
+_INSIDE = re.compile(r"[\\/]((site|dist)-packages|\.targets[\\/][^\\/]+[\\/][^\\/]+)[\\/](?!.*\.egg$)")
 
 _STANDARD_LIBRARY = os.path.dirname(os.__file__)  # noqa: PTH120 - as `sys.path` has it
 
@@ -122,7 +127,7 @@ def _folders() -> list[tuple[str, int]]:
 def _listed(state: _State) -> SearchPath:
     metadata: dict[str, str] = {}
     tops: set[str] = set()
-    for folder, _ in state:
+    for folder in (folder for folder, _ in state if not _INSIDE.search(folder)):
         names = os.listdir(folder) if os.path.isdir(folder) else []  # noqa: PTH112, PTH208
         tops.update(name.partition(".")[0] for name in names)
         for name in sorted(names):

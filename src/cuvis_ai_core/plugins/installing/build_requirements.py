@@ -30,7 +30,7 @@ def build_requirements(project: Path, uv: Uv, *, editable: bool, version: str | 
     """Return `name==version` of everything that building a project needs, on this platform.
 
     Args:
-        project: Folder with the pyproject.toml.
+        project: Folder with the pyproject.toml; an old source distribution has none.
         uv: Runs uv for this plugin.
         editable: Whether it is built to be used where it lies.
         version: Version of Python, as `3.12`; by default this interpreter.
@@ -38,7 +38,9 @@ def build_requirements(project: Path, uv: Uv, *, editable: bool, version: str | 
     Raises:
         InstallError: They cannot be had, or the back-end fails.
     """
-    system = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8")).get("build-system", _LEGACY)
+    file = project / "pyproject.toml"
+    stated = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    system = stated.get("build-system", _LEGACY)
     environment = uv.folder / "build environment"
     python = uv.make_environment(environment, version)
     if system.get("requires"):

@@ -209,7 +209,7 @@ class Uv:
         self._run(["pip", "install", "--no-sources", *options, *what], "install the plugin", by_hand)
         if any(altered_files(target, installed_files(target))):
             # uv links files from its cache: who edits an installed file edits that of all, until uv asks for a new one.
-            again = ["--reinstall", "--refresh", "--no-sources", *options, *what]
+            again = ["--reinstall", "--no-cache" if self.offline else "--refresh", "--no-sources", *options, *what]
             self._run(["pip", "install", *again], "install the plugin", by_hand)
 
     @staticmethod

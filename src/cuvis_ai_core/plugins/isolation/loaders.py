@@ -1,10 +1,10 @@
 """The standard loaders, with one thing more: a module gets the builtins of its scope before it runs."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, SourcelessFileLoader
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, Final, Protocol, cast
 
 from cuvis_ai_core.plugins.isolation.unloaded_modules import UnloadedModules
@@ -20,6 +20,10 @@ class LoadingScope(Protocol):
     unloaded: UnloadedModules
     editable: bool
     package: ModuleType
+    name: str
+
+    def owns(self, public: str) -> bool:
+        """Tell whether a module of that public name is private."""
 
 
 class ScopedLoader:
@@ -38,11 +42,31 @@ class ScopedLoader:
         vars(module)["__builtins__"] = self.scope.builtins
         return module
 
+    def get_code(self, fullname: str) -> CodeType | None:
+        """Return the code of the module, in which public names of private modules are equal to their own."""
+        code: CodeType | None = super().get_code(fullname)  # type: ignore[misc]
+        if code is None or not _may_compare_names(code, self.scope.owns):
+            return code
+        # Few modules do: a load does not wait for this.
+        from cuvis_ai_core.plugins.isolation.compared_names import with_private_names
+
+        return with_private_names(code, f"{self.scope.name}.", self.scope.owns)
+
     def exec_module(self, module: ModuleType) -> None:
         """Run the module, unless it was parked and has run."""
         self.scope.unloaded.parked.pop(module.__name__, None)
         if not self._has_run:
             super().exec_module(module)  # type: ignore[misc]
+
+
+def _may_compare_names(code: CodeType, owns: Callable[[str], bool]) -> bool:
+    """Tell whether code asks for the names of modules, and has a text that is one of a private module."""
+    if "__module__" in code.co_names or "__name__" in code.co_names:
+        for each in code.co_consts:
+            texts = each if isinstance(each, tuple | frozenset) else (each,)
+            if any(isinstance(text, str) and owns(text) for text in texts):
+                return True
+    return any(isinstance(each, CodeType) and _may_compare_names(each, owns) for each in code.co_consts)
 
 
 class PackageLoader(ScopedLoader, Loader):

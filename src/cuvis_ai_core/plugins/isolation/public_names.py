@@ -211,9 +211,13 @@ def _host_module(public: str) -> ModuleType | None:
     if spec is None:
         return None
     module = _host_modules.setdefault(public, importlib.util.module_from_spec(spec))
+    name = sys.modules.get(public)
     try:
         if spec.loader is not None:
             spec.loader.exec_module(module)
+        if sys.modules.get(public) is name:
+            # One that imported itself again from elsewhere, and put itself back, as OpenCV does.
+            _host_modules[public] = module
     except BaseException:
         _host_modules.pop(public, None)
         raise

@@ -17,6 +17,9 @@ _READERS: Final = frozenset(
 )
 """Modules whose code runs while somebody imports a module, to read it in `sys.modules` next."""
 
+_LOOKED_AT: Final = frozenset({"__class__", "__dict__", "__doc__", "__file__", "__loader__", "__name__", "__package__"})
+"""What those ask for who look through all of `sys.modules`, and mean no import: they are answered when all is gone."""
+
 
 class UnloadedModules:
     """The modules of one package while they are not in `sys.modules`.
@@ -71,6 +74,8 @@ class _UnloadedModule(ModuleType):
         _own(self)["unloaded"] = weakref.ref(unloaded)
 
     def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - a module holds anything
+        if name in _LOOKED_AT and _own(self)["unloaded"]() is None:
+            return super().__getattribute__(name)
         return getattr(_behind(self), name)
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -123,6 +123,7 @@ class Members:
         with self._lock:
             self._manager().remove(label)
             self._owners.pop(label, None)
+            self._nodes = None  # which holds classes, and by them all of an unloaded plugin
 
     def admit(self, plugin: "LoadedPlugin") -> None:
         """Register the objects of a declared plugin, or none of them.

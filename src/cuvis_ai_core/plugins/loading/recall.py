@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _State: TypeAlias = list[int] | None
 """Size, time of the last edit, and time of the last change of whatever kind, which nobody can set; None: not there."""
 
+_UNREADABLE: Final = (SyntaxError, RecursionError, SystemError)
+"""What reading a literal may raise; the last in CPython 3.11, while another thread does (python/cpython#106905)."""
+
 _FORMAT: Final = 2
 """Raised when what a record holds changes."""
 
@@ -67,7 +70,7 @@ class Recall:
         if self._file is None:
             return []
         # Whatever somebody did to the file: what cannot be understood is no record.
-        with suppress(OSError, KeyError, TypeError, ValueError, AttributeError, SyntaxError):
+        with suppress(OSError, KeyError, TypeError, ValueError, AttributeError, *_UNREADABLE):
             written, _, text = self._file.read_text(encoding="utf-8").partition("\n")
             record = literal_eval(text) if written == short_hash(text) else {}
             known = (record["format"], record["asked"]) == (_FORMAT, self._asked)
@@ -137,7 +140,7 @@ class Recall:
 def of_entry(name: object, config: object, store: Store) -> Recall:
     """Return the record of one entry, which nobody has checked yet."""
     asked = ""
-    with suppress(OSError, TypeError, ValueError, SyntaxError):  # no plain data, or a path that nothing can have
+    with suppress(OSError, TypeError, ValueError, *_UNREADABLE):  # no plain data, or a path that nothing can have
         entry, place = (dict(config) if isinstance(config, Mapping) else config), ""
         if isinstance(entry, dict) and "path" in entry:
             entry["path"] = os.fspath(entry["path"])

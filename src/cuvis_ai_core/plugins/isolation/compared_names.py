@@ -1,0 +1,99 @@
+"""Comparisons with public module names, in the code of private modules.
+
+`type(node).__module__ == "gast.gast"` and `module.__name__ in ("dill", "dill._dill")` ask whether something is the
+package's own; where that is private, its modules have longer names. In bytecode that is loaded, not in files, such a
+constant becomes one that is equal to both names. A name that is taken apart first (`.split(".")[0]`) is not found.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from types import CodeType
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from dis import Instruction
+
+_ATTRIBUTES: Final = ("__module__", "__name__")
+_LOADS: Final = ("LOAD_ATTR", "LOAD_NAME", "LOAD_GLOBAL")
+_OBJECTS: Final = ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FAST", "LOAD_DEREF")
+_LARGEST: Final = 255
+"""The last constant that an instruction names without another one before it."""
+
+
+class _EitherName(str):
+    """A private module name that is equal to the public one too."""
+
+    __slots__ = ("_public",)
+    _public: str
+
+    def __new__(cls, private: str, public: str) -> Self:
+        made = super().__new__(cls, private)
+        made._public = public
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        return other == self._public or str.__eq__(self, other) is True
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+
+def with_private_names(code: CodeType, start: str, owns: Callable[[str], bool]) -> CodeType:
+    """Return code whose comparisons know private names.
+
+    Args:
+        code: The code of a private module.
+        start: What stands before a public name in a private one.
+        owns: Tells whether a public name is private.
+    """
+    consts = [with_private_names(each, start, owns) if isinstance(each, CodeType) else each for each in code.co_consts]
+    changed = any(new is not old for new, old in zip(consts, code.co_consts, strict=True))
+    text = bytearray()
+    if any(name in code.co_names for name in _ATTRIBUTES):
+        for offset, value in _compared(code):
+            either = _either(value, start, owns)
+            if either is not value and len(consts) <= _LARGEST:
+                text = text or bytearray(code.co_code)
+                text[offset + 1] = len(consts)
+                consts.append(either)
+    if not changed and not text:
+        return code
+    return code.replace(co_consts=tuple(consts), co_code=bytes(text) or code.co_code)
+
+
+def _compared(code: CodeType) -> Iterator[tuple[int, object]]:
+    """Return where a constant is loaded to be compared with the name of a module, and the constant."""
+    import dis
+
+    found = [each for each in dis.get_instructions(code) if each.opname != "PRECALL"]
+    for place, each in enumerate(found):
+        before, after = found[max(place - 2, 0) : place], found[place + 1 : place + 4]
+        if each.opname == "LOAD_CONST" and _is_compared(before, after):
+            begins = before[-1:] and before[-1].argval == "startswith" and isinstance(each.argval, str)
+            yield each.offset, (each.argval,) if begins else each.argval
+
+
+def _is_compared(before: Sequence["Instruction"], after: Sequence["Instruction"]) -> bool:
+    last = before[-1] if before else None
+    if last is not None and last.argval == "startswith":
+        return _is_name(before[0])
+    if last is not None and _is_name(last):
+        return bool(after) and after[0].opname in {"COMPARE_OP", "CONTAINS_OP"}
+    # Turned: the text, what has the name, the name.
+    if after and after[0].opname in _OBJECTS and not _is_name(after[0]):
+        after = after[1:]
+    return len(after) > 1 and _is_name(after[0]) and after[1].opname == "COMPARE_OP"
+
+
+def _is_name(instruction: "Instruction") -> bool:
+    return instruction.opname in _LOADS and instruction.argval in _ATTRIBUTES
+
+
+def _either(value: object, start: str, owns: Callable[[str], bool]) -> object:
+    if isinstance(value, str) and value and owns(value):
+        return _EitherName(start + value, value)
+    if isinstance(value, tuple | frozenset):
+        private = [start + each for each in value if isinstance(each, str) and owns(each)]
+        return type(value)((*value, *private)) if private else value
+    return value
