@@ -23,7 +23,7 @@ from cuvis_ai_core.plugins.catalogue import NodeEntry, checked_name, host_class,
 from cuvis_ai_core.plugins.hooks.discovery import is_path
 from cuvis_ai_core.plugins.hooks.manager import PluginState, class_path, no_node
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX
-from cuvis_ai_core.plugins.loading.members import Members
+from cuvis_ai_core.plugins.loading.registered_plugins import Members
 
 if TYPE_CHECKING:
     import os

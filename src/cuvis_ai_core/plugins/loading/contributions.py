@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core.errors import HookError
 from cuvis_ai_core.plugins.isolation.private_names import without_private_names
-from cuvis_ai_core.plugins.loading.members import Members
+from cuvis_ai_core.plugins.loading.registered_plugins import Members
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube

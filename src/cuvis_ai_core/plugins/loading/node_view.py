@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cuvis_ai_core.plugins.catalogue import Catalogue, checked_name
-from cuvis_ai_core.plugins.loading.members import Members
+from cuvis_ai_core.plugins.loading.registered_plugins import Members
 
 
 class PluginNodes(Mapping[str, type]):

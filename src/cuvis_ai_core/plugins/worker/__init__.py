@@ -1,6 +1,6 @@
 """Plugins in an environment and a process of their own (`isolation: process`).
 
-opening       from a manifest entry to node classes that stand for those in the worker (`faces`, `proxy`)
+opening       from a manifest entry to node classes that stand for those in the worker (`proxy_classes`, `proxy`)
 worker        the process: started when it is first needed, ended with its registry, started anew after a crash
 connection    requests and answers, and how it ended; `remote` has its exceptions, `logs` its last words
 channel       messages; `values` says what can cross in them, `shared_memory` how large arrays do
