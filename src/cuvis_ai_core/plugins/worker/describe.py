@@ -1,4 +1,4 @@
-"""What node classes look like from outside, as data: the worker tells the host, which makes classes of it (`proxy_classes`)."""
+"""What node classes look like from outside, as data: a worker tells its host, which makes classes of it (`proxy_classes`)."""
 
 import importlib
 import inspect

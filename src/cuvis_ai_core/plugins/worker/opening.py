@@ -18,8 +18,8 @@ from cuvis_ai_core.plugins.installing.request import InstallRequest
 from cuvis_ai_core.plugins.load_errors import Enter, failing
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.parallel import Crew
-from cuvis_ai_core.plugins.worker.proxy_classes import make_class
 from cuvis_ai_core.plugins.worker.logs import Logs
+from cuvis_ai_core.plugins.worker.proxy_classes import make_class
 from cuvis_ai_core.plugins.worker.worker import Worker
 
 logger = logging.getLogger(__name__)
