@@ -1,4 +1,4 @@
-"""What node classes look like from outside, as data: a worker tells its host, which makes classes of it (`proxy_classes`)."""
+"""What node classes look like from outside, as data: a worker tells its host, which makes `proxy_classes` of it."""
 
 import importlib
 import inspect
