@@ -2,9 +2,8 @@
 
 python tools/check.py            everything
 python tools/check.py ruff mypy  only these
+python tools/check.py shuffled   tests in a random order, which is the same for one commit
 python tools/check.py alone      each file of tests in a process of its own, which takes long
-
-Tests run in an order that is random, and the same for one commit: `--randomly-seed` of pytest repeats it.
 """
 
 import subprocess
@@ -21,10 +20,13 @@ CHECKS = {
     "ruff": ["ruff", "check", "."],
     "mypy": ["mypy", "src", "hookspecs/src", *EXAMPLES, "tests", "benchmarks", "tools"],
     "imports": ["lint-imports", "--no-cache"],
-    "tests": ["pytest", "-q", "-n", "auto"],
+    "tests": ["pytest", "-q", "-n", "auto", "-p", "no:randomly"],
 }
 
-ON_REQUEST = {"alone": ["pytest", "-q", "-p", "no:cacheprovider"]}
+ON_REQUEST = {
+    "shuffled": ["pytest", "-q", "-n", "auto"],
+    "alone": ["pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"],
+}
 
 
 def main(names: list[str]) -> int:
@@ -47,7 +49,8 @@ def _passes(name: str) -> bool:
             file for file in sorted((ROOT / "tests").rglob("test_*.py")) if not _runs([*ON_REQUEST[name], str(file)])
         ]
     else:
-        passed = _runs([*CHECKS[name], *([f"--randomly-seed={_seed()}"] if name == "tests" else [])])
+        command = (CHECKS | ON_REQUEST)[name]
+        passed = _runs([*command, *([f"--randomly-seed={_seed()}"] if name == "shuffled" else [])])
     print(f"== {name}: {'passed' if passed else 'FAILED'} in {time.monotonic() - begun:.0f} s", flush=True)
     return passed
 

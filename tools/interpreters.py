@@ -103,7 +103,7 @@ def _uv(python: str, *options: str) -> list[str]:
 def _tests(python: Path) -> bool:
     with TemporaryDirectory() as cache:
         command = [str(python), "-m", "pytest", "-q", "-n", "auto", "-m", "not slow", "-o", f"cache_dir={cache}"]
-        command += ["-p", "no:randomly"]  # the order is varied by tools/check.py, and can be had again there
+        command += ["-p", "no:randomly"]  # another order is had by tools/check.py shuffled
         return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 

@@ -15,6 +15,7 @@ Repositories at https://github.com/your-lab/ are real: git is told to look for t
 address of the demonstration, but where a page serves it itself: then the port is one that is free.
 """
 
+import gc
 import importlib
 import os
 import re
@@ -78,6 +79,7 @@ def read_blocks(page: Path, port: int = PORT) -> list[Block]:
 
 def run_page(page: Path) -> None:
     """Run the blocks of a page in the current folder."""
+    gc.collect()  # a page that loaded the same plugin may have left objects, and names of modules tell them apart
     if _NEEDS_TORCH.search(page.read_text(encoding="utf-8")):
         pytest.importorskip("torch")
     namespace: dict[str, Any] = {"__name__": "__main__"}
