@@ -59,6 +59,7 @@ class Step:
         hooks: Where torch keeps the hooks of a torch node.
         arguments: Argument names and slots.
         conversions: Argument names, and what makes of their values arrays of the library that the node takes.
+        prepares: Whether it has conversions, a fan-in, or checks.
         lends: Whether what it is given is more than single arrays of NumPy.
         copied: Names of the arguments that the node gets as its own: those of a torch node that are of NumPy.
         fan_in: Argument names of variadic inputs, and the slots of their values.
@@ -74,6 +75,7 @@ class Step:
     hooks: tuple[Mapping[Any, Any], ...]
     arguments: tuple[tuple[str, int], ...]
     conversions: tuple[tuple[str, Convert], ...]
+    prepares: bool
     lends: bool
     copied: tuple[str, ...]
     fan_in: tuple[tuple[str, tuple[int, ...]], ...]
@@ -186,7 +188,7 @@ class _Planner:
             single.append(("context", CONTEXT_SLOT))
         outputs = self.graph.outputs[node].items()
         given = [name for name, _ in (*single, *fan_in)]
-        conversions = tuple(self._conversions(node, given))
+        conversions, checks = tuple(self._conversions(node, given)), tuple(self._edge_checks(node))
         return Step(
             node=node,
             forward=node_object.forward,
@@ -194,10 +196,11 @@ class _Planner:
             hooks=hooks_of(node_object),
             arguments=tuple(single),
             conversions=conversions,
+            prepares=bool(conversions or fan_in or checks),
             lends=bool(conversions or fan_in),
             copied=tuple(name for name in given if self._is_copied(node, name)),
             fan_in=tuple(fan_in),
-            checks=tuple(self._edge_checks(node)),
+            checks=checks,
             outputs=tuple(
                 Output(name, self.output_slots[node, name], self._check(port), port) for name, port in outputs
             ),

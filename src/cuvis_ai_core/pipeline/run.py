@@ -1,6 +1,6 @@
 """Running a plan: a plain loop over its steps, but for those that go on at once (see `parallel_steps`)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 
 from cuvis_ai_core._places import definition_of, place_of, words_of
@@ -9,7 +9,7 @@ from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.pipeline.checks import describe_value, misfit
 from cuvis_ai_core.pipeline.feeding import BatchKey
 from cuvis_ai_core.pipeline.graph import ResolvedPort
-from cuvis_ai_core.pipeline.lending import ARRAY, Lent, lend
+from cuvis_ai_core.pipeline.lending import ARRAY, lend
 from cuvis_ai_core.pipeline.parallel_steps import run_in_lanes
 from cuvis_ai_core.pipeline.plan import CONTEXT_SLOT, Plan, SlotCheck, Step
 from cuvis_ai_core.pipeline.precision import without_mask
@@ -60,16 +60,28 @@ def answers_of(plan: Plan, values: list[Value]) -> dict[Address, Value]:
     return dict(zip(plan.answers, values[plan.first_answer :], strict=True))
 
 
-def run_step(step: Step, plan: Plan, values: list[Value]) -> None:
+def run_step(step: Step, plan: Plan, values: list[Value]) -> None:  # noqa: C901 - in one piece, a call less for each node
     """Run one node: its inputs are in their slots before, its outputs afterwards.
 
     Raises:
         PortError: A value does not fit its port, or the node returns other outputs than it declares.
         NodeRunError: Its `forward` failed, or wrote into what it was given.
     """
-    arguments, lent = _arguments(step, values)
+    arguments: dict[str, Value] = {}
+    lends = step.lends
+    for name, slot in step.arguments:
+        value = values[slot]
+        if type(value) is ARRAY:  # what `lend` does, for what is there most often
+            value = value.view()
+            value.setflags(False)  # type: ignore[call-arg] # a keyword takes twice the time
+        elif value is not None:
+            lends = True
+        arguments[name] = value
+    if step.prepares:
+        _prepare(step, arguments, values)
+    lent = lend(arguments, step.copied) if lends else ()
     try:
-        results = (step.call if any(step.hooks) else step.forward)(**arguments)
+        results = (step.call if step.hooks and any(step.hooks) else step.forward)(**arguments)
     except (Exception, SystemExit) as error:  # a node that calls sys.exit does not end the program
         raise _failure(step, plan, values, arguments, error) from error
     if lent:
@@ -87,18 +99,8 @@ def run_step(step: Step, plan: Plan, values: list[Value]) -> None:
         values[slot] = None
 
 
-def _arguments(step: Step, values: list[Value]) -> tuple[dict[str, Value], Sequence[Lent]]:
-    """Return what a node is given: nothing that it can write, and the tensors to look at afterwards."""
-    arguments: dict[str, Value] = {}
-    lends = step.lends
-    for name, slot in step.arguments:
-        value = values[slot]
-        if type(value) is ARRAY:  # what `lend` does, for what is there most often
-            value = value.view()
-            value.setflags(False)  # type: ignore[call-arg] # a keyword takes twice the time
-        elif value is not None:
-            lends = True
-        arguments[name] = value
+def _prepare(step: Step, arguments: dict[str, Value], values: list[Value]) -> None:
+    """Add what comes from several nodes, and convert what the node takes otherwise."""
     for name, slots in step.fan_in:
         # An optional output that its node left out adds nothing.
         arguments[name] = [value for slot in slots if (value := values[slot]) is not None]
@@ -107,7 +109,6 @@ def _arguments(step: Step, values: list[Value]) -> tuple[dict[str, Value], Seque
             _replace(arguments, check, values[check.slot])
     if step.conversions:
         _convert(step, arguments)
-    return arguments, lend(arguments, step.copied) if lends else ()
 
 
 def _replace(arguments: dict[str, Value], check: SlotCheck, value: Value) -> None:
