@@ -372,7 +372,7 @@ class Pipeline:
             NodeRunError: A node's `forward` failed; `__cause__` is its own exception.
         """
         given: Mapping[Any, Value] = {} if batch is None else batch
-        if not isinstance(given, Mapping):
+        if type(given) is not dict and not isinstance(given, Mapping):  # the second takes as long as a node
             raise PipelineError(
                 f"The batch is of type {type(given).__name__}; it must be a mapping of port names to values.",
                 hint="Call forward(batch={'cube': cube}).",
