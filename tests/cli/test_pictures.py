@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
@@ -310,6 +310,7 @@ def test_ticks_are_round_numbers_that_differ(low: float, high: float, expected: 
     assert labels(ticks(low, high, 6)) == expected
 
 
+@example([-1.7976931348623103e308, -1.7976931348623101e308], 3)
 @given(st.tuples(*[st.floats(allow_nan=False, allow_infinity=False)] * 2).map(sorted), st.integers(2, 8))
 def test_ticks_lie_between_the_ends(ends: list[float], count: int) -> None:
     """As many as are asked for at most, ascending."""

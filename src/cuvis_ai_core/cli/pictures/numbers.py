@@ -11,6 +11,7 @@ _NEAR: Final = 0.01
 _WHOLE: Final = 1e6
 _TINY: Final = 1e-300
 _FEW: Final = 0.1
+_SLACK: Final = 1e-9
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:
@@ -21,8 +22,11 @@ def ticks(low: float, high: float, count: int) -> list[float]:
         power = 10.0 ** math.floor(math.log10(least))
         for size in (step * power for step in _STEPS):
             first, last = math.ceil(low / size), math.floor(high / size)
-            if 1 <= last - first < count:
-                return [float(f"{number * size:.15g}") for number in range(first, last + 1)]
+            if not 1 <= last - first < count:
+                continue
+            found = [float(f"{number * size:.15g}") for number in range(first, last + 1)]
+            if found[0] / 2 >= low / 2 - half * _SLACK and found[-1] / 2 <= high / 2 + half * _SLACK:
+                return found  # and not moved past an end by rounding, as between neighbours
     return [low, high]
 
 
