@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import psutil
@@ -19,8 +19,9 @@ from cuvis_ai_core.plugins.isolation.private_names import PREFIX
 from cuvis_ai_core.registry import NodeRegistry
 from cuvis_ai_core.testing.git_host import GitHost
 
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any machine")
+ANY_MACHINE: Final = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("exploring", ANY_MACHINE)
+settings.register_profile("the same each time", ANY_MACHINE, derandomize=True)
 
 _UV_CACHE = os.environ.get("UV_CACHE_DIR") or str(Path("~/.cache/uv").expanduser())
 
@@ -78,6 +79,11 @@ def _write_files(folder: Path, files: Files) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return folder
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let hypothesis look for new cases where the order of tests is random too, else try the same ones each time."""
+    settings.load_profile("exploring" if config.pluginmanager.hasplugin("randomly") else "the same each time")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,7 +2,7 @@
 
 python tools/check.py            everything
 python tools/check.py ruff mypy  only these
-python tools/check.py shuffled   tests in a random order, which is the same for one commit
+python tools/check.py shuffled   tests in a random order, the same for one commit, and property tests with new cases
 python tools/check.py alone      each file of tests in a process of its own, which takes long
 """
 
