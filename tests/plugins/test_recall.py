@@ -13,15 +13,20 @@ import pytest
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import PluginLoadError, PluginsLoadError
 from cuvis_ai_core.plugins.cache.store import short_hash
-from cuvis_ai_core.plugins.loading import loader
+from cuvis_ai_core.plugins.dependencies.search_path import site_folders
+from cuvis_ai_core.plugins.loading import loader, recall
 
 PROVIDES = ["echo_plugin.nodes.Echo"]
 Load = Callable[..., bool]
 
 
 @pytest.fixture
-def looks(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
-    """Return a function that loads a plugin in a new registry, and tells whether everything was looked at."""
+def looks(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
+    """Return a function that loads a plugin in a new registry, and tells whether everything was looked at.
+
+    The folders of this environment are left out: other tests, which run at the same time, may write there.
+    """
+    monkeypatch.setattr(recall, "site_folders", lambda: [each for each in site_folders() if str(tmp_path) in each])
     looked: list[object] = []
     load_all = loader.load
 
