@@ -389,9 +389,7 @@ class Pipeline:
     def _run(self, plan: Plan, given: Mapping[BatchKey, Value], context: "Context | None") -> dict[Address, Value]:
         if self._observers:
             return self._observers.run(plan, given, context, self._name, self._device)
-        from cuvis_ai_core.pipeline.run import run_plan  # NumPy is there when something runs, and not before
-
-        return run_plan(plan, given, context)
+        return _run_plan(plan, given, context)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the pipeline file, in the one spelling that is written."""
@@ -399,6 +397,14 @@ class Pipeline:
 
     def __repr__(self) -> str:
         return f"<Pipeline '{self.name}': {len(self.nodes)} nodes, {len(self.edges)} edges>"
+
+
+def _run_plan(plan: Plan, given: Mapping[BatchKey, Value], context: "Context | None") -> dict[Address, Value]:
+    """Run a plan; NumPy is there when something runs, and not before. From then on this is `run.run_plan` itself."""
+    global _run_plan  # noqa: PLW0603 - an import takes as long as half a node
+    from cuvis_ai_core.pipeline.run import run_plan as _run_plan
+
+    return _run_plan(plan, given, context)
 
 
 def _registry_or_new(registry: "NodeRegistry | None") -> "NodeRegistry":
