@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -217,3 +218,28 @@ def test_who_names_the_folders_to_look_in_is_told_of_no_plugin(
     assert answers.metadata() == "1.0"
     (tmp_path / "empty").mkdir()
     assert list(importlib.metadata.distributions(path=[str(tmp_path / "empty")])) == []
+
+
+def test_a_choice_of_versions_for_another_environment_is_remembered(
+    wheel: MakeWheel,
+    host_install: HostInstall,
+    local_plugin: Callable[..., Path],
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once made, it needs no uv, also where it led to the target directory that was there."""
+    versions(wheel, "1.0")
+    wheel("cuvis-test-new", "1.0", {"cuvis_test_new.py": ""})
+    config = {"path": str(local_plugin(dependencies=("cuvis-test-dep",))), "provides": ["echo_plugin.nodes.Echo"]}
+
+    def load() -> None:
+        shutil.rmtree(cache / ".records", ignore_errors=True)  # which would spare even the look at the target directory
+        with NodeRegistry(discover=False) as registry:
+            registry.load_plugin("echo", config)
+
+    load()
+    host_install("cuvis-test-new", "1.0")
+    load()
+    monkeypatch.setattr("cuvis_ai_core.plugins.installing.uv.run", lambda *_, **__: pytest.fail("uv was asked"))
+    load()
+    assert len(list(cache.glob(".targets/*/*/cuvis_test_dep"))) == 1
