@@ -89,18 +89,19 @@ class UvProgram:
             variables |= {"UV_CONFIG_FILE": place, **told}
             return run_program([_program(), *command], cwd=folder, env=variables, handles=handles)
 
-    def run_python(self, python: Path, arguments: Sequence[str], folder: Path) -> str:
-        """Run Python code of a build back-end in a folder, and return what it prints.
+    def run_backend(
+        self, cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None
+    ) -> None:
+        """Run a build back-end as `pyproject_hooks` asks for it, in the environment of a build.
 
         Raises:
             BuildError: It failed.
         """
         variables, _ = self._environment(builds=True)
-        finished = run_program([str(python), *arguments], cwd=folder, env=variables)
+        finished = run_program(list(cmd), cwd=Path(cwd or self.folder), env=variables | dict(extra_environ or {}))
         if finished.returncode:
             words = "\n".join(f"  {line}" for line in telling_lines(finished.stderr))
             raise BuildError(f"The build back-end failed:\n{words}", plugin=self.plugin, output=finished.stderr)
-        return finished.stdout
 
     def wheels_only(self) -> list[str]:
         """Return the options with which only that is built from source for which somebody allowed it."""
