@@ -19,6 +19,7 @@ from cuvis_ai_core.errors import (
     NodeError,
     NodeRunError,
     PipelineError,
+    PolicyError,
     TrainRunError,
 )
 
@@ -36,6 +37,7 @@ _WRONG_INPUT: Final = (
     MissingExtraError,
     NodeError,
     PipelineError,
+    PolicyError,
     TrainRunError,
 )
 _MOST_LINES: Final = 40
