@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from cuvis_ai_core.errors import AmbiguousNodeError, InvalidNodeError, NodeNotFoundError
 from cuvis_ai_core.node.base import is_node_class
-from cuvis_ai_core.plugins.hooks.discovery import is_path
+from cuvis_ai_core.plugins.hooks.discovery import is_path, refuse_module
 from cuvis_ai_core.plugins.hooks.manager import (
     HookManager,
     checked_nodes,
@@ -176,9 +176,11 @@ def host_class(path: str) -> type | None:
 
     Raises:
         InvalidNodeError: What is there cannot be imported, or is no node class.
+        NotAllowedError: It is of a pip-installed plugin that the policy does not allow.
     """
     if not is_path(path) or path.startswith(PREFIX):
         return None
+    refuse_module(path)
     module_name, _, class_name = path.rpartition(".")
     try:
         module = import_module(module_name)

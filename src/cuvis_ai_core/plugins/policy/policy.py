@@ -171,9 +171,9 @@ def find_policy() -> Policy | None:
     Raises:
         PolicyError: The file is broken, or `CUVIS_POLICY` names one that is not there.
     """
-    found = places()
+    found = map(Path, places())
     if is_named():
-        return Policy.read(found[0])
+        return Policy.read(next(found))
     return next((Policy.read(place) for place in found if _is_there(place)), None)
 
 
