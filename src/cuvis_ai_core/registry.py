@@ -449,7 +449,7 @@ class NodeRegistry:
         from cuvis_ai_core.plugins.loading.loader import load, refused_unlocked
 
         failed: dict[str, Exception] = dict(self._conflicts(plugins))
-        if versions is None:
+        if versions is None or not versions.locked:
             failed |= refused_unlocked(plugins, self._members.announce)
         together = {name: declared for name, declared in plugins.items() if name not in failed}
         wanted = [name for name in together if name not in self._members.declared]

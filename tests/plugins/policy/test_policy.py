@@ -31,6 +31,9 @@ require: {lock: true, bounded_dependencies: true, wheels_only: true}
 isolation: {community: process}
 """
 
+NO_PATTERN = "is no pattern of addresses; write https://host/owner/*, or https://*/** for all"
+OTHER = "is not possible here; did you mean"
+
 Write = Callable[[str], Path]
 
 
@@ -119,31 +122,44 @@ def test_a_pattern_of_folders_may_lie_behind_a_link(tmp_path: Path, write: Write
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "line", "expected"),
     [
-        ("allow: []\nalow: []", "2: alow: is an unknown key; did you mean 'allow'?"),
-        ("", "1: allow: is missing; write which plugins may be loaded, or 'allow: []' for none"),
-        ("allow: {repo: x}", "1: allow: is a mapping, not a list; write a line with '- ' for each rule"),
-        ("allow:\n  - {repo: 'https://a.org/*', knd: private}", "2: allow[0].knd: is an unknown key; did you mean 'kind'?"),
-        ("allow:\n  - {rep: 'https://a.org/*'}", "2: allow[0]: has neither repo, path nor distribution; did you mean 'repo'?"),
-        ("allow:\n  - {repo: 'https://a.org/*', path: /x}", "2: allow[0]: has repo and path; write a rule for each"),
-        ("allow: [{repo: 'https://a.org/*', kind: oficial}]", "1: allow[0].kind: 'oficial' is not possible here; did you mean 'official'?"),
-        ("allow: [{repo: '*'}]", "1: allow[0].repo: '*' is no pattern of addresses; write https://host/owner/*, or https://*/** for all"),
-        ("allow: [{repo: 'https://*lab.org/x'}]", "1: allow[0].repo: 'https://*lab.org/x' has a '*' beside other signs of the host; it stands for a whole part of it"),
-        ("allow: [{repo: 'https://a.org/../*'}]", "1: allow[0].repo: 'https://a.org/../*' is no pattern of addresses; write https://host/owner/*, or https://*/** for all"),
-        ("allow: [{path: 'a/../b'}]", "1: allow[0].path: 'a/../b' has a '..' in it; write the path without"),
-        ("allow: [{repo: 7}]", "1: allow[0].repo: is the number 7, not text; write one value in quotes"),
-        ("allow: [https://a.org/x]", "1: allow[0]: is a single text; a rule is a mapping, as in {repo: \"https://github.com/our-lab/*\"}"),
-        ("allow: []\nrequire: {lock: maybe}", "2: require.lock: is a single text; write true or false"),
-        ("allow: []\nrequire: {locks: true}", "2: require.locks: is an unknown key; did you mean 'lock'?"),
-        ("allow: []\nisolation: {community: proces}", "2: isolation.community: 'proces' is not possible here; did you mean 'process'?"),
-        ("allow: []\nisolation: {comunity: process}", "2: isolation.comunity: 'comunity' is not possible here; did you mean 'community'?"),
-        ("allow:\n - {repo: 'https://a.org/*', signed_by: lab}\nsigners: {labs: allowed_signers}", "2: allow[0].signed_by: 'lab' does not stand below 'signers'; did you mean 'labs'?"),
+        ("allow: []\nalow: []", 2, "alow: is an unknown key; did you mean 'allow'?"),
+        ("", 1, "allow: is missing; write which plugins may be loaded, or 'allow: []' for none"),
+        ("allow: {repo: x}", 1, "allow: is a mapping, not a list; write a line with '- ' for each rule"),
+        ("allow:\n  - {repo: 'https://a.org/*', knd: x}", 2, "allow[0].knd: is an unknown key; did you mean 'kind'?"),
+        ("allow:\n  - {rep: x}", 2, "allow[0]: has neither repo, path nor distribution; did you mean 'repo'?"),
+        ("allow:\n  - {repo: x, path: /x}", 2, "allow[0]: has repo and path; write a rule for each"),
+        ("allow: [{path: /x, kind: oficial}]", 1, "allow[0].kind: 'oficial' is not possible here; did you mean 'official'?"),
+        ("allow: [{repo: '*'}]", 1, f"allow[0].repo: '*' {NO_PATTERN}"),
+        ("allow: [{repo: 'https://a.org/../*'}]", 1, f"allow[0].repo: 'https://a.org/../*' {NO_PATTERN}"),
+        (
+            "allow: [{repo: 'https://*lab.org/x'}]",
+            1,
+            "allow[0].repo: 'https://*lab.org/x' has a '*' beside other signs of the host; "
+            "it stands for a whole part of it",
+        ),
+        ("allow: [{path: 'a/../b'}]", 1, "allow[0].path: 'a/../b' has a '..' in it; write the path without"),
+        ("allow: [{repo: 7}]", 1, "allow[0].repo: is the number 7, not text; write one value in quotes"),
+        (
+            "allow: [https://a.org/x]",
+            1,
+            'allow[0]: is a single text; a rule is a mapping, as in {repo: "https://github.com/our-lab/*"}',
+        ),
+        ("allow: []\nrequire: {lock: maybe}", 2, "require.lock: is a single text; write true or false"),
+        ("allow: []\nrequire: {locks: true}", 2, "require.locks: is an unknown key; did you mean 'lock'?"),
+        ("allow: []\nisolation: {community: proces}", 2, f"isolation.community: 'proces' {OTHER} 'process'?"),
+        ("allow: []\nisolation: {comunity: process}", 2, f"isolation.comunity: 'comunity' {OTHER} 'community'?"),
+        (
+            "allow:\n - {repo: 'https://a.org/*', signed_by: lab}\nsigners: {labs: allowed_signers}",
+            2,
+            "allow[0].signed_by: 'lab' does not stand below 'signers'; did you mean 'labs'?",
+        ),
     ],
-)  # fmt: skip
-def test_what_is_wrong_is_named_with_its_line(write: Write, text: str, expected: str) -> None:
+)
+def test_what_is_wrong_is_named_with_its_line(write: Write, text: str, line: int, expected: str) -> None:
     """A policy is checked as strictly as a manifest: unknown keys, near names, kinds of values."""
-    assert problems(write(text)) == [expected]
+    assert problems(write(text)) == [f"{line}: {expected}"]
 
 
 def test_all_that_is_wrong_is_said_at_once(write: Write) -> None:

@@ -1,22 +1,18 @@
 """A tag counts as signed if git says so of the objects that are here, with the keys of the policy alone."""
 
-import os
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 
 from cuvis_ai_core.errors import PolicyError, SignatureError
 from cuvis_ai_core.plugins.cache.signatures import Signature, tag_of, verified
 
-if TYPE_CHECKING:
-    from conftest import PgpSigning, Signing
-
 RULE = "policy.yaml:2"
 
 
-def refusal(signing: "Signing", tag: str, signers: Path, commit: str = "") -> SignatureError:
+def refusal(signing: Any, tag: str, signers: Path, commit: str = "") -> SignatureError:
     """Verify a tag that is not signed as it should be, and return the error."""
     with pytest.raises(SignatureError) as caught:
         verified(signing.repository, tag, commit or signing.head(), signers, RULE)
@@ -24,7 +20,7 @@ def refusal(signing: "Signing", tag: str, signers: Path, commit: str = "") -> Si
     return caught.value
 
 
-def test_a_tag_that_an_allowed_key_signed_is_good(signing: "Signing") -> None:
+def test_a_tag_that_an_allowed_key_signed_is_good(signing: Any) -> None:
     """It is told by whom, with the fingerprint of the key."""
     signing.ssh_tag("v1", "mira")
     signing.allowed("mira")
@@ -35,7 +31,7 @@ def test_a_tag_that_an_allowed_key_signed_is_good(signing: "Signing") -> None:
     assert found == Signature("mira@lab.org", told.stdout.split()[1])
 
 
-def test_four_ways_of_not_being_signed_are_told_apart(signing: "Signing") -> None:
+def test_four_ways_of_not_being_signed_are_told_apart(signing: Any) -> None:
     """Unsigned, wrongly signed, expired, and signed by somebody else: four messages."""
     signing.git("tag", "light")
     signing.git("tag", "-a", "-m", "x", "annotated")
@@ -60,7 +56,7 @@ def test_four_ways_of_not_being_signed_are_told_apart(signing: "Signing") -> Non
     assert all(word in each.message for word, each in zip(words, found.values(), strict=True))
 
 
-def test_the_signature_of_another_tag_is_none(signing: "Signing") -> None:
+def test_the_signature_of_another_tag_is_none(signing: Any) -> None:
     """A host that hands out the old signed tag under a new name brings back what was mended since."""
     signing.ssh_tag("v1", "mira")
     signing.git("update-ref", "refs/tags/v2", signing.git("rev-parse", "refs/tags/v1"))
@@ -71,7 +67,7 @@ def test_the_signature_of_another_tag_is_none(signing: "Signing") -> None:
     assert "tag 'v1'" in error.message
 
 
-def test_a_signature_belongs_to_the_commit_that_is_checked_out(signing: "Signing") -> None:
+def test_a_signature_belongs_to_the_commit_that_is_checked_out(signing: Any) -> None:
     """Other files under a signed tag are not signed."""
     signing.ssh_tag("v1", "mira")
     other = signing.commit("two")
@@ -82,7 +78,7 @@ def test_a_signature_belongs_to_the_commit_that_is_checked_out(signing: "Signing
     assert other in error.message
 
 
-def test_a_signed_tag_of_a_tag_is_none(signing: "Signing") -> None:
+def test_a_signed_tag_of_a_tag_is_none(signing: Any) -> None:
     """What is signed must be the tag of the commit itself."""
     signing.git("tag", "-a", "-m", "x", "inner")
     signing.ssh_tag("outer", "mira", "refs/tags/inner")
@@ -90,7 +86,7 @@ def test_a_signed_tag_of_a_tag_is_none(signing: "Signing") -> None:
     assert refusal(signing, "outer", signing.allowed("mira")).reason == "unsigned"
 
 
-def test_a_key_for_other_purposes_signs_no_tags(signing: "Signing") -> None:
+def test_a_key_for_other_purposes_signs_no_tags(signing: Any) -> None:
     """`namespaces` of an allowed-signers file are kept."""
     signing.ssh_tag("v1", "mira")
 
@@ -98,7 +94,7 @@ def test_a_key_for_other_purposes_signs_no_tags(signing: "Signing") -> None:
 
 
 def test_configuration_of_the_user_and_of_the_repository_changes_nothing(
-    signing: "Signing", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    signing: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever they say of programs, signers and trust: the policy's own count, and no other program is run."""
     signing.ssh_tag("v1", "eve")
@@ -123,7 +119,7 @@ def test_configuration_of_the_user_and_of_the_repository_changes_nothing(
     assert not (tmp_path / "ran").exists()
 
 
-def test_what_replaces_objects_in_a_checkout_changes_nothing(signing: "Signing") -> None:
+def test_what_replaces_objects_in_a_checkout_changes_nothing(signing: Any) -> None:
     """`refs/replace` would show a signed object in place of another one."""
     signing.ssh_tag("v1", "mira")
     signing.git("tag", "-a", "-m", "x", "v2")
@@ -132,7 +128,7 @@ def test_what_replaces_objects_in_a_checkout_changes_nothing(signing: "Signing")
     assert refusal(signing, "v2", signing.allowed("mira")).reason == "unsigned"
 
 
-def test_a_tag_object_says_what_it_is(signing: "Signing") -> None:
+def test_a_tag_object_says_what_it_is(signing: Any) -> None:
     """A light tag has no object; others say commit, name, and how they are signed."""
     signing.git("tag", "light")
     signing.ssh_tag("v1", "mira")
@@ -142,7 +138,7 @@ def test_a_tag_object_says_what_it_is(signing: "Signing") -> None:
     assert tag_of(signing.repository, "v1") == (signing.head(), "v1", "SSH")
 
 
-def test_an_openpgp_key_of_the_folder_signs(pgp: "PgpSigning") -> None:
+def test_an_openpgp_key_of_the_folder_signs(pgp: Any) -> None:
     """The keys of the folder count; who signed, and the fingerprint, are told."""
     mira, eve = pgp.pgp_key("mira"), pgp.pgp_key("eve")
     pgp.pgp_tag("v1", mira)
@@ -156,13 +152,14 @@ def test_an_openpgp_key_of_the_folder_signs(pgp: "PgpSigning") -> None:
     assert refusal(pgp, "v2", keys).reason == "unknown"
 
 
-def test_an_expired_openpgp_key_and_an_altered_tag_are_told_apart(pgp: "PgpSigning") -> None:
+def test_an_expired_openpgp_key_and_an_altered_tag_are_told_apart(pgp: Any) -> None:
     """The same four reasons."""
     old = pgp.pgp_key("old", "2021-02-01", "--faked-system-time", "20210101T000000")
     pgp.folder.joinpath("time").write_text("")
     program = pgp.folder / "then.sh"
     program.write_text(
-        f'#!/bin/sh\nexec gpg --homedir "{pgp.home}" --batch --faked-system-time 20210110T000000 --pinentry-mode loopback "$@"\n'
+        f'#!/bin/sh\nexec gpg --homedir "{pgp.home}" --batch --faked-system-time 20210110T000000 '
+        '--pinentry-mode loopback "$@"\n'
     )
     program.chmod(0o700)
     pgp.git("-c", f"gpg.program={program}", "-c", f"user.signingkey={old}", "tag", "-s", "-m", "x", "v1")
@@ -178,25 +175,25 @@ def test_an_expired_openpgp_key_and_an_altered_tag_are_told_apart(pgp: "PgpSigni
     assert [refusal(pgp, tag, keys).reason for tag in ("plain", "altered", "v1")] == ["unsigned", "wrong", "expired"]
 
 
-def test_the_keyring_of_the_user_does_not_count(pgp: "PgpSigning", monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_keyring_of_the_user_does_not_count(pgp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that the user has, and trusts, is unknown if the policy does not have it; nothing is added to theirs."""
     mira, eve = pgp.pgp_key("mira"), pgp.pgp_key("eve")
     pgp.pgp_tag("v1", eve)
     keys = pgp.exported(mira)
     monkeypatch.setenv("GNUPGHOME", str(pgp.home))
-    before = sorted(os.listdir(pgp.home))
+    before = sorted(pgp.home.iterdir())
 
     assert refusal(pgp, "v1", keys).reason == "unknown"
-    assert sorted(os.listdir(pgp.home)) == before
+    assert sorted(pgp.home.iterdir()) == before
 
 
-def test_kinds_of_keys_are_not_mixed(signing: "Signing", pgp: "PgpSigning") -> None:
+def test_kinds_of_keys_are_not_mixed(signing: Any, pgp: Any) -> None:
     """An SSH signature is no OpenPGP signature."""
     signing.ssh_tag("v1", "mira")
     assert refusal(signing, "v1", pgp.exported(pgp.pgp_key("mira"))).reason == "unknown"
 
 
-def test_a_folder_without_keys_is_a_broken_policy(pgp: "PgpSigning", tmp_path: Path) -> None:
+def test_a_folder_without_keys_is_a_broken_policy(pgp: Any, tmp_path: Path) -> None:
     """It is said, and how keys get there."""
     pgp.pgp_tag("v1", pgp.pgp_key("mira"))
     (tmp_path / "keys").mkdir()

@@ -46,6 +46,8 @@ class LockedVersions(Versions):
         LockError: It says nothing about this interpreter and platform.
     """
 
+    locked = True
+
     def __init__(self, lock: Lock) -> None:
         self._lock = lock
         here = interpreter()
