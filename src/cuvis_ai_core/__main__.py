@@ -1,6 +1,11 @@
 """`python -m cuvis_ai_core` is `cuvis-ai`."""
 
-from cuvis_ai_core.cli.main import main
+import sys
+
+if not sys.flags.safe_path:  # `-m` puts the working directory first, where a file `yaml.py` may lie
+    del sys.path[0]
+
+from cuvis_ai_core.cli.main import main  # noqa: E402
 
 if __name__ == "__main__":
     main(prog_name="python -m cuvis_ai_core")
