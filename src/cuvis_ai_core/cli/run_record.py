@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from cuvis_ai_core._redact import redact
 from cuvis_ai_core.cli.origin import CORE, Origin, core_version, origin_of
+from cuvis_ai_core.pipeline.interpolation import hide_environment
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube
@@ -28,14 +30,27 @@ def run_record(
         files: Each output in each file.
         left_out: Outputs that could not be written.
     """
-    return {
+    return for_results({
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "core": {"distribution": CORE, "version": core_version()},
         **inputs,
         "nodes": nodes,
         "files": files,
         "left_out": left_out,
-    }
+    })
+
+
+def for_results(data: Any) -> Any:  # noqa: ANN401 - what JSON and YAML hold
+    """Return data as they may stand in results: without values of environment variables, passwords in addresses."""
+    return hide_environment(_without_passwords(data))
+
+
+def _without_passwords(data: Any) -> Any:  # noqa: ANN401
+    if isinstance(data, Mapping):
+        return {key: _without_passwords(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_without_passwords(each) for each in data]
+    return redact(data) if isinstance(data, str) and "://" in data else data
 
 
 def input_record(path: Path) -> dict[str, Any]:
