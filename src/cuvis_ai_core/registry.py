@@ -74,8 +74,8 @@ class NodeRegistry:
     """Node classes by name: the built-in ones, and those of the plugins of this instance.
 
     `NodeRegistry.get(name)` and `registry.get(name)` take a short name or a full path and raise `NodeNotFoundError`
-    or `AmbiguousNodeError`. An instance asks its plugins, then the built-in nodes, then installed distributions. `known`
-    does the same for a pipeline that is only looked at: it imports nothing of these.
+    or `AmbiguousNodeError`. An instance asks its plugins, then the built-in nodes, then installed distributions.
+    `known` does the same for a pipeline that is only looked at: it imports nothing of these.
 
     An instance is a context manager that unloads its plugins in the end. Two instances share nothing but the
     built-in nodes, and may hold two versions of one plugin.

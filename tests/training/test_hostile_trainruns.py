@@ -32,14 +32,16 @@ def write(tmp_path: Path) -> Callable[..., Path]:
     return write_file
 
 
-@pytest.mark.parametrize("default", ["../secret@tags", "../../secret@tags", "data/../../secret@tags", "{root}/secret@tags"])
+@pytest.mark.parametrize(
+    "default", ["../secret@tags", "../../secret@tags", "data/../../secret@tags", "{root}/secret@tags"]
+)
 def test_defaults_stay_below_their_folders(write: Any, tmp_path: Path, default: str) -> None:
     """A file elsewhere is not copied into a trainrun, however it is named."""
     write("secret.yaml", "token: 12345")
     write("work/secret.yaml", "token: 12345")
     default = default.format(root=tmp_path)
     file = write("work/configs/run.yaml", f"defaults: [{default}, _self_]\n{REST}")
-    with pytest.raises(TrainRunError, match="leads out of its folder|cannot be composed"):
+    with pytest.raises(TrainRunError, match=r"leads out of its folder|cannot be composed"):
         read_trainrun(file)
 
 
@@ -86,8 +88,18 @@ def test_files_of_defaults_have_the_limits_of_the_first(write: Any, text: str) -
         read_trainrun(file)
 
 
-@pytest.mark.parametrize("text", ["${oc.env:SECRET}", "x-${ oc.env : SECRET }", "${oc.${part}:SECRET}", "${oc.env:${name}}",
-                                  "${oc.decode:'${oc.env:SECRET}'}", "${oc.decode:'\\${oc.env:SECRET}'}", "${oc.env:SECRET,x}"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "${oc.env:SECRET}",
+        "x-${ oc.env : SECRET }",
+        "${oc.${part}:SECRET}",
+        "${oc.env:${name}}",
+        "${oc.decode:'${oc.env:SECRET}'}",
+        "${oc.decode:'\\${oc.env:SECRET}'}",
+        "${oc.env:SECRET,x}",
+    ],
+)
 def test_only_variables_that_are_allowed(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """However the name is put together; with leave the value comes, and never goes into results."""
     monkeypatch.setenv("SECRET", "hunter2-hunter2")

@@ -74,8 +74,8 @@ def _print_plugins(manifest: Path, command: str) -> None:
         return
     say(f"\nTraining, validating and testing load the plugins of {manifest}; to show it, none was loaded:")
     for name, each in plugins.items():
-        git = isinstance(each, GitPlugin)
-        say(f"  {name}: {f'{without_credentials(each.repo)} {each.tag}' if git else each.path}")
+        source = f"{without_credentials(each.repo)} {each.tag}" if isinstance(each, GitPlugin) else each.path
+        say(f"  {name}: {source}")
     say(f"To see their nodes, load them with: {command} --plugins-path {shlex.quote(str(manifest))}")
 
 

@@ -55,7 +55,8 @@ def _of_settings(file: Path, config: TrainRunConfig) -> Iterator[str]:
     except (YamlError, ValidationError):
         yield f"{file.name} of that training cannot be read"
         return
-    old, new = (dict(_flat(for_results(each.model_dump(mode="json", exclude=_OF_NO_MATTER)))) for each in (before, config))
+    both = (for_results(each.model_dump(mode="json", exclude=_OF_NO_MATTER)) for each in (before, config))
+    old, new = (dict(_flat(each)) for each in both)
     for key in dict.fromkeys((*new, *old)):
         if old.get(key) != new.get(key):
             yield f"{key}: {_shown(old, key)} there, {_shown(new, key)} now"

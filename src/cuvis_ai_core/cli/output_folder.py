@@ -1,7 +1,7 @@
 """The folder of results: whole or not there, and careful with what is not its own.
 
-What is its own is what lies there with the content that was written: its record has the hash of each file. A record that
-somebody else laid there, or a file that was changed since, makes nobody's work ours to remove.
+What is its own is what lies there with the content that was written: its record has the hash of each file. Neither a
+record that somebody else laid there nor a file that was changed since makes anybody's work ours to remove.
 """
 
 import glob

@@ -47,8 +47,9 @@ def main(
 ) -> None:
     """Show a trainrun, train, validate or test.
 
-    Showing loads only the plugins of --plugins-path, and says which ones the trainrun would load. Training writes the pipeline with its weights, the resolved trainrun, metrics.csv, loss.png and run.json to the
-    output directory of the trainrun. An interrupted training goes on where it was when the same command is given again.
+    Showing loads only the plugins of --plugins-path, and says which ones the trainrun would load. Training writes the
+    pipeline with its weights, the resolved trainrun, metrics.csv, loss.png and run.json to the output directory of the
+    trainrun. An interrupted training goes on where it was when the same command is given again.
     A finished one is not replaced unasked.
     """
     from cuvis_ai_core.cli.progress import load_plugins

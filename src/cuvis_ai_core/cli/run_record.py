@@ -30,14 +30,16 @@ def run_record(
         files: Each output in each file.
         left_out: Outputs that could not be written.
     """
-    return for_results({
+    record = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "core": {"distribution": CORE, "version": core_version()},
         **inputs,
         "nodes": nodes,
         "files": files,
         "left_out": left_out,
-    })
+    }
+    written: dict[str, Any] = for_results(record)
+    return written
 
 
 def for_results(data: Any) -> Any:  # noqa: ANN401 - what JSON and YAML hold

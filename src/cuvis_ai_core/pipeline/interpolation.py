@@ -121,7 +121,7 @@ class _Resolver:
         if place in self._open:
             raise PipelineError(f"{name}: the interpolation '{text:.80}' leads back to itself.", hint=_HINT)
         if len(self._open) >= _DEEPEST or len(text) > _LONGEST:
-            limit = f"more than {_DEEPEST} deep" if len(text) <= _LONGEST else f"in a text of more than {_LONGEST} signs"
+            limit = f"more than {_DEEPEST} deep, or in a text of more than {_LONGEST} signs"
             raise PipelineError(f"{name}: interpolations stand {limit}.", hint="Write out what is meant.")
         before = self._spent
         self._open.append(place)
@@ -140,7 +140,7 @@ class _Resolver:
         from omegaconf.grammar_visitor import GrammarVisitor
 
         visitor = GrammarVisitor(
-            node_interpolation_callback=lambda key, _: self._found(key, place),  # type: ignore[arg-type,return-value]
+            node_interpolation_callback=lambda key, _: self._found(key, place),
             resolver_interpolation_callback=lambda name, args, args_str: self._call(name, args, place),  # noqa: ARG005
             memo=None,
         )
