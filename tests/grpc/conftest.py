@@ -29,8 +29,8 @@ class Stub:
             response_deserializer=method.response.FromString,
         )
 
-        def invoke(*, metadata: Any = None, timeout: float = 60, **fields: Any) -> Any:
-            return call(method.request(**fields), metadata=metadata, timeout=timeout)
+        def invoke(*, headers: Any = None, timeout: float = 60, **fields: Any) -> Any:
+            return call(method.request(**fields), metadata=headers, timeout=timeout)
 
         return invoke
 
@@ -101,3 +101,47 @@ def refused() -> Callable[..., grpc.RpcError]:
         return caught.value
 
     return expect
+
+
+LEARNER = """\
+import numpy as np
+from cuvis_ai_core.node import ArrayNode, PortSpec
+
+
+class Centre(ArrayNode):
+    INPUT_SPECS = {"cube": PortSpec(np.floating, (-1, -1, -1, -1))}
+    OUTPUT_SPECS = {"cube": PortSpec(np.floating, (-1, -1, -1, -1))}
+
+    def __init__(self, pause=0.0, **kwargs):
+        self.pause, self.mean = pause, np.zeros(4)
+        super().__init__(pause=pause, **kwargs)
+
+    def statistical_initialization(self, input_stream):
+        import time
+
+        means = []
+        for values in input_stream:
+            time.sleep(self.pause)
+            means.append(values["cube"].mean((0, 1, 2)))
+        self.mean = np.mean(means, axis=0)
+
+    def state_dict(self):
+        return {"mean": self.mean}
+
+    def load_state_dict(self, state):
+        self.mean = np.asarray(state["mean"])
+
+    def forward(self, cube):
+        return {"cube": cube - self.mean.astype(cube.dtype)}
+"""
+"""A node that learns the mean of each of four bands."""
+
+
+@pytest.fixture
+def learner(stub: Stub, session: str, project_files: Callable[..., Any], local_plugin: Callable[..., Path]) -> str:
+    """Load a plugin with the node class `Centre`, which learns, and return the session."""
+    folder = local_plugin("centre", package="centre", node="Centre")
+    (folder / "src" / "centre" / "nodes.py").write_text(LEARNER)
+    manifest = stub.one(name="centre", path=str(folder), capabilities=["centre.nodes.Centre"])
+    assert not stub.LoadPlugin(session_id=session, manifest=manifest).error
+    return session

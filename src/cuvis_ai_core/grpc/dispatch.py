@@ -93,6 +93,8 @@ def _call(service: Service, method: Method, data: bytes, context: Any) -> Call: 
         except DecodeError as error:
             raise ServiceError(f"The message is no {method.name}Request.", code="INVALID_ARGUMENT") from error
     names_one = hasattr(request, "session_id") and method.name not in _OWNERLESS
+    if method.name == "GetPipelineVisualization" and not request.session_id:
+        names_one = not request.config_content
     return Call(service, request, context, service.sessions.get(request.session_id) if names_one else None)
 
 

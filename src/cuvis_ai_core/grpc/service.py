@@ -1,14 +1,17 @@
 """What all calls have at hand: settings, sessions, roots; and one call with what belongs to it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.paths import Roots
 from cuvis_ai_core.grpc.sessions import Session, Sessions
 from cuvis_ai_core.grpc.settings import Settings
 from cuvis_ai_core.grpc.watching import Watch
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.registry import NodeRegistry
 
 GENERATION = "cuvis-schemas"
 """Metadata with which a client says which version of the schemas it speaks."""
@@ -30,6 +33,24 @@ class Service:
     def policy_words(self) -> str:
         """Return what is said of the plugins that clients may have loaded."""
         return "all" if self.settings.is_local else "none (no policy)"
+
+    def check_nodes(self, registry: "NodeRegistry", content: Mapping[str, Any]) -> None:
+        """Refuse a pipeline whose nodes are not built in and of no loaded plugin, where other machines send pipelines.
+
+        Raises:
+            ServiceError: A class would be imported from wherever it may lie.
+        """
+        nodes = content.get("nodes")
+        if self.settings.is_local or not isinstance(nodes, list):
+            return
+        known = {name for entry in registry.nodes() for name in (entry.name, entry.path)}
+        for node in nodes:
+            name = (node.get("class_name") or node.get("class")) if isinstance(node, Mapping) else None
+            if isinstance(name, str) and name not in known:
+                raise ServiceError(
+                    f"There is no node class '{name[:200]}': it is not built in, and of no plugin of the session.",
+                    code="INVALID_ARGUMENT",
+                )
 
     def check_plugin(self, name: str, plugin: Any) -> None:  # noqa: ANN401, ARG002
         """Refuse a plugin that clients may not have this server load.

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from cuvis_ai_core.grpc.calls import plugins, sessions
+from cuvis_ai_core.grpc.calls import configurations, inference, pipelines, plugins, sessions
 from cuvis_ai_core.grpc.service import Call, Handler
 
 
 @cache
 def table() -> Mapping[str, Handler]:
     """Return what answers each RPC that answers one message."""
-    return {**sessions.CALLS, **plugins.CALLS}
+    return {**sessions.CALLS, **plugins.CALLS, **configurations.CALLS, **pipelines.CALLS, **inference.CALLS}
 
 
 @cache
