@@ -111,7 +111,7 @@ def allow_env_option(command: _Decorated) -> _Decorated:
 
 def _allow_builds(ctx: click.Context, _: click.Parameter, names: Sequence[str]) -> None:
     if names:
-        from cuvis_ai_core.plugins.installing.uv import BUILD_VARIABLE
+        from cuvis_ai_core.plugins.installing.uv_program import BUILD_VARIABLE
 
         _add_names(ctx, BUILD_VARIABLE, names)
 
