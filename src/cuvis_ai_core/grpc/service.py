@@ -1,6 +1,8 @@
 """What all calls have at hand: settings, sessions, roots; and one call with what belongs to it."""
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,21 @@ class Service:
         self.sessions = Sessions(self.settings.max_sessions, self.settings.max_queue, idle=self.settings.session_idle)
         self.roots = Roots(self.settings.read_roots(), self.settings.writable_roots())
         self.watch = Watch()
+        self._trainings = threading.Semaphore(max(self.settings.workers // 2, 1))
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Count a training: they take as many threads as calls, and some are to be left.
+
+        Raises:
+            ServiceError: As many as there may be are under way.
+        """
+        if not self._trainings.acquire(blocking=False):
+            raise ServiceError("As many trainings as this server does are under way.", code="RESOURCE_EXHAUSTED")
+        try:
+            yield
+        finally:
+            self._trainings.release()
 
     def policy_words(self) -> str:
         """Return what is said of the plugins that clients may have loaded."""

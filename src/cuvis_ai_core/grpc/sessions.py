@@ -36,6 +36,8 @@ class Session:
         self.pipeline: Pipeline | None = None
         self.trainrun: Any = None
         """What `SetTrainRunConfig` set, as data."""
+        self.plugins: dict[str, Any] = {}
+        """The manifest entries of the plugins that are loaded."""
         self.generation: tuple[int, int] | None = None
         """The generation of the schemas that the client's calls have shown."""
         self.used = time.monotonic()

@@ -69,13 +69,13 @@ def load_weights(call: Call) -> Any:  # noqa: ANN401
     if source == "weights_path":
         folders = [*call.session.search_paths, call.service.settings.configs_dir.resolve() / FOLDER]
         path = call.service.roots.file(request.weights_path, folders)
-        _give_weights(pipeline, path, strict=strict)
+        give_weights(pipeline, path, strict=strict)
         return messages().LoadPipelineWeightsResponse(success=True, resolved_path=str(path))
     with tempfile.TemporaryDirectory() as folder:
         suffix = ".pt" if request.weights_bytes.startswith(_ZIP) else ".safetensors"
         path = Path(folder) / f"weights{suffix}"
         path.write_bytes(request.weights_bytes)
-        _give_weights(pipeline, path, strict=strict)
+        give_weights(pipeline, path, strict=strict)
     return messages().LoadPipelineWeightsResponse(success=True, resolved_path=CLIENT_BYTES)
 
 
@@ -131,7 +131,12 @@ def save(pipeline: "Pipeline", target: Path, metadata: Mapping[str, Any]) -> Non
     pipeline.save(target)
 
 
-def _give_weights(pipeline: "Pipeline", path: Path, *, strict: bool) -> None:
+def give_weights(pipeline: "Pipeline", path: Path, *, strict: bool) -> None:
+    """Give a pipeline the weights of a file; without `strict` those that fit.
+
+    Raises:
+        PipelineError: The file cannot be read, or does not fit.
+    """
     if strict:
         pipeline.load_weights(path)
         return

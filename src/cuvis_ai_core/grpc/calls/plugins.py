@@ -15,7 +15,7 @@ from cuvis_ai_core.grpc.sessions import Session
 from cuvis_ai_core.grpc.wire import messages
 from cuvis_ai_core.plugins.cache.housekeeping import entries
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.manifest.schema import parse_plugin
+from cuvis_ai_core.plugins.manifest import schema
 from cuvis_ai_core.registry import NodeRegistry
 
 Entries: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -86,7 +86,22 @@ def _load(call: Call, plugins: Entries) -> tuple[list[str], dict[str, str]]:
         failed |= error.failed
     except CuvisError as error:
         failed |= dict.fromkeys(good, error)
+    call.session.plugins |= {name: each for name, each in good.items() if name not in failed}
     return [name for name in good if name not in failed], {name: words_for(each, "") for name, each in failed.items()}
+
+
+def load_manifest(call: Call, path: Path) -> None:
+    """Load the plugins of a manifest that lies on the server.
+
+    Raises:
+        ServiceError: One may not be loaded.
+        PluginsLoadError: Some failed.
+    """
+    plugins = schema.read_manifest(path).plugins
+    for name, plugin in plugins.items():
+        call.service.check_plugin(name, plugin)
+    call.session.node_registry.load_plugins(path)
+    call.session.plugins |= plugins
 
 
 def _checked(call: Call, plugins: Entries) -> tuple[dict[str, Any], dict[str, Exception]]:
@@ -95,7 +110,7 @@ def _checked(call: Call, plugins: Entries) -> tuple[dict[str, Any], dict[str, Ex
     failed: dict[str, Exception] = {}
     for name, entry in plugins.items():
         try:
-            good[name] = parse_plugin(name, entry, base=call.service.settings.working_directory)
+            good[name] = schema.parse_plugin(name, entry, base=call.service.settings.working_directory)
             call.service.check_plugin(name, good[name])
         except CuvisError as error:
             if isinstance(error, ServiceError):
