@@ -18,6 +18,9 @@ from cuvis_ai_core.errors import CubeError
 CACHE_VARIABLE: Final = "CUVIS_CUBES_DIR"
 _CACHE: Final = Path("~/.cuvis_cubes")
 _ENMAP: Final = re.compile(r"(?i)-SPECTRAL_IMAGE[_A-Z]*\.\w+$")
+_STATE: Final = ("size", "mtime", "modified", "LastModified", "last_modified", "ETag", "etag", "updated", "generation")
+"""What file systems call that which changes with a file."""
+
 _STORE: Final = ".zarr"
 
 
@@ -57,7 +60,9 @@ def fetched(url: str) -> Path:
 
 def _copy_of(system: Any, place: str, url: str) -> Path:  # noqa: ANN401 - a file system of fsspec
     name = place.rpartition("/")[2]
-    state = "" if name.endswith(_STORE) else system.ukey(place)
+    system.invalidate_cache()
+    about = system.info(place)
+    state = [system.ukey(place), *(str(about.get(key)) for key in _STATE)]
     target = cache_folder() / sha256(f"{url} {state}".encode()).hexdigest()[:24]
     if not target.exists():
         _copy(system, place, target, redact(url))

@@ -31,7 +31,7 @@ def _version_73(path: Path, **arrays: np.ndarray) -> Path:
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_version_5(tmp_path: Path, compressed: bool) -> None:
+def test_version_5(tmp_path: Path, *, compressed: bool) -> None:
     """The only array of three axes is the cube, as MATLAB shows it; ground truth beside it is none."""
     path = tmp_path / "Indian_pines_corrected.mat"
     truth = DATA[..., 0].astype(np.uint8)

@@ -9,7 +9,7 @@ from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.data import read_cube
 from cuvis_ai_core.errors import CubeError, MissingExtraError
 
-netCDF4 = pytest.importorskip("netCDF4")
+netcdf4 = pytest.importorskip("netCDF4")
 xarray = pytest.importorskip("xarray")
 pytest.importorskip("h5py")
 
@@ -20,7 +20,7 @@ NM = np.array([381.0, 500.0, 1380.0, 1900.0, 2400.0])
 
 def _emit(path: Path, name: str = "reflectance") -> Path:
     """Write a granule as EMIT's converter for the archive does."""
-    with netCDF4.Dataset(path, "w", format="NETCDF4") as file:
+    with netcdf4.Dataset(path, "w", format="NETCDF4") as file:
         for dim, size in (("downtrack", 4), ("crosstrack", 3), ("bands", 5), ("ortho_y", 6), ("ortho_x", 5)):
             file.createDimension(dim, size)
         cube = file.createVariable(

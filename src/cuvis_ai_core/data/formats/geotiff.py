@@ -21,8 +21,13 @@ from cuvis_ai_core.data.units import Numbers
 from cuvis_ai_core.errors import CubeError
 from cuvis_ai_core.node.ports import floating_for
 
-_DRIVERS: Final = ("GTiff", "COG", "JP2OpenJPEG", "HFA", "PCIDSK", "KEA")
-"""Formats whose pixels lie in the file itself: a virtual one would open any other file, or an address."""
+_DRIVERS: Final = {
+    b"\x00\x00\x00\x0cjP  ": "JP2OpenJPEG",
+    b"\xff\x4f\xff\x51": "JP2OpenJPEG",
+    b"EHFA_HEADER_TAG": "HFA",
+    **dict.fromkeys((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), "GTiff"),
+}
+"""By the begin of a file, formats whose pixels lie in it: a virtual one would open any other file, or an address."""
 
 _IN_TEXT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(nm|nanomet\w+|um|\u00b5m|micromet\w+|microns?)\b", re.IGNORECASE)
 _IMAGERY: Final = "IMAGERY"
@@ -51,19 +56,34 @@ class _Windows:
 
 
 def _opening(path: Path) -> Opening:
-    """Return what opens a raster: only by drivers whose pixels lie in the file itself."""
+    """Return what opens a raster, by the driver of what it begins with and no other."""
     rasterio = library("rasterio", "geotiff", path)
     for part in ("windows", "enums"):
         library(f"rasterio.{part}", "geotiff", path)
+
+    driver = _driver(path)
 
     @contextmanager
     def opened() -> Iterator[Any]:
         with readable(path, "a raster file"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a raster without a place is one, too
-            with rasterio.open(path, driver=list(_DRIVERS)) as raster:
+            with rasterio.open(path, driver=driver) as raster:
                 yield _Windows(raster, rasterio)
 
     return opened
+
+
+def _driver(path: Path) -> str:
+    with path.open("rb") as stream:
+        begin = stream.read(16)
+    found = next((driver for magic, driver in _DRIVERS.items() if begin.startswith(magic)), None)
+    if found is None:
+        raise CubeError(
+            f"The cube '{path}' is not a raster file that can be read: it begins like none.",
+            hint="TIFF, JPEG 2000 and ERDAS Imagine are read. Convert it, for example with gdal_translate.",
+            path=path,
+        )
+    return found
 
 
 def read_raster(path: Path, array: str | None = None) -> Cube:

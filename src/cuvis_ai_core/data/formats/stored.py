@@ -5,25 +5,20 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from cuvis_ai_core.data.lazy import LazyArray
+from cuvis_ai_core.data.missing import is_missing
 from cuvis_ai_core.errors import CubeError
 from cuvis_ai_core.node.ports import floating_for
 
 Opening: TypeAlias = Callable[[], AbstractContextManager[Any]]
 """Opens an array anew, so that no handle stays open and several threads may read: what it gives has `shape` and
 `dtype`, and slices read from it."""
-
-_BLOCK: Final = 1 << 26
-"""About as many bytes are read at once."""
-
-_FEW_DIGITS: Final = 1e-3
-_HUGE: Final = 1e30
-"""From here on a "no data" value is the end of the range of a type, written with too few digits: by so much."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,18 +42,14 @@ class Meaning:
         return bool(self.missing) or any(each is not None for each in (self.gain, self.offset, self.outside))
 
     def of(self, raw: NDArray[Any], dtype: np.dtype[Any], bands: slice) -> NDArray[Any]:
-        """Return the physical values of stored ones `[rows, columns, bands]`."""
-        if not self.changes():
-            return raw.astype(dtype, copy=False)
-        real = raw.astype(dtype)
+        """Return the physical values of stored ones `[rows, columns, bands]`, as an array of their own."""
+        real = raw.astype(dtype, copy=self.changes() or not raw.flags.owndata)
         if self.gain is not None:
             real *= _of_bands(self.gain, bands).astype(dtype)
         if self.offset is not None:
             real += _of_bands(self.offset, bands).astype(dtype)
         for value in self.missing:
             real[is_missing(raw, value)] = np.nan
-        if self.outside is not None:
-            real[(raw == self.outside).all(axis=-1)] = np.nan
         return real
 
 
@@ -110,13 +101,22 @@ class Stored:
 
     def read(self, rows: slice, columns: slice, bands: slice) -> NDArray[Any]:
         """Read a piece."""
+        outside = self._meaning.outside
+        raw = self._raw(rows, columns, bands if outside is None else slice(0, self.shape[2]))
+        if outside is None:
+            return self._meaning.of(raw, self.dtype, bands)
+        real = self._meaning.of(raw[..., bands], self.dtype, bands)
+        real[(raw == outside).all(axis=-1)] = np.nan
+        return real
+
+    def _raw(self, *parts: slice) -> NDArray[Any]:
         index: list[slice | int] = [0] * self._rank
-        for axis, part in zip(self._axes, (rows, columns, bands), strict=True):
+        for axis, part in zip(self._axes, parts, strict=True):
             index[axis] = part
         with self._again() as array:
             raw = np.asarray(array[tuple(index)])
         left = sorted(self._axes)
-        return self._meaning.of(raw.transpose([left.index(axis) for axis in self._axes]), self.dtype, bands)
+        return raw.transpose([left.index(axis) for axis in self._axes])
 
 
 class Joined:
@@ -141,21 +141,14 @@ class Joined:
         return np.concatenate(pieces, axis=-1, dtype=self.dtype)
 
 
-def data_of(image: Image, file: Path) -> NDArray[Any]:
-    """Return an image as the data of a cube.
+def data_of(image: Image, file: Path) -> LazyArray:
+    """Return an image as the data of a cube, of which a piece larger than the memory that is free is an error."""
 
-    Raises:
-        CubeError: It is larger than the memory that is free.
-    """
-    check_size(file, image.shape, image.dtype)
-    height, width, channels = image.shape
-    data = np.empty(image.shape, image.dtype)
-    lines = _BLOCK // max(1, width * channels * image.dtype.itemsize)
-    step = max(1, lines // image.chunk[0]) * image.chunk[0]
-    for first in range(0, height, step):
-        rows = slice(first, min(first + step, height))
-        data[rows] = image.read(rows, slice(0, width), slice(0, channels))
-    return data
+    def read(rows: slice, columns: slice, bands: slice) -> NDArray[Any]:
+        check_size(file, [each.stop - each.start for each in (rows, columns, bands)], image.dtype)
+        return image.read(rows, columns, bands)
+
+    return LazyArray(image.shape, image.dtype, read, chunk=image.chunk)
 
 
 def check_size(file: Path, shape: Sequence[int], dtype: np.dtype[Any]) -> None:
@@ -173,19 +166,6 @@ def check_size(file: Path, shape: Sequence[int], dtype: np.dtype[Any]) -> None:
             hint="The sizes in the file may be damaged. If they are right, cut the image into smaller files.",
             path=file,
         )
-
-
-def is_missing(raw: NDArray[Any], value: float) -> NDArray[np.bool_]:
-    """Tell which values are a "no data" value, as they are in the file."""
-    if raw.dtype.kind == "f":
-        if abs(value) > _HUGE:
-            with np.errstate(invalid="ignore", over="ignore"):
-                return np.asarray(np.isclose(raw, value, rtol=_FEW_DIGITS, atol=0))
-        with np.errstate(over="ignore"):
-            return np.asarray(raw == raw.dtype.type(value))
-    if not float(value).is_integer():
-        return np.zeros(raw.shape, dtype=bool)
-    return np.asarray(raw == int(value))
 
 
 def _of_bands(values: NDArray[np.float64], bands: slice) -> NDArray[np.float64]:
