@@ -38,7 +38,9 @@ def test_version_5(tmp_path: Path, *, compressed: bool) -> None:
     scipy_io.savemat(path, {"indian_pines_corrected": DATA, "gt": truth}, do_compression=compressed)
     cube = read_cube(path, READERS)
     np.testing.assert_array_equal(cube.data, DATA)
-    assert (cube.data.dtype, cube.wavelengths, cube.remarks) == (np.uint16, None, ())
+    assert cube.data.dtype == np.uint16
+    assert cube.wavelengths is None
+    assert cube.remarks == ()
 
 
 def test_version_73(tmp_path: Path) -> None:

@@ -37,8 +37,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def served(tmp_path: Path, cache: Path) -> Iterator[tuple[Path, str, list[str]]]:
     """Serve a folder; give it, its address, and what is asked for."""
-    folder, asked = tmp_path / "served", []
+    folder = tmp_path / "served"
     folder.mkdir()
+    asked: list[str] = []
     handler = type("Handler", (_Quiet,), {"asked": asked})
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
