@@ -275,8 +275,8 @@ def test_who_wanted_to_remove_an_entry_and_was_killed_hinders_nobody(
 
 def test_wheels_of_bundles_go_with_everything_only(cache: Path) -> None:
     """They belong to no plugin, and a machine without network could not get them again."""
-    (cache / ".wheels").mkdir(parents=True)
-    (cache / ".wheels/cuvis_test_leaf-1.0-py3-none-any.whl").write_bytes(b"x" * 100)
+    (cache / ".wheels/4d7a").mkdir(parents=True)
+    (cache / ".wheels/4d7a/cuvis_test_leaf-1.0-py3-none-any.whl").write_bytes(b"x" * 100)
     store = Store(cache)
     assert [(each.kind, each.plugin, each.size) for each in entries(store)] == [("wheels", "", 100)]
     assert prune(store, unused_for=0) == prune(store, max_size=0) == clear(store, "wheels") == clear(store, "") == []
