@@ -12,6 +12,7 @@ from cuvis_ai_core.cli.errors import Guarded
 from cuvis_ai_core.cli.options import (
     HELP_NAMES,
     allow_build_option,
+    allow_env_option,
     offline_option,
     path_option,
     plugins_option,
@@ -61,6 +62,7 @@ class Options:
 @path_option("--output-dir", description="Folder for the results.  [default: <name of the pipeline>-output]")
 @offline_option
 @allow_build_option
+@allow_env_option
 @path_option("--weights-path", description="Weights (.pt, .safetensors).  [default: those beside the pipeline file]")
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="Where torch nodes compute: cuda:0.")
 @click.option("--override", multiple=True, metavar="KEY=VALUE", help="Replace a value: nodes.NAME.params.KEY=VALUE.")

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from cuvis_ai_core._redact import redact
 from cuvis_ai_core.cli.origin import CORE, Origin, core_version, origin_of
+from cuvis_ai_core.pipeline.interpolation import hide_environment
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube
@@ -28,7 +30,7 @@ def run_record(
         files: Each output in each file.
         left_out: Outputs that could not be written.
     """
-    return {
+    record = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "core": {"distribution": CORE, "version": core_version()},
         **inputs,
@@ -36,6 +38,21 @@ def run_record(
         "files": files,
         "left_out": left_out,
     }
+    written: dict[str, Any] = for_results(record)
+    return written
+
+
+def for_results(data: Any) -> Any:  # noqa: ANN401 - what JSON and YAML hold
+    """Return data as they may stand in results: without values of environment variables, passwords in addresses."""
+    return hide_environment(_without_passwords(data))
+
+
+def _without_passwords(data: Any) -> Any:  # noqa: ANN401
+    if isinstance(data, Mapping):
+        return {key: _without_passwords(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_without_passwords(each) for each in data]
+    return redact(data) if isinstance(data, str) and "://" in data else data
 
 
 def input_record(path: Path) -> dict[str, Any]:
@@ -50,9 +67,12 @@ def input_record(path: Path) -> dict[str, Any]:
 
 def cube_record(path: Path, cube: "Cube") -> dict[str, Any]:
     """Return what a cube is; the hash is of its values, which may lie in several files."""
+    from cuvis_ai_core.data.lazy import blocks_of
     from cuvis_ai_core.data.numpy_files import place_arrays
 
-    digest = hashlib.sha256(cube.data.tobytes())
+    digest = hashlib.sha256()
+    for block in blocks_of(cube.data):
+        digest.update(block.tobytes())
     if cube.wavelengths is not None:
         digest.update(cube.wavelengths.tobytes())
     return {

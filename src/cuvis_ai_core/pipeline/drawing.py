@@ -68,17 +68,34 @@ def draw_graph(pipeline: "Pipeline", path: Path) -> None:
     write_atomic(path, drawers[path.suffix](pipeline))
 
 
+def picture(pipeline: "Pipeline", kind: str) -> bytes:
+    """Return the graph of a pipeline as `png`, `svg`, `dot` (the words of Graphviz) or `mermaid`.
+
+    Raises:
+        MissingExtraError: The extra `viz` is not installed, or Graphviz is not (Mermaid needs neither, dot no program).
+        PipelineError: Graphviz cannot draw it.
+    """
+    if kind == "mermaid":
+        return mermaid(pipeline).encode()
+    return _digraph(pipeline, kind).source.encode() if kind == "dot" else _by_graphviz(pipeline, kind)
+
+
 def markdown(pipeline: "Pipeline") -> str:
     """Return a Markdown page with the graph as a Mermaid diagram."""
+    return f"# {' '.join(pipeline.name.split())}\n\n```mermaid\n{mermaid(pipeline)}```\n"
+
+
+def mermaid(pipeline: "Pipeline") -> str:
+    """Return the graph as a Mermaid diagram."""
     boxes = _boxes(pipeline)
-    lines = [f"# {' '.join(pipeline.name.split())}", "", "```mermaid", "flowchart TB"]
+    lines = ["flowchart TB"]
     lines += [f'  {box.key}["{"<br/>".join(map(_mermaid_text, _box_lines(box)))}"]' for box in boxes.values()]
     lines += [f"  style {box.key} stroke-dasharray: 5 5" for box in boxes.values() if not box.loaded]
     for edge in pipeline.edges:
         dtype = pipeline.outputs[edge.source][edge.source_port]
         label = _mermaid_text(f"{edge.source_port} → {edge.target_port}: {dtype}")
         lines.append(f'  {boxes[edge.source].key} -- "{label}" --> {boxes[edge.target].key}')
-    return "\n".join([*lines, "```", ""])
+    return "\n".join([*lines, ""])
 
 
 def _boxes(pipeline: "Pipeline") -> dict[str, Box]:
@@ -120,9 +137,8 @@ def _mermaid_text(text: str) -> str:
     return "".join(f"#{ord(sign)};" if sign in '"#<>&`' else sign for sign in " ".join(text.split()))
 
 
-def _by_graphviz(pipeline: "Pipeline", kind: str) -> bytes:
-    graphviz = _graphviz(kind)
-    graph = graphviz.Digraph(
+def _digraph(pipeline: "Pipeline", kind: str) -> Any:  # noqa: ANN401 - an untyped class
+    graph = _graphviz(kind).Digraph(
         graph_attr={"rankdir": "TB", "nodesep": "0.25", "ranksep": "0.4", "dpi": _DPI if kind == "png" else "72"},
         node_attr={"shape": "plain", "fontname": "Helvetica", "fontsize": "11"},
         edge_attr={"color": _LINE, "arrowsize": "0.6"},
@@ -140,8 +156,13 @@ def _by_graphviz(pipeline: "Pipeline", kind: str) -> bytes:
             f"{boxes[edge.target].key}:{_cell_name('i', boxes[edge.target].inputs, edge.target_port)}:n",
             constraint=str(columns[edge.source] == columns[edge.target]).lower(),
         )
+    return graph
+
+
+def _by_graphviz(pipeline: "Pipeline", kind: str) -> bytes:
+    graphviz = _graphviz(kind)
     try:
-        drawn: bytes = graph.pipe(format=kind)
+        drawn: bytes = _digraph(pipeline, kind).pipe(format=kind)
     except graphviz.ExecutableNotFound as error:
         raise MissingExtraError(
             f"A picture as {kind} is drawn by Graphviz, and its program 'dot' is not on PATH.",
