@@ -208,7 +208,7 @@ def test_the_same_tag_of_another_repository_is_an_entry_of_its_own(
         registry.unload_plugin("echo")
     found = [each for each in entries(Store(cache)) if each.kind == "checkout"]
     assert [each._lock() for each in found] == ["echo@v1.0.0"] * 2
-    assert len(clear(Store(cache))) == 3
+    assert len(clear(Store(cache))) == 4
 
 
 def test_an_edited_project_file_replaces_the_target_directory(
