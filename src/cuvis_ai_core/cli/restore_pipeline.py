@@ -49,7 +49,10 @@ class Options:
     "--pipeline-path", required=True, description="Pipeline file, or the name of one that a plugin brings along."
 )
 @plugins_option
-@path_option("--cube-path", description="Cube to run the pipeline on: .npy, .npz, ENVI .hdr, or what a plugin reads.")
+@path_option(
+    "--cube-path",
+    description="Cube to run the pipeline on: .npy, .npz, ENVI .hdr, another format with its extra, or an address.",
+)
 @path_option("--cu3s-file-path", description="Session file of a Cubert camera to run it on; needs the extra cu3s.")
 @click.option(
     "--measurement",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -167,10 +168,14 @@ def _published(places: tuple[Path, Path], wanted: Mapping[str, str]) -> Source |
     for place in places:
         marker = read_marker(place)
         if marker is not None and wanted.items() <= marker.items():
-            _check_head(place, marker)
-            _check_files(place, marker)
-            return Source(place, marker["commit"], marker["content"])
+            return integrity.unless_removed(place, partial(_checked, place, marker))
     return None
+
+
+def _checked(place: Path, marker: Mapping[str, Any]) -> Source:
+    _check_head(place, marker)
+    _check_files(place, marker)
+    return Source(place, marker["commit"], marker["content"])
 
 
 def read_marker(place: Path) -> dict[str, Any] | None:
