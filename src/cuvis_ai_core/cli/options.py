@@ -97,13 +97,59 @@ def allow_build_option(command: _Decorated) -> _Decorated:
     )(command)
 
 
+def allow_env_option(command: _Decorated) -> _Decorated:
+    """Add `--allow-env`, which names environment variables that a file may ask for."""
+    return click.option(
+        "--allow-env",
+        multiple=True,
+        expose_value=False,
+        callback=_allow_variables,
+        metavar="NAME",
+        help="Let the file know an environment variable: ${oc.env:NAME}; repeatable.",
+    )(command)
+
+
+def unpack_limit_option(command: _Decorated) -> _Decorated:
+    """Add `--unpack-limit`, which says how much a packed file may come to."""
+    return click.option(
+        "--unpack-limit",
+        expose_value=False,
+        callback=_limit_unpacking,
+        metavar="SIZE",
+        help="What a packed file may unpack to, as 8GiB.  [default: 200 times its size, and 256 MiB at least]",
+    )(command)
+
+
+def _limit_unpacking(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        from cuvis_ai_core.data.unpacking import LIMIT, bytes_in
+
+        if bytes_in(value) is None:
+            raise click.BadParameter(f"'{value}' is no size, as 8GiB.", param=parameter)
+        before = os.environ.get(LIMIT)
+        os.environ[LIMIT] = value
+        ctx.call_on_close(lambda: _restore(LIMIT, before))
+
+
 def _allow_builds(ctx: click.Context, _: click.Parameter, names: Sequence[str]) -> None:
     if names:
         from cuvis_ai_core.plugins.installing.uv_program import BUILD_VARIABLE
 
-        before = os.environ.get(BUILD_VARIABLE)
-        os.environ[BUILD_VARIABLE] = ",".join([*([before] if before else []), *names])
-        ctx.call_on_close(lambda: _restore(BUILD_VARIABLE, before))
+        _add_names(ctx, BUILD_VARIABLE, names)
+
+
+def _allow_variables(ctx: click.Context, _: click.Parameter, names: Sequence[str]) -> None:
+    if names:
+        from cuvis_ai_core.pipeline.interpolation import ALLOWED
+
+        _add_names(ctx, ALLOWED, names)
+
+
+def _add_names(ctx: click.Context, variable: str, names: Sequence[str]) -> None:
+    """Add names to a variable that lists them, until the command ends."""
+    before = os.environ.get(variable)
+    os.environ[variable] = ",".join([*([before] if before else []), *names])
+    ctx.call_on_close(lambda: _restore(variable, before))
 
 
 def _go_offline(ctx: click.Context, _: click.Parameter, value: bool) -> None:

@@ -8,8 +8,15 @@ import click
 
 from cuvis_ai_core.cli.errors import Guarded
 from cuvis_ai_core.cli.logs import warn
-from cuvis_ai_core.cli.options import HELP_NAMES, allow_build_option, path_option, shared_options
-from cuvis_ai_core.errors import PluginsLoadError, TrainRunError
+from cuvis_ai_core.cli.options import (
+    HELP_NAMES,
+    allow_build_option,
+    allow_env_option,
+    path_option,
+    shared_options,
+    unpack_limit_option,
+)
+from cuvis_ai_core.errors import TrainRunError
 
 if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
@@ -39,6 +46,8 @@ MODES: Final = (SHOW, "train", "validate", "test")
     "--overwrite", is_flag=True, help="Train although the output directory holds a finished training, and replace it."
 )
 @allow_build_option
+@allow_env_option
+@unpack_limit_option
 @click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
 @shared_options
 def main(
@@ -46,17 +55,20 @@ def main(
 ) -> None:
     """Show a trainrun, train, validate or test.
 
-    Training writes the pipeline with its weights, the resolved trainrun, metrics.csv, loss.png and run.json to the
-    output directory of the trainrun. An interrupted training goes on where it was when the same command is given again.
+    Showing loads only the plugins of --plugins-path, and says which ones the trainrun would load. Training writes the
+    pipeline with its weights, the resolved trainrun, metrics.csv, loss.png and run.json to the output directory of the
+    trainrun. An interrupted training goes on where it was when the same command is given again.
     A finished one is not replaced unasked.
     """
+    from cuvis_ai_core.cli.progress import load_plugins
     from cuvis_ai_core.registry import NodeRegistry
 
     manifest = plugins_path or _recorded(trainrun_path, override, lenient=mode == SHOW)
+    loaded = mode != SHOW or plugins_path is not None  # showing runs nothing that the user did not name
     with NodeRegistry() as registry:
-        if manifest is not None:
-            _load(registry, manifest, lenient=mode == SHOW and plugins_path is None)
-        _restore(registry, trainrun_path, mode, override, manifest, overwrite=overwrite)
+        if manifest is not None and loaded:
+            load_plugins(registry, manifest)
+        _restore(registry, trainrun_path, mode, override, manifest, overwrite=overwrite, loaded=loaded)
 
 
 def _recorded(path: Path, overrides: tuple[str, ...], *, lenient: bool) -> Path | None:
@@ -72,18 +84,6 @@ def _recorded(path: Path, overrides: tuple[str, ...], *, lenient: bool) -> Path 
         return None
 
 
-def _load(registry: "NodeRegistry", manifest: Path, *, lenient: bool) -> None:
-    """Load plugins; those of a trainrun that is only looked at may fail."""
-    from cuvis_ai_core.cli.progress import load_plugins
-
-    try:
-        load_plugins(registry, manifest)
-    except PluginsLoadError as error:
-        if not lenient:
-            raise
-        warn(str(error))
-
-
 def _restore(
     registry: "NodeRegistry",
     path: Path,
@@ -92,6 +92,7 @@ def _restore(
     manifest: Path | None,
     *,
     overwrite: bool,
+    loaded: bool,
 ) -> None:
     from cuvis_ai_core.cli.describe_trainrun import print_trainrun
     from cuvis_ai_core.cli.run_training import Session
@@ -102,7 +103,8 @@ def _restore(
     given = read_trainrun(path, overrides=overrides, config_dirs=config_dirs, outline=mode == SHOW)
     run = resolved(given, config_dirs, manifest, outline=mode == SHOW)
     if mode == SHOW:
-        print_trainrun(registry, run, shlex.join(["restore-trainrun", "--trainrun-path", str(path)]))
+        command = shlex.join(["restore-trainrun", "--trainrun-path", str(path)])
+        print_trainrun(registry, run, command, loaded=loaded)
     elif mode == "train":
         Session(registry, run).train(overwrite=overwrite)
     else:

@@ -1,5 +1,6 @@
 """Pictures of a pipeline's graph: PNG and SVG by Graphviz, Markdown with a Mermaid diagram by nothing else."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._files import write_atomic
+from cuvis_ai_core._shown import shown_in_line
 from cuvis_ai_core.errors import MissingExtraError, PipelineError
 from cuvis_ai_core.pipeline.graph import ResolvedPort
 from cuvis_ai_core.pipeline.outline import UnloadedNode
@@ -68,17 +70,34 @@ def draw_graph(pipeline: "Pipeline", path: Path) -> None:
     write_atomic(path, drawers[path.suffix](pipeline))
 
 
+def picture(pipeline: "Pipeline", kind: str) -> bytes:
+    """Return the graph of a pipeline as `png`, `svg`, `dot` (the words of Graphviz) or `mermaid`.
+
+    Raises:
+        MissingExtraError: The extra `viz` is not installed, or Graphviz is not (Mermaid needs neither, dot no program).
+        PipelineError: Graphviz cannot draw it.
+    """
+    if kind == "mermaid":
+        return mermaid(pipeline).encode()
+    return _digraph(pipeline, kind).source.encode() if kind == "dot" else _by_graphviz(pipeline, kind)
+
+
 def markdown(pipeline: "Pipeline") -> str:
     """Return a Markdown page with the graph as a Mermaid diagram."""
+    return f"# {_heading(pipeline.name)}\n\n```mermaid\n{mermaid(pipeline)}```\n"
+
+
+def mermaid(pipeline: "Pipeline") -> str:
+    """Return the graph as a Mermaid diagram."""
     boxes = _boxes(pipeline)
-    lines = [f"# {' '.join(pipeline.name.split())}", "", "```mermaid", "flowchart TB"]
+    lines = ["flowchart TB"]
     lines += [f'  {box.key}["{"<br/>".join(map(_mermaid_text, _box_lines(box)))}"]' for box in boxes.values()]
     lines += [f"  style {box.key} stroke-dasharray: 5 5" for box in boxes.values() if not box.loaded]
     for edge in pipeline.edges:
         dtype = pipeline.outputs[edge.source][edge.source_port]
         label = _mermaid_text(f"{edge.source_port} → {edge.target_port}: {dtype}")
         lines.append(f'  {boxes[edge.source].key} -- "{label}" --> {boxes[edge.target].key}')
-    return "\n".join([*lines, "```", ""])
+    return "\n".join([*lines, ""])
 
 
 def _boxes(pipeline: "Pipeline") -> dict[str, Box]:
@@ -117,12 +136,21 @@ def _box_lines(box: Box) -> Iterator[str]:
 
 def _mermaid_text(text: str) -> str:
     """Return a text that Mermaid shows as it is: it has entities of its own for what it would read as marks."""
-    return "".join(f"#{ord(sign)};" if sign in '"#<>&`' else sign for sign in " ".join(text.split()))
+    line = shown_in_line(" ".join(text.split()))
+    return "".join(f"#{ord(sign)};" if sign in '"#<>&`' else sign for sign in line)
 
 
-def _by_graphviz(pipeline: "Pipeline", kind: str) -> bytes:
-    graphviz = _graphviz(kind)
-    graph = graphviz.Digraph(
+def _heading(text: str) -> str:
+    """Return a text that Markdown shows as it is: no link, no picture, no HTML."""
+    return re.sub(r"[\\`*_\[\]<>&#!|]", lambda sign: f"&#{ord(sign[0])};", shown_in_line(" ".join(text.split())))
+
+
+def _escaped(text: str) -> str:
+    return escape(shown_in_line(text))
+
+
+def _digraph(pipeline: "Pipeline", kind: str) -> Any:  # noqa: ANN401 - an untyped class
+    graph = _graphviz(kind).Digraph(
         graph_attr={"rankdir": "TB", "nodesep": "0.25", "ranksep": "0.4", "dpi": _DPI if kind == "png" else "72"},
         node_attr={"shape": "plain", "fontname": "Helvetica", "fontsize": "11"},
         edge_attr={"color": _LINE, "arrowsize": "0.6"},
@@ -140,8 +168,13 @@ def _by_graphviz(pipeline: "Pipeline", kind: str) -> bytes:
             f"{boxes[edge.target].key}:{_cell_name('i', boxes[edge.target].inputs, edge.target_port)}:n",
             constraint=str(columns[edge.source] == columns[edge.target]).lower(),
         )
+    return graph
+
+
+def _by_graphviz(pipeline: "Pipeline", kind: str) -> bytes:
+    graphviz = _graphviz(kind)
     try:
-        drawn: bytes = graph.pipe(format=kind)
+        drawn: bytes = _digraph(pipeline, kind).pipe(format=kind)
     except graphviz.ExecutableNotFound as error:
         raise MissingExtraError(
             f"A picture as {kind} is drawn by Graphviz, and its program 'dot' is not on PATH.",
@@ -188,7 +221,7 @@ def _table(box: Box) -> str:
     """Return a node as a table: inputs above its name, outputs below."""
     columns = max(len(box.inputs), 1) * max(len(box.outputs), 1)  # which the cells of both rows divide
     above, below = _row("i", box.inputs, columns, box.open), _row("o", box.outputs, columns, frozenset())
-    name = f'<B>{escape(box.title)}</B><BR/><FONT POINT-SIZE="9">{escape(box.kind)}</FONT>'
+    name = f'<B>{_escaped(box.title)}</B><BR/><FONT POINT-SIZE="9">{_escaped(box.kind)}</FONT>'
     head = f'<TR><TD COLSPAN="{columns}" BGCOLOR="{_HEAD if box.loaded else _ABSENT}">{name}</TD></TR>'
     return f'<<TABLE BORDER="0" CELLBORDER="1" CELLSPACING="0" COLOR="{_LINE}">{above}{head}{below}</TABLE>>'
 
@@ -198,8 +231,8 @@ def _row(side: str, ports: tuple[ResolvedPort, ...], columns: int, needed: froze
         return ""
     cells = "".join(
         f'<TD PORT="{side}{number}" COLSPAN="{columns // len(ports)}" '
-        f'BGCOLOR="{_OPEN if port.port.name in needed else _PORT}">{escape(port.port.name)}'
-        f'{" …" * port.port.variadic}<BR/><FONT POINT-SIZE="8" COLOR="{_LINE}">{escape(str(port))}</FONT></TD>'
+        f'BGCOLOR="{_OPEN if port.port.name in needed else _PORT}">{_escaped(port.port.name)}'
+        f'{" …" * port.port.variadic}<BR/><FONT POINT-SIZE="8" COLOR="{_LINE}">{_escaped(str(port))}</FONT></TD>'
         for number, port in enumerate(ports)
     )
     return f"<TR>{cells}</TR>"

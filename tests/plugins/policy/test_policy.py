@@ -130,7 +130,11 @@ def test_a_pattern_of_folders_may_lie_behind_a_link(tmp_path: Path, write: Write
         ("allow:\n  - {repo: 'https://a.org/*', knd: x}", 2, "allow[0].knd: is an unknown key; did you mean 'kind'?"),
         ("allow:\n  - {rep: x}", 2, "allow[0]: has neither repo, path nor distribution; did you mean 'repo'?"),
         ("allow:\n  - {repo: x, path: /x}", 2, "allow[0]: has repo and path; write a rule for each"),
-        ("allow: [{path: /x, kind: oficial}]", 1, "allow[0].kind: 'oficial' is not possible here; did you mean 'official'?"),
+        (
+            "allow: [{path: /x, kind: oficial}]",
+            1,
+            "allow[0].kind: 'oficial' is not possible here; did you mean 'official'?",
+        ),
         ("allow: [{repo: '*'}]", 1, f"allow[0].repo: '*' {NO_PATTERN}"),
         ("allow: [{repo: 'https://a.org/../*'}]", 1, f"allow[0].repo: 'https://a.org/../*' {NO_PATTERN}"),
         (
