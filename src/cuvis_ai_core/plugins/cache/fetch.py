@@ -12,7 +12,7 @@ from cuvis_ai_core.plugins.cache.git_errors import unreachable
 from cuvis_ai_core.plugins.cache.integrity import checkout_files
 from cuvis_ai_core.plugins.cache.offline import refuse_offline
 from cuvis_ai_core.plugins.cache.submodules import add_submodules
-from cuvis_ai_core.plugins.cache.vetting import policy, refuse_rewritten
+from cuvis_ai_core.plugins.policy.asking import policy, refuse_rewritten
 
 
 def fetch(url: str, tag: str, folder: Path, meanwhile: Callable[[], object] = lambda: None) -> str:

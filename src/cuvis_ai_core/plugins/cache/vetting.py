@@ -8,7 +8,8 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from cuvis_ai_core.errors import NotAllowedError, PolicyError
-from cuvis_ai_core.plugins.policy.finding import none_is_there, places
+from cuvis_ai_core.plugins.policy.asking import policy
+from cuvis_ai_core.plugins.policy.finding import places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,19 +23,6 @@ if TYPE_CHECKING:
 _BUILD_VARIABLE: Final = "CUVIS_ALLOW_BUILD"
 
 _BOUND: Final = frozenset({"<", "<=", "==", "===", "~="})
-
-
-def policy() -> "Policy | None":
-    """Return the policy of this machine; what reads it is imported where there is one.
-
-    Raises:
-        PolicyError: It is broken.
-    """
-    if none_is_there():
-        return None
-    from cuvis_ai_core.plugins.policy.policy import find_policy
-
-    return find_policy()
 
 
 def deciding_files() -> list[str]:
@@ -135,25 +123,6 @@ def refused_distributions(distributions: "Mapping[str, str]") -> dict[str, NotAl
         except NotAllowedError as error:
             refused[name] = error
     return refused
-
-
-def refuse_rewritten(url: str, actual: str) -> None:
-    """Raise if git, as the user has configured it, would fetch from where the policy allows nothing.
-
-    Args:
-        url: The address that is asked for.
-        actual: What `insteadOf` makes of it.
-
-    Raises:
-        NotAllowedError: It would.
-    """
-    found = policy()
-    if found is not None and actual and actual != url:
-        try:
-            found.judge(actual)
-        except NotAllowedError as error:
-            error.message += " The configuration of git (url.….insteadOf) leads there."
-            raise
 
 
 def refuse_unlocked(name: str) -> None:
