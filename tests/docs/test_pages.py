@@ -14,6 +14,7 @@ from cuvis_ai_core.training import read_trainrun
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "hookspecs" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LONG = ("train.md", "train-a-classifier.md", "lock-and-carry.md")
 EXAMPLES = sorted(ROOT.glob("example_plugins/*/README.md"))
 
 Blocks = Callable[[Path], list[Any]]
@@ -24,7 +25,9 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=pytest.mark.slow if page.name in LONG else ()) for page in PAGES], ids=name_of
+)
 def test_a_page_runs_as_it_stands(page: Path, run: Callable[[Path], None]) -> None:
     """Code is executed, commands are run, files are written, and what is printed is what the page says."""
     run(page)

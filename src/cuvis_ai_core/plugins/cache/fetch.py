@@ -34,7 +34,7 @@ def fetch(url: str, tag: str, folder: Path, meanwhile: Callable[[], object] = la
     except NoSuchReferenceError:
         raise _no_tag(url, tag) from None
     add_submodules(url, folder)
-    _refuse_links(folder, url)
+    refuse_links(folder, url)
     return commit
 
 
@@ -97,8 +97,16 @@ def _no_tag(url: str, tag: str) -> TagNotFoundError:
     )
 
 
-def _refuse_links(folder: Path, url: str) -> None:
-    """Refuse a checkout with a link that leads out of it, or into Git's own folder: who builds it would follow."""
+def refuse_links(folder: Path, url: str) -> None:
+    """Refuse a checkout with a link that leads out of it, or into Git's own folder: who builds it would follow.
+
+    Args:
+        folder: The checkout.
+        url: Address of the repository.
+
+    Raises:
+        SourceError: It has one.
+    """
     top = os.path.realpath(folder)
     for name in checkout_files(folder):
         path = os.path.join(folder, name)  # noqa: PTH118 - of every file

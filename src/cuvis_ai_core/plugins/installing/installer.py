@@ -131,7 +131,7 @@ class Installer:
         here = {name: each for name, each in self.needs().items() if name not in self._request.processes}
         choices = dict[str, Choice | None]()
         allowed = frozenset(name for job in self._jobs.open() for name in job.declared.build)
-        uv = Uv(", ".join(here), folder, self._request.offline, self._store.wheels, allowed)
+        uv = Uv(", ".join(here), folder, self._request.offline, allowed=allowed)
 
         def choose() -> None:
             choices.update(self._request.versions.choose(here, uv, self._jobs.crew))
@@ -207,12 +207,15 @@ class Installer:
                 job.finish(place)
 
     def _read_project(self, folder: Path, job: Job, _: Enter) -> None:
+        from cuvis_ai_core.plugins.cache.carried import wheelhouse
         from cuvis_ai_core.plugins.installing.target_directory import TargetInstallation
         from cuvis_ai_core.plugins.installing.uv import Uv
 
         work = folder / job.name
         work.mkdir()
-        uv = Uv(job.name, work, self._request.offline, self._store.wheels, frozenset(job.declared.build))
+        carried = self._request.versions.carried(job.name)
+        carried_wheels = wheelhouse(self._store, *carried, work / "carried") if carried and self._store.wheels else None
+        uv = Uv(job.name, work, self._request.offline, carried_wheels, frozenset(job.declared.build))
         arguments = (job.name, job.declared, job.source, job.place, self._store, uv)
         if job.name in self._request.processes:
             from cuvis_ai_core.plugins.installing.virtual_environment import EnvironmentInstallation

@@ -46,6 +46,18 @@ class Choice(NamedTuple):
     built: frozenset[str] = frozenset()
 
 
+class Carried(NamedTuple):
+    """What of the wheels that were carried along serves one plugin, and nobody else.
+
+    Attributes:
+        dependencies: Hashes by pin.
+        builds: Hashes by pin, of what builds need.
+    """
+
+    dependencies: Mapping[str, tuple[str, ...]]
+    builds: Mapping[str, tuple[str, ...]]
+
+
 class Versions(Protocol):
     """How versions come about for some plugins."""
 
@@ -55,6 +67,9 @@ class Versions(Protocol):
         Raises:
             LockError: It is not.
         """
+
+    def carried(self, name: str) -> Carried | None:
+        """Return which of the wheels that bundles brought a plugin may have; None for none."""
 
     def isolation(self, name: str, declared: GitPlugin | LocalPlugin) -> str:
         """Return how a plugin is isolated: `scoped`, `process`, or `auto`."""

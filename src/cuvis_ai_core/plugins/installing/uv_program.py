@@ -21,6 +21,7 @@ from cuvis_ai_core.errors import (
     OfflineError,
     ToolNotFoundError,
 )
+from cuvis_ai_core.plugins.cache.carried import Wheelhouse
 from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
 from cuvis_ai_core.plugins.cache.offline import WAY_OUT as OFFLINE_WAY_OUT
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
@@ -44,14 +45,14 @@ class UvProgram:
         plugin: Name of the plugin, for errors.
         folder: Temporary folder to work in; no project configuration is picked up from it.
         offline: Whether uv may only use what it has, and what lies in `wheelhouse`.
-        wheelhouse: Folder with wheels that were carried along, if there is one.
+        wheelhouse: The wheels that were carried along for this plugin, if there are any.
         allowed: Names of dependencies that may be built from source; of all others only wheels are taken.
     """
 
     plugin: str
     folder: Path
     offline: bool = False
-    wheelhouse: Path | None = None
+    wheelhouse: Wheelhouse | None = None
     allowed: frozenset[str] = frozenset()
 
     def run(
@@ -146,9 +147,13 @@ class UvProgram:
         return shown, tomli_w.dumps(settings)
 
     def _find_links(self) -> list[str]:
-        """Return the option for the wheels that were carried along; it would hide the user's own variable."""
+        """Return the option for what builds need and was carried along; it would hide the user's own variable.
+
+        Dependencies are not among it: they are named, each with its file and its hash.
+        """
+        assert self.wheelhouse is not None
         own = filter(None, os.environ.get("UV_FIND_LINKS", "").split(","))
-        return [f"--find-links={place}" for place in (*own, self.wheelhouse)]
+        return [f"--find-links={place}" for place in (*own, self.wheelhouse.builds)]
 
     def _failure(self, task: str, output: str, by_hand: str) -> InstallError | NetworkError:
         kind, hint = meaning(output)

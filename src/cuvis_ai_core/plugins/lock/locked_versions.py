@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from cuvis_ai_core.errors import LockError
 from cuvis_ai_core.plugins.cache.sources import Source
-from cuvis_ai_core.plugins.cache.store import short_hash
+from cuvis_ai_core.plugins.cache.store import long_hash
 from cuvis_ai_core.plugins.dependencies import host
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
-from cuvis_ai_core.plugins.installing.request import Choice, Needs, Versions
+from cuvis_ai_core.plugins.installing.request import Carried, Choice, Needs, Versions
 from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, read_lock, refuse_differences
 
@@ -85,10 +85,18 @@ class LockedVersions(Versions):
         pins = self._environment.dependencies[name]
         return self._chosen(pins)
 
+    def carried(self, name: str) -> Carried:
+        """Return what is locked for a plugin, and for builds."""
+        found = self._environment
+        dependencies, builds = found.dependencies.get(name, ()), found.builds.get(name, ())
+        return Carried(
+            {pin: found.hashes.get(pin, ()) for pin in dependencies}, {pin: found.hashes.get(pin, ()) for pin in builds}
+        )
+
     def keys(self, places: Mapping[str, Path]) -> dict[str, str]:
         """Return a key per plugin: this environment, and what is locked for that plugin."""
         environment = host.fingerprint()
-        return {name: f"{environment}:{short_hash(*self._words(name))}" for name in places}
+        return {name: f"{environment}:{long_hash(*self._words(name))}" for name in places}
 
     def choose(self, plugins: Mapping[str, Needs], uv: "Uv", crew: "Crew") -> dict[str, Choice]:  # noqa: ARG002
         """Take what is locked, but for what the host has in just that version."""

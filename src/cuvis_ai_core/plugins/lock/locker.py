@@ -186,19 +186,23 @@ def _merged(
         for name, each in (old.environments if old else {}).items()
         if old
     }
+    known = environments.get(interpreter(), LockedPins({}, {}))
+    hashes = {pin: known.hashes[pin] for pins in known.builds.values() for pin in pins}
     environments[interpreter()] = LockedPins(
         {name: tuple(sorted(each.pin for each in found)) for name, found in wheels.items()},
-        {each.pin: each.hashes for found in wheels.values() for each in found},
+        hashes | {each.pin: each.hashes for found in wheels.values() for each in found},
         tuple(sorted({each.pin for found in wheels.values() for each in found if each.source is not None})),
+        known.builds,
     )
     return Lock(path, entries, environments)
 
 
 def _still_valid(environment: LockedPins, unchanged: Collection[str]) -> LockedPins:
     dependencies = {name: pins for name, pins in environment.dependencies.items() if name in unchanged}
-    used = {pin for pins in dependencies.values() for pin in pins}
+    builds = {name: pins for name, pins in environment.builds.items() if name in unchanged}
+    used = {pin for pins in (*dependencies.values(), *builds.values()) for pin in pins}
     hashes = {pin: each for pin, each in environment.hashes.items() if pin in used}
-    return LockedPins(dependencies, hashes, tuple(pin for pin in environment.built if pin in used))
+    return LockedPins(dependencies, hashes, tuple(pin for pin in environment.built if pin in used), builds)
 
 
 def _by_pin(wheels: Mapping[str, Sequence[Wheels]]) -> dict[str, Wheels]:
