@@ -132,13 +132,14 @@ class Installer:
         here = {name: each for name, each in self.needs().items() if name not in self._request.processes}
         choices = dict[str, Choice | None]()
         allowed = frozenset(name for job in self._jobs.open() for name in job.declared.build)
-        uv = Uv(", ".join(here), folder, self._request.offline, allowed=allowed)
+        uv = Uv(", ".join(here), folder, self._request.offline, allowed=allowed, dry=self._request.dry)
 
         def choose() -> None:
             choices.update(self._request.versions.choose(here, uv, self._jobs.crew))
 
         def build(job: Job, enter: Enter) -> None:
-            job.installation.build_ahead()
+            if not self._request.dry:
+                job.installation.build_ahead()
             if job.installation.own_process:
                 choices[job.name] = self._choose_for(job, enter, kept)
 
@@ -219,7 +220,7 @@ class Installer:
         work.mkdir()
         carried = self._request.versions.carried(job.name)
         carried_wheels = wheelhouse(self._store, *carried, work / "carried") if carried and self._store.wheels else None
-        uv = Uv(job.name, work, self._request.offline, carried_wheels, frozenset(job.declared.build))
+        uv = Uv(job.name, work, self._request.offline, carried_wheels, frozenset(job.declared.build), self._request.dry)
         arguments = (job.name, job.declared, job.source, job.place, self._store, uv)
         if job.name in self._request.processes:
             from cuvis_ai_core.plugins.installing.virtual_environment import EnvironmentInstallation

@@ -116,6 +116,7 @@ class InstallRequest(NamedTuple):
         announce: Told of the states that each plugin enters, with a detail to show.
         offline: Whether no connection may be opened.
         processes: Names of those that get a process, and an environment, of their own.
+        dry: Whether no code of a plugin or of what it needs may run.
     """
 
     plugins: Mapping[str, GitPlugin | LocalPlugin]
@@ -124,3 +125,4 @@ class InstallRequest(NamedTuple):
     announce: Announcement
     offline: bool
     processes: frozenset[str] = frozenset()
+    dry: bool = False

@@ -77,7 +77,7 @@ class Locker:
             manifest: The manifest.
             plugins: Its entries by the plugins' names.
             moving: Names of plugins whose dependencies may change.
-            dry_run: Whether to fetch only checkouts, which say what is needed, and to install nothing.
+            dry_run: Whether to fetch only checkouts, which say what is needed, and to run no code of them.
 
         Raises:
             PreparationError: A plugin cannot be fetched, resolved or installed, or plugins cannot live together.
@@ -109,7 +109,9 @@ class Locker:
     ) -> LockResult:
         old, what = read_lock(manifest), f"{manifest} cannot be locked"
         resolved = ResolvedTogether(_kept(old, [name for name in plugins if name not in processes], moving))
-        request = InstallRequest(plugins, resolved, self.store, self.announce, self._offline, frozenset(processes))
+        request = InstallRequest(
+            plugins, resolved, self.store, self.announce, self._offline, frozenset(processes), dry_run
+        )
         installer = Installer(request)
         installer.fetch()
         with self.store.workspace() as folder:
