@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from cuvis_ai_core.errors import ServiceError
+from cuvis_ai_core.grpc.blocks import sweep
 from cuvis_ai_core.grpc.dispatch import handlers
 from cuvis_ai_core.grpc.extra import explain_missing
 from cuvis_ai_core.grpc.service import Service
@@ -56,6 +57,7 @@ class Server:
 
     def start(self) -> Self:
         """Begin to listen."""
+        sweep()
         self._server.start()
         self.service.sessions.start()
         for name in ("", SERVICE):

@@ -64,6 +64,11 @@ class Environment(NamedTuple):
         """The folder with what is installed."""
         return packages_of(self.folder)
 
+    def requirements(self) -> list[str]:
+        """Read what the plugin says that it needs."""
+        found = distributions(name=self.distribution, path=[str(self.packages)]) if self.distribution else ()
+        return [requirement for each in found for requirement in each.requires or ()]
+
 
 def packages_of(folder: Path) -> Path:
     """Return the folder with what is installed in a virtual environment."""
