@@ -74,7 +74,7 @@ def git(
         TimeLimitError: It took longer than it may.
     """
     env = git_variables() | _OWN | {"GIT_CEILING_DIRECTORIES": str(folder.resolve().parent), "GIT_DEFAULT_HASH": hashes}
-    words, env = hidden([*_options(settings), *arguments], env | (variables or {}))
+    words, env = hidden([*_options(settings), *arguments], {**env, **(variables or {})})
     return run(["git", *words], cwd=folder, env=env, meanwhile=meanwhile)
 
 
