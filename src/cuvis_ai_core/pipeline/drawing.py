@@ -1,6 +1,6 @@
 """Pictures of a pipeline's graph: PNG and SVG by Graphviz, Markdown with a Mermaid diagram by nothing else."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -60,8 +60,8 @@ def draw_graph(pipeline: "Pipeline", path: Path) -> None:
     """
     drawers: dict[str, Callable[[Pipeline], str | bytes]] = {
         ".md": markdown,
-        ".png": lambda each: _by_graphviz(each, "png"),
-        ".svg": lambda each: _by_graphviz(each, "svg"),
+        ".png": lambda each: picture(each, "png"),
+        ".svg": lambda each: picture(each, "svg"),
     }
     if path.suffix not in drawers:
         raise PipelineError(f"'{path}' is no name of a picture: it ends in {', '.join(SUFFIXES)}.", path=path)
@@ -70,15 +70,20 @@ def draw_graph(pipeline: "Pipeline", path: Path) -> None:
 
 def markdown(pipeline: "Pipeline") -> str:
     """Return a Markdown page with the graph as a Mermaid diagram."""
+    return f"# {' '.join(pipeline.name.split())}\n\n```mermaid\n{diagram(pipeline)}\n```\n"
+
+
+def diagram(pipeline: "Pipeline") -> str:
+    """Return the graph as a Mermaid diagram."""
     boxes = _boxes(pipeline)
-    lines = [f"# {' '.join(pipeline.name.split())}", "", "```mermaid", "flowchart TB"]
+    lines = ["flowchart TB"]
     lines += [f'  {box.key}["{"<br/>".join(map(_mermaid_text, _box_lines(box)))}"]' for box in boxes.values()]
     lines += [f"  style {box.key} stroke-dasharray: 5 5" for box in boxes.values() if not box.loaded]
     for edge in pipeline.edges:
         dtype = pipeline.outputs[edge.source][edge.source_port]
         label = _mermaid_text(f"{edge.source_port} → {edge.target_port}: {dtype}")
         lines.append(f'  {boxes[edge.source].key} -- "{label}" --> {boxes[edge.target].key}')
-    return "\n".join([*lines, "```", ""])
+    return "\n".join(lines)
 
 
 def _boxes(pipeline: "Pipeline") -> dict[str, Box]:
@@ -120,10 +125,49 @@ def _mermaid_text(text: str) -> str:
     return "".join(f"#{ord(sign)};" if sign in '"#<>&`' else sign for sign in " ".join(text.split()))
 
 
-def _by_graphviz(pipeline: "Pipeline", kind: str) -> bytes:
+def graphviz_text(pipeline: "Pipeline", attributes: Mapping[str, str] | None = None) -> str:
+    """Return the graph in Graphviz's language.
+
+    Raises:
+        MissingExtraError: The extra `viz` is not installed.
+    """
+    return str(_graph(pipeline, "dot", attributes).source)
+
+
+def picture(pipeline: "Pipeline", kind: str, attributes: Mapping[str, str] | None = None) -> bytes:
+    """Return the graph as a picture that Graphviz draws.
+
+    Args:
+        pipeline: The pipeline.
+        kind: `png`, `svg`, or what else Graphviz knows.
+        attributes: Laid over those of the graph.
+
+    Raises:
+        MissingExtraError: The extra `viz` is not installed, or Graphviz is not.
+        PipelineError: Graphviz does not know the kind, or failed.
+    """
+    graph, graphviz = _graph(pipeline, kind, attributes), _graphviz(kind)
+    try:
+        drawn: bytes = graph.pipe(format=kind)
+    except graphviz.ExecutableNotFound as error:
+        raise MissingExtraError(
+            f"A picture as {kind} is drawn by Graphviz, and its program 'dot' is not on PATH.",
+            hint="Install Graphviz (apt-get install graphviz, brew install graphviz, https://graphviz.org/download), "
+            "or draw Markdown: .md",
+            extra="viz",
+        ) from error
+    except graphviz.CalledProcessError as error:
+        raise PipelineError(f"Graphviz could not draw '{pipeline.name}': {str(error.stderr)[-300:]}") from error
+    except ValueError as error:
+        raise PipelineError(f"Graphviz draws no pictures of the kind '{kind}'.") from error
+    return drawn
+
+
+def _graph(pipeline: "Pipeline", kind: str, attributes: Mapping[str, str] | None) -> Any:  # noqa: ANN401 - untyped
     graphviz = _graphviz(kind)
+    look = {"rankdir": "TB", "nodesep": "0.25", "ranksep": "0.4", "dpi": _DPI if kind == "png" else "72"}
     graph = graphviz.Digraph(
-        graph_attr={"rankdir": "TB", "nodesep": "0.25", "ranksep": "0.4", "dpi": _DPI if kind == "png" else "72"},
+        graph_attr={**look, **(attributes or {})},
         node_attr={"shape": "plain", "fontname": "Helvetica", "fontsize": "11"},
         edge_attr={"color": _LINE, "arrowsize": "0.6"},
     )
@@ -140,18 +184,7 @@ def _by_graphviz(pipeline: "Pipeline", kind: str) -> bytes:
             f"{boxes[edge.target].key}:{_cell_name('i', boxes[edge.target].inputs, edge.target_port)}:n",
             constraint=str(columns[edge.source] == columns[edge.target]).lower(),
         )
-    try:
-        drawn: bytes = graph.pipe(format=kind)
-    except graphviz.ExecutableNotFound as error:
-        raise MissingExtraError(
-            f"A picture as {kind} is drawn by Graphviz, and its program 'dot' is not on PATH.",
-            hint="Install Graphviz (apt-get install graphviz, brew install graphviz, https://graphviz.org/download), "
-            "or draw Markdown: .md",
-            extra="viz",
-        ) from error
-    except graphviz.CalledProcessError as error:
-        raise PipelineError(f"Graphviz could not draw '{pipeline.name}': {str(error.stderr)[-300:]}") from error
-    return drawn
+    return graph
 
 
 def _graphviz(kind: str) -> Any:  # noqa: ANN401 - an untyped module

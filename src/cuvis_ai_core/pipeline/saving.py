@@ -22,8 +22,22 @@ _BREAKS: Final = frozenset("\x85\u2028\u2029\ufeff")
 """Signs that a reader of YAML takes for the end of a line, or for none: PyYAML does not escape them beside letters."""
 
 
-def save_pipeline(path: Path, pipeline: "Pipeline", weights_format: str | None) -> None:
+def save_pipeline(
+    path: Path,
+    pipeline: "Pipeline",
+    weights_format: str | None,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    weights: bool = True,
+) -> None:
     """Write a pipeline; weights of an earlier one in its place go.
+
+    Args:
+        path: The YAML file.
+        pipeline: The pipeline.
+        weights_format: `pt` or `safetensors`; by default `pt` if a node is one of torch.
+        metadata: Laid over that of the pipeline.
+        weights: Whether weights are written.
 
     Raises:
         PipelineError: The path is of no YAML file, the format is unknown, or something cannot be written.
@@ -34,8 +48,8 @@ def save_pipeline(path: Path, pipeline: "Pipeline", weights_format: str | None) 
         raise PipelineError(f"'{path}' is no name of a pipeline file: it ends in .yaml.", path=path)
     if not pipeline.nodes:
         raise PipelineError("The pipeline has no nodes; a pipeline file has one or more.", path=path)
-    text = _text(pipeline, path)
-    state = pipeline.state_dict()
+    text = _text(pipeline, path, metadata or {})
+    state = pipeline.state_dict() if weights else {}
     suffix = _suffix(state, weights_format)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
@@ -55,12 +69,13 @@ def check_saving(pipeline: "Pipeline") -> None:
     Raises:
         PipelineError: A parameter of a node, or what it keeps beside arrays, cannot be written.
     """
-    _text(pipeline, Path("pipeline.yaml"))
+    _text(pipeline, Path("pipeline.yaml"), {})
     check_state(pipeline.nodes)
 
 
-def _text(pipeline: "Pipeline", path: Path) -> str:
+def _text(pipeline: "Pipeline", path: Path, metadata: Mapping[str, Any]) -> str:
     content = pipeline.to_dict()
+    content["metadata"] |= metadata
     content["nodes"] = [_written(node, path) for node in content["nodes"]]
     return to_yaml(content)
 

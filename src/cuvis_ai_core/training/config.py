@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -301,3 +302,18 @@ class TrainRunConfig(Section):
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the file, without what is left at its default."""
         return self.model_dump(mode="json", exclude_unset=True)
+
+
+_OF_SCHEMAS: Final = {
+    "LearningRateMonitorConfig": "cuvis_ai_schemas.training",
+    "ModelCheckpointConfig": "cuvis_ai_schemas.training",
+    "PipelineMetadata": "cuvis_ai_schemas.pipeline",
+    "TrainerConfig": "cuvis_ai_core.training.trainer_config",
+}
+"""Published names that are those of the schemas, each with its home."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _OF_SCHEMAS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_OF_SCHEMAS[name]), name)

@@ -38,6 +38,8 @@ class GradientTrainer:
     Every epoch has random numbers and an order of the cubes of its own, which depend on the seed and on its number
     alone: two runs on the CPU are equal, and so is one that was interrupted and goes on.
 
+    Given a data module of Lightning, as published software does, it is a `training.trainers.GradientTrainer`.
+
     Args:
         pipeline: The pipeline; it is moved to the device.
         config: Epochs, optimizer, scheduler, callbacks, device.
@@ -51,6 +53,13 @@ class GradientTrainer:
         TrainRunError: There is no such node, no loss, or nothing to train.
         PipelineError: There is no such device.
     """
+
+    def __new__(cls, pipeline: "Pipeline", *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401, D102 - of either generation
+        if "datamodule" in kwargs or any(hasattr(each, "train_dataloader") for each in args[:1]):
+            from cuvis_ai_core.training import trainers
+
+            return trainers.GradientTrainer(pipeline, *args, **kwargs)
+        return super().__new__(cls)
 
     def __init__(
         self,
