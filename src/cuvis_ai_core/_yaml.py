@@ -5,6 +5,7 @@ and neither nesting nor aliases nor size can exhaust stack, memory or patience.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -57,6 +58,7 @@ class _Value:
     children: dict[str | int, "_Value"] = field(default_factory=dict)
     size: int = 1
     height: int = 0
+    event: _Event = None
 
     def add(self, key: str | int, child: "_Value") -> None:
         self.children[key] = child
@@ -80,6 +82,23 @@ class YamlDocument:
         """Return the single value at this path as it is written: `1.10`, where the data is the number 1.1."""
         value = self._find(keys)
         return value.text if value else None
+
+    def replaced(self, text: str, values: Mapping[tuple[str, ...], str]) -> str:
+        """Return the text of this document with other texts in some places; all else stays as it is written.
+
+        Args:
+            text: What this document was read from.
+            values: The new texts, by the path of what they replace: texts, each on a line of its own.
+        """
+        bare = text.removeprefix("\ufeff")
+        lines = bare.splitlines(keepends=True)
+        events = [(value.event, new) for keys, new in values.items() if (value := self._find(keys)) and value.event]
+        # From the end, so that what stands before stays where it is.
+        for event, new in sorted(events, key=lambda each: each[0].start_mark.index, reverse=True):
+            number, begin, end = event.start_mark.line, event.start_mark.column, event.end_mark.column
+            quote = event.style if event.style in {"'", '"'} else "" if _is_plain(new) else '"'
+            lines[number] = f"{lines[number][:begin]}{quote}{new}{quote}{lines[number][end:]}"
+        return text[: len(text) - len(bare)] + "".join(lines)
 
     def _find(self, keys: tuple[str | int, ...]) -> _Value | None:
         value: _Value | None = self._root
@@ -195,7 +214,7 @@ class _Composer:
         if tag in {None, "!"}:
             tag = self.loader.resolve(yaml.ScalarNode, text, event.implicit)
         if tag in _TEXTS:
-            return _Value(text, line, text, size=1 + len(text))
+            return _Value(text, line, text, size=1 + len(text), event=event)
         if tag not in _CONSTRUCTORS:
             _check_tag(tag, "str", line)
         return _Value(self._constant(tag, text, line), line, text)
@@ -243,6 +262,11 @@ class _Composer:
             raise YamlError(message, line=key.line)
         lines[key.data] = key.line
         return key.data
+
+
+def _is_plain(text: str) -> bool:
+    """Tell whether YAML takes this for a text without quotes: `1.10` would be a number."""
+    return re.fullmatch(r"[a-zA-Z][\w./+-]*", text) is not None and parse_yaml(text).data == text
 
 
 def _is_merge_key(event: _Event) -> bool:

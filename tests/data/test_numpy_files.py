@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from cuvis_ai_core.data import Cubes, read_cube
+from cuvis_ai_core.data.lazy import LazyArray
 from cuvis_ai_core.data.numpy_files import place_arrays, read_npy, read_npz
 from cuvis_ai_core.errors import CubeError
 
@@ -33,16 +34,27 @@ def test_npy_round_trip(npy: Path, dtype: str, order: Any) -> None:
     """A .npy file comes back as it was saved."""
     np.save(npy, DATA.astype(dtype, order=order))
     cube = read_npy(npy)
-    assert_array_equal(cube.data, DATA.astype(dtype), strict=True)
+    assert_array_equal(cube.data, DATA.astype(np.dtype(dtype).newbyteorder("=")), strict=True)
     assert (cube.wavelengths, cube.source) == (None, npy)
 
 
-def test_npy_is_copied(npy: Path) -> None:
-    """A cube from .npy is independent of its file."""
+def test_npy_stays_in_its_file(npy: Path) -> None:
+    """A cube from .npy is read by pieces when it is asked for; a file that was written meanwhile is refused."""
     np.save(npy, DATA)
     cube = read_npy(npy)
-    np.save(npy, np.zeros_like(DATA))
-    assert_array_equal(cube.data, DATA)
+    assert isinstance(cube.data, LazyArray)
+    assert_array_equal(cube.data[:1, 1:, ::2], DATA[:1, 1:, ::2], strict=True)
+    np.save(npy, np.zeros((*DATA.shape[:2], 9)))
+    with pytest.raises(CubeError, match="was written to since it was opened"):
+        cube.batch()
+
+
+def test_npy_in_the_order_of_fortran(npy: Path) -> None:
+    """A .npy file in column-major order, and in foreign byte order, is read piece by piece too."""
+    np.save(npy, np.asfortranarray(DATA.astype(">f8")))
+    cube = read_npy(npy)
+    assert_array_equal(cube.data[1:, :2, 1:3], DATA.astype(np.float64)[1:, :2, 1:3], strict=True)
+    assert_array_equal(cube.data, DATA.astype(np.float64), strict=True)
 
 
 def test_npz_named_cube(npz: Path) -> None:

@@ -17,6 +17,7 @@ from uv import find_uv_bin
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError
+from cuvis_ai_core.plugins.dependencies.twins import stands_in
 
 MakeWheel = Callable[..., None]
 LoadUser = Callable[..., Any]
@@ -192,15 +193,52 @@ def test_a_package_of_the_host_is_refused_where_what_it_needs_was_replaced(
 
 
 def test_two_compiled_distributions_that_own_one_module_are_a_clash(wheel: MakeWheel, load: LoadUser) -> None:
-    """Of `opencv-python` and its headless twin one can be live; the message names both."""
+    """Of two libraries with a module of one name one can be live; the message names both."""
+    versions(wheel, "1.0", pure=False)
+    wheel(f"{DEP}-fork", "3.0", {"cuvis_test_dep/__init__.py": "VERSION = '3.0'\n"}, pure=False)
+    load("first", DEP)
+    conflict = refused(load, "second", f"{DEP}-fork", distribution=f"{DEP}-fork")
+    assert conflict.message.startswith(
+        f"Dependency conflict: package second requires {DEP}-fork==3.0, but {DEP} 1.0 is installed"
+    )
+    assert "it owns the module 'cuvis_test_dep' too" in conflict.message
+
+
+@pytest.mark.parametrize(("first", "second"), [(DEP, f"{DEP}-headless"), (f"{DEP}-headless", DEP)])
+def test_another_build_of_a_compiled_library_serves_both(
+    wheel: MakeWheel, load: LoadUser, registry: NodeRegistry, first: str, second: str
+) -> None:
+    """As `opencv-python` and its headless twin do where pip installs both; each reads its own metadata."""
+    for name, version in ((first, "1.0"), (second, "1.1")):
+        wheel(name, version, {"cuvis_test_dep/__init__.py": f"VERSION = {version!r}\n"}, pure=False)
+    one = load("one", first, distribution=first)
+    two = load("two", f"{second}>=1,<2", distribution=second)
+    assert (one.direct(), two.direct(), two.late(), two.metadata()) == ("1.0", "1.0", "1.0", "1.1")
+    registry.unload_plugin("one")
+    three = load("three", first, distribution=first)
+    assert (two.late(), three.direct()) == ("1.0", "1.0")
+
+
+def test_another_build_in_a_version_that_is_refused_is_a_clash(wheel: MakeWheel, load: LoadUser) -> None:
+    """A build for other machines is no way around a version."""
     versions(wheel, "1.0", pure=False)
     wheel(f"{DEP}-headless", "3.0", {"cuvis_test_dep/__init__.py": "VERSION = '3.0'\n"}, pure=False)
     load("first", DEP)
-    conflict = refused(load, "second", f"{DEP}-headless", distribution=f"{DEP}-headless")
-    assert conflict.message.startswith(
-        f"Dependency conflict: package second requires {DEP}-headless==3.0, but {DEP} 1.0 is installed"
-    )
-    assert "it owns the module 'cuvis_test_dep' too" in conflict.message
+    conflict = refused(load, "second", f"{DEP}-headless>=2", distribution=f"{DEP}-headless")
+    assert conflict.message.startswith(f"Dependency conflict: package second requires {DEP}-headless>=2, but 1.0")
+    assert "loaded for first" in conflict.message
+
+
+def test_another_build_that_the_program_has_imported_serves_a_plugin(
+    wheel: MakeWheel, load: LoadUser, host_install: HostInstall
+) -> None:
+    """The program works with `opencv-python`, its plugin asks for the headless one."""
+    versions(wheel, "1.0", pure=False)
+    wheel(f"{DEP}-headless", "1.1", {"cuvis_test_dep/__init__.py": "VERSION = '1.1'\n"}, pure=False)
+    host_install(DEP, "1.0")
+    importlib.import_module("cuvis_test_dep")
+    plugin = load("second", f"{DEP}-headless>=1", distribution=f"{DEP}-headless")
+    assert (plugin.direct(), plugin.late(), plugin.metadata()) == ("1.0", "1.0", "1.1")
 
 
 @pytest.mark.parametrize("imported", [True, False])
@@ -356,3 +394,19 @@ def test_torch_is_never_installed_for_a_plugin_of_a_host_without_it(
     assert done.stdout.count("needs torch, which is not installed here") == 2, done.stdout + done.stderr
     assert done.stdout.count("pip install 'cuvis-ai-core[torch]'") == 2
     assert done.stdout.count("[]") == 2
+
+
+@pytest.mark.parametrize(
+    ("other", "wanted", "answer"),
+    [
+        ("opencv-python", "opencv-python-headless", True),
+        ("faiss-cpu", "faiss-gpu-cu12", True),
+        ("psycopg2-binary", "psycopg2", True),
+        ("opencv-contrib-python-headless", "opencv-python", True),
+        ("opencv-python", "opencv-contrib-python", False),
+        ("scikit-learn", "scikit-image", False),
+    ],
+)
+def test_what_counts_as_a_build_of_a_library(other: str, wanted: str, answer: bool) -> None:  # noqa: FBT001
+    """Another machine's, or one with more in it."""
+    assert stands_in(other, wanted) is answer

@@ -64,13 +64,14 @@ def test_only_the_tag_changes_where_it_stands(tmp_path: Path, old: str, new: str
 
 @given(st.sampled_from(["v2", "1.10", "release/3.0"]), st.booleans())
 def test_two_tags_on_one_line_change_apart(new: str, swap: bool) -> None:  # noqa: FBT001
-    """In flow style too."""
+    """In flow style too, and behind a byte order mark."""
     import tempfile
 
     entries = ["a: {tag: v1, repo: x}", "b: {repo: y, tag: 'v1'}"]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "plugins.yaml"
-        path.write_text(f"plugins: {{{', '.join(entries[::-1] if swap else entries)}}}")
+        mark = "\ufeff" if swap else ""
+        path.write_text(f"{mark}plugins: {{{', '.join(entries[::-1] if swap else entries)}}}", encoding="utf-8")
         found = yaml.safe_load(with_tags(path, {"a": new, "b": "v7"}))["plugins"]
     assert (found["a"]["tag"], found["b"]["tag"]) == (new, "v7")
 
@@ -81,3 +82,10 @@ def test_a_merged_tag_is_not_changed_for_others(tmp_path: Path) -> None:
     path.write_text("plugins:\n  a: &a {repo: x, tag: v1}\n  b: *a\n")
     with pytest.raises(ManifestError, match="cannot be changed alone"):
         with_tags(path, {"b": "v2"})
+
+
+def test_a_tag_that_comes_by_a_merge_is_changed_where_it_stands(tmp_path: Path) -> None:
+    """Where only one plugin has it."""
+    path = tmp_path / "plugins.yaml"
+    path.write_text("plugins:\n  a: {<<: {tag: v1}, repo: x}\n")
+    assert with_tags(path, {"a": "v2"}) == "plugins:\n  a: {<<: {tag: v2}, repo: x}\n"

@@ -99,7 +99,7 @@ def allow_build_option(command: _Decorated) -> _Decorated:
 
 def _allow_builds(ctx: click.Context, _: click.Parameter, names: Sequence[str]) -> None:
     if names:
-        from cuvis_ai_core.plugins.installing.uv import BUILD_VARIABLE
+        from cuvis_ai_core.plugins.installing.uv_program import BUILD_VARIABLE
 
         before = os.environ.get(BUILD_VARIABLE)
         os.environ[BUILD_VARIABLE] = ",".join([*([before] if before else []), *names])

@@ -50,9 +50,12 @@ def input_record(path: Path) -> dict[str, Any]:
 
 def cube_record(path: Path, cube: "Cube") -> dict[str, Any]:
     """Return what a cube is; the hash is of its values, which may lie in several files."""
+    from cuvis_ai_core.data.lazy import blocks_of
     from cuvis_ai_core.data.numpy_files import place_arrays
 
-    digest = hashlib.sha256(cube.data.tobytes())
+    digest = hashlib.sha256()
+    for block in blocks_of(cube.data):
+        digest.update(block.tobytes())
     if cube.wavelengths is not None:
         digest.update(cube.wavelengths.tobytes())
     return {

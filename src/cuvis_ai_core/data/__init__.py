@@ -11,14 +11,16 @@ if TYPE_CHECKING:
     from cuvis_ai_core.data.batches import Batches
     from cuvis_ai_core.data.cube import Cube
     from cuvis_ai_core.data.cubes import Cubes
+    from cuvis_ai_core.data.lazy import LazyArray
     from cuvis_ai_core.data.readers import open_cubes, read_cube
 
-__all__ = ["Batches", "Cube", "Cubes", "open_annotations", "open_cubes", "read_cube"]
+__all__ = ["Batches", "Cube", "Cubes", "LazyArray", "open_annotations", "open_cubes", "read_cube"]
 
 _HOMES = {
     "Batches": "cuvis_ai_core.data.batches",
     "Cube": "cuvis_ai_core.data.cube",
     "Cubes": "cuvis_ai_core.data.cubes",
+    "LazyArray": "cuvis_ai_core.data.lazy",
     "open_annotations": "cuvis_ai_core.data.annotations",
     "open_cubes": "cuvis_ai_core.data.readers",
     "read_cube": "cuvis_ai_core.data.readers",

@@ -9,8 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cuvis_ai_core.data.lazy import LazyArray, as_stored
+from cuvis_ai_core.data.lazy_image import LazyImage
 from cuvis_ai_core.errors import CubeError
-from cuvis_ai_core.node.ports import floating_for
 
 SHORTEST_WAVELENGTH: Final = 100.0
 """Smaller values (nm) are taken for micrometres and refused; cameras see from the near ultraviolet on."""
@@ -29,7 +30,8 @@ class Cube:
 
     Attributes:
         data: Real numbers `[height, width, channel]`, none of the sizes 0, in the type of the file; scale, gain and
-            offset of the file are applied. What a masked array masks becomes NaN.
+            offset of the file are applied. What a masked array masks becomes NaN. An array of NumPy, or a `LazyArray`,
+            which reads what an index asks for; of a dataset of h5py, zarr or the like one is made.
         wavelengths: Centre of each band in nm, float64 `[channel]`, in any order; 0 or less for a band that was not
             taken; None where nobody knows.
         source: The file that the cube was read from.
@@ -47,7 +49,7 @@ class Cube:
         CubeError: `data`, `wavelengths`, `fwhm` or `good_bands` is something else.
     """
 
-    data: NDArray[Any]
+    data: NDArray[Any] | LazyArray
     wavelengths: NDArray[np.float64] | None = None
     source: Path | None = None
     index: int = 0
@@ -77,12 +79,11 @@ class Cube:
             `[channel]` in nm. Bands without data are NaN; where there are such, integers become float32, those of more
             than 16 bits float64.
         """
-        bad = () if self.good_bands is None else np.flatnonzero(~self.good_bands)
-        dtype = np.dtype(floating_for(self.data.dtype)) if len(bad) else self.data.dtype
-        data = self.data.astype(dtype.newbyteorder("="))
-        if len(bad):
-            data[..., bad] = np.nan
-        batch: dict[str, NDArray[Any]] = {"cube": data[np.newaxis]}
+        return {key: value if isinstance(value, np.ndarray) else value.whole() for key, value in self.tiles().items()}
+
+    def tiles(self) -> "dict[str, NDArray[Any] | LazyImage]":
+        """Return the same as `batch` for `Pipeline.forward_tiled`: the image is read tile by tile."""
+        batch: dict[str, NDArray[Any] | LazyImage] = {"cube": LazyImage(self.data, self.good_bands)}
         if self.wavelengths is not None:
             batch["wavelengths"] = self.wavelengths
         return batch
@@ -90,10 +91,12 @@ class Cube:
     def _has_data(self) -> bool:
         """Tell whether a value in a good band is finite; the first line of an image tells it mostly."""
         good = slice(None) if self.good_bands is None else self.good_bands
-        return self.data.dtype.kind != "f" or any(bool(np.isfinite(line[:, good]).any()) for line in self.data)
+        return self.data.dtype.kind != "f" or any(
+            bool(np.isfinite(self.data[row][:, good]).any()) for row in range(self.data.shape[0])
+        )
 
-    def _checked_data(self) -> NDArray[Any]:
-        data = np.asarray(self.data)
+    def _checked_data(self) -> NDArray[Any] | LazyArray:
+        data = as_stored(self.data)
         if data.dtype.kind not in "iuf":
             raise self._error(f"has values of type {data.dtype}; a cube holds real numbers.")
         if data.ndim != _RANK:
@@ -104,7 +107,7 @@ class Cube:
         if data.size == 0:
             raise self._error(f"has shape {data.shape}; a cube has at least one pixel and one band.")
         if isinstance(self.data, np.ma.MaskedArray) and (mask := np.ma.getmaskarray(self.data)).any():
-            return np.where(mask, np.float32(np.nan), data)
+            return np.where(mask, np.float32(np.nan), np.asarray(data))
         return data
 
     def _checked_wavelengths(self, values: ArrayLike) -> NDArray[np.float64]:

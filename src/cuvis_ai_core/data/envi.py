@@ -14,6 +14,7 @@ from cuvis_ai_core.data.envi_files import bytes_of, find_data_file
 from cuvis_ai_core.data.envi_header import EnviHeader, read_header
 from cuvis_ai_core.data.envi_names import ENVI, find_header
 from cuvis_ai_core.data.envi_place import read_place
+from cuvis_ai_core.data.lazy import LazyArray, Read, raw_reader
 from cuvis_ai_core.errors import CubeError
 from cuvis_ai_core.node.ports import floating_for
 
@@ -34,7 +35,8 @@ def read_envi(path: Path) -> Cube:
 
     All interleaves, byte orders and types of real numbers are read, and data files that are packed by gzip. Values
     equal to `data ignore value` become NaN; `data gain values` and `data offset values` are applied, then `reflectance
-    scale factor`. Wavelengths and widths are converted to nm. What was assumed or left out is in the cube's remarks.
+    scale factor`: to each piece as it is read. Wavelengths and widths are converted to nm. What was assumed or left out
+    is in the cube's remarks.
 
     Args:
         path: The header, `.hdr`; or the data file, with the header beside it.
@@ -68,7 +70,7 @@ def _header_of(data_file: Path) -> Path:
     return header
 
 
-def _raw(header: EnviHeader, file: Path) -> NDArray[Any]:
+def _raw(header: EnviHeader, file: Path) -> Read:
     expected = bytes_of(header)
     content = _unpacked(header, file, expected) if _is_packed(header, file, expected) else None
     found = file.stat().st_size if content is None else len(content)
@@ -84,13 +86,13 @@ def _raw(header: EnviHeader, file: Path) -> NDArray[Any]:
         )
     if header.dtype.itemsize > 1 and not header.text("byte order"):
         header.remarks.append("The header has no byte order; the values were read as little endian.")
-    axes, count = _AXES[header.interleave], (expected - header.offset) // header.dtype.itemsize
+    axes = _AXES[header.interleave]
     if content is None:
-        stored = np.fromfile(file, dtype=header.dtype, count=count, offset=header.offset)
-    else:
-        stored = np.frombuffer(content, dtype=header.dtype, count=count, offset=header.offset)
-    stored = stored.reshape([header.shape[axis] for axis in axes])
-    return np.ascontiguousarray(stored.transpose(np.argsort(axes)), dtype=header.dtype.newbyteorder("="))
+        return raw_reader(file, header.dtype, header.offset, header.shape, axes)
+    count = (expected - header.offset) // header.dtype.itemsize
+    stored = np.frombuffer(content, dtype=header.dtype, count=count, offset=header.offset)
+    unpacked = stored.reshape([header.shape[axis] for axis in axes]).transpose(np.argsort(axes))
+    return lambda *ranges: np.ascontiguousarray(unpacked[ranges], dtype=header.dtype.newbyteorder("="))
 
 
 def _is_packed(header: EnviHeader, file: Path, expected: int) -> bool:
@@ -113,24 +115,34 @@ def _unpacked(header: EnviHeader, file: Path, expected: int) -> bytes:
         raise header.error(f"has the data file '{file}', which gzip cannot unpack: {error}.") from error
 
 
-def _physical(header: EnviHeader, raw: NDArray[Any]) -> NDArray[Any]:
+def _physical(header: EnviHeader, raw: Read) -> LazyArray:
+    """Return the cube of which each piece is converted as it is read."""
     scale, ignored = header.scale, header.ignored
     gain, offset = _ones(header.per_band("data gain values"), 1.0), _ones(header.per_band("data offset values"), 0.0)
     if scale == 1.0 and ignored is None and gain is None and offset is None:
-        return raw
-    real = raw.astype(floating_for(raw.dtype))
+        return LazyArray(header.shape, header.dtype.newbyteorder("="), raw)
     if gain is not None:
-        real *= gain.astype(real.dtype)
         header.remarks.append("Values were multiplied by the data gain values of the header.")
     if offset is not None:
-        real += offset.astype(real.dtype)
         header.remarks.append("The data offset values of the header were added.")
     if scale != 1.0:
-        real /= scale
         header.remarks.append(f"Values were divided by the reflectance scale factor {scale:g} of the header.")
-    if ignored is not None:
-        real[_is(raw, ignored)] = np.nan
-    return real
+    dtype = np.dtype(floating_for(header.dtype))
+
+    def read(rows: slice, columns: slice, bands: slice) -> NDArray[Any]:
+        stored = raw(rows, columns, bands)
+        real = stored.astype(dtype)
+        if gain is not None:
+            real *= gain[bands].astype(dtype)
+        if offset is not None:
+            real += offset[bands].astype(dtype)
+        if scale != 1.0:
+            real /= scale
+        if ignored is not None:
+            real[_is(stored, ignored)] = np.nan
+        return real
+
+    return LazyArray(header.shape, dtype, read)
 
 
 def _ones(values: NDArray[np.float64] | None, neutral: float) -> NDArray[np.float64] | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cuvis_ai_core._nearest import did_you_mean, nearest
 from cuvis_ai_core.data.cube import Cube
+from cuvis_ai_core.data.lazy import LazyArray, raw_reader
 from cuvis_ai_core.errors import CubeError
 
 _RANK: Final = 3
@@ -31,7 +32,8 @@ def read_npy(path: Path) -> Cube:
     """
     with _readable(path, "a .npy file with one array of numbers"):
         # mapped, because a damaged header then fails on the size of the file instead of taking all memory
-        data = np.array(open_memmap(path, mode="r"))
+        mapped = open_memmap(path, mode="r")
+        data = np.array(mapped) if mapped.ndim != _RANK else _pieces(path, mapped)
     return Cube(data, source=path)
 
 
@@ -62,6 +64,16 @@ def read_npz(path: Path, array: str | None = None) -> Cube:
         raise _unknown(path, unknown[0], arrays, name)
     wavelengths, fwhm, good = (bands.get(key) for key in _PER_BAND)
     return Cube(arrays[name], wavelengths, path, fwhm=fwhm, good_bands=good, **_place(path, arrays))
+
+
+def _pieces(path: Path, mapped: "np.memmap[Any, Any]") -> LazyArray:
+    """Return an array that is read from the file by pieces; the mapping itself would count as memory."""
+    axes = (0, 1, 2) if mapped.flags.c_contiguous else (2, 1, 0)
+    return LazyArray(
+        mapped.shape,
+        mapped.dtype.newbyteorder("="),
+        raw_reader(path, mapped.dtype, int(mapped.offset), mapped.shape, axes),
+    )
 
 
 def place_arrays(cube: Cube) -> dict[str, NDArray[Any]]:

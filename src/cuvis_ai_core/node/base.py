@@ -30,6 +30,14 @@ class NodeMixin(Recorded):
     whose result is a dict of output ports. `node.inputs.<port>` and `node.outputs.<port>` stand for its ports;
     `node.<port>` does too, where an input and an output do not share the name.
 
+    A node may say that it can be computed tile by tile (see `cuvis_ai_core.node.tiles`); one that says nothing gets
+    whole images.
+
+    Attributes:
+        per_pixel: Each pixel's answer needs that pixel alone (and what statistics the node gathers before).
+        halo: It needs its neighbours too, up to so many rows and columns away.
+        thread_safe: `forward` may be computing several tiles at once, each in a thread.
+
     Args:
         name: Name of this node in its pipeline; by default the name of its class.
         execution_stages: Stage or stages in which a pipeline runs this node; None means `EXECUTION_STAGES`.
@@ -43,6 +51,10 @@ class NodeMixin(Recorded):
     OUTPUT_SPECS: ClassVar[Mapping[str, Any]] = {}
     EXECUTION_STAGES: ClassVar[Iterable[str]] = frozenset({"always"})
     _requires_initial_fit_override: bool | None = None
+
+    per_pixel: bool = False
+    halo: int | None = None
+    thread_safe: bool = False
 
     def __init__(
         self,

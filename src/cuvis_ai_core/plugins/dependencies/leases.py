@@ -19,6 +19,7 @@ from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 from cuvis_ai_core.plugins.dependencies.requirements import conflict, host_version, needed_name
 from cuvis_ai_core.plugins.dependencies.search_path import SearchPath, added_below, search_path
 from cuvis_ai_core.plugins.dependencies.sharing import Demand, Provider, Reasons, Sharing
+from cuvis_ai_core.plugins.dependencies.twins import stands_in
 from cuvis_ai_core.plugins.owned_names import everybodys_module
 
 _Demands = Mapping[str, Sequence[Demand]]
@@ -54,16 +55,26 @@ class Lease:
         plugin: Name of the plugin's distribution.
         demands: What it needs of the distributions that are shared, by their names.
         private: The distributions that the plugin has for itself.
-        shared: The distributions in its target directory that are shared.
+        replaced: Names of the distributions in its target directory in whose place another build of them is live.
+        target: That directory.
     """
 
     def __init__(
-        self, plugin: str, demands: _Demands, private: Sequence[Distribution], shared: Sequence[Distribution]
+        self,
+        plugin: str,
+        demands: _Demands,
+        private: Sequence[Distribution],
+        shared: Sequence[Distribution],
+        target: Path,
     ) -> None:
         self.plugin = plugin
         self.demands = demands
         self.private = tuple(private)
-        self.shared = tuple(shared)
+        self.replaced = [each.name for each in shared if each.name not in _live and host_version(each.name) is None]
+        self.target = target
+        self._held = [live for each in shared if (live := _serving(each)) is not None]
+        for live in self._held:
+            live.holders.append(plugin)
 
     def release(self) -> None:
         """Let go: what nobody holds and nobody imported is served no more."""
@@ -71,9 +82,8 @@ class Lease:
             if self not in _leases:
                 return
             _leases.remove(self)
-            for each in self.shared:
-                if each.name in _live and self.plugin in _live[each.name].holders:
-                    _live[each.name].holders.remove(self.plugin)
+            for live in self._held:
+                live.holders.remove(self.plugin)
             _drop_idle()
 
 
@@ -99,10 +109,7 @@ def acquire(plugin: Distribution, needed: Sequence[Distribution], target: Path) 
         _refuse_for_the_host(plugin, demands, host)
         _serve(list(sharing.new(private)), target, host)
         shared = [each for each in needed if each.name not in private]
-        for each in shared:
-            if each.name in _live:
-                _live[each.name].holders.append(plugin.name)
-        lease = Lease(plugin.name, demands, [each for each in needed if each.name in private], shared)
+        lease = Lease(plugin.name, demands, [each for each in needed if each.name in private], shared, target)
         _leases.append(lease)
         return lease
 
@@ -118,6 +125,19 @@ def served(name: str | None = None, *, idle: bool = True) -> dict[str, list[str]
     for live in list(_live.values()):
         if name in {None, live.distribution.name} and (idle or live.holders):
             targets.setdefault(str(live.target), []).append(live.distribution.name)
+    return targets
+
+
+def replaced(name: str | None = None) -> dict[str, list[str]]:
+    """Return the names of dependencies in whose place another build of them is live, by the directory that has them.
+
+    Args:
+        name: The one that is asked for, or None for all.
+    """
+    targets: dict[str, list[str]] = {}
+    for lease in _leases.copy():
+        if found := [each for each in lease.replaced if name in {None, each}]:
+            targets.setdefault(str(lease.target), []).extend(found)
     return targets
 
 
@@ -161,14 +181,32 @@ def _conflict(plugin: Distribution, sharing: Sharing, wanted: Distribution, foun
 
 def _provider(distribution: Distribution) -> Provider | None:
     """Return what everybody gets under a distribution's name, or None where it is nothing yet."""
-    live = _live.get(distribution.name)
+    live = _serving(distribution)
     if live is not None:
         return live.provider()
     root = next((root for root in distribution.roots if _imported(root)), None)
     if root is None:
         return None
     place = getattr(sys.modules[root], "__file__", None) or "a namespace package"
-    return Provider(host_version(distribution.name), "imported by this program", f"another module '{root}', {place},")
+    version = host_version(distribution.name) or _twin_of_the_host(distribution)
+    return Provider(version, "imported by this program", f"another module '{root}', {place},")
+
+
+def _serving(distribution: Distribution) -> _Live | None:
+    """Return what is live of a distribution, or in its place: of something compiled, another build of it."""
+    live = _live.get(distribution.name)
+    if live is not None or distribution.pure or not distribution.roots:
+        return live
+    wanted = set(distribution.roots)
+    twins = (each for each in _live.values() if wanted.issubset(each.distribution.roots))
+    return next((each for each in twins if stands_in(each.distribution.name, distribution.name)), None)
+
+
+def _twin_of_the_host(distribution: Distribution) -> str | None:
+    """Return the version of another build of something compiled that the host has."""
+    host = search_path()
+    names = () if distribution.pure else host.metadata
+    return next((host.version(name) for name in names if stands_in(name, distribution.name)), None)
 
 
 def _host_provider(distribution: Distribution, host: SearchPath) -> Provider | None:
@@ -178,11 +216,11 @@ def _host_provider(distribution: Distribution, host: SearchPath) -> Provider | N
 
 
 def _doubles(plugin: Distribution, needed: Iterable[Distribution]) -> Iterator[tuple[str, DependencyConflictError]]:
-    """Several distributions may own one module, as `cv2`: what another one is live for cannot be shared."""
+    """Several distributions may own one module: what another one is live for, no build of it, cannot be shared."""
     owners = {root: live for live in _live.values() for root in live.distribution.roots}
     for each in needed:
         # What is live came in one folder with whatever else that brought of its modules, as anywhere.
-        for root in each.roots if each.name not in _live else ():
+        for root in each.roots if _serving(each) is None else ():
             live = owners.get(root)
             if live is not None:
                 what = f"{live.distribution.name} {live.distribution.version}"

@@ -1,27 +1,14 @@
 """What it takes to build a plugin, found out by asking its back-end, as PEP 517 has it."""
 
-import json
 import shutil
 import tomllib
 from pathlib import Path
 from typing import Final
 
-from cuvis_ai_core.plugins.installing.uv import Uv
+from pyproject_hooks import BackendUnavailable, BuildBackendHookCaller, UnsupportedOperation
 
-_ASK: Final = """\
-import importlib, json, os, sys
-kind, backend, paths = sys.argv[1], sys.argv[2], sys.argv[3:]
-sys.path[:0] = [os.path.abspath(path) for path in paths]
-module, _, attribute = backend.partition(":")
-found = importlib.import_module(module)
-for name in filter(None, attribute.split(".")):
-    found = getattr(found, name)
-ask = getattr(found, f"get_requires_for_build_{kind}", lambda settings: [])
-real = os.dup(1)
-os.dup2(2, 1)
-needs = ask(None)
-os.write(real, json.dumps(list(needs)).encode())
-"""
+from cuvis_ai_core.errors import BuildError
+from cuvis_ai_core.plugins.installing.uv import Uv
 
 _LEGACY: Final = {"requires": ["setuptools>=40.8.0"], "build-backend": "setuptools.build_meta:__legacy__"}
 
@@ -47,10 +34,16 @@ def build_requirements(project: Path, uv: Uv, *, editable: bool, version: str | 
         uv.add_to_environment(python, system["requires"])
     # Back-ends may write where they are asked.
     copy = shutil.copytree(project, uv.folder / "asked", symlinks=True, ignore=shutil.ignore_patterns(".git", ".venv"))
-    kind = "editable" if editable else "wheel"
     backend = system.get("build-backend", _LEGACY["build-backend"])
-    answer = uv.run_python(python, ["-c", _ASK, kind, backend, *system.get("backend-path", [])], copy)
-    more = json.loads(answer or "[]")
+    hooks = BuildBackendHookCaller(
+        str(copy), backend, system.get("backend-path"), runner=uv.run_backend, python_executable=str(python)
+    )
+    try:
+        more = (hooks.get_requires_for_build_editable if editable else hooks.get_requires_for_build_wheel)(None)
+    except (BackendUnavailable, UnsupportedOperation) as error:
+        raise BuildError(
+            f"The build back-end {backend} cannot be asked what it needs: {error}", plugin=uv.plugin
+        ) from error
     if more:
         uv.add_to_environment(python, more)
     return uv.installed(python)

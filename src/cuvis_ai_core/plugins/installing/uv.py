@@ -2,65 +2,27 @@
 
 import hashlib
 import json
-import os
 import re
 import shlex
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-from urllib.parse import unquote, urlsplit
 
-import tomli_w
-
-from cuvis_ai_core._environment import uv_variables
-from cuvis_ai_core._process import Finished, run
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import (
-    BuildError,
-    DependencyConflictError,
     DependencyNotFoundError,
     InstallError,
-    NetworkError,
-    OfflineError,
-    ToolNotFoundError,
 )
-from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
 from cuvis_ai_core.plugins.cache.integrity import altered_files, installed_files
-from cuvis_ai_core.plugins.cache.offline import WAY_OUT as OFFLINE_WAY_OUT
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
-from cuvis_ai_core.plugins.installing.index_credentials import hidden, offered
-from cuvis_ai_core.plugins.installing.index_settings import default_cache, pip_settings, uv_settings
-from cuvis_ai_core.plugins.installing.uv_errors import CHECK_NETWORK, meaning, telling_lines
+from cuvis_ai_core.plugins.installing.uv_errors import telling_lines
+from cuvis_ai_core.plugins.installing.uv_program import UvProgram, wheels_but
 from cuvis_ai_core.plugins.installing.wheels import Wheels
 
-BUILD_VARIABLE: Final = "CUVIS_ALLOW_BUILD"
-"""Names of dependencies that may be built from source, separated by commas; the commands' option `--allow-build`."""
 
-
-_NAMING: Final = ("pyproject.toml", "setup.cfg", "setup.py", "requirements.txt")
-"""Files of a project that may name a repository that it needs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Uv:
-    """Runs uv for one plugin.
-
-    Attributes:
-        plugin: Name of the plugin, for errors.
-        folder: Temporary folder to work in; no project configuration is picked up from it.
-        offline: Whether uv may only use what it has, and what lies in `wheelhouse`.
-        wheelhouse: Folder with wheels that were carried along, if there is one.
-        allowed: Names of dependencies that may be built from source; of all others only wheels are taken.
-    """
-
-    plugin: str
-    folder: Path
-    offline: bool = False
-    wheelhouse: Path | None = None
-    allowed: frozenset[str] = frozenset()
+class Uv(UvProgram):
+    """What is asked of uv for one plugin."""
 
     def build_wheel(self, project: Path, *, version: str | None, python: Path | None = None) -> Path:
         """Build the wheel of a project.
@@ -78,7 +40,7 @@ class Uv:
         told = {"SETUPTOOLS_SCM_PRETEND_VERSION": version} if version else {}
         interpreter = str(python or sys.executable)
         command = ["build", "--wheel", "--no-sources", "--python", interpreter, "--out-dir", str(out), str(project)]
-        self._run(command, "build the plugin's wheel", "uv build, in the plugin's folder", told)
+        self.run(command, "build the plugin's wheel", "uv build, in the plugin's folder", told)
         return next(out.glob("*.whl"))
 
     def missing(
@@ -107,11 +69,11 @@ class Uv:
         limits = self.folder / "constraints.txt"
         limits.write_text("\n".join(constraints), encoding="utf-8")
         options = ["--dry-run", "--no-sources", "--output-format", "json", "--preview-features", "json-output"]
-        options += [] if build else self._wheels_only()
+        options += [] if build else self.wheels_only()
         options += ["--target", str(installed)] if installed else []
         options += ["--python", str(python or sys.executable), "-c", str(limits), *([] if python else ["--"])]
         by_hand = f"uv pip install --dry-run {_shown(requirements)}"
-        answer, notes = self._run(
+        answer, notes = self.run(
             ["pip", "install", *options, *requirements], "resolve the plugin's dependencies", by_hand
         )
         extra = re.search(r"The package `(\S+)` does not have an extra named `(\S+)`", notes)
@@ -140,10 +102,10 @@ class Uv:
         """
         asked = self.folder / "pins.txt"
         asked.write_text("\n".join(pins), encoding="utf-8")
-        options = ["--no-deps", *self._wheels_only(), "--no-sources", "--no-header", "--quiet"]
+        options = ["--no-deps", *self.wheels_only(), "--no-sources", "--no-header", "--quiet"]
         options += ["--format", "pylock.toml"]
         command = ["pip", "compile", *options, "--python", str(python or sys.executable), str(asked)]
-        answer, _ = self._run(command, "find the wheels of the dependencies", f"uv pip compile {_shown(pins)}")
+        answer, _ = self.run(command, "find the wheels of the dependencies", f"uv pip compile {_shown(pins)}")
         return [Wheels.from_pylock(package) for package in tomllib.loads(answer).get("packages", [])]
 
     def install_locked(
@@ -173,7 +135,7 @@ class Uv:
         if locked:
             listed = self.folder / "locked.txt"
             listed.write_text("\n".join(locked), encoding="utf-8")
-            self.install(target, ["--require-hashes", *_wheels_but(built), "-r", str(listed)], python)
+            self.install(target, ["--require-hashes", *wheels_but(built), "-r", str(listed)], python)
         commits = [pin for pin, found in hashes.items() if not found]
         if commits:
             self.install(target, commits, python)
@@ -206,11 +168,11 @@ class Uv:
     def _install(self, target: Path, options: Sequence[str], what: Sequence[str]) -> None:
         lasting = [each for each in what if str(self.folder) not in each]
         by_hand = f"uv pip install --no-deps --target EMPTY_FOLDER {_shown(lasting) or '.'}"
-        self._run(["pip", "install", "--no-sources", *options, *what], "install the plugin", by_hand)
+        self.run(["pip", "install", "--no-sources", *options, *what], "install the plugin", by_hand)
         if any(altered_files(target, installed_files(target))):
             # uv links files from its cache: who edits an installed file edits that of all, until uv asks for a new one.
             again = ["--reinstall", "--no-cache" if self.offline else "--refresh", "--no-sources", *options, *what]
-            self._run(["pip", "install", *again], "install the plugin", by_hand)
+            self.run(["pip", "install", *again], "install the plugin", by_hand)
 
     @staticmethod
     def editable(project: Path, name: str = "") -> list[str]:
@@ -235,7 +197,7 @@ class Uv:
         options = ["--relocatable", "--no-project", "--no-python-downloads"]
         command = ["venv", *options, "--python", version or sys.executable, str(folder)]
         try:
-            self._run(command, "make a virtual environment", "uv venv")
+            self.run(command, "make a virtual environment", "uv venv")
         except InstallError as error:
             if version is None:
                 raise
@@ -259,7 +221,7 @@ class Uv:
     def _pythons(self) -> list[str]:
         """Return the versions of Python that uv finds here."""
         command = ["python", "list", "--only-installed", "--no-python-downloads", "--output-format", "json"]
-        answer, _ = self._run(command, "list the installed Pythons", "uv python list --only-installed")
+        answer, _ = self.run(command, "list the installed Pythons", "uv python list --only-installed")
         found = {(each["version_parts"]["major"], each["version_parts"]["minor"]) for each in json.loads(answer)}
         return [f"{major}.{minor}" for major, minor in sorted(found)]
 
@@ -281,11 +243,11 @@ class Uv:
             InstallError: uv failed otherwise.
         """
         options = ["--python", str(python)]
-        self._install(packages, options if build else [*self._wheels_only(), *options], requirements)
+        self._install(packages, options if build else [*self.wheels_only(), *options], requirements)
 
     def problems(self, python: Path) -> str:
         """Return what is missing in a virtual environment, or does not fit; nothing where all is well."""
-        finished = self._call(["pip", "check", "--python", str(python)], self.folder, {}, builds=False)
+        finished = self.call(["pip", "check", "--python", str(python)], self.folder, {}, builds=False)
         lines = [line for line in finished.stderr.splitlines() if line.startswith("The package")]
         return " ".join(lines) if finished.returncode else ""
 
@@ -295,8 +257,8 @@ class Uv:
         Raises:
             InstallError: They cannot be had.
         """
-        command = ["pip", "install", *self._wheels_only(), "--python", str(python), "--", *requirements]
-        self._run(command, "install what a build needs", f"uv pip install {_shown(requirements)}")
+        command = ["pip", "install", *self.wheels_only(), "--python", str(python), "--", *requirements]
+        self.run(command, "install what a build needs", f"uv pip install {_shown(requirements)}")
 
     def installed(self, python: Path) -> list[str]:
         """Return `name==version` of everything in a virtual environment.
@@ -305,154 +267,8 @@ class Uv:
             InstallError: uv failed.
         """
         command = ["pip", "list", "--format", "json", "--python", str(python)]
-        answer, _ = self._run(command, "list what a build needs", "uv pip list")
+        answer, _ = self.run(command, "list what a build needs", "uv pip list")
         return [f"{each['name']}=={each['version']}" for each in json.loads(answer)]
-
-    def run_python(self, python: Path, arguments: Sequence[str], folder: Path) -> str:
-        """Run Python code of a build back-end in a folder, and return what it prints.
-
-        Raises:
-            BuildError: It failed.
-        """
-        variables, _ = self._environment(builds=True)
-        finished = run([str(python), *arguments], cwd=folder, env=variables)
-        if finished.returncode:
-            words = "\n".join(f"  {line}" for line in telling_lines(finished.stderr))
-            raise BuildError(f"The build back-end failed:\n{words}", plugin=self.plugin, output=finished.stderr)
-        return finished.stdout
-
-    def _run(
-        self, command: list[str], task: str, by_hand: str, told: Mapping[str, str] | None = None
-    ) -> tuple[str, str]:
-        options = ["--offline"] if self.offline else []
-        # Those that look for packages: `uv build …` and `uv pip install …`.
-        words = {"build": 1, "pip": 2}.get(command[0], 0)
-        if self.offline and self.wheelhouse and words:
-            command = [*command[:words], *self._find_links(), *command[words:]]
-        builds = command[0] == "build" or "-e" in command or bool(self._built())
-        builds = builds and not _names_a_repository(command)
-        command, folder = self._beside_number_sign(command)
-        finished = self._call([*options, *command], folder, told or {}, builds=builds)
-        if finished.returncode:
-            refuse_full_disk(finished.stderr, self.folder)
-            raise self._failure(task, finished.stderr, by_hand)
-        return finished.stdout, finished.stderr
-
-    def _call(self, command: Sequence[str], folder: Path, told: Mapping[str, str], *, builds: bool) -> Finished:
-        variables, settings = self._environment(builds=builds)
-        with offered(settings, self.folder) as (place, handles):
-            variables |= {"UV_CONFIG_FILE": place, **told}
-            return run([_program(), *command], cwd=folder, env=variables, handles=handles)
-
-    def _beside_number_sign(self, command: list[str]) -> tuple[list[str], Path]:
-        """Return a command and the folder to run it in: uv takes `#` in an address for its end, however it is written.
-
-        So it is run in the folder of the project, where it needs no address.
-        """
-        for place, word in enumerate(command):
-            if command[place - 1] == "-e" and "%23" in word:
-                name, _, address = word.rpartition(" @ ")
-                folder = Path(unquote(urlsplit(address).path))
-                extras = f"[{name.partition('[')[2]}" if "[" in name else ""
-                return [*command[:place], f".{extras}", *command[place + 1 :]], folder
-        return command, self.folder
-
-    def _wheels_only(self) -> list[str]:
-        """Return the options with which only that is built from source for which somebody allowed it."""
-        return _wheels_but(self._built())
-
-    def _built(self) -> frozenset[str]:
-        named = os.environ.get(BUILD_VARIABLE, "").split(",")
-        return self.allowed | {normalised(name.strip()) for name in named if name.strip()}
-
-    def _environment(self, *, builds: bool) -> tuple[dict[str, str], str]:
-        """Return what uv, and a build, gets to see of the user's environment, and uv's settings.
-
-        Args:
-            builds: Whether code of a plugin runs, which has no business with the user's repositories.
-        """
-        kept = uv_variables(builds=builds)
-        own = uv_settings()
-        from_pip, variables = pip_settings(own)
-        for name in ("UV_CACHE_DIR", "UV_CREDENTIALS_DIR"):  # uv works in a temporary folder, where paths must hold
-            if kept.get(name):
-                kept[name] = str(Path(kept[name]).absolute())
-        if not ({"cache-dir"} & own.keys() or kept.get("UV_CACHE_DIR") or _can_be_used(default_cache())):
-            kept["UV_CACHE_DIR"] = str(self.folder / "uv cache")
-        temporary = self.folder / "tmp"
-        temporary.mkdir(exist_ok=True)
-        # The user's folder for temporary files may be full, missing or too small for a build.
-        places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
-        shown, settings = hidden(kept | variables | places, from_pip | own)
-        return shown, tomli_w.dumps(settings)
-
-    def _find_links(self) -> list[str]:
-        """Return the option for the wheels that were carried along; it would hide the user's own variable."""
-        own = filter(None, os.environ.get("UV_FIND_LINKS", "").split(","))
-        return [f"--find-links={place}" for place in (*own, self.wheelhouse)]
-
-    def _failure(self, task: str, output: str, by_hand: str) -> InstallError | NetworkError:
-        kind, hint = meaning(output)
-        if kind is OfflineError and self.offline:
-            hint = OFFLINE_WAY_OUT
-        hint = hint or f"Try it by hand: {by_hand}\nIf that fails too, take another version of the plugin."
-        words = "\n".join(f"  {line}" for line in telling_lines(output))
-        if issubclass(kind, NetworkError):
-            address = re.search(r"(?:https?|ssh)://[^\s'`\")]+", output)
-            location = address[0] if address else "package index"
-            what = (
-                f": {address[0] if address else 'the package index'} cannot be reached" if hint == CHECK_NETWORK else ""
-            )
-            if kind is OfflineError:
-                what = (
-                    f": {address[0] if address else 'the package index'} may not be asked: no connection may be opened"
-                )
-            return kind(
-                f"uv could not {task}{what}{'.' if what else ':'}\n{words}",
-                hint=hint,
-                plugin=self.plugin,
-                location=location,
-            )
-        prefix = "Dependency conflict: " if kind is DependencyConflictError else ""
-        message = f"{prefix}uv could not {task}:\n{words}"
-        return kind(message, hint=hint, plugin=self.plugin, output=output, requirement=words.strip())
-
-
-def _names_a_repository(command: Sequence[str]) -> bool:
-    """Tell whether a command may have to do with a repository: named in it, or by a project that is built."""
-    folders = [Path(command[-1])] if command[0] == "build" else []
-    folders += [Path(unquote(urlsplit(word.rpartition(" @ ")[2]).path)) for word in command if "file:" in word]
-    files = [folder / name for folder in folders for name in _NAMING]
-    texts = (file.read_bytes() for file in files if file.is_file())
-    return any("git+" in word for word in command) or any(b"git+" in text for text in texts)
-
-
-def _program() -> str:
-    try:
-        from uv import find_uv_bin
-
-        return find_uv_bin()
-    except (ImportError, FileNotFoundError) as error:
-        raise ToolNotFoundError(
-            "The program 'uv' was not found; plugins are installed with it.",
-            hint="Reinstall it into this environment: pip install --force-reinstall uv",
-            tool="uv",
-        ) from error
-
-
-def _wheels_but(built: frozenset[str]) -> list[str]:
-    if not built:
-        return ["--no-build"]
-    return ["--only-binary", ":all:", *(f"--no-binary={name}" for name in sorted(built))]
-
-
-def _can_be_used(folder: Path) -> bool:
-    """Tell whether a folder can be written; it is made if it is not there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(folder, os.W_OK)
 
 
 def _shown(requirements: Sequence[str]) -> str:

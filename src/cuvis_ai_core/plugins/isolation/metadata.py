@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
-from cuvis_ai_core.plugins.dependencies.leases import served
+from cuvis_ai_core.plugins.dependencies.leases import replaced, served
 from cuvis_ai_core.plugins.isolation.calling_plugin import asking_scope
 from cuvis_ai_core.plugins.isolation.private_names import public_name
 from cuvis_ai_core.plugins.isolation.scope import Scope
@@ -25,7 +25,7 @@ def find_distributions(context: DistributionFinder.Context | None = None) -> Ite
         for target in {own[each] for each in wanted}:
             names_here = {each for each in wanted if own[each] == target}
             yield from (_ScopedDistribution(info, scope) for info in _dist_infos(target, names_here))
-    for folder, names in served(name).items():
+    for folder, names in (*served(name).items(), *replaced(name).items()):
         yield from map(PathDistribution, _dist_infos(Path(folder), set(names)))
 
 

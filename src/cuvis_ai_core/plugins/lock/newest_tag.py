@@ -3,15 +3,11 @@
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
 from cuvis_ai_core._yaml import parse_yaml
 from cuvis_ai_core.errors import ManifestError, YamlError
-
-if TYPE_CHECKING:
-    from yaml import Node, ScalarNode
 
 
 def newest(tags: Iterable[str], present: str) -> str:
@@ -54,14 +50,10 @@ def with_tags(manifest: Path, tags: Mapping[str, str]) -> str:
         ManifestError: A tag is written so that it cannot be changed alone, as by an alias.
     """
     text = manifest.read_bytes().decode("utf-8")
-    data = parse_yaml(text).data
+    document = parse_yaml(text)
+    data = document.data
     plugins = {**data["plugins"], **{name: {**data["plugins"][name], "tag": tag} for name, tag in tags.items()}}
-    lines = text.splitlines(keepends=True)
-    places = [(_tag_node(text, name), tag) for name, tag in tags.items()]
-    # From the end, so that what stands before stays where it is.
-    for node, tag in sorted(places, key=lambda place: place[0].start_mark.index, reverse=True):
-        _replace(lines, node, tag)
-    changed = "".join(lines)
+    changed = document.replaced(text, {("plugins", name, "tag"): tag for name, tag in tags.items()})
     if not _says(changed, {**data, "plugins": plugins}):
         raise ManifestError(
             f"{manifest} writes the tags of {', '.join(tags)} so that they cannot be changed alone.",
@@ -76,33 +68,3 @@ def _says(text: str, meant: object) -> bool:
         return bool(parse_yaml(text).data == meant)
     except YamlError:
         return False
-
-
-def _tag_node(text: str, plugin: str) -> "ScalarNode":
-    from yaml import SafeLoader, ScalarNode, compose
-
-    node = compose(text, SafeLoader)
-    for key in ("plugins", plugin, "tag"):
-        node = _below(node, key)
-    assert isinstance(node, ScalarNode)
-    return node
-
-
-def _below(node: "Node | None", key: str) -> "Node":
-    from yaml import MappingNode
-
-    assert isinstance(node, MappingNode)
-    found = [value for name, value in node.value if name.value == key]
-    merged = [value for name, value in node.value if name.value == "<<"]
-    return found[0] if found else _below(merged[0], key)
-
-
-def _replace(lines: list[str], node: "ScalarNode", tag: str) -> None:
-    line, begin, end = node.start_mark.line, node.start_mark.column, node.end_mark.column
-    quote = node.style if node.style in {"'", '"'} else "" if _is_plain(tag) else '"'
-    lines[line] = f"{lines[line][:begin]}{quote}{tag}{quote}{lines[line][end:]}"
-
-
-def _is_plain(tag: str) -> bool:
-    """Tell whether YAML takes a tag without quotes for a text: `1.10` would be a number."""
-    return re.fullmatch(r"[a-zA-Z][\w./+-]*", tag) is not None and parse_yaml(tag).data == tag

@@ -1,0 +1,195 @@
+"""Cubes that stay in their file: what is asked for is read, and nothing else.
+
+Not a memory map: mapped pages count as memory of the process and against its limits, a file that is cut meanwhile ends
+the program, and gains, "no data" and packed chunks would have to be applied to the whole. Nor dask, which brings blocks
+too: it knows no statistics of a whole image before its scores and no ports, and puts a scheduler under every node.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.typing import DTypeLike, NDArray
+
+from cuvis_ai_core.errors import CubeError
+
+Read: TypeAlias = Callable[[slice, slice, slice], NDArray[Any]]
+"""Reads `[rows, columns, bands]`; each slice has a start, a stop, and no step."""
+
+_RANK: Final = 3
+_BLOCK: Final = 2**24
+"""Bytes that are read at once of an array that is gone through."""
+
+
+class LazyArray(NDArrayOperatorsMixin):
+    """A cube `[height, width, channel]` that is read by pieces, as an index asks for them.
+
+    `lazy[rows, columns, bands]` reads a piece into an array of NumPy; `numpy.asarray(lazy)`, operators, and whatever
+    else only an array can (`lazy.mean()`) read the whole. Several threads may read at once.
+
+    Args:
+        shape: Its shape.
+        dtype: Its type, in the byte order of the machine.
+        read: Reads a piece of it. What it returns is of that type, and is nobody else's.
+        chunk: Height and width of the pieces in which the file stores it: tiles are made of whole ones.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], dtype: DTypeLike, read: Read, *, chunk: tuple[int, int] = (1, 1)
+    ) -> None:
+        self.shape = tuple(map(int, shape))
+        self.dtype = np.dtype(dtype)
+        self.chunk = chunk
+        self._read = read
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all values take in memory."""
+        return self.size * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        for block in blocks_of(self):
+            yield from block
+
+    def __getitem__(self, key: Any) -> Any:  # noqa: ANN401 - whatever an array of NumPy takes
+        keys = key if isinstance(key, tuple) else (key,)
+        if any(each is Ellipsis for each in keys):
+            at = next(number for number, each in enumerate(keys) if each is Ellipsis)
+            keys = (*keys[:at], *[slice(None)] * (_RANK - len(keys) + 1), *keys[at + 1 :])
+        if len(keys) > _RANK or not all(isinstance(each, slice | int | np.integer) for each in keys):
+            return np.asarray(self)[key]
+        keys += (slice(None),) * (_RANK - len(keys))
+        ranges, rest = zip(*map(_range, keys, self.shape), strict=True)
+        return self._read(*ranges)[rest]
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001 - as NumPy calls it
+        del copy  # whatever is read is a copy
+        whole = self._read(*(slice(0, size) for size in self.shape))
+        return whole if dtype is None else whole.astype(dtype, copy=False)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:  # noqa: ANN401
+        arrays = (np.asarray(each) if isinstance(each, LazyArray) else each for each in inputs)
+        return getattr(ufunc, method)(*arrays, **options)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the methods of arrays
+        if name.startswith("_") or name not in dir(np.ndarray):
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        return getattr(np.asarray(self), name)
+
+    def __repr__(self) -> str:
+        return f"<LazyArray {self.shape} {self.dtype}>"
+
+
+def blocks_of(data: "NDArray[Any] | LazyArray") -> Iterator[NDArray[Any]]:
+    """Yield a cube from the top to the bottom, some lines at a time."""
+    chunk = data.chunk[0] if isinstance(data, LazyArray) else 1
+    lines = _BLOCK * data.shape[0] // max(1, data.nbytes)
+    step = max(1, lines // chunk) * chunk
+    for top in range(0, data.shape[0], step):
+        yield data[top : top + step]
+
+
+def as_stored(data: Any) -> NDArray[Any] | LazyArray:  # noqa: ANN401 - an array, or what is sliced as one
+    """Return a cube as an array, or as one that stays in its file: a dataset of h5py, zarr, netCDF4, ...
+
+    Args:
+        data: An array, what NumPy makes one of, or something with `shape`, `dtype`, an index, and `chunks` if it is
+            stored in pieces.
+    """
+    is_stored = all(hasattr(data, name) for name in ("shape", "dtype", "__getitem__"))
+    if isinstance(data, LazyArray) or not is_stored or isinstance(data, np.ndarray) or len(data.shape) != _RANK:
+        return data if isinstance(data, LazyArray) else np.asarray(data)
+    chunks = getattr(data, "chunks", None)
+    chunk = (int(chunks[0]), int(chunks[1])) if isinstance(chunks, tuple) and len(chunks) == _RANK else (1, 1)
+    dtype = np.dtype(data.dtype).newbyteorder("=")
+    return LazyArray(data.shape, dtype, lambda *ranges: np.asarray(data[ranges], dtype=dtype), chunk=chunk)
+
+
+def raw_reader(file: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, ...], axes: tuple[int, ...]) -> Read:
+    """Return what reads pieces of a file of raw values, each time anew: no handle stays open.
+
+    Args:
+        file: The file.
+        dtype: The type of its values, in its byte order.
+        offset: The first byte of the values.
+        shape: Height, width and number of channels.
+        axes: The axes of `[height, width, channel]` in the order of the file.
+
+    Returns:
+        A function that raises `CubeError` where the file was written to meanwhile.
+    """
+    sizes, known = [shape[axis] for axis in axes], _state(file.stat())
+    back = tuple(int(axis) for axis in np.argsort(axes))
+
+    def read(*ranges: slice) -> NDArray[Any]:
+        first, second, third = (ranges[axis] for axis in axes)
+        inner = sizes[2]
+        planes = []
+        with file.open("rb") as stream:
+            if _state(os.fstat(stream.fileno())) != known:
+                raise CubeError(
+                    f"The cube '{file}' was written to since it was opened.", hint="Read it again.", path=file
+                )
+            if second == slice(0, sizes[1]):  # whole planes lie one behind the other
+                planes.append(_values(stream, dtype, offset, first.start * sizes[1] * inner, _length(first), sizes[1:]))
+            else:
+                for plane in range(first.start, first.stop):
+                    at = (plane * sizes[1] + second.start) * inner
+                    planes.append(_values(stream, dtype, offset, at, 1, [_length(second), inner]))
+        stored = planes[0] if len(planes) == 1 else np.concatenate(planes)
+        return np.ascontiguousarray(stored[..., third].transpose(back), dtype=dtype.newbyteorder("="))
+
+    return read
+
+
+def _values(
+    stream: Any,  # noqa: ANN401 - an open file
+    dtype: np.dtype[Any],
+    offset: int,
+    first: int,
+    count: int,
+    sizes: list[int],
+) -> NDArray[Any]:
+    stream.seek(offset + first * dtype.itemsize)
+    return np.fromfile(stream, dtype=dtype, count=count * sizes[0] * sizes[1]).reshape(count, *sizes)
+
+
+def _state(found: os.stat_result) -> tuple[int, int]:
+    return found.st_size, found.st_mtime_ns
+
+
+def _range(key: slice | int, size: int) -> tuple[slice, slice | int]:
+    """Return the range to read of an axis, and what to take of that."""
+    if not isinstance(key, slice):
+        if not -size <= key < size:
+            raise IndexError(f"index {key} is out of bounds for an axis of size {size}")
+        at = int(key) % size
+        return slice(at, at + 1), 0
+    start, stop, step = key.indices(size)
+    if step == 1:
+        return slice(start, max(start, stop)), slice(None)
+    numbers = range(start, stop, step)
+    if not numbers:
+        return slice(0, 0), slice(None)
+    least, most = min(numbers[0], numbers[-1]), max(numbers[0], numbers[-1])
+    return slice(least, most + 1), slice(None, None, step)
+
+
+def _length(each: slice) -> int:
+    return int(each.stop - each.start)

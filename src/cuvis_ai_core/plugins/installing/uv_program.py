@@ -1,0 +1,215 @@
+"""How uv is run for a plugin: with which settings and variables, and what its failures mean."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import tomli_w
+
+from cuvis_ai_core._environment import uv_variables
+from cuvis_ai_core._process import Finished
+from cuvis_ai_core._process import run as run_program
+from cuvis_ai_core.errors import (
+    BuildError,
+    DependencyConflictError,
+    InstallError,
+    NetworkError,
+    OfflineError,
+    ToolNotFoundError,
+)
+from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
+from cuvis_ai_core.plugins.cache.offline import WAY_OUT as OFFLINE_WAY_OUT
+from cuvis_ai_core.plugins.dependencies.distribution import normalised
+from cuvis_ai_core.plugins.installing.index_credentials import hidden, offered
+from cuvis_ai_core.plugins.installing.index_settings import default_cache, pip_settings, uv_settings
+from cuvis_ai_core.plugins.installing.uv_errors import CHECK_NETWORK, meaning, telling_lines
+
+BUILD_VARIABLE: Final = "CUVIS_ALLOW_BUILD"
+"""Names of dependencies that may be built from source, separated by commas; the commands' option `--allow-build`."""
+
+
+_NAMING: Final = ("pyproject.toml", "setup.cfg", "setup.py", "requirements.txt")
+"""Files of a project that may name a repository that it needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class UvProgram:
+    """Runs uv for one plugin.
+
+    Attributes:
+        plugin: Name of the plugin, for errors.
+        folder: Temporary folder to work in; no project configuration is picked up from it.
+        offline: Whether uv may only use what it has, and what lies in `wheelhouse`.
+        wheelhouse: Folder with wheels that were carried along, if there is one.
+        allowed: Names of dependencies that may be built from source; of all others only wheels are taken.
+    """
+
+    plugin: str
+    folder: Path
+    offline: bool = False
+    wheelhouse: Path | None = None
+    allowed: frozenset[str] = frozenset()
+
+    def run(
+        self, command: list[str], task: str, by_hand: str, told: Mapping[str, str] | None = None
+    ) -> tuple[str, str]:
+        """Run uv, and return what it printed and what it noted.
+
+        Args:
+            command: What follows `uv`.
+            task: What it is for: "uv could not ...".
+            by_hand: What a user can try instead.
+            told: Variables for a build.
+
+        Raises:
+            InstallError: uv failed; of the kind that its words mean.
+        """
+        options = ["--offline"] if self.offline else []
+        # Those that look for packages: `uv build …` and `uv pip install …`.
+        words = {"build": 1, "pip": 2}.get(command[0], 0)
+        if self.offline and self.wheelhouse and words:
+            command = [*command[:words], *self._find_links(), *command[words:]]
+        builds = command[0] == "build" or "-e" in command or bool(self._built())
+        builds = builds and not _names_a_repository(command)
+        command, folder = self._beside_number_sign(command)
+        finished = self.call([*options, *command], folder, told or {}, builds=builds)
+        if finished.returncode:
+            refuse_full_disk(finished.stderr, self.folder)
+            raise self._failure(task, finished.stderr, by_hand)
+        return finished.stdout, finished.stderr
+
+    def call(self, command: Sequence[str], folder: Path, told: Mapping[str, str], *, builds: bool) -> Finished:
+        """Run uv in a folder, whatever it answers."""
+        variables, settings = self._environment(builds=builds)
+        with offered(settings, self.folder) as (place, handles):
+            variables |= {"UV_CONFIG_FILE": place, **told}
+            return run_program([_program(), *command], cwd=folder, env=variables, handles=handles)
+
+    def run_backend(
+        self, cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None
+    ) -> None:
+        """Run a build back-end as `pyproject_hooks` asks for it, in the environment of a build.
+
+        Raises:
+            BuildError: It failed.
+        """
+        variables, _ = self._environment(builds=True)
+        finished = run_program(list(cmd), cwd=Path(cwd or self.folder), env=variables | dict(extra_environ or {}))
+        if finished.returncode:
+            words = "\n".join(f"  {line}" for line in telling_lines(finished.stderr))
+            raise BuildError(f"The build back-end failed:\n{words}", plugin=self.plugin, output=finished.stderr)
+
+    def wheels_only(self) -> list[str]:
+        """Return the options with which only that is built from source for which somebody allowed it."""
+        return wheels_but(self._built())
+
+    def _built(self) -> frozenset[str]:
+        named = os.environ.get(BUILD_VARIABLE, "").split(",")
+        return self.allowed | {normalised(name.strip()) for name in named if name.strip()}
+
+    def _beside_number_sign(self, command: list[str]) -> tuple[list[str], Path]:
+        """Return a command and the folder to run it in: uv takes `#` in an address for its end, however it is written.
+
+        So it is run in the folder of the project, where it needs no address.
+        """
+        for place, word in enumerate(command):
+            if command[place - 1] == "-e" and "%23" in word:
+                name, _, address = word.rpartition(" @ ")
+                folder = Path(unquote(urlsplit(address).path))
+                extras = f"[{name.partition('[')[2]}" if "[" in name else ""
+                return [*command[:place], f".{extras}", *command[place + 1 :]], folder
+        return command, self.folder
+
+    def _environment(self, *, builds: bool) -> tuple[dict[str, str], str]:
+        """Return what uv, and a build, gets to see of the user's environment, and uv's settings.
+
+        Args:
+            builds: Whether code of a plugin runs, which has no business with the user's repositories.
+        """
+        kept = uv_variables(builds=builds)
+        own = uv_settings()
+        from_pip, variables = pip_settings(own)
+        for name in ("UV_CACHE_DIR", "UV_CREDENTIALS_DIR"):  # uv works in a temporary folder, where paths must hold
+            if kept.get(name):
+                kept[name] = str(Path(kept[name]).absolute())
+        if not ({"cache-dir"} & own.keys() or kept.get("UV_CACHE_DIR") or _can_be_used(default_cache())):
+            kept["UV_CACHE_DIR"] = str(self.folder / "uv cache")
+        temporary = self.folder / "tmp"
+        temporary.mkdir(exist_ok=True)
+        # The user's folder for temporary files may be full, missing or too small for a build.
+        places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
+        shown, settings = hidden(kept | variables | places, from_pip | own)
+        return shown, tomli_w.dumps(settings)
+
+    def _find_links(self) -> list[str]:
+        """Return the option for the wheels that were carried along; it would hide the user's own variable."""
+        own = filter(None, os.environ.get("UV_FIND_LINKS", "").split(","))
+        return [f"--find-links={place}" for place in (*own, self.wheelhouse)]
+
+    def _failure(self, task: str, output: str, by_hand: str) -> InstallError | NetworkError:
+        kind, hint = meaning(output)
+        if kind is OfflineError and self.offline:
+            hint = OFFLINE_WAY_OUT
+        hint = hint or f"Try it by hand: {by_hand}\nIf that fails too, take another version of the plugin."
+        words = "\n".join(f"  {line}" for line in telling_lines(output))
+        if issubclass(kind, NetworkError):
+            address = re.search(r"(?:https?|ssh)://[^\s'`\")]+", output)
+            location = address[0] if address else "package index"
+            what = (
+                f": {address[0] if address else 'the package index'} cannot be reached" if hint == CHECK_NETWORK else ""
+            )
+            if kind is OfflineError:
+                what = (
+                    f": {address[0] if address else 'the package index'} may not be asked: no connection may be opened"
+                )
+            return kind(
+                f"uv could not {task}{what}{'.' if what else ':'}\n{words}",
+                hint=hint,
+                plugin=self.plugin,
+                location=location,
+            )
+        prefix = "Dependency conflict: " if kind is DependencyConflictError else ""
+        message = f"{prefix}uv could not {task}:\n{words}"
+        return kind(message, hint=hint, plugin=self.plugin, output=output, requirement=words.strip())
+
+
+def _names_a_repository(command: Sequence[str]) -> bool:
+    """Tell whether a command may have to do with a repository: named in it, or by a project that is built."""
+    folders = [Path(command[-1])] if command[0] == "build" else []
+    folders += [Path(unquote(urlsplit(word.rpartition(" @ ")[2]).path)) for word in command if "file:" in word]
+    files = [folder / name for folder in folders for name in _NAMING]
+    texts = (file.read_bytes() for file in files if file.is_file())
+    return any("git+" in word for word in command) or any(b"git+" in text for text in texts)
+
+
+def _program() -> str:
+    try:
+        from uv import find_uv_bin
+
+        return find_uv_bin()
+    except (ImportError, FileNotFoundError) as error:
+        raise ToolNotFoundError(
+            "The program 'uv' was not found; plugins are installed with it.",
+            hint="Reinstall it into this environment: pip install --force-reinstall uv",
+            tool="uv",
+        ) from error
+
+
+def wheels_but(built: frozenset[str]) -> list[str]:
+    """Return the options with which only these distributions are built from source, and of all others wheels taken."""
+    if not built:
+        return ["--no-build"]
+    return ["--only-binary", ":all:", *(f"--no-binary={name}" for name in sorted(built))]
+
+
+def _can_be_used(folder: Path) -> bool:
+    """Tell whether a folder can be written; it is made if it is not there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)

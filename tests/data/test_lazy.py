@@ -1,0 +1,107 @@
+"""Cubes that stay in their file until a piece is asked for."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+from numpy.typing import NDArray
+
+from cuvis_ai_core.data import Cube, LazyArray
+from cuvis_ai_core.data.lazy import blocks_of
+
+DATA = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
+
+
+class Stored:
+    """What h5py and zarr have: no array, but sliced as one."""
+
+    chunks = (2, 5, 3)
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self._array = array
+        self.shape = array.shape
+        self.dtype = array.dtype
+        self.asked: list[Any] = []
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        assert all(isinstance(each, slice) and each.step is None for each in key)
+        self.asked.append(tuple((each.start, each.stop) for each in key))
+        return np.array(self._array[key])
+
+
+def _lazy(array: NDArray[Any] = DATA) -> LazyArray:
+    data = Cube(Stored(array)).data  # type: ignore[arg-type]
+    assert isinstance(data, LazyArray)
+    return data
+
+
+_KEYS = st.one_of(
+    st.just(Ellipsis),
+    st.integers(-4, 3),
+    st.slices(4),
+    st.tuples(st.slices(4), st.slices(5), st.slices(6)),
+    st.tuples(st.integers(-4, 3), st.slices(5)),
+    st.tuples(st.just(Ellipsis), st.integers(-6, 5)),
+    st.tuples(st.slices(4), st.just(Ellipsis), st.slices(6)),
+    st.just((..., [4, 1])),
+    st.just((slice(None), None)),
+    st.just(np.arange(24).reshape(4, 6) > 99) | st.just(DATA > 7),
+)
+
+
+@given(_KEYS)
+def test_index(key: Any) -> None:
+    """Whatever index an array takes gives of a lazy cube what it gives of the array."""
+    try:
+        expected = DATA[key]
+    except IndexError:
+        with pytest.raises(IndexError):
+            _lazy()[key]
+        return
+    assert_array_equal(_lazy()[key], expected, strict=True)
+
+
+def test_only_the_piece_is_read() -> None:
+    """A dataset in a file is asked for the pieces of an index, and for no more."""
+    stored = Stored(DATA)
+    data = Cube(stored).data  # type: ignore[arg-type]
+    data[1:3, 2, ::2]
+    assert stored.asked[-1] == ((1, 3), (2, 3), (0, 5))
+
+
+def test_as_an_array() -> None:
+    """Operators, functions and methods of arrays read the whole of a lazy cube."""
+    data = _lazy()
+    assert_array_equal(np.asarray(data), DATA, strict=True)
+    assert_array_equal(data * 2 + data, DATA * 3, strict=True)
+    assert (data.mean(), np.max(data), data.size, data.nbytes, len(data)) == (DATA.mean(), 119, 120, 240, 4)
+    assert [line.shape for line in data] == [(5, 6)] * 4
+    with pytest.raises(AttributeError, match="no attribute 'wavelength'"):
+        data.wavelength()
+
+
+def test_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cube is gone through by whole chunks of its file."""
+    monkeypatch.setattr("cuvis_ai_core.data.lazy._BLOCK", 200)
+    assert [len(block) for block in blocks_of(_lazy())] == [2, 2]
+    assert_array_equal(np.concatenate(list(blocks_of(DATA))), DATA)
+
+
+def test_tiles_of_a_cube() -> None:
+    """The image of a cube is read tile by tile, with NaN in bands without data, as `batch` has it whole."""
+    cube = Cube(Stored(DATA), good_bands=np.array([1, 1, 0, 1, 1, 1]))  # type: ignore[arg-type]
+    image, whole = cube.tiles()["cube"], cube.batch()["cube"]
+    assert not isinstance(image, np.ndarray)
+    assert (image.shape, image.dtype, image.chunk) == (whole.shape, whole.dtype, (2, 5))
+    assert_array_equal(image.tile(slice(1, 3), slice(2, 4)), whole[:, 1:3, 2:4], strict=True)
+
+
+def test_a_copy() -> None:
+    """A batch of an array is a copy of it."""
+    data = DATA.copy()
+    batch = Cube(data).batch()
+    data[...] = 0
+    assert_array_equal(batch["cube"][0], DATA)
