@@ -11,12 +11,16 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-OURS = frozenset({"cuvis_ai", "cuvis_ai_core", "cuvis_ai_schemas", "cuvis_ai_hookspecs"})
+OURS = "cuvis_ai"
+"""With this begin the names of what is looked at, and of other plugins."""
+
+HERE = str(Path(__file__))
 
 
 class StandIn(type):
@@ -31,9 +35,9 @@ class StandIn(type):
 def make_class(name: str) -> StandIn:
     """Return a class that can be called, derived from, and used as a decorator."""
     body: dict[str, Any] = {
-        "__init__": lambda self, *_, **__: None,
+        "__init__": lambda *_, **__: None,
         "__call__": lambda self, *given, **_: given[0] if given else self,
-        "__getattr__": lambda self, key: make_class(key)(),
+        "__getattr__": lambda _, key: make_class(key)(),
         "__module__": "stood_in",
     }
     return StandIn(name, (), body)
@@ -54,15 +58,15 @@ class Finder:
     def __init__(self) -> None:
         self.found: set[str] = set()
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
         """Return the spec of a stood-in module, where a module of this name is wanted by the catalogue."""
         top = name.partition(".")[0]
-        if top in OURS or top in sys.stdlib_module_names or (top != name and top not in self.found):
+        if top.startswith(OURS) or top in sys.stdlib_module_names or (top != name and top not in self.found):
             return None
         if not any("cuvis_ai" in str(frame) for frame in callers()):
             return None
         self.found.add(top)
-        spec = ModuleSpec(name, self, is_package=True)
+        spec = ModuleSpec(name, self, is_package=True)  # type: ignore[arg-type]
         spec.submodule_search_locations = []
         return spec
 
@@ -79,7 +83,7 @@ def callers() -> Iterator[str]:
     frame = sys._getframe(1)  # noqa: SLF001
     while frame is not None:
         file = frame.f_code.co_filename
-        if "importlib" not in file and file != __file__:
+        if "importlib" not in file and file != HERE:
             yield file
             return
         frame = frame.f_back  # type: ignore[assignment]
@@ -137,11 +141,11 @@ def main() -> None:
     place, answer = Path(sys.argv[1]).absolute(), Path(sys.argv[2])
     sys.path.insert(0, str(place))
     finder = Finder()
-    sys.meta_path.append(finder)  # type: ignore[arg-type]
+    sys.meta_path.append(finder)
     warnings.simplefilter("ignore")
     found: dict[str, dict[str, str | None]] = {"modules": {}}
     for name in modules_of(place):
-        found["modules"][name] = outcome(lambda name=name: importlib.import_module(name))  # type: ignore[misc]
+        found["modules"][name] = outcome(partial(importlib.import_module, name))
     numbers: list[int] = []
     found["registering"] = {"auto_register_package": outcome(lambda: numbers.append(registered()))}
     for kind, entry in (("pipeline", "restore_pipeline_cli"), ("trainrun", "restore_trainrun_cli")):
@@ -149,6 +153,7 @@ def main() -> None:
         for file in files_of(place, kind):
             shown = str(file.relative_to(place / "cuvis_ai" / "configs"))
             results[shown] = outcome(show(entry, [f"--{kind}-path", str(file)]))
+    sys.meta_path.remove(finder)
     answer.write_text(json.dumps({"results": found, "nodes": numbers, "stood_in": sorted(finder.found)}))
 
 

@@ -97,6 +97,17 @@ def allow_build_option(command: _Decorated) -> _Decorated:
     )(command)
 
 
+def numbers_option(_: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
+    """Return the numbers of an option that takes several: `0,3,5`."""
+    try:
+        numbers = tuple(int(each) for each in text.split(",")) if text.strip() else ()
+    except ValueError as error:
+        raise click.BadParameter(f"'{text}' is no list of numbers, such as 0,3,5.", param=parameter) from error
+    if min(numbers, default=0) < 0 or len(set(numbers)) < len(numbers):
+        raise click.BadParameter(f"'{text}': numbers count from 0, each once.", param=parameter)
+    return numbers
+
+
 def _allow_builds(ctx: click.Context, _: click.Parameter, names: Sequence[str]) -> None:
     if names:
         from cuvis_ai_core.plugins.installing.uv_program import BUILD_VARIABLE

@@ -13,7 +13,7 @@ except ModuleNotFoundError as missing:
         raise
     raise MissingExtraError(
         f"Data modules are Lightning's, and the package '{missing.name}' is not installed.",
-        hint="Install the extra: pip install 'cuvis-ai-core[train]'. Without it, cubes come by cuvis_ai_core.data.Cubes.",
+        hint="Install the extra: pip install 'cuvis-ai-core[train]'. Without it there is cuvis_ai_core.data.Cubes.",
         extra="train",
     ) from missing
 

@@ -36,7 +36,7 @@ class SingleCu3sDataset(Dataset[dict[str, Any]]):
         MissingExtraError: The SDK, or `pycocotools`, is not installed.
     """
 
-    def __init__(  # noqa: PLR0917 - the published order
+    def __init__(
         self,
         cu3s_file_path: str | Path,
         annotation_json_path: str | Path | None = None,

@@ -1,4 +1,4 @@
-"""Masks as runs of pixels, as COCO files have them: column after column, background first; pycocotools does the work."""
+"""Masks as runs of pixels, as COCO files have them: column after column, background first."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -94,7 +94,7 @@ def decode_rle_mask_for_canvas(mask: Rle, target_height: int, target_width: int)
         _say_turned()
         return coco_rle_decode({**mask, "size": canvas})
     raise AnnotationError(
-        f"A mask has the size {size[0]} x {size[1]}, and its picture {canvas[0]} x {canvas[1]} pixels (height x width).",
+        f"A mask has {size[0]} x {size[1]} pixels (height x width), and its picture {canvas[0]} x {canvas[1]}.",
         hint="Annotate the picture at its own size.",
     )
 
@@ -151,9 +151,7 @@ def _lengths(text: bytes) -> list[int]:
 
 @cache
 def _say_turned() -> None:
-    logger.warning(
-        "the size of a mask is written [width, height], and taken for [height, width]: the size of its canvas"
-    )
+    logger.warning("the size of a mask is written [width, height], and taken for that of its canvas")
 
 
 def _pycocotools() -> ModuleType:

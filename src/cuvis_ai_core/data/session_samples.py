@@ -13,7 +13,7 @@ from cuvis_ai_core.data.masks import Mask
 class CategoryMasks:
     """The annotations of a session file, drawn at the size of its cubes; the class of a pixel is its category's id.
 
-    Outlines are drawn at the size of the annotated image and the mask is then resized to the cube, pixels staying whole.
+    Outlines are drawn at the size of the annotated image, and the mask is then resized to the cube, pixel by pixel.
     A measurement that has no image, or none with annotations, is 0 everywhere.
 
     Args:
@@ -76,4 +76,5 @@ def stretched(cube: Any, lowest: float = 0.0, highest: float = 1.0) -> NDArray[n
     values = np.asarray(cube, dtype=np.float32)
     low, high = values.min(axis=(0, 1), keepdims=True), values.max(axis=(0, 1), keepdims=True)
     share = np.divide(values - low, high - low, out=np.zeros_like(values), where=high > low)
-    return share * np.float32(highest - lowest) + np.float32(lowest)
+    stretched_cube: NDArray[np.float32] = share * np.float32(highest - lowest) + np.float32(lowest)
+    return stretched_cube

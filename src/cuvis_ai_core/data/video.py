@@ -5,7 +5,7 @@ Importing this module imports torch and Lightning.
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -235,7 +235,7 @@ class _OpenCv:
 
     def _counted(self) -> int:
         """Return how many frames there are: as many as the file says where the last of them can be read, or counted."""
-        said = round(self._video.get(self._cv.CAP_PROP_FRAME_COUNT))
+        said = int(self._video.get(self._cv.CAP_PROP_FRAME_COUNT))
         if said > 0:
             self._seek(said - 1)
             whole = self._video.grab() and not self._video.grab()
@@ -260,7 +260,7 @@ def _unreadable(path: Path, why: str = "") -> CubeError:
 
 
 @cache
-def _decoder_class() -> type[_Decoder]:
+def _decoder_class() -> Callable[[Path], _Decoder]:
     try:
         import_module("torchcodec.decoders")
     except Exception as error:  # noqa: BLE001 - where FFmpeg is missing it raises what the loader of libraries says

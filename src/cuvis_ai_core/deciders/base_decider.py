@@ -32,7 +32,7 @@ class BinaryDecider(Node):
         super().__init__(threshold=threshold, **kwargs)
 
     @abstractmethod
-    def forward(self, logits: torch.Tensor, context: Any = None, **_: Any) -> dict[str, Any]:  # type: ignore[override] # noqa: ANN401
+    def forward(self, logits: torch.Tensor, context: Any = None, **_: Any) -> dict[str, Any]:  # noqa: ANN401
         """Decide."""
 
 

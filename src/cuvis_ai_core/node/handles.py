@@ -57,14 +57,16 @@ def input_ports(node: Any) -> "dict[str, InputPort]":  # noqa: ANN401
     """Return the input ports of a node by name, each the same object whenever it is asked for."""
     from cuvis_ai_schemas.pipeline import InputPort
 
-    return _kept(node, "_inputs_made", node.INPUT_SPECS, InputPort)
+    ports: dict[str, InputPort] = _kept(node, "_inputs_made", node.INPUT_SPECS, InputPort)
+    return ports
 
 
 def output_ports(node: Any) -> "dict[str, OutputPort]":  # noqa: ANN401
     """Return the output ports of a node by name, each the same object whenever it is asked for."""
     from cuvis_ai_schemas.pipeline import OutputPort
 
-    return _kept(node, "_outputs_made", node.OUTPUT_SPECS, OutputPort)
+    ports: dict[str, OutputPort] = _kept(node, "_outputs_made", node.OUTPUT_SPECS, OutputPort)
+    return ports
 
 
 class _Made:

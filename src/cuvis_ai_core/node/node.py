@@ -43,9 +43,9 @@ class Node(NodeMixin, nn.Module, ABC):
     """
 
     TRAINABLE_BUFFERS: ClassVar[tuple[str, ...]] = ()
-    _category: ClassVar[Any] = None
-    _tags: ClassVar[Iterable[Any]] = frozenset()
-    _icon_name: ClassVar[str | None] = None
+    _category: Any = None
+    _tags: Iterable[Any] = frozenset()
+    _icon_name: str | None = None
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Node(NodeMixin, nn.Module, ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401
         super().__init_subclass__(**options)
-        names = cls.TRAINABLE_BUFFERS
+        names: object = cls.TRAINABLE_BUFFERS
         if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
             raise InvalidNodeError(
                 f"TRAINABLE_BUFFERS of {cls.__name__} must be a tuple of strings, and is {names!r}.",
@@ -162,7 +162,7 @@ class Node(NodeMixin, nn.Module, ABC):
         for name in self.TRAINABLE_BUFFERS:
             if name not in self._buffers and name not in self._parameters:
                 raise AttributeError(
-                    f"Node '{self.name}' ({type(self).__name__}) has no buffer '{name}', which is in TRAINABLE_BUFFERS: "
+                    f"Node '{self.name}' ({type(self).__name__}) has no buffer '{name}' of TRAINABLE_BUFFERS: "
                     f"its __init__ calls self.register_buffer({name!r}, ...)"
                 )
 

@@ -58,6 +58,7 @@ class Nodes(Mapping[str, Any]):
         self._nodes = dict(nodes)
 
     def __call__(self) -> list[Any]:
+        """Return the node objects."""
         return list(self._nodes.values())
 
     def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - node objects of any kind

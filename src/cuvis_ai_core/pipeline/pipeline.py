@@ -28,7 +28,7 @@ from cuvis_ai_core.pipeline.request import Address, checked_stage, make_request,
 from cuvis_ai_core.pipeline.saving import save_pipeline
 from cuvis_ai_core.pipeline.state import apply_state, close_nodes, collect_state
 from cuvis_ai_core.pipeline.untrained import still_untrained
-from cuvis_ai_core.pipeline.weights import find_weights, read_weights
+from cuvis_ai_core.pipeline.weights import CHECKPOINT, find_weights, read_checkpoint, read_weights
 
 if TYPE_CHECKING:
     from cuvis_ai_schemas.execution import Context
@@ -159,7 +159,7 @@ class Pipeline(PublishedMethods):
         return cls._build(checked, registry, outline=outline, allow_untrained=allow_untrained)
 
     @classmethod
-    def load(
+    def load(  # noqa: PLR0913 - one for each thing that a run may want otherwise
         cls,
         path_or_name: str | Path,
         *,
@@ -219,7 +219,7 @@ class Pipeline(PublishedMethods):
         save_pipeline(Path(path).expanduser(), self, weights_format)
 
     def load_weights(self, path: str | Path) -> None:
-        """Take over the weights in a `.pt` or `.safetensors` file.
+        """Take over the weights in a `.pt` or `.safetensors` file, or in a checkpoint of Lightning (`.ckpt`).
 
         Raises:
             PipelineError: The file cannot be read, or does not fit the nodes; all nodes are as they were before.
@@ -229,7 +229,9 @@ class Pipeline(PublishedMethods):
 
     def _load_weights(self, path: Path, *, restore: bool) -> None:
         try:
-            apply_state(self._graph.nodes, read_weights(path).state, restore=restore)
+            is_checkpoint = path.suffix == CHECKPOINT
+            state = read_checkpoint(path, self._graph.nodes) if is_checkpoint else read_weights(path).state
+            apply_state(self._graph.nodes, state, restore=restore)
         except PipelineError as error:
             if error.path is None:
                 error.message = f"{path}: {error.message}"

@@ -23,7 +23,7 @@ class PublishedMethods:
     __slots__ = ()
 
     @classmethod
-    def load_pipeline(  # noqa: PLR0913, PLR0917 - the published order
+    def load_pipeline(
         cls,
         config_path: str | Path,
         weights_path: str | Path | None = None,

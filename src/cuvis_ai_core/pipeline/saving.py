@@ -82,7 +82,8 @@ def _text(pipeline: "Pipeline", path: Path, metadata: Mapping[str, Any]) -> str:
 
 def _written(node: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Return the entry of a node in the types of a pipeline file."""
-    params = {name: plain(value) for name, value in node["params"].items()}
+    key = "params" if "params" in node else "hparams"
+    params = {name: plain(value) for name, value in node[key].items()}
     for name, value in params.items():
         if kind := holds_unwritable(value):
             raise PipelineError(
@@ -92,7 +93,7 @@ def _written(node: Mapping[str, Any], path: Path) -> dict[str, Any]:
                 node=node["name"],
                 path=path,
             )
-    return {**node, "params": params}
+    return {**node, key: params}
 
 
 def to_yaml(data: dict[str, Any]) -> str:

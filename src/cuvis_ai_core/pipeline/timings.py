@@ -1,12 +1,13 @@
 """The time of each run of a node, as published software asks for it: an observer."""
 
-from collections.abc import Iterable
 from statistics import fmean, median, pstdev
 from typing import TYPE_CHECKING
 
 from cuvis_ai_hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cuvis_ai_schemas.pipeline import NodeProfilingStats
 
 

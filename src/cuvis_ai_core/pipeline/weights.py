@@ -26,6 +26,7 @@ State: TypeAlias = Mapping[str, Mapping[str, Any]]
 TORCH: Final = ".pt"
 SAFETENSORS: Final = ".safetensors"
 SUFFIXES: Final = (TORCH, SAFETENSORS)
+CHECKPOINT: Final = ".ckpt"
 _METADATA: Final = "metadata"
 _SAFE_DTYPES: Final = frozenset(
     {"bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"}

@@ -105,9 +105,9 @@ def _pipeline(run: TrainRun, config_dirs: Iterable[Path], *, outline: bool) -> t
             if outline:
                 return place, None
             raise
-        return read_config(file, run.pipeline_overrides).to_dict(), find_weights(file)
+        return read_config(file, run.pipeline_overrides).as_spelled(), find_weights(file)
     try:
-        return parse_config(place).to_dict(), None
+        return parse_config(place).as_spelled(), None
     except PipelineError as error:
         raise TrainRunError(
             f"Trainrun file {run.path}: pipeline: {error.message}", hint=error.hint, path=run.path, key="pipeline"

@@ -1,11 +1,8 @@
 """The second phase of training: parameters follow the gradient of a loss, driven by Lightning."""
 
-import logging
 import re
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -17,7 +14,7 @@ from cuvis_ai_core.pipeline.state import check_state
 from cuvis_ai_core.training.config import TrainingConfig
 from cuvis_ai_core.training.epochs import AS_THEY_COME, Reading
 from cuvis_ai_core.training.evaluation import pooled
-from cuvis_ai_core.training.modes import modules_of
+from cuvis_ai_core.training.modes import modules_of, undisturbed
 from cuvis_ai_core.training.processes import refuse_gradients_from_elsewhere
 from cuvis_ai_core.training.steps import Measuring, check_node
 
@@ -129,7 +126,7 @@ class GradientTrainer:
         from cuvis_ai_core.training.lightning import Fit
 
         check_state(self.pipeline.nodes)
-        with _as_before(self.pipeline), tempfile.TemporaryDirectory() as temporary:
+        with undisturbed(self.pipeline), tempfile.TemporaryDirectory() as temporary:
             try:
                 fit = self._fit = Fit(self, Path(temporary), folder, observer)
                 fit.run(train, val, reading, shuffle=shuffle)
@@ -260,29 +257,3 @@ def _explained(error: Exception) -> CuvisError:
             key="loss_nodes",
         )
     return TrainingError(f"Training failed: {type(error).__name__}: {text}")
-
-
-@contextmanager
-def _as_before(pipeline: "Pipeline") -> Iterator[None]:
-    """Keep Lightning's remarks from the terminal, and nodes and torch's switches as they were."""
-    import torch
-
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning", "lightning.pytorch")]
-    levels = [logger.level for logger in loggers]
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    benchmark = torch.backends.cudnn.benchmark
-    modes = [(module, module.training) for node in modules_of(pipeline) for module in node.modules()]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning(_utilities|_fabric)?(\.|$)")
-            warnings.filterwarnings("ignore", module=r"torch(metrics)?(\.|$)")
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        torch.use_deterministic_algorithms(deterministic)
-        torch.backends.cudnn.benchmark = benchmark
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from cuvis_ai_core.errors import TrainRunError
 from cuvis_ai_core.node.base import stage_name
@@ -28,6 +28,25 @@ class Predictor:
         self.pipeline = pipeline
         self.datamodule = datamodule
 
+    @overload
+    def predict(
+        self,
+        batches: Iterable[Mapping[Any, Any]],
+        keep_ports: Ports | None = None,
+        *,
+        max_batches: int | None = None,
+        stage: Any = "inference",  # noqa: ANN401
+    ) -> Iterator[Outputs]: ...
+    @overload
+    def predict(
+        self,
+        *,
+        keep_ports: Ports | None = None,
+        max_batches: int | None = None,
+        collect_outputs: bool = False,
+        stage: Any = "inference",  # noqa: ANN401
+        collect_ports: Ports | None = None,
+    ) -> list[Outputs] | None: ...
     def predict(
         self,
         batches: Iterable[Mapping[Any, Any]] | None = None,
@@ -35,7 +54,7 @@ class Predictor:
         *,
         max_batches: int | None = None,
         collect_outputs: bool = False,
-        stage: Any = "inference",  # noqa: ANN401 - a text or an enum
+        stage: Any = "inference",
         collect_ports: Ports | None = None,
     ) -> Iterator[Outputs] | list[Outputs] | None:
         """Run the pipeline on batches.

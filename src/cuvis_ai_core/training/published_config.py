@@ -34,7 +34,9 @@ def training_config(
     parts = {"optimizer": _given(optimizer), "scheduler": _given(scheduler)}
     merged = {**nested, **whole, **{name: part for name, part in parts.items() if part}}
     try:
-        return TrainingConfig.model_validate({key: _known(key, value) for key, value in merged.items() if key not in _ELSEWHERE})
+        return TrainingConfig.model_validate(
+            {key: _known(key, value) for key, value in merged.items() if key not in _ELSEWHERE}
+        )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(["training", *map(str, first["loc"])])
@@ -49,7 +51,9 @@ def _given(config: object) -> dict[str, Any]:
         return dict(config)
     dump: Any = getattr(config, "model_dump", None)
     if dump is None:
-        raise TrainRunError(f"A configuration of a training is a mapping or a model, not {config!r:.60}.", key="training")
+        raise TrainRunError(
+            f"A configuration of a training is a mapping or a model, not {config!r:.60}.", key="training"
+        )
     return {key: value for key, value in dump(exclude_unset=True).items() if value is not None}
 
 

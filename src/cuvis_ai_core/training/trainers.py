@@ -17,7 +17,7 @@ from cuvis_ai_core.errors import MissingExtraError, PipelineError, TrainingError
 from cuvis_ai_core.pipeline.state import apply_state
 from cuvis_ai_core.pipeline.weights import read_checkpoint
 from cuvis_ai_core.training.config import CheckpointConfig
-from cuvis_ai_core.training.modes import modules_of
+from cuvis_ai_core.training.modes import modules_of, undisturbed
 from cuvis_ai_core.training.monitors import direction
 from cuvis_ai_core.training.optimizers import make_optimizer, make_scheduler
 from cuvis_ai_core.training.published_config import training_config as merged_config
@@ -106,19 +106,21 @@ class GradientTrainer(pl.LightningModule):
             TrainingError: A loss is not a number.
             TrainRunError: There is nothing to train.
         """
-        self._trainer_of_lightning().fit(self, datamodule=self.datamodule)
+        with undisturbed(self.pipeline):
+            self._trainer_of_lightning().fit(self, datamodule=self.datamodule)
 
     def validate(self, ckpt_path: str | Path | None = None) -> list[Mapping[str, float]]:
         """Return losses and metrics of validation.
 
         Args:
-            ckpt_path: A checkpoint whose weights are taken first: a file, `best` or `last`; by default the weights stay.
+            ckpt_path: Whose weights are taken first: a file, `best` or `last`; by default those of now.
 
         Raises:
             PipelineError: It cannot be read by torch's rules for weights.
         """
         self._take(ckpt_path)
-        return self._trainer_of_lightning().validate(self, datamodule=self.datamodule, verbose=False)
+        with undisturbed(self.pipeline):
+            return self._trainer_of_lightning().validate(self, datamodule=self.datamodule, verbose=False)
 
     def test(self, ckpt_path: str | Path | None = "best") -> list[Mapping[str, float]]:
         """Return losses and metrics of the test.
@@ -130,7 +132,8 @@ class GradientTrainer(pl.LightningModule):
             PipelineError: It cannot be read by torch's rules for weights.
         """
         self._take(ckpt_path)
-        return self._trainer_of_lightning().test(self, datamodule=self.datamodule, verbose=False)
+        with undisturbed(self.pipeline):
+            return self._trainer_of_lightning().test(self, datamodule=self.datamodule, verbose=False)
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> torch.Tensor:
         """Run a batch and return its loss."""

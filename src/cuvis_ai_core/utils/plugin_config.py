@@ -74,7 +74,9 @@ class PluginManifest(BaseModel):
     def _have_names(cls, plugins: dict[str, Any]) -> dict[str, Any]:
         for name in plugins:
             if not name.isidentifier():
-                raise ValueError(f"'{name}' is no name of a plugin: letters, digits and '_', as {name.replace('-', '_')}")
+                raise ValueError(
+                    f"'{name}' is no name of a plugin: letters, digits and '_', as {name.replace('-', '_')}"
+                )
         return plugins
 
     @classmethod
