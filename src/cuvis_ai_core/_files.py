@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from cuvis_ai_core._reading import read_file
+
 
 def write_atomic(path: Path, data: str | bytes) -> None:
     """Write a file through a temporary sibling and `os.replace`.
@@ -64,14 +66,14 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return the mapping in a JSON file, or None where there is none that can be read."""
     try:
-        content = path.read_bytes()
-    except OSError:
+        content = read_file(path)
+    except (OSError, ValueError):
         return None
     import json
 
     try:
         data = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None
 

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 import yaml
 
 from cuvis_ai_core._nearest import nearest
+from cuvis_ai_core._reading import open_file
 from cuvis_ai_core.errors import YamlError
 
 try:
@@ -114,7 +115,7 @@ def load_yaml(path: Path) -> YamlDocument:
         YamlError: The file cannot be read, or breaks a rule of YAML or of this module.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             content = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         raise YamlError(_unreadable(path, error), path=path) from error

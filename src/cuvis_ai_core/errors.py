@@ -48,6 +48,7 @@
     ├── AnnotationError (ValueError)          masks or COCO annotations cannot be read, or do not fit their cube
     ├── TrainRunError (ValueError)            a trainrun file breaks a rule, or does not fit its pipeline or its data
     ├── TrainingError (RuntimeError)          training failed
+    ├── ServiceError (RuntimeError)           a call of the gRPC service is refused, or failed; `code` says how
     └── MissingExtraError (ImportError)       an optional part of the package is not installed
 
 The text of an error says what, where and the rule; its `hint` is the next step and ends the text. The objects
@@ -408,6 +409,17 @@ class TrainingError(CuvisError, RuntimeError):
     """Training failed."""
 
     path: Path | None = None
+
+
+class ServiceError(CuvisError, RuntimeError):
+    """A call of the gRPC service is refused, or failed.
+
+    `code` is the name of its gRPC status: `NOT_FOUND`, `PERMISSION_DENIED`, ... Where the server failed, `id` is the
+    number under which its log has the rest.
+    """
+
+    code: str
+    id: str | None = None
 
 
 class MissingExtraError(CuvisError, ImportError):

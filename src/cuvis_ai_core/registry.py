@@ -51,12 +51,21 @@ class _Getter(Protocol):
 
 
 class _Get:
-    """`get` on the class asks the built-ins, on an instance its plugins first; an explicit `instance=` wins."""
+    """`get` on the class asks the built-ins, on an instance its plugins first; an explicit `instance=` wins.
+
+    Args:
+        importing: Whether modules of installed distributions are imported for a class in them.
+    """
+
+    def __init__(self, *, importing: bool = True) -> None:
+        self._importing = importing
 
     def __get__(self, bound: NodeRegistry | None, owner: type[NodeRegistry]) -> _Getter:
         def get(name: str, *, instance: NodeRegistry | None = None) -> type[NodeMixin]:
             registry = bound if instance is None else instance
-            return owner._get_builtin(name) if registry is None else registry._get_node(name)  # noqa: SLF001
+            if registry is None:
+                return owner._get_builtin(name, importing=self._importing)  # noqa: SLF001
+            return registry._get_node(name, importing=self._importing)  # noqa: SLF001
 
         return get
 
@@ -65,7 +74,8 @@ class NodeRegistry:
     """Node classes by name: the built-in ones, and those of the plugins of this instance.
 
     `NodeRegistry.get(name)` and `registry.get(name)` take a short name or a full path and raise `NodeNotFoundError`
-    or `AmbiguousNodeError`. An instance asks its plugins, then the built-in nodes, then the import system.
+    or `AmbiguousNodeError`. An instance asks its plugins, then the built-in nodes, then installed distributions.
+    `known` does the same for a pipeline that is only looked at: it imports nothing of these.
 
     An instance is a context manager that unloads its plugins in the end. Two instances share nothing but the
     built-in nodes, and may hold two versions of one plugin.
@@ -80,6 +90,7 @@ class NodeRegistry:
     _cache_dir: ClassVar[Path | None] = None
 
     get = _Get()
+    known = _Get(importing=False)
 
     def __init__(self, *, discover: bool = True, block: Iterable[str] = (), offline: bool = False) -> None:
         self._loading = threading.RLock()
@@ -212,8 +223,8 @@ class NodeRegistry:
         return Store(cls.get_cache_dir())
 
     @classmethod
-    def _get_builtin(cls, name: str) -> type:
-        found = cls._builtin(checked_name(name)) or host_class(name)
+    def _get_builtin(cls, name: str, *, importing: bool) -> type:
+        found = cls._builtin(checked_name(name)) or host_class(name, importing=importing)
         if found is None:
             raise not_found(name, cls._builtin_registry, cls._builtin_registry)
         return found
@@ -441,13 +452,13 @@ class NodeRegistry:
             self.register_hooks(each, name)
         return [path for each in installed.values() for path in each.cuvis_ai_nodes()]
 
-    def _get_node(self, name: str) -> type:
+    def _get_node(self, name: str, *, importing: bool) -> type:
         self._members.complete()
         nodes = self._members.catalogue()
         entry = nodes.find(checked_name(name))
         if entry is not None:
             return nodes.load(entry)
-        found = self._builtin(name) or host_class(name)
+        found = self._builtin(name) or host_class(name, importing=importing)
         if found is not None:
             return found
         last_resort = None if self._has_package(name) else nodes.by_last_component(name)

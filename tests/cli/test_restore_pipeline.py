@@ -496,6 +496,7 @@ def test_names_of_classes_come_from_the_metadata_of_the_pipeline(
     """They stand in the legend and in run.json; a pixel of the cube without data is no class, and reads back as 0."""
     Path("classes_of_plants.py").write_text(CLASSES_NODE, encoding="utf-8")
     monkeypatch.syspath_prepend(".")
+    monkeypatch.setenv("PYTHONPATH", ".")
     names = {"plants": {"classes": {"1": "corn", "2": "grass"}}}
     node = {"name": "plants", "class_name": "classes_of_plants.Classes"}
     path = write_yaml("p.yaml", {"metadata": {"class_names": names}, "nodes": [node]})

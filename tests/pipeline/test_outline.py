@@ -76,12 +76,17 @@ def test_what_is_wrong_with_the_file_is_still_an_error(
         outline(nodes, edges)
 
 
-def test_a_class_that_cannot_be_imported_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on an installation without its libraries; the reason is kept."""
+def test_a_class_of_an_installed_distribution_is_not_imported_to_be_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is when the pipeline runs; so a broken one does no harm before."""
     (tmp_path / "broken_nodes.py").write_text("import nothing_of_that_name\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    pipeline = outline([{"name": "b", "class_name": "broken_nodes.Node"}], [])
-    assert "nothing_of_that_name" in str(pipeline.unloaded["b"].reason)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    nodes = [{"name": "b", "class_name": "broken_nodes.Node"}]
+    assert list(outline(nodes, []).unloaded) == ["b"]
+    with pytest.raises(InvalidNodeError, match="nothing_of_that_name"):
+        Pipeline.from_dict({"nodes": nodes})
 
 
 def test_an_outline_cannot_run() -> None:

@@ -493,6 +493,7 @@ def test_a_wrong_override_is_one_clear_error(registry: Any, tmp_path: Path, over
 def test_interpolations_are_resolved(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys of the file and variables of the environment; overrides come first."""
     monkeypatch.setenv("FACTOR", "7")
+    monkeypatch.setenv("CUVIS_ALLOW_ENV", "FACTOR")
     file = tmp_path / "p.yaml"
     file.write_text(
         "metadata: {name: p, factor: 5}\nnodes:\n"

@@ -100,11 +100,9 @@ def test_composed_beside_the_file(write: Write) -> None:
 
 
 def test_what_cannot_be_composed(write: Write) -> None:
-    """A broken file of the tree is named with its line, and where files were looked for."""
+    """A broken file of the tree is named with its line."""
     path = write({**COMPOSED, "configs/data/lentils.yaml": "train_ids: [0\nval_ids: [1]\n"})
-    with pytest.raises(
-        TrainRunError, match=r"(?s)cannot be composed: .*data/lentils\.yaml\", line 2.*Searched in: .*configs"
-    ):
+    with pytest.raises(TrainRunError, match=r"data/lentils\.yaml: line 2: did not find expected ',' or '\]'"):
         read_trainrun(path)
 
 

@@ -9,6 +9,8 @@ from cuvis_ai_core.cli.describe_node import note
 from cuvis_ai_core.cli.origin import origin_of
 from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.tables import print_table
+from cuvis_ai_core.plugins.hooks.discovery import is_path
+from cuvis_ai_core.plugins.importable import is_importable
 
 NOT_LOADED: Final = "not loaded"
 _NO_PORTS: Final = "No node has ports. Nodes declare them in INPUT_SPECS and OUTPUT_SPECS; edges name those of others."
@@ -51,6 +53,8 @@ def print_unloaded(registry: "NodeRegistry", pipeline: "Pipeline", command: str,
     for node in unloaded.values():
         if node.reason.__cause__ is not None:
             say(f"  {node.name}: {node.reason.message}")
+        elif is_path(node.class_name) and is_importable(node.class_name.rpartition(".")[0]):
+            say(f"  {node.name}: '{node.class_name}' is imported when the pipeline runs, not to show it")
         elif near := nearest(node.class_name, [entry.name for entry in registry.nodes()]):
             say(f"  {node.name}: there is no class '{node.class_name}'; did you mean '{near}'?")
     first = "Load"

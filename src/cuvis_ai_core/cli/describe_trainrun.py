@@ -1,14 +1,16 @@
 """A trainrun for people: what is trained, on what, how, and what becomes of it."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cuvis_ai_core.cli.describe_pipeline import print_unloaded
+from cuvis_ai_core.cli.logs import warn
 from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.tables import print_table
-from cuvis_ai_core.errors import AnnotationError, CubeError, MissingExtraError, TrainRunError
+from cuvis_ai_core.errors import AnnotationError, CubeError, ManifestError, MissingExtraError, TrainRunError
 from cuvis_ai_core.training.build import outline_pipeline, trained_weights
 from cuvis_ai_core.training.config import SPLITS, TrainingConfig, TrainRunConfig
 from cuvis_ai_core.training.parts import Parts
@@ -23,13 +25,14 @@ if TYPE_CHECKING:
 _MEASURED: Final = ("loss_nodes", "metric_nodes")
 
 
-def print_trainrun(registry: "NodeRegistry", run: "TrainRun", command: str) -> None:
+def print_trainrun(registry: "NodeRegistry", run: "TrainRun", command: str, *, loaded: bool) -> None:
     """Print the description of a resolved trainrun; data, weights and plugins may be missing, which is said.
 
     Args:
         registry: Where node classes and cube readers come from.
         run: The trainrun, resolved as an outline.
         command: The command that was given, without a manifest.
+        loaded: Whether the plugins of its manifest are.
 
     Raises:
         PipelineError: The pipeline breaks a rule.
@@ -48,13 +51,32 @@ def print_trainrun(registry: "NodeRegistry", run: "TrainRun", command: str) -> N
         print_table(("", ""), _training_rows(config.training), title="Training")
         say(f"\nOutput directory: {config.output_dir}")
         say(f"Trained weights: {_found(trained_weights(run)) or 'none yet; train with --mode train'}")
-        if pipeline is not None:
+        if manifest is not None and not loaded:
+            _print_plugins(manifest, command)
+        elif pipeline is not None:
             print_unloaded(registry, pipeline, command, manifest)
     if pipeline is None:
         say(
             f"\nThere is no pipeline '{config.pipeline}'. If a plugin brings it along, load that with: "
             f"{command} --plugins-path {manifest or 'plugins.yaml'}"
         )
+
+
+def _print_plugins(manifest: Path, command: str) -> None:
+    """Say which plugins a trainrun brings along, none of which was loaded to show it."""
+    from cuvis_ai_core._redact import without_credentials
+    from cuvis_ai_core.plugins.manifest.schema import GitPlugin, read_manifest
+
+    try:
+        plugins = read_manifest(manifest).plugins
+    except ManifestError as error:
+        warn(str(error))
+        return
+    say(f"\nTraining, validating and testing load the plugins of {manifest}; to show it, none was loaded:")
+    for name, each in plugins.items():
+        source = f"{without_credentials(each.repo)} {each.tag}" if isinstance(each, GitPlugin) else each.path
+        say(f"  {name}: {source}")
+    say(f"To see their nodes, load them with: {command} --plugins-path {shlex.quote(str(manifest))}")
 
 
 def _check_nodes(pipeline: "Pipeline", config: TrainRunConfig) -> None:

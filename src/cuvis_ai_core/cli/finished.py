@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from cuvis_ai_core._files import read_json
 from cuvis_ai_core._yaml import load_yaml
-from cuvis_ai_core.cli.run_record import RECORD
+from cuvis_ai_core.cli.run_record import RECORD, for_results
 from cuvis_ai_core.errors import YamlError
 from cuvis_ai_core.training.config import TrainRunConfig
 
@@ -55,7 +55,8 @@ def _of_settings(file: Path, config: TrainRunConfig) -> Iterator[str]:
     except (YamlError, ValidationError):
         yield f"{file.name} of that training cannot be read"
         return
-    old, new = (dict(_flat(each.model_dump(mode="json", exclude=_OF_NO_MATTER))) for each in (before, config))
+    both = (for_results(each.model_dump(mode="json", exclude=_OF_NO_MATTER)) for each in (before, config))
+    old, new = (dict(_flat(each)) for each in both)
     for key in dict.fromkeys((*new, *old)):
         if old.get(key) != new.get(key):
             yield f"{key}: {_shown(old, key)} there, {_shown(new, key)} now"

@@ -108,13 +108,37 @@ def numbers_option(_: click.Context, parameter: click.Parameter, text: str) -> t
     return numbers
 
 
+def allow_env_option(command: _Decorated) -> _Decorated:
+    """Add `--allow-env`, which names environment variables that a file may ask for."""
+    return click.option(
+        "--allow-env",
+        multiple=True,
+        expose_value=False,
+        callback=_allow_variables,
+        metavar="NAME",
+        help="Let the file know an environment variable: ${oc.env:NAME}; repeatable.",
+    )(command)
+
+
 def _allow_builds(ctx: click.Context, _: click.Parameter, names: Sequence[str]) -> None:
     if names:
         from cuvis_ai_core.plugins.installing.uv_program import BUILD_VARIABLE
 
-        before = os.environ.get(BUILD_VARIABLE)
-        os.environ[BUILD_VARIABLE] = ",".join([*([before] if before else []), *names])
-        ctx.call_on_close(lambda: _restore(BUILD_VARIABLE, before))
+        _add_names(ctx, BUILD_VARIABLE, names)
+
+
+def _allow_variables(ctx: click.Context, _: click.Parameter, names: Sequence[str]) -> None:
+    if names:
+        from cuvis_ai_core.pipeline.interpolation import ALLOWED
+
+        _add_names(ctx, ALLOWED, names)
+
+
+def _add_names(ctx: click.Context, variable: str, names: Sequence[str]) -> None:
+    """Add names to a variable that lists them, until the command ends."""
+    before = os.environ.get(variable)
+    os.environ[variable] = ",".join([*([before] if before else []), *names])
+    ctx.call_on_close(lambda: _restore(variable, before))
 
 
 def _go_offline(ctx: click.Context, _: click.Parameter, value: bool) -> None:

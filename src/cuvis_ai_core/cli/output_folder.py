@@ -1,9 +1,16 @@
-"""The folder of results: whole or not there, and careful with what is not its own."""
+"""The folder of results: whole or not there, and careful with what is not its own.
+
+What is its own is what lies there with the content that was written: its record has the hash of each file. Neither a
+record that somebody else laid there nor a file that was changed since makes anybody's work ours to remove.
+"""
 
 import glob
+import hashlib
+import json
 import logging
 import os
 import re
+import stat
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -23,6 +30,10 @@ logger = logging.getLogger(__name__)
 
 _LONGEST_NAME: Final = 100
 _LOCK: Final = "lock"
+_NEW: Final = "new"
+_OLD: Final = "old"
+_WRITTEN: Final = "written"
+"""Key of a record under which the hashes of the files stand that were written with it."""
 
 
 def safe_name(name: str) -> str:
@@ -36,7 +47,10 @@ def safe_name(name: str) -> str:
 
 def _remove_if_left(folder: Path) -> None:
     """Remove the temporary folder of a run that was killed; one of a run that is under way holds its lock."""
-    if not (folder / _LOCK).is_file():
+    if folder.is_symlink() or not folder.is_dir() or (folder / _LOCK).is_symlink():
+        return
+    names = {each.name for each in folder.iterdir()}
+    if _LOCK not in names or not names <= {_LOCK, _NEW, _OLD}:
         return
     lock = FileLock(folder / _LOCK)
     try:
@@ -51,8 +65,8 @@ def _remove_if_left(folder: Path) -> None:
 class OutputFolder:
     """A folder that gets all files of a run at once, and none of a run that failed.
 
-    Files are written to `staging`, beside their place, and moved by `publish`. What an earlier run wrote, by the
-    record in its `run.json`, is replaced; other files stay.
+    Files are written to `staging`, beside their place, and moved by `publish`. What an earlier run wrote and nobody
+    changed, by the hashes in its `run.json`, is replaced; other files stay.
 
     Args:
         folder: The folder, made if it is not there.
@@ -64,6 +78,7 @@ class OutputFolder:
         self._folder = folder
         self._option = option
         self._certain = frozenset(certain)
+        self._hashes: dict[tuple[str, int, int], str] = {}
 
     def __enter__(self) -> Self:
         self._refuse_foreign(self._certain.difference(self._own_files()))
@@ -77,7 +92,7 @@ class OutputFolder:
             self._temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=beside))
             self._lock = FileLock(self._temporary / _LOCK)
             self._lock.acquire(timeout=1)  # until this process ends, however it does
-            self.staging = self._temporary / "new"
+            self.staging = self._temporary / _NEW
             self.staging.mkdir()
         return self
 
@@ -97,6 +112,7 @@ class OutputFolder:
         """
         with self._writable():
             self._folder.parent.mkdir(parents=True, exist_ok=True)
+            self._seal()
             for file in sorted(self.staging.iterdir()):
                 logger.info("writing %s", self._folder / file.name)
             if not os.path.lexists(self._folder):
@@ -109,7 +125,7 @@ class OutputFolder:
 
     def _exchange(self, old: list[str], new: list[str]) -> None:
         """Move the old files out and the new ones in, or leave everything as it was."""
-        aside = self._temporary / "old"
+        aside = self._temporary / _OLD
         aside.mkdir()
         moved: list[tuple[Path, Path]] = []
         try:
@@ -122,22 +138,44 @@ class OutputFolder:
                 os.replace(target, source)  # noqa: PTH105
             raise
 
+    def _seal(self) -> None:
+        """Add the hashes of all files to the record, by which they will be known."""
+        record = read_json(self.staging / RECORD)
+        if record is not None:
+            hashes = {file.name: self._hash(file) for file in sorted(self.staging.iterdir()) if file.name != RECORD}
+            text = json.dumps({**record, _WRITTEN: hashes}, indent=2)
+            (self.staging / RECORD).write_text(f"{text}\n", encoding="utf-8")
+
     def _own_files(self) -> list[str]:
-        """Return the names of the files of an earlier run, its record first."""
+        """Return the names of the files of an earlier run that are as it wrote them, its record first."""
         record = read_json(self._folder / RECORD) or {}
-        files = record.get("files")
-        if not isinstance(files, list):
+        if not isinstance(record.get("files"), list) or (self._folder / RECORD).is_symlink():
             return []
-        named = {str(each.get("file")) for each in files if isinstance(each, dict)}
-        return [
-            name for name in (RECORD, *sorted(named)) if Path(name).name == name and (self._folder / name).is_file()
-        ]
+        hashes = record.get(_WRITTEN)
+        written = hashes if isinstance(hashes, dict) else {}
+        names = [name for name in sorted(written) if name != RECORD and Path(name).name == name]
+        return [RECORD, *(name for name in names if self._hash(self._folder / name) == written[name])]
+
+    def _hash(self, file: Path) -> str | None:
+        """Return the hash of a file, None where there is none or something else; computed again where it changed."""
+        try:
+            about = file.lstat()
+            if not stat.S_ISREG(about.st_mode):
+                return None
+            key = (str(file), about.st_size, about.st_mtime_ns)
+            if key not in self._hashes:
+                with file.open("rb") as content:
+                    self._hashes[key] = hashlib.file_digest(content, "sha256").hexdigest()
+            return self._hashes[key]
+        except (OSError, ValueError):
+            return None
 
     def _refuse_foreign(self, names: AbstractSet[str]) -> None:
         for name in sorted(names):
             if os.path.lexists(self._folder / name):
                 raise click.BadParameter(
-                    f"'{self._folder}' holds '{name}', which no earlier run wrote; it is not overwritten.\n"
+                    f"'{self._folder}' holds '{name}', which no earlier run wrote, or which was changed since; it is "
+                    "not overwritten.\n"
                     "Choose another folder, or remove that file.",
                     param_hint=self._option,
                 )

@@ -12,6 +12,7 @@ from cuvis_ai_core.cli.errors import Guarded
 from cuvis_ai_core.cli.options import (
     HELP_NAMES,
     allow_build_option,
+    allow_env_option,
     numbers_option,
     offline_option,
     path_option,
@@ -54,7 +55,10 @@ class Options:
     "--pipeline-path", required=True, description="Pipeline file, or the name of one that a plugin brings along."
 )
 @plugins_option
-@path_option("--cube-path", description="Cube to run the pipeline on: .npy, .npz, ENVI .hdr, or what a plugin reads.")
+@path_option(
+    "--cube-path",
+    description="Cube to run the pipeline on: .npy, .npz, ENVI .hdr, another format with its extra, or an address.",
+)
 @path_option("--cu3s-file-path", description="Session file of a Cubert camera to run it on; needs the extra cu3s.")
 @click.option(
     "--measurement",
@@ -76,6 +80,7 @@ class Options:
 @path_option("--output-dir", description="Folder for the results.  [default: <name of the pipeline>-output]")
 @offline_option
 @allow_build_option
+@allow_env_option
 @path_option("--weights-path", description="Weights (.pt, .safetensors).  [default: those beside the pipeline file]")
 @click.option(
     "--device", default="cpu", show_default=True, metavar="NAME", help="Where torch nodes compute: cuda:0, auto."

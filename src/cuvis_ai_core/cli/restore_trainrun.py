@@ -10,8 +10,8 @@ import click
 
 from cuvis_ai_core.cli.errors import Guarded
 from cuvis_ai_core.cli.logs import warn
-from cuvis_ai_core.cli.options import HELP_NAMES, allow_build_option, path_option, shared_options
-from cuvis_ai_core.errors import PluginsLoadError, TrainRunError
+from cuvis_ai_core.cli.options import HELP_NAMES, allow_build_option, allow_env_option, path_option, shared_options
+from cuvis_ai_core.errors import TrainRunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +50,7 @@ MODES: Final = (SHOW, "train", "validate", "test")
     "--overwrite", is_flag=True, help="Train although the output directory holds a finished training, and replace it."
 )
 @allow_build_option
+@allow_env_option
 @click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
 @shared_options
 def main(
@@ -64,8 +65,9 @@ def main(
 ) -> None:
     """Show a trainrun, train, validate or test.
 
-    Training writes the pipeline with its weights, the resolved trainrun, metrics.csv, loss.png and run.json to the
-    output directory of the trainrun. An interrupted training goes on where it was when the same command is given again.
+    Showing loads only the plugins of --plugins-path, and says which ones the trainrun would load. Training writes the
+    pipeline with its weights, the resolved trainrun, metrics.csv, loss.png and run.json to the output directory of the
+    trainrun. An interrupted training goes on where it was when the same command is given again.
     A finished one is not replaced unasked.
     """
     restore(trainrun_path, mode, override, plugins_path, checkpoint=checkpoint_path, device=device, overwrite=overwrite)
@@ -86,14 +88,16 @@ def restore(
     Raises:
         CuvisError: As the parts of the work.
     """
+    from cuvis_ai_core.cli.progress import load_plugins
     from cuvis_ai_core.registry import NodeRegistry
 
     manifest = plugins_path or _recorded(path, overrides, lenient=mode == SHOW)
+    loaded = mode != SHOW or plugins_path is not None  # showing runs nothing that the user did not name
     with NodeRegistry() as registry:
-        if manifest is not None:
-            _load(registry, manifest, lenient=mode == SHOW and plugins_path is None)
+        if manifest is not None and loaded:
+            load_plugins(registry, manifest)
         change = partial(_changed, mode=mode, checkpoint=checkpoint, device=device)
-        _restore(registry, path, mode, overrides, manifest, change, overwrite=overwrite)
+        _restore(registry, path, mode, overrides, manifest, change, overwrite=overwrite, loaded=loaded)
 
 
 def _changed(run: "TrainRun", mode: str, checkpoint: Path | None, device: str) -> "TrainRun":
@@ -121,19 +125,7 @@ def _recorded(path: Path, overrides: tuple[str, ...], *, lenient: bool) -> Path 
         return None
 
 
-def _load(registry: "NodeRegistry", manifest: Path, *, lenient: bool) -> None:
-    """Load plugins; those of a trainrun that is only looked at may fail."""
-    from cuvis_ai_core.cli.progress import load_plugins
-
-    try:
-        load_plugins(registry, manifest)
-    except PluginsLoadError as error:
-        if not lenient:
-            raise
-        warn(str(error))
-
-
-def _restore(
+def _restore(  # noqa: PLR0913
     registry: "NodeRegistry",
     path: Path,
     mode: str,
@@ -142,6 +134,7 @@ def _restore(
     change: "Callable[[TrainRun], TrainRun]",
     *,
     overwrite: bool,
+    loaded: bool,
 ) -> None:
     from cuvis_ai_core.cli.describe_trainrun import print_trainrun
     from cuvis_ai_core.cli.run_training import Session
@@ -152,7 +145,8 @@ def _restore(
     given = change(read_trainrun(path, overrides=overrides, config_dirs=config_dirs, outline=mode == SHOW))
     run = resolved(given, config_dirs, manifest, outline=mode == SHOW)
     if mode == SHOW:
-        print_trainrun(registry, run, shlex.join(["restore-trainrun", "--trainrun-path", str(path)]))
+        command = shlex.join(["restore-trainrun", "--trainrun-path", str(path)])
+        print_trainrun(registry, run, command, loaded=loaded)
     elif mode == "train":
         Session(registry, run).train(overwrite=overwrite)
     else:

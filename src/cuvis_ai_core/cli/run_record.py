@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from cuvis_ai_core._redact import redact
 from cuvis_ai_core.cli.origin import CORE, Origin, core_version, origin_of
+from cuvis_ai_core.pipeline.interpolation import hide_environment
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube
@@ -28,7 +30,7 @@ def run_record(
         files: Each output in each file.
         left_out: Outputs that could not be written.
     """
-    return {
+    record = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "core": {"distribution": CORE, "version": core_version()},
         **inputs,
@@ -36,6 +38,21 @@ def run_record(
         "files": files,
         "left_out": left_out,
     }
+    written: dict[str, Any] = for_results(record)
+    return written
+
+
+def for_results(data: Any) -> Any:  # noqa: ANN401 - what JSON and YAML hold
+    """Return data as they may stand in results: without values of environment variables, passwords in addresses."""
+    return hide_environment(_without_passwords(data))
+
+
+def _without_passwords(data: Any) -> Any:  # noqa: ANN401
+    if isinstance(data, Mapping):
+        return {key: _without_passwords(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_without_passwords(each) for each in data]
+    return redact(data) if isinstance(data, str) and "://" in data else data
 
 
 def input_record(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from cuvis_ai_core.cli.finished import finished_training
 from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.output_folder import OutputFolder, safe_name
 from cuvis_ai_core.cli.progress import report, working
-from cuvis_ai_core.cli.run_record import RECORD, input_record, node_records, run_record
+from cuvis_ai_core.cli.run_record import RECORD, for_results, input_record, node_records, run_record
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.cli.unfinished import Unfinished, kept_on_failure
 from cuvis_ai_core.errors import TrainRunError
@@ -186,16 +186,16 @@ class Session:
             shutil.copyfile(file, folder / name)
         write_metrics(folder / METRICS, rows)
         if self._config.training is not None:
-            draw_losses(folder / LOSS, rows, self._config.name)
+            draw_losses(folder / LOSS, rows, for_results(self._config.name))
         weights = find_weights(folder / PIPELINE_FILE)
         named = {"weights": weights.name} if weights else {}
-        write_atomic(folder / TRAINRUN, to_yaml({**self._config.to_dict(), **named}))
+        write_atomic(folder / TRAINRUN, to_yaml(for_results({**self._config.to_dict(), **named})))
 
     def _write_matrices(self, folder: Path, pool: Pool) -> None:
         for name, (matrix, labels) in pool.matrices().items():
             stem = safe_name(name.replace("/", "."))
             write_matrix(folder / f"{stem}.csv", matrix, labels)
-            draw_matrix(folder / f"{stem}.png", matrix, labels, f"{self._config.name}: {name}")
+            draw_matrix(folder / f"{stem}.png", matrix, labels, f"{for_results(self._config.name)}: {name}")
 
     def _record(
         self, folder: Path, nodes: list[dict[str, Any]], found: Mapping[str, float], split: str = "val"

@@ -1,8 +1,13 @@
-"""The folder of a training that is under way, from which one that was interrupted goes on."""
+"""The folder of a training that is under way, from which one that was interrupted goes on.
+
+It proves that it is one of ours before anything in it counts: it says in which folder it was made, which a copy or an
+archive cannot know, of which training it is, and what its checkpoint is. Links in it are not followed.
+"""
 
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +23,7 @@ from cuvis_ai_core.cli.progress import report
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.pipeline.weights import savable, write_weights
 from cuvis_ai_core.training.results import write_metrics
+from cuvis_ai_core.training.resuming import CONFIGURATION, RESUME, is_as_written
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
@@ -25,10 +31,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _NAME: Final = "unfinished"
-_CONFIGURATION: Final = "configuration.json"
 _LOCK: Final = "lock"
 _LAST: Final = "last.pt"
 _METRICS: Final = "metrics.csv"
+_MADE_IN: Final = "folder"
 
 
 class Unfinished:
@@ -48,6 +54,7 @@ class Unfinished:
     def __enter__(self) -> Self:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            self._refuse_links()
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise self._refusal("is being trained in by another process", "Wait for it, or choose another") from error
@@ -80,21 +87,51 @@ class Unfinished:
 
     def checkpoints(self) -> dict[str, Path]:
         """Return the checkpoints that are kept, by the names that they get in the output directory."""
-        below = sorted(
-            file for file in self.folder.rglob("*.ckpt") if file.parent != self.folder
-        )  # `dirpath` says where
-        return {f"checkpoint-{file.name}": file for file in below}
+        files = (file for file in self._files() if file.suffix == ".ckpt" and file.parent != self.folder)
+        return {f"checkpoint-{file.name}": file for file in sorted(files) if file.is_file() and not file.is_symlink()}
+
+    def _files(self) -> Iterator[Path]:
+        """Yield all that is in the folder, and in folders in it; none of what links lead to."""
+        for folder, folders, names in os.walk(self.folder):
+            yield from (Path(folder, name) for name in (*folders, *names))
+
+    def _refuse_links(self) -> None:
+        for file in (self.folder, *self._files()):
+            if file.is_symlink():
+                raise self._refusal(
+                    f"holds a link, '{file.relative_to(self.folder.parent)}', which no training made",
+                    "Remove it, or choose another",
+                )
 
     def _check(self) -> None:
-        known = read_json(self.folder / _CONFIGURATION)
+        known = read_json(self.folder / CONFIGURATION)
+        others = sorted(file.name for file in self.folder.iterdir() if file.name != _LOCK)
+        if known is None and others:
+            raise self._refusal(
+                f"has files in '{_NAME}' ('{others[0]}') that are of no training that was begun here: there is no "
+                f"{CONFIGURATION} that says so",
+                "Remove that folder, or choose another",
+            )
         if known is not None and known.get("sha256") != self._fingerprint:
             raise self._refusal(
                 f"holds an unfinished training of another configuration, in '{_NAME}'",
                 "Remove that folder, or choose another",
             )
+        if known is not None and (known.get(_MADE_IN) != self._made_in() or not is_as_written(self.folder / RESUME)):
+            raise self._refusal(
+                f"has a folder '{_NAME}' that was begun elsewhere, or whose {RESUME} is another than was written: "
+                "training goes on only where it was begun",
+                f"Remove that folder (weights in {_LAST} can be begun from: --override initial_weights=...), or choose "
+                "another",
+            )
         if known is not None:
             report(f"Going on with the unfinished training in {self.folder}")
-        write_json(self.folder / _CONFIGURATION, {"sha256": self._fingerprint})
+        proof = {"sha256": self._fingerprint, _MADE_IN: self._made_in()}
+        write_json(self.folder / CONFIGURATION, {**(known or {}), **proof})
+
+    def _made_in(self) -> int:
+        """Return by which number the file system knows the folder."""
+        return self.folder.stat().st_ino
 
     def _refusal(self, problem: str, step: str) -> click.BadParameter:
         return click.BadParameter(

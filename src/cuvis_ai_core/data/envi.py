@@ -15,6 +15,7 @@ from cuvis_ai_core.data.envi_header import EnviHeader, read_header
 from cuvis_ai_core.data.envi_names import ENVI, find_header
 from cuvis_ai_core.data.envi_place import read_place
 from cuvis_ai_core.data.lazy import LazyArray, Read, raw_reader
+from cuvis_ai_core.data.missing import is_missing
 from cuvis_ai_core.errors import CubeError
 from cuvis_ai_core.node.ports import floating_for
 
@@ -22,12 +23,6 @@ _AXES: Final = {"bip": (0, 1, 2), "bil": (0, 2, 1), "bsq": (2, 0, 1)}
 """The axes of `[height, width, channel]` in the order of the file."""
 
 _GZIP: Final = b"\x1f\x8b"
-
-_HUGE: Final = 1e30
-"""From here on a "no data" value is the end of the range of a type, written with too few digits."""
-
-_FEW_DIGITS: Final = 1e-3
-"""How far: R and ArcGIS write -3.4e+38 for -3.40282347e+38."""
 
 
 def read_envi(path: Path) -> Cube:
@@ -139,7 +134,7 @@ def _physical(header: EnviHeader, raw: Read) -> LazyArray:
         if scale != 1.0:
             real /= scale
         if ignored is not None:
-            real[_is(stored, ignored)] = np.nan
+            real[is_missing(stored, ignored)] = np.nan
         return real
 
     return LazyArray(header.shape, dtype, read)
@@ -148,16 +143,3 @@ def _physical(header: EnviHeader, raw: Read) -> LazyArray:
 def _ones(values: NDArray[np.float64] | None, neutral: float) -> NDArray[np.float64] | None:
     """Return factors or summands per band, None where they change nothing."""
     return None if values is None or (values == neutral).all() else values
-
-
-def _is(raw: NDArray[Any], ignored: float) -> NDArray[np.bool_]:
-    """Tell which values stand for "no data", as they are in the file."""
-    if raw.dtype.kind == "f":
-        if abs(ignored) > _HUGE:
-            with np.errstate(invalid="ignore", over="ignore"):
-                return np.asarray(np.isclose(raw, ignored, rtol=_FEW_DIGITS, atol=0))
-        with np.errstate(over="ignore"):
-            return np.asarray(raw == raw.dtype.type(ignored))
-    if not float(ignored).is_integer():
-        return np.zeros(raw.shape, dtype=bool)
-    return np.asarray(raw == int(ignored))

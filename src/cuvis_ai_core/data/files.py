@@ -1,12 +1,18 @@
 """From a path, a folder or a pattern to the files that hold cubes."""
 
 import glob
+import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Final
 
 from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core.data.envi_names import ENVI, find_header
+from cuvis_ai_core.data.magic import is_store
 from cuvis_ai_core.errors import CubeError
+
+_ADDRESS: Final = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])")
+"""The scheme of an address has two letters or more: one is a drive."""
 
 
 def find_cube_files(places: str | Path | Iterable[str | Path], suffixes: Collection[str]) -> list[Path]:
@@ -15,7 +21,8 @@ def find_cube_files(places: str | Path | Iterable[str | Path], suffixes: Collect
     Args:
         places: One or more of: a file, also the data file of an ENVI header; a folder, whose files with a known suffix
             are taken, not those of folders in it and not hidden ones (`.DS_Store`, `._scene.hdr`); a pattern as in
-            `scenes/**/*.hdr`. `~` is the home folder. The name of an array may follow a file: `scene.npz::radiance`.
+            `scenes/**/*.hdr`; an address. `~` is the home folder. The name of an array may follow a file:
+            `scene.npz::radiance`.
         suffixes: Suffixes that have a reader, in lower case, with their dot.
 
     Returns:
@@ -31,6 +38,12 @@ def find_cube_files(places: str | Path | Iterable[str | Path], suffixes: Collect
     return list(dict.fromkeys(found))
 
 
+def as_url(path: Path | str) -> str | None:
+    """Return an address (`https://`, `s3://`) that is given as a path, which knows no double slash; None for a path."""
+    match = _ADDRESS.match(str(path))
+    return f"{match[1]}://{str(path)[match.end() :]}" if match else None
+
+
 def split_array(path: Path) -> tuple[Path, str | None]:
     """Return a file and the name of the array in it that is asked for: `scene.npz::radiance`."""
     file, colons, array = str(path).rpartition("::")
@@ -40,18 +53,22 @@ def split_array(path: Path) -> tuple[Path, str | None]:
 def _files(place: Path, suffixes: Collection[str]) -> list[Path]:
     where, array = split_array(place)
     try:
-        if where.is_file():
+        if where.is_file() or is_store(where) or as_url(where):
             return [place]
         found = list(where.iterdir()) if where.is_dir() else [Path(name) for name in _matches(where)]
     except OSError as error:
         raise CubeError(f"The cubes at '{where}' cannot be reached: {error.strerror}.", path=where) from error
     candidates = [file for file in found if not _is_junk(file)]
-    files = [file for file in candidates if file.name.lower().endswith(tuple(suffixes)) and file.is_file()]
+    files = [file for file in candidates if file.name.lower().endswith(tuple(suffixes)) and _is_whole(file)]
     if not files and not where.is_dir() and ENVI in suffixes:
         files = [file for file in candidates if file.is_file() and find_header(file)]
     if not files:
         raise _nothing(where, candidates, suffixes)
     return sorted(files if array is None else (file.with_name(f"{file.name}::{array}") for file in files))
+
+
+def _is_whole(file: Path) -> bool:
+    return file.is_file() or is_store(file)
 
 
 def _is_junk(file: Path) -> bool:

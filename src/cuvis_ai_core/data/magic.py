@@ -1,5 +1,6 @@
-"""Which kind of file one is that is no raw data, by how it begins."""
+"""Which kind of file one is, by how it begins."""
 
+import os
 import re
 from pathlib import Path
 from typing import Final
@@ -18,8 +19,38 @@ _BEGINS: Final = {
     b"\x93NUMPY": "an array of NumPy",
     b"\x89HDF\r\n\x1a\n": "an HDF5 file",
 }
+_SUFFIXES: Final = (
+    (b"\x89HDF\r\n\x1a\n", ".h5"),
+    (b"CDF\x01", ".nc"),
+    (b"CDF\x02", ".nc"),
+    (b"CDF\x05", ".nc"),
+    (b"II*\x00", ".tif"),
+    (b"MM\x00*", ".tif"),
+    (b"II+\x00", ".tif"),
+    (b"MM\x00+", ".tif"),
+    (b"\x93NUMPY", ".npy"),
+    (b"MATLAB ", ".mat"),
+    (b"\x00\x00\x00\x0cjP  ", ".jp2"),
+    (b"EHFA_HEADER_TAG", ".jp2"),  # of ERDAS, with the other rasters of GDAL
+)
+"""How files of cubes begin, and the suffix of the reader that takes them."""
+
+_STORE: Final = ("zarr.json", ".zarray", ".zgroup", ".zmetadata")
+
 _LOOKED_AT: Final = 4096
 _TEXT: Final = re.compile(r"[^\x00-\x08\x0b\x0e-\x1f\x7f]*\n[^\x00-\x08\x0b\x0e-\x1f\x7f]*")
+
+
+def suffix_by_content(file: Path) -> str | None:
+    """Return the suffix that a file of a cube would have by how it begins; None where that is not known."""
+    with file.open("rb") as stream:
+        begin = stream.read(16)
+    return next((suffix for magic, suffix in _SUFFIXES if begin.startswith(magic)), None)
+
+
+def is_store(place: Path) -> bool:
+    """Tell whether a folder is one cube or several: a Zarr store."""
+    return any(os.path.isfile(place / name) for name in _STORE)  # noqa: PTH113 - also of a path that cannot be
 
 
 def other_kind(file: Path) -> str | None:

@@ -4,19 +4,22 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core._places import place_of, words_of
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.envi_names import DATA_SUFFIXES, ENVI, find_header
-from cuvis_ai_core.data.files import split_array
+from cuvis_ai_core.data.files import as_url, split_array
+from cuvis_ai_core.data.magic import is_store, suffix_by_content
 from cuvis_ai_core.errors import CubeError, MissingExtraError
 
 _log = logging.getLogger(__name__)
 
 Reader: TypeAlias = Callable[..., Cube | Sequence[Cube]]
 """Takes a path and returns the cube in the file, or a sequence that reads each of its cubes when asked."""
+
+_ZARR: Final = ".zarr"
 
 Readers: TypeAlias = Mapping[str, Reader]
 """Suffix in lower case, with its dot, to reader."""
@@ -32,10 +35,11 @@ def read_cube(
     """Read one cube with the reader of its suffix, in upper or lower case; what the reader remarks is logged.
 
     Args:
-        path: The file; `~` is the home folder. For an ENVI image the header or the data file. Behind `::` may follow
-            the name of one of several arrays in the file: `scene.npz::radiance`.
+        path: The file; `~` is the home folder. For an ENVI image the header or the data file, for Zarr the folder.
+            Behind `::` may follow the name of one of several arrays in the file: `scene.npz::radiance`. An address
+            (`https://`, `s3://`, what `fsspec` knows) is copied into a cache first; that needs the extra `remote`.
         readers: Suffix in lower case, with its dot, to reader. The longest suffix that fits wins
-            (`.ome.tif` over `.tif`).
+            (`.ome.tif` over `.tif`); where none fits, what the file begins with.
         index: Place of the cube in a file of several, from 0; needed where there are several.
         processing_mode: As in `open_cubes`.
 
@@ -71,10 +75,17 @@ def open_cubes(path: str | PathLike[str], readers: Readers, *, processing_mode: 
         CubeError: No such file, no reader for it, or the reader failed.
     """
     file, array = split_array(Path(path).expanduser())
-    suffix = _suffix(file, readers)
-    _check_file(file, readers)
+    if url := as_url(file):
+        from cuvis_ai_core.data.remote import fetched
+
+        file = fetched(url)
+    suffix = _ZARR if is_store(file) and _ZARR in readers else _suffix(file, readers)
+    if suffix != _ZARR or not is_store(file):
+        _check_file(file, readers)
     if suffix is None and ENVI in readers and find_header(file):
         suffix = ENVI
+    if suffix is None and (known := suffix_by_content(file)) in readers:
+        suffix = known
     if suffix is None:
         raise CubeError(
             f"No reader for the cube '{file}'. Known suffixes: {_known(readers)}.",

@@ -60,20 +60,39 @@ def draw_graph(pipeline: "Pipeline", path: Path) -> None:
     """
     drawers: dict[str, Callable[[Pipeline], str | bytes]] = {
         ".md": markdown,
-        ".png": lambda each: picture(each, "png"),
-        ".svg": lambda each: picture(each, "svg"),
+        ".png": lambda each: _by_graphviz(each, "png"),
+        ".svg": lambda each: _by_graphviz(each, "svg"),
     }
     if path.suffix not in drawers:
         raise PipelineError(f"'{path}' is no name of a picture: it ends in {', '.join(SUFFIXES)}.", path=path)
     write_atomic(path, drawers[path.suffix](pipeline))
 
 
+def picture(pipeline: "Pipeline", kind: str, attributes: Mapping[str, str] | None = None) -> bytes:
+    """Return the graph of a pipeline as `png`, `svg`, `dot` (the words of Graphviz) or `mermaid`.
+
+    Args:
+        pipeline: The pipeline.
+        kind: One of these, or what else Graphviz draws.
+        attributes: Laid over those that Graphviz is given for the graph.
+
+    Raises:
+        MissingExtraError: The extra `viz` is not installed, or Graphviz is not (Mermaid needs neither, dot no program).
+        PipelineError: Graphviz cannot draw it.
+    """
+    if kind == "mermaid":
+        return mermaid(pipeline).encode()
+    if kind == "dot":
+        return bytes(_digraph(pipeline, kind, attributes).source.encode())
+    return _by_graphviz(pipeline, kind, attributes)
+
+
 def markdown(pipeline: "Pipeline") -> str:
     """Return a Markdown page with the graph as a Mermaid diagram."""
-    return f"# {' '.join(pipeline.name.split())}\n\n```mermaid\n{diagram(pipeline)}\n```\n"
+    return f"# {' '.join(pipeline.name.split())}\n\n```mermaid\n{mermaid(pipeline)}```\n"
 
 
-def diagram(pipeline: "Pipeline") -> str:
+def mermaid(pipeline: "Pipeline") -> str:
     """Return the graph as a Mermaid diagram."""
     boxes = _boxes(pipeline)
     lines = ["flowchart TB"]
@@ -83,7 +102,7 @@ def diagram(pipeline: "Pipeline") -> str:
         dtype = pipeline.outputs[edge.source][edge.source_port]
         label = _mermaid_text(f"{edge.source_port} → {edge.target_port}: {dtype}")
         lines.append(f'  {boxes[edge.source].key} -- "{label}" --> {boxes[edge.target].key}')
-    return "\n".join(lines)
+    return "\n".join([*lines, ""])
 
 
 def _boxes(pipeline: "Pipeline") -> dict[str, Box]:
@@ -125,48 +144,9 @@ def _mermaid_text(text: str) -> str:
     return "".join(f"#{ord(sign)};" if sign in '"#<>&`' else sign for sign in " ".join(text.split()))
 
 
-def graphviz_text(pipeline: "Pipeline", attributes: Mapping[str, str] | None = None) -> str:
-    """Return the graph in Graphviz's language.
-
-    Raises:
-        MissingExtraError: The extra `viz` is not installed.
-    """
-    return str(_graph(pipeline, "dot", attributes).source)
-
-
-def picture(pipeline: "Pipeline", kind: str, attributes: Mapping[str, str] | None = None) -> bytes:
-    """Return the graph as a picture that Graphviz draws.
-
-    Args:
-        pipeline: The pipeline.
-        kind: `png`, `svg`, or what else Graphviz knows.
-        attributes: Laid over those of the graph.
-
-    Raises:
-        MissingExtraError: The extra `viz` is not installed, or Graphviz is not.
-        PipelineError: Graphviz does not know the kind, or failed.
-    """
-    graph, graphviz = _graph(pipeline, kind, attributes), _graphviz(kind)
-    try:
-        drawn: bytes = graph.pipe(format=kind)
-    except graphviz.ExecutableNotFound as error:
-        raise MissingExtraError(
-            f"A picture as {kind} is drawn by Graphviz, and its program 'dot' is not on PATH.",
-            hint="Install Graphviz (apt-get install graphviz, brew install graphviz, https://graphviz.org/download), "
-            "or draw Markdown: .md",
-            extra="viz",
-        ) from error
-    except graphviz.CalledProcessError as error:
-        raise PipelineError(f"Graphviz could not draw '{pipeline.name}': {str(error.stderr)[-300:]}") from error
-    except ValueError as error:
-        raise PipelineError(f"Graphviz draws no pictures of the kind '{kind}'.") from error
-    return drawn
-
-
-def _graph(pipeline: "Pipeline", kind: str, attributes: Mapping[str, str] | None) -> Any:  # noqa: ANN401 - untyped
-    graphviz = _graphviz(kind)
+def _digraph(pipeline: "Pipeline", kind: str, attributes: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401
     look = {"rankdir": "TB", "nodesep": "0.25", "ranksep": "0.4", "dpi": _DPI if kind == "png" else "72"}
-    graph = graphviz.Digraph(
+    graph = _graphviz(kind).Digraph(
         graph_attr={**look, **(attributes or {})},
         node_attr={"shape": "plain", "fontname": "Helvetica", "fontsize": "11"},
         edge_attr={"color": _LINE, "arrowsize": "0.6"},
@@ -185,6 +165,24 @@ def _graph(pipeline: "Pipeline", kind: str, attributes: Mapping[str, str] | None
             constraint=str(columns[edge.source] == columns[edge.target]).lower(),
         )
     return graph
+
+
+def _by_graphviz(pipeline: "Pipeline", kind: str, attributes: Mapping[str, str] | None = None) -> bytes:
+    graphviz = _graphviz(kind)
+    try:
+        drawn: bytes = _digraph(pipeline, kind, attributes).pipe(format=kind)
+    except graphviz.ExecutableNotFound as error:
+        raise MissingExtraError(
+            f"A picture as {kind} is drawn by Graphviz, and its program 'dot' is not on PATH.",
+            hint="Install Graphviz (apt-get install graphviz, brew install graphviz, https://graphviz.org/download), "
+            "or draw Markdown: .md",
+            extra="viz",
+        ) from error
+    except graphviz.CalledProcessError as error:
+        raise PipelineError(f"Graphviz could not draw '{pipeline.name}': {str(error.stderr)[-300:]}") from error
+    except ValueError as error:
+        raise PipelineError(f"Graphviz draws no pictures of the kind '{kind}'.") from error
+    return drawn
 
 
 def _graphviz(kind: str) -> Any:  # noqa: ANN401 - an untyped module

@@ -42,12 +42,28 @@ def outline_nodes(config: PipelineConfig, registry: NodeSource) -> dict[str, Any
         PipelineError: A name occurs twice, a class is no node, or its constructor refuses the parameters.
     """
     absent: dict[str, CuvisError] = {}
-    loaded = build_nodes(config, registry, absent)
+    loaded = build_nodes(config, _Shown(registry), absent)
     ports = _known_ports(config, loaded, absent)
     return {
         entry.name: loaded[entry.name] if entry.name in loaded else _stand_in(entry, absent[entry.name], ports)
         for entry in config.nodes
     }
+
+
+class _Shown:
+    """A source of classes that imports nothing on the word of a file.
+
+    Args:
+        registry: Where classes come from.
+    """
+
+    def __init__(self, registry: NodeSource) -> None:
+        self._find = getattr(registry, "known", registry.get)
+
+    def get(self, name: str, /) -> type:
+        """Return the class of that name."""
+        found: type = self._find(name)
+        return found
 
 
 def _known_ports(

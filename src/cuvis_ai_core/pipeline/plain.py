@@ -66,7 +66,7 @@ _KINDS: Final[dict[str, tuple[type, Part, Part]]] = {
     "slice": (slice, lambda value: [value.start, value.stop, value.step], lambda parts: slice(*parts)),
     "deque": (collections.deque, lambda value: [list(value), value.maxlen], lambda parts: collections.deque(*parts)),
     "decimal": (decimal.Decimal, str, decimal.Decimal),
-    "fraction": (fractions.Fraction, str, fractions.Fraction),
+    "fraction": (fractions.Fraction, str, lambda text: fractions.Fraction(*map(int, text.split("/")))),
     "uuid": (uuid.UUID, str, uuid.UUID),
     "datetime": (dt.datetime, _timed, lambda told: _at_place(dt.datetime, told)),
     "date": (dt.date, lambda value: value.isoformat(), dt.date.fromisoformat),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cuvis_ai_core._files import replacing
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.node.recording import holds_unwritable, plain
+from cuvis_ai_core.pipeline.interpolation import hide_environment
 from cuvis_ai_core.pipeline.state import check_state
 from cuvis_ai_core.pipeline.weights import SAFETENSORS, SUFFIXES, TORCH, State, write_weights
 
@@ -77,7 +78,7 @@ def _text(pipeline: "Pipeline", path: Path, metadata: Mapping[str, Any]) -> str:
     content = pipeline.to_dict()
     content["metadata"] |= metadata
     content["nodes"] = [_written(node, path) for node in content["nodes"]]
-    return to_yaml(content)
+    return to_yaml(hide_environment(content))
 
 
 def _written(node: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core._files import write_atomic
-from cuvis_ai_core.pipeline.drawing import diagram, graphviz_text, picture
+from cuvis_ai_core.pipeline.drawing import mermaid, picture
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
@@ -31,11 +31,11 @@ class PipelineVisualizer:
         Raises:
             MissingExtraError: The extra `viz` is not installed.
         """
-        return graphviz_text(self.pipeline, graph_attributes)
+        return picture(self.pipeline, "dot", graph_attributes).decode()
 
     def to_mermaid(self, **_: Any) -> str:  # noqa: ANN401
         """Return the graph as a Mermaid diagram."""
-        return diagram(self.pipeline)
+        return mermaid(self.pipeline).rstrip()
 
     def render_graphviz(
         self,

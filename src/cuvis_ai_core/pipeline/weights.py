@@ -7,6 +7,7 @@ named `node.key`: names of nodes have no dots.
 
 import json
 import os
+import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from cuvis_ai_core._files import replacing
 from cuvis_ai_core.errors import MissingExtraError, PipelineError
 from cuvis_ai_core.node.ports import dtype_name
 from cuvis_ai_core.pipeline.plain import decode, encode
+from cuvis_ai_core.pipeline.refused import refused_part
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -34,6 +36,9 @@ _SAFE_DTYPES: Final = frozenset(
 )
 _OF_NUMPY: Final = frozenset({"BOOL", "U8", "U16", "U32", "U64", "I8", "I16", "I32", "I64", "F16", "F32", "F64", "C64"})
 """The dtypes that NumPy has, as a safetensors file spells them."""
+_MOST_VALUES: Final = 1_000_000
+"""Of one entry of a node's state, beside the numbers in arrays."""
+
 EXTRA_STATE: Final = "_extra_state"
 """The key, or the end of one, under which torch keeps what `get_extra_state` returns."""
 
@@ -144,13 +149,15 @@ def _torch(what: str) -> "ModuleType":
 def _load_torch(path: Path) -> Any:  # noqa: ANN401 - whatever torch's rules for weights allow
     torch = _torch(f"'{path}' is a file of torch")
     try:
+        _refuse_packed(path)
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise PipelineError(f"Weights '{path}' cannot be read: {error.strerror or error}.", path=path) from error
     except Exception as error:  # torch has no type of its own for a broken file
-        unsafe = "Unsupported" in str(error) or "weights_only" in str(error)
-        problem = "holds other objects than weights, which may run code" if unsafe else "is damaged, or none of torch"
-        raise PipelineError(f"Weights '{path}' cannot be read: the file {problem}.", path=path) from error
+        problem = "the file is damaged, or none of torch"
+        if "Unsupported" in str(error) or "weights_only" in str(error):
+            problem = f"the file holds {refused_part(path) or 'other objects than weights'}, which may run code"
+        raise PipelineError(f"Weights '{path}' cannot be read: {problem}.", path=path) from error
     return content
 
 
@@ -164,8 +171,60 @@ def _read_torch(path: Path) -> Weights:
             path=path,
         )
     metadata = content.get(_METADATA)
-    state = {node: {key: decode(value) for key, value in values.items()} for node, values in state.items()}
-    return Weights(state, metadata if isinstance(metadata, Mapping) else {})
+    decoded: dict[str, dict[str, Any]] = {
+        str(node): {str(key): _decoded(path, f"{node}.{key}", value) for key, value in values.items()}
+        for node, values in state.items()
+    }
+    return Weights(decoded, metadata if isinstance(metadata, Mapping) else {})
+
+
+def _refuse_packed(path: Path) -> None:
+    """Refuse an archive that is larger inside: torch packs nothing.
+
+    Raises:
+        ValueError: It is.
+        OSError: It cannot be read.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if sum(each.file_size for each in archive.infolist()) > path.stat().st_size:
+                raise ValueError("it is packed")
+
+
+def _decoded(path: Path, name: str, value: Any) -> Any:  # noqa: ANN401
+    try:
+        _refuse_growth(value)
+        return decode(value)
+    except PipelineError:
+        raise
+    except Exception as error:  # whatever a value says of itself that is not so
+        raise PipelineError(
+            f"Weights '{path}' cannot be read: '{name}' is no value of a node: {_one_line(error)}.", path=path
+        ) from error
+
+
+def _refuse_growth(value: Any) -> None:  # noqa: ANN401
+    """Refuse what is small in the file and large in memory: lists of the same lists, tensors that repeat one number.
+
+    Raises:
+        ValueError: It is such.
+    """
+    waiting, count = [value], 0
+    while waiting:
+        each = waiting.pop()
+        count += 1
+        if count + len(waiting) > _MOST_VALUES:
+            raise ValueError(f"it comes to more than {_MOST_VALUES} values beside arrays")
+        if isinstance(each, Mapping):
+            waiting += each.values()
+        elif isinstance(each, list | tuple):
+            waiting += each
+        elif _is_strided(each) and each.numel() * each.element_size() > each.untyped_storage().nbytes():
+            raise ValueError(f"it has {each.numel()} numbers, and the file has fewer")
+
+
+def _is_strided(value: Any) -> bool:  # noqa: ANN401
+    return str(getattr(value, "layout", "")) == "torch.strided" and value.device.type == "cpu"
 
 
 def _read_safetensors(path: Path) -> Weights:
@@ -175,7 +234,7 @@ def _read_safetensors(path: Path) -> Weights:
         with safe_open(path, framework="numpy") as file:
             names = list(file.keys())
             for_torch = any(file.get_slice(name).get_dtype() not in _OF_NUMPY for name in names)
-            metadata = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
+            metadata = _metadata((file.metadata() or {}).get(_METADATA, "{}"))
         if for_torch:
             _torch(f"'{path}' holds numbers of a kind that NumPy does not have")
         with safe_open(path, framework="pt" if for_torch else "numpy") as file:
@@ -191,6 +250,14 @@ def _read_safetensors(path: Path) -> Weights:
             )
         state.setdefault(node, {})[key] = tensor
     return Weights(state, metadata)
+
+
+def _metadata(text: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _write_torch(file: BinaryIO, state: State, metadata: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """The nodes that a registry's plugins contribute, by full path and by short name."""
 
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
@@ -16,6 +17,8 @@ from cuvis_ai_core.plugins.hooks.manager import (
     no_node,
 )
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, public_name, without_private_names
+
+_CORE = "cuvis_ai_core"
 
 
 class NodeEntry(NamedTuple):
@@ -171,14 +174,38 @@ class Catalogue:
         self._by_name.setdefault(entry.name, []).append(entry)
 
 
-def host_class(path: str) -> type | None:
-    """Return the node class at a dotted path of the host environment, or None where there is nothing.
+def host_class(path: str, *, importing: bool = True) -> type | None:
+    """Return the node class at a dotted path of an installed distribution, or None where there is nothing.
+
+    Args:
+        path: The path, which may come from a file.
+        importing: Whether its module may be imported; without it the class is found where the program has done so.
 
     Raises:
-        InvalidNodeError: What is there cannot be imported, or is no node class.
+        InvalidNodeError: What is there cannot be imported, is no node class, or is no part of a distribution.
     """
     if not is_path(path) or path.startswith(PREFIX):
         return None
+    module = path.rpartition(".")[0]
+    top = module.partition(".")[0]
+    if module in sys.modules or top == _CORE:
+        return None if "__main__" in module.split(".")[1:] else _class_at(path)
+    from cuvis_ai_core.plugins.importable import is_importable, place_of_package
+
+    if is_importable(module):
+        return _class_at(path) if importing else None
+    place = place_of_package(module)
+    if place is None or not importing:
+        return None
+    raise InvalidNodeError(
+        f"'{path}' was not imported: '{top}' ({place}) is no part of an installed distribution or of a loaded plugin.",
+        hint="Files name classes of these alone. If the code is yours, declare it as a plugin ('path:' in a manifest), "
+        "install it, or import it before the pipeline is loaded.",
+        node=path,
+    )
+
+
+def _class_at(path: str) -> type | None:
     module_name, _, class_name = path.rpartition(".")
     try:
         module = import_module(module_name)
@@ -203,7 +230,7 @@ def host_node(plugin: str, path: str) -> type:
     Raises:
         InvalidNodeError: There is none.
     """
-    found = host_class(path)
+    found = _class_at(path) if is_path(path) and not path.startswith(PREFIX) else None
     if found is None:
         raise no_node(path, plugin)
     return found

@@ -9,17 +9,18 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Final
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 
-from cuvis_ai_core.errors import CuvisError, TrainingError
+from cuvis_ai_core.errors import CuvisError, TrainingError, TrainRunError
 from cuvis_ai_core.training.config import CheckpointConfig, EarlyStoppingConfig, TrainingConfig
 from cuvis_ai_core.training.monitors import LOSSES, TRAIN, direction, unknown_monitor, watched_metrics
+from cuvis_ai_core.training.resuming import RESUME, put_checkpoint, refused
 
 if TYPE_CHECKING:
     from cuvis_ai_core.training.gradient import Row
@@ -28,8 +29,6 @@ logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_SAVES: Final = 5.0
 """How much of a training a kill may cost; an epoch is lost at least."""
-
-_RESUME: Final = "resume.ckpt"
 
 _CHECKPOINTS: Final = "checkpoints"
 
@@ -80,6 +79,23 @@ class Best(ModelCheckpoint):
         super().__init__(dirpath=folder / (config.dirpath or _CHECKPOINTS), mode=mode, **arguments)
         self._unwritten: dict[str, Mapping[str, Any]] = {}
 
+    def format_checkpoint_name(self, *arguments: Any, **options: Any) -> str:  # noqa: ANN401 - as Lightning's
+        """Return the path of a checkpoint, which is below the folder whatever the name of a metric makes of it.
+
+        Raises:
+            TrainRunError: It is not.
+        """
+        path = super().format_checkpoint_name(*arguments, **options)
+        folder = Path(str(self.dirpath)).absolute()
+        name = Path(path) if Path(path).is_absolute() else folder / path
+        if os.path.normpath(name.parent) != os.path.normpath(folder) or "\0" in path:
+            raise TrainRunError(
+                f"training.callbacks.checkpoint.filename makes '{path}', which is no file in '{folder}'.",
+                hint="It is the name of a file, as in best-{epoch:03d}.",
+                key="training.callbacks.checkpoint.filename",
+            )
+        return path
+
     def check_monitor_top_k(self, trainer: pl.Trainer, current: torch.Tensor | None = None) -> bool:
         """Tell whether this epoch is one of the best."""
         if current is not None and not torch.isfinite(current):
@@ -124,6 +140,8 @@ class Best(ModelCheckpoint):
             return self._unwritten[self.best_model_path]
         try:
             content = torch.load(self.best_model_path, map_location="cpu", weights_only=True)
+        except UnpicklingError as error:
+            raise refused(self.best_model_path) from error
         except Exception as error:
             raise TrainingError(
                 f"The checkpoint of the best epoch, '{self.best_model_path}', cannot be read: {error}",
@@ -143,7 +161,7 @@ class Recorder(Checkpoint):
 
     def __init__(self, folder: Path | None, observer: "Callable[[Row], None] | None") -> None:
         self.history: list[Row] = []
-        self.file = folder / _RESUME if folder else None
+        self.file = folder / RESUME if folder else None
         self._observer = observer
         self._rate = 0.0
         self._stopped = False
@@ -185,12 +203,7 @@ class Recorder(Checkpoint):
             self._save(trainer, self.file)
 
     def _save(self, trainer: pl.Trainer, file: Path) -> None:
-        temporary = file.with_suffix(".tmp")
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            trainer.save_checkpoint(temporary)
-            os.replace(temporary, file)  # noqa: PTH105 - whole or not at all
+            put_checkpoint(file, trainer.save_checkpoint)
         except (OSError, RuntimeError, CuvisError) as error:
             logger.warning("where to go on from cannot be saved to '%s': %s", file, error)
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)

@@ -1,12 +1,16 @@
 """From a trainrun file to its content: files that a `defaults` list names are composed as Hydra means it.
 
 They are looked for beside the file, in the `configs` folder that it lies in, and in the configuration directories of
-plugins. Files without such a list need no Hydra.
+plugins, and nowhere else: what leads out of these is refused, and each file is read by the rules of the first. Files
+without such a list need no Hydra.
 """
 
+import os
+import tempfile
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,11 +28,7 @@ def load_document(path: Path) -> YamlDocument:
     Raises:
         TrainRunError: It is not there, is no YAML, or no mapping.
     """
-    try:
-        document = load_yaml(path)
-    except YamlError as error:
-        line = f" line {error.line}:" if error.line else ""
-        raise TrainRunError(f"Trainrun file {path}:{line} {error.message}.", path=path, line=error.line) from error
+    document = _load(path)
     if not isinstance(document.data, dict):
         raise TrainRunError(
             f"Trainrun file {path}: it holds no mapping.",
@@ -36,6 +36,14 @@ def load_document(path: Path) -> YamlDocument:
             path=path,
         )
     return document
+
+
+def _load(path: Path) -> YamlDocument:
+    try:
+        return load_yaml(path)
+    except YamlError as error:
+        line = f" line {error.line}:" if error.line else ""
+        raise TrainRunError(f"Trainrun file {path}:{line} {error.message}.", path=path, line=error.line) from error
 
 
 def compose(path: Path, document: YamlDocument, config_dirs: Iterable[Path] = ()) -> dict[str, Any]:
@@ -69,12 +77,14 @@ def compose(path: Path, document: YamlDocument, config_dirs: Iterable[Path] = ()
     searched = [*_roots(path), *config_dirs]
     overrides = [f"hydra.searchpath=[{','.join(map(_quoted, searched))}]"]
     try:
-        with _HYDRA, warnings.catch_warnings():
+        with _HYDRA, warnings.catch_warnings(), _read_by_our_rules():
             warnings.simplefilter(
                 "ignore"
             )  # without `_self_` in the list the file's own values come last, as they should
             with initialize_config_dir(str(path.parent.absolute()), job_name="trainrun", version_base="1.3"):
                 composed = OmegaConf.to_container(hydra_compose(path.stem, overrides))
+    except TrainRunError:
+        raise
     except (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError) as error:
         raise TrainRunError(
             f"Trainrun file {path} cannot be composed: {_first_words(error)}",
@@ -85,11 +95,55 @@ def compose(path: Path, document: YamlDocument, config_dirs: Iterable[Path] = ()
     return {str(key): value for key, value in composed.items()}
 
 
+@contextmanager
+def _read_by_our_rules() -> Iterator[None]:
+    """Have Hydra read files that lie where they are looked for, as strictly as every YAML file is read.
+
+    Hydra itself follows `..` and links out of its folders, and expands aliases without a limit.
+    """
+    from hydra._internal.core_plugins.file_config_source import FileConfigSource
+    from hydra._internal.sources_registry import SourcesRegistry
+    from hydra.core.plugins import Plugins
+    from hydra.plugins.config_source import ConfigResult
+
+    class Checked(FileConfigSource):
+        """The files below a folder."""
+
+        def load_config(self, config_path: str) -> ConfigResult:
+            """Read one of them."""
+            root = Path(self.path)
+            file = root / self._normalize_file_name(config_path)
+            real = file.resolve()
+            if not real.is_relative_to(root.resolve()):
+                raise TrainRunError(
+                    f"The list of defaults leads out of its folder: '{config_path}' is {real}, which is not in {root}.",
+                    hint="Files that a list of defaults names lie below the folders in which they are looked for.",
+                    path=real,
+                )
+            _load(real)
+            return super().load_config(config_path)
+
+    Plugins.instance()  # which registers the kinds of sources when it is first asked for
+    types = SourcesRegistry.instance().types
+    before = types[FileConfigSource.scheme()]
+    types[FileConfigSource.scheme()] = Checked
+    try:
+        yield
+    finally:
+        types[FileConfigSource.scheme()] = before
+
+
 def _roots(path: Path) -> list[Path]:
-    """Return the folder of the groups: `configs` above the file, or the folder above that of the file."""
+    """Return the folder of the groups: `configs` above the file, or the folder above that of the file.
+
+    That is none where it holds all that a user has: a file in the downloads is no reason to look for others at home.
+    """
     above = list(path.absolute().parents)
-    named = next((folder for folder in above if folder.name in _CONFIGS), None)
-    return [named or above[min(1, len(above) - 1)]]
+    if named := next((folder for folder in above if folder.name in _CONFIGS), None):
+        return [named]
+    folder = above[min(1, len(above) - 1)]
+    shared = [Path(place).resolve() for place in (os.path.expanduser("~"), tempfile.gettempdir())]  # noqa: PTH111
+    return [] if any(place.is_relative_to(folder.resolve()) for place in shared) else [folder]
 
 
 def _quoted(folder: Path) -> str:

@@ -11,6 +11,10 @@ SPLITS: Final = ("train", "val", "test")
 """The parts of the data, named like the execution stages in which they are used."""
 
 
+_METRIC: Final = r"\{(?!\.|[\w./ -]*\.\.)[\w][\w./ -]*(:0?\d{0,2}(\.\d{1,2})?[defgEG%]?)?\}"
+"""What may stand in braces in the name of a checkpoint."""
+
+
 def _several(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -188,9 +192,21 @@ class CheckpointConfig(Section):
     @field_validator("filename")
     @classmethod
     def _is_no_path(cls, filename: str | None) -> str | None:
-        if filename is not None and {"/", "\\"} & set(re.sub(r"\{[^}]*\}", "", filename)):
+        if filename is None:
+            return None
+        rest = re.sub(_METRIC, "", filename)
+        if {"/", "\\"} & set(re.sub(r"\{[^}]*\}", "", filename)):
             raise ValueError(f"is '{filename}', a path; the folder is named by 'dirpath'")
+        if re.search(r"[{}\x00-\x1f\x7f]", rest):
+            raise ValueError(f"is {filename!r}; in braces stand a metric and its digits, as in {{val_loss:.3f}}")
         return filename
+
+    @field_validator("dirpath")
+    @classmethod
+    def _is_below(cls, dirpath: str | None) -> str | None:
+        if re.search(r"(^|[/\\])\.\.([/\\]|$)|^[A-Za-z]:|^[~/\\]|[\x00-\x1f]", dirpath or ""):
+            raise ValueError(f"is {dirpath!r}, which leads out of the output directory; name a folder in it")
+        return dirpath
 
 
 class CallbacksConfig(Section):

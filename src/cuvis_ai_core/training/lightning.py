@@ -6,6 +6,7 @@ Importing this module imports torch and Lightning.
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
@@ -26,6 +27,7 @@ from cuvis_ai_core.training.modes import modules_of
 from cuvis_ai_core.training.monitors import TRAIN, check_monitors, watched_metrics
 from cuvis_ai_core.training.optimizers import make_optimizer, make_scheduler
 from cuvis_ai_core.training.pooling import Pool
+from cuvis_ai_core.training.resuming import refused
 from cuvis_ai_core.training.seeding import seed_everything
 from cuvis_ai_core.training.small_batches import too_few
 from cuvis_ai_core.training.steps import LOSS, Measured
@@ -103,7 +105,10 @@ class Fit:
         check_monitors(self._config, self._trainer.measuring, validates=validates)
         self._module.watch(train, val)
         try:
-            self._lightning.fit(self._module, order, held_out, ckpt_path=path)
+            # Said by us: torch and Lightning have defaults, which variables of the environment and versions change.
+            self._lightning.fit(self._module, order, held_out, ckpt_path=path, weights_only=True)
+        except UnpicklingError as error:
+            raise refused(str(path)) from error
         except SystemExit as error:  # how Lightning ends after Ctrl-C
             raise KeyboardInterrupt from error
 

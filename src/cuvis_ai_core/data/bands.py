@@ -1,0 +1,76 @@
+"""Wavelengths and widths of bands in whatever unit a file has them, as nm; what cannot be is left out with a remark."""
+
+from typing import Final
+
+import numpy as np
+
+from cuvis_ai_core.data.cube import SHORTEST_WAVELENGTH
+from cuvis_ai_core.data.units import INDEX, INVERSE, KNOWN, NO_UNIT, Numbers, to_nanometres, unit_of
+
+_LONGEST: Final = 2e5
+"""In nm. Thermal cameras end at 15 000."""
+
+
+def in_nanometres(
+    stated: Numbers | None, unit: str, fwhm: Numbers | None, remarks: list[str], where: str = "file"
+) -> tuple[Numbers | None, Numbers | None]:
+    """Return wavelengths and widths in nm, None for what nobody can know.
+
+    A band with a wavelength of 0 or less, or NaN, was not taken: its wavelength is 0 or less.
+
+    Args:
+        stated: The wavelengths as the file has them, one a band.
+        unit: Their unit, as the file spells it.
+        fwhm: The widths in the same unit, one a band.
+        remarks: What somebody may want to know is added here.
+        where: What says so: a header, a file.
+    """
+    short = unit_of(unit)
+    if stated is None or short in INDEX:
+        return None, None
+    taken = stated > 0
+    if problem := _problem(stated, taken, short, unit, where):
+        remarks.append(problem)
+        return None, None
+    if short in NO_UNIT:
+        remarks.append(f"The {where} has no unit for its wavelengths; they were taken for nm.")
+    convert, slope = to_nanometres(short)
+    wavelengths = np.where(np.isnan(stated), 0.0, stated)
+    wavelengths[taken] = convert(stated[taken])
+    if unlikely := _unlikely(wavelengths[taken], short, unit, where):
+        remarks.append(unlikely)
+        return None, None
+    if not taken.all():
+        remarks.append(
+            f"{np.count_nonzero(~taken)} of {len(taken)} bands have no wavelength above 0: they were not taken, and "
+            "count as bands without data."
+        )
+    if fwhm is not None:
+        fwhm = np.where(taken, fwhm * slope(np.where(taken, stated, 1.0)), 0.0)
+    return wavelengths, fwhm
+
+
+def _problem(
+    stated: Numbers, taken: np.ndarray[tuple[int], np.dtype[np.bool_]], short: str, unit: str, where: str
+) -> str:
+    """Say why the values cannot be made nm, if they cannot."""
+    if not taken.any():
+        return f"No wavelength in the {where} is above 0; the list was left out."
+    if short in NO_UNIT and len(stated) > 1 and (np.diff(stated) == 1).all() and stated[0] in {0, 1}:
+        return f"The wavelengths in the {where} count the bands; the list was left out."
+    low, left_out = stated[taken].min(), "The wavelengths were left out; write 'wavelength units = Nanometers'."
+    if short in NO_UNIT and low < SHORTEST_WAVELENGTH:
+        return f"The {where} has wavelengths from {low:g} on, but no unit for them. {left_out}"
+    if short not in KNOWN:
+        return f"The {where} has the wavelength unit '{unit}', which is not known. {left_out}"
+    return ""
+
+
+def _unlikely(values: Numbers, short: str, unit: str, where: str) -> str | None:
+    """Say that wavelengths in nm are none, if they cannot be."""
+    if values.min() >= SHORTEST_WAVELENGTH and (values.max() <= _LONGEST or short in INVERSE):
+        return None
+    return (
+        f"The {where} has wavelengths of {values.min():g} to {values.max():g} nm in its unit "
+        f"'{unit}', which no camera sees; they were left out. Correct the unit."
+    )

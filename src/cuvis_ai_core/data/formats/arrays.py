@@ -1,0 +1,43 @@
+"""From the named arrays of a file to its cube: the steps that HDF5, NetCDF, Zarr and MATLAB files share."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cuvis_ai_core.data.cube import Cube
+from cuvis_ai_core.data.formats.band_lists import bands_of, list_lengths
+from cuvis_ai_core.data.formats.conventions import acquired_of, meaning_of, metadata_of, pixel_places, place_of
+from cuvis_ai_core.data.formats.named import Variables, axes_of, choose
+from cuvis_ai_core.data.formats.stored import Stored, data_of
+
+
+def cube_of(file: Path, variables: Variables, root: Mapping[str, Any], wanted: str | None) -> Cube:
+    """Make a cube of the one array that is it, and of what the file says of it.
+
+    Args:
+        file: Where the arrays are from.
+        variables: The arrays by name.
+        root: The attributes of the file.
+        wanted: The name of the array that is asked for.
+
+    Raises:
+        CubeError: It is not clear which array is the cube, or it is none.
+    """
+    remarks: list[str] = []
+    chosen = choose(file, variables, wanted)
+    axes = axes_of(chosen, list_lengths(chosen, variables, root), remarks)
+    image = Stored(chosen.array, chosen.opening(), axes, meaning_of(chosen.attrs, remarks))
+    bands = bands_of(chosen, image.shape[2], variables, root, remarks)
+    place = place_of(chosen, axes, variables)
+    return Cube(
+        data_of(image, file),
+        bands.wavelengths,
+        file,
+        fwhm=bands.fwhm,
+        good_bands=bands.good,
+        crs=place.crs,
+        transform=place.transform,
+        acquired=acquired_of(chosen.attrs, root),
+        metadata=metadata_of(root, chosen.attrs) | pixel_places(chosen, axes, variables),
+        remarks=tuple(remarks),
+    )

@@ -1,0 +1,43 @@
+"""Cubes in HDF5 files: PRISMA (`.he5`), EMIT and other NetCDF-4, MATLAB from 7.3 on, and any other by its path."""
+
+from pathlib import Path
+from typing import Final
+
+from cuvis_ai_core.data.cube import Cube
+from cuvis_ai_core.data.formats.arrays import cube_of
+from cuvis_ai_core.data.formats.hdf5_datasets import KIND, attributes, datasets
+from cuvis_ai_core.data.formats.libraries import library, readable
+from cuvis_ai_core.data.formats.prisma import is_prisma, read_prisma
+from cuvis_ai_core.errors import CubeError
+
+_HDF4: Final = b"\x0e\x03\x13\x01"
+
+
+def read_hdf5(path: Path, array: str | None = None) -> Cube:
+    """Read an HDF5 file; a product of PRISMA is known by its groups.
+
+    The cube is the array asked for by its path, the one named `cube`, or the only one of three axes. Axes with names
+    (dimension scales, as NetCDF-4 has them) are put in order by these; of MATLAB they are as MATLAB shows them;
+    otherwise the axis is the channel that is as long as the list of wavelengths.
+
+    Args:
+        path: The file.
+        array: The path of an array in the file: `scene.h5::/group/dataset`.
+
+    Raises:
+        CubeError: The file is damaged, or it is not clear which array is the cube.
+        MissingExtraError: The package `h5py` is not installed.
+    """
+    h5py = library("h5py", "hdf5", path)
+    with path.open("rb") as stream:
+        if stream.read(len(_HDF4)) == _HDF4:
+            raise CubeError(
+                f"The cube '{path}' is an HDF4 file, which is another format than HDF5 and is not read.",
+                hint="Convert it, for example with h4toh5 or gdal_translate.",
+                path=path,
+            )
+    with readable(path, KIND), h5py.File(path, "r") as file:
+        if is_prisma(file, array):
+            return read_prisma(path, file, array)
+        variables = {variable.name: variable for variable in datasets(path, file)}
+        return cube_of(path, variables, attributes(file), array)

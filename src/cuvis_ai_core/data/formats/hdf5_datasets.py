@@ -1,0 +1,77 @@
+"""The datasets of an HDF5 file: their names, axes and attributes, and how a piece of one is read."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from cuvis_ai_core.data.formats.conventions import plain
+from cuvis_ai_core.data.formats.libraries import library, readable
+from cuvis_ai_core.data.formats.named import Variable
+from cuvis_ai_core.data.formats.stored import Opening
+
+KIND: Final = "an HDF5 file"
+
+_MOST: Final = 10_000
+"""So many datasets are looked at in a file."""
+
+_INTERNAL: Final = "#refs#"
+"""The group in which MATLAB keeps what cells and structures refer to."""
+
+_MATLAB: Final = "MATLAB_class"
+
+
+def reopened(path: Path, name: str) -> Opening:
+    """Return what opens a dataset of a file."""
+
+    @contextmanager
+    def opened() -> Iterator[Any]:
+        h5py = library("h5py", "hdf5", path)
+        with readable(path, KIND), h5py.File(path, "r") as file:
+            yield file[name]
+
+    return opened
+
+
+def datasets(path: Path, file: Any) -> Iterator[Variable]:  # noqa: ANN401 - an open file of h5py
+    """Yield the datasets of a file, open as long as it is."""
+    h5py = library("h5py", "hdf5", path)
+    found: list[Any] = []
+
+    def look(name: str, item: Any) -> bool | None:  # noqa: ANN401 - a group or a dataset
+        if isinstance(item, h5py.Dataset) and not name.startswith(_INTERNAL) and item.shape is not None:
+            found.append(item)
+        return True if len(found) >= _MOST else None
+
+    file.visititems(look)
+    for dataset in found:
+        name, attrs = dataset.name.strip("/"), attributes(dataset)
+        dims, matlab = tuple(_dims(dataset)), _MATLAB in attrs
+        yield Variable(name, dataset, dims, attrs, reversed=matlab, again=reopened(path, name))
+
+
+def attributes(item: Any) -> Mapping[str, Any]:  # noqa: ANN401 - a file, a group or a dataset
+    """Return the attributes of an item as plain values; what the library cannot read is left out."""
+    found: dict[str, Any] = {}
+    for key in item.attrs:
+        try:
+            found[key] = plain(item.attrs[key])
+        except (OSError, TypeError, ValueError):  # references, types of others
+            continue
+    return found
+
+
+def _dims(dataset: Any) -> Iterator[str]:  # noqa: ANN401 - a dataset
+    """Yield the names of the axes: labels, or the scales that are attached; a scale of its own is its own axis."""
+    own = dataset.name.rpartition("/")[2]
+    for dimension in dataset.dims:
+        yield own if dataset.ndim == 1 and dataset.is_scale else _dim(dimension)
+
+
+def _dim(dimension: Any) -> str:  # noqa: ANN401 - a dimension
+    if dimension.label:
+        return str(dimension.label)
+    try:
+        return str(dimension[0].name).rpartition("/")[2] if len(dimension) else ""
+    except (RuntimeError, KeyError, OSError, AttributeError, TypeError):  # a scale that is no longer there
+        return ""

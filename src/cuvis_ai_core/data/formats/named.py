@@ -1,0 +1,175 @@
+"""Arrays with names, axes and attributes, as HDF5, NetCDF, Zarr and MATLAB files hold them; which one is the cube."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from cuvis_ai_core._nearest import nearest
+from cuvis_ai_core.data.formats.stored import Opening
+from cuvis_ai_core.errors import CubeError
+
+RANK: Final = 3
+_SHOWN: Final = 20
+"""So many arrays are named in an error."""
+
+_CUBE: Final = "cube"
+
+_HEIGHT: Final = (
+    *("y", "row", "rows", "line", "lines", "lat", "latitude", "northing", "height", "ny", "yc"),
+    *("downtrack", "along_track", "scanline"),
+)
+_WIDTH: Final = (
+    *("x", "col", "cols", "column", "columns", "sample", "samples", "lon", "longitude", "easting", "width", "nx", "xc"),
+    *("crosstrack", "cross_track", "across_track"),
+)
+_CHANNEL: Final = (
+    *("band", "bands", "nbands", "channel", "channels", "wavelength", "wavelengths", "wl", "wvl", "lambda", "c", "b"),
+    *("spectral", "spectrum", "wave", "waves"),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Variable:
+    """One array of a file, opened and not read.
+
+    Attributes:
+        name: Its path in the file, without a slash in front.
+        array: What slices read from; it has `shape` and `dtype`.
+        dims: Names of its axes, "" where they have none.
+        attrs: What the file says of it, as plain values.
+        reversed: Whether its axes are stored in the other order than its program shows them (MATLAB in HDF5).
+        again: What opens it once more; None where `array` stays readable.
+    """
+
+    name: str
+    array: Any
+    dims: tuple[str, ...]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    reversed: bool = False
+    again: Opening | None = None
+
+    def opening(self) -> Opening:
+        """Return what opens it whenever a piece is read."""
+        return self.again or (lambda: nullcontext(self.array))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its sizes as they are stored."""
+        return tuple(map(int, self.array.shape))
+
+    @property
+    def folder(self) -> str:
+        """The group that it lies in."""
+        return self.name.rpartition("/")[0]
+
+    def may_be_cube(self) -> bool:
+        """Tell whether it has real numbers and three axes, apart from such of one element."""
+        return (
+            np.dtype(self.array.dtype).kind in "iuf"
+            and len(self.shape) >= RANK
+            and len(self.shape) - self.shape.count(1) <= RANK
+            and 0 not in self.shape
+        )
+
+
+Variables = Mapping[str, Variable]
+
+
+def choose(file: Path, variables: Variables, wanted: str | None) -> Variable:
+    """Return the array that is the cube: the one asked for, the one named `cube`, or the only one of three axes.
+
+    Raises:
+        CubeError: There is none, or several, or the one asked for is not there or is no cube.
+    """
+    if wanted is not None:
+        return _wanted(file, variables, wanted)
+    cubes = [each for each in variables.values() if each.may_be_cube()]
+    named = [each for each in cubes if each.name.rpartition("/")[2].lower() == _CUBE]
+    if len(cubes) == 1 or len(named) == 1:
+        return (named or cubes)[0]
+    raise CubeError(
+        f"The file '{file}' has {len(cubes) or 'no'} arrays of three dimensions; there must be exactly one, or one "
+        f"named '{_CUBE}'. It holds: {listed(variables)}.",
+        hint=f"Ask for one by name: {file}::{cubes[0].name}" if cubes else "Check that it is the right file.",
+        path=file,
+    )
+
+
+def _wanted(file: Path, variables: Variables, wanted: str) -> Variable:
+    name = wanted.strip("/")
+    found = variables.get(name)
+    if found is None:
+        inner = [each for each in variables if each.rpartition("/")[2] == name]
+        found = variables[inner[0]] if len(inner) == 1 else None
+    if found is None:
+        near = nearest(name, variables)
+        raise CubeError(
+            f"The file '{file}' has no array '{wanted}'. It holds: {listed(variables)}.",
+            hint=f"Did you mean '{file}::{near}'?" if near else "Ask for one of these by its name.",
+            path=file,
+        )
+    if not found.may_be_cube():
+        sizes = " x ".join(map(str, found.shape)) or "one value"
+        raise CubeError(
+            f"The array '{found.name}' of the file '{file}' is {sizes} of type {found.array.dtype}; a cube is real "
+            f"numbers of three dimensions. It holds: {listed(variables)}.",
+            hint="Ask for another one by its name.",
+            path=file,
+        )
+    return found
+
+
+def listed(variables: Variables) -> str:
+    """Return names and sizes for people."""
+    shown = [f"{each.name} ({' x '.join(map(str, each.shape))})" for each in variables.values()]
+    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+    return (", ".join(shown[:_SHOWN]) or "nothing") + more
+
+
+def axes_of(variable: Variable, list_lengths: Sequence[int], remarks: list[str]) -> tuple[int, int, int]:
+    """Return which axes are height, width and channel: by their names, else by the length of the lists per band.
+
+    Args:
+        variable: The cube.
+        list_lengths: How long the lists of the file are that name something of each band.
+        remarks: What was assumed is added here.
+    """
+    shape = variable.shape
+    axes = list(range(len(shape)))
+    for axis in [axis for axis in axes if shape[axis] == 1 and _kind(variable.dims[axis]) is None]:
+        if len(axes) > RANK:
+            axes.remove(axis)
+    for axis in [axis for axis in axes if shape[axis] == 1]:
+        if len(axes) > RANK:
+            axes.remove(axis)
+    if variable.reversed:
+        axes.reverse()
+    kinds = {_kind(variable.dims[axis]): axis for axis in axes}
+    if None not in kinds and len(kinds) == RANK:
+        return kinds["height"], kinds["width"], kinds["channel"]
+    channel = kinds.get("channel", _by_length(shape, axes, list_lengths))
+    if channel is None:
+        if not variable.reversed:
+            remarks.append(f"The axes of '{variable.name}' have no names; they were taken for height, width, channel.")
+        return axes[0], axes[1], axes[2]
+    rest = [axis for axis in axes if axis != channel]
+    if kinds.get("height") == rest[1] or kinds.get("width") == rest[0]:
+        rest.reverse()
+    return rest[0], rest[1], channel
+
+
+def _kind(dim: str) -> str | None:
+    name = dim.lower()
+    for kind, names in (("height", _HEIGHT), ("width", _WIDTH), ("channel", _CHANNEL)):
+        if name in names:
+            return kind
+    return None
+
+
+def _by_length(shape: Sequence[int], axes: Sequence[int], lengths: Sequence[int]) -> int | None:
+    fits = [axis for axis in axes if shape[axis] in lengths]
+    return fits[0] if len(fits) == 1 else None

@@ -1,0 +1,47 @@
+"""Cubes in NetCDF files: NetCDF-4 is HDF5 with conventions; the classic format is read by SciPy."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from cuvis_ai_core.data.cube import Cube
+from cuvis_ai_core.data.formats.arrays import cube_of
+from cuvis_ai_core.data.formats.conventions import plain
+from cuvis_ai_core.data.formats.hdf5 import read_hdf5
+from cuvis_ai_core.data.formats.libraries import library, readable
+from cuvis_ai_core.data.formats.named import Variable
+
+_CLASSIC: Final = b"CDF"
+
+
+def read_netcdf(path: Path, array: str | None = None) -> Cube:
+    """Read a NetCDF file, such as those of EMIT.
+
+    Axes are put in order by their names. `_FillValue` and `missing_value` become NaN, `scale_factor` and `add_offset`
+    are applied (CF conventions 1.11). Wavelengths, widths and good bands may lie in another group, as EMIT has them.
+
+    Args:
+        path: The file.
+        array: The path of a variable in the file: `scene.nc::reflectance`.
+
+    Raises:
+        CubeError: The file is damaged, or it is not clear which variable is the cube.
+        MissingExtraError: The package `h5py`, or `scipy` for the classic format, is not installed.
+    """
+    with path.open("rb") as stream:
+        classic = stream.read(len(_CLASSIC)) == _CLASSIC
+    if not classic:
+        return read_hdf5(path, array)
+    scipy_io = library("scipy.io", "netcdf", path)
+    with readable(path, "a NetCDF file"), scipy_io.netcdf_file(path, "r", mmap=False) as file:
+        variables = {variable.name: variable for variable in _variables(file)}
+        return cube_of(path, variables, _attributes(file), array)
+
+
+def _variables(file: Any) -> Iterator[Variable]:  # noqa: ANN401 - SciPy has no types
+    for name, variable in file.variables.items():
+        yield Variable(name, variable.data, tuple(variable.dimensions), _attributes(variable))
+
+
+def _attributes(item: Any) -> dict[str, Any]:  # noqa: ANN401 - SciPy has no types
+    return {key: plain(value) for key, value in item._attributes.items()}  # noqa: SLF001 - there is no public way

@@ -1,0 +1,73 @@
+"""Cubes in Zarr stores, format 2 and 3, with shards too: folders, or packed into one zip."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from cuvis_ai_core.data.cube import Cube
+from cuvis_ai_core.data.formats.arrays import cube_of
+from cuvis_ai_core.data.formats.conventions import plain
+from cuvis_ai_core.data.formats.libraries import library, readable
+from cuvis_ai_core.data.formats.named import Variable, choose
+from cuvis_ai_core.data.formats.stored import check_size
+
+_KIND: Final = "a Zarr store"
+
+_DIMS: Final = "_ARRAY_DIMENSIONS"
+"""Where xarray keeps the names of axes in format 2, which has no place for them."""
+
+
+def read_zarr(path: Path, array: str | None = None) -> Cube:
+    """Read a Zarr store: one array, or of several the one asked for, named `cube`, or alone in having three axes.
+
+    Axes with names are put in order by these, whatever their order. Attributes are read by the CF conventions, as
+    xarray writes them; of format 2 with names of axes the fill value is "no data", as for xarray.
+
+    Args:
+        path: The folder, or a `.zarr.zip`.
+        array: The path of an array in it: `scene.zarr::measurements/reflectance`.
+
+    Raises:
+        CubeError: The store is damaged, or it is not clear which array is the cube.
+        MissingExtraError: The package `zarr` is not installed.
+    """
+    zarr = library("zarr", "zarr", path)
+    with readable(path, _KIND), _opened(zarr, path) as root:
+        variables = {variable.name: variable for variable in _variables(zarr, root, path)}
+        name = choose(path, variables, array).name
+        for size in (variables[name].array.chunks, variables[name].array.shards):
+            check_size(path, size or (), variables[name].array.dtype)
+        return cube_of(path, variables, _plain(root.attrs), name)
+
+
+@contextmanager
+def _opened(zarr: Any, path: Path, name: str = "") -> Iterator[Any]:  # noqa: ANN401 - the library need not be here
+    if path.is_file():
+        with readable(path, _KIND), closing(zarr.storage.ZipStore(path, mode="r")) as store:
+            yield zarr.open(store, mode="r", path=name)
+    else:
+        with readable(path, _KIND):
+            yield zarr.open(path, mode="r", path=name)
+
+
+def _variables(zarr: Any, root: Any, path: Path) -> Iterator[Variable]:  # noqa: ANN401 - the library need not be here
+    if isinstance(root, zarr.Array):
+        yield _variable(zarr, path, path.name.partition(".")[0], "", root)
+        return
+    for name, member in root.members(max_depth=None):
+        if isinstance(member, zarr.Array):
+            yield _variable(zarr, path, name, name, member)
+
+
+def _variable(zarr: Any, path: Path, name: str, place: str, array: Any) -> Variable:  # noqa: ANN401 - as above
+    attrs = _plain(array.attrs)
+    named = getattr(array.metadata, "dimension_names", None) or attrs.pop(_DIMS, None)
+    if named is not None and array.metadata.zarr_format == 2 and array.fill_value is not None:  # noqa: PLR2004 - of two
+        attrs.setdefault("_FillValue", plain(array.fill_value))
+    dims = tuple(str(each or "") for each in named or ("",) * array.ndim)
+    return Variable(name, array, dims, attrs, again=lambda: _opened(zarr, path, place))
+
+
+def _plain(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: plain(value) for key, value in dict(attrs).items()}

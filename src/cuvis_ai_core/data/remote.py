@@ -1,0 +1,109 @@
+"""Cubes at an address (`https://`, `s3://`, ...): copied into a cache by fsspec, then read like any other file."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from cuvis_ai_core._places import words_of
+from cuvis_ai_core._redact import redact
+from cuvis_ai_core.data.envi_names import DATA_SUFFIXES, ENVI
+from cuvis_ai_core.data.formats.libraries import library
+from cuvis_ai_core.errors import CubeError
+
+CACHE_VARIABLE: Final = "CUVIS_CUBES_DIR"
+_CACHE: Final = Path("~/.cuvis_cubes")
+_ENMAP: Final = re.compile(r"(?i)-SPECTRAL_IMAGE[_A-Z]*\.\w+$")
+_STATE: Final = ("size", "mtime", "modified", "LastModified", "last_modified", "ETag", "etag", "updated", "generation")
+"""What file systems call that which changes with a file."""
+
+_STORE: Final = ".zarr"
+
+
+def cache_folder() -> Path:
+    """Return where copies lie: `CUVIS_CUBES_DIR`, or `~/.cuvis_cubes`. It may be removed at any time."""
+    return Path(os.environ.get(CACHE_VARIABLE) or _CACHE).expanduser()
+
+
+def fetched(url: str) -> Path:
+    """Return the copy of a file, or of the folder of a Zarr store, with the files that belong to it beside it.
+
+    A copy is used as long as the file at the address has the same size, time and tag. ENVI headers come with their data
+    files and the other way round, EnMAP images with their metadata.
+
+    Args:
+        url: An address that fsspec knows.
+
+    Raises:
+        CubeError: It cannot be reached or copied, or there is no room for it.
+        MissingExtraError: The package `fsspec` is not installed.
+    """
+    shown = redact(url)
+    fsspec = library("fsspec", "remote", shown)
+    try:
+        system, place = fsspec.core.url_to_fs(url)
+        return _copy_of(system, str(place).rstrip("/"), url)
+    except CubeError:
+        raise
+    except ImportError as error:  # fsspec says which package
+        raise CubeError(f"The cube '{shown}' cannot be fetched: {error}", hint="Install that package.") from error
+    except Exception as error:  # each system has its own
+        raise CubeError(
+            f"The cube '{shown}' cannot be fetched: {redact(words_of(error))}.",
+            hint="Check the address, the connection, and what the address needs to let you in.",
+        ) from error
+
+
+def _copy_of(system: Any, place: str, url: str) -> Path:  # noqa: ANN401 - a file system of fsspec
+    name = place.rpartition("/")[2]
+    system.invalidate_cache()
+    about = system.info(place)
+    state = [system.ukey(place), *(str(about.get(key)) for key in _STATE)]
+    target = cache_folder() / sha256(f"{url} {state}".encode()).hexdigest()[:24]
+    if not target.exists():
+        _copy(system, place, target, redact(url))
+    return target / name
+
+
+def _copy(system: Any, place: str, target: Path, shown: str) -> None:  # noqa: ANN401 - a file system of fsspec
+    """Copy into a folder beside the target, which then takes its place whole."""
+    folder, _, name = place.rpartition("/")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _check_room(system, place, target.parent, shown)
+    with TemporaryDirectory(dir=target.parent, prefix=".") as partial:
+        whole = Path(partial) / "whole"
+        whole.mkdir()
+        system.get(place, str(whole / name), recursive=name.endswith(_STORE))
+        for beside in _companions(name):
+            if system.exists(f"{folder}/{beside}"):
+                system.get(f"{folder}/{beside}", str(whole / beside))
+        try:
+            whole.rename(target)
+        except OSError:
+            if not target.exists():  # else another process was faster
+                raise
+
+
+def _check_room(system: Any, place: str, folder: Path, shown: str) -> None:  # noqa: ANN401 - a file system of fsspec
+    size, free = system.info(place).get("size") or 0, shutil.disk_usage(folder).free
+    if size > free:
+        raise CubeError(
+            f"The cube '{shown}' has {size / 2**30:.3g} GiB; the limit is the room that is free in '{folder}', "
+            f"{free / 2**30:.3g} GiB.",
+            hint=f"Make room, or name another folder in the environment variable {CACHE_VARIABLE}.",
+        )
+
+
+def _companions(name: str) -> Iterator[str]:
+    """Yield the names of files that may belong to a file."""
+    stem, dot, suffix = name.rpartition(".")
+    if dot + suffix.lower() == ENVI:
+        yield from (stem, *(stem + each for each in DATA_SUFFIXES))
+    elif dot + suffix.lower() in DATA_SUFFIXES:
+        yield from (name + ENVI, stem + ENVI)
+    if _ENMAP.search(name):
+        yield _ENMAP.sub("-METADATA.XML", name)

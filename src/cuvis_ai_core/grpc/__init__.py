@@ -1,0 +1,16 @@
+"""Sessions, plugins, pipelines and training over gRPC: the server, and a client for people.
+
+Needs the extra `grpc`; nothing of it is imported before it is used.
+"""
+
+from importlib import import_module
+
+__all__ = ["Server", "Settings"]
+
+_HOMES = {"Server": "cuvis_ai_core.grpc.server", "Settings": "cuvis_ai_core.grpc.settings"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,100 @@
+"""Between arrays and `Tensor` messages: `raw_data` is little-endian, in C order."""
+
+import math
+import sys
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cuvis_ai_core.errors import ServiceError
+from cuvis_ai_core.node.ports import dtype_name
+
+NUMBERS: Final = {
+    "float32": 1,
+    "float64": 2,
+    "int32": 3,
+    "int64": 4,
+    "uint8": 5,
+    "bool": 6,
+    "float16": 7,
+    "uint16": 8,
+}
+"""The `DType` of each dtype that the wire has; 0 is none of them."""
+
+_NAMES: Final = {number: name for name, number in NUMBERS.items()}
+_WIDER: Final = {"int8": "int32", "int16": "int32", "uint32": "int64", "bfloat16": "float32"}
+"""What dtypes become that the wire lacks, without loss."""
+
+MOST_AXES: Final = 32
+
+
+def dtype_number(dtype: object) -> int:
+    """Return the `DType` of a dtype of NumPy or torch, or of a text; 0 where the wire has none, as for a family."""
+    return NUMBERS.get(dtype_name(dtype), 0)
+
+
+def to_array(value: Any) -> NDArray[Any] | None:  # noqa: ANN401 - an array of any library, or anything else
+    """Return a value as a NumPy array of a dtype that the wire has, or None where it is no array of numbers."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        if dtype_name(value.dtype) == "bfloat16":
+            value = value.float()
+    try:
+        array = np.asarray(value)
+    except Exception:  # noqa: BLE001 - a plugin's object may refuse in any way
+        return None
+    name = array.dtype.name
+    if name == "uint64" and (array.size == 0 or int(array.max()) <= np.iinfo(np.int64).max):
+        return array.astype(np.int64)
+    return array.astype(_WIDER[name]) if name in _WIDER else array if name in NUMBERS else None
+
+
+def raw_bytes(array: NDArray[Any]) -> memoryview:
+    """Return the content of an array as the wire has it, without a copy where it lies so in memory."""
+    array = np.ascontiguousarray(array)
+    if array.dtype.byteorder == ">" or (array.dtype.byteorder == "=" and sys.byteorder == "big"):
+        array = array.astype(array.dtype.newbyteorder("<"))
+    return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+
+
+def from_raw(raw: Any, shape: list[int], dtype: int, name: str = "tensor") -> NDArray[Any]:  # noqa: ANN401 - a buffer
+    """Return the array in a buffer: a view of it that cannot be written.
+
+    Args:
+        raw: The bytes.
+        shape: The sizes; they say how many bytes there must be.
+        dtype: A `DType`.
+        name: What errors call it.
+
+    Raises:
+        ServiceError: The dtype is none, or shape and bytes do not go together.
+    """
+    if dtype not in _NAMES:
+        raise _wrong(f"'{name}' has dtype {dtype}; the wire has {', '.join(f'{n} {d}' for d, n in NUMBERS.items())}.")
+    if len(shape) > MOST_AXES or any(size < 0 for size in shape):
+        raise _wrong(f"'{name}' has the shape {shape[:MOST_AXES]}, which no array has.")
+    kind = np.dtype(_NAMES[dtype]).newbyteorder("<")
+    expected = math.prod(shape) * kind.itemsize
+    if expected != len(raw):
+        raise _wrong(
+            f"'{name}' of shape {shape} and dtype {_NAMES[dtype]} takes {expected} bytes, and has {len(raw)}.",
+        )
+    array: NDArray[Any] = np.frombuffer(raw, dtype=kind).reshape(shape)
+    if _NAMES[dtype] == "bool":
+        array = np.frombuffer(raw, dtype=np.uint8).reshape(shape) != 0  # a byte of another value is no bool
+    array = array.astype(kind.newbyteorder("="), copy=False)
+    array.setflags(write=False)
+    return array
+
+
+def fill(tensor: Any, array: NDArray[Any]) -> Any:  # noqa: ANN401 - a Tensor of any generation
+    """Write an array into a message and return the message."""
+    tensor.shape[:] = array.shape
+    tensor.dtype = NUMBERS[array.dtype.name]
+    tensor.raw_data = raw_bytes(array).tobytes()
+    return tensor
+
+
+def _wrong(text: str) -> ServiceError:
+    return ServiceError(text, code="INVALID_ARGUMENT")

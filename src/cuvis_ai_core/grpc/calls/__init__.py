@@ -1,0 +1,1 @@
+"""The RPCs, a module per group: each is a function from a call to the message that answers it."""

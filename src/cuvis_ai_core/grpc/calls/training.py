@@ -1,0 +1,216 @@
+"""Training: a trainrun set, trained, watched, stopped, saved, restored."""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cuvis_ai_core._files import remove_tree, write_atomic
+from cuvis_ai_core.errors import ServiceError
+from cuvis_ai_core.grpc.calls.pipelines import save
+from cuvis_ai_core.grpc.capabilities import capabilities
+from cuvis_ai_core.grpc.manifests import read_json
+from cuvis_ai_core.grpc.service import Call, Handler
+from cuvis_ai_core.grpc.sessions import Session
+from cuvis_ai_core.grpc.stopping import stopper_of
+from cuvis_ai_core.grpc.training import Telling, train_by_gradient, train_statistically, training_of
+from cuvis_ai_core.grpc.trainruns import check_cubes, read_trainrun, with_sections
+from cuvis_ai_core.grpc.wire import messages
+from cuvis_ai_core.pipeline.weights import find_weights
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.training.config import TrainRunConfig
+
+_STATISTICAL, _GRADIENT = 1, 2
+_PLUGINS: Final = "plugins.yaml"
+
+
+def set_trainrun(call: Call) -> Any:  # noqa: ANN401
+    """Set what is trained, and build its pipeline if the session has none."""
+    session = call.session
+    content = read_json(call.request.config.config_bytes, "trainrun")
+    brings_pipeline = content.get("pipeline") is not None
+    if brings_pipeline and session.pipeline is not None:
+        raise ServiceError(
+            "The trainrun brings a pipeline, and the session has one.",
+            hint="Leave the pipeline out of the trainrun, or use a new session.",
+            code="FAILED_PRECONDITION",
+        )
+    if not brings_pipeline:
+        content = {**content, "pipeline": session.needed_pipeline().to_dict()}
+    config = read_trainrun(call, content)
+    if brings_pipeline:
+        _build(call, session, config)
+    session.trainrun = config
+    return messages().SetTrainRunConfigResponse(success=True, pipeline_from_config=brings_pipeline)
+
+
+def train(call: Call) -> Iterator[Any]:
+    """Train, and tell of it step by step."""
+    from cuvis_ai_core.training.parts import Parts
+    from cuvis_ai_core.training.trainrun import TrainRun
+
+    session, service = call.session, call.service
+    kind = call.request.trainer_type
+    if kind not in {_STATISTICAL, _GRADIENT}:
+        raise ServiceError(
+            f"There is no trainer of type {kind} here.", hint="STATISTICAL is 1, GRADIENT 2.", code="INVALID_ARGUMENT"
+        )
+    pipeline = session.needed_pipeline()
+    config = with_sections(call, _trainrun(session))
+    parts = Parts(
+        TrainRun(config, service.settings.working_directory / "trainrun.yaml"), session.node_registry.cube_readers()
+    )
+    check_cubes(call, parts)
+    training = training_of(session)
+    work: Callable[[Telling], None]
+    if kind == _STATISTICAL:
+        work = partial(train_statistically, pipeline, parts.batches("train"))
+    else:
+        work = partial(_by_gradient, call, config, parts)
+    run = stopper_of(session).begin(session)
+    if not call.context.add_callback(run.ask):
+        run.ask()
+    with service.training():
+        yield from training.run(session, run, work, call.context.is_active)
+
+
+def get_status(call: Call) -> Any:  # noqa: ANN401
+    """Say where the training is, also while it runs."""
+    telling = training_of(call.session).telling
+    latest = telling.latest if telling is not None else messages().TrainResponse()
+    return messages().GetTrainStatusResponse(latest_progress=latest)
+
+
+def stop_train(call: Call) -> Any:  # noqa: ANN401
+    """Stop the training that is under way."""
+    accepted = training_of(call.session).stop()
+    return messages().StopTrainResponse(
+        accepted=accepted, message="The training stops." if accepted else "No training is under way."
+    )
+
+
+def get_capabilities(call: Call) -> Any:  # noqa: ANN401, ARG001
+    """Say which optimizers, schedulers and callbacks there are, and what they take."""
+    return capabilities()
+
+
+def save_trainrun(call: Call) -> Any:  # noqa: ANN401
+    """Write the trainrun, its plugins and its pipeline, from which RestoreTrainRun and `restore-trainrun` go on."""
+    session, request = call.session, call.request
+    pipeline, config = session.needed_pipeline(), _trainrun(session)
+    from cuvis_ai_core.pipeline.saving import to_yaml
+
+    text = request.trainrun_path
+    target = call.service.roots.target(text if text.endswith((".yaml", ".yml")) or not text.strip() else f"{text}.yaml")
+    beside = call.service.roots.target(str(target.with_name(f"{target.stem}.pipeline.yaml")))
+    save(pipeline, beside, {})
+    weights = find_weights(beside)
+    if weights is not None and not request.save_weights:
+        weights.unlink()
+        weights = None
+    content = {**config.to_dict(), "pipeline": pipeline.to_dict(), **({"weights": weights.name} if weights else {})}
+    if session.plugins:
+        plugins = call.service.roots.target(str(target.with_name(f"{target.stem}.{_PLUGINS}")))
+        entries = {name: each.model_dump(mode="json", exclude_unset=True) for name, each in session.plugins.items()}
+        write_atomic(plugins, to_yaml({"plugins": entries}))
+        content["plugins_path"] = plugins.name
+    write_atomic(target, to_yaml(json.loads(json.dumps(content))))
+    return messages().SaveTrainRunResponse(
+        success=True, trainrun_path=str(target), pipeline_path=str(beside), weights_path=str(weights or "")
+    )
+
+
+def restore_trainrun(call: Call) -> Any:  # noqa: ANN401
+    """Build a saved trainrun again, in the session that is named or in a new one."""
+    number = call.request.session_id
+    session = call.service.sessions.get(number) if number else call.service.sessions.create()
+    try:
+        with session.turn(call.context.is_active):
+            config = _restore(Call(call.service, call.request, call.context, session))
+    except BaseException:
+        if not number:
+            call.service.sessions.close(session.id)
+        raise
+    trainrun = messages().TrainRunConfig(config_bytes=json.dumps(config.to_dict()).encode())
+    return messages().RestoreTrainRunResponse(session_id=session.id, trainrun=trainrun)
+
+
+def _restore(call: Call) -> "TrainRunConfig":
+    from cuvis_ai_core.grpc.calls.pipelines import give_weights
+    from cuvis_ai_core.grpc.calls.plugins import load_manifest
+    from cuvis_ai_core.training.trainrun import read_trainrun as read_file
+
+    session, request = call.session, call.request
+    path = call.service.roots.file(request.trainrun_path, session.search_paths, (".yaml", ".yml", ""))
+    given = read_file(path).config.to_dict()
+    if isinstance(named := given.get("plugins_path"), str):
+        load_manifest(call, call.service.roots.file(named, [path.parent]))
+    session.search_paths.insert(0, path.parent)
+    try:
+        config = read_trainrun(call, given)
+    finally:
+        session.search_paths.pop(0)
+    _build(call, session, config)
+    chosen = request.weights_path if request.HasField("weights_path") else config.weights
+    if chosen:
+        strict = request.strict if request.HasField("strict") else True
+        give_weights(session.needed_pipeline(), call.service.roots.file(chosen, [path.parent]), strict=strict)
+    session.trainrun = config
+    return config
+
+
+def _build(call: Call, session: Session, config: "TrainRunConfig") -> None:
+    from cuvis_ai_core.training.build import build_pipeline
+    from cuvis_ai_core.training.trainrun import TrainRun
+
+    assert isinstance(config.pipeline, dict)
+    call.service.check_nodes(session.node_registry, config.pipeline)
+    session.set_pipeline(build_pipeline(TrainRun(config, Path("trainrun.yaml")), session.node_registry))
+
+
+def _trainrun(session: Session) -> "TrainRunConfig":
+    if session.trainrun is None:
+        raise ServiceError(
+            "The session has no trainrun.", hint="Call SetTrainRunConfig first.", code="FAILED_PRECONDITION"
+        )
+    found: TrainRunConfig = session.trainrun
+    return found
+
+
+def _by_gradient(call: Call, config: "TrainRunConfig", parts: Any, telling: Telling) -> None:  # noqa: ANN401
+    """Train by gradient; what is needed to go on stays where the results go, or with the session."""
+    from cuvis_ai_core.cli.run_record import node_records
+    from cuvis_ai_core.cli.unfinished import Unfinished
+
+    session = call.session
+    pipeline = session.needed_pipeline()
+    described = {**config.to_dict(), "output_dir": ""}
+    about = {"trainrun": described, "nodes": node_records(session.node_registry, pipeline)}
+    with Unfinished(_results(call, session, config), about) as unfinished:
+        train_by_gradient(pipeline, config, parts, unfinished.folder, telling)
+
+
+def _results(call: Call, session: Session, config: "TrainRunConfig") -> Path:
+    """Return the folder of the results: that of the trainrun, or one that goes with the session."""
+    if call.service.roots.write:
+        return call.service.roots.target(config.output_dir)
+    if "folder" not in session.extras:
+        folder = session.extras["folder"] = Path(tempfile.mkdtemp(prefix="cuvis-session-"))
+        session.at_end.append(partial(remove_tree, folder))
+    found: Path = session.extras["folder"]
+    return found
+
+
+CALLS: Final[Mapping[str, Handler]] = {
+    "SetTrainRunConfig": set_trainrun,
+    "GetTrainStatus": get_status,
+    "StopTrain": stop_train,
+    "GetTrainingCapabilities": get_capabilities,
+    "SaveTrainRun": save_trainrun,
+    "RestoreTrainRun": restore_trainrun,
+}
+
+STREAMS: Final[Mapping[str, Callable[[Call], Iterator[Any]]]] = {"Train": train}

@@ -1,0 +1,8 @@
+"""The published way to start the server: `python -m` this module, the same as `cuvis-ai serve`."""
+
+from cuvis_ai_core.grpc.command import serve
+
+main = serve
+
+if __name__ == "__main__":
+    main()

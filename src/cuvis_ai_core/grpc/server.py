@@ -1,0 +1,183 @@
+"""A server: its port, its guards, its health, its beginning and its end."""
+
+import hmac
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from cuvis_ai_core.errors import ServiceError
+from cuvis_ai_core.grpc.dispatch import handlers
+from cuvis_ai_core.grpc.extra import explain_missing
+from cuvis_ai_core.grpc.service import Service
+from cuvis_ai_core.grpc.settings import Settings
+from cuvis_ai_core.grpc.table import streams, table
+from cuvis_ai_core.grpc.wire import SERVICE, wire
+
+logger = logging.getLogger(__name__)
+
+_HEALTH: Final = "grpc.health.v1.Health"
+
+
+class Server:
+    """A gRPC server of `cuvis_ai.v1`; a context manager that listens until it is left.
+
+    Args:
+        settings: How it is set up.
+
+    Raises:
+        ServiceError: It would be open to strangers, or cannot listen.
+        MissingExtraError: The extra `grpc` is not installed.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self.settings.check()
+        with explain_missing():
+            import grpc
+            from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+            from grpc_reflection.v1alpha import reflection
+        wire()  # before there are threads
+        self.service = Service(self.settings)
+        self._serving = health_pb2.HealthCheckResponse
+        self._health = health.HealthServicer()
+        self._pool = ThreadPoolExecutor(self.settings.workers, thread_name_prefix="call")
+        self._server: Any = grpc.server(
+            self._pool,
+            handlers=[handlers(self.service, dict(table()), dict(streams()))],
+            interceptors=[_guard(self.settings)] if self.settings.token_file else [],
+            options=_options(self.settings),
+            maximum_concurrent_rpcs=self.settings.max_calls,
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection((SERVICE, reflection.SERVICE_NAME), self._server, pool=wire().pool)
+        self.address = self._listen(grpc)
+
+    def start(self) -> Self:
+        """Begin to listen."""
+        self._server.start()
+        self.service.sessions.start()
+        for name in ("", SERVICE):
+            self._health.set(name, self._serving.SERVING)
+        return self
+
+    def stop(self, grace: float | None = None) -> None:
+        """Take no more calls, wait for those that run, and let go of all sessions.
+
+        Args:
+            grace: Seconds that calls have to end in; by default those of the settings.
+        """
+        self._health.enter_graceful_shutdown()
+        self._server.stop(self.settings.drain if grace is None else grace).wait()
+        self.service.sessions.close_all()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop(0)
+
+    def describe(self) -> str:
+        """Return the line that says where it listens, and what clients may do."""
+        settings = self.settings
+        guards = [
+            *(["TLS"] if settings.uses_tls else []),
+            *(["client certificates"] if settings.client_ca else []),
+            *(["token"] if settings.token_file else []),
+        ]
+        roots = ", ".join(map(str, self.service.roots.read))
+        writes = ", ".join(map(str, self.service.roots.write)) or "nothing"
+        return (
+            f"cuvis-ai serves on {self.address} ({' and '.join(guards) or 'open'}); plugins: "
+            f"{self.service.policy_words()}; reads {roots}; writes {writes}"
+        )
+
+    def _listen(self, grpc: Any) -> str:  # noqa: ANN401 - the module
+        settings = self.settings
+        host = f"[{settings.host}]" if ":" in settings.host and not settings.host.startswith("[") else settings.host
+        wanted = f"unix:{settings.uds.absolute()}" if settings.uds is not None else f"{host}:{settings.port}"
+        try:
+            if settings.uses_tls:
+                port = self._server.add_secure_port(wanted, _credentials(grpc, settings))
+            else:
+                port = self._server.add_insecure_port(wanted)
+        except RuntimeError as error:
+            port = 0
+            cause: Exception | None = error
+        else:
+            cause = None
+        if not port:
+            raise ServiceError(
+                f"{wanted} cannot be listened on: it is in use, or no address of this machine.",
+                hint="Choose another with --port or --host; --port 0 takes a free one.",
+                code="UNAVAILABLE",
+            ) from cause
+        if settings.uds is not None:
+            settings.uds.chmod(0o600)
+            return wanted
+        return f"{host}:{port}"
+
+
+def _options(settings: Settings) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", settings.max_message),
+        ("grpc.max_send_message_length", settings.max_message),
+        ("grpc.so_reuseport", 0),  # two servers on one port would share its clients
+        ("grpc.max_concurrent_streams", settings.max_calls),
+        ("grpc.keepalive_time_ms", 30_000),  # a client that is gone is noticed while nothing is sent
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ]
+
+
+def _credentials(grpc: Any, settings: Settings) -> Any:  # noqa: ANN401
+    assert settings.tls_certificate is not None
+    assert settings.tls_key is not None
+    authority = _read(settings.client_ca) if settings.client_ca is not None else None
+    return grpc.ssl_server_credentials(
+        [(_read(settings.tls_key), _read(settings.tls_certificate))],
+        root_certificates=authority,
+        require_client_auth=authority is not None,
+    )
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ServiceError(f"'{file}' cannot be read: {error.strerror}.", code="FAILED_PRECONDITION") from error
+
+
+def _guard(settings: Settings) -> Any:  # noqa: ANN401 - an interceptor
+    """Return what lets no call pass without the token, but for those that ask for the server's health."""
+    import grpc
+
+    assert settings.token_file is not None
+    token = _read(settings.token_file).strip()
+    if not token:
+        raise ServiceError(f"'{settings.token_file}' holds no token.", code="FAILED_PRECONDITION")
+    expected = b"Bearer " + token
+
+    def refuse(_: Any, context: Any) -> None:  # noqa: ANN401
+        context.abort(grpc.StatusCode.UNAUTHENTICATED, "The call has no valid token: send 'authorization: Bearer …'.")
+
+    refusal = grpc.unary_unary_rpc_method_handler(refuse)
+    streaming = grpc.stream_stream_rpc_method_handler(refuse)
+
+    class Guard(grpc.ServerInterceptor):  # type: ignore[misc]
+        """Looks at the token of each call."""
+
+        def intercept_service(self, continuation: Any, details: Any) -> Any:  # noqa: ANN401
+            if details.method.startswith(f"/{_HEALTH}/"):
+                return continuation(details)
+            sent = [value for key, value in details.invocation_metadata if key == "authorization"]
+            given = sent[0] if len(sent) == 1 else ""
+            if hmac.compare_digest(given.encode() if isinstance(given, str) else given, expected):
+                return continuation(details)
+            return streaming if "reflection" in details.method else refusal
+
+    return Guard()

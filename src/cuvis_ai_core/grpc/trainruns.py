@@ -1,0 +1,142 @@
+"""The trainruns that clients send: checked, and every path in them below a root."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cuvis_ai_core.errors import ServiceError
+from cuvis_ai_core.grpc.configurations import without_resolvers
+from cuvis_ai_core.pipeline.interpolation import resolve
+from cuvis_ai_core.training.config import DataConfig, TrainingConfig, TrainRunConfig
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.grpc.service import Call
+    from cuvis_ai_core.training.parts import Parts
+
+_PATTERN: Final = frozenset("*?[")
+_MOST_READERS: Final = 32
+_FILES: Final = ("weights", "initial_weights")
+
+
+def read_trainrun(call: "Call", content: Mapping[str, Any]) -> TrainRunConfig:
+    """Return a trainrun that a client sent, with absolute paths.
+
+    Raises:
+        ServiceError: It breaks a rule, or names a file that is not there or may not be used.
+    """
+    given = dict(resolve(without_resolvers(content)))
+    for key in ("defaults", "hydra", "plugins_path"):
+        given.pop(key, None)
+    pipeline = given.get("pipeline")
+    if isinstance(pipeline, str):
+        given["pipeline"] = _pipeline(call, pipeline)
+    for key in _FILES:
+        if isinstance(given.get(key), str):
+            given[key] = str(call.service.roots.file(given[key], call.session.search_paths))
+    if isinstance(given.get("data"), Mapping):
+        given["data"] = located_data(call, given["data"])
+    config: TrainRunConfig = checked(TrainRunConfig, given)
+    _refuse_writing_elsewhere(config.training)
+    return config
+
+
+def located_data(call: "Call", data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a section of data with absolute paths.
+
+    Raises:
+        ServiceError: A file is not there, or may not be read.
+    """
+
+    def located(value: Any) -> Any:  # noqa: ANN401 - a path, a list or a mapping of paths
+        if isinstance(value, Mapping):
+            return {key: located(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [located(each) for each in value]
+        return _place(call, value) if isinstance(value, str) else value
+
+    keys = {"cubes", "cu3s_file_path", "annotation_json_path", "masks"}
+    done = {key: located(value) if key in keys else value for key, value in data.items()}
+    if isinstance(readers := done.get("num_workers"), int) and readers > _MOST_READERS:
+        raise ServiceError(f"data.num_workers: a training has up to {_MOST_READERS}.", code="INVALID_ARGUMENT")
+    return done
+
+
+def checked(model: Any, content: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a model, and one of it
+    """Return a section of a trainrun.
+
+    Raises:
+        ServiceError: It breaks a rule; each is named.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        found = [
+            f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}"
+            for each in error.errors(include_url=False)[:5]
+        ]
+    raise ServiceError("The trainrun breaks a rule: " + "; ".join(found), code="INVALID_ARGUMENT")
+
+
+def with_sections(call: "Call", config: TrainRunConfig) -> TrainRunConfig:
+    """Return a trainrun with the sections that a TrainRequest brings laid over it.
+
+    Raises:
+        ServiceError: A section breaks a rule.
+    """
+    changes: dict[str, Any] = {}
+    for name, model in (("data", DataConfig), ("training", TrainingConfig)):
+        content = getattr(call.request, name).config_bytes
+        if content:
+            data = _json(content, name)
+            changes[name] = checked(model, located_data(call, data) if name == "data" else data)
+    done = config.model_copy(update=changes)
+    _refuse_writing_elsewhere(done.training)
+    return done
+
+
+def check_cubes(call: "Call", parts: "Parts") -> None:
+    """Refuse data that a pattern or a link found outside of the roots.
+
+    Raises:
+        ServiceError: There are some.
+    """
+    for number in range(len(parts.cubes)):
+        call.service.roots.readable(str(parts.cubes.place(number)[0].absolute()))
+
+
+def _pipeline(call: "Call", place: str) -> dict[str, Any]:
+    from cuvis_ai_core.grpc.configurations import SUFFIXES
+    from cuvis_ai_core.pipeline.config import read_config
+
+    own = call.service.settings.configs_dir.resolve() / "pipeline"
+    return read_config(call.service.roots.file(place, [*call.session.search_paths, own], SUFFIXES)).to_dict()
+
+
+def _place(call: "Call", text: str) -> str:
+    """Return the absolute path of a file, a folder, or a pattern."""
+    if not _PATTERN.intersection(text):
+        return str(call.service.roots.readable(text, call.session.search_paths))
+    parts = Path(text).parts
+    fixed = next(number for number, part in enumerate(parts) if _PATTERN.intersection(part))
+    folder = call.service.roots.readable(str(Path(*parts[:fixed])) if fixed else ".", call.session.search_paths)
+    return str(folder.joinpath(*parts[fixed:]))
+
+
+def _refuse_writing_elsewhere(training: TrainingConfig | None) -> None:
+    checkpoint = training.callbacks.checkpoint if training is not None else None
+    folder = Path(checkpoint.dirpath) if checkpoint is not None and checkpoint.dirpath else Path()
+    name = checkpoint.filename if checkpoint is not None and checkpoint.filename else ""
+    if folder.is_absolute() or ".." in folder.parts or ".." in Path(name).parts:
+        raise ServiceError(
+            "callbacks.checkpoint: checkpoints lie in the folder of the results; 'dirpath' is a folder below it.",
+            code="INVALID_ARGUMENT",
+        )
+
+
+def _json(content: bytes, what: str) -> dict[str, Any]:
+    from cuvis_ai_core.grpc.manifests import read_json
+
+    return json.loads(json.dumps(resolve(without_resolvers(read_json(content, what)))))  # type: ignore[no-any-return]

@@ -1,0 +1,105 @@
+"""What a file of torch holds beside weights, where torch refuses to read it: which class, and under which key.
+
+The file is taken apart with stand-ins in the place of every class and function, so that nothing in it is run.
+"""
+
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any, Final, Self
+
+_MOST: Final = 100_000
+"""Values that are looked at."""
+
+_LONGEST: Final = 64 * 1024**2
+_OLD_PICKLES: Final = 4
+"""A file of old versions of torch begins with this many pickles; the last one is the content."""
+
+_OF_TORCH: Final = ("torch", "collections", "_codecs")
+
+
+class _StandIn:
+    """Stands for an object of any class."""
+
+    told = ""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def __new__(cls, *_: object, **__: object) -> Self:
+        return super().__new__(cls)
+
+    def __call__(self, *_: object, **__: object) -> Self:
+        return self
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
+    def __setitem__(self, _: object, __: object) -> None:
+        pass
+
+    def append(self, _: object) -> None:
+        """Take nothing."""
+
+    def extend(self, _: object) -> None:
+        """Take nothing."""
+
+    def add(self, _: object) -> None:
+        """Take nothing."""
+
+
+class _Reader(pickle._Unpickler):  # noqa: SLF001 - that of C takes memory on a file's word
+    def find_class(self, module: str, name: str) -> type:
+        if (module, name) == ("collections", "OrderedDict"):
+            return dict
+        told = "" if module.partition(".")[0] in _OF_TORCH else f"{module}.{name}"
+        return type("StandIn", (_StandIn,), {"told": told})
+
+    def persistent_load(self, _: object) -> None:
+        """Leave tensors out."""
+
+
+def refused_part(path: Path) -> str | None:
+    """Return what a file of torch holds beside weights: `os.system at 'state_dict.node.key'`; None if unclear."""
+    try:
+        for key, value in _walk(_content(path)):
+            told = value.__dict__.get("told") if isinstance(value, type) else getattr(type(value), "told", "")
+            if told:
+                return f"{told} at '{key}'"
+    except Exception:  # noqa: BLE001 - a broken file, which whoever asks has an error for
+        return None
+    return None
+
+
+def _content(path: Path) -> Any:  # noqa: ANN401
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            name = next(each for each in archive.namelist() if each.endswith("data.pkl"))
+            with archive.open(name) as file:
+                return _load(BytesIO(file.read(_LONGEST)))
+    with path.open("rb") as old:
+        found = None
+        for _ in range(_OLD_PICKLES):
+            found = _load(old)
+        return found
+
+
+def _load(file: IO[bytes]) -> Any:  # noqa: ANN401
+    return _Reader(file).load()
+
+
+def _walk(content: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+    """Yield values with their keys, the outer ones first, each once."""
+    waiting, seen = [("", content)], set[int]()
+    while waiting and len(seen) < _MOST:
+        key, value = waiting.pop(0)
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        yield key or "the file", value
+        parts: Any = value.items() if isinstance(value, Mapping) else ()
+        if isinstance(value, list | tuple | set | frozenset):
+            parts = enumerate(value)
+        waiting += [(f"{key}.{name}" if key else str(name), each) for name, each in parts]

@@ -1,0 +1,138 @@
+"""Results go where results go, replace only what was written as it is, and hold no secrets."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+
+from cuvis_ai_core.cli.output_folder import OutputFolder
+from cuvis_ai_core.cli.run_record import for_results, run_record
+from cuvis_ai_core.pipeline import Pipeline
+
+Run = Callable[..., Any]
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    """Publish some files, with a record."""
+    with OutputFolder(folder) as output:
+        for name, text in files.items():
+            (output.staging / name).write_text(text)
+        (output.staging / "run.json").write_text(json.dumps({"files": [{"file": name} for name in files]}))
+        output.publish()
+
+
+def test_a_record_of_a_stranger_removes_nothing(tmp_path: Path) -> None:
+    """Whatever files it names, with or without hashes of something else."""
+    (tmp_path / "thesis.txt").write_text("years of work")
+    named: dict[str, Any] = {"files": [{"file": "thesis.txt"}]}
+    for record in (named, named | {"written": {"thesis.txt": "0" * 64}}, named | {"written": ["thesis.txt"]}):
+        (tmp_path / "run.json").write_text(json.dumps(record))
+        write(tmp_path, {"x": "1"})
+        assert (tmp_path / "thesis.txt").read_text() == "years of work"
+        (tmp_path / "x").unlink()
+
+
+def test_what_was_changed_since_is_somebodys_work(tmp_path: Path) -> None:
+    """It stays where the next run does not write it, and stops a run that would."""
+    write(tmp_path / "out", {"x": "1", "old": "1"})
+    (tmp_path / "out/old").write_text("edited")
+    write(tmp_path / "out", {"x": "2"})
+    assert (tmp_path / "out/old").read_text() == "edited"
+    (tmp_path / "out/x").write_text("edited")
+    with pytest.raises(click.BadParameter, match="holds 'x', which no earlier run wrote, or which was changed since"):
+        write(tmp_path / "out", {"x": "3"})
+    assert (tmp_path / "out/x").read_text() == "edited"
+
+
+def test_a_link_in_the_place_of_a_result_is_not_ours(tmp_path: Path) -> None:
+    """Though what it leads to has the content."""
+    write(tmp_path / "out", {"x": "1"})
+    (tmp_path / "out/x").rename(tmp_path / "elsewhere")
+    (tmp_path / "out/x").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(click.BadParameter, match="holds 'x'"):
+        write(tmp_path / "out", {"x": "2"})
+    assert (tmp_path / "elsewhere").read_text() == "1"
+
+
+def test_a_folder_that_is_called_like_a_temporary_one_is_not_removed(tmp_path: Path) -> None:
+    """Unless it holds just what a run that was killed leaves."""
+    for name in (".out.backup", ".out.linked"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.txt").write_text("years of work")
+    (tmp_path / ".out.backup/lock").touch()
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / ".out.link").mkdir()
+    (tmp_path / ".out.link/lock").symlink_to(tmp_path / "precious")
+    write(tmp_path / "out", {"x": "1"})
+    assert (tmp_path / ".out.backup/thesis.txt").read_text() == "years of work"
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_a_record_that_is_a_trap_is_none(tmp_path: Path) -> None:
+    """A pipe would be waited for, a deep nest would end the parser."""
+    (tmp_path / "out").mkdir()
+    record = tmp_path / "out/run.json"
+    record.write_text('{"files": ' + "[" * 100_000)
+    with pytest.raises(click.BadParameter, match=r"holds 'run\.json'"):
+        write(tmp_path / "out", {"x": "1"})
+    record.unlink()
+    os.mkfifo(record)
+    with pytest.raises(click.BadParameter, match=r"holds 'run\.json'"):
+        write(tmp_path / "out", {"x": "1"})
+
+
+def test_no_passwords_in_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither those in addresses nor what a file may know of the environment."""
+    monkeypatch.setenv("TOKEN", "hunter2-hunter2")
+    monkeypatch.setenv("CUVIS_ALLOW_ENV", "TOKEN")
+    record = run_record({"overrides": ["tags.a=https://user:secret@host/x", "tags.b=hunter2-hunter2"]}, [], [], [])
+    text = json.dumps(record)
+    assert "secret" not in text
+    assert "hunter2" not in text
+    assert record["overrides"] == ["tags.a=https://***@host/x", "tags.b=${oc.env:TOKEN}"]
+    assert for_results({"data": ["/data/scene.npz::cube", 3, None]}) == {"data": ["/data/scene.npz::cube", 3, None]}
+
+
+def test_a_saved_pipeline_asks_for_the_variable_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the file it came from."""
+    monkeypatch.setenv("QUANTILE_TOKEN", "hunter2-hunter2")
+    monkeypatch.setenv("CUVIS_ALLOW_ENV", "QUANTILE_TOKEN")
+    node = {"name": "n", "class_name": "QuantileDecider"}
+    about = {"name": "p", "key": "${oc.env:QUANTILE_TOKEN}"}
+    pipeline = Pipeline.from_dict({"metadata": about, "nodes": [node]})
+    assert pipeline.metadata["key"] == "hunter2-hunter2"
+    pipeline.save(tmp_path / "p.yaml")
+    assert "key: ${oc.env:QUANTILE_TOKEN}" in (tmp_path / "p.yaml").read_text()
+    assert Pipeline.load(tmp_path / "p.yaml").metadata["key"] == "hunter2-hunter2"
+
+
+def test_a_variable_is_allowed_on_the_command_line(
+    shell: Run, write_yaml: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For this command alone."""
+    monkeypatch.setenv("QUANTILE", "0.5")
+    params = {"quantile": "${oc.decode:${oc.env:QUANTILE}}"}
+    file = write_yaml("p.yaml", {"nodes": [{"name": "n", "class_name": "QuantileDecider", "params": params}]})
+    refused = shell("restore-pipeline", "--pipeline-path", file)
+    assert (refused.exit_code, "--allow-env QUANTILE" in refused.output) == (2, True), refused.output
+    shown = shell("restore-pipeline", "--pipeline-path", file, "--allow-env", "QUANTILE")
+    assert shown.exit_code == 0, shown.output
+    assert "CUVIS_ALLOW_ENV" not in os.environ
+
+
+def test_a_second_run_of_a_pipeline_replaces_the_first(shell: Run, pipeline_file: Path, cube_file: Path) -> None:
+    """Honest use: the record knows all that the first one wrote, pictures included."""
+    arguments = ("restore-pipeline", "--pipeline-path", pipeline_file, "--cube-path", cube_file, "--output-dir", "out")
+    assert shell(*arguments, "--profile").exit_code == 0
+    first = {file.name for file in Path("out").iterdir()}
+    again = shell(*arguments)
+    assert again.exit_code == 0, again.output
+    assert first - {file.name for file in Path("out").iterdir()} == {"profile.json"}
+    written = json.loads(Path("out/run.json").read_text())["written"]
+    assert written.keys() == {file.name for file in Path("out").iterdir()} - {"run.json"}
+    assert np.load("out/outputs.npz")

@@ -1,0 +1,184 @@
+"""GeoTIFF as rasterio, GDAL's users and the processor of EnMAP write it."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.data import read_cube
+from cuvis_ai_core.errors import CubeError, MissingExtraError
+
+rasterio = pytest.importorskip("rasterio")
+pytest.importorskip("tifffile")
+
+READERS = NodeRegistry().cube_readers()
+DATA = np.arange(6 * 5 * 4, dtype=np.int16).reshape(6, 5, 4)
+TRANSFORM = (30.0, 0.0, 500000.0, 0.0, -30.0, 5000000.0)
+NM = [418.2, 550.1, 850.7, 2200.5]
+
+
+def _write(path: Path, data: np.ndarray = DATA, **options: Any) -> Path:
+    profile = {"driver": "GTiff", "dtype": data.dtype, "crs": "EPSG:32633", "transform": rasterio.Affine(*TRANSFORM)}
+    height, width, count = data.shape
+    with rasterio.open(path, "w", height=height, width=width, count=count, **(profile | options)) as raster:
+        raster.write(data.transpose(2, 0, 1))
+    return path
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"interleave": "pixel", "compress": "deflate"},
+        {"tiled": True, "blockxsize": 16, "blockysize": 16, "compress": "lzw"},
+        {"BIGTIFF": "YES"},
+    ],
+)
+def test_pixels_and_place(tmp_path: Path, options: dict[str, Any]) -> None:
+    """Bands become channels whatever the layout; coordinate system and transform come along."""
+    cube = read_cube(_write(tmp_path / "a.tif", **options), READERS)
+    np.testing.assert_array_equal(cube.data, DATA)
+    assert cube.data.dtype == np.int16
+    assert cube.transform == TRANSFORM
+    assert cube.crs is not None
+    assert "UTM zone 33N" in cube.crs
+    np.testing.assert_array_equal(cube.data[2:4, 1:3, 1:3], DATA[2:4, 1:3, 1:3])
+
+
+def test_no_data(tmp_path: Path) -> None:
+    """What the file says is "no data" becomes NaN; integers then become floats that hold them."""
+    cube = read_cube(_write(tmp_path / "a.tif", nodata=7), READERS)
+    assert cube.data.dtype == np.float32
+    np.testing.assert_array_equal(np.isnan(cube.data), DATA == 7)
+
+
+def test_scale(tmp_path: Path) -> None:
+    """Scale and offset of each band are applied, and that is said."""
+    path = _write(tmp_path / "a.tif")
+    with rasterio.open(path, "r+") as raster:
+        raster.scales, raster.offsets = (0.5, 1.0, 1.0, 2.0), (0.0, 0.0, 1.0, 0.0)
+    cube = read_cube(path, READERS)
+    np.testing.assert_allclose(cube.data, DATA * [0.5, 1, 1, 2] + [0, 0, 1, 0])
+    assert cube.remarks == ("Scale and offset of the bands were applied, as the file has them.",)
+
+
+def test_wavelengths_of_envi(tmp_path: Path) -> None:
+    """Wavelengths that a translated ENVI image carries are read in their unit, and its bad bands."""
+    path = _write(tmp_path / "a.tif")
+    with rasterio.open(path, "r+") as raster:
+        listed = ", ".join(f"{nm / 1000:g}" for nm in NM)
+        tags = {"wavelength": f"{{{listed}}}", "wavelength_units": "Micrometers", "bbl": "{1, 1, 0, 1}"}
+        raster.update_tags(ns="ENVI", **tags, fwhm="{0.01, 0.01, 0.01, 0.02}")
+    cube = read_cube(path, READERS)
+    assert cube.wavelengths is not None
+    np.testing.assert_allclose(cube.wavelengths, NM)
+    assert cube.fwhm is not None
+    np.testing.assert_allclose(cube.fwhm, [10, 10, 10, 20])
+    assert cube.good_bands is not None
+    assert cube.good_bands.tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize("where", ["imagery", "bands", "descriptions"])
+def test_wavelengths_of_bands(tmp_path: Path, where: str) -> None:
+    """Wavelengths may be said of each band: in GDAL's domain of sensors, in tags, or in its description."""
+    path = _write(tmp_path / "a.tif")
+    with rasterio.open(path, "r+") as raster:
+        for band, nm in enumerate(NM, 1):
+            if where == "imagery":
+                raster.update_tags(band, ns="IMAGERY", CENTRAL_WAVELENGTH_UM=f"{nm / 1000:g}", FWHM_UM="0.01")
+            elif where == "bands":
+                raster.update_tags(band, wavelength=str(nm), wavelength_units="nm")
+            else:
+                raster.set_band_description(band, f"band {band} ({nm} Nanometers)")
+    cube = read_cube(path, READERS)
+    assert cube.wavelengths is not None
+    np.testing.assert_allclose(cube.wavelengths, NM)
+
+
+def _enmap(folder: Path, kind: str = "", count: int = 4) -> Path:
+    """Write an image and its metadata as the processor names and builds them."""
+    name = "ENMAP01-____L2A-DT0000001867_20220724T104526Z_008_V010302_20230628T165614Z"
+    bands = "".join(
+        f"""<bandID number="{number}"><wavelengthCenterOfBand>{NM[number - 1]}</wavelengthCenterOfBand>
+        <FWHMOfBand>{6 + number}.0</FWHMOfBand><GainOfBand>0.0001</GainOfBand><OffsetOfBand>0</OffsetOfBand></bandID>"""
+        for number in range(1, 5)
+    )
+    (folder / f"{name}-METADATA.XML").write_text(
+        f"""<?xml version="1.0" encoding="UTF-8"?>
+<level_X xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">
+  <base><level>L2A</level><temporalCoverage><startTime>2022-07-24T10:45:26.123456Z</startTime>
+    <stopTime>2022-07-24T10:45:30Z</stopTime></temporalCoverage></base>
+  <specific><bandCharacterisation>{bands}</bandCharacterisation>
+    <vnirProductQuality><expectedChannelsList>1,2</expectedChannelsList></vnirProductQuality>
+    <swirProductQuality><expectedChannelsList>3,4</expectedChannelsList></swirProductQuality></specific>
+</level_X>""",
+        encoding="utf-8",
+    )
+    return _write(folder / f"{name}-SPECTRAL_IMAGE{kind}.TIF", DATA[..., :count], nodata=-32768)
+
+
+def test_enmap(tmp_path: Path) -> None:
+    """Of an EnMAP product the metadata beside it give wavelengths, widths, gain and time."""
+    cube = read_cube(_enmap(tmp_path), READERS)
+    np.testing.assert_allclose(cube.data, DATA * 1e-4, rtol=1e-6)
+    assert cube.wavelengths is not None
+    np.testing.assert_allclose(cube.wavelengths, NM)
+    assert cube.fwhm is not None
+    assert cube.fwhm.tolist() == [7, 8, 9, 10]
+    assert cube.acquired == datetime(2022, 7, 24, 10, 45, 26, 123456, UTC)
+
+
+def test_enmap_detector(tmp_path: Path) -> None:
+    """Of level 1B the image of a detector has the bands that the metadata name for it."""
+    cube = read_cube(_enmap(tmp_path, "_SWIR", 2), READERS)
+    assert cube.wavelengths is not None
+    np.testing.assert_allclose(cube.wavelengths, NM[2:])
+
+
+def test_enmap_misfit(tmp_path: Path) -> None:
+    """Metadata of another number of bands are an error, not wavelengths of other bands."""
+    with pytest.raises(CubeError, match=r"describe 4 bands, but '.*' has 3"):
+        read_cube(_enmap(tmp_path, count=3), READERS)
+
+
+def test_large_claim(tmp_path: Path) -> None:
+    """A sparse file of some bytes that claims a huge image is an error with the limit, and takes no memory."""
+    path = tmp_path / "a.tif"
+    options = {"tiled": True, "blockxsize": 4096, "blockysize": 4096, "SPARSE_OK": "TRUE", "BIGTIFF": "YES"}
+    options |= {"crs": "EPSG:32633", "transform": rasterio.Affine(*TRANSFORM)}
+    with rasterio.open(path, "w", driver="GTiff", height=1 << 18, width=1 << 18, count=200, dtype="float32", **options):
+        pass
+    with pytest.raises(CubeError, match=r"262144 x 262144 x 200 values.*the limit is the memory that is free"):
+        np.asarray(read_cube(path, READERS).data)
+
+
+def test_leads_elsewhere(tmp_path: Path) -> None:
+    """A virtual raster under the name of a TIFF opens no other file."""
+    other = _write(tmp_path / "other.tif")
+    path = tmp_path / "a.jp2"
+    path.write_text(
+        f"""<VRTDataset rasterXSize="5" rasterYSize="6"><VRTRasterBand dataType="Int16" band="1"><SimpleSource>
+        <SourceFilename>{other}</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"""
+    )
+    with pytest.raises(CubeError, match=r"a\.jp2' is not a raster file that can be read"):
+        read_cube(path, READERS)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 300])
+def test_damaged(tmp_path: Path, kept: int) -> None:
+    """A file that is cut off is one error of ours, when it is opened or when its pixels are read."""
+    path = _write(tmp_path / "a.tif", np.zeros((60, 50, 4), np.int16))
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(CubeError, match=r"a\.tif' is not a (TIFF|raster) file that can be read"):
+        np.asarray(read_cube(path, READERS).data)
+
+
+def test_without_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the library the error names the extra."""
+    path = _write(tmp_path / "a.tif")
+    monkeypatch.setitem(__import__("sys").modules, "rasterio", None)
+    with pytest.raises(MissingExtraError, match=r"(?s)package 'rasterio'.*cuvis-ai-core\[geotiff\]"):
+        read_cube(path, READERS)

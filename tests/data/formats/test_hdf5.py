@@ -1,0 +1,159 @@
+"""HDF5 files as instruments' processors and people write them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.data import read_cube
+from cuvis_ai_core.errors import CubeError, MissingExtraError
+
+h5py = pytest.importorskip("h5py")
+
+READERS = NodeRegistry().cube_readers()
+DATA = np.arange(2 * 3 * 4, dtype=np.uint16).reshape(2, 3, 4)
+NM = [450.0, 550.0, 650.0, 850.0]
+
+
+def _file(path: Path, **arrays: Any) -> Path:
+    with h5py.File(path, "w") as file:
+        for name, values in arrays.items():
+            file[name.replace("__", "/")] = values
+    return path
+
+
+def test_the_only_cube(tmp_path: Path) -> None:
+    """The only array of three axes is the cube, in the type of the file; lists beside it are its bands."""
+    path = _file(tmp_path / "a.h5", scene__data=DATA, scene__wavelengths=NM, scene__fwhm=[10.0] * 4, mask=DATA[..., 0])
+    with h5py.File(path, "a") as file:
+        file["scene/wavelengths"].attrs["units"] = "nm"
+        file.attrs["start_time"] = "2024-05-06T07:08:09Z"
+        file.attrs["instrument"] = "HySpex"
+    cube = read_cube(path, READERS)
+    np.testing.assert_array_equal(cube.data, DATA)
+    assert cube.data.dtype == np.uint16
+    assert cube.wavelengths is not None
+    assert cube.wavelengths.tolist() == NM
+    assert cube.fwhm is not None
+    assert cube.fwhm.tolist() == [10.0] * 4
+    assert cube.acquired is not None
+    assert cube.acquired.isoformat() == "2024-05-06T07:08:09+00:00"
+    assert cube.metadata["instrument"] == "HySpex"
+
+
+@pytest.mark.parametrize("name", ["/b/data", "b/data", "other"])
+def test_by_path(tmp_path: Path, name: str) -> None:
+    """Of several arrays one is asked for by its path, or by its last name where that is clear."""
+    path = _file(tmp_path / "a.hdf5", a__data=DATA, b__data=DATA + 1, b__other=DATA + 2)
+    assert read_cube(f"{path}::{name}", READERS).data[0, 0, 0] == (2 if name == "other" else 1)
+
+
+def test_several(tmp_path: Path) -> None:
+    """Several arrays without a name that is asked for are an error that lists them and says how to ask."""
+    path = _file(tmp_path / "a.h5", a=DATA, b=DATA)
+    with pytest.raises(
+        CubeError, match=r"(?s)has 2 arrays of three.*a \(2 x 3 x 4\), b.*Ask for one by name: .*a\.h5::a"
+    ):
+        read_cube(path, READERS)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("dat", r"(?s)has no array 'dat'.*Did you mean '.*::data'"),
+        ("line", r"'line' of the file '.*' is 7 of type int"),
+    ],
+)
+def test_wrong_name(tmp_path: Path, wanted: str, message: str) -> None:
+    """A name that is not there, or is no cube, is an error that says what is there."""
+    path = _file(tmp_path / "a.h5", data=DATA, line=np.arange(7))
+    with pytest.raises(CubeError, match=message):
+        read_cube(f"{path}::{wanted}", READERS)
+
+
+def test_no_cube(tmp_path: Path) -> None:
+    """A file without an array of three axes is an error that lists what it holds."""
+    with pytest.raises(CubeError, match=r"has no arrays of three dimensions.*It holds: line \(7\)"):
+        read_cube(_file(tmp_path / "a.h5", line=np.arange(7)), READERS)
+
+
+def test_bands_first(tmp_path: Path) -> None:
+    """Where axes have no names, the one that is as long as the list of wavelengths is the channel."""
+    path = _file(tmp_path / "a.h5", data=DATA.transpose(2, 0, 1), wavelength_nm=NM)
+    cube = read_cube(path, READERS)
+    np.testing.assert_array_equal(cube.data, DATA)
+    assert not cube.remarks
+
+
+def test_names_of_axes(tmp_path: Path) -> None:
+    """Labels of axes put them in order, whatever it is in the file."""
+    path = _file(tmp_path / "a.h5", data=DATA.transpose(2, 1, 0))
+    with h5py.File(path, "a") as file:
+        for at, label in enumerate(("wavelength", "x", "y")):
+            file["data"].dims[at].label = label
+    np.testing.assert_array_equal(read_cube(path, READERS).data, DATA)
+
+
+def test_assumed_axes(tmp_path: Path) -> None:
+    """Axes that nothing names are taken for height, width, channel, and that is said."""
+    cube = read_cube(_file(tmp_path / "a.h5", data=DATA), READERS)
+    assert cube.remarks == ("The axes of 'data' have no names; they were taken for height, width, channel.",)
+
+
+def test_scaled(tmp_path: Path) -> None:
+    """A scale is applied, "no data" becomes NaN, compared as stored; both as the CF conventions say."""
+    path = _file(tmp_path / "a.h5", cube=DATA)
+    with h5py.File(path, "a") as file:
+        file["cube"].attrs.update({"scale_factor": 0.5, "add_offset": 1.0, "_FillValue": np.uint16(23)})
+    cube = read_cube(path, READERS)
+    assert cube.data.dtype == np.float32
+    assert np.isnan(cube.data[1, 2, 3])
+    np.testing.assert_array_equal(cube.data.ravel()[:-1], DATA.ravel()[:-1] * 0.5 + 1)
+    assert any("scale_factor 0.5" in remark for remark in cube.remarks)
+
+
+def test_large_claim(tmp_path: Path) -> None:
+    """A file of some bytes that claims a huge array is an error with the limit, and takes no memory."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("cube", (1 << 20, 1 << 20, 1 << 10), "f8", chunks=(64, 64, 64))
+    assert path.stat().st_size < 1 << 16
+    with pytest.raises(
+        CubeError, match=r"1048576 x 1048576 x 1024 values.*the limit is the memory that is free"
+    ) as caught:
+        np.asarray(read_cube(path, READERS).data)
+    assert caught.value.path == path
+
+
+@pytest.mark.parametrize("kept", [0, 8, 100, 1000])
+def test_damaged(tmp_path: Path, kept: int) -> None:
+    """A file that is cut off is one error of ours, whatever the library meets."""
+    path = _file(tmp_path / "a.h5", cube=DATA)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(CubeError, match=r"a\.h5' is not an HDF5 file that can be read"):
+        read_cube(path, READERS)
+
+
+def test_hdf4(tmp_path: Path) -> None:
+    """HDF4 has the same suffix and is another format: the error says so."""
+    path = tmp_path / "a.hdf"
+    path.write_bytes(b"\x0e\x03\x13\x01" + bytes(100))
+    with pytest.raises(CubeError, match=r"(?s)is an HDF4 file.*Convert it"):
+        read_cube(path, READERS)
+
+
+def test_without_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the library the error names the extra."""
+    path = _file(tmp_path / "a.h5", cube=DATA)
+    monkeypatch.setitem(__import__("sys").modules, "h5py", None)
+    with pytest.raises(MissingExtraError, match=r"(?s)package 'h5py'.*cuvis-ai-core\[hdf5\]") as caught:
+        read_cube(path, READERS)
+    assert caught.value.extra == "hdf5"
+
+
+def test_by_content(tmp_path: Path) -> None:
+    """A file with an unknown suffix is read by what it begins with."""
+    path = _file(tmp_path / "a.h5", cube=DATA).rename(tmp_path / "a.result")
+    np.testing.assert_array_equal(read_cube(path, READERS).data, DATA)

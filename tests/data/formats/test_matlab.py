@@ -1,0 +1,96 @@
+"""MATLAB files, up to version 7 and from 7.3 on, as the scenes that everybody has are stored."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.data import read_cube
+from cuvis_ai_core.errors import CubeError
+
+scipy_io = pytest.importorskip("scipy.io")
+
+READERS = NodeRegistry().cube_readers()
+DATA = np.arange(2 * 3 * 4, dtype=np.uint16).reshape(2, 3, 4)
+NM = np.array([[450.0, 550.0, 650.0, 850.0]])
+
+
+def _version_73(path: Path, **arrays: np.ndarray) -> Path:
+    """Write what `save -v7.3` writes: a block for the user in front, axes reversed."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, values in arrays.items():
+            file[name] = values.T
+            file[name].attrs["MATLAB_class"] = np.bytes_({"f": "double"}.get(values.dtype.kind, values.dtype.name))
+    with path.open("r+b") as stream:
+        stream.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM")
+    return path
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_version_5(tmp_path: Path, *, compressed: bool) -> None:
+    """The only array of three axes is the cube, as MATLAB shows it; ground truth beside it is none."""
+    path = tmp_path / "Indian_pines_corrected.mat"
+    truth = DATA[..., 0].astype(np.uint8)
+    scipy_io.savemat(path, {"indian_pines_corrected": DATA, "gt": truth}, do_compression=compressed)
+    cube = read_cube(path, READERS)
+    np.testing.assert_array_equal(cube.data, DATA)
+    assert cube.data.dtype == np.uint16
+    assert cube.wavelengths is None
+    assert cube.remarks == ()
+
+
+def test_version_73(tmp_path: Path) -> None:
+    """Version 7.3 keeps its axes the other way round; they come back as MATLAB shows them."""
+    cube = read_cube(_version_73(tmp_path / "a.mat", pavia=DATA, wavelength=NM), READERS)
+    np.testing.assert_array_equal(cube.data, DATA)
+    assert cube.wavelengths is not None
+    assert cube.wavelengths.tolist() == NM[0].tolist()
+
+
+def test_by_name(tmp_path: Path) -> None:
+    """Of several arrays one is asked for by its name; a row of wavelengths beside it is taken."""
+    path = tmp_path / "a.mat"
+    scipy_io.savemat(path, {"a": DATA, "b": DATA + 1, "wavelengths": NM, "fwhm": NM / 50})
+    with pytest.raises(CubeError, match=r"(?s)has 2 arrays of three dimensions.*a\.mat::a"):
+        read_cube(path, READERS)
+    cube = read_cube(f"{path}::b", READERS)
+    np.testing.assert_array_equal(cube.data, DATA + 1)
+    assert cube.wavelengths is not None
+    assert cube.wavelengths.tolist() == NM[0].tolist()
+    assert cube.fwhm is not None
+    assert cube.fwhm.tolist() == (NM[0] / 50).tolist()
+
+
+def test_strange_neighbours(tmp_path: Path) -> None:
+    """Cells, structures, text and sparse matrices beside the cube are no obstacle."""
+    scipy_sparse = pytest.importorskip("scipy.sparse")
+    path = tmp_path / "a.mat"
+    others = {"text": "a", "cell": np.array([[1, "b"]], dtype=object), "struct": {"x": 1.0}}
+    scipy_io.savemat(path, {"cube": DATA, **others, "sparse": scipy_sparse.eye(3).tocsc()})
+    np.testing.assert_array_equal(read_cube(path, READERS).data, DATA)
+
+
+def test_large_claim(tmp_path: Path) -> None:
+    """A packed header of some bytes that claims a huge array is an error with the limit, before anything is read."""
+    flags = struct.pack("<IIII", 6, 8, 6, 0)
+    sizes = struct.pack("<II3iI", 5, 12, 1 << 20, 1 << 20, 1 << 10, 0)
+    body = flags + sizes + struct.pack("<II", 1, 4) + b"cube".ljust(8, b"\0")
+    packed = zlib.compress(struct.pack("<II", 14, len(body)) + body)
+    path = tmp_path / "a.mat"
+    path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + struct.pack("<II", 15, len(packed)) + packed)
+    with pytest.raises(CubeError, match=r"1048576 x 1048576 x 1024 values.*the limit is the memory that is free"):
+        read_cube(path, READERS)
+
+
+@pytest.mark.parametrize("kept", [0, 100, 130, 200])
+def test_damaged(tmp_path: Path, kept: int) -> None:
+    """A file that is cut off is one error of ours, whatever the library meets."""
+    path = tmp_path / "a.mat"
+    scipy_io.savemat(path, {"cube": DATA})
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(CubeError, match=r"a\.mat' (is not a MATLAB file that can be read|has no arrays)"):
+        read_cube(path, READERS)

@@ -1,0 +1,108 @@
+"""Cubes at an address: of a server that the test itself starts."""
+
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.data import Cubes, read_cube
+from cuvis_ai_core.errors import CubeError, MissingExtraError
+
+fsspec = pytest.importorskip("fsspec")
+pytest.importorskip("aiohttp")
+
+READERS = NodeRegistry().cube_readers()
+DATA = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    asked: list[str]
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the library names it
+        self.asked.append(format % args)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep copies in a folder of the test."""
+    monkeypatch.setenv("CUVIS_CUBES_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def served(tmp_path: Path, cache: Path) -> Iterator[tuple[Path, str, list[str]]]:
+    """Serve a folder; give it, its address, and what is asked for."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    asked: list[str] = []
+    handler = type("Handler", (_Quiet,), {"asked": asked})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+
+
+def test_read_and_kept(served: tuple[Path, str, list[str]]) -> None:
+    """A file at an address is read, and copied once, until it changes there."""
+    folder, url, asked = served
+    np.save(folder / "a.npy", DATA)
+    for _ in range(2):
+        np.testing.assert_array_equal(read_cube(f"{url}/a.npy", READERS).data, DATA)
+    assert sum("GET /a.npy" in line and "HEAD" not in line for line in asked) <= 2  # one of them looks at the size
+    np.save(folder / "a.npy", np.concatenate([DATA, DATA]))
+    assert read_cube(f"{url}/a.npy", READERS).data.shape == (4, 3, 4)
+
+
+def test_as_a_path(served: tuple[Path, str, list[str]]) -> None:
+    """An address that went through a path, which knows no double slash, is still one; several cubes too."""
+    folder, url, _ = served
+    np.savez(folder / "a.npz", a=DATA, b=DATA + 1)
+    np.testing.assert_array_equal(read_cube(Path(f"{url}/a.npz::b"), READERS).data, DATA + 1)
+    assert len(Cubes([f"{url}/a.npz::a", f"{url}/a.npz::b"], READERS)) == 2
+
+
+def test_companions(served: tuple[Path, str, list[str]]) -> None:
+    """With an ENVI header comes its data file."""
+    folder, url, _ = served
+    header = "ENVI\nsamples = 3\nlines = 2\nbands = 4\ndata type = 12\ninterleave = bip\nbyte order = 0\n"
+    (folder / "a.hdr").write_text(header)
+    DATA.tofile(folder / "a.img")
+    np.testing.assert_array_equal(read_cube(f"{url}/a.hdr", READERS).data, DATA)
+
+
+def test_store_in_memory(tmp_path: Path, cache: Path) -> None:
+    """A Zarr store is copied as a folder, from any file system that fsspec knows."""
+    zarr = pytest.importorskip("zarr")
+    zarr.create_array(store=tmp_path / "a.zarr", data=DATA)
+    fsspec.filesystem("memory").put(str(tmp_path / "a.zarr"), "/cubes/a.zarr", recursive=True)
+    np.testing.assert_array_equal(read_cube("memory://cubes/a.zarr", READERS).data, DATA)
+
+
+def test_missing(served: tuple[Path, str, list[str]], cache: Path) -> None:
+    """What is not there is an error with the address, without its password, and leaves nothing behind."""
+    _, url, _ = served
+    secret = url.replace("http://", "http://me:secret@")
+    with pytest.raises(
+        CubeError, match=r"(?s)a\.npy' cannot be fetched: FileNotFoundError.*Check the address"
+    ) as caught:
+        read_cube(f"{secret}/a.npy", READERS)
+    assert "secret" not in str(caught.value)
+    assert not cache.exists() or not list(cache.iterdir())
+
+
+def test_unknown_scheme(cache: Path) -> None:
+    """A scheme that nobody knows is an error that says so."""
+    with pytest.raises(CubeError, match=r"(?s)cannot be fetched: .*nowhere"):
+        read_cube("nowhere://a/b.npy", READERS)
+
+
+def test_without_library(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the library the error names the extra."""
+    monkeypatch.setitem(__import__("sys").modules, "fsspec", None)
+    with pytest.raises(MissingExtraError, match=r"(?s)package 'fsspec'.*cuvis-ai-core\[remote\]"):
+        read_cube("https://example.org/a.npy", READERS)

@@ -1,0 +1,101 @@
+"""Stacks of pages as tifffile, ImageJ and OME programs write them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.data import read_cube
+from cuvis_ai_core.errors import CubeError
+
+tifffile = pytest.importorskip("tifffile")
+
+READERS = NodeRegistry().cube_readers()
+DATA = np.arange(7 * 6 * 5, dtype=np.uint16).reshape(7, 6, 5)
+NM = [450.0, 500.0, 550.0, 600.0, 650.0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"photometric": "minisblack", "metadata": None},
+        {"bigtiff": True, "byteorder": ">"},
+        {"compression": "zlib"},
+        {"imagej": True},
+        {"ome": True, "metadata": {"axes": "CYX"}},
+        {"photometric": "minisblack", "planarconfig": "separate"},
+    ],
+)
+def test_pages(tmp_path: Path, options: dict[str, Any]) -> None:
+    """Pages are channels: packed or not, in either byte order, of ImageJ or OME, planes of one page too."""
+    path = tmp_path / ("a.ome.tif" if "ome" in options else "a.tif")
+    tifffile.imwrite(path, DATA.transpose(2, 0, 1), **options)
+    cube = read_cube(path, READERS)
+    np.testing.assert_array_equal(cube.data, DATA)
+    assert cube.data.dtype == np.uint16
+    np.testing.assert_array_equal(cube.data[2:4, 1:3, 1:3], DATA[2:4, 1:3, 1:3])
+
+
+def test_samples(tmp_path: Path) -> None:
+    """Samples of one page that lie together are channels."""
+    tifffile.imwrite(tmp_path / "a.tiff", DATA, photometric="minisblack", planarconfig="contig")
+    np.testing.assert_array_equal(read_cube(tmp_path / "a.tiff", READERS).data, DATA)
+
+
+def test_lone_values(tmp_path: Path) -> None:
+    """A node that writes into a piece of a mapped file changes no other piece."""
+    tifffile.imwrite(tmp_path / "a.tif", DATA, photometric="minisblack", planarconfig="contig")
+    cube = read_cube(tmp_path / "a.tif", READERS)
+    cube.data[0:1][...] = 0
+    np.testing.assert_array_equal(cube.data, DATA)
+
+
+def test_wavelengths_of_ome(tmp_path: Path) -> None:
+    """Emission wavelengths of OME are those of the bands."""
+    channels = {"EmissionWavelength": NM, "EmissionWavelengthUnit": ["nm"] * 5}
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, DATA.transpose(2, 0, 1), metadata={"axes": "CYX", "Channel": channels})
+    cube = read_cube(path, READERS)
+    assert cube.wavelengths is not None
+    assert cube.wavelengths.tolist() == NM
+
+
+def test_wavelengths_of_labels(tmp_path: Path) -> None:
+    """Lengths in the labels of ImageJ are wavelengths."""
+    path = tmp_path / "a.tif"
+    labels = [f"LCTF {nm:g} nm" for nm in NM]
+    tifffile.imwrite(path, DATA.transpose(2, 0, 1), imagej=True, metadata={"Labels": labels, "axes": "CYX"})
+    cube = read_cube(path, READERS)
+    assert cube.wavelengths is not None
+    assert cube.wavelengths.tolist() == NM
+
+
+def test_preview(tmp_path: Path) -> None:
+    """A small picture behind the stack is no second cube."""
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        file.write(DATA.transpose(2, 0, 1), photometric="minisblack")
+        file.write(np.zeros((2, 2, 3), np.uint8), photometric="rgb")
+    np.testing.assert_array_equal(read_cube(path, READERS).data, DATA)
+
+
+@pytest.mark.parametrize(("shape", "axes"), [((3, 5, 7, 6), "TCYX"), ((7, 6), "YX")])
+def test_no_cube(tmp_path: Path, shape: tuple[int, ...], axes: str) -> None:
+    """A series in time, and a single picture, are errors that name the axes."""
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, np.zeros(shape, np.uint8), metadata={"axes": axes})
+    with pytest.raises(CubeError, match=r"is no image with channels: its axes are .*Y 7, X 6"):
+        read_cube(path, READERS)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 60])
+def test_damaged(tmp_path: Path, kept: int) -> None:
+    """A file that is cut off is one error of ours."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, DATA.transpose(2, 0, 1))
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(CubeError, match=r"a\.tif'"):
+        np.asarray(read_cube(path, READERS).data)

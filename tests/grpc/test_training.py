@@ -1,0 +1,288 @@
+"""Training by gRPC: told of while it runs, really stopped, saved and restored."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from cuvis_ai_core.grpc.capabilities import OPTIMIZERS
+from cuvis_ai_core.grpc.wire import messages
+
+PROJECT = Path(__file__).parents[1] / "projects" / "trainable_nodes"
+CENTRE: dict[str, Any] = {"nodes": [{"name": "centre", "class_name": "Centre"}]}
+RUNNING, COMPLETE, ERROR, CANCELLED = 1, 2, 3, 4
+STATISTICAL, GRADIENT = 1, 2
+
+
+@pytest.fixture
+def scenes(shared_root: Path, session: str) -> Path:
+    """Return a folder below the root with three cubes of four bands, and masks of two classes."""
+    from PIL import Image
+
+    folder = shared_root / f"scenes-{session[:8]}"
+    (folder / "masks").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for number in range(3):
+        cube = random.normal(size=(6, 5, 4)).astype(np.float32)
+        np.savez(folder / f"scene{number}.npz", cube=cube, wavelengths=np.linspace(400, 700, 4))
+        Image.fromarray((cube[..., 0] > 0).astype(np.uint8)).save(folder / "masks" / f"scene{number}.png")
+    return folder
+
+
+def set_config(stub: Any, session: str, **content: Any) -> Any:
+    """Set a trainrun."""
+    config = messages().TrainRunConfig(config_bytes=json.dumps({"name": "run", **content}).encode())
+    return stub.SetTrainRunConfig(session_id=session, config=config)
+
+
+def test_statistics_are_learned_and_told_of(stub: Any, learner: str, server: Any, scenes: Path) -> None:
+    """The stream begins, names the node, and ends complete; the status says the same."""
+    told = set_config(stub, learner, pipeline=CENTRE, data={"cubes": [str(scenes / "*.npz")]})
+    assert told.pipeline_from_config
+    assert stub.GetTrainStatus(session_id=learner).latest_progress.status == 0
+    words = list(stub.Train(session_id=learner, trainer_type=STATISTICAL))
+    assert [each.status for each in words][-1] == COMPLETE
+    assert {RUNNING} == {each.status for each in words[:-1]}
+    assert "centre" in {each.event.node for each in words}
+    hooks = [each.event.hook for each in words if each.event.hook]
+    assert hooks[0] == 1  # FIT_START
+    assert {13, 15} <= set(hooks)
+    assert stub.GetTrainStatus(session_id=learner).latest_progress.status == COMPLETE
+    assert np.abs(server.service.sessions.get(learner).pipeline.nodes["centre"].mean).sum() > 0
+
+
+def test_a_trainrun_goes_with_the_sessions_pipeline_or_brings_one(
+    stub: Any, learner: str, scenes: Path, refused: Callable[..., Any]
+) -> None:
+    """Not both, and not neither; without a trainrun nothing is trained."""
+    data = {"cubes": [str(scenes)]}
+    refused("FAILED_PRECONDITION", lambda: set_config(stub, learner, data=data))
+    refused("FAILED_PRECONDITION", stub.Train, session_id=learner, trainer_type=STATISTICAL)
+    stub.LoadPipeline(session_id=learner, pipeline=messages().PipelineConfig(config_bytes=json.dumps(CENTRE).encode()))
+    refused("FAILED_PRECONDITION", stub.Train, session_id=learner, trainer_type=STATISTICAL)
+    refused("FAILED_PRECONDITION", lambda: set_config(stub, learner, pipeline=CENTRE, data=data))
+    assert not set_config(stub, learner, data=data).pipeline_from_config
+    refused("INVALID_ARGUMENT", stub.Train, session_id=learner, trainer_type=7)
+    refused("INVALID_ARGUMENT", lambda: set_config(stub, learner, data={}))
+    refused("FAILED_PRECONDITION", stub.Train, session_id=learner, trainer_type=GRADIENT)
+
+
+def slow(stub: Any, session: str, scenes: Path, pause: float = 0.3) -> None:
+    """Set a trainrun that takes long."""
+    nodes = [{"name": "centre", "class_name": "Centre", "params": {"pause": pause}}]
+    set_config(stub, session, pipeline={"nodes": nodes}, data={"cubes": [str(scenes / "*.npz")] * 1, "batch_size": 1})
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    """Wait until something is true, for ten seconds."""
+    for _ in range(500):
+        if is_true():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it did not become true")
+
+
+def test_the_status_is_true_while_it_runs_and_stop_stops_it(stub: Any, learner: str, scenes: Path) -> None:
+    """GetTrainStatus and StopTrain do not wait for the training; the stream ends cancelled."""
+    slow(stub, learner, scenes, pause=2.0)
+    assert not stub.StopTrain(session_id=learner).accepted
+    words: list[Any] = []
+    thread = threading.Thread(target=lambda: words.extend(stub.Train(session_id=learner, trainer_type=STATISTICAL)))
+    thread.start()
+    wait_until(lambda: stub.GetTrainStatus(session_id=learner).latest_progress.event.node == "centre")
+    assert stub.GetTrainStatus(session_id=learner).latest_progress.status == RUNNING
+    assert stub.StopTrain(session_id=learner).accepted
+    thread.join(10)
+    assert words[-1].status == CANCELLED
+    assert stub.GetTrainStatus(session_id=learner).latest_progress.status == CANCELLED
+    assert stub.ListLoadedPlugins(session_id=learner, timeout=10).plugins
+
+
+@pytest.mark.parametrize("way", ["cancel", "deadline", "close"])
+def test_a_client_that_goes_away_ends_its_training(
+    stub: Any, learner: str, server: Any, scenes: Path, way: str
+) -> None:
+    """By a cancelled call, a deadline, or the end of the session: the thread is gone."""
+    slow(stub, learner, scenes)
+    held = server.service.sessions.get(learner)
+    stream = stub.Train(session_id=learner, trainer_type=STATISTICAL, timeout=0.4 if way == "deadline" else 60)
+    next(stream)
+    if way == "cancel":
+        stream.cancel()
+    elif way == "close":
+        stub.CloseSession(session_id=learner)
+    with pytest.raises(grpc.RpcError) if way != "close" else nullcontext():
+        list(stream)
+    wait_until(lambda: not held.extras.get("training") or not held.extras["training"].is_running)
+    wait_until(lambda: not held.is_busy)
+
+
+def test_a_training_that_fails_says_so_in_stream_status_and_code(
+    stub: Any, learner: str, scenes: Path, refused: Callable[..., Any]
+) -> None:
+    """Never complete."""
+    np.savez(scenes / "scene9.npz", cube=np.zeros((2, 2, 3), np.float32))
+    set_config(stub, learner, pipeline=CENTRE, data={"cubes": [str(scenes / "*.npz")]})
+    words = []
+    with pytest.raises(grpc.RpcError) as caught:
+        words += stub.Train(session_id=learner, trainer_type=STATISTICAL)
+    assert caught.value.code().name in {"FAILED_PRECONDITION", "INVALID_ARGUMENT"}
+    status = stub.GetTrainStatus(session_id=learner).latest_progress
+    assert status.status == ERROR
+    assert status.message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data": {"cubes": ["/etc"]}},
+        {"data": {"cubes": ["../../*.npz"]}},
+        {"data": {"cubes": ["link-out/*"]}},
+        {"weights": "/etc/passwd"},
+        {"output_dir": "/etc/evil"},
+        {"data": {"cubes": ["{scenes}"], "masks": "/etc/passwd"}},
+    ],
+)
+def test_a_trainrun_stays_below_the_roots(
+    stub: Any, learner: str, scenes: Path, shared_root: Path, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    """What it reads, through links too, and what it writes."""
+    (tmp_path / "outside").mkdir()
+    np.savez(tmp_path / "outside" / "x.npz", cube=np.zeros((2, 2, 4), np.float32))
+    link = shared_root / "link-out"
+    link.unlink(missing_ok=True)
+    link.symlink_to(tmp_path / "outside")
+    content = {"pipeline": CENTRE, "data": {"cubes": ["{scenes}"]}, **change}
+    content = json.loads(json.dumps(content).replace("{scenes}", str(scenes)))
+
+    def use() -> None:
+        set_config(stub, learner, **content)
+        list(stub.Train(session_id=learner, trainer_type=GRADIENT if "output_dir" in change else STATISTICAL))
+
+    with pytest.raises(grpc.RpcError) as caught:
+        use()
+    assert caught.value.code().name == "PERMISSION_DENIED", caught.value.details()
+    link.unlink()
+
+
+def test_checkpoints_stay_in_the_folder_of_the_results(
+    stub: Any, learner: str, scenes: Path, refused: Callable[..., Any]
+) -> None:
+    """Neither an absolute `dirpath` nor one with `..`."""
+    for folder in ("/tmp/evil", "../evil"):
+        training = {"max_epochs": 1, "callbacks": {"checkpoint": {"dirpath": folder}}}
+        refused(
+            "INVALID_ARGUMENT",
+            lambda each=training: set_config(
+                stub, learner, pipeline=CENTRE, training=each, data={"cubes": [str(scenes)]}
+            ),
+        )
+
+
+def test_a_saved_trainrun_comes_back_in_a_new_session(
+    stub: Any, learner: str, server: Any, scenes: Path, refused: Callable[..., Any]
+) -> None:
+    """With its plugins, its pipeline and its weights; an unknown file is NOT_FOUND."""
+    set_config(stub, learner, pipeline=CENTRE, data={"cubes": [str(scenes / "*.npz")]})
+    list(stub.Train(session_id=learner, trainer_type=STATISTICAL))
+    saved = stub.SaveTrainRun(session_id=learner, trainrun_path=str(scenes / "saved"), save_weights=True)
+    assert Path(saved.trainrun_path).is_file()
+    assert Path(saved.weights_path).is_file()
+    restored = stub.RestoreTrainRun(trainrun_path=saved.trainrun_path)
+    assert restored.session_id != learner
+    assert json.loads(restored.trainrun.config_bytes)["name"] == "run"
+    means = [
+        server.service.sessions.get(each).pipeline.nodes["centre"].mean.tolist()
+        for each in (learner, restored.session_id)
+    ]
+    assert means[0] == means[1]
+    stub.CloseSession(session_id=restored.session_id)
+    count = len(server.service.sessions)
+    refused("NOT_FOUND", stub.RestoreTrainRun, trainrun_path="absent.yaml")
+    assert len(server.service.sessions) == count
+    assert stub.RestoreTrainRun(trainrun_path=saved.trainrun_path, session_id=learner).session_id == learner
+
+
+@pytest.fixture
+def gradient(stub: Any, session: str, scenes: Path) -> Callable[..., None]:
+    """Return a function that sets a trainrun by gradient."""
+    pytest.importorskip("pytorch_lightning")
+    names = ("Center", "Scores", "SquaredError", "Accuracy")
+    manifest = stub.one(name="nodes", path=str(PROJECT), capabilities=[f"trainable_nodes.{each}" for each in names])
+    assert not stub.LoadPlugin(session_id=session, manifest=manifest).error
+
+    def give(epochs: int) -> None:
+        set_config(
+            stub,
+            session,
+            pipeline={
+                "nodes": [
+                    {"name": "scores", "class_name": "Scores", "params": {"channels": 4}},
+                    {"name": "error", "class_name": "SquaredError"},
+                    {"name": "accuracy", "class_name": "Accuracy"},
+                ],
+                "edges": [
+                    {"source": "scores.scores", "target": "error.scores"},
+                    {"source": "scores.scores", "target": "accuracy.scores"},
+                ],
+            },
+            data={
+                "cubes": [str(scenes / "*.npz")],
+                "masks": str(scenes / "masks"),
+                "train_ids": [0, 1],
+                "val_ids": [2],
+            },
+            training={"max_epochs": epochs, "optimizer": {"name": "adam", "lr": 0.1}, "accelerator": "cpu"},
+            loss_nodes=["error"],
+            metric_nodes=["accuracy"],
+            output_dir=str(scenes / "results"),
+        )
+
+    return give
+
+
+def test_a_gradient_training_tells_of_each_epoch(stub: Any, session: str, gradient: Callable[..., None]) -> None:
+    """Losses, metrics, and how many epochs are done of how many."""
+    gradient(3)
+    words = list(stub.Train(session_id=session, trainer_type=GRADIENT))
+    epochs = [each for each in words if each.event.hook == 2]
+    assert [(each.event.epochs.current, each.event.epochs.total) for each in epochs] == [(1, 3), (2, 3), (3, 3)]
+    assert {"train_loss", "val_loss"} <= set(epochs[0].losses)
+    assert any(name.startswith("accuracy/") for name in epochs[0].metrics)
+    assert words[-1].status == COMPLETE
+    assert epochs[-1].losses["train_loss"] < epochs[0].losses["train_loss"]
+
+
+def test_a_stopped_gradient_training_goes_on_where_it_was(
+    stub: Any, session: str, gradient: Callable[..., None], scenes: Path
+) -> None:
+    """What is needed to go on is kept; the second stream says that it goes on."""
+    gradient(100_000)
+    words = []
+    for said in stub.Train(session_id=session, trainer_type=GRADIENT):
+        words.append(said)
+        if said.event.hook == 2 and said.event.epochs.current == 3:
+            assert stub.StopTrain(session_id=session).accepted
+    assert words[-1].status == CANCELLED
+    assert (scenes / "results" / "unfinished" / "resume.ckpt").is_file()
+    stream = stub.Train(session_id=session, trainer_type=GRADIENT)
+    hooks = [next(stream).event.hook for _ in range(2)]
+    assert 5 in hooks  # CHECKPOINT_RESTORED
+    stream.cancel()
+
+
+def test_capabilities_are_those_of_the_installed_torch(stub: Any) -> None:
+    """Every optimizer that is named is there."""
+    answer = stub.GetTrainingCapabilities()
+    assert "AdamW" in answer.supported_optimizers
+    assert {each.name for each in answer.optimizer_params.parameters} >= {"name", "lr"}
+    assert {each.type for each in answer.supported_callbacks} >= {"early_stopping", "checkpoint"}
+    torch = pytest.importorskip("torch")
+    assert all(hasattr(torch.optim, name) for name in OPTIMIZERS)
