@@ -1,6 +1,6 @@
 """The pipeline file: its schema, the published spellings, and what is wrong with a bad one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -161,18 +161,23 @@ class PipelineConfig(_Section):
 
         Only a published node that keeps keywords that nobody reads has `hparams`, so that it can be read again.
         """
-        return self._spelled(lambda entry: entry.keeps_unread)
-
-    def as_spelled(self) -> dict[str, Any]:
-        """Return the same with the parameters of each node in the spelling in which they were read."""
-        return self._spelled(lambda entry: entry.is_published)
-
-    def _spelled(self, as_published: Callable[[NodeConfig], bool]) -> dict[str, Any]:
         content = self.model_dump(exclude=None if self.plugins else {"plugins"})
-        for node, entry in zip(content["nodes"], self.nodes, strict=True):
-            if as_published(entry):
-                node["hparams"] = node.pop("params")
-        return content
+        return with_hparams(content, {entry.name for entry in self.nodes if entry.keeps_unread})
+
+    @property
+    def published(self) -> frozenset[str]:
+        """Names of the nodes that have `hparams`, the published spelling of `params`."""
+        return frozenset(entry.name for entry in self.nodes if entry.is_published)
+
+
+def with_hparams(content: Mapping[str, Any], nodes: Collection[str]) -> dict[str, Any]:
+    """Return the content of a pipeline file in which some nodes have `hparams` for `params`."""
+
+    def spelled(node: Mapping[str, Any]) -> dict[str, Any]:
+        change = node["name"] in nodes
+        return {"hparams" if change and key == "params" else key: value for key, value in node.items()}
+
+    return {**content, "nodes": [spelled(node) for node in content["nodes"]]}
 
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:

@@ -45,12 +45,14 @@ class TrainRun:
         path: The file; relative paths in it begin at its folder, or else at the working directory.
         pipeline_overrides: What was laid over a pipeline that is named by its path, without `pipeline.`.
         data_module: Name of the published data module that its data are of; such data are shown by that name only.
+        published: Names of the nodes of its pipeline that are in the published spelling.
     """
 
     config: TrainRunConfig
     path: Path
     pipeline_overrides: tuple[str, ...] = ()
     data_module: str | None = None
+    published: frozenset[str] = frozenset()
 
     def locate(self, place: str) -> Path:
         """Return a path of the file: beside the file if it is there, or else seen from the working directory."""
