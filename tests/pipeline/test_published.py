@@ -201,7 +201,7 @@ def test_weights_of_a_checkpoint_of_lightning(pipeline: Pipeline, tmp_path: Path
     pipeline.load_trainer_state(tmp_path / "a.ckpt")
     assert float(pipeline.nodes["gain"].gain) == 9
     torch.save({"state_dict": {"layers.gain.gain": Path("x")}}, tmp_path / "b.ckpt")
-    with pytest.raises(PipelineError, match="holds pathlib.* which may run code"):
+    with pytest.raises(PipelineError, match=r"holds pathlib.* which may run code"):
         pipeline.load_weights(tmp_path / "b.ckpt")
 
 

@@ -32,7 +32,9 @@ _RULES: Final = {
     "float_type": "must be a number, not {given}",
     "float_parsing": "must be a number, not {given}",
 }
-_NOT_OURS: Final = frozenset({"defaults", "hydra"})
+_NOT_OURS: Final = frozenset({"debug", "defaults", "hydra"})
+"""What Hydra, and the scripts of published catalogues, read of a file."""
+
 _INNER: Final = "pipeline."
 
 
