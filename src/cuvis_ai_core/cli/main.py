@@ -16,6 +16,7 @@ class _CuvisAi(Guarded, LazyGroup):
         "demo": "cuvis_ai_core.cli.demo.command:demo",
         "nodes": "cuvis_ai_core.cli.nodes:nodes",
         "plugins": "cuvis_ai_core.cli.plugins:plugins",
+        "remote": "cuvis_ai_core.grpc.remote_command:remote",
         "serve": "cuvis_ai_core.grpc.command:serve",
     }
 
