@@ -102,6 +102,8 @@ class TargetInstallation(Installation[Target]):
             return ()
         if project.dependencies is not None:
             return project.dependencies
+        if self.uv.dry:
+            raise self.uv.needs_building(f"Plugin '{self.name}' has dynamic metadata ({project.name}) and")
         self.uv.install(self._folder, self._own())
         self._own_is_installed = True
         return _metadata_requirements(next(self._folder.glob("*.dist-info")), self.declared.extras)
