@@ -74,6 +74,11 @@ def dry_run_option(command: _Decorated) -> _Decorated:
     return click.option("--dry-run", is_flag=True, help="Show what would be done, and change no file.")(command)
 
 
+def json_option(command: _Decorated) -> _Decorated:
+    """Add `--json`, which prints one JSON object instead of tables."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")(command)
+
+
 def offline_option(command: _Decorated) -> _Decorated:
     """Add `--offline`, which keeps everything that the command does from opening a connection."""
     return click.option(
