@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, cast
 
 from cuvis_ai_core.errors import CuvisError, PluginLoadError, PreparationError
+from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.cache.offline import not_fetched
 from cuvis_ai_core.plugins.cache.sources import Source, git_source, local_source, usable_source
 from cuvis_ai_core.plugins.cache.store import short_hash
@@ -164,6 +165,7 @@ class Installer:
             if choice is not None and choice.error is not None:
                 enter(PluginState.RESOLVING, None)
                 raise choice.error
+            vetting.refuse_sources(job.name, choice.pins if choice is not None else ())
             job.finish(job.installation.finish(choice, self._keys.get(job.name, ""), enter))
 
         self._jobs.do(PluginState.INSTALLING, install)
@@ -178,9 +180,11 @@ class Installer:
 
     def _fetch(self, job: Job, enter: Enter) -> None:
         declared = job.declared
+        vetting.judged(job.name, declared, own_process=job.name in self._request.processes)
         job.source = (
             local_source(declared.path) if isinstance(declared, LocalPlugin) else self._checkout(job, declared, enter)
         )
+        vetting.signed(job.name, declared, job.source)
         self._request.versions.check(job.name, job.source)
         announce_source(self._request, job.name, job.source)
         enter(PluginState.INSTALLING, None)
@@ -225,6 +229,7 @@ class Installer:
         else:
             job.installation = TargetInstallation(*arguments)
         distribution, requirements = job.installation.needs()
+        vetting.refuse_requirements(job.name, requirements, job.declared.extras)
         job.needs = Needs(distribution, requirements, uv, partial(job.announce, PluginState.RESOLVING))
 
     def _choose_for(self, job: Job, enter: Enter, kept: Mapping[str, Sequence[str]] | None) -> Choice | None:

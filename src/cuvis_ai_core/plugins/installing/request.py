@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import Store
@@ -59,7 +59,13 @@ class Carried(NamedTuple):
 
 
 class Versions(Protocol):
-    """How versions come about for some plugins."""
+    """How versions come about for some plugins.
+
+    Attributes:
+        locked: Whether a lock file says them.
+    """
+
+    locked: ClassVar[bool] = False
 
     def check(self, name: str, source: Source) -> None:
         """Raise if the code of a plugin is not what is meant.

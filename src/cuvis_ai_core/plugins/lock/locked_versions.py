@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cuvis_ai_core.errors import LockError
+from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import long_hash
 from cuvis_ai_core.plugins.dependencies import host
@@ -45,6 +46,8 @@ class LockedVersions(Versions):
         LockError: It says nothing about this interpreter and platform.
     """
 
+    locked = True
+
     def __init__(self, lock: Lock) -> None:
         self._lock = lock
         here = interpreter()
@@ -58,8 +61,11 @@ class LockedVersions(Versions):
         self._environment = lock.environments[here]
 
     def check(self, name: str, source: Source) -> None:
-        """Compare commit and content of a checkout."""
+        """Compare commit and content of a checkout; nor may its pins be what the policy does not allow."""
         locked = self._lock.plugins[name]
+        pins = self._environment.dependencies.get(name, ())
+        vetting.refuse_sources(name, pins)
+        vetting.refuse_built(name, set(pins) & set(self._environment.built))
         if "repo" not in locked:
             return
         if source.commit != locked["commit"]:
