@@ -1,5 +1,6 @@
 """Reading files that somebody else may have written: plain ones only, and no more of them than they may have."""
 
+import os
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ def read_file(path: Path, most: int = MOST_BYTES) -> bytes:
         ValueError: It is no plain file, or larger.
     """
     with open_file(path) as file:
-        content = file.read(most + 1)
+        content = file.read(min(most, os.fstat(file.fileno()).st_size) + 1)
     if len(content) > most:
         raise ValueError(f"it has more than {shown_size(most)}, the limit for such files")
     return content

@@ -200,9 +200,10 @@ class NodeRegistry:
         def parsed() -> _Parsed:
             from pathlib import Path
 
+            from cuvis_ai_core.plugins.cache.vetting import under_policy
             from cuvis_ai_core.plugins.manifest.schema import parse_plugin
 
-            return {name: parse_plugin(name, config, base=Path())}, None
+            return under_policy({name: parse_plugin(name, config, base=Path())}), None
 
         store = self._store()
         _, failed = self._load(of_entry(name, config, store), store, parsed)
@@ -228,12 +229,13 @@ class NodeRegistry:
         names = None if only is None else list(only)
 
         def parsed() -> _Parsed:
+            from cuvis_ai_core.plugins.cache.vetting import under_policy
             from cuvis_ai_core.plugins.lock.locked_versions import versions_for
             from cuvis_ai_core.plugins.manifest.schema import manifest_path, read_manifest
 
             manifest = read_manifest(manifest_path(path))
-            plugins = manifest.plugins if names is None else manifest.named(names)
-            return plugins, versions_for(manifest_path(path), manifest.plugins)
+            plugins = under_policy(manifest.plugins if names is None else manifest.named(names))
+            return plugins, versions_for(manifest_path(path), under_policy(manifest.plugins))
 
         store = self._store()
         loaded, failed = self._load(of_manifest(path, names, store), store, parsed)
@@ -455,9 +457,11 @@ class NodeRegistry:
         from cuvis_ai_core.plugins.cache.offline import is_offline
         from cuvis_ai_core.plugins.installing.request import InstallRequest
         from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
-        from cuvis_ai_core.plugins.loading.loader import load
+        from cuvis_ai_core.plugins.loading.loader import load, refused_unlocked
 
         failed: dict[str, Exception] = dict(self._conflicts(plugins))
+        if versions is None or not versions.locked:
+            failed |= refused_unlocked(plugins, self._members.announce)
         together = {name: declared for name, declared in plugins.items() if name not in failed}
         wanted = [name for name in together if name not in self._members.declared]
         if wanted:

@@ -297,6 +297,7 @@ def _kill_when_under_way(stop: signal.Signals) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
 def test_an_interrupted_training_goes_on(restore: Run, stop: signal.Signals) -> None:

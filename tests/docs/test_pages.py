@@ -10,10 +10,12 @@ from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core._yaml import parse_yaml
 from cuvis_ai_core.pipeline.config import parse_config
 from cuvis_ai_core.plugins.manifest.schema import read_manifest
+from cuvis_ai_core.plugins.policy.schema import PolicyFile
 from cuvis_ai_core.training import read_trainrun
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "hookspecs" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LONG = ("train.md", "train-a-classifier.md", "lock-and-carry.md")
 EXAMPLES = sorted(ROOT.glob("example_plugins/*/README.md"))
 
 Blocks = Callable[[Path], list[Any]]
@@ -24,7 +26,9 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=pytest.mark.slow if page.name in LONG else ()) for page in PAGES], ids=name_of
+)
 def test_a_page_runs_as_it_stands(page: Path, run: Callable[[Path], None]) -> None:
     """Code is executed, commands are run, files are written, and what is printed is what the page says."""
     run(page)
@@ -42,6 +46,8 @@ def test_manifests_and_pipelines_follow_the_rules(page: Path, blocks_of: Blocks,
             manifest = tmp_path / "plugins.yaml"
             manifest.write_text(block.text, encoding="utf-8")
             assert len(read_manifest(manifest).plugins) == len(data["plugins"])
+        elif "allow" in data:
+            assert len(PolicyFile.model_validate(data).allow) == len(data["allow"])
         elif "name" in data or "defaults" in data:
             trainrun = tmp_path / "trainrun.yaml"
             trainrun.write_text(block.text, encoding="utf-8")

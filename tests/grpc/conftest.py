@@ -21,6 +21,8 @@ class Stub:
         self.m = wire().messages
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name not in wire().methods:
+            raise AttributeError(name)
         method = wire().methods[name]
         kind = self.channel.unary_stream if method.streams else self.channel.unary_unary
         call = kind(

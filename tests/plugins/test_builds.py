@@ -175,7 +175,7 @@ def test_what_is_built_is_carried_in_a_bundle(
     monkeypatch.setenv("UV_NO_CACHE", "1")
     monkeypatch.setenv("CUVIS_OFFLINE", "1")
     place = tmp_path / "unpacked"
-    result = CliRunner().invoke(main, ["plugins", "unbundle", str(archive), "--output-dir", str(place)])
+    result = CliRunner().invoke(main, ["plugins", "unbundle", str(archive), "--accept", "--output-dir", str(place)])
     assert result.exit_code == 0, result.output
     with NodeRegistry(discover=False) as registry:
         assert registry.load_plugins(place / "plugins.yaml") == 1

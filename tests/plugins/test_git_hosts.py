@@ -598,7 +598,7 @@ def test_submodules_and_odd_names_travel_in_a_bundle(
 
     run("bundle", manifest, "-o", tmp_path / "bundle.tar.gz")
     NodeRegistry.set_cache_dir(tmp_path / "elsewhere")
-    run("unbundle", tmp_path / "bundle.tar.gz", "--output-dir", tmp_path / "out")
+    run("unbundle", "--accept", tmp_path / "bundle.tar.gz", "--output-dir", tmp_path / "out")
     checkout = tmp_path / "elsewhere/echo@v1"
     assert (checkout / "src/echo_plugin/vendored/a.py").read_text() == "A = 1\n"
     assert (checkout / os.fsdecode(b"caf\xe9.txt")).read_bytes() == b"caf\xe9.txt"

@@ -208,7 +208,7 @@ def test_the_same_tag_of_another_repository_is_an_entry_of_its_own(
         registry.unload_plugin("echo")
     found = [each for each in entries(Store(cache)) if each.kind == "checkout"]
     assert [each._lock() for each in found] == ["echo@v1.0.0"] * 2
-    assert len(clear(Store(cache))) == 3
+    assert len(clear(Store(cache))) == 4
 
 
 def test_an_edited_project_file_replaces_the_target_directory(
@@ -275,8 +275,8 @@ def test_who_wanted_to_remove_an_entry_and_was_killed_hinders_nobody(
 
 def test_wheels_of_bundles_go_with_everything_only(cache: Path) -> None:
     """They belong to no plugin, and a machine without network could not get them again."""
-    (cache / ".wheels").mkdir(parents=True)
-    (cache / ".wheels/cuvis_test_leaf-1.0-py3-none-any.whl").write_bytes(b"x" * 100)
+    (cache / ".wheels/4d7a").mkdir(parents=True)
+    (cache / ".wheels/4d7a/cuvis_test_leaf-1.0-py3-none-any.whl").write_bytes(b"x" * 100)
     store = Store(cache)
     assert [(each.kind, each.plugin, each.size) for each in entries(store)] == [("wheels", "", 100)]
     assert prune(store, unused_for=0) == prune(store, max_size=0) == clear(store, "wheels") == clear(store, "") == []

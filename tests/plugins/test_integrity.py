@@ -12,6 +12,10 @@ from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core._files import remove_tree
 from cuvis_ai_core.errors import CacheMismatchError, PluginLoadError
 from cuvis_ai_core.plugins.cache import integrity
+from cuvis_ai_core.plugins.cache.sources import usable_source
+from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.cache.target_marker import target_for
+from cuvis_ai_core.plugins.manifest.schema import GitPlugin
 from cuvis_ai_core.testing.git_host import GitHost
 
 Alter = Callable[[Path], object]
@@ -220,3 +224,21 @@ def test_an_edited_dependency_is_not_installed_again_from_the_cache_of_uv(
     registry.load_plugin("echo", config)
     (again,) = cache.glob(".targets/*/*/toolz/dicttoolz.py")
     assert again.read_bytes() == whole
+
+
+def test_what_somebody_removes_while_it_is_looked_at_was_not_altered(
+    config: dict[str, object], target: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who looks has no lock yet: what another process moves away at that moment is not there, and is made anew."""
+    look = integrity.looks_unchanged
+
+    def while_another_process_clears(folder: Path, watched: integrity.Watched) -> bool:
+        folder.replace(cache / f".tmp/{folder.name}")
+        return look(folder, watched)
+
+    monkeypatch.setattr(integrity, "looks_unchanged", while_another_process_clears)
+    key = next(iter(json.loads((target / "cuvis-target.json").read_text())["hosts"]))
+    assert target_for(target.parent, key) is None
+    assert usable_source("echo", GitPlugin.model_validate(config), Store(cache)) is None
+    assert not target.exists()
+    assert not (cache / "echo@v1.0.0").exists()

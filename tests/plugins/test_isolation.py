@@ -448,6 +448,7 @@ def test_twenty_thousand_pickles_by_public_name_in_two_threads(two: tuple[NodeRe
     assert wrong == [0, 0]
 
 
+@pytest.mark.slow
 def test_a_thousand_rounds_of_loading_leave_nothing(cache: Path, local_plugin: Callable[..., Path]) -> None:
     """Neither modules, nor objects, nor entries of pluggy or the import system pile up."""
     config = {"path": str(local_plugin()), "provides": ["echo_plugin.nodes.Echo"]}

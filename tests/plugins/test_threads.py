@@ -112,6 +112,7 @@ def use(package: Any, version: str, choose: random.Random) -> Iterator[object]:
         yield "pickle", version
 
 
+@pytest.mark.slow
 def test_a_minute_of_everything_at_once(folders: dict[str, tuple[str, Path]]) -> None:
     """No deadlock, no wrong module, no error; a living object of an unloaded plugin goes on as it was."""
     for plugin, folder in folders.values():

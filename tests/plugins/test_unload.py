@@ -33,6 +33,7 @@ def state() -> tuple[int, int, int]:
     return len(sys.modules), len(sys.path_importer_cache), len(gc.get_objects())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [False, True])
 def test_a_hundred_contents_leave_nothing(
     cache: Path, tmp_path: Path, node_source: Callable[..., str], *, kept: bool

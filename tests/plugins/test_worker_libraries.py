@@ -137,6 +137,7 @@ def answers(
     return run
 
 
+@pytest.mark.slow
 def test_workers_of_loky_find_plugin_and_dependency(answers: Callable[..., object]) -> None:
     """`n_jobs=2`: the worker program itself lies in the plugin's target directory, with scikit-learn and joblib."""
     expected = [[[1.0], [[who, 1, "int"], [who, 2.0, "float"]], False] for who in "12"]
@@ -145,6 +146,7 @@ def test_workers_of_loky_find_plugin_and_dependency(answers: Callable[..., objec
     assert answers(LOKY, needs) == expected
 
 
+@pytest.mark.slow
 def test_workers_of_a_data_loader_read_with_the_plugins_own_class(answers: Callable[..., object]) -> None:
     """Data set, collate function and late import are the version's own."""
     pytest.importorskip("torch")

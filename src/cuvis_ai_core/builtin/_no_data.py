@@ -10,22 +10,31 @@ from cuvis_ai_core.node import ArrayNode
 logger = logging.getLogger(__name__)
 
 
-def bands_with_data(node: ArrayNode, xp: Namespace, image: Array) -> list[int]:
+def data_in_bands(xp: Namespace, image: Array) -> tuple[bool, ...]:
+    """Tell of each band of an image `[height, width, channel]` whether it has a finite value."""
+    # one pixel with all its values is proof enough, and nearly always the first is one
+    channels = int(image.shape[-1])
+    if bool(xp.all(xp.isfinite(image[0, 0, :]))):
+        return (True,) * channels
+    found = xp.any(xp.isfinite(image), axis=(0, 1))
+    return tuple(bool(found[band]) for band in range(channels))
+
+
+def either(left: tuple[bool, ...], right: tuple[bool, ...]) -> tuple[bool, ...]:
+    """Tell of each band whether it has a finite value in one of two parts of an image."""
+    return tuple(bool(one or other) for one, other in zip(left, right, strict=True))
+
+
+def bands_with_data(node: ArrayNode, found: tuple[bool, ...]) -> list[int]:
     """Return the bands of an image that have a finite value; those left out are said once.
 
     Args:
         node: The node that can do without the others.
-        xp: The array namespace of the image.
-        image: `[height, width, channel]`.
+        found: Whether each band has one.
     """
-    channels = image.shape[-1]
-    # one pixel with all its values is proof enough, and nearly always the first is one
-    if bool(xp.all(xp.isfinite(image[0, 0, :]))):
-        return list(range(channels))
-    found = xp.any(xp.isfinite(image), axis=(0, 1))
-    bands = [band for band in range(channels) if bool(found[band])]
-    if bands and (missing := sorted(set(range(channels)) - set(bands))):
-        say_once(node, f"{listed(missing)} of {channels} (counted from 0) left out: without any finite value")
+    bands = [band for band, has_data in enumerate(found) if has_data]
+    if bands and (missing := [band for band, has_data in enumerate(found) if not has_data]):
+        say_once(node, f"{listed(missing)} of {len(found)} (counted from 0) left out: without any finite value")
     return bands
 
 

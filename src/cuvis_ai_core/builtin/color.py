@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from math import isfinite
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from cuvis_ai_schemas.pipeline import PortSpec
@@ -16,7 +16,12 @@ from cuvis_ai_core.builtin._checks import (
     number,
     numbers,
 )
+from cuvis_ai_core.builtin._no_data import either
+from cuvis_ai_core.errors import PortError
 from cuvis_ai_core.node import ArrayNode
+
+Found: TypeAlias = list[tuple[bool, ...]]
+"""Of each image whether it has any finite value, and whether each band that is picked has one."""
 
 
 class WavelengthSelector(ArrayNode):
@@ -50,6 +55,9 @@ class WavelengthSelector(ArrayNode):
         "wavelengths": PortSpec(np.number, ("target_count",), "Centre of each chosen band in nm [target]"),
     }
 
+    per_pixel = True
+    thread_safe = True
+
     def __init__(
         self,
         *,
@@ -75,15 +83,51 @@ class WavelengthSelector(ArrayNode):
             PortError: An input is of another form, a target has no band within the tolerance, or that band has no
                 finite value.
         """
-        xp = image_namespace(self, "cube", cube)
-        centres = self._centres(wavelengths, cube.shape[-1])
-        bands = [self._nearest(centres, target) for target in self._targets]
-        for index in range(cube.shape[0]):
-            self._refuse_without_data(xp, cube[index, ...], bands, centres)
+        return self.forward_tile(self.tile_statistics(cube, wavelengths), cube, wavelengths)
+
+    def tile_statistics(self, cube: Array, wavelengths: Array) -> Found:
+        """Tell of each image whether it has any finite value, and whether each band that is picked has one.
+
+        Raises:
+            PortError: An input is of another form, or a target has no band within the tolerance.
+        """
+        xp, bands = image_namespace(self, "cube", cube), self._bands(wavelengths, cube.shape[-1])
+        return [self._found(xp, cube[index, ...], bands) for index in range(cube.shape[0])]
+
+    def merge_statistics(self, left: Found, right: Found) -> Found:
+        """Tell the same of two parts together."""
+        return list(map(either, left, right))
+
+    def statistics_complete(self, found: Found) -> bool:
+        """Tell whether all the bands have a finite value."""
+        return all(map(all, found))
+
+    def forward_tile(self, found: Found, cube: Array, wavelengths: Array) -> dict[str, Array]:
+        """Pick the bands of a part of the images.
+
+        Raises:
+            PortError: A band has no finite value in an image that has any.
+        """
+        xp, bands = image_namespace(self, "cube", cube), self._bands(wavelengths, cube.shape[-1])
+        for any_value, *in_bands in found:
+            if any_value and not all(in_bands):
+                raise self._without_data(bands[in_bands.index(False)], wavelengths)
         return {
             "image": xp.stack([cube[..., band] for band in bands], axis=-1),
             "wavelengths": namespace(self, "wavelengths", wavelengths).stack([wavelengths[band] for band in bands]),
         }
+
+    def _bands(self, wavelengths: Array, channels: int) -> list[int]:
+        centres = self._centres(wavelengths, channels)
+        return [self._nearest(centres, target) for target in self._targets]
+
+    def _found(self, xp: Namespace, image: Array, bands: list[int]) -> tuple[bool, ...]:
+        # one pixel with all its values is proof enough, and nearly always the first is one
+        if all(bool(xp.isfinite(image[0, 0, band])) for band in bands):
+            return (True,) * (len(bands) + 1)
+        in_bands = [bool(xp.any(xp.isfinite(image[..., band]))) for band in bands]
+        # an image without any data is missing as a whole, not its band
+        return (any(in_bands) or bool(xp.any(xp.isfinite(image))), *in_bands)
 
     def _centres(self, wavelengths: Array, channels: int) -> list[float]:
         namespace(self, "wavelengths", wavelengths)
@@ -99,16 +143,13 @@ class WavelengthSelector(ArrayNode):
             raise input_error(self, "wavelengths", "got values that are not finite; it takes nm")
         return centres
 
-    def _refuse_without_data(self, xp: Namespace, image: Array, bands: list[int], centres: list[float]) -> None:
-        for band in bands:
-            # an image without any data is missing as a whole, not its band
-            if not bool(xp.any(xp.isfinite(image[..., band]))) and bool(xp.any(xp.isfinite(image))):
-                raise input_error(
-                    self,
-                    "cube",
-                    f"band {band} (counted from 0) at {centres[band]:g} nm has no finite value",
-                    hint="It is a bad band, or has no data. Change 'targets' of this node to other bands.",
-                )
+    def _without_data(self, band: int, wavelengths: Array) -> PortError:
+        return input_error(
+            self,
+            "cube",
+            f"band {band} (counted from 0) at {float(wavelengths[band]):g} nm has no finite value",
+            hint="It is a bad band, or has no data. Change 'targets' of this node to other bands.",
+        )
 
     def _nearest(self, centres: list[float], target: float) -> int:
         band = min(range(len(centres)), key=lambda index: abs(centres[index] - target))

@@ -5,6 +5,7 @@ from math import inf, nan
 from typing import ClassVar
 
 import numpy as np
+from array_api_compat import array_namespace
 from cuvis_ai_schemas.pipeline import PortSpec
 
 from cuvis_ai_core.builtin._checks import Array, constant, flag, image_namespace, number
@@ -37,6 +38,9 @@ class MinMaxNormalizer(ArrayNode):
         "cube": PortSpec(np.floating, (-1, -1, -1, -1), "The images, scaled to 0..1"),
     }
 
+    per_pixel = True
+    thread_safe = True
+
     def __init__(
         self,
         *,
@@ -55,11 +59,29 @@ class MinMaxNormalizer(ArrayNode):
         Raises:
             PortError: The cube is no batch of floating-point images.
         """
+        return self.forward_tile(self.tile_statistics(cube), cube)
+
+    def tile_statistics(self, cube: Array) -> tuple[Array, Array]:
+        """Return the ends of each image: infinity and its negative where no value is finite."""
         xp = image_namespace(self, "cube", cube)
         cube = xp.astype(cube, answer_type(xp, cube), copy=False)
-        finite = xp.isfinite(cube)
-        low = xp.min(xp.where(finite, cube, inf), axis=self._axes, keepdims=True)
-        high = xp.max(xp.where(finite, cube, -inf), axis=self._axes, keepdims=True)
+        low, high = (end(cube, axis=self._axes, keepdims=True) for end in (xp.min, xp.max))
+        if not bool(xp.all(xp.isfinite(low) & xp.isfinite(high))):  # NaN comes through both
+            finite = xp.isfinite(cube)
+            low = xp.min(xp.where(finite, cube, inf), axis=self._axes, keepdims=True)
+            high = xp.max(xp.where(finite, cube, -inf), axis=self._axes, keepdims=True)
+        return low, high
+
+    def merge_statistics(self, left: tuple[Array, Array], right: tuple[Array, Array]) -> tuple[Array, Array]:
+        """Return the ends of two parts together."""
+        xp = array_namespace(*left, *right)
+        return xp.minimum(left[0], right[0]), xp.maximum(left[1], right[1])
+
+    def forward_tile(self, ends: tuple[Array, Array], cube: Array) -> dict[str, Array]:
+        """Scale a part of the images."""
+        xp = image_namespace(self, "cube", cube)
+        cube = xp.astype(cube, answer_type(xp, cube), copy=False)
+        finite, (low, high) = xp.isfinite(cube), ends
         found = low <= high
         low, high = xp.where(found, low, 0.0), xp.where(found, high, 0.0)
         greatest, least = (float(constant(each)) for each in (xp.max(high), xp.min(low)))

@@ -2,16 +2,19 @@
 
 from collections.abc import Iterable, Mapping
 from math import nan
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from array_api_compat import device
 from cuvis_ai_schemas.pipeline import PortSpec
 
 from cuvis_ai_core.builtin._checks import Array, Namespace, image_namespace, input_error, namespace, numbers
-from cuvis_ai_core.builtin._no_data import answer_type, bands_with_data, select
+from cuvis_ai_core.builtin._no_data import answer_type, bands_with_data, data_in_bands, either, select
 from cuvis_ai_core.errors import InvalidNodeError
 from cuvis_ai_core.node import ArrayNode
+
+Found: TypeAlias = list[tuple[bool, ...]]
+"""Whether each band of each image has a finite value."""
 
 
 class SpectralAngleMapper(ArrayNode):
@@ -46,6 +49,9 @@ class SpectralAngleMapper(ArrayNode):
         "angles": PortSpec(np.floating, (-1, -1, -1, 1), "Angles in radians [batch, height, width, 1]"),
     }
 
+    per_pixel = True
+    thread_safe = True
+
     def __init__(
         self,
         *,
@@ -68,6 +74,24 @@ class SpectralAngleMapper(ArrayNode):
         Raises:
             PortError: An input is of another form, there is no reference, or it has no direction.
         """
+        return self.forward_tile(self.tile_statistics(cube), cube, reference)
+
+    def tile_statistics(self, cube: Array, reference: Array | None = None) -> Found:
+        """Tell of each band of each image whether it has a finite value."""
+        del reference
+        xp = image_namespace(self, "cube", cube)
+        return [data_in_bands(xp, cube[index, ...]) for index in range(cube.shape[0])]
+
+    def merge_statistics(self, left: Found, right: Found) -> Found:
+        """Tell the same of two parts together."""
+        return list(map(either, left, right))
+
+    def statistics_complete(self, found: Found) -> bool:
+        """Tell whether all bands have a finite value."""
+        return all(map(all, found))
+
+    def forward_tile(self, found: Found, cube: Array, reference: Array | None = None) -> dict[str, Array]:
+        """Measure the angles in a part of the images."""
         xp = image_namespace(self, "cube", cube)
         spectrum = self._from_parameter(xp, cube) if reference is None else self._from_port(xp, cube, reference)
         if tuple(spectrum.shape) != (channels := cube.shape[-1],):
@@ -77,11 +101,11 @@ class SpectralAngleMapper(ArrayNode):
                 f"the reference has the shape {tuple(spectrum.shape)}; the cube has {channels} channels, "
                 "and a reference has one number per channel",
             )
-        images = [cube[index, ...] for index in range(cube.shape[0])]
-        return {"angles": xp.stack([self._angles(xp, image, spectrum) for image in images], axis=0)}
+        bands = [bands_with_data(self, each) for each in found]
+        angles = [self._angles(xp, cube[index, ...], spectrum, each) for index, each in enumerate(bands)]
+        return {"angles": xp.stack(angles, axis=0)}
 
-    def _angles(self, xp: Namespace, image: Array, spectrum: Array) -> Array:
-        bands = bands_with_data(self, xp, image)
+    def _angles(self, xp: Namespace, image: Array, spectrum: Array, bands: list[int]) -> Array:
         if not bands:
             return xp.full_like(image[..., :1], nan, dtype=answer_type(xp, image))
         axis = self._direction(xp, select(xp, spectrum, bands))

@@ -23,7 +23,16 @@ def _age(_: click.Context, parameter: click.Parameter, value: str | None) -> flo
     return _measure(value, r"(\d+(?:\.\d+)?) ?([mhdw])\w*", _SECONDS, "age such as 30d or 12h", parameter)
 
 
-def _bytes(_: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+def number_of_bytes(value: str, parameter: click.Parameter) -> int:
+    """Return what somebody means by a size such as 2GB.
+
+    Raises:
+        click.BadParameter: It is none.
+    """
+    return int(_bytes(None, parameter, value) or 0)
+
+
+def _bytes(_: click.Context | None, parameter: click.Parameter, value: str | None) -> float | None:
     return _measure(value, r"(\d+(?:\.\d+)?) ?([kmgt]?)b?", _BYTES, "size such as 2GB or 500MB", parameter)
 
 

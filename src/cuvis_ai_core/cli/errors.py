@@ -2,12 +2,17 @@
 
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Final, TextIO
 
 import click
 
+from cuvis_ai_core._redact import redact
+from cuvis_ai_core._shown import shown
 from cuvis_ai_core.cli.logs import DEBUG, SEE_MORE, plain_problems
+from cuvis_ai_core.cli.output import tell
 from cuvis_ai_core.errors import (
     AnnotationError,
     BundleError,
@@ -19,6 +24,7 @@ from cuvis_ai_core.errors import (
     NodeError,
     NodeRunError,
     PipelineError,
+    PolicyError,
     TrainRunError,
 )
 
@@ -36,6 +42,7 @@ _WRONG_INPUT: Final = (
     MissingExtraError,
     NodeError,
     PipelineError,
+    PolicyError,
     TrainRunError,
 )
 _MOST_LINES: Final = 40
@@ -55,29 +62,40 @@ class Guarded(click.Command):
         """Read the arguments; from here on no text can fail to be printed."""
         for stream in (sys.stdout, sys.stderr):
             _make_lenient(stream)
-        return super().make_context(info_name, args, parent, **extra)
+        with _shown_errors():
+            return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command."""
         more = ""
-        with plain_problems():
+        with plain_problems(), _shown_errors():
             try:
                 return super().invoke(ctx)
             except (*_CLICK, BrokenPipeError):
                 raise  # click ends quietly where the reader of a pipe went away
             except KeyboardInterrupt as error:
-                click.echo("\n".join(["\nInterrupted.", *getattr(error, "__notes__", ())]), err=True)
+                tell("\n".join(["\nInterrupted.", *getattr(error, "__notes__", ())]))
                 status = INTERRUPTED
             except (Exception, SystemExit) as error:  # noqa: BLE001 - the last place that can say anything
                 if ctx.meta.get(DEBUG):
-                    click.echo("".join(traceback.format_exception(error)), err=True)
+                    tell("".join(traceback.format_exception(error)))
                 elif getattr(error, "place", None) and _is_foreign(error.__cause__):
                     more = f"\n{SEE_MORE}"
                 text = _text(error)
-                shown = text if ctx.meta.get(DEBUG) else shortened(text)
-                click.echo(f"Error: {shown}{more if shown == text else ''}", err=True)
+                told = text if ctx.meta.get(DEBUG) else shortened(text)
+                tell(f"Error: {told}{more if told == text else ''}")
                 status = exit_status(error)
         raise click.exceptions.Exit(status)
+
+
+@contextmanager
+def _shown_errors() -> Iterator[None]:
+    """Have the errors that click prints steer no terminal."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = shown(redact(error.message))  # type: ignore[misc]  # nobody else says what click prints
+        raise
 
 
 def exit_status(error: BaseException) -> int:
@@ -100,8 +118,8 @@ def shortened(text: str) -> str:
     left = max(len(lines) - _MOST_LINES, 0)
     while len("\n".join(_around(lines, left))) > _MOST_SIGNS and left < len(lines) - 2:
         left += 1
-    shown = "\n".join(_around(lines, left))
-    return shown if shown == "\n".join(text.splitlines()) else f"{shown}\nRun again with --debug for the whole text."
+    kept = "\n".join(_around(lines, left))
+    return kept if kept == "\n".join(text.splitlines()) else f"{kept}\nRun again with --debug for the whole text."
 
 
 def _around(lines: list[str], left: int) -> list[str]:

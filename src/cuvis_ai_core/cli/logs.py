@@ -11,6 +11,8 @@ from typing import Final, TextIO
 
 import click
 
+from cuvis_ai_core.cli.output import tell
+
 DEBUG: Final = "cuvis_ai_core.cli.debug"
 QUIET: Final = "cuvis_ai_core.cli.quiet"
 VERBOSE: Final = "cuvis_ai_core.cli.verbose"
@@ -27,7 +29,7 @@ _PRINTED_ELSEWHERE: Final = "cuvis_ai_core.plugins.worker.connection"
 
 def warn(text: str) -> None:
     """Print a warning in one line on stderr."""
-    click.echo(f"Warning: {' '.join(text.split())}", err=True)
+    tell(f"Warning: {' '.join(text.split())}")
 
 
 @contextmanager
@@ -83,9 +85,9 @@ class _Lines(logging.Handler):
         """Print a record."""
         text = record.getMessage()
         if record.name == _PRINTED_ELSEWHERE and record.levelno < logging.WARNING:
-            click.echo(text, err=True)
+            tell(text)
         elif record.levelno < logging.WARNING:
-            click.echo(f"{datetime.now().astimezone():%H:%M:%S} {record.levelname} {text}", err=True)
+            tell(f"{datetime.now().astimezone():%H:%M:%S} {record.levelname} {text}")
         else:
             self._warn(text, record.exc_info[1] if record.exc_info else None)
 
@@ -107,7 +109,7 @@ class _Lines(logging.Handler):
         self._said.add(text)
         ctx = click.get_current_context(silent=True)
         if error is not None and ctx is not None and ctx.meta.get(DEBUG):
-            click.echo("".join(traceback.format_exception(error)), err=True)
+            tell("".join(traceback.format_exception(error)))
         elif error is not None:
             text += f" {SEE_MORE}"
         warn(text)

@@ -109,6 +109,28 @@ def allow_env_option(command: _Decorated) -> _Decorated:
     )(command)
 
 
+def unpack_limit_option(command: _Decorated) -> _Decorated:
+    """Add `--unpack-limit`, which says how much a packed file may come to."""
+    return click.option(
+        "--unpack-limit",
+        expose_value=False,
+        callback=_limit_unpacking,
+        metavar="SIZE",
+        help="What a packed file may unpack to, as 8GiB.  [default: 200 times its size, and 256 MiB at least]",
+    )(command)
+
+
+def _limit_unpacking(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        from cuvis_ai_core.data.unpacking import LIMIT, bytes_in
+
+        if bytes_in(value) is None:
+            raise click.BadParameter(f"'{value}' is no size, as 8GiB.", param=parameter)
+        before = os.environ.get(LIMIT)
+        os.environ[LIMIT] = value
+        ctx.call_on_close(lambda: _restore(LIMIT, before))
+
+
 def _allow_builds(ctx: click.Context, _: click.Parameter, names: Sequence[str]) -> None:
     if names:
         from cuvis_ai_core.plugins.installing.uv_program import BUILD_VARIABLE

@@ -1,4 +1,7 @@
-"""Where a command's words go: results to standard output; all else, a plugin's prints included, to standard error."""
+"""Where a command's words go: results to standard output; all else, a plugin's prints included, to standard error.
+
+All of them pass through here: what comes from a file steers no terminal, and shows no password.
+"""
 
 import os
 import sys
@@ -8,6 +11,9 @@ from typing import Final, TextIO
 
 import click
 
+from cuvis_ai_core._redact import redact
+from cuvis_ai_core._shown import shown
+
 _RESULTS: Final = "cuvis_ai_core.cli.results"
 """Key of `ctx.meta` under which the stream for results is kept, while standard output is lent to standard error."""
 
@@ -16,7 +22,17 @@ _STDERR: Final = 2
 
 def say(text: str = "") -> None:
     """Print a line of a result."""
+    click.echo(shown(redact(text)), file=results())
+
+
+def say_drawn(text: str) -> None:
+    """Print what has colours of our own, made of texts that were shown before."""
     click.echo(text, file=results())
+
+
+def tell(text: str) -> None:
+    """Print something that is no result."""
+    click.echo(shown(redact(text)), err=True)
 
 
 def results() -> TextIO:

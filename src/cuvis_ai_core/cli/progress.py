@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 import click
 from cuvis_ai_hookspecs import hookimpl
 
+from cuvis_ai_core._shown import shown_in_line
 from cuvis_ai_core.cli.logs import QUIET
+from cuvis_ai_core.cli.output import tell
 from cuvis_ai_core.errors import PluginsLoadError
 from cuvis_ai_core.plugins.hooks.manager import PluginState
 
@@ -80,7 +82,7 @@ def working(text: str) -> Iterator[None]:
     from rich.text import Text
 
     console = Console(stderr=True)
-    with console.status(Text(text), spinner=_spinner(console)):
+    with console.status(Text(shown_in_line(text)), spinner=_spinner(console)):
         yield
 
 
@@ -95,8 +97,8 @@ def running(registry: "NodeRegistry", text: str) -> Iterator[None]:
     from rich.text import Text
 
     console = Console(stderr=True)
-    with console.status(Text(text), spinner=_spinner(console)) as status:
-        display = NodeDisplay(text, lambda shown: status.update(Text(shown)))
+    with console.status(Text(shown_in_line(text)), spinner=_spinner(console)) as status:
+        display = NodeDisplay(text, lambda shown: status.update(Text(shown_in_line(shown))))
         registry.register_hooks(display)
         try:
             yield
@@ -145,7 +147,7 @@ class PlainLines:
     def cuvis_ai_plugin_state(self, plugin: str, state: str, detail: str) -> None:
         """Print a line."""
         if not self._stopped and state not in _BRIEF:
-            click.echo(f"{plugin}: {state} {detail}".rstrip(), err=True)
+            tell(f"{plugin}: {state} {detail}".rstrip())
 
     def stop(self) -> None:
         """Show no more: that plugins are unloaded in the end is of no interest."""
@@ -184,8 +186,10 @@ class LiveLines:
             return
         if plugin not in self._tasks:
             self._progress.start()
-            self._tasks[plugin] = self._progress.add_task(plugin, total=1, state="", detail="")
-        self._progress.update(self._tasks[plugin], state=str(state), detail=detail, completed=int(state in _ENDS))
+            self._tasks[plugin] = self._progress.add_task(shown_in_line(plugin), total=1, state="", detail="")
+        self._progress.update(
+            self._tasks[plugin], state=str(state), detail=shown_in_line(detail), completed=int(state in _ENDS)
+        )
 
     def stop(self) -> None:
         """Leave the last lines where they are, and show no more."""
@@ -197,7 +201,7 @@ def report(text: str) -> None:
     """Say in a line what is under way, on stderr or in the log."""
     logger.info("%s", text)
     if not is_silent():
-        click.echo(text, err=True)
+        tell(text)
 
 
 def is_silent() -> bool:

@@ -17,6 +17,7 @@ from cuvis_ai_core.cli.options import (
     path_option,
     plugins_option,
     shared_options,
+    unpack_limit_option,
 )
 from cuvis_ai_core.cli.output import say
 
@@ -66,6 +67,7 @@ class Options:
 @offline_option
 @allow_build_option
 @allow_env_option
+@unpack_limit_option
 @path_option("--weights-path", description="Weights (.pt, .safetensors).  [default: those beside the pipeline file]")
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="Where torch nodes compute: cuda:0.")
 @click.option("--override", multiple=True, metavar="KEY=VALUE", help="Replace a value: nodes.NAME.params.KEY=VALUE.")

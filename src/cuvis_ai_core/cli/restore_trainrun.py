@@ -8,7 +8,14 @@ import click
 
 from cuvis_ai_core.cli.errors import Guarded
 from cuvis_ai_core.cli.logs import warn
-from cuvis_ai_core.cli.options import HELP_NAMES, allow_build_option, allow_env_option, path_option, shared_options
+from cuvis_ai_core.cli.options import (
+    HELP_NAMES,
+    allow_build_option,
+    allow_env_option,
+    path_option,
+    shared_options,
+    unpack_limit_option,
+)
 from cuvis_ai_core.errors import TrainRunError
 
 if TYPE_CHECKING:
@@ -40,6 +47,7 @@ MODES: Final = (SHOW, "train", "validate", "test")
 )
 @allow_build_option
 @allow_env_option
+@unpack_limit_option
 @click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
 @shared_options
 def main(

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from cuvis_ai_core.cli.output import results, say
+from cuvis_ai_core._redact import redact
+from cuvis_ai_core._shown import shown_in_line
+from cuvis_ai_core.cli.output import results, say, say_drawn
 
 _ENDLESS: Final = 100_000
 """Columns of a pipe or a file: programs that read lines want them whole."""
@@ -32,11 +34,13 @@ def print_table(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0))
+    table = Table(
+        box=box.SIMPLE_HEAD, title=title and shown_in_line(redact(title)), title_justify="left", padding=(0, 1, 0, 0)
+    )
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in shown:
-        table.add_row(*row)
+        table.add_row(*(shown_in_line(redact(cell)) for cell in row))
     stream = results()
     width = None if stream.isatty() else _ENDLESS
     # Names and shapes are shown as they are: `[1, 3]` is no mark-up.
@@ -44,4 +48,4 @@ def print_table(
     with console.capture() as captured:
         console.print(table)
     lines = [line.rstrip() for line in captured.get().splitlines()]
-    say("\n".join(lines).strip("\n"))
+    say_drawn("\n".join(lines).strip("\n"))

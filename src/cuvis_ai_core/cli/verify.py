@@ -7,7 +7,7 @@ import click
 
 from cuvis_ai_core.cli.errors import FAILED, NOT_ASKED
 from cuvis_ai_core.cli.options import shared_options
-from cuvis_ai_core.cli.output import say
+from cuvis_ai_core.cli.output import say, tell
 from cuvis_ai_core.cli.progress import working
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def verify(manifest: Path | None) -> None:
         say(f"The plugin cache has nothing of {', '.join(absent)}: that was not compared.")
     for each in found:
         if each.problem is not None:
-            click.echo(f"{'Error' if each.differs else 'Not asked'}: {each.problem}", err=True)
+            tell(f"{'Error' if each.differs else 'Not asked'}: {each.problem}")
     if any(each.problem for each in found):
         raise click.exceptions.Exit(FAILED if any(each.differs for each in found) else NOT_ASKED)
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cuvis_ai_core._reading import read_file
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.masks import Mask, check_size
 from cuvis_ai_core.data.matching import PictureNames, Place, refuse_shared, refuse_unmatched
@@ -23,6 +24,11 @@ logger = logging.getLogger(__name__)
 _LISTS: Final = ("images", "annotations", "categories")
 _POLYGON_MINIMUM: Final = 6
 """Numbers of the smallest polygon, a triangle."""
+
+_MOST_BYTES: Final = 512 * 1024**2
+_FARTHEST: Final = 2**24
+_LONGEST_OUTLINE: Final = 4_000_000
+"""In pixels. pycocotools takes memory for each, and ends the process where their number is no longer one of 32 bits."""
 
 _LARGEST: Final = 2**31 - 1
 _SESSION: Final = ".cu3s"
@@ -184,6 +190,10 @@ class CocoAnnotations:
                 f"{place}.segmentation is no outline.",
                 "It is polygons [[x1, y1, x2, y2, x3, y3, ...], ...], or runs {size: [height, width], counts: ...}.",
             )
+        if (length := sum(map(_length, whole))) > _LONGEST_OUTLINE:
+            raise self._error(
+                f"{place}.segmentation is an outline of {length:.0f} pixels; the limit is {_LONGEST_OUTLINE}."
+            )
         return whole
 
     def _runs(
@@ -217,13 +227,19 @@ def _name(image: Mapping[str, Any]) -> str:
 
 
 def _is_polygon(points: list[Any]) -> bool:
-    numbers = all(isinstance(each, int | float) and not isinstance(each, bool) and np.isfinite(each) for each in points)
+    numbers = all(type(each) in {int, float} and abs(each) < _FARTHEST for each in points)
     return numbers and len(points) >= _POLYGON_MINIMUM and len(points) % 2 == 0
+
+
+def _length(points: list[float]) -> float:
+    """Return the length of an outline, counted as it is drawn: in each step by the larger of both distances."""
+    corners = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+    return float(np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum())
 
 
 def _read(path: Path) -> dict[str, list[Any]]:
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_file(path, _MOST_BYTES))
     except FileNotFoundError as error:
         raise AnnotationError(f"There are no annotations at '{path}'.", hint="Check the path.", path=path) from error
     except (OSError, ValueError, RecursionError) as error:

@@ -16,6 +16,7 @@ from cuvis_ai_core.data.envi_names import ENVI, find_header
 from cuvis_ai_core.data.envi_place import read_place
 from cuvis_ai_core.data.lazy import LazyArray, Read, raw_reader
 from cuvis_ai_core.data.missing import is_missing
+from cuvis_ai_core.data.unpacking import refuse_bomb
 from cuvis_ai_core.errors import CubeError
 from cuvis_ai_core.node.ports import floating_for
 
@@ -103,6 +104,7 @@ def _is_packed(header: EnviHeader, file: Path, expected: int) -> bool:
 
 def _unpacked(header: EnviHeader, file: Path, expected: int) -> bytes:
     """Return what gzip packed, one byte more at most than is described."""
+    refuse_bomb(file, expected)
     try:
         with gzip.open(file) as packed:
             return packed.read(expected + 1)

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from cuvis_ai_core._nearest import nearest
+from cuvis_ai_core._reading import read_file
 from cuvis_ai_core.errors import CubeError
 
 Value = str | list[str]
 """A text, or the parts of a list."""
 
+_MOST_BYTES: Final = 16 * 1024**2
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 _PADDING: Final = {0: None, 26: None}
 """What fills up a text, or ends it, on old systems; and every second byte of UTF-16 without its mark."""
@@ -88,8 +90,8 @@ def read_text(path: Path) -> HeaderText:
         CubeError: The file is no ENVI header, or a list in it has no end.
     """
     try:
-        lines = _LINE_END.split(_decoded(path.read_bytes()).translate(_PADDING))
-    except (OSError, UnicodeError) as error:
+        lines = _LINE_END.split(_decoded(read_file(path, _MOST_BYTES)).translate(_PADDING))
+    except (OSError, ValueError) as error:
         raise _no_header(path, str(error)) from error
     first = next((at for at, line in enumerate(lines) if line.strip()), len(lines))
     if not "".join(lines[first : first + 1]).strip().upper().startswith("ENVI"):

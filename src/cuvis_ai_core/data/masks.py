@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cuvis_ai_core._reading import open_file
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.matching import PictureNames, Place, refuse_shared
 from cuvis_ai_core.data.palette import CLASS_DICT, LABELMAP, Palette, find_palette
@@ -141,7 +142,7 @@ def read_mask(path: Path, cube: Cube, palette: Palette | None = None) -> Mask:
             opaque = "A" not in image.mode or bool((np.asarray(image)[..., -1] == _OPAQUE).all())
     except FileNotFoundError as error:
         raise no_annotations(path) from error
-    except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise AnnotationError(f"The mask '{path}' is no picture that can be read: {error}", path=path) from error
     if not opaque:
         raise _no_mask(path, "is transparent in places")
@@ -165,7 +166,7 @@ def _header(path: Path) -> tuple[int, int, int]:
     """Return width, height and bits per channel of a PNG; of more than 8 in colours, Pillow keeps 8 without a word."""
     from PIL import UnidentifiedImageError
 
-    with path.open("rb") as file:
+    with open_file(path) as file:
         begin = file.read(_HEADER.size)
     if len(begin) < _HEADER.size or not begin.startswith(_SIGNATURE):
         raise UnidentifiedImageError("it is no PNG")

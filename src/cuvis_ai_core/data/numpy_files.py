@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cuvis_ai_core._nearest import did_you_mean, nearest
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.lazy import LazyArray, raw_reader
+from cuvis_ai_core.data.unpacking import refuse_bomb
 from cuvis_ai_core.errors import CubeError
 
 _RANK: Final = 3
@@ -102,6 +103,7 @@ def _place(path: Path, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
 
 def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     with np.load(path, allow_pickle=False) as archive:
+        refuse_bomb(path, sum(each.file_size for each in archive.zip.infolist()))
         names = [name.removesuffix(".npy") for name in archive.zip.namelist() if name.endswith(".npy")]
         return {name: np.asarray(archive[name]) for name in names}
 
@@ -147,6 +149,8 @@ def _readable(path: Path, expected: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NumPy remarks on headers written by Python 2; they read well
             yield
+    except CubeError:
+        raise
     # of damaged files NumPy lets through whatever its parsers meet: even the TokenError of Python's own
     except Exception as error:
         raise CubeError(

@@ -1,6 +1,7 @@
 """Classes of masks in colours: a file beside the masks says which colour is which class."""
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -8,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cuvis_ai_core._reading import read_file
 from cuvis_ai_core.errors import AnnotationError
 
 LABELMAP: Final = "labelmap.txt"
@@ -20,6 +22,7 @@ BACKGROUND_NAMES: Final = frozenset({"background", "_background_", "__background
 """Names, in small letters, of what is class 0."""
 
 _CHANNELS: Final = 3
+_MOST_BYTES: Final = 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ def find_palette(folder: Path) -> Palette | None:
         if path.is_file():
             try:
                 return _palette(path, read(path))
-            except (OSError, ValueError, KeyError, IndexError) as error:
+            except (OSError, ValueError, KeyError, IndexError, csv.Error) as error:
                 raise AnnotationError(
                     f"The palette '{path}' cannot be read: {type(error).__name__}: {error}",
                     hint=f"{LABELMAP} has lines 'name:r,g,b::', {CLASS_DICT} the columns name,r,g,b; 0 to 255 each, "
@@ -93,18 +96,21 @@ def _palette(path: Path, entries: list[tuple[str, tuple[int, int, int]]]) -> Pal
 
 
 def _labelmap(path: Path) -> list[tuple[str, tuple[int, int, int]]]:
-    lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
+    lines = (line.strip() for line in _text(path).splitlines())
     fields = [line.rsplit(":", 3) for line in lines if line and not line.startswith("#")]
     return [(each[0], _colour(each[1].split(","))) for each in fields]
 
 
 def _class_dict(path: Path) -> list[tuple[str, tuple[int, int, int]]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = [
-            {str(key).strip().casefold(): str(value).strip() for key, value in row.items()}
-            for row in csv.DictReader(file)
-        ]
+    rows = [
+        {str(key).strip().casefold(): str(value).strip() for key, value in row.items()}
+        for row in csv.DictReader(io.StringIO(_text(path), newline=""))
+    ]
     return [(row["name"], _colour([row["r"], row["g"], row["b"]])) for row in rows]
+
+
+def _text(path: Path) -> str:
+    return read_file(path, _MOST_BYTES).decode("utf-8-sig")
 
 
 def _colour(parts: list[str]) -> tuple[int, int, int]:

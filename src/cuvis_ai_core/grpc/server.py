@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from cuvis_ai_core.errors import ServiceError
+from cuvis_ai_core.grpc.blocks import sweep
 from cuvis_ai_core.grpc.dispatch import handlers
 from cuvis_ai_core.grpc.extra import explain_missing
 from cuvis_ai_core.grpc.service import Service
@@ -56,6 +57,7 @@ class Server:
 
     def start(self) -> Self:
         """Begin to listen."""
+        sweep()
         self._server.start()
         self.service.sessions.start()
         for name in ("", SERVICE):
@@ -100,9 +102,10 @@ class Server:
         settings = self.settings
         host = f"[{settings.host}]" if ":" in settings.host and not settings.host.startswith("[") else settings.host
         wanted = f"unix:{settings.uds.absolute()}" if settings.uds is not None else f"{host}:{settings.port}"
+        credentials = _credentials(grpc, settings) if settings.uses_tls else None
         try:
-            if settings.uses_tls:
-                port = self._server.add_secure_port(wanted, _credentials(grpc, settings))
+            if credentials is not None:
+                port = self._server.add_secure_port(wanted, credentials)
             else:
                 port = self._server.add_insecure_port(wanted)
         except RuntimeError as error:
@@ -127,7 +130,6 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", settings.max_message),
         ("grpc.max_send_message_length", settings.max_message),
         ("grpc.so_reuseport", 0),  # two servers on one port would share its clients
-        ("grpc.max_concurrent_streams", settings.max_calls),
         ("grpc.keepalive_time_ms", 30_000),  # a client that is gone is noticed while nothing is sent
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),

@@ -12,13 +12,14 @@ them in this order, and gets the numbers that `forward` gives for the whole, but
 - `merge_statistics(left, right)` of two parts of the image (Chan, Golub and LeVeque 1979, "Updating formulae and a
   pairwise algorithm for computing sample variances", for means and covariances).
 - `statistics_complete(statistics)`, if it is there: more tiles would not change them.
+- `refine_statistics(statistics, **inputs)` of each tile, if `statistics_rough(statistics)`: what a second look at the
+  image adds; the answers are merged as those before. Both methods may be left out.
 - `forward_tile(statistics, **inputs)` of each tile.
 
 These declarations count for the class that has them beside its own `forward`: a class that only derives from it and
 computes otherwise has said nothing.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -65,10 +66,10 @@ def tiling_of(node: Any) -> Tiling | None:  # noqa: ANN401 - any object with `fo
     return Tiling(halo or 0, bool(methods), bool(getattr(node, "thread_safe", False)))
 
 
-def is_complete(node: Any) -> Callable[[Any], bool]:  # noqa: ANN401
-    """Return what tells whether statistics of a node are those of the whole image already."""
-    method: Callable[[Any], bool] | None = getattr(type(node), "statistics_complete", None)
-    return (lambda _: False) if method is None else lambda statistics: bool(method(node, statistics))  # type: ignore[call-arg]
+def says(node: Any, question: str, statistics: Any) -> bool:  # noqa: ANN401 - the node's own affair
+    """Ask a node `statistics_complete` or `statistics_rough`, if it has that method."""
+    method = getattr(type(node), question, None)
+    return method is not None and bool(method(node, statistics))
 
 
 def _counts(node_class: type, name: str) -> bool:

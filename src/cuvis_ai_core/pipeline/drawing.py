@@ -1,5 +1,6 @@
 """Pictures of a pipeline's graph: PNG and SVG by Graphviz, Markdown with a Mermaid diagram by nothing else."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._files import write_atomic
+from cuvis_ai_core._shown import shown_in_line
 from cuvis_ai_core.errors import MissingExtraError, PipelineError
 from cuvis_ai_core.pipeline.graph import ResolvedPort
 from cuvis_ai_core.pipeline.outline import UnloadedNode
@@ -82,7 +84,7 @@ def picture(pipeline: "Pipeline", kind: str) -> bytes:
 
 def markdown(pipeline: "Pipeline") -> str:
     """Return a Markdown page with the graph as a Mermaid diagram."""
-    return f"# {' '.join(pipeline.name.split())}\n\n```mermaid\n{mermaid(pipeline)}```\n"
+    return f"# {_heading(pipeline.name)}\n\n```mermaid\n{mermaid(pipeline)}```\n"
 
 
 def mermaid(pipeline: "Pipeline") -> str:
@@ -134,7 +136,17 @@ def _box_lines(box: Box) -> Iterator[str]:
 
 def _mermaid_text(text: str) -> str:
     """Return a text that Mermaid shows as it is: it has entities of its own for what it would read as marks."""
-    return "".join(f"#{ord(sign)};" if sign in '"#<>&`' else sign for sign in " ".join(text.split()))
+    line = shown_in_line(" ".join(text.split()))
+    return "".join(f"#{ord(sign)};" if sign in '"#<>&`' else sign for sign in line)
+
+
+def _heading(text: str) -> str:
+    """Return a text that Markdown shows as it is: no link, no picture, no HTML."""
+    return re.sub(r"[\\`*_\[\]<>&#!|]", lambda sign: f"&#{ord(sign[0])};", shown_in_line(" ".join(text.split())))
+
+
+def _escaped(text: str) -> str:
+    return escape(shown_in_line(text))
 
 
 def _digraph(pipeline: "Pipeline", kind: str) -> Any:  # noqa: ANN401 - an untyped class
@@ -209,7 +221,7 @@ def _table(box: Box) -> str:
     """Return a node as a table: inputs above its name, outputs below."""
     columns = max(len(box.inputs), 1) * max(len(box.outputs), 1)  # which the cells of both rows divide
     above, below = _row("i", box.inputs, columns, box.open), _row("o", box.outputs, columns, frozenset())
-    name = f'<B>{escape(box.title)}</B><BR/><FONT POINT-SIZE="9">{escape(box.kind)}</FONT>'
+    name = f'<B>{_escaped(box.title)}</B><BR/><FONT POINT-SIZE="9">{_escaped(box.kind)}</FONT>'
     head = f'<TR><TD COLSPAN="{columns}" BGCOLOR="{_HEAD if box.loaded else _ABSENT}">{name}</TD></TR>'
     return f'<<TABLE BORDER="0" CELLBORDER="1" CELLSPACING="0" COLOR="{_LINE}">{above}{head}{below}</TABLE>>'
 
@@ -219,8 +231,8 @@ def _row(side: str, ports: tuple[ResolvedPort, ...], columns: int, needed: froze
         return ""
     cells = "".join(
         f'<TD PORT="{side}{number}" COLSPAN="{columns // len(ports)}" '
-        f'BGCOLOR="{_OPEN if port.port.name in needed else _PORT}">{escape(port.port.name)}'
-        f'{" …" * port.port.variadic}<BR/><FONT POINT-SIZE="8" COLOR="{_LINE}">{escape(str(port))}</FONT></TD>'
+        f'BGCOLOR="{_OPEN if port.port.name in needed else _PORT}">{_escaped(port.port.name)}'
+        f'{" …" * port.port.variadic}<BR/><FONT POINT-SIZE="8" COLOR="{_LINE}">{_escaped(str(port))}</FONT></TD>'
         for number, port in enumerate(ports)
     )
     return f"<TR>{cells}</TR>"

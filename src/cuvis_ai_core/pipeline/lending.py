@@ -153,6 +153,8 @@ def _bytes(tensor: Any) -> bytes | None:  # noqa: ANN401
     else:
         start, stop = span_of(tensor)
         size = stop - start
+    if not start:
+        return None  # its storage was given up: there is nothing at its address
     if size <= _WHOLE:
         return ctypes.string_at(start, size)
     memory = memoryview((ctypes.c_char * size).from_address(start))

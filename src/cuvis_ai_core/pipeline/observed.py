@@ -6,7 +6,7 @@ once are told of in the threads in which they run.
 
 from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.pipeline.device import synchronizer
@@ -16,6 +16,9 @@ from cuvis_ai_core.pipeline.plan import Plan, Step
 from cuvis_ai_core.pipeline.request import Address
 
 _Result = TypeVar("_Result")
+
+RunStep: TypeAlias = Callable[[Step, Plan, list[Value]], None]
+"""Runs a step of a plan on the values of its slots."""
 
 HOOKS: Final = (
     "cuvis_ai_pipeline_started",
@@ -68,15 +71,11 @@ class Observers:
         """
         from cuvis_ai_core.pipeline.run import answers_of, prepare  # NumPy is there when something runs
 
-        assert self._hooks is not None
-        hook, about = self._hooks.hook, {"pipeline": pipeline, "stage": plan.stage}
-        settle = synchronizer(device)
-
-        def work() -> dict[Address, Value]:
+        def work(run_step: RunStep) -> dict[Address, Value]:
             values = prepare(plan, batch, context)
 
             def run(step: Step) -> None:
-                _observed_step(step, plan, values, hook, {**about, "node": step.node}, settle)
+                run_step(step, plan, values)
 
             if plan.lanes is None:
                 for step in plan.steps:
@@ -85,8 +84,26 @@ class Observers:
                 run_in_lanes(plan, values, run)
             return answers_of(plan, values)
 
+        return self.observe(plan, pipeline, device, work)
+
+    def observe(self, plan: Plan, pipeline: str, device: str, work: Callable[[RunStep], _Result]) -> _Result:
+        """Do the work of a run, and tell the observers of it and of each step.
+
+        Args:
+            plan: What is run.
+            pipeline: Name of the pipeline.
+            device: Where torch nodes compute.
+            work: Does it, with what runs a step.
+        """
+        assert self._hooks is not None
+        hook, about = self._hooks.hook, {"pipeline": pipeline, "stage": plan.stage}
+        settle = synchronizer(device)
+
+        def run(step: Step, plan: Plan, values: list[Value]) -> None:
+            _observed_step(step, plan, values, hook, {**about, "node": step.node}, settle)
+
         hook.cuvis_ai_pipeline_started(**about, nodes=tuple(step.node for step in plan.steps))
-        return _told(hook.cuvis_ai_pipeline_finished, hook.cuvis_ai_pipeline_failed, work, about)
+        return _told(hook.cuvis_ai_pipeline_finished, hook.cuvis_ai_pipeline_failed, lambda: work(run), about)
 
 
 def _observed_step(

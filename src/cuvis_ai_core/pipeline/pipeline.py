@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -19,7 +20,7 @@ from cuvis_ai_core.pipeline.device import CPU, checked_device, move
 from cuvis_ai_core.pipeline.feeding import BatchKey, Feeding
 from cuvis_ai_core.pipeline.find import find_pipeline_file
 from cuvis_ai_core.pipeline.graph import Edge, Graph, ResolvedPort
-from cuvis_ai_core.pipeline.observed import Observers
+from cuvis_ai_core.pipeline.observed import Observers, RunStep
 from cuvis_ai_core.pipeline.outline import UnloadedNode, outline_nodes
 from cuvis_ai_core.pipeline.plan import Plan, make_plan
 from cuvis_ai_core.pipeline.request import Address, checked_stage, make_request, stage_of_run
@@ -31,6 +32,7 @@ from cuvis_ai_core.pipeline.weights import find_weights, read_weights
 if TYPE_CHECKING:
     from cuvis_ai_schemas.execution import Context
 
+    from cuvis_ai_core.pipeline.tiling.forward import Into, Progress
     from cuvis_ai_core.registry import NodeRegistry
 
 logger = logging.getLogger(__name__)
@@ -385,6 +387,66 @@ class Pipeline:
             with inference_mode():
                 return self._run(plan, given, context)
         return self._run(plan, for_gradients(given), context)
+
+    def forward_tiled(
+        self,
+        batch: Mapping[Any, Value],
+        stage: str | None = None,
+        context: "Context | None" = None,
+        keep_ports: Collection[BatchKey] | None = None,
+        *,
+        memory: int | None = None,
+        into: "Into | None" = None,
+        progress: "Progress | None" = None,
+    ) -> dict[Address, Value]:
+        """Run the pipeline once, tile by tile wherever its nodes say that they can be computed so.
+
+        Nodes that say nothing get whole images. The numbers are those of `forward`, but for rounding; answers that are
+        put together of tiles are arrays of NumPy. In another stage than `inference` all images are whole.
+
+        Args:
+            batch: As in `forward`; `Cube.tiles()` gives one whose image is read tile by tile.
+            stage: As in `forward`.
+            context: As in `forward`.
+            keep_ports: As in `forward`; by default `last_outputs`.
+            memory: Bytes that tiles may take; by default a quarter of what is free.
+            into: Makes the places that answers are written into, tile after tile: called with (node, port), shape and
+                dtype, it returns an array, or what is written to as one. By default they are arrays.
+            progress: Called after each tile with how many are done, and how many there are as far as is known.
+
+        Raises:
+            PipelineError: As `forward`.
+            PortError: As `forward`.
+            NodeRunError: As `forward`; or a node's answer is not what it says of tiles.
+            InvalidNodeError: What a node says of tiles is no declaration.
+        """
+        from cuvis_ai_core.pipeline.tiling.forward import Request, forward_tiled
+
+        kept = self.last_outputs(stage_of_run(stage, context)) if keep_ports is None else keep_ports
+        plan = self._plan(stage_of_run(stage, context), frozenset(batch), None, frozenset(kept))
+        if self._untrained and not self._allow_untrained:
+            self._untrained = still_untrained(self._untrained, plan)
+        request = Request(batch, context, memory, into, progress)
+
+        def run(run_step: RunStep | None) -> dict[Address, Value]:
+            return forward_tiled(plan, self._graph.nodes, request, run_step)
+
+        with inference_mode() if plan.stage == "inference" else nullcontext():
+            if self._observers:
+                return self._observers.observe(plan, self._name, self._device, run)
+            return run(None)
+
+    def last_outputs(self, stage: object = "inference") -> tuple[Address, ...]:
+        """Return the outputs of the last nodes: those that feed no other node in a stage.
+
+        Raises:
+            PipelineError: There is no such stage.
+        """
+        feeding = Feeding(self._graph, checked_stage(stage))
+        sources = {edge.source for edges in feeding.edges.values() for edge in edges}
+        return tuple(
+            (node, port) for node in feeding.running if node not in sources for port in self._graph.outputs[node]
+        )
 
     def _run(self, plan: Plan, given: Mapping[BatchKey, Value], context: "Context | None") -> dict[Address, Value]:
         if self._observers:

@@ -54,7 +54,8 @@ def draw_losses(path: Path, rows: Sequence[Mapping[str, float]], title: str) -> 
         if drawn and min(drawn) > 0 and max(drawn) > _LOGARITHMIC * min(drawn):
             axes.set_yscale("log")
         axes.xaxis.set_major_locator(integers(integer=True))
-        axes.set(xlabel="epoch", ylabel="loss", title=title)
+        axes.set(xlabel="epoch", ylabel="loss")
+        axes.set_title(title, parse_math=False)  # a name with $ in it is no formula
         axes.grid(visible=True, linewidth=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         if drawn:
@@ -90,9 +91,10 @@ def draw_matrix(path: Path, matrix: NDArray[Any], labels: Sequence[str], title: 
         figure = figure_class(figsize=(side + 1.0, side), layout="constrained")
         axes = figure.add_subplot()
         image = axes.imshow(shares, cmap="viridis", vmin=0, vmax=1)
-        axes.set_xticks(range(size), labels, rotation=60, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(size), labels)
-        axes.set(xlabel="predicted class", ylabel="true class", title=title)
+        axes.set_xticks(range(size), labels, rotation=60, ha="right", rotation_mode="anchor", parse_math=False)
+        axes.set_yticks(range(size), labels, parse_math=False)
+        axes.set(xlabel="predicted class", ylabel="true class")
+        axes.set_title(title, parse_math=False)
         figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
         for (row, column), count in np.ndenumerate(matrix if size <= _MOST_NUMBERS else np.empty((0, 0))):
             colour = "black" if shares[row, column] > _BRIGHT else "white"

@@ -1,31 +1,25 @@
 """Everything that a manifest needs in one archive, for machines without a network."""
 
 import gzip
-import hashlib
 import io
-import json
 import os
 import shutil
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from cuvis_ai_core._redact import redact, without_credentials
 from cuvis_ai_core.errors import BundleError
+from cuvis_ai_core.plugins.bundle.archive import Header
 from cuvis_ai_core.plugins.bundle.download import download
-from cuvis_ai_core.plugins.bundle.listing import (
-    FORMAT,
-    LISTING,
-    ListedFile,
-    check_names,
-    is_below_manifest,
-    is_git_file,
-)
-from cuvis_ai_core.plugins.cache import integrity
-from cuvis_ai_core.plugins.cache.sources import project_folder
+from cuvis_ai_core.plugins.bundle.limits import Limits, Meter
+from cuvis_ai_core.plugins.bundle.local import files_below
+from cuvis_ai_core.plugins.bundle.names import HEADER, LOCK, MANIFEST, Names, is_below_manifest
+from cuvis_ai_core.plugins.bundle.proof import check_out, large_files, pack_checkout
+from cuvis_ai_core.plugins.cache.sources import Source, project_folder
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.hooks.announcing import Announcement
@@ -36,14 +30,12 @@ from cuvis_ai_core.plugins.installing.request import InstallRequest
 from cuvis_ai_core.plugins.installing.uv import Uv
 from cuvis_ai_core.plugins.installing.wheels import Wheel
 from cuvis_ai_core.plugins.lock.locked_versions import LockedVersions, refuse_changed
-from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, refuse_differences
-from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, LockedPlugin, refuse_differences, write_lock
+from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin, read_manifest
 from cuvis_ai_core.plugins.parallel import Crew
 
-_NO_SOURCE: Final = (
-    *(".git", ".hg", ".venv", "venv", "__pycache__", ".*_cache", "*.egg-info", "build", "dist", "node_modules"),
-)
-"""Files and folders of a local plugin that nobody needs elsewhere."""
+_UNLIMITED: Final = Limits(size=2**63, ratio=2**31, files=2**31, depth=200, name=4000)
+"""What lies in the cache already is no danger to it."""
 
 
 class Bundled(NamedTuple):
@@ -68,7 +60,7 @@ def write_bundle(
     Args:
         manifest: The manifest.
         plugins: Its entries by the plugins' names.
-        lock: Its lock file.
+        lock: Its lock file; what builds need is added to it.
         archive: The archive, a `.tar.gz`; what is there is replaced when the new one is whole.
         store: The plugin cache.
         announce: Told of the states that each plugin enters.
@@ -86,12 +78,21 @@ def write_bundle(
     installer.refuse_failed(f"{manifest} cannot be bundled")
     try:
         with store.workspace() as folder:
-            wheels = _wheels(folder, plugins, installer, lock)
-            files = {manifest.name: manifest, lock.path.name: lock.path}
-            files |= {f"wheels/{path.name}": path for path in wheels}
-            for name in plugins:
-                files |= _code(name, plugins[name], installer.source(name).folder, lock)
-            _write(archive, files, {"manifest": manifest.name, "lock": lock.path.name})
+            wheels, lock = _wheels(folder, plugins, installer, lock)
+            write_lock(lock)
+            bare = folder / "bundled.yaml"
+            bare.write_bytes(_without_credentials(manifest))
+            _refuse_credentials(bare, manifest)
+            files = {MANIFEST: bare, LOCK: lock.path} | {f"wheels/{path.name}": path for path in wheels}
+            tags: dict[str, str] = {}
+            for name, declared in plugins.items():
+                source = installer.source(name)
+                if isinstance(declared, GitPlugin):
+                    found, tags[name] = _checkout(name, declared, source, folder / f"{name} proof")
+                else:
+                    found = _local(lock.plugins[name], source.folder)
+                files |= found
+            _write(archive, files, Header(interpreter(), tags))
     finally:
         store.release()
     left_out = {name: entry["path"] for name, entry in lock.plugins.items() if _is_left_out(entry)}
@@ -102,13 +103,14 @@ def _is_left_out(entry: Mapping[str, str]) -> bool:
     return "path" in entry and not is_below_manifest(entry["path"])
 
 
-def _wheels(folder: Path, plugins: Mapping[str, Declared], installer: Installer, lock: Lock) -> list[Path]:
-    """Have the wheels of all dependencies, and of all that builds need, in a folder."""
+def _wheels(folder: Path, plugins: Mapping[str, Declared], installer: Installer, lock: Lock) -> tuple[list[Path], Lock]:
+    """Have the wheels of all dependencies, and of all that builds need, in a folder; the lock then names these too."""
     environment = lock.environments[interpreter()]
     place = folder / "wheels"
     place.mkdir()
     wanted: dict[str, Wheel] = {}
-    sources: dict[str, tuple[Wheel, str | None]] = {}
+    sources: dict[str, tuple[Wheel, str | None, list[str]]] = {}
+    builds: dict[str, dict[str, tuple[str, ...]]] = {name: {} for name in plugins}
     for name, declared in plugins.items():
         work = folder / name
         work.mkdir()
@@ -122,22 +124,42 @@ def _wheels(folder: Path, plugins: Mapping[str, Declared], installer: Installer,
             if wheel.name.endswith(".whl"):
                 wanted[wheel.hash] = wheel
             else:
-                sources[wheel.hash] = wheel, python
+                sources.setdefault(wheel.hash, (wheel, python, []))[2].append(name)
         project = project_folder(declared, installer.source(name))
         if (project / "pyproject.toml").is_file():
             requirements = read_project(project, declared.extras).dependencies
             if requirements is not None:
                 refuse_changed(name, requirements, lock)
             pins = build_requirements(project, uv, editable=isinstance(declared, LocalPlugin), version=python)
-            wanted |= {wheel.hash: wheel for _, wheel in _chosen(uv, pins, python)}
-    for number, (source, python) in enumerate(sources.values()):
-        work = folder / f"source {number}"
-        tree = _unpacked(download(source, place), work / "tree")
-        uv = Uv(source.name, work)
-        pins = build_requirements(tree, uv, editable=False, version=python)
-        wanted |= {wheel.hash: wheel for _, wheel in _chosen(uv, pins, python)}
+            found = dict(_chosen(uv, pins, python))
+            wanted |= {wheel.hash: wheel for wheel in found.values()}
+            builds[name] |= {pin: (wheel.hash,) for pin, wheel in found.items()}
+    for number, (source, python, names) in enumerate(sources.values()):
+        found = _needs_of_source(source, python, place, folder / f"source {number}")
+        wanted |= {wheel.hash: wheel for wheel in found.values()}
+        for name in names:
+            builds[name] |= {pin: (wheel.hash,) for pin, wheel in found.items()}
     Crew().run([partial(download, wheel, place) for wheel in wanted.values()])
-    return sorted(place.iterdir())
+    return sorted(place.iterdir()), _with_builds(lock, builds)
+
+
+def _needs_of_source(source: Wheel, python: str | None, place: Path, work: Path) -> dict[str, Wheel]:
+    """Download a source, and return the wheels that its build needs by their pins."""
+    work.mkdir()
+    tree = _unpacked(download(source, place), work / "tree")
+    uv = Uv(source.name, work)
+    return dict(_chosen(uv, build_requirements(tree, uv, editable=False, version=python), python))
+
+
+def _with_builds(lock: Lock, builds: Mapping[str, Mapping[str, tuple[str, ...]]]) -> Lock:
+    environment = lock.environments[interpreter()]
+    hashes = dict(environment.hashes)
+    for pins in builds.values():
+        for pin, found in pins.items():
+            hashes[pin] = tuple(sorted({*hashes.get(pin, ()), *found}))
+    named = {name: tuple(sorted(pins)) for name, pins in builds.items() if pins}
+    here = environment._replace(builds=named, hashes=hashes)
+    return lock._replace(environments={**lock.environments, interpreter(): here})
 
 
 def _unpacked(source: Path, folder: Path) -> Path:
@@ -165,37 +187,48 @@ def _chosen(uv: Uv, pins: Sequence[str], python: str | None) -> Iterator[tuple[s
         yield found.pin, wheel
 
 
-def _code(name: str, declared: Declared, folder: Path, lock: Lock) -> dict[str, Path]:
-    """Return the files of a plugin by their names in the archive."""
-    if isinstance(declared, GitPlugin):
-        tree = integrity.checkout_files(folder)
-        git = [file for file in _below(folder / ".git") if is_git_file(file)]
-        return {f"checkouts/{name}/{file}": folder / file for file in (*tree, *(f".git/{each}" for each in git))}
-    entry = lock.plugins[name]
+def _checkout(name: str, declared: GitPlugin, source: Source, work: Path) -> tuple[dict[str, Path], str]:
+    """Return what proves a checkout by its names in the archive, and the object of its tag; tried out already."""
+    work.mkdir()
+    pack, tagged = pack_checkout(name, source.folder, declared.tag, work / "objects")
+    bare, commit = work / "bare" / "checkout", str(source.commit)
+    check_out(name, pack, commit, bare, declared.repo, Meter(str(pack), 1, _UNLIMITED), None)
+    large = large_files(source.folder, bare)
+    files = {f"packs/{name}.pack": pack} | {f"large/{digest}": path for digest, path in large.items()}
+    return files, tagged
+
+
+def _local(entry: LockedPlugin, folder: Path) -> dict[str, Path]:
+    """Return the files of a local plugin by their names in the archive."""
     if _is_left_out(entry):
         return {}
-    return {f"plugins/{entry['path']}/{file}": folder / file for file in _below(folder, _NO_SOURCE)}
+    return {f"plugins/{entry['path']}/{file}": folder / file for file in files_below(folder)}
 
 
-def _below(folder: Path, ignored: tuple[str, ...] = ()) -> Iterator[str]:
-    """Return all files and links below a folder, relative to it, with `/`."""
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not any(fnmatch(name, each) for each in ignored))
-        links = [name for name in folders if Path(parent, name).is_symlink()]
-        for name in sorted((*files, *links)):
-            if not any(fnmatch(name, each) for each in ignored):
-                yield Path(parent, name).relative_to(folder).as_posix()
+def _without_credentials(manifest: Path) -> bytes:
+    """Return a manifest whose addresses have no user names and no passwords: nobody else is to have them."""
+    lines = manifest.read_text(encoding="utf-8").splitlines(keepends=True)
+    return "".join(redact(line).replace("***@", "") for line in lines).encode()
 
 
-def _write(archive: Path, files: Mapping[str, Path], named: Mapping[str, str]) -> None:
-    listed = {name: _carried(path) for name, path in sorted(files.items())}
-    check_names(listed, frozenset(named.values()), interpreter())
-    about = {"format": FORMAT, "interpreter": interpreter(), **named}
-    listing = json.dumps({**about, "files": {name: each.to_json() for name, each in listed.items()}}).encode()
+def _refuse_credentials(bare: Path, manifest: Path) -> None:
+    for name, declared in read_manifest(bare).plugins.items():
+        if isinstance(declared, GitPlugin) and declared.repo != without_credentials(declared.repo):
+            raise BundleError(
+                f"The address of plugin '{name}' in {manifest} has a password that cannot be taken out of it.",
+                hint="Write the address without: git has credential helpers for passwords.",
+                plugin=name,
+            )
+
+
+def _write(archive: Path, files: Mapping[str, Path], header: Header) -> None:
+    names = Names()
+    for name in sorted(files):
+        names.add(name)
     temporary = archive.with_name(f".{archive.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
-            _fill(packed, listing, listed, files)
+            _fill(packed, header.to_json(), files)
         os.replace(temporary, archive)  # noqa: PTH105
     except OSError as error:
         raise BundleError(
@@ -207,26 +240,13 @@ def _write(archive: Path, files: Mapping[str, Path], named: Mapping[str, str]) -
             temporary.unlink(missing_ok=True)
 
 
-def _fill(packed: gzip.GzipFile, listing: bytes, listed: Mapping[str, ListedFile], files: Mapping[str, Path]) -> None:
+def _fill(packed: gzip.GzipFile, header: bytes, files: Mapping[str, Path]) -> None:
     with tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        member = tarfile.TarInfo(LISTING)
-        member.size = len(listing)
-        tar.addfile(member, io.BytesIO(listing))
-        for name, each in listed.items():
-            member = tarfile.TarInfo(name)
-            if each.link is not None:
-                member.type, member.linkname = tarfile.SYMTYPE, each.link
-                tar.addfile(member)
-                continue
-            member.size, member.mode = each.size, 0o755 if each.executable else 0o644
-            with files[name].open("rb") as file:
+        member = tarfile.TarInfo(HEADER)
+        member.size = len(header)
+        tar.addfile(member, io.BytesIO(header))
+        for name, path in sorted(files.items()):
+            member, state = tarfile.TarInfo(name), path.stat()
+            member.size, member.mode = state.st_size, 0o755 if state.st_mode & 0o100 else 0o644
+            with path.open("rb") as file:
                 tar.addfile(member, file)
-
-
-def _carried(path: Path) -> ListedFile:
-    if path.is_symlink():
-        return ListedFile(0, "", link=path.readlink().as_posix())
-    state = path.stat()
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return ListedFile(state.st_size, digest, executable=bool(state.st_mode & 0o100))

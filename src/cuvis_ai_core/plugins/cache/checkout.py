@@ -47,12 +47,29 @@ def check_out(url: str, wanted: str, folder: Path, task: str, meanwhile: Callabl
         TimeLimitError: git took longer than it may.
     """
     _fetch(url, wanted, folder, task, meanwhile)
+    commit = show_commit(folder, wanted, task, url)
+    lfs.replace_pointers(folder, url)
+    return commit
+
+
+def show_commit(folder: Path, wanted: str, task: str, url: str) -> str:
+    """Have the files of what a reference or a commit names, large files as pointers, and return the commit.
+
+    Args:
+        folder: A repository that has it.
+        wanted: `refs/tags/…`, or the hash of a commit.
+        task: What that is, for errors.
+        url: Address of the repository.
+
+    Raises:
+        SourceError: It cannot be had as files here.
+        StoreError: The disk is full.
+    """
     # Pointers are noticed, and replaced, afterwards: a filter that is set up, but not installed, ends git.
     finished = git(folder, "checkout", "--quiet", "--detach", wanted, settings=lfs.OFF)
     if finished.returncode:
         raise _broken(finished, folder, task, url)
     _refuse_colliding(folder, url)
-    lfs.replace_pointers(folder, url)
     return (folder / ".git" / "HEAD").read_text(encoding="utf-8").strip()
 
 

@@ -64,6 +64,11 @@ class Environment(NamedTuple):
         """The folder with what is installed."""
         return packages_of(self.folder)
 
+    def requirements(self) -> list[str]:
+        """Read what the plugin says that it needs."""
+        found = distributions(name=self.distribution, path=[str(self.packages)]) if self.distribution else ()
+        return [requirement for each in found for requirement in each.requires or ()]
+
 
 def packages_of(folder: Path) -> Path:
     """Return the folder with what is installed in a virtual environment."""
@@ -76,11 +81,11 @@ def usable_environment(folder: Path, store: Store) -> Environment | None:
     Raises:
         CacheMismatchError: It is there, but was altered.
     """
-    found = read_environment(folder)
-    if found is None or not found.python.exists():  # its Python may have been uninstalled
+    read = read_environment(folder)
+    if read is None or not read.python.exists():  # its Python may have been uninstalled
         return None
-    found = integrity.looked_at(found, _watching, write_environment)
-    return found if store.use(folder) else None
+    found = integrity.unless_removed(folder, lambda: integrity.looked_at(read, _watching, write_environment))
+    return found if found is not None and store.use(folder) else None
 
 
 def read_environment(folder: Path) -> Environment | None:

@@ -53,6 +53,7 @@ class InstalledPlace(Protocol):
 
 
 _Place = TypeVar("_Place", bound=InstalledPlace)
+_Found = TypeVar("_Found")
 
 
 def watch(folder: Path, files: Iterable[str]) -> dict[str, list[int]]:
@@ -148,6 +149,31 @@ def refuse_altered(place: InstalledPlace) -> None:
             location=str(place.folder),
             path=place.folder,
         )
+
+
+def unless_removed(entry: Path, look: Callable[[], _Found]) -> _Found | None:
+    """Return what a look at an entry of the store finds; None where somebody removed it, or made it anew, meanwhile.
+
+    Who looks has no lock, and is not counted as a user yet.
+
+    Raises:
+        CacheMismatchError: It was altered.
+    """
+    before = _instance(entry)
+    try:
+        return look()
+    except (CacheMismatchError, FileNotFoundError):
+        if before is not None and _instance(entry) == before:
+            raise
+        return None
+
+
+def _instance(entry: Path) -> tuple[int, ...] | None:
+    try:
+        state = os.stat(entry)  # noqa: PTH116 - on every load
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino, state.st_mtime_ns  # numbers of files are used again
 
 
 def looked_at(place: _Place, watching: Callable[[_Place], _Place], write: Callable[[_Place], None]) -> _Place:

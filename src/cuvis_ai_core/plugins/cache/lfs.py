@@ -30,7 +30,9 @@ _ON: Final = (
 _SIZES: Final = range(80, 1025)
 """Bytes that a pointer may have."""
 
-_POINTER: Final = re.compile(rb"version https://(git-lfs\.github|hawser\.github)\.com/spec/.*\noid sha256:", re.DOTALL)
+_POINTER: Final = re.compile(
+    rb"version https://(git-lfs\.github|hawser\.github)\.com/spec/.*\noid sha256:([0-9a-f]{64})\n", re.DOTALL
+)
 
 
 def replace_pointers(folder: Path, url: str) -> None:
@@ -45,7 +47,7 @@ def replace_pointers(folder: Path, url: str) -> None:
         StoreError: The disk is full.
         TimeLimitError: git took longer than it may.
     """
-    found = list(_pointers(folder))
+    found = list(pointers(folder))
     if not found:
         return
     if shutil.which("git-lfs") is None:
@@ -57,7 +59,7 @@ def replace_pointers(folder: Path, url: str) -> None:
     if finished.returncode:
         refuse_full_disk(finished.stderr, folder)
         raise _refused(folder, found, url, f"which git-lfs could not fetch:\n{words(finished)}\n", "Ask the author")
-    left = list(_pointers(folder))
+    left = list(pointers(folder))
     if left:
         why = "but no .gitattributes says so: git-lfs leaves it as it is"
         raise _refused(folder, left, url, why, "Ask the author for a tag that has the file or its attribute")
@@ -65,7 +67,8 @@ def replace_pointers(folder: Path, url: str) -> None:
     remove_tree(folder / ".git" / "lfs")
 
 
-def _pointers(folder: Path) -> Iterator[Path]:
+def pointers(folder: Path) -> Iterator[Path]:
+    """Return the files of a checkout that are pointers."""
     for name in checkout_files(folder):
         if not name.endswith(".py"):
             path = folder / name
@@ -74,11 +77,26 @@ def _pointers(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _refused(folder: Path, pointers: list[Path], url: str, why: str, step: str) -> SourceError:
+def hash_in(pointer: Path) -> str:
+    """Return the hash (SHA-256) of the file that a pointer stands for."""
+    found = _POINTER.match(pointer.read_bytes())
+    assert found is not None
+    return found[1].decode()
+
+
+def hash_of(file: Path) -> str:
+    """Return the hash of a large file, as pointers have it."""
+    import hashlib
+
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _refused(folder: Path, found: list[Path], url: str, why: str, step: str) -> SourceError:
     address = without_credentials(url)
-    more = f" (and {len(pointers) - 1} more)" if pointers[1:] else ""
+    more = f" (and {len(found) - 1} more)" if found[1:] else ""
     return SourceError(
-        f"{address}: {pointers[0].relative_to(folder)}{more} is a Git LFS pointer, not the file itself, {why}.",
+        f"{address}: {found[0].relative_to(folder)}{more} is a Git LFS pointer, not the file itself, {why}.",
         hint=f"{step}, and try again. What there is to fetch: git lfs ls-files",
         location=address,
     )

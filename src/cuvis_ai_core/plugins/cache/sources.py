@@ -1,17 +1,31 @@
 """From a Git tag or a local path to a folder with the plugin's code."""
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from cuvis_ai_core._files import read_json, write_json
 from cuvis_ai_core._redact import without_credentials
-from cuvis_ai_core.errors import CacheMismatchError, LocalPathError, SourceError
+from cuvis_ai_core.errors import (
+    AuthenticationError,
+    CacheMismatchError,
+    LocalPathError,
+    NetworkError,
+    SourceError,
+    TimeLimitError,
+    ToolNotFoundError,
+)
 from cuvis_ai_core.plugins.cache import integrity
-from cuvis_ai_core.plugins.cache.store import MARKER, Store, short_hash
+from cuvis_ai_core.plugins.cache.store import MARKER, Store, listed, long_hash, short_hash
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
+
+_UNSETTLED: Final = "told_by_bundle_alone"
+
+logger = logging.getLogger(__name__)
 
 
 class Source(NamedTuple):
@@ -21,11 +35,13 @@ class Source(NamedTuple):
         folder: The checkout, or the local path.
         commit: Commit of the tag; None for a local path.
         content: Hash of all files of the checkout; None for a local path.
+        unsettled: Address and tag, where nobody but a bundle has said so far that this tag is this commit.
     """
 
     folder: Path
     commit: str | None = None
     content: str | None = None
+    unsettled: tuple[str, str] | None = None
 
 
 def title_of(name: str, source: Source) -> str:
@@ -107,18 +123,33 @@ def _fetched(
         return _publish(checkout, commit, places, wanted, store)
 
 
-def _publish(checkout: Path, commit: str, places: tuple[Path, Path], wanted: Mapping[str, str], store: Store) -> Source:
+def _publish(
+    checkout: Path,
+    commit: str,
+    places: tuple[Path, Path],
+    wanted: Mapping[str, str],
+    store: Store,
+    *,
+    settled: bool = True,
+) -> Source:
     files = integrity.checkout_files(checkout)
     content = integrity.checkout_digest(checkout, files)
-    marker = {**wanted, "commit": commit, "content": content, "watched": integrity.watch(checkout, files)}
+    marker: dict[str, Any] = {
+        **wanted,
+        "commit": commit,
+        "content": content,
+        "watched": integrity.watch(checkout, files),
+    }
+    if not settled:
+        marker[_UNSETTLED] = True
     write_json(checkout / ".git" / MARKER, marker)
     # The plain place belongs to whoever came first; another repository gets a name of its own.
     place = places[1] if read_marker(places[0]) is not None else places[0]
     store.publish(checkout, place)
-    return Source(place, commit, content)
+    return _source(place, marker)
 
 
-def put_checkout(name: str, declared: GitPlugin, checkout: Path, commit: str, store: Store) -> Source:
+def put_checkout(name: str, declared: GitPlugin, checkout: Path, commit: str, store: Store, *, settled: bool) -> Source:
     """Move a checkout that came some other way than from its repository into the store, unless it is there.
 
     Args:
@@ -127,6 +158,7 @@ def put_checkout(name: str, declared: GitPlugin, checkout: Path, commit: str, st
         checkout: The checkout, on the file system of the store.
         commit: The commit that its tag names.
         store: The plugin cache.
+        settled: Whether somebody else than who brought the checkout says so.
 
     Raises:
         CacheMismatchError: What is there was altered.
@@ -135,7 +167,64 @@ def put_checkout(name: str, declared: GitPlugin, checkout: Path, commit: str, st
     wanted = _identity(name, declared.repo, declared.tag)
     places = store.checkouts(name, declared.tag, wanted["repo"])
     with store.lock(places[0].name):
-        return _published(places, wanted) or _publish(checkout, commit, places, wanted, store)
+        return _published(places, wanted) or _publish(checkout, commit, places, wanted, store, settled=settled)
+
+
+def known_commits(repo: str, tag: str, store: Store) -> dict[str, bool]:
+    """Return the commits that a tag is known to be, under whatever name of a plugin, and whether that is settled.
+
+    Args:
+        repo: Address of the repository, without credentials.
+        tag: The tag.
+        store: The plugin cache.
+    """
+    found: dict[str, bool] = {}
+    for place in (path for path in listed(store.root) if "@" in path.name):
+        marker = read_marker(place)
+        if marker is not None and (marker["repo"], marker["tag"]) == (repo, tag):
+            found[marker["commit"]] = found.get(marker["commit"], False) or not marker.get(_UNSETTLED)
+    return found
+
+
+def settle(name: str, source: Source) -> None:
+    """Ask the repository which commit a tag is, where only a bundle has said so far, and remember the answer.
+
+    Where nobody can be asked, what the bundle said holds on, with a warning.
+
+    Args:
+        name: Name of the plugin in its manifest.
+        source: Its code.
+
+    Raises:
+        CacheMismatchError: It is another one.
+        TagNotFoundError: There is no such tag.
+    """
+    if source.unsettled is None:
+        return
+    from cuvis_ai_core.plugins.cache.fetch import remote_commit
+
+    url, tag = source.unsettled
+    marker = read_marker(source.folder) or {}
+    try:
+        found = remote_commit(url, tag)
+    except (AuthenticationError, NetworkError, TimeLimitError, ToolNotFoundError) as error:
+        logger.warning(
+            "plugin '%s': nobody but a bundle says that tag %s of %s is commit %s (%s)",
+            *(name, tag, url, source.commit, error.message.splitlines()[0]),
+        )
+        return
+    if found != source.commit:
+        raise CacheMismatchError(
+            f"Tag mismatch in cache for plugin '{name}': tag {tag} of {url} is at commit {found}, but a bundle brought "
+            f"it as commit {source.commit}.",
+            hint="Ask whoever gave you the bundle. To have what the repository has: "
+            f'NodeRegistry.clear_plugin_cache("{name}").',
+            plugin=name,
+            location=url,
+            path=source.folder,
+        )
+    with suppress(OSError):
+        write_json(source.folder / ".git" / MARKER, {key: each for key, each in marker.items() if key != _UNSETTLED})
 
 
 def usable_source(name: str, declared: GitPlugin, store: Store) -> Source | None:
@@ -155,7 +244,7 @@ def cached_source(name: str, declared: GitPlugin, store: Store) -> Source | None
     for place in store.checkouts(name, declared.tag, wanted["repo"]):
         marker = read_marker(place)
         if marker is not None and wanted.items() <= marker.items():
-            return Source(place, marker["commit"], marker["content"])
+            return _source(place, marker)
     return None
 
 
@@ -167,10 +256,19 @@ def _published(places: tuple[Path, Path], wanted: Mapping[str, str]) -> Source |
     for place in places:
         marker = read_marker(place)
         if marker is not None and wanted.items() <= marker.items():
-            _check_head(place, marker)
-            _check_files(place, marker)
-            return Source(place, marker["commit"], marker["content"])
+            return integrity.unless_removed(place, partial(_checked, place, marker))
     return None
+
+
+def _checked(place: Path, marker: Mapping[str, Any]) -> Source:
+    _check_head(place, marker)
+    _check_files(place, marker)
+    return _source(place, marker)
+
+
+def _source(place: Path, marker: Mapping[str, Any]) -> Source:
+    unsettled = (marker["repo"], marker["tag"]) if marker.get(_UNSETTLED) else None
+    return Source(place, marker["commit"], marker["content"], unsettled)
 
 
 def read_marker(place: Path) -> dict[str, Any] | None:
@@ -269,7 +367,7 @@ def _projects(folder: Path) -> set[str]:
 
 
 def content_of(declared: GitPlugin | LocalPlugin, source: Source) -> str:
-    """Return the identity of what is installed: commit and tag, or path with its project file; extras; interpreter.
+    """Return the identity of what is installed: repository, commit and tag, or path with its project file, and options.
 
     Raises:
         SourceError: The subdirectory is not there, or leads out of the checkout.
@@ -278,8 +376,8 @@ def content_of(declared: GitPlugin | LocalPlugin, source: Source) -> str:
     options = (declared.subdirectory or "", *declared.extras, interpreter())
     if isinstance(declared, GitPlugin):
         # Builds are told the version that the tag states: two tags of one commit are two contents.
-        return short_hash(str(source.commit), declared.tag, *options)
+        return long_hash(without_credentials(declared.repo), str(source.commit), declared.tag, *options)
     project = folder / "pyproject.toml"
     text = project.read_text(errors="replace") if project.is_file() else ""
     # Contents that differ only in what follows the dot replace each other.
-    return f"{short_hash(str(source.folder), *options)}.{short_hash(text)}"
+    return f"{long_hash(str(source.folder), *options)}.{short_hash(text)}"

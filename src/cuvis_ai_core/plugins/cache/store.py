@@ -9,7 +9,7 @@
     ├── .records/                what the last load of a plugin found, while no file says otherwise (see `recall`)
     ├── .logs/                   last words of worker processes that crashed
     ├── .uses/                   who uses an entry, and since when nobody does (see `uses`)
-    ├── .wheels/                 wheels that a bundle brought, of dependencies and of what builds need
+    ├── .wheels/<sha256>/        wheels that bundles brought, for lock files that name these hashes
     └── .locks/ .tmp/            one lock per thing being built; work in progress
 
 "The directory exists" proves nothing: an entry counts when its marker is there. The marker is written last, in a
@@ -86,6 +86,13 @@ def short_hash(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:8]
 
 
+def long_hash(*parts: str) -> str:
+    """Return 32 hexadecimal digits that stand for some texts: so many that nobody finds others with the same ones."""
+    import hashlib
+
+    return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:32]
+
+
 class Store:
     """The plugin cache in one folder, which is made when something is first put there.
 
@@ -134,8 +141,12 @@ class Store:
     @property
     def wheels(self) -> Path | None:
         """Folder with the wheels that bundles brought; None where there are none."""
-        folder = self.root / ".wheels"
-        return folder if folder.is_dir() else None
+        return self.carried if self.carried.is_dir() else None
+
+    @property
+    def carried(self) -> Path:
+        """Folder for the wheels that bundles bring, each in one that is called after its hash (see `carried`)."""
+        return self.root / ".wheels"
 
     def target_places(self) -> list[Path]:
         """Return the folders of target directories, of all plugins."""

@@ -1,12 +1,14 @@
 """Submodules: other repositories at the commits that a checkout names, recursively, as plain files in their places.
 
 They become part of the checkout: what is hashed, locked and bundled is the whole, and no second repository is left.
+Their Git objects go to those of the checkout, so that a bundle can prove what it carries.
 """
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from cuvis_ai_core._files import remove_tree
 from cuvis_ai_core._redact import redact, without_credentials
@@ -22,18 +24,22 @@ _SETTING: Final = re.compile(r"submodule\.(.*)\.(path|url|update) (.*)")
 _LINK: Final = re.compile(r"160000 ([0-9a-f]{40,64}) 0\t(.*)")
 
 
+_Get: TypeAlias = Callable[[str, str, Path, str], object]
+
+
 class _Submodule(NamedTuple):
     path: str
     url: str
     commit: str
 
 
-def add_submodules(url: str, folder: Path, left: list[int] | None = None) -> None:
-    """Fetch the submodules of a checkout, and theirs, into their places.
+def add_submodules(url: str, folder: Path, left: list[int] | None = None, get: _Get = check_out) -> None:
+    """Have the submodules of a checkout, and theirs, in their places.
 
     Args:
         url: Address of the repository.
         folder: The checkout.
+        get: Makes a folder with a commit of a repository, as `check_out` does.
         left: How many more there may be, in a list that all levels share.
 
     Raises:
@@ -52,26 +58,36 @@ def add_submodules(url: str, folder: Path, left: list[int] | None = None) -> Non
             raise _refused(url, each, "leads out of the checkout")
         work = folder.with_name(f"submodule-{left[0]}-{number}")
         try:
-            _fetch(url, each, work, left)
+            _fetch(url, each, work, left, get)
         except SourceError as error:
             if "ubmodule '" not in error.message:
                 error.message = f"Submodule '{each.path}' of {without_credentials(url)}: {error.message}"
             raise
+        _keep_objects(work / ".git/objects", folder / ".git/objects")
         remove_tree(work / ".git")
         place.rmdir()
         work.rename(place)
 
 
-def _fetch(url: str, submodule: _Submodule, work: Path, left: list[int]) -> None:
+def _keep_objects(objects: Path, kept: Path) -> None:
+    """Move Git objects to those of another repository."""
+    for file in objects.rglob("*"):
+        place = kept / file.relative_to(objects)
+        if file.is_file() and file.parent.name != "info" and not place.exists():
+            place.parent.mkdir(exist_ok=True)
+            os.replace(file, place)  # noqa: PTH105
+
+
+def _fetch(url: str, submodule: _Submodule, work: Path, left: list[int], get: _Get) -> None:
     try:
         rules.check_repo(submodule.url)
     except ManifestError as error:
         raise _refused(url, submodule, f"has an address that is not fetched; it {error.message}") from None
     try:
-        check_out(submodule.url, submodule.commit, work, f"fetch commit {submodule.commit} of")
+        get(submodule.url, submodule.commit, work, f"fetch commit {submodule.commit} of")
     except NoSuchReferenceError:
         raise _refused(url, submodule, f"is to be at commit {submodule.commit}, which is not there") from None
-    add_submodules(submodule.url, work, left)
+    add_submodules(submodule.url, work, left, get)
 
 
 def _submodules(url: str, folder: Path) -> Iterator[_Submodule]:

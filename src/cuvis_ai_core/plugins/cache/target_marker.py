@@ -22,7 +22,9 @@ def target_for(place: Path, key: str) -> Target | None:
         CacheMismatchError: It is there, but was altered.
     """
     found = next((target for target in complete_targets(place) if key in target.hosts and not is_stale(target)), None)
-    return None if found is None else integrity.looked_at(found, _watching, _write)
+    if found is None:
+        return None
+    return integrity.unless_removed(found.folder, lambda: integrity.looked_at(found, _watching, _write))
 
 
 def read_target(folder: Path) -> Target | None:

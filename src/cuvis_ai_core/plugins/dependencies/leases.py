@@ -19,7 +19,6 @@ from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 from cuvis_ai_core.plugins.dependencies.requirements import conflict, host_version, needed_name
 from cuvis_ai_core.plugins.dependencies.search_path import SearchPath, added_below, search_path
 from cuvis_ai_core.plugins.dependencies.sharing import Demand, Provider, Reasons, Sharing
-from cuvis_ai_core.plugins.dependencies.twins import stands_in
 from cuvis_ai_core.plugins.owned_names import everybodys_module
 
 _Demands = Mapping[str, Sequence[Demand]]
@@ -198,15 +197,21 @@ def _serving(distribution: Distribution) -> _Live | None:
     if live is not None or distribution.pure or not distribution.roots:
         return live
     wanted = set(distribution.roots)
-    twins = (each for each in _live.values() if wanted.issubset(each.distribution.roots))
-    return next((each for each in twins if stands_in(each.distribution.name, distribution.name)), None)
+    rivals = [each for each in _live.values() if wanted.issubset(each.distribution.roots)]
+    return next((each for each in rivals if _stands_in(each.distribution.name, distribution.name)), None)
 
 
 def _twin_of_the_host(distribution: Distribution) -> str | None:
     """Return the version of another build of something compiled that the host has."""
     host = search_path()
     names = () if distribution.pure else host.metadata
-    return next((host.version(name) for name in names if stands_in(name, distribution.name)), None)
+    return next((host.version(name) for name in names if _stands_in(name, distribution.name)), None)
+
+
+def _stands_in(other: str, wanted: str) -> bool:
+    from cuvis_ai_core.plugins.dependencies.twins import stands_in
+
+    return stands_in(other, wanted)
 
 
 def _host_provider(distribution: Distribution, host: SearchPath) -> Provider | None:

@@ -16,7 +16,7 @@ from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cuvis_ai_core.plugins.cache.store import short_hash
+from cuvis_ai_core.plugins.cache.store import long_hash
 from cuvis_ai_core.plugins.dependencies.requirements import needed_name
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def environment_folder(place: Path, declared: "GitPlugin | LocalPlugin", locked:
         locked: What a lock file has for it; None without one.
     """
     pins = () if locked is None else (*locked.pins, *sum(locked.hashes.values(), ()))
-    return place / short_hash(python_version(declared), fingerprint(), schemas(), *pins)
+    return place / long_hash(python_version(declared), fingerprint(), schemas(), *pins)
 
 
 def python_version(declared: "GitPlugin | LocalPlugin") -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import CuvisError, DependencyConflictError, MissingExtraError, OperatorConflictError
+from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.cache.sources import Source, content_of, local_source, usable_source
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target_marker import target_for
@@ -74,6 +75,7 @@ def find_installed(request: InstallRequest) -> dict[str, Installed]:
     sources: dict[str, Source] = {}
     try:
         for name, declared in request.plugins.items():
+            vetting.judged(name, declared, own_process=name in request.processes)
             source = source_on_disk(name, declared, request.store)
             if source is None:
                 return {}
@@ -82,10 +84,12 @@ def find_installed(request: InstallRequest) -> dict[str, Installed]:
             sources[name] = source
         keys = keys_of(places, request)
         found = {name: usable_place(name, place, keys, request) for name, place in places.items()}
+        installed = {name: Installed(sources[name], place) for name, place in found.items() if place is not None}
+        if len(installed) < len(sources):
+            return {}
+        for name, source in sources.items():
+            vetting.signed(name, request.plugins[name], source)
     except CuvisError:
-        return {}
-    installed = {name: Installed(sources[name], place) for name, place in found.items() if place is not None}
-    if len(installed) < len(sources):
         return {}
     for name, source in sources.items():
         announce_source(request, name, source)
@@ -144,12 +148,18 @@ def usable_place(name: str, place: Path, keys: Mapping[str, str], request: Insta
     Raises:
         CacheMismatchError: It is there, but was altered.
         LockError: A lock file says nothing about it.
+        NotAllowedError: The policy does not allow what it needs.
     """
     if name in request.processes:
         from cuvis_ai_core.plugins.cache.environment import usable_environment
         from cuvis_ai_core.plugins.installing.host_wheels import environment_folder
 
         folder = environment_folder(place, request.plugins[name], request.versions.environment(name))
-        return usable_environment(folder, request.store)
+        environment = usable_environment(folder, request.store)
+        if environment is not None:
+            vetting.refuse_requirements(name, environment.requirements(), request.plugins[name].extras)
+        return environment
     found = target_for(place, keys[name])
+    if found is not None:
+        vetting.refuse_requirements(name, found.plugin.requires, request.plugins[name].extras)
     return found if found is not None and request.store.use(found.folder) else None

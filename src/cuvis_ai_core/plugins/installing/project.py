@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cuvis_ai_core._reading import read_file
 from cuvis_ai_core.errors import ProjectFileError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def read_project(folder: Path, extras: tuple[str, ...] = ()) -> Project:
     """
     path = folder / "pyproject.toml"
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(read_file(path).decode())
     except FileNotFoundError as error:
         raise _broken(path, "is missing; plugins from Git must have one") from error
     except (OSError, ValueError) as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import Store
@@ -46,8 +46,26 @@ class Choice(NamedTuple):
     built: frozenset[str] = frozenset()
 
 
+class Carried(NamedTuple):
+    """What of the wheels that were carried along serves one plugin, and nobody else.
+
+    Attributes:
+        dependencies: Hashes by pin.
+        builds: Hashes by pin, of what builds need.
+    """
+
+    dependencies: Mapping[str, tuple[str, ...]]
+    builds: Mapping[str, tuple[str, ...]]
+
+
 class Versions(Protocol):
-    """How versions come about for some plugins."""
+    """How versions come about for some plugins.
+
+    Attributes:
+        locked: Whether a lock file says them.
+    """
+
+    locked: ClassVar[bool] = False
 
     def check(self, name: str, source: Source) -> None:
         """Raise if the code of a plugin is not what is meant.
@@ -55,6 +73,9 @@ class Versions(Protocol):
         Raises:
             LockError: It is not.
         """
+
+    def carried(self, name: str) -> Carried | None:
+        """Return which of the wheels that bundles brought a plugin may have; None for none."""
 
     def isolation(self, name: str, declared: GitPlugin | LocalPlugin) -> str:
         """Return how a plugin is isolated: `scoped`, `process`, or `auto`."""
@@ -95,6 +116,7 @@ class InstallRequest(NamedTuple):
         announce: Told of the states that each plugin enters, with a detail to show.
         offline: Whether no connection may be opened.
         processes: Names of those that get a process, and an environment, of their own.
+        dry: Whether no code of a plugin or of what it needs may run.
     """
 
     plugins: Mapping[str, GitPlugin | LocalPlugin]
@@ -103,3 +125,4 @@ class InstallRequest(NamedTuple):
     announce: Announcement
     offline: bool
     processes: frozenset[str] = frozenset()
+    dry: bool = False

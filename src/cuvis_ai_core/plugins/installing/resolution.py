@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cuvis_ai_core.errors import CuvisError, InstallError
-from cuvis_ai_core.plugins.cache.sources import Source
-from cuvis_ai_core.plugins.cache.store import short_hash
+from cuvis_ai_core.plugins.cache.sources import Source, settle
+from cuvis_ai_core.plugins.cache.store import long_hash
 from cuvis_ai_core.plugins.dependencies import host
-from cuvis_ai_core.plugins.installing.request import Choice, Needs, Versions
+from cuvis_ai_core.plugins.installing.request import Carried, Choice, Needs, Versions
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.installing.uv import Uv
@@ -29,7 +29,12 @@ class ResolvedTogether(Versions):
         self._preferred = preferred
 
     def check(self, name: str, source: Source) -> None:
-        """Accept what is there."""
+        """Accept what is there; where only a bundle has said what a tag is, ask the repository."""
+        settle(name, source)
+
+    def carried(self, name: str) -> Carried | None:  # noqa: ARG002
+        """Return nothing: carried wheels serve those that a lock file names."""
+        return None
 
     def isolation(self, name: str, declared: "GitPlugin | LocalPlugin") -> str:  # noqa: ARG002
         """Return what the manifest says."""
@@ -43,7 +48,7 @@ class ResolvedTogether(Versions):
         """Return one key for all: this environment, and the plugins that are resolved together."""
         key = host.fingerprint()
         if len(places) > 1:  # a plugin by itself is the same plugin under every name
-            key += f":{short_hash(*(place.name for place in places.values()))}"
+            key += f":{long_hash(*(place.name for place in places.values()))}"
         return dict.fromkeys(places, key)
 
     def choose(self, plugins: Mapping[str, Needs], uv: "Uv", crew: "Crew") -> dict[str, Choice]:

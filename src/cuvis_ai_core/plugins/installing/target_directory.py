@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from cuvis_ai_core._files import remove_tree
 from cuvis_ai_core.plugins.cache.integrity import source_stamp
 from cuvis_ai_core.plugins.cache.sources import title_of
-from cuvis_ai_core.plugins.cache.store import short_hash
+from cuvis_ai_core.plugins.cache.store import long_hash
 from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.cache.target_marker import complete_targets, is_stale, write_marker
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
@@ -94,7 +94,7 @@ class TargetInstallation(Installation[Target]):
 
     def _final(self, choice: Choice | None) -> Path:
         assert choice is not None
-        return self.place / short_hash(*sorted(choice.pins), *sorted(sum(choice.hashes.values(), ())))
+        return self.place / long_hash(*sorted(choice.pins), *sorted(sum(choice.hashes.values(), ())))
 
     def _declared_requirements(self) -> tuple[str, ...]:
         project = self.building.project
@@ -102,6 +102,8 @@ class TargetInstallation(Installation[Target]):
             return ()
         if project.dependencies is not None:
             return project.dependencies
+        if self.uv.dry:
+            raise self.uv.needs_building(f"Plugin '{self.name}' has dynamic metadata ({project.name}) and")
         self.uv.install(self._folder, self._own())
         self._own_is_installed = True
         return _metadata_requirements(next(self._folder.glob("*.dist-info")), self.declared.extras)
@@ -156,7 +158,7 @@ class TargetInstallation(Installation[Target]):
 
 def _stamped(folder: Path, stamp: str) -> Path:
     """Return where a local project lies that was built: each state of it in a folder of its own."""
-    return folder.with_name(short_hash(folder.name, stamp)) if stamp else folder
+    return folder.with_name(long_hash(folder.name, stamp)) if stamp else folder
 
 
 def _metadata_requirements(dist_info: Path, extras: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """What is asked of uv: build a wheel, find what is missing, install into a target directory."""
 
-import hashlib
 import json
 import re
 import shlex
@@ -14,8 +13,9 @@ from cuvis_ai_core.errors import (
     DependencyNotFoundError,
     InstallError,
 )
+from cuvis_ai_core.plugins.cache.carried import digest_of, is_of
 from cuvis_ai_core.plugins.cache.integrity import altered_files, installed_files
-from cuvis_ai_core.plugins.dependencies.distribution import normalised
+from cuvis_ai_core.plugins.cache.store import listed
 from cuvis_ai_core.plugins.installing.uv_errors import telling_lines
 from cuvis_ai_core.plugins.installing.uv_program import UvProgram, wheels_but
 from cuvis_ai_core.plugins.installing.wheels import Wheels
@@ -36,6 +36,8 @@ class Uv(UvProgram):
             BuildError: The build failed.
             InstallError: uv failed otherwise.
         """
+        if self.dry:
+            raise self.needs_building(f"Plugin '{self.plugin}'")
         out = self.folder / "wheel"
         told = {"SETUPTOOLS_SCM_PRETEND_VERSION": version} if version else {}
         interpreter = str(python or sys.executable)
@@ -69,7 +71,7 @@ class Uv(UvProgram):
         limits = self.folder / "constraints.txt"
         limits.write_text("\n".join(constraints), encoding="utf-8")
         options = ["--dry-run", "--no-sources", "--output-format", "json", "--preview-features", "json-output"]
-        options += [] if build else self.wheels_only()
+        options += [] if build and not self.dry else self.wheels_only()
         options += ["--target", str(installed)] if installed else []
         options += ["--python", str(python or sys.executable), "-c", str(limits), *([] if python else ["--"])]
         by_hand = f"uv pip install --dry-run {_shown(requirements)}"
@@ -141,13 +143,11 @@ class Uv(UvProgram):
             self.install(target, commits, python)
 
     def _place_of(self, pin: str, hashes: Sequence[str]) -> str:
-        """Return a pin with the wheel that was carried along for it, if there is one."""
+        """Return a pin with the wheel, or the source, that was carried along for it, if there is one."""
         name = re.split(r"==| @ ", pin)[0]
-        for path in sorted(self.wheelhouse.glob("*.whl")) if self.wheelhouse else ():
-            if normalised(path.name.partition("-")[0]) == name:
-                with path.open("rb") as file:
-                    if f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" in hashes:
-                        return f"{name} @ {path.as_uri()}"
+        for path in listed(self.wheelhouse.dependencies) if self.wheelhouse else ():
+            if is_of(pin, path.name) and f"sha256:{digest_of(path)}" in hashes:
+                return f"{name} @ {path.as_uri()}"
         return pin
 
     def install(self, target: Path, what: Sequence[str], python: Path | None = None) -> None:

@@ -21,6 +21,7 @@ from cuvis_ai_core.errors import (
     OfflineError,
     ToolNotFoundError,
 )
+from cuvis_ai_core.plugins.cache.carried import Wheelhouse
 from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
 from cuvis_ai_core.plugins.cache.offline import WAY_OUT as OFFLINE_WAY_OUT
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
@@ -44,15 +45,17 @@ class UvProgram:
         plugin: Name of the plugin, for errors.
         folder: Temporary folder to work in; no project configuration is picked up from it.
         offline: Whether uv may only use what it has, and what lies in `wheelhouse`.
-        wheelhouse: Folder with wheels that were carried along, if there is one.
+        wheelhouse: The wheels that were carried along for this plugin, if there are any.
         allowed: Names of dependencies that may be built from source; of all others only wheels are taken.
+        dry: Whether nothing is built, for no code but uv's own is to run: what only a build can tell is an error.
     """
 
     plugin: str
     folder: Path
     offline: bool = False
-    wheelhouse: Path | None = None
+    wheelhouse: Wheelhouse | None = None
     allowed: frozenset[str] = frozenset()
+    dry: bool = False
 
     def run(
         self, command: list[str], task: str, by_hand: str, told: Mapping[str, str] | None = None
@@ -105,7 +108,16 @@ class UvProgram:
 
     def wheels_only(self) -> list[str]:
         """Return the options with which only that is built from source for which somebody allowed it."""
-        return wheels_but(self._built())
+        return ["--no-build"] if self.dry else wheels_but(self._built())
+
+    def needs_building(self, what: str) -> BuildError:
+        """Return the error for what only a build can tell, where nothing is built."""
+        return BuildError(
+            f"{what} needs building: only its build back-end, which is code of its own, can tell what it needs. A dry "
+            "run runs none.",
+            hint="If you trust it, do it without --dry-run.",
+            plugin=self.plugin,
+        )
 
     def _built(self) -> frozenset[str]:
         named = os.environ.get(BUILD_VARIABLE, "").split(",")
@@ -146,9 +158,13 @@ class UvProgram:
         return shown, tomli_w.dumps(settings)
 
     def _find_links(self) -> list[str]:
-        """Return the option for the wheels that were carried along; it would hide the user's own variable."""
+        """Return the option for what builds need and was carried along; it would hide the user's own variable.
+
+        Dependencies are not among it: they are named, each with its file and its hash.
+        """
+        assert self.wheelhouse is not None
         own = filter(None, os.environ.get("UV_FIND_LINKS", "").split(","))
-        return [f"--find-links={place}" for place in (*own, self.wheelhouse)]
+        return [f"--find-links={place}" for place in (*own, self.wheelhouse.builds)]
 
     def _failure(self, task: str, output: str, by_hand: str) -> InstallError | NetworkError:
         kind, hint = meaning(output)

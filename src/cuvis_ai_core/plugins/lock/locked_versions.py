@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cuvis_ai_core.errors import LockError
+from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.cache.sources import Source
-from cuvis_ai_core.plugins.cache.store import short_hash
+from cuvis_ai_core.plugins.cache.store import long_hash
 from cuvis_ai_core.plugins.dependencies import host
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
-from cuvis_ai_core.plugins.installing.request import Choice, Needs, Versions
+from cuvis_ai_core.plugins.installing.request import Carried, Choice, Needs, Versions
 from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, read_lock, refuse_differences
 
@@ -45,6 +46,8 @@ class LockedVersions(Versions):
         LockError: It says nothing about this interpreter and platform.
     """
 
+    locked = True
+
     def __init__(self, lock: Lock) -> None:
         self._lock = lock
         here = interpreter()
@@ -58,8 +61,11 @@ class LockedVersions(Versions):
         self._environment = lock.environments[here]
 
     def check(self, name: str, source: Source) -> None:
-        """Compare commit and content of a checkout."""
+        """Compare commit and content of a checkout; nor may its pins be what the policy does not allow."""
         locked = self._lock.plugins[name]
+        pins = self._environment.dependencies.get(name, ())
+        vetting.refuse_sources(name, pins)
+        vetting.refuse_built(name, set(pins) & set(self._environment.built))
         if "repo" not in locked:
             return
         if source.commit != locked["commit"]:
@@ -85,10 +91,18 @@ class LockedVersions(Versions):
         pins = self._environment.dependencies[name]
         return self._chosen(pins)
 
+    def carried(self, name: str) -> Carried:
+        """Return what is locked for a plugin, and for builds."""
+        found = self._environment
+        dependencies, builds = found.dependencies.get(name, ()), found.builds.get(name, ())
+        return Carried(
+            {pin: found.hashes.get(pin, ()) for pin in dependencies}, {pin: found.hashes.get(pin, ()) for pin in builds}
+        )
+
     def keys(self, places: Mapping[str, Path]) -> dict[str, str]:
         """Return a key per plugin: this environment, and what is locked for that plugin."""
         environment = host.fingerprint()
-        return {name: f"{environment}:{short_hash(*self._words(name))}" for name in places}
+        return {name: f"{environment}:{long_hash(*self._words(name))}" for name in places}
 
     def choose(self, plugins: Mapping[str, Needs], uv: "Uv", crew: "Crew") -> dict[str, Choice]:  # noqa: ARG002
         """Take what is locked, but for what the host has in just that version."""

@@ -8,6 +8,8 @@
     commit = "…"                  # of the commit, not of an annotated tag
     content = "…"                 # hash of all files of the checkout
     isolation = "scoped"          # what it became
+    # where the policy asked for a signed tag:  signer = "mira@lab.org", key = "SHA256:…"
+    # where the policy put it into a process of its own:  apart_by = "policy"
 
     [plugins.local_dev]
     path = "../my-plugin"         # seen from the manifest
@@ -21,6 +23,9 @@
     [environments.cpython-311-x86_64-linux-gnu.hashes]
     "scipy==1.17.1" = ["sha256:…"]
 
+    [environments.cpython-311-x86_64-linux-gnu.builds]      # once it was bundled: what builds need
+    adaclip = ["hatchling==1.27.0", "packaging==25.0"]
+
 It names no index: mirrors differ, hashes do not. Plugins of one manifest usually agree on versions, but one that cannot
 agree has pins of its own.
 """
@@ -29,6 +34,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from cuvis_ai_core._files import write_atomic
@@ -43,8 +49,12 @@ _COMMENT: Final = """\
 
 """
 _LISTS: Final = frozenset({"requirements", "extras", "build"})
-_KEYS: Final = _LISTS | {"repo", "tag", "commit", "content", "path", "isolation", "python", "subdirectory"}
+_FOUND: Final = frozenset({"commit", "content", "requirements", "signer", "key", "apart_by"})
+"""What a lock has beside what stands in the manifest."""
+
+_KEYS: Final = _LISTS | _FOUND | {"repo", "tag", "path", "isolation", "python", "subdirectory"}
 _PIN: Final = r"[a-z0-9-]+(==[\w.!+-]+| @ \S+)"
+_OBJECT: Final = r"[0-9a-f]{40}|[0-9a-f]{64}"
 _HASH: Final = r"sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})"
 
 AGAIN: Final = "Write it anew: cuvis-ai plugins lock"
@@ -61,11 +71,13 @@ class LockedPins(NamedTuple):
         dependencies: Pins by plugin name, `name==version` or `name @ address`, sorted.
         hashes: Hashes of the wheels of each pin; of none for a pin that names a commit.
         built: Pins that are built from source; their hashes are those of the source.
+        builds: Pins of what it takes to build each plugin, and what is built for it; known once it was bundled.
     """
 
     dependencies: Mapping[str, tuple[str, ...]]
     hashes: Mapping[str, tuple[str, ...]]
     built: tuple[str, ...] = ()
+    builds: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
     def names_built(self) -> frozenset[str]:
         """Return the names of the distributions that are built from source."""
@@ -123,6 +135,7 @@ def write_lock(lock: Lock) -> None:
                 **({"built": list(each.built)} if each.built else {}),
                 "dependencies": _sorted(each.dependencies),
                 "hashes": _sorted(each.hashes),
+                **({"builds": _sorted(each.builds)} if any(each.builds.values()) else {}),
             }
             for name, each in sorted(lock.environments.items())
         },
@@ -164,8 +177,9 @@ def differences(lock: Lock, plugins: Mapping[str, Declared], manifest: Path) -> 
     for name, declared in plugins.items():
         locked, meant = lock.plugins.get(name, {}), entry_of(declared, manifest)
         if locked:
-            meant["isolation"] = locked["isolation"] if declared.isolation == "auto" else declared.isolation
-            common = set(meant) | (_KEYS & set(locked)) - {"commit", "content", "requirements"}
+            open_choice = declared.isolation == "auto" or "apart_by" in locked
+            meant["isolation"] = locked["isolation"] if open_choice else declared.isolation
+            common = set(meant) | (_KEYS & set(locked)) - _FOUND
             found += [
                 f"{key} of '{name}' is {_shown(meant.get(key))}, but locked as {_shown(locked.get(key))}"
                 for key in sorted(common)
@@ -221,6 +235,9 @@ def _checked_entry(name: str, entry: Mapping[str, Any]) -> LockedPlugin:
     for key, value in entry.items():
         if not (_are_texts(value) if key in _LISTS else isinstance(value, str)):
             raise ValueError(f"plugins.{name}.{key} is {value!r}")
+    for key in ("commit", "content"):
+        if key in entry and not re.fullmatch(_OBJECT, entry[key]):
+            raise ValueError(f"plugins.{name}.{key} is {entry[key]!r}, no hash")
     return entry
 
 
@@ -229,10 +246,11 @@ def _environment(name: str, data: Mapping[str, Any]) -> LockedPins:
         raise ValueError(f"environments.{name} has no dependencies or no hashes")
     dependencies = {plugin: _texts(f"{name}: {plugin}", _PIN, pins) for plugin, pins in data["dependencies"].items()}
     hashes = {pin: _texts(f"{name}: {pin}", _HASH, each) for pin, each in data["hashes"].items()}
-    for pin in (pin for pins in dependencies.values() for pin in pins):
+    builds = {plugin: _texts(f"{name}: {plugin}", _PIN, pins) for plugin, pins in data.get("builds", {}).items()}
+    for pin in (pin for pins in (*dependencies.values(), *builds.values()) for pin in pins):
         if not hashes.get(pin) and " @ git+" not in pin:
             raise ValueError(f"environments.{name} has no hash for {pin}")
-    return LockedPins(dependencies, hashes, _texts(f"{name}: built", _PIN, data.get("built", [])))
+    return LockedPins(dependencies, hashes, _texts(f"{name}: built", _PIN, data.get("built", [])), builds)
 
 
 def _texts(where: str, pattern: str, values: object) -> tuple[str, ...]:

@@ -1,0 +1,29 @@
+"""Texts of files as a terminal, a log or a page may show them: what steers these is written out."""
+
+import re
+from typing import Final
+
+# Controls of a terminal (colours, titles, the clipboard), signs that turn the order of letters round or cannot be seen,
+# and ends of lines that only some programs know. A tab and the end of a line do no harm.
+_STEERING: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+_BREAKS: Final = re.compile("[\t\n]")
+
+
+def shown(text: str) -> str:
+    """Return a text in which an escape is written out, and the like; its lines stay."""
+    return _STEERING.sub(_written_out, text)
+
+
+def shown_in_line(text: str) -> str:
+    """Return a text as `shown` does, in one line: nobody adds a row to a table with a name."""
+    return _BREAKS.sub(_written_out, shown(text))
+
+
+def _written_out(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if match[0] in "\t\n\r":
+        return {"\t": "\\t", "\n": "\\n", "\r": "\\r"}[match[0]]
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"  # noqa: PLR2004

@@ -1,0 +1,214 @@
+"""Count, mean and scatter of the pixels of an image, which parts of it can be merged to.
+
+After Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", Stanford
+report STAN-CS-79-773 (1979). Bands of very large or small numbers are scaled by powers of two, which change no digit:
+squares neither overflow nor vanish.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from math import frexp, isfinite
+from typing import Any, Final, TypeVar
+
+from array_api_compat import array_namespace, device
+
+from cuvis_ai_core.builtin._checks import Array, Namespace, constant
+from cuvis_ai_core.builtin._no_data import either, select
+
+_NOTHING: Final = 1e-12
+"""A mean up to this share of the largest deviation changes no score by 1e-10."""
+_FAR: Final = 300
+"""Powers of two up to this have squares that are numbers, also summed up over an image."""
+_FARTHEST: Final = 1000
+
+_Made = TypeVar("_Made")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """The moments of those pixels of an image, or of a part of it, that have data in all bands that have any.
+
+    All arrays are float64 and have one place for each band with data; they are None where no pixel counts.
+
+    Attributes:
+        found: Of each band of the image, whether it has a finite value.
+        count: How many pixels count.
+        missing: How many do not.
+        mean: Means.
+        rest: What they are rounded by: numbers far from 0 have means that are not exact.
+        scatter: Sums of products of deviations `[band, band]`.
+        low: The least values.
+        high: The greatest values.
+        exponents: The power of two by which each band was divided, None for 0 everywhere.
+        whitened: Sums of products of spectra that these moments have whitened already, None where nobody asked.
+    """
+
+    found: tuple[bool, ...]
+    count: int
+    missing: int
+    mean: Array = None
+    rest: Array = None
+    scatter: Array = None
+    low: Array = None
+    high: Array = None
+    exponents: list[int] | None = None
+    whitened: Array = None
+    _made: dict[Any, Any] = field(default_factory=dict)
+
+    def once(self, key: object, make: Callable[[], _Made]) -> _Made:
+        """Return what is made of these moments, made when it is first asked for."""
+        if key not in self._made:
+            self._made[key] = make()
+        found: _Made = self._made[key]
+        return found
+
+    def scaled(self, exponents: list[int] | None) -> "Moments":
+        """Return the same moments with other powers of two."""
+        if self.exponents == exponents or not self.count:
+            return self
+        own, wanted = (each or [0] * len(self.mean) for each in (self.exponents, exponents))
+        xp = array_namespace(self.mean)
+        factors = xp.asarray(
+            [_power(left - right) for left, right in zip(own, wanted, strict=True)],
+            dtype=xp.float64,
+            device=device(self.mean),
+        )
+        return replace(
+            self,
+            mean=self.mean * factors,
+            rest=self.rest * factors,
+            scatter=self.scatter * factors[:, None] * factors[None, :],
+            low=self.low * factors,
+            high=self.high * factors,
+            exponents=exponents,
+            _made={},
+        )
+
+
+def moments_of(xp: Namespace, image: Array) -> Moments:
+    """Return the moments of an image, or of a part of it.
+
+    Args:
+        xp: Its array namespace.
+        image: `[height, width, channel]`.
+    """
+    total = image.shape[0] * image.shape[1]
+    pixels = xp.reshape(image, (total, image.shape[-1]))
+    low, high = _ends(xp, pixels)
+    found, valid = (True,) * image.shape[-1], None
+    if not bool(xp.all(xp.isfinite(low) & xp.isfinite(high))):  # NaN comes through both
+        finite = xp.isfinite(pixels)
+        in_bands = xp.any(finite, axis=0)
+        found = tuple(bool(in_bands[band]) for band in range(len(found)))
+        bands = [band for band, has_data in enumerate(found) if has_data]
+        pixels, valid = select(xp, pixels, bands), xp.all(select(xp, finite, bands), axis=-1, keepdims=True)
+        count = int(xp.sum(xp.astype(valid, xp.int64)))
+        if not (bands and count):
+            return Moments(found, 0, total)
+        if count == total:
+            low, high, valid = *_ends(xp, pixels), None
+        else:
+            low, high = _ends(xp, _kept(xp, pixels, valid))
+    count = total if valid is None else int(xp.sum(xp.astype(valid, xp.int64)))
+    low, high = (xp.astype(constant(each), xp.float64) for each in (low, high))
+    exponents = _exponents(low, high, needed=False)
+    spectra = xp.astype(pixels, xp.float64)
+    if valid is not None:
+        spectra = xp.where(valid, spectra, 0.0)
+    if exponents is not None:
+        factors = xp.asarray([_power(-each) for each in exponents], dtype=xp.float64, device=device(image))
+        spectra, low, high = spectra * factors, low * factors, high * factors
+    mean, rest, centred = _centred(xp, spectra, valid, count, high - low)
+    scatter = xp.matmul(centred.T, centred)
+    return Moments(found, count, total - count, mean, rest, scatter, low, high, exponents)
+
+
+def merged(left: Moments, right: Moments) -> Moments:
+    """Return the moments of two parts of an image together."""
+    if left is right:
+        return left
+    if left.whitened is not None:
+        return replace(left, whitened=left.whitened + right.whitened, _made={})
+    found = either(left.found, right.found)
+    # a band with data in one part only is missing in every pixel of the other
+    parts = [each for each in (left, right) if each.count and each.found == found]
+    total = left.count + left.missing + right.count + right.missing
+    if not parts:
+        return Moments(found, 0, total)
+    if len(parts) == 1:
+        return replace(parts[0], missing=total - parts[0].count, _made={})
+    exponents = _common(left, right)
+    first, second = left.scaled(exponents), right.scaled(exponents)
+    xp = array_namespace(first.mean)
+    count = first.count + second.count
+    apart = (second.mean - first.mean) + (second.rest - first.rest)
+    step = first.rest + apart * (second.count / count)
+    mean = first.mean + step
+    return Moments(
+        found,
+        count,
+        total - count,
+        mean,
+        step - (mean - first.mean),
+        first.scatter + second.scatter + apart[:, None] * apart[None, :] * (first.count * (second.count / count)),
+        xp.minimum(first.low, second.low),
+        xp.maximum(first.high, second.high),
+        exponents,
+    )
+
+
+def _centred(xp: Namespace, spectra: Array, valid: Array | None, count: int, span: Array) -> tuple[Array, Array, Array]:
+    """Return the mean, what it is rounded by, and the spectra without both; 0 for those that do not count."""
+    mean = xp.sum(spectra, axis=0) / count
+    centred = _kept_zero(xp, spectra - mean, valid)
+    rest = xp.sum(centred, axis=0) / count
+    # the mean of numbers far from 0 is rounded; what that leaves, a second round takes
+    if bool(xp.any(xp.abs(constant(rest)) > _NOTHING * span)):
+        return mean, rest, _kept_zero(xp, centred - rest, valid)
+    return mean, xp.zeros_like(constant(rest)), centred
+
+
+def _kept_zero(xp: Namespace, spectra: Array, valid: Array | None) -> Array:
+    return spectra if valid is None else xp.where(valid, spectra, 0.0)
+
+
+def _kept(xp: Namespace, pixels: Array, valid: Array) -> Array:
+    """Return pixels of which those that do not count are a copy of one that does."""
+    first = int(xp.argmax(xp.astype(valid[:, 0], xp.int64)))
+    return xp.where(valid, pixels, pixels[first, :][None, :])
+
+
+def _ends(xp: Namespace, pixels: Array) -> tuple[Array, Array]:
+    return xp.min(constant(pixels), axis=0), xp.max(constant(pixels), axis=0)
+
+
+def _exponents(low: Array, high: Array, *, needed: bool) -> list[int] | None:
+    """Return for each band a power of two near its greatest magnitude, None where squares of all are numbers."""
+    xp = array_namespace(low)
+    level = xp.maximum(xp.abs(low), xp.abs(high))
+    greatest, least = float(xp.max(level)), float(xp.min(xp.where(level > 0, level, 1.0)))
+    if not needed and max(abs(frexp(greatest)[1]), abs(frexp(least)[1])) <= _FAR:
+        return None
+    values = [float(level[band]) for band in range(level.shape[0])]
+    return [_limited(frexp(each)[1]) if each > 0 and isfinite(each) else -_FARTHEST for each in values]
+
+
+def _common(left: Moments, right: Moments) -> list[int] | None:
+    """Return the powers of two of two parts together; those of a band that is 0 in one part are those of the other."""
+    if left.exponents is None and right.exponents is None:
+        return None
+    both = (
+        [0 if exponent > -_FARTHEST else exponent for exponent in _exponents(each.low, each.high, needed=True) or ()]
+        if each.exponents is None
+        else each.exponents
+        for each in (left, right)
+    )
+    return list(map(max, *both))
+
+
+def _limited(exponent: int) -> int:
+    return max(-_FARTHEST, min(_FARTHEST, exponent))
+
+
+def _power(exponent: int) -> float:
+    return 2.0 ** max(-1074, min(1023, exponent))

@@ -1,0 +1,102 @@
+"""Whether a run is done by tiles, and otherwise the run in one piece."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cuvis_ai_core.data.lazy_image import LazyImage
+from cuvis_ai_core.node.array import Value
+from cuvis_ai_core.node.tiles import tiling_of
+from cuvis_ai_core.pipeline.feeding import BatchKey
+from cuvis_ai_core.pipeline.observed import RunStep
+from cuvis_ai_core.pipeline.parallel_steps import run_in_lanes
+from cuvis_ai_core.pipeline.plan import Plan, Step
+from cuvis_ai_core.pipeline.request import Address
+from cuvis_ai_core.pipeline.run import answers_of, prepare, run_step
+from cuvis_ai_core.pipeline.tiling.gathered import Gathered, Into
+from cuvis_ai_core.pipeline.tiling.memory import default_memory
+from cuvis_ai_core.pipeline.tiling.passes import make_schedule
+from cuvis_ai_core.pipeline.tiling.run import Job, Progress, run_tiled
+from cuvis_ai_core.pipeline.tiling.windows import image_size, tile_size
+
+__all__ = ["Into", "Progress", "Request", "forward_tiled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a run by tiles is given.
+
+    Attributes:
+        batch: What is handed in; images may be lazy.
+        context: What nodes are told about the run.
+        memory: Bytes that tiles may take; None means a quarter of what is free.
+        into: Makes the places of answers.
+        progress: Is told after each tile.
+    """
+
+    batch: Mapping[BatchKey, Value]
+    context: object = None
+    memory: int | None = None
+    into: Into | None = None
+    progress: Progress | None = None
+
+
+def forward_tiled(
+    plan: Plan, nodes: Mapping[str, Any], request: Request, observed: RunStep | None
+) -> dict[Address, Value]:
+    """Run a plan, by tiles where that is possible and the images are larger than a tile.
+
+    Args:
+        plan: The plan.
+        nodes: The nodes by name.
+        request: What the run is given.
+        observed: Runs a step while somebody looks; None where nobody does.
+    """
+    run = run_step if observed is None else observed
+    image = _image(request.batch)
+    if image is not None and plan.stage == "inference":
+        schedule = make_schedule(plan, [tiling_of(nodes[step.node]) for step in plan.steps])
+        memory = default_memory() if request.memory is None else request.memory
+        if schedule.passes and image[1] * image[2] > tile_size(_largest(request.batch, image), memory):
+            return run_tiled(
+                Job(schedule, nodes, request.batch, image, memory, request.context, run, request.into, request.progress)
+            )
+    return _in_one_piece(plan, request, image, run)
+
+
+def _in_one_piece(
+    plan: Plan, request: Request, image: tuple[int, int, int] | None, run: RunStep
+) -> dict[Address, Value]:
+    batch = {key: value.whole() if isinstance(value, LazyImage) else value for key, value in request.batch.items()}
+    values = prepare(plan, batch, request.context)
+    del batch
+
+    def go(step: Step) -> None:
+        run(step, plan, values)
+
+    if plan.lanes is None:
+        for step in plan.steps:
+            go(step)
+    else:
+        run_in_lanes(plan, values, go)
+    answers = answers_of(plan, values)
+    if request.into is None:
+        return answers
+    gathered = Gathered(plan, request.into, image or (0, 0, 0), 0)
+    for slot, value in enumerate(answers.values(), plan.first_answer):
+        gathered.take(slot, value)
+    return gathered.answers()
+
+
+def _image(batch: Mapping[BatchKey, Value]) -> tuple[int, int, int] | None:
+    """Return batch, height and width of the images that are handed in: of the lazy one, else of most cubes."""
+    lazy = [value for value in batch.values() if isinstance(value, LazyImage)]
+    cubes = lazy or [value for value in batch.values() if len(getattr(value, "shape", ())) == 4]  # noqa: PLR2004
+    sizes = Counter(size for each in cubes if (size := image_size(each)))
+    return sizes.most_common(1)[0][0] if sizes else None
+
+
+def _largest(batch: Mapping[BatchKey, Value], image: tuple[int, int, int]) -> tuple[int, ...]:
+    shapes = [tuple(value.shape) for value in batch.values() if image_size(value) == image]
+    return max(shapes, key=lambda shape: shape[3:])

@@ -1,0 +1,68 @@
+"""How much memory a run may use."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from cuvis_ai_core.errors import PipelineError
+
+_SHARE: Final = 4
+_LEAST: Final = 2**20
+_UNITS: Final = {
+    "": 1,
+    "k": 10**3,
+    "m": 10**6,
+    "g": 10**9,
+    "t": 10**12,
+    "ki": 2**10,
+    "mi": 2**20,
+    "gi": 2**30,
+    "ti": 2**40,
+}
+_GROUP: Final = Path("/sys/fs/cgroup")
+
+
+def parse_memory(text: str | int) -> int:
+    """Return a number of bytes that is given as `2GiB`, `500 MB` or a number.
+
+    Raises:
+        PipelineError: It is something else, or less than 1 MiB.
+    """
+    found = re.fullmatch(r"(?i)\s*(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?\s*", str(text))
+    size = int(float(found[1]) * _UNITS[(found[2] or "").lower()]) if found else 0
+    if size < _LEAST:
+        raise PipelineError(
+            f"The memory '{text}' is no size that a run can do with.",
+            hint="Write it as 2GiB or 500MB, at least 1MiB.",
+        )
+    return size
+
+
+def free_memory() -> int:
+    """Return the bytes that this process may still take: of the machine, its control group, its own limit."""
+    return max(0, min([psutil.virtual_memory().available, *_left_by_group(), *_left_by_limit()]))
+
+
+def default_memory() -> int:
+    """Return how much memory a run uses if nobody says: a quarter of what is free."""
+    return max(_LEAST, free_memory() // _SHARE)
+
+
+def _left_by_group() -> list[int]:
+    try:
+        most = (_GROUP / "memory.max").read_text(encoding="ascii").strip()
+        used = (_GROUP / "memory.current").read_text(encoding="ascii")
+        return [] if most == "max" else [int(most) - int(used)]
+    except (OSError, ValueError):  # another system
+        return []
+
+
+def _left_by_limit() -> list[int]:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return []
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return [] if limit == resource.RLIM_INFINITY else [limit - psutil.Process().memory_info().vms]

@@ -1,0 +1,196 @@
+"""Strangers: messages that are none, numbers that lie, calls without end."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cuvis_ai_core.errors import NodeRunError, ServiceError
+from cuvis_ai_core.grpc.codes import code_of, words_for
+from cuvis_ai_core.grpc.server import Server
+from cuvis_ai_core.grpc.settings import Settings
+from cuvis_ai_core.grpc.wire import wire
+
+GOOD = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED"}
+"""What strangers are answered: never INTERNAL, never UNKNOWN."""
+
+
+def send(channel: grpc.Channel, method: str, content: bytes) -> str:
+    """Send bytes to a method and return the status."""
+    kind = channel.unary_stream if wire().methods[method].streams else channel.unary_unary
+    try:
+        answer = kind(f"/cuvis_ai.v1.CuvisAIService/{method}")(content, timeout=30)
+        if wire().methods[method].streams:
+            list(answer)
+    except grpc.RpcError as error:
+        assert "Traceback" not in (error.details() or "")  # noqa: PT017 - this is a helper
+        assert ".py" not in (error.details() or "")  # noqa: PT017
+        return str(error.code().name)
+    return "OK"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@given(method=st.sampled_from(sorted(wire().methods)), content=st.binary(max_size=120))
+def test_bytes_of_any_kind_are_answered(stub: Any, method: str, content: bytes) -> None:
+    """Whatever comes, to whichever method."""
+    if method == "ClearPluginCache":
+        return
+    assert send(stub.channel, method, content) in GOOD
+
+
+TEXTS = st.sampled_from(
+    [
+        *("", "/", ".", "..", "~", "/dev/zero", "/dev/stdin", "/proc/self/environ", "\x1b[31m", "%s%n", "a" * 5000),
+        *(
+            "${oc.env:HOME}",
+            "*",
+            "[",
+            "file:///etc/passwd",
+            "trainrun/../../x",
+            "ä" * 900,
+            "-rf",
+            "{}",
+            "null",
+            "x\x00y",
+        ),
+    ]
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=120)
+@given(data=st.data())
+def test_texts_and_bytes_of_any_kind_in_every_field_are_answered(
+    stub: Any, server: Server, data: st.DataObject
+) -> None:
+    """Messages that are well formed, with a session that is there, and nonsense in every field."""
+    method = data.draw(st.sampled_from(sorted(set(wire().methods) - {"ClearPluginCache", "CloseSession", "Train"})))
+    number = data.draw(st.just("") if method == "CreateSession" else st.just(kept_session(stub, server)))
+    request = wire().methods[method].request()
+    fill(request, data, number)
+    status = send(stub.channel, method, request.SerializeToString())
+    assert status in GOOD, (method, request)
+
+
+def kept_session(stub: Any, server: Server) -> str:
+    """Return the number of a session with a pipeline."""
+    known = server.service.sessions.all()
+    number: str = known[0].id if known else stub.CreateSession().session_id
+    if server.service.sessions.get(number).pipeline is None:
+        config = stub.m.PipelineConfig(config_bytes=b'{"nodes": [{"name": "a", "class_name": "MinMaxNormalizer"}]}')
+        stub.LoadPipeline(session_id=number, pipeline=config)
+    return number
+
+
+def fill(message: Any, data: st.DataObject, session: str, depth: int = 0) -> None:
+    """Put something into each field of a message, or nothing."""
+    for field in message.DESCRIPTOR.fields:
+        if field.name == "session_id":
+            message.session_id = session
+            continue
+        if data.draw(st.booleans()) or (field.is_repeated and field.message_type is not None):
+            continue
+        if field.message_type is not None:
+            if depth < 3:
+                fill(getattr(message, field.name), data, session, depth + 1)
+            continue
+        value = data.draw(values_of(field))
+        if field.is_repeated:
+            getattr(message, field.name).append(value)
+        else:
+            setattr(message, field.name, value)
+
+
+def values_of(field: Any) -> st.SearchStrategy[Any]:
+    """Return values for a field of a message."""
+    contents = [
+        b"",
+        b"{}",
+        b"[]",
+        b"PK\x03\x04",
+        b'{"nodes": 3}',
+        b'{"plugins": {"../x": {"path": "/"}}}',
+        b"\x80\x04.",
+    ]
+    return {
+        field.TYPE_STRING: TEXTS.filter(lambda text: text.isprintable() or True),
+        field.TYPE_BYTES: st.sampled_from(contents),
+        field.TYPE_BOOL: st.booleans(),
+        field.TYPE_ENUM: st.integers(-3, 200),
+        field.TYPE_INT32: st.sampled_from([-1, 0, 2**31 - 1]),
+        field.TYPE_INT64: st.sampled_from([-1, 0, 2**62]),
+        field.TYPE_UINT64: st.sampled_from([0, 2**63]),
+    }.get(field.type, st.sampled_from([0.0, float("nan"), float("inf")]))
+
+
+def test_a_message_that_is_too_large_is_refused(connect: Callable[..., Any], tmp_path: Any) -> None:
+    """Of what comes and of what would go."""
+    with Server(Settings(port=0, max_message=100_000, working_directory=tmp_path)) as server:
+        stub = connect(server.address)
+        assert send(stub.channel, "LoadPipelineWeights", b"x" * 200_000) == "RESOURCE_EXHAUSTED"
+
+
+def test_calls_that_are_too_many_are_refused_and_the_others_answered(
+    connect: Callable[..., Any], tmp_path: Any
+) -> None:
+    """No queue grows without end."""
+    with Server(Settings(port=0, max_calls=4, workers=2, max_queue=2, working_directory=tmp_path)) as server:
+        stub = connect(server.address)
+        session = server.service.sessions.create()
+        found: list[str] = []
+        request = wire().messages.ListLoadedPluginsRequest(session_id=session.id).SerializeToString()
+
+        def ask() -> None:
+            found.append(send(stub.channel, "ListLoadedPlugins", request))
+
+        with session.turn():  # so that no call ends, but by being refused
+            threads = [threading.Thread(target=ask) for _ in range(12)]
+            for thread in threads:
+                thread.start()
+            for _ in range(1000):
+                if found.count("RESOURCE_EXHAUSTED") >= 8:
+                    break
+                time.sleep(0.01)
+        for thread in threads:
+            thread.join()
+        assert sorted(set(found)) == ["OK", "RESOURCE_EXHAUSTED"]
+
+
+def test_sessions_and_plugins_have_limits(
+    connect: Callable[..., Any], refused: Callable[..., Any], tmp_path: Any
+) -> None:
+    """One more is RESOURCE_EXHAUSTED, and a closed one makes room."""
+    with Server(Settings(port=0, max_sessions=1, max_plugins=1, working_directory=tmp_path)) as server:
+        stub = connect(server.address)
+        session = stub.CreateSession().session_id
+        refused("RESOURCE_EXHAUSTED", stub.CreateSession)
+        manifest = stub.manifest(a={"path": "a", "provides": ["a.B"]}, b={"path": "b", "provides": ["b.C"]})
+        refused("RESOURCE_EXHAUSTED", stub.LoadPlugins, session_id=session, manifest=manifest)
+        stub.CloseSession(session_id=session)
+        assert stub.CreateSession().session_id
+
+
+@pytest.mark.parametrize("text", ["a" * 100_000, "ä\N{SNOWMAN}" * 20_000, "\x1b]52;c;x\x07", "\ud800"])
+def test_texts_of_errors_fit_into_headers_and_obey_no_terminal(text: str) -> None:
+    """A longer one would lose the status itself."""
+    from urllib.parse import quote
+
+    words = words_for(ServiceError(text, code="NOT_FOUND"), "1")
+    assert len(quote(words)) <= 4100
+    assert "\x1b" not in words
+
+
+def test_a_bug_says_nothing_but_its_number() -> None:
+    """Words of an unknown exception may hold anything."""
+    words = words_for(RuntimeError("password=hunter2"), "abc123")
+    assert "hunter2" not in words
+    assert "abc123" in words
+    assert code_of(RuntimeError()) == "INTERNAL"
+    assert code_of(KeyError("x")) == "INTERNAL"
+    wrapped = NodeRunError("Node 'a' failed", node="a")
+    wrapped.__cause__ = ValueError()
+    assert code_of(wrapped) == "INVALID_ARGUMENT"

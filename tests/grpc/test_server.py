@@ -1,0 +1,257 @@
+"""A server as it is started: its options and variables, its guards, its end."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psutil
+import pytest
+from click.testing import CliRunner
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from cuvis_ai_core.errors import ServiceError
+from cuvis_ai_core.grpc.command import serve
+from cuvis_ai_core.grpc.server import Server
+from cuvis_ai_core.grpc.settings import Settings
+
+START = [sys.executable, "-m", "cuvis_ai_core.grpc.production_server"]
+Started = tuple[subprocess.Popen[str], str, str]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
+    """Return a function that starts a server and returns its process, its address and its line."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def run(*options: str, **variables: str) -> Started:
+        command = [*START, *options] if "--uds" in options or variables else [*START, "--port", "0", *options]
+        environment = {**os.environ, **variables}
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
+        )
+        processes.append(process)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, process.stderr.read() if process.stderr else ""
+        return process, line.split()[3], line
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def fails(tmp_path: Path) -> Callable[..., str]:
+    """Return a function that starts a server that refuses to start, and returns what it says."""
+
+    def run(*options: str) -> str:
+        found = subprocess.run(
+            [*START, "--port", "0", *options], capture_output=True, text=True, cwd=tmp_path, check=False, timeout=60
+        )
+        assert found.returncode in {1, 2}
+        assert "Traceback" not in found.stderr
+        return found.stderr
+
+    return run
+
+
+def test_one_line_says_where_and_what(
+    start: Callable[..., Started], connect: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Address, plugins, roots; port 0 is a free one; at SIGTERM the server ends well."""
+    process, address, line = start()
+    assert address.startswith("127.0.0.1:")
+    assert line.count("\n") == 1
+    assert "plugins: all" in line
+    assert f"reads {tmp_path}" in line
+    stub = connect(address)
+    assert stub.CreateSession().session_id
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+
+
+def test_the_published_variables_are_understood(start: Callable[..., Started], connect: Callable[..., Any]) -> None:
+    """The port, the folder, the form of the log; each call is a line of it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process, address, line = start(
+        GRPC_PORT=str(port), LOG_FORMAT="json", CUVIS_CONFIGS_DIR="own", GRPC_MAX_WORKERS="4"
+    )
+    assert address == f"127.0.0.1:{port}"
+    assert "/own" in line
+    connect(address).CreateSession()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    (call,) = [entry for text in errors.splitlines() if "method" in (entry := json.loads(text))]
+    assert (call["method"], call["code"]) == ("CreateSession", "OK")
+    assert call["ms"] >= 0
+    assert call["sent"] > 0
+
+
+def test_a_unix_socket_serves_its_owner_only(
+    start: Callable[..., Started], connect: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Nobody else may open it."""
+    place = tmp_path / "s"
+    start("--uds", str(place))
+    assert connect(f"unix:{place}").CreateSession().session_id
+    assert place.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.invalid"])
+def test_other_addresses_need_tls_and_a_token(host: str) -> None:
+    """The refusal says what to give."""
+    with pytest.raises(ServiceError, match="--tls-cert"):
+        Settings(host=host).check()
+    with pytest.raises(ServiceError, match="--token-file"):
+        Settings(host=host, tls_certificate=Path("c"), tls_key=Path("k")).check()
+    Settings(host=host, tls_certificate=Path("c"), tls_key=Path("k"), token_file=Path("t")).check()
+
+
+def test_wrong_options_are_told_in_one_text(fails: Callable[..., str], server: Server) -> None:
+    """A port in use, a time that is none, a generation that is none, a key without its certificate."""
+    found = subprocess.run(
+        [*START, "--port", server.address.rpartition(":")[2]], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "cannot be listened on" in found.stderr
+    assert "--tls-cert" in fails("--host", "0.0.0.0")
+    assert "absent" in fails("--tls-key", "absent", "--tls-cert", "absent")
+    for options, word in (
+        (["--session-idle", "soon"], "24h"),
+        (["--generation", "newest"], "schemas"),
+        (["--tls"], "--tls-key"),
+    ):
+        told = CliRunner().invoke(serve, options)
+        assert told.exit_code == 2
+        assert word in told.output
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """Make a certificate for localhost that vouches for itself, and return it with its key."""
+    files = folder / f"{name}.pem", folder / f"{name}.key"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
+    command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out", str(files[0]), "-keyout", str(files[1])]
+    subprocess.run(command, check=True, capture_output=True)
+    return files
+
+
+def codes(channel: grpc.Channel, metadata: Any = None) -> str:
+    """Return the status of a call."""
+    call = channel.unary_unary("/cuvis_ai.v1.CuvisAIService/CreateSession")
+    try:
+        call(b"", metadata=metadata, timeout=10)
+    except grpc.RpcError as error:
+        return str(error.code().name)
+    return "OK"
+
+
+def test_tls_and_a_token_guard_every_method_but_health(tmp_path: Path) -> None:
+    """A missing or wrong token is UNAUTHENTICATED, for reflection too; client certificates are asked for."""
+    chain, key = certificate(tmp_path, "localhost")
+    client, client_key = certificate(tmp_path, "client")
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    settings = Settings(
+        host="127.0.0.1", port=0, tls_certificate=chain, tls_key=key, token_file=token, client_ca=client
+    )
+    with Server(settings) as server:
+        root = chain.read_bytes()
+        good = grpc.ssl_channel_credentials(root, client_key.read_bytes(), client.read_bytes())
+        with grpc.secure_channel(server.address, good) as channel:
+            assert codes(channel) == "UNAUTHENTICATED"
+            assert codes(channel, (("authorization", "Bearer wrong"),)) == "UNAUTHENTICATED"
+            assert codes(channel, (("authorization", "Bearer s3cret"),)) == "OK"
+            health = health_pb2_grpc.HealthStub(channel)
+            assert health.Check(health_pb2.HealthCheckRequest()).status == 1
+            reflection = reflection_pb2_grpc.ServerReflectionStub(channel)
+            request = reflection_pb2.ServerReflectionRequest(list_services="")
+            with pytest.raises(grpc.RpcError) as caught:
+                list(reflection.ServerReflectionInfo(iter([request]), timeout=10))
+            assert caught.value.code().name == "UNAUTHENTICATED"
+        with grpc.secure_channel(server.address, grpc.ssl_channel_credentials(root)) as channel:
+            assert codes(channel, (("authorization", "Bearer s3cret"),)) == "UNAVAILABLE"
+
+
+def test_a_server_for_other_machines_loads_and_writes_nothing_by_itself(
+    tmp_path: Path, connect: Callable[..., Any], refused: Callable[..., Any]
+) -> None:
+    """No plugin without a policy, no class from wherever it lies, no file but below what is named."""
+    settings = Settings(host="0.0.0.0", port=0, insecure=True, working_directory=tmp_path, configs_dir=tmp_path / "c")
+    with Server(settings) as server:
+        stub = connect(server.address.replace("0.0.0.0", "127.0.0.1"))
+        session = stub.CreateSession().session_id
+        manifest = stub.one(name="a", path=str(tmp_path), capabilities=["a.B"])
+        refused("PERMISSION_DENIED", stub.LoadPlugin, session_id=session, manifest=manifest)
+        config = stub.m.PipelineConfig(config_bytes=b'{"nodes": [{"name": "a", "class_name": "antigravity.Node"}]}')
+        refused("INVALID_ARGUMENT", stub.LoadPipeline, session_id=session, pipeline=config)
+        good = stub.m.PipelineConfig(config_bytes=b'{"nodes": [{"name": "a", "class_name": "MinMaxNormalizer"}]}')
+        stub.LoadPipeline(session_id=session, pipeline=good)
+        refused("PERMISSION_DENIED", stub.SavePipeline, session_id=session, pipeline_path="x.yaml")
+        refused("PERMISSION_DENIED", stub.ClearPluginCache)
+        assert "writes nothing" in server.describe()
+        assert "antigravity" not in sys.modules
+
+
+def test_a_local_server_takes_localhost_for_this_machine() -> None:
+    """And other names for other machines, whatever they may resolve to."""
+    assert Settings(host="localhost").is_local
+    assert Settings(host="::1").is_local
+    assert not Settings(host="0.0.0.0").is_local
+    assert not Settings(host="localhost.example").is_local
+    with pytest.raises(ServiceError):
+        Settings(host="10.0.0.1").check()
+
+
+def test_health_is_watched_and_reflection_tells_the_methods(server: Server, connect: Callable[..., Any]) -> None:
+    """Per service, and all methods of all generations."""
+    channel = connect(server.address).channel
+    watch = health_pb2_grpc.HealthStub(channel).Watch(
+        health_pb2.HealthCheckRequest(service="cuvis_ai.v1.CuvisAIService"), timeout=10
+    )
+    assert next(watch).status == 1
+    watch.cancel()
+    request = reflection_pb2.ServerReflectionRequest(file_containing_symbol="cuvis_ai.v1.CuvisAIService")
+    (answer,) = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([request]), timeout=10)
+    assert b"LoadPlugins" in answer.file_descriptor_response.file_descriptor_proto[0]
+
+
+def test_health_says_that_the_server_ends_before_it_does(connect: Callable[..., Any], tmp_path: Path) -> None:
+    """A watch is told NOT_SERVING, not only once SERVING."""
+    with Server(Settings(port=0, working_directory=tmp_path)) as server:
+        watch = health_pb2_grpc.HealthStub(connect(server.address).channel).Watch(
+            health_pb2.HealthCheckRequest(), timeout=20
+        )
+        assert next(watch).status == 1
+        server._health.enter_graceful_shutdown()
+        assert next(watch).status == 2
+
+
+@pytest.mark.slow
+def test_a_killed_server_leaves_no_process(
+    start: Callable[..., Started], connect: Callable[..., Any], local_plugin: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A plugin in a process of its own ends with it, also after kill -9 in the middle of a call."""
+    process, address, _ = start(CUVIS_PLUGINS_DIR=str(tmp_path / "cache"), GRPC_PORT="0")
+    stub = connect(address)
+    session = stub.CreateSession().session_id
+    folder = local_plugin()
+    manifest = stub.one(name="echo", path=str(folder), capabilities=["echo_plugin.nodes.Echo"], isolation="process")
+    assert not stub.LoadPlugin(session_id=session, manifest=manifest, timeout=200).error
+    config = stub.m.PipelineConfig(config_bytes=b'{"nodes": [{"name": "a", "class_name": "Echo"}]}')
+    stub.LoadPipeline(session_id=session, pipeline=config)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []

@@ -1,0 +1,367 @@
+"""Runs tile by tile: the numbers of one piece, with the memory of a tile."""
+
+import itertools
+import logging
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from cuvis_ai_schemas.pipeline import PortSpec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from numpy.typing import NDArray
+
+from cuvis_ai_core import NodeRegistry, Pipeline
+from cuvis_ai_core.data import Cube
+from cuvis_ai_core.errors import InvalidNodeError, NodeRunError, PipelineError
+from cuvis_ai_core.node import ArrayNode, Node
+from cuvis_ai_core.pipeline.tiling.memory import default_memory, parse_memory
+from cuvis_ai_core.pipeline.tiling.run import thread_count
+from cuvis_ai_core.pipeline.tiling.windows import cut
+
+Array = Any
+CUBE = PortSpec(np.floating, (-1, -1, -1, -1))
+_BYTES_PER_VALUE = 64
+
+
+class Recording(ArrayNode):
+    """Notes what it gets."""
+
+    INPUT_SPECS: ClassVar[Mapping[str, Any]] = {"cube": CUBE}
+    OUTPUT_SPECS: ClassVar[Mapping[str, Any]] = {"cube": CUBE}
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name)
+        self.seen: list[tuple[int, ...]] = []
+
+    def forward(self, cube: Array) -> dict[str, Array]:
+        """Double it."""
+        self.seen.append(tuple(cube.shape))
+        return {"cube": cube * 2}
+
+
+class PerPixel(Recording):
+    """Each pixel for itself."""
+
+    per_pixel = True
+
+    def forward(self, cube: Array) -> dict[str, Array]:
+        """Add one."""
+        self.seen.append(tuple(cube.shape))
+        return {"cube": cube + 1}
+
+
+class Derived(PerPixel):
+    """Computes otherwise than what it derives from, and says nothing of tiles."""
+
+    def forward(self, cube: Array) -> dict[str, Array]:
+        """Take the mean away."""
+        self.seen.append(tuple(cube.shape))
+        return {"cube": cube - cube.mean()}
+
+
+class Blur(Recording):
+    """The mean of a pixel and its neighbours that are there."""
+
+    def __init__(self, reach: int = 1, name: str | None = None) -> None:
+        super().__init__(name)
+        self.halo = self._reach = reach
+
+    def forward(self, cube: Array) -> dict[str, Array]:
+        """Average."""
+        self.seen.append(tuple(cube.shape))
+        total, count = np.zeros(cube.shape), np.zeros(cube.shape)
+        height, width = cube.shape[1:3]
+        reach = range(-self._reach, self._reach + 1)
+        for down in reach:
+            for right in reach:
+                rows = slice(max(0, down), height + min(0, down)), slice(max(0, right), width + min(0, right))
+                back = slice(max(0, -down), height + min(0, -down)), slice(max(0, -right), width + min(0, -right))
+                total[:, rows[0], rows[1]] += cube[:, back[0], back[1]]
+                count[:, rows[0], rows[1]] += 1
+        return {"cube": (total / count).astype(cube.dtype)}
+
+
+class Liar(Recording):
+    """Says that it needs a pixel alone, and counts them."""
+
+    OUTPUT_SPECS: ClassVar[Mapping[str, Any]] = {"count": PortSpec(np.int64, (1,))}
+    per_pixel = True
+
+    def forward(self, cube: Array) -> dict[str, Array]:
+        """Count."""
+        return {"count": np.array([cube[..., 0].size])}
+
+
+def _pipeline(*nodes: Any) -> Pipeline:
+    pipeline = Pipeline()
+    for first, second in itertools.pairwise(nodes):
+        pipeline.connect((first.outputs.cube, second.inputs.cube))
+    return pipeline
+
+
+def _built(text: Mapping[str, Any]) -> Pipeline:
+    return Pipeline.from_dict(text)
+
+
+def _memory(pixels: int, channels: int, threads: int | None = None) -> int:
+    """Return the memory in which a tile has so many pixels, in each thread: by default one for each core."""
+    return _BYTES_PER_VALUE * pixels * channels * (threads or thread_count())
+
+
+FIVE: dict[str, Any] = {
+    "nodes": [
+        {"name": "scaler", "class_name": "MinMaxNormalizer", "params": {"per_channel": True}},
+        {"name": "detector", "class_name": "RXDetector"},
+        {"name": "decider", "class_name": "QuantileDecider", "params": {"quantile": 0.9}},
+        {"name": "angles", "class_name": "SpectralAngleMapper"},
+        {"name": "colour", "class_name": "WavelengthSelector", "params": {"targets": [500.0, 600.0]}},
+    ],
+    "edges": [
+        {"from": "scaler.cube", "to": "detector.cube"},
+        {"from": "detector.scores", "to": "decider.scores"},
+        {"from": "scaler.cube", "to": "colour.cube"},
+    ],
+}
+
+
+@st.composite
+def _cubes(draw: st.DrawFn) -> Cube:
+    """Return a cube of any type, with pixels and bands without data."""
+    height, width, channels = draw(st.integers(1, 9)), draw(st.integers(1, 9)), draw(st.integers(2, 5))
+    seed = draw(st.integers(0, 2**32 - 1))
+    random = np.random.default_rng(seed)
+    data = random.normal(1000, 100, (height, width, channels)) * random.uniform(0.1, 9, channels)
+    dtype = draw(st.sampled_from(["uint8", "uint16", "int16", "int32", "float32", "float64"]))
+    data = (data / data.max() * 250).astype(dtype) if dtype == "uint8" else data.astype(dtype)
+    if data.dtype.kind == "f":
+        missing = draw(st.sampled_from([0.0, 0.1, 0.6]))
+        data[random.random(data.shape[:2]) < missing] = np.nan
+        if draw(st.booleans()):
+            data[..., random.integers(1, channels)] = np.nan
+        if draw(st.booleans()):
+            data[: height // 2] = np.nan
+    good = np.ones(channels, bool)
+    good[-1] = channels < 4 or draw(st.booleans())
+    return Cube(data, np.linspace(500, 520, channels), good_bands=good)
+
+
+@settings(max_examples=60, deadline=None)
+@given(_cubes(), st.integers(1, 90), st.randoms(use_true_random=False))
+def test_built_in_nodes(cube: Cube, pixels: int, random: Any) -> None:
+    """The built-in nodes give tile by tile what they give in one piece: any tiles, types, masks."""
+    channels = cube.data.shape[-1]
+    reference = np.array([random.uniform(0.5, 2) for _ in range(channels)])
+    config = {**FIVE, "nodes": [dict(each) for each in FIVE["nodes"]]}
+    config["nodes"][4]["params"] = {"targets": [500.0]}
+    pipeline = _built(config)
+    keep = ["scaler.cube", "detector.scores", "angles.angles", "colour.image", "colour.wavelengths"]
+    whole = pipeline.forward({**cube.batch(), "reference": reference}, keep_ports=keep)
+    tiled = pipeline.forward_tiled(
+        {**cube.tiles(), "reference": reference}, keep_ports=keep, memory=_memory(pixels, channels)
+    )
+    assert list(tiled) == list(whole)
+    for address, value in whole.items():
+        assert tiled[address].dtype == value.dtype
+        assert_allclose(tiled[address], value, rtol=1e-5, atol=1e-9, err_msg=str(address))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 30), st.lists(st.integers(0, 2), min_size=1, max_size=4))
+def test_neighbours(height: int, width: int, pixels: int, reaches: list[int]) -> None:
+    """Nodes that look at neighbours get them across the edges of tiles, in a chain too, and none beyond the image."""
+    cube = np.random.default_rng(height * 12 + width).normal(size=(1, height, width, 2))
+    pipeline = _pipeline(PerPixel("first"), *(Blur(reach, f"blur{number}") for number, reach in enumerate(reaches)))
+    expected = pipeline.forward({"cube": cube})
+    found = pipeline.forward_tiled({"cube": cube}, keep_ports=list(expected), memory=_memory(pixels, 2))
+    for address, value in expected.items():
+        assert_allclose(found[address], value, rtol=1e-12)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 500), st.tuples(st.integers(1, 9), st.integers(1, 9)))
+def test_windows(height: int, width: int, pixels: int, chunk: tuple[int, int]) -> None:
+    """Windows cover each pixel of an image once, and are as small as is asked for, but for chunks."""
+    times = np.zeros((height, width), int)
+    for window in cut(height, width, pixels, chunk):
+        times[window.slices] += 1
+        assert window.size[0] * window.size[1] <= max(pixels, min(chunk[0], height) * min(chunk[1], width))
+    assert (times == 1).all()
+
+
+def test_whole_images_between(caplog: pytest.LogCaptureFixture) -> None:
+    """A node that says nothing gets whole images between nodes of tiles; it is warned of beyond the memory."""
+    before, whole, after = PerPixel("before"), Recording("whole"), PerPixel("after")
+    pipeline = _pipeline(before, whole, after)
+    cube = np.arange(2 * 6 * 5 * 3, dtype=np.float32).reshape(2, 6, 5, 3)
+    (answer,) = pipeline.forward_tiled({"cube": cube}, memory=_memory(15, 6, 1)).values()
+    assert_array_equal(answer, (cube + 1) * 2 + 1, strict=True)
+    assert (before.seen, whole.seen, after.seen) == ([(2, 3, 5, 3)] * 2, [(2, 6, 5, 3)], [(2, 3, 5, 3)] * 2)
+    alone = _pipeline(Recording("first"), PerPixel("second"))
+    with caplog.at_level(logging.WARNING):
+        alone.forward_tiled({"cube": cube}, memory=100)
+    assert "node 'first' needs the whole image" in caplog.text
+
+
+def test_derived_class() -> None:
+    """A class that derives from one of tiles and computes otherwise gets whole images."""
+    node = Derived("node")
+    cube = np.arange(30.0).reshape(1, 5, 3, 2)
+    pipeline = _pipeline(PerPixel("first"), node)
+    (answer,) = pipeline.forward_tiled({"cube": cube}, memory=_memory(3, 2)).values()
+    assert node.seen == [(1, 5, 3, 2)]
+    assert_allclose(answer, pipeline.forward({"cube": cube})["node", "cube"])
+
+
+def test_broken_promise() -> None:
+    """An output that is no image, and differs from tile to tile, is an error that names the node and the port."""
+    pipeline = _pipeline(PerPixel("first"), Liar("liar"))
+    with pytest.raises(NodeRunError, match="'liar' says that it is computed by tiles, but its output 'count'"):
+        pipeline.forward_tiled({"cube": np.zeros((1, 5, 4, 2))}, memory=_memory(8, 2))
+
+
+@pytest.mark.parametrize("halo", [-1, 1.5, True])
+def test_wrong_halo(halo: Any) -> None:
+    """A halo that is no number of pixels is refused."""
+    node = Blur(name="blur")
+    node.halo = halo
+    with pytest.raises(InvalidNodeError, match=r"'blur'.*halo is .*; it is a number of pixels"):
+        _pipeline(PerPixel("first"), node).forward_tiled({"cube": np.zeros((1, 5, 4, 2))})
+
+
+def test_missing_methods() -> None:
+    """Of the three methods for statistics none may be missing."""
+
+    class Half(PerPixel):
+        def tile_statistics(self, cube: Array) -> float:
+            return float(cube.max())
+
+        def forward(self, cube: Array) -> dict[str, Array]:
+            return {"cube": cube}
+
+    with pytest.raises(InvalidNodeError, match="it has tile_statistics, but no method merge_statistics"):
+        _pipeline(PerPixel("first"), Half("half")).forward_tiled({"cube": np.zeros((1, 5, 4, 2))})
+
+
+def test_one_piece() -> None:
+    """What is no larger than a tile runs in one piece, and so does everything in other stages."""
+    node = PerPixel("node")
+    pipeline = _pipeline(node, PerPixel("second"))
+    cube = np.zeros((1, 6, 5, 3))
+    pipeline.forward_tiled({"cube": cube})
+    pipeline.forward_tiled({"cube": cube}, stage="val", memory=100)
+    assert node.seen == [(1, 6, 5, 3)] * 2
+
+
+def test_last_outputs() -> None:
+    """Without a word of what to keep, only the outputs of the last nodes are answered."""
+    pipeline = _built(FIVE)
+    last = [("decider", "mask"), ("angles", "angles"), ("colour", "image"), ("colour", "wavelengths")]
+    assert set(pipeline.last_outputs()) == set(last)
+    assert list(_pipeline(PerPixel("a"), PerPixel("b")).forward_tiled({"cube": np.zeros((1, 2, 2, 2))})) == [
+        ("b", "cube")
+    ]
+
+
+def test_torch_nodes() -> None:
+    """Torch nodes get tiles as tensors, in threads without gradients as well."""
+    modes: list[bool] = []
+
+    class Layer(Node):
+        INPUT_SPECS: ClassVar[Mapping[str, Any]] = {"cube": PortSpec(torch.float32, (-1, -1, -1, 3))}
+        OUTPUT_SPECS: ClassVar[Mapping[str, Any]] = {"cube": PortSpec(torch.float32, (-1, -1, -1, 2))}
+        per_pixel = True
+        thread_safe = True
+
+        def __init__(self, name: str | None = None) -> None:
+            super().__init__(name)
+            self.layer = torch.nn.Linear(3, 2)
+
+        def forward(self, cube: torch.Tensor) -> dict[str, torch.Tensor]:
+            modes.append(torch.is_inference_mode_enabled())
+            return {"cube": self.layer(cube)}
+
+    pipeline = _pipeline(Layer("layer"), PerPixel("last"))
+    cube = np.random.default_rng(1).normal(size=(1, 7, 5, 3)).astype(np.float32)
+    keep = ["layer.cube", "last.cube"]
+    whole = pipeline.forward({"cube": cube}, keep_ports=keep)
+    found = pipeline.forward_tiled({"cube": cube}, keep_ports=keep, memory=_memory(10, 3))
+    for address in whole:
+        assert isinstance(found[address], np.ndarray)
+        assert_allclose(found[address], whole[address], rtol=1e-6)
+    assert set(modes) == {True}
+
+
+def test_places_of_answers() -> None:
+    """Answers are written tile by tile into places that the caller makes."""
+    places: dict[Any, NDArray[Any]] = {}
+
+    def into(address: Any, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+        return places.setdefault(address, np.zeros(shape, dtype))
+
+    cube = Cube(np.random.default_rng(2).normal(size=(8, 7, 3)), np.array([500.0, 510, 520]))
+    told: list[tuple[int, int]] = []
+    pipeline = _built({"nodes": FIVE["nodes"][:4], "edges": FIVE["edges"][:2]})
+    answers = pipeline.forward_tiled(
+        {**cube.tiles(), "reference": np.ones(3)},
+        keep_ports=["detector.scores", "decider.mask"],
+        memory=_memory(14, 3),
+        into=into,
+        progress=lambda *at: told.append(at),
+    )
+    assert answers.keys() == places.keys()
+    assert all(answers[each] is places[each] for each in places)
+    expected = pipeline.forward({**cube.batch(), "reference": np.ones(3)})
+    assert_allclose(places["detector", "scores"], expected["detector", "scores"], rtol=1e-9)
+    assert_array_equal(places["decider", "mask"], expected["decider", "mask"])
+    assert told[-1][0] == told[-1][1]
+
+
+def test_an_error_in_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that fails in a tile fails as in one piece."""
+
+    def fail(self: PerPixel, cube: Array) -> dict[str, Array]:
+        raise ValueError("no way")
+
+    monkeypatch.setattr(PerPixel, "forward", fail)
+    with pytest.raises(NodeRunError, match="Node 'first' failed in stage 'inference': ValueError: no way"):
+        _pipeline(PerPixel("first"), PerPixel("b")).forward_tiled(
+            {"cube": np.zeros((1, 5, 4, 2))}, memory=_memory(4, 2)
+        )
+
+
+def test_observers() -> None:
+    """Observers see one run of the pipeline, and each tile of its nodes."""
+    from cuvis_ai_core.pipeline.profiler import Profiler
+
+    with NodeRegistry() as registry:
+        registry.register_hooks(profiler := Profiler())
+        pipeline = Pipeline("p", node_registry=registry)
+        pipeline.connect(((first := PerPixel("first")).outputs.cube, PerPixel("b").inputs.cube))
+        pipeline.forward_tiled({"cube": np.zeros((1, 6, 4, 2))}, memory=_memory(8, 2))
+    assert (profiler.runs, profiler.times["p", "first"].calls) == (1, len(first.seen))
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("2GiB", 2 * 2**30), ("1.5 GB", 1_500_000_000), ("512m", 512_000_000), ("3000000", 3_000_000)]
+)
+def test_memory(text: str, size: int) -> None:
+    """A size of memory is written with a unit or without."""
+    assert parse_memory(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1GiB", "3", "1 PB"])
+def test_wrong_memory(text: str) -> None:
+    """What is no size of memory is refused, with an example."""
+    with pytest.raises(PipelineError, match="Write it as 2GiB") as caught:
+        parse_memory(text)
+    assert text in str(caught.value)
+
+
+def test_default_memory() -> None:
+    """Without a word, a quarter of the free memory is used."""
+    import psutil
+
+    assert 2**20 <= default_memory() <= psutil.virtual_memory().total / 4
