@@ -418,6 +418,7 @@ class NodeRegistry:
         """
         with self._loading:
             try:
+                store.refuse_foreign()
                 ready = recall.ready()
                 if ready and self._members.declared.keys().isdisjoint(each.info.name for each in ready):
                     names, failed = [each.info.name for each in ready], self._load_ready(ready, store)

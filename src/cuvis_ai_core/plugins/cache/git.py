@@ -10,6 +10,7 @@ from typing import Final, cast
 from cuvis_ai_core._environment import git_variables
 from cuvis_ai_core._process import Finished, run
 from cuvis_ai_core.errors import ToolNotFoundError
+from cuvis_ai_core.plugins.cache.git_credentials import hidden
 
 _CONFIGURATION: Final = (
     f"core.hooksPath={os.devnull}",
@@ -73,9 +74,8 @@ def git(
         TimeLimitError: It took longer than it may.
     """
     env = git_variables() | _OWN | {"GIT_CEILING_DIRECTORIES": str(folder.resolve().parent), "GIT_DEFAULT_HASH": hashes}
-    env |= variables or {}
-    command = ["git", *_options(settings), *arguments]
-    return run(command, cwd=folder, env=env, meanwhile=meanwhile)
+    words, env = hidden([*_options(settings), *arguments], {**env, **(variables or {})})
+    return run(["git", *words], cwd=folder, env=env, meanwhile=meanwhile)
 
 
 def ls_remote(*arguments: str) -> Finished:
@@ -89,8 +89,8 @@ def ls_remote(*arguments: str) -> Finished:
         """GitPython adds to the environment of the process, but takes nothing away: a variable of a hook stays."""
 
         def execute(self, command: Sequence[str], **_: object) -> Finished:  # type: ignore[override]
-            env = git_variables() | _OWN | {"GIT_DIR": os.devnull}
-            return run(command, cwd=Path(__file__).parent, env=env)
+            words, env = hidden(command[1:], git_variables() | _OWN | {"GIT_DIR": os.devnull})
+            return run([command[0], *words], cwd=Path(__file__).parent, env=env)
 
     return cast("Finished", OwnGit(Path(__file__).parent)(c=_CONFIGURATION).ls_remote(*arguments))
 

@@ -9,7 +9,7 @@ from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import CuvisError, DependencyConflictError, MissingExtraError, OperatorConflictError
 from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.cache.sources import Source, content_of, local_source, usable_source
-from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.cache.store import Store, leads_out
 from cuvis_ai_core.plugins.cache.target_marker import target_for
 from cuvis_ai_core.plugins.dependencies import host
 from cuvis_ai_core.plugins.hooks.manager import PluginState, code_is_there
@@ -150,16 +150,28 @@ def usable_place(name: str, place: Path, keys: Mapping[str, str], request: Insta
         LockError: A lock file says nothing about it.
         NotAllowedError: The policy does not allow what it needs.
     """
+    own, shared = request.store, request.store.shared
+    found = _place_in(own, name, place, keys, request, write=True)
+    if found is None and shared is not None:
+        shared.refuse_foreign()
+        there = shared.root / place.relative_to(own.root)
+        found = None if leads_out(there, shared.root) else _place_in(shared, name, there, keys, request, write=False)
+    return found
+
+
+def _place_in(
+    store: Store, name: str, place: Path, keys: Mapping[str, str], request: InstallRequest, *, write: bool
+) -> "Place | None":
     if name in request.processes:
         from cuvis_ai_core.plugins.cache.environment import usable_environment
         from cuvis_ai_core.plugins.installing.host_wheels import environment_folder
 
         folder = environment_folder(place, request.plugins[name], request.versions.environment(name))
-        environment = usable_environment(folder, request.store)
+        environment = usable_environment(folder, store, write=write)
         if environment is not None:
             vetting.refuse_requirements(name, environment.requirements(), request.plugins[name].extras)
         return environment
-    found = target_for(place, keys[name])
+    found = target_for(place, keys[name], write=write)
     if found is not None:
         vetting.refuse_requirements(name, found.plugin.requires, request.plugins[name].extras)
-    return found if found is not None and request.store.use(found.folder) else None
+    return found if found is not None and store.use(found.folder) else None
