@@ -450,13 +450,13 @@ def test_the_toolbox_is_discovered(
     subprocess.run([uv, "pip", "install", "-q", "--no-deps", "--python", str(environment), str(project)], check=True)
     result = script(
         "import numpy as np\nfrom cuvis_ai_core import Pipeline\nregistry = NodeRegistry()\n"
-        "print(len([node for node in registry.nodes() if node.path.startswith('cuvis_ai_spectral_toolbox.')]))\n"
         "pipeline = Pipeline.load('toolbox', node_registry=registry)\n"
         "cube = np.random.default_rng(1).uniform(size=(1, 8, 6, 11))\n"
         "results = pipeline.forward({'cube': cube, 'wavelengths': np.linspace(400, 900, 11)})\n"
         "print(results['clusters', 'classes'].max(), results['ndvi', 'index'].shape)\n"
+        "print(len([node for node in registry.nodes() if node.path.startswith('cuvis_ai_spectral_toolbox.')]))\n"
     )
     subprocess.run(
         [uv, "pip", "uninstall", "-q", "--python", str(environment), "cuvis-ai-spectral-toolbox"], check=True
     )
-    assert result.outlines == ["14", "5 (1, 8, 6, 1)"]
+    assert result.outlines == ["5 (1, 8, 6, 1)", "14"]
