@@ -106,7 +106,7 @@ class Policy:
             NotAllowedError: Under none.
         """
         wanted = normalised(distribution)
-        for rule, line in self._rules():
+        for rule, line in self.rules():
             if isinstance(rule, DistributionRule) and fnmatchcase(wanted, rule.distribution.lower().replace("_", "-")):
                 return self._judgement(rule, line)
         raise self.refusal(f"the installed distribution '{distribution}'", f"distribution: {wanted}", name)
@@ -135,7 +135,7 @@ class Policy:
     def _judge_address(self, repo: str, name: str) -> Judgement:
         address, shown = address_of(repo), without_credentials(repo)
         if address is not None:
-            for rule, line in self._rules():
+            for rule, line in self.rules():
                 if isinstance(rule, RepoRule):
                     pattern = address_of(rule.repo)
                     if pattern is not None and matches(pattern, address):
@@ -145,12 +145,13 @@ class Policy:
 
     def _judge_folder(self, folder: Path, name: str) -> Judgement:
         real = Path(os.path.realpath(folder))
-        for rule, line in self._rules():
+        for rule, line in self.rules():
             if isinstance(rule, PathRule) and parts_match(_folder_pattern(self.path, rule.path), real.parts):
                 return self._judgement(rule, line)
         raise self.refusal(f"the folder {real}", f'path: "{real}"', name)
 
-    def _rules(self) -> Iterator[tuple[Rule, int]]:
+    def rules(self) -> Iterator[tuple[Rule, int]]:
+        """Return the rules, each with its line."""
         return zip(self.content.allow, self._lines.rules, strict=True)
 
     def _judgement(self, rule: Rule, line: int) -> Judgement:

@@ -53,7 +53,8 @@ def _listed(rules: object) -> object:
 
 
 def _subject(rule: object) -> str | None:
-    named = [key for key in RULE_KEYS if isinstance(rule, Mapping) and key in rule]
+    keys = type(rule).model_fields if isinstance(rule, BaseModel) else rule if isinstance(rule, Mapping) else ()
+    named = [key for key in RULE_KEYS if key in keys]
     return named[0] if len(named) == 1 else None
 
 
