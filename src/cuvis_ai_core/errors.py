@@ -25,6 +25,9 @@
     │   │   └── CacheMismatchError            what lies in the cache is not what was put there, or its tag moved
     │   ├── LockError (ValueError)            a lock file cannot be read, or does not say what is there
     │   ├── BundleError (ValueError)          a bundle cannot be read, or holds what it must not
+    │   ├── PolicyError (ValueError)          the policy of this machine cannot be read, or breaks a rule
+    │   ├── NotAllowedError                   the policy of this machine does not allow a plugin; `rule` says where
+    │   │   └── SignatureError                its tag is not signed as the policy asks; `reason` says in which way
     │   ├── PreparationError                  a manifest cannot be locked or bundled; `failed` says why
     │   ├── ProjectFileError (ValueError)     pyproject.toml is missing or breaks a rule
     │   ├── InstallError                      uv could not build, resolve or install
@@ -250,6 +253,24 @@ class LockError(PluginError, ValueError):
 
 class BundleError(PluginError, ValueError):
     """A bundle is damaged, is for another platform, or holds what `cuvis-ai plugins bundle` never writes."""
+
+
+class PolicyError(PluginError, ValueError):
+    """The policy of this machine cannot be read, or breaks a rule: nothing is loaded until it is mended."""
+
+    path: Path
+
+
+class NotAllowedError(PluginError):
+    """The policy of this machine does not allow a plugin; `rule` is the place in it, as `FILE:LINE`."""
+
+    rule: str
+
+
+class SignatureError(NotAllowedError):
+    """A tag is not signed as the policy asks; `reason` is `unsigned`, `wrong`, `expired` or `unknown`."""
+
+    reason: str
 
 
 class PreparationError(PluginError):

@@ -10,6 +10,7 @@ from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core._yaml import parse_yaml
 from cuvis_ai_core.pipeline.config import parse_config
 from cuvis_ai_core.plugins.manifest.schema import read_manifest
+from cuvis_ai_core.plugins.policy.schema import PolicyFile
 from cuvis_ai_core.training import read_trainrun
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +46,8 @@ def test_manifests_and_pipelines_follow_the_rules(page: Path, blocks_of: Blocks,
             manifest = tmp_path / "plugins.yaml"
             manifest.write_text(block.text, encoding="utf-8")
             assert len(read_manifest(manifest).plugins) == len(data["plugins"])
+        elif "allow" in data:
+            assert len(PolicyFile.model_validate(data).allow) == len(data["allow"])
         elif "name" in data or "defaults" in data:
             trainrun = tmp_path / "trainrun.yaml"
             trainrun.write_text(block.text, encoding="utf-8")

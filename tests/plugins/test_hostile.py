@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shlex
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import CuvisError, ManifestError, NetworkError, PluginLoadError, SourceError
+from cuvis_ai_core.plugins.cache.fetch import remote_commit
 from cuvis_ai_core.plugins.cache.sources import git_source
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.testing.git_host import GitHost
@@ -258,3 +260,33 @@ def test_a_credential_helper_of_git_is_asked(
         (Path.home() / ".git-credentials").write_text(f"http://{host.user}:{host.password}@127.0.0.1:{host.port}\n")
         registry.load_plugin("echo", {"repo": url, "tag": "v1", "provides": ECHO})
     assert registry.list_plugins() == ["echo"]
+
+
+def test_nobody_sees_a_password_in_the_command_line_of_git(
+    registry: NodeRegistry,
+    tmp_path: Path,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    project_files: Callable[..., Files],
+) -> None:
+    """It reaches the host all the same, also where it has signs that addresses escape, and lies nowhere afterwards."""
+    real = shutil.which("git")
+    (tmp_path / "bin").mkdir()
+    told = tmp_path / "told.txt"
+    (tmp_path / "bin/git").write_text(f'#!/bin/sh\necho "$@" >> "{told}"\nexec "{real}" "$@"\n')
+    (tmp_path / "bin/git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    with GitHost(tmp_path / "git", require_password=True) as host:
+        url = host.add("echo", project_files(), tag="v1").replace("://", f"://{host.user}:s%65cret@")
+        told.write_text("")
+        registry.load_plugin("echo", {"repo": url, "tag": "v1", "provides": ["echo_plugin.nodes.Echo"]})
+        commits = remote_commit(url, "v1")
+    words = told.read_text()
+    assert "fetch" in words
+    assert "ls-remote" in words
+    assert len(commits) == 40
+    assert "secret" not in words
+    assert "s%65cret" not in words
+    assert host.user not in words
+    for file in cache.rglob("*"):
+        assert not file.is_file() or b"secret" not in file.read_bytes()

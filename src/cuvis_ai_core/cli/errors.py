@@ -24,6 +24,7 @@ from cuvis_ai_core.errors import (
     NodeError,
     NodeRunError,
     PipelineError,
+    PolicyError,
     TrainRunError,
 )
 
@@ -41,6 +42,7 @@ _WRONG_INPUT: Final = (
     MissingExtraError,
     NodeError,
     PipelineError,
+    PolicyError,
     TrainRunError,
 )
 _MOST_LINES: Final = 40

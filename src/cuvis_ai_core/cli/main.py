@@ -15,7 +15,9 @@ class _CuvisAi(Guarded, LazyGroup):
     places: ClassVar = {
         "demo": "cuvis_ai_core.cli.demo.command:demo",
         "nodes": "cuvis_ai_core.cli.nodes:nodes",
+        "policy": "cuvis_ai_core.cli.policy:policy",
         "plugins": "cuvis_ai_core.cli.plugins:plugins",
+        "remote": "cuvis_ai_core.grpc.remote_command:remote",
         "serve": "cuvis_ai_core.grpc.command:serve",
     }
 

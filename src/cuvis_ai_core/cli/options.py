@@ -96,6 +96,11 @@ def _memory(_: click.Context, parameter: click.Parameter, text: str | None) -> i
         raise click.BadParameter(str(error), param=parameter) from error
 
 
+def json_option(command: _Decorated) -> _Decorated:
+    """Add `--json`, which prints one JSON object instead of tables."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")(command)
+
+
 def offline_option(command: _Decorated) -> _Decorated:
     """Add `--offline`, which keeps everything that the command does from opening a connection."""
     return click.option(
@@ -117,6 +122,17 @@ def allow_build_option(command: _Decorated) -> _Decorated:
         metavar="NAME",
         help="Let a dependency be built from source, which runs its code; repeatable.",
     )(command)
+
+
+def numbers_option(_: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
+    """Return the numbers of an option that takes several: `0,3,5`."""
+    try:
+        numbers = tuple(int(each) for each in text.split(",")) if text.strip() else ()
+    except ValueError as error:
+        raise click.BadParameter(f"'{text}' is no list of numbers, such as 0,3,5.", param=parameter) from error
+    if min(numbers, default=0) < 0 or len(set(numbers)) < len(numbers):
+        raise click.BadParameter(f"'{text}': numbers count from 0, each once.", param=parameter)
+    return numbers
 
 
 def allow_env_option(command: _Decorated) -> _Decorated:

@@ -10,10 +10,12 @@ from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.cli.lazy import LazyGroup
 from cuvis_ai_core.cli.options import plugins_option, shared_options
 from cuvis_ai_core.cli.output import say
+from cuvis_ai_core.errors import NotAllowedError
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.cache.store import Store
     from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
+    from cuvis_ai_core.plugins.policy.policy import Policy
 
 
 class _Plugins(LazyGroup):
@@ -57,15 +59,42 @@ def _print_declared(manifest: Path) -> None:
 
     declared = read_manifest(manifest).plugins
     store = Store(NodeRegistry.get_cache_dir())
+    standing = _standing(manifest, store)
     print_table(
-        ("name", "source", "tag", "state"),
+        ("name", "source", "tag", "state", *(("kind", "signature") if standing else ())),
         [
-            (name, *(_git_cells(name, each, store) if isinstance(each, GitPlugin) else _local_cells(each)))
+            (
+                name,
+                *(_git_cells(name, each, store) if isinstance(each, GitPlugin) else _local_cells(each)),
+                *(standing.get(name, ())),
+            )
             for name, each in declared.items()
         ],
         title=f"Declared in {manifest}",
         empty=f"{manifest} declares no plugins. {ADD_A_PLUGIN}",
     )
+
+
+def _standing(manifest: Path, store: "Store") -> dict[str, tuple[str, str]]:
+    """Return kind and signature of each plugin, where there is a policy that knows kinds and signers."""
+    from cuvis_ai_core.plugins.policy.asking import policy
+
+    if policy() is None:
+        return {}
+    from cuvis_ai_core.plugins.cache.standing import standing_of
+    from cuvis_ai_core.plugins.lock.lockfile import read_lock
+    from cuvis_ai_core.plugins.manifest.schema import read_manifest
+
+    lock = read_lock(manifest)
+    found = {
+        name: standing_of(name, each, store, locked=lock is not None and name in lock.plugins)
+        for name, each in read_manifest(manifest).plugins.items()
+    }
+    return {name: (_kind(each.kind, allowed=not each.why), each.signature) for name, each in found.items()}
+
+
+def _kind(kind: str, *, allowed: bool) -> str:
+    return kind if allowed else f"{kind}, not allowed"
 
 
 def _git_cells(name: str, plugin: "GitPlugin", store: "Store") -> tuple[str, str, str]:
@@ -82,18 +111,26 @@ def _local_cells(plugin: "LocalPlugin") -> tuple[str, str, str]:
 
 def _print_discovered() -> None:
     from cuvis_ai_core.cli.tables import print_table
+    from cuvis_ai_core.plugins.policy.asking import policy
 
+    rules = policy()
     print_table(
-        ("name", "distribution", "version", "entry point"),
-        _discovered_rows(),
+        ("name", "distribution", "version", "entry point", *(("kind",) if rules else ())),
+        _discovered_rows(rules),
         title="Discovered (pip-installed)",
         empty="No pip-installed plugins are discovered. `pip install` one, or declare plugins in a manifest.",
     )
 
 
-def _discovered_rows() -> Iterator[tuple[str, str, str, str]]:
-    from cuvis_ai_core.registry import NodeRegistry
+def _discovered_rows(rules: "Policy | None") -> Iterator[tuple[str, ...]]:
+    from cuvis_ai_core.plugins.hooks.discovery import discover
 
-    with NodeRegistry() as registry:
-        for name, plugin in sorted(registry.discovered_plugins.items()):
-            yield name, plugin.distribution, plugin.version, plugin.value
+    for name, plugin in sorted(discover(frozenset()).items()):
+        cells = name, plugin.distribution, plugin.version, plugin.value
+        if rules is None:
+            yield cells
+            continue
+        try:
+            yield *cells, rules.judge_distribution(plugin.distribution).kind
+        except NotAllowedError:
+            yield *cells, _kind("community", allowed=False)

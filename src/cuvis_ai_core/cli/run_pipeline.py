@@ -1,7 +1,7 @@
 """One run of a pipeline on a cube, from the file to the folder of results."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +11,7 @@ from cuvis_ai_core.cli.output_folder import OutputFolder, safe_name
 from cuvis_ai_core.cli.outputs.bands import Bands, bands_of
 from cuvis_ai_core.cli.outputs.writer import ARCHIVE, FORMATS, Outputs
 from cuvis_ai_core.cli.progress import running, working
+from cuvis_ai_core.cli.published_inputs import published_inputs
 from cuvis_ai_core.cli.results import Result, collect, write_pictures
 from cuvis_ai_core.cli.run_record import RECORD, cube_record, input_record, node_records, run_record
 from cuvis_ai_core.cli.tables import print_table
@@ -42,6 +43,7 @@ class Run:
         manifest: The manifest whose plugins are loaded, if any.
         cube_path: The cube.
         measurement: Which cube it is in a file of several.
+        annotations: The COCO file whose masks nodes get that take one.
         processing_mode: What to make of a session file.
         weights: The file of weights that was loaded, if any.
         overrides: What was laid over the file.
@@ -58,6 +60,7 @@ class Run:
     manifest: Path | None
     cube_path: Path
     measurement: int | None = None
+    annotations: Path | None = None
     processing_mode: str | None = None
     weights: Path | None = None
     overrides: tuple[str, ...] = ()
@@ -66,6 +69,19 @@ class Run:
     keep: tuple[str, ...] = ()
     memory: int | None = None
     format: str = FORMATS[0]
+
+    def write_all(self, folder: Path | None, measurements: tuple[int, ...]) -> None:
+        """Run the pipeline on several cubes of the file, as `write_to` does on one; without any, on that one.
+
+        Args:
+            folder: Folder of the results; each of several cubes has one in it: `measurement-3`.
+            measurements: Their numbers.
+        """
+        if not measurements:
+            self.write_to(folder)
+        for number in measurements:
+            target = (folder or Path(f"{safe_name(self.pipeline.name)}-output")) / f"measurement-{number}"
+            replace(self, measurement=number).write_to(target)
 
     def write_to(self, folder: Path | None) -> None:
         """Run the pipeline, write the results and print a table of them.
@@ -85,6 +101,7 @@ class Run:
         class_names(self.pipeline)  # better refused before the work than after it
         with working(f"Reading {self.cube_path}"):
             cube = self._read()
+            batch = published_inputs(self.pipeline, cube, self.annotations)
         target = folder or Path(f"{safe_name(self.pipeline.name)}-output")
         profiler = Profiler()
         certain = (ARCHIVE, RECORD) if self.format == FORMATS[0] else (RECORD,)
@@ -94,7 +111,7 @@ class Run:
                 self.registry.register_hooks(profiler)
             outputs = Outputs(output.staging, self.format, cube)
             with running(self.registry, f"Running {len(self.pipeline.nodes)} nodes on {self.cube_path}"):
-                values = self._forward(cube, outputs)
+                values = self._forward(batch, cube.remarks, outputs)
             results, left_out = collect(values)
             with working(f"Writing {target}"):
                 meaning = meanings(self.registry, self.pipeline, values, cube, self.cube_path.name)
@@ -124,10 +141,10 @@ class Run:
         self.pipeline.draw(folder / name)
         return [{"file": name, "shows": "the graph of the pipeline"}]
 
-    def _forward(self, cube: "Cube", outputs: Outputs) -> dict[tuple[str, str], Any]:
-        kept, remarks = self.keep or None, cube.remarks
+    def _forward(self, batch: dict[Any, Any], remarks: tuple[str, ...], outputs: Outputs) -> dict[tuple[str, str], Any]:
+        kept = self.keep or None
         try:
-            return self.pipeline.forward_tiled(cube.tiles(), keep_ports=kept, memory=self.memory, into=outputs.place)
+            return self.pipeline.forward_tiled(batch, keep_ports=kept, memory=self.memory, into=outputs.place)
         except PortError as error:
             if error.missing:
                 error.hint = _how_to_hand_in({address[1] for address in error.missing}, remarks)

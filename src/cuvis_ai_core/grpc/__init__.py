@@ -4,10 +4,20 @@ Needs the extra `grpc`; nothing of it is imported before it is used.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = ["Server", "Settings"]
+if TYPE_CHECKING:
+    from cuvis_ai_core.grpc.client import AsyncClient, Client, Progress
+    from cuvis_ai_core.grpc.server import Server
+    from cuvis_ai_core.grpc.settings import Settings
 
-_HOMES = {"Server": "cuvis_ai_core.grpc.server", "Settings": "cuvis_ai_core.grpc.settings"}
+__all__ = ["AsyncClient", "Client", "Progress", "Server", "Settings"]
+
+_HOMES = {
+    **dict.fromkeys(("AsyncClient", "Client", "Progress"), "cuvis_ai_core.grpc.client"),
+    "Server": "cuvis_ai_core.grpc.server",
+    "Settings": "cuvis_ai_core.grpc.settings",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
 
-from cuvis_ai_core.grpc.arrays import from_raw
 from cuvis_ai_core.grpc.raw import RawInference, RawTensor
 
 if TYPE_CHECKING:
@@ -39,11 +38,6 @@ def batch_of(request: RawInference, pipeline: "Pipeline", read: Reader) -> dict[
     if request.text_prompt is not None:
         batch["text_prompt"] = request.text_prompt
     return batch
-
-
-def read_raw(name: str, tensor: RawTensor) -> NDArray[Any]:
-    """Return the array of a tensor that came in the message: a view of it."""
-    return from_raw(tensor.raw, tensor.shape, tensor.dtype, name)
 
 
 def open_inputs(pipeline: "Pipeline") -> dict[str, list[Any]]:

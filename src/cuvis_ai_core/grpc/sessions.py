@@ -141,9 +141,17 @@ class Sessions:
         most: How many there may be.
         most_waiting: How many calls of each may wait for their turn.
         idle: Seconds after which one that nobody calls is closed.
+        tidy: What else is done now and then.
     """
 
-    def __init__(self, most: int = 10_000, most_waiting: int = 16, idle: float = 24 * 3600.0) -> None:
+    def __init__(
+        self,
+        most: int = 10_000,
+        most_waiting: int = 16,
+        idle: float = 24 * 3600.0,
+        tidy: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._tidy = tidy
         self._most = most
         self._most_waiting = most_waiting
         self._idle = idle
@@ -223,6 +231,7 @@ class Sessions:
     def _reap(self) -> None:
         while not self._ended.wait(min(30.0, max(self._idle / 4, 0.05))):
             self.close_idle()
+            _without_error(self._tidy)
 
 
 def unknown(number: str) -> ServiceError:
@@ -234,7 +243,7 @@ def unknown(number: str) -> ServiceError:
     )
 
 
-def _without_error(action: Callable[[], None]) -> None:
+def _without_error(action: Callable[[], object]) -> None:
     try:
         action()
     except Exception:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from cuvis_ai_core.errors import AmbiguousNodeError, InvalidNodeError, NodeNotFoundError
 from cuvis_ai_core.node.base import is_node_class
-from cuvis_ai_core.plugins.hooks.discovery import is_path
+from cuvis_ai_core.plugins.hooks.discovery import is_path, refuse_module
 from cuvis_ai_core.plugins.hooks.manager import (
     HookManager,
     checked_nodes,
@@ -183,9 +183,11 @@ def host_class(path: str, *, importing: bool = True) -> type | None:
 
     Raises:
         InvalidNodeError: What is there cannot be imported, is no node class, or is no part of a distribution.
+        NotAllowedError: It is of a pip-installed plugin that the policy does not allow.
     """
     if not is_path(path) or path.startswith(PREFIX):
         return None
+    refuse_module(path)
     module = path.rpartition(".")[0]
     top = module.partition(".")[0]
     if module in sys.modules or top == _CORE:

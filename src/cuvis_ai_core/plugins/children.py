@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.cache.target_marker import read_target
 from cuvis_ai_core.plugins.code import open_code
 from cuvis_ai_core.plugins.dependencies import leases
@@ -31,6 +32,8 @@ def adopt() -> None:
             leases.serve([each for each in target.needed if each.name in names], target.folder)
     for name, folder, private in plugins:
         if target := read_target(Path(folder)):
+            root = target.folder.parents[2]  # see `Store`
+            vetting.refuse_stored(root, target.title, [*target.code.values(), target.built_from])
             open_code(target, [each for each in target.needed if each.name in private], name)
     install_finder()
     _answer_for_caller(os.environ.get(CALLING_PLUGIN))

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.arrays import to_array
-from cuvis_ai_core.grpc.feeding import batch_of, read_raw
+from cuvis_ai_core.grpc.feeding import batch_of
 from cuvis_ai_core.grpc.profiling import Timings, timings_of
 from cuvis_ai_core.grpc.raw import write_inference
 from cuvis_ai_core.grpc.service import Call, Handler
+from cuvis_ai_core.grpc.sharing import read_tensor, shared
 from cuvis_ai_core.grpc.stopping import Stopped, stopper_of
 from cuvis_ai_core.grpc.wire import enum_value, messages
 
@@ -28,11 +30,12 @@ def infer(call: Call) -> bytes:
     session = call.session
     pipeline = session.needed_pipeline()
     wanted = _wanted(pipeline, call.request.output_specs)
-    batch = batch_of(call.request, pipeline, read_raw)
+    batch = batch_of(call.request, pipeline, partial(read_tensor, call))
     with _stoppable(call):
         values = pipeline.forward(batch, keep_ports=wanted or None)
     outputs, metrics, left = _sorted(values, asked=bool(wanted))
-    size = sum(each.nbytes for each in outputs.values())
+    answered = shared(call, outputs)
+    size = sum(each.nbytes for each in answered.values() if hasattr(each, "nbytes"))
     if size > call.service.settings.max_message:
         raise ServiceError(
             f"The outputs have {size} bytes, and a message up to {call.service.settings.max_message}.",
@@ -41,7 +44,7 @@ def infer(call: Call) -> bytes:
         )
     if left:
         call.context.set_trailing_metadata(((LEFT_OUT, ",".join(left)),))
-    return write_inference(outputs, metrics)
+    return write_inference(answered, metrics)
 
 
 def set_profiling(call: Call) -> Any:  # noqa: ANN401

@@ -64,14 +64,24 @@ class Environment(NamedTuple):
         """The folder with what is installed."""
         return packages_of(self.folder)
 
+    def requirements(self) -> list[str]:
+        """Read what the plugin says that it needs."""
+        found = distributions(name=self.distribution, path=[str(self.packages)]) if self.distribution else ()
+        return [requirement for each in found for requirement in each.requires or ()]
+
 
 def packages_of(folder: Path) -> Path:
     """Return the folder with what is installed in a virtual environment."""
     return next(iter(sorted(folder.glob("lib/python3.*/site-packages"))), folder / "Lib" / "site-packages")
 
 
-def usable_environment(folder: Path, store: Store) -> Environment | None:
+def usable_environment(folder: Path, store: Store, *, write: bool = True) -> Environment | None:
     """Return the finished environment in a folder, counted as in use from now on; None where there is none.
+
+    Args:
+        folder: The folder.
+        store: The plugin cache.
+        write: Whether its marker may be written anew, where its files have other times.
 
     Raises:
         CacheMismatchError: It is there, but was altered.
@@ -79,8 +89,13 @@ def usable_environment(folder: Path, store: Store) -> Environment | None:
     read = read_environment(folder)
     if read is None or not read.python.exists():  # its Python may have been uninstalled
         return None
-    found = integrity.unless_removed(folder, lambda: integrity.looked_at(read, _watching, write_environment))
+    keep = write_environment if write else _keep_nothing
+    found = integrity.unless_removed(folder, lambda: integrity.looked_at(read, _watching, keep))
     return found if found is not None and store.use(folder) else None
+
+
+def _keep_nothing(_: Environment) -> None:
+    pass
 
 
 def read_environment(folder: Path) -> Environment | None:

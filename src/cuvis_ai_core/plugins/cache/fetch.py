@@ -7,11 +7,12 @@ from pathlib import Path, PurePath
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import SourceError, TagNotFoundError
 from cuvis_ai_core.plugins.cache.checkout import NoSuchReferenceError, check_out
-from cuvis_ai_core.plugins.cache.git import ls_remote
+from cuvis_ai_core.plugins.cache.git import ls_remote, rewritten
 from cuvis_ai_core.plugins.cache.git_errors import unreachable
 from cuvis_ai_core.plugins.cache.integrity import checkout_files
 from cuvis_ai_core.plugins.cache.offline import refuse_offline
 from cuvis_ai_core.plugins.cache.submodules import add_submodules
+from cuvis_ai_core.plugins.policy.asking import policy, refuse_rewritten
 
 
 def fetch(url: str, tag: str, folder: Path, meanwhile: Callable[[], object] = lambda: None) -> str:
@@ -24,11 +25,14 @@ def fetch(url: str, tag: str, folder: Path, meanwhile: Callable[[], object] = la
         meanwhile: What to do while git waits for the network.
 
     Raises:
+        NotAllowedError: The user's git would fetch it from where the policy allows nothing.
         SourceError: The tag cannot be had.
         StoreError: The disk is full.
         TimeLimitError: git took longer than it may.
     """
     refuse_offline(url)
+    if policy() is not None:
+        refuse_rewritten(url, rewritten(url, folder.parent))
     try:
         commit = check_out(url, f"refs/tags/{tag}", folder, f"fetch tag {tag} of", meanwhile)
     except NoSuchReferenceError:

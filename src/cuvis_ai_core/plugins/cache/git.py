@@ -3,13 +3,14 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
 from cuvis_ai_core._environment import git_variables
 from cuvis_ai_core._process import Finished, run
 from cuvis_ai_core.errors import ToolNotFoundError
+from cuvis_ai_core.plugins.cache.git_credentials import hidden
 
 _CONFIGURATION: Final = (
     f"core.hooksPath={os.devnull}",
@@ -56,6 +57,7 @@ def git(
     settings: Iterable[str] = (),
     hashes: str = "sha1",
     meanwhile: Callable[[], object] | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Finished:
     """Run git as GitPython would, whose import takes as long as a small fetch and starts git twice.
 
@@ -65,14 +67,15 @@ def git(
         settings: Further configuration, as `key=value`.
         hashes: Which kind of hashes a repository gets that is made now.
         meanwhile: What to do in this thread while git runs.
+        variables: Further variables of the environment, which go before the user's.
 
     Raises:
         ToolNotFoundError: It is not installed.
         TimeLimitError: It took longer than it may.
     """
     env = git_variables() | _OWN | {"GIT_CEILING_DIRECTORIES": str(folder.resolve().parent), "GIT_DEFAULT_HASH": hashes}
-    command = ["git", *_options(settings), *arguments]
-    return run(command, cwd=folder, env=env, meanwhile=meanwhile)
+    words, env = hidden([*_options(settings), *arguments], {**env, **(variables or {})})
+    return run(["git", *words], cwd=folder, env=env, meanwhile=meanwhile)
 
 
 def ls_remote(*arguments: str) -> Finished:
@@ -86,10 +89,20 @@ def ls_remote(*arguments: str) -> Finished:
         """GitPython adds to the environment of the process, but takes nothing away: a variable of a hook stays."""
 
         def execute(self, command: Sequence[str], **_: object) -> Finished:  # type: ignore[override]
-            env = git_variables() | _OWN | {"GIT_DIR": os.devnull}
-            return run(command, cwd=Path(__file__).parent, env=env)
+            words, env = hidden(command[1:], git_variables() | _OWN | {"GIT_DIR": os.devnull})
+            return run([command[0], *words], cwd=Path(__file__).parent, env=env)
 
     return cast("Finished", OwnGit(Path(__file__).parent)(c=_CONFIGURATION).ls_remote(*arguments))
+
+
+def rewritten(url: str, folder: Path) -> str:
+    """Return from where git fetches if it is given an address: what `insteadOf` of the user makes of it.
+
+    Args:
+        url: The address.
+        folder: A folder to run git in.
+    """
+    return git(folder, "ls-remote", "--get-url", "--", url).stdout.strip()
 
 
 def _options(settings: Iterable[str]) -> list[str]:

@@ -19,7 +19,7 @@ from cuvis_ai_core.errors import (
     ToolNotFoundError,
 )
 from cuvis_ai_core.plugins.cache import integrity
-from cuvis_ai_core.plugins.cache.store import MARKER, Store, listed, long_hash, short_hash
+from cuvis_ai_core.plugins.cache.store import MARKER, Store, leads_out, listed, long_hash, short_hash
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
@@ -97,8 +97,8 @@ def git_source(
     """
     wanted = _identity(name, url, tag)
     places = store.checkouts(name, tag, wanted["repo"])
-    found = _published(places, wanted)
-    if found is not None and store.use(found.folder):
+    found = _found(places, wanted, store)
+    if found is not None:
         return found
     with store.lock(places[0].name, announce):
         found = _published(places, wanted)
@@ -234,14 +234,28 @@ def usable_source(name: str, declared: GitPlugin, store: Store) -> Source | None
         CacheMismatchError: It was altered.
     """
     wanted = _identity(name, declared.repo, declared.tag)
-    found = _published(store.checkouts(name, declared.tag, wanted["repo"]), wanted)
-    return found if found is not None and store.use(found.folder) else None
+    return _found(store.checkouts(name, declared.tag, wanted["repo"]), wanted, store)
+
+
+def _found(places: tuple[Path, Path], wanted: Mapping[str, str], store: Store) -> Source | None:
+    """Return a checkout of this store, counted as in use, or of the one that others filled."""
+    found = _published(places, wanted)
+    if found is not None and store.use(found.folder):
+        return found
+    shared = store.shared
+    if shared is not None:
+        shared.refuse_foreign()
+        places = shared.checkouts(wanted["name"], wanted["tag"], wanted["repo"])
+        found = _published(places, wanted, shared)
+        return found if found is not None and shared.use(found.folder) else None
+    return None
 
 
 def cached_source(name: str, declared: GitPlugin, store: Store) -> Source | None:
     """Return a plugin's checkout in the store as it was recorded, or None where it has not been fetched."""
     wanted = _identity(name, declared.repo, declared.tag)
-    for place in store.checkouts(name, declared.tag, wanted["repo"]):
+    stores = [each for each in (store, store.shared) if each is not None]
+    for place in (place for each in stores for place in each.checkouts(name, declared.tag, wanted["repo"])):
         marker = read_marker(place)
         if marker is not None and wanted.items() <= marker.items():
             return _source(place, marker)
@@ -252,17 +266,19 @@ def _identity(name: str, url: str, tag: str) -> dict[str, str]:
     return {"name": name, "repo": without_credentials(url), "tag": tag}
 
 
-def _published(places: tuple[Path, Path], wanted: Mapping[str, str]) -> Source | None:
+def _published(places: tuple[Path, Path], wanted: Mapping[str, str], shared: Store | None = None) -> Source | None:
     for place in places:
         marker = read_marker(place)
         if marker is not None and wanted.items() <= marker.items():
-            return integrity.unless_removed(place, partial(_checked, place, marker))
+            if leads_out(place, place.parent):
+                raise _mismatch(place, marker, f"{place} is a link that leads out of the plugin cache")
+            return integrity.unless_removed(place, partial(_checked, place, marker, write=shared is None))
     return None
 
 
-def _checked(place: Path, marker: Mapping[str, Any]) -> Source:
+def _checked(place: Path, marker: Mapping[str, Any], *, write: bool) -> Source:
     _check_head(place, marker)
-    _check_files(place, marker)
+    _check_files(place, marker, write=write)
     return _source(place, marker)
 
 
@@ -293,11 +309,13 @@ def _check_head(place: Path, marker: Mapping[str, Any]) -> None:
         )
 
 
-def _check_files(place: Path, marker: Mapping[str, Any]) -> None:
+def _check_files(place: Path, marker: Mapping[str, Any], *, write: bool) -> None:
     """Look at some files; where one seems to have changed, read all, for a copy of a cache has other times."""
     if integrity.looks_unchanged(place, marker["watched"]):
         return
     _check_content(place, marker)
+    if not write:
+        return
     with suppress(OSError):  # so that the next look is cheap again
         files = integrity.checkout_files(place)
         write_json(place / ".git" / MARKER, {**marker, "watched": integrity.watch(place, files)})

@@ -34,6 +34,15 @@ if TYPE_CHECKING:
 
 ENVIRONMENT_VARIABLE: Final = "CUVIS_PLUGINS_DIR"
 
+SHARED_VARIABLE: Final = "CUVIS_SHARED_STORE"
+"""Names the folder of a plugin cache that others filled: it is looked into after the user's own, and never written."""
+
+_BELIEVED: Final = ("", "/.targets", "/.envs", "/.records")
+"""Folders of a plugin cache of which every load believes what lies in them."""
+
+_OTHERS_WRITE: Final = 0o022
+_OTHERS_ENTER: Final = 0o011
+
 MARKER: Final = "cuvis-checkout.json"
 """Completion marker of a checkout; it lies in `.git/`."""
 
@@ -106,6 +115,21 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._uses = Uses()
+
+    @property
+    def shared(self) -> Store | None:
+        """The plugin cache that others filled, where one is named: `CUVIS_SHARED_STORE`."""
+        named = os.environ.get(SHARED_VARIABLE)
+        return SharedStore(chosen_root(named)) if named else None
+
+    def refuse_foreign(self) -> None:
+        """Raise if another user may write to the cache, and so have this one run what he likes.
+
+        Raises:
+            StoreError: He may.
+        """
+        if os.name == "posix":
+            _refuse_foreign(os.fspath(self.root), owner=os.geteuid())
 
     def checkouts(self, name: str, tag: str, url: str) -> tuple[Path, Path]:
         """Return the two places where the checkout of a tag may lie: the plain one, and one for this repository only.
@@ -272,6 +296,10 @@ class Store:
                     lock.unlink(missing_ok=True)
 
     def _prepare(self) -> None:
+        self.refuse_foreign()
+        if not self.root.exists():
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(mode=0o700, exist_ok=True)
         for folder in (".locks", ".tmp"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         readme = self.root / "README"
@@ -296,6 +324,64 @@ class Store:
                 "or NodeRegistry.set_cache_dir(path).",
                 path=self.root,
             ) from error
+
+
+class SharedStore(Store):
+    """A plugin cache that others filled, for reading only."""
+
+    def use(self, entry: Path, *, locked: bool = False) -> bool:  # noqa: ARG002 - of the store
+        """Return whether an entry is there; nobody is told that it is used."""
+        return entry.is_dir()
+
+    def refuse_foreign(self) -> None:
+        """Raise if others than its owner may write to it.
+
+        Raises:
+            StoreError: They may.
+        """
+        if os.name == "posix":
+            _refuse_foreign(os.fspath(self.root), owner=None)
+
+    def _prepare(self) -> None:
+        raise StoreError(
+            f"The shared plugin cache {self.root} is never written.",
+            hint=f"Whoever keeps it fills it, as the plugin cache of a command: {ENVIRONMENT_VARIABLE}={self.root}",
+            path=self.root,
+        )
+
+
+def _refuse_foreign(root: str, owner: int | None) -> None:
+    for name in _BELIEVED:
+        try:
+            state = os.stat(root + name)  # noqa: PTH116 - on every load
+        except OSError:
+            continue
+        foreign = owner is not None and state.st_uid not in {owner, 0}
+        if foreign or state.st_mode & _OTHERS_WRITE:
+            raise _foreign(root + name, root, state.st_uid if foreign else None)
+        if not name and not state.st_mode & _OTHERS_ENTER:
+            return
+
+
+def _foreign(folder: str, root: str, owner: int | None) -> StoreError:
+    from pathlib import Path
+
+    if owner is None:
+        what, step = "can be written by other users", f"Take that away: chmod -R go-w '{root}'"
+    else:
+        what = f"belongs to another user (number {owner})"
+        step = f"If the files are yours, make them so: chown -R {os.geteuid()} '{root}'; to use what somebody else "
+        step += f"keeps, name it with {SHARED_VARIABLE}"
+    return StoreError(
+        f"The plugin cache {root} is not used: {folder} {what}, who could have you run anything.",
+        hint=f"{step}. Or empty the cache, if you do not know what happened to it: it is filled again.",
+        path=Path(root),
+    )
+
+
+def leads_out(entry: Path, root: Path) -> bool:
+    """Tell whether an entry of a plugin cache lies elsewhere, by way of a link."""
+    return not os.path.realpath(entry).startswith(os.path.realpath(root) + os.sep)
 
 
 def listed(folder: Path) -> list[Path]:

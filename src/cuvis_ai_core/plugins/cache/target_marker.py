@@ -15,8 +15,13 @@ _FORMAT: Final = 3
 """Raised when what a marker holds changes; a target of another format is built anew."""
 
 
-def target_for(place: Path, key: str) -> Target | None:
+def target_for(place: Path, key: str, *, write: bool = True) -> Target | None:
     """Return the finished target directory below a folder that was chosen (see `Versions.keys`).
+
+    Args:
+        place: The folder.
+        key: What was chosen for it.
+        write: Whether its marker may be written anew, where its files have other times.
 
     Raises:
         CacheMismatchError: It is there, but was altered.
@@ -24,7 +29,12 @@ def target_for(place: Path, key: str) -> Target | None:
     found = next((target for target in complete_targets(place) if key in target.hosts and not is_stale(target)), None)
     if found is None:
         return None
-    return integrity.unless_removed(found.folder, lambda: integrity.looked_at(found, _watching, _write))
+    keep = _write if write else _keep_nothing
+    return integrity.unless_removed(found.folder, lambda: integrity.looked_at(found, _watching, keep))
+
+
+def _keep_nothing(_: Target) -> None:
+    pass
 
 
 def read_target(folder: Path) -> Target | None:

@@ -10,8 +10,10 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cuvis_ai_core.errors import DiscoveryError
+from cuvis_ai_core.plugins.cache.vetting import refused_distributions
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.owned_names import import_for_everybody
+from cuvis_ai_core.plugins.policy.finding import none_is_there
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
@@ -119,6 +121,24 @@ def discover(block: frozenset[str]) -> dict[str, DiscoveredPlugin]:
             key = f"{plugin.name} ({plugin.distribution})" if plugin.name in found else plugin.name
             found[key] = plugin
     return found
+
+
+def refuse_module(path: str) -> None:
+    """Raise if a module is of a pip-installed plugin that the policy does not allow.
+
+    Raises:
+        NotAllowedError: It is.
+    """
+    if none_is_there():
+        return
+    top = path.partition(".")[0]
+    owners = {
+        each.name: each.distribution
+        for each in _installed()
+        if each.value.partition(":")[0].split(".")[0].strip() == top
+    }
+    for error in refused_distributions(owners).values():
+        raise error
 
 
 def strict() -> bool:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import CuvisError, DependencyConflictError, MissingExtraError, OperatorConflictError
+from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.cache.sources import Source, content_of, local_source, usable_source
-from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.cache.store import Store, leads_out
 from cuvis_ai_core.plugins.cache.target_marker import target_for
 from cuvis_ai_core.plugins.dependencies import host
 from cuvis_ai_core.plugins.hooks.manager import PluginState, code_is_there
@@ -74,6 +75,7 @@ def find_installed(request: InstallRequest) -> dict[str, Installed]:
     sources: dict[str, Source] = {}
     try:
         for name, declared in request.plugins.items():
+            vetting.judged(name, declared, own_process=name in request.processes)
             source = source_on_disk(name, declared, request.store)
             if source is None:
                 return {}
@@ -82,10 +84,12 @@ def find_installed(request: InstallRequest) -> dict[str, Installed]:
             sources[name] = source
         keys = keys_of(places, request)
         found = {name: usable_place(name, place, keys, request) for name, place in places.items()}
+        installed = {name: Installed(sources[name], place) for name, place in found.items() if place is not None}
+        if len(installed) < len(sources):
+            return {}
+        for name, source in sources.items():
+            vetting.signed(name, request.plugins[name], source)
     except CuvisError:
-        return {}
-    installed = {name: Installed(sources[name], place) for name, place in found.items() if place is not None}
-    if len(installed) < len(sources):
         return {}
     for name, source in sources.items():
         announce_source(request, name, source)
@@ -144,12 +148,30 @@ def usable_place(name: str, place: Path, keys: Mapping[str, str], request: Insta
     Raises:
         CacheMismatchError: It is there, but was altered.
         LockError: A lock file says nothing about it.
+        NotAllowedError: The policy does not allow what it needs.
     """
+    own, shared = request.store, request.store.shared
+    found = _place_in(own, name, place, keys, request, write=True)
+    if found is None and shared is not None:
+        shared.refuse_foreign()
+        there = shared.root / place.relative_to(own.root)
+        found = None if leads_out(there, shared.root) else _place_in(shared, name, there, keys, request, write=False)
+    return found
+
+
+def _place_in(
+    store: Store, name: str, place: Path, keys: Mapping[str, str], request: InstallRequest, *, write: bool
+) -> "Place | None":
     if name in request.processes:
         from cuvis_ai_core.plugins.cache.environment import usable_environment
         from cuvis_ai_core.plugins.installing.host_wheels import environment_folder
 
         folder = environment_folder(place, request.plugins[name], request.versions.environment(name))
-        return usable_environment(folder, request.store)
-    found = target_for(place, keys[name])
-    return found if found is not None and request.store.use(found.folder) else None
+        environment = usable_environment(folder, store, write=write)
+        if environment is not None:
+            vetting.refuse_requirements(name, environment.requirements(), request.plugins[name].extras)
+        return environment
+    found = target_for(place, keys[name], write=write)
+    if found is not None:
+        vetting.refuse_requirements(name, found.plugin.requires, request.plugins[name].extras)
+    return found if found is not None and store.use(found.folder) else None

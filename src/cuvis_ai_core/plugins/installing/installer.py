@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, cast
 
 from cuvis_ai_core.errors import CuvisError, PluginLoadError, PreparationError
+from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.cache.offline import not_fetched
 from cuvis_ai_core.plugins.cache.sources import Source, git_source, local_source, usable_source
 from cuvis_ai_core.plugins.cache.store import short_hash
@@ -131,13 +132,14 @@ class Installer:
         here = {name: each for name, each in self.needs().items() if name not in self._request.processes}
         choices = dict[str, Choice | None]()
         allowed = frozenset(name for job in self._jobs.open() for name in job.declared.build)
-        uv = Uv(", ".join(here), folder, self._request.offline, allowed=allowed)
+        uv = Uv(", ".join(here), folder, self._request.offline, allowed=allowed, dry=self._request.dry)
 
         def choose() -> None:
             choices.update(self._request.versions.choose(here, uv, self._jobs.crew))
 
         def build(job: Job, enter: Enter) -> None:
-            job.installation.build_ahead()
+            if not self._request.dry:
+                job.installation.build_ahead()
             if job.installation.own_process:
                 choices[job.name] = self._choose_for(job, enter, kept)
 
@@ -163,6 +165,7 @@ class Installer:
             if choice is not None and choice.error is not None:
                 enter(PluginState.RESOLVING, None)
                 raise choice.error
+            vetting.refuse_sources(job.name, choice.pins if choice is not None else ())
             job.finish(job.installation.finish(choice, self._keys.get(job.name, ""), enter))
 
         self._jobs.do(PluginState.INSTALLING, install)
@@ -177,9 +180,11 @@ class Installer:
 
     def _fetch(self, job: Job, enter: Enter) -> None:
         declared = job.declared
+        vetting.judged(job.name, declared, own_process=job.name in self._request.processes)
         job.source = (
             local_source(declared.path) if isinstance(declared, LocalPlugin) else self._checkout(job, declared, enter)
         )
+        vetting.signed(job.name, declared, job.source)
         self._request.versions.check(job.name, job.source)
         announce_source(self._request, job.name, job.source)
         enter(PluginState.INSTALLING, None)
@@ -215,7 +220,7 @@ class Installer:
         work.mkdir()
         carried = self._request.versions.carried(job.name)
         carried_wheels = wheelhouse(self._store, *carried, work / "carried") if carried and self._store.wheels else None
-        uv = Uv(job.name, work, self._request.offline, carried_wheels, frozenset(job.declared.build))
+        uv = Uv(job.name, work, self._request.offline, carried_wheels, frozenset(job.declared.build), self._request.dry)
         arguments = (job.name, job.declared, job.source, job.place, self._store, uv)
         if job.name in self._request.processes:
             from cuvis_ai_core.plugins.installing.virtual_environment import EnvironmentInstallation
@@ -224,6 +229,7 @@ class Installer:
         else:
             job.installation = TargetInstallation(*arguments)
         distribution, requirements = job.installation.needs()
+        vetting.refuse_requirements(job.name, requirements, job.declared.extras)
         job.needs = Needs(distribution, requirements, uv, partial(job.announce, PluginState.RESOLVING))
 
     def _choose_for(self, job: Job, enter: Enter, kept: Mapping[str, Sequence[str]] | None) -> Choice | None:

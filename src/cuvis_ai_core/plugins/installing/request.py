@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import Store
@@ -59,7 +59,13 @@ class Carried(NamedTuple):
 
 
 class Versions(Protocol):
-    """How versions come about for some plugins."""
+    """How versions come about for some plugins.
+
+    Attributes:
+        locked: Whether a lock file says them.
+    """
+
+    locked: ClassVar[bool] = False
 
     def check(self, name: str, source: Source) -> None:
         """Raise if the code of a plugin is not what is meant.
@@ -110,6 +116,7 @@ class InstallRequest(NamedTuple):
         announce: Told of the states that each plugin enters, with a detail to show.
         offline: Whether no connection may be opened.
         processes: Names of those that get a process, and an environment, of their own.
+        dry: Whether no code of a plugin or of what it needs may run.
     """
 
     plugins: Mapping[str, GitPlugin | LocalPlugin]
@@ -118,3 +125,4 @@ class InstallRequest(NamedTuple):
     announce: Announcement
     offline: bool
     processes: frozenset[str] = frozenset()
+    dry: bool = False

@@ -36,6 +36,8 @@ class Uv(UvProgram):
             BuildError: The build failed.
             InstallError: uv failed otherwise.
         """
+        if self.dry:
+            raise self.needs_building(f"Plugin '{self.plugin}'")
         out = self.folder / "wheel"
         told = {"SETUPTOOLS_SCM_PRETEND_VERSION": version} if version else {}
         interpreter = str(python or sys.executable)
@@ -69,7 +71,7 @@ class Uv(UvProgram):
         limits = self.folder / "constraints.txt"
         limits.write_text("\n".join(constraints), encoding="utf-8")
         options = ["--dry-run", "--no-sources", "--output-format", "json", "--preview-features", "json-output"]
-        options += [] if build else self.wheels_only()
+        options += [] if build and not self.dry else self.wheels_only()
         options += ["--target", str(installed)] if installed else []
         options += ["--python", str(python or sys.executable), "-c", str(limits), *([] if python else ["--"])]
         by_hand = f"uv pip install --dry-run {_shown(requirements)}"

@@ -54,6 +54,11 @@ _MEANINGS: Final[tuple[tuple[str, Kind, str | None], ...]] = (
         _ALLOW_BUILD,
     ),
     (
+        r"[Bb]uilding source distributions.* is disabled|building source distributions is disabled",
+        BuildError,
+        "It needs building, which runs its code, and a dry run runs none. If you trust it, do it without --dry-run.",
+    ),
+    (
         r"[Nn]etwork (?:was|connectivity is) disabled",
         OfflineError,
         "uv was told to stay offline (UV_OFFLINE or its configuration): let it use the network once.",

@@ -47,6 +47,7 @@ class UvProgram:
         offline: Whether uv may only use what it has, and what lies in `wheelhouse`.
         wheelhouse: The wheels that were carried along for this plugin, if there are any.
         allowed: Names of dependencies that may be built from source; of all others only wheels are taken.
+        dry: Whether nothing is built, for no code but uv's own is to run: what only a build can tell is an error.
     """
 
     plugin: str
@@ -54,6 +55,7 @@ class UvProgram:
     offline: bool = False
     wheelhouse: Wheelhouse | None = None
     allowed: frozenset[str] = frozenset()
+    dry: bool = False
 
     def run(
         self, command: list[str], task: str, by_hand: str, told: Mapping[str, str] | None = None
@@ -106,7 +108,16 @@ class UvProgram:
 
     def wheels_only(self) -> list[str]:
         """Return the options with which only that is built from source for which somebody allowed it."""
-        return wheels_but(self._built())
+        return ["--no-build"] if self.dry else wheels_but(self._built())
+
+    def needs_building(self, what: str) -> BuildError:
+        """Return the error for what only a build can tell, where nothing is built."""
+        return BuildError(
+            f"{what} needs building: only its build back-end, which is code of its own, can tell what it needs. A dry "
+            "run runs none.",
+            hint="If you trust it, do it without --dry-run.",
+            plugin=self.plugin,
+        )
 
     def _built(self) -> frozenset[str]:
         named = os.environ.get(BUILD_VARIABLE, "").split(",")

@@ -19,6 +19,7 @@ from cuvis_ai_core.plugins.installing import host_wheels
 from cuvis_ai_core.plugins.installing.editables import UnclearEditableError, editable_code
 from cuvis_ai_core.plugins.installing.installation import Installation
 from cuvis_ai_core.plugins.installing.request import Choice
+from cuvis_ai_core.plugins.installing.required import refuse_addresses
 
 
 class EnvironmentInstallation(Installation[Environment]):
@@ -29,6 +30,8 @@ class EnvironmentInstallation(Installation[Environment]):
     def needs(self) -> tuple[str, tuple[str, ...]]:
         """Return the name of the plugin's distribution, and its requirements as far as its project file has them."""
         project = self.building.project
+        if project and project.dependencies is None and self.uv.dry:
+            raise self.uv.needs_building(f"Plugin '{self.name}' has dynamic metadata ({project.name}) and")
         requirements = (project.dependencies or ()) if project else ()
         self._refuse_other_host(requirements)
         return self.building.distribution, requirements
@@ -111,15 +114,20 @@ class EnvironmentInstallation(Installation[Environment]):
         return any("git+" in each for each in self._addresses.values())
 
     def _resolved(self, kept: Sequence[str]) -> list[str]:
-        requirements = [*self._own, host_wheels.schemas()]
+        own = [*self._hosts(), *self.needs()[1]] if self.uv.dry else self._own
+        requirements = [*own, host_wheels.schemas()]
         return self.uv.missing(requirements, kept, python=self._python, build=self._builds)
+
+    def _hosts(self) -> list[str]:
+        """Return this package, and what plugins import of it, as requirements."""
+        wheels = host_wheels.write_wheels(self.uv.folder / "host wheels")
+        return [f"{name} @ {path.as_uri()}" for name, path in wheels.items()]
 
     @cached_property
     def _own(self) -> list[str]:
         """This package and the plugin as requirements: the plugin is a wheel, or a folder that stays where it is."""
         python = self._python
-        wheels = host_wheels.write_wheels(self.uv.folder / "host wheels")
-        found = [f"{name} @ {path.as_uri()}" for name, path in wheels.items()]
+        found = self._hosts()
         if self.building.project is None:
             return found
         extras = f"[{','.join(self.declared.extras)}]" if self.declared.extras else ""
@@ -134,8 +142,11 @@ class EnvironmentInstallation(Installation[Environment]):
             requirements = [*own, host_wheels.schemas()]
             self.uv.install_with_needs(self._python, packages, requirements, build=self._builds)
             return
-        self.uv.install_locked(packages, choice.hashes, self._python, built=choice.built)
         self.uv.install(packages, own, self._python)
+        refuse_addresses(self.name, choice.pins, list(self._addresses.values()))
+        extras = f"[{','.join(self.declared.extras)}]" if self.declared.extras else ""
+        needed = [f"{self._distribution}{extras}", *host_wheels.names(), host_wheels.schemas()]
+        self.install_locked(packages, choice, needed, self._python)
         problems = self.uv.problems(self._python)
         if problems:
             raise LockError(

@@ -1,13 +1,20 @@
 """The standard loaders, with one thing more: a module gets the builtins of its scope before it runs."""
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, SourcelessFileLoader
 from types import CodeType, ModuleType
-from typing import Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from cuvis_ai_core.plugins.isolation.unloaded_modules import UnloadedModules
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+_SHARED: Final = "CUVIS_SHARED_STORE"
+"""Names a plugin cache that others filled (see `cache.store`, of which nothing here may know)."""
 
 _EDIT_RESOLUTION: Final = 2.0
 """Seconds after an edit in which cached bytecode is not trusted."""
@@ -95,6 +102,12 @@ class _SourceLoader(ScopedLoader, SourceFileLoader):  # type: ignore[misc]  # ty
         if self.scope.editable and time.time() - stats["mtime"] < _EDIT_RESOLUTION:
             raise OSError("edited a moment ago")
         return stats
+
+    def set_data(self, path: str, data: "ReadableBuffer", *, _mode: int = 0o666) -> None:
+        """Write bytecode, but not into a plugin cache that others filled."""
+        shared = os.environ.get(_SHARED)
+        if shared is None or not path.startswith(os.path.abspath(os.path.expanduser(shared)) + os.sep):  # noqa: PTH100, PTH111
+            super().set_data(path, data, _mode=_mode)
 
 
 class _SourcelessLoader(ScopedLoader, SourcelessFileLoader):

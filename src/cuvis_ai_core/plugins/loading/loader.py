@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import PluginError, PluginLoadError
+from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.cache.sources import Source, project_folder
 from cuvis_ai_core.plugins.cache.target import Target
-from cuvis_ai_core.plugins.hooks.announcing import Announcing
+from cuvis_ai_core.plugins.hooks.announcing import Announcement, Announcing
 from cuvis_ai_core.plugins.installing.installed import (
     NEED_PROCESS,
     Installed,
@@ -72,6 +73,20 @@ def _install(request: InstallRequest) -> _Installed:
 
         installed = Installer(request).run()
     return {**refused, **installed}
+
+
+def refused_unlocked(
+    plugins: Mapping[str, GitPlugin | LocalPlugin], announce: Announcement
+) -> dict[str, PluginLoadError]:
+    """Return the errors of plugins without a lock file, where the policy asks for one."""
+    refused: dict[str, PluginLoadError] = {}
+    for name, declared in plugins.items():
+        try:
+            with failing(name, partial(announce, name), first_step(declared)):
+                vetting.refuse_unlocked(name)
+        except PluginLoadError as error:
+            refused[name] = error
+    return refused
 
 
 def _refused(request: InstallRequest) -> dict[str, PluginLoadError]:

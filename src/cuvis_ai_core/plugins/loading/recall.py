@@ -15,10 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.cache.store import Store, short_hash
 from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter, site_folders
 from cuvis_ai_core.plugins.loading.loaded import PluginInfo, Ready
+from cuvis_ai_core.plugins.policy.finding import deciding_variables
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
@@ -49,9 +51,10 @@ class Recall:
     """
 
     def __init__(self, asked: str, store: Store, manifest: str = "") -> None:
-        self._asked = asked
+        # By these variables another policy may be in force.
+        self._asked = f"{asked} {deciding_variables()}" if asked else ""
         self._store = store
-        self._file = store.record(short_hash(asked, interpreter(), *site_folders())) if asked else None
+        self._file = store.record(short_hash(self._asked, interpreter(), *site_folders())) if asked else None
         self._manifest = manifest
         self._begun = 0.0
         self._before: dict[str, _State] = {}
@@ -59,10 +62,8 @@ class Recall:
     def ready(self) -> list[Ready]:
         """Return the plugins as the last load found them, counted as in use; none where something changed."""
         found = self._found()
-        if not found and self._manifest:
-            from cuvis_ai_core.plugins.manifest.schema import lock_path
-
-            self._before = {path: _state(path) for path in (self._manifest, str(lock_path(Path(self._manifest))))}
+        if not found and self._file is not None:
+            self._before = {path: _state(path) for path in _deciding(self._manifest)}
         self._begun = time.time()
         return found
 
@@ -88,7 +89,7 @@ class Recall:
         from cuvis_ai_core.plugins.cache.target_marker import read_target
 
         found = [each for each in loaded if each is not None and _is_plain(each)]
-        if self._file is None or not found or len(found) < len(loaded):
+        if self._file is None or not found or len(found) < len(loaded) or not vetting.holds_for_good():
             return
         # Somebody else's cache, a full disk, a manifest that is being edited: the next load takes the longer way again.
         with suppress(OSError, KeyError, TypeError, ValueError, AttributeError):
@@ -165,6 +166,14 @@ def _is_plain(ready: Ready) -> bool:
     declared = ready.declared()
     repo = getattr(declared, "repo", "")
     return declared.isolation == "scoped" and not ready.target.built_from and repo == without_credentials(repo)
+
+
+def _deciding(manifest: str) -> list[str]:
+    """Return the files that say what is loaded: manifest and lock file, and a policy wherever it may lie."""
+    from cuvis_ai_core.plugins.manifest.schema import lock_path
+
+    files = [manifest, str(lock_path(Path(manifest)))] if manifest else []
+    return files + list(map(str, vetting.deciding_files()))
 
 
 def _edited(found: Iterable[Ready]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cuvis_ai_core.builtin import plugin as builtin_readers
 from cuvis_ai_core.errors import DiscoveryError, NodeNotFoundError
 from cuvis_ai_core.node.base import is_node_class
+from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.catalogue import Catalogue, Owner, host_node, not_found
 from cuvis_ai_core.plugins.hooks.discovery import DiscoveredPlugin, discover, strict
 from cuvis_ai_core.plugins.hooks.manager import HookManager, NodePlugin, PluginState, contribution, no_node
@@ -189,13 +190,22 @@ class Members:
     def _admit_discovered(self) -> None:
         """Have the discovered plugins take part, except those that are declared here as well."""
         declared = {each.info.distribution for each in self.declared.values()}
-        found = discover(self._block) if self._discovering else {}
+        found = self._allowed(discover(self._block)) if self._discovering else {}
         wanted = {name: each for name, each in found.items() if each.normalised_distribution not in declared}
         for name in [name for name, each in self._discovered.items() if wanted.get(name) != each]:
             self._forget(name)
         for name in [name for name, each in wanted.items() if self._discovered.get(name) != each]:
             self._expect(name, wanted[name])
         self._discovered = wanted
+
+    def _allowed(self, found: Mapping[str, DiscoveredPlugin]) -> dict[str, DiscoveredPlugin]:
+        """Return those that the policy allows; of the others it is noted why they take no part."""
+        refused = vetting.refused_distributions({name: each.distribution for name, each in found.items()})
+        for name, error in refused.items():
+            if str(self._broken.get(name)) != str(error):
+                logger.warning("%s", error)
+                self._blame(name, error)
+        return {name: each for name, each in found.items() if name not in refused}
 
     def _forget(self, name: str) -> None:
         self.remove(_label(name))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cuvis_ai_core.errors import DependencyConflictError, PluginModuleError
+from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.cache.target_marker import MARKER, complete_targets
@@ -21,6 +22,7 @@ def revive(package: str, cache: Path) -> Scope:
         cache: Folder of the plugin cache.
 
     Raises:
+        NotAllowedError: The policy does not allow it.
         PluginModuleError: It is not in the cache, or was installed for another environment only.
         DependencyConflictError: One of its dependencies cannot be had beside what is loaded.
     """
@@ -30,6 +32,7 @@ def revive(package: str, cache: Path) -> Scope:
     fitting = [target for target in found if any(key.partition(":")[0] == here for key in target.hosts)]
     refused: DependencyConflictError | None = None
     for target in sorted(fitting, key=_changed, reverse=True):
+        vetting.refuse_stored(cache, target.title, [*target.code.values(), target.built_from])
         try:
             return _opened(target)
         except DependencyConflictError as error:

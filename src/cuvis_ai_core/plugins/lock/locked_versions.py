@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cuvis_ai_core.errors import LockError
+from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import long_hash
 from cuvis_ai_core.plugins.dependencies import host
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.installing.request import Carried, Choice, Needs, Versions
+from cuvis_ai_core.plugins.installing.required import refuse_addresses
 from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, read_lock, refuse_differences
 
@@ -45,6 +47,8 @@ class LockedVersions(Versions):
         LockError: It says nothing about this interpreter and platform.
     """
 
+    locked = True
+
     def __init__(self, lock: Lock) -> None:
         self._lock = lock
         here = interpreter()
@@ -58,8 +62,11 @@ class LockedVersions(Versions):
         self._environment = lock.environments[here]
 
     def check(self, name: str, source: Source) -> None:
-        """Compare commit and content of a checkout."""
+        """Compare commit and content of a checkout; nor may its pins be what the policy does not allow."""
         locked = self._lock.plugins[name]
+        pins = self._environment.dependencies.get(name, ())
+        vetting.refuse_sources(name, pins)
+        vetting.refuse_built(name, set(pins) & set(self._environment.built))
         if "repo" not in locked:
             return
         if source.commit != locked["commit"]:
@@ -112,6 +119,7 @@ class LockedVersions(Versions):
         try:
             self._refuse_unknown(name)
             refuse_changed(name, needs.requirements, self._lock)
+            refuse_addresses(name, pins, needs.requirements)
             missing = host.missing_requirements(needs.distribution, needs.requirements)
             self._refuse_uncovered(name, pins, missing)
         except Exception as error:  # noqa: BLE001 - the error of one plugin is no concern of the others

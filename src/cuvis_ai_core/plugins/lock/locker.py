@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError, PreparationError
+from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target import Target
@@ -76,12 +77,13 @@ class Locker:
             manifest: The manifest.
             plugins: Its entries by the plugins' names.
             moving: Names of plugins whose dependencies may change.
-            dry_run: Whether to fetch only checkouts, which say what is needed, and to install nothing.
+            dry_run: Whether to fetch only checkouts, which say what is needed, and to run no code of them.
 
         Raises:
             PreparationError: A plugin cannot be fetched, resolved or installed, or plugins cannot live together.
             LockError: There is a lock file that cannot be read.
         """
+        plugins = vetting.under_policy(plugins)
         processes = {name for name, declared in plugins.items() if declared.isolation == "process"}
         try:
             while True:
@@ -107,7 +109,9 @@ class Locker:
     ) -> LockResult:
         old, what = read_lock(manifest), f"{manifest} cannot be locked"
         resolved = ResolvedTogether(_kept(old, [name for name in plugins if name not in processes], moving))
-        request = InstallRequest(plugins, resolved, self.store, self.announce, self._offline, frozenset(processes))
+        request = InstallRequest(
+            plugins, resolved, self.store, self.announce, self._offline, frozenset(processes), dry_run
+        )
         installer = Installer(request)
         installer.fetch()
         with self.store.workspace() as folder:
@@ -119,7 +123,7 @@ class Locker:
             wheels = self._wheels(folder, request, needs, choices)
             entries = {
                 name: _locked_plugin(
-                    declared, manifest, installer.source(name), needs[name], own_process=name in processes
+                    name, declared, manifest, installer.source(name), needs[name], own_process=name in processes
                 )
                 for name, declared in plugins.items()
             }
@@ -168,10 +172,18 @@ def _needs_process(declared: Declared, error: BaseException) -> bool:
 
 
 def _locked_plugin(
-    declared: Declared, manifest: Path, source: Source, needs: Needs, *, own_process: bool
+    name: str, declared: Declared, manifest: Path, source: Source, needs: Needs, *, own_process: bool
 ) -> LockedPlugin:
     """Return what is locked of a plugin."""
     found = entry_of(declared, manifest) | {"isolation": "process" if own_process else "scoped"}
+    judgement, signature = (
+        vetting.judged(name, declared, own_process=own_process),
+        vetting.signed(name, declared, source),
+    )
+    if judgement is not None and judgement.apart:
+        found["apart_by"] = "policy"
+    if signature is not None:
+        found |= signature._asdict()
     if source.commit is None:
         return found | {"requirements": sorted(needs.requirements)}
     return found | {"commit": source.commit, "content": source.content}

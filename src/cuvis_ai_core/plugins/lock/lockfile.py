@@ -8,6 +8,8 @@
     commit = "…"                  # of the commit, not of an annotated tag
     content = "…"                 # hash of all files of the checkout
     isolation = "scoped"          # what it became
+    # where the policy asked for a signed tag:  signer = "mira@lab.org", key = "SHA256:…"
+    # where the policy put it into a process of its own:  apart_by = "policy"
 
     [plugins.local_dev]
     path = "../my-plugin"         # seen from the manifest
@@ -47,7 +49,10 @@ _COMMENT: Final = """\
 
 """
 _LISTS: Final = frozenset({"requirements", "extras", "build"})
-_KEYS: Final = _LISTS | {"repo", "tag", "commit", "content", "path", "isolation", "python", "subdirectory"}
+_FOUND: Final = frozenset({"commit", "content", "requirements", "signer", "key", "apart_by"})
+"""What a lock has beside what stands in the manifest."""
+
+_KEYS: Final = _LISTS | _FOUND | {"repo", "tag", "path", "isolation", "python", "subdirectory"}
 _PIN: Final = r"[a-z0-9-]+(==[\w.!+-]+| @ \S+)"
 _OBJECT: Final = r"[0-9a-f]{40}|[0-9a-f]{64}"
 _HASH: Final = r"sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})"
@@ -172,8 +177,9 @@ def differences(lock: Lock, plugins: Mapping[str, Declared], manifest: Path) -> 
     for name, declared in plugins.items():
         locked, meant = lock.plugins.get(name, {}), entry_of(declared, manifest)
         if locked:
-            meant["isolation"] = locked["isolation"] if declared.isolation == "auto" else declared.isolation
-            common = set(meant) | (_KEYS & set(locked)) - {"commit", "content", "requirements"}
+            open_choice = declared.isolation == "auto" or "apart_by" in locked
+            meant["isolation"] = locked["isolation"] if open_choice else declared.isolation
+            common = set(meant) | (_KEYS & set(locked)) - _FOUND
             found += [
                 f"{key} of '{name}' is {_shown(meant.get(key))}, but locked as {_shown(locked.get(key))}"
                 for key in sorted(common)

@@ -1,0 +1,245 @@
+"""Shared memory between client and server on one machine: named blocks, used again, gone when their owner is.
+
+A block is a file below `/dev/shm` that its owner keeps locked. Whoever finds one that nobody has locked removes it: its
+owner ended, however that was. Fresh memory costs ten times as much as memory that was used before, so an owner keeps
+its blocks. What somebody else owns is copied out, never mapped on the server: its owner could take it away meanwhile.
+"""
+
+import fcntl
+import mmap
+import os
+import re
+import secrets
+import stat
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cuvis_ai_core.errors import ServiceError
+
+FOLDER: Final = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lies on Linux
+SMALLEST: Final = 2**16
+"""Bytes from which an array travels in a block; a smaller one is faster in the message itself."""
+
+PREFIX: Final = "cuvis-ai-"
+SERVER: Final = f"{PREFIX}server-"
+CLIENT: Final = f"{PREFIX}client-"
+
+_NAME: Final = re.compile(r"/?([A-Za-z0-9_][A-Za-z0-9_.-]{0,200})")
+_GRANULE: Final = 2**20
+_YOUNG: Final = 10.0
+"""Seconds in which a block may not be locked yet by who makes it."""
+
+
+class Block:
+    """A block of one's own.
+
+    Args:
+        prefix: Begins its name.
+        size: Bytes that it has at least.
+
+    Raises:
+        OSError: There is not enough memory.
+    """
+
+    def __init__(self, prefix: str, size: int) -> None:
+        self.name = f"{prefix}{secrets.token_hex(8)}"
+        self.size = -(-size // _GRANULE) * _GRANULE
+        self._handle = os.open(FOLDER / self.name, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX)
+            os.posix_fallocate(self._handle, 0, self.size)  # memory that is missing is an error here, a crash later
+            self.memory = mmap.mmap(self._handle, self.size)
+        except BaseException:
+            self._remove()
+            raise
+
+    def write(self, array: NDArray[Any]) -> None:
+        """Copy an array into the block, in C order, little-endian."""
+        target: NDArray[Any] = np.frombuffer(self.memory, array.dtype.newbyteorder("<"), array.size)
+        np.copyto(target.reshape(array.shape), array)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._remove()
+
+    def _remove(self) -> None:
+        (FOLDER / self.name).unlink(missing_ok=True)
+        os.close(self._handle)
+
+
+class Blocks:
+    """The blocks of one owner.
+
+    Args:
+        prefix: Begins their names.
+        most: Bytes that all of them may have.
+    """
+
+    def __init__(self, prefix: str, most: int) -> None:
+        self._prefix = prefix
+        self._most = most
+        self._used: dict[str, Block] = {}
+        self._free: list[Block] = []
+        self._lock = threading.Lock()
+
+    def put(self, array: NDArray[Any]) -> Block | None:
+        """Return a block with the content of an array, or None where there is no more room."""
+        with self._lock:
+            fitting = [each for each in self._free if each.size >= array.nbytes]
+            block = min(fitting, key=lambda each: each.size, default=None)
+            if block is not None:
+                self._free.remove(block)
+            elif (block := self._made(array.nbytes)) is None:
+                return None
+            self._used[block.name] = block
+        block.write(array)
+        return block
+
+    def release(self, name: str) -> None:
+        """Take a block back that nobody reads any more."""
+        with self._lock:
+            if (block := self._used.pop(name, None)) is not None:
+                self._free.append(block)
+
+    def close(self) -> None:
+        """Give all memory back."""
+        with self._lock:
+            for block in [*self._used.values(), *self._free]:
+                block.close()
+            self._used.clear()
+            self._free.clear()
+
+    def owns(self, name: str) -> bool:
+        """Tell whether a block of that name is in use here."""
+        return name in self._used
+
+    def _made(self, size: int) -> Block | None:
+        while self._free and self._bytes() + size > self._most:
+            self._free.pop(0).close()
+        if self._bytes() + size > self._most:
+            return None
+        try:
+            return Block(self._prefix, size)
+        except OSError:  # no room in the machine
+            return None
+
+    def _bytes(self) -> int:
+        return sum(each.size for each in [*self._used.values(), *self._free])
+
+
+class Copies:
+    """Memory of this process that the content of foreign blocks is copied to, and that is used again."""
+
+    def __init__(self) -> None:
+        self._free: list[mmap.mmap] = []
+        self._most = 4
+
+    def read(self, name: str, offset: int, size: int) -> memoryview:
+        """Return a copy of a part of a block; when the last array on it is gone, its memory is used again.
+
+        Raises:
+            ServiceError: There is no such block, it is shorter, or it is none that clients may name.
+        """
+        handle = _opened(name)
+        try:
+            if offset + size > os.fstat(handle).st_size:
+                raise _wrong(f"The block '{name}' is shorter than {offset + size} bytes.")
+            memory = self._room(size)
+            view = memoryview(memory)[:size]
+            _read_all(handle, view, offset, name)
+        finally:
+            os.close(handle)
+        lease = np.frombuffer(view, np.uint8)
+        weakref.finalize(lease, self._back, memory).atexit = False
+        return memoryview(lease)  # type: ignore[arg-type]
+
+    def _room(self, size: int) -> mmap.mmap:
+        fitting = [each for each in self._free if len(each) >= size]
+        if fitting:
+            found = min(fitting, key=len)
+            self._free.remove(found)
+            return found
+        return mmap.mmap(-1, -(-max(size, 1) // _GRANULE) * _GRANULE)
+
+    def _back(self, memory: mmap.mmap) -> None:
+        if len(self._free) < self._most:
+            self._free.append(memory)
+
+
+def map_foreign(name: str, size: int, ended: Callable[[str], None]) -> NDArray[Any]:
+    """Return a view of a block of somebody who is trusted; when the last array on it is gone, that is told.
+
+    Raises:
+        ServiceError: There is no such block.
+    """
+    handle = _opened(name)
+    try:
+        memory = mmap.mmap(handle, size, prot=mmap.PROT_READ)
+    except (OSError, ValueError) as error:
+        raise _wrong(f"The block '{name}' cannot be read: {error}.") from error
+    finally:
+        os.close(handle)
+    array: NDArray[Any] = np.frombuffer(memory, np.uint8)
+    weakref.finalize(array, ended, name).atexit = False
+    return array
+
+
+def is_available() -> bool:
+    """Tell whether this machine has shared memory with names."""
+    return FOLDER.is_dir() and os.access(FOLDER, os.W_OK)
+
+
+def sweep() -> list[str]:
+    """Remove the blocks whose owners have ended, and return their names."""
+    removed = []
+    for file in FOLDER.glob(f"{PREFIX}*") if is_available() else ():
+        try:
+            if time.time() - file.stat().st_mtime < _YOUNG:
+                continue
+            handle = os.open(file, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.unlink(missing_ok=True)
+            removed.append(file.name)
+        except OSError:  # somebody has it
+            pass
+        finally:
+            os.close(handle)
+    return removed
+
+
+def _opened(name: str) -> int:
+    """Open a block for reading: a regular file of that name, no link, no pipe."""
+    matched = _NAME.fullmatch(name)
+    if matched is None:
+        raise _wrong(f"'{name[:80]}' is no name of a block of shared memory.")
+    try:
+        handle = os.open(FOLDER / matched[1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise _wrong(f"The block '{name}' cannot be opened: {error.strerror}.") from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise _wrong(f"'{name}' is no block of shared memory.")
+    return handle
+
+
+def _read_all(handle: int, view: memoryview, offset: int, name: str) -> None:
+    done = 0
+    while done < len(view):
+        count = os.preadv(handle, [view[done:]], offset + done)
+        if not count:
+            raise _wrong(f"The block '{name}' was shortened while it was read.")
+        done += count
+
+
+def _wrong(text: str) -> ServiceError:
+    return ServiceError(text, code="INVALID_ARGUMENT")

@@ -1,0 +1,82 @@
+"""Shared memory of a session: tensors read from the client's blocks, outputs answered in own ones."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from numpy.typing import NDArray
+
+from cuvis_ai_core.errors import ServiceError
+from cuvis_ai_core.grpc.arrays import NUMBERS, from_raw
+from cuvis_ai_core.grpc.blocks import SERVER, SMALLEST, Blocks, Copies, is_available
+from cuvis_ai_core.grpc.raw import RawTensor
+from cuvis_ai_core.grpc.wire import messages
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.grpc.service import Call
+    from cuvis_ai_core.grpc.sessions import Session
+
+WANTED: Final = "cuvis-shm"
+"""Metadata: `1` asks for outputs in shared memory."""
+
+FREED: Final = "cuvis-shm-free"
+"""Metadata: names of blocks, separated by commas, that the client has read."""
+
+_TIMES: Final = 4
+"""How many of the largest messages the blocks of a session may hold."""
+
+
+class Sharing:
+    """The shared memory of a session.
+
+    Args:
+        most: Bytes of all blocks.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.blocks = Blocks(SERVER, most)
+        self.copies = Copies()
+
+
+def read_tensor(call: "Call", name: str, tensor: RawTensor) -> NDArray[Any]:
+    """Return the array of a tensor: a view of the message, or a copy of the client's block.
+
+    Raises:
+        ServiceError: The server shares no memory with the client, or the block is none that it may name.
+    """
+    if tensor.shm is None:
+        return from_raw(tensor.raw, tensor.shape, tensor.dtype, name)
+    if not (call.service.settings.is_local and is_available()):
+        raise ServiceError("This server shares no memory with its clients.", code="FAILED_PRECONDITION")
+    block, offset, size = tensor.shm
+    if block.lstrip("/").startswith(SERVER):
+        raise ServiceError(f"The block '{block}' is the server's.", code="PERMISSION_DENIED")
+    if size > call.service.settings.max_message:
+        raise ServiceError(f"The block '{block}' is larger than a message may be.", code="RESOURCE_EXHAUSTED")
+    return from_raw(sharing_of(call).copies.read(block, offset, size), tensor.shape, tensor.dtype, name)
+
+
+def shared(call: "Call", outputs: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """Return outputs with large ones in shared memory where the client asks for that and there is room."""
+    for freed in filter(None, (call.metadata(FREED) or "").split(",")):
+        sharing_of(call).blocks.release(freed)
+    if call.metadata(WANTED) != "1" or not call.service.settings.is_local or not is_available():
+        return dict(outputs)
+    return {name: _in_block(call, array) if array.nbytes >= SMALLEST else array for name, array in outputs.items()}
+
+
+def sharing_of(call: "Call") -> Sharing:
+    """Return the shared memory of the session of a call."""
+    session: Session = call.session
+    found: Any = session.extras.get("sharing")
+    if found is None:
+        found = session.extras["sharing"] = Sharing(_TIMES * call.service.settings.max_message)
+        session.at_end.append(found.blocks.close)
+    assert isinstance(found, Sharing)
+    return found
+
+
+def _in_block(call: "Call", array: NDArray[Any]) -> Any:  # noqa: ANN401 - a Tensor, or the array
+    block = sharing_of(call).blocks.put(array)
+    if block is None:
+        return array
+    reference = messages().ShmRef(name=block.name, byte_offset=0, byte_size=array.nbytes)
+    return messages().Tensor(shape=array.shape, dtype=NUMBERS[array.dtype.name], shm_ref=reference)

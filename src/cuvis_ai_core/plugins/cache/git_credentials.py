@@ -1,0 +1,54 @@
+"""User names and passwords of addresses: git gets them in its environment, for others see command lines."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+from urllib.parse import unquote
+
+_ADDRESS: Final = re.compile(r"(?P<scheme>https?|ssh)://(?P<who>[^/?#\s]*)@(?P<host>[^/?#\s@]+)", re.IGNORECASE)
+
+_HELPER: Final = (
+    '!f() { test "$1" = get && '
+    """printf 'username=%s\\npassword=%s\\n' "$CUVIS_GIT_USER" "$CUVIS_GIT_PASSWORD"; }; f"""
+)
+"""A credential helper, for the shell that comes with git."""
+
+
+def hidden(words: Sequence[str], variables: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Return the words of a command of git without credentials, and the variables that say them.
+
+    Only the host of the address is told them, and no other credential helper gets to keep them.
+
+    Args:
+        words: What follows `git`.
+        variables: The variables that it gets.
+    """
+    found = next((match for word in words if (match := _ADDRESS.search(word))), None)
+    if found is None:
+        return list(words), dict(variables)
+    bare = [_ADDRESS.sub(_without, word) for word in words]
+    if found["scheme"].lower() == "ssh":
+        return bare, dict(variables)
+    user, colon, password = found["who"].partition(":")
+    origin = f"credential.{found['scheme']}://{found['host']}"
+    told = {} if colon else {f"{origin}.username": unquote(user)}
+    env = _with_settings(variables, told)
+    if colon:
+        bare = ["-c", f"{origin}.helper=", "-c", f"{origin}.helper={_HELPER}", *bare]
+        env |= {"CUVIS_GIT_USER": unquote(user), "CUVIS_GIT_PASSWORD": unquote(password)}
+    return bare, env
+
+
+def _without(match: re.Match[str]) -> str:
+    # For ssh the user is part of the place; it takes no password from an address.
+    user = f"{match['who'].partition(':')[0]}@" if match["scheme"].lower() == "ssh" else ""
+    return f"{match['scheme']}://{user}{match['host']}"
+
+
+def _with_settings(variables: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
+    """Return variables with further settings of git, after those that are there."""
+    count = int(text) if (text := variables.get("GIT_CONFIG_COUNT", "0")).isdecimal() else 0
+    more = {"GIT_CONFIG_COUNT": str(count + len(settings))} if settings else {}
+    for number, (key, value) in enumerate(settings.items(), count):
+        more |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return {**variables, **more}

@@ -1,0 +1,105 @@
+"""Addresses of repositories in one form: a policy's pattern means the same ones however they are written.
+
+`https://github.com/our-lab/x.git`, `git@github.com:our-lab/x` and `ssh://git@GitHub.com:22//our-lab/x/` are one. What
+cannot be told for sure is no address that a pattern matches: a dot part, an escaped one, a host in other letters.
+"""
+
+import re
+from fnmatch import fnmatchcase
+from typing import Final, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+_PORTS: Final = {"https": 443, "http": 80, "ssh": 22}
+
+_SCP: Final = re.compile(r"((?P<user>[\w.+-]+)@)?(?P<host>\[[\w:.]+\]|[\w.*-]+):(?P<path>[^:\\]+)")
+
+_HOST: Final = re.compile(r"[a-z0-9*:_.-]+")
+
+_USER: Final = "git"
+"""Under which hosts of repositories take ssh connections; another account may have repositories of its own."""
+
+
+class Address(NamedTuple):
+    """An address of a repository, or a pattern for some.
+
+    Attributes:
+        secure: Whether nobody on the way can answer in the host's stead.
+        user: The account on the host that answers, of an ssh connection; "" where that says nothing.
+        host: The host, in small letters.
+        port: The port, where it is not the usual one.
+        parts: The parts of the path.
+    """
+
+    secure: bool
+    user: str
+    host: str
+    port: str
+    parts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        where = f"{self.user}@" if self.user not in {"", _USER} else ""
+        scheme = "" if self.secure else "http://"
+        return f"{scheme}{where}{self.host}{f':{self.port}' if self.port else ''}/{'/'.join(self.parts)}"
+
+
+def address_of(text: str) -> Address | None:
+    """Return an address, or a pattern, in its one form; None for one that is not plain enough to be compared."""
+    if "://" not in text:
+        match = _SCP.fullmatch(text)
+        if match is None:
+            return _address("https", "", text.partition("/")[0], text.partition("/")[2]) if "/" in text else None
+        # Nothing is unescaped in this form.
+        path = match["path"] if "%" not in match["path"] else ".."
+        return _address("ssh", match["user"] or "", match["host"].strip("[]"), path)
+    try:
+        url = urlsplit(text)
+        port = "*" if url.netloc.endswith(":*") else str(url.port or "")
+        host, user = (url.hostname or "").removesuffix(":*"), unquote(url.username or "")
+    except ValueError:
+        return None
+    if url.query or url.fragment or "\\" in text:
+        return None
+    return _address(url.scheme.lower(), user if url.scheme == "ssh" else "", host, unquote(url.path), port)
+
+
+def _address(scheme: str, user: str, host: str, path: str, port: str = "") -> Address | None:
+    parts = tuple(part for part in path.split("/") if part)
+    if parts:
+        parts = (*parts[:-1], parts[-1].removesuffix(".git"))
+    host = host.removesuffix(".")
+    plain = host.isascii() and _HOST.fullmatch(host.lower()) and all(map(_is_plain, parts))
+    if scheme not in _PORTS or not plain or not parts:
+        return None
+    usual = port == str(_PORTS[scheme])
+    return Address(scheme != "http", user, host.lower(), "" if usual else port, parts)
+
+
+def _is_plain(part: str) -> bool:
+    return part.strip(".") != "" and part.isprintable() and not set(part) & set("%\\?#")
+
+
+def matches(pattern: Address, address: Address) -> bool:
+    """Tell whether a pattern means an address.
+
+    `*` stands for signs within one part of the path, `**` for any number of parts. A pattern for https means no
+    http; one without a port means the usual ports; an account on an ssh host is `git`, or the one of the pattern.
+    """
+    users = {"", _USER, pattern.user}
+    return (
+        (address.secure or not pattern.secure)
+        and address.user in users
+        and pattern.port in {address.port, "*"}
+        and fnmatchcase(address.host, pattern.host)
+        and parts_match(pattern.parts, address.parts)
+    )
+
+
+def parts_match(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
+    """Tell whether the parts of a path fit a pattern, part by part; `**` fits any number of them, one at least."""
+    if not pattern:
+        return not parts
+    if not parts:
+        return False
+    if pattern[0] == "**":
+        return any(parts_match(pattern[1:], parts[count:]) for count in range(1, len(parts) + 1))
+    return fnmatchcase(parts[0], pattern[0]) and parts_match(pattern[1:], parts[1:])

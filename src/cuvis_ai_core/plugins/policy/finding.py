@@ -1,0 +1,52 @@
+"""Where the policy of this machine lies: named by a variable, else in the user's folder, else in that of the system.
+
+Every load asks here: nothing is imported for that but `os`.
+"""
+
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+POLICY_VARIABLE: Final = "CUVIS_POLICY"
+
+_FILE: Final = "policy.yaml"
+
+_APPLICATION: Final = "cuvis-ai"
+
+_DECIDING: Final = (POLICY_VARIABLE, "HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "LOCALAPPDATA", "APPDATA")
+
+
+def deciding_variables() -> list[str | None]:
+    """Return the values of the variables that decide where a policy is looked for."""
+    return [os.environ.get(name) for name in _DECIDING]
+
+
+def is_named() -> bool:
+    """Tell whether a variable names the policy: that one has to be there, and no other is looked for."""
+    return bool(os.environ.get(POLICY_VARIABLE, "").strip())
+
+
+def places() -> list[str]:
+    """Return where a policy is looked for; the first that is there holds."""
+    if is_named():
+        return [os.path.abspath(os.path.expanduser(os.environ[POLICY_VARIABLE]))]  # noqa: PTH100, PTH111
+    return [os.path.join(folder, _APPLICATION, _FILE) for folder in _folders()]  # noqa: PTH118
+
+
+def _folders() -> "Iterator[str]":
+    if sys.platform in {"win32", "darwin"}:
+        import platformdirs
+
+        yield platformdirs.user_config_dir()
+        yield platformdirs.site_config_dir()
+    else:  # the same; to import that library takes longer than to load a plugin that is there
+        yield os.environ.get("XDG_CONFIG_HOME", "").strip() or os.path.expanduser("~/.config")  # noqa: PTH111
+        yield from filter(None, (os.environ.get("XDG_CONFIG_DIRS", "").strip() or "/etc/xdg").split(os.pathsep))
+
+
+def none_is_there() -> bool:
+    """Tell whether there is no policy; of nothing that is in the way of looking."""
+    return not is_named() and not any(map(os.path.lexists, places()))

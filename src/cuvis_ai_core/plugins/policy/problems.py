@@ -1,0 +1,130 @@
+"""What is said about a policy that breaks a rule: every broken rule, with file and line, in one error."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from cuvis_ai_core._nearest import nearest
+from cuvis_ai_core._redact import redact
+from cuvis_ai_core.errors import ManifestError, PolicyError
+from cuvis_ai_core.plugins.manifest.rules import kind_of, show
+from cuvis_ai_core.plugins.policy.schema import MODELS, RULE_KEYS, PolicyFile, Require
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from cuvis_ai_core._yaml import YamlDocument
+
+FORM: Final = """\
+A policy looks like this:
+  allow:
+    - {repo: "https://github.com/our-lab/*", signed_by: lab_signers}
+    - {path: "/srv/plugins/*", kind: private}
+  signers:
+    lab_signers: allowed_signers
+  require: {lock: true}
+  isolation: {community: process}"""
+
+_SHOWN: Final = 20
+
+_Keys: TypeAlias = tuple[str | int, ...]
+_MEANT: Final = {"url": "repo", "folder": "path", "signer": "signed_by", "package": "distribution", "deny": "allow"}
+
+
+def broken(errors: Sequence["ErrorDetails"], path: Path, document: "YamlDocument") -> PolicyError:
+    """Return the one error for all that pydantic found in a policy."""
+    found = [(_keys(error["loc"]), _text(error)) for error in errors]
+    return wrong(path, document, found)
+
+
+def wrong(path: Path, document: "YamlDocument", found: Iterable[tuple[_Keys, str]]) -> PolicyError:
+    """Return the error for what is wrong in some places of a policy."""
+    placed = sorted(((_line(keys, document) or 1, keys, text) for keys, text in found), key=lambda each: each[0])
+    texts = [f"{path}:{line}: {_dotted(keys)}{text}" for line, keys, text in placed[:_SHOWN]]
+    if rest := len(placed) - len(texts):
+        texts.append(f"... and {rest} more")
+    return PolicyError(redact("\n".join(texts)), hint=f"{FORM}\nNo plugin is loaded until it is right.", path=path)
+
+
+def unreadable(path: Path, why: str) -> PolicyError:
+    """Return the error for a policy that cannot be read."""
+    return PolicyError(
+        f"The policy {path} cannot be read: {why.rstrip('.')}. No plugin is loaded.", hint=FORM, path=path
+    )
+
+
+def _keys(loc: _Keys) -> _Keys:
+    """Return the keys as they stand in the file, without pydantic's own."""
+    keys = tuple(key for key in loc if key != "[key]")
+    return keys[:2] + keys[3:] if keys[:1] == ("allow",) and keys[2:] and keys[2] in MODELS else keys
+
+
+def _line(keys: _Keys, document: "YamlDocument") -> int | None:
+    lines = (document.line_of(*keys[:depth]) for depth in range(len(keys), -1, -1))
+    return next((line for line in lines if line is not None), None)
+
+
+def _dotted(keys: _Keys) -> str:
+    text = "".join(
+        f"[{key}]" if isinstance(key, int) else f".{key if key.isprintable() else show(key)}" for key in keys
+    )
+    return f"{text[1:]}: " if text else ""
+
+
+def _text(error: "ErrorDetails") -> str:
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, ManifestError):
+        return cause.message
+    say = _SENTENCES.get(error["type"])
+    return say(error) if say else _OTHERS.get(error["type"], error["msg"]).format(kind_of(error["input"]))
+
+
+def _unknown(loc: _Keys) -> str:
+    known = list(_known(loc))
+    key = str(loc[-1]).lower()
+    meant = _MEANT.get(key, "")
+    near = meant if meant in known else nearest(key, known)
+    advice = f"did you mean '{near}'?" if near else f"known keys: {', '.join(known)}"
+    return f"is an unknown key; {advice}"
+
+
+def _known(loc: _Keys) -> Iterable[str]:
+    match loc:
+        case ("allow", _, kind, *_) if kind in MODELS:
+            return MODELS[str(kind)].model_fields
+        case ("require", *_):
+            return Require.model_fields
+    return PolicyFile.model_fields
+
+
+def _no_rule(value: object) -> str:
+    if not isinstance(value, Mapping):
+        return f'is {kind_of(value)}; a rule is a mapping, as in {{repo: "https://github.com/our-lab/*"}}'
+    has = [key for key in RULE_KEYS if key in value]
+    if has:
+        return f"has {' and '.join(has)}; write a rule for each"
+    near = next((near for key in value if (near := nearest(str(key), RULE_KEYS))), None)
+    advice = f"did you mean '{near}'?" if near else "a rule has one of them"
+    return f"has neither {', '.join(RULE_KEYS[:-1])} nor {RULE_KEYS[-1]}; {advice}"
+
+
+def _no_choice(error: "ErrorDetails") -> str:
+    possible = [each.strip("'") for each in str(error["ctx"]["expected"]).replace(" or ", ", ").split(", ")]
+    near = nearest(str(error["input"]), possible)
+    advice = f"did you mean '{near}'?" if near else f"possible are {', '.join(possible)}"
+    return f"{show(error['input'])} is not possible here; {advice}"
+
+
+_SENTENCES: Final[Mapping[str, Callable[["ErrorDetails"], str]]] = {
+    "extra_forbidden": lambda error: _unknown(error["loc"]),
+    "union_tag_not_found": lambda error: _no_rule(error["input"]),
+    "literal_error": _no_choice,
+}
+_OTHERS: Final = {
+    "missing": "is missing; write which plugins may be loaded, or 'allow: []' for none",
+    "list_type": "is {}, not a list; write a line with '- ' for each rule",
+    "dict_type": "is {}, not a mapping",
+    "model_type": "is {}, not a mapping",
+    "string_type": "is {}, not text; write one value in quotes",
+    "bool_type": "is {}; write true or false",
+}

@@ -1,0 +1,254 @@
+"""The client for people, and shared memory on one machine."""
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cuvis_ai_core import Pipeline
+from cuvis_ai_core.errors import ManifestError, NodeRunError, PortError, ServiceError
+from cuvis_ai_core.grpc import AsyncClient, Client
+from cuvis_ai_core.grpc.blocks import CLIENT, FOLDER, PREFIX, SERVER, Block, Blocks, Copies, is_available, sweep
+from cuvis_ai_core.grpc.server import Server
+from cuvis_ai_core.grpc.settings import Settings
+
+CUBE = np.random.default_rng(0).normal(size=(1, 40, 50, 61)).astype(np.float32)
+SCALER = {"nodes": [{"name": "scaler", "class_name": "MinMaxNormalizer"}]}
+EXPECTED = Pipeline.from_dict(SCALER).forward({"cube": CUBE})["scaler", "cube"]
+
+needs_blocks = pytest.mark.skipif(not is_available(), reason="this machine has no named shared memory")
+
+
+def blocks() -> set[str]:
+    """Return the names of all blocks that there are."""
+    return {file.name for file in FOLDER.glob(f"{PREFIX}*")}
+
+
+@pytest.fixture(params=[True, False], ids=["shared", "sent"])
+def client(request: pytest.FixtureRequest, server: Server, cache: Path) -> Iterator[Client]:
+    """Return a client, with shared memory and without."""
+    if request.param and not is_available():
+        pytest.skip("this machine has no named shared memory")
+    with Client(server.address, shared_memory=request.param) as client:
+        yield client
+
+
+def test_a_cube_runs_remotely_as_it_does_here(client: Client) -> None:
+    """Inputs and outputs are told, arrays come back as they are, several times."""
+    client.load_pipeline(SCALER)
+    assert client.inputs() == {"cube": (-1, -1, -1, -1)}
+    assert "scaler.cube" in client.outputs()
+    for _ in range(3):
+        found = client.run(CUBE, outputs=["cube"])
+        np.testing.assert_array_equal(found["scaler.cube"], EXPECTED)
+    assert client.draw("mermaid").startswith(b"flowchart")
+
+
+def test_results_stay_as_they_are_while_they_are_held(client: Client) -> None:
+    """A block is used again only when nobody has an array on it any more."""
+    client.load_pipeline(SCALER)
+    held = [client.run(CUBE * factor)["scaler.cube"] for factor in (1, -1, 1)]
+    np.testing.assert_array_equal(held[0], EXPECTED)
+    np.testing.assert_array_equal(held[2], EXPECTED)
+    assert not np.array_equal(held[1], EXPECTED)
+
+
+def test_errors_are_those_of_the_server_again(client: Client, tmp_path: Path) -> None:
+    """By class, with the status; nothing of it is a gRPC error."""
+    client.load_pipeline(SCALER)
+    with pytest.raises(PortError) as caught:
+        client.run()
+    assert vars(caught.value)["code"] == "INVALID_ARGUMENT"
+    with pytest.raises(ServiceError, match="no output"):
+        client.run(CUBE, outputs=["nothing"])
+    with pytest.raises(ManifestError):
+        client.load_plugins(tmp_path / "absent.yaml")
+    with pytest.raises(ServiceError) as refused:
+        Client("localhost:1", timeout=5)
+    assert refused.value.code == "UNAVAILABLE"
+
+
+def test_plugins_of_a_manifest_and_a_pipeline_file_with_weights(
+    client: Client, local_plugin: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The manifest and the pipeline lie here, the paths in the manifest are the server's."""
+    manifest = tmp_path / "plugins.yaml"
+    manifest.write_text(f"plugins:\n  echo: {{path: {local_plugin()}, provides: [echo_plugin.nodes.Echo]}}\n")
+    assert client.load_plugins(manifest) == ["echo"]
+    assert "echo_plugin.nodes.Echo" in client.nodes()
+    file = tmp_path / "p.yaml"
+    file.write_text("nodes: [{name: echo, class_name: Echo}]\n")
+    client.load_pipeline(file)
+    np.testing.assert_array_equal(client.run(CUBE)["echo.cube"], CUBE)
+    manifest.write_text(f"plugins:\n  other: {{path: {tmp_path}/nowhere, provides: [a.B]}}\n")
+    with pytest.raises(ServiceError, match="nowhere"):
+        client.load_plugins(manifest)
+
+
+def test_the_asynchronous_client_awaits_the_same(server: Server, cache: Path) -> None:
+    """Several at once."""
+
+    async def use() -> list[Any]:
+        async with AsyncClient(server.address) as first, AsyncClient(server.address) as second:
+            await asyncio.gather(first.load_pipeline(SCALER), second.load_pipeline(SCALER))
+            return list(await asyncio.gather(first.run(CUBE), second.run(CUBE)))
+
+    for found in asyncio.run(use()):
+        np.testing.assert_array_equal(found["scaler.cube"], EXPECTED)
+
+
+@needs_blocks
+def test_blocks_are_used_again_and_gone_with_client_and_session(server: Server, cache: Path) -> None:
+    """However many runs there are, and nothing is left."""
+    before = blocks()
+    with Client(server.address) as client:
+        client.load_pipeline(SCALER)
+        for _ in range(8):
+            client.run(CUBE)
+            gc.collect()
+        during = blocks() - before
+        assert any(name.startswith(CLIENT) for name in during)
+        assert any(name.startswith(SERVER) for name in during)
+        assert len(during) <= 4
+    assert blocks() - before == set()
+
+
+@needs_blocks
+def test_a_session_that_expires_gives_its_blocks_back(tmp_path: Path, cache: Path) -> None:
+    """Its client may have been killed."""
+    before = blocks()
+    with Server(Settings(port=0, session_idle=0.2, working_directory=tmp_path)) as server:
+        client = Client(server.address)
+        client.load_pipeline(SCALER)
+        client.run(CUBE)
+        for _ in range(200):
+            if not len(server.service.sessions):
+                break
+            time.sleep(0.02)
+        client.close()
+    assert blocks() - before == set()
+
+
+@needs_blocks
+def test_blocks_of_killed_processes_are_swept_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What tells is the lock of the owner, which the system opens when it ends."""
+    monkeypatch.setattr("cuvis_ai_core.grpc.blocks._YOUNG", -1.0)
+    mine = Block(CLIENT, 1)
+    code = (
+        "import sys; from cuvis_ai_core.grpc.blocks import Block, CLIENT\n"
+        "block = Block(CLIENT, 1); print(block.name, flush=True); sys.stdin.read()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    name = process.stdout.readline().strip()
+    assert name not in sweep()
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert name in sweep()
+    assert mine.name in blocks()
+    mine.close()
+    assert not {mine.name, name} & blocks()
+
+
+@needs_blocks
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "/etc/passwd", "", ".hidden", "a/b", "absent-block", "x" * 300, "a\0b"]
+)
+def test_names_that_are_no_blocks_are_refused(name: str) -> None:
+    """No path, no file elsewhere."""
+    with pytest.raises(ServiceError) as caught:
+        Copies().read(name, 0, 10)
+    assert caught.value.code == "INVALID_ARGUMENT"
+
+
+@needs_blocks
+def test_links_pipes_and_short_blocks_are_refused() -> None:
+    """Whatever has the name of a block; a pipe does not block the server."""
+    link, pipe = FOLDER / f"{CLIENT}link", FOLDER / f"{CLIENT}pipe"
+    link.symlink_to("/etc/passwd")
+    os.mkfifo(pipe)
+    block = Block(CLIENT, 10)
+    try:
+        for name, size in ((link.name, 1), (pipe.name, 1), (block.name, block.size + 1), (block.name, 2**62)):
+            with pytest.raises(ServiceError):
+                Copies().read(name, 0, size)
+    finally:
+        link.unlink()
+        pipe.unlink()
+        block.close()
+
+
+@needs_blocks
+def test_a_client_cannot_read_what_is_the_servers(stub: Any, session: str, refused: Callable[..., Any]) -> None:
+    """Results of another session lie in blocks of the server."""
+    block = Block(SERVER, 64)
+    stub.LoadPipeline(
+        session_id=session,
+        pipeline=stub.m.PipelineConfig(config_bytes=b'{"nodes": [{"name": "a", "class_name": "MinMaxNormalizer"}]}'),
+    )
+    for name in (block.name, f"/{block.name}"):
+        tensor = stub.m.Tensor(shape=[1, 1, 1, 1], dtype=1, shm_ref=stub.m.ShmRef(name=name, byte_size=4))
+        refused("PERMISSION_DENIED", stub.Inference, session_id=session, inputs=stub.m.InputBatch(cube=tensor))
+    block.close()
+
+
+@needs_blocks
+def test_an_owner_has_only_so_much_memory() -> None:
+    """What does not fit is not put into a block."""
+    owned = Blocks(CLIENT, 3 * 2**20)
+    first = owned.put(np.zeros(2**20, np.uint8))
+    assert first is not None
+    assert owned.put(np.zeros(3 * 2**20, np.uint8)) is None
+    owned.release(first.name)
+    assert owned.put(np.zeros(3 * 2**20, np.uint8)) is not None
+    owned.close()
+
+
+def test_training_is_told_and_stopped(
+    server: Server, learner: str, shared_root: Path, cache: Path, tmp_path: Path
+) -> None:
+    """Progress until it is complete; the state afterwards is the same."""
+    np.savez(shared_root / "one.npz", cube=np.zeros((2, 2, 4), np.float32))
+    with Client(server.address) as client:
+        entry = server.service.sessions.get(learner).plugins["centre"]
+        manifest = tmp_path / "p.yaml"
+        manifest.write_text(f"plugins:\n  centre: {{path: {entry.path}, provides: [centre.nodes.Centre]}}\n")
+        client.load_plugins(manifest)
+        run = {
+            "name": "r",
+            "pipeline": {"nodes": [{"name": "c", "class_name": "Centre"}]},
+            "data": {"cubes": ["one.npz"]},
+        }
+        told = list(client.train(run, kind="statistical"))
+        assert told[-1].state == client.training_status().state == "complete"
+        assert "c" in {each.node for each in told}
+        assert not client.stop_training()
+
+
+def test_a_node_that_fails_is_a_node_run_error(
+    server: Server, cache: Path, tmp_path: Path, project_files: Any, write_files: Any
+) -> None:
+    """With the number under which the server's log has the rest."""
+    files = project_files()
+    files["src/echo_plugin/nodes.py"] += "        raise KeyError\n"
+    files["src/echo_plugin/nodes.py"] = files["src/echo_plugin/nodes.py"].replace(
+        "        return", "        if False: return"
+    )
+    folder = write_files(tmp_path / "bad", files)
+    manifest = tmp_path / "p.yaml"
+    manifest.write_text(f"plugins:\n  echo: {{path: {folder}, provides: [echo_plugin.nodes.Echo]}}\n")
+    with Client(server.address) as client:
+        client.load_plugins(manifest)
+        client.load_pipeline({"nodes": [{"name": "echo", "class_name": "Echo"}]})
+        with pytest.raises(NodeRunError) as caught:
+            client.run(CUBE)
+    assert vars(caught.value)["id"] in str(caught.value)
