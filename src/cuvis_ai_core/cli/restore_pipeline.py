@@ -37,6 +37,7 @@ class Options:
 
     pipeline_path: Path
     plugins_path: Path | None
+    plugins_dir: tuple[Path, ...]
     cube_path: Path | None
     cu3s_file_path: Path | None
     measurement: int | None
@@ -60,6 +61,13 @@ class Options:
     "--pipeline-path", required=True, description="Pipeline file, or the name of one that a plugin brings along."
 )
 @plugins_option
+@click.option(
+    "--plugins-dir",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="PATH",
+    help="Folder with a manifest for each plugin; those that the pipeline names are loaded. Repeatable.",
+)
 @path_option(
     "--cube-path",
     description="Cube to run the pipeline on: .npy, .npz, ENVI .hdr, another format with its extra, or an address.",
@@ -136,6 +144,8 @@ def main(**options: Any) -> None:  # noqa: ANN401 - as click hands them over
             _expect_file(registry, given.cube_path)
         if given.plugins_path is not None:
             load_plugins(registry, given.plugins_path)
+        if given.plugins_dir:
+            _load_named(registry, given)
         _restore(registry, given)
 
 
@@ -155,6 +165,17 @@ def _refuse_without_cube(given: Options) -> None:
     for option, is_given in belonging.items():
         if is_given:
             raise click.UsageError(f"{option} goes with --cube-path: without a cube nothing is run.")
+
+
+def _load_named(registry: "NodeRegistry", given: Options) -> None:
+    """Load the plugins that a pipeline names, by their manifests in folders."""
+    from cuvis_ai_core.pipeline.config import read_config
+    from cuvis_ai_core.pipeline.find import find_pipeline_file
+    from cuvis_ai_core.plugins.manifest.folders import resolve_pipeline_plugins
+
+    file = find_pipeline_file(given.pipeline_path, registry.config_owners())
+    for name, manifest in resolve_pipeline_plugins(read_config(file), given.plugins_dir).items():
+        registry.load_plugin(name, manifest)
 
 
 def _expect_file(registry: "NodeRegistry", cube_path: Path) -> None:
