@@ -137,6 +137,61 @@ class NodeRegistry:
         return node_class
 
     @classmethod
+    def auto_register_package(cls, package_name: str, base_class_path: str = "cuvis_ai_core.node.node.Node") -> int:
+        """Import all modules of an installed package, and register the node classes that they define as built-in ones.
+
+        A class takes the short name of a built-in node from it, which is logged; full paths keep naming both. A module
+        that cannot be imported is left out, which is logged.
+
+        Args:
+            package_name: The package: `cuvis_ai.node`.
+            base_class_path: Only classes that derive from this one count.
+
+        Returns:
+            How many node classes of the package are registered.
+
+        Raises:
+            InvalidNodeError: There is no such package, or no such base class.
+        """
+        from cuvis_ai_core.plugins.package_nodes import node_classes
+
+        found = node_classes(package_name, base_class_path)
+        return sum(cls._take(each) for each in found)
+
+    @classmethod
+    def _take(cls, node_class: type) -> bool:
+        from cuvis_ai_core.plugins.package_nodes import say_replaced
+
+        known = cls._builtin_registry.get(node_class.__name__)
+        if known not in (None, node_class):
+            say_replaced(node_class, known)
+        cls._builtin_registry[node_class.__name__] = node_class
+        return True
+
+    @classmethod
+    def clear(cls) -> None:
+        """Forget the nodes that were registered; those of this package stay."""
+        cls._builtin_registry.clear()
+        cls._builtin_registry.update(BUILTIN_NODES)
+
+    @classmethod
+    def list_builtin_nodes(cls) -> list[str]:
+        """Return the short names of the built-in nodes."""
+        return sorted(cls._builtin_registry)
+
+    @classmethod
+    def get_builtin_class(cls, name: str) -> type[NodeMixin]:
+        """Return a built-in node by its short name.
+
+        Raises:
+            NodeNotFoundError: There is none.
+        """
+        found = cls._builtin(checked_name(name))
+        if found is None:
+            raise not_found(name, cls._builtin_registry, cls._builtin_registry)
+        return found
+
+    @classmethod
     def set_cache_dir(cls, path: str | os.PathLike[str]) -> None:
         """Choose the folder of the plugin cache for this process.
 
@@ -377,6 +432,27 @@ class NodeRegistry:
             HookError: An implementation does not fit its hook.
         """
         self._members.add(plugin, name or f"{type(plugin).__name__}-{id(plugin):x}")
+
+    def register_plugins_installed(self, plugins: Mapping[str, Any]) -> list[str]:
+        """Have the nodes of plugins that are installed in this environment by the short names of their classes.
+
+        Args:
+            plugins: Name to what its manifest says: a mapping, or a model of the schemas, with `capabilities` or
+                `provides`.
+
+        Returns:
+            The full paths of the node classes.
+
+        Raises:
+            ManifestError: A manifest names no classes.
+            HookError: A plugin of that name is registered already.
+        """
+        from cuvis_ai_core.plugins.package_nodes import Installed
+
+        installed = {name: Installed(name, manifest) for name, manifest in plugins.items()}
+        for name, each in installed.items():
+            self.register_hooks(each, name)
+        return [path for each in installed.values() for path in each.cuvis_ai_nodes()]
 
     def _get_node(self, name: str, *, importing: bool) -> type:
         self._members.complete()

@@ -51,7 +51,7 @@ def test_a_wrong_command_is_answered_with_the_nearest(shell: Callable[..., Resul
     found = shell("cuvis-ai", "plugin", "list")
     assert found.exit_code == 2
     assert (
-        "Error: There is no command 'plugin'. Did you mean 'plugins'? Commands: demo, nodes, plugins, serve."
+        "Error: There is no command 'plugin'. Did you mean 'plugins'? Commands: demo, nodes, plugins, remote, serve."
         in found.stderr
     )
 

@@ -438,3 +438,25 @@ def test_a_damaged_installation_stops_nobody(
         shutil.rmtree(damaged)
     result.stdout.fnmatch_lines(["[[]*'/configs'*"])
     result.stderr.fnmatch_lines([message])
+
+
+def test_the_toolbox_is_discovered(
+    environment: Path, script: Callable[[str], pytest.RunResult], tmp_path: Path
+) -> None:
+    """A real plugin of many nodes, pip-installed, is there with all of them and with its pipeline file."""
+    project = tmp_path / "spectral_toolbox"
+    shutil.copytree(Path(__file__).parents[2] / "example_plugins" / "spectral_toolbox", project)
+    uv = find_uv_bin()
+    subprocess.run([uv, "pip", "install", "-q", "--no-deps", "--python", str(environment), str(project)], check=True)
+    result = script(
+        "import numpy as np\nfrom cuvis_ai_core import Pipeline\nregistry = NodeRegistry()\n"
+        "pipeline = Pipeline.load('toolbox', node_registry=registry)\n"
+        "cube = np.random.default_rng(1).uniform(size=(1, 8, 6, 11))\n"
+        "results = pipeline.forward({'cube': cube, 'wavelengths': np.linspace(400, 900, 11)})\n"
+        "print(results['clusters', 'classes'].max(), results['ndvi', 'index'].shape)\n"
+        "print(len([node for node in registry.nodes() if node.path.startswith('cuvis_ai_spectral_toolbox.')]))\n"
+    )
+    subprocess.run(
+        [uv, "pip", "uninstall", "-q", "--python", str(environment), "cuvis-ai-spectral-toolbox"], check=True
+    )
+    assert result.outlines == ["5 (1, 8, 6, 1)", "14"]

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.cli.describe_pipeline import print_unloaded
 from cuvis_ai_core.cli.logs import warn
 from cuvis_ai_core.cli.output import say
@@ -83,8 +84,14 @@ def _check_nodes(pipeline: "Pipeline", config: TrainRunConfig) -> None:
     """Check that the nodes that a trainrun names are there, and have what is measured where they are loaded."""
     for key in (*_MEASURED, "freeze_nodes", "unfreeze_nodes"):
         for name in getattr(config, key):
-            check_node(pipeline, name, key)
-    losses, metrics = ([name for name in getattr(config, key) if name not in pipeline.unloaded] for key in _MEASURED)
+            if key != "metric_nodes" or name in pipeline.nodes:
+                check_node(pipeline, name, key)
+            else:
+                warn(f"{key}: the pipeline has no node '{name}'.{did_you_mean(name, pipeline.nodes)}")
+    losses, metrics = (
+        [name for name in getattr(config, key) if name in pipeline.nodes.keys() - pipeline.unloaded.keys()]
+        for key in _MEASURED
+    )
     Measuring(pipeline, losses, metrics)
 
 

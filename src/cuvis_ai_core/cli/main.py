@@ -17,6 +17,7 @@ class _CuvisAi(Guarded, LazyGroup):
         "nodes": "cuvis_ai_core.cli.nodes:nodes",
         "policy": "cuvis_ai_core.cli.policy:policy",
         "plugins": "cuvis_ai_core.cli.plugins:plugins",
+        "remote": "cuvis_ai_core.grpc.remote_command:remote",
         "serve": "cuvis_ai_core.grpc.command:serve",
     }
 

@@ -102,6 +102,17 @@ def allow_build_option(command: _Decorated) -> _Decorated:
     )(command)
 
 
+def numbers_option(_: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
+    """Return the numbers of an option that takes several: `0,3,5`."""
+    try:
+        numbers = tuple(int(each) for each in text.split(",")) if text.strip() else ()
+    except ValueError as error:
+        raise click.BadParameter(f"'{text}' is no list of numbers, such as 0,3,5.", param=parameter) from error
+    if min(numbers, default=0) < 0 or len(set(numbers)) < len(numbers):
+        raise click.BadParameter(f"'{text}': numbers count from 0, each once.", param=parameter)
+    return numbers
+
+
 def allow_env_option(command: _Decorated) -> _Decorated:
     """Add `--allow-env`, which names environment variables that a file may ask for."""
     return click.option(

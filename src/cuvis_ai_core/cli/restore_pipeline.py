@@ -13,6 +13,7 @@ from cuvis_ai_core.cli.options import (
     HELP_NAMES,
     allow_build_option,
     allow_env_option,
+    numbers_option,
     offline_option,
     path_option,
     plugins_option,
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
 
 
+class Published:
+    """Handed over by the entry point of published catalogues, which have drawings beside the pipeline file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What is asked for, an attribute per option."""
@@ -34,6 +39,8 @@ class Options:
     cube_path: Path | None
     cu3s_file_path: Path | None
     measurement: int | None
+    measurement_indices: tuple[int, ...]
+    annotation_json_path: Path | None
     processing_mode: str | None
     output_dir: Path | None
     weights_path: Path | None
@@ -61,6 +68,14 @@ class Options:
     help="Which cube of a file that holds several, from 0.",
 )
 @click.option(
+    "--measurement-indices",
+    callback=numbers_option,
+    default="",
+    metavar="NUMBERS",
+    help="Several of them, each into a folder of its own: 0,3,5.",
+)
+@path_option("--annotation-json-path", description="COCO file of the session file, for nodes that take a mask.")
+@click.option(
     "--processing-mode", metavar="MODE", help="What to make of a session file: Raw, DarkSubtract, Reflectance, ..."
 )
 @path_option("--output-dir", description="Folder for the results.  [default: <name of the pipeline>-output]")
@@ -69,7 +84,9 @@ class Options:
 @allow_env_option
 @unpack_limit_option
 @path_option("--weights-path", description="Weights (.pt, .safetensors).  [default: those beside the pipeline file]")
-@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="Where torch nodes compute: cuda:0.")
+@click.option(
+    "--device", default="cpu", show_default=True, metavar="NAME", help="Where torch nodes compute: cuda:0, auto."
+)
 @click.option("--override", multiple=True, metavar="KEY=VALUE", help="Replace a value: nodes.NAME.params.KEY=VALUE.")
 @click.option(
     "--pipeline-vis-ext",
@@ -93,6 +110,8 @@ def main(**options: Any) -> None:  # noqa: ANN401 - as click hands them over
     given = Options(**options)
     if given.cube_path is not None and given.cu3s_file_path is not None:
         raise click.UsageError("--cube-path and --cu3s-file-path both name the cube; give one.")
+    if given.measurement is not None and given.measurement_indices:
+        raise click.UsageError("--measurement and --measurement-indices both say which; give one.")
     given = replace(given, cube_path=given.cube_path or given.cu3s_file_path)
     if given.cube_path is None:
         _refuse_without_cube(given)
@@ -110,6 +129,8 @@ def _refuse_without_cube(given: Options) -> None:
         "--profile": given.profile,
         "--allow-untrained": given.allow_untrained,
         "--measurement": given.measurement is not None,
+        "--measurement-indices": bool(given.measurement_indices),
+        "--annotation-json-path": given.annotation_json_path is not None,
         "--processing-mode": given.processing_mode is not None,
     }
     for option, is_given in belonging.items():
@@ -153,25 +174,27 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
                 manifest=given.plugins_path,
                 cube_path=given.cube_path,
                 measurement=given.measurement,
+                annotations=given.annotation_json_path,
                 processing_mode=given.processing_mode,
                 weights=weights,
                 overrides=given.override,
                 picture=given.pipeline_vis_ext,
                 profiled=given.profile,
             )
-            run.write_to(given.output_dir)
+            run.write_all(given.output_dir, given.measurement_indices)
             return
         print_pipeline(registry, pipeline, file)
         command = shlex.join(["restore-pipeline", "--pipeline-path", str(given.pipeline_path)])
         print_unloaded(registry, pipeline, command, given.plugins_path)
         if given.pipeline_vis_ext is not None:
-            _draw(pipeline, given.pipeline_vis_ext)
+            _draw(pipeline, given.pipeline_vis_ext, file)
 
 
-def _draw(pipeline: Any, kind: str) -> None:  # noqa: ANN401 - a Pipeline, which is imported late
+def _draw(pipeline: Any, kind: str, file: Path) -> None:  # noqa: ANN401 - a Pipeline, which is imported late
     from cuvis_ai_core.cli.output_folder import safe_name
 
-    picture = Path(f"{safe_name(pipeline.name)}-pipeline.{kind}")
+    is_published = click.get_current_context().find_object(Published) is not None
+    picture = file.with_suffix(f".{kind}") if is_published else Path(f"{safe_name(pipeline.name)}-pipeline.{kind}")
     try:
         pipeline.draw(picture)
     except OSError as error:

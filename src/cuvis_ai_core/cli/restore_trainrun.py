@@ -1,8 +1,10 @@
 """`restore-trainrun`: show a trainrun, train, validate or test."""
 
 import shlex
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -19,7 +21,10 @@ from cuvis_ai_core.cli.options import (
 from cuvis_ai_core.errors import TrainRunError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cuvis_ai_core.registry import NodeRegistry
+    from cuvis_ai_core.training.trainrun import TrainRun
 
 SHOW: Final = "info"
 MODES: Final = (SHOW, "train", "validate", "test")
@@ -42,6 +47,12 @@ MODES: Final = (SHOW, "train", "validate", "test")
     "--plugins-path",
     description="Manifest of plugins.  [default: the one that the trainrun names, or plugins.yaml beside it]",
 )
+@path_option(
+    "--checkpoint-path", description="Weights to take instead: a checkpoint of Lightning (.ckpt), .pt or .safetensors."
+)
+@click.option(
+    "--device", default="auto", show_default=True, metavar="NAME", help="Where torch nodes compute: cpu, cuda:0."
+)
 @click.option(
     "--overwrite", is_flag=True, help="Train although the output directory holds a finished training, and replace it."
 )
@@ -51,7 +62,14 @@ MODES: Final = (SHOW, "train", "validate", "test")
 @click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
 @shared_options
 def main(
-    trainrun_path: Path, mode: str, override: tuple[str, ...], plugins_path: Path | None, *, overwrite: bool
+    trainrun_path: Path,
+    mode: str,
+    override: tuple[str, ...],
+    plugins_path: Path | None,
+    checkpoint_path: Path | None,
+    device: str,
+    *,
+    overwrite: bool,
 ) -> None:
     """Show a trainrun, train, validate or test.
 
@@ -60,15 +78,46 @@ def main(
     trainrun. An interrupted training goes on where it was when the same command is given again.
     A finished one is not replaced unasked.
     """
+    restore(trainrun_path, mode, override, plugins_path, checkpoint=checkpoint_path, device=device, overwrite=overwrite)
+
+
+def restore(
+    path: Path,
+    mode: str,
+    overrides: tuple[str, ...],
+    plugins_path: Path | None = None,
+    *,
+    checkpoint: Path | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+) -> None:
+    """Do what the command does, with its options as arguments.
+
+    Raises:
+        CuvisError: As the parts of the work.
+    """
     from cuvis_ai_core.cli.progress import load_plugins
     from cuvis_ai_core.registry import NodeRegistry
 
-    manifest = plugins_path or _recorded(trainrun_path, override, lenient=mode == SHOW)
+    manifest = plugins_path or _recorded(path, overrides, lenient=mode == SHOW)
     loaded = mode != SHOW or plugins_path is not None  # showing runs nothing that the user did not name
     with NodeRegistry() as registry:
         if manifest is not None and loaded:
             load_plugins(registry, manifest)
-        _restore(registry, trainrun_path, mode, override, manifest, overwrite=overwrite, loaded=loaded)
+        change = partial(_changed, mode=mode, checkpoint=checkpoint, device=device)
+        _restore(registry, path, mode, overrides, manifest, change, overwrite=overwrite, loaded=loaded)
+
+
+def _changed(run: "TrainRun", mode: str, checkpoint: Path | None, device: str) -> "TrainRun":
+    """Return a trainrun with the weights and the device that the command names."""
+    changes: dict[str, Any] = {}
+    if checkpoint is not None:
+        changes["initial_weights" if mode == "train" else "weights"] = str(checkpoint.absolute())
+    if device != "auto" and run.config.training is not None:
+        kind, _, number = device.partition(":")
+        where: dict[str, Any] = {"accelerator": kind, **({"devices": [int(number)]} if number.isdecimal() else {})}
+        changes["training"] = run.config.training.model_copy(update=where)
+    return replace(run, config=run.config.model_copy(update=changes)) if changes else run
 
 
 def _recorded(path: Path, overrides: tuple[str, ...], *, lenient: bool) -> Path | None:
@@ -84,12 +133,13 @@ def _recorded(path: Path, overrides: tuple[str, ...], *, lenient: bool) -> Path 
         return None
 
 
-def _restore(
+def _restore(  # noqa: PLR0913
     registry: "NodeRegistry",
     path: Path,
     mode: str,
     overrides: tuple[str, ...],
     manifest: Path | None,
+    change: "Callable[[TrainRun], TrainRun]",
     *,
     overwrite: bool,
     loaded: bool,
@@ -100,7 +150,7 @@ def _restore(
     from cuvis_ai_core.training.trainrun import read_trainrun
 
     config_dirs = registry.config_owners()
-    given = read_trainrun(path, overrides=overrides, config_dirs=config_dirs, outline=mode == SHOW)
+    given = change(read_trainrun(path, overrides=overrides, config_dirs=config_dirs, outline=mode == SHOW))
     run = resolved(given, config_dirs, manifest, outline=mode == SHOW)
     if mode == SHOW:
         command = shlex.join(["restore-trainrun", "--trainrun-path", str(path)])

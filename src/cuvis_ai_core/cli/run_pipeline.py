@@ -1,7 +1,7 @@
 """One run of a pipeline on a cube, from the file to the folder of results."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,6 +9,7 @@ from cuvis_ai_core.cli.meanings import class_names, meanings
 from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.output_folder import OutputFolder, safe_name
 from cuvis_ai_core.cli.progress import running, working
+from cuvis_ai_core.cli.published_inputs import published_inputs
 from cuvis_ai_core.cli.results import ARCHIVE, collect, write_results
 from cuvis_ai_core.cli.run_record import RECORD, cube_record, input_record, node_records, run_record
 from cuvis_ai_core.cli.tables import print_table
@@ -41,6 +42,7 @@ class Run:
         manifest: The manifest whose plugins are loaded, if any.
         cube_path: The cube.
         measurement: Which cube it is in a file of several.
+        annotations: The COCO file whose masks nodes get that take one.
         processing_mode: What to make of a session file.
         weights: The file of weights that was loaded, if any.
         overrides: What was laid over the file.
@@ -54,11 +56,25 @@ class Run:
     manifest: Path | None
     cube_path: Path
     measurement: int | None = None
+    annotations: Path | None = None
     processing_mode: str | None = None
     weights: Path | None = None
     overrides: tuple[str, ...] = ()
     picture: str | None = None
     profiled: bool = False
+
+    def write_all(self, folder: Path | None, measurements: tuple[int, ...]) -> None:
+        """Run the pipeline on several cubes of the file, as `write_to` does on one; without any, on that one.
+
+        Args:
+            folder: Folder of the results; each of several cubes has one in it: `measurement-3`.
+            measurements: Their numbers.
+        """
+        if not measurements:
+            self.write_to(folder)
+        for number in measurements:
+            target = (folder or Path(f"{safe_name(self.pipeline.name)}-output")) / f"measurement-{number}"
+            replace(self, measurement=number).write_to(target)
 
     def write_to(self, folder: Path | None) -> None:
         """Run the pipeline, write the results and print a table of them.
@@ -78,7 +94,7 @@ class Run:
         class_names(self.pipeline)  # better refused before the work than after it
         with working(f"Reading {self.cube_path}"):
             cube = self._read()
-            batch: dict[Any, Any] = {**cube.batch()}
+            batch = published_inputs(self.pipeline, cube, self.annotations)
         target = folder or Path(f"{safe_name(self.pipeline.name)}-output")
         profiler = Profiler()
         with OutputFolder(target, (ARCHIVE, RECORD)) as output:

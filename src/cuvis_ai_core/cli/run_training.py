@@ -17,6 +17,7 @@ from cuvis_ai_core.cli.run_record import RECORD, for_results, input_record, node
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.cli.unfinished import Unfinished, kept_on_failure
 from cuvis_ai_core.errors import TrainRunError
+from cuvis_ai_core.pipeline.config import with_hparams
 from cuvis_ai_core.pipeline.saving import check_saving, to_yaml
 from cuvis_ai_core.pipeline.weights import find_weights
 from cuvis_ai_core.training.build import PIPELINE_FILE, build_pipeline, trained_weights
@@ -189,7 +190,10 @@ class Session:
             draw_losses(folder / LOSS, rows, for_results(self._config.name))
         weights = find_weights(folder / PIPELINE_FILE)
         named = {"weights": weights.name} if weights else {}
-        write_atomic(folder / TRAINRUN, to_yaml(for_results({**self._config.to_dict(), **named})))
+        content = self._config.to_dict()
+        kept = {node["name"] for node in pipeline.to_dict()["nodes"] if "hparams" in node}
+        written = {**content, "pipeline": with_hparams(content["pipeline"], kept), **named}
+        write_atomic(folder / TRAINRUN, to_yaml(for_results(written)))
 
     def _write_matrices(self, folder: Path, pool: Pool) -> None:
         for name, (matrix, labels) in pool.matrices().items():

@@ -106,12 +106,31 @@ class CocoAnnotations:
             AnnotationError: The file has no image for it, or one of another size, or an outline breaks a rule.
         """
         image = self._image((cube.source or Path("cube"), cube.index))
+        check_size(self._size(image), cube, self._path)
+        return self._painted(image, self._shift)
+
+    def drawn(self, place: Place) -> Mask | None:
+        """Draw the annotations of a cube at the size of its image, with the ids of categories as classes.
+
+        Returns:
+            int32 `[height, width]` of the image; None where there is no image for the cube.
+
+        Raises:
+            AnnotationError: An outline breaks a rule.
+        """
+        found = self._find(place)
+        return None if found is None else self._painted(self._images[found], 0)
+
+    def _size(self, image: Mapping[str, Any]) -> tuple[int, int]:
         height, width = (self._number(image, key, f"image {image['id']}") for key in ("height", "width"))
-        check_size((height, width), cube, self._path)
+        return height, width
+
+    def _painted(self, image: Mapping[str, Any], shift: int) -> Mask:
+        height, width = self._size(image)
         mask: Mask = np.zeros((height, width), dtype=np.int32)
         for place, annotation in self._by_image.get(image["id"], ()):
             drawn = self._draw(annotation, place, height, width) > 0
-            mask[drawn] = annotation["category_id"] + self._shift
+            mask[drawn] = annotation["category_id"] + shift
             if not drawn.any() and place not in self._without_pixel:
                 self._without_pixel.add(place)
                 logger.warning("%s: %s marks no pixel: its outline is smaller than one, or outside", self._path, place)

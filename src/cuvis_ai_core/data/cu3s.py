@@ -47,6 +47,16 @@ class Cu3sFile(Sequence[Cube]):
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def fps(self) -> float:
+        """Measurements in a second, as the camera recorded them.
+
+        Raises:
+            CubeError: The SDK cannot tell.
+        """
+        with _sdk_errors(self._path, "its rate of measurements cannot be read"):
+            return float(self._session.fps)
+
     @overload
     def __getitem__(self, index: int) -> Cube: ...
     @overload

@@ -5,7 +5,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.blocks import sweep
@@ -15,6 +15,9 @@ from cuvis_ai_core.grpc.service import Service
 from cuvis_ai_core.grpc.settings import Settings
 from cuvis_ai_core.grpc.table import streams, table
 from cuvis_ai_core.grpc.wire import SERVICE, wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +57,12 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((SERVICE, reflection.SERVICE_NAME), self._server, pool=wire().pool)
         self.address = self._listen(grpc)
+        self.metrics_address = ""
+        self._end_metrics: Callable[[], None] = lambda: None
+        if self.service.metrics is not None and self.settings.metrics_port is not None:
+            host = "127.0.0.1" if self.settings.uds is not None else self.settings.host
+            port, self._end_metrics = self.service.metrics.serve(host, self.settings.metrics_port)
+            self.metrics_address = f"http://{host}:{port}/metrics"
 
     def start(self) -> Self:
         """Begin to listen."""
@@ -73,6 +82,7 @@ class Server:
         self._health.enter_graceful_shutdown()
         self._server.stop(self.settings.drain if grace is None else grace).wait()
         self.service.sessions.close_all()
+        self._end_metrics()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def __enter__(self) -> Self:
@@ -96,6 +106,7 @@ class Server:
         return (
             f"cuvis-ai serves on {self.address} ({' and '.join(guards) or 'open'}); plugins: "
             f"{self.service.policy_words()}; reads {roots}; writes {writes}"
+            + (f"; metrics at {self.metrics_address}" if self.metrics_address else "")
         )
 
     def _listen(self, grpc: Any) -> str:  # noqa: ANN401 - the module

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.blocks import sweep
+from cuvis_ai_core.grpc.metrics import Metrics
 from cuvis_ai_core.grpc.paths import Roots
 from cuvis_ai_core.grpc.sessions import Session, Sessions
 from cuvis_ai_core.grpc.settings import Settings
@@ -33,7 +34,8 @@ class Service:
             self.settings.max_sessions, self.settings.max_queue, idle=self.settings.session_idle, tidy=sweep
         )
         self.roots = Roots(self.settings.read_roots(), self.settings.writable_roots())
-        self.watch = Watch()
+        self.metrics = Metrics(lambda: len(self.sessions)) if self.settings.metrics_port is not None else None
+        self.watch = Watch(self.metrics)
         self._trainings = threading.Semaphore(max(self.settings.workers // 2, 1))
 
     @contextmanager

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from cuvis_ai_core.grpc.metrics import Metrics
     from cuvis_ai_core.grpc.sessions import Session
 
 logger = logging.getLogger("cuvis_ai_core.grpc.access")
@@ -35,14 +36,26 @@ class Watched:
 
 
 class Watch:
-    """Tells of calls."""
+    """Tells of calls.
+
+    Args:
+        metrics: Where they are counted, if anywhere.
+    """
+
+    def __init__(self, metrics: "Metrics | None" = None) -> None:
+        self._metrics = metrics
 
     @contextmanager
     def call(self, method: str, received: int, context: Any) -> Iterator[Watched]:  # noqa: ANN401
         """Tell of a call when it has ended."""
+        from cuvis_ai_core.grpc.metrics import span
+
         watched, begun = Watched(received=received), time.perf_counter()
+        if self._metrics is not None:
+            self._metrics.begin()
         try:
-            yield watched
+            with span(method, context):
+                yield watched
         finally:
             seconds = time.perf_counter() - begun
             values = {
@@ -54,6 +67,8 @@ class Watch:
                 "sent": watched.sent,
                 "peer": context.peer(),
             }
+            if self._metrics is not None:
+                self._metrics.end(method, watched, seconds)
             logger.info("call", extra={"call": values})
 
 

@@ -5,7 +5,14 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from cuvis_ai_core.errors import InvalidNodeError
-from cuvis_ai_core.node.handles import PortHandles, input_handles, output_handles, port_handle
+from cuvis_ai_core.node.handles import (
+    PortHandles,
+    input_handles,
+    input_ports,
+    output_handles,
+    output_ports,
+    port_handle,
+)
 from cuvis_ai_core.node.recording import Recorded
 
 STAGES = frozenset({"always", "train", "val", "test", "inference"})
@@ -43,6 +50,7 @@ class NodeMixin(Recorded):
     INPUT_SPECS: ClassVar[Mapping[str, Any]] = {}
     OUTPUT_SPECS: ClassVar[Mapping[str, Any]] = {}
     EXECUTION_STAGES: ClassVar[Iterable[str]] = frozenset({"always"})
+    _requires_initial_fit_override: bool | None = None
 
     per_pixel: bool = False
     halo: int | None = None
@@ -56,15 +64,9 @@ class NodeMixin(Recorded):
     ) -> None:
         super().__init__()
         self._name = name or type(self).__name__
-        stages = execution_stages or self.EXECUTION_STAGES
-        self._execution_stages = frozenset(map(stage_name, [stages] if isinstance(stages, str) else stages))
+        self._execution_stages = self._checked_stages(execution_stages or self.EXECUTION_STAGES)
         self._statistically_initialized = False
         self.hparams = hparams
-        if unknown := sorted(self._execution_stages - STAGES):
-            raise InvalidNodeError(
-                f"Node '{self._name}': unknown execution stage '{unknown[0]}'. Stages are {', '.join(sorted(STAGES))}.",
-                node=self._name,
-            )
 
     def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401
         super().__init_subclass__(**options)
@@ -93,8 +95,21 @@ class NodeMixin(Recorded):
 
     @property
     def execution_stages(self) -> frozenset[str]:
-        """Stages in which a pipeline runs this node."""
+        """Stages in which a pipeline runs this node; they may be changed before it joins one."""
         return self._execution_stages
+
+    @execution_stages.setter
+    def execution_stages(self, stages: Iterable[str]) -> None:
+        self._execution_stages = self._checked_stages(stages)
+
+    def _checked_stages(self, stages: Iterable[str]) -> frozenset[str]:
+        named = frozenset(map(stage_name, [stages] if isinstance(stages, str) else stages))
+        if unknown := sorted(named - STAGES):
+            raise InvalidNodeError(
+                f"Node '{self._name}': unknown execution stage '{unknown[0]}'. Stages are {', '.join(sorted(STAGES))}.",
+                node=self._name,
+            )
+        return named
 
     def should_execute(self, stage: str) -> bool:
         """Tell whether this node runs in `stage`."""
@@ -109,6 +124,16 @@ class NodeMixin(Recorded):
     def outputs(self) -> PortHandles:
         """The output ports, as attributes: `node.outputs.scores`."""
         return output_handles(self)
+
+    @property
+    def _input_ports(self) -> dict[str, Any]:
+        """The input ports by name, as published software asks for them."""
+        return input_ports(self)
+
+    @property
+    def _output_ports(self) -> dict[str, Any]:
+        """The output ports by name, as published software asks for them."""
+        return output_ports(self)
 
     if TYPE_CHECKING:  # what a class from a registry has, whichever of the two base classes it derives from
 
@@ -135,7 +160,9 @@ class NodeMixin(Recorded):
 
     @property
     def requires_initial_fit(self) -> bool:
-        """Whether this node learns by `statistical_initialization`."""
+        """Whether this node learns by `statistical_initialization`; `_requires_initial_fit_override` goes first."""
+        if self._requires_initial_fit_override is not None:
+            return bool(self._requires_initial_fit_override)
         return type(self).statistical_initialization is not NodeMixin.statistical_initialization
 
     @property

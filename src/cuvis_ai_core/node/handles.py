@@ -45,22 +45,58 @@ def is_set_up(node: object) -> bool:
 
 def input_handles(node: Any) -> PortHandles:  # noqa: ANN401 - any object with ports
     """Return the input ports of a node."""
-    from cuvis_ai_schemas.pipeline import InputPort
-
-    from cuvis_ai_core.node.ports import as_port_spec
-
-    ports = {name: InputPort(node, name, as_port_spec(spec)) for name, spec in node.INPUT_SPECS.items()}
-    return PortHandles(f"The input side of node '{node.name}'", ports)
+    return PortHandles(f"The input side of node '{node.name}'", input_ports(node))
 
 
 def output_handles(node: Any) -> PortHandles:  # noqa: ANN401
     """Return the output ports of a node."""
+    return PortHandles(f"The output side of node '{node.name}'", output_ports(node))
+
+
+def input_ports(node: Any) -> "dict[str, InputPort]":  # noqa: ANN401
+    """Return the input ports of a node by name, each the same object whenever it is asked for."""
+    from cuvis_ai_schemas.pipeline import InputPort
+
+    ports: dict[str, InputPort] = _kept(node, "_inputs_made", node.INPUT_SPECS, InputPort)
+    return ports
+
+
+def output_ports(node: Any) -> "dict[str, OutputPort]":  # noqa: ANN401
+    """Return the output ports of a node by name, each the same object whenever it is asked for."""
     from cuvis_ai_schemas.pipeline import OutputPort
 
+    ports: dict[str, OutputPort] = _kept(node, "_outputs_made", node.OUTPUT_SPECS, OutputPort)
+    return ports
+
+
+class _Made:
+    """Ports that were made for a node: neither a copy of it nor a file has them, which make their own."""
+
+    __slots__ = ("ports", "specs")
+
+    def __init__(self, specs: object = None, ports: Any = None) -> None:  # noqa: ANN401
+        self.specs = specs
+        self.ports = ports
+
+    def __copy__(self) -> "_Made":
+        return _Made()
+
+    def __deepcopy__(self, _: object) -> "_Made":
+        return _Made()
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return _Made, ()
+
+
+def _kept(node: Any, key: str, specs: Any, kind: Any) -> Any:  # noqa: ANN401
     from cuvis_ai_core.node.ports import as_port_spec
 
-    ports = {name: OutputPort(node, name, as_port_spec(spec)) for name, spec in node.OUTPUT_SPECS.items()}
-    return PortHandles(f"The output side of node '{node.name}'", ports)
+    made = vars(node).get(key)
+    ports = made.ports if made is not None and made.specs is specs else None
+    if ports is None or any(port.node is not node for port in ports.values()):
+        ports = {name: kind(node, name, as_port_spec(spec)) for name, spec in specs.items()}
+        vars(node)[key] = _Made(specs, ports)
+    return ports
 
 
 def port_handle(node: Any, name: str) -> "InputPort | OutputPort":  # noqa: ANN401
@@ -72,7 +108,7 @@ def port_handle(node: Any, name: str) -> "InputPort | OutputPort":  # noqa: ANN4
     is_input, is_output = name in node.INPUT_SPECS, name in node.OUTPUT_SPECS
     if is_input and is_output:
         raise AttributeError(
-            f"Port '{name}' of {type(node).__name__} is an input and an output: "
+            f"Port '{name}' of {type(node).__name__} exists in both inputs and outputs: "
             f"write node.inputs.{name} or node.outputs.{name}."
         )
     if not (is_input or is_output):

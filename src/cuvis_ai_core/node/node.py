@@ -42,7 +42,10 @@ class Node(NodeMixin, nn.Module, ABC):
         InvalidNodeError: A stage is not one of `cuvis_ai_core.node.base.STAGES`.
     """
 
-    TRAINABLE_BUFFERS: ClassVar[Iterable[str]] = ()
+    TRAINABLE_BUFFERS: ClassVar[tuple[str, ...]] = ()
+    _category: Any = None
+    _tags: Iterable[Any] = frozenset()
+    _icon_name: str | None = None
 
     def __init__(
         self,
@@ -52,6 +55,16 @@ class Node(NodeMixin, nn.Module, ABC):
     ) -> None:
         super().__init__(name, execution_stages, **hparams)
         self._frozen = False
+
+    def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401
+        super().__init_subclass__(**options)
+        names: object = cls.TRAINABLE_BUFFERS
+        if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+            raise InvalidNodeError(
+                f"TRAINABLE_BUFFERS of {cls.__name__} must be a tuple of strings, and is {names!r}.",
+                hint="Write, with the comma: TRAINABLE_BUFFERS = ('weights',)",
+                node=cls.__name__,
+            )
 
     @abstractmethod
     def forward(self, *args: Any, **inputs: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever the ports carry
@@ -72,13 +85,48 @@ class Node(NodeMixin, nn.Module, ABC):
         except AttributeError:
             return NodeMixin.__getattr__(self, name)  # type: ignore[attr-defined] # hidden from checkers
 
+    @classmethod
+    def get_category(cls) -> Any:  # noqa: ANN401 - an enum of the schemas, which need not be imported
+        """Return the `NodeCategory` that editors show this class under."""
+        from cuvis_ai_schemas.enums import NodeCategory
+
+        return cls._category if cls._category is not None else NodeCategory.UNSPECIFIED
+
+    @classmethod
+    def get_tags(cls) -> frozenset[Any]:
+        """Return the `NodeTag`s of this class."""
+        return frozenset(cls._tags)
+
+    @classmethod
+    def get_icon_name(cls) -> str:
+        """Return the name of the icon that editors show: its own, or that of its category."""
+        return cls._icon_name or str(cls.get_category().value)
+
+    def fit(self, input_stream: Iterable[Mapping[str, Any]]) -> None:
+        """Learn from data, as `statistical_initialization` does."""
+        self.statistical_initialization(input_stream)
+
+    def validate_serialization_support(self) -> tuple[bool, str]:
+        """Tell whether what this node keeps can be saved and read back, and why not."""
+        try:
+            state = self.state_dict()
+            type(self).load_state_dict(self, state)
+        except Exception as error:  # noqa: BLE001 - of whatever its author wrote
+            return False, f"{type(error).__name__}: {error}"
+        return True, ""
+
     @property
     def frozen(self) -> bool:
         """Whether training leaves this node as it is."""
         return self._frozen
 
     def freeze(self) -> None:
-        """Have no parameter change: none needs a gradient, and trainable buffers are buffers."""
+        """Have no parameter change: none needs a gradient, and trainable buffers are buffers.
+
+        Raises:
+            AttributeError: There is no buffer of a name in `TRAINABLE_BUFFERS`; nothing was changed.
+        """
+        self._check_registered()
         for name in self.TRAINABLE_BUFFERS:
             parameter = self._parameters.pop(name, None)
             if parameter is not None:
@@ -91,7 +139,9 @@ class Node(NodeMixin, nn.Module, ABC):
 
         Raises:
             InvalidNodeError: Such a buffer holds no floating-point numbers; nothing was changed.
+            AttributeError: There is no buffer of such a name; nothing was changed.
         """
+        self._check_registered()
         keep_for_gradients(self)
         trainable = {name: self._buffers[name] for name in self.TRAINABLE_BUFFERS if name in self._buffers}
         for name, buffer in trainable.items():
@@ -107,6 +157,14 @@ class Node(NodeMixin, nn.Module, ABC):
                 self._parameters[name] = nn.Parameter(buffer.detach())
         self.requires_grad_(requires_grad=True)
         self._frozen = False
+
+    def _check_registered(self) -> None:
+        for name in self.TRAINABLE_BUFFERS:
+            if name not in self._buffers and name not in self._parameters:
+                raise AttributeError(
+                    f"Node '{self.name}' ({type(self).__name__}) has no buffer '{name}' of TRAINABLE_BUFFERS: "
+                    f"its __init__ calls self.register_buffer({name!r}, ...)"
+                )
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - torch's signature
         """Take over parameters and buffers; a buffer that is None or empty takes the shape that is loaded.

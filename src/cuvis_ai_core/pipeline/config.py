@@ -1,10 +1,19 @@
 """The pipeline file: its schema, the published spellings, and what is wrong with a bad one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from cuvis_ai_core._nearest import nearest
@@ -73,6 +82,30 @@ class NodeConfig(_Section):
     name: str = Field(min_length=1)
     class_name: str = Field(min_length=1)
     params: dict[str, Any] = Field(default_factory=dict)
+    _is_published: bool = PrivateAttr(default=False)
+    _keeps_unread: bool = PrivateAttr(default=False)
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the file has `hparams`, the published spelling of `params`."""
+        return self._is_published
+
+    def keep_unread(self) -> None:
+        """Have the published spelling written, since a keyword is kept that nobody reads."""
+        self._keeps_unread = True
+
+    @property
+    def keeps_unread(self) -> bool:
+        """Whether a keyword is kept that nobody reads."""
+        return self._keeps_unread
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _note_spelling(cls, data: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        made = handler(data)
+        if isinstance(data, Mapping) and "hparams" in data:
+            made._is_published = True  # noqa: SLF001
+        return made
 
     @field_validator("name")
     @classmethod
@@ -124,8 +157,27 @@ class PipelineConfig(_Section):
         return {**rest, "metadata": {**named, **(data.get("metadata") or {})}}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the file's content in the one spelling that is written; an empty `plugins` is left out."""
-        return self.model_dump(exclude=None if self.plugins else {"plugins"})
+        """Return the file's content in the one spelling that is written; an empty `plugins` is left out.
+
+        Only a published node that keeps keywords that nobody reads has `hparams`, so that it can be read again.
+        """
+        content = self.model_dump(exclude=None if self.plugins else {"plugins"})
+        return with_hparams(content, {entry.name for entry in self.nodes if entry.keeps_unread})
+
+    @property
+    def published(self) -> frozenset[str]:
+        """Names of the nodes that have `hparams`, the published spelling of `params`."""
+        return frozenset(entry.name for entry in self.nodes if entry.is_published)
+
+
+def with_hparams(content: Mapping[str, Any], nodes: Collection[str]) -> dict[str, Any]:
+    """Return the content of a pipeline file in which some nodes have `hparams` for `params`."""
+
+    def spelled(node: Mapping[str, Any]) -> dict[str, Any]:
+        change = node["name"] in nodes
+        return {"hparams" if change and key == "params" else key: value for key, value in node.items()}
+
+    return {**content, "nodes": [spelled(node) for node in content["nodes"]]}
 
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:

@@ -35,8 +35,16 @@ def connected(
         PipelineError: Something is no pair of an output port and an input port, or the name of a node has a dot.
     """
     joined, entries = dict(nodes), list(config.nodes)
-    edges = [_edge(joined, entries, each) for each in connections]
+    edges = [_edge(joined, entries, each) for each in _pairs(list(connections))]
     return config.model_copy(update={"nodes": entries, "edges": [*config.edges, *edges]}), joined
+
+
+def _pairs(connections: list[Any]) -> list[Any]:
+    """Return connections as pairs: two ports that are no pair, as published software hands them over, are one."""
+    from cuvis_ai_schemas.pipeline import InputPort, OutputPort
+
+    single = len(connections) == 2 and all(isinstance(each, InputPort | OutputPort) for each in connections)  # noqa: PLR2004
+    return [tuple(connections)] if single else connections
 
 
 def _edge(nodes: dict[str, Any], entries: list[NodeConfig], connection: Connection) -> EdgeConfig:

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
@@ -19,6 +20,8 @@ from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.node.checking import check_class, construct
 from cuvis_ai_core.node.keywords import is_open, parameters_of, unread_of
 from cuvis_ai_core.pipeline.config import NodeConfig, PipelineConfig
+
+logger = logging.getLogger(__name__)
 
 
 class NodeSource(Protocol):
@@ -103,13 +106,29 @@ def _construct(entry: NodeConfig, node_class: type) -> object:
         raise _failure(entry, accepted, error, place_of(error, node_class)) from error
     if unread := unread_of(node):
         known = [*accepted, *(key for key in getattr(node, "hparams", ()) if key not in unread)]
-        refusal = _refusal(entry, accepted, _no_parameter(unread[0], known))
-        asked = (
-            f"Its constructor takes any keyword (**), and was asked: it hands '{unread[0]}' on, and reads it nowhere."
-        )
+        _refuse_slips(entry, accepted, unread, known)
+    return node
+
+
+def _refuse_slips(
+    entry: NodeConfig, accepted: Mapping[str, inspect.Parameter], unread: Iterable[str], known: list[str]
+) -> None:
+    """Refuse a keyword that nobody read; in files of the published spelling there are such, and they stay.
+
+    Raises:
+        PipelineError: It is.
+    """
+    for key in unread:
+        if entry.is_published and nearest(key, known) is None:
+            entry.keep_unread()
+            logger.warning(
+                "node '%s' (%s) is given '%s', which it hands on and reads nowhere", entry.name, entry.class_name, key
+            )
+            continue
+        refusal = _refusal(entry, accepted, _no_parameter(key, known))
+        asked = f"Its constructor takes any keyword (**), and was asked: it hands '{key}' on, and reads it nowhere."
         refusal.hint = f"{refusal.hint}\n{asked}"
         raise refusal
-    return node
 
 
 def _failure(

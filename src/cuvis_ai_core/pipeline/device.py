@@ -8,15 +8,18 @@ from cuvis_ai_core.errors import MissingExtraError, PipelineError
 from cuvis_ai_core.node.libraries import is_elsewhere, is_module
 
 CPU: Final = "cpu"
+AUTO: Final = "auto"
 
 
 def checked_device(device: str) -> str:
-    """Return a device as torch writes it.
+    """Return a device as torch writes it; `auto` is a GPU of CUDA where there is one.
 
     Raises:
         PipelineError: There is no such device in this machine.
         MissingExtraError: It is another one than the CPU, and torch is not installed.
     """
+    if str(device) == AUTO:
+        return _best()
     if str(device) == CPU:
         return CPU
     try:
@@ -35,6 +38,15 @@ def checked_device(device: str) -> str:
             f"There is no device '{device}': {str(error).partition(chr(10))[0].rstrip('.')}.",
             hint=f"Devices of this machine: {', '.join(there)}.",
         ) from error
+
+
+def _best() -> str:
+    """Return a GPU of CUDA where there is one."""
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return CPU
+    return "cuda:0" if torch.cuda.is_available() else CPU
 
 
 def synchronizer(device: str) -> Callable[[], None]:

@@ -1,7 +1,7 @@
 """Pictures of a pipeline's graph: PNG and SVG by Graphviz, Markdown with a Mermaid diagram by nothing else."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -70,8 +70,13 @@ def draw_graph(pipeline: "Pipeline", path: Path) -> None:
     write_atomic(path, drawers[path.suffix](pipeline))
 
 
-def picture(pipeline: "Pipeline", kind: str) -> bytes:
+def picture(pipeline: "Pipeline", kind: str, attributes: Mapping[str, str] | None = None) -> bytes:
     """Return the graph of a pipeline as `png`, `svg`, `dot` (the words of Graphviz) or `mermaid`.
+
+    Args:
+        pipeline: The pipeline.
+        kind: One of these, or what else Graphviz draws.
+        attributes: Laid over those that Graphviz is given for the graph.
 
     Raises:
         MissingExtraError: The extra `viz` is not installed, or Graphviz is not (Mermaid needs neither, dot no program).
@@ -79,7 +84,9 @@ def picture(pipeline: "Pipeline", kind: str) -> bytes:
     """
     if kind == "mermaid":
         return mermaid(pipeline).encode()
-    return _digraph(pipeline, kind).source.encode() if kind == "dot" else _by_graphviz(pipeline, kind)
+    if kind == "dot":
+        return bytes(_digraph(pipeline, kind, attributes).source.encode())
+    return _by_graphviz(pipeline, kind, attributes)
 
 
 def markdown(pipeline: "Pipeline") -> str:
@@ -149,9 +156,10 @@ def _escaped(text: str) -> str:
     return escape(shown_in_line(text))
 
 
-def _digraph(pipeline: "Pipeline", kind: str) -> Any:  # noqa: ANN401 - an untyped class
+def _digraph(pipeline: "Pipeline", kind: str, attributes: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401
+    look = {"rankdir": "TB", "nodesep": "0.25", "ranksep": "0.4", "dpi": _DPI if kind == "png" else "72"}
     graph = _graphviz(kind).Digraph(
-        graph_attr={"rankdir": "TB", "nodesep": "0.25", "ranksep": "0.4", "dpi": _DPI if kind == "png" else "72"},
+        graph_attr={**look, **(attributes or {})},
         node_attr={"shape": "plain", "fontname": "Helvetica", "fontsize": "11"},
         edge_attr={"color": _LINE, "arrowsize": "0.6"},
     )
@@ -171,10 +179,10 @@ def _digraph(pipeline: "Pipeline", kind: str) -> Any:  # noqa: ANN401 - an untyp
     return graph
 
 
-def _by_graphviz(pipeline: "Pipeline", kind: str) -> bytes:
+def _by_graphviz(pipeline: "Pipeline", kind: str, attributes: Mapping[str, str] | None = None) -> bytes:
     graphviz = _graphviz(kind)
     try:
-        drawn: bytes = _digraph(pipeline, kind).pipe(format=kind)
+        drawn: bytes = _digraph(pipeline, kind, attributes).pipe(format=kind)
     except graphviz.ExecutableNotFound as error:
         raise MissingExtraError(
             f"A picture as {kind} is drawn by Graphviz, and its program 'dot' is not on PATH.",
@@ -184,6 +192,8 @@ def _by_graphviz(pipeline: "Pipeline", kind: str) -> bytes:
         ) from error
     except graphviz.CalledProcessError as error:
         raise PipelineError(f"Graphviz could not draw '{pipeline.name}': {str(error.stderr)[-300:]}") from error
+    except ValueError as error:
+        raise PipelineError(f"Graphviz draws no pictures of the kind '{kind}'.") from error
     return drawn
 
 

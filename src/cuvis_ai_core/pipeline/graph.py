@@ -1,7 +1,7 @@
 """The validated graph: nodes, their ports, the edges between them, and the order in which they run."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -45,6 +45,35 @@ class ResolvedPort:
 Ports = dict[str, ResolvedPort]
 
 
+class Nodes(Mapping[str, Any]):
+    """Node objects by name; called, as published software does, it is a list of them.
+
+    Args:
+        nodes: The node objects by name.
+    """
+
+    __slots__ = ("_nodes",)
+
+    def __init__(self, nodes: Mapping[str, Any]) -> None:
+        self._nodes = dict(nodes)
+
+    def __call__(self) -> list[Any]:
+        """Return the node objects."""
+        return list(self._nodes.values())
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - node objects of any kind
+        return self._nodes[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._nodes)
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __repr__(self) -> str:
+        return f"Nodes({self._nodes!r})"
+
+
 class Graph:
     """Nodes and edges that fit together.
 
@@ -59,7 +88,7 @@ class Graph:
     """
 
     def __init__(self, nodes: Mapping[str, Any], edges: Iterable[EdgeConfig]) -> None:
-        self.nodes = dict(nodes)
+        self.nodes = Nodes(nodes)
         self.inputs = {name: _resolve(name, node, "INPUT_SPECS") for name, node in nodes.items()}
         self.outputs = {name: _resolve(name, node, "OUTPUT_SPECS") for name, node in nodes.items()}
         self.incoming: dict[tuple[str, str], list[Edge]] = defaultdict(list)

@@ -38,6 +38,14 @@ class Hooks(Protocol):
         """The hooks by name."""
         ...
 
+    def add(self, plugin: object, name: str) -> None:
+        """Register an observer."""
+        ...
+
+    def get_plugin(self, name: str) -> Any:  # noqa: ANN401
+        """Return what is registered under a name."""
+        ...
+
     @property
     def monitored(self) -> int:
         """How many monitors of hook calls there are; they see calls that nobody listens to as well."""
@@ -59,6 +67,16 @@ class Observers:
         return self._hooks is not None and bool(
             self._hooks.monitored or any(caller.get_hookimpls() for caller in self._callers)
         )
+
+    def register(self, observer: object, name: str) -> bool:
+        """Register one more; tell whether there is somewhere to do so."""
+        if self._hooks is not None:
+            self._hooks.add(observer, f"{name} {id(self)}")
+        return self._hooks is not None
+
+    def registered(self, name: str) -> Any:  # noqa: ANN401 - whatever was registered
+        """Return what was registered here under a name, None where nothing was."""
+        return None if self._hooks is None else self._hooks.get_plugin(f"{name} {id(self)}")
 
     def run(
         self, plan: Plan, batch: Mapping[BatchKey, Value], context: object, pipeline: str, device: str

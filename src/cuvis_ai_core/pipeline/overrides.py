@@ -1,7 +1,7 @@
 """`key.path=value` on top of a configuration."""
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cuvis_ai_core._nearest import did_you_mean
@@ -29,6 +29,24 @@ def override(data: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any
             raise PipelineError(f"'{each}' is no override.", hint=HINT)
         _set(changed, keys, _value(each, text), each)
     return changed
+
+
+def as_texts(overrides: Iterable[str] | Mapping[str, Any]) -> list[str]:
+    """Return overrides as texts: a mapping as one for each value in it that is no mapping."""
+    if not isinstance(overrides, Mapping):
+        return [overrides] if isinstance(overrides, str) else list(overrides)
+    import json
+
+    return [f"{place}={json.dumps(value)}" for place, value in _leaves(overrides)]
+
+
+def _leaves(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        place = f"{above}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{place}.")
+        else:
+            yield place, value
 
 
 def _value(whole: str, text: str) -> Any:  # noqa: ANN401

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from cuvis_ai_core._deprecated import say_once
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.node.learned import Learner
@@ -19,18 +20,20 @@ from cuvis_ai_core.pipeline.defaults import NodeDefaults
 from cuvis_ai_core.pipeline.device import CPU, checked_device, move
 from cuvis_ai_core.pipeline.feeding import BatchKey, Feeding
 from cuvis_ai_core.pipeline.find import find_pipeline_file
-from cuvis_ai_core.pipeline.graph import Edge, Graph, ResolvedPort
+from cuvis_ai_core.pipeline.graph import Edge, Graph, Nodes, ResolvedPort
 from cuvis_ai_core.pipeline.observed import Observers, RunStep
 from cuvis_ai_core.pipeline.outline import UnloadedNode, outline_nodes
 from cuvis_ai_core.pipeline.plan import Plan, make_plan
+from cuvis_ai_core.pipeline.published import PublishedMethods
 from cuvis_ai_core.pipeline.request import Address, checked_stage, make_request, stage_of_run
 from cuvis_ai_core.pipeline.saving import save_pipeline
 from cuvis_ai_core.pipeline.state import apply_state, close_nodes, collect_state
 from cuvis_ai_core.pipeline.untrained import still_untrained
-from cuvis_ai_core.pipeline.weights import find_weights, read_weights
+from cuvis_ai_core.pipeline.weights import CHECKPOINT, find_weights, read_checkpoint, read_weights
 
 if TYPE_CHECKING:
     from cuvis_ai_schemas.execution import Context
+    from cuvis_ai_schemas.pipeline import InputPort, OutputPort
 
     from cuvis_ai_core.pipeline.tiling.forward import Into, Progress
     from cuvis_ai_core.registry import NodeRegistry
@@ -40,7 +43,7 @@ logger = logging.getLogger(__name__)
 _KEPT_PLANS = 32
 
 
-class Pipeline:
+class Pipeline(PublishedMethods):
     """A validated graph of nodes that can be run.
 
     `from_dict` and `load` make one from the content of a file; `connect` adds nodes that are at hand. It is a context
@@ -49,12 +52,18 @@ class Pipeline:
 
     Args:
         name: Its name.
+        strict_runtime_io_validation: Accepted from published software: values are always checked.
         node_registry: Whose observers see its runs.
         allow_untrained: Whether nodes run that are to learn, and have not: as they are, at random.
     """
 
     def __init__(
-        self, name: str = "pipeline", *, node_registry: "NodeRegistry | None" = None, allow_untrained: bool = False
+        self,
+        name: str = "pipeline",
+        strict_runtime_io_validation: bool = True,  # noqa: ARG002, FBT001, FBT002 - a published argument
+        *,
+        node_registry: "NodeRegistry | None" = None,
+        allow_untrained: bool = False,
     ) -> None:
         empty = PipelineConfig.model_construct(metadata={"name": name}, plugins=[], nodes=[], edges=[])
         self._set_up(empty, {}, name, node_registry, allow_untrained=allow_untrained)
@@ -94,13 +103,13 @@ class Pipeline:
         pipeline._set_up(complete, nodes, name, registry, allow_untrained=allow_untrained)  # noqa: SLF001
         return pipeline
 
-    def connect(self, *connections: Connection) -> Self:
+    def connect(self, *connections: "Connection | InputPort | OutputPort") -> Self:
         """Connect nodes that are at hand, each by an output port and an input port; nodes that are new join in.
 
         A node whose name is taken gets a counter: `scaler`, `scaler-1`. Values and weights stay as they are.
 
         Args:
-            connections: Pairs such as `(detector.outputs.scores, decider.inputs.scores)`.
+            connections: Pairs such as `(detector.outputs.scores, decider.inputs.scores)`; or the two ports of one pair.
 
         Raises:
             PipelineError: Something is no such pair, or the edges form a cycle; nothing was changed.
@@ -152,7 +161,7 @@ class Pipeline:
         return cls._build(checked, registry, outline=outline, allow_untrained=allow_untrained)
 
     @classmethod
-    def load(
+    def load(  # noqa: PLR0913 - one for each thing that a run may want otherwise
         cls,
         path_or_name: str | Path,
         *,
@@ -160,6 +169,7 @@ class Pipeline:
         weights: str | Path | None = None,
         device: str = CPU,
         overrides: Sequence[str] = (),
+        beside: bool = True,
         outline: bool = False,
         allow_untrained: bool = False,
     ) -> Self:
@@ -171,6 +181,7 @@ class Pipeline:
             weights: A file of weights; by default `<stem>.pt` or `<stem>.safetensors` beside the YAML, if there is one.
             device: Where torch nodes compute: `cpu`, `cuda`, `cuda:1`, ...
             overrides: Each `key.path=value`, laid over the file: `nodes.decider.params.quantile=0.9`.
+            beside: Whether weights that lie beside the file are read where none are named.
             outline: As in `from_dict`; weights are not read where a node is not loaded.
             allow_untrained: Whether nodes run that are to learn, and have not: as they are, at random.
 
@@ -189,7 +200,7 @@ class Pipeline:
             error.message = f"Pipeline file {path}: {error.message}"
             error.path = path
             raise
-        file = Path(weights).expanduser() if weights is not None else find_weights(path)
+        file = Path(weights).expanduser() if weights is not None else find_weights(path) if beside else None
         logger.info("pipeline '%s' is built from %s, weights: %s", pipeline.name, path, file or "none")
         if file is not None and not pipeline.unloaded:
             pipeline._load_weights(file, restore=False)  # noqa: SLF001
@@ -210,7 +221,7 @@ class Pipeline:
         save_pipeline(Path(path).expanduser(), self, weights_format)
 
     def load_weights(self, path: str | Path) -> None:
-        """Take over the weights in a `.pt` or `.safetensors` file.
+        """Take over the weights in a `.pt` or `.safetensors` file, or in a checkpoint of Lightning (`.ckpt`).
 
         Raises:
             PipelineError: The file cannot be read, or does not fit the nodes; all nodes are as they were before.
@@ -220,7 +231,9 @@ class Pipeline:
 
     def _load_weights(self, path: Path, *, restore: bool) -> None:
         try:
-            apply_state(self._graph.nodes, read_weights(path).state, restore=restore)
+            is_checkpoint = path.suffix == CHECKPOINT
+            state = read_checkpoint(path, self._graph.nodes) if is_checkpoint else read_weights(path).state
+            apply_state(self._graph.nodes, state, restore=restore)
         except PipelineError as error:
             if error.path is None:
                 error.message = f"{path}: {error.message}"
@@ -301,9 +314,9 @@ class Pipeline:
         return MappingProxyType(self._config.metadata)
 
     @property
-    def nodes(self) -> Mapping[str, Any]:
-        """Node objects by name, in the order of the file."""
-        return MappingProxyType(self._graph.nodes)
+    def nodes(self) -> Nodes:
+        """Node objects by name, in the order of the file; `pipeline.nodes()` is a list of them."""
+        return self._graph.nodes
 
     @property
     def unloaded(self) -> Mapping[str, UnloadedNode]:
@@ -453,6 +466,17 @@ class Pipeline:
             return self._observers.run(plan, given, context, self._name, self._device)
         return _run_plan(plan, given, context)
 
+    def _observe(self, observer: object, name: str) -> None:
+        """Have an observer told of the runs of this pipeline, whether or not it has a registry."""
+        if not self._observers.register(observer, name):
+            from cuvis_ai_core.plugins.hooks.manager import HookManager
+
+            self._observers = Observers(HookManager())
+            self._observers.register(observer, name)
+
+    def _observed_by(self, name: str) -> Any:  # noqa: ANN401 - whatever was registered
+        return self._observers.registered(name)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the pipeline file, in the one spelling that is written."""
         return self._config.to_dict()
@@ -479,3 +503,10 @@ def _registry_or_new(registry: "NodeRegistry | None") -> "NodeRegistry":
 
 CuvisPipeline = Pipeline
 """The published name."""
+
+
+def __getattr__(name: str) -> object:
+    if name != "CuvisCanvas":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    say_once("cuvis_ai_core.pipeline.pipeline.CuvisCanvas", "Pipeline")
+    return Pipeline

@@ -1,5 +1,5 @@
-"""The published import path of `PortSpec`."""
+"""The published import path of ports, which are those of the schemas."""
 
-from cuvis_ai_schemas.pipeline import PortSpec
+from cuvis_ai_schemas.pipeline import InputPort, OutputPort, PortSpec
 
-__all__ = ["PortSpec"]
+__all__ = ["InputPort", "OutputPort", "PortSpec"]

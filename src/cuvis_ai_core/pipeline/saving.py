@@ -23,8 +23,22 @@ _BREAKS: Final = frozenset("\x85\u2028\u2029\ufeff")
 """Signs that a reader of YAML takes for the end of a line, or for none: PyYAML does not escape them beside letters."""
 
 
-def save_pipeline(path: Path, pipeline: "Pipeline", weights_format: str | None) -> None:
+def save_pipeline(
+    path: Path,
+    pipeline: "Pipeline",
+    weights_format: str | None,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    weights: bool = True,
+) -> None:
     """Write a pipeline; weights of an earlier one in its place go.
+
+    Args:
+        path: The YAML file.
+        pipeline: The pipeline.
+        weights_format: `pt` or `safetensors`; by default `pt` if a node is one of torch.
+        metadata: Laid over that of the pipeline.
+        weights: Whether weights are written.
 
     Raises:
         PipelineError: The path is of no YAML file, the format is unknown, or something cannot be written.
@@ -35,8 +49,8 @@ def save_pipeline(path: Path, pipeline: "Pipeline", weights_format: str | None) 
         raise PipelineError(f"'{path}' is no name of a pipeline file: it ends in .yaml.", path=path)
     if not pipeline.nodes:
         raise PipelineError("The pipeline has no nodes; a pipeline file has one or more.", path=path)
-    text = _text(pipeline, path)
-    state = pipeline.state_dict()
+    text = _text(pipeline, path, metadata or {})
+    state = pipeline.state_dict() if weights else {}
     suffix = _suffix(state, weights_format)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
@@ -56,19 +70,21 @@ def check_saving(pipeline: "Pipeline") -> None:
     Raises:
         PipelineError: A parameter of a node, or what it keeps beside arrays, cannot be written.
     """
-    _text(pipeline, Path("pipeline.yaml"))
+    _text(pipeline, Path("pipeline.yaml"), {})
     check_state(pipeline.nodes)
 
 
-def _text(pipeline: "Pipeline", path: Path) -> str:
+def _text(pipeline: "Pipeline", path: Path, metadata: Mapping[str, Any]) -> str:
     content = pipeline.to_dict()
+    content["metadata"] |= metadata
     content["nodes"] = [_written(node, path) for node in content["nodes"]]
     return to_yaml(hide_environment(content))
 
 
 def _written(node: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Return the entry of a node in the types of a pipeline file."""
-    params = {name: plain(value) for name, value in node["params"].items()}
+    key = "params" if "params" in node else "hparams"
+    params = {name: plain(value) for name, value in node[key].items()}
     for name, value in params.items():
         if kind := holds_unwritable(value):
             raise PipelineError(
@@ -78,7 +94,7 @@ def _written(node: Mapping[str, Any], path: Path) -> dict[str, Any]:
                 node=node["name"],
                 path=path,
             )
-    return {**node, "params": params}
+    return {**node, key: params}
 
 
 def to_yaml(data: dict[str, Any]) -> str:

@@ -44,6 +44,22 @@ def apply_state(nodes: Nodes, state: State, *, restore: bool) -> None:
         raise
 
 
+def apply_fitting(nodes: Nodes, state: State) -> list[str]:
+    """Give nodes their state where it fits, and return the names of those that got it; what does not fit is logged."""
+    given = []
+    for name, values in state.items():
+        if not hasattr(nodes.get(name), "load_state_dict"):
+            logger.warning("weights are left out: the pipeline has no node '%s' that keeps state", name)
+            continue
+        try:
+            _load(name, nodes[name], values)
+        except PipelineError as error:
+            logger.warning("weights are left out: %s", error.message)
+        else:
+            given.append(name)
+    return given
+
+
 def check_state(nodes: Nodes) -> None:
     """Check that what nodes keep beside arrays can be saved, and read back.
 

@@ -8,7 +8,7 @@ named `node.key`: names of nodes have no dots.
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias
@@ -28,6 +28,7 @@ State: TypeAlias = Mapping[str, Mapping[str, Any]]
 TORCH: Final = ".pt"
 SAFETENSORS: Final = ".safetensors"
 SUFFIXES: Final = (TORCH, SAFETENSORS)
+CHECKPOINT: Final = ".ckpt"
 _METADATA: Final = "metadata"
 _SAFE_DTYPES: Final = frozenset(
     {"bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"}
@@ -85,6 +86,30 @@ def read_weights(path: Path) -> Weights:
     return _read_torch(path) if path.suffix == TORCH else _read_safetensors(path)
 
 
+def read_checkpoint(path: Path, nodes: Collection[str]) -> State:
+    """Read the weights of nodes from a checkpoint of Lightning; nothing in it is executed.
+
+    Args:
+        path: The file.
+        nodes: Names of the nodes; what stands before one in a key is left away.
+
+    Raises:
+        PipelineError: The file cannot be read by torch's rules for weights, or holds no weights of these nodes.
+        MissingExtraError: torch is not installed.
+    """
+    content = _load_torch(path)
+    flat = content.get("state_dict") if isinstance(content, Mapping) else None
+    state: dict[str, dict[str, Any]] = {}
+    for name, value in flat.items() if isinstance(flat, Mapping) else ():
+        parts = str(name).split(".")
+        at = next((at for at, part in enumerate(parts[:-1]) if part in nodes), None)
+        if at is not None:
+            state.setdefault(parts[at], {})[".".join(parts[at + 1 :])] = decode(value)
+    if not state:
+        raise PipelineError(f"The checkpoint '{path}' holds no weights of this pipeline's nodes.", path=path)
+    return state
+
+
 def write_weights(path: Path, state: State, metadata: Mapping[str, Any]) -> None:
     """Write a file of weights, whole or not at all.
 
@@ -121,11 +146,11 @@ def _torch(what: str) -> "ModuleType":
     return torch
 
 
-def _read_torch(path: Path) -> Weights:
+def _load_torch(path: Path) -> Any:  # noqa: ANN401 - whatever torch's rules for weights allow
     torch = _torch(f"'{path}' is a file of torch")
     try:
         _refuse_packed(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise PipelineError(f"Weights '{path}' cannot be read: {error.strerror or error}.", path=path) from error
     except Exception as error:  # torch has no type of its own for a broken file
@@ -133,6 +158,11 @@ def _read_torch(path: Path) -> Weights:
         if "Unsupported" in str(error) or "weights_only" in str(error):
             problem = f"the file holds {refused_part(path) or 'other objects than weights'}, which may run code"
         raise PipelineError(f"Weights '{path}' cannot be read: {problem}.", path=path) from error
+    return content
+
+
+def _read_torch(path: Path) -> Weights:
+    content = _load_torch(path)
     state = content.get("state_dict") if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not all(isinstance(each, Mapping) for each in state.values()):
         raise PipelineError(

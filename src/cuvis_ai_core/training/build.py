@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core.errors import PipelineError, TrainRunError
-from cuvis_ai_core.pipeline.config import parse_config, read_config
+from cuvis_ai_core.pipeline.config import parse_config, read_config, with_hparams
 from cuvis_ai_core.pipeline.find import find_pipeline_file
 from cuvis_ai_core.pipeline.pipeline import Pipeline
 from cuvis_ai_core.pipeline.weights import find_weights
@@ -35,7 +35,7 @@ def resolved(run: TrainRun, config_dirs: Iterable[Path], manifest: Path | None, 
     """
     config = run.config
     find = _located if outline else _file
-    pipeline, beside = _pipeline(run, config_dirs, outline=outline)
+    pipeline, beside, published = _pipeline(run, config_dirs, outline=outline)
     first = find(run, config.initial_weights, "initial_weights") if config.initial_weights else beside
     changes: dict[str, Any] = {
         "pipeline": pipeline,
@@ -46,7 +46,7 @@ def resolved(run: TrainRun, config_dirs: Iterable[Path], manifest: Path | None, 
         "output_dir": str(Path(config.output_dir).expanduser().absolute()),
     }
     kept = {key: value for key, value in {**config.to_dict(), **changes}.items() if value is not None}
-    return TrainRun(TrainRunConfig.model_validate(kept), run.path, data_module=run.data_module)
+    return TrainRun(TrainRunConfig.model_validate(kept), run.path, data_module=run.data_module, published=published)
 
 
 def outline_pipeline(run: TrainRun, registry: "NodeRegistry") -> Pipeline | None:
@@ -57,7 +57,9 @@ def outline_pipeline(run: TrainRun, registry: "NodeRegistry") -> Pipeline | None
     """
     if isinstance(run.config.pipeline, str):
         return None
-    pipeline = Pipeline.from_dict(run.config.pipeline, node_registry=registry, outline=True)
+    pipeline = Pipeline.from_dict(
+        with_hparams(run.config.pipeline, run.published), node_registry=registry, outline=True
+    )
     weights = run.config.initial_weights
     if weights is not None and Path(weights).is_file() and not pipeline.unloaded:
         pipeline.load_weights(weights)
@@ -75,7 +77,7 @@ def build_pipeline(run: TrainRun, registry: "NodeRegistry") -> Pipeline:
     if run.config.training is not None:
         _import_torch()
         seed_everything(run.config.training.seed)
-    pipeline = Pipeline.from_dict(run.config.pipeline, node_registry=registry)
+    pipeline = Pipeline.from_dict(with_hparams(run.config.pipeline, run.published), node_registry=registry)
     if run.config.initial_weights is not None:
         pipeline.load_weights(run.config.initial_weights)
     return pipeline
@@ -96,22 +98,26 @@ def _import_torch() -> None:
         return
 
 
-def _pipeline(run: TrainRun, config_dirs: Iterable[Path], *, outline: bool) -> tuple[dict[str, Any] | str, Path | None]:
+def _pipeline(
+    run: TrainRun, config_dirs: Iterable[Path], *, outline: bool
+) -> tuple[dict[str, Any] | str, Path | None, frozenset[str]]:
     place = run.config.pipeline
     if isinstance(place, str):
         try:
             file = find_pipeline_file(run.locate(place), config_dirs)
         except PipelineError:
             if outline:
-                return place, None
+                return place, None, frozenset()
             raise
-        return read_config(file, run.pipeline_overrides).to_dict(), find_weights(file)
+        config = read_config(file, run.pipeline_overrides)
+        return config.to_dict(), find_weights(file), config.published
     try:
-        return parse_config(place).to_dict(), None
+        config = parse_config(place)
     except PipelineError as error:
         raise TrainRunError(
             f"Trainrun file {run.path}: pipeline: {error.message}", hint=error.hint, path=run.path, key="pipeline"
         ) from error
+    return config.to_dict(), None, config.published
 
 
 def _file(run: TrainRun, place: str, key: str) -> Path:

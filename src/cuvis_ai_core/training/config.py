@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
+from importlib import import_module
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -51,6 +53,8 @@ class DataConfig(Section):
             are pixels of the same cubes.
         train_ids: Numbers of the cubes to train on; likewise `val_ids` and `test_ids`. Without any of the three every
             part is all cubes.
+        train_split: Which share of the cubes, from the first on, is trained on, where no ids are given.
+        val_split: Which share, behind these, is validated on; the rest is tested on.
         batch_size: Cubes in a batch.
         shuffle: Whether training sees the cubes in another order in each epoch.
         drop_last: Whether training leaves out a last batch that is not full.
@@ -69,6 +73,8 @@ class DataConfig(Section):
     train_ids: list[Annotated[int, Field(ge=0, strict=True)]] | None = None
     val_ids: list[Annotated[int, Field(ge=0, strict=True)]] | None = None
     test_ids: list[Annotated[int, Field(ge=0, strict=True)]] | None = None
+    train_split: float | None = Field(default=None, ge=0, le=1)
+    val_split: float | None = Field(default=None, ge=0, le=1)
     batch_size: int = Field(default=1, ge=1, strict=True)
     shuffle: bool = True
     drop_last: bool = False
@@ -81,6 +87,8 @@ class DataConfig(Section):
     def _names_its_cubes_and_masks_once(self) -> "DataConfig":
         if bool(self.cubes) == (self.cu3s_file_path is not None):
             raise ValueError("names the data once: by 'cubes', or by 'cu3s_file_path'")
+        if (self.train_split or 0) + (self.val_split or 0) > 1:
+            raise ValueError("has shares 'train_split' and 'val_split' of more than 1 together")
         if self.annotation_json_path is not None and self.masks is not None:
             raise ValueError("has both 'annotation_json_path' and 'masks'; keep one")
         return self
@@ -96,6 +104,14 @@ class DataConfig(Section):
         if all(each is None for each in given.values()):
             return None
         return list(given[split] or ())
+
+    def share(self, split: str, count: int) -> range | None:
+        """Return the numbers of the cubes in a part of the data by its share; None where there are no shares."""
+        if self.train_split is None and self.val_split is None:
+            return None
+        first = round(count * (self.train_split or 0))
+        second = min(count, first + round(count * (self.val_split or 0)))
+        return {"train": range(first), "val": range(first, second), "test": range(second, count)}[split]
 
     def annotations(self, split: str) -> str | None:
         """Return where the annotations of a part of the data are."""
@@ -180,6 +196,7 @@ class CheckpointConfig(Section):
     save_top_k: int = 1
     every_n_epochs: int | None = Field(default=None, ge=1)
     every_n_train_steps: int | None = None
+    train_time_interval: timedelta | None = None
     save_last: bool | Literal["link"] | None = None
     save_weights_only: bool = False
     save_on_exception: bool = False
@@ -317,3 +334,18 @@ class TrainRunConfig(Section):
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the file, without what is left at its default."""
         return self.model_dump(mode="json", exclude_unset=True)
+
+
+_OF_SCHEMAS: Final = {
+    "LearningRateMonitorConfig": "cuvis_ai_schemas.training",
+    "ModelCheckpointConfig": "cuvis_ai_schemas.training",
+    "PipelineMetadata": "cuvis_ai_schemas.pipeline",
+    "TrainerConfig": "cuvis_ai_core.training.trainer_config",
+}
+"""Published names that are those of the schemas, each with its home."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _OF_SCHEMAS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_OF_SCHEMAS[name]), name)

@@ -1,11 +1,8 @@
 """The second phase of training: parameters follow the gradient of a loss, driven by Lightning."""
 
-import logging
 import re
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -17,7 +14,7 @@ from cuvis_ai_core.pipeline.state import check_state
 from cuvis_ai_core.training.config import TrainingConfig
 from cuvis_ai_core.training.epochs import AS_THEY_COME, Reading
 from cuvis_ai_core.training.evaluation import pooled
-from cuvis_ai_core.training.modes import modules_of
+from cuvis_ai_core.training.modes import modules_of, undisturbed
 from cuvis_ai_core.training.processes import refuse_gradients_from_elsewhere
 from cuvis_ai_core.training.steps import Measuring, check_node
 
@@ -38,6 +35,8 @@ class GradientTrainer:
     Every epoch has random numbers and an order of the cubes of its own, which depend on the seed and on its number
     alone: two runs on the CPU are equal, and so is one that was interrupted and goes on.
 
+    Given a data module of Lightning, as published software does, it is a `training.trainers.GradientTrainer`.
+
     Args:
         pipeline: The pipeline; it is moved to the device.
         config: Epochs, optimizer, scheduler, callbacks, device.
@@ -51,6 +50,13 @@ class GradientTrainer:
         TrainRunError: There is no such node, no loss, or nothing to train.
         PipelineError: There is no such device.
     """
+
+    def __new__(cls, pipeline: "Pipeline", *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401, D102 - of either generation
+        if "datamodule" in kwargs or any(hasattr(each, "train_dataloader") for each in args[:1]):
+            from cuvis_ai_core.training import trainers
+
+            return trainers.GradientTrainer(pipeline, *args, **kwargs)
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -120,7 +126,7 @@ class GradientTrainer:
         from cuvis_ai_core.training.lightning import Fit
 
         check_state(self.pipeline.nodes)
-        with _as_before(self.pipeline), tempfile.TemporaryDirectory() as temporary:
+        with undisturbed(self.pipeline), tempfile.TemporaryDirectory() as temporary:
             try:
                 fit = self._fit = Fit(self, Path(temporary), folder, observer)
                 fit.run(train, val, reading, shuffle=shuffle)
@@ -251,29 +257,3 @@ def _explained(error: Exception) -> CuvisError:
             key="loss_nodes",
         )
     return TrainingError(f"Training failed: {type(error).__name__}: {text}")
-
-
-@contextmanager
-def _as_before(pipeline: "Pipeline") -> Iterator[None]:
-    """Keep Lightning's remarks from the terminal, and nodes and torch's switches as they were."""
-    import torch
-
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning", "lightning.pytorch")]
-    levels = [logger.level for logger in loggers]
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    benchmark = torch.backends.cudnn.benchmark
-    modes = [(module, module.training) for node in modules_of(pipeline) for module in node.modules()]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning(_utilities|_fabric)?(\.|$)")
-            warnings.filterwarnings("ignore", module=r"torch(metrics)?(\.|$)")
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        torch.use_deterministic_algorithms(deterministic)
-        torch.backends.cudnn.benchmark = benchmark
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -1,5 +1,7 @@
 """How torch nodes behave while a pipeline is measured, initialised or used: as trained, and without gradients."""
 
+import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -28,3 +30,29 @@ def evaluating(pipeline: "Pipeline") -> Iterator[None]:
     finally:
         for module, training in before:
             module.training = training
+
+
+@contextmanager
+def undisturbed(pipeline: "Pipeline") -> Iterator[None]:
+    """Keep Lightning's remarks from the terminal, and nodes and torch's switches as they were."""
+    import torch
+
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning", "lightning.pytorch")]
+    levels = [logger.level for logger in loggers]
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    modes = [(module, module.training) for node in modules_of(pipeline) for module in node.modules()]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning(_utilities|_fabric)?(\.|$)")
+            warnings.filterwarnings("ignore", module=r"torch(metrics)?(\.|$)")
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        torch.use_deterministic_algorithms(deterministic)
+        torch.backends.cudnn.benchmark = benchmark
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

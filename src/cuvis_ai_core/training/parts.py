@@ -61,7 +61,8 @@ class Parts:
     def _numbers(self, split: str) -> Sequence[int]:
         ids = self._data.ids(split)
         if ids is None:
-            return range(len(self.cubes))
+            share = self._data.share(split, len(self.cubes))
+            return range(len(self.cubes)) if share is None else share
         beyond = [number for number in ids if number >= len(self.cubes)]
         if beyond:
             raise TrainRunError(

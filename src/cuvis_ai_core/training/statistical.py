@@ -31,10 +31,13 @@ class StatisticalTrainer:
 
     Args:
         pipeline: The pipeline.
+        datamodule: A data module of Lightning, as published software hands it over: batches come from it where none are
+            given.
     """
 
-    def __init__(self, pipeline: "Pipeline") -> None:
+    def __init__(self, pipeline: "Pipeline", datamodule: Any = None) -> None:  # noqa: ANN401 - Lightning is an extra
         self.pipeline = pipeline
+        self.datamodule = datamodule
 
     @property
     def waiting(self) -> tuple[str, ...]:
@@ -47,11 +50,11 @@ class StatisticalTrainer:
             and not getattr(nodes[name], "statistically_initialized", False)
         )
 
-    def fit(self, batches: Iterable[Batch]) -> tuple[str, ...]:
+    def fit(self, batches: Iterable[Batch] | None = None) -> tuple[str, ...]:
         """Initialise all nodes that wait for it.
 
         Args:
-            batches: The data to learn from; gone through once for each node.
+            batches: The data to learn from, gone through once for each node; by default those of the data module.
 
         Returns:
             Names of the nodes that were initialised.
@@ -63,9 +66,51 @@ class StatisticalTrainer:
             NodeRunError: A node before it failed.
         """
         waiting = self.waiting
+        data = self._of_module("fit", "train_dataloader") if batches is None else batches
         for name in waiting:
-            self._fit_node(name, batches)
+            self._fit_node(name, data)
         return waiting
+
+    def validate(self) -> list[dict[tuple[str, str], Any]]:
+        """Run the pipeline on the batches of validation of the data module, and return the outputs of each.
+
+        Raises:
+            TrainRunError: There is no data module.
+            NodeRunError: A node failed.
+        """
+        return self._run("validate", "val_dataloader", "val")
+
+    def test(self) -> list[dict[tuple[str, str], Any]]:
+        """Run the pipeline on the batches of the test of the data module, and return the outputs of each.
+
+        Raises:
+            TrainRunError: There is no data module.
+            NodeRunError: A node failed.
+        """
+        return self._run("test", "test_dataloader", "test")
+
+    def _run(self, stage: str, loader: str, run_stage: str) -> list[dict[tuple[str, str], Any]]:
+        from cuvis_ai_schemas.enums import ExecutionStage
+        from cuvis_ai_schemas.execution import Context
+
+        stages = ExecutionStage(run_stage)
+        with evaluating(self.pipeline):
+            return [
+                self.pipeline.forward(batch, context=Context(stage=stages, batch_idx=number))
+                for number, batch in enumerate(self._of_module(stage, loader))
+            ]
+
+    def _of_module(self, stage: str, loader: str) -> Iterable[Batch]:
+        if self.datamodule is None:
+            raise TrainRunError(
+                "There are no batches, and no data module to take them from.",
+                hint="Give them: trainer.fit(batches); or StatisticalTrainer(pipeline, datamodule).",
+                key="data",
+            )
+        self.datamodule.prepare_data()
+        self.datamodule.setup(stage)
+        batches: Iterable[Batch] = getattr(self.datamodule, loader)()
+        return batches
 
     def _fit_node(self, name: str, batches: Iterable[Batch]) -> None:
         node = self.pipeline.nodes[name]

@@ -32,7 +32,9 @@ _RULES: Final = {
     "float_type": "must be a number, not {given}",
     "float_parsing": "must be a number, not {given}",
 }
-_NOT_OURS: Final = frozenset({"defaults", "hydra"})
+_NOT_OURS: Final = frozenset({"debug", "defaults", "hydra"})
+"""What Hydra, and the scripts of published catalogues, read of a file."""
+
 _INNER: Final = "pipeline."
 
 
@@ -45,12 +47,14 @@ class TrainRun:
         path: The file; relative paths in it begin at its folder, or else at the working directory.
         pipeline_overrides: What was laid over a pipeline that is named by its path, without `pipeline.`.
         data_module: Name of the published data module that its data are of; such data are shown by that name only.
+        published: Names of the nodes of its pipeline that are in the published spelling.
     """
 
     config: TrainRunConfig
     path: Path
     pipeline_overrides: tuple[str, ...] = ()
     data_module: str | None = None
+    published: frozenset[str] = frozenset()
 
     def locate(self, place: str) -> Path:
         """Return a path of the file: beside the file if it is there, or else seen from the working directory."""

@@ -2,7 +2,7 @@
 
 The vendor's package `cuvis` runs on top of it as it is. A session file is an `.npz` archive with `frames` uint16
 `[measurement, height, width, channel]`, `wavelengths` in nm, and `references` (names); an array `processed` says that
-frames were recorded as cubes. Processing to `Reflectance` multiplies counts by ten, other modes leave them.
+frames were recorded as cubes, and `fps` at which rate. Processing to `Reflectance` multiplies counts by ten, other modes leave them.
 """
 
 from __future__ import annotations
@@ -110,6 +110,19 @@ def cuvis_session_file_free(pointer: list[int]) -> None:
 
 def cuvis_session_file_get_size(handle: int, kind: int, pointer: list[int]) -> int:
     pointer[0] = len(_objects[handle]["frames"])
+    return status_ok
+
+
+def new_p_double() -> list[float]:
+    return [0.0]
+
+
+def p_double_value(pointer: list[float]) -> float:
+    return pointer[0]
+
+
+def cuvis_session_file_get_fps(handle: int, pointer: list[float]) -> int:
+    pointer[0] = float(_objects[handle].get("fps", 0.0))
     return status_ok
 
 

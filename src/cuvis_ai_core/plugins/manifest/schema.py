@@ -26,6 +26,7 @@ from pydantic_core import PydanticKnownError
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import ManifestError, YamlError
 from cuvis_ai_core.plugins.manifest import rules
+from cuvis_ai_core.plugins.manifest.published import plugin_entry, with_plugins
 
 if TYPE_CHECKING:
     from cuvis_ai_core._yaml import YamlDocument
@@ -205,7 +206,7 @@ def parse_plugin(
     if isinstance(config, BaseModel):
         plugin = config.model_dump()
     elif isinstance(config, Mapping):
-        plugin = dict(config)
+        plugin = plugin_entry(dict(config))
     return _good(name, plugin, base) or _checked({"plugins": {name: plugin}}, base=base).plugins[name]
 
 
@@ -237,7 +238,7 @@ def _content(data: object) -> object:
         return {"plugins": {}}
     if isinstance(data, dict) and "plugins" in data and data["plugins"] is None:
         return {**data, "plugins": {}}
-    return data
+    return with_plugins(data)
 
 
 def _checked(

@@ -19,7 +19,7 @@ class Center(Node):
 
     INPUT_SPECS: ClassVar[Mapping[str, Any]] = {"cube": CUBE}
     OUTPUT_SPECS: ClassVar[Mapping[str, Any]] = {"cube": CUBE}
-    TRAINABLE_BUFFERS: ClassVar[Iterable[str]] = ("mean",)
+    TRAINABLE_BUFFERS: ClassVar[tuple[str, ...]] = ("mean",)
 
     def __init__(self, **base: Any) -> None:
         super().__init__(**base)

@@ -1,0 +1,169 @@
+"""Masks as runs of pixels, as COCO files have them: column after column, background first."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import cache
+from types import ModuleType
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cuvis_ai_core.errors import AnnotationError, MissingExtraError
+
+logger = logging.getLogger(__name__)
+
+Rle: TypeAlias = Mapping[str, Any]
+"""`size`, [height, width], and `counts`: text, bytes, or a list of the lengths of the runs."""
+
+_SIGNS: Final = 64
+
+ByteMask: TypeAlias = NDArray[np.uint8]
+
+
+def coco_rle_encode(mask: NDArray[Any]) -> dict[str, Any]:
+    """Return a mask as runs, ready for JSON.
+
+    Args:
+        mask: `[height, width]`; what is not 0 belongs to it.
+
+    Returns:
+        `{"size": [height, width], "counts": text}`.
+
+    Raises:
+        AnnotationError: It has other axes.
+    """
+    array = np.asarray(mask)
+    if array.ndim != 2:  # noqa: PLR2004
+        raise AnnotationError(f"A mask has the axes [height, width], and this one the shape {array.shape}.")
+    runs = _pycocotools().encode(np.asfortranarray(array != 0, dtype=np.uint8))
+    return {"size": [int(each) for each in runs["size"]], "counts": runs["counts"].decode("ascii")}
+
+
+def coco_rle_decode(rle: Rle) -> ByteMask:
+    """Return runs as a mask of 0 and 1, uint8 `[height, width]`.
+
+    Raises:
+        AnnotationError: They break a rule of the format.
+    """
+    mask: ByteMask = _pycocotools().decode(_compressed(rle))
+    return mask
+
+
+def coco_rle_area(rle: Rle) -> int:
+    """Return how many pixels runs have.
+
+    Raises:
+        AnnotationError: They break a rule of the format.
+    """
+    return int(_pycocotools().area(_compressed(rle)))
+
+
+def coco_rle_to_bbox(rle: Rle) -> list[float]:
+    """Return the smallest box around runs: x, y, width and height in pixels.
+
+    Raises:
+        AnnotationError: They break a rule of the format.
+    """
+    return [float(each) for each in _pycocotools().toBbox(_compressed(rle))]
+
+
+def rle_list_to_mask(rle: Sequence[int], height: int, width: int) -> ByteMask:
+    """Return a list of the lengths of runs as a mask, uint8 `[height, width]`.
+
+    Raises:
+        AnnotationError: They break a rule of the format.
+    """
+    return coco_rle_decode({"size": [height, width], "counts": list(rle)})
+
+
+def decode_rle_mask_for_canvas(mask: Rle, target_height: int, target_width: int) -> ByteMask:
+    """Return runs as a mask of the size of a canvas.
+
+    Some files have the size the wrong way round, [width, height]: where it is that of the canvas so, it is taken for
+    it, which is said once.
+
+    Raises:
+        AnnotationError: The runs break a rule, or do not fit the canvas.
+    """
+    canvas = [int(target_height), int(target_width)]
+    size = [int(each) for each in mask.get("size") or canvas]
+    if size == canvas:
+        return coco_rle_decode({**mask, "size": canvas})
+    if size[::-1] == canvas:
+        _say_turned()
+        return coco_rle_decode({**mask, "size": canvas})
+    raise AnnotationError(
+        f"A mask has {size[0]} x {size[1]} pixels (height x width), and its picture {canvas[0]} x {canvas[1]}.",
+        hint="Annotate the picture at its own size.",
+    )
+
+
+def RLE2mask(rle: Sequence[int], mask_width: int, mask_height: int) -> ByteMask:  # noqa: N802 - the published name
+    """Return a list of the lengths of runs as a mask; `rle_list_to_mask`, with width and height the other way round."""
+    return rle_list_to_mask(rle, mask_height, mask_width)
+
+
+def _compressed(rle: Rle) -> dict[str, Any]:
+    """Return runs as pycocotools has them, checked: of too few it would make a mask of whatever lies in memory."""
+    try:
+        height, width = (int(each) for each in rle["size"])
+        counts = rle["counts"]
+        text = counts.encode("ascii") if isinstance(counts, str) else counts
+        lengths = _lengths(text) if isinstance(text, bytes) else [int(each) for each in text]
+    except (KeyError, TypeError, ValueError) as error:
+        raise AnnotationError(
+            "Runs of pixels are a mapping of 'size', [height, width], and 'counts', a text or a list of integers; "
+            f"this is {rle!r:.80}."
+        ) from error
+    if min(height, width, *lengths) < 0 or sum(lengths) != height * width:
+        raise AnnotationError(
+            f"The runs have {sum(lengths)} pixels together, and the picture {height} x {width} = {height * width}."
+        )
+    if isinstance(text, bytes):
+        return {"size": [height, width], "counts": text}
+    runs: dict[str, Any] = _pycocotools().frPyObjects({"size": [height, width], "counts": lengths}, height, width)
+    return runs
+
+
+def _lengths(text: bytes) -> list[int]:
+    """Return the lengths of runs that are written as text: five bits to a sign, each but the first as a difference.
+
+    Raises:
+        ValueError: A sign is none of the alphabet, or the text ends within a number.
+    """
+    lengths: list[int] = []
+    value = shift = 0
+    for sign in text:
+        part = sign - ord("0")
+        if not 0 <= part < _SIGNS:
+            raise ValueError(sign)
+        value |= (part & 0x1F) << shift
+        shift += 5
+        if not part & 0x20:
+            value |= -(part >> 4 & 1) << shift
+            lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))  # noqa: PLR2004 - as the format has it
+            value = shift = 0
+    if shift:
+        raise ValueError(text)
+    return lengths
+
+
+@cache
+def _say_turned() -> None:
+    logger.warning("the size of a mask is written [width, height], and taken for that of its canvas")
+
+
+def _pycocotools() -> ModuleType:
+    try:
+        from pycocotools import mask
+    except ModuleNotFoundError as error:
+        if error.name != "pycocotools":
+            raise
+        raise MissingExtraError(
+            "Runs of pixels are read and written by the package 'pycocotools', which is not installed.",
+            hint="Install the extra: pip install 'cuvis-ai-core[train]'",
+            extra="train",
+        ) from error
+    found: ModuleType = mask
+    return found

@@ -1,0 +1,83 @@
+"""Small functions that published metric nodes share; importing this module imports torch."""
+
+import logging
+import numbers
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+import torch
+
+logger = logging.getLogger(__name__)
+
+VECTORIZED_CUTOFF: Final = 50_000
+"""Up to how many elements torchmetrics counts a curve by one vectorised comparison of all of them."""
+
+_IMAGE_AXES: Final = 3
+
+
+def subsample_hw(tensor: torch.Tensor, stride: int) -> torch.Tensor:
+    """Return every `stride`-th pixel of both axes of images `[batch, height, width, ...]`, as a view.
+
+    Raises:
+        ValueError: The stride is no positive integer, or there are no such axes.
+    """
+    if isinstance(stride, bool) or not isinstance(stride, numbers.Integral) or stride < 1:
+        raise ValueError(f"stride must be an integer of at least 1, not {stride!r}")
+    if stride == 1:
+        return tensor
+    if tensor.ndim < _IMAGE_AXES:
+        raise ValueError(f"[batch, height, width, ...] is needed, and the shape is {tuple(tensor.shape)}")
+    return tensor[:, :: int(stride), :: int(stride)]
+
+
+def check_topk_frac(topk_frac: float, name: str = "topk_frac") -> float:
+    """Return a share above 0 and up to 1 as a float.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if isinstance(topk_frac, bool) or not isinstance(topk_frac, numbers.Real) or not 0 < topk_frac <= 1:
+        raise ValueError(f"{name} must be a number above 0 and up to 1, not {topk_frac!r}")
+    return float(topk_frac)
+
+
+def topk_mean(scores: torch.Tensor, topk_frac: float) -> torch.Tensor:
+    """Return the mean of the highest scores of each image: a share of all, and at least one.
+
+    Args:
+        scores: `[batch, ...]`.
+        topk_frac: The share.
+
+    Returns:
+        `[batch]`.
+    """
+    flat = scores.reshape(scores.shape[0], -1)
+    count = max(1, int(flat.shape[1] * topk_frac))
+    return flat.topk(count, dim=1).values.mean(dim=1)
+
+
+def warn_below_vectorized_cutoff(
+    name: str, kept_elements: int, full_elements: int, state: MutableMapping[str, Any] | set[Any] | None = None
+) -> None:
+    """Say once that leaving out pixels brought a metric to where it counts in another, slower way.
+
+    torchmetrics compares all elements with all thresholds at once up to `VECTORIZED_CUTOFF` elements, and counts in
+    bins above.
+
+    Args:
+        name: Name of the node.
+        kept_elements: How many elements it counts.
+        full_elements: How many there were before pixels were left out.
+        state: Remembers, for the node, that it was said.
+    """
+    if not kept_elements <= VECTORIZED_CUTOFF < full_elements or (state is not None and "warned" in state):
+        return
+    if isinstance(state, set):
+        state.add("warned")
+    elif state is not None:
+        state["warned"] = True
+    logger.warning(
+        "node '%s' counts %d of %d elements: up to %d torchmetrics compares each with every threshold, which may take "
+        "longer than counting more; take a smaller stride",
+        *(name, kept_elements, full_elements, VECTORIZED_CUTOFF),
+    )

@@ -1,0 +1,121 @@
+"""The published functions that restore a pipeline or a trainrun, and the entry points that catalogues declare."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.pipeline.pipeline import Pipeline
+
+__all__ = ["restore_pipeline", "restore_pipeline_cli", "restore_trainrun", "restore_trainrun_cli"]
+
+
+def restore_pipeline(  # noqa: PLR0913, PLR0917 - the published order
+    pipeline_path: str | Path,
+    weights_path: str | Path | None = None,
+    device: str = "auto",
+    cu3s_file_path: str | Path | None = None,
+    processing_mode: str = "Reflectance",
+    annotation_json_path: str | Path | None = None,
+    measurement_indices: Sequence[int] | None = None,
+    config_overrides: Sequence[str] | Mapping[str, Any] | None = None,
+    plugins_path: str | Path | None = None,
+    pipeline_vis_ext: str | None = None,
+) -> "Pipeline":
+    """Build a pipeline from a file, draw it where asked, and run it on a session file where one is given.
+
+    Args:
+        pipeline_path: The pipeline file.
+        weights_path: Its weights; by default those beside it.
+        device: Where torch nodes compute; `auto` is a GPU of CUDA where there is one.
+        cu3s_file_path: A session file; the pipeline runs on each of its measurements, one after the other.
+        processing_mode: What to make of it.
+        annotation_json_path: Its COCO file; by default the one of the same stem beside it.
+        measurement_indices: Which measurements; by default all.
+        config_overrides: Each `key.path=value`, or a mapping that is laid over the file.
+        plugins_path: The manifest of the plugins that its nodes come from.
+        pipeline_vis_ext: `png`, `svg` or `md`: a drawing is written beside the file, as `<stem>.<this>`.
+
+    Returns:
+        The pipeline, which keeps the plugins of its nodes loaded.
+
+    Raises:
+        PipelineError: Something in the file or the weights breaks a rule.
+        NodeNotFoundError: There is no class of a name.
+        PluginsLoadError: Plugins failed to load.
+        CubeError: The session file cannot be read.
+    """
+    from cuvis_ai_core.pipeline.pipeline import Pipeline
+    from cuvis_ai_core.registry import NodeRegistry
+
+    registry = NodeRegistry()
+    if plugins_path is not None:
+        registry.load_plugins(plugins_path)
+    pipeline = Pipeline.load_pipeline(
+        pipeline_path, weights_path, device=device, config_overrides=config_overrides, node_registry=registry
+    )
+    vars(pipeline)["node_registry"] = registry
+    if pipeline_vis_ext is not None:
+        pipeline.draw(Path(pipeline_path).with_suffix(f".{pipeline_vis_ext.removeprefix('.')}"))
+    if cu3s_file_path is not None:
+        from cuvis_ai_core.data.datasets import SingleCu3sDataModule
+        from cuvis_ai_core.training.predictor import Predictor
+
+        module = SingleCu3sDataModule(
+            cu3s_file_path,
+            annotation_json_path,
+            predict_ids=measurement_indices,
+            batch_size=1,
+            processing_mode=processing_mode,
+        )
+        Predictor(pipeline, module).predict()
+    return pipeline
+
+
+def restore_trainrun(
+    trainrun_path: str | Path,
+    mode: str = "info",
+    checkpoint_path: str | Path | None = None,
+    device: str = "auto",
+    overrides: Sequence[str] | None = None,
+) -> None:
+    """Show a trainrun, train, validate or test, as the command `restore-trainrun` does.
+
+    Args:
+        trainrun_path: The trainrun file.
+        mode: `info`, `train`, `validate` or `test`.
+        checkpoint_path: Weights to take instead: of a checkpoint of Lightning, `.pt` or `.safetensors`.
+        device: Where torch nodes compute; `auto` as the file says.
+        overrides: Each `key.path=value`.
+
+    Raises:
+        TrainRunError: Something in the file breaks a rule.
+        PipelineError: Something in its pipeline breaks a rule.
+        TrainingError: Training failed.
+        ValueError: There is no such mode.
+    """
+    from cuvis_ai_core.cli.restore_trainrun import MODES, restore
+
+    if mode not in MODES:
+        raise ValueError(f"There is no mode '{mode}'; there are {', '.join(MODES)}.")
+    restore(
+        Path(trainrun_path),
+        mode,
+        tuple(overrides or ()),
+        checkpoint=None if checkpoint_path is None else Path(checkpoint_path),
+        device=device,
+    )
+
+
+def restore_pipeline_cli() -> None:
+    """Run the command `restore-pipeline`; a drawing is written beside the file, as `<stem>.<kind>`."""
+    from cuvis_ai_core.cli.restore_pipeline import Published, main
+
+    main(obj=Published(), prog_name="restore-pipeline")
+
+
+def restore_trainrun_cli() -> None:
+    """Run the command `restore-trainrun`."""
+    from cuvis_ai_core.cli.restore_trainrun import main
+
+    main(prog_name="restore-trainrun")

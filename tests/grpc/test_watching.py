@@ -1,0 +1,94 @@
+"""What whoever runs a server sees: lines, counts, health; and the files to run it with."""
+
+import configparser
+import json
+import logging
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from cuvis_ai_core._yaml import load_yaml
+from cuvis_ai_core.grpc.command import serve
+from cuvis_ai_core.grpc.health import is_serving
+from cuvis_ai_core.grpc.remote_command import remote
+from cuvis_ai_core.grpc.server import Server
+from cuvis_ai_core.grpc.settings import Settings
+from cuvis_ai_core.grpc.watching import Lines
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+def test_prometheus_is_answered(tmp_path: Path, connect: Callable[..., Any]) -> None:
+    """Calls by method and status, seconds, bytes, sessions; and nothing is left listening."""
+    with Server(Settings(port=0, metrics_port=0, working_directory=tmp_path)) as server:
+        stub = connect(server.address)
+        stub.CreateSession()
+        with pytest.raises(Exception, match="NOT_FOUND"):
+            stub.ListLoadedPlugins(session_id="x")
+        with urllib.request.urlopen(server.metrics_address, timeout=10) as answer:
+            text = answer.read().decode()
+        assert server.metrics_address in server.describe()
+    assert 'cuvis_calls_total{code="OK",method="CreateSession"} 1.0' in text
+    assert 'cuvis_calls_total{code="NOT_FOUND",method="ListLoadedPlugins"} 1.0' in text
+    assert "cuvis_sessions 1.0" in text
+    assert "cuvis_calls_running 0.0" in text
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(server.metrics_address, timeout=5)
+
+
+def test_a_line_per_call_has_everything_a_search_needs(stub: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Method, session, status, milliseconds, bytes, peer; as JSON one object."""
+    with caplog.at_level(logging.INFO, "cuvis_ai_core.grpc.access"):
+        stub.CreateSession()
+    record = next(each for each in caplog.records if each.name.endswith("access"))
+    told = json.loads(Lines(as_json=True).format(record))
+    assert {"method", "session", "code", "ms", "received", "sent", "peer", "time", "level"} <= told.keys()
+    assert "method=CreateSession" in Lines(as_json=False).format(record)
+
+
+def test_health_from_a_command(server: Server) -> None:
+    """True where it serves, false where nobody does."""
+    assert is_serving(server.address)
+    assert not is_serving("localhost:1")
+
+
+def test_a_cube_runs_remotely_from_the_command_line(server: Server, cache: Path, tmp_path: Path) -> None:
+    """The results lie here as `restore-pipeline` writes them."""
+    pipeline, cube = tmp_path / "p.yaml", tmp_path / "scene.npz"
+    pipeline.write_text("nodes: [{name: scaler, class_name: MinMaxNormalizer}]\n")
+    np.savez(cube, cube=np.random.default_rng(0).random((8, 6, 3), np.float32), wavelengths=[450.0, 550.0, 650.0])
+    options = ["--server", server.address, "--pipeline-path", str(pipeline), "--cube-path", str(cube)]
+    told = CliRunner().invoke(remote, [*options, "--output-dir", str(tmp_path / "out")])
+    assert told.exit_code == 0, told.output
+    with np.load(tmp_path / "out" / "outputs.npz") as outputs:
+        assert outputs["scaler.cube"].max() == 1
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["server"] == server.address
+    told = CliRunner().invoke(remote, ["--server", "localhost:1", *options[2:]])
+    assert told.exit_code == 1
+    assert "Traceback" not in told.output
+
+
+def test_the_files_of_a_deployment_say_what_is_there() -> None:
+    """Read-only root, no rights, a health check; options and modules that there are."""
+    compose = load_yaml(DEPLOY / "compose.yaml").data["services"]
+    assert compose["cuvis"]["read_only"] is True
+    assert compose["cuvis"]["cap_drop"] == ["ALL"]
+    assert {"cuvis", "prometheus"} == set(compose)
+    container = (DEPLOY / "Containerfile").read_text()
+    assert "USER cuvis" in container
+    assert "HEALTHCHECK" in container
+    assert "cuvis_ai_core.grpc.health" in container
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(DEPLOY / "cuvis-server.service")
+    assert unit["Service"]["ProtectSystem"] == "strict"
+    known = {name for param in serve.params for name in param.opts}
+    words = f"{container} {unit['Service']['ExecStart']}".replace('"', " ").replace(",", " ").split()
+    used = {word for word in words if word.startswith("--")} - {"--no-install-recommends", "--create-home", "--uid"}
+    used -= {"--no-cache-dir", "--interval=10s", "--timeout=5s", "--start-period=10s"}
+    assert used <= known

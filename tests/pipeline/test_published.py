@@ -1,0 +1,292 @@
+"""What published software calls on pipelines and nodes."""
+
+import copy
+import pickle
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from cuvis_ai_schemas.enums import ExecutionStage, NodeCategory, NodeTag
+from cuvis_ai_schemas.pipeline import PortSpec
+
+from cuvis_ai_core import Pipeline
+from cuvis_ai_core.errors import PipelineError, PortError
+from cuvis_ai_core.node import Node
+from cuvis_ai_core.pipeline.factory import PipelineBuilder
+from cuvis_ai_core.pipeline.pipeline import CuvisPipeline
+from cuvis_ai_core.pipeline.visualizer import PipelineVisualizer, visualize_pipeline
+
+IMAGE = PortSpec(torch.float32, (-1, -1, -1, -1), "an image")
+
+
+class Gain(Node):
+    """Multiplies."""
+
+    INPUT_SPECS: ClassVar[Any] = {"image": IMAGE}
+    OUTPUT_SPECS: ClassVar[Any] = {"image": IMAGE}
+    TRAINABLE_BUFFERS = ("gain",)
+    _category = NodeCategory.TRANSFORM
+    _tags = frozenset({NodeTag.TORCH})
+
+    def __init__(self, gain: float = 2.0, **base: Any) -> None:
+        super().__init__(gain=gain, **base)
+        self.register_buffer("gain", torch.tensor(gain))
+
+    def forward(self, image: Any, **_: Any) -> dict[str, Any]:
+        """Return the product."""
+        return {"image": image * self.gain}
+
+
+class Total(Node):
+    """Adds up."""
+
+    INPUT_SPECS: ClassVar[Any] = {"values": IMAGE}
+    OUTPUT_SPECS: ClassVar[Any] = {"total": PortSpec(torch.float32, ())}
+
+    def forward(self, values: Any, **_: Any) -> dict[str, Any]:
+        """Return the sum."""
+        return {"total": values.sum()}
+
+
+@pytest.fixture
+def pipeline() -> Pipeline:
+    """Return two nodes, connected by two ports instead of a pair."""
+    made: Pipeline = CuvisPipeline("belt", True)
+    gain, total = Gain(name="gain"), Total(name="total")
+    return made.connect(gain.outputs.image, total.values)
+
+
+def test_nodes_are_a_mapping_and_a_list_of_objects(pipeline: Pipeline) -> None:
+    """Both of the pipeline and of its graph."""
+    assert list(pipeline.nodes) == ["gain", "total"]
+    assert pipeline.nodes() == [pipeline.nodes["gain"], pipeline.nodes["total"]]
+    assert list(pipeline._graph.nodes()) == pipeline.nodes()
+    assert pipeline.forward({"image": torch.ones(1, 2, 2, 1)})["total", "total"] == 8
+
+
+def test_a_pair_of_ports_is_connected_once(pipeline: Pipeline) -> None:
+    """And two that do not fit are refused as ever."""
+    with pytest.raises(PortError, match="takes one edge and has one already"):
+        pipeline.connect(Gain(name="other").outputs.image, pipeline.nodes["total"].inputs.values)
+    with pytest.raises(PipelineError, match="runs from an input to an output"):
+        pipeline.connect(pipeline.nodes["total"].inputs.values, Gain(name="more").outputs.image)
+
+
+def test_ports_are_the_same_objects_each_time() -> None:
+    """Also by the published names; a copy of a node has its own."""
+    node = Gain()
+    assert node.inputs.image is node.inputs.image is node._input_ports["image"]
+    assert node._output_ports["image"] is node.outputs.image
+    for other in (copy.copy(node), copy.deepcopy(node), pickle.loads(pickle.dumps(node))):
+        assert other.inputs.image.node is other
+    with pytest.raises(AttributeError, match="exists in both inputs and outputs"):
+        _ = node.image
+
+
+def test_stages_can_be_assigned() -> None:
+    """As texts or members of the enum; an unknown one is refused."""
+    node = Gain()
+    node.execution_stages = {ExecutionStage.TRAIN}
+    assert (node.should_execute("train"), node.should_execute("inference")) == (True, False)
+    with pytest.raises(TypeError, match="unknown execution stage 'night'"):
+        node.execution_stages = {"night"}
+    assert node.execution_stages == {"train"}
+
+
+@pytest.mark.parametrize("names", ["gain", ["gain"], ("gain", 1), None])
+def test_trainable_buffers_are_a_tuple_of_strings(names: Any) -> None:
+    """Something else is refused when the class is made."""
+    with pytest.raises(TypeError, match="must be a tuple of strings"):
+        type("Wrong", (Gain,), {"TRAINABLE_BUFFERS": names})
+
+
+def test_a_trainable_buffer_that_is_not_registered_cannot_be_frozen() -> None:
+    """Nor unfrozen; nothing else changes."""
+    node = type("Absent", (Gain,), {"TRAINABLE_BUFFERS": ("gain", "bias")})()
+    for act in (node.freeze, node.unfreeze):
+        with pytest.raises(AttributeError, match="has no buffer 'bias'"):
+            act()
+    assert "gain" in dict(node.named_buffers())
+
+
+def test_a_node_decides_whether_it_needs_a_first_fit() -> None:
+    """By `_requires_initial_fit_override`, either way."""
+
+    class Fitting(Gain):
+        def statistical_initialization(self, input_stream: Any) -> None:
+            self.gain = torch.stack([each["image"].max() for each in input_stream]).max()
+
+    node = Fitting()
+    assert node.requires_initial_fit
+    node._requires_initial_fit_override = False
+    assert not node.requires_initial_fit
+    other = Gain()
+    other._requires_initial_fit_override = True
+    assert other.requires_initial_fit
+    node.fit([{"image": torch.full((1, 1, 1, 1), 3.0)}])
+    assert (float(node.gain), node.statistically_initialized) == (3.0, True)
+
+
+def test_category_tags_and_icon_of_a_class() -> None:
+    """Asked of the class; one that says nothing has the defaults."""
+    assert (Gain.get_category(), Gain.get_tags(), Gain.get_icon_name()) == (
+        NodeCategory.TRANSFORM,
+        frozenset({NodeTag.TORCH}),
+        "transform",
+    )
+    assert (Total.get_category(), Total.get_tags()) == (NodeCategory.UNSPECIFIED, frozenset())
+    assert Gain().validate_serialization_support() == (True, "")
+
+
+def test_parameters_devices_and_freezing(pipeline: Pipeline) -> None:
+    """By the published names."""
+    assert pipeline.torch_layers == pipeline.nodes()
+    assert list(pipeline.named_parameters()) == []
+    pipeline.unfreeze_nodes_by_name(["gain"])
+    ((name, parameter),) = pipeline.named_parameters()
+    assert (name, parameter.requires_grad) == ("gain.gain", True)
+    assert list(pipeline.parameters()) == [parameter]
+    pipeline.freeze_nodes_by_name(["gain"])
+    assert list(pipeline.parameters()) == []
+    with pytest.raises(PipelineError, match=r"no node 'gian'\. Did you mean 'gain'"):
+        pipeline.unfreeze_nodes_by_name(["gian"])
+    assert pipeline.cpu() is pipeline
+    pipeline.verify()
+    pipeline.cleanup()
+
+
+def test_specs_of_a_pipeline(pipeline: Pipeline) -> None:
+    """Of open inputs by port, of outputs by node and port."""
+    spec = {"name": "image", "dtype": "float32", "shape": [-1] * 4, "required": True, "description": "an image"}
+    assert pipeline.get_input_specs() == {"image": spec}
+    assert sorted(pipeline.get_output_specs()) == ["gain.image", "total.total"]
+
+
+def test_saving_and_loading(pipeline: Pipeline, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Weights with it or without, metadata laid over; weights that do not fit are left out where that is asked for."""
+    pipeline.nodes["gain"].gain.fill_(5)
+    file, weights = pipeline.save_to_file(tmp_path / "belt.yaml", metadata={"author": "us"})
+    assert weights == tmp_path / "belt.pt"
+    loaded = CuvisPipeline.load_pipeline(file, device="cpu", config_overrides={"metadata": {"description": "new"}})
+    assert (loaded.metadata["author"], loaded.metadata["description"]) == ("us", "new")
+    assert float(loaded.nodes["gain"].gain) == 5
+    assert PipelineBuilder().build_from_config(file).nodes["gain"].gain == 2
+    assert PipelineBuilder(default_pipeline_dir=tmp_path).build_from_config("belt").name == "belt"
+    torch.save({"state_dict": {"gain": {"gain": torch.tensor(7.0)}, "gone": {"x": torch.ones(1)}}}, weights)
+    with pytest.raises(PipelineError, match="no node 'gone'"):
+        CuvisPipeline.load_pipeline(file)
+    assert float(CuvisPipeline.load_pipeline(file, strict_weight_loading=False).nodes["gain"].gain) == 7
+    assert "no node 'gone'" in caplog.text
+    assert pipeline._restore_weights_from_checkpoint(weights, strict_weight_loading=False) == ["total"]
+    pipeline.save_to_file(file, save_weights=False)
+    assert not weights.exists()
+
+
+def test_the_published_spelling_is_what_serialize_gives(pipeline: Pipeline) -> None:
+    """It is read again."""
+    content = pipeline.serialize()
+    assert content["nodes"][0]["hparams"] == {"gain": 2.0}
+    assert content["connections"] == [{"source": "gain.outputs.image", "target": "total.inputs.values"}]
+    assert Pipeline.from_dict(content).serialize() == content
+
+
+def test_weights_of_a_checkpoint_of_lightning(pipeline: Pipeline, tmp_path: Path) -> None:
+    """Whatever stands before the name of a node; other objects than weights are refused."""
+    torch.save({"state_dict": {"layers.gain.gain": torch.tensor(9.0)}}, tmp_path / "a.ckpt")
+    pipeline.load_trainer_state(tmp_path / "a.ckpt")
+    assert float(pipeline.nodes["gain"].gain) == 9
+    torch.save({"state_dict": {"layers.gain.gain": Path("x")}}, tmp_path / "b.ckpt")
+    with pytest.raises(PipelineError, match=r"holds pathlib.* which may run code"):
+        pipeline.load_weights(tmp_path / "b.ckpt")
+
+
+def test_drawings(pipeline: Pipeline, tmp_path: Path) -> None:
+    """As texts and as files."""
+    assert str(pipeline.visualize("mermaid")).startswith("flowchart TB")
+    assert "digraph" in str(visualize_pipeline(pipeline, "graphviz"))
+    written = pipeline.visualize("render_mermaid", tmp_path / "belt.md", direction="LR")
+    assert Path(written).read_text().startswith("```mermaid\nflowchart")
+    assert "bgcolor=transparent" in PipelineVisualizer(pipeline).to_graphviz({"bgcolor": "transparent"})
+    with pytest.raises(ValueError, match="There is no drawing 'ascii'"):
+        pipeline.visualize("ascii")
+    with pytest.raises(ValueError, match="give its output_path"):
+        pipeline.visualize("render_mermaid")
+
+
+def test_profiling(pipeline: Pipeline) -> None:
+    """Times of each node and stage, from when it is switched on until it is switched off."""
+    batch = {"image": np.ones((1, 2, 2, 1), np.float32)}
+    assert pipeline.get_profiling_summary() == []
+    pipeline.set_profiling(enabled=True)
+    for _ in range(3):
+        pipeline.forward(batch)
+    pipeline.forward(batch, "val")
+    stats = {(each.node_name, each.stage): each for each in pipeline.get_profiling_summary()}
+    assert {key: each.count for key, each in stats.items()} == {
+        **{(node, "inference"): 3 for node in ("gain", "total")},
+        **{(node, "val"): 1 for node in ("gain", "total")},
+    }
+    one = stats["gain", "inference"]
+    assert one.min_ms <= one.median_ms <= one.max_ms <= one.total_ms
+    assert [each.stage for each in pipeline.get_profiling_summary(ExecutionStage.VAL)] == ["val", "val"]
+    assert "median [ms]" in pipeline.format_profiling_summary()
+    pipeline.set_profiling(False)
+    pipeline.forward(batch, "val")
+    assert len(pipeline.get_profiling_summary("val")) == 2
+    pipeline.set_profiling(True, reset=True)
+    assert pipeline.get_profiling_summary() == []
+
+
+def test_old_names_say_once_what_the_new_one_is() -> None:
+    """And are the same things."""
+    from cuvis_ai_core import _deprecated
+    from cuvis_ai_core.pipeline import pipeline as module
+
+    _deprecated._SAID.clear()
+    with pytest.warns(DeprecationWarning, match="CuvisCanvas is an old spelling.* the new one is Pipeline"):
+        assert module.CuvisCanvas is Pipeline
+    assert module.CuvisCanvas is Pipeline
+    assert CuvisPipeline is Pipeline
+
+
+@pytest.mark.parametrize(
+    ("place", "names"),
+    [
+        ("cuvis_ai_core.pipeline.ports", "InputPort OutputPort PortSpec"),
+        ("cuvis_ai_core.utils.types", "Artifact ArtifactType Context ExecutionStage InputStream Metric"),
+        (
+            "cuvis_ai_core.training.config",
+            "TrainerConfig PipelineMetadata ModelCheckpointConfig LearningRateMonitorConfig TrainingConfig",
+        ),
+    ],
+)
+def test_published_import_paths(place: str, names: str) -> None:
+    """Names are where published software imports them from."""
+    from importlib import import_module
+
+    for name in names.split():
+        assert getattr(import_module(place), name)
+
+
+def test_unread_keywords_of_published_files_are_kept(
+    registry: Any, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """With a word about them, through saving too; in our spelling, and as slips of the pen, they are errors."""
+    registry.classes["Gain"] = Gain
+
+    def load(key: str, params: dict[str, Any]) -> Pipeline:
+        return Pipeline.from_dict({"nodes": [{"name": "g", "class": "Gain", key: params}]}, node_registry=registry)
+
+    pipeline = load("hparams", {"hidden": 128})
+    assert pipeline.nodes["g"].hparams == {"gain": 2.0, "hidden": 128}
+    assert "is given 'hidden', which it hands on and reads nowhere" in caplog.text
+    pipeline.save(tmp_path / "a.yaml")
+    assert Pipeline.load(tmp_path / "a.yaml", node_registry=registry).nodes["g"].hparams["hidden"] == 128
+    for key, params in (("params", {"hidden": 128}), ("hparams", {"gian": 3})):
+        with pytest.raises(PipelineError, match="has no parameter"):
+            load(key, params)
