@@ -113,6 +113,7 @@ def test_blocks_are_used_again_and_gone_with_client_and_session(server: Server, 
     before = blocks()
     with Client(server.address) as client:
         client.load_pipeline(SCALER)
+        found: dict[str, Any] = {}
         for _ in range(8):
             found = client.run(CUBE)
             gc.collect()
