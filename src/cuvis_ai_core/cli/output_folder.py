@@ -185,7 +185,8 @@ class OutputFolder:
         try:
             yield
         except (OSError, ValueError) as error:  # a path with a NUL is none
+            reason = getattr(error, "strerror", None) or error
             raise click.BadParameter(
-                f"'{self._folder}' cannot be written: {getattr(error, 'strerror', None) or error}.\nChoose another folder.",
+                f"'{self._folder}' cannot be written: {reason}.\nChoose another folder.",
                 param_hint=self._option,
             ) from error
