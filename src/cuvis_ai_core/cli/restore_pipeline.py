@@ -13,6 +13,7 @@ from cuvis_ai_core.cli.options import (
     HELP_NAMES,
     allow_build_option,
     allow_env_option,
+    memory_option,
     numbers_option,
     offline_option,
     path_option,
@@ -50,6 +51,9 @@ class Options:
     pipeline_vis_ext: str | None
     profile: bool
     allow_untrained: bool
+    keep: tuple[str, ...]
+    memory: int | None
+    format: str
 
 
 @click.command(cls=Guarded, context_settings=HELP_NAMES)
@@ -87,6 +91,18 @@ class Options:
     "--processing-mode", metavar="MODE", help="What to make of a session file: Raw, DarkSubtract, Reflectance, ..."
 )
 @path_option("--output-dir", description="Folder for the results.  [default: <name of the pipeline>-output]")
+@click.option(
+    "--keep", multiple=True, metavar="NODE.PORT", help="Write this output; repeatable.  [default: those of last nodes]"
+)
+@click.option(
+    "--format",
+    type=click.Choice(["npz", "envi", "geotiff", "zarr"]),
+    default="npz",
+    show_default=True,
+    metavar="KIND",
+    help="How images are written: npz, envi, geotiff or zarr.",
+)
+@memory_option
 @offline_option
 @allow_build_option
 @allow_env_option
@@ -110,7 +126,7 @@ def main(**options: Any) -> None:  # noqa: ANN401 - as click hands them over
     """Show a pipeline, draw it, or run it on a cube.
 
     Without --cube-path: its nodes in running order, their ports and edges, and what must be handed in. With it:
-    arrays go to outputs.npz, maps and masks to PNG files, and what ran to run.json.
+    the outputs of the last nodes go to outputs.npz, maps and masks to PNG files, and what ran to run.json.
     """
     from cuvis_ai_core.cli.progress import load_plugins
     from cuvis_ai_core.registry import NodeRegistry
@@ -142,6 +158,9 @@ def _refuse_without_cube(given: Options) -> None:
         "--measurement-indices": bool(given.measurement_indices),
         "--annotation-json-path": given.annotation_json_path is not None,
         "--processing-mode": given.processing_mode is not None,
+        "--keep": bool(given.keep),
+        "--memory": given.memory is not None,
+        "--format": given.format != "npz",
     }
     for option, is_given in belonging.items():
         if is_given:
@@ -201,6 +220,9 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
                 overrides=given.override,
                 picture=given.pipeline_vis_ext,
                 profiled=given.profile,
+                keep=given.keep,
+                memory=given.memory,
+                format=given.format,
             )
             run.write_all(given.output_dir, given.measurement_indices)
             return
