@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,13 +117,14 @@ def test_a_trainrun_is_shown(
 
 
 def test_a_package_is_registered(catalogue: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Its node classes by their short names; a module that cannot be imported is named, and abstract classes stay out."""
+    """Its node classes by their short names; a module that cannot be imported is named, abstract classes stay out."""
     count = NodeRegistry.auto_register_package("belt_catalogue")
     try:
         assert count == 3
         assert {"BeltDataNode", "BandScore", "Threshold"} <= set(NodeRegistry.list_builtin_nodes())
         assert NodeRegistry.get("Threshold") is NodeRegistry.get_builtin_class("Threshold")
-        assert NodeRegistry.get_builtin_class("BeltDataNode").get_category().value == "source"
+        data_node: Any = NodeRegistry.get_builtin_class("BeltDataNode")
+        assert data_node.get_category().value == "source"
         assert "'belt_catalogue.node.absent' is left out: ModuleNotFoundError" in caplog.text
         assert NodeRegistry.auto_register_package("belt_catalogue") == 3
     finally:
