@@ -303,7 +303,12 @@ def test_a_killed_worker_ends_its_call_and_nothing_else(
 
     run(0)
     workers = set(psutil.Process().children(recursive=True)) - before
-    killing = threading.Timer(1.0, lambda: [each.kill() for each in workers])
+
+    def kill() -> None:
+        for each in workers:
+            each.kill()
+
+    killing = threading.Timer(1.0, kill)
     killing.start()
     with pytest.raises(grpc.RpcError) as caught:
         run(30)
