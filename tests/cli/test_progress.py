@@ -131,4 +131,4 @@ def test_a_run_on_a_terminal_is_animated(pipeline_file: Path, cube_file: Path) -
     assert status == 0
     assert b"Running 2 nodes on cube.npy" in shown
     assert b"\x1b[2K" in shown
-    assert "rx.scores" in result
+    assert "mask.mask" in result

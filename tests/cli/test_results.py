@@ -4,8 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cuvis_ai_core.cli.outputs.writer import Outputs
 from cuvis_ai_core.cli.pictures.drawn import Meaning
-from cuvis_ai_core.cli.results import as_array, collect, limits, write_results
+from cuvis_ai_core.cli.results import as_array, collect, limits, write_pictures
+from cuvis_ai_core.data import Cube
 
 
 class Tensor:
@@ -74,8 +76,13 @@ def test_limits_are_those_of_the_finite_values(array: Any, expected: tuple[Any, 
 def test_names_that_fall_together_become_two_files(tmp_path: Path) -> None:
     """Two nodes whose names differ in what a file name cannot hold, or in case only, keep their pictures."""
     mask = np.ones((1, 2, 2), bool)
-    results, _ = collect({("a b", "m"): mask, ("a/b", "m"): ~mask, ("A_B", "m"): mask, ("a b", "m-map"): mask})
-    records = write_results(tmp_path, results, (2, 2), lambda _: Meaning(), {})
+    outputs = Outputs(tmp_path, "npz", Cube(np.zeros((2, 2, 1))))
+    values = {("a b", "m"): mask, ("a/b", "m"): ~mask, ("A_B", "m"): mask, ("a b", "m-map"): mask}
+    for address, value in values.items():
+        outputs.place(address, value.shape, value.dtype)[...] = value
+    results, _ = collect(values)
+    records = write_pictures(tmp_path, results, (2, 2), lambda _: Meaning(), outputs.file_of)
+    outputs.close({})
     pictures = [record["file"] for record in records if record["file"] != "outputs.npz"]
     assert pictures == [
         f"{stem}{kind}.png" for stem in ("a_b.m", "2_a_b.m", "3_A_B.m", "4_a_b.m-map") for kind in ("-map", "")

@@ -982,3 +982,22 @@ def test_no_password_is_in_a_bundle(tmp_path: Path, cache: Path, project_files: 
     assert result.exit_code == 0, result.output
     assert all(b"secret" not in data for _, data in members_of(tmp_path / "x.tar.gz"))
     assert b"secret" not in (tmp_path / "x.tar.gz").read_bytes()
+
+
+def test_the_policy_of_the_machine_holds_for_bundles(
+    small: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it allows is shown with its kind; what it does not allow is refused, whatever is accepted."""
+    policy = tmp_path / "policy.yaml"
+    monkeypatch.setenv("CUVIS_POLICY", str(policy))
+    policy.write_text('allow:\n  - {repo: "https://github.com/our-lab/*", kind: private}\n')
+    result = run("unbundle", small[0], "--accept", "--output-dir", tmp_path / "out")
+    assert result.exit_code != 0
+    assert "policy.yaml" in result.stderr
+    assert empty(tmp_path / "another cache")
+    address = small[1].rpartition("/")[0]
+    policy.write_text(f'allow:\n  - {{repo: "{address}/*", kind: private}}\n')
+    result = run("unbundle", small[0], "--accept", "--output-dir", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "private" in result.stdout
+    assert "unsigned" in result.stdout

@@ -573,3 +573,36 @@ def test_files_that_are_not_those_of_the_locked_commit_are_an_error(
         registry.load_plugins("plugins.yaml")
     assert "the files of commit" in str(caught.value.failed["echo"])
     assert "are not those that are locked" in str(caught.value.failed["echo"])
+
+
+def planted(manifest: Path, pin: str, wheel: Path, address: str = "") -> None:
+    """Write a further pin of a plugin into a lock file, with the right hash, as a stranger does."""
+    import hashlib
+
+    lock = manifest.with_suffix(".lock")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    text = lock.read_text().replace("echo = [", f'echo = [\n    "{address or pin}",', 1)
+    text = text.replace(".hashes]\n", f'.hashes]\n"{address or pin}" = ["sha256:{digest}"]\n', 1)
+    lock.write_text(text)
+
+
+@pytest.mark.parametrize("isolation", ["scoped", "process"])
+@pytest.mark.parametrize("kind", ["name", "address"])
+def test_a_pin_that_nothing_requires_is_refused(
+    local: Plugins, versions: Callable[..., None], make_wheel: Wheel, tmp_path: Path, kind: str, isolation: str
+) -> None:
+    """By its name from the index, or a file elsewhere, with the right hash: it is not installed, the rest is."""
+    versions("1.0")
+    manifest = local(echo=("cuvis-test-dep",))
+    if isolation == "process":
+        manifest.write_text(manifest.read_text().replace("}", ", isolation: process}"))
+    assert run("lock").exit_code == 0
+    make_wheel(tmp_path / "wheels", "cuvis-test-evil", "1.0", {"cuvis_test_evil.py": ""})
+    wheel = next((tmp_path / "wheels").glob("cuvis_test_evil*"))
+    address = f"cuvis-test-evil @ {wheel.as_uri()}" if kind == "address" else ""
+    planted(manifest, "cuvis-test-evil==1.0", wheel, address)
+    with NodeRegistry(discover=False) as registry, pytest.raises(PluginsLoadError) as caught:
+        registry.load_plugins(manifest)
+    said = str(caught.value)
+    assert ("which nothing that it needs requires" if kind == "name" else "at an address of its own") in said
+    assert not list((tmp_path / "plugin cache").glob(".targets/*/*/cuvis_test_evil.py"))

@@ -1,6 +1,7 @@
 """What outputs mean, for their pictures: units, names of classes, wavelengths, pixels without data."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,9 +9,11 @@ from numpy.typing import NDArray
 
 from cuvis_ai_core.cli.origin import origin_of
 from cuvis_ai_core.cli.pictures.drawn import Meaning
+from cuvis_ai_core.data.lazy import blocks_of
 from cuvis_ai_core.errors import PipelineError
 
 if TYPE_CHECKING:
+    from cuvis_ai_core.data import Cube
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.registry import NodeRegistry
 
@@ -38,7 +41,7 @@ def class_names(pipeline: "Pipeline") -> dict[Address, dict[int, str]]:
 
 
 def meanings(
-    registry: "NodeRegistry", pipeline: "Pipeline", values: Mapping[Address, Any], cube: NDArray[Any], source: str
+    registry: "NodeRegistry", pipeline: "Pipeline", values: Mapping[Address, Any], cube: "Cube", source: str
 ) -> Callable[[Address], Meaning]:
     """Return a function that tells what an output means.
 
@@ -46,10 +49,10 @@ def meanings(
         registry: Where the classes of nodes come from.
         pipeline: The pipeline.
         values: What it gave.
-        cube: What went in, `[1, height, width, channel]`.
+        cube: What went in.
         source: Name of the file that it was read from.
     """
-    names, no_data = class_names(pipeline), _without_data(cube)
+    names, no_data = class_names(pipeline), cache(lambda: _without_data(cube))
 
     def meaning(address: Address) -> Meaning:
         node, port = address
@@ -60,26 +63,30 @@ def meanings(
             origin=f"{node_class.__name__}, {origin_of(registry, node_class)} · {source}",
             names=names.get(address, {}),
             wavelengths=_wavelengths(values, node),
-            no_data=no_data,
+            no_data=no_data() if _counts(values.get(address)) else None,
         )
 
     return meaning
 
 
-def _without_data(cube: NDArray[Any]) -> NDArray[np.bool_] | None:
+def _counts(value: object) -> bool:
+    """Tell whether a value is of whole numbers, in which a pixel without data is 0 like others."""
+    return str(getattr(value, "dtype", "")).removeprefix("torch.").startswith(("bool", "int", "uint"))
+
+
+def _without_data(cube: "Cube") -> NDArray[np.bool_] | None:
     """Return which pixels lack data in a band that has any, None where there are none."""
-    if cube.dtype.kind != "f":
+    if cube.data.dtype.kind != "f":
         return None
-    missing: NDArray[np.bool_] = np.zeros(cube.shape[1:3], dtype=np.bool_)
-    empty = 0
-    for channel in range(cube.shape[-1]):  # band by band: the cube may fill the memory
-        finite = np.isfinite(cube[0, ..., channel])
-        if finite.any():
-            missing |= ~finite
-        else:
-            empty += 1
-    if empty == cube.shape[-1]:
-        missing[...] = True
+    good = np.ones(cube.data.shape[-1], bool) if cube.good_bands is None else cube.good_bands.copy()
+    found = np.zeros_like(good)
+    for block in blocks_of(cube.data):
+        found |= np.isfinite(block).any(axis=(0, 1))
+        if found[good].all():
+            break
+    good &= found
+    lines = [~np.isfinite(block[..., good]).all(axis=-1) for block in blocks_of(cube.data)]
+    missing: NDArray[np.bool_] = np.concatenate(lines) if good.any() else np.ones(cube.data.shape[:2], np.bool_)
     return missing if missing.any() else None
 
 

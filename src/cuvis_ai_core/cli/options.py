@@ -10,6 +10,7 @@ import click
 
 from cuvis_ai_core.cli.logs import DEBUG, QUIET, VERBOSE, told
 from cuvis_ai_core.cli.output import only_results_on_stdout
+from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.plugins.cache.offline import OFFLINE_VARIABLE
 
 HELP_NAMES: Final = {"help_option_names": ["-h", "--help"]}
@@ -72,6 +73,27 @@ def manifest_argument(command: _Decorated) -> _Decorated:
 def dry_run_option(command: _Decorated) -> _Decorated:
     """Add `--dry-run`, which shows what would be done."""
     return click.option("--dry-run", is_flag=True, help="Show what would be done, and change no file.")(command)
+
+
+def memory_option(command: _Decorated) -> _Decorated:
+    """Add `--memory`, which says how much of it tiles may take."""
+    return click.option(
+        "--memory",
+        callback=_memory,
+        metavar="SIZE",
+        help="How much memory tiles may take: 2GiB, 500MB.  [default: a quarter of what is free]",
+    )(command)
+
+
+def _memory(_: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    if text is None:
+        return None
+    from cuvis_ai_core.pipeline.tiling.memory import parse_memory
+
+    try:
+        return parse_memory(text)
+    except CuvisError as error:
+        raise click.BadParameter(str(error), param=parameter) from error
 
 
 def json_option(command: _Decorated) -> _Decorated:

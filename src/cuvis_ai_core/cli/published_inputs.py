@@ -17,7 +17,7 @@ _OF_BATCH = 2
 
 
 def published_inputs(pipeline: "Pipeline", cube: "Cube", annotations: Path | None = None) -> dict[Any, Any]:
-    """Return a batch of one cube.
+    """Return a batch of one cube, whose image is read tile by tile.
 
     Beside `cube` and `wavelengths` it has `mesu_index`, the number of the cube in its file, int64 `[1]`; `mask`, int32
     `[1, height, width]`, of a COCO file; and, for inputs that take wavelengths so, integers in nm, `[1, channel]`.
@@ -31,7 +31,7 @@ def published_inputs(pipeline: "Pipeline", cube: "Cube", annotations: Path | Non
         AnnotationError: The file cannot be read, or breaks a rule.
         MissingExtraError: Its reader is not installed.
     """
-    batch: dict[Any, Any] = {"mesu_index": np.array([cube.index], dtype=np.int64), **cube.batch()}
+    batch: dict[Any, Any] = {"mesu_index": np.array([cube.index], dtype=np.int64), **cube.tiles()}
     if annotations is not None:
         masks = CategoryMasks(annotations, cube.source or Path("cube"))
         batch["mask"] = masks.mask(cube.index, *cube.data.shape[:2])[np.newaxis]

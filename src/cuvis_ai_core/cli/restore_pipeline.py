@@ -13,6 +13,7 @@ from cuvis_ai_core.cli.options import (
     HELP_NAMES,
     allow_build_option,
     allow_env_option,
+    memory_option,
     numbers_option,
     offline_option,
     path_option,
@@ -36,6 +37,7 @@ class Options:
 
     pipeline_path: Path
     plugins_path: Path | None
+    plugins_dir: tuple[Path, ...]
     cube_path: Path | None
     cu3s_file_path: Path | None
     measurement: int | None
@@ -49,6 +51,9 @@ class Options:
     pipeline_vis_ext: str | None
     profile: bool
     allow_untrained: bool
+    keep: tuple[str, ...]
+    memory: int | None
+    format: str
 
 
 @click.command(cls=Guarded, context_settings=HELP_NAMES)
@@ -56,6 +61,13 @@ class Options:
     "--pipeline-path", required=True, description="Pipeline file, or the name of one that a plugin brings along."
 )
 @plugins_option
+@click.option(
+    "--plugins-dir",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="PATH",
+    help="Folder with a manifest for each plugin; those that the pipeline names are loaded. Repeatable.",
+)
 @path_option(
     "--cube-path",
     description="Cube to run the pipeline on: .npy, .npz, ENVI .hdr, another format with its extra, or an address.",
@@ -79,6 +91,18 @@ class Options:
     "--processing-mode", metavar="MODE", help="What to make of a session file: Raw, DarkSubtract, Reflectance, ..."
 )
 @path_option("--output-dir", description="Folder for the results.  [default: <name of the pipeline>-output]")
+@click.option(
+    "--keep", multiple=True, metavar="NODE.PORT", help="Write this output; repeatable.  [default: those of last nodes]"
+)
+@click.option(
+    "--format",
+    type=click.Choice(["npz", "envi", "geotiff", "zarr"]),
+    default="npz",
+    show_default=True,
+    metavar="KIND",
+    help="How images are written: npz, envi, geotiff or zarr.",
+)
+@memory_option
 @offline_option
 @allow_build_option
 @allow_env_option
@@ -102,7 +126,7 @@ def main(**options: Any) -> None:  # noqa: ANN401 - as click hands them over
     """Show a pipeline, draw it, or run it on a cube.
 
     Without --cube-path: its nodes in running order, their ports and edges, and what must be handed in. With it:
-    arrays go to outputs.npz, maps and masks to PNG files, and what ran to run.json.
+    the outputs of the last nodes go to outputs.npz, maps and masks to PNG files, and what ran to run.json.
     """
     from cuvis_ai_core.cli.progress import load_plugins
     from cuvis_ai_core.registry import NodeRegistry
@@ -120,6 +144,8 @@ def main(**options: Any) -> None:  # noqa: ANN401 - as click hands them over
             _expect_file(registry, given.cube_path)
         if given.plugins_path is not None:
             load_plugins(registry, given.plugins_path)
+        if given.plugins_dir:
+            _load_named(registry, given)
         _restore(registry, given)
 
 
@@ -132,10 +158,24 @@ def _refuse_without_cube(given: Options) -> None:
         "--measurement-indices": bool(given.measurement_indices),
         "--annotation-json-path": given.annotation_json_path is not None,
         "--processing-mode": given.processing_mode is not None,
+        "--keep": bool(given.keep),
+        "--memory": given.memory is not None,
+        "--format": given.format != "npz",
     }
     for option, is_given in belonging.items():
         if is_given:
             raise click.UsageError(f"{option} goes with --cube-path: without a cube nothing is run.")
+
+
+def _load_named(registry: "NodeRegistry", given: Options) -> None:
+    """Load the plugins that a pipeline names, by their manifests in folders."""
+    from cuvis_ai_core.pipeline.config import read_config
+    from cuvis_ai_core.pipeline.find import find_pipeline_file
+    from cuvis_ai_core.plugins.manifest.folders import resolve_pipeline_plugins
+
+    file = find_pipeline_file(given.pipeline_path, registry.config_owners())
+    for name, manifest in resolve_pipeline_plugins(read_config(file), given.plugins_dir).items():
+        registry.load_plugin(name, manifest)
 
 
 def _expect_file(registry: "NodeRegistry", cube_path: Path) -> None:
@@ -180,6 +220,9 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
                 overrides=given.override,
                 picture=given.pipeline_vis_ext,
                 profiled=given.profile,
+                keep=given.keep,
+                memory=given.memory,
+                format=given.format,
             )
             run.write_all(given.output_dir, given.measurement_indices)
             return

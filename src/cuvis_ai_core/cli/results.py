@@ -1,20 +1,20 @@
-"""What a pipeline gave, as files: all arrays in one archive, what looks like a picture as PNG."""
+"""What a pipeline gave: a record of each output, and what looks like a picture as PNG."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cuvis_ai_core.cli.logs import warn
 from cuvis_ai_core.cli.output_folder import safe_name
+from cuvis_ai_core.cli.outputs.places import Place, blocks_of
 from cuvis_ai_core.cli.pictures.drawn import Meaning
+from cuvis_ai_core.cli.pictures.kinds import is_picture
 from cuvis_ai_core.cli.pictures.saving import save_pictures
-
-ARCHIVE: Final = "outputs.npz"
 
 Address = tuple[str, str]
 
@@ -26,12 +26,12 @@ class Result:
     Attributes:
         node: Name of the node.
         port: Name of its output port.
-        array: The value.
+        array: The value, or where it is written.
     """
 
     node: str
     port: str
-    array: NDArray[Any]
+    array: NDArray[Any] | Place
 
     @property
     def name(self) -> str:
@@ -61,13 +61,18 @@ def collect(values: Mapping[tuple[str, str], Any]) -> tuple[list[Result], list[d
     for (node, port), value in values.items():
         if value is None:
             continue
-        array = as_array(value)
+        array = value if is_place(value) else as_array(value)
         if array is None:
             warn(f"{node}.{port} is of type {type(value).__name__}, no array: it is not written.")
             left_out.append({"node": node, "port": port, "type": type(value).__name__})
         else:
             results.append(Result(node, port, array))
     return results, left_out
+
+
+def is_place(value: object) -> bool:
+    """Tell whether a value is one that is in its file already."""
+    return hasattr(value, "blocks")
 
 
 def as_array(value: Any) -> NDArray[Any] | None:  # noqa: ANN401 - an array of any library, or anything else
@@ -81,43 +86,50 @@ def as_array(value: Any) -> NDArray[Any] | None:  # noqa: ANN401 - an array of a
     return None if array.dtype.hasobject else array
 
 
-def limits(array: NDArray[Any]) -> tuple[float | None, float | None]:
+def limits(array: NDArray[Any] | Place) -> tuple[float | None, float | None]:
     """Return the least and the greatest finite value, None where there is none."""
-    if array.dtype.kind not in "biuf" or array.size == 0:
+    if array.dtype.kind not in "biuf" or 0 in array.shape:
         return None, None
-    if array.dtype.kind != "f":
-        return int(array.min()), int(array.max())
-    finite = np.isfinite(array)
-    values = array if finite.all() else array[finite]  # a cube is large: no copy without need
-    return (float(values.min()), float(values.max())) if values.size else (None, None)
+    ends = [each for block in blocks_of(array) if (each := _ends(block)) is not None]
+    return (min(low for low, _ in ends), max(high for _, high in ends)) if ends else (None, None)
 
 
-def write_results(
+def _ends(block: NDArray[Any]) -> tuple[float, float] | None:
+    if block.dtype.kind != "f":
+        return int(block.min()), int(block.max())
+    finite = np.isfinite(block)
+    values = block if finite.all() else block[finite]  # a cube is large: no copy without need
+    return (float(values.min()), float(values.max())) if values.size else None
+
+
+def write_pictures(
     folder: Path,
     results: list[Result],
     image: tuple[int, ...],
     meaning: Callable[[Address], Meaning],
-    place: Mapping[str, NDArray[Any]],
+    file_of: Callable[[Address], str],
 ) -> list[dict[str, Any]]:
-    """Write the archive and the pictures, and return a record of each output in each file.
+    """Write the pictures, and return a record of each output in each file.
 
     Args:
         folder: Where to write.
         results: What the pipeline gave.
         image: Height and width of the cube.
         meaning: Tells what an output means.
-        place: Where and when the cube was taken, for the archive: as its file says.
+        file_of: Tells in which file an output is.
 
     Raises:
         OSError: The folder cannot be written.
     """
-    arrays: dict[str, Any] = {**{result.name: result.array for result in results}, **place}
-    np.savez(folder / ARCHIVE, **arrays)
     about = {result.name: result.record() for result in results}
-    records = [{"file": ARCHIVE, "key": result.name, **about[result.name]} for result in results]
+    records = [
+        {"file": file_of((result.node, result.port)), "key": result.name, **about[result.name]} for result in results
+    ]
     for result, stem in zip(results, _stems(results), strict=True):
+        if not is_picture(result.array, image):
+            continue
         known = meaning((result.node, result.port))
-        written = save_pictures(folder, stem, result.array, image, result.name, known)
+        written = save_pictures(folder, stem, np.asarray(result.array), image, result.name, known)
         records += ({**about[result.name], **record} for record in written)
     return records
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 from cuvis_ai_core.cli.meanings import class_names, meanings
 from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.output_folder import OutputFolder, safe_name
+from cuvis_ai_core.cli.outputs.bands import Bands, bands_of
+from cuvis_ai_core.cli.outputs.writer import ARCHIVE, FORMATS, Outputs
 from cuvis_ai_core.cli.progress import running, working
 from cuvis_ai_core.cli.published_inputs import published_inputs
-from cuvis_ai_core.cli.results import ARCHIVE, collect, write_results
+from cuvis_ai_core.cli.results import Result, collect, write_pictures
 from cuvis_ai_core.cli.run_record import RECORD, cube_record, input_record, node_records, run_record
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.data import read_cube
-from cuvis_ai_core.data.numpy_files import place_arrays
 from cuvis_ai_core.errors import PortError
 from cuvis_ai_core.pipeline.profiler import Profiler
 
@@ -48,6 +49,9 @@ class Run:
         overrides: What was laid over the file.
         picture: Suffix of the picture of the graph, if one is asked for: `png`, `svg` or `md`.
         profiled: Whether the time of each node is taken.
+        keep: The outputs to write, each `node.port`; none means those of the last nodes.
+        memory: Bytes that tiles may take; None means a quarter of what is free.
+        format: In which format images are written, one of `FORMATS`.
     """
 
     registry: "NodeRegistry"
@@ -62,6 +66,9 @@ class Run:
     overrides: tuple[str, ...] = ()
     picture: str | None = None
     profiled: bool = False
+    keep: tuple[str, ...] = ()
+    memory: int | None = None
+    format: str = FORMATS[0]
 
     def write_all(self, folder: Path | None, measurements: tuple[int, ...]) -> None:
         """Run the pipeline on several cubes of the file, as `write_to` does on one; without any, on that one.
@@ -97,16 +104,19 @@ class Run:
             batch = published_inputs(self.pipeline, cube, self.annotations)
         target = folder or Path(f"{safe_name(self.pipeline.name)}-output")
         profiler = Profiler()
-        with OutputFolder(target, (ARCHIVE, RECORD)) as output:
+        certain = (ARCHIVE, RECORD) if self.format == FORMATS[0] else (RECORD,)
+        with OutputFolder(target, certain) as output:
             beside = self._draw(output.staging)
             if self.profiled:
                 self.registry.register_hooks(profiler)
+            outputs = Outputs(output.staging, self.format, cube)
             with running(self.registry, f"Running {len(self.pipeline.nodes)} nodes on {self.cube_path}"):
-                values = self._forward(batch, cube.remarks)
+                values = self._forward(batch, cube.remarks, outputs)
             results, left_out = collect(values)
             with working(f"Writing {target}"):
-                meaning = meanings(self.registry, self.pipeline, values, batch["cube"], self.cube_path.name)
-                files = write_results(output.staging, results, cube.data.shape[:2], meaning, place_arrays(cube))
+                meaning = meanings(self.registry, self.pipeline, values, cube, self.cube_path.name)
+                files = write_pictures(output.staging, results, cube.data.shape[:2], meaning, outputs.file_of)
+                outputs.close({(each.node, each.port): self._bands(each, values, cube) for each in results})
                 if self.profiled:
                     beside.append(_write_profile(output.staging, profiler))
                 nodes = node_records(self.registry, self.pipeline)
@@ -117,7 +127,7 @@ class Run:
         if self.profiled:
             say()
             print_table(profiler.headings, profiler.rows(), title="Time of the nodes", empty=_NO_RUN)
-        say(f"\nWritten to {target}: {ARCHIVE} holds all arrays, {RECORD} says what ran.")
+        say(f"\nWritten to {target}: {_holders(files)} {RECORD} says what ran.")
 
     def _read(self) -> "Cube":
         readers = self.registry.cube_readers()
@@ -131,13 +141,20 @@ class Run:
         self.pipeline.draw(folder / name)
         return [{"file": name, "shows": "the graph of the pipeline"}]
 
-    def _forward(self, batch: dict[Any, Any], remarks: tuple[str, ...]) -> dict[tuple[str, str], Any]:
+    def _forward(self, batch: dict[Any, Any], remarks: tuple[str, ...], outputs: Outputs) -> dict[tuple[str, str], Any]:
+        kept = self.keep or None
         try:
-            return self.pipeline.forward(batch)
+            return self.pipeline.forward_tiled(batch, keep_ports=kept, memory=self.memory, into=outputs.place)
         except PortError as error:
             if error.missing:
                 error.hint = _how_to_hand_in({address[1] for address in error.missing}, remarks)
             raise
+
+    def _bands(self, result: Result, values: dict[tuple[str, str], Any], cube: "Cube") -> Bands:
+        address = (result.node, result.port)
+        description = self.pipeline.outputs[result.node][result.port].port.description.partition("[")[0].strip()
+        known = Bands(result.name, description, classes=class_names(self.pipeline).get(address, {}))
+        return bands_of(address, result.array.shape, values, cube, known)
 
     def _inputs(self, cube: "Cube") -> dict[str, Any]:
         return {
@@ -148,6 +165,14 @@ class Run:
             "plugins": input_record(self.manifest) if self.manifest else None,
             "cube": {**cube_record(self.cube_path, cube), "index": cube.index, "processing_mode": self.processing_mode},
         }
+
+
+def _holders(files: list[dict[str, Any]]) -> str:
+    """Say which files hold arrays."""
+    names = list(dict.fromkeys(each["file"] for each in files if "key" in each))
+    if names in ([], [ARCHIVE]):
+        return f"{ARCHIVE} holds all arrays,"
+    return f"{names[0]} holds an array," if len(names) == 1 else f"{', '.join(names)} hold arrays,"
 
 
 def _write_profile(folder: Path, profiler: Profiler) -> dict[str, Any]:
@@ -172,7 +197,7 @@ def _print_files(files: list[dict[str, Any]]) -> None:
         pictures = [other["file"] for other in files if "kind" in other and (other["node"], other["port"]) == port]
         return each["key"], each["dtype"], shape, _number(each["min"]), _number(each["max"]), _short(pictures)
 
-    rows = [cells(each) for each in files if each["file"] == ARCHIVE]
+    rows = [cells(each) for each in files if "key" in each]
     print_table(("output", "dtype", "shape", "min", "max", "picture"), rows, title="Results", empty=_NO_RESULTS)
 
 

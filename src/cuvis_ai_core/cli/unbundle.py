@@ -70,9 +70,15 @@ def unbundle(archive: Path, output_dir: Path | None, accept: bool, lock: Path | 
 def _show(archive: Path, bundle: "OpenBundle") -> None:
     from cuvis_ai_core.cli.tables import print_table
 
-    rows = [(each.name, each.where, each.tag or "-", each.commit or "-", each.told_by) for each in bundle.asked]
+    rows = [
+        (
+            *(each.name, each.kind or "-", each.where, each.tag or "-", each.commit or "-"),
+            *(each.told_by, each.signature or "-"),
+        )
+        for each in bundle.asked
+    ]
     print_table(
-        ("plugin", "from", "tag", "commit", "says who"),
+        ("plugin", "kind", "from", "tag", "commit", "says who", "signed"),
         rows,
         title=f"What {archive} would have you trust",
         empty=f"{archive} has no plugins.",

@@ -69,19 +69,26 @@ def remote(**options: Any) -> None:  # noqa: ANN401 - as click hands them over
 
 def _write(target: Path, values: dict[str, Any], cube: Any, inputs: dict[str, Any]) -> None:  # noqa: ANN401 - a Cube
     """Write what came out, as `restore-pipeline` does."""
+    import numpy as np
+
     from cuvis_ai_core.cli.output_folder import OutputFolder
+    from cuvis_ai_core.cli.outputs.writer import ARCHIVE, FORMATS, Outputs
     from cuvis_ai_core.cli.pictures.drawn import Meaning
-    from cuvis_ai_core.cli.results import ARCHIVE, collect, write_results
+    from cuvis_ai_core.cli.results import collect, write_pictures
     from cuvis_ai_core.cli.run_record import RECORD, run_record
-    from cuvis_ai_core.data.numpy_files import place_arrays
 
     addressed = {(name.partition(".")[0], name.partition(".")[2]): value for name, value in values.items()}
     results, left_out = collect(addressed)
     with OutputFolder(target, (ARCHIVE, RECORD)) as output:
         origin = f"{inputs['server']} · {Path(inputs['cube']['file']).name}"
-        files = write_results(
-            output.staging, results, cube.data.shape[:2], lambda _: Meaning(origin=origin), place_arrays(cube)
+        outputs = Outputs(output.staging, FORMATS[0], cube)
+        for result in results:
+            place = outputs.place((result.node, result.port), result.array.shape, result.array.dtype)
+            place[...] = np.asarray(result.array)
+        files = write_pictures(
+            output.staging, results, cube.data.shape[:2], lambda _: Meaning(origin=origin), outputs.file_of
         )
+        outputs.close({})
         record = run_record(inputs, [], files, left_out)
         (output.staging / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         output.publish()

@@ -107,6 +107,17 @@ def restore_trainrun(
     )
 
 
+def _discover_plugins_dirs(anchor: str | Path, plugins_dirs: Sequence[str | Path] | None = None) -> list[Path]:
+    """Return folders of manifests: `plugins` and `configs/plugins` above a file, then those that are named."""
+    above = [
+        folder
+        for parent in reversed(Path(anchor).absolute().parents)
+        for folder in (parent / "plugins", parent / "configs" / "plugins")
+        if folder.is_dir()
+    ]
+    return list(dict.fromkeys([*above, *(Path(each) for each in plugins_dirs or ())]))
+
+
 def restore_pipeline_cli() -> None:
     """Run the command `restore-pipeline`; a drawing is written beside the file, as `<stem>.<kind>`."""
     from cuvis_ai_core.cli.restore_pipeline import Published, main

@@ -114,12 +114,15 @@ def test_scaled(tmp_path: Path) -> None:
     assert any("scale_factor 0.5" in remark for remark in cube.remarks)
 
 
-def test_large_claim(tmp_path: Path) -> None:
-    """A file of some bytes that claims a huge array is an error with the limit, and takes no memory."""
+def test_large_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of some bytes that claims a huge array is an error with the limit, and takes no memory; raised or not."""
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
         file.create_dataset("cube", (1 << 20, 1 << 20, 1 << 10), "f8", chunks=(64, 64, 64))
     assert path.stat().st_size < 1 << 16
+    with pytest.raises(CubeError, match=r"would unpack to 8.39e\+06 GiB; the limit is 256 MiB"):
+        read_cube(path, READERS)
+    monkeypatch.setenv("CUVIS_UNPACK_LIMIT", "10000000GiB")
     with pytest.raises(
         CubeError, match=r"1048576 x 1048576 x 1024 values.*the limit is the memory that is free"
     ) as caught:

@@ -35,7 +35,7 @@ def draw_images(array: NDArray[Any], image: tuple[int, ...], meaning: Meaning) -
         image: Height and width of the cube.
         meaning: What else is known of it.
     """
-    if _is_picture(array, image):
+    if is_picture(array, image):
         draw = _kind(array)
         # The cube is one image: of several, nobody knows which it is.
         known = meaning if len(array) == 1 else replace(meaning, no_data=None)
@@ -43,7 +43,8 @@ def draw_images(array: NDArray[Any], image: tuple[int, ...], meaning: Meaning) -
             yield draw(values if draw is draw_colours else values.reshape(values.shape[:2]), known)
 
 
-def _is_picture(array: NDArray[Any], image: tuple[int, ...]) -> bool:
+def is_picture(array: Any, image: tuple[int, ...]) -> bool:  # noqa: ANN401 - an array, or what has its shape and type
+    """Tell whether an output looks like images; `draw_images` says which do."""
     if array.dtype.kind not in "biuf" or 0 in array.shape:
         return False
     match array.shape:

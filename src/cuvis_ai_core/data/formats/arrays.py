@@ -1,14 +1,18 @@
 """From the named arrays of a file to its cube: the steps that HDF5, NetCDF, Zarr and MATLAB files share."""
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.formats.band_lists import bands_of, list_lengths
 from cuvis_ai_core.data.formats.conventions import acquired_of, meaning_of, metadata_of, pixel_places, place_of
 from cuvis_ai_core.data.formats.named import Variables, axes_of, choose
 from cuvis_ai_core.data.formats.stored import Stored, data_of
+from cuvis_ai_core.data.unpacking import refuse_bomb
 
 
 def cube_of(file: Path, variables: Variables, root: Mapping[str, Any], wanted: str | None) -> Cube:
@@ -25,6 +29,8 @@ def cube_of(file: Path, variables: Variables, root: Mapping[str, Any], wanted: s
     """
     remarks: list[str] = []
     chosen = choose(file, variables, wanted)
+    if file.is_file():
+        refuse_bomb(file, prod(chosen.shape) * np.dtype(chosen.array.dtype).itemsize)
     axes = axes_of(chosen, list_lengths(chosen, variables, root), remarks)
     image = Stored(chosen.array, chosen.opening(), axes, meaning_of(chosen.attrs, remarks))
     bands = bands_of(chosen, image.shape[2], variables, root, remarks)

@@ -9,6 +9,7 @@ from cuvis_ai_core.data.formats.conventions import plain
 from cuvis_ai_core.data.formats.libraries import library, readable
 from cuvis_ai_core.data.formats.named import Variable
 from cuvis_ai_core.data.formats.stored import Opening
+from cuvis_ai_core.errors import CubeError
 
 KIND: Final = "an HDF5 file"
 
@@ -28,9 +29,40 @@ def reopened(path: Path, name: str) -> Opening:
     def opened() -> Iterator[Any]:
         h5py = library("h5py", "hdf5", path)
         with readable(path, KIND), h5py.File(path, "r") as file:
-            yield file[name]
+            item = file[name]
+            refuse_elsewhere(path, item)
+            yield item
 
     return opened
+
+
+def refuse_elsewhere(path: Path, dataset: Any) -> None:  # noqa: ANN401 - a dataset of h5py
+    """Refuse a dataset whose values lie in another file, but for one beside this file, of which it is a part.
+
+    HDF5 reads whatever file is named there, raw ones too: a key, or a cube of somebody else.
+
+    Raises:
+        CubeError: It is such.
+    """
+    others = [name for name, *_ in getattr(dataset, "external", None) or ()]
+    if not Path(dataset.file.filename).samefile(path):
+        others.append(dataset.file.filename)
+    if getattr(dataset, "is_virtual", False):
+        others += [each.file_name for each in dataset.virtual_sources() if not _is_beside(path, each.file_name)]
+    if others:
+        raise CubeError(
+            f"The HDF5 file '{path}' keeps '{dataset.name}' in another file, '{others[0]}', which is not read.",
+            hint="If you trust it, copy all into one file, for example with h5py or h5repack.",
+            path=path,
+        )
+
+
+def _is_beside(path: Path, name: str) -> bool:
+    """Tell whether a name is that of a file in the folder of another one, and leads nowhere else."""
+    if name == ".":
+        return True
+    other = path.parent / name
+    return Path(name).name == name and other.resolve().parent == path.parent.resolve()
 
 
 def datasets(path: Path, file: Any) -> Iterator[Variable]:  # noqa: ANN401 - an open file of h5py
@@ -50,6 +82,7 @@ def datasets(path: Path, file: Any) -> Iterator[Variable]:  # noqa: ANN401 - an 
 
     file.visititems(look)
     for dataset in found:
+        refuse_elsewhere(path, dataset)
         name, attrs = dataset.name.strip("/"), attributes(dataset)
         dims, matlab = tuple(_dims(dataset)), _MATLAB in attrs
         yield Variable(name, dataset, dims, attrs, reversed=matlab, again=reopened(path, name))

@@ -1,5 +1,6 @@
 """Cubes in MATLAB files: up to version 7 by SciPy, from 7.3 on they are HDF5."""
 
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from cuvis_ai_core.data.formats.hdf5 import read_hdf5
 from cuvis_ai_core.data.formats.libraries import library, readable
 from cuvis_ai_core.data.formats.named import RANK, Variable, choose
 from cuvis_ai_core.data.formats.stored import check_size
+from cuvis_ai_core.data.unpacking import refuse_bomb
 
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCK: Final = 512
@@ -59,6 +61,7 @@ def read_matlab(path: Path, array: str | None = None) -> Cube:
         }
         chosen = choose(path, found, array)
         check_size(path, chosen.shape, chosen.array.dtype)
+        refuse_bomb(path, prod(map(int, chosen.shape)) * chosen.array.dtype.itemsize)
         small = [
             name for name, each in found.items() if np.prod(each.shape) <= _LIST and each.array.dtype.kind in "iuf"
         ]

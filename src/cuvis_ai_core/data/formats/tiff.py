@@ -15,6 +15,7 @@ from cuvis_ai_core.data.formats.geotiff import read_raster
 from cuvis_ai_core.data.formats.libraries import library, readable
 from cuvis_ai_core.data.formats.stored import Opening, Stored, check_size, data_of
 from cuvis_ai_core.data.units import Numbers
+from cuvis_ai_core.data.unpacking import refuse_bomb
 from cuvis_ai_core.errors import CubeError
 
 _GEO_TAGS: Final = (33550, 33922, 34264, 34735, 42112, 42113)
@@ -94,6 +95,7 @@ def _axes(path: Path, series: Any) -> tuple[int, int, int]:  # noqa: ANN401 - of
 def _pixels(path: Path, series: Any) -> Opening:  # noqa: ANN401 - of tifffile
     """Return what opens the values: mapped where they lie in the file as they are, else unpacked once."""
     if series.dataoffset is None:
+        refuse_bomb(path, int(series.nbytes))
         unpacked = series.asarray()
         return lambda: nullcontext(unpacked)
     dtype = np.dtype(series.dtype).newbyteorder(series.parent.byteorder)

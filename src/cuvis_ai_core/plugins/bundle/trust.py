@@ -17,9 +17,11 @@ from cuvis_ai_core.errors import (
     ToolNotFoundError,
 )
 from cuvis_ai_core.plugins.bundle.names import MANIFEST
+from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.cache.fetch import remote_commit
 from cuvis_ai_core.plugins.cache.offline import is_offline
-from cuvis_ai_core.plugins.cache.sources import known_commits
+from cuvis_ai_core.plugins.cache.signatures import tag_of
+from cuvis_ai_core.plugins.cache.sources import Source, known_commits
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.lock.lockfile import Lock, read_lock
@@ -40,6 +42,8 @@ class Asked(NamedTuple):
         tag: Its tag; empty for a local plugin.
         commit: The commit that the bundle has for it; empty for a local plugin.
         told_by: Who says that the tag names this commit; for a local plugin, that nothing proves its code.
+        kind: What the policy calls it: `official`, `private` or `community`; empty without a policy.
+        signature: Who signed the tag, or how it is signed where nobody asked whether that is true.
     """
 
     name: str
@@ -47,6 +51,8 @@ class Asked(NamedTuple):
     tag: str
     commit: str
     told_by: str
+    kind: str = ""
+    signature: str = ""
 
     @property
     def is_told_by_bundle_alone(self) -> bool:
@@ -54,25 +60,45 @@ class Asked(NamedTuple):
         return self.told_by.startswith(BUNDLE_ALONE)
 
 
-def asked_of(name: str, declared: GitPlugin | LocalPlugin, lock: Lock, own: Lock | None, store: Store) -> Asked:
+def asked_of(
+    name: str, declared: GitPlugin | LocalPlugin, checkout: Path, lock: Lock, own: Lock | None, store: Store
+) -> Asked:
     """Return what is asked to be believed of one plugin.
 
     Args:
         name: Its name.
         declared: Its entry in the manifest of the bundle.
+        checkout: Its checkout, which git made.
         lock: The lock file of the bundle.
         own: A lock file of the user's own.
         store: The plugin cache.
 
     Raises:
         BundleError: Somebody who knows says that its tag names another commit.
+        NotAllowedError: The policy of this machine does not allow it.
+        SignatureError: Its tag is not signed as the policy asks.
         SourceError: The repository has no such tag.
     """
     entry = lock.plugins[name]
     if isinstance(declared, LocalPlugin):
         return Asked(name, entry["path"], "", "", "its files lie in the bundle, and nothing proves them")
     address, commit = without_credentials(declared.repo), entry["commit"]
-    return Asked(name, address, declared.tag, commit, _told_by(declared, commit, own, store))
+    judgement = vetting.judged(name, declared, own_process=entry["isolation"] == "process")
+    signature = vetting.signed(name, declared, Source(checkout, commit, entry["content"]))
+    return Asked(
+        name,
+        address,
+        declared.tag,
+        commit,
+        _told_by(declared, commit, own, store),
+        judgement.kind if judgement else "",
+        f"by {signature.signer}" if signature else _unchecked(checkout, declared.tag),
+    )
+
+
+def _unchecked(checkout: Path, tag: str) -> str:
+    found = tag_of(checkout, tag)
+    return f"{found.form}, of nobody known" if found is not None and found.form else "unsigned"
 
 
 def _told_by(declared: GitPlugin, commit: str, own: Lock | None, store: Store) -> str:

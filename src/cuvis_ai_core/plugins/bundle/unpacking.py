@@ -67,7 +67,9 @@ class OpenBundle:
         self._lock = lock
         self._own = own
         self._store = store
-        self.asked = tuple(asked_of(name, each, lock, own, store) for name, each in manifest.plugins.items())
+        self.asked = tuple(
+            asked_of(name, each, checkout_in(folder, name), lock, own, store) for name, each in manifest.plugins.items()
+        )
         self.wheels = len(list((folder / "wheels").glob("*")))
         self.differing = list(disagreements(lock, own)) if own is not None else []
 
@@ -93,7 +95,7 @@ class OpenBundle:
         for each in self.asked:
             declared = self._manifest.plugins[each.name]
             if isinstance(declared, GitPlugin):
-                checkout = self._folder / "checkouts" / each.name / "checkout"
+                checkout = checkout_in(self._folder, each.name)
                 alone = each.is_told_by_bundle_alone
                 put_checkout(each.name, declared, checkout, each.commit, self._store, settled=not alone)
         _write(output_files, output)
@@ -123,6 +125,11 @@ class OpenBundle:
                 for name in files_below(output / path, NO_SOURCE):
                     if output / path / name not in files:
                         raise _in_the_way(output / path / name)
+
+
+def checkout_in(folder: Path, name: str) -> Path:
+    """Return where a plugin is checked out, in a folder of its own: its submodules come to lie beside it first."""
+    return folder / "checkouts" / name / "checkout"
 
 
 @contextmanager
@@ -199,7 +206,7 @@ def _prove(folder: Path, header: Header, manifest: Manifest, lock: Lock, meter: 
         if isinstance(declared, GitPlugin):
             require_git()
             pack = folder / "packs" / f"{name}.pack"
-            locked, checkout = lock.plugins[name], folder / "checkouts" / name / "checkout"
+            locked, checkout = lock.plugins[name], checkout_in(folder, name)
             if not pack.is_file() or name not in header.tags:
                 raise refused(f"has no Git objects of plugin '{name}'")
             check_out(name, pack, locked["commit"], checkout, declared.repo, meter, folder / "large")

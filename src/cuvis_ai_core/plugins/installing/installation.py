@@ -5,6 +5,7 @@ place when it is whole. What is left to the two kinds of places is how the plugi
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -14,9 +15,11 @@ from cuvis_ai_core.plugins.cache.housekeeping import Entry, replace_older
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target import Target
+from cuvis_ai_core.plugins.dependencies.search_path import site_folders
 from cuvis_ai_core.plugins.hooks.manager import PluginState
 from cuvis_ai_core.plugins.installing.building import Building
 from cuvis_ai_core.plugins.installing.request import Choice
+from cuvis_ai_core.plugins.installing.required import refuse_unasked, unasked
 from cuvis_ai_core.plugins.installing.uv import Uv
 from cuvis_ai_core.plugins.load_errors import Enter
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
@@ -100,6 +103,33 @@ class Installation(ABC, Generic[Place]):
         for outdated in self.outdated(found):
             Entry(self.store, outdated).remove()  # which keeps what is in use, until the next time
         return found
+
+    def install_locked(
+        self, folder: Path, choice: Choice, requirements: Sequence[str], python: Path | None = None
+    ) -> None:
+        """Install what is locked; what is built from source, which runs its code, only once it is known who needs it.
+
+        Args:
+            folder: The folder of packages.
+            choice: What is locked.
+            requirements: What the plugin requires.
+            python: The Python of an environment.
+
+        Raises:
+            LockError: Nothing that the plugin needs requires it.
+            InstallError: A file is not there, or has another hash.
+        """
+        built = {pin for pin, hashes in choice.hashes.items() if not hashes or pin.partition("==")[0] in choice.built}
+        wheels = {pin: hashes for pin, hashes in choice.hashes.items() if pin not in built}
+        folders = [folder, *(map(Path, site_folders()) if python is None else ())]
+        self.uv.install_locked(folder, wheels, python)
+        while built:
+            needed = built.difference(unasked(built, requirements, folders))
+            if not needed:
+                refuse_unasked(self.name, built, requirements, folders)
+            self.uv.install_locked(folder, {pin: choice.hashes[pin] for pin in needed}, python, built=choice.built)
+            built -= needed
+        refuse_unasked(self.name, choice.hashes, requirements, folders)
 
     @abstractmethod
     def what(self) -> str:

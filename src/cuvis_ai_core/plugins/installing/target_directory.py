@@ -136,7 +136,7 @@ class TargetInstallation(Installation[Target]):
     def _install_project(self, choice: Choice) -> Mapping[str, Path]:
         own = [] if self._own_is_installed else self._own()
         if choice.hashes:
-            self.uv.install_locked(self._folder, choice.hashes, built=choice.built)
+            self.install_locked(self._folder, choice, self._requirements)
         pins = () if choice.hashes else choice.pins
         if own or pins:
             self.uv.install(self._folder, [*own, *pins])

@@ -19,6 +19,7 @@ from cuvis_ai_core.plugins.installing import host_wheels
 from cuvis_ai_core.plugins.installing.editables import UnclearEditableError, editable_code
 from cuvis_ai_core.plugins.installing.installation import Installation
 from cuvis_ai_core.plugins.installing.request import Choice
+from cuvis_ai_core.plugins.installing.required import refuse_addresses
 
 
 class EnvironmentInstallation(Installation[Environment]):
@@ -141,8 +142,11 @@ class EnvironmentInstallation(Installation[Environment]):
             requirements = [*own, host_wheels.schemas()]
             self.uv.install_with_needs(self._python, packages, requirements, build=self._builds)
             return
-        self.uv.install_locked(packages, choice.hashes, self._python, built=choice.built)
         self.uv.install(packages, own, self._python)
+        refuse_addresses(self.name, choice.pins, list(self._addresses.values()))
+        extras = f"[{','.join(self.declared.extras)}]" if self.declared.extras else ""
+        needed = [f"{self._distribution}{extras}", *host_wheels.names(), host_wheels.schemas()]
+        self.install_locked(packages, choice, needed, self._python)
         problems = self.uv.problems(self._python)
         if problems:
             raise LockError(

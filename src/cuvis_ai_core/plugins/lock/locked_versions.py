@@ -11,6 +11,7 @@ from cuvis_ai_core.plugins.cache.store import long_hash
 from cuvis_ai_core.plugins.dependencies import host
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.installing.request import Carried, Choice, Needs, Versions
+from cuvis_ai_core.plugins.installing.required import refuse_addresses
 from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, read_lock, refuse_differences
 
@@ -118,6 +119,7 @@ class LockedVersions(Versions):
         try:
             self._refuse_unknown(name)
             refuse_changed(name, needs.requirements, self._lock)
+            refuse_addresses(name, pins, needs.requirements)
             missing = host.missing_requirements(needs.distribution, needs.requirements)
             self._refuse_uncovered(name, pins, missing)
         except Exception as error:  # noqa: BLE001 - the error of one plugin is no concern of the others

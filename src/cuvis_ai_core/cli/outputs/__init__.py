@@ -1,0 +1,1 @@
+"""Outputs as files, written tile after tile: the archive of NumPy, ENVI, GeoTIFF, Zarr."""

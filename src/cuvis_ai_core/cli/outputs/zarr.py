@@ -1,0 +1,127 @@
+"""An output as a Zarr store, packed into one file."""
+
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from cuvis_ai_core.cli.outputs.bands import Bands
+from cuvis_ai_core.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.data import Cube
+
+_PIXELS: Final = 2**16
+"""Of a chunk; all bands of a pixel are in one."""
+
+_DIMS: Final = ("y", "x", "wavelength")
+
+
+class ZarrFile:
+    """An image in a store of format 3 in one file, `<stem>.zarr.zip`; it holds `cube`, and `wavelength` where known.
+
+    Args:
+        folder: Where it is written.
+        stem: Begin of its name.
+        shape: `[1, height, width]` or `[1, height, width, channel]`.
+        dtype: Its type; truth values become 0 and 1.
+        cube: The cube, whose place is handed on.
+    """
+
+    def __init__(self, folder: Path, stem: str, shape: tuple[int, ...], dtype: "np.dtype[Any]", cube: "Cube") -> None:
+        import zarr
+
+        self.file = f"{stem}.zarr.zip"
+        self._packed = folder / self.file
+        self._cube = cube
+        # Chunks are written again and again, which a zip cannot do
+        self._store = Path(tempfile.mkdtemp(prefix=".zarr.", dir=folder))
+        self._root = zarr.open_group(self._store, mode="w")
+        _, height, width, *channels = shape
+        rows = max(1, min(height, _PIXELS // width))
+        written = np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("=")
+        array = self._root.create_array(
+            "cube",
+            shape=shape[1:],
+            dtype=written,
+            chunks=(rows, min(width, _PIXELS), *channels),
+            dimension_names=_DIMS[: len(shape) - 1],
+            fill_value=np.nan if written.kind == "f" else 0,
+        )
+        self.place = _ZarrPlace(array, shape, written)
+
+    @staticmethod
+    def check() -> None:
+        """Import what it needs.
+
+        Raises:
+            MissingExtraError: It is not installed.
+        """
+        try:
+            import zarr  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(
+                "The format 'zarr' needs the library zarr, which is not installed.",
+                hint="Install the extra: pip install 'cuvis-ai-core[zarr]'",
+                extra="zarr",
+            ) from error
+
+    def close(self, bands: Bands) -> None:
+        """Write what is known of the bands, and pack the store."""
+        attributes: dict[str, Any] = {"output": bands.name, "long_name": bands.description}
+        if place := self._grid():
+            attributes["grid_mapping"] = "spatial_ref"
+            self._root.create_array("spatial_ref", data=np.array(0)).attrs.update(place)
+        if self._cube.acquired is not None:
+            attributes["time_coverage_start"] = self._cube.acquired.isoformat()
+        if bands.classes:
+            attributes["flag_values"] = sorted(bands.classes)
+            attributes["flag_meanings"] = " ".join(
+                bands.classes[each].replace(" ", "_") for each in sorted(bands.classes)
+            )
+        self._root["cube"].attrs.update(attributes)
+        for name, values in (("wavelength", bands.wavelengths), ("fwhm", bands.fwhm)):
+            if values is not None:
+                array = self._root.create_array(name, data=values, dimension_names=_DIMS[2:])
+                array.attrs.update({"units": "nm"})
+        with zipfile.ZipFile(self._packed, "w") as packed:
+            for file in sorted(each for each in self._store.rglob("*") if each.is_file()):
+                packed.write(file, file.relative_to(self._store).as_posix())
+                file.unlink()  # there is never a second copy of all
+        shutil.rmtree(self._store)
+
+    def _grid(self) -> dict[str, str]:
+        """Return the coordinate system and the transform as CF and GDAL have them."""
+        found: dict[str, str] = {}
+        if self._cube.crs is not None:
+            found["crs_wkt"] = self._cube.crs
+        if self._cube.transform is not None:
+            width, turn, x, turn_y, height, y = self._cube.transform[:6]
+            found["GeoTransform"] = " ".join(repr(float(each)) for each in (x, width, turn, y, turn_y, height))
+        return found
+
+
+class _ZarrPlace:
+    def __init__(self, array: Any, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> None:  # noqa: ANN401
+        self.shape = shape
+        self.dtype = dtype
+        self._array = array
+
+    def __setitem__(self, key: Any, value: NDArray[Any]) -> None:  # noqa: ANN401 - an index
+        self._array[... if key is Ellipsis else key[1:]] = value[0]
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        del copy
+        whole = np.asarray(self._array[...])[np.newaxis]
+        return whole if dtype is None else whole.astype(dtype, copy=False)
+
+    def blocks(self) -> Iterator[NDArray[Any]]:
+        """Read it chunk by chunk."""
+        rows = self._array.chunks[0]
+        for top in range(0, self.shape[1], rows):
+            yield np.asarray(self._array[top : top + rows])

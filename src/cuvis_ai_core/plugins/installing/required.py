@@ -1,0 +1,96 @@
+"""Whether what is locked is what a plugin needs: by name from the user's index, and nothing that nobody asked for."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+
+from cuvis_ai_core._redact import without_credentials
+from cuvis_ai_core.errors import LockError
+from cuvis_ai_core.plugins.dependencies.distribution import normalised
+from cuvis_ai_core.plugins.dependencies.requirements import extras_in, needed_name
+
+_HINT = "Ask who changed the lock file. If the manifest is right: cuvis-ai plugins lock"
+
+
+def refuse_addresses(name: str, pins: Iterable[str], requirements: Sequence[str]) -> None:
+    """Raise if a pin names a file or a repository somewhere that the plugin itself does not name.
+
+    Args:
+        name: Name of the plugin.
+        pins: What is locked for it.
+        requirements: Its requirements.
+
+    Raises:
+        LockError: One does.
+    """
+    named = {needed_name(each): _place(each.partition("@")[2]) for each in requirements if "@" in each}
+    for pin in pins:
+        distribution, at, address = pin.partition(" @ ")
+        if at and named.get(normalised(distribution)) != _place(address):
+            raise LockError(
+                f"The lock file has {distribution} of plugin '{name}' at an address of its own, which the plugin does "
+                "not name: dependencies come from the package index.",
+                hint=_HINT,
+                plugin=name,
+            )
+
+
+def _place(address: str) -> str:
+    """Return the address of a file or a repository, without the commit or the tag that follows it."""
+    bare = without_credentials(address.partition(";")[0].strip().partition("#")[0])
+    head, slash, last = bare.rpartition("/")
+    return head + slash + last.partition("@")[0] if "git+" in bare else bare
+
+
+def refuse_unasked(name: str, pins: Iterable[str], requirements: Iterable[str], folders: Sequence[Path]) -> None:
+    """Raise if something was installed that neither the plugin requires nor what it requires.
+
+    Args:
+        name: Name of the plugin.
+        pins: What is locked for it.
+        requirements: Its requirements.
+        folders: Where it was installed, and where the host has its packages; the first ones count.
+
+    Raises:
+        LockError: It was.
+    """
+    left = unasked(pins, requirements, folders)
+    if left:
+        raise LockError(
+            f"The lock file has {', '.join(sorted(left))} for plugin '{name}', which nothing that it needs requires.",
+            hint=_HINT,
+            plugin=name,
+        )
+
+
+def unasked(pins: Iterable[str], requirements: Iterable[str], folders: Sequence[Path]) -> list[str]:
+    """Return the pins that nothing requires, as far as that is installed."""
+    known = {normalised(re.split(r"==| @ ", pin)[0]): pin for pin in pins}
+    needed = set(_needed(requirements, folders)) if known else set()
+    return [pin for name, pin in known.items() if name not in needed]
+
+
+def _needed(requirements: Iterable[str], folders: Sequence[Path]) -> Iterator[str]:
+    """Return the names of all that is required, one by the other."""
+    waiting = [(needed_name(each), extras_in(each)) for each in requirements]
+    seen = set(waiting)
+    known = _installed(folders)
+    while waiting:
+        name, extras = waiting.pop()
+        yield name
+        for each in (known[name].requires or ()) if name in known else ():
+            condition = each.partition(";")[2]
+            found = needed_name(each), extras_in(each)
+            # What is for another system or version counts as well: a plugin may have another Python.
+            if found not in seen and ("extra" not in condition or extras):
+                seen.add(found)
+                waiting.append(found)
+
+
+def _installed(folders: Sequence[Path]) -> dict[str, Distribution]:
+    found: dict[str, Distribution] = {}
+    for each in distributions(path=list(map(str, folders))):
+        if each.metadata["Name"]:
+            found.setdefault(normalised(each.metadata["Name"]), each)
+    return found
