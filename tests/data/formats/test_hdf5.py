@@ -184,20 +184,3 @@ def test_neon(tmp_path: Path) -> None:
     assert cube.wavelengths.tolist() == NM
     assert cube.transform == (1, 0, 298000, 0, -1, 4101000)
     assert cube.crs == 'PROJCS["UTM_Zone_11N"]'
-
-
-def test_leads_elsewhere(tmp_path: Path) -> None:
-    """Values that lie in another file are not read: a file from a stranger would open any of ours."""
-    secret = tmp_path / "secret.bin"
-    secret.write_bytes(bytes(range(48)))
-    path = tmp_path / "a.h5"
-    with h5py.File(path, "w") as file:
-        file.create_dataset("cube", (2, 3, 4), "u2", external=[(str(secret), 0, 48)])
-        layout = h5py.VirtualLayout((2, 3, 4), "u2")
-        layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "cube", (2, 3, 4))
-        file.create_virtual_dataset("virtual", layout)
-        file["link"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "cube")
-    _file(tmp_path / "other.h5", cube=DATA)
-    for name in ("", "::cube", "::virtual", "::link"):
-        with pytest.raises(CubeError, match=r"has no array"):
-            read_cube(f"{path}{name}", READERS)

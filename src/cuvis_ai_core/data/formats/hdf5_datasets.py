@@ -66,17 +66,12 @@ def _is_beside(path: Path, name: str) -> bool:
 
 
 def datasets(path: Path, file: Any) -> Iterator[Variable]:  # noqa: ANN401 - an open file of h5py
-    """Yield the datasets of a file, open as long as it is; those whose values lie in another file are left out."""
+    """Yield the datasets of a file, open as long as it is."""
     h5py = library("h5py", "hdf5", path)
     found: list[Any] = []
 
     def look(name: str, item: Any) -> bool | None:  # noqa: ANN401 - a group or a dataset
-        if (
-            isinstance(item, h5py.Dataset)
-            and not name.startswith(_INTERNAL)
-            and item.shape is not None
-            and not _elsewhere(item)
-        ):
+        if isinstance(item, h5py.Dataset) and not name.startswith(_INTERNAL) and item.shape is not None:
             found.append(item)
         return True if len(found) >= _MOST else None
 
@@ -97,13 +92,6 @@ def attributes(item: Any) -> Mapping[str, Any]:  # noqa: ANN401 - a file, a grou
         except (OSError, TypeError, ValueError):  # references, types of others
             continue
     return found
-
-
-def _elsewhere(dataset: Any) -> bool:  # noqa: ANN401 - a dataset
-    """Tell whether the values of a dataset lie in another file: a file from a stranger would open any of ours."""
-    if dataset.is_virtual:
-        return any(source.file_name != "." for source in dataset.virtual_sources())
-    return bool(dataset.external)
 
 
 def _dims(dataset: Any) -> Iterator[str]:  # noqa: ANN401 - a dataset
