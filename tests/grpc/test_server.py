@@ -202,6 +202,26 @@ def test_a_server_for_other_machines_loads_and_writes_nothing_by_itself(
         assert "antigravity" not in sys.modules
 
 
+def test_a_policy_says_what_such_a_server_loads(
+    tmp_path: Path, connect: Callable[..., Any], local_plugin: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it names is loaded, the rest refused by rule and line; the line of the server names the file."""
+    good = local_plugin()
+    file = tmp_path / "policy.yaml"
+    file.write_text(f'allow:\n  - {{path: "{good}", kind: private}}\n')
+    monkeypatch.setenv("CUVIS_POLICY", str(file))
+    settings = Settings(host="0.0.0.0", port=0, insecure=True, working_directory=tmp_path, configs_dir=tmp_path / "c")
+    with Server(settings) as server:
+        assert str(file) in server.describe()
+        stub = connect(server.address.replace("0.0.0.0", "127.0.0.1"))
+        session = stub.CreateSession().session_id
+        entry = {"provides": ["echo_plugin.nodes.Echo"]}
+        manifest = stub.manifest(good={**entry, "path": str(good)}, other={**entry, "path": str(tmp_path)})
+        answer = stub.LoadPlugins(session_id=session, manifest=manifest)
+        assert list(answer.loaded_plugins) == ["good"]
+        assert "policy.yaml" in answer.failed_plugins["other"]
+
+
 def test_a_local_server_takes_localhost_for_this_machine() -> None:
     """And other names for other machines, whatever they may resolve to."""
     assert Settings(host="localhost").is_local
