@@ -40,7 +40,7 @@ _MOST_VALUES: Final = 1_000_000
 """Of one entry of a node's state, beside the numbers in arrays."""
 
 _REPEATED: Final = 64 * 1024**2
-"""Bytes by which a tensor may be larger than what is stored of it: torch keeps one number of a tensor that repeats it."""
+"""Bytes by which a tensor may be larger than what is stored of it: of one that repeats a number, torch keeps one."""
 
 EXTRA_STATE: Final = "_extra_state"
 """The key, or the end of one, under which torch keeps what `get_extra_state` returns."""
