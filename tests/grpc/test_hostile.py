@@ -16,7 +16,15 @@ from cuvis_ai_core.grpc.server import Server
 from cuvis_ai_core.grpc.settings import Settings
 from cuvis_ai_core.grpc.wire import wire
 
-GOOD = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED"}
+GOOD = {
+    "OK",
+    "UNIMPLEMENTED",
+    "INVALID_ARGUMENT",
+    "NOT_FOUND",
+    "FAILED_PRECONDITION",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+}
 """What strangers are answered: never INTERNAL, never UNKNOWN."""
 
 

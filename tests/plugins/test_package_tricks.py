@@ -218,6 +218,13 @@ def test_what_a_plugin_uses_of_a_standard_module_is_pickled_as_the_module_itself
     assert pickle.loads(pickle.dumps(stand_in)) is sys
 
 
+LATE = """\
+class Kind: pass
+
+def name_of(kind):
+    module = kind.__module__
+    return module + "." + kind.__qualname__
+"""
 COMPARISONS = {
     "its own name": "__name__ == '{NAME}'",
     "turned": "'{NAME}' == __name__",
@@ -226,6 +233,10 @@ COMPARISONS = {
     "of a class": "late.Kind.__module__ == '{NAME}.late' and type(late.Kind()).__module__ == '{NAME}.late'",
     "beginning": "late.Kind.__module__.startswith('{NAME}.')",
     "in a function": "(lambda kind: kind.__module__ == '{NAME}.late')(late.Kind)",
+    "joined": "late.Kind.__module__ + '.' + late.Kind.__qualname__ == '{NAME}.late.Kind'",
+    "joined in a function": "(lambda kind: {{kind.__module__ + ':': 1}})(late.Kind)['{NAME}.late:'] == 1",
+    "joined by way of a variable": "late.name_of(late.Kind) == '{NAME}.late.Kind'",
+    "joined of others": "int.__module__ + '.' + int.__name__ == 'builtins.int' and 'a' + '.' + 'b' == 'a.b'",
     "nothing else": "{{'{NAME}': __name__}}['{NAME}'] == __name__ and '{NAME}' == 'x'.replace('x', '{NAME}')",
 }
 
@@ -236,7 +247,7 @@ def test_a_private_copy_recognises_itself(
 ) -> None:
     """A comparison of `__name__` or `__module__` with a text holds, as of pythran's parser; other texts stay."""
     code = f"from {NAME} import late\nVERSION = {COMPARISONS[what].format(NAME=NAME)}, __name__"
-    wheel("cuvis-test-dep", "2.0", {f"{NAME}/__init__.py": code, f"{NAME}/late.py": "class Kind: pass"})
+    wheel("cuvis-test-dep", "2.0", {f"{NAME}/__init__.py": code, f"{NAME}/late.py": LATE})
     wheel("cuvis-test-dep", "1.0", {f"{NAME}/__init__.py": "VERSION = 'other'"})
     host_install("cuvis-test-dep", "1.0")
     same, name = load("trick", "cuvis-test-dep==2.0").direct()

@@ -13,6 +13,7 @@ _MOST_BYTES: Final = 4000
 """Of a text: status messages travel in headers, which hold 8 kB, with letters beyond ASCII as `%C3%A4`."""
 
 _CODES: Final[tuple[tuple[type[BaseException], str], ...]] = (  # the first one that fits counts
+    (errors.NotAllowedError, "PERMISSION_DENIED"),
     (errors.PluginNotLoadedError, "NOT_FOUND"),
     (errors.LocalPathError, "NOT_FOUND"),
     (errors.RepositoryNotFoundError, "NOT_FOUND"),
@@ -88,7 +89,12 @@ def _of_node(error: NodeRunError) -> str:
     cause: Any = error.__cause__
     if isinstance(cause, errors.WorkerTimeoutError):
         return "DEADLINE_EXCEEDED"
-    return "INVALID_ARGUMENT" if isinstance(cause, _TO_BLAME) and not isinstance(cause, CuvisError) else INTERNAL
+    return "INVALID_ARGUMENT" if isinstance(cause, _TO_BLAME) and _is_foreign(cause) else INTERNAL
+
+
+def _is_foreign(cause: BaseException) -> bool:
+    """Tell whether an exception is a node's own, raised here or in a process of its own."""
+    return isinstance(cause, RemoteError) or not isinstance(cause, CuvisError)
 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:

@@ -285,17 +285,22 @@ def test_a_moved_signature_is_refused(
     assert isinstance(refused(registry, entry(url, "v9.0.0")), SignatureError)
 
 
-def test_git_is_not_led_elsewhere(registry: NodeRegistry, git_plugin: Callable[..., str], policy: Put) -> None:
-    """`insteadOf` of the user's configuration may name a mirror, which has to be allowed too."""
+def test_a_mirror_of_the_users_own_is_said(
+    registry: NodeRegistry, git_plugin: Callable[..., str], policy: Put, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`insteadOf` of the user's git is the user's word; the policy is about the address that is asked for."""
     url = git_plugin()
     host = url.rpartition("/")[0]
     (Path.home() / ".gitconfig").write_text(f'[url "{host}/"]\n\tinsteadOf = https://github.com/our-lab/\n')
-    asked = entry(url.replace(host, "https://github.com/our-lab"))
+    asked = url.replace(host, "https://github.com/our-lab")
     path = policy(allowing("https://github.com/our-lab/*"))
 
-    assert "insteadOf" in refused(registry, asked).message
-    path.write_text(f'allow: [{{repo: "https://github.com/our-lab/*"}}, {{repo: "{host}/*"}}]')
-    registry.load_plugin("echo", asked)
+    registry.load_plugin("echo", entry(asked))
+
+    assert f"{asked} is fetched from {url}, as url.….insteadOf of your git configuration says" in caplog.text
+    registry.close()
+    path.write_text(allowing(f"{host}/*"))
+    refused(registry, entry(asked))
 
 
 def test_a_pickle_brings_back_only_what_is_allowed(

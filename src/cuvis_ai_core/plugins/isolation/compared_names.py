@@ -2,7 +2,8 @@
 
 `type(node).__module__ == "gast.gast"` and `module.__name__ in ("dill", "dill._dill")` ask whether something is the
 package's own; where that is private, its modules have longer names. In bytecode that is loaded, not in files, such a
-constant becomes one that is equal to both names. A name that is taken apart first (`.split(".")[0]`) is not found.
+constant becomes one that is equal to both names. `cls.__module__ + "." + cls.__qualname__` is the public name, by which
+registries (zarr's) find a class. A name that is taken apart first (`.split(".")[0]`) is not found.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _ATTRIBUTES: Final = ("__module__", "__name__")
 _LOADS: Final = ("LOAD_ATTR", "LOAD_NAME", "LOAD_GLOBAL")
 _OBJECTS: Final = ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FAST", "LOAD_DEREF")
+_JOINTS: Final = (".", ":")
 _LARGEST: Final = 255
 """The last constant that an instruction names without another one before it."""
 
@@ -39,6 +41,21 @@ class _EitherName(str):
     __hash__ = str.__hash__
 
 
+class _Joint(str):
+    """What is put behind the name of a private module, which becomes the public one; behind others, a plain text."""
+
+    __slots__ = ("_start",)
+    _start: str
+
+    def __new__(cls, text: str, start: str) -> Self:
+        made = super().__new__(cls, text)
+        made._start = start
+        return made
+
+    def __radd__(self, name: object) -> str:
+        return name.removeprefix(self._start) + str(self) if isinstance(name, str) else NotImplemented
+
+
 def with_private_names(code: CodeType, start: str, owns: Callable[[str], bool]) -> CodeType:
     """Return code whose comparisons know private names.
 
@@ -51,27 +68,31 @@ def with_private_names(code: CodeType, start: str, owns: Callable[[str], bool]) 
     changed = any(new is not old for new, old in zip(consts, code.co_consts, strict=True))
     text = bytearray()
     if any(name in code.co_names for name in _ATTRIBUTES):
-        for offset, value in _compared(code):
-            either = _either(value, start, owns)
-            if either is not value and len(consts) <= _LARGEST:
+        for offset, value in _replaced(code, start, owns):
+            if value is not code.co_consts[code.co_code[offset + 1]] and len(consts) <= _LARGEST:
                 text = text or bytearray(code.co_code)
                 text[offset + 1] = len(consts)
-                consts.append(either)
+                consts.append(value)
     if not changed and not text:
         return code
     return code.replace(co_consts=tuple(consts), co_code=bytes(text) or code.co_code)
 
 
-def _compared(code: CodeType) -> Iterator[tuple[int, object]]:
-    """Return where a constant is loaded to be compared with the name of a module, and the constant."""
+def _replaced(code: CodeType, start: str, owns: Callable[[str], bool]) -> Iterator[tuple[int, object]]:
+    """Return where a constant meets the name of a module, compared or joined, and what it becomes."""
     import dis
 
+    joins = "__module__" in code.co_names
     found = [each for each in dis.get_instructions(code) if each.opname != "PRECALL"]
     for place, each in enumerate(found):
         before, after = found[max(place - 2, 0) : place], found[place + 1 : place + 4]
-        if each.opname == "LOAD_CONST" and _is_compared(before, after):
+        if each.opname != "LOAD_CONST":
+            continue
+        if _is_compared(before, after):
             begins = before[-1:] and before[-1].argval == "startswith" and isinstance(each.argval, str)
-            yield each.offset, (each.argval,) if begins else each.argval
+            yield each.offset, _either((each.argval,) if begins else each.argval, start, owns)
+        elif joins and each.argval in _JOINTS and after[:1] and after[0].argrepr == "+":
+            yield each.offset, _Joint(each.argval, start)
 
 
 def _is_compared(before: Sequence["Instruction"], after: Sequence["Instruction"]) -> bool:

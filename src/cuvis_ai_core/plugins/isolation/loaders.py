@@ -67,11 +67,12 @@ class ScopedLoader:
 
 
 def _may_compare_names(code: CodeType, owns: Callable[[str], bool]) -> bool:
-    """Tell whether code asks for the names of modules, and has a text that is one of a private module."""
-    if "__module__" in code.co_names or "__name__" in code.co_names:
+    """Tell whether code asks for the names of modules, and has a text that is one of a private module, or a joint."""
+    joints = {".", ":"} if "__module__" in code.co_names else ()
+    if joints or "__name__" in code.co_names:
         for each in code.co_consts:
             texts = each if isinstance(each, tuple | frozenset) else (each,)
-            if any(isinstance(text, str) and owns(text) for text in texts):
+            if any(isinstance(text, str) and (text in joints or owns(text)) for text in texts):
                 return True
     return any(isinstance(each, CodeType) and _may_compare_names(each, owns) for each in code.co_consts)
 
