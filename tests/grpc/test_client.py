@@ -65,10 +65,15 @@ def test_results_stay_as_they_are_while_they_are_held(client: Client) -> None:
 
 def test_errors_are_those_of_the_server_again(client: Client, tmp_path: Path) -> None:
     """By class, with the status; nothing of it is a gRPC error."""
+    with pytest.raises(ServiceError, match="no pipeline") as early:
+        client.run(CUBE)
+    assert early.value.code == "FAILED_PRECONDITION"
+    shared = client._shares
     client.load_pipeline(SCALER)
     with pytest.raises(PortError) as caught:
         client.run()
     assert vars(caught.value)["code"] == "INVALID_ARGUMENT"
+    assert client._shares == shared
     with pytest.raises(ServiceError, match="no output"):
         client.run(CUBE, outputs=["nothing"])
     with pytest.raises(ManifestError):
@@ -218,14 +223,14 @@ def test_sealed_memory_is_read_by_its_session_alone(stub: Any, session: str, ref
         return stub.Inference(session_id=session, inputs=stub.m.InputBatch(cube=tensor))
 
     assert ask(own.name).outputs
-    refused("FAILED_PRECONDITION", lambda: ask(foreign.name))
-    refused("FAILED_PRECONDITION", lambda: ask(f"memfd:{os.getpid()}:1"))
-    refused("FAILED_PRECONDITION", lambda: ask("memfd:1:9999999999"))
+    refused("UNIMPLEMENTED", lambda: ask(foreign.name))
+    refused("UNIMPLEMENTED", lambda: ask(f"memfd:{os.getpid()}:1"))
+    refused("UNIMPLEMENTED", lambda: ask("memfd:1:9999999999"))
     refused("INVALID_ARGUMENT", lambda: ask(own.name, 2**30 // 8))
     with pytest.raises(OSError, match="not permitted"):
         os.ftruncate(int(own.name.rpartition(":")[2]), 0)
     handle = os.memfd_create(f"cuvis-ai-client-{session}")
-    refused("FAILED_PRECONDITION", lambda: ask(f"memfd:{os.getpid()}:{handle}"))
+    refused("UNIMPLEMENTED", lambda: ask(f"memfd:{os.getpid()}:{handle}"))
     os.close(handle)
     own.close()
     foreign.close()

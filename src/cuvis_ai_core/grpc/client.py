@@ -215,7 +215,7 @@ class Client:
         try:
             return self._run({**given, **inputs}, outputs)
         except ServiceError as error:
-            if not self._shares or error.code != "FAILED_PRECONDITION":
+            if not self._shares or error.code != "UNIMPLEMENTED":
                 raise
         self._shares = False  # the two share a machine, and no memory: one of them is in a container
         return self._run({**given, **inputs}, outputs)
@@ -334,7 +334,7 @@ class Client:
         try:
             raw = map_foreign(reference.name, reference.byte_size, self._read.append)
         except ServiceError as error:
-            error.code = "FAILED_PRECONDITION"  # the server's block cannot be seen from here
+            error.code = "UNIMPLEMENTED"  # the server's block cannot be seen from here
             raise
         return from_raw(raw, list(tensor.shape), tensor.dtype, name)
 

@@ -113,7 +113,7 @@ class Maps:
 
 
 def _unseen(name: str) -> ServiceError:
-    return ServiceError(f"This server cannot read the memory '{name}' of its client.", code="FAILED_PRECONDITION")
+    return ServiceError(f"This server cannot read the memory '{name}' of its client.", code="UNIMPLEMENTED")
 
 
 def _leads_to(link: str) -> str:

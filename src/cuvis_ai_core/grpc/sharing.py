@@ -48,7 +48,7 @@ def read_tensor(call: "Call", name: str, tensor: RawTensor) -> NDArray[Any]:
     if tensor.shm is None:
         return from_raw(tensor.raw, tensor.shape, tensor.dtype, name)
     if not (call.service.settings.is_local and is_available()):
-        raise ServiceError("This server shares no memory with its clients.", code="FAILED_PRECONDITION")
+        raise ServiceError("This server shares no memory with its clients.", code="UNIMPLEMENTED")
     block, offset, size = tensor.shm
     if block.lstrip("/").startswith(SERVER):
         raise ServiceError(f"The block '{block}' is the server's.", code="PERMISSION_DENIED")
