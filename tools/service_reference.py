@@ -72,7 +72,8 @@ REFUSED: dict[str, dict[str, str]] = {
         "INVALID_ARGUMENT": "another format than png, svg, dot, mermaid; or a content that breaks a rule",
     },
     "Inference": {
-        "FAILED_PRECONDITION": "no pipeline yet, or no shared memory here",
+        "FAILED_PRECONDITION": "no pipeline yet",
+        "UNIMPLEMENTED": "client and server share no memory",
         "INVALID_ARGUMENT": "shape, dtype and bytes do not go together; an input is missing; no such output; a node "
         "cannot work on its input",
         "PERMISSION_DENIED": "shared memory of the server",

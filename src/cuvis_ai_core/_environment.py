@@ -39,7 +39,9 @@ _GIT: Final = (
 )
 
 # What programs that keep passwords ask with.
-_KEYRING: Final = r"DISPLAY|WAYLAND_DISPLAY|XAUTHORITY|DBUS_SESSION_BUS_ADDRESS|GNUPGHOME|GPG_\w+|PASSWORD_STORE_\w+"
+_KEYRING: Final = (
+    r"DISPLAY|WAYLAND_DISPLAY|XAUTHORITY|DBUS_SESSION_BUS_ADDRESS|GNUPGHOME|GPG_(TTY|AGENT_INFO)|PASSWORD_STORE_DIR"
+)
 
 # A credential helper of the user may read what it hands out from a variable, as continuous integration has it. Git
 # runs no code of a plugin: it may have them.

@@ -73,6 +73,28 @@ def test_a_folder_that_is_called_like_a_temporary_one_is_not_removed(tmp_path: P
     assert (tmp_path / "precious").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["../../evil", "/evil", "CON", "a/b", "n" * 300, "a\0b", "\x1b[31m", "..", "~"])
+def test_names_are_no_paths(shell: Run, write_yaml: Run, cube_file: Path, tmp_path: Path, name: str) -> None:
+    """Nodes, ports and pipelines are called as they like; files of results are in the folder, and no other is made."""
+    nodes = [{"name": name.replace(".", "_"), "class_name": "RXDetector"}]
+    file = write_yaml("p.yaml", {"metadata": {"name": name}, "nodes": nodes})
+    before = {each for each in tmp_path.rglob("*") if "work" not in each.parts}
+    result = shell("restore-pipeline", "--pipeline-path", file, "--cube-path", cube_file)
+    assert result.exit_code == 0, result.output
+    folders = [each for each in Path().iterdir() if each.is_dir()]
+    assert len(folders) == 1
+    assert all(each.is_file() for each in folders[0].iterdir())
+    assert {each for each in tmp_path.rglob("*") if "work" not in each.parts} == before
+    shown = shell("restore-pipeline", "--pipeline-path", file, "--override", f"nodes.0.class_name=lab.{name!r}")
+    assert "unexpected" not in shown.output
+
+
+def test_an_output_folder_with_a_nul_is_refused() -> None:
+    """It is no path."""
+    with pytest.raises(click.BadParameter, match="cannot be written: embedded null"), OutputFolder(Path("a\0b")):
+        pytest.fail("the work began")
+
+
 def test_a_record_that_is_a_trap_is_none(tmp_path: Path) -> None:
     """A pipe would be waited for, a deep nest would end the parser."""
     (tmp_path / "out").mkdir()

@@ -6,6 +6,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from cuvis_ai_core.data import Cube
+from cuvis_ai_core.data.lazy import LazyArray
 from cuvis_ai_core.errors import CubeError
 
 DATA = np.arange(24).reshape(2, 3, 4)
@@ -168,3 +169,16 @@ def test_one_number_per_band(name: str) -> None:
     lists: Any = {name: [1, 1]}
     with pytest.raises(CubeError, match=rf"4 bands, but {name} of shape \(2,\)"):
         Cube(DATA, **lists)
+
+
+def test_a_line_longer_than_memory() -> None:
+    """Whether there is data is looked for in pieces: a file may claim lines of any length."""
+    asked: list[int] = []
+
+    def read(*parts: slice) -> np.ndarray:
+        sizes = [part.stop - part.start for part in parts]
+        asked.append(int(np.prod(sizes)))
+        return np.zeros(sizes, np.float32)
+
+    Cube(LazyArray((2, 1 << 20, 1 << 10), np.float32, read))
+    assert 0 < max(asked) <= 1 << 22

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 import cuvis_ai_core
 import cuvis_ai_core.data
+import cuvis_ai_core.grpc
 import cuvis_ai_core.node
 import cuvis_ai_core.testing
 import cuvis_ai_core.training
@@ -140,7 +141,10 @@ def test_fields_are_listed(documented: type) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [cuvis_ai_core, cuvis_ai_core.node, cuvis_ai_core.data, cuvis_ai_core.testing, cuvis_ai_core.training],
+    [
+        *(cuvis_ai_core, cuvis_ai_core.node, cuvis_ai_core.data, cuvis_ai_core.testing, cuvis_ai_core.training),
+        cuvis_ai_core.grpc,
+    ],
     ids=lambda each: each.__name__,
 )
 def test_public_names_are_documented(module: object) -> None:

@@ -4,8 +4,11 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -118,6 +121,7 @@ def test_other_addresses_need_tls_and_a_token(host: str) -> None:
     Settings(host=host, tls_certificate=Path("c"), tls_key=Path("k"), token_file=Path("t")).check()
 
 
+@pytest.mark.slow
 def test_wrong_options_are_told_in_one_text(fails: Callable[..., str], server: Server) -> None:
     """A port in use, a time that is none, a generation that is none, a key without its certificate."""
     found = subprocess.run(
@@ -202,6 +206,26 @@ def test_a_server_for_other_machines_loads_and_writes_nothing_by_itself(
         assert "antigravity" not in sys.modules
 
 
+def test_a_policy_says_what_such_a_server_loads(
+    tmp_path: Path, connect: Callable[..., Any], local_plugin: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it names is loaded, the rest refused by rule and line; the line of the server names the file."""
+    good = local_plugin()
+    file = tmp_path / "policy.yaml"
+    file.write_text(f'allow:\n  - {{path: "{good}", kind: private}}\n')
+    monkeypatch.setenv("CUVIS_POLICY", str(file))
+    settings = Settings(host="0.0.0.0", port=0, insecure=True, working_directory=tmp_path, configs_dir=tmp_path / "c")
+    with Server(settings) as server:
+        assert str(file) in server.describe()
+        stub = connect(server.address.replace("0.0.0.0", "127.0.0.1"))
+        session = stub.CreateSession().session_id
+        entry = {"provides": ["echo_plugin.nodes.Echo"]}
+        manifest = stub.manifest(good={**entry, "path": str(good)}, other={**entry, "path": str(tmp_path)})
+        answer = stub.LoadPlugins(session_id=session, manifest=manifest)
+        assert list(answer.loaded_plugins) == ["good"]
+        assert "policy.yaml" in answer.failed_plugins["other"]
+
+
 def test_a_local_server_takes_localhost_for_this_machine() -> None:
     """And other names for other machines, whatever they may resolve to."""
     assert Settings(host="localhost").is_local
@@ -255,3 +279,64 @@ def test_a_killed_server_leaves_no_process(
     process.wait()
     _, alive = psutil.wait_procs(children, timeout=20)
     assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
+
+
+@pytest.mark.slow
+def test_a_killed_worker_ends_its_call_and_nothing_else(
+    stub: Any, session: str, server: Server, project_files: Any, write_files: Any, tmp_path: Path
+) -> None:
+    """The call is INTERNAL with the node's name; the next one starts another worker, the server serves on."""
+    files = project_files()
+    files["src/echo_plugin/nodes.py"] = files["src/echo_plugin/nodes.py"].replace(
+        "        return", "        import time; time.sleep(float(cube[0, 0, 0, 0]))\n        return"
+    )
+    folder = write_files(tmp_path / "slow", files)
+    manifest = stub.one(name="echo", path=str(folder), capabilities=["echo_plugin.nodes.Echo"], isolation="process")
+    before = set(psutil.Process().children(recursive=True))
+    assert not stub.LoadPlugin(session_id=session, manifest=manifest, timeout=200).error
+    config = stub.m.PipelineConfig(config_bytes=b'{"nodes": [{"name": "slow", "class_name": "Echo"}]}')
+    stub.LoadPipeline(session_id=session, pipeline=config)
+
+    def run(seconds: float) -> Any:
+        raw = struct.pack("<f", seconds)
+        cube = stub.m.Tensor(shape=[1, 1, 1, 1], dtype=1, raw_data=raw)
+        return stub.Inference(session_id=session, inputs=stub.m.InputBatch(cube=cube))
+
+    run(0)
+    workers = set(psutil.Process().children(recursive=True)) - before
+
+    def kill() -> None:
+        for each in workers:
+            each.kill()
+
+    killing = threading.Timer(1.0, kill)
+    killing.start()
+    with pytest.raises(grpc.RpcError) as caught:
+        run(30)
+    killing.join()
+    assert caught.value.code().name == "INTERNAL"
+    assert "slow" in caught.value.details()
+    assert run(0).outputs
+
+
+@pytest.mark.slow
+def test_a_deadline_ends_a_node_in_a_process_of_its_own(
+    stub: Any, session: str, project_files: Any, write_files: Any, tmp_path: Path
+) -> None:
+    """At once, and not when the node would have ended."""
+    files = project_files()
+    files["src/echo_plugin/nodes.py"] = files["src/echo_plugin/nodes.py"].replace(
+        "        return", "        import time; time.sleep(60)\n        return"
+    )
+    folder = write_files(tmp_path / "endless", files)
+    manifest = stub.one(name="echo", path=str(folder), capabilities=["echo_plugin.nodes.Echo"], isolation="process")
+    assert not stub.LoadPlugin(session_id=session, manifest=manifest, timeout=200).error
+    config = stub.m.PipelineConfig(config_bytes=b'{"nodes": [{"name": "slow", "class_name": "Echo"}]}')
+    stub.LoadPipeline(session_id=session, pipeline=config)
+    cube = stub.m.Tensor(shape=[1, 1, 1, 1], dtype=1, raw_data=b"\0" * 4)
+    begun = time.monotonic()
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Inference(session_id=session, inputs=stub.m.InputBatch(cube=cube), timeout=3)
+    assert caught.value.code().name == "DEADLINE_EXCEEDED"
+    assert stub.ListLoadedPlugins(session_id=session, timeout=30).plugins
+    assert time.monotonic() - begun < 40

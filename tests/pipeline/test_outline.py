@@ -89,6 +89,11 @@ def test_a_class_of_an_installed_distribution_is_not_imported_to_be_shown(
         Pipeline.from_dict({"nodes": nodes})
 
 
+def test_a_class_may_be_called_anything() -> None:
+    """Also what Python could not call one."""
+    assert list(outline([{"name": "b", "class_name": "lab.a\0b"}], []).unloaded) == ["b"]
+
+
 def test_an_outline_cannot_run() -> None:
     """The error is the one that a run would have begun with."""
     with pytest.raises((NodeNotFoundError, NodeRunError), match=r"plants\.nodes\.Selector"):

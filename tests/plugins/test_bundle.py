@@ -1001,3 +1001,15 @@ def test_the_policy_of_the_machine_holds_for_bundles(
     assert result.exit_code == 0, result.output
     assert "private" in result.stdout
     assert "unsigned" in result.stdout
+
+
+def test_a_source_that_unpacks_to_more_than_is_good_is_refused(tmp_path: Path) -> None:
+    """As wheels are, before anybody builds it."""
+    source = write(tmp_path / "cuvis_test_dep-1.0.tar.gz", [file("x-1.0/zeros", bytes(100 * 2**20))])
+    with pytest.raises(BundleError, match="limit 'ratio'"):
+        check_wheel(source, Meter("The bundle", 10**9, Limits()))
+    source = write(source, [file("x-1.0/setup.py", b"x"), special("x-1.0/link", tarfile.SYMTYPE, "setup.py")])
+    check_wheel(source, Meter("The bundle", 10**9, Limits()))
+    source.write_bytes(b"no archive")
+    with pytest.raises(BundleError, match="cannot be read"):
+        check_wheel(source, Meter("The bundle", 10**9, Limits()))

@@ -260,11 +260,25 @@ def test_packages_come_from_where_the_user_has_them(
     assert not (tmp_path / "other").exists()
 
 
-def test_settings_that_lie_around_do_not_count(source: dict[str, str], tmp_path: Path, needed: Path) -> None:
-    """Such as those of a project in whose folder the plugin cache lies."""
+@pytest.mark.parametrize("place", ["work", "work/cache", "temporary", "."])
+def test_settings_that_lie_around_do_not_count(
+    source: dict[str, str], tmp_path: Path, needed: Path, make_wheel: Callable[..., None], place: str
+) -> None:
+    """Those of the project in whose folder one works, or the plugin cache lies, or temporary files."""
     evil = tmp_path / "evil"
-    evil.mkdir()
-    shutil.copy(next(needed.glob("*.whl")), evil / "small_needed-9.0-py3-none-any.whl")
-    (tmp_path / "uv.toml").write_text(f'find-links = ["{evil}"]\n')
-    (tmp_path / "pyproject.toml").write_text(f'[tool.uv]\nfind-links = ["{evil}"]\n')
-    load(source, tmp_path / "cache", {"UV_FIND_LINKS": str(needed)})
+    make_wheel(evil, "small-needed", "9.0", {"small_needed.py": "raise SystemExit('canary')"})
+    for folder in ("work/cache", "temporary"):
+        (tmp_path / folder).mkdir(parents=True)
+    around = tmp_path / place
+    index = f'[[{{}}index]]\nname = "evil"\nurl = "{evil.as_uri()}"\nformat = "flat"\ndefault = true\n'
+    (around / "uv.toml").write_text(f'find-links = ["{evil}"]\n{index.format("")}')
+    (around / "pyproject.toml").write_text(f'[tool.uv]\nfind-links = ["{evil}"]\n{index.format("tool.uv.")}')
+    (around / "pip.conf").write_text(f"[global]\nfind-links = {evil}\n")
+    (around / "setup.cfg").write_text(f"[easy_install]\nfind_links = {evil}\n")
+    own = Path(os.environ["HOME"], ".config/uv/uv.toml")
+    own.parent.mkdir(parents=True, exist_ok=True)
+    own.write_text(f'find-links = ["{needed}"]\n')
+    variables = {"UV_CACHE_DIR": os.environ["UV_CACHE_DIR"], "TMPDIR": str(tmp_path / "temporary")}
+    load(source, tmp_path / "work/cache", variables)
+    found = {path.name for path in (tmp_path / "work/cache/.targets").rglob("small_needed-*")}
+    assert found == {"small_needed-1.0.dist-info"}

@@ -1,5 +1,6 @@
 """Checkpoints and weights that a stranger sent run nothing, take no more than they are, and say what is wrong."""
 
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from cuvis_ai_core.errors import PipelineError, TrainingError
-from cuvis_ai_core.pipeline.weights import read_weights
+from cuvis_ai_core.pipeline.weights import read_checkpoint, read_weights
 from cuvis_ai_core.training.callbacks import Best
 from cuvis_ai_core.training.config import CheckpointConfig
 from cuvis_ai_core.training.resuming import put_checkpoint, refused
@@ -90,6 +91,28 @@ def test_weights_that_grow_or_lie(tmp_path: Path, value: Any) -> None:
     torch.save({"state_dict": {"node": {"key": value}}}, file)
     with pytest.raises(PipelineError, match=r"cannot be read: 'node\.key' is no value of a node|does not know"):
         read_weights(file)
+
+
+def test_checkpoints_of_lightning_have_the_same_rules(tmp_path: Path) -> None:
+    """Nothing grows in them, nothing runs, and a pipe is no file."""
+    file = tmp_path / "best.ckpt"
+    torch.save({"state_dict": {"model.node.key": torch.zeros(1).expand(10**10)}}, file)
+    with pytest.raises(PipelineError, match=r"'model\.node\.key' is no value of a node"):
+        read_checkpoint(file, {"node"})
+    torch.save({"state_dict": {"node.key": torch.zeros(1)}, "callbacks": _Planted(tmp_path / "ran")}, file)
+    with pytest.raises(PipelineError, match="open at 'callbacks'"):
+        read_checkpoint(file, {"node"})
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(PipelineError, match="There is no file of weights"):
+        read_checkpoint(file, {"node"})
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_honest_tensor_may_repeat_numbers(tmp_path: Path) -> None:
+    """As a buffer that was expanded does."""
+    torch.save({"state_dict": {"node": {"key": torch.ones(1).expand(1000)}}}, tmp_path / "p.pt")
+    assert read_weights(tmp_path / "p.pt").state["node"]["key"].sum() == 1000
 
 
 def test_weights_that_are_packed(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def finished_training(
     record = read_json(folder / RECORD)
     if record is None or "trainrun" not in record or not (folder / trainrun).is_file():
         return None
-    differences = [*_of_settings(folder / trainrun, config), *_of_code(record.get("nodes") or [], nodes)]
+    differences = [*_of_settings(folder / trainrun, config), *_of_code(record.get("nodes"), nodes)]
     if differences:
         more = len(differences) - _SHOWN
         lines = [*differences[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]
@@ -77,8 +77,9 @@ def _shown(values: Mapping[str, Any], key: str) -> str:
     return "nothing" if values.get(key) is None else f"{values[key]}"
 
 
-def _of_code(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    old = {str(each.get("name")): each for each in before}
+def _of_code(before: object, now: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    recorded = before if isinstance(before, list) else []
+    old = {str(each.get("name")): each for each in recorded if isinstance(each, dict)}
     for each in now:
         for key, value in each.items():
             if each["name"] in old and old[each["name"]].get(key) != value:

@@ -184,8 +184,9 @@ class OutputFolder:
     def _writable(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a path with a NUL is none
+            reason = getattr(error, "strerror", None) or error
             raise click.BadParameter(
-                f"'{self._folder}' cannot be written: {error.strerror or error}.\nChoose another folder.",
+                f"'{self._folder}' cannot be written: {reason}.\nChoose another folder.",
                 param_hint=self._option,
             ) from error

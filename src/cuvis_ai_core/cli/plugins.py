@@ -22,6 +22,7 @@ class _Plugins(LazyGroup):
     """The group of the commands about plugins."""
 
     places: ClassVar = {
+        "audit": "cuvis_ai_core.cli.audit:audit",
         "bundle": "cuvis_ai_core.cli.bundle:bundle",
         "cache": "cuvis_ai_core.cli.cache:cache",
         "list": "cuvis_ai_core.cli.plugins:list_plugins",

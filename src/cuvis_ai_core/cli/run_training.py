@@ -75,7 +75,7 @@ class Session:
             nodes = node_records(self._registry, pipeline)
             done = None if overwrite else finished_training(target, TRAINRUN, self._config, nodes)
             if done is not None:
-                self._print(done.get("validation") or {}, "val")
+                self._print(_numbers(done.get("validation")), "val")
                 say(f"\n{target} holds this training already, with these settings. --overwrite trains again.")
                 return
             check_saving(pipeline)
@@ -223,6 +223,12 @@ class Session:
             print_table(("metric", "value"), rows, title=f"{self._config.name}: {split}")
         if found and self._by_pixels:
             say(f"Means of batches, weighted by their pixels (no output 'weight'): {', '.join(self._by_pixels)}.")
+
+
+def _numbers(recorded: object) -> dict[str, float | None]:
+    """Return what a record says was measured, as far as it is that."""
+    values = recorded if isinstance(recorded, dict) else {}
+    return {str(name): each for name, each in values.items() if each is None or type(each) in {int, float}}
 
 
 def _number(value: float | None) -> str:

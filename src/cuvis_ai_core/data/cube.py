@@ -1,6 +1,6 @@
 """What every cube reader returns."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,9 @@ SHORTEST_WAVELENGTH: Final = 100.0
 """Smaller values (nm) are taken for micrometres and refused; cameras see from the near ultraviolet on."""
 
 _RANK: Final = 3
+_PIECE: Final = 1 << 22
+"""So many values are looked at at once."""
+
 _NO_DATA: Final = "The cube has no data: no value is finite."
 
 
@@ -89,11 +92,18 @@ class Cube:
         return batch
 
     def _has_data(self) -> bool:
-        """Tell whether a value in a good band is finite; the first line of an image tells it mostly."""
+        """Tell whether a value in a good band is finite; the first piece of an image tells it mostly."""
         good = slice(None) if self.good_bands is None else self.good_bands
-        return self.data.dtype.kind != "f" or any(
-            bool(np.isfinite(self.data[row][:, good]).any()) for row in range(self.data.shape[0])
-        )
+        return self.data.dtype.kind != "f" or any(bool(np.isfinite(piece[..., good]).any()) for piece in self._pieces())
+
+    def _pieces(self) -> Iterator[NDArray[Any]]:
+        """Yield the image in pieces of bounded size: one line of it may be longer than memory."""
+        height, width, channels = self.data.shape
+        rows = self.data.chunk[0] if isinstance(self.data, LazyArray) else 1
+        columns = max(1, _PIECE // (rows * channels))
+        for top in range(0, height, rows):
+            for left in range(0, width, columns):
+                yield self.data[top : top + rows, left : left + columns]
 
     def _checked_data(self) -> NDArray[Any] | LazyArray:
         data = as_stored(self.data)

@@ -29,17 +29,24 @@ def read_place(header: EnviHeader) -> Place:
 
 
 def _transform(header: EnviHeader) -> tuple[float, ...] | None:
-    """Return the affine transform of `map info`, turned by its rotation (degrees, counter-clockwise) as GDAL does."""
-    parts = [part.strip() for part in header.text("map info").split(",")]
-    if parts == [""]:
-        return None
-    rotations = [part.partition("=")[2] for part in parts if part.lower().startswith("rotation")]
+    text = header.text("map info")
     try:
-        column, row, x, y, width, height = map(float, parts[_NUMBERS])
-        angle = radians(float(rotations[0])) if rotations else 0.0
+        return transform_of(text) if text.strip() else None
     except ValueError:
         header.remarks.append("The map info of the header has no six numbers; it was left out.")
         return None
+
+
+def transform_of(map_info: str) -> tuple[float, ...]:
+    """Return the affine transform of `map info`, turned by its rotation (degrees, counter-clockwise) as GDAL does.
+
+    Raises:
+        ValueError: It has no six numbers.
+    """
+    parts = [part.strip() for part in map_info.split(",")]
+    rotations = [part.partition("=")[2] for part in parts if part.lower().startswith("rotation")]
+    column, row, x, y, width, height = map(float, parts[_NUMBERS])
+    angle = radians(float(rotations[0])) if rotations else 0.0
     return (
         *(cos(angle) * width, sin(angle) * width, x - (column - 1) * width),
         *(sin(angle) * height, -cos(angle) * height, y + (row - 1) * height),

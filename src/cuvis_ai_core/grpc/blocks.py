@@ -16,7 +16,7 @@ import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,9 +61,8 @@ class Block:
             raise
 
     def write(self, array: NDArray[Any]) -> None:
-        """Copy an array into the block, in C order, little-endian."""
-        target: NDArray[Any] = np.frombuffer(self.memory, array.dtype.newbyteorder("<"), array.size)
-        np.copyto(target.reshape(array.shape), array)
+        """Copy an array into the block."""
+        write_into(self.memory, array)
 
     def close(self) -> None:
         """Give the memory back."""
@@ -74,22 +73,35 @@ class Block:
         os.close(self._handle)
 
 
+class Owned(Protocol):
+    """A block of one's own, with a name in the file system or without."""
+
+    name: str
+    size: int
+
+    def write(self, array: NDArray[Any]) -> None:
+        """Copy an array into the block."""
+
+    def close(self) -> None:
+        """Give the memory back."""
+
+
 class Blocks:
     """The blocks of one owner.
 
     Args:
-        prefix: Begins their names.
+        make: Makes one of a size; what it cannot is an OSError.
         most: Bytes that all of them may have.
     """
 
-    def __init__(self, prefix: str, most: int) -> None:
-        self._prefix = prefix
+    def __init__(self, make: Callable[[int], Owned], most: int) -> None:
+        self._make = make
         self._most = most
-        self._used: dict[str, Block] = {}
-        self._free: list[Block] = []
+        self._used: dict[str, Owned] = {}
+        self._free: list[Owned] = []
         self._lock = threading.Lock()
 
-    def put(self, array: NDArray[Any]) -> Block | None:
+    def put(self, array: NDArray[Any]) -> Owned | None:
         """Return a block with the content of an array, or None where there is no more room."""
         with self._lock:
             fitting = [each for each in self._free if each.size >= array.nbytes]
@@ -116,17 +128,13 @@ class Blocks:
             self._used.clear()
             self._free.clear()
 
-    def owns(self, name: str) -> bool:
-        """Tell whether a block of that name is in use here."""
-        return name in self._used
-
-    def _made(self, size: int) -> Block | None:
+    def _made(self, size: int) -> Owned | None:
         while self._free and self._bytes() + size > self._most:
             self._free.pop(0).close()
         if self._bytes() + size > self._most:
             return None
         try:
-            return Block(self._prefix, size)
+            return self._make(size)
         except OSError:  # no room in the machine
             return None
 
@@ -189,6 +197,12 @@ def map_foreign(name: str, size: int, ended: Callable[[str], None]) -> NDArray[A
     array: NDArray[Any] = np.frombuffer(memory, np.uint8)
     weakref.finalize(array, ended, name).atexit = False
     return array
+
+
+def write_into(memory: mmap.mmap, array: NDArray[Any]) -> None:
+    """Copy an array into memory, in C order, little-endian."""
+    target: NDArray[Any] = np.frombuffer(memory, array.dtype.newbyteorder("<"), array.size)
+    np.copyto(target.reshape(array.shape), array)
 
 
 def is_available() -> bool:

@@ -1,6 +1,7 @@
 """A client for people: `with Client("localhost:50051") as client: client.load_pipeline("p.yaml"); client.run(cube)`."""
 
 import json
+from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 from cuvis_ai_core import errors
 from cuvis_ai_core.errors import CuvisError, ServiceError
 from cuvis_ai_core.grpc.arrays import dtype_number, fill, from_raw, to_array
-from cuvis_ai_core.grpc.blocks import CLIENT, SMALLEST, Blocks, is_available, map_foreign, sweep
+from cuvis_ai_core.grpc.blocks import SMALLEST, Blocks, is_available, map_foreign, sweep
 from cuvis_ai_core.grpc.dispatch import ERROR, ERROR_ID
 from cuvis_ai_core.grpc.extra import explain_missing
+from cuvis_ai_core.grpc.sealed import SealedBlock
 from cuvis_ai_core.grpc.settings import MIB
 from cuvis_ai_core.grpc.sharing import FREED, WANTED
 from cuvis_ai_core.grpc.wire import SERVICE, enum_value, wire
@@ -99,8 +101,8 @@ class Client:
             credentials = grpc.ssl_channel_credentials(root_certificates, key, chain)
             self._channel = grpc.secure_channel(address, credentials, options)
         self._shares = is_available() and (address.startswith(_HERE) if shared_memory is None else shared_memory)
-        self._blocks = Blocks(CLIENT, LARGEST)
-        self._read: list[str] = []
+        self._blocks = Blocks(lambda size: SealedBlock(self.session_id, size), LARGEST)
+        self._read: deque[str] = deque()
         if self._shares:
             sweep()
         try:
@@ -210,10 +212,19 @@ class Client:
             NodeRunError: A node failed.
         """
         given: dict[str, Any] = {} if cube is None else {"cube": cube} if _is_array(cube) else dict(cube.batch())  # type: ignore[union-attr]
+        try:
+            return self._run({**given, **inputs}, outputs)
+        except ServiceError as error:
+            if not self._shares or error.code != "UNIMPLEMENTED":
+                raise
+        self._shares = False  # the two share a machine, and no memory: one of them is in a container
+        return self._run({**given, **inputs}, outputs)
+
+    def _run(self, values: Mapping[str, Any], outputs: Sequence[str]) -> dict[str, Any]:
         lent: list[str] = []
         try:
-            batch = self._batch({**given, **inputs}, lent)
-            freed, self._read = self._read, []
+            batch = self._batch(values, lent)
+            freed = [self._read.popleft() for _ in range(len(self._read))]
             metadata = [(WANTED, "1"), *([(FREED, ",".join(freed))] if freed else [])] if self._shares else []
             answer = self._ask("Inference", metadata=metadata, inputs=batch, output_specs=outputs)
         finally:
@@ -320,7 +331,11 @@ class Client:
         if not tensor.HasField("shm_ref"):
             return from_raw(tensor.raw_data, list(tensor.shape), tensor.dtype, name)
         reference = tensor.shm_ref
-        raw = map_foreign(reference.name, reference.byte_size, self._read.append)
+        try:
+            raw = map_foreign(reference.name, reference.byte_size, self._read.append)
+        except ServiceError as error:
+            error.code = "UNIMPLEMENTED"  # the server's block cannot be seen from here
+            raise
         return from_raw(raw, list(tensor.shape), tensor.dtype, name)
 
     def _errors(self) -> "_Again":

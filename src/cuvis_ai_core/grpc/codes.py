@@ -13,6 +13,7 @@ _MOST_BYTES: Final = 4000
 """Of a text: status messages travel in headers, which hold 8 kB, with letters beyond ASCII as `%C3%A4`."""
 
 _CODES: Final[tuple[tuple[type[BaseException], str], ...]] = (  # the first one that fits counts
+    (errors.NotAllowedError, "PERMISSION_DENIED"),
     (errors.PluginNotLoadedError, "NOT_FOUND"),
     (errors.LocalPathError, "NOT_FOUND"),
     (errors.RepositoryNotFoundError, "NOT_FOUND"),
@@ -52,6 +53,8 @@ def code_of(error: BaseException) -> str:
         return "RESOURCE_EXHAUSTED"
     if isinstance(error, NodeRunError):
         return _of_node(error)
+    if isinstance(error, RecursionError):  # of what a client sent: what is nested deeper than Python goes
+        return "INVALID_ARGUMENT"
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EMFILE}:
         return "RESOURCE_EXHAUSTED"
     found = next((code for kind, code in _CODES if isinstance(error, kind)), INTERNAL)
@@ -67,6 +70,8 @@ def words_for(error: BaseException, number: str) -> str:
             else error.hint
         )
         text = "\n".join(filter(None, [error.message or str(error), hint]))
+    elif isinstance(error, RecursionError):
+        text = "The message is nested too deeply."
     elif isinstance(error, OSError) and code_of(error) != INTERNAL:
         text = str(error)
     else:
@@ -88,7 +93,12 @@ def _of_node(error: NodeRunError) -> str:
     cause: Any = error.__cause__
     if isinstance(cause, errors.WorkerTimeoutError):
         return "DEADLINE_EXCEEDED"
-    return "INVALID_ARGUMENT" if isinstance(cause, _TO_BLAME) and not isinstance(cause, CuvisError) else INTERNAL
+    return "INVALID_ARGUMENT" if isinstance(cause, _TO_BLAME) and _is_foreign(cause) else INTERNAL
+
+
+def _is_foreign(cause: BaseException) -> bool:
+    """Tell whether an exception is a node's own, raised here or in a process of its own."""
+    return isinstance(cause, RemoteError) or not isinstance(cause, CuvisError)
 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:

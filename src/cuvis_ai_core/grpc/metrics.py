@@ -66,7 +66,7 @@ class Metrics:
 
 
 @contextmanager
-def span(method: str, context: Any) -> Iterator[None]:  # noqa: ANN401
+def span(method: str, context: Any, watched: "Watched") -> Iterator[None]:  # noqa: ANN401
     """Have a span around a call, below the one that the client names in `traceparent`, if OpenTelemetry is there."""
     try:
         from opentelemetry import propagate, trace
@@ -80,5 +80,8 @@ def span(method: str, context: Any) -> Iterator[None]:  # noqa: ANN401
         context=propagate.extract(carrier),
         kind=trace.SpanKind.SERVER,
         attributes={"rpc.system": "grpc", "rpc.method": method},
-    ):
+    ) as begun:
         yield
+        begun.set_attribute("rpc.grpc.status", watched.code)
+        if watched.code != "OK":
+            begun.set_status(trace.Status(trace.StatusCode.ERROR, watched.code))

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.blocks import sweep
@@ -13,9 +13,8 @@ from cuvis_ai_core.grpc.paths import Roots
 from cuvis_ai_core.grpc.sessions import Session, Sessions
 from cuvis_ai_core.grpc.settings import Settings
 from cuvis_ai_core.grpc.watching import Watch
-
-if TYPE_CHECKING:
-    from cuvis_ai_core.registry import NodeRegistry
+from cuvis_ai_core.plugins.policy.asking import policy
+from cuvis_ai_core.registry import NodeRegistry
 
 GENERATION = "cuvis-schemas"
 """Metadata with which a client says which version of the schemas it speaks."""
@@ -31,7 +30,11 @@ class Service:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
         self.sessions = Sessions(
-            self.settings.max_sessions, self.settings.max_queue, idle=self.settings.session_idle, tidy=sweep
+            self.settings.max_sessions,
+            self.settings.max_queue,
+            idle=self.settings.session_idle,
+            tidy=sweep,
+            registry=self._registry,
         )
         self.roots = Roots(self.settings.read_roots(), self.settings.writable_roots())
         self.metrics = Metrics(lambda: len(self.sessions)) if self.settings.metrics_port is not None else None
@@ -52,11 +55,18 @@ class Service:
         finally:
             self._trainings.release()
 
+    def _registry(self) -> NodeRegistry:
+        """Return a registry for a session; installed plugins take part where the server may load them."""
+        return NodeRegistry(discover=self.settings.is_local or policy() is not None)
+
     def policy_words(self) -> str:
         """Return what is said of the plugins that clients may have loaded."""
+        found = policy()
+        if found is not None:
+            return f"as {found.path} says"
         return "all" if self.settings.is_local else "none (no policy)"
 
-    def check_nodes(self, registry: "NodeRegistry", content: Mapping[str, Any]) -> None:
+    def check_nodes(self, registry: NodeRegistry, content: Mapping[str, Any]) -> None:
         """Refuse a pipeline whose nodes are not built in and of no loaded plugin, where other machines send pipelines.
 
         Raises:
@@ -75,16 +85,19 @@ class Service:
                 )
 
     def check_plugin(self, name: str, plugin: Any) -> None:  # noqa: ANN401, ARG002
-        """Refuse a plugin that clients may not have this server load.
+        """Refuse a plugin where other machines reach this server, and no policy says what may be loaded.
+
+        Where there is a policy, whoever loads asks it.
 
         Raises:
-            ServiceError: Nothing may be loaded: other machines reach this server, and no policy names the plugin.
+            ServiceError: There is none.
+            PolicyError: It is broken.
         """
-        if self.settings.is_local:
+        if self.settings.is_local or policy() is not None:
             return
         raise ServiceError(
             f"Plugin '{name}' may not be loaded: this server can be reached from other machines, and has no policy.",
-            hint="Whoever runs the server names in a policy file what may be loaded.",
+            hint="Whoever runs the server names in a policy (CUVIS_POLICY) what may be loaded.",
             code="PERMISSION_DENIED",
         )
 

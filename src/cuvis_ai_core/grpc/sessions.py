@@ -27,11 +27,12 @@ class Session:
 
     Args:
         most_waiting: How many calls may wait for their turn.
+        registry: Makes its registry.
     """
 
-    def __init__(self, most_waiting: int = 16) -> None:
+    def __init__(self, most_waiting: int = 16, registry: Callable[[], NodeRegistry] = NodeRegistry) -> None:
         self.id = secrets.token_hex(16)
-        self.node_registry = NodeRegistry()
+        self.node_registry = registry()
         self.search_paths: list[Path] = []
         self.pipeline: Pipeline | None = None
         self.trainrun: Any = None
@@ -142,6 +143,7 @@ class Sessions:
         most_waiting: How many calls of each may wait for their turn.
         idle: Seconds after which one that nobody calls is closed.
         tidy: What else is done now and then.
+        registry: Makes the registry of a session.
     """
 
     def __init__(
@@ -150,7 +152,9 @@ class Sessions:
         most_waiting: int = 16,
         idle: float = 24 * 3600.0,
         tidy: Callable[[], object] = lambda: None,
+        registry: Callable[[], NodeRegistry] = NodeRegistry,
     ) -> None:
+        self._registry = registry
         self._tidy = tidy
         self._most = most
         self._most_waiting = most_waiting
@@ -183,7 +187,7 @@ class Sessions:
                 raise ServiceError(
                     f"There are {self._most} sessions, as many as this server has.", code="RESOURCE_EXHAUSTED"
                 )
-            session = Session(self._most_waiting)
+            session = Session(self._most_waiting, self._registry)
             self._sessions[session.id] = session
         return session
 

@@ -1,13 +1,15 @@
 """Shared memory of a session: tensors read from the client's blocks, outputs answered in own ones."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
 
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.arrays import NUMBERS, from_raw
-from cuvis_ai_core.grpc.blocks import SERVER, SMALLEST, Blocks, Copies, is_available
+from cuvis_ai_core.grpc.blocks import SERVER, SMALLEST, Block, Blocks, Copies, is_available
 from cuvis_ai_core.grpc.raw import RawTensor
+from cuvis_ai_core.grpc.sealed import Maps, is_sealed
 from cuvis_ai_core.grpc.wire import messages
 
 if TYPE_CHECKING:
@@ -32,8 +34,9 @@ class Sharing:
     """
 
     def __init__(self, most: int) -> None:
-        self.blocks = Blocks(SERVER, most)
+        self.blocks = Blocks(partial(Block, SERVER), most)
         self.copies = Copies()
+        self.maps = Maps()
 
 
 def read_tensor(call: "Call", name: str, tensor: RawTensor) -> NDArray[Any]:
@@ -45,13 +48,19 @@ def read_tensor(call: "Call", name: str, tensor: RawTensor) -> NDArray[Any]:
     if tensor.shm is None:
         return from_raw(tensor.raw, tensor.shape, tensor.dtype, name)
     if not (call.service.settings.is_local and is_available()):
-        raise ServiceError("This server shares no memory with its clients.", code="FAILED_PRECONDITION")
+        raise ServiceError("This server shares no memory with its clients.", code="UNIMPLEMENTED")
     block, offset, size = tensor.shm
     if block.lstrip("/").startswith(SERVER):
         raise ServiceError(f"The block '{block}' is the server's.", code="PERMISSION_DENIED")
     if size > call.service.settings.max_message:
         raise ServiceError(f"The block '{block}' is larger than a message may be.", code="RESOURCE_EXHAUSTED")
-    return from_raw(sharing_of(call).copies.read(block, offset, size), tensor.shape, tensor.dtype, name)
+    own = sharing_of(call)
+    read = (
+        own.maps.read(block, offset, size, call.session.id)
+        if is_sealed(block)
+        else own.copies.read(block, offset, size)
+    )
+    return from_raw(read, tensor.shape, tensor.dtype, name)
 
 
 def shared(call: "Call", outputs: dict[str, NDArray[Any]]) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class Watch:
         if self._metrics is not None:
             self._metrics.begin()
         try:
-            with span(method, context):
+            with span(method, context, watched):
                 yield watched
         finally:
             seconds = time.perf_counter() - begun

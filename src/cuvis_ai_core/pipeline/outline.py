@@ -101,5 +101,6 @@ def _stand_in(
     entry: NodeConfig, reason: CuvisError, ports: Mapping[tuple[str, str], dict[str, dict[str, Any]]]
 ) -> UnloadedNode:
     specs = {direction: ports.get((entry.name, direction), {}) for direction in ("INPUT_SPECS", "OUTPUT_SPECS")}
-    stand_in: type[UnloadedNode] = type(entry.class_name.rpartition(".")[2], (UnloadedNode,), specs)
+    name = entry.class_name.rpartition(".")[2].replace("\0", "\\0")  # Python's own names are texts of C
+    stand_in: type[UnloadedNode] = type(name, (UnloadedNode,), specs)
     return stand_in(entry, reason)

@@ -39,6 +39,9 @@ _OF_NUMPY: Final = frozenset({"BOOL", "U8", "U16", "U32", "U64", "I8", "I16", "I
 _MOST_VALUES: Final = 1_000_000
 """Of one entry of a node's state, beside the numbers in arrays."""
 
+_REPEATED: Final = 64 * 1024**2
+"""Bytes by which a tensor may be larger than what is stored of it: of one that repeats a number, torch keeps one."""
+
 EXTRA_STATE: Final = "_extra_state"
 """The key, or the end of one, under which torch keeps what `get_extra_state` returns."""
 
@@ -104,7 +107,7 @@ def read_checkpoint(path: Path, nodes: Collection[str]) -> State:
         parts = str(name).split(".")
         at = next((at for at, part in enumerate(parts[:-1]) if part in nodes), None)
         if at is not None:
-            state.setdefault(parts[at], {})[".".join(parts[at + 1 :])] = decode(value)
+            state.setdefault(parts[at], {})[".".join(parts[at + 1 :])] = _decoded(path, str(name), value)
     if not state:
         raise PipelineError(f"The checkpoint '{path}' holds no weights of this pipeline's nodes.", path=path)
     return state
@@ -148,6 +151,8 @@ def _torch(what: str) -> "ModuleType":
 
 def _load_torch(path: Path) -> Any:  # noqa: ANN401 - whatever torch's rules for weights allow
     torch = _torch(f"'{path}' is a file of torch")
+    if not os.path.isfile(path):  # noqa: PTH113 - no error where the path cannot be reached
+        raise PipelineError(f"There is no file of weights '{path}'.", path=path)
     try:
         _refuse_packed(path)
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
@@ -219,7 +224,7 @@ def _refuse_growth(value: Any) -> None:  # noqa: ANN401
             waiting += each.values()
         elif isinstance(each, list | tuple):
             waiting += each
-        elif _is_strided(each) and each.numel() * each.element_size() > each.untyped_storage().nbytes():
+        elif _is_strided(each) and each.numel() * each.element_size() > each.untyped_storage().nbytes() + _REPEATED:
             raise ValueError(f"it has {each.numel()} numbers, and the file has fewer")
 
 

@@ -182,3 +182,16 @@ def test_without_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(__import__("sys").modules, "rasterio", None)
     with pytest.raises(MissingExtraError, match=r"(?s)package 'rasterio'.*cuvis-ai-core\[geotiff\]"):
         read_cube(path, READERS)
+
+
+def test_erdas(tmp_path: Path) -> None:
+    """An image of ERDAS has the suffix of ENVI's data files and no header: it is known by what it begins with."""
+    np.testing.assert_array_equal(read_cube(_write(tmp_path / "a.img", driver="HFA"), READERS).data, DATA)
+
+
+def test_jpeg_2000(tmp_path: Path) -> None:
+    """JPEG 2000 is read without loss where it was written so."""
+    path = tmp_path / "a.jp2"
+    data = np.arange(64 * 64 * 3, dtype=np.uint16).reshape(64, 64, 3)
+    _write(path, data, driver="JP2OpenJPEG", QUALITY="100", REVERSIBLE="YES")
+    np.testing.assert_array_equal(read_cube(path, READERS).data, data)

@@ -160,3 +160,27 @@ def test_by_content(tmp_path: Path) -> None:
     """A file with an unknown suffix is read by what it begins with."""
     path = _file(tmp_path / "a.h5", cube=DATA).rename(tmp_path / "a.result")
     np.testing.assert_array_equal(read_cube(path, READERS).data, DATA)
+
+
+def test_neon(tmp_path: Path) -> None:
+    """Of NEON's airborne scenes come the scale, which divides, "no data", bands, and the place as ENVI has it."""
+    path = tmp_path / "NEON_D17_SOAP_DP3_298000_4100000_reflectance.h5"
+    with h5py.File(path, "w") as file:
+        site = file.create_group("SOAP/Reflectance")
+        site["Reflectance_Data"] = np.where(DATA == 5, -9999, DATA.astype(np.int16) * 100).astype(np.int16)
+        site["Reflectance_Data"].attrs.update({"Scale_Factor": 10000.0, "Data_Ignore_Value": -9999.0})
+        for name, values in (("Wavelength", NM), ("FWHM", [5.0] * 4)):
+            site[f"Metadata/Spectral_Data/{name}"] = values
+            site[f"Metadata/Spectral_Data/{name}"].attrs["Units"] = "nanometers"
+        where = site.create_group("Metadata/Coordinate_System")
+        where["Map_Info"] = (
+            "UTM,  1.000,  1.000,       298000.00,       4101000.00,       1.0,       1.0,  11,  North,  WGS-84"
+        )
+        where["Coordinate_System_String"] = 'PROJCS["UTM_Zone_11N"]'
+    cube = read_cube(path, READERS)
+    expected = np.where(DATA == 5, np.nan, DATA / 100)
+    np.testing.assert_allclose(cube.data, expected, rtol=1e-6)
+    assert cube.wavelengths is not None
+    assert cube.wavelengths.tolist() == NM
+    assert cube.transform == (1, 0, 298000, 0, -1, 4101000)
+    assert cube.crs == 'PROJCS["UTM_Zone_11N"]'

@@ -119,3 +119,24 @@ def test_without_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(__import__("sys").modules, "scipy.io", None)
     with pytest.raises(MissingExtraError, match=r"(?s)package 'scipy'.*cuvis-ai-core\[netcdf\]"):
         read_cube(path, READERS)
+
+
+def test_pace(tmp_path: Path) -> None:
+    """Of ocean colour products axes are named by lines and pixels, wavelengths lie in a group of their own."""
+    path = tmp_path / "PACE_OCI.20240401T000000.L2.OC_AOP.nc"
+    with netcdf4.Dataset(path, "w") as file:
+        for dim, size in (("number_of_lines", 4), ("pixels_per_line", 3), ("wavelength_3d", 5)):
+            file.createDimension(dim, size)
+        group = file.createGroup("geophysical_data")
+        axes = ("number_of_lines", "pixels_per_line", "wavelength_3d")
+        values = group.createVariable("Rrs", "i2", axes, fill_value=-32767)
+        values.scale_factor, values.add_offset = 2e-6, 0.05
+        values.set_auto_maskandscale(False)
+        values[:] = np.arange(60).reshape(4, 3, 5)
+        bands = file.createGroup("sensor_band_parameters")
+        bands.createVariable("wavelength_3d", "f8", ("wavelength_3d",))[:] = NM
+        bands["wavelength_3d"].units = "nm"
+    cube = read_cube(path, READERS)
+    np.testing.assert_allclose(cube.data[1, 2, 3], 28 * 2e-6 + 0.05, rtol=1e-6)
+    assert cube.wavelengths is not None
+    np.testing.assert_allclose(cube.wavelengths, NM)

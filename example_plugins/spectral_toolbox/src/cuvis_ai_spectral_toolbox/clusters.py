@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 from cuvis_ai_core.node import ArrayNode, PortSpec
 from cuvis_ai_spectral_toolbox.arrays import (
@@ -86,10 +86,10 @@ class KMeans(ArrayNode):
         order = [int(each) for each in xp.argsort(xp.sum(centres, axis=-1))]
         numbers = xp.zeros_like(labels, dtype=xp.int32)
         for number, each in enumerate(order, 1):
-            numbers = xp.where(labels == each, xp.asarray(number, dtype=xp.int32, device=image.device), numbers)
-        classes = xp.zeros(valid.shape, dtype=xp.int32, device=image.device)
+            numbers = xp.where(labels == each, xp.asarray(number, dtype=xp.int32, device=device(image)), numbers)
+        classes = xp.zeros(valid.shape, dtype=xp.int32, device=device(image))
         classes[valid] = numbers
-        spread = xp.full((self.clusters, image.shape[-1]), xp.nan, dtype=xp.float64, device=image.device)
+        spread = xp.full((self.clusters, image.shape[-1]), xp.nan, dtype=xp.float64, device=device(image))
         for at, band in enumerate(bands):
             spread[:, band] = xp.stack([centres[each, at] for each in order])
         return classes, spread

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 from cuvis_ai_spectral_toolbox.arrays import Array, bands_with_data, take_bands, to_float64, whole_pixels
 
@@ -76,5 +76,5 @@ def _merged(left: Moments, right: Moments) -> Moments:
 
 def _nothing(like: Moments, bands: tuple[int, ...]) -> Moments:
     xp = array_namespace(like.mean)
-    zeros = xp.zeros((len(bands), len(bands)), dtype=xp.float64)
+    zeros = xp.zeros((len(bands), len(bands)), dtype=xp.float64, device=device(like.mean))
     return Moments(bands, 0, zeros[0, :], zeros)

@@ -14,7 +14,8 @@ _MOST_BANDS: Final = 1 << 16
 """Longer lists are none of bands, and are not read."""
 
 _WAVELENGTHS: Final = (
-    *("wavelengths", "wavelength", "wavelengths_nm", "wavelength_nm", "wl", "wvl", "wvls", "lambda", "waves", "wave"),
+    *("wavelengths", "wavelength", "wavelengths_nm", "wavelength_nm", "wavelength_3d", "wl", "wvl", "lambda", "wave"),
+    *("waves", "wvls"),
     *("center_wavelengths", "center_wavelength", "centre_wavelengths", "centre_wavelength", "central_wavelength"),
     *("band_centers", "band_centres", "bands_nm"),
 )

@@ -10,13 +10,27 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from cuvis_ai_core.data.envi_place import transform_of
 from cuvis_ai_core.data.formats.named import Variable, Variables
 from cuvis_ai_core.data.formats.stored import Meaning
 
-_MISSING: Final = ("_FillValue", "missing_value", "nodata", "no_data", "NoData", "data_ignore_value")
+_MISSING: Final = (
+    "_FillValue",
+    "missing_value",
+    "nodata",
+    "no_data",
+    "NoData",
+    "data_ignore_value",
+    "Data_Ignore_Value",
+)
 _FACTOR: Final = "scale_factor"
+_DIVISOR: Final = "Scale_Factor"
+"""As ENVI and NEON mean it: values are divided by it."""
+
 _SUMMAND: Final = "add_offset"
 _WKT: Final = ("crs_wkt", "spatial_ref")
+_MAP_INFO: Final = "map_info"
+_SYSTEM: Final = "coordinate_system_string"
 _TRANSFORM: Final = 6
 _WHEN: Final = (
     *("time_coverage_start", "acquisition_time", "acquisition_date", "start_time", "startTime", "Product_StartTime"),
@@ -57,6 +71,9 @@ def meaning_of(attrs: Mapping[str, Any], remarks: list[str]) -> Meaning:
     """Return what the values of an array stand for (CF 2.5.1, 8.1)."""
     missing = [number for key in _MISSING for number in _numbers(attrs.get(key)) if isfinite(number)]
     factor, summand = _one(attrs.get(_FACTOR)), _one(attrs.get(_SUMMAND))
+    divisor = _one(attrs.get(_DIVISOR))
+    if factor is None and divisor:
+        factor = 1 / divisor
     if factor not in {None, 1.0}:
         remarks.append(f"Values were multiplied by the {_FACTOR} {factor:g} of the file.")
     if summand not in {None, 0.0}:
@@ -78,7 +95,7 @@ def place_of(cube: Variable, axes: tuple[int, int, int], variables: Variables) -
         return Place(crs, (width, turn, x, turn_y, height, y))
     across, down = (_coordinate(cube.dims[axis], cube, variables) for axis in (axes[1], axes[0]))
     if across is None or down is None:
-        return Place(crs)
+        return _envi_place(variables, crs)
     (x, width), (y, height) = across, down
     return Place(crs, (width, 0.0, x - width / 2, 0.0, height, y - height / 2))
 
@@ -119,6 +136,18 @@ def _grid(cube: Variable, variables: Variables) -> Mapping[str, Any]:
         if path in variables:
             return variables[path].attrs
     return {}
+
+
+def _envi_place(variables: Variables, crs: str | None) -> Place:
+    """Return the place that NEON writes as ENVI does: texts of its own in the file."""
+    texts = {
+        variable.name.rpartition("/")[2].lower(): str(plain(variable.array[()]))
+        for variable in variables.values()
+        if variable.shape == () and np.dtype(variable.array.dtype).kind in "OSU"
+    }
+    with suppress(ValueError):
+        return Place(texts.get(_SYSTEM, crs), transform_of(texts.get(_MAP_INFO, "")))
+    return Place(crs)
 
 
 def _coordinate(dim: str, cube: Variable, variables: Variables) -> tuple[float, float] | None:

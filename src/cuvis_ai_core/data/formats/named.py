@@ -1,5 +1,6 @@
 """Arrays with names, axes and attributes, as HDF5, NetCDF, Zarr and MATLAB files hold them; which one is the cube."""
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -18,18 +19,18 @@ _SHOWN: Final = 20
 
 _CUBE: Final = "cube"
 
-_HEIGHT: Final = (
-    *("y", "row", "rows", "line", "lines", "lat", "latitude", "northing", "height", "ny", "yc"),
-    *("downtrack", "along_track", "scanline"),
-)
-_WIDTH: Final = (
-    *("x", "col", "cols", "column", "columns", "sample", "samples", "lon", "longitude", "easting", "width", "nx", "xc"),
-    *("crosstrack", "cross_track", "across_track"),
-)
-_CHANNEL: Final = (
-    *("band", "bands", "nbands", "channel", "channels", "wavelength", "wavelengths", "wl", "wvl", "lambda", "c", "b"),
-    *("spectral", "spectrum", "wave", "waves"),
-)
+_KINDS: Final = {
+    "height": re.compile(
+        r"y|ny|yc|rows?|lat|latitude|northing|height|downtrack|along_track|scan(line)?s?|(number_of_)?lines?"
+    ),
+    "width": re.compile(
+        r"x|nx|xc|col(umn)?s?|lon|longitude|easting|width|a?cross_?track|across_track|samples?|pixels(_per_line)?"
+    ),
+    "channel": re.compile(
+        r"(n|number_of_)?(bands?|channels?)|wavelengths?(_\w+)?|wl|wvl|lambda|waves?|spectral|spectrum|c|b"
+    ),
+}
+"""How an axis is named, in small letters."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,11 +164,7 @@ def axes_of(variable: Variable, list_lengths: Sequence[int], remarks: list[str])
 
 
 def _kind(dim: str) -> str | None:
-    name = dim.lower()
-    for kind, names in (("height", _HEIGHT), ("width", _WIDTH), ("channel", _CHANNEL)):
-        if name in names:
-            return kind
-    return None
+    return next((kind for kind, names in _KINDS.items() if names.fullmatch(dim.lower())), None)
 
 
 def _by_length(shape: Sequence[int], axes: Sequence[int], lengths: Sequence[int]) -> int | None:

@@ -89,6 +89,21 @@ def read_archive(archive: Path, folder: Path, limits: Limits) -> tuple[Header, M
     return header, meter
 
 
+def counted_members(archive: Path, meter: Meter) -> Iterator[str]:
+    """Return the names of what is in a `.tar.gz`, all of which is counted as it comes, and none of it kept.
+
+    Raises:
+        BundleError: It is too much, or has a header that is.
+        tarfile.TarError, EOFError, zlib.error, OSError: It cannot be read.
+    """
+    with archive.open("rb") as packed, gzip.open(packed) as unpacked:
+        stream = cast("IO[bytes]", _Stream(unpacked, meter))
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_PlainHeader) as tar:
+            for member in tar:
+                tar.members = []  # type: ignore[attr-defined]  # it would remember them all
+                yield member.name
+
+
 @contextmanager
 def _readable(archive: Path) -> Iterator[None]:
     try:

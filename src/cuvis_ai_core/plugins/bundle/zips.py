@@ -1,11 +1,14 @@
 """What a wheel unpacks to, found out before anybody unpacks it."""
 
+import gzip
 import struct
+import tarfile
 import zipfile
 import zlib
 from pathlib import Path
 from typing import IO, Final
 
+from cuvis_ai_core.plugins.bundle.archive import counted_members
 from cuvis_ai_core.plugins.bundle.limits import Meter
 from cuvis_ai_core.plugins.bundle.names import refused
 
@@ -21,15 +24,16 @@ def check_wheel(wheel: Path, meter: Meter) -> None:
     """Refuse a wheel that unpacks to more than the limits allow, or to something else than it says.
 
     Args:
-        wheel: The wheel, or a source as `.zip`; those that are no such archive are unpacked by their builds only.
+        wheel: The wheel, or a source.
         meter: Counts what comes out of all of them.
 
     Raises:
         BundleError: It does.
     """
-    if wheel.name.endswith(".tar.gz"):
-        return
     own = Meter(f"The file {wheel.name} in the bundle", wheel.stat().st_size, meter.limits, meter)
+    if wheel.name.endswith(".tar.gz"):
+        _count_source(wheel, own)
+        return
     own.count("", files=_files_said(wheel))
     try:
         with zipfile.ZipFile(wheel) as archive, wheel.open("rb") as file:
@@ -41,6 +45,14 @@ def check_wheel(wheel: Path, meter: Meter) -> None:
                 _refuse_lying(file, info)
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, OSError) as error:
         raise refused(f"has a wheel that cannot be read: {wheel.name}") from error
+
+
+def _count_source(source: Path, meter: Meter) -> None:
+    try:
+        for name in counted_members(source, meter):
+            meter.count(name)
+    except (tarfile.TarError, EOFError, zlib.error, UnicodeError, gzip.BadGzipFile) as error:
+        raise refused(f"has a source that cannot be read: {source.name}") from error
 
 
 def _files_said(wheel: Path) -> int:

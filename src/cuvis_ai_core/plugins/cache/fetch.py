@@ -1,5 +1,6 @@
 """One tag of a Git repository, fetched into a folder; and what a repository says of its tags."""
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path, PurePath
@@ -12,7 +13,9 @@ from cuvis_ai_core.plugins.cache.git_errors import unreachable
 from cuvis_ai_core.plugins.cache.integrity import checkout_files
 from cuvis_ai_core.plugins.cache.offline import refuse_offline
 from cuvis_ai_core.plugins.cache.submodules import add_submodules
-from cuvis_ai_core.plugins.policy.asking import policy, refuse_rewritten
+from cuvis_ai_core.plugins.policy.asking import policy
+
+logger = logging.getLogger(__name__)
 
 
 def fetch(url: str, tag: str, folder: Path, meanwhile: Callable[[], object] = lambda: None) -> str:
@@ -25,14 +28,13 @@ def fetch(url: str, tag: str, folder: Path, meanwhile: Callable[[], object] = la
         meanwhile: What to do while git waits for the network.
 
     Raises:
-        NotAllowedError: The user's git would fetch it from where the policy allows nothing.
         SourceError: The tag cannot be had.
         StoreError: The disk is full.
         TimeLimitError: git took longer than it may.
     """
     refuse_offline(url)
     if policy() is not None:
-        refuse_rewritten(url, rewritten(url, folder.parent))
+        _tell_of_mirror(url, rewritten(url, folder.parent))
     try:
         commit = check_out(url, f"refs/tags/{tag}", folder, f"fetch tag {tag} of", meanwhile)
     except NoSuchReferenceError:
@@ -40,6 +42,13 @@ def fetch(url: str, tag: str, folder: Path, meanwhile: Callable[[], object] = la
     add_submodules(url, folder)
     refuse_links(folder, url)
     return commit
+
+
+def _tell_of_mirror(url: str, actual: str) -> None:
+    """Say that the user's own git has a mirror for an address: the policy is about the address that is asked for."""
+    asked, mirror = without_credentials(url), without_credentials(actual)
+    if mirror and mirror != asked:
+        logger.warning("%s is fetched from %s, as url.….insteadOf of your git configuration says", asked, mirror)
 
 
 def remote_commit(url: str, tag: str) -> str:

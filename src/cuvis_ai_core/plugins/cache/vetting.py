@@ -150,11 +150,16 @@ def refuse_requirements(name: str, requirements: "Iterable[str]", extras: "Itera
     counting = [each for each in requirements if applies(each, tuple(extras))]
     if found.require.wheels_only:
         refuse_built(name, [each for each in counting if _is_source(each)])
-    unbounded = [each for each in counting if not _is_bounded(each)]
-    if found.require.bounded_dependencies and unbounded:
-        what = f"Plugin '{name}' has dependencies without an upper bound: {', '.join(unbounded)}."
-        hint = f"Ask its author for bounds, as in {needed_name(unbounded[0])}>=1,<2."
+    free = unbounded(counting)
+    if found.require.bounded_dependencies and free:
+        what = f"Plugin '{name}' has dependencies without an upper bound: {', '.join(free)}."
+        hint = f"Ask its author for bounds, as in {needed_name(free[0])}>=1,<2."
         raise _required(found, "bounded_dependencies", what, hint)
+
+
+def unbounded(requirements: "Iterable[str]") -> list[str]:
+    """Return the requirements that any later version of a dependency would meet."""
+    return [each for each in requirements if not _is_bounded(each)]
 
 
 def refuse_built(name: str, built: "Iterable[str]") -> None:

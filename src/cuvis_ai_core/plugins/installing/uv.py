@@ -110,6 +110,29 @@ class Uv(UvProgram):
         answer, _ = self.run(command, "find the wheels of the dependencies", f"uv pip compile {_shown(pins)}")
         return [Wheels.from_pylock(package) for package in tomllib.loads(answer).get("packages", [])]
 
+    def yanked(self, pins: Sequence[str]) -> dict[str, str]:
+        """Return which pins their authors took back, with what they say about it, as the package index tells.
+
+        Args:
+            pins: `name==version`.
+
+        Raises:
+            DependencyNotFoundError: One of them is not there any more.
+            InstallError: uv failed otherwise.
+        """
+        found: dict[str, str] = {}
+        left = list(dict.fromkeys(pins))
+        while left:  # two versions of one package cannot be asked for together
+            together = {pin.partition("==")[0]: pin for pin in left}
+            left = [pin for pin in left if pin not in together.values()]
+            asked = self.folder / "asked.txt"
+            asked.write_text("\n".join(together.values()), encoding="utf-8")
+            command = ["pip", "compile", "--no-deps", *self.wheels_only(), "--no-sources", "--no-header", str(asked)]
+            _, notes = self.run(command, "ask whether dependencies were yanked", f"uv pip compile {_shown(pins)}")
+            for pin, reason in re.findall(r"`(\S+)` is yanked(?: \(reason: \"(.*)\"\))?", notes):
+                found[pin] = reason or "without a reason"
+        return found
+
     def install_locked(
         self,
         target: Path,

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from cuvis_ai_core.errors import NotAllowedError
 from cuvis_ai_core.plugins.policy.finding import none_is_there
 
 if TYPE_CHECKING:
@@ -20,22 +19,3 @@ def policy() -> "Policy | None":
     from cuvis_ai_core.plugins.policy.policy import find_policy
 
     return find_policy()
-
-
-def refuse_rewritten(url: str, actual: str) -> None:
-    """Raise if git, as the user has configured it, would fetch from where the policy allows nothing.
-
-    Args:
-        url: The address that is asked for.
-        actual: What `insteadOf` makes of it.
-
-    Raises:
-        NotAllowedError: It would.
-    """
-    found = policy()
-    if found is not None and actual and actual != url:
-        try:
-            found.judge(actual)
-        except NotAllowedError as error:
-            error.message += " The configuration of git (url.….insteadOf) leads there."
-            raise

@@ -1,0 +1,1 @@
+"""A small catalogue that imports what published ones import."""

@@ -1,0 +1,54 @@
+"""Changed files of each kind are read, or are one error of ours: a short part of `tools/fuzz.py`."""
+
+import importlib.util
+import os
+import sys
+import threading
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import pytest
+from hypothesis import given, settings
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+NEEDS: Final = {"coco": "pycocotools", "trainrun": "hydra", "torch": "torch"}
+KINDS: Final = (
+    *("manifest", "lock", "policy", "bundle", "pipeline", "trainrun", "envi", "coco", "mask", "npy", "npz", "torch"),
+    *("safetensors", "message", "record"),
+)
+
+
+@pytest.fixture(scope="module")
+def fuzz() -> ModuleType:
+    """Return the script as a module."""
+    spec = importlib.util.spec_from_file_location("fuzz", ROOT / "tools" / "fuzz.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["fuzz"] = module
+    spec.loader.exec_module(module)
+    del sys.modules["fuzz"]
+    return module
+
+
+def test_every_kind_is_tried(fuzz: ModuleType) -> None:
+    """A new kind of file comes with a short run."""
+    assert set(KINDS) == fuzz.KINDS.keys()
+
+
+@pytest.mark.skipif(os.name == "nt" or threading.current_thread() is not threading.main_thread(), reason="signals")
+@pytest.mark.parametrize("kind", KINDS)
+def test_honest_files_are_read_and_changed_ones_are_no_crash(fuzz: ModuleType, tmp_path: Path, kind: str) -> None:
+    """In time, and with nothing but errors of ours."""
+    if kind in NEEDS:
+        pytest.importorskip(NEEDS[kind])
+    sample = fuzz.KINDS[kind][1]()
+    fuzz.check(kind, sample, tmp_path)
+
+    @settings(max_examples=40, database=None)
+    @given(fuzz.edits)
+    def attempt(changes: list[Any]) -> None:
+        fuzz.check(kind, fuzz.changed(sample, changes), tmp_path)
+
+    attempt()

@@ -1,0 +1,401 @@
+"""Change honest files at random, and see that each is read or is one error of ours, in bounded time and memory.
+
+python tools/fuzz.py                        each kind of file for a minute
+python tools/fuzz.py --seconds 3600 coco    one kind for an hour
+python tools/fuzz.py --list                 which kinds there are
+
+A kind runs in a process of its own, at low priority, with 4 GiB of memory. Prints how many files were tried; what ends
+in anything else is printed as the bytes that did it, to become a test, and the status is 1. CI runs a short part of it
+(tests/test_fuzz.py).
+"""
+
+import argparse
+import base64
+import gzip
+import io
+import json
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from cuvis_ai_core.errors import CuvisError
+
+MEMORY: Final = 4 * 1024**3
+SLOWEST: Final = 20.0
+"""Seconds that one file may take, on a machine that does other things too."""
+
+_PIPELINE: Final = b"""\
+metadata: {name: find anomalies, n: 3, class_names: {mask: {mask: {"1": odd}}}}
+plugins: [lab]
+nodes:
+  - &rx {name: rx, class_name: RXDetector, params: {regularization: 0.1}}
+  - {name: mask, class: QuantileDecider, hparams: {quantile: "${oc.decode:${metadata.q}}"}}
+  - {name: other, class_name: lab.nodes.Other, params: {a: [1, 2.5, null, true], b: "${metadata.n}"}}
+connections:
+  - {from: rx.outputs.scores, to: mask.inputs.scores}
+"""
+_TRAINRUN: Final = b"""\
+name: lentils
+pipeline: {nodes: [{name: rx, class: RXDetector}], edges: []}
+data: {cubes: scenes, masks: {train: a.png}, train_ids: [0, 1], batch_size: 2}
+training: {seed: 1, trainer: {max_epochs: 3, callbacks: {checkpoint: {monitor: val_loss, filename: "a-{epoch:03d}"}}}}
+loss_nodes: [rx]
+output_dir: out/${name}
+tags: {a: "b"}
+"""
+_MANIFEST: Final = b"""\
+plugins:
+  lab: {repo: "https://host/lab.git", tag: v1.0, provides: [lab.nodes.Other], isolation: process, python: "3.12"}
+  here: {path: ../here, provides: [here.A, here.B], extras: [gpu], build: [x]}
+"""
+_LOCK: Final = b"""\
+version = 1
+[plugins.lab]
+repo = "https://host/lab.git"
+tag = "v1.0"
+commit = "0123456789012345678901234567890123456789"
+content = "sha256:00"
+isolation = "scoped"
+provides = ["lab.nodes.Other"]
+[environments."cpython-3.11-x86_64-linux-gnu"]
+dependencies = {lab = ["x==1.0"]}
+hashes = {"x==1.0" = ["sha256:00"]}
+"""
+_ENVI: Final = b"""\
+ENVI
+description = {a, b}
+samples = 2
+lines = 2
+bands = 3
+header offset = 0
+data type = 1
+interleave = bip
+byte order = 0
+wavelength units = Nanometers
+wavelength = {400, 500, 600}
+fwhm = {1, 1, 1}
+bbl = {1, 0, 1}
+data ignore value = 0
+data gain values = {1, 2, 3}
+map info = {UTM, 1, 1, 0, 0, 1, 1, 32, North}
+"""
+_COCO: Final = {
+    "images": [{"id": 0, "file_name": "x.npy", "height": 4, "width": 4, "extra": {"name": "x"}}],
+    "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}],
+    "annotations": [
+        {"id": 1, "image_id": 0, "category_id": 1, "segmentation": [[0, 0, 3, 0, 3, 3]]},
+        {"id": 2, "image_id": 0, "category_id": 2, "segmentation": {"size": [4, 4], "counts": [4, 4, 8]}},
+        {"id": 3, "image_id": 0, "category_id": 2, "segmentation": {"size": [4, 4], "counts": "44"}},
+    ],
+}
+_MESSAGE: Final = {
+    "!": "dict",
+    "of": ["a", {"!": "array", "dtype": "<f4", "shape": [2], "at": 0, "size": 8}, "b", [1, None, "x", 2.5]],
+}
+_POLICY: Final = b"""\
+allow:
+  - {repo: "https://github.com/our-lab/*", kind: official}
+  - {path: "/srv/plugins/*", kind: private}
+require: {lock: true, bounded_dependencies: true, wheels_only: true}
+isolation: {community: process}
+"""
+_RECORD: Final = b"""\
+{"trainrun": {}, "files": [{"file": "a"}], "written": {"a": "00"}, "nodes": [{"name": "n"}], "validation": {"x": 1}}
+"""
+
+
+class SlowError(BaseException):
+    """A file took too long."""
+
+
+def _archive() -> bytes:
+    from cuvis_ai_core.plugins.bundle.names import FORMAT, HEADER
+
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w") as tar:
+        header = json.dumps({"format": FORMAT, "interpreter": "x", "tags": {"lab": "0123456789" * 4}}).encode()
+        for name, content in ((HEADER, header), ("plugins.yaml", _MANIFEST), ("plugins.lock", _LOCK)):
+            about = tarfile.TarInfo(name)
+            about.size = len(content)
+            tar.addfile(about, io.BytesIO(content))
+    return whole.getvalue()
+
+
+def _arrays(kind: str) -> bytes:
+    file = io.BytesIO()
+    if kind == "npy":
+        np.save(file, np.zeros((2, 2, 3), np.float32))
+    else:
+        np.savez(file, cube=np.zeros((2, 2, 3), np.float32), wavelengths=np.array([1.0, 2, 3]))
+    return file.getvalue()
+
+
+def _picture() -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(file, "png")
+    return file.getvalue()
+
+
+def _weights(suffix: str) -> bytes:
+    from cuvis_ai_core.pipeline.weights import write_weights
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"w{suffix}")
+        write_weights(path, {"n": {"k": np.zeros(3, np.float32)}}, {"about": "x"})
+        return path.read_bytes()
+
+
+def _cube(path: Path) -> Any:  # noqa: ANN401 - a Cube, which is imported late
+    from cuvis_ai_core.data import Cube
+
+    return Cube(np.zeros((4, 4, 2), np.float32), source=path.with_name("x.npy"))
+
+
+def _manifest(path: Path) -> None:
+    from cuvis_ai_core.plugins.manifest.schema import read_manifest
+
+    read_manifest(path)
+
+
+def _lock(path: Path) -> None:
+    from cuvis_ai_core.plugins.lock.lockfile import read_lock
+
+    read_lock(path.with_suffix(".yaml"))
+
+
+def _bundle(path: Path) -> None:
+    from cuvis_ai_core.plugins.bundle.archive import read_archive
+    from cuvis_ai_core.plugins.bundle.limits import Limits
+
+    path.write_bytes(gzip.compress(path.read_bytes(), 1))
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        read_archive(path, Path(folder), Limits())
+
+
+def _pipeline(path: Path) -> None:
+    from cuvis_ai_core.pipeline import Pipeline
+    from cuvis_ai_core.pipeline.drawing import markdown
+
+    with Pipeline.load(path, outline=True) as pipeline:
+        markdown(pipeline)
+
+
+def _trainrun(path: Path) -> None:
+    from cuvis_ai_core.training.trainrun import read_trainrun, recorded_manifest
+
+    read_trainrun(path, outline=True)
+    recorded_manifest(path)
+
+
+def _envi(path: Path) -> None:
+    from cuvis_ai_core.data.envi import read_envi
+
+    path.with_suffix(".img").write_bytes(bytes(range(12)))
+    cube = read_envi(path)
+    np.asarray(cube.data)
+
+
+def _annotations(path: Path) -> None:
+    from cuvis_ai_core.data import open_annotations
+
+    annotations = open_annotations(path)
+    place = (path.with_name("x.npy"), 0)
+    annotations.check([place], [place])
+    annotations.mask(_cube(path))
+
+
+def _cube_file(path: Path) -> None:
+    from cuvis_ai_core.data import read_cube
+    from cuvis_ai_core.registry import NodeRegistry
+
+    np.asarray(read_cube(path, NodeRegistry(discover=False).cube_readers()).data)
+
+
+def _read_weights(path: Path) -> None:
+    from cuvis_ai_core.pipeline.weights import read_weights
+
+    read_weights(path)
+
+
+def _message(path: Path) -> None:
+    from cuvis_ai_core.plugins.worker.values import Reader
+
+    content = path.read_bytes()
+    try:  # as a channel takes a header
+        header = json.loads(content)
+    except (ValueError, RecursionError):
+        return
+    try:
+        Reader(bytearray(16), lambda _, size: memoryview(bytearray(min(size, 64)))).read(header)
+    except ValueError as error:  # which is how a worker, or its host, is told
+        raise CuvisError(str(error)) from error
+
+
+def _policy(path: Path) -> None:
+    from cuvis_ai_core.plugins.policy.policy import find_policy
+
+    os.environ["CUVIS_POLICY"] = str(path)
+    try:
+        find_policy()
+    finally:
+        del os.environ["CUVIS_POLICY"]
+
+
+def _record(path: Path) -> None:
+    import click
+
+    from cuvis_ai_core.cli.finished import finished_training
+    from cuvis_ai_core.training.config import TrainRunConfig
+
+    (path.parent / "trainrun.yaml").write_bytes(_TRAINRUN)
+    config = TrainRunConfig.model_validate({"name": "t", "pipeline": "p", "data": {"cubes": "x"}})
+    try:
+        finished_training(path.parent, "trainrun.yaml", config, [{"name": "n", "class": "c"}])
+    except click.BadParameter as error:
+        raise CuvisError(error.message) from error
+
+
+Read = Callable[[Path], None]
+KINDS: Final[dict[str, tuple[str, Callable[[], bytes], Read]]] = {
+    "manifest": ("plugins.yaml", lambda: _MANIFEST, _manifest),
+    "lock": ("plugins.lock", lambda: _LOCK, _lock),
+    "policy": ("policy.yaml", lambda: _POLICY, _policy),
+    "bundle": ("bundle.tar.gz", _archive, _bundle),
+    "pipeline": ("p.yaml", lambda: _PIPELINE, _pipeline),
+    "trainrun": ("t.yaml", lambda: _TRAINRUN, _trainrun),
+    "envi": ("x.hdr", lambda: _ENVI, _envi),
+    "coco": ("x.json", lambda: json.dumps(_COCO).encode(), _annotations),
+    "mask": ("x.png", _picture, _annotations),
+    "npy": ("x.npy", lambda: _arrays("npy"), _cube_file),
+    "npz": ("x.npz", lambda: _arrays("npz"), _cube_file),
+    "torch": ("w.pt", lambda: _weights(".pt"), _read_weights),
+    "safetensors": ("w.safetensors", lambda: _weights(".safetensors"), _read_weights),
+    "message": ("message.json", lambda: json.dumps(_MESSAGE).encode(), _message),
+    "record": ("run.json", lambda: _RECORD, _record),
+}
+"""Name to: how its file is called, an honest one, and what reads it."""
+
+_PIECES: Final = (
+    *(b"", b"\0", b"\xff", b"\n", b"{", b"}", b"[", b"]", b"${", b"&a ", b"*a", b"<<: *a", b": ", b"- ", b"'", b'"'),
+    *(b"-1", b"0", b"1e400", b"nan", b"null", b"true", b"9" * 30, b"9" * 5000, b"4294967296", b"1e9", b"../"),
+    *(b"/dev/zero", b"[" * 2000, b"{" * 300, b"${a:" * 50, b"\x1b]0;x\x07", "\u202e".encode(), b"\xed\xa0\x80"),
+    *(b"pickle", b"|O", b"!!python/x"),
+)
+
+edits: Final = st.lists(
+    st.tuples(st.floats(0, 1), st.integers(0, 40), st.sampled_from(_PIECES) | st.binary(max_size=8), st.booleans()),
+    min_size=1,
+    max_size=6,
+)
+"""What is changed: where, how many bytes go, what comes, and whether a piece of the file itself comes too."""
+
+
+def changed(sample: bytes, changes: list[tuple[float, int, bytes, bool]]) -> bytes:
+    """Return a file with some changes."""
+    for share, length, piece, repeats in changes:
+        at = int(share * len(sample))
+        again = sample[max(0, at - 30) : at] if repeats else b""
+        sample = sample[:at] + piece + again + sample[at + length :]
+    return sample
+
+
+def check(kind: str, content: bytes, folder: Path) -> bool:
+    """Read a file; return whether it could be read, and raise whatever is no error of ours."""
+    name, _, read = KINDS[kind]
+    (folder / name).write_bytes(content)
+    with warnings.catch_warnings(), _in_time():
+        warnings.simplefilter("ignore")
+        try:
+            read(folder / name)
+        except CuvisError:
+            return False
+    return True
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
+    def too_slow(*_: object) -> None:
+        raise SlowError(f"it took more than {SLOWEST} seconds")
+
+    before = signal.signal(signal.SIGALRM, too_slow)
+    signal.setitimer(signal.ITIMER_REAL, SLOWEST)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def explore(kind: str, seconds: float) -> int:
+    """Try changed files of a kind for some time, and return how many; a crash is printed, and raised."""
+    logging.disable()
+    sample, end, tried = KINDS[kind][1](), time.monotonic() + seconds, 0
+    with tempfile.TemporaryDirectory() as folder:
+
+        def attempt(changes: list[tuple[float, int, bytes, bool]]) -> None:
+            nonlocal tried
+            if time.monotonic() > end:
+                return
+            tried += 1
+            content = changed(sample, changes)
+            try:
+                check(kind, content, Path(folder))
+            except BaseException:
+                print(f"{kind}: {base64.b64encode(content).decode()}", flush=True)
+                raise
+
+        for number in range(10**9):
+            if time.monotonic() > end:
+                break
+            some = settings(max_examples=500, deadline=None, database=None, phases=[Phase.generate],
+                            suppress_health_check=list(HealthCheck))  # fmt: skip
+            seed(int(time.time()) + number)(some(given(edits)(attempt)))()
+    return tried
+
+
+def main() -> int:
+    """Run kinds, each in a process of its own."""
+    parser = argparse.ArgumentParser(description="Change honest files at random.")
+    parser.add_argument("kinds", nargs="*", metavar="KIND")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    given_options = parser.parse_args()
+    kinds = given_options.kinds or list(KINDS)
+    if given_options.list:
+        print(*KINDS, sep="\n")
+        return 0
+    if given_options.here:
+        print(f"{kinds[0]}: {explore(kinds[0], given_options.seconds)} files", flush=True)
+        return 0
+
+    def limited() -> None:
+        os.nice(19)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+    status = 0
+    for kind in kinds:
+        command = [sys.executable, __file__, "--here", "--seconds", str(given_options.seconds), kind]
+        status |= subprocess.run(command, check=False, preexec_fn=limited).returncode != 0
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
