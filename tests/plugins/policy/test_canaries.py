@@ -79,6 +79,15 @@ def test_what_names_another_repository_or_program_does_not_reach_git(
     assert CANARY not in git_variables().values()
 
 
+@pytest.mark.parametrize("name", ["ftp_proxy", "FTP_PROXY", "CARGO_HTTP_PROXY", "CMAKE_MIRROR", "LAB_CONFIG"])
+def test_an_address_with_a_password_reaches_no_code_of_a_plugin(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of indexes and of uv's proxies reach uv in another way (see `test_index_credentials`)."""
+    monkeypatch.setenv(name, f"http://me:{CANARY}@127.0.0.1:9/")
+
+    for variables in (uv_variables(builds=True), worker_variables()):
+        assert not [value for value in variables.values() if CANARY in value]
+
+
 @pytest.mark.parametrize("address", ["ext::sh -c touch% {}/ran", "git://127.0.0.1:1/x", "ftp://127.0.0.1:1/x"])
 def test_git_follows_no_other_way_than_plugins_may_come(address: str, tmp_path: Path) -> None:
     """Whatever comes past the rules for addresses."""
