@@ -21,6 +21,7 @@ from pathlib import Path
 from uv import find_uv_bin
 
 from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.plugins.cache.signatures import verified
 from cuvis_ai_core.testing.git_host import GitHost
 
 PROJECT = {
@@ -75,6 +76,7 @@ def main(runs: int) -> None:
         }
         for backend, url in urls.items():
             _cold(backend, url, Path(folder), runs)
+        _under_policy(urls["uv_build"], Path(folder), runs)
         _warm(urls["uv_build"], runs)
         _second_registry()
     with tempfile.TemporaryDirectory() as folder, GitHost(Path(folder) / "git", stall=NEAR) as host:
@@ -116,6 +118,31 @@ def _cold(backend: str, url: str, folder: Path, runs: int) -> None:
         _call(f"{sys.executable} -c {code!r} {work}/target")
 
     _report(f"cold load / git, uv, import by hand ({backend})", runs, ours, bare)
+
+
+def _under_policy(url: str, folder: Path, runs: int) -> None:
+    """Load by a policy that asks for a signed tag, and without one; and verify that tag alone."""
+    keys, repository = folder / "keys", folder / "git" / url.rpartition("/")[2]
+    keys.mkdir()
+    _call(f"ssh-keygen -q -t ed25519 -N '' -f {keys}/key")
+    (keys / "signers").write_text(f"me@lab.org {(keys / 'key.pub').read_text()}")
+    policy = keys / "policy.yaml"
+    policy.write_text(f'allow: [{{repo: "{url}", signed_by: lab}}]\nsigners: {{lab: signers}}\n')
+    who = "-c user.name=Me -c user.email=me@lab.org -c gpg.format=ssh"
+    _call(f"git -C {repository} {who} -c user.signingkey={keys}/key tag -s -f -m x v1.0.0 v1.0.0^{{}}")
+    load = (
+        "from cuvis_ai_core import NodeRegistry; "
+        f"NodeRegistry(discover=False).load_plugin('bench', {CONFIG.format(url=url)})"
+    )
+    allowed = f"import os; os.environ['CUVIS_POLICY'] = {str(policy)!r}; {load}"
+    ours, bare = (partial(_fresh, folder, _script(code)) for code in (allowed, load))
+    _report("cold load by a policy with signers / without", runs, ours, bare)
+    commit = subprocess.run(
+        ["git", "-C", repository, "rev-parse", "v1.0.0^{}"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    command = f"git -C {repository} -c gpg.ssh.allowedSignersFile={keys}/signers verify-tag v1.0.0"
+    verify = partial(verified, repository, "v1.0.0", commit, keys / "signers", "policy.yaml:1")
+    _report("verify a signed tag / git verify-tag", runs, lambda: (verify(), None)[1], partial(_quiet, command))
 
 
 def _warm(url: str, runs: int) -> None:
@@ -176,6 +203,10 @@ def _fresh(folder: Path, run: Callable[[], None]) -> None:
     """Run something with an empty plugin cache."""
     shutil.rmtree(folder / "plugins", ignore_errors=True)
     run()
+
+
+def _quiet(command: str) -> None:
+    subprocess.run(shlex.split(command), check=True, capture_output=True)
 
 
 def _call(command: str) -> None:

@@ -70,6 +70,7 @@ TEXTS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=120)
 @given(data=st.data())
 def test_texts_and_bytes_of_any_kind_in_every_field_are_answered(
@@ -180,6 +181,20 @@ def test_sessions_and_plugins_have_limits(
         refused("RESOURCE_EXHAUSTED", stub.LoadPlugins, session_id=session, manifest=manifest)
         stub.CloseSession(session_id=session)
         assert stub.CreateSession().session_id
+
+
+@pytest.mark.parametrize("depth", [200, 900, 5_000, 100_000])
+def test_a_configuration_that_is_nested_deeply_is_refused(
+    stub: Any, session: str, refused: Callable[..., Any], depth: int
+) -> None:
+    """Whoever goes through it ends before the stack does."""
+    content = b'{"nodes": ' + b'{"a": [' * depth + b"]}" * depth + b"}"
+    refused(
+        "INVALID_ARGUMENT", stub.LoadPipeline, session_id=session, pipeline=stub.m.PipelineConfig(config_bytes=content)
+    )
+    config = stub.m.TrainRunConfig(config_bytes=b'{"name": "a", "pipeline": ' + content + b"}")
+    refused("INVALID_ARGUMENT", stub.SetTrainRunConfig, session_id=session, config=config)
+    refused("INVALID_ARGUMENT", stub.GetPipelineVisualization, format="dot", config_content=content.decode())
 
 
 @pytest.mark.parametrize("text", ["a" * 100_000, "ä\N{SNOWMAN}" * 20_000, "\x1b]52;c;x\x07", "\ud800"])

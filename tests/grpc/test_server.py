@@ -121,6 +121,7 @@ def test_other_addresses_need_tls_and_a_token(host: str) -> None:
     Settings(host=host, tls_certificate=Path("c"), tls_key=Path("k"), token_file=Path("t")).check()
 
 
+@pytest.mark.slow
 def test_wrong_options_are_told_in_one_text(fails: Callable[..., str], server: Server) -> None:
     """A port in use, a time that is none, a generation that is none, a key without its certificate."""
     found = subprocess.run(

@@ -248,6 +248,7 @@ def gradient(stub: Any, session: str, scenes: Path) -> Callable[..., None]:
     return give
 
 
+@pytest.mark.slow
 def test_a_gradient_training_tells_of_each_epoch(stub: Any, session: str, gradient: Callable[..., None]) -> None:
     """Losses, metrics, and how many epochs are done of how many."""
     gradient(3)
@@ -260,6 +261,7 @@ def test_a_gradient_training_tells_of_each_epoch(stub: Any, session: str, gradie
     assert epochs[-1].losses["train_loss"] < epochs[0].losses["train_loss"]
 
 
+@pytest.mark.slow
 def test_a_stopped_gradient_training_goes_on_where_it_was(
     stub: Any, session: str, gradient: Callable[..., None], scenes: Path
 ) -> None:

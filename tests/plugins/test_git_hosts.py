@@ -3,11 +3,13 @@
 import functools
 import hashlib
 import http.server
+import io
 import json
 import logging
 import os
 import shutil
 import subprocess
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -604,3 +606,57 @@ def test_submodules_and_odd_names_travel_in_a_bundle(
     assert (checkout / os.fsdecode(b"caf\xe9.txt")).read_bytes() == b"caf\xe9.txt"
     with NodeRegistry(discover=False) as registry:
         assert registry.load_plugins(tmp_path / "out/plugins.yaml") == 1
+
+
+@needs_lfs
+@pytest.mark.parametrize("altered", [False, True])
+def test_large_files_travel_in_a_bundle(
+    author: Callable[..., Path],
+    served: Callable[..., str],
+    project_files: Callable[..., Files],
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    altered: bool,
+) -> None:
+    """By the hashes in their pointers, which the commit proves; where they are unpacked nobody needs git-lfs."""
+    content = os.urandom(3000)
+    digest = hashlib.sha256(content).hexdigest()
+    monkeypatch.setattr(_Lfs, "objects", {digest: content})
+    archive, manifest = tmp_path / "bundle.tar.gz", tmp_path / "plugins.yaml"
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize 3000\n"
+    with _running(_Lfs) as address:
+        files = {
+            "src/echo_plugin/weights.bin": pointer,
+            "src/.gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n",
+            ".lfsconfig": f"[lfs]\n\turl = {address}\n",
+        }
+        url = served(author(files=project_files() | files))
+        manifest.write_text(f"plugins:\n  echo: {{repo: '{url}', tag: v1, provides: {ECHO}}}\n")
+        made = CliRunner().invoke(cuvis_ai, ["plugins", "bundle", str(manifest), "-o", str(archive)])
+    assert made.exit_code == 0, made.output
+    if altered:
+        _replace_in(archive, f"large/{digest}", b"evil" * 750)
+    NodeRegistry.set_cache_dir(tmp_path / "elsewhere")
+    monkeypatch.setenv("PATH", str(without(tmp_path / "bin", "git-lfs")))
+    arguments = ["plugins", "unbundle", "--accept", str(archive), "--output-dir", str(tmp_path / "out")]
+    result = CliRunner().invoke(cuvis_ai, arguments)
+    assert (result.exit_code == 0) != altered, result.output
+    checkout = tmp_path / "elsewhere/echo@v1"
+    if altered:
+        assert "lacks the large file src/echo_plugin/weights.bin" in result.stderr
+        assert not checkout.exists()
+    else:
+        assert (checkout / "src/echo_plugin/weights.bin").read_bytes() == content
+        with NodeRegistry(discover=False) as registry:
+            assert registry.load_plugins(tmp_path / "out/plugins.yaml") == 1
+
+
+def _replace_in(archive: Path, name: str, content: bytes) -> None:
+    """Have another file in an archive, of the same size."""
+    with tarfile.open(archive) as tar:
+        members = [(each, file.read() if (file := tar.extractfile(each)) else b"") for each in tar]
+    with tarfile.open(archive, "w:gz") as tar:
+        for member, data in members:
+            tar.addfile(member, io.BytesIO(content if member.name == name else data))

@@ -53,6 +53,8 @@ def code_of(error: BaseException) -> str:
         return "RESOURCE_EXHAUSTED"
     if isinstance(error, NodeRunError):
         return _of_node(error)
+    if isinstance(error, RecursionError):  # of what a client sent: what is nested deeper than Python goes
+        return "INVALID_ARGUMENT"
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EMFILE}:
         return "RESOURCE_EXHAUSTED"
     found = next((code for kind, code in _CODES if isinstance(error, kind)), INTERNAL)
@@ -68,6 +70,8 @@ def words_for(error: BaseException, number: str) -> str:
             else error.hint
         )
         text = "\n".join(filter(None, [error.message or str(error), hint]))
+    elif isinstance(error, RecursionError):
+        text = "The message is nested too deeply."
     elif isinstance(error, OSError) and code_of(error) != INTERNAL:
         text = str(error)
     else:

@@ -16,6 +16,9 @@ them in this order, and gets the numbers that `forward` gives for the whole, but
   image adds; the answers are merged as those before. Both methods may be left out.
 - `forward_tile(statistics, **inputs)` of each tile.
 
+Of a node in a process of its own, `per_pixel` and `halo` count as its class has them; its tiles cross in shared memory.
+One that gathers statistics gets whole images there.
+
 These declarations count for the class that has them beside its own `forward`: a class that only derives from it and
 computes otherwise has said nothing.
 """
@@ -53,7 +56,7 @@ def tiling_of(node: Any) -> Tiling | None:  # noqa: ANN401 - any object with `fo
     node_class = type(node)
     if "forward" in vars(node):
         return None
-    said = [name for name in _DECLARATIONS if name in vars(node) or _counts(node_class, name)]
+    said = [name for name in _DECLARATIONS if name in vars(node) or _declares(node_class, name)]
     halo = getattr(node, "halo", None) if "halo" in said else None
     per_pixel = bool(getattr(node, "per_pixel", False)) if "per_pixel" in said else False
     methods = [name for name in _STATISTICS if name in said]
@@ -72,7 +75,14 @@ def says(node: Any, question: str, statistics: Any) -> bool:  # noqa: ANN401 - t
     return method is not None and bool(method(node, statistics))
 
 
-def _counts(node_class: type, name: str) -> bool:
+def tiles_elsewhere(node_class: type) -> dict[str, object]:
+    """Return what a class says of tiles that counts from another process: nothing where it gathers statistics."""
+    if any(_declares(node_class, name) for name in _STATISTICS):
+        return {}
+    return {name: getattr(node_class, name) for name in ("per_pixel", "halo") if _declares(node_class, name)}
+
+
+def _declares(node_class: type, name: str) -> bool:
     """Tell whether a class declares something for the `forward` that it has."""
     for each in node_class.__mro__:
         if name in vars(each):

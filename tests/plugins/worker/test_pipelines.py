@@ -212,3 +212,13 @@ def test_training_through_a_process_is_refused_before_it_begins(torch_nodes: Nod
     assert loss > 0
     with pytest.raises(TrainingError, match="training through node 'weigh' is not possible"):
         loss.backward()
+
+
+@pytest.mark.parametrize(("name", "pixels"), [("PerPixel", 10), ("Gathering", 30)])
+def test_tiles_cross(registry: NodeRegistry, name: str, pixels: int) -> None:
+    """A node in a process gets tiles if each pixel counts for itself, and whole images if it gathers statistics."""
+    cube = np.zeros((1, 6, 5, 2), np.float32)
+    config = {"nodes": [{"name": "n", "class_name": name}]}
+    with Pipeline.from_dict(config, node_registry=registry) as pipeline:
+        found = pipeline.forward_tiled({"cube": cube}, memory=64 * 10 * 2)["n", "cube"]
+    np.testing.assert_array_equal(found, np.full_like(cube, pixels))

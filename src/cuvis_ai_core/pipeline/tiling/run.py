@@ -355,6 +355,8 @@ def _in_order(
     if threads == 1:
         yield from map(work, windows)
         return
+    from threadpoolctl import threadpool_limits
+
     same_gradients = gradient_mode()
 
     def go(window: Window) -> dict[int, Any]:
@@ -364,6 +366,8 @@ def _in_order(
     left = iter(windows)
     running: deque[Future[dict[int, Any]]] = deque()
     pool = ThreadPoolExecutor(threads, "cuvis-ai-tile")
+    # the cores are taken: threads of BLAS would only wait for each other, which takes several times as long
+    limits = threadpool_limits(1)
     try:
         for window in islice(left, 2 * threads):
             running.append(pool.submit(copy_context().run, go, window))
@@ -372,6 +376,7 @@ def _in_order(
             running.extend(pool.submit(copy_context().run, go, window) for window in islice(left, 1))
     finally:
         pool.shutdown(cancel_futures=True)
+        limits.restore_original_limits()
 
 
 def _cut(value: Value, window: Window, image: tuple[int, int, int]) -> Value:

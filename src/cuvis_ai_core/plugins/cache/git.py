@@ -14,7 +14,12 @@ from cuvis_ai_core.plugins.cache.git_credentials import hidden
 
 _CONFIGURATION: Final = (
     f"core.hooksPath={os.devnull}",
+    # Where plugins may come from; a local path only where the user's own git has it for an address (insteadOf).
+    "protocol.allow=never",
+    *(f"protocol.{name}.allow=always" for name in ("http", "https", "ssh")),
+    "protocol.file.allow=user",
     "protocol.ext.allow=never",
+    "core.useReplaceRefs=false",
     # Line ends and links as the repository has them: the hash of a checkout must not depend on who fetched it.
     "core.autocrlf=false",
     "core.eol=lf",

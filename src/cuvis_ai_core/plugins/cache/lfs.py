@@ -31,7 +31,7 @@ _SIZES: Final = range(80, 1025)
 """Bytes that a pointer may have."""
 
 _POINTER: Final = re.compile(
-    rb"version https://(git-lfs\.github|hawser\.github)\.com/spec/.*\noid sha256:([0-9a-f]{64})\n", re.DOTALL
+    rb"version https://(?:git-lfs\.github|hawser\.github)\.com/spec/.*\noid sha256:([0-9a-f]{64})\n", re.DOTALL
 )
 
 

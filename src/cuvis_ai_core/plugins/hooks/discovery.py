@@ -10,7 +10,6 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cuvis_ai_core.errors import DiscoveryError
-from cuvis_ai_core.plugins.cache.vetting import refused_distributions
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.owned_names import import_for_everybody
 from cuvis_ai_core.plugins.policy.finding import none_is_there
@@ -131,6 +130,8 @@ def refuse_module(path: str) -> None:
     """
     if none_is_there():
         return
+    from cuvis_ai_core.plugins.cache.vetting import refused_distributions
+
     top = path.partition(".")[0]
     owners = {
         each.name: each.distribution

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.cache.store import Store, short_hash
 from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter, site_folders
@@ -87,9 +86,10 @@ class Recall:
             loaded: What is known of the plugins; None for one in a process of its own.
         """
         from cuvis_ai_core.plugins.cache.target_marker import read_target
+        from cuvis_ai_core.plugins.cache.vetting import holds_for_good
 
         found = [each for each in loaded if each is not None and _is_plain(each)]
-        if self._file is None or not found or len(found) < len(loaded) or not vetting.holds_for_good():
+        if self._file is None or not found or len(found) < len(loaded) or not holds_for_good():
             return
         # Somebody else's cache, a full disk, a manifest that is being edited: the next load takes the longer way again.
         with suppress(OSError, KeyError, TypeError, ValueError, AttributeError):
@@ -170,10 +170,11 @@ def _is_plain(ready: Ready) -> bool:
 
 def _deciding(manifest: str) -> list[str]:
     """Return the files that say what is loaded: manifest and lock file, and a policy wherever it may lie."""
+    from cuvis_ai_core.plugins.cache.vetting import deciding_files
     from cuvis_ai_core.plugins.manifest.schema import lock_path
 
     files = [manifest, str(lock_path(Path(manifest)))] if manifest else []
-    return files + list(map(str, vetting.deciding_files()))
+    return files + deciding_files()
 
 
 def _edited(found: Iterable[Ready]) -> Iterator[str]:

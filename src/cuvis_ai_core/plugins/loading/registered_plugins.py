@@ -7,12 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core.builtin import plugin as builtin_readers
-from cuvis_ai_core.errors import DiscoveryError, NodeNotFoundError
+from cuvis_ai_core.errors import DiscoveryError, NodeNotFoundError, NotAllowedError
 from cuvis_ai_core.node.base import is_node_class
-from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.catalogue import Catalogue, Owner, host_node, not_found
 from cuvis_ai_core.plugins.hooks.discovery import DiscoveredPlugin, discover, strict
 from cuvis_ai_core.plugins.hooks.manager import HookManager, NodePlugin, PluginState, contribution, no_node
+from cuvis_ai_core.plugins.policy.finding import none_is_there
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.loading.loaded import LoadedPlugin
@@ -200,11 +200,19 @@ class Members:
 
     def _allowed(self, found: Mapping[str, DiscoveredPlugin]) -> dict[str, DiscoveredPlugin]:
         """Return those that the policy allows; of the others it is noted why they take no part."""
+        if none_is_there():
+            return dict(found)
+        from cuvis_ai_core.plugins.cache import vetting
+
         refused = vetting.refused_distributions({name: each.distribution for name, each in found.items()})
         for name, error in refused.items():
-            if str(self._broken.get(name)) != str(error):
+            if str(self.failed.get(name)) != str(error):
                 logger.warning("%s", error)
-                self._blame(name, error)
+                self.failed[name] = error
+        for name in [
+            name for name in found if name not in refused and isinstance(self.failed.get(name), NotAllowedError)
+        ]:
+            del self.failed[name]
         return {name: each for name, each in found.items() if name not in refused}
 
     def _forget(self, name: str) -> None:

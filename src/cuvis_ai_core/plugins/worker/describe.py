@@ -14,6 +14,7 @@ from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.node.keywords import parameters_of
 from cuvis_ai_core.node.libraries import is_module
 from cuvis_ai_core.node.ports import TORCH, as_port_spec, dtype_name, library_of, read_ports
+from cuvis_ai_core.node.tiles import tiles_elsewhere
 from cuvis_ai_core.plugins.hooks.discovery import load_entry_point, node_path
 from cuvis_ai_core.plugins.hooks.manager import HookManager, NodePlugin, checked_nodes, class_path, contribution
 from cuvis_ai_core.plugins.missing_nodes import no_class, no_module
@@ -116,7 +117,8 @@ def _face(node_class: type) -> dict[str, Any]:
         "forward_doc": getattr(node_class, "forward").__doc__,  # noqa: B009
         "inputs": _specs(node_class, "INPUT_SPECS"),
         "outputs": _specs(node_class, "OUTPUT_SPECS"),
-        "metadata": {name: _data(getattr(node_class, name)) for name in _METADATA if hasattr(node_class, name)},
+        "metadata": {name: _data(getattr(node_class, name)) for name in _METADATA if hasattr(node_class, name)}
+        | tiles_elsewhere(node_class),
         "methods": [name for name in _METHODS if callable(getattr(node_class, name, None))],
         "torch": is_module(node_class),
     }

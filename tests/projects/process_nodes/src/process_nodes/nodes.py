@@ -238,3 +238,32 @@ class Busy(ArrayNode):
 
     def forward(self, turns):
         return {"total": sum(turn & 1 for turn in range(turns))}
+
+
+class PerPixel(ArrayNode):
+    """Adds a number, and tells how many pixels it got."""
+
+    INPUT_SPECS = {"cube": PortSpec(np.floating, (-1, -1, -1, -1))}
+    OUTPUT_SPECS = {"cube": PortSpec(np.floating, (-1, -1, -1, -1))}
+    per_pixel = True
+
+    def forward(self, cube):
+        return {"cube": cube * 0 + cube.shape[1] * cube.shape[2]}
+
+
+class Gathering(PerPixel):
+    """Gathers statistics of the image, which it does not do from elsewhere."""
+
+    per_pixel = True
+
+    def tile_statistics(self, cube):
+        return cube.mean()
+
+    def merge_statistics(self, left, right):
+        return left
+
+    def forward_tile(self, statistics, cube):
+        return self.forward(cube)
+
+    def forward(self, cube):
+        return {"cube": cube * 0 + cube.shape[1] * cube.shape[2]}
