@@ -2,10 +2,13 @@
 
     python tools/published.py [VERSION ...] [--keep FOLDER]
 
-For each version: how many of its modules can be imported, how many node classes register, and how many of the pipeline
-and trainrun files that it brings are shown and drawn. Its dependencies are not installed: third-party packages that are
-not there are stood in for, by modules in which every name is a class that takes anything. So a failure is one of this
-core, or of a version of a package that the catalogue was not written for. What failed is printed with its reason.
+For each version: how many of its modules can be imported, how many node classes register, how many of the pipeline and
+trainrun files that it brings are shown and drawn, how many pipelines of its own nodes alone run on a made-up cube, and
+which nodes that need no arguments run on random values (many want others, or to learn first, and say so).
+
+Its dependencies are not installed: third-party packages that are not there are stood in for, by modules in which every
+name is a class that takes anything. So a failure is one of this core, or of a version of a package that the catalogue
+was not written for. What failed is printed with its reason.
 """
 
 import argparse
@@ -65,6 +68,7 @@ def report(version: str, found: dict[str, Any]) -> int:
         for name, reason in failed.items():
             print(f"    {name}: {reason}")
         failures += len(failed)
+    print(f"cuvis-ai {version}: node classes registered: {found['nodes']}")
     print(f"cuvis-ai {version}: stood in for: {', '.join(found['stood_in']) or 'nothing'}", flush=True)
     return failures
 

@@ -21,6 +21,9 @@ OURS = "cuvis_ai"
 """With this begin the names of what is looked at, and of other plugins."""
 
 HERE = str(Path(__file__))
+DRAWN = {"pipeline": ["--pipeline-vis-ext", "md"], "trainrun": []}
+SIZES = (2, 6, 7, 61)
+"""Of axes that are free."""
 
 
 class StandIn(type):
@@ -117,6 +120,20 @@ def registered() -> int:
     return NodeRegistry.auto_register_package("cuvis_ai")
 
 
+def catalogue_nodes() -> list[type]:
+    """Return the node classes of the catalogue that can be made without arguments."""
+    import inspect
+
+    from cuvis_ai_core.plugins.package_nodes import node_classes
+
+    def is_free(node_class: type) -> bool:
+        empty, several = inspect.Parameter.empty, {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
+        parameters = inspect.signature(node_class).parameters.values()
+        return all(each.default is not empty or each.kind in several for each in parameters)
+
+    return list(filter(is_free, node_classes("cuvis_ai", "cuvis_ai_core.node.node.Node")))
+
+
 def files_of(place: Path, kind: str) -> list[Path]:
     """Return the files of a kind that the catalogue brings."""
     return sorted((place / "cuvis_ai" / "configs" / kind).rglob("*.yaml"))
@@ -136,6 +153,48 @@ def show(name: str, arguments: Sequence[str]) -> Callable[[], object]:
     return call
 
 
+def runnable(place: Path) -> list[Path]:
+    """Return the pipeline files all of whose nodes are the catalogue's own."""
+    import yaml
+
+    def own(file: Path) -> bool:
+        nodes = yaml.safe_load(file.read_text(encoding="utf-8")).get("nodes") or ()
+        return all(str(node.get("class_name", node.get("class"))).startswith("cuvis_ai.") for node in nodes)
+
+    return list(filter(own, files_of(place, "pipeline")))
+
+
+def write_cube(path: Path) -> None:
+    """Write a cube of 61 bands, as the camera of the catalogue's files has them."""
+    import numpy as np
+
+    random = np.random.default_rng(7)
+    cube = random.random((24, 32, 61), dtype=np.float32) + np.linspace(0.1, 0.9, 61, dtype=np.float32)
+    np.savez(path, cube=cube, wavelengths=np.linspace(430, 910, 61))
+
+
+def run_node(node_class: type) -> None:
+    """Run a node that can be made without arguments on random values of its ports.
+
+    Raises:
+        Exception: Whatever it raises.
+    """
+    import torch
+
+    from cuvis_ai_core.pipeline.pipeline import Pipeline
+
+    name = node_class.__name__
+    nodes = [{"name": name, "class_name": f"{node_class.__module__}.{name}"}]
+    pipeline = Pipeline.from_dict({"nodes": nodes}, allow_untrained=True)
+    batch = {}
+    for (_, port), resolved in pipeline.required_inputs().items():
+        dtype = getattr(torch, resolved.port.dtype, torch.float32)
+        shape = [size if size > 0 else SIZES[axis % 4] for axis, size in enumerate(resolved.sizes)]
+        values = torch.rand(shape)
+        batch[port] = values > 0.5 if dtype is torch.bool else (values * 2).to(dtype)  # noqa: PLR2004
+    pipeline.forward(batch)
+
+
 def main() -> None:
     """Look, and write what was found."""
     place, answer = Path(sys.argv[1]).absolute(), Path(sys.argv[2])
@@ -152,7 +211,15 @@ def main() -> None:
         results = found[f"{kind} files"] = {}
         for file in files_of(place, kind):
             shown = str(file.relative_to(place / "cuvis_ai" / "configs"))
-            results[shown] = outcome(show(entry, [f"--{kind}-path", str(file)]))
+            results[shown] = outcome(show(entry, [f"--{kind}-path", str(file), *DRAWN[kind]]))
+    write_cube(Path("scene.npz"))
+    results = found["pipelines run"] = {}
+    for file in runnable(place):
+        arguments = ["--pipeline-path", str(file), "--cube-path", "scene.npz", "--allow-untrained"]
+        results[file.stem] = outcome(show("restore_pipeline_cli", [*arguments, "--output-dir", file.stem]))
+    results = found["nodes run on random values"] = {}
+    for each in catalogue_nodes():
+        results[f"{each.__module__}.{each.__name__}"] = outcome(partial(run_node, each))
     sys.meta_path.remove(finder)
     answer.write_text(json.dumps({"results": found, "nodes": numbers, "stood_in": sorted(finder.found)}))
 

@@ -25,7 +25,7 @@ _SYSTEM: Final = (
 
 # How hosts are reached, and whom to trust.
 _NETWORK: Final = (
-    r"(?i:(http|https|all|ftp|no)_proxy)|SSL_CERT_(FILE|DIR)|NIX_SSL_CERT_FILE|CURL_CA_BUNDLE|REQUESTS_CA_BUNDLE"
+    r"(?i:(http|https|all|no)_proxy)|SSL_CERT_(FILE|DIR)|NIX_SSL_CERT_FILE|CURL_CA_BUNDLE|REQUESTS_CA_BUNDLE"
 )
 
 # What proves to hosts and proxies who the user is: files, not their contents.
@@ -115,7 +115,9 @@ def uv_variables(*, builds: bool) -> dict[str, str]:
     """
     quiet = {"UV_NO_PROGRESS": "1", "NO_COLOR": "1", "GIT_TERMINAL_PROMPT": "0"}
     doors = () if builds else (_TICKETS, _GIT)
-    kept = _kept(_SYSTEM, _NETWORK, _CERTIFICATE, _KEYRING, *doors, _UV, _PIP, _BUILD)
+    kept = _kept(_SYSTEM, _NETWORK, _CERTIFICATE, _KEYRING, *doors, _UV, _PIP)
+    # uv hands none of these on in another way: the address of a proxy of cargo's may hold a password.
+    kept |= {name: value for name, value in _kept(_BUILD).items() if not re.search(_USER_IN_ADDRESS, value)}
     # uv takes an empty value for a missing one.
     kept = {name: value for name, value in kept.items() if value or not name.startswith("UV_")}
     return kept | _ENGLISH | _UTF8 | quiet

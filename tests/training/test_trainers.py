@@ -115,6 +115,26 @@ def test_what_is_wrong_is_said_at_once(make_pipeline: Make) -> None:
         StatisticalTrainer(pipeline).fit()
 
 
+def test_what_a_node_keeps_in_validation_can_be_written_in_training(make_pipeline: Make) -> None:
+    """As metrics of torchmetrics do, which add up from pass to pass."""
+    pipeline = make_pipeline()
+    StatisticalTrainer(pipeline, Scenes()).fit()
+    error: Any = pipeline.nodes["error"]
+    error.kept, forward = None, error.forward
+
+    def counting(**given: Any) -> dict[str, Any]:
+        if error.kept is None:
+            error.kept = torch.zeros(1)
+        error.kept += 1
+        return dict(forward(**given))
+
+    error.forward = counting
+    trainer = Trainer(pipeline, Scenes(), ["error"], trainer_config={"max_epochs": 1, "enable_progress_bar": False})
+    trainer.validate()
+    trainer.fit()
+    assert error.kept > 1
+
+
 def test_statistics_alone_are_validated_and_tested(make_pipeline: Make) -> None:
     """By the outputs for each batch, nodes for that stage among them."""
     trainer = StatisticalTrainer(make_pipeline(), Scenes())

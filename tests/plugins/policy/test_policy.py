@@ -2,12 +2,15 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from cuvis_ai_core.errors import NotAllowedError, PolicyError
+from cuvis_ai_core.plugins.policy.finding import places
 from cuvis_ai_core.plugins.policy.policy import Policy, find_policy
 from cuvis_ai_core.plugins.policy.schema import policy_schema
 
@@ -209,6 +212,29 @@ def test_the_policy_that_a_variable_names_comes_first(
 
     names = [each.path.relative_to(tmp_path).parts[0] for each in found if each is not None]
     assert names == ["system", "user", "policy.yaml"]
+
+
+def test_a_configuration_folder_that_is_no_whole_path_does_not_count(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies in the working directory, a cloned project's, is no policy of this machine."""
+    (tmp_path / "here" / "cuvis-ai").mkdir(parents=True)
+    write("allow: []").rename(tmp_path / "here" / "cuvis-ai" / "policy.yaml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", "here")
+    monkeypatch.setenv("XDG_CONFIG_DIRS", f"here{os.pathsep}")
+
+    assert find_policy() is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the library itself is asked")
+def test_folders_are_those_of_platformdirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not imported for that on each load."""
+    for own in ("", str(tmp_path / "own")):
+        monkeypatch.setenv("XDG_CONFIG_HOME", own)
+        monkeypatch.setenv("XDG_CONFIG_DIRS", own)
+        expected = platformdirs.user_config_path("cuvis-ai"), platformdirs.site_config_path("cuvis-ai")
+        assert places() == [str(each / "policy.yaml") for each in expected]
 
 
 @pytest.mark.parametrize("named", ["nowhere.yaml", "/dev/null", ".", "bad\x00name"])

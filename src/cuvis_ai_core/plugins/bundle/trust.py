@@ -16,7 +16,7 @@ from cuvis_ai_core.errors import (
     TimeLimitError,
     ToolNotFoundError,
 )
-from cuvis_ai_core.plugins.bundle.names import MANIFEST
+from cuvis_ai_core.plugins.bundle.names import MANIFEST, is_below_manifest
 from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.cache.fetch import remote_commit
 from cuvis_ai_core.plugins.cache.offline import is_offline
@@ -41,7 +41,7 @@ class Asked(NamedTuple):
         where: Address of its repository, or its path.
         tag: Its tag; empty for a local plugin.
         commit: The commit that the bundle has for it; empty for a local plugin.
-        told_by: Who says that the tag names this commit; for a local plugin, that nothing proves its code.
+        told_by: Who says that the tag names this commit; nobody says anything of the code of a local plugin.
         kind: What the policy calls it: `official`, `private` or `community`; empty without a policy.
         signature: Who signed the tag, or how it is signed where nobody asked whether that is true.
     """
@@ -81,7 +81,9 @@ def asked_of(
     """
     entry = lock.plugins[name]
     if isinstance(declared, LocalPlugin):
-        return Asked(name, entry["path"], "", "", "its files lie in the bundle, and nothing proves them")
+        carried = is_below_manifest(entry["path"])
+        said = "nobody: its files are in the bundle" if carried else "nobody: its files are not in the bundle"
+        return Asked(name, entry["path"], "", "", said)
     address, commit = without_credentials(declared.repo), entry["commit"]
     judgement = vetting.judged(name, declared, own_process=entry["isolation"] == "process")
     signature = vetting.signed(name, declared, Source(checkout, commit, entry["content"]))

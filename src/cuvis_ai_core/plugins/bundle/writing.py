@@ -78,8 +78,9 @@ def write_bundle(
     installer.refuse_failed(f"{manifest} cannot be bundled")
     try:
         with store.workspace() as folder:
-            wheels, lock = _wheels(folder, plugins, installer, lock)
-            write_lock(lock)
+            wheels, complete = _wheels(folder, plugins, installer, lock)
+            if complete != lock:
+                write_lock(complete)
             bare = folder / "bundled.yaml"
             bare.write_bytes(_without_credentials(manifest))
             _refuse_credentials(bare, manifest)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core.builtin import plugin as builtin_readers
-from cuvis_ai_core.errors import DiscoveryError, NodeNotFoundError
+from cuvis_ai_core.errors import DiscoveryError, NodeNotFoundError, NotAllowedError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.catalogue import Catalogue, Owner, host_node, not_found
 from cuvis_ai_core.plugins.hooks.discovery import DiscoveredPlugin, discover, strict
@@ -206,9 +206,13 @@ class Members:
 
         refused = vetting.refused_distributions({name: each.distribution for name, each in found.items()})
         for name, error in refused.items():
-            if str(self._broken.get(name)) != str(error):
+            if str(self.failed.get(name)) != str(error):
                 logger.warning("%s", error)
-                self._blame(name, error)
+                self.failed[name] = error
+        for name in [
+            name for name in found if name not in refused and isinstance(self.failed.get(name), NotAllowedError)
+        ]:
+            del self.failed[name]
         return {name: each for name, each in found.items() if name not in refused}
 
     def _forget(self, name: str) -> None:

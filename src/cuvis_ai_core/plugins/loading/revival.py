@@ -32,6 +32,8 @@ def revive(package: str, cache: Path) -> Scope:
     fitting = [target for target in found if any(key.partition(":")[0] == here for key in target.hosts)]
     refused: DependencyConflictError | None = None
     for target in sorted(fitting, key=_changed, reverse=True):
+        vetting.refuse_unlocked(target.plugin.name)
+        vetting.refuse_requirements(target.plugin.name, target.plugin.requires)
         vetting.refuse_stored(target.folder.parents[2], target.title, [*target.code.values(), target.built_from])
         try:
             return _opened(target)

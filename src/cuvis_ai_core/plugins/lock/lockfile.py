@@ -177,7 +177,8 @@ def differences(lock: Lock, plugins: Mapping[str, Declared], manifest: Path) -> 
     for name, declared in plugins.items():
         locked, meant = lock.plugins.get(name, {}), entry_of(declared, manifest)
         if locked:
-            open_choice = declared.isolation == "auto" or "apart_by" in locked
+            apart = "apart_by" in locked and locked["isolation"] == "process"
+            open_choice = declared.isolation == "auto" or apart
             meant["isolation"] = locked["isolation"] if open_choice else declared.isolation
             common = set(meant) | (_KEYS & set(locked)) - _FOUND
             found += [

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from cuvis_ai_core._files import write_atomic
 from cuvis_ai_core.errors import CuvisError, ManifestError
+from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.cache.fetch import remote_tags
 from cuvis_ai_core.plugins.cache.git import require_git
 from cuvis_ai_core.plugins.cache.housekeeping import entries
@@ -112,6 +113,7 @@ def _tags(plugins: Mapping[str, Declared]) -> dict[str, tuple[str, str | None]]:
 
     def ask(name: str, declared: GitPlugin) -> None:
         try:
+            vetting.judged(name, declared, own_process=True)
             commits = remote_tags(declared.repo)
         except CuvisError as error:
             errors[name] = error

@@ -44,6 +44,8 @@ class Address(NamedTuple):
 
 def address_of(text: str) -> Address | None:
     """Return an address, or a pattern, in its one form; None for one that is not plain enough to be compared."""
+    if not text.isprintable() or " " in text:  # of which parsers take some away
+        return None
     if "://" not in text:
         match = _SCP.fullmatch(text)
         if match is None:

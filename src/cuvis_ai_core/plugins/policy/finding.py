@@ -43,8 +43,10 @@ def _folders() -> "Iterator[str]":
         yield platformdirs.user_config_dir()
         yield platformdirs.site_config_dir()
     else:  # the same; to import that library takes longer than to load a plugin that is there
-        yield os.environ.get("XDG_CONFIG_HOME", "").strip() or os.path.expanduser("~/.config")  # noqa: PTH111
-        yield from filter(None, (os.environ.get("XDG_CONFIG_DIRS", "").strip() or "/etc/xdg").split(os.pathsep))
+        # A relative folder would be one of whatever lies around: as its rules say, it does not count.
+        own, common = os.environ.get("XDG_CONFIG_HOME", ""), os.environ.get("XDG_CONFIG_DIRS", "").split(os.pathsep)
+        yield own if os.path.isabs(own) else os.path.expanduser("~/.config")  # noqa: PTH111, PTH117
+        yield from list(filter(os.path.isabs, common)) or ["/etc/xdg"]
 
 
 def none_is_there() -> bool:
