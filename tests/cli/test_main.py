@@ -51,8 +51,8 @@ def test_a_wrong_command_is_answered_with_the_nearest(shell: Callable[..., Resul
     found = shell("cuvis-ai", "plugin", "list")
     assert found.exit_code == 2
     assert (
-        "Error: There is no command 'plugin'. Did you mean 'plugins'? Commands: demo, nodes, plugins, remote, serve."
-        in found.stderr
+        "Error: There is no command 'plugin'. Did you mean 'plugins'? "
+        "Commands: demo, nodes, plugins, policy, remote, serve." in found.stderr
     )
 
 

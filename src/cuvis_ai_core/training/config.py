@@ -6,7 +6,7 @@ from datetime import timedelta
 from importlib import import_module
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 SPLITS: Final = ("train", "val", "test")
 """The parts of the data, named like the execution stages in which they are used."""
@@ -186,6 +186,10 @@ class EarlyStoppingConfig(Section):
     log_rank_zero_only: bool = False
 
 
+FROM_CODE: Final = {"from": "code"}
+"""The context in which a program's own configuration is validated; a file's may name no folder elsewhere."""
+
+
 class CheckpointConfig(Section):
     """Which of the epochs is kept as the result: the last one, or with `monitor` the best one."""
 
@@ -219,7 +223,9 @@ class CheckpointConfig(Section):
 
     @field_validator("dirpath")
     @classmethod
-    def _is_below(cls, dirpath: str | None) -> str | None:
+    def _is_below(cls, dirpath: str | None, info: ValidationInfo) -> str | None:
+        if info.context == FROM_CODE:
+            return dirpath  # it is the program's own folder
         if re.search(r"(^|[/\\])\.\.([/\\]|$)|^[A-Za-z]:|^[~/\\]|[\x00-\x1f]", dirpath or ""):
             raise ValueError(f"is {dirpath!r}, which leads out of the output directory; name a folder in it")
         return dirpath

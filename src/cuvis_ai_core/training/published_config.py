@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from cuvis_ai_core.errors import TrainRunError
-from cuvis_ai_core.training.config import CheckpointConfig, TrainingConfig
+from cuvis_ai_core.training.config import FROM_CODE, CheckpointConfig, TrainingConfig
 
 _ELSEWHERE: Final = {"batch_size", "num_workers"}
 """Of the data: older files repeat it here."""
@@ -35,7 +35,7 @@ def training_config(
     merged = {**nested, **whole, **{name: part for name, part in parts.items() if part}}
     try:
         return TrainingConfig.model_validate(
-            {key: _known(key, value) for key, value in merged.items() if key not in _ELSEWHERE}
+            {key: _known(key, value) for key, value in merged.items() if key not in _ELSEWHERE}, context=FROM_CODE
         )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cuvis_ai_core.cli.demo.workspace import VERSIONS, Workspace
-from cuvis_ai_core.cli.tables import print_table
+from cuvis_ai_core.cli.tables import Cell, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,11 +25,11 @@ def print_loaded(plugins: "Iterable[PluginInfo]", workspace: Workspace) -> None:
     )
 
 
-def _row(info: "PluginInfo", workspace: Workspace) -> tuple[str, str, str]:
+def _row(info: "PluginInfo", workspace: Workspace) -> tuple[Cell, Cell, Cell]:
     source = info.source if info.kind == "git" else _below(workspace.root, Path(info.source))
     nodes = ", ".join(path.rpartition(".")[2] for path in info.nodes)
-    origin = f"{info.tag}\n{(info.commit or '')[:8]}" if info.tag else "local path"
-    return info.name, origin, f"{source}\n{_below(workspace.cache, info.target)}\n{nodes}\n"
+    origin = (info.tag, (info.commit or "")[:8]) if info.tag else "local path"
+    return info.name, origin, (source, _below(workspace.cache, info.target), nodes, "")
 
 
 def next_steps(workspace: Workspace) -> str:

@@ -76,7 +76,7 @@ class ZarrFile:
         attributes: dict[str, Any] = {"output": bands.name, "long_name": bands.description}
         if place := self._grid():
             attributes["grid_mapping"] = "spatial_ref"
-            self._root.create_array("spatial_ref", data=np.array(0)).attrs.update(place)
+            self._root.create_array("spatial_ref", shape=(), dtype=np.int64, fill_value=0).attrs.update(place)
         if self._cube.acquired is not None:
             attributes["time_coverage_start"] = self._cube.acquired.isoformat()
         if bands.classes:
@@ -87,7 +87,11 @@ class ZarrFile:
         self._root["cube"].attrs.update(attributes)
         for name, values in (("wavelength", bands.wavelengths), ("fwhm", bands.fwhm)):
             if values is not None:
-                array = self._root.create_array(name, data=values, dimension_names=_DIMS[2:])
+                numbers = np.asarray(values)
+                array = self._root.create_array(
+                    name, shape=numbers.shape, dtype=numbers.dtype, dimension_names=_DIMS[2:]
+                )
+                array[:] = numbers
                 array.attrs.update({"units": "nm"})
         with zipfile.ZipFile(self._packed, "w") as packed:
             for file in sorted(each for each in self._store.rglob("*") if each.is_file()):
