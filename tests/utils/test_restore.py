@@ -70,6 +70,7 @@ def test_the_entry_point_runs_a_session_file(
         "--measurement-indices": "0,1",
         "--device": "auto",
         "--output-dir": tmp_path / "results",
+        "--keep": "data.marked",
     }
     arguments = [str(each) for pair in options.items() for each in pair]
     assert run(monkeypatch, restore_pipeline_cli, *arguments) == 0, capsys.readouterr().err
