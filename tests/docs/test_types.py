@@ -61,13 +61,15 @@ def pyright(folder: Path) -> str:
 @pytest.mark.slow
 def test_examples_pass_mypy_strictly(examples: Path) -> None:
     """No configuration is needed, and no package of ours lacks its types."""
-    assert "Success: no issues found" in mypy(examples)
+    said = mypy(examples)
+    assert "Success: no issues found" in said, said
 
 
 @pytest.mark.slow
 def test_examples_pass_pyright(examples: Path) -> None:
     """The other checker that people have, in their editors."""
-    assert pyright(examples).splitlines()[-1].startswith("0 errors")
+    said = pyright(examples)
+    assert said.splitlines()[-1].startswith("0 errors"), said
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Masks as runs of pixels, as COCO files have them: column after column, background first."""
 
 import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from types import ModuleType
@@ -46,7 +47,10 @@ def coco_rle_decode(rle: Rle) -> ByteMask:
     Raises:
         AnnotationError: They break a rule of the format.
     """
-    mask: ByteMask = _pycocotools().decode(_compressed(rle))
+    runs = _compressed(rle)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its arrays come by a protocol that NumPy calls old
+        mask: ByteMask = _pycocotools().decode(runs)
     return mask
 
 

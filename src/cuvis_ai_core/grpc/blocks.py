@@ -5,7 +5,6 @@ owner ended, however that was. Fresh memory costs ten times as much as memory th
 its blocks. What somebody else owns is copied out, never mapped on the server: its owner could take it away meanwhile.
 """
 
-import fcntl
 import mmap
 import os
 import re
@@ -49,6 +48,8 @@ class Block:
     """
 
     def __init__(self, prefix: str, size: int) -> None:
+        import fcntl  # which Windows does not have, nor blocks
+
         self.name = f"{prefix}{secrets.token_hex(8)}"
         self.size = -(-size // _GRANULE) * _GRANULE
         self._handle = os.open(FOLDER / self.name, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -212,8 +213,12 @@ def is_available() -> bool:
 
 def sweep() -> list[str]:
     """Remove the blocks whose owners have ended, and return their names."""
+    if not is_available():
+        return []
+    import fcntl
+
     removed = []
-    for file in FOLDER.glob(f"{PREFIX}*") if is_available() else ():
+    for file in FOLDER.glob(f"{PREFIX}*"):
         try:
             if time.time() - file.stat().st_mtime < _YOUNG:
                 continue

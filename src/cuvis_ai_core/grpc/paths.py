@@ -27,6 +27,8 @@ class Roots:
             ServiceError: It is not there, or not below a root.
         """
         found = self._first([Path()] if _is_absolute(text) else self.read, text)
+        if found is None:
+            self._refuse_outside([Path()] if _is_absolute(text) else self.read, text)
         if found is None or not found.is_dir():
             raise ServiceError(f"There is no folder '{text}'.", code="NOT_FOUND")
         return self._below(found, self.read, text)
@@ -47,6 +49,7 @@ class Roots:
         places = [Path()] if _is_absolute(text) else [*folders, *self.read]
         found = next(filter(None, (self._first(places, f"{text}{suffix}") for suffix in suffixes)), None)
         if found is None:
+            self._refuse_outside(places, text)
             raise ServiceError(f"There is no file '{text}'.", code="NOT_FOUND")
         path = self._below(found, self.read, text)
         if not stat.S_ISREG(path.stat().st_mode):
@@ -93,6 +96,23 @@ class Roots:
             if os.path.lexists(path):
                 return path
         return None
+
+    def _refuse_outside(self, places: Iterable[Path], text: str) -> None:
+        """Refuse a path that leads out wherever it begins: a client is not told what there is elsewhere.
+
+        Raises:
+            ServiceError: It does.
+        """
+        outside: ServiceError | None = None
+        for place in places:
+            try:
+                self._below(place / text, self.read, text)
+            except ServiceError as error:
+                outside = error
+            else:
+                return
+        if outside is not None:
+            raise outside
 
     @staticmethod
     def _below(path: Path, roots: Sequence[Path], text: str) -> Path:

@@ -4,7 +4,6 @@ It has no name in the file system, so that nothing is left of a client that was 
 client's process, and takes only what carries the number of the session: no other memory of anybody can be named.
 """
 
-import fcntl
 import mmap
 import os
 import re
@@ -43,6 +42,8 @@ class SealedBlock:
     def __init__(self, session: str, size: int) -> None:
         if not hasattr(os, "memfd_create"):
             raise OSError("this system has no memory that can be sealed")
+        import fcntl  # which Windows does not have
+
         self.size = -(-size // _GRANULE) * _GRANULE
         self._handle = os.memfd_create(f"{_KIND}{session}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         self.name = f"memfd:{os.getpid()}:{self._handle}"
@@ -95,6 +96,8 @@ class Maps:
         return memoryview(np.frombuffer(memory, np.uint8)[offset : offset + size])  # type: ignore[arg-type]
 
     def _map(self, name: str, handle: int, session: str) -> mmap.mmap:
+        import fcntl
+
         # Looked at again in what is open: the name may lead elsewhere by now.
         if _leads_to(f"/proc/self/fd/{handle}") != f"/memfd:{_KIND}{session} (deleted)":
             raise _unseen(name)

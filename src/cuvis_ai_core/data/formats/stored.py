@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from cuvis_ai_core.data.lazy import LazyArray
@@ -174,6 +173,8 @@ def _of_bands(values: NDArray[np.float64], bands: slice) -> NDArray[np.float64]:
 
 def _free() -> int:
     """Return the memory that this process may still take, in bytes."""
+    import psutil
+
     free = int(psutil.virtual_memory().available)
     with suppress(ImportError, ValueError, OSError):
         import resource

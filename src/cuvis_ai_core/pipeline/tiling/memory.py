@@ -4,8 +4,6 @@ import re
 from pathlib import Path
 from typing import Final
 
-import psutil
-
 from cuvis_ai_core.errors import PipelineError
 
 _SHARE: Final = 4
@@ -42,6 +40,8 @@ def parse_memory(text: str | int) -> int:
 
 def free_memory() -> int:
     """Return the bytes that this process may still take: of the machine, its control group, its own limit."""
+    import psutil
+
     return max(0, min([psutil.virtual_memory().available, *_left_by_group(), *_left_by_limit()]))
 
 
@@ -64,5 +64,7 @@ def _left_by_limit() -> list[int]:
         import resource
     except ImportError:  # Windows
         return []
+    import psutil
+
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     return [] if limit == resource.RLIM_INFINITY else [limit - psutil.Process().memory_info().vms]

@@ -14,9 +14,7 @@ from cuvis_ai_core.plugins.cache.git_credentials import hidden
 
 _CONFIGURATION: Final = (
     f"core.hooksPath={os.devnull}",
-    # Where plugins may come from; a local path only where the user's own git has it for an address (insteadOf).
-    "protocol.allow=never",
-    *(f"protocol.{name}.allow=always" for name in ("http", "https", "ssh")),
+    # Of the others the user's own git decides: what it forbids stays forbidden. Addresses are checked before.
     "protocol.file.allow=user",
     "protocol.ext.allow=never",
     "core.useReplaceRefs=false",

@@ -12,7 +12,7 @@ def with_plugins(data: object) -> object:
     if not isinstance(data, Mapping):
         return data
     if "plugins" not in data and isinstance(data.get("name"), str) and ("repo" in data or "path" in data):
-        return {"plugins": {data["name"]: plugin_entry(data)}}
+        return {"plugins": {data["name"]: plugin_entry({key: each for key, each in data.items() if key != "name"})}}
     if isinstance(data.get("plugins"), Mapping):
         return {**data, "plugins": {name: plugin_entry(entry) for name, entry in data["plugins"].items()}}
     return data

@@ -227,10 +227,10 @@ def _missing(value: object, keys: Keys) -> str:
     if keys != ("plugins",):
         return f"is missing; {_NEEDS.get(str(keys[-1]), '')}"
     names = set(value) if isinstance(value, Mapping) else set()
-    if names & {"package_name", "capabilities"} or ("name" in names and names & {"repo", "path"}):
+    if names & {"package_name", "capabilities"}:
         return (
-            "is missing: this is the form of one bare file per plugin (name, package_name, capabilities), which "
-            "is not read; list the plugin under 'plugins', with its classes under 'provides'"
+            "is missing: a file of one plugin (package_name, capabilities) has its 'name', and 'repo' with 'tag' or "
+            "'path'; add them, or list the plugin under 'plugins'"
         )
     near = nearest("plugins", map(str, names))
     return "is missing; " + (f"rename '{near}'" if near else "all plugins of a manifest stand under it")
