@@ -1,7 +1,7 @@
 """Small torch nodes that learn, a pipeline of them, and cubes with masks to learn from."""
 
 from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -91,6 +91,7 @@ def batches(scenes: Path, registry: NodeRegistry) -> Callable[..., Batches]:
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     """Let torch use one thread: for tensors this small, several only wait for each other."""
-    import torch
+    if find_spec("torch") is not None:
+        import torch
 
-    torch.set_num_threads(1)
+        torch.set_num_threads(1)

@@ -102,7 +102,8 @@ def _place(path: Path, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
 
 
 def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    with np.load(path, allow_pickle=False) as archive:
+    # NumPy leaves a file open that it opened itself, and that turns out to be damaged.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         refuse_bomb(path, sum(each.file_size for each in archive.zip.infolist()))
         names = [name.removesuffix(".npy") for name in archive.zip.namelist() if name.endswith(".npy")]
         return {name: np.asarray(archive[name]) for name in names}
