@@ -91,7 +91,7 @@ def test_names_are_no_paths(shell: Run, write_yaml: Run, cube_file: Path, tmp_pa
 
 def test_an_output_folder_with_a_nul_is_refused() -> None:
     """It is no path."""
-    with pytest.raises(click.BadParameter, match="cannot be written: embedded null"), OutputFolder(Path("a\0b")):
+    with pytest.raises(click.BadParameter, match=r"cannot be written: .*embedded null"), OutputFolder(Path("a\0b")):
         pytest.fail("the work began")
 
 
