@@ -14,9 +14,10 @@ from cuvis_ai_core.plugins.cache.git_credentials import hidden
 
 _CONFIGURATION: Final = (
     f"core.hooksPath={os.devnull}",
-    # Of the others the user's own git decides: what it forbids stays forbidden. Addresses are checked before.
+    # No plugin comes by these ways. Of http, https and ssh the user's own git decides: what it forbids stays forbidden.
+    *(f"protocol.{name}.allow=never" for name in ("ext", "fd", "ftp", "ftps", "git")),
+    # Only where the user's own git has a folder for an address (insteadOf).
     "protocol.file.allow=user",
-    "protocol.ext.allow=never",
     "core.useReplaceRefs=false",
     # Line ends and links as the repository has them: the hash of a checkout must not depend on who fetched it.
     "core.autocrlf=false",
