@@ -52,8 +52,8 @@ def test_the_search_finds_what_pages_say(site: Path) -> None:
 
 
 @pytest.mark.slow
-def test_nothing_is_fetched_from_elsewhere_but_what_draws_mermaid(site: Path) -> None:
-    """Fonts, styles and scripts come with the pages."""
+def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
+    """Fonts, styles and scripts come with the pages; only the two graphs are drawn by a script that is fetched."""
     page = (site / "index.html").read_text(encoding="utf-8")
     assert "fonts.googleapis" not in page
     assert 'src="http' not in page
