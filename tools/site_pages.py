@@ -49,7 +49,8 @@ def _deployment() -> str:
     files = sorted(path for path in (ROOT / "deploy").rglob("*") if path.is_file() and path.suffix != ".md")
     languages = {".yaml": "yaml", ".service": "ini", ".sh": "sh"}
     blocks = (
-        f"## {path.relative_to(ROOT)}\n\n```{languages.get(path.suffix, 'text')}\n{path.read_text(encoding='utf-8')}```\n"
+        f"## {path.relative_to(ROOT)}\n\n"
+        f"```{languages.get(path.suffix, 'text')}\n{path.read_text(encoding='utf-8')}```\n"
         for path in files
     )
     return "\n".join(["# Deployment\n", "Files to begin with, as they lie in the repository.\n", *blocks])
