@@ -1,6 +1,7 @@
 """What a pipeline adds to each node's `forward`, against a plain loop: `python benchmarks/per_node_call.py`.
 
-Chains of trivial nodes hand a small NumPy array on, with all checks of dtype and shape.
+Chains of trivial nodes hand a small NumPy array on, then a small tensor, with all checks of dtype and shape. A tensor costs
+more: what a node writes into what it was given is found by looking before and after.
 """
 
 import statistics
@@ -9,12 +10,13 @@ from collections.abc import Callable
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
+import torch
 from cuvis_ai_schemas.pipeline import PortSpec
 
-from cuvis_ai_core.node import ArrayNode
+from cuvis_ai_core.node import ArrayNode, Node
 from cuvis_ai_core.pipeline import Pipeline
 
-Cube: TypeAlias = np.ndarray[Any, Any]
+Cube: TypeAlias = Any
 Run: TypeAlias = Callable[[Cube], object]
 
 CUBE = PortSpec(dtype=np.float32, shape=(-1, -1, -1, -1))
@@ -34,9 +36,21 @@ class PassOn(ArrayNode):
         return {"cube": cube}
 
 
-def chain(length: int) -> Pipeline:
+class PassTensorOn(Node):
+    """Hand the input on."""
+
+    INPUT_SPECS: ClassVar = {"cube": PortSpec(dtype=torch.float32, shape=(-1, -1, -1, -1))}
+    OUTPUT_SPECS: ClassVar = INPUT_SPECS
+
+    def forward(self, cube: torch.Tensor, **_: Any) -> dict[str, torch.Tensor]:  # noqa: ANN401
+        """Return the input."""
+        return {"cube": cube}
+
+
+def chain(length: int, node_class: type) -> Pipeline:
     """Return a pipeline of `length` nodes in a row."""
-    nodes = [{"name": f"n{number}", "class_name": f"{__name__}.PassOn"} for number in range(length)]
+    path = f"{__name__}.{node_class.__name__}"
+    nodes = [{"name": f"n{number}", "class_name": path} for number in range(length)]
     edges = [{"source": f"n{number}.cube", "target": f"n{number + 1}.cube"} for number in range(length - 1)]
     return Pipeline.from_dict({"nodes": nodes, "edges": edges})
 
@@ -68,15 +82,21 @@ def seconds(function: Run, cube: Cube, calls: int) -> float:
 
 def main() -> None:
     """Measure both in turn and print the medians."""
-    cube = np.zeros((1, 4, 4, 3), dtype=np.float32)
-    print("nodes   plain loop   pipeline   added by the pipeline   ratio     (microseconds per node)")
+    array = np.zeros((1, 4, 4, 3), dtype=np.float32)
+    print("nodes          plain loop   pipeline   added by the pipeline   ratio     (microseconds per node)")
     for length in LENGTHS:
-        pipeline = chain(length)
-        by_hand = plain_loop(pipeline)
-        calls = max(NODE_CALLS_PER_ROUND // length, 1)
-        pairs = [(seconds(by_hand, cube, calls), seconds(with_batch(pipeline), cube, calls)) for _ in range(ROUNDS)]
-        loop, piped = (statistics.median(column) / length * 1e6 for column in zip(*pairs, strict=True))
-        print(f"{length:5}   {loop:10.2f}   {piped:8.2f}   {piped - loop:21.2f}   {piped / loop:5.1f}")
+        _compare(length, PassOn, array)
+    _compare(100, PassTensorOn, torch.from_numpy(array))
+
+
+def _compare(length: int, node_class: type, cube: Cube) -> None:
+    pipeline = chain(length, node_class)
+    by_hand = plain_loop(pipeline)
+    calls = max(NODE_CALLS_PER_ROUND // length, 1)
+    pairs = [(seconds(by_hand, cube, calls), seconds(with_batch(pipeline), cube, calls)) for _ in range(ROUNDS)]
+    loop, piped = (statistics.median(column) / length * 1e6 for column in zip(*pairs, strict=True))
+    kind = "tensor" if node_class is PassTensorOn else "array"
+    print(f"{length:5} {kind:8} {loop:10.2f}   {piped:8.2f}   {piped - loop:21.2f}   {piped / loop:5.1f}")
 
 
 if __name__ == "__main__":

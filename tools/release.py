@@ -36,12 +36,21 @@ def main(arguments: list[str]) -> None:
         sys.exit("commit or remove first what `git status` shows")
     changelog = ["--draft"] if options.dry_run else ["--yes"]
     _run(UV, "tool", "run", "towncrier", "build", "--version", options.version, *changelog)
+    if not options.dry_run:
+        _join_older(options.version)
     _build()
     _check()
     _try_out(options.version)
     if not options.dry_run:
         _run("git", "commit", "--quiet", "--all", "--message", f"Release {options.version}")
         _tag(versions)
+
+
+def _join_older(version: str) -> None:
+    """Have what was written of this version before there were fragments stand below its heading."""
+    changelog = ROOT / "CHANGELOG.md"
+    text = changelog.read_text(encoding="utf-8")
+    changelog.write_text(text.replace(f"## {version} (unreleased)", "### From the beginning"), encoding="utf-8")
 
 
 def _project(folder: Path) -> dict[str, str]:
