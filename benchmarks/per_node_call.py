@@ -1,7 +1,7 @@
 """What a pipeline adds to each node's `forward`, against a plain loop: `python benchmarks/per_node_call.py`.
 
-Chains of trivial nodes hand a small NumPy array on, then a small tensor, with all checks of dtype and shape. A tensor costs
-more: what a node writes into what it was given is found by looking before and after.
+Chains of trivial nodes hand a small NumPy array on, then a small tensor, with all checks of dtype and shape. A tensor
+costs more: what a node writes into what it was given is found by looking before and after.
 """
 
 import statistics
