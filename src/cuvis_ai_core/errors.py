@@ -418,6 +418,10 @@ class AnnotationError(CuvisError, ValueError):
     path: Path | None = None
 
 
+class OutputError(CuvisError, OSError):
+    """A folder of results cannot be written, or holds what is not to be overwritten."""
+
+
 class TrainRunError(CuvisError, ValueError):
     """A trainrun file breaks a rule, or does not fit its pipeline or its data."""
 

@@ -205,7 +205,8 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
         outline=given.cube_path is None,
     ) as pipeline:
         if given.cube_path is not None:
-            from cuvis_ai_core.cli.run_pipeline import Run
+            from cuvis_ai_core.cli.run_pipeline import run_all
+            from cuvis_ai_core.results.run import Run
 
             run = Run(
                 registry=registry,
@@ -224,7 +225,7 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
                 memory=given.memory,
                 format=given.format,
             )
-            run.write_all(given.output_dir, given.measurement_indices)
+            run_all(run, given.output_dir, given.measurement_indices)
             return
         print_pipeline(registry, pipeline, file)
         command = shlex.join(["restore-pipeline", "--pipeline-path", str(given.pipeline_path)])
@@ -234,7 +235,7 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
 
 
 def _draw(pipeline: Any, kind: str, file: Path) -> None:  # noqa: ANN401 - a Pipeline, which is imported late
-    from cuvis_ai_core.cli.output_folder import safe_name
+    from cuvis_ai_core.results.folder import safe_name
 
     is_published = click.get_current_context().find_object(Published) is not None
     picture = file.with_suffix(f".{kind}") if is_published else Path(f"{safe_name(pipeline.name)}-pipeline.{kind}")
