@@ -418,6 +418,10 @@ class AnnotationError(CuvisError, ValueError):
     path: Path | None = None
 
 
+class BatchError(CuvisError, RuntimeError):
+    """A run on many cubes cannot begin, or cannot go on."""
+
+
 class OutputError(CuvisError, OSError):
     """A folder of results cannot be written, or holds what is not to be overwritten."""
 

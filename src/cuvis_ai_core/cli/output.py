@@ -14,7 +14,7 @@ import click
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core._shown import shown
 
-_RESULTS: Final = "cuvis_ai_core.results.values"
+_RESULTS: Final = "cuvis_ai_core.cli.results"
 """Key of `ctx.meta` under which the stream for results is kept, while standard output is lent to standard error."""
 
 _STDERR: Final = 2

@@ -63,6 +63,13 @@ def _remove_if_left(folder: Path) -> None:
     remove_tree(folder)
 
 
+def _sync(file: Path) -> None:
+    """Have a file on the disk: a machine that loses its power afterwards has it."""
+    if file.is_file():
+        with file.open("r+b") as content:
+            os.fsync(content.fileno())
+
+
 class OutputFolder:
     """A folder that gets all files of a run at once, and none of a run that failed.
 
@@ -112,6 +119,8 @@ class OutputFolder:
         with self._writable():
             self._folder.parent.mkdir(parents=True, exist_ok=True)
             self._seal()
+            for file in self.staging.iterdir():
+                _sync(file)
             for file in sorted(self.staging.iterdir()):
                 logger.info("writing %s", self._folder / file.name)
             if not os.path.lexists(self._folder):

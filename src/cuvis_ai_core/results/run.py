@@ -1,7 +1,7 @@
 """One run of a pipeline on a cube, from the file to the folder of results: for a command, a script or a worker."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +67,7 @@ class Run:
         keep: The outputs to write, each `node.port`; none means those of the last nodes.
         memory: Bytes that tiles may take; None means a quarter of what is free.
         format: In which format images are written, one of `FORMATS`.
+        about: Asked in the end what else the record is to say, by key.
     """
 
     registry: "NodeRegistry"
@@ -84,6 +85,7 @@ class Run:
     keep: tuple[str, ...] = ()
     memory: int | None = None
     format: str = FORMATS[0]
+    about: Callable[[], Mapping[str, Any]] = dict
 
     @property
     def default_folder(self) -> Path:
@@ -168,6 +170,7 @@ class Run:
             "device": self.pipeline.device,
             "plugins": input_record(self.manifest) if self.manifest else None,
             "cube": {**cube_record(self.cube_path, cube), "index": cube.index, "processing_mode": self.processing_mode},
+            **self.about(),
         }
 
 
