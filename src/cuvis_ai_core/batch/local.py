@@ -121,10 +121,11 @@ class LocalCrew:
 
     def _listen(self, worker: int, process: "subprocess.Popen[bytes]") -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            with suppress(ValueError):
-                data: dict[str, Any] = json.loads(line)
-                self._events.put((process, Event(worker, data.pop("event"), data)))
+        with process.stdout as answers:
+            for line in answers:
+                with suppress(ValueError):
+                    data: dict[str, Any] = json.loads(line)
+                    self._events.put((process, Event(worker, data.pop("event"), data)))
         status = process.wait()
         words = _last_words(self._log(worker))
         error = f"Its worker {_how(status)}." + (f" The last lines of its log:\n{words}" if words else "")
