@@ -28,7 +28,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield made
     finally:
         ray.shutdown()
-        made.shutdown()
+        made.shutdown()  # type: ignore[no-untyped-call]
 
 
 def hashes(folder: Path) -> dict[str, str]:

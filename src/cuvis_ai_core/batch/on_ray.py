@@ -6,6 +6,7 @@ flight each, so that what dies costs one cube a try.
 """
 
 import hashlib
+import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -74,7 +75,9 @@ class RayCrew:
         if self._own:
             os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # else it wraps workers in `uv run`
             try:
-                ray.init(address=engine.address, include_dashboard=False, log_to_driver=False, logging_level="error")
+                ray.init(
+                    address=engine.address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+                )
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise BatchError(f"There is no cluster of Ray at '{engine.address}': {error}") from error
         self._actors: dict[int, Any] = {}
