@@ -50,7 +50,7 @@
     ├── CubeError (ValueError)                a cube cannot be read
     ├── AnnotationError (ValueError)          masks or COCO annotations cannot be read, or do not fit their cube
     ├── BatchError (RuntimeError)            a run on many cubes cannot begin, or cannot go on
-    ├── OutputError (OSError)                a folder of results cannot be written, or holds what is not to be overwritten
+    ├── OutputError (OSError)                results cannot be written there, or would overwrite others
     ├── TrainRunError (ValueError)            a trainrun file breaks a rule, or does not fit its pipeline or its data
     ├── TrainingError (RuntimeError)          training failed
     ├── ServiceError (RuntimeError)           a call of the gRPC service is refused, or failed; `code` says how
