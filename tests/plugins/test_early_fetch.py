@@ -35,7 +35,8 @@ try:
     NodeRegistry(discover=False).load_plugin("echo", json.loads(sys.argv[1]))
 except CuvisError as caught:
     error = f"{type(caught).__name__} {caught}"
-print(repr({"started": len(started), "fetches": sum("fetch" in words for words in started), "early": early, "error": error}))
+fetches = sum("fetch" in words for words in started)
+print(repr({"started": len(started), "fetches": fetches, "early": early, "error": error}))
 """
 
 Tried = Callable[..., dict[str, Any]]
