@@ -1,11 +1,12 @@
 """A fetch that begins early: git waits for the network while what checks and installs a plugin is being imported.
 
 Only of an entry that is plain: its keys are few and break no rule, as `manifest.rules` says that the model applies too;
-there is no policy, which would have to be asked first; and nothing of it is in the cache. All others are fetched later.
+there is no policy, which would have to be asked first; nothing of it is in the cache, and nobody else is fetching it.
+All others are fetched later.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from pathlib import Path
@@ -13,6 +14,7 @@ from threading import Thread
 from typing import Final
 
 from cuvis_ai_core._process import Programs
+from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import CuvisError, ManifestError
 from cuvis_ai_core.plugins.cache.fetch import fetch
 from cuvis_ai_core.plugins.cache.git import require_git
@@ -24,27 +26,47 @@ from cuvis_ai_core.plugins.policy.finding import none_is_there
 _ISOLATIONS: Final = ("scoped", "process", "auto")
 
 
+class _ElsewhereError(Exception):
+    """Somebody else fetches the same, or has fetched it."""
+
+
 class EarlyFetch:
     """One tag of a repository on its way into a temporary folder; nothing is left of what nobody took.
+
+    It holds the lock of the checkout, so it is made, used and closed in one thread.
 
     Args:
         url: Address of the repository.
         tag: Name of the tag.
-        store: The plugin cache, on whose file system the folder is.
+        places: Where the checkout may come to lie.
+        store: The plugin cache.
 
     Raises:
+        _ElsewhereError: It is there already, or somebody else is at it.
         StoreError: The cache cannot be written.
     """
 
-    def __init__(self, url: str, tag: str, store: Store) -> None:
+    def __init__(self, url: str, tag: str, places: Sequence[Path], store: Store) -> None:
         self.asked = (url, tag)
-        self._left = ExitStack()
-        self._folder = self._left.enter_context(store.workspace()) / "checkout"
+        self._lock, self._left = ExitStack(), ExitStack()
+        with ExitStack() as undo:
+            undo.enter_context(self._lock)
+            self._lock.enter_context(store.lock(places[0].name, _give_way))
+            if any(place.exists() for place in places):
+                raise _ElsewhereError
+            self._folder = self._left.enter_context(store.workspace()) / "checkout"
+            undo.pop_all()
         self._commit = ""
         self._error: BaseException | None = None
         with Programs.together() as self._programs:
             self._thread = Thread(target=copy_context().run, args=(self._fetch,), daemon=True)
         self._thread.start()
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Hold the lock of the checkout, which ends with this."""
+        with self._lock:
+            yield
 
     def take(self, checkout: Path, meanwhile: Callable[[], object]) -> str:
         """Move what was fetched to a folder, and return its commit.
@@ -68,6 +90,7 @@ class EarlyFetch:
         self._programs.end()
         self._thread.join()
         self._left.close()
+        self._lock.close()
 
     def _fetch(self) -> None:
         try:
@@ -99,11 +122,16 @@ def _begin(name: str, entry: object, store: Store) -> EarlyFetch | None:
         return None
     try:
         wanted = _wanted(name, entry)
-        if wanted is None or any(place.exists() for place in store.checkouts(name, wanted[1], wanted[0])):
+        if wanted is None:
             return None
-        return EarlyFetch(*wanted, store)
-    except (CuvisError, OSError):  # whoever loads it says so
+        url, tag = wanted
+        return EarlyFetch(url, tag, store.checkouts(name, tag, without_credentials(url)), store)
+    except (CuvisError, OSError, _ElsewhereError):  # whoever loads it says so, or finds it
         return None
+
+
+def _give_way(_: str) -> None:
+    raise _ElsewhereError
 
 
 def _wanted(name: str, entry: object) -> tuple[str, str] | None:

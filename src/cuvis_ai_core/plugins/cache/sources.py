@@ -105,7 +105,9 @@ def git_source(
     found = _found(places, wanted, store)
     if found is not None:
         return found
-    with store.lock(places[0].name, announce):
+    if early is not None and early.asked != (url, tag):
+        early = None
+    with early.holding() if early is not None else store.lock(places[0].name, announce):
         found = _published(places, wanted)
         if found is None:
             announce(f"{wanted['repo']} {tag}")
@@ -129,10 +131,7 @@ def _fetched(
     require_git()
     with store.workspace() as folder:
         checkout = folder / "checkout"
-        if early is not None and early.asked == (url, wanted["tag"]):
-            commit = early.take(checkout, meanwhile)
-        else:
-            commit = fetch(url, wanted["tag"], checkout, meanwhile)
+        commit = early.take(checkout, meanwhile) if early else fetch(url, wanted["tag"], checkout, meanwhile)
         return _publish(checkout, commit, places, wanted, store)
 
 
