@@ -42,7 +42,7 @@ class PassTensorOn(Node):
     INPUT_SPECS: ClassVar = {"cube": PortSpec(dtype=torch.float32, shape=(-1, -1, -1, -1))}
     OUTPUT_SPECS: ClassVar = INPUT_SPECS
 
-    def forward(self, cube: torch.Tensor, **_: Any) -> dict[str, torch.Tensor]:  # noqa: ANN401
+    def forward(self, cube: torch.Tensor, **_: Any) -> dict[str, torch.Tensor]:
         """Return the input."""
         return {"cube": cube}
 

@@ -50,7 +50,7 @@ def main(runs: int) -> None:
     peer(runs)
 
 
-def large(echo: Any, runs: int) -> None:  # noqa: ANN401 - a class of the plugin
+def large(echo: Any, runs: int) -> None:
     """Compare a round trip with two copies, alternating, so that both meet the same machine."""
     cube = np.random.default_rng(0).random(MEGABYTES * 2**17)
     into = np.empty_like(cube)
@@ -80,7 +80,7 @@ def large(echo: Any, runs: int) -> None:  # noqa: ANN401 - a class of the plugin
         print(f"  two copies, {name:5} memory {base * 1e3:8.1f} ms   ratio {trip / base:.2f}")
 
 
-def small(echo: Any) -> None:  # noqa: ANN401
+def small(echo: Any) -> None:
     """Time a call with an array of twelve numbers."""
     cube = np.ones((1, 2, 2, 3), np.float32)
     times = sorted(seconds(lambda: echo.forward(value=cube)) for _ in range(3000))
@@ -124,7 +124,7 @@ def several(runs: int) -> None:
         each.close()
 
 
-def both(one: Any, other: Any) -> Pipeline:  # noqa: ANN401
+def both(one: Any, other: Any) -> Pipeline:
     """Return a pipeline of two nodes, and one that waits for both."""
     total = Total()
     return Pipeline("busy").connect((one.outputs.total, total.inputs.one), (other.outputs.total, total.inputs.other))

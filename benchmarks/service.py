@@ -92,24 +92,24 @@ def timed(action: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def request(cube: Any, session: str = "") -> Any:  # noqa: ANN401 - an array, and a message
+def request(cube: Any, session: str = "") -> Any:
     """Return an InferenceRequest as a stub's user packs it."""
     m = wire().messages
     tensor = m.Tensor(shape=cube.shape, dtype=1, raw_data=cube.tobytes())
     return m.InferenceRequest(session_id=session, inputs=m.InputBatch(cube=tensor))
 
 
-def by_stub(client: Client, cube: Any) -> Callable[[], object]:  # noqa: ANN401
+def by_stub(client: Client, cube: Any) -> Callable[[], object]:
     """Return an inference that is packed and unpacked as a stub's user does it."""
     return packed(client._channel, cube, client.session_id)  # noqa: SLF001 - one connection for all
 
 
-def packed_echo(channel: grpc.Channel, cube: Any) -> Callable[[], object]:  # noqa: ANN401
+def packed_echo(channel: grpc.Channel, cube: Any) -> Callable[[], object]:
     """Return an echo of the same bytes, packed and unpacked by protobuf."""
     return packed(channel, cube, "", echo=True)
 
 
-def packed(channel: grpc.Channel, cube: Any, session: str, *, echo: bool = False) -> Callable[[], object]:  # noqa: ANN401
+def packed(channel: grpc.Channel, cube: Any, session: str, *, echo: bool = False) -> Callable[[], object]:
     """Return a call that packs a cube, sends it, and unpacks the answer."""
     m = wire().messages
     call = channel.unary_unary(

@@ -162,7 +162,7 @@ def _weights(suffix: str) -> bytes:
         return path.read_bytes()
 
 
-def _cube(path: Path) -> Any:  # noqa: ANN401 - a Cube, which is imported late
+def _cube(path: Path) -> Any:
     from cuvis_ai_core.data import Cube
 
     return Cube(np.zeros((4, 4, 2), np.float32), source=path.with_name("x.npy"))

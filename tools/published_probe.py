@@ -29,7 +29,7 @@ SIZES = (2, 6, 7, 61)
 class StandIn(type):
     """The type of classes that take anything and have every attribute."""
 
-    def __getattr__(cls, name: str) -> Any:  # noqa: ANN401
+    def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         return make_class(name)
@@ -49,7 +49,7 @@ def make_class(name: str) -> StandIn:
 class StoodIn(ModuleType):
     """A module in which every name is such a class."""
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         return make_class(name)

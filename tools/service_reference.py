@@ -177,7 +177,7 @@ def section(group: str) -> str:
     return "".join(parts)
 
 
-def fields(message: Any) -> str:  # noqa: ANN401 - a class that protobuf makes
+def fields(message: Any) -> str:
     """Return the fields of a message, as `name` (number)."""
     found = [f"`{field.name}` ({field.number})" for field in message.DESCRIPTOR.fields]
     return ", ".join(found) or "nothing"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias
@@ -28,11 +28,13 @@ from cuvis_ai_core.plugins.loading.registered_plugins import Members
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from types import TracebackType
 
     from cuvis_ai_core.data.readers import Reader
     from cuvis_ai_core.node.base import NodeMixin
+    from cuvis_ai_core.plugins.cache.ahead import EarlyFetch
     from cuvis_ai_core.plugins.configurations import Defaults
     from cuvis_ai_core.plugins.hooks.discovery import DiscoveredPlugin
     from cuvis_ai_core.plugins.hooks.manager import HookManager
@@ -260,8 +262,17 @@ class NodeRegistry:
 
             return under_policy({name: parse_plugin(name, config, base=Path())}), None
 
+        def early() -> AbstractContextManager[EarlyFetch | None]:
+            from cuvis_ai_core.plugins.cache.ahead import fetching_early
+
+            return (
+                nullcontext()
+                if self._offline or name in self._members.declared
+                else fetching_early(name, config, store)
+            )
+
         store = self._store()
-        _, failed = self._load(of_entry(name, config, store), store, parsed)
+        _, failed = self._load(of_entry(name, config, store), store, parsed, early)
         if failed:
             raise failed[name]
 
@@ -483,7 +494,11 @@ class NodeRegistry:
             return top in sys.modules
 
     def _load(
-        self, recall: Recall, store: Store, parsed: Callable[[], _Parsed]
+        self,
+        recall: Recall,
+        store: Store,
+        parsed: Callable[[], _Parsed],
+        early: Callable[[], AbstractContextManager[EarlyFetch | None]] = nullcontext,
     ) -> tuple[list[str], dict[str, Exception]]:
         """Load plugins together, and return their names, and why those failed that did, in their order.
 
@@ -491,6 +506,7 @@ class NodeRegistry:
             recall: What the last load found, which counts if nothing changed.
             store: The plugin cache.
             parsed: Returns what is asked for otherwise.
+            early: Begins to fetch it before it is parsed.
         """
         with self._loading:
             try:
@@ -499,9 +515,10 @@ class NodeRegistry:
                 if ready and self._members.declared.keys().isdisjoint(each.info.name for each in ready):
                     names, failed = [each.info.name for each in ready], self._load_ready(ready, store)
                 else:
-                    plugins, versions = parsed()
-                    names, known = list(plugins), set(self._members.declared)
-                    failed = self._load_declared(plugins, versions, store)
+                    with early() as fetched:
+                        plugins, versions = parsed()
+                        names, known = list(plugins), set(self._members.declared)
+                        failed = self._load_declared(plugins, versions, store, fetched)
                     if not failed and known.isdisjoint(names):
                         recall.keep([self._members.declared[name].ready for name in names])
             finally:
@@ -528,7 +545,11 @@ class NodeRegistry:
         return failed
 
     def _load_declared(
-        self, plugins: Mapping[str, GitPlugin | LocalPlugin], versions: Versions | None, store: Store
+        self,
+        plugins: Mapping[str, GitPlugin | LocalPlugin],
+        versions: Versions | None,
+        store: Store,
+        early: EarlyFetch | None,
     ) -> dict[str, Exception]:
         """Look at everything that is declared, and load what is not loaded."""
         from cuvis_ai_core.plugins.cache.offline import is_offline
@@ -544,7 +565,7 @@ class NodeRegistry:
         if wanted:
             # Not told by the registry: whoever drops it lets go of its plugins at once.
             announce, offline = self._members.announce, self._offline or is_offline()
-            request = InstallRequest(together, versions or ResolvedTogether(), store, announce, offline)
+            request = InstallRequest(together, versions or ResolvedTogether(), store, announce, offline, early=early)
             failed |= load(request, wanted, self._members.admit)
         return {name: failed[name] for name in plugins if name in failed}
 

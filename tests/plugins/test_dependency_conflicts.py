@@ -1,5 +1,6 @@
 """Dependencies that cannot be shared: who is refused, what is said, and what does not count as a conflict."""
 
+import fractions
 import importlib
 import json
 import os
@@ -410,3 +411,29 @@ def test_torch_is_never_installed_for_a_plugin_of_a_host_without_it(
 def test_what_counts_as_a_build_of_a_library(other: str, wanted: str, answer: bool) -> None:  # noqa: FBT001
     """Another machine's, or one with more in it."""
     assert stands_in(other, wanted) is answer
+
+
+ONCE = """
+import fractions
+VERSION = "{version}"
+if hasattr(fractions, "cuvis_test_registered"):
+    raise TypeError("Couldn't build proto file: registered already")
+fractions.cuvis_test_registered = True
+"""
+
+
+def test_a_second_copy_that_cannot_be_imported_is_a_conflict(
+    wheel: MakeWheel, load: LoadUser, host_install: HostInstall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library that registers itself once in a process (protobuf's messages, jax) says so; the error names the way."""
+    for version in ("1.0", "2.0"):
+        wheel("cuvis-test-dep", version, {"cuvis_test_dep/__init__.py": ONCE.format(version=version)})
+    host_install("cuvis-test-dep", "1.0")
+    monkeypatch.setattr(fractions, "cuvis_test_registered", None, raising=False)
+    monkeypatch.delattr(fractions, "cuvis_test_registered")
+    importlib.import_module("cuvis_test_dep")
+    with pytest.raises(PluginLoadError, match=r"given cuvis-test-dep 2\.0, .* where cuvis-test-dep 1\.0 is imported: "
+                       "TypeError: Couldn't build") as caught:  # fmt: skip
+        load("first", "cuvis-test-dep==2.0")
+    assert isinstance(caught.value.__cause__, DependencyConflictError)
+    assert "isolation: process" in str(caught.value.hint)

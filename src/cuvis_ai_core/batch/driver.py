@@ -66,7 +66,7 @@ def run_cubes(
     engine: Engine | None = None,
     limits: Limits | None = None,
     observe: Callable[[Report], None] = lambda _: None,
-    **options: Any,  # noqa: ANN401 - of `Job`
+    **options: Any,
 ) -> Report:
     """Run a pipeline on many cubes; the results of each go to a folder of its own.
 

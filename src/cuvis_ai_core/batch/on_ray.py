@@ -134,7 +134,7 @@ class RayCrew:
         if self._own:
             self._ray.shutdown()
 
-    def _expect(self, worker: int, kind: str, reference: Any) -> None:  # noqa: ANN401 - an ObjectRef
+    def _expect(self, worker: int, kind: str, reference: Any) -> None:
         self._waiting[reference] = worker, kind
 
 

@@ -23,7 +23,7 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add what all commands have: `--quiet`, `--verbose` and `--debug`, and an output that only results go to."""
 
     @wraps(command)
-    def clean(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as click hands them over
+    def clean(*args: Any, **kwargs: Any) -> Any:
         ctx = click.get_current_context()
         with only_results_on_stdout(ctx), told(ctx):
             return command(*args, **kwargs)

@@ -134,7 +134,7 @@ class Options:
 @click.option("--profile", is_flag=True, help="Show the time of each node, and write it to profile.json.")
 @click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
 @shared_options
-def main(**options: Any) -> None:  # noqa: ANN401 - as click hands them over
+def main(**options: Any) -> None:
     """Show a pipeline, draw it, or run it on a cube.
 
     Without --cube-path: its nodes in running order, their ports and edges, and what must be handed in. With it:
@@ -265,7 +265,7 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
             _draw(pipeline, given.pipeline_vis_ext, file)
 
 
-def _draw(pipeline: Any, kind: str, file: Path) -> None:  # noqa: ANN401 - a Pipeline, which is imported late
+def _draw(pipeline: Any, kind: str, file: Path) -> None:
     from cuvis_ai_core.results.folder import safe_name
 
     is_published = click.get_current_context().find_object(Published) is not None

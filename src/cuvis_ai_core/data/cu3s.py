@@ -92,7 +92,7 @@ class Cu3sFile(Sequence[Cube]):
         wavelengths = None if image.wavelength is None else np.asarray(image.wavelength, dtype=np.float64)
         return Cube(np.array(image.array), wavelengths, self._path, index)  # a copy: the SDK's memory goes with it
 
-    def _process(self, measurement: Any, index: int) -> None:  # noqa: ANN401 - the SDK has no type hints
+    def _process(self, measurement: Any, index: int) -> None:
         if self._context is None:
             self._context = self._sdk.ProcessingContext(self._session)
             self._context.processing_mode = self._sdk.ProcessingMode[self._mode]

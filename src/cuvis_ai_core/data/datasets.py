@@ -99,12 +99,12 @@ class SingleCu3sDataset(Dataset[dict[str, Any]]):
         return self._masks.names if self._masks else {}
 
     @property
-    def wavelengths_nm(self) -> Any:  # noqa: ANN401 - an array
+    def wavelengths_nm(self) -> Any:
         """Wavelengths in nm, int32 `[channel]`."""
         return _wavelengths(self._one(), self.cu3s_file_path)
 
     @property
-    def wavelengths(self) -> Any:  # noqa: ANN401
+    def wavelengths(self) -> Any:
         """Wavelengths in nm as the file has them."""
         return self._one().wavelengths
 
@@ -124,7 +124,7 @@ class SingleCu3sDataset(Dataset[dict[str, Any]]):
         return self._first
 
 
-def _wavelengths(cube: Cube, path: Path) -> Any:  # noqa: ANN401
+def _wavelengths(cube: Cube, path: Path) -> Any:
     if cube.wavelengths is None:
         raise CubeError(f"Measurement {cube.index} of the session file '{path}' has no wavelengths.", path=path)
     return whole_numbers(cube.wavelengths)

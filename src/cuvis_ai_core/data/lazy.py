@@ -67,7 +67,7 @@ class LazyArray(NDArrayOperatorsMixin):
         for block in blocks_of(self):
             yield from block
 
-    def __getitem__(self, key: Any) -> Any:  # noqa: ANN401 - whatever an array of NumPy takes
+    def __getitem__(self, key: Any) -> Any:
         keys = key if isinstance(key, tuple) else (key,)
         if any(each is Ellipsis for each in keys):
             at = next(number for number, each in enumerate(keys) if each is Ellipsis)
@@ -83,11 +83,11 @@ class LazyArray(NDArrayOperatorsMixin):
         whole = self._read(*(slice(0, size) for size in self.shape))
         return whole if dtype is None else whole.astype(dtype, copy=False)
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:  # noqa: ANN401
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         arrays = (np.asarray(each) if isinstance(each, LazyArray) else each for each in inputs)
         return getattr(ufunc, method)(*arrays, **options)
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the methods of arrays
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name not in dir(np.ndarray):
             raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
         return getattr(np.asarray(self), name)
@@ -105,7 +105,7 @@ def blocks_of(data: "NDArray[Any] | LazyArray") -> Iterator[NDArray[Any]]:
         yield data[top : top + step]
 
 
-def as_stored(data: Any) -> NDArray[Any] | LazyArray:  # noqa: ANN401 - an array, or what is sliced as one
+def as_stored(data: Any) -> NDArray[Any] | LazyArray:
     """Return a cube as an array, or as one that stays in its file: a dataset of h5py, zarr, netCDF4, ...
 
     Args:
@@ -159,7 +159,7 @@ def raw_reader(file: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, 
 
 
 def _values(
-    stream: Any,  # noqa: ANN401 - an open file
+    stream: Any,
     dtype: np.dtype[Any],
     offset: int,
     first: int,

@@ -117,7 +117,7 @@ class PublicDatasets:
         return folder
 
 
-def _hub(spec: DatasetSpec) -> Any:  # noqa: ANN401 - an optional module
+def _hub(spec: DatasetSpec) -> Any:
     try:
         import huggingface_hub
     except ModuleNotFoundError as error:

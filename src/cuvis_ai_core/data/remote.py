@@ -58,7 +58,7 @@ def fetched(url: str) -> Path:
         ) from error
 
 
-def _copy_of(system: Any, place: str, url: str) -> Path:  # noqa: ANN401 - a file system of fsspec
+def _copy_of(system: Any, place: str, url: str) -> Path:
     name = place.rpartition("/")[2]
     system.invalidate_cache()
     about = system.info(place)
@@ -69,7 +69,7 @@ def _copy_of(system: Any, place: str, url: str) -> Path:  # noqa: ANN401 - a fil
     return target / name
 
 
-def _copy(system: Any, place: str, target: Path, shown: str) -> None:  # noqa: ANN401 - a file system of fsspec
+def _copy(system: Any, place: str, target: Path, shown: str) -> None:
     """Copy into a folder beside the target, which then takes its place whole."""
     folder, _, name = place.rpartition("/")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ def _copy(system: Any, place: str, target: Path, shown: str) -> None:  # noqa: A
                 raise
 
 
-def _check_room(system: Any, place: str, folder: Path, shown: str) -> None:  # noqa: ANN401 - a file system of fsspec
+def _check_room(system: Any, place: str, folder: Path, shown: str) -> None:
     size, free = system.info(place).get("size") or 0, shutil.disk_usage(folder).free
     if size > free:
         raise CubeError(

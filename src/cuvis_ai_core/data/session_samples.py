@@ -57,12 +57,12 @@ def _resized(mask: Mask, height: int, width: int) -> Mask:
     return resized
 
 
-def whole_numbers(wavelengths: Any) -> NDArray[np.int32]:  # noqa: ANN401 - an array
+def whole_numbers(wavelengths: Any) -> NDArray[np.int32]:
     """Return wavelengths in nm as integers."""
     return np.round(np.asarray(wavelengths, dtype=np.float64)).astype(np.int32)
 
 
-def stretched(cube: Any, lowest: float = 0.0, highest: float = 1.0) -> NDArray[np.float32]:  # noqa: ANN401 - an array
+def stretched(cube: Any, lowest: float = 0.0, highest: float = 1.0) -> NDArray[np.float32]:
     """Return a cube in which each channel runs from one value to another.
 
     Args:

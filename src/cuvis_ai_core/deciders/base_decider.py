@@ -27,12 +27,12 @@ class BinaryDecider(Node):
         "decisions": PortSpec(torch.bool, (-1, -1, -1, 1), "What was decided, [batch, height, width, 1]")
     }
 
-    def __init__(self, threshold: float = 0.5, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, threshold: float = 0.5, **kwargs: Any) -> None:
         self.threshold = threshold
         super().__init__(threshold=threshold, **kwargs)
 
     @abstractmethod
-    def forward(self, logits: torch.Tensor, context: Any = None, **_: Any) -> dict[str, Any]:  # noqa: ANN401
+    def forward(self, logits: torch.Tensor, context: Any = None, **_: Any) -> dict[str, Any]:
         """Decide."""
 
 

@@ -34,7 +34,7 @@ def dtype_number(dtype: object) -> int:
     return NUMBERS.get(dtype_name(dtype), 0)
 
 
-def to_array(value: Any) -> NDArray[Any] | None:  # noqa: ANN401 - an array of any library, or anything else
+def to_array(value: Any) -> NDArray[Any] | None:
     """Return a value as a NumPy array of a dtype that the wire has, or None where it is no array of numbers."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
@@ -58,7 +58,7 @@ def raw_bytes(array: NDArray[Any]) -> memoryview:
     return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
 
 
-def from_raw(raw: Any, shape: list[int], dtype: int, name: str = "tensor") -> NDArray[Any]:  # noqa: ANN401 - a buffer
+def from_raw(raw: Any, shape: list[int], dtype: int, name: str = "tensor") -> NDArray[Any]:
     """Return the array in a buffer: a view of it that cannot be written.
 
     Args:
@@ -88,7 +88,7 @@ def from_raw(raw: Any, shape: list[int], dtype: int, name: str = "tensor") -> ND
     return array
 
 
-def fill(tensor: Any, array: NDArray[Any]) -> Any:  # noqa: ANN401 - a Tensor of any generation
+def fill(tensor: Any, array: NDArray[Any]) -> Any:
     """Write an array into a message and return the message."""
     tensor.shape[:] = array.shape
     tensor.dtype = NUMBERS[array.dtype.name]

@@ -38,7 +38,7 @@ _CALLBACKS: Final[dict[str, type[BaseModel] | None]] = {
 }
 
 
-def capabilities() -> Any:  # noqa: ANN401
+def capabilities() -> Any:
     """Return what a training can be made of, as a message."""
     m = messages()
     return m.GetTrainingCapabilitiesResponse(

@@ -195,7 +195,7 @@ class Client:
         cube: "Cube | NDArray[Any] | None" = None,
         *,
         outputs: Sequence[str] = (),
-        **inputs: Any,  # noqa: ANN401
+        **inputs: Any,
     ) -> dict[str, Any]:
         """Run the pipeline once.
 
@@ -283,10 +283,10 @@ class Client:
 
     # Messages.
 
-    def _ask(self, name: str, *, metadata: Sequence[tuple[str, str]] = (), **fields: Any) -> Any:  # noqa: ANN401
+    def _ask(self, name: str, *, metadata: Sequence[tuple[str, str]] = (), **fields: Any) -> Any:
         return self._call(name, metadata=metadata, session_id=self.session_id, **fields)
 
-    def _call(self, name: str, *, metadata: Sequence[tuple[str, str]] = (), **fields: Any) -> Any:  # noqa: ANN401
+    def _call(self, name: str, *, metadata: Sequence[tuple[str, str]] = (), **fields: Any) -> Any:
         method = self._wire.methods[name]
         call = self._channel.unary_unary(
             f"/{SERVICE}/{name}",
@@ -296,7 +296,7 @@ class Client:
         with self._errors():
             return call(method.request(**fields), timeout=self._timeout, metadata=[*self._metadata, *metadata])
 
-    def _stream(self, name: str, **fields: Any) -> Any:  # noqa: ANN401
+    def _stream(self, name: str, **fields: Any) -> Any:
         method = self._wire.methods[name]
         call = self._channel.unary_stream(
             f"/{SERVICE}/{name}",
@@ -305,7 +305,7 @@ class Client:
         )
         return call(method.request(session_id=self.session_id, **fields), metadata=self._metadata)
 
-    def _batch(self, values: Mapping[str, Any], lent: list[str]) -> Any:  # noqa: ANN401
+    def _batch(self, values: Mapping[str, Any], lent: list[str]) -> Any:
         batch = self._wire.messages.InputBatch()
         for name, value in values.items():
             if isinstance(value, str):
@@ -317,7 +317,7 @@ class Client:
             self._put(getattr(batch, name) if name in _FIELDS else batch.extra_inputs[name], array, lent)
         return batch
 
-    def _put(self, tensor: Any, array: NDArray[Any], lent: list[str]) -> None:  # noqa: ANN401
+    def _put(self, tensor: Any, array: NDArray[Any], lent: list[str]) -> None:
         block = self._blocks.put(array) if self._shares and array.nbytes >= SMALLEST else None
         if block is None:
             fill(tensor, array)
@@ -327,7 +327,7 @@ class Client:
         tensor.dtype = dtype_number(array.dtype)
         tensor.shm_ref.name, tensor.shm_ref.byte_size = block.name, array.nbytes
 
-    def _array(self, name: str, tensor: Any) -> NDArray[Any]:  # noqa: ANN401
+    def _array(self, name: str, tensor: Any) -> NDArray[Any]:
         if not tensor.HasField("shm_ref"):
             return from_raw(tensor.raw_data, list(tensor.shape), tensor.dtype, name)
         reference = tensor.shm_ref
@@ -349,7 +349,7 @@ class AsyncClient:
         address: As of `Client`, and so are all other arguments.
     """
 
-    def __init__(self, address: str = "localhost:50051", **options: Any) -> None:  # noqa: ANN401
+    def __init__(self, address: str = "localhost:50051", **options: Any) -> None:
         self._address = address
         self._options = options
         self._client: Client | None = None
@@ -368,14 +368,14 @@ class AsyncClient:
         assert self._client is not None
         await asyncio.to_thread(self._client.close)
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - a method of Client, awaited
+    def __getattr__(self, name: str) -> Any:
         import asyncio
         from functools import partial
 
         method = getattr(self._client, name)
         return partial(asyncio.to_thread, method) if callable(method) else method
 
-    async def train(self, trainrun: Any = None, *, kind: str = "gradient") -> Any:  # noqa: ANN401 - an asynchronous generator
+    async def train(self, trainrun: Any = None, *, kind: str = "gradient") -> Any:
         """Train, and yield how far it is, as `Client.train`."""
         import asyncio
 
@@ -404,7 +404,7 @@ class _Again:
             raise _error_of(error) from None
 
 
-def _error_of(error: Any) -> CuvisError:  # noqa: ANN401
+def _error_of(error: Any) -> CuvisError:
     trailing = dict(error.trailing_metadata() or ())
     code, words = error.code().name, error.details() or error.code().name
     kind = getattr(errors, str(trailing.get(ERROR, "")), None)
@@ -414,7 +414,7 @@ def _error_of(error: Any) -> CuvisError:  # noqa: ANN401
     return found
 
 
-def _progress(said: Any) -> Progress:  # noqa: ANN401
+def _progress(said: Any) -> Progress:
     event = said.event
     ended = event.hook == enum_value("TrainHook", "TRAIN_HOOK_EPOCH_END")
     return Progress(
@@ -430,5 +430,5 @@ def _progress(said: Any) -> Progress:  # noqa: ANN401
     )
 
 
-def _is_array(value: Any) -> bool:  # noqa: ANN401
+def _is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray) or hasattr(value, "detach")

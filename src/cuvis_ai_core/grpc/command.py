@@ -176,7 +176,7 @@ def _generation(_: click.Context, parameter: click.Parameter, text: str) -> tupl
     help="Least level of what is logged.",
 )
 @shared_options
-def serve(*, tls: bool | None, log_level: str, **options: Any) -> None:  # noqa: ANN401 - as click hands them over
+def serve(*, tls: bool | None, log_level: str, **options: Any) -> None:
     """Serve sessions, plugins, pipelines and training by gRPC.
 
     Listens on this machine only unless told otherwise; other addresses need TLS and a token or client certificates.

@@ -56,7 +56,7 @@ def find_pipeline(configs: Path, roots: Roots, name: str) -> Path:
 
 def pipeline_info(
     file: Path, configs: Path, roots: Roots, generation: tuple[int, int], *, content: bool = False
-) -> Any:  # noqa: ANN401
+) -> Any:
     """Return what a pipeline file says about itself.
 
     Raises:
@@ -85,7 +85,7 @@ def pipeline_info(
     )
 
 
-def metadata_message(metadata: Mapping[str, Any]) -> Any:  # noqa: ANN401
+def metadata_message(metadata: Mapping[str, Any]) -> Any:
     """Return what a pipeline says about itself as a message."""
     tags = metadata.get("tags")
     return messages().PipelineMetadata(

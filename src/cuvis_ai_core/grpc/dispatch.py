@@ -26,11 +26,11 @@ _OWNERLESS: Final = frozenset({"CloseSession", "RestoreTrainRun"})
 """What names a session and is not a call of it."""
 
 
-def handlers(service: Service, unary: dict[str, Handler], streams: dict[str, Callable[[Call], Iterator[Any]]]) -> Any:  # noqa: ANN401
+def handlers(service: Service, unary: dict[str, Handler], streams: dict[str, Callable[[Call], Iterator[Any]]]) -> Any:
     """Return gRPC's handler of all methods; messages are read and written here, so that bad ones get a good answer."""
     import grpc
 
-    def made(method: Method) -> Any:  # noqa: ANN401
+    def made(method: Method) -> Any:
         if method.streams:
             return grpc.unary_stream_rpc_method_handler(_streaming(service, method, streams[method.name]))
         return grpc.unary_unary_rpc_method_handler(_answering(service, method, unary[method.name]))
@@ -42,7 +42,7 @@ def handlers(service: Service, unary: dict[str, Handler], streams: dict[str, Cal
 
 
 def _answering(service: Service, method: Method, handler: Handler) -> Callable[[bytes, Any], bytes]:
-    def answer(data: bytes, context: Any) -> bytes:  # noqa: ANN401
+    def answer(data: bytes, context: Any) -> bytes:
         with _answered(method.name, data, context, service) as watched:
             call = _call(service, method, data, context)
             watched.owner = call.owner
@@ -65,7 +65,7 @@ def _answering(service: Service, method: Method, handler: Handler) -> Callable[[
 def _streaming(
     service: Service, method: Method, handler: Callable[[Call], Iterator[Any]]
 ) -> Callable[[bytes, Any], Iterator[bytes]]:
-    def answer(data: bytes, context: Any) -> Iterator[bytes]:  # noqa: ANN401
+    def answer(data: bytes, context: Any) -> Iterator[bytes]:
         with _answered(method.name, data, context, service) as watched:
             call = _call(service, method, data, context)
             watched.owner = call.owner
@@ -78,7 +78,7 @@ def _streaming(
     return answer
 
 
-def _call(service: Service, method: Method, data: bytes, context: Any) -> Call:  # noqa: ANN401
+def _call(service: Service, method: Method, data: bytes, context: Any) -> Call:
     """Read a request, and find the session that it names."""
     from google.protobuf.message import DecodeError
 
@@ -105,7 +105,7 @@ def _turn(call: Call, method: str) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _answered(method: str, data: bytes, context: Any, service: Service) -> Iterator[Watched]:  # noqa: ANN401
+def _answered(method: str, data: bytes, context: Any, service: Service) -> Iterator[Watched]:
     """Count a call, and end it with the status that its error has."""
     import grpc
 

@@ -63,11 +63,11 @@ def _fitting(array: NDArray[Any], axes: set[int]) -> NDArray[Any]:
     return array[None] if array.ndim == 1 and axes == {_ROWS} else array
 
 
-def _box(box: Any) -> dict[str, Any]:  # noqa: ANN401
+def _box(box: Any) -> dict[str, Any]:
     values = {name: getattr(box, name) for name in ("element_id", "x_min", "y_min", "x_max", "y_max")}
     return {**values, "object_id": box.object_id} if box.HasField("object_id") else values
 
 
-def _point(point: Any) -> dict[str, Any]:  # noqa: ANN401
+def _point(point: Any) -> dict[str, Any]:
     kind = _POINT_TYPES.get(point.type, "unspecified")
     return {"element_id": point.element_id, "x": point.x, "y": point.y, "type": kind}

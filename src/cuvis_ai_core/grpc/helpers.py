@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["dtype_to_proto", "numpy_to_proto", "proto_to_numpy", "proto_to_tensor", "tensor_to_proto"]
 
 
-def numpy_to_proto(array: "NDArray[Any]") -> Any:  # noqa: ANN401 - cuvis_ai_pb2.Tensor
+def numpy_to_proto(array: "NDArray[Any]") -> Any:
     """Return an array as a `cuvis_ai_pb2.Tensor`.
 
     Raises:
@@ -26,7 +26,7 @@ def numpy_to_proto(array: "NDArray[Any]") -> Any:  # noqa: ANN401 - cuvis_ai_pb2
     return fill(cuvis_ai_pb2.Tensor(), found)
 
 
-def proto_to_numpy(tensor: Any, copy: bool = True) -> "NDArray[Any]":  # noqa: ANN401, FBT001, FBT002 - as published
+def proto_to_numpy(tensor: Any, copy: bool = True) -> "NDArray[Any]":  # noqa: FBT001, FBT002 - as published
     """Return the array in a `Tensor` message; without `copy` it is a view that cannot be written.
 
     Raises:
@@ -36,12 +36,12 @@ def proto_to_numpy(tensor: Any, copy: bool = True) -> "NDArray[Any]":  # noqa: A
     return array.copy() if copy else array
 
 
-def tensor_to_proto(tensor: Any) -> Any:  # noqa: ANN401 - a torch tensor
+def tensor_to_proto(tensor: Any) -> Any:
     """Return a torch tensor, from any device, as a `cuvis_ai_pb2.Tensor`."""
     return numpy_to_proto(tensor)
 
 
-def proto_to_tensor(tensor: Any) -> Any:  # noqa: ANN401 - a torch tensor
+def proto_to_tensor(tensor: Any) -> Any:
     """Return the torch tensor in a `Tensor` message.
 
     Raises:
@@ -60,7 +60,7 @@ def proto_to_tensor(tensor: Any) -> Any:  # noqa: ANN401 - a torch tensor
     return torch.from_numpy(proto_to_numpy(tensor))
 
 
-def dtype_to_proto(dtype: Any) -> int:  # noqa: ANN401 - a dtype of NumPy or torch, or a text
+def dtype_to_proto(dtype: Any) -> int:
     """Return the `DType` of a dtype.
 
     Raises:

@@ -66,7 +66,7 @@ class Metrics:
 
 
 @contextmanager
-def span(method: str, context: Any, watched: "Watched") -> Iterator[None]:  # noqa: ANN401
+def span(method: str, context: Any, watched: "Watched") -> Iterator[None]:
     """Have a span around a call, below the one that the client names in `traceparent`, if OpenTelemetry is there."""
     try:
         from opentelemetry import propagate, trace

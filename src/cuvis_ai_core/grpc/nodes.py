@@ -30,7 +30,7 @@ def shape_of(sizes: Iterable[object]) -> list[int]:
     return [size if isinstance(size, int) else FREE for size in sizes]
 
 
-def _node_info(registry: "NodeRegistry", entry: "NodeEntry", *, with_lists: bool) -> Any:  # noqa: ANN401
+def _node_info(registry: "NodeRegistry", entry: "NodeEntry", *, with_lists: bool) -> Any:
     kind = messages().NodeInfoWithLists if with_lists else messages().NodeInfo
     info = kind(
         class_name=entry.name,
@@ -46,7 +46,7 @@ def _node_info(registry: "NodeRegistry", entry: "NodeEntry", *, with_lists: bool
     return info
 
 
-def _describe(info: Any, node_class: type, *, with_lists: bool) -> None:  # noqa: ANN401
+def _describe(info: Any, node_class: type, *, with_lists: bool) -> None:
     for specs, direction in ((info.input_specs, "INPUT_SPECS"), (info.output_specs, "OUTPUT_SPECS")):
         for name, port in read_ports(node_class, direction).items():
             target = specs[name].specs.add() if with_lists else specs[name]
@@ -56,7 +56,7 @@ def _describe(info: Any, node_class: type, *, with_lists: bool) -> None:  # noqa
     info.tags.extend(number for each in sorted(tags, key=str) if (number := _number("NodeTag", "NODE_TAG", each)))
 
 
-def _port_spec(port: Port) -> Any:  # noqa: ANN401
+def _port_spec(port: Port) -> Any:
     return messages().PortSpec(
         name=port.name,
         dtype=dtype_number(port.dtype),

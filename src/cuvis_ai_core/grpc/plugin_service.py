@@ -24,31 +24,31 @@ class PluginService:
         """The sessions that requests name."""
         return self._service.sessions
 
-    def load_plugins(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
+    def load_plugins(self, request: Any, context: Any = None) -> Any:
         """Load the plugins of a manifest."""
         return plugins.load_plugins(self._call(request, context))
 
-    def load_plugin(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
+    def load_plugin(self, request: Any, context: Any = None) -> Any:
         """Load the plugin of a manifest."""
         return plugins.load_plugin(self._call(request, context))
 
-    def list_loaded_plugins(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
+    def list_loaded_plugins(self, request: Any, context: Any = None) -> Any:
         """List the plugins of a session."""
         return plugins.list_loaded_plugins(self._call(request, context))
 
-    def get_plugin_info(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
+    def get_plugin_info(self, request: Any, context: Any = None) -> Any:
         """Say what was loaded under a name."""
         return plugins.get_plugin_info(self._call(request, context))
 
-    def list_available_nodes(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
+    def list_available_nodes(self, request: Any, context: Any = None) -> Any:
         """List all nodes with their ports."""
         return plugins.list_available_nodes(self._call(request, context))
 
-    def clear_plugin_cache(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
+    def clear_plugin_cache(self, request: Any, context: Any = None) -> Any:
         """Remove from the plugin cache what is not in use."""
         return plugins.clear_plugin_cache(self._call(request, context))
 
-    def _call(self, request: Any, context: Any) -> Call:  # noqa: ANN401
+    def _call(self, request: Any, context: Any) -> Call:
         owner = self.sessions.get(request.session_id) if hasattr(request, "session_id") else None
         return Call(self._service, request, context or _NoContext(), owner)
 

@@ -98,7 +98,7 @@ def _tensor_parts(array: NDArray[Any]) -> list[Any]:
     return [head, b"\x1a", _varint(len(raw)), raw]
 
 
-def _message_parts(message: Any) -> list[Any]:  # noqa: ANN401
+def _message_parts(message: Any) -> list[Any]:
     return [message.SerializeToString()]
 
 
@@ -193,11 +193,11 @@ def _varint(number: int) -> bytes:
     return bytes(found)
 
 
-def _bytes(value: Any) -> memoryview:  # noqa: ANN401
+def _bytes(value: Any) -> memoryview:
     if not isinstance(value, memoryview):
         raise TypeError("bytes are expected, and a number came")
     return value
 
 
-def _text(value: Any) -> str:  # noqa: ANN401
+def _text(value: Any) -> str:
     return str(_bytes(value), "utf-8")

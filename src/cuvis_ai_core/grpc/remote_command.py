@@ -25,7 +25,7 @@ from cuvis_ai_core.cli.output import say
 @path_option("--token-file", description="File with the token of the server.")
 @path_option("--tls-ca", description="Authority of the server's certificate (PEM); TLS is used then.")
 @shared_options
-def remote(**options: Any) -> None:  # noqa: ANN401 - as click hands them over
+def remote(**options: Any) -> None:
     """Run a pipeline on a cube on a server, and write the results here.
 
     The pipeline, its weights and the cube are sent; the manifest's plugins are loaded by the server, where their paths
@@ -67,7 +67,7 @@ def remote(**options: Any) -> None:  # noqa: ANN401 - as click hands them over
         _write(target, values, cube, inputs)
 
 
-def _write(target: Path, values: dict[str, Any], cube: Any, inputs: dict[str, Any]) -> None:  # noqa: ANN401 - a Cube
+def _write(target: Path, values: dict[str, Any], cube: Any, inputs: dict[str, Any]) -> None:
     """Write what came out, as `restore-pipeline` does."""
     import numpy as np
 

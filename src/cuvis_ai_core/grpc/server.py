@@ -109,7 +109,7 @@ class Server:
             + (f"; metrics at {self.metrics_address}" if self.metrics_address else "")
         )
 
-    def _listen(self, grpc: Any) -> str:  # noqa: ANN401 - the module
+    def _listen(self, grpc: Any) -> str:
         settings = self.settings
         host = f"[{settings.host}]" if ":" in settings.host and not settings.host.startswith("[") else settings.host
         wanted = f"unix:{settings.uds.absolute()}" if settings.uds is not None else f"{host}:{settings.port}"
@@ -147,7 +147,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
     ]
 
 
-def _credentials(grpc: Any, settings: Settings) -> Any:  # noqa: ANN401
+def _credentials(grpc: Any, settings: Settings) -> Any:
     assert settings.tls_certificate is not None
     assert settings.tls_key is not None
     authority = _read(settings.client_ca) if settings.client_ca is not None else None
@@ -165,7 +165,7 @@ def _read(file: Path) -> bytes:
         raise ServiceError(f"'{file}' cannot be read: {error.strerror}.", code="FAILED_PRECONDITION") from error
 
 
-def _guard(settings: Settings) -> Any:  # noqa: ANN401 - an interceptor
+def _guard(settings: Settings) -> Any:
     """Return what lets no call pass without the token, but for those that ask for the server's health."""
     import grpc
 
@@ -175,7 +175,7 @@ def _guard(settings: Settings) -> Any:  # noqa: ANN401 - an interceptor
         raise ServiceError(f"'{settings.token_file}' holds no token.", code="FAILED_PRECONDITION")
     expected = b"Bearer " + token
 
-    def refuse(_: Any, context: Any) -> None:  # noqa: ANN401
+    def refuse(_: Any, context: Any) -> None:
         context.abort(grpc.StatusCode.UNAUTHENTICATED, "The call has no valid token: send 'authorization: Bearer …'.")
 
     refusal = grpc.unary_unary_rpc_method_handler(refuse)
@@ -184,7 +184,7 @@ def _guard(settings: Settings) -> Any:  # noqa: ANN401 - an interceptor
     class Guard(grpc.ServerInterceptor):  # type: ignore[misc]
         """Looks at the token of each call."""
 
-        def intercept_service(self, continuation: Any, details: Any) -> Any:  # noqa: ANN401
+        def intercept_service(self, continuation: Any, details: Any) -> Any:
             if details.method.startswith(f"/{_HEALTH}/"):
                 return continuation(details)
             sent = [value for key, value in details.invocation_metadata if key == "authorization"]

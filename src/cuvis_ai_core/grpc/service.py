@@ -84,7 +84,7 @@ class Service:
                     code="INVALID_ARGUMENT",
                 )
 
-    def check_plugin(self, name: str, plugin: Any) -> None:  # noqa: ANN401, ARG002
+    def check_plugin(self, name: str, plugin: Any) -> None:  # noqa: ARG002
         """Refuse a plugin where other machines reach this server, and no policy says what may be loaded.
 
         Where there is a policy, whoever loads asks it.

@@ -83,7 +83,7 @@ def sharing_of(call: "Call") -> Sharing:
     return found
 
 
-def _in_block(call: "Call", array: NDArray[Any]) -> Any:  # noqa: ANN401 - a Tensor, or the array
+def _in_block(call: "Call", array: NDArray[Any]) -> Any:
     block = sharing_of(call).blocks.put(array)
     if block is None:
         return array

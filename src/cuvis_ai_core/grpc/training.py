@@ -47,7 +47,7 @@ class Telling:
         self.epoch = 0
         self.told = 0.0
 
-    def say(self, message: str = "", *, status: int = RUNNING, hook: str = "", **fields: Any) -> None:  # noqa: ANN401
+    def say(self, message: str = "", *, status: int = RUNNING, hook: str = "", **fields: Any) -> None:
         """Say where the training is.
 
         Args:
@@ -71,7 +71,7 @@ class Telling:
         self.latest = said
         self.words.put(said)
 
-    def batch_done(self, hook: str, **fields: Any) -> None:  # noqa: ANN401
+    def batch_done(self, hook: str, **fields: Any) -> None:
         """Say now and then how many batches are done."""
         self.done += 1
         if time.monotonic() - self.told >= _BETWEEN_TOLD:
@@ -167,7 +167,7 @@ class Told:
         nodes: The nodes that go through them, one after the other.
     """
 
-    def __init__(self, batches: Any, telling: Telling, nodes: tuple[str, ...]) -> None:  # noqa: ANN401
+    def __init__(self, batches: Any, telling: Telling, nodes: tuple[str, ...]) -> None:
         self._batches = batches
         self._telling = telling
         self._nodes = iter(nodes)
@@ -194,7 +194,7 @@ def training_of(session: "Session") -> Training:
     return found
 
 
-def train_statistically(pipeline: Any, batches: Any, telling: Telling) -> None:  # noqa: ANN401
+def train_statistically(pipeline: Any, batches: Any, telling: Telling) -> None:
     """Initialise all nodes that wait for it."""
     from cuvis_ai_core.training.statistical import StatisticalTrainer
 
@@ -203,7 +203,7 @@ def train_statistically(pipeline: Any, batches: Any, telling: Telling) -> None: 
     trainer.fit(Told(batches, telling, trainer.waiting))
 
 
-def train_by_gradient(pipeline: Any, config: Any, parts: Any, folder: Path, telling: Telling) -> None:  # noqa: ANN401
+def train_by_gradient(pipeline: Any, config: Any, parts: Any, folder: Path, telling: Telling) -> None:
     """Train parameters, from where an earlier training of the same was stopped.
 
     Raises:
@@ -248,7 +248,7 @@ def train_by_gradient(pipeline: Any, config: Any, parts: Any, folder: Path, tell
     )
 
 
-def _next(telling: Telling, thread: threading.Thread) -> Any:  # noqa: ANN401
+def _next(telling: Telling, thread: threading.Thread) -> Any:
     """Return what is said next, nothing yet (False), or that all is said (None)."""
     try:
         return telling.words.get(timeout=0.1)

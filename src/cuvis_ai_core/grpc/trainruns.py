@@ -48,7 +48,7 @@ def located_data(call: "Call", data: Mapping[str, Any]) -> dict[str, Any]:
         ServiceError: A file is not there, or may not be read.
     """
 
-    def located(value: Any) -> Any:  # noqa: ANN401 - a path, a list or a mapping of paths
+    def located(value: Any) -> Any:
         if isinstance(value, Mapping):
             return {key: located(each) for key, each in value.items()}
         if isinstance(value, list):
@@ -62,7 +62,7 @@ def located_data(call: "Call", data: Mapping[str, Any]) -> dict[str, Any]:
     return done
 
 
-def checked(model: Any, content: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a model, and one of it
+def checked(model: Any, content: Mapping[str, Any]) -> Any:
     """Return a section of a trainrun.
 
     Raises:

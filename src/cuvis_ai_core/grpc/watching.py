@@ -46,7 +46,7 @@ class Watch:
         self._metrics = metrics
 
     @contextmanager
-    def call(self, method: str, received: int, context: Any) -> Iterator[Watched]:  # noqa: ANN401
+    def call(self, method: str, received: int, context: Any) -> Iterator[Watched]:
         """Tell of a call when it has ended."""
         from cuvis_ai_core.grpc.metrics import span
 

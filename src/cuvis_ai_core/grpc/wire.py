@@ -76,7 +76,7 @@ def wire() -> Wire:
     return Wire(SimpleNamespace(**{name: each for name, each in own.items() if "." not in name}), methods, pool)
 
 
-def messages() -> Any:  # noqa: ANN401 - classes that protobuf makes
+def messages() -> Any:
     """Return the classes of all messages, as attributes."""
     return wire().messages
 
@@ -87,7 +87,7 @@ def enum_value(enum: str, name: str) -> int:
     return number
 
 
-def _add(file: Any, other: Any) -> None:  # noqa: ANN401 - descriptors
+def _add(file: Any, other: Any) -> None:
     """Lay partial messages, enums and services over those of a file."""
     for kind, part in (("message_type", "field"), ("enum_type", "value"), ("service", "method")):
         known = {each.name: each for each in getattr(file, kind)}
@@ -98,7 +98,7 @@ def _add(file: Any, other: Any) -> None:  # noqa: ANN401 - descriptors
                 getattr(file, kind).add().CopyFrom(each)
 
 
-def _complete(known: Any, other: Any, part: str) -> None:  # noqa: ANN401 - descriptors
+def _complete(known: Any, other: Any, part: str) -> None:
     """Add to a message its missing fields, to an enum its missing values, to a service its missing methods."""
     key = "name" if part == "method" else "number"
     there = {getattr(each, key) for each in getattr(known, part)}

@@ -68,7 +68,7 @@ class NodeMixin(Recorded):
         self._statistically_initialized = False
         self.hparams = hparams
 
-    def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401
+    def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "statistical_initialization" in vars(cls):
             cls.statistical_initialization = _noting(cls.statistical_initialization)  # type: ignore[method-assign]
@@ -137,13 +137,13 @@ class NodeMixin(Recorded):
 
     if TYPE_CHECKING:  # what a class from a registry has, whichever of the two base classes it derives from
 
-        def forward(self, *args: Any, **inputs: Any) -> dict[str, Any]: ...  # noqa: ANN401, D102
+        def forward(self, *args: Any, **inputs: Any) -> dict[str, Any]: ...  # noqa: D102
 
-        def __call__(self, *args: Any, **inputs: Any) -> dict[str, Any]: ...  # noqa: ANN401, D102
+        def __call__(self, *args: Any, **inputs: Any) -> dict[str, Any]: ...  # noqa: D102
 
-        def state_dict(self, *args: Any, **kwargs: Any) -> Any: ...  # noqa: ANN401, D102
+        def state_dict(self, *args: Any, **kwargs: Any) -> Any: ...  # noqa: D102
 
-        def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any: ...  # noqa: ANN401, D102
+        def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any: ...  # noqa: D102
 
     if not TYPE_CHECKING:  # a checker would take every misspelt attribute for a port
 
@@ -186,7 +186,7 @@ def _noting(learn: Callable[..., Any]) -> Callable[..., Any]:
     """Return a method that lets a node learn, and notes that it has, whoever calls it."""
 
     @wraps(learn)
-    def statistical_initialization(self: NodeMixin, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+    def statistical_initialization(self: NodeMixin, *args: Any, **kwargs: Any) -> Any:
         answer = learn(self, *args, **kwargs)
         self.statistically_initialized = True
         return answer

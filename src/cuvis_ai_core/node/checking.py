@@ -42,7 +42,7 @@ def check_class(node_class: type) -> None:
     _check_arguments(node_class, forward, ports)
 
 
-def construct(node_class: type, /, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - what a pipeline file holds
+def construct(node_class: type, /, *args: Any, **kwargs: Any) -> Any:
     """Return a node of a class; `keywords.unread_of` tells which keywords nobody read.
 
     Raises:

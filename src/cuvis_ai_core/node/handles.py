@@ -14,7 +14,7 @@ class PortHandles:
         self._owner = owner
         self._ports = ports
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the classes of the schemas are not typed
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # asked by copy and pickle, before there are ports
             raise AttributeError(name)
         if name in self._ports:
@@ -43,17 +43,17 @@ def is_set_up(node: object) -> bool:
     return "_name" in vars(node)
 
 
-def input_handles(node: Any) -> PortHandles:  # noqa: ANN401 - any object with ports
+def input_handles(node: Any) -> PortHandles:
     """Return the input ports of a node."""
     return PortHandles(f"The input side of node '{node.name}'", input_ports(node))
 
 
-def output_handles(node: Any) -> PortHandles:  # noqa: ANN401
+def output_handles(node: Any) -> PortHandles:
     """Return the output ports of a node."""
     return PortHandles(f"The output side of node '{node.name}'", output_ports(node))
 
 
-def input_ports(node: Any) -> "dict[str, InputPort]":  # noqa: ANN401
+def input_ports(node: Any) -> "dict[str, InputPort]":
     """Return the input ports of a node by name, each the same object whenever it is asked for."""
     from cuvis_ai_schemas.pipeline import InputPort
 
@@ -61,7 +61,7 @@ def input_ports(node: Any) -> "dict[str, InputPort]":  # noqa: ANN401
     return ports
 
 
-def output_ports(node: Any) -> "dict[str, OutputPort]":  # noqa: ANN401
+def output_ports(node: Any) -> "dict[str, OutputPort]":
     """Return the output ports of a node by name, each the same object whenever it is asked for."""
     from cuvis_ai_schemas.pipeline import OutputPort
 
@@ -74,7 +74,7 @@ class _Made:
 
     __slots__ = ("ports", "specs")
 
-    def __init__(self, specs: object = None, ports: Any = None) -> None:  # noqa: ANN401
+    def __init__(self, specs: object = None, ports: Any = None) -> None:
         self.specs = specs
         self.ports = ports
 
@@ -88,7 +88,7 @@ class _Made:
         return _Made, ()
 
 
-def _kept(node: Any, key: str, specs: Any, kind: Any) -> Any:  # noqa: ANN401
+def _kept(node: Any, key: str, specs: Any, kind: Any) -> Any:
     from cuvis_ai_core.node.ports import as_port_spec
 
     made = vars(node).get(key)
@@ -99,7 +99,7 @@ def _kept(node: Any, key: str, specs: Any, kind: Any) -> Any:  # noqa: ANN401
     return ports
 
 
-def port_handle(node: Any, name: str) -> "InputPort | OutputPort":  # noqa: ANN401
+def port_handle(node: Any, name: str) -> "InputPort | OutputPort":
     """Return the one port of a node that has a name.
 
     Raises:

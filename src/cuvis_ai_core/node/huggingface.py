@@ -26,14 +26,14 @@ class HuggingFaceAPINode(Node):
         kwargs: Name, execution stages and further hyper-parameters.
     """
 
-    def __init__(self, space_url: str, api_timeout: float = 60.0, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, space_url: str, api_timeout: float = 60.0, **kwargs: Any) -> None:
         self.space_url = space_url
         self.api_timeout = api_timeout
         self._client: Any = None
         super().__init__(space_url=space_url, api_timeout=api_timeout, **kwargs)
 
     @property
-    def client(self) -> Any:  # noqa: ANN401 - the package has no types
+    def client(self) -> Any:
         """The client of gradio, connected when it is first asked for, with the token in `HF_TOKEN` if there is one.
 
         Raises:
@@ -54,7 +54,7 @@ class HuggingFaceAPINode(Node):
         return self._client
 
     @abstractmethod
-    def forward(self, *args: Any, **inputs: Any) -> dict[str, Any]:  # noqa: ANN401
+    def forward(self, *args: Any, **inputs: Any) -> dict[str, Any]:
         """Ask the Space; a class of a catalogue does."""
         raise NotImplementedError
 
@@ -68,14 +68,14 @@ class HuggingFaceLocalNode(Node):
         kwargs: Name, execution stages and further hyper-parameters.
     """
 
-    def __init__(self, model_name: str, cache_dir: str | None = None, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, model_name: str, cache_dir: str | None = None, **kwargs: Any) -> None:
         self.model_name = model_name
         self.cache_dir = cache_dir
         super().__init__(model_name=model_name, cache_dir=cache_dir, **kwargs)
         self._model: nn.Module | None = None
 
     @property
-    def model(self) -> Any:  # noqa: ANN401 - each model has methods of its own
+    def model(self) -> Any:
         """The model, fetched when it is first asked for, in evaluation mode and with nothing to train.
 
         Raises:

@@ -71,7 +71,7 @@ def watched(node_class: type, given: Mapping[str, Any]) -> dict[str, Any]:
     return {key if key in declared else Keyword(key): value for key, value in given.items()}
 
 
-def note_unread(node: Any, given: Iterable[str]) -> None:  # noqa: ANN401 - a node of any kind
+def note_unread(node: Any, given: Iterable[str]) -> None:
     """Note at a node which keywords came to its base class unread; they are its hyper-parameters all the same."""
     hparams = getattr(node, "hparams", None)
     if isinstance(hparams, dict) and any(isinstance(key, Keyword) for key in given):
@@ -81,6 +81,6 @@ def note_unread(node: Any, given: Iterable[str]) -> None:  # noqa: ANN401 - a no
             vars(node)[_UNREAD] = unread
 
 
-def unread_of(node: Any) -> list[str]:  # noqa: ANN401 - a node of any kind
+def unread_of(node: Any) -> list[str]:
     """Return the keywords that a node was constructed with, and that nobody read."""
     return list(getattr(node, "__dict__", {}).get(_UNREAD, ()))

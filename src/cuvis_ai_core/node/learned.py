@@ -16,7 +16,7 @@ class Learner:
         fresh: Whether it was built just now; else its weights are what its owner wants them to be.
     """
 
-    def __init__(self, node: Any, *, fresh: bool) -> None:  # noqa: ANN401 - a node of any kind
+    def __init__(self, node: Any, *, fresh: bool) -> None:
         self._node = node
         self._weights: list[tuple[Any, int]] = []
         if fresh and is_module(node):

@@ -173,7 +173,7 @@ def _to_torch(device: str, *, computable: bool) -> Convert:
     return convert
 
 
-def _shareable(array: Any) -> Any:  # noqa: ANN401 - NumPy is not imported here
+def _shareable(array: Any) -> Any:
     """Return an array whose memory torch can use, a copy where it cannot."""
     if not array.dtype.isnative:
         return array.astype(array.dtype.newbyteorder("="))

@@ -56,7 +56,7 @@ class Node(NodeMixin, nn.Module, ABC):
         super().__init__(name, execution_stages, **hparams)
         self._frozen = False
 
-    def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401
+    def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         names: object = cls.TRAINABLE_BUFFERS
         if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
@@ -67,7 +67,7 @@ class Node(NodeMixin, nn.Module, ABC):
             )
 
     @abstractmethod
-    def forward(self, *args: Any, **inputs: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever the ports carry
+    def forward(self, *args: Any, **inputs: Any) -> dict[str, Any]:
         """Compute the output ports from the input ports.
 
         Args:
@@ -79,14 +79,14 @@ class Node(NodeMixin, nn.Module, ABC):
             Port name to value, for every port in `OUTPUT_SPECS`.
         """
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - tensors, modules and ports
+    def __getattr__(self, name: str) -> Any:
         try:
             return nn.Module.__getattr__(self, name)
         except AttributeError:
             return NodeMixin.__getattr__(self, name)  # type: ignore[attr-defined] # hidden from checkers
 
     @classmethod
-    def get_category(cls) -> Any:  # noqa: ANN401 - an enum of the schemas, which need not be imported
+    def get_category(cls) -> Any:
         """Return the `NodeCategory` that editors show this class under."""
         from cuvis_ai_schemas.enums import NodeCategory
 
@@ -166,7 +166,7 @@ class Node(NodeMixin, nn.Module, ABC):
                     f"its __init__ calls self.register_buffer({name!r}, ...)"
                 )
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - torch's signature
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:  # noqa: FBT001, FBT002 - torch's signature
         """Take over parameters and buffers; a buffer that is None or empty takes the shape that is loaded.
 
         Raises:

@@ -161,7 +161,7 @@ def _concrete(dtype: str) -> frozenset[str]:
     return _FAMILIES.get(dtype) or frozenset({dtype})
 
 
-def floating_for(dtype: Any) -> str:  # noqa: ANN401 - a dtype of NumPy or of torch
+def floating_for(dtype: Any) -> str:
     """Return the real type that holds the values of a dtype: itself, and of integers one that has room for them.
 
     Integers of up to 16 bits fit float32 exactly; larger ones become float64.
@@ -172,7 +172,7 @@ def floating_for(dtype: Any) -> str:  # noqa: ANN401 - a dtype of NumPy or of to
     return "float32" if dtype.itemsize <= _BYTES_IN_FLOAT32 else "float64"
 
 
-def real_dtype(declared: str, dtype: Any) -> str | None:  # noqa: ANN401 - a dtype of NumPy or of torch
+def real_dtype(declared: str, dtype: Any) -> str | None:
     """Return the real type to which numbers of a dtype are converted for a port.
 
     Args:

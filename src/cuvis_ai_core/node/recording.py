@@ -22,7 +22,7 @@ class Unwritable:
 class Recorded:
     """Base class of nodes that remember the arguments of their constructor, as far as a file can hold them."""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ANN401, D102 - whatever the constructor takes
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102 - whatever the constructor takes
         new = super().__new__
         node = new(cls) if new is object.__new__ else new(cls, *args, **kwargs)
         vars(node)["_given"] = (
@@ -32,7 +32,7 @@ class Recorded:
         return node
 
 
-def hyper_parameters(node: Any) -> dict[str, Any]:  # noqa: ANN401 - a node of any kind
+def hyper_parameters(node: Any) -> dict[str, Any]:
     """Return the arguments that build a node again, its name and stages left out; `Unwritable` where there is no way.
 
     What its author keeps in `hparams` stands in for what no file can hold, such as an array.
@@ -66,7 +66,7 @@ def hyper_parameters(node: Any) -> dict[str, Any]:  # noqa: ANN401 - a node of a
     }
 
 
-def plain(value: Any) -> Any:  # noqa: ANN401
+def plain(value: Any) -> Any:
     """Return a value in the types that a pipeline file has: numbers, texts, lists and mappings."""
     match value:
         case list() | tuple():
@@ -78,7 +78,7 @@ def plain(value: Any) -> Any:  # noqa: ANN401
     return _plain_single(value)
 
 
-def _plain_single(value: Any) -> Any:  # noqa: ANN401
+def _plain_single(value: Any) -> Any:
     match value:
         case None | Unwritable() | bytes():
             return value
@@ -91,7 +91,7 @@ def _plain_single(value: Any) -> Any:  # noqa: ANN401
     return _plain_rare(value)
 
 
-def _plain_rare(value: object) -> Any:  # noqa: ANN401
+def _plain_rare(value: object) -> Any:
     """Return a value of a class that its owner has imported; those who have none need not wait for that import."""
     from datetime import date
     from pathlib import PurePath

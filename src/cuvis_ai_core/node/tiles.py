@@ -47,7 +47,7 @@ class Tiling:
     thread_safe: bool
 
 
-def tiling_of(node: Any) -> Tiling | None:  # noqa: ANN401 - any object with `forward`
+def tiling_of(node: Any) -> Tiling | None:
     """Return how a node is computed by tiles, None where it needs whole images.
 
     Raises:
@@ -69,7 +69,7 @@ def tiling_of(node: Any) -> Tiling | None:  # noqa: ANN401 - any object with `fo
     return Tiling(halo or 0, bool(methods), bool(getattr(node, "thread_safe", False)))
 
 
-def says(node: Any, question: str, statistics: Any) -> bool:  # noqa: ANN401 - the node's own affair
+def says(node: Any, question: str, statistics: Any) -> bool:
     """Ask a node `statistics_complete` or `statistics_rough`, if it has that method."""
     method = getattr(type(node), question, None)
     return method is not None and bool(method(node, statistics))
@@ -92,5 +92,5 @@ def _declares(node_class: type, name: str) -> bool:
     return False
 
 
-def _refusal(node: Any, problem: str) -> InvalidNodeError:  # noqa: ANN401
+def _refusal(node: Any, problem: str) -> InvalidNodeError:
     return InvalidNodeError(f"Node '{node.name}' ({type(node).__name__}): {problem}.", node=node.name)

@@ -61,7 +61,7 @@ def _edge(nodes: dict[str, Any], entries: list[NodeConfig], connection: Connecti
     raise PipelineError(f"The connection {connection!r} {problem}.", hint=f"Write {_EXAMPLE}.")
 
 
-def _join(nodes: dict[str, Any], entries: list[NodeConfig], node: Any) -> str:  # noqa: ANN401 - a node of any kind
+def _join(nodes: dict[str, Any], entries: list[NodeConfig], node: Any) -> str:
     """Return the name of a node in its pipeline, to which it is added if it is new."""
     for name, each in nodes.items():
         if each is node:
@@ -78,7 +78,7 @@ def _names(name: str) -> Iterable[str]:
     yield from (f"{name}-{number}" for number in count(1))
 
 
-def _entry(name: str, node: Any) -> NodeConfig:  # noqa: ANN401
+def _entry(name: str, node: Any) -> NodeConfig:
     stages = sorted(map(stage_name, node.execution_stages))
     usual = sorted(map(stage_name, type(node).EXECUTION_STAGES))
     params = hyper_parameters(node) | ({} if stages == usual else {"execution_stages": stages})

@@ -156,7 +156,7 @@ def _escaped(text: str) -> str:
     return escape(shown_in_line(text))
 
 
-def _digraph(pipeline: "Pipeline", kind: str, attributes: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401
+def _digraph(pipeline: "Pipeline", kind: str, attributes: Mapping[str, str] | None = None) -> Any:
     look = {"rankdir": "TB", "nodesep": "0.25", "ranksep": "0.4", "dpi": _DPI if kind == "png" else "72"}
     graph = _graphviz(kind).Digraph(
         graph_attr={**look, **(attributes or {})},
@@ -197,7 +197,7 @@ def _by_graphviz(pipeline: "Pipeline", kind: str, attributes: Mapping[str, str] 
     return drawn
 
 
-def _graphviz(kind: str) -> Any:  # noqa: ANN401 - an untyped module
+def _graphviz(kind: str) -> Any:
     try:
         import graphviz
     except ModuleNotFoundError as error:

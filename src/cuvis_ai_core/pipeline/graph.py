@@ -61,7 +61,7 @@ class Nodes(Mapping[str, Any]):
         """Return the node objects."""
         return list(self._nodes.values())
 
-    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - node objects of any kind
+    def __getitem__(self, name: str) -> Any:
         return self._nodes[name]
 
     def __iter__(self) -> Iterator[str]:

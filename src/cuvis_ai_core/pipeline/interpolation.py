@@ -33,7 +33,7 @@ _Place = tuple[str | int, ...]
 _ANYTHING: Final = object()
 
 
-def resolve(data: Any) -> Any:  # noqa: ANN401 - whatever a YAML file holds
+def resolve(data: Any) -> Any:
     """Return data with every interpolation resolved; without any, the data as they are.
 
     Raises:
@@ -43,13 +43,13 @@ def resolve(data: Any) -> Any:  # noqa: ANN401 - whatever a YAML file holds
     return _Resolver(data).tree(data, ()) if _has_interpolation(data) else data
 
 
-def hide_environment(data: Any) -> Any:  # noqa: ANN401
+def hide_environment(data: Any) -> Any:
     """Return data for a file of results: values of allowed environment variables become `${oc.env:NAME}` again."""
     values = {name: os.environ.get(name, "") for name in _allowed()}
     return _hidden(data, {value: f"${{oc.env:{name}}}" for name, value in values.items() if value})
 
 
-def _hidden(data: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401
+def _hidden(data: Any, names: Mapping[str, str]) -> Any:
     if isinstance(data, Mapping):
         return {_hidden(key, names): _hidden(value, names) for key, value in data.items()}
     if isinstance(data, list | tuple):
@@ -83,7 +83,7 @@ class _Resolver:
         data: The content of the file.
     """
 
-    def __init__(self, data: Any) -> None:  # noqa: ANN401
+    def __init__(self, data: Any) -> None:
         self._data = data
         self._spent = 0
         self._open: list[_Place] = []
@@ -94,7 +94,7 @@ class _Resolver:
             "oc.select": self._selected,
         }
 
-    def tree(self, value: Any, place: _Place) -> Any:  # noqa: ANN401
+    def tree(self, value: Any, place: _Place) -> Any:
         """Return a value of the file, which stands at a place, with what is in it resolved."""
         if isinstance(value, str):
             return self._text(value, place) if _SIGN in value else self._spend(value, len(value))
@@ -105,7 +105,7 @@ class _Resolver:
             return [self.tree(each, (*place, number)) for number, each in enumerate(value)]
         return value
 
-    def _spend(self, value: Any, size: int) -> Any:  # noqa: ANN401
+    def _spend(self, value: Any, size: int) -> Any:
         self._spent += size
         if self._spent > _MOST:
             raise PipelineError(
@@ -114,7 +114,7 @@ class _Resolver:
             )
         return value
 
-    def _text(self, text: str, place: _Place) -> Any:  # noqa: ANN401
+    def _text(self, text: str, place: _Place) -> Any:
         if place in self._known:
             return copy.deepcopy(self._spend(*self._known[place]))
         name = _shown(place)
@@ -134,7 +134,7 @@ class _Resolver:
         self._known[place] = value, self._spent - before
         return value
 
-    def _parsed(self, text: str, place: _Place, **rule: str) -> Any:  # noqa: ANN401
+    def _parsed(self, text: str, place: _Place, **rule: str) -> Any:
         from omegaconf.errors import OmegaConfBaseException
         from omegaconf.grammar_parser import parse
         from omegaconf.grammar_visitor import GrammarVisitor
@@ -150,7 +150,7 @@ class _Resolver:
             problem = str(error).partition("\n")[0].rstrip(".") or "it is too deep"
             raise PipelineError(f"{_shown(place)}: '{text:.80}' is no interpolation: {problem}.", hint=_HINT) from error
 
-    def _call(self, name: str, arguments: tuple[Any, ...], place: _Place) -> Any:  # noqa: ANN401
+    def _call(self, name: str, arguments: tuple[Any, ...], place: _Place) -> Any:
         if name not in self._functions:
             raise PipelineError(
                 f"{_shown(place)}: there is no function '{name}' for configuration files.",
@@ -162,7 +162,7 @@ class _Resolver:
             problem = f"{_shown(place)}: {name} does not take {len(arguments)} arguments of these kinds."
             raise PipelineError(problem, hint=_HINT) from error
 
-    def _environment(self, place: _Place, name: str, default: Any = _ANYTHING) -> Any:  # noqa: ANN401
+    def _environment(self, place: _Place, name: str, default: Any = _ANYTHING) -> Any:
         if name in os.environ and name not in _allowed():
             raise PipelineError(
                 f"{_shown(place)}: the file asks for the environment variable '{name}', which is not allowed.",
@@ -172,18 +172,18 @@ class _Resolver:
             raise PipelineError(f"{_shown(place)}: Environment variable '{name}' not found.", hint=_HINT)
         return os.environ.get(name, default)
 
-    def _decoded(self, place: _Place, text: Any) -> Any:  # noqa: ANN401
+    def _decoded(self, place: _Place, text: Any) -> Any:
         if not isinstance(text, str):
             return text
         return self._parsed(text, place, parser_rule="singleElement", lexer_mode="VALUE_MODE")
 
-    def _selected(self, place: _Place, key: str, default: Any = None) -> Any:  # noqa: ANN401
+    def _selected(self, place: _Place, key: str, default: Any = None) -> Any:
         try:
             return self._found(key, place)
         except _NotThereError:
             return default
 
-    def _found(self, key: str, place: _Place) -> Any:  # noqa: ANN401
+    def _found(self, key: str, place: _Place) -> Any:
         """Return the value of a key: `a.b[0]` from the top of the file, `.b` beside the place where that stands."""
         dots = len(key) - len(key.lstrip("."))
         steps: Iterator[str] = iter(re.findall(r"[^.\[\]]+", key))
@@ -210,7 +210,7 @@ class _NotThereError(PipelineError):
     """A key is not in the file."""
 
 
-def _step(value: Any, step: str) -> str | int | None:  # noqa: ANN401
+def _step(value: Any, step: str) -> str | int | None:
     """Return the key or the number by which a value has what is asked for, or None."""
     if isinstance(value, Mapping):
         return step if step in value else None

@@ -75,7 +75,7 @@ def written_by_line(error: BaseException, arguments: Mapping[str, Value]) -> tup
     return None
 
 
-def span_of(value: Any) -> tuple[int, int]:  # noqa: ANN401
+def span_of(value: Any) -> tuple[int, int]:
     """Return the addresses between which the values of an array, or of a tensor with memory, lie."""
     if isinstance(value, ARRAY):
         start, size, strides = value.__array_interface__["data"][0], value.itemsize, value.strides
@@ -126,7 +126,7 @@ def _lent(value: Value, port: str, lent: list[Lent]) -> Value:
     return value
 
 
-def _counting(tensor: Any) -> Any:  # noqa: ANN401 - torch is not imported here
+def _counting(tensor: Any) -> Any:
     """Return a tensor on the same memory whose changes torch counts, as it does not of those made in inference mode."""
     torch: Any = sys.modules["torch"]
     plain = type(tensor) in {torch.Tensor, torch.nn.Parameter} and tensor.layout is torch.strided
@@ -136,7 +136,7 @@ def _counting(tensor: Any) -> Any:  # noqa: ANN401 - torch is not imported here
         return tensor.new_empty(0).set_(tensor)
 
 
-def _state(tensor: Any) -> tuple[object, ...]:  # noqa: ANN401
+def _state(tensor: Any) -> tuple[object, ...]:
     """Return what changes when a tensor does: torch's count, its form, and bytes for what goes past that count.
 
     Nothing is counted that is written by way of `tensor.numpy()` or `tensor.data`.
@@ -145,7 +145,7 @@ def _state(tensor: Any) -> tuple[object, ...]:  # noqa: ANN401
     return version, tensor.shape, _bytes(tensor)
 
 
-def _bytes(tensor: Any) -> bytes | None:  # noqa: ANN401
+def _bytes(tensor: Any) -> bytes | None:
     if not _has_memory(tensor):
         return None
     if tensor.is_contiguous():
@@ -161,11 +161,11 @@ def _bytes(tensor: Any) -> bytes | None:  # noqa: ANN401
     return bytes(memory[:: size // _PICKED | 1])  # an odd step meets every byte of numbers in turn
 
 
-def _is_compared_whole(tensor: Any) -> bool:  # noqa: ANN401
+def _is_compared_whole(tensor: Any) -> bool:
     return _has_memory(tensor) and tensor.untyped_storage().nbytes() <= _WHOLE
 
 
-def _has_memory(value: Any) -> bool:  # noqa: ANN401
+def _has_memory(value: Any) -> bool:
     torch: Any = sys.modules["torch"]
     return type(value) in {torch.Tensor, torch.nn.Parameter} and value.is_cpu and value.layout is torch.strided
 

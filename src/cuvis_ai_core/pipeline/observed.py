@@ -34,7 +34,7 @@ class Hooks(Protocol):
     """Where observers are registered: the `HookManager` of a registry."""
 
     @property
-    def hook(self) -> Any:  # noqa: ANN401 - pluggy's relay has the hooks as attributes
+    def hook(self) -> Any:
         """The hooks by name."""
         ...
 
@@ -42,7 +42,7 @@ class Hooks(Protocol):
         """Register an observer."""
         ...
 
-    def get_plugin(self, name: str) -> Any:  # noqa: ANN401
+    def get_plugin(self, name: str) -> Any:
         """Return what is registered under a name."""
         ...
 
@@ -74,7 +74,7 @@ class Observers:
             self._hooks.add(observer, f"{name} {id(self)}")
         return self._hooks is not None
 
-    def registered(self, name: str) -> Any:  # noqa: ANN401 - whatever was registered
+    def registered(self, name: str) -> Any:
         """Return what was registered here under a name, None where nothing was."""
         return None if self._hooks is None else self._hooks.get_plugin(f"{name} {id(self)}")
 
@@ -128,7 +128,7 @@ def _observed_step(
     step: Step,
     plan: Plan,
     values: list[Value],
-    hook: Any,  # noqa: ANN401 - pluggy's relay has the hooks as attributes
+    hook: Any,
     about: Mapping[str, object],
     settle: Callable[[], None],
 ) -> None:

@@ -49,14 +49,14 @@ def _leaves(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any
             yield place, value
 
 
-def _value(whole: str, text: str) -> Any:  # noqa: ANN401
+def _value(whole: str, text: str) -> Any:
     try:
         return parse_yaml(text).data
     except YamlError as error:
         raise PipelineError(f"Override '{whole}': the value is no YAML: {error.message}.", hint=HINT) from error
 
 
-def _set(data: Any, keys: list[str], value: Any, whole: str) -> None:  # noqa: ANN401
+def _set(data: Any, keys: list[str], value: Any, whole: str) -> None:
     *parents, last = keys
     for depth, key in enumerate(parents):
         data = _below(data, key, ".".join(keys[: depth + 1]), whole)
@@ -68,7 +68,7 @@ def _set(data: Any, keys: list[str], value: Any, whole: str) -> None:  # noqa: A
         raise _no_way(".".join(parents), data, whole)
 
 
-def _below(data: Any, key: str, place: str, whole: str) -> Any:  # noqa: ANN401
+def _below(data: Any, key: str, place: str, whole: str) -> Any:
     if isinstance(data, list):
         return data[_index(data, key, place, whole)]
     if not isinstance(data, dict):

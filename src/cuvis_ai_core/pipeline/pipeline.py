@@ -474,7 +474,7 @@ class Pipeline(PublishedMethods):
             self._observers = Observers(HookManager())
             self._observers.register(observer, name)
 
-    def _observed_by(self, name: str) -> Any:  # noqa: ANN401 - whatever was registered
+    def _observed_by(self, name: str) -> Any:
         return self._observers.registered(name)
 
     def to_dict(self) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def _zone_key(zone: zoneinfo.ZoneInfo) -> str:
     return zone.key
 
 
-def _at_place(kind: Any, told: str | list[Any]) -> Any:  # noqa: ANN401 - datetime or time
+def _at_place(kind: Any, told: str | list[Any]) -> Any:
     if isinstance(told, str):
         return kind.fromisoformat(told)
     text, zone, fold = told
@@ -101,7 +101,7 @@ _BY_TYPE: Final = {kind: (name, take) for name, (kind, take, _) in _KINDS.items(
 _FACTORIES: Final = {each.__name__: each for each in (list, dict, set, int, float, str, bool, tuple)}
 
 
-def encode(value: Any, place: str) -> Any:  # noqa: ANN401 - whatever a node keeps
+def encode(value: Any, place: str) -> Any:
     """Return a value as a file of weights can hold it.
 
     Args:
@@ -119,7 +119,7 @@ def encode(value: Any, place: str) -> Any:  # noqa: ANN401 - whatever a node kee
         ) from error
 
 
-def decode(value: Any) -> Any:  # noqa: ANN401
+def decode(value: Any) -> Any:
     """Return what `encode` was given.
 
     Raises:
@@ -144,7 +144,7 @@ def decode(value: Any) -> Any:  # noqa: ANN401
     return _KINDS[name][2](inner)
 
 
-def _encode(value: Any, place: str) -> Any:  # noqa: ANN401, PLR0911 - a type after the other
+def _encode(value: Any, place: str) -> Any:  # noqa: PLR0911 - a type after the other
     kind = type(value)
     if kind in _PLAIN:
         return value
@@ -168,7 +168,7 @@ def _encode(value: Any, place: str) -> Any:  # noqa: ANN401, PLR0911 - a type af
     return encoded
 
 
-def _taken(take: Part, value: Any, place: str) -> Any:  # noqa: ANN401
+def _taken(take: Part, value: Any, place: str) -> Any:
     try:
         return take(value)
     except PipelineError as error:
@@ -176,7 +176,7 @@ def _taken(take: Part, value: Any, place: str) -> Any:  # noqa: ANN401
         raise
 
 
-def _of_numpy(value: Any) -> dict[str, Any] | None:  # noqa: ANN401
+def _of_numpy(value: Any) -> dict[str, Any] | None:
     """Return a number, an array or a dtype of NumPy as its bytes, or None where it is something else."""
     import numpy as np
 
@@ -193,7 +193,7 @@ def _of_numpy(value: Any) -> dict[str, Any] | None:  # noqa: ANN401
     return {_TYPE: name, "dtype": _descr(array.dtype), "shape": list(array.shape), _VALUE: data}
 
 
-def _from_bytes(name: str, value: Mapping[str, Any], data: Any) -> Any:  # noqa: ANN401
+def _from_bytes(name: str, value: Mapping[str, Any], data: Any) -> Any:
     import numpy as np
 
     dtype = np.lib.format.descr_to_dtype(value["dtype"])
@@ -203,13 +203,13 @@ def _from_bytes(name: str, value: Mapping[str, Any], data: Any) -> Any:  # noqa:
     return array if name == "ndarray" else array[()]
 
 
-def _descr(dtype: Any) -> Any:  # noqa: ANN401
+def _descr(dtype: Any) -> Any:
     import numpy as np
 
     return np.lib.format.dtype_to_descr(dtype)
 
 
-def _refusal(value: Any, place: str) -> PipelineError:  # noqa: ANN401
+def _refusal(value: Any, place: str) -> PipelineError:
     if isinstance(value, enum.Enum):
         step = "Keep its name (value.name), and look it up when it is read back."
     elif dataclasses.is_dataclass(value):

@@ -268,7 +268,7 @@ def _each(convert: Convert) -> Convert:
     return lambda values: [convert(value) for value in values] if isinstance(values, list | tuple) else values
 
 
-def _takes_context(node: Any) -> bool:  # noqa: ANN401 - any object with `forward`
+def _takes_context(node: Any) -> bool:
     """Tell whether a node is told about the run: where `forward` names `context`; a torch node's also by `**kwargs`."""
     parameters = inspect.signature(node.forward).parameters
     if "context" in parameters:

@@ -21,7 +21,7 @@ _CHUNK: Final = 1 << 16
 """Values that are compared at once: float64 copies of whole cubes would be large."""
 
 
-def without_mask(value: Any) -> Any:  # noqa: ANN401 - NumPy is not imported before a value is
+def without_mask(value: Any) -> Any:
     """Return a masked array as a plain one, with NaN: nodes would see the values under the mask."""
     if type(value).__name__ != "MaskedArray":
         return value
@@ -70,7 +70,7 @@ def make_cast(port: ResolvedPort) -> Convert:
     return cast
 
 
-def _to_numpy(value: Any, wanted: str) -> tuple[Any, float]:  # noqa: ANN401 - NumPy is not imported before a value is
+def _to_numpy(value: Any, wanted: str) -> tuple[Any, float]:
     """Return an array of another type, and the greatest relative error in it: infinite where a value overflows."""
     import numpy as np
 
@@ -92,7 +92,7 @@ def _to_numpy(value: Any, wanted: str) -> tuple[Any, float]:  # noqa: ANN401 - N
     return converted, worst
 
 
-def _to_torch(value: Any, wanted: str) -> tuple[Any, float]:  # noqa: ANN401 - torch is not imported before a value is
+def _to_torch(value: Any, wanted: str) -> tuple[Any, float]:
     """Return a tensor of another type, with its gradients, and the greatest relative error in it."""
     import torch
 
@@ -105,6 +105,6 @@ def _to_torch(value: Any, wanted: str) -> tuple[Any, float]:  # noqa: ANN401 - t
     return converted, float(errors.max()) if errors.numel() else 0.0
 
 
-def _is_large(dtype: Any) -> bool:  # noqa: ANN401
+def _is_large(dtype: Any) -> bool:
     """Tell whether a type has integers that float32 rounds: torch promotes them to it all the same."""
     return not dtype.is_floating_point and dtype.itemsize > 2  # noqa: PLR2004

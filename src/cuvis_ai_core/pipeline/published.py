@@ -101,8 +101,8 @@ class PublishedMethods:
         self,
         config_path: str | Path,
         save_weights: bool = True,  # noqa: FBT001, FBT002
-        metadata: Any = None,  # noqa: ANN401 - a mapping, or one of the schemas
-        **_: Any,  # noqa: ANN401 - what the optimizer of published trainings keeps is in their checkpoints
+        metadata: Any = None,
+        **_: Any,
     ) -> tuple[Path, Path | None]:
         """Write the pipeline file, and weights beside it, as `save` does.
 
@@ -134,7 +134,7 @@ class PublishedMethods:
         renamed = {"connections" if key == "edges" else key: value for key, value in content.items()}
         return {**renamed, "nodes": nodes}
 
-    def visualize(self, format: str = "mermaid", output_path: str | Path | None = None, **_: Any) -> str | Path:  # noqa: A002, ANN401
+    def visualize(self, format: str = "mermaid", output_path: str | Path | None = None, **_: Any) -> str | Path:  # noqa: A002
         """Draw the graph; options of the published drawings are left alone.
 
         Args:
@@ -238,7 +238,7 @@ class PublishedMethods:
             for port, each in ports.items()
         }
 
-    def set_profiling(self, enabled: bool = True, *, reset: bool = False, **_: Any) -> None:  # noqa: FBT001, FBT002, ANN401
+    def set_profiling(self, enabled: bool = True, *, reset: bool = False, **_: Any) -> None:  # noqa: FBT001, FBT002
         """Take the times of nodes from now on, or no longer.
 
         Args:
@@ -255,13 +255,13 @@ class PublishedMethods:
         if self._timings() is None:
             pipeline._observe(timings, _TIMINGS)  # noqa: SLF001
 
-    def get_profiling_summary(self, stage: Any = None) -> "list[NodeProfilingStats]":  # noqa: ANN401 - a text or an enum
+    def get_profiling_summary(self, stage: Any = None) -> "list[NodeProfilingStats]":
         """Return the times of nodes, in milliseconds, the slowest first; of one stage, or of all."""
         timings = self._timings()
         wanted = None if stage is None else stage_name(stage)
         return [] if timings is None else timings.summary(wanted)
 
-    def format_profiling_summary(self, stage: Any = None) -> str:  # noqa: ANN401
+    def format_profiling_summary(self, stage: Any = None) -> str:
         """Return these times as a table."""
         from cuvis_ai_core.pipeline.timings import as_table
 
@@ -271,7 +271,7 @@ class PublishedMethods:
         return cast("Pipeline", self)._observed_by(_TIMINGS)  # type: ignore[no-any-return] # noqa: SLF001
 
 
-def _spec(name: str, resolved: Any, declared: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401
+def _spec(name: str, resolved: Any, declared: Mapping[str, Any]) -> dict[str, Any]:
     spec = declared.get(name)
     spec = spec[0] if isinstance(spec, list) and spec else spec
     description = spec.get("description", "") if isinstance(spec, Mapping) else getattr(spec, "description", "")

@@ -73,7 +73,7 @@ def refused_part(path: Path) -> str | None:
     return None
 
 
-def _content(path: Path) -> Any:  # noqa: ANN401
+def _content(path: Path) -> Any:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             name = next(each for each in archive.namelist() if each.endswith("data.pkl"))
@@ -86,11 +86,11 @@ def _content(path: Path) -> Any:  # noqa: ANN401
         return found
 
 
-def _load(file: IO[bytes]) -> Any:  # noqa: ANN401
+def _load(file: IO[bytes]) -> Any:
     return _Reader(file).load()
 
 
-def _walk(content: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+def _walk(content: Any) -> Iterator[tuple[str, Any]]:
     """Yield values with their keys, the outer ones first, each once."""
     waiting, seen = [("", content)], set[int]()
     while waiting and len(seen) < _MOST:

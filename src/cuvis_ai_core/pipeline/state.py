@@ -98,7 +98,7 @@ def close_nodes(nodes: Nodes) -> None:
                     logger.exception("node '%s' failed in %s", name, method)
 
 
-def _check_is_read_back(name: str, node: Any, key: str) -> None:  # noqa: ANN401
+def _check_is_read_back(name: str, node: Any, key: str) -> None:
     from torch.nn import Module
 
     place = key.rpartition(".")[0]
@@ -130,7 +130,7 @@ def _check_names(nodes: Nodes, wanted: State) -> None:
 class _Backup:
     """A copy of a node's state."""
 
-    def __init__(self, node: Any) -> None:  # noqa: ANN401
+    def __init__(self, node: Any) -> None:
         self._node = node
         self._values = _copy(_state_of(node))
         self._initialized = getattr(node, "statistically_initialized", False)
@@ -144,13 +144,13 @@ class _Backup:
         self._node.statistically_initialized = self._initialized
 
 
-def _buffers(node: Any) -> Iterator[tuple[Any, str, Any]]:  # noqa: ANN401
+def _buffers(node: Any) -> Iterator[tuple[Any, str, Any]]:
     for part in node.modules() if hasattr(node, "modules") else ():
         # No public way tells of those that are None.
         yield from ((part, key, buffer) for key, buffer in part._buffers.items())  # noqa: SLF001
 
 
-def _load(name: str, node: Any, values: Mapping[str, Any]) -> None:  # noqa: ANN401 - a node of any kind
+def _load(name: str, node: Any, values: Mapping[str, Any]) -> None:
     own = _state_of(node)
     try:
         convert = converter(TORCH if is_module(node) else NUMPY)
@@ -163,14 +163,14 @@ def _load(name: str, node: Any, values: Mapping[str, Any]) -> None:  # noqa: ANN
         ) from error
 
 
-def _state_of(node: Any) -> dict[str, Any]:  # noqa: ANN401
+def _state_of(node: Any) -> dict[str, Any]:
     """Return a node's state; it may override `state_dict` without arguments, or have none."""
     state_dict = getattr(node, "state_dict", None)
     return dict(state_dict()) if callable(state_dict) else {}
 
 
 def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
-    def copied(value: Any) -> Any:  # noqa: ANN401
+    def copied(value: Any) -> Any:
         for method in ("clone", "copy"):  # of torch, and of NumPy
             if hasattr(value, method):
                 return getattr(value, method)()

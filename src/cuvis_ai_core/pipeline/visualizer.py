@@ -22,7 +22,7 @@ class PipelineVisualizer:
     def __init__(self, pipeline: "Pipeline") -> None:
         self.pipeline = pipeline
 
-    def to_graphviz(self, graph_attributes: dict[str, str] | None = None, **_: Any) -> str:  # noqa: ANN401
+    def to_graphviz(self, graph_attributes: dict[str, str] | None = None, **_: Any) -> str:
         """Return the graph in Graphviz's language.
 
         Args:
@@ -33,7 +33,7 @@ class PipelineVisualizer:
         """
         return picture(self.pipeline, "dot", graph_attributes).decode()
 
-    def to_mermaid(self, **_: Any) -> str:  # noqa: ANN401
+    def to_mermaid(self, **_: Any) -> str:
         """Return the graph as a Mermaid diagram."""
         return mermaid(self.pipeline).rstrip()
 
@@ -42,7 +42,7 @@ class PipelineVisualizer:
         output_path: str | Path,
         format: str | None = None,  # noqa: A002 - the published name
         graph_attributes: dict[str, str] | None = None,
-        **_: Any,  # noqa: ANN401
+        **_: Any,
     ) -> Path:
         """Write a picture.
 
@@ -61,7 +61,7 @@ class PipelineVisualizer:
         write_atomic(target, picture(self.pipeline, kind, graph_attributes))
         return target
 
-    def render_mermaid(self, output_path: str | Path, *, wrap_markdown: bool | None = None, **_: Any) -> Path:  # noqa: ANN401
+    def render_mermaid(self, output_path: str | Path, *, wrap_markdown: bool | None = None, **_: Any) -> Path:
         """Write a Mermaid diagram.
 
         Args:
@@ -80,7 +80,7 @@ def visualize_pipeline(
     pipeline: "Pipeline",
     format: str = "mermaid",  # noqa: A002 - the published name
     output_path: str | Path | None = None,
-    **options: Any,  # noqa: ANN401
+    **options: Any,
 ) -> str | Path:
     """Draw the graph of a pipeline.
 

@@ -149,7 +149,7 @@ def _torch(what: str) -> "ModuleType":
     return torch
 
 
-def _load_torch(path: Path) -> Any:  # noqa: ANN401 - whatever torch's rules for weights allow
+def _load_torch(path: Path) -> Any:
     torch = _torch(f"'{path}' is a file of torch")
     if not os.path.isfile(path):  # noqa: PTH113 - no error where the path cannot be reached
         raise PipelineError(f"There is no file of weights '{path}'.", path=path)
@@ -196,7 +196,7 @@ def _refuse_packed(path: Path) -> None:
                 raise ValueError("it is packed")
 
 
-def _decoded(path: Path, name: str, value: Any) -> Any:  # noqa: ANN401
+def _decoded(path: Path, name: str, value: Any) -> Any:
     try:
         _refuse_growth(value)
         return decode(value)
@@ -208,7 +208,7 @@ def _decoded(path: Path, name: str, value: Any) -> Any:  # noqa: ANN401
         ) from error
 
 
-def _refuse_growth(value: Any) -> None:  # noqa: ANN401
+def _refuse_growth(value: Any) -> None:
     """Refuse what is small in the file and large in memory: lists of the same lists, tensors that repeat one number.
 
     Raises:
@@ -228,7 +228,7 @@ def _refuse_growth(value: Any) -> None:  # noqa: ANN401
             raise ValueError(f"it has {each.numel()} numbers, and the file has fewer")
 
 
-def _is_strided(value: Any) -> bool:  # noqa: ANN401
+def _is_strided(value: Any) -> bool:
     return str(getattr(value, "layout", "")) == "torch.strided" and value.device.type == "cpu"
 
 
@@ -273,7 +273,7 @@ def _write_torch(file: BinaryIO, state: State, metadata: Mapping[str, Any]) -> N
     torch.save({"state_dict": content, _METADATA: dict(metadata)}, file)
 
 
-def for_torch(node: str, key: str, value: Any) -> Any:  # noqa: ANN401 - arrays, and what is in a state
+def for_torch(node: str, key: str, value: Any) -> Any:
     """Return a value of a node's state as a file of torch holds it.
 
     Raises:
@@ -309,7 +309,7 @@ def is_extra(key: str) -> bool:
     return key.rpartition(".")[2] == EXTRA_STATE
 
 
-def _tensor(torch: "ModuleType", name: str, value: Any) -> Any:  # noqa: ANN401
+def _tensor(torch: "ModuleType", name: str, value: Any) -> Any:
     """Return an array as a tensor on the CPU that owns no more memory than it needs."""
     if not isinstance(value, torch.Tensor):
         array = _array(value)
@@ -349,7 +349,7 @@ def _apart(values: Mapping[str, Any]) -> dict[str, Any]:
     return tensors
 
 
-def _array(value: Any) -> Any:  # noqa: ANN401
+def _array(value: Any) -> Any:
     """Return an array as one of NumPy, in the byte order of this machine."""
     import numpy as np
 

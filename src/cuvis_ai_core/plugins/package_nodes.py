@@ -59,7 +59,7 @@ class Installed:
         ManifestError: It names no classes.
     """
 
-    def __init__(self, name: str, manifest: Any) -> None:  # noqa: ANN401
+    def __init__(self, name: str, manifest: Any) -> None:
         content: Mapping[str, Any] = manifest.model_dump() if hasattr(manifest, "model_dump") else manifest
         self._paths = class_paths(content)
         if self._paths is None:

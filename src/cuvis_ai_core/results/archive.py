@@ -95,7 +95,7 @@ class Archive:
         )
 
 
-def _checksum(stream: Any, member: _Member) -> int:  # noqa: ANN401 - an open file
+def _checksum(stream: Any, member: _Member) -> int:
     stream.seek(member.content)
     checksum, left = 0, member.size
     while left:

@@ -107,7 +107,7 @@ def _classes(names: Mapping[int, str]) -> dict[str, str]:
     }
 
 
-def _text(value: Any) -> str:  # noqa: ANN401 - a field of a header
+def _text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value).strip().strip("{}").strip()
 
 

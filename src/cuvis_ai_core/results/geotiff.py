@@ -70,12 +70,12 @@ class GeoTiffFile:
 
 
 class _TiffPlace:
-    def __init__(self, raster: Any, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> None:  # noqa: ANN401
+    def __init__(self, raster: Any, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> None:
         self.raster = raster
         self.shape = shape
         self.dtype = dtype
 
-    def __setitem__(self, key: Any, value: NDArray[Any]) -> None:  # noqa: ANN401 - an index
+    def __setitem__(self, key: Any, value: NDArray[Any]) -> None:
         from rasterio.windows import Window
 
         rows, columns = key[1:] if key is not Ellipsis else (slice(0, self.shape[1]), slice(0, self.shape[2]))
@@ -96,7 +96,7 @@ class _TiffPlace:
             yield self.raster.read(window=Window(0, top, self.shape[2], min(_LINES, self.shape[1] - top)))
 
 
-def _opened(file: Path, mode: str, profile: Mapping[str, Any]) -> Any:  # noqa: ANN401 - rasterio has no types
+def _opened(file: Path, mode: str, profile: Mapping[str, Any]) -> Any:
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 

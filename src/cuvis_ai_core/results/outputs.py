@@ -109,7 +109,7 @@ class Outputs:
         return stem
 
 
-def _maker(kind: str) -> Any:  # noqa: ANN401 - a class of image files
+def _maker(kind: str) -> Any:
     """Return what makes a file of an image; its libraries are imported now, before the work."""
     match kind:
         case "envi":

@@ -17,7 +17,7 @@ class Place(Protocol):
     shape: tuple[int, ...]
     dtype: "np.dtype[Any]"
 
-    def __setitem__(self, key: Any, value: NDArray[Any]) -> None:  # noqa: ANN401 - an index
+    def __setitem__(self, key: Any, value: NDArray[Any]) -> None:
         """Write `[...]`, or `[:, rows, columns]` of images."""
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
@@ -43,7 +43,7 @@ class RawPlace:
         self._file = file
         self._offset = offset
 
-    def __setitem__(self, key: Any, value: NDArray[Any]) -> None:  # noqa: ANN401
+    def __setitem__(self, key: Any, value: NDArray[Any]) -> None:
         values = np.ascontiguousarray(value, dtype=self.dtype)
         with self._file.open("r+b") as stream:
             if key is Ellipsis:
@@ -71,7 +71,7 @@ class RawPlace:
             count = min(step, total - first)
             yield np.fromfile(self._file, self.dtype, count, offset=self._offset + first * self.dtype.itemsize)
 
-    def _write(self, stream: Any, first: int, values: NDArray[Any]) -> None:  # noqa: ANN401 - an open file
+    def _write(self, stream: Any, first: int, values: NDArray[Any]) -> None:
         stream.seek(self._offset + first * self.dtype.itemsize)
         stream.write(values.tobytes())
 

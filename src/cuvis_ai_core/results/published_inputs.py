@@ -43,7 +43,7 @@ def published_inputs(pipeline: "Pipeline", cube: "Cube", annotations: Path | Non
     return batch
 
 
-def _spelled(address: tuple[str, str], port: Any, wavelengths: Any) -> dict[Any, Any]:  # noqa: ANN401
+def _spelled(address: tuple[str, str], port: Any, wavelengths: Any) -> dict[Any, Any]:
     values = whole_numbers(wavelengths) if "int" in port.port.dtype else wavelengths
     if len(port.sizes) == _OF_BATCH:
         return {address: values[np.newaxis]}

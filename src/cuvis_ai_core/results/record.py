@@ -42,12 +42,12 @@ def run_record(
     return written
 
 
-def for_results(data: Any) -> Any:  # noqa: ANN401 - what JSON and YAML hold
+def for_results(data: Any) -> Any:
     """Return data as they may stand in results: without values of environment variables, passwords in addresses."""
     return hide_environment(_without_passwords(data))
 
 
-def _without_passwords(data: Any) -> Any:  # noqa: ANN401
+def _without_passwords(data: Any) -> Any:
     if isinstance(data, Mapping):
         return {key: _without_passwords(value) for key, value in data.items()}
     if isinstance(data, list | tuple):

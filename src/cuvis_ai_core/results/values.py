@@ -77,7 +77,7 @@ def is_place(value: object) -> bool:
     return hasattr(value, "blocks")
 
 
-def as_array(value: Any) -> NDArray[Any] | None:  # noqa: ANN401 - an array of any library, or anything else
+def as_array(value: Any) -> NDArray[Any] | None:
     """Return a value as a NumPy array, or None where that would take Python objects."""
     try:
         for step in ("detach", "cpu"):  # a torch tensor may need gradients, and live on a GPU

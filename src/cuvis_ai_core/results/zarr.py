@@ -94,12 +94,12 @@ class ZarrFile:
 
 
 class _ZarrPlace:
-    def __init__(self, array: Any, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> None:  # noqa: ANN401
+    def __init__(self, array: Any, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> None:
         self.shape = shape
         self.dtype = dtype
         self._array = array
 
-    def __setitem__(self, key: Any, value: NDArray[Any]) -> None:  # noqa: ANN401 - an index
+    def __setitem__(self, key: Any, value: NDArray[Any]) -> None:
         self._array[... if key is Ellipsis else key[1:]] = value[0]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:

@@ -143,7 +143,7 @@ def _absolute(path: Path | None) -> str | None:
 def _absolute_data(run: TrainRun) -> dict[str, Any]:
     data = run.config.data.model_dump(mode="json", exclude_unset=True)
 
-    def located(value: Any) -> Any:  # noqa: ANN401 - a path, a list or a mapping of paths
+    def located(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: located(each) for key, each in value.items()}
         return [located(each) for each in value] if isinstance(value, list) else _absolute(run.locate(value))

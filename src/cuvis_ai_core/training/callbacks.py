@@ -79,7 +79,7 @@ class Best(ModelCheckpoint):
         super().__init__(dirpath=folder / (config.dirpath or _CHECKPOINTS), mode=mode, **arguments)
         self._unwritten: dict[str, Mapping[str, Any]] = {}
 
-    def format_checkpoint_name(self, *arguments: Any, **options: Any) -> str:  # noqa: ANN401 - as Lightning's
+    def format_checkpoint_name(self, *arguments: Any, **options: Any) -> str:
         """Return the path of a checkpoint, which is below the folder whatever the name of a metric makes of it.
 
         Raises:
@@ -183,7 +183,7 @@ class Recorder(Checkpoint):
         """Look at the learning rate before a scheduler changes it."""
         self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ANN401 - a PipelineModule
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Remember, tell and save."""
         values = {name: value for name, value in pl_module.values.items() if math.isfinite(value)}
         losses = {name: values.pop(name) for name in LOSSES if name in values}

@@ -331,7 +331,7 @@ class TrainRunConfig(Section):
 
     @field_validator("unfreeze_nodes")
     @classmethod
-    def _are_not_frozen_too(cls, unfrozen: list[str], info: Any) -> list[str]:  # noqa: ANN401
+    def _are_not_frozen_too(cls, unfrozen: list[str], info: Any) -> list[str]:
         both = set(unfrozen) & set(info.data.get("freeze_nodes", ()))
         if both:
             raise ValueError(f"node '{min(both)}' is in 'freeze_nodes' too")

@@ -105,7 +105,7 @@ class Epochs:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _one(self, numbers: Sequence[int]) -> Any:  # noqa: ANN401
+    def _one(self, numbers: Sequence[int]) -> Any:
         return next(iter(replace(self._batches, numbers=numbers)))
 
 

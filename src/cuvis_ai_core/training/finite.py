@@ -138,7 +138,7 @@ class Guard:
         yield put_back
 
 
-def is_finite(value: Any) -> bool:  # noqa: ANN401 - what nodes return
+def is_finite(value: Any) -> bool:
     """Tell whether an array holds numbers alone; anything else than an array of floating-point numbers does."""
     if hasattr(value, "is_floating_point"):
         return not value.is_floating_point() or bool(value.isfinite().all())

@@ -51,7 +51,7 @@ class GradientTrainer:
         PipelineError: There is no such device.
     """
 
-    def __new__(cls, pipeline: "Pipeline", *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401, D102 - of either generation
+    def __new__(cls, pipeline: "Pipeline", *args: Any, **kwargs: Any) -> Any:  # noqa: D102 - of either generation
         if "datamodule" in kwargs or any(hasattr(each, "train_dataloader") for each in args[:1]):
             from cuvis_ai_core.training import trainers
 

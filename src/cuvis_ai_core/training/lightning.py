@@ -189,7 +189,7 @@ class PipelineModule(pl.LightningModule):
         for node in self.nodes:
             node.train(not getattr(node, "frozen", False))
 
-    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Any:  # noqa: ANN401 - a tensor
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Any:
         """Run a batch and return the sum of the losses, or None where the batch has nothing to learn from."""
         context = self._context(ExecutionStage.TRAIN, batch_idx)
         self._batch = batch, context
@@ -221,7 +221,7 @@ class PipelineModule(pl.LightningModule):
             return
         self.has_learned = True
 
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:  # noqa: ANN401 - as Lightning's
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Step, but for a scheduler that would see a value that is not a number."""
         if metric is None or is_finite(torch.as_tensor(metric)):
             super().lr_scheduler_step(scheduler, metric)
@@ -245,7 +245,7 @@ class PipelineModule(pl.LightningModule):
                 hint="Lower training.optimizer.lr, set training.gradient_clip_val, or look for NaN in the data.",
             )
 
-    def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's type is a union of ten
+    def configure_optimizers(self) -> Any:
         """Return the optimizer and the scheduler of the configuration."""
         config = self._own.config
         optimizer = make_optimizer(config.optimizer, self._own.parameters)
@@ -253,7 +253,7 @@ class PipelineModule(pl.LightningModule):
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": make_scheduler(config.scheduler, optimizer, config.max_epochs)}
 
-    def state_dict(self, *_arguments: Any, **_options: Any) -> dict[str, Any]:  # type: ignore[override] # noqa: ANN401
+    def state_dict(self, *_arguments: Any, **_options: Any) -> dict[str, Any]:  # type: ignore[override]
         """Return the state of all nodes as a checkpoint holds it; a node's own `state_dict` may take no arguments."""
         state = self._own.pipeline.state_dict()
         return {
@@ -267,7 +267,7 @@ class PipelineModule(pl.LightningModule):
         state = self._own.pipeline.state_dict()
         return {f"{node}.{key}": value for node, values in state.items() for key, value in values.items()}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], *_arguments: Any, **_options: Any) -> None:  # noqa: ANN401
+    def load_state_dict(self, state_dict: Mapping[str, Any], *_arguments: Any, **_options: Any) -> None:
         """Take over what `state_dict` returned."""
         state: dict[str, dict[str, Any]] = {}
         for name, value in state_dict.items():
@@ -311,18 +311,18 @@ class _Pooled(pl.Callback):
         self._watched = [name for name in watched_metrics(config) if not name.startswith("train")]
         self._seen: list[str] = []
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ANN401, ARG002
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ARG002
         """Begin a pass."""
         pl_module.pool, pl_module.values = pl_module.new_pool(), {}
         pl_module.has_learned = False
 
-    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ANN401
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Put the pass of training aside."""
         self._of_training, pl_module.pool = pl_module.pool, pl_module.new_pool()
         if not trainer.sanity_checking:
             pl_module.epochs_trained = trainer.current_epoch + 1
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ANN401
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Report the validation, and go on with the pass of training."""
         values, pl_module.pool = pl_module.pool.values(f"val_{LOSS}"), self._of_training
         if trainer.sanity_checking:
@@ -331,7 +331,7 @@ class _Pooled(pl.Callback):
         self._seen = list(dict.fromkeys([*self._seen, *(values or self._watched)]))
         _report(pl_module, {**dict.fromkeys(self._seen, math.nan), **values})
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ANN401
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Report the training."""
         if not pl_module.pool:
             raise TrainingError(
@@ -350,7 +350,7 @@ class _Pooled(pl.Callback):
         _report(pl_module, {name if name == loss else f"{TRAIN}{name}": value for name, value in values.items()})
 
 
-def _report(module: Any, values: Mapping[str, float]) -> None:  # noqa: ANN401
+def _report(module: Any, values: Mapping[str, float]) -> None:
     for name, value in values.items():
         module.values[name] = value
         module.log(name, value if math.isfinite(value) else math.nan, on_step=False, on_epoch=True, batch_size=1)

@@ -93,7 +93,7 @@ def _is_a(candidate: object, base: type) -> bool:
     return isinstance(candidate, type) and issubclass(candidate, base) and candidate is not base
 
 
-def _find(kind: str, name: str, known: Mapping[str, Any], names: Iterable[str]) -> Any:  # noqa: ANN401
+def _find(kind: str, name: str, known: Mapping[str, Any], names: Iterable[str]) -> Any:
     if name.lower() in known:
         return known[name.lower()]
     raise TrainRunError(

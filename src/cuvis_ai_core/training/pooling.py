@@ -80,7 +80,7 @@ class Pool:
             if value.ndim == 2  # noqa: PLR2004
         }
 
-    def _update(self, node: str, name: str, metric: Any, *arguments: Any) -> None:  # noqa: ANN401
+    def _update(self, node: str, name: str, metric: Any, *arguments: Any) -> None:
         if not _is_metric(metric):
             raise _no_metric(node, name, metric)
         own = self._metrics.setdefault(node, {})
@@ -98,7 +98,7 @@ class Pool:
                 key="metric_nodes",
             ) from error
 
-    def _add_number(self, node: str, metric: str, number: Any, weight: float) -> None:  # noqa: ANN401
+    def _add_number(self, node: str, metric: str, number: Any, weight: float) -> None:
         try:
             name, value = f"{node}/{metric}", as_number(number)
         except (TypeError, ValueError) as error:
@@ -133,7 +133,7 @@ class _Mean:
         return self._total / self.weight if self.weight else math.nan
 
 
-def _named(node: str, metrics: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+def _named(node: str, metrics: Any) -> Iterator[tuple[str, Any]]:
     """Yield what a metric node returned: a list of `Metric`, or a mapping of names."""
     if isinstance(metrics, Mapping):
         yield from ((str(name), value) for name, value in metrics.items())
@@ -154,7 +154,7 @@ def _named(node: str, metrics: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN40
         yield each.name, each.value
 
 
-def _flat(name: str, value: Any) -> Iterator[tuple[str, NDArray[Any]]]:  # noqa: ANN401
+def _flat(name: str, value: Any) -> Iterator[tuple[str, NDArray[Any]]]:
     """Yield the numbers and matrices of what a metric computes: a number, several, a matrix, or a mapping of these."""
     if isinstance(value, Mapping):
         for key, each in value.items():

@@ -24,7 +24,7 @@ class Predictor:
             given.
     """
 
-    def __init__(self, pipeline: "Pipeline", datamodule: Any = None) -> None:  # noqa: ANN401 - Lightning is an extra
+    def __init__(self, pipeline: "Pipeline", datamodule: Any = None) -> None:
         self.pipeline = pipeline
         self.datamodule = datamodule
 
@@ -35,7 +35,7 @@ class Predictor:
         keep_ports: Ports | None = None,
         *,
         max_batches: int | None = None,
-        stage: Any = "inference",  # noqa: ANN401
+        stage: Any = "inference",
     ) -> Iterator[Outputs]: ...
     @overload
     def predict(
@@ -44,7 +44,7 @@ class Predictor:
         keep_ports: Ports | None = None,
         max_batches: int | None = None,
         collect_outputs: bool = False,
-        stage: Any = "inference",  # noqa: ANN401
+        stage: Any = "inference",
         collect_ports: Ports | None = None,
     ) -> list[Outputs] | None: ...
     def predict(

@@ -57,7 +57,7 @@ def _given(config: object) -> dict[str, Any]:
     return {key: value for key, value in dump(exclude_unset=True).items() if value is not None}
 
 
-def _known(key: str, value: Any) -> Any:  # noqa: ANN401
+def _known(key: str, value: Any) -> Any:
     """Return the callbacks of the schemas without the one argument that is none of ours."""
     if key != "callbacks" or not isinstance(value, Mapping) or not isinstance(value.get("checkpoint"), Mapping):
         return value

@@ -102,7 +102,7 @@ def draw_matrix(path: Path, matrix: NDArray[Any], labels: Sequence[str], title: 
         _save(figure, path)
 
 
-def _save(figure: Any, path: Path) -> None:  # noqa: ANN401
+def _save(figure: Any, path: Path) -> None:
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=150, metadata={"Software": None})
     write_atomic(path, picture.getvalue())
@@ -122,7 +122,7 @@ def _matplotlib() -> tuple[Any, Any, Any]:
     return rc_context, Figure, MaxNLocator
 
 
-def _draw_line(axes: Any, name: str, rows: Sequence[Mapping[str, float]]) -> list[float]:  # noqa: ANN401
+def _draw_line(axes: Any, name: str, rows: Sequence[Mapping[str, float]]) -> list[float]:
     points = [(row["epoch"], row[name]) for row in rows if name in row]
     if points:
         few = "o" if len(points) == 1 else ""

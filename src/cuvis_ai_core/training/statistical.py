@@ -35,7 +35,7 @@ class StatisticalTrainer:
             given.
     """
 
-    def __init__(self, pipeline: "Pipeline", datamodule: Any = None) -> None:  # noqa: ANN401 - Lightning is an extra
+    def __init__(self, pipeline: "Pipeline", datamodule: Any = None) -> None:
         self.pipeline = pipeline
         self.datamodule = datamodule
 
@@ -162,7 +162,7 @@ class StatisticalTrainer:
                 sources.setdefault(edge.target_port, []).append((edge.source, edge.source_port))
         return sources
 
-    def _value(self, name: str, resolved: Any, sources: Any, outputs: Any, batch: Batch) -> Any:  # noqa: ANN401
+    def _value(self, name: str, resolved: Any, sources: Any, outputs: Any, batch: Batch) -> Any:
         port = resolved.port
         if sources:
             values = [outputs[source] for source in sources]
@@ -232,7 +232,7 @@ class _Stream(Iterator[dict[str, Any]]):
                 )
 
 
-def _say_what_is_no_number(name: str, node: Any, stream: _Stream) -> None:  # noqa: ANN401
+def _say_what_is_no_number(name: str, node: Any, stream: _Stream) -> None:
     """Say where a node that was given values that are no numbers has learned some."""
     learned = node.state_dict() if stream.with_holes and hasattr(node, "state_dict") else {}
     bad = [key for key, value in learned.items() if not is_finite(value)]

@@ -34,7 +34,7 @@ class Measured:
     weights: Mapping[str, float]
 
     @property
-    def loss(self) -> Any:  # noqa: ANN401 - an array with one number
+    def loss(self) -> Any:
         """The sum of the losses that say something about this batch, or None where none does."""
         telling = [loss for node, loss in self.losses.items() if self.weights[node]]
         return sum(telling) if telling else None
@@ -114,7 +114,7 @@ def pixels_in(batch: Mapping[Any, Any], ignore_label: int | None = None) -> int:
     return math.prod(shape[:3]) if len(shape) == 4 else 1  # noqa: PLR2004
 
 
-def as_number(value: Any) -> float:  # noqa: ANN401 - a number, or an array with one
+def as_number(value: Any) -> float:
     """Return the one number of an array, without its gradient."""
     return float(value.detach() if hasattr(value, "detach") else value)
 

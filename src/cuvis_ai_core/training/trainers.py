@@ -76,13 +76,13 @@ class GradientTrainer(pl.LightningModule):
         datamodule: "pl.LightningDataModule",
         loss_nodes: Sequence[Any],
         metric_nodes: Sequence[Any] | None = None,
-        trainer_config: Any = None,  # noqa: ANN401 - a model of the schemas, or a mapping
-        optimizer_config: Any = None,  # noqa: ANN401
-        scheduler_config: Any = None,  # noqa: ANN401
+        trainer_config: Any = None,
+        optimizer_config: Any = None,
+        scheduler_config: Any = None,
         monitors: Sequence[Any] | None = None,
         callbacks: Sequence[pl.Callback] | None = None,
         *,
-        training_config: Any = None,  # noqa: ANN401
+        training_config: Any = None,
     ) -> None:
         super().__init__()
         self.pipeline = pipeline
@@ -152,7 +152,7 @@ class GradientTrainer(pl.LightningModule):
         for node in self.layers.values():
             node.train(not getattr(node, "frozen", False))
 
-    def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's type is a union of ten
+    def configure_optimizers(self) -> Any:
         """Return the optimizer and the scheduler of the configuration.
 
         Raises:

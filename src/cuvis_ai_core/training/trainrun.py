@@ -186,7 +186,7 @@ def _keys_beside(keys: list[int | str]) -> list[str]:
     return list(section.model_fields)
 
 
-def _sections(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for each in get_args(annotation):

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def check_ndim(x: Any, expected_dims: int, name: str = "array") -> None:  # noqa: ANN401 - an array of any library
+def check_ndim(x: Any, expected_dims: int, name: str = "array") -> None:
     """Check how many axes an array has.
 
     Raises:

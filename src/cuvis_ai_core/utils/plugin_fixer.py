@@ -11,7 +11,7 @@ __all__ = ["reorder_pipeline_with_plugins", "suggest_plugins_field"]
 
 
 def suggest_plugins_field(
-    pipeline: Any,  # noqa: ANN401 - a model of the schemas; the content says it all
+    pipeline: Any,
     raw: Mapping[str, Any],
     plugins_dirs: Iterable[str | Path],
 ) -> tuple[list[str], dict[str, Any]]:

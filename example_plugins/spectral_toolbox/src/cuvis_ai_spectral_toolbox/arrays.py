@@ -31,7 +31,7 @@ def as_in(cube: Array, values: Array) -> Array:
     return xp.astype(values, xp.result_type(cube, xp.float32))
 
 
-def like(cube: Array, values: Any) -> Array:  # noqa: ANN401 - numbers, or an array of NumPy
+def like(cube: Array, values: Any) -> Array:
     """Return numbers as a float64 array of the library and on the device of a cube."""
     xp = array_namespace(cube)
     return xp.asarray(np.asarray(values, dtype=np.float64).tolist(), dtype=xp.float64, device=device(cube))

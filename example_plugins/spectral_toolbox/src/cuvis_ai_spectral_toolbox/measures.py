@@ -114,7 +114,7 @@ class DetectionMeasures(ArrayNode):
         }
 
 
-def _confusion(classes: Array, mask: Array, known: int | None) -> Any:  # noqa: ANN401 - a table of NumPy
+def _confusion(classes: Array, mask: Array, known: int | None) -> Any:
     """Return how often each true class (rows) got which one (columns), float64; pixels without a truth are left out."""
     got, true = (_numpy(each).ravel().astype(np.int64) for each in (classes, mask))
     got, true = got[true > 0], true[true > 0]
@@ -127,7 +127,7 @@ def _confusion(classes: Array, mask: Array, known: int | None) -> Any:  # noqa: 
     return np.bincount(true * size + got, minlength=size * size).reshape(size, size).astype(np.float64)
 
 
-def _numpy(values: Array) -> Any:  # noqa: ANN401 - an array of NumPy
+def _numpy(values: Array) -> Any:
     """Return an array of any library as one of NumPy: what is counted here is no longer differentiable."""
     values = values.detach().cpu() if hasattr(values, "detach") else values
     return np.asarray(values)

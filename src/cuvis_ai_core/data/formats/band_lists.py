@@ -100,7 +100,7 @@ def _is_list(variable: Variable) -> bool:
     return np.dtype(variable.array.dtype).kind in "iufb" and 0 < longest <= _MOST_BANDS and np.prod(shape) == longest
 
 
-def _numbers(value: Any) -> Numbers | None:  # noqa: ANN401 - what files hold
+def _numbers(value: Any) -> Numbers | None:
     try:
         values = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):

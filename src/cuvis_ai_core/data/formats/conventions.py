@@ -47,7 +47,7 @@ class Place(NamedTuple):
     transform: tuple[float, ...] | None = None
 
 
-def plain(value: Any) -> Any:  # noqa: ANN401 - what files hold
+def plain(value: Any) -> Any:
     """Return an attribute as text, a number, or a list of them."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace").rstrip("\0")
@@ -165,7 +165,7 @@ def _coordinate(dim: str, cube: Variable, variables: Variables) -> tuple[float, 
     return None
 
 
-def _numbers(value: Any) -> list[float]:  # noqa: ANN401 - what files hold
+def _numbers(value: Any) -> list[float]:
     several = value if isinstance(value, Iterable) and not isinstance(value, str | bytes) else [value]
     found = []
     for each in several:
@@ -176,6 +176,6 @@ def _numbers(value: Any) -> list[float]:  # noqa: ANN401 - what files hold
     return found
 
 
-def _one(value: Any) -> float | None:  # noqa: ANN401 - what files hold
+def _one(value: Any) -> float | None:
     numbers = _numbers(value)
     return numbers[0] if len(numbers) == 1 and not isclose(numbers[0], float("nan")) else None

@@ -39,7 +39,7 @@ _GOOD: Final = ("bbl", "bad_band_multiplier", "good")
 class _Windows:
     """The pixels of an open raster, `[channel, height, width]`: read by windows, NaN where it has no data."""
 
-    def __init__(self, raster: Any, module: Any) -> None:  # noqa: ANN401 - of rasterio
+    def __init__(self, raster: Any, module: Any) -> None:
         self.raster = raster
         self._window = module.windows.Window
         self._masked = any(flags != [module.enums.MaskFlags.all_valid] for flags in raster.mask_flag_enums)
@@ -129,7 +129,7 @@ def read_raster(path: Path, array: str | None = None) -> Cube:
         )
 
 
-def _meaning(raster: Any, product: Product | None, remarks: list[str]) -> Meaning:  # noqa: ANN401 - of rasterio
+def _meaning(raster: Any, product: Product | None, remarks: list[str]) -> Meaning:
     gain, offset = np.asarray(raster.scales, np.float64), np.asarray(raster.offsets, np.float64)
     if (gain == 1).all() and (offset == 0).all() and product is not None:
         gain, offset = product.gain, product.offset
@@ -139,12 +139,12 @@ def _meaning(raster: Any, product: Product | None, remarks: list[str]) -> Meanin
     return Meaning(gain if changed[0] else None, offset if changed[1] else None)
 
 
-def _tags(raster: Any) -> dict[str, Any]:  # noqa: ANN401 - of rasterio
+def _tags(raster: Any) -> dict[str, Any]:
     """Return the metadata of the file, those of ENVI and of the sensor under their own names."""
     return {**raster.tags(), **raster.tags(ns=_IMAGERY), **raster.tags(ns="ENVI")}
 
 
-def _bands(raster: Any, tags: Mapping[str, Any], product: Product | None) -> tuple[Numbers | None, str, Numbers | None]:  # noqa: ANN401
+def _bands(raster: Any, tags: Mapping[str, Any], product: Product | None) -> tuple[Numbers | None, str, Numbers | None]:
     """Return wavelengths, their unit, and widths in it."""
     if product is not None:
         return product.wavelengths, "nm", product.fwhm
@@ -180,7 +180,7 @@ def _described(descriptions: tuple[str | None, ...]) -> tuple[Numbers | None, st
     return np.array([float(each[1]) for each in lengths]), lengths[0][2]
 
 
-def _list(text: Any, count: int) -> Numbers | None:  # noqa: ANN401 - a tag, or nothing
+def _list(text: Any, count: int) -> Numbers | None:
     try:
         values = [float(each) for each in str(text or "").strip("{} []()\n").split(",")]
     except ValueError:
@@ -188,7 +188,7 @@ def _list(text: Any, count: int) -> Numbers | None:  # noqa: ANN401 - a tag, or 
     return np.array(values) if len(values) == count else None
 
 
-def _good(raster: Any, tags: Mapping[str, Any]) -> NDArray[np.bool_] | None:  # noqa: ANN401 - of rasterio
+def _good(raster: Any, tags: Mapping[str, Any]) -> NDArray[np.bool_] | None:
     low = {key.lower(): value for key, value in tags.items()}
     for key in _GOOD:
         values = _list(low.get(key), raster.count)

@@ -36,7 +36,7 @@ def reopened(path: Path, name: str) -> Opening:
     return opened
 
 
-def refuse_elsewhere(path: Path, dataset: Any) -> None:  # noqa: ANN401 - a dataset of h5py
+def refuse_elsewhere(path: Path, dataset: Any) -> None:
     """Refuse a dataset whose values lie in another file, but for one beside this file, of which it is a part.
 
     HDF5 reads whatever file is named there, raw ones too: a key, or a cube of somebody else.
@@ -65,12 +65,12 @@ def _is_beside(path: Path, name: str) -> bool:
     return Path(name).name == name and other.resolve().parent == path.parent.resolve()
 
 
-def datasets(path: Path, file: Any) -> Iterator[Variable]:  # noqa: ANN401 - an open file of h5py
+def datasets(path: Path, file: Any) -> Iterator[Variable]:
     """Yield the datasets of a file, open as long as it is."""
     h5py = library("h5py", "hdf5", path)
     found: list[Any] = []
 
-    def look(name: str, item: Any) -> bool | None:  # noqa: ANN401 - a group or a dataset
+    def look(name: str, item: Any) -> bool | None:
         if isinstance(item, h5py.Dataset) and not name.startswith(_INTERNAL) and item.shape is not None:
             found.append(item)
         return True if len(found) >= _MOST else None
@@ -83,7 +83,7 @@ def datasets(path: Path, file: Any) -> Iterator[Variable]:  # noqa: ANN401 - an 
         yield Variable(name, dataset, dims, attrs, reversed=matlab, again=reopened(path, name))
 
 
-def attributes(item: Any) -> Mapping[str, Any]:  # noqa: ANN401 - a file, a group or a dataset
+def attributes(item: Any) -> Mapping[str, Any]:
     """Return the attributes of an item as plain values; what the library cannot read is left out."""
     found: dict[str, Any] = {}
     for key in item.attrs:
@@ -94,14 +94,14 @@ def attributes(item: Any) -> Mapping[str, Any]:  # noqa: ANN401 - a file, a grou
     return found
 
 
-def _dims(dataset: Any) -> Iterator[str]:  # noqa: ANN401 - a dataset
+def _dims(dataset: Any) -> Iterator[str]:
     """Yield the names of the axes: labels, or the scales that are attached; a scale of its own is its own axis."""
     own = dataset.name.rpartition("/")[2]
     for dimension in dataset.dims:
         yield own if dataset.ndim == 1 and dataset.is_scale else _dim(dimension)
 
 
-def _dim(dimension: Any) -> str:  # noqa: ANN401 - a dimension
+def _dim(dimension: Any) -> str:
     if dimension.label:
         return str(dimension.label)
     try:

@@ -9,7 +9,7 @@ from typing import Any
 from cuvis_ai_core.errors import CubeError, MissingExtraError
 
 
-def library(name: str, extra: str, file: Path | str) -> Any:  # noqa: ANN401 - a module whose types may not be here
+def library(name: str, extra: str, file: Path | str) -> Any:
     """Import a library that reads a format.
 
     Raises:

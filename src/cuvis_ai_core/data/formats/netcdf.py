@@ -38,10 +38,10 @@ def read_netcdf(path: Path, array: str | None = None) -> Cube:
         return cube_of(path, variables, _attributes(file), array)
 
 
-def _variables(file: Any) -> Iterator[Variable]:  # noqa: ANN401 - SciPy has no types
+def _variables(file: Any) -> Iterator[Variable]:
     for name, variable in file.variables.items():
         yield Variable(name, variable.data, tuple(variable.dimensions), _attributes(variable))
 
 
-def _attributes(item: Any) -> dict[str, Any]:  # noqa: ANN401 - SciPy has no types
+def _attributes(item: Any) -> dict[str, Any]:
     return {key: plain(value) for key, value in item._attributes.items()}  # noqa: SLF001 - there is no public way

@@ -33,12 +33,12 @@ class _Part(NamedTuple):
     good: Numbers
 
 
-def is_prisma(file: Any, array: str | None) -> bool:  # noqa: ANN401 - an open HDF5 file
+def is_prisma(file: Any, array: str | None) -> bool:
     """Tell whether a file is a product with hyperspectral cubes of PRISMA, of which none is asked for by its path."""
     return _swath(file) is not None and (array is None or array.upper() in _PARTS)
 
 
-def read_prisma(path: Path, file: Any, array: str | None = None) -> Cube:  # noqa: ANN401 - an open HDF5 file
+def read_prisma(path: Path, file: Any, array: str | None = None) -> Cube:
     """Read both cubes, their bands in the order of the file: VNIR, then SWIR.
 
     Level 1 is radiance, `value / scale factor - offset` (W m-2 sr-1 um-1); level 2 is scaled between the least and the
@@ -78,7 +78,7 @@ def read_prisma(path: Path, file: Any, array: str | None = None) -> Cube:  # noq
     )
 
 
-def _swath(file: Any) -> str | None:  # noqa: ANN401 - an open HDF5 file
+def _swath(file: Any) -> str | None:
     """Return the group of the coregistered cubes, else of the ones that are not."""
     groups = list(file[_SWATHS]) if _SWATHS in file else []
     found = [
@@ -90,7 +90,7 @@ def _swath(file: Any) -> str | None:  # noqa: ANN401 - an open HDF5 file
     )
 
 
-def _part(path: Path, name: str, dataset: Any, attrs: Mapping[str, Any], level: str) -> _Part:  # noqa: ANN401 - a dataset
+def _part(path: Path, name: str, dataset: Any, attrs: Mapping[str, Any], level: str) -> _Part:
     part = name.capitalize()
     image = Stored(dataset, reopened(path, dataset.name), _AXES, _meaning(path, part, attrs, level))
     lists = [_list(path, f"{key}_{part}", attrs, image.shape[2]) for key in ("List_Cw", "List_Fwhm")]
@@ -145,7 +145,7 @@ def _acquired(attrs: Mapping[str, Any]) -> datetime | None:
     return acquired_of({"Product_StartTime": attrs.get("Product_StartTime", "")})
 
 
-def _places(file: Any, swath: str, shape: tuple[int, int, int]) -> dict[str, Any]:  # noqa: ANN401 - an open HDF5 file
+def _places(file: Any, swath: str, shape: tuple[int, int, int]) -> dict[str, Any]:
     fields = file.get(f"{_SWATHS}/{swath}/Geolocation Fields", {})
     found = {}
     for name in ("Latitude", "Longitude"):

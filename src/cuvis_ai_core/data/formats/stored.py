@@ -82,7 +82,7 @@ class Stored:
 
     def __init__(
         self,
-        array: Any,  # noqa: ANN401 - of any library
+        array: Any,
         again: Opening,
         axes: tuple[int, int, int] = (0, 1, 2),
         meaning: Meaning | None = None,

@@ -57,7 +57,7 @@ def read_tiff(path: Path, array: str | None = None) -> Cube:
         return Cube(data_of(image, path), wavelengths, path, metadata=_metadata(file), remarks=tuple(remarks))
 
 
-def _series(path: Path, file: Any, array: str | None) -> Any:  # noqa: ANN401 - of tifffile
+def _series(path: Path, file: Any, array: str | None) -> Any:
     """Return the series of images that is the cube; a small one beside a large one is a preview."""
     series = list(file.series)
     if array is not None:
@@ -75,7 +75,7 @@ def _series(path: Path, file: Any, array: str | None) -> Any:  # noqa: ANN401 - 
     )
 
 
-def _axes(path: Path, series: Any) -> tuple[int, int, int]:  # noqa: ANN401 - of tifffile
+def _axes(path: Path, series: Any) -> tuple[int, int, int]:
     names, shape = str(series.axes), tuple(series.shape)
     others = [at for at, name in enumerate(names) if name not in {_ROWS, _COLUMNS}]
     wide = [at for at in others if shape[at] > 1]
@@ -92,7 +92,7 @@ def _axes(path: Path, series: Any) -> tuple[int, int, int]:  # noqa: ANN401 - of
     return names.index(_ROWS), names.index(_COLUMNS), (wide or others)[0]
 
 
-def _pixels(path: Path, series: Any) -> Opening:  # noqa: ANN401 - of tifffile
+def _pixels(path: Path, series: Any) -> Opening:
     """Return what opens the values: mapped where they lie in the file as they are, else unpacked once."""
     if series.dataoffset is None:
         refuse_bomb(path, int(series.nbytes))
@@ -109,7 +109,7 @@ def _pixels(path: Path, series: Any) -> Opening:  # noqa: ANN401 - of tifffile
     return mapped
 
 
-def _wavelengths(file: Any, channels: int) -> tuple[Numbers | None, str]:  # noqa: ANN401 - of tifffile
+def _wavelengths(file: Any, channels: int) -> tuple[Numbers | None, str]:
     found = _of_ome(file.ome_metadata) if file.is_ome else _of_labels(file.imagej_metadata) if file.is_imagej else None
     if found is None or len(found[0]) != channels:
         return None, ""
@@ -129,7 +129,7 @@ def _of_ome(text: str | None) -> tuple[Numbers, str] | None:
     return np.array([float(each or 0) for each in stated]), unit
 
 
-def _of_labels(metadata: Any) -> tuple[Numbers, str] | None:  # noqa: ANN401 - a dict, or nothing
+def _of_labels(metadata: Any) -> tuple[Numbers, str] | None:
     labels = (metadata or {}).get("Labels") or []
     found = [_LENGTH.search(str(label)) for label in labels]
     lengths = [each for each in found if each is not None]
@@ -138,7 +138,7 @@ def _of_labels(metadata: Any) -> tuple[Numbers, str] | None:  # noqa: ANN401 - a
     return np.array([float(each[1].replace(",", ".")) for each in lengths]), lengths[0][2]
 
 
-def _metadata(file: Any) -> dict[str, Any]:  # noqa: ANN401 - of tifffile
+def _metadata(file: Any) -> dict[str, Any]:
     page = file.pages.first
     tags = {name: page.tags.get(name) for name in ("DateTime", "Software", "Artist", "Make", "Model")}
     return {name: str(tag.value) for name, tag in tags.items() if tag is not None}

@@ -42,7 +42,7 @@ def read_zarr(path: Path, array: str | None = None) -> Cube:
 
 
 @contextmanager
-def _opened(zarr: Any, path: Path, name: str = "") -> Iterator[Any]:  # noqa: ANN401 - the library need not be here
+def _opened(zarr: Any, path: Path, name: str = "") -> Iterator[Any]:
     if path.is_file():
         with readable(path, _KIND), closing(zarr.storage.ZipStore(path, mode="r")) as store:
             yield zarr.open(store, mode="r", path=name)
@@ -51,7 +51,7 @@ def _opened(zarr: Any, path: Path, name: str = "") -> Iterator[Any]:  # noqa: AN
             yield zarr.open(path, mode="r", path=name)
 
 
-def _variables(zarr: Any, root: Any, path: Path) -> Iterator[Variable]:  # noqa: ANN401 - the library need not be here
+def _variables(zarr: Any, root: Any, path: Path) -> Iterator[Variable]:
     if isinstance(root, zarr.Array):
         yield _variable(zarr, path, path.name.partition(".")[0], "", root)
         return
@@ -60,7 +60,7 @@ def _variables(zarr: Any, root: Any, path: Path) -> Iterator[Variable]:  # noqa:
             yield _variable(zarr, path, name, name, member)
 
 
-def _variable(zarr: Any, path: Path, name: str, place: str, array: Any) -> Variable:  # noqa: ANN401 - as above
+def _variable(zarr: Any, path: Path, name: str, place: str, array: Any) -> Variable:
     attrs = _plain(array.attrs)
     named = getattr(array.metadata, "dimension_names", None) or attrs.pop(_DIMS, None)
     if named is not None and array.metadata.zarr_format == 2 and array.fill_value is not None:  # noqa: PLR2004 - of two

@@ -10,18 +10,18 @@ from cuvis_ai_core.grpc.service import Call, Handler
 from cuvis_ai_core.grpc.wire import messages
 
 
-def resolve_config(call: Call) -> Any:  # noqa: ANN401
+def resolve_config(call: Call) -> Any:
     """Return a configuration of the search paths as JSON: composed, overridden, interpolated."""
     return messages().ResolveConfigResponse(config_bytes=json.dumps(resolved(call)).encode())
 
 
-def get_parameter_schema(call: Call) -> Any:  # noqa: ANN401
+def get_parameter_schema(call: Call) -> Any:
     """Return the JSON Schema of a kind of configuration."""
     schema = schema_of(call.request.config_type).model_json_schema()
     return messages().GetParameterSchemaResponse(json_schema=json.dumps(schema))
 
 
-def validate_config(call: Call) -> Any:  # noqa: ANN401
+def validate_config(call: Call) -> Any:
     """Say what is wrong with a configuration."""
     schema_of(call.request.config_type)
     found = problems(call.request.config_type, read_json(call.request.config_bytes, call.request.config_type))

@@ -47,7 +47,7 @@ def infer(call: Call) -> bytes:
     return write_inference(answered, metrics)
 
 
-def set_profiling(call: Call) -> Any:  # noqa: ANN401
+def set_profiling(call: Call) -> Any:
     """Begin or end to take the time of nodes."""
     request, timings = call.request, timings_of(call.session)
     if request.HasField("reset") and request.reset:
@@ -59,7 +59,7 @@ def set_profiling(call: Call) -> Any:  # noqa: ANN401
     return messages().SetProfilingResponse(profiling_enabled=timings.enabled)
 
 
-def get_profiling_summary(call: Call) -> Any:  # noqa: ANN401
+def get_profiling_summary(call: Call) -> Any:
     """Say how long the nodes took, of one stage or of all."""
     timings: Timings = timings_of(call.session)
     wanted = call.request.stage if call.request.HasField("stage") else 0
@@ -141,7 +141,7 @@ def _sorted(values: Mapping[Address, Any], *, asked: bool) -> tuple[dict[str, An
     return outputs, metrics, left
 
 
-def _named_numbers(node: str, value: Any) -> dict[str, float] | None:  # noqa: ANN401
+def _named_numbers(node: str, value: Any) -> dict[str, float] | None:
     """Return what a metric node reports: a list of objects with name and value."""
     if (
         not isinstance(value, list)

@@ -29,14 +29,14 @@ _ZIP: Final = b"PK"
 _PICTURES: Final = ("png", "svg", "dot", "mermaid")
 
 
-def list_pipelines(call: Call) -> Any:  # noqa: ANN401
+def list_pipelines(call: Call) -> Any:
     """List the pipeline files of the server's configurations."""
     configs, roots = call.service.settings.configs_dir, call.service.roots
     found = pipeline_infos(configs, roots, call.request.filter_tag, call.generation)
     return messages().ListAvailablePipelinesResponse(pipelines=found)
 
 
-def get_pipeline_info(call: Call) -> Any:  # noqa: ANN401
+def get_pipeline_info(call: Call) -> Any:
     """Describe a pipeline file, with its content."""
     configs, roots = call.service.settings.configs_dir, call.service.roots
     file = find_pipeline(configs, roots, call.request.pipeline_path)
@@ -45,7 +45,7 @@ def get_pipeline_info(call: Call) -> Any:  # noqa: ANN401
     return messages().GetPipelineInfoResponse(pipeline_info=info)
 
 
-def load_pipeline(call: Call) -> Any:  # noqa: ANN401
+def load_pipeline(call: Call) -> Any:
     """Build the session's pipeline, in the place of the one before."""
     from cuvis_ai_core.pipeline.pipeline import Pipeline
 
@@ -59,7 +59,7 @@ def load_pipeline(call: Call) -> Any:  # noqa: ANN401
     return messages().LoadPipelineResponse(success=True, metadata=metadata)
 
 
-def load_weights(call: Call) -> Any:  # noqa: ANN401
+def load_weights(call: Call) -> Any:
     """Give the pipeline weights, from a file of the server or from the message."""
     pipeline, request = call.session.needed_pipeline(), call.request
     strict = request.strict if request.HasField("strict") else True
@@ -79,7 +79,7 @@ def load_weights(call: Call) -> Any:  # noqa: ANN401
     return messages().LoadPipelineWeightsResponse(success=True, resolved_path=CLIENT_BYTES)
 
 
-def save_pipeline(call: Call) -> Any:  # noqa: ANN401
+def save_pipeline(call: Call) -> Any:
     """Write the pipeline file, and its weights beside it."""
     pipeline, request = call.session.needed_pipeline(), call.request
     text = request.pipeline_path
@@ -90,13 +90,13 @@ def save_pipeline(call: Call) -> Any:  # noqa: ANN401
     return messages().SavePipelineResponse(success=True, pipeline_path=str(target), weights_path=str(weights or ""))
 
 
-def get_inputs(call: Call) -> Any:  # noqa: ANN401
+def get_inputs(call: Call) -> Any:
     """Say what is handed in: the inputs that no edge feeds, each by its port's name."""
     specs = {name: _spec(name, ports) for name, ports in open_inputs(call.session.needed_pipeline()).items()}
     return messages().GetPipelineInputsResponse(input_names=specs, input_specs=specs)
 
 
-def get_outputs(call: Call) -> Any:  # noqa: ANN401
+def get_outputs(call: Call) -> Any:
     """Say what comes out: the outputs of all nodes, each as `node.port`."""
     pipeline = call.session.needed_pipeline()
     ports = {port.name: port for each in pipeline.outputs.values() for port in each.values()}
@@ -104,7 +104,7 @@ def get_outputs(call: Call) -> Any:  # noqa: ANN401
     return messages().GetPipelineOutputsResponse(output_names=specs, output_specs=specs)
 
 
-def draw(call: Call) -> Any:  # noqa: ANN401
+def draw(call: Call) -> Any:
     """Draw the graph, of the session's pipeline or of one in the request."""
     from cuvis_ai_core.pipeline.drawing import picture
 
@@ -151,7 +151,7 @@ def give_weights(pipeline: "Pipeline", path: Path, *, strict: bool) -> None:
     pipeline.load_state_dict(state)
 
 
-def _spec(name: str, ports: list[Any]) -> Any:  # noqa: ANN401
+def _spec(name: str, ports: list[Any]) -> Any:
     port = ports[0]
     return messages().TensorSpec(
         name=name,

@@ -25,7 +25,7 @@ _WITH_LISTS: Final = (0, 5)
 """Before this version of the schemas, ports of a node travel in lists."""
 
 
-def load_plugins(call: Call) -> Any:  # noqa: ANN401
+def load_plugins(call: Call) -> Any:
     """Load all plugins of a manifest; those that fail are named, the others stay."""
     sent = read_manifest(call.request.manifest.config_bytes)
     call.session.generation = sent.generation
@@ -33,7 +33,7 @@ def load_plugins(call: Call) -> Any:  # noqa: ANN401
     return messages().LoadPluginsResponse(loaded_plugins=loaded, failed_plugins=failed)
 
 
-def load_plugin(call: Call) -> Any:  # noqa: ANN401
+def load_plugin(call: Call) -> Any:
     """Load the plugin of a manifest."""
     sent = read_manifest(call.request.manifest.config_bytes)
     if len(sent.plugins) != 1:
@@ -45,25 +45,25 @@ def load_plugin(call: Call) -> Any:  # noqa: ANN401
     )
 
 
-def list_loaded_plugins(call: Call) -> Any:  # noqa: ANN401
+def list_loaded_plugins(call: Call) -> Any:
     """List the plugins of the session."""
     registry = call.session.node_registry
     return messages().ListLoadedPluginsResponse(plugins=[_info(call.session, each) for each in registry.list_plugins()])
 
 
-def get_plugin_info(call: Call) -> Any:  # noqa: ANN401
+def get_plugin_info(call: Call) -> Any:
     """Say what was loaded under a name, and from where."""
     return messages().GetPluginInfoResponse(plugin=_info(call.session, call.request.plugin_name))
 
 
-def list_available_nodes(call: Call) -> Any:  # noqa: ANN401
+def list_available_nodes(call: Call) -> Any:
     """List all nodes with their ports, in the form of the client's generation."""
     with_lists = call.generation < _WITH_LISTS
     kind = messages().ListAvailableNodesWithListsResponse if with_lists else messages().ListAvailableNodesResponse
     return kind(nodes=node_infos(call.session.node_registry, with_lists=with_lists))
 
 
-def clear_plugin_cache(call: Call) -> Any:  # noqa: ANN401
+def clear_plugin_cache(call: Call) -> Any:
     """Remove from the plugin cache what belongs to a plugin, or everything, but for what is in use."""
     if not call.service.settings.is_local:
         raise ServiceError("The plugin cache of this server is shared by all its clients.", code="PERMISSION_DENIED")
@@ -131,7 +131,7 @@ def _load_together(registry: NodeRegistry, plugins: Mapping[str, Any]) -> None:
             registry.load_plugins(manifest)
 
 
-def _info(session: Session, name: str) -> Any:  # noqa: ANN401
+def _info(session: Session, name: str) -> Any:
     info = session.node_registry.plugin_info(name)
     return messages().PluginInfo(
         name=info.name, type=info.kind, source=info.source, tag=info.tag or "", capabilities=info.nodes

@@ -10,12 +10,12 @@ from cuvis_ai_core.grpc.wire import messages
 _MOST_PATHS: Final = 64
 
 
-def create_session(call: Call) -> Any:  # noqa: ANN401
+def create_session(call: Call) -> Any:
     """Make a session of one's own."""
     return messages().CreateSessionResponse(session_id=call.service.sessions.create().id)
 
 
-def set_search_paths(call: Call) -> Any:  # noqa: ANN401
+def set_search_paths(call: Call) -> Any:
     """Set the folders that configurations are looked up in, first one first."""
     request, session = call.request, call.session
     append = request.append if request.HasField("append") else True
@@ -37,7 +37,7 @@ def set_search_paths(call: Call) -> Any:  # noqa: ANN401
     )
 
 
-def close_session(call: Call) -> Any:  # noqa: ANN401
+def close_session(call: Call) -> Any:
     """Close a session, which ends its training and frees what it holds."""
     call.service.sessions.close(call.request.session_id)
     return messages().CloseSessionResponse(success=True)

@@ -27,7 +27,7 @@ _STATISTICAL, _GRADIENT = 1, 2
 _PLUGINS: Final = "plugins.yaml"
 
 
-def set_trainrun(call: Call) -> Any:  # noqa: ANN401
+def set_trainrun(call: Call) -> Any:
     """Set what is trained, and build its pipeline if the session has none."""
     session = call.session
     content = read_json(call.request.config.config_bytes, "trainrun")
@@ -77,14 +77,14 @@ def train(call: Call) -> Iterator[Any]:
         yield from training.run(session, run, work, call.context.is_active)
 
 
-def get_status(call: Call) -> Any:  # noqa: ANN401
+def get_status(call: Call) -> Any:
     """Say where the training is, also while it runs."""
     telling = training_of(call.session).telling
     latest = telling.latest if telling is not None else messages().TrainResponse()
     return messages().GetTrainStatusResponse(latest_progress=latest)
 
 
-def stop_train(call: Call) -> Any:  # noqa: ANN401
+def stop_train(call: Call) -> Any:
     """Stop the training that is under way."""
     accepted = training_of(call.session).stop()
     return messages().StopTrainResponse(
@@ -92,12 +92,12 @@ def stop_train(call: Call) -> Any:  # noqa: ANN401
     )
 
 
-def get_capabilities(call: Call) -> Any:  # noqa: ANN401, ARG001
+def get_capabilities(call: Call) -> Any:  # noqa: ARG001
     """Say which optimizers, schedulers and callbacks there are, and what they take."""
     return capabilities()
 
 
-def save_trainrun(call: Call) -> Any:  # noqa: ANN401
+def save_trainrun(call: Call) -> Any:
     """Write the trainrun, its plugins and its pipeline, from which RestoreTrainRun and `restore-trainrun` go on."""
     session, request = call.session, call.request
     pipeline, config = session.needed_pipeline(), _trainrun(session)
@@ -123,7 +123,7 @@ def save_trainrun(call: Call) -> Any:  # noqa: ANN401
     )
 
 
-def restore_trainrun(call: Call) -> Any:  # noqa: ANN401
+def restore_trainrun(call: Call) -> Any:
     """Build a saved trainrun again, in the session that is named or in a new one."""
     number = call.request.session_id
     session = call.service.sessions.get(number) if number else call.service.sessions.create()
@@ -180,7 +180,7 @@ def _trainrun(session: Session) -> "TrainRunConfig":
     return found
 
 
-def _by_gradient(call: Call, config: "TrainRunConfig", parts: Any, telling: Telling) -> None:  # noqa: ANN401
+def _by_gradient(call: Call, config: "TrainRunConfig", parts: Any, telling: Telling) -> None:
     """Train by gradient; what is needed to go on stays where the results go, or with the session."""
     from cuvis_ai_core.cli.unfinished import Unfinished
     from cuvis_ai_core.results.record import node_records

@@ -16,7 +16,7 @@ from cuvis_ai_core.pipeline.tiling.windows import Window
 class Place(Protocol):
     """What an answer is written into: an array, or part of a file."""
 
-    def __setitem__(self, key: Any, value: NDArray[Any]) -> None:  # noqa: ANN401 - an index
+    def __setitem__(self, key: Any, value: NDArray[Any]) -> None:
         """Write a part of it: `place[:, rows, columns] = tile`, or `place[...] = whole`."""
 
 
@@ -127,7 +127,7 @@ class Gathered:
             self._arrays[slot] = np.empty(shape, dtype)
 
 
-def as_numpy(value: Any) -> NDArray[Any]:  # noqa: ANN401 - an array of any library
+def as_numpy(value: Any) -> NDArray[Any]:
     """Return a value as an array of NumPy; of types of torch that NumPy has not, as float32."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()

@@ -197,7 +197,7 @@ class _TiledRun:
                 break
         return merged
 
-    def _node(self, at: int) -> Any:  # noqa: ANN401 - any object with `forward`
+    def _node(self, at: int) -> Any:
         return self._job.nodes[self._plan.steps[at].node]
 
     def _all_say(self, question: str, statistics: Mapping[int, Any]) -> bool:
@@ -402,7 +402,7 @@ def _whole(value: Value) -> Value:
     return value.whole() if isinstance(value, LazyImage) else value
 
 
-def _bytes(value: Any) -> int:  # noqa: ANN401 - an image
+def _bytes(value: Any) -> int:
     return _values_of(value.shape) * int(getattr(value.dtype, "itemsize", 4))
 
 
@@ -410,9 +410,9 @@ def _values_of(shape: tuple[int, ...]) -> int:
     return int(np.prod(shape, dtype=np.int64))
 
 
-def _bound(method: Callable[..., Any], statistics: Any) -> Callable[..., Any]:  # noqa: ANN401 - the node's own affair
+def _bound(method: Callable[..., Any], statistics: Any) -> Callable[..., Any]:
     @wraps(method)
-    def forward(**inputs: Value) -> Any:  # noqa: ANN401
+    def forward(**inputs: Value) -> Any:
         return method(statistics, **inputs)
 
     return forward

@@ -83,7 +83,7 @@ def cut(height: int, width: int, pixels: int, chunk: tuple[int, int] = (1, 1)) -
     ]
 
 
-def image_size(value: Any) -> tuple[int, int, int] | None:  # noqa: ANN401 - whatever is handed in
+def image_size(value: Any) -> tuple[int, int, int] | None:
     """Return batch, height and width of what looks like images, `[batch, height, width, ...]`."""
     shape = getattr(value, "shape", ())
     found = tuple(map(int, shape[:3])) if len(shape) >= 3 else ()  # noqa: PLR2004 - batch, height and width

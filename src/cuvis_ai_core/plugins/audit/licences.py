@@ -38,7 +38,7 @@ def licence_of(name: str, version: str, folders: Iterable[Path]) -> str:
     return ""
 
 
-def _said(metadata: Any) -> str:  # noqa: ANN401 - what importlib.metadata calls a PackageMetadata
+def _said(metadata: Any) -> str:
     assert isinstance(metadata, Message)
     expression = metadata.get("License-Expression")
     return expression or _classified(metadata.get_all("Classifier", [])) or _first_line(metadata.get("License", ""))

@@ -54,7 +54,7 @@ def write_sbom(audit: "Audit", file: Path) -> None:
     write_atomic(file, make_outputter(_bom(audit), OutputFormat.JSON, SchemaVersion.V1_6).output_as_string(indent=2))
 
 
-def _bom(audit: "Audit") -> Any:  # noqa: ANN401 - of a library that is optional
+def _bom(audit: "Audit") -> Any:
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component, ComponentType
 
@@ -74,7 +74,7 @@ def _bom(audit: "Audit") -> Any:  # noqa: ANN401 - of a library that is optional
     return bom
 
 
-def _plugin(plugin: "AuditedPlugin") -> Any:  # noqa: ANN401
+def _plugin(plugin: "AuditedPlugin") -> Any:
     from packageurl import PackageURL
 
     where = {"vcs_url": f"git+{plugin.source}@{plugin.commit}"} if plugin.commit else {}
@@ -87,7 +87,7 @@ def _plugin(plugin: "AuditedPlugin") -> Any:  # noqa: ANN401
     )
 
 
-def _dependency(each: "AuditedDependency") -> Any:  # noqa: ANN401
+def _dependency(each: "AuditedDependency") -> Any:
     from packageurl import PackageURL
 
     name, _, version = each.pin.partition(" @ ")[0].partition("==")
@@ -98,7 +98,7 @@ def _dependency(each: "AuditedDependency") -> Any:  # noqa: ANN401
     return _component(name, version or None, PackageURL("pypi", None, name, version or None, where), each.licence, told)
 
 
-def _component(name: str, version: str | None, purl: Any, licence: str, told: dict[str, str]) -> Any:  # noqa: ANN401
+def _component(name: str, version: str | None, purl: Any, licence: str, told: dict[str, str]) -> Any:
     from cyclonedx.model import Property
     from cyclonedx.model.component import Component, ComponentType
     from cyclonedx.model.license import DisjunctiveLicense

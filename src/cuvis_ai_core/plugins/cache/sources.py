@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cuvis_ai_core._files import read_json, write_json
 from cuvis_ai_core._redact import without_credentials
@@ -22,6 +22,9 @@ from cuvis_ai_core.plugins.cache import integrity
 from cuvis_ai_core.plugins.cache.store import MARKER, Store, leads_out, listed, long_hash, short_hash
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.cache.ahead import EarlyFetch
 
 _UNSETTLED: Final = "told_by_bundle_alone"
 
@@ -78,6 +81,7 @@ def git_source(
     store: Store,
     announce: Callable[[str], None],
     meanwhile: Callable[[], object] = lambda: None,
+    early: "EarlyFetch | None" = None,
 ) -> Source:
     """Return the checkout of a tag, from the store or fetched into it.
 
@@ -86,8 +90,9 @@ def git_source(
         url: Address of the repository; credentials in it are used, never stored.
         tag: Name of the tag.
         store: Where checkouts lie.
-        announce: Called with the address before the network is used.
+        announce: Called with the address before the network is waited for.
         meanwhile: What to do while git waits for the network.
+        early: A fetch that began already, of this or of something else.
 
     Raises:
         SourceError: The tag cannot be had, or its checkout in the store was altered.
@@ -100,17 +105,24 @@ def git_source(
     found = _found(places, wanted, store)
     if found is not None:
         return found
-    with store.lock(places[0].name, announce):
+    if early is not None and early.asked != (url, tag):
+        early = None
+    with early.holding() if early is not None else store.lock(places[0].name, announce):
         found = _published(places, wanted)
         if found is None:
             announce(f"{wanted['repo']} {tag}")
-            found = _fetched(url, places, wanted, store, meanwhile)
+            found = _fetched(url, places, wanted, store, meanwhile, early)
         store.use(found.folder, locked=True)
     return found
 
 
 def _fetched(
-    url: str, places: tuple[Path, Path], wanted: Mapping[str, str], store: Store, meanwhile: Callable[[], object]
+    url: str,
+    places: tuple[Path, Path],
+    wanted: Mapping[str, str],
+    store: Store,
+    meanwhile: Callable[[], object],
+    early: "EarlyFetch | None",
 ) -> Source:
     # What fetching needs is imported when something has to be fetched.
     from cuvis_ai_core.plugins.cache.fetch import fetch
@@ -119,7 +131,7 @@ def _fetched(
     require_git()
     with store.workspace() as folder:
         checkout = folder / "checkout"
-        commit = fetch(url, wanted["tag"], checkout, meanwhile)
+        commit = early.take(checkout, meanwhile) if early else fetch(url, wanted["tag"], checkout, meanwhile)
         return _publish(checkout, commit, places, wanted, store)
 
 

@@ -61,10 +61,10 @@ class NamespacePath(MutableSequence[str]):
     def __getitem__(self, index: int | slice) -> str | MutableSequence[str]:
         return self._folders()[index]
 
-    def __setitem__(self, index: Any, value: Any) -> None:  # noqa: ANN401 - of the abstract class
+    def __setitem__(self, index: Any, value: Any) -> None:
         self._elsewhere[index] = value
 
-    def __delitem__(self, index: Any) -> None:  # noqa: ANN401
+    def __delitem__(self, index: Any) -> None:
         del self._elsewhere[index]
 
     def insert(self, index: int, value: str) -> None:

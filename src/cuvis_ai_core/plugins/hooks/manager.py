@@ -75,7 +75,7 @@ class HookManager(pluggy.PluginManager):
                     guard(implementation, caller.name, self.heard)
         return registered
 
-    def unregister(self, plugin: object | None = None, name: str | None = None) -> Any:  # noqa: ANN401 - pluggy's own signature
+    def unregister(self, plugin: object | None = None, name: str | None = None) -> Any:
         """Unregister a plugin as pluggy does."""
         self.generation += 1
         return super().unregister(plugin, name)
@@ -145,11 +145,11 @@ class HookManager(pluggy.PluginManager):
         """Return what takes note of the answers to a hook; None where it was called by somebody else than `answers`."""
         return self._asked if self._asked is not None and self._asked.hook == hook else None
 
-    def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:  # noqa: ANN401 - pluggy's own signature
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
         """Leave out what Python itself put there: pluggy inspects every attribute, which costs more than all else."""
         return None if name.startswith("__") else super().parse_hookimpl_opts(plugin, name)
 
-    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:  # noqa: ANN401 - pluggy's own signature
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
         """Look at hooks only, where we know them."""
         known = module_or_class is not cuvis_ai_hookspecs or name in _HOOKS
         return super().parse_hookspec_opts(module_or_class, name) if known else None

@@ -1,12 +1,15 @@
 """What is said where two plugins of one manifest cannot live together: who asks what of the package in question."""
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from cuvis_ai_core.errors import DependencyConflictError
+from cuvis_ai_core._places import frames_of, words_of
+from cuvis_ai_core.errors import CuvisError, DependencyConflictError
 from cuvis_ai_core.plugins.cache.target import Target
-from cuvis_ai_core.plugins.dependencies.distribution import normalised
+from cuvis_ai_core.plugins.dependencies.distribution import Distribution, normalised
+from cuvis_ai_core.plugins.dependencies.requirements import WAY_OUT, host_version
 
 
 def with_all_demands(error: DependencyConflictError, targets: Mapping[str, Target]) -> DependencyConflictError:
@@ -29,6 +32,38 @@ def with_all_demands(error: DependencyConflictError, targets: Mapping[str, Targe
         requirement=error.requirement,
         installed=error.installed,
     )
+
+
+def refuse_second_of_a_kind(error: Exception, scope: str, private: Sequence[Distribution], plugin: str) -> None:
+    """Raise if an import failed in a plugin's own copy of something of which this process has another one as well.
+
+    Pure Python usually does not mind. But a library may write into a registry that a process has once: messages of
+    protobuf, types that jax knows.
+
+    Args:
+        error: What the import raised.
+        scope: The private package of the plugin.
+        private: The distributions that it has for itself.
+        plugin: Name of its distribution.
+
+    Raises:
+        DependencyConflictError: It did.
+    """
+    if isinstance(error, CuvisError):
+        return
+    names = [str(frame.f_globals.get("__name__")) for frame, _ in frames_of(error)]
+    module = next((name.removeprefix(f"{scope}.") for name in reversed(names) if name.startswith(f"{scope}.")), "")
+    for each in private:
+        if any(f"{module}.".startswith(f"{root}.") and root in sys.modules for root in each.roots):
+            other = host_version(each.name) or "another version"
+            raise DependencyConflictError(
+                f"Dependency conflict: package {plugin} was given {each.name} {each.version}, which cannot be imported "
+                f"where {each.name} {other} is imported: {words_of(error)}",
+                hint=WAY_OUT,
+                plugin=plugin,
+                requirement=f"{each.name}=={each.version}",
+                installed=other,
+            ) from error
 
 
 def _asked(target: Target, package: str) -> Iterator[str]:

@@ -105,7 +105,7 @@ def _read_uv(path: Path) -> _Settings:
     return kept | ({"pip": below} if below else {})
 
 
-def _placed(place: Any, path: Path) -> Any:  # noqa: ANN401 - whatever somebody wrote there
+def _placed(place: Any, path: Path) -> Any:
     is_path = isinstance(place, str) and not re.match(r"\w[\w+.-]+:", place)
     return str(path.parent / place) if is_path else place
 

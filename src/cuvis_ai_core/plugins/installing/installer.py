@@ -35,10 +35,8 @@ from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.installing.virtual_environment import EnvironmentInstallation
 
-_NEEDED_LATER: Final = (
-    "cuvis_ai_core.plugins.installing.target_directory",
+_FOR_LOADING: Final = (
     "cuvis_ai_core.plugins.loading.loader",
-    "concurrent.futures.thread",
     "cuvis_ai_schemas.pipeline",  # with which nodes say what their ports are
 )
 
@@ -145,7 +143,7 @@ class Installer:
 
         builds = [partial(self._jobs.attempt, job, PluginState.INSTALLING, build) for job in self._jobs.open()]
         # The first build begins before the choice, whose beginning computes in this process.
-        self._jobs.crew.run([*builds[:1], *([choose] if here else []), *builds[1:]])
+        self._jobs.crew.run([*builds[:1], *([choose] if here else []), *builds[1:], _import_for_loading])
         return choices
 
     def follow(self, versions: Versions) -> None:
@@ -194,7 +192,8 @@ class Installer:
         if self._request.offline and usable_source(job.name, declared, self._store) is None:
             raise not_fetched(declared.repo, declared.tag)
         announce = partial(enter, PluginState.DOWNLOADING)
-        return git_source(job.name, declared.repo, declared.tag, self._store, announce, _import_the_rest)
+        store, early = self._store, self._request.early
+        return git_source(job.name, declared.repo, declared.tag, store, announce, _import_for_building, early)
 
     def _find(self) -> None:
         """Look for what is installed; what was chosen together is taken together, or chosen anew."""
@@ -247,9 +246,15 @@ def not_prepared(what: str, failed: Mapping[str, Exception]) -> PreparationError
     return PreparationError(f"{what}; nothing was written.\n{texts}", failed=failed)
 
 
-def _import_the_rest() -> None:
-    """Import what building and loading need; most of that can wait until git waits for the network."""
-    for module in _NEEDED_LATER:
+def _import_for_building() -> None:
+    """Import what building needs; that can wait until git waits for the network."""
+    import_module("cuvis_ai_core.plugins.installing.target_directory")
+    import_module("concurrent.futures.thread")
+
+
+def _import_for_loading() -> None:
+    """Import what loading needs, which can wait until a build runs."""
+    for module in _FOR_LOADING:
         import_module(module)
 
 

@@ -10,6 +10,7 @@ from cuvis_ai_core.plugins.hooks.announcing import Announcement
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
 if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.cache.ahead import EarlyFetch
     from cuvis_ai_core.plugins.installing.uv import Uv
     from cuvis_ai_core.plugins.parallel import Crew
 
@@ -117,6 +118,7 @@ class InstallRequest(NamedTuple):
         offline: Whether no connection may be opened.
         processes: Names of those that get a process, and an environment, of their own.
         dry: Whether no code of a plugin or of what it needs may run.
+        early: A fetch that began already.
     """
 
     plugins: Mapping[str, GitPlugin | LocalPlugin]
@@ -126,3 +128,4 @@ class InstallRequest(NamedTuple):
     offline: bool
     processes: frozenset[str] = frozenset()
     dry: bool = False
+    early: "EarlyFetch | None" = None

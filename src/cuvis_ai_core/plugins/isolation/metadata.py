@@ -61,7 +61,7 @@ class _ScopedEntryPoint(EntryPoint):
         vars(made).update(dist=distribution)
         return made
 
-    def load(self) -> Any:  # noqa: ANN401 - an entry point is anything
+    def load(self) -> Any:
         """Import the module within the scope and return what is named in it."""
         from functools import reduce
 

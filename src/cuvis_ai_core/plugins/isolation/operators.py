@@ -56,7 +56,7 @@ def refuse_taken_operators(scope: Scope) -> None:
 class _WatchingLoader(Loader):
     """Runs the module as its own loader does, then watches it."""
 
-    def __init__(self, loader: Any) -> None:  # noqa: ANN401 - whatever loader the module has
+    def __init__(self, loader: Any) -> None:
         self._loader = loader
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
@@ -68,11 +68,11 @@ class _WatchingLoader(Loader):
         self._loader.exec_module(module)
         _watch(module)
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - `inspect` and others ask for the source
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
 
 
-def _watch(library: Any) -> None:  # noqa: ANN401 - torch may not be installed
+def _watch(library: Any) -> None:
     if hasattr(library, _WATCHED):
         return
     setattr(library, _WATCHED, True)
@@ -87,7 +87,7 @@ def _asking_first(register: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a function that replaces an operator of the same name."""
 
     @wraps(register)
-    def registering(name: str, *args: Any, **options: Any) -> Any:  # noqa: ANN401
+    def registering(name: str, *args: Any, **options: Any) -> Any:
         scope = nearest_scope()
         if scope is not None and _exists(name):
             owner = _owner(name)
@@ -104,7 +104,7 @@ def _explaining(register: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a method by which torch itself refuses what is registered already."""
 
     @wraps(register)
-    def registering(library: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401
+    def registering(library: Any, *args: Any, **options: Any) -> Any:
         try:
             return register(library, *args, **options)
         except RuntimeError as error:

@@ -80,14 +80,14 @@ tell_of_unloads(give_back)
 class _Proxy(PublicName):
     """Every access is answered by the version whose code asks; to all others the name is an empty module."""
 
-    def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - a module holds anything
+    def __getattribute__(self, name: str) -> Any:
         if name == "__spec__" and not _is_new(self) and sys._getframe(1).f_globals.get("__name__") == _IMPORT_SYSTEM:  # noqa: SLF001
             # `import_module` looks whether the module is complete: for whoever has no such module it is not there.
             _Proxy.require(self)
         module = _answering(self, name)
         return ModuleType.__getattribute__(self, name) if module is None else getattr(module, name)
 
-    def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401
+    def __setattr__(self, name: str, value: Any) -> None:
         if _is_new(self):
             # A path would lead everybody to the modules of the version that asked first.
             if name == "__spec__":
@@ -155,7 +155,7 @@ class _ProxyLoader(Loader):
         data: bytes = self._found().loader.get_data(path)
         return data
 
-    def _found(self) -> Any:  # noqa: ANN401 - a loader of any kind
+    def _found(self) -> Any:
         scope = answering_scope(self._public)
         above = sys.modules.get(self._public.rpartition(".")[0])
         return scope.locate(self._public) if scope else _host_spec(self._public, getattr(above, "__path__", None))

@@ -37,7 +37,7 @@ class StandIn(ModuleType):
         super().__init__(module.__name__, module.__doc__)
         vars(self).update(functions, _module=module, __spec__=module.__spec__)
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - a module holds anything
+    def __getattr__(self, name: str) -> Any:
         return getattr(vars(self)["_module"], name)
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -73,7 +73,7 @@ class _UnloadedModule(ModuleType):
         super().__init__(name)
         _own(self)["unloaded"] = weakref.ref(unloaded)
 
-    def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - a module holds anything
+    def __getattribute__(self, name: str) -> Any:
         if name in _LOOKED_AT and _own(self)["unloaded"]() is None:
             return super().__getattribute__(name)
         return getattr(_behind(self), name)

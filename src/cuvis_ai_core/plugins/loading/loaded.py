@@ -200,8 +200,15 @@ def _opened(ready: Ready, store: Store) -> ScopedPlugin:
         install_finder()
         scope = open_code(target, lease.private)
         undo.callback(scope.abandon)
-        provided = {path: import_node(name, scope, path) for path in ready.info.nodes}
-        named, hooks = _entry_points(name, scope, target)
+        try:
+            provided = {path: import_node(name, scope, path) for path in ready.info.nodes}
+            named, hooks = _entry_points(name, scope, target)
+        except Exception as error:
+            if lease.private:
+                from cuvis_ai_core.plugins.installing.conflicts import refuse_second_of_a_kind
+
+                refuse_second_of_a_kind(error, scope.name, lease.private, target.plugin.name)
+            raise
         if TORCH_LIBRARY in sys.modules:
             from cuvis_ai_core.plugins.isolation.operators import refuse_taken_operators
 

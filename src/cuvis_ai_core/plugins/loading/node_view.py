@@ -20,7 +20,7 @@ class PluginNodes(Mapping[str, type]):
             raise self._members.not_found(name, nodes.names())
         return nodes.load(entry)
 
-    def get(self, name: str, default: object = None, /) -> Any:  # noqa: ANN401 - the overloads are those of Mapping
+    def get(self, name: str, default: object = None, /) -> Any:
         """Return the class of a name, or `default` where no plugin provides it.
 
         Raises:

@@ -171,10 +171,13 @@ def _is_plain(ready: Ready) -> bool:
 def _deciding(manifest: str) -> list[str]:
     """Return the files that say what is loaded: manifest and lock file, and a policy wherever it may lie."""
     from cuvis_ai_core.plugins.cache.vetting import deciding_files
+
+    if not manifest:
+        return deciding_files()
+    # With pydantic, for which a fetch that can begin early does not wait.
     from cuvis_ai_core.plugins.manifest.schema import lock_path
 
-    files = [manifest, str(lock_path(Path(manifest)))] if manifest else []
-    return files + deciding_files()
+    return [manifest, str(lock_path(Path(manifest))), *deciding_files()]
 
 
 def _edited(found: Iterable[Ready]) -> Iterator[str]:

@@ -14,7 +14,7 @@ BUILTIN = "cuvis_ai_builtin"
 """Stands in such files for the catalogue itself, which is installed."""
 
 
-def resolve_pipeline_plugins(pipeline: Any, plugins_dirs: Iterable[str | Path]) -> dict[str, Any]:  # noqa: ANN401
+def resolve_pipeline_plugins(pipeline: Any, plugins_dirs: Iterable[str | Path]) -> dict[str, Any]:
     """Return what the manifests of the plugins say that a pipeline names, without the catalogue itself.
 
     Args:

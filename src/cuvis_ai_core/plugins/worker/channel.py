@@ -151,7 +151,7 @@ class Channel:
         del self._waiting[:size]
         return taken
 
-    def _receive(self) -> Any:  # noqa: ANN401 - a tuple of data, handles, and more
+    def _receive(self) -> Any:
         # Not `socket.recv_fds`, which up to Python 3.13 forgets the flags.
         return self._end.recvmsg(_AT_ONCE, _ROOM_FOR_HANDLES, _CLOSE_ON_EXEC | socket.MSG_DONTWAIT)
 

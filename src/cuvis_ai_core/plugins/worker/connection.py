@@ -117,7 +117,7 @@ class Connection:
 
     def request(
         self, do: str, given: object, *, node: int = 0, name: str | None = None, stream: Iterable[Any] | None = None
-    ) -> Any:  # noqa: ANN401
+    ) -> Any:
         """Have the worker do something, and return its answer.
 
         Args:
@@ -151,7 +151,7 @@ class Connection:
         self._tidy()
         return answer
 
-    def _exchange(self, request: dict[str, Any], given: object, name: str | None, batches: Iterator[Any]) -> Any:  # noqa: ANN401
+    def _exchange(self, request: dict[str, Any], given: object, name: str | None, batches: Iterator[Any]) -> Any:
         self._send(request, "given", given)
         while True:
             message = self._receive(name)
@@ -220,7 +220,7 @@ class Connection:
             raise
         self._send({"stop": "ended"}, "given", None)
 
-    def _next(self, batches: Iterator[Any]) -> Any:  # noqa: ANN401
+    def _next(self, batches: Iterator[Any]) -> Any:
         """Return the next batch; to compute it other nodes of this worker may be asked, by this thread."""
         self._busy.release()
         try:
@@ -238,7 +238,7 @@ class Connection:
         self._awaited = False
         return message
 
-    def _result(self, message: Message, name: str | None) -> Any:  # noqa: ANN401
+    def _result(self, message: Message, name: str | None) -> Any:
         self._settle(message)
         self._drop()
         if "error" in message.header:
@@ -259,7 +259,7 @@ class Connection:
         except (KeyError, TypeError, ValueError) as error:
             raise self._crash(None, error) from error
 
-    def _lease(self, name: str, size: int) -> Any:  # noqa: ANN401
+    def _lease(self, name: str, size: int) -> Any:
         return self._memory.pool.lease(name, size, self._memory.ended)
 
     def _tidy(self) -> None:

@@ -124,7 +124,7 @@ def _face(node_class: type) -> dict[str, Any]:
     }
 
 
-def _signature(function: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+def _signature(function: Any) -> list[dict[str, Any]]:
     return [_parameter(each) for each in inspect.signature(function).parameters.values()]
 
 
@@ -139,7 +139,7 @@ def _parameter(parameter: inspect.Parameter) -> dict[str, Any]:
     return found
 
 
-def _data(value: Any) -> Any:  # noqa: ANN401
+def _data(value: Any) -> Any:
     """Return a value as data: as it is where JSON has it, else what people read."""
     if type(value) in _PLAIN:
         return value
@@ -160,7 +160,7 @@ def _specs(node_class: type, direction: str) -> dict[str, dict[str, Any]]:
     return {name: _spec(specs[name], ports[name].shape) for name in ports}
 
 
-def _spec(spec: Any, shape: Iterable[int | str]) -> dict[str, Any]:  # noqa: ANN401
+def _spec(spec: Any, shape: Iterable[int | str]) -> dict[str, Any]:
     declared = as_port_spec(spec)
     library = library_of(declared.dtype)
     dtype = dtype_name(declared.dtype)

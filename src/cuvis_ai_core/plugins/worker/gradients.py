@@ -11,13 +11,13 @@ class _Ending(torch.autograd.Function):
     """Hands a value on, and refuses the gradient that comes back: it would be missing where nobody sees it."""
 
     @staticmethod
-    def forward(ctx: Any, node: str, value: torch.Tensor, *_inputs: Any) -> torch.Tensor:  # noqa: ANN401
+    def forward(ctx: Any, node: str, value: torch.Tensor, *_inputs: Any) -> torch.Tensor:
         """Return the value."""
         ctx.node = node
         return value.view_as(value)
 
     @staticmethod
-    def backward(ctx: Any, *_gradients: Any) -> Any:  # noqa: ANN401
+    def backward(ctx: Any, *_gradients: Any) -> Any:
         """Refuse."""
         raise TrainingError(
             f"Gradients cannot cross to another process: training through node '{ctx.node}' is not possible.",
@@ -25,7 +25,7 @@ class _Ending(torch.autograd.Function):
         )
 
 
-def ending(node: str, value: Any, inputs: tuple[Any, ...]) -> Any:  # noqa: ANN401
+def ending(node: str, value: Any, inputs: tuple[Any, ...]) -> Any:
     """Return a value that a worker computed from inputs with gradients; asking it for a gradient is an error."""
     if not (isinstance(value, torch.Tensor) and (value.is_floating_point() or value.is_complex())):
         return value

@@ -48,7 +48,7 @@ class ProxyNode(NodeMixin):
     _declared_parameters: ClassVar[Mapping[str, Parameter]]
     _methods: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         # A copy: what the caller changes later is not what the node was constructed with.
         self._arguments = deepcopy({"args": list(args), "kwargs": kwargs})
         self._device = "cpu"
@@ -78,12 +78,12 @@ class ProxyNode(NodeMixin):
             node=self.name,
         )
 
-    def forward(self, *args: Any, **inputs: Any) -> Any:  # noqa: ANN401
+    def forward(self, *args: Any, **inputs: Any) -> Any:
         """Compute the output ports from the input ports, in the worker."""
         answer = self._ask("forward", {"args": list(args), "kwargs": inputs})
         return _without_gradient(self.name, answer, (*args, *inputs.values()))
 
-    def __call__(self, *args: Any, **inputs: Any) -> Any:  # noqa: ANN401
+    def __call__(self, *args: Any, **inputs: Any) -> Any:
         """Compute the output ports: `forward` under the name that scripts use."""
         return self.forward(*args, **inputs)
 
@@ -143,7 +143,7 @@ class ProxyNode(NodeMixin):
         """End what the worker does now, from any thread: whoever waits for it gets a `WorkerCrashError`."""
         self.runs_elsewhere.cancel()
 
-    def _call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+    def _call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a method of the real node that is not on every node."""
         if method in {"cleanup", "close"} and not self._home.alive:
             return None  # the real node ended with its process, and holds nothing any more
@@ -157,7 +157,7 @@ class ProxyNode(NodeMixin):
             self._remember(self._home)
         return None
 
-    def _ask(self, do: str, given: object) -> Any:  # noqa: ANN401
+    def _ask(self, do: str, given: object) -> Any:
         return self._settled(
             lambda connection: connection.request(do, given, node=self._number, name=self.name), self._at_home
         )
@@ -257,7 +257,7 @@ class ProxyNode(NodeMixin):
         return answer
 
 
-def _without_gradient(node: str, answer: Any, inputs: tuple[Any, ...]) -> Any:  # noqa: ANN401
+def _without_gradient(node: str, answer: Any, inputs: tuple[Any, ...]) -> Any:
     """Return outputs whose gradients nobody can ask for unnoticed, where the inputs have some."""
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(answer, dict) or not torch.is_grad_enabled():

@@ -54,7 +54,7 @@ def make_class(path: str, face: Face, worker: Worker) -> type[ProxyNode]:
 
 
 def _forward(face: Face) -> Callable[..., Any]:
-    def forward(self: ProxyNode, *args: Any, **inputs: Any) -> Any:  # noqa: ANN401
+    def forward(self: ProxyNode, *args: Any, **inputs: Any) -> Any:
         return ProxyNode.forward(self, *args, **inputs)
 
     signature = _signature(face["forward"])
@@ -69,7 +69,7 @@ def _forward(face: Face) -> Callable[..., Any]:
 
 
 def _method(name: str) -> Callable[..., Any]:
-    def method(self: ProxyNode, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+    def method(self: ProxyNode, *args: Any, **kwargs: Any) -> Any:
         return self._call(name, args, kwargs)
 
     method.__name__ = name
@@ -91,7 +91,7 @@ def _parameter(told: Mapping[str, Any]) -> inspect.Parameter:
     )
 
 
-def _value(told: Any) -> Any:  # noqa: ANN401
+def _value(told: Any) -> Any:
     """Return what `describe_nodes` wrote as data."""
     if isinstance(told, list):
         return [_value(each) for each in told]
@@ -105,14 +105,14 @@ def _value(told: Any) -> Any:  # noqa: ANN401
     return _CONTAINERS[kind](map(_value, of)) if kind in _CONTAINERS else _Shown(str(of))
 
 
-def _member(name: str, value: Any) -> Any:  # noqa: ANN401
+def _member(name: str, value: Any) -> Any:
     try:
         return schema_class(name)(value)
     except (TypeError, ValueError):  # the worker's schemas know more
         return value
 
 
-def _spec(told: Mapping[str, Any]) -> Any:  # noqa: ANN401
+def _spec(told: Mapping[str, Any]) -> Any:
     from cuvis_ai_schemas.pipeline import PortSpec
 
     given = {
@@ -128,7 +128,7 @@ def _spec(told: Mapping[str, Any]) -> Any:  # noqa: ANN401
     return [spec] if told["form"] == "list" else spec
 
 
-def _dtype(text: str, declared: list[str]) -> Any:  # noqa: ANN401
+def _dtype(text: str, declared: list[str]) -> Any:
     """Return a dtype as it was declared; torch is not imported for that, so that its dtypes may stay texts."""
     if len(declared) != 2 or not declared[0]:  # noqa: PLR2004
         return declared[-1] if declared else text

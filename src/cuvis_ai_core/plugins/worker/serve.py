@@ -99,12 +99,12 @@ class Server:
             for handle in handles:
                 os.close(handle)
 
-    def _lease(self, name: str, size: int) -> Any:  # noqa: ANN401
+    def _lease(self, name: str, size: int) -> Any:
         self._sent.add(name)
         self._memory.leased(name)
         return self._memory.pool.lease(name, size, self._memory.ended)
 
-    def _do(self, request: Mapping[str, Any], data: bytearray) -> Any:  # noqa: ANN401
+    def _do(self, request: Mapping[str, Any], data: bytearray) -> Any:
         given = Reader(data, self._lease).read(request["given"])
         hosted = self._nodes.get(request.get("node", 0))
         self._owner = type(hosted.node) if hosted is not None else None  # whose code is called
@@ -124,7 +124,7 @@ class Server:
                 return self._nodes[request["node"]].call(method, given["args"], given["kwargs"])
         raise ValueError(f"no request {request['do']!r}")
 
-    def _construct(self, number: int, plugin: str, path: str, args: list[Any], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+    def _construct(self, number: int, plugin: str, path: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         self._owner = node_class = find_class(plugin, path)
         check_class(node_class)
         hosted = self._nodes[number] = _Hosted(construct(node_class, *args, **kwargs))
@@ -153,7 +153,7 @@ class _Hosted:
         node: The node.
     """
 
-    def __init__(self, node: Any) -> None:  # noqa: ANN401
+    def __init__(self, node: Any) -> None:
         self.node = node
         self._learner = Learner(node, fresh=True)
         self._device = "cpu"
@@ -164,7 +164,7 @@ class _Hosted:
         if is_module(node):
             node.eval()  # as a pipeline does
 
-    def call(self, method: str, args: list[Any], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+    def call(self, method: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Call a method, and return what it answers; with the facts, where it changes the node."""
         with without_gradients([self.node]):
             if method == "forward":

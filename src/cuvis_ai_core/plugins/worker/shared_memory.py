@@ -51,7 +51,7 @@ class Segment:
         finally:
             os.close(handle)
 
-    def lease(self, size: int, ended: Callable[[str], None]) -> Any:  # noqa: ANN401 - a ctypes array
+    def lease(self, size: int, ended: Callable[[str], None]) -> Any:
         """Return a buffer of the first bytes; when the last array on it is gone, that is told.
 
         Args:
@@ -123,7 +123,7 @@ class SegmentPool:
         self._known[name] = Segment(name, size, handle)
         return self._known[name]
 
-    def lease(self, name: str, size: int, ended: Callable[[str], None]) -> Any:  # noqa: ANN401
+    def lease(self, name: str, size: int, ended: Callable[[str], None]) -> Any:
         """Return a buffer of the first bytes of a segment, or of a copy of them where many segments are in use.
 
         A segment in use costs an open file, of which a process may have some hundreds.

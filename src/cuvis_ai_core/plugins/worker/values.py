@@ -70,7 +70,7 @@ class Writer:
             return {_KIND: "dict", "of": pairs}
         return self._array(value) or self._object(value, depth + 1)
 
-    def _array(self, value: Any) -> Json:  # noqa: ANN401
+    def _array(self, value: Any) -> Json:
         numpy: Any = sys.modules.get("numpy")
         torch: Any = sys.modules.get("torch")
         if torch and isinstance(value, torch.Tensor):
@@ -95,7 +95,7 @@ class Writer:
             return self._numpy(repack_fields(array))
         about = {_KIND: "array", "dtype": described if isinstance(described, str) else repr(described)}
 
-        def fill(buffer: Any) -> None:  # noqa: ANN401
+        def fill(buffer: Any) -> None:
             np.copyto(np.frombuffer(buffer, array.dtype, array.size).reshape(array.shape), array)
 
         return {**about, "shape": array.shape, **self._placed(array.nbytes, fill)}
@@ -106,7 +106,7 @@ class Writer:
         if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type == "meta":
             raise _refusal(f"a tensor that is {tensor.layout}, quantized or without data")
 
-        def fill(buffer: Any) -> None:  # noqa: ANN401
+        def fill(buffer: Any) -> None:
             place = torch.frombuffer(buffer, dtype=tensor.dtype, count=tensor.numel())
             place.reshape(tensor.shape).copy_(tensor.detach())
 
@@ -142,7 +142,7 @@ class Writer:
                 return write(self, value, depth)
         raise _refusal(f"an object of {_called(value)}")
 
-    def _several(self, value: Any, depth: int) -> Json:  # noqa: ANN401
+    def _several(self, value: Any, depth: int) -> Json:
         kind = next(each.__name__ for each in (tuple, set, frozenset) if isinstance(value, each))
         return {_KIND: kind, "of": [self.write(each, depth) for each in value]}
 
@@ -184,7 +184,7 @@ class Reader:
         self._data = data
         self._lease = lease
 
-    def read(self, data: Json) -> Any:  # noqa: ANN401
+    def read(self, data: Json) -> Any:
         """Return the value.
 
         Raises:
@@ -204,7 +204,7 @@ class Reader:
         of = [self.read(each) for each in data["of"]]
         return dict(zip(of[::2], of[1::2], strict=True))
 
-    def _array(self, data: Json) -> Any:  # noqa: ANN401
+    def _array(self, data: Json) -> Any:
         import numpy as np
 
         described = data["dtype"]
@@ -214,7 +214,7 @@ class Reader:
         array = _array_on(self._buffer(data), dtype, tuple(data["shape"]))
         return array[()] if data.get("scalar") else array
 
-    def _tensor(self, data: Json) -> Any:  # noqa: ANN401
+    def _tensor(self, data: Json) -> Any:
         shape, buffer = tuple(data["shape"]), self._buffer(data)
         if not has_torch():
             return _array_on(buffer, _numpy_dtype(data["dtype"]), shape)
@@ -225,7 +225,7 @@ class Reader:
             raise TypeError(dtype)
         return torch.frombuffer(buffer, dtype=dtype).reshape(shape) if buffer else torch.empty(shape, dtype=dtype)
 
-    def _buffer(self, data: Json) -> Any:  # noqa: ANN401
+    def _buffer(self, data: Json) -> Any:
         if "in" in data:
             return self._lease(data["in"], data["size"])
         return memoryview(self._data)[data["at"] : data["at"] + data["size"]]
@@ -259,13 +259,13 @@ class Reader:
     }
 
 
-def _array_on(buffer: Any, dtype: Any, shape: tuple[int, ...]) -> Any:  # noqa: ANN401
+def _array_on(buffer: Any, dtype: Any, shape: tuple[int, ...]) -> Any:
     import numpy as np
 
     return np.frombuffer(buffer, dtype).reshape(shape) if len(buffer) else np.empty(shape, dtype)
 
 
-def _numpy_dtype(name: str) -> Any:  # noqa: ANN401
+def _numpy_dtype(name: str) -> Any:
     import numpy as np
 
     try:
@@ -283,7 +283,7 @@ def has_torch() -> bool:
     return "torch" in sys.modules or importlib.util.find_spec("torch") is not None
 
 
-def schema_class(name: str) -> Any:  # noqa: ANN401
+def schema_class(name: str) -> Any:
     """Return a class of the schemas that both sides have."""
     if not name.isidentifier():
         raise TypeError(name)

@@ -43,7 +43,7 @@ def draw_images(array: NDArray[Any], image: tuple[int, ...], meaning: Meaning) -
             yield draw(values if draw is draw_colours else values.reshape(values.shape[:2]), known)
 
 
-def is_picture(array: Any, image: tuple[int, ...]) -> bool:  # noqa: ANN401 - an array, or what has its shape and type
+def is_picture(array: Any, image: tuple[int, ...]) -> bool:
     """Tell whether an output looks like images; `draw_images` says which do."""
     if array.dtype.kind not in "biuf" or 0 in array.shape:
         return False

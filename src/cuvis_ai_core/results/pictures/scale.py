@@ -61,7 +61,7 @@ def levels(values: NDArray[Any], low: float, high: float, count: int, missing: i
     return found
 
 
-def position(value: Any, low: float, high: float) -> Any:  # noqa: ANN401 - a number, or an array of them
+def position(value: Any, low: float, high: float) -> Any:
     """Return where a value lies between two ends: 0 at the low one, 1 at the high one.
 
     Halves are taken only of numbers whose difference is more than a float holds: the half of the least one is 0.
