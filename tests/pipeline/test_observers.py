@@ -202,7 +202,7 @@ def test_an_observer_that_is_taken_out_is_told_nothing() -> None:
 
     registry, watching = NodeRegistry(discover=False), Watching()
     registry.register_hooks(watching)
-    pipeline = Pipeline.from_dict({"nodes": [{"name": "n", "class_name": "MinMaxNormalizer"}]}, registry)
+    pipeline = Pipeline.from_dict({"nodes": [{"name": "n", "class_name": "MinMaxNormalizer"}]}, node_registry=registry)
     cube = np.ones((1, 2, 2, 3), np.float32)
     pipeline.forward({"cube": cube})
     registry.unregister_hooks(watching)
