@@ -1,5 +1,6 @@
 """Git hosts and repositories as people have them, and the settings of a user's own git."""
 
+import base64
 import functools
 import hashlib
 import http.server
@@ -503,6 +504,7 @@ class _Proxy(http.server.BaseHTTPRequestHandler):
     """Answers every request by fetching it, as a proxy does."""
 
     seen: ClassVar[list[str]] = []
+    wanted: ClassVar[str] = ""
 
     def do_GET(self) -> None:
         self._pass(None)
@@ -513,6 +515,12 @@ class _Proxy(http.server.BaseHTTPRequestHandler):
     def _pass(self, body: bytes | None) -> None:
         import urllib.request
 
+        if self.wanted and self.headers.get("Proxy-Authorization") != self.wanted:
+            self.send_response(407)
+            self.send_header("Proxy-Authenticate", "Basic")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         self.seen.append(self.path)
         kept = {
             key: value for key, value in self.headers.items() if key.lower().startswith(("git-", "content-", "acc"))
@@ -549,6 +557,39 @@ def test_a_proxy_is_used_as_the_users_git_does(
             home.write_text(f"[http]\n\tproxy = {address}\n")
         load(registry, git_plugin(), "v1.0.0")
     assert len(_Proxy.seen) > 1
+
+
+def test_a_proxy_with_a_password_is_used_and_nobody_is_told_the_password(
+    registry: NodeRegistry,
+    git_plugin: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is on no command line, in no log, and in no error."""
+    commands: list[str] = []
+
+    class Listening(subprocess.Popen[Any]):
+        def __init__(self, words: list[str], *more: Any, **options: Any) -> None:
+            commands.append(" ".join(words))
+            super().__init__(words, *more, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", Listening)
+    monkeypatch.setattr(_Proxy, "seen", [])
+    monkeypatch.setattr(_Proxy, "wanted", "Basic " + base64.b64encode(b"somebody:s3cret").decode())
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    caplog.set_level(logging.DEBUG)
+    url = git_plugin()
+    with _running(_Proxy) as address:
+        monkeypatch.setenv("http_proxy", address.replace("//", "//somebody:wr0ng@"))
+        error = failure(registry, url, "v1.0.0")
+        monkeypatch.setenv("http_proxy", address.replace("//", "//somebody:s3cret@"))
+        load(registry, url, "v1.0.0")
+    assert len(_Proxy.seen) > 1
+    assert any("fetch" in command for command in commands)
+    for text in (*commands, caplog.text, str(error)):
+        assert "s3cret" not in text
+        assert "wr0ng" not in text
 
 
 @pytest.mark.parametrize(
