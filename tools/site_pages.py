@@ -47,7 +47,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def _deployment() -> str:
     files = sorted(path for path in (ROOT / "deploy").rglob("*") if path.is_file() and path.suffix != ".md")
-    languages = {".yaml": "yaml", ".service": "ini", ".sh": "sh"}
+    languages = {".yaml": "yaml", ".service": "ini", ".sh": "sh", ".slurm": "sh"}
     blocks = (
         f"## {path.relative_to(ROOT)}\n\n"
         f"```{languages.get(path.suffix, 'text')}\n{path.read_text(encoding='utf-8')}```\n"

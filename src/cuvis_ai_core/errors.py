@@ -49,6 +49,8 @@
     │   └── NodeRunError (RuntimeError)       a node's `forward` failed
     ├── CubeError (ValueError)                a cube cannot be read
     ├── AnnotationError (ValueError)          masks or COCO annotations cannot be read, or do not fit their cube
+    ├── BatchError (RuntimeError)            a run on many cubes cannot begin, or cannot go on
+    ├── OutputError (OSError)                results cannot be written there, or would overwrite others
     ├── TrainRunError (ValueError)            a trainrun file breaks a rule, or does not fit its pipeline or its data
     ├── TrainingError (RuntimeError)          training failed
     ├── ServiceError (RuntimeError)           a call of the gRPC service is refused, or failed; `code` says how
@@ -416,6 +418,17 @@ class AnnotationError(CuvisError, ValueError):
     """Masks or COCO annotations cannot be read, or do not fit their cube."""
 
     path: Path | None = None
+
+
+class BatchError(CuvisError, RuntimeError):
+    """A run on many cubes cannot begin, or cannot go on."""
+
+    kind: str | None = None
+    node: str | None = None
+
+
+class OutputError(CuvisError, OSError):
+    """A folder of results cannot be written, or holds what is not to be overwritten."""
 
 
 class TrainRunError(CuvisError, ValueError):

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import pytest
 
-from cuvis_ai_core.cli.output_folder import OutputFolder
-from cuvis_ai_core.cli.run_record import for_results, run_record
+from cuvis_ai_core.errors import OutputError
 from cuvis_ai_core.pipeline import Pipeline
+from cuvis_ai_core.results.folder import OutputFolder
+from cuvis_ai_core.results.record import for_results, run_record
 
 Run = Callable[..., Any]
 
@@ -44,7 +44,7 @@ def test_what_was_changed_since_is_somebodys_work(tmp_path: Path) -> None:
     write(tmp_path / "out", {"x": "2"})
     assert (tmp_path / "out/old").read_text() == "edited"
     (tmp_path / "out/x").write_text("edited")
-    with pytest.raises(click.BadParameter, match="holds 'x', which no earlier run wrote, or which was changed since"):
+    with pytest.raises(OutputError, match="holds 'x', which no earlier run wrote, or which was changed since"):
         write(tmp_path / "out", {"x": "3"})
     assert (tmp_path / "out/x").read_text() == "edited"
 
@@ -54,7 +54,7 @@ def test_a_link_in_the_place_of_a_result_is_not_ours(tmp_path: Path) -> None:
     write(tmp_path / "out", {"x": "1"})
     (tmp_path / "out/x").rename(tmp_path / "elsewhere")
     (tmp_path / "out/x").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(click.BadParameter, match="holds 'x'"):
+    with pytest.raises(OutputError, match="holds 'x'"):
         write(tmp_path / "out", {"x": "2"})
     assert (tmp_path / "elsewhere").read_text() == "1"
 
@@ -91,7 +91,7 @@ def test_names_are_no_paths(shell: Run, write_yaml: Run, cube_file: Path, tmp_pa
 
 def test_an_output_folder_with_a_nul_is_refused() -> None:
     """It is no path."""
-    with pytest.raises(click.BadParameter, match=r"cannot be written: .*embedded null"), OutputFolder(Path("a\0b")):
+    with pytest.raises(OutputError, match=r"cannot be written: .*embedded null"), OutputFolder(Path("a\0b")):
         pytest.fail("the work began")
 
 
@@ -100,11 +100,11 @@ def test_a_record_that_is_a_trap_is_none(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     record = tmp_path / "out/run.json"
     record.write_text('{"files": ' + "[" * 100_000)
-    with pytest.raises(click.BadParameter, match=r"holds 'run\.json'"):
+    with pytest.raises(OutputError, match=r"holds 'run\.json'"):
         write(tmp_path / "out", {"x": "1"})
     record.unlink()
     os.mkfifo(record)
-    with pytest.raises(click.BadParameter, match=r"holds 'run\.json'"):
+    with pytest.raises(OutputError, match=r"holds 'run\.json'"):
         write(tmp_path / "out", {"x": "1"})
 
 

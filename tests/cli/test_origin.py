@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from cuvis_ai_core.cli.origin import Origin, origin_of
 from cuvis_ai_core.registry import NodeRegistry
+from cuvis_ai_core.results.origin import Origin, origin_of
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cuvis_ai_core.cli.output_folder import OutputFolder, safe_name
+from cuvis_ai_core.errors import OutputError
+from cuvis_ai_core.results.folder import OutputFolder, safe_name
 
 
 def write(folder: Path, files: dict[str, str]) -> None:
@@ -48,7 +48,7 @@ def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path) -> None:
     """The error names the file, and the folder is as it was."""
     write(tmp_path / "out", {"x": "1"})
     (tmp_path / "out" / "y").write_text("mine")
-    with pytest.raises(click.BadParameter, match=r"holds 'y', which no earlier run wrote"):
+    with pytest.raises(OutputError, match=r"holds 'y', which no earlier run wrote"):
         write(tmp_path / "out", {"x": "2", "y": "2"})
     assert content(tmp_path / "out") == {"x": "1", "y": "mine"}
 
@@ -57,7 +57,7 @@ def test_a_record_of_something_else_is_not_trusted(tmp_path: Path) -> None:
     """A run.json that is not ours is a file of somebody else, and no record reaches outside of the folder."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "run.json").write_text('{"files": 3}')
-    with pytest.raises(click.BadParameter, match=r"holds 'run.json'"):
+    with pytest.raises(OutputError, match=r"holds 'run.json'"):
         write(tmp_path / "out", {"x": "1"})
     (tmp_path / "precious").write_text("mine")
     (tmp_path / "out" / "run.json").write_text('{"files": [{"file": "../precious"}, {"file": ""}, 4]}')
@@ -69,7 +69,7 @@ def test_a_file_that_is_certain_to_be_written_is_refused_before_the_work(tmp_pat
     """Nobody waits for results that have no place."""
     (tmp_path / "outputs.npz").write_text("mine")
     with (
-        pytest.raises(click.BadParameter, match=r"holds 'outputs.npz'"),
+        pytest.raises(OutputError, match=r"holds 'outputs.npz'"),
         OutputFolder(tmp_path, ("outputs.npz", "run.json")),
     ):
         pytest.fail("the work began")
@@ -97,7 +97,7 @@ def test_a_run_that_fails_leaves_nothing_behind(tmp_path: Path, there: bool) -> 
 def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
     """The temporary folder of a run that was killed goes; that of a run that is under way stays."""
     code = (
-        "import sys, time; from pathlib import Path; from cuvis_ai_core.cli.output_folder import OutputFolder\n"
+        "import sys, time; from pathlib import Path; from cuvis_ai_core.results.folder import OutputFolder\n"
         "with OutputFolder(Path(sys.argv[1])) as output: print(output.staging, flush=True); time.sleep(60)"
     )
     runs = [
@@ -152,7 +152,7 @@ def test_an_interrupted_exchange_is_undone(tmp_path: Path, monkeypatch: pytest.M
 def test_a_place_that_cannot_be_a_folder_is_refused_at_once(tmp_path: Path, path: str) -> None:
     """Before any work is done."""
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(click.BadParameter, match="cannot be written: Not a directory"), OutputFolder(tmp_path / path):
+    with pytest.raises(OutputError, match="cannot be written: Not a directory"), OutputFolder(tmp_path / path):
         pytest.fail("the work began")
     assert (tmp_path / "file").read_text() == "in the way"
 
@@ -174,12 +174,3 @@ def test_any_name_can_be_written(name: str) -> None:
     assert Path(safe).name == safe
     assert not safe.startswith(".")
     assert "\0" not in safe
-
-
-def test_a_message_names_what_says_the_folder(tmp_path: Path) -> None:
-    """A trainrun says it with a key, the command for cubes with an option."""
-    (tmp_path / "run.json").write_text("mine")
-    for options, named in (((), "--output-dir"), ((("run.json",), "output_dir"), "output_dir")):
-        with pytest.raises(click.BadParameter) as caught, OutputFolder(tmp_path, *options):
-            pass
-        assert caught.value.param_hint == named

@@ -12,14 +12,14 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from cuvis_ai_core.cli.pictures.colours import CLASS_COLOURS, NO_DATA, viridis
-from cuvis_ai_core.cli.pictures.drawn import Drawn, Meaning
-from cuvis_ai_core.cli.pictures.kinds import draw_images
-from cuvis_ai_core.cli.pictures.numbers import labels, number, share, ticks
-from cuvis_ai_core.cli.pictures.page import set_page
-from cuvis_ai_core.cli.pictures.saving import save_pictures
-from cuvis_ai_core.cli.pictures.texts import lines, printable, width_of
 from cuvis_ai_core.data import Cube, open_annotations
+from cuvis_ai_core.results.pictures.colours import CLASS_COLOURS, NO_DATA, viridis
+from cuvis_ai_core.results.pictures.drawn import Drawn, Meaning
+from cuvis_ai_core.results.pictures.kinds import draw_images
+from cuvis_ai_core.results.pictures.numbers import labels, number, share, ticks
+from cuvis_ai_core.results.pictures.page import set_page
+from cuvis_ai_core.results.pictures.saving import save_pictures
+from cuvis_ai_core.results.pictures.texts import lines, printable, width_of
 
 NOTHING_KNOWN = Meaning()
 

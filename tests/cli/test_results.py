@@ -4,10 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cuvis_ai_core.cli.outputs.writer import Outputs
-from cuvis_ai_core.cli.pictures.drawn import Meaning
-from cuvis_ai_core.cli.results import as_array, collect, limits, write_pictures
 from cuvis_ai_core.data import Cube
+from cuvis_ai_core.results.outputs import Outputs
+from cuvis_ai_core.results.pictures.drawn import Meaning
+from cuvis_ai_core.results.values import as_array, collect, limits, write_pictures
 
 
 class Tensor:
@@ -37,7 +37,7 @@ def test_a_tensor_is_brought_to_main_memory() -> None:
     assert array.tolist() == [1.0, 2.0]
 
 
-def test_what_is_no_array_is_left_out_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_array_is_left_out_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     """Numbers, texts and lists become arrays; objects and ragged lists do not; an optional output may lack."""
     values = {
         ("a", "number"): 3,
@@ -52,9 +52,9 @@ def test_what_is_no_array_is_left_out_with_a_warning(capsys: pytest.CaptureFixtu
         {"node": "b", "port": "model", "type": "dict"},
         {"node": "b", "port": "ragged", "type": "list"},
     ]
-    assert capsys.readouterr().err.splitlines() == [
-        "Warning: b.model is of type dict, no array: it is not written.",
-        "Warning: b.ragged is of type list, no array: it is not written.",
+    assert caplog.messages == [
+        "b.model is of type dict, no array: it is not written.",
+        "b.ragged is of type list, no array: it is not written.",
     ]
 
 

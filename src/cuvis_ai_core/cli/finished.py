@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from cuvis_ai_core._files import read_json
 from cuvis_ai_core._yaml import load_yaml
-from cuvis_ai_core.cli.run_record import RECORD, for_results
 from cuvis_ai_core.errors import YamlError
+from cuvis_ai_core.results.record import RECORD, for_results
 from cuvis_ai_core.training.config import TrainRunConfig
 
 _OF_NO_MATTER: Final = {"name", "tags", "weights", "output_dir", "plugins_path"}

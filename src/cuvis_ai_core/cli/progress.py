@@ -87,6 +87,20 @@ def working(text: str) -> Iterator[None]:
 
 
 @contextmanager
+def status_line() -> Iterator[Callable[[str], None] | None]:
+    """Have a line on a terminal that is replaced again and again; None where there is no terminal."""
+    if not _is_live():
+        yield None
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    with console.status(Text(""), spinner=_spinner(console)) as status:
+        yield lambda text: status.update(Text(shown_in_line(text)))
+
+
+@contextmanager
 def running(registry: "NodeRegistry", text: str) -> Iterator[None]:
     """Show that pipelines of a registry run, on a terminal with the node that is at work."""
     if not _is_live():

@@ -22,6 +22,7 @@ from cuvis_ai_core.cli.options import (
     unpack_limit_option,
 )
 from cuvis_ai_core.cli.output import say
+from cuvis_ai_core.cli.run_batch import batch_only, batch_options, is_batch, run_batch
 
 if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
@@ -54,6 +55,16 @@ class Options:
     keep: tuple[str, ...]
     memory: int | None
     format: str
+    workers: int | None
+    engine: str | None
+    ray_address: str | None
+    bundle: Path | None
+    timeout: float | None
+    max_failures: int | None
+    retry_failed: bool | None
+    shard: tuple[int, int] | None
+    metrics_file: Path | None
+    as_json: bool
 
 
 @click.command(cls=Guarded, context_settings=HELP_NAMES)
@@ -103,6 +114,7 @@ class Options:
     help="How images are written: npz, envi, geotiff or zarr.",
 )
 @memory_option
+@batch_options
 @offline_option
 @allow_build_option
 @allow_env_option
@@ -126,7 +138,8 @@ def main(**options: Any) -> None:
     """Show a pipeline, draw it, or run it on a cube.
 
     Without --cube-path: its nodes in running order, their ports and edges, and what must be handed in. With it:
-    the outputs of the last nodes go to outputs.npz, maps and masks to PNG files, and what ran to run.json.
+    the outputs of the last nodes go to outputs.npz, maps and masks to PNG files, and what ran to run.json. With a
+    pattern, or --workers, many cubes: a folder for each, and the same command goes on where it stopped.
     """
     from cuvis_ai_core.cli.progress import load_plugins
     from cuvis_ai_core.registry import NodeRegistry
@@ -140,13 +153,18 @@ def main(**options: Any) -> None:
     if given.cube_path is None:
         _refuse_without_cube(given)
     with NodeRegistry() as registry:
-        if given.cube_path is not None:
+        many = is_batch(given)
+        if given.cube_path is not None and not many:
             _expect_file(registry, given.cube_path)
         if given.plugins_path is not None:
             load_plugins(registry, given.plugins_path)
         if given.plugins_dir:
             _load_named(registry, given)
-        _restore(registry, given)
+        if many:
+            _refuse_for_many(given)
+            run_batch(registry, given)
+        else:
+            _restore(registry, given)
 
 
 def _refuse_without_cube(given: Options) -> None:
@@ -161,10 +179,23 @@ def _refuse_without_cube(given: Options) -> None:
         "--keep": bool(given.keep),
         "--memory": given.memory is not None,
         "--format": given.format != "npz",
+        **batch_only(given),
     }
     for option, is_given in belonging.items():
         if is_given:
             raise click.UsageError(f"{option} goes with --cube-path: without a cube nothing is run.")
+
+
+def _refuse_for_many(given: Options) -> None:
+    single = {
+        "--measurement-indices": bool(given.measurement_indices),
+        "--annotation-json-path": given.annotation_json_path is not None,
+        "--pipeline-vis-ext": given.pipeline_vis_ext is not None,
+        "--profile": given.profile,
+    }
+    for option, is_given in single.items():
+        if is_given:
+            raise click.UsageError(f"{option} goes with one cube; of many each has its own record.")
 
 
 def _load_named(registry: "NodeRegistry", given: Options) -> None:
@@ -205,7 +236,8 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
         outline=given.cube_path is None,
     ) as pipeline:
         if given.cube_path is not None:
-            from cuvis_ai_core.cli.run_pipeline import Run
+            from cuvis_ai_core.cli.run_pipeline import run_all
+            from cuvis_ai_core.results.run import Run
 
             run = Run(
                 registry=registry,
@@ -224,7 +256,7 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
                 memory=given.memory,
                 format=given.format,
             )
-            run.write_all(given.output_dir, given.measurement_indices)
+            run_all(run, given.output_dir, given.measurement_indices)
             return
         print_pipeline(registry, pipeline, file)
         command = shlex.join(["restore-pipeline", "--pipeline-path", str(given.pipeline_path)])
@@ -234,7 +266,7 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
 
 
 def _draw(pipeline: Any, kind: str, file: Path) -> None:
-    from cuvis_ai_core.cli.output_folder import safe_name
+    from cuvis_ai_core.results.folder import safe_name
 
     is_published = click.get_current_context().find_object(Published) is not None
     picture = file.with_suffix(f".{kind}") if is_published else Path(f"{safe_name(pipeline.name)}-pipeline.{kind}")

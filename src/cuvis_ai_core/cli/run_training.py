@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 from cuvis_ai_core._files import write_atomic
 from cuvis_ai_core.cli.finished import finished_training
 from cuvis_ai_core.cli.output import say
-from cuvis_ai_core.cli.output_folder import OutputFolder, safe_name
 from cuvis_ai_core.cli.progress import report, working
-from cuvis_ai_core.cli.run_record import RECORD, for_results, input_record, node_records, run_record
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.cli.unfinished import Unfinished, kept_on_failure
 from cuvis_ai_core.errors import TrainRunError
 from cuvis_ai_core.pipeline.config import with_hparams
 from cuvis_ai_core.pipeline.saving import check_saving, to_yaml
 from cuvis_ai_core.pipeline.weights import find_weights
+from cuvis_ai_core.results.folder import OutputFolder, safe_name
+from cuvis_ai_core.results.record import RECORD, for_results, input_record, node_records, run_record
 from cuvis_ai_core.training.build import PIPELINE_FILE, build_pipeline, trained_weights
 from cuvis_ai_core.training.epochs import Reading
 from cuvis_ai_core.training.evaluation import pooled
@@ -39,7 +39,6 @@ TRAINRUN: Final = "trainrun.yaml"
 METRICS: Final = "metrics.csv"
 LOSS: Final = "loss.png"
 _CERTAIN: Final = (PIPELINE_FILE, TRAINRUN, METRICS, RECORD)
-_OPTION: Final = "output_dir"
 _RECORDED: Final = {"val": "validation", "test": "test"}
 _SECONDS_BETWEEN_LINES: Final = 2.0
 
@@ -68,10 +67,11 @@ class Session:
 
         Raises:
             CuvisError: Something is wrong with the trainrun, the pipeline or the data, or training failed.
-            click.BadParameter: The output directory cannot be written, or holds a training of other settings.
+            OutputError: The output directory cannot be written.
+            click.BadParameter: It holds a training of other settings.
         """
         target = Path(self._config.output_dir)
-        with build_pipeline(self._run, self._registry) as pipeline, OutputFolder(target, _CERTAIN, _OPTION) as output:
+        with build_pipeline(self._run, self._registry) as pipeline, OutputFolder(target, _CERTAIN) as output:
             nodes = node_records(self._registry, pipeline)
             done = None if overwrite else finished_training(target, TRAINRUN, self._config, nodes)
             if done is not None:
@@ -130,7 +130,7 @@ class Session:
         self._print(found, split)
         if pool.matrices():
             target = Path(self._config.output_dir) / split
-            with OutputFolder(target, (RECORD,), _OPTION) as output:
+            with OutputFolder(target, (RECORD,)) as output:
                 self._write_matrices(output.staging, pool)
                 self._record(output.staging, nodes, found, split)
                 output.publish()

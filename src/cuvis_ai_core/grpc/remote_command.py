@@ -32,10 +32,10 @@ def remote(**options: Any) -> None:
     are looked up. Arrays go to outputs.npz, maps and masks to PNG files, and what ran to run.json.
     """
     from cuvis_ai_core.cli.progress import working
-    from cuvis_ai_core.cli.run_record import cube_record, input_record
     from cuvis_ai_core.data import read_cube
     from cuvis_ai_core.grpc.client import Client
     from cuvis_ai_core.registry import NodeRegistry
+    from cuvis_ai_core.results.record import cube_record, input_record
 
     with working(f"Reading {options['cube_path']}"), NodeRegistry() as registry:
         cube = read_cube(
@@ -71,11 +71,11 @@ def _write(target: Path, values: dict[str, Any], cube: Any, inputs: dict[str, An
     """Write what came out, as `restore-pipeline` does."""
     import numpy as np
 
-    from cuvis_ai_core.cli.output_folder import OutputFolder
-    from cuvis_ai_core.cli.outputs.writer import ARCHIVE, FORMATS, Outputs
-    from cuvis_ai_core.cli.pictures.drawn import Meaning
-    from cuvis_ai_core.cli.results import collect, write_pictures
-    from cuvis_ai_core.cli.run_record import RECORD, run_record
+    from cuvis_ai_core.results.folder import OutputFolder
+    from cuvis_ai_core.results.outputs import ARCHIVE, FORMATS, Outputs
+    from cuvis_ai_core.results.pictures.drawn import Meaning
+    from cuvis_ai_core.results.record import RECORD, run_record
+    from cuvis_ai_core.results.values import collect, write_pictures
 
     addressed = {(name.partition(".")[0], name.partition(".")[2]): value for name, value in values.items()}
     results, left_out = collect(addressed)

@@ -182,8 +182,8 @@ def _trainrun(session: Session) -> "TrainRunConfig":
 
 def _by_gradient(call: Call, config: "TrainRunConfig", parts: Any, telling: Telling) -> None:
     """Train by gradient; what is needed to go on stays where the results go, or with the session."""
-    from cuvis_ai_core.cli.run_record import node_records
     from cuvis_ai_core.cli.unfinished import Unfinished
+    from cuvis_ai_core.results.record import node_records
 
     session = call.session
     pipeline = session.needed_pipeline()

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cuvis_ai_core.cli.outputs.bands import Bands
-from cuvis_ai_core.cli.outputs.places import RawPlace
-from cuvis_ai_core.cli.pictures.colours import class_colours
+from cuvis_ai_core.results.bands import Bands
+from cuvis_ai_core.results.pictures.colours import class_colours
+from cuvis_ai_core.results.places import RawPlace
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube

@@ -1,5 +1,6 @@
 """What a pipeline gave: a record of each output, and what looks like a picture as PNG."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -9,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core.cli.logs import warn
-from cuvis_ai_core.cli.output_folder import safe_name
-from cuvis_ai_core.cli.outputs.places import Place, blocks_of
-from cuvis_ai_core.cli.pictures.drawn import Meaning
-from cuvis_ai_core.cli.pictures.kinds import is_picture
-from cuvis_ai_core.cli.pictures.saving import save_pictures
+from cuvis_ai_core.results.folder import safe_name
+from cuvis_ai_core.results.pictures.drawn import Meaning
+from cuvis_ai_core.results.pictures.kinds import is_picture
+from cuvis_ai_core.results.pictures.saving import save_pictures
+from cuvis_ai_core.results.places import Place, blocks_of
+
+logger = logging.getLogger(__name__)
 
 Address = tuple[str, str]
 
@@ -63,7 +65,7 @@ def collect(values: Mapping[tuple[str, str], Any]) -> tuple[list[Result], list[d
             continue
         array = value if is_place(value) else as_array(value)
         if array is None:
-            warn(f"{node}.{port} is of type {type(value).__name__}, no array: it is not written.")
+            logger.warning("%s", f"{node}.{port} is of type {type(value).__name__}, no array: it is not written.")
             left_out.append({"node": node, "port": port, "type": type(value).__name__})
         else:
             results.append(Result(node, port, array))

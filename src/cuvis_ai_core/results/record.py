@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._redact import redact
-from cuvis_ai_core.cli.origin import CORE, Origin, core_version, origin_of
 from cuvis_ai_core.pipeline.interpolation import hide_environment
+from cuvis_ai_core.results.origin import CORE, Origin, core_version, origin_of
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from cuvis_ai_core.cli.pictures.colours import Colour
-from cuvis_ai_core.cli.pictures.drawn import Drawn, LegendEntry, Meaning
-from cuvis_ai_core.cli.pictures.numbers import labels, ticks
-from cuvis_ai_core.cli.pictures.scale import position
-from cuvis_ai_core.cli.pictures.texts import font, lines, width_of
+from cuvis_ai_core.results.pictures.colours import Colour
+from cuvis_ai_core.results.pictures.drawn import Drawn, LegendEntry, Meaning
+from cuvis_ai_core.results.pictures.numbers import labels, ticks
+from cuvis_ai_core.results.pictures.scale import position
+from cuvis_ai_core.results.pictures.texts import font, lines, width_of
 
 _LEAST_SIDE: Final = 512
 """The longer side of a small image is enlarged to at least so many dots."""

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core.cli.pictures.colours import NO_DATA, Colour
-from cuvis_ai_core.cli.pictures.numbers import share
+from cuvis_ai_core.results.pictures.colours import NO_DATA, Colour
+from cuvis_ai_core.results.pictures.numbers import share
 
 
 @dataclass(frozen=True, slots=True)

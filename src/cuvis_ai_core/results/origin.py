@@ -1,6 +1,7 @@
 """Where a node class comes from: built in, from a declared or a discovered plugin, or from the host."""
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
@@ -39,6 +40,7 @@ class Origin:
         return f"{self.plugin} {self.version} ({where})"
 
 
+@cache
 def core_version() -> str:
     """Return the version of this package."""
     return version(CORE)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from cuvis_ai_core.cli.outputs.bands import Bands
-from cuvis_ai_core.errors import MissingExtraError
+from cuvis_ai_core.results.bands import Bands
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube
@@ -54,22 +53,6 @@ class ZarrFile:
             fill_value=np.nan if written.kind == "f" else 0,
         )
         self.place = _ZarrPlace(array, shape, written)
-
-    @staticmethod
-    def check() -> None:
-        """Import what it needs.
-
-        Raises:
-            MissingExtraError: It is not installed.
-        """
-        try:
-            import zarr  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(
-                "The format 'zarr' needs the library zarr, which is not installed.",
-                hint="Install the extra: pip install 'cuvis-ai-core[zarr]'",
-                extra="zarr",
-            ) from error
 
     def close(self, bands: Bands) -> None:
         """Write what is known of the bands, and pack the store."""

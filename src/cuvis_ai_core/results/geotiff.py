@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from cuvis_ai_core.cli.outputs.bands import Bands
-from cuvis_ai_core.cli.pictures.colours import class_colours
-from cuvis_ai_core.errors import MissingExtraError
+from cuvis_ai_core.results.bands import Bands
+from cuvis_ai_core.results.pictures.colours import class_colours
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube
@@ -48,22 +47,6 @@ class GeoTiffFile:
         if written.kind == "f":
             profile["nodata"] = float("nan")
         self.place = _TiffPlace(_opened(folder / self.file, "w+", profile), shape, written)
-
-    @staticmethod
-    def check() -> None:
-        """Import what it needs.
-
-        Raises:
-            MissingExtraError: It is not installed.
-        """
-        try:
-            import rasterio  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(
-                "The format 'geotiff' needs rasterio, which is not installed.",
-                hint="Install the extra: pip install 'cuvis-ai-core[geotiff]'",
-                extra="geotiff",
-            ) from error
 
     def close(self, bands: Bands) -> None:
         """Write what is known of the bands, and close the file."""

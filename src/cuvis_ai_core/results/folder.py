@@ -20,15 +20,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-import click
 from filelock import FileLock, Timeout
 
 from cuvis_ai_core._files import read_json, remove_tree
-from cuvis_ai_core.cli.run_record import RECORD
+from cuvis_ai_core.errors import OutputError
+from cuvis_ai_core.results.record import RECORD
 
 logger = logging.getLogger(__name__)
 
 _LONGEST_NAME: Final = 100
+_CHOOSE: Final = "Choose another folder, with --output-dir or with output_dir in a trainrun"
 _LOCK: Final = "lock"
 _NEW: Final = "new"
 _OLD: Final = "old"
@@ -62,6 +63,13 @@ def _remove_if_left(folder: Path) -> None:
     remove_tree(folder)
 
 
+def _sync(file: Path) -> None:
+    """Have a file on the disk: a machine that loses its power afterwards has it."""
+    if file.is_file():
+        with file.open("r+b") as content:
+            os.fsync(content.fileno())
+
+
 class OutputFolder:
     """A folder that gets all files of a run at once, and none of a run that failed.
 
@@ -71,12 +79,10 @@ class OutputFolder:
     Args:
         folder: The folder, made if it is not there.
         certain: Names of files that will be written: better refused before the work than after it.
-        option: What says which folder, for messages.
     """
 
-    def __init__(self, folder: Path, certain: Iterable[str] = (RECORD,), option: str = "--output-dir") -> None:
+    def __init__(self, folder: Path, certain: Iterable[str] = (RECORD,)) -> None:
         self._folder = folder
-        self._option = option
         self._certain = frozenset(certain)
         self._hashes: dict[tuple[str, int, int], str] = {}
 
@@ -108,11 +114,13 @@ class OutputFolder:
         """Move the files to their place.
 
         Raises:
-            click.BadParameter: The folder cannot be written, or a file there is not of an earlier run.
+            OutputError: The folder cannot be written, or a file there is not of an earlier run.
         """
         with self._writable():
             self._folder.parent.mkdir(parents=True, exist_ok=True)
             self._seal()
+            for file in self.staging.iterdir():
+                _sync(file)
             for file in sorted(self.staging.iterdir()):
                 logger.info("writing %s", self._folder / file.name)
             if not os.path.lexists(self._folder):
@@ -173,11 +181,10 @@ class OutputFolder:
     def _refuse_foreign(self, names: AbstractSet[str]) -> None:
         for name in sorted(names):
             if os.path.lexists(self._folder / name):
-                raise click.BadParameter(
+                raise OutputError(
                     f"'{self._folder}' holds '{name}', which no earlier run wrote, or which was changed since; it is "
-                    "not overwritten.\n"
-                    "Choose another folder, or remove that file.",
-                    param_hint=self._option,
+                    "not overwritten.",
+                    hint=f"{_CHOOSE}, or remove that file.",
                 )
 
     @contextmanager
@@ -186,7 +193,4 @@ class OutputFolder:
             yield
         except (OSError, ValueError) as error:  # a path with a NUL is none
             reason = getattr(error, "strerror", None) or error
-            raise click.BadParameter(
-                f"'{self._folder}' cannot be written: {reason}.\nChoose another folder.",
-                param_hint=self._option,
-            ) from error
+            raise OutputError(f"'{self._folder}' cannot be written: {reason}.", hint=f"{_CHOOSE}.") from error

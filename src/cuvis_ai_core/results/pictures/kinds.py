@@ -7,11 +7,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core.cli.pictures.classes import count_classes, draw_classes, grey_values
-from cuvis_ai_core.cli.pictures.colours import NO_DATA, viridis
-from cuvis_ai_core.cli.pictures.drawn import Drawn, LegendEntry, Meaning, no_data_entry
-from cuvis_ai_core.cli.pictures.numbers import labels, number
-from cuvis_ai_core.cli.pictures.scale import STRETCH, levels, limits, stretched
+from cuvis_ai_core.results.pictures.classes import count_classes, draw_classes, grey_values
+from cuvis_ai_core.results.pictures.colours import NO_DATA, viridis
+from cuvis_ai_core.results.pictures.drawn import Drawn, LegendEntry, Meaning, no_data_entry
+from cuvis_ai_core.results.pictures.numbers import labels, number
+from cuvis_ai_core.results.pictures.scale import STRETCH, levels, limits, stretched
 
 _WHITE: Final = 255
 _LEVELS: Final = 255

@@ -1,15 +1,17 @@
 """The files of a run's outputs: which place each output gets, and what is written when all have come."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from cuvis_ai_core.cli.output_folder import safe_name
-from cuvis_ai_core.cli.outputs.archive import Archive
-from cuvis_ai_core.cli.outputs.bands import Bands
-from cuvis_ai_core.cli.outputs.places import Place
 from cuvis_ai_core.data.numpy_files import place_arrays
+from cuvis_ai_core.errors import MissingExtraError
+from cuvis_ai_core.results.archive import Archive
+from cuvis_ai_core.results.bands import Bands
+from cuvis_ai_core.results.folder import safe_name
+from cuvis_ai_core.results.places import Place
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,17 +113,28 @@ def _maker(kind: str) -> Any:
     """Return what makes a file of an image; its libraries are imported now, before the work."""
     match kind:
         case "envi":
-            from cuvis_ai_core.cli.outputs.envi import EnviFile
+            from cuvis_ai_core.results.envi import EnviFile
 
             return EnviFile
         case "geotiff":
-            from cuvis_ai_core.cli.outputs.geotiff import GeoTiffFile
+            _expect(kind, "rasterio")
+            from cuvis_ai_core.results.geotiff import GeoTiffFile
 
-            GeoTiffFile.check()
             return GeoTiffFile
         case "zarr":
-            from cuvis_ai_core.cli.outputs.zarr import ZarrFile
+            _expect(kind, "zarr")
+            from cuvis_ai_core.results.zarr import ZarrFile
 
-            ZarrFile.check()
             return ZarrFile
     return None
+
+
+def _expect(kind: str, library: str) -> None:
+    try:
+        import_module(library)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"The format '{kind}' needs the library {library}, which is not installed.",
+            hint=f"Install the extra: pip install 'cuvis-ai-core[{kind}]'",
+            extra=kind,
+        ) from error

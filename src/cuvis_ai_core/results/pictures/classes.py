@@ -6,9 +6,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core.cli.pictures.colours import CLASS_COLOURS, NO_DATA, class_colours
-from cuvis_ai_core.cli.pictures.drawn import Drawn, LegendEntry, Meaning, no_data_entry
-from cuvis_ai_core.cli.pictures.numbers import share
+from cuvis_ai_core.results.pictures.colours import CLASS_COLOURS, NO_DATA, class_colours
+from cuvis_ai_core.results.pictures.drawn import Drawn, LegendEntry, Meaning, no_data_entry
+from cuvis_ai_core.results.pictures.numbers import share
 
 _MOST: Final = 255
 """Classes that a palette has room for, beside the pixels without data."""

@@ -1,0 +1,29 @@
+"""One pipeline on many cubes: own processes on this machine, or Ray's on several; nothing is lost whatever dies.
+
+The names are imported when they are first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.batch.driver import Limits, run_cubes
+    from cuvis_ai_core.batch.local import Local
+    from cuvis_ai_core.batch.on_ray import Ray
+    from cuvis_ai_core.batch.report import Report
+
+__all__ = ["Limits", "Local", "Ray", "Report", "run_cubes"]
+
+_HOMES = {
+    "Limits": "cuvis_ai_core.batch.driver",
+    "Local": "cuvis_ai_core.batch.local",
+    "Ray": "cuvis_ai_core.batch.on_ray",
+    "Report": "cuvis_ai_core.batch.report",
+    "run_cubes": "cuvis_ai_core.batch.driver",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

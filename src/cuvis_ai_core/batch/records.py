@@ -1,0 +1,135 @@
+"""What is known of each cube: its own record beside its results, or why it failed.
+
+A cube is done when its folder has a record of this job for the cube as it is, with the files that it names. The record
+comes there at once with the results, so that there is no instant at which one of them is without the other.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from cuvis_ai_core._files import read_json, write_json
+from cuvis_ai_core.batch.job import STATE
+from cuvis_ai_core.batch.units import Unit, unit_id
+from cuvis_ai_core.results.record import RECORD
+
+_FAILED: Final = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a cube.
+
+    Attributes:
+        unit: The cube.
+        error: Why it failed, None where it did not.
+        kind: Class of the error.
+        node: The node that failed, if one did.
+        seconds: How long it took.
+        worker: Which worker did it.
+        tries: How often it was begun.
+        values: Least and greatest value of each output, by `node.port`.
+    """
+
+    unit: Unit
+    error: str | None = None
+    kind: str | None = None
+    node: str | None = None
+    seconds: float = 0.0
+    worker: str = ""
+    tries: int = 1
+    values: dict[str, tuple[float | None, float | None]] | None = None
+
+
+class Records:
+    """The records of a job.
+
+    Args:
+        output: The folder of the results.
+        fingerprint: Of the job.
+    """
+
+    def __init__(self, output: Path, fingerprint: str) -> None:
+        self._output = output
+        self._fingerprint = fingerprint
+
+    def known(self, units: Iterable[Unit]) -> Iterator[tuple[Unit, Outcome | None]]:
+        """Yield each cube with what became of it, None where it is still to do, or has changed since."""
+        for unit in units:
+            yield unit, self._done(unit) or self._failed(unit)
+
+    def fail(self, outcome: Outcome) -> None:
+        """Note that a cube failed.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        file = self._file(outcome.unit)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        data = {
+            "name": outcome.unit.name,
+            "cube": outcome.unit.cube,
+            "cube_state": _state(outcome.unit),
+            "error": outcome.error,
+            "kind": outcome.kind,
+            "node": outcome.node,
+            "seconds": outcome.seconds,
+            "worker": outcome.worker,
+            "tries": outcome.tries,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        write_json(file, data)
+
+    def forget_failure(self, unit: Unit) -> None:
+        """Forget that a cube failed: it is done, or is tried again."""
+        self._file(unit).unlink(missing_ok=True)
+
+    def _file(self, unit: Unit) -> Path:
+        return self._output / STATE / _FAILED / f"{unit_id(unit)}.json"
+
+    def _done(self, unit: Unit) -> Outcome | None:
+        folder = self._output / unit.name
+        record = read_json(folder / RECORD)
+        about = record.get("batch") if record else None
+        if not isinstance(about, dict) or about.get("fingerprint") != self._fingerprint:
+            return None
+        if about.get("cube_state") != _state(unit):
+            return None
+        assert record is not None
+        if not all((folder / name).is_file() for name in record.get("written", {})):
+            return None
+        values = {
+            f"{each['node']}.{each['port']}": (each["min"], each["max"])
+            for each in record.get("files", [])
+            if isinstance(each, dict) and "key" in each
+        }
+        return Outcome(
+            unit,
+            seconds=about.get("seconds", 0.0),
+            worker=about.get("worker", ""),
+            tries=about.get("tries", 1),
+            values=values,
+        )
+
+    def _failed(self, unit: Unit) -> Outcome | None:
+        data: dict[str, Any] | None = read_json(self._file(unit))
+        if data is None or data.get("cube_state") != _state(unit):
+            return None
+        return Outcome(
+            unit,
+            error=str(data.get("error")),
+            kind=data.get("kind"),
+            node=data.get("node"),
+            seconds=float(data.get("seconds") or 0),
+            worker=str(data.get("worker") or ""),
+            tries=int(data.get("tries") or 1),
+        )
+
+
+def _state(unit: Unit) -> list[int] | None:
+    try:
+        return unit.state()
+    except OSError:
+        return None

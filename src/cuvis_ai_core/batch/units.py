@@ -1,0 +1,122 @@
+"""The cubes of a job: which there are, where the results of each go, which part is this run's."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from cuvis_ai_core.data.files import as_url, find_cube_files
+from cuvis_ai_core.errors import CubeError, OutputError
+from cuvis_ai_core.results.folder import safe_name
+
+_PATTERN: Final = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One cube of a job.
+
+    Attributes:
+        cube: Its path, or address.
+        name: The folder of its results, seen from that of the job, with `/`.
+    """
+
+    cube: str
+    name: str
+
+    def state(self) -> list[int]:
+        """Return size and time of the last change, in nanoseconds, by which a changed cube is noticed.
+
+        Raises:
+            OSError: It is not there.
+        """
+        if as_url(self.cube) is not None:
+            return [0, 0]
+        from cuvis_ai_core.data.files import split_array
+
+        about = os.stat(split_array(Path(self.cube))[0])  # noqa: PTH116
+        return [about.st_size, about.st_mtime_ns]
+
+
+def is_pattern(path: Path | str) -> bool:
+    """Tell whether a path is a pattern for several: `cubes/*.hdr`."""
+    return bool(_PATTERN.search(str(path))) and not Path(path).exists()
+
+
+def find_units(places: str | Path | Iterable[str | Path], suffixes: Sequence[str]) -> list[Unit]:
+    """Return the cubes in files, folders and patterns, ordered by name.
+
+    The results of `cubes/a/scene.hdr`, found by `cubes/**/*.hdr`, go to `a/scene`.
+
+    Args:
+        places: Files, folders, patterns, addresses.
+        suffixes: Those that readers know.
+
+    Raises:
+        CubeError: Nothing is there.
+        OutputError: Two cubes would have their results in one folder.
+    """
+    units: dict[str, Unit] = {}
+    for place in [places] if isinstance(places, str | Path) else places:
+        if as_url(place) is not None:
+            found, root = [Path(place)], Path(place).parent
+        else:
+            expanded = Path(place).expanduser()
+            found, root = find_cube_files([expanded], suffixes), _root(expanded)
+        for file in found:
+            cube = str(place) if as_url(place) is not None else str(file.absolute())
+            unit = Unit(cube, _name(file, root))
+            other = units.setdefault(unit.name.casefold(), unit)
+            if other.cube != unit.cube:
+                raise OutputError(
+                    f"The results of '{other.cube}' and of '{unit.cube}' would both go to '{unit.name}'.",
+                    hint="Rename one of them, or give each a run and a folder of its own.",
+                )
+    if not units:
+        raise CubeError("No cubes are named.", hint="Name files, folders or patterns: --cube-path 'cubes/*.hdr'")
+    return sorted(units.values(), key=lambda unit: unit.name)
+
+
+def part_of(units: Sequence[Unit], shard: tuple[int, int]) -> list[Unit]:
+    """Return the part of one of several runs that share the cubes; it depends on their names alone.
+
+    Args:
+        units: All cubes.
+        shard: Number of the run, from 0, and how many there are.
+    """
+    number, count = shard
+    return [unit for unit in units if int(_digest(unit.name)[:8], 16) % count == number]
+
+
+def unit_id(unit: Unit) -> str:
+    """Return a short name of a cube that every disk takes."""
+    return _digest(unit.name)[:32]
+
+
+def batch_record(unit: Unit, fingerprint: str, state: Sequence[int], **more: object) -> dict[str, Any]:
+    """Return what the record of a cube's results says about the job."""
+    return {"name": unit.name, "fingerprint": fingerprint, "cube_state": list(state), **more}
+
+
+def _root(place: Path) -> Path:
+    if is_pattern(place):
+        parts = place.parts
+        first = next(number for number, part in enumerate(parts) if _PATTERN.search(part))
+        return Path(*parts[:first]) if first else Path()
+    return place if place.is_dir() and not place.suffix else place.parent
+
+
+def _name(file: Path, root: Path) -> str:
+    try:
+        inside = file.absolute().relative_to(root.absolute())
+    except ValueError:  # found by a link
+        inside = Path(file.name)
+    stem = inside.name if file.is_dir() else inside.stem
+    return "/".join(map(safe_name, [*inside.parts[:-1], stem]))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

@@ -1,1 +1,0 @@
-"""Outputs as files, written tile after tile: the archive of NumPy, ENVI, GeoTIFF, Zarr."""

@@ -1,0 +1,72 @@
+"""Small cubes, and pipelines whose nodes misbehave on some of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+NODES = '''\
+import os
+import signal
+import time
+
+import numpy as np
+from cuvis_ai_core.node import ArrayNode, PortSpec
+
+SPEC = PortSpec(np.floating, (-1, -1, -1, -1))
+
+
+class Moody(ArrayNode):
+    """Does to a cube what its first value says."""
+
+    INPUT_SPECS = {"cube": SPEC}
+    OUTPUT_SPECS = {"cube": SPEC}
+
+    def forward(self, cube):
+        mood = int(np.asarray(cube[0, 0, 0, 0]))
+        if mood == 1:
+            raise ValueError("this cube is not liked")
+        if mood == 2:
+            os.abort()
+        if mood == 3:
+            time.sleep(600)
+        if mood == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if mood == 5:
+            raise MemoryError
+        if mood == 6:
+            time.sleep(0.3)
+        return {"cube": cube * 2}
+'''
+PROJECT = '[project]\nname = "moody"\nversion = "1.0.0"\ndependencies = ["numpy"]\n'
+MOODS = {"fine": 0, "raises": 1, "aborts": 2, "hangs": 3, "killed": 4, "memory": 5, "slow": 6}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the working directory, with a plugin and a pipeline."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "moody").mkdir()
+    (tmp_path / "moody" / "moody.py").write_text(NODES)
+    (tmp_path / "moody" / "pyproject.toml").write_text(PROJECT)
+    (tmp_path / "plugins.yaml").write_text("plugins:\n  moody: {path: moody, provides: [moody.Moody]}\n")
+    (tmp_path / "moody.yaml").write_text("nodes:\n  - {name: moody, class_name: Moody}\n")
+    (tmp_path / "rx.yaml").write_text("nodes:\n  - {name: rx, class_name: RXDetector}\n")
+    (tmp_path / "cubes").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def cubes(folder: Path) -> Callable[..., None]:
+    """Return a function that writes cubes: a mood, how many, in which folder below `cubes`."""
+
+    def write(mood: str = "fine", count: int = 1, below: str = ".") -> None:
+        place = folder / "cubes" / below
+        place.mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            cube = np.random.default_rng(number).random((6, 5, 4)).astype(np.float32) * 0.5
+            cube[0, 0, 0] = MOODS[mood]
+            np.save(place / f"{mood}{number}.npy", cube)
+
+    return write

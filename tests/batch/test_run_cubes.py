@@ -1,0 +1,263 @@
+"""Many cubes: each has its results, whatever happens to the others, and nothing is done twice."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cuvis_ai_core.batch import Limits, Local, run_cubes
+from cuvis_ai_core.errors import BatchError, CubeError, NodeNotFoundError, OutputError
+
+Cubes = Callable[..., None]
+
+
+def results(folder: Path) -> dict[str, str]:
+    """Return the hash of the arrays of each cube that has results."""
+    return {
+        str(file.parent.relative_to(folder)): json.loads(file.read_text())["written"]["outputs.npz"]
+        for file in folder.glob("*/**/run.json")
+    }
+
+
+def test_each_cube_has_a_folder_as_its_path_says(folder: Path, cubes: Cubes) -> None:
+    """The part of the path below the pattern's fixed begin; with arrays, pictures and a record of its own."""
+    cubes("fine", 2)
+    cubes("fine", 1, "deep/er")
+    report = run_cubes("rx.yaml", "cubes/**/*.npy", "out", engine=Local(workers=2))
+    assert (report.done, report.failed, report.skipped, report.left, report.ended) == (3, 0, 0, 0, True)
+    assert set(results(folder / "out")) == {"fine0", "fine1", "deep/er/fine0"}
+    record = json.loads((folder / "out" / "fine0" / "run.json").read_text())
+    assert record["batch"]["name"] == "fine0"
+    assert Path(record["cube"]["file"]).name == "fine0.npy"
+
+
+def test_the_same_call_goes_on_and_does_nothing_twice(folder: Path, cubes: Cubes) -> None:
+    """What is done stays as it is; a new cube and a changed one are done, a lost result again."""
+    cubes("fine", 3)
+    run_cubes("rx.yaml", "cubes/*.npy", "out")
+    before = {name: (folder / "out" / name / "run.json").stat().st_mtime_ns for name in results(folder / "out")}
+    again = run_cubes("rx.yaml", "cubes/*.npy", "out")
+    assert (again.done, again.skipped) == (0, 3)
+    np.save(folder / "cubes" / "new.npy", np.ones((3, 4, 5), np.float32))
+    np.save(folder / "cubes" / "fine0.npy", np.zeros((6, 5, 3), np.float32))
+    (folder / "out" / "fine1" / "outputs.npz").unlink()
+    later = run_cubes("rx.yaml", "cubes/*.npy", "out")
+    assert (later.done, later.skipped) == (3, 1)
+    assert (folder / "out" / "fine2" / "run.json").stat().st_mtime_ns == before["fine2"]
+
+
+def test_results_are_those_of_a_run_on_one_cube(folder: Path, cubes: Cubes) -> None:
+    """Bit for bit, with one worker and with several."""
+    from cuvis_ai_core import NodeRegistry, Pipeline
+    from cuvis_ai_core.data import read_cube
+
+    cubes("fine", 3)
+    run_cubes("rx.yaml", "cubes", "one")
+    run_cubes("rx.yaml", "cubes", "two", engine=Local(workers=2))
+    assert results(folder / "one") == results(folder / "two")
+    cube = read_cube("cubes/fine1.npy", NodeRegistry().cube_readers())
+    alone = Pipeline.load("rx.yaml").forward(cube.batch())["rx", "scores"]
+    with np.load(folder / "one" / "fine1" / "outputs.npz") as written:
+        np.testing.assert_array_equal(written["rx.scores"], alone)
+
+
+def test_a_cube_that_fails_is_noted_and_the_others_go_on(folder: Path, cubes: Cubes) -> None:
+    """An exception, a crash, a kill, no memory, a file that is none: each with its cube, node and reason."""
+    for mood in ("fine", "raises", "aborts", "killed", "memory"):
+        cubes(mood)
+    (folder / "cubes" / "broken.npy").write_bytes(b"nothing")
+    report = run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml", engine=Local(workers=2))
+    assert (report.done, report.failed, report.left) == (1, 5, 0)
+    why = {each.unit.name: each for each in report.failures}
+    assert "this cube is not liked" in str(why["raises0"].error)
+    assert why["raises0"].node == "moody"
+    assert "SIGABRT" in str(why["aborts0"].error)
+    assert "SIGKILL" in str(why["killed0"].error)
+    assert [why[name].tries for name in ("aborts0", "killed0", "raises0")] == [2, 2, 1]
+    assert "MemoryError" in str(why["memory0"].error)
+    assert "broken.npy" in str(why["broken"].error)
+    with (folder / "out" / "cubes.csv").open(newline="") as file:
+        rows = {row["cube"]: row["state"] for row in csv.DictReader(file)}
+    assert rows == {**dict.fromkeys(why, "failed"), "fine0": "done"}
+    page = (folder / "out" / "report.html").read_text()
+    assert all(name in page for name in why)
+    again = run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml")
+    assert (again.done, again.failed, again.skipped) == (0, 5, 1)
+
+
+def test_failed_cubes_are_tried_again_where_that_is_asked_for(folder: Path, cubes: Cubes) -> None:
+    """And count as done once they are."""
+    cubes("fine", 1)
+    (folder / "cubes" / "late.npy").write_bytes(b"not there yet")
+    assert run_cubes("rx.yaml", "cubes/*.npy", "out").failed == 1
+    stat = (folder / "cubes" / "late.npy").stat()
+    np.save(folder / "cubes" / "late.npy", np.ones((3, 4, 5), np.float32))
+    os.utime(folder / "cubes" / "late.npy", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    report = run_cubes("rx.yaml", "cubes/*.npy", "out", limits=Limits(retry_failed=True))
+    assert (report.done, report.failed, report.skipped) == (1, 0, 1)
+    assert run_cubes("rx.yaml", "cubes/*.npy", "out").skipped == 2
+
+
+def test_a_cube_that_hangs_ends_its_worker_and_not_the_run(folder: Path, cubes: Cubes) -> None:
+    """The time limit is for a cube."""
+    cubes("hangs")
+    cubes("fine", 3)
+    limits = Limits(timeout=3)
+    report = run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml", limits=limits)
+    assert (report.done, report.failed) == (3, 1)
+    assert "longer than 3 s" in str(report.failures[0].error)
+
+
+def test_too_many_failures_end_the_run(folder: Path, cubes: Cubes) -> None:
+    """No further cube is begun; what is done is kept."""
+    cubes("raises", 5)
+    report = run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml", limits=Limits(max_failures=2))
+    assert (report.failed, report.left, report.ended) == (2, 3, False)
+
+
+def test_shards_share_the_cubes_and_the_folder(folder: Path, cubes: Cubes) -> None:
+    """Each cube is in one of them, and the last one's summary has them all."""
+    cubes("fine", 7)
+    parts = [run_cubes("rx.yaml", "cubes/*.npy", "out", limits=Limits(shard=(number, 3))) for number in range(3)]
+    assert sum(each.done for each in parts) == 7
+    assert max(each.done for each in parts) < 7
+    assert len((folder / "out" / "cubes.csv").read_text().splitlines()) == 8
+
+
+def test_another_job_in_the_folder_is_refused(folder: Path, cubes: Cubes) -> None:
+    """With what differs; and so is a folder with the results of a single run."""
+    cubes("fine")
+    run_cubes("rx.yaml", "cubes/*.npy", "out")
+    with pytest.raises(OutputError, match="another job; what differs: kept outputs"):
+        run_cubes("rx.yaml", "cubes/*.npy", "out", keep=["rx.scores"])
+    (folder / "other").mkdir()
+    (folder / "other" / "run.json").write_text("{}")
+    with pytest.raises(OutputError, match=r"holds 'run\.json', which no run on many cubes wrote"):
+        run_cubes("rx.yaml", "cubes/*.npy", "other")
+
+
+def test_other_code_in_the_same_folder_is_refused(folder: Path, cubes: Cubes) -> None:
+    """A plugin that has another version now."""
+    cubes("fine")
+    run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml")
+    project = folder / "moody" / "pyproject.toml"
+    project.write_text(project.read_text().replace("1.0.0", "1.1.0"))
+    cubes("fine", 2)
+    with pytest.raises(OutputError, match="results of other code: node moody"):
+        run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml")
+
+
+def test_what_cannot_start_says_why(folder: Path, cubes: Cubes) -> None:
+    """No cubes, two in one folder, no such node, a weight that is missing."""
+    with pytest.raises(CubeError):
+        run_cubes("rx.yaml", "cubes/*.npy", "out")
+    cubes("fine")
+    np.savez(folder / "cubes" / "fine0.npz", cube=np.ones((3, 4, 5)))
+    with pytest.raises(OutputError, match=r"fine0\.np.' and of .*fine0\.np.' would both go to 'fine0'"):
+        run_cubes("rx.yaml", "cubes/*", "out")
+    (folder / "none.yaml").write_text("nodes:\n  - {name: a, class_name: NoSuchNode}\n")
+    with pytest.raises(BatchError, match="cannot be set up: Node 'NoSuchNode' not found"):
+        run_cubes("none.yaml", "cubes/*.npy", "other")
+    assert NodeNotFoundError.__name__
+
+
+def test_two_runs_in_one_folder_are_refused(folder: Path, cubes: Cubes) -> None:
+    """The second one, while the first one works."""
+    cubes("slow", 20)
+    first = start()
+    try:
+        wait_for(lambda: len(results(folder / "out")) > 0)
+        with pytest.raises(BatchError, match="Another run works in"):
+            run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml")
+        with pytest.raises(BatchError, match="Another run works in"):
+            run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml", limits=Limits(shard=(0, 2)))
+    finally:
+        first.kill()
+        first.communicate()
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_ends_right(folder: Path, cubes: Cubes) -> None:
+    """At random instants, the driver and a worker: never half a result, and each cube is done in the end."""
+    cubes("fine", 40)
+    cubes("slow", 4)
+    random = np.random.default_rng()
+    for _ in range(6):
+        process = start()
+        time.sleep(float(random.uniform(0.5, 2.5)))
+        process.kill()
+        process.communicate()
+        for name in results(folder / "out"):
+            with np.load(folder / "out" / name / "outputs.npz") as written:
+                assert written["moody.cube"].shape == (1, 6, 5, 4)
+    report = run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml", engine=Local(workers=2))
+    assert report.done + report.skipped == 44
+    assert not list((folder / "out").glob(".*.*/new")), "a killed run's folder is removed by the next"
+
+
+@pytest.mark.slow
+def test_workers_end_with_their_driver(folder: Path, cubes: Cubes) -> None:
+    """Though it was killed, and they are in the middle of a cube."""
+    import psutil
+
+    cubes("hangs")
+    process = start()
+    workers: list[psutil.Process] = []
+
+    def working() -> bool:
+        workers[:] = psutil.Process(process.pid).children(recursive=True)
+        return any("batch.worker" in " ".join(each.cmdline()) for each in workers) and (folder / "out").is_dir()
+
+    wait_for(working)
+    time.sleep(1)
+    process.kill()
+    process.communicate()
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGINT") or os.name == "nt", reason="POSIX signals")
+def test_ctrl_c_keeps_what_is_done_and_says_so(folder: Path, cubes: Cubes) -> None:
+    """The same command goes on."""
+    cubes("slow", 30)
+    process = start(workers=1, command=True)
+    wait_for(lambda: len(results(folder / "out")) > 1)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "the same command goes on" in error
+    done = len(results(folder / "out"))
+    assert run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml", engine=Local(2)).skipped >= done
+
+
+def start(*, workers: int = 2, command: bool = False) -> "subprocess.Popen[str]":
+    """Start a run on `cubes` in a process of its own."""
+    arguments = ["--pipeline-path", "moody.yaml", "--plugins-path", "plugins.yaml", "--cube-path", "cubes/*.npy"]
+    code = "import cuvis_ai_core.cli.restore_pipeline as r; r.main()"
+    if not command:
+        code = (
+            "from cuvis_ai_core.batch import Local, run_cubes; run_cubes('moody.yaml', 'cubes/*.npy', 'out', "
+            f"plugins='plugins.yaml', engine=Local(workers={workers}))"
+        )
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments, "--output-dir", "out", "--workers", str(workers)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "that did not come about"
+        time.sleep(0.05)
