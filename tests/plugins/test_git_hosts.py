@@ -246,6 +246,7 @@ FILTER = '[filter "lfs"]\n\tclean = git-lfs clean -- %f\n\tsmudge = git-lfs smud
 FILTER += "\tprocess = git-lfs filter-process\n\trequired = true\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["weights.bin", "src/echo_plugin/data/deep/model.pt"])
 @pytest.mark.parametrize("attributes", [".gitattributes", "src/.gitattributes", None])
 def test_large_files_ask_for_git_lfs_wherever_they_lie(
@@ -363,6 +364,7 @@ def with_submodule(folder: Path, path: str, address: str, commit_: str, **more: 
     git(folder, "tag", "--force", "-a", "v1", "-m", "v1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("relative", [True, False])
 def test_submodules_are_fetched_at_the_commits_of_the_tag(
     registry: NodeRegistry, author: Callable[..., Path], served: Callable[..., str], *, relative: bool
@@ -649,6 +651,7 @@ def test_submodules_and_odd_names_travel_in_a_bundle(
         assert registry.load_plugins(tmp_path / "out/plugins.yaml") == 1
 
 
+@pytest.mark.slow
 @needs_lfs
 @pytest.mark.parametrize("altered", [False, True])
 def test_large_files_travel_in_a_bundle(

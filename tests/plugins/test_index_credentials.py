@@ -128,6 +128,7 @@ def tell(how: str, host: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 WAYS = ["named", "named in uv.toml", "default", "extra", "uv.toml", "pip", "netrc", "proxy", "pip's proxy", "links"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("kind", ["wheel", "editable", "asked"])
 def test_a_build_does_not_see_with_which_password_its_tools_were_fetched(
