@@ -157,6 +157,7 @@ def test_a_broken_policy_lets_nothing_be_loaded(
         registry.load_plugin("echo", {"path": str(local_plugin()), "provides": ECHO})
 
 
+@pytest.mark.slow
 def test_locking_runs_no_build_of_what_is_not_allowed(
     local_plugin: Callable[..., Path], policy: Put, tmp_path: Path, cache: Path
 ) -> None:
@@ -362,6 +363,7 @@ def test_a_pickle_brings_back_only_what_is_allowed(
     assert "is not locked" in read().stderr
 
 
+@pytest.mark.slow
 def test_a_child_process_opens_only_what_is_allowed(
     registry: NodeRegistry, local_plugin: Callable[..., Path], policy: Put
 ) -> None:
