@@ -366,6 +366,8 @@ def test_an_edited_project_file_with_other_requirements_is_an_error(
             "requirements",
         ),
         ("version = 1\n[environments]\n[plugins.echo]\nodd = 'x'\n", "unknown key 'odd'"),
+        ("x = " + "[" * 2000, "nested too deeply"),
+        (".".join("a" * 20_000) + " = 1", "a key of more than 100 parts"),
         ("version = 1\nplugins = 3\nenvironments = {}\n", "int"),
         ("version = 1\n[plugins]\n[environments.x]\ndependencies = {a = ['-r x']}\nhashes = {}\n", "'-r x'"),
         ("version = 1\n[plugins]\n[environments.x]\ndependencies = {a = ['b==1']}\nhashes = {}\n", "no hash for b==1"),
