@@ -107,7 +107,7 @@ class OpenBundle:
         return Unbundled(output / MANIFEST, tuple(plugins), absent)
 
     def _refuse_local(self, output: Path) -> None:
-        """Ask the policy about the local plugins that the bundle brings, which are known by the folder they come into."""
+        """Ask the policy about the local plugins that come along: they are known by the folder that they come into."""
         for name, entry in self._lock.plugins.items():
             declared = self._manifest.plugins[name]
             if not isinstance(declared, GitPlugin) and is_below_manifest(entry["path"]):
