@@ -14,7 +14,23 @@ from hypothesis import given, settings
 ROOT: Final = Path(__file__).resolve().parents[1]
 NEEDS: Final = {"coco": "pycocotools", "trainrun": "hydra", "torch": "torch"}
 KINDS: Final = (
-    *("manifest", "lock", "policy", "bundle", "pipeline", "trainrun", "envi", "coco", "mask", "npy", "npz", "torch"),
+    *(
+        "manifest",
+        "lock",
+        "policy",
+        "bundle",
+        "pack",
+        "wheel",
+        "source",
+        "pipeline",
+        "trainrun",
+        "envi",
+        "coco",
+        "mask",
+        "npy",
+        "npz",
+        "torch",
+    ),
     *("safetensors", "message", "record"),
 )
 

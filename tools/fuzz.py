@@ -12,18 +12,22 @@ in anything else is printed as the bytes that did it, to become a test, and the 
 import argparse
 import base64
 import gzip
+import hashlib
 import io
 import json
 import logging
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
 import warnings
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,6 +123,10 @@ _RECORD: Final = b"""\
 """
 
 
+_COMMIT: Final = "95b2170c422dba130c4154d5c793e4321f422f45"
+"""Of the honest pack."""
+
+
 class SlowError(BaseException):
     """A file took too long."""
 
@@ -133,6 +141,30 @@ def _archive() -> bytes:
             about = tarfile.TarInfo(name)
             about.size = len(content)
             tar.addfile(about, io.BytesIO(content))
+    return whole.getvalue()
+
+
+def _pack() -> bytes:
+    """Return a pack of a commit with a tree and a file, all whole, as bundles have them."""
+    blob = b"x = 1\n"
+    names = [hashlib.sha1(b"blob 6\0" + blob).digest()]  # noqa: S324 - of git
+    tree = b"100644 a.py\0" + names[0]
+    tree_name = hashlib.sha1(b"tree %d\0" % len(tree) + tree).hexdigest()  # noqa: S324
+    commit = f"tree {tree_name}\nauthor a <a> 0 +0000\ncommitter a <a> 0 +0000\n\nm\n".encode()
+    objects = [(1, commit), (2, tree), (3, blob)]
+    text = b"PACK\0\0\0\2" + len(objects).to_bytes(4, "big")
+    for kind, content in objects:
+        size = len(content)
+        more = [size >> 4] if size >> 4 else []
+        text += bytes([(kind << 4) | (size & 15) | (0x80 if more else 0), *more]) + zlib.compress(content)
+    return text + hashlib.sha1(text).digest()  # noqa: S324
+
+
+def _wheel() -> bytes:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/__init__.py", "a = 1\n" * 9)
+        archive.writestr("x-1.dist-info/RECORD", "x/__init__.py,,\n")
     return whole.getvalue()
 
 
@@ -189,6 +221,24 @@ def _bundle(path: Path) -> None:
         read_archive(path, Path(folder), Limits())
 
 
+def _meter(path: Path) -> Any:
+    from cuvis_ai_core.plugins.bundle.limits import Limits, Meter
+
+    return Meter("The file", path.stat().st_size, Limits())
+
+
+def _read_pack(path: Path) -> None:
+    from cuvis_ai_core.plugins.bundle.packs import check_pack
+
+    check_pack(path, _COMMIT, _meter(path))
+
+
+def _read_wheel(path: Path) -> None:
+    from cuvis_ai_core.plugins.bundle.zips import check_wheel
+
+    check_wheel(path, _meter(path))
+
+
 def _pipeline(path: Path) -> None:
     from cuvis_ai_core.pipeline import Pipeline
     from cuvis_ai_core.pipeline.drawing import markdown
@@ -235,17 +285,18 @@ def _read_weights(path: Path) -> None:
 
 
 def _message(path: Path) -> None:
+    from cuvis_ai_core.plugins.worker.channel import _PREFIX, Channel
     from cuvis_ai_core.plugins.worker.values import Reader
 
     content = path.read_bytes()
-    try:  # as a channel takes a header
-        header = json.loads(content)
-    except (ValueError, RecursionError):
-        return
-    try:
-        Reader(bytearray(16), lambda _, size: memoryview(bytearray(min(size, 64)))).read(header)
-    except ValueError as error:  # which is how a worker, or its host, is told
-        raise CuvisError(str(error)) from error
+    here, there = socket.socketpair()
+    with here, there:
+        there.sendall(_PREFIX.pack(len(content), 16, 0) + content + bytes(16))
+        try:
+            message = Channel(here).receive(seconds=5)
+            Reader(message.data, lambda _, size: memoryview(bytearray(min(size, 64)))).read(message.header)
+        except ValueError as error:  # which is how a worker, or its host, is told
+            raise CuvisError(str(error)) from error
 
 
 def _policy(path: Path) -> None:
@@ -278,6 +329,9 @@ KINDS: Final[dict[str, tuple[str, Callable[[], bytes], Read]]] = {
     "lock": ("plugins.lock", lambda: _LOCK, _lock),
     "policy": ("policy.yaml", lambda: _POLICY, _policy),
     "bundle": ("bundle.tar.gz", _archive, _bundle),
+    "pack": ("x.pack", _pack, _read_pack),
+    "wheel": ("x-1-py3-none-any.whl", _wheel, _read_wheel),
+    "source": ("x-1.tar.gz", lambda: gzip.compress(_archive(), 1), _read_wheel),
     "pipeline": ("p.yaml", lambda: _PIPELINE, _pipeline),
     "trainrun": ("t.yaml", lambda: _TRAINRUN, _trainrun),
     "envi": ("x.hdr", lambda: _ENVI, _envi),

@@ -1,13 +1,17 @@
 """Reading files that somebody else may have written: plain ones only, and no more of them than they may have."""
 
 import os
+import re
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 MOST_BYTES: Final = 64 * 1024**2
 """Of a file of text that is read whole."""
+
+_MOST_TOML: Final = 4 * 1024**2
+_LONG_KEY: Final = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){100}""")
 
 
 def read_file(path: Path, most: int = MOST_BYTES) -> bytes:
@@ -26,6 +30,24 @@ def read_file(path: Path, most: int = MOST_BYTES) -> bytes:
     if len(content) > most:
         raise ValueError(f"it has more than {shown_size(most)}, the limit for such files")
     return content
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the tables of a TOML file.
+
+    Raises:
+        OSError: There is none, or it cannot be read.
+        ValueError: It is no TOML, nested too deeply, no plain file, or larger than such files are.
+    """
+    import tomllib
+
+    text = read_file(path, _MOST_TOML).decode()
+    if _LONG_KEY.search(text):
+        raise ValueError("it has a key of more than 100 parts")  # which take time by their square
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def open_file(path: Path) -> BinaryIO:

@@ -444,6 +444,14 @@ class NodeRegistry:
         """
         self._members.add(plugin, name or f"{type(plugin).__name__}-{id(plugin):x}")
 
+    def unregister_hooks(self, plugin: object) -> None:
+        """Take an object out that `register_hooks` put in; from now on it is told of nothing.
+
+        Raises:
+            HookError: It is not registered here.
+        """
+        self._members.take_out(plugin)
+
     def register_plugins_installed(self, plugins: Mapping[str, Any]) -> list[str]:
         """Have the nodes of plugins that are installed in this environment by the short names of their classes.
 

@@ -44,6 +44,13 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
 
 
 @pytest.fixture
+def copied(first: tuple[Workspace, str], tmp_path: Path) -> Workspace:
+    """Return a copy of the folder of the demonstration, for a test that changes it: tests run in any order."""
+    shutil.copytree(first[0].root, tmp_path / "output")
+    return Workspace(tmp_path / "output")
+
+
+@pytest.fixture
 def registries(first: tuple[Workspace, str]) -> Iterator[dict[str, NodeRegistry]]:
     """Load both manifests after the demonstration, when its Git host is gone."""
 
@@ -124,15 +131,16 @@ def test_it_says_how_to_go_on(first: tuple[Workspace, str]) -> None:
         assert path.exists()
 
 
-def test_a_second_run_finds_everything_in_the_plugin_cache(first: tuple[Workspace, str]) -> None:
+def test_a_second_run_finds_everything_in_the_plugin_cache(copied: Workspace) -> None:
     """Nothing is fetched or installed again, though the Git host is a new one."""
+    run_demo(copied.root)  # its address is another one where the demonstration has a port of its own
 
     def files() -> dict[Path, int]:
-        paths = (path for path in first[0].cache.rglob("*") if ".records" not in path.parts)  # of loads, not of files
+        paths = (path for path in copied.cache.rglob("*") if ".records" not in path.parts)  # of loads, not of files
         return {path: path.stat().st_ino for path in paths}
 
     before = files()
-    assert run_demo(first[0].root).exit_code == 0
+    assert run_demo(copied.root).exit_code == 0
     assert files() == before
 
 
@@ -149,13 +157,13 @@ def test_an_edited_example_is_loaded_anew(
 
 
 def test_the_plugin_cache_of_the_user_is_not_touched(
-    first: tuple[Workspace, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    copied: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Plugins of a Git host that vanishes stay in the folder of the demonstration."""
     monkeypatch.setenv("CUVIS_PLUGINS_DIR", str(tmp_path / "user"))
-    run_demo(first[0].root)
+    run_demo(copied.root)
     assert not (tmp_path / "user").exists()
-    assert NodeRegistry._store().root != first[0].cache
+    assert NodeRegistry._store().root != copied.cache
 
 
 def test_what_was_edited_is_never_overwritten(first: tuple[Workspace, str], tmp_path: Path) -> None:

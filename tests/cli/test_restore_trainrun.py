@@ -449,6 +449,24 @@ def test_a_finished_training_is_kept(restore: Run) -> None:
     assert _equal(_weights(Path("trained")), _weights(Path("elsewhere")))
 
 
+def test_a_finished_training_from_elsewhere_is_not_believed(restore: Run) -> None:
+    """Neither one that came in a copied folder, nor one whose files were changed; it is replaced when asked."""
+    restore("--mode", "train")
+    shutil.copytree("trained", "sent")
+    elsewhere = ("--override", "output_dir=sent")
+    copied = restore("--mode", "train", *elsewhere)
+    assert copied.exit_code == 2, copied.output
+    assert "it was not written in this folder" in copied.output
+    assert "holds this training already, with these settings" not in copied.output
+    assert restore("--mode", "train", *elsewhere, "--overwrite").exit_code == 0
+    assert restore("--mode", "train", *elsewhere).exit_code == 0
+    Path("trained/pipeline.pt").write_bytes(b"other weights")
+    changed = restore("--mode", "train")
+    assert changed.exit_code == 2, changed.output
+    assert "'pipeline.pt' is missing, or not as it was written" in changed.output
+    assert Path("trained/pipeline.pt").read_bytes() == b"other weights"
+
+
 def test_other_code_of_a_node(restore: Run) -> None:
     """A training with another class, or another version of it, is one of other settings."""
     restore("--mode", "train")

@@ -112,6 +112,50 @@ def test_the_asynchronous_client_awaits_the_same(server: Server, cache: Path) ->
         np.testing.assert_array_equal(found["scaler.cube"], EXPECTED)
 
 
+SLOW = """\
+import time
+import numpy as np
+from cuvis_ai_core.node import ArrayNode, PortSpec
+
+
+class Slow(ArrayNode):
+    INPUT_SPECS = {"cube": PortSpec(np.floating, (-1, -1, -1, -1))}
+    OUTPUT_SPECS = {"cube": PortSpec(np.floating, (-1, -1, -1, -1))}
+
+    def forward(self, cube):
+        time.sleep(0.2)
+        return {"cube": cube}
+"""
+
+
+def test_whoever_cancels_an_await_cancels_its_call(
+    server: Server, cache: Path, local_plugin: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server stops the run before its next node, and the session goes on."""
+    folder = local_plugin("slow", package="slow", node="Slow")
+    (folder / "src" / "slow" / "nodes.py").write_text(SLOW)
+    manifest = tmp_path / "plugins.yaml"
+    manifest.write_text(f"plugins:\n  slow: {{path: {folder}, provides: [slow.nodes.Slow]}}\n")
+    nodes = [{"name": f"n{number}", "class_name": "Slow"} for number in range(100)]
+    edges = [{"source": f"n{number}.cube", "target": f"n{number + 1}.cube"} for number in range(99)]
+
+    async def use() -> None:
+        async with AsyncClient(server.address, timeout=60) as client:
+            await client.load_plugins(manifest)
+            await client.load_pipeline({"nodes": nodes, "edges": edges})
+            waiting = asyncio.ensure_future(client.run(CUBE))
+            await asyncio.sleep(0.5)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert await client.inputs()  # calls of a session run in turn: this one begins when the run has ended
+
+    with caplog.at_level("INFO", "cuvis_ai_core.grpc.access"):
+        asyncio.run(use())
+    lines = [each.getMessage() + str(vars(each)) for each in caplog.records if each.name.endswith("access")]
+    assert any("Inference" in each and "CANCELLED" in each for each in lines), lines
+
+
 @needs_blocks
 def test_blocks_are_used_again_and_gone_with_client_and_session(server: Server, cache: Path) -> None:
     """However many runs there are, and nothing is left."""

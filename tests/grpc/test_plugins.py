@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cuvis_ai_core.grpc.icons import icon_of
 from cuvis_ai_core.grpc.plugin_service import PluginService
 from cuvis_ai_core.grpc.wire import wire
 
@@ -14,6 +15,16 @@ from cuvis_ai_core.grpc.wire import wire
 def nodes_of(response: Any, plugin: str) -> list[Any]:
     """Return the nodes that a plugin brings."""
     return [node for node in response.nodes if node.plugin_name == plugin]
+
+
+def test_nodes_have_the_icons_of_the_schemas(stub: Any, session: str) -> None:
+    """The one that they name, that of their category, or the one for all others."""
+    pytest.importorskip("cuvis_ai_schemas.extensions.ui.icons")
+    icons = {each.class_name: each.icon_svg for each in stub.ListAvailableNodes(session_id=session).nodes}
+    assert all(b"<svg" in each for each in icons.values())
+    named = type("Named", (), {"get_icon_name": staticmethod(lambda: "model")})
+    assert icon_of(named) not in {b"", *icons.values()}
+    assert icon_of(type("Odd", (), {"get_icon_name": staticmethod(lambda: "../model")})) == icon_of(object)
 
 
 def test_a_client_of_0_2_loads_many_and_gets_port_lists(

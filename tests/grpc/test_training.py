@@ -54,6 +54,7 @@ def test_statistics_are_learned_and_told_of(stub: Any, learner: str, server: Any
     hooks = [each.event.hook for each in words if each.event.hook]
     assert hooks[0] == 1  # FIT_START
     assert {13, 15} <= set(hooks)
+    assert hooks[-2:] == [4, 12]  # FIT_END, POST_FIT_END
     assert stub.GetTrainStatus(session_id=learner).latest_progress.status == COMPLETE
     assert np.abs(server.service.sessions.get(learner).pipeline.nodes["centre"].mean).sum() > 0
 
@@ -238,6 +239,7 @@ def gradient(stub: Any, session: str, scenes: Path) -> Callable[..., None]:
                 "masks": str(scenes / "masks"),
                 "train_ids": [0, 1],
                 "val_ids": [2],
+                "test_ids": [2],
             },
             training={"max_epochs": epochs, "optimizer": {"name": "adam", "lr": 0.1}, "accelerator": "cpu"},
             loss_nodes=["error"],
@@ -257,6 +259,11 @@ def test_a_gradient_training_tells_of_each_epoch(stub: Any, session: str, gradie
     assert [(each.event.epochs.current, each.event.epochs.total) for each in epochs] == [(1, 3), (2, 3), (3, 3)]
     assert {"train_loss", "val_loss"} <= set(epochs[0].losses)
     assert any(name.startswith("accuracy/") for name in epochs[0].metrics)
+    assert [each.event.hook for each in words][-4:] == [9, 11, 8, 12]  # evaluated, calibrated, all is done
+    tested = next(each.event.evaluation for each in words if each.event.hook == 11)
+    assert (tested.split, tested.status, tested.frames) == (3, 1, 1)
+    assert "loss" in tested.metrics
+    assert not next(each.event.calibration for each in words if each.event.hook == 8).applicable
     assert words[-1].status == COMPLETE
     assert epochs[-1].losses["train_loss"] < epochs[0].losses["train_loss"]
 

@@ -68,6 +68,17 @@ def test_a_cube_runs_remotely_from_the_command_line(server: Server, cache: Path,
     with np.load(tmp_path / "out" / "outputs.npz") as outputs:
         assert outputs["scaler.cube"].max() == 1
     assert json.loads((tmp_path / "out" / "run.json").read_text())["server"] == server.address
+    assert CliRunner().invoke(remote, [*options, "--cu3s-file-path", str(cube)]).exit_code == 2
+    told = CliRunner().invoke(
+        remote, [*options, "--output-dir", str(tmp_path / "more"), "--profile", "--pipeline-vis-ext", "md"]
+    )
+    assert told.exit_code == 0, told.output
+    assert json.loads((tmp_path / "more" / "profile.json").read_text())["nodes"][0]["node"] == "scaler"
+    assert (tmp_path / "more" / "pipeline.md").read_text().startswith("```mermaid\nflowchart")
+    pipeline.write_text(pipeline.read_text() + 'metadata: {class_names: {scaler: {nothing: {"1": corn}}}}\n')
+    told = CliRunner().invoke(remote, options)
+    assert told.exit_code == 2  # the pipeline file is to blame
+    assert "scaler.nothing" in told.output
     told = CliRunner().invoke(remote, ["--server", "localhost:1", *options[2:]])
     assert told.exit_code == 1
     assert "Traceback" not in told.output

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from cuvis_ai_hookspecs import hookimpl
 
-from cuvis_ai_core.errors import NodeRunError, PortError
+from cuvis_ai_core.errors import HookError, NodeRunError, PipelineError, PortError
 from cuvis_ai_core.pipeline import Pipeline, observed, run
 from cuvis_ai_core.pipeline.profiler import Profiler
 from cuvis_ai_core.registry import NodeRegistry
@@ -185,3 +187,40 @@ def test_nodes_that_failed_are_not_counted(
         pipeline_of({"a": "Scale", "f": "Fails"}, "a.cube -> f.cube").forward({"cube": cube})
     assert [node for _, node in profiler.times] == ["a"]
     assert profiler.runs == 0
+
+
+def test_an_observer_that_is_taken_out_is_told_nothing() -> None:
+    """What was not put in so is refused."""
+
+    class Watching:
+        runs = 0
+
+        @hookimpl
+        def cuvis_ai_pipeline_finished(self) -> None:
+            """Count."""
+            self.runs += 1
+
+    registry, watching = NodeRegistry(discover=False), Watching()
+    registry.register_hooks(watching)
+    pipeline = Pipeline.from_dict({"nodes": [{"name": "n", "class_name": "MinMaxNormalizer"}]}, node_registry=registry)
+    cube = np.ones((1, 2, 2, 3), np.float32)
+    pipeline.forward({"cube": cube})
+    registry.unregister_hooks(watching)
+    pipeline.forward({"cube": cube})
+    assert watching.runs == 1
+    with pytest.raises(HookError, match="Watching"):
+        registry.unregister_hooks(watching)
+
+
+def test_what_a_pipeline_says_about_itself_is_changed_before_it_is_saved(tmp_path: Path) -> None:
+    """The file has it, and nothing but a mapping is taken."""
+    pipeline = Pipeline.from_dict({"nodes": [{"name": "n", "class_name": "MinMaxNormalizer"}]})
+    pipeline.metadata = {**pipeline.metadata, "name": "other", "tags": ["a"]}
+    pipeline.save(tmp_path / "p.yaml")
+    assert (
+        Pipeline.load(tmp_path / "p.yaml", node_registry=NodeRegistry(discover=False)).metadata
+        == pipeline.metadata
+        == {"name": "other", "tags": ["a"]}
+    )
+    with pytest.raises(PipelineError, match="no mapping"):
+        pipeline.metadata = "text"  # type: ignore[assignment]

@@ -114,6 +114,7 @@ def test_what_is_no_name_of_a_package_is_told(folder: Path, cache: Path) -> None
         load(folder, build=["cuvis-test-grammar==1.0"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isolation", ["scoped", "process"])
 @pytest.mark.parametrize("way", ["manifest", "option"])
 def test_a_lock_file_records_the_hash_of_the_source(
@@ -148,6 +149,7 @@ def test_a_lock_file_records_the_hash_of_the_source(
         registry.load_plugins(manifest)
 
 
+@pytest.mark.slow
 def test_what_is_built_is_carried_in_a_bundle(
     folder: Path,
     cache: Path,

@@ -178,6 +178,7 @@ def test_everything_loads_on_a_machine_without_network_git_or_cache(
     assert status.stdout == ""
 
 
+@pytest.mark.slow
 def test_a_bundle_is_the_same_when_made_again(origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Order, times and owners are fixed."""
     monkeypatch.setenv("UV_FIND_LINKS", str(origin.wheels))
@@ -187,6 +188,7 @@ def test_a_bundle_is_the_same_when_made_again(origin: Origin, tmp_path: Path, mo
     assert (tmp_path / "again.tar.gz").read_bytes() == origin.archive.read_bytes()
 
 
+@pytest.mark.slow
 def test_unpacking_twice_changes_nothing(bundle: Path, tmp_path: Path) -> None:
     """What is there already is left."""
     for _ in range(2):
@@ -360,6 +362,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_that_leads_out_or_has_no_place_is_refused(
     bundle: Path, tmp_path: Path, untouched: Refuse, name: str
@@ -371,6 +374,7 @@ def test_a_name_that_leads_out_or_has_no_place_is_refused(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "member",
     [
@@ -407,6 +411,7 @@ def test_a_file_twice_is_refused(bundle: Path, tmp_path: Path, untouched: Refuse
     untouched(write(tmp_path / "evil.tar.gz", [*members, members[-1]]), "twice")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -460,6 +465,7 @@ def test_other_code_under_a_commit_is_refused(
     untouched(write(tmp_path / "evil.tar.gz", members), "could not check out commit|do not prove")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [0, 4, 20, 60, -30, -10])
 def test_a_pack_with_a_changed_byte_is_refused(bundle: Path, tmp_path: Path, untouched: Refuse, place: int) -> None:
     """Wherever it is."""
@@ -475,6 +481,7 @@ def test_a_pack_with_a_changed_byte_is_refused(bundle: Path, tmp_path: Path, unt
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -549,6 +556,7 @@ def test_a_wheel_that_unpacks_to_more_than_is_good_is_refused(
         check_wheel(wheel, meter)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "value"), [("size", "1000"), ("files", "3"), ("depth", "2"), ("name", "20"), ("size", "30k")]
 )
@@ -648,6 +656,7 @@ def test_other_files_are_no_bundles(tmp_path: Path, cache: Path, data: bytes) ->
     assert "There is no bundle" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_an_interrupted_unpacking_leaves_nothing_half(
     bundle: Path, elsewhere: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
@@ -865,6 +874,7 @@ def test_a_tag_that_the_repository_confirms_later_is_settled(
     assert asked[0] < asked[1] == asked[2]
 
 
+@pytest.mark.slow
 def test_wheels_of_a_bundle_serve_nobody_else(
     tmp_path: Path,
     git_plugin: Callable[..., str],
@@ -909,6 +919,7 @@ def _with_build(text: bytes, pin: bytes) -> bytes:
     return re.sub(rb"(\.builds\]\necho = \[)", rb'\1"cuvis-test-backend==999", ', text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["json", "numpy", "sitecustomize", "conftest"])
 def test_a_local_plugin_in_the_place_of_a_module_is_refused(
     tmp_path: Path, cache: Path, local_plugin: Callable[..., Path], folder: str
@@ -924,6 +935,7 @@ def test_a_local_plugin_in_the_place_of_a_module_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_bundle_has_two_names_whatever_its_manifest_was_called(
     tmp_path: Path, cache: Path, local_plugin: Callable[..., Path]
 ) -> None:

@@ -186,6 +186,7 @@ def test_a_pool_of_the_programs_own(run: Run) -> None:
     assert answer == [["1", "1.0", 25], ["2", "2.0", 25]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "expected"),
     [

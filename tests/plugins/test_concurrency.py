@@ -84,6 +84,7 @@ def answers(processes: Sequence["subprocess.Popen[str]"]) -> list[list[str]]:
     return [output.split() for output, *_ in ended]
 
 
+@pytest.mark.slow
 def test_sixteen_processes_and_one_missing_plugin(
     git_plugin: Callable[..., str], git_host: GitHost, cache: Path
 ) -> None:
@@ -125,6 +126,7 @@ def test_sixteen_threads_and_one_missing_plugin(
         registry.close()
 
 
+@pytest.mark.slow
 def test_two_tags_and_two_plugins_at_once(git_plugin: Callable[..., str], cache: Path) -> None:
     """Nobody waits for, or gets, what is not asked for."""
     url = git_plugin("1.0.0", "2.0.0")
@@ -133,6 +135,7 @@ def test_two_tags_and_two_plugins_at_once(git_plugin: Callable[..., str], cache:
     assert sorted(path.name for path in cache.glob("echo@*")) == ["echo@v1.0.0", "echo@v2.0.0"]
 
 
+@pytest.mark.slow
 def test_nothing_is_taken_away_from_those_who_load(git_plugin: Callable[..., str], cache: Path) -> None:
     """Four processes load twenty times each while one clears and prunes all the time: all succeed."""
     url = git_plugin()

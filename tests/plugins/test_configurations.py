@@ -70,6 +70,7 @@ def params(registry: NodeRegistry) -> Callable[..., dict[str, Any]]:
     return build
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flat", [False, True], ids=["src", "flat"])
 @pytest.mark.parametrize("name", ["bright", "pipeline__bright"])
 def test_a_pipeline_in_the_package_is_found_by_name(
@@ -101,6 +102,7 @@ def test_defaults_hold_where_a_pipeline_says_nothing(
     assert params(by) == {"gain": 7, "offset": 0.0}
 
 
+@pytest.mark.slow
 def test_what_a_build_left_out_is_found_in_the_checkout(
     registry: NodeRegistry, project: Project, git_host: Any, params: Callable[..., dict[str, Any]]
 ) -> None:

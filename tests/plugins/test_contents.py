@@ -36,6 +36,7 @@ def test_roots_are_the_outermost_packages(
     assert module_roots(files) == (roots, namespaces)
 
 
+@pytest.mark.slow
 @given(st.lists(st.from_regex(r"([ab]/){0,3}(__init__|c)\.py", fullmatch=True), max_size=8))
 def test_every_module_is_below_exactly_one_root(files: list[str]) -> None:
     """Roots never contain one another, and no root is a namespace."""
@@ -93,6 +94,7 @@ def test_packages_below_a_namespace_are_found_in_a_mapping(
     assert editable_code(target, set()) == {"space": tmp_path / "lib"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend", "requires", "extra"),
     [

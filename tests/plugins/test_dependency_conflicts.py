@@ -80,6 +80,7 @@ def test_what_an_unloaded_plugin_imported_is_said_to_be_there_still(
     assert "for a plugin that is gone; only a new process is rid of it" in str(refused(load, "second", f"{DEP}==2.0"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pure", [True, False])
 def test_targets_that_were_built_on_different_dates(
     wheel: MakeWheel, load: LoadUser, registry: NodeRegistry, cache: Path, tmp_path: Path, *, pure: bool
@@ -179,6 +180,7 @@ def test_what_the_hosts_packages_need_is_held_with_them(
     assert f"{MID}, for uses, requires {DEP}<2" in str(refused(load, "replaces", f"{DEP}==2.0"))
 
 
+@pytest.mark.slow
 def test_a_package_of_the_host_is_refused_where_what_it_needs_was_replaced(
     wheel: MakeWheel, load: LoadUser, host_install: HostInstall
 ) -> None:
@@ -205,6 +207,7 @@ def test_two_compiled_distributions_that_own_one_module_are_a_clash(wheel: MakeW
     assert "it owns the module 'cuvis_test_dep' too" in conflict.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [(DEP, f"{DEP}-headless"), (f"{DEP}-headless", DEP)])
 def test_another_build_of_a_compiled_library_serves_both(
     wheel: MakeWheel, load: LoadUser, registry: NodeRegistry, first: str, second: str

@@ -196,6 +196,7 @@ def test_discovered_plugins_can_be_kept_out(
     result.stdout.fnmatch_lines(["[[]] False", "gone False"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hooks", "message"),
     [
@@ -440,6 +441,7 @@ def test_a_damaged_installation_stops_nobody(
     result.stderr.fnmatch_lines([message])
 
 
+@pytest.mark.slow
 def test_the_toolbox_is_discovered(
     environment: Path, script: Callable[[str], pytest.RunResult], tmp_path: Path
 ) -> None:

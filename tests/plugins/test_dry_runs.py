@@ -53,6 +53,7 @@ def _declare(source: str, isolation: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isolation", ["scoped", "process"])
 @pytest.mark.parametrize("dynamic", ["", "version", "dependencies"])
 @pytest.mark.parametrize("command", ["lock", "update"])

@@ -95,6 +95,7 @@ def test_a_load_within_a_hook_leaves_the_users_repository_alone(
     assert state(own_repository) == before
 
 
+@pytest.mark.slow
 def test_a_commit_hook_may_load_a_plugin(cache: Path, git_plugin: Callable[..., str], own_repository: Path) -> None:
     """In a linked work tree, with `commit --all`: the commit holds what was changed, and nothing else happened."""
     hook = own_repository / ".git/hooks/pre-commit"

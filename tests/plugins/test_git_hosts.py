@@ -1,5 +1,6 @@
 """Git hosts and repositories as people have them, and the settings of a user's own git."""
 
+import base64
 import functools
 import hashlib
 import http.server
@@ -245,6 +246,7 @@ FILTER = '[filter "lfs"]\n\tclean = git-lfs clean -- %f\n\tsmudge = git-lfs smud
 FILTER += "\tprocess = git-lfs filter-process\n\trequired = true\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["weights.bin", "src/echo_plugin/data/deep/model.pt"])
 @pytest.mark.parametrize("attributes", [".gitattributes", "src/.gitattributes", None])
 def test_large_files_ask_for_git_lfs_wherever_they_lie(
@@ -362,6 +364,7 @@ def with_submodule(folder: Path, path: str, address: str, commit_: str, **more: 
     git(folder, "tag", "--force", "-a", "v1", "-m", "v1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("relative", [True, False])
 def test_submodules_are_fetched_at_the_commits_of_the_tag(
     registry: NodeRegistry, author: Callable[..., Path], served: Callable[..., str], *, relative: bool
@@ -503,6 +506,7 @@ class _Proxy(http.server.BaseHTTPRequestHandler):
     """Answers every request by fetching it, as a proxy does."""
 
     seen: ClassVar[list[str]] = []
+    wanted: ClassVar[str] = ""
 
     def do_GET(self) -> None:
         self._pass(None)
@@ -513,6 +517,12 @@ class _Proxy(http.server.BaseHTTPRequestHandler):
     def _pass(self, body: bytes | None) -> None:
         import urllib.request
 
+        if self.wanted and self.headers.get("Proxy-Authorization") != self.wanted:
+            self.send_response(407)
+            self.send_header("Proxy-Authenticate", "Basic")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         self.seen.append(self.path)
         kept = {
             key: value for key, value in self.headers.items() if key.lower().startswith(("git-", "content-", "acc"))
@@ -549,6 +559,39 @@ def test_a_proxy_is_used_as_the_users_git_does(
             home.write_text(f"[http]\n\tproxy = {address}\n")
         load(registry, git_plugin(), "v1.0.0")
     assert len(_Proxy.seen) > 1
+
+
+def test_a_proxy_with_a_password_is_used_and_nobody_is_told_the_password(
+    registry: NodeRegistry,
+    git_plugin: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is on no command line, in no log, and in no error."""
+    commands: list[str] = []
+
+    class Listening(subprocess.Popen[Any]):
+        def __init__(self, words: list[str], *more: Any, **options: Any) -> None:
+            commands.append(" ".join(words))
+            super().__init__(words, *more, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", Listening)
+    monkeypatch.setattr(_Proxy, "seen", [])
+    monkeypatch.setattr(_Proxy, "wanted", "Basic " + base64.b64encode(b"somebody:s3cret").decode())
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    caplog.set_level(logging.DEBUG)
+    url = git_plugin()
+    with _running(_Proxy) as address:
+        monkeypatch.setenv("http_proxy", address.replace("//", "//somebody:wr0ng@"))
+        error = failure(registry, url, "v1.0.0")
+        monkeypatch.setenv("http_proxy", address.replace("//", "//somebody:s3cret@"))
+        load(registry, url, "v1.0.0")
+    assert len(_Proxy.seen) > 1
+    assert any("fetch" in command for command in commands)
+    for text in (*commands, caplog.text, str(error)):
+        assert "s3cret" not in text
+        assert "wr0ng" not in text
 
 
 @pytest.mark.parametrize(
@@ -608,6 +651,7 @@ def test_submodules_and_odd_names_travel_in_a_bundle(
         assert registry.load_plugins(tmp_path / "out/plugins.yaml") == 1
 
 
+@pytest.mark.slow
 @needs_lfs
 @pytest.mark.parametrize("altered", [False, True])
 def test_large_files_travel_in_a_bundle(

@@ -208,6 +208,7 @@ def faulty(tmp_path: Path) -> Iterator[GitHost]:
         yield host
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spared", [0, 1, 2])
 @pytest.mark.parametrize("fault", ["reset", "cut", "junk"])
 def test_a_host_that_breaks_off_or_talks_nonsense(

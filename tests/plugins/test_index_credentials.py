@@ -17,6 +17,9 @@ USER, PASSWORD = "somebody", "s3cret/of@them"
 
 QUOTED = "s3cret%2Fof%40them"
 
+BEHIND = "http://index.invalid"
+"""The address of the index for those who ask for it through the server as a proxy."""
+
 BACKEND = """\
 import os, pathlib, zipfile
 import cuvis_test_tool  # lies on the index alone
@@ -59,15 +62,17 @@ version = "1"
 
 
 class _Guarded(http.server.SimpleHTTPRequestHandler):
-    """An index that only somebody with the password may read."""
+    """An index that only somebody with the password may read; or a proxy to it, which asks for the password too."""
 
     def do_GET(self) -> None:
         wanted = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-        if self.headers.get("Authorization") == wanted:
+        proxied = self.path.startswith(BEHIND)
+        if self.headers.get("Proxy-Authorization" if proxied else "Authorization") == wanted:
+            self.path = self.path.removeprefix(BEHIND)
             super().do_GET()
         else:
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", "Basic")
+            self.send_response(407 if proxied else 401)
+            self.send_header("Proxy-Authenticate" if proxied else "WWW-Authenticate", "Basic")
             self.end_headers()
 
     def log_message(self, *arguments: object) -> None:
@@ -106,6 +111,8 @@ def tell(how: str, host: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "uv.toml": {},
         "pip": {"PIP_INDEX_URL": with_password},
         "netrc": {"UV_INDEX_URL": bare, "NETRC": str(folder / "tickets")},
+        "proxy": {"UV_DEFAULT_INDEX": f"{BEHIND}/", "HTTP_PROXY": with_password},
+        "pip's proxy": {"UV_DEFAULT_INDEX": f"{BEHIND}/", "PIP_PROXY": with_password},
         "links": {"UV_FIND_LINKS": f"{with_password}cuvis-test-tool/", "UV_NO_INDEX": "1"},
     }[how]
     if how == "named in uv.toml":
@@ -118,7 +125,11 @@ def tell(how: str, host: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv(name, value)
 
 
-@pytest.mark.parametrize("how", ["named", "named in uv.toml", "default", "extra", "uv.toml", "pip", "netrc", "links"])
+WAYS = ["named", "named in uv.toml", "default", "extra", "uv.toml", "pip", "netrc", "proxy", "pip's proxy", "links"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("kind", ["wheel", "editable", "asked"])
 def test_a_build_does_not_see_with_which_password_its_tools_were_fetched(
     guarded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, kind: str

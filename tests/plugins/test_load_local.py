@@ -189,6 +189,7 @@ def test_hooks_of_a_declared_plugin_add_nodes(
     assert registry.config_dirs() == [folder / "src/echo_plugin/hooks.py"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hooks", "message"),
     [
@@ -217,6 +218,7 @@ def test_a_wrong_hook_fails_the_plugin_and_names_it(
     assert registry.failed_plugins == {"echo": caught.value}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "step", "cause", "message"),
     [

@@ -141,6 +141,7 @@ def test_what_was_chosen_later_goes_before_what_was_chosen_first(
         registry.clear_plugins()
 
 
+@pytest.mark.slow
 def test_pure_versions_that_contradict_are_private_to_the_one_that_disagrees(
     registry: NodeRegistry, versions: Callable[..., None], manifest: WriteManifest
 ) -> None:
@@ -151,6 +152,7 @@ def test_pure_versions_that_contradict_are_private_to_the_one_that_disagrees(
     assert [dependency(registry, name) for name in ("first", "second", "third")] == ["1.5", "1.5", "2.0"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [False, True], ids=["at first", "from the cache"])
 def test_compiled_versions_that_contradict_are_one_error_with_all_who_have_a_say(
     registry: NodeRegistry, versions: Callable[..., None], manifest: WriteManifest, *, again: bool
@@ -173,6 +175,7 @@ def test_compiled_versions_that_contradict_are_one_error_with_all_who_have_a_say
     assert "isolation: process" in str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "kind"),
     [

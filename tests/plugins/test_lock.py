@@ -135,6 +135,7 @@ def test_a_lock_names_commit_content_isolation_and_hashes(
     assert str(tmp_path) not in text
 
 
+@pytest.mark.slow
 def test_a_lock_is_written_the_same_again(remote: Callable[..., str], versions: Callable[..., None]) -> None:
     """It has a stable order, and ends with what it began with."""
     versions("1.0")
@@ -197,6 +198,7 @@ def test_a_warm_load_with_a_lock_uses_neither_network_nor_process(
     assert git_host.requests == requests
 
 
+@pytest.mark.slow
 def test_all_plugins_are_locked_together(local: Plugins, versions: Callable[..., None], registry: NodeRegistry) -> None:
     """One version that suits all is chosen, and loaded by each."""
     versions("1.0", "2.0", pure=False)
@@ -207,6 +209,7 @@ def test_all_plugins_are_locked_together(local: Plugins, versions: Callable[...,
     assert (dependency(registry, "first"), dependency(registry, "second")) == ("1.0", "1.0")
 
 
+@pytest.mark.slow
 def test_a_plugin_that_disagrees_is_locked_with_a_copy_of_its_own(
     local: Plugins, versions: Callable[..., None], registry: NodeRegistry
 ) -> None:
@@ -222,6 +225,7 @@ def test_a_plugin_that_disagrees_is_locked_with_a_copy_of_its_own(
     assert (dependency(registry, "first"), dependency(registry, "second")) == ("1.0", "2.0")
 
 
+@pytest.mark.slow
 def test_plugins_that_cannot_live_together_are_not_locked(local: Plugins, versions: Callable[..., None]) -> None:
     """The error names plugins, requirements, versions and the way out; no file is written."""
     versions("1.0", "2.0", pure=False)
@@ -235,6 +239,7 @@ def test_plugins_that_cannot_live_together_are_not_locked(local: Plugins, versio
     assert not Path("plugins.lock").exists()
 
 
+@pytest.mark.slow
 def test_what_is_locked_stays_when_a_plugin_is_added(local: Plugins, versions: Callable[..., None]) -> None:
     """Only `update` moves versions, unless there is no other way."""
     versions("1.0")
@@ -260,6 +265,7 @@ def test_what_the_host_has_is_locked_too_but_not_installed_again(local: Plugins,
     assert [name.partition("-")[0] for name in installed] == ["first"] if host.has(pins[0]) else len(installed) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "difference"),
     [
@@ -297,6 +303,7 @@ def test_auto_is_locked_as_what_it_became(remote: Callable[..., str], registry: 
     assert registry.load_plugins(manifest) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("annotated", [False, True])
 @pytest.mark.parametrize("cached", [False, True], ids=["fetched", "cached"])
 def test_a_moved_tag_is_an_error_that_shows_both_commits(
@@ -328,6 +335,7 @@ def test_a_moved_tag_is_an_error_that_shows_both_commits(
     assert "cuvis-ai plugins update echo" in str(cause)
 
 
+@pytest.mark.slow
 def test_an_edited_project_file_with_other_requirements_is_an_error(
     local: Plugins, versions: Callable[..., None], registry: NodeRegistry
 ) -> None:
@@ -358,6 +366,8 @@ def test_an_edited_project_file_with_other_requirements_is_an_error(
             "requirements",
         ),
         ("version = 1\n[environments]\n[plugins.echo]\nodd = 'x'\n", "unknown key 'odd'"),
+        ("x = " + "[" * 2000, "nested too deeply"),
+        (".".join("a" * 20_000) + " = 1", "a key of more than 100 parts"),
         ("version = 1\nplugins = 3\nenvironments = {}\n", "int"),
         ("version = 1\n[plugins]\n[environments.x]\ndependencies = {a = ['-r x']}\nhashes = {}\n", "'-r x'"),
         ("version = 1\n[plugins]\n[environments.x]\ndependencies = {a = ['b==1']}\nhashes = {}\n", "no hash for b==1"),
@@ -386,6 +396,7 @@ def test_an_unreadable_lock_is_an_error_never_an_empty_lock(
     assert registry.list_plugins() == []
 
 
+@pytest.mark.slow
 def test_another_platform_adds_a_section_and_leaves_the_first(
     local: Plugins, versions: Callable[..., None], registry: NodeRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -404,6 +415,7 @@ def test_another_platform_adds_a_section_and_leaves_the_first(
     assert locked()["environments"][here] == first
 
 
+@pytest.mark.slow
 def test_what_changed_is_no_longer_locked_for_other_platforms(
     remote: Callable[..., str], versions: Callable[..., None], monkeypatch: pytest.MonkeyPatch, registry: NodeRegistry
 ) -> None:
@@ -461,6 +473,7 @@ def test_credentials_are_not_in_the_lock(
         assert registry.load_plugins("plugins.yaml") == 1
 
 
+@pytest.mark.slow
 def test_an_update_moves_to_the_newest_version_and_shows_what_changes(
     remote: Callable[..., str], versions: Callable[..., None], registry: NodeRegistry
 ) -> None:
@@ -493,6 +506,7 @@ def test_a_dry_update_changes_no_file(remote: Callable[..., str]) -> None:
     assert {name: Path(name).read_bytes() for name in before} == before
 
 
+@pytest.mark.slow
 def test_an_update_of_one_plugin_leaves_the_others(
     work: Path, git_host: GitHost, project_files: Callable[..., Files], versions: Callable[..., None]
 ) -> None:
@@ -586,6 +600,7 @@ def planted(manifest: Path, pin: str, wheel: Path, address: str = "") -> None:
     lock.write_text(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isolation", ["scoped", "process"])
 @pytest.mark.parametrize("kind", ["name", "address"])
 def test_a_pin_that_nothing_requires_is_refused(

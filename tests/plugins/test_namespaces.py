@@ -161,6 +161,21 @@ def test_a_private_dependency_and_a_shared_one_in_one_namespace(
     assert importlib.import_module(f"{SPACE}.a").VERSION == "a1.0"
 
 
+def test_a_shared_package_imports_its_own_modules_by_name_while_a_plugin_imports_it(
+    wheel: MakeWheel, load: LoadUser
+) -> None:
+    """As protobuf does, which is everybody's in `google`, where google-auth is the plugin's own."""
+    portion(wheel, "a", version="1.0")
+    portion(wheel, "a", version="2.0")
+    inner = f"from importlib import import_module\nVERSION = import_module('{SPACE}.b.inner').VERSION\n"
+    files = {f"{SPACE}/b/__init__.py": inner, f"{SPACE}/b/inner.py": "VERSION = 'b1.0'\n"}
+    wheel("cuvis-test-ns-b", "1.0", files, pure=False)
+    load("first", "cuvis-test-ns-a==1.0", module=f"{SPACE}.a", distribution="cuvis-test-ns-a")
+    needs = ("cuvis-test-ns-a==2.0", "cuvis-test-ns-b")
+    second = load("second", *needs, module=f"{SPACE}.b", distribution="cuvis-test-ns-b")
+    assert (second.direct(), second.by_name()) == ("b1.0", "b1.0")
+
+
 @pytest.mark.parametrize("state", ["loaded", "unloaded", "unloaded and kept", "loaded again"])
 @pytest.mark.parametrize(
     "host",

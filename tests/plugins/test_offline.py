@@ -78,6 +78,7 @@ def offline(request: pytest.FixtureRequest, cache: Path, monkeypatch: pytest.Mon
         yield registry
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_listed_in_one_error_and_no_connection_is_opened(
     offline: NodeRegistry, manifest: Path, git_host: GitHost, request: pytest.FixtureRequest
 ) -> None:

@@ -140,6 +140,7 @@ def test_one_content_in_two_registries_registers_once(load_code: LoadCode, regis
     assert first.run() == 2
 
 
+@pytest.mark.slow
 def test_a_plugin_that_brings_torch_in_is_watched_from_the_start(
     tmp_path: Path, cache: Path, project_files: Callable[..., Files], write_files: Callable[..., Path]
 ) -> None:

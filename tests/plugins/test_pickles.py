@@ -175,6 +175,7 @@ with NodeRegistry(discover=False) as registry:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["with another", "locked"])
 @pytest.mark.parametrize("kind", ["joblib", "cloudpickle", pytest.param("torch", marks=pytest.mark.slow), "dill"])
 def test_files_of_other_writers_are_read_too(

@@ -61,6 +61,7 @@ def two(
         del sys.modules[name]
 
 
+@pytest.mark.slow
 def test_a_compiled_extension_of_its_own(two: Callable[[str], list[Any]]) -> None:
     """Each version has its own, with its own state; what C code imports by a public name is the version's too."""
     first, second = two("compiled_extension")
@@ -104,6 +105,7 @@ def test_a_package_that_loads_its_modules_lazily(two: Callable[[str], list[Any]]
     del sys.lazy_loading_ran  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_generic_top_level_names(
     two: Callable[[str], list[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +126,7 @@ def test_generic_top_level_names(
         monkeypatch.delitem(sys.modules, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("two", ["git"], indirect=True)
 def test_a_version_that_comes_from_git(two: Callable[[str], list[Any]]) -> None:
     """setuptools_scm is told the version of the tag, as the installed plugin has no history."""
@@ -131,11 +134,13 @@ def test_a_version_that_comes_from_git(two: Callable[[str], list[Any]]) -> None:
         assert node.seen() == [version, version]
 
 
+@pytest.mark.slow
 def test_one_bare_module(two: Callable[[str], list[Any]]) -> None:
     """No package at all."""
     assert [node.seen() for node in two("one_module")] == [["1.0.0"], ["2.0.0"]]
 
 
+@pytest.mark.slow
 def test_a_plugin_that_patches_modules(wheel: MakeWheel, two: Callable[[str], list[Any]]) -> None:
     """What is its own or private to it is patched for it alone; what is shared, for everybody."""
     import logging

@@ -34,6 +34,7 @@ def test_the_cache_is_made_for_its_user_alone(
     assert cache.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [0o777, 0o775, 0o757, 0o1777])
 @pytest.mark.parametrize("folder", ["", ".targets"])
 def test_a_cache_that_others_may_write_is_refused(

@@ -70,6 +70,7 @@ def test_no_module_needs_what_only_posix_systems_have(cache: Path) -> None:
     run(f"OPTIONAL = {optional!r}\n{IMPORT_ALL}", cache)
 
 
+@pytest.mark.slow
 def test_where_a_process_of_its_own_is_not_possible_all_else_is(local_plugin: Callable[..., Path], cache: Path) -> None:
     """The refusal names the plugin, the systems and the way out."""
     said = run(LOAD, cache, str(local_plugin(dependencies=("tomli-w",)))).splitlines()

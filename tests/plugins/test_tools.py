@@ -123,6 +123,7 @@ def load():
 """
 
 
+@pytest.mark.slow
 def test_coverage_by_path_counts_the_right_lines(folder: Path, tmp_path: Path, cache: Path) -> None:
     """`--include` with a path; `--source` takes public names, which are not imported."""
     script = tmp_path / "script.py"
@@ -146,6 +147,7 @@ def test_coverage_by_path_counts_the_right_lines(folder: Path, tmp_path: Path, c
     assert "Module tools_plugin was never imported" in coverage("run", "--source=tools_plugin", str(script))
 
 
+@pytest.mark.slow
 def test_pytest_shows_the_plugins_line(
     folder: Path, pytester: pytest.Pytester, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

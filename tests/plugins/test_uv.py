@@ -112,6 +112,7 @@ def test_a_build_does_not_hear_of_the_users_repository(uv: Uv, tmp_path: Path, m
         uv.build_wheel(folder, version=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("files", "requirement", "words"),
     [
@@ -244,6 +245,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     found.server_close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "variables", "words"),
     [

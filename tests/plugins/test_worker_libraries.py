@@ -153,6 +153,7 @@ def test_workers_of_a_data_loader_read_with_the_plugins_own_class(answers: Calla
     assert answers(LOADER, "torch") == [[[f"{who}0{who}1", f"{who}2{who}3"]] * 2 for who in "12"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [pytest.param("with another", marks=pytest.mark.slow), "locked"])
 def test_what_a_program_hands_to_processes_is_found_there(
     tmp_path: Path, project_files: Callable[..., Files], write_files: Callable[[Path, Files], Path], how: str

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from cuvis_ai_core._files import read_json
 from cuvis_ai_core._yaml import load_yaml
 from cuvis_ai_core.errors import YamlError
+from cuvis_ai_core.results.folder import OutputFolder
 from cuvis_ai_core.results.record import RECORD, for_results
 from cuvis_ai_core.training.config import TrainRunConfig
 
@@ -47,6 +48,22 @@ def finished_training(
             param_hint="output_dir",
         )
     return record
+
+
+def refuse_doubtful(folder: Path, output: OutputFolder) -> None:
+    """Refuse to take a finished training for one of the user's own that was not written where it lies, or was changed.
+
+    Raises:
+        click.BadParameter: It is such.
+    """
+    doubts = list(output.doubts())
+    if doubts:
+        raise click.BadParameter(
+            f"'{folder}' says that it holds this training already, which is not believed:\n"
+            + "".join(f"  {doubt}\n" for doubt in doubts[:_SHOWN])
+            + "Choose another directory, --override output_dir=..., or replace it with --overwrite.",
+            param_hint="output_dir",
+        )
 
 
 def _of_settings(file: Path, config: TrainRunConfig) -> Iterator[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._files import write_atomic
-from cuvis_ai_core.cli.finished import finished_training
+from cuvis_ai_core.cli.finished import finished_training, refuse_doubtful
 from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.progress import report, working
 from cuvis_ai_core.cli.tables import print_table
@@ -75,6 +75,7 @@ class Session:
             nodes = node_records(self._registry, pipeline)
             done = None if overwrite else finished_training(target, TRAINRUN, self._config, nodes)
             if done is not None:
+                refuse_doubtful(target, output)
                 self._print(_numbers(done.get("validation")), "val")
                 say(f"\n{target} holds this training already, with these settings. --overwrite trains again.")
                 return

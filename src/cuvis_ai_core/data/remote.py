@@ -60,6 +60,8 @@ def fetched(url: str) -> Path:
 
 def _copy_of(system: Any, place: str, url: str) -> Path:
     name = place.rpartition("/")[2]
+    if name in {"", ".", ".."}:
+        raise CubeError(f"The address '{redact(url)}' names no file.", hint="Its last part is the name of a file.")
     system.invalidate_cache()
     about = system.info(place)
     state = [system.ukey(place), *(str(about.get(key)) for key in _STATE)]
@@ -77,7 +79,10 @@ def _copy(system: Any, place: str, target: Path, shown: str) -> None:
     with TemporaryDirectory(dir=target.parent, prefix=".") as partial:
         whole = Path(partial) / "whole"
         whole.mkdir()
-        system.get(place, str(whole / name), recursive=name.endswith(_STORE))
+        if name.endswith(_STORE):
+            _copy_store(system, place, whole / name, shown)
+        else:
+            system.get(place, str(whole / name))
         for beside in _companions(name):
             if system.exists(f"{folder}/{beside}"):
                 system.get(f"{folder}/{beside}", str(whole / beside))
@@ -86,6 +91,18 @@ def _copy(system: Any, place: str, target: Path, shown: str) -> None:
         except OSError:
             if not target.exists():  # else another process was faster
                 raise
+
+
+def _copy_store(system: Any, place: str, target: Path, shown: str) -> None:
+    """Copy the files of a folder. Their names are what a server or an archive says: none may lead out of it."""
+    names = [str(found).removeprefix(place).lstrip("/") for found in system.find(place)]
+    for name in names:
+        if "\\" in name or {"", ".", ".."}.intersection(name.split("/")):
+            raise CubeError(
+                f"The cube '{shown}' cannot be fetched: it names a file '{name}', which is not in its folder.",
+                hint="Ask whoever serves it: nothing of it was kept.",
+            )
+    system.get([f"{place}/{name}" for name in names], [str(target / name) for name in names])
 
 
 def _check_room(system: Any, place: str, folder: Path, shown: str) -> None:

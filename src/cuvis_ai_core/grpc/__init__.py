@@ -7,14 +7,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.grpc.client import AsyncClient, Client, Progress
+    from cuvis_ai_core.grpc.async_client import AsyncClient
+    from cuvis_ai_core.grpc.client import Client, Progress
     from cuvis_ai_core.grpc.server import Server
     from cuvis_ai_core.grpc.settings import Settings
 
 __all__ = ["AsyncClient", "Client", "Progress", "Server", "Settings"]
 
 _HOMES = {
-    **dict.fromkeys(("AsyncClient", "Client", "Progress"), "cuvis_ai_core.grpc.client"),
+    "AsyncClient": "cuvis_ai_core.grpc.async_client",
+    **dict.fromkeys(("Client", "Progress"), "cuvis_ai_core.grpc.client"),
     "Server": "cuvis_ai_core.grpc.server",
     "Settings": "cuvis_ai_core.grpc.settings",
 }

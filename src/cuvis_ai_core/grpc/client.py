@@ -3,6 +3,7 @@
 import json
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from cuvis_ai_core import errors
 from cuvis_ai_core.errors import CuvisError, ServiceError
 from cuvis_ai_core.grpc.arrays import dtype_number, fill, from_raw, to_array
 from cuvis_ai_core.grpc.blocks import SMALLEST, Blocks, is_available, map_foreign, sweep
+from cuvis_ai_core.grpc.cancelling import waited_for
 from cuvis_ai_core.grpc.dispatch import ERROR, ERROR_ID
 from cuvis_ai_core.grpc.extra import explain_missing
 from cuvis_ai_core.grpc.sealed import SealedBlock
@@ -277,6 +279,25 @@ class Client:
         """Have the server write the pipeline and its weights, and return where."""
         return str(self._ask("SavePipeline", pipeline_path=path).pipeline_path)
 
+    @contextmanager
+    def profiled(self) -> Generator[list[dict[str, Any]], None, None]:
+        """Take the time of each node of what runs meanwhile; the list has it, in seconds, when the context is left."""
+        times: list[dict[str, Any]] = []
+        self._ask("SetProfiling", enabled=True, reset=True)
+        try:
+            yield times
+            times.extend(
+                {
+                    "node": each.node_name,
+                    "calls": each.count,
+                    "total_seconds": each.total_ms / 1e3,
+                    "mean_seconds": each.mean_ms / 1e3,
+                }
+                for each in self._ask("GetProfilingSummary").node_stats
+            )
+        finally:
+            self._ask("SetProfiling", enabled=False)
+
     def draw(self, kind: str = "svg") -> bytes:
         """Return a picture of the graph: `png`, `svg`, `dot` or `mermaid`."""
         return bytes(self._ask("GetPipelineVisualization", format=kind).image_data)
@@ -293,8 +314,11 @@ class Client:
             request_serializer=method.request.SerializeToString,
             response_deserializer=method.response.FromString,
         )
+        request, given = method.request(**fields), [*self._metadata, *metadata]
         with self._errors():
-            return call(method.request(**fields), timeout=self._timeout, metadata=[*self._metadata, *metadata])
+            if (calls := waited_for.get()) is None:
+                return call(request, timeout=self._timeout, metadata=given)
+            return calls.add(call.future(request, timeout=self._timeout, metadata=given)).result()
 
     def _stream(self, name: str, **fields: Any) -> Any:
         method = self._wire.methods[name]
@@ -303,7 +327,9 @@ class Client:
             request_serializer=method.request.SerializeToString,
             response_deserializer=method.response.FromString,
         )
-        return call(method.request(session_id=self.session_id, **fields), metadata=self._metadata)
+        stream = call(method.request(session_id=self.session_id, **fields), metadata=self._metadata)
+        calls = waited_for.get()
+        return stream if calls is None else calls.add(stream)
 
     def _batch(self, values: Mapping[str, Any], lent: list[str]) -> Any:
         batch = self._wire.messages.InputBatch()
@@ -340,53 +366,6 @@ class Client:
 
     def _errors(self) -> "_Again":
         return _Again()
-
-
-class AsyncClient:
-    """The same client for programs with an event loop: every method of `Client` can be awaited, `train` iterated.
-
-    Args:
-        address: As of `Client`, and so are all other arguments.
-    """
-
-    def __init__(self, address: str = "localhost:50051", **options: Any) -> None:
-        self._address = address
-        self._options = options
-        self._client: Client | None = None
-
-    async def __aenter__(self) -> Self:
-        import asyncio
-
-        self._client = await asyncio.to_thread(Client, self._address, **self._options)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        import asyncio
-
-        assert self._client is not None
-        await asyncio.to_thread(self._client.close)
-
-    def __getattr__(self, name: str) -> Any:
-        import asyncio
-        from functools import partial
-
-        method = getattr(self._client, name)
-        return partial(asyncio.to_thread, method) if callable(method) else method
-
-    async def train(self, trainrun: Any = None, *, kind: str = "gradient") -> Any:
-        """Train, and yield how far it is, as `Client.train`."""
-        import asyncio
-
-        assert self._client is not None
-        steps = self._client.train(trainrun, kind=kind)
-        end = object()
-        try:
-            while (progress := await asyncio.to_thread(next, steps, end)) is not end:
-                yield progress
-        finally:
-            steps.close()
 
 
 class _Again:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core.grpc.arrays import dtype_number
+from cuvis_ai_core.grpc.icons import icon_of
 from cuvis_ai_core.grpc.wire import enum_value, messages
 from cuvis_ai_core.node.ports import FREE, Port, read_ports
 
@@ -51,6 +52,7 @@ def _describe(info: Any, node_class: type, *, with_lists: bool) -> None:
         for name, port in read_ports(node_class, direction).items():
             target = specs[name].specs.add() if with_lists else specs[name]
             target.CopyFrom(_port_spec(port))
+    info.icon_svg = icon_of(node_class)
     info.category = _number("NodeCategory", "NODE_CATEGORY", getattr(node_class, "get_category", lambda: None)())
     tags: Iterable[object] = getattr(node_class, "get_tags", tuple)()
     info.tags.extend(number for each in sorted(tags, key=str) if (number := _number("NodeTag", "NODE_TAG", each)))

@@ -1,8 +1,10 @@
 """`cuvis-ai remote`: what `restore-pipeline` does with a cube, done by a server."""
 
 import json
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
@@ -10,11 +12,18 @@ from cuvis_ai_core.cli.errors import Guarded
 from cuvis_ai_core.cli.options import HELP_NAMES, path_option, plugins_option, shared_options
 from cuvis_ai_core.cli.output import say
 
+if TYPE_CHECKING:
+    from cuvis_ai_core.grpc.client import Client
+
+Beside: TypeAlias = dict[str, tuple[str, bytes]]
+"""Further files of the results: what each shows, and its content."""
+
 
 @click.command(cls=Guarded, context_settings=HELP_NAMES)
 @click.option("--server", required=True, metavar="ADDRESS", envvar="CUVIS_SERVER", help="host:port, or unix:/path.")
 @path_option("--pipeline-path", required=True, description="Pipeline file of this machine.")
-@path_option("--cube-path", required=True, description="Cube of this machine to run the pipeline on.")
+@path_option("--cube-path", description="Cube of this machine to run the pipeline on.")
+@path_option("--cu3s-file-path", description="Session file of a Cubert camera to run it on; needs the extra cu3s.")
 @plugins_option
 @click.option("--measurement", type=click.IntRange(min=0), metavar="NUMBER", help="Which cube of several, from 0.")
 @click.option("--processing-mode", metavar="MODE", help="What to make of a session file: Raw, Reflectance, ...")
@@ -22,6 +31,13 @@ from cuvis_ai_core.cli.output import say
 @path_option("--weights-path", description="Weights (.pt, .safetensors).  [default: those beside the pipeline file]")
 @click.option("--override", multiple=True, metavar="KEY=VALUE", help="Replace a value: nodes.NAME.params.KEY=VALUE.")
 @click.option("--output", "outputs", multiple=True, metavar="NODE.PORT", help="Output that is wanted.  [default: all]")
+@click.option(
+    "--pipeline-vis-ext",
+    type=click.Choice(["png", "svg", "md"]),
+    metavar="KIND",
+    help="Draw the graph, as a file of this kind: png, svg or md.",
+)
+@click.option("--profile", is_flag=True, help="Write the time of each node on the server to profile.json.")
 @path_option("--token-file", description="File with the token of the server.")
 @path_option("--tls-ca", description="Authority of the server's certificate (PEM); TLS is used then.")
 @shared_options
@@ -31,10 +47,15 @@ def remote(**options: Any) -> None:
     The pipeline, its weights and the cube are sent; the manifest's plugins are loaded by the server, where their paths
     are looked up. Arrays go to outputs.npz, maps and masks to PNG files, and what ran to run.json.
     """
+    if (options["cube_path"] is None) == (options["cu3s_file_path"] is None):
+        raise click.UsageError("Give the cube: by --cube-path or by --cu3s-file-path.")
+    options["cube_path"] = options["cube_path"] or options["cu3s_file_path"]
     from cuvis_ai_core.cli.progress import working
     from cuvis_ai_core.data import read_cube
     from cuvis_ai_core.grpc.client import Client
+    from cuvis_ai_core.pipeline.config import read_config
     from cuvis_ai_core.registry import NodeRegistry
+    from cuvis_ai_core.results.meanings import read_class_names
     from cuvis_ai_core.results.record import cube_record, input_record
 
     with working(f"Reading {options['cube_path']}"), NodeRegistry() as registry:
@@ -54,8 +75,16 @@ def remote(**options: Any) -> None:
             with working(f"Loading plugins on {options['server']}"):
                 client.load_plugins(options["plugins_path"])
         client.load_pipeline(options["pipeline_path"], overrides=options["override"], weights=options["weights_path"])
-        with working(f"Running on {options['server']}"):
+        metadata = read_config(options["pipeline_path"], options["override"]).metadata
+        names = read_class_names(metadata, {address_of(each) for each in client.outputs()})
+        beside = _drawn(client, options["pipeline_vis_ext"])
+        with (
+            working(f"Running on {options['server']}"),
+            client.profiled() if options["profile"] else nullcontext() as times,
+        ):
             values = client.run(cube, outputs=options["outputs"])
+        if times is not None:
+            beside["profile.json"] = ("the time of each node", json.dumps({"nodes": times}, indent=2).encode() + b"\n")
         inputs = {
             "server": options["server"],
             "pipeline": input_record(options["pipeline_path"]),
@@ -64,10 +93,31 @@ def remote(**options: Any) -> None:
             "cube": {**cube_record(options["cube_path"], cube), "index": cube.index},
         }
         target = options["output_dir"] or Path(f"{options['pipeline_path'].stem}-output")
-        _write(target, values, cube, inputs)
+        _write(target, values, cube, inputs, names, beside)
 
 
-def _write(target: Path, values: dict[str, Any], cube: Any, inputs: dict[str, Any]) -> None:
+def address_of(output: str) -> tuple[str, str]:
+    """Return node and port of what is called `node.port` on the wire."""
+    node, _, port = output.partition(".")
+    return node, port
+
+
+def _drawn(client: "Client", kind: str | None) -> Beside:
+    """Return the picture of the graph, if one is asked for."""
+    if kind is None:
+        return {}
+    picture = b"```mermaid\n%s\n```\n" % client.draw("mermaid").strip() if kind == "md" else client.draw(kind)
+    return {f"pipeline.{kind}": ("the graph of the pipeline", picture)}
+
+
+def _write(
+    target: Path,
+    values: dict[str, Any],
+    cube: Any,
+    inputs: dict[str, Any],
+    names: Mapping[tuple[str, str], Mapping[int, str]],
+    beside: Beside,
+) -> None:
     """Write what came out, as `restore-pipeline` does."""
     import numpy as np
 
@@ -77,8 +127,7 @@ def _write(target: Path, values: dict[str, Any], cube: Any, inputs: dict[str, An
     from cuvis_ai_core.results.record import RECORD, run_record
     from cuvis_ai_core.results.values import collect, write_pictures
 
-    addressed = {(name.partition(".")[0], name.partition(".")[2]): value for name, value in values.items()}
-    results, left_out = collect(addressed)
+    results, left_out = collect({address_of(name): value for name, value in values.items()})
     with OutputFolder(target, (ARCHIVE, RECORD)) as output:
         origin = f"{inputs['server']} · {Path(inputs['cube']['file']).name}"
         outputs = Outputs(output.staging, FORMATS[0], cube)
@@ -86,9 +135,16 @@ def _write(target: Path, values: dict[str, Any], cube: Any, inputs: dict[str, An
             place = outputs.place((result.node, result.port), result.array.shape, result.array.dtype)
             place[...] = np.asarray(result.array)
         files = write_pictures(
-            output.staging, results, cube.data.shape[:2], lambda _: Meaning(origin=origin), outputs.file_of
+            output.staging,
+            results,
+            cube.data.shape[:2],
+            lambda address: Meaning(origin=origin, names=names.get(address, {})),
+            outputs.file_of,
         )
         outputs.close({})
+        for file, (shows, content) in beside.items():
+            (output.staging / file).write_bytes(content)
+            files.append({"file": file, "shows": shows})
         record = run_record(inputs, [], files, left_out)
         (output.staging / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         output.publish()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_hookspecs import hookimpl
 
-from cuvis_ai_core.errors import ServiceError
+from cuvis_ai_core.errors import CuvisError, ServiceError
 from cuvis_ai_core.grpc.codes import words_for
 from cuvis_ai_core.grpc.stopping import Run, Stopped
 from cuvis_ai_core.grpc.wire import enum_value, messages
@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 RUNNING, COMPLETE, ERROR, CANCELLED = 1, 2, 3, 4
 _TRAIN: Final = 1
+_TEST: Final = 3
 _BETWEEN_TOLD: Final = 0.5
 """Seconds between two messages about batches."""
 
@@ -152,7 +153,7 @@ class Training:
             telling.say(words_for(error, "its call"), status=ERROR)
             failed.append(error)
         else:
-            telling.say("done", status=COMPLETE, hook="FIT_END")
+            telling.say("done", status=COMPLETE, hook="POST_FIT_END")
         finally:
             self._running = False
             telling.words.put(None)
@@ -201,6 +202,7 @@ def train_statistically(pipeline: Any, batches: Any, telling: Telling) -> None:
     trainer = StatisticalTrainer(pipeline)
     telling.say(hook="FIT_START")
     trainer.fit(Told(batches, telling, trainer.waiting))
+    telling.say(hook="FIT_END")
 
 
 def train_by_gradient(pipeline: Any, config: Any, parts: Any, folder: Path, telling: Telling) -> None:
@@ -233,6 +235,8 @@ def train_by_gradient(pipeline: Any, config: Any, parts: Any, folder: Path, tell
         telling.run.look()
         telling.epoch, telling.done = int(row["epoch"]) - 1, 0
         losses = {name: row[name] for name in ("train_loss", "val_loss") if name in row}
+        if "val_loss" in losses:
+            telling.say(hook="VALIDATION_END", losses={"val_loss": losses["val_loss"]})
         metrics = {name: value for name, value in row.items() if name not in {"epoch", *losses}}
         epochs = messages().EpochProgress(current=int(row["epoch"]), total=config.training.max_epochs)
         telling.say(hook="EPOCH_END", epochs=epochs, losses=losses, metrics=metrics)
@@ -246,6 +250,30 @@ def train_by_gradient(pipeline: Any, config: Any, parts: Any, folder: Path, tell
         folder=folder,
         observer=epoch_ended,
     )
+    telling.say(hook="FIT_END")
+    telling.say(hook="EVALUATION_START")
+    telling.say(hook="EVALUATION_END", evaluation=_tested(trainer, config, parts))
+    nothing = messages().CalibrationOutcome(applicable=False, phase_detail="nodes here have no phase of calibration")
+    telling.say(hook="CALIBRATION_END", calibration=nothing)
+
+
+def _tested(trainer: Any, config: Any, parts: Any) -> Any:
+    """Return how good the pipeline is on the part `test`, where the trainrun has one."""
+    data, kind = config.data, messages().EvaluationOutcome
+    named = data.ids("test") or (isinstance(data.masks, dict) and "test" in data.masks)
+    outcome = kind(split=_TEST, status=_evaluation("NO_SPLIT"))
+    if not named and not data.share("test", len(parts.cubes)):
+        return outcome
+    try:
+        batches = parts.batches("test")
+        found = trainer.evaluate(batches, "test")
+    except CuvisError as error:  # what was trained stays
+        return kind(split=_TEST, status=_evaluation("FAILED"), error=words_for(error, "its call"))
+    return kind(split=_TEST, status=_evaluation("EVALUATED"), frames=len(batches), metrics=found)
+
+
+def _evaluation(status: str) -> int:
+    return enum_value("EvaluationStatus", f"EVALUATION_STATUS_{status}")
 
 
 def _next(telling: Telling, thread: threading.Thread) -> Any:

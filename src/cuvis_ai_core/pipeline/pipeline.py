@@ -323,6 +323,19 @@ class Pipeline(PublishedMethods):
         """What the file says about itself."""
         return MappingProxyType(self._config.metadata)
 
+    @metadata.setter
+    def metadata(self, said: Mapping[str, Any]) -> None:
+        """Say what the file is to say about itself when it is saved; the pipeline keeps its name.
+
+        Raises:
+            PipelineError: It is no mapping.
+        """
+        if not isinstance(said, Mapping):
+            raise PipelineError(f"metadata is {said!r:.60}, no mapping.", key="metadata")
+        kept = dict(said)
+        self._config.metadata.clear()
+        self._config.metadata.update(kept)
+
     @property
     def nodes(self) -> Nodes:
         """Node objects by name, in the order of the file; `pipeline.nodes()` is a list of them."""

@@ -36,6 +36,9 @@ _OLD: Final = "old"
 _WRITTEN: Final = "written"
 """Key of a record under which the hashes of the files stand that were written with it."""
 
+_PLACE: Final = "folder"
+"""Key under which the number stands that the file system gave the folder: no archive and no repository knows it."""
+
 
 def safe_name(name: str) -> str:
     """Return a name as part of a file name that every disk takes."""
@@ -131,6 +134,17 @@ class OutputFolder:
             self._refuse_foreign(set(new) - set(old))
             self._exchange(old, new)
 
+    def doubts(self) -> Iterator[str]:
+        """Yield why what the record says is not to be believed: files are other ones, or it was not written here."""
+        record = read_json(self._folder / RECORD) or {}
+        if record.get(_PLACE) != self._folder.stat().st_ino:
+            yield "it was not written in this folder: it was copied here, or somebody made it"
+        hashes = record.get(_WRITTEN)
+        own = self._own_files()
+        for name in sorted(hashes if isinstance(hashes, dict) else {}):
+            if name not in own:
+                yield f"'{name}' is missing, or not as it was written"
+
     def _exchange(self, old: list[str], new: list[str]) -> None:
         """Move the old files out and the new ones in, or leave everything as it was."""
         aside = self._temporary / _OLD
@@ -151,7 +165,8 @@ class OutputFolder:
         record = read_json(self.staging / RECORD)
         if record is not None:
             hashes = {file.name: self._hash(file) for file in sorted(self.staging.iterdir()) if file.name != RECORD}
-            text = json.dumps({**record, _WRITTEN: hashes}, indent=2)
+            place = self._folder if self._folder.exists() else self.staging  # which is moved there
+            text = json.dumps({**record, _WRITTEN: hashes, _PLACE: place.stat().st_ino}, indent=2)
             (self.staging / RECORD).write_text(f"{text}\n", encoding="utf-8")
 
     def _own_files(self) -> list[str]:

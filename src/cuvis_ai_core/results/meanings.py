@@ -1,6 +1,6 @@
 """What outputs mean, for their pictures: units, names of classes, wavelengths, pixels without data."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +29,21 @@ def class_names(pipeline: "Pipeline") -> dict[Address, dict[int, str]]:
     Raises:
         PipelineError: They name an output that is not there, or something in them is no class.
     """
-    given = pipeline.metadata.get(CLASS_NAMES) or {}
+    known = {(node, port) for node, ports in pipeline.outputs.items() for port in ports}
+    return read_class_names(pipeline.metadata, known)
+
+
+def read_class_names(metadata: Mapping[str, Any], known: Collection[Address]) -> dict[Address, dict[int, str]]:
+    """Return the names of classes that metadata have for outputs, of which those in `known` are there.
+
+    Raises:
+        PipelineError: As `class_names`.
+    """
+    given = metadata.get(CLASS_NAMES) or {}
     found: dict[Address, dict[int, str]] = {}
     for node, ports in _mapping(given, "").items():
         for port, names in _mapping(ports, f".{node}").items():
-            if port not in pipeline.outputs.get(node, {}):
+            if (node, port) not in known:
                 raise PipelineError(f"metadata.{CLASS_NAMES}: there is no output '{node}.{port}'.", hint=_HINT)
             where = f".{node}.{port}"
             found[node, port] = {_class(key, where): str(name) for key, name in _mapping(names, where).items()}

@@ -1,5 +1,7 @@
 """Cubes at an address: of a server that the test itself starts."""
 
+import io
+import tarfile
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -11,6 +13,7 @@ import pytest
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.data import Cubes, read_cube
+from cuvis_ai_core.data.remote import fetched
 from cuvis_ai_core.errors import CubeError, MissingExtraError
 
 fsspec = pytest.importorskip("fsspec")
@@ -81,6 +84,41 @@ def test_store_in_memory(tmp_path: Path, cache: Path) -> None:
     zarr.create_array(store=tmp_path / "a.zarr", data=DATA)
     fsspec.filesystem("memory").put(str(tmp_path / "a.zarr"), "/cubes/a.zarr", recursive=True)
     np.testing.assert_array_equal(read_cube("memory://cubes/a.zarr", READERS).data, DATA)
+
+
+@pytest.mark.parametrize("way", ["listing", "tar", "dots"])
+def test_names_that_lead_out_are_refused(tmp_path: Path, cache: Path, way: str) -> None:
+    """A server lists, or an archive holds, a file that would be written elsewhere: nothing is, anywhere."""
+    archive = tmp_path / "x.tar"
+    with tarfile.open(archive, "w") as tar:
+        for name in ("a.zarr/zarr.json", "a.zarr/../../../evil.txt"):
+            about = tarfile.TarInfo(name)
+            about.size = 2
+            tar.addfile(about, io.BytesIO(b"{}"))
+
+    class Listing(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = f'<a href="{url}/a.zarr/zarr.json">a</a><a href="{url}/a.zarr/../../evil.txt">b</a>'.encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Listing) as server:
+        url = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            address = {"listing": f"{url}/a.zarr", "tar": f"tar://a.zarr::file://{archive}", "dots": f"{url}/x/.."}[way]
+            with pytest.raises(CubeError, match=r"which is not in its folder|names no file"):
+                fetched(address)
+        finally:
+            server.shutdown()
+    assert not list(tmp_path.rglob("evil.txt"))
+    assert not cache.exists() or not list(cache.iterdir())
 
 
 def test_missing(served: tuple[Path, str, list[str]], cache: Path) -> None:

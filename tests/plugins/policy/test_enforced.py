@@ -20,6 +20,8 @@ from cuvis_ai_core.errors import (
     PolicyError,
     SignatureError,
 )
+from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.cache.verify import verify_store
 from cuvis_ai_core.testing.git_host import GitHost
 
 ECHO = ["echo_plugin.nodes.Echo"]
@@ -155,6 +157,7 @@ def test_a_broken_policy_lets_nothing_be_loaded(
         registry.load_plugin("echo", {"path": str(local_plugin()), "provides": ECHO})
 
 
+@pytest.mark.slow
 def test_locking_runs_no_build_of_what_is_not_allowed(
     local_plugin: Callable[..., Path], policy: Put, tmp_path: Path, cache: Path
 ) -> None:
@@ -187,6 +190,22 @@ def test_an_update_does_not_ask_a_repository_that_is_not_allowed(
 
     assert done.returncode == 1
     assert "may not be loaded here" in done.stderr
+    assert git_host.requests == before
+
+
+def test_verifying_does_not_ask_a_repository_that_is_not_allowed(
+    registry: NodeRegistry, git_plugin: Callable[..., str], git_host: GitHost, policy: Put, cache: Path
+) -> None:
+    """What lies in the cache is looked at; that its tag was not asked for is said."""
+    registry.load_plugin("echo", entry(git_plugin()))
+    policy("allow: []")
+    before = git_host.requests
+
+    found = {each.what: each for each in verify_store(Store(cache))}
+
+    assert isinstance(found["tag"].problem, NotAllowedError)
+    assert not found["tag"].differs
+    assert found["checkout"].problem is None
     assert git_host.requests == before
 
 
@@ -344,6 +363,7 @@ def test_a_pickle_brings_back_only_what_is_allowed(
     assert "is not locked" in read().stderr
 
 
+@pytest.mark.slow
 def test_a_child_process_opens_only_what_is_allowed(
     registry: NodeRegistry, local_plugin: Callable[..., Path], policy: Put
 ) -> None:

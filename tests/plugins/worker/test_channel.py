@@ -18,6 +18,15 @@ def test_a_message_that_says_it_is_endless_is_refused(header: int, data: int) ->
             Channel(here).receive(seconds=1)
 
 
+def test_a_header_without_bottom_is_refused() -> None:
+    """As what is no message, not as a fault of ours."""
+    here, there = socket.socketpair()
+    with here, there:
+        there.sendall(channel._PREFIX.pack(100_000, 0, 0) + b"[" * 100_000)
+        with pytest.raises(ValueError, match="nested too deeply"):
+            Channel(here).receive(seconds=1)
+
+
 def test_a_message_comes_through_as_it_was_sent() -> None:
     """Header and bytes."""
     here, there = socket.socketpair()

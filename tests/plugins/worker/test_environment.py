@@ -230,6 +230,7 @@ def test_a_dependency_without_a_wheel_is_not_built(
     assert environments(cache) == []
 
 
+@pytest.mark.slow
 def test_a_dependency_from_a_repository_is_built(
     own: NodeRegistry, local_plugin: Callable[..., Path], git_plugin: Callable[..., str], cache: Path, tmp_path: Path
 ) -> None:
@@ -258,6 +259,7 @@ def test_a_local_folder_without_a_project_file_works(
     assert own.get("Echo")().forward(cube=np.zeros((1, 1, 1, 1), np.float32))
 
 
+@pytest.mark.slow
 def test_an_edit_of_a_local_plugin_is_seen_without_an_install(
     own: NodeRegistry, local_plugin: Callable[..., Path], cache: Path
 ) -> None:
@@ -282,6 +284,7 @@ def test_an_edit_of_a_local_plugin_is_seen_without_an_install(
     assert own.plugin_info("echo").version == "1.1.0"
 
 
+@pytest.mark.slow
 def test_an_altered_environment_is_noticed(own: NodeRegistry, local_plugin: Callable[..., Path], cache: Path) -> None:
     """By loading where it shows, by `plugins verify` in any case; clearing the plugin is the remedy."""
     config = {"path": str(local_plugin()), "provides": ["echo_plugin.nodes.Echo"], "isolation": "process"}
@@ -319,6 +322,7 @@ def test_an_environment_in_use_is_kept(own: NodeRegistry, local_plugin: Callable
     assert environments(cache) == []
 
 
+@pytest.mark.slow
 def test_an_environment_that_is_half_made_is_made_anew(
     own: NodeRegistry, local_plugin: Callable[..., Path], cache: Path
 ) -> None:
@@ -402,6 +406,7 @@ def manifest_of(folder: Path, **entries: dict[str, Any]) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_lock_file_holds_for_a_process_too(
     own: NodeRegistry,
     local_plugin: Callable[..., Path],
@@ -440,6 +445,7 @@ def test_a_lock_file_holds_for_a_process_too(
     assert list(target.glob("lib/*/site-packages/cuvis_test_dep-1.0.dist-info"))
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_locking_installs_nothing(
     own: NodeRegistry, local_plugin: Callable[..., Path], cache: Path, tmp_path: Path
 ) -> None:
@@ -456,6 +462,7 @@ def test_a_dry_run_of_locking_installs_nothing(
     assert environments(cache) == before != []
 
 
+@pytest.mark.slow
 def test_plugins_of_both_kinds_take_one_way(
     local_plugin: Callable[..., Path],
     git_plugin: Callable[..., str],
@@ -509,6 +516,7 @@ def test_what_can_live_nowhere_cannot_be_locked(
     assert environments(cache) == []
 
 
+@pytest.mark.slow
 def test_a_lock_file_that_lacks_something_says_so(
     own: NodeRegistry,
     local_plugin: Callable[..., Path],
@@ -540,6 +548,7 @@ while len(list(place.glob("here-*"))) < 2:
 """
 
 
+@pytest.mark.slow
 def test_several_plugins_are_prepared_at_once(
     own: NodeRegistry,
     project_files: Callable[..., Files],

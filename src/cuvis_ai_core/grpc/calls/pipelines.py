@@ -127,7 +127,7 @@ def save(pipeline: "Pipeline", target: Path, metadata: Mapping[str, Any]) -> Non
         PipelineError: Something in the pipeline cannot be written.
     """
     said = {name: list(value) if name == "tags" else value for name, value in metadata.items()}
-    pipeline._config.metadata.update(said)  # noqa: SLF001 - what a file says about itself is known when it is written
+    pipeline.metadata = {**pipeline.metadata, **said}
     pipeline.save(target)
 
 

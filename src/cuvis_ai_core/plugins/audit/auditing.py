@@ -1,12 +1,11 @@
 """Looking at the plugins of a manifest: at it, its lock file, checkouts, and what the package index says."""
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cuvis_ai_core._reading import read_file
+from cuvis_ai_core._reading import read_toml
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import CuvisError, SourceError
 from cuvis_ai_core.plugins.audit.licences import licence_of, licence_of_project
@@ -170,7 +169,7 @@ def _project(declared: GitPlugin | LocalPlugin, source: Source | None) -> tuple[
     try:
         folder = project_folder(declared, source)
         needs = read_project(folder, declared.extras).dependencies
-        table = tomllib.loads(read_file(folder / "pyproject.toml").decode()).get("project", {})
+        table = read_toml(folder / "pyproject.toml").get("project", {})
     except (CuvisError, OSError, ValueError) as error:
         return {}, [Finding("source", str(getattr(error, "message", error)))]
     found = {"licence": licence_of_project(table), "needs": needs or ()}

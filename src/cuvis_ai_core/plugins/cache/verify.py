@@ -11,6 +11,7 @@ from cuvis_ai_core.errors import (
     CacheMismatchError,
     CuvisError,
     NetworkError,
+    NotAllowedError,
     StoreError,
     TimeLimitError,
     ToolNotFoundError,
@@ -31,8 +32,9 @@ from cuvis_ai_core.plugins.cache.sources import (
 from cuvis_ai_core.plugins.cache.store import Store, listed
 from cuvis_ai_core.plugins.cache.target_marker import complete_target
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.policy.asking import policy
 
-_NOT_ASKED: Final = (AuthenticationError, NetworkError, TimeLimitError, ToolNotFoundError)
+_NOT_ASKED: Final = (AuthenticationError, NetworkError, NotAllowedError, TimeLimitError, ToolNotFoundError)
 
 
 class Finding(NamedTuple):
@@ -122,6 +124,9 @@ def _incomplete(name: str, folder: Path) -> CuvisError:
 
 
 def _refuse_moved(name: str, url: str, tag: str, commit: str) -> None:
+    allowed = policy()
+    if allowed is not None:  # else its owner would learn of every look
+        allowed.judge(url, name)
     require_git()
     now = remote_commit(url, tag)
     if now != commit:

@@ -1,12 +1,12 @@
 """What it takes to build a plugin, found out by asking its back-end, as PEP 517 has it."""
 
 import shutil
-import tomllib
 from pathlib import Path
 from typing import Final
 
 from pyproject_hooks import BackendUnavailable, BuildBackendHookCaller, UnsupportedOperation
 
+from cuvis_ai_core._reading import read_toml
 from cuvis_ai_core.errors import BuildError
 from cuvis_ai_core.plugins.installing.uv import Uv
 
@@ -26,7 +26,7 @@ def build_requirements(project: Path, uv: Uv, *, editable: bool, version: str | 
         InstallError: They cannot be had, or the back-end fails.
     """
     file = project / "pyproject.toml"
-    stated = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    stated = read_toml(file) if file.is_file() else {}
     system = stated.get("build-system", _LEGACY)
     environment = uv.folder / "build environment"
     python = uv.make_environment(environment, version)

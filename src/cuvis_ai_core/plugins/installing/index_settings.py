@@ -8,12 +8,13 @@ hold: what `pip install` finds has to be found here.
 import os
 import re
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping
 from configparser import Error as ParsingError
 from configparser import RawConfigParser
 from pathlib import Path
 from typing import Any, Final
+
+from cuvis_ai_core._reading import read_toml
 
 _KEPT: Final = re.compile(
     r"index|index-url|extra-index-url|find-links|no-index|index-strategy|keyring-provider|allow-insecure-host"
@@ -87,7 +88,7 @@ def _uv_files() -> Iterator[Path]:
 
 def _read_uv(path: Path) -> _Settings:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = read_toml(path)
     except (OSError, ValueError):
         return {}
     kept = {key: value for key, value in data.items() if _KEPT.fullmatch(key)}

@@ -2,12 +2,11 @@
 
 import contextlib
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cuvis_ai_core._reading import read_file
+from cuvis_ai_core._reading import read_toml
 from cuvis_ai_core.errors import ProjectFileError
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def read_project(folder: Path, extras: tuple[str, ...] = ()) -> Project:
     """
     path = folder / "pyproject.toml"
     try:
-        data = tomllib.loads(read_file(path).decode())
+        data = read_toml(path)
     except FileNotFoundError as error:
         raise _broken(path, "is missing; plugins from Git must have one") from error
     except (OSError, ValueError) as error:

@@ -88,7 +88,7 @@ def answering_scope(public: str, attribute: str | None = None) -> Scope | None:
     if scope is None and _started_by is not None:
         top = public.partition(".")[0]
         scope = _started_by.scope if _started_by.runs or not _environment_has(top) else None
-    return scope if scope is not None and scope.owns(public) else None
+    return scope if scope is not None and scope.answers(public) else None
 
 
 def _means_its_own(attribute: str | None) -> bool:

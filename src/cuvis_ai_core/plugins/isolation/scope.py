@@ -144,6 +144,10 @@ class Scope:
         """Return the folders in which a top-level module is looked for, those first that the code put on `sys.path`."""
         return [*(added for folder in self._search_path for added in added_below(folder)), *self._search_path]
 
+    def answers(self, public: str) -> bool:
+        """Tell whether a name may be the plugin's: what lies in its namespace packages may be everybody's."""
+        return self.owns(public) and (not self.shared or self.shared.isdisjoint(_with_parents(public)))
+
     def locate(self, public: str) -> ModuleSpec | None:
         """Return where a module of the plugin lies, or None; nothing is imported, not even the packages above it."""
         *_, spec = self._levels(public)
@@ -151,7 +155,7 @@ class Scope:
 
     def keeps(self, public: str) -> bool:
         """Tell whether a name is the plugin's alone: in a namespace package, only some of what lies there is."""
-        if not self.owns(public) or not self.shared.isdisjoint(_with_parents(public)):
+        if not self.answers(public):
             return False
         spec = None
         for spec in self._levels(public):

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core.builtin import plugin as builtin_readers
-from cuvis_ai_core.errors import DiscoveryError, NodeNotFoundError, NotAllowedError
+from cuvis_ai_core.errors import DiscoveryError, HookError, NodeNotFoundError, NotAllowedError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.catalogue import Catalogue, Owner, host_node, not_found
 from cuvis_ai_core.plugins.hooks.discovery import DiscoveredPlugin, discover, strict
@@ -125,6 +125,21 @@ class Members:
             self._manager().remove(label)
             self._owners.pop(label, None)
             self._nodes = None  # which holds classes, and by them all of an unloaded plugin
+
+    def take_out(self, plugin: object) -> None:
+        """Unregister an object of the user's own.
+
+        Raises:
+            HookError: It is not registered, or is a part of a loaded plugin, which is unloaded as a whole.
+        """
+        with self._lock:
+            label = self._manager().get_name(plugin)
+            if label is None or label in self._owners or label in {BUILTIN, _BUILTIN_NODES}:
+                raise HookError(
+                    f"No object of type {type(plugin).__name__} was registered here by register_hooks.",
+                    hint="A plugin of a manifest is taken out by unload_plugin.",
+                )
+            self.remove(label)
 
     def admit(self, plugin: "LoadedPlugin") -> None:
         """Register the objects of a declared plugin, or none of them.

@@ -38,6 +38,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from cuvis_ai_core._files import write_atomic
+from cuvis_ai_core._reading import read_toml
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import LockError
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin, lock_path
@@ -106,15 +107,11 @@ def read_lock(manifest: Path) -> Lock | None:
     """
     path = lock_path(manifest)
     try:
-        text = path.read_bytes()
+        return _lock(path, read_toml(path))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise _unreadable(path, str(error.strerror or error)) from error
-    import tomllib
-
-    try:
-        return _lock(path, tomllib.loads(text.decode()))
     except (ValueError, TypeError, AttributeError) as error:
         raise _unreadable(path, str(error)) from error
 

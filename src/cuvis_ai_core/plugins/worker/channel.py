@@ -112,7 +112,11 @@ class Channel:
         length, size, count = _PREFIX.unpack(self._take(_PREFIX.size, seconds))
         if length > _LONGEST_HEADER or size > _LONGEST_BYTES:
             raise ValueError("a message too long")
-        header = json.loads(self._take(length, seconds).decode())
+        text = self._take(length, seconds).decode()
+        try:
+            header = json.loads(text)
+        except RecursionError:
+            raise ValueError("a message that is nested too deeply") from None
         data = self._take(size, seconds)
         handles, self._handles = self._handles[:count], self._handles[count:]
         return Message(header, data, handles)
