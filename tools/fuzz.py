@@ -239,6 +239,11 @@ def _read_wheel(path: Path) -> None:
     check_wheel(path, _meter(path))
 
 
+def _read_source(path: Path) -> None:
+    path.write_bytes(gzip.compress(path.read_bytes(), 1))
+    _read_wheel(path)
+
+
 def _pipeline(path: Path) -> None:
     from cuvis_ai_core.pipeline import Pipeline
     from cuvis_ai_core.pipeline.drawing import markdown
@@ -331,7 +336,7 @@ KINDS: Final[dict[str, tuple[str, Callable[[], bytes], Read]]] = {
     "bundle": ("bundle.tar.gz", _archive, _bundle),
     "pack": ("x.pack", _pack, _read_pack),
     "wheel": ("x-1-py3-none-any.whl", _wheel, _read_wheel),
-    "source": ("x-1.tar.gz", lambda: gzip.compress(_archive(), 1), _read_wheel),
+    "source": ("x-1.tar.gz", _archive, _read_source),
     "pipeline": ("p.yaml", lambda: _PIPELINE, _pipeline),
     "trainrun": ("t.yaml", lambda: _TRAINRUN, _trainrun),
     "envi": ("x.hdr", lambda: _ENVI, _envi),

@@ -43,7 +43,7 @@ def check_wheel(wheel: Path, meter: Meter) -> None:
                 own.grow(info.file_size)
             for info in found:
                 _refuse_lying(file, info)
-    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, OSError, ValueError) as error:
         raise refused(f"has a wheel that cannot be read: {wheel.name}") from error
 
 
@@ -51,7 +51,7 @@ def _count_source(source: Path, meter: Meter) -> None:
     try:
         for name in counted_members(source, meter):
             meter.count(name)
-    except (tarfile.TarError, EOFError, zlib.error, UnicodeError, gzip.BadGzipFile) as error:
+    except (tarfile.TarError, EOFError, zlib.error, ValueError, gzip.BadGzipFile) as error:
         raise refused(f"has a source that cannot be read: {source.name}") from error
 
 
