@@ -13,7 +13,11 @@ import numpy as np
 import pytest
 
 from cuvis_ai_core.grpc.capabilities import OPTIMIZERS
+from cuvis_ai_core.grpc.sessions import Session
+from cuvis_ai_core.grpc.stopping import Run
+from cuvis_ai_core.grpc.training import Telling
 from cuvis_ai_core.grpc.wire import messages
+from cuvis_ai_core.registry import NodeRegistry
 
 PROJECT = Path(__file__).parents[1] / "projects" / "trainable_nodes"
 CENTRE: dict[str, Any] = {"nodes": [{"name": "centre", "class_name": "Centre"}]}
@@ -295,3 +299,13 @@ def test_capabilities_are_those_of_the_installed_torch(stub: Any) -> None:
     assert {each.type for each in answer.supported_callbacks} >= {"early_stopping", "checkpoint"}
     torch = pytest.importorskip("torch")
     assert all(hasattr(torch.optim, name) for name in OPTIMIZERS)
+
+
+def test_a_client_that_reads_slowly_makes_nothing_grow() -> None:
+    """Of what waits for it the oldest words are left out, never the last ones."""
+    telling = Telling(Run(Session(1, NodeRegistry)))
+    for number in range(5000):
+        telling.say(str(number))
+    waiting = [telling.words.get().message for _ in range(telling.words.qsize())]
+    assert len(waiting) == 1000
+    assert waiting[-1] == telling.latest.message == "4999"

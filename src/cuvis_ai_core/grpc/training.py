@@ -5,6 +5,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,9 @@ _TRAIN: Final = 1
 _TEST: Final = 3
 _BETWEEN_TOLD: Final = 0.5
 """Seconds between two messages about batches."""
+
+_MOST_WAITING: Final = 1000
+"""Messages that wait for a client that reads slowly."""
 
 _LONGEST_STOP: Final = 60.0
 """Seconds that a node may take to come to its end after its training was stopped."""
@@ -71,6 +75,9 @@ class Telling:
             )
         self.latest = said
         self.words.put(said)
+        if self.words.qsize() > _MOST_WAITING:
+            with suppress(queue.Empty):
+                self.words.get_nowait()  # of a client that reads slowly the oldest words are left out
 
     def batch_done(self, hook: str, **fields: Any) -> None:
         """Say now and then how many batches are done."""
