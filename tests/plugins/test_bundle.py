@@ -996,6 +996,26 @@ def test_no_password_is_in_a_bundle(tmp_path: Path, cache: Path, project_files: 
     assert b"secret" not in (tmp_path / "x.tar.gz").read_bytes()
 
 
+def test_the_policy_of_the_machine_holds_for_local_plugins_of_a_bundle(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are known by the folder that they would come into: nothing is written where it may not be loaded from."""
+    text = next(data.decode() for about, data in members_of(bundle) if about.name == "plugins.yaml")
+    hosts = sorted(set(re.findall(r"http://[^/\s]+", text)))
+    policy = tmp_path / "policy.yaml"
+    monkeypatch.setenv("CUVIS_POLICY", str(policy))
+    rules = "".join(f'  - {{repo: "{host}/*", kind: private}}\n' for host in hosts)
+    policy.write_text(f"allow:\n{rules}")
+    result = run("unbundle", bundle, "--accept", "--output-dir", tmp_path / "out")
+    assert result.exit_code != 0
+    assert "policy.yaml" in result.stderr
+    assert "local" in result.stderr
+    assert not (tmp_path / "out").exists()
+    policy.write_text(f'allow:\n{rules}  - {{path: "{tmp_path}/out/*", kind: private}}\n')
+    result = run("unbundle", bundle, "--accept", "--output-dir", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+
+
 def test_the_policy_of_the_machine_holds_for_bundles(
     small: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -493,6 +493,18 @@ def test_a_password_comes_from_where_the_users_git_has_it(
     assert (load(registry, private) / "pyproject.toml").is_file()
 
 
+def test_a_user_without_a_password_is_told_to_the_users_helper(
+    registry: NodeRegistry, private: str, home: Path, tmp_path: Path
+) -> None:
+    """The address says who, the helper of that user's git says the password; nobody else is asked for."""
+    asked = tmp_path / "asked"
+    home.write_text(
+        f'[credential]\n\thelper = "!f() {{ test $1 = get && cat >> {asked} && echo password=secret; }}; f"\n'
+    )
+    assert (load(registry, private.replace("//", "//author@")) / "pyproject.toml").is_file()
+    assert "username=author" in asked.read_text()
+
+
 def test_a_host_that_asks_for_a_password_says_so_first(registry: NodeRegistry, private: str) -> None:
     """Git's sentence, then ours, then the next step."""
     error = failure(registry, private)

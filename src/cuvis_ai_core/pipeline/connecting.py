@@ -39,6 +39,20 @@ def connected(
     return config.model_copy(update={"nodes": entries, "edges": [*config.edges, *edges]}), joined
 
 
+def added(
+    config: PipelineConfig, nodes: Mapping[str, Any], new: Iterable[Any]
+) -> tuple[PipelineConfig, dict[str, Any]]:
+    """Return the configuration and the nodes of a pipeline with more nodes, connected to none.
+
+    Raises:
+        InvalidNodeError: Something is no node.
+    """
+    joined, entries = dict(nodes), list(config.nodes)
+    for node in new:
+        _join(joined, entries, node)
+    return config.model_copy(update={"nodes": entries}), joined
+
+
 def _pairs(connections: list[Any]) -> list[Any]:
     """Return connections as pairs: two ports that are no pair, as published software hands them over, are one."""
     from cuvis_ai_schemas.pipeline import InputPort, OutputPort

@@ -14,7 +14,7 @@ from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.node.learned import Learner
 from cuvis_ai_core.node.libraries import for_gradients, inference_mode, is_module
 from cuvis_ai_core.pipeline.config import PipelineConfig, parse_config, read_config
-from cuvis_ai_core.pipeline.connecting import Connection, connected
+from cuvis_ai_core.pipeline.connecting import Connection, added, connected
 from cuvis_ai_core.pipeline.construct import build_nodes
 from cuvis_ai_core.pipeline.defaults import NodeDefaults
 from cuvis_ai_core.pipeline.device import CPU, checked_device, move
@@ -115,7 +115,17 @@ class Pipeline(PublishedMethods):
             PipelineError: Something is no such pair, or the edges form a cycle; nothing was changed.
             PortError: Two ports do not fit, or an input is connected already; nothing was changed.
         """
-        config, nodes = connected(self._config, self._graph.nodes, connections)
+        return self._join(*connected(self._config, self._graph.nodes, connections))
+
+    def add(self, *nodes: Any) -> Self:
+        """Have nodes join in that are at hand and connected to none: `Pipeline("one").add(detector)`.
+
+        Raises:
+            InvalidNodeError: Something is no node.
+        """
+        return self._join(*added(self._config, self._graph.nodes, nodes))
+
+    def _join(self, config: PipelineConfig, nodes: Mapping[str, Any]) -> Self:
         graph = Graph(nodes, config.edges)
         new = {name: node for name, node in nodes.items() if name not in self._graph.nodes}
         for node in filter(is_module, new.values()):

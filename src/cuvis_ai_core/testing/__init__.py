@@ -1,5 +1,25 @@
-"""What authors of plugins need to test them as users will load them."""
+"""What authors of plugins need to test them as users will load them; pytest finds the fixtures by itself.
 
-from cuvis_ai_core.testing.git_host import GitHost
+The names are imported when they are first asked for.
+"""
 
-__all__ = ["GitHost"]
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.testing.git_host import GitHost
+    from cuvis_ai_core.testing.node_checks import NodeCheckError, check_node
+
+__all__ = ["GitHost", "NodeCheckError", "check_node"]
+
+_HOMES = {
+    "GitHost": "cuvis_ai_core.testing.git_host",
+    "NodeCheckError": "cuvis_ai_core.testing.node_checks",
+    "check_node": "cuvis_ai_core.testing.node_checks",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -17,7 +17,7 @@ from cuvis_ai_core.plugins.bundle.names import LOCK, MANIFEST, is_below_manifest
 from cuvis_ai_core.plugins.bundle.proof import check_out, keep_tag
 from cuvis_ai_core.plugins.bundle.trust import asked_of, disagreements
 from cuvis_ai_core.plugins.bundle.zips import check_wheel
-from cuvis_ai_core.plugins.cache import integrity
+from cuvis_ai_core.plugins.cache import integrity, vetting
 from cuvis_ai_core.plugins.cache.carried import digest_of, is_of, put_wheel
 from cuvis_ai_core.plugins.cache.git import require_git
 from cuvis_ai_core.plugins.cache.sources import put_checkout
@@ -87,8 +87,10 @@ class OpenBundle:
 
         Raises:
             BundleError: A file of another content is in its way.
+            NotAllowedError: The policy of this machine allows no local plugin there.
             StoreError: The plugin cache cannot be written.
         """
+        self._refuse_local(output)
         output_files = self._output_files(output)
         for wheel in sorted((self._folder / "wheels").glob("*")):
             put_wheel(self._store, wheel)
@@ -103,6 +105,14 @@ class OpenBundle:
         local = {name: each.path for name, each in plugins.items() if not isinstance(each, GitPlugin)}
         absent = tuple(name for name, path in local.items() if not path.is_dir())
         return Unbundled(output / MANIFEST, tuple(plugins), absent)
+
+    def _refuse_local(self, output: Path) -> None:
+        """Ask the policy about the local plugins that come along: they are known by the folder that they come into."""
+        for name, entry in self._lock.plugins.items():
+            declared = self._manifest.plugins[name]
+            if not isinstance(declared, GitPlugin) and is_below_manifest(entry["path"]):
+                placed = declared.model_copy(update={"path": (output / entry["path"]).resolve()})
+                vetting.judged(name, placed, own_process=entry["isolation"] == "process")
 
     def _output_files(self, output: Path) -> dict[Path, Path]:
         """Return what is to be written, and of what, after a look at what is there."""
