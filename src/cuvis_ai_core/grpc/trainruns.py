@@ -59,7 +59,7 @@ def located_data(call: "Call", data: Mapping[str, Any]) -> dict[str, Any]:
     if "data_module" in data:
         raise ServiceError(
             f"data.data_module: this server reads no data by the data module {data['data_module']!r:.60}.",
-            hint="Name the cubes: data.cubes or data.cu3s_file_path, with train_ids, val_ids and test_ids for 'splits'.",
+            hint="Name the cubes: data.cubes or data.cu3s_file_path, and train_ids, val_ids, test_ids for 'splits'.",
             code="INVALID_ARGUMENT",
         )
     done = {key: located(value) if key in keys else value for key, value in data.items()}
