@@ -76,6 +76,9 @@ def test_a_trainrun_goes_with_the_sessions_pipeline_or_brings_one(
     assert not set_config(stub, learner, data=data).pipeline_from_config
     refused("INVALID_ARGUMENT", stub.Train, session_id=learner, trainer_type=7)
     refused("INVALID_ARGUMENT", lambda: set_config(stub, learner, data={}))
+    newer = {"data_module": "cu3s", "splits": {"train": [{"kind": "all"}]}, "params": {}}
+    error = refused("INVALID_ARGUMENT", lambda: set_config(stub, learner, data=newer))
+    assert "data module 'cu3s'" in error.details()
     refused("FAILED_PRECONDITION", stub.Train, session_id=learner, trainer_type=GRADIENT)
 
 

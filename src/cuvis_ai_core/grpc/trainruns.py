@@ -56,6 +56,12 @@ def located_data(call: "Call", data: Mapping[str, Any]) -> dict[str, Any]:
         return _place(call, value) if isinstance(value, str) else value
 
     keys = {"cubes", "cu3s_file_path", "annotation_json_path", "masks"}
+    if "data_module" in data:
+        raise ServiceError(
+            f"data.data_module: this server reads no data by the data module {data['data_module']!r:.60}.",
+            hint="Name the cubes: data.cubes or data.cu3s_file_path, and train_ids, val_ids, test_ids for 'splits'.",
+            code="INVALID_ARGUMENT",
+        )
     done = {key: located(value) if key in keys else value for key, value in data.items()}
     if isinstance(readers := done.get("num_workers"), int) and readers > _MOST_READERS:
         raise ServiceError(f"data.num_workers: a training has up to {_MOST_READERS}.", code="INVALID_ARGUMENT")
