@@ -58,6 +58,22 @@ def test_defaults_of_defaults_and_links_stay_there_too(write: Any, tmp_path: Pat
         read_trainrun(file)
 
 
+@pytest.mark.parametrize(
+    "asked",
+    ['"${oc.env:SECRET_OF_MINE}"', '{data: "${oc.env:SECRET_OF_MINE}"}', '"${${a}:SECRET_OF_MINE}"'],
+)
+@pytest.mark.parametrize("inner", [False, True])
+def test_defaults_ask_for_no_variable(write: Any, monkeypatch: pytest.MonkeyPatch, asked: str, *, inner: bool) -> None:
+    """Neither those of the file nor those of one that it names: an error of Hydra would say the value."""
+    monkeypatch.setenv("SECRET_OF_MINE", "canary")
+    write("configs/sub/inner.yaml", f"defaults: [{asked}]\na: oc.env\n")
+    file = write("configs/run.yaml", f"defaults: [{'sub/inner' if inner else asked}, _self_]\n{REST}")
+    with pytest.raises(TrainRunError) as caught:
+        read_trainrun(file)
+    assert "canary" not in str(caught.value)
+    assert "list of defaults asks for" in str(caught.value)
+
+
 def test_a_file_may_not_add_folders_to_look_in(write: Any, tmp_path: Path) -> None:
     """Hydra's own key for it has no effect here."""
     write("private/secret.yaml", "token: 12345")

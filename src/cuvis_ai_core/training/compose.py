@@ -120,7 +120,7 @@ def _read_by_our_rules() -> Iterator[None]:
                     hint="Files that a list of defaults names lie below the folders in which they are looked for.",
                     path=real,
                 )
-            _load(real)
+            _refuse_functions(real, _load(real).data)
             return super().load_config(config_path)
 
     Plugins.instance()  # which registers the kinds of sources when it is first asked for
@@ -131,6 +131,31 @@ def _read_by_our_rules() -> Iterator[None]:
         yield
     finally:
         types[FileConfigSource.scheme()] = before
+
+
+def _refuse_functions(file: Path, data: Any) -> None:
+    """Refuse a list of defaults that asks for more than other keys: Hydra resolves it, and its errors would tell.
+
+    Raises:
+        TrainRunError: It asks for a variable of the environment, or calls anything else.
+    """
+    for text in _texts(data.get("defaults") if isinstance(data, dict) else None):
+        if "${" in text and ":" in text:
+            raise TrainRunError(
+                f"Trainrun file {file}: the list of defaults asks for '{text}', which is no key of the file.",
+                hint="Write the names of the files there, or ${key} of another entry of the list.",
+                path=file,
+            )
+
+
+def _texts(data: object) -> Iterator[str]:
+    """Yield all texts, keys included."""
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, dict):
+        yield from (text for pair in data.items() for each in pair for text in _texts(each))
+    elif isinstance(data, list):
+        yield from (text for each in data for text in _texts(each))
 
 
 def _roots(path: Path) -> list[Path]:
