@@ -19,6 +19,7 @@ class _CuvisAi(Guarded, LazyGroup):
         "plugins": "cuvis_ai_core.cli.plugins:plugins",
         "remote": "cuvis_ai_core.grpc.remote_command:remote",
         "serve": "cuvis_ai_core.grpc.command:serve",
+        "view": "cuvis_ai_core.cli.view:view",
     }
 
 

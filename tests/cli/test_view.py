@@ -1,0 +1,98 @@
+"""`cuvis-ai view`: a page that shows a cube, in one file, and does so in a browser."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cuvis_ai_core.data import Cube
+from cuvis_ai_core.results.cube_page import cube_page
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CLICKED = """<script>
+const box = document.getElementById("colours").getBoundingClientRect();
+const at = {clientX: box.left + box.width * 0.9, clientY: box.top + box.height * 0.1};
+document.getElementById("colours").dispatchEvent(new MouseEvent("click", at));
+const slider = document.getElementById("slider");
+slider.value = slider.max;
+slider.dispatchEvent(new Event("input"));
+</script></body>"""
+
+
+@pytest.fixture
+def scene() -> Cube:
+    """Return 20 x 30 pixels of 40 bands; the right half is brighter."""
+    data = np.random.default_rng(0).random((20, 30, 40)).astype(np.float32)
+    data[:, 15:] += 5
+    return Cube(data, np.linspace(400.0, 1000.0, 40), metadata={"<script>alert(1)</script>": "<b>bold</b>"})
+
+
+def test_a_page_is_whole_and_asks_nobody(scene: Cube) -> None:
+    """It has pictures, spectra and a header, fetches nothing, and texts of the file stay texts."""
+    text = cube_page(scene, "<img src=x onerror=alert(1)>")
+    assert "http" not in re.sub(r"http-equiv", "", text)
+    assert "<script>alert" not in text
+    assert "onerror=alert(1)&gt;" in text
+    assert "&lt;b&gt;bold&lt;/b&gt;" in text
+    assert "400.0 to 1000.0 nm" in text
+    assert "red band 16, 646.2 nm" in text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        np.zeros((1, 1, 1), np.float32),
+        np.full((3, 4, 2), np.nan, np.float32),
+        np.ones((2, 900, 3), np.uint16),
+        np.array([[[0.0, np.inf, -np.inf]]]),
+    ],
+)
+def test_odd_cubes_have_a_page(data: np.ndarray) -> None:  # type: ignore[type-arg]
+    """One pixel, nothing finite, far wider than high, infinite values."""
+    assert cube_page(Cube(data), "odd").startswith("<!doctype html>")
+
+
+def test_a_large_cube_has_a_small_page() -> None:
+    """Its size does not grow with the image."""
+    large = Cube(np.random.default_rng(0).random((3000, 1000, 4)).astype(np.float32))
+    assert len(cube_page(large, "large")) < 3_000_000
+
+
+def test_the_command_writes_a_page_and_overwrites_none(shell: Callable[..., Any], cube_file: Path) -> None:
+    """In the working directory, by the name of the cube."""
+    first = shell("cuvis-ai", "view", cube_file)
+    assert first.exit_code == 0, first.output
+    assert Path("cube.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    again = shell("cuvis-ai", "view", cube_file)
+    assert again.exit_code == 2
+    assert "is there already" in again.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="there is no browser")
+def test_a_browser_shows_spectra_and_bands(scene: Cube, tmp_path: Path) -> None:
+    """A click draws a spectrum of that point, the slider another band, and nothing is reported on the console."""
+    page = tmp_path / "page.html"
+    page.write_text(cube_page(scene, "cube").replace("</body>", CLICKED), encoding="utf-8")
+    assert BROWSER is not None
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command = [
+        BROWSER,
+        *flags,
+        "--enable-logging=stderr",
+        f"--user-data-dir={tmp_path}/profile",
+        "--window-size=400,800",
+    ]
+    done = subprocess.run(
+        [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "CONSOLE" not in done.stderr
+    assert re.search(r"row \d, column 2\d \(the nearest", done.stdout)
+    assert re.search(r'<path d="M60.0 [\d.]+L', done.stdout)
+    assert "band 39, 1000.0 nm" in done.stdout
