@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from cuvis_ai_core.cli.progress import LiveLines, NodeDisplay, load_plugins, plugin_progress
+from cuvis_ai_core.cli.progress import LiveLines, NodeDisplay, TileDisplay, load_plugins, plugin_progress
 from cuvis_ai_core.errors import PluginLoadError
 from cuvis_ai_core.pipeline import Pipeline
 from cuvis_ai_core.plugins.hooks.manager import PluginState
@@ -132,3 +132,27 @@ def test_a_run_on_a_terminal_is_animated(pipeline_file: Path, cube_file: Path) -
     assert b"Running 2 nodes on cube.npy" in shown
     assert b"\x1b[2K" in shown
     assert "mask.mask" in result
+
+
+def test_tiles_are_told_with_the_time_that_the_others_take() -> None:
+    """Of all but the last one: then the work is done."""
+    told: list[str] = []
+    display = TileDisplay("Running 2 nodes on scene.hdr", told.append)
+    for done in (1, 2, 3):
+        display(done, 3)
+    assert [line.rpartition(", ")[0] for line in told] == [
+        "Running 2 nodes on scene.hdr: tile 1 of 3",
+        "Running 2 nodes on scene.hdr: tile 2 of 3",
+    ]
+    assert all(line.endswith(" s to go") for line in told)
+
+
+def test_the_command_tells_tiles_in_lines_where_there_is_no_terminal(
+    shell: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not each of them: some seconds lie between two lines."""
+    monkeypatch.setattr("cuvis_ai_core.cli.progress._LINE_EVERY", 0.0)
+    np.save("large.npy", np.random.default_rng(0).random((300, 200, 50)).astype(np.float32))
+    Path("rx.yaml").write_text("nodes:\n  - {name: rx, class_name: RXDetector}\n", encoding="utf-8")
+    found = shell("restore-pipeline", "--pipeline-path", "rx.yaml", "--cube-path", "large.npy", "--memory", "1MiB")
+    assert "Running 1 nodes on large.npy: tile 1 of " in getattr(found, "stderr")  # noqa: B009

@@ -52,7 +52,7 @@ def test_a_page_is_whole_and_asks_nobody(scene: Cube) -> None:
         np.array([[[0.0, np.inf, -np.inf]]]),
     ],
 )
-def test_odd_cubes_have_a_page(data: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_odd_cubes_have_a_page(data: np.ndarray) -> None:
     """One pixel, nothing finite, far wider than high, infinite values."""
     assert cube_page(Cube(data), "odd").startswith("<!doctype html>")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cuvis_ai_core._files import write_atomic, write_json
+from cuvis_ai_core._shown import duration
 from cuvis_ai_core.batch.records import Outcome
 from cuvis_ai_core.pages.html import element, lines, page, section, table
 from cuvis_ai_core.results.record import RECORD, for_results
@@ -183,15 +184,6 @@ def write_metrics(report: Report, file: Path) -> None:
     rows += ["# HELP cuvis_batch_seconds Seconds since this run began.", "# TYPE cuvis_batch_seconds gauge"]
     rows += [f"cuvis_batch_seconds {report.seconds:.3f}"]
     write_atomic(file, "\n".join([*rows, ""]))
-
-
-def duration(seconds: float) -> str:
-    """Return a time as people say it: `42 s`, `3 min`, `2 h 5 min`."""
-    if seconds < 90:  # noqa: PLR2004
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def _csv(outcomes: Iterable[Outcome]) -> str:

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from cuvis_ai_hookspecs import hookimpl
 
-from cuvis_ai_core._shown import shown_in_line
+from cuvis_ai_core._shown import duration, shown_in_line
 from cuvis_ai_core.cli.logs import QUIET
 from cuvis_ai_core.cli.output import tell
 from cuvis_ai_core.errors import PluginsLoadError
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
 
 logger = logging.getLogger(__name__)
+
+_LINE_EVERY: Final = 10.0
+"""Seconds between two lines about tiles where there is no terminal."""
 
 _ENDS: Final = frozenset({PluginState.ACTIVE, PluginState.FAILED})
 _BRIEF: Final = frozenset(
@@ -101,21 +105,25 @@ def status_line() -> Iterator[Callable[[str], None] | None]:
 
 
 @contextmanager
-def running(registry: "NodeRegistry", text: str) -> Iterator[None]:
-    """Show that pipelines of a registry run, on a terminal with the node that is at work."""
+def running(registry: "NodeRegistry", text: str) -> "Iterator[TileDisplay]":
+    """Show that pipelines of a registry run, on a terminal with the node that is at work; tiles are told besides."""
     if not _is_live():
         report(text)
-        yield
+        yield TileDisplay(text, report, every=_LINE_EVERY)
         return
     from rich.console import Console
     from rich.text import Text
 
     console = Console(stderr=True)
     with console.status(Text(shown_in_line(text)), spinner=_spinner(console)) as status:
-        display = NodeDisplay(text, lambda shown: status.update(Text(shown_in_line(shown))))
+
+        def show(shown: str) -> None:
+            status.update(Text(shown_in_line(shown)))
+
+        display = NodeDisplay(text, show)
         registry.register_hooks(display)
         try:
-            yield
+            yield TileDisplay(text, show)
         finally:
             display.stop()
 
@@ -149,6 +157,31 @@ class NodeDisplay:
     def stop(self) -> None:
         """Show no more."""
         self._stopped = True
+
+
+class TileDisplay:
+    """Says how many tiles of an image are done, and how long the others will take.
+
+    Args:
+        text: What is under way.
+        show: Shows a line.
+        every: Seconds between two lines.
+    """
+
+    def __init__(self, text: str, show: Callable[[str], None], every: float = 0.0) -> None:
+        self._text = text
+        self._show = show
+        self._every = every
+        self._begun = self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Say it, if it is time to."""
+        now = time.monotonic()
+        if now - self._last < self._every or done >= total:
+            return
+        self._last = now
+        left = (now - self._begun) / done * (total - done)
+        self._show(f"{self._text}: tile {done} of {total}, {duration(left)} to go")
 
 
 class PlainLines:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cuvis_ai_core.cli.output import say
-from cuvis_ai_core.cli.progress import running, working
+from cuvis_ai_core.cli.progress import TileDisplay, running, working
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.results.outputs import ARCHIVE
 from cuvis_ai_core.results.record import RECORD
@@ -42,13 +42,22 @@ def run_one(run: Run, folder: Path | None) -> None:
         CuvisError: As of `Run.write_to`.
         OSError: The disk is full.
     """
+    tiles: list[TileDisplay] = []
 
     @contextmanager
     def shown(text: str) -> Iterator[None]:
-        with running(run.registry, text) if text.startswith("Running") else working(text):
+        if not text.startswith("Running"):
+            with working(text):
+                yield
+            return
+        with running(run.registry, text) as display:
+            tiles.append(display)
             yield
 
-    written = run.write_to(folder, shown)
+    def tell(done: int, total: int) -> None:
+        tiles[-1](done, total)
+
+    written = run.write_to(folder, shown, tell)
     _print_files(written.files)
     if written.profiler is not None:
         say()

@@ -21,6 +21,7 @@ from cuvis_ai_core.results.values import Result, collect, write_pictures
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube
     from cuvis_ai_core.pipeline.pipeline import Pipeline
+    from cuvis_ai_core.pipeline.tiling.run import Progress
     from cuvis_ai_core.registry import NodeRegistry
 
 PICTURE: Final = "pipeline"
@@ -92,12 +93,15 @@ class Run:
         """A folder in the working directory, named after the pipeline."""
         return Path(f"{safe_name(self.pipeline.name)}-output")
 
-    def write_to(self, folder: Path | None = None, phase: Phase = lambda _: nullcontext()) -> Written:
+    def write_to(
+        self, folder: Path | None = None, phase: Phase = lambda _: nullcontext(), progress: "Progress | None" = None
+    ) -> Written:
         """Run the pipeline and write the results.
 
         Args:
             folder: Folder of the results; by default `default_folder`.
             phase: Entered around each part of the work.
+            progress: Told after each tile how many are done.
 
         Raises:
             PipelineError: The names of classes in the pipeline's metadata do not fit its outputs.
@@ -121,7 +125,7 @@ class Run:
                 self.registry.register_hooks(profiler)
             outputs = Outputs(output.staging, self.format, cube)
             with phase(f"Running {len(self.pipeline.nodes)} nodes on {self.cube_path}"):
-                values = self._forward(batch, cube.remarks, outputs)
+                values = self._forward(batch, cube.remarks, outputs, progress)
             results, left_out = collect(values)
             with phase(f"Writing {target}"):
                 meaning = meanings(self.registry, self.pipeline, values, cube, self.cube_path.name)
@@ -147,10 +151,14 @@ class Run:
         self.pipeline.draw(folder / name)
         return [{"file": name, "shows": "the graph of the pipeline"}]
 
-    def _forward(self, batch: dict[Any, Any], remarks: tuple[str, ...], outputs: Outputs) -> dict[tuple[str, str], Any]:
+    def _forward(
+        self, batch: dict[Any, Any], remarks: tuple[str, ...], outputs: Outputs, progress: "Progress | None"
+    ) -> dict[tuple[str, str], Any]:
         kept = self.keep or None
         try:
-            return self.pipeline.forward_tiled(batch, keep_ports=kept, memory=self.memory, into=outputs.place)
+            return self.pipeline.forward_tiled(
+                batch, keep_ports=kept, memory=self.memory, into=outputs.place, progress=progress
+            )
         except PortError as error:
             if error.missing:
                 error.hint = _how_to_hand_in({address[1] for address in error.missing}, remarks)
