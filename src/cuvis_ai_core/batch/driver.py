@@ -85,7 +85,7 @@ def run_cubes(
 
     Raises:
         BatchError: No worker can be set up, or another run works in this folder.
-        OutputError: The folder belongs to another job, or two cubes would share a folder.
+        OutputError: The folder belongs to another job, two cubes would share a folder, or the disk is full.
         CubeError: There are no cubes.
         OSError: The disk is full.
     """
@@ -246,6 +246,11 @@ class Driver:
                     self._start_others(crew, event.data.get("peak", 0))
             case "broken":
                 raise BatchError(f"The pipeline cannot be set up: {event.data['error']}", **_kind(event.data))
+            case "done" if event.data.get("full"):
+                raise OutputError(
+                    f"A disk is full, perhaps that of '{self._output}': {event.data['error']}",
+                    hint="Make room; the same command goes on where it stopped.",
+                )
             case "done":
                 self._note(self._flights.pop(event.worker), event)
                 self._lower(event.data.get("peak", 0))

@@ -144,7 +144,7 @@ class LocalCrew:
 
 def _how(status: int) -> str:
     if status < 0:
-        return f"was ended by {signal.Signals(-status).name}" + _why(-status)
+        return f"was ended by {_kind(status)}" + _why(-status)
     return f"ended with status {status}"
 
 
@@ -155,7 +155,12 @@ def _why(number: int) -> str:
 
 
 def _kind(status: int) -> str:
-    return signal.Signals(-status).name if status < 0 else f"status {status}"
+    if status >= 0:
+        return f"status {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:  # a real-time signal, most of which have no name
+        return f"signal {-status}"
 
 
 def _last_words(log: Path) -> str:

@@ -4,6 +4,7 @@
 print goes to its log. It ends at once with whoever started it, however that ends.
 """
 
+import errno
 import json
 import os
 import queue
@@ -106,7 +107,13 @@ def told(error: BaseException) -> dict[str, Any]:
     text = str(error) if isinstance(error, CuvisError) else f"{type(error).__name__}: {error}"
     if isinstance(error, MemoryError):
         text = "It ran out of memory. Give its worker more, with fewer --workers, or have tiles take less: --memory"
-    return {"error": text[:_LONGEST], "kind": type(error).__name__, "node": getattr(error, "node", None)}
+    found = {"error": text[:_LONGEST], "kind": type(error).__name__, "node": getattr(error, "node", None)}
+    return found | ({"full": True} if _is_full(error) else {})
+
+
+def _is_full(error: BaseException) -> bool:
+    """Tell whether a disk is full, which is no cube's fault."""
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 def main() -> None:
