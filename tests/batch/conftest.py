@@ -17,11 +17,6 @@ from cuvis_ai_core.node import ArrayNode, PortSpec
 SPEC = PortSpec(np.floating, (-1, -1, -1, -1))
 
 
-def full(file):
-    """What a full disk says when results are synced."""
-    raise OSError(28, "No space left on device")
-
-
 class Moody(ArrayNode):
     """Does to a cube what its first value says."""
 
@@ -40,8 +35,6 @@ class Moody(ArrayNode):
             os.kill(os.getpid(), signal.SIGKILL)
         if mood == 5:
             raise MemoryError
-        if mood == 7:
-            os.fsync = full
         if mood == 8:
             os.kill(os.getpid(), 35)
         if mood == 6:
@@ -49,7 +42,7 @@ class Moody(ArrayNode):
         return {"cube": cube * 2}
 '''
 PROJECT = '[project]\nname = "moody"\nversion = "1.0.0"\ndependencies = ["numpy"]\n'
-MOODS = {"fine": 0, "raises": 1, "aborts": 2, "hangs": 3, "killed": 4, "memory": 5, "slow": 6, "full": 7, "nameless": 8}
+MOODS = {"fine": 0, "raises": 1, "aborts": 2, "hangs": 3, "killed": 4, "memory": 5, "slow": 6, "nameless": 8}
 
 
 @pytest.fixture

@@ -118,14 +118,6 @@ def test_a_cube_that_hangs_ends_its_worker_and_not_the_run(folder: Path, cubes: 
     assert "longer than 3 s" in str(report.failures[0].error)
 
 
-def test_a_full_disk_ends_the_run_and_is_no_failure_of_a_cube(folder: Path, cubes: Cubes) -> None:
-    """With room again, the same call does the cube."""
-    cubes("full")
-    for _ in range(2):
-        with pytest.raises(OutputError, match="A disk is full"):
-            run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml")
-
-
 @pytest.mark.skipif(not hasattr(signal, "SIGRTMIN"), reason="real-time signals")
 def test_a_signal_without_a_name_is_a_failure_too(folder: Path, cubes: Cubes) -> None:
     """By its number."""
