@@ -126,6 +126,26 @@ def test_a_signal_without_a_name_is_a_failure_too(folder: Path, cubes: Cubes) ->
     assert report.failures[0].kind == "signal 35"
 
 
+@pytest.mark.slow
+def test_a_full_disk_ends_the_run_and_fails_no_cube(folder: Path, cubes: Cubes) -> None:
+    """The same call goes on once there is room."""
+    cubes("fine", 12)
+    out = folder / "out"
+    out.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(out)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    try:
+        with pytest.raises(OutputError, match="A disk is full"):
+            run_cubes("rx.yaml", "cubes/*.npy", out)
+        subprocess.run(["mount", "-o", "remount,size=50m", str(out)], check=True)
+        report = run_cubes("rx.yaml", "cubes/*.npy", out)
+        assert (report.failed, report.left) == (0, 0)
+        assert report.skipped
+    finally:
+        subprocess.run(["umount", str(out)], check=True)
+
+
 def test_too_many_failures_end_the_run(folder: Path, cubes: Cubes) -> None:
     """No further cube is begun; what is done is kept."""
     cubes("raises", 5)

@@ -7,7 +7,7 @@ that ended. Each cube is in one worker's hands; a worker that dies costs the cub
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -168,14 +168,16 @@ class Driver:
                     finally:
                         crew.close()
                 self._report.ended = self._report.left == 0
-            except KeyboardInterrupt as error:
-                error.add_note(
-                    f"{self._report.done + self._report.skipped} of {self._report.total} cubes are done and kept in "
-                    f"'{self._output}'; the same command goes on."
-                )
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt):
+                    error.add_note(
+                        f"{self._report.done + self._report.skipped} of {self._report.total} cubes are done and kept "
+                        f"in '{self._output}'; the same command goes on."
+                    )
+                with suppress(OSError):  # of a full disk, which is what is told
+                    self._summarize()
                 raise
-            finally:
-                self._summarize()
+            self._summarize()
         return self._report
 
     # Before the work.
