@@ -71,6 +71,7 @@ class Worker:
             keep=job.keep,
             memory=job.memory,
             format=job.format,
+            page=False,  # there is one for all cubes
         )
 
     def run(self, unit: Unit, tries: int = 1) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -255,6 +256,7 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
                 keep=given.keep,
                 memory=given.memory,
                 format=given.format,
+                command=shlex.join(["restore-pipeline", *sys.argv[1:]]),
             )
             run_all(run, given.output_dir, given.measurement_indices)
             return

@@ -1,8 +1,9 @@
 """One run of a pipeline on a cube, from the file to the folder of results: for a command, a script or a worker."""
 
 import json
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +16,8 @@ from cuvis_ai_core.results.folder import OutputFolder, safe_name
 from cuvis_ai_core.results.meanings import class_names, meanings
 from cuvis_ai_core.results.outputs import ARCHIVE, FORMATS, Outputs
 from cuvis_ai_core.results.published_inputs import published_inputs
-from cuvis_ai_core.results.record import RECORD, cube_record, input_record, node_records, run_record
+from cuvis_ai_core.results.record import RECORD, cube_record, for_results, input_record, node_records, run_record
+from cuvis_ai_core.results.run_page import PAGE, run_page
 from cuvis_ai_core.results.values import Result, collect, write_pictures
 
 if TYPE_CHECKING:
@@ -69,6 +71,8 @@ class Run:
         memory: Bytes that tiles may take; None means a quarter of what is free.
         format: In which format images are written, one of `FORMATS`.
         about: Asked in the end what else the record is to say, by key.
+        page: Whether a page for people is written.
+        command: What runs it again, for that page.
     """
 
     registry: "NodeRegistry"
@@ -87,6 +91,8 @@ class Run:
     memory: int | None = None
     format: str = FORMATS[0]
     about: Callable[[], Mapping[str, Any]] = dict
+    page: bool = True
+    command: str = ""
 
     @property
     def default_folder(self) -> Path:
@@ -113,7 +119,8 @@ class Run:
             OSError: The disk is full.
         """
         class_names(self.pipeline)  # better refused before the work than after it
-        with phase(f"Reading {self.cube_path}"):
+        seconds: dict[str, float] = {}
+        with phase(f"Reading {self.cube_path}"), _timed(seconds, "reading"):
             cube = self._read()
             batch = published_inputs(self.pipeline, cube, self.annotations)
         target = folder or self.default_folder
@@ -124,7 +131,8 @@ class Run:
             if profiler is not None:
                 self.registry.register_hooks(profiler)
             outputs = Outputs(output.staging, self.format, cube)
-            with phase(f"Running {len(self.pipeline.nodes)} nodes on {self.cube_path}"):
+            running = f"Running {len(self.pipeline.nodes)} nodes on {self.cube_path}"
+            with phase(running), _timed(seconds, "running"):
                 values = self._forward(batch, cube.remarks, outputs, progress)
             results, left_out = collect(values)
             with phase(f"Writing {target}"):
@@ -135,6 +143,9 @@ class Run:
                     beside.append(_write_profile(output.staging, profiler))
                 nodes = node_records(self.registry, self.pipeline)
                 record = run_record(self._inputs(cube), nodes, [*files, *beside], left_out)
+                if self.page:
+                    text = run_page(record, self._edges(), output.staging, seconds, for_results(self.command))
+                    (output.staging / PAGE).write_text(text, encoding="utf-8")
                 (output.staging / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
                 output.publish()
         return Written(target, files, profiler)
@@ -170,6 +181,12 @@ class Run:
         known = Bands(result.name, description, classes=class_names(self.pipeline).get(address, {}))
         return bands_of(address, result.array.shape, values, cube, known)
 
+    def _edges(self) -> list[tuple[str, str, str]]:
+        return [
+            (each.source, each.target, f"{each.source}.{each.source_port} to {each.target}.{each.target_port}")
+            for each in self.pipeline.edges
+        ]
+
     def _inputs(self, cube: "Cube") -> dict[str, Any]:
         return {
             "pipeline": {"name": self.pipeline.name, **input_record(self.file)},
@@ -180,6 +197,13 @@ class Run:
             "cube": {**cube_record(self.cube_path, cube), "index": cube.index, "processing_mode": self.processing_mode},
             **self.about(),
         }
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], part: str) -> Iterator[None]:
+    begun = time.monotonic()
+    yield
+    seconds[part] = time.monotonic() - begun
 
 
 def _write_profile(folder: Path, profiler: Profiler) -> dict[str, Any]:
