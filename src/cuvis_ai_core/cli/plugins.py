@@ -27,6 +27,7 @@ class _Plugins(LazyGroup):
         "cache": "cuvis_ai_core.cli.cache:cache",
         "list": "cuvis_ai_core.cli.plugins:list_plugins",
         "lock": "cuvis_ai_core.cli.lock:lock",
+        "new": "cuvis_ai_core.cli.new.command:new",
         "unbundle": "cuvis_ai_core.cli.unbundle:unbundle",
         "update": "cuvis_ai_core.cli.update:update",
         "verify": "cuvis_ai_core.cli.verify:verify",

@@ -1,0 +1,1 @@
+"""`cuvis-ai plugins new`: a plugin's project that works at once."""

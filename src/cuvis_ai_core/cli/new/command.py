@@ -1,0 +1,40 @@
+"""`cuvis-ai plugins new`: what is asked for, and what is said afterwards."""
+
+from pathlib import Path
+
+import click
+
+from cuvis_ai_core.cli.new.project import BACKENDS, KINDS, write_project
+from cuvis_ai_core.cli.options import shared_options
+from cuvis_ai_core.cli.output import say
+
+
+@click.command("new")
+@click.argument("name")
+@click.option(
+    "--kind",
+    type=click.Choice(sorted(KINDS)),
+    default="array",
+    show_default=True,
+    metavar="KIND",
+    help="What it has first: array, torch, hooks or reader.",
+)
+@click.option(
+    "--build-backend",
+    type=click.Choice(sorted(BACKENDS)),
+    default="hatchling",
+    show_default=True,
+    metavar="NAME",
+    help="What builds it: hatchling, setuptools or uv_build.",
+)
+@shared_options
+def new(name: str, kind: str, build_backend: str) -> None:
+    """Make a plugin's project in a new folder NAME: package, node, pipeline file, tests, manifest, Git repository.
+
+    It works at once: its tests pass, and its pipeline runs.
+    """
+    folder = write_project(Path(name), kind, build_backend)
+    say(f"Made {folder}. Next:")
+    say(f"  cd {folder}")
+    say("  python -m pytest -q")
+    say("  cuvis-ai plugins list --plugins-path plugins.yaml")

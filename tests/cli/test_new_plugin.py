@@ -1,0 +1,58 @@
+"""`cuvis-ai plugins new` makes projects that work at once: their tests pass, wheels are whole, mypy is content."""
+
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from uv import find_uv_bin
+
+Shell = Callable[..., Any]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "backend"),
+    [("array", "hatchling"), ("hooks", "setuptools"), ("reader", "uv_build"), ("torch", "hatchling")],
+)
+def test_a_new_project_passes_its_own_tests(shell: Shell, kind: str, backend: str) -> None:
+    """Of each kind, and with each build back end; and its node is found by a manifest."""
+    if kind == "torch":
+        pytest.importorskip("torch")
+    made = shell("cuvis-ai", "plugins", "new", "leaf-index", "--kind", kind, "--build-backend", backend)
+    assert made.exit_code == 0, made.output
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd="leaf-index", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    listed = shell("cuvis-ai", "nodes", "list", "--plugins-path", "leaf-index/plugins.yaml")
+    assert "leaf_index.nodes.LeafIndex" in listed.stdout
+    mypy = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "src"]
+    typed = subprocess.run(mypy, cwd="leaf-index", capture_output=True, text=True, check=False)
+    assert typed.returncode == 0, typed.stdout
+    build = [find_uv_bin(), "build", "-q", "--wheel", "--out-dir", "dist", "leaf-index"]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = Path("dist").glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert "leaf_index/py.typed" in names
+    assert ("leaf_index/configs/leaf_index.yaml" in names) == (kind != "reader")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("1st", "is no name for a plugin"),
+        ("class", "is no name"),
+        ("json", "is no name"),
+        ("there", "is there already"),
+    ],
+)
+def test_a_name_that_will_not_do_is_refused(shell: Shell, name: str, says: str) -> None:
+    """With the rule; nothing is written."""
+    Path("there").mkdir()
+    found = shell("cuvis-ai", "plugins", "new", name)
+    assert found.exit_code == 2
+    assert says in found.stderr
+    assert [path.name for path in Path().iterdir()] == ["there"]
