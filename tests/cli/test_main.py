@@ -52,7 +52,7 @@ def test_a_wrong_command_is_answered_with_the_nearest(shell: Callable[..., Resul
     assert found.exit_code == 2
     assert (
         "Error: There is no command 'plugin'. Did you mean 'plugins'? "
-        "Commands: demo, nodes, plugins, policy, remote, serve, view." in found.stderr
+        "Commands: demo, doctor, nodes, plugins, policy, remote, serve, view." in found.stderr
     )
 
 

@@ -14,6 +14,7 @@ class _CuvisAi(Guarded, LazyGroup):
 
     places: ClassVar = {
         "demo": "cuvis_ai_core.cli.demo.command:demo",
+        "doctor": "cuvis_ai_core.cli.doctor:doctor",
         "nodes": "cuvis_ai_core.cli.nodes:nodes",
         "policy": "cuvis_ai_core.cli.policy:policy",
         "plugins": "cuvis_ai_core.cli.plugins:plugins",
