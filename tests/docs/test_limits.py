@@ -9,6 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from unittest import mock
@@ -245,12 +246,13 @@ def test_what_was_imported_for_a_plugin_that_failed_stays_imported(
     registry: NodeRegistry, tmp_path: Path, project_files: Callable[..., Files], write_files: Callable[..., Path]
 ) -> None:
     """A dependency's modules cannot be taken back: others may have met them."""
-    files = project_files("limits", dependencies=("wcwidth==0.2.13",))
-    files["src/limits/nodes.py"] += "import wcwidth\nraise ValueError\n"
+    assert find_spec("xmltodict") is None, "this needs a package that the environment has not"
+    files = project_files("limits", dependencies=("xmltodict==0.14.2",))
+    files["src/limits/nodes.py"] += "import xmltodict\nraise ValueError\n"
     before = set(sys.modules)
     with pytest.raises(PluginLoadError):
         registry.load_plugin("limits", {"path": str(write_files(tmp_path, files)), "provides": ["limits.nodes.Echo"]})
-    assert sys.modules["wcwidth"].__version__ == "0.2.13"
+    assert sys.modules["xmltodict"].__version__ == "0.14.2"
     for name in set(sys.modules) - before:
-        if name.startswith("wcwidth"):
+        if name.startswith("xmltodict"):
             del sys.modules[name]

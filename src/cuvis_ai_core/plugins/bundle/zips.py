@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 from typing import IO, Final
 
+from cuvis_ai_core.errors import BundleError
 from cuvis_ai_core.plugins.bundle.archive import counted_members
 from cuvis_ai_core.plugins.bundle.limits import Meter
 from cuvis_ai_core.plugins.bundle.names import refused
@@ -43,6 +44,8 @@ def check_wheel(wheel: Path, meter: Meter) -> None:
                 own.grow(info.file_size)
             for info in found:
                 _refuse_lying(file, info)
+    except BundleError:
+        raise  # of the limits
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, OSError, ValueError) as error:
         raise refused(f"has a wheel that cannot be read: {wheel.name}") from error
 
@@ -51,6 +54,8 @@ def _count_source(source: Path, meter: Meter) -> None:
     try:
         for name in counted_members(source, meter):
             meter.count(name)
+    except BundleError:
+        raise  # of the limits
     except (tarfile.TarError, EOFError, zlib.error, ValueError, gzip.BadGzipFile) as error:
         raise refused(f"has a source that cannot be read: {source.name}") from error
 
