@@ -134,6 +134,16 @@ class ZeroForMissing(Sound):
         return {"cube": np.nan_to_num(cube, nan=0.0) * 2}
 
 
+class ZeroInMap(ArrayNode):
+    """Makes zeros of pixels without data, in a map without channels."""
+
+    INPUT_SPECS = {"cube": IMAGE}
+    OUTPUT_SPECS = {"map": PortSpec(np.floating, (-1, -1, -1))}
+
+    def forward(self, cube: Any) -> dict[str, Any]:
+        return {"map": np.nan_to_num(cube, nan=0.0).sum(axis=-1)}
+
+
 class NoTiles(Sound):
     """Says that it needs a pixel alone, and looks at the whole image."""
 
@@ -162,12 +172,12 @@ class NoPickle(Sound):
 
 
 class MixesBatch(Sound):
-    """Averages over the batch."""
+    """Takes the mean of the whole batch."""
 
     per_pixel = False
 
     def forward(self, cube: Any) -> dict[str, Any]:
-        return {"cube": cube - cube.mean(axis=0, keepdims=True) + cube.shape[0]}
+        return {"cube": cube - cube.mean()}
 
 
 @pytest.mark.parametrize(
@@ -183,6 +193,7 @@ class MixesBatch(Sound):
         (WritesInput, "does not run on"),
         (Random, "run again on the same values, its output 'cube' is another"),
         (ZeroForMissing, "comes out of 'cube' as zero"),
+        (ZeroInMap, "comes out of 'map' as zero"),
         (NoTiles, "computed by tiles, as it declares, its output 'cube' is another"),
         (Forgets, "run again on the same values"),
         (NoPickle, "pickled, it fails"),
@@ -200,6 +211,8 @@ def test_a_lost_hyper_parameter_is_named() -> None:
     """That it is recorded elsewhere does not make the author's own record whole."""
     with pytest.raises(NodeCheckError, match="'factor' is not handed to super"):
         check_node(LosesParameters, factor=3.0)
+    with pytest.raises(NodeCheckError, match="'factor' is not handed to super"):
+        check_node(LosesParameters)
 
 
 def test_a_sound_node_passes() -> None:

@@ -64,7 +64,7 @@ def find_faults(node_class: Any, *, inputs: Mapping[str, Any] | None = None, **p
     except Exception as error:  # noqa: BLE001 - whatever an author's constructor raises
         yield f"it cannot be built: {words_of(error)}"
         return
-    yield from _parameters(node, params)
+    yield from _parameters(node_class, node, params)
     check = _Check(node_class, params, node)
     values = dict(inputs) if inputs is not None else _made_up(node)
     try:
@@ -95,10 +95,12 @@ def _declaration(node_class: Any) -> Iterator[str]:
         yield "its class has no docstring: nobody is told what it computes"
 
 
-def _parameters(node: Any, params: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in params.items():
+def _parameters(node_class: Any, node: Any, params: Mapping[str, Any]) -> Iterator[str]:
+    taken = inspect.signature(node_class).parameters.values()
+    named = [each.name for each in taken if each.kind in {each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY}]
+    for name in dict.fromkeys([*named, *params]):
         if name not in {"name", "execution_stages"} and name not in node.hparams:
-            yield f"the hyper-parameter '{name}' is not handed to super().__init__: a saved pipeline may lose {value!r}"
+            yield f"the hyper-parameter '{name}' is not handed to super().__init__: a saved pipeline may lose it"
 
 
 class _Check:
@@ -196,7 +198,8 @@ class _Check:
             return
         for port, value in found.items():
             array, before = _array(value), _array(first[port])
-            if array.dtype.kind == "f" and array.ndim == len(_SIZES) and array.shape[1:3] == _SIZES[1:3]:
+            size = next(iter(np.shape(values[key])[1:3] for key in cubes))
+            if array.dtype.kind == "f" and array.shape[1:3] == size:
                 pixel = array[0, 1, 1]
                 if (pixel == 0).all() and (before[0, 1, 1] != 0).any():
                     yield f"a pixel that is not a number comes out of '{port}' as zero, as if it were a value"
@@ -265,7 +268,8 @@ def _like(array: Any, other: Any) -> Any:
 
 def _twice(value: Any) -> Any:
     array = _array(value)
-    return _like(np.concatenate([array, array[:, ::-1]]), value)
+    other = array[:, ::-1] / 2 if array.dtype.kind == "f" else array[:, ::-1]  # of another mean, too
+    return _like(np.concatenate([array, other.astype(array.dtype)]), value)
 
 
 def _equal(one: Any, other: Any, tolerance: float) -> bool:
