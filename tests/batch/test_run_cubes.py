@@ -274,7 +274,9 @@ def test_ctrl_c_keeps_what_is_done_and_says_so(folder: Path, cubes: Cubes) -> No
 def start(*, workers: int = 2, command: bool = False) -> "subprocess.Popen[str]":
     """Start a run on `cubes` in a process of its own."""
     arguments = ["--pipeline-path", "moody.yaml", "--plugins-path", "plugins.yaml", "--cube-path", "cubes/*.npy"]
-    code = "import cuvis_ai_core.cli.restore_pipeline as r; r.main()"
+    # Whoever runs the tests in the background may have interrupts ignored, which children inherit.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code = f"{heard}import cuvis_ai_core.cli.restore_pipeline as r; r.main()"
     if not command:
         code = (
             "from cuvis_ai_core.batch import Local, run_cubes; run_cubes('moody.yaml', 'cubes/*.npy', 'out', "
