@@ -196,6 +196,8 @@ def test_what_is_no_override(write: Write) -> None:
         ),
         ("name: ${nme}\npipeline: p\ndata: {cubes: x}\n", "Interpolation key 'nme' not found"),
         ("name: a\npipeline: p\ndata: {cubes: x, masks: {training: m}}\n", "data.masks"),
+        ("name: a\npipeline: p\ndata: {cubes: x}\n'str': 1\n", r"line 4: str: is an unknown key"),
+        ("name: a\npipeline: p\ndata: {cubes: x}\n'ou[': 1\n", r"line 4: ou\[: is an unknown key"),
     ],
 )
 def test_wrong_files(write: Write, text: str, says: str) -> None:

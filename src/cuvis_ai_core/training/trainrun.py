@@ -134,7 +134,7 @@ def _checked(data: object, path: Path, document: YamlDocument | None, overrides:
     try:
         return TrainRunConfig.model_validate(data)
     except ValidationError as error:
-        problems = [_explain(each, document, overrides) for each in error.errors()[:_SHOWN_PROBLEMS]]
+        problems = [_explain(each, data, document, overrides) for each in error.errors()[:_SHOWN_PROBLEMS]]
         raise TrainRunError(
             f"Trainrun file {path}: " + "\n".join(dict.fromkeys(problems)),
             path=path,
@@ -142,13 +142,14 @@ def _checked(data: object, path: Path, document: YamlDocument | None, overrides:
         ) from error
 
 
-def _explain(details: ErrorDetails, document: YamlDocument | None, overrides: Sequence[str]) -> str:
-    keys = [key for key in details["loc"] if not _is_member(key)]
+def _explain(details: ErrorDetails, data: object, document: YamlDocument | None, overrides: Sequence[str]) -> str:
+    keys = _keys(details, data)
     place = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
     by = next((each for each in overrides if _concerns(each, ".".join(map(str, keys)))), None)
     line = document.line_of(*keys) if document and by is None else None
     where = f"override '{by}': " if by else f"line {line}: " if line else ""
-    return f"{where}{place or 'the file'}: {_rule(details, keys)}."
+    rule = _rule(details, keys)
+    return f"{where}{place or 'the file'}: {rule}{'' if rule.endswith('?') else '.'}"
 
 
 def _concerns(override_text: str, place: str) -> bool:
@@ -157,9 +158,23 @@ def _concerns(override_text: str, place: str) -> bool:
     return path.startswith(f"{place}.") or f"{place}.".startswith(path)
 
 
-def _is_member(key: int | str) -> bool:
-    """Tell whether pydantic named a member of a union, which is no key of the file."""
-    return isinstance(key, str) and (key in {"str", "int", "float", "bool", "list[int]"} or "[" in key)
+def _keys(details: ErrorDetails, data: object) -> list[int | str]:
+    """Return the keys of the file in a place, without the members of unions that pydantic names between them."""
+    *around, last = details["loc"] or ("",)
+    keys: list[int | str] = []
+    for key in around:
+        if _has(data, key):
+            keys.append(key)
+            data = data[key]  # type: ignore[index]
+    if last and (details["type"] in {"missing", "extra_forbidden"} or _has(data, last)):
+        keys.append(last)
+    return keys
+
+
+def _has(data: object, key: int | str) -> bool:
+    if isinstance(data, list):
+        return isinstance(key, int) and key < len(data)
+    return isinstance(data, dict) and key in data
 
 
 def _rule(details: ErrorDetails, keys: list[int | str]) -> str:
