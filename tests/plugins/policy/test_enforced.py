@@ -265,6 +265,38 @@ def test_a_policy_may_ask_for_wheels_only(
     registry.load_plugin("echo", {"path": plain, "provides": ECHO})
 
 
+@pytest.mark.parametrize("isolation", ["scoped", "process"])
+@pytest.mark.parametrize("where", ["folder", "tag"])
+def test_a_policy_for_wheels_only_is_about_what_builds_a_plugin_too(
+    registry: NodeRegistry,
+    project_files: Callable[..., dict[str, str]],
+    write_files: Callable[[Path, dict[str, str]], Path],
+    git_host: GitHost,
+    policy: Put,
+    tmp_path: Path,
+    isolation: str,
+    where: str,
+) -> None:
+    """A build requirement that is only source runs code as well; the plugin itself is built."""
+
+    def declared(name: str, *needs: str) -> dict[str, object]:
+        files = project_files()
+        files["pyproject.toml"] = files["pyproject.toml"].replace('["uv_build"]', json.dumps(["uv_build", *needs]))
+        place: dict[str, object] = (
+            {"path": str(write_files(tmp_path / name, files))}
+            if where == "folder"
+            else {"repo": git_host.add(f"wheels-{isolation}-{name}", files, tag="v1.0.0"), "tag": "v1.0.0"}
+        )
+        return {**place, "provides": ECHO, "isolation": isolation}
+
+    policy('allow: [{path: "/**"}, {repo: "http://127.0.0.1:*/**"}]\nrequire: {wheels_only: true}\n')
+
+    error = refused(registry, declared("one", "docopt==0.6.2"))
+    assert "for its build: docopt" in error.message
+    assert error.rule.endswith(":2")
+    registry.load_plugin("echo", declared("two"))
+
+
 def sign(signing: Any, git_host: GitHost, url: str, tag: str, key: str) -> None:
     """Sign a tag at the host."""
     signing.repository = git_host.root / url.rpartition("/")[2]

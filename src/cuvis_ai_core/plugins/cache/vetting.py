@@ -162,6 +162,12 @@ def unbounded(requirements: "Iterable[str]") -> list[str]:
     return [each for each in requirements if not _is_bounded(each)]
 
 
+def asks_for_wheels() -> bool:
+    """Tell whether the policy lets wheels be installed only."""
+    found = policy()
+    return found is not None and found.require.wheels_only
+
+
 def refuse_built(name: str, built: "Iterable[str]") -> None:
     """Raise if something would be built from source, and the policy lets wheels be installed only.
 
@@ -170,7 +176,7 @@ def refuse_built(name: str, built: "Iterable[str]") -> None:
     """
     found, dependencies = policy(), sorted(set(built))
     if found is not None and found.require.wheels_only and dependencies:
-        what = f"Plugin '{name}' would have dependencies built from source: {', '.join(dependencies)}."
+        what = f"Plugin '{name}' would have this built from source, to run or for its build: {', '.join(dependencies)}."
         hint = f"Leave 'build' and {_BUILD_VARIABLE} away, and take versions that have wheels."
         raise _required(found, "wheels_only", what, hint)
 

@@ -46,10 +46,12 @@ _STATE_VERSION: Final = (
 
 _TELLS_NOTHING: Final = r"Using Python|warning: Requirements file .*constraints\.txt. does not contain any dependencies"
 
+_SOURCE_ONLY: Final = r"Wheels are required for `([^`]+)` because building from source is disabled"
+
 # What uv says, on one line, and what it means with the next step; without one, the step is to try it by hand.
 _MEANINGS: Final[tuple[tuple[str, Kind, str | None], ...]] = (
     (
-        r"Wheels are required for `([^`]+)` because building from source is disabled",
+        _SOURCE_ONLY,
         DependencyNotFoundError,
         _ALLOW_BUILD,
     ),
@@ -105,6 +107,11 @@ def meaning(output: str) -> tuple[Kind, str | None]:
         if (match := re.search(pattern, line))
     )
     return next(found, (InstallError, None))
+
+
+def source_only(output: str) -> list[str]:
+    """Return the names of what uv did not build from source, for it was told not to."""
+    return re.findall(_SOURCE_ONLY, " ".join(output.split()))
 
 
 def telling_lines(output: str) -> list[str]:

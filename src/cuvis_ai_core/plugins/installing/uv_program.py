@@ -21,13 +21,14 @@ from cuvis_ai_core.errors import (
     OfflineError,
     ToolNotFoundError,
 )
+from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.cache.carried import Wheelhouse
 from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
 from cuvis_ai_core.plugins.cache.offline import WAY_OUT as OFFLINE_WAY_OUT
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.installing.index_credentials import hidden, offered
 from cuvis_ai_core.plugins.installing.index_settings import default_cache, pip_settings, uv_settings
-from cuvis_ai_core.plugins.installing.uv_errors import CHECK_NETWORK, meaning, telling_lines
+from cuvis_ai_core.plugins.installing.uv_errors import CHECK_NETWORK, meaning, source_only, telling_lines
 
 BUILD_VARIABLE: Final = "CUVIS_ALLOW_BUILD"
 """Names of dependencies that may be built from source, separated by commas; the commands' option `--allow-build`."""
@@ -77,6 +78,9 @@ class UvProgram:
         if self.offline and self.wheelhouse and words:
             command = [*command[:words], *self._find_links(), *command[words:]]
         builds = command[0] == "build" or "-e" in command or bool(self._built())
+        if (command[0] == "build" or "-e" in command) and "--no-build" not in command and vetting.asks_for_wheels():
+            # What builds the plugin is no dependency of it, and its code runs all the same.
+            command = [*command[:words], "--no-build", *command[words:]]
         builds = builds and not _names_a_repository(command)
         command, folder = self._beside_number_sign(command)
         finished = self.call([*options, *command], folder, told or {}, builds=builds)
@@ -168,6 +172,7 @@ class UvProgram:
 
     def _failure(self, task: str, output: str, by_hand: str) -> InstallError | NetworkError:
         kind, hint = meaning(output)
+        vetting.refuse_built(self.plugin, source_only(output))
         if kind is OfflineError and self.offline:
             hint = OFFLINE_WAY_OUT
         hint = hint or f"Try it by hand: {by_hand}\nIf that fails too, take another version of the plugin."
