@@ -2,6 +2,7 @@
 
 python tools/fuzz.py                        each kind of file for a minute
 python tools/fuzz.py --seconds 3600 coco    one kind for an hour
+python tools/fuzz.py --guided envi          changes that reach other lines are changed on (needs atheris)
 python tools/fuzz.py --list                 which kinds there are
 
 A kind runs in a process of its own, at low priority, with 4 GiB of memory. Prints how many files were tried; what ends
@@ -13,6 +14,7 @@ import argparse
 import base64
 import gzip
 import hashlib
+import importlib
 import io
 import json
 import logging
@@ -429,18 +431,47 @@ def explore(kind: str, seconds: float) -> int:
     return tried
 
 
+def explore_guided(kind: str, seconds: float) -> None:
+    """Try changed files of a kind for some time, those that reached new lines of ours again; end the process.
+
+    What is found within an hour of changes at random comes within seconds, where a reader has many ways.
+    """
+    atheris = importlib.import_module("atheris")  # which has no wheels for every Python
+
+    logging.disable()
+    sample = KINDS[kind][1]()
+    corpus, folder = Path(tempfile.mkdtemp()), Path(tempfile.mkdtemp())
+    (corpus / "honest").write_bytes(sample)
+    with atheris.instrument_imports(include=["cuvis_ai_core"]):
+        check(kind, sample, folder)
+
+    def attempt(content: bytes) -> None:
+        try:
+            check(kind, content, folder)
+        except BaseException:
+            print(f"{kind}: {base64.b64encode(content).decode()}", flush=True)
+            raise
+
+    limits = [f"-max_total_time={seconds:.0f}", "-max_len=4096", f"-artifact_prefix={folder}/"]
+    atheris.Setup([sys.argv[0], *limits, str(corpus)], attempt)
+    atheris.Fuzz()
+
+
 def main() -> int:
     """Run kinds, each in a process of its own."""
     parser = argparse.ArgumentParser(description="Change honest files at random.")
     parser.add_argument("kinds", nargs="*", metavar="KIND")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--guided", action="store_true", help="by the lines that are reached (needs atheris)")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     given_options = parser.parse_args()
     kinds = given_options.kinds or list(KINDS)
     if given_options.list:
         print(*KINDS, sep="\n")
         return 0
+    if given_options.here and given_options.guided:
+        explore_guided(kinds[0], given_options.seconds)
     if given_options.here:
         print(f"{kinds[0]}: {explore(kinds[0], given_options.seconds)} files", flush=True)
         return 0
@@ -452,6 +483,7 @@ def main() -> int:
     status = 0
     for kind in kinds:
         command = [sys.executable, __file__, "--here", "--seconds", str(given_options.seconds), kind]
+        command += ["--guided"] * given_options.guided
         status |= subprocess.run(command, check=False, preexec_fn=limited).returncode != 0
     return status
 
