@@ -25,6 +25,7 @@ class _Plugins(LazyGroup):
         "audit": "cuvis_ai_core.cli.audit:audit",
         "bundle": "cuvis_ai_core.cli.bundle:bundle",
         "cache": "cuvis_ai_core.cli.cache:cache",
+        "check": "cuvis_ai_core.cli.check.command:check",
         "list": "cuvis_ai_core.cli.plugins:list_plugins",
         "lock": "cuvis_ai_core.cli.lock:lock",
         "new": "cuvis_ai_core.cli.new.command:new",

@@ -37,4 +37,4 @@ def new(name: str, kind: str, build_backend: str) -> None:
     say(f"Made {folder}. Next:")
     say(f"  cd {folder}")
     say("  python -m pytest -q")
-    say("  cuvis-ai plugins list --plugins-path plugins.yaml")
+    say("  cuvis-ai plugins check .")

@@ -29,6 +29,16 @@ def newest(tags: Iterable[str], present: str) -> str:
     return max([(version, present), *((each, tag) for each, tag in found if each > version)])[1]
 
 
+def highest(tags: Iterable[str]) -> str | None:
+    """Return the tag of the highest version, a pre-release only where there is nothing else; None where none is one.
+
+    A tag that is a version alone (`v1.2`) goes before one that names something, too (`reader-2.0`).
+    """
+    found = [(not prefix, not each.is_prerelease, each, tag) for tag in tags for prefix, each in [_split(tag)] if each]
+    plain = [(final, each, tag) for alone, final, each, tag in found if alone or tag.startswith("v")]
+    return max(plain or [(final, each, tag) for _, final, each, tag in found], default=(False, None, None))[2]
+
+
 def _split(tag: str) -> tuple[str, Version | None]:
     """Return what stands before the version in a tag, and the version."""
     for begin in re.finditer(r"(?:(?<=^)|(?<=[^\w.])|(?<=_)|(?<=^v)|(?<=[^\w.]v)|(?<=_v))\d", tag):

@@ -1,0 +1,229 @@
+"""What is checked: a folder, a tag of a repository, or a plugin that is installed or declared."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from cuvis_ai_core._reading import read_toml
+from cuvis_ai_core.cli.check.code import Code, code_of
+from cuvis_ai_core.cli.check.findings import line_of
+from cuvis_ai_core.errors import CuvisError, LocalPathError, ManifestError
+from cuvis_ai_core.plugins.hooks.discovery import ENTRY_POINT_GROUP
+
+MANIFEST: Final = "plugins.yaml"
+PROJECT: Final = "pyproject.toml"
+
+
+class Named(NamedTuple):
+    """A class, module or object that is named somewhere.
+
+    Attributes:
+        path: Its full path, with dots.
+        file: Where it is named.
+        line: In which line.
+        key: Name of the entry point, or of the plugin in the manifest.
+    """
+
+    path: str
+    file: Path
+    line: int
+    key: str
+
+
+class Subject:
+    """A project that is checked.
+
+    Args:
+        folder: Its folder.
+        repo: Address and tag, of a project from a repository.
+        provides: What a manifest elsewhere says that it provides.
+    """
+
+    def __init__(self, folder: Path, repo: tuple[str, str] | None = None, provides: tuple[Named, ...] = ()) -> None:
+        self.folder = folder.resolve()
+        self.repo = repo
+        self._given = provides
+
+    @property
+    def project_file(self) -> Path:
+        """Its pyproject.toml."""
+        return self.folder / PROJECT
+
+    @cached_property
+    def text(self) -> str:
+        """What its project file has; nothing where there is none."""
+        try:
+            return self.project_file.read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return ""
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """The same, read; empty where that fails."""
+        try:
+            return read_toml(self.project_file)
+        except (OSError, ValueError):
+            return {}
+
+    @property
+    def table(self) -> Mapping[str, Any]:
+        """Its table `[project]`."""
+        return _table(self.data.get("project"))
+
+    @property
+    def name(self) -> str:
+        """Name of its distribution; that of the folder where there is none."""
+        name = self.table.get("name")
+        return name if isinstance(name, str) and name else self.folder.name
+
+    @property
+    def plugin(self) -> str:
+        """A name for a registry."""
+        return re.sub(r"\W+", "_", self.name) if not self.name[:1].isdigit() else f"_{self.name}"
+
+    @cached_property
+    def entry_points(self) -> tuple[Named, ...]:
+        """What its entry points name, `package.module:object`."""
+        points = _table(_table(self.table.get("entry-points")).get(ENTRY_POINT_GROUP))
+        return tuple(
+            Named(str(value), self.project_file, line_of(self.text, f'"{value}"', f"'{value}'"), str(name))
+            for name, value in points.items()
+        )
+
+    @cached_property
+    def provides(self) -> tuple[Named, ...]:
+        """The classes that manifests name: those of its own manifest, and of the one that was given."""
+        return (*self._given, *_own_provides(self.folder))
+
+    @cached_property
+    def code(self) -> Code:
+        """Its code."""
+        paths = [*(each.path for each in self.provides), *(each.path.partition(":")[0] for each in self.entry_points)]
+        return code_of(self.folder, frozenset(path.partition(".")[0].strip() for path in paths), self.name)
+
+
+def find(target: str, manifest: Path | None) -> Subject:
+    """Return what an author means by PATH, URL@TAG or NAME.
+
+    Raises:
+        CuvisError: There is no such thing, or it cannot be fetched.
+    """
+    if manifest is not None:
+        return _declared(target, manifest)
+    if "://" in target or re.match(r"[\w.+-]+@[\w.-]+:", target):
+        return _of_tag(*split_tag(target))
+    folder = Path(target).expanduser()
+    if folder.is_dir():
+        return Subject(folder)
+    if folder.is_file() and folder.name == PROJECT:
+        return Subject(folder.parent)
+    return _installed(target)
+
+
+def split_tag(address: str) -> tuple[str, str | None]:
+    """Return address and tag of `URL@TAG`; the `@` of a user is none of a tag."""
+    path = address.rpartition("/")[2] if "://" in address else address.partition(":")[2].rpartition("/")[2]
+    tag = path.partition("@")[2]
+    if not tag and "@" in address.rpartition(".git")[2]:  # a tag with '/'
+        tag = address.rpartition(".git")[2].partition("@")[2]
+    return (address[: -len(tag) - 1], tag) if tag else (address, None)
+
+
+def _of_tag(address: str, tag: str | None) -> Subject:
+    from cuvis_ai_core.cli.progress import report
+    from cuvis_ai_core.plugins.cache.store import Store
+    from cuvis_ai_core.plugins.lock.adding import fetched
+    from cuvis_ai_core.registry import NodeRegistry
+
+    store = Store(NodeRegistry.get_cache_dir())
+    source = fetched(address, tag, store, lambda what: report(f"Fetching {what}"))
+    return Subject(source.folder, (address, source.tag))
+
+
+def _declared(name: str, manifest: Path) -> Subject:
+    from cuvis_ai_core._yaml import load_yaml
+    from cuvis_ai_core.plugins.manifest.schema import GitPlugin, read_manifest
+
+    entry = read_manifest(manifest).named([name])[name]
+    document = load_yaml(manifest)
+    named = tuple(
+        Named(path, manifest.absolute(), document.line_of("plugins", name, "provides", index) or 1, name)
+        for index, path in enumerate(entry.provides)
+    )
+    below = Path(entry.subdirectory or ".")
+    if isinstance(entry, GitPlugin):
+        found = _of_tag(entry.repo, entry.tag)
+        return Subject(found.folder / below, found.repo, named)
+    return Subject(entry.path / below, None, named)
+
+
+def _installed(name: str) -> Subject:
+    """Return the project of a plugin that is pip-installed as it lies there (`pip install -e`)."""
+    from cuvis_ai_core._nearest import did_you_mean
+    from cuvis_ai_core.plugins.dependencies.search_path import search_path
+    from cuvis_ai_core.plugins.hooks.discovery import discover
+
+    known = discover(frozenset())
+    distribution = next((each.distribution for key, each in known.items() if name in {key, each.distribution}), name)
+    found = search_path().distribution(distribution)
+    if found is None:
+        names = sorted({each.distribution for each in known.values()})
+        raise LocalPathError(
+            f"'{name}' is no folder, no address and no plugin that is installed here.{did_you_mean(name, names)}",
+            hint="Give the folder of a project, URL@TAG, or the name of a pip-installed plugin; "
+            "a name of a manifest goes with --plugins-path.",
+            location=name,
+        )
+    with suppress(ValueError, KeyError, AttributeError):
+        origin = json.loads(found.read_text("direct_url.json") or "{}")
+        if origin.get("dir_info", {}).get("editable"):
+            return Subject(Path(unquote(urlsplit(origin["url"]).path)))
+    return _copied(found, distribution)
+
+
+def _copied(found: Any, name: str) -> Subject:
+    raise LocalPathError(
+        f"'{name}' {found.version} is installed as a copy, of which the project is not here.",
+        hint="Check the project that it was built from: its folder, or URL@TAG.",
+        location=name,
+    )
+
+
+def _own_provides(folder: Path) -> Iterator[Named]:
+    """Yield what the manifest in a project says of the project itself."""
+    from cuvis_ai_core._yaml import load_yaml
+
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        return
+    try:
+        document = load_yaml(manifest)
+        plugins = _table(_table(document.data).get("plugins"))
+    except CuvisError:
+        return  # of which another check speaks
+    for name, entry in plugins.items():
+        path = _table(entry).get("path")
+        if isinstance(path, str) and (folder / path).resolve() == folder.resolve():
+            for index, each in enumerate(_table(entry).get("provides") or ()):
+                yield Named(str(each), manifest, document.line_of("plugins", name, "provides", index) or 1, name)
+
+
+def broken_manifest(folder: Path) -> ManifestError | None:
+    """Return what is wrong with the manifest in a project."""
+    from cuvis_ai_core.plugins.manifest.schema import read_manifest
+
+    try:
+        if (folder / MANIFEST).is_file():
+            read_manifest(folder / MANIFEST)
+    except ManifestError as error:
+        return error
+    return None
+
+
+def _table(found: object) -> Mapping[str, Any]:
+    return found if isinstance(found, dict) else {}

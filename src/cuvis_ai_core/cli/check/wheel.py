@@ -1,0 +1,107 @@
+"""What a project's wheel has: it is built, and compared with the code."""
+
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from cuvis_ai_core._reading import shown_size
+from cuvis_ai_core.cli.check.findings import ERROR, WARNING, Finding, line_of
+from cuvis_ai_core.cli.check.subject import Subject
+from cuvis_ai_core.errors import CuvisError
+
+_LARGE: Final = 10 * 2**20
+_SOURCES: Final = frozenset(
+    {".c", ".cpp", ".cu", ".h", ".hpp", ".pyc", ".pyx", ".pyi", ".md", ".rst", ".rs", ".so", ".pyd", ".orig"}
+)
+"""Kinds of files of which nobody is surprised that they are left out."""
+
+
+def look_at(subject: Subject) -> tuple[list[Finding], int | None]:
+    """Return what is wrong with the wheel of a project, and its size in bytes; None where none can be built."""
+    with tempfile.TemporaryDirectory(prefix="cuvis-check-") as folder:
+        try:
+            wheel = _built(subject, Path(folder))
+        except CuvisError as error:
+            line = line_of(subject.text, "[build-system]")
+            return [Finding("build", ERROR, subject.project_file, line, error.message, error.hint or "")], None
+        with zipfile.ZipFile(wheel) as archive:
+            sizes = {each.filename: each.file_size for each in archive.infolist()}
+        size = wheel.stat().st_size
+    return [*_left_out(subject, set(sizes)), *_large(subject, sizes, size)], size
+
+
+def _built(subject: Subject, folder: Path) -> Path:
+    import shutil
+
+    from cuvis_ai_core.plugins.cache.integrity import NO_SOURCE
+    from cuvis_ai_core.plugins.cache.offline import is_offline
+    from cuvis_ai_core.plugins.installing.project import version_in
+    from cuvis_ai_core.plugins.installing.uv import Uv
+
+    copy = folder / "source"
+    shutil.copytree(subject.folder, copy, symlinks=True, ignore=shutil.ignore_patterns(*NO_SOURCE))
+    version = version_in(subject.repo[1]) if subject.repo else None
+    return Uv(subject.plugin, folder, is_offline()).build_wheel(copy, version=version)
+
+
+def _left_out(subject: Subject, there: set[str]) -> Iterator[Finding]:
+    ignored = _ignored(subject)
+    for file in subject.code.files():
+        name = file.relative_to(subject.code.root).as_posix()
+        if name in there or file.suffix in _SOURCES or file in ignored or "tests" in file.parts:
+            continue
+        code = file.suffix in {".py", ".yaml", ".yml"}
+        what = "pipeline or defaults" if file.suffix != ".py" and code else "module" if code else "file"
+        yield Finding(
+            "wheel",
+            ERROR if code else WARNING,
+            file,
+            1,
+            f"this {what} is left out of the wheel: whoever installs the plugin does not have it",
+            _cure(subject, name),
+        )
+
+
+def _cure(subject: Subject, name: str) -> str:
+    backend = str(subject.data.get("build-system", {}).get("build-backend", ""))
+    top, _, below = name.partition("/")
+    if "setuptools" in backend and not name.endswith(".py"):
+        return f'Write:\n[tool.setuptools.package-data]\n{top} = ["{below}"]'
+    if "setuptools" in backend:
+        return "Give its folder an __init__.py, or list the package below [tool.setuptools]."
+    if "hatchling" in backend:
+        place = (subject.code.root / top).relative_to(subject.folder).as_posix()
+        return f'Write:\n[tool.hatch.build.targets.wheel]\npackages = ["{place}"]'
+    if "uv_build" in backend:
+        return "See 'source-exclude', 'wheel-exclude' and 'module-name' below [tool.uv.build-backend]."
+    return "See which files your build back end takes."
+
+
+def _ignored(subject: Subject) -> set[Path]:
+    """Return the files that Git is told to ignore: they are no part of the project."""
+    import subprocess
+
+    files = [str(file) for file in subject.code.files()]
+    command = ["git", "-C", str(subject.folder), "check-ignore", "--stdin", "-z"]
+    try:
+        done = subprocess.run(command, input="\0".join(files), capture_output=True, text=True, check=False)
+    except OSError:
+        return set()
+    # What the user's own settings of a whole machine ignore is no matter of the project, but rarely code either.
+    return {Path(name) for name in done.stdout.split("\0") if name} if done.returncode == 0 else set()
+
+
+def _large(subject: Subject, sizes: dict[str, int], size: int) -> Iterator[Finding]:
+    if size > _LARGE:
+        name = max(sizes, key=lambda each: sizes[each])
+        file = subject.code.root / name
+        yield Finding(
+            "size",
+            WARNING,
+            file if file.exists() else subject.project_file,
+            1,
+            f"the wheel has {shown_size(size)}, of which this file is {shown_size(sizes[name])}: each user fetches it",
+            "Publish weights and data elsewhere, and let the node fetch or be given them.",
+        )

@@ -1,0 +1,122 @@
+"""`cuvis-ai plugins check`: each mistake is told with place and cure; honest projects are clean."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from cuvis_ai_core.testing import GitHost
+
+Shell = Callable[..., Result]
+TOP = Path(__file__).parents[2]
+BROKEN = sorted(path for path in (TOP / "tests/projects/broken").iterdir() if path.is_dir())
+WARNINGS = {"no_docstring", "pinned", "slow_import", "fails_when_built"}
+RUN = {"left_out_of_the_wheel", "slow_import", "fails_at_import", "fails_when_built"}
+"""What only a build, or a run, tells."""
+
+
+@pytest.mark.parametrize("project", BROKEN, ids=lambda path: path.name)
+def test_a_mistake_is_told_with_its_line_and_its_cure(shell: Shell, tmp_path: Path, project: Path) -> None:
+    """As the author should read it: `expected.txt` of each project; nothing else is said of it."""
+    folder = tmp_path / project.name
+    shutil.copytree(project, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    expected = (folder / "expected.txt").read_text(encoding="utf-8")
+    found = shell("cuvis-ai", "plugins", "check", folder, *([] if project.name in RUN else ["--no-run"]))
+    assert expected in found.stdout
+    assert found.stdout.count(": error: ") == (project.name not in WARNINGS)
+    assert found.stdout.count(": warning: ") == (project.name in WARNINGS)
+    assert found.exit_code == (project.name not in WARNINGS)
+    assert "Traceback" not in found.output
+
+
+@pytest.mark.parametrize("example", sorted(path.name for path in (TOP / "example_plugins").iterdir() if path.is_dir()))
+def test_honest_projects_are_clean(shell: Shell, example: str) -> None:
+    """Read, built and run: the examples."""
+    found = shell("cuvis-ai", "plugins", "check", TOP / "example_plugins" / example, "--no-run")
+    assert ": Nothing is wrong; " in found.stdout or (
+        example == "old_numpy" and found.stdout.count("numpy") and found.stdout.count(": error: ") == 1
+    ), found.stdout
+    assert found.exit_code == (example == "old_numpy")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "backend"),
+    [("array", "uv_build"), ("torch", "hatchling"), ("hooks", "setuptools"), ("reader", "setuptools")],
+)
+def test_new_projects_are_clean(shell: Shell, kind: str, backend: str) -> None:
+    """Of each kind, built and run."""
+    if kind == "torch":
+        pytest.importorskip("torch")
+    shell("cuvis-ai", "plugins", "new", "leaf-index", "--kind", kind, "--build-backend", backend)
+    found = shell("cuvis-ai", "plugins", "check", "leaf-index")
+    assert found.stdout.startswith("leaf-index: Nothing is wrong; 1 node, imported in "), found.stdout
+    assert found.exit_code == 0
+
+
+def test_a_broken_project_file_is_told_once(shell: Shell) -> None:
+    """What follows from it is not."""
+    Path("leaf/src/leaf").mkdir(parents=True)
+    Path("leaf/src/leaf/__init__.py").write_text("import numpy\n", encoding="utf-8")
+    Path("leaf/pyproject.toml").write_text('[project]\nname = "leaf"\nversion =\n', encoding="utf-8")
+    found = shell("cuvis-ai", "plugins", "check", "leaf", "--no-run")
+    assert found.exit_code == 1
+    assert found.stdout.startswith("pyproject.toml, line 3: error: cannot be read: ")
+    assert found.stdout.count(": error: ") == 1
+
+
+def test_a_program_gets_the_same_as_json(shell: Shell) -> None:
+    """Rule, place, sentence and cure of each; and what was measured."""
+    found = shell("cuvis-ai", "plugins", "check", TOP / "tests/projects/broken/singular_specs", "--no-run", "--json")
+    assert found.exit_code == 1
+    said = json.loads(found.stdout)
+    assert said["nodes"] == ["leaf_index.nodes.LeafIndex"]
+    assert said["import_seconds"] is said["wheel_bytes"] is None
+    (finding,) = said["findings"]
+    assert (finding["rule"], finding["level"]) == ("specs-name", "error")
+    assert (finding["file"], finding["line"]) == ("src/leaf_index/nodes.py", 12)
+
+
+def test_a_tag_is_checked_as_it_is_fetched(shell: Shell, git_host: GitHost) -> None:
+    """By its address, with the tag or the newest one."""
+    broken = TOP / "tests/projects/broken"
+    url = git_host.add("checked", broken / "no_docstring", tag="v1.0.0")
+    git_host.commit("checked", {"README.md": "better"}, tag="v1.1.0")
+    for address in (url, f"{url}@v1.0.0"):
+        found = shell("cuvis-ai", "plugins", "check", address, "--no-run")
+        assert "has no docstring" in found.stdout
+        assert found.exit_code == 0
+    found = shell("cuvis-ai", "plugins", "check", f"{url}@v9", "--no-run")
+    assert found.exit_code == 1
+    assert "Tag 'v9' does not exist" in found.stderr
+
+
+def test_a_plugin_of_a_manifest_is_checked_with_what_it_is_said_to_provide(shell: Shell) -> None:
+    """The line is that of this manifest."""
+    project = TOP / "tests/projects/broken/no_docstring"
+    Path("all.yaml").write_text(
+        f"plugins:\n  mine:\n    path: {project}\n    provides:\n      - leaf_index.nodes.Leaf\n", encoding="utf-8"
+    )
+    found = shell("cuvis-ai", "plugins", "check", "mine", "--plugins-path", "all.yaml", "--no-run")
+    assert f"{Path('all.yaml').absolute()}, line 5: error: 'provides' names 'leaf_index.nodes.Leaf'" in found.stdout
+
+
+def test_what_is_not_there_is_told_with_what_can_be_given(shell: Shell) -> None:
+    """Neither folder, address nor plugin."""
+    found = shell("cuvis-ai", "plugins", "check", "nowhere")
+    assert found.exit_code == 1
+    assert "'nowhere' is no folder, no address and no plugin that is installed here." in found.stderr
+    assert "Give the folder of a project, URL@TAG" in found.stderr
+
+
+def test_a_slip_of_the_syntax_is_told_once(shell: Shell, local_plugin: Callable[..., Path]) -> None:
+    """With file and line; the classes of other modules are looked at all the same."""
+    folder = local_plugin(extra='[project.entry-points."cuvis_ai.nodes"]\nEcho = "echo_plugin.nodes:Echo"\n')
+    (folder / "src/echo_plugin/other.py").write_text("import json\n\ndef broken(:\n    pass\n", encoding="utf-8")
+    found = shell("cuvis-ai", "plugins", "check", folder, "--no-run")
+    assert "src/echo_plugin/other.py, line 3: error: it is no Python: invalid syntax." in found.stdout
+    assert found.stdout.count("it is no Python") == 1
+    assert "class Echo has no docstring" in found.stdout
