@@ -119,10 +119,12 @@ class Centre(ArrayNode):
         super().__init__(pause=pause, **kwargs)
 
     def statistical_initialization(self, input_stream):
-        import time
+        import re, time
 
         means = []
         for values in input_stream:
+            if self.pause < 0:
+                re.match("(a|a)+$", "a" * 60 + "b")
             time.sleep(self.pause)
             means.append(values["cube"].mean((0, 1, 2)))
         self.mean = np.mean(means, axis=0)
@@ -136,14 +138,20 @@ class Centre(ArrayNode):
     def forward(self, cube):
         return {"cube": cube - self.mean.astype(cube.dtype)}
 """
-"""A node that learns the mean of each of four bands."""
+"""A node that learns the mean of each of four bands; with a negative pause it lets no other thread run, for ages."""
 
 
 @pytest.fixture
-def learner(stub: Stub, session: str, project_files: Callable[..., Any], local_plugin: Callable[..., Path]) -> str:
-    """Load a plugin with the node class `Centre`, which learns, and return the session."""
+def learning_plugin(local_plugin: Callable[..., Path]) -> Path:
+    """Return the folder of a plugin with the node class `Centre`, which learns."""
     folder = local_plugin("centre", package="centre", node="Centre")
     (folder / "src" / "centre" / "nodes.py").write_text(LEARNER)
-    manifest = stub.one(name="centre", path=str(folder), capabilities=["centre.nodes.Centre"])
+    return folder
+
+
+@pytest.fixture
+def learner(stub: Stub, session: str, learning_plugin: Path) -> str:
+    """Load the plugin that learns, and return the session."""
+    manifest = stub.one(name="centre", path=str(learning_plugin), capabilities=["centre.nodes.Centre"])
     assert not stub.LoadPlugin(session_id=session, manifest=manifest).error
     return session

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import psutil
 import pytest
 from click.testing import CliRunner
@@ -273,6 +274,33 @@ def test_a_killed_server_leaves_no_process(
     assert not stub.LoadPlugin(session_id=session, manifest=manifest, timeout=200).error
     config = stub.m.PipelineConfig(config_bytes=b'{"nodes": [{"name": "a", "class_name": "Echo"}]}')
     stub.LoadPipeline(session_id=session, pipeline=config)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
+
+
+@pytest.mark.slow
+def test_a_killed_server_leaves_no_training(
+    start: Callable[..., Started], connect: Callable[..., Any], learning_plugin: Path, tmp_path: Path
+) -> None:
+    """The process of one that is under way ends with it."""
+    np.savez(tmp_path / "one.npz", cube=np.zeros((2, 2, 4), np.float32))
+    process, address, _ = start(CUVIS_PLUGINS_DIR=str(tmp_path / "cache"), GRPC_PORT="0")
+    stub = connect(address)
+    session = stub.CreateSession().session_id
+    manifest = stub.one(name="centre", path=str(learning_plugin), capabilities=["centre.nodes.Centre"])
+    assert not stub.LoadPlugin(session_id=session, manifest=manifest, timeout=200).error
+    content = {
+        "name": "run",
+        "pipeline": {"nodes": [{"name": "centre", "class_name": "Centre", "params": {"pause": 600.0}}]},
+        "data": {"cubes": ["one.npz"]},
+    }
+    config = stub.m.TrainRunConfig(config_bytes=json.dumps(content).encode())
+    stub.SetTrainRunConfig(session_id=session, config=config)
+    next(each for each in stub.Train(session_id=session, trainer_type=1) if each.event.node == "centre")
     children = psutil.Process(process.pid).children(recursive=True)
     assert children
     process.kill()

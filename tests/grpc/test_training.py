@@ -13,11 +13,8 @@ import numpy as np
 import pytest
 
 from cuvis_ai_core.grpc.capabilities import OPTIMIZERS
-from cuvis_ai_core.grpc.sessions import Session
-from cuvis_ai_core.grpc.stopping import Run
-from cuvis_ai_core.grpc.training import Telling
+from cuvis_ai_core.grpc.training import Words
 from cuvis_ai_core.grpc.wire import messages
-from cuvis_ai_core.registry import NodeRegistry
 
 PROJECT = Path(__file__).parents[1] / "projects" / "trainable_nodes"
 CENTRE: dict[str, Any] = {"nodes": [{"name": "centre", "class_name": "Centre"}]}
@@ -118,10 +115,11 @@ def test_a_client_that_goes_away_ends_its_training(
     stub: Any, learner: str, server: Any, scenes: Path, way: str
 ) -> None:
     """By a cancelled call, a deadline, or the end of the session: the thread is gone."""
-    slow(stub, learner, scenes)
+    slow(stub, learner, scenes, pause=2.0)
     held = server.service.sessions.get(learner)
-    stream = stub.Train(session_id=learner, trainer_type=STATISTICAL, timeout=0.4 if way == "deadline" else 60)
-    next(stream)
+    stream = stub.Train(session_id=learner, trainer_type=STATISTICAL, timeout=4 if way == "deadline" else 60)
+    while next(stream).event.node != "centre":
+        pass
     if way == "cancel":
         stream.cancel()
     elif way == "close":
@@ -171,7 +169,7 @@ def test_a_trainrun_stays_below_the_roots(
     content = json.loads(json.dumps(content).replace("{scenes}", str(scenes)))
 
     def use() -> None:
-        set_config(stub, learner, **content)
+        set_config(stub, learner, training={"max_epochs": 1}, **content)
         list(stub.Train(session_id=learner, trainer_type=GRADIENT if "output_dir" in change else STATISTICAL))
 
     with pytest.raises(grpc.RpcError) as caught:
@@ -266,7 +264,11 @@ def test_a_gradient_training_tells_of_each_epoch(stub: Any, session: str, gradie
     assert [(each.event.epochs.current, each.event.epochs.total) for each in epochs] == [(1, 3), (2, 3), (3, 3)]
     assert {"train_loss", "val_loss"} <= set(epochs[0].losses)
     assert any(name.startswith("accuracy/") for name in epochs[0].metrics)
-    assert [each.event.hook for each in words][-4:] == [9, 11, 8, 12]  # evaluated, calibrated, all is done
+    hooks = [each.event.hook for each in words if each.event.hook]
+    assert hooks[-5:] == [9, 10, 11, 8, 12]  # evaluated, calibrated, all is done
+    assert [hook for hook in hooks if hook in {16, 18, 3, 2}] == [16, 18, 3, 2] * 3  # epochs, each with a validation
+    counted = {(each.event.hook, each.event.progress.done, each.event.progress.total) for each in words}
+    assert {(17, 2, 2), (19, 1, 1), (10, 1, 1)} <= counted  # of training, validation and test
     tested = next(each.event.evaluation for each in words if each.event.hook == 11)
     assert (tested.split, tested.status, tested.frames) == (3, 1, 1)
     assert "loss" in tested.metrics
@@ -306,9 +308,9 @@ def test_capabilities_are_those_of_the_installed_torch(stub: Any) -> None:
 
 def test_a_client_that_reads_slowly_makes_nothing_grow() -> None:
     """Of what waits for it the oldest words are left out, never the last ones."""
-    telling = Telling(Run(Session(1, NodeRegistry)))
+    words = Words()
     for number in range(5000):
-        telling.say(str(number))
-    waiting = [telling.words.get().message for _ in range(telling.words.qsize())]
+        words.put(messages().TrainResponse(message=str(number)))
+    waiting = [words.get().message for _ in range(len(words))]
     assert len(waiting) == 1000
-    assert waiting[-1] == telling.latest.message == "4999"
+    assert waiting[-1] == "4999"

@@ -128,7 +128,7 @@ class LocalCrew:
                     self._events.put((process, Event(worker, data.pop("event"), data)))
         status = process.wait()
         words = _last_words(self._log(worker))
-        error = f"Its worker {_how(status)}." + (f" The last lines of its log:\n{words}" if words else "")
+        error = f"Its worker {how_it_ended(status)}." + (f" The last lines of its log:\n{words}" if words else "")
         self._events.put((process, Event(worker, "died", {"error": error, "kind": _kind(status)})))
 
     @staticmethod
@@ -142,7 +142,8 @@ class LocalCrew:
         return self._logs / f"local-{worker}.log"
 
 
-def _how(status: int) -> str:
+def how_it_ended(status: int) -> str:
+    """Return in words how a process ended: its status, or the signal."""
     if status < 0:
         return f"was ended by {_kind(status)}" + _why(-status)
     return f"ended with status {status}"

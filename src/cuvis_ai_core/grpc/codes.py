@@ -63,6 +63,13 @@ def code_of(error: BaseException) -> str:
 
 def words_for(error: BaseException, number: str) -> str:
     """Return what a client is told: no traceback; of a bug only the number under which the log has it."""
+    if code_of(error) == INTERNAL:
+        return f"{plain_words(error)}\nThe server's log has the rest under {number}."
+    return plain_words(error)
+
+
+def plain_words(error: BaseException) -> str:
+    """Return what is said of an error: no traceback, and of a bug nothing."""
     if isinstance(error, CuvisError):
         hint = (
             None
@@ -76,8 +83,6 @@ def words_for(error: BaseException, number: str) -> str:
         text = str(error)
     else:
         text = "The server failed."
-    if code_of(error) == INTERNAL:
-        return f"{shown(text)}\nThe server's log has the rest under {number}."
     return shown(text)
 
 

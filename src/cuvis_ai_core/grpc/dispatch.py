@@ -118,7 +118,7 @@ def _answered(method: str, data: bytes, context: Any, service: Service) -> Itera
         except (Exception, SystemExit) as error:
             number = secrets.token_hex(6)
             code, words = code_of(error), words_for(error, number)
-            about = [(ERROR, type(error).__name__)]
+            about = [(ERROR, getattr(error, "kind", type(error).__name__))]
             if code == INTERNAL:
                 logger.exception("%s failed [%s]", method, number)
                 about.append((ERROR_ID, number))

@@ -3,6 +3,7 @@
 import statistics
 import threading
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_hookspecs import hookimpl
@@ -69,6 +70,19 @@ class Timings:
             self._seen[node, stage] = self._seen.get((node, stage), 0) + 1
             if self._seen[node, stage] > self.skip:
                 self._times.setdefault((node, stage), _Times()).add(seconds * 1e3)
+
+    def exported(self) -> list[tuple[str, str, list[float]]]:
+        """Return node, stage and the last times of each, for another process."""
+        with self._lock:
+            return [(*key, list(times.last)) for key, times in self._times.items()]
+
+    def absorb(self, exported: Iterable[tuple[str, str, list[float]]]) -> None:
+        """Take over times that another process took."""
+        with self._lock:
+            for node, stage, times in exported:
+                known = self._times.setdefault((node, stage), _Times())
+                for time in times:
+                    known.add(time)
 
     def clear(self) -> None:
         """Forget all times."""

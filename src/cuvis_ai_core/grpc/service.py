@@ -57,7 +57,12 @@ class Service:
 
     def _registry(self) -> NodeRegistry:
         """Return a registry for a session; installed plugins take part where the server may load them."""
-        return NodeRegistry(discover=self.settings.is_local or policy() is not None)
+        return NodeRegistry(discover=self.discovers)
+
+    @property
+    def discovers(self) -> bool:
+        """Whether installed plugins take part."""
+        return self.settings.is_local or policy() is not None
 
     def policy_words(self) -> str:
         """Return what is said of the plugins that clients may have loaded."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core.errors import ServiceError
+from cuvis_ai_core.grpc.handing import sources_of
 from cuvis_ai_core.registry import NodeRegistry
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Session:
         self.node_registry = registry()
         self.search_paths: list[Path] = []
         self.pipeline: Pipeline | None = None
+        self.sources: dict[str, tuple[str, int, int]] = {}
+        """The files of its node classes, as they were when it was built."""
         self.trainrun: Any = None
         """What `SetTrainRunConfig` set, as data."""
         self.plugins: dict[str, Any] = {}
@@ -103,6 +106,7 @@ class Session:
     def set_pipeline(self, pipeline: "Pipeline | None") -> None:
         """Take a pipeline in the place of the one before, which is closed."""
         before, self.pipeline = self.pipeline, pipeline
+        self.sources = sources_of(pipeline) if pipeline is not None else {}
         if before is not None:
             before.close()
 

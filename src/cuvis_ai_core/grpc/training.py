@@ -1,194 +1,240 @@
-"""A training of a session: in a thread of its own, told of step by step, and really stopped when that is wanted."""
+"""The trainings of a session: each in a process of its own, told of while it runs, and stopped when that is wanted."""
 
+import base64
+import json
 import logging
+import os
 import queue
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cuvis_ai_hookspecs import hookimpl
-
-from cuvis_ai_core.errors import CuvisError, ServiceError
-from cuvis_ai_core.grpc.codes import words_for
-from cuvis_ai_core.grpc.stopping import Run, Stopped
-from cuvis_ai_core.grpc.wire import enum_value, messages
+from cuvis_ai_core.batch.local import how_it_ended
+from cuvis_ai_core.errors import ServiceError
+from cuvis_ai_core.grpc.handing import State, give_state
+from cuvis_ai_core.grpc.profiling import timings_of
+from cuvis_ai_core.grpc.telling import CANCELLED, ERROR, RUNNING
+from cuvis_ai_core.grpc.trainer import STOP, Task
+from cuvis_ai_core.grpc.wire import messages
+from cuvis_ai_core.plugins.isolation.private_names import LIVE_PLUGINS
 
 if TYPE_CHECKING:
     from cuvis_ai_core.grpc.sessions import Session
 
 logger = logging.getLogger(__name__)
 
-RUNNING, COMPLETE, ERROR, CANCELLED = 1, 2, 3, 4
-_TRAIN: Final = 1
-_TEST: Final = 3
-_BETWEEN_TOLD: Final = 0.5
-"""Seconds between two messages about batches."""
-
 _MOST_WAITING: Final = 1000
 """Messages that wait for a client that reads slowly."""
 
-_LONGEST_STOP: Final = 60.0
-"""Seconds that a node may take to come to its end after its training was stopped."""
-
-Work = Callable[["Telling"], None]
-
-
-class Telling:
-    """What a training says of itself: the last word for GetTrainStatus, all of them for the client of Train.
-
-    Args:
-        run: What stops it.
-    """
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.latest: Any = messages().TrainResponse(status=RUNNING, message="begins")
-        self.words: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.batches = 0
-        self.done = 0
-        self.epoch = 0
-        self.told = 0.0
-
-    def say(self, message: str = "", *, status: int = RUNNING, hook: str = "", **fields: Any) -> None:
-        """Say where the training is.
-
-        Args:
-            message: In words.
-            status: A TrainStatus.
-            hook: The event, as TrainHook names it without `TRAIN_HOOK_`.
-            fields: Further fields of the event, and `losses` and `metrics`.
-        """
-        m = messages()
-        said = m.TrainResponse(
-            status=status,
-            message=message,
-            context=m.Context(stage=_TRAIN, epoch=self.epoch, batch_idx=self.done, global_step=self._step()),
-            losses=fields.pop("losses", None),
-            metrics=fields.pop("metrics", None),
-        )
-        if hook:
-            said.event.CopyFrom(
-                m.TrainEvent(hook=enum_value("TrainHook", f"TRAIN_HOOK_{hook}"), split=_TRAIN, **fields)
-            )
-        self.latest = said
-        self.words.put(said)
-        if self.words.qsize() > _MOST_WAITING:
-            with suppress(queue.Empty):
-                self.words.get_nowait()  # of a client that reads slowly the oldest words are left out
-
-    def batch_done(self, hook: str, **fields: Any) -> None:
-        """Say now and then how many batches are done."""
-        self.done += 1
-        if time.monotonic() - self.told >= _BETWEEN_TOLD:
-            self.told = time.monotonic()
-            progress = messages().FrameProgress(done=self.done, total=self.batches)
-            self.say(hook=hook, progress=progress, **fields)
-
-    def _step(self) -> int:
-        return int(min(self.epoch * self.batches + self.done, 2**31 - 1))
+_LONGEST_STOP: Final = 10.0
+"""Seconds that a training that is to stop has for it, before its process is ended."""
 
 
 class Training:
     """The trainings of a session, one after the other."""
 
     def __init__(self) -> None:
-        self.telling: Telling | None = None
+        self.latest: Any = messages().TrainResponse()
+        """What was said last."""
         self._lock = threading.Lock()
-        self._running = False
-
-    @hookimpl
-    def cuvis_ai_pipeline_finished(self, stage: str) -> None:
-        """Count the batches of a gradient training."""
-        if self._running and self.telling is not None and stage == "train" and self.telling.batches:
-            self.telling.batch_done("TRAIN_PROGRESS")
+        self._process: TrainingProcess | None = None
 
     @property
     def is_running(self) -> bool:
         """Whether one is under way."""
-        return self._running
+        return self._process is not None
 
     def stop(self) -> bool:
         """Have the training that is under way stop; return whether there is one."""
         with self._lock:
-            if not self._running or self.telling is None:
+            if self._process is None:
                 return False
-            self.telling.run.ask()
+            self._process.stop()
             return True
 
-    def run(self, session: "Session", run: Run, work: Work, is_alive: Callable[[], bool]) -> Iterator[Any]:
+    def run(self, session: "Session", task: Task, context: Any) -> Iterator[Any]:
         """Train, and yield what is said of it.
 
         Args:
             session: The session.
-            run: What stops it.
-            work: The training.
-            is_alive: Tells whether the client is still there; without it the training stops.
+            task: What is trained.
+            context: gRPC's context of the call: when its client is gone, the training stops.
 
         Raises:
-            Exception: As the training.
+            ServiceError: As the training failed.
         """
-        telling = self.telling = Telling(run)
-        failed: list[BaseException] = []
-        thread = threading.Thread(target=self._work, args=(telling, work, failed), name="training", daemon=True)
-        self._running = True
-        thread.start()
+        self.latest = messages().TrainResponse(status=RUNNING, message="begins")
+        process = self._process = TrainingProcess(task, session.id, self._take)
         try:
-            while (said := _next(telling, thread)) is not None:
-                if said and is_alive():
+            if not context.add_callback(process.stop):
+                process.stop()
+            yield self.latest  # the process takes a moment until it says something itself
+            while (said := process.next()) is not None:
+                if said and context.is_active():
                     yield said
-                elif not is_alive():
-                    run.ask()
         finally:
-            run.ask()
-            thread.join(_LONGEST_STOP)
-            run.end()
-            if thread.is_alive():
-                logger.error("a training of session %s does not end: a node of it does not", session.id)
-                session.closing = True  # nothing else may run beside it
-        if failed:
-            raise failed[0]
+            ended = process.end()
+            try:
+                last = self._take_over(session, ended)
+            except Exception as error:
+                self.latest = messages().TrainResponse(status=ERROR, message=str(error))
+                raise
+            finally:
+                with self._lock:
+                    self._process = None
+            self.latest = last
+        if "error" in ended:
+            raise _error(ended["error"])
+        yield last
 
-    def _work(self, telling: Telling, work: Work, failed: list[BaseException]) -> None:
-        try:
-            work(telling)
-        except Stopped:
-            telling.say("stopped", status=CANCELLED)
-        except BaseException as error:  # noqa: BLE001 - handed on to the thread of the call
-            telling.say(words_for(error, "its call"), status=ERROR)
-            failed.append(error)
-        else:
-            telling.say("done", status=COMPLETE, hook="POST_FIT_END")
-        finally:
-            self._running = False
-            telling.words.put(None)
+    def _take(self, said: Any) -> None:
+        self.latest = said
+
+    def _take_over(self, session: "Session", ended: dict[str, Any]) -> Any:
+        """Give the session's pipeline what was trained, and return what is said last."""
+        pipeline = session.pipeline
+        if "state" in ended and pipeline is not None:
+            give_state(pipeline, State(**ended["state"]))
+            if ended["device"] != pipeline.device:
+                pipeline.to(ended["device"])
+        timings_of(session).absorb(ended.get("timings", ()))
+        if "last" in ended:
+            return _message(ended["last"])
+        error = ended.get("error")
+        words, status = (error["words"], ERROR) if error else (ended["message"], CANCELLED)
+        last = messages().TrainResponse(status=status, message=words)
+        last.context.CopyFrom(self.latest.context)
+        return last
 
 
-class Told:
-    """Batches that are told of, and end when the training is to stop.
+class Words:
+    """What was said and waits for the client; where it reads slowly, the oldest words are left out."""
+
+    def __init__(self) -> None:
+        self._words: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def __len__(self) -> int:
+        return self._words.qsize()
+
+    def put(self, said: Any) -> None:
+        """Have a message wait."""
+        self._words.put(said)
+        if self._words.qsize() > _MOST_WAITING:
+            with suppress(queue.Empty):
+                self._words.get_nowait()
+
+    def get(self) -> Any:
+        """Return the message that waits longest, None where there is none for a moment."""
+        with suppress(queue.Empty):
+            return self._words.get(timeout=0.1)
+
+
+class TrainingProcess:
+    """A process that trains.
 
     Args:
-        batches: The batches.
-        telling: Who is told.
-        nodes: The nodes that go through them, one after the other.
+        task: What it trains.
+        session: The number of the session, for the log.
+        take: Is given each message.
+
+    Raises:
+        ServiceError: It cannot be started.
     """
 
-    def __init__(self, batches: Any, telling: Telling, nodes: tuple[str, ...]) -> None:
-        self._batches = batches
-        self._telling = telling
-        self._nodes = iter(nodes)
+    def __init__(self, task: Task, session: str, take: Callable[[Any], None]) -> None:
+        self._session = session[:8]
+        self._take = take
+        self._words = Words()
+        self._ended: dict[str, Any] = {}
+        self._asked_at: float | None = None
+        environment = {key: value for key, value in os.environ.items() if key != LIVE_PLUGINS}
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "cuvis_ai_core.grpc.trainer"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is for the server, which ends it in order
+            )
+        except OSError as error:
+            raise ServiceError(
+                f"No process for the training can be started: {error}.", code="RESOURCE_EXHAUSTED"
+            ) from error
+        self._reader = threading.Thread(target=self._listen, name="training", daemon=True)
+        self._reader.start()
+        threading.Thread(target=self._log, daemon=True).start()
+        self._write(task.to_json())
 
-    def __iter__(self) -> Iterator[Any]:
-        node = next(self._nodes, "")
-        self._telling.done = 0
-        self._telling.say(f"initialising {node}", hook="STATISTICAL_NODE_START", node=node)
-        for batch in self._batches:
-            self._telling.run.look()
-            yield batch
-            self._telling.batch_done("STATISTICAL_PROGRESS", node=node)
-        self._telling.say(hook="STATISTICAL_NODE_END", node=node)
+    def next(self) -> Any:
+        """Return what is said next, nothing yet (False), or that all is said (None)."""
+        if self._asked_at is not None and time.monotonic() - self._asked_at > _LONGEST_STOP:
+            self._kill()
+        ended = not self._reader.is_alive()
+        said = self._words.get()
+        return said if said is not None or ended else False
+
+    def stop(self) -> None:
+        """Have it stop soon, whatever it does."""
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
+            self._write(STOP)
+
+    def end(self) -> dict[str, Any]:
+        """Have it stop where it still runs, and return how it ended."""
+        self.stop()
+        while self.next() is not None:
+            pass
+        with suppress(OSError):
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+        return self._ended
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as answers:
+            for line in answers:
+                with suppress(ValueError):
+                    told: dict[str, Any] = json.loads(line)
+                    self._ended = told.get("ended", self._ended)
+                    if "said" in told:
+                        said = _message(told["said"])
+                        self._take(said)
+                        self._words.put(said)
+        status = self._process.wait()
+        if not self._ended:
+            self._ended = self._died(status)
+
+    def _log(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as lines:
+            for line in lines:
+                logger.warning("training of session %s: %s", self._session, line.decode(errors="replace").rstrip())
+
+    def _died(self, status: int) -> dict[str, Any]:
+        if self._asked_at is not None:
+            return {"message": "stopped by the end of its process; what was trained since the last epoch is lost"}
+        how = how_it_ended(status)
+        code = "RESOURCE_EXHAUSTED" if status == -getattr(signal, "SIGKILL", 0) else "INTERNAL"
+        return {"error": {"kind": "TrainingError", "code": code, "words": f"The process of the training {how}."}}
+
+    def _kill(self) -> None:
+        with suppress(OSError):
+            if hasattr(os, "killpg"):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.kill()
+
+    def _write(self, line: bytes) -> None:
+        stream: Any = self._process.stdin
+        with suppress(OSError, ValueError):  # it died: that is heard from the other side
+            stream.write(line)
+            stream.flush()
 
 
 def training_of(session: "Session") -> Training:
@@ -196,96 +242,17 @@ def training_of(session: "Session") -> Training:
     found: Any = session.extras.get("training")
     if found is None:
         found = session.extras["training"] = Training()
-        session.node_registry.register_hooks(found)
         session.at_end.append(found.stop)
     assert isinstance(found, Training)
     return found
 
 
-def train_statistically(pipeline: Any, batches: Any, telling: Telling) -> None:
-    """Initialise all nodes that wait for it."""
-    from cuvis_ai_core.training.statistical import StatisticalTrainer
-
-    trainer = StatisticalTrainer(pipeline)
-    telling.say(hook="FIT_START")
-    trainer.fit(Told(batches, telling, trainer.waiting))
-    telling.say(hook="FIT_END")
+def _message(text: str) -> Any:
+    return messages().TrainResponse.FromString(base64.b64decode(text))
 
 
-def train_by_gradient(pipeline: Any, config: Any, parts: Any, folder: Path, telling: Telling) -> None:
-    """Train parameters, from where an earlier training of the same was stopped.
-
-    Raises:
-        ServiceError: The trainrun has no section `training`.
-    """
-    if config.training is None:
-        raise ServiceError("The trainrun has no section 'training'.", code="FAILED_PRECONDITION")
-    from cuvis_ai_core.training.epochs import Reading
-    from cuvis_ai_core.training.gradient import GradientTrainer
-
-    trainer = GradientTrainer(
-        pipeline,
-        config.training,
-        loss_nodes=config.loss_nodes,
-        metric_nodes=config.metric_nodes,
-        freeze_nodes=config.freeze_nodes,
-        unfreeze_nodes=config.unfreeze_nodes,
-        ignore_label=config.data.ignore_label,
-    )
-    train = parts.batches("train")
-    telling.batches = len(train)
-    if (folder / "resume.ckpt").is_file():
-        telling.say(hook="CHECKPOINT_RESTORED", checkpoint=messages().CheckpointRestored(restored=True))
-    telling.say(hook="FIT_START")
-
-    def epoch_ended(row: dict[str, float]) -> None:
-        telling.run.look()
-        telling.epoch, telling.done = int(row["epoch"]) - 1, 0
-        losses = {name: row[name] for name in ("train_loss", "val_loss") if name in row}
-        if "val_loss" in losses:
-            telling.say(hook="VALIDATION_END", losses={"val_loss": losses["val_loss"]})
-        metrics = {name: value for name, value in row.items() if name not in {"epoch", *losses}}
-        epochs = messages().EpochProgress(current=int(row["epoch"]), total=config.training.max_epochs)
-        telling.say(hook="EPOCH_END", epochs=epochs, losses=losses, metrics=metrics)
-
-    data = config.data
-    trainer.fit(
-        train,
-        parts.batches("val"),
-        shuffle=data.shuffle,
-        reading=Reading(data.drop_last, data.sampling, data.num_workers),
-        folder=folder,
-        observer=epoch_ended,
-    )
-    telling.say(hook="FIT_END")
-    telling.say(hook="EVALUATION_START")
-    telling.say(hook="EVALUATION_END", evaluation=_tested(trainer, config, parts))
-    nothing = messages().CalibrationOutcome(applicable=False, phase_detail="nodes here have no phase of calibration")
-    telling.say(hook="CALIBRATION_END", calibration=nothing)
-
-
-def _tested(trainer: Any, config: Any, parts: Any) -> Any:
-    """Return how good the pipeline is on the part `test`, where the trainrun has one."""
-    data, kind = config.data, messages().EvaluationOutcome
-    named = data.ids("test") or (isinstance(data.masks, dict) and "test" in data.masks)
-    outcome = kind(split=_TEST, status=_evaluation("NO_SPLIT"))
-    if not named and not data.share("test", len(parts.cubes)):
-        return outcome
-    try:
-        batches = parts.batches("test")
-        found = trainer.evaluate(batches, "test")
-    except CuvisError as error:  # what was trained stays
-        return kind(split=_TEST, status=_evaluation("FAILED"), error=words_for(error, "its call"))
-    return kind(split=_TEST, status=_evaluation("EVALUATED"), frames=len(batches), metrics=found)
-
-
-def _evaluation(status: str) -> int:
-    return enum_value("EvaluationStatus", f"EVALUATION_STATUS_{status}")
-
-
-def _next(telling: Telling, thread: threading.Thread) -> Any:
-    """Return what is said next, nothing yet (False), or that all is said (None)."""
-    try:
-        return telling.words.get(timeout=0.1)
-    except queue.Empty:
-        return False if thread.is_alive() else None
+def _error(told: dict[str, Any]) -> ServiceError:
+    error = ServiceError(told["words"], code=told["code"], kind=told["kind"])
+    if trace := told.get("trace"):
+        error.add_note(f"In the process of the training:\n{trace}")  # for the log, never for the client
+    return error

@@ -11,14 +11,17 @@ from cuvis_ai_core._files import remove_tree, write_atomic
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.calls.pipelines import save
 from cuvis_ai_core.grpc.capabilities import capabilities
+from cuvis_ai_core.grpc.handing import refuse_changed, write_state
 from cuvis_ai_core.grpc.manifests import read_json
+from cuvis_ai_core.grpc.profiling import timings_of
 from cuvis_ai_core.grpc.service import Call, Handler
 from cuvis_ai_core.grpc.sessions import Session
-from cuvis_ai_core.grpc.stopping import stopper_of
-from cuvis_ai_core.grpc.training import Telling, train_by_gradient, train_statistically, training_of
+from cuvis_ai_core.grpc.trainer import Task
+from cuvis_ai_core.grpc.training import training_of
 from cuvis_ai_core.grpc.trainruns import check_cubes, read_trainrun, with_sections
 from cuvis_ai_core.grpc.wire import messages
 from cuvis_ai_core.pipeline.weights import find_weights
+from cuvis_ai_core.results.record import node_records
 
 if TYPE_CHECKING:
     from cuvis_ai_core.training.config import TrainRunConfig
@@ -60,28 +63,21 @@ def train(call: Call) -> Iterator[Any]:
         )
     pipeline = session.needed_pipeline()
     config = with_sections(call, _trainrun(session))
+    if kind == _GRADIENT and config.training is None:
+        raise ServiceError("The trainrun has no section 'training'.", code="FAILED_PRECONDITION")
     parts = Parts(
         TrainRun(config, service.settings.working_directory / "trainrun.yaml"), session.node_registry.cube_readers()
     )
     check_cubes(call, parts)
-    training = training_of(session)
-    work: Callable[[Telling], None]
-    if kind == _STATISTICAL:
-        work = partial(train_statistically, pipeline, parts.batches("train"))
-    else:
-        work = partial(_by_gradient, call, config, parts)
-    run = stopper_of(session).begin(session)
-    if not call.context.add_callback(run.ask):
-        run.ask()
-    with service.training():
-        yield from training.run(session, run, work, call.context.is_active)
+    results = _results(call, session, config) if kind == _GRADIENT else None
+    with service.training(), tempfile.TemporaryDirectory(prefix="cuvis-training-") as folder:
+        task = _task(call, {**config.to_dict(), "pipeline": pipeline.to_dict()}, results, Path(folder))
+        yield from training_of(session).run(session, task, call.context)
 
 
 def get_status(call: Call) -> Any:
     """Say where the training is, also while it runs."""
-    telling = training_of(call.session).telling
-    latest = telling.latest if telling is not None else messages().TrainResponse()
-    return messages().GetTrainStatusResponse(latest_progress=latest)
+    return messages().GetTrainStatusResponse(latest_progress=training_of(call.session).latest)
 
 
 def stop_train(call: Call) -> Any:
@@ -180,17 +176,23 @@ def _trainrun(session: Session) -> "TrainRunConfig":
     return found
 
 
-def _by_gradient(call: Call, config: "TrainRunConfig", parts: Any, telling: Telling) -> None:
-    """Train by gradient; what is needed to go on stays where the results go, or with the session."""
-    from cuvis_ai_core.cli.unfinished import Unfinished
-    from cuvis_ai_core.results.record import node_records
-
-    session = call.session
+def _task(call: Call, trainrun: Mapping[str, Any], results: Path | None, folder: Path) -> Task:
+    """Return what a process is told of a training."""
+    session, registry = call.session, call.session.node_registry
+    timings = timings_of(session)
     pipeline = session.needed_pipeline()
-    described = {**config.to_dict(), "output_dir": ""}
-    about = {"trainrun": described, "nodes": node_records(session.node_registry, pipeline)}
-    with Unfinished(_results(call, session, config), about) as unfinished:
-        train_by_gradient(pipeline, config, parts, unfinished.folder, telling)
+    refuse_changed(pipeline, session.sources)
+    return Task(
+        trainrun=json.loads(json.dumps(trainrun)),
+        state=write_state(pipeline, folder / "begins"),
+        nodes=json.loads(json.dumps(node_records(registry, pipeline))),
+        plugins={name: each.model_dump(mode="json", exclude_unset=True) for name, each in session.plugins.items()},
+        cache_dir=str(registry.get_cache_dir()),
+        discover=call.service.discovers,
+        results=None if results is None else str(results),
+        folder=str(folder),
+        skip=timings.skip if timings.enabled else None,
+    )
 
 
 def _results(call: Call, session: Session, config: "TrainRunConfig") -> Path:
