@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from cuvis_ai_core.data.band_texts import lengths_in
 from cuvis_ai_core.data.bands import in_nanometres
 from cuvis_ai_core.data.envi_header import EnviHeader, Numbers
 from cuvis_ai_core.errors import CubeError
@@ -21,8 +22,18 @@ def read_bands(header: EnviHeader) -> tuple[Numbers | None, Numbers | None, NDAr
     bbl = header.per_band("bbl")
     good = None if bbl is None else bbl > 0
     stated = _fitting(header, "wavelength")
+    if stated is None and (named := _named(header)):
+        header.remarks.append("The wavelengths are those in the names of the bands.")
+        return *in_nanometres(*named, None, header.remarks, "header"), good
     fwhm = None if stated is None else _fitting(header, "fwhm")
     return *in_nanometres(stated, header.text("wavelength units"), fwhm, header.remarks, "header"), good
+
+
+def _named(header: EnviHeader) -> tuple[Numbers, str] | None:
+    """Return the wavelengths in the names of the bands, with their unit, if each has one."""
+    names = header.fields.get("band names", ())
+    found = lengths_in(names) if isinstance(names, list) and len(names) == header.shape[2] else None
+    return found if found and found[1] else None
 
 
 def _fitting(header: EnviHeader, name: str) -> Numbers | None:

@@ -76,7 +76,8 @@ class LazyArray(NDArrayOperatorsMixin):
             return np.asarray(self)[key]
         keys += (slice(None),) * (_RANK - len(keys))
         ranges, rest = zip(*map(_range, keys, self.shape), strict=True)
-        return self._read(*ranges)[rest]
+        sizes = [_length(each) for each in ranges]
+        return (self._read(*ranges) if all(sizes) else np.empty(sizes, self.dtype))[rest]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001 - as NumPy calls it
         del copy  # whatever is read is a copy

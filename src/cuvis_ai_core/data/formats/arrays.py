@@ -9,7 +9,7 @@ import numpy as np
 
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.formats.band_lists import bands_of, list_lengths
-from cuvis_ai_core.data.formats.conventions import acquired_of, meaning_of, metadata_of, pixel_places, place_of
+from cuvis_ai_core.data.formats.conventions import acquired_of, meaning_of, metadata_of, pixel_places, place_of, time_of
 from cuvis_ai_core.data.formats.named import Variables, axes_of, choose
 from cuvis_ai_core.data.formats.stored import Stored, data_of
 from cuvis_ai_core.data.unpacking import refuse_bomb
@@ -32,8 +32,10 @@ def cube_of(file: Path, variables: Variables, root: Mapping[str, Any], wanted: s
     if file.is_file():
         refuse_bomb(file, prod(chosen.shape) * np.dtype(chosen.array.dtype).itemsize)
     axes = axes_of(chosen, list_lengths(chosen, variables, root), remarks)
-    image = Stored(chosen.array, chosen.opening(), axes, meaning_of(chosen.attrs, remarks))
-    bands = bands_of(chosen, image.shape[2], variables, root, remarks)
+    image = Stored(
+        chosen.array, chosen.opening(), axes, meaning_of(chosen.attrs, np.dtype(chosen.array.dtype), remarks)
+    )
+    bands = bands_of(chosen, axes[2], variables, root, remarks)
     place = place_of(chosen, axes, variables)
     return Cube(
         data_of(image, file),
@@ -43,7 +45,7 @@ def cube_of(file: Path, variables: Variables, root: Mapping[str, Any], wanted: s
         good_bands=bands.good,
         crs=place.crs,
         transform=place.transform,
-        acquired=acquired_of(chosen.attrs, root),
+        acquired=acquired_of(chosen.attrs, root) or time_of(variables),
         metadata=metadata_of(root, chosen.attrs) | pixel_places(chosen, axes, variables),
         remarks=tuple(remarks),
     )

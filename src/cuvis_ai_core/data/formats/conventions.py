@@ -1,11 +1,12 @@
 """What attributes mean by convention: no data and scale (CF), where (CF grid mappings, coordinates), when (ACDD)."""
 
 import base64
+import re
 import struct
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from datetime import datetime
-from math import isclose, isfinite
+from datetime import datetime, timedelta
+from math import inf, isclose, isfinite
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -32,10 +33,17 @@ _WKT: Final = ("crs_wkt", "spatial_ref")
 _MAP_INFO: Final = "map_info"
 _SYSTEM: Final = "coordinate_system_string"
 _TRANSFORM: Final = 6
+_LIMITS: Final = 2
 _WHEN: Final = (
-    *("time_coverage_start", "acquisition_time", "acquisition_date", "start_time", "startTime", "Product_StartTime"),
-    *("acquired", "datetime", "sensing_start", "start_datetime"),
+    *("timecoveragestart", "acquisitiondatetime", "acquisitiontime", "acquisitiondate", "starttime"),
+    *("productstarttime", "acquired", "datetime", "sensingstart", "sensingtime", "startdatetime", "time"),
 )
+"""Names in small letters, without what separates their words."""
+
+_SINCE: Final = re.compile(r"(nano|micro|milli)?(seconds?|minutes?|hours?|days?)\s+since\s+(.+)", re.IGNORECASE)
+_SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
+_PREFIXES: Final = {None: 1.0, "milli": 1e-3, "micro": 1e-6, "nano": 1e-9}
+_CALENDARS: Final = ("", "standard", "gregorian", "proleptic_gregorian")
 _LONGEST: Final = 64
 """Attributes with more values are no metadata for people."""
 
@@ -67,9 +75,18 @@ def metadata_of(*attributes: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def meaning_of(attrs: Mapping[str, Any], remarks: list[str]) -> Meaning:
-    """Return what the values of an array stand for (CF 2.5.1, 8.1)."""
+def meaning_of(attrs: Mapping[str, Any], dtype: np.dtype[Any], remarks: list[str]) -> Meaning:
+    """Return what the values of an array stand for (CF 2.5.1, 8.1; NUG, Attribute Conventions).
+
+    Args:
+        attrs: The attributes of the array.
+        dtype: The type of its values.
+        remarks: What somebody may want to know is added here.
+    """
+    signed = _signs(attrs, dtype)
     missing = [number for key in _MISSING for number in _numbers(attrs.get(key)) if isfinite(number)]
+    if signed is not None:
+        missing = [float(np.asarray(int(number)).astype(signed)) for number in missing]
     factor, summand = _one(attrs.get(_FACTOR)), _one(attrs.get(_SUMMAND))
     divisor = _one(attrs.get(_DIVISOR))
     if factor is None and divisor:
@@ -82,13 +99,38 @@ def meaning_of(attrs: Mapping[str, Any], remarks: list[str]) -> Meaning:
         gain=None if factor in {None, 1.0} else np.asarray(factor),
         offset=None if summand in {None, 0.0} else np.asarray(summand),
         missing=tuple(dict.fromkeys(missing)),
+        valid=_valid(attrs, dtype if signed is None else signed, remarks),
+        signed=signed,
     )
+
+
+def _signs(attrs: Mapping[str, Any], dtype: np.dtype[Any]) -> np.dtype[Any] | None:
+    """Return the type that integers are meant to have: NetCDF's older formats have only those with a sign."""
+    kind = {("i", "true"): "u", ("u", "false"): "i"}.get((dtype.kind, str(attrs.get("_Unsigned", "")).lower()))
+    return np.dtype(f"{kind}{dtype.itemsize}") if kind else None
+
+
+def _valid(attrs: Mapping[str, Any], dtype: np.dtype[Any], remarks: list[str]) -> tuple[float, float] | None:
+    """Return the least and the greatest value that are none of "no data", as they are stored."""
+    limits = _numbers(attrs.get("valid_range"))
+    low, high = limits if len(limits) == _LIMITS else (_one(attrs.get("valid_min")), _one(attrs.get("valid_max")))
+    packed = [each for each in (_one(attrs.get(_FACTOR)), _one(attrs.get(_SUMMAND))) if each is not None]
+    stated = [each for each in (low, high) if each is not None]
+    if not stated or (packed and dtype.kind in "iu" and not all(each.is_integer() for each in stated)):
+        return None  # none, or of unpacked values, which CF does not have
+    if dtype.kind in "iu":
+        stated = [float(np.asarray(int(each)).astype(dtype)) for each in stated]
+        low = None if low is None else stated[0]
+        high = None if high is None else stated[-1]
+    words = [f"{word} {each:g}" for word, each in (("below", low), ("above", high)) if each is not None]
+    remarks.append(f"Values {' and '.join(words)} count as no data: the file says that they are not valid.")
+    return -inf if low is None else low, inf if high is None else high
 
 
 def place_of(cube: Variable, axes: tuple[int, int, int], variables: Variables) -> Place:
     """Return the coordinate system and the transform of an image on a grid."""
     grid = _grid(cube, variables)
-    crs = next((str(grid[key]) for key in _WKT if grid.get(key)), None)
+    crs = next((str(grid[key]) for key in _WKT if grid.get(key)), None) or _of_gdal(cube)
     numbers = _numbers(str(grid.get("GeoTransform", "")).split())
     if len(numbers) == _TRANSFORM:  # GDAL's order
         x, width, turn, y, turn_y, height = numbers
@@ -115,19 +157,41 @@ def pixel_places(cube: Variable, axes: tuple[int, int, int], variables: Variable
 def acquired_of(*attributes: Mapping[str, Any]) -> datetime | None:
     """Return when an image was taken, if an attribute says it."""
     for attrs in attributes:
+        by_name = {re.sub(r"[\W_]+", "", key.lower()): value for key, value in attrs.items()}
         for key in _WHEN:
             with suppress(ValueError):
-                return moment(str(attrs.get(key, "")))
+                return moment(str(by_name.get(key, "")))
+    return None
+
+
+def time_of(variables: Variables) -> datetime | None:
+    """Return when an image was taken, if a variable `time` of one value says it (CF 4.4)."""
+    for variable in variables.values():
+        kind = np.dtype(variable.array.dtype).kind
+        if variable.name.rpartition("/")[2].lower() != "time" or np.prod(variable.shape) != 1:
+            continue
+        value = plain(np.asarray(variable.array[...]).ravel()[:1])
+        since = _SINCE.fullmatch(str(variable.attrs.get("units", "")).strip())
+        with suppress(ValueError, OverflowError, TypeError):
+            if kind not in "iuf":
+                return moment(str(value))
+            if since and str(variable.attrs.get("calendar", "")).lower() in _CALENDARS:
+                prefix, unit = (part and part.lower() for part in since.group(1, 2))
+                seconds = float(value) * _PREFIXES[prefix] * _SECONDS[unit.rstrip("s")]
+                return moment(since[3]) + timedelta(seconds=seconds)
     return None
 
 
 def moment(text: str) -> datetime:
-    """Return a time of ISO 8601, also with a slash in its date or an offset without a colon.
+    """Return a time of ISO 8601, also with `/` or `:` in its date, or an offset without a colon.
 
     Raises:
         ValueError: It is something else.
     """
-    return datetime.fromisoformat(text.strip().replace("/", "-"))
+    found = re.sub(
+        r"^(\d{4})[:/](\d\d?)[:/](\d\d?)", lambda date: f"{date[1]}-{date[2]:0>2}-{date[3]:0>2}", text.strip()
+    )
+    return datetime.fromisoformat(re.sub(r"\s*\bUTC$", "Z", found))
 
 
 def _grid(cube: Variable, variables: Variables) -> Mapping[str, Any]:
@@ -136,6 +200,12 @@ def _grid(cube: Variable, variables: Variables) -> Mapping[str, Any]:
         if path in variables:
             return variables[path].attrs
     return {}
+
+
+def _of_gdal(cube: Variable) -> str | None:
+    """Return the coordinate system that GDAL writes beside an array of Zarr."""
+    stated = cube.attrs.get("_CRS")
+    return str(stated["wkt"]) if isinstance(stated, Mapping) and stated.get("wkt") else None
 
 
 def _envi_place(variables: Variables, crs: str | None) -> Place:

@@ -1,8 +1,7 @@
 """Cubes in GeoTIFF, and in what else GDAL opens with pixels in one file, by rasterio; of EnMAP with its metadata."""
 
-import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cuvis_ai_core.data.band_texts import lengths_in
 from cuvis_ai_core.data.bands import in_nanometres
 from cuvis_ai_core.data.cube import Cube
+from cuvis_ai_core.data.formats.band_lists import FWHM, GOOD, WAVELENGTHS, Listed, attribute_lists
 from cuvis_ai_core.data.formats.conventions import acquired_of
 from cuvis_ai_core.data.formats.enmap import Product, read_product
 from cuvis_ai_core.data.formats.libraries import library, readable
@@ -29,11 +30,10 @@ _DRIVERS: Final = {
 }
 """By the begin of a file, formats whose pixels lie in it: a virtual one would open any other file, or an address."""
 
-_IN_TEXT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(nm|nanomet\w+|um|\u00b5m|micromet\w+|microns?)\b", re.IGNORECASE)
 _IMAGERY: Final = "IMAGERY"
 """Where GDAL keeps what it knows of a sensor."""
 
-_GOOD: Final = ("bbl", "bad_band_multiplier", "good")
+_WAVE_UNITS: Final = ("wavelength_units", "wavelength_unit")
 
 
 class _Windows:
@@ -42,17 +42,32 @@ class _Windows:
     def __init__(self, raster: Any, module: Any) -> None:
         self.raster = raster
         self._window = module.windows.Window
-        self._masked = any(flags != [module.enums.MaskFlags.all_valid] for flags in raster.mask_flag_enums)
-        raw = np.result_type(*raster.dtypes)
-        self.shape = (raster.count, raster.height, raster.width)
+        self._channels = _channels(raster)
+        self._alpha = next((band for band in raster.indexes if band not in self._channels), None)
+        self._masked = self._alpha is not None or any(
+            flags != [module.enums.MaskFlags.all_valid] for flags in raster.mask_flag_enums
+        )
+        raw = np.result_type(*(raster.dtypes[band - 1] for band in self._channels))
+        self.shape = (len(self._channels), raster.height, raster.width)
         self.dtype = np.dtype(floating_for(raw)) if self._masked else raw
-        self.chunks = (raster.count, *raster.block_shapes[0])
+        self.chunks = (len(self._channels), *raster.block_shapes[0])
 
     def __getitem__(self, key: tuple[slice, slice, slice]) -> NDArray[Any]:
         bands, rows, columns = key
         window = self._window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
-        values = self.raster.read(list(range(bands.start + 1, bands.stop + 1)), window=window, masked=self._masked)
-        return np.asarray(values.astype(self.dtype).filled(np.nan) if self._masked else values)
+        values = self.raster.read(self._channels[bands], window=window, masked=self._masked)
+        if not self._masked:
+            return np.asarray(values)
+        real = np.asarray(values.astype(self.dtype).filled(np.nan))
+        if self._alpha is not None:  # which GDAL itself heeds in files of 2 or 4 bands alone
+            real[:, self.raster.read(self._alpha, window=window) == 0] = np.nan
+        return real
+
+
+def _channels(raster: Any) -> list[int]:
+    """Return the numbers of its bands, from 1, without one of transparency: that is a mask."""
+    channels = [band for band, colour in zip(raster.indexes, raster.colorinterp, strict=True) if colour.name != "alpha"]
+    return channels or list(raster.indexes)
 
 
 def _opening(path: Path) -> Opening:
@@ -89,9 +104,9 @@ def _driver(path: Path) -> str:
 def read_raster(path: Path, array: str | None = None) -> Cube:
     """Read a raster file: its bands are the channels.
 
-    No data, masks, scale and offset are those of the file. Wavelengths and widths are those of ENVI or of GDAL's domain
-    IMAGERY in its metadata, or lengths in the descriptions of its bands; of an EnMAP product those of its XML file,
-    with its gains and offsets.
+    No data, masks (a band of transparency is one), scale and offset are those of the file. Wavelengths and widths are
+    those of ENVI or of GDAL's domain IMAGERY in its metadata, or lengths in the descriptions of its bands; of an EnMAP
+    product those of its XML file, with its gains and offsets.
 
     Args:
         path: The file.
@@ -110,7 +125,7 @@ def read_raster(path: Path, array: str | None = None) -> Cube:
         )
     with opening() as windows:
         raster, remarks = windows.raster, list[str]()
-        product = read_product(path, raster.count)
+        product = read_product(path, windows.shape[0])
         meaning = _meaning(raster, product, remarks)
         image = Stored(windows, opening, (1, 2, 0), meaning)
         tags = _tags(raster)
@@ -130,7 +145,8 @@ def read_raster(path: Path, array: str | None = None) -> Cube:
 
 
 def _meaning(raster: Any, product: Product | None, remarks: list[str]) -> Meaning:
-    gain, offset = np.asarray(raster.scales, np.float64), np.asarray(raster.offsets, np.float64)
+    at = np.array(_channels(raster)) - 1
+    gain, offset = np.asarray(raster.scales, np.float64)[at], np.asarray(raster.offsets, np.float64)[at]
     if (gain == 1).all() and (offset == 0).all() and product is not None:
         gain, offset = product.gain, product.offset
     changed = [not (gain == 1).all(), not (offset == 0).all()]
@@ -148,57 +164,46 @@ def _bands(raster: Any, tags: Mapping[str, Any], product: Product | None) -> tup
     """Return wavelengths, their unit, and widths in it."""
     if product is not None:
         return product.wavelengths, "nm", product.fwhm
-    low = {key.lower(): value for key, value in tags.items()}
-    unit = str(low.get("wavelength_units", ""))
-    whole = _list(low.get("wavelength", low.get("wavelengths")), raster.count)
-    if whole is not None:
-        return whole, unit, _list(low.get("fwhm"), raster.count)
-    each = [{key.lower(): value for key, value in raster.tags(band).items()} for band in raster.indexes]
-    sensor = [raster.tags(band, ns=_IMAGERY) for band in raster.indexes]
-    for source, keys, known in (
-        (sensor, ("CENTRAL_WAVELENGTH_UM", "FWHM_UM"), "um"),
-        (each, ("wavelength", "fwhm"), str(each[0].get("wavelength_units", unit))),
-    ):
-        stated = _of_each(source, keys[0])
+    channels = _channels(raster)
+    if (whole := _whole(tags, WAVELENGTHS, len(channels))) is not None:
+        width = _whole(tags, FWHM, len(channels))
+        return whole.values, whole.unit, None if width is None else width.values
+    sensor = [raster.tags(band, ns=_IMAGERY) for band in channels]
+    each = [{**_only(tags, _WAVE_UNITS), **raster.tags(band)} for band in channels]
+    for source, names in ((sensor, (("central_wavelength",), FWHM)), (each, (WAVELENGTHS, FWHM))):
+        stated, width = (_of_each(source, kind) for kind in names)
         if stated is not None:
-            return stated, known, _of_each(source, keys[1])
-    return *_described(raster.descriptions), None
+            return stated.values, stated.unit, None if width is None else width.values
+    for labels in (
+        [raster.descriptions[band - 1] for band in channels],
+        [tags.get(f"Band_{band}") for band in channels],
+    ):
+        if found := lengths_in(labels):
+            return *found, None
+    return None, "", None
 
 
-def _of_each(source: list[Any], key: str) -> Numbers | None:
-    try:
-        return np.array([float(tags[key]) for tags in source])
-    except (KeyError, ValueError):
+def _whole(tags: Mapping[str, Any], names: Sequence[str], count: int) -> Listed | None:
+    return next((each for each in attribute_lists(tags, names) if len(each.values) == count), None)
+
+
+def _of_each(source: list[Any], names: Sequence[str]) -> Listed | None:
+    """Return the number that the tags of each band name, if they all do, in one unit."""
+    found = [next(attribute_lists(tags, names), None) for tags in source]
+    values = [each for each in found if each is not None and len(each.values) == 1]
+    if len(values) < len(found) or len({each.unit for each in values}) != 1:
         return None
+    return Listed(np.array([each.values[0] for each in values]), values[0].unit)
 
 
-def _described(descriptions: tuple[str | None, ...]) -> tuple[Numbers | None, str]:
-    found = [_IN_TEXT.search(text or "") for text in descriptions]
-    lengths = [each for each in found if each]
-    if len(lengths) < len(found) or len({each[2] for each in lengths}) != 1:
-        return None, ""
-    return np.array([float(each[1]) for each in lengths]), lengths[0][2]
-
-
-def _list(text: Any, count: int) -> Numbers | None:
-    try:
-        values = [float(each) for each in str(text or "").strip("{} []()\n").split(",")]
-    except ValueError:
-        return None
-    return np.array(values) if len(values) == count else None
+def _only(tags: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {key: value for key, value in tags.items() if key.lower() in names}
 
 
 def _good(raster: Any, tags: Mapping[str, Any]) -> NDArray[np.bool_] | None:
-    low = {key.lower(): value for key, value in tags.items()}
-    for key in _GOOD:
-        values = _list(low.get(key), raster.count)
-        if values is None:
-            values = _of_each(
-                [{name.lower(): each for name, each in raster.tags(band).items()} for band in raster.indexes], key
-            )
-        if values is not None:
-            return values > 0
-    return None
+    channels = _channels(raster)
+    found = _whole(tags, GOOD, len(channels)) or _of_each([raster.tags(band) for band in channels], GOOD)
+    return None if found is None else found.values > 0
 
 
 def _acquired(tags: Mapping[str, Any], product: Product | None) -> datetime | None:

@@ -1,6 +1,6 @@
 """The datasets of an HDF5 file: their names, axes and attributes, and how a piece of one is read."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,9 @@ _INTERNAL: Final = "#refs#"
 """The group in which MATLAB keeps what cells and structures refer to."""
 
 _MATLAB: Final = "MATLAB_class"
+
+_UNWRITTEN: Final = 9.969209968386869e36
+"""What NetCDF fills floats with that nobody wrote."""
 
 
 def reopened(path: Path, name: str) -> Opening:
@@ -79,11 +82,13 @@ def datasets(path: Path, file: Any) -> Iterator[Variable]:
     for dataset in found:
         refuse_elsewhere(path, dataset)
         name, attrs = dataset.name.strip("/"), attributes(dataset)
+        if dataset.dtype.kind == "f" and dataset.fillvalue == dataset.dtype.type(_UNWRITTEN):
+            attrs.setdefault("_FillValue", _UNWRITTEN)
         dims, matlab = tuple(_dims(dataset)), _MATLAB in attrs
-        yield Variable(name, dataset, dims, attrs, reversed=matlab, again=reopened(path, name))
+        yield Variable(name, dataset, dims, attrs, usual=matlab, reversed=matlab, again=reopened(path, name))
 
 
-def attributes(item: Any) -> Mapping[str, Any]:
+def attributes(item: Any) -> dict[str, Any]:
     """Return the attributes of an item as plain values; what the library cannot read is left out."""
     found: dict[str, Any] = {}
     for key in item.attrs:

@@ -1,5 +1,6 @@
 """Cubes in MATLAB files: up to version 7 by SciPy, from 7.3 on they are HDF5."""
 
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +11,8 @@ from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.formats.arrays import cube_of
 from cuvis_ai_core.data.formats.hdf5 import read_hdf5
 from cuvis_ai_core.data.formats.libraries import library, readable
-from cuvis_ai_core.data.formats.named import RANK, Variable, choose
+from cuvis_ai_core.data.formats.matlab_sizes import unpacked_size
+from cuvis_ai_core.data.formats.named import Variable, choose
 from cuvis_ai_core.data.formats.stored import check_size
 from cuvis_ai_core.data.unpacking import refuse_bomb
 
@@ -38,12 +40,13 @@ class _Listed:
 def read_matlab(path: Path, array: str | None = None) -> Cube:
     """Read a `.mat` file: the array asked for by its name, the one named `cube`, or the only one of three axes.
 
-    Axes are height, width, channel, as MATLAB shows them. `wavelengths`, `fwhm` and `good_bands` beside it are taken
-    under the names that people give them.
+    Axes are height, width, channel, as MATLAB shows them, unless another one alone is as long as the list of
+    wavelengths. `wavelengths`, `fwhm` and `good_bands` beside it are taken under the names that people give them.
+    Fields of structures are arrays, too.
 
     Args:
         path: The file.
-        array: The name of an array: `scene.mat::indian_pines_corrected`.
+        array: The name of an array: `scene.mat::indian_pines_corrected`, `scene.mat::data/cube`.
 
     Raises:
         CubeError: The file is damaged, or it is not clear which array is the cube.
@@ -55,20 +58,40 @@ def read_matlab(path: Path, array: str | None = None) -> Cube:
         return read_hdf5(path, array)
     scipy_io = library("scipy.io", "matlab", path)
     with readable(path, "a MATLAB file"):
-        found = {
-            name: Variable(name, _Listed(tuple(shape), kind), _dims(shape))
-            for name, shape, kind in scipy_io.whosmat(path)
-        }
-        chosen = choose(path, found, array)
+        listed = scipy_io.whosmat(path)
+        found = {name: _variable(name, _Listed(tuple(shape), kind)) for name, shape, kind in listed}
+        structures = [name for name, _, kind in listed if kind in {"struct", "cell"}]
+        if structures:
+            refuse_bomb(path, unpacked_size(path))
+            contents = scipy_io.loadmat(path, variable_names=structures)
+            found.update((each.name, each) for name in structures for each in _inside(name, contents[name]))
+        chosen = choose(path, found, array if array is None or array in found else array.replace(".", "/"))
         check_size(path, chosen.shape, chosen.array.dtype)
         refuse_bomb(path, prod(map(int, chosen.shape)) * chosen.array.dtype.itemsize)
-        small = [
-            name for name, each in found.items() if np.prod(each.shape) <= _LIST and each.array.dtype.kind in "iuf"
+        wanted = [
+            name
+            for name, each in found.items()
+            if isinstance(each.array, _Listed)
+            and (each is chosen or (np.prod(each.shape) <= _LIST and each.array.dtype.kind in "iuf"))
         ]
-        contents: dict[str, Any] = scipy_io.loadmat(path, variable_names=[chosen.name, *small])
-        variables = {name: Variable(name, contents[name], found[name].dims) for name in (chosen.name, *small)}
+        read: dict[str, Any] = scipy_io.loadmat(path, variable_names=wanted) if wanted else {}
+        variables = {name: each for name, each in found.items() if not isinstance(each.array, _Listed)}
+        variables.update((name, _variable(name, read[name])) for name in wanted)
         return cube_of(path, variables, {}, chosen.name)
 
 
-def _dims(shape: tuple[int, ...]) -> tuple[str, ...]:
-    return ("height", "width", "channel") if len(shape) == RANK else ("",) * len(shape)
+def _inside(name: str, value: Any) -> Iterator[Variable]:
+    """Yield the arrays of numbers in a structure, or in a cell of one, by their paths."""
+    if not isinstance(value, np.ndarray) or (value.dtype.kind in "OV" and value.size != 1):
+        return
+    if value.dtype.names:
+        for field in value.dtype.names:
+            yield from _inside(f"{name}/{field}", value[field].ravel()[0])
+    elif value.dtype.kind == "O":
+        yield from _inside(name, value.ravel()[0])
+    elif value.dtype.kind in "iuf":
+        yield _variable(name, value)
+
+
+def _variable(name: str, array: Any) -> Variable:
+    return Variable(name, array, ("",) * len(array.shape), usual=True)

@@ -32,6 +32,9 @@ _KINDS: Final = {
 }
 """How an axis is named, in small letters."""
 
+_INTERLEAVES: Final = {"bip": (0, 1, 2), "bil": (0, 2, 1), "bsq": (1, 2, 0)}
+"""Which axes are height, width and channel, as an attribute `interleave` names it."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Variable:
@@ -42,6 +45,7 @@ class Variable:
         array: What slices read from; it has `shape` and `dtype`.
         dims: Names of its axes, "" where they have none.
         attrs: What the file says of it, as plain values.
+        usual: Whether its program shows its axes as height, width, channel (MATLAB).
         reversed: Whether its axes are stored in the other order than its program shows them (MATLAB in HDF5).
         again: What opens it once more; None where `array` stays readable.
     """
@@ -50,6 +54,7 @@ class Variable:
     array: Any
     dims: tuple[str, ...]
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    usual: bool = False
     reversed: bool = False
     again: Opening | None = None
 
@@ -93,8 +98,8 @@ def choose(file: Path, variables: Variables, wanted: str | None) -> Variable:
     if len(cubes) == 1 or len(named) == 1:
         return (named or cubes)[0]
     raise CubeError(
-        f"The file '{file}' has {len(cubes) or 'no'} arrays of three dimensions; there must be exactly one, or one "
-        f"named '{_CUBE}'. It holds: {listed(variables)}.",
+        f"The file '{file}' has {len(cubes) or 'no'} arrays of three dimensions with real numbers; there must be "
+        f"exactly one, or one named '{_CUBE}'. It holds: {listed(variables)}.",
         hint=f"Ask for one by name: {file}::{cubes[0].name}" if cubes else "Check that it is the right file.",
         path=file,
     )
@@ -126,9 +131,15 @@ def _wanted(file: Path, variables: Variables, wanted: str) -> Variable:
 
 def listed(variables: Variables) -> str:
     """Return names and sizes for people."""
-    shown = [f"{each.name} ({' x '.join(map(str, each.shape))})" for each in variables.values()]
+    shown = [f"{each.name} ({' x '.join(map(str, each.shape))}{_other(each)})" for each in variables.values()]
     more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
     return (", ".join(shown[:_SHOWN]) or "nothing") + more
+
+
+def _other(variable: Variable) -> str:
+    """Return the type of values that are no real numbers."""
+    dtype = np.dtype(variable.array.dtype)
+    return "" if dtype.kind in "iuf" or len(variable.shape) < RANK else f" of type {dtype}"
 
 
 def axes_of(variable: Variable, list_lengths: Sequence[int], remarks: list[str]) -> tuple[int, int, int]:
@@ -139,28 +150,32 @@ def axes_of(variable: Variable, list_lengths: Sequence[int], remarks: list[str])
         list_lengths: How long the lists of the file are that name something of each band.
         remarks: What was assumed is added here.
     """
-    shape = variable.shape
-    axes = list(range(len(shape)))
-    for axis in [axis for axis in axes if shape[axis] == 1 and _kind(variable.dims[axis]) is None]:
-        if len(axes) > RANK:
-            axes.remove(axis)
-    for axis in [axis for axis in axes if shape[axis] == 1]:
-        if len(axes) > RANK:
-            axes.remove(axis)
-    if variable.reversed:
-        axes.reverse()
+    axes = _three_axes(variable)
     kinds = {_kind(variable.dims[axis]): axis for axis in axes}
     if None not in kinds and len(kinds) == RANK:
         return kinds["height"], kinds["width"], kinds["channel"]
-    channel = kinds.get("channel", _by_length(shape, axes, list_lengths))
+    stated = _INTERLEAVES.get(str(variable.attrs.get("interleave", "")).lower())
+    if stated is not None and not variable.usual:
+        return axes[stated[0]], axes[stated[1]], axes[stated[2]]
+    channel = kinds.get("channel", _by_length(variable.shape, axes, list_lengths))
     if channel is None:
-        if not variable.reversed:
+        if not variable.usual:
             remarks.append(f"The axes of '{variable.name}' have no names; they were taken for height, width, channel.")
         return axes[0], axes[1], axes[2]
     rest = [axis for axis in axes if axis != channel]
     if kinds.get("height") == rest[1] or kinds.get("width") == rest[0]:
         rest.reverse()
     return rest[0], rest[1], channel
+
+
+def _three_axes(variable: Variable) -> list[int]:
+    """Return the axes that are left without those of one element, the ones that nothing names first."""
+    axes = list(range(len(variable.shape)))
+    short = [axis for axis in axes if variable.shape[axis] == 1]
+    for axis in sorted(short, key=lambda each: _kind(variable.dims[each]) is not None):
+        if len(axes) > RANK:
+            axes.remove(axis)
+    return axes[::-1] if variable.reversed else axes
 
 
 def _kind(dim: str) -> str | None:

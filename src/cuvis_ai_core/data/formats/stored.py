@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core.data.lazy import LazyArray
+from cuvis_ai_core.data.lazy import LazyArray, Read, raw_reader
 from cuvis_ai_core.data.missing import is_missing
 from cuvis_ai_core.errors import CubeError
 from cuvis_ai_core.node.ports import floating_for
@@ -28,17 +28,23 @@ class Meaning:
         gain: One factor, or one a band; None where it changes nothing.
         offset: One summand, or one a band; None where it changes nothing.
         missing: Values that stand for "no data", as they are stored.
+        valid: The least and the greatest stored value that are none of "no data".
+        signed: The type of integers that are meant where the file has those of the other sign.
         outside: The value that all bands of a pixel have which lies outside the scene.
     """
 
     gain: NDArray[np.float64] | None = None
     offset: NDArray[np.float64] | None = None
     missing: tuple[float, ...] = ()
+    valid: tuple[float, float] | None = None
+    signed: np.dtype[Any] | None = None
     outside: float | None = None
 
     def changes(self) -> bool:
         """Tell whether values are other than they are stored."""
-        return bool(self.missing) or any(each is not None for each in (self.gain, self.offset, self.outside))
+        return bool(self.missing) or any(
+            each is not None for each in (self.gain, self.offset, self.valid, self.outside)
+        )
 
     def of(self, raw: NDArray[Any], dtype: np.dtype[Any], bands: slice) -> NDArray[Any]:
         """Return the physical values of stored ones `[rows, columns, bands]`, as an array of their own."""
@@ -49,6 +55,8 @@ class Meaning:
             real += _of_bands(self.offset, bands).astype(dtype)
         for value in self.missing:
             real[is_missing(raw, value)] = np.nan
+        if self.valid is not None:
+            real[(raw < self.valid[0]) | (raw > self.valid[1])] = np.nan
         return real
 
 
@@ -93,7 +101,7 @@ class Stored:
         self._rank = len(array.shape)
         height, width, channels = (int(array.shape[axis]) for axis in axes)
         self.shape = (height, width, channels)
-        native = np.dtype(array.dtype).newbyteorder("=")
+        native = np.dtype(self._meaning.signed or array.dtype).newbyteorder("=")
         self.dtype: np.dtype[Any] = np.dtype(floating_for(native)) if self._meaning.changes() else native
         chunks = getattr(array, "shards", None) or getattr(array, "chunks", None)
         self.chunk = (int(chunks[axes[0]]), int(chunks[axes[1]])) if isinstance(chunks, tuple) else (1, 1)
@@ -114,8 +122,36 @@ class Stored:
             index[axis] = part
         with self._again() as array:
             raw = np.asarray(array[tuple(index)])
+        if self._meaning.signed is not None:
+            raw = raw.astype(self._meaning.signed)
         left = sorted(self._axes)
         return raw.transpose([left.index(axis) for axis in self._axes])
+
+
+class RawArray:
+    """An array that lies in a file as it is, in C order: what slices ask for is read, and no handle stays open.
+
+    Args:
+        file: The file.
+        dtype: The type of its values, in their byte order.
+        offset: The first byte.
+        shape: Three sizes, and further ones that are 1.
+    """
+
+    def __init__(self, file: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self._file = file
+        self._offset = offset
+        self._reader: Read | None = None
+
+    def __getitem__(self, key: tuple[slice | int, ...]) -> NDArray[Any]:
+        """Read a piece: a slice with start and stop for each of three axes, 0 for the others."""
+        at = [axis for axis, each in enumerate(key) if isinstance(each, slice)]
+        if self._reader is None:
+            sizes = [self.shape[axis] for axis in at]
+            self._reader = raw_reader(self._file, self.dtype, self._offset, (sizes[0], sizes[1], sizes[2]), (0, 1, 2))
+        return self._reader(*(each for each in key if isinstance(each, slice)))
 
 
 class Joined:

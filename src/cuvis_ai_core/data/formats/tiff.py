@@ -1,20 +1,21 @@
 """Cubes in TIFF files: which reader takes one, and stacks of pages as microscopes and laboratory cameras write them."""
 
-import re
+import json
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
 import numpy as np
 
+from cuvis_ai_core.data.band_texts import lengths_in
 from cuvis_ai_core.data.bands import in_nanometres
 from cuvis_ai_core.data.cube import Cube
+from cuvis_ai_core.data.formats.band_lists import WAVELENGTHS, Listed, attribute_lists
 from cuvis_ai_core.data.formats.geotiff import read_raster
 from cuvis_ai_core.data.formats.libraries import library, readable
-from cuvis_ai_core.data.formats.stored import Opening, Stored, check_size, data_of
-from cuvis_ai_core.data.units import Numbers
+from cuvis_ai_core.data.formats.stored import Joined, RawArray, Stored, check_size, data_of
 from cuvis_ai_core.data.unpacking import refuse_bomb
 from cuvis_ai_core.errors import CubeError
 
@@ -23,16 +24,23 @@ _GEO_TAGS: Final = (33550, 33922, 34264, 34735, 42112, 42113)
 
 _ROWS: Final = "Y"
 _COLUMNS: Final = "X"
-_LENGTH: Final = re.compile(
-    r"(\d+(?:[.,]\d+)?)\s*(nm|um|\u00b5m|\u03bcm|nanomet\w+|micromet\w+|microns?)\b", re.IGNORECASE
-)
+_UNNAMED: Final = "Q"
+"""How tifffile names an axis of which it knows nothing."""
+
+_OF_TIFFFILE: Final = ("shape", "axes", "truncated")
+_PAGE_NAME: Final = 285
+_DESCRIPTION: Final = 270
+_MOST_PAGES: Final = 4096
+_RANK: Final = 3
+_NONE: Final = Listed(np.empty(0), "")
 
 
 def read_tiff(path: Path, array: str | None = None) -> Cube:
     """Read a TIFF file: by rasterio where it has tags of GeoTIFF or GDAL, else as a stack of pages by tifffile.
 
     In a stack the one axis that is neither rows nor columns is the channel: pages, samples (planar or together), the
-    channels of ImageJ or OME. Wavelengths are those of OME (`EmissionWavelength`), or lengths in the labels of ImageJ.
+    channels of ImageJ or OME. Wavelengths are those of OME (`EmissionWavelength`), a list in a description in JSON, or
+    lengths in the names of pages, of channels of OME, and in the labels of ImageJ.
 
     Args:
         path: The file; classic TIFF or BigTIFF.
@@ -46,27 +54,35 @@ def read_tiff(path: Path, array: str | None = None) -> Cube:
     with readable(path, "a TIFF file"), tifffile.TiffFile(path) as file:
         if any(tag in file.pages.first.tags for tag in _GEO_TAGS) and not (file.is_imagej or file.is_ome):
             return read_raster(path, array)
-        series = _series(path, file, array)
-        axes = _axes(path, series)
-        check_size(path, series.shape, np.dtype(series.dtype))
-        pixels = _pixels(path, series)
-        with pixels() as opened:
-            image = Stored(opened, pixels, axes)
+        chosen = _chosen(path, file, array)
         remarks: list[str] = []
-        wavelengths, _ = in_nanometres(*_wavelengths(file, image.shape[2]), None, remarks)
-        return Cube(data_of(image, path), wavelengths, path, metadata=_metadata(file), remarks=tuple(remarks))
+        about = _described(file)
+        stated = next(attribute_lists(about, WAVELENGTHS), _NONE)
+        axes = (1, 2, 0) if len(chosen) > 1 else _axes(path, chosen[0], len(stated.values), remarks)
+        check_size(path, (len(chosen), *chosen[0].shape), np.dtype(chosen[0].dtype))
+        parts = [_image(path, series, axes) for series in chosen]
+        image = parts[0] if len(parts) == 1 else Joined(parts)
+        if len(stated.values) != image.shape[2]:
+            stated = _labelled(file, image.shape[2])
+        wavelengths, _ = in_nanometres(stated.values if stated.values.size else None, stated.unit, None, remarks)
+        metadata = _metadata(file) | about
+        return Cube(data_of(image, path), wavelengths, path, metadata=metadata, remarks=tuple(remarks))
 
 
-def _series(path: Path, file: Any, array: str | None) -> Any:
-    """Return the series of images that is the cube; a small one beside a large one is a preview."""
+def _chosen(path: Path, file: Any, array: str | None) -> list[Any]:
+    """Return the series of images that is the cube, or those of one page each that are its bands.
+
+    A small series beside a large one is a preview.
+    """
     series = list(file.series)
     if array is not None:
         with suppress(ValueError, IndexError):
-            return series[int(array)]
+            return [series[int(array)]]
     if array is None and len({each.shape[-2:] for each in series}) == len(series):
-        return max(series, key=lambda each: each.size)
-    if array is None and len(series) == 1:
-        return series[0]
+        return [max(series, key=lambda each: each.size)]
+    pages = {(each.axes, each.shape, each.dtype) for each in series}
+    if array is None and (len(series) == 1 or (len(pages) == 1 and series[0].axes == _ROWS + _COLUMNS)):
+        return series
     raise CubeError(
         f"The file '{path}' has {len(series)} series of images"
         + (f", and none of the number '{array}'." if array is not None else " of the same size."),
@@ -75,8 +91,20 @@ def _series(path: Path, file: Any, array: str | None) -> Any:
     )
 
 
-def _axes(path: Path, series: Any) -> tuple[int, int, int]:
+def _axes(path: Path, series: Any, bands: int, remarks: list[str]) -> tuple[int, int, int]:
+    """Return which axes are height, width and channel.
+
+    Args:
+        path: The file.
+        series: What has the axes.
+        bands: How long the list of wavelengths is that the file has, or 0.
+        remarks: What was assumed is added here.
+    """
     names, shape = str(series.axes), tuple(series.shape)
+    if _UNNAMED in names and len(shape) == _RANK:
+        if shape[2] == bands != shape[0]:  # an array of [height, width, channel], written as it was
+            return 0, 1, 2
+        remarks.append(f"The {shape[0]} pages of {shape[1]} x {shape[2]} pixels were taken for bands.")
     others = [at for at, name in enumerate(names) if name not in {_ROWS, _COLUMNS}]
     wide = [at for at in others if shape[at] > 1]
     if _ROWS not in names or _COLUMNS not in names or len(wide) > 1 or not others:
@@ -92,50 +120,64 @@ def _axes(path: Path, series: Any) -> tuple[int, int, int]:
     return names.index(_ROWS), names.index(_COLUMNS), (wide or others)[0]
 
 
-def _pixels(path: Path, series: Any) -> Opening:
-    """Return what opens the values: mapped where they lie in the file as they are, else unpacked once."""
+def _image(path: Path, series: Any, axes: tuple[int, int, int]) -> Stored:
+    """Return an image whose values are read where they lie in the file as they are, else unpacked once."""
+    shape = (1, *series.shape) if len(series.shape) == _RANK - 1 else tuple(map(int, series.shape))
     if series.dataoffset is None:
         refuse_bomb(path, int(series.nbytes))
-        unpacked = series.asarray()
-        return lambda: nullcontext(unpacked)
+        unpacked = series.asarray().reshape(shape)
+        return Stored(unpacked, lambda: nullcontext(unpacked), axes)
     dtype = np.dtype(series.dtype).newbyteorder(series.parent.byteorder)
-    offset, shape = int(series.dataoffset), tuple(map(int, series.shape))
-
-    @contextmanager
-    def mapped() -> Iterator[Any]:
-        with readable(path, "a TIFF file"):
-            yield np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
-
-    return mapped
+    raw = RawArray(path, dtype, int(series.dataoffset), shape)
+    return Stored(raw, lambda: nullcontext(raw), axes)
 
 
-def _wavelengths(file: Any, channels: int) -> tuple[Numbers | None, str]:
-    found = _of_ome(file.ome_metadata) if file.is_ome else _of_labels(file.imagej_metadata) if file.is_imagej else None
-    if found is None or len(found[0]) != channels:
-        return None, ""
-    return found
+def _described(file: Any) -> dict[str, Any]:
+    """Return what a description in JSON says, as tifffile and people write it."""
+    with suppress(ValueError, TypeError):
+        found = json.loads(file.pages.first.description)
+        return (
+            {key: value for key, value in found.items() if key not in _OF_TIFFFILE} if isinstance(found, dict) else {}
+        )
+    return {}
 
 
-def _of_ome(text: str | None) -> tuple[Numbers, str] | None:
+def _labelled(file: Any, channels: int) -> Listed:
+    """Return the wavelengths that OME names, or lengths in the labels of channels or pages, or none."""
+    stated = _of_ome(file.ome_metadata) if file.is_ome else None
+    if stated is not None and len(stated.values) == channels:
+        return stated
+    for labels in _labels(file):
+        if len(labels) == channels and (found := lengths_in(labels)):
+            return Listed(*found)
+    return _NONE
+
+
+def _labels(file: Any) -> Iterator[list[str]]:
+    if file.is_ome:
+        yield [each.get("Name", "") for each in _channels(file.ome_metadata)]
+    if file.is_imagej:
+        yield [str(each) for each in (file.imagej_metadata or {}).get("Labels") or []]
+    pages = [page.aspage() for page in file.pages] if len(file.pages) <= _MOST_PAGES else []
+    for tag in _PAGE_NAME, _DESCRIPTION:
+        yield [str(page.tags[tag].value) if tag in page.tags else "" for page in pages]
+
+
+def _of_ome(text: str | None) -> Listed | None:
     """Return the wavelengths that OME names (nm, if no unit is said)."""
-    try:
-        channels = [each for each in ET.fromstring(text or "<none/>").iter() if each.tag.endswith("}Channel")]  # noqa: S314 - expat limits entities
-    except ET.ParseError:
-        return None
+    channels = _channels(text)
     stated = [each.get("EmissionWavelength") or each.get("ExcitationWavelength") for each in channels]
     if not channels or None in stated:
         return None
     unit = channels[0].get("EmissionWavelengthUnit") or channels[0].get("ExcitationWavelengthUnit") or "nm"
-    return np.array([float(each or 0) for each in stated]), unit
+    return Listed(np.array([float(each or 0) for each in stated]), unit)
 
 
-def _of_labels(metadata: Any) -> tuple[Numbers, str] | None:
-    labels = (metadata or {}).get("Labels") or []
-    found = [_LENGTH.search(str(label)) for label in labels]
-    lengths = [each for each in found if each is not None]
-    if not lengths or len(lengths) != len(found) or len({each[2] for each in lengths}) != 1:
-        return None
-    return np.array([float(each[1].replace(",", ".")) for each in lengths]), lengths[0][2]
+def _channels(text: str | None) -> list[ET.Element]:
+    try:
+        return [each for each in ET.fromstring(text or "<none/>").iter() if each.tag.endswith("}Channel")]  # noqa: S314 - expat limits entities
+    except ET.ParseError:
+        return []
 
 
 def _metadata(file: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,8 @@ def read_zarr(path: Path, array: str | None = None) -> Cube:
     """Read a Zarr store: one array, or of several the one asked for, named `cube`, or alone in having three axes.
 
     Axes with names are put in order by these, whatever their order. Attributes are read by the CF conventions, as
-    xarray writes them; of format 2 with names of axes the fill value is "no data", as for xarray.
+    xarray writes them; of format 2 with names of axes the fill value is "no data", as for xarray. Of a pyramid of OME
+    the image in full resolution is read.
 
     Args:
         path: The folder, or a `.zarr.zip`.
@@ -35,7 +37,10 @@ def read_zarr(path: Path, array: str | None = None) -> Cube:
     zarr = library("zarr", "zarr", path)
     with readable(path, _KIND), _opened(zarr, path) as root:
         variables = {variable.name: variable for variable in _variables(zarr, root, path)}
-        name = choose(path, variables, array).name
+        finest, axes = _finest(_plain(root.attrs))
+        if finest in variables and len(axes) == len(variables[finest].shape):
+            variables[finest] = replace(variables[finest], dims=axes)
+        name = choose(path, variables, array or (finest if finest in variables else None)).name
         for size in (variables[name].array.chunks, variables[name].array.shards):
             check_size(path, size or (), variables[name].array.dtype)
         return cube_of(path, variables, _plain(root.attrs), name)
@@ -67,6 +72,17 @@ def _variable(zarr: Any, path: Path, name: str, place: str, array: Any) -> Varia
         attrs.setdefault("_FillValue", plain(array.fill_value))
     dims = tuple(str(each or "") for each in named or ("",) * array.ndim)
     return Variable(name, array, dims, attrs, again=lambda: _opened(zarr, path, place))
+
+
+def _finest(attrs: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """Return the path of the image in full resolution of a store of OME (0.4, 0.5), and the names of its axes."""
+    ome = attrs.get("ome")
+    scales: Any = (ome if isinstance(ome, Mapping) else attrs).get("multiscales")
+    try:
+        first = scales[0]
+        return str(first["datasets"][0]["path"]), tuple(str(axis["name"]) for axis in first["axes"])
+    except (TypeError, KeyError, IndexError):
+        return "", ()
 
 
 def _plain(attrs: Mapping[str, Any]) -> dict[str, Any]:
