@@ -6,7 +6,7 @@ import sys
 import threading
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from hypothesis import given, settings
@@ -62,9 +62,9 @@ def test_honest_files_are_read_and_changed_ones_are_no_crash(fuzz: ModuleType, t
     sample = fuzz.KINDS[kind][1]()
     fuzz.check(kind, sample, tmp_path)
 
-    @settings(max_examples=40, database=None)
-    @given(fuzz.edits)
-    def attempt(changes: list[Any]) -> None:
-        fuzz.check(kind, fuzz.changed(sample, changes), tmp_path)
+    @settings(max_examples=60, database=None)
+    @given(fuzz.files(kind, sample))
+    def attempt(content: bytes) -> None:
+        fuzz.check(kind, content, tmp_path)
 
     attempt()

@@ -12,6 +12,7 @@ in anything else is printed as the bytes that did it, to become a test, and the 
 
 import argparse
 import base64
+import copy
 import gzip
 import hashlib
 import importlib
@@ -27,6 +28,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import tomllib
 import warnings
 import zipfile
 import zlib
@@ -36,6 +38,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import tomli_w
+import yaml
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
@@ -377,6 +381,73 @@ def changed(sample: bytes, changes: list[tuple[float, int, bytes, bool]]) -> byt
     return sample
 
 
+_VALUES: Final[tuple[Any, ...]] = (
+    *(None, True, 0, -1, 2**70, 1.5, float("nan"), "", "x", "../x", "a" * 3000, "\u202e", "\0", "${a}", "1e9"),
+    *([], {}, [None], [[]], {"": None}, {"a": {"b": [1]}}, ["x", "x"], "sha256:00", "x @ https://h/x.whl"),
+)
+
+reshapings: Final = st.lists(
+    st.tuples(
+        st.floats(0, 1, exclude_max=True),
+        st.sampled_from(["delete", "replace", "copy", "rename", "append", "wrap"]),
+        st.sampled_from(_VALUES),
+        st.sampled_from(["x", "str", "a.b", "", "[0]", "NAME"]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+"""What is changed in the tree that a file holds: where, how, what comes, and under which key."""
+
+
+def reshaped(kind: str, sample: bytes, changes: list[tuple[float, str, Any, str]]) -> bytes:
+    """Return a file that can be parsed, with some changes in what it holds."""
+    tree = tomllib.loads(sample.decode()) if kind == "lock" else yaml.safe_load(sample)
+    for share, how, value, key in changes:
+        places = list(_places(tree))
+        if not places:
+            break
+        tree = copy.deepcopy(tree)
+        place = list(_places(tree))[int(share * len(places))]
+        _reshape(*place, how, value, key)
+    if kind == "lock":
+        return tomli_w.dumps(_without_none(tree)).encode()
+    return json.dumps(tree).encode()
+
+
+def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
+    for key in list(tree) if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ():
+        yield tree, key
+        yield from _places(tree[key])
+
+
+def _reshape(parent: Any, at: Any, how: str, value: Any, key: str) -> None:
+    old = parent[at]
+    if how == "delete":
+        del parent[at]
+    elif how == "rename" and isinstance(parent, dict):
+        parent[key] = parent.pop(at)
+    elif how == "copy" and isinstance(parent, dict):
+        parent[key] = copy.deepcopy(old)
+    elif how == "append" and isinstance(parent, list):
+        parent.append(copy.deepcopy(old))
+    else:
+        parent[at] = [old] if how == "wrap" else value
+
+
+def _without_none(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _without_none(value) for key, value in tree.items() if value is not None}
+    return [_without_none(each) for each in tree if each is not None] if isinstance(tree, list) else tree
+
+
+def files(kind: str, sample: bytes) -> st.SearchStrategy[bytes]:
+    """Return files of a kind that differ from an honest one: in its bytes, or in what it holds."""
+    bytewise = edits.map(lambda changes: changed(sample, changes))
+    if not KINDS[kind][0].endswith((".yaml", ".json", ".lock")):
+        return bytewise
+    return bytewise | reshapings.map(lambda changes: reshaped(kind, sample, changes))
+
+
 def check(kind: str, content: bytes, folder: Path) -> bool:
     """Read a file; return whether it could be read, and raise whatever is no error of ours."""
     name, _, read = KINDS[kind]
@@ -410,12 +481,11 @@ def explore(kind: str, seconds: float) -> int:
     sample, end, tried = KINDS[kind][1](), time.monotonic() + seconds, 0
     with tempfile.TemporaryDirectory() as folder:
 
-        def attempt(changes: list[tuple[float, int, bytes, bool]]) -> None:
+        def attempt(content: bytes) -> None:
             nonlocal tried
             if time.monotonic() > end:
                 return
             tried += 1
-            content = changed(sample, changes)
             try:
                 check(kind, content, Path(folder))
             except BaseException:
@@ -427,7 +497,7 @@ def explore(kind: str, seconds: float) -> int:
                 break
             some = settings(max_examples=500, deadline=None, database=None, phases=[Phase.generate],
                             suppress_health_check=list(HealthCheck))  # fmt: skip
-            seed(int(time.time()) + number)(some(given(edits)(attempt)))()
+            seed(int(time.time()) + number)(some(given(files(kind, sample))(attempt)))()
     return tried
 
 

@@ -197,6 +197,7 @@ def test_what_is_no_override(write: Write) -> None:
         ("name: ${nme}\npipeline: p\ndata: {cubes: x}\n", "Interpolation key 'nme' not found"),
         ("name: a\npipeline: p\ndata: {cubes: x, masks: {training: m}}\n", "data.masks"),
         ("name: a\npipeline: p\ndata: {cubes: x}\n'str': 1\n", r"line 4: str: is an unknown key"),
+        ("name: a\npipeline: p\ndata: {cubes: x}\n'': 1\n", r"line 4: the file: is an unknown key|line 4: "),
         ("name: a\npipeline: p\ndata: {cubes: x}\n'ou[': 1\n", r"line 4: ou\[: is an unknown key"),
     ],
 )

@@ -160,15 +160,12 @@ def _concerns(override_text: str, place: str) -> bool:
 
 def _keys(details: ErrorDetails, data: object) -> list[int | str]:
     """Return the keys of the file in a place, without the members of unions that pydantic names between them."""
-    *around, last = details["loc"] or ("",)
     keys: list[int | str] = []
-    for key in around:
+    for key in details["loc"]:
         if _has(data, key):
             keys.append(key)
             data = data[key]  # type: ignore[index]
-    if last and (details["type"] in {"missing", "extra_forbidden"} or _has(data, last)):
-        keys.append(last)
-    return keys
+    return [*keys, details["loc"][-1]] if details["type"] == "missing" else keys
 
 
 def _has(data: object, key: int | str) -> bool:
