@@ -22,6 +22,7 @@ class _Plugins(LazyGroup):
     """The group of the commands about plugins."""
 
     places: ClassVar = {
+        "add": "cuvis_ai_core.cli.adding:add",
         "audit": "cuvis_ai_core.cli.audit:audit",
         "bundle": "cuvis_ai_core.cli.bundle:bundle",
         "cache": "cuvis_ai_core.cli.cache:cache",
@@ -29,6 +30,8 @@ class _Plugins(LazyGroup):
         "list": "cuvis_ai_core.cli.plugins:list_plugins",
         "lock": "cuvis_ai_core.cli.lock:lock",
         "new": "cuvis_ai_core.cli.new.command:new",
+        "remove": "cuvis_ai_core.cli.adding:remove",
+        "try": "cuvis_ai_core.cli.trying:try_plugin",
         "unbundle": "cuvis_ai_core.cli.unbundle:unbundle",
         "update": "cuvis_ai_core.cli.update:update",
         "verify": "cuvis_ai_core.cli.verify:verify",

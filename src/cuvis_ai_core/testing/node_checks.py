@@ -7,7 +7,7 @@ answer. What is found wrong is one error with a sentence for each.
 import inspect
 import pickle
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,7 +66,7 @@ def find_faults(node_class: Any, *, inputs: Mapping[str, Any] | None = None, **p
         return
     yield from _parameters(node_class, node, params)
     check = _Check(node_class, params, node)
-    values = dict(inputs) if inputs is not None else _made_up(node)
+    values = dict(inputs) if inputs is not None else made_up(node)
     try:
         first = check.run(node, values)
     except Exception as error:  # noqa: BLE001 - whatever an author's forward raises
@@ -117,7 +117,7 @@ class _Check:
         self._params = params
         self._learned = node.requires_initial_fit and not node.statistically_initialized
         if self._learned:
-            node.statistical_initialization([_made_up(node, seed) for seed in range(2)])
+            node.statistical_initialization([made_up(node, seed) for seed in range(2)])
 
     def run(self, node: Any, values: Mapping[str, Any]) -> Values:
         """Run a node by a pipeline of its own, which checks types, shapes, and that nothing given is written into."""
@@ -214,16 +214,16 @@ def _ports(node: Any) -> dict[str, Port]:
     return read_ports(type(node), "INPUT_SPECS")
 
 
-def _made_up(node: Any, seed: int = 0) -> Values:
+def made_up(node: Any, seed: int = 0, sizes: Sequence[int] = _SIZES) -> Values:
     """Return values that the inputs of a node take: whatever axis is free has a size of its own."""
     random = np.random.default_rng(seed)
     values: Values = {}
     for name, port in _ports(node).items():
         if port.optional:
             continue
-        free = [_SIZES[axis] for axis in _AXES.get(len(port.shape), ())] or [2] * len(port.shape)
-        sizes = tuple(_size(node, size, each) for size, each in zip(port.shape, free, strict=True))
-        values[name] = _wavelengths(sizes) if name == "wavelengths" else _random(port, sizes, random)
+        free = [sizes[axis] for axis in _AXES.get(len(port.shape), ())] or [2] * len(port.shape)
+        chosen = tuple(_size(node, size, each) for size, each in zip(port.shape, free, strict=True))
+        values[name] = _wavelengths(chosen) if name == "wavelengths" else _random(port, chosen, random)
     return values
 
 

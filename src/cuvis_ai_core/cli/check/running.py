@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -58,16 +58,15 @@ def run(subject: Subject, wrong: set[str]) -> Run:
     """
     from cuvis_ai_core.registry import NodeRegistry
 
-    nodes = [each.path for each in subject.provides if each.path not in wrong] or node_paths(subject.code)
+    nodes = provided(subject, wrong)
     if not nodes:
         return Run([_nothing(subject)] if not wrong else [], [], None)
-    source = dict(zip(("repo", "tag"), subject.repo, strict=True)) if subject.repo else {"path": str(subject.folder)}
     _import_hosts(subject.code)
     clock = _Clock()
     with NodeRegistry(discover=False) as registry:
         registry.register_hooks(clock)
         try:
-            registry.load_plugin(subject.plugin, {**source, "provides": list(dict.fromkeys(nodes))})
+            registry.load_plugin(subject.plugin, entry_of(subject, nodes))
         except CuvisError as error:
             return Run([_failed(subject, error)], [], None)
         findings: list[Finding] = []
@@ -83,6 +82,31 @@ def run(subject: Subject, wrong: set[str]) -> Run:
             found.append(path)
             findings += _built(subject, path, node_class)
     return Run([*findings, *_slow(subject, clock.seconds)], found, clock.seconds)
+
+
+def provided(subject: Subject, wrong: Collection[str] = ()) -> list[str]:
+    """Return the node classes that a manifest names of a project, each once.
+
+    They are those of its own manifest, else those that its entry points name, with all others in its code.
+    """
+    code = subject.code
+    named = [each.path for each in subject.provides if each.path not in wrong]
+    points = [each.path.replace(":", ".") for each in subject.entry_points]
+    classes = [path for path in points if path.rpartition(".")[2][:1].isupper() and code.find(path) is not None]
+    return list(dict.fromkeys(named or [*classes, *_not_among(code, classes)]))
+
+
+def entry_of(subject: Subject, provides: list[str]) -> dict[str, Any]:
+    """Return the manifest entry of a project."""
+    source = dict(zip(("repo", "tag"), subject.repo, strict=True)) if subject.repo else {"path": str(subject.folder)}
+    below = {"subdirectory": subject.below} if subject.below else {}
+    return {**source, **below, "provides": provides}
+
+
+def _not_among(code: Code, paths: list[str]) -> Iterator[str]:
+    """Yield the other nodes: a class that an entry point names through a package is one that is written elsewhere."""
+    known = {(found.module.name, found.name) for path in paths if (found := code.find(path))}
+    yield from (path for path in node_paths(code) if tuple(path.rsplit(".", 1)) not in known)
 
 
 def node_paths(code: Code) -> list[str]:

@@ -42,11 +42,19 @@ class Subject:
         folder: Its folder.
         repo: Address and tag, of a project from a repository.
         provides: What a manifest elsewhere says that it provides.
+        below: Where in its repository it lies; empty for the top folder.
     """
 
-    def __init__(self, folder: Path, repo: tuple[str, str] | None = None, provides: tuple[Named, ...] = ()) -> None:
-        self.folder = folder.resolve()
+    def __init__(
+        self,
+        folder: Path,
+        repo: tuple[str, str] | None = None,
+        provides: tuple[Named, ...] = (),
+        below: str = "",
+    ) -> None:
+        self.folder = (folder / below).resolve()
         self.repo = repo
+        self.below = below if repo else ""
         self._given = provides
 
     @property
@@ -83,7 +91,11 @@ class Subject:
 
     @property
     def plugin(self) -> str:
-        """A name for a registry."""
+        """A name for a manifest: that of the repository, or of the project."""
+        if self.repo:
+            from cuvis_ai_core.plugins.lock.adding import name_of
+
+            return name_of(self.repo[0])
         return re.sub(r"\W+", "_", self.name) if not self.name[:1].isdigit() else f"_{self.name}"
 
     @cached_property
@@ -155,11 +167,11 @@ def _declared(name: str, manifest: Path) -> Subject:
         Named(path, manifest.absolute(), document.line_of("plugins", name, "provides", index) or 1, name)
         for index, path in enumerate(entry.provides)
     )
-    below = Path(entry.subdirectory or ".")
+    below = entry.subdirectory or ""
     if isinstance(entry, GitPlugin):
         found = _of_tag(entry.repo, entry.tag)
-        return Subject(found.folder / below, found.repo, named)
-    return Subject(entry.path / below, None, named)
+        return Subject(found.folder, found.repo, named, below)
+    return Subject(entry.path, None, named, below)
 
 
 def _installed(name: str) -> Subject:
