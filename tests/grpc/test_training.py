@@ -73,10 +73,28 @@ def test_a_trainrun_goes_with_the_sessions_pipeline_or_brings_one(
     assert not set_config(stub, learner, data=data).pipeline_from_config
     refused("INVALID_ARGUMENT", stub.Train, session_id=learner, trainer_type=7)
     refused("INVALID_ARGUMENT", lambda: set_config(stub, learner, data={}))
-    newer = {"data_module": "cu3s", "splits": {"train": [{"kind": "all"}]}, "params": {}}
-    error = refused("INVALID_ARGUMENT", lambda: set_config(stub, learner, data=newer))
-    assert "data module 'cu3s'" in error.details()
     refused("FAILED_PRECONDITION", stub.Train, session_id=learner, trainer_type=GRADIENT)
+
+
+def test_a_trainrun_with_data_of_a_published_module_is_taken_and_kept(
+    stub: Any, learner: str, server: Any, scenes: Path, refused: Callable[..., Any]
+) -> None:
+    """Its pipeline is built, it is saved and restored as it is; Train needs cubes, and takes them from its request."""
+    data = {"data_module": "cu3s", "splits": {"train": [{"kind": "all"}]}, "params": {"cu3s_file_path": "a.cu3s"}}
+    content = {"name": "run", "pipeline": CENTRE, "data": data}
+    told = stub.ValidateConfig(config_type="trainrun", config_bytes=json.dumps(content).encode())
+    assert told.valid
+    assert "'cu3s'" in told.warnings[0]
+    assert set_config(stub, learner, pipeline=CENTRE, data=data).pipeline_from_config
+    error = refused("FAILED_PRECONDITION", stub.Train, session_id=learner, trainer_type=STATISTICAL)
+    assert "data module 'cu3s'" in error.details()
+    saved = stub.SaveTrainRun(session_id=learner, trainrun_path=str(scenes / "newest.yaml"))
+    restored = stub.RestoreTrainRun(trainrun_path=saved.trainrun_path)
+    assert json.loads(restored.trainrun.config_bytes)["data"] == data
+    cubes = messages().DataConfig(config_bytes=json.dumps({"cubes": [str(scenes)]}).encode())
+    words = list(stub.Train(session_id=restored.session_id, trainer_type=STATISTICAL, data=cubes))
+    assert words[-1].status == COMPLETE
+    stub.CloseSession(session_id=restored.session_id)
 
 
 def slow(stub: Any, session: str, scenes: Path, pause: float = 0.3) -> None:

@@ -104,9 +104,14 @@ def problems(kind: str, content: Mapping[str, Any]) -> list[str]:
     """
     from pydantic import ValidationError
 
+    from cuvis_ai_core.training.trainrun import module_of, outlined
+
     model = schema_of(kind)
     try:
-        model.model_validate(resolve(without_resolvers(content)))
+        given = resolve(without_resolvers(content))
+        if kind == "trainrun" and (module := module_of(given)):
+            given = {**given, "data": outlined(module)}
+        model.model_validate(given)
     except ValidationError as error:
         return [
             f"{'.'.join(map(str, each['loc'])) or kind}: {each['msg'].removeprefix('Value error, ')}"
@@ -115,6 +120,16 @@ def problems(kind: str, content: Mapping[str, Any]) -> list[str]:
     except (PipelineError, ServiceError) as error:
         return [error.message]
     return []
+
+
+def warnings(kind: str, content: Mapping[str, Any]) -> list[str]:
+    """Return what is no error of a configuration and will be in the way, a sentence each."""
+    from cuvis_ai_core.training.trainrun import module_of
+
+    module = module_of(content) if kind == "trainrun" else None
+    if module is None:
+        return []
+    return [f"data.data_module: this server reads no data by '{module[:60]}'; Train needs cubes that are named."]
 
 
 def _read(call: "Call", file: "Path") -> dict[str, Any]:

@@ -9,6 +9,7 @@ from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.configurations import without_resolvers
 from cuvis_ai_core.pipeline.interpolation import resolve
 from cuvis_ai_core.training.config import DataConfig, TrainingConfig, TrainRunConfig
+from cuvis_ai_core.training.trainrun import module_of, outlined
 
 if TYPE_CHECKING:
     from cuvis_ai_core.grpc.service import Call
@@ -22,6 +23,8 @@ _FILES: Final = ("weights", "initial_weights")
 def read_trainrun(call: "Call", content: Mapping[str, Any]) -> TrainRunConfig:
     """Return a trainrun that a client sent, with absolute paths.
 
+    Data of a published data module are kept with the session as they are: nothing is read of them.
+
     Raises:
         ServiceError: It breaks a rule, or names a file that is not there or may not be used.
     """
@@ -34,10 +37,14 @@ def read_trainrun(call: "Call", content: Mapping[str, Any]) -> TrainRunConfig:
     for key in _FILES:
         if isinstance(given.get(key), str):
             given[key] = str(call.service.roots.file(given[key], call.session.search_paths))
-    if isinstance(given.get("data"), Mapping):
+    foreign = given["data"] if (module := module_of(given)) else None
+    if module:
+        given["data"] = outlined(module)
+    elif isinstance(given.get("data"), Mapping):
         given["data"] = located_data(call, given["data"])
     config: TrainRunConfig = checked(TrainRunConfig, given)
     _refuse_writing_elsewhere(config.training)
+    call.session.foreign_data = foreign
     return config
 
 
@@ -57,15 +64,21 @@ def located_data(call: "Call", data: Mapping[str, Any]) -> dict[str, Any]:
 
     keys = {"cubes", "cu3s_file_path", "annotation_json_path", "masks"}
     if "data_module" in data:
-        raise ServiceError(
-            f"data.data_module: this server reads no data by the data module {data['data_module']!r:.60}.",
-            hint="Name the cubes: data.cubes or data.cu3s_file_path, and train_ids, val_ids, test_ids for 'splits'.",
-            code="INVALID_ARGUMENT",
-        )
+        raise foreign_module(data)
     done = {key: located(value) if key in keys else value for key, value in data.items()}
     if isinstance(readers := done.get("num_workers"), int) and readers > _MOST_READERS:
         raise ServiceError(f"data.num_workers: a training has up to {_MOST_READERS}.", code="INVALID_ARGUMENT")
     return done
+
+
+def foreign_module(data: Mapping[str, Any]) -> ServiceError:
+    """Return the error about data that are of a published data module, and are to be read."""
+    return ServiceError(
+        f"data.data_module: this server reads no data by the data module {data['data_module']!r:.60}.",
+        hint="Name the cubes: data.cubes or data.cu3s_file_path, and train_ids, val_ids, test_ids for 'splits'; "
+        "TrainRequest.data takes the place of the data of the trainrun.",
+        code="FAILED_PRECONDITION",
+    )
 
 
 def checked(model: Any, content: Mapping[str, Any]) -> Any:
@@ -98,6 +111,8 @@ def with_sections(call: "Call", config: TrainRunConfig) -> TrainRunConfig:
         if content:
             data = _json(content, name)
             changes[name] = checked(model, located_data(call, data) if name == "data" else data)
+    if call.session.foreign_data is not None and "data" not in changes:
+        raise foreign_module(call.session.foreign_data)
     done = config.model_copy(update=changes)
     _refuse_writing_elsewhere(done.training)
     return done

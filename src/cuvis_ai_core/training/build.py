@@ -1,6 +1,7 @@
 """From a trainrun to the pipeline that it trains, and to a trainrun that says everything by itself."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ def resolved(run: TrainRun, config_dirs: Iterable[Path], manifest: Path | None, 
         "output_dir": str(Path(config.output_dir).expanduser().absolute()),
     }
     kept = {key: value for key, value in {**config.to_dict(), **changes}.items() if value is not None}
-    return TrainRun(TrainRunConfig.model_validate(kept), run.path, data_module=run.data_module, published=published)
+    return replace(run, config=TrainRunConfig.model_validate(kept), pipeline_overrides=(), published=published)
 
 
 def outline_pipeline(run: TrainRun, registry: "NodeRegistry") -> Pipeline | None:

@@ -47,6 +47,7 @@ class TrainRun:
         path: The file; relative paths in it begin at its folder, or else at the working directory.
         pipeline_overrides: What was laid over a pipeline that is named by its path, without `pipeline.`.
         data_module: Name of the published data module that its data are of; such data are shown by that name only.
+        foreign_data: Such data, as the file has them.
         published: Names of the nodes of its pipeline that are in the published spelling.
     """
 
@@ -54,6 +55,7 @@ class TrainRun:
     path: Path
     pipeline_overrides: tuple[str, ...] = ()
     data_module: str | None = None
+    foreign_data: Mapping[str, Any] | None = None
     published: frozenset[str] = frozenset()
 
     def locate(self, place: str) -> Path:
@@ -88,14 +90,21 @@ def read_trainrun(
         data = resolve(override(kept, own))
     except PipelineError as error:
         raise TrainRunError(f"Trainrun file {path}: {error.message}", hint=error.hint, path=path) from error
-    module = _data_module(data) if outline else None
+    module = module_of(data) if outline else None
+    foreign = data["data"] if module is not None else None
     if module is not None:
-        data["data"] = {"cubes": [module]}
+        data["data"] = outlined(module)
     config = _checked(data, path, document if composed is document.data else None, own)
-    return TrainRun(config, path, tuple(each.removeprefix(_INNER) for each in inner), module)
+    return TrainRun(config, path, tuple(each.removeprefix(_INNER) for each in inner), module, foreign)
 
 
-def _data_module(data: Mapping[str, Any]) -> str | None:
+def outlined(module: str) -> dict[str, Any]:
+    """Return the section that stands for data of a published data module, where nothing is read of them."""
+    return {"cubes": [module]}
+
+
+def module_of(data: Mapping[str, Any]) -> str | None:
+    """Return the name of the published data module that the data of a trainrun are of, if they are of one."""
     section = data.get("data")
     return str(section["data_module"]) if isinstance(section, dict) and section.get("data_module") else None
 

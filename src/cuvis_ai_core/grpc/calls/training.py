@@ -107,7 +107,11 @@ def save_trainrun(call: Call) -> Any:
     if weights is not None and not request.save_weights:
         weights.unlink()
         weights = None
-    content = {**config.to_dict(), "pipeline": pipeline.to_dict(), **({"weights": weights.name} if weights else {})}
+    content = {
+        **_content(session, config),
+        "pipeline": pipeline.to_dict(),
+        **({"weights": weights.name} if weights else {}),
+    }
     if session.plugins:
         plugins = call.service.roots.target(str(target.with_name(f"{target.stem}.{_PLUGINS}")))
         entries = {name: each.model_dump(mode="json", exclude_unset=True) for name, each in session.plugins.items()}
@@ -130,7 +134,7 @@ def restore_trainrun(call: Call) -> Any:
         if not number:
             call.service.sessions.close(session.id)
         raise
-    trainrun = messages().TrainRunConfig(config_bytes=json.dumps(config.to_dict()).encode())
+    trainrun = messages().TrainRunConfig(config_bytes=json.dumps(_content(session, config)).encode())
     return messages().RestoreTrainRunResponse(session_id=session.id, trainrun=trainrun)
 
 
@@ -141,7 +145,8 @@ def _restore(call: Call) -> "TrainRunConfig":
 
     session, request = call.session, call.request
     path = call.service.roots.file(request.trainrun_path, session.search_paths, (".yaml", ".yml", ""))
-    given = read_file(path).config.to_dict()
+    run = read_file(path, outline=True)
+    given = {**run.config.to_dict(), **({"data": run.foreign_data} if run.foreign_data else {})}
     if isinstance(named := given.get("plugins_path"), str):
         load_manifest(call, call.service.roots.file(named, [path.parent]))
     session.search_paths.insert(0, path.parent)
@@ -165,6 +170,11 @@ def _build(call: Call, session: Session, config: "TrainRunConfig") -> None:
     assert isinstance(config.pipeline, dict)
     call.service.check_nodes(session.node_registry, config.pipeline)
     session.set_pipeline(build_pipeline(TrainRun(config, Path("trainrun.yaml")), session.node_registry))
+
+
+def _content(session: Session, config: "TrainRunConfig") -> dict[str, Any]:
+    """Return the content of a trainrun, with its data as they were given."""
+    return {**config.to_dict(), **({"data": session.foreign_data} if session.foreign_data else {})}
 
 
 def _trainrun(session: Session) -> "TrainRunConfig":
