@@ -158,3 +158,46 @@ def test_what_inference_made_enters_training() -> None:
     node.unfreeze()
     (node.layer(torch.ones(3)) * node.seen).sum().backward()
     assert node.layer.weight.grad is not None
+
+
+class OwnState(Centre):
+    """Loads its state by a method of its own, which says of an empty sum that nothing was learned."""
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        """Take over the mean."""
+        self.mean = state_dict["mean"]
+        if np.isnan(self.mean):
+            self.statistically_initialized = False
+
+
+class OwnLayer(Layer):
+    """Loads its weights by a method of its own."""
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:  # noqa: FBT001, FBT002
+        """Take over the weights of the layer."""
+        with torch.no_grad():
+            for name, value in self.layer.named_parameters():
+                value.set_(state_dict[f"layer.{name}"])
+
+
+@pytest.mark.parametrize(("mean", "learned"), [(1.0, True), (np.nan, False)])
+def test_a_node_with_a_load_state_dict_of_its_own_has_learned_what_was_loaded(mean: float, learned: bool) -> None:  # noqa: FBT001
+    """Unless the method itself says that it has not."""
+    node = OwnState()
+    node.load_state_dict({"mean": np.float64(mean)})
+    assert node.statistically_initialized is learned
+
+
+def test_a_node_whose_load_state_dict_fails_is_as_it_was() -> None:
+    """It has learned after it as little as before."""
+    node = OwnState()
+    with pytest.raises(KeyError):
+        node.load_state_dict({})
+    assert node.statistically_initialized is False
+
+
+def test_a_layer_with_a_load_state_dict_of_its_own_has_learned() -> None:
+    """Also where the weights are as they were."""
+    node = OwnLayer()
+    node.load_state_dict(Layer().state_dict())
+    assert node.statistically_initialized is True

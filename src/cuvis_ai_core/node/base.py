@@ -65,13 +65,16 @@ class NodeMixin(Recorded):
         super().__init__()
         self._name = name or type(self).__name__
         self._execution_stages = self._checked_stages(execution_stages or self.EXECUTION_STAGES)
-        self._statistically_initialized = False
+        self._statistically_initialized: bool | None = False
         self.hparams = hparams
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "statistical_initialization" in vars(cls):
             cls.statistical_initialization = _noting(cls.statistical_initialization)  # type: ignore[method-assign]
+        if "load_state_dict" in vars(cls):
+            loading: Any = cls
+            loading.load_state_dict = _noting_state(loading.load_state_dict)
 
     @staticmethod
     def consume_base_kwargs(
@@ -168,7 +171,7 @@ class NodeMixin(Recorded):
     @property
     def statistically_initialized(self) -> bool:
         """Whether this node has learned, or has state that was loaded."""
-        return self._statistically_initialized
+        return bool(self._statistically_initialized)
 
     @statistically_initialized.setter
     def statistically_initialized(self, value: bool) -> None:
@@ -192,6 +195,25 @@ def _noting(learn: Callable[..., Any]) -> Callable[..., Any]:
         return answer
 
     return statistical_initialization
+
+
+def _noting_state(load: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that gives a node its state, and notes that it has learned, unless the method itself notes it."""
+
+    @wraps(load)
+    def load_state_dict(self: NodeMixin, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
+        before = self._statistically_initialized
+        self._statistically_initialized = None
+        try:
+            answer = load(self, state_dict, *args, **kwargs)
+        except BaseException:
+            self._statistically_initialized = before
+            raise
+        if self._statistically_initialized is None:
+            self._statistically_initialized = bool(state_dict)
+        return answer
+
+    return load_state_dict
 
 
 def stage_name(stage: object) -> str:
