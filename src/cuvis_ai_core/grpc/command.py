@@ -4,17 +4,17 @@ import logging
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
 from cuvis_ai_core.cli.errors import Guarded
 from cuvis_ai_core.cli.options import HELP_NAMES, shared_options
 from cuvis_ai_core.cli.output import say
-
-if TYPE_CHECKING:
-    from cuvis_ai_core.grpc.settings import Settings
+from cuvis_ai_core.grpc.settings import Settings
 
 _PATH: Final = click.Path(path_type=Path)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -41,41 +41,45 @@ def _generation(_: click.Context, parameter: click.Parameter, text: str) -> tupl
         raise click.BadParameter(error.message, param=parameter) from error
 
 
+def _default(flag: str) -> Any:
+    """Return the default that an option has in `Settings`: it stands there, and nowhere else."""
+    (found,) = (field for field in fields(Settings) if field.name == flag.removeprefix("--").replace("-", "_"))
+    return found.default
+
+
+def _text(flag: str, text: str, metavar: str = "ADDRESS", **more: Any) -> Callable[[Any], Any]:
+    return click.option(flag, metavar=metavar, default=_default(flag), show_default=True, help=text, **more)
+
+
+def _number(flag: str, least: int, text: str, metavar: str = "NUMBER", **more: Any) -> Callable[[Any], Any]:
+    return _text(flag, text, metavar, type=click.IntRange(min=least), **more)
+
+
+def _time(flag: str, text: str) -> Callable[[Any], Any]:
+    seconds = _default(flag)
+    shown = f"{seconds / 3600:g}h" if seconds >= _UNITS["h"] else f"{seconds:g}s"
+    return click.option(flag, metavar="TIME", default=shown, show_default=True, callback=_seconds, help=text)
+
+
+def _path(flag: str, text: str, name: str | None = None, **more: Any) -> Callable[[Any], Any]:
+    return click.option(*filter(None, (flag, name)), type=_PATH, help=text, **more)
+
+
 @click.command(cls=Guarded, context_settings=HELP_NAMES)
-@click.option(
-    "--host",
-    metavar="ADDRESS",
-    default="127.0.0.1",
-    show_default=True,
-    envvar="GRPC_HOST",
-    help="Address to listen on.",
-)
-@click.option(
-    "--port",
-    metavar="PORT",
-    default=50051,
-    type=click.IntRange(0, 65535),
-    show_default=True,
-    envvar="GRPC_PORT",
-    help="Port; 0 takes a free one.",
-)
-@click.option("--uds", type=_PATH, metavar="PATH", help="Listen on a Unix socket instead.")
-@click.option(
-    "--root", "roots", type=_PATH, multiple=True, metavar="FOLDER", help="Folder that may be read; repeatable."
-)
-@click.option(
-    "--write-root", "write_roots", type=_PATH, multiple=True, metavar="FOLDER", help="Folder that may be written."
-)
-@click.option(
+@_text("--host", "Address to listen on.", envvar="GRPC_HOST")
+@_text("--port", "Port; 0 takes a free one.", "PORT", type=click.IntRange(0, 65535), envvar="GRPC_PORT")
+@_path("--uds", "Listen on a Unix socket instead.", metavar="PATH")
+@_path("--root", "Folder that may be read; repeatable.", "roots", multiple=True, metavar="FOLDER")
+@_path("--write-root", "Folder that may be written.", "write_roots", multiple=True, metavar="FOLDER")
+@_path(
     "--configs-dir",
-    type=_PATH,
-    default=Path("configs"),
+    "Folder of configurations; pipelines lie in 'pipeline' below it.",
+    default=_default("--configs-dir"),
     show_default=True,
     envvar="CUVIS_CONFIGS_DIR",
-    help="Folder of configurations; pipelines lie in 'pipeline' below it.",
 )
-@click.option("--tls-cert", "tls_certificate", type=_PATH, envvar="GRPC_TLS_CERT_PATH", help="Certificate chain (PEM).")
-@click.option("--tls-key", type=_PATH, envvar="GRPC_TLS_KEY_PATH", help="Private key (PEM).")
+@_path("--tls-cert", "Certificate chain (PEM).", "tls_certificate", envvar="GRPC_TLS_CERT_PATH")
+@_path("--tls-key", "Private key (PEM).", envvar="GRPC_TLS_KEY_PATH")
 @click.option(
     "--tls/--no-tls",
     "tls",
@@ -83,74 +87,21 @@ def _generation(_: click.Context, parameter: click.Parameter, text: str) -> tupl
     envvar="GRPC_USE_TLS",
     help="Whether the certificate is used.  [default: yes]",
 )
-@click.option("--client-ca", type=_PATH, help="Authority of the client certificates to ask for (PEM).")
-@click.option("--token-file", type=_PATH, help="File with the token that clients send as 'authorization: Bearer …'.")
+@_path("--client-ca", "Authority of the client certificates to ask for (PEM).")
+@_path("--token-file", "File with the token that clients send as 'authorization: Bearer …'.")
 @click.option("--insecure", is_flag=True, help="Be open to other machines without TLS, token or client certificates.")
-@click.option(
-    "--workers",
-    metavar="NUMBER",
-    type=click.IntRange(min=2),
-    default=32,
-    show_default=True,
-    envvar="GRPC_MAX_WORKERS",
-    help="Threads that work on calls.",
-)
-@click.option(
-    "--max-message",
-    metavar="BYTES",
-    type=click.IntRange(min=1024),
-    default=300 * 1024 * 1024,
-    show_default=True,
-    envvar="GRPC_MAX_MSG_SIZE",
-    help="Bytes of a message.",
-)
-@click.option(
-    "--max-sessions",
-    metavar="NUMBER",
-    type=click.IntRange(min=1),
-    default=10_000,
-    show_default=True,
-    help="Sessions at a time.",
-)
-@click.option(
-    "--max-plugins",
-    metavar="NUMBER",
-    type=click.IntRange(min=0),
-    default=64,
-    show_default=True,
-    help="Plugins of a session.",
-)
-@click.option(
-    "--max-queue",
-    metavar="NUMBER",
-    type=click.IntRange(min=1),
-    default=16,
-    show_default=True,
-    help="Waiting calls of a session.",
-)
-@click.option(
-    "--max-calls", metavar="NUMBER", type=click.IntRange(min=1), default=512, show_default=True, help="Calls at a time."
-)
-@click.option(
-    "--session-idle",
-    metavar="TIME",
-    default="24h",
-    show_default=True,
-    callback=_seconds,
-    help="Close idle sessions after it.",
-)
-@click.option(
-    "--drain",
-    metavar="TIME",
-    default="30s",
-    show_default=True,
-    callback=_seconds,
-    help="Time for calls to end in at SIGTERM.",
-)
+@_number("--workers", 2, "Threads that work on calls.", envvar="GRPC_MAX_WORKERS")
+@_number("--max-message", 1024, "Bytes of a message.", "BYTES", envvar="GRPC_MAX_MSG_SIZE")
+@_number("--max-sessions", 1, "Sessions at a time.")
+@_number("--max-plugins", 0, "Plugins of a session.")
+@_number("--max-queue", 1, "Waiting calls of a session.")
+@_number("--max-calls", 1, "Calls at a time.")
+@_time("--session-idle", "Close idle sessions after it.")
+@_time("--drain", "Time for calls to end in at SIGTERM.")
 @click.option(
     "--generation",
     metavar="VERSION",
-    default="0.14",
+    default=".".join(map(str, _default("--generation"))),
     show_default=True,
     callback=_generation,
     help="Version of the schemas that is spoken where a call does not tell.",
@@ -158,14 +109,12 @@ def _generation(_: click.Context, parameter: click.Parameter, text: str) -> tupl
 @click.option(
     "--metrics-port", metavar="PORT", type=click.IntRange(0, 65535), help="Port of the metrics for Prometheus."
 )
-@click.option(
+@_text(
     "--log-format",
-    metavar="FORMAT",
+    "Form of the lines: json or text.",
+    "FORMAT",
     type=click.Choice(["json", "text"]),
-    default="text",
-    show_default=True,
     envvar="LOG_FORMAT",
-    help="Form of the lines: json or text.",
 )
 @click.option(
     "--log-level",
@@ -188,12 +137,10 @@ def serve(*, tls: bool | None, log_level: str, **options: Any) -> None:
         raise click.UsageError("TLS needs a certificate: give --tls-cert and --tls-key.")
     if log_level.upper() not in logging.getLevelNamesMapping():
         raise click.UsageError(f"There is no level '{log_level}' of a log; levels are DEBUG, INFO, WARNING, ERROR.")
-    from cuvis_ai_core.grpc.settings import Settings
-
     run(Settings(**options), log_level)
 
 
-def run(settings: "Settings", log_level: str) -> None:
+def run(settings: Settings, log_level: str) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
     Raises:
