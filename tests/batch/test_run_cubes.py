@@ -55,6 +55,29 @@ def test_the_same_call_goes_on_and_does_nothing_twice(folder: Path, cubes: Cubes
     assert (folder / "out" / "fine2" / "run.json").stat().st_mtime_ns == before["fine2"]
 
 
+def test_a_cube_of_several_files_has_changed_where_one_of_them_has(folder: Path) -> None:
+    """The data of an ENVI header in another version, a piece of a Zarr store, an older file of the same size."""
+    spectral = pytest.importorskip("spectral")
+    zarr = pytest.importorskip("zarr")
+    data = np.random.default_rng(0).random((4, 5, 3), np.float32)
+    image, other = folder / "cubes" / "image.img", folder / "other.img"
+    for header in (folder / "cubes" / "image.hdr", folder / "other.hdr"):
+        spectral.envi.save_image(str(header), data, interleave="bip")
+    other.write_bytes(np.ascontiguousarray(data[::-1], np.float32).tobytes())
+    store = zarr.create_array(folder / "cubes" / "store.zarr", shape=data.shape, chunks=(2, 5, 3), dtype="f4")
+    store[:] = data
+    places = ["cubes/image.hdr", "cubes/store.zarr"]
+    run_cubes("rx.yaml", places, "out")
+    assert run_cubes("rx.yaml", places, "out").skipped == 2
+    piece = next(file for file in (folder / "cubes" / "store.zarr").rglob("*") if file.is_file() and "c" in file.parts)
+    os.utime(other, ns=(0, image.stat().st_mtime_ns - 10**9))
+    other.replace(image)
+    assert run_cubes("rx.yaml", places, "out").done == 1
+    piece.write_bytes(piece.read_bytes())
+    assert run_cubes("rx.yaml", places, "out").done == 1
+    assert run_cubes("rx.yaml", places, "out").skipped == 2
+
+
 def test_results_are_those_of_a_run_on_one_cube(folder: Path, cubes: Cubes) -> None:
     """Bit for bit, with one worker and with several."""
     from cuvis_ai_core import NodeRegistry, Pipeline

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core.data.files import as_url, find_cube_files
+from cuvis_ai_core.data.envi_names import ENVI, beside_header, find_header
+from cuvis_ai_core.data.files import as_url, find_cube_files, split_array
 from cuvis_ai_core.errors import CubeError, OutputError
 from cuvis_ai_core.results.folder import safe_name
 
@@ -28,17 +29,25 @@ class Unit:
     name: str
 
     def state(self) -> list[int]:
-        """Return size and time of the last change, in nanoseconds, by which a changed cube is noticed.
+        """Return by what a changed cube is noticed: its size, and a number made of the times of its files.
+
+        An image with a header is two files, and a Zarr store many. At an address nothing is asked.
 
         Raises:
             OSError: It is not there.
         """
         if as_url(self.cube) is not None:
             return [0, 0]
-        from cuvis_ai_core.data.files import split_array
+        states = [os.stat(file) for file in _files_of(split_array(Path(self.cube))[0])]  # noqa: PTH116
+        times = ",".join(f"{each.st_size} {each.st_mtime_ns}" for each in states)
+        return [sum(each.st_size for each in states), int(_digest(times)[:12], 16)]
 
-        about = os.stat(split_array(Path(self.cube))[0])  # noqa: PTH116
-        return [about.st_size, about.st_mtime_ns]
+
+def _files_of(cube: Path) -> list[str]:
+    if cube.is_dir():
+        return sorted(os.path.join(folder, name) for folder, _, names in os.walk(cube) for name in names)  # noqa: PTH118
+    header = cube if cube.suffix.lower() == ENVI else find_header(cube)
+    return [str(cube)] if header is None else sorted({str(cube), str(header), *beside_header(header)})
 
 
 def is_pattern(path: Path | str) -> bool:

@@ -1,5 +1,6 @@
 """How the two files of an ENVI image are named."""
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,8 @@ DATA_SUFFIXES: Final = (
 )
 """Suffixes of data files beside none; others are taken where their size fits."""
 
+_DATA_ENDS: Final = ("", *DATA_SUFFIXES, *map(str.upper, DATA_SUFFIXES))
+
 HEADER_SUFFIXES: Final = (".hdr", ".HDR", ".Hdr")
 
 
@@ -20,3 +23,9 @@ def find_header(data_file: Path) -> Path | None:
     stems = (data_file.name, data_file.stem)
     names = [data_file.with_name(stem + suffix) for stem in stems for suffix in HEADER_SUFFIXES]
     return next((path for path in names if path.is_file() and path != data_file), None)
+
+
+def beside_header(header: Path) -> list[str]:
+    """Return the files beside a header that are called as its data file is; the first one usually is it."""
+    base = os.path.splitext(header)[0]  # noqa: PTH122 - asked for each of ten thousand cubes
+    return [path for end in _DATA_ENDS if os.path.isfile(path := base + end)]  # noqa: PTH113
