@@ -110,6 +110,8 @@ def _executed(tree: ast.AST) -> Iterator[ast.AST]:
             continue
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST) and not isinstance(child, ast.Raise | ast.JoinedStr | ast.AnnAssign):
+                if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+                    continue
                 yield child
                 yield from _executed(child)
 

@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -219,6 +219,42 @@ def test_broken_promise() -> None:
     pipeline = _pipeline(PerPixel("first"), Liar("liar"))
     with pytest.raises(NodeRunError, match="'liar' says that it is computed by tiles, but its output 'count'"):
         pipeline.forward_tiled({"cube": np.zeros((1, 5, 4, 2))}, memory=_memory(8, 2))
+
+
+class Pixels:
+    """The sum of some pixels."""
+
+    def __init__(self, count: float) -> None:
+        self.count = np.array([count, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [
+        (float, lambda cube: float(cube.sum())),
+        (str, lambda cube: f"sum {cube.sum()}"),
+        (list, lambda cube: [cube.sum(), float("nan")]),
+        (dict, lambda cube: {"values": {"count": np.array([cube.sum(), np.nan])}}),
+        (object, lambda cube: Pixels(cube.sum())),
+    ],
+)
+def test_values_of_any_type_that_differ_from_tile_to_tile(kind: type, count: Callable[[Array], Any]) -> None:
+    """Are refused; one that is the same for each is the answer, also where it holds what is no number."""
+
+    class Counting(PerPixel):
+        OUTPUT_SPECS: ClassVar = {**PerPixel.OUTPUT_SPECS, "count": PortSpec(kind, ())}
+        per_pixel = True
+        of_tile = True
+
+        def forward(self, cube: Array) -> dict[str, Any]:
+            return {**super().forward(cube), "count": count(cube if self.of_tile else np.zeros(3))}
+
+    node, cube = Counting("counting"), np.arange(40.0).reshape(1, 5, 4, 2)
+    pipeline = _pipeline(PerPixel("first"), node)
+    with pytest.raises(NodeRunError, match="output 'count' is no image of the tile's size, and differs"):
+        pipeline.forward_tiled({"cube": cube}, memory=_memory(8, 2))
+    node.of_tile = False
+    pipeline.forward_tiled({"cube": cube}, memory=_memory(8, 2))
 
 
 @pytest.mark.parametrize("halo", [-1, 1.5, True])

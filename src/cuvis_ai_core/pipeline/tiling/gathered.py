@@ -1,7 +1,7 @@
 """Where tiles are put together to whole values."""
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -83,7 +83,7 @@ class Gathered:
             if slot not in self._constants:
                 self._constants[slot] = value
                 return True
-        return value is None or not hasattr(value, "shape") or _equal(as_numpy(self._constants[slot]), as_numpy(value))
+        return _equal(self._constants[slot], value)
 
     def end(self) -> dict[int, Value]:
         """End a pass, and return what nodes read later, as a whole."""
@@ -144,7 +144,17 @@ def _plain_array(value: Value) -> NDArray[Any] | None:
     return None if array.dtype.hasobject else array
 
 
-def _equal(left: NDArray[Any], right: NDArray[Any]) -> bool:
-    if left.shape != right.shape or left.dtype != right.dtype:
-        return False
-    return bool(np.array_equal(left, right, equal_nan=left.dtype.kind in "fc"))
+def _equal(left: Value, right: Value) -> bool:
+    """Tell whether two values are the same, also in what they hold: arrays say of each element whether it is equal."""
+    if hasattr(left, "shape") and hasattr(right, "shape"):
+        one, other = as_numpy(left), as_numpy(right)
+        return one.dtype == other.dtype and bool(np.array_equal(one, other, equal_nan=one.dtype.kind in "fc"))
+    if left is right or type(left) is not type(right):
+        return left is right
+    if isinstance(left, Mapping):
+        return left.keys() == right.keys() and all(_equal(left[key], right[key]) for key in left)
+    if isinstance(left, list | tuple):
+        return len(left) == len(right) and all(map(_equal, left, right))
+    if hasattr(left, "__dict__"):
+        return _equal(vars(left), vars(right))
+    return bool(left == right or (left != left and right != right))  # noqa: PLR0124 - two that are no numbers

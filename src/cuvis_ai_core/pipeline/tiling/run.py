@@ -341,7 +341,7 @@ class _Tile:
         if not self._gathered.same(slot, value):
             raise NodeRunError(
                 f"Node '{step.node}' says that it is computed by tiles, but its output '{port}' is no image of the "
-                f"tile's size, and differs from tile to tile: it has the shape {getattr(value, 'shape', '')}.",
+                f"tile's size, and differs from tile to tile: {_told(value)}.",
                 hint="Take 'per_pixel' and 'halo' away, so that it gets whole images.",
                 node=step.node,
                 stage=self._run.schedule.plan.stage,
@@ -400,6 +400,10 @@ def _cropped(value: Value, there: Window, wanted: Window, batch: int) -> Value:
 
 def _whole(value: Value) -> Value:
     return value.whole() if isinstance(value, LazyImage) else value
+
+
+def _told(value: Value) -> str:
+    return f"it has the shape {value.shape}" if hasattr(value, "shape") else f"it is {value!r:.80}"
 
 
 def _bytes(value: Any) -> int:
