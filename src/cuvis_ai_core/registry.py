@@ -383,6 +383,14 @@ class NodeRegistry:
         ]
         return builtin + self._members.catalogue().entries()
 
+    def _repr_html_(self) -> str:
+        """Show this in a notebook: the nodes that are known without importing plugin code, and what failed."""
+        from cuvis_ai_core.pages.html import element, table
+
+        rows = [(each.name, each.plugin or "built in", each.path) for each in self.nodes()]
+        failed = [element("p", f"{name} failed: {error}") for name, error in self.failed_plugins.items()]
+        return element("div", element("strong", "Nodes"), table(("name", "plugin", "path"), rows), *failed)
+
     def public_path(self, node_class: type) -> str:
         """Return the full path of a class as people know it and as pipeline files name it."""
         declared = self._members.catalogue().path_of(node_class)

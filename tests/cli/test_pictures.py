@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cuvis_ai_core.data import Cube, open_annotations
-from cuvis_ai_core.results.pictures.colours import CLASS_COLOURS, NO_DATA, viridis
+from cuvis_ai_core.pages.colours import CLASS_COLOURS, NO_DATA, viridis
 from cuvis_ai_core.results.pictures.drawn import Drawn, Meaning
 from cuvis_ai_core.results.pictures.kinds import draw_images
 from cuvis_ai_core.results.pictures.numbers import labels, number, share, ticks

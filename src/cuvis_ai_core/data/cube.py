@@ -91,6 +91,19 @@ class Cube:
             batch["wavelengths"] = self.wavelengths
         return batch
 
+    def _repr_html_(self) -> str:
+        """Show this in a notebook: its false colour, and what it is."""
+        from cuvis_ai_core.data.looks import false_colour
+
+        return false_colour(self)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        """Have a slider through the bands in a notebook, where ipywidgets is there; the other ways stay beside it."""
+        from cuvis_ai_core.data.looks import slider
+
+        widget = slider(self)
+        return {} if widget is None else {**widget._repr_mimebundle_(), "text/html": self._repr_html_()}
+
     def _has_data(self) -> bool:
         """Tell whether a value in a good band is finite; the first piece of an image tells it mostly."""
         good = slice(None) if self.good_bands is None else self.good_bands

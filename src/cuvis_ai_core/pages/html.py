@@ -46,16 +46,18 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], caption: st
     return element("div", element("table", title, element("thead", head), element("tbody", body)), class_="table")
 
 
-def picture(data: bytes, kind: str, caption: str) -> Html:
+def picture(data: bytes, kind: str, caption: str, style: str = "") -> Html:
     """Return a picture that lies in the page, with its caption, which is also said where it is not seen.
 
     Args:
         data: Its bytes.
         kind: `png` or `jpeg`.
         caption: What it shows.
+        style: How it is shown, where that is another way than that of all pages.
     """
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-    image = Html(f'<img src="{source}" alt="{escape(shown_in_line(redact(caption)))}" loading="lazy">')
+    look = f' style="{escape(style)}"' if style else ""
+    image = Html(f'<img src="{source}" alt="{escape(shown_in_line(redact(caption)))}" loading="lazy"{look}>')
     return element("figure", image, element("figcaption", caption))
 
 

@@ -507,6 +507,12 @@ class Pipeline(PublishedMethods):
     def __repr__(self) -> str:
         return f"<Pipeline '{self.name}': {len(self.nodes)} nodes, {len(self.edges)} edges>"
 
+    def _repr_html_(self) -> str:
+        """Show this in a notebook: its graph, and its nodes."""
+        from cuvis_ai_core.pipeline.shown import html_of
+
+        return html_of(self)
+
 
 def _run_plan(plan: Plan, given: Mapping[BatchKey, Value], context: "Context | None") -> dict[Address, Value]:
     """Run a plan; NumPy is there when something runs, and not before. From then on this is `run.run_plan` itself."""

@@ -6,6 +6,7 @@ from functools import partial
 from cuvis_ai_core._places import definition_of, place_of, words_of
 from cuvis_ai_core.errors import CuvisError, NodeRunError, PortError, RemoteError
 from cuvis_ai_core.node.array import Value
+from cuvis_ai_core.pipeline.answers import Results
 from cuvis_ai_core.pipeline.checks import describe_value, misfit
 from cuvis_ai_core.pipeline.feeding import BatchKey
 from cuvis_ai_core.pipeline.graph import ResolvedPort
@@ -57,7 +58,7 @@ def prepare(plan: Plan, batch: Mapping[BatchKey, Value], context: object) -> lis
 
 def answers_of(plan: Plan, values: list[Value]) -> dict[Address, Value]:
     """Return the values that a run answers, by node and port."""
-    return dict(zip(plan.answers, values[plan.first_answer :], strict=True))
+    return Results(zip(plan.answers, values[plan.first_answer :], strict=True))
 
 
 def run_step(step: Step, plan: Plan, values: list[Value]) -> None:  # noqa: C901 - in one piece, a call less for each node

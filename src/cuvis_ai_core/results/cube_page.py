@@ -5,22 +5,17 @@ size and takes bounded memory.
 """
 
 import base64
-import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from cuvis_ai_core.data.cube import Cube
+from cuvis_ai_core.data.looks import Sample, band_name, colour_bands, sampled
 from cuvis_ai_core.pages.html import Html, element, page, section, table
-
-_LONGEST: Final = 384
-"""Pixels of the longer side of pictures."""
+from cuvis_ai_core.pages.pictures import encoded, levels
 
 _BANDS: Final = 64
 """Bands that the slider has."""
@@ -28,28 +23,9 @@ _BANDS: Final = 64
 _POINTS: Final = 64
 """Points along the longer side at which there are spectra."""
 
-_RGB_NM: Final = (650.0, 550.0, 450.0)
-_FARTHEST_NM: Final = 40.0
-"""A band farther from these is no colour that an eye would see there."""
-
 _BINS: Final = 48
 _WIDE: Final = "width:min(100%,36rem);display:block;image-rendering:pixelated"
 _SCRIPT: Final = files("cuvis_ai_core.pages").joinpath("view.js").read_text(encoding="utf-8")
-
-
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """Some pixels of a cube, those in the middle of equal parts.
-
-    Attributes:
-        values: float32 `[height, width, channel]`.
-        rows: Which rows they are from.
-        columns: Which columns.
-    """
-
-    values: NDArray[np.float32]
-    rows: NDArray[np.intp]
-    columns: NDArray[np.intp]
 
 
 def cube_page(cube: Cube, title: str) -> str:
@@ -59,8 +35,8 @@ def cube_page(cube: Cube, title: str) -> str:
         cube: The cube; of one that stays in its file the lines are read one after the other.
         title: Its heading.
     """
-    sample = _sampled(cube)
-    numbers = _colour_bands(cube)
+    sample = sampled(cube)
+    numbers = colour_bands(cube)
     shown = _picked(sample.values.shape[2], _BANDS)
     points = _thinned(sample)
     about = f"{' x '.join(map(str, cube.data.shape))} {cube.data.dtype}, height x width x channels"
@@ -75,75 +51,26 @@ def cube_page(cube: Cube, title: str) -> str:
     )
 
 
-def _sampled(cube: Cube) -> _Sample:
-    height, width, channels = cube.data.shape
-    step = max(1, -(-max(height, width) // _LONGEST))
-    rows, columns = (np.arange(step // 2, size, step) for size in (height, width))
-    if not rows.size:
-        rows = np.array([height // 2])
-    if not columns.size:
-        columns = np.array([width // 2])
-    values = np.empty((len(rows), len(columns), channels), np.float32)
-    for number, row in enumerate(rows):
-        values[number] = np.asarray(cube.data[int(row) : int(row) + 1])[0, columns]
-    if cube.good_bands is not None:
-        values[..., ~np.asarray(cube.good_bands, dtype=bool)] = np.nan
-    return _Sample(values, rows, columns)
-
-
-def _thinned(sample: _Sample) -> _Sample:
+def _thinned(sample: Sample) -> Sample:
     step = max(1, -(-max(sample.values.shape[:2]) // _POINTS))
-    return _Sample(sample.values[::step, ::step], sample.rows[::step], sample.columns[::step])
-
-
-def _colour_bands(cube: Cube) -> list[int]:
-    """Return the bands of red, green and blue; where the cube has none of these, the last, middle and first one."""
-    channels = cube.data.shape[2]
-    if cube.wavelengths is not None:
-        nearest = [int(np.abs(cube.wavelengths - wanted).argmin()) for wanted in _RGB_NM]
-        distances = [abs(cube.wavelengths[band] - wanted) for band, wanted in zip(nearest, _RGB_NM, strict=True)]
-        if max(distances) <= _FARTHEST_NM:
-            return nearest
-    return [channels - 1, channels // 2, 0]
+    return Sample(sample.values[::step, ::step], sample.rows[::step], sample.columns[::step])
 
 
 def _picked(count: int, most: int) -> list[int]:
     return sorted({int(number) for number in np.linspace(0, count - 1, min(count, most)).round()})
 
 
-def _colours(sample: _Sample, numbers: Sequence[int]) -> bytes:
-    return _encoded(np.stack([_levels(sample.values[..., band]) for band in numbers], axis=-1))
-
-
-def _levels(band: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return grey values from the 2nd to the 98th percentile of what is finite."""
-    finite = band[np.isfinite(band)]
-    if not finite.size:
-        return np.zeros(band.shape, np.uint8)
-    low, high = np.percentile(finite, (2, 98))
-    scaled = (band - low) / (high - low) if high > low else np.full_like(band, 0.5)
-    return np.asarray(np.nan_to_num(np.clip(scaled, 0, 1), nan=0.0) * 255).astype(np.uint8)
-
-
-def _encoded(image: NDArray[np.uint8], kind: str = "png") -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, kind, **({"quality": 85} if kind == "jpeg" else {}))
-    return stream.getvalue()
+def _colours(sample: Sample, numbers: Sequence[int]) -> bytes:
+    return encoded(np.stack([levels(sample.values[..., band]) for band in numbers], axis=-1))
 
 
 def _address(data: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def _band_name(cube: Cube, band: int) -> str:
-    if cube.wavelengths is None or cube.wavelengths[band] <= 0:
-        return f"band {band}"
-    return f"band {band}, {cube.wavelengths[band]:.1f} nm"
-
-
 def _clickable(data: bytes, numbers: Sequence[int], cube: Cube) -> Html:
     colours = zip(("red", "green", "blue"), numbers, strict=True)
-    names = ", ".join(f"{colour} {_band_name(cube, band)}" for colour, band in colours)
+    names = ", ".join(f"{colour} {band_name(cube, band)}" for colour, band in colours)
     image = Html(
         f'<img id="colours" src="{_address(data, "png")}" alt="False colour: {names}" tabindex="0" style="{_WIDE}">'
     )
@@ -159,19 +86,19 @@ def _spectrum() -> Html:
     return element("figure", drawing, element("figcaption", "No point was clicked.", id="clicked"))
 
 
-def _slider(sample: _Sample, shown: Sequence[int], cube: Cube) -> Html:
-    first = _address(_encoded(_levels(sample.values[..., shown[0]]), "jpeg"), "jpeg")
+def _slider(sample: Sample, shown: Sequence[int], cube: Cube) -> Html:
+    first = _address(encoded(levels(sample.values[..., shown[0]]), "jpeg"), "jpeg")
     image = Html(f'<img id="band" src="{first}" alt="One band in grey values" style="{_WIDE}">')
     control = Html(
         f'<input id="slider" type="range" min="0" max="{len(shown) - 1}" value="0" aria-label="Band" style="{_WIDE}">'
     )
-    caption = element("figcaption", _band_name(cube, shown[0]), id="name")
-    pictures = [_address(_encoded(_levels(sample.values[..., band]), "jpeg"), "jpeg") for band in shown]
+    caption = element("figcaption", band_name(cube, shown[0]), id="name")
+    pictures = [_address(encoded(levels(sample.values[..., band]), "jpeg"), "jpeg") for band in shown]
     kept = Html(f'<script type="application/json" id="bands">{json.dumps(pictures)}</script>')
     return element("figure", image, control, caption, kept)
 
 
-def _histogram(sample: _Sample) -> Html:
+def _histogram(sample: Sample) -> Html:
     finite = sample.values[np.isfinite(sample.values)]
     if not finite.size:
         return element("p", "No value is finite.")
@@ -212,7 +139,7 @@ def _brief(value: Any) -> str:
     return words if len(words) <= 300 else f"{words[:300]} …"  # noqa: PLR2004
 
 
-def _data(points: _Sample, shown: Sequence[int], cube: Cube) -> str:
+def _data(points: Sample, shown: Sequence[int], cube: Cube) -> str:
     """Return the spectra of the points as whole numbers of 16 bits, 65535 where there is no data."""
     finite = points.values[np.isfinite(points.values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
@@ -232,6 +159,6 @@ def _data(points: _Sample, shown: Sequence[int], cube: Cube) -> str:
         "unit": unit,
         "low": low,
         "high": high,
-        "names": [_band_name(cube, band) for band in shown],
+        "names": [band_name(cube, band) for band in shown],
     }
     return json.dumps(data)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from cuvis_ai_core.pages.colours import class_colours
 from cuvis_ai_core.results.bands import Bands
-from cuvis_ai_core.results.pictures.colours import class_colours
 from cuvis_ai_core.results.places import RawPlace
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from cuvis_ai_core.pages.colours import class_colours
 from cuvis_ai_core.results.bands import Bands
-from cuvis_ai_core.results.pictures.colours import class_colours
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cuvis_ai_core.node.array import Value
+from cuvis_ai_core.pipeline.answers import Results
 from cuvis_ai_core.pipeline.plan import Plan
 from cuvis_ai_core.pipeline.request import Address
 from cuvis_ai_core.pipeline.tiling.windows import Window
@@ -112,7 +113,7 @@ class Gathered:
 
     def answers(self) -> dict[Address, Value]:
         """Return what the run answers."""
-        return self._answers
+        return Results(self._answers)
 
     def _make(self, slot: int, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> None:
         is_answer, size = slot in self._addresses, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize

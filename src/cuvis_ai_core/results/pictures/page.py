@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from cuvis_ai_core.results.pictures.colours import Colour
+from cuvis_ai_core.pages.colours import Colour
 from cuvis_ai_core.results.pictures.drawn import Drawn, LegendEntry, Meaning
 from cuvis_ai_core.results.pictures.numbers import labels, ticks
 from cuvis_ai_core.results.pictures.scale import position

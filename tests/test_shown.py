@@ -1,0 +1,97 @@
+"""What a notebook shows of a pipeline, a registry, a cube and results; nothing in it steers the page."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from cuvis_ai_core import NodeRegistry, Pipeline
+from cuvis_ai_core.data import Cube
+
+formatters = pytest.importorskip("IPython.core.formatters")
+
+
+def html(shown: object) -> str:
+    """Return the HTML that a notebook takes of an object."""
+    found: str = formatters.DisplayFormatter().format(shown)[0].get("text/html", "")
+    return found
+
+
+@pytest.fixture
+def pipeline(registry: NodeRegistry) -> Pipeline:
+    """Return a pipeline whose name would be markup."""
+    nodes = [
+        {"name": "rx", "class_name": "RXDetector"},
+        {"name": "mask", "class_name": "QuantileDecider", "params": {"quantile": 0.5}},
+    ]
+    edges = [{"source": "rx.scores", "target": "mask.scores"}]
+    content = {"metadata": {"name": "<script>x</script>"}, "nodes": nodes, "edges": edges}
+    return Pipeline.from_dict(content, node_registry=registry)
+
+
+def test_a_pipeline_is_shown_as_its_graph_with_its_nodes(pipeline: Pipeline) -> None:
+    """Names are texts, whatever stands in them."""
+    found = html(pipeline)
+    assert "<svg" in found
+    assert "rx.scores → mask.scores" in found
+    assert "quantile=0.5" in found
+    assert "cube: floating" in found
+    assert "<script" not in found
+
+
+def test_a_registry_is_shown_as_a_table(registry: NodeRegistry) -> None:
+    """Without importing a node."""
+    assert "cuvis_ai_core.builtin.anomaly.RXDetector" in html(registry)
+
+
+def test_results_are_shown_with_small_pictures(pipeline: Pipeline) -> None:
+    """They are a dict all the same; what is no number is named."""
+    results = pipeline.forward(batch={"cube": np.random.default_rng(0).random((1, 6, 5, 4), np.float32)})
+    assert isinstance(results, dict)
+    found = html(results)
+    assert found.count("data:image/png") == 2
+    assert "rx.scores" in found
+    assert "1 x 6 x 5 x 1" in found
+    tiled = pipeline.forward_tiled({"cube": np.ones((1, 40, 30, 4), np.float32)}, memory=1)
+    assert "data:image/png" in html(tiled)
+
+
+@pytest.mark.parametrize("widgets", [True, False])
+def test_a_cube_is_shown_in_false_colour_with_a_slider_where_there_can_be_one(
+    monkeypatch: pytest.MonkeyPatch, *, widgets: bool
+) -> None:
+    """The colours are named by their bands."""
+    if widgets:
+        pytest.importorskip("ipywidgets")
+    else:
+        monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    cube = Cube(np.random.default_rng(0).random((6, 5, 4)), np.array([450.0, 550.0, 650.0, 800.0]))
+    found = formatters.DisplayFormatter().format(cube)[0]
+    assert "red band 2, 650.0 nm, green band 1, 550.0 nm, blue band 0, 450.0 nm" in found["text/html"]
+    assert ("application/vnd.jupyter.widget-view+json" in found) == widgets
+
+
+def test_the_slider_shows_the_band_that_is_chosen() -> None:
+    """Its number and wavelength beside it."""
+    ipywidgets = pytest.importorskip("ipywidgets")
+    from cuvis_ai_core.data.looks import slider
+
+    data = np.zeros((2, 2, 3))
+    data[0, 0, 2] = 1.0
+    box = slider(Cube(data, np.array([450.0, 550.0, 650.0]))).children[1]
+    image, chosen, name = box.children
+    before = image.value
+    assert isinstance(chosen, ipywidgets.IntSlider)
+    chosen.value = 2
+    assert name.value == "band 2, 650.0 nm"
+    assert image.value != before
+
+
+def test_values_without_a_finite_number_are_shown_too(pipeline: Pipeline) -> None:
+    """NaN everywhere, texts, nothing at all."""
+    from cuvis_ai_core.pipeline.answers import Results
+
+    values = {("a", "x"): np.full((1, 3, 3), np.nan), ("a", "y"): None, ("b", "z"): "<b>", ("b", "n"): np.zeros((0, 2))}
+    found = html(Results(values))
+    assert "NoneType" in found
+    assert "str" in found
