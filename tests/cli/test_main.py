@@ -58,6 +58,10 @@ def test_a_wrong_command_is_answered_with_the_nearest(shell: Callable[..., Resul
 
 def test_a_wrong_command_of_a_group_is_answered_too(shell: Callable[..., Result]) -> None:
     """The commands below a group are asked back for in the same way."""
+    assert (
+        "'restore-pipeline' is a program of its own: restore-pipeline a.yaml"
+        in shell("cuvis-ai", "restore-pipeline", "a.yaml").stderr
+    )
     assert "There is no command 'lst'. Did you mean 'list'?" in shell("cuvis-ai", "nodes", "lst").stderr
 
 

@@ -1,5 +1,6 @@
 """A click group that imports its commands late and asks back when a name is wrong."""
 
+import shlex
 from collections.abc import Mapping
 from importlib import import_module
 from typing import ClassVar
@@ -10,7 +11,13 @@ from cuvis_ai_core._nearest import did_you_mean
 
 
 class NamedGroup(click.Group):
-    """A group that names the nearest command where there is none of that name."""
+    """A group that names the nearest command where there is none of that name.
+
+    Attributes:
+        programs: Names of programs beside it, which are easily taken for commands of it.
+    """
+
+    programs: tuple[str, ...] = ()
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -19,6 +26,8 @@ class NamedGroup(click.Group):
         known = self.list_commands(ctx)
         if args[0] in known or args[0].startswith("-"):
             return super().resolve_command(ctx, args)
+        if args[0] in self.programs:
+            raise click.UsageError(f"'{args[0]}' is a program of its own: {shlex.join(args)}", ctx)
         meant = did_you_mean(args[0], known)
         raise click.UsageError(f"There is no command '{args[0]}'.{meant} Commands: {', '.join(known)}.", ctx)
 

@@ -22,6 +22,7 @@ class _CuvisAi(Guarded, LazyGroup):
         "serve": "cuvis_ai_core.grpc.command:serve",
         "view": "cuvis_ai_core.cli.view:view",
     }
+    programs = ("restore-pipeline", "restore-trainrun")
 
 
 @click.group(cls=_CuvisAi, context_settings=HELP_NAMES)
