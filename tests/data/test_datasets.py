@@ -122,6 +122,7 @@ def test_a_data_module_shares_measurements_out(session: Session) -> None:
     assert tuple(train["wavelengths"].shape) == (2, 5)
     assert [batch["mesu_index"].tolist() for batch in module.val_dataloader()] == [[1]]
     assert [batch["mesu_index"].tolist() for batch in module.test_dataloader()] == [[3]]
+    assert (module.train_ids, module.val_ids, module.test_ids) == ([0, 2], [1], [3])
     assert [batch["mesu_index"].tolist() for batch in module.predict_dataloader()] == [[0, 1], [2, 3]]
     assert module.train_ds is not None
     assert len(module.train_ds) == 2
