@@ -174,6 +174,29 @@ def test_blocks_are_used_again_and_gone_with_client_and_session(server: Server, 
 
 
 @needs_blocks
+def test_answers_in_shared_memory_are_mapped_once_for_each_block(client: Client) -> None:
+    """Looking at memory for the first time costs more than reading it; what is kept of answers stays as it was."""
+    client.load_pipeline(SCALER)
+
+    def maps() -> set[str]:
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+        return {line.split()[0] for line in lines if SERVER in line and line.split()[1].startswith("r--")}
+
+    first = client.run(CUBE)["scaler.cube"]
+    kept = first.copy()
+    seen = maps()
+    for _ in range(5):
+        client.run(CUBE * 2)
+        seen |= maps()
+    assert len(seen) <= 2
+    assert np.array_equal(first, kept)
+    del first
+    client.close()
+    client.close()
+    assert maps() == set()
+
+
+@needs_blocks
 def test_a_session_that_expires_gives_its_blocks_back(tmp_path: Path, cache: Path) -> None:
     """Its client may have been killed."""
     before = blocks()

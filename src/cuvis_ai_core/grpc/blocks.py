@@ -32,6 +32,10 @@ CLIENT: Final = f"{PREFIX}client-"
 
 _NAME: Final = re.compile(r"/?([A-Za-z0-9_][A-Za-z0-9_.-]{0,200})")
 _GRANULE: Final = 2**20
+_MOST_MAPS: Final = 8
+_MOST_MAPPED: Final = 2**30
+"""Maps of foreign blocks that are kept for their next use, and their bytes."""
+
 _YOUNG: Final = 10.0
 """Seconds in which a block may not be locked yet by who makes it."""
 
@@ -182,22 +186,42 @@ class Copies:
             self._free.append(memory)
 
 
-def map_foreign(name: str, size: int, ended: Callable[[str], None]) -> NDArray[Any]:
-    """Return a view of a block of somebody who is trusted; when the last array on it is gone, that is told.
+class Foreign:
+    """Blocks of somebody who is trusted, as this process sees them; kept, since their owner uses them again."""
 
-    Raises:
-        ServiceError: There is no such block.
-    """
-    handle = _opened(name)
-    try:
-        memory = mmap.mmap(handle, size, prot=mmap.PROT_READ)
-    except (OSError, ValueError) as error:
-        raise _wrong(f"The block '{name}' cannot be read: {error}.") from error
-    finally:
-        os.close(handle)
-    array: NDArray[Any] = np.frombuffer(memory, np.uint8)
-    weakref.finalize(array, ended, name).atexit = False
-    return array
+    def __init__(self) -> None:
+        self._known: dict[str, mmap.mmap] = {}
+
+    def view(self, name: str, size: int, ended: Callable[[str], None]) -> NDArray[Any]:
+        """Return a view of the beginning of a block; when the last array on it is gone, that is told.
+
+        Raises:
+            ServiceError: There is no such block.
+        """
+        if name not in self._known:
+            while len(self._known) >= _MOST_MAPS or sum(map(len, self._known.values())) > _MOST_MAPPED:
+                del self._known[next(iter(self._known))]
+            self._known[name] = self._map(name, size)
+        array: NDArray[Any] = np.frombuffer(self._known[name], np.uint8, size)
+        weakref.finalize(array, ended, name).atexit = False
+        return array
+
+    def forget(self) -> None:
+        """Let go of all that nobody has an array on."""
+        self._known.clear()
+
+    @staticmethod
+    def _map(name: str, size: int) -> mmap.mmap:
+        handle = _opened(name)
+        try:
+            whole = max(os.fstat(handle).st_size, size)
+            # All pages at once: each that is looked up when it is first read costs as much as reading it.
+            flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
+            return mmap.mmap(handle, whole, flags=flags, prot=mmap.PROT_READ)
+        except (OSError, ValueError) as error:
+            raise _wrong(f"The block '{name}' cannot be read: {error}.") from error
+        finally:
+            os.close(handle)
 
 
 def write_into(memory: mmap.mmap, array: NDArray[Any]) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cuvis_ai_core import errors
 from cuvis_ai_core.errors import CuvisError, ServiceError
 from cuvis_ai_core.grpc.arrays import dtype_number, fill, from_raw, to_array
-from cuvis_ai_core.grpc.blocks import SMALLEST, Blocks, is_available, map_foreign, sweep
+from cuvis_ai_core.grpc.blocks import SMALLEST, Blocks, Foreign, is_available, sweep
 from cuvis_ai_core.grpc.cancelling import waited_for
 from cuvis_ai_core.grpc.dispatch import ERROR, ERROR_ID
 from cuvis_ai_core.grpc.extra import explain_missing
@@ -104,6 +104,8 @@ class Client:
             self._channel = grpc.secure_channel(address, credentials, options)
         self._shares = is_available() and (address.startswith(_HERE) if shared_memory is None else shared_memory)
         self._blocks = Blocks(lambda size: SealedBlock(self.session_id, size), LARGEST)
+        self._foreign = Foreign()
+        self._closed = False
         self._read: deque[str] = deque()
         if self._shares:
             sweep()
@@ -122,7 +124,10 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the session; what the server held for it is freed."""
+        """Close the session; what the server held for it is freed. Once more is no error."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             self._call("CloseSession", session_id=self.session_id)
         except ServiceError as error:
@@ -130,6 +135,7 @@ class Client:
                 raise
         finally:
             self._blocks.close()
+            self._foreign.forget()
             self._channel.close()
 
     def load_plugins(self, manifest: str | Path) -> list[str]:
@@ -358,7 +364,7 @@ class Client:
             return from_raw(tensor.raw_data, list(tensor.shape), tensor.dtype, name)
         reference = tensor.shm_ref
         try:
-            raw = map_foreign(reference.name, reference.byte_size, self._read.append)
+            raw = self._foreign.view(reference.name, reference.byte_size, self._read.append)
         except ServiceError as error:
             error.code = "UNIMPLEMENTED"  # the server's block cannot be seen from here
             raise
