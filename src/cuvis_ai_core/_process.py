@@ -53,6 +53,19 @@ class Finished:
     stderr: str
 
 
+def end_with_parent() -> None:
+    """Have the system end this process when the thread that started it has ended, however that was (Linux).
+
+    Elsewhere, and beside it, whoever needs that watches a pipe: which a thread does not, while another one holds the
+    interpreter.
+    """
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+
+
 class Programs:
     """The programs that several threads run for one purpose, so that whoever wanted them can end them all."""
 

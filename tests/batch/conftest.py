@@ -8,6 +8,7 @@ import pytest
 
 NODES = '''\
 import os
+import re
 import signal
 import time
 
@@ -35,6 +36,10 @@ class Moody(ArrayNode):
             os.kill(os.getpid(), signal.SIGKILL)
         if mood == 5:
             raise MemoryError
+        if mood == 7:
+            [np.ones(2**25) for _ in range(64)]
+        if mood == 9:
+            re.match("(a|a)+$", "a" * 60 + "b")
         if mood == 8:
             os.kill(os.getpid(), 35)
         if mood == 6:
@@ -42,7 +47,19 @@ class Moody(ArrayNode):
         return {"cube": cube * 2}
 '''
 PROJECT = '[project]\nname = "moody"\nversion = "1.0.0"\ndependencies = ["numpy"]\n'
-MOODS = {"fine": 0, "raises": 1, "aborts": 2, "hangs": 3, "killed": 4, "memory": 5, "slow": 6, "nameless": 8}
+MOODS = {
+    "fine": 0,
+    "raises": 1,
+    "aborts": 2,
+    "hangs": 3,
+    "killed": 4,
+    "memory": 5,
+    "slow": 6,
+    "eats": 7,
+    "nameless": 8,
+    "holds": 9,
+}
+"""What a node does with a cube: `eats` 16 GiB of memory, `holds` the interpreter so that no other thread runs."""
 
 
 @pytest.fixture

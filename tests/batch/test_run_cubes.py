@@ -259,11 +259,37 @@ def test_a_run_that_is_killed_again_and_again_ends_right(folder: Path, cubes: Cu
 
 
 @pytest.mark.slow
-def test_workers_end_with_their_driver(folder: Path, cubes: Cubes) -> None:
-    """Though it was killed, and they are in the middle of a cube."""
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of memory as Linux has them")
+def test_a_cube_that_eats_memory_fails_alone(folder: Path, cubes: Cubes) -> None:
+    """As such, with its node; the next one has its worker as it was."""
+    cubes("eats")
+    cubes("fine", 3)
+    engine = Local(workers=2, memory=2**31)
+    report = run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml", engine=engine)
+    assert (report.done, report.failed, report.left) == (3, 1, 0)
+    (failure,) = report.failures
+    assert (failure.unit.name, failure.node, failure.tries) == ("eats0", "moody", 1)
+    assert "MemoryError" in str(failure.error)
+
+
+@pytest.mark.slow
+def test_workers_that_are_never_ready_end_the_run(folder: Path, cubes: Cubes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time limit is for setting them up too."""
+    cubes("fine")
+    monkeypatch.setattr("cuvis_ai_core.batch.driver._SETUP", 2.0)
+    late = "import os, time\nif 'worker' in ' '.join(__import__('sys').orig_argv): time.sleep(600)\n"
+    (folder / "moody" / "moody.py").write_text(late + (folder / "moody" / "moody.py").read_text())
+    with pytest.raises(BatchError, match=r"No worker was ready after 2 s"):
+        run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml", limits=Limits(timeout=1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mood", ["hangs", "holds"])
+def test_workers_end_with_their_driver(folder: Path, cubes: Cubes, mood: str) -> None:
+    """Though it was killed, and they are in the middle of a cube, which may let no other thread run."""
     import psutil
 
-    cubes("hangs")
+    cubes(mood)
     process = start()
     workers: list[psutil.Process] = []
 

@@ -295,7 +295,7 @@ def test_a_killed_server_leaves_no_training(
     assert not stub.LoadPlugin(session_id=session, manifest=manifest, timeout=200).error
     content = {
         "name": "run",
-        "pipeline": {"nodes": [{"name": "centre", "class_name": "Centre", "params": {"pause": 600.0}}]},
+        "pipeline": {"nodes": [{"name": "centre", "class_name": "Centre", "params": {"pause": -1.0}}]},
         "data": {"cubes": ["one.npz"]},
     }
     config = stub.m.TrainRunConfig(config_bytes=json.dumps(content).encode())

@@ -30,6 +30,9 @@ from cuvis_ai_core.registry import NodeRegistry
 _TRIES: Final = 2
 """How often a cube is begun whose worker dies."""
 
+_SETUP: Final = 300.0
+"""Seconds that setting up a worker may take at least, where there is a time limit."""
+
 _TICK: Final = 0.2
 _PAGE_EVERY: Final = 5.0
 _NODES: Final = "nodes.json"
@@ -40,7 +43,7 @@ class Limits:
     """When a cube, or the whole, is given up.
 
     Attributes:
-        timeout: Seconds that a cube may take.
+        timeout: Seconds that a cube may take; also setting up the workers, which has five minutes at least.
         max_failures: With how many failed cubes no further one is begun.
         retry_failed: Whether cubes that failed before are tried again.
         shard: Number of this run, from 0, and how many share the cubes.
@@ -154,6 +157,7 @@ class Driver:
         self._allowed = engine.workers
         self._free = free_memory()
         self._told = 0.0
+        self._heard = 0.0
 
     def run(self) -> Report:
         """Do what is to do, and return how it ended."""
@@ -222,10 +226,12 @@ class Driver:
     # The work.
 
     def _work(self, crew: Crew) -> None:
+        self._heard = time.monotonic()
         self._start(crew, 0)  # the first one installs what the others find installed
         while self._pending or self._flights:
             event = crew.next(_TICK)
             if event is not None:
+                self._heard = time.monotonic()
                 self._take(crew, event)
             self._end_late(crew)
             self._hand_out(crew)
@@ -342,6 +348,14 @@ class Driver:
         limit = self._limits.timeout
         if limit is None:
             return
+        most = max(limit, _SETUP)
+        if not self._idle and not self._flights and time.monotonic() - self._heard > most:
+            raise BatchError(
+                f"No worker was ready after {most:g} s (--timeout).",
+                hint="Look at what its log says, in "
+                f"'{self._output / STATE / 'logs'}': a plugin may wait while it is imported. With Ray, see that a "
+                "machine has room for a worker.",
+            )
         for worker, flight in list(self._flights.items()):
             seconds = time.monotonic() - flight.begun
             if seconds > limit:

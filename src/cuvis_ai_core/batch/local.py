@@ -32,10 +32,12 @@ class Local:
     Attributes:
         workers: How many.
         threads: Threads that each computes with; None shares the cores out.
+        memory: Bytes that each may take; a cube that takes more fails. None: as much as the machine has.
     """
 
     workers: int = 1
     threads: int | None = None
+    memory: int | None = None
     shares_memory = True
 
     def __post_init__(self) -> None:
@@ -44,7 +46,7 @@ class Local:
 
     def crew(self, setup: Setup) -> "LocalCrew":
         """Return the workers for a job, none of them started."""
-        return LocalCrew(setup, self.threads or max(1, _cores() // self.workers))
+        return LocalCrew(setup, self.threads or max(1, _cores() // self.workers), self.memory)
 
 
 class LocalCrew:
@@ -53,9 +55,11 @@ class LocalCrew:
     Args:
         setup: What they are told.
         threads: With how many threads each computes.
+        memory: Bytes that each may take.
     """
 
-    def __init__(self, setup: Setup, threads: int) -> None:
+    def __init__(self, setup: Setup, threads: int, memory: int | None) -> None:
+        self._memory = memory
         self._setup = setup
         self._threads = threads
         self._logs = setup.output / STATE / "logs"
@@ -83,6 +87,7 @@ class LocalCrew:
             "output": str(self._setup.output),
             "fingerprint": self._setup.fingerprint,
             "name": f"local-{worker}",
+            "memory": self._memory,
         }
         threading.Thread(target=self._listen, args=(worker, process), daemon=True).start()
         self._tell(process, setup)

@@ -12,14 +12,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from cuvis_ai_core._process import end_with_parent
 from cuvis_ai_core.batch.job import Job
 from cuvis_ai_core.batch.units import Unit, batch_record
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.pipeline.pipeline import Pipeline
+from cuvis_ai_core.pipeline.tiling.memory import machine_memory
 from cuvis_ai_core.registry import NodeRegistry
 from cuvis_ai_core.results.record import node_records
 from cuvis_ai_core.results.run import Run
@@ -121,9 +124,11 @@ def main() -> None:
     """Serve whoever started this process, by lines of JSON."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what nodes print is no answer
+    end_with_parent()
     asked: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(sys.stdin, asked.put), daemon=True).start()
     setup = asked.get()
+    _limit_memory(setup["memory"])
     try:
         worker = Worker(Job.from_dict(setup["job"]), Path(setup["output"]), setup["fingerprint"], setup["name"])
     except (Exception, SystemExit) as error:  # noqa: BLE001 - told to whoever started it
@@ -133,6 +138,23 @@ def main() -> None:
     while True:
         unit = asked.get()
         _say(answers, {"event": "done", **worker.run(Unit(unit["cube"], unit["name"]), unit["tries"])})
+
+
+def _limit_memory(most: int | None) -> None:
+    """Have a cube that takes too much memory fail as such; where the system has to end a process, let it be this one.
+
+    Args:
+        most: Bytes; None: as much as the machine has.
+    """
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    with suppress(ImportError, OSError, ValueError):  # Windows has none, macOS another one
+        import resource
+
+        least, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        wanted = most or machine_memory()
+        fitting = [each for each in (wanted, least, hard) if each != resource.RLIM_INFINITY]
+        resource.setrlimit(resource.RLIMIT_DATA, (min(fitting), hard))
 
 
 def _read(stream: TextIO, put: Callable[[dict[str, Any]], None]) -> None:

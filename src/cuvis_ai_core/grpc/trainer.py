@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from cuvis_ai_core._process import end_with_parent
 from cuvis_ai_core.errors import TrainingError
 from cuvis_ai_core.grpc.codes import INTERNAL, code_of, plain_words
 from cuvis_ai_core.grpc.handing import State, give_state, write_state
@@ -190,6 +191,7 @@ def main() -> None:
     """Do the task that whoever started this process gives it."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what nodes print is no answer
+    end_with_parent()
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     with suppress(AttributeError, OSError):
         os.nice(_NICE)

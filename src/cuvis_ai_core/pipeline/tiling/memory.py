@@ -45,9 +45,24 @@ def free_memory() -> int:
     return max(0, min([psutil.virtual_memory().available, *_left_by_group(), *_left_by_limit()]))
 
 
+def machine_memory() -> int:
+    """Return the bytes that a process of this machine, or of this control group, may have."""
+    import psutil
+
+    return min([psutil.virtual_memory().total, *_of_group()])
+
+
 def default_memory() -> int:
     """Return how much memory a run uses if nobody says: a quarter of what is free."""
     return max(_LEAST, free_memory() // _SHARE)
+
+
+def _of_group() -> list[int]:
+    try:
+        most = (_GROUP / "memory.max").read_text(encoding="ascii").strip()
+        return [] if most == "max" else [int(most)]
+    except (OSError, ValueError):  # another system
+        return []
 
 
 def _left_by_group() -> list[int]:
