@@ -2,14 +2,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
+from cuvis_ai_core import Pipeline
 from cuvis_ai_core.builtin.decision import QuantileDecider
 from cuvis_ai_core.errors import InvalidNodeError
+from cuvis_ai_core.pipeline.tiling.run import thread_count
 
 
 def _decide(scores: NDArray[Any], quantile: float) -> NDArray[np.bool_]:
@@ -74,3 +76,42 @@ def test_bad_quantiles(quantile: Any) -> None:
     """Quantiles out of range are refused."""
     with pytest.raises(InvalidNodeError, match=r"quantile is .*at least 0, below 1"):
         QuantileDecider(quantile=quantile)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([np.float16, np.float32, np.float64]),
+    st.sampled_from([0.0, 0.3, 0.9, 0.995]),
+    st.integers(1, 40),
+    st.data(),
+)
+def test_by_tiles(dtype: type, quantile: float, pixels: int, data: st.DataObject) -> None:
+    """Tile by tile the same pixels are marked: of any type, with NaN, infinities, and many equal scores."""
+    special = st.sampled_from([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, np.finfo(dtype).tiny, -np.finfo(dtype).max])
+    width: Any = np.dtype(dtype).itemsize * 8
+    numbers = st.floats(width=width) | special
+    scores = data.draw(hnp.arrays(dtype, (2, 7, 6, 1), elements=numbers))
+    pipeline = Pipeline.from_dict(
+        {"nodes": [{"name": "d", "class_name": "QuantileDecider", "params": {"quantile": quantile}}]}
+    )
+    tiled = pipeline.forward_tiled({"scores": scores}, memory=64 * 2 * pixels * thread_count())
+    assert_array_equal(tiled["d", "mask"], _decide(scores, quantile))
+
+
+def test_scores_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run by tiles, it never gets the scores of the whole image."""
+    scores = np.random.default_rng(1).normal(size=(1, 50, 40, 1))
+    expected = _decide(scores, 0.995)
+    shapes = []
+
+    def watch(node: QuantileDecider, scores: Any) -> Any:
+        shapes.append(scores.shape)
+        return gather(node, scores)
+
+    gather = QuantileDecider.tile_statistics
+    monkeypatch.setattr(QuantileDecider, "tile_statistics", watch)
+    monkeypatch.setattr(QuantileDecider, "forward", lambda _, scores: pytest.fail(f"got all of {scores.shape}"))
+    pipeline = Pipeline.from_dict({"nodes": [{"name": "d", "class_name": "QuantileDecider"}]})
+    mask = pipeline.forward_tiled({"scores": scores}, memory=64 * 200 * thread_count())["d", "mask"]
+    assert_array_equal(mask, expected)
+    assert shapes == [(1, 5, 40, 1)] * 10

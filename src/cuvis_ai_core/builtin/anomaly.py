@@ -99,7 +99,7 @@ class RXDetector(ArrayNode):
         return {"scores": xp.stack(scores, axis=0)}
 
     def _is_rough(self, moments: Moments) -> bool:
-        return bool(moments.count) and self._whitening(moments).is_rough
+        return moments.whitened is None and bool(moments.count) and self._whitening(moments).is_rough
 
     def _gram(self, xp: Namespace, image: Array, moments: Moments) -> Array:
         whitened, valid = self._whitened(xp, image, moments)

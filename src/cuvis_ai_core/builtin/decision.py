@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from math import inf
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from cuvis_ai_schemas.pipeline import PortSpec
+from numpy.typing import NDArray
 
 from cuvis_ai_core.builtin._checks import Array, Namespace, constant, image_namespace, number
+from cuvis_ai_core.builtin._ranks import Ranks, first_ranks, next_ranks, values_at
 from cuvis_ai_core.node import ArrayNode
 
 
@@ -40,6 +42,9 @@ class QuantileDecider(ArrayNode):
         "mask": PortSpec(np.bool_, (-1, -1, -1, 1), "Scores above the quantile [batch, height, width, 1]"),
     }
 
+    per_pixel = True
+    thread_safe = True
+
     def __init__(
         self,
         *,
@@ -60,6 +65,33 @@ class QuantileDecider(ArrayNode):
         images = [scores[index, ...] for index in range(scores.shape[0])]
         return {"mask": xp.stack([image > self._threshold(xp, image) for image in images], axis=0)}
 
+    def tile_statistics(self, scores: Array) -> Ranks:
+        """Return the ranks of the scores of a part of the images, by their first bits."""
+        image_namespace(self, "scores", scores)
+        return first_ranks(_plain(scores))
+
+    def merge_statistics(self, left: Ranks, right: Ranks) -> Ranks:
+        """Return the ranks of two parts together."""
+        return left.merged(right)
+
+    def statistics_rough(self, ranks: Ranks) -> bool:
+        """Tell whether bits are left to look at."""
+        return not ranks.is_last()
+
+    def refine_statistics(self, ranks: Ranks, scores: Array) -> Ranks:
+        """Return the ranks of the scores of a part of the images, by the bits behind those that are known."""
+        return next_ranks(ranks, _plain(scores), self._place)
+
+    def forward_tile(self, ranks: Ranks, scores: Array) -> dict[str, Array]:
+        """Decide for a part of the images."""
+        xp = image_namespace(self, "scores", scores)
+        thresholds = values_at(ranks, self._place)
+        return {"mask": xp.stack([scores[at, ...] > each for at, each in enumerate(thresholds)], axis=0)}
+
+    def _place(self, count: int) -> int:
+        """Return the place of the greatest score that is not marked, among so many in ascending order."""
+        return int(self._quantile * (count - 1))
+
     def _threshold(self, xp: Namespace, scores: Array) -> float:
         """Return the greatest score that is not marked, infinity if there are none."""
         scores = constant(scores)
@@ -67,4 +99,13 @@ class QuantileDecider(ArrayNode):
         count = int(xp.sum(xp.astype(~missing, xp.int64)))
         # replaced, because the standard does not say where NaN is sorted
         ascending = xp.sort(xp.reshape(xp.where(missing, inf, scores), (-1,)))
-        return float(ascending[int(self._quantile * (count - 1))])
+        return float(ascending[self._place(count)])
+
+
+def _plain(scores: Array) -> NDArray[Any]:
+    """Return scores as an array of NumPy, of types that it has not as float32."""
+    values = constant(scores)
+    if hasattr(values, "cpu"):
+        values = values.cpu()
+        values = values.float() if str(values.dtype) == "torch.bfloat16" else values
+    return np.asarray(values)

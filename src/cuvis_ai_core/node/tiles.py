@@ -12,8 +12,8 @@ them in this order, and gets the numbers that `forward` gives for the whole, but
 - `merge_statistics(left, right)` of two parts of the image (Chan, Golub and LeVeque 1979, "Updating formulae and a
   pairwise algorithm for computing sample variances", for means and covariances).
 - `statistics_complete(statistics)`, if it is there: more tiles would not change them.
-- `refine_statistics(statistics, **inputs)` of each tile, if `statistics_rough(statistics)`: what a second look at the
-  image adds; the answers are merged as those before. Both methods may be left out.
+- `refine_statistics(statistics, **inputs)` of each tile, as long as `statistics_rough(statistics)`: what another look
+  at the image gives; the answers are merged as those before, and take their place. Both methods may be left out.
 - `forward_tile(statistics, **inputs)` of each tile.
 
 Of a node in a process of its own, `per_pixel` and `halo` count as its class has them; its tiles cross in shared memory.

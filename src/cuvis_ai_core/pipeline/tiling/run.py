@@ -172,12 +172,13 @@ class _TiledRun:
         merged = self._go_through(now, windows, threads, total)
         for slot, value in self._gathered.end().items():
             self._values[slot] = value
-        rough = [at for at in merged if says(self._node(at), "statistics_rough", merged[at])]
-        self._statistics |= merged
-        if rough:
+        while rough := [at for at in merged if says(self._node(at), "statistics_rough", merged[at])]:
+            self._statistics |= merged
             self._gathered.begin((), (), ())
             again = job.schedule.at(now.number, self._there(), only=rough)
-            self._statistics |= self._go_through(again, windows, threads, total + len(windows))
+            total += len(windows)
+            merged = self._go_through(again, windows, threads, total)
+        self._statistics |= merged
 
     def _go_through(self, now: Pass, windows: list[Window], threads: int, total: int) -> dict[int, Any]:
         """Compute all tiles, and return the statistics that were gathered, by step."""
@@ -199,9 +200,6 @@ class _TiledRun:
 
     def _node(self, at: int) -> Any:
         return self._job.nodes[self._plan.steps[at].node]
-
-    def _all_say(self, question: str, statistics: Mapping[int, Any]) -> bool:
-        return all(says(self._node(at), question, each) for at, each in statistics.items())
 
     def _there(self) -> list[int]:
         return [slot for slot, value in enumerate(self._values) if value is not None]
