@@ -439,6 +439,16 @@ class NodeRegistry:
 
         return cube_readers(self._members)
 
+    def cube_reader_names(self) -> list[tuple[str, str, str]]:
+        """Return suffix, plugin and reader of each format that is read, none imported; a plugin's beats a built-in one.
+
+        Raises:
+            HookError: A plugin answered something else.
+        """
+        from cuvis_ai_core.plugins.loading.contributions import reader_names
+
+        return reader_names(self._members)
+
     @property
     def hooks(self) -> HookManager:
         """The pluggy manager of this registry: pipelines tell its observers what happens."""

@@ -14,6 +14,12 @@ HEAVY = {"git", "grpc", "numpy", "pydantic", "rich", "torch", "yaml"}
         ("cuvis-ai", "plugins", "list", "--help"),
         ("cuvis-ai", "nodes", "show", "--help"),
         ("cuvis-ai", "demo", "--help"),
+        ("cuvis-ai", "plugins", "check", "--help"),
+        ("cuvis-ai", "plugins", "add", "--help"),
+        ("cuvis-ai", "plugins", "try", "--help"),
+        ("cuvis-ai", "schema", "--help"),
+        ("cuvis-ai", "git-host", "--help"),
+        ("cuvis-ai", "readers", "list", "--help"),
         ("restore-pipeline", "--help"),
     ],
 )
@@ -52,7 +58,8 @@ def test_a_wrong_command_is_answered_with_the_nearest(shell: Callable[..., Resul
     assert found.exit_code == 2
     assert (
         "Error: There is no command 'plugin'. Did you mean 'plugins'? "
-        "Commands: demo, doctor, nodes, plugins, policy, remote, serve, view." in found.stderr
+        "Commands: demo, doctor, git-host, hooks, nodes, pipelines, plugins, policy, readers, remote, schema, "
+        "serve, view." in found.stderr
     )
 
 
@@ -70,3 +77,16 @@ def test_a_wrong_option_is_wrong_usage(shell: Callable[..., Result]) -> None:
     found = shell("cuvis-ai", "nodes", "list", "--manifest", "x")
     assert found.exit_code == 2
     assert "Error: No such option" in found.stderr
+
+
+def test_a_shell_completes_commands_and_options(process: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    """As the shells' own completion asks, below groups too."""
+
+    def completed(words: str) -> set[str]:
+        asked = {"_CUVIS_AI_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+        return {line.partition(",")[2] for line in process("cuvis-ai", env=asked).stdout.splitlines()}
+
+    assert completed("cuvis-ai pl") == {"plugins"}
+    assert completed("cuvis-ai plugins ch") == {"check"}
+    assert completed("cuvis-ai plugins check --no") == {"--no-run"}
+    assert "array" in completed("cuvis-ai plugins new leaf --kind a")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from cuvis_ai_core.cli.lazy import NamedGroup
-from cuvis_ai_core.cli.options import shared_options
+from cuvis_ai_core.cli.options import json_option, shared_options
 from cuvis_ai_core.cli.output import say
 
 if TYPE_CHECKING:
@@ -55,9 +55,11 @@ def cache() -> None:
 
 
 @cache.command("list")
+@json_option
 @shared_options
-def list_entries() -> None:
+def list_entries(as_json: bool) -> None:
     """List checkouts and target directories with size, last use, and the processes that use them."""
+    from cuvis_ai_core.cli.listing import print_list
     from cuvis_ai_core.cli.tables import print_table
     from cuvis_ai_core.plugins.cache.housekeeping import entries
 
@@ -68,7 +70,11 @@ def list_entries() -> None:
         for each in sorted(found, key=lambda entry: (entry.plugin, entry.kind, entry.path))
     ]
     empty = f"The plugin cache {store.root} is empty. Loading plugins fills it, and so does `cuvis-ai plugins lock`."
-    print_table(("plugin", "what", "folder", "size", "last use", "in use by"), rows, title=str(store.root), empty=empty)
+    headings = ("plugin", "what", "folder", "size", "last use", "in use by")
+    if as_json:
+        print_list("cache", headings, rows, as_json=True, notes=[str(store.root)])
+        return
+    print_table(headings, rows, title=str(store.root), empty=empty)
     if found:
         say(f"{_size(each.size for each in found)} in all")
 

@@ -15,10 +15,15 @@ class _CuvisAi(Guarded, LazyGroup):
     places: ClassVar = {
         "demo": "cuvis_ai_core.cli.demo.command:demo",
         "doctor": "cuvis_ai_core.cli.doctor:doctor",
+        "git-host": "cuvis_ai_core.cli.git_host:git_host",
+        "hooks": "cuvis_ai_core.cli.contributions:hooks",
         "nodes": "cuvis_ai_core.cli.nodes:nodes",
+        "pipelines": "cuvis_ai_core.cli.contributions:pipelines",
         "policy": "cuvis_ai_core.cli.policy:policy",
         "plugins": "cuvis_ai_core.cli.plugins:plugins",
+        "readers": "cuvis_ai_core.cli.contributions:readers",
         "remote": "cuvis_ai_core.grpc.remote_command:remote",
+        "schema": "cuvis_ai_core.cli.schema:schema",
         "serve": "cuvis_ai_core.grpc.command:serve",
         "view": "cuvis_ai_core.cli.view:view",
     }

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cuvis_ai_core.cli.lazy import NamedGroup
-from cuvis_ai_core.cli.options import allow_build_option, offline_option, plugins_option, shared_options
-from cuvis_ai_core.cli.output import say
+from cuvis_ai_core.cli.options import allow_build_option, json_option, offline_option, plugins_option, shared_options
 
 if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
@@ -22,22 +21,30 @@ def nodes() -> None:
 
 @nodes.command("list")
 @plugins_option
+@click.option("--load", is_flag=True, help="Load the plugins: list also the nodes that only their code knows.")
+@json_option
 @shared_options
-def list_nodes(plugins_path: Path | None) -> None:
-    """List all nodes that are known without loading a plugin."""
-    from cuvis_ai_core.cli.tables import print_table
+def list_nodes(plugins_path: Path | None, load: bool, as_json: bool) -> None:
+    """List all nodes that are known without loading a plugin; with --load, those that plugins name by hooks, too."""
+    from cuvis_ai_core.cli.listing import print_list
     from cuvis_ai_core.registry import NodeRegistry
 
+    notes = []
     with NodeRegistry() as registry:
+        if load:
+            if plugins_path is not None:
+                _load_needed(registry, plugins_path, "")
+            len(registry.plugin_registry)  # has the pip-installed plugins imported
         rows = [(entry.name, entry.plugin or "built in", entry.path) for entry in registry.nodes()]
         hooks = sorted(name for name, plugin in registry.discovered_plugins.items() if plugin.node_path is None)
-    if plugins_path is not None:
+    if plugins_path is not None and not load:
         rows += _declared_rows(plugins_path)
-    print_table(("name", "plugin", "path"), rows)
-    if plugins_path is not None:
-        say("Declared plugins may bring more nodes by their hooks; `cuvis-ai nodes show NAME` finds these too.")
-    if hooks:
-        say(f"Not listed, because only their code knows: the nodes of {', '.join(hooks)}.")
+        notes.append(
+            "Declared plugins may bring more nodes by their hooks; `cuvis-ai nodes show NAME` finds these too."
+        )
+    if hooks and not load:
+        notes.append(f"Not listed, because only their code knows: the nodes of {', '.join(hooks)}.")
+    print_list("nodes", ("name", "plugin", "path"), rows, as_json=as_json, notes=notes)
 
 
 @nodes.command("show")

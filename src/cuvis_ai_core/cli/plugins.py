@@ -8,7 +8,7 @@ import click
 
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.cli.lazy import LazyGroup
-from cuvis_ai_core.cli.options import plugins_option, shared_options
+from cuvis_ai_core.cli.options import json_option, plugins_option, shared_options
 from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.errors import NotAllowedError
 
@@ -46,15 +46,40 @@ def plugins() -> None:
 
 @click.command("list")
 @plugins_option
+@json_option
 @shared_options
-def list_plugins(plugins_path: Path | None) -> None:
+def list_plugins(plugins_path: Path | None, as_json: bool) -> None:
     """List the plugins of a manifest and the pip-installed ones; none is loaded."""
+    if as_json:
+        _print_json(plugins_path)
+        return
     if plugins_path is not None:
         _print_declared(plugins_path)
         say()
     _print_discovered()
     if plugins_path is None:
         say("Give --plugins-path to see the plugins of a manifest.")
+
+
+def _print_json(manifest: Path | None) -> None:
+    from cuvis_ai_core.cli.listing import print_list
+    from cuvis_ai_core.plugins.policy.asking import policy
+
+    rows: list[tuple[str, ...]] = []
+    if manifest is not None:
+        from cuvis_ai_core.plugins.cache.store import Store
+        from cuvis_ai_core.plugins.manifest.schema import GitPlugin, read_manifest
+        from cuvis_ai_core.registry import NodeRegistry
+
+        store = Store(NodeRegistry.get_cache_dir())
+        standing = _standing(manifest, store)
+        for name, each in read_manifest(manifest).plugins.items():
+            cells = _git_cells(name, each, store) if isinstance(each, GitPlugin) else _local_cells(each)
+            rows.append((name, *cells, "-", "-", *standing.get(name, ("-", "-"))))
+    for name, distribution, version, point, *kind in _discovered_rows(policy()):
+        rows.append((name, distribution, "-", "discovered", version, point, *(kind or ["-"]), "-"))
+    headings = ("name", "source", "tag", "state", "version", "entry point", "kind", "signature")
+    print_list("plugins", headings, rows, as_json=True)
 
 
 def _print_declared(manifest: Path) -> None:

@@ -54,6 +54,12 @@ def _folders(parts: list[str], folders_of_top: Callable[[str], Sequence[Path]]) 
         packages = [package / part for package in packages]  # a namespace package: the plugin's own lies in it
 
 
+def pipelines_in(folder: Path) -> list[Path]:
+    """Return the pipeline files of a directory with configurations, sorted."""
+    files = (file for suffix in ("*.yaml", "*.yml") for file in folder.glob(suffix))
+    return sorted(file for file in files if file.is_file() and is_pipeline(file))
+
+
 def is_pipeline(file: Path) -> bool:
     """Tell whether a file of a folder with configurations is meant as a pipeline."""
     if file.name != DEFAULTS:

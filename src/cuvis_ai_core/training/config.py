@@ -20,7 +20,7 @@ def _several(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Texts = Annotated[list[str], BeforeValidator(_several)]
+Texts = Annotated[list[str], BeforeValidator(_several, json_schema_input_type=str | list[str])]
 """A list of texts; one text stands for a list of one."""
 
 
@@ -235,7 +235,11 @@ class CallbacksConfig(Section):
     """What watches the training."""
 
     early_stopping: Annotated[
-        list[EarlyStoppingConfig], BeforeValidator(lambda value: [value] if isinstance(value, Mapping) else value)
+        list[EarlyStoppingConfig],
+        BeforeValidator(
+            lambda value: [value] if isinstance(value, Mapping) else value,
+            json_schema_input_type=EarlyStoppingConfig | list[EarlyStoppingConfig],
+        ),
     ] = Field(default_factory=list)
     checkpoint: CheckpointConfig | None = None
     learning_rate_monitor: dict[str, Any] | None = None
@@ -340,6 +344,27 @@ class TrainRunConfig(Section):
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the file, without what is left at its default."""
         return self.model_dump(mode="json", exclude_unset=True)
+
+
+def trainrun_schema(pipeline: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON Schema of a trainrun file; the list `defaults`, which Hydra composes files by, is valid.
+
+    Args:
+        pipeline: The JSON Schema of a pipeline file.
+    """
+    schema = TrainRunConfig.model_json_schema()
+    inner = {key: value for key, value in pipeline.items() if key not in {"$defs", "$schema"}}
+    schema["$schema"] = pipeline["$schema"]
+    schema["$defs"] = {**schema["$defs"], **pipeline["$defs"], "Pipeline": inner}
+    schema["properties"]["pipeline"]["anyOf"] = [{"$ref": "#/$defs/Pipeline"}, {"type": "string"}]
+    callbacks, training = (schema["$defs"][name]["properties"] for name in ("CallbacksConfig", "TrainingConfig"))
+    callbacks["model_checkpoint"] = callbacks["checkpoint"]
+    training["trainer"] = {"type": "object", "description": "Where older files have arguments of the `Trainer`."}
+    composed = "Names of other files, whose content this one is laid over, as Hydra composes them."
+    schema["properties"]["defaults"] = {"type": "array", "description": composed}
+    complete = schema.pop("required")
+    schema["anyOf"] = [{"required": ["defaults"]}, {"required": complete}]
+    return schema
 
 
 _OF_SCHEMAS: Final = {

@@ -106,6 +106,19 @@ def cube_readers(members: Members) -> "dict[str, Reader]":
     return readers
 
 
+def reader_names(members: Members) -> list[tuple[str, str, str]]:
+    """Return suffix, plugin and import path of each reader; the first answer for a suffix counts.
+
+    Raises:
+        HookError: A plugin answered something else.
+    """
+    found: dict[str, tuple[str, str, str]] = {}
+    for plugin, suffix, reader in _readers(members):
+        path = reader if isinstance(reader, str) else f"{reader.__module__}.{getattr(reader, '__qualname__', '?')}"
+        found.setdefault(suffix, (suffix, plugin, without_private_names(path)))
+    return list(found.values())
+
+
 def _readers(members: Members) -> Iterator[tuple[str, str, Any]]:
     hook = "cuvis_ai_cube_readers"
     for plugin, answer in members.answers(hook):

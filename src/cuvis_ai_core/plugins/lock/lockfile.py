@@ -65,6 +65,42 @@ LockedPlugin = Mapping[str, Any]
 """What is locked of one plugin, as it stands in the file."""
 
 
+def lock_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a lock file, which is TOML."""
+    text, texts = {"type": "string"}, {"type": "array", "items": {"type": "string"}}
+    entry = {key: texts if key in _LISTS else text for key in sorted(_KEYS)}
+    by_name = {"type": "object", "additionalProperties": texts}
+    pins = {
+        "type": "object",
+        "properties": {
+            "dependencies": by_name,
+            "hashes": by_name,
+            "builds": by_name,
+            "built": {"type": "array", "items": {"type": "string", "pattern": f"^({_PIN})$"}},
+        },
+        "additionalProperties": False,
+    }
+    plugin = {
+        "type": "object",
+        "properties": {**entry, "commit": {"type": "string", "pattern": f"^({_OBJECT})$"}},
+        "additionalProperties": False,
+        "oneOf": [{"required": ["repo", "tag", "commit"]}, {"required": ["path"]}],
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Lock file",
+        "description": "Written by `cuvis-ai plugins lock`; not edited by hand.",
+        "type": "object",
+        "properties": {
+            "version": {"const": _VERSION},
+            "plugins": {"type": "object", "additionalProperties": plugin},
+            "environments": {"type": "object", "additionalProperties": pins},
+        },
+        "required": ["version"],
+        "additionalProperties": False,
+    }
+
+
 class LockedPins(NamedTuple):
     """What is locked for one interpreter on one platform.
 
