@@ -34,7 +34,9 @@ def test_a_mistake_is_told_with_its_line_and_its_cure(shell: Shell, tmp_path: Pa
 
 @pytest.mark.parametrize("example", sorted(path.name for path in (TOP / "example_plugins").iterdir() if path.is_dir()))
 def test_honest_projects_are_clean(shell: Shell, example: str) -> None:
-    """Read, built and run: the examples."""
+    """Read: the examples."""
+    if example == "spectral_classifier":
+        pytest.importorskip("torch")
     found = shell("cuvis-ai", "plugins", "check", TOP / "example_plugins" / example, "--no-run")
     assert ": Nothing is wrong; " in found.stdout or (
         example == "old_numpy" and found.stdout.count("numpy") and found.stdout.count(": error: ") == 1

@@ -227,5 +227,5 @@ def _slowest(subject: Subject) -> tuple[Path, int, str]:
                 slow.append((float(done.stdout.split()[-1]), module.file, line, top))
     if slow and max(slow)[0] > SLOW / 2:
         seconds, file, line, top = max(slow)
-        return file, line, f", of which '{top}' is {seconds:.1f} s"
+        return file, line, f" ('{top}' alone {seconds:.1f} s, in a process of its own)"
     return next((module.file for module in subject.code.modules()), subject.project_file), 1, ""
