@@ -44,6 +44,7 @@ def test_node_table(name: str) -> None:
     node_class = _load(BUILTIN_NODES[name])
     assert is_node_class(node_class)
     assert node_class.__name__ == name
+    assert (node_class.get_category().value, node_class.get_tags()) == ("unspecified", frozenset())
     for direction in ("INPUT_SPECS", "OUTPUT_SPECS"):
         for port in read_ports(node_class, direction).values():
             assert port.description

@@ -28,6 +28,13 @@ class Times(ArrayNode):
         return {"product": cube * np.float32(self.hparams["factor"])}
 
 
+class Watch(Times):
+    """Times, in stages that its class alone decides on."""
+
+    def __init__(self, **base: Any) -> None:
+        super().__init__(execution_stages={"val", "test"}, **base)
+
+
 def times(**arguments: Any) -> Any:
     """Return a node, whose ports no type checker knows."""
     return Times(**arguments)
@@ -75,6 +82,18 @@ def test_what_was_connected_can_be_saved_and_loaded(tmp_path: Path, cube: Any) -
     again = Pipeline.load(tmp_path / "mine.yaml")
     assert again.to_dict() == pipeline.to_dict()
     assert list(again.forward({"cube": cube})) == [("first", "product")]
+
+
+def test_stages_that_a_class_decides_on_are_not_written(tmp_path: Path) -> None:
+    """They would reach its constructor twice; given or assigned ones are written, the usual ones of the base too."""
+    own, given, assigned = Watch(name="own"), times(name="given", execution_stages=["always"]), times(name="assigned")
+    assigned.execution_stages = {"train"}
+    pipeline = Pipeline("mine").connect((own.outputs.product, given.inputs.cube), (given.product, assigned.cube))
+    pipeline.save(tmp_path / "mine.yaml")
+    written = [node["params"].get("execution_stages") for node in pipeline.to_dict()["nodes"]]
+    assert written == [None, ["always"], ["train"]]
+    again = Pipeline.load(tmp_path / "mine.yaml")
+    assert [node.execution_stages for node in again.nodes()] == [{"val", "test"}, {"always"}, {"train"}]
 
 
 def test_a_connection_that_is_none_changes_nothing() -> None:

@@ -51,6 +51,9 @@ class NodeMixin(Recorded):
     OUTPUT_SPECS: ClassVar[Mapping[str, Any]] = {}
     EXECUTION_STAGES: ClassVar[Iterable[str]] = frozenset({"always"})
     _requires_initial_fit_override: bool | None = None
+    _category: Any = None
+    _tags: Iterable[Any] = frozenset()
+    _icon_name: str | None = None
 
     per_pixel: bool = False
     halo: int | None = None
@@ -75,6 +78,23 @@ class NodeMixin(Recorded):
         if "load_state_dict" in vars(cls):
             loading: Any = cls
             loading.load_state_dict = _noting_state(loading.load_state_dict)
+
+    @classmethod
+    def get_category(cls) -> Any:
+        """Return the `NodeCategory` that editors show this class under."""
+        from cuvis_ai_schemas.enums import NodeCategory
+
+        return cls._category if cls._category is not None else NodeCategory.UNSPECIFIED
+
+    @classmethod
+    def get_tags(cls) -> frozenset[Any]:
+        """Return the `NodeTag`s of this class."""
+        return frozenset(cls._tags)
+
+    @classmethod
+    def get_icon_name(cls) -> str:
+        """Return the name of the icon that editors show: its own, or that of its category."""
+        return cls._icon_name or str(cls.get_category().value)
 
     @staticmethod
     def consume_base_kwargs(
@@ -104,6 +124,7 @@ class NodeMixin(Recorded):
     @execution_stages.setter
     def execution_stages(self, stages: Iterable[str]) -> None:
         self._execution_stages = self._checked_stages(stages)
+        self._assigned_stages = True
 
     def _checked_stages(self, stages: Iterable[str]) -> frozenset[str]:
         named = frozenset(map(stage_name, [stages] if isinstance(stages, str) else stages))

@@ -43,9 +43,6 @@ class Node(NodeMixin, nn.Module, ABC):
     """
 
     TRAINABLE_BUFFERS: ClassVar[tuple[str, ...]] = ()
-    _category: Any = None
-    _tags: Iterable[Any] = frozenset()
-    _icon_name: str | None = None
 
     def __init__(
         self,
@@ -84,23 +81,6 @@ class Node(NodeMixin, nn.Module, ABC):
             return nn.Module.__getattr__(self, name)
         except AttributeError:
             return NodeMixin.__getattr__(self, name)  # type: ignore[attr-defined] # hidden from checkers
-
-    @classmethod
-    def get_category(cls) -> Any:
-        """Return the `NodeCategory` that editors show this class under."""
-        from cuvis_ai_schemas.enums import NodeCategory
-
-        return cls._category if cls._category is not None else NodeCategory.UNSPECIFIED
-
-    @classmethod
-    def get_tags(cls) -> frozenset[Any]:
-        """Return the `NodeTag`s of this class."""
-        return frozenset(cls._tags)
-
-    @classmethod
-    def get_icon_name(cls) -> str:
-        """Return the name of the icon that editors show: its own, or that of its category."""
-        return cls._icon_name or str(cls.get_category().value)
 
     def fit(self, input_stream: Iterable[Mapping[str, Any]]) -> None:
         """Learn from data, as `statistical_initialization` does."""

@@ -66,6 +66,18 @@ def hyper_parameters(node: Any) -> dict[str, Any]:
     }
 
 
+def has_own_stages(node: Any) -> bool:
+    """Tell whether the stages of a node were given from outside, to its constructor or later; else its class knows."""
+    given = vars(node).get("_given")
+    if given is None or vars(node).get("_assigned_stages"):
+        return True
+    try:
+        bound = inspect.signature(type(node)).bind(*given[0], **given[1]).arguments
+    except TypeError:  # built in another way, as by `copy`
+        return True
+    return bound.get("execution_stages", given[1].get("execution_stages")) is not None
+
+
 def plain(value: Any) -> Any:
     """Return a value in the types that a pipeline file has: numbers, texts, lists and mappings."""
     match value:

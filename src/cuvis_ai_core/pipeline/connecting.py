@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.node.base import stage_name
 from cuvis_ai_core.node.checking import check_class
-from cuvis_ai_core.node.recording import hyper_parameters
+from cuvis_ai_core.node.recording import has_own_stages, hyper_parameters
 from cuvis_ai_core.pipeline.config import EdgeConfig, NodeConfig, PipelineConfig
 from cuvis_ai_core.plugins.hooks.manager import class_path
 
@@ -93,9 +93,8 @@ def _names(name: str) -> Iterable[str]:
 
 
 def _entry(name: str, node: Any) -> NodeConfig:
-    stages = sorted(map(stage_name, node.execution_stages))
-    usual = sorted(map(stage_name, type(node).EXECUTION_STAGES))
-    params = hyper_parameters(node) | ({} if stages == usual else {"execution_stages": stages})
+    stages = {"execution_stages": sorted(map(stage_name, node.execution_stages))} if has_own_stages(node) else {}
+    params = hyper_parameters(node) | stages
     try:
         return NodeConfig(name=name, class_name=class_path(type(node)), params=params)
     except ValidationError as error:

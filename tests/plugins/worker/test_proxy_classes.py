@@ -44,6 +44,11 @@ def test_a_class_looks_like_the_real_one(registry: NodeRegistry, real: Any) -> N
         frozenset({NodeTag.HYPERSPECTRAL}),
         "scale",
     )
+    assert (found.get_category(), found.get_tags(), found.get_icon_name()) == (
+        found._category,
+        found._tags,
+        found._icon_name,
+    )
     assert found.STATE == real.STATE
 
 
