@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -153,15 +153,111 @@ def test_info_without_weights_or_pipeline(restore: Run) -> None:
     assert re.search(r"train +4 +4 +.*masks", result.output), result.output
 
 
-def test_info_of_data_of_a_published_module(restore: Run, write_yaml: Run) -> None:
-    """Newer published files name a data module; they are shown, and refused where the data would be read."""
-    split = {"train": [{"kind": "file_indices", "source": "a.cu3s", "ids": [0]}]}
-    data = {"data_module": "cu3s", "splits": split, "params": {"cu3s_file_path": "a.cu3s"}, "batch_size": 2}
-    path = write_yaml("newer.yaml", {**TRAINRUN, "data": data})
-    result = restore(path=path)
+LOADER = Path(__file__).parents[1] / "projects" / "published_loader"
+BELT = {"class_name": "belt_loader.BeltModule", "kind": "data_module", "data_module_name": "belt", "extras": ["npy"]}
+
+
+@pytest.fixture
+def loader(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have the package of data modules on the path, as if it were installed."""
+    pytest.importorskip("cuvis_ai_schemas.training.data")
+    monkeypatch.syspath_prepend(LOADER)
+    yield
+    sys.modules.pop("belt_loader", None)
+
+
+def _of_module(write_yaml: Run, name: str, **more: Any) -> Path:
+    """Write a trainrun on a data module, and the manifest that knows it, in a folder above it."""
+    for folder in ("configs/plugins", "manifests"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    manifest = {"name": "loader", "path": "../loader", "package_name": "belt-loader", "capabilities": [BELT]}
+    write_yaml("configs/plugins/loader.yaml", manifest)
+    ids = {
+        part: [f"scenes/{number}.npy" for number in TRAINRUN["data"][f"{part}_ids"]]
+        for part in ("train", "val", "test")
+    }
+    splits = {part: [{"kind": "files", "paths": paths}] for part, paths in ids.items()}
+    data = {"data_module": "belt", "splits": splits, "params": {"folder": "scenes"}, **more}
+    path: Path = write_yaml(name, {**TRAINRUN, "data": data})
+    return path
+
+
+def test_data_of_a_data_module(restore: Run, write_yaml: Run, loader: None) -> None:
+    """Of an installed package that a manifest beside the trainrun knows; what is learned is as from the same cubes."""
+    assert restore("--mode", "train").exit_code == 0
+    expected = _rows(Path("trained/metrics.csv"))
+    path = _of_module(write_yaml, "newer.yaml")
+    shown = restore(path=path)
+    assert re.search(r"all +of the data module 'belt'", shown.output), shown.output
+    assert "belt_loader" not in sys.modules
+    result = restore("--mode", "train", "--override", "output_dir=newer", path=path)
     assert result.exit_code == 0, result.output
-    assert re.search(r"all +of the data module 'cu3s', which is not known here", result.output), result.output
-    assert restore("--mode", "train", path=path).exit_code == 2
+    assert [row["val_loss"] for row in _rows(Path("newer/metrics.csv"))] == [row["val_loss"] for row in expected]
+    for mode in ("validate", "test"):
+        result = restore("--mode", mode, "--override", "output_dir=newer", path=path)
+        assert result.exit_code == 0, result.output
+        assert "bright pixels: " in result.output
+    again = restore("--mode", "test", path="newer/trainrun.yaml")
+    assert again.exit_code == 0, again.output
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"data_module": "blet"}, "No manifest names the data module 'blet'. Did you mean 'belt'"),
+        ({"data_module": "gone.Module"}, "'gone.Module' is gone.Module, which cannot be imported"),
+        (
+            {"params": {"folder": "gone"}},
+            "The data module 'belt' refuses data.params: ValueError: there is no folder gone",
+        ),
+        ({"params": {"folder": "scenes", "speed": 3}}, "unexpected keyword argument 'speed'"),
+        ({"splits": {"train": [{"kind": "stems", "stems": ["9"]}]}}, "matched 0 samples of 7"),
+        ({"splits": {"splits_path": "gone.json"}}, "gone.json: it cannot be read"),
+        ({"cubes": "scenes"}, "data.cubes: is an unknown key; known keys: data_module, splits"),
+    ],
+)
+def test_data_modules_that_cannot_be_had(
+    restore: Run, write_yaml: Run, loader: None, change: dict[str, Any], problem: str
+) -> None:
+    """One error each, before anything is trained."""
+    result = restore("--mode", "train", path=_of_module(write_yaml, "newer.yaml", **change))
+    assert (result.exit_code, Path("trained").exists()) == (2, False), result.output
+    assert problem in " ".join(result.stderr.split()), result.stderr
+
+
+def test_a_data_module_that_is_not_installed(restore: Run, write_yaml: Run) -> None:
+    """The error says which package has it."""
+    result = restore("--mode", "train", path=_of_module(write_yaml, "newer.yaml"))
+    assert result.exit_code == 2
+    assert "pip install 'belt-loader[npy]'" in result.stderr, result.stderr
+
+
+def test_manifests_in_a_folder(restore: Run, write_yaml: Run, loader: None) -> None:
+    """The plugins that the pipeline names are loaded, and data modules found, by manifests that --plugins-dir names."""
+    path = _of_module(write_yaml, "newer.yaml")
+    Path("configs/plugins/loader.yaml").rename("manifests/loader.yaml")
+    provides = [f"trainable_nodes.{name}" for name in ("Center", "Scores", "SquaredError", "Accuracy")]
+    write_yaml("manifests/trainable.yaml", {"name": "trainable", "path": "../../trainable_nodes", "provides": provides})
+    Path("plugins.yaml").unlink()
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content["pipeline"]["plugins"] = ["trainable"]
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    shown = restore("--plugins-dir", "manifests", path=path)
+    assert "not loaded" not in shown.output, shown.output
+    result = restore("--mode", "train", "--plugins-dir", "manifests", path=path)
+    assert result.exit_code == 0, result.output
+
+
+def test_losses_are_watched_by_their_published_names(restore: Run) -> None:
+    """`val/error` is the loss of the node in validation, `train/error` in training."""
+    for monitor, place in (("val/error", "callbacks.early_stopping"), ("train/error", "callbacks.checkpoint")):
+        watch = f'{{"monitor": "{monitor}", "mode": "min"}}'
+        result = restore("--mode", "train", "--overwrite", "--override", f"training.{place}={watch}")
+        assert result.exit_code == 0, result.output
+    wrong = restore(
+        "--mode", "train", "--overwrite", "--override", 'training.callbacks.checkpoint={"monitor": "val/gone"}'
+    )
+    assert "nothing is reported as 'val/gone'" in wrong.stderr
 
 
 def test_train(restore: Run, shell: Run) -> None:

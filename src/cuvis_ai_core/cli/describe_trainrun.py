@@ -13,7 +13,7 @@ from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.errors import AnnotationError, CubeError, ManifestError, MissingExtraError, TrainRunError
 from cuvis_ai_core.training.build import outline_pipeline, trained_weights
-from cuvis_ai_core.training.config import SPLITS, TrainingConfig, TrainRunConfig
+from cuvis_ai_core.training.config import SPLITS, ModuleDataConfig, TrainingConfig, TrainRunConfig
 from cuvis_ai_core.training.parts import Parts
 from cuvis_ai_core.training.statistical import StatisticalTrainer
 from cuvis_ai_core.training.steps import Measuring, check_node
@@ -112,8 +112,8 @@ def _found(path: Path | None) -> str | None:
 
 
 def _data_rows(registry: "NodeRegistry", run: "TrainRun") -> Iterator[tuple[str, str, str, str]]:
-    if run.data_module is not None:
-        yield "all", f"of the data module '{run.data_module}', which is not known here: to train, name cubes", "-", "-"
+    if isinstance(run.config.data, ModuleDataConfig):
+        yield "all", f"of the data module '{run.config.data.data_module}', which training asks for them", "-", "-"
         return
     try:
         parts = Parts(run, registry.cube_readers())

@@ -4,10 +4,10 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from cuvis_ai_hookspecs import hookimpl
@@ -53,6 +53,33 @@ def load_plugins(registry: "NodeRegistry", manifest: Path, *names: str) -> None:
             if names:
                 raise next(iter(error.failed.values())) from error
             raise
+
+
+def load_named(registry: "NodeRegistry", pipeline: Any, folders: Iterable[Path]) -> None:
+    """Load the plugins that a pipeline names, by their manifests in folders, and show what happens.
+
+    The catalogue itself is left out where it is installed: its classes are known by their full paths.
+
+    Args:
+        registry: Which is to have them.
+        pipeline: The content of a pipeline file, or its model.
+        folders: Folders with a manifest for each plugin.
+
+    Raises:
+        ManifestError: There is no manifest of a plugin, or it cannot be read.
+        PluginLoadError: A plugin failed.
+    """
+    from importlib.util import find_spec
+
+    from cuvis_ai_core.plugins.manifest.folders import BUILTIN, resolve_pipeline_plugins
+
+    found = resolve_pipeline_plugins(pipeline, folders)
+    if find_spec("cuvis_ai"):
+        found.pop(BUILTIN, None)
+    with plugin_progress() as display:
+        registry.register_hooks(display)
+        for name, manifest in found.items():
+            registry.load_plugin(name, {key: value for key, value in manifest.items() if key != "name"})
 
 
 @contextmanager

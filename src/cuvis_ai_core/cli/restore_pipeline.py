@@ -201,13 +201,12 @@ def _refuse_for_many(given: Options) -> None:
 
 def _load_named(registry: "NodeRegistry", given: Options) -> None:
     """Load the plugins that a pipeline names, by their manifests in folders."""
+    from cuvis_ai_core.cli.progress import load_named
     from cuvis_ai_core.pipeline.config import read_config
     from cuvis_ai_core.pipeline.find import find_pipeline_file
-    from cuvis_ai_core.plugins.manifest.folders import resolve_pipeline_plugins
 
     file = find_pipeline_file(given.pipeline_path, registry.config_owners())
-    for name, manifest in resolve_pipeline_plugins(read_config(file), given.plugins_dir).items():
-        registry.load_plugin(name, manifest)
+    load_named(registry, read_config(file), given.plugins_dir)
 
 
 def _expect_file(registry: "NodeRegistry", cube_path: Path) -> None:

@@ -47,6 +47,13 @@ MODES: Final = (SHOW, "train", "validate", "test")
     "--plugins-path",
     description="Manifest of plugins.  [default: the one that the trainrun names, or plugins.yaml beside it]",
 )
+@click.option(
+    "--plugins-dir",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="PATH",
+    help="Folder with a manifest for each plugin: of those that the pipeline names, and of data modules. Repeatable.",
+)
 @path_option(
     "--checkpoint-path", description="Weights to take instead: a checkpoint of Lightning (.ckpt), .pt or .safetensors."
 )
@@ -61,11 +68,12 @@ MODES: Final = (SHOW, "train", "validate", "test")
 @unpack_limit_option
 @click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
 @shared_options
-def main(
+def main(  # noqa: PLR0913 - the options of the command
     trainrun_path: Path,
     mode: str,
     override: tuple[str, ...],
     plugins_path: Path | None,
+    plugins_dir: tuple[Path, ...],
     checkpoint_path: Path | None,
     device: str,
     *,
@@ -78,15 +86,25 @@ def main(
     trainrun. An interrupted training goes on where it was when the same command is given again.
     A finished one is not replaced unasked.
     """
-    restore(trainrun_path, mode, override, plugins_path, checkpoint=checkpoint_path, device=device, overwrite=overwrite)
+    restore(
+        trainrun_path,
+        mode,
+        override,
+        plugins_path,
+        plugins_dirs=plugins_dir,
+        checkpoint=checkpoint_path,
+        device=device,
+        overwrite=overwrite,
+    )
 
 
-def restore(
+def restore(  # noqa: PLR0913 - the options of the command
     path: Path,
     mode: str,
     overrides: tuple[str, ...],
     plugins_path: Path | None = None,
     *,
+    plugins_dirs: tuple[Path, ...] = (),
     checkpoint: Path | None = None,
     device: str = "auto",
     overwrite: bool = False,
@@ -104,12 +122,14 @@ def restore(
     with NodeRegistry() as registry:
         if manifest is not None and loaded:
             load_plugins(registry, manifest)
-        change = partial(_changed, mode=mode, checkpoint=checkpoint, device=device)
+        change = partial(_changed, mode=mode, checkpoint=checkpoint, device=device, plugins_dirs=plugins_dirs)
         _restore(registry, path, mode, overrides, manifest, change, overwrite=overwrite, loaded=loaded)
 
 
-def _changed(run: "TrainRun", mode: str, checkpoint: Path | None, device: str) -> "TrainRun":
-    """Return a trainrun with the weights and the device that the command names."""
+def _changed(
+    run: "TrainRun", mode: str, checkpoint: Path | None, device: str, plugins_dirs: tuple[Path, ...]
+) -> "TrainRun":
+    """Return a trainrun with the weights, the device and the folders of manifests that the command names."""
     changes: dict[str, Any] = {}
     if checkpoint is not None:
         changes["initial_weights" if mode == "train" else "weights"] = str(checkpoint.absolute())
@@ -117,7 +137,7 @@ def _changed(run: "TrainRun", mode: str, checkpoint: Path | None, device: str) -
         kind, _, number = device.partition(":")
         where: dict[str, Any] = {"accelerator": kind, **({"devices": [int(number)]} if number.isdecimal() else {})}
         changes["training"] = run.config.training.model_copy(update=where)
-    return replace(run, config=run.config.model_copy(update=changes)) if changes else run
+    return replace(run, config=run.config.model_copy(update=changes), plugins_dirs=plugins_dirs)
 
 
 def _recorded(path: Path, overrides: tuple[str, ...], *, lenient: bool) -> Path | None:
@@ -145,13 +165,16 @@ def _restore(  # noqa: PLR0913
     loaded: bool,
 ) -> None:
     from cuvis_ai_core.cli.describe_trainrun import print_trainrun
+    from cuvis_ai_core.cli.progress import load_named
     from cuvis_ai_core.cli.run_training import Session
     from cuvis_ai_core.training.build import resolved
     from cuvis_ai_core.training.trainrun import read_trainrun
 
     config_dirs = registry.config_owners()
-    given = change(read_trainrun(path, overrides=overrides, config_dirs=config_dirs, outline=mode == SHOW))
+    given = change(read_trainrun(path, overrides=overrides, config_dirs=config_dirs))
     run = resolved(given, config_dirs, manifest, outline=mode == SHOW)
+    if run.plugins_dirs and isinstance(run.config.pipeline, dict):
+        load_named(registry, run.config.pipeline, run.plugins_dirs)
     if mode == SHOW:
         command = shlex.join(["restore-trainrun", "--trainrun-path", str(path)])
         print_trainrun(registry, run, command, loaded=loaded)

@@ -21,9 +21,10 @@ from cuvis_ai_core.pipeline.weights import find_weights
 from cuvis_ai_core.results.folder import OutputFolder, safe_name
 from cuvis_ai_core.results.record import RECORD, for_results, input_record, node_records, run_record
 from cuvis_ai_core.training.build import PIPELINE_FILE, build_pipeline, trained_weights
+from cuvis_ai_core.training.config import DataConfig
 from cuvis_ai_core.training.epochs import Reading
 from cuvis_ai_core.training.evaluation import pooled
-from cuvis_ai_core.training.parts import Parts
+from cuvis_ai_core.training.module_parts import parts_of
 from cuvis_ai_core.training.pooling import Pool
 from cuvis_ai_core.training.results import draw_losses, draw_matrix, write_matrix, write_metrics
 from cuvis_ai_core.training.statistical import StatisticalTrainer
@@ -55,7 +56,7 @@ class Session:
         self._registry = registry
         self._run = run
         self._config = run.config
-        self._parts = Parts(run, registry.cube_readers())
+        self._parts = parts_of(run, registry.cube_readers())
         self._trainer: GradientTrainer | None = None
         self._by_pixels: tuple[str, ...] = ()
 
@@ -71,6 +72,7 @@ class Session:
             click.BadParameter: It holds a training of other settings.
         """
         target = Path(self._config.output_dir)
+        self._parts.batches("train")  # what is wrong with it is said before there is a folder
         with build_pipeline(self._run, self._registry) as pipeline, OutputFolder(target, _CERTAIN) as output:
             nodes = node_records(self._registry, pipeline)
             done = None if overwrite else finished_training(target, TRAINRUN, self._config, nodes)
@@ -116,7 +118,7 @@ class Session:
             if not len(self._parts.batches(split)):
                 raise TrainRunError(
                     f"Trainrun file {self._run.path}: no cubes are named for '{split}'.",
-                    hint=f"Name them: data.{split}_ids.",
+                    hint=f"Name them: data.{split}_ids, or of a data module data.splits.{split}.",
                     path=self._run.path,
                 )
             nodes = node_records(self._registry, pipeline)
@@ -162,7 +164,7 @@ class Session:
             train,
             self._parts.batches("val"),
             shuffle=data.shuffle,
-            reading=Reading(data.drop_last, data.sampling, data.num_workers),
+            reading=Reading(data.drop_last, data.sampling, data.num_workers if isinstance(data, DataConfig) else 0),
             folder=folder,
             observer=_Lines(self._config.training.max_epochs),
         )

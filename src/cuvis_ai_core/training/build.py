@@ -10,7 +10,7 @@ from cuvis_ai_core.pipeline.config import parse_config, read_config, with_hparam
 from cuvis_ai_core.pipeline.find import find_pipeline_file
 from cuvis_ai_core.pipeline.pipeline import Pipeline
 from cuvis_ai_core.pipeline.weights import find_weights
-from cuvis_ai_core.training.config import TrainRunConfig
+from cuvis_ai_core.training.config import ModuleDataConfig, TrainRunConfig
 from cuvis_ai_core.training.seeding import seed_everything
 from cuvis_ai_core.training.trainrun import TrainRun
 
@@ -143,6 +143,10 @@ def _absolute(path: Path | None) -> str | None:
 
 def _absolute_data(run: TrainRun) -> dict[str, Any]:
     data = run.config.data.model_dump(mode="json", exclude_unset=True)
+    if isinstance(run.config.data, ModuleDataConfig):  # whose params say things that only it knows
+        splits = data.get("splits") or {}
+        path = splits.get("splits_path")
+        return {**data, "splits": {**splits, "splits_path": _absolute(run.locate(path))}} if path else data
 
     def located(value: Any) -> Any:
         if isinstance(value, dict):

@@ -4,14 +4,27 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from importlib import import_module
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 SPLITS: Final = ("train", "val", "test")
 """The parts of the data, named like the execution stages in which they are used."""
 
 
+MODULE: Final = "[module]"
+"""What stands in the place of an error about data of a data module, as a member of a union."""
+_CUBES: Final = "[cubes]"
 _METRIC: Final = r"\{(?!\.|[\w./ -]*\.\.)[\w][\w./ -]*(:0?\d{0,2}(\.\d{1,2})?[defgEG%]?)?\}"
 """What may stand in braces in the name of a checkpoint."""
 
@@ -118,6 +131,36 @@ class DataConfig(Section):
         if isinstance(self.masks, dict):
             return self.masks.get(split)  # type: ignore[call-overload, no-any-return]
         return self.masks or self.annotation_json_path
+
+
+class ModuleDataConfig(Section):
+    """Data of a data module that a plugin or an installed package brings along, as newer published trainruns name it.
+
+    Attributes:
+        data_module: The name by which a manifest knows it (`data_module_name`), or the full path of its class.
+        splits: Which samples are trained on, validated on and tested on: `train`, `val` and `test`, each a list of
+            selectors; or `splits_path`, a file beside this one.
+        batch_size: Samples in a batch.
+        num_workers: Threads that read samples ahead while one batch is trained on.
+        params: What else its constructor takes.
+    """
+
+    data_module: str = Field(default="cu3s", min_length=1)
+    splits: dict[str, Any] | None = None
+    batch_size: int = Field(default=1, ge=1, strict=True)
+    num_workers: int = Field(default=0, ge=0, strict=True)
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    shuffle: ClassVar[bool] = True
+    drop_last: ClassVar[bool] = False
+    sampling: ClassVar[None] = None
+    ignore_label: ClassVar[None] = None
+
+
+def _kind_of_data(data: object) -> str:
+    own = {"data_module", "splits", "params"}
+    named = own & {*data} if isinstance(data, Mapping) else isinstance(data, ModuleDataConfig)
+    return MODULE if named else _CUBES
 
 
 class OptimizerConfig(Section):
@@ -324,7 +367,10 @@ class TrainRunConfig(Section):
     initial_weights: str | None = None
     weights: str | None = None
     plugins_path: str | None = None
-    data: DataConfig
+    data: Annotated[
+        Annotated[DataConfig, Tag(_CUBES)] | Annotated[ModuleDataConfig, Tag(MODULE)],
+        Discriminator(_kind_of_data),
+    ]
     training: TrainingConfig | None = None
     loss_nodes: Texts = Field(default_factory=list)
     metric_nodes: Texts = Field(default_factory=list)

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from cuvis_ai_core.data import Batches
+from cuvis_ai_core.data.dataset_batches import AnyBatches
 from cuvis_ai_core.errors import TrainRunError
 
 
@@ -45,7 +45,7 @@ class Epochs:
 
     def __init__(
         self,
-        batches: Batches,
+        batches: AnyBatches,
         seed: int | None,
         epoch: Callable[[], int],
         *,
@@ -109,7 +109,7 @@ class Epochs:
         return next(iter(replace(self._batches, numbers=numbers)))
 
 
-def balanced_chances(batches: Batches, ignore_label: int | None = None) -> list[float]:
+def balanced_chances(batches: AnyBatches, ignore_label: int | None = None) -> list[float]:
     """Return for each cube how likely it is drawn, so that pixels of every class are seen equally often.
 
     A cube counts by the shares that it has of all pixels of each class. All masks are read for that.

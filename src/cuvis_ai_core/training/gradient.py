@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cuvis_ai_core._nearest import did_you_mean
-from cuvis_ai_core.data import Batches
+from cuvis_ai_core.data.dataset_batches import AnyBatches
 from cuvis_ai_core.errors import CuvisError, MissingExtraError, NodeRunError, PortError, TrainingError, TrainRunError
 from cuvis_ai_core.node.libraries import keep_for_gradients
 from cuvis_ai_core.pipeline.state import check_state
@@ -15,6 +15,7 @@ from cuvis_ai_core.training.config import TrainingConfig
 from cuvis_ai_core.training.epochs import AS_THEY_COME, Reading
 from cuvis_ai_core.training.evaluation import pooled
 from cuvis_ai_core.training.modes import modules_of, undisturbed
+from cuvis_ai_core.training.monitors import in_our_words
 from cuvis_ai_core.training.processes import refuse_gradients_from_elsewhere
 from cuvis_ai_core.training.steps import Measuring, check_node
 
@@ -71,7 +72,7 @@ class GradientTrainer:
     ) -> None:
         _require_extra()
         self.pipeline = pipeline
-        self.config = config
+        self.config = in_our_words(config, loss_nodes)
         self.measuring = Measuring(pipeline, loss_nodes, metric_nodes, ignore_label)
         if not loss_nodes:
             raise TrainRunError(
@@ -92,8 +93,8 @@ class GradientTrainer:
 
     def fit(
         self,
-        train: Batches,
-        val: Batches | None = None,
+        train: AnyBatches,
+        val: AnyBatches | None = None,
         *,
         shuffle: bool = True,
         reading: Reading = AS_THEY_COME,
@@ -151,7 +152,7 @@ class GradientTrainer:
         """Return how many epochs were trained, also one whose validation failed."""
         return 0 if self._fit is None else max(len(self._fit.history), self._fit.epochs_trained)
 
-    def evaluate(self, batches: Batches, stage: str = "val") -> dict[str, float]:
+    def evaluate(self, batches: AnyBatches, stage: str = "val") -> dict[str, float]:
         """Return losses and metrics over data, as `evaluation.evaluate` does."""
         return pooled(self.measuring, batches, stage, self.config.on_nan).values()
 

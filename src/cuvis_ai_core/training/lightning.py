@@ -14,7 +14,7 @@ import torch
 from cuvis_ai_schemas.enums import ExecutionStage
 from cuvis_ai_schemas.execution import Context
 
-from cuvis_ai_core.data import Batches
+from cuvis_ai_core.data.dataset_batches import AnyBatches
 from cuvis_ai_core.errors import NodeRunError, TrainingError, TrainRunError
 from cuvis_ai_core.pipeline.plain import decode
 from cuvis_ai_core.pipeline.weights import for_torch
@@ -94,7 +94,7 @@ class Fit:
         """The number of the epoch that is under way, from 0."""
         return self._lightning.current_epoch
 
-    def run(self, train: Batches, val: Batches | None, reading: Reading, *, shuffle: bool) -> None:
+    def run(self, train: AnyBatches, val: AnyBatches | None, reading: Reading, *, shuffle: bool) -> None:
         """Train from the beginning, or from where an earlier training was interrupted."""
         resume = self._recorder.file
         path = str(resume) if resume is not None and resume.is_file() else None
@@ -122,7 +122,7 @@ class Fit:
         if state is not None:
             self._module.load_state_dict(state)
 
-    def _order(self, train: Batches, reading: Reading, *, shuffle: bool) -> Epochs:
+    def _order(self, train: AnyBatches, reading: Reading, *, shuffle: bool) -> Epochs:
         balanced = reading.sampling == "balanced"
         order = Epochs(
             train,
@@ -171,7 +171,7 @@ class PipelineModule(pl.LightningModule):
         self.pool = Pool()
         """What the batches of the pass that is under way came to: of training, or of validation within it."""
 
-    def watch(self, train: Batches, val: Batches | None) -> None:
+    def watch(self, train: AnyBatches, val: AnyBatches | None) -> None:
         """Have messages name the files of cubes."""
         places = {"train": place_in(train), "val": place_in(val)}
         self._guards = {

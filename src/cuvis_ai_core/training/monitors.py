@@ -1,8 +1,8 @@
 """What early stopping, the best checkpoint and schedulers watch: its name, and whether more or less of it is better."""
 
 import logging
-from collections.abc import Iterable, Mapping
-from typing import Final, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Literal
 
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import TrainRunError
@@ -27,6 +27,31 @@ def watched_metrics(config: TrainingConfig) -> dict[str, str]:
     checkpoint = {best.monitor: "callbacks.checkpoint"} if best and best.monitor else {}
     scheduler = {config.scheduler.monitor: "scheduler"} if config.scheduler and config.scheduler.monitor else {}
     return {**stopping, **checkpoint, **scheduler}
+
+
+def in_our_words(config: TrainingConfig, loss_nodes: Sequence[str]) -> TrainingConfig:
+    """Return a configuration that watches losses by our names where it has the published ones: `val/bce` of a node."""
+    names: dict[str | None, str] = {}
+    for node in loss_nodes:
+        several = len(loss_nodes) > 1
+        names |= {f"val/{node}": f"{node}/{LOSS}" if several else LOSSES[1]}
+        names |= {f"train/{node}": f"{TRAIN}{node}/{LOSS}" if several else LOSSES[0]}
+    callbacks, scheduler = config.callbacks, config.scheduler
+    return config.model_copy(
+        update={
+            "callbacks": callbacks.model_copy(
+                update={
+                    "early_stopping": [_renamed(each, names) for each in callbacks.early_stopping],
+                    "checkpoint": callbacks.checkpoint and _renamed(callbacks.checkpoint, names),
+                }
+            ),
+            "scheduler": scheduler and _renamed(scheduler, names),
+        }
+    )
+
+
+def _renamed(section: Any, names: Mapping[str | None, str]) -> Any:
+    return section.model_copy(update={"monitor": names[section.monitor]}) if section.monitor in names else section
 
 
 def check_monitors(config: TrainingConfig, measuring: Measuring, *, validates: bool) -> None:

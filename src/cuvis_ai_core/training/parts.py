@@ -9,6 +9,7 @@ from cuvis_ai_core.data.annotations import Annotations
 from cuvis_ai_core.data.envi_names import find_header
 from cuvis_ai_core.data.readers import Readers
 from cuvis_ai_core.errors import TrainRunError
+from cuvis_ai_core.training.config import DataConfig
 from cuvis_ai_core.training.trainrun import TrainRun
 
 logger = logging.getLogger(__name__)
@@ -23,9 +24,12 @@ class Parts:
 
     Raises:
         CubeError: There are no cubes, or a file cannot be opened.
+        TrainRunError: The data are those of a data module.
     """
 
     def __init__(self, run: TrainRun, readers: Readers) -> None:
+        if not isinstance(run.config.data, DataConfig):
+            raise TrainRunError("The data are of a data module, and name no cubes.", path=run.path, key="data")
         self._run = run
         self._data = run.config.data
         places = [run.locate(place) for place in self._data.places]

@@ -174,7 +174,8 @@ class GradientTrainer(pl.LightningModule):
     def _step(self, batch: Mapping[str, Any], number: int, stage: ExecutionStage) -> torch.Tensor:
         context = Context(stage=stage, epoch=self.current_epoch, batch_idx=number, global_step=self.global_step)
         outputs = self.pipeline.forward(batch, context=context)
-        losses = [value for (node, _), value in outputs.items() if node in self.loss_nodes and value is not None]
+        found = {place: value for place, value in outputs.items() if place[0] in self.loss_nodes and value is not None}
+        losses = list(found.values())
         if not losses:
             raise TrainRunError(
                 f"No loss node runs in the stage '{stage.value}'.", hint="Look at execution_stages.", key="loss_nodes"
@@ -185,7 +186,11 @@ class GradientTrainer(pl.LightningModule):
                 f"The loss of batch {number} of '{stage.value}' is {float(loss.detach())}.",
                 hint="Lower the learning rate, set gradient_clip_val, or look for NaN in the data.",
             )
-        self._log({f"{stage.value}_loss": loss, **dict(self._metrics(outputs, stage))}, batch)
+        named: dict[str, Any] = {}
+        for (node, _), value in found.items():
+            name = f"{stage.value}/{node}"
+            named[name] = named.get(name, 0) + torch.as_tensor(value).detach().sum()
+        self._log({f"{stage.value}_loss": loss, **named, **dict(self._metrics(outputs, stage))}, batch)
         return loss
 
     def _metrics(self, outputs: Mapping[tuple[str, str], Any], stage: ExecutionStage) -> Iterable[tuple[str, Any]]:

@@ -1,7 +1,7 @@
 """Reading a trainrun: composed, with overrides laid over it, resolved, and checked."""
 
 import glob
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -15,7 +15,7 @@ from cuvis_ai_core.errors import PipelineError, TrainRunError
 from cuvis_ai_core.pipeline.interpolation import resolve
 from cuvis_ai_core.pipeline.overrides import override
 from cuvis_ai_core.training.compose import compose, load_document
-from cuvis_ai_core.training.config import TrainRunConfig
+from cuvis_ai_core.training.config import MODULE, ModuleDataConfig, TrainRunConfig
 
 _SHOWN_PROBLEMS: Final = 5
 _RULES: Final = {
@@ -46,16 +46,14 @@ class TrainRun:
         config: What it says.
         path: The file; relative paths in it begin at its folder, or else at the working directory.
         pipeline_overrides: What was laid over a pipeline that is named by its path, without `pipeline.`.
-        data_module: Name of the published data module that its data are of; such data are shown by that name only.
-        foreign_data: Such data, as the file has them.
+        plugins_dirs: Folders with a manifest for each plugin, in which data modules are looked up too.
         published: Names of the nodes of its pipeline that are in the published spelling.
     """
 
     config: TrainRunConfig
     path: Path
     pipeline_overrides: tuple[str, ...] = ()
-    data_module: str | None = None
-    foreign_data: Mapping[str, Any] | None = None
+    plugins_dirs: tuple[Path, ...] = ()
     published: frozenset[str] = frozenset()
 
     def locate(self, place: str) -> Path:
@@ -65,17 +63,13 @@ class TrainRun:
         return beside if beside.exists() or glob.glob(str(beside), recursive=True) else given  # noqa: PTH207
 
 
-def read_trainrun(
-    path: Path, *, overrides: Sequence[str] = (), config_dirs: Iterable[Path] = (), outline: bool = False
-) -> TrainRun:
+def read_trainrun(path: Path, *, overrides: Sequence[str] = (), config_dirs: Iterable[Path] = ()) -> TrainRun:
     """Read a trainrun file.
 
     Args:
         path: The file.
         overrides: Each `key.path=value`, laid over its composed content: `training.optimizer.lr=0.01`.
         config_dirs: Where files of its `defaults` are looked up beside its own folder: those of plugins.
-        outline: Whether it is only looked at: then its data may be of a published data module, whose files are not ours
-            to read.
 
     Raises:
         TrainRunError: The file cannot be read or composed, or something in it, or an override, breaks a rule.
@@ -90,12 +84,8 @@ def read_trainrun(
         data = resolve(override(kept, own))
     except PipelineError as error:
         raise TrainRunError(f"Trainrun file {path}: {error.message}", hint=error.hint, path=path) from error
-    module = module_of(data) if outline else None
-    foreign = data["data"] if module is not None else None
-    if module is not None:
-        data["data"] = outlined(module)
     config = _checked(data, path, document if composed is document.data else None, own)
-    return TrainRun(config, path, tuple(each.removeprefix(_INNER) for each in inner), module, foreign)
+    return TrainRun(config, path, tuple(each.removeprefix(_INNER) for each in inner))
 
 
 def outlined(module: str) -> dict[str, Any]:
@@ -157,7 +147,7 @@ def _explain(details: ErrorDetails, data: object, document: YamlDocument | None,
     by = next((each for each in overrides if _concerns(each, ".".join(map(str, keys)))), None)
     line = document.line_of(*keys) if document and by is None else None
     where = f"override '{by}': " if by else f"line {line}: " if line else ""
-    rule = _rule(details, keys)
+    rule = _rule(details)
     return f"{where}{place or 'the file'}: {rule}{'' if rule.endswith('?') else '.'}"
 
 
@@ -183,28 +173,30 @@ def _has(data: object, key: int | str) -> bool:
     return isinstance(data, dict) and key in data
 
 
-def _rule(details: ErrorDetails, keys: list[int | str]) -> str:
+def _rule(details: ErrorDetails) -> str:
     if details["type"] == "extra_forbidden":
-        return _unknown_key(keys)
+        return _unknown_key(details["loc"])
     if rule := _RULES.get(details["type"]):
         return rule.format(given=f"{details['input']!r:.60}")
     text = details["msg"].removeprefix("Value error, ")
     return f"{text[0].lower()}{text[1:]}; it is {details['input']!r:.60}" if details["type"] != "value_error" else text
 
 
-def _unknown_key(keys: list[int | str]) -> str:
-    known = _keys_beside(keys)
-    near = nearest(str(keys[-1]), known)
+def _unknown_key(place: tuple[int | str, ...]) -> str:
+    known = _keys_beside(place)
+    near = nearest(str(place[-1]), known)
     return f"is an unknown key; {f'did you mean {near!r}?' if near else 'known keys: ' + ', '.join(known)}"
 
 
-def _keys_beside(keys: list[int | str]) -> list[str]:
+def _keys_beside(place: tuple[int | str, ...]) -> list[str]:
     """Return the keys that the section of a key knows."""
-    section: type[BaseModel] = TrainRunConfig
-    for key in keys[:-1]:
-        field = section.model_fields.get(str(key))
-        section = next(_sections(field.annotation), section) if field else section
-    return list(section.model_fields)
+    sections: list[type[BaseModel]] = [TrainRunConfig]
+    for key in place[:-1]:
+        if key == MODULE:
+            sections = [ModuleDataConfig]
+        elif field := sections[0].model_fields.get(str(key)):
+            sections = list(_sections(field.annotation)) or sections
+    return list(sections[0].model_fields)
 
 
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:

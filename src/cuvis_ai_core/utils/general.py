@@ -1,10 +1,14 @@
 """Small functions that published software shares."""
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+
+from cuvis_ai_core.data.ranges import expand_range_selectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+__all__ = ["check_ndim", "expand_range_selectors", "normalize_per_channel_vectorized"]
 
 
 def check_ndim(x: Any, expected_dims: int, name: str = "array") -> None:
@@ -35,26 +39,3 @@ def normalize_per_channel_vectorized(
     from cuvis_ai_core.data.session_samples import stretched
 
     return stretched(array, range_min, range_max)
-
-
-def expand_range_selectors(tokens: Iterable[int | str]) -> list[int]:
-    """Return the numbers that a list names: each a number, or a range `first-last` or `first-last:step` with its last.
-
-    Raises:
-        ValueError: Something is neither.
-    """
-    return [number for token in tokens for number in _range(token)]
-
-
-def _range(token: int | str) -> Iterable[int]:
-    if isinstance(token, int):
-        return (token,)
-    text, _, step = str(token).strip().partition(":")
-    first, dash, last = text.partition("-")
-    try:
-        numbers = range(int(first), int(last if dash else first) + 1, int(step) if step else 1)
-    except ValueError:
-        numbers = range(0)
-    if not numbers:
-        raise ValueError(f"'{token}' is no number and no range; write 4, 0-10 or 0-10:2")
-    return numbers

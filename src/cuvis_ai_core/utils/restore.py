@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cuvis_ai_core.plugins.manifest.folders import folders_above
+
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
 
@@ -108,14 +110,26 @@ def restore_trainrun(
 
 
 def _discover_plugins_dirs(anchor: str | Path, plugins_dirs: Sequence[str | Path] | None = None) -> list[Path]:
-    """Return folders of manifests: `plugins` and `configs/plugins` above a file, then those that are named."""
-    above = [
-        folder
-        for parent in reversed(Path(anchor).absolute().parents)
-        for folder in (parent / "plugins", parent / "configs" / "plugins")
-        if folder.is_dir()
-    ]
-    return list(dict.fromkeys([*above, *(Path(each) for each in plugins_dirs or ())]))
+    """Return folders of manifests: those above a file, then those that are named."""
+    return list(dict.fromkeys([*folders_above(anchor), *(Path(each) for each in plugins_dirs or ())]))
+
+
+def _create_datamodule_from_config(config: Any, plugins_dirs: Sequence[str | Path], base_dir: str | Path) -> Any:
+    """Return the data module of a trainrun, set up for training.
+
+    Args:
+        config: A trainrun configuration whose data are of a data module.
+        plugins_dirs: Folders with a manifest for each plugin.
+        base_dir: The folder that a path of splits is seen from.
+
+    Raises:
+        TrainRunError: It names none, no manifest knows it, or it cannot be made.
+    """
+    from cuvis_ai_core.training.data_modules import make_data_module, set_up
+
+    module = make_data_module(config.data, list(map(Path, plugins_dirs)), Path(base_dir))
+    set_up(module, "fit")
+    return module
 
 
 def restore_pipeline_cli() -> None:

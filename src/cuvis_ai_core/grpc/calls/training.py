@@ -145,8 +145,7 @@ def _restore(call: Call) -> "TrainRunConfig":
 
     session, request = call.session, call.request
     path = call.service.roots.file(request.trainrun_path, session.search_paths, (".yaml", ".yml", ""))
-    run = read_file(path, outline=True)
-    given = {**run.config.to_dict(), **({"data": run.foreign_data} if run.foreign_data else {})}
+    given = read_file(path).config.to_dict()
     if isinstance(named := given.get("plugins_path"), str):
         load_manifest(call, call.service.roots.file(named, [path.parent]))
     session.search_paths.insert(0, path.parent)

@@ -58,6 +58,16 @@ def manifests_in(folders: Iterable[str | Path]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def folders_above(anchor: str | Path) -> list[Path]:
+    """Return the folders of manifests that go with a file: `plugins` and `configs/plugins` above it, nearest last."""
+    return [
+        folder
+        for parent in reversed(Path(anchor).absolute().parents)
+        for folder in (parent / "plugins", parent / "configs" / "plugins")
+        if folder.is_dir()
+    ]
+
+
 def _read(file: Path) -> dict[str, Any]:
     try:
         content = load_yaml(file).data

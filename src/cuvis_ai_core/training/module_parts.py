@@ -1,0 +1,68 @@
+"""The parts of the data that a data module has: batches to train on, to validate on, and to test on."""
+
+from typing import TYPE_CHECKING, Final
+
+from cuvis_ai_core.data.dataset_batches import DatasetBatches
+from cuvis_ai_core.data.readers import Readers
+from cuvis_ai_core.plugins.manifest.folders import folders_above
+from cuvis_ai_core.training.config import ModuleDataConfig
+from cuvis_ai_core.training.data_modules import make_data_module, set_up
+from cuvis_ai_core.training.parts import Parts
+from cuvis_ai_core.training.trainrun import TrainRun
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cuvis_ai_core.data.annotations import Annotations
+
+_STAGES: Final = {"train": ("fit", "train", "val"), "val": ("validate", "val"), "test": ("test", "test")}
+"""What a part is set up for, and which parts there are then."""
+
+
+def parts_of(run: TrainRun, readers: Readers) -> "Parts | ModuleParts":
+    """Return the data of a trainrun.
+
+    Args:
+        run: The trainrun.
+        readers: Suffix to reader, for cubes.
+
+    Raises:
+        CubeError: There are no cubes, or a file cannot be opened.
+        TrainRunError: The data module is not known, or cannot be made.
+    """
+    return ModuleParts(run) if isinstance(run.config.data, ModuleDataConfig) else Parts(run, readers)
+
+
+class ModuleParts:
+    """The data of a trainrun that names a data module; they are opened when batches are asked for.
+
+    Args:
+        run: The trainrun.
+
+    Raises:
+        TrainRunError: The data module is not known, or cannot be made.
+    """
+
+    def __init__(self, run: TrainRun) -> None:
+        folders = [*folders_above(run.path), *run.plugins_dirs]
+        self._module = make_data_module(run.config.data, folders, run.path.absolute().parent)
+        self._size = run.config.data.batch_size
+        self._found: dict[str, DatasetBatches] = {}
+        self.opened: dict[Path, Annotations] = {}
+        """No annotations of ours: its own are in its samples."""
+
+    def batches(self, split: str) -> DatasetBatches:
+        """Return the batches of a part: `train`, `val` or `test`; none where the data module has none.
+
+        Raises:
+            TrainRunError: The data module cannot be set up.
+        """
+        if split not in self._found:
+            set_up(self._module, _STAGES[split][0])
+            for each in _STAGES[split][1:]:
+                self._found[each] = self._batches(each)
+        return self._found[split]
+
+    def _batches(self, split: str) -> DatasetBatches:
+        dataset = getattr(getattr(self._module, f"{split}_dataloader")(), "dataset", [])
+        return DatasetBatches(dataset, range(len(dataset)), self._size)

@@ -1,0 +1,165 @@
+"""Data modules of newer published software, and the selectors that share their samples out."""
+
+import sys
+from collections.abc import Iterator
+from hashlib import sha256
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("torch")
+pytest.importorskip("pytorch_lightning")
+pytest.importorskip("cuvis_ai_schemas.training.data")
+
+from cuvis_ai_core.data.selectors import norm_source
+from cuvis_ai_core.data.splits_io import load_splits, save_splits, split_config, universe_hash
+from cuvis_ai_core.errors import TrainRunError
+
+ALL = [{"kind": "all"}]
+
+
+@pytest.fixture
+def loader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """Return the package of data modules, as if it were installed, and go to a folder of six frames, two marked."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "projects" / "published_loader")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "belt" / "masks").mkdir(parents=True)
+    for number in range(6):
+        np.save(f"belt/f{number}.npy", np.full((3, 4, 2), number, np.float32))
+        Image.fromarray(np.full((3, 4), number in {1, 4}, np.uint8)).save(f"belt/masks/f{number}.png")
+    yield import_module("belt_loader")
+    del sys.modules["belt_loader"]
+
+
+def stems(module: Any, part: str) -> list[str]:
+    """Return which files a part of the data is."""
+    module.setup()
+    dataset = getattr(module, f"{part}_ds")
+    return [] if dataset is None else [dataset[number]["stem"] for number in range(len(dataset))]
+
+
+@pytest.mark.parametrize(
+    ("selector", "expected"),
+    [
+        ({"kind": "all"}, "012345"),
+        ({"kind": "files", "paths": ["belt\\f3.npy", "./belt/f0.npy"]}, "03"),
+        ({"kind": "dir_indices", "ids": ["0-4:2", 5]}, "0245"),
+        ({"kind": "stems", "stems": ["f2", "f1"]}, "12"),
+        ({"kind": "glob", "pattern": "f[12].npy"}, "12"),
+        ({"kind": "glob", "pattern": "belt/*5*"}, "5"),
+        ({"kind": "tag", "any_of": ["anomalous"]}, "14"),
+        ({"kind": "categories", "any_of": ["stone"]}, "14"),
+        (
+            {"kind": "union", "of": [{"kind": "stems", "stems": ["f0"]}, {"kind": "tag", "any_of": ["anomalous"]}]},
+            "014",
+        ),
+        ({"kind": "except", "of": [*ALL, {"kind": "tag", "any_of": ["anomalous"]}]}, "0235"),
+        ({"kind": "except", "of": [{"kind": "stems", "stems": ["f0"]}, {"kind": "files", "paths": ["gone"]}]}, "0"),
+        (
+            {"kind": "intersect", "of": [{"kind": "dir_indices", "ids": ["0-1"]}, {"kind": "glob", "pattern": "*1*"}]},
+            "1",
+        ),
+    ],
+)
+def test_selectors_pick_samples_in_the_order_of_the_data(loader: Any, selector: Any, expected: str) -> None:
+    """By file, number, stem, pattern, tag and category, and by what sets of these have in common."""
+    module = loader.BeltModule(folder="belt", splits={"train": [selector]})
+    assert stems(module, "train") == [f"f{number}" for number in expected]
+    assert len(module.predict_ds) == 6
+
+
+def test_measurements_of_one_file(loader: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Are picked by their numbers in it; one that is not there beside others is said."""
+    selector = {"kind": "file_indices", "source": "belt/f2.npy", "ids": [0, "2-3"]}
+    module = loader.BeltModule(folder="belt", several=True, splits={"test": [selector]})
+    module.setup("test")
+    assert [(ref.stem, ref.index) for ref in module.test_ds.refs] == [("f2", 0), ("f2", 2)]
+    assert "splits.test[0] names what is not there, and goes without it: 3" in caplog.text
+
+
+def test_stages_have_their_batches(loader: Any) -> None:
+    """Those of a part that is set up; of a part without samples none; before that it is an error."""
+    splits = {"train": [{"kind": "dir_indices", "ids": ["0-2"]}], "val": [{"kind": "stems", "stems": ["f4"]}]}
+    module = loader.BeltModule(folder="belt", splits=splits, batch_size=2, samples_per_frame=2)
+    with pytest.raises(RuntimeError, match="no batches for 'train' yet"):
+        module.train_dataloader()
+    module.setup("fit")
+    batches = list(module.train_dataloader())
+    assert sorted(int(cube.max()) for batch in batches for cube in batch["cube"]) == [0, 0, 1, 1, 2, 2]
+    (validated,) = module.val_dataloader()
+    assert (validated["cube"].shape, int(validated["mask"].min()), validated["stem"]) == ((1, 3, 4, 2), 1, ["f4"])
+    module.setup("test")
+    assert list(module.test_dataloader()) == []
+    with pytest.raises(RuntimeError, match="no batches for 'predict' yet"):
+        module.predict_dataloader()
+
+
+def test_without_splits_there_is_nothing_to_train_on(loader: Any) -> None:
+    """But all to predict on; a module that shares its samples out itself needs none."""
+    module = loader.BeltModule(folder="belt")
+    with pytest.raises(TrainRunError, match="shares nothing out itself, and no splits say what is for 'fit'"):
+        module.setup("fit")
+    module.setup("predict")
+    assert len(module.predict_ds) == 6
+    own = loader.Sharing(folder="belt")
+    assert [stems(own, part) for part in ("train", "val", "test")] == [["f0", "f1"], ["f2"], ["f3", "f4", "f5"]]
+
+
+@pytest.mark.parametrize(
+    ("splits", "problem"),
+    [
+        (
+            {"train": [{"kind": "stems", "stems": ["f9"]}]},
+            r"splits.train\[0\] \(kind stems, stems \['f9'\]\) matched 0",
+        ),
+        ({"train": [{"kind": "categories", "any_of": ["stones"]}]}, "no category 'stones'. Did you mean 'stone'"),
+        ({"train": [{"kind": "some"}]}, "splits: train.0.kind: Input should be"),
+        ({"splits_path": "gone.json"}, "Splits file gone.json: it cannot be read"),
+        (
+            {"train": ALL, "val": ALL, "constraints": [{"kind": "no_split_overlap"}]},
+            "in 'train' and in 'val': belt/f0.npy",
+        ),
+        ({"train": ALL, "constraints": [{"kind": "no_train_anomalous"}]}, "of 'train' are anomalous: belt/f1.npy"),
+        ({"train": [{"kind": "dir_indices", "ids": [0]}], "universe_hash": "0"}, "they count files"),
+    ],
+)
+def test_splits_that_cannot_be_kept_are_refused(loader: Any, splits: Any, problem: str) -> None:
+    """Each by what is wrong with it."""
+    with pytest.raises(TrainRunError, match=problem):
+        loader.BeltModule(folder="belt", splits=splits).setup("fit")
+
+
+def test_promises_may_be_warnings(loader: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """As the splits say; files in two parts count where they are promised not to."""
+    parts = {"train": [{"kind": "file_indices", "source": "belt/f1.npy", "ids": [0]}]}
+    parts |= {"test": [{"kind": "file_indices", "source": "belt/f1.npy", "ids": [1]}]}
+    kinds = ("no_split_overlap", "no_source_overlap", "no_train_anomalous")
+    promises = [{"kind": kind, "severity": "warn"} for kind in kinds]
+    loader.BeltModule(folder="belt", several=True, splits={**parts, "constraints": promises}).setup("fit")
+    assert "'no_source_overlap' is promised, and these are in 'train' and in 'test': belt/f1.npy" in caplog.text
+    assert "'no_train_anomalous' is promised" in caplog.text
+    assert "'no_split_overlap'" not in caplog.text
+
+
+def test_splits_are_written_and_read(loader: Any, tmp_path: Path) -> None:
+    """To a file that a module may be given instead; the hash of the data is of their names in their order."""
+    splits = split_config({"train": [{"kind": "dir_indices", "ids": ["0-1"]}], "test": ALL})
+    samples = loader.BeltModule(folder="belt").enumerate()
+    expected = sha256("".join(f"belt/f{number}.npy\n" for number in range(6)).encode()).hexdigest()
+    assert universe_hash(samples) == expected
+    save_splits(splits.model_copy(update={"universe_hash": expected}), tmp_path / "made" / "splits.json")
+    assert load_splits("made/splits.json").train == splits.train
+    for given in ("made/splits.json", {"splits_path": "made/splits.json"}):
+        module = loader.BeltModule(folder="belt", splits=given)
+        assert (stems(module, "train"), len(module.test_ds)) == (["f0", "f1"], 6)
+
+
+def test_two_spellings_of_one_file_are_the_same() -> None:
+    """In separators and in the case of a drive; the case of the rest counts."""
+    assert norm_source("C:\\Data\\a.cu3s") == norm_source("c:/Data//a.cu3s") == "c:/Data/a.cu3s"
+    assert norm_source("./Data/a.cu3s") == "Data/a.cu3s"
+    assert norm_source("//host/share") == "//host/share"
