@@ -92,7 +92,7 @@ def test_the_home_folder_is_no_folder_of_configurations(write: Any, monkeypatch:
         read_trainrun(file)
     write("home/project/data/lentils.yaml", "cubes: x")
     honest = write("home/project/runs/run.yaml", "defaults: [data: lentils]\nname: t\npipeline: p\n")
-    assert read_trainrun(honest).config.data.cubes == ["x"]
+    assert read_trainrun(honest).config.to_dict()["data"] == {"cubes": ["x"]}
 
 
 @pytest.mark.parametrize("text", [BOMB, "[" * 5000, "a: 1\n" * 300_000, "a: b\na: c\n"])

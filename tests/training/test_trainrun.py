@@ -9,7 +9,7 @@ import yaml
 
 from cuvis_ai_core.errors import MissingExtraError, TrainRunError
 from cuvis_ai_core.training import read_trainrun
-from cuvis_ai_core.training.config import TrainingConfig
+from cuvis_ai_core.training.config import DataConfig, TrainingConfig, TrainRunConfig
 from cuvis_ai_core.training.trainrun import recorded_manifest
 
 pytest.importorskip("torch")
@@ -57,6 +57,11 @@ def write(tmp_path: Path) -> Write:
     return write_files
 
 
+def _data(config: TrainRunConfig) -> DataConfig:
+    assert isinstance(config.data, DataConfig)
+    return config.data
+
+
 def _run(**changes: Any) -> Files:
     content = {"name": "small", "pipeline": "p.yaml", "data": {"cubes": "scenes"}, **changes}
     return {"run.yaml": yaml.safe_dump(content)}
@@ -67,8 +72,9 @@ def test_a_published_configs_tree(write: Write) -> None:
     config = read_trainrun(write(COMPOSED)).config
     assert isinstance(config.pipeline, dict)
     assert config.pipeline["nodes"][0]["class"] == "RXDetector"
-    assert (config.data.ids("train"), config.data.ids("test"), config.data.batch_size) == ([0, 2, 3], [5], 2)
-    assert config.data.places == ["data/lentils.cu3s"]
+    data = _data(config)
+    assert (data.ids("train"), data.ids("test"), data.batch_size) == ([0, 2, 3], [5], 2)
+    assert data.places == ["data/lentils.cu3s"]
     assert config.training is not None
     assert (config.training.seed, config.training.max_epochs, config.training.accelerator) == (7, 3, "cpu")
     assert config.training.optimizer.betas == (0.9, 0.99)
@@ -96,7 +102,7 @@ def test_composed_beside_the_file(write: Write) -> None:
         }
     )
     config = read_trainrun(path).config
-    assert (config.name, config.data.places) == ("mine", ["x.npy"])
+    assert (config.name, _data(config).places) == ("mine", ["x.npy"])
 
 
 def test_what_cannot_be_composed(write: Write) -> None:
@@ -142,7 +148,7 @@ def test_overrides(write: Write) -> None:
     assert run.training is not None
     assert (run.training.optimizer.lr, run.training.max_epochs) == (0.5, 1)
     assert run.training.scheduler is not None
-    assert (run.output_dir, run.data.ids("val")) == ("outputs/other", [7, 8])
+    assert (run.output_dir, _data(run).ids("val")) == ("outputs/other", [7, 8])
     assert isinstance(run.pipeline, dict)
     assert run.pipeline["nodes"][0]["params"] == {"regularization": 0.2}
 
@@ -240,17 +246,17 @@ def test_paths_begin_at_the_file(write: Write, tmp_path: Path, monkeypatch: pyte
 
 def test_ids_of_the_parts(write: Write) -> None:
     """Without any numbers every part is all cubes; with some, a part without numbers is empty."""
-    assert read_trainrun(write(_run())).config.data.ids("test") is None
-    some = read_trainrun(write(_run(data={"cubes": "x", "train_ids": [1]}))).config.data
+    assert _data(read_trainrun(write(_run())).config).ids("test") is None
+    some = _data(read_trainrun(write(_run(data={"cubes": "x", "train_ids": [1]}))).config)
     assert (some.ids("train"), some.ids("val")) == ([1], [])
 
 
 def test_masks_of_the_parts(write: Write) -> None:
     """Parts of the same cubes have masks of their own."""
     data = {"cubes": "x", "masks": {"train": "a.png", "val": "b.png"}}
-    config = read_trainrun(write(_run(data=data))).config.data
+    config = _data(read_trainrun(write(_run(data=data))).config)
     assert [config.annotations(split) for split in ("train", "val", "test")] == ["a.png", "b.png", None]
-    assert read_trainrun(write(_run(data={"cubes": "x", "masks": "m"}))).config.data.annotations("val") == "m"
+    assert _data(read_trainrun(write(_run(data={"cubes": "x", "masks": "m"}))).config).annotations("val") == "m"
 
 
 def test_a_run_can_be_written_again(write: Write) -> None:

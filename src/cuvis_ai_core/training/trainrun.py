@@ -1,7 +1,7 @@
 """Reading a trainrun: composed, with overrides laid over it, resolved, and checked."""
 
 import glob
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args
