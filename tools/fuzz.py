@@ -261,7 +261,7 @@ def _pipeline(path: Path) -> None:
 def _trainrun(path: Path) -> None:
     from cuvis_ai_core.training.trainrun import read_trainrun, recorded_manifest
 
-    read_trainrun(path, outline=True)
+    read_trainrun(path)
     recorded_manifest(path)
 
 
