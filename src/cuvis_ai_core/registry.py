@@ -347,6 +347,17 @@ class NodeRegistry:
         nodes = tuple(entry.path for entry in self._members.catalogue().entries() if entry.plugin == name)
         return info._replace(nodes=nodes)
 
+    def edited(self, name: str) -> bool | None:
+        """Tell whether the files of a local plugin were changed since it was loaded; what runs is the code as it was.
+
+        Returns:
+            None for a plugin in a process of its own: nobody here knows.
+
+        Raises:
+            PluginNotLoadedError: No declared plugin of that name is loaded.
+        """
+        return self._declared(name).edited()
+
     def plugin_of(self, node_class: type) -> PluginInfo | None:
         """Return the declared plugin that a node class comes from; None for all other classes."""
         found = (name for name, each in list(self._members.declared.items()) if each.made(node_class))
@@ -535,6 +546,7 @@ class NodeRegistry:
             early: Begins to fetch it before it is parsed.
         """
         with self._loading:
+            before = set(self._members.declared)
             try:
                 store.refuse_foreign()
                 ready = recall.ready()
@@ -551,6 +563,8 @@ class NodeRegistry:
                 store.release()  # What is loaded has its uses from then on.
             for name in names:
                 self._members.failed.pop(name, None)
+                if name in before and self.edited(name):
+                    _say_edited(name)
             self._members.failed |= failed
             return names, failed
 
@@ -631,6 +645,17 @@ def _failure(manifest: Path, plugins: Iterable[str], failed: Mapping[str, Except
         hint="\n".join(shared) or None,
         loaded=tuple(name for name in names if name not in failed),
         failed=failed,
+    )
+
+
+def _say_edited(name: str) -> None:
+    import logging
+
+    logging.getLogger(__name__).warning(
+        "Plugin '%s': its files were edited since it was loaded; what runs is the code as it was. "
+        "Load the edit: registry.unload_plugin(%r), and load it again.",
+        name,
+        name,
     )
 
 

@@ -24,11 +24,8 @@ def open_code(target: Target, private: Sequence[Distribution], name: str | None 
         private: The dependencies that it has for itself.
         name: The private name that it has in another process.
     """
-    places = {top: Path(place or target.folder) for top, place in target.code.items()}
-    key = str(target.folder)
-    if target.editable:
-        places |= _new_modules(target)
-        key = f"{key} {_state(places)}"
+    places = _places(target)
+    key = _key(target, places)
     tops = frozenset(places) | {root.partition(".")[0] for each in private for root in each.roots}
     code = Code(
         search_path=tuple(dict.fromkeys(map(str, [*places.values(), target.folder]))),
@@ -43,6 +40,11 @@ def open_code(target: Target, private: Sequence[Distribution], name: str | None 
 
         stand_before(scope)
     return scope
+
+
+def is_edited(target: Target, scope: Scope) -> bool:
+    """Tell whether the code of a local plugin is another one by now than the one whose scope was opened."""
+    return target.editable and not f"{scope.key} ".startswith(f"{_key(target, _places(target))} ")
 
 
 def import_node(name: str, scope: Scope, path: str) -> type:
@@ -97,6 +99,17 @@ def _no_module(name: str, scope: Scope, path: str, missing: str) -> InvalidNodeE
     else:
         known = sorted(scope.tops)
     return no_module(name, path, missing, known)
+
+
+def _places(target: Target) -> dict[str, Path]:
+    """Return where each of a plugin's own top-level modules lies now."""
+    places = {top: Path(place or target.folder) for top, place in target.code.items()}
+    return {**places, **_new_modules(target)} if target.editable else places
+
+
+def _key(target: Target, places: dict[str, Path]) -> str:
+    """Return what tells one content of a plugin from another."""
+    return f"{target.folder} {_state(places)}" if target.editable else str(target.folder)
 
 
 def _new_modules(target: Target) -> dict[str, Path]:

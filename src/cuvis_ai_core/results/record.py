@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.pipeline.interpolation import hide_environment
+from cuvis_ai_core.results.local_code import local_code
 from cuvis_ai_core.results.origin import CORE, Origin, core_version, origin_of
 
 if TYPE_CHECKING:
@@ -89,8 +90,18 @@ def cube_record(path: Path, cube: "Cube") -> dict[str, Any]:
 def node_records(registry: "NodeRegistry", pipeline: "Pipeline") -> list[dict[str, Any]]:
     """Return for each node, in running order, its class and the code that it comes from."""
     classes = {name: type(pipeline.nodes[name]) for name in pipeline.order}
+    origins = {name: origin_of(registry, node_class) for name, node_class in classes.items()}
+    local = {
+        each.plugin: local_code(Path(str(each.source)), edited=registry.edited(str(each.plugin)))
+        for each in {origin.plugin: origin for origin in origins.values() if origin.kind == "local"}.values()
+    }
     return [
-        {"name": name, "class": registry.public_path(node_class), **_origin_record(origin_of(registry, node_class))}
+        {
+            "name": name,
+            "class": registry.public_path(node_class),
+            **_origin_record(origins[name]),
+            **(local[origins[name].plugin] if origins[name].kind == "local" else {}),
+        }
         for name, node_class in classes.items()
     ]
 

@@ -11,7 +11,7 @@ from cuvis_ai_core.errors import DependencyConflictError
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.cache.uses import Uses
-from cuvis_ai_core.plugins.code import import_node, open_code, publish
+from cuvis_ai_core.plugins.code import import_node, is_edited, open_code, publish
 from cuvis_ai_core.plugins.dependencies import leases
 from cuvis_ai_core.plugins.hooks.discovery import load_entry_point, node_path
 from cuvis_ai_core.plugins.hooks.manager import NodePlugin, PluginState, code_is_there, contribution
@@ -131,6 +131,10 @@ class ScopedPlugin(NamedTuple):
     def import_module(self, name: str) -> ModuleType:
         """Import one of the plugin's modules by its public name."""
         return self.scope.import_module(name)
+
+    def edited(self) -> bool:
+        """Tell whether its files, if it is a local one, were changed since it was loaded."""
+        return is_edited(self.ready.target, self.scope)
 
     def owns(self, top: str) -> bool:
         """Tell whether a top-level module is the plugin's."""

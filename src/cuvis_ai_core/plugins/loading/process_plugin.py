@@ -76,6 +76,10 @@ class ProcessPlugin(NamedTuple):
         self.worker.close()
         self.uses.release()
 
+    def edited(self) -> bool | None:
+        """Return that nobody here knows whether its files were changed: they are another process's."""
+        return None
+
     def owns(self, top: str) -> bool:
         """Tell whether a top-level module is the plugin's."""
         return any(path.partition(".")[0] == top for path in self.classes)
