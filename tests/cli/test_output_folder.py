@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -115,6 +116,32 @@ def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
         for run in runs:
             run.kill()
             run.communicate()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="POSIX signals")
+@pytest.mark.parametrize("step", range(6))
+def test_a_kill_while_files_are_exchanged_is_undone_by_the_next_run(tmp_path: Path, step: int) -> None:
+    """A run that is killed between two files leaves no record; the next one first brings back what was there."""
+    write(tmp_path / "out", {"a": "1", "b": "1"})
+    code = (
+        "import itertools, os, signal, sys; from pathlib import Path; from cuvis_ai_core.results.folder import *\n"
+        "replace, calls = os.replace, itertools.count()\n"
+        f"stop = lambda *each: os.kill(os.getpid(), signal.SIGKILL) if next(calls) == {step} else replace(*each)\n"
+        "with OutputFolder(Path(sys.argv[1])) as output:\n"
+        "    for name in 'ac': (output.staging / name).write_text('2')\n"
+        "    (output.staging / 'run.json').write_text('{\"files\": []}')\n"
+        "    os.replace = stop; output.publish()"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, tmp_path / "out"], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / "out" / "run.json").exists() == (step == 0)
+    with pytest.raises(ZeroDivisionError), OutputFolder(tmp_path / "out"):
+        raise ZeroDivisionError
+    assert content(tmp_path / "out") == {"a": "1", "b": "1"}
+    assert not list(OutputFolder(tmp_path / "out").doubts())
+    write(tmp_path / "out", {"a": "3"})
+    assert content(tmp_path / "out") == {"a": "3"}
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["a", "run.json"]
 
 
 def test_the_record_goes_first_and_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,9 +61,40 @@ def _remove_if_left(folder: Path) -> None:
         lock.acquire(timeout=0)
     except (Timeout, OSError):
         return
+    _take_back(folder, folder.parent)
     lock.release()
     logger.info("removing %s, left by a run that was killed", folder)
     remove_tree(folder)
+
+
+def _take_back(temporary: Path, folder: Path) -> None:
+    """Undo an exchange of files that was cut off: its record comes last, and is still where it was written.
+
+    Whatever cuts this off, it can be done again.
+    """
+    new, old = temporary / _NEW, temporary / _OLD
+    record = read_json(new / RECORD)
+    if record is None or not old.is_dir() or old.is_symlink() or not isinstance(record.get(_WRITTEN), dict):
+        return
+    for name, content in record[_WRITTEN].items():
+        arrived = Path(name).name == name and not os.path.lexists(new / name)
+        if arrived and _hash_of(folder / name) == content:
+            os.replace(folder / name, new / name)  # noqa: PTH105
+    for file in sorted(old.iterdir(), key=lambda each: each.name == RECORD):
+        if not os.path.lexists(folder / file.name):
+            os.replace(file, folder / file.name)  # noqa: PTH105
+    logger.info("the files of '%s' are again those from before that run", folder)
+
+
+def _hash_of(file: Path) -> str | None:
+    """Return the hash of a regular file, None where there is none."""
+    try:
+        if not stat.S_ISREG(file.lstat().st_mode):
+            return None
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return None
 
 
 def _sync(file: Path) -> None:
@@ -87,10 +118,10 @@ class OutputFolder:
     def __init__(self, folder: Path, certain: Iterable[str] = (RECORD,)) -> None:
         self._folder = folder
         self._certain = frozenset(certain)
-        self._hashes: dict[tuple[str, int, int], str] = {}
+        self._hashes: dict[tuple[str, int, int], str | None] = {}
+        self._published = False
 
     def __enter__(self) -> Self:
-        self._refuse_foreign(self._certain.difference(self._own_files()))
         with self._writable():
             # In the folder itself if it is there: its parent may be another disk, or not ours.
             absolute = self._folder.absolute()
@@ -98,6 +129,8 @@ class OutputFolder:
             prefix = f".{absolute.name or 'output'}."
             for old in beside.glob(f"{glob.escape(prefix)}*"):
                 _remove_if_left(old)
+        self._refuse_foreign(self._certain.difference(self._own_files()))
+        with self._writable():
             self._temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=beside))
             self._lock = FileLock(self._temporary / _LOCK)
             self._lock.acquire(timeout=1)  # until this process ends, however it does
@@ -111,7 +144,11 @@ class OutputFolder:
         self._lock.release()
         remove_tree(self._temporary)
         if isinstance(error, KeyboardInterrupt):
-            error.add_note(f"No results were written to '{self._folder}'; what was there before is as it was.")
+            error.add_note(
+                f"The results are in '{self._folder}': it was done."
+                if self._published
+                else f"No results were written to '{self._folder}'; what was there before is as it was."
+            )
 
     def publish(self) -> None:
         """Move the files to their place.
@@ -128,11 +165,13 @@ class OutputFolder:
                 logger.info("writing %s", self._folder / file.name)
             if not os.path.lexists(self._folder):
                 self.staging.rename(self._folder)
+                self._published = True
                 return
             old = self._own_files()
             new = sorted((file.name for file in self.staging.iterdir()), key=lambda name: name == RECORD)
             self._refuse_foreign(set(new) - set(old))
             self._exchange(old, new)
+            self._published = True
 
     def doubts(self) -> Iterator[str]:
         """Yield why what the record says is not to be believed: files are other ones, or it was not written here."""
@@ -183,15 +222,12 @@ class OutputFolder:
         """Return the hash of a file, None where there is none or something else; computed again where it changed."""
         try:
             about = file.lstat()
-            if not stat.S_ISREG(about.st_mode):
-                return None
-            key = (str(file), about.st_size, about.st_mtime_ns)
-            if key not in self._hashes:
-                with file.open("rb") as content:
-                    self._hashes[key] = hashlib.file_digest(content, "sha256").hexdigest()
-            return self._hashes[key]
         except (OSError, ValueError):
             return None
+        key = (str(file), about.st_size, about.st_mtime_ns)
+        if key not in self._hashes:
+            self._hashes[key] = _hash_of(file)
+        return self._hashes[key]
 
     def _refuse_foreign(self, names: AbstractSet[str]) -> None:
         for name in sorted(names):
