@@ -23,4 +23,6 @@ def did_you_mean(name: str, known: Iterable[str], *, most: int = 1) -> str:
 def _near(name: str, known: Iterable[str], most: int, cutoff: float = 0.6) -> list[str]:
     from difflib import get_close_matches  # only errors need it
 
-    return get_close_matches(name, list(known), most, cutoff)
+    names = list(dict.fromkeys(known))
+    same = [each for each in names if each.casefold() == name.casefold()]  # a wrong case is no other name
+    return [*same, *(each for each in get_close_matches(name, names, most, cutoff) if each not in same)][:most]

@@ -64,6 +64,16 @@ def test_nothing_is_written_where_it_cannot_be_locked(shell: Shell, local_plugin
     assert list(Path().iterdir()) == []
 
 
+def test_a_folder_in_place_of_the_manifest_is_told(shell: Shell, local_plugin: Callable[..., Path]) -> None:
+    """As by the other commands; and a source that is none names no option that this command lacks."""
+    local_plugin()
+    Path("folder").mkdir()
+    found = shell("cuvis-ai", "plugins", "add", "../echo", "--manifest", "folder")
+    assert (found.exit_code, found.stderr) == (2, "Error: folder: this is a folder; give the path of a file\n")
+    found = shell("cuvis-ai", "plugins", "add", "nope")
+    assert "cuvis-ai plugins check NAME --plugins-path MANIFEST" in found.stderr
+
+
 def test_what_has_no_node_or_no_version_is_told(shell: Shell, git_host: GitHost) -> None:
     """With the next step."""
     url = git_host.add("empty", {"pyproject.toml": '[project]\nname = "empty"\nversion = "1"\n'}, tag="nightly")

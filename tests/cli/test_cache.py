@@ -65,7 +65,8 @@ def test_a_limit_that_is_missing_or_no_measure_is_wrong_usage(shell: Shell, opti
 
 def test_one_plugin_or_everything_is_cleared(shell: Shell, manifest: Path) -> None:
     """What is not there is fine."""
-    assert "Nothing to remove." in shell("cuvis-ai", "plugins", "cache", "clear", "other").stdout
+    wrong = shell("cuvis-ai", "plugins", "cache", "clear", "Echo").stdout
+    assert wrong == "Nothing to remove. The plugin cache has nothing of 'Echo'. Did you mean 'echo'?\n"
     found = shell("cuvis-ai", "plugins", "cache", "clear", "echo")
     assert f"removed {cache() / 'echo@v1.0.0'} (" in found.stdout
     assert "Nothing to remove." in shell("cuvis-ai", "plugins", "cache", "clear").stdout

@@ -46,6 +46,8 @@ def test_a_new_project_passes_its_own_tests(shell: Shell, kind: str, backend: st
         ("1st", "is no name for a plugin"),
         ("class", "is no name"),
         ("json", "is no name"),
+        ("numpy", "a package 'numpy' is installed here"),
+        ("array-api-compat", "a package 'array_api_compat' is installed here"),
         ("there", "is there already"),
     ],
 )

@@ -64,8 +64,17 @@ def test_an_unknown_path_is_an_error_with_near_paths(configs: Path) -> None:
 
 def test_without_near_names_the_plugin_may_be_missing(configs: Path) -> None:
     """A name that nothing resembles may belong to a plugin that is not loaded."""
-    with pytest.raises(PipelineError, match="or load the plugin first"):
+    with pytest.raises(PipelineError, match="or load the plugin first") as error:
         find_pipeline_file("zzz", [configs])
+    assert "Plugins bring: anomaly. " in str(error.value)
+
+
+def test_a_name_in_the_wrong_case_is_asked_back_first(configs: Path) -> None:
+    """However many others are near."""
+    for near in ("ANOMALx", "ANOMAL"):
+        (configs / f"{near}.yaml").touch()
+    with pytest.raises(PipelineError, match="Did you mean 'anomaly' or"):
+        find_pipeline_file("ANOMALY", [configs])
 
 
 def test_one_name_in_two_plugins_is_an_error(configs: Path, tmp_path: Path) -> None:

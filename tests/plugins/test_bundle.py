@@ -207,6 +207,36 @@ def test_a_file_that_is_in_the_way_is_not_overwritten(bundle: Path, tmp_path: Pa
     assert sorted(path.name for path in cache.iterdir()) == [".locks", ".tmp", "README"]
 
 
+@pytest.mark.parametrize("name", ["plugins.yaml", "notes.txt", "empty.tar.gz", "folder"])
+def test_a_bundle_is_written_over_an_earlier_one_alone(origin: Origin, name: str) -> None:
+    """Not over the manifest itself, nor any other file, which are left as they are."""
+    place = origin.manifest.with_name(name)
+    if name == "folder":
+        place.mkdir()
+    elif not place.exists():
+        place.write_bytes(b"" if "empty" in name else b"mine")
+    before = None if place.is_dir() else place.read_bytes()
+    try:
+        result = run("bundle", origin.manifest, "-o", place)
+        assert result.exit_code == 2
+        assert (
+            "is a folder" in result.stderr if before is None else "is no bundle; it was left as it is" in result.stderr
+        )
+        assert place.is_dir() if before is None else place.read_bytes() == before
+    finally:
+        if place != origin.manifest:
+            place.rmdir() if before is None else place.unlink()
+
+
+def test_a_folder_in_place_of_a_bundle_is_told(tmp_path: Path, cache: Path) -> None:
+    """And so is a file in place of the folder for the results."""
+    result = run("unbundle", tmp_path)
+    assert (result.exit_code, f"{tmp_path} is a folder, no bundle." in result.stderr) == (2, True)
+    (tmp_path / "file").touch()
+    result = run("unbundle", tmp_path / "any.tar.gz", "--output-dir", tmp_path / "file")
+    assert (result.exit_code, f"{tmp_path / 'file'} is a file, no folder." in result.stderr) == (2, True)
+
+
 def test_a_local_plugin_beside_the_manifest_is_named_and_left_out(
     tmp_path: Path, cache: Path, local_plugin: Callable[..., Path]
 ) -> None:

@@ -132,6 +132,18 @@ def test_a_warm_cache_needs_no_network(
     assert (git_host.requests, trap.visits) == (requests, 0)
 
 
+@pytest.mark.parametrize("value", ["y", "True", "2"])
+def test_a_value_that_is_no_no_means_yes(
+    registry: NodeRegistry, git_plugin: Callable[..., str], monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """Whoever sets the variable so, means that nothing is to be asked."""
+    monkeypatch.setenv("CUVIS_OFFLINE", value)
+    config = {"repo": git_plugin(), "tag": "v1.0.0", "provides": ["echo_plugin.nodes.Echo"]}
+    with pytest.raises(PluginLoadError) as caught:
+        registry.load_plugin("echo", config)
+    assert isinstance(caught.value.__cause__, OfflineError)
+
+
 @pytest.mark.parametrize("value", ["0", "", "no"])
 def test_other_values_of_the_variable_mean_nothing(
     registry: NodeRegistry,

@@ -35,8 +35,9 @@ def audit(manifest: Path, as_json: bool, sbom: Path | None) -> None:
 
     if sbom is not None:
         require_sbom()
-    with working("Looking at plugins and asking the package index"):
-        found = look(manifest, Store(NodeRegistry.get_cache_dir()), offline=is_offline())
+    offline = is_offline()
+    with working("Looking at plugins" if offline else "Looking at plugins and asking the package index"):
+        found = look(manifest, Store(NodeRegistry.get_cache_dir()), offline=offline)
     if sbom is not None:
         write_sbom(found, sbom)
     if as_json:

@@ -101,9 +101,15 @@ def prune_entries(older_than: float | None, max_size: float | None, dry_run: boo
 @shared_options
 def clear_entries(name: str | None) -> None:
     """Remove everything of the plugin NAME, or everything."""
-    from cuvis_ai_core.plugins.cache.housekeeping import clear
+    from cuvis_ai_core._nearest import did_you_mean
+    from cuvis_ai_core.plugins.cache.housekeeping import clear, entries
 
-    _report(clear(_store(), name))
+    store = _store()
+    known = {entry.plugin for entry in entries(store)} - {""}
+    if name is not None and name not in known:
+        say(f"Nothing to remove. The plugin cache has nothing of '{name}'.{did_you_mean(name, known)}")
+    else:
+        _report(clear(store, name))
 
 
 def _store() -> "Store":

@@ -28,13 +28,14 @@ def verify(manifest: Path | None) -> None:
     0 all is as it was, 1 something differs, 3 nothing differs, but a repository could not be asked.
     """
     from cuvis_ai_core.cli.tables import print_table
+    from cuvis_ai_core.plugins.cache.offline import is_offline
     from cuvis_ai_core.plugins.cache.store import Store
     from cuvis_ai_core.plugins.manifest.schema import read_manifest
     from cuvis_ai_core.registry import NodeRegistry
 
     declared = read_manifest(manifest).plugins if manifest else None
     store = Store(NodeRegistry.get_cache_dir())
-    with working("Reading files and asking repositories"):
+    with working("Reading files" if is_offline() else "Reading files and asking repositories"):
         found = list(_findings(declared, store))
     if not found:
         what = f"has nothing of {manifest}" if manifest else "is empty"

@@ -61,14 +61,13 @@ def _ambiguous(path: Path, found: Mapping[Path, str]) -> PipelineError:
 
 def _not_found(path: Path, directories: list[Path]) -> PipelineError:
     beside = path.parent if path.parent.is_dir() else Path()
-    known = sorted(
-        {file.stem for directory in directories for file in directory.glob("*.y*ml")}
-        | {str(beside / file.name) for file in beside.glob("*.y*ml")}
-    )
+    names = sorted({file.stem for directory in directories for file in directory.glob("*.y*ml") if is_pipeline(file)})
+    known = [*names, *sorted(str(beside / file.name) for file in beside.glob("*.y*ml"))]
     meant = did_you_mean(str(path), known, most=3) or did_you_mean(path.stem, known, most=3)
+    brought = f"Plugins bring: {', '.join(names)}. " if names else ""
     searched = "".join(f"\n  {directory}" for directory in directories) or " none (no plugin brings pipelines)"
     return PipelineError(
         f"There is no pipeline file '{path}', and no pipeline of that name in the configuration directories:{searched}",
-        hint=meant.strip() or "Check the path, or load the plugin first.",
+        hint=meant.strip() or f"{brought}Check the path, or load the plugin first.",
         path=path,
     )

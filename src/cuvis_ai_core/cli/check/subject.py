@@ -187,8 +187,8 @@ def _installed(name: str) -> Subject:
         names = sorted({each.distribution for each in known.values()})
         raise LocalPathError(
             f"'{name}' is no folder, no address and no plugin that is installed here.{did_you_mean(name, names)}",
-            hint="Give the folder of a project, URL@TAG, or the name of a pip-installed plugin; "
-            "a name of a manifest goes with --plugins-path.",
+            hint="Give the folder of a project, URL@TAG, or the name of a pip-installed plugin. A plugin that a "
+            "manifest names: cuvis-ai plugins check NAME --plugins-path MANIFEST",
             location=name,
         )
     with suppress(ValueError, KeyError, AttributeError):

@@ -1,5 +1,6 @@
 """The files of a new plugin's project, of templates that lie beside this module."""
 
+import importlib.util
 import keyword
 import re
 import subprocess
@@ -54,6 +55,12 @@ def write_project(folder: Path, kind: str, backend: str) -> Path:
         raise OutputError(
             f"'{folder.name}' is no name for a plugin.",
             hint="Begin with a letter, and use letters, digits and '-': cuvis-ai plugins new leaf-index",
+        )
+    if importlib.util.find_spec(package) is not None and not folder.exists():
+        raise OutputError(
+            f"'{folder.name}' is no name for a plugin: a package '{package}' is installed here, and only one of them "
+            "could be imported.",
+            hint="Choose another name.",
         )
     if folder.exists():
         raise OutputError(f"'{folder}' is there already.", hint="Choose another name, or remove it.")

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Self, cast
 
+from cuvis_ai_core._reading import refuse_special
 from cuvis_ai_core.errors import BundleError
 from cuvis_ai_core.plugins.bundle.limits import Limits, Meter
 from cuvis_ai_core.plugins.bundle.names import FORMAT, HEADER, LOCK, MANIFEST, Names, refused
@@ -89,6 +90,16 @@ def read_archive(archive: Path, folder: Path, limits: Limits) -> tuple[Header, M
     return header, meter
 
 
+def is_bundle(path: Path) -> bool:
+    """Tell whether a file begins as a bundle does, whole or not, of whatever format."""
+    try:
+        refuse_special(path.stat().st_mode)
+        with gzip.open(path) as unpacked:
+            return unpacked.read(len(HEADER) + 1) == f"{HEADER}\0".encode()
+    except (OSError, EOFError, ValueError, zlib.error):
+        return False
+
+
 def counted_members(archive: Path, meter: Meter) -> Iterator[str]:
     """Return the names of what is in a `.tar.gz`, all of which is counted as it comes, and none of it kept.
 
@@ -110,8 +121,14 @@ def _readable(archive: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise BundleError(f"There is no bundle {archive}.", hint="Give the path of a .tar.gz file.") from error
+    except IsADirectoryError as error:
+        raise BundleError(f"{archive} is a folder, no bundle.", hint="Give the path of a .tar.gz file.") from error
     except (tarfile.TarError, EOFError, zlib.error, UnicodeError, gzip.BadGzipFile) as error:
         raise refused(f"{archive} cannot be read: {error}") from error
+    except PermissionError as error:
+        raise BundleError(
+            f"The bundle {archive} cannot be read: {error.strerror}.", hint="Look at the rights of the file."
+        ) from error
 
 
 def _refuse_unplain(member: tarfile.TarInfo) -> None:

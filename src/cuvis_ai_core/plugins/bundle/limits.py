@@ -78,5 +78,6 @@ class Meter:
     def _too_much(self, limit: str, most: str) -> None:
         raise BundleError(
             f"{self._what} unpacks to more than {most}, which is the limit '{limit}'. Nothing was put in place.",
-            hint=f"If you know that it is meant, raise the limit: cuvis-ai plugins unbundle --limit {limit}=NUMBER",
+            hint="If you know that it is meant, raise the limit: "
+            f"cuvis-ai plugins unbundle ARCHIVE --limit {limit}=NUMBER",
         )

@@ -144,8 +144,10 @@ def own_lock(given: Path | None, output: Path) -> Lock | None:
 
     Raises:
         LockError: It cannot be read.
-        BundleError: The one that is given is not there.
+        BundleError: The one that is given is not there, or the bundle is to go where a file is.
     """
+    if output.exists() and not output.is_dir():
+        raise BundleError(f"{output} is a file, no folder.", hint="Choose another place with --output-dir.")
     if given is None:
         return read_lock(output / MANIFEST)
     found = read_lock(given)
@@ -187,6 +189,6 @@ def not_accepted(archive: Path, own: Lock | None, differing: list[str]) -> Bundl
         why = f"your lock file {own.path} does not say the same: {'; '.join(differing)}"
     return BundleError(
         f"The bundle {archive} was not unpacked: {why}.",
-        hint="Look at what it would have you trust, above. If you do: cuvis-ai plugins unbundle --accept. Or give a "
-        "lock file of your own that says the same: --lock FILE",
+        hint=f"Look at what it would have you trust, above. If you do: cuvis-ai plugins unbundle {archive} --accept. "
+        "Or give a lock file of your own that says the same: --lock FILE",
     )

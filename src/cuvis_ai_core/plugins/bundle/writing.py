@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from cuvis_ai_core._redact import redact, without_credentials
 from cuvis_ai_core.errors import BundleError
-from cuvis_ai_core.plugins.bundle.archive import Header
+from cuvis_ai_core.plugins.bundle.archive import Header, is_bundle
 from cuvis_ai_core.plugins.bundle.download import download
 from cuvis_ai_core.plugins.bundle.limits import Limits, Meter
 from cuvis_ai_core.plugins.bundle.local import files_below
@@ -61,7 +61,7 @@ def write_bundle(
         manifest: The manifest.
         plugins: Its entries by the plugins' names.
         lock: Its lock file; what builds need is added to it.
-        archive: The archive, a `.tar.gz`; what is there is replaced when the new one is whole.
+        archive: The archive, a `.tar.gz`; an earlier one is replaced when the new one is whole, no other file is.
         store: The plugin cache.
         announce: Told of the states that each plugin enters.
 
@@ -72,6 +72,7 @@ def write_bundle(
         NetworkError: A wheel cannot be fetched.
         BundleError: Something cannot be carried, or the archive cannot be written.
     """
+    _refuse_in_the_way(archive)
     refuse_differences(lock, plugins, manifest)
     installer = Installer(InstallRequest(plugins, LockedVersions(lock), store, announce, offline=False))
     installer.fetch()
@@ -220,6 +221,17 @@ def _refuse_credentials(bare: Path, manifest: Path) -> None:
                 hint="Write the address without: git has credential helpers for passwords.",
                 plugin=name,
             )
+
+
+def _refuse_in_the_way(archive: Path) -> None:
+    """Refuse to write over what is no bundle, such as the manifest itself."""
+    hint = "Choose another place for it with --output."
+    if archive.is_dir():
+        raise BundleError(f"The bundle {archive} cannot be written: this is a folder.", hint=hint)
+    if not archive.parent.is_dir():
+        raise BundleError(f"The bundle {archive} cannot be written: there is no folder {archive.parent}.", hint=hint)
+    if archive.exists() and not is_bundle(archive):
+        raise BundleError(f"{archive} is there, and is no bundle; it was left as it is.", hint=hint)
 
 
 def _write(archive: Path, files: Mapping[str, Path], header: Header) -> None:

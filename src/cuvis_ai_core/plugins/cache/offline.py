@@ -16,7 +16,7 @@ WAY_OUT: Final = (
 
 def is_offline() -> bool:
     """Tell whether this process may open no connection: `CUVIS_OFFLINE=1`."""
-    return os.environ.get(OFFLINE_VARIABLE, "").strip().lower() in {"1", "true", "yes", "on"}
+    return os.environ.get(OFFLINE_VARIABLE, "").strip().lower() not in {"", "0", "false", "no", "off"}
 
 
 def not_fetched(repo: str, tag: str) -> OfflineError:

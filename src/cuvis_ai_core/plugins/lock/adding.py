@@ -69,8 +69,8 @@ def with_entry(manifest: Path, name: str, entry: Mapping[str, Any]) -> str:
     lines = [f"{name}:", *(f"  {key}: {_written(value)}" for key, value in entry.items())]
     if not manifest.exists():
         return "\n".join(["plugins:", *(f"  {line}" for line in lines), ""])
+    present = read_manifest(manifest).plugins  # which says what is wrong with the file
     text = manifest.read_bytes().decode("utf-8")
-    present = read_manifest(manifest).plugins
     if name in present:
         raise ManifestError(
             f"{manifest} has a plugin '{name}' already.",
