@@ -1,15 +1,19 @@
 """Actors of a real cluster of Ray with two nodes: the same results, and nothing lost with a node."""
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from cuvis_ai_core.batch import Local, Ray, run_cubes
+from cuvis_ai_core.batch import Limits, Local, Ray, run_cubes
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -51,3 +55,71 @@ def test_a_machine_that_goes_costs_no_cube(folder: Path, cubes: Callable[..., No
     )
     thread.join()
     assert (report.done, report.failed, report.left) == (12, 0, 0)
+
+
+def test_a_machine_that_joins_takes_part(folder: Path, cubes: Callable[..., None], cluster: Any) -> None:
+    """The worker that waited for it gets cubes, and the others did not wait."""
+    cubes("slow", 60)
+    cluster.remove_node(cluster.list_all_nodes()[-1])
+    reports = []
+
+    def work() -> None:
+        engine = Ray(cluster.address, workers=2)
+        reports.append(run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml", engine=engine))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while thread.is_alive() and not list((folder / "out").glob("*/run.json")):
+        time.sleep(0.1)
+    cluster.add_node(num_cpus=1)  # which Ray does in the main thread only
+    thread.join()
+    assert [(each.done, each.failed) for each in reports] == [(60, 0)]
+    records = (json.loads(file.read_text())["batch"] for file in (folder / "out").glob("*/run.json"))
+    assert {each["worker"] for each in records} == {"ray-0", "ray-1"}
+
+
+def test_a_cube_that_lets_no_other_thread_run_is_ended_in_time(
+    folder: Path, cubes: Callable[..., None], cluster: Any
+) -> None:
+    """Its actor is ended, and another one takes the others."""
+    cubes("holds")
+    cubes("fine", 4)
+    engine = Ray(cluster.address, workers=2)
+    limits = Limits(timeout=5)
+    report = run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml", engine=engine, limits=limits)
+    assert (report.done, report.failed) == (4, 1)
+    assert "longer than 5 s" in str(report.failures[0].error)
+    _, alive = psutil.wait_procs(actors(), timeout=20)
+    assert not alive
+
+
+def test_actors_end_with_their_driver(folder: Path, cubes: Callable[..., None], cluster: Any) -> None:
+    """Though it was killed, and they let no other thread run."""
+    cubes("holds", 2)
+    engine = f"Ray({cluster.address!r}, workers=2)"
+    call = f"run_cubes('moody.yaml', 'cubes/*.npy', 'out', plugins='plugins.yaml', engine={engine})"
+    code = f"from cuvis_ai_core.batch import Ray, run_cubes; {call}"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def busy() -> list[psutil.Process]:
+        return [each for each in actors() if "RayWorker.run" in " ".join(each.cmdline())]
+
+    for _ in range(600):
+        if len(working := busy()) == 2:
+            break
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(working, timeout=30)
+    assert len(working) == 2
+    assert not alive
+
+
+def actors() -> list[psutil.Process]:
+    """Return the processes of actors that this one's cluster has."""
+    found = []
+    for each in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if "ray::RayWorker" in " ".join(each.cmdline()):
+                found.append(each)
+    return found

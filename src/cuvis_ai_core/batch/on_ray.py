@@ -153,10 +153,11 @@ class RayWorker:
 
     def set_up(self) -> dict[str, Any]:
         """Load plugins and pipeline; `error` says why that failed."""
-        from cuvis_ai_core.batch.worker import Worker, peak_memory, told
+        from cuvis_ai_core.batch.worker import Worker, limit_memory, peak_memory, told
 
         os.environ.update(self._data["variables"])
         os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(self._data["threads"])))
+        limit_memory(None)
         try:
             os.chdir(self._data["folder"])
             job = Job.from_dict(self._data["job"])

@@ -128,7 +128,7 @@ def main() -> None:
     asked: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(sys.stdin, asked.put), daemon=True).start()
     setup = asked.get()
-    _limit_memory(setup["memory"])
+    limit_memory(setup["memory"])
     try:
         worker = Worker(Job.from_dict(setup["job"]), Path(setup["output"]), setup["fingerprint"], setup["name"])
     except (Exception, SystemExit) as error:  # noqa: BLE001 - told to whoever started it
@@ -140,7 +140,7 @@ def main() -> None:
         _say(answers, {"event": "done", **worker.run(Unit(unit["cube"], unit["name"]), unit["tries"])})
 
 
-def _limit_memory(most: int | None) -> None:
+def limit_memory(most: int | None) -> None:
     """Have a cube that takes too much memory fail as such; where the system has to end a process, let it be this one.
 
     Args:
