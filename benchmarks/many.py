@@ -4,6 +4,7 @@ The way of a cube to a worker and back (an empty unit: a cube that is not there)
 driver's memory, and how the cubes per second grow with workers beside a plain loop that writes the same results.
 """
 
+import importlib.util
 import json
 import os
 import statistics
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from cuvis_ai_core import NodeRegistry
-from cuvis_ai_core.batch import Local, run_cubes
+from cuvis_ai_core.batch import Local, Ray, run_cubes
 from cuvis_ai_core.batch.driver import make_job
 from cuvis_ai_core.batch.engine import Crew, Setup
 from cuvis_ai_core.batch.job import fingerprint
@@ -37,6 +38,9 @@ def main(count: int) -> None:
             job = make_job(registry, folder / "p.yaml", None, {})
         setup = Setup(job, folder / "empty", "0" * 32)
         print(f"empty unit, local             {round_trip(Local().crew(setup)) * 1e3:8.2f} ms", flush=True)
+        if importlib.util.find_spec("ray") is not None:
+            os.environ["RAY_AUTH_MODE"] = "disabled"  # else a token comes to lie in the home folder
+            print(f"empty unit, Ray               {round_trip(Ray(workers=1).crew(setup)) * 1e3:8.2f} ms", flush=True)
         _look_back(folder, count)
         _throughput(folder)
 

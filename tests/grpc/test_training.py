@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -297,9 +298,9 @@ def test_a_gradient_training_tells_of_each_epoch(stub: Any, session: str, gradie
 
 @pytest.mark.slow
 def test_a_stopped_gradient_training_goes_on_where_it_was(
-    stub: Any, session: str, gradient: Callable[..., None], scenes: Path
+    stub: Any, session: str, gradient: Callable[..., None], scenes: Path, server: Any
 ) -> None:
-    """What is needed to go on is kept; the second stream says that it goes on."""
+    """By StopTrain and by a cancelled call: what is needed to go on is kept, and the next stream says so."""
     gradient(100_000)
     words = []
     for said in stub.Train(session_id=session, trainer_type=GRADIENT):
@@ -308,10 +309,13 @@ def test_a_stopped_gradient_training_goes_on_where_it_was(
             assert stub.StopTrain(session_id=session).accepted
     assert words[-1].status == CANCELLED
     assert (scenes / "results" / "unfinished" / "resume.ckpt").is_file()
+    held = server.service.sessions.get(session)
     stream = stub.Train(session_id=session, trainer_type=GRADIENT)
-    hooks = [next(stream).event.hook for _ in range(2)]
-    assert 5 in hooks  # CHECKPOINT_RESTORED
+    assert any(said.event.hook == 5 for said in islice(stream, 3))  # CHECKPOINT_RESTORED
     stream.cancel()
+    wait_until(lambda: not held.is_busy)
+    assert (scenes / "results" / "unfinished" / "resume.ckpt").is_file()
+    assert stub.GetTrainStatus(session_id=session).latest_progress.status == CANCELLED
 
 
 def test_capabilities_are_those_of_the_installed_torch(stub: Any) -> None:
