@@ -104,9 +104,8 @@ def test_actors_end_with_their_driver(folder: Path, cubes: Callable[..., None], 
     def busy() -> list[psutil.Process]:
         return [each for each in actors() if "RayWorker.run" in " ".join(each.cmdline())]
 
-    for _ in range(600):
-        if len(working := busy()) == 2:
-            break
+    end = time.monotonic() + 60
+    while len(working := busy()) < 2 and time.monotonic() < end:
         time.sleep(0.1)
     process.kill()
     process.wait()
