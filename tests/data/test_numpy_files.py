@@ -228,3 +228,24 @@ def test_where_and_when_a_cube_was_taken(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", cube=np.ones((2, 2, 3)), transform=[1.0])
     with pytest.raises(CubeError, match="transform has 1 numbers"):
         read_npz(tmp_path / "d.npz")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_npz_that_is_large_stays_in_its_file(npz: Path, order: Any) -> None:
+    """A large image in an archive that is not compressed is read by pieces; one that is compressed as a whole."""
+    data = np.arange(512 * 512 * 32, dtype=np.uint16).reshape(512, 512, 32)
+    np.savez(npz, cube=np.asarray(data, order=order), wavelengths=np.linspace(400, 1000, 32))
+    cube = read_npz(npz)
+    assert isinstance(cube.data, LazyArray)
+    assert_array_equal(cube.data[100:103, 5:7], data[100:103, 5:7], strict=True)
+    assert_array_equal(cube.data, data, strict=True)
+    np.savez_compressed(npz, cube=data)
+    assert isinstance(read_npz(npz).data, np.ndarray)
+
+
+def test_npz_with_another_shape_than_its_size(npz: Path) -> None:
+    """A large image whose header names another shape than its bytes have is an error, not what lies behind it."""
+    np.savez(npz, cube=np.zeros((512, 512, 32), np.uint16))
+    npz.write_bytes(npz.read_bytes().replace(b"(512, 512, 32)", b"(512, 512, 64)"))
+    with pytest.raises(CubeError, match=r"cube.npz' is not a .npz archive"):
+        read_npz(npz)

@@ -1,10 +1,12 @@
 """Cubes in NumPy's own files."""
 
+import struct
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +25,14 @@ _TRANSFORM: Final = 6
 _CUBE: Final = "cube"
 _PER_BAND: Final = ("wavelengths", "fwhm", "good_bands")
 _PLACE: Final = ("crs", "transform", "acquired")
+_LARGE: Final = 2**24
+"""Bytes from which on an image in an archive is read by pieces."""
+
+_ENCRYPTED: Final = 1
+_LENGTHS: Final = 26
+"""Where an entry of a zip archive has the lengths of its name and of what follows that, before its content."""
+
+_HEADERS: Final = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def read_npy(path: Path) -> Cube:
@@ -69,12 +79,12 @@ def read_npz(path: Path, array: str | None = None) -> Cube:
 
 def _pieces(path: Path, mapped: "np.memmap[Any, Any]") -> LazyArray:
     """Return an array that is read from the file by pieces; the mapping itself would count as memory."""
-    axes = (0, 1, 2) if mapped.flags.c_contiguous else (2, 1, 0)
-    return LazyArray(
-        mapped.shape,
-        mapped.dtype.newbyteorder("="),
-        raw_reader(path, mapped.dtype, int(mapped.offset), mapped.shape, axes),
-    )
+    return _lazy(path, mapped.dtype, int(mapped.offset), mapped.shape, fortran=not mapped.flags.c_contiguous)
+
+
+def _lazy(path: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, ...], *, fortran: bool) -> LazyArray:
+    axes = (2, 1, 0) if fortran else (0, 1, 2)
+    return LazyArray(shape, dtype.newbyteorder("="), raw_reader(path, dtype, offset, shape, axes))
 
 
 def place_arrays(cube: Cube) -> dict[str, NDArray[Any]]:
@@ -101,12 +111,37 @@ def _place(path: Path, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     return found
 
 
-def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+def _load_arrays(path: Path) -> dict[str, Any]:
     # NumPy leaves a file open that it opened itself, and that turns out to be damaged.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         refuse_bomb(path, sum(each.file_size for each in archive.zip.infolist()))
-        names = [name.removesuffix(".npy") for name in archive.zip.namelist() if name.endswith(".npy")]
-        return {name: np.asarray(archive[name]) for name in names}
+        members = {each.filename.removesuffix(".npy"): each for each in archive.zip.infolist()}
+        return {
+            name: found
+            if (found := _in_place(path, file, archive.zip, info)) is not None
+            else np.asarray(archive[name])
+            for name, info in members.items()
+            if info.filename.endswith(".npy")
+        }
+
+
+def _in_place(path: Path, file: Any, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> LazyArray | None:
+    """Return a large image that lies in an archive as it is, to be read by pieces; None for all else."""
+    if info.file_size < _LARGE or info.compress_type != zipfile.ZIP_STORED or info.flag_bits & _ENCRYPTED:
+        return None
+    with archive.open(info) as member:
+        read = _HEADERS.get(np.lib.format.read_magic(member))
+        if read is None:
+            return None
+        shape, fortran, dtype = read(member)
+        begin = member.tell()
+    if len(shape) != _RANK or dtype.hasobject:
+        return None
+    if begin + prod(shape) * dtype.itemsize != info.file_size:
+        raise ValueError(f"'{info.filename}' has {info.file_size} bytes, and not those that its shape {shape} takes")
+    file.seek(info.header_offset + _LENGTHS)
+    offset = info.header_offset + _LENGTHS + 4 + sum(struct.unpack("<HH", file.read(4)))
+    return _lazy(path, dtype, offset + begin, shape, fortran=fortran)
 
 
 def _chosen(path: Path, arrays: Mapping[str, NDArray[Any]], wanted: str | None) -> str:

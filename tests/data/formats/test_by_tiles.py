@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cuvis_ai_core import NodeRegistry, Pipeline
 from cuvis_ai_core.data import read_cube
+from cuvis_ai_core.data.formats.stored import Stored
 from cuvis_ai_core.data.lazy import LazyArray
 
 DATA = np.random.default_rng(3).integers(1, 4000, size=(41, 29, 6)).astype(np.uint16)
@@ -53,3 +55,28 @@ def test_same_numbers(tmp_path: Path, name: str, write: Callable[[Path], None]) 
     np.testing.assert_allclose(found["rx", "scores"], expected, rtol=1e-4, atol=1e-4)
     assert np.isnan(expected[0, 5:9, 3:20]).all()
     assert np.isfinite(expected).sum() == 41 * 29 - 4 * 17
+
+
+@pytest.mark.parametrize(("name", "write"), [("a.h5", _hdf5), ("a.tif", _tif), ("a.zarr", _zarr)])
+def test_packed_pieces_are_unpacked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, write: Callable[[Path], None]
+) -> None:
+    """Lines that lie in one packed piece are read from the file at once, and each is right and one's own."""
+    write(tmp_path / name)
+    cube = read_cube(tmp_path / name, NodeRegistry(discover=False).cube_readers())
+    expected = np.where(DATA == 0, np.nan, DATA)
+    read, rows = Stored.read, []
+
+    def note(image: Stored, *part: slice) -> Any:
+        rows.append(part[0].stop - part[0].start)
+        return read(image, *part)
+
+    monkeypatch.setattr(Stored, "read", note)
+    for line in range(41):
+        found = cube.data[line, 3:20]
+        np.testing.assert_array_equal(found, expected[line, 3:20])
+        found[:] = -1
+    np.testing.assert_array_equal(cube.data[7:30, :9, 2:], expected[7:30, :9, 2:])
+    step = 8 if name == "a.h5" else 16
+    assert rows[: -(-41 // step)] == [*[step] * (41 // step), 41 % step]
+    assert len(rows) == -(-41 // step) + 1

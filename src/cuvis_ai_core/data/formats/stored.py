@@ -1,11 +1,12 @@
 """An image in a file: its sizes are known, and pieces of it are read when they are asked for."""
 
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from cuvis_ai_core.node.ports import floating_for
 Opening: TypeAlias = Callable[[], AbstractContextManager[Any]]
 """Opens an array anew, so that no handle stays open and several threads may read: what it gives has `shape` and
 `dtype`, and slices read from it."""
+
+_KEPT: Final = 2**28
+"""Bytes of unpacked values that are kept of a file."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,12 +182,51 @@ class Joined:
 
 def data_of(image: Image, file: Path) -> LazyArray:
     """Return an image as the data of a cube, of which a piece larger than the memory that is free is an error."""
+    kept = _Kept(image)
 
     def read(rows: slice, columns: slice, bands: slice) -> NDArray[Any]:
         check_size(file, [each.stop - each.start for each in (rows, columns, bands)], image.dtype)
-        return image.read(rows, columns, bands)
+        return kept.read(rows, columns, bands)
 
     return LazyArray(image.shape, image.dtype, read, chunk=image.chunk)
+
+
+class _Kept:
+    """Keeps what was unpacked last: tiles are smaller than the pieces of most files, and each would unpack them again.
+
+    Args:
+        image: What is read.
+    """
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+        self._lock = threading.Lock()
+        self._at: tuple[slice, slice] | None = None
+        self._piece: NDArray[Any] = np.empty(0)
+
+    def read(self, rows: slice, columns: slice, bands: slice) -> NDArray[Any]:
+        """Read a piece."""
+        height, width, channels = self._image.shape
+        down, across = (_whole(*each) for each in zip((rows, columns), self._image.chunk, (height, width), strict=True))
+        size = (down.stop - down.start) * (across.stop - across.start) * channels * self._image.dtype.itemsize
+        is_part = (down, across) != (rows, columns) and 2 * (bands.stop - bands.start) >= channels
+        if not is_part or size > _KEPT:
+            return self._image.read(rows, columns, bands)
+        with self._lock:
+            if self._at != (down, across):
+                self._at, self._piece = None, np.empty(0)  # never two at once
+                self._piece = self._image.read(down, across, slice(0, channels))
+                self._at = down, across
+            piece = self._piece
+        inside = (
+            slice(part.start - all_.start, part.stop - all_.start) for part, all_ in ((rows, down), (columns, across))
+        )
+        return piece[(*inside, bands)].copy()
+
+
+def _whole(part: slice, chunk: int, size: int) -> slice:
+    """Return the range of whole chunks in which a part lies."""
+    return slice(part.start // chunk * chunk, min(size, -(-part.stop // chunk) * chunk))
 
 
 def check_size(file: Path, shape: Sequence[int], dtype: np.dtype[Any]) -> None:
