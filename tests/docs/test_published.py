@@ -1,16 +1,22 @@
 """The page about the published core tells the truth about names."""
 
 import re
+import warnings
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from cuvis_ai_core import _deprecated
+
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "move-from-the-published-core.md"
 NAMES = re.findall(r"^\| `(cuvis_ai_core\.[\w.]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 
+ROWS = re.findall(r"^\| `(cuvis_ai_core\.[\w.]+)` \| ([^|]+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+OLD = [(path, re.findall(r"`([\w.]+)`", here)[0]) for path, here in ROWS if not here.startswith("the same")]
 
-@pytest.mark.filterwarnings("ignore:.*is an old spelling:DeprecationWarning")
+
 @pytest.mark.parametrize("path", NAMES)
 def test_published_names_are_where_the_page_says(path: str) -> None:
     """Each can be imported from its place."""
@@ -18,6 +24,36 @@ def test_published_names_are_where_the_page_says(path: str) -> None:
         pytest.importorskip(package)
     module, _, name = path.rpartition(".")
     assert getattr(import_module(module), name) is not None
+
+
+@pytest.mark.parametrize(("path", "new"), OLD)
+def test_an_old_spelling_says_once_what_is_new(path: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When it is imported or called, by a warning that has the place of its user; and not again."""
+    for package in ("torch", "pytorch_lightning"):
+        pytest.importorskip(package)
+    monkeypatch.setattr(_deprecated, "_SAID", set())
+    module, _, name = path.rpartition(".")
+    home = import_module(module)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            with suppress(TypeError, ValueError):  # it is called without what it needs
+                getattr(home, name)()
+    (warning,) = [each for each in said if "is an old spelling" in str(each.message)]
+    assert f"{path} is an old spelling" in str(warning.message)
+    assert new.split(".", maxsplit=1)[0] in str(warning.message)
+    assert warning.category is DeprecationWarning
+
+
+def test_what_is_the_same_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of names that are no other spelling."""
+    for package in ("torch", "pytorch_lightning"):
+        pytest.importorskip(package)
+    monkeypatch.setattr(_deprecated, "_SAID", set())
+    for path in set(NAMES) - {each for each, _ in OLD}:
+        module, _, name = path.rpartition(".")
+        getattr(import_module(module), name)
+    assert not _deprecated._SAID
 
 
 def test_the_page_has_no_name_twice() -> None:

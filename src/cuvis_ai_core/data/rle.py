@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from cuvis_ai_core._deprecated import old_spelling
 from cuvis_ai_core.errors import AnnotationError, MissingExtraError
 
 logger = logging.getLogger(__name__)
@@ -103,6 +104,7 @@ def decode_rle_mask_for_canvas(mask: Rle, target_height: int, target_width: int)
     )
 
 
+@old_spelling("rle_list_to_mask")
 def RLE2mask(rle: Sequence[int], mask_width: int, mask_height: int) -> ByteMask:  # noqa: N802 - the published name
     """Return a list of the lengths of runs as a mask; `rle_list_to_mask`, with width and height the other way round."""
     return rle_list_to_mask(rle, mask_height, mask_width)

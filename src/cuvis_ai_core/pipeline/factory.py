@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cuvis_ai_core._deprecated import old_spelling
 from cuvis_ai_core.pipeline.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
 
 
+@old_spelling("Pipeline.load, or Pipeline.from_dict")
 class PipelineBuilder:
     """Builds pipelines from files and from their content.
 

@@ -530,12 +530,13 @@ def _registry_or_new(registry: "NodeRegistry | None") -> "NodeRegistry":
     return NodeRegistry()
 
 
-CuvisPipeline = Pipeline
-"""The published name."""
+if TYPE_CHECKING:
+    CuvisPipeline = Pipeline
+    CuvisCanvas = Pipeline
 
 
 def __getattr__(name: str) -> object:
-    if name != "CuvisCanvas":
+    if name not in {"CuvisPipeline", "CuvisCanvas"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    say_once("cuvis_ai_core.pipeline.pipeline.CuvisCanvas", "Pipeline")
+    say_once(f"{__name__}.{name}", "Pipeline")
     return Pipeline

@@ -147,9 +147,9 @@ class PublishedMethods:
         Raises:
             ValueError: There is no such format, or no path for it.
         """
-        from cuvis_ai_core.pipeline.visualizer import visualize_pipeline
+        from cuvis_ai_core.pipeline.visualizer import drawing_of
 
-        return visualize_pipeline(cast("Pipeline", self), format, output_path)
+        return drawing_of(cast("Pipeline", self), format, output_path)
 
     def verify(self) -> None:
         """Return: a pipeline is checked whenever something is connected."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cuvis_ai_core._deprecated import old_spelling
 from cuvis_ai_core._files import write_atomic
 from cuvis_ai_core.pipeline.drawing import mermaid, picture
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 _FORMATS = ("graphviz", "mermaid", "render_graphviz", "render_mermaid")
 
 
-class PipelineVisualizer:
+class Visualizer:
     """Draws the graph of a pipeline; options of the published drawings that are not named here are left alone.
 
     Args:
@@ -76,7 +77,15 @@ class PipelineVisualizer:
         return path
 
 
-def visualize_pipeline(
+@old_spelling("Pipeline.draw")
+class PipelineVisualizer(Visualizer):
+    """The published name."""
+
+    def __init__(self, pipeline: "Pipeline") -> None:
+        super().__init__(pipeline)
+
+
+def drawing_of(
     pipeline: "Pipeline",
     format: str = "mermaid",  # noqa: A002 - the published name
     output_path: str | Path | None = None,
@@ -88,7 +97,7 @@ def visualize_pipeline(
         pipeline: The pipeline.
         format: `graphviz` or `mermaid` give a text, `render_graphviz` and `render_mermaid` write a file.
         output_path: That file.
-        options: As for the methods of `PipelineVisualizer`.
+        options: As for the methods of `Visualizer`.
 
     Returns:
         The text, or the path.
@@ -97,7 +106,7 @@ def visualize_pipeline(
         ValueError: There is no such format, or a path is missing.
         MissingExtraError: What is asked for needs the extra `viz`.
     """
-    visualizer = PipelineVisualizer(pipeline)
+    visualizer = Visualizer(pipeline)
     if format not in _FORMATS:
         raise ValueError(f"There is no drawing '{format}'; there are {', '.join(_FORMATS)}.")
     if format in {"graphviz", "mermaid"}:
@@ -107,3 +116,9 @@ def visualize_pipeline(
     if format == "render_graphviz":
         return visualizer.render_graphviz(output_path, **options)
     return visualizer.render_mermaid(output_path, **options)
+
+
+@old_spelling("Pipeline.draw")
+def visualize_pipeline(*args: Any, **kwargs: Any) -> str | Path:
+    """Draw the graph of a pipeline, as `drawing_of` does."""
+    return drawing_of(*args, **kwargs)

@@ -18,6 +18,8 @@ from pydantic import (
     model_validator,
 )
 
+from cuvis_ai_core._deprecated import say_once
+
 SPLITS: Final = ("train", "val", "test")
 """The parts of the data, named like the execution stages in which they are used."""
 
@@ -425,4 +427,6 @@ _OF_SCHEMAS: Final = {
 def __getattr__(name: str) -> object:
     if name not in _OF_SCHEMAS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if _OF_SCHEMAS[name].startswith("cuvis_ai_schemas."):
+        say_once(f"{__name__}.{name}", f"{_OF_SCHEMAS[name]}.{name}")
     return getattr(import_module(_OF_SCHEMAS[name]), name)

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
+from cuvis_ai_core._deprecated import say_once
 from cuvis_ai_core.plugins.manifest.schema import parse_plugin
 
 __all__ = ["GitPluginConfig", "LocalPluginConfig", "PluginManifest"]
@@ -18,6 +19,12 @@ class _Source(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
     provides: list[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _says_what_is_new(cls, data: Any) -> Any:
+        say_once(f"{__name__}.{cls.__name__}", "NodeRegistry.load_plugin")
+        return data
 
     @field_validator("provides")
     @classmethod
@@ -68,6 +75,12 @@ class PluginManifest(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
     plugins: dict[str, GitPluginConfig | LocalPluginConfig]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _says_what_is_new(cls, data: Any) -> Any:
+        say_once(f"{__name__}.{cls.__name__}", "NodeRegistry.load_plugins")
+        return data
 
     @field_validator("plugins")
     @classmethod
