@@ -6,7 +6,7 @@ A page's blocks run in their order, in one namespace and one folder. That folder
 - A block that begins with `# file: NAME` is written to that file.
 - Other `python` blocks are executed. `sh` blocks are run by bash, but for those that install (`pip`, `uv`, a virtual
   environment): the README's are run by CI, and of all others the commands of this package are checked.
-- A `sh` block that serves (`python -m cuvis_ai_core.testing`) runs in the background to the end of the page.
+- A `sh` block that serves (`cuvis-ai git-host`) runs in the background to the end of the page.
 - A `text` block directly below is what that prints: `...` is anything in a line, or any lines; blanks are not counted.
 - All `yaml` blocks are manifests, pipeline files or trainruns, and checked as such.
 
@@ -44,7 +44,7 @@ _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# file: (\S+)\n")
 _INSTALLS = re.compile(r"^\s*(\S*python3? -m venv|\S*pip |\S*uv |pre-commit |\.venv/)", re.MULTILINE)
 _NEEDS_TORCH = re.compile(r"import torch|\.\[[a-z,]*train\]")
-_SERVES = re.compile(r"^python -m cuvis_ai_core\.testing ", re.MULTILINE)
+_SERVES = re.compile(r"^cuvis-ai git-host ", re.MULTILINE)
 _PUBLIC = "https://github.com/your-lab/"
 _DEMO = f"127.0.0.1:{PORT}"
 
@@ -138,7 +138,7 @@ def _run_shell(block: Block, place: str) -> str:
 def _serving(block: Block, port: int) -> Iterator[None]:
     """Run a command that serves until it is ended; it is there when it says its first address."""
     words = shlex.split(block.text)
-    command = [sys.executable, *words[1:], "--port", str(port)]
+    command = [sys.executable, "-m", "cuvis_ai_core", *words[1:], "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout is not None
         try:

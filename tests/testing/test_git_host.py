@@ -177,10 +177,10 @@ def test_missing_git_is_named(host: GitHost, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.usefixtures("interruptible")
 def test_a_folder_of_repositories_is_served_by_a_command(tmp_path: Path) -> None:
-    """`python -m cuvis_ai_core.testing FOLDER` says the addresses, and ends quietly with Ctrl-C."""
+    """`cuvis-ai git-host FOLDER` says the addresses, and ends quietly with Ctrl-C."""
     with GitHost(tmp_path / "git") as host:
         host.add("lab/echo", {"README": "hello"}, tag="v1")
-    command = [sys.executable, "-m", "cuvis_ai_core.testing", str(tmp_path / "git"), "--port", "0"]
+    command = [sys.executable, "-m", "cuvis_ai_core", "git-host", str(tmp_path / "git"), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         assert server.stderr is not None
@@ -197,10 +197,11 @@ def test_a_folder_of_repositories_is_served_by_a_command(tmp_path: Path) -> None
 def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
     """With what to do about it."""
     with GitHost(tmp_path) as host:
+        host.add("echo", {"README": "hello"}, tag="v1")
         port = host.port
-        command = [sys.executable, "-m", "cuvis_ai_core.testing", str(tmp_path), "--port", str(port)]
+        command = [sys.executable, "-m", "cuvis_ai_core", "git-host", str(tmp_path), "--port", str(port)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert f"Error: Port {port} cannot be used: " in done.stderr
     assert "--port 0" in done.stderr
 

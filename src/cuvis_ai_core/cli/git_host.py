@@ -51,10 +51,11 @@ def git_host(folder: Path, port: int) -> None:
 def _gather(folder: Path, served: Path) -> list[str]:
     """Link all repositories of a folder into another one, by the names that they are served under."""
     found: dict[str, Path] = {}
+    for each in sorted(folder.rglob("*.git")):
+        if (each / "HEAD").is_file() and each.name != ".git":
+            found.setdefault(each.relative_to(folder).as_posix().removesuffix(".git"), each)
     for each in (folder, *sorted(folder.iterdir())):
-        if each.suffix == ".git" and (each / "HEAD").is_file():
-            found.setdefault(each.stem, each)
-        elif (each / ".git").exists():
+        if (each / ".git").exists():
             told = subprocess.run(
                 ["git", "-C", str(each), "rev-parse", "--absolute-git-dir"],  # noqa: S607
                 capture_output=True,
@@ -64,5 +65,7 @@ def _gather(folder: Path, served: Path) -> list[str]:
             if told.returncode == 0:
                 found.setdefault(each.name, Path(told.stdout.strip()))
     for name, repository in found.items():
-        (served / f"{name}.git").symlink_to(repository, target_is_directory=True)
+        link = served / f"{name}.git"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(repository, target_is_directory=True)
     return sorted(found)
