@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from cuvis_ai_core.grpc.capabilities import OPTIMIZERS
+from cuvis_ai_core.grpc.service import Service
 from cuvis_ai_core.grpc.training import Words
 from cuvis_ai_core.grpc.wire import messages
 
@@ -78,14 +79,22 @@ def test_a_trainrun_goes_with_the_sessions_pipeline_or_brings_one(
 
 
 def test_a_trainrun_with_data_of_a_published_module_is_taken_and_kept(
-    stub: Any, learner: str, server: Any, scenes: Path, refused: Callable[..., Any]
+    stub: Any,
+    learner: str,
+    scenes: Path,
+    refused: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its pipeline is built, it is saved and restored as it is; Train needs cubes, and takes them from its request."""
+    monkeypatch.setattr(Service, "runs_anything", False)
     data = {"data_module": "cu3s", "splits": {"train": [{"kind": "all"}]}, "params": {"cu3s_file_path": "a.cu3s"}}
     content = {"name": "run", "pipeline": CENTRE, "data": data}
     told = stub.ValidateConfig(config_type="trainrun", config_bytes=json.dumps(content).encode())
     assert told.valid
-    assert "'cu3s'" in told.warnings[0]
+    for key, wrong in (("cubes", {"cubes": 3}), ("splits", {**data, "splits": 3})):
+        broken = json.dumps({**content, "data": wrong}).encode()
+        (error,) = stub.ValidateConfig(config_type="trainrun", config_bytes=broken).errors
+        assert error.startswith(f"data.{key}: ")
     assert set_config(stub, learner, pipeline=CENTRE, data=data).pipeline_from_config
     error = refused("FAILED_PRECONDITION", stub.Train, session_id=learner, trainer_type=STATISTICAL)
     assert "data module 'cu3s'" in error.details()
@@ -96,6 +105,28 @@ def test_a_trainrun_with_data_of_a_published_module_is_taken_and_kept(
     words = list(stub.Train(session_id=restored.session_id, trainer_type=STATISTICAL, data=cubes))
     assert words[-1].status == COMPLETE
     stub.CloseSession(session_id=restored.session_id)
+
+
+@pytest.mark.slow
+def test_data_of_a_data_module_of_an_installed_package_are_trained_on(
+    stub: Any, learner: str, server: Any, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `restore-trainrun` does it: what is learned is as from the same cubes."""
+    pytest.importorskip("cuvis_ai_schemas.training.data")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "projects" / "published_loader"))
+    for number in range(3):
+        with np.load(scenes / f"scene{number}.npz") as content:
+            np.save(scenes / f"{number}.npy", content["cube"])
+    means = []
+    of_module = {"data_module": "belt_loader.BeltModule", "params": {"folder": str(scenes)}}
+    paths = [str(scenes / f"{number}.npy") for number in range(3)]
+    for data in ({"cubes": paths}, {**of_module, "splits": {"train": [{"kind": "all"}]}}):
+        pipeline = messages().PipelineConfig(config_bytes=json.dumps(CENTRE).encode())
+        stub.LoadPipeline(session_id=learner, pipeline=pipeline)
+        set_config(stub, learner, data=data)
+        assert list(stub.Train(session_id=learner, trainer_type=STATISTICAL))[-1].status == COMPLETE
+        means.append(server.service.sessions.get(learner).pipeline.nodes["centre"].mean.tolist())
+    assert means[0] == pytest.approx(means[1])
 
 
 def slow(stub: Any, session: str, scenes: Path, pause: float = 0.3) -> None:

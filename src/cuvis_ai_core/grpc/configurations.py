@@ -96,6 +96,11 @@ def check_kind(kind: str, known: Sequence[str] = KINDS) -> None:
         )
 
 
+def key_of(location: Sequence[object]) -> str:
+    """Return the key that pydantic means, without the names of the members of a union."""
+    return ".".join(part for part in map(str, location) if not part.startswith("["))
+
+
 def problems(kind: str, content: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with a configuration, a sentence each.
 
@@ -104,32 +109,17 @@ def problems(kind: str, content: Mapping[str, Any]) -> list[str]:
     """
     from pydantic import ValidationError
 
-    from cuvis_ai_core.training.trainrun import module_of, outlined
-
     model = schema_of(kind)
     try:
-        given = resolve(without_resolvers(content))
-        if kind == "trainrun" and (module := module_of(given)):
-            given = {**given, "data": outlined(module)}
-        model.model_validate(given)
+        model.model_validate(resolve(without_resolvers(content)))
     except ValidationError as error:
         return [
-            f"{'.'.join(map(str, each['loc'])) or kind}: {each['msg'].removeprefix('Value error, ')}"
+            f"{key_of(each['loc']) or kind}: {each['msg'].removeprefix('Value error, ')}"
             for each in error.errors(include_url=False)
         ]
     except (PipelineError, ServiceError) as error:
         return [error.message]
     return []
-
-
-def warnings(kind: str, content: Mapping[str, Any]) -> list[str]:
-    """Return what is no error of a configuration and will be in the way, a sentence each."""
-    from cuvis_ai_core.training.trainrun import module_of
-
-    module = module_of(content) if kind == "trainrun" else None
-    if module is None:
-        return []
-    return [f"data.data_module: this server reads no data by '{module[:60]}'; Train needs cubes that are named."]
 
 
 def _read(call: "Call", file: "Path") -> dict[str, Any]:

@@ -64,6 +64,11 @@ class Service:
         """Whether installed plugins take part."""
         return self.settings.is_local or policy() is not None
 
+    @property
+    def runs_anything(self) -> bool:
+        """Whether clients may have any code of this machine run: those on it, where no policy says otherwise."""
+        return self.settings.is_local and policy() is None
+
     def policy_words(self) -> str:
         """Return what is said of the plugins that clients may have loaded."""
         found = policy()

@@ -40,8 +40,6 @@ class Session:
         """The files of its node classes, as they were when it was built."""
         self.trainrun: Any = None
         """What `SetTrainRunConfig` set, as data."""
-        self.foreign_data: Any = None
-        """Its data, where they are of a published data module."""
         self.plugins: dict[str, Any] = {}
         """The manifest entries of the plugins that are loaded."""
         self.generation: tuple[int, int] | None = None

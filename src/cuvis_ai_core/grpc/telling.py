@@ -142,6 +142,7 @@ def train_statistically(pipeline: Any, batches: Any, telling: Telling) -> None:
 def train_by_gradient(pipeline: Any, config: Any, parts: Any, folder: Path, telling: Telling) -> None:
     """Train parameters, from where an earlier training of the same was stopped."""
     from cuvis_ai_core.cli.unfinished import kept_on_failure
+    from cuvis_ai_core.training.config import DataConfig
     from cuvis_ai_core.training.epochs import Reading
     from cuvis_ai_core.training.gradient import GradientTrainer
 
@@ -173,7 +174,7 @@ def train_by_gradient(pipeline: Any, config: Any, parts: Any, folder: Path, tell
         telling.say(hook="EPOCH_END", epochs=epochs, losses=losses, metrics=metrics)
 
     data = config.data
-    reading = Reading(data.drop_last, data.sampling, data.num_workers)
+    reading = Reading(data.drop_last, data.sampling, data.num_workers if isinstance(data, DataConfig) else 0)
     with kept_on_failure(folder, pipeline, trainer.history, trainer.epochs_trained):
         trainer.fit(train, val, shuffle=data.shuffle, reading=reading, folder=folder, observer=epoch_ended)
     telling.say(hook="FIT_END")
@@ -186,9 +187,8 @@ def train_by_gradient(pipeline: Any, config: Any, parts: Any, folder: Path, tell
 def _tested(trainer: Any, config: Any, parts: Any, telling: Telling) -> Any:
     """Return how good the pipeline is on the part `test`, where the trainrun has one."""
     data, kind = config.data, messages().EvaluationOutcome
-    named = data.ids("test") or (isinstance(data.masks, dict) and "test" in data.masks)
     outcome = kind(split=_SPLITS["test"], status=_evaluation("NO_SPLIT"))
-    if not named and not data.share("test", len(parts.cubes)):
+    if not _has_test(data, parts):
         return outcome
     try:
         batches = parts.batches("test")
@@ -197,6 +197,13 @@ def _tested(trainer: Any, config: Any, parts: Any, telling: Telling) -> Any:
     except CuvisError as error:  # what was trained stays
         return kind(split=_SPLITS["test"], status=_evaluation("FAILED"), error=words_for(error, "its call"))
     return kind(split=_SPLITS["test"], status=_evaluation("EVALUATED"), frames=len(batches), metrics=found)
+
+
+def _has_test(data: Any, parts: Any) -> bool:
+    if "data_module" in type(data).model_fields:
+        return bool(len(parts.batches("test")))
+    named = data.ids("test") or (isinstance(data.masks, dict) and "test" in data.masks)
+    return bool(named or data.share("test", len(parts.cubes)))
 
 
 def _evaluation(status: str) -> int:

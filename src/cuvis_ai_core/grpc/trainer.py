@@ -52,6 +52,7 @@ class Task:
         discover: Whether installed plugins take part.
         results: The folder of the results; None initialises nodes only.
         folder: Where the state is left.
+        base: The folder that relative paths are seen from.
         skip: Runs of each node whose times are not taken; None takes none.
     """
 
@@ -63,6 +64,7 @@ class Task:
     discover: bool
     results: str | None
     folder: str
+    base: str
     skip: int | None = None
 
     def to_json(self) -> bytes:
@@ -108,7 +110,7 @@ class Trainer:
 
     def _train(self) -> None:
         from cuvis_ai_core.training.config import TrainRunConfig
-        from cuvis_ai_core.training.parts import Parts
+        from cuvis_ai_core.training.module_parts import parts_of
         from cuvis_ai_core.training.trainrun import TrainRun
 
         task, session = self._task, self._session
@@ -120,7 +122,7 @@ class Trainer:
         if task.skip is not None:
             timings = timings_of(session)
             timings.enabled, timings.skip = True, task.skip
-        parts = Parts(TrainRun(config, Path.cwd() / "trainrun.yaml"), registry.cube_readers())
+        parts = parts_of(TrainRun(config, Path(task.base) / "trainrun.yaml"), registry.cube_readers())
         if task.results is None:
             train_statistically(pipeline, parts.batches("train"), self._telling)
             return

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core.errors import ServiceError
-from cuvis_ai_core.grpc.configurations import without_resolvers
+from cuvis_ai_core.grpc.configurations import key_of, without_resolvers
 from cuvis_ai_core.pipeline.interpolation import resolve
-from cuvis_ai_core.training.config import DataConfig, TrainingConfig, TrainRunConfig
-from cuvis_ai_core.training.trainrun import module_of, outlined
+from cuvis_ai_core.training.config import DataConfig, ModuleDataConfig, TrainingConfig, TrainRunConfig
 
 if TYPE_CHECKING:
     from cuvis_ai_core.grpc.service import Call
@@ -23,8 +22,6 @@ _FILES: Final = ("weights", "initial_weights")
 def read_trainrun(call: "Call", content: Mapping[str, Any]) -> TrainRunConfig:
     """Return a trainrun that a client sent, with absolute paths.
 
-    Data of a published data module are kept with the session as they are: nothing is read of them.
-
     Raises:
         ServiceError: It breaks a rule, or names a file that is not there or may not be used.
     """
@@ -37,14 +34,10 @@ def read_trainrun(call: "Call", content: Mapping[str, Any]) -> TrainRunConfig:
     for key in _FILES:
         if isinstance(given.get(key), str):
             given[key] = str(call.service.roots.file(given[key], call.session.search_paths))
-    foreign = given["data"] if (module := module_of(given)) else None
-    if module:
-        given["data"] = outlined(module)
-    elif isinstance(given.get("data"), Mapping):
+    if isinstance(given.get("data"), Mapping):
         given["data"] = located_data(call, given["data"])
     config: TrainRunConfig = checked(TrainRunConfig, given)
     _refuse_writing_elsewhere(config.training)
-    call.session.foreign_data = foreign
     return config
 
 
@@ -64,17 +57,24 @@ def located_data(call: "Call", data: Mapping[str, Any]) -> dict[str, Any]:
 
     keys = {"cubes", "cu3s_file_path", "annotation_json_path", "masks"}
     if "data_module" in data:
-        raise foreign_module(data)
+        return dict(data)  # what its params mean is known to the data module alone
     done = {key: located(value) if key in keys else value for key, value in data.items()}
     if isinstance(readers := done.get("num_workers"), int) and readers > _MOST_READERS:
         raise ServiceError(f"data.num_workers: a training has up to {_MOST_READERS}.", code="INVALID_ARGUMENT")
     return done
 
 
-def foreign_module(data: Mapping[str, Any]) -> ServiceError:
-    """Return the error about data that are of a published data module, and are to be read."""
-    return ServiceError(
-        f"data.data_module: this server reads no data by the data module {data['data_module']!r:.60}.",
+def refuse_data_module(call: "Call", config: TrainRunConfig) -> None:
+    """Refuse to train on data of a data module where clients may not have any code of this machine run.
+
+    Raises:
+        ServiceError: They may not: the module is imported from the server's environment, and reads what it likes.
+    """
+    if isinstance(config.data, DataConfig) or call.service.runs_anything:
+        return
+    raise ServiceError(
+        f"data.data_module: this server reads no data by the data module '{config.data.data_module[:60]}': it runs no "
+        "code but what its policy names.",
         hint="Name the cubes: data.cubes or data.cu3s_file_path, and train_ids, val_ids, test_ids for 'splits'; "
         "TrainRequest.data takes the place of the data of the trainrun.",
         code="FAILED_PRECONDITION",
@@ -93,7 +93,7 @@ def checked(model: Any, content: Mapping[str, Any]) -> Any:
         return model.model_validate(content)
     except ValidationError as error:
         found = [
-            f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}"
+            f"{key_of(each['loc'])}: {each['msg'].removeprefix('Value error, ')}"
             for each in error.errors(include_url=False)[:5]
         ]
     raise ServiceError("The trainrun breaks a rule: " + "; ".join(found), code="INVALID_ARGUMENT")
@@ -106,15 +106,15 @@ def with_sections(call: "Call", config: TrainRunConfig) -> TrainRunConfig:
         ServiceError: A section breaks a rule.
     """
     changes: dict[str, Any] = {}
-    for name, model in (("data", DataConfig), ("training", TrainingConfig)):
+    for name in ("data", "training"):
         content = getattr(call.request, name).config_bytes
         if content:
             data = _json(content, name)
+            model = TrainingConfig if name == "training" else ModuleDataConfig if "data_module" in data else DataConfig
             changes[name] = checked(model, located_data(call, data) if name == "data" else data)
-    if call.session.foreign_data is not None and "data" not in changes:
-        raise foreign_module(call.session.foreign_data)
     done = config.model_copy(update=changes)
     _refuse_writing_elsewhere(done.training)
+    refuse_data_module(call, done)
     return done
 
 

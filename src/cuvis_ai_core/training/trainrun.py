@@ -1,7 +1,7 @@
 """Reading a trainrun: composed, with overrides laid over it, resolved, and checked."""
 
 import glob
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -86,17 +86,6 @@ def read_trainrun(path: Path, *, overrides: Sequence[str] = (), config_dirs: Ite
         raise TrainRunError(f"Trainrun file {path}: {error.message}", hint=error.hint, path=path) from error
     config = _checked(data, path, document if composed is document.data else None, own)
     return TrainRun(config, path, tuple(each.removeprefix(_INNER) for each in inner))
-
-
-def outlined(module: str) -> dict[str, Any]:
-    """Return the section that stands for data of a published data module, where nothing is read of them."""
-    return {"cubes": [module]}
-
-
-def module_of(data: Mapping[str, Any]) -> str | None:
-    """Return the name of the published data module that the data of a trainrun are of, if they are of one."""
-    section = data.get("data")
-    return str(section["data_module"]) if isinstance(section, dict) and section.get("data_module") else None
 
 
 def recorded_manifest(path: Path, overrides: Iterable[str] = ()) -> Path | None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from cuvis_ai_core.grpc.configurations import problems, resolved, schema_of, warnings
+from cuvis_ai_core.grpc.configurations import problems, resolved, schema_of
 from cuvis_ai_core.grpc.manifests import read_json
 from cuvis_ai_core.grpc.service import Call, Handler
 from cuvis_ai_core.grpc.wire import messages
@@ -24,9 +24,8 @@ def get_parameter_schema(call: Call) -> Any:
 def validate_config(call: Call) -> Any:
     """Say what is wrong with a configuration."""
     schema_of(call.request.config_type)
-    content = read_json(call.request.config_bytes, call.request.config_type)
-    found, remarks = problems(call.request.config_type, content), warnings(call.request.config_type, content)
-    return messages().ValidateConfigResponse(valid=not found, errors=found, warnings=remarks)
+    found = problems(call.request.config_type, read_json(call.request.config_bytes, call.request.config_type))
+    return messages().ValidateConfigResponse(valid=not found, errors=found)
 
 
 CALLS: Final[Mapping[str, Handler]] = {

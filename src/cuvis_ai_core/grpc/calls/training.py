@@ -52,6 +52,7 @@ def set_trainrun(call: Call) -> Any:
 
 def train(call: Call) -> Iterator[Any]:
     """Train, and tell of it step by step."""
+    from cuvis_ai_core.training.config import DataConfig
     from cuvis_ai_core.training.parts import Parts
     from cuvis_ai_core.training.trainrun import TrainRun
 
@@ -65,10 +66,9 @@ def train(call: Call) -> Iterator[Any]:
     config = with_sections(call, _trainrun(session))
     if kind == _GRADIENT and config.training is None:
         raise ServiceError("The trainrun has no section 'training'.", code="FAILED_PRECONDITION")
-    parts = Parts(
-        TrainRun(config, service.settings.working_directory / "trainrun.yaml"), session.node_registry.cube_readers()
-    )
-    check_cubes(call, parts)
+    run = TrainRun(config, service.settings.working_directory / "trainrun.yaml")
+    if isinstance(config.data, DataConfig):
+        check_cubes(call, Parts(run, session.node_registry.cube_readers()))
     results = _results(call, session, config) if kind == _GRADIENT else None
     with service.training(), tempfile.TemporaryDirectory(prefix="cuvis-training-") as folder:
         task = _task(call, {**config.to_dict(), "pipeline": pipeline.to_dict()}, results, Path(folder))
@@ -108,7 +108,7 @@ def save_trainrun(call: Call) -> Any:
         weights.unlink()
         weights = None
     content = {
-        **_content(session, config),
+        **config.to_dict(),
         "pipeline": pipeline.to_dict(),
         **({"weights": weights.name} if weights else {}),
     }
@@ -134,7 +134,7 @@ def restore_trainrun(call: Call) -> Any:
         if not number:
             call.service.sessions.close(session.id)
         raise
-    trainrun = messages().TrainRunConfig(config_bytes=json.dumps(_content(session, config)).encode())
+    trainrun = messages().TrainRunConfig(config_bytes=json.dumps(config.to_dict()).encode())
     return messages().RestoreTrainRunResponse(session_id=session.id, trainrun=trainrun)
 
 
@@ -171,11 +171,6 @@ def _build(call: Call, session: Session, config: "TrainRunConfig") -> None:
     session.set_pipeline(build_pipeline(TrainRun(config, Path("trainrun.yaml")), session.node_registry))
 
 
-def _content(session: Session, config: "TrainRunConfig") -> dict[str, Any]:
-    """Return the content of a trainrun, with its data as they were given."""
-    return {**config.to_dict(), **({"data": session.foreign_data} if session.foreign_data else {})}
-
-
 def _trainrun(session: Session) -> "TrainRunConfig":
     if session.trainrun is None:
         raise ServiceError(
@@ -200,6 +195,7 @@ def _task(call: Call, trainrun: Mapping[str, Any], results: Path | None, folder:
         discover=call.service.discovers,
         results=None if results is None else str(results),
         folder=str(folder),
+        base=str(call.service.settings.working_directory),
         skip=timings.skip if timings.enabled else None,
     )
 
