@@ -237,16 +237,28 @@ def test_validity(tmp_path: Path, attrs: dict[str, Any]) -> None:
     _same(read_cube(tmp_path / "a.nc", READERS), expected, None)
 
 
-def test_never_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["NETCDF4", "NETCDF3_CLASSIC"])
+def test_never_written(tmp_path: Path, kind: Any) -> None:
     """Floats that nobody wrote are no data, not 1e37."""
     netcdf = pytest.importorskip("netCDF4")
-    with netcdf.Dataset(tmp_path / "a.nc", "w") as file:
+    with netcdf.Dataset(tmp_path / "a.nc", "w", format=kind) as file:
         for name, size in zip(("y", "x", "band"), DATA.shape, strict=True):
             file.createDimension(name, size)
         file.createVariable("rfl", "f4", ("y", "x", "band"))[:5] = DATA[:5]
     expected = DATA.astype(float)
     expected[5:] = np.nan
     _same(read_cube(tmp_path / "a.nc", READERS), expected, None)
+
+
+def test_cdf5(tmp_path: Path) -> None:
+    """NetCDF with 64-bit data of the classic kind is refused by name, with what converts it."""
+    netcdf = pytest.importorskip("netCDF4")
+    with netcdf.Dataset(tmp_path / "a.nc", "w", format="NETCDF3_64BIT_DATA") as file:
+        for name, size in zip(("y", "x", "band"), DATA.shape, strict=True):
+            file.createDimension(name, size)
+        file.createVariable("rfl", "i2", ("y", "x", "band"))[:] = DATA
+    with pytest.raises(CubeError, match=r"(?s)a\.nc' is NetCDF of the format CDF-5.*nccopy"):
+        read_cube(tmp_path / "a.nc", READERS)
 
 
 @pytest.mark.parametrize("engine", ["netcdf4", "h5netcdf", "scipy", "zarr2", "zarr3"])

@@ -24,6 +24,9 @@ _MISSING: Final = (
     "data_ignore_value",
     "Data_Ignore_Value",
 )
+UNWRITTEN: Final = 9.969209968386869e36
+"""What NetCDF fills floats with that nobody wrote."""
+
 _FACTOR: Final = "scale_factor"
 _DIVISOR: Final = "Scale_Factor"
 """As ENVI and NEON mean it: values are divided by it."""

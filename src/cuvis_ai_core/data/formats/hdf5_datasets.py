@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core.data.formats.conventions import plain
+from cuvis_ai_core.data.formats.conventions import UNWRITTEN, plain
 from cuvis_ai_core.data.formats.libraries import library, readable
 from cuvis_ai_core.data.formats.named import Variable
 from cuvis_ai_core.data.formats.stored import Opening
@@ -20,9 +20,6 @@ _INTERNAL: Final = "#refs#"
 """The group in which MATLAB keeps what cells and structures refer to."""
 
 _MATLAB: Final = "MATLAB_class"
-
-_UNWRITTEN: Final = 9.969209968386869e36
-"""What NetCDF fills floats with that nobody wrote."""
 
 
 def reopened(path: Path, name: str) -> Opening:
@@ -82,8 +79,8 @@ def datasets(path: Path, file: Any) -> Iterator[Variable]:
     for dataset in found:
         refuse_elsewhere(path, dataset)
         name, attrs = dataset.name.strip("/"), attributes(dataset)
-        if dataset.dtype.kind == "f" and dataset.fillvalue == dataset.dtype.type(_UNWRITTEN):
-            attrs.setdefault("_FillValue", _UNWRITTEN)
+        if dataset.dtype.kind == "f" and dataset.fillvalue == dataset.dtype.type(UNWRITTEN):
+            attrs.setdefault("_FillValue", UNWRITTEN)
         dims, matlab = tuple(_dims(dataset)), _MATLAB in attrs
         yield Variable(name, dataset, dims, attrs, usual=matlab, reversed=matlab, again=reopened(path, name))
 

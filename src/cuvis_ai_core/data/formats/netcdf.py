@@ -6,10 +6,11 @@ from typing import Any, Final
 
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.formats.arrays import cube_of
-from cuvis_ai_core.data.formats.conventions import plain
+from cuvis_ai_core.data.formats.conventions import UNWRITTEN, plain
 from cuvis_ai_core.data.formats.hdf5 import read_hdf5
 from cuvis_ai_core.data.formats.libraries import library, readable
 from cuvis_ai_core.data.formats.named import Variable
+from cuvis_ai_core.errors import CubeError
 
 _CLASSIC: Final = b"CDF"
 
@@ -29,9 +30,15 @@ def read_netcdf(path: Path, array: str | None = None) -> Cube:
         MissingExtraError: The package `h5py`, or `scipy` for the classic format, is not installed.
     """
     with path.open("rb") as stream:
-        classic = stream.read(len(_CLASSIC)) == _CLASSIC
-    if not classic:
+        begin = stream.read(len(_CLASSIC) + 1)
+    if not begin.startswith(_CLASSIC):
         return read_hdf5(path, array)
+    if begin == _CLASSIC + b"\x05":
+        raise CubeError(
+            f"The cube '{path}' is NetCDF of the format CDF-5 (64-bit data), which is not read.",
+            hint="Convert it: nccopy -k nc4 OLD NEW, or with xarray: open_dataset(OLD).to_netcdf(NEW).",
+            path=path,
+        )
     scipy_io = library("scipy.io", "netcdf", path)
     with readable(path, "a NetCDF file"), scipy_io.netcdf_file(path, "r", mmap=False) as file:
         variables = {variable.name: variable for variable in _variables(file)}
@@ -40,7 +47,10 @@ def read_netcdf(path: Path, array: str | None = None) -> Cube:
 
 def _variables(file: Any) -> Iterator[Variable]:
     for name, variable in file.variables.items():
-        yield Variable(name, variable.data, tuple(variable.dimensions), _attributes(variable))
+        attrs = _attributes(variable)
+        if variable.data.dtype.kind == "f":
+            attrs.setdefault("_FillValue", UNWRITTEN)
+        yield Variable(name, variable.data, tuple(variable.dimensions), attrs)
 
 
 def _attributes(item: Any) -> dict[str, Any]:
