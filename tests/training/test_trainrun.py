@@ -284,3 +284,15 @@ def test_the_same_cube_by_its_header_and_its_data_file(tmp_path: Path, caplog: p
     (tmp_path / "run.yaml").write_text(_run(data=data)["run.yaml"])
     Parts(read_trainrun(tmp_path / "run.yaml"), NodeRegistry(discover=False).cube_readers())
     assert "scene.img') is in 'val', and as cube 0 in 'train'" in caplog.text
+
+
+def test_a_file_that_says_all_is_read_as_published_programs_do(write: Write) -> None:
+    """With splits as models of the schemas; what breaks a rule is one error with the file's name."""
+    pytest.importorskip("cuvis_ai_schemas.training.data")
+    data = {"data_module": "cu3s", "splits": {"splits_path": "s.json"}, "params": {"folder": "x"}}
+    path = write(_run(data=data))
+    config: Any = TrainRunConfig.load_from_file(path)
+    assert (config.data.splits.splits_path, config.data.splits.train) == ("s.json", [])
+    assert config.to_dict()["data"] == data
+    with pytest.raises(TrainRunError, match="data"):
+        TrainRunConfig.load_from_file(write(_run(data={**data, "splits": {"train": [{"kind": "some"}]}})))

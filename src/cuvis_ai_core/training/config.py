@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import (
@@ -13,12 +14,16 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from cuvis_ai_core._deprecated import say_once
+from cuvis_ai_core._yaml import load_yaml
+from cuvis_ai_core.data.splits_io import split_config
+from cuvis_ai_core.errors import MissingExtraError, TrainRunError, YamlError
 
 SPLITS: Final = ("train", "val", "test")
 """The parts of the data, named like the execution stages in which they are used."""
@@ -148,10 +153,18 @@ class ModuleDataConfig(Section):
     """
 
     data_module: str = Field(default="cu3s", min_length=1)
-    splits: dict[str, Any] | None = None
+    splits: Any = None
     batch_size: int = Field(default=1, ge=1, strict=True)
     num_workers: int = Field(default=0, ge=0, strict=True)
     params: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("splits")
+    @classmethod
+    def _are_those_of_the_schemas(cls, splits: Any) -> Any:
+        try:
+            return None if splits is None else split_config(splits)
+        except MissingExtraError:  # older schemas know none; whoever needs them says so
+            return splits
 
     shuffle: ClassVar[bool] = True
     drop_last: ClassVar[bool] = False
@@ -388,6 +401,18 @@ class TrainRunConfig(Section):
         if both:
             raise ValueError(f"node '{min(both)}' is in 'freeze_nodes' too")
         return unfrozen
+
+    @classmethod
+    def load_from_file(cls, path: str | Path) -> "TrainRunConfig":
+        """Return the configuration of a file that says all by itself, as published programs read one.
+
+        Raises:
+            TrainRunError: It cannot be read, or breaks a rule; `read_trainrun` composes files and says where.
+        """
+        try:
+            return cls.model_validate(load_yaml(Path(path)).data)
+        except (YamlError, ValidationError) as error:
+            raise TrainRunError(f"Trainrun file {path}: {error}", path=Path(path)) from error
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the file, without what is left at its default."""

@@ -57,12 +57,14 @@ def _told(what: str) -> Iterator[None]:
         ) from error
 
 
-def _located(splits: Mapping[str, Any] | None, base: Path) -> dict[str, Any] | None:
-    path = splits.get("splits_path") if splits else None
-    if splits is None or not path:
-        return None if splits is None else dict(splits)
+def _located(splits: Any, base: Path) -> Any:
+    """Return splits whose file, if they name one, is seen from a folder, or else from the working directory."""
+    content = splits.model_dump(mode="json", exclude_defaults=True) if hasattr(splits, "model_dump") else splits
+    path = content.get("splits_path") if content else None
+    if not path:
+        return content
     beside = base / Path(str(path)).expanduser()
-    return {**splits, "splits_path": str((beside if beside.exists() else Path(str(path))).absolute())}
+    return {**content, "splits_path": str((beside if beside.exists() else Path(str(path))).absolute())}
 
 
 def _class(name: str, folders: list[Path]) -> Any:
