@@ -55,6 +55,15 @@ def test_the_same_call_goes_on_and_does_nothing_twice(folder: Path, cubes: Cubes
     assert (folder / "out" / "fine2" / "run.json").stat().st_mtime_ns == before["fine2"]
 
 
+@pytest.mark.parametrize("output", ["cubes/out", "cubes"])
+def test_results_among_the_cubes_are_no_cubes(folder: Path, cubes: Cubes, output: str) -> None:
+    """Where the output folder lies below the pattern, or is the folder of the cubes, the same call finds the same."""
+    cubes("fine", 1, "deep")
+    for _ in range(2):
+        report = run_cubes("rx.yaml", "cubes/**/*.np[yz]", output)
+        assert (report.total, report.failed) == (1, 0)
+
+
 def test_a_cube_of_several_files_has_changed_where_one_of_them_has(folder: Path) -> None:
     """The data of an ENVI header in another version, a piece of a Zarr store, an older file of the same size."""
     spectral = pytest.importorskip("spectral")

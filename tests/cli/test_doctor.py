@@ -70,3 +70,5 @@ def test_offline_is_said(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUVIS_OFFLINE", "1")
     _, found = looked_at(shell)
     assert found["offline"]["state"] == "warning"
+    monkeypatch.setenv("CUVIS_OFFLINE", "0")
+    assert "offline" not in looked_at(shell)[1]

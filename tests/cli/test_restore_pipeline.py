@@ -269,6 +269,8 @@ def test_a_node_that_fails_ends_with_1_and_leaves_nothing(
         (("--pipeline-path", "anomalies.yaml", "--weights-path", "w.pt"), "There is no file of weights 'w.pt'"),
         (("--pipeline-path", "anomalies.yaml", "--weights-path", "cube.npy"), "is no file of weights"),
         (("--pipeline-path", "anomalies.yaml", "--override", "nodes.rx"), "'nodes.rx' is no override"),
+        (("--pipeline-path", "anomalies.yaml", "--cube-path", "cube.npy", "--json"), "--json goes with many cubes"),
+        (("--pipeline-path", "anomalies.yaml", "--plugins-dir", "absent"), "'absent' does not exist"),
         (("--pipeline-path", "anomalies.yaml", "--override", "nodes.maks.params.a=1"), "Did you mean 'mask'?"),
         (("--pipeline-path", "anomalies.yaml", "--override", "nodes.mask.params.quantil=1"), "did you mean 'quantile'"),
     ],
@@ -285,6 +287,20 @@ def test_wrong_input_is_one_clear_error(
     assert "Traceback" not in found.output
     assert found.stdout == ""
     assert sorted(Path().iterdir()) == before
+
+
+def test_a_folder_of_cubes_and_a_place_that_is_none_are_told(
+    shell: Shell, pipeline_file: Path, cube_file: Path
+) -> None:
+    """With the option that runs on all of them; a file of metrics that cannot be written is an error of ours."""
+    Path("cubes").mkdir()
+    found = shell("restore-pipeline", "--pipeline-path", pipeline_file, "--cube-path", "cubes")
+    assert (found.exit_code, "For all cubes in it: --workers 1, or a pattern" in found.stderr) == (2, True)
+    many = ("restore-pipeline", "--pipeline-path", pipeline_file, "--cube-path", cube_file, "--workers", "1")
+    found = shell(*many, "--metrics-file", "cubes")
+    assert (found.exit_code, "'cubes' is a directory" in found.stderr) == (2, True)
+    found = shell(*many, "--metrics-file", "absent/metrics")
+    assert (found.exit_code, "Choose another place with --metrics-file." in found.stderr) == (2, True)
 
 
 def test_a_cube_that_does_not_fit_the_pipeline_is_wrong_input(

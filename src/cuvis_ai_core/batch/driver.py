@@ -20,7 +20,7 @@ from cuvis_ai_core.batch.job import STATE, Job, claim, fingerprint
 from cuvis_ai_core.batch.local import Local
 from cuvis_ai_core.batch.records import Outcome, Records
 from cuvis_ai_core.batch.report import Report, write_metrics, write_page, write_summary
-from cuvis_ai_core.batch.units import Unit, find_units, part_of
+from cuvis_ai_core.batch.units import Unit, find_units, part_of, without_results
 from cuvis_ai_core.errors import BatchError, OutputError
 from cuvis_ai_core.pipeline.find import find_pipeline_file
 from cuvis_ai_core.pipeline.tiling.memory import default_memory, free_memory
@@ -139,8 +139,8 @@ class Driver:
         self._limits = limits
         self._observe = observe
         self._metrics = metrics
-        self._all = units
-        self._units = part_of(units, limits.shard)
+        self._all = without_results(units, self._output)
+        self._units = part_of(self._all, limits.shard)
         memory = job.memory
         if memory is None and engine.shares_memory and engine.workers > 1:
             memory = default_memory() // engine.workers

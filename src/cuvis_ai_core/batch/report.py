@@ -13,6 +13,7 @@ from typing import Any, Final
 from cuvis_ai_core._files import write_atomic, write_json
 from cuvis_ai_core._shown import duration
 from cuvis_ai_core.batch.records import Outcome
+from cuvis_ai_core.errors import OutputError
 from cuvis_ai_core.pages.html import element, lines, page, section, table
 from cuvis_ai_core.results.record import RECORD, for_results
 
@@ -176,14 +177,19 @@ def write_metrics(report: Report, file: Path) -> None:
     """Write a file that the text collector of Prometheus' node exporter reads.
 
     Raises:
-        OSError: It cannot be written.
+        OutputError: It cannot be written.
     """
     values = {"done": report.done, "failed": report.failed, "skipped": report.skipped, "left": report.left}
     rows = ["# HELP cuvis_batch_cubes Cubes of the job, by state.", "# TYPE cuvis_batch_cubes gauge"]
     rows += [f'cuvis_batch_cubes{{state="{state}"}} {count}' for state, count in values.items()]
     rows += ["# HELP cuvis_batch_seconds Seconds since this run began.", "# TYPE cuvis_batch_seconds gauge"]
     rows += [f"cuvis_batch_seconds {report.seconds:.3f}"]
-    write_atomic(file, "\n".join([*rows, ""]))
+    try:
+        write_atomic(file, "\n".join([*rows, ""]))
+    except OSError as error:
+        raise OutputError(
+            f"'{file}' cannot be written: {error.strerror or error}.", hint="Choose another place with --metrics-file."
+        ) from error
 
 
 def _csv(outcomes: Iterable[Outcome]) -> str:

@@ -12,6 +12,7 @@ from cuvis_ai_core.data.envi_names import ENVI, beside_header, find_header
 from cuvis_ai_core.data.files import as_url, find_cube_files, split_array
 from cuvis_ai_core.errors import CubeError, OutputError
 from cuvis_ai_core.results.folder import safe_name
+from cuvis_ai_core.results.record import RECORD
 
 _PATTERN: Final = re.compile(r"[*?\[]")
 
@@ -87,6 +88,20 @@ def find_units(places: str | Path | Iterable[str | Path], suffixes: Sequence[str
     if not units:
         raise CubeError("No cubes are named.", hint="Name files, folders or patterns: --cube-path 'cubes/*.hdr'")
     return sorted(units.values(), key=lambda unit: unit.name)
+
+
+def without_results(units: Sequence[Unit], output: Path) -> list[Unit]:
+    """Leave out what an earlier run wrote into the output folder, where that lies among the cubes.
+
+    Args:
+        units: All cubes.
+        output: The folder of the results, absolute.
+    """
+    return [unit for unit in units if not _is_result(Path(unit.cube).parent, output)]
+
+
+def _is_result(folder: Path, output: Path) -> bool:
+    return output in folder.parents and (folder / RECORD).is_file()
 
 
 def part_of(units: Sequence[Unit], shard: tuple[int, int]) -> list[Unit]:

@@ -33,7 +33,7 @@ _EXTRAS: Final = {
     "matlab": "scipy",
     "zarr": "zarr",
     "tiff": "tifffile",
-    "remote": "fsspec",
+    "remote": "aiohttp",  # fsspec comes with torch too
     "cu3s": "cuvis",
     "video": "cv2",
     "viz": "graphviz",
@@ -151,12 +151,12 @@ def _policy() -> Iterator[Finding]:
 
 def _network_settings() -> Iterator[Finding]:
     from cuvis_ai_core._redact import redact
-    from cuvis_ai_core.plugins.cache.offline import OFFLINE_VARIABLE
+    from cuvis_ai_core.plugins.cache.offline import OFFLINE_VARIABLE, is_offline
 
     given = [name for name in (*_PROXIES, *map(str.lower, _PROXIES)) if os.environ.get(name)]
     said = ", ".join(f"{name}={redact(os.environ[name])}" for name in given) or "none"
     yield Finding("proxies", _OK, said)
-    if os.environ.get(OFFLINE_VARIABLE):
+    if is_offline():
         yield Finding("offline", _WARNING, f"{OFFLINE_VARIABLE} is set", "nothing is fetched while it is: unset it")
 
 

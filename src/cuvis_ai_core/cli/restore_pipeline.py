@@ -24,6 +24,7 @@ from cuvis_ai_core.cli.options import (
 )
 from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.run_batch import batch_only, batch_options, is_batch, run_batch
+from cuvis_ai_core.errors import CubeError
 
 if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
@@ -75,7 +76,7 @@ class Options:
 @plugins_option
 @click.option(
     "--plugins-dir",
-    type=click.Path(path_type=Path),
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
     multiple=True,
     metavar="PATH",
     help="Folder with a manifest for each plugin; those that the pipeline names are loaded. Repeatable.",
@@ -155,6 +156,8 @@ def main(**options: Any) -> None:
         _refuse_without_cube(given)
     with NodeRegistry() as registry:
         many = is_batch(given)
+        if not many:
+            _refuse_for_one(given)
         if given.cube_path is not None and not many:
             _expect_file(registry, given.cube_path)
         if given.plugins_path is not None:
@@ -187,6 +190,12 @@ def _refuse_without_cube(given: Options) -> None:
             raise click.UsageError(f"{option} goes with --cube-path: without a cube nothing is run.")
 
 
+def _refuse_for_one(given: Options) -> None:
+    for option, is_given in batch_only(given).items():
+        if is_given:
+            raise click.UsageError(f"{option} goes with many cubes: a pattern in quotes, or --workers.")
+
+
 def _refuse_for_many(given: Options) -> None:
     single = {
         "--measurement-indices": bool(given.measurement_indices),
@@ -215,7 +224,13 @@ def _expect_file(registry: "NodeRegistry", cube_path: Path) -> None:
     from cuvis_ai_core.data.files import split_array
 
     if not os.path.isfile(split_array(cube_path)[0]):  # noqa: PTH113 - no error where the path cannot be reached: the reader has one
-        read_cube(cube_path, registry.cube_readers())
+        try:
+            read_cube(cube_path, registry.cube_readers())
+        except CubeError as error:
+            if not cube_path.is_dir():
+                raise
+            every = f"Name one file in it. For all cubes in it: --workers 1, or a pattern as '{cube_path}/*.hdr'"
+            raise CubeError(error.message, hint=every, path=cube_path) from error
 
 
 def _restore(registry: "NodeRegistry", given: Options) -> None:

@@ -49,7 +49,7 @@ MODES: Final = (SHOW, "train", "validate", "test")
 )
 @click.option(
     "--plugins-dir",
-    type=click.Path(path_type=Path),
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
     multiple=True,
     metavar="PATH",
     help="Folder with a manifest for each plugin: of those that the pipeline names, and of data modules. Repeatable.",

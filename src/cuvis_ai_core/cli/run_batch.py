@@ -60,7 +60,10 @@ def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--shard", callback=_shard, metavar="I/N", help="Take part I, from 0, of N that share the cubes."
             ),
             click.option(
-                "--metrics-file", type=click.Path(path_type=Path), metavar="PATH", help="Write a file for Prometheus."
+                "--metrics-file",
+                type=click.Path(dir_okay=False, path_type=Path),
+                metavar="PATH",
+                help="Write a file for Prometheus.",
             ),
             click.option("--json", "as_json", is_flag=True, help="Of many cubes: print one JSON object, for programs."),
         )

@@ -50,7 +50,10 @@ def fetched(url: str) -> Path:
     except CubeError:
         raise
     except ImportError as error:  # fsspec says which package
-        raise CubeError(f"The cube '{shown}' cannot be fetched: {error}", hint="Install that package.") from error
+        raise CubeError(
+            f"The cube '{shown}' cannot be fetched: {error}",
+            hint="Install it, for https with the extra: pip install 'cuvis-ai-core[remote]'",
+        ) from error
     except Exception as error:  # each system has its own
         raise CubeError(
             f"The cube '{shown}' cannot be fetched: {redact(words_of(error))}.",

@@ -43,7 +43,10 @@ def _load(path: Path) -> YamlDocument:
         return load_yaml(path)
     except YamlError as error:
         line = f" line {error.line}:" if error.line else ""
-        raise TrainRunError(f"Trainrun file {path}:{line} {error.message}.", path=path, line=error.line) from error
+        end = "?" if error.message.endswith("?") else "."
+        raise TrainRunError(
+            f"Trainrun file {path}:{line} {error.message.rstrip('?')}{end}", path=path, line=error.line
+        ) from error
 
 
 def compose(path: Path, document: YamlDocument, config_dirs: Iterable[Path] = ()) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """One file says what may be loaded here; what it does not allow is refused with the place that says so."""
 
+import errno
 import json
 import os
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import NotAllowedError, PolicyError
 from cuvis_ai_core.plugins.policy.finding import places
 from cuvis_ai_core.plugins.policy.policy import Policy, find_policy
@@ -258,6 +260,25 @@ def test_a_link_to_nowhere_is_no_free_pass(tmp_path: Path, monkeypatch: pytest.M
 
     with pytest.raises(PolicyError, match="cannot be read"):
         find_policy()
+
+
+def test_a_policy_that_cannot_be_looked_for_is_no_free_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, local_plugin: Callable[..., Path]
+) -> None:
+    """As where HOME is that of another user: whoever loads a plugin is told so, and how to mend it."""
+    monkeypatch.delenv("CUVIS_POLICY", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", f"/{'x' * 300}")  # a place that even root cannot look at
+    config = {"path": str(local_plugin()), "provides": ["echo_plugin.nodes.Echo"]}
+    with NodeRegistry(discover=False) as registry, pytest.raises(PolicyError, match="No plugin is loaded"):
+        registry.load_plugin("echo", config)
+
+    def lstat(_: Path) -> os.stat_result:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+    with pytest.raises(PolicyError, match="cannot be read: Permission denied") as refused:
+        find_policy()
+    assert "Set HOME to a folder of your own" in str(refused.value)
 
 
 def test_an_edited_policy_is_read_again(write: Write) -> None:

@@ -62,7 +62,10 @@ class Recall:
         """Return the plugins as the last load found them, counted as in use; none where something changed."""
         found = self._found()
         if not found and self._file is not None:
-            self._before = {path: _state(path) for path in _deciding(self._manifest)}
+            try:
+                self._before = {path: _state(path) for path in _deciding(self._manifest)}
+            except OSError:  # as of a policy that may not be looked at: the load itself says so, and nothing is noted
+                self._file = None
         self._begun = time.time()
         return found
 

@@ -50,5 +50,15 @@ def _folders() -> "Iterator[str]":
 
 
 def none_is_there() -> bool:
-    """Tell whether there is no policy; of nothing that is in the way of looking."""
-    return not is_named() and not any(map(os.path.lexists, places()))
+    """Tell whether there is no policy; where looking is not allowed, there may be one, and reading it says so."""
+    return not is_named() and not any(map(_may_be_there, places()))
+
+
+def _may_be_there(place: str) -> bool:
+    try:
+        os.lstat(place)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,5 +1,7 @@
 """What is said about a policy that breaks a rule: every broken rule, with file and line, in one error."""
 
+import errno
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -48,8 +50,11 @@ def wrong(path: Path, document: "YamlDocument", found: Iterable[tuple[_Keys, str
 
 def unreadable(path: Path, why: str) -> PolicyError:
     """Return the error for a policy that cannot be read."""
+    hint = FORM
+    if os.strerror(errno.EACCES) in why:
+        hint = "Set HOME to a folder of your own (sudo -H), or name the policy: CUVIS_POLICY=FILE"
     return PolicyError(
-        f"The policy {path} cannot be read: {why.rstrip('.')}. No plugin is loaded.", hint=FORM, path=path
+        f"The policy {path} cannot be read: {why.rstrip('.')}. No plugin is loaded.", hint=hint, path=path
     )
 
 
