@@ -104,6 +104,9 @@ def test_a_plugin_from_a_manifest_runs_on_a_cube(
         "commit": None,
         "distribution": "sum-plugin",
         "version": "1.0.0",
+        "changed": None,
+        "edited": False,
+        "sha256": node["sha256"],  # of what was loaded: tests of records say more
     }
 
 
