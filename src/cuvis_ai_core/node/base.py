@@ -223,6 +223,8 @@ def _noting_state(load: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(load)
     def load_state_dict(self: NodeMixin, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
+        if type(self).statistically_initialized is not NodeMixin.statistically_initialized:
+            return load(self, state_dict, *args, **kwargs)  # a node in a process of its own notes it there
         before = self._statistically_initialized
         self._statistically_initialized = None
         try:
