@@ -182,7 +182,9 @@ def test_saving_and_loading(pipeline: Pipeline, tmp_path: Path, caplog: pytest.L
         CuvisPipeline.load_pipeline(file)
     assert float(CuvisPipeline.load_pipeline(file, strict_weight_loading=False).nodes["gain"].gain) == 7
     assert "no node 'gone'" in caplog.text
-    assert pipeline._restore_weights_from_checkpoint(weights, strict_weight_loading=False) == ["total"]
+    assert pipeline._restore_weights_from_checkpoint(weights, strict_weight_loading=False) == []
+    torch.save({"state_dict": {"gone": {"x": torch.ones(1)}}}, weights)
+    assert pipeline._restore_weights_from_checkpoint(weights, strict_weight_loading=False) == ["gain"]
     pipeline.save_to_file(file, save_weights=False)
     assert not weights.exists()
 

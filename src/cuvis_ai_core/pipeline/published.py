@@ -70,7 +70,7 @@ class PublishedMethods:
         strict_weight_loading: bool = True,  # noqa: FBT001, FBT002
         device: str | None = None,
     ) -> list[str]:
-        """Take over weights, and return the names of nodes for which the file has none."""
+        """Take over weights, and return the names of nodes that have some, and for which the file has none."""
         from cuvis_ai_core.pipeline.state import apply_fitting, apply_state
         from cuvis_ai_core.pipeline.weights import read_weights
 
@@ -83,7 +83,7 @@ class PublishedMethods:
             given = apply_fitting(pipeline.nodes, state)
         if device is not None:
             pipeline.to(str(device))
-        return [name for name in pipeline.nodes if name not in given]
+        return [name for name, node in pipeline.nodes.items() if name not in given and _has_state(node)]
 
     def load_trainer_state(self, checkpoint_path: str | Path) -> None:
         """Take over the weights in a checkpoint of Lightning that a training of this pipeline wrote.
@@ -269,6 +269,11 @@ class PublishedMethods:
 
     def _timings(self) -> "Timings | None":
         return cast("Pipeline", self)._observed_by(_TIMINGS)  # type: ignore[no-any-return] # noqa: SLF001
+
+
+def _has_state(node: Any) -> bool:
+    """Tell whether a file could have anything of a node: torch keeps no sums of metrics, and no plain attributes."""
+    return bool(getattr(node, "state_dict", dict)())
 
 
 def _spec(name: str, resolved: Any, declared: Mapping[str, Any]) -> dict[str, Any]:
