@@ -310,7 +310,7 @@ def test_workers_end_with_their_driver(folder: Path, cubes: Cubes, mood: str) ->
     time.sleep(1)
     process.kill()
     process.communicate()
-    _, alive = psutil.wait_procs(workers, timeout=10)
+    _, alive = psutil.wait_procs(workers, timeout=60)  # one may be at its imports
     assert not alive
 
 
