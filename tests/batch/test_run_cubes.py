@@ -303,8 +303,11 @@ def test_workers_end_with_their_driver(folder: Path, cubes: Cubes, mood: str) ->
     workers: list[psutil.Process] = []
 
     def working() -> bool:
-        workers[:] = psutil.Process(process.pid).children(recursive=True)
-        return any("batch.worker" in " ".join(each.cmdline()) for each in workers) and (folder / "out").is_dir()
+        try:
+            workers[:] = psutil.Process(process.pid).children(recursive=True)
+            return any("batch.worker" in " ".join(each.cmdline()) for each in workers) and (folder / "out").is_dir()
+        except psutil.Error:  # one has just ended
+            return False
 
     wait_for(working)
     time.sleep(1)
