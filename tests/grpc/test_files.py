@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cuvis_ai_schemas.pipeline import PipelineConfig
 from safetensors.numpy import save_file
 
 from cuvis_ai_core._yaml import load_yaml
@@ -123,6 +124,7 @@ def test_a_pipeline_is_saved_and_its_weights_come_back(
     assert saved.weights_path == str(configs / "pipeline" / "saved.safetensors")
     metadata = load_yaml(Path(saved.pipeline_path)).data["metadata"]
     assert (metadata["name"], metadata["tags"]) == ("renamed", ["a", "b"])
+    assert [each.name for each in PipelineConfig.load_from_file(saved.pipeline_path).nodes] == ["centre"]
     stub.LoadPipeline(session_id=learner, pipeline=config)
     told = stub.LoadPipelineWeights(session_id=learner, weights_bytes=weights.read_bytes())
     assert told.resolved_path == "(client-bytes)"

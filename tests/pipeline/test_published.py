@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 
 import torch
 from cuvis_ai_schemas.enums import ExecutionStage, NodeCategory, NodeTag
-from cuvis_ai_schemas.pipeline import PortSpec
+from cuvis_ai_schemas.pipeline import PipelineConfig, PortSpec
 
 from cuvis_ai_core import Pipeline
 from cuvis_ai_core.errors import PipelineError, PortError
@@ -195,6 +195,17 @@ def test_the_published_spelling_is_what_serialize_gives(pipeline: Pipeline) -> N
     assert content["nodes"][0]["hparams"] == {"gain": 2.0}
     assert content["connections"] == [{"source": "gain.outputs.image", "target": "total.inputs.values"}]
     assert Pipeline.from_dict(content).serialize() == content
+
+
+def test_what_save_to_file_writes_is_read_by_the_schemas(pipeline: Pipeline, tmp_path: Path) -> None:
+    """As published programs read it, which refuse our own spelling; and by us."""
+    file, _ = pipeline.save_to_file(tmp_path / "belt.yaml", metadata={"author": "us"})
+    read = PipelineConfig.load_from_file(file)
+    assert [each.hparams for each in read.nodes if each.name == "gain"] == [{"gain": 2.0}]
+    assert (read.connections[0].source, read.connections[0].target) == ("gain.outputs.image", "total.inputs.values")
+    assert read.metadata is not None
+    assert read.metadata.author == "us"
+    assert Pipeline.load(file).to_dict()["nodes"] == pipeline.to_dict()["nodes"]
 
 
 def test_weights_of_a_checkpoint_of_lightning(pipeline: Pipeline, tmp_path: Path) -> None:

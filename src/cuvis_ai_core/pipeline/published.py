@@ -104,7 +104,7 @@ class PublishedMethods:
         metadata: Any = None,
         **_: Any,
     ) -> tuple[Path, Path | None]:
-        """Write the pipeline file, and weights beside it, as `save` does.
+        """Write the pipeline file, and weights beside it, as `save` does, in the published spelling (see `serialize`).
 
         Args:
             config_path: The file.
@@ -122,7 +122,7 @@ class PublishedMethods:
 
         pipeline, path = cast("Pipeline", self), Path(config_path).expanduser()
         more = metadata.model_dump() if hasattr(metadata, "model_dump") else dict(metadata or {})
-        save_pipeline(path, pipeline, None, metadata=more, weights=save_weights)
+        save_pipeline(path, pipeline, None, content=self.serialize(), metadata=more, weights=save_weights)
         return path, find_weights(path)
 
     def serialize(self) -> dict[str, Any]:

@@ -28,6 +28,7 @@ def save_pipeline(
     pipeline: "Pipeline",
     weights_format: str | None,
     *,
+    content: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
     weights: bool = True,
 ) -> None:
@@ -37,6 +38,7 @@ def save_pipeline(
         path: The YAML file.
         pipeline: The pipeline.
         weights_format: `pt` or `safetensors`; by default `pt` if a node is one of torch.
+        content: What the file says, by default `pipeline.to_dict()`.
         metadata: Laid over that of the pipeline.
         weights: Whether weights are written.
 
@@ -49,7 +51,7 @@ def save_pipeline(
         raise PipelineError(f"'{path}' is no name of a pipeline file: it ends in .yaml.", path=path)
     if not pipeline.nodes:
         raise PipelineError("The pipeline has no nodes; a pipeline file has one or more.", path=path)
-    text = _text(pipeline, path, metadata or {})
+    text = _text(content or pipeline.to_dict(), path, metadata or {})
     state = pipeline.state_dict() if weights else {}
     suffix = _suffix(state, weights_format)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,15 +72,13 @@ def check_saving(pipeline: "Pipeline") -> None:
     Raises:
         PipelineError: A parameter of a node, or what it keeps beside arrays, cannot be written.
     """
-    _text(pipeline, Path("pipeline.yaml"), {})
+    _text(pipeline.to_dict(), Path("pipeline.yaml"), {})
     check_state(pipeline.nodes)
 
 
-def _text(pipeline: "Pipeline", path: Path, metadata: Mapping[str, Any]) -> str:
-    content = pipeline.to_dict()
-    content["metadata"] |= metadata
-    content["nodes"] = [_written(node, path) for node in content["nodes"]]
-    return to_yaml(hide_environment(content))
+def _text(content: Mapping[str, Any], path: Path, metadata: Mapping[str, Any]) -> str:
+    nodes = [_written(node, path) for node in content["nodes"]]
+    return to_yaml(hide_environment({**content, "metadata": {**content["metadata"], **metadata}, "nodes": nodes}))
 
 
 def _written(node: Mapping[str, Any], path: Path) -> dict[str, Any]:

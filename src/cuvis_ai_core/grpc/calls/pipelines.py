@@ -120,7 +120,7 @@ def draw(call: Call) -> Any:
 
 
 def save(pipeline: "Pipeline", target: Path, metadata: Mapping[str, Any]) -> None:
-    """Write a pipeline with what is said about it.
+    """Write a pipeline with what is said about it, in the published spelling: its clients read the file, too.
 
     Raises:
         ServiceError: The folder cannot be written.
@@ -128,7 +128,7 @@ def save(pipeline: "Pipeline", target: Path, metadata: Mapping[str, Any]) -> Non
     """
     said = {name: list(value) if name == "tags" else value for name, value in metadata.items()}
     pipeline.metadata = {**pipeline.metadata, **said}
-    pipeline.save(target)
+    pipeline.save_to_file(target)
 
 
 def give_weights(pipeline: "Pipeline", path: Path, *, strict: bool) -> None:
