@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,6 +63,13 @@ def test_results_among_the_cubes_are_no_cubes(folder: Path, cubes: Cubes, output
     for _ in range(2):
         report = run_cubes("rx.yaml", "cubes/**/*.np[yz]", output)
         assert (report.total, report.failed) == (1, 0)
+
+
+@pytest.mark.parametrize("limits", [{"timeout": 0}, {"timeout": float("nan")}, {"shard": (2, 2)}])
+def test_limits_that_allow_nothing_are_refused(limits: dict[str, Any]) -> None:
+    """Before anything is begun."""
+    with pytest.raises(ValueError, match=next(iter(limits))):
+        Limits(**limits)
 
 
 def test_a_cube_of_several_files_has_changed_where_one_of_them_has(folder: Path) -> None:

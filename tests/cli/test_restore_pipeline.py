@@ -276,6 +276,10 @@ def test_a_node_that_fails_ends_with_1_and_leaves_nothing(
         (("--pipeline-path", "anomalies.yaml", "--plugins-dir", "absent"), "'absent' does not exist"),
         (("--pipeline-path", "anomalies.yaml", "--override", "nodes.maks.params.a=1"), "Did you mean 'mask'?"),
         (("--pipeline-path", "anomalies.yaml", "--override", "nodes.mask.params.quantil=1"), "did you mean 'quantile'"),
+        (
+            ("--pipeline-path", "anomalies.yaml", "--cube-path", "*.npy", "--output-dir", "o", "--timeout", "0"),
+            "0.0 is not in the range x>0",
+        ),
     ],
 )
 def test_wrong_input_is_one_clear_error(

@@ -58,6 +58,8 @@ class Limits:
         number, count = self.shard
         if not 0 <= number < count:
             raise ValueError(f"shard {number}/{count}: the number counts from 0, and is less than {count}")
+        if self.timeout is not None and not self.timeout > 0:
+            raise ValueError(f"timeout {self.timeout}: no cube is done in that time; it is a number of seconds above 0")
 
 
 def run_cubes(

@@ -48,7 +48,12 @@ def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--bundle", type=click.Path(path_type=Path), metavar="PATH", help="Plugins for the machines of Ray."
             ),
-            click.option("--timeout", type=float, metavar="SECONDS", help="How long one of many cubes may take."),
+            click.option(
+                "--timeout",
+                type=click.FloatRange(min=0, min_open=True),
+                metavar="SECONDS",
+                help="How long one of many cubes may take.",
+            ),
             click.option(
                 "--max-failures",
                 type=click.IntRange(min=1),
