@@ -3,8 +3,9 @@
 The names are imported when they are first asked for.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from cuvis_ai_core._late import late
 
 if TYPE_CHECKING:
     from cuvis_ai_core.batch.driver import Limits, run_cubes
@@ -14,16 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Limits", "Local", "Ray", "Report", "run_cubes"]
 
-_HOMES = {
-    "Limits": "cuvis_ai_core.batch.driver",
-    "Local": "cuvis_ai_core.batch.local",
-    "Ray": "cuvis_ai_core.batch.on_ray",
-    "Report": "cuvis_ai_core.batch.report",
-    "run_cubes": "cuvis_ai_core.batch.driver",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__, __dir__ = late(
+    __name__,
+    {
+        "Limits": "cuvis_ai_core.batch.driver",
+        "Local": "cuvis_ai_core.batch.local",
+        "Ray": "cuvis_ai_core.batch.on_ray",
+        "Report": "cuvis_ai_core.batch.report",
+        "run_cubes": "cuvis_ai_core.batch.driver",
+    },
+)

@@ -3,8 +3,9 @@
 The names are imported when they are first asked for: whoever only lists readers needs no NumPy.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from cuvis_ai_core._late import late
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data.annotations import open_annotations
@@ -16,18 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Batches", "Cube", "Cubes", "LazyArray", "open_annotations", "open_cubes", "read_cube"]
 
-_HOMES = {
-    "Batches": "cuvis_ai_core.data.batches",
-    "Cube": "cuvis_ai_core.data.cube",
-    "Cubes": "cuvis_ai_core.data.cubes",
-    "LazyArray": "cuvis_ai_core.data.lazy",
-    "open_annotations": "cuvis_ai_core.data.annotations",
-    "open_cubes": "cuvis_ai_core.data.readers",
-    "read_cube": "cuvis_ai_core.data.readers",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__, __dir__ = late(
+    __name__,
+    {
+        "Batches": "cuvis_ai_core.data.batches",
+        "Cube": "cuvis_ai_core.data.cube",
+        "Cubes": "cuvis_ai_core.data.cubes",
+        "LazyArray": "cuvis_ai_core.data.lazy",
+        "open_annotations": "cuvis_ai_core.data.annotations",
+        "open_cubes": "cuvis_ai_core.data.readers",
+        "read_cube": "cuvis_ai_core.data.readers",
+    },
+)

@@ -3,8 +3,9 @@
 Needs the extra `grpc`; nothing of it is imported before it is used.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from cuvis_ai_core._late import late
 
 if TYPE_CHECKING:
     from cuvis_ai_core.grpc.async_client import AsyncClient
@@ -14,15 +15,12 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncClient", "Client", "Progress", "Server", "Settings"]
 
-_HOMES = {
-    "AsyncClient": "cuvis_ai_core.grpc.async_client",
-    **dict.fromkeys(("Client", "Progress"), "cuvis_ai_core.grpc.client"),
-    "Server": "cuvis_ai_core.grpc.server",
-    "Settings": "cuvis_ai_core.grpc.settings",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__, __dir__ = late(
+    __name__,
+    {
+        "AsyncClient": "cuvis_ai_core.grpc.async_client",
+        **dict.fromkeys(("Client", "Progress"), "cuvis_ai_core.grpc.client"),
+        "Server": "cuvis_ai_core.grpc.server",
+        "Settings": "cuvis_ai_core.grpc.settings",
+    },
+)

@@ -4,9 +4,9 @@
 when it is first asked for.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from cuvis_ai_core._late import late
 from cuvis_ai_core.node.array import ArrayNode
 
 if TYPE_CHECKING:
@@ -17,16 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ArrayNode", "Context", "Metric", "Node", "PortSpec"]
 
-_PLACES: Final = {
-    "Context": "cuvis_ai_schemas.execution",
-    "Metric": "cuvis_ai_schemas.execution",
-    "Node": "cuvis_ai_core.node.node",
-    "PortSpec": "cuvis_ai_schemas.pipeline",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found: object = getattr(import_module(_PLACES[name]), name)
-    return found
+__getattr__, __dir__ = late(
+    __name__,
+    {
+        "Context": "cuvis_ai_schemas.execution",
+        "Metric": "cuvis_ai_schemas.execution",
+        "Node": "cuvis_ai_core.node.node",
+        "PortSpec": "cuvis_ai_schemas.pipeline",
+    },
+)

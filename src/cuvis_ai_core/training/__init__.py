@@ -3,8 +3,9 @@
 The names are imported when they are first asked for: whoever only shows a trainrun needs neither torch nor Lightning.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from cuvis_ai_core._late import late
 
 if TYPE_CHECKING:
     from cuvis_ai_core.training.gradient import GradientTrainer
@@ -14,16 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["GradientTrainer", "Predictor", "StatisticalTrainer", "TrainRun", "read_trainrun"]
 
-_HOMES = {
-    "GradientTrainer": "cuvis_ai_core.training.gradient",
-    "Predictor": "cuvis_ai_core.training.predictor",
-    "StatisticalTrainer": "cuvis_ai_core.training.statistical",
-    "TrainRun": "cuvis_ai_core.training.trainrun",
-    "read_trainrun": "cuvis_ai_core.training.trainrun",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__, __dir__ = late(
+    __name__,
+    {
+        "GradientTrainer": "cuvis_ai_core.training.gradient",
+        "Predictor": "cuvis_ai_core.training.predictor",
+        "StatisticalTrainer": "cuvis_ai_core.training.statistical",
+        "TrainRun": "cuvis_ai_core.training.trainrun",
+        "read_trainrun": "cuvis_ai_core.training.trainrun",
+    },
+)
