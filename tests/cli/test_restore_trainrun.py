@@ -162,6 +162,7 @@ def loader(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have the package of data modules on the path, as if it were installed."""
     pytest.importorskip("cuvis_ai_schemas.training.data")
     monkeypatch.syspath_prepend(LOADER)
+    monkeypatch.setenv("PYTHONPATH", str(LOADER))
     yield
     sys.modules.pop("belt_loader", None)
 
@@ -223,6 +224,32 @@ def test_data_modules_that_cannot_be_had(
     result = restore("--mode", "train", path=_of_module(write_yaml, "newer.yaml", **change))
     assert (result.exit_code, Path("trained").exists()) == (2, False), result.output
     assert problem in " ".join(result.stderr.split()), result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "problem"),
+    [
+        ("planted.Module", {}, "'planted' is of no distribution that is installed"),
+        ("subprocess.Popen", {"args": ["touch", "ran"]}, "is no class with prepare_data, setup, train_dataloader"),
+        ("os.system", {"command": "touch ran"}, "is no class with prepare_data, setup, train_dataloader"),
+    ],
+)
+def test_a_trainrun_names_no_other_code_as_data_module(
+    restore: Run,
+    write_yaml: Run,
+    loader: None,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    params: dict[str, Any],
+    problem: str,
+) -> None:
+    """Neither what lies in the working directory nor what the standard library can do is run."""
+    Path("planted.py").write_text("open('ran', 'w').close()\nclass Module: pass\n")
+    monkeypatch.syspath_prepend(Path.cwd())
+    result = restore("--mode", "train", path=_of_module(write_yaml, "newer.yaml", data_module=name, params=params))
+    assert result.exit_code == 2, result.output
+    assert problem in " ".join(result.stderr.split()), result.stderr
+    assert not Path("ran").exists()
 
 
 def test_a_data_module_that_is_not_installed(restore: Run, write_yaml: Run) -> None:

@@ -4,12 +4,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, Final
 
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import CuvisError, TrainRunError
+from cuvis_ai_core.plugins.importable import is_importable
 from cuvis_ai_core.plugins.manifest.folders import manifests_in
 from cuvis_ai_core.training.config import DataConfig, ModuleDataConfig
+
+_METHODS: Final = ("prepare_data", "setup", "train_dataloader")
 
 
 def make_data_module(data: DataConfig | ModuleDataConfig, folders: Iterable[Path], base: Path) -> Any:
@@ -86,7 +90,7 @@ def _class(name: str, folders: list[Path]) -> Any:
     path, plugin, manifest, capability = known.get(name, (name, None, {}, {}))
     module, _, attribute = path.rpartition(".")
     try:
-        return getattr(import_module(module), attribute)
+        found = getattr(_import_installed(module), attribute)
     except (ImportError, AttributeError) as error:
         extras = ",".join(capability.get("extras") or ())
         package = f"{manifest.get('package_name') or plugin or module.partition('.')[0]}{extras and f'[{extras}]'}"
@@ -96,3 +100,18 @@ def _class(name: str, folders: list[Path]) -> Any:
             hint=f"Data modules are imported from this environment; install it here: pip install '{package}'",
             key="data.data_module",
         ) from error
+    # Whatever else is called so is not called: a class of the standard library does things when it is made.
+    if not (isinstance(found, type) and all(hasattr(found, each) for each in _METHODS)):
+        raise TrainRunError(
+            f"The data module '{name}' is {path}, which is no class with {', '.join(_METHODS)}.",
+            hint="Derive it from cuvis_ai_core.data.datamodule.BaseCuvisAIDataModule, or Lightning's own.",
+            key="data.data_module",
+        )
+    return found
+
+
+def _import_installed(module: str) -> ModuleType:
+    """Import a module of an installed distribution: a trainrun is data that somebody may have sent."""
+    if not is_importable(module):
+        raise ImportError(f"'{module}' is of no distribution that is installed")
+    return import_module(module)
