@@ -1,6 +1,7 @@
 """Sixteen threads that load, unload, run and import late, over several versions, in a random order."""
 
 import faulthandler
+import os
 import pickle
 import random
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.plugins.isolation.private_names import LIVE_PLUGINS
 
 Files = dict[str, str]
 
@@ -148,3 +150,33 @@ def test_a_minute_of_everything_at_once(folders: dict[str, tuple[str, Path]]) ->
     assert not any(thread.is_alive() for thread in threads)
     assert not wrong, "\n".join(map(str, wrong))
     assert len(rounds) > THREADS
+
+
+def test_threads_unload_at_once(local_plugin: Callable[..., Path], cache: Path) -> None:
+    """What other processes are told of is given up once, whoever of them comes last."""
+    config = {"path": str(local_plugin()), "provides": ["echo_plugin.nodes.Echo"]}
+    wrong: list[BaseException] = []
+    together = threading.Barrier(4)
+
+    def work() -> None:
+        try:
+            for _ in range(600):
+                with NodeRegistry(discover=False) as registry:
+                    registry.load_plugin("echo", config)
+                    together.wait(30)
+        except BaseException as error:  # noqa: BLE001 - a thread's error would be lost
+            wrong.append(error)
+            together.abort()
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+    finally:
+        sys.setswitchinterval(before)
+    assert not wrong, wrong
+    assert LIVE_PLUGINS not in os.environ

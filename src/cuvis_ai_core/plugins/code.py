@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -72,14 +73,19 @@ def import_node(name: str, scope: Scope, path: str) -> type:
     raise no_class(name, path, vars(module), scope.import_module)
 
 
+_publishing = threading.RLock()
+"""Whoever looks last writes last; and `os.environ.pop` of two threads at once raises in one of them."""
+
+
 def publish() -> None:
     """Tell the processes that are started from now on what is loaded here now."""
-    plugins = [[scope.name, *_owner_and_private(scope)] for scope in living_scopes() if scope.held]
-    served = leases.served(idle=False)
-    if plugins or served:
-        os.environ[LIVE_PLUGINS] = repr([interpreter(), plugins, served])  # JSON takes 2 ms to import
-    else:
-        os.environ.pop(LIVE_PLUGINS, None)
+    with _publishing:
+        plugins = [[scope.name, *_owner_and_private(scope)] for scope in living_scopes() if scope.held]
+        served = leases.served(idle=False)
+        if plugins or served:
+            os.environ[LIVE_PLUGINS] = repr([interpreter(), plugins, served])  # JSON takes 2 ms to import
+        else:
+            os.environ.pop(LIVE_PLUGINS, None)
 
 
 def _owner_and_private(scope: Scope) -> tuple[str, list[str]]:
