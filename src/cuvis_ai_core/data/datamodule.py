@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any, ClassVar, Final
 
 from cuvis_ai_core.data.selectors import attributes, by_position, resolve
-from cuvis_ai_core.data.split_rules import check_promises, needed_attributes
+from cuvis_ai_core.data.split_rules import check_promises, needed_attributes, promises_of
 from cuvis_ai_core.data.splits_io import load_splits, split_config, universe_hash
 from cuvis_ai_core.errors import MissingExtraError, TrainRunError
 
@@ -171,7 +171,8 @@ class BaseCuvisAIDataModule(LightningDataModule):
         if self.splits is None or not self.splits.splits_path:
             return self.splits
         read = load_splits(self.splits.splits_path)
-        return read if read.constraints else read.model_copy(update={"constraints": self.splits.constraints})
+        promises = promises_of(self.splits)
+        return read.model_copy(update={"constraints": promises}) if promises and not promises_of(read) else read
 
     def _selected(self, parts: tuple[str, ...]) -> dict[str, Any]:
         splits = self._effective_splits()
@@ -182,9 +183,9 @@ class BaseCuvisAIDataModule(LightningDataModule):
         if splits.universe_hash and by_position(chain.from_iterable(selectors.values())):
             self._check_hash(splits.universe_hash, universe)
         names = self.category_name_to_id() if "category_ids" in asked else None
-        known = ("train", "val", "test") if splits.constraints else parts
+        known = ("train", "val", "test") if promises_of(splits) else parts
         samples = {part: resolve(selectors[part], universe, names, part) for part in {*known, *parts}}
-        if splits.constraints:
+        if promises_of(splits):
             check_promises(splits, {part: samples[part] for part in ("train", "val", "test")}, supported)
         if not selectors["predict"]:
             samples["predict"] = universe

@@ -312,8 +312,8 @@ def test_pyramid_of_ome(tmp_path: Path, version: str) -> None:
     zarr = pytest.importorskip("zarr")
     old = version == "0.4"
     root = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2 if old else 3)
-    root.create_array("s0", data=DATA.transpose(2, 0, 1))
-    root.create_array("s1", data=DATA.transpose(2, 0, 1)[:, ::2, ::2])
+    for name, level in (("s0", DATA.transpose(2, 0, 1)), ("s1", DATA.transpose(2, 0, 1)[:, ::2, ::2])):
+        root.create_array(name, shape=level.shape, dtype=level.dtype)[...] = level
     axes = [{"name": "c", "type": "channel"}, {"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
     scales = [{"version": version, "axes": axes, "datasets": [{"path": "s0"}, {"path": "s1"}]}]
     root.attrs.update({"multiscales": scales} if old else {"ome": {"version": version, "multiscales": scales}})
