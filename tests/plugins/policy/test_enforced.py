@@ -440,3 +440,47 @@ def test_what_the_policy_has_apart_runs_in_a_process(
     registry.load_plugin("echo", {"path": str(local_plugin()), "provides": ECHO, "isolation": "scoped"})
 
     assert ".envs" in str(registry.plugin_info("echo").target)
+
+
+def test_commands_for_authors_run_and_ask_nothing_that_no_rule_allows(
+    git_plugin: Callable[..., str],
+    git_host: GitHost,
+    project_files: Callable[..., dict[str, str]],
+    write_files: Callable[[Path, dict[str, str]], Path],
+    policy: Put,
+    tmp_path: Path,
+) -> None:
+    """A repository is not asked for its tags, and a folder is not built."""
+    url = git_plugin()
+    files = project_files()
+    files["pyproject.toml"] = files["pyproject.toml"].replace("uv_build", "setuptools", 1)
+    files["pyproject.toml"] = files["pyproject.toml"].replace('"uv_build"', '"setuptools.build_meta"', 1)
+    files["setup.py"] = f"open({str(tmp_path / 'ran')!r}, 'w').close()\nimport setuptools\nsetuptools.setup()\n"
+    folder = write_files(tmp_path / "plugin", files)
+    policy(allowing("https://github.com/our-lab/*"))
+    before = git_host.requests
+
+    for words in (("check", url), ("try", url), ("add", url, "--manifest", "m.yaml")):
+        done = command("plugins", *words, folder=tmp_path)
+        assert done.returncode != 0
+        assert "no rule" in done.stderr or "policy" in done.stderr, done.stderr
+    assert git_host.requests == before
+    for word in ("check", "try", "add"):
+        done = command("plugins", word, folder, folder=tmp_path)
+        assert done.returncode != 0, done.stdout
+        assert "policy" in done.stdout + done.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_tag_that_is_not_signed_as_asked_is_not_checked(
+    git_plugin: Callable[..., str], git_host: GitHost, signing: Any, policy: Put, tmp_path: Path
+) -> None:
+    """Checking builds it, which runs its code."""
+    url = git_plugin()
+    sign(signing, git_host, url, "v2.0.0", "mira")
+    policy(f"{allowing(url, ', signed_by: lab')}signers: {{lab: '{signing.allowed('mira')}'}}\n")
+    refused = command("plugins", "check", f"{url}@v1.0.0", folder=tmp_path)
+    assert refused.returncode != 0
+    assert "signed" in refused.stderr
+    assert "Building" not in refused.stderr
+    assert command("plugins", "check", f"{url}@v2.0.0", folder=tmp_path).returncode in {0, 1}

@@ -35,11 +35,16 @@ def look_at(subject: Subject) -> tuple[list[Finding], int | None]:
 def _built(subject: Subject, folder: Path) -> Path:
     import shutil
 
+    from cuvis_ai_core.plugins.cache import vetting
     from cuvis_ai_core.plugins.cache.integrity import NO_SOURCE
     from cuvis_ai_core.plugins.cache.offline import is_offline
     from cuvis_ai_core.plugins.installing.project import version_in
     from cuvis_ai_core.plugins.installing.uv import Uv
+    from cuvis_ai_core.plugins.manifest.schema import parse_plugin
 
+    if subject.repo is None:  # of a tag the policy was asked when it was fetched; a build runs code
+        entry = {"path": str(subject.folder), "provides": ["any.Node"]}
+        vetting.judged(subject.plugin, parse_plugin(subject.plugin, entry, base=Path()), own_process=True)
     copy = folder / "source"
     shutil.copytree(subject.folder, copy, symlinks=True, ignore=shutil.ignore_patterns(*NO_SOURCE))
     version = version_in(subject.repo[1]) if subject.repo else None

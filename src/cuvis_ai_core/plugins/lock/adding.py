@@ -40,17 +40,19 @@ def fetched(address: str, tag: str | None, store: Store, announce: Callable[[str
 
     Raises:
         ManifestError: The address or the tag is none.
-        NotAllowedError: The policy of this machine does not allow it.
+        NotAllowedError: The policy of this machine does not allow it; then it is not asked for its tags either.
+        SignatureError: The tag is not signed as the policy asks.
         SourceError: The repository does not answer, or has no such tag, or none that is a version.
     """
     name = name_of(address)
-    parse_plugin(name, {"repo": address, "tag": tag or "v1", "provides": ["any.Node"]}, base=Path())
-    require_git()
-    chosen = tag or _newest(address)
-    declared = parse_plugin(name, {"repo": address, "tag": chosen, "provides": ["any.Node"]}, base=Path())
+    declared = parse_plugin(name, {"repo": address, "tag": tag or "v1", "provides": ["any.Node"]}, base=Path())
     assert isinstance(declared, GitPlugin)
     vetting.judged(name, declared, own_process=True)
-    return Fetched(git_source(name, address, chosen, store, announce).folder, chosen)
+    require_git()
+    chosen = tag or _newest(address)
+    source = git_source(name, address, chosen, store, announce)
+    vetting.signed(name, declared.model_copy(update={"tag": chosen}), source)
+    return Fetched(source.folder, chosen)
 
 
 def name_of(address: str) -> str:
