@@ -1,5 +1,6 @@
 """What every test gets: a plugin cache of its own, and a process that is afterwards as it was before."""
 
+import faulthandler
 import gc
 import os
 import re
@@ -24,6 +25,12 @@ settings.register_profile("exploring", ANY_MACHINE)
 settings.register_profile("the same each time", ANY_MACHINE, derandomize=True)
 
 _UV_CACHE = os.environ.get("UV_CACHE_DIR") or str(Path("~/.cache/uv").expanduser())
+
+# pytest-timeout ends a test by a signal. Code that holds the interpreter never hears it, and a teardown that waits for
+# what hung waits again: then this ends the process, and says where every thread was.
+_HANGS_AFTER: Final = 420.0
+_STDERR: Final = pytest.StashKey[int]()
+
 
 NODE = """\
 import numpy as np
@@ -84,6 +91,33 @@ def _write_files(folder: Path, files: Files) -> Path:
 def pytest_configure(config: pytest.Config) -> None:
     """Let hypothesis look for new cases where the order of tests is random too, else try the same ones each time."""
     settings.load_profile("exploring" if config.pluginmanager.hasplugin("randomly") else "the same each time")
+    config.stash[_STDERR] = os.dup(2)  # what is printed during a test is captured
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    """End the process if this hangs where no signal reaches."""
+    yield from _watched(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """End the process if this hangs where no signal reaches."""
+    yield from _watched(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """End the process if this hangs where no signal reaches."""
+    yield from _watched(item)
+
+
+def _watched(item: pytest.Item) -> Generator[None]:
+    faulthandler.dump_traceback_later(_HANGS_AFTER, exit=True, file=item.config.stash[_STDERR])
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.hookimpl(wrapper=True)

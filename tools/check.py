@@ -13,6 +13,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+LONGEST = 45 * 60
+"""Seconds that one program may take: all tests take a third of it on two cores."""
+
 EXAMPLES = sorted(str(folder.relative_to(ROOT)) for folder in ROOT.glob("example_plugins/*/src"))
 
 CHECKS = {
@@ -58,7 +61,11 @@ def _passes(name: str) -> bool:
 def _runs(command: list[str]) -> bool:
     # The programs of the environment that runs this, whatever is on PATH.
     program = Path(sys.executable).with_name(command[0])
-    return subprocess.run([str(program), *command[1:]], cwd=ROOT, check=False).returncode == 0
+    try:
+        return subprocess.run([str(program), *command[1:]], cwd=ROOT, check=False, timeout=LONGEST).returncode == 0
+    except subprocess.TimeoutExpired:
+        print(f"{command[0]} did not end in {LONGEST // 60} minutes")
+        return False
 
 
 def _seed() -> int:
