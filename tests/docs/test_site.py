@@ -1,12 +1,20 @@
-"""The site is built from the pages: nothing is missing, no link leads nowhere, and it can be searched."""
+"""The site is built from the pages: nothing is missing, no link leads nowhere, and it can be searched and shown."""
 
 import importlib
 import json
+import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.docs.browser import BROWSER, DRIVER, Browser, browser
 
 pytest.importorskip("mkdocs")
 
@@ -53,7 +61,48 @@ def test_the_search_finds_what_pages_say(site: Path) -> None:
 
 @pytest.mark.slow
 def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
-    """Fonts, styles and scripts come with the pages; only the two graphs are drawn by a script that is fetched."""
-    page = (site / "index.html").read_text(encoding="utf-8")
-    assert "fonts.googleapis" not in page
-    assert 'src="http' not in page
+    """Fonts, styles, scripts and pictures come with the pages, and no graph waits for a script that draws it."""
+    pages = {path: path.read_text(encoding="utf-8") for path in site.rglob("*.html")}
+    fetched = re.compile(r'<(?:script|img|iframe)[^>]* src="(?:http|//)|<link[^>]*stylesheet[^>]*http|class="mermaid"')
+    assert not [path.name for path, text in pages.items() if fetched.search(text)]
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def served(site: Path) -> Iterator[str]:
+    """Serve the site on loopback, and return its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(site))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Start a browser."""
+    if BROWSER is None or DRIVER is None:
+        pytest.skip("there is no browser that can be driven")
+    with browser(tmp_path_factory.mktemp("browser")) as session:
+        yield session
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_browser_shows_every_page(site: Path, served: str, window: Browser, width: int) -> None:
+    """On a telephone and on a desk: nothing is wider than the window, asked for elsewhere, or complained of."""
+    found = {}
+    for page in sorted(site.rglob("*.html")):
+        window.show(served + page.relative_to(site).as_posix(), width)
+        wide = window.run("return document.documentElement.scrollWidth > innerWidth ? ['too wide'] : []")
+        outside = [url for url in window.requests() if not url.startswith((served, "data:", "blob:"))]
+        if page.name != "404.html" and (bad := [*wide, *outside, *window.complaints()]):
+            found[page.name] = bad
+    assert not found
