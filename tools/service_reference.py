@@ -137,8 +137,11 @@ server. This page is written by `tools/service_reference.py` from the descriptor
 |---|---|
 | `authorization` | `Bearer …`, the token |
 | `cuvis-schemas` | the version of the schemas that the client speaks, such as `0.2` |
-| `cuvis-shm` | `1` asks for large outputs as `shm_ref`: a block that is there until it is freed or the session ends |
+| `cuvis-shm` | `1` asks for large outputs as `shm_ref`: a block that is there until it is freed or the session ends; \
+`2` also for a reference where an output lies in the client's own sealed memory |
 | `cuvis-shm-free` | names of such blocks, separated by commas, that are read |
+| `cuvis-shm-kept` | after Inference: names of the client's sealed memory that a node still has an array on: not to be \
+written again |
 | `cuvis-left-out` | after Inference: outputs that are no arrays, and were not asked for by name |
 | `cuvis-error`, `cuvis-error-id` | after a call that failed |
 

@@ -83,6 +83,7 @@ class Owned(Protocol):
 
     name: str
     size: int
+    memory: mmap.mmap
 
     def write(self, array: NDArray[Any]) -> None:
         """Copy an array into the block."""
@@ -108,22 +109,37 @@ class Blocks:
 
     def put(self, array: NDArray[Any]) -> Owned | None:
         """Return a block with the content of an array, or None where there is no more room."""
+        if (block := self.take(array.nbytes)) is not None:
+            block.write(array)
+        return block
+
+    def take(self, size: int) -> Owned | None:
+        """Return a block of a size at least, or None where there is no more room."""
         with self._lock:
-            fitting = [each for each in self._free if each.size >= array.nbytes]
+            fitting = [each for each in self._free if each.size >= size]
             block = min(fitting, key=lambda each: each.size, default=None)
             if block is not None:
                 self._free.remove(block)
-            elif (block := self._made(array.nbytes)) is None:
+            elif (block := self._made(size)) is None:
                 return None
             self._used[block.name] = block
-        block.write(array)
         return block
+
+    def get(self, name: str) -> Owned | None:
+        """Return the block of a name that is in use."""
+        return self._used.get(name)
 
     def release(self, name: str) -> None:
         """Take a block back that nobody reads any more."""
         with self._lock:
             if (block := self._used.pop(name, None)) is not None:
                 self._free.append(block)
+
+    def discard(self, name: str) -> None:
+        """Give a block back that somebody may read for long."""
+        with self._lock:
+            if (block := self._used.pop(name, None)) is not None:
+                block.close()
 
     def close(self) -> None:
         """Give all memory back."""
@@ -228,6 +244,11 @@ def write_into(memory: mmap.mmap, array: NDArray[Any]) -> None:
     """Copy an array into memory, in C order, little-endian."""
     target: NDArray[Any] = np.frombuffer(memory, array.dtype.newbyteorder("<"), array.size)
     np.copyto(target.reshape(array.shape), array)
+
+
+def place_of(array: NDArray[Any]) -> int:
+    """Return the address of an array's first value."""
+    return int(array.__array_interface__["data"][0])
 
 
 def is_available() -> bool:

@@ -10,18 +10,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from cuvis_ai_core import errors
 from cuvis_ai_core.errors import CuvisError, ServiceError
 from cuvis_ai_core.grpc.arrays import dtype_number, fill, from_raw, to_array
-from cuvis_ai_core.grpc.blocks import SMALLEST, Blocks, Foreign, is_available, sweep
+from cuvis_ai_core.grpc.blocks import SMALLEST, Foreign, is_available, sweep
 from cuvis_ai_core.grpc.cancelling import waited_for
 from cuvis_ai_core.grpc.dispatch import ERROR, ERROR_ID
 from cuvis_ai_core.grpc.extra import explain_missing
+from cuvis_ai_core.grpc.lending import Lending, Lent
 from cuvis_ai_core.grpc.sealed import SealedBlock
 from cuvis_ai_core.grpc.settings import MIB
-from cuvis_ai_core.grpc.sharing import FREED, WANTED
+from cuvis_ai_core.grpc.sharing import FREED, KEPT, OWN, WANTED
 from cuvis_ai_core.grpc.wire import SERVICE, enum_value, wire
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Client:
             credentials = grpc.ssl_channel_credentials(root_certificates, key, chain)
             self._channel = grpc.secure_channel(address, credentials, options)
         self._shares = is_available() and (address.startswith(_HERE) if shared_memory is None else shared_memory)
-        self._blocks = Blocks(lambda size: SealedBlock(self.session_id, size), LARGEST)
+        self._lending = Lending(lambda size: SealedBlock(self.session_id, size), LARGEST)
         self._foreign = Foreign()
         self._closed = False
         self._read: deque[str] = deque()
@@ -134,7 +135,7 @@ class Client:
             if error.code not in {"NOT_FOUND", "UNAVAILABLE"}:
                 raise
         finally:
-            self._blocks.close()
+            self._lending.close()
             self._foreign.forget()
             self._channel.close()
 
@@ -229,16 +230,24 @@ class Client:
         return self._run({**given, **inputs}, outputs)
 
     def _run(self, values: Mapping[str, Any], outputs: Sequence[str]) -> dict[str, Any]:
-        lent: list[str] = []
-        try:
+        told: dict[str, str] = {}
+        with self._lending.call() as lent:
             batch = self._batch(values, lent)
             freed = [self._read.popleft() for _ in range(len(self._read))]
-            metadata = [(WANTED, "1"), *([(FREED, ",".join(freed))] if freed else [])] if self._shares else []
-            answer = self._ask("Inference", metadata=metadata, inputs=batch, output_specs=outputs)
-        finally:
-            for name in lent:
-                self._blocks.release(name)
-        return {**{name: self._array(name, each) for name, each in answer.outputs.items()}, **answer.metrics}
+            metadata = [(WANTED, OWN), *([(FREED, ",".join(freed))] if freed else [])] if self._shares else []
+            answer = self._ask("Inference", metadata=metadata, told=told, inputs=batch, output_specs=outputs)
+            self._lending.keep(told.get(KEPT, "").split(","))
+            return {**{name: self._array(name, each, lent) for name, each in answer.outputs.items()}, **answer.metrics}
+
+    def empty(self, shape: Sequence[int], dtype: DTypeLike = np.float32) -> NDArray[Any]:
+        """Return an array to fill and to run: where memory is shared, the server reads it without any copy.
+
+        Args:
+            shape: Its sizes.
+            dtype: Of its values, which are any until they are written.
+        """
+        found = self._lending.empty(tuple(shape), dtype) if self._shares else None
+        return np.empty(shape, dtype) if found is None else found
 
     def train(
         self, trainrun: Mapping[str, Any] | str | Path | None = None, *, kind: str = "gradient"
@@ -310,10 +319,17 @@ class Client:
 
     # Messages.
 
-    def _ask(self, name: str, *, metadata: Sequence[tuple[str, str]] = (), **fields: Any) -> Any:
-        return self._call(name, metadata=metadata, session_id=self.session_id, **fields)
+    def _ask(self, name: str, **fields: Any) -> Any:
+        return self._call(name, session_id=self.session_id, **fields)
 
-    def _call(self, name: str, *, metadata: Sequence[tuple[str, str]] = (), **fields: Any) -> Any:
+    def _call(
+        self,
+        name: str,
+        *,
+        metadata: Sequence[tuple[str, str]] = (),
+        told: dict[str, str] | None = None,
+        **fields: Any,
+    ) -> Any:
         method = self._wire.methods[name]
         call = self._channel.unary_unary(
             f"/{SERVICE}/{name}",
@@ -323,8 +339,13 @@ class Client:
         request, given = method.request(**fields), [*self._metadata, *metadata]
         with self._errors():
             if (calls := waited_for.get()) is None:
-                return call(request, timeout=self._timeout, metadata=given)
-            return calls.add(call.future(request, timeout=self._timeout, metadata=given)).result()
+                answer, ended = call.with_call(request, timeout=self._timeout, metadata=given)
+            else:
+                ended = calls.add(call.future(request, timeout=self._timeout, metadata=given))
+                answer = ended.result()
+            if told is not None:
+                told.update(ended.trailing_metadata() or ())
+            return answer
 
     def _stream(self, name: str, **fields: Any) -> Any:
         method = self._wire.methods[name]
@@ -337,7 +358,7 @@ class Client:
         calls = waited_for.get()
         return stream if calls is None else calls.add(stream)
 
-    def _batch(self, values: Mapping[str, Any], lent: list[str]) -> Any:
+    def _batch(self, values: Mapping[str, Any], lent: Lent) -> Any:
         batch = self._wire.messages.InputBatch()
         for name, value in values.items():
             if isinstance(value, str):
@@ -349,20 +370,22 @@ class Client:
             self._put(getattr(batch, name) if name in _FIELDS else batch.extra_inputs[name], array, lent)
         return batch
 
-    def _put(self, tensor: Any, array: NDArray[Any], lent: list[str]) -> None:
-        block = self._blocks.put(array) if self._shares and array.nbytes >= SMALLEST else None
-        if block is None:
+    def _put(self, tensor: Any, array: NDArray[Any], lent: Lent) -> None:
+        place = lent.put(array) if self._shares and array.nbytes >= SMALLEST else None
+        if place is None:
             fill(tensor, array)
             return
-        lent.append(block.name)
         tensor.shape[:] = array.shape
         tensor.dtype = dtype_number(array.dtype)
-        tensor.shm_ref.name, tensor.shm_ref.byte_size = block.name, array.nbytes
+        reference = tensor.shm_ref
+        reference.name, reference.byte_offset, reference.byte_size = *place, array.nbytes
 
-    def _array(self, name: str, tensor: Any) -> NDArray[Any]:
+    def _array(self, name: str, tensor: Any, lent: Lent) -> NDArray[Any]:
         if not tensor.HasField("shm_ref"):
             return from_raw(tensor.raw_data, list(tensor.shape), tensor.dtype, name)
         reference = tensor.shm_ref
+        if (own := lent.view(reference.name, reference.byte_offset, reference.byte_size)) is not None:
+            return from_raw(own, list(tensor.shape), tensor.dtype, name)
         try:
             raw = self._foreign.view(reference.name, reference.byte_size, self._read.append)
         except ServiceError as error:

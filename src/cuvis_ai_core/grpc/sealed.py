@@ -7,13 +7,14 @@ client's process, and takes only what carries the number of the session: no othe
 import mmap
 import os
 import re
+import weakref
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cuvis_ai_core.errors import ServiceError
-from cuvis_ai_core.grpc.blocks import write_into
+from cuvis_ai_core.grpc.blocks import place_of, write_into
 
 _NAME: Final = re.compile(r"memfd:([0-9]{1,10}):([0-9]{1,10})")
 _KIND: Final = "cuvis-ai-client-"
@@ -50,14 +51,14 @@ class SealedBlock:
         try:
             os.posix_fallocate(self._handle, 0, self.size)
             fcntl.fcntl(self._handle, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
-            self._memory = mmap.mmap(self._handle, self.size)
+            self.memory = mmap.mmap(self._handle, self.size)
         except BaseException:
             os.close(self._handle)
             raise
 
     def write(self, array: NDArray[Any]) -> None:
         """Copy an array into the memory."""
-        write_into(self._memory, array)
+        write_into(self.memory, array)
 
     def close(self) -> None:
         """Give the memory back."""
@@ -69,6 +70,7 @@ class Maps:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, int], mmap.mmap] = {}
+        self._read: dict[str, tuple[tuple[str, int], weakref.ref[NDArray[Any]]]] = {}
 
     def read(self, name: str, offset: int, size: int, session: str) -> memoryview:
         """Return a view of a part of the memory, which cannot be written.
@@ -86,16 +88,50 @@ class Maps:
         except OSError as error:
             raise _unseen(name) from error
         try:
-            memory = self._map(name, handle, session)
+            key, memory = self._map(name, handle, session)
         except OSError as error:
             raise _unseen(name) from error
         finally:
             os.close(handle)
         if offset + size > len(memory):
             raise ServiceError(f"The memory '{name}' has {len(memory)} bytes.", code="INVALID_ARGUMENT")
-        return memoryview(np.frombuffer(memory, np.uint8)[offset : offset + size])  # type: ignore[arg-type]
+        lease = self._lease(name, key, memory)
+        return memoryview(lease[offset : offset + size])  # type: ignore[arg-type]
 
-    def _map(self, name: str, handle: int, session: str) -> mmap.mmap:
+    def place(self, array: NDArray[Any]) -> tuple[str, int] | None:
+        """Return name and offset of the memory of this call that an array lies in; None if it lies elsewhere."""
+        if not array.flags.c_contiguous or array.dtype.newbyteorder("<") != array.dtype:
+            return None
+        place = place_of(array)
+        for name, (_, ref) in list(self._read.items()):
+            if (lease := ref()) is not None and 0 <= place - place_of(lease) <= lease.size - array.nbytes:
+                return name, place - place_of(lease)
+        return None
+
+    def end_call(self) -> list[str]:
+        """Return the names of memory that somebody still has an array on, which is not to be written any more."""
+        kept = []
+        for name, (key, ref) in list(self._read.items()):
+            if ref() is not None:
+                kept.append(name)
+                self._known.pop(key, None)
+        self._read.clear()
+        return kept
+
+    def close(self) -> None:
+        """Let go of all that nobody has an array on."""
+        self._read.clear()
+        self._known.clear()
+
+    def _lease(self, name: str, key: tuple[str, int], memory: mmap.mmap) -> NDArray[Any]:
+        """Return an array whose life tells whether anything of this call has one on the memory."""
+        if name in self._read and self._read[name][0] == key and (known := self._read[name][1]()) is not None:
+            return known
+        lease: NDArray[Any] = np.frombuffer(memory, np.uint8)
+        self._read[name] = key, weakref.ref(lease)
+        return lease
+
+    def _map(self, name: str, handle: int, session: str) -> tuple[tuple[str, int], mmap.mmap]:
         import fcntl
 
         # Looked at again in what is open: the name may lead elsewhere by now.
@@ -105,11 +141,12 @@ class Maps:
             raise _unseen(name)
         status = os.fstat(handle)
         key = name, status.st_ino
-        if key not in self._known:
+        memory = self._known.get(key)
+        if memory is None:
             while len(self._known) >= _MOST_MAPS or self._kept() > _MOST_KEPT:
                 self._known.pop(next(iter(self._known)))
-            self._known[key] = mmap.mmap(handle, status.st_size, prot=mmap.PROT_READ)
-        return self._known[key]
+            memory = self._known[key] = mmap.mmap(handle, status.st_size, prot=mmap.PROT_READ)
+        return key, memory
 
     def _kept(self) -> int:
         return sum(map(len, self._known.values()))

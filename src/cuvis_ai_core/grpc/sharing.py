@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from cuvis_ai_core.grpc.sessions import Session
 
 WANTED: Final = "cuvis-shm"
-"""Metadata: `1` asks for outputs in shared memory."""
+"""Metadata: `1` asks for outputs in shared memory; `2` also for a reference where they lie in the client's own."""
+
+OWN: Final = "2"
+KEPT: Final = "cuvis-shm-kept"
+"""Metadata after a call: the client's memory that nodes have arrays on still, which is not to be written again."""
 
 FREED: Final = "cuvis-shm-free"
 """Metadata: names of blocks, separated by commas, that the client has read."""
@@ -67,9 +71,15 @@ def shared(call: "Call", outputs: dict[str, NDArray[Any]]) -> dict[str, Any]:
     """Return outputs with large ones in shared memory where the client asks for that and there is room."""
     for freed in filter(None, (call.metadata(FREED) or "").split(",")):
         sharing_of(call).blocks.release(freed)
-    if call.metadata(WANTED) != "1" or not call.service.settings.is_local or not is_available():
+    if call.metadata(WANTED) not in {"1", OWN} or not call.service.settings.is_local or not is_available():
         return dict(outputs)
     return {name: _in_block(call, array) if array.nbytes >= SMALLEST else array for name, array in outputs.items()}
+
+
+def kept_by_nodes(call: "Call") -> list[str]:
+    """Return the client's memory that somebody has arrays on when a call has ended; the next call begins with none."""
+    found: Sharing | None = call.session.extras.get("sharing")
+    return [] if found is None else found.maps.end_call()
 
 
 def sharing_of(call: "Call") -> Sharing:
@@ -78,14 +88,18 @@ def sharing_of(call: "Call") -> Sharing:
     found: Any = session.extras.get("sharing")
     if found is None:
         found = session.extras["sharing"] = Sharing(_TIMES * call.service.settings.max_message)
-        session.at_end.append(found.blocks.close)
+        session.at_end += [found.blocks.close, found.maps.close]
     assert isinstance(found, Sharing)
     return found
 
 
 def _in_block(call: "Call", array: NDArray[Any]) -> Any:
-    block = sharing_of(call).blocks.put(array)
-    if block is None:
+    own = sharing_of(call)
+    if call.metadata(WANTED) == OWN and (place := own.maps.place(array)) is not None:
+        name, offset = place
+    elif (block := own.blocks.put(array)) is not None:
+        name, offset = block.name, 0
+    else:
         return array
-    reference = messages().ShmRef(name=block.name, byte_offset=0, byte_size=array.nbytes)
+    reference = messages().ShmRef(name=name, byte_offset=offset, byte_size=array.nbytes)
     return messages().Tensor(shape=array.shape, dtype=NUMBERS[array.dtype.name], shm_ref=reference)

@@ -12,7 +12,7 @@ from cuvis_ai_core.grpc.feeding import batch_of
 from cuvis_ai_core.grpc.profiling import Timings, timings_of
 from cuvis_ai_core.grpc.raw import write_inference
 from cuvis_ai_core.grpc.service import Call, Handler
-from cuvis_ai_core.grpc.sharing import read_tensor, shared
+from cuvis_ai_core.grpc.sharing import KEPT, kept_by_nodes, read_tensor, shared
 from cuvis_ai_core.grpc.stopping import Stopped, stopper_of
 from cuvis_ai_core.grpc.wire import enum_value, messages
 
@@ -27,8 +27,19 @@ LEFT_OUT: Final = "cuvis-left-out"
 
 def infer(call: Call) -> bytes:
     """Run the pipeline on a batch."""
-    session = call.session
-    pipeline = session.needed_pipeline()
+    try:
+        content, left = _inferred(call)
+    finally:
+        kept = kept_by_nodes(call)
+    told = [(LEFT_OUT, ",".join(left)), (KEPT, ",".join(kept))]
+    if found := [(key, value) for key, value in told if value]:
+        call.context.set_trailing_metadata(tuple(found))
+    return content
+
+
+def _inferred(call: Call) -> tuple[bytes, list[str]]:
+    """Return the answer, and the names of outputs that are not in it; nothing here outlives the call."""
+    pipeline = call.session.needed_pipeline()
     wanted = _wanted(pipeline, call.request.output_specs)
     batch = batch_of(call.request, pipeline, partial(read_tensor, call))
     with _stoppable(call):
@@ -42,9 +53,7 @@ def infer(call: Call) -> bytes:
             hint="Name those that you need in output_specs.",
             code="RESOURCE_EXHAUSTED",
         )
-    if left:
-        call.context.set_trailing_metadata(((LEFT_OUT, ",".join(left)),))
-    return write_inference(answered, metrics)
+    return write_inference(answered, metrics), left
 
 
 def set_profiling(call: Call) -> Any:
