@@ -554,6 +554,7 @@ class NodeRegistry:
                     names, failed = [each.info.name for each in ready], self._load_ready(ready, store)
                 else:
                     with early() as fetched:
+                        recall.begin()
                         plugins, versions = parsed()
                         names, known = list(plugins), set(self._members.declared)
                         failed = self._load_declared(plugins, versions, store, fetched)

@@ -59,6 +59,18 @@ def tried(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Tried:
     return run
 
 
+@pytest.fixture
+def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that makes a text the policy of new processes."""
+
+    def write(text: str) -> None:
+        path = tmp_path / "policy.yaml"
+        path.write_text(text)
+        monkeypatch.setenv("CUVIS_POLICY", str(path))
+
+    return write
+
+
 def _entry(url: str, **more: object) -> dict[str, object]:
     return {"repo": url, "tag": "v1.0.0", "provides": ["echo_plugin.nodes.Echo"], **more}
 
@@ -102,6 +114,71 @@ def test_a_policy_is_asked_before_any_host(
     found = tried(_entry(git_plugin()))
     assert found["started"] == 0
     assert "may not be loaded here" in found["error"]
+
+
+@pytest.mark.parametrize(
+    "beside",
+    ["", "require: {bounded_dependencies: true}", "isolation: {community: process}", "signers: {lab: policy.yaml}"],
+)
+def test_git_starts_early_where_a_policy_plainly_allows_the_repository(
+    tried: Tried, git_plugin: Callable[..., str], policy: Callable[[str], None], beside: str
+) -> None:
+    """Pydantic is imported while git waits for the network, as without a policy."""
+    policy(f"allow: [{{path: /srv/**}}, {{repo: 'http://127.0.0.1:*/**'}}]\n{beside}\n")
+    found = tried(_entry(git_plugin()), "wait")
+    assert found["error"] == ""
+    assert found["early"] == [True]
+    assert found["fetches"] == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "allow: [{repo: 'http://127.0.0.1:*/**'}]\nrequire: {lock: true}\n",
+        "allow: [{repo: 'http://127.0.0.1:*/**', signed_by: lab}]\n",
+        "allow: [{repo: 'http://127.0.0.1:*/**', signed_by: lab}]\nsigners: {lab: gone}\n",
+        "allow: [{repo: 'http://127.0.0.1:*/**', sign: lab}]\n",
+        "allow: [{repo: 'http://127.0.0.1:*/**'}]\nallow: []\n",
+        "allow: [{repo: 'http://127.0.0.1:*/**'}]\nallowed: []\n",
+        "allow: {repo: 'http://127.0.0.1:*/**'}\n",
+        "allow: [{repo: 'http://127.0.0.1:*/**'}\n",
+        "allow: ['http://127.0.0.1:*/**']\n",
+        "allow: []\n",
+        "[]\n",
+    ],
+    ids=[
+        "locked",
+        "no signers",
+        "signers gone",
+        "key",
+        "twice",
+        "top key",
+        "no list",
+        "no YAML",
+        "text",
+        "none",
+        "list",
+    ],
+)
+def test_a_policy_that_does_not_plainly_allow_a_repository_has_no_host_asked(
+    tried: Tried, git_plugin: Callable[..., str], policy: Callable[[str], None], text: str
+) -> None:
+    """No program starts before the plugin, or the policy, is refused."""
+    policy(text)
+    found = tried(_entry(git_plugin()))
+    assert found["started"] == 0
+    assert found["error"]
+
+
+def test_a_policy_that_everybody_may_write_has_no_host_asked(
+    tried: Tried, git_plugin: Callable[..., str], policy: Callable[[str], None], tmp_path: Path
+) -> None:
+    """It proves nothing, whatever it allows."""
+    policy("allow: [{repo: 'http://127.0.0.1:*/**'}]\n")
+    (tmp_path / "policy.yaml").chmod(0o666)
+    found = tried(_entry(git_plugin()))
+    assert found["started"] == 0
+    assert "Everybody may write the policy" in found["error"]
 
 
 def test_no_host_is_asked_where_no_connection_may_be_opened(

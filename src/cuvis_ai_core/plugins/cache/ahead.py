@@ -1,8 +1,8 @@
 """A fetch that begins early: git waits for the network while what checks and installs a plugin is being imported.
 
 Only of an entry that is plain: its keys are few and break no rule, as `manifest.rules` says that the model applies too;
-there is no policy, which would have to be asked first; nothing of it is in the cache, and nobody else is fetching it.
-All others are fetched later.
+there is no policy, or one that surely allows its repository; nothing of it is in the cache, and nobody else is fetching
+it. All others are fetched later.
 """
 
 import os
@@ -22,6 +22,7 @@ from cuvis_ai_core.plugins.cache.offline import is_offline
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.manifest import rules
 from cuvis_ai_core.plugins.policy.finding import none_is_there
+from cuvis_ai_core.plugins.policy.plainly import surely_allows
 
 _ISOLATIONS: Final = ("scoped", "process", "auto")
 
@@ -118,13 +119,15 @@ def fetching_early(name: str, entry: object, store: Store) -> Iterator[EarlyFetc
 
 
 def _begin(name: str, entry: object, store: Store) -> EarlyFetch | None:
-    if not none_is_there() or is_offline() or store.shared is not None:
+    if is_offline() or store.shared is not None:
         return None
     try:
         wanted = _wanted(name, entry)
         if wanted is None:
             return None
         url, tag = wanted
+        if not (none_is_there() or surely_allows(url)):
+            return None
         return EarlyFetch(url, tag, store.checkouts(name, tag, without_credentials(url)), store)
     except (CuvisError, OSError, _ElsewhereError):  # whoever loads it says so, or finds it
         return None

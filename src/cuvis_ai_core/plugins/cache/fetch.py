@@ -13,7 +13,7 @@ from cuvis_ai_core.plugins.cache.git_errors import unreachable
 from cuvis_ai_core.plugins.cache.integrity import checkout_files
 from cuvis_ai_core.plugins.cache.offline import refuse_offline
 from cuvis_ai_core.plugins.cache.submodules import add_submodules
-from cuvis_ai_core.plugins.policy.asking import policy
+from cuvis_ai_core.plugins.policy.finding import none_is_there
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +33,14 @@ def fetch(url: str, tag: str, folder: Path, meanwhile: Callable[[], object] = la
         TimeLimitError: git took longer than it may.
     """
     refuse_offline(url)
-    if policy() is not None:
-        _tell_of_mirror(url, rewritten(url, folder.parent))
+
+    def waiting() -> None:
+        if not none_is_there():
+            _tell_of_mirror(url, rewritten(url, folder.parent))
+        meanwhile()
+
     try:
-        commit = check_out(url, f"refs/tags/{tag}", folder, f"fetch tag {tag} of", meanwhile)
+        commit = check_out(url, f"refs/tags/{tag}", folder, f"fetch tag {tag} of", waiting)
     except NoSuchReferenceError:
         raise _no_tag(url, tag) from None
     add_submodules(url, folder)

@@ -60,16 +60,6 @@ class Recall:
 
     def ready(self) -> list[Ready]:
         """Return the plugins as the last load found them, counted as in use; none where something changed."""
-        found = self._found()
-        if not found and self._file is not None:
-            try:
-                self._before = {path: _state(path) for path in _deciding(self._manifest)}
-            except OSError:  # as of a policy that may not be looked at: the load itself says so, and nothing is noted
-                self._file = None
-        self._begun = time.time()
-        return found
-
-    def _found(self) -> list[Ready]:
         if self._file is None:
             return []
         # Whatever somebody did to the file: what cannot be understood is no record.
@@ -81,6 +71,15 @@ class Recall:
                 found = [_from_plain(each) for each in record["plugins"]]
                 return found if all(map(self._use, found)) else []
         return []
+
+    def begin(self) -> None:
+        """Note how the files are that decide, before a load reads them."""
+        if self._file is not None:
+            try:
+                self._before = {path: _state(path) for path in _deciding(self._manifest)}
+            except OSError:  # as of a policy that may not be looked at: the load itself says so, and nothing is noted
+                self._file = None
+        self._begun = time.time()
 
     def keep(self, loaded: Sequence[Ready | None]) -> None:
         """Note what a load found, unless more than the states of some files decides about the next one.
@@ -177,7 +176,6 @@ def _deciding(manifest: str) -> list[str]:
 
     if not manifest:
         return deciding_files()
-    # With pydantic, for which a fetch that can begin early does not wait.
     from cuvis_ai_core.plugins.manifest.schema import lock_path
 
     return [manifest, str(lock_path(Path(manifest))), *deciding_files()]

@@ -51,10 +51,11 @@ def _folders() -> "Iterator[str]":
 
 def none_is_there() -> bool:
     """Tell whether there is no policy; where looking is not allowed, there may be one, and reading it says so."""
-    return not is_named() and not any(map(_may_be_there, places()))
+    return not is_named() and not any(map(may_be_there, places()))
 
 
-def _may_be_there(place: str) -> bool:
+def may_be_there(place: str) -> bool:
+    """Tell whether something lies at a place, or may, for all that can be seen from here."""
     try:
         os.lstat(place)
     except (FileNotFoundError, NotADirectoryError):

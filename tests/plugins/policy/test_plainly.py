@@ -1,0 +1,53 @@
+"""What is told of a policy in a hurry is never more than what the whole check says."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from unittest import mock
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cuvis_ai_core.errors import PolicyError
+from cuvis_ai_core.plugins.policy.plainly import surely_allows
+from cuvis_ai_core.plugins.policy.policy import Policy
+
+REPOS = ["https://a.org/x/y", "git@a.org:x/y", "http://a.org/x/y", "https://b.org/x/y.git", "https://a.org/x/../y"]
+
+KINDS = st.sampled_from(["official", "private", "community"])
+
+RULES = st.one_of(
+    st.fixed_dictionaries(
+        {"repo": st.sampled_from(["https://a.org/x/*", "http://*/**", "https://b.org/**", "a.org/x/y"])},
+        optional={"kind": KINDS, "signed_by": st.just("lab")},
+    ),
+    st.fixed_dictionaries({"path": st.just("/srv/*")}, optional={"kind": KINDS}),
+    st.fixed_dictionaries({"distribution": st.just("cuvis-ai-*")}, optional={"kind": KINDS}),
+)
+
+POLICIES = st.fixed_dictionaries(
+    {"allow": st.lists(RULES, max_size=4)},
+    optional={
+        "signers": st.sampled_from([{"lab": "keys"}, {"lab": "gone"}]),
+        "require": st.sampled_from([{"lock": True}, {"lock": False}, {"bounded_dependencies": True}]),
+        "isolation": st.sampled_from([{"community": "process"}, {}]),
+    },
+)
+
+
+@given(POLICIES, st.sampled_from(REPOS))
+def test_a_repository_that_is_surely_allowed_is_allowed(content: Mapping[str, object], repo: str) -> None:
+    """By every policy that is valid; one that is not has nothing loaded, whatever was fetched."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "policy.yaml")
+        path.write_text(json.dumps(content))
+        Path(folder, "keys").touch()
+        with mock.patch.dict(os.environ, {"CUVIS_POLICY": str(path)}):
+            surely = surely_allows(repo)
+        with suppress(PolicyError):
+            whole = Policy.read(path)
+            allowed = whole.judge(repo) if surely else None
+            assert allowed is None or not whole.require.lock
