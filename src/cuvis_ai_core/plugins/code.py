@@ -80,7 +80,9 @@ _publishing = threading.RLock()
 def publish() -> None:
     """Tell the processes that are started from now on what is loaded here now."""
     with _publishing:
-        plugins = [[scope.name, *_owner_and_private(scope)] for scope in living_scopes() if scope.held]
+        # Let go of below this lock: the last reference to a scope takes that of all scopes.
+        scopes = living_scopes()
+        plugins = [[scope.name, *_owner_and_private(scope)] for scope in scopes if scope.held]
         served = leases.served(idle=False)
         if plugins or served:
             os.environ[LIVE_PLUGINS] = repr([interpreter(), plugins, served])  # JSON takes 2 ms to import
