@@ -17,7 +17,8 @@ import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
+
+import suite
 
 ROOT = Path(__file__).resolve().parent.parent
 UV = str(Path(sys.executable).with_name("uv"))
@@ -83,7 +84,8 @@ def _passes(name: str, interpreter: str | None) -> bool:
         *(_oldest(str(python)) if name == "lowest" else [_uv(str(python), *WANTED)]),
     ]
     passed = all(subprocess.run(command, cwd=ROOT, check=False).returncode == 0 for command in commands)
-    passed = passed and _tests(python)
+    # Another order is had by tools/check.py shuffled.
+    passed = passed and suite.passes(python, ["-n", "auto", "-m", "not slow", "-p", "no:randomly"])
     print(f"== {name}: {'passed' if passed else 'FAILED'} in {time.monotonic() - begun:.0f} s", flush=True)
     return passed
 
@@ -98,13 +100,6 @@ def _oldest(python: str) -> list[list[str]]:
 
 def _uv(python: str, *options: str) -> list[str]:
     return [UV, "pip", "install", "-q", "--python", python, *options]
-
-
-def _tests(python: Path) -> bool:
-    with TemporaryDirectory() as cache:
-        command = [str(python), "-m", "pytest", "-q", "-n", "auto", "-m", "not slow", "-o", f"cache_dir={cache}"]
-        command += ["-p", "no:randomly"]  # another order is had by tools/check.py shuffled
-        return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
 if __name__ == "__main__":

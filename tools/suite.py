@@ -1,0 +1,58 @@
+"""Run tests; and once more, alone, those that failed, where they are few.
+
+Real processes, networks and kills on a machine that does other things too: what fails once in a hundred runs says
+little of the change that is tried, and must not hide what it breaks. It is named in the last lines, to be mended.
+"""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+_FEW: Final = 2
+
+_LONGEST: Final = 45 * 60
+"""Seconds that all tests may take: thrice what they do on two cores."""
+
+_SOME_FAILED: Final = 1
+"""What pytest ends with then; with other numbers where it could not go on."""
+
+
+def passes(python: str | Path, options: Sequence[str]) -> bool:
+    """Run tests by an interpreter, those that failed twice if they are few, and tell whether all passed.
+
+    Args:
+        python: The interpreter of an environment with pytest.
+        options: Of pytest, which say what is run.
+    """
+    with TemporaryDirectory() as cache:
+        command = [str(python), "-m", "pytest", "-q", "-o", f"cache_dir={cache}"]
+        ended = _end([*command, *options])
+        failed = _failed(Path(cache))
+        if ended != _SOME_FAILED or len(failed) > _FEW:
+            return ended == 0
+        print("== once more, alone:", *failed, flush=True)
+        passed = _end([*command, *options, "-n0", "--last-failed"]) == 0
+        if passed:
+            print("== failed once, and passed alone:", *failed, flush=True)
+        return passed
+
+
+def _end(command: Sequence[str]) -> int | None:
+    """Return what a command ended with, or None if it was ended."""
+    try:
+        return subprocess.run(command, cwd=ROOT, check=False, timeout=_LONGEST).returncode
+    except subprocess.TimeoutExpired:
+        print(f"the tests did not end in {_LONGEST // 60} minutes")
+        return None
+
+
+def _failed(cache: Path) -> list[str]:
+    try:
+        return sorted(json.loads((cache / "v" / "cache" / "lastfailed").read_text(encoding="utf-8")))
+    except OSError:
+        return []
