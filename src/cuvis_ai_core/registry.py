@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from cuvis_ai_core.plugins.hooks.discovery import DiscoveredPlugin
     from cuvis_ai_core.plugins.hooks.manager import HookManager
     from cuvis_ai_core.plugins.installing.request import Versions
+    from cuvis_ai_core.plugins.loading.data_modules import DataModule
     from cuvis_ai_core.plugins.loading.loaded import LoadedPlugin, PluginInfo, Ready
     from cuvis_ai_core.plugins.loading.recall import Recall
     from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
@@ -459,6 +460,19 @@ class NodeRegistry:
         from cuvis_ai_core.plugins.loading.contributions import reader_names
 
         return reader_names(self._members)
+
+    def data_module(self, name: str) -> DataModule | None:
+        """Return a data module of a declared plugin that is loaded, not yet imported; None where no plugin has it.
+
+        Args:
+            name: Its name in the manifest, or the full path of its class.
+
+        Raises:
+            PluginConflictError: Several plugins have it.
+        """
+        from cuvis_ai_core.plugins.loading.data_modules import data_module
+
+        return data_module(self._members, name)
 
     @property
     def hooks(self) -> HookManager:

@@ -259,6 +259,73 @@ def test_a_data_module_that_is_not_installed(restore: Run, write_yaml: Run) -> N
     assert "pip install 'belt-loader[npy]'" in result.stderr, result.stderr
 
 
+BELT_PLUGIN = {"path": "../belt", "data_modules": {"belt": "belt_loader.BeltModule"}}
+
+
+@pytest.fixture
+def belt(tmp_path: Path) -> None:
+    """Have a folder with the package of data modules, which says when it is imported; it is not installed."""
+    pytest.importorskip("cuvis_ai_schemas.training.data")
+    shutil.copytree(LOADER, tmp_path / "belt")
+    project = tmp_path / "belt" / "pyproject.toml"
+    project.write_text(
+        '[project]\nname = "belt-loader"\nversion = "1"\n[project.optional-dependencies]\nnpy = []\n'
+        '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+    )
+    code = tmp_path / "belt" / "belt_loader" / "__init__.py"
+    code.write_text(code.read_text() + f"\nopen({str(tmp_path / 'imported')!r}, 'w').close()\n")
+
+
+@pytest.mark.parametrize("name", ["belt", "belt_loader.BeltModule"])
+def test_data_of_a_plugin_of_the_manifest(restore: Run, write_yaml: Run, belt: None, tmp_path: Path, name: str) -> None:
+    """Its data module is had by name or full path, is imported by training and not by a look, and is not installed."""
+    manifest = yaml.safe_load(Path("plugins.yaml").read_text(encoding="utf-8"))
+    write_yaml("plugins.yaml", {"plugins": manifest["plugins"] | {"loader": BELT_PLUGIN}})
+    path = _of_module(write_yaml, "newer.yaml", data_module=name)
+    shutil.rmtree("configs")
+    shown = restore("--plugins-path", "plugins.yaml", path=path)
+    assert shown.exit_code == 0, shown.output
+    assert not (tmp_path / "imported").exists()
+    result = restore("--mode", "train", path=path)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "imported").exists()
+    assert "belt_loader" not in sys.modules
+    again = restore("--mode", "test", path="trained/trainrun.yaml")
+    assert again.exit_code == 0, again.output
+
+
+def test_data_of_a_plugin_in_a_named_folder(
+    restore: Run, write_yaml: Run, belt: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its manifest is of a folder that the user names; one that merely lies above the trainrun loads nothing."""
+    path = _of_module(write_yaml, "newer.yaml")
+    manifest = {"name": "loader", "path": "../../belt", "package_name": "belt-loader", "capabilities": [BELT]}
+    write_yaml("configs/plugins/loader.yaml", manifest | {"path": "../../../belt"})
+    refused = restore("--mode", "train", path=path)
+    assert refused.exit_code == 2
+    assert "by a manifest that you name: --plugins-dir" in refused.stderr, refused.stderr
+    write_yaml("manifests/loader.yaml", manifest)
+    assert restore("--plugins-dir", "manifests", path=path).exit_code == 0
+    assert not (tmp_path / "imported").exists()
+    from cuvis_ai_core.utils.restore import restore_trainrun
+
+    restore_trainrun(path, mode="train", plugins_dirs=["manifests"])
+    assert (tmp_path / "imported").exists()
+    result = restore("--mode", "test", "--plugins-dir", "manifests", "--weights-path", "trained/pipeline.pt", path=path)
+    assert result.exit_code == 0, result.output
+
+
+def test_data_of_a_plugin_in_another_process(restore: Run, write_yaml: Run, belt: None) -> None:
+    """They are not to be had, which the error says, with what to write."""
+    manifest = yaml.safe_load(Path("plugins.yaml").read_text(encoding="utf-8"))
+    own = BELT_PLUGIN | {"isolation": "process"}
+    write_yaml("plugins.yaml", {"plugins": manifest["plugins"] | {"loader": own}})
+    result = restore("--mode", "train", path=_of_module(write_yaml, "newer.yaml"))
+    assert result.exit_code == 2, result.output
+    assert "in a process of its own" in result.stderr, result.stderr
+    assert "have 'isolation: scoped' in the manifest" in result.stderr, result.stderr
+
+
 def test_manifests_in_a_folder(restore: Run, write_yaml: Run, loader: None) -> None:
     """The plugins that the pipeline names are loaded, and data modules found, by manifests that --plugins-dir names."""
     path = _of_module(write_yaml, "newer.yaml")

@@ -1,6 +1,7 @@
 """Training by gRPC: told of while it runs, really stopped, saved and restored."""
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -127,6 +128,29 @@ def test_data_of_a_data_module_of_an_installed_package_are_trained_on(
         assert list(stub.Train(session_id=learner, trainer_type=STATISTICAL))[-1].status == COMPLETE
         means.append(server.service.sessions.get(learner).pipeline.nodes["centre"].mean.tolist())
     assert means[0] == pytest.approx(means[1])
+
+
+@pytest.mark.slow
+def test_data_of_a_data_module_of_a_loaded_plugin_are_trained_on(
+    stub: Any, learner: str, scenes: Path, shared_root: Path
+) -> None:
+    """Of a plugin of the session, which is not installed where the server runs."""
+    pytest.importorskip("cuvis_ai_schemas.training.data")
+    belt = shared_root / "belt"
+    shutil.copytree(Path(__file__).parents[1] / "projects" / "published_loader", belt)
+    (belt / "pyproject.toml").write_text('[project]\nname = "belt-loader"\nversion = "1"\n')
+    with np.load(scenes / "scene0.npz") as content:
+        np.save(scenes / "0.npy", content["cube"])
+    module = {"class_name": "belt_loader.BeltModule", "kind": "data_module", "data_module_name": "belt"}
+    entry = {"name": "loader", "path": str(belt), "capabilities": [module]}
+    manifest = messages().PluginManifest(config_bytes=json.dumps(entry).encode())
+    assert not stub.LoadPlugin(session_id=learner, manifest=manifest).error
+    data = {"data_module": "belt", "params": {"folder": str(scenes)}, "splits": {"train": [{"kind": "all"}]}}
+    pipeline = messages().PipelineConfig(config_bytes=json.dumps(CENTRE).encode())
+    stub.LoadPipeline(session_id=learner, pipeline=pipeline)
+    set_config(stub, learner, data=data)
+    words = list(stub.Train(session_id=learner, trainer_type=STATISTICAL))
+    assert words[-1].status == COMPLETE, words
 
 
 def slow(stub: Any, session: str, scenes: Path, pause: float = 0.3) -> None:

@@ -72,7 +72,7 @@ def read(tmp_path: Path) -> Read:
         (COMPLETE + "    extra: []\n", 6, "plugins.a.extra", "did you mean 'extras'?"),
         (COMPLETE + "    Isolation: auto\n", 6, "plugins.a.Isolation", "did you mean 'isolation'?"),
         (COMPLETE + "    branch: main\n", 6, "plugins.a.branch", "did you mean 'tag'?"),
-        (COMPLETE + "    zzz: 1\n", 6, "plugins.a.zzz", "known keys: provides, isolation, extras"),
+        (COMPLETE + "    zzz: 1\n", 6, "plugins.a.zzz", "known keys: data_modules, provides, isolation, extras"),
         (COMPLETE + "    isolation: yes\n", 6, "plugins.a.isolation", "True is no isolation"),
         (COMPLETE + "    isolation:\n", 6, "plugins.a.isolation", "None is no isolation"),
         (COMPLETE + "    python: '3.12'\n", 6, "plugins.a.python", "goes only with 'isolation: process'"),

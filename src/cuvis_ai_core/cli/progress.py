@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -55,7 +55,9 @@ def load_plugins(registry: "NodeRegistry", manifest: Path, *names: str) -> None:
             raise
 
 
-def load_named(registry: "NodeRegistry", pipeline: Any, folders: Iterable[Path]) -> None:
+def load_named(
+    registry: "NodeRegistry", pipeline: Any, folders: Sequence[Path], data_module: str | None = None
+) -> None:
     """Load the plugins that a pipeline names, by their manifests in folders, and show what happens.
 
     The catalogue itself is left out where it is installed: its classes are known by their full paths.
@@ -64,22 +66,21 @@ def load_named(registry: "NodeRegistry", pipeline: Any, folders: Iterable[Path])
         registry: Which is to have them.
         pipeline: The content of a pipeline file, or its model.
         folders: Folders with a manifest for each plugin.
+        data_module: A data module, whose plugin is loaded too where it is not installed.
 
     Raises:
         ManifestError: There is no manifest of a plugin, or it cannot be read.
         PluginLoadError: A plugin failed.
     """
-    from importlib.util import find_spec
+    from cuvis_ai_core.plugins.manifest.needed import needed_plugins
 
-    from cuvis_ai_core.plugins.manifest.folders import BUILTIN, resolve_pipeline_plugins
-
-    found = resolve_pipeline_plugins(pipeline, folders)
-    if find_spec("cuvis_ai"):
-        found.pop(BUILTIN, None)
+    found = needed_plugins(
+        pipeline, folders, None if data_module and registry.data_module(data_module) else data_module
+    )
     with plugin_progress() as display:
         registry.register_hooks(display)
         for name, manifest in found.items():
-            registry.load_plugin(name, {key: value for key, value in manifest.items() if key != "name"})
+            registry.load_plugin(name, manifest)
 
 
 @contextmanager

@@ -55,7 +55,9 @@ MODES: Final = (SHOW, "train", "validate", "test")
     help="Folder with a manifest for each plugin: of those that the pipeline names, and of data modules. Repeatable.",
 )
 @path_option(
-    "--checkpoint-path", description="Weights to take instead: a checkpoint of Lightning (.ckpt), .pt or .safetensors."
+    "--weights-path",
+    short="--checkpoint-path",
+    description="Weights to take instead: a checkpoint of Lightning (.ckpt), .pt or .safetensors.",
 )
 @click.option(
     "--device", default="auto", show_default=True, metavar="NAME", help="Where torch nodes compute: cpu, cuda:0."
@@ -174,7 +176,9 @@ def _restore(  # noqa: PLR0913
     given = change(read_trainrun(path, overrides=overrides, config_dirs=config_dirs))
     run = resolved(given, config_dirs, manifest, outline=mode == SHOW)
     if run.plugins_dirs and isinstance(run.config.pipeline, dict):
-        load_named(registry, run.config.pipeline, run.plugins_dirs)
+        load_named(
+            registry, run.config.pipeline, run.plugins_dirs, None if mode == SHOW else run.config.data.data_module
+        )
     if mode == SHOW:
         command = shlex.join(["restore-trainrun", "--trainrun-path", str(path)])
         print_trainrun(registry, run, command, loaded=loaded)

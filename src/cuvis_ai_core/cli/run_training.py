@@ -56,7 +56,7 @@ class Session:
         self._registry = registry
         self._run = run
         self._config = run.config
-        self._parts = parts_of(run, registry.cube_readers())
+        self._parts = parts_of(run, registry)
         self._trainer: GradientTrainer | None = None
         self._by_pixels: tuple[str, ...] = ()
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from cuvis_ai_core.errors import ServiceError
+from cuvis_ai_core.plugins.manifest.published import data_modules
 
-_KEYS: Final = ("repo", "tag", "path", "isolation", "extras", "build", "subdirectory", "python")
+_KEYS: Final = ("repo", "tag", "path", "isolation", "extras", "build", "subdirectory", "python", "data_modules")
 """What an entry has beside the classes that it provides; newer schemas have more, for editors."""
 
 MANY: Final = (0, 4)
@@ -67,7 +68,9 @@ def read_manifest(data: bytes) -> Sent:
 
 def _entry(content: Mapping[str, Any]) -> dict[str, Any]:
     provided = content.get("provides") or content.get("capabilities") or []
-    kept = {key: content[key] for key in _KEYS if content.get(key) not in (None, [])}
+    kept = {key: content[key] for key in _KEYS if content.get(key) not in (None, [], {})}
+    if isinstance(content.get("capabilities"), list) and (modules := data_modules(content)):
+        kept["data_modules"] = modules
     if not isinstance(provided, list):
         return {**kept, "provides": provided}
     return {**kept, "provides": [each for each in map(_class_path, provided) if each is not None]}

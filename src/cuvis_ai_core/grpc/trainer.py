@@ -122,7 +122,7 @@ class Trainer:
         if task.skip is not None:
             timings = timings_of(session)
             timings.enabled, timings.skip = True, task.skip
-        parts = parts_of(TrainRun(config, Path(task.base) / "trainrun.yaml"), registry.cube_readers())
+        parts = parts_of(TrainRun(config, Path(task.base) / "trainrun.yaml"), registry)
         if task.results is None:
             train_statistically(pipeline, parts.batches("train"), self._telling)
             return

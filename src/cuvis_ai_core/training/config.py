@@ -103,6 +103,8 @@ class DataConfig(Section):
     num_workers: int = Field(default=0, ge=0, strict=True)
     processing_mode: str | None = None
 
+    data_module: ClassVar[None] = None
+
     @model_validator(mode="after")
     def _names_its_cubes_and_masks_once(self) -> "DataConfig":
         if bool(self.cubes) == (self.cu3s_file_path is not None):

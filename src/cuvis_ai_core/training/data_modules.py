@@ -1,35 +1,44 @@
-"""The data modules that trainruns name: their classes by the manifests of installed packages, made and set up."""
+"""The data modules that trainruns name: classes of loaded plugins or of installed packages, made and set up."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._nearest import did_you_mean
-from cuvis_ai_core.errors import CuvisError, TrainRunError
+from cuvis_ai_core.errors import CuvisError, TrainRunError, WorkerError
 from cuvis_ai_core.plugins.importable import is_importable
-from cuvis_ai_core.plugins.manifest.folders import manifests_in
+from cuvis_ai_core.plugins.manifest.folders import module_plugins
 from cuvis_ai_core.training.config import DataConfig, ModuleDataConfig
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.loading.data_modules import DataModule
+    from cuvis_ai_core.plugins.manifest.folders import ModulePlugin
+    from cuvis_ai_core.registry import NodeRegistry
 
 _METHODS: Final = ("prepare_data", "setup", "train_dataloader")
 
 
-def make_data_module(data: DataConfig | ModuleDataConfig, folders: Iterable[Path], base: Path) -> Any:
+def make_data_module(
+    data: DataConfig | ModuleDataConfig, folders: Iterable[Path], base: Path, registry: "NodeRegistry | None" = None
+) -> Any:
     """Return a new data module, not yet set up.
 
     Args:
         data: The section of a trainrun.
         folders: Folders with a manifest for each plugin; one in a later folder goes first.
         base: The folder that a path of splits is seen from.
+        registry: Whose plugins are asked first.
 
     Raises:
+        PluginConflictError: Several plugins have a data module of that name.
         TrainRunError: The section names none, no manifest knows it, or it cannot be made.
     """
     if not isinstance(data, ModuleDataConfig):
         raise TrainRunError("The data are no data module's: they have no 'data_module'.", key="data.data_module")
-    found = _class(data.data_module, list(folders))
+    found = _class(data.data_module, list(folders), registry)
     with _told(f"The data module '{data.data_module}' refuses data.params"):
         getattr(found, "validate_params", dict)(dict(data.params))
     given = {"splits": _located(data.splits, base), "batch_size": data.batch_size, "num_workers": data.num_workers}
@@ -71,39 +80,62 @@ def _located(splits: Any, base: Path) -> Any:
     return {**content, "splits_path": str((beside if beside.exists() else Path(str(path))).absolute())}
 
 
-def _class(name: str, folders: list[Path]) -> Any:
-    known = {
-        str(each["data_module_name"]): (str(each["class_name"]), plugin, manifest, each)
-        for plugin, manifest in manifests_in(folders).items()
-        for each in manifest.get("capabilities") or ()
-        if isinstance(each, Mapping)
-        and each.get("kind") == "data_module"
-        and {"data_module_name", "class_name"} <= {*each}
-    }
+def _class(name: str, folders: list[Path], registry: "NodeRegistry | None") -> Any:
+    """Return the class of a data module: of a plugin that is loaded, or else of an installed distribution."""
+    loaded = None if registry is None else registry.data_module(name)
+    if loaded is not None:
+        what = f"The data module '{name}' is {loaded.path} of the plugin '{loaded.plugin}'"
+        return _checked(what, _of_plugin(what, loaded))
+    known = module_plugins(folders)
     if name not in known and "." not in name:
+        names = [each for each in known if "." not in each]
         raise TrainRunError(
-            f"No manifest names the data module '{name}'.{did_you_mean(name, known)}",
+            f"No manifest names the data module '{name}'.{did_you_mean(name, names)}",
             hint=f"Searched in {', '.join(map(str, folders)) or 'no folder'}. Name the folder of the manifests: "
             "--plugins-dir; or give the full path of the class.",
             key="data.data_module",
         )
-    path, plugin, manifest, capability = known.get(name, (name, None, {}, {}))
-    module, _, attribute = path.rpartition(".")
+    found = known.get(name)
+    path = found.path if found else name
+    what = f"The data module '{name}' is {path}{f' of the plugin {found.plugin!r}' if found else ''}"
+    return _checked(what, _installed(what, path, found))
+
+
+def _of_plugin(what: str, loaded: "DataModule") -> Any:
     try:
-        found = getattr(_import_installed(module), attribute)
+        return loaded.load()
+    except WorkerError as error:
+        hint = "Data modules run where the training runs: have 'isolation: scoped' in the manifest."
+        raise TrainRunError(f"{what}, which is in a process of its own.", hint=hint, key="data.data_module") from error
     except (ImportError, AttributeError) as error:
-        extras = ",".join(capability.get("extras") or ())
-        package = f"{manifest.get('package_name') or plugin or module.partition('.')[0]}{extras and f'[{extras}]'}"
-        of = f" of the plugin '{plugin}'" if plugin else ""
         raise TrainRunError(
-            f"The data module '{name}' is {path}{of}, which cannot be imported: {error}.",
-            hint=f"Data modules are imported from this environment; install it here: pip install '{package}'",
+            f"{what}, which cannot be imported: {error}.",
+            hint="What it needs of the plugin's extras stands in the manifest: extras: [...].",
             key="data.data_module",
         ) from error
+
+
+def _installed(what: str, path: str, found: "ModulePlugin | None") -> Any:
+    """Import a class of an installed distribution: a trainrun is data that somebody may have sent."""
+    module, _, attribute = path.rpartition(".")
+    try:
+        return getattr(_import_installed(module), attribute)
+    except (ImportError, AttributeError) as error:
+        extras = ",".join(found.extras if found else ())
+        name = found.manifest.get("package_name") or found.plugin if found else module.partition(".")[0]
+        raise TrainRunError(
+            f"{what}, which cannot be imported: {error}.",
+            hint="Load its plugin, by a manifest that you name: --plugins-dir, --plugins-path; or install it here: "
+            f"pip install '{name}{extras and f'[{extras}]'}'",
+            key="data.data_module",
+        ) from error
+
+
+def _checked(what: str, found: Any) -> Any:
     # Whatever else is called so is not called: a class of the standard library does things when it is made.
     if not (isinstance(found, type) and all(hasattr(found, each) for each in _METHODS)):
         raise TrainRunError(
-            f"The data module '{name}' is {path}, which is no class with {', '.join(_METHODS)}.",
+            f"{what}, which is no class with {', '.join(_METHODS)}.",
             hint="Derive it from cuvis_ai_core.data.datamodule.BaseCuvisAIDataModule, or Lightning's own.",
             key="data.data_module",
         )
@@ -111,7 +143,6 @@ def _class(name: str, folders: list[Path]) -> Any:
 
 
 def _import_installed(module: str) -> ModuleType:
-    """Import a module of an installed distribution: a trainrun is data that somebody may have sent."""
     if not is_importable(module):
         raise ImportError(f"'{module}' is of no distribution that is installed")
     return import_module(module)

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Final
 
 from cuvis_ai_core.data.dataset_batches import DatasetBatches
-from cuvis_ai_core.data.readers import Readers
 from cuvis_ai_core.plugins.manifest.folders import folders_above
 from cuvis_ai_core.training.config import ModuleDataConfig
 from cuvis_ai_core.training.data_modules import make_data_module, set_up
@@ -14,23 +13,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cuvis_ai_core.data.annotations import Annotations
+    from cuvis_ai_core.registry import NodeRegistry
 
 _STAGES: Final = {"train": ("fit", "train", "val"), "val": ("validate", "val"), "test": ("test", "test")}
 """What a part is set up for, and which parts there are then."""
 
 
-def parts_of(run: TrainRun, readers: Readers) -> "Parts | ModuleParts":
+def parts_of(run: TrainRun, registry: "NodeRegistry") -> "Parts | ModuleParts":
     """Return the data of a trainrun.
 
     Args:
         run: The trainrun.
-        readers: Suffix to reader, for cubes.
+        registry: Where readers of cubes, and data modules of plugins, come from.
 
     Raises:
         CubeError: There are no cubes, or a file cannot be opened.
         TrainRunError: The data module is not known, or cannot be made.
     """
-    return ModuleParts(run) if isinstance(run.config.data, ModuleDataConfig) else Parts(run, readers)
+    if isinstance(run.config.data, ModuleDataConfig):
+        return ModuleParts(run, registry)
+    return Parts(run, registry.cube_readers())
 
 
 class ModuleParts:
@@ -38,14 +40,15 @@ class ModuleParts:
 
     Args:
         run: The trainrun.
+        registry: Where data modules of plugins come from.
 
     Raises:
         TrainRunError: The data module is not known, or cannot be made.
     """
 
-    def __init__(self, run: TrainRun) -> None:
+    def __init__(self, run: TrainRun, registry: "NodeRegistry") -> None:
         folders = [*folders_above(run.path), *run.plugins_dirs]
-        self._module = make_data_module(run.config.data, folders, run.path.absolute().parent)
+        self._module = make_data_module(run.config.data, folders, run.path.absolute().parent, registry)
         self._size = run.config.data.batch_size
         self._found: dict[str, DatasetBatches] = {}
         self.opened: dict[Path, Annotations] = {}

@@ -80,6 +80,8 @@ def restore_trainrun(
     checkpoint_path: str | Path | None = None,
     device: str = "auto",
     overrides: Sequence[str] | None = None,
+    plugins_dirs: Sequence[str | Path] | None = None,
+    weights_path: str | Path | None = None,
 ) -> None:
     """Show a trainrun, train, validate or test, as the command `restore-trainrun` does.
 
@@ -89,22 +91,28 @@ def restore_trainrun(
         checkpoint_path: Weights to take instead: of a checkpoint of Lightning, `.pt` or `.safetensors`.
         device: Where torch nodes compute; `auto` as the file says.
         overrides: Each `key.path=value`.
+        plugins_dirs: Folders with a manifest for each plugin: of those that the pipeline names, and of data modules.
+        weights_path: Another name of `checkpoint_path`.
 
     Raises:
         TrainRunError: Something in the file breaks a rule.
         PipelineError: Something in its pipeline breaks a rule.
         TrainingError: Training failed.
-        ValueError: There is no such mode.
+        ValueError: There is no such mode, or there are two files of weights.
     """
     from cuvis_ai_core.cli.restore_trainrun import MODES, restore
 
     if mode not in MODES:
         raise ValueError(f"There is no mode '{mode}'; there are {', '.join(MODES)}.")
+    if checkpoint_path is not None and weights_path is not None:
+        raise ValueError("checkpoint_path and weights_path both name the weights; give one.")
+    weights = weights_path if checkpoint_path is None else checkpoint_path
     restore(
         Path(trainrun_path),
         mode,
         tuple(overrides or ()),
-        checkpoint=None if checkpoint_path is None else Path(checkpoint_path),
+        plugins_dirs=tuple(map(Path, plugins_dirs or ())),
+        checkpoint=None if weights is None else Path(weights),
         device=device,
     )
 

@@ -72,8 +72,9 @@ class Building:
 
     @property
     def tops(self) -> set[str]:
-        """Top-level modules of the declared node classes."""
-        return {path.partition(".")[0] for path in self._declared.provides}
+        """Top-level modules of the declared node classes and data modules."""
+        declared = (*self._declared.provides, *self._declared.data_modules.values())
+        return {path.partition(".")[0] for path in declared}
 
     def wheel(self, python: Path | None = None) -> Path:
         """Return a wheel of the project as it is now, built from a copy: back-ends write into the tree that they build.

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core._yaml import load_yaml
 from cuvis_ai_core.errors import ManifestError, YamlError
+from cuvis_ai_core.plugins.manifest.published import module_capabilities
 
 __all__ = ["resolve_pipeline_plugins"]
 
@@ -55,6 +56,44 @@ def manifests_in(folders: Iterable[str | Path]) -> dict[str, dict[str, Any]]:
             content = _read(file)
             if "name" in content and ("repo" in content or "path" in content):
                 found[content["name"]] = _absolute(content, file)
+    return found
+
+
+class ModulePlugin(NamedTuple):
+    """A data module of a plugin, as its manifest tells of it.
+
+    Attributes:
+        path: Full path of its class.
+        plugin: Name of the plugin.
+        manifest: What the manifest says.
+        extras: Extras of the plugin's project that it needs.
+    """
+
+    path: str
+    plugin: str
+    manifest: dict[str, Any]
+    extras: tuple[str, ...]
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What the plugin is loaded by: its manifest, with the extras of the data module."""
+        extras = sorted({*(self.manifest.get("extras") or ()), *self.extras})
+        return {key: value for key, value in self.manifest.items() if key != "name"} | (
+            {"extras": extras} if extras else {}
+        )
+
+
+def module_plugins(folders: Iterable[str | Path]) -> dict[str, ModulePlugin]:
+    """Return the data modules of the manifests in folders, by their names and by the full paths of their classes.
+
+    Raises:
+        ManifestError: A manifest cannot be read.
+    """
+    found: dict[str, ModulePlugin] = {}
+    for plugin, manifest in manifests_in(folders).items():
+        for each in module_capabilities(manifest):
+            known = ModulePlugin(str(each["class_name"]), plugin, manifest, tuple(map(str, each.get("extras") or ())))
+            found |= {known.path: known, str(each["data_module_name"]): known}
     return found
 
 

@@ -19,11 +19,31 @@ def with_plugins(data: object) -> object:
 
 
 def plugin_entry(entry: object) -> object:
-    """Return the entry of a plugin with `provides` in place of `capabilities`."""
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("capabilities"), list):
+    """Return the entry of a plugin with `provides` and `data_modules` in place of `capabilities`."""
+    if not isinstance(entry, Mapping):
         return entry
+    if not isinstance(entry.get("capabilities"), list):
+        return {"provides": [], **entry} if entry.get("data_modules") else entry
     kept = {key: value for key, value in entry.items() if key not in _FOR_OTHERS and value is not None}
-    return {**kept, "provides": entry.get("provides") or class_paths(entry) or []}
+    provides = entry.get("provides") or class_paths(entry) or []
+    modules = kept.get("data_modules") or data_modules(entry)
+    return {**kept, "provides": provides, **({"data_modules": modules} if modules else {})}
+
+
+def data_modules(entry: Mapping[str, Any]) -> dict[str, str]:
+    """Return the data modules among the `capabilities` of an entry: name to the full path of the class."""
+    return {str(each["data_module_name"]): str(each["class_name"]) for each in module_capabilities(entry)}
+
+
+def module_capabilities(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what an entry says of each of its data modules."""
+    return [
+        each
+        for each in entry.get("capabilities") or ()
+        if isinstance(each, Mapping)
+        and each.get("kind") == "data_module"
+        and {"data_module_name", "class_name"} <= {*each}
+    ]
 
 
 def class_paths(entry: Mapping[str, Any]) -> list[str] | None:

@@ -50,6 +50,19 @@ def _only_for_process(version: str | None, info: ValidationInfo) -> str | None:
     return version
 
 
+def _not_empty(paths: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    if not paths and not info.data.get("data_modules"):
+        raise PydanticKnownError("too_short", {"field_type": "Tuple", "min_length": 1, "actual_length": 0})
+    return paths
+
+
+class _Modules(dict[str, str]):
+    """Name to class path; entries are hashed."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+
 def _listed(names: object) -> object:
     if not isinstance(names, list | tuple):
         raise PydanticKnownError("list_type")
@@ -75,15 +88,22 @@ class _Plugin(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
+    data_modules: Annotated[
+        dict[_Text, Annotated[_Text, AfterValidator(rules.check_class_path), _CLASS_PATTERN]], AfterValidator(_Modules)
+    ] = Field(
+        default_factory=_Modules,
+        description="Data modules that the plugin provides, for trainruns: name to the full path of the class.",
+    )
     provides: Annotated[
         tuple[Annotated[_Text, AfterValidator(rules.check_class_path), _CLASS_PATTERN], ...],
         Field(
-            min_length=1,
-            description="Full paths of the node classes that the plugin provides: package.module.Class.",
+            description="Full paths of the node classes that the plugin provides: package.module.Class. It may be "
+            "empty only where there are data modules.",
             examples=[["my_plugin.nodes.MyNode"]],
         ),
         BeforeValidator(_listed),
         AfterValidator(rules.check_paths_differ),
+        AfterValidator(_not_empty),
     ]
     isolation: Literal["scoped", "process", "auto"] = Field(
         default="scoped",

@@ -31,6 +31,7 @@ _EXAMPLES: Final = {
     "tag": 'tag: "v0.1.1"',
     "path": 'path: "../my-custom-plugin"',
     "provides": "provides: [my_plugin.custom.CustomNode]",
+    "data_modules": "data_modules: {belt: my_plugin.data.BeltModule}",
     "isolation": "isolation: process",
     "extras": "extras: [torch]",
     "subdirectory": 'subdirectory: "plugins/adaclip"',
