@@ -359,7 +359,7 @@ def test_train(restore: Run, shell: Run) -> None:
     result = restore("--mode", "train")
     assert result.exit_code == 0, result.output
     output = Path("trained")
-    names = {"loss.png", "metrics.csv", "pipeline.pt", "pipeline.yaml", "run.json", "trainrun.yaml"}
+    names = {"loss.png", "metrics.csv", "pipeline.pt", "pipeline.yaml", "run.json", "trained_models", "trainrun.yaml"}
     assert {file.name for file in output.iterdir()} == names
     rows = _rows(output / "metrics.csv")
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
@@ -374,6 +374,24 @@ def test_train(restore: Run, shell: Run) -> None:
     pipeline = output / "pipeline.yaml"
     shown = shell("restore-pipeline", "--pipeline-path", pipeline, "--plugins-path", "plugins.yaml")
     assert shown.exit_code == 0, shown.output
+
+
+def test_published_tools_find_a_pipeline_that_was_trained(restore: Run, write_yaml: Run) -> None:
+    """Of a published pipeline, in that spelling and where they look; weights that are there alone are found too."""
+    schemas = pytest.importorskip("cuvis_ai_schemas.pipeline")
+    assert restore("--mode", "train").exit_code == 0
+    for file in (Path("trained/pipeline.yaml"), Path("trained/trained_models/scores_restored.yaml")):
+        found = schemas.PipelineConfig.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        assert [node.hparams for node in found.nodes] == [{}, {"channels": 3}, {}, {}]
+        assert len(found.connections) == 3
+    Path("trained/pipeline.pt").unlink()
+    result = restore("--mode", "test")
+    assert result.exit_code == 0, result.output
+    nodes = [{"params" if key == "hparams" else key: value for key, value in n.items()} for n in PIPELINE["nodes"]]
+    path = write_yaml("ours.yaml", {**TRAINRUN, "pipeline": {**PIPELINE, "nodes": nodes}, "output_dir": "ours"})
+    assert restore("--mode", "train", path=path).exit_code == 0
+    assert not Path("ours/trained_models").exists()
+    assert "edges" in yaml.safe_load(Path("ours/pipeline.yaml").read_text(encoding="utf-8"))
 
 
 def test_classes_of_annotations(restore: Run, write_yaml: Run) -> None:

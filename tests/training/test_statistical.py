@@ -173,3 +173,44 @@ def test_an_array_node_that_learns_writes_into_no_batch(registry: Any, batches: 
         StatisticalTrainer(pipeline).fit(data)
     assert "cube = cube.copy()" in str(error.value)
     assert all(np.array_equal(batch["cube"], each) for batch, each in zip(data, before, strict=True))
+
+
+class Bias(ArrayNode):
+    """Runs with the bias that it is given, and learns a better one, as published heads do."""
+
+    INPUT_SPECS: ClassVar[dict[str, Any]] = {"cube": PortSpec(np.float32, (-1, -1, -1, -1))}
+    OUTPUT_SPECS: ClassVar[dict[str, Any]] = {"cube": PortSpec(np.float32, (-1, -1, -1, -1))}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.bias = np.float32(0)
+        self._statistically_initialized = True
+
+    def forward(self, cube: Any) -> dict[str, Any]:
+        """Add it."""
+        return {"cube": cube + self.bias}
+
+    def statistical_initialization(self, input_stream: Iterable[Mapping[str, Any]]) -> None:
+        """Learn the mean."""
+        self.bias = np.float32(np.mean([values["cube"].mean() for values in input_stream]))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the bias."""
+        return {"bias": self.bias}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take it over."""
+        self.bias = state_dict["bias"]
+
+
+def test_a_node_that_may_run_as_it_was_built_learns_all_the_same(registry: Any, batches: Make) -> None:
+    """It runs before it has learned, a training fits it, and what it learned stays."""
+    nodes = [{"name": "n", "class_name": f"{__name__}.Bias"}]
+    first, second = (Pipeline.from_dict({"nodes": nodes}, node_registry=registry) for _ in range(2))
+    data = [*batches(0, 1)]
+    assert first.forward(data[0])[("n", "cube")].mean() == pytest.approx(data[0]["cube"].mean())
+    assert StatisticalTrainer(first).fit(data) == ("n",)
+    assert first.nodes["n"].bias == pytest.approx(np.mean([each["cube"].mean() for each in data]))
+    assert StatisticalTrainer(first).waiting == ()
+    second.load_state_dict(first.state_dict())
+    assert StatisticalTrainer(second).waiting == ()

@@ -20,7 +20,7 @@ from cuvis_ai_core.pipeline.saving import check_saving, to_yaml
 from cuvis_ai_core.pipeline.weights import find_weights
 from cuvis_ai_core.results.folder import OutputFolder, safe_name
 from cuvis_ai_core.results.record import RECORD, for_results, input_record, node_records, run_record
-from cuvis_ai_core.training.build import PIPELINE_FILE, build_pipeline, trained_weights
+from cuvis_ai_core.training.build import PIPELINE_FILE, PUBLISHED_FOLDER, build_pipeline, trained_weights
 from cuvis_ai_core.training.config import DataConfig
 from cuvis_ai_core.training.epochs import Reading
 from cuvis_ai_core.training.evaluation import pooled
@@ -94,6 +94,8 @@ class Session:
                     self._write_matrices(output.staging, pool)
                     self._record(output.staging, nodes, found)
                     output.publish()
+        if self._run.published:
+            self._write_where_published(target, pipeline.name, nodes)
         self._print(found, "val")
         say(f"\nWritten to {target}: the trained pipeline is {PIPELINE_FILE}, {RECORD} says what ran.")
 
@@ -108,7 +110,7 @@ class Session:
         with build_pipeline(self._run, self._registry) as pipeline:
             if weights is not None:
                 pipeline.load_weights(weights)
-            elif StatisticalTrainer(pipeline).waiting or (self._config.training and not self._config.initial_weights):
+            elif _lacks_statistics(pipeline) or (self._config.training and not self._config.initial_weights):
                 raise TrainRunError(
                     f"Trainrun file {self._run.path}: nothing is trained yet: there are no weights in "
                     f"'{self._config.output_dir}'.",
@@ -185,7 +187,10 @@ class Session:
         return pool
 
     def _write(self, folder: Path, pipeline: "Pipeline", rows: "list[Row]", checkpoints: Mapping[str, Path]) -> None:
-        pipeline.save(folder / PIPELINE_FILE)
+        if self._run.published:  # tools that read the file that was given read the trained one too
+            pipeline.save_to_file(folder / PIPELINE_FILE)
+        else:
+            pipeline.save(folder / PIPELINE_FILE)
         for name, file in checkpoints.items():
             shutil.copyfile(file, folder / name)
         write_metrics(folder / METRICS, rows)
@@ -194,9 +199,18 @@ class Session:
         weights = find_weights(folder / PIPELINE_FILE)
         named = {"weights": weights.name} if weights else {}
         content = self._config.to_dict()
-        kept = {node["name"] for node in pipeline.to_dict()["nodes"] if "hparams" in node}
+        kept = self._run.published | {node["name"] for node in pipeline.to_dict()["nodes"] if "hparams" in node}
         written = {**content, "pipeline": with_hparams(content["pipeline"], kept), **named}
         write_atomic(folder / TRAINRUN, to_yaml(for_results(written)))
+
+    def _write_where_published(self, target: Path, name: str, nodes: list[dict[str, Any]]) -> None:
+        """Have copies of pipeline and weights where published tools look for them."""
+        stem = f"{safe_name(name)}_restored"
+        with OutputFolder(target / PUBLISHED_FOLDER, (RECORD,)) as output:
+            for file in filter(None, (target / PIPELINE_FILE, find_weights(target / PIPELINE_FILE))):
+                shutil.copyfile(file, output.staging / f"{stem}{file.suffix}")
+            self._record(output.staging, nodes, {})
+            output.publish()
 
     def _write_matrices(self, folder: Path, pool: Pool) -> None:
         for name, (matrix, labels) in pool.matrices().items():
@@ -226,6 +240,11 @@ class Session:
             print_table(("metric", "value"), rows, title=f"{self._config.name}: {split}")
         if found and self._by_pixels:
             say(f"Means of batches, weighted by their pixels (no output 'weight'): {', '.join(self._by_pixels)}.")
+
+
+def _lacks_statistics(pipeline: "Pipeline") -> bool:
+    nodes = [node for node in pipeline.nodes.values() if getattr(node, "requires_initial_fit", False)]
+    return not all(getattr(node, "statistically_initialized", False) for node in nodes)
 
 
 def _numbers(recorded: object) -> dict[str, float | None]:

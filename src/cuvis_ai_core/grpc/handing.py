@@ -21,11 +21,11 @@ class State:
 
     Attributes:
         file: The file of weights; None if no node keeps any.
-        initialized: Whether each node has learned.
+        initialized: Whether each node has learned; None of one that says so as it was built, and is to be fitted.
     """
 
     file: str | None = None
-    initialized: dict[str, bool] = field(default_factory=dict)
+    initialized: dict[str, bool | None] = field(default_factory=dict)
 
 
 def sources_of(pipeline: "Pipeline") -> dict[str, tuple[str, int, int]]:
@@ -67,7 +67,7 @@ def write_state(pipeline: "Pipeline", stem: Path) -> State:
         OSError: The file cannot be written.
     """
     nodes, state = pipeline.nodes, pipeline.state_dict()
-    initialized = {name: bool(getattr(node, "statistically_initialized", False)) for name, node in nodes.items()}
+    initialized = {name: _has_learned(node) for name, node in nodes.items()}
     for name, node in nodes.items():
         if initialized[name] and getattr(node, "requires_initial_fit", False) and name not in state:
             raise TrainingError(
@@ -79,6 +79,11 @@ def write_state(pipeline: "Pipeline", stem: Path) -> State:
         return State(None, initialized)
     has_modules = any(map(is_module, nodes.values()))
     return State(str(_write(stem, state, (TORCH,) if has_modules else SUFFIXES[::-1])), initialized)
+
+
+def _has_learned(node: Any) -> bool | None:
+    learned = bool(getattr(node, "statistically_initialized", False))
+    return None if learned and getattr(node, "is_to_be_fitted", False) else learned
 
 
 def _write(stem: Path, values: Mapping[str, Mapping[str, Any]], suffixes: Sequence[str]) -> Path:

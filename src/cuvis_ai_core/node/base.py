@@ -55,6 +55,9 @@ class NodeMixin(Recorded):
     _tags: Iterable[Any] = frozenset()
     _icon_name: str | None = None
 
+    _was_given: bool = False
+    """Whether somebody said, after it was built, that it has learned or not."""
+
     per_pixel: bool = False
     halo: int | None = None
     thread_safe: bool = False
@@ -195,8 +198,20 @@ class NodeMixin(Recorded):
         return bool(self._statistically_initialized)
 
     @statistically_initialized.setter
-    def statistically_initialized(self, value: bool) -> None:
-        self._statistically_initialized = value
+    def statistically_initialized(self, value: bool | None) -> None:
+        # None: it runs as it was built, and is to be fitted all the same.
+        self._statistically_initialized = value is None or value
+        self._was_given = value is not None
+
+    @property
+    def is_to_be_fitted(self) -> bool:
+        """Whether training is to fit this node from statistics: it learns so, and has neither learned nor been loaded.
+
+        A published node that runs without having learned says by `_statistically_initialized`, when it is built, that
+        it is initialised; training fits it all the same.
+        """
+        own = type(self).statistically_initialized is not NodeMixin.statistically_initialized
+        return self.requires_initial_fit and not (self.statistically_initialized and (own or self._was_given))
 
     def cleanup(self) -> None:
         """Let go of what this node holds (files, windows, memory of a GPU), when its pipeline is closed."""
@@ -232,6 +247,7 @@ def _noting_state(load: Callable[..., Any]) -> Callable[..., Any]:
         except BaseException:
             self._statistically_initialized = before
             raise
+        self._was_given = True
         if self._statistically_initialized is None:
             self._statistically_initialized = bool(state_dict)
         return answer

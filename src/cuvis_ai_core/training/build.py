@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
 
 PIPELINE_FILE = "pipeline.yaml"
+PUBLISHED_FOLDER = "trained_models"
+"""Where in an output directory published tools look for a trained pipeline."""
 
 
 def resolved(run: TrainRun, config_dirs: Iterable[Path], manifest: Path | None, *, outline: bool = False) -> TrainRun:
@@ -85,10 +87,15 @@ def build_pipeline(run: TrainRun, registry: "NodeRegistry") -> Pipeline:
 
 
 def trained_weights(run: TrainRun) -> Path | None:
-    """Return the trained weights of a resolved trainrun: those that it names, or those in its output directory."""
+    """Return the trained weights of a resolved trainrun: those that it names, or those in its output directory.
+
+    There may be those that the published core wrote: of the one pipeline in its folder.
+    """
     if run.config.weights is not None:
         return Path(run.config.weights)
-    return find_weights(Path(run.config.output_dir) / PIPELINE_FILE)
+    output = Path(run.config.output_dir)
+    others = sorted((output / PUBLISHED_FOLDER).glob("*_restored.yaml"))
+    return find_weights(output / PIPELINE_FILE) or (find_weights(others[0]) if len(others) == 1 else None)
 
 
 def _import_torch() -> None:

@@ -43,12 +43,7 @@ class StatisticalTrainer:
     def waiting(self) -> tuple[str, ...]:
         """Names of the nodes that are to be initialised, in the order in which they run."""
         nodes = self.pipeline.nodes
-        return tuple(
-            name
-            for name in self.pipeline.order
-            if getattr(nodes[name], "requires_initial_fit", False)
-            and not getattr(nodes[name], "statistically_initialized", False)
-        )
+        return tuple(name for name in self.pipeline.order if getattr(nodes[name], "is_to_be_fitted", False))
 
     def fit(self, batches: Iterable[Batch] | None = None) -> tuple[str, ...]:
         """Initialise all nodes that wait for it.

@@ -119,9 +119,14 @@ class ProxyNode(NodeMixin):
         return bool(self._facts["initialized"])
 
     @statistically_initialized.setter
-    def statistically_initialized(self, value: bool) -> None:
-        if value != self._facts["initialized"]:
-            self._take(self._ask("initialized", bool(value)))
+    def statistically_initialized(self, value: bool | None) -> None:
+        if value is None or value != self._facts["initialized"] or self._facts["unfitted"]:
+            self._take(self._ask("initialized", value))
+
+    @property
+    def is_to_be_fitted(self) -> bool:
+        """Whether training is to fit the real node from statistics."""
+        return bool(self._facts["unfitted"])
 
     @property
     def frozen(self) -> bool:

@@ -187,7 +187,7 @@ class _Hosted:
             self._device = device
         return self.facts()
 
-    def initialized(self, *, value: bool) -> dict[str, Any]:
+    def initialized(self, *, value: bool | None) -> dict[str, Any]:
         """Set whether the node has learned."""
         self.node.statistically_initialized = value
         return self.facts()
@@ -213,6 +213,7 @@ class _Hosted:
             "place": definition_of(node.forward),
             "lacks": list(self._learner.lacks()),
             "waits": bool(getattr(node, "requires_initial_fit", False)),
+            "unfitted": bool(getattr(node, "is_to_be_fitted", False)),
             "trainable": parameters is not None and any(each.requires_grad for each in parameters()),
             "sizes": {name: getattr(node, name, None) for name in symbols},
         }
