@@ -31,7 +31,7 @@ class Stub:
             response_deserializer=method.response.FromString,
         )
 
-        def invoke(*, headers: Any = None, timeout: float = 60, **fields: Any) -> Any:
+        def invoke(*, headers: Any = None, timeout: float = 300, **fields: Any) -> Any:
             return call(method.request(**fields), metadata=headers, timeout=timeout)
 
         return invoke

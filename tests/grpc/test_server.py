@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.command import serve
+from cuvis_ai_core.grpc.health import health_address, is_serving
 from cuvis_ai_core.grpc.server import Server
 from cuvis_ai_core.grpc.settings import Settings
 
@@ -183,8 +185,26 @@ def test_tls_and_a_token_guard_every_method_but_health(tmp_path: Path) -> None:
             with pytest.raises(grpc.RpcError) as caught:
                 list(reflection.ServerReflectionInfo(iter([request]), timeout=10))
             assert caught.value.code().name == "UNAUTHENTICATED"
+        here = health_address(int(server.address.rpartition(":")[2]))
+        assert is_serving(here)  # a container's own check has no certificate
+        with grpc.insecure_channel(here) as channel:
+            assert codes(channel) == "UNIMPLEMENTED"
         with grpc.secure_channel(server.address, grpc.ssl_channel_credentials(root)) as channel:
             assert codes(channel, (("authorization", "Bearer s3cret"),)) == "UNAVAILABLE"
+    assert not is_serving(here)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o660])
+def test_a_socket_is_for_those_alone_that_are_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int) -> None:
+    """From the moment that it is there: its mode is not changed afterwards."""
+    monkeypatch.setattr(Path, "chmod", lambda *_: pytest.fail("too late"))
+    before = os.umask(0)
+    try:
+        with Server(Settings(uds=tmp_path / "s", uds_mode=mode, working_directory=tmp_path)):
+            assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == mode
+        assert os.umask(0) == 0
+    finally:
+        os.umask(before)
 
 
 def test_a_server_for_other_machines_loads_and_writes_nothing_by_itself(

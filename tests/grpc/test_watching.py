@@ -94,6 +94,11 @@ def test_the_files_of_a_deployment_say_what_is_there() -> None:
     assert "USER cuvis" in container
     assert "HEALTHCHECK" in container
     assert "cuvis_ai_core.grpc.health" in container
+    copied = [each for line in container.splitlines() if line.startswith("COPY ") for each in line.split()[1:-1]]
+    assert all(
+        (DEPLOY.parent / each).exists() and each != "." for each in copied
+    )  # not the environment, nor the history
+    assert "install -d -o cuvis" in container  # what is mounted belongs to who serves
     unit = configparser.ConfigParser(interpolation=None)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read(DEPLOY / "cuvis-server.service")

@@ -44,7 +44,7 @@ def _generation(_: click.Context, parameter: click.Parameter, text: str) -> tupl
 def _default(flag: str) -> Any:
     """Return the default that an option has in `Settings`: it stands there, and nowhere else."""
     (found,) = (field for field in fields(Settings) if field.name == flag.removeprefix("--").replace("-", "_"))
-    return found.default
+    return f"{found.default:o}" if flag.endswith("-mode") else found.default
 
 
 def _text(flag: str, text: str, metavar: str = "ADDRESS", **more: Any) -> Callable[[Any], Any]:
@@ -69,6 +69,13 @@ def _path(flag: str, text: str, name: str | None = None, **more: Any) -> Callabl
 @_text("--host", "Address to listen on.", envvar="GRPC_HOST")
 @_text("--port", "Port; 0 takes a free one.", "PORT", type=click.IntRange(0, 65535), envvar="GRPC_PORT")
 @_path("--uds", "Listen on a Unix socket instead.", metavar="PATH")
+@_text(
+    "--uds-mode",
+    "Who may use that socket.",
+    "MODE",
+    type=click.Choice(["600", "660", "666"]),
+    callback=lambda _, __, given: int(given, 8),
+)
 @_path("--root", "Folder that may be read; repeatable.", "roots", multiple=True, metavar="FOLDER")
 @_path("--write-root", "Folder that may be written.", "write_roots", multiple=True, metavar="FOLDER")
 @_path(

@@ -1,31 +1,30 @@
 """`python -m cuvis_ai_core.grpc.health [ADDRESS]`: exit status 0 where a server serves, for containers and scripts.
 
-Without an address it asks `GRPC_PORT` of this machine. With TLS (`GRPC_TLS_CERT_PATH`, or a certificate in
-`/run/secrets/tls.crt`) the server's own certificate is what it is checked with.
+Without an address it asks the server at `GRPC_PORT` of this machine, also where that speaks TLS: such a server answers
+health checks of its own machine, or container, by a socket of their own, without certificates.
 """
 
 import os
 import sys
-from pathlib import Path
 from typing import Final
 
 from cuvis_ai_core.grpc.extra import explain_missing
 
-_SECRET: Final = "/run/secrets/tls.crt"  # noqa: S105 - a path
 _SECONDS: Final = 4.0
 
 
-def is_serving(address: str, certificate: Path | None = None) -> bool:
-    """Tell whether a server serves, by the name in its certificate if it has one."""
+def health_address(port: int) -> str:
+    """Return where the server at a port answers health checks of its own machine, if it speaks TLS."""
+    return f"unix-abstract:cuvis-ai-health-{port}"
+
+
+def is_serving(address: str) -> bool:
+    """Tell whether a server serves."""
     with explain_missing():
         import grpc
         from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-    if certificate is None:
-        channel = grpc.insecure_channel(address)
-    else:
-        channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(certificate.read_bytes()))
-    with channel:
+    with grpc.insecure_channel(address) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=_SECONDS)
         except grpc.RpcError:
@@ -35,10 +34,9 @@ def is_serving(address: str, certificate: Path | None = None) -> bool:
 
 def main(arguments: list[str]) -> int:
     """Ask the server and return the exit status."""
-    given = os.environ.get("GRPC_TLS_CERT_PATH", _SECRET)
-    certificate = Path(given) if not arguments and Path(given).is_file() else None
-    address = arguments[0] if arguments else f"localhost:{os.environ.get('GRPC_PORT', '50051')}"
-    return 0 if is_serving(address, certificate) else 1
+    port = int(os.environ.get("GRPC_PORT", "50051"))
+    addresses = arguments[:1] or [health_address(port), f"localhost:{port}"]
+    return 0 if any(map(is_serving, addresses)) else 1
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import hmac
 import logging
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,7 @@ from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.blocks import sweep
 from cuvis_ai_core.grpc.dispatch import handlers
 from cuvis_ai_core.grpc.extra import explain_missing
+from cuvis_ai_core.grpc.health import health_address
 from cuvis_ai_core.grpc.service import Service
 from cuvis_ai_core.grpc.settings import Settings
 from cuvis_ai_core.grpc.table import streams, table
@@ -57,6 +59,7 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((SERVICE, reflection.SERVICE_NAME), self._server, pool=wire().pool)
         self.address = self._listen(grpc)
+        self._asked_here = self._health_for_this_machine(grpc, health_pb2_grpc) if self.settings.uses_tls else None
         self.metrics_address = ""
         self._end_metrics: Callable[[], None] = lambda: None
         if self.service.metrics is not None and self.settings.metrics_port is not None:
@@ -68,6 +71,8 @@ class Server:
         """Begin to listen."""
         sweep()
         self._server.start()
+        if self._asked_here is not None:
+            self._asked_here.start()
         self.service.sessions.start()
         for name in ("", SERVICE):
             self._health.set(name, self._serving.SERVING)
@@ -81,6 +86,8 @@ class Server:
         """
         self._health.enter_graceful_shutdown()
         self._server.stop(self.settings.drain if grace is None else grace).wait()
+        if self._asked_here is not None:
+            self._asked_here.stop(None)
         self.service.sessions.close_all()
         self._end_metrics()
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -109,6 +116,20 @@ class Server:
             + (f"; metrics at {self.metrics_address}" if self.metrics_address else "")
         )
 
+    def _health_for_this_machine(self, grpc: Any, health: Any) -> Any:
+        """Return a server that answers this machine's health checks, and nothing else; None where it has no such name.
+
+        A container's own check has no certificate of a client, and asks `localhost`, for which no certificate is made.
+        """
+        server = grpc.server(ThreadPoolExecutor(2, thread_name_prefix="health"), maximum_concurrent_rpcs=8)
+        health.add_HealthServicer_to_server(self._health, server)
+        try:
+            server.add_insecure_port(health_address(int(self.address.rpartition(":")[2])))
+        except RuntimeError as error:
+            logger.warning("health checks of this machine are answered by the port alone: %s", error)
+            return None
+        return server
+
     def _listen(self, grpc: Any) -> str:
         settings = self.settings
         host = f"[{settings.host}]" if ":" in settings.host and not settings.host.startswith("[") else settings.host
@@ -117,6 +138,8 @@ class Server:
         try:
             if credentials is not None:
                 port = self._server.add_secure_port(wanted, credentials)
+            elif settings.uds is not None:
+                port = self._listen_on_socket(wanted)
             else:
                 port = self._server.add_insecure_port(wanted)
         except RuntimeError as error:
@@ -130,10 +153,15 @@ class Server:
                 hint="Choose another with --port or --host; --port 0 takes a free one.",
                 code="UNAVAILABLE",
             ) from cause
-        if settings.uds is not None:
-            settings.uds.chmod(0o600)
-            return wanted
-        return f"{host}:{port}"
+        return wanted if settings.uds is not None else f"{host}:{port}"
+
+    def _listen_on_socket(self, wanted: str) -> int:
+        """Listen on a Unix socket that nobody else could use at any moment."""
+        before = os.umask(0o777 & ~self.settings.uds_mode)
+        try:
+            return int(self._server.add_insecure_port(wanted))
+        finally:
+            os.umask(before)
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:

@@ -19,6 +19,7 @@ class Settings:
         host: The address to listen on; beyond this machine it takes TLS and a token or client certificates.
         port: The port; 0 takes a free one.
         uds: The path of a Unix socket to listen on instead.
+        uds_mode: Who may use that socket, as a mode of a file: by default its owner alone.
         workers: Threads that work on calls.
         max_message: Bytes of a message, of what a client sends and of what it is answered.
         max_sessions: Sessions at a time.
@@ -43,6 +44,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 50051
     uds: Path | None = None
+    uds_mode: int = 0o600
     workers: int = 32
     max_message: int = 300 * MIB
     max_sessions: int = 10_000

@@ -152,6 +152,7 @@ class TrainingProcess:
         self._words = Words()
         self._ended: dict[str, Any] = {}
         self._asked_at: float | None = None
+        self._began = False
         environment = {key: value for key, value in os.environ.items() if key != LIVE_PLUGINS}
         try:
             self._process = subprocess.Popen(
@@ -180,10 +181,12 @@ class TrainingProcess:
         return said if said is not None or ended else False
 
     def stop(self) -> None:
-        """Have it stop soon, whatever it does."""
+        """Have it stop soon, whatever it does; where it has not begun to train, at once."""
         if self._asked_at is None:
             self._asked_at = time.monotonic()
             self._write(STOP)
+            if not self._began:  # it imports and builds, which nothing stops, and there is nothing to keep
+                self._kill()
 
     def end(self) -> dict[str, Any]:
         """Have it stop where it still runs, and return how it ended."""
@@ -203,6 +206,7 @@ class TrainingProcess:
                     told: dict[str, Any] = json.loads(line)
                     self._ended = told.get("ended", self._ended)
                     if "said" in told:
+                        self._began = True
                         said = _message(told["said"])
                         self._take(said)
                         self._words.put(said)
@@ -217,6 +221,8 @@ class TrainingProcess:
                 logger.warning("training of session %s: %s", self._session, line.decode(errors="replace").rstrip())
 
     def _died(self, status: int) -> dict[str, Any]:
+        if self._asked_at is not None and not self._began:
+            return {"message": "stopped before it began"}
         if self._asked_at is not None:
             return {"message": "stopped by the end of its process; what was trained since the last epoch is lost"}
         how = how_it_ended(status)
