@@ -59,7 +59,7 @@ CUBES = """
 import sys, time
 from pathlib import Path
 from cuvis_ai_core import NodeRegistry
-from cuvis_ai_core.batch.driver import make_job
+from cuvis_ai_core.batch.job import make_job
 from cuvis_ai_core.batch.units import Unit
 from cuvis_ai_core.batch.worker import Worker
 with NodeRegistry() as registry:

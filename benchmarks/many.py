@@ -18,9 +18,8 @@ import numpy as np
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.batch import Local, Ray, run_cubes
-from cuvis_ai_core.batch.driver import make_job
 from cuvis_ai_core.batch.engine import Crew, Setup
-from cuvis_ai_core.batch.job import fingerprint
+from cuvis_ai_core.batch.job import fingerprint, make_job
 from cuvis_ai_core.batch.records import Records
 from cuvis_ai_core.batch.units import Unit, find_units
 from cuvis_ai_core.batch.worker import Worker
@@ -100,7 +99,7 @@ def _look_back(folder: Path, count: int) -> None:
 
 
 def _claim(folder: Path, output: Path, print_: str) -> None:
-    from cuvis_ai_core.batch.job import claim
+    from cuvis_ai_core.batch.place import claim
 
     with NodeRegistry() as registry:
         contents = make_job(registry, folder / "p.yaml", None, {}).contents()

@@ -77,11 +77,12 @@ class CuvisError(Exception):
         message: What happened, where, and the rule that was broken.
         hint: The next step for the reader, shown on lines of its own.
         attributes: The objects concerned, stored under their names; `place` is the line of an author's code that it
-            comes from, as `FILE, line NUMBER`.
+            comes from, as `FILE, line NUMBER`; `begun` tells of a run on many cubes whether any was begun.
     """
 
     hint: str | None = None
     place: str | None = None
+    begun: bool | None = None
 
     def __init__(self, message: str, *, hint: str | None = None, **attributes: object) -> None:
         super().__init__(message)

@@ -6,26 +6,23 @@ that ended. Each cube is in one worker's hands; a worker that dies costs the cub
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from filelock import FileLock, Timeout
-
-from cuvis_ai_core._files import read_json, write_json
 from cuvis_ai_core.batch.engine import Crew, Engine, Event, Setup
-from cuvis_ai_core.batch.job import STATE, Job, claim, fingerprint
-from cuvis_ai_core.batch.local import Local
+from cuvis_ai_core.batch.job import Job, fingerprint
+from cuvis_ai_core.batch.limits import Limits
+from cuvis_ai_core.batch.place import STATE, alone_in, check_nodes, claim
 from cuvis_ai_core.batch.records import Outcome, Records
 from cuvis_ai_core.batch.report import Report, write_metrics, write_page, write_summary
-from cuvis_ai_core.batch.units import Unit, find_units, part_of, without_results
-from cuvis_ai_core.errors import BatchError, OutputError
-from cuvis_ai_core.pipeline.find import find_pipeline_file
-from cuvis_ai_core.pipeline.tiling.memory import default_memory, free_memory
-from cuvis_ai_core.pipeline.weights import find_weights
-from cuvis_ai_core.registry import NodeRegistry
+from cuvis_ai_core.batch.room import Room
+from cuvis_ai_core.batch.units import Unit, part_of, without_results
+from cuvis_ai_core.batch.worker import FULL
+from cuvis_ai_core.errors import BatchError, CuvisError, OutputError
+from cuvis_ai_core.pipeline.tiling.memory import default_memory
 
 _TRIES: Final = 2
 """How often a cube is begun whose worker dies."""
@@ -35,71 +32,6 @@ _SETUP: Final = 300.0
 
 _TICK: Final = 0.2
 _PAGE_EVERY: Final = 5.0
-_NODES: Final = "nodes.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When a cube, or the whole, is given up.
-
-    Attributes:
-        timeout: Seconds that a cube may take; also setting up the workers, which has five minutes at least.
-        max_failures: With how many failed cubes no further one is begun.
-        retry_failed: Whether cubes that failed before are tried again.
-        shard: Number of this run, from 0, and how many share the cubes.
-    """
-
-    timeout: float | None = None
-    max_failures: int | None = None
-    retry_failed: bool = False
-    shard: tuple[int, int] = (0, 1)
-
-    def __post_init__(self) -> None:
-        number, count = self.shard
-        if not 0 <= number < count:
-            raise ValueError(f"shard {number}/{count}: the number counts from 0, and is less than {count}")
-        if self.timeout is not None and not self.timeout > 0:
-            raise ValueError(f"timeout {self.timeout}: no cube is done in that time; it is a number of seconds above 0")
-
-
-def run_cubes(
-    pipeline: str | Path,
-    cubes: str | Path | Iterable[str | Path],
-    output: str | Path,
-    *,
-    plugins: str | Path | None = None,
-    engine: Engine | None = None,
-    limits: Limits | None = None,
-    observe: Callable[[Report], None] = lambda _: None,
-    **options: Any,
-) -> Report:
-    """Run a pipeline on many cubes; the results of each go to a folder of its own.
-
-    The same call goes on where it stopped: a cube is done if its folder has the results of this job for the cube as it
-    is. A cube that fails is noted, and the others go on.
-
-    Args:
-        pipeline: The pipeline file, or the name of one that a plugin brings along.
-        cubes: Files, folders, patterns.
-        output: The folder of the results.
-        plugins: The manifest of plugins.
-        engine: Where workers run; one process of this machine by default.
-        limits: When a cube, or the whole, is given up.
-        observe: Told how it stands, some times a second.
-        options: Further attributes of `Job`: `keep`, `weights`, `overrides`, ...
-
-    Raises:
-        BatchError: No worker can be set up, or another run works in this folder.
-        OutputError: The folder belongs to another job, two cubes would share a folder, or the disk is full.
-        CubeError: There are no cubes.
-        OSError: The disk is full.
-    """
-    with NodeRegistry() as registry:
-        if plugins is not None:
-            registry.load_plugins(plugins)
-        job = make_job(registry, pipeline, plugins, options)
-        units = find_units(cubes, list(registry.cube_readers()))
-    return Driver(job, units, Path(output), engine or Local(), limits or Limits(), observe).run()
 
 
 @dataclass(slots=True)
@@ -156,14 +88,15 @@ class Driver:
         self._flights: dict[int, _Flight] = {}
         self._idle: list[int] = []
         self._deaths = 0
-        self._allowed = engine.workers
-        self._free = free_memory()
-        self._told = 0.0
+        self._room = Room(engine)
+        self._begun = False
+        self._page_at = 0.0
         self._heard = 0.0
 
     def run(self) -> Report:
         """Do what is to do, and return how it ended."""
-        with self._alone():
+        with self._told(), alone_in(self._output, self._limits.shard) as remark:
+            self._report.remarks += [remark] if remark else []
             claim(self._output, self._contents)
             self._look_back()
             try:
@@ -174,56 +107,59 @@ class Driver:
                     finally:
                         crew.close()
                 self._report.ended = self._report.left == 0
-            except BaseException as error:
-                if isinstance(error, KeyboardInterrupt):
-                    error.add_note(
-                        f"{self._report.done + self._report.skipped} of {self._report.total} cubes are done and kept "
-                        f"in '{self._output}'; the same command goes on."
-                    )
+            except BaseException:
                 with suppress(OSError):  # of a full disk, which is what is told
                     self._summarize()
                 raise
             self._summarize()
         return self._report
 
-    # Before the work.
-
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Work in the folder with no other run that has the same cubes."""
-        state = self._output / STATE
-        try:
-            state.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"'{self._output}' cannot be written: {error.strerror or error}.",
-                hint="Choose another folder with --output-dir.",
-            ) from error
-        number, count = self._limits.shard
-        mine = state / f"run-{number}-of-{count}.lock"
-        with FileLock(state / "begin.lock"):
-            others = [other for other in state.glob("run-*.lock") if not other.stem.endswith(f"-of-{count}")]
-            if any(_is_held(other) for other in [mine, *others]):
-                raise BatchError(
-                    f"Another run works in '{self._output}'.",
-                    hint="Wait for its end, or share the cubes out: --shard 0/2 here and --shard 1/2 there.",
-                )
-            lock = FileLock(mine)
-            lock.acquire(timeout=0)
+    def _told(self) -> Iterator[None]:
+        """Have what ends the run say what is kept, and whether any cube was begun."""
         try:
             yield
-        finally:
-            lock.release()
+        except KeyboardInterrupt as error:
+            error.add_note(
+                f"{self._report.done + self._report.skipped} of {self._report.total} cubes are done and kept "
+                f"in '{self._output}'; the same command goes on."
+            )
+            raise
+        except CuvisError as error:
+            error.begun = self._begun
+            raise
+        except OSError as error:
+            raise self._unwritable(error.errno, str(error.strerror or error)) from error
+
+    def _unwritable(self, number: int | None, text: str) -> OutputError:
+        """Return the error about a disk that takes nothing more, perhaps another than that of the results."""
+        what = (
+            f"A disk is full, perhaps that of '{self._output}'"
+            if number in FULL
+            else f"'{self._output}' cannot be written"
+        )
+        hint = "Make room" if number in FULL else "See to it"
+        return OutputError(
+            f"{what}: {text}", hint=f"{hint}; the same command goes on where it stopped.", begun=self._begun
+        )
+
+    # Before the work.
 
     def _look_back(self) -> None:
-        """See what is done, and what failed before."""
+        """See what is done, and what failed before; say what is done once more."""
+        again = 0
         for unit, known in self._records.known(self._units):
             if known is None or (known.error is not None and self._limits.retry_failed):
                 self._pending.append(_Flight(unit, 1))
+                again += self._records.had(unit)
             elif known.error is not None:
                 self._report.add(known)
             else:
                 self._report.skipped += 1
+        if again:
+            self._report.remarks.append(
+                f"{again} cubes are done again: they changed since, or some of their results are gone."
+            )
 
     # The work.
 
@@ -249,7 +185,7 @@ class Driver:
     def _take(self, crew: Crew, event: Event) -> None:
         match event.kind:
             case "ready":
-                self._check_nodes(event.data["nodes"])
+                check_nodes(self._output, event.data["nodes"])
                 self._deaths = 0
                 self._idle.append(event.worker)
                 if event.worker == 0 and self._report.workers == 1:
@@ -257,14 +193,11 @@ class Driver:
             case "broken":
                 raise BatchError(f"The pipeline cannot be set up: {event.data['error']}", **_kind(event.data))
             case "done" if event.data.get("full"):
-                raise OutputError(
-                    f"A disk is full, perhaps that of '{self._output}': {event.data['error']}",
-                    hint="Make room; the same command goes on where it stopped.",
-                )
+                raise self._unwritable(event.data["full"], event.data["error"])
             case "done":
                 self._note(self._flights.pop(event.worker), event)
-                self._lower(event.data.get("peak", 0))
-                if event.worker < self._allowed:
+                self._room.lower(event.data.get("peak", 0))
+                if event.worker < self._room.allowed:
                     self._idle.append(event.worker)
                 else:
                     crew.end(event.worker)
@@ -274,34 +207,14 @@ class Driver:
     def _start_others(self, crew: Crew, size: int) -> None:
         """Start the other workers, no more than there are cubes, and than the memory holds."""
         wanted = min(self._engine.workers, len(self._pending) + len(self._flights))
-        if self._engine.shares_memory and size:
-            fitting = max(1, 1 + int(self._free // max(size, 1)))
-            if fitting < wanted:
-                self._say_fewer(fitting, wanted, size)
-                wanted = fitting
-        self._allowed = wanted
-        for worker in range(1, wanted):
+        for worker in range(1, self._room.begin(wanted, size)):
             self._start(crew, worker)
-
-    def _lower(self, peak: int) -> None:
-        """Go on with fewer workers where a cube took more memory than they all can have."""
-        if not self._engine.shares_memory or not peak or self._allowed == 1:
-            return
-        fitting = max(1, int(self._free // peak))
-        if fitting < self._allowed:
-            self._say_fewer(fitting, self._allowed, peak)
-            self._allowed = fitting
-
-    def _say_fewer(self, fitting: int, wanted: int, size: int) -> None:
-        self._report.remarks.append(
-            f"{fitting} instead of {wanted} workers: one takes {size / 2**20:.0f} MiB, "
-            f"and {self._free / 2**20:.0f} MiB were free."
-        )
 
     def _hand_out(self, crew: Crew) -> None:
         while self._idle and self._pending and not self._is_given_up():
             worker, flight = self._idle.pop(), self._pending.popleft()
             flight.begun = time.monotonic()
+            self._begun = True
             self._flights[worker] = flight
             crew.give(worker, flight.unit, flight.tries)
 
@@ -343,7 +256,7 @@ class Driver:
             self._close(
                 Outcome(flight.unit, error, kind, seconds=seconds, worker=str(event.worker), tries=flight.tries)
             )
-        if event.worker < self._allowed and (self._pending or self._flights):
+        if event.worker < self._room.allowed and (self._pending or self._flights):
             self._start(crew, event.worker)
 
     def _end_late(self, crew: Crew) -> None:
@@ -367,34 +280,22 @@ class Driver:
                 self._close(
                     Outcome(flight.unit, error, "timeout", seconds=seconds, worker=str(worker), tries=flight.tries)
                 )
-                if self._pending and worker < self._allowed:
+                if self._pending and worker < self._room.allowed:
                     self._start(crew, worker)
 
     def _is_given_up(self) -> bool:
         most = self._limits.max_failures
         return most is not None and self._report.failed >= most
 
-    def _check_nodes(self, nodes: list[dict[str, Any]]) -> None:
-        """See that the code is that of the results that are there."""
-        file = self._output / STATE / _NODES
-        before = read_json(file)
-        if before is None:
-            write_json(file, {"nodes": nodes})
-        elif before.get("nodes") != nodes:
-            old = {each["name"]: each for each in before.get("nodes", [])}
-            differing = [each["name"] for each in nodes if old.get(each["name"]) != each]
-            raise OutputError(
-                f"'{self._output}' holds results of other code: node {', '.join(differing)} comes from elsewhere now.",
-                hint="Choose another folder with --output-dir, or lock the plugins: cuvis-ai plugins lock",
-            )
-
     # What is said.
 
     def _tell(self) -> None:
+        self._report.remarks += self._room.remarks
+        self._room.remarks.clear()
         self._observe(self._report)
         now = time.monotonic()
-        if now - self._told > _PAGE_EVERY:
-            self._told = now
+        if now - self._page_at > _PAGE_EVERY:
+            self._page_at = now
             write_page(self._report, self._about)
             if self._metrics is not None:
                 write_metrics(self._report, self._metrics)
@@ -405,44 +306,6 @@ class Driver:
         if self._metrics is not None:
             write_metrics(self._report, self._metrics)
         self._observe(self._report)
-
-
-def make_job(
-    registry: NodeRegistry, pipeline: str | Path, manifest: str | Path | None, options: Mapping[str, Any]
-) -> Job:
-    """Return a job whose files are all named: the pipeline by its path, the weights that lie beside it.
-
-    Args:
-        registry: In which the plugins are loaded.
-        pipeline: The pipeline file, or the name of one that a plugin brings along.
-        manifest: The manifest of the plugins.
-        options: Further attributes of `Job`.
-
-    Raises:
-        PipelineError: There is no such pipeline.
-    """
-    file = find_pipeline_file(Path(pipeline), registry.config_owners())
-    given: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else str(value) if isinstance(value, Path) else value
-        for key, value in options.items()
-    }
-    weights = given.pop("weights", None) or find_weights(file)
-    return Job(
-        str(file.absolute()),
-        str(Path(manifest).absolute()) if manifest is not None else None,
-        str(Path(weights).absolute()) if weights is not None else None,
-        **given,
-    )
-
-
-def _is_held(file: Path) -> bool:
-    lock = FileLock(file)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    lock.release()
-    return False
 
 
 def _kind(data: dict[str, Any]) -> dict[str, Any]:

@@ -2,20 +2,16 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
-from cuvis_ai_core._files import read_json, write_json
 from cuvis_ai_core._redact import redact
-from cuvis_ai_core.errors import OutputError
+from cuvis_ai_core.pipeline.find import find_pipeline_file
+from cuvis_ai_core.pipeline.weights import find_weights
+from cuvis_ai_core.registry import NodeRegistry
 from cuvis_ai_core.results.origin import core_version
-from cuvis_ai_core.results.record import RECORD
-
-STATE: Final = ".cuvis-batch"
-"""The folder, in that of the results, with what belongs to the job and not to a cube."""
-
-_JOB: Final = "job.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,37 +75,37 @@ class Job:
         }
 
 
+def make_job(
+    registry: NodeRegistry, pipeline: str | Path, manifest: str | Path | None, options: Mapping[str, Any]
+) -> Job:
+    """Return a job whose files are all named: the pipeline by its path, the weights that lie beside it.
+
+    Args:
+        registry: In which the plugins are loaded.
+        pipeline: The pipeline file, or the name of one that a plugin brings along.
+        manifest: The manifest of the plugins.
+        options: Further attributes of `Job`.
+
+    Raises:
+        PipelineError: There is no such pipeline.
+    """
+    file = find_pipeline_file(Path(pipeline), registry.config_owners())
+    given: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else str(value) if isinstance(value, Path) else value
+        for key, value in options.items()
+    }
+    weights = given.pop("weights", None) or find_weights(file)
+    return Job(
+        str(file.absolute()),
+        str(Path(manifest).absolute()) if manifest is not None else None,
+        str(Path(weights).absolute()) if weights is not None else None,
+        **given,
+    )
+
+
 def fingerprint(contents: dict[str, Any]) -> str:
     """Return by what a job is known: of two that have it in common the results are the same."""
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def claim(output: Path, contents: dict[str, Any]) -> None:
-    """Have a folder belong to a job; it may already.
-
-    Raises:
-        OutputError: It belongs to another job.
-        OSError: It cannot be written.
-    """
-    file = output / STATE / _JOB
-    before = read_json(file)
-    if before is None:
-        if (output / RECORD).exists():
-            raise OutputError(
-                f"'{output}' holds '{RECORD}', which no run on many cubes wrote; it is not overwritten.",
-                hint="Choose another folder with --output-dir.",
-            )
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, {"fingerprint": fingerprint(contents), "contents": contents})
-        return
-    theirs = before.get("contents")
-    if theirs != contents:
-        old = theirs if isinstance(theirs, dict) else {}
-        differing = [key for key in contents if old.get(key) != contents[key]]
-        raise OutputError(
-            f"'{output}' holds results of another job; what differs: {', '.join(differing) or 'all'}.",
-            hint="Choose another folder with --output-dir; the same job goes on where it stopped.",
-        )
 
 
 def job_data(job: Job) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from cuvis_ai_core.batch.engine import Event, Setup
-from cuvis_ai_core.batch.job import STATE, job_data
+from cuvis_ai_core.batch.job import job_data
+from cuvis_ai_core.batch.place import STATE
 from cuvis_ai_core.batch.units import Unit
 from cuvis_ai_core.plugins.isolation.private_names import LIVE_PLUGINS
 

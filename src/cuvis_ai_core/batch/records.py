@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cuvis_ai_core._files import read_json, write_json
-from cuvis_ai_core.batch.job import STATE
+from cuvis_ai_core.batch.place import STATE
 from cuvis_ai_core.batch.units import Unit, unit_id
 from cuvis_ai_core.results.record import RECORD
 
@@ -59,6 +59,10 @@ class Records:
         """Yield each cube with what became of it, None where it is still to do, or has changed since."""
         for unit in units:
             yield unit, self._done(unit) or self._failed(unit)
+
+    def had(self, unit: Unit) -> bool:
+        """Tell whether a cube that is to do has results of this job."""
+        return (self._output / unit.name / RECORD).is_file()
 
     def fail(self, outcome: Outcome) -> None:
         """Note that a cube failed.

@@ -135,7 +135,8 @@ def write_summary(report: Report, about: dict[str, Any], outcomes: Iterable[Outc
     Raises:
         OSError: The disk is full.
     """
-    write_atomic(report.output / TABLE, _csv(outcomes))
+    written = _csv(outcomes).encode(errors="backslashreplace")  # names of files need not be UTF-8
+    write_atomic(report.output / TABLE, written)
     record = for_results({**about, "date": datetime.now(UTC).isoformat(timespec="seconds"), **report.to_dict()})
     write_json(report.output / RECORD, record)
     write_page(report, about)
@@ -147,6 +148,7 @@ def write_page(report: Report, about: dict[str, Any]) -> None:
     state = "ended" if report.ended else "under way" if report.left else "ending"
     bar = element("progress", f"{finished} of {report.total}", value=finished, max=max(report.total, 1))
     figures = [
+        ("as of", datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")),
         ("done by this run", report.done),
         ("done before", report.skipped),
         ("failed", report.failed),

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,17 @@ from typing import Any, Final
 
 from cuvis_ai_core.data.envi_names import ENVI, beside_header, find_header
 from cuvis_ai_core.data.files import as_url, find_cube_files, split_array
+from cuvis_ai_core.data.magic import is_store
 from cuvis_ai_core.errors import CubeError, OutputError
 from cuvis_ai_core.results.folder import safe_name
 from cuvis_ai_core.results.record import RECORD
 
 _PATTERN: Final = re.compile(r"[*?\[]")
+_OURS: Final = {"cubes.csv", "outputs.npz", "report.html", RECORD}
+"""Files that lie beside folders of results."""
+
+_SHORT: Final = 80
+"""Signs of a long name that its folder has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,7 @@ def find_units(places: str | Path | Iterable[str | Path], suffixes: Sequence[str
         OutputError: Two cubes would have their results in one folder.
     """
     units: dict[str, Unit] = {}
+    clashes: list[tuple[Unit, Unit]] = []
     for place in [places] if isinstance(places, str | Path) else places:
         if as_url(place) is not None:
             found, root = [Path(place)], Path(place).parent
@@ -81,13 +89,26 @@ def find_units(places: str | Path | Iterable[str | Path], suffixes: Sequence[str
             unit = Unit(cube, _name(file, root))
             other = units.setdefault(unit.name.casefold(), unit)
             if other.cube != unit.cube:
-                raise OutputError(
-                    f"The results of '{other.cube}' and of '{unit.cube}' would both go to '{unit.name}'.",
-                    hint="Rename one of them, or give each a run and a folder of its own.",
-                )
+                clashes.append((other, unit))
+    if clashes:
+        raise _clash(clashes)
     if not units:
         raise CubeError("No cubes are named.", hint="Name files, folders or patterns: --cube-path 'cubes/*.hdr'")
     return sorted(units.values(), key=lambda unit: unit.name)
+
+
+def _clash(clashes: Sequence[tuple[Unit, Unit]]) -> OutputError:
+    """Return the error that says which cubes would share a folder, and what to do about it."""
+    first, second = clashes[0]
+    more = f" So it is with {len(clashes) - 1} more." if len(clashes) > 1 else ""
+    kind = os.path.splitext(first.cube)[1]  # noqa: PTH122 - of an address too
+    alike = all(os.path.splitext(each.cube)[0] == os.path.splitext(other.cube)[0] for each, other in clashes)  # noqa: PTH122
+    return OutputError(
+        f"The results of '{first.cube}' and of '{second.cube}' would both go to '{second.name}'.{more}",
+        hint=f"Name one kind of file alone, such as '*{kind}'."
+        if alike and kind
+        else "Rename one of them, or give each a run and a folder of its own.",
+    )
 
 
 def without_results(units: Sequence[Unit], output: Path) -> list[Unit]:
@@ -97,11 +118,13 @@ def without_results(units: Sequence[Unit], output: Path) -> list[Unit]:
         units: All cubes.
         output: The folder of the results, absolute.
     """
-    return [unit for unit in units if not _is_result(Path(unit.cube).parent, output)]
+    real = output.resolve()
+    folders = {folder: _is_result(Path(folder), real) for folder in {os.path.dirname(unit.cube) for unit in units}}  # noqa: PTH120
+    return [unit for unit in units if not folders[os.path.dirname(unit.cube)]]  # noqa: PTH120
 
 
 def _is_result(folder: Path, output: Path) -> bool:
-    return output in folder.parents and (folder / RECORD).is_file()
+    return (folder / RECORD).is_file() and output in folder.resolve().parents
 
 
 def part_of(units: Sequence[Unit], shard: tuple[int, int]) -> list[Unit]:
@@ -130,7 +153,7 @@ def _root(place: Path) -> Path:
         parts = place.parts
         first = next(number for number, part in enumerate(parts) if _PATTERN.search(part))
         return Path(*parts[:first]) if first else Path()
-    return place if place.is_dir() and not place.suffix else place.parent
+    return place if place.is_dir() and not is_store(place) else place.parent
 
 
 def _name(file: Path, root: Path) -> str:
@@ -139,7 +162,19 @@ def _name(file: Path, root: Path) -> str:
     except ValueError:  # found by a link
         inside = Path(file.name)
     stem = inside.name if file.is_dir() else inside.stem
-    return "/".join(map(safe_name, [*inside.parts[:-1], stem]))
+    return "/".join(map(_folder_name, [*inside.parts[:-1], stem]))
+
+
+def _folder_name(name: str) -> str:
+    """Return a name as that of a folder; of one that loses more than its blanks, with what tells it from others.
+
+    It depends on that name alone: a cube that comes later moves no other's results.
+    """
+    safe = safe_name(name)
+    if safe.casefold() in _OURS:
+        return f"_{safe}"
+    kept = unicodedata.normalize("NFC", name).replace(" ", "_")
+    return safe if safe in {kept, f"_{kept}"} else f"{safe_name(safe[:_SHORT])}-{_digest(name)[:8]}"
 
 
 def _digest(text: str) -> str:

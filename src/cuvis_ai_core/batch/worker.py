@@ -20,12 +20,15 @@ from typing import Any, Final, TextIO
 from cuvis_ai_core._process import end_with_parent
 from cuvis_ai_core.batch.job import Job
 from cuvis_ai_core.batch.units import Unit, batch_record
-from cuvis_ai_core.errors import CuvisError
+from cuvis_ai_core.errors import CuvisError, OutputError
 from cuvis_ai_core.pipeline.pipeline import Pipeline
 from cuvis_ai_core.pipeline.tiling.memory import machine_memory
 from cuvis_ai_core.registry import NodeRegistry
 from cuvis_ai_core.results.record import node_records
 from cuvis_ai_core.results.run import Run
+
+FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
+"""Numbers of the errors that say that a disk is full."""
 
 _LONGEST: Final = 4000
 """Signs of the text of an error that are kept."""
@@ -112,12 +115,19 @@ def told(error: BaseException) -> dict[str, Any]:
     if isinstance(error, MemoryError):
         text = "It ran out of memory. Give its worker more, with fewer --workers, or have tiles take less: --memory"
     found = {"error": text[:_LONGEST], "kind": type(error).__name__, "node": getattr(error, "node", None)}
-    return found | ({"full": True} if _is_full(error) else {})
+    number = _no_cubes_fault(error)
+    return found | ({"full": number} if number else {})
 
 
-def _is_full(error: BaseException) -> bool:
-    """Tell whether a disk is full, which is no cube's fault."""
-    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+def _no_cubes_fault(error: BaseException) -> int | None:
+    """Return what is wrong where it is no cube's fault: a disk is full, or may not be written."""
+    each: BaseException | None = error
+    while each is not None:
+        number = each.errno if isinstance(each, OSError) else None
+        if number in FULL or (number == errno.EROFS and isinstance(error, OutputError)):
+            return number
+        each = each.__cause__
+    return None
 
 
 def main() -> None:

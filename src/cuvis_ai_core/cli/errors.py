@@ -101,7 +101,9 @@ def _shown_errors() -> Iterator[None]:
 
 
 def exit_status(error: BaseException) -> int:
-    """Return 2 where what was given is wrong, 1 where the work failed."""
+    """Return 2 where what was given is wrong, and nothing of many could begin, 1 where the work failed."""
+    if isinstance(error, CuvisError) and error.begun is not None:
+        return FAILED if error.begun else WRONG_INPUT
     return WRONG_INPUT if isinstance(error, _WRONG_INPUT) and not isinstance(error, NodeRunError) else FAILED
 
 

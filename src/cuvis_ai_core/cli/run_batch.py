@@ -108,7 +108,9 @@ def run_batch(registry: "NodeRegistry", given: "Options") -> None:
         CuvisError: Nothing can start.
         click.exceptions.Exit: With status 1, some cubes failed or are left.
     """
-    from cuvis_ai_core.batch.driver import Driver, Limits, make_job
+    from cuvis_ai_core.batch.driver import Driver
+    from cuvis_ai_core.batch.job import make_job
+    from cuvis_ai_core.batch.limits import Limits
     from cuvis_ai_core.batch.units import find_units
     from cuvis_ai_core.results.folder import safe_name
 

@@ -1,8 +1,10 @@
 """From a path, a folder or a pattern to the files that hold cubes."""
 
 import glob
+import os
 import re
-from collections.abc import Collection, Iterable
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -77,7 +79,37 @@ def _is_junk(file: Path) -> bool:
 
 
 def _matches(place: Path) -> list[str]:
-    return glob.glob(str(place), recursive=True) if glob.has_magic(str(place)) else []  # noqa: PTH207 - absolute ones too
+    """Return what a pattern matches; a folder counts once, however many links lead to it, also one in itself."""
+    if not glob.has_magic(str(place)):
+        return []
+    if "**" not in place.parts[:-1]:
+        return glob.glob(str(place), recursive=True)  # noqa: PTH207 - absolute ones too
+    at = place.parts.index("**")
+    before, after = Path(*place.parts[:at]), Path(*place.parts[at + 1 :])
+    roots = _matches(before) if glob.has_magic(str(before)) else [str(before)]
+    found = [each for folder in _folders(roots) for each in _matches(Path(glob.escape(folder)) / after)]
+    return list(dict.fromkeys(found))
+
+
+def _folders(roots: Iterable[str]) -> Iterator[str]:
+    """Yield folders and those in them, each once; those that are links last, so that a link renames nothing."""
+    seen: set[tuple[int, int]] = set()
+    real, links = deque(roots), deque[str]()
+    while real or links:
+        folder = real.popleft() if real else links.popleft()
+        try:
+            about = os.stat(folder)  # noqa: PTH116
+            inside = sorted(os.scandir(folder), key=lambda each: each.name)
+        except OSError:  # no folder, or none of ours
+            continue
+        if (about.st_dev, about.st_ino) in seen:
+            continue
+        seen.add((about.st_dev, about.st_ino))
+        yield folder
+        for each in inside:
+            if each.is_dir() and not each.name.startswith("."):
+                name = each.name if folder == os.curdir else each.path
+                (links if each.is_symlink() else real).append(name)
 
 
 def _nothing(place: Path, candidates: Collection[Path], suffixes: Collection[str]) -> CubeError:

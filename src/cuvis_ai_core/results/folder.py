@@ -4,6 +4,7 @@ What is its own is what lies there with the content that was written: its record
 record that somebody else laid there nor a file that was changed since makes anybody's work ours to remove.
 """
 
+import errno
 import glob
 import hashlib
 import json
@@ -33,6 +34,9 @@ _CHOOSE: Final = "Choose another folder, with --output-dir or with output_dir in
 _LOCK: Final = "lock"
 _NEW: Final = "new"
 _OLD: Final = "old"
+_LOCKLESS: Final = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+"""What file systems say that have no locks."""
+
 _WRITTEN: Final = "written"
 """Key of a record under which the hashes of the files stand that were written with it."""
 
@@ -59,7 +63,7 @@ def _remove_if_left(folder: Path) -> None:
     lock = FileLock(folder / _LOCK)
     try:
         lock.acquire(timeout=0)
-    except (Timeout, OSError):
+    except (OSError, NotImplementedError):  # it is held, or there are no locks
         return
     _take_back(folder, folder.parent)
     lock.release()
@@ -133,7 +137,7 @@ class OutputFolder:
         with self._writable():
             self._temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=beside))
             self._lock = FileLock(self._temporary / _LOCK)
-            self._lock.acquire(timeout=1)  # until this process ends, however it does
+            self._hold()
             self.staging = self._temporary / _NEW
             self.staging.mkdir()
         return self
@@ -149,6 +153,14 @@ class OutputFolder:
                 if self._published
                 else f"No results were written to '{self._folder}'; what was there before is as it was."
             )
+
+    def _hold(self) -> None:
+        """Hold the lock of the temporary folder until this process ends, however it does, where there are locks."""
+        try:
+            self._lock.acquire(timeout=1)
+        except (OSError, NotImplementedError) as error:
+            if not isinstance(error, Timeout | NotImplementedError) and error.errno not in _LOCKLESS:
+                raise
 
     def publish(self) -> None:
         """Move the files to their place.

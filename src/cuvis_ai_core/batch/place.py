@@ -1,0 +1,143 @@
+"""Whose a folder of results is: which job's, which code's, and which run works in it."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from filelock import FileLock, Timeout
+
+from cuvis_ai_core._files import read_json, write_json
+from cuvis_ai_core.batch.job import fingerprint
+from cuvis_ai_core.errors import BatchError, OutputError
+from cuvis_ai_core.results.record import RECORD
+
+STATE: Final = ".cuvis-batch"
+"""The folder, in that of the results, with what belongs to the job and not to a cube."""
+
+_JOB: Final = "job.json"
+_NODES: Final = "nodes.json"
+_TURN: Final = 60.0
+"""Seconds that runs which begin at once wait for each other."""
+
+
+@contextmanager
+def alone_in(output: Path, shard: tuple[int, int]) -> Iterator[str | None]:
+    """Work in a folder with no other run that has the same cubes.
+
+    Args:
+        output: The folder of the results, absolute; it is made.
+        shard: Number of the run, from 0, and how many share the cubes.
+
+    Yields:
+        What is to be said of it: that nobody can know who else works there.
+
+    Raises:
+        BatchError: Another run works there.
+        OutputError: It cannot be written.
+    """
+    state = output / STATE
+    number, count = shard
+    mine = FileLock(state / f"run-{number}-of-{count}.lock")
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        with FileLock(state / "begin.lock", timeout=_TURN):
+            others = [other for other in state.glob("run-*.lock") if not other.stem.endswith(f"-of-{count}")]
+            if any(_is_held(other) for other in [Path(mine.lock_file), *others]):
+                raise BatchError(
+                    f"Another run works in '{output}'.",
+                    hint="Wait for its end, or share the cubes out: --shard 0/2 here and --shard 1/2 there.",
+                )
+            mine.acquire(timeout=0)
+        said = None
+    except (OSError, NotImplementedError) as error:  # NotImplementedError: of a file system without locks
+        if not state.is_dir() or _has_locks(state):
+            raise OutputError(
+                f"'{output}' cannot be written: {getattr(error, 'strerror', None) or error}.",
+                hint="Choose another folder with --output-dir.",
+            ) from error
+        said = f"The file system of '{output}' has no locks: see to it yourself that no other run works there."
+    try:
+        yield said
+    finally:
+        mine.release()
+
+
+def claim(output: Path, contents: dict[str, Any]) -> None:
+    """Have a folder belong to a job; it may already.
+
+    Raises:
+        OutputError: It belongs to another job.
+        OSError: It cannot be written.
+    """
+    file = output / STATE / _JOB
+    before = read_json(file)
+    if before is None:
+        if (output / RECORD).exists():
+            raise OutputError(
+                f"'{output}' holds '{RECORD}', which no run on many cubes wrote; it is not overwritten.",
+                hint="Choose another folder with --output-dir.",
+            )
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, {"fingerprint": fingerprint(contents), "contents": contents})
+        return
+    theirs = before.get("contents")
+    if theirs != contents:
+        old = theirs if isinstance(theirs, dict) else {}
+        differing = [key for key in contents if old.get(key) != contents[key]]
+        raise OutputError(
+            f"'{output}' holds results of another job; what differs: {', '.join(differing) or 'all'}.",
+            hint="Choose another folder with --output-dir; the same job goes on where it stopped.",
+        )
+
+
+def check_nodes(output: Path, nodes: list[dict[str, Any]]) -> None:
+    """See that the code is that of the results that are there.
+
+    Args:
+        output: The folder of the results.
+        nodes: What workers say of the nodes: classes, and the code that they come from.
+
+    Raises:
+        OutputError: It is other code.
+        OSError: The folder cannot be written.
+    """
+    file = output / STATE / _NODES
+    before = read_json(file)
+    if before is None:
+        write_json(file, {"nodes": nodes})
+    elif before.get("nodes") != nodes:
+        old = {each["name"]: each for each in before.get("nodes", [])}
+        differing = [each["name"] for each in nodes if old.get(each["name"]) != each]
+        raise OutputError(
+            f"'{output}' holds results of other code: node {', '.join(differing)} comes from elsewhere now.",
+            hint="Choose another folder with --output-dir, or lock the plugins: cuvis-ai plugins lock",
+        )
+
+
+def _has_locks(folder: Path) -> bool:
+    """Tell whether a file system has locks: some that are mounted from elsewhere have none."""
+    try:
+        handle, name = tempfile.mkstemp(dir=folder)
+    except OSError:
+        return True  # what is wrong is something else
+    os.close(handle)
+    try:
+        FileLock(name).acquire(timeout=0).lock.release()
+    except (OSError, NotImplementedError):
+        return False
+    finally:
+        Path(name).unlink(missing_ok=True)
+    return True
+
+
+def _is_held(file: Path) -> bool:
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False

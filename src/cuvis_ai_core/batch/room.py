@@ -1,0 +1,56 @@
+"""How many workers the memory of this machine holds, by what those took that there are."""
+
+from typing import Final
+
+from cuvis_ai_core.batch.engine import Engine
+from cuvis_ai_core.pipeline.tiling.memory import free_memory
+
+_MIB: Final = 2**20
+
+
+class Room:
+    """How many workers there may be.
+
+    Args:
+        engine: Where they run; the memory of other machines is not asked for.
+
+    Attributes:
+        allowed: How many there may be.
+        remarks: What was decided.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.allowed = engine.workers
+        self.remarks: list[str] = []
+        self._counts = engine.shares_memory
+        self._free = free_memory()
+
+    def begin(self, wanted: int, size: int) -> int:
+        """Return how many workers there may be beside the first one, which is ready.
+
+        Args:
+            wanted: How many at most: no more than there are cubes.
+            size: Bytes that the first one takes; 0 where that is not known.
+        """
+        self.allowed = min(self.allowed, wanted)
+        if size:
+            self._limit(1 + int(self._free // size), size)
+        return self.allowed
+
+    def lower(self, peak: int) -> None:
+        """Go on with fewer workers where a cube took more memory than they all can have.
+
+        Args:
+            peak: Bytes that one took at most; 0 where that is not known.
+        """
+        if peak:
+            self._limit(int(self._free // peak), peak)
+
+    def _limit(self, fitting: int, size: int) -> None:
+        fitting = max(1, fitting)
+        if self._counts and fitting < self.allowed:
+            self.remarks.append(
+                f"{fitting} instead of {self.allowed} workers: one takes {size / _MIB:.0f} MiB, "
+                f"and {self._free / _MIB:.0f} MiB were free."
+            )
+            self.allowed = fitting
