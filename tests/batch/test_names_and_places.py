@@ -155,3 +155,12 @@ def test_shards_of_another_number_do_what_is_left(folder: Path, cubes: Cubes) ->
     report = run_cubes("rx.yaml", [*sorted(folder.glob("cubes/f*.npy"))], "out")
     assert (report.failed, report.left) == (0, 0)
     assert report.skipped
+
+
+def test_a_run_that_waits_for_its_workers_says_so(folder: Path, cubes: Cubes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, and goes on as soon as there is one."""
+    cubes("fine", 2)
+    monkeypatch.setattr("cuvis_ai_core.batch.driver._PATIENCE", 0.2)
+    report = run_cubes("rx.yaml", "cubes/*.npy", "out")
+    assert (report.done, report.failed) == (2, 0)
+    assert [each.partition(" since")[0] for each in report.remarks] == ["No worker is ready"]

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,9 @@ _TRIES: Final = 2
 
 _SETUP: Final = 300.0
 """Seconds that setting up a worker may take at least, where there is a time limit."""
+
+_PATIENCE: Final = 30.0
+"""Seconds without any worker after which that is said."""
 
 _TICK: Final = 0.2
 _PAGE_EVERY: Final = 5.0
@@ -92,6 +96,7 @@ class Driver:
         self._begun = False
         self._page_at = 0.0
         self._heard = 0.0
+        self._patience = _PATIENCE
 
     def run(self) -> Report:
         """Do what is to do, and return how it ended."""
@@ -171,6 +176,7 @@ class Driver:
             if event is not None:
                 self._heard = time.monotonic()
                 self._take(crew, event)
+            self._say_waiting()
             self._end_late(crew)
             self._hand_out(crew)
             self._tell()
@@ -258,6 +264,17 @@ class Driver:
             )
         if event.worker < self._room.allowed and (self._pending or self._flights):
             self._start(crew, event.worker)
+
+    def _say_waiting(self) -> None:
+        """Say that there is no worker, once each time: a cluster may have lost its last machine."""
+        if self._idle or self._flights:
+            self._patience = _PATIENCE
+        elif time.monotonic() - self._heard > self._patience:
+            self._report.remarks.append(
+                f"No worker is ready since {self._patience:g} s; the run waits for one. What they do stands in "
+                f"'{self._output / STATE / 'logs'}'; with Ray, a machine must have room: ray status"
+            )
+            self._patience = inf
 
     def _end_late(self, crew: Crew) -> None:
         limit = self._limits.timeout

@@ -19,8 +19,11 @@ from cuvis_ai_core.batch.engine import Event, Setup
 from cuvis_ai_core.batch.job import Job, job_data
 from cuvis_ai_core.batch.units import Unit
 from cuvis_ai_core.errors import BatchError, MissingExtraError
+from cuvis_ai_core.plugins.isolation.private_names import LIVE_PLUGINS
 
 _STARTS: Final = "ready"
+_PLACES: Final = {"CUVIS_PLUGINS_DIR", "CUVIS_SHARED_STORE"}
+"""Variables that name folders: a machine that has them set knows better than the driver's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Ray:
         workers: How many actors.
         cpus: Cores for each, also the threads that it computes with.
         gpus: GPUs for each.
+        memory: Bytes that each may take; a cube that takes more fails. None: as much as its machine has.
         bundle: A bundle of the plugins, which is unpacked once on each machine that has them not.
     """
 
@@ -39,6 +43,7 @@ class Ray:
     workers: int = 2
     cpus: int = 1
     gpus: float = 0
+    memory: int | None = None
     bundle: Path | None = None
     shares_memory = False
 
@@ -96,7 +101,10 @@ class RayCrew:
             "name": f"ray-{worker}",
             "folder": str(Path.cwd()),
             "threads": self._engine.cpus,
-            "variables": {key: value for key, value in os.environ.items() if key.startswith("CUVIS_")},
+            "memory": self._engine.memory,
+            "variables": {
+                key: value for key, value in os.environ.items() if key.startswith("CUVIS_") and key != LIVE_PLUGINS
+            },
         }
         self._actors[worker] = actor.remote(data, self._bundle)
         self._expect(worker, _STARTS, self._actors[worker].set_up.remote())
@@ -155,14 +163,17 @@ class RayWorker:
         """Load plugins and pipeline; `error` says why that failed."""
         from cuvis_ai_core.batch.worker import Worker, limit_memory, peak_memory, told
 
-        os.environ.update(self._data["variables"])
+        os.environ.pop(LIVE_PLUGINS, None)  # of the driver, where Ray was started by it
+        given = self._data["variables"]
+        os.environ.update({key: given[key] for key in given if key not in _PLACES or key not in os.environ})
         os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(self._data["threads"])))
-        limit_memory(None)
+        limit_memory(self._data["memory"])
         try:
             os.chdir(self._data["folder"])
             job = Job.from_dict(self._data["job"])
             if self._bundle is not None:
                 job = _carried(job, self._bundle)
+                os.environ["CUVIS_OFFLINE"] = "1"  # it has all; who asks the index, waits for one that is not there
             self._worker = Worker(job, Path(self._data["output"]), self._data["fingerprint"], self._data["name"])
         except (Exception, SystemExit) as error:  # noqa: BLE001 - told to the driver
             return told(error)
