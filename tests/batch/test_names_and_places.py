@@ -147,12 +147,22 @@ def test_the_exit_status_says_that_nothing_began(what: str, status: int, folder:
     assert result.exit_code == status, result.output
 
 
+def test_files_named_one_by_one_go_by_their_path_and_a_missing_one_fails_alone(folder: Path, cubes: Cubes) -> None:
+    """Below the folder that they have in common."""
+    for day in ("monday", "tuesday"):
+        cubes("fine", 2, day)
+    named = [str(file) for file in sorted(folder.glob("cubes/*/*.npy"))]
+    report = run_cubes("rx.yaml", [*named, str(folder / "cubes" / "monday" / "gone.npy")], "out")
+    assert (report.done, report.failed) == (4, 1)
+    assert report.failures[0].unit.name == "monday/gone"
+    assert (folder / "out" / "tuesday" / "fine1" / "run.json").is_file()
+
+
 def test_shards_of_another_number_do_what_is_left(folder: Path, cubes: Cubes) -> None:
-    """And a cube that vanished since it was found fails alone."""
+    """Whoever did the rest."""
     cubes("fine", 6)
     run_cubes("rx.yaml", "cubes/*.npy", "out", limits=Limits(shard=(0, 2)))
-    (folder / "cubes" / "gone.npy").symlink_to("nowhere.npy")
-    report = run_cubes("rx.yaml", [*sorted(folder.glob("cubes/f*.npy"))], "out")
+    report = run_cubes("rx.yaml", "cubes/*.npy", "out")
     assert (report.failed, report.left) == (0, 0)
     assert report.skipped
 

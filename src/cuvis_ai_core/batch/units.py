@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -66,7 +66,8 @@ def is_pattern(path: Path | str) -> bool:
 def find_units(places: str | Path | Iterable[str | Path], suffixes: Sequence[str]) -> list[Unit]:
     """Return the cubes in files, folders and patterns, ordered by name.
 
-    The results of `cubes/a/scene.hdr`, found by `cubes/**/*.hdr`, go to `a/scene`.
+    The results of `cubes/a/scene.hdr`, found by `cubes/**/*.hdr`, go to `a/scene`; those of files that are named one by
+    one go by what follows the folder that they have in common.
 
     Args:
         places: Files, folders, patterns, addresses.
@@ -78,13 +79,9 @@ def find_units(places: str | Path | Iterable[str | Path], suffixes: Sequence[str
     """
     units: dict[str, Unit] = {}
     clashes: list[tuple[Unit, Unit]] = []
-    for place in [places] if isinstance(places, str | Path) else places:
-        if as_url(place) is not None:
-            found, root = [Path(place)], Path(place).parent
-        else:
-            expanded = Path(place).expanduser()
-            found, root = find_cube_files([expanded], suffixes), _root(expanded)
-        for file in found:
+    several = [places] if isinstance(places, str | Path) else list(places)
+    for place, root in _with_roots(several):
+        for file in _files(place, suffixes, several):
             cube = str(place) if as_url(place) is not None else str(file.absolute())
             unit = Unit(cube, _name(file, root))
             other = units.setdefault(unit.name.casefold(), unit)
@@ -95,6 +92,36 @@ def find_units(places: str | Path | Iterable[str | Path], suffixes: Sequence[str
     if not units:
         raise CubeError("No cubes are named.", hint="Name files, folders or patterns: --cube-path 'cubes/*.hdr'")
     return sorted(units.values(), key=lambda unit: unit.name)
+
+
+def _files(place: str | Path, suffixes: Sequence[str], several: Sequence[object]) -> list[Path]:
+    """Return the cubes at a place; one of several that is not there fails by itself, when it is its turn."""
+    path = Path(place)
+    if as_url(place) is not None:
+        return [path]
+    path = path.expanduser()
+    gone = len(several) > 1 and not _PATTERN.search(str(path)) and not os.path.lexists(split_array(path)[0])
+    return [path] if gone else find_cube_files([path], suffixes)
+
+
+def _with_roots(places: Sequence[str | Path]) -> Iterator[tuple[str | Path, Path]]:
+    """Yield places, each with the folder below which the names of its cubes begin.
+
+    Of files that are named one by one it is the folder that they have in common.
+    """
+    roots = [Path(place).parent if as_url(place) is not None else _root(Path(place).expanduser()) for place in places]
+    named = [_is_named(place, root) for place, root in zip(places, roots, strict=True)]
+    folders = {str(root.absolute()) for root, is_named in zip(roots, named, strict=True) if is_named}
+    try:
+        common = Path(os.path.commonpath(folders)) if folders else Path()
+    except ValueError:  # on several drives
+        common = None
+    for place, root, is_named in zip(places, roots, named, strict=True):
+        yield place, common if is_named and common is not None else root
+
+
+def _is_named(place: str | Path, root: Path) -> bool:
+    return as_url(place) is None and not is_pattern(place) and root == Path(place).expanduser().parent
 
 
 def _clash(clashes: Sequence[tuple[Unit, Unit]]) -> OutputError:
