@@ -74,10 +74,38 @@ def test_the_index_of_weights(tmp_path: Path) -> None:
         ("y", "b", "manifest"),
         ("z", "b", "manifest"),
     ]
-    assert payload["used_for_labels"] == ["Backbone"]
+    assert payload["used_for_labels"][-1] == "Trained pipeline"
     assert json.loads(index_json(payload)) == payload
     (tmp_path / "c.yaml").write_text("name: c\nweights:\n- {name: z}\n")
     ModelWeights.reset()
     with pytest.raises(ManifestError, match="'z' are named twice"):
         ModelWeights.load_manifests([tmp_path])
     assert ModelWeights.list_payload()["models"] == []
+
+
+def test_a_row_has_what_programs_read(tmp_path: Path) -> None:
+    """What a manifest leaves out stands there as nothing; size, folder and default follow from the rest."""
+    (tmp_path / "a.yaml").write_text(
+        "name: belt\nweights:\n- name: small\n  repo_id: lab/Belt\n  filename: small.pt\n  size_bytes: 5\n"
+        "  aux_files: [{path: c.json, size_bytes: 2}]\n  used_for: [Belts]\n"
+        "- {name: tall, family: big, selected_by: size, default: true}\n- {name: wide, selected_by: size}\n"
+    )
+    ModelWeights.reset()
+    ModelWeights.load_manifests([tmp_path])
+    payload = ModelWeights.list_payload()
+    small, tall, wide = payload["models"]
+    assert (small["total_bytes"], small["cache_dir_name"], small["family"]) == (7, "models--lab--Belt", "Belt")
+    assert (small["kind"], small["license_file"], small["aliases"], small["pin_mismatch"]) == (
+        "weights",
+        None,
+        [],
+        False,
+    )
+    assert (tall["family"], tall["cache_dir_name"]) == ("big", None)
+    assert [row["plugin_default"] for row in (small, tall, wide)] == [True, True, False]
+    assert payload["used_for_labels"][-1] == "Belts"
+    assert list(small) == list(tall)
+    (tmp_path / "a.yaml").write_text("name: belt\nweights:\n- {name: small, aux_files: 3}\n")
+    ModelWeights.reset()
+    with pytest.raises(ManifestError, match="'used_for', 'aux_files' and 'aliases' are lists"):
+        ModelWeights.load_manifests([tmp_path])

@@ -5,7 +5,7 @@ import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -27,7 +27,11 @@ from cuvis_ai_core.cli.run_batch import batch_only, batch_options, is_batch, run
 from cuvis_ai_core.errors import CubeError
 
 if TYPE_CHECKING:
+    from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.registry import NodeRegistry
+
+
+_WITH_MODULES: Final = frozenset({"--allow-untrained", "--keep"})
 
 
 class Published:
@@ -47,6 +51,8 @@ class Options:
     measurement_indices: tuple[int, ...]
     annotation_json_path: Path | None
     processing_mode: str | None
+    data_module: str | None
+    data_arg: tuple[str, ...]
     output_dir: Path | None
     weights_path: Path | None
     device: str
@@ -103,6 +109,12 @@ class Options:
 @click.option(
     "--processing-mode", metavar="MODE", help="What to make of a session file: Raw, DarkSubtract, Reflectance, ..."
 )
+@click.option(
+    "--data-module",
+    metavar="NAME",
+    help="Run the pipeline on the samples of a data module, by its name in a manifest or the full path of its class.",
+)
+@click.option("--data-arg", multiple=True, metavar="KEY=VALUE", help="What the data module is made with. Repeatable.")
 @path_option("--output-dir", description="Folder for the results.  [default: <name of the pipeline>-output]")
 @click.option(
     "--keep", multiple=True, metavar="NODE.PORT", help="Write this output; repeatable.  [default: those of last nodes]"
@@ -147,10 +159,7 @@ def main(**options: Any) -> None:
     from cuvis_ai_core.registry import NodeRegistry
 
     given = Options(**options)
-    if given.cube_path is not None and given.cu3s_file_path is not None:
-        raise click.UsageError("--cube-path and --cu3s-file-path both name the cube; give one.")
-    if given.measurement is not None and given.measurement_indices:
-        raise click.UsageError("--measurement and --measurement-indices both say which; give one.")
+    _refuse_contradictions(given)
     given = replace(given, cube_path=given.cube_path or given.cu3s_file_path)
     if given.cube_path is None:
         _refuse_without_cube(given)
@@ -171,6 +180,17 @@ def main(**options: Any) -> None:
             _restore(registry, given)
 
 
+def _refuse_contradictions(given: Options) -> None:
+    if given.cube_path is not None and given.cu3s_file_path is not None:
+        raise click.UsageError("--cube-path and --cu3s-file-path both name the cube; give one.")
+    if given.measurement is not None and given.measurement_indices:
+        raise click.UsageError("--measurement and --measurement-indices both say which; give one.")
+    if given.data_module is not None and (given.cube_path or given.cu3s_file_path):
+        raise click.UsageError("--data-module and --cube-path both say what the pipeline runs on; give one.")
+    if given.data_arg and given.data_module is None:
+        raise click.UsageError("--data-arg goes with --data-module, which it is for.")
+
+
 def _refuse_without_cube(given: Options) -> None:
     belonging = {
         "--output-dir": given.output_dir is not None,
@@ -185,9 +205,12 @@ def _refuse_without_cube(given: Options) -> None:
         "--format": given.format != "npz",
         **batch_only(given),
     }
+    if given.data_module is not None:  # whose samples are no files: only nodes write, and times are told anyway
+        belonging = {key: each for key, each in belonging.items() if key not in _WITH_MODULES}
+    why = "without a cube nothing is run" if given.data_module is None else "a data module names no file"
     for option, is_given in belonging.items():
         if is_given:
-            raise click.UsageError(f"{option} goes with --cube-path: without a cube nothing is run.")
+            raise click.UsageError(f"{option} goes with --cube-path: {why}.")
 
 
 def _refuse_for_one(given: Options) -> None:
@@ -215,7 +238,7 @@ def _load_named(registry: "NodeRegistry", given: Options) -> None:
     from cuvis_ai_core.pipeline.find import find_pipeline_file
 
     file = find_pipeline_file(given.pipeline_path, registry.config_owners())
-    load_named(registry, read_config(file), given.plugins_dir)
+    load_named(registry, read_config(file), given.plugins_dir, given.data_module)
 
 
 def _expect_file(registry: "NodeRegistry", cube_path: Path) -> None:
@@ -248,8 +271,11 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
         device=given.device,
         overrides=given.override,
         allow_untrained=given.allow_untrained,
-        outline=given.cube_path is None,
+        outline=given.cube_path is None and given.data_module is None,
     ) as pipeline:
+        if given.data_module is not None:
+            _run_module(registry, pipeline, file, given)
+            return
         if given.cube_path is not None:
             from cuvis_ai_core.cli.run_pipeline import run_all
             from cuvis_ai_core.results.run import Run
@@ -279,6 +305,17 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
         print_unloaded(registry, pipeline, command, given.plugins_path)
         if given.pipeline_vis_ext is not None:
             _draw(pipeline, given.pipeline_vis_ext, file)
+
+
+def _run_module(registry: "NodeRegistry", pipeline: "Pipeline", file: Path, given: Options) -> None:
+    from cuvis_ai_core.cli.run_module import data_args, run_module
+    from cuvis_ai_core.plugins.manifest.folders import folders_above
+
+    assert given.data_module is not None
+    if given.pipeline_vis_ext is not None:
+        _draw(pipeline, given.pipeline_vis_ext, file)
+    folders = [*folders_above(file), *given.plugins_dir]
+    run_module(registry, pipeline, given.data_module, data_args(given.data_arg), folders, given.keep)
 
 
 def _draw(pipeline: Any, kind: str, file: Path) -> None:

@@ -1,6 +1,6 @@
 """The data modules that trainruns name: classes of loaded plugins or of installed packages, made and set up."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -46,8 +46,42 @@ def make_data_module(
         return found(**given, **data.params)
 
 
+def module_to_predict(
+    name: str, arguments: Mapping[str, Any], folders: Iterable[Path], registry: "NodeRegistry | None"
+) -> Iterable[Mapping[str, Any]]:
+    """Return the batches to predict on of a data module, which is set up for that.
+
+    Args:
+        name: Its name in a manifest, or the full path of its class.
+        arguments: What its constructor takes; `splits` is a file, `batch_size` and `num_workers` are numbers.
+        folders: Folders with a manifest for each plugin; one in a later folder goes first.
+        registry: Whose plugins are asked first.
+
+    Raises:
+        PluginConflictError: Several plugins have a data module of that name.
+        TrainRunError: It is not known, or cannot be made or set up.
+    """
+    own = {key: arguments[key] for key in ("batch_size", "num_workers") if key in arguments}
+    params = {key: value for key, value in arguments.items() if key not in {"splits", *own}}
+    splits = {"splits": {"splits_path": str(arguments["splits"])}} if "splits" in arguments else {}
+    try:
+        data = ModuleDataConfig.model_validate(
+            {"data_module": name, "params": params, **splits, **{key: int(value) for key, value in own.items()}}
+        )
+    except ValueError as error:
+        raise TrainRunError(
+            f"The data module '{name}' cannot be made: {', '.join(own)} is no number that will do.",
+            hint="batch_size is 1 or more, num_workers 0 or more.",
+            key="data",
+        ) from error
+    module = make_data_module(data, folders, Path(), registry)
+    set_up(module, "predict")
+    batches: Iterable[Mapping[str, Any]] = module.predict_dataloader()
+    return batches
+
+
 def set_up(module: Any, stage: str) -> None:
-    """Have a data module open its data, for the stage of Lightning `fit`, `validate` or `test`.
+    """Have a data module open its data, for the stage of Lightning `fit`, `validate`, `test` or `predict`.
 
     Raises:
         TrainRunError: It fails.

@@ -8,6 +8,7 @@ from cuvis_ai_core.plugins.manifest.folders import folders_above
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
+    from cuvis_ai_core.registry import NodeRegistry
 
 __all__ = ["restore_pipeline", "restore_pipeline_cli", "restore_trainrun", "restore_trainrun_cli"]
 
@@ -23,6 +24,11 @@ def restore_pipeline(  # noqa: PLR0913, PLR0917 - the published order
     config_overrides: Sequence[str] | Mapping[str, Any] | None = None,
     plugins_path: str | Path | None = None,
     pipeline_vis_ext: str | None = None,
+    *,
+    plugins_dirs: Sequence[str | Path] | None = None,
+    data_module: str | None = None,
+    data_args: Mapping[str, Any] | None = None,
+    profile_sync: bool = False,  # noqa: ARG001 - without a GPU there is nothing to wait for; with one, times are of calls
 ) -> "Pipeline":
     """Build a pipeline from a file, draw it where asked, and run it on a session file where one is given.
 
@@ -37,6 +43,12 @@ def restore_pipeline(  # noqa: PLR0913, PLR0917 - the published order
         config_overrides: Each `key.path=value`, or a mapping that is laid over the file.
         plugins_path: The manifest of the plugins that its nodes come from.
         pipeline_vis_ext: `png`, `svg` or `md`: a drawing is written beside the file, as `<stem>.<this>`.
+        plugins_dirs: Folders with a manifest for each plugin; those that the pipeline names are loaded, and that of the
+            data module. Newer published versions have these four arguments in place of others, so they go by name.
+        data_module: A data module, by its name in a manifest or the full path of its class; the pipeline runs on each
+            of its batches to predict on.
+        data_args: What it is made with.
+        profile_sync: Accepted from published software.
 
     Returns:
         The pipeline, which keeps the plugins of its nodes loaded.
@@ -46,13 +58,17 @@ def restore_pipeline(  # noqa: PLR0913, PLR0917 - the published order
         NodeNotFoundError: There is no class of a name.
         PluginsLoadError: Plugins failed to load.
         CubeError: The session file cannot be read.
+        TrainRunError: The data module is not known, or cannot be made.
     """
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.registry import NodeRegistry
 
     registry = NodeRegistry()
+    folders = list(map(Path, plugins_dirs or ()))
     if plugins_path is not None:
         registry.load_plugins(plugins_path)
+    if folders:
+        _load_named(registry, pipeline_path, folders, data_module)
     pipeline = Pipeline.load_pipeline(
         pipeline_path, weights_path, device=device, config_overrides=config_overrides, node_registry=registry
     )
@@ -71,7 +87,26 @@ def restore_pipeline(  # noqa: PLR0913, PLR0917 - the published order
             processing_mode=processing_mode,
         )
         Predictor(pipeline, module).predict()
+    if data_module is not None:
+        _predict(pipeline, data_module, data_args or {}, [*folders_above(pipeline_path), *folders])
     return pipeline
+
+
+def _load_named(registry: "NodeRegistry", file: str | Path, folders: list[Path], data_module: str | None) -> None:
+    from cuvis_ai_core.pipeline.config import read_config
+    from cuvis_ai_core.plugins.needed import needed_plugins
+
+    for name, entry in needed_plugins(read_config(Path(file)), folders, data_module).items():
+        registry.load_plugin(name, entry)
+
+
+def _predict(pipeline: "Pipeline", name: str, arguments: Mapping[str, Any], folders: list[Path]) -> None:
+    from cuvis_ai_core.training.data_modules import module_to_predict
+    from cuvis_ai_core.training.predictor import Predictor
+
+    batches = module_to_predict(name, arguments, folders, vars(pipeline)["node_registry"])
+    for _ in Predictor(pipeline).outputs_of(batches):
+        pass
 
 
 def restore_trainrun(
