@@ -23,6 +23,13 @@ print("loaded", flush=True)
 sys.stdin.read()
 """
 
+FORK = """import os
+if os.fork() == 0:
+    registry.clear_plugins()
+    os._exit(0)
+os.wait()
+"""
+
 
 def entry(url: str, tag: str = "v1.0.0") -> dict[str, object]:
     """Return a manifest entry."""
@@ -43,10 +50,13 @@ def use_in_the_past(cache: Path, name: str, days: float) -> None:
 
 
 @pytest.fixture
-def other_process(git_plugin: Callable[..., str], cache: Path) -> Iterator["subprocess.Popen[str]"]:
-    """Return a process that has a plugin loaded, until its input ends."""
+def other_process(
+    request: pytest.FixtureRequest, git_plugin: Callable[..., str], cache: Path
+) -> Iterator["subprocess.Popen[str]"]:
+    """Return a process that has a plugin loaded, until its input ends; it may be given more to do before it says so."""
+    before, said, after = LOAD_AND_WAIT.partition("print")
     process = subprocess.Popen(
-        [sys.executable, "-c", LOAD_AND_WAIT, git_plugin()],
+        [sys.executable, "-c", f"{before}{getattr(request, 'param', '')}{said}{after}", git_plugin()],
         env={**os.environ, "CUVIS_PLUGINS_DIR": str(cache)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -137,16 +147,10 @@ def test_a_registry_that_is_dropped_uses_nothing(git_plugin: Callable[..., str],
     assert [bool(each.users()) for each in entries(Store(cache))] == [False, False]
 
 
-def test_a_forked_process_ends_no_use_of_its_parent(
-    registry: NodeRegistry, git_plugin: Callable[..., str], cache: Path
-) -> None:
+@pytest.mark.parametrize("other_process", [FORK], indirect=True, ids=["forks"])
+@pytest.mark.usefixtures("other_process")
+def test_a_forked_process_ends_no_use_of_its_parent(cache: Path) -> None:
     """It has a copy of the registry, and lets go of it."""
-    registry.load_plugin("echo", entry(git_plugin()))
-    pid = os.fork()
-    if pid == 0:
-        registry.clear_plugins()
-        os._exit(0)
-    os.waitpid(pid, 0)
     assert [bool(each.users()) for each in entries(Store(cache))] == [True, True]
 
 
