@@ -13,7 +13,7 @@ from cuvis_ai_core.grpc.paths import Roots
 from cuvis_ai_core.grpc.sessions import Session, Sessions
 from cuvis_ai_core.grpc.settings import Settings
 from cuvis_ai_core.grpc.watching import Watch
-from cuvis_ai_core.plugins.policy.asking import policy
+from cuvis_ai_core.plugins.policy.current import policy
 from cuvis_ai_core.registry import NodeRegistry
 
 GENERATION = "cuvis-schemas"

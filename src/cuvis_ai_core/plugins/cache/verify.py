@@ -32,7 +32,7 @@ from cuvis_ai_core.plugins.cache.sources import (
 from cuvis_ai_core.plugins.cache.store import Store, listed
 from cuvis_ai_core.plugins.cache.target_marker import complete_target
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.policy.asking import policy
+from cuvis_ai_core.plugins.policy.current import policy
 
 _NOT_ASKED: Final = (AuthenticationError, NetworkError, NotAllowedError, TimeLimitError, ToolNotFoundError)
 

@@ -211,7 +211,7 @@ class Installer:
                 job.finish(place)
 
     def _read_project(self, folder: Path, job: Job, _: Enter) -> None:
-        from cuvis_ai_core.plugins.cache.carried import wheelhouse
+        from cuvis_ai_core.plugins.cache.wheelhouse import wheelhouse
         from cuvis_ai_core.plugins.installing.target_directory import TargetInstallation
         from cuvis_ai_core.plugins.installing.uv import Uv
 
