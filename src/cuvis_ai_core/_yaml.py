@@ -328,10 +328,10 @@ def _unreadable(path: Path, error: Exception) -> str:
         except OSError:
             return "there is no such file, and no such folder; give the path of a file"
         return f"there is no such file; {f'did you mean {near!r}?' if near else 'check the path'}"
-    if isinstance(error, IsADirectoryError) or (isinstance(error, PermissionError) and path.is_dir()):
+    if isinstance(error, IsADirectoryError):
         return "this is a folder; give the path of a file"
     if isinstance(error, PermissionError):
-        return "the file may not be read; change its permissions"
+        return "the file may not be read; change its permissions, or those of the folders above it"
     return f"the file cannot be read ({getattr(error, 'strerror', None) or error}); check the path"
 
 

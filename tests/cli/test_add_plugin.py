@@ -141,3 +141,67 @@ def test_a_plugin_is_tried_on_a_cube_of_ones_own(shell: Shell, local_plugin: Cal
     assert "On 3 x 2 pixels of 4 bands" in found.stdout
     assert "cube: float32 1 x 3 x 2 x 4, 7 to 7" in found.stdout
     assert found.exit_code == 0
+
+
+NODE = """\
+import numpy as np
+from cuvis_ai_core.node import ArrayNode
+from cuvis_ai_schemas.pipeline import PortSpec
+
+
+class Leaf(ArrayNode):
+    INPUT_SPECS = {"cube": PortSpec(np.floating, (-1, -1, -1, -1), "A cube.")}
+    OUTPUT_SPECS = {"cube": PortSpec(np.floating, (-1, -1, -1, -1), "The same.")}
+
+    def forward(self, cube):
+        return {"cube": cube}
+"""
+
+FILES = {
+    "plugins/leaf/pyproject.toml": (
+        '[build-system]\nrequires = ["uv_build"]\nbuild-backend = "uv_build"\n'
+        '[project]\nname = "leaf-plugin"\nversion = "1.0.0"\n'
+    ),
+    "plugins/leaf/src/leaf_plugin/__init__.py": "",
+    "plugins/leaf/src/leaf_plugin/nodes.py": NODE,
+    "README.md": "Several projects.\n",
+}
+
+
+def test_a_project_below_the_top_is_added_as_pip_spells_it(shell: Shell, git_host: GitHost) -> None:
+    """`git+URL@TAG#subdirectory=FOLDER`, with a name before it or not, and with `#egg`; then it loads."""
+    url = git_host.add("several", FILES, tag="v1.0.0")
+    spelled = f"leaf-plugin @ git+{url}@v1.0.0#egg=leaf&subdirectory=plugins/leaf"
+    found = shell("cuvis-ai", "plugins", "add", spelled, "--name", "leaf")
+    assert found.exit_code == 0, found.stderr
+    text = Path("plugins.yaml").read_text(encoding="utf-8")
+    assert f"    repo: {url}\n    tag: v1.0.0\n    subdirectory: plugins/leaf\n" in text
+    with NodeRegistry(discover=False) as registry:
+        assert registry.load_plugins("plugins.yaml") == 1
+    checked = shell("cuvis-ai", "plugins", "check", f"{url}#subdirectory=plugins/leaf", "--no-run")
+    assert "leaf-plugin: 0 errors" in checked.stdout
+
+
+@pytest.mark.parametrize(
+    ("fragment", "text"),
+    [
+        ("", "The top folder of URL v1.0.0 holds no project.\nName one of those in it: URL@TAG#subdirectory=FOLDER; "),
+        ("#subdirectory=plugins", "plugins of URL v1.0.0 holds no project.\n"),
+        ("#subdirectory=leaf", "The subdirectory 'leaf' of URL v1.0.0 does not exist.\n"),
+        ("#subdirectory=../x", "has a '..' in it"),
+        (
+            "#plugins/leaf",
+            "'#plugins/leaf' says nothing of a repository.\nWrite URL@TAG, and for a project in a folder",
+        ),
+    ],
+)
+def test_where_the_project_is_not_those_that_are_there_are_named(
+    shell: Shell, git_host: GitHost, fragment: str, text: str
+) -> None:
+    """Nothing is written."""
+    name = f"several-{fragment.encode().hex()}"
+    url = git_host.add(name, FILES, tag="v1.0.0")
+    found = shell("cuvis-ai", "plugins", "add", f"{url}{fragment}")
+    assert found.exit_code in {1, 2}
+    assert text.replace("URL v", f"{url} v") in found.stderr
+    assert not Path("plugins.yaml").exists()

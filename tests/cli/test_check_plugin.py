@@ -109,7 +109,7 @@ def test_a_plugin_of_a_manifest_is_checked_with_what_it_is_said_to_provide(shell
 def test_what_is_not_there_is_told_with_what_can_be_given(shell: Shell) -> None:
     """Neither folder, address nor plugin."""
     found = shell("cuvis-ai", "plugins", "check", "nowhere")
-    assert found.exit_code == 1
+    assert found.exit_code == 2
     assert "'nowhere' is no folder, no address and no plugin that is installed here." in found.stderr
     assert "Give the folder of a project, URL@TAG" in found.stderr
 

@@ -67,7 +67,7 @@ def test_metadata_are_free() -> None:
     [
         (None, "is empty"),
         ([], "is a list"),
-        ("nodes", "is a str"),
+        ("nodes", "is a single text"),
         ({}, "nodes: is missing"),
         ({"nodes": None}, "nodes: must be a list"),
         ({"nodes": []}, "nodes: must not be empty"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cuvis_ai_core.cli.options import allow_build_option, dry_run_option, path_option, shared_options
+from cuvis_ai_core.cli.options import GivenText, allow_build_option, dry_run_option, path_option, shared_options
 from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.errors import ManifestError
 
@@ -17,7 +17,7 @@ _manifest_option = path_option("--manifest", description="The manifest.  [defaul
 
 
 @click.command()
-@click.argument("source", metavar="URL[@TAG]|PATH")
+@click.argument("source", type=GivenText(), metavar="URL[@TAG]|PATH")
 @_manifest_option
 @click.option("--name", metavar="NAME", help="Its name in the manifest.  [default: that of the repository]")
 @dry_run_option
@@ -56,7 +56,7 @@ def add(source: str, manifest: Path | None, name: str | None, dry_run: bool) -> 
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", type=GivenText())
 @_manifest_option
 @dry_run_option
 @shared_options

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from cuvis_ai_core.cli.lazy import NamedGroup
-from cuvis_ai_core.cli.options import json_option, shared_options
+from cuvis_ai_core.cli.options import GivenText, json_option, shared_options
 from cuvis_ai_core.cli.output import say
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def prune_entries(older_than: float | None, max_size: float | None, dry_run: boo
 
 
 @cache.command("clear")
-@click.argument("name", required=False)
+@click.argument("name", type=GivenText(), required=False)
 @shared_options
 def clear_entries(name: str | None) -> None:
     """Remove everything of the plugin NAME, or everything."""

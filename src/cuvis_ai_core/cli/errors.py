@@ -1,5 +1,7 @@
 """From an exception to what a person at a command line gets: one text on stderr, and an exit status."""
 
+import errno
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -47,6 +49,19 @@ _WRONG_INPUT: Final = (
     PolicyError,
     TrainRunError,
 )
+_CURES: Final = {
+    errno.EACCES: "change its rights, or those of the folders above it",
+    errno.EPERM: "change its rights, or those of the folders above it",
+    errno.EROFS: "give a place that may be written",
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room there",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.ENAMETOOLONG: "give a shorter name",
+}
+"""What to do about an error of the operating system."""
+
+_WRONG_PLACES: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG})
+
 _MOST_LINES: Final = 40
 _MOST_SIGNS: Final = 4000
 _LONGEST_LINE: Final = 1000
@@ -98,16 +113,24 @@ def _shown_errors() -> Iterator[None]:
     except click.ClickException as error:
         error.message = shown(redact(error.message))  # type: ignore[misc]  # nobody else says what click prints
         raise
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # of --help and --version
+        raise click.ClickException(f"Standard output cannot be written: {error.strerror or error}.") from error
 
 
 def exit_status(error: BaseException) -> int:
     """Return 2 where what was given is wrong, and nothing of many could begin, 1 where the work failed."""
     if isinstance(error, CuvisError) and error.begun is not None:
         return FAILED if error.begun else WRONG_INPUT
+    if isinstance(error, OSError) and not isinstance(error, CuvisError):
+        return WRONG_INPUT if error.filename is not None and error.errno in _WRONG_PLACES else FAILED
     return WRONG_INPUT if isinstance(error, _WRONG_INPUT) and not isinstance(error, NodeRunError) else FAILED
 
 
 def _text(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}; {_CURES.get(error.errno or 0, 'check the path')}"
     if isinstance(error, CuvisError | OSError):
         return str(error)
     return (

@@ -5,14 +5,21 @@ from pathlib import Path
 
 import click
 
-from cuvis_ai_core.cli.options import shared_options
+from cuvis_ai_core.cli.options import GivenPath, WholeNumber, shared_options
 from cuvis_ai_core.cli.output import say, tell
 from cuvis_ai_core.errors import OutputError
 
 
 @click.command("git-host")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--port", default=8417, show_default=True, metavar="NUMBER", help="Port to listen on; 0: any.")
+@click.argument("folder", type=GivenPath(exists=True, file_okay=False))
+@click.option(
+    "--port",
+    type=WholeNumber(0, 65535),
+    default=8417,
+    show_default=True,
+    metavar="NUMBER",
+    help="Port to listen on; 0: any.",
+)
 @shared_options
 def git_host(folder: Path, port: int) -> None:
     """Serve the Git repositories in FOLDER over HTTP on 127.0.0.1, until Ctrl-C, as a host in the network would.

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from cuvis_ai_core.cli.lazy import NamedGroup
-from cuvis_ai_core.cli.options import allow_build_option, json_option, offline_option, plugins_option, shared_options
+from cuvis_ai_core.cli.options import (
+    GivenText,
+    allow_build_option,
+    json_option,
+    offline_option,
+    plugins_option,
+    shared_options,
+)
 
 if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
@@ -48,7 +55,7 @@ def list_nodes(plugins_path: Path | None, load: bool, as_json: bool) -> None:
 
 
 @nodes.command("show")
-@click.argument("name")
+@click.argument("name", type=GivenText())
 @plugins_option
 @offline_option
 @allow_build_option

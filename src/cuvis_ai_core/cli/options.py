@@ -1,5 +1,6 @@
 """The options that several commands share."""
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -43,6 +44,48 @@ def _flag(name: str, key: str, description: str) -> Callable[[_Decorated], _Deco
     return click.option(name, is_flag=True, expose_value=False, callback=remember, help=description)
 
 
+class GivenPath(click.Path):
+    """A path that somebody gave: an empty one, as of a variable that is not set, is no working folder, but an error."""
+
+    def __init__(self, **what: Any) -> None:
+        super().__init__(path_type=Path, **what)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if not os.fspath(value).strip():
+            self.fail("is empty; it takes a path.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class GivenText(click.types.StringParamType):
+    """A name or an address that somebody gave."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return it."""
+        if not str(value).strip():
+            self.fail("is empty.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class WholeNumber(click.IntRange):
+    """A whole number within bounds; click's own says `is not a valid integer range` of a word."""
+
+    name = "whole number"
+
+
+class Number(click.FloatRange):
+    """A number within bounds."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number: what compares with nothing is none."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no number that can be reached.", param, ctx)
+        return number
+
+
 def path_option(
     name: str, *, description: str, required: bool = False, short: str | None = None
 ) -> Callable[[_Decorated], _Decorated]:
@@ -67,7 +110,7 @@ def plugins_option(command: _Decorated) -> _Decorated:
 
 def manifest_argument(command: _Decorated) -> _Decorated:
     """Add the argument MANIFEST, by default `plugins.yaml` in the working directory."""
-    return click.argument("manifest", type=click.Path(path_type=Path), default=Path("plugins.yaml"))(command)
+    return click.argument("manifest", type=GivenPath(), default=Path("plugins.yaml"))(command)
 
 
 def dry_run_option(command: _Decorated) -> _Decorated:
@@ -169,8 +212,15 @@ def _limit_unpacking(ctx: click.Context, parameter: click.Parameter, value: str 
         ctx.call_on_close(lambda: _restore(LIMIT, before))
 
 
-def _allow_builds(ctx: click.Context, _: click.Parameter, names: Sequence[str]) -> None:
+def _allow_builds(ctx: click.Context, parameter: click.Parameter, names: Sequence[str]) -> None:
     if names:
+        from packaging.utils import InvalidName, canonicalize_name
+
+        for name in names:
+            try:
+                canonicalize_name(name, validate=True)
+            except InvalidName as error:
+                raise click.BadParameter(f"'{name}' is no name of a package, as mahotas.", param=parameter) from error
         from cuvis_ai_core.plugins.installing.uv_program import BUILD_VARIABLE
 
         _add_names(ctx, BUILD_VARIABLE, names)
@@ -210,7 +260,7 @@ def _single_path(_: click.Context, parameter: click.Parameter, values: Sequence[
         raise click.BadParameter(f"given {len(values)} times ({given}); it takes one path.", param=parameter)
     if not values:
         return None
-    if not values[0]:
+    if not values[0].strip():
         raise click.BadParameter("is empty; it takes a path.", param=parameter)
     try:
         return Path(values[0]).expanduser()

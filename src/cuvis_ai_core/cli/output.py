@@ -7,12 +7,14 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, TextIO
 
 import click
 
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core._shown import shown
+from cuvis_ai_core.errors import CuvisError
 
 _RESULTS: Final = "cuvis_ai_core.cli.results"
 """Key of `ctx.meta` under which the stream for results is kept, while standard output is lent to standard error."""
@@ -22,12 +24,23 @@ _STDERR: Final = 2
 
 def say(text: str = "") -> None:
     """Print a line of a result."""
-    click.echo(shown(redact(text)), file=results())
+    _print(shown(redact(text)))
 
 
 def say_drawn(text: str) -> None:
     """Print what has colours of our own, made of texts that were shown before."""
-    click.echo(text, file=results())
+    _print(text)
+
+
+def _print(text: str) -> None:
+    try:
+        click.echo(text, file=results())
+    except BrokenPipeError:
+        raise  # whoever read it has read enough
+    except OSError as error:
+        raise CuvisError(
+            f"Standard output cannot be written: {error.strerror or error}.", hint="Look at where it is led to."
+        ) from error
 
 
 def tell(text: str) -> None:
@@ -45,7 +58,7 @@ def results() -> TextIO:
 @contextmanager
 def only_results_on_stdout(ctx: click.Context) -> Iterator[None]:
     """Have what anybody but `say` prints go to standard error, also what C libraries and child processes print."""
-    stdout = sys.stdout
+    stdout: TextIO | None = sys.stdout
     with _own_handle(stdout) as stream:
         ctx.meta[_RESULTS] = stream
         sys.stdout = sys.stderr
@@ -57,8 +70,12 @@ def only_results_on_stdout(ctx: click.Context) -> Iterator[None]:
 
 
 @contextmanager
-def _own_handle(stdout: TextIO) -> Iterator[TextIO]:
+def _own_handle(stdout: TextIO | None) -> Iterator[TextIO]:
     """Have a stream to where a stream leads now, which itself leads to standard error meanwhile."""
+    if stdout is None:  # closed: nobody wants results
+        with Path(os.devnull).open("w", encoding="utf-8") as nothing:
+            yield nothing
+        return
     try:
         handle = stdout.fileno()
         stdout.flush()

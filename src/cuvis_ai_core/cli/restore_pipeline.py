@@ -12,6 +12,8 @@ import click
 from cuvis_ai_core.cli.errors import Guarded
 from cuvis_ai_core.cli.options import (
     HELP_NAMES,
+    GivenPath,
+    WholeNumber,
     allow_build_option,
     allow_env_option,
     memory_option,
@@ -82,7 +84,7 @@ class Options:
 @plugins_option
 @click.option(
     "--plugins-dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=GivenPath(exists=True, file_okay=False),
     multiple=True,
     metavar="PATH",
     help="Folder with a manifest for each plugin; those that the pipeline names are loaded. Repeatable.",
@@ -94,7 +96,7 @@ class Options:
 @path_option("--cu3s-file-path", description="Session file of a Cubert camera to run it on; needs the extra cu3s.")
 @click.option(
     "--measurement",
-    type=click.IntRange(min=0),
+    type=WholeNumber(min=0),
     metavar="NUMBER",
     help="Which cube of a file that holds several, from 0.",
 )

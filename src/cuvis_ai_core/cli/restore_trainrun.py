@@ -12,6 +12,7 @@ from cuvis_ai_core.cli.errors import Guarded
 from cuvis_ai_core.cli.logs import warn
 from cuvis_ai_core.cli.options import (
     HELP_NAMES,
+    GivenPath,
     allow_build_option,
     allow_env_option,
     path_option,
@@ -49,7 +50,7 @@ MODES: Final = (SHOW, "train", "validate", "test")
 )
 @click.option(
     "--plugins-dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=GivenPath(exists=True, file_okay=False),
     multiple=True,
     metavar="PATH",
     help="Folder with a manifest for each plugin: of those that the pipeline names, and of data modules. Repeatable.",

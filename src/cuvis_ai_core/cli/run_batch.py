@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from cuvis_ai_core.cli.options import GivenPath, Number, WholeNumber
 from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.progress import is_silent, report, status_line
 from cuvis_ai_core.cli.tables import print_table
@@ -34,7 +35,7 @@ def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
         (
             click.option(
                 "--workers",
-                type=click.IntRange(min=1),
+                type=WholeNumber(min=1),
                 metavar="NUMBER",
                 help="Run many cubes, so many at once; --cube-path is a pattern in quotes, or a folder.",
             ),
@@ -45,18 +46,16 @@ def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 help="Where workers of many cubes run: local, processes of this machine, or ray, a cluster.",
             ),
             click.option("--ray-address", metavar="ADDRESS", help="The cluster of Ray.  [default: RAY_ADDRESS]"),
-            click.option(
-                "--bundle", type=click.Path(path_type=Path), metavar="PATH", help="Plugins for the machines of Ray."
-            ),
+            click.option("--bundle", type=GivenPath(), metavar="PATH", help="Plugins for the machines of Ray."),
             click.option(
                 "--timeout",
-                type=click.FloatRange(min=0, min_open=True),
+                type=Number(min=0, min_open=True),
                 metavar="SECONDS",
                 help="How long one of many cubes may take.",
             ),
             click.option(
                 "--max-failures",
-                type=click.IntRange(min=1),
+                type=WholeNumber(min=1),
                 metavar="NUMBER",
                 help="With how many failed cubes no further one is begun.",
             ),
@@ -66,7 +65,7 @@ def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option(
                 "--metrics-file",
-                type=click.Path(dir_okay=False, path_type=Path),
+                type=GivenPath(dir_okay=False),
                 metavar="PATH",
                 help="Write a file for Prometheus.",
             ),

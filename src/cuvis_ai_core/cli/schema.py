@@ -24,6 +24,8 @@ def schema(kind: str, plugins_path: Path | None, output: Path | None) -> None:
     For a pipeline or a trainrun it has the names of all nodes with their parameters: those that are built in, those of
     pip-installed plugins, and those of a manifest, which are loaded for this.
     """
+    if plugins_path is not None and kind not in {"pipeline", "trainrun"}:
+        raise click.UsageError(f"--plugins-path is for pipeline and trainrun: a {kind} has no nodes.")
     found = _schema(kind, plugins_path)
     text = json.dumps(found, indent=2, ensure_ascii=False)
     if output is None:

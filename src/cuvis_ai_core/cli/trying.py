@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cuvis_ai_core.cli.errors import FAILED
-from cuvis_ai_core.cli.options import allow_build_option, offline_option, path_option, shared_options
+from cuvis_ai_core.cli.options import GivenText, allow_build_option, offline_option, path_option, shared_options
 from cuvis_ai_core.cli.output import say
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("try")
-@click.argument("source", metavar="PATH|URL[@TAG]")
+@click.argument("source", type=GivenText(), metavar="PATH|URL[@TAG]")
 @path_option("--cube", description="A cube to run its nodes on.  [default: 20 x 16 pixels of Indian Pines]")
 @allow_build_option
 @offline_option

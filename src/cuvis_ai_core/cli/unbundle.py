@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cuvis_ai_core.cli.options import path_option, shared_options
+from cuvis_ai_core.cli.options import GivenPath, path_option, shared_options
 from cuvis_ai_core.cli.output import say
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def _limits(_: click.Context, parameter: click.Parameter, values: tuple[str, ...
 
 
 @click.command()
-@click.argument("archive", type=click.Path(path_type=Path))
+@click.argument("archive", type=GivenPath())
 @path_option("--output-dir", description="Folder for the manifest, its lock file and local plugins.  [default: .]")
 @click.option("--accept", is_flag=True, help="Believe what the bundle says, without a question.")
 @path_option("--lock", description="A lock file of your own: a bundle that agrees with it needs no --accept.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cuvis_ai_core.cli.errors import FAILED, NOT_ASKED
-from cuvis_ai_core.cli.options import shared_options
+from cuvis_ai_core.cli.options import GivenPath, shared_options
 from cuvis_ai_core.cli.output import say, tell
 from cuvis_ai_core.cli.progress import working
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("manifest", required=False, type=click.Path(path_type=Path))
+@click.argument("manifest", required=False, type=GivenPath())
 @shared_options
 def verify(manifest: Path | None) -> None:
     """Compare the plugin cache with what was fetched and installed, and its tags with their repositories.

@@ -1,22 +1,30 @@
 """`cuvis-ai view`: a page that shows a cube."""
 
+import os
 from pathlib import Path
 
 import click
 
-from cuvis_ai_core.cli.options import path_option, plugins_option, shared_options, unpack_limit_option
+from cuvis_ai_core.cli.options import (
+    GivenPath,
+    WholeNumber,
+    path_option,
+    plugins_option,
+    shared_options,
+    unpack_limit_option,
+)
 from cuvis_ai_core.cli.output import say
 
 
 @click.command()
-@click.argument("cube", type=click.Path(path_type=Path))
+@click.argument("cube", type=GivenPath())
 @path_option(
     "--output", description="The page.  [default: <name of the cube>.html in the working directory]", short="-o"
 )
 @plugins_option
 @click.option(
     "--measurement",
-    type=click.IntRange(min=0),
+    type=WholeNumber(min=0),
     metavar="NUMBER",
     help="Which cube of a file that holds several, from 0.",
 )
@@ -38,7 +46,7 @@ def view(cube: Path, output: Path | None, plugins_path: Path | None, measurement
     from cuvis_ai_core.results.folder import safe_name
 
     target = output or Path(f"{safe_name(split_array(cube)[0].stem)}.html")
-    if target.exists() and not overwrite:
+    if os.path.lexists(target) and not overwrite:
         raise OutputError(
             f"'{target}' is there already; it is not overwritten.", hint="Name another with --output, or --overwrite."
         )

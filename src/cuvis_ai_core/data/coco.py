@@ -261,8 +261,14 @@ def _read(path: Path) -> dict[str, list[Any]]:
         content = json.loads(read_file(path, _MOST_BYTES))
     except FileNotFoundError as error:
         raise AnnotationError(f"There are no annotations at '{path}'.", hint="Check the path.", path=path) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise AnnotationError(f"The COCO file '{path}' cannot be read: {error}", path=path) from error
+    except OSError as error:
+        raise AnnotationError(
+            f"The COCO file '{path}' cannot be read: {error.strerror or error}.", hint="Check the path.", path=path
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(
+            f"The COCO file '{path}' is no JSON: {error}.", hint="Is it the right file? Write it again.", path=path
+        ) from error
     missing = [key for key in _LISTS if not isinstance(content, dict) or not isinstance(content.get(key), list)]
     if missing:
         raise AnnotationError(

@@ -168,7 +168,7 @@ def _no_option(file: Path, suffix: str, option: str, value: str) -> CubeError:
             path=file,
         )
     return CubeError(
-        f"The cube '{file}' cannot be processed to {value}: files of type '{suffix}' hold values as they are.",
+        f"The cube '{file}' cannot be processed to '{value}': files of type '{suffix}' hold values as they are.",
         hint="Leave the processing mode away.",
         path=file,
     )

@@ -6,17 +6,16 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from cuvis_ai_core.cli.errors import Guarded
-from cuvis_ai_core.cli.options import HELP_NAMES, shared_options
+from cuvis_ai_core.cli.options import HELP_NAMES, GivenPath, WholeNumber, shared_options
 from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.grpc.settings import Settings
 
-_PATH: Final = click.Path(path_type=Path)
+_PATH: Final = GivenPath()
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -52,7 +51,7 @@ def _text(flag: str, text: str, metavar: str = "ADDRESS", **more: Any) -> Callab
 
 
 def _number(flag: str, least: int, text: str, metavar: str = "NUMBER", **more: Any) -> Callable[[Any], Any]:
-    return _text(flag, text, metavar, type=click.IntRange(min=least), **more)
+    return _text(flag, text, metavar, type=WholeNumber(min=least), **more)
 
 
 def _time(flag: str, text: str) -> Callable[[Any], Any]:
@@ -67,7 +66,7 @@ def _path(flag: str, text: str, name: str | None = None, **more: Any) -> Callabl
 
 @click.command(cls=Guarded, context_settings=HELP_NAMES)
 @_text("--host", "Address to listen on.", envvar="GRPC_HOST")
-@_text("--port", "Port; 0 takes a free one.", "PORT", type=click.IntRange(0, 65535), envvar="GRPC_PORT")
+@_text("--port", "Port; 0 takes a free one.", "PORT", type=WholeNumber(0, 65535), envvar="GRPC_PORT")
 @_path("--uds", "Listen on a Unix socket instead.", metavar="PATH")
 @_text(
     "--uds-mode",
@@ -113,9 +112,7 @@ def _path(flag: str, text: str, name: str | None = None, **more: Any) -> Callabl
     callback=_generation,
     help="Version of the schemas that is spoken where a call does not tell.",
 )
-@click.option(
-    "--metrics-port", metavar="PORT", type=click.IntRange(0, 65535), help="Port of the metrics for Prometheus."
-)
+@click.option("--metrics-port", metavar="PORT", type=WholeNumber(0, 65535), help="Port of the metrics for Prometheus.")
 @_text(
     "--log-format",
     "Form of the lines: json or text.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from cuvis_ai_core.cli.errors import Guarded
-from cuvis_ai_core.cli.options import HELP_NAMES, path_option, plugins_option, shared_options
+from cuvis_ai_core.cli.options import HELP_NAMES, WholeNumber, path_option, plugins_option, shared_options
 from cuvis_ai_core.cli.output import say
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ Beside: TypeAlias = dict[str, tuple[str, bytes]]
 @path_option("--cube-path", description="Cube of this machine to run the pipeline on.")
 @path_option("--cu3s-file-path", description="Session file of a Cubert camera to run it on; needs the extra cu3s.")
 @plugins_option
-@click.option("--measurement", type=click.IntRange(min=0), metavar="NUMBER", help="Which cube of several, from 0.")
+@click.option("--measurement", type=WholeNumber(min=0), metavar="NUMBER", help="Which cube of several, from 0.")
 @click.option("--processing-mode", metavar="MODE", help="What to make of a session file: Raw, Reflectance, ...")
 @path_option("--output-dir", description="Folder for the results.  [default: <stem of the pipeline>-output]")
 @path_option("--weights-path", description="Weights (.pt, .safetensors).  [default: those beside the pipeline file]")

@@ -214,7 +214,8 @@ def parse_config(data: object, *, path: Path | None = None, line_of: LineOf | No
     """
     where = f"Pipeline file {path}" if path else "Pipeline"
     if not isinstance(data, Mapping):
-        found = "is empty" if data is None else f"is a {type(data).__name__}"
+        kind = {str: "single text", bool: "truth value"}.get(type(data), type(data).__name__)
+        found = "is empty" if data is None else f"is a {kind}"
         raise PipelineError(f"{where} {found}; it must be a mapping with the key 'nodes'.", hint=EXAMPLE, path=path)
     try:
         return PipelineConfig.model_validate(resolve(dict(data)))

@@ -107,9 +107,9 @@ def _output(graph: Graph, output: object) -> Address:
     node, _, port = name.partition(".")
     if port in graph.outputs.get(node, ()):
         return node, port
-    known = [f"{name}.{each}" for name, ports in graph.outputs.items() for each in ports]
+    known = [f"{owner}.{each}" for owner, ports in graph.outputs.items() for each in ports]
     raise PortError(
-        f"The pipeline has no output '{node}.{port}'.{did_you_mean(f'{node}.{port}', known)}",
+        f"The pipeline has no output '{name}'.{did_you_mean(name, known)}",
         hint=f"Outputs: {', '.join(known) or 'none'}.",
         node=node,
         port=port,

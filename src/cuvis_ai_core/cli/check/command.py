@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cuvis_ai_core.cli.errors import FAILED
-from cuvis_ai_core.cli.options import json_option, offline_option, plugins_option, shared_options
+from cuvis_ai_core.cli.options import GivenText, json_option, offline_option, plugins_option, shared_options
 from cuvis_ai_core.cli.output import say
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("check")
-@click.argument("target", metavar="PATH|URL@TAG|NAME")
+@click.argument("target", type=GivenText(), metavar="PATH|URL@TAG|NAME")
 @click.option("--no-run", is_flag=True, help="Read only: build nothing, and run nothing of it.")
 @plugins_option
 @offline_option

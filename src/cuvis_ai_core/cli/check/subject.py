@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+import click
+
 from cuvis_ai_core._reading import read_toml
+from cuvis_ai_core.cli.check.address import Address, is_address, parse_address
 from cuvis_ai_core.cli.check.code import Code, code_of
 from cuvis_ai_core.cli.check.findings import line_of
 from cuvis_ai_core.errors import CuvisError, LocalPathError, ManifestError
@@ -52,6 +55,7 @@ class Subject:
         provides: tuple[Named, ...] = (),
         below: str = "",
     ) -> None:
+        self.top = folder
         self.folder = (folder / below).resolve()
         self.repo = repo
         self.below = below if repo else ""
@@ -123,12 +127,13 @@ def find(target: str, manifest: Path | None) -> Subject:
     """Return what an author means by PATH, URL@TAG or NAME.
 
     Raises:
-        CuvisError: There is no such thing, or it cannot be fetched.
+        CuvisError: It cannot be fetched.
+        UsageError: There is no such thing.
     """
     if manifest is not None:
         return _declared(target, manifest)
-    if "://" in target or re.match(r"[\w.+-]+@[\w.-]+:", target):
-        return _of_tag(*split_tag(target))
+    if is_address(target):
+        return _of_tag(parse_address(target))
     folder = Path(target).expanduser()
     if folder.is_dir():
         return Subject(folder)
@@ -137,24 +142,15 @@ def find(target: str, manifest: Path | None) -> Subject:
     return _installed(target)
 
 
-def split_tag(address: str) -> tuple[str, str | None]:
-    """Return address and tag of `URL@TAG`; the `@` of a user is none of a tag."""
-    path = address.rpartition("/")[2] if "://" in address else address.partition(":")[2].rpartition("/")[2]
-    tag = path.partition("@")[2]
-    if not tag and "@" in address.rpartition(".git")[2]:  # a tag with '/'
-        tag = address.rpartition(".git")[2].partition("@")[2]
-    return (address[: -len(tag) - 1], tag) if tag else (address, None)
-
-
-def _of_tag(address: str, tag: str | None) -> Subject:
+def _of_tag(address: Address) -> Subject:
     from cuvis_ai_core.cli.progress import report
     from cuvis_ai_core.plugins.cache.store import Store
     from cuvis_ai_core.plugins.lock.adding import fetched
     from cuvis_ai_core.registry import NodeRegistry
 
     store = Store(NodeRegistry.get_cache_dir())
-    source = fetched(address, tag, store, lambda what: report(f"Fetching {what}"))
-    return Subject(source.folder, (address, source.tag))
+    source = fetched(*address, store, lambda what: report(f"Fetching {what}"))
+    return Subject(source.folder, (address.repo, source.tag), below=address.below)
 
 
 def _declared(name: str, manifest: Path) -> Subject:
@@ -169,8 +165,8 @@ def _declared(name: str, manifest: Path) -> Subject:
     )
     below = entry.subdirectory or ""
     if isinstance(entry, GitPlugin):
-        found = _of_tag(entry.repo, entry.tag)
-        return Subject(found.folder, found.repo, named, below)
+        found = _of_tag(Address(entry.repo, entry.tag, below))
+        return Subject(found.top, found.repo, named, below)
     return Subject(entry.path, None, named, below)
 
 
@@ -185,11 +181,10 @@ def _installed(name: str) -> Subject:
     found = search_path().distribution(distribution)
     if found is None:
         names = sorted({each.distribution for each in known.values()})
-        raise LocalPathError(
-            f"'{name}' is no folder, no address and no plugin that is installed here.{did_you_mean(name, names)}",
-            hint="Give the folder of a project, URL@TAG, or the name of a pip-installed plugin. A plugin that a "
-            "manifest names: cuvis-ai plugins check NAME --plugins-path MANIFEST",
-            location=name,
+        raise click.UsageError(
+            f"'{name}' is no folder, no address and no plugin that is installed here.{did_you_mean(name, names)}\n"
+            "Give the folder of a project, URL@TAG, or the name of a pip-installed plugin. A plugin that a manifest "
+            "names is checked by cuvis-ai plugins check NAME --plugins-path MANIFEST"
         )
     with suppress(ValueError, KeyError, AttributeError):
         origin = json.loads(found.read_text("direct_url.json") or "{}")

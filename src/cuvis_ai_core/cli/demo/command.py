@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cuvis_ai_core.cli.options import shared_options
+from cuvis_ai_core.cli.options import GivenPath, shared_options
 from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.errors import CuvisError
 
@@ -12,7 +12,7 @@ from cuvis_ai_core.errors import CuvisError
 @click.command()
 @click.option(
     "--output-dir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=GivenPath(file_okay=False),
     default=Path("demo-output"),
     show_default=True,
     help="Folder for everything that the demonstration writes, its plugin cache included.",

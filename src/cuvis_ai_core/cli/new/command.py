@@ -5,12 +5,12 @@ from pathlib import Path
 import click
 
 from cuvis_ai_core.cli.new.project import BACKENDS, KINDS, write_project
-from cuvis_ai_core.cli.options import shared_options
+from cuvis_ai_core.cli.options import GivenText, shared_options
 from cuvis_ai_core.cli.output import say
 
 
 @click.command("new")
-@click.argument("name")
+@click.argument("name", type=GivenText())
 @click.option(
     "--kind",
     type=click.Choice(sorted(KINDS)),

@@ -382,7 +382,7 @@ def project_folder(declared: GitPlugin | LocalPlugin, source: Source) -> Path:
         what = "is a link that leads out of the checkout"
     else:
         return folder
-    offered = ", ".join(sorted(_projects(source.folder))) or "none"
+    offered = ", ".join(sorted(projects(source.folder))) or "none"
     raise (SourceError if git else LocalPathError)(
         f"The subdirectory '{declared.subdirectory}' of {where} {what}.",
         hint=f"Correct 'subdirectory' in the manifest; folders with a pyproject.toml there: {offered}.",
@@ -390,7 +390,7 @@ def project_folder(declared: GitPlugin | LocalPlugin, source: Source) -> Path:
     )
 
 
-def _projects(folder: Path) -> set[str]:
+def projects(folder: Path) -> set[str]:
     """Return the folders below a folder, at most two levels down, that hold a project file."""
     files = (file for pattern in ("*/pyproject.toml", "*/*/pyproject.toml") for file in folder.glob(pattern))
     return {file.parent.relative_to(folder).as_posix() for file in files}

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core._yaml import parse_yaml
-from cuvis_ai_core.errors import ManifestError, TagNotFoundError, YamlError
+from cuvis_ai_core.errors import ManifestError, SourceError, TagNotFoundError, YamlError
 from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.cache.fetch import remote_tags
 from cuvis_ai_core.plugins.cache.git import require_git
-from cuvis_ai_core.plugins.cache.sources import git_source
+from cuvis_ai_core.plugins.cache.sources import git_source, project_folder, projects
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.lock.newest_tag import highest
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, parse_plugin, read_manifest
@@ -29,12 +29,13 @@ class Fetched(NamedTuple):
     tag: str
 
 
-def fetched(address: str, tag: str | None, store: Store, announce: Callable[[str], None]) -> Fetched:
+def fetched(address: str, tag: str | None, subdirectory: str, store: Store, announce: Callable[[str], None]) -> Fetched:
     """Return the checkout of a tag that no manifest names yet.
 
     Args:
         address: Address of the repository.
         tag: The tag; None means that of the highest version.
+        subdirectory: Folder of the project in it; empty for the top folder.
         store: The plugin cache.
         announce: Called with the address before the network is waited for.
 
@@ -42,16 +43,26 @@ def fetched(address: str, tag: str | None, store: Store, announce: Callable[[str
         ManifestError: The address or the tag is none.
         NotAllowedError: The policy of this machine does not allow it; then it is not asked for its tags either.
         SignatureError: The tag is not signed as the policy asks.
-        SourceError: The repository does not answer, or has no such tag, or none that is a version.
+        SourceError: The repository does not answer, or has no such tag, or none that is a version, or the project is
+            not where it is said to be.
     """
     name = name_of(address)
-    declared = parse_plugin(name, {"repo": address, "tag": tag or "v1", "provides": ["any.Node"]}, base=Path())
+    below = {"subdirectory": subdirectory} if subdirectory else {}
+    entry = {"repo": address, "tag": tag or "v1", "provides": ["any.Node"], **below}
+    declared = parse_plugin(name, entry, base=Path())
     assert isinstance(declared, GitPlugin)
     vetting.judged(name, declared, own_process=True)
     require_git()
     chosen = tag or _newest(address)
     source = git_source(name, address, chosen, store, announce)
-    vetting.signed(name, declared.model_copy(update={"tag": chosen}), source)
+    declared = declared.model_copy(update={"tag": chosen})
+    vetting.signed(name, declared, source)
+    if not (project_folder(declared, source) / "pyproject.toml").is_file() and (known := projects(source.folder)):
+        raise SourceError(
+            f"{subdirectory or 'The top folder'} of {without_credentials(address)} {chosen} holds no project.",
+            hint=f"Name one of those in it: URL@TAG#subdirectory=FOLDER; there are {', '.join(sorted(known))}.",
+            location=without_credentials(address),
+        )
     return Fetched(source.folder, chosen)
 
 
