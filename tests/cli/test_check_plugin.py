@@ -13,8 +13,18 @@ from cuvis_ai_core.testing import GitHost
 Shell = Callable[..., Result]
 TOP = Path(__file__).parents[2]
 BROKEN = sorted(path for path in (TOP / "tests/projects/broken").iterdir() if path.is_dir())
-WARNINGS = {"no_docstring", "pinned", "slow_import", "fails_when_built"}
-RUN = {"left_out_of_the_wheel", "slow_import", "fails_at_import", "fails_when_built"}
+WARNINGS = {"no_docstring", "pinned", "slow_import", "fails_when_built"} | {
+    "prints_at_import",
+    "shared_default",
+    "cannot_be_pickled",
+    "tests_in_the_wheel",
+}
+RUN = {"left_out_of_the_wheel", "slow_import", "fails_at_import", "fails_when_built"} | {
+    "cannot_be_pickled",
+    "tests_in_the_wheel",
+    "circular_import",
+    "source_not_found",
+}
 """What only a build, or a run, tells."""
 
 

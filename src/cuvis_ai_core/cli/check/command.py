@@ -44,7 +44,7 @@ def check(target: str, no_run: bool, plugins_path: Path | None, as_json: bool) -
 
 
 def _looked_at(subject: "Subject", *, no_run: bool) -> tuple[list["Finding"], dict[str, object]]:
-    from cuvis_ai_core.cli.check import classes, declared
+    from cuvis_ai_core.cli.check import classes, declared, habits
     from cuvis_ai_core.cli.check.findings import ERROR
     from cuvis_ai_core.cli.check.running import node_paths
     from cuvis_ai_core.cli.progress import working
@@ -55,8 +55,9 @@ def _looked_at(subject: "Subject", *, no_run: bool) -> tuple[list["Finding"], di
     named = {each.path for each in subject.provides} | {
         path for path in points if path.rpartition(".")[2][:1].isupper()
     }
-    written = filter(None, map(code.find, dict.fromkeys([*nodes, *sorted(named)])))
-    found = [finding for each in written for finding in classes.look_at(code, each)]
+    written = [each for path in dict.fromkeys([*nodes, *sorted(named)]) if (each := code.find(path)) is not None]
+    found = [finding for each in written for finding in (*classes.look_at(code, each), *habits.look_at_class(each))]
+    found += [finding for module in code.modules() for finding in habits.look_at_module(module)]
     found += declared.look_at(subject)
     facts: dict[str, object] = {"nodes": nodes, "import_seconds": None, "wheel_bytes": None}
     if no_run:

@@ -1,6 +1,7 @@
 """What a project says of itself: project file, entry points, `provides`, packages, requirements."""
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -35,8 +36,23 @@ def look_at(subject: Subject) -> Iterator[Finding]:
     for each in subject.provides:
         yield from _named(subject.code, each, each.path, "'provides'")
     yield from _packages(subject)
+    yield from _taken_names(subject)
     yield from _requirements(subject)
     yield from _imports(subject)
+
+
+def _taken_names(subject: Subject) -> Iterator[Finding]:
+    """Say which top-level packages are called like a module of Python."""
+    for module in subject.code.modules():
+        if "." not in module.name and module.name in sys.stdlib_module_names:
+            yield Finding(
+                "taken-name",
+                ERROR,
+                module.file,
+                1,
+                f"package '{module.name}' is called like a module of Python, which is found in its place",
+                f"Rename its folder, as to my_{module.name}.",
+            )
 
 
 def _project_file(subject: Subject) -> Iterator[Finding]:
@@ -116,6 +132,16 @@ def _named(code: Code, named: Named, path: str, where: str) -> Iterator[Finding]
         )
 
 
+def _meant(code: Code, module: Module, name: str, where: str) -> str:
+    """Say where a class is that a module has not."""
+    for each in code.modules():
+        if name in each.classes:
+            spelled = f"{each.name}:{name}" if where == "entry point" else f"{each.name}.{name}"
+            return f"Write: {spelled}\nOr in {module.file.name}: from {each.name} import {name}"
+    near = nearest(name, module.names)
+    return f"Write: {module.name}.{near}" if near else f"It has: {', '.join(sorted(module.classes)) or 'no class'}."
+
+
 def _missing(code: Code, path: str, where: str) -> tuple[str, str]:
     parts = path.split(".")
     if where == "entry point" and code.has_module(path):
@@ -144,10 +170,7 @@ def _missing(code: Code, path: str, where: str) -> tuple[str, str]:
     module = code.module(".".join(parts[:-1]))
     if module is None or module.takes_all or parts[-1] in module.names:
         return "", ""
-    near = nearest(parts[-1], module.names)
-    return f"but module '{module.name}' has no '{parts[-1]}'", (
-        f"Write: {module.name}.{near}" if near else f"It has: {', '.join(sorted(module.classes)) or 'no class'}."
-    )
+    return f"but module '{module.name}' has no '{parts[-1]}'", _meant(code, module, parts[-1], where)
 
 
 def _top_has(code: Code, parts: list[str], name: str) -> bool:

@@ -15,6 +15,8 @@ from cuvis_ai_core.cli.check.findings import ERROR, WARNING, Finding
 from cuvis_ai_core.cli.check.subject import Subject
 from cuvis_ai_core.errors import CuvisError
 
+_CIRCLE: Final = "Two modules import each other. Import it in the function that needs it, or move it to a third module."
+
 SLOW: Final = 2.0
 """Seconds that an import may take before it is said; beside numpy and torch, which the host has imported."""
 
@@ -132,7 +134,7 @@ def _built(subject: Subject, path: str, node_class: Any) -> Iterator[Finding]:
             for each in signature.parameters.values()
         ):
             return  # nobody knows what it takes
-        construct(node_class)
+        yield from _pickled(subject, path, node_class, construct(node_class))
     except CuvisError as error:
         yield _failed(subject, error, node_class)
     except ValueError:  # it says what it needs
@@ -148,6 +150,23 @@ def _built(subject: Subject, path: str, node_class: Any) -> Iterator[Finding]:
         )
 
 
+def _pickled(subject: Subject, path: str, node_class: Any, node: object) -> Iterator[Finding]:
+    import pickle
+
+    try:
+        pickle.dumps(node)
+    except CuvisError:
+        return  # it says what it needs first
+    except Exception as error:  # noqa: BLE001 - whatever its state raises
+        yield Finding(
+            "pickle",
+            WARNING,
+            *_place(subject, definition_of(node_class)),
+            f"{path} cannot be pickled, as joblib, multiprocessing and Ray do to hand it on: {words_of(error)}",
+            "Make what cannot be where it is used, in forward, or leave it out in __getstate__.",
+        )
+
+
 def _failed(subject: Subject, error: CuvisError, owner: object = None) -> Finding:
     cause: BaseException | None = error
     place = getattr(error, "place", None)
@@ -158,7 +177,8 @@ def _failed(subject: Subject, error: CuvisError, owner: object = None) -> Findin
         cause = cause.__cause__
     place = place or next(iter(re.findall(r"\(?([^\s()]+, line \d+)\)?", error.message)), None) or definition_of(owner)
     said = re.sub(r" \([^()]+, line \d+\)", "", error.message)
-    return Finding("run", ERROR, *_place(subject, place), said, error.hint or "")
+    cure = _CIRCLE if "partially initialized module" in said else error.hint or ""
+    return Finding("run", ERROR, *_place(subject, place), said, cure)
 
 
 def _place(subject: Subject, place: str | None) -> tuple[Path, int]:

@@ -1,5 +1,6 @@
 """What a project's wheel has: it is built, and compared with the code."""
 
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -11,6 +12,10 @@ from cuvis_ai_core.cli.check.findings import ERROR, WARNING, Finding, line_of
 from cuvis_ai_core.cli.check.subject import Subject
 from cuvis_ai_core.errors import CuvisError
 
+_NOT_OURS: Final = frozenset({"tests", "test", "docs", "doc", "examples", "scripts", "benchmarks", "tools", "src"})
+_SRC: Final = (
+    'Code lies below src. Write, in place of a list of packages:\n[tool.setuptools.packages.find]\nwhere = ["src"]'
+)
 _LARGE: Final = 10 * 2**20
 _SOURCES: Final = frozenset(
     {".c", ".cpp", ".cu", ".h", ".hpp", ".pyc", ".pyx", ".pyi", ".md", ".rst", ".rs", ".so", ".pyd", ".orig"}
@@ -25,11 +30,12 @@ def look_at(subject: Subject) -> tuple[list[Finding], int | None]:
             wheel = _built(subject, Path(folder))
         except CuvisError as error:
             line = line_of(subject.text, "[build-system]")
-            return [Finding("build", ERROR, subject.project_file, line, error.message, error.hint or "")], None
+            cure = _SRC if re.search(r"package directory '\S+' does not exist", error.message) else error.hint or ""
+            return [Finding("build", ERROR, subject.project_file, line, error.message, cure)], None
         with zipfile.ZipFile(wheel) as archive:
             sizes = {each.filename: each.file_size for each in archive.infolist()}
         size = wheel.stat().st_size
-    return [*_left_out(subject, set(sizes)), *_large(subject, sizes, size)], size
+    return [*_left_out(subject, set(sizes)), *_put_in(subject, set(sizes)), *_large(subject, sizes, size)], size
 
 
 def _built(subject: Subject, folder: Path) -> Path:
@@ -66,6 +72,24 @@ def _left_out(subject: Subject, there: set[str]) -> Iterator[Finding]:
             1,
             f"this {what} is left out of the wheel: whoever installs the plugin does not have it",
             _cure(subject, name),
+        )
+
+
+def _put_in(subject: Subject, there: set[str]) -> Iterator[Finding]:
+    """Say which folders become packages that many projects have."""
+    for top in sorted({name.partition("/")[0] for name in there if name.endswith(".py") and "/" in name} & _NOT_OURS):
+        backend = str(subject.data.get("build-system", {}).get("build-backend", ""))
+        tops = {each.partition("/")[0] for each in there} - _NOT_OURS
+        package = min((name for name in tops if name.isidentifier()), default=subject.plugin)
+        yield Finding(
+            "wheel-top",
+            WARNING,
+            subject.project_file,
+            line_of(subject.text, "[tool.setuptools", "[tool.hatch.build", "[build-system]"),
+            f"the wheel installs the folder '{top}' as a package of its own: pip-installed, it meets those of others",
+            f'Write:\n[tool.setuptools.packages.find]\ninclude = ["{package}*"]'
+            if "setuptools" in backend
+            else "Let your build back end take the plugin's package alone.",
         )
 
 

@@ -1,0 +1,18 @@
+"""Nodes."""
+
+import numpy as np
+from cuvis_ai_core.node import ArrayNode, PortSpec
+
+
+class Leaf(ArrayNode):
+    """Score leaves."""
+
+    INPUT_SPECS = {"cube": PortSpec(np.floating, (-1, -1, -1, -1), "[batch, height, width, channel]")}
+    OUTPUT_SPECS = {"scores": PortSpec(np.floating, (-1, -1, -1, 1), "[batch, height, width, 1]")}
+
+    def __init__(self, bands: list[int] = [1, 2], name=None, execution_stages=None):
+        self.bands = bands
+        super().__init__(name, execution_stages, bands=bands)
+
+    def forward(self, cube):
+        return {"scores": cube.mean(axis=-1, keepdims=True)}
