@@ -14,6 +14,15 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted(ROOT.glob("example_plugins/*/README.md"))
 DEPLOY = "deploy.md"
 _OUT = re.compile(r"\]\((?:\.\./)+(example_plugins|deploy)/?([\w-]*)(?:/README\.md)?/?\)")
+_BOOSTS = {
+    "how-to/questions": 4.0,
+    "how-to/": 2.0,
+    "decisions/": 0.2,
+    "index": 0.2,
+    "examples/": 0.4,
+    "reference/api": 0.4,
+}
+"""What the search finds first: what answers a question, before why it is so."""
 _IN = re.compile(r"\]\((?:\.\./)+docs/")
 
 
@@ -36,6 +45,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Have links that lead out of `docs` lead to the added pages, and those of the added pages into `docs`."""
     del config, files
+    boost = next((boost for start, boost in _BOOSTS.items() if page.file.src_uri.startswith(start)), 1.0)
+    page.meta["search"] = {"boost": boost}
     up = "../" * page.file.src_uri.count("/")
 
     def inside(found: re.Match[str]) -> str:

@@ -106,3 +106,38 @@ def test_a_browser_shows_every_page(site: Path, served: str, window: Browser, wi
         if page.name != "404.html" and (bad := [*wide, *outside, *window.complaints()]):
             found[page.name] = bad
     assert not found
+
+
+_ASK = """
+const box = document.querySelector('.md-search__input');
+document.querySelector('[data-md-toggle=search]').checked = true;
+box.focus();
+box.value = arguments[0];
+box.dispatchEvent(new KeyboardEvent('keyup', {bubbles: true}));
+box.dispatchEvent(new Event('input', {bubbles: true}));
+"""
+_FOUND = """
+const hits = document.querySelectorAll('.md-search-result__list > .md-search-result__item');
+return [...hits].slice(0, 3).map(hit => hit.querySelector('a').href)"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("question", "page"),
+    [
+        ("how do I use two versions of a library", "how-to/use-plugins.html"),
+        ("no internet", "how-to/questions.html"),
+        ("which file formats can I read", "how-to/questions.html"),
+        ("process a folder of cubes", "how-to/many-cubes.html"),
+        ("delete the cache, disk full", "how-to/plugin-cache.html"),
+        ("stop a long run and continue later", "how-to/many-cubes.html"),
+        ("what does this error mean PluginConflictError", "reference/errors.html"),
+        ("sign a tag", "how-to/vet-a-plugin.html"),
+    ],
+)
+def test_the_search_answers_questions_as_they_are_asked(served: str, window: Browser, question: str, page: str) -> None:
+    """Among its first three pages; words that say nothing, and endings, do not count."""
+    window.show(f"{served}index.html")
+    window.wait("return document.querySelector('[data-md-component=search]') !== null")
+    window.run(_ASK, question)
+    window.wait(f"{_FOUND}.some(each => each.includes(arguments[0]))", page)

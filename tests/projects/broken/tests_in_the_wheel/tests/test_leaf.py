@@ -1,1 +1,2 @@
-def test(): pass
+def test():
+    pass

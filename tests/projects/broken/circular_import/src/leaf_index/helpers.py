@@ -1,4 +1,5 @@
 """Helpers."""
+
 from leaf_index.nodes import Leaf
 
 

@@ -1,4 +1,5 @@
 """Nodes."""
+
 import argparse
 import numpy as np
 from cuvis_ai_core.node import ArrayNode, PortSpec
