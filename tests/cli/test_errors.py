@@ -117,7 +117,7 @@ def test_trouble_with_a_file_is_no_bug() -> None:
     """An error of the operating system names the file."""
     found = run(lambda: Path("missing").read_text())
     assert found.exit_code == 1
-    assert found.stderr == "Error: [Errno 2] No such file or directory: 'missing'\n"
+    assert found.stderr == "Error: missing: No such file or directory; check the path\n"
 
 
 def test_an_interrupt_says_what_was_kept() -> None:
