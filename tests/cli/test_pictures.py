@@ -14,6 +14,7 @@ from PIL import Image
 
 from cuvis_ai_core.data import Cube, open_annotations
 from cuvis_ai_core.pages.colours import CLASS_COLOURS, NO_DATA, viridis
+from cuvis_ai_core.results.pictures.canvas import Canvas
 from cuvis_ai_core.results.pictures.drawn import Drawn, Meaning
 from cuvis_ai_core.results.pictures.kinds import draw_images
 from cuvis_ai_core.results.pictures.numbers import labels, number, share, ticks
@@ -65,7 +66,7 @@ def test_scores_are_stretched_between_percentiles() -> None:
         "percentiles": [2, 98],
         "no_data": 0,
     }
-    expected = np.clip((scores[0, ..., 0] - low) / (high - low), 0, 1) * 254
+    expected = np.clip((scores[0, ..., 0] - low) / (high - low), 0, 1) * 238
     assert np.abs(drawn.pixels - expected).max() <= 0.51
     assert drawn.notes[0].startswith("stretched from the 2nd to the 98th percentile; values from -")
     assert drawn.legend == ()
@@ -88,7 +89,7 @@ def test_scores_that_hardly_differ_are_shown_from_the_least_to_the_greatest() ->
     scores[0, 3, 4] = 5
     drawn = only(scores)
     assert drawn.scale == (0, 5)
-    assert drawn.pixels.sum() == 254
+    assert drawn.pixels.sum() == 238
     assert drawn.notes[0].startswith("from the least to the greatest")
     flat = only(np.full((1, 2, 2, 1), 3.5))
     assert (flat.scale, flat.notes) == (None, ("every value is 3.5",))
@@ -96,9 +97,9 @@ def test_scores_that_hardly_differ_are_shown_from_the_least_to_the_greatest() ->
 
 def test_scales_reach_from_the_smallest_to_the_greatest_numbers() -> None:
     """The difference of the ends may be more than a float holds, or next to nothing."""
-    assert only([[[-1.7e308, 1.7e308]]]).pixels.tolist() == [[0, 254]]
-    assert only(np.array([[[1, 2]]]) * 1e-25).pixels.tolist() == [[0, 254]]
-    assert only([[[1000.0, 1000.00000001]]]).pixels.tolist() == [[0, 254]]
+    assert only([[[-1.7e308, 1.7e308]]]).pixels.tolist() == [[0, 238]]
+    assert only(np.array([[[1, 2]]]) * 1e-25).pixels.tolist() == [[0, 238]]
+    assert only([[[1000.0, 1000.00000001]]]).pixels.tolist() == [[0, 238]]
 
 
 def test_a_mask_shows_yes_and_no() -> None:
@@ -211,7 +212,7 @@ def test_one_huge_value_among_tiny_ones() -> None:
     scores = np.linspace(0, 1e-300, 100).reshape(1, 10, 10, 1)
     scores[0, 4, 4] = 1e308
     drawn = only(scores)
-    assert drawn.pixels[4, 4] == drawn.pixels[9, 9] == drawn.pixels[drawn.pixels < 255].max()
+    assert drawn.pixels[4, 4] == drawn.pixels[9, 9] == drawn.pixels[drawn.pixels < 239].max()
     assert drawn.pixels[0, 0] == 0
 
 
@@ -219,7 +220,7 @@ def test_one_huge_value_among_tiny_ones() -> None:
 def test_ends_that_a_float_hardly_holds(ends: tuple[float, float]) -> None:
     """The least and the greatest difference that there is between two numbers have a scale."""
     drawn = only([[[ends[0]], [ends[1]]]])
-    assert drawn.pixels.tolist() == [[0], [254]]
+    assert drawn.pixels.tolist() == [[0], [238]]
     assert set_page(drawn, "n.p", NOTHING_KNOWN).height > 500
 
 
@@ -230,7 +231,7 @@ def test_any_numbers_become_a_page(array: NDArray[np.float64]) -> None:
     finite = np.isfinite(array[0, ..., 0])
     order = np.argsort(array[0, ..., 0][finite], kind="stable")
     assert (np.diff(drawn.pixels[finite][order].astype(int)) >= 0).all()
-    assert (drawn.pixels[~finite] == 255).all()
+    assert (drawn.pixels[~finite] == 239).all()
     assert set_page(drawn, "n.p", NOTHING_KNOWN).width > 500
 
 
@@ -249,10 +250,18 @@ def test_the_image_on_a_page_has_every_pixel() -> None:
     """Enlarged by a whole number, so that none is larger than another."""
     values = np.random.default_rng(0).integers(0, 5, (1, 60, 50))
     drawn = only(values)
-    page = np.asarray(set_page(drawn, "n.p", NOTHING_KNOWN))
+    page = np.asarray(set_page(drawn, "n.p", NOTHING_KNOWN).convert("RGB"))
     expected = colours(drawn).repeat(9, axis=0).repeat(9, axis=1)
     top = next(row for row in range(page.shape[0] - 540) if (page[row : row + 540, 14 : 14 + 450] == expected).all())
     assert top > 14
+
+
+@pytest.mark.parametrize("values", [np.arange(12.0), np.arange(12) % 3])
+def test_pages_of_few_colours_have_a_palette(values: NDArray[Any]) -> None:
+    """Of scores and classes; what is in all colours, and of more classes than there is room for, has none."""
+    assert set_page(only(values.reshape(1, 3, 4)), "n.p", NOTHING_KNOWN).mode == "P"
+    assert set_page(only(np.arange(250).reshape(1, 10, 25)), "n.p", NOTHING_KNOWN).mode == "RGB"
+    assert set_page(only(np.arange(36.0).reshape(1, 3, 4, 3)), "n.p", NOTHING_KNOWN).mode == "RGB"
 
 
 def test_the_page_of_a_large_image_is_not_larger_than_it_need_be() -> None:
@@ -358,14 +367,12 @@ def test_a_page_says_what_it_shows(draw_text: Callable[[], list[str]]) -> None:
 @pytest.fixture
 def draw_text(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     """Return a function that answers which texts were drawn."""
-    from PIL import ImageDraw
-
     drawn: list[str] = []
-    real = ImageDraw.ImageDraw.text
+    real = Canvas.text
 
-    def text(self: Any, place: Any, text: str, *rest: Any) -> None:
+    def text(self: Any, left: int, top: int, text: str, *rest: Any) -> None:
         drawn.append(text)
-        real(self, place, text, *rest)
+        real(self, left, top, text, *rest)
 
-    monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
+    monkeypatch.setattr(Canvas, "text", text)
     return lambda: drawn

@@ -7,13 +7,16 @@ squares neither overflow nor vanish.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from math import frexp, isfinite
+from functools import reduce
+from math import frexp, inf, isfinite
+from operator import add, or_
 from typing import Any, Final, TypeVar
 
 from array_api_compat import array_namespace, device
 
 from cuvis_ai_core.builtin._checks import Array, Namespace, constant
-from cuvis_ai_core.builtin._no_data import either, select
+from cuvis_ai_core.builtin._no_data import either
+from cuvis_ai_core.builtin._spectra import Spectra
 
 _NOTHING: Final = 1e-12
 """A mean up to this share of the largest deviation changes no score by 1e-10."""
@@ -92,34 +95,23 @@ def moments_of(xp: Namespace, image: Array) -> Moments:
         xp: Its array namespace.
         image: `[height, width, channel]`.
     """
-    total = image.shape[0] * image.shape[1]
-    pixels = xp.reshape(image, (total, image.shape[-1]))
-    low, high = _ends(xp, pixels)
-    found, valid = (True,) * image.shape[-1], None
+    total, channels = image.shape[0] * image.shape[1], image.shape[-1]
+    spectra, found, count = Spectra(xp, image, list(range(channels))), (True,) * channels, total
+    low, high = _ends(spectra)
     if not bool(xp.all(xp.isfinite(low) & xp.isfinite(high))):  # NaN comes through both
-        finite = xp.isfinite(pixels)
-        in_bands = xp.any(finite, axis=0)
-        found = tuple(bool(in_bands[band]) for band in range(len(found)))
-        bands = [band for band, has_data in enumerate(found) if has_data]
-        pixels, valid = select(xp, pixels, bands), xp.all(select(xp, finite, bands), axis=-1, keepdims=True)
-        count = int(xp.sum(xp.astype(valid, xp.int64)))
-        if not (bands and count):
+        found = _bands_with_data(spectra)
+        spectra = replace(spectra, bands=[band for band, has_data in enumerate(found) if has_data], masked=True)
+        count = spectra.bands and sum(int(xp.sum(xp.astype(valid, xp.int64))) for _, valid in spectra.stored())
+        if not count:
             return Moments(found, 0, total)
-        if count == total:
-            low, high, valid = *_ends(xp, pixels), None
-        else:
-            low, high = _ends(xp, _kept(xp, pixels, valid))
-    count = total if valid is None else int(xp.sum(xp.astype(valid, xp.int64)))
-    low, high = (xp.astype(constant(each), xp.float64) for each in (low, high))
+        spectra = replace(spectra, masked=count < total)
+        low, high = _ends(spectra)
+    low, high = (xp.astype(each, xp.float64) for each in (low, high))
     exponents = _exponents(low, high, needed=False)
-    spectra = xp.astype(pixels, xp.float64)
-    if valid is not None:
-        spectra = xp.where(valid, spectra, 0.0)
     if exponents is not None:
         factors = xp.asarray([_power(-each) for each in exponents], dtype=xp.float64, device=device(image))
-        spectra, low, high = spectra * factors, low * factors, high * factors
-    mean, rest, centred = _centred(xp, spectra, valid, count, high - low)
-    scatter = xp.matmul(centred.T, centred)
+        spectra, low, high = replace(spectra, factors=factors), low * factors, high * factors
+    mean, rest, scatter = _about_mean(spectra, count, high - low)
     return Moments(found, count, total - count, mean, rest, scatter, low, high, exponents)
 
 
@@ -157,29 +149,42 @@ def merged(left: Moments, right: Moments) -> Moments:
     )
 
 
-def _centred(xp: Namespace, spectra: Array, valid: Array | None, count: int, span: Array) -> tuple[Array, Array, Array]:
-    """Return the mean, what it is rounded by, and the spectra without both; 0 for those that do not count."""
-    mean = xp.sum(spectra, axis=0) / count
-    centred = _kept_zero(xp, spectra - mean, valid)
-    rest = xp.sum(centred, axis=0) / count
+def _about_mean(spectra: Spectra, count: int, span: Array) -> tuple[Array, Array, Array]:
+    """Return the mean, what it is rounded by, and the scatter about both."""
+    xp = spectra.xp
+    mean = reduce(add, (xp.sum(pixels, axis=0) for pixels, _ in spectra)) / count
+    off, scatter = _about(spectra, mean, None)
+    rest = off / count
     # the mean of numbers far from 0 is rounded; what that leaves, a second round takes
     if bool(xp.any(xp.abs(constant(rest)) > _NOTHING * span)):
-        return mean, rest, _kept_zero(xp, centred - rest, valid)
-    return mean, xp.zeros_like(constant(rest)), centred
+        return mean, rest, _about(spectra, mean, rest)[1]
+    return mean, xp.zeros_like(constant(rest)), scatter
 
 
-def _kept_zero(xp: Namespace, spectra: Array, valid: Array | None) -> Array:
-    return spectra if valid is None else xp.where(valid, spectra, 0.0)
+def _about(spectra: Spectra, mean: Array, rest: Array) -> tuple[Array, Array]:
+    """Return the sum of all deviations from a mean, and those of their products."""
+    xp, off, scatter = spectra.xp, 0.0, 0.0
+    for pixels, valid in spectra:
+        centred = pixels - mean if rest is None else pixels - mean - rest
+        centred = spectra.kept(centred, valid)
+        off = off + xp.sum(centred, axis=0)
+        scatter = scatter + xp.matmul(centred.T, centred)
+    return off, scatter
 
 
-def _kept(xp: Namespace, pixels: Array, valid: Array) -> Array:
-    """Return pixels of which those that do not count are a copy of one that does."""
-    first = int(xp.argmax(xp.astype(valid[:, 0], xp.int64)))
-    return xp.where(valid, pixels, pixels[first, :][None, :])
+def _ends(spectra: Spectra) -> tuple[Array, Array]:
+    """Return the least and the greatest value of each band; NaN where there is one."""
+    xp = spectra.xp
+    low, high = [], []
+    for pixels, valid in spectra.stored():
+        low.append(xp.min(spectra.kept(constant(pixels), valid, inf), axis=0))
+        high.append(xp.max(spectra.kept(constant(pixels), valid, -inf), axis=0))
+    return reduce(xp.minimum, low), reduce(xp.maximum, high)
 
 
-def _ends(xp: Namespace, pixels: Array) -> tuple[Array, Array]:
-    return xp.min(constant(pixels), axis=0), xp.max(constant(pixels), axis=0)
+def _bands_with_data(spectra: Spectra) -> tuple[bool, ...]:
+    found = reduce(or_, (spectra.xp.any(spectra.xp.isfinite(pixels), axis=0) for pixels, _ in spectra.stored()))
+    return tuple(bool(found[band]) for band in range(found.shape[0]))
 
 
 def _exponents(low: Array, high: Array, *, needed: bool) -> list[int] | None:

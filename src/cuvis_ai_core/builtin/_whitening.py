@@ -33,6 +33,7 @@ class Whitening:
         self._xp = xp = array_namespace(moments.mean)
         self._moments = moments
         self._rest: Array = None
+        self._rounded = bool(xp.any(constant(moments.rest) != 0))
         level = xp.maximum(xp.abs(moments.low), xp.abs(moments.high))
         fixed = moments.high - moments.low <= 4 * _EPSILON * level
         self._varying = [band for band in range(level.shape[0]) if not bool(fixed[band])]
@@ -55,7 +56,7 @@ class Whitening:
             return pixels[:, :0]
         scaled = pixels if self._factors is None else pixels * self._factors
         centred = scaled - self._moments.mean
-        if bool(self._xp.any(constant(self._moments.rest) != 0)):
+        if self._rounded:
             centred = centred - self._moments.rest
         return self._xp.matmul(select(self._xp, centred, self._varying), self._matrix)
 

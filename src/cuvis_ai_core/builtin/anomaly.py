@@ -1,18 +1,28 @@
 """Detection of pixels that differ from their background."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import cache, reduce
 from math import nan
-from typing import ClassVar
+from operator import add
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from cuvis_ai_schemas.pipeline import PortSpec
 
 from cuvis_ai_core.builtin._checks import Array, Namespace, image_namespace, number
 from cuvis_ai_core.builtin._moments import Moments, merged, moments_of
-from cuvis_ai_core.builtin._no_data import answer_type, bands_with_data, say_once, select
+from cuvis_ai_core.builtin._no_data import answer_type, bands_with_data, say_once
+from cuvis_ai_core.builtin._spectra import Spectra
 from cuvis_ai_core.builtin._whitening import Whitening
 from cuvis_ai_core.node import ArrayNode
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
+_SMALL: Final = 2**20
+"""Up to so many values, threads of BLAS cost more than they bring; on busy cores ten times as much."""
 
 
 class RXDetector(ArrayNode):
@@ -68,8 +78,10 @@ class RXDetector(ArrayNode):
         Raises:
             PortError: The cube is no batch of floating-point images.
         """
-        moments = self.tile_statistics(cube)
-        return self.forward_tile(self.refine_statistics(moments, cube), cube)
+        small = isinstance(cube, np.ndarray) and cube.size <= _SMALL
+        with _blas().limit(limits=1) if small else nullcontext():
+            moments = self.tile_statistics(cube)
+            return self.forward_tile(self.refine_statistics(moments, cube), cube)
 
     def tile_statistics(self, cube: Array) -> list[Moments]:
         """Return the moments of each image."""
@@ -102,26 +114,23 @@ class RXDetector(ArrayNode):
         return moments.whitened is None and bool(moments.count) and self._whitening(moments).is_rough
 
     def _gram(self, xp: Namespace, image: Array, moments: Moments) -> Array:
-        whitened, valid = self._whitened(xp, image, moments)
-        whitened = whitened if valid is None else xp.where(valid, whitened, 0.0)
-        return xp.matmul(whitened.T, whitened)
+        spectra = self._spectra(xp, image, moments)
+        whitened = (spectra.kept(self._whitening(moments).apply(pixels), valid) for pixels, valid in spectra)
+        return reduce(add, (xp.matmul(each.T, each) for each in whitened))
 
     def _score(self, xp: Namespace, image: Array, moments: Moments) -> Array:
         if not moments.count:
             return xp.full_like(image[..., :1], nan, dtype=answer_type(xp, image))
-        whitened, valid = self._whitened(xp, image, moments)
-        # the squared length of a whitened spectrum cannot become negative by rounding, unlike x' C^-1 x
-        scores = xp.vecdot(whitened, whitened, axis=-1)[:, None]
-        scores = scores if valid is None else xp.where(valid, scores, nan)
-        return xp.astype(xp.reshape(scores, (*image.shape[:2], 1)), answer_type(xp, image))
+        spectra, whitening = self._spectra(xp, image, moments), self._whitening(moments)
+        scores = []
+        for pixels, valid in spectra:
+            whitened = whitening.apply(pixels)
+            # the squared length of a whitened spectrum cannot become negative by rounding, unlike x' C^-1 x
+            scores.append(spectra.kept(xp.vecdot(whitened, whitened, axis=-1)[:, None], valid, nan))
+        return xp.astype(xp.reshape(xp.concat(scores, axis=0), (*image.shape[:2], 1)), answer_type(xp, image))
 
-    def _whitened(self, xp: Namespace, image: Array, moments: Moments) -> tuple[Array, Array | None]:
-        """Return whitened spectra, and which of them count, None for all."""
-        seen = select(xp, image, bands_with_data(self, moments.found))
-        pixels = xp.reshape(seen, (image.shape[0] * image.shape[1], seen.shape[-1]))
-        valid = xp.all(xp.isfinite(pixels), axis=-1, keepdims=True) if moments.missing else None
-        pixels = xp.astype(pixels, xp.float64)
-        return self._whitening(moments).apply(pixels if valid is None else xp.where(valid, pixels, 0.0)), valid
+    def _spectra(self, xp: Namespace, image: Array, moments: Moments) -> Spectra:
+        return Spectra(xp, image, bands_with_data(self, moments.found), masked=bool(moments.missing))
 
     def _whitening(self, moments: Moments) -> Whitening:
         return moments.once(("whitening", self._regularization), lambda: self._new_whitening(moments))
@@ -135,3 +144,11 @@ class RXDetector(ArrayNode):
                 "its pseudo-inverse gives the scores",
             )
         return whitening
+
+
+@cache
+def _blas() -> "ThreadpoolController":
+    """Return the libraries of linear algebra, that of NumPy among them."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")

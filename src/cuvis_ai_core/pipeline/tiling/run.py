@@ -365,16 +365,15 @@ def _in_order(
     running: deque[Future[dict[int, Any]]] = deque()
     pool = ThreadPoolExecutor(threads, "cuvis-ai-tile")
     # the cores are taken: threads of BLAS would only wait for each other, which takes several times as long
-    limits = threadpool_limits(1)
-    try:
-        for window in islice(left, 2 * threads):
-            running.append(pool.submit(copy_context().run, go, window))
-        while running:
-            yield running.popleft().result()
-            running.extend(pool.submit(copy_context().run, go, window) for window in islice(left, 1))
-    finally:
-        pool.shutdown(cancel_futures=True)
-        limits.restore_original_limits()
+    with threadpool_limits(1):
+        try:
+            for window in islice(left, 2 * threads):
+                running.append(pool.submit(copy_context().run, go, window))
+            while running:
+                yield running.popleft().result()
+                running.extend(pool.submit(copy_context().run, go, window) for window in islice(left, 1))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _cut(value: Value, window: Window, image: tuple[int, int, int]) -> Value:

@@ -14,8 +14,8 @@ from cuvis_ai_core.results.pictures.numbers import labels, number
 from cuvis_ai_core.results.pictures.scale import STRETCH, levels, limits, stretched
 
 _WHITE: Final = 255
-_LEVELS: Final = 255
-"""Colours of a scale of scores; the next number of the palette is that of a pixel without data."""
+_LEVELS: Final = 239
+"""Colours of a scale of scores; the next number of the palette is that of a pixel without data, the rest are greys."""
 
 _CHANNELS: Final = {"red": (213, 60, 60), "green": (60, 160, 60), "blue": (60, 90, 213)}
 _STRETCHED: Final = f"stretched from the {STRETCH[0]}nd to the {STRETCH[1]}th percentile"

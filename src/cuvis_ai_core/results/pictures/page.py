@@ -5,13 +5,13 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from cuvis_ai_core.pages.colours import Colour
+from cuvis_ai_core.results.pictures.canvas import Canvas
 from cuvis_ai_core.results.pictures.drawn import Drawn, LegendEntry, Meaning
 from cuvis_ai_core.results.pictures.numbers import labels, ticks
 from cuvis_ai_core.results.pictures.scale import position
-from cuvis_ai_core.results.pictures.texts import font, lines, width_of
+from cuvis_ai_core.results.pictures.texts import lines, width_of
 
 _LEAST_SIDE: Final = 512
 """The longer side of a small image is enlarged to at least so many dots."""
@@ -28,13 +28,13 @@ _LINES_OF_SIDE: Final = 42
 _LEAST_TEXT: Final = 14
 _WIDTH_IN_TEXT: Final = 30
 _MOST_TICKS: Final = 6
-_BLACK: Final[Colour] = (34, 34, 34)
-_GREY: Final[Colour] = (102, 102, 102)
+_BLACK: Final = 34
+_GREY: Final = 102
 _SMALL: Final = 0.85
 _LARGE: Final = 1.3
 _LEADING: Final = 1.35
 
-Step = Callable[[Image.Image, ImageDraw.ImageDraw, int], None]
+Step = Callable[[Canvas, int], None]
 
 
 def set_page(drawn: Drawn, title: str, meaning: Meaning) -> Image.Image:
@@ -45,91 +45,87 @@ def set_page(drawn: Drawn, title: str, meaning: Meaning) -> Image.Image:
         title: Its name.
         meaning: What gave it, and what it measures.
     """
-    image, notes = _sized(drawn)
-    page = _Page(image)
+    pixels, notes = _sized(drawn)
+    page = _Page(pixels, drawn.palette)
     page.text(title, _LARGE)
     page.text(meaning.origin, _SMALL, _GREY)
     page.image()
     if drawn.scale is not None:
-        page.bar(drawn.palette[:-1], *drawn.scale)
+        page.bar(len(drawn.palette) - 1, *drawn.scale)
     page.text(meaning.measures)
     page.legend(drawn.legend)
     page.text("; ".join((*drawn.notes, *notes)), _SMALL, _GREY)
     return page.render()
 
 
-def _sized(drawn: Drawn) -> tuple[Image.Image, list[str]]:
+def _sized(drawn: Drawn) -> tuple[NDArray[np.uint8], list[str]]:
     """Return the image in the size in which it is shown, and what a reader must know of that."""
     step = -(-max(drawn.pixels.shape[:2]) // _LONGEST_SIDE)
     pixels = np.ascontiguousarray(drawn.pixels[::step, ::step])
     height, width = pixels.shape[:2]
-    image = Image.fromarray(pixels)
-    if drawn.palette.size:
-        image.putpalette(drawn.palette.tobytes())
     times = -(-_LEAST_SIDE // max(height, width))
     short = int(max(height, width) * times * _SHORT_SIDE)
     tall, wide = (max(times, -(-short // side)) for side in (height, width))
     notes = [f"only one row and column of {step} is shown"] * (step > 1)
     notes += [f"pixels are drawn {wide} wide and {tall} high"] * (tall != wide)
-    if (tall, wide) != (1, 1):
-        image = image.resize((width * wide, height * tall), Image.Resampling.NEAREST)
-    return image, notes
+    return pixels.repeat(wide, axis=1).repeat(tall, axis=0), notes
 
 
 class _Page:
     """A page that grows downwards, and is drawn when its length is known.
 
     Args:
-        image: The image on it.
+        pixels: The image on it.
+        palette: Its colours, if it has numbers of them.
     """
 
-    def __init__(self, image: Image.Image) -> None:
-        self._image = image
-        self._unit = max(_LEAST_TEXT, max(image.size) // _LINES_OF_SIDE)
-        self._width = max(image.width, _WIDTH_IN_TEXT * self._unit)
+    def __init__(self, pixels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> None:
+        self._pixels, self._palette = pixels, palette
+        self._unit: int = max(_LEAST_TEXT, max(pixels.shape[:2]) // _LINES_OF_SIDE)
+        self._width = max(pixels.shape[1], _WIDTH_IN_TEXT * self._unit)
         self._bottom = self._unit
         self._steps: list[tuple[int, Step]] = []
 
     def render(self) -> Image.Image:
         """Draw it."""
-        page = Image.new("RGB", (self._width + 2 * self._unit, self._bottom + self._unit), "white")
-        draw = ImageDraw.Draw(page)
+        canvas = Canvas((self._width + 2 * self._unit, self._bottom + self._unit), self._palette)
         for top, step in self._steps:
-            step(page, draw, top)
-        return page
+            step(canvas, top)
+        return canvas.image()
 
-    def text(self, text: str, size: float = 1.0, colour: Colour = _BLACK) -> None:
+    def text(self, text: str, size: float = 1.0, grey: int = _BLACK) -> None:
         """Add a text, in as many lines as it needs."""
         for line in lines(text, self._size(size), self._width):
-            self._add(_LEADING * size, self._written(line, 0, size, colour))
+            self._add(_LEADING * size, self._written(line, 0, size, grey))
 
     def image(self) -> None:
         """Add the image, in a thin frame: its margin may be as white as the page."""
         left, frame = self._unit, max(1, self._unit // 16)
+        height, width = self._pixels.shape[:2]
 
-        def paste(page: Image.Image, draw: ImageDraw.ImageDraw, top: int) -> None:
-            right, bottom = left + self._image.width, top + self._image.height
-            draw.rectangle((left - frame, top - frame, right + frame - 1, bottom + frame - 1), _GREY)
-            page.paste(self._image, (left, top))
+        def paste(canvas: Canvas, top: int) -> None:
+            right, bottom = left + width, top + height
+            canvas.rectangle((left - frame, top - frame, right + frame, bottom + frame), (_GREY,) * 3)
+            canvas.paste(self._pixels, left, top)
 
         self._bottom += self._unit // 3
-        self._add(self._image.height / self._unit + 0.5, paste)
+        self._add(height / self._unit + 0.5, paste)
 
-    def bar(self, colours: NDArray[np.uint8], low: float, high: float) -> None:
-        """Add a colour bar with numbers."""
-        left, unit, length = self._unit, self._unit, max(self._image.width, 20 * self._unit)
-        strip = Image.fromarray(np.ascontiguousarray(colours[None])).resize((length, unit), Image.Resampling.NEAREST)
+    def bar(self, levels: int, low: float, high: float) -> None:
+        """Add a colour bar of the first colours of the palette, with numbers."""
+        left, unit, length = self._unit, self._unit, max(self._pixels.shape[1], 20 * self._unit)
+        row = (np.arange(length) * levels // length).astype(np.uint8)
         values, texts = _fitting_ticks(low, high, length - unit, self._size(_SMALL))
 
-        def paste(page: Image.Image, draw: ImageDraw.ImageDraw, top: int) -> None:
-            page.paste(strip, (left, top))
+        def paste(canvas: Canvas, top: int) -> None:
+            canvas.paste(np.tile(row, (unit, 1)), left, top)
             thick = max(1, unit // 14)
             for value, text in zip(values, texts, strict=True):
                 at = left + round(position(value, low, high) * (length - thick))
-                draw.rectangle((at, top + unit, at + thick - 1, top + unit + unit // 3), _BLACK)
+                canvas.rectangle((at, top + unit, at + thick, top + unit + unit // 3), (_BLACK,) * 3)
                 width = width_of(text, self._size(_SMALL))
                 begin = min(max(at - width // 2, left), left + length - width)
-                self._written(text, begin - left, _SMALL, _BLACK)(page, draw, top + unit + unit // 3)
+                self._written(text, begin - left, _SMALL, _BLACK)(canvas, top + unit + unit // 3)
 
         self._add(1 + 1 / 3 + _LEADING * _SMALL, paste)
 
@@ -148,18 +144,20 @@ class _Page:
         self._bottom += self._unit // 5
 
     def _legend_row(self, shown: Sequence[tuple[LegendEntry, str]], cell: int) -> Step:
-        def step(page: Image.Image, draw: ImageDraw.ImageDraw, top: int) -> None:
+        def step(canvas: Canvas, top: int) -> None:
             for column, (entry, text) in enumerate(shown):
                 left = self._unit + column * cell
                 above = top + self._unit // 8
-                draw.rectangle((left, above, left + self._unit, above + self._unit), entry.colour, _GREY)
-                self._written(text, column * cell + self._unit * 3 // 2, 1, _BLACK)(page, draw, top)
+                right, below = left + self._unit, above + self._unit
+                canvas.rectangle((left, above, right + 1, below + 1), (_GREY,) * 3)
+                canvas.rectangle((left + 1, above + 1, right, below), entry.colour)
+                self._written(text, column * cell + self._unit * 3 // 2, 1, _BLACK)(canvas, top)
 
         return step
 
-    def _written(self, text: str, left: int, size: float, colour: Colour) -> Step:
-        def step(_: Image.Image, draw: ImageDraw.ImageDraw, top: int) -> None:
-            draw.text((self._unit + left, top), text, colour, font(self._size(size)))
+    def _written(self, text: str, left: int, size: float, grey: int) -> Step:
+        def step(canvas: Canvas, top: int) -> None:
+            canvas.text(self._unit + left, top, text, grey, self._size(size))
 
         return step
 

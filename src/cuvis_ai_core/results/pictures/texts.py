@@ -5,7 +5,9 @@ from importlib.resources import files
 from io import BytesIO
 from typing import Final
 
-from PIL import ImageFont
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 _FONT: Final = "DejaVuSans.ttf"
 """The letters of Latin, Greek and Cyrillic scripts: the font that Pillow brings along has no umlaut. Other signs are
@@ -25,9 +27,23 @@ def _file() -> bytes:
     return files(__package__).joinpath(_FONT).read_bytes()
 
 
+@lru_cache(maxsize=1024)
 def width_of(text: str, size: int) -> int:
     """Return the width of a text in dots."""
     return int(font(size).getlength(text)) + 1
+
+
+@lru_cache(maxsize=256)
+def letters(text: str, size: int) -> tuple[NDArray[np.uint8], int]:
+    """Return how far a text covers each dot, 0 to 255, and how many dots lie before its begin.
+
+    Titles, origins and numbers come again from picture to picture: to draw them takes longer than all else of a page.
+    """
+    before = size // 2  # a letter may reach to the left of where it begins
+    _, _, right, bottom = font(size).getbbox(text)
+    image = Image.new("L", (before + max(1, int(right) + 1), max(1, int(bottom) + 1)))
+    ImageDraw.Draw(image).text((before, 0), text, 255, font(size))
+    return np.asarray(image), before
 
 
 def lines(text: str, size: int, width: int) -> list[str]:
