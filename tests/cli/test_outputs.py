@@ -72,7 +72,7 @@ def test_only_the_last(run: Callable[..., Any]) -> None:
 def test_keep(run: Callable[..., Any]) -> None:
     """What is asked for is written, and nothing else; an output that is not there is refused before the work."""
     assert run("--keep", "scaler.cube", "--keep", "rx.scores").exit_code == 0
-    assert set(_arrays()) == {"scaler.cube", "rx.scores", *PLACE}
+    assert set(_arrays()) == {"scaler.cube", "rx.scores", "wavelengths", "fwhm", *PLACE}
     found = run("--keep", "rx.score")
     assert found.exit_code == 2, found.output
     assert "has no output 'rx.score'. Did you mean 'rx.scores'?" in found.stderr

@@ -42,7 +42,7 @@ def test_a_run_writes_arrays_pictures_and_a_record(
         mask = archive["mask.mask"][0, ..., 0]
     np.testing.assert_array_equal(pixels(folder / "mask.mask.png"), mask)
     assert mask.sum() == 10
-    assert pixels(folder / "rx.scores-map.png").shape[2] == 3
+    assert pixels(folder / "rx.scores-map.png").shape > (500, 400)
     assert "find_anomalies-output" in found.stdout
 
 
@@ -89,7 +89,7 @@ def test_a_plugin_from_a_manifest_runs_on_a_cube(
     path = write_yaml("sum.yaml", {"nodes": [{"name": "sum", "class_name": "Sum"}]})
     found = shell("restore-pipeline", "--pipeline-path", path, "--plugins-path", sum_plugin, "--cube-path", cube_file)
     assert found.exit_code == 0, found.output
-    assert pixels(Path("sum-output/sum.total-map.png")).shape[2] == 3
+    assert pixels(Path("sum-output/sum.total-map.png")).shape > (500, 400)
     record = json.loads(Path("sum-output/run.json").read_text(encoding="utf-8"))
     assert record["plugins"]["sha256"] == hashlib.sha256(sum_plugin.read_bytes()).hexdigest()
     (node,) = record["nodes"]

@@ -1,11 +1,14 @@
 """An output as an ENVI image: raw values, and a header in text."""
 
 from collections.abc import Mapping
+from math import atan2, degrees, hypot
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from cuvis_ai_core.data.envi_place import transform_of
+from cuvis_ai_core.data.points import as_envi, points_of
 from cuvis_ai_core.pages.colours import class_colours
 from cuvis_ai_core.results.bands import Bands
 from cuvis_ai_core.results.places import RawPlace
@@ -25,7 +28,8 @@ _CODES: Final[Mapping[str, int]] = {
     "uint64": 15,
 }
 _WIDER: Final[Mapping[str, str]] = {"bool": "uint8", "int8": "int16", "float16": "float32"}
-_KEPT: Final = ("map info", "coordinate system string", "projection info", "acquisition time")
+_KEPT: Final = ("map info", "coordinate system string", "projection info", "acquisition time", "geo points", "rpc info")
+_EXACT: Final = 1e-9
 
 
 class EnviFile:
@@ -68,6 +72,7 @@ class EnviFile:
             "data type": str(_CODES[self.place.dtype.newbyteorder("=").name]),
             "interleave": "bip",
             "byte order": "0",
+            **({"data ignore value": "nan"} if self.place.dtype.kind == "f" else {}),
             **_place(self._cube),
             **_classes(bands.classes),
         }
@@ -83,14 +88,28 @@ class EnviFile:
 def _place(cube: "Cube") -> dict[str, str]:
     """Return where and when the cube was taken, as its header has it, or made of what its reader found."""
     fields = {name: _braced(_text(cube.metadata[name])) for name in _KEPT if name in cube.metadata}
-    if "map info" not in fields and cube.transform is not None and cube.transform[1] == cube.transform[3] == 0:
-        width, _, x, _, height, y = cube.transform
-        fields["map info"] = _braced(f"Arbitrary, 1, 1, {x!r}, {y!r}, {width!r}, {-height!r}")
+    if "map info" not in fields and cube.transform is not None:
+        fields |= _map_info(cube.transform)
+    if "geo points" not in fields and (points := points_of(cube)) and (text := as_envi(points)):
+        fields["geo points"] = _braced(text)
     if "coordinate system string" not in fields and cube.crs is not None:
         fields["coordinate system string"] = _braced(cube.crs)
     if "acquisition time" not in fields and cube.acquired is not None:
         fields["acquisition time"] = cube.acquired.isoformat()
     return fields
+
+
+def _map_info(transform: tuple[float, ...]) -> dict[str, str]:
+    """Return a transform as `map info`, turned where it is; one that is neither stands there by itself."""
+    a, b, x, d, e, y = transform[:6]
+    if b == d == 0:
+        return {"map info": _braced(f"Arbitrary, 1, 1, {x!r}, {y!r}, {a!r}, {-e!r}")}
+    turn, width, height = atan2(b, a), hypot(a, b), hypot(d, e)
+    text = f"Arbitrary, 1, 1, {x!r}, {y!r}, {width!r}, {height!r}, rotation={degrees(turn)!r}"
+    if np.allclose(transform_of(text), transform[:6], rtol=0, atol=_EXACT * max(width, height)):
+        return {"map info": _braced(text)}
+    # no program of its own reads it, but it is not lost
+    return {"affine transform": _braced(", ".join(map(repr, transform[:6])))}
 
 
 def _classes(names: Mapping[int, str]) -> dict[str, str]:

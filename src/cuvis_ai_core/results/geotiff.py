@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from cuvis_ai_core.data.points import points_of
 from cuvis_ai_core.pages.colours import class_colours
 from cuvis_ai_core.results.bands import Bands
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _WIDER: Final[Mapping[str, str]] = {"bool": "uint8", "float16": "float32"}
 _LINES: Final = 64
+_POLYNOMIALS: Final = "RPC"
+"""Key of a cube's metadata: the rational polynomial coefficients of its camera, as GDAL names them."""
 
 
 class GeoTiffFile:
@@ -51,6 +54,10 @@ class GeoTiffFile:
     def close(self, bands: Bands) -> None:
         """Write what is known of the bands, and close the file."""
         raster = self.place.raster
+        if self._cube.transform is None and _POLYNOMIALS in self._cube.metadata:
+            from rasterio.rpc import RPC
+
+            raster.rpcs = RPC.from_gdal(self._cube.metadata[_POLYNOMIALS])
         raster.update_tags(output=bands.name, description=bands.description)
         if self._cube.acquired is not None:
             raster.update_tags(TIFFTAG_DATETIME=self._cube.acquired.strftime("%Y:%m:%d %H:%M:%S"))
@@ -106,16 +113,23 @@ def _opened(file: Path, mode: str, profile: Mapping[str, Any]) -> Any:
 
 
 def _place(cube: "Cube") -> dict[str, Any]:
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
+    from rasterio.control import GroundControlPoint
     from rasterio.transform import Affine
 
     found: dict[str, Any] = {}
     if cube.transform is not None:
         found["transform"] = Affine(*cube.transform[:6])
-    if cube.crs is not None:
-        try:
-            found["crs"] = CRS.from_user_input(cube.crs)
-        except CRSError:  # a name that PROJ does not know; the tags of the file have it
-            return found
-    return found
+    if points := points_of(cube):
+        found["gcps"] = [GroundControlPoint(row=row, col=column, x=x, y=y, z=z) for column, row, x, y, z in points.rows]
+        return found | _system(points.crs)
+    return found | _system(cube.crs)
+
+
+def _system(crs: str | None) -> dict[str, Any]:
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    try:
+        return {"crs": CRS.from_user_input(crs)} if crs else {}
+    except CRSError:  # a name that PROJ does not know; the tags of the file have it
+        return {}

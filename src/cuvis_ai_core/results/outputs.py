@@ -89,9 +89,18 @@ class Outputs:
         for address, image in self._images.items():
             image.close(bands[address])
         if self._archive is not None:
-            for name, array in place_arrays(self._cube).items():
+            for name, array in {**place_arrays(self._cube), **_pixel_places(self._cube), **self._lists(bands)}.items():
                 self._archive.place(name, array.shape, array.dtype)[...] = array
             self._archive.close()
+
+    def _lists(self, bands: Mapping[Address, Bands]) -> "dict[str, Any]":
+        """Return wavelengths and widths of the cube, if an output in the archive has its bands."""
+        own = self._cube.wavelengths
+        here = (each for address, each in bands.items() if address not in self._images)
+        if own is None or not any(each.wavelengths is own for each in here):
+            return {}
+        found = {"wavelengths": own, "fwhm": self._cube.fwhm}
+        return {name: values for name, values in found.items() if values is not None}
 
     def _is_image(self, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> bool:
         size = (1, *self._cube.data.shape[:2])
@@ -107,6 +116,15 @@ class Outputs:
         )
         self._stems.append(stem.casefold())
         return stem
+
+
+def _pixel_places(cube: "Cube") -> dict[str, Any]:
+    """Return the places of all pixels, where the cube has them."""
+    return {name: cube.metadata[name] for name in ("latitude", "longitude") if _is_map(cube.metadata.get(name), cube)}
+
+
+def _is_map(value: Any, cube: "Cube") -> bool:
+    return getattr(value, "shape", None) == cube.data.shape[:2]
 
 
 def _maker(kind: str) -> Any:

@@ -19,6 +19,8 @@ _PIXELS: Final = 2**16
 """Of a chunk; all bands of a pixel are in one."""
 
 _DIMS: Final = ("y", "x", "wavelength")
+_UNITS: Final = {"latitude": "degrees_north", "longitude": "degrees_east"}
+"""Of the places of all pixels (CF 5.2), where an image is on no grid."""
 
 
 class ZarrFile:
@@ -60,6 +62,11 @@ class ZarrFile:
         if place := self._grid():
             attributes["grid_mapping"] = "spatial_ref"
             self._root.create_array("spatial_ref", shape=(), dtype=np.int64, fill_value=0).attrs.update(place)
+        places = {name: values for name, values in self._cube.metadata.items() if name in _UNITS}
+        if all(getattr(each, "shape", None) == self.place.shape[1:3] for each in places.values()):
+            for name, values in places.items():
+                self._add(name, values, _DIMS[:2], _UNITS[name])
+            attributes |= {"coordinates": " ".join(places)} if places else {}
         if self._cube.acquired is not None:
             attributes["time_coverage_start"] = self._cube.acquired.isoformat()
         if bands.classes:
@@ -70,17 +77,18 @@ class ZarrFile:
         self._root["cube"].attrs.update(attributes)
         for name, values in (("wavelength", bands.wavelengths), ("fwhm", bands.fwhm)):
             if values is not None:
-                numbers = np.asarray(values)
-                array = self._root.create_array(
-                    name, shape=numbers.shape, dtype=numbers.dtype, dimension_names=_DIMS[2:]
-                )
-                array[:] = numbers
-                array.attrs.update({"units": "nm"})
+                self._add(name, values, _DIMS[2:], "nm")
         with zipfile.ZipFile(self._packed, "w") as packed:
             for file in sorted(each for each in self._store.rglob("*") if each.is_file()):
                 packed.write(file, file.relative_to(self._store).as_posix())
                 file.unlink()  # there is never a second copy of all
         shutil.rmtree(self._store)
+
+    def _add(self, name: str, values: Any, dims: tuple[str, ...], unit: str) -> None:
+        numbers = np.asarray(values)
+        array = self._root.create_array(name, shape=numbers.shape, dtype=numbers.dtype, dimension_names=dims)
+        array[...] = numbers
+        array.attrs.update({"units": unit})
 
     def _grid(self) -> dict[str, str]:
         """Return the coordinate system and the transform as CF and GDAL have them."""

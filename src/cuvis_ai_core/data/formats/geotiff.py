@@ -18,6 +18,7 @@ from cuvis_ai_core.data.formats.conventions import acquired_of
 from cuvis_ai_core.data.formats.enmap import Product, read_product
 from cuvis_ai_core.data.formats.libraries import library, readable
 from cuvis_ai_core.data.formats.stored import Meaning, Opening, Stored, data_of
+from cuvis_ai_core.data.points import CONTROL_POINTS, POINTS_CRS
 from cuvis_ai_core.data.units import Numbers
 from cuvis_ai_core.errors import CubeError
 from cuvis_ai_core.node.ports import floating_for
@@ -139,9 +140,26 @@ def read_raster(path: Path, array: str | None = None) -> Cube:
             crs=raster.crs.to_wkt() if raster.crs else None,
             transform=None if raster.transform.is_identity else tuple(raster.transform)[:6],
             acquired=_acquired(tags, product),
-            metadata={**tags, **(product.metadata if product else {})},
+            metadata={**tags, **(product.metadata if product else {}), **_points(raster, remarks)},
             remarks=tuple(remarks),
         )
+
+
+def _points(raster: Any, remarks: list[str]) -> dict[str, Any]:
+    """Return what places an image that has no transform: ground control points, the polynomials of its camera."""
+    found: dict[str, Any] = {}
+    points, crs = raster.gcps
+    if points:
+        found[CONTROL_POINTS] = [[each.col, each.row, each.x, each.y, each.z or 0.0] for each in points]
+        found[POINTS_CRS] = crs.to_wkt() if crs else ""
+        remarks.append(
+            f"It has {len(points)} ground control points and no transform: results as GeoTIFF have them too, those as "
+            "ENVI where they are latitudes and longitudes, others not."
+        )
+    if raster.rpcs is not None:
+        found["RPC"] = raster.rpcs.to_gdal()
+        remarks.append("It has rational polynomial coefficients (RPC): results as GeoTIFF have them too, others not.")
+    return found
 
 
 def _meaning(raster: Any, product: Product | None, remarks: list[str]) -> Meaning:

@@ -19,8 +19,8 @@ from cuvis_ai_core.data.formats.stored import Joined, RawArray, Stored, check_si
 from cuvis_ai_core.data.unpacking import refuse_bomb
 from cuvis_ai_core.errors import CubeError
 
-_GEO_TAGS: Final = (33550, 33922, 34264, 34735, 42112, 42113)
-"""Scale, tie points, transform and keys of GeoTIFF; metadata and the "no data" value of GDAL."""
+_GEO_TAGS: Final = (33550, 33922, 34264, 34735, 42112, 42113, 50844)
+"""Scale, tie points, transform and keys of GeoTIFF; metadata and "no data" of GDAL; a camera's polynomials."""
 
 _ROWS: Final = "Y"
 _COLUMNS: Final = "X"
