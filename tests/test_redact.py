@@ -24,6 +24,8 @@ SECRETS = st.text(string.ascii_letters + string.digits + "!$%&*+;~-._", min_size
         ("fatal: 'https://user:secret@host/x' not found", "fatal: 'https://***@host/x' not found"),
         ("https://a:1@b/c then https://d:2@e/f", "https://***@b/c then https://***@e/f"),
         ("user:secret@github.com/owner/x", "***@github.com/owner/x"),
+        ("https://host/a.tif?sv=1&sig=ab%2Bc&se=2", "https://host/a.tif?sv=1&sig=***&se=2"),
+        ("s: 'https://h/a?X-Amz-Signature=ab&x=1' b", "s: 'https://h/a?X-Amz-Signature=***&x=1' b"),
     ],
 )
 def test_credentials_become_stars(text: str, shown: str) -> None:

@@ -10,17 +10,27 @@ _CREDENTIALS: Final = r"""
     | (?<=://) [^\s/:@]* : (?! \d* (?: [/?#\s'"),;>\]] | $ ) ) \S{0,400} @
     | (?<! [^\s'"(\[{<=,] ) [^\s/:@'"]{1,100} : [^\s/@]{1,400} @ (?= [\w\[] )   # without a scheme
     """
+_SIGNED: Final = r"""
+    (?<= [?&] ) ( X-Amz-(?:Signature|Credential|Security-Token) | AWSAccessKeyId | X-Goog-(?:Signature|Credential)
+    | Signature | sig | token | access_token | auth | key | api_?key | password ) = [^&\s'"]+
+    """
+"""What lets anybody in who has the address."""
+
 _SSH_USER: Final = r"[^:@]*@"
 
 
 def redact(text: str) -> str:
-    """Return `text` with `***` for the user name and the password of every URL in it.
+    """Return `text` with `***` for the user name and the password of every URL in it, and for what signs it.
 
     A user name alone stays for ssh (`ssh://git@host/…`, `git@host:…`), where it is no secret. Where the end
     of a password cannot be told, rather more than too little is removed.
     """
     # Compiled, and kept by `re`, for the first text that needs it: every load imports this module.
-    return re.sub(_CREDENTIALS, _stars, text, flags=re.VERBOSE) if "@" in text else text
+    if "@" in text:
+        text = re.sub(_CREDENTIALS, _stars, text, flags=re.VERBOSE)
+    if "?" in text and "://" in text:
+        text = re.sub(_SIGNED, r"\1=***", text, flags=re.VERBOSE | re.IGNORECASE)
+    return text
 
 
 def _stars(match: re.Match[str]) -> str:

@@ -193,6 +193,30 @@ def test_what_a_cube_carries(tmp_path: Path) -> None:
     assert cube.data.dtype == np.int16
 
 
+@pytest.mark.parametrize(
+    ("text", "crs"),
+    [
+        ("UTM, 1, 1, 332000.0, 5419000.0, 5.3, 5.3, 33, North, WGS-84, units=Meters", "EPSG:32633"),
+        ("UTM, 1, 1, 332000.0, 5419000.0, 5.3, 5.3, 7, South, WGS-84", "EPSG:32707"),
+        ("Geographic Lat/Lon, 1, 1, 8, 50, 0.1, 0.1, WGS-84, units=Degrees", "EPSG:4326"),
+        ("UTM, 1, 1, 332000.0, 5419000.0, 5.3, 5.3, 33, North, North America 1927", None),
+        ("Arbitrary, 1, 1, 332000.0, 5419000.0, 5.3, 5.3, 33, North, WGS-84", None),
+    ],
+)
+def test_the_system_that_map_info_names(tmp_path: Path, text: str, crs: str | None) -> None:
+    """As GDAL has it; headers older than `coordinate system string` have no other; of other datums none is guessed."""
+    cube = read_envi(_edit(_save(tmp_path), f"map info = {{{text}}}"))
+    assert cube.crs == crs
+    rasterio = pytest.importorskip("rasterio")
+    with rasterio.open(tmp_path / cube_data(tmp_path)) as raster:
+        assert crs is None or raster.crs == rasterio.crs.CRS.from_user_input(crs)
+
+
+def cube_data(folder: Path) -> str:
+    """Return the name of the data file in a folder."""
+    return next(each.name for each in folder.iterdir() if each.suffix != ".hdr")
+
+
 SPECIM = """ENVI
 description = {
 File Imported into ENVI}

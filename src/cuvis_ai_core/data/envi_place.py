@@ -11,6 +11,8 @@ from cuvis_ai_core.data.envi_header import EnviHeader
 _NUMBERS: Final = slice(1, 7)
 """Of `map info`: column and row of a point from 1, its easting and northing, width and height of a pixel."""
 
+_ZONE: Final = 7
+_ZONES: Final = 60
 _DATE: Final = re.compile(r"\s*DATE\s*\(([^)]*)\)", re.IGNORECASE)
 """How the numbers of a date are ordered."""
 
@@ -25,7 +27,21 @@ class Place(NamedTuple):
 
 def read_place(header: EnviHeader) -> Place:
     """Return coordinate system, transform and time; what cannot be understood is left out with a remark."""
-    return Place(header.text("coordinate system string") or None, _transform(header), _acquired(header))
+    crs = header.text("coordinate system string") or system_of(header.text("map info"))
+    return Place(crs or None, _transform(header), _acquired(header))
+
+
+def system_of(map_info: str) -> str:
+    """Return the coordinate system that `map info` names: UTM or degrees on WGS-84; empty for all others."""
+    parts = [part.strip().lower() for part in map_info.split(",")]
+    if not {"wgs-84", "wgs84", "wgs 84"}.intersection(parts):
+        return ""
+    if parts[0].startswith("geographic"):
+        return "EPSG:4326"
+    zone = parts[_ZONE] if len(parts) > _ZONE else ""
+    if parts[0] != "utm" or not zone.isdecimal() or not 1 <= int(zone) <= _ZONES:
+        return ""
+    return f"EPSG:{327 if parts[_ZONE + 1].startswith('s') else 326}{int(zone):02}"
 
 
 def _transform(header: EnviHeader) -> tuple[float, ...] | None:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Final
+from urllib.request import url2pathname
 
 from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core.data.envi_names import ENVI, find_header
@@ -15,6 +16,9 @@ from cuvis_ai_core.errors import CubeError
 
 _ADDRESS: Final = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])")
 """The scheme of an address has two letters or more: one is a drive."""
+
+_LOCAL: Final = ("file", "local")
+_FILE: Final = re.compile(rf"({'|'.join(_LOCAL)}):/{{1,3}}([^/].*)", re.DOTALL)
 
 
 def find_cube_files(places: str | Path | Iterable[str | Path], suffixes: Collection[str]) -> list[Path]:
@@ -34,22 +38,37 @@ def find_cube_files(places: str | Path | Iterable[str | Path], suffixes: Collect
         CubeError: A place is not there, or has no file with a known suffix.
     """
     several = [places] if isinstance(places, str | Path) else list(places)
-    found = [file for place in several for file in _files(Path(place).expanduser(), suffixes)]
+    found = [file for place in several for file in _files(as_path(place), suffixes)]
     if not found:
         raise CubeError("No place of cubes is given.", hint="Name a file, a folder, or a pattern such as scenes/*.npz.")
     return list(dict.fromkeys(found))
 
 
 def as_url(path: Path | str) -> str | None:
-    """Return an address (`https://`, `s3://`) that is given as a path, which knows no double slash; None for a path."""
-    match = _ADDRESS.match(str(path))
-    return f"{match[1]}://{str(path)[match.end() :]}" if match else None
+    """Return an address (`https://`, `s3://`) that is given as a path, which knows no double slash; None for a path.
+
+    In an archive at an address a file is one as fsspec writes it: `zip://scene.hdr::https://host/scenes.zip`.
+    """
+    parts = [(_ADDRESS.match(part), part) for part in str(path).split("::")]
+    found, first = parts[0]
+    if found is None or found[1] in _LOCAL:
+        return None
+    rest = [f"{match[1]}://{part[match.end() :]}" if match else part for match, part in parts[1:]]
+    return "::".join([f"{found[1]}://{first[found.end() :]}", *rest])
+
+
+def as_path(path: Path | str) -> Path:
+    """Return a path, also one that is given as `file:///...`; `~` is the home folder."""
+    given = Path(path)
+    return Path(url2pathname(f"/{found[2]}")) if (found := _FILE.fullmatch(str(given))) else given.expanduser()
 
 
 def split_array(path: Path) -> tuple[Path, str | None]:
     """Return a file and the name of the array in it that is asked for: `scene.npz::radiance`."""
+    path = as_path(path)
     file, colons, array = str(path).rpartition("::")
-    return (Path(file), array) if colons and file and array else (path, None)
+    in_archive = _ADDRESS.match(array) or Path(array).is_absolute()
+    return (Path(file), array) if colons and file and array and not (in_archive and as_url(file)) else (path, None)
 
 
 def _files(place: Path, suffixes: Collection[str]) -> list[Path]:

@@ -20,6 +20,7 @@ Reader: TypeAlias = Callable[..., Cube | Sequence[Cube]]
 """Takes a path and returns the cube in the file, or a sequence that reads each of its cubes when asked."""
 
 _ZARR: Final = ".zarr"
+_PACKED: Final = (".gz", ".bz2", ".xz", ".zip")
 
 Readers: TypeAlias = Mapping[str, Reader]
 """Suffix in lower case, with its dot, to reader."""
@@ -74,7 +75,7 @@ def open_cubes(path: str | PathLike[str], readers: Readers, *, processing_mode: 
     Raises:
         CubeError: No such file, no reader for it, or the reader failed.
     """
-    file, array = split_array(Path(path).expanduser())
+    file, array = split_array(Path(path))
     if url := as_url(file):
         from cuvis_ai_core.data.remote import fetched
 
@@ -89,7 +90,7 @@ def open_cubes(path: str | PathLike[str], readers: Readers, *, processing_mode: 
     if suffix is None:
         raise CubeError(
             f"No reader for the cube '{file}'. Known suffixes: {_known(readers)}.",
-            hint=_envi_hint(file) or "Convert the file, or load a plugin that reads it.",
+            hint=_hint(file) or "Convert the file, or load a plugin that reads it.",
             path=file,
         )
     options = {"array": array, "processing_mode": processing_mode}
@@ -127,7 +128,13 @@ def _missing_hint(file: Path) -> str:
     return f"Did you mean '{file.with_name(similar)}'?" if similar else "Check the path."
 
 
-def _envi_hint(file: Path) -> str | None:
+def _hint(file: Path) -> str | None:
+    if file.suffix.lower() in _PACKED:
+        return (
+            "It is packed: unpack it first (gzip -dk, bzip2 -dk, xz -dk)."
+            if file.suffix.lower() != ".zip"
+            else f"It is an archive: name a file in it, as 'zip://scene.hdr::{file.absolute()}', or unpack it."
+        )
     if file.suffix.lower() in DATA_SUFFIXES:
         return "If this is the data file of an ENVI image, its header is missing: the file that ends in .hdr."
     return None

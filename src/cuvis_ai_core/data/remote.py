@@ -62,7 +62,7 @@ def fetched(url: str) -> Path:
 
 
 def _copy_of(system: Any, place: str, url: str) -> Path:
-    name = place.rpartition("/")[2]
+    name = _without_query(place)[0].rpartition("/")[2]
     if name in {"", ".", ".."}:
         raise CubeError(f"The address '{redact(url)}' names no file.", hint="Its last part is the name of a file.")
     system.invalidate_cache()
@@ -76,7 +76,8 @@ def _copy_of(system: Any, place: str, url: str) -> Path:
 
 def _copy(system: Any, place: str, target: Path, shown: str) -> None:
     """Copy into a folder beside the target, which then takes its place whole."""
-    folder, _, name = place.rpartition("/")
+    bare, query = _without_query(place)
+    folder, _, name = bare.rpartition("/")
     target.parent.mkdir(parents=True, exist_ok=True)
     _check_room(system, place, target.parent, shown)
     with TemporaryDirectory(dir=target.parent, prefix=".") as partial:
@@ -85,15 +86,23 @@ def _copy(system: Any, place: str, target: Path, shown: str) -> None:
         if name.endswith(_STORE):
             _copy_store(system, place, whole / name, shown)
         else:
-            system.get(place, str(whole / name))
+            system.get_file(place, str(whole / name))  # not a pattern, which `get` takes it for
         for beside in _companions(name):
-            if system.exists(f"{folder}/{beside}"):
-                system.get(f"{folder}/{beside}", str(whole / beside))
+            if system.exists(other := f"{folder}/{beside}{query}"):
+                system.get_file(other, str(whole / beside))
         try:
             whole.rename(target)
         except OSError:
             if not target.exists():  # else another process was faster
                 raise
+
+
+def _without_query(place: str) -> tuple[str, str]:
+    """Return an address in two parts; what signs it (`?X-Amz-Signature=...`) is no part of the name of the file."""
+    if "://" not in place:  # a name in a store may have a question mark
+        return place, ""
+    bare, mark, query = place.partition("?")
+    return bare.rstrip("/"), mark + query
 
 
 def _copy_store(system: Any, place: str, target: Path, shown: str) -> None:

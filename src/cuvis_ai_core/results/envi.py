@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cuvis_ai_core.data.envi_place import transform_of
+from cuvis_ai_core.data.envi_place import system_of, transform_of
 from cuvis_ai_core.data.points import as_envi, points_of
 from cuvis_ai_core.pages.colours import class_colours
 from cuvis_ai_core.results.bands import Bands
@@ -92,7 +92,8 @@ def _place(cube: "Cube") -> dict[str, str]:
         fields |= _map_info(cube.transform)
     if "geo points" not in fields and (points := points_of(cube)) and (text := as_envi(points)):
         fields["geo points"] = _braced(text)
-    if "coordinate system string" not in fields and cube.crs is not None:
+    known = system_of(_text(cube.metadata.get("map info", "")))  # which programs know by the map info
+    if "coordinate system string" not in fields and cube.crs is not None and cube.crs != known:
         fields["coordinate system string"] = _braced(cube.crs)
     if "acquisition time" not in fields and cube.acquired is not None:
         fields["acquisition time"] = cube.acquired.isoformat()

@@ -68,7 +68,7 @@ def input_record(path: Path) -> dict[str, Any]:
 
 def cube_record(path: Path, cube: "Cube") -> dict[str, Any]:
     """Return what a cube is; the hash is of its values, which may lie in several files."""
-    from cuvis_ai_core.data.files import as_url
+    from cuvis_ai_core.data.files import as_path, as_url
     from cuvis_ai_core.data.lazy import blocks_of
     from cuvis_ai_core.data.numpy_files import place_arrays
 
@@ -78,7 +78,7 @@ def cube_record(path: Path, cube: "Cube") -> dict[str, Any]:
     if cube.wavelengths is not None:
         digest.update(cube.wavelengths.tobytes())
     return {
-        "file": redact(as_url(path) or str(path.absolute())),
+        "file": redact(as_url(path) or str(as_path(path).absolute())),
         "shape": list(cube.data.shape),
         "dtype": str(cube.data.dtype),
         "sha256": digest.hexdigest(),

@@ -57,6 +57,17 @@ def test_an_external_dataset_of_hdf5_is_not_read(
         read(secret.parents[1] / "scenes/x.h5")
 
 
+def test_a_link_to_another_hdf5_file_is_said(read: Any, secret: Path) -> None:
+    """A file that has nothing else is not called empty."""
+    import h5py
+
+    with h5py.File(secret.parents[1] / "scenes/x.h5", "w") as file:
+        file["cube"] = h5py.ExternalLink("../home/key.h5", "/cube")
+        file["wavelengths"] = [400.0, 500.0]
+    with pytest.raises(CubeError, match=r"keeps '/cube' in another file, '../home/key.h5', which is not read"):
+        read(secret.parents[1] / "scenes/x.h5")
+
+
 def test_links_and_virtual_datasets_of_hdf5_stay_beside_it(read: Any, secret: Path, tmp_path: Path) -> None:
     """A virtual dataset may be made of files in its own folder; a link there that leads elsewhere is elsewhere."""
     import h5py

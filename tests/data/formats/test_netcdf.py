@@ -140,3 +140,16 @@ def test_pace(tmp_path: Path) -> None:
     np.testing.assert_allclose(cube.data[1, 2, 3], 28 * 2e-6 + 0.05, rtol=1e-6)
     assert cube.wavelengths is not None
     np.testing.assert_allclose(cube.wavelengths, NM)
+
+
+def test_a_system_without_wkt_is_said(tmp_path: Path) -> None:
+    """CF describes a system by numbers, too: which it is is not known then, and it is not left out in silence."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        file["cube"] = np.zeros((3, 4, 5), dtype=np.float32)
+        file["cube"].attrs["grid_mapping"] = "utm"
+        file["utm"] = 0
+        file["utm"].attrs["grid_mapping_name"] = "transverse_mercator"
+    cube = read_cube(tmp_path / "a.nc", READERS)
+    assert cube.crs is None
+    assert any("(transverse_mercator) is described by attributes" in remark for remark in cube.remarks)

@@ -1,8 +1,10 @@
 """Cubes at an address: of a server that the test itself starts."""
 
 import io
+import sys
 import tarfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -84,6 +86,45 @@ def test_store_in_memory(tmp_path: Path, cache: Path) -> None:
     zarr.create_array(store=tmp_path / "a.zarr", data=DATA)
     fsspec.filesystem("memory").put(str(tmp_path / "a.zarr"), "/cubes/a.zarr", recursive=True)
     np.testing.assert_array_equal(read_cube("memory://cubes/a.zarr", READERS).data, DATA)
+
+
+def test_signed_addresses(served: tuple[Path, str, list[str]]) -> None:
+    """What lets one in stands behind a question mark: no part of the name; companions have it, too."""
+    folder, url, asked = served
+    header = "ENVI\nsamples = 3\nlines = 2\nbands = 4\ndata type = 12\ninterleave = bip\nbyte order = 0\n"
+    (folder / "a[1].hdr").write_text(header)
+    DATA.tofile(folder / "a[1].img")
+    np.testing.assert_array_equal(read_cube(f"{url}/a[1].hdr?sig=a*b", READERS).data, DATA)
+    assert any("a[1].img?sig=a*b" in line or "a%5B1%5D.img?sig=a*b" in line for line in asked)
+
+
+def test_files_in_archives(tmp_path: Path, cache: Path) -> None:
+    """As fsspec chains addresses, with companions and names of arrays."""
+    header = "ENVI\nsamples = 3\nlines = 2\nbands = 4\ndata type = 12\ninterleave = bip\nbyte order = 0\n"
+    np.savez(tmp_path / "b.npz", a=DATA, b=DATA + 1)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("in/a.hdr", header)
+        archive.writestr("in/a.img", DATA.tobytes())
+        archive.write(tmp_path / "b.npz", "b.npz")
+    packed = tmp_path / "x.zip"
+    fsspec.filesystem("memory").pipe("/y/x.zip", packed.read_bytes())
+    for inside in (str(packed), "memory://y/x.zip"):
+        np.testing.assert_array_equal(read_cube(f"zip://in/a.hdr::{inside}", READERS).data, DATA)
+        np.testing.assert_array_equal(read_cube(Path(f"zip://b.npz::{inside}::b"), READERS).data, DATA + 1)
+    with pytest.raises(CubeError) as caught:
+        read_cube(packed, READERS)
+    assert f"'zip://scene.hdr::{packed}'" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("slashes", ["//", "/", ""])
+def test_file_addresses(tmp_path: Path, slashes: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of this machine, also one whose name is escaped: it is read where it is, without a library."""
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    np.save(tmp_path / "a b.npy", DATA)
+    address = (tmp_path / "a b.npy").as_uri().replace("//", slashes, 1)
+    np.testing.assert_array_equal(read_cube(address, READERS).data, DATA)
+    np.testing.assert_array_equal(Cubes(address, READERS)[0].data, DATA)
+    assert read_cube(Path(address), READERS).source == tmp_path / "a b.npy"
 
 
 @pytest.mark.parametrize("way", ["listing", "tar", "dots"])

@@ -9,7 +9,15 @@ import numpy as np
 
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.formats.band_lists import bands_of, list_lengths
-from cuvis_ai_core.data.formats.conventions import acquired_of, meaning_of, metadata_of, pixel_places, place_of, time_of
+from cuvis_ai_core.data.formats.conventions import (
+    acquired_of,
+    meaning_of,
+    metadata_of,
+    pixel_places,
+    place_of,
+    time_of,
+    unread_system,
+)
 from cuvis_ai_core.data.formats.named import Variables, axes_of, choose
 from cuvis_ai_core.data.formats.stored import Stored, data_of
 from cuvis_ai_core.data.unpacking import refuse_bomb
@@ -37,6 +45,8 @@ def cube_of(file: Path, variables: Variables, root: Mapping[str, Any], wanted: s
     )
     bands = bands_of(chosen, axes[2], variables, root, remarks)
     place = place_of(chosen, axes, variables)
+    if place.crs is None and (remark := unread_system(chosen, variables)):
+        remarks.append(remark)
     return Cube(
         data_of(image, file),
         bands.wavelengths,

@@ -145,6 +145,14 @@ def place_of(cube: Variable, axes: tuple[int, int, int], variables: Variables) -
     return Place(crs, (width, 0.0, x - width / 2, 0.0, height, y - height / 2))
 
 
+def unread_system(cube: Variable, variables: Variables) -> str | None:
+    """Return a remark where a coordinate system is described by CF's attributes and not by WKT."""
+    name = plain(_grid(cube, variables).get("grid_mapping_name"))
+    if not name:
+        return None
+    return f"Its coordinate system ({name}) is described by attributes and not by crs_wkt: results have none."
+
+
 def pixel_places(cube: Variable, axes: tuple[int, int, int], variables: Variables) -> dict[str, Any]:
     """Return `latitude` and `longitude` `[height, width]` of an image that is no grid, where the file has them."""
     found: dict[str, Any] = {}

@@ -19,6 +19,7 @@ _MOST: Final = 10_000
 _INTERNAL: Final = "#refs#"
 """The group in which MATLAB keeps what cells and structures refer to."""
 
+_RANK: Final = 3
 _MATLAB: Final = "MATLAB_class"
 
 
@@ -57,6 +58,18 @@ def refuse_elsewhere(path: Path, dataset: Any) -> None:
         )
 
 
+def _refuse_links(path: Path, file: Any, h5py: Any) -> None:
+    """Refuse a file that has no image of its own, and a link to another one: it would look as if it were empty."""
+    for name in file:
+        link = file.get(name, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            raise CubeError(
+                f"The HDF5 file '{path}' keeps '/{name}' in another file, '{link.filename}', which is not read.",
+                hint="Name that file. Or copy all into one, for example with h5py (expand_external=True).",
+                path=path,
+            )
+
+
 def _is_beside(path: Path, name: str) -> bool:
     """Tell whether a name is that of a file in the folder of another one, and leads nowhere else."""
     if name == ".":
@@ -76,6 +89,8 @@ def datasets(path: Path, file: Any) -> Iterator[Variable]:
         return True if len(found) >= _MOST else None
 
     file.visititems(look)
+    if not any(len(dataset.shape) >= _RANK for dataset in found):
+        _refuse_links(path, file, h5py)
     for dataset in found:
         refuse_elsewhere(path, dataset)
         name, attrs = dataset.name.strip("/"), attributes(dataset)
