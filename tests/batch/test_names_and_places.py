@@ -90,7 +90,9 @@ def test_what_is_done_again_is_said(folder: Path, cubes: Cubes) -> None:
     cubes("slow")
     report = run_cubes("rx.yaml", "cubes/*.npy", "out")
     assert (report.done, report.skipped) == (3, 2)
-    assert [each[:25] for each in report.remarks] == ["2 cubes are done again: th"[:25]]
+    (remark,) = report.remarks
+    assert remark.startswith("Done again")
+    assert remark.endswith(": 2.")
 
 
 @posix

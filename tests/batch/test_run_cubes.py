@@ -56,6 +56,15 @@ def test_the_same_call_goes_on_and_does_nothing_twice(folder: Path, cubes: Cubes
     assert (folder / "out" / "fine2" / "run.json").stat().st_mtime_ns == before["fine2"]
 
 
+def test_the_driver_imports_nothing_that_computes(folder: Path, cubes: Cubes) -> None:
+    """It plans and listens, and is as small as that."""
+    cubes("fine")
+    code = "import sys; from cuvis_ai_core.batch import run_cubes; r = run_cubes('rx.yaml', 'cubes/*.npy', 'out'); "
+    code += "print(r.done, *(each for each in ('numpy', 'cuvis_ai_core.pipeline.pipeline') if each in sys.modules))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert ended.stdout.strip() == "1", ended.stdout + ended.stderr
+
+
 @pytest.mark.parametrize("output", ["cubes/out", "cubes"])
 def test_results_among_the_cubes_are_no_cubes(folder: Path, cubes: Cubes, output: str) -> None:
     """Where the output folder lies below the pattern, or is the folder of the cubes, the same call finds the same."""

@@ -13,7 +13,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core.batch.engine import Crew, Engine, Event, Setup
+from cuvis_ai_core.batch.engine import FULL, Crew, Engine, Event, Setup
 from cuvis_ai_core.batch.job import Job, fingerprint
 from cuvis_ai_core.batch.limits import Limits
 from cuvis_ai_core.batch.place import STATE, alone_in, check_nodes, claim
@@ -21,7 +21,6 @@ from cuvis_ai_core.batch.records import Outcome, Records
 from cuvis_ai_core.batch.report import Report, write_metrics, write_page, write_summary
 from cuvis_ai_core.batch.room import Room
 from cuvis_ai_core.batch.units import Unit, part_of, without_results
-from cuvis_ai_core.batch.worker import FULL
 from cuvis_ai_core.errors import BatchError, CuvisError, OutputError
 from cuvis_ai_core.pipeline.tiling.memory import default_memory
 
@@ -163,7 +162,7 @@ class Driver:
                 self._report.skipped += 1
         if again:
             self._report.remarks.append(
-                f"{again} cubes are done again: they changed since, or some of their results are gone."
+                f"Done again, for they changed since or some of their results are gone: {again}."
             )
 
     # The work.

@@ -1,11 +1,15 @@
 """What an engine is: workers that are started, given a cube at a time, and listened to."""
 
+import errno
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from cuvis_ai_core.batch.job import Job
 from cuvis_ai_core.batch.units import Unit
+
+FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
+"""Numbers of the errors that say that a disk is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,8 @@ class Event:
     Attributes:
         worker: Its number.
         kind: `ready` (it takes cubes), `broken` (it cannot be set up), `done` (with a cube), `died`.
-        data: What it says besides; of one that died `error` says how.
+        data: What it says besides; of one that died `error` says how. `full` is the number of an error that
+            is no cube's fault.
     """
 
     worker: int

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from cuvis_ai_core._process import end_with_parent
+from cuvis_ai_core.batch.engine import FULL
 from cuvis_ai_core.batch.job import Job
 from cuvis_ai_core.batch.units import Unit, batch_record
 from cuvis_ai_core.errors import CuvisError, OutputError
@@ -26,9 +27,6 @@ from cuvis_ai_core.pipeline.tiling.memory import machine_memory
 from cuvis_ai_core.registry import NodeRegistry
 from cuvis_ai_core.results.record import node_records
 from cuvis_ai_core.results.run import Run
-
-FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
-"""Numbers of the errors that say that a disk is full."""
 
 _LONGEST: Final = 4000
 """Signs of the text of an error that are kept."""
