@@ -405,6 +405,18 @@ def test_a_gradient_training_whose_deadline_is_over_ends_and_can_be_gone_on_with
     assert held.pipeline is not None
 
 
+@pytest.mark.slow
+def test_a_folder_with_files_of_another_training_is_refused_in_words(
+    stub: Any, session: str, gradient: Callable[..., None], scenes: Path, refused: Callable[..., Any]
+) -> None:
+    """Whoever asks for the training mends it: nothing of it is a bug of the server."""
+    gradient(1)
+    (scenes / "results" / "unfinished").mkdir(parents=True)
+    (scenes / "results" / "unfinished" / "resume.ckpt").write_bytes(b"")
+    error = refused("FAILED_PRECONDITION", stub.Train, session_id=session, trainer_type=GRADIENT)
+    assert "files in 'unfinished' ('resume.ckpt')" in (error.details() or "")
+
+
 def test_a_training_that_is_stopped_before_it_begins_ends_at_once(
     stub: Any, learner: str, server: Any, scenes: Path
 ) -> None:

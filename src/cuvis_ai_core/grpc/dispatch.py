@@ -46,7 +46,7 @@ def _answering(service: Service, method: Method, handler: Handler) -> Callable[[
         with _answered(method.name, data, context, service) as watched:
             call = _call(service, method, data, context)
             watched.owner = call.owner
-            with _turn(call, method.name):
+            with _turn(call, method.name), nullcontext() if method.name in AT_ONCE else service.working:
                 response = handler(call)
                 content = response if isinstance(response, bytes) else response.SerializeToString()
             if len(content) > service.settings.max_message:

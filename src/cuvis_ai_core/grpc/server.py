@@ -6,13 +6,14 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.blocks import sweep
 from cuvis_ai_core.grpc.dispatch import handlers
 from cuvis_ai_core.grpc.extra import explain_missing
 from cuvis_ai_core.grpc.health import health_address
+from cuvis_ai_core.grpc.patience import HEALTH, Patience
 from cuvis_ai_core.grpc.service import Service
 from cuvis_ai_core.grpc.settings import Settings
 from cuvis_ai_core.grpc.table import streams, table
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
-
-_HEALTH: Final = "grpc.health.v1.Health"
 
 
 class Server:
@@ -48,11 +47,12 @@ class Server:
         self.service = Service(self.settings)
         self._serving = health_pb2.HealthCheckResponse
         self._health = health.HealthServicer()
-        self._pool = ThreadPoolExecutor(self.settings.workers, thread_name_prefix="call")
+        self._pool = ThreadPoolExecutor(self.settings.max_calls, thread_name_prefix="call")
+        self._patience = Patience(self.settings.message_time)
         self._server: Any = grpc.server(
             self._pool,
             handlers=[handlers(self.service, dict(table()), dict(streams()))],
-            interceptors=[_guard(self.settings)] if self.settings.token_file else [],
+            interceptors=[*([_guard(self.settings)] if self.settings.token_file else []), self._patience.interceptor()],
             options=_options(self.settings),
             maximum_concurrent_rpcs=self.settings.max_calls,
         )
@@ -71,6 +71,7 @@ class Server:
         """Begin to listen."""
         sweep()
         self._server.start()
+        self._patience.start()
         if self._asked_here is not None:
             self._asked_here.start()
         self.service.sessions.start()
@@ -86,6 +87,7 @@ class Server:
         """
         self._health.enter_graceful_shutdown()
         self._server.stop(self.settings.drain if grace is None else grace).wait()
+        self._patience.stop()
         if self._asked_here is not None:
             self._asked_here.stop(None)
         self.service.sessions.close_all()
@@ -168,6 +170,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.max_message),
         ("grpc.max_send_message_length", settings.max_message),
+        ("grpc.max_concurrent_streams", 2 * settings.max_calls + 64),  # of a connection; what is refused in words fits
         ("grpc.so_reuseport", 0),  # two servers on one port would share its clients
         ("grpc.keepalive_time_ms", 30_000),  # a client that is gone is noticed while nothing is sent
         ("grpc.keepalive_timeout_ms", 20_000),
@@ -207,14 +210,14 @@ def _guard(settings: Settings) -> Any:
     def refuse(_: Any, context: Any) -> None:
         context.abort(grpc.StatusCode.UNAUTHENTICATED, "The call has no valid token: send 'authorization: Bearer …'.")
 
-    refusal = grpc.unary_unary_rpc_method_handler(refuse)
+    refusal = grpc.stream_unary_rpc_method_handler(refuse)  # its message is not waited for
     streaming = grpc.stream_stream_rpc_method_handler(refuse)
 
     class Guard(grpc.ServerInterceptor):  # type: ignore[misc]
         """Looks at the token of each call."""
 
         def intercept_service(self, continuation: Any, details: Any) -> Any:
-            if details.method.startswith(f"/{_HEALTH}/"):
+            if details.method.startswith(HEALTH):
                 return continuation(details)
             sent = [value for key, value in details.invocation_metadata if key == "authorization"]
             given = sent[0] if len(sent) == 1 else ""

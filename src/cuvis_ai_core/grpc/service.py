@@ -39,11 +39,13 @@ class Service:
         self.roots = Roots(self.settings.read_roots(), self.settings.writable_roots())
         self.metrics = Metrics(lambda: len(self.sessions)) if self.settings.metrics_port is not None else None
         self.watch = Watch(self.metrics)
+        self.working = threading.BoundedSemaphore(self.settings.workers)
+        """Held by each call that is worked on: threads are as many as calls, since some wait for their messages."""
         self._trainings = threading.Semaphore(max(self.settings.workers // 2, 1))
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Count a training: they take as many threads as calls, and some are to be left.
+        """Count a training: each has a process, and some processors are to be left.
 
         Raises:
             ServiceError: As many as there may be are under way.

@@ -20,7 +20,8 @@ class Settings:
         port: The port; 0 takes a free one.
         uds: The path of a Unix socket to listen on instead.
         uds_mode: Who may use that socket, as a mode of a file: by default its owner alone.
-        workers: Threads that work on calls.
+        workers: Calls that are worked on at a time.
+        message_time: Seconds that the message of a call may take to come.
         max_message: Bytes of a message, of what a client sends and of what it is answered.
         max_sessions: Sessions at a time.
         max_plugins: Plugins of a session.
@@ -46,6 +47,7 @@ class Settings:
     uds: Path | None = None
     uds_mode: int = 0o600
     workers: int = 32
+    message_time: float = 300.0
     max_message: int = 300 * MIB
     max_sessions: int = 10_000
     max_plugins: int = 64

@@ -102,7 +102,8 @@ class Trainer:
             ended = self._what_is_left()
         except Stopped:
             self._end("stopped; " + self._kept(), CANCELLED, self._what_is_saved())
-        except BaseException as error:  # noqa: BLE001 - told to the server
+        except BaseException as failed:  # noqa: BLE001 - told to the server
+            error = _as_ours(failed)
             self._end(plain_words(error), ERROR, self._what_is_saved() | {"error": _told(error)})
         else:
             self._end("done", COMPLETE, ended, hook="POST_FIT_END")
@@ -212,6 +213,16 @@ def _listen(run: Run) -> None:
 
 def _text(said: Any) -> str:
     return base64.b64encode(said.SerializeToString()).decode()
+
+
+def _as_ours(error: BaseException) -> BaseException:
+    """Return what a command refuses, such as a folder with another training's files, as an error of the training."""
+    import click
+
+    if not isinstance(error, click.ClickException):
+        return error
+    text, _, hint = error.message.partition("\n")
+    return TrainingError(text, hint=hint or None)
 
 
 def _told(error: BaseException) -> dict[str, Any]:
