@@ -1,5 +1,6 @@
 """`cuvis-ai plugins new` makes projects that work at once: their tests pass, wheels are whole, mypy is content."""
 
+import importlib.util
 import subprocess
 import sys
 import zipfile
@@ -58,3 +59,12 @@ def test_a_name_that_will_not_do_is_refused(shell: Shell, name: str, says: str) 
     assert found.exit_code == 2
     assert says in found.stderr
     assert [path.name for path in Path().iterdir()] == ["there"]
+
+
+def test_a_torch_project_says_what_is_missing_where_torch_is_not(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a Python for which no build is at hand: when it is made, by its tests, and by the check."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    made = shell("cuvis-ai", "plugins", "new", "leaf-index", "--kind", "torch")
+    assert "pip install -e .   # torch is not installed here, and the tests need it" in made.stdout
+    text = Path("leaf-index/tests/test_leaf_index.py").read_text(encoding="utf-8")
+    assert 'pytest.importorskip("torch", reason="torch is not installed here: pip install -e .")' in text

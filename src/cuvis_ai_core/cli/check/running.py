@@ -177,7 +177,11 @@ def _failed(subject: Subject, error: CuvisError, owner: object = None) -> Findin
         cause = cause.__cause__
     place = place or next(iter(re.findall(r"\(?([^\s()]+, line \d+)\)?", error.message)), None) or definition_of(owner)
     said = re.sub(r" \([^()]+, line \d+\)", "", error.message)
-    cure = _CIRCLE if "partially initialized module" in said else error.hint or ""
+    cure = error.hint or ""
+    if "partially initialized module" in said:
+        cure = _CIRCLE
+    elif "No module named 'torch'" in said:
+        cure = "Install it here: pip install 'cuvis-ai-core[torch]'. Torch is the host's: no plugin brings it."
     return Finding("run", ERROR, *_place(subject, place), said, cure)
 
 

@@ -1,5 +1,6 @@
 """`cuvis-ai plugins new`: what is asked for, and what is said afterwards."""
 
+import importlib.util
 from pathlib import Path
 
 import click
@@ -36,5 +37,7 @@ def new(name: str, kind: str, build_backend: str) -> None:
     folder = write_project(Path(name), kind, build_backend)
     say(f"Made {folder}. Next:")
     say(f"  cd {folder}")
+    if kind == "torch" and importlib.util.find_spec("torch") is None:
+        say("  pip install -e .   # torch is not installed here, and the tests need it")
     say("  python -m pytest -q")
     say("  cuvis-ai plugins check .")

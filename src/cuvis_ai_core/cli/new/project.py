@@ -36,6 +36,7 @@ BACKENDS: Final = {
 """Requirement, module and settings of each build back end."""
 
 _NAME: Final = re.compile(r"[A-Za-z](?:[A-Za-z0-9]|[-_.](?=[A-Za-z0-9]))*")
+_SKIP: Final = '\npytest.importorskip("torch", reason="torch is not installed here: pip install -e .")\n'
 _NEEDED: Final = {"torch": '"cuvis-ai-core[torch]>=1.0,<2"'}
 
 
@@ -96,6 +97,8 @@ def _names(name: str, package: str, kind: str, backend: str) -> dict[str, str]:
         if has_hooks
         else f'{class_name} = "{package}.nodes:{class_name}"',
         "provides": f"[{class_path}]",
+        "pytest": "import pytest\n" if kind == "torch" else "",
+        "skip": _SKIP if kind == "torch" else "",
         "what": "A reader of cubes, and a node" if kind == "reader" else "A node",
     }
 
