@@ -1,4 +1,6 @@
+import gc
 import io
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -232,15 +234,57 @@ def test_where_and_when_a_cube_was_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_npz_that_is_large_stays_in_its_file(npz: Path, order: Any) -> None:
-    """A large image in an archive that is not compressed is read by pieces; one that is compressed as a whole."""
+    """A large image in an archive that is not compressed is read by pieces."""
     data = np.arange(512 * 512 * 32, dtype=np.uint16).reshape(512, 512, 32)
     np.savez(npz, cube=np.asarray(data, order=order), wavelengths=np.linspace(400, 1000, 32))
     cube = read_npz(npz)
     assert isinstance(cube.data, LazyArray)
     assert_array_equal(cube.data[100:103, 5:7], data[100:103, 5:7], strict=True)
     assert_array_equal(cube.data, data, strict=True)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_npz_that_is_packed_is_unpacked_once(
+    npz: Path, order: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large image is laid into a temporary file when it is first looked at; that goes with the image."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "room"))
+    (tmp_path / "room").mkdir()
+    data = np.arange(512 * 512 * 32, dtype=np.uint16).reshape(512, 512, 32)
+    np.savez_compressed(npz, cube=np.asarray(data, order=order), other=data)
+    cube = read_npz(npz, "cube")
+    assert isinstance(cube.data, LazyArray)
+    assert not list((tmp_path / "room").iterdir())
+    assert_array_equal(cube.data[100:103, 5:7], data[100:103, 5:7], strict=True)
+    assert_array_equal(cube.data, data, strict=True)
+    assert len(list((tmp_path / "room").iterdir())) == 1
+    del cube
+    gc.collect()
+    assert not list((tmp_path / "room").iterdir())
+
+
+@pytest.mark.parametrize("fault", ["room", "other", "damaged"])
+def test_npz_that_cannot_be_unpacked(npz: Path, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No room, another archive in its place, or bytes that are no more what they were: an error that names it."""
+    data = np.random.default_rng(0).integers(0, 9, (512, 512, 32), dtype=np.uint16)
     np.savez_compressed(npz, cube=data)
-    assert isinstance(read_npz(npz).data, np.ndarray)
+    cube = read_npz(npz)
+    if fault == "room":
+        full = shutil.disk_usage(npz.parent)._replace(free=1000)
+        monkeypatch.setattr("cuvis_ai_core.data.unpacked.shutil.disk_usage", lambda _: full)
+    elif fault == "other":
+        np.savez_compressed(npz, cube=data + 1)
+    else:
+        content = bytearray(npz.read_bytes())
+        content[len(content) // 2] ^= 255
+        npz.write_bytes(content)
+    words = {
+        "room": "unpacks to 16.*the limit is the room",
+        "other": "written to since",
+        "damaged": "not a .npz archive",
+    }
+    with pytest.raises(CubeError, match=words[fault]):
+        cube.data[:3]
 
 
 def test_npz_with_another_shape_than_its_size(npz: Path) -> None:

@@ -1,5 +1,6 @@
 """Cubes in NumPy's own files."""
 
+import shutil
 import struct
 import warnings
 import zipfile
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from math import prod
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from cuvis_ai_core._nearest import did_you_mean, nearest
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.lazy import LazyArray, raw_reader
+from cuvis_ai_core.data.unpacked import Unpacked
 from cuvis_ai_core.data.unpacking import refuse_bomb
 from cuvis_ai_core.errors import CubeError
 
@@ -126,8 +128,8 @@ def _load_arrays(path: Path) -> dict[str, Any]:
 
 
 def _in_place(path: Path, file: Any, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> LazyArray | None:
-    """Return a large image that lies in an archive as it is, to be read by pieces; None for all else."""
-    if info.file_size < _LARGE or info.compress_type != zipfile.ZIP_STORED or info.flag_bits & _ENCRYPTED:
+    """Return a large image in an archive, to be read by pieces, a packed one unpacked before; None for all else."""
+    if info.file_size < _LARGE or info.flag_bits & _ENCRYPTED:
         return None
     with archive.open(info) as member:
         read = _HEADERS.get(np.lib.format.read_magic(member))
@@ -139,9 +141,31 @@ def _in_place(path: Path, file: Any, archive: zipfile.ZipFile, info: zipfile.Zip
         return None
     if begin + prod(shape) * dtype.itemsize != info.file_size:
         raise ValueError(f"'{info.filename}' has {info.file_size} bytes, and not those that its shape {shape} takes")
+    if info.compress_type != zipfile.ZIP_STORED:
+        return _unpacked(path, info, dtype, begin, shape, fortran=fortran)
     file.seek(info.header_offset + _LENGTHS)
     offset = info.header_offset + _LENGTHS + 4 + sum(struct.unpack("<HH", file.read(4)))
     return _lazy(path, dtype, offset + begin, shape, fortran=fortran)
+
+
+def _unpacked(
+    path: Path, info: zipfile.ZipInfo, dtype: np.dtype[Any], offset: int, shape: tuple[int, ...], *, fortran: bool
+) -> LazyArray:
+    """Return an image that is unpacked when a piece of it is first asked for."""
+
+    def unpack(target: BinaryIO) -> None:
+        with _readable(path, "a .npz archive of arrays of numbers"), zipfile.ZipFile(path) as archive:
+            if archive.getinfo(info.filename).CRC != info.CRC:
+                raise ValueError("it was written to since it was opened")
+            with archive.open(info.filename) as member:
+                shutil.copyfileobj(member, target, _LARGE)
+
+    content, axes = Unpacked(path, info.file_size, unpack), (2, 1, 0) if fortran else (0, 1, 2)
+
+    def read(*ranges: slice) -> NDArray[Any]:
+        return raw_reader(content.file(), dtype, offset, shape, axes)(*ranges)
+
+    return LazyArray(shape, dtype.newbyteorder("="), read)
 
 
 def _chosen(path: Path, arrays: Mapping[str, NDArray[Any]], wanted: str | None) -> str:

@@ -1,0 +1,57 @@
+"""Packed content that is read by pieces: it is unpacked once, into a file that nobody else sees."""
+
+import shutil
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from cuvis_ai_core._reading import shown_size
+from cuvis_ai_core.errors import CubeError
+
+
+class Unpacked:
+    """A file that is made when it is first asked for, and removed when nobody has this object any more.
+
+    It lies where the system keeps temporary files (`TMPDIR`).
+
+    Args:
+        source: The packed file, for messages.
+        size: Bytes that it unpacks to.
+        unpack: Writes them.
+    """
+
+    def __init__(self, source: Path, size: int, unpack: Callable[[BinaryIO], None]) -> None:
+        self._source = source
+        self._size = size
+        self._unpack = unpack
+        self._made: Path | None = None
+        self._lock = threading.Lock()
+
+    def file(self) -> Path:
+        """Return the file.
+
+        Raises:
+            CubeError: There is no room for it.
+        """
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    def _make(self) -> Path:
+        free = shutil.disk_usage(tempfile.gettempdir()).free
+        if self._size > free:
+            raise CubeError(
+                f"'{self._source}' unpacks to {shown_size(self._size)}; the limit is the room that is free in "
+                f"'{tempfile.gettempdir()}', {shown_size(free)}.",
+                hint="Make room, name another folder in the environment variable TMPDIR, or save it unpacked.",
+                path=self._source,
+            )
+        folder = Path(tempfile.mkdtemp(prefix="cuvis-unpacked-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        with (folder / "content").open("xb") as target:
+            self._unpack(target)
+        return folder / "content"
