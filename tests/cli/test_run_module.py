@@ -16,7 +16,14 @@ pytest.importorskip("cuvis_ai_schemas.training.data")
 Run = Callable[..., Any]
 
 LOADER = Path(__file__).parents[1] / "projects" / "published_loader"
-PIPELINE = {"metadata": {"name": "bright"}, "nodes": [{"name": "scale", "class": "MinMaxNormalizer"}]}
+PIPELINE = {
+    "metadata": {"name": "bright"},
+    "nodes": [
+        {"name": "scale", "class": "MinMaxNormalizer"},
+        {"name": "later", "class": "MinMaxNormalizer", "params": {"execution_stages": ["train"]}},
+    ],
+    "connections": [{"from": "scale.cube", "to": "later.cube"}],
+}
 BELT = {"class_name": "belt_loader.BeltModule", "kind": "data_module", "data_module_name": "belt"}
 
 

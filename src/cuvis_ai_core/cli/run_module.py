@@ -60,11 +60,10 @@ def run_module(
     batches = module_to_predict(name, arguments, folders, registry)
     profiler, told, count = Profiler(), _Told(), 0
     registry.register_hooks(profiler)
-    last = None if keep else _last_nodes(pipeline)
     with running(registry, f"Running {len(pipeline.nodes)} nodes on the data module '{name}'"):
         for outputs in Predictor(pipeline).outputs_of(batches, keep or None):
             count += 1
-            told.take({address: value for address, value in outputs.items() if last is None or address[0] in last})
+            told.take(outputs if keep else _of_last_nodes(pipeline, outputs))
     print_table(
         ("output", "dtype", "shape", "min", "max"), told.rows(), title="Results", empty="No output is an array."
     )
@@ -73,8 +72,11 @@ def run_module(
     say(f"\nRun on {count} batches of the data module '{name}'.")
 
 
-def _last_nodes(pipeline: "Pipeline") -> set[str]:
-    return set(pipeline.nodes) - {edge.source for edge in pipeline.edges}
+def _of_last_nodes(pipeline: "Pipeline", outputs: Mapping[tuple[str, str], Any]) -> dict[tuple[str, str], Any]:
+    """Return the outputs of nodes that fed no other that ran and has outputs: some run in other stages only."""
+    ran = {node for node, _ in outputs}
+    read = {edge.source for edge in pipeline.edges if edge.target in ran}
+    return {address: value for address, value in outputs.items() if address[0] not in read}
 
 
 class _Told:
