@@ -112,3 +112,42 @@ def test_a_trainrun_from_the_search_paths_to_an_inference(
         proto_to_numpy(other.outputs["scores.scores"]), proto_to_numpy(answer.outputs["scores.scores"])
     )
     assert stub.CloseSession(session_id=again).success
+
+
+def test_the_newest_clients_build_the_pipeline_before_the_trainrun_is_set(
+    stub: Any, learner: str, shared_root: Path
+) -> None:
+    """The trainrun refers to its pipeline by a path; that is sent first, with plugins and the data module's name."""
+    configs = shared_root / f"configs-{learner[:8]}"
+    pipeline = {
+        "metadata": {"name": "Centre", "cuvis_ai_version": "0.5.3"},
+        "plugins": ["centre"],
+        "nodes": [{"name": "c", "class_name": "centre.nodes.Centre", "hparams": {}}],
+        "connections": [],
+    }
+    trainrun = {"name": "run", "pipeline": "../pipeline/c.yaml", "data": {"cubes": ["one.npz"]}, "output_dir": "out"}
+    for name, content in {"pipeline/c": pipeline, "trainrun/run": trainrun}.items():
+        (configs / name).parent.mkdir(parents=True)
+        (configs / f"{name}.yaml").write_text(json.dumps(content))
+    np.savez(shared_root / "one.npz", cube=np.ones((2, 2, 4), np.float32))
+    paths = [str(configs), *(str(configs / each) for each in ("trainrun", "pipeline"))]
+    assert stub.SetSessionSearchPaths(session_id=learner, search_paths=paths, append=False).success
+    found = stub.ResolveConfig(session_id=learner, config_type="trainrun", path="trainrun/run").config_bytes
+    content = json.loads(found)
+    sent = content.pop("pipeline")
+    if isinstance(sent, str):
+        sent = json.loads((configs / "trainrun" / sent).read_text())
+    config = messages().PipelineConfig(config_bytes=json.dumps(sent).encode())
+    assert stub.LoadPipeline(session_id=learner, pipeline=config, data_module="cu3s").success
+    rest = messages().TrainRunConfig(config_bytes=json.dumps(content).encode())
+    assert not stub.SetTrainRunConfig(session_id=learner, config=rest).pipeline_from_config
+    words = list(stub.Train(session_id=learner, trainer_type=STATISTICAL))
+    assert words[-1].status == COMPLETE
+    assert stub.Inference(session_id=learner, inputs=cube_of_ones()).outputs["c.cube"].shape == [1, 2, 2, 4]
+
+
+def cube_of_ones() -> Any:
+    """Return a batch with a small cube."""
+    inputs = messages().InputBatch()
+    inputs.cube.MergeFromString(numpy_to_proto(np.ones((1, 2, 2, 4), np.float32)).SerializeToString())
+    return inputs
