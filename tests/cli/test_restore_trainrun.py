@@ -468,7 +468,7 @@ def test_statistics_only(restore: Run, write_yaml: Run) -> None:
     result = restore("--mode", "train", path=path)
     assert result.exit_code == 0, result.output
     assert {file.name for file in Path("trained").iterdir()} == {
-        *("metrics.csv", "pipeline.pt", "pipeline.yaml", "run.json", "trainrun.yaml")
+        *("metrics.csv", "pipeline.pt", "pipeline.yaml", "run.json", "trainrun.yaml", "trained_models")
     }
     assert _weights(Path("trained"))["center"]["mean"].shape == (3,)
     assert _table(restore("--mode", "validate", path=path).output) == _table(result.output)
