@@ -438,7 +438,7 @@ def test_overrides(restore: Run) -> None:
     result = restore("--mode", "train", *(part for each in changes for part in ("--override", each)))
     assert result.exit_code == 0, result.output
     assert len(_rows(Path("other/metrics.csv"))) == 1
-    assert yaml.safe_load(Path("other/pipeline.yaml").read_text(encoding="utf-8"))["nodes"][1]["params"] == {
+    assert yaml.safe_load(Path("other/pipeline.yaml").read_text(encoding="utf-8"))["nodes"][1]["hparams"] == {
         "channels": 3,
         "dropout": 0.0,
     }
@@ -451,7 +451,7 @@ def test_pipeline_by_path(restore: Run, write_yaml: Run) -> None:
     change = ("--override", "pipeline.nodes.scores.params.dropout=0.0")
     result = restore("--mode", "train", *change, path=path)
     assert result.exit_code == 0, result.output
-    assert yaml.safe_load(Path("first/trainrun.yaml").read_text(encoding="utf-8"))["pipeline"]["nodes"][1]["params"][
+    assert yaml.safe_load(Path("first/trainrun.yaml").read_text(encoding="utf-8"))["pipeline"]["nodes"][1]["hparams"][
         "dropout"
     ] == pytest.approx(0.0)
     finer = write_yaml("finer.yaml", {**TRAINRUN, "pipeline": "first/pipeline.yaml", "output_dir": "second"})

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from cuvis_ai_core._files import read_json
 from cuvis_ai_core._yaml import load_yaml
-from cuvis_ai_core.errors import YamlError
+from cuvis_ai_core.errors import PipelineError, YamlError
+from cuvis_ai_core.pipeline.config import parse_config
 from cuvis_ai_core.results.folder import OutputFolder
 from cuvis_ai_core.results.record import RECORD, for_results
 from cuvis_ai_core.training.config import TrainRunConfig
@@ -69,7 +70,9 @@ def refuse_doubtful(folder: Path, output: OutputFolder) -> None:
 def _of_settings(file: Path, config: TrainRunConfig) -> Iterator[str]:
     try:
         before = TrainRunConfig.model_validate(load_yaml(file).data)
-    except (YamlError, ValidationError):
+        if isinstance(before.pipeline, dict):  # it may be in the published spelling
+            before = before.model_copy(update={"pipeline": parse_config(before.pipeline).to_dict()})
+    except (YamlError, ValidationError, PipelineError):
         yield f"{file.name} of that training cannot be read"
         return
     both = (for_results(each.model_dump(mode="json", exclude=_OF_NO_MATTER)) for each in (before, config))
