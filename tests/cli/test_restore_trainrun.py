@@ -558,7 +558,7 @@ def test_an_unfinished_training_of_another_configuration(restore: Run) -> None:
         ("pipeline=p.yaml", r"There is no pipeline file 'p.yaml'"),
         ("initial_weights=w.pt", r"initial_weights: there is no file 'w.pt'"),
         ("plugins_path=p.yaml", r"Give it with --plugins-path"),
-        ("data.processing_mode=Raw", r"cannot be processed to Raw"),
+        ("data.processing_mode=Raw", r"cannot be processed to 'Raw'"),
     ],
 )
 def test_bad_input(restore: Run, change: str, says: str) -> None:
@@ -711,13 +711,13 @@ def test_a_cube_in_two_parts_is_said(restore: Run, caplog: pytest.LogCaptureFixt
 
 def test_no_training_is_lost_to_a_save(restore: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A result that cannot be written leaves weights, metrics and a way to go on, which ends as if nothing had been."""
-    from cuvis_ai_core.pipeline import pipeline
+    from cuvis_ai_core.pipeline import saving
 
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "save_pipeline", full)
+        patch.setattr(saving, "save_pipeline", full)
         result = restore("--mode", "train")
     assert result.exit_code == 1, result.output
     assert "No space left on device" in result.output
