@@ -181,7 +181,7 @@ def test_a_full_disk_ends_the_run_and_fails_no_cube(folder: Path, cubes: Cubes) 
     cubes("fine", 12)
     out = folder / "out"
     out.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(out)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(out)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("a small disk cannot be mounted here")
     try:

@@ -408,7 +408,7 @@ def test_wrong_files(coco: Save, changes: dict[str, Any], says: str) -> None:
 def test_no_json(tmp_path: Path) -> None:
     """What is no JSON is said to be none."""
     (tmp_path / "labels.json").write_text("{", encoding="utf-8")
-    with pytest.raises(AnnotationError, match="cannot be read: Expecting property name"):
+    with pytest.raises(AnnotationError, match="is no JSON: Expecting property name"):
         open_annotations(tmp_path / "labels.json")
 
 

@@ -190,7 +190,7 @@ def test_a_client_that_goes_away_ends_its_training(
     stub: Any, learner: str, server: Any, scenes: Path, way: str
 ) -> None:
     """By a cancelled call, a deadline, or the end of the session: the thread is gone."""
-    slow(stub, learner, scenes, pause=2.0)
+    slow(stub, learner, scenes, pause=10.0)
     held = server.service.sessions.get(learner)
     stream = stub.Train(session_id=learner, trainer_type=STATISTICAL, timeout=8 if way == "deadline" else 60)
     with suppress(grpc.RpcError):  # on a busy machine the deadline is over before the node has begun

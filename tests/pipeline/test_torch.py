@@ -310,7 +310,7 @@ def test_an_optional_fan_in_may_be_nothing(pipeline_of: PipelineOf, make_class: 
         ({"stage": 5}, "There is no stage '5' to run in"),
         ({"context": "train"}, "The context is 'train'; it must be a cuvis_ai_schemas.execution.Context"),
         ({"keep_ports": "a.cub"}, r"no output 'a\.cub'"),
-        ({"keep_ports": [3]}, r"no output '3\.'"),
+        ({"keep_ports": [3]}, r"no output '3'\."),
         ({"keep_ports": [("a", 3)]}, r"no output 'a\.3'"),
         ({"upto_node": 3}, "The pipeline has no node 3"),
     ],
