@@ -2,6 +2,7 @@
 
 import faulthandler
 import gc
+import importlib.util
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 from uuid import uuid4
 
@@ -170,6 +172,25 @@ def no_private_modules() -> Iterator[None]:
     yield
     gc.collect()
     assert [name for name in sys.modules if name.startswith(PREFIX)] == []
+
+
+@pytest.fixture(scope="session")
+def load_tool() -> Callable[[str], ModuleType]:
+    """Return a function that imports a script of `tools/` as a module of its own."""
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "tools" / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # its dataclasses look there
+        try:
+            spec.loader.exec_module(module)
+        finally:
+            del sys.modules[name]
+        return module
+
+    return load
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 """Changed files of each kind are read, or are one error of ours: a short part of `tools/fuzz.py`."""
 
-import importlib.util
 import os
-import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -36,16 +35,9 @@ KINDS: Final = (
 
 
 @pytest.fixture(scope="module")
-def fuzz() -> ModuleType:
+def fuzz(load_tool: Callable[[str], ModuleType]) -> ModuleType:
     """Return the script as a module."""
-    spec = importlib.util.spec_from_file_location("fuzz", ROOT / "tools" / "fuzz.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fuzz"] = module
-    spec.loader.exec_module(module)
-    del sys.modules["fuzz"]
-    return module
+    return load_tool("fuzz")
 
 
 def test_every_kind_is_tried(fuzz: ModuleType) -> None:

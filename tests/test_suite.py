@@ -1,13 +1,11 @@
 """Tests that fail are tried once more alone, where they are few: `tools/suite.py`."""
 
-import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
 
 TESTS = """
 import pathlib, pytest
@@ -25,14 +23,9 @@ def test_passes():
 
 
 @pytest.fixture(scope="module")
-def suite() -> ModuleType:
-    """Return the tool."""
-    spec = importlib.util.spec_from_file_location("suite", ROOT / "tools" / "suite.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def suite(load_tool: Callable[[str], ModuleType]) -> ModuleType:
+    """Return the script as a module."""
+    return load_tool("suite")
 
 
 @pytest.mark.parametrize(

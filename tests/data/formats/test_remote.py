@@ -23,6 +23,7 @@ pytest.importorskip("aiohttp")
 
 READERS = NodeRegistry().cube_readers()
 DATA = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
+HEADER = "ENVI\nsamples = 3\nlines = 2\nbands = 4\ndata type = 12\ninterleave = bip\nbyte order = 0\n"
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -74,8 +75,7 @@ def test_as_a_path(served: tuple[Path, str, list[str]]) -> None:
 def test_companions(served: tuple[Path, str, list[str]]) -> None:
     """With an ENVI header comes its data file."""
     folder, url, _ = served
-    header = "ENVI\nsamples = 3\nlines = 2\nbands = 4\ndata type = 12\ninterleave = bip\nbyte order = 0\n"
-    (folder / "a.hdr").write_text(header)
+    (folder / "a.hdr").write_text(HEADER)
     DATA.tofile(folder / "a.img")
     np.testing.assert_array_equal(read_cube(f"{url}/a.hdr", READERS).data, DATA)
 
@@ -91,8 +91,7 @@ def test_store_in_memory(tmp_path: Path, cache: Path) -> None:
 def test_signed_addresses(served: tuple[Path, str, list[str]]) -> None:
     """What lets one in stands behind a question mark: no part of the name; companions have it, too."""
     folder, url, asked = served
-    header = "ENVI\nsamples = 3\nlines = 2\nbands = 4\ndata type = 12\ninterleave = bip\nbyte order = 0\n"
-    (folder / "a[1].hdr").write_text(header)
+    (folder / "a[1].hdr").write_text(HEADER)
     DATA.tofile(folder / "a[1].img")
     np.testing.assert_array_equal(read_cube(f"{url}/a[1].hdr?sig=a*b", READERS).data, DATA)
     assert any("a[1].img?sig=a*b" in line or "a%5B1%5D.img?sig=a*b" in line for line in asked)
@@ -100,10 +99,9 @@ def test_signed_addresses(served: tuple[Path, str, list[str]]) -> None:
 
 def test_files_in_archives(tmp_path: Path, cache: Path) -> None:
     """As fsspec chains addresses, with companions and names of arrays."""
-    header = "ENVI\nsamples = 3\nlines = 2\nbands = 4\ndata type = 12\ninterleave = bip\nbyte order = 0\n"
     np.savez(tmp_path / "b.npz", a=DATA, b=DATA + 1)
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
-        archive.writestr("in/a.hdr", header)
+        archive.writestr("in/a.hdr", HEADER)
         archive.writestr("in/a.img", DATA.tobytes())
         archive.write(tmp_path / "b.npz", "b.npz")
     packed = tmp_path / "x.zip"

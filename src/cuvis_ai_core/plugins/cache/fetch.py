@@ -34,8 +34,12 @@ def fetch(url: str, tag: str, folder: Path, meanwhile: Callable[[], object] = la
     """
     refuse_offline(url)
 
-    def waiting() -> None:
-        if not none_is_there():
+    under_policy, told = not none_is_there(), False
+
+    def waiting() -> None:  # once for each way of asking that git tries
+        nonlocal told
+        if under_policy and not told:
+            told = True
             _tell_of_mirror(url, rewritten(url, folder.parent))
         meanwhile()
 
