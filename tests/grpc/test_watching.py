@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from cuvis_ai_core._yaml import load_yaml
 from cuvis_ai_core.grpc.command import serve
-from cuvis_ai_core.grpc.health import is_serving
+from cuvis_ai_core.grpc.health import is_serving, main
 from cuvis_ai_core.grpc.remote_command import remote
 from cuvis_ai_core.grpc.server import Server
 from cuvis_ai_core.grpc.settings import Settings
@@ -108,3 +108,12 @@ def test_the_files_of_a_deployment_say_what_is_there() -> None:
     used = {word for word in words if word.startswith("--")} - {"--no-install-recommends", "--create-home", "--uid"}
     used -= {"--no-cache-dir", "--interval=10s", "--timeout=5s", "--start-period=10s"}
     assert used <= known
+
+
+def test_a_health_check_without_a_port_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is no answer about the server."""
+    monkeypatch.setenv("GRPC_PORT", "http")
+    assert main([]) == 2
+    assert "GRPC_PORT is 'http', which is no port" in capsys.readouterr().err

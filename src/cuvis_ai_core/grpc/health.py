@@ -33,9 +33,12 @@ def is_serving(address: str) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Ask the server and return the exit status."""
-    port = int(os.environ.get("GRPC_PORT", "50051"))
-    addresses = arguments[:1] or [health_address(port), f"localhost:{port}"]
+    """Ask the server and return the exit status: 0 where it serves, 1 where not, 2 where nobody can be asked."""
+    port = os.environ.get("GRPC_PORT", "50051")
+    if not arguments and not port.isdecimal():
+        sys.stderr.write(f"GRPC_PORT is '{port}', which is no port; give the server's, or its address: HOST:PORT\n")
+        return 2
+    addresses = arguments[:1] or [health_address(int(port)), f"localhost:{port}"]
     return 0 if any(map(is_serving, addresses)) else 1
 
 
