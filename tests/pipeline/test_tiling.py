@@ -328,7 +328,8 @@ def test_torch_nodes() -> None:
     found = pipeline.forward_tiled({"cube": cube}, keep_ports=keep, memory=_memory(10, 3))
     for address in whole:
         assert isinstance(found[address], np.ndarray)
-        assert_allclose(found[address], whole[address], rtol=1e-6)
+        # Torch may add in another order for another number of rows: values near zero then differ by what the sum had.
+        assert_allclose(found[address], whole[address], rtol=1e-6, atol=1e-6)
     assert set(modes) == {True}
 
 
