@@ -29,6 +29,11 @@ def results(folder: Path) -> dict[str, str]:
     }
 
 
+def results_of(folder: Path, name: str) -> dict[str, str]:
+    """Return the hash of a file of each cube as its record has it."""
+    return {file.parent.name: json.loads(file.read_text())["written"][name] for file in folder.glob("*/run.json")}
+
+
 def test_each_cube_has_a_folder_as_its_path_says(folder: Path, cubes: Cubes) -> None:
     """The part of the path below the pattern's fixed begin; with arrays, pictures and a record of its own."""
     cubes("fine", 2)
@@ -224,15 +229,65 @@ def test_another_job_in_the_folder_is_refused(folder: Path, cubes: Cubes) -> Non
 
 
 @pytest.mark.slow
-def test_other_code_in_the_same_folder_is_refused(folder: Path, cubes: Cubes) -> None:
-    """A plugin that has another version now."""
+@pytest.mark.parametrize("cubes_left", [0, 1])
+def test_other_code_in_the_same_folder_is_refused(folder: Path, cubes: Cubes, cubes_left: int) -> None:
+    """A local plugin with another line, though its version is the same and nothing is left to do."""
     cubes("fine")
     run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml")
-    project = folder / "moody" / "pyproject.toml"
-    project.write_text(project.read_text().replace("1.0.0", "1.1.0"))
-    cubes("fine", 2)
-    with pytest.raises(OutputError, match="results of other code: node moody"):
+    code = folder / "moody" / "moody.py"
+    code.write_text(code.read_text().replace("cube * 2", "cube * 3"))
+    cubes("fine", 1 + cubes_left)
+    with pytest.raises(OutputError, match="another job; what differs: code of plugin moody"):
         run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml")
+
+
+@pytest.mark.slow
+def test_a_commit_around_a_local_plugin_is_no_other_code(folder: Path, cubes: Cubes) -> None:
+    """Its bytes are the same."""
+    git = ["git", "-C", str(folder / "moody"), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    for number, mood in enumerate(("fine", "slow"), 1):
+        subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", f"commit {number}"], check=True)
+        cubes(mood)
+        report = run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml")
+        assert (report.done, report.skipped) == (1, number - 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["npz", "envi", "geotiff", "zarr"])
+def test_a_result_that_was_changed_is_done_again_and_kept(folder: Path, cubes: Cubes, kind: str) -> None:
+    """Cut off with its time kept, or with other values; one that was only touched is as it was."""
+    pytest.importorskip({"geotiff": "rasterio", "zarr": "zarr"}.get(kind, "numpy"))
+    cubes("fine", 4)
+    run_cubes("rx.yaml", "cubes/*.npy", "out", format=kind)
+    written = json.loads((folder / "out" / "fine0" / "run.json").read_text())["written"]
+    name = next(each for each in written if not each.endswith((".png", ".hdr")))
+    cut, other, touched = (folder / "out" / f"fine{number}" / name for number in range(3))
+    times = cut.stat()
+    os.truncate(cut, times.st_size // 2)
+    os.utime(cut, ns=(times.st_atime_ns, times.st_mtime_ns))
+    other.write_bytes(bytes(other.stat().st_size))
+    touched.touch()
+    before = results_of(folder / "out", name)
+    report = run_cubes("rx.yaml", "cubes/*.npy", "out", format=kind)
+    assert (report.done, report.skipped, report.failed) == (2, 2, 0)
+    assert any(each.startswith("Done again") and each.endswith(": 2.") for each in report.remarks)
+    assert any(f"'fine0/{name}.changed' and 1 more" in each for each in report.remarks)
+    assert cut.with_name(f"{name}.changed").stat().st_size == times.st_size // 2
+    assert results_of(folder / "out", name) == before
+    assert run_cubes("rx.yaml", "cubes/*.npy", "out", format=kind).skipped == 4
+
+
+@pytest.mark.parametrize("left", [b"", b'{"written": 1}'])
+def test_a_cube_whose_record_cannot_be_read_is_done_again(folder: Path, cubes: Cubes, left: bytes) -> None:
+    """And nothing of what lies there is lost."""
+    cubes("fine", 2)
+    run_cubes("rx.yaml", "cubes/*.npy", "out")
+    (folder / "out" / "fine0" / "run.json").write_bytes(left)
+    report = run_cubes("rx.yaml", "cubes/*.npy", "out")
+    assert (report.done, report.skipped, report.failed) == (1, 1, 0)
+    kept = {each.name for each in (folder / "out" / "fine0").glob("*.changed")}
+    assert kept == {"outputs.npz.changed", "run.json.changed", "rx.scores-map.png.changed"}
 
 
 def test_what_cannot_start_says_why(folder: Path, cubes: Cubes) -> None:

@@ -152,18 +152,24 @@ class Driver:
     def _look_back(self) -> None:
         """See what is done, and what failed before; say what is done once more."""
         again = 0
+        aside: list[str] = []
         for unit, known in self._records.known(self._units):
             if known is None or (known.error is not None and self._limits.retry_failed):
                 self._pending.append(_Flight(unit, 1))
-                again += self._records.had(unit)
+                if self._records.had(unit):
+                    again += 1
+                    aside += (f"{unit.name}/{name}" for name in self._records.make_way(unit))
             elif known.error is not None:
                 self._report.add(known)
             else:
                 self._report.skipped += 1
         if again:
             self._report.remarks.append(
-                f"Done again, for they changed since or some of their results are gone: {again}."
+                f"Done again, for they changed since or some of their results are gone or changed: {again}."
             )
+        if aside:
+            more = f" and {len(aside) - 1} more" if len(aside) > 1 else ""
+            self._report.remarks.append(f"What was changed is kept beside the new results: '{aside[0]}'{more}.")
 
     # The work.
 

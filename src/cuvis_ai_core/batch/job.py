@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -11,6 +11,7 @@ from cuvis_ai_core._redact import redact
 from cuvis_ai_core.pipeline.find import find_pipeline_file
 from cuvis_ai_core.pipeline.weights import find_weights
 from cuvis_ai_core.registry import NodeRegistry
+from cuvis_ai_core.results.local_code import code_hash
 from cuvis_ai_core.results.origin import core_version
 
 
@@ -29,6 +30,7 @@ class Job:
         measurement: Which cube it is in files of several.
         device: Where torch nodes compute.
         allow_untrained: Whether nodes that have not learned run.
+        code: Names of local plugins, each with the hash of its code.
         memory: Bytes that the tiles of one worker may take; None: a quarter of what is free, divided by the workers.
     """
 
@@ -42,6 +44,7 @@ class Job:
     measurement: int | None = None
     device: str = "cpu"
     allow_untrained: bool = False
+    code: tuple[str, ...] = ()
     memory: int | None = None
 
     @classmethod
@@ -72,6 +75,7 @@ class Job:
             "measurement": self.measurement,
             "allow untrained": self.allow_untrained,
             "core version": core_version(),
+            **{f"code of plugin {name}": code for name, code in map(str.split, self.code)},
         }
 
 
@@ -99,8 +103,17 @@ def make_job(
         str(file.absolute()),
         str(Path(manifest).absolute()) if manifest is not None else None,
         str(Path(weights).absolute()) if weights is not None else None,
+        code=tuple(_local_code(registry)),
         **given,
     )
+
+
+def _local_code(registry: NodeRegistry) -> Iterator[str]:
+    """Yield the name of each local plugin with the hash of its code: nothing in a manifest tells of a change there."""
+    for name in sorted(registry.list_plugins()):
+        info = registry.plugin_info(name)
+        if info.kind == "local":
+            yield f"{name} {code_hash(Path(info.source))}"
 
 
 def fingerprint(contents: dict[str, Any]) -> str:

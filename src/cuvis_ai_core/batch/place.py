@@ -108,13 +108,21 @@ def check_nodes(output: Path, nodes: list[dict[str, Any]]) -> None:
     before = read_json(file)
     if before is None:
         write_json(file, {"nodes": nodes})
-    elif before.get("nodes") != nodes:
-        old = {each["name"]: each for each in before.get("nodes", [])}
-        differing = [each["name"] for each in nodes if old.get(each["name"]) != each]
+        return
+    old = {each["name"]: _code(each) for each in before.get("nodes", [])}
+    new = {each["name"]: _code(each) for each in nodes}
+    if old != new:
+        differing = [name for name in new if old.get(name) != new[name]]
         raise OutputError(
             f"'{output}' holds results of other code: node {', '.join(differing)} comes from elsewhere now.",
             hint="Choose another folder with --output-dir, or lock the plugins: cuvis-ai plugins lock",
         )
+
+
+def _code(node: dict[str, Any]) -> dict[str, Any]:
+    """Return by what a node's code is known: where it has a hash, a commit around it changes nothing."""
+    around = {"commit", "changed", "edited"} if node.get("sha256") else set()
+    return {key: value for key, value in node.items() if key not in around}
 
 
 def _has_locks(folder: Path) -> bool:

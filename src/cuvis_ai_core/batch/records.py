@@ -1,7 +1,8 @@
 """What is known of each cube: its own record beside its results, or why it failed.
 
 A cube is done when its folder has a record of this job for the cube as it is, with the files that it names. The record
-comes there at once with the results, so that there is no instant at which one of them is without the other.
+comes there at once with the results, so that there is no instant at which one of them is without the other. Files that
+were cut off or changed since are no results any more.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ from typing import Any, Final
 from cuvis_ai_core._files import read_json, write_json
 from cuvis_ai_core.batch.place import STATE
 from cuvis_ai_core.batch.units import Unit, unit_id
+from cuvis_ai_core.results.folder import not_as_written, put_aside
 from cuvis_ai_core.results.record import RECORD
 
 _FAILED: Final = "failed"
@@ -64,6 +66,14 @@ class Records:
         """Tell whether a cube that is to do has results of this job."""
         return (self._output / unit.name / RECORD).is_file()
 
+    def make_way(self, unit: Unit) -> list[str]:
+        """Put results aside that somebody changed, and return what they are called now.
+
+        Raises:
+            OSError: They cannot be renamed.
+        """
+        return put_aside(self._output / unit.name)
+
     def fail(self, outcome: Outcome) -> None:
         """Note that a cube failed.
 
@@ -102,7 +112,7 @@ class Records:
         if about.get("cube_state") != _state(unit):
             return None
         assert record is not None
-        if not all((folder / name).is_file() for name in record.get("written", {})):
+        if any(not_as_written(folder, record)):
             return None
         values = {
             f"{each['node']}.{each['port']}": (each["min"], each["max"])

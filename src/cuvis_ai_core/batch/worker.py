@@ -76,6 +76,7 @@ class Worker:
             memory=job.memory,
             format=job.format,
             page=False,  # there is one for all cubes
+            nodes=self.nodes,
         )
 
     def run(self, unit: Unit, tries: int = 1) -> dict[str, Any]:

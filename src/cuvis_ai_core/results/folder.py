@@ -7,6 +7,7 @@ record that somebody else laid there nor a file that was changed since makes any
 import errno
 import glob
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -14,12 +15,12 @@ import re
 import stat
 import tempfile
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from filelock import FileLock, Timeout
 
@@ -39,6 +40,9 @@ _LOCKLESS: Final = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 _WRITTEN: Final = "written"
 """Key of a record under which the hashes of the files stand that were written with it."""
+
+_SIZES: Final = "sizes"
+"""Key under which their bytes are counted: what was cut off is seen without reading."""
 
 _PLACE: Final = "folder"
 """Key under which the number stands that the file system gave the folder: no archive and no repository knows it."""
@@ -99,6 +103,64 @@ def _hash_of(file: Path) -> str | None:
             return hashlib.file_digest(content, "sha256").hexdigest()
     except (OSError, ValueError):
         return None
+
+
+def not_as_written(folder: Path, record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of files that are gone or changed, as far as size and time tell.
+
+    So thousands of folders are looked through in a moment. A file whose time is later than that of the record, which
+    was written last, is compared by its content.
+
+    Args:
+        folder: The folder of the results.
+        record: What its `run.json` says.
+    """
+    hashes, sizes = record.get(_WRITTEN), record.get(_SIZES)
+    counted = sizes if isinstance(sizes, dict) else {}
+    sealed: int | None = None
+    for name, content in (hashes if isinstance(hashes, dict) else {}).items():
+        file = f"{folder}{os.sep}{name}"  # a path object for each file of ten thousand cubes costs as much as asking
+        try:
+            about = os.stat(file)  # noqa: PTH116
+            sealed = sealed or os.stat(f"{folder}{os.sep}{RECORD}").st_mtime_ns  # noqa: PTH116
+        except OSError:
+            yield name
+            continue
+        if about.st_size != counted.get(name, about.st_size) or (
+            about.st_mtime_ns > sealed and _hash_of(Path(file)) != content
+        ):
+            yield name
+
+
+def put_aside(folder: Path) -> list[str]:
+    """Rename files of an earlier run that were changed since, so that they neither stand in the way nor are lost.
+
+    Where the record cannot be read, nobody knows what was changed, and all files are.
+
+    Args:
+        folder: The folder of the results.
+
+    Returns:
+        Their new names.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    record = read_json(folder / RECORD)
+    known = record is not None and isinstance(record.get(_WRITTEN), dict)
+    names = not_as_written(folder, record or {}) if known else (file.name for file in folder.iterdir())
+    aside = []
+    for file in sorted((folder / name for name in names), key=lambda each: each.name == RECORD):  # by it, it is ours
+        if file.is_file():
+            new = next(each for each in _aside_names(file) if not os.path.lexists(each))
+            file.rename(new)
+            aside.append(new.name)
+    return aside
+
+
+def _aside_names(file: Path) -> Iterator[Path]:
+    yield file.with_name(f"{file.name}.changed")
+    yield from (file.with_name(f"{file.name}.changed-{number}") for number in itertools.count(2))
 
 
 def _sync(file: Path) -> None:
@@ -215,9 +277,13 @@ class OutputFolder:
         """Add the hashes of all files to the record, by which they will be known."""
         record = read_json(self.staging / RECORD)
         if record is not None:
-            hashes = {file.name: self._hash(file) for file in sorted(self.staging.iterdir()) if file.name != RECORD}
+            files = [file for file in sorted(self.staging.iterdir()) if file.name != RECORD]
+            seal = {
+                _WRITTEN: {file.name: self._hash(file) for file in files},
+                _SIZES: {file.name: file.stat().st_size for file in files},
+            }
             place = self._folder if self._folder.exists() else self.staging  # which is moved there
-            text = json.dumps({**record, _WRITTEN: hashes, _PLACE: place.stat().st_ino}, indent=2)
+            text = json.dumps({**record, **seal, _PLACE: place.stat().st_ino}, indent=2)
             (self.staging / RECORD).write_text(f"{text}\n", encoding="utf-8")
 
     def _own_files(self) -> list[str]:

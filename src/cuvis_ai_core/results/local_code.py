@@ -28,7 +28,7 @@ def local_code(folder: Path, *, edited: bool | None) -> dict[str, Any]:
     commit = _git(folder, "rev-parse", "HEAD")
     told = _git(folder, "status", "--porcelain", "-z", "--", ".") if commit else None
     changed = None if told is None else sorted(each[3:] for each in told.split("\0") if each[3:])
-    return {"commit": commit, "changed": changed, "edited": edited, "sha256": None if edited else _hash(folder)}
+    return {"commit": commit, "changed": changed, "edited": edited, "sha256": None if edited else code_hash(folder)}
 
 
 def _git(folder: Path, *command: str) -> str | None:
@@ -47,7 +47,12 @@ def _git(folder: Path, *command: str) -> str | None:
     return done.stdout.strip("\n") if done.returncode == 0 else None
 
 
-def _hash(folder: Path) -> str | None:
+def code_hash(folder: Path) -> str | None:
+    """Return a hash over the code of a project, None where a file went meanwhile.
+
+    Args:
+        folder: Folder of the project.
+    """
     digest = hashlib.sha256()
     try:
         for file in sorted(_files(folder)):

@@ -73,6 +73,7 @@ class Run:
         about: Asked in the end what else the record is to say, by key.
         page: Whether a page for people is written.
         command: What runs it again, for that page.
+        nodes: What the record says of the nodes, where it is known: of local plugins, git has to be asked.
     """
 
     registry: "NodeRegistry"
@@ -93,6 +94,7 @@ class Run:
     about: Callable[[], Mapping[str, Any]] = dict
     page: bool = True
     command: str = ""
+    nodes: list[dict[str, Any]] | None = None
 
     @property
     def default_folder(self) -> Path:
@@ -141,7 +143,7 @@ class Run:
                 outputs.close({(each.node, each.port): self._bands(each, values, cube) for each in results})
                 if profiler is not None:
                     beside.append(_write_profile(output.staging, profiler))
-                nodes = node_records(self.registry, self.pipeline)
+                nodes = self.nodes or node_records(self.registry, self.pipeline)
                 record = run_record(self._inputs(cube), nodes, [*files, *beside], left_out)
                 if self.page:
                     text = run_page(record, self._edges(), output.staging, seconds, for_results(self.command))
