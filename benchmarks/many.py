@@ -1,17 +1,22 @@
-"""What many cubes cost beside the work on them: `python benchmarks/many.py [cubes]`.
+"""What many cubes cost beside the work on them: `python benchmarks/many.py [records] [cubes]`.
 
 The way of a cube to a worker and back (an empty unit: a cube that is not there), looking back at what is done, the
-driver's memory, and how the cubes per second grow with workers beside a plain loop that writes the same results.
+driver's memory, and how the cubes per second grow with workers beside a plain loop that writes the same results. That
+loop has one core: else it reads, hashes and writes on others too, and no number of workers is linear to it. Where other
+programs run, cubes per second say little; the processor's time for a cube still does.
 """
 
+import functools
 import importlib.util
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +27,14 @@ from cuvis_ai_core.batch.engine import Crew, Setup
 from cuvis_ai_core.batch.job import fingerprint, make_job
 from cuvis_ai_core.batch.records import Records
 from cuvis_ai_core.batch.units import Unit, find_units
-from cuvis_ai_core.batch.worker import Worker
 
 PIPELINE = "nodes:\n  - {name: rx, class_name: RXDetector}\n"
 ROUND_TRIPS = 500
+DIFFERENT = 24
+"""Large cubes that are not the same file under another name."""
 
 
-def main(count: int) -> None:
+def main(count: int = 10_000, large: int = 120) -> None:
     """Measure, and print a line for each."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -41,7 +47,7 @@ def main(count: int) -> None:
             os.environ["RAY_AUTH_MODE"] = "disabled"  # else a token comes to lie in the home folder
             print(f"empty unit, Ray               {round_trip(Ray(workers=1).crew(setup)) * 1e3:8.2f} ms", flush=True)
         _look_back(folder, count)
-        _throughput(folder)
+        _throughput(folder, large)
 
 
 def round_trip(crew: Crew) -> float:
@@ -75,7 +81,7 @@ def _look_back(folder: Path, count: int) -> None:
         (results / "outputs.npz").write_bytes(b"")
         state = Unit(str(cube), cube.stem).state()
         batch = {"fingerprint": print_, "cube_state": state, "seconds": 1.0, "worker": "local-0", "tries": 1}
-        record = {"written": {"outputs.npz": "0" * 64}, "batch": batch, "files": []}
+        record = {"written": {"outputs.npz": "0" * 64}, "sizes": {"outputs.npz": 0}, "batch": batch, "files": []}
         (results / "run.json").write_text(json.dumps(record, indent=2) + " " * 3000)
     for name in (count // 100, count):
         begun = time.perf_counter()
@@ -88,9 +94,10 @@ def _look_back(folder: Path, count: int) -> None:
         )
     for number in (count // 100, count):
         code = (
-            "import resource, sys; from cuvis_ai_core.batch import run_cubes\n"
+            "import re, sys; from cuvis_ai_core.batch import run_cubes\n"
             f"run_cubes({str(folder / 'p.yaml')!r}, {str(cubes)!r} + sys.argv[1], {str(output)!r})\n"
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+            "status = open('/proc/self/status').read()\n"  # what getrusage says begins with that of a large parent
+            "print(int(re.search(r'VmHWM:\\s+(\\d+)', status)[1]) / 1024)"
         )
         pattern = "/c0000*.npy" if number < count else "/*.npy"
         _claim(folder, output, print_)
@@ -107,32 +114,56 @@ def _claim(folder: Path, output: Path, print_: str) -> None:
     claim(output, contents)
 
 
-def _throughput(folder: Path) -> None:
-    """Compare a plain loop with one and two workers, on cubes that are large enough to take some time."""
+def _throughput(folder: Path, count: int) -> None:
+    """Compare a plain loop on one core with one and two workers, on cubes that are large enough to take some time."""
     cubes = folder / "large"
     cubes.mkdir()
-    for number in range(24):
-        np.save(cubes / f"c{number}.npy", np.random.default_rng(number).random((400, 400, 60), np.float32))
-    with NodeRegistry() as registry:
-        job = make_job(registry, folder / "p.yaml", None, {})
+    for number in range(count):
+        if number < DIFFERENT:
+            np.save(cubes / f"c{number}.npy", np.random.default_rng(number).random((400, 400, 60), np.float32))
+        else:
+            os.link(cubes / f"c{number % DIFFERENT}.npy", cubes / f"c{number}.npy")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    worker = Worker(job, folder / "plain", "0" * 32, "plain")
-    units = [Unit(str(file), file.stem) for file in sorted(cubes.iterdir())]
-    worker.run(units[0])
-    begun = time.perf_counter()
-    for unit in units:
-        worker.run(unit)
-    plain = len(units) / (time.perf_counter() - begun)
-    print(f"plain loop                    {plain:8.2f} cubes/s", flush=True)
+    plain = _rate("plain loop, one core", folder / "plain", count, functools.partial(_plain, folder, cubes))
     for workers in (1, 2):
-        begun = time.perf_counter()
-        run_cubes(folder / "p.yaml", str(cubes / "*.npy"), folder / f"by{workers}", engine=Local(workers, threads=1))
-        rate = len(units) / (time.perf_counter() - begun)
-        print(
-            f"{workers} workers, start included      {rate:8.2f} cubes/s   {rate / plain / workers:.2f} x linear",
-            flush=True,
-        )
+        output, engine = folder / f"by{workers}", Local(workers, threads=1)
+        run = functools.partial(run_cubes, folder / "p.yaml", str(cubes / "*.npy"), output, engine=engine)
+        rate = _rate(f"{workers} workers", output, count, run)
+        print(f"{'':29} {rate / plain / workers:8.2f} x linear", flush=True)
+
+
+def _rate(name: str, output: Path, count: int, run: Callable[[], object]) -> float:
+    """Run cubes, print how many there are in a second and what each costs, and return the rate without the start."""
+    before, begun = _processor(), time.perf_counter()
+    run()
+    whole, cost = count / (time.perf_counter() - begun), (_processor() - before) / count
+    records = [(file.stat().st_mtime, json.loads(file.read_text())["batch"]) for file in output.glob("*/run.json")]
+    assert len(records) == count
+    steady: float = count / (max(end for end, _ in records) - min(end - about["seconds"] for end, about in records))
+    print(f"{name:29} {steady:8.2f} cubes/s, {whole:.2f} with its start; {cost:.3f} s of processor each", flush=True)
+    return steady
+
+
+def _processor() -> float:
+    """Return the seconds that this process and its children that ended have computed."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def _plain(folder: Path, cubes: Path) -> None:
+    """Run cube after cube, in a process of its own that has one core."""
+    code = (
+        "import os, sys; from pathlib import Path; from cuvis_ai_core import NodeRegistry\n"
+        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from cuvis_ai_core.batch.job import make_job; from cuvis_ai_core.batch.units import Unit\n"
+        "from cuvis_ai_core.batch.worker import Worker\n"
+        "folder, cubes = map(Path, sys.argv[1:])\n"
+        "job = make_job(NodeRegistry(), folder / 'p.yaml', None, {})\n"
+        "worker = Worker(job, folder / 'plain', '0' * 32, 'plain')\n"
+        "for file in sorted(cubes.iterdir()): assert 'error' not in worker.run(Unit(str(file), file.stem))\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder), str(cubes)], check=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)
+    main(*map(int, sys.argv[1:]))

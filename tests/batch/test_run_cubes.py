@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cuvis_ai_core.batch import Limits, Local, run_cubes
+from cuvis_ai_core.batch import Limits, Local, Report, run_cubes
 from cuvis_ai_core.errors import BatchError, CubeError, NodeNotFoundError, OutputError
 
 Cubes = Callable[..., None]
@@ -198,6 +198,37 @@ def test_a_full_disk_ends_the_run_and_fails_no_cube(folder: Path, cubes: Cubes) 
         assert report.skipped
     finally:
         subprocess.run(["umount", str(out)], check=True)
+
+
+@pytest.mark.slow
+def test_a_folder_that_becomes_read_only_ends_the_run_and_fails_no_cube(folder: Path, cubes: Cubes) -> None:
+    """In the middle, as a damaged disk does; the same call goes on once it can be written."""
+    cubes("slow", 8)
+    out, safe = folder / "out", folder / "safe"
+    out.mkdir()
+    safe.mkdir()
+
+    def mount(*options: str) -> int:
+        return subprocess.run(["mount", *options], capture_output=True, check=False).returncode
+
+    def protect(report: Report) -> None:
+        if report.done >= 2 and os.access(out, os.W_OK):  # by another mount, for one with open files stays as it is
+            mount("--bind", str(safe), str(out))
+
+    def run(observe: Callable[[Report], None]) -> Report:
+        engine = Local(workers=2)
+        return run_cubes("moody.yaml", "cubes/*.npy", out, plugins="plugins.yaml", engine=engine, observe=observe)
+
+    try:
+        if mount("--bind", str(out), str(safe)) or mount("-o", "remount,bind,ro", str(safe)):
+            pytest.skip("nothing can be mounted here")
+        with pytest.raises(OutputError, match="Read-only file system"):
+            run(protect)
+    finally:
+        subprocess.run(["umount", "-l", str(out), str(safe)], capture_output=True, check=False)
+    report = run(lambda _: None)
+    assert (report.failed, report.left) == (0, 0)
+    assert report.skipped >= 2
 
 
 def test_too_many_failures_end_the_run(folder: Path, cubes: Cubes) -> None:

@@ -85,6 +85,16 @@ def test_nothing_there(readers: Any, tmp_path: Path, place: str, says: str) -> N
         Cubes(tmp_path / place, readers)
 
 
+def test_a_folder_of_folders_names_the_pattern_that_finds_their_cubes(
+    write: Write, readers: Any, tmp_path: Path
+) -> None:
+    """The one it names does find them."""
+    write("scenes/2024/1.npz", 5)
+    with pytest.raises(CubeError, match=r"Those in '2024' are found by a pattern: '.*'") as refused:
+        Cubes(tmp_path / "scenes", readers)
+    assert _values(Cubes(str(refused.value.hint).split("'")[-2], readers)) == [5]
+
+
 def test_no_place(readers: Any) -> None:
     """An empty list of places is an error."""
     with pytest.raises(CubeError, match="No place of cubes is given"):

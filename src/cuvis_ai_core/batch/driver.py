@@ -204,7 +204,7 @@ class Driver:
             case "broken":
                 raise BatchError(f"The pipeline cannot be set up: {event.data['error']}", **_kind(event.data))
             case "done" if event.data.get("full"):
-                raise self._unwritable(event.data["full"], event.data["error"])
+                raise self._unwritable(event.data["full"], event.data["error"].splitlines()[0])
             case "done":
                 self._note(self._flights.pop(event.worker), event)
                 self._room.lower(event.data.get("peak", 0))

@@ -134,7 +134,10 @@ def _folders(roots: Iterable[str]) -> Iterator[str]:
 def _nothing(place: Path, candidates: Collection[Path], suffixes: Collection[str]) -> CubeError:
     known = f"Known suffixes: {', '.join(sorted(suffixes)) or 'none'}."
     if place.is_dir():
-        return CubeError(f"The folder '{place}' has no file of a type that can be read.", hint=known, path=place)
+        inside = next((file for file in candidates if file.is_dir()), None)
+        below = f" Those in '{inside.name}' are found by a pattern: '{place / '**' / '*'}'" if inside else ""
+        what = f"The folder '{place}' has no file of a type that can be read."
+        return CubeError(what, hint=f"{known}{below}", path=place)
     if glob.has_magic(str(place)):
         what = f"only files of other types, such as '{next(iter(candidates))}'" if candidates else "nothing"
         return CubeError(f"The pattern '{place}' matches {what}.", hint=known, path=place)
