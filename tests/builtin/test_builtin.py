@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import array_api_strict
@@ -135,3 +136,22 @@ def test_light_import() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+@pytest.mark.skipif(not hasattr(np, "__array_namespace_info__"), reason="NumPy follows the standard from 2.1 on")
+def test_what_a_run_imports(tmp_path: Path) -> None:
+    """Reading a cube and running every built-in node imports no part of NumPy that takes long and is not needed."""
+    np.savez(tmp_path / "cube.npz", cube=CUBE[1].repeat(9, -1), wavelengths=np.linspace(400, 1000, 36))
+    code = """if True:
+        import sys
+        from cuvis_ai_core import NodeRegistry, Pipeline
+        from cuvis_ai_core.data import read_cube
+        with NodeRegistry() as registry:
+            nodes = ["MinMaxNormalizer", "RXDetector", "WavelengthSelector"]
+            listed = {"nodes": [{"name": each.lower(), "class_name": each} for each in nodes]}
+            cube = read_cube(sys.argv[1], registry.cube_readers())
+            assert len(Pipeline.from_dict(listed, node_registry=registry).forward(cube.batch())) == 4
+        print(*{"numpy.f2py", "numpy.ma", "numpy.testing"} & set(sys.modules))
+    """
+    command = [sys.executable, "-c", code, str(tmp_path / "cube.npz")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "\n"

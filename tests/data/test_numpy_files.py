@@ -153,6 +153,26 @@ def test_damaged_npz(npz: Path, content: bytes) -> None:
     assert caught.value.path == npz
 
 
+@pytest.mark.parametrize("dtype", ["uint8", ">i2", "<f4", "float64"])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+@pytest.mark.parametrize("save", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_npz_as_others_write_it(npz: Path, dtype: str, order: Any, version: tuple[int, int], save: int) -> None:
+    """An array comes back from any kind of entry of an archive, and its batch is a copy of it."""
+    data = DATA.astype(dtype, order=order)
+    content = io.BytesIO()
+    np.lib.format.write_array(content, data, version=version)
+    with zipfile.ZipFile(npz, "w", save) as archive:
+        archive.writestr("README.txt", "Indian Pines")
+        entry = zipfile.ZipInfo("cube.npy")
+        entry.extra, entry.compress_type = b"\xfe\xca\x02\x00ab", save
+        archive.writestr(entry, content.getvalue())
+    cube = read_npz(npz)
+    assert_array_equal(cube.data, data.astype(data.dtype.newbyteorder("=")))
+    cube.batch()["cube"][:] = 0
+    assert_array_equal(cube.data, data)
+
+
 def test_npz_with_objects(npz: Path) -> None:
     """Python objects in .npz are never unpickled."""
     with zipfile.ZipFile(npz, "w") as target:

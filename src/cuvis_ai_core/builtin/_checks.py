@@ -5,8 +5,7 @@ from math import inf, isfinite, nan
 from numbers import Real
 from typing import Any, TypeAlias
 
-from array_api_compat import array_namespace
-
+from cuvis_ai_core.builtin._namespaces import array_namespace
 from cuvis_ai_core.errors import InvalidNodeError, PortError
 from cuvis_ai_core.node import ArrayNode
 

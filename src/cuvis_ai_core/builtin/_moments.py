@@ -12,11 +12,12 @@ from math import frexp, inf, isfinite
 from operator import add, or_
 from typing import Any, Final, TypeVar
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
 from cuvis_ai_core.builtin._checks import Array, Namespace, constant
+from cuvis_ai_core.builtin._namespaces import array_namespace
 from cuvis_ai_core.builtin._no_data import either
-from cuvis_ai_core.builtin._spectra import Spectra
+from cuvis_ai_core.builtin._spectra import Spectra, per_band
 
 _NOTHING: Final = 1e-12
 """A mean up to this share of the largest deviation changes no score by 1e-10."""
@@ -152,7 +153,7 @@ def merged(left: Moments, right: Moments) -> Moments:
 def _about_mean(spectra: Spectra, count: int, span: Array) -> tuple[Array, Array, Array]:
     """Return the mean, what it is rounded by, and the scatter about both."""
     xp = spectra.xp
-    mean = reduce(add, (xp.sum(pixels, axis=0) for pixels, _ in spectra)) / count
+    mean = reduce(add, (per_band(xp, xp.sum, pixels) for pixels, _ in spectra)) / count
     off, scatter = _about(spectra, mean, None)
     rest = off / count
     # the mean of numbers far from 0 is rounded; what that leaves, a second round takes
@@ -167,7 +168,7 @@ def _about(spectra: Spectra, mean: Array, rest: Array) -> tuple[Array, Array]:
     for pixels, valid in spectra:
         centred = pixels - mean if rest is None else pixels - mean - rest
         centred = spectra.kept(centred, valid)
-        off = off + xp.sum(centred, axis=0)
+        off = off + per_band(xp, xp.sum, centred)
         scatter = scatter + xp.matmul(centred.T, centred)
     return off, scatter
 
@@ -177,8 +178,8 @@ def _ends(spectra: Spectra) -> tuple[Array, Array]:
     xp = spectra.xp
     low, high = [], []
     for pixels, valid in spectra.stored():
-        low.append(xp.min(spectra.kept(constant(pixels), valid, inf), axis=0))
-        high.append(xp.max(spectra.kept(constant(pixels), valid, -inf), axis=0))
+        low.append(per_band(xp, xp.min, spectra.kept(constant(pixels), valid, inf)))
+        high.append(per_band(xp, xp.max, spectra.kept(constant(pixels), valid, -inf)))
     return reduce(xp.minimum, low), reduce(xp.maximum, high)
 
 

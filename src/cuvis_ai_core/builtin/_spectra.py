@@ -1,8 +1,9 @@
 """The spectra of an image, in parts that a processor's cache holds: what is done to one does not wait for memory."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from math import gcd
+from typing import Any, Final
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from cuvis_ai_core.builtin._checks import Array, Namespace
 from cuvis_ai_core.builtin._no_data import select
 
 _VALUES: Final = 2**17
+
+_AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +48,17 @@ class Spectra:
     def kept(self, pixels: Array, valid: Array | None, other: float = 0.0) -> Array:
         """Return spectra, with another value in those that do not count."""
         return pixels if valid is None else self.xp.where(valid, pixels, other)
+
+
+def per_band(xp: Namespace, reduce: Callable[..., Any], pixels: Array) -> Array:
+    """Reduce spectra `[pixel, band]` to `[band]`, by `xp.sum` or the like.
+
+    Several spectra count as one row first: NumPy goes through short rows at a third of the speed of long ones.
+    """
+    count, bands = pixels.shape
+    together = gcd(count, _AT_ONCE)
+    rows = xp.reshape(pixels, (count // together, together * bands))
+    return reduce(xp.reshape(reduce(rows, axis=0), (together, bands)), axis=0)
 
 
 def _parts(xp: Namespace, image: Array) -> Iterator[Array]:

@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
 from cuvis_ai_core.builtin._checks import Array, Namespace, constant
 from cuvis_ai_core.builtin._moments import Moments
+from cuvis_ai_core.builtin._namespaces import array_namespace
 from cuvis_ai_core.builtin._no_data import select
 
 _EPSILON: Final = 2.0**-52

@@ -152,7 +152,8 @@ class WavelengthSelector(ArrayNode):
         )
 
     def _nearest(self, centres: list[float], target: float) -> int:
-        band = min(range(len(centres)), key=lambda index: abs(centres[index] - target))
+        distances = [abs(centre - target) for centre in centres]
+        band = distances.index(min(distances))
         taken = [centre for centre in centres if centre > 0] or centres  # a band that was not taken has 0 or -1
         if (distance := abs(centres[band] - target)) > self._tolerance:
             raise input_error(

@@ -5,10 +5,10 @@ from math import inf, nan
 from typing import ClassVar
 
 import numpy as np
-from array_api_compat import array_namespace
 from cuvis_ai_schemas.pipeline import PortSpec
 
 from cuvis_ai_core.builtin._checks import Array, constant, flag, image_namespace, number
+from cuvis_ai_core.builtin._namespaces import array_namespace
 from cuvis_ai_core.builtin._no_data import answer_type
 from cuvis_ai_core.node import ArrayNode
 

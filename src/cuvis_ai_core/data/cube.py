@@ -82,7 +82,10 @@ class Cube:
             `[channel]` in nm. Bands without data are NaN; where there are such, integers become float32, those of more
             than 16 bits float64.
         """
-        return {key: value if isinstance(value, np.ndarray) else value.whole() for key, value in self.tiles().items()}
+        batch = {key: value if isinstance(value, np.ndarray) else value.whole() for key, value in self.tiles().items()}
+        if isinstance(self.data, np.ndarray) and np.may_share_memory(self.data, batch["cube"]):
+            batch["cube"] = batch["cube"].copy()
+        return batch
 
     def tiles(self) -> "dict[str, NDArray[Any] | LazyImage]":
         """Return the same as `batch` for `Pipeline.forward_tiled`: the image is read tile by tile."""
@@ -119,7 +122,8 @@ class Cube:
                 yield self.data[top : top + rows, left : left + columns]
 
     def _checked_data(self) -> NDArray[Any] | LazyArray:
-        data = as_stored(self.data)
+        given: Any = self.data
+        data = as_stored(given)
         if data.dtype.kind not in "iuf":
             raise self._error(f"has values of type {data.dtype}; a cube holds real numbers.")
         if data.ndim != _RANK:
@@ -129,7 +133,8 @@ class Cube:
             )
         if data.size == 0:
             raise self._error(f"has shape {data.shape}; a cube has at least one pixel and one band.")
-        if isinstance(self.data, np.ma.MaskedArray) and (mask := np.ma.getmaskarray(self.data)).any():
+        # by its name: to ask for its class imports `numpy.ma`
+        if type(given).__name__ == "MaskedArray" and (mask := np.ma.getmaskarray(given)).any():
             return np.where(mask, np.float32(np.nan), np.asarray(data))
         return data
 

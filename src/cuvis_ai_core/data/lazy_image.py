@@ -40,12 +40,12 @@ class LazyImage:
         return self.data.chunk if isinstance(self.data, LazyArray) else (1, 1)
 
     def tile(self, rows: slice, columns: slice) -> NDArray[Any]:
-        """Read a tile: a copy, `[1, rows, columns, channel]`."""
-        tile = self.data[rows, columns].astype(self.dtype, order="C", copy=not isinstance(self.data, LazyArray))
+        """Read a tile `[1, rows, columns, channel]`; it may be a part of the cube itself, and is not to be written."""
+        tile = self.data[rows, columns].astype(self.dtype, order="C", copy=self.good_bands is not None)
         if self.good_bands is not None:
             tile[..., ~self.good_bands] = np.nan
         return tile[np.newaxis]
 
     def whole(self) -> NDArray[Any]:
-        """Read the whole image."""
+        """Read the whole image, as a tile."""
         return self.tile(slice(None), slice(None))

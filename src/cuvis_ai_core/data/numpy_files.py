@@ -1,9 +1,11 @@
 """Cubes in NumPy's own files."""
 
+import io
 import shutil
 import struct
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -33,6 +35,9 @@ _LARGE: Final = 2**24
 _ENCRYPTED: Final = 1
 _LENGTHS: Final = 26
 """Where an entry of a zip archive has the lengths of its name and of what follows that, before its content."""
+
+_LONGEST_HEADER: Final = 2**16
+"""Bytes that the description of an array takes at most, with what stands before it."""
 
 _HEADERS: Final = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -117,17 +122,21 @@ def _load_arrays(path: Path) -> dict[str, Any]:
     # NumPy leaves a file open that it opened itself, and that turns out to be damaged.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         refuse_bomb(path, sum(each.file_size for each in archive.zip.infolist()))
-        members = {each.filename.removesuffix(".npy"): each for each in archive.zip.infolist()}
         return {
-            name: found
-            if (found := _in_place(path, file, archive.zip, info)) is not None
-            else np.asarray(archive[name])
-            for name, info in members.items()
+            info.filename.removesuffix(".npy"): _load_array(path, file, archive, info)
+            for info in archive.zip.infolist()
             if info.filename.endswith(".npy")
         }
 
 
-def _in_place(path: Path, file: Any, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> LazyArray | None:
+def _load_array(path: Path, file: io.BufferedReader, archive: Any, info: zipfile.ZipInfo) -> Any:
+    found: Any = _in_place(path, file, archive.zip, info)
+    if found is None:
+        found = _at_once(file, info)
+    return np.asarray(archive[info.filename.removesuffix(".npy")]) if found is None else found
+
+
+def _in_place(path: Path, file: io.BufferedReader, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> LazyArray | None:
     """Return a large image in an archive, to be read by pieces, a packed one unpacked before; None for all else."""
     if info.file_size < _LARGE or info.flag_bits & _ENCRYPTED:
         return None
@@ -143,9 +152,32 @@ def _in_place(path: Path, file: Any, archive: zipfile.ZipFile, info: zipfile.Zip
         raise ValueError(f"'{info.filename}' has {info.file_size} bytes, and not those that its shape {shape} takes")
     if info.compress_type != zipfile.ZIP_STORED:
         return _unpacked(path, info, dtype, begin, shape, fortran=fortran)
+    return _lazy(path, dtype, _content(file, info) + begin, shape, fortran=fortran)
+
+
+def _at_once(file: io.BufferedReader, info: zipfile.ZipInfo) -> NDArray[Any] | None:
+    """Return an array that is stored as it is, None for all else: NumPy and zipfile read it in many small pieces."""
+    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & _ENCRYPTED:
+        return None
+    content = np.empty(info.file_size, dtype=np.uint8)
+    file.seek(_content(file, info))
+    if file.readinto(content.data) != info.file_size or zlib.crc32(content.data) != info.CRC:
+        raise zipfile.BadZipFile(f"'{info.filename}' is not what was written (its checksum is another one)")
+    header = io.BytesIO(content[:_LONGEST_HEADER].tobytes())
+    read = _HEADERS.get(np.lib.format.read_magic(header))
+    if read is None:
+        return None
+    shape, fortran, dtype = read(header)
+    if dtype.hasobject or header.tell() + prod(shape) * dtype.itemsize != info.file_size:
+        return None  # NumPy says what is wrong
+    return np.ndarray(shape, dtype, content.data, header.tell(), order="F" if fortran else "C")
+
+
+def _content(file: io.BufferedReader, info: zipfile.ZipInfo) -> int:
+    """Return where in an archive the content of an entry begins."""
     file.seek(info.header_offset + _LENGTHS)
-    offset = info.header_offset + _LENGTHS + 4 + sum(struct.unpack("<HH", file.read(4)))
-    return _lazy(path, dtype, offset + begin, shape, fortran=fortran)
+    lengths: tuple[int, int] = struct.unpack("<HH", file.read(4))
+    return info.header_offset + _LENGTHS + 4 + sum(lengths)
 
 
 def _unpacked(
