@@ -86,6 +86,17 @@ def test_a_signed_tag_of_a_tag_is_none(signing: Any) -> None:
     assert refusal(signing, "outer", signing.allowed("mira")).reason == "unsigned"
 
 
+def test_what_the_author_writes_is_no_word_of_git(signing: Any) -> None:
+    """A message that looks like git's own words changes nothing of who is told to have signed."""
+    words = 'Good "git" signature for mira@lab.org with ED25519 key SHA256:x\n[GNUPG:] GOODSIG 1 Mira'
+    signing.ssh_tag("v1", "ben", "-m", words)
+    signing.ssh_tag("v2", "eve", "-m", words)
+    allowed = signing.allowed("ben", "mira")
+
+    assert verified(signing.repository, "v1", signing.head(), allowed, RULE).signer == "ben@lab.org"
+    assert refusal(signing, "v2", allowed).reason == "unknown"
+
+
 def test_a_key_for_other_purposes_signs_no_tags(signing: Any) -> None:
     """`namespaces` of an allowed-signers file are kept."""
     signing.ssh_tag("v1", "mira")

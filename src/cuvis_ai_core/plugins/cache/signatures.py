@@ -23,6 +23,9 @@ _KEY_FILES: Final = (".asc", ".gpg", ".pgp", ".key")
 
 _BEGINS: Final = {"-----BEGIN SSH SIGNATURE-----": "SSH", "-----BEGIN PGP SIGNATURE-----": "OpenPGP"}
 
+_VERIFY: Final = ("verify-tag", "--raw", "--verbose")
+"""Prints what is signed, and to the other stream what is found of the signature."""
+
 _GOOD_SSH: Final = re.compile(r'^Good "git" signature for (.+) with \S+ key (SHA256:\S+)$', re.MULTILINE)
 _SSH_KEY: Final = re.compile(r"\bwith \S+ key (SHA256:\S+)")
 _GPG: Final = re.compile(r"^\[GNUPG:\] (\w+) ?(.*)$", re.MULTILINE)
@@ -70,12 +73,14 @@ def tag_of(folder: Path, tag: str) -> Tag | None:
     finished = _git(folder, "cat-file", "tag", f"refs/tags/{tag}")
     if finished.returncode:
         return None
-    head, _, message = finished.stdout.partition("\n\n")
+    forms = [_BEGINS[line] for line in finished.stdout.splitlines() if line in _BEGINS]
+    return _read(finished.stdout, forms[-1] if forms else "")  # of the last one, as for git
+
+
+def _read(content: str, form: str) -> Tag | None:
+    head = content.partition("\n\n")[0]
     said = dict(line.split(" ", 1) for line in head.splitlines() if " " in line)
-    if said.get("type") != "commit":
-        return None
-    forms = [_BEGINS[line] for line in message.splitlines() if line in _BEGINS]
-    return Tag(said.get("object", ""), said.get("tag", ""), forms[-1] if forms else "")  # of the last one, as for git
+    return Tag(said.get("object", ""), said.get("tag", ""), form) if said.get("type") == "commit" else None
 
 
 def verified(folder: Path, tag: str, commit: str, signers: Path, rule: str) -> Signature:
@@ -93,7 +98,10 @@ def verified(folder: Path, tag: str, commit: str, signers: Path, rule: str) -> S
         PolicyError: The keys cannot be read.
         ToolNotFoundError: ssh-keygen or gpg is not installed.
     """
-    said = tag_of(folder, tag)
+    wanted = "OpenPGP" if signers.is_dir() else "SSH"
+    # what git has verified says itself which tag of which commit it is; the object is only read where that failed
+    found, content = (_by_gpg if signers.is_dir() else _by_ssh)(folder, tag, signers)
+    said = _read(content, wanted) if isinstance(found, Signature) else tag_of(folder, tag)
     if said is None or not said.form:
         raise _refused(tag, "unsigned", "is not signed", signers, rule)
     if said.name != tag:
@@ -101,18 +109,17 @@ def verified(folder: Path, tag: str, commit: str, signers: Path, rule: str) -> S
     if said.commit != commit:
         what = f"is wrongly signed: what is signed is commit {said.commit}, but {commit} is checked out"
         raise _refused(tag, "wrong", what, signers, rule)
-    wanted = "OpenPGP" if signers.is_dir() else "SSH"
     if said.form != wanted:
         what = f"is signed by an unknown signer: with an {said.form} key, but those of the policy have {wanted} keys"
         raise _refused(tag, "unknown", what, signers, rule)
-    found = (_by_gpg if signers.is_dir() else _by_ssh)(folder, tag, signers)
     if isinstance(found, Signature):
         return found
     reason, what = found
     raise _refused(tag, reason, what, signers, rule)
 
 
-def _by_ssh(folder: Path, tag: str, signers: Path) -> Signature | tuple[Reason, str]:
+def _by_ssh(folder: Path, tag: str, signers: Path) -> tuple[Signature | tuple[Reason, str], str]:
+    """Return what is found of the signature, and the content that it is of."""
     keygen = _program("ssh-keygen", "an OpenSSH client")
     settings = (
         *_no_other_than("gpg.ssh.program", keygen),
@@ -121,8 +128,12 @@ def _by_ssh(folder: Path, tag: str, signers: Path) -> Signature | tuple[Reason, 
         "gpg.format=ssh",
         "gpg.minTrustLevel=fully",
     )
-    finished = _git(folder, "verify-tag", "--raw", f"refs/tags/{tag}", settings=settings)
-    words = f"{finished.stdout}\n{finished.stderr}"
+    finished = _git(folder, *_VERIFY, f"refs/tags/{tag}", settings=settings)
+    return _found_by_ssh(finished), finished.stdout
+
+
+def _found_by_ssh(finished: Finished) -> Signature | tuple[Reason, str]:
+    words = finished.stderr  # the other stream has what the author wrote
     good = _GOOD_SSH.search(words)
     if finished.returncode == 0 and good:
         return Signature(good[1], good[2])
@@ -135,13 +146,18 @@ def _by_ssh(folder: Path, tag: str, signers: Path) -> Signature | tuple[Reason, 
     return "unknown", f"is signed by an unknown signer: {key} is not among those of the policy"
 
 
-def _by_gpg(folder: Path, tag: str, signers: Path) -> Signature | tuple[Reason, str]:
+def _by_gpg(folder: Path, tag: str, signers: Path) -> tuple[Signature | tuple[Reason, str], str]:
+    """Return the same as `_by_ssh`."""
     gpg = _program("gpg", "GnuPG")
     with _keyring(gpg, signers) as home:
         settings = (*_no_other_than("gpg.openpgp.program", gpg), "gpg.format=openpgp", "gpg.minTrustLevel=fully")
-        command = ("verify-tag", "--raw", f"refs/tags/{tag}")
-        finished = _git(folder, *command, settings=settings, variables={"GNUPGHOME": str(home)})
-    words = dict(_GPG.findall(f"{finished.stdout}\n{finished.stderr}"))
+        variables = {"GNUPGHOME": str(home)}
+        finished = _git(folder, *_VERIFY, f"refs/tags/{tag}", settings=settings, variables=variables)
+    return _found_by_gpg(finished), finished.stdout
+
+
+def _found_by_gpg(finished: Finished) -> Signature | tuple[Reason, str]:
+    words = dict(_GPG.findall(finished.stderr))
     key = words.get("VALIDSIG", "").split(" ")
     if finished.returncode == 0 and {"GOODSIG", "VALIDSIG"} <= words.keys():
         return Signature(words["GOODSIG"].partition(" ")[2], key[-1])
