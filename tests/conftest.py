@@ -4,6 +4,7 @@ import faulthandler
 import gc
 import importlib.util
 import os
+import random
 import re
 import signal
 import sys
@@ -23,7 +24,7 @@ from cuvis_ai_core.registry import NodeRegistry
 from cuvis_ai_core.testing.git_host import GitHost
 
 ANY_MACHINE: Final = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("exploring", ANY_MACHINE)
+settings.register_profile("exploring", ANY_MACHINE)  # for --hypothesis-profile
 settings.register_profile("the same each time", ANY_MACHINE, derandomize=True)
 
 _UV_CACHE = os.environ.get("UV_CACHE_DIR") or str(Path("~/.cache/uv").expanduser())
@@ -91,8 +92,8 @@ def _write_files(folder: Path, files: Files) -> Path:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let hypothesis look for new cases where the order of tests is random too, else try the same ones each time."""
-    settings.load_profile("exploring" if config.pluginmanager.hasplugin("randomly") else "the same each time")
+    """Let hypothesis try the same cases each time, where no other profile is asked for."""
+    settings.load_profile("the same each time")
     config.stash[_STDERR] = os.dup(2)  # what is printed during a test is captured
 
 
@@ -134,6 +135,7 @@ def pytest_runtest_makereport() -> Generator[None, Any, Any]:
 def _own_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the user's home and plugin cache out of reach."""
     home = tmp_path_factory.mktemp("home")
+    _seed()
     with pytest.MonkeyPatch.context() as patch:
         for variable in [name for name in os.environ if name.startswith("CUVIS_")]:
             patch.delenv(variable)
@@ -143,6 +145,15 @@ def _own_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(NodeRegistry, "_cache_dir", None)
         patch.setattr(NodeRegistry, "_builtin_registry", dict(NodeRegistry._builtin_registry))
         yield
+
+
+def _seed() -> None:
+    """Have a test that takes numbers by chance take the same ones whatever ran before it."""
+    random.seed(0)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.fixture

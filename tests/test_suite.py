@@ -54,3 +54,18 @@ def test_few_failures_are_tried_once_more(
     printed = capfd.readouterr().out
     assert said in printed
     assert ("once more" in printed) == bool(said)
+
+
+def test_tests_may_write_bytecode(suite: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the environment forbids it, processes that tests start would compile the same modules again and again."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    tests = tmp_path / "test_some.py"
+    tests.write_text("import sys\n\ndef test_some():\n    assert not sys.dont_write_bytecode\n")
+    options = ["-c", "/dev/null", "--rootdir", str(tmp_path), *suite.IN_ORDER, str(tests)]
+    assert suite.passes(sys.executable, options)
+
+
+def test_a_random_order_can_be_had_again(suite: ModuleType) -> None:
+    """It is the same for one commit."""
+    assert suite.shuffled() == suite.shuffled()
+    assert suite.shuffled()[0].startswith("--randomly-seed=")

@@ -22,12 +22,12 @@ CHECKS = {
     "ruff": ["ruff", "check", "."],
     "mypy": ["mypy", "src", "hookspecs/src", *EXAMPLES, "tests", "benchmarks", "tools"],
     "imports": ["lint-imports", "--no-cache"],
-    "tests": ["pytest", "-n", "auto", "-p", "no:randomly"],
+    "tests": ["pytest", *suite.TOGETHER, *suite.IN_ORDER],
 }
 
 ON_REQUEST = {
-    "shuffled": ["pytest", "-n", "auto"],
-    "alone": ["pytest", "-p", "no:randomly"],
+    "shuffled": ["pytest", *suite.TOGETHER, *suite.shuffled(), "--hypothesis-profile", "exploring"],
+    "alone": ["pytest", *suite.IN_ORDER],
 }
 
 
@@ -51,8 +51,7 @@ def _passes(name: str) -> bool:
             file for file in sorted((ROOT / "tests").rglob("test_*.py")) if not _runs([*ON_REQUEST[name], str(file)])
         ]
     else:
-        command = (CHECKS | ON_REQUEST)[name]
-        passed = _runs([*command, *([f"--randomly-seed={_seed()}"] if name == "shuffled" else [])])
+        passed = _runs((CHECKS | ON_REQUEST)[name])
     print(f"== {name}: {'passed' if passed else 'FAILED'} in {time.monotonic() - begun:.0f} s", flush=True)
     return passed
 
@@ -63,13 +62,6 @@ def _runs(command: list[str]) -> bool:
     # The programs of the environment that runs this, whatever is on PATH.
     program = Path(sys.executable).with_name(command[0])
     return subprocess.run([str(program), *command[1:]], cwd=ROOT, check=False).returncode == 0
-
-
-def _seed() -> int:
-    """Return a number that is another for each commit, so that a failure can be had again."""
-    command = ["git", "rev-parse", "--short=7", "HEAD"]
-    commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    return int(commit or "0", 16)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def _passes(name: str, interpreter: str | None) -> bool:
     ]
     passed = all(subprocess.run(command, cwd=ROOT, check=False).returncode == 0 for command in commands)
     # Another order is had by tools/check.py shuffled.
-    passed = passed and suite.passes(python, ["-n", "auto", "-m", "not slow", "-p", "no:randomly"])
+    passed = passed and suite.passes(python, [*suite.TOGETHER, "-m", "not slow", *suite.IN_ORDER])
     print(f"== {name}: {'passed' if passed else 'FAILED'} in {time.monotonic() - begun:.0f} s", flush=True)
     return passed
 

@@ -5,6 +5,7 @@ little of the change that is tried, and must not hide what it breaks. It is name
 """
 
 import json
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,11 @@ _LONGEST: Final = 45 * 60
 
 _SOME_FAILED: Final = 1
 """What pytest ends with then; with other numbers where it could not go on."""
+
+TOGETHER: Final = ("-n", "auto", "--dist", "worksteal")
+"""Options to use all processors: a file stays with one process, until another has nothing left to do."""
+
+IN_ORDER: Final = ("-p", "no:randomly")
 
 
 def passes(python: str | Path, options: Sequence[str]) -> bool:
@@ -42,10 +48,19 @@ def passes(python: str | Path, options: Sequence[str]) -> bool:
         return passed
 
 
+def shuffled() -> tuple[str, ...]:
+    """Return options for a random order that is another for each commit, so that a failure can be had again."""
+    command = ["git", "rev-parse", "--short=7", "HEAD"]
+    commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    return (f"--randomly-seed={int(commit or '0', 16)}",)
+
+
 def _end(command: Sequence[str]) -> int | None:
     """Return what a command ended with, or None if it was ended."""
+    # Containers often forbid bytecode. Thousands of processes would then compile the same modules: five times the work.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     try:
-        return subprocess.run(command, cwd=ROOT, check=False, timeout=_LONGEST).returncode
+        return subprocess.run(command, cwd=ROOT, env=environment, check=False, timeout=_LONGEST).returncode
     except subprocess.TimeoutExpired:
         print(f"the tests did not end in {_LONGEST // 60} minutes")
         return None

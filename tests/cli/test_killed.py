@@ -59,7 +59,7 @@ def test_finished_or_nothing(tmp_path: Path, how: signal.Signals, kind: str) -> 
         shutil.rmtree(tmp_path / "out")
         (tmp_path / "out").mkdir()
         run = start()
-        time.sleep(random.uniform(0, seconds * 0.8))
+        time.sleep(random.SystemRandom().uniform(0, seconds * 0.8))
         run.send_signal(how)
         said, _ = run.communicate()
         there = sorted(file.name for file in (tmp_path / "out").iterdir() if not file.name.startswith(".out."))
