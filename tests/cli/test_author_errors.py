@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import Result
 
@@ -193,12 +195,24 @@ def place(mark: str) -> str:
     return f"{Path('mine.py').resolve().parent / 'mine' / 'mine.py'}, line {line}"
 
 
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the project, in which all tests here work: it is built once."""
+    folder = tmp_path_factory.mktemp("author")
+    (folder / "mine").mkdir()
+    (folder / "mine" / "mine.py").write_text(MODULE, encoding="utf-8")
+    (folder / "mine" / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
+    return folder
+
+
 @pytest.fixture
-def restore(shell: Shell, cube_file: Path, write_yaml: Callable[..., Path]) -> Callable[..., Result]:
+def restore(
+    shell: Shell, project: Path, write_yaml: Callable[..., Path], cube: Any, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
     """Return a function that runs a pipeline of one node of a plugin with every mistake, on a cube."""
-    Path("mine").mkdir()
-    Path("mine/mine.py").write_text(MODULE, encoding="utf-8")
-    Path("mine/pyproject.toml").write_text(PROJECT, encoding="utf-8")
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("CUVIS_PLUGINS_DIR", str(project / "plugin cache"))
+    np.save("cube.npy", cube)
 
     def run(node: str, name: str = "n", provides: str = "mine.Base", cube: str = "cube.npy", **more: str) -> Result:
         manifest = write_yaml("plugins.yaml", {"plugins": {"mine": {"path": "mine", "provides": [provides], **more}}})
