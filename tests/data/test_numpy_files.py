@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from cuvis_ai_core.data import Cubes, read_cube
+from cuvis_ai_core.data import Cubes, numpy_files, read_cube
 from cuvis_ai_core.data.lazy import LazyArray
 from cuvis_ai_core.data.numpy_files import place_arrays, read_npy, read_npz
 from cuvis_ai_core.errors import CubeError
@@ -263,6 +263,13 @@ def test_npz_that_is_large_stays_in_its_file(npz: Path, order: Any) -> None:
     assert_array_equal(cube.data, data, strict=True)
 
 
+@pytest.fixture
+def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have what takes 64 KiB count as large: a cube of the true size takes seconds to pack."""
+    monkeypatch.setattr(numpy_files, "_LARGE", 2**16)
+
+
+@pytest.mark.usefixtures("small_is_large")
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_npz_that_is_packed_is_unpacked_once(
     npz: Path, order: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -270,12 +277,12 @@ def test_npz_that_is_packed_is_unpacked_once(
     """A large image is laid into a temporary file when it is first looked at; that goes with the image."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "room"))
     (tmp_path / "room").mkdir()
-    data = np.arange(512 * 512 * 32, dtype=np.uint16).reshape(512, 512, 32)
+    data = np.arange(64 * 64 * 32, dtype=np.uint16).reshape(64, 64, 32)
     np.savez_compressed(npz, cube=np.asarray(data, order=order), other=data)
     cube = read_npz(npz, "cube")
     assert isinstance(cube.data, LazyArray)
     assert not list((tmp_path / "room").iterdir())
-    assert_array_equal(cube.data[100:103, 5:7], data[100:103, 5:7], strict=True)
+    assert_array_equal(cube.data[40:43, 5:7], data[40:43, 5:7], strict=True)
     assert_array_equal(cube.data, data, strict=True)
     assert len(list((tmp_path / "room").iterdir())) == 1
     del cube
@@ -283,10 +290,11 @@ def test_npz_that_is_packed_is_unpacked_once(
     assert not list((tmp_path / "room").iterdir())
 
 
+@pytest.mark.usefixtures("small_is_large")
 @pytest.mark.parametrize("fault", ["room", "other", "damaged"])
 def test_npz_that_cannot_be_unpacked(npz: Path, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No room, another archive in its place, or bytes that are no more what they were: an error that names it."""
-    data = np.random.default_rng(0).integers(0, 9, (512, 512, 32), dtype=np.uint16)
+    data = np.random.default_rng(0).integers(0, 9, (64, 64, 32), dtype=np.uint16)
     np.savez_compressed(npz, cube=data)
     cube = read_npz(npz)
     if fault == "room":
@@ -299,7 +307,7 @@ def test_npz_that_cannot_be_unpacked(npz: Path, fault: str, monkeypatch: pytest.
         content[len(content) // 2] ^= 255
         npz.write_bytes(content)
     words = {
-        "room": "unpacks to 16.*the limit is the room",
+        "room": "unpacks to 256 KiB.*the limit is the room",
         "other": "written to since",
         "damaged": "not a .npz archive",
     }

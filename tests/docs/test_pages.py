@@ -15,7 +15,18 @@ from cuvis_ai_core.training import read_trainrun
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "hookspecs" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-LONG = ("train.md", "train-a-classifier.md", "lock-and-carry.md")
+LONG = {
+    *("commands.md", "develop-a-plugin.md", "first-plugin.md", "lock-and-carry.md", "manifest.md", "many-cubes.md"),
+    *(
+        "plugin-cache.md",
+        "spectral-toolbox.md",
+        "train-a-classifier.md",
+        "train.md",
+        "use-plugins.md",
+        "vet-a-plugin.md",
+    ),
+}
+"""Pages that take more than two seconds of a processor."""
 EXAMPLES = sorted(ROOT.glob("example_plugins/*/README.md"))
 
 Blocks = Callable[[Path], list[Any]]
