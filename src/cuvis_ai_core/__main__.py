@@ -5,7 +5,7 @@ import sys
 if not sys.flags.safe_path:  # `-m` puts the working directory first, where a file `yaml.py` may lie
     del sys.path[0]
 
-from cuvis_ai_core.cli.main import main
+from cuvis_ai_core.cli.start import run
 
 if __name__ == "__main__":
-    main(prog_name="python -m cuvis_ai_core")
+    run("cuvis_ai_core.cli.main", "python -m cuvis_ai_core")

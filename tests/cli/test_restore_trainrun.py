@@ -780,3 +780,11 @@ def test_metrics_that_are_not_means(restore: Run) -> None:
         found["accuracy/f1"], rel=1e-4
     )
     assert restore("--mode", "train", "--override", "training.max_epochs=1", "--overwrite").exit_code == 0
+
+
+def test_measuring_heeds_the_device(restore: Run) -> None:
+    """As training does."""
+    assert restore("--mode", "train").exit_code == 0
+    found = restore("--mode", "test", "--device", "cuda:77")
+    assert found.exit_code == 2
+    assert "There is no device 'cuda:77': " in found.stderr

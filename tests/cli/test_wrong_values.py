@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from click.testing import Result
 
@@ -15,6 +16,8 @@ from cuvis_ai_core.cli.restore_trainrun import main as restore_trainrun
 
 Shell = Callable[..., Result]
 
+REMOTE = ("remote", "--pipeline-path", "p.yaml", "--cube-path", "scene.npy", "--server")
+TRAINRUN = ("restore-trainrun", "--trainrun-path", "run.yaml")
 PIPELINE = ("restore-pipeline", "--pipeline-path", "p.yaml", "--cube-path", "scene.npy")
 
 
@@ -33,13 +36,91 @@ PIPELINE = ("restore-pipeline", "--pipeline-path", "p.yaml", "--cube-path", "sce
         ((*PIPELINE, "--timeout", "soon"), "'soon' is not a valid number."),
         ((*PIPELINE, "--workers", "many"), "'many' is not a valid whole number."),
         ((*PIPELINE, "--workers", "0"), "0 is not in the range x>=1."),
+        ((*TRAINRUN, "--device", ""), "'--device': '' is no device, such as auto, cpu, cuda or cuda:1."),
+        ((*TRAINRUN, "--device", "cuda:x"), "'cuda:x' is no device"),
+        ((*TRAINRUN, "--device", "cpu:-1"), "'cpu:-1' is no device"),
+        ((*TRAINRUN, "--device", "banana", "--mode", "test"), "'banana' is no device"),
+        ((*TRAINRUN, "--allow-env", "A B"), "'--allow-env': 'A B' is no name of an environment variable, as HOME."),
+        ((*TRAINRUN, "--allow-env", ""), "'--allow-env': '' is no name"),
+        (("cuvis-ai", "demo", "--output-dir", "p.txt/demo"), "demo' cannot be written: Not a directory. Choose"),
+        (("cuvis-ai", "plugins", "new", "."), "'.' is no name for a plugin."),
+        (("cuvis-ai", "plugins", "new", "p.txt/leaf"), "'p.txt/leaf' cannot be written: Not a directory.\nChoose"),
+        (("cuvis-ai", "plugins", "unbundle", "b.tar.gz", "--limit", "size"), "'size' is no NAME=NUMBER, such as size="),
     ],
 )
 def test_a_wrong_value_is_named_with_its_rule(shell: Shell, arguments: tuple[str, ...], text: str) -> None:
     """By option or argument, and exit status 2."""
+    Path("p.txt").touch()
     found = shell(*arguments)
     assert found.exit_code == 2
     assert text in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (["serve", "--host", ""], 2, "Invalid value for '--host': is empty."),
+        (["serve", "--host", "no.invalid", "--insecure"], 1, "'no.invalid' is no address and no name of this machine."),
+        (["serve", "--uds", "nowhere/s"], 1, "'nowhere/s' cannot be listened on: there is no folder '"),
+        (["serve", "--uds", "bytes"], 1, "something else is there, or another server listens on it.\nChoose another"),
+        (["serve", "--uds", "a" * 120], 1, "it is longer than the 107 bytes that a socket's path may have."),
+        (["serve", "--root", "nowhere"], 2, "Invalid value for '--root': Directory 'nowhere' does not exist."),
+        (["serve", "--write-root", "bytes"], 2, "Invalid value for '--write-root': Directory 'bytes' is a file."),
+        (["serve", "--configs-dir", "bytes"], 2, "Invalid value for '--configs-dir': Directory 'bytes' is a file."),
+        (
+            ["serve", "--tls-cert", "bytes", "--tls-key", "nowhere"],
+            1,
+            "No such file or directory.\nCheck the path of --",
+        ),
+        (["serve", "--tls-cert", "bytes", "--tls-key", "bytes"], 1, "Give a certificate chain and its private key "),
+        (["serve", "--token-file", "bytes"], 1, "'bytes' holds no token that a header could carry.\nWrite one line"),
+        (["serve", "--token-file", "empty"], 1, "'empty' holds no token.\nWrite one line of letters, digits and signs"),
+        (["serve", "--max-message", "99999999999999"], 2, "'--max-message': 99999999999999 is not in the range"),
+        (["serve", "--generation", "9.9"], 2, "'9.9' is newer than this server; it speaks up to 0.14."),
+        ([*REMOTE, ""], 2, "Invalid value for '--server': is empty."),
+        ([*REMOTE, "http://localhost:1"], 2, "'http://localhost:1' is no address, such as localhost:50051 or unix:"),
+        ([*REMOTE, "localhost:99999"], 2, "'localhost:99999' is no address"),
+        ([*REMOTE, "unix:nowhere"], 1, "The server 'unix:nowhere' cannot be reached: "),
+        ([*REMOTE, "unix:nowhere"], 1, "See that it runs there (cuvis-ai serve), and give host:port or unix:/path"),
+        ([*REMOTE, "unix:nowhere", "--token-file", "bytes"], 1, "'bytes' holds no token that a header could carry."),
+        ([*REMOTE, "unix:nowhere", "--tls-ca", "bytes"], 1, "Give the certificate of an authority as PEM: --tls-ca."),
+    ],
+)
+def test_a_wrong_value_for_a_server_or_of_one_is_named(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, arguments: list[str], status: int, text: str
+) -> None:
+    """With what is wrong with it, which gRPC's own words do not tell, and with a next step."""
+    pytest.importorskip("grpc")
+    from cuvis_ai_core.grpc import command, server
+
+    monkeypatch.setattr(command, "run", lambda settings, _: server.Server(settings))  # what is right serves nobody
+    Path("bytes").write_bytes(bytes(range(256)))
+    Path("empty").touch()
+    np.save("scene.npy", np.zeros((2, 3, 4), np.float32))
+    found = shell("cuvis-ai", *arguments)
+    assert text in found.stderr
+    assert found.exit_code == status
+
+
+def test_a_wrong_value_of_a_variable_names_the_variable(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the option was not typed."""
+    pytest.importorskip("grpc")
+    monkeypatch.setenv("GRPC_MAX_MSG_SIZE", "2MB")
+    found = shell("cuvis-ai", "serve")
+    assert found.stderr.endswith(
+        "'2MB' is not a valid whole number. Change the environment variable GRPC_MAX_MSG_SIZE.\n"
+    )
+
+
+@pytest.mark.parametrize("program", ["cuvis_ai", "restore_pipeline", "restore_trainrun"])
+def test_an_interrupt_during_the_first_imports_is_no_traceback(tmp_path: Path, program: str) -> None:
+    """A module that a command needs first stands for the moment at which Ctrl-C comes."""
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt", encoding="utf-8")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from cuvis_ai_core.cli import start; start.{program}()"
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert found.returncode == 130
+    assert found.stderr == "\nInterrupted.\n"
 
 
 def _parameters(command: click.Command) -> Iterator[click.Parameter]:

@@ -111,12 +111,22 @@ def _shown_errors() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        error.message = shown(redact(error.message))  # type: ignore[misc]  # nobody else says what click prints
+        error.message = shown(redact(f"{error.message}{_variable(error)}"))  # type: ignore[misc]  # nobody else says what click prints
         raise
     except BrokenPipeError:
         raise
     except OSError as error:  # of --help and --version
         raise click.ClickException(f"Standard output cannot be written: {error.strerror or error}.") from error
+
+
+def _variable(error: click.ClickException) -> str:
+    """Return where a wrong value comes from, if it is an environment variable that nobody typed."""
+    ctx, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    if ctx is None or parameter is None or parameter.name is None or not isinstance(parameter.envvar, str):
+        return ""
+    more = f" Change the environment variable {parameter.envvar}."
+    given = ctx.get_parameter_source(parameter.name) is click.core.ParameterSource.ENVIRONMENT
+    return more if given and not error.message.endswith(more) else ""  # a group and its command both come by
 
 
 def exit_status(error: BaseException) -> int:

@@ -226,7 +226,10 @@ def _allow_builds(ctx: click.Context, parameter: click.Parameter, names: Sequenc
         _add_names(ctx, BUILD_VARIABLE, names)
 
 
-def _allow_variables(ctx: click.Context, _: click.Parameter, names: Sequence[str]) -> None:
+def _allow_variables(ctx: click.Context, parameter: click.Parameter, names: Sequence[str]) -> None:
+    for name in names:
+        if not name.strip() or set(name) & set(" =,$"):
+            raise click.BadParameter(f"'{name}' is no name of an environment variable, as HOME.", param=parameter)
     if names:
         from cuvis_ai_core.pipeline.interpolation import ALLOWED
 

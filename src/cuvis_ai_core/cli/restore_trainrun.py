@@ -1,5 +1,6 @@
 """`restore-trainrun`: show a trainrun, train, validate or test."""
 
+import re
 import shlex
 from dataclasses import replace
 from functools import partial
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
 
 SHOW: Final = "info"
 MODES: Final = (SHOW, "train", "validate", "test")
+_DEVICE: Final = re.compile(r"auto|(?:cpu|gpu|cuda|mps)(?::[0-9]{1,3})?")
+
+
+def _device(_: click.Context, parameter: click.Parameter, text: str) -> str:
+    if not _DEVICE.fullmatch(text):
+        raise click.BadParameter(f"'{text}' is no device, such as auto, cpu, cuda or cuda:1.", param=parameter)
+    return text
 
 
 @click.command(cls=Guarded, context_settings=HELP_NAMES)
@@ -61,7 +69,12 @@ MODES: Final = (SHOW, "train", "validate", "test")
     description="Weights to take instead: a checkpoint of Lightning (.ckpt), .pt or .safetensors.",
 )
 @click.option(
-    "--device", default="auto", show_default=True, metavar="NAME", help="Where torch nodes compute: cpu, cuda:0."
+    "--device",
+    default="auto",
+    show_default=True,
+    callback=_device,
+    metavar="NAME",
+    help="Where torch nodes compute: cpu, cuda:0.",
 )
 @click.option(
     "--overwrite", is_flag=True, help="Train although the output directory holds a finished training, and replace it."
@@ -126,7 +139,7 @@ def restore(  # noqa: PLR0913 - the options of the command
         if manifest is not None and loaded:
             load_plugins(registry, manifest)
         change = partial(_changed, mode=mode, checkpoint=checkpoint, device=device, plugins_dirs=plugins_dirs)
-        _restore(registry, path, mode, overrides, manifest, change, overwrite=overwrite, loaded=loaded)
+        _restore(registry, path, mode, overrides, manifest, change, device, overwrite=overwrite, loaded=loaded)
 
 
 def _changed(
@@ -163,6 +176,7 @@ def _restore(  # noqa: PLR0913
     overrides: tuple[str, ...],
     manifest: Path | None,
     change: "Callable[[TrainRun], TrainRun]",
+    device: str,
     *,
     overwrite: bool,
     loaded: bool,
@@ -186,4 +200,6 @@ def _restore(  # noqa: PLR0913
     elif mode == "train":
         Session(registry, run).train(overwrite=overwrite)
     else:
-        Session(registry, run).evaluate({"validate": "val"}.get(mode, mode))
+        Session(registry, run).evaluate(
+            {"validate": "val"}.get(mode, mode), None if device == "auto" else device.replace("gpu", "cuda")
+        )

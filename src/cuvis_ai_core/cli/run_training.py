@@ -99,8 +99,8 @@ class Session:
         self._print(found, "val")
         say(f"\nWritten to {target}: the trained pipeline is {PIPELINE_FILE}, {RECORD} says what ran.")
 
-    def evaluate(self, split: str) -> None:
-        """Print how good the trained pipeline is on a part of the data.
+    def evaluate(self, split: str, device: str | None = None) -> None:
+        """Print how good the trained pipeline is on a part of the data, computed on a device if one is named.
 
         Raises:
             TrainRunError: There are no trained weights, or no data.
@@ -124,6 +124,8 @@ class Session:
                     path=self._run.path,
                 )
             nodes = node_records(self._registry, pipeline)
+            if device is not None:
+                pipeline.to(device)
             pool = self._measure(pipeline, split)
         found = pool.values()
         if not found:

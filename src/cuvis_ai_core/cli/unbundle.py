@@ -19,7 +19,9 @@ def _limits(_: click.Context, parameter: click.Parameter, values: tuple[str, ...
     from cuvis_ai_core.plugins.bundle.limits import Limits
 
     found: dict[str, int] = {}
-    for name, _equals, text in (value.partition("=") for value in values):
+    for name, equals, text in (value.partition("=") for value in values):
+        if not equals:
+            raise click.BadParameter(f"'{name}' is no NAME=NUMBER, such as size=50GB.", param=parameter)
         if name not in Limits._fields:
             raise click.BadParameter(f"'{name}' is none of {', '.join(Limits._fields)}.", param=parameter)
         found[name] = number_of_bytes(text, parameter)

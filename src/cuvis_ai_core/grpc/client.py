@@ -94,6 +94,7 @@ class Client:
         with explain_missing():
             import grpc
         self._wire = wire()
+        self._address = address
         self._timeout = timeout
         self._metadata = [("authorization", f"Bearer {token}")] if token is not None else []
         options = [("grpc.max_receive_message_length", LARGEST), ("grpc.max_send_message_length", LARGEST)]
@@ -394,11 +395,14 @@ class Client:
         return from_raw(raw, list(tensor.shape), tensor.dtype, name)
 
     def _errors(self) -> "_Again":
-        return _Again()
+        return _Again(self._address)
 
 
 class _Again:
     """Raises what the server refused as the error that it was there."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
 
     def __enter__(self) -> None:
         pass
@@ -409,12 +413,18 @@ class _Again:
         import grpc
 
         if isinstance(error, grpc.RpcError):
-            raise _error_of(error) from None
+            raise _error_of(error, self._address) from None
 
 
-def _error_of(error: Any) -> CuvisError:
+def _error_of(error: Any, address: str) -> CuvisError:
     trailing = dict(error.trailing_metadata() or ())
     code, words = error.code().name, error.details() or error.code().name
+    if code == "UNAVAILABLE" and ERROR not in trailing:  # said by gRPC itself
+        return ServiceError(
+            f"The server '{address}' cannot be reached: {words}.",
+            hint="See that it runs there (cuvis-ai serve), and give host:port or unix:/path, without http://.",
+            code=code,
+        )
     kind = getattr(errors, str(trailing.get(ERROR, "")), None)
     usable = isinstance(kind, type) and issubclass(kind, CuvisError) and kind is not errors.PluginsLoadError
     found: CuvisError = kind(words) if usable else ServiceError(words)  # type: ignore[misc]

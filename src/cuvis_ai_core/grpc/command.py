@@ -11,11 +11,16 @@ from typing import Any, Final
 import click
 
 from cuvis_ai_core.cli.errors import Guarded
-from cuvis_ai_core.cli.options import HELP_NAMES, GivenPath, WholeNumber, shared_options
+from cuvis_ai_core.cli.options import HELP_NAMES, GivenPath, GivenText, WholeNumber, shared_options
 from cuvis_ai_core.cli.output import say
-from cuvis_ai_core.grpc.settings import Settings
+from cuvis_ai_core.grpc.settings import NEWEST, Settings
 
 _PATH: Final = GivenPath()
+_FOLDER: Final = GivenPath(file_okay=False)
+_READ: Final = GivenPath(exists=True, file_okay=False)
+_MOST: Final = 2**30
+"""What gRPC can count to, in bytes and in calls."""
+
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -35,9 +40,13 @@ def _generation(_: click.Context, parameter: click.Parameter, text: str) -> tupl
     from cuvis_ai_core.grpc.service import parse_generation
 
     try:
-        return parse_generation(text)
+        generation = parse_generation(text)
     except ServiceError as error:
         raise click.BadParameter(error.message, param=parameter) from error
+    if generation > NEWEST:
+        newest = ".".join(map(str, NEWEST))
+        raise click.BadParameter(f"'{text}' is newer than this server; it speaks up to {newest}.", param=parameter)
+    return generation
 
 
 def _default(flag: str) -> Any:
@@ -51,7 +60,7 @@ def _text(flag: str, text: str, metavar: str = "ADDRESS", **more: Any) -> Callab
 
 
 def _number(flag: str, least: int, text: str, metavar: str = "NUMBER", **more: Any) -> Callable[[Any], Any]:
-    return _text(flag, text, metavar, type=WholeNumber(min=least), **more)
+    return _text(flag, text, metavar, type=WholeNumber(least, _MOST), **more)
 
 
 def _time(flag: str, text: str) -> Callable[[Any], Any]:
@@ -61,11 +70,11 @@ def _time(flag: str, text: str) -> Callable[[Any], Any]:
 
 
 def _path(flag: str, text: str, name: str | None = None, **more: Any) -> Callable[[Any], Any]:
-    return click.option(*filter(None, (flag, name)), type=_PATH, help=text, **more)
+    return click.option(*filter(None, (flag, name)), **{"type": _PATH, "help": text, **more})
 
 
 @click.command(cls=Guarded, context_settings=HELP_NAMES)
-@_text("--host", "Address to listen on.", envvar="GRPC_HOST")
+@_text("--host", "Address to listen on.", type=GivenText(), envvar="GRPC_HOST")
 @_text("--port", "Port; 0 takes a free one.", "PORT", type=WholeNumber(0, 65535), envvar="GRPC_PORT")
 @_path("--uds", "Listen on a Unix socket instead.", metavar="PATH")
 @_text(
@@ -75,13 +84,15 @@ def _path(flag: str, text: str, name: str | None = None, **more: Any) -> Callabl
     type=click.Choice(["600", "660", "666"]),
     callback=lambda _, __, given: int(given, 8),
 )
-@_path("--root", "Folder that may be read; repeatable.", "roots", multiple=True, metavar="FOLDER")
-@_path("--write-root", "Folder that may be written.", "write_roots", multiple=True, metavar="FOLDER")
+@_path("--root", "Folder that may be read; repeatable.", "roots", multiple=True, metavar="FOLDER", type=_READ)
+@_path("--write-root", "Folder that may be written.", "write_roots", multiple=True, metavar="FOLDER", type=_FOLDER)
 @_path(
     "--configs-dir",
     "Folder of configurations; pipelines lie in 'pipeline' below it.",
     default=_default("--configs-dir"),
     show_default=True,
+    type=_FOLDER,
+    metavar="PATH",
     envvar="CUVIS_CONFIGS_DIR",
 )
 @_path("--tls-cert", "Certificate chain (PEM).", "tls_certificate", envvar="GRPC_TLS_CERT_PATH")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from cuvis_ai_core.cli.errors import Guarded
-from cuvis_ai_core.cli.options import HELP_NAMES, WholeNumber, path_option, plugins_option, shared_options
+from cuvis_ai_core.cli.options import HELP_NAMES, GivenText, WholeNumber, path_option, plugins_option, shared_options
 from cuvis_ai_core.cli.output import say
 
 if TYPE_CHECKING:
@@ -19,8 +19,23 @@ Beside: TypeAlias = dict[str, tuple[str, bytes]]
 """Further files of the results: what each shows, and its content."""
 
 
+def _server(_: click.Context, parameter: click.Parameter, text: str) -> str:
+    port = text.rpartition(":")[2]
+    if text.startswith(("http://", "https://")) or (port.isdecimal() and int(port) >= 2**16):
+        raise click.BadParameter(f"'{text}' is no address, such as localhost:50051 or unix:/path.", param=parameter)
+    return text
+
+
 @click.command(cls=Guarded, context_settings=HELP_NAMES)
-@click.option("--server", required=True, metavar="ADDRESS", envvar="CUVIS_SERVER", help="host:port, or unix:/path.")
+@click.option(
+    "--server",
+    required=True,
+    type=GivenText(),
+    callback=_server,
+    metavar="ADDRESS",
+    envvar="CUVIS_SERVER",
+    help="host:port, or unix:/path.",
+)
 @path_option("--pipeline-path", required=True, description="Pipeline file of this machine.")
 @path_option("--cube-path", description="Cube of this machine to run the pipeline on.")
 @path_option("--cu3s-file-path", description="Session file of a Cubert camera to run it on; needs the extra cu3s.")
@@ -53,11 +68,14 @@ def remote(**options: Any) -> None:
     from cuvis_ai_core.cli.progress import working
     from cuvis_ai_core.data import read_cube
     from cuvis_ai_core.grpc.client import Client
+    from cuvis_ai_core.grpc.listening import read_authority, read_token
     from cuvis_ai_core.pipeline.config import read_config
     from cuvis_ai_core.registry import NodeRegistry
     from cuvis_ai_core.results.meanings import read_class_names
     from cuvis_ai_core.results.record import cube_record, input_record
 
+    token = read_token(options["token_file"]).decode() if options["token_file"] is not None else None
+    authority = read_authority(options["tls_ca"], "--tls-ca") if options["tls_ca"] is not None else None
     with working(f"Reading {options['cube_path']}"), NodeRegistry() as registry:
         cube = read_cube(
             options["cube_path"],
@@ -65,12 +83,7 @@ def remote(**options: Any) -> None:
             index=options["measurement"],
             processing_mode=options["processing_mode"],
         )
-    token, authority = options["token_file"], options["tls_ca"]
-    with Client(
-        options["server"],
-        token=token.read_text(encoding="utf-8").strip() if token is not None else None,
-        root_certificates=authority.read_bytes() if authority is not None else None,
-    ) as client:
+    with Client(options["server"], token=token, root_certificates=authority) as client:
         if options["plugins_path"] is not None:
             with working(f"Loading plugins on {options['server']}"):
                 client.load_plugins(options["plugins_path"])

@@ -4,15 +4,14 @@ import hmac
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.blocks import sweep
 from cuvis_ai_core.grpc.dispatch import handlers
 from cuvis_ai_core.grpc.extra import explain_missing
 from cuvis_ai_core.grpc.health import health_address
+from cuvis_ai_core.grpc.listening import credentials, read_token, why_not
 from cuvis_ai_core.grpc.patience import HEALTH, Patience
 from cuvis_ai_core.grpc.service import Service
 from cuvis_ai_core.grpc.settings import Settings
@@ -136,10 +135,10 @@ class Server:
         settings = self.settings
         host = f"[{settings.host}]" if ":" in settings.host and not settings.host.startswith("[") else settings.host
         wanted = f"unix:{settings.uds.absolute()}" if settings.uds is not None else f"{host}:{settings.port}"
-        credentials = _credentials(grpc, settings) if settings.uses_tls else None
+        secret = credentials(grpc, settings) if settings.uses_tls else None
         try:
-            if credentials is not None:
-                port = self._server.add_secure_port(wanted, credentials)
+            if secret is not None:
+                port = self._server.add_secure_port(wanted, secret)
             elif settings.uds is not None:
                 port = self._listen_on_socket(wanted)
             else:
@@ -150,11 +149,7 @@ class Server:
         else:
             cause = None
         if not port:
-            raise ServiceError(
-                f"{wanted} cannot be listened on: it is in use, or no address of this machine.",
-                hint="Choose another with --port or --host; --port 0 takes a free one.",
-                code="UNAVAILABLE",
-            ) from cause
+            raise why_not(settings) from cause
         return wanted if settings.uds is not None else f"{host}:{port}"
 
     def _listen_on_socket(self, wanted: str) -> int:
@@ -179,33 +174,12 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
     ]
 
 
-def _credentials(grpc: Any, settings: Settings) -> Any:
-    assert settings.tls_certificate is not None
-    assert settings.tls_key is not None
-    authority = _read(settings.client_ca) if settings.client_ca is not None else None
-    return grpc.ssl_server_credentials(
-        [(_read(settings.tls_key), _read(settings.tls_certificate))],
-        root_certificates=authority,
-        require_client_auth=authority is not None,
-    )
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise ServiceError(f"'{file}' cannot be read: {error.strerror}.", code="FAILED_PRECONDITION") from error
-
-
 def _guard(settings: Settings) -> Any:
     """Return what lets no call pass without the token, but for those that ask for the server's health."""
     import grpc
 
     assert settings.token_file is not None
-    token = _read(settings.token_file).strip()
-    if not token:
-        raise ServiceError(f"'{settings.token_file}' holds no token.", code="FAILED_PRECONDITION")
-    expected = b"Bearer " + token
+    expected = b"Bearer " + read_token(settings.token_file)
 
     def refuse(_: Any, context: Any) -> None:
         context.abort(grpc.StatusCode.UNAUTHENTICATED, "The call has no valid token: send 'authorization: Bearer …'.")

@@ -36,7 +36,10 @@ def demo(output_dir: Path) -> None:
     except OSError as error:
         if isinstance(error, CuvisError):
             raise
-        raise click.BadParameter(f"cannot be written: {error}", param_hint="--output-dir") from error
+        raise click.BadParameter(
+            f"'{workspace.root}' cannot be written: {error.strerror or error}. Choose another folder.",
+            param_hint="--output-dir",
+        ) from error
     say()
     print_loaded(loaded, workspace)
     for path in workspace.written.kept:

@@ -54,7 +54,7 @@ def write_project(folder: Path, kind: str, backend: str) -> Path:
     package = re.sub(r"[-.]+", "_", folder.name).lower()
     if not _NAME.fullmatch(folder.name) or keyword.iskeyword(package) or package in sys.stdlib_module_names:
         raise OutputError(
-            f"'{folder.name}' is no name for a plugin.",
+            f"'{folder.name or folder}' is no name for a plugin.",
             hint="Begin with a letter, and use letters, digits and '-': cuvis-ai plugins new leaf-index",
         )
     if importlib.util.find_spec(package) is not None and not folder.exists():
@@ -73,7 +73,9 @@ def write_project(folder: Path, kind: str, backend: str) -> Path:
             file.write_text(content, encoding="utf-8")
         subprocess.run(["git", "init", "--quiet", str(folder)], check=False, capture_output=True)  # noqa: S607
     except OSError as error:
-        raise OutputError(f"'{folder}' cannot be written: {error.strerror or error}.") from error
+        raise OutputError(
+            f"'{folder}' cannot be written: {error.strerror or error}.", hint="Choose a folder that may be written."
+        ) from error
     return folder
 
 

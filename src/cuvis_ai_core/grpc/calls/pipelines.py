@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._yaml import parse_yaml
-from cuvis_ai_core.errors import ServiceError, YamlError
+from cuvis_ai_core.errors import PipelineError, ServiceError, YamlError
 from cuvis_ai_core.grpc.arrays import dtype_number
 from cuvis_ai_core.grpc.configurations import without_resolvers
 from cuvis_ai_core.grpc.discovery import FOLDER, find_pipeline, metadata_message, pipeline_info, pipeline_infos
@@ -75,7 +75,10 @@ def load_weights(call: Call) -> Any:
         suffix = ".pt" if request.weights_bytes.startswith(_ZIP) else ".safetensors"
         path = Path(folder) / f"weights{suffix}"
         path.write_bytes(request.weights_bytes)
-        give_weights(pipeline, path, strict=strict)
+        try:
+            give_weights(pipeline, path, strict=strict)
+        except PipelineError as error:  # the client knows no such file
+            raise PipelineError(error.message.replace(f"'{path}'", "that were sent"), hint=error.hint) from error
     return messages().LoadPipelineWeightsResponse(success=True, resolved_path=CLIENT_BYTES)
 
 
