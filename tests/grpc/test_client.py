@@ -54,6 +54,14 @@ def test_a_cube_runs_remotely_as_it_does_here(client: Client) -> None:
     assert client.draw("mermaid").startswith(b"flowchart")
 
 
+@pytest.mark.parametrize("cube", [{"cube": CUBE}, CUBE.tolist(), "scene.hdr"])
+def test_what_is_no_cube_is_told_how_to_give_it(client: Client, cube: Any) -> None:
+    """A mapping, a list or a path in place of a cube is one error with what to write."""
+    client.load_pipeline(SCALER)
+    with pytest.raises(PortError, match=r"(?s)that is a Cube, or an array.*client\.run\(\*\*inputs\)"):
+        client.run(cube)
+
+
 def test_results_stay_as_they_are_while_they_are_held(client: Client) -> None:
     """A block is used again only when nobody has an array on it any more."""
     client.load_pipeline(SCALER)

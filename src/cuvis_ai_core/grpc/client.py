@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from cuvis_ai_core import errors
-from cuvis_ai_core.errors import CuvisError, ServiceError
+from cuvis_ai_core.errors import CuvisError, PortError, ServiceError
 from cuvis_ai_core.grpc.arrays import dtype_number, fill, from_raw, to_array
 from cuvis_ai_core.grpc.blocks import SMALLEST, Foreign, is_available, sweep
 from cuvis_ai_core.grpc.cancelling import waited_for
@@ -221,7 +221,7 @@ class Client:
             PortError: Something does not fit the pipeline, or is missing.
             NodeRunError: A node failed.
         """
-        given: dict[str, Any] = {} if cube is None else {"cube": cube} if _is_array(cube) else dict(cube.batch())  # type: ignore[union-attr]
+        given = _batch_of(cube)
         try:
             return self._run({**given, **inputs}, outputs)
         except ServiceError as error:
@@ -446,6 +446,19 @@ def _progress(said: Any) -> Progress:
         losses=dict(said.losses),
         metrics=dict(said.metrics),
     )
+
+
+def _batch_of(cube: Any) -> dict[str, Any]:
+    if cube is None or _is_array(cube):
+        return {} if cube is None else {"cube": cube}
+    if not hasattr(cube, "batch"):
+        raise PortError(
+            f"Client.run got a {type(cube).__name__} as its cube; that is a Cube, or an array "
+            "[batch, height, width, channel].",
+            hint="Give inputs by their names: client.run(**inputs).",
+            node="",
+        )
+    return dict(cube.batch())
 
 
 def _is_array(value: Any) -> bool:
