@@ -12,23 +12,20 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from cuvis_ai_core import errors
-from cuvis_ai_core.errors import CuvisError, PortError, ServiceError
+from cuvis_ai_core.errors import PortError, ServiceError
 from cuvis_ai_core.grpc.arrays import dtype_number, fill, from_raw, to_array
 from cuvis_ai_core.grpc.blocks import SMALLEST, Foreign, is_available, sweep
 from cuvis_ai_core.grpc.cancelling import waited_for
-from cuvis_ai_core.grpc.dispatch import ERROR, ERROR_ID
+from cuvis_ai_core.grpc.channel import LARGEST, Again, authorization, open_channel
 from cuvis_ai_core.grpc.extra import explain_missing
 from cuvis_ai_core.grpc.lending import Lending, Lent
 from cuvis_ai_core.grpc.sealed import SealedBlock
-from cuvis_ai_core.grpc.settings import MIB
 from cuvis_ai_core.grpc.sharing import FREED, KEPT, OWN, WANTED
 from cuvis_ai_core.grpc.wire import SERVICE, enum_value, wire
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube
 
-LARGEST: Final = 1024 * MIB
 _FIELDS: Final = frozenset({"wavelengths", "cube", "mask", "mesu_index", "rgb_image", "frame_id"})
 _KINDS: Final = {"statistical": 1, "gradient": 2}
 _STATES: Final = {0: "none", 1: "running", 2: "complete", 3: "error", 4: "cancelled"}
@@ -94,16 +91,10 @@ class Client:
         with explain_missing():
             import grpc
         self._wire = wire()
-        self._address = address
         self._timeout = timeout
-        self._metadata = [("authorization", f"Bearer {token}")] if token is not None else []
-        options = [("grpc.max_receive_message_length", LARGEST), ("grpc.max_send_message_length", LARGEST)]
-        if root_certificates is None:
-            self._channel = grpc.insecure_channel(address, options)
-        else:
-            chain, key = certificate or (None, None)
-            credentials = grpc.ssl_channel_credentials(root_certificates, key, chain)
-            self._channel = grpc.secure_channel(address, credentials, options)
+        self._address = address
+        self._metadata = authorization(token)
+        self._channel = open_channel(grpc, address, root_certificates, certificate)
         self._shares = is_available() and (address.startswith(_HERE) if shared_memory is None else shared_memory)
         self._lending = Lending(lambda size: SealedBlock(self.session_id, size), LARGEST)
         self._foreign = Foreign()
@@ -394,42 +385,8 @@ class Client:
             raise
         return from_raw(raw, list(tensor.shape), tensor.dtype, name)
 
-    def _errors(self) -> "_Again":
-        return _Again(self._address)
-
-
-class _Again:
-    """Raises what the server refused as the error that it was there."""
-
-    def __init__(self, address: str) -> None:
-        self._address = address
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        import grpc
-
-        if isinstance(error, grpc.RpcError):
-            raise _error_of(error, self._address) from None
-
-
-def _error_of(error: Any, address: str) -> CuvisError:
-    trailing = dict(error.trailing_metadata() or ())
-    code, words = error.code().name, error.details() or error.code().name
-    if code == "UNAVAILABLE" and ERROR not in trailing:  # said by gRPC itself
-        return ServiceError(
-            f"The server '{address}' cannot be reached: {words}.",
-            hint="See that it runs there (cuvis-ai serve), and give host:port or unix:/path, without http://.",
-            code=code,
-        )
-    kind = getattr(errors, str(trailing.get(ERROR, "")), None)
-    usable = isinstance(kind, type) and issubclass(kind, CuvisError) and kind is not errors.PluginsLoadError
-    found: CuvisError = kind(words) if usable else ServiceError(words)  # type: ignore[misc]
-    vars(found).update(code=code, id=trailing.get(ERROR_ID))
-    return found
+    def _errors(self) -> Again:
+        return Again(self._address)
 
 
 def _progress(said: Any) -> Progress:

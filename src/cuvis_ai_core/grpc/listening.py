@@ -1,5 +1,6 @@
 """What a server listens with: its certificates and its token; and why it cannot listen somewhere."""
 
+import logging
 import os
 import re
 import socket
@@ -16,9 +17,17 @@ _LONGEST_SOCKET: Final = 107
 _TOKEN: Final = re.compile(rb"[!-~]+")
 """What a header can carry."""
 
+_NOT_NOW: Final = {9: "is not valid yet", 10: "has expired"}
+"""What OpenSSL calls X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
+
+_STEPS: Final = 4
+"""So often both sides have to answer until one has seen the other's certificate."""
+
+logger = logging.getLogger(__name__)
+
 
 def credentials(grpc: Any, settings: Settings) -> Any:
-    """Return the credentials of a server with TLS.
+    """Return the credentials of a server with TLS; of a certificate that clients will refuse today, warn.
 
     Raises:
         ServiceError: A file cannot be read, or holds something else.
@@ -36,6 +45,8 @@ def credentials(grpc: Any, settings: Settings) -> Any:
             f"'{settings.tls_certificate}' and '{settings.tls_key}' cannot be used: {_reason(error)}.",
             "Give a certificate chain and its private key without a password, both as PEM: --tls-cert and --tls-key.",
         ) from error
+    if refused := _refused_today(context, settings.tls_certificate):
+        logger.warning("the certificate '%s' %s: clients refuse it", settings.tls_certificate, refused)
     return grpc.ssl_server_credentials(
         [(key, chain)], root_certificates=authority, require_client_auth=authority is not None
     )
@@ -83,6 +94,25 @@ def why_not(settings: Settings) -> ServiceError:
         hint="Choose another with --port or --host; --port 0 takes a free one.",
         code="UNAVAILABLE",
     )
+
+
+def _refused_today(context: ssl.SSLContext, chain: Path) -> str | None:
+    """Return what is wrong with the time of a certificate: by a client that trusts it, on a line in memory."""
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname = False
+    trusting.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    trusting.load_verify_locations(chain)
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = (trusting.wrap_bio(back, there), context.wrap_bio(there, back, server_side=True))
+    for _ in range(_STEPS):
+        for side in sides:
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLCertVerificationError as error:
+                return _NOT_NOW.get(error.verify_code)
+    return None
 
 
 def _why_no_socket(path: Path) -> str:
