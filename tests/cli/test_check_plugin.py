@@ -132,3 +132,16 @@ def test_a_slip_of_the_syntax_is_told_once(shell: Shell, local_plugin: Callable[
     assert "src/echo_plugin/other.py, line 3: error: it is no Python: invalid syntax." in found.stdout
     assert found.stdout.count("it is no Python") == 1
     assert "class Echo has no docstring" in found.stdout
+
+
+def test_tests_within_a_package_are_no_code_of_the_plugin(shell: Shell, local_plugin: Callable[..., Path]) -> None:
+    """As napari's plugins have them: they may import what only the author has, and print."""
+    folder = local_plugin("echo_plugin")
+    tests = folder / "src/echo_plugin/_tests"
+    tests.mkdir()
+    (tests / "test_echo.py").write_text("import pytest\n\nprint(pytest)\n", encoding="utf-8")
+    found = shell("cuvis-ai", "plugins", "check", "--no-run", folder)
+    assert "_tests" not in found.stdout
+    (folder / "src/echo_plugin/other.py").write_text("import pytest\n\nprint(pytest)\n", encoding="utf-8")
+    found = shell("cuvis-ai", "plugins", "check", "--no-run", folder)
+    assert found.stdout.count("other.py, line") == 2

@@ -11,6 +11,13 @@ _BASES: Final = ("cuvis_ai_core", "cuvis_ai")
 """Packages whose classes named like nodes are bases of nodes."""
 
 _NO_CODE: Final = frozenset({"tests", "test", "docs", "examples", "build", "dist", "setup", "conftest", "noxfile", ""})
+_TESTS: Final = frozenset({"tests", "test", "_tests"})
+
+
+def is_test(module: str) -> bool:
+    """Tell whether a module, by its full name, is one of the tests of a package."""
+    parts = module.split(".")
+    return not _TESTS.isdisjoint(parts[1:]) or parts[-1] == "conftest" or parts[-1].startswith("test_")
 
 
 class Class(NamedTuple):
@@ -104,6 +111,11 @@ class Module:
                     yield from ((a.name.partition(".")[0], each.lineno) for a in each.names)
                 case ast.ImportFrom(level=0):
                     yield str(each.module).partition(".")[0], each.lineno
+
+    @property
+    def is_test(self) -> bool:
+        """Whether it is one of the tests that some have within their package: no pipeline imports it."""
+        return is_test(self.name)
 
     @property
     def takes_all(self) -> bool:

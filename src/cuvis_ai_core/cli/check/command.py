@@ -57,7 +57,7 @@ def _looked_at(subject: "Subject", *, no_run: bool) -> tuple[list["Finding"], di
     }
     written = [each for path in dict.fromkeys([*nodes, *sorted(named)]) if (each := code.find(path)) is not None]
     found = [finding for each in written for finding in (*classes.look_at(code, each), *habits.look_at_class(each))]
-    found += [finding for module in code.modules() for finding in habits.look_at_module(module)]
+    found += [finding for module in code.modules() if not module.is_test for finding in habits.look_at_module(module)]
     found += declared.look_at(subject)
     facts: dict[str, object] = {"nodes": nodes, "import_seconds": None, "wheel_bytes": None}
     if no_run:

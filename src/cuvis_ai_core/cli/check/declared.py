@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cuvis_ai_core._nearest import nearest
-from cuvis_ai_core.cli.check.code import Code, Module
+from cuvis_ai_core.cli.check.code import Code, Module, is_test
 from cuvis_ai_core.cli.check.findings import ERROR, WARNING, Finding, line_of
 from cuvis_ai_core.cli.check.subject import MANIFEST, Named, Subject, broken_manifest
 from cuvis_ai_core.errors import CuvisError, DependencyConflictError
@@ -197,6 +197,8 @@ def _packages(subject: Subject) -> Iterator[Finding]:
             continue
         seen.add(folder)
         name = ".".join(folder.relative_to(code.root).parts)
+        if is_test(name):
+            continue
         yield Finding(
             "init-missing",
             ERROR,
@@ -265,7 +267,7 @@ def _imports(subject: Subject) -> Iterator[Finding]:
         return
     listed = _closure(_listed(subject))
     needed: dict[str, tuple[Module, int]] = {}
-    for module in subject.code.modules():
+    for module in (each for each in subject.code.modules() if not each.is_test):
         for top, line in module.needed():
             needed.setdefault(top, (module, line))
     known = {each.replace("-", "_") for each in listed} | subject.code.tops | {""}
