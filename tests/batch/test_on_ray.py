@@ -1,8 +1,10 @@
 """Actors of a real cluster of Ray with two nodes: the same results, and nothing lost with a node."""
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +16,7 @@ import psutil
 import pytest
 
 from cuvis_ai_core.batch import Limits, Local, Ray, run_cubes
+from cuvis_ai_core.errors import BatchError
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -36,6 +39,30 @@ def test_a_cluster_gives_what_this_machine_gives(folder: Path, cubes: Callable[.
     assert (there.done, there.failed) == (here.done, here.failed) == (2, 4)
     assert hashes(folder / "there") == hashes(folder / "here")
     assert {each.unit.name for each in there.failures} == {each.unit.name for each in here.failures}
+
+
+def test_a_run_without_an_address_joins_no_cluster_of_somebody_else(folder: Path, cubes: Callable[..., None]) -> None:
+    """Ray remembers which one was started here last, also one that is gone."""
+    pytest.importorskip("ray")
+    cubes("fine")
+    code = "from cuvis_ai_core.batch import Ray, run_cubes\n"
+    code += "print(run_cubes('rx.yaml', 'cubes/*.npy', 'out', engine=Ray(workers=1)).done)"
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:  # sockets have no longer path
+        (Path(place) / "ray").mkdir()
+        (Path(place) / "ray" / "ray_current_cluster").write_text("127.0.0.1:9")
+        variables = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+        variables |= {"RAY_TMPDIR": place, "RAY_AUTH_MODE": "disabled", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=False, timeout=300
+        )
+    assert done.stdout.strip() == "1", done.stderr
+
+
+def test_an_address_where_nobody_answers_is_said_at_once(folder: Path, cubes: Callable[..., None]) -> None:
+    """Ray itself tries for minutes."""
+    cubes("fine")
+    with pytest.raises(BatchError, match=r"no cluster of Ray at '127\.0\.0\.1:9': .*refused"):
+        run_cubes("rx.yaml", "cubes/*.npy", "out", engine=Ray("127.0.0.1:9"))
 
 
 def test_a_machine_that_goes_costs_no_cube(folder: Path, cubes: Callable[..., None], cluster: Any) -> None:

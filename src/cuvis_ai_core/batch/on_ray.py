@@ -8,6 +8,7 @@ flight each, so that what dies costs one cube a try.
 import hashlib
 import logging
 import os
+import socket
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +32,8 @@ class Ray:
     """Actors of a cluster of Ray; the results go to a folder that all its machines have.
 
     Attributes:
-        address: Of the cluster, `auto` for the one that this machine belongs to; None starts one here.
+        address: Of the cluster, `auto` for the one that this machine belongs to; None means the one that `RAY_ADDRESS`
+            names, and starts one here where it names none.
         workers: How many actors.
         cpus: Cores for each, also the threads that it computes with.
         gpus: GPUs for each.
@@ -79,12 +81,16 @@ class RayCrew:
         self._own = not ray.is_initialized()
         if self._own:
             os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # else it wraps workers in `uv run`
+            # Without an address Ray takes whichever cluster was started here last, though it be another's or gone
+            address = engine.address or os.environ.get("RAY_ADDRESS") or "local"
             try:
-                ray.init(
-                    address=engine.address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
-                )
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise BatchError(f"There is no cluster of Ray at '{engine.address}': {error}") from error
+                _see_answering(address)
+                ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            except (OSError, ValueError, RuntimeError) as error:
+                raise BatchError(
+                    f"There is no cluster of Ray at '{address}': {error}",
+                    hint="Name the one that ray start said, as --ray-address HOST:PORT.",
+                ) from error
         self._actors: dict[int, Any] = {}
         self._waiting: dict[Any, tuple[int, str]] = {}
         self._bundle = ray.put(engine.bundle.read_bytes()) if engine.bundle is not None else None
@@ -183,6 +189,17 @@ class RayWorker:
         """Run one cube, and return what became of it."""
         found: dict[str, Any] = self._worker.run(Unit(cube, name), tries)
         return found
+
+
+def _see_answering(address: str) -> None:
+    """See that somebody answers at an address, if it is one with a port: Ray itself tries for minutes.
+
+    Raises:
+        OSError: Nobody does.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _carried(job: Job, bundle: bytes) -> Job:

@@ -1,7 +1,6 @@
 """`restore-pipeline` on many cubes: a line that says how it stands, a table of what failed, an exit status."""
 
 import json
-import os
 import re
 import shlex
 import sys
@@ -171,8 +170,7 @@ def _engine(given: "Options") -> "Engine":
     from cuvis_ai_core.batch import Local, Ray
 
     if given.engine == "ray":
-        address = given.ray_address or os.environ.get("RAY_ADDRESS")
-        return Ray(address, workers=given.workers or 2, bundle=given.bundle)
+        return Ray(given.ray_address, workers=given.workers or 2, bundle=given.bundle)
     if given.ray_address is not None or given.bundle is not None:
         raise click.UsageError("--ray-address and --bundle go with --engine ray.")
     return Local(workers=given.workers or 1)
