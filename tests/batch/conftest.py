@@ -47,7 +47,19 @@ class Moody(ArrayNode):
             time.sleep(0.3)
         return {"cube": cube * 2}
 '''
-PROJECT = '[project]\nname = "moody"\nversion = "1.0.0"\ndependencies = ["numpy"]\n'
+PROJECT = """\
+[build-system]
+requires = ["uv_build"]
+build-backend = "uv_build"
+
+[project]
+name = "moody"
+version = "1.0.0"
+dependencies = ["numpy"]
+
+[tool.uv.build-backend]
+module-root = ""
+"""
 MOODS = {
     "fine": 0,
     "raises": 1,
@@ -67,8 +79,8 @@ MOODS = {
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the working directory, with a plugin and a pipeline."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "moody").mkdir()
-    (tmp_path / "moody" / "moody.py").write_text(NODES)
+    (tmp_path / "moody" / "moody").mkdir(parents=True)
+    (tmp_path / "moody" / "moody" / "__init__.py").write_text(NODES)
     (tmp_path / "moody" / "pyproject.toml").write_text(PROJECT)
     (tmp_path / "plugins.yaml").write_text("plugins:\n  moody: {path: moody, provides: [moody.Moody]}\n")
     (tmp_path / "moody.yaml").write_text("nodes:\n  - {name: moody, class_name: Moody}\n")

@@ -38,7 +38,8 @@ def plugin(folder: Path, cache: Path, git_host: Any) -> Callable[[str], None]:
     def make(kind: str) -> None:
         entry: dict[str, Any] = {"path": "moody", "provides": ["moody.Moody"]}
         if kind == "git":
-            files = {file.name: file.read_text() for file in (folder / "moody").iterdir() if file.is_file()}
+            top = folder / "moody"
+            files = {str(file.relative_to(top)): file.read_text() for file in top.rglob("*") if file.is_file()}
             shutil.rmtree(folder / "moody")
             url = git_host.add(f"moody-{folder.name}", files, tag="v1.0.0")
             entry = {"repo": url, "tag": "v1.0.0", "provides": ["moody.Moody"]}
@@ -46,7 +47,7 @@ def plugin(folder: Path, cache: Path, git_host: Any) -> Callable[[str], None]:
             entry["isolation"] = "process"
         if kind == "torch":
             pytest.importorskip("torch")
-            (folder / "moody" / "moody.py").write_text(LAYER)
+            (folder / "moody" / "moody" / "__init__.py").write_text(LAYER)
         (folder / "plugins.yaml").write_text(json.dumps({"plugins": {"moody": entry}}))
 
     return make

@@ -265,7 +265,7 @@ def test_other_code_in_the_same_folder_is_refused(folder: Path, cubes: Cubes, cu
     """A local plugin with another line, though its version is the same and nothing is left to do."""
     cubes("fine")
     run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml")
-    code = folder / "moody" / "moody.py"
+    code = folder / "moody" / "moody" / "__init__.py"
     code.write_text(code.read_text().replace("cube * 2", "cube * 3"))
     cubes("fine", 1 + cubes_left)
     with pytest.raises(OutputError, match="another job; what differs: code of plugin moody"):
@@ -390,7 +390,9 @@ def test_workers_that_are_never_ready_end_the_run(folder: Path, cubes: Cubes, mo
     cubes("fine")
     monkeypatch.setattr("cuvis_ai_core.batch.driver._SETUP", 2.0)
     late = "import os, time\nif 'worker' in ' '.join(__import__('sys').orig_argv): time.sleep(600)\n"
-    (folder / "moody" / "moody.py").write_text(late + (folder / "moody" / "moody.py").read_text())
+    (folder / "moody" / "moody" / "__init__.py").write_text(
+        late + (folder / "moody" / "moody" / "__init__.py").read_text()
+    )
     with pytest.raises(BatchError, match=r"No worker was ready after 2 s"):
         run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml", limits=Limits(timeout=1))
 

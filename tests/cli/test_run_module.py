@@ -31,7 +31,10 @@ BELT = {"class_name": "belt_loader.BeltModule", "kind": "data_module", "data_mod
 def belt(shell: Run, write_yaml: Run, tmp_path: Path) -> None:
     """Go to a folder with a pipeline, five cubes, and the manifest of a plugin that reads them."""
     shutil.copytree(LOADER, tmp_path / "belt")
-    (tmp_path / "belt" / "pyproject.toml").write_text('[project]\nname = "belt-loader"\nversion = "1"\n')
+    (tmp_path / "belt" / "pyproject.toml").write_text(
+        '[project]\nname = "belt-loader"\nversion = "1"\n[tool.uv.build-backend]\nmodule-root = ""\n'
+        '[build-system]\nrequires = ["uv_build"]\nbuild-backend = "uv_build"\n'
+    )
     write_yaml("bright.yaml", PIPELINE)
     Path("manifests").mkdir()
     write_yaml("manifests/belt.yaml", {"name": "loader", "path": "../../belt", "capabilities": [BELT]})

@@ -154,6 +154,7 @@ for name in ("remote", "local", "apart"):
 """
 
 
+@pytest.mark.slow
 def test_everything_loads_on_a_machine_without_network_git_or_cache(
     bundle: Path, elsewhere: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:

@@ -92,6 +92,7 @@ def test_links_and_virtual_datasets_of_hdf5_stay_beside_it(read: Any, secret: Pa
         read(tmp_path / "scenes/l.h5")
 
 
+@pytest.mark.slow
 def test_small_files_of_large_cubes_name_the_limit(read: Any, tmp_path: Path) -> None:
     """A few kilobytes that are called gigabytes."""
     h5py = pytest.importorskip("h5py")

@@ -442,6 +442,7 @@ def test_what_the_policy_has_apart_runs_in_a_process(
     assert ".envs" in str(registry.plugin_info("echo").target)
 
 
+@pytest.mark.slow
 def test_commands_for_authors_run_and_ask_nothing_that_no_rule_allows(
     git_plugin: Callable[..., str],
     git_host: GitHost,
