@@ -147,17 +147,23 @@ def _changes(node: ast.AST, text: str) -> Iterator[tuple[ast.expr | ast.stmt, st
 
 
 def nearest_tests(path: Path) -> list[Path]:
-    """Return the files of tests nearest to a source file: those of its name, that import it, else those of its room."""
+    """Return the files of tests nearest to a source file.
+
+    Those of its name come first, then some that import it, those of the name of its package, and those of its room.
+    """
     inside = path.with_suffix("").relative_to(SOURCE)
     module = ".".join(("cuvis_ai_core", *inside.parts)).removesuffix(".__init__")
-    word = inside.name.strip("_")
     imports = re.compile(rf"{re.escape(module)}\b|{re.escape(module.rpartition('.')[0])} import .*\b{inside.name}\b")
     tests = sorted(Path("tests").rglob("test_*.py"))
-    named = [test for test in tests if word in test.stem]
     importing = [test for test in tests if imports.search(test.read_text(encoding="utf-8"))]
+    package = next(reversed(inside.parts[:-1]), inside.name).removesuffix("ing")
     rooms = [Path("tests", *inside.parts[:depth]) for depth in range(len(inside.parts) - 1, 0, -1)]
     room = next((sorted(folder.glob("test_*.py")) for folder in rooms if folder.is_dir()), [])
-    return list(dict.fromkeys([*named, *importing]))[:FILES_OF_TESTS] or room
+    named, of_package = ([test for test in tests if word in test.stem] for word in (inside.name.strip("_"), package))
+    # Tests that have the name but lie in another room are most often about something else.
+    named.sort(key=lambda test: test not in room)
+    nearest = [*named[:3], *importing[:3], *of_package[:3], *named, *importing, *room]
+    return list(dict.fromkeys(nearest))[:FILES_OF_TESTS]
 
 
 def _is_noticed(fault: Fault) -> bool:
@@ -167,13 +173,15 @@ def _is_noticed(fault: Fault) -> bool:
         fault.path.write_bytes(whole[: fault.start] + fault.new.encode() + whole[fault.end :])
         tests = map(str, nearest_tests(fault.path))
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
-        done = subprocess.run(command, capture_output=True, check=False, timeout=SECONDS)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
         noticed = done.returncode != 0
+        said = next((line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))), "")
     except subprocess.TimeoutExpired:
-        noticed = True
+        noticed, said = True, f"took longer than {SECONDS:.0f} s"
     finally:
         fault.path.write_bytes(whole)
-    print(f"{'noticed  ' if noticed else 'UNNOTICED'} {time.monotonic() - begun:4.0f} s  {fault}", flush=True)
+    seconds = time.monotonic() - begun
+    print(f"{'noticed  ' if noticed else 'UNNOTICED'} {seconds:4.0f} s  {fault}  {said[:120]}", flush=True)
     return noticed
 
 
