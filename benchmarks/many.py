@@ -86,12 +86,12 @@ def _look_back(folder: Path, count: int) -> None:
     for name in (count // 100, count):
         begun = time.perf_counter()
         units = find_units(str(cubes / "*.npy"), suffixes)[:name]
-        found = time.perf_counter()
+        found, computed = time.perf_counter(), time.process_time()
         done = sum(known is not None for _, known in Records(output, print_).known(units))
         assert done == name
-        print(
-            f"find all, look back at {name:6}  {found - begun:8.2f} s {time.perf_counter() - found:8.2f} s", flush=True
-        )
+        seconds, computed = time.perf_counter() - found, time.process_time() - computed
+        print(f"find all                      {found - begun:8.2f} s", flush=True)
+        print(f"look back at {name:<6}           {seconds:8.2f} s; {computed:.2f} s of processor", flush=True)
     for number in (count // 100, count):
         code = (
             "import re, sys; from cuvis_ai_core.batch import run_cubes\n"

@@ -86,7 +86,7 @@ class RayCrew:
             try:
                 _see_answering(address)
                 ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-            except (OSError, ValueError, RuntimeError) as error:
+            except Exception as error:  # nothing more special where a node starts too slowly
                 raise BatchError(
                     f"There is no cluster of Ray at '{address}': {error}",
                     hint="Name the one that ray start said, as --ray-address HOST:PORT.",
