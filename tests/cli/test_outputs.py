@@ -122,6 +122,21 @@ def test_formats(run: Callable[..., Any], kind: str, suffix: str, monkeypatch: p
     assert f"rx.scores{suffix}" in found.stdout
 
 
+def test_a_zarr_output_is_a_grid_for_xarray(run: Callable[..., Any]) -> None:
+    """Its pixels have their middles as coordinates, and its coordinate system is no second image."""
+    zarr: Any = pytest.importorskip("zarr")
+    xarray: Any = pytest.importorskip("xarray")
+    assert run("--keep", "scaler.cube", "--format", "zarr").exit_code == 0
+    store = zarr.storage.ZipStore("out/scaler.cube.zarr.zip", mode="r")
+    with xarray.open_dataset(store, engine="zarr", consolidated=False) as found:
+        assert set(found.data_vars) == {"cube"}
+        assert "32633" in found.coords["spatial_ref"].attrs["crs_wkt"]
+        width, _, left, _, height, top = PLACE["transform"]
+        assert_allclose(found.x, left + width * (np.arange(found.sizes["x"]) + 0.5))
+        assert_allclose(found.y, top + height * (np.arange(found.sizes["y"]) + 0.5))
+        assert_array_equal(found.wavelength, WAVELENGTHS)
+
+
 def test_classes_in_envi(run: Callable[..., Any]) -> None:
     """A map of classes has their names and colours in its header."""
     assert run("--format", "envi").exit_code == 0

@@ -59,14 +59,22 @@ class ZarrFile:
     def close(self, bands: Bands) -> None:
         """Write what is known of the bands, and pack the store."""
         attributes: dict[str, Any] = {"output": bands.name, "long_name": bands.description}
+        coordinates: list[str] = []
         if place := self._grid():
             attributes["grid_mapping"] = "spatial_ref"
             self._root.create_array("spatial_ref", shape=(), dtype=np.int64, fill_value=0).attrs.update(place)
+            coordinates.append("spatial_ref")  # what is no coordinate, xarray takes for an image
+            self._add_axes()
         places = {name: values for name, values in self._cube.metadata.items() if name in _UNITS}
         if all(getattr(each, "shape", None) == self.place.shape[1:3] for each in places.values()):
             for name, values in places.items():
-                self._add(name, values, _DIMS[:2], _UNITS[name])
-            attributes |= {"coordinates": " ".join(places)} if places else {}
+                self._add(name, values, _DIMS[:2], units=_UNITS[name])
+            coordinates += places
+        for name, values in (("wavelength", bands.wavelengths), ("fwhm", bands.fwhm)):
+            if values is not None:
+                self._add(name, values, _DIMS[2:], units="nm")
+                coordinates += [name] * (name not in _DIMS)
+        attributes |= {"coordinates": " ".join(coordinates)} if coordinates else {}
         if self._cube.acquired is not None:
             attributes["time_coverage_start"] = self._cube.acquired.isoformat()
         if bands.classes:
@@ -75,9 +83,6 @@ class ZarrFile:
                 bands.classes[each].replace(" ", "_") for each in sorted(bands.classes)
             )
         self._root["cube"].attrs.update(attributes)
-        for name, values in (("wavelength", bands.wavelengths), ("fwhm", bands.fwhm)):
-            if values is not None:
-                self._add(name, values, _DIMS[2:], "nm")
         with zipfile.ZipFile(self._packed, "w") as packed:
             for file in sorted(each for each in self._store.rglob("*") if each.is_file()):
                 entry = zipfile.ZipInfo(file.relative_to(self._store).as_posix())  # no time: twice the same bytes
@@ -87,11 +92,20 @@ class ZarrFile:
                 file.unlink()  # there is never a second copy of all
         shutil.rmtree(self._store)
 
-    def _add(self, name: str, values: Any, dims: tuple[str, ...], unit: str) -> None:
+    def _add_axes(self) -> None:
+        """Write where the middles of columns and rows are, on a grid that is not turned: xarray selects by them."""
+        width, turn, left, turn_y, height, top = (self._cube.transform or (1.0,) * 6)[:6]
+        if self._cube.transform is None or turn or turn_y:
+            return
+        rows, columns = self.place.shape[1:3]
+        self._add("x", left + width * (np.arange(columns) + 0.5), _DIMS[1:2], axis="X")
+        self._add("y", top + height * (np.arange(rows) + 0.5), _DIMS[:1], axis="Y")
+
+    def _add(self, name: str, values: Any, dims: tuple[str, ...], **attributes: str) -> None:
         numbers = np.asarray(values)
         array = self._root.create_array(name, shape=numbers.shape, dtype=numbers.dtype, dimension_names=dims)
         array[...] = numbers
-        array.attrs.update({"units": unit})
+        array.attrs.update(attributes)
 
     def _grid(self) -> dict[str, str]:
         """Return the coordinate system and the transform as CF and GDAL have them."""
