@@ -251,7 +251,7 @@ def living() -> Callable[[str], list[str]]:
 
 def _living(mark: str) -> list[str]:
     found: list[str] = []
-    for _ in range(200):
+    for _ in range(1000):
         found = [command for process in psutil.process_iter() if (command := _command(process, mark))]
         if not found:
             break

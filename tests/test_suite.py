@@ -22,6 +22,13 @@ def test_passes():
 """
 
 
+@pytest.fixture(autouse=True)
+def _few_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the tests that are run here begin without all the plugins of pytest that are installed."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_PLUGINS", "xdist.plugin")
+
+
 @pytest.fixture(scope="module")
 def suite(load_tool: Callable[[str], ModuleType]) -> ModuleType:
     """Return the script as a module."""

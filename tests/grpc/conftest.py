@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
+from cuvis_ai_core.grpc.blocks import FOLDER, Block
 from cuvis_ai_core.grpc.server import Server
 from cuvis_ai_core.grpc.settings import Settings
 from cuvis_ai_core.grpc.wire import SERVICE, wire
@@ -103,6 +104,23 @@ def refused() -> Callable[..., grpc.RpcError]:
         return caught.value
 
     return expect
+
+
+@pytest.fixture
+def own_blocks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], set[str]]:
+    """Return a function that names the blocks of memory made in this process from now on that are there still.
+
+    Those of other processes come and go, also of tests that run beside this one.
+    """
+    made: list[str] = []
+    begin = Block.__init__
+
+    def record(block: Block, prefix: str, size: int) -> None:
+        begin(block, prefix, size)
+        made.append(block.name)
+
+    monkeypatch.setattr(Block, "__init__", record)
+    return lambda: {name for name in made if (FOLDER / name).exists()}
 
 
 LEARNER = """\

@@ -253,13 +253,13 @@ def test_a_call_whose_deadline_is_over_ends_between_two_nodes(
     stub: Any, session: str, server: Any, fussy: Callable[..., None]
 ) -> None:
     """The session is free again long before the pipeline would have ended."""
-    fussy("slow", 40)
+    fussy("slow", 400)
     begun = time.monotonic()
     with pytest.raises(grpc.RpcError) as caught:
         stub.Inference(session_id=session, inputs=batch(stub), timeout=0.5)
     assert caught.value.code().name == "DEADLINE_EXCEEDED"
-    assert stub.ListLoadedPlugins(session_id=session, timeout=10).plugins
-    assert time.monotonic() - begun < 8
+    assert stub.ListLoadedPlugins(session_id=session, timeout=60).plugins
+    assert time.monotonic() - begun < 80  # half of what the nodes would take
 
 
 def test_several_sessions_run_at_once(stub: Any, fussy: Callable[..., None], session: str) -> None:

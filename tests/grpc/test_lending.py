@@ -10,7 +10,7 @@ import pytest
 
 from cuvis_ai_core.errors import NodeRunError
 from cuvis_ai_core.grpc import Client
-from cuvis_ai_core.grpc.blocks import FOLDER, SERVER, is_available
+from cuvis_ai_core.grpc.blocks import SERVER, is_available
 from cuvis_ai_core.grpc.server import Server
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="this machine has no named shared memory")
@@ -95,15 +95,16 @@ def test_what_a_failed_call_was_given_is_not_written_again(client: Client) -> No
 
 
 @pytest.mark.parametrize("node", ["Same", "Bands"])
-def test_what_lies_in_the_clients_memory_is_answered_there(client: Client, node: str) -> None:
+def test_what_lies_in_the_clients_memory_is_answered_there(
+    client: Client, node: str, own_blocks: Callable[[], set[str]]
+) -> None:
     """No block of the server is needed; a result that is held stays what it is, and memory is used again after it."""
     load(client, node)
     begin = 1 if node == "Bands" else 0
-    before = {each.name for each in FOLDER.glob(f"{SERVER}*")}
     held = [client.run(CUBE + step)["n.cube"] for step in range(3)]
     for step in range(3):
         np.testing.assert_array_equal(held[step], (CUBE + step)[:, begin:])
-    assert {each.name for each in FOLDER.glob(f"{SERVER}*")} == before
+    assert not [name for name in own_blocks() if name.startswith(SERVER)]
     assert memories() == 3
     del held
     for _ in range(5):

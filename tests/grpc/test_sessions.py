@@ -51,7 +51,7 @@ def test_an_idle_session_is_closed() -> None:
     ended: list[bool] = []
     session.at_end.append(lambda: ended.append(True))
     sessions.start()
-    for _ in range(200):
+    for _ in range(1500):
         if ended:
             break
         time.sleep(0.02)
