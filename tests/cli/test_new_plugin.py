@@ -66,5 +66,6 @@ def test_a_torch_project_says_what_is_missing_where_torch_is_not(shell: Shell, m
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     made = shell("cuvis-ai", "plugins", "new", "leaf-index", "--kind", "torch")
     assert "pip install -e .   # torch is not installed here, and the tests need it" in made.stdout
+    assert "pip install pytest   # it is not installed here" in made.stdout
     text = Path("leaf-index/tests/test_leaf_index.py").read_text(encoding="utf-8")
     assert 'pytest.importorskip("torch", reason="torch is not installed here: pip install -e .")' in text

@@ -39,5 +39,7 @@ def new(name: str, kind: str, build_backend: str) -> None:
     say(f"  cd {folder}")
     if kind == "torch" and importlib.util.find_spec("torch") is None:
         say("  pip install -e .   # torch is not installed here, and the tests need it")
+    if importlib.util.find_spec("pytest") is None:
+        say("  pip install pytest   # it is not installed here")
     say("  python -m pytest -q")
     say("  cuvis-ai plugins check .")
