@@ -57,7 +57,7 @@ def picture(data: bytes, kind: str, caption: str, style: str = "") -> Html:
     """
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     look = f' style="{escape(style)}"' if style else ""
-    image = Html(f'<img src="{source}" alt="{escape(shown_in_line(redact(caption)))}" loading="lazy"{look}>')
+    image = Html(f'<img src="{source}" alt="{escape(shown_in_line(redact(caption)))}"{look}>')
     return element("figure", image, element("figcaption", caption))
 
 
