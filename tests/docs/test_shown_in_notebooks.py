@@ -1,6 +1,7 @@
 """What notebooks show of a registry, a pipeline, a cube and results, in a browser."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def test_pictures_are_there_without_scrolling(tmp_path: Path) -> None:
     hostile = Cube(np.ones((4, 4, 3), np.float32), source=Path("<img src=x onerror=document.title='ran'>.npy"))
     with NodeRegistry(discover=False) as registry:
         pipeline = Pipeline.from_dict(PIPELINE, node_registry=registry)
-        shown = [registry, pipeline, cube, hostile, pipeline.forward(batch=cube.batch())]
+        shown: list[Any] = [registry, pipeline, cube, hostile, pipeline.forward(batch=cube.batch())]
         outputs = [f"<div>{each._repr_html_()}</div><p style='height:2000px'></p>" for each in shown]
     page = tmp_path / "notebook.html"
     page.write_text(f"<!doctype html><meta charset=utf-8><title>quiet</title>{''.join(outputs)}", encoding="utf-8")
@@ -36,3 +37,11 @@ def test_pictures_are_there_without_scrolling(tmp_path: Path) -> None:
         window.wait("return [...document.images].every(each => each.naturalWidth)", seconds=5)
         assert window.run("return document.title") == "quiet"
         assert not window.complaints()
+
+
+def test_a_pipeline_without_nodes_draws_none() -> None:
+    """A drawing of nothing took as much room as one of three nodes."""
+    with NodeRegistry(discover=False) as registry:
+        shown = Pipeline("empty", node_registry=registry)._repr_html_()
+    assert "no nodes" in shown
+    assert "<svg" not in shown
