@@ -380,8 +380,9 @@ def ray(stack: ExitStack, raylets: int) -> tuple[str, Victims]:
     os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
     from ray.cluster_utils import Cluster
 
-    cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster: Any = Cluster()
     stack.callback(cluster.shutdown)
+    _add(cluster, include_dashboard=False)  # the first one is its head
     nodes = [_add(cluster) for _ in range(raylets - 1)]
 
     def kill_worker(_: "subprocess.Popen[str]") -> bool:
@@ -397,12 +398,12 @@ def ray(stack: ExitStack, raylets: int) -> tuple[str, Victims]:
     return cluster.address, {"driver": kill_driver, "worker": kill_worker, "raylet": kill_raylet}
 
 
-def _add(cluster: Any) -> Any:
+def _add(cluster: Any, **options: Any) -> Any:
     """Have another node, though the machine is so busy that Ray's own limit of 30 s is too short."""
     for _ in range(8):
         with suppress(Exception):
-            return cluster.add_node(num_cpus=1)
-    return cluster.add_node(num_cpus=1)
+            return cluster.add_node(num_cpus=1, **options)
+    return cluster.add_node(num_cpus=1, **options)
 
 
 def main(given: argparse.Namespace) -> None:
