@@ -113,6 +113,31 @@ def test_info(restore: Run) -> None:
     assert not Path("trained").exists()
 
 
+def test_thresholds_are_calibrated(restore: Run, write_yaml: Run) -> None:
+    """After a training, by the data to validate on; said, and written into the pipeline file; frozen ones stay."""
+    nodes = [
+        *PIPELINE["nodes"],
+        {"name": "marked", "class": "Marked"},
+        {"name": "decider", "class": "Decider", "hparams": {"threshold": 9.0}},
+    ]
+    edges = [*PIPELINE["connections"], {"from": "scores.outputs.scores", "to": "decider.inputs.logits"}]
+    provides = [f"trainable_nodes.{node['class']}" for node in nodes]
+    manifest = {"plugins": {"trainable": {"path": "../trainable_nodes", "provides": provides}}}
+    write_yaml("plugins.yaml", manifest)
+    run = write_yaml("decided.yaml", {**TRAINRUN, "pipeline": {**PIPELINE, "nodes": nodes, "connections": edges}})
+    result = restore("--plugins-path", "plugins.yaml", "--mode", "train", path=run)
+    assert result.exit_code == 0, result.output
+    (told,) = re.findall(r"Threshold: decider: threshold 9 -> (\S+)", result.output)
+    for file in ("pipeline.yaml", "trained_models/scores_restored.yaml"):
+        written = yaml.safe_load(Path("trained", file).read_text(encoding="utf-8"))["nodes"][-1]["hparams"]
+        assert written["threshold"] == pytest.approx(float(told), rel=1e-4)
+    frozen = ("--override", "freeze_nodes=[decider]", "--override", "output_dir=frozen")
+    result = restore("--plugins-path", "plugins.yaml", "--mode", "train", *frozen, path=run)
+    assert result.exit_code == 0, result.output
+    assert "Threshold" not in result.output
+    assert "threshold: 9.0" in Path("frozen/pipeline.yaml").read_text(encoding="utf-8")
+
+
 def test_info_without_data(restore: Run) -> None:
     """Data that are not there are said to be missing; the rest is shown."""
     shutil.rmtree("scenes")

@@ -296,7 +296,7 @@ def test_a_saved_trainrun_comes_back_in_a_new_session(
 def gradient(stub: Any, session: str, scenes: Path) -> Callable[..., None]:
     """Return a function that sets a trainrun by gradient."""
     pytest.importorskip("pytorch_lightning")
-    names = ("Center", "Scores", "SquaredError", "Accuracy")
+    names = ("Center", "Scores", "SquaredError", "Accuracy", "Marked", "Decider")
     manifest = stub.one(name="nodes", path=str(PROJECT), capabilities=[f"trainable_nodes.{each}" for each in names])
     assert not stub.LoadPlugin(session_id=session, manifest=manifest).error
 
@@ -309,8 +309,11 @@ def gradient(stub: Any, session: str, scenes: Path) -> Callable[..., None]:
                     {"name": "scores", "class_name": "Scores", "params": {"channels": 4}},
                     {"name": "error", "class_name": "SquaredError"},
                     {"name": "accuracy", "class_name": "Accuracy"},
+                    {"name": "marked", "class_name": "Marked"},
+                    {"name": "decider", "class_name": "Decider", "params": {"threshold": 9.0}},
                 ],
                 "edges": [
+                    {"source": "scores.scores", "target": "decider.logits"},
                     {"source": "scores.scores", "target": "error.scores"},
                     {"source": "scores.scores", "target": "accuracy.scores"},
                 ],
@@ -341,14 +344,20 @@ def test_a_gradient_training_tells_of_each_epoch(stub: Any, session: str, gradie
     assert {"train_loss", "val_loss"} <= set(epochs[0].losses)
     assert any(name.startswith("accuracy/") for name in epochs[0].metrics)
     hooks = [each.event.hook for each in words if each.event.hook]
-    assert hooks[-5:] == [9, 10, 11, 8, 12]  # evaluated, calibrated, all is done
+    assert hooks[-7:] == [6, 7, 8, 9, 10, 11, 12]  # calibrated, evaluated, all is done
     assert [hook for hook in hooks if hook in {16, 18, 3, 2}] == [16, 18, 3, 2] * 3  # epochs, each with a validation
     counted = {(each.event.hook, each.event.progress.done, each.event.progress.total) for each in words}
     assert {(17, 2, 2), (19, 1, 1), (10, 1, 1)} <= counted  # of training, validation and test
     tested = next(each.event.evaluation for each in words if each.event.hook == 11)
     assert (tested.split, tested.status, tested.frames) == (3, 1, 1)
     assert "loss" in tested.metrics
-    assert not next(each.event.calibration for each in words if each.event.hook == 8).applicable
+    calibrated = next(each.event.calibration for each in words if each.event.hook == 8)
+    assert (calibrated.applicable, calibrated.split, calibrated.phase_skip, calibrated.frames) == (True, 2, 1, 1)
+    (decider,) = calibrated.deciders
+    assert (decider.name, decider.class_name, decider.status, decider.skip) == ("decider", "Decider", 1, 1)
+    assert decider.thresholds["threshold"].before == 9
+    assert decider.thresholds["threshold"].after < 9
+    assert dict(decider.metrics) == {"f1": 0.5}
     assert words[-1].status == COMPLETE
     assert epochs[-1].losses["train_loss"] < epochs[0].losses["train_loss"]
 

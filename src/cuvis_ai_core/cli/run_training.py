@@ -21,6 +21,7 @@ from cuvis_ai_core.pipeline.weights import find_weights
 from cuvis_ai_core.results.folder import OutputFolder, safe_name
 from cuvis_ai_core.results.record import RECORD, for_results, input_record, node_records, run_record
 from cuvis_ai_core.training.build import PIPELINE_FILE, PUBLISHED_FOLDER, build_pipeline, trained_weights
+from cuvis_ai_core.training.calibration import calibratable, calibrate
 from cuvis_ai_core.training.config import DataConfig
 from cuvis_ai_core.training.epochs import Reading
 from cuvis_ai_core.training.evaluation import pooled
@@ -87,6 +88,7 @@ class Session:
                 kept_on_failure(unfinished.folder, pipeline, self._rows, self._epochs),
             ):
                 rows = self._fit(pipeline, unfinished.folder)
+                self._calibrate(pipeline)
                 pool = self._measure(pipeline, "val")
                 found = pool.values()
                 with working(f"Writing {target}"):
@@ -172,6 +174,15 @@ class Session:
             folder=folder,
             observer=_Lines(self._config.training.max_epochs),
         )
+
+    def _calibrate(self, pipeline: "Pipeline") -> None:
+        names = calibratable(pipeline, self._config.freeze_nodes)
+        if names:
+            batches = self._parts.batches("val")
+            with working(f"Calibrating {', '.join(names)} on {len(batches.numbers)} cubes of 'val'"):
+                outcome = calibrate(pipeline, batches, self._config.freeze_nodes)
+            for line in outcome.lines():
+                say(f"Threshold: {line}")
 
     def _rows(self) -> "list[Row]":
         return self._trainer.history() if self._trainer else []

@@ -37,6 +37,7 @@ class Telling:
         self.epoch = 0
         self.epochs_before: Callable[[], int] = lambda: 0
         """Returns how many epochs have ended, also before an interruption."""
+        self._progress, self._starts = _PROGRESS, _STARTS
         self._done = {"train": 0}
         self._stage = "train"
         self._told = 0.0
@@ -71,7 +72,7 @@ class Telling:
             return
         if stage != self._stage or not self._done[stage]:
             self._begin(stage)
-        self.batch_done(_PROGRESS[stage], self.batches[stage], split=_SPLITS[stage])
+        self.batch_done(self._progress[stage], self.batches[stage], split=_SPLITS[stage])
 
     def _begin(self, stage: str) -> None:
         """Say that a stage begins; a validation within an epoch interrupts it only."""
@@ -80,12 +81,18 @@ class Telling:
             self._done[stage] = 0
         elif not self._done[stage]:
             self.epoch = self.epochs_before()
-        if not self._done[stage] and stage in _STARTS:
-            self.say(hook=_STARTS[stage], split=_SPLITS[stage])
+        if not self._done[stage] and stage in self._starts:
+            self.say(hook=self._starts[stage], split=_SPLITS[stage])
 
     def begin_anew(self, epoch: int = 0) -> None:
         """Count the batches of training from the first one again, as an epoch or a node is done."""
         self.epoch, self._stage, self._done["train"] = epoch, "train", 0
+
+    def begin_calibrating(self) -> None:
+        """Say that the data to validate on are gone through once more, for thresholds."""
+        self._progress, self._starts = {**_PROGRESS, "val": "CALIBRATION_PROGRESS"}, {}
+        self._done["val"] = 0
+        self.say(hook="CALIBRATION_START", split=_SPLITS["val"])
 
     def batch_done(self, hook: str, total: int = 0, **fields: Any) -> None:
         """Say now and then, and of the last one, how many batches are done."""
@@ -178,10 +185,45 @@ def train_by_gradient(pipeline: Any, config: Any, parts: Any, folder: Path, tell
     with kept_on_failure(folder, pipeline, trainer.history, trainer.epochs_trained):
         trainer.fit(train, val, shuffle=data.shuffle, reading=reading, folder=folder, observer=epoch_ended)
     telling.say(hook="FIT_END")
+    telling.begin_calibrating()
+    telling.say(hook="CALIBRATION_END", calibration=_calibration(pipeline, config, val))
     telling.say(hook="EVALUATION_START")
     telling.say(hook="EVALUATION_END", evaluation=_tested(trainer, config, parts, telling))
-    nothing = messages().CalibrationOutcome(applicable=False, phase_detail="nodes here have no phase of calibration")
-    telling.say(hook="CALIBRATION_END", calibration=nothing)
+
+
+def _calibration(pipeline: Any, config: Any, val: Any) -> Any:
+    """Calibrate the nodes that can be, and return what became of their thresholds."""
+    from cuvis_ai_core.training.calibration import calibratable, calibrate
+
+    kind = messages().CalibrationOutcome
+    if not calibratable(pipeline, config.freeze_nodes):
+        return kind(applicable=False, phase_detail="no node of this pipeline can be calibrated")
+    found = calibrate(pipeline, val, config.freeze_nodes)
+    outcome = kind(
+        split=_SPLITS["val"],
+        applicable=True,
+        phase_skip=enum_value("CalibrationPhaseSkip", f"CALIBRATION_PHASE_SKIP_{found.reason}"),
+        phase_detail=found.skipped,
+        frames=found.frames,
+        anomalous_frames=found.marked,
+    )
+    for each in found.nodes:
+        _tell_decider(outcome.deciders.add(), type(pipeline.nodes[each.node]).__name__, each)
+    return outcome
+
+
+def _tell_decider(decider: Any, class_name: str, each: Any) -> None:
+    status = "SKIPPED" if each.skipped else "CALIBRATED"
+    decider.name, decider.class_name, decider.skip_detail = each.node, class_name, each.skipped
+    decider.status = enum_value("DeciderCalibrationStatus", f"DECIDER_CALIBRATION_STATUS_{status}")
+    decider.skip = enum_value("DeciderSkip", f"DECIDER_SKIP_{each.reason}")
+    decider.thresholds_present = bool(each.thresholds)
+    for name, (old, new) in each.thresholds.items():
+        change = decider.thresholds[name]
+        change.before, change.after = old, new
+    for name, value in each.report.items():
+        if isinstance(value, float):
+            decider.metrics[name] = value
 
 
 def _tested(trainer: Any, config: Any, parts: Any, telling: Telling) -> Any:

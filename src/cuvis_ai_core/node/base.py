@@ -73,6 +73,7 @@ class NodeMixin(Recorded):
         self._execution_stages = self._checked_stages(execution_stages or self.EXECUTION_STAGES)
         self._statistically_initialized: bool | None = False
         self.hparams = hparams
+        vars(self)["_hparams_given"] = dict(hparams)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -35,7 +35,8 @@ class Recorded:
 def hyper_parameters(node: Any) -> dict[str, Any]:
     """Return the arguments that build a node again, its name and stages left out; `Unwritable` where there is no way.
 
-    What its author keeps in `hparams` stands in for what no file can hold, such as an array.
+    What its author keeps in `hparams` stands in for what no file can hold, such as an array, and for what it was given
+    where that was changed since, as by a calibration.
     """
     kept = {name: plain(value) for name, value in getattr(node, "hparams", {}).items()}
     given = vars(node).get("_given")
@@ -59,10 +60,24 @@ def hyper_parameters(node: Any) -> dict[str, Any]:
                 found[name] = plain(value)
                 if name not in explicit and holds_unwritable(found[name]):
                     del found[name]
+    changed = changed_since_built(node)
     return {
-        name: kept[name] if holds_unwritable(value) and name in kept else value
+        name: kept[name] if name in changed or (holds_unwritable(value) and name in kept) else value
         for name, value in found.items()
         if name not in _NO_HYPER_PARAMETERS
+    }
+
+
+def changed_since_built(node: Any) -> dict[str, Any]:
+    """Return the hyper-parameters with another value than when the node was built, as a calibrated threshold."""
+    attributes = getattr(node, "__dict__", {})
+    before, now = attributes.get("_hparams_given", {}), attributes.get("hparams", {})
+    if before == now or not isinstance(now, dict):
+        return {}
+    takes = inspect.signature(type(node)).parameters
+    values = {name: plain(value) for name, value in now.items() if name in before and name in takes}
+    return {
+        name: value for name, value in values.items() if value != plain(before[name]) and not holds_unwritable(value)
     }
 
 

@@ -13,6 +13,7 @@ from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.node.learned import Learner
 from cuvis_ai_core.node.libraries import for_gradients, inference_mode, is_module
+from cuvis_ai_core.node.recording import changed_since_built
 from cuvis_ai_core.pipeline.config import PipelineConfig, parse_config, read_config
 from cuvis_ai_core.pipeline.connecting import Connection, added, connected
 from cuvis_ai_core.pipeline.construct import build_nodes
@@ -501,7 +502,12 @@ class Pipeline(PublishedMethods):
         return self._observers.registered(name)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the content of the pipeline file, in the one spelling that is written."""
+        """Return the content of the pipeline file, in the one spelling that is written.
+
+        A node's hyper-parameter that was changed since, as a threshold by a calibration, has its new value.
+        """
+        for entry in self._config.nodes:
+            entry.params.update(changed_since_built(self._graph.nodes.get(entry.name)))
         return self._config.to_dict()
 
     def __repr__(self) -> str:

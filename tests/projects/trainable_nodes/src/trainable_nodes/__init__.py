@@ -82,3 +82,38 @@ class Accuracy(Node):
         """Return the share."""
         right = ((scores > 0.5) == (mask > 0)).float().mean()
         return {"metrics": [Metric(name="accuracy", value=right.item(), stage=context.stage)]}
+
+
+class Marked(Node):
+    """Which pixels have a label."""
+
+    INPUT_SPECS: ClassVar[Mapping[str, Any]] = {"mask": MASK}
+    OUTPUT_SPECS: ClassVar[Mapping[str, Any]] = {"mask": PortSpec(torch.bool, (-1, -1, -1))}
+
+    def __init__(self, **base: Any) -> None:
+        super().__init__(**{"execution_stages": ["val", "test"], **base})
+
+    def forward(self, mask: Any, **_: Any) -> dict[str, Any]:
+        """Return them."""
+        return {"mask": mask > 0}
+
+
+class Decider(Node):
+    """Which pixels have scores above a threshold, which can be calibrated."""
+
+    INPUT_SPECS: ClassVar[Mapping[str, Any]] = {"logits": Scores.OUTPUT_SPECS["scores"]}
+    OUTPUT_SPECS: ClassVar[Mapping[str, Any]] = {"decisions": PortSpec(torch.bool, (-1, -1, -1))}
+
+    def __init__(self, threshold: float = 0.0, **base: Any) -> None:
+        self.threshold = threshold
+        super().__init__(threshold=threshold, **base)
+
+    def forward(self, logits: Any, **_: Any) -> dict[str, Any]:
+        """Decide."""
+        return {"decisions": logits > self.threshold}
+
+    def calibrate(self, scores: Any, targets: Any) -> dict[str, Any]:
+        """Put the threshold half way between the scores of marked pixels and of others."""
+        old, new = self.threshold, (scores[targets].mean() + scores[~targets].mean()).item() / 2
+        self.threshold = self.hparams["threshold"] = new
+        return {"threshold": {"old": old, "new": new}, "f1": 0.5}

@@ -1,0 +1,132 @@
+"""Thresholds are calibrated after a training, by what comes out for the data to validate on."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from cuvis_ai_core import NodeRegistry, Pipeline
+
+torch = pytest.importorskip("torch")
+
+from cuvis_ai_core.training.calibration import calibrate  # noqa: E402 - needs torch
+
+PIPELINE: dict[str, Any] = {
+    "metadata": {"name": "decided"},
+    "nodes": [
+        {"name": "marked", "class_name": "Marked"},
+        {"name": "decider", "class_name": "Decider", "params": {"threshold": 5.0}},
+        {"name": "same", "class_name": "Same"},
+    ],
+    "edges": [{"source": "same.logits", "target": "decider.logits"}],
+}
+SCORES = torch.tensor([[[1.0, 2.0, 7.0]], [[9.0, 3.0, 2.0]]])
+MASK = torch.tensor([[[0, 0, 1]], [[1, 0, 0]]], dtype=torch.int32)
+BATCHES = [{"logits": SCORES[:1], "mask": MASK[:1]}, {"logits": SCORES[1:], "mask": MASK[1:]}]
+HALF_WAY = 5.0
+
+
+@pytest.fixture
+def make(registry: NodeRegistry, trainable_nodes: ModuleType) -> Callable[..., Pipeline]:
+    """Return a function that builds the pipeline, or another content of its file."""
+
+    class Same(trainable_nodes.Node):  # type: ignore[name-defined, misc]
+        """Hands on scores."""
+
+        INPUT_SPECS = trainable_nodes.Decider.INPUT_SPECS
+        OUTPUT_SPECS = trainable_nodes.Decider.INPUT_SPECS
+
+        def forward(self, logits: Any, **_: Any) -> dict[str, Any]:
+            """Return them."""
+            return {"logits": logits}
+
+    for node_class in (trainable_nodes.Marked, trainable_nodes.Decider, Same):
+        NodeRegistry.register(node_class)
+    return lambda **changed: Pipeline.from_dict({**PIPELINE, **changed}, node_registry=registry)
+
+
+def test_a_threshold_is_chosen_and_written(make: Callable[..., Pipeline], tmp_path: Path) -> None:
+    """From the scores of all batches together; the pipeline file that is written after it has the new one."""
+    pipeline = make()
+    pipeline.nodes["decider"].threshold = pipeline.nodes["decider"].hparams["threshold"] = 8.0
+    outcome = calibrate(pipeline, BATCHES)
+    assert (outcome.frames, outcome.marked, outcome.skipped) == (2, 2, "")
+    assert outcome.nodes[0].thresholds == {"threshold": (8.0, HALF_WAY)}
+    assert outcome.lines() == ["decider: threshold 8 -> 5"]
+    pipeline.nodes["decider"].calibrate(SCORES + 1, MASK > 0)
+    for save, key in ((pipeline.save, "params"), (pipeline.save_to_file, "hparams")):
+        save(tmp_path / "pipeline.yaml")
+        written = yaml.safe_load((tmp_path / "pipeline.yaml").read_text(encoding="utf-8"))
+        assert written["nodes"][1][key] == {"threshold": HALF_WAY + 1}
+    assert pipeline.to_dict()["nodes"][2].get("params") == {}
+
+
+def test_a_node_that_was_built_in_python_is_written_with_its_new_threshold(
+    make: Callable[..., Pipeline], trainable_nodes: ModuleType
+) -> None:
+    """Whether it was calibrated before it was put into a pipeline, or after."""
+    make()
+    early, late = (trainable_nodes.Decider(threshold=1.0, name=name) for name in ("early", "late"))
+    early.calibrate(SCORES, MASK > 0)
+    pipeline = Pipeline("by hand").add(early, late)
+    late.calibrate(SCORES, MASK > 0)
+    assert [node["params"] for node in pipeline.to_dict()["nodes"]] == [{"threshold": HALF_WAY}] * 2
+
+
+def test_a_frozen_node_stays(make: Callable[..., Pipeline]) -> None:
+    """As a trainrun asks by `freeze_nodes`."""
+    pipeline = make()
+    assert calibrate(pipeline, BATCHES, ["decider"]).lines() == []
+    assert pipeline.nodes["decider"].threshold == HALF_WAY
+
+
+@pytest.mark.parametrize(
+    ("changed", "batches", "reason", "words"),
+    [
+        ({"nodes": PIPELINE["nodes"][1:]}, BATCHES, "AMBIGUOUS_MASK", "there is none"),
+        ({}, [], "NO_SPLIT", "no data to validate on"),
+        ({}, [{**BATCHES[0], "mask": MASK[:1] * 0}], "SINGLE_CLASS", "no pixel"),
+        ({}, [{"mask": MASK}], "INFERENCE_FAILED", "same.logits"),
+    ],
+)
+def test_why_nothing_is_calibrated_is_said(
+    make: Callable[..., Pipeline], changed: dict[str, Any], batches: Any, reason: str, words: str
+) -> None:
+    """And nothing is raised, since what was trained is to be kept."""
+    pipeline = make(**changed)
+    outcome = calibrate(pipeline, batches)
+    assert outcome.reason == reason
+    assert words in outcome.skipped
+    assert outcome.lines() == [outcome.skipped]
+
+
+@pytest.mark.parametrize(
+    ("answer", "edges", "reason"),
+    [
+        (ValueError("scores are not finite"), PIPELINE["edges"], "CALIBRATE_FAILED"),
+        (None, PIPELINE["edges"], "NO_REPORT"),
+        ({}, [], "NOTHING_WIRED"),
+    ],
+)
+def test_why_a_node_is_left_is_said(
+    make: Callable[..., Pipeline],
+    trainable_nodes: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Any,
+    edges: list[Any],
+    reason: str,
+) -> None:
+    """By its name."""
+
+    def calibrating(*_: Any) -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(trainable_nodes.Decider, "calibrate", calibrating)
+    (left,) = calibrate(make(edges=edges), BATCHES).nodes
+    assert left.reason == reason
+    assert left.words().startswith("decider: left as it was: ")
