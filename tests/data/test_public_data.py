@@ -1,5 +1,6 @@
 """Public data sets and weights of models: what there is is known without a connection."""
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cuvis_ai_core.data.model_weights import ModelWeights, index_json
+from cuvis_ai_core.data.model_weights import ModelWeights, download_model_cli, index_json
 from cuvis_ai_core.data.public_datasets import PublicDatasets, download_data_cli
 from cuvis_ai_core.errors import ManifestError
 
@@ -109,3 +110,99 @@ def test_a_row_has_what_programs_read(tmp_path: Path) -> None:
     ModelWeights.reset()
     with pytest.raises(ManifestError, match="'used_for', 'aux_files' and 'aliases' are lists"):
         ModelWeights.load_manifests([tmp_path])
+
+
+CONTENT = b"trained"
+
+
+@pytest.fixture
+def manifests(tmp_path: Path) -> Path:
+    """Return a folder with the manifest of a plugin that needs weights, with a file beside them."""
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests" / "belt.yaml").write_text(
+        "name: belt\nweights:\n- name: small\n  repo_id: lab/Belt\n  filename: small.pt\n  revision: abc\n"
+        f"  size_bytes: 7\n  sha256: {hashlib.sha256(CONTENT).hexdigest()}\n  aliases: [tiny]\n"
+        "  aux_files: [{path: c.json, size_bytes: 2}]\n- {name: tall, repo_id: lab/Tall, filename: t.pt, revision: d}\n"
+    )
+    return tmp_path / "manifests"
+
+
+@pytest.fixture
+def weights(
+    manifests: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Any:
+    """Return a function that runs `download-model`, and returns its status and what it said."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        more = ("--plugins-dir", str(manifests))
+        cache = () if arguments[0] == "list" else ("--cache-dir", str(tmp_path / "hub"))
+        monkeypatch.setattr(sys, "argv", ["download-model", *arguments, *more, *cache])
+        with pytest.raises(SystemExit) as ended:
+            download_model_cli()
+        return int(ended.value.code or 0), "".join(capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Stand in for `huggingface_hub`: files of a repository are put where it puts them."""
+    fake: Any = ModuleType("huggingface_hub")
+    fake.content = CONTENT
+
+    def download(repo_id: str, filename: str, *, revision: str, cache_dir: str, **_: Any) -> str:
+        path = Path(cache_dir) / f"models--{repo_id.replace('/', '--')}" / "snapshots" / str(revision) / filename
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(fake.content)
+        return str(path)
+
+    fake.hf_hub_download = download
+    monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
+    return fake
+
+
+def test_weights_are_listed_and_fetched(weights: Any, hub: Any, tmp_path: Path) -> None:
+    """By the published command, and their state is told; what was changed since is damaged."""
+    assert "lab/Belt/small.pt" in weights("list")[1]
+    assert [row["name"] for row in json.loads(weights("list", "--json")[1])["models"]] == ["small", "tall"]
+    states = [row["state"] for row in json.loads(weights("status", "--json")[1])["models"]]
+    assert states == ["absent", "absent"]
+    code, told = weights("download", "tiny", "--out", str(tmp_path / "copy.pt"))
+    assert (code, (tmp_path / "copy.pt").read_bytes()) == (0, CONTENT), told
+    (row,) = json.loads(weights("status", "small", "--verify", "--json")[1])["models"]
+    assert (row["state"], row["size_ok"], row["sha256_ok"], row["aux_ok"]) == ("present", True, True, True)
+    Path(row["path"]).write_bytes(b"changed")
+    assert "small                              present" in weights("status", "small")[1]
+    assert "small                              damaged" in weights("status", "small", "--verify")[1]
+    code, told = weights("download", "--repo-id", "lab/Own", "--filename", "own.pt")
+    assert (code, "models--lab--Own" in told) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("download", "smal"), 2, "Did you mean 'small'"),
+        (("download",), 2, "Give names of weights"),
+        (("download", "small", "tall", "--out", "x"), 2, "--out is for one file"),
+        (("download", "small"), 1, "has another SHA-256"),
+    ],
+)
+def test_what_is_wrong_with_weights_is_said(
+    weights: Any, hub: Any, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    """In one error, also where what came is not what the manifest means."""
+    hub.content = b"somebody else's"
+    ended, told = weights(*arguments)
+    assert (ended, words in told) == (code, True), told
+
+
+def test_weights_without_the_extra_or_a_connection(weights: Any, hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said, with what to do."""
+
+    def offline(*_: Any, **__: Any) -> None:
+        raise ConnectionError("Name or service not known")
+
+    hub.hf_hub_download = offline
+    assert "cannot be fetched: ConnectionError" in weights("download", "small")[1]
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert "cuvis-ai-core[hub]" in weights("download", "small")[1]

@@ -1,140 +1,154 @@
-"""Which weights of models the manifests of plugins name: an index for programs that fetch them."""
+"""The published command `download-model`, beside the index of weights that it reads."""
 
 import json
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import Any
 
-from cuvis_ai_core._yaml import load_yaml
-from cuvis_ai_core.errors import ManifestError, YamlError
+import click
 
-__all__ = ["ModelWeights", "index_json"]
+from cuvis_ai_core._nearest import did_you_mean
+from cuvis_ai_core.data.fetched_weights import fetch, status_of, weights_cache
+from cuvis_ai_core.data.weights_index import ModelWeights, index_json
+from cuvis_ai_core.errors import CuvisError
 
-_VERSION: Final = 1
-_LABELS: Final = (
-    "Point expansion",
-    "Propagation",
-    "Text prompts",
-    "Segment everything",
-    "Anomaly detection",
-    "Zero-shot",
-    "Backbone",
-    "Trained pipeline",
+__all__ = ["ModelWeights", "download_model_cli", "index_json"]
+
+_PLUGINS_DIRS = click.option(
+    "--plugins-dir",
+    "plugins_dirs",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    help="Folder with a manifest for each plugin; repeatable.  [default: those of an installed catalogue]",
 )
-"""What published programs sort weights by, in their order; others come behind."""
-_HOSTS: Final = ("huggingface.co", "us.aws.cdn.hf.co")
-_LEFT_OUT: Final[Mapping[str, Any]] = MappingProxyType(
-    {
-        "name": "",
-        "display_name": "",
-        "summary": "",
-        "used_for": [],
-        "plugin": "",
-        "family": None,
-        "kind": "weights",
-        "aux_files": [],
-        "repo_id": None,
-        "filename": None,
-        "revision": None,
-        "sha256": None,
-        "size_bytes": None,
-        "total_bytes": 0,
-        "license": None,
-        "license_file": None,
-        "aliases": [],
-        "selected_by": None,
-        "default": False,
-        "plugin_default": False,
-        "explicit_path_hparams": [],
-        "cache_dir_name": None,
-        "description": "",
-    }
+_CACHE_DIR = click.option(
+    "--cache-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder of weights.  [default: shared one]"
 )
-"""The keys of a row in their order, with what stands there where a manifest says nothing."""
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-class ModelWeights:
-    """The weights that manifests name under `weights`, by their names; no plugin is imported."""
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def _download_model() -> None:
+    """Weights of models that plugins need: what there is, what is there, and fetching it."""
 
-    _rows: ClassVar[dict[str, dict[str, Any]]] = {}
 
-    @classmethod
-    def reset(cls) -> None:
-        """Forget all of them."""
-        cls._rows.clear()
+@_download_model.command("list")
+@_PLUGINS_DIRS
+@_JSON
+def _list(*, plugins_dirs: Sequence[Path], as_json: bool) -> None:
+    """List what manifests name."""
+    payload = _index(plugins_dirs)
+    if as_json:
+        click.echo(index_json(payload), nl=False)
+        return
+    for row in payload["models"]:
+        click.echo(f"{row['name']:34} {row['plugin']:12} {_size(row['total_bytes']):>10}  {_place(row)}")
 
-    @classmethod
-    def load_manifests(cls, folders: Iterable[str | Path]) -> None:
-        """Read the manifests in folders, one file for each plugin.
 
-        Raises:
-            ManifestError: A file cannot be read, or two name weights of one name; nothing was kept.
-        """
-        found: dict[str, dict[str, Any]] = {}
-        for folder in folders:
-            for file in sorted(Path(folder).glob("*.yaml")):
-                for row in _rows_of(file):
-                    if row["name"] in found:
-                        raise ManifestError(f"{file}: the weights '{row['name']}' are named twice.", path=file)
-                    found[row["name"]] = row
-        cls._rows |= found
+@_download_model.command("status")
+@click.argument("names", nargs=-1)
+@_PLUGINS_DIRS
+@_CACHE_DIR
+@click.option("--verify", is_flag=True, help="Read each file, and compare its SHA-256.")
+@_JSON
+def _status(
+    *, names: Sequence[str], plugins_dirs: Sequence[Path], cache_dir: Path | None, verify: bool, as_json: bool
+) -> None:
+    """Tell which of them are there; nothing is fetched."""
+    cache = cache_dir or weights_cache()
+    rows = [status_of(row, cache, verify=verify) for row in _chosen(_index(plugins_dirs), names)]
+    if as_json:
+        click.echo(json.dumps({"schema_version": 1, "cache_dir": str(cache), "models": rows}, indent=2))
+        return
+    for row in rows:
+        click.echo(f"{row['name']:34} {row['state']:8} {_size(row['size_bytes_on_disk']):>10}  {row['path'] or '-'}")
 
-    @classmethod
-    def list_payload(cls) -> dict[str, Any]:
-        """Return the index as JSON holds it."""
-        models = [cls._rows[name] for name in sorted(cls._rows)]
-        labels = dict.fromkeys([*_LABELS, *(label for row in models for label in row["used_for"])])
-        return {
-            "schema_version": _VERSION,
-            "used_for_labels": list(labels),
-            "weights_hosts": list(_HOSTS),
-            "models": models,
+
+@_download_model.command("download")
+@click.argument("names", nargs=-1)
+@_PLUGINS_DIRS
+@_CACHE_DIR
+@click.option("--force", is_flag=True, help="Fetch what is there too.")
+@click.option("--repo-id", help="Repository of weights that no manifest names.")
+@click.option("--filename", help="File in it.")
+@click.option("--revision", help="Its revision.")
+@click.option("--token", help="For a private repository.  [default: $HF_TOKEN]")
+@click.option("--out", type=click.Path(path_type=Path), help="Copy the one file that is fetched to this place too.")
+def _download(  # noqa: PLR0913 - the published options
+    *,
+    names: Sequence[str],
+    plugins_dirs: Sequence[Path],
+    cache_dir: Path | None,
+    force: bool,
+    repo_id: str | None,
+    filename: str | None,
+    revision: str | None,
+    token: str | None,
+    out: Path | None,
+) -> None:
+    """Fetch weights by their names, or one file by its repository."""
+    if bool(repo_id) != bool(filename) or bool(names) == bool(repo_id):
+        raise click.UsageError("Give names of weights, or --repo-id and --filename.")
+    if repo_id:
+        own: dict[str, Any] = {
+            "name": filename,
+            "repo_id": repo_id,
+            "filename": filename,
+            "revision": revision,
+            "sha256": None,
         }
-
-
-def index_json(payload: Mapping[str, Any]) -> str:
-    """Return an index as the text of a file, the same each time."""
-    return json.dumps(payload, indent=2, ensure_ascii=False) + "\n"
-
-
-def _rows_of(file: Path) -> list[dict[str, Any]]:
+        rows = [own | {"aux_files": []}]
+    else:
+        rows = _chosen(_index(plugins_dirs), names)
+    if out is not None and len(rows) != 1:
+        raise click.UsageError("--out is for one file; give one name.")
     try:
-        content = load_yaml(file).data
-    except YamlError as error:
-        raise ManifestError(f"{file}: it cannot be read: {error.message}.", path=file) from error
-    rows = content.get("weights") if isinstance(content, dict) else None
-    if rows is None:
-        return []
-    if not isinstance(rows, list) or not all(map(_is_row, rows)):
-        raise ManifestError(
-            f"{file}: 'weights' is a list of mappings with a 'name'; 'used_for', 'aux_files' and 'aliases' are lists.",
-            path=file,
-            key="weights",
-        )
-    plugin = content.get("name", file.stem)
-    return [_row(row, plugin) for row in rows]
+        for row in rows:
+            path = fetch(row, cache_dir or weights_cache(), force=force, token=token)
+            click.echo(f"Fetched to {path}")
+            if out is not None:
+                shutil.copyfile(path, out)
+    except (CuvisError, OSError) as error:
+        raise click.ClickException(str(error)) from error
 
 
-def _row(given: Mapping[str, Any], plugin: str) -> dict[str, Any]:
-    """Return a row as published programs read it: what a manifest leaves out, and what follows from the rest."""
-    row = {**_LEFT_OUT, **{key: value for key, value in given.items() if value is not None}}
-    repository = str(row["repo_id"] or "")
-    sizes = [row["size_bytes"] or 0, *(each.get("size_bytes") or 0 for each in row["aux_files"])]
-    return {
-        **row,
-        "plugin": plugin,
-        "family": row["family"] or repository.rpartition("/")[2] or plugin,
-        "total_bytes": sum(sizes),
-        "plugin_default": bool(row["default"]) or row["selected_by"] is None,
-        "cache_dir_name": f"models--{repository.replace('/', '--')}" if repository else None,
-        "source": "manifest",
-        "pin_mismatch": False,
-    }
+def download_model_cli() -> None:
+    """Run the command `download-model`."""
+    _download_model(prog_name="download-model")
 
 
-def _is_row(row: object) -> bool:
-    if not isinstance(row, dict) or not row.get("name") or not isinstance(row.get("size_bytes") or 0, int):
-        return False
-    lists = [row.get(key) or [] for key in ("used_for", "aux_files", "aliases", "explicit_path_hparams")]
-    return all(isinstance(each, list) for each in lists) and all(isinstance(each, dict) for each in lists[1])
+def _index(folders: Iterable[Path]) -> dict[str, Any]:
+    given = list(folders)
+    if not given and (spec := find_spec("cuvis_ai")) is not None:
+        packaged = [Path(each) / "configs" / "plugins" for each in spec.submodule_search_locations or ()]
+        given = [each for each in packaged if each.is_dir()]
+    if not given:
+        raise click.UsageError("No manifest is known: give the folder of manifests with --plugins-dir.")
+    ModelWeights.reset()
+    try:
+        ModelWeights.load_manifests(given)
+    except CuvisError as error:
+        raise click.ClickException(str(error)) from error
+    return ModelWeights.list_payload()
+
+
+def _chosen(payload: dict[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
+    known: dict[str, dict[str, Any]] = {row["name"]: row for row in payload["models"]}
+    aliases = {alias: row for row in known.values() for alias in row["aliases"]}
+    for name in names:
+        if name not in known and name not in aliases:
+            meant = did_you_mean(name, known)
+            raise click.UsageError(f"There are no weights '{name}'.{meant} There are {', '.join(known) or 'none'}.")
+    return [known.get(name) or aliases[name] for name in names] or list(known.values())
+
+
+def _place(row: dict[str, Any]) -> str:
+    return f"{row['repo_id']}/{row['filename']}" if row["repo_id"] else "-"
+
+
+def _size(size: int | None) -> str:
+    from rich.filesize import decimal
+
+    return decimal(size) if size else "-"

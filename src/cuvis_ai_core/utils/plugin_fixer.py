@@ -1,13 +1,20 @@
 """Naming in a pipeline file the plugins that its nodes come from."""
 
-from collections.abc import Iterable, Mapping
+import difflib
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cuvis_ai_core.plugins.manifest.folders import BUILTIN, manifests_in
+import click
+
+from cuvis_ai_core._yaml import load_yaml
+from cuvis_ai_core.errors import CuvisError
+from cuvis_ai_core.pipeline.saving import to_yaml
+from cuvis_ai_core.plugins.manifest.folders import BUILTIN, folders_above, manifests_in
 from cuvis_ai_core.plugins.manifest.published import class_paths
 
-__all__ = ["reorder_pipeline_with_plugins", "suggest_plugins_field"]
+__all__ = ["reorder_pipeline_with_plugins", "suggest_plugins_field", "suggest_plugins_fix_cli"]
 
 
 def suggest_plugins_field(
@@ -40,3 +47,38 @@ def reorder_pipeline_with_plugins(raw: Mapping[str, Any], plugins: Iterable[str]
     metadata = {"metadata": raw["metadata"]} if "metadata" in raw else {}
     rest = {key: value for key, value in raw.items() if key not in {"metadata", "plugins"}}
     return {**metadata, "plugins": list(plugins), **rest}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--pipeline-path", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
+@click.option(
+    "--plugins-dir",
+    "plugins_dirs",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    help="Folder with a manifest for each plugin; repeatable.  [default: configs/plugins above the file]",
+)
+@click.option("--output", type=click.Choice(["yaml", "diff", "json"]), default="yaml", show_default=True)
+def _suggest(pipeline_path: Path, plugins_dirs: Sequence[Path], output: str) -> None:
+    """Print a pipeline file with the field `plugins` that it lacks; the file stays as it is."""
+    try:
+        raw = load_yaml(pipeline_path).data
+        if not isinstance(raw, dict):
+            raise click.ClickException(f"{pipeline_path} is no pipeline file: it holds no mapping.")
+        if raw.get("plugins"):
+            click.echo(f"{pipeline_path} names its plugins already: {', '.join(raw['plugins'])}", err=True)
+            return
+        folders = plugins_dirs or folders_above(pipeline_path)
+        plugins, content = suggest_plugins_field(None, raw, folders)
+    except (CuvisError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    text = to_yaml(content)
+    before = pipeline_path.read_text(encoding="utf-8").splitlines(keepends=True)
+    diff = "".join(difflib.unified_diff(before, text.splitlines(keepends=True), str(pipeline_path), str(pipeline_path)))
+    answer = {"pipeline": str(pipeline_path), "plugins": plugins, "diff": diff}
+    click.echo({"yaml": text, "diff": diff}.get(output) or json.dumps(answer, indent=2) + "\n", nl=False)
+
+
+def suggest_plugins_fix_cli() -> None:
+    """Run the command `suggest-plugins-fix`."""
+    _suggest(prog_name="suggest-plugins-fix")

@@ -1,0 +1,60 @@
+"""The published command that names in a pipeline file the plugins that its nodes come from."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cuvis_ai_core.utils.plugin_fixer import suggest_plugins_fix_cli
+
+PIPELINE = "metadata: {name: belt}\nnodes:\n- {name: a, class_name: lab_belt.Sorter}\nconnections: []\n"
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Path:
+    """Return a pipeline file that names no plugins, below a folder of manifests."""
+    (tmp_path / "configs" / "plugins").mkdir(parents=True)
+    manifest = {"name": "belt", "path": "../belt", "capabilities": [{"class_name": "lab_belt.Sorter"}]}
+    (tmp_path / "configs" / "plugins" / "belt.yaml").write_text(yaml.safe_dump(manifest))
+    (tmp_path / "configs" / "belt.yaml").write_text(PIPELINE)
+    return tmp_path / "configs" / "belt.yaml"
+
+
+def suggest(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run the command, and return its exit status."""
+    monkeypatch.setattr(sys, "argv", ["suggest-plugins-fix", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        suggest_plugins_fix_cli()
+    return int(ended.value.code or 0)
+
+
+def test_plugins_are_suggested(
+    pipeline: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a whole file, as what changes, or as JSON with both; the file stays as it is."""
+    assert suggest(monkeypatch, "--pipeline-path", str(pipeline)) == 0
+    text = capsys.readouterr().out
+    assert yaml.safe_load(text) == {**yaml.safe_load(PIPELINE), "plugins": ["belt"]}
+    assert suggest(monkeypatch, "--pipeline-path", str(pipeline), "--output", "diff") == 0
+    assert "\n+- belt\n" in capsys.readouterr().out
+    folder = pipeline.parent / "plugins"
+    assert suggest(monkeypatch, "--pipeline-path", str(pipeline), "--plugins-dir", str(folder), "--output", "json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["pipeline"], answer["plugins"]) == (str(pipeline), ["belt"])
+    assert pipeline.read_text() == PIPELINE
+    pipeline.write_text(text)
+    assert suggest(monkeypatch, "--pipeline-path", str(pipeline)) == 0
+    told = capsys.readouterr()
+    assert (told.out, "names its plugins already: belt" in told.err) == ("", True)
+
+
+def test_a_file_that_is_no_pipeline_is_an_error(
+    pipeline: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of one line."""
+    for content in ("- 1\n", "a: [\n"):
+        pipeline.write_text(content)
+        assert suggest(monkeypatch, "--pipeline-path", str(pipeline)) == 1
+        assert capsys.readouterr().err.startswith("Error: ")
