@@ -105,9 +105,9 @@ def decode_rle_mask_for_canvas(mask: Rle, target_height: int, target_width: int)
 
 
 @old_spelling("rle_list_to_mask")
-def RLE2mask(rle: Sequence[int], mask_width: int, mask_height: int) -> ByteMask:  # noqa: N802 - the published name
-    """Return a list of the lengths of runs as a mask; `rle_list_to_mask`, with width and height the other way round."""
-    return rle_list_to_mask(rle, mask_height, mask_width)
+def RLE2mask(rle: Sequence[int], mask_width: int, mask_height: int) -> Any:  # noqa: N802 - the published name
+    """Return a list of the lengths of runs as booleans `[mask_width, mask_height]`; they go down first."""
+    return rle_list_to_mask(rle, mask_width, mask_height).astype(bool)
 
 
 def _compressed(rle: Rle) -> dict[str, Any]:

@@ -79,7 +79,8 @@ class VideoIterator:
             frame_id: Its number, from 0.
 
         Returns:
-            `frame_id`, `image`: blue, green, red, uint8 `[height, width, 3]`, and `basename`: the name of the file.
+            `frame_id`, `image`: blue, green, red, uint8 `[height, width, 3]`, and `basename`: the name
+            of the file without its suffix.
 
         Raises:
             IndexError: There is no such frame.
@@ -88,7 +89,7 @@ class VideoIterator:
         if not 0 <= frame_id < len(self):
             raise IndexError(f"'{self.source_path}' has frames 0 to {len(self) - 1}, and no frame {frame_id}")
         image = self._open().read(int(frame_id))
-        return {"frame_id": int(frame_id), "image": image, "basename": self.source_path.name}
+        return {"frame_id": int(frame_id), "image": image, "basename": self.source_path.stem}
 
 
 class VideoFrameDataset(Dataset[Mapping[str, Any]]):
