@@ -731,6 +731,7 @@ with open_bundle(Path(sys.argv[1]), Store(NodeRegistry.get_cache_dir())) as bund
     assert list((store / ".tmp").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_local_plugin_that_needs_more_than_is_locked_is_not_bundled(origin: Origin, tmp_path: Path) -> None:
     """It would be refused where it is unpacked; here it can be locked anew."""
     work = tmp_path / "work"
