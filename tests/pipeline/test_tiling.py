@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 from cuvis_ai_core import NodeRegistry, Pipeline
+from cuvis_ai_core.builtin.anomaly import RXDetector
 from cuvis_ai_core.data import Cube
 from cuvis_ai_core.errors import InvalidNodeError, NodeRunError, PipelineError
 from cuvis_ai_core.node import ArrayNode
@@ -298,6 +299,19 @@ def test_last_outputs() -> None:
     assert list(_pipeline(PerPixel("a"), PerPixel("b")).forward_tiled({"cube": np.zeros((1, 2, 2, 2))})) == [
         ("b", "cube")
     ]
+
+
+@pytest.mark.parametrize(("most", "times"), [(2**20, 1), (100, 2)])
+def test_what_is_kept_for_a_later_pass_has_a_bound(monkeypatch: pytest.MonkeyPatch, most: int, times: int) -> None:
+    """However much memory there is, a large value is computed again in place of being kept."""
+    monkeypatch.setattr("cuvis_ai_core.pipeline.tiling.windows._MOST", 200)
+    monkeypatch.setattr("cuvis_ai_core.pipeline.tiling.run._MOST_SPARE", most)
+    first, detector = PerPixel("first"), RXDetector(name="detector")
+    pipeline = Pipeline()
+    pipeline.connect((first.outputs.cube, detector.inputs.cube))
+    cube = np.random.default_rng(3).normal(size=(1, 20, 30, 3)).astype(np.float32)
+    pipeline.forward_tiled({"cube": cube}, memory=2**30)
+    assert sum(shape[1] * shape[2] for shape in first.seen) == times * 20 * 30
 
 
 def test_torch_nodes() -> None:

@@ -30,7 +30,9 @@ from cuvis_ai_core.pipeline.tiling.windows import Window, cut, image_size, tile_
 logger = logging.getLogger(__name__)
 
 _SPARE: Final = 8
-"""Up to such a part of the memory, a value that a later pass reads is kept, in place of being computed again."""
+_MOST_SPARE: Final = 2**28
+"""Up to such a part of the memory, and so many bytes, a value that a later pass reads is kept, in place of being
+computed again: on a machine with much memory too, a run takes little."""
 
 
 class Progress(Protocol):
@@ -92,7 +94,7 @@ class _TiledRun:
         images = {key for key, value in job.batch.items() if image_size(value) == job.image}
         self._images = {slot: key for key, slot in plan.entries if key in images}
         self._values = self._prepared(plan, {slot for _, slot in plan.entries} - self._images.keys(), job.batch)
-        self._gathered = Gathered(plan, job.into, job.image, job.memory // _SPARE)
+        self._gathered = Gathered(plan, job.into, job.image, min(job.memory // _SPARE, _MOST_SPARE))
         self._statistics: dict[int, Any] = {}
         self._done = 0
 
