@@ -331,8 +331,13 @@ def test_what_cannot_start_says_why(folder: Path, cubes: Cubes) -> None:
         run_cubes("rx.yaml", "cubes/*", "out")
     (folder / "none.yaml").write_text("nodes:\n  - {name: a, class_name: NoSuchNode}\n")
     with pytest.raises(BatchError, match="cannot be set up: Node 'NoSuchNode' not found"):
-        run_cubes("none.yaml", "cubes/*.npy", "other")
+        run_cubes("none.yaml", "cubes/fine0.npy", "other")
     assert NodeNotFoundError.__name__
+    assert not Path("other").exists()  # mended, the pipeline may have it
+    assert run_cubes("rx.yaml", "cubes/fine0.npy", "other").done == 1
+    with pytest.raises(OutputError, match="results of another job"):
+        run_cubes("none.yaml", "cubes/fine0.npy", "other")
+    assert results(folder / "other")
 
 
 @pytest.mark.slow

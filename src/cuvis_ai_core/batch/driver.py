@@ -16,7 +16,7 @@ from typing import Any, Final
 from cuvis_ai_core.batch.engine import FULL, Crew, Engine, Event, Setup
 from cuvis_ai_core.batch.job import Job, fingerprint
 from cuvis_ai_core.batch.limits import Limits
-from cuvis_ai_core.batch.place import STATE, alone_in, check_nodes, claim
+from cuvis_ai_core.batch.place import STATE, alone_in, check_nodes, claim, is_new, leave
 from cuvis_ai_core.batch.records import Outcome, Records
 from cuvis_ai_core.batch.report import Report, write_metrics, write_page, write_summary
 from cuvis_ai_core.batch.room import Room
@@ -99,6 +99,7 @@ class Driver:
 
     def run(self) -> Report:
         """Do what is to do, and return how it ended."""
+        new = is_new(self._output)
         with self._told(), alone_in(self._output, self._limits.shard) as remark:
             self._report.remarks += [remark] if remark else []
             claim(self._output, self._contents)
@@ -114,6 +115,8 @@ class Driver:
             except BaseException:
                 with suppress(OSError):  # of a full disk, which is what is told
                     self._summarize()
+                if new:
+                    leave(self._output)
                 raise
             self._summarize()
         return self._report

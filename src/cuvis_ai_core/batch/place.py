@@ -1,6 +1,7 @@
 """Whose a folder of results is: which job's, which code's, and which run works in it."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,6 +92,22 @@ def claim(output: Path, contents: dict[str, Any]) -> None:
             f"'{output}' holds results of another job; what differs: {', '.join(differing) or 'all'}.",
             hint="Choose another folder with --output-dir; the same job goes on where it stopped.",
         )
+
+
+def is_new(output: Path) -> bool:
+    """Tell whether nothing is in a folder, or it is not there."""
+    return not output.is_dir() or not any(output.iterdir())
+
+
+def leave(output: Path) -> None:
+    """Take a folder away that was new, and in which no worker ever began: a typo must not claim it.
+
+    Called within `alone_in`. Where another run has begun there meanwhile, it stays.
+    """
+    state = output / STATE
+    if (state / _NODES).exists() or len(list(state.glob("run-*.lock"))) > 1:
+        return
+    shutil.rmtree(output, ignore_errors=True)
 
 
 def check_nodes(output: Path, nodes: list[dict[str, Any]]) -> None:
