@@ -321,6 +321,37 @@ def test_a_cube_whose_record_cannot_be_read_is_done_again(folder: Path, cubes: C
     assert kept == {"outputs.npz.changed", "run.json.changed", "rx.scores-map.png.changed"}
 
 
+@pytest.mark.parametrize("name", ["../../mine", "{folder}/mine", "a\0b", "\ud800", "..", ""])
+def test_a_record_that_names_files_elsewhere_touches_none(folder: Path, cubes: Cubes, name: str) -> None:
+    """A stranger's results came in an archive: what lies outside of them keeps its name."""
+    cubes("fine", 2)
+    run_cubes("rx.yaml", "cubes/*.npy", "out")
+    record = folder / "out" / "fine0" / "run.json"
+    held = json.loads(record.read_text())
+    held["written"][name.format(folder=folder)] = "00"
+    record.write_text(json.dumps(held))
+    (folder / "mine").write_text("kept")
+    report = run_cubes("rx.yaml", "cubes/*.npy", "out")
+    assert (report.done, report.skipped, report.failed) == (1, 1, 0)
+    assert [each.name for each in folder.glob("mine*")] == ["mine"]
+
+
+@pytest.mark.parametrize("change", [{"files": [{"key": 1}]}, {"files": 3}, {"seconds": "x"}, {"tries": {}}])
+def test_a_record_that_lacks_what_is_asked_of_it_is_none(folder: Path, cubes: Cubes, change: dict[str, Any]) -> None:
+    """Its cube is done again, and a failure whose note is damaged is tried again."""
+    cubes("fine", 1)
+    cubes("raises", 1)
+    run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml")
+    record = folder / "out" / "fine0" / "run.json"
+    held = json.loads(record.read_text())
+    held["batch"].update(change)
+    record.write_text(json.dumps({**held, **change}))
+    (failure,) = (folder / "out").rglob("failed/*.json")
+    failure.write_text(json.dumps({**json.loads(failure.read_text()), **change}))
+    report = run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml")
+    assert (report.failed, report.left, report.ended) == (1, 0, True)
+
+
 def test_what_cannot_start_says_why(folder: Path, cubes: Cubes) -> None:
     """No cubes, two in one folder, no such node, a weight that is missing."""
     with pytest.raises(CubeError):

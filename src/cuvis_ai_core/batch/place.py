@@ -126,7 +126,9 @@ def check_nodes(output: Path, nodes: list[dict[str, Any]]) -> None:
     if before is None:
         write_json(file, {"nodes": nodes})
         return
-    old = {each["name"]: _code(each) for each in before.get("nodes", [])}
+    recorded = before.get("nodes")
+    known = [each for each in recorded if isinstance(each, dict)] if isinstance(recorded, list) else []
+    old = {str(each.get("name")): _code(each) for each in known}
     new = {each["name"]: _code(each) for each in nodes}
     if old != new:
         differing = [name for name in new if old.get(name) != new[name]]

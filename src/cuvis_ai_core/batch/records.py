@@ -5,7 +5,7 @@ comes there at once with the results, so that there is no instant at which one o
 were cut off or changed since are no results any more.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,34 +112,42 @@ class Records:
         if about.get("cube_state") != _state(unit):
             return None
         assert record is not None
-        if any(not_as_written(folder, record)):
+        if next(not_as_written(folder, record), None) is not None:
             return None
-        values = {
-            f"{each['node']}.{each['port']}": (each["min"], each["max"])
-            for each in record.get("files", [])
-            if isinstance(each, dict) and "key" in each
-        }
-        return Outcome(
-            unit,
-            seconds=about.get("seconds", 0.0),
-            worker=about.get("worker", ""),
-            tries=about.get("tries", 1),
-            values=values,
-        )
+        try:
+            values = {
+                f"{each['node']}.{each['port']}": (_number(each["min"]), _number(each["max"]))
+                for each in record.get("files", [])
+                if isinstance(each, dict) and "key" in each
+            }
+            return Outcome(unit, **_counted(about), values=values)
+        except (KeyError, TypeError, ValueError, OverflowError):  # damaged, or made by somebody: then it is no record
+            return None
 
     def _failed(self, unit: Unit) -> Outcome | None:
         data: dict[str, Any] | None = read_json(self._file(unit))
         if data is None or data.get("cube_state") != _state(unit):
             return None
-        return Outcome(
-            unit,
-            error=str(data.get("error")),
-            kind=data.get("kind"),
-            node=data.get("node"),
-            seconds=float(data.get("seconds") or 0),
-            worker=str(data.get("worker") or ""),
-            tries=int(data.get("tries") or 1),
-        )
+        try:
+            counted = _counted(data)
+        except (TypeError, ValueError, OverflowError):
+            return None
+        kind, node = (None if data.get(key) is None else str(data[key]) for key in ("kind", "node"))
+        return Outcome(unit, error=str(data.get("error")), kind=kind, node=node, **counted)
+
+
+def _counted(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "seconds": float(data.get("seconds") or 0),
+        "worker": str(data.get("worker") or ""),
+        "tries": int(data.get("tries") or 1),
+    }
+
+
+def _number(value: object) -> float | None:
+    if value is not None and not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    return value
 
 
 def _state(unit: Unit) -> list[int] | None:

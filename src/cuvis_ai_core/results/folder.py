@@ -57,6 +57,11 @@ def safe_name(name: str) -> str:
     return f"_{plain}" if reserved or not plain else plain
 
 
+def _is_plain(name: str) -> bool:
+    """Tell whether a record's name is that of a file of its own folder: a stranger's record may name others."""
+    return name not in ("", ".", "..") and not {"/", os.sep, "\0"} & set(name) and Path(name).name == name
+
+
 def _remove_if_left(folder: Path) -> None:
     """Remove the temporary folder of a run that was killed; one of a run that is under way holds its lock."""
     if folder.is_symlink() or not folder.is_dir() or (folder / _LOCK).is_symlink():
@@ -85,7 +90,7 @@ def _take_back(temporary: Path, folder: Path) -> None:
     if record is None or not old.is_dir() or old.is_symlink() or not isinstance(record.get(_WRITTEN), dict):
         return
     for name, content in record[_WRITTEN].items():
-        arrived = Path(name).name == name and not os.path.lexists(new / name)
+        arrived = _is_plain(name) and not os.path.lexists(new / name)
         if arrived and _hash_of(folder / name) == content:
             os.replace(folder / name, new / name)  # noqa: PTH105
     for file in sorted(old.iterdir(), key=lambda each: each.name == RECORD):
@@ -106,7 +111,7 @@ def _hash_of(file: Path) -> str | None:
 
 
 def not_as_written(folder: Path, record: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the names of files that are gone or changed, as far as size and time tell.
+    """Yield the names of files that are gone or changed, as far as size and time tell; of other folders', at once.
 
     So thousands of folders are looked through in a moment. A file whose time is later than that of the record, which
     was written last, is compared by its content.
@@ -119,11 +124,14 @@ def not_as_written(folder: Path, record: Mapping[str, Any]) -> Iterator[str]:
     counted = sizes if isinstance(sizes, dict) else {}
     sealed: int | None = None
     for name, content in (hashes if isinstance(hashes, dict) else {}).items():
+        if not _is_plain(name):
+            yield name
+            continue
         file = f"{folder}{os.sep}{name}"  # a path object for each file of ten thousand cubes costs as much as asking
         try:
             about = os.stat(file)  # noqa: PTH116
             sealed = sealed or os.stat(f"{folder}{os.sep}{RECORD}").st_mtime_ns  # noqa: PTH116
-        except OSError:
+        except (OSError, ValueError):
             yield name
             continue
         if about.st_size != counted.get(name, about.st_size) or (
@@ -147,10 +155,10 @@ def put_aside(folder: Path) -> list[str]:
         OSError: The folder cannot be written.
     """
     record = read_json(folder / RECORD)
-    known = record is not None and isinstance(record.get(_WRITTEN), dict)
-    names = not_as_written(folder, record or {}) if known else (file.name for file in folder.iterdir())
+    known = record is not None and isinstance(record.get(_WRITTEN), dict) and isinstance(record.get("files"), list)
+    names = list(not_as_written(folder, record or {})) if known else [file.name for file in folder.iterdir()]
     aside = []
-    for file in sorted((folder / name for name in names), key=lambda each: each.name == RECORD):  # by it, it is ours
+    for file in (folder / name for name in sorted(filter(_is_plain, names), key=lambda name: name == RECORD)):  # last
         if file.is_file():
             new = next(each for each in _aside_names(file) if not os.path.lexists(each))
             file.rename(new)
@@ -293,7 +301,7 @@ class OutputFolder:
             return []
         hashes = record.get(_WRITTEN)
         written = hashes if isinstance(hashes, dict) else {}
-        names = [name for name in sorted(written) if name != RECORD and Path(name).name == name]
+        names = [name for name in sorted(written) if name != RECORD and _is_plain(name)]
         return [RECORD, *(name for name in names if self._hash(self._folder / name) == written[name])]
 
     def _hash(self, file: Path) -> str | None:
