@@ -30,7 +30,7 @@ KINDS: Final = (
         "npz",
         "torch",
     ),
-    *("safetensors", "message", "record"),
+    *("safetensors", "message", "record", "result"),
 )
 
 
@@ -52,7 +52,7 @@ def test_honest_files_are_read_and_changed_ones_are_no_crash(fuzz: ModuleType, t
     if kind in NEEDS:
         pytest.importorskip(NEEDS[kind])
     sample = fuzz.KINDS[kind][1]()
-    fuzz.check(kind, sample, tmp_path)
+    assert fuzz.check(kind, sample, tmp_path)
 
     @settings(max_examples=60, database=None)
     @given(fuzz.files(kind, sample))

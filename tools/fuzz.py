@@ -20,6 +20,7 @@ import io
 import json
 import logging
 import os
+import random
 import resource
 import signal
 import socket
@@ -50,7 +51,7 @@ SLOWEST: Final = 20.0
 """Seconds of a processor that one file may take: a machine that does other things too gives none for a while."""
 
 _PIPELINE: Final = b"""\
-metadata: {name: find anomalies, n: 3, class_names: {mask: {mask: {"1": odd}}}}
+metadata: {name: find anomalies, n: 3, q: "0.9", class_names: {mask: {mask: {"1": odd}}}}
 plugins: [lab]
 nodes:
   - &rx {name: rx, class_name: RXDetector, params: {regularization: 0.1}}
@@ -79,12 +80,24 @@ version = 1
 repo = "https://host/lab.git"
 tag = "v1.0"
 commit = "0123456789012345678901234567890123456789"
-content = "sha256:00"
+content = "0123456789012345678901234567890123456789"
 isolation = "scoped"
-provides = ["lab.nodes.Other"]
-[environments."cpython-3.11-x86_64-linux-gnu"]
-dependencies = {lab = ["x==1.0"]}
-hashes = {"x==1.0" = ["sha256:00"]}
+signer = "mira@lab.org"
+key = "SHA256:x"
+extras = ["gpu"]
+[plugins.here]
+path = "../here"
+requirements = ["x>=1"]
+isolation = "process"
+apart_by = "policy"
+[environments.cpython-311-x86_64-linux-gnu]
+built = ["y==2"]
+dependencies = {lab = ["x==1.0", "y==2"], here = ["z @ git+https://host/z.git@0123456789012345678901234567890123456789"]}
+builds = {lab = ["hatchling==1.27.0"]}
+[environments.cpython-311-x86_64-linux-gnu.hashes]
+"x==1.0" = ["sha256:0000000000000000000000000000000000000000000000000000000000000000"]
+"y==2" = ["sha256:0000000000000000000000000000000000000000000000000000000000000001"]
+"hatchling==1.27.0" = ["sha256:0000000000000000000000000000000000000000000000000000000000000002"]
 """
 _ENVI: Final = b"""\
 ENVI
@@ -110,7 +123,7 @@ _COCO: Final = {
     "annotations": [
         {"id": 1, "image_id": 0, "category_id": 1, "segmentation": [[0, 0, 3, 0, 3, 3]]},
         {"id": 2, "image_id": 0, "category_id": 2, "segmentation": {"size": [4, 4], "counts": [4, 4, 8]}},
-        {"id": 3, "image_id": 0, "category_id": 2, "segmentation": {"size": [4, 4], "counts": "44"}},
+        {"id": 3, "image_id": 0, "category_id": 2, "segmentation": {"size": [4, 4], "counts": "52203"}},
     ],
 }
 _MESSAGE: Final = {
@@ -125,7 +138,12 @@ require: {lock: true, bounded_dependencies: true, wheels_only: true}
 isolation: {community: process}
 """
 _RECORD: Final = b"""\
-{"trainrun": {}, "files": [{"file": "a"}], "written": {"a": "00"}, "nodes": [{"name": "n"}], "validation": {"x": 1}}
+{"trainrun": {}, "files": [{"file": "a"}], "written": {"a": "00"}, "nodes": [{"name": "n", "class": "c"}]}
+"""
+_RESULT: Final = b"""\
+{"batch": {"fingerprint": "f", "cube_state": null, "name": "u", "seconds": 1.5, "worker": "w", "tries": 1},
+ "files": [{"file": "a", "key": "rx.scores", "node": "rx", "port": "scores", "min": 0.0, "max": null}],
+ "written": {"a": "fb8e20fc2e4c3f248c60c39bd652f3c1347298bb977b8b4d5903b85055620603"}, "sizes": {"a": 2}}
 """
 
 
@@ -179,7 +197,7 @@ def _arrays(kind: str) -> bytes:
     if kind == "npy":
         np.save(file, np.zeros((2, 2, 3), np.float32))
     else:
-        np.savez(file, cube=np.zeros((2, 2, 3), np.float32), wavelengths=np.array([1.0, 2, 3]))
+        np.savez(file, cube=np.zeros((2, 2, 3), np.float32), wavelengths=np.array([400.0, 500, 600]))
     return file.getvalue()
 
 
@@ -324,14 +342,33 @@ def _record(path: Path) -> None:
     import click
 
     from cuvis_ai_core.cli.finished import finished_training
+    from cuvis_ai_core.pipeline.config import parse_config
     from cuvis_ai_core.training.config import TrainRunConfig
 
     (path.parent / "trainrun.yaml").write_bytes(_TRAINRUN)
-    config = TrainRunConfig.model_validate({"name": "t", "pipeline": "p", "data": {"cubes": "x"}})
+    config = TrainRunConfig.model_validate(yaml.safe_load(_TRAINRUN))
+    assert isinstance(config.pipeline, dict)
+    config = config.model_copy(update={"pipeline": parse_config(config.pipeline).to_dict()})
     try:
         finished_training(path.parent, "trainrun.yaml", config, [{"name": "n", "class": "c"}])
     except click.BadParameter as error:
         raise CuvisError(error.message) from error
+
+
+def _result(path: Path) -> None:
+    from cuvis_ai_core.batch.records import Records
+    from cuvis_ai_core.batch.units import Unit
+
+    outside, unit, records = path.parent / "outside", Unit("missing.npy", "u"), Records(path.parent, "f")
+    outside.write_text("kept")
+    (path.parent / "u").mkdir(exist_ok=True)
+    (path.parent / "u" / "a").write_text("ab")
+    path.replace(path.parent / "u" / "run.json")
+    known = all(outcome is not None for _, outcome in records.known([unit]))
+    records.make_way(unit)
+    assert outside.read_text() == "kept"
+    if not known:
+        raise CuvisError("It is done again.")
 
 
 Read = Callable[[Path], None]
@@ -354,6 +391,7 @@ KINDS: Final[dict[str, tuple[str, Callable[[], bytes], Read]]] = {
     "safetensors": ("w.safetensors", lambda: _weights(".safetensors"), _read_weights),
     "message": ("message.json", lambda: json.dumps(_MESSAGE).encode(), _message),
     "record": ("run.json", lambda: _RECORD, _record),
+    "result": ("result.json", lambda: _RESULT, _result),
 }
 """Name to: how its file is called, an honest one, and what reads it."""
 
@@ -386,12 +424,15 @@ _VALUES: Final[tuple[Any, ...]] = (
     *([], {}, [None], [[]], {"": None}, {"a": {"b": [1]}}, ["x", "x"], "sha256:00", "x @ https://h/x.whl"),
 )
 
+_HOW: Final = ("delete", "replace", "copy", "rename", "append", "wrap")
+_KEYS: Final = ("x", "str", "a.b", "", "[0]", "NAME", "../x", "\0", "\ud800")
+
 reshapings: Final = st.lists(
     st.tuples(
         st.floats(0, 1, exclude_max=True),
-        st.sampled_from(["delete", "replace", "copy", "rename", "append", "wrap"]),
+        st.sampled_from(_HOW),
         st.sampled_from(_VALUES),
-        st.sampled_from(["x", "str", "a.b", "", "[0]", "NAME"]),
+        st.sampled_from(_KEYS),
     ),
     min_size=1,
     max_size=4,
@@ -401,7 +442,7 @@ reshapings: Final = st.lists(
 
 def reshaped(kind: str, sample: bytes, changes: list[tuple[float, str, Any, str]]) -> bytes:
     """Return a file that can be parsed, with some changes in what it holds."""
-    tree = tomllib.loads(sample.decode()) if kind == "lock" else yaml.safe_load(sample)
+    tree = _parsed(kind, sample)
     for share, how, value, key in changes:
         places = list(_places(tree))
         if not places:
@@ -409,8 +450,16 @@ def reshaped(kind: str, sample: bytes, changes: list[tuple[float, str, Any, str]
         tree = copy.deepcopy(tree)
         place = list(_places(tree))[int(share * len(places))]
         _reshape(*place, how, value, key)
+    return _unparsed(kind, tree)
+
+
+def _parsed(kind: str, content: bytes) -> Any:
+    return tomllib.loads(content.decode()) if kind == "lock" else yaml.safe_load(content)
+
+
+def _unparsed(kind: str, tree: Any) -> bytes:
     if kind == "lock":
-        return tomli_w.dumps(_without_none(tree)).encode()
+        return tomli_w.dumps(_without_none(tree)).encode(errors="surrogatepass")
     return json.dumps(tree).encode()
 
 
@@ -440,10 +489,14 @@ def _without_none(tree: Any) -> Any:
     return [_without_none(each) for each in tree if each is not None] if isinstance(tree, list) else tree
 
 
+def _is_tree(kind: str) -> bool:
+    return KINDS[kind][0].endswith((".yaml", ".json", ".lock"))
+
+
 def files(kind: str, sample: bytes) -> st.SearchStrategy[bytes]:
     """Return files of a kind that differ from an honest one: in its bytes, or in what it holds."""
     bytewise = edits.map(lambda changes: changed(sample, changes))
-    if not KINDS[kind][0].endswith((".yaml", ".json", ".lock")):
+    if not _is_tree(kind):
         return bytewise
     return bytewise | reshapings.map(lambda changes: reshaped(kind, sample, changes))
 
@@ -504,7 +557,8 @@ def explore(kind: str, seconds: float) -> int:
 def explore_guided(kind: str, seconds: float) -> None:
     """Try changed files of a kind for some time, those that reached new lines of ours again; end the process.
 
-    What is found within an hour of changes at random comes within seconds, where a reader has many ways.
+    What is found within an hour of changes at random comes within seconds, where a reader has many ways. Of what holds
+    a tree, every other change is one of the tree: bytes at random rarely get past its parser.
     """
     atheris = importlib.import_module("atheris")  # which has no wheels for every Python
 
@@ -522,8 +576,23 @@ def explore_guided(kind: str, seconds: float) -> None:
             print(f"{kind}: {base64.b64encode(content).decode()}", flush=True)
             raise
 
+    def mutated(content: bytes, longest: int, number: int) -> bytes:
+        chance = random.Random(number)  # noqa: S311
+        if chance.getrandbits(1):
+            return bytes(atheris.Mutate(content, longest))
+        changes = [
+            (chance.random(), chance.choice(_HOW), chance.choice(_VALUES), chance.choice(_KEYS))
+            for _ in range(chance.randint(1, 3))
+        ]
+        try:
+            new = reshaped(kind, content, changes)
+        except Exception:  # noqa: BLE001 - what was changed before is no tree any more
+            new = b""
+        return new if 0 < len(new) <= longest else bytes(atheris.Mutate(content, longest))
+
     limits = [f"-max_total_time={seconds:.0f}", "-max_len=4096", f"-artifact_prefix={folder}/"]
-    atheris.Setup([sys.argv[0], *limits, str(corpus)], attempt)
+    mutator = {"custom_mutator": mutated} if _is_tree(kind) else {}
+    atheris.Setup([sys.argv[0], *limits, str(corpus)], attempt, **mutator)
     atheris.Fuzz()
 
 
