@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube
 
 _FIELDS: Final = frozenset({"wavelengths", "cube", "mask", "mesu_index", "rgb_image", "frame_id"})
-_KINDS: Final = {"statistical": 1, "gradient": 2}
+_KINDS: Final = {"statistical": 1, "gradient": 2, "calibration": 3}
 _STATES: Final = {0: "none", 1: "running", 2: "complete", 3: "error", 4: "cancelled"}
 _HERE: Final = ("localhost", "127.", "[::1]", "unix:")
 
@@ -249,7 +249,7 @@ class Client:
         Args:
             trainrun: The content of a trainrun, or its file on this machine, whose paths are the server's; by default
                 what was set before.
-            kind: `statistical` or `gradient`.
+            kind: `statistical`, `gradient`, or `calibration` for the thresholds of what is trained already.
 
         Raises:
             TrainRunError: Something in it breaks a rule.

@@ -136,19 +136,28 @@ class Told:
         self._telling.say(hook="STATISTICAL_NODE_END", node=node)
 
 
-def train_statistically(pipeline: Any, batches: Any, telling: Telling) -> None:
-    """Initialise all nodes that wait for it."""
+def train_statistically(pipeline: Any, config: Any, parts: Any, telling: Telling) -> None:
+    """Initialise all nodes that wait for it; thresholds stay, since a training by gradient may follow."""
+    from cuvis_ai_core.training.calibration import calibratable
     from cuvis_ai_core.training.statistical import StatisticalTrainer
 
     trainer = StatisticalTrainer(pipeline)
     telling.say(hook="FIT_START")
-    trainer.fit(Told(batches, telling, trainer.waiting))
-    telling.say(hook="FIT_END")
+    trainer.fit(Told(parts.batches("train"), telling, trainer.waiting))
+    telling.say(hook="FIT_END", calibration_pending=bool(calibratable(pipeline, config.freeze_nodes)))
+
+
+def calibrate_alone(pipeline: Any, config: Any, parts: Any, telling: Telling) -> None:
+    """Choose the thresholds of what is trained already."""
+    val = parts.batches("val")
+    telling.batches = {"val": len(val)}
+    _calibrate(pipeline, config, val, telling)
 
 
 def train_by_gradient(pipeline: Any, config: Any, parts: Any, folder: Path, telling: Telling) -> None:
     """Train parameters, from where an earlier training of the same was stopped."""
     from cuvis_ai_core.cli.unfinished import kept_on_failure
+    from cuvis_ai_core.training.calibration import calibratable
     from cuvis_ai_core.training.config import DataConfig
     from cuvis_ai_core.training.epochs import Reading
     from cuvis_ai_core.training.gradient import GradientTrainer
@@ -184,11 +193,16 @@ def train_by_gradient(pipeline: Any, config: Any, parts: Any, folder: Path, tell
     reading = Reading(data.drop_last, data.sampling, data.num_workers if isinstance(data, DataConfig) else 0)
     with kept_on_failure(folder, pipeline, trainer.history, trainer.epochs_trained):
         trainer.fit(train, val, shuffle=data.shuffle, reading=reading, folder=folder, observer=epoch_ended)
-    telling.say(hook="FIT_END")
-    telling.begin_calibrating()
-    telling.say(hook="CALIBRATION_END", calibration=_calibration(pipeline, config, val))
+    telling.say(hook="FIT_END", calibration_pending=bool(calibratable(pipeline, config.freeze_nodes)))
+    _calibrate(pipeline, config, val, telling)
     telling.say(hook="EVALUATION_START")
     telling.say(hook="EVALUATION_END", evaluation=_tested(trainer, config, parts, telling))
+
+
+def _calibrate(pipeline: Any, config: Any, val: Any, telling: Telling) -> None:
+    telling.begin_calibrating()
+    outcome = _calibration(pipeline, config, val)
+    telling.say(outcome.phase_detail, hook="CALIBRATION_END", calibration=outcome)
 
 
 def _calibration(pipeline: Any, config: Any, val: Any) -> Any:

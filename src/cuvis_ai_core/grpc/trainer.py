@@ -24,7 +24,15 @@ from cuvis_ai_core.grpc.handing import State, give_state, write_state
 from cuvis_ai_core.grpc.profiling import timings_of
 from cuvis_ai_core.grpc.sessions import Session
 from cuvis_ai_core.grpc.stopping import Run, Stopped, stopper_of
-from cuvis_ai_core.grpc.telling import CANCELLED, COMPLETE, ERROR, Telling, train_by_gradient, train_statistically
+from cuvis_ai_core.grpc.telling import (
+    CANCELLED,
+    COMPLETE,
+    ERROR,
+    Telling,
+    calibrate_alone,
+    train_by_gradient,
+    train_statistically,
+)
 from cuvis_ai_core.registry import NodeRegistry
 from cuvis_ai_core.results.record import node_records
 from cuvis_ai_core.training.resuming import RESUME
@@ -33,6 +41,9 @@ if TYPE_CHECKING:
     from cuvis_ai_core.training.config import TrainRunConfig
 
 logger = logging.getLogger(__name__)
+
+STATISTICAL, GRADIENT, CALIBRATION = 1, 2, 3
+"""What a TrainerType says."""
 
 STOP: Final = b"stop\n"
 _NICE: Final = 5
@@ -44,18 +55,20 @@ class Task:
     """What is trained.
 
     Attributes:
+        trainer: A TrainerType.
         trainrun: Its content, with absolute paths.
         state: What the nodes know before.
         nodes: The nodes of the session, and the code that they come from: that of the process must be the same.
         plugins: The entries of the plugins, by name.
         cache_dir: The plugin cache.
         discover: Whether installed plugins take part.
-        results: The folder of the results; None initialises nodes only.
+        results: The folder of the results, where there are some.
         folder: Where the state is left.
         base: The folder that relative paths are seen from.
         skip: Runs of each node whose times are not taken; None takes none.
     """
 
+    trainer: int
     trainrun: Mapping[str, Any]
     state: State
     nodes: list[dict[str, Any]]
@@ -93,7 +106,7 @@ class Trainer:
         self._session = Session(registry=lambda: NodeRegistry(discover=task.discover))
         self.run: Run = stopper_of(self._session).begin(self._session)
         self._telling = Telling(self.run, lambda said: self._say(said=_text(said)))
-        self._last: Any = None
+        self._built: dict[str, Any] = {}
 
     def work(self) -> None:
         """Train, and tell how that ended."""
@@ -124,9 +137,16 @@ class Trainer:
             timings = timings_of(session)
             timings.enabled, timings.skip = True, task.skip
         parts = parts_of(TrainRun(config, Path(task.base) / "trainrun.yaml"), registry)
-        if task.results is None:
-            train_statistically(pipeline, parts.batches("train"), self._telling)
-            return
+        if task.trainer == STATISTICAL:
+            train_statistically(pipeline, config, parts, self._telling)
+        elif task.trainer == CALIBRATION:
+            calibrate_alone(pipeline, config, parts, self._telling)
+        else:
+            self._train_by_gradient(pipeline, config, parts)
+
+    def _train_by_gradient(self, pipeline: Any, config: "TrainRunConfig", parts: Any) -> None:
+        task = self._task
+        assert task.results is not None
         from cuvis_ai_core.cli.unfinished import Unfinished
 
         about = {"trainrun": {**task.trainrun, "output_dir": ""}, "nodes": task.nodes}
@@ -154,6 +174,7 @@ class Trainer:
                     hint="Load the plugins and the pipeline anew, in a new session.",
                 )
         give_state(pipeline, self._task.state)
+        self._built = pipeline.to_dict()
         return pipeline
 
     def _what_is_left(self) -> dict[str, Any]:
@@ -161,7 +182,9 @@ class Trainer:
         pipeline = self._session.needed_pipeline()
         state = write_state(pipeline, Path(self._task.folder) / "trained")
         timings = timings_of(self._session).exported() if self._task.skip is not None else []
-        return {"state": asdict(state), "device": pipeline.device, "timings": timings}
+        now = pipeline.to_dict()
+        changed = {} if now == self._built else {"pipeline": json.loads(json.dumps(now))}
+        return {"state": asdict(state), "device": pipeline.device, "timings": timings, **changed}
 
     def _what_is_saved(self) -> dict[str, Any]:
         """Return what the session takes over from a training that did not come to its end, if that can be had."""

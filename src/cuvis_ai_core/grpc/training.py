@@ -97,8 +97,13 @@ class Training:
 
     def _take_over(self, session: "Session", ended: dict[str, Any]) -> Any:
         """Give the session's pipeline what was trained, and return what is said last."""
+        from cuvis_ai_core.pipeline.pipeline import Pipeline
+
         pipeline = session.pipeline
         if "state" in ended and pipeline is not None:
+            if "pipeline" in ended:  # what a training chose, such as a threshold, its nodes are built with
+                pipeline = Pipeline.from_dict(ended["pipeline"], node_registry=session.node_registry)
+                session.set_pipeline(pipeline)
             give_state(pipeline, State(**ended["state"]))
             if ended["device"] != pipeline.device:
                 pipeline.to(ended["device"])

@@ -1,9 +1,10 @@
 """Thresholds after a training: nodes that can be calibrated are, by what comes out for the data to validate on."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from cuvis_ai_core.node.libraries import converter, is_elsewhere, is_module
 from cuvis_ai_core.training.modes import evaluating
 
 if TYPE_CHECKING:
@@ -127,7 +128,6 @@ def _collect(
     pipeline: "Pipeline", batches: Iterable[Mapping[Any, Any]], ports: list[tuple[str, str]]
 ) -> tuple[dict[tuple[str, str], Any], int]:
     """Return what outputs gave for all batches, one behind the other, and how many images that are."""
-    import torch
     from cuvis_ai_schemas.enums import ExecutionStage
     from cuvis_ai_schemas.execution import Context
 
@@ -138,9 +138,31 @@ def _collect(
             outputs = pipeline.forward(batch, context=context, keep_ports=list(dict.fromkeys(ports)))
             for port, value in outputs.items():
                 if value is not None:
-                    kept.setdefault(port, []).append(torch.as_tensor(value).detach().cpu().clone())
-    values = {port: torch.cat(each) for port, each in kept.items()}
+                    kept.setdefault(port, []).append(_kept(value))
+    values = {port: _joined(each) for port, each in kept.items()}
     return values, max((len(each) for each in values.values()), default=0)
+
+
+def _kept(value: Any) -> Any:
+    """Return a copy of what a node may write anew for the next batch."""
+    return value.detach().cpu().clone() if hasattr(value, "detach") else value.copy()
+
+
+def _joined(values: list[Any]) -> Any:
+    if hasattr(values[0], "detach"):
+        import torch
+
+        return torch.cat(values)
+    import numpy as np
+
+    return np.concatenate(values)
+
+
+def _own(node: Any) -> Callable[[Any], Any]:
+    """Return what makes arrays those of a node's library; one in a process of its own has that done there."""
+    if is_elsewhere(node):
+        return lambda value: value
+    return converter("torch" if is_module(node) else "numpy")
 
 
 def _calibrated(
@@ -151,8 +173,10 @@ def _calibrated(
     scores = values.get(source)
     if scores is None or len(scores) != len(targets):
         return Calibrated(name, skipped=f"'{'.'.join(source)}' gave no scores", reason="NO_SCORES")
+    node = pipeline.nodes[name]
     try:
-        report = getattr(pipeline.nodes[name], METHOD)(scores, targets)
+        convert = _own(node)
+        report = getattr(node, METHOD)(convert(scores), convert(targets))
     except Exception as error:  # noqa: BLE001 - what was trained stays
         return Calibrated(name, skipped=f"{type(error).__name__}: {error}", reason="CALIBRATE_FAILED")
     if not isinstance(report, dict):

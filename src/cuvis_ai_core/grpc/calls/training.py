@@ -16,7 +16,7 @@ from cuvis_ai_core.grpc.manifests import read_json
 from cuvis_ai_core.grpc.profiling import timings_of
 from cuvis_ai_core.grpc.service import Call, Handler
 from cuvis_ai_core.grpc.sessions import Session
-from cuvis_ai_core.grpc.trainer import Task
+from cuvis_ai_core.grpc.trainer import CALIBRATION, GRADIENT, STATISTICAL, Task
 from cuvis_ai_core.grpc.training import training_of
 from cuvis_ai_core.grpc.trainruns import check_cubes, read_trainrun, with_sections
 from cuvis_ai_core.grpc.wire import messages
@@ -26,7 +26,6 @@ from cuvis_ai_core.results.record import node_records
 if TYPE_CHECKING:
     from cuvis_ai_core.training.config import TrainRunConfig
 
-_STATISTICAL, _GRADIENT = 1, 2
 _PLUGINS: Final = "plugins.yaml"
 
 
@@ -58,18 +57,20 @@ def train(call: Call) -> Iterator[Any]:
 
     session, service = call.session, call.service
     kind = call.request.trainer_type
-    if kind not in {_STATISTICAL, _GRADIENT}:
+    if kind not in {STATISTICAL, GRADIENT, CALIBRATION}:
         raise ServiceError(
-            f"There is no trainer of type {kind} here.", hint="STATISTICAL is 1, GRADIENT 2.", code="INVALID_ARGUMENT"
+            f"There is no trainer of type {kind} here.",
+            hint="STATISTICAL is 1, GRADIENT 2, CALIBRATION 3.",
+            code="INVALID_ARGUMENT",
         )
     pipeline = session.needed_pipeline()
     config = with_sections(call, _trainrun(session))
-    if kind == _GRADIENT and config.training is None:
+    if kind == GRADIENT and config.training is None:
         raise ServiceError("The trainrun has no section 'training'.", code="FAILED_PRECONDITION")
     run = TrainRun(config, service.settings.working_directory / "trainrun.yaml")
     if isinstance(config.data, DataConfig):
         check_cubes(call, Parts(run, session.node_registry.cube_readers()))
-    results = _results(call, session, config) if kind == _GRADIENT else None
+    results = _results(call, session, config) if kind == GRADIENT else None
     with service.training(), tempfile.TemporaryDirectory(prefix="cuvis-training-") as folder:
         task = _task(call, {**config.to_dict(), "pipeline": pipeline.to_dict()}, results, Path(folder))
         yield from training_of(session).run(session, task, call.context)
@@ -188,6 +189,7 @@ def _task(call: Call, trainrun: Mapping[str, Any], results: Path | None, folder:
     refuse_changed(pipeline, session.sources)
     return Task(
         trainrun=json.loads(json.dumps(trainrun)),
+        trainer=call.request.trainer_type,
         state=write_state(pipeline, folder / "begins"),
         nodes=json.loads(json.dumps(node_records(registry, pipeline))),
         plugins={name: each.model_dump(mode="json", exclude_unset=True) for name, each in session.plugins.items()},

@@ -21,7 +21,17 @@ from cuvis_ai_core.plugins.missing_nodes import no_class, no_module
 
 _PLAIN: Final = (bool, int, float, str, type(None))
 _METADATA: Final = ("_category", "_tags", "_icon_name", "TRAINABLE_BUFFERS", "STATE", "EXECUTION_STAGES")
-_METHODS: Final = ("freeze", "unfreeze", "cleanup", "close", "reset", "state_dict", "load_state_dict", "to")
+_METHODS: Final = (
+    "freeze",
+    "unfreeze",
+    "cleanup",
+    "close",
+    "reset",
+    "state_dict",
+    "load_state_dict",
+    "to",
+    "calibrate",
+)
 _GROUP: Final = "cuvis_ai.nodes"
 _SERVED: Final = frozenset({"cuvis_ai_nodes", "cuvis_ai_config_dirs"})
 

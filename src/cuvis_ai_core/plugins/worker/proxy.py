@@ -20,7 +20,7 @@ _numbers: Final = count(1)
 _MOST_KEPT: Final = 2**30
 """Bytes of state that the host keeps of a node, to give it back after a crash."""
 
-_CHANGING: Final = frozenset({"freeze", "unfreeze", "load_state_dict", "reset"})
+_CHANGING: Final = frozenset({"freeze", "unfreeze", "load_state_dict", "reset", "calibrate"})
 """Methods that may change what `state_dict` tells."""
 
 _Answer = TypeVar("_Answer")
@@ -50,7 +50,7 @@ class ProxyNode(NodeMixin):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # A copy: what the caller changes later is not what the node was constructed with.
-        self._arguments = deepcopy({"args": list(args), "kwargs": kwargs})
+        self._arguments: dict[str, Any] = deepcopy({"args": list(args), "kwargs": kwargs})
         self._device = "cpu"
         self._frozen: bool | None = None
         self._state: Mapping[str, Any] | None = {}
@@ -155,12 +155,25 @@ class ProxyNode(NodeMixin):
         answer = self._ask(method, {"args": list(args), "kwargs": kwargs})
         if method == "state_dict":
             return answer
-        self._take(answer)
+        facts, report = (answer["facts"], answer["report"]) if method == "calibrate" else (answer, None)
+        self._keep_chosen(facts["hparams"])
+        self._take(facts)
         if method in {"freeze", "unfreeze"}:
             self._frozen = method == "freeze"
         if method in _CHANGING:
             self._remember(self._home)
-        return None
+        return report
+
+    def _keep_chosen(self, hparams: Mapping[str, Any]) -> None:
+        """Have another worker construct the node with what the real one has changed of its hyper-parameters."""
+        before, names = self.hparams, list(self._declared_parameters)
+        changed = {name: hparams[name] for name in names if name in hparams and hparams[name] != before.get(name)}
+        args = self._arguments["args"]
+        for name, value in changed.items():
+            if (place := names.index(name)) < len(args):
+                args[place] = value
+            else:
+                self._arguments["kwargs"][name] = value
 
     def _ask(self, do: str, given: object) -> Any:
         return self._settled(
@@ -198,6 +211,7 @@ class ProxyNode(NodeMixin):
         self._facts = facts
         self._name = facts["name"] or type(self).__name__
         self._execution_stages = frozenset(facts["stages"])
+        vars(self).setdefault("_hparams_given", dict(facts["hparams"]))  # what is changed later is told from it
         vars(self).update({"hparams": facts["hparams"], "_unread": facts["unread"], **facts["sizes"]})
 
     def _remember(self, connection: Connection) -> None:

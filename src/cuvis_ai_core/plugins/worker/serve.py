@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ from cuvis_ai_core.plugins.worker.shared_memory import WorkerMemory
 from cuvis_ai_core.plugins.worker.values import Reader, Writer
 
 METHODS: Final = frozenset(
-    {"forward", "state_dict", "load_state_dict", "freeze", "unfreeze", "cleanup", "close", "reset"}
+    {"forward", "state_dict", "load_state_dict", "freeze", "unfreeze", "cleanup", "close", "reset", "calibrate"}
 )
 """What the host may call on a node."""
 
@@ -171,7 +171,11 @@ class _Hosted:
                 return self._forward(**self._inputs(args, kwargs))
             if method == "load_state_dict":
                 args = [self._state(args[0]), *args[1:]]
+            if method == "calibrate":
+                args = list(map(self._own(), args))
             answer = getattr(self.node, method)(*args, **kwargs)
+        if method == "calibrate":
+            return {"report": answer, "facts": self.facts()}
         return dict(answer) if method == "state_dict" else self.facts()
 
     def fit(self, batches: Iterator[Mapping[str, Any]]) -> dict[str, Any]:
@@ -234,8 +238,12 @@ class _Hosted:
         return found
 
     def _state(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        convert = converter("torch" if is_module(self.node) else "numpy")
+        convert = self._own()
         return {key: convert(value) for key, value in state.items()}
+
+    def _own(self) -> Callable[[Any], Any]:
+        """Return what makes arrays those of the node's library."""
+        return converter("torch" if is_module(self.node) else "numpy")
 
 
 def _told(error: BaseException, owner: object) -> dict[str, Any]:
