@@ -6,7 +6,7 @@ import pytest
 from cuvis_ai_schemas.pipeline import PortSpec
 
 from cuvis_ai_core import Pipeline
-from cuvis_ai_core.data import Batches
+from cuvis_ai_core.data import Batches, Cubes
 from cuvis_ai_core.errors import TrainingError, TrainRunError
 from cuvis_ai_core.node import ArrayNode
 from cuvis_ai_core.training import StatisticalTrainer
@@ -50,6 +50,38 @@ def test_in_running_order(make_pipeline: Make, registry: Any, batches: Make) -> 
     assert StatisticalTrainer(pipeline).fit(batches(0, 1, 2)) == ("first", "second")
     assert pipeline.nodes["first"].mean.mean() > 1
     assert pipeline.nodes["second"].mean.abs().max() < 1e-5
+
+
+class Bands(ArrayNode):
+    """Learn the wavelengths, which it takes as a published data node does."""
+
+    INPUT_SPECS: ClassVar = {
+        "cube": PortSpec(np.uint16, (-1, -1, -1, -1)),
+        "wavelengths": PortSpec(np.int32, (-1, -1)),
+    }
+    OUTPUT_SPECS: ClassVar = {"cube": PortSpec(np.uint16, (-1, -1, -1, -1))}
+
+    def statistical_initialization(self, input_stream: Iterable[Mapping[str, Any]]) -> None:
+        """Keep what it is given."""
+        self.learned = [(batch["cube"].dtype.name, batch["wavelengths"].tolist()) for batch in input_stream]
+
+    def forward(self, cube: Any, wavelengths: Any) -> dict[str, Any]:
+        """Return the cube."""
+        return {"cube": cube}
+
+
+def test_wavelengths_of_cubes_for_published_nodes(registry: Any, tmp_path: Any) -> None:
+    """A node learns from cubes in files, given as it takes them, and so does one behind it."""
+    for number in range(3):
+        cube = np.arange(12, dtype=np.int16).reshape(2, 2, 3)
+        np.savez(tmp_path / f"{number}.npz", cube=cube, wavelengths=np.array([450.4, 500.5, 611.6]))
+    data = Batches(Cubes([tmp_path], registry.cube_readers()), range(3), size=2)
+    first, second = Bands(name="first"), Bands(name="second")
+    pipeline = Pipeline("bands").add(first, second)
+    pipeline.connect((first.outputs.cube, second.inputs.cube))
+    assert StatisticalTrainer(pipeline).fit(data) == ("first", "second")
+    nm = [450, 500, 612]
+    assert first.learned == second.learned == [("uint16", [nm, nm]), ("uint16", [nm])]
 
 
 def test_evaluation_mode(make_pipeline: Make, batches: Make, monkeypatch: pytest.MonkeyPatch) -> None:

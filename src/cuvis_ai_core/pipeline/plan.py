@@ -129,7 +129,7 @@ def make_plan(graph: Graph, request: Request, device: str = "cpu") -> Plan:
         steps = tuple(replace(step, released=()) for step in steps)
     return Plan(
         stage=request.stage,
-        entries=tuple((key, slot) for (key, _, _), slot in planner.key_slots.items()),
+        entries=tuple((key, slot) for (key, *_), slot in planner.key_slots.items()),
         entry_checks=tuple(planner.entry_checks()),
         steps=steps,
         answers=planner.answers,
@@ -239,10 +239,10 @@ class _Planner:
             self.checks[kind] = make_check(port)
         return self.checks[kind]
 
-    def _entry(self, address: Address) -> tuple[BatchKey, str, bool]:
+    def _entry(self, address: Address) -> tuple[BatchKey, str, bool, int]:
         """Return what is handed in for an open input, and as what: ports that take the same share one conversion."""
-        port = self.feeding.open[address].port
-        return self.keys[address], port.dtype, port.variadic
+        port, axes = self.feeding.open[address].port, len(self.feeding.open[address].sizes)
+        return self.keys[address], port.dtype, port.variadic, axes
 
     def _source_slot(self, edge: Edge) -> int:
         return self.output_slots[edge_source(edge)]

@@ -10,6 +10,7 @@ from cuvis_ai_core.pipeline.answers import Results
 from cuvis_ai_core.pipeline.checks import describe_value, misfit
 from cuvis_ai_core.pipeline.feeding import BatchKey
 from cuvis_ai_core.pipeline.graph import ResolvedPort
+from cuvis_ai_core.pipeline.handed_in import as_taken, why_not
 from cuvis_ai_core.pipeline.lending import ARRAY, lend
 from cuvis_ai_core.pipeline.parallel_steps import run_in_lanes
 from cuvis_ai_core.pipeline.plan import CONTEXT_SLOT, Plan, SlotCheck, Step
@@ -52,7 +53,7 @@ def prepare(plan: Plan, batch: Mapping[BatchKey, Value], context: object) -> lis
         values[slot] = without_mask(batch[key])
     for check in plan.entry_checks:
         if not check.fits(values[check.slot]):
-            values[check.slot] = _converted(check, values[check.slot])
+            values[check.slot] = _converted(check, as_taken(check.port, values[check.slot], batch))
     return values
 
 
@@ -124,7 +125,7 @@ def _replace(arguments: dict[str, Value], check: SlotCheck, value: Value) -> Non
 def _converted(check: SlotCheck, value: Value) -> Value:
     converted = check.convert(value)
     if not check.fits(converted):
-        raise _misfit("Input", check.port, value)
+        raise _misfit("Input", check.port, value, hint=why_not(check.port, value))
     return converted
 
 
@@ -184,10 +185,13 @@ def _shown_place(step: Step) -> str:
     return f" ({place})" if place else ""
 
 
-def _misfit(direction: str, port: ResolvedPort, value: Value, place: str | None = None) -> PortError:
+def _misfit(
+    direction: str, port: ResolvedPort, value: Value, place: str | None = None, hint: str | None = None
+) -> PortError:
     return PortError(
         f"{direction} '{port.port.name}' of node '{port.node}': {misfit(port, value)}"
         + (f" ({place})." if place else "."),
+        hint=hint,
         node=port.node,
         port=port.port.name,
         place=place,

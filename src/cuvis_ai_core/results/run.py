@@ -124,7 +124,7 @@ class Run:
         seconds: dict[str, float] = {}
         with phase(f"Reading {self.cube_path}"), _timed(seconds, "reading"):
             cube = self._read()
-            batch = published_inputs(self.pipeline, cube, self.annotations)
+            batch = published_inputs(cube, self.annotations)
         target = folder or self.default_folder
         profiler = Profiler() if self.profiled else None
         certain = (ARCHIVE, RECORD) if self.format == FORMATS[0] else (RECORD,)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cuvis_ai_core._places import place_of, words_of
 from cuvis_ai_core.errors import CuvisError, TrainingError, TrainRunError
 from cuvis_ai_core.node.libraries import converter, gets_copy, library_of_input
+from cuvis_ai_core.pipeline.handed_in import as_taken
 from cuvis_ai_core.pipeline.lending import Lent, lend, written_by_line
 from cuvis_ai_core.pipeline.precision import make_cast
 from cuvis_ai_core.pipeline.written import line_for_copy
@@ -164,7 +165,7 @@ class StatisticalTrainer:
             value = values if port.variadic else values[0]
         else:
             keys = ((name, port.name), f"{name}.{port.name}", port.name)
-            value = next((batch[key] for key in keys if key in batch), None)
+            value = as_taken(resolved, next((batch[key] for key in keys if key in batch), None), batch)
         if value is None:
             return None
         cast, library = make_cast(resolved), library_of_input(self.pipeline.nodes[name], port)

@@ -41,7 +41,7 @@ def _inferred(call: Call) -> tuple[bytes, list[str]]:
     """Return the answer, and the names of outputs that are not in it; nothing here outlives the call."""
     pipeline = call.session.needed_pipeline()
     wanted = _wanted(pipeline, call.request.output_specs)
-    batch = batch_of(call.request, pipeline, partial(read_tensor, call))
+    batch = batch_of(call.request, partial(read_tensor, call))
     with _stoppable(call):
         values = pipeline.forward(batch, keep_ports=wanted or None)
     outputs, metrics, left = _sorted(values, asked=bool(wanted))
