@@ -108,6 +108,29 @@ def test_a_plugin_alone_gets_what_suits_it_alone(
         assert loaded(lambda: registry.load_plugin("first", config)) == alone
 
 
+def test_the_same_versions_in_other_company_are_chosen_once(
+    registry: NodeRegistry,
+    versions: Callable[..., None],
+    manifest: WriteManifest,
+    tmp_path: Path,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A target directory that a plugin has beside others serves it alone too, from then on without a process."""
+    versions("1.0")
+    path = manifest(first=("cuvis-test-dep",), second=("cuvis-test-dep",))
+    registry.load_plugins(path)
+    together = registry.plugin_info("first").target
+    for _ in range(2):
+        registry.clear_plugins()
+        registry.load_plugin("first", {"path": str(tmp_path / "first"), "provides": ["first.nodes.Echo"]})
+        assert registry.plugin_info("first").target == together
+        # What is remembered beside the installed files has to do: without the record of the last load.
+        for record in cache.glob(".records/*"):
+            record.unlink()
+        monkeypatch.setattr(subprocess, "Popen", _refuse)
+
+
 def _refuse(*arguments: object, **options: object) -> None:
     raise AssertionError(f"a process was started: {arguments}")
 

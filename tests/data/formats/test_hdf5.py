@@ -79,6 +79,15 @@ def test_no_cube(tmp_path: Path) -> None:
         read_cube(_file(tmp_path / "a.h5", line=np.arange(7)), READERS)
 
 
+def test_so_many_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a file with a great many arrays, the first ones are looked at."""
+    monkeypatch.setattr("cuvis_ai_core.data.formats.hdf5_datasets._MOST", 3)
+    lists: dict[str, Any] = {"a": NM, "b": NM}
+    assert read_cube(_file(tmp_path / "third.h5", **lists, c=DATA), READERS).data.shape == DATA.shape
+    with pytest.raises(CubeError, match=r"no arrays of three dimensions.*It holds: a \(4\), b \(4\), c \(4\)\."):
+        read_cube(_file(tmp_path / "fourth.h5", **lists, c=NM, d=DATA), READERS)
+
+
 def test_bands_first(tmp_path: Path) -> None:
     """Where axes have no names, the one that is as long as the list of wavelengths is the channel."""
     path = _file(tmp_path / "a.h5", data=DATA.transpose(2, 0, 1), wavelength_nm=NM)
