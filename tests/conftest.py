@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -137,19 +138,31 @@ def pytest_runtest_makereport() -> Generator[None, Any, Any]:
     return report
 
 
+@pytest.fixture(scope="session")
+def own_world(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], AbstractContextManager[None]]:
+    """Return what keeps the user's home and plugin cache out of reach, for fixtures that outlive a test."""
+
+    @contextmanager
+    def enter() -> Iterator[None]:
+        home = tmp_path_factory.mktemp("home")
+        with pytest.MonkeyPatch.context() as patch:
+            for variable in [name for name in os.environ if name.startswith("CUVIS_")]:
+                patch.delenv(variable)
+            patch.setenv("HOME", str(home))
+            patch.setenv("USERPROFILE", str(home))
+            patch.setenv("UV_CACHE_DIR", _UV_CACHE)
+            patch.setattr(NodeRegistry, "_cache_dir", None)
+            patch.setattr(NodeRegistry, "_builtin_registry", dict(NodeRegistry._builtin_registry))
+            yield
+
+    return enter
+
+
 @pytest.fixture(autouse=True)
-def _own_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _own_world(own_world: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
     """Keep the user's home and plugin cache out of reach."""
-    home = tmp_path_factory.mktemp("home")
     _seed()
-    with pytest.MonkeyPatch.context() as patch:
-        for variable in [name for name in os.environ if name.startswith("CUVIS_")]:
-            patch.delenv(variable)
-        patch.setenv("HOME", str(home))
-        patch.setenv("USERPROFILE", str(home))
-        patch.setenv("UV_CACHE_DIR", _UV_CACHE)
-        patch.setattr(NodeRegistry, "_cache_dir", None)
-        patch.setattr(NodeRegistry, "_builtin_registry", dict(NodeRegistry._builtin_registry))
+    with own_world():
         yield
 
 

@@ -1,6 +1,7 @@
 """A plugin in a process of its own, whose environment is made once for all tests of this folder."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,18 @@ def load(shared_cache: Path) -> Iterator[Callable[[], NodeRegistry]]:
 def registry(load: Callable[[], NodeRegistry]) -> NodeRegistry:
     """Return a registry with the plugin."""
     return load()
+
+
+@pytest.fixture(scope="module")
+def lasting_registry(
+    shared_cache: Path, own_world: Callable[[], AbstractContextManager[None]]
+) -> Iterator[NodeRegistry]:
+    """Return a registry with the plugin, and by it a worker, for all tests of a file that leave both as they were."""
+    with NodeRegistry(discover=False) as registry:
+        with own_world():
+            NodeRegistry.set_cache_dir(shared_cache)
+            registry.load_plugin("process_nodes", CONFIG)
+        yield registry
 
 
 @pytest.fixture

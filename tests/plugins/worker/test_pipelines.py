@@ -26,6 +26,12 @@ CONFIG: dict[str, Any] = {
 
 
 @pytest.fixture
+def registry(lasting_registry: NodeRegistry) -> NodeRegistry:
+    """Return a registry with the plugin, whose worker nothing here ends."""
+    return lasting_registry
+
+
+@pytest.fixture
 def pipeline(registry: NodeRegistry) -> Iterator[Pipeline]:
     """Return a pipeline with two such nodes and one that is built in."""
     with Pipeline.from_dict(CONFIG, node_registry=registry, allow_untrained=True) as pipeline:

@@ -20,6 +20,12 @@ CUBE = np.ones((1, 2, 2, 3), np.float32)
 
 
 @pytest.fixture
+def registry(lasting_registry: NodeRegistry) -> NodeRegistry:
+    """Return a registry with the plugin, whose worker nothing here ends."""
+    return lasting_registry
+
+
+@pytest.fixture
 def real(project: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return the class `Scale` itself, imported here."""
     monkeypatch.syspath_prepend(str(project / "src"))
@@ -132,9 +138,10 @@ def test_outputs_stay_as_they_are(node: Construct) -> None:
 
 
 def test_what_is_wrong_with_a_class_is_said_when_the_plugin_is_loaded(
-    registry: NodeRegistry, config: dict[str, Any]
+    load: Callable[[], NodeRegistry], config: dict[str, Any]
 ) -> None:
     """A class that is not there is an error that names those that are; nothing is loaded."""
+    registry = load()
     config["provides"] = ["process_nodes.nodes.Missing"]
     with pytest.raises(
         PluginLoadError,
@@ -152,7 +159,7 @@ def test_what_is_wrong_with_a_class_is_said_when_the_plugin_is_loaded(
 
 
 def test_an_import_that_fails_is_told_as_in_this_process(
-    registry: NodeRegistry, write_files: Callable[[Path, dict[str, str]], Path], tmp_path: Path
+    load: Callable[[], NodeRegistry], write_files: Callable[[Path, dict[str, str]], Path], tmp_path: Path
 ) -> None:
     """What and where in the plugin's code, and what to do; nothing of how it was imported."""
     folder = write_files(
@@ -165,7 +172,7 @@ def test_an_import_that_fails_is_told_as_in_this_process(
     )
     config = {"path": str(folder), "provides": ["failing.nodes.Node"], "isolation": "process"}
     with pytest.raises(PluginLoadError, match="ModuleNotFoundError: No module named 'a_package_of_its_own'") as caught:
-        registry.load_plugin("failing", config)
+        load().load_plugin("failing", config)
     said = str(caught.value)
     assert "add it to the dependencies in the plugin's pyproject.toml" in said
     assert 'nodes.py", line 1' in said

@@ -58,6 +58,12 @@ ARRAYS = {
 }
 
 
+@pytest.fixture
+def registry(lasting_registry: NodeRegistry) -> NodeRegistry:
+    """Return a registry with the plugin, whose worker nothing here ends."""
+    return lasting_registry
+
+
 @pytest.mark.parametrize("value", VALUES, ids=repr)
 def test_plain_values_come_back_as_they_were(node: Construct, value: object) -> None:
     """Class and content are the same."""
