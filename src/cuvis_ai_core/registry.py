@@ -5,29 +5,23 @@ from __future__ import annotations
 import threading
 import weakref
 from contextlib import nullcontext, suppress
-from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from cuvis_ai_core.builtin import BUILTIN_NODES
-from cuvis_ai_core.errors import (
-    DuplicateNodeError,
-    PluginConflictError,
-    PluginLoadError,
-    PluginNotLoadedError,
-    PluginsLoadError,
-)
+from cuvis_ai_core.errors import DuplicateNodeError, PluginNotLoadedError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.cache.store import Store, chosen_root, default_root
 from cuvis_ai_core.plugins.catalogue import NodeEntry, checked_name, host_class, not_found
 from cuvis_ai_core.plugins.hooks.discovery import is_path
 from cuvis_ai_core.plugins.hooks.manager import PluginState, class_path, no_node
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX
+from cuvis_ai_core.plugins.loading.loads import load_together
 from cuvis_ai_core.plugins.loading.registered_plugins import Members
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
     from types import TracebackType
@@ -38,13 +32,11 @@ if TYPE_CHECKING:
     from cuvis_ai_core.plugins.configurations import Defaults
     from cuvis_ai_core.plugins.hooks.discovery import DiscoveredPlugin
     from cuvis_ai_core.plugins.hooks.manager import HookManager
-    from cuvis_ai_core.plugins.installing.request import Versions
     from cuvis_ai_core.plugins.loading.data_modules import DataModule
-    from cuvis_ai_core.plugins.loading.loaded import LoadedPlugin, PluginInfo, Ready
+    from cuvis_ai_core.plugins.loading.loaded import LoadedPlugin, PluginInfo
+    from cuvis_ai_core.plugins.loading.loads import ParsedPlugins
     from cuvis_ai_core.plugins.loading.recall import Recall
     from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
-
-    _Parsed: TypeAlias = tuple[Mapping[str, GitPlugin | LocalPlugin], Versions | None]
 
 
 class _Getter(Protocol):
@@ -255,7 +247,7 @@ class NodeRegistry:
         """
         from cuvis_ai_core.plugins.loading.recall import of_entry
 
-        def parsed() -> _Parsed:
+        def parsed() -> ParsedPlugins:
             from pathlib import Path
 
             from cuvis_ai_core.plugins.cache.vetting import under_policy
@@ -295,7 +287,7 @@ class NodeRegistry:
 
         names = None if only is None else list(only)
 
-        def parsed() -> _Parsed:
+        def parsed() -> ParsedPlugins:
             from cuvis_ai_core.plugins.cache.vetting import under_policy
             from cuvis_ai_core.plugins.lock.locked_versions import versions_for
             from cuvis_ai_core.plugins.manifest.schema import manifest_path, read_manifest
@@ -307,9 +299,10 @@ class NodeRegistry:
         store = self._store()
         loaded, failed = self._load(of_manifest(path, names, store), store, parsed)
         if failed:
+            from cuvis_ai_core.plugins.load_errors import not_loaded
             from cuvis_ai_core.plugins.manifest.schema import manifest_path
 
-            raise _failure(manifest_path(path), loaded, failed)
+            raise not_loaded(manifest_path(path), loaded, failed)
         return len(loaded)
 
     def unload_plugin(self, name: str) -> None:
@@ -548,94 +541,12 @@ class NodeRegistry:
         self,
         recall: Recall,
         store: Store,
-        parsed: Callable[[], _Parsed],
+        parsed: Callable[[], ParsedPlugins],
         early: Callable[[], AbstractContextManager[EarlyFetch | None]] = nullcontext,
     ) -> tuple[list[str], dict[str, Exception]]:
-        """Load plugins together, and return their names, and why those failed that did, in their order.
-
-        Args:
-            recall: What the last load found, which counts if nothing changed.
-            store: The plugin cache.
-            parsed: Returns what is asked for otherwise.
-            early: Begins to fetch it before it is parsed.
-        """
+        """Load plugins together, one such call at a time."""
         with self._loading:
-            before = set(self._members.declared)
-            try:
-                store.refuse_foreign()
-                ready = recall.ready()
-                if ready and self._members.declared.keys().isdisjoint(each.info.name for each in ready):
-                    names, failed = [each.info.name for each in ready], self._load_ready(ready, store)
-                else:
-                    with early() as fetched:
-                        recall.begin()
-                        plugins, versions = parsed()
-                        names, known = list(plugins), set(self._members.declared)
-                        failed = self._load_declared(plugins, versions, store, fetched)
-                    if not failed and known.isdisjoint(names):
-                        recall.keep([self._members.declared[name].ready for name in names])
-            finally:
-                store.release()  # What is loaded has its uses from then on.
-            for name in names:
-                self._members.failed.pop(name, None)
-                if name in before and self.edited(name):
-                    _say_edited(name)
-            self._members.failed |= failed
-            return names, failed
-
-    def _load_ready(self, plugins: list[Ready], store: Store) -> dict[str, Exception]:
-        """Load plugins that are as the last load found them."""
-        from cuvis_ai_core.plugins.loading.loaded import load_here
-
-        failed: dict[str, Exception] = {}
-        targets = {each.info.name: each.target for each in plugins}
-        for each in plugins:
-            self._members.announce(each.info.name, *each.info.found)
-        for each in plugins:
-            announce = partial(self._members.announce, each.info.name)
-            try:
-                load_here(each, store, announce, self._members.admit, targets)
-            except PluginLoadError as error:
-                failed[each.info.name] = error
-        return failed
-
-    def _load_declared(
-        self,
-        plugins: Mapping[str, GitPlugin | LocalPlugin],
-        versions: Versions | None,
-        store: Store,
-        early: EarlyFetch | None,
-    ) -> dict[str, Exception]:
-        """Look at everything that is declared, and load what is not loaded."""
-        from cuvis_ai_core.plugins.cache.offline import is_offline
-        from cuvis_ai_core.plugins.installing.request import InstallRequest
-        from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
-        from cuvis_ai_core.plugins.loading.loader import load, refused_unlocked
-
-        failed: dict[str, Exception] = dict(self._conflicts(plugins))
-        if versions is None or not versions.locked:
-            failed |= refused_unlocked(plugins, self._members.announce)
-        together = {name: declared for name, declared in plugins.items() if name not in failed}
-        wanted = [name for name in together if name not in self._members.declared]
-        if wanted:
-            # Not told by the registry: whoever drops it lets go of its plugins at once.
-            announce, offline = self._members.announce, self._offline or is_offline()
-            request = InstallRequest(together, versions or ResolvedTogether(), store, announce, offline, early=early)
-            failed |= load(request, wanted, self._members.admit)
-        return {name: failed[name] for name in plugins if name in failed}
-
-    def _conflicts(self, plugins: Mapping[str, GitPlugin | LocalPlugin]) -> Iterator[tuple[str, Exception]]:
-        for name, declared in plugins.items():
-            known = self._members.declared.get(name)
-            if known is not None and known.declared != declared:
-                yield (
-                    name,
-                    PluginConflictError(
-                        f"Plugin '{name}' is loaded already, with another configuration.",
-                        hint=f'Unload it first: registry.unload_plugin("{name}")',
-                        plugin=name,
-                    ),
-                )
+            return load_together(self._members, recall, store, parsed, early, offline=self._offline)
 
     def _declared(self, name: str) -> LoadedPlugin:
         declared = self._members.declared
@@ -644,34 +555,6 @@ class NodeRegistry:
                 f"No plugin '{name}' is loaded. Loaded plugins: {', '.join(declared) or 'none'}.", plugin=name
             )
         return declared[name]
-
-
-def _failure(manifest: Path, plugins: Iterable[str], failed: Mapping[str, Exception]) -> PluginsLoadError:
-    names = list(plugins)
-    hints = [getattr(error, "hint", None) for error in failed.values()]
-    # What is to be done about several plugins stands once, below all of them.
-    shared = dict.fromkeys(hint for hint in hints if hint and hints.count(hint) > 1)
-    texts = (
-        getattr(error, "message", "") if hint in shared else str(error)
-        for hint, error in zip(hints, failed.values(), strict=True)
-    )
-    return PluginsLoadError(
-        "\n".join([f"{len(failed)} of {len(names)} plugins in {manifest} failed to load.", *texts]),
-        hint="\n".join(shared) or None,
-        loaded=tuple(name for name in names if name not in failed),
-        failed=failed,
-    )
-
-
-def _say_edited(name: str) -> None:
-    import logging
-
-    logging.getLogger(__name__).warning(
-        "Plugin '%s': its files were edited since it was loaded; what runs is the code as it was. "
-        "Load the edit: registry.unload_plugin(%r), and load it again.",
-        name,
-        name,
-    )
 
 
 def _release_all(loaded: dict[str, LoadedPlugin]) -> None:

@@ -1,15 +1,17 @@
 """What is said about a plugin that failed to load: in which step, why, where in its code, and what to do next."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from cuvis_ai_core.errors import CuvisError, PluginLoadError
+from cuvis_ai_core.errors import CuvisError, PluginLoadError, PluginsLoadError
 from cuvis_ai_core.plugins.hooks.manager import PluginState
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, without_private_names
 from cuvis_ai_core.plugins.isolation.scope import MARK
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cuvis_ai_core.plugins.hooks.announcing import Announce
 
 Enter = Callable[[str, str | None], None]
@@ -50,6 +52,24 @@ def failing(name: str, announce: "Announce", step: str) -> Iterator[Enter]:
             step=str(step),
             place=place,
         ) from error
+
+
+def not_loaded(manifest: "Path", plugins: Iterable[str], failed: Mapping[str, Exception]) -> PluginsLoadError:
+    """Return the error for a manifest of which some plugins failed."""
+    names = list(plugins)
+    hints = [getattr(error, "hint", None) for error in failed.values()]
+    # What is to be done about several plugins stands once, below all of them.
+    shared = dict.fromkeys(hint for hint in hints if hint and hints.count(hint) > 1)
+    texts = (
+        getattr(error, "message", "") if hint in shared else str(error)
+        for hint, error in zip(hints, failed.values(), strict=True)
+    )
+    return PluginsLoadError(
+        "\n".join([f"{len(failed)} of {len(names)} plugins in {manifest} failed to load.", *texts]),
+        hint="\n".join(shared) or None,
+        loaded=tuple(name for name in names if name not in failed),
+        failed=failed,
+    )
 
 
 def _reason(error: BaseException, place: str | None) -> str:
