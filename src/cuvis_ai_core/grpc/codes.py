@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from cuvis_ai_core import errors
 from cuvis_ai_core.errors import CuvisError, NodeRunError, RemoteError, ServiceError
+from cuvis_ai_core.grpc.advice import for_clients
 
 INTERNAL: Final = "INTERNAL"
 _MOST_BYTES: Final = 4000
@@ -76,6 +77,8 @@ def plain_words(error: BaseException) -> str:
             if isinstance(error.__cause__ if isinstance(error, NodeRunError) else error, RemoteError)
             else error.hint
         )
+        if not isinstance(error, ServiceError):  # those are said for clients, and for whoever runs the server
+            hint = for_clients(hint)
         text = "\n".join(filter(None, [error.message or str(error), hint]))
     elif isinstance(error, RecursionError):
         text = "The message is nested too deeply."
