@@ -91,6 +91,9 @@ def test_the_files_of_a_deployment_say_what_is_there() -> None:
     assert compose["cuvis"]["cap_drop"] == ["ALL"]
     assert {"cuvis", "prometheus"} == set(compose)
     container = (DEPLOY / "Containerfile").read_text()
+    asked = compose["cuvis"]["healthcheck"]["test"]  # podman's format of images has none
+    assert f"CMD {json.dumps(asked[1:])}" in container
+    assert "--format docker" in container
     assert "USER cuvis" in container
     assert "HEALTHCHECK" in container
     assert "cuvis_ai_core.grpc.health" in container
@@ -106,7 +109,7 @@ def test_the_files_of_a_deployment_say_what_is_there() -> None:
     known = {name for param in serve.params for name in param.opts}
     words = f"{container} {unit['Service']['ExecStart']}".replace('"', " ").replace(",", " ").split()
     used = {word for word in words if word.startswith("--")} - {"--no-install-recommends", "--create-home", "--uid"}
-    used -= {"--no-cache-dir", "--interval=10s", "--timeout=5s", "--start-period=10s"}
+    used -= {"--no-cache-dir", "--format", "--interval=10s", "--timeout=5s", "--start-period=10s"}
     assert used <= known
 
 

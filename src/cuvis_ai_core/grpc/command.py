@@ -163,19 +163,21 @@ def run(settings: Settings, log_level: str) -> None:
         ServiceError: The server would be open to strangers, or cannot listen.
         MissingExtraError: The extra `grpc` is not installed.
     """
+    from cuvis_ai_core.grpc.scratch import own_temporary_folder
     from cuvis_ai_core.grpc.server import Server
     from cuvis_ai_core.grpc.watching import log_to_stderr
 
     ended = threading.Event()
     before = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        server = Server(settings)
-        log_to_stderr(settings.log_format, log_level)
-        server.start()
-        say(server.describe())
-        _flush()
-        ended.wait()
-        server.stop()
+        with own_temporary_folder():
+            server = Server(settings)
+            log_to_stderr(settings.log_format, log_level)
+            server.start()
+            say(server.describe())
+            _flush()
+            ended.wait()
+            server.stop()
     finally:
         for number, former in before.items():
             signal.signal(number, former)

@@ -159,6 +159,7 @@ class TrainingProcess:
         self._asked_at: float | None = None
         self._began = False
         environment = {key: value for key, value in os.environ.items() if key != LIVE_PLUGINS}
+        environment["TMPDIR"] = task.folder  # what it leaves goes with it, however it ends
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "cuvis_ai_core.grpc.trainer"],
