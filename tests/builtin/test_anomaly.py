@@ -1,3 +1,5 @@
+import gc
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -220,3 +222,40 @@ def test_bad_hyper_parameters(value: Any) -> None:
     """Hyper-parameters out of range are refused."""
     with pytest.raises(InvalidNodeError, match=r"regularization is .*; it is a finite number, at least 0"):
         RXDetector(regularization=value)
+
+
+def test_nothing_is_left_for_the_garbage_collection() -> None:
+    """A small image that was scored is freed at once, with all that was made of it."""
+    image = np.random.default_rng(0).random((1, 50, 50, 60), dtype=np.float32)
+    node = RXDetector()
+    node.forward(image)
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(5):
+            node.forward(image)
+        left, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert left < image.nbytes
+
+
+def test_a_small_image_has_the_scores_of_its_parts() -> None:
+    """A small image, whose spectra are kept between the passes, has the scores that its parts have together."""
+    image = (np.random.default_rng(0).normal(size=(1, 40, 31, 7)) + 1e9).astype(np.float64)
+    image[0, 3, :, 2] = np.nan
+    node = RXDetector()
+    halves = [image[:, :17], image[:, 17:]]
+    together = node.merge_statistics(*map(node.tile_statistics, halves))
+    parts = [node.forward_tile(together, half)["scores"] for half in halves]
+    assert_allclose(node.forward(image)["scores"], np.concatenate(parts, axis=1), rtol=1e-8)
+
+
+def test_the_order_in_memory_changes_no_score() -> None:
+    """An image that lies in memory band by band has the scores of one that lies there pixel by pixel."""
+    image = np.random.default_rng(0).normal(size=(1, 12, 10, 5)) + 1e9
+    by_band = np.moveaxis(np.ascontiguousarray(np.moveaxis(image, -1, 0)), 0, -1)
+    scores = RXDetector().forward(image)["scores"]
+    assert_allclose(RXDetector().forward(by_band)["scores"], scores, rtol=1e-8)

@@ -1,6 +1,9 @@
 import gc
 import io
+import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -76,6 +79,52 @@ def test_npz_single_cube(npz: Path) -> None:
     cube = read_npz(npz)
     assert_array_equal(cube.data, DATA)
     assert cube.wavelengths is None
+
+
+def _versioned(version: tuple[int, int]) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, DATA, version)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        pytest.param(_versioned((1, 0)), id="version 1"),
+        pytest.param(_versioned((2, 0)), id="version 2"),
+        pytest.param(_versioned((3, 0)), id="version 3"),
+        pytest.param(_versioned((1, 0)).replace(b", 'shape'", b",\n'shape'"), id="in two lines"),
+        pytest.param(_versioned((1, 0)).replace(b" \n", b"  "), id="without an end of the line"),
+    ],
+)
+def test_npz_descriptions(npz: Path, array: bytes) -> None:
+    """An array in a .npz archive may be described in each way that NumPy reads."""
+    with zipfile.ZipFile(npz, "w") as archive:
+        archive.writestr("cube.npy", array)
+    assert_array_equal(read_npz(npz).data, DATA, strict=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="page faults are counted as Linux does")
+def test_memory_of_small_cubes_is_taken_once(tmp_path: Path) -> None:
+    """A loop over small cubes gets the memory for them from the system once, and not for each."""
+    for number in range(12):
+        np.savez(tmp_path / f"{number:02}.npz", cube=np.zeros((100, 100, 60), dtype=np.float32))
+    count = subprocess.run([sys.executable, "-c", _FAULTS, tmp_path], capture_output=True, text=True, check=True)
+    assert int(count.stdout) < 2_400_000 // os.sysconf("SC_PAGE_SIZE")
+
+
+_FAULTS = """
+import resource, sys
+from pathlib import Path
+from cuvis_ai_core.data import read_cube
+from cuvis_ai_core.data.numpy_files import read_npz
+files = sorted(Path(sys.argv[1]).iterdir())
+for number, file in enumerate(files):
+    if number == 2:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    read_cube(file, {".npz": read_npz}).batch()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
 
 
 @pytest.mark.parametrize("names", [[], ["a", "b"]])

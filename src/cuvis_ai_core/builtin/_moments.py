@@ -45,6 +45,7 @@ class Moments:
         high: The greatest values.
         exponents: The power of two by which each band was divided, None for 0 everywhere.
         whitened: Sums of products of spectra that these moments have whitened already, None where nobody asked.
+        deviations: The spectra less their mean, where they are kept.
     """
 
     found: tuple[bool, ...]
@@ -57,6 +58,7 @@ class Moments:
     high: Array = None
     exponents: list[int] | None = None
     whitened: Array = None
+    deviations: Spectra | None = None
     _made: dict[Any, Any] = field(default_factory=dict)
 
     def once(self, key: object, make: Callable[[], _Made]) -> _Made:
@@ -89,12 +91,13 @@ class Moments:
         )
 
 
-def moments_of(xp: Namespace, image: Array) -> Moments:
+def moments_of(xp: Namespace, image: Array, *, hold: bool = False) -> Moments:
     """Return the moments of an image, or of a part of it.
 
     Args:
         xp: Its array namespace.
         image: `[height, width, channel]`.
+        hold: Whether to keep the deviations of an array of NumPy.
     """
     total, channels = image.shape[0] * image.shape[1], image.shape[-1]
     spectra, found, count = Spectra(xp, image, list(range(channels))), (True,) * channels, total
@@ -112,8 +115,9 @@ def moments_of(xp: Namespace, image: Array) -> Moments:
     if exponents is not None:
         factors = xp.asarray([_power(-each) for each in exponents], dtype=xp.float64, device=device(image))
         spectra, low, high = replace(spectra, factors=factors), low * factors, high * factors
-    mean, rest, scatter = _about_mean(spectra, count, high - low)
-    return Moments(found, count, total - count, mean, rest, scatter, low, high, exponents)
+    mean, rest, scatter, deviations = _about_mean(spectra.holding() if hold else spectra, count, high - low)
+    held = deviations if hold else None
+    return Moments(found, count, total - count, mean, rest, scatter, low, high, exponents, deviations=held)
 
 
 def merged(left: Moments, right: Moments) -> Moments:
@@ -150,26 +154,26 @@ def merged(left: Moments, right: Moments) -> Moments:
     )
 
 
-def _about_mean(spectra: Spectra, count: int, span: Array) -> tuple[Array, Array, Array]:
-    """Return the mean, what it is rounded by, and the scatter about both."""
+def _about_mean(spectra: Spectra, count: int, span: Array) -> tuple[Array, Array, Array, Spectra]:
+    """Return the mean, what it is rounded by, the scatter about both, and the spectra less both."""
     xp = spectra.xp
     mean = reduce(add, (per_band(xp, xp.sum, pixels) for pixels, _ in spectra)) / count
-    off, scatter = _about(spectra, mean, None)
+    centred = spectra.less(mean)
+    off, scatter = _sums(centred)
     rest = off / count
     # the mean of numbers far from 0 is rounded; what that leaves, a second round takes
     if bool(xp.any(xp.abs(constant(rest)) > _NOTHING * span)):
-        return mean, rest, _about(spectra, mean, rest)[1]
-    return mean, xp.zeros_like(constant(rest)), scatter
+        centred = centred.less(rest)
+        return mean, rest, _sums(centred)[1], centred
+    return mean, xp.zeros_like(constant(rest)), scatter, centred
 
 
-def _about(spectra: Spectra, mean: Array, rest: Array) -> tuple[Array, Array]:
-    """Return the sum of all deviations from a mean, and those of their products."""
-    xp, off, scatter = spectra.xp, 0.0, 0.0
-    for pixels, valid in spectra:
-        centred = pixels - mean if rest is None else pixels - mean - rest
-        centred = spectra.kept(centred, valid)
-        off = off + per_band(xp, xp.sum, centred)
-        scatter = scatter + xp.matmul(centred.T, centred)
+def _sums(centred: Spectra) -> tuple[Array, Array]:
+    """Return the sum of all deviations, and those of their products."""
+    xp, off, scatter = centred.xp, 0.0, 0.0
+    for pixels, _ in centred:
+        off = off + per_band(xp, xp.sum, pixels)
+        scatter = scatter + xp.matmul(pixels.T, pixels)
     return off, scatter
 
 

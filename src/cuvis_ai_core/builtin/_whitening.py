@@ -1,5 +1,7 @@
 """Spectra with the unit matrix as covariance."""
 
+from dataclasses import replace
+from functools import reduce
 from typing import Final
 
 from array_api_compat import device
@@ -8,6 +10,7 @@ from cuvis_ai_core.builtin._checks import Array, Namespace, constant
 from cuvis_ai_core.builtin._moments import Moments
 from cuvis_ai_core.builtin._namespaces import array_namespace
 from cuvis_ai_core.builtin._no_data import select
+from cuvis_ai_core.builtin._spectra import Spectra
 
 _EPSILON: Final = 2.0**-52
 _SINGULAR: Final = 1e-14
@@ -25,6 +28,8 @@ class Whitening:
     Bands of different units would look as if one followed from others: each counts by its own deviation, what is added
     to its variance included. That is done to the matrices, not to the spectra, which would take a pass more.
 
+    It does not keep the moments, which keep it: what they hold would stay until garbage is collected.
+
     Args:
         moments: Those of the image; at least one pixel counts.
         regularization: What is added to each variance, as a share of the mean variance of all bands with data.
@@ -32,14 +37,15 @@ class Whitening:
 
     def __init__(self, moments: Moments, regularization: float) -> None:
         self._xp = xp = array_namespace(moments.mean)
-        self._moments = moments
-        self._rest: Array = None
-        self._rounded = bool(xp.any(constant(moments.rest) != 0))
+        self._shifts = [moments.mean] + [moments.rest] * bool(xp.any(constant(moments.rest) != 0))
         level = xp.maximum(xp.abs(moments.low), xp.abs(moments.high))
         fixed = moments.high - moments.low <= 4 * _EPSILON * level
         self._varying = [band for band in range(level.shape[0]) if not bool(fixed[band])]
-        self._matrix = self._made(regularization) if self._varying else None
-        self._factors = None if moments.exponents is None else self._powers([-each for each in moments.exponents])
+        self._is_rough = False
+        self._matrix = self._made(moments, regularization) if self._varying else None
+        self._factors = (
+            None if moments.exponents is None else self._powers([-each for each in moments.exponents], moments.mean)
+        )
 
     @property
     def rank(self) -> int:
@@ -49,24 +55,24 @@ class Whitening:
     @property
     def is_rough(self) -> bool:
         """Whether the covariance of what it whitens should be taken again (CholeskyQR2)."""
-        return self._rest is not None and self._moments.whitened is None
+        return self._is_rough
 
-    def apply(self, pixels: Array) -> Array:
-        """Return spectra `[pixel, band]`, of all bands with data, whitened: `[pixel, rank]`."""
+    def centred(self, spectra: Spectra) -> Spectra:
+        """Return spectra of all bands with data less their mean."""
+        return reduce(Spectra.less, self._shifts, replace(spectra, factors=self._factors))
+
+    def apply(self, centred: Array) -> Array:
+        """Return what `centred` yields, `[pixel, band]`, whitened: `[pixel, rank]`."""
         if self._matrix is None:
-            return pixels[:, :0]
-        scaled = pixels if self._factors is None else pixels * self._factors
-        centred = scaled - self._moments.mean
-        if self._rounded:
-            centred = centred - self._moments.rest
+            return centred[:, :0]
         return self._xp.matmul(select(self._xp, centred, self._varying), self._matrix)
 
-    def _made(self, regularization: float) -> Array:
-        xp, moments, channels = self._xp, self._moments, self._moments.mean.shape[0]
+    def _made(self, moments: Moments, regularization: float) -> Array:
+        xp, channels = self._xp, moments.mean.shape[0]
         freedom = max(moments.count - 1, 1)
         rows = select(xp, moments.scatter, self._varying)
         gram = select(xp, rows.T, self._varying) / freedom
-        unit = select(xp, self._units(), self._varying)
+        unit = select(xp, self._units(moments), self._varying)
         deviation = unit * xp.sqrt(xp.linalg.diagonal(gram))
         mean_variance = xp.sum(deviation * deviation) / channels
         added = xp.sqrt(regularization * mean_variance) * xp.ones_like(deviation)
@@ -74,30 +80,47 @@ class Whitening:
         ratio, ridge = (unit / scale)[:, None], (added / scale)[:, None]
         eye = xp.eye(gram.shape[0], dtype=gram.dtype, device=device(gram))
         correlation = gram * ratio * ratio.T + eye * ridge * ridge
+        root = _trusted_root(xp, correlation)
+        if root is not None:
+            return ratio * root
         basis = _independent(xp, constant(correlation))
         if basis is None:
             return ratio * _inverse_root(xp, correlation)
-        self._rest = ridge * basis
-        if moments.whitened is None:
+        self._is_rough = moments.whitened is None
+        if self._is_rough:
             return ratio * basis
-        again = moments.whitened / freedom + xp.matmul(self._rest.T, self._rest)
+        rest = ridge * basis
+        again = moments.whitened / freedom + xp.matmul(rest.T, rest)
         return xp.matmul(ratio * basis, _inverse_root(xp, again))
 
-    def _units(self) -> Array:
+    def _units(self, moments: Moments) -> Array:
         """Return what one is worth in each band, against that in which numbers are greatest."""
-        exponents = self._moments.exponents
+        exponents = moments.exponents
         if exponents is None:
-            return self._xp.ones_like(constant(self._moments.mean))
-        return self._powers([max(each - max(exponents), _LEAST_POWER) for each in exponents])
+            return self._xp.ones_like(constant(moments.mean))
+        return self._powers([max(each - max(exponents), _LEAST_POWER) for each in exponents], moments.mean)
 
-    def _powers(self, exponents: list[int]) -> Array:
-        xp, mean = self._xp, self._moments.mean
-        return xp.asarray([2.0**each for each in exponents], dtype=xp.float64, device=device(mean))
+    def _powers(self, exponents: list[int], mean: Array) -> Array:
+        return self._xp.asarray([2.0**each for each in exponents], dtype=self._xp.float64, device=device(mean))
 
 
 def _inverse_root(xp: Namespace, covariance: Array) -> Array:
     """Return W with W W' the inverse of a covariance."""
     return xp.linalg.inv(xp.linalg.cholesky(covariance)).T
+
+
+def _trusted_root(xp: Namespace, correlation: Array) -> Array | None:
+    """Return the same of a correlation whose condition is certainly good; None where its variances have to tell.
+
+    A variance is at most the sum of all, and so is the inverse of one: that bound costs a tenth of them.
+    """
+    try:
+        root = _inverse_root(xp, correlation)
+    except (RuntimeError, ValueError):  # each library has its own error for a matrix that is not positive definite
+        return None
+    known = constant(root)
+    bound = float(xp.sum(known * known)) * float(xp.sum(xp.linalg.diagonal(constant(correlation))))
+    return root if bound < _WELL_CONDITIONED else None  # some libraries answer NaN
 
 
 def _independent(xp: Namespace, correlation: Array) -> Array | None:

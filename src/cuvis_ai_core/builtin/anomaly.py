@@ -80,13 +80,12 @@ class RXDetector(ArrayNode):
         """
         small = isinstance(cube, np.ndarray) and cube.size <= _SMALL
         with _blas().limit(limits=1) if small else nullcontext():
-            moments = self.tile_statistics(cube)
+            moments = self._moments(cube, hold=small)
             return self.forward_tile(self.refine_statistics(moments, cube), cube)
 
     def tile_statistics(self, cube: Array) -> list[Moments]:
         """Return the moments of each image."""
-        xp = image_namespace(self, "cube", cube)
-        return [moments_of(xp, cube[index, ...]) for index in range(cube.shape[0])]
+        return self._moments(cube, hold=False)
 
     def merge_statistics(self, left: list[Moments], right: list[Moments]) -> list[Moments]:
         """Return the moments of two parts together."""
@@ -110,18 +109,22 @@ class RXDetector(ArrayNode):
         scores = [self._score(xp, cube[index, ...], each) for index, each in enumerate(moments)]
         return {"scores": xp.stack(scores, axis=0)}
 
+    def _moments(self, cube: Array, *, hold: bool) -> list[Moments]:
+        xp = image_namespace(self, "cube", cube)
+        return [moments_of(xp, cube[index, ...], hold=hold) for index in range(cube.shape[0])]
+
     def _is_rough(self, moments: Moments) -> bool:
         return moments.whitened is None and bool(moments.count) and self._whitening(moments).is_rough
 
     def _gram(self, xp: Namespace, image: Array, moments: Moments) -> Array:
-        spectra = self._spectra(xp, image, moments)
-        whitened = (spectra.kept(self._whitening(moments).apply(pixels), valid) for pixels, valid in spectra)
+        spectra, whitening = self._deviations(xp, image, moments), self._whitening(moments)
+        whitened = (spectra.kept(whitening.apply(pixels), valid) for pixels, valid in spectra)
         return reduce(add, (xp.matmul(each.T, each) for each in whitened))
 
     def _score(self, xp: Namespace, image: Array, moments: Moments) -> Array:
         if not moments.count:
             return xp.full_like(image[..., :1], nan, dtype=answer_type(xp, image))
-        spectra, whitening = self._spectra(xp, image, moments), self._whitening(moments)
+        spectra, whitening = self._deviations(xp, image, moments), self._whitening(moments)
         scores = []
         for pixels, valid in spectra:
             whitened = whitening.apply(pixels)
@@ -129,8 +132,12 @@ class RXDetector(ArrayNode):
             scores.append(spectra.kept(xp.vecdot(whitened, whitened, axis=-1)[:, None], valid, nan))
         return xp.astype(xp.reshape(xp.concat(scores, axis=0), (*image.shape[:2], 1)), answer_type(xp, image))
 
-    def _spectra(self, xp: Namespace, image: Array, moments: Moments) -> Spectra:
-        return Spectra(xp, image, bands_with_data(self, moments.found), masked=bool(moments.missing))
+    def _deviations(self, xp: Namespace, image: Array, moments: Moments) -> Spectra:
+        bands = bands_with_data(self, moments.found)
+        if moments.deviations is not None:
+            return moments.deviations
+        spectra = Spectra(xp, image, bands, masked=bool(moments.missing))
+        return self._whitening(moments).centred(spectra)
 
     def _whitening(self, moments: Moments) -> Whitening:
         return moments.once(("whitening", self._regularization), lambda: self._new_whitening(moments))

@@ -83,7 +83,8 @@ class WavelengthSelector(ArrayNode):
             PortError: An input is of another form, a target has no band within the tolerance, or that band has no
                 finite value.
         """
-        return self.forward_tile(self.tile_statistics(cube, wavelengths), cube, wavelengths)
+        xp, bands = image_namespace(self, "cube", cube), self._bands(wavelengths, cube.shape[-1])
+        return self._picked(xp, bands, self._data_in(xp, bands, cube), cube, wavelengths)
 
     def tile_statistics(self, cube: Array, wavelengths: Array) -> Found:
         """Tell of each image whether it has any finite value, and whether each band that is picked has one.
@@ -92,7 +93,7 @@ class WavelengthSelector(ArrayNode):
             PortError: An input is of another form, or a target has no band within the tolerance.
         """
         xp, bands = image_namespace(self, "cube", cube), self._bands(wavelengths, cube.shape[-1])
-        return [self._found(xp, cube[index, ...], bands) for index in range(cube.shape[0])]
+        return self._data_in(xp, bands, cube)
 
     def merge_statistics(self, left: Found, right: Found) -> Found:
         """Tell the same of two parts together."""
@@ -109,6 +110,11 @@ class WavelengthSelector(ArrayNode):
             PortError: A band has no finite value in an image that has any.
         """
         xp, bands = image_namespace(self, "cube", cube), self._bands(wavelengths, cube.shape[-1])
+        return self._picked(xp, bands, found, cube, wavelengths)
+
+    def _picked(
+        self, xp: Namespace, bands: list[int], found: Found, cube: Array, wavelengths: Array
+    ) -> dict[str, Array]:
         for any_value, *in_bands in found:
             if any_value and not all(in_bands):
                 raise self._without_data(bands[in_bands.index(False)], wavelengths)
@@ -120,6 +126,9 @@ class WavelengthSelector(ArrayNode):
     def _bands(self, wavelengths: Array, channels: int) -> list[int]:
         centres = self._centres(wavelengths, channels)
         return [self._nearest(centres, target) for target in self._targets]
+
+    def _data_in(self, xp: Namespace, bands: list[int], cube: Array) -> Found:
+        return [self._found(xp, cube[index, ...], bands) for index in range(cube.shape[0])]
 
     def _found(self, xp: Namespace, image: Array, bands: list[int]) -> tuple[bool, ...]:
         # one pixel with all its values is proof enough, and nearly always the first is one

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cuvis_ai_core.data.heap import keep_freed_memory
 from cuvis_ai_core.data.lazy import LazyArray, as_stored
 from cuvis_ai_core.data.lazy_image import LazyImage
 from cuvis_ai_core.errors import CubeError
@@ -89,6 +90,7 @@ class Cube:
 
     def tiles(self) -> "dict[str, NDArray[Any] | LazyImage]":
         """Return the same as `batch` for `Pipeline.forward_tiled`: the image is read tile by tile."""
+        keep_freed_memory(self.data.nbytes)
         batch: dict[str, NDArray[Any] | LazyImage] = {"cube": LazyImage(self.data, self.good_bands)}
         if self.wavelengths is not None:
             batch["wavelengths"] = self.wavelengths
@@ -152,14 +154,15 @@ class Cube:
 
     def _checked_good_bands(self) -> NDArray[np.bool_] | None:
         """Return which bands have data; those that were not taken have none."""
-        taken = np.ones(self.data.shape[-1], dtype=bool) if self.wavelengths is None else self.wavelengths > 0
-        given = taken if self.good_bands is None else self._per_band("good_bands", self.good_bands)
-        if not np.isin(given, (0, 1)).all():
-            raise self._error(
-                f"has good_bands with other values than 0 and 1, such as {given[~np.isin(given, (0, 1))][0]:g}.",
-                hint="1 is good; of numbers of good bands make numpy.isin(numpy.arange(channels), numbers).",
-            )
-        good = taken & (given == 1)
+        good = np.ones(self.data.shape[-1], dtype=bool) if self.wavelengths is None else self.wavelengths > 0
+        if self.good_bands is not None:
+            given = self._per_band("good_bands", self.good_bands)
+            if (wrong := (given != 0) & (given != 1)).any():
+                raise self._error(
+                    f"has good_bands with other values than 0 and 1, such as {given[wrong][0]:g}.",
+                    hint="1 is good; of numbers of good bands make numpy.isin(numpy.arange(channels), numbers).",
+                )
+            good &= given == 1
         if not good.any():
             raise self._error(
                 "has no band with data: none is in good_bands and has a wavelength above 0.",

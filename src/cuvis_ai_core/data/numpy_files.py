@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -38,6 +39,9 @@ _LENGTHS: Final = 26
 
 _LONGEST_HEADER: Final = 2**16
 """Bytes that the description of an array takes at most, with what stands before it."""
+
+_BEGIN: Final = {b"\1": struct.Struct("<8sH"), b"\2": struct.Struct("<8sI")}
+"""What an array begins with: its kind and version, and the length of its description."""
 
 _HEADERS: Final = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -71,8 +75,6 @@ def read_npz(path: Path, array: str | None = None) -> Cube:
             array is the cube.
     """
     with _readable(path, "a .npz archive of arrays of numbers"):
-        if not zipfile.is_zipfile(path):
-            raise ValueError("it is no zip archive")
         arrays = _load_arrays(path)
     name = _chosen(path, arrays, array)
     bands = {key: arrays[key] for key in _PER_BAND if key in arrays}
@@ -106,6 +108,8 @@ def place_arrays(cube: Cube) -> dict[str, NDArray[Any]]:
 
 def _place(path: Path, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     found = {key: arrays[key].tolist() for key in _PLACE if key in arrays and arrays[key].ndim < _RANK}
+    if not found:
+        return found
     with _readable(path, "a .npz archive with crs (text), transform (6 numbers), acquired (date and time, ISO 8601)"):
         if "crs" in found:
             found["crs"] = str(found["crs"])
@@ -119,21 +123,24 @@ def _place(path: Path, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
 
 
 def _load_arrays(path: Path) -> dict[str, Any]:
-    # NumPy leaves a file open that it opened itself, and that turns out to be damaged.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-        refuse_bomb(path, sum(each.file_size for each in archive.zip.infolist()))
+    # a damaged archive would leave a file open that was opened by its path
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        refuse_bomb(path, sum(each.file_size for each in archive.infolist()))
         return {
             info.filename.removesuffix(".npy"): _load_array(path, file, archive, info)
-            for info in archive.zip.infolist()
+            for info in archive.infolist()
             if info.filename.endswith(".npy")
         }
 
 
-def _load_array(path: Path, file: io.BufferedReader, archive: Any, info: zipfile.ZipInfo) -> Any:
-    found: Any = _in_place(path, file, archive.zip, info)
+def _load_array(path: Path, file: io.BufferedReader, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Any:
+    found: Any = _in_place(path, file, archive, info)
     if found is None:
         found = _at_once(file, info)
-    return np.asarray(archive[info.filename.removesuffix(".npy")]) if found is None else found
+    if found is None:
+        with archive.open(info) as member:
+            found = np.lib.format.read_array(member, allow_pickle=False)
+    return found
 
 
 def _in_place(path: Path, file: io.BufferedReader, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> LazyArray | None:
@@ -163,14 +170,26 @@ def _at_once(file: io.BufferedReader, info: zipfile.ZipInfo) -> NDArray[Any] | N
     file.seek(_content(file, info))
     if file.readinto(content.data) != info.file_size or zlib.crc32(content.data) != info.CRC:
         raise zipfile.BadZipFile(f"'{info.filename}' is not what was written (its checksum is another one)")
-    header = io.BytesIO(content[:_LONGEST_HEADER].tobytes())
-    read = _HEADERS.get(np.lib.format.read_magic(header))
+    begin = _BEGIN.get(content[6:7].tobytes())
+    if begin is None or info.file_size < begin.size:
+        return None  # of other versions NumPy knows more
+    end = begin.size + begin.unpack_from(content.data)[1]
+    described = _described(content[: min(end, _LONGEST_HEADER)].tobytes())
+    if described is None or end + prod(described[0]) * described[2].itemsize != info.file_size:
+        return None  # NumPy says what is wrong
+    shape, fortran, dtype = described
+    return np.ndarray(shape, dtype, content.data, end, order="F" if fortran else "C")
+
+
+@lru_cache(64)
+def _described(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]] | None:
+    """Return shape, order and type of an array, which many files have in the same words; None for Python objects."""
+    stream = io.BytesIO(header)
+    read = _HEADERS.get(np.lib.format.read_magic(stream))
     if read is None:
         return None
-    shape, fortran, dtype = read(header)
-    if dtype.hasobject or header.tell() + prod(shape) * dtype.itemsize != info.file_size:
-        return None  # NumPy says what is wrong
-    return np.ndarray(shape, dtype, content.data, header.tell(), order="F" if fortran else "C")
+    shape, fortran, dtype = read(stream)
+    return None if dtype.hasobject else (shape, fortran, dtype)
 
 
 def _content(file: io.BufferedReader, info: zipfile.ZipInfo) -> int:
@@ -203,18 +222,18 @@ def _unpacked(
 def _chosen(path: Path, arrays: Mapping[str, NDArray[Any]], wanted: str | None) -> str:
     """Return the name of the array that is the cube."""
     cubes = [name for name, array in arrays.items() if array.ndim == _RANK]
+    if wanted is not None and wanted in arrays:
+        return wanted
+    if wanted is None and (_CUBE in arrays or len(cubes) == 1):
+        return _CUBE if _CUBE in arrays else cubes[0]
     found = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "nothing"
     if wanted is not None:
-        if wanted in arrays:
-            return wanted
         near = nearest(wanted, arrays)
         raise CubeError(
             f"The archive '{path}' has no array '{wanted}'. It holds: {found}.",
             hint=f"Did you mean '{path}::{near}'?" if near else None,
             path=path,
         )
-    if _CUBE in arrays or len(cubes) == 1:
-        return _CUBE if _CUBE in arrays else cubes[0]
     raise CubeError(
         f"The archive '{path}' has {len(cubes)} arrays of three dimensions; there must be exactly one, "
         f"or one named '{_CUBE}'. It holds: {found}.",
