@@ -139,5 +139,9 @@ def passed_names() -> set[str]:
 
 def _kept(*patterns: str, passing: bool = True) -> dict[str, str]:
     names = passed_names() if passing else set()
-    pattern = re.compile("|".join(patterns) or "(?!)")
-    return {name: value for name, value in os.environ.items() if name in names or pattern.fullmatch(name)}
+    # Each by itself: they are compiled once, whoever asks for which of them.
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in names or any(re.fullmatch(pattern, name) for pattern in patterns)
+    }

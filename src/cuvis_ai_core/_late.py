@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first asked for."""
+"""Imports that wait: names of a package until somebody asks for them, modules until there is time for them."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -19,3 +19,9 @@ def late(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object
         return getattr(import_module(homes[name]), name)
 
     return found, lambda: sorted({*vars(sys.modules[package]), *homes})
+
+
+def import_modules(*modules: str) -> None:
+    """Import modules, so that they are there when something needs them."""
+    for module in modules:
+        import_module(module)

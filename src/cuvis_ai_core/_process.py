@@ -269,10 +269,11 @@ def _finish(
     # Waiting for a thread, unlike `Popen.wait(timeout)`, does not look again and again.
     waiter = threading.Thread(target=process.wait, daemon=True)
     waiter.start()
+    until = time.monotonic() + seconds
     try:
         if meanwhile is not None:
             meanwhile()
-        waiter.join(seconds)
+        waiter.join(max(0.0, until - time.monotonic()))
         late = waiter.is_alive()
     finally:
         _end_group(process)

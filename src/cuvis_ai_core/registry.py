@@ -16,7 +16,7 @@ from cuvis_ai_core.plugins.catalogue import NodeEntry, checked_name, host_class,
 from cuvis_ai_core.plugins.hooks.discovery import is_path
 from cuvis_ai_core.plugins.hooks.manager import PluginState, class_path, no_node
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX
-from cuvis_ai_core.plugins.loading.loads import load_together
+from cuvis_ai_core.plugins.loading.loads import import_what_is_needed, load_together
 from cuvis_ai_core.plugins.loading.registered_plugins import Members
 
 if TYPE_CHECKING:
@@ -245,7 +245,6 @@ class NodeRegistry:
             PluginConflictError: The name is loaded with another configuration.
             PluginLoadError: A step failed; everything is as it was before.
         """
-        from cuvis_ai_core.plugins.loading.recall import of_entry
 
         def parsed() -> ParsedPlugins:
             from pathlib import Path
@@ -258,14 +257,16 @@ class NodeRegistry:
         def early() -> AbstractContextManager[EarlyFetch | None]:
             from cuvis_ai_core.plugins.cache.ahead import fetching_early
 
-            return (
-                nullcontext()
-                if self._offline or name in self._members.declared
-                else fetching_early(name, config, store)
-            )
+            return fetching_early(name, config, store, import_what_is_needed)
+
+        def recalled() -> Recall:
+            from cuvis_ai_core.plugins.loading.recall import of_entry
+
+            return of_entry(name, config, store)
 
         store = self._store()
-        _, failed = self._load(of_entry(name, config, store), store, parsed, early)
+        has_to_fetch = store.lacks(name, config) and not (self._offline or name in self._members.declared)
+        _, failed = self._load(recalled, store, parsed, early if has_to_fetch else nullcontext)
         if failed:
             raise failed[name]
 
@@ -283,9 +284,12 @@ class NodeRegistry:
             LockError: The lock file cannot be read, or differs from the manifest; nothing was loaded.
             PluginsLoadError: Some plugins failed; the others stay loaded.
         """
-        from cuvis_ai_core.plugins.loading.recall import of_manifest
-
         names = None if only is None else list(only)
+
+        def recalled() -> Recall:
+            from cuvis_ai_core.plugins.loading.recall import of_manifest
+
+            return of_manifest(path, names, store)
 
         def parsed() -> ParsedPlugins:
             from cuvis_ai_core.plugins.cache.vetting import under_policy
@@ -297,7 +301,7 @@ class NodeRegistry:
             return plugins, versions_for(manifest_path(path), under_policy(manifest.plugins))
 
         store = self._store()
-        loaded, failed = self._load(of_manifest(path, names, store), store, parsed)
+        loaded, failed = self._load(recalled, store, parsed)
         if failed:
             from cuvis_ai_core.plugins.load_errors import not_loaded
             from cuvis_ai_core.plugins.manifest.schema import manifest_path
@@ -539,14 +543,14 @@ class NodeRegistry:
 
     def _load(
         self,
-        recall: Recall,
+        recalled: Callable[[], Recall],
         store: Store,
         parsed: Callable[[], ParsedPlugins],
         early: Callable[[], AbstractContextManager[EarlyFetch | None]] = nullcontext,
     ) -> tuple[list[str], dict[str, Exception]]:
         """Load plugins together, one such call at a time."""
         with self._loading:
-            return load_together(self._members, recall, store, parsed, early, offline=self._offline)
+            return load_together(self._members, recalled, store, parsed, early, offline=self._offline)
 
     def _declared(self, name: str) -> LoadedPlugin:
         declared = self._members.declared

@@ -83,6 +83,42 @@ def test_git_starts_before_what_checks_the_entry_is_imported(tried: Tried, git_p
     assert found["started"] == 5  # git init, fetch and checkout; uv's build and installation
 
 
+WHEN = """
+import json, sys
+from cuvis_ai_core import NodeRegistry
+
+LATER = ["cuvis_ai_core.plugins.loading.recall", "pydantic", "packaging"]
+FOR_LOADING = ["cuvis_ai_core.plugins.loading.loaded", "yaml", "cuvis_ai_schemas.pipeline"]
+said = {}
+
+def listen(event, arguments):
+    if event == "open" and "/.tmp/" in str(arguments[0]) and "work" not in said:
+        said["work"] = [name for name in LATER if name in sys.modules]
+    if event == "subprocess.Popen" and "--target" in arguments[1]:
+        said["installation"] = [name for name in FOR_LOADING if name in sys.modules]
+    elif event == "subprocess.Popen" and "build" in arguments[1]:
+        said["build"] = [name for name in FOR_LOADING if name in sys.modules]
+
+sys.addaudithook(listen)
+NodeRegistry(discover=False).load_plugin("echo", json.loads(sys.argv[1]))
+print(json.dumps(said))
+"""
+
+
+def test_what_can_wait_is_imported_while_programs_run(
+    cache: Path, git_plugin: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What checks and builds is imported beside git, what loads beside the build, what nodes need beside uv."""
+    monkeypatch.setenv("CUVIS_PLUGINS_DIR", str(cache))
+    command = [sys.executable, "-c", WHEN, json.dumps(_entry(git_plugin()))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {
+        "work": [],
+        "build": [],
+        "installation": ["cuvis_ai_core.plugins.loading.loaded", "yaml"],
+    }
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -181,6 +181,17 @@ def test_the_same_configuration_is_equal_however_it_is_written() -> None:
     assert parse() != parse(path="plugin")
 
 
+@pytest.mark.parametrize("isolation", [{}, {"isolation": "scoped"}, {"isolation": "process"}, {"isolation": "auto"}])
+@pytest.mark.parametrize("provides", [["pkg.nodes.A"], ("pkg.nodes.A", "pkg.nodes.B"), ["größe.Maß"]])
+def test_a_plain_entry_is_what_the_model_makes_of_it(isolation: dict[str, str], provides: object) -> None:
+    """For a usual entry the model is not prepared: nobody sees a difference."""
+    entry = {"repo": "https://lab.org/group/plugin.git", "tag": "v1.0.0", "provides": provides, **isolation}
+    plain, made = parse_plugin("echo", entry, base=Path()), GitPlugin.model_validate(entry)
+    assert (plain, hash(plain), repr(plain)) == (made, hash(made), repr(made))
+    assert plain.model_fields_set == made.model_fields_set
+    assert plain.model_dump_json() == made.model_dump_json()
+
+
 def test_a_plugin_cannot_be_changed() -> None:
     """What was checked stays as it was checked."""
     with pytest.raises(ValueError, match="frozen"):

@@ -112,6 +112,23 @@ def test_a_build_does_not_hear_of_the_users_repository(uv: Uv, tmp_path: Path, m
         uv.build_wheel(folder, version=None)
 
 
+def test_what_goes_wrong_meanwhile_is_not_the_builds_fault(uv: Uv, tmp_path: Path) -> None:
+    """It is done once, while the back-end runs, and its error is raised when somebody asks for the end of it."""
+    done = tmp_path / "meanwhile"
+    wait = f"import time, pathlib; [time.sleep(0.01) for _ in range(3000) if not pathlib.Path({str(done)!r}).exists()]"
+    folder = project(tmp_path / "project", f"{wait}; raise SystemExit('built for nothing')")
+
+    def step() -> None:
+        done.touch(exist_ok=False)
+        raise StoreError("the step failed")
+
+    uv.meanwhile.expect(step)
+    with pytest.raises(BuildError, match="built for nothing"):
+        uv.build_wheel(folder, version=None)
+    with pytest.raises(StoreError, match="the step failed"):
+        uv.meanwhile.finish()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("files", "requirement", "words"),

@@ -17,6 +17,33 @@ WORKERS: Final = 8
 """How many plugins are fetched or built at once: enough for a slow network, bounded for the host that serves them."""
 
 
+class Meanwhile:
+    """What is done while the next program runs, or else after it; an error of it is none of that program's."""
+
+    def __init__(self) -> None:
+        self._steps: Sequence[Task] = ()
+        self._error: Exception | None = None
+
+    def expect(self, *steps: Task) -> None:
+        """Have something done while the next program runs, in this order."""
+        self._steps = steps
+
+    def __call__(self) -> None:
+        """Do what is expected, unless it is done."""
+        steps, self._steps = self._steps, ()
+        try:
+            for step in steps:
+                step()
+        except Exception as error:  # noqa: BLE001 - raised in the end
+            self._error = error
+
+    def finish(self) -> None:
+        """Do it now if nothing gave the occasion before, and raise what it raised."""
+        self()
+        if self._error is not None:
+            raise self._error
+
+
 class Crew:
     """Threads that work for the thread that made this.
 

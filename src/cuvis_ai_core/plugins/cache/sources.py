@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cuvis_ai_core._files import read_json, write_json
+from cuvis_ai_core._files import write_json
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import (
     AuthenticationError,
@@ -19,14 +19,13 @@ from cuvis_ai_core.errors import (
     ToolNotFoundError,
 )
 from cuvis_ai_core.plugins.cache import integrity
+from cuvis_ai_core.plugins.cache.checkout_marker import UNSETTLED, complete, identity, read_marker
 from cuvis_ai_core.plugins.cache.store import MARKER, Store, leads_out, listed, long_hash, short_hash
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.cache.ahead import EarlyFetch
-
-_UNSETTLED: Final = "told_by_bundle_alone"
 
 logger = logging.getLogger(__name__)
 
@@ -100,12 +99,12 @@ def git_source(
         TimeLimitError: git took longer than it may.
         StoreError: The store cannot be written.
     """
-    wanted = _identity(name, url, tag)
+    wanted = identity(name, url, tag)
     places = store.checkouts(name, tag, wanted["repo"])
     found = _found(places, wanted, store)
     if found is not None:
         return found
-    if early is not None and early.asked != (url, tag):
+    if early is not None and early.asked != (name, url, tag):
         early = None
     with early.holding() if early is not None else store.lock(places[0].name, announce):
         found = _published(places, wanted)
@@ -131,30 +130,14 @@ def _fetched(
     require_git()
     with store.workspace() as folder:
         checkout = folder / "checkout"
-        commit = early.take(checkout, meanwhile) if early else fetch(url, wanted["tag"], checkout, meanwhile)
-        return _publish(checkout, commit, places, wanted, store)
+        if early:
+            marker = early.take(checkout, meanwhile)
+        else:
+            marker = complete(checkout, fetch(url, wanted["tag"], checkout, meanwhile), wanted)
+        return _publish(checkout, marker, places, store)
 
 
-def _publish(
-    checkout: Path,
-    commit: str,
-    places: tuple[Path, Path],
-    wanted: Mapping[str, str],
-    store: Store,
-    *,
-    settled: bool = True,
-) -> Source:
-    files = integrity.checkout_files(checkout)
-    content = integrity.checkout_digest(checkout, files)
-    marker: dict[str, Any] = {
-        **wanted,
-        "commit": commit,
-        "content": content,
-        "watched": integrity.watch(checkout, files),
-    }
-    if not settled:
-        marker[_UNSETTLED] = True
-    write_json(checkout / ".git" / MARKER, marker)
+def _publish(checkout: Path, marker: Mapping[str, Any], places: tuple[Path, Path], store: Store) -> Source:
     # The plain place belongs to whoever came first; another repository gets a name of its own.
     place = places[1] if read_marker(places[0]) is not None else places[0]
     store.publish(checkout, place)
@@ -176,10 +159,13 @@ def put_checkout(name: str, declared: GitPlugin, checkout: Path, commit: str, st
         CacheMismatchError: What is there was altered.
         StoreError: The store cannot be written.
     """
-    wanted = _identity(name, declared.repo, declared.tag)
+    wanted = identity(name, declared.repo, declared.tag)
     places = store.checkouts(name, declared.tag, wanted["repo"])
     with store.lock(places[0].name):
-        return _published(places, wanted) or _publish(checkout, commit, places, wanted, store, settled=settled)
+        found = _published(places, wanted)
+        if found is None:
+            found = _publish(checkout, complete(checkout, commit, wanted, settled=settled), places, store)
+        return found
 
 
 def known_commits(repo: str, tag: str, store: Store) -> dict[str, bool]:
@@ -194,7 +180,7 @@ def known_commits(repo: str, tag: str, store: Store) -> dict[str, bool]:
     for place in (path for path in listed(store.root) if "@" in path.name):
         marker = read_marker(place)
         if marker is not None and (marker["repo"], marker["tag"]) == (repo, tag):
-            found[marker["commit"]] = found.get(marker["commit"], False) or not marker.get(_UNSETTLED)
+            found[marker["commit"]] = found.get(marker["commit"], False) or not marker.get(UNSETTLED)
     return found
 
 
@@ -236,7 +222,7 @@ def settle(name: str, source: Source) -> None:
             path=source.folder,
         )
     with suppress(OSError):
-        write_json(source.folder / ".git" / MARKER, {key: each for key, each in marker.items() if key != _UNSETTLED})
+        write_json(source.folder / ".git" / MARKER, {key: each for key, each in marker.items() if key != UNSETTLED})
 
 
 def usable_source(name: str, declared: GitPlugin, store: Store) -> Source | None:
@@ -245,7 +231,7 @@ def usable_source(name: str, declared: GitPlugin, store: Store) -> Source | None
     Raises:
         CacheMismatchError: It was altered.
     """
-    wanted = _identity(name, declared.repo, declared.tag)
+    wanted = identity(name, declared.repo, declared.tag)
     return _found(store.checkouts(name, declared.tag, wanted["repo"]), wanted, store)
 
 
@@ -265,17 +251,13 @@ def _found(places: tuple[Path, Path], wanted: Mapping[str, str], store: Store) -
 
 def cached_source(name: str, declared: GitPlugin, store: Store) -> Source | None:
     """Return a plugin's checkout in the store as it was recorded, or None where it has not been fetched."""
-    wanted = _identity(name, declared.repo, declared.tag)
+    wanted = identity(name, declared.repo, declared.tag)
     stores = [each for each in (store, store.shared) if each is not None]
     for place in (place for each in stores for place in each.checkouts(name, declared.tag, wanted["repo"])):
         marker = read_marker(place)
         if marker is not None and wanted.items() <= marker.items():
             return _source(place, marker)
     return None
-
-
-def _identity(name: str, url: str, tag: str) -> dict[str, str]:
-    return {"name": name, "repo": without_credentials(url), "tag": tag}
 
 
 def _published(places: tuple[Path, Path], wanted: Mapping[str, str], shared: Store | None = None) -> Source | None:
@@ -295,19 +277,8 @@ def _checked(place: Path, marker: Mapping[str, Any], *, write: bool) -> Source:
 
 
 def _source(place: Path, marker: Mapping[str, Any]) -> Source:
-    unsettled = (marker["repo"], marker["tag"]) if marker.get(_UNSETTLED) else None
+    unsettled = (marker["repo"], marker["tag"]) if marker.get(UNSETTLED) else None
     return Source(place, marker["commit"], marker["content"], unsettled)
-
-
-def read_marker(place: Path) -> dict[str, Any] | None:
-    """Return the completion marker of a checkout; None where there is no whole one."""
-    marker = read_json(place / ".git" / MARKER)
-    whole = (
-        marker is not None
-        and all(isinstance(marker.get(key), str) for key in ("name", "repo", "tag", "commit", "content"))
-        and isinstance(marker.get("watched"), dict)
-    )
-    return marker if whole else None
 
 
 def _check_head(place: Path, marker: Mapping[str, Any]) -> None:

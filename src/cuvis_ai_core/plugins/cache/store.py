@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from cuvis_ai_core.errors import CuvisError, StoreError
@@ -138,6 +139,11 @@ class Store:
         """
         plain = self.root / f"{_encode(name)}@{_encode(tag)}"
         return plain, plain.with_name(f"{plain.name}+{short_hash(url, tag)}")
+
+    def lacks(self, name: object, entry: object) -> bool:
+        """Tell whether the tag of an entry, which nobody has checked yet, is surely not there."""
+        tag = entry.get("tag") if isinstance(entry, Mapping) else None
+        return isinstance(name, str) and isinstance(tag, str) and not self.checkouts(name, tag, "")[0].exists()
 
     def targets(self, name: str, content: str) -> Path:
         """Return the folder of the target directories of one plugin content, one below it per set of pins."""

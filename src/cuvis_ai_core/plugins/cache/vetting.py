@@ -205,7 +205,8 @@ def refuse_stored(root: "Path", title: str, code: "Iterable[str]") -> None:
     found = policy()
     if found is None:
         return
-    from cuvis_ai_core.plugins.cache.sources import Source, read_marker
+    from cuvis_ai_core.plugins.cache.checkout_marker import read_marker
+    from cuvis_ai_core.plugins.cache.sources import Source
     from cuvis_ai_core.plugins.manifest.schema import GitPlugin
 
     name, checkout = title.partition("@")[0], root / title

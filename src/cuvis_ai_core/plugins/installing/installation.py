@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from cuvis_ai_core.plugins.cache.environment import Environment
-from cuvis_ai_core.plugins.cache.housekeeping import Entry, replace_older
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target import Target
@@ -91,6 +90,8 @@ class Installation(ABC, Generic[Place]):
             InstallError: The build or the installation failed.
             StoreError: The store cannot be written.
         """
+        from cuvis_ai_core.plugins.cache.housekeeping import Entry, replace_older
+
         with self.store.lock(self.place.name, partial(enter, PluginState.INSTALLING)):
             found = self.found(choice, key)
             if found is None:

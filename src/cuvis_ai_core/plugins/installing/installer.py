@@ -7,11 +7,11 @@ own get environments.
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, cast
 
+from cuvis_ai_core._late import import_modules
 from cuvis_ai_core.errors import CuvisError, PluginLoadError, PreparationError
 from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.cache.offline import not_fetched
@@ -35,10 +35,9 @@ from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.installing.virtual_environment import EnvironmentInstallation
 
-_FOR_LOADING: Final = (
-    "cuvis_ai_core.plugins.loading.loader",
-    "cuvis_ai_schemas.pipeline",  # with which nodes say what their ports are
-)
+_FOR_LOADING: Final = ("cuvis_ai_core.plugins.loading.loaded", "yaml"), ("cuvis_ai_schemas.pipeline",)
+"""What loads plugins, and with what nodes say what their ports are: the one can wait for a build, the other for an
+installation, which both take about that long."""
 
 
 class Installer:
@@ -141,9 +140,20 @@ class Installer:
             if job.installation.own_process:
                 choices[job.name] = self._choose_for(job, enter, kept)
 
-        builds = [partial(self._jobs.attempt, job, PluginState.INSTALLING, build) for job in self._jobs.open()]
-        # The first build begins before the choice, whose beginning computes in this process.
-        self._jobs.crew.run([*builds[:1], *([choose] if here else []), *builds[1:], _import_for_loading])
+        jobs = sorted(self._jobs.open(), key=lambda job: job.installation.own_process)
+        if not jobs:
+            return choices
+        first, *others = [partial(self._jobs.attempt, job, PluginState.INSTALLING, build) for job in jobs]
+        meanwhile = jobs[0].needs.uv.meanwhile
+
+        def begin() -> None:
+            # The choice begins by computing in this process, and would take the time in which that build is started.
+            meanwhile.expect(*([choose] if here else []), partial(import_modules, *_FOR_LOADING[0]))
+            first()
+            meanwhile.finish()
+            meanwhile.expect(partial(import_modules, *_FOR_LOADING[1]))
+
+        self._jobs.crew.run([begin, *others])
         return choices
 
     def follow(self, versions: Versions) -> None:
@@ -248,14 +258,7 @@ def not_prepared(what: str, failed: Mapping[str, Exception]) -> PreparationError
 
 def _import_for_building() -> None:
     """Import what building needs; that can wait until git waits for the network."""
-    import_module("cuvis_ai_core.plugins.installing.target_directory")
-    import_module("concurrent.futures.thread")
-
-
-def _import_for_loading() -> None:
-    """Import what loading needs, which can wait until a build runs."""
-    for module in _FOR_LOADING:
-        import_module(module)
+    import_modules("cuvis_ai_core.plugins.installing.target_directory")
 
 
 def _fail(error: CuvisError, _job: Job, _enter: Enter) -> None:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -29,6 +29,7 @@ from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.installing.index_credentials import hidden, offered
 from cuvis_ai_core.plugins.installing.index_settings import default_cache, pip_settings, uv_settings
 from cuvis_ai_core.plugins.installing.uv_errors import CHECK_NETWORK, meaning, source_only, telling_lines
+from cuvis_ai_core.plugins.parallel import Meanwhile
 
 BUILD_VARIABLE: Final = "CUVIS_ALLOW_BUILD"
 """Names of dependencies that may be built from source, separated by commas; the commands' option `--allow-build`."""
@@ -49,6 +50,7 @@ class UvProgram:
         wheelhouse: The wheels that were carried along for this plugin, if there are any.
         allowed: Names of dependencies that may be built from source; of all others only wheels are taken.
         dry: Whether nothing is built, for no code but uv's own is to run: what only a build can tell is an error.
+        meanwhile: What to do in the thread that runs uv, while it runs.
     """
 
     plugin: str
@@ -57,6 +59,7 @@ class UvProgram:
     wheelhouse: Wheelhouse | None = None
     allowed: frozenset[str] = frozenset()
     dry: bool = False
+    meanwhile: Meanwhile = field(default_factory=Meanwhile)
 
     def run(
         self, command: list[str], task: str, by_hand: str, told: Mapping[str, str] | None = None
@@ -94,7 +97,8 @@ class UvProgram:
         variables, settings = self._environment(builds=builds)
         with offered(settings, self.folder) as (place, handles):
             variables |= {"UV_CONFIG_FILE": place, **told}
-            return run_program([_program(), *command], cwd=folder, env=variables, handles=handles)
+            words = [_program(), *command]
+            return run_program(words, cwd=folder, env=variables, handles=handles, meanwhile=self.meanwhile)
 
     def run_backend(
         self, cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None

@@ -27,16 +27,16 @@ from cuvis_ai_core.plugins.installing.installed import (
 )
 from cuvis_ai_core.plugins.installing.request import InstallRequest
 from cuvis_ai_core.plugins.load_errors import REGISTERING, failing
-from cuvis_ai_core.plugins.loading.loaded import Admit, PluginInfo, Ready, announce_active, load_here, register
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
 if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.loading.loaded import Admit, PluginInfo, Ready
     from cuvis_ai_core.plugins.worker.opening import Opened
 
 _Installed: TypeAlias = Mapping[str, Installed | PluginLoadError]
 
 
-def load(request: InstallRequest, wanted: Sequence[str], admit: Admit) -> dict[str, PluginLoadError]:
+def load(request: InstallRequest, wanted: Sequence[str], admit: "Admit") -> dict[str, PluginLoadError]:
     """Install plugins, import and register them, and return why those failed that did; each fails for itself.
 
     Args:
@@ -105,8 +105,10 @@ def _refused(request: InstallRequest) -> dict[str, PluginLoadError]:
     return refused
 
 
-def _load_here(name: str, request: InstallRequest, installed: _Installed, admit: Admit) -> PluginLoadError | None:
+def _load_here(name: str, request: InstallRequest, installed: _Installed, admit: "Admit") -> PluginLoadError | None:
     """Import and register a plugin in this process."""
+    from cuvis_ai_core.plugins.loading.loaded import load_here
+
     found = installed[name]
     if isinstance(found, PluginLoadError):
         return found
@@ -119,13 +121,15 @@ def _load_here(name: str, request: InstallRequest, installed: _Installed, admit:
     return None
 
 
-def _ready(name: str, declared: GitPlugin | LocalPlugin, source: Source, target: Target) -> Ready:
+def _ready(name: str, declared: GitPlugin | LocalPlugin, source: Source, target: Target) -> "Ready":
+    from cuvis_ai_core.plugins.loading.loaded import Ready
+
     info = _info(name, declared, source, declared.provides, target)
     return Ready(info, source.folder, project_folder(declared, source), target, lambda: declared)
 
 
 def _load_in_process_instead(
-    name: str, error: PluginLoadError, request: InstallRequest, announcing: Announcing, admit: Admit
+    name: str, error: PluginLoadError, request: InstallRequest, announcing: Announcing, admit: "Admit"
 ) -> PluginLoadError | None:
     """Load a plugin with `isolation: auto` in a process of its own, if that is what it could not do without."""
     why = error.__cause__
@@ -158,9 +162,11 @@ def _opened(
 
 
 def _take_over(
-    name: str, request: InstallRequest, opened: "dict[str, Opened | PluginLoadError]", admit: Admit
+    name: str, request: InstallRequest, opened: "dict[str, Opened | PluginLoadError]", admit: "Admit"
 ) -> PluginLoadError | None:
     """Register a plugin that is ready in a process of its own."""
+    from cuvis_ai_core.plugins.loading.loaded import announce_active, register
+
     plugin, declared = opened[name], request.plugins[name]
     if isinstance(plugin, PluginLoadError):
         return plugin
@@ -192,7 +198,9 @@ def _info(
     source: Source,
     nodes: Iterable[str],
     installed: Place,
-) -> PluginInfo:
+) -> "PluginInfo":
+    from cuvis_ai_core.plugins.loading.loaded import PluginInfo
+
     git = isinstance(declared, GitPlugin)
     if isinstance(installed, Target):
         distribution, version = installed.plugin.name, installed.plugin.version

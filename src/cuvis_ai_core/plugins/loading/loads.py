@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+from cuvis_ai_core._late import import_modules
 from cuvis_ai_core.errors import PluginConflictError, PluginLoadError
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.loading.registered_plugins import Members
@@ -20,9 +21,22 @@ if TYPE_CHECKING:
     ParsedPlugins: TypeAlias = tuple[Mapping[str, GitPlugin | LocalPlugin], Versions | None]
 
 
+_FOR_FETCHED: Final = (
+    "cuvis_ai_core.plugins.loading.recall",
+    "cuvis_ai_core.plugins.manifest.schema",
+    "cuvis_ai_core.plugins.installing.installer",
+    "cuvis_ai_core.plugins.installing.target_directory",
+)
+
+
+def import_what_is_needed() -> None:
+    """Import what is needed for a plugin that has to be fetched, from its record to its build."""
+    import_modules(*_FOR_FETCHED)
+
+
 def load_together(
     members: Members,
-    recall: "Recall",
+    recalled: "Callable[[], Recall]",
     store: Store,
     parsed: "Callable[[], ParsedPlugins]",
     early: "Callable[[], AbstractContextManager[EarlyFetch | None]]",
@@ -33,26 +47,27 @@ def load_together(
 
     Args:
         members: Who takes part in the registry.
-        recall: What the last load found, which counts if nothing changed.
+        recalled: Returns what the last load found, which counts if nothing changed.
         store: The plugin cache.
         parsed: Returns what is asked for otherwise.
-        early: Begins to fetch it before it is parsed.
+        early: Begins to fetch what is not there.
         offline: Whether no connection may be opened.
     """
     before = set(members.declared)
     try:
         store.refuse_foreign()
-        ready = recall.ready()
-        if ready and members.declared.keys().isdisjoint(each.info.name for each in ready):
-            names, failed = [each.info.name for each in ready], _load_ready(members, ready, store)
-        else:
-            with early() as fetched:
+        with early() as fetched:
+            recall = recalled()
+            ready = recall.ready()
+            if ready and before.isdisjoint(each.info.name for each in ready):
+                names, failed = [each.info.name for each in ready], _load_ready(members, ready, store)
+            else:
                 recall.begin()
                 plugins, versions = parsed()
                 names, known = list(plugins), set(members.declared)
                 failed = _load_declared(members, plugins, versions, store, fetched, offline=offline)
-            if not failed and known.isdisjoint(names):
-                recall.keep([members.declared[name].ready for name in names])
+                if not failed and known.isdisjoint(names):
+                    recall.keep([members.declared[name].ready for name in names])
     finally:
         store.release()  # What is loaded has its uses from then on.
     for name in names:

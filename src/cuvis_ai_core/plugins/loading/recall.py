@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from cuvis_ai_core.plugins.cache.store import Store, short_hash
 from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter, site_folders
-from cuvis_ai_core.plugins.loading.loaded import PluginInfo, Ready
 from cuvis_ai_core.plugins.policy.finding import deciding_variables
 
 if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.loading.loaded import Ready
     from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
 _State: TypeAlias = list[int] | None
@@ -58,7 +58,7 @@ class Recall:
         self._begun = 0.0
         self._before: dict[str, _State] = {}
 
-    def ready(self) -> list[Ready]:
+    def ready(self) -> "list[Ready]":
         """Return the plugins as the last load found them, counted as in use; none where something changed."""
         if self._file is None:
             return []
@@ -81,7 +81,7 @@ class Recall:
                 self._file = None
         self._begun = time.time()
 
-    def keep(self, loaded: Sequence[Ready | None]) -> None:
+    def keep(self, loaded: "Sequence[Ready | None]") -> None:
         """Note what a load found, unless more than the states of some files decides about the next one.
 
         Args:
@@ -114,12 +114,12 @@ class Recall:
                 # A half of it is no record: it needs no care, and a load need not wait for the disk.
                 self._file.write_text(f"{short_hash(text)}\n{text}", encoding="utf-8")
 
-    def _use(self, ready: Ready) -> bool:
+    def _use(self, ready: "Ready") -> bool:
         entries = [ready.target.folder, *([ready.source] if ready.info.commit else [])]
         # A copy of a cache must not lead back to the cache that it was made of.
         return all(entry.is_relative_to(self._store.root) and self._store.use(entry) for entry in entries)
 
-    def _links(self, found: Iterable[Ready]) -> dict[str, str]:
+    def _links(self, found: "Iterable[Ready]") -> dict[str, str]:
         """Return where the paths in a manifest lead; that of a call is in what is asked.
 
         Raises:
@@ -161,7 +161,7 @@ def of_manifest(path: str | os.PathLike[str], only: Sequence[str] | None, store:
     return Recall("", store)
 
 
-def _is_plain(ready: Ready) -> bool:
+def _is_plain(ready: "Ready") -> bool:
     """Tell whether a plugin is found again by the states of files, and its entry may be written down."""
     from cuvis_ai_core._redact import without_credentials
 
@@ -181,13 +181,13 @@ def _deciding(manifest: str) -> list[str]:
     return [manifest, str(lock_path(Path(manifest))), *deciding_files()]
 
 
-def _edited(found: Iterable[Ready]) -> Iterator[str]:
+def _edited(found: "Iterable[Ready]") -> Iterator[str]:
     """Return the files and folders that decide and are other people's."""
     yield from site_folders()
     yield from (str(each.project / "pyproject.toml") for each in found if each.info.commit is None)
 
 
-def _markers(found: Iterable[Ready]) -> Iterator[str]:
+def _markers(found: "Iterable[Ready]") -> Iterator[str]:
     """Return the files of the plugin cache that say what is in it."""
     from cuvis_ai_core.plugins.cache.store import MARKER as CHECKOUT_MARKER
     from cuvis_ai_core.plugins.cache.target_marker import MARKER
@@ -198,9 +198,9 @@ def _markers(found: Iterable[Ready]) -> Iterator[str]:
             yield from (str(each.source / ".git" / name) for name in (CHECKOUT_MARKER, "HEAD"))
 
 
-def _watched(found: Iterable[Ready]) -> dict[str, list[int]]:
+def _watched(found: "Iterable[Ready]") -> dict[str, list[int]]:
     """Return size and time of the files that are looked at to see whether the cache was altered (see `integrity`)."""
-    from cuvis_ai_core.plugins.cache.sources import read_marker
+    from cuvis_ai_core.plugins.cache.checkout_marker import read_marker
 
     files: dict[str, list[int]] = {}
     for each in found:
@@ -241,17 +241,26 @@ def _is_settled(state: _State, begun: float) -> bool:
     return max(times) / _NANO < begun - (_COARSE if coarse else _FINE)
 
 
-def _to_plain(ready: Ready) -> dict[str, Any]:
+def _to_plain(ready: "Ready") -> dict[str, Any]:
     return {
         "info": {**ready.info._asdict(), "target": str(ready.info.target)},
         "source": str(ready.source),
         "project": str(ready.project),
         "target": ready.target.to_json(),
-        "entry": ready.declared().model_dump(mode="json"),
+        "entry": dict(_given(ready.declared())),
     }
 
 
-def _from_plain(data: Mapping[str, Any]) -> Ready:
+def _given(declared: "GitPlugin | LocalPlugin") -> Iterator[tuple[str, object]]:
+    """Return what an entry says beside what holds anyway, without the model, which takes long to prepare."""
+    for key, value in declared:
+        if key in declared.model_fields_set:
+            yield key, str(value) if isinstance(value, Path) else value
+
+
+def _from_plain(data: Mapping[str, Any]) -> "Ready":
+    from cuvis_ai_core.plugins.loading.loaded import PluginInfo, Ready
+
     info = PluginInfo(**data["info"])
     info = info._replace(target=Path(info.target))
     target = Target.from_json(info.target, data["target"])

@@ -9,7 +9,7 @@ import re
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from cuvis_ai_core._redact import redact
@@ -58,6 +58,10 @@ _FOLDER_TRAPS: Final = (
 )
 
 
+_USUAL: Final = {"isolation": ("scoped", "process", "auto")}
+"""What else a plain entry may say."""
+
+
 def show(value: object) -> str:
     """Return a value for an error text: short, without credentials, control characters escaped."""
     shortener = reprlib.Repr()
@@ -66,6 +70,29 @@ def show(value: object) -> str:
         return redact(shortener.repr(redact(value) if isinstance(value, str) else value))
     except ValueError:  # a number with more digits than Python writes out
         return f"of type {type(value).__name__}"
+
+
+def plain_entry(name: object, entry: object) -> dict[str, Any] | None:
+    """Return an entry of a plugin from a repository as the model has it, where it breaks no rule, and has few keys.
+
+    To prepare the model takes as long as a small fetch. What is more than plain, or wrong, only the model can tell.
+    """
+    if not isinstance(entry, Mapping) or not {"repo", "tag", "provides"} <= entry.keys():
+        return None
+    repo, tag, provides = entry["repo"], entry["tag"], entry["provides"]
+    more = {key: entry[key] for key in entry.keys() - {"repo", "tag", "provides"}}
+    if any(value not in _USUAL.get(key, ()) for key, value in more.items()):
+        return None
+    if not (provides and isinstance(provides, list | tuple)):
+        return None
+    if not all(type(text) is str for text in (name, repo, tag, *provides)):
+        return None
+    try:
+        check_name(str(name))
+        paths = check_paths_differ(tuple(map(check_class_path, provides)))
+        return {"provides": paths, **more, "repo": check_repo(repo), "tag": check_tag(tag)}
+    except ManifestError:
+        return None
 
 
 def check_name(name: str) -> str:

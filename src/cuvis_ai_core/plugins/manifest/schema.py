@@ -232,6 +232,9 @@ def parse_plugin(
 
 def _good(name: object, plugin: object, base: Path) -> GitPlugin | LocalPlugin | None:
     """Return one plugin that breaks no rule, without what pydantic prepares to check a whole manifest; else nothing."""
+    plain = rules.plain_entry(name, plugin)
+    if plain is not None:
+        return GitPlugin.model_construct(**plain)
     models: dict[str | None, type[GitPlugin | LocalPlugin]] = {"git": GitPlugin, "local": LocalPlugin}
     model = models.get(_kind_of(plugin))
     if model is None or not isinstance(name, str):
