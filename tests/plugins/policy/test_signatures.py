@@ -1,5 +1,7 @@
 """A tag counts as signed if git says so of the objects that are here, with the keys of the policy alone."""
 
+import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,30 @@ def test_a_tag_that_an_allowed_key_signed_is_good(signing: Any) -> None:
 
     told = subprocess.run(["ssh-keygen", "-lf", signing.ssh_key("mira")], capture_output=True, text=True, check=True)
     assert found == Signature("mira@lab.org", told.stdout.split()[1])
+
+
+WAITING = """\
+#!/bin/sh
+for _ in $(seq 1000); do
+    test -e {done} && exec {keygen} "$@"
+    sleep 0.01
+done
+exit 1
+"""
+
+
+def test_who_waits_for_a_verification_need_not_be_idle(
+    signing: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is to be done meanwhile is done while the program looks at the signature, and the answer is the same."""
+    signing.ssh_tag("v1", "mira")
+    program, done = tmp_path / "bin/ssh-keygen", tmp_path / "done"
+    program.parent.mkdir()
+    program.write_text(WAITING.format(done=done, keygen=shutil.which("ssh-keygen")))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    found = verified(signing.repository, "v1", signing.head(), signing.allowed("mira"), RULE, done.touch)
+    assert found.signer == "mira@lab.org"
 
 
 def test_four_ways_of_not_being_signed_are_told_apart(signing: Any) -> None:

@@ -73,12 +73,13 @@ class EarlyFetch:
 
         Args:
             checkout: Where it is to be, on the same file system.
-            meanwhile: What to do before the end is waited for.
+            meanwhile: What to do before the end is waited for, if it has to be.
 
         Raises:
             SourceError: As `fetch` does, and its other errors.
         """
-        meanwhile()
+        if self._thread.is_alive():
+            meanwhile()
         self._thread.join()
         if self._error is not None:
             raise self._error

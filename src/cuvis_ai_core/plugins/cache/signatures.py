@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -83,7 +83,9 @@ def _read(content: str, form: str) -> Tag | None:
     return Tag(said.get("object", ""), said.get("tag", ""), form) if said.get("type") == "commit" else None
 
 
-def verified(folder: Path, tag: str, commit: str, signers: Path, rule: str) -> Signature:
+def verified(
+    folder: Path, tag: str, commit: str, signers: Path, rule: str, meanwhile: Callable[[], object] | None = None
+) -> Signature:
     """Return by whom a tag is signed.
 
     Args:
@@ -92,6 +94,7 @@ def verified(folder: Path, tag: str, commit: str, signers: Path, rule: str) -> S
         commit: The commit that is checked out.
         signers: An SSH allowed-signers file, or a folder of OpenPGP keys.
         rule: Where the policy asks for it, for errors.
+        meanwhile: What to do in this thread while git looks.
 
     Raises:
         SignatureError: By none of them; `reason` says in which way.
@@ -100,7 +103,7 @@ def verified(folder: Path, tag: str, commit: str, signers: Path, rule: str) -> S
     """
     wanted = "OpenPGP" if signers.is_dir() else "SSH"
     # what git has verified says itself which tag of which commit it is; the object is only read where that failed
-    found, content = (_by_gpg if signers.is_dir() else _by_ssh)(folder, tag, signers)
+    found, content = (_by_gpg if signers.is_dir() else _by_ssh)(folder, tag, signers, meanwhile)
     said = _read(content, wanted) if isinstance(found, Signature) else tag_of(folder, tag)
     if said is None or not said.form:
         raise _refused(tag, "unsigned", "is not signed", signers, rule)
@@ -118,7 +121,9 @@ def verified(folder: Path, tag: str, commit: str, signers: Path, rule: str) -> S
     raise _refused(tag, reason, what, signers, rule)
 
 
-def _by_ssh(folder: Path, tag: str, signers: Path) -> tuple[Signature | tuple[Reason, str], str]:
+def _by_ssh(
+    folder: Path, tag: str, signers: Path, meanwhile: Callable[[], object] | None
+) -> tuple[Signature | tuple[Reason, str], str]:
     """Return what is found of the signature, and the content that it is of."""
     keygen = _program("ssh-keygen", "an OpenSSH client")
     settings = (
@@ -128,7 +133,7 @@ def _by_ssh(folder: Path, tag: str, signers: Path) -> tuple[Signature | tuple[Re
         "gpg.format=ssh",
         "gpg.minTrustLevel=fully",
     )
-    finished = _git(folder, *_VERIFY, f"refs/tags/{tag}", settings=settings)
+    finished = _git(folder, *_VERIFY, f"refs/tags/{tag}", settings=settings, meanwhile=meanwhile)
     return _found_by_ssh(finished), finished.stdout
 
 
@@ -146,13 +151,16 @@ def _found_by_ssh(finished: Finished) -> Signature | tuple[Reason, str]:
     return "unknown", f"is signed by an unknown signer: {key} is not among those of the policy"
 
 
-def _by_gpg(folder: Path, tag: str, signers: Path) -> tuple[Signature | tuple[Reason, str], str]:
+def _by_gpg(
+    folder: Path, tag: str, signers: Path, meanwhile: Callable[[], object] | None
+) -> tuple[Signature | tuple[Reason, str], str]:
     """Return the same as `_by_ssh`."""
     gpg = _program("gpg", "GnuPG")
     with _keyring(gpg, signers) as home:
         settings = (*_no_other_than("gpg.openpgp.program", gpg), "gpg.format=openpgp", "gpg.minTrustLevel=fully")
         variables = {"GNUPGHOME": str(home)}
-        finished = _git(folder, *_VERIFY, f"refs/tags/{tag}", settings=settings, variables=variables)
+        words = (*_VERIFY, f"refs/tags/{tag}")
+        finished = _git(folder, *words, settings=settings, variables=variables, meanwhile=meanwhile)
     return _found_by_gpg(finished), finished.stdout
 
 
@@ -197,9 +205,14 @@ def _keyring(gpg: str, folder: Path) -> Iterator[Path]:
 
 
 def _git(
-    folder: Path, *arguments: str, settings: tuple[str, ...] = (), variables: Mapping[str, str] | None = None
+    folder: Path,
+    *arguments: str,
+    settings: tuple[str, ...] = (),
+    variables: Mapping[str, str] | None = None,
+    meanwhile: Callable[[], object] | None = None,
 ) -> Finished:
-    return git(folder, *arguments, settings=settings, variables={**_NOBODY, **(variables or {})})
+    told = {**_NOBODY, **(variables or {})}
+    return git(folder, *arguments, settings=settings, variables=told, meanwhile=meanwhile)
 
 
 def _no_other_than(key: str, program: str) -> list[str]:

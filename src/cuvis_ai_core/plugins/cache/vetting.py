@@ -12,7 +12,7 @@ from cuvis_ai_core.plugins.policy.current import policy
 from cuvis_ai_core.plugins.policy.finding import places
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from cuvis_ai_core.plugins.cache.signatures import Signature
@@ -85,8 +85,19 @@ def judged(name: str, declared: "GitPlugin | LocalPlugin", *, own_process: bool)
     return judgement
 
 
-def signed(name: str, declared: "GitPlugin | LocalPlugin", source: "Source") -> "Signature | None":
+def signed(
+    name: str,
+    declared: "GitPlugin | LocalPlugin",
+    source: "Source",
+    meanwhile: "Callable[[], object] | None" = None,
+) -> "Signature | None":
     """Return who signed the tag of a checkout, where the policy asks for that.
+
+    Args:
+        name: Name of the plugin.
+        declared: Its manifest entry.
+        source: Its code.
+        meanwhile: What to do in this thread while git looks.
 
     Raises:
         NotAllowedError: The plugin may not be loaded.
@@ -101,7 +112,8 @@ def signed(name: str, declared: "GitPlugin | LocalPlugin", source: "Source") -> 
     assert isinstance(declared, GitPlugin)  # no other rule has signers
     from cuvis_ai_core.plugins.cache.signatures import verified
 
-    return verified(source.folder, declared.tag, str(source.commit), judgement.signers, judgement.rule)
+    commit = str(source.commit)
+    return verified(source.folder, declared.tag, commit, judgement.signers, judgement.rule, meanwhile)
 
 
 def refused_distributions(distributions: "Mapping[str, str]") -> dict[str, NotAllowedError]:

@@ -192,7 +192,7 @@ class Installer:
         job.source = (
             local_source(declared.path) if isinstance(declared, LocalPlugin) else self._checkout(job, declared, enter)
         )
-        vetting.signed(job.name, declared, job.source)
+        vetting.signed(job.name, declared, job.source, _import_for_building)
         self._request.versions.check(job.name, job.source)
         announce_source(self._request, job.name, job.source)
         enter(PluginState.INSTALLING, None)
@@ -257,7 +257,7 @@ def not_prepared(what: str, failed: Mapping[str, Exception]) -> PreparationError
 
 
 def _import_for_building() -> None:
-    """Import what building needs; that can wait until git waits for the network."""
+    """Import what building needs; that can wait until git waits for the network, or for who looks at a signature."""
     import_modules("cuvis_ai_core.plugins.installing.target_directory")
 
 

@@ -25,12 +25,11 @@ _FOR_FETCHED: Final = (
     "cuvis_ai_core.plugins.loading.recall",
     "cuvis_ai_core.plugins.manifest.schema",
     "cuvis_ai_core.plugins.installing.installer",
-    "cuvis_ai_core.plugins.installing.target_directory",
 )
 
 
 def import_what_is_needed() -> None:
-    """Import what is needed for a plugin that has to be fetched, from its record to its build."""
+    """Import what is needed for a plugin that has to be fetched, until its code is there."""
     import_modules(*_FOR_FETCHED)
 
 
