@@ -1,6 +1,7 @@
 """Files of the field's formats that name files elsewhere, or are small on disk and large in memory."""
 
 import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -133,3 +134,97 @@ def test_pickles_in_zarr_stores_are_not_read(read: Any, tmp_path: Path, dtype: s
     with pytest.raises(CubeError):
         read(store)
     assert not (tmp_path / "ran").exists()
+
+
+def _virtual(place: Path, *sources: tuple[str, str], before: Callable[[Any], object] = lambda _: None) -> Path:
+    """Write an HDF5 file whose cube is made of others."""
+    import h5py
+
+    with h5py.File(place, "w") as file:
+        before(file)
+        layout = h5py.VirtualLayout((2, 2, 4), "u1")
+        for source, name in sources:
+            layout[:] = h5py.VirtualSource(source, name, shape=(2, 2, 4))
+        file.create_virtual_dataset("cube", layout)
+    return place
+
+
+def test_parts_of_virtual_datasets_are_judged_as_the_whole(
+    read: Any, secret: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part beside the file, or in it, may itself be made of what lies elsewhere."""
+    import h5py
+
+    scenes, key = secret.parents[1] / "scenes", f"{secret}.h5"
+
+    def raw(file: Any, name: str = "cube") -> None:
+        file.create_dataset(name, (2, 2, 4), "u1", external=[(str(secret), 0, 16)])
+
+    with h5py.File(scenes / "raw.h5", "w") as file:
+        raw(file)
+    with h5py.File(scenes / "link.h5", "w") as file:
+        file["cube"] = h5py.ExternalLink(key, "/cube")
+        file["soft"] = h5py.SoftLink("/cube")
+    _virtual(scenes / "parts.h5", (key, "cube"))
+    monkeypatch.chdir(secret.parent)  # where HDF5 looks for what is not beside a file
+    for number, sources in enumerate(
+        [
+            *([("raw.h5", "cube")], [("link.h5", "cube")], [("link.h5", "soft")], [("parts.h5", "cube")]),
+            [("key.h5", "cube")],
+        ]
+    ):
+        with pytest.raises(CubeError, match=r"which is not read|is not beside it"):
+            read(_virtual(scenes / f"v{number}.h5", *sources))
+    for name, before in (
+        ("#refs#/x", lambda file: raw(file, "#refs#/x")),
+        ("away/cube", lambda file: file.__setitem__("away", h5py.ExternalLink(key, "/"))),
+    ):
+        with pytest.raises(CubeError, match="which is not read"):
+            read(_virtual(scenes / f"{name[:2]}.h5", (".", name), before=before))
+
+
+def test_parts_in_parts_are_read_as_far_as_they_end(read: Any, secret: Path) -> None:
+    """HDF5 goes round in a circle until it crashes, waits for a pipe, and reads each part as often as it is named."""
+    import h5py
+
+    scenes = secret.parents[1] / "scenes"
+    with h5py.File(scenes / "part.h5", "w") as file:
+        file["cube"] = CUBE
+    _virtual(scenes / "two.h5", ("part.h5", "cube"), ("part.h5", "/cube"))
+    np.testing.assert_array_equal(np.asarray(read(_virtual(scenes / "three.h5", ("two.h5", "cube"))).data), CUBE)
+    _virtual(scenes / "there.h5", ("back.h5", "cube"))
+    os.mkfifo(scenes / "pipe")
+    several = [("level0.h5", "cube")] * 100
+    _virtual(scenes / "level0.h5", *[("part.h5", "cube")] * 100)
+    _virtual(scenes / "level1.h5", *several)
+    for number, sources in enumerate(
+        ([("v0.h5", "cube")], [(".", "cube")], [("level1.h5", "cube")] * 10, [("pipe", "cube")])
+    ):
+        with pytest.raises(CubeError, match=r"made of itself|is not beside it"):
+            read(_virtual(scenes / f"v{number}.h5", *sources))
+    with pytest.raises(CubeError, match="made of itself"):
+        read(_virtual(scenes / "back.h5", ("there.h5", "cube")))
+
+
+@pytest.mark.parametrize("way", ["raw", "link"])
+@pytest.mark.parametrize("what", ["Data Fields/VNIR_Cube", "Geolocation Fields/Latitude"])
+def test_products_of_prisma_keep_all_in_their_file(read: Any, secret: Path, what: str, way: str) -> None:
+    """Also their places, which go into results."""
+    import h5py
+
+    shape = (4, 4, 4) if "Cube" in what else (4, 4)
+    with h5py.File(secret.with_name("raw.h5"), "w") as file:
+        file["x"] = np.zeros(shape, "u1")
+    place = secret.parents[1] / "scenes/PRS.he5"
+    with h5py.File(place, "w") as file:
+        swath = file.create_group("HDFEOS/SWATHS/PRS_L1_HCO")
+        if way == "raw":
+            swath.create_dataset(what, shape, "u1", external=[(str(secret), 0, 64)])
+        else:
+            swath[what] = h5py.ExternalLink(str(secret.with_name("raw.h5")), "/x")
+        if "Cube" not in what:
+            swath["Data Fields/VNIR_Cube"] = np.zeros((4, 4, 4), "u2")
+        file.attrs.update({key: np.arange(4) + 400.0 for key in ("List_Cw_Vnir", "List_Fwhm_Vnir")})
+        file.attrs.update(ScaleFactor_Vnir=1.0, Offset_Vnir=0.0)
+    with pytest.raises(CubeError, match="which is not read"):
+        read(place)

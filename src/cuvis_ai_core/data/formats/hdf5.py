@@ -37,7 +37,7 @@ def read_hdf5(path: Path, array: str | None = None) -> Cube:
                 path=path,
             )
     with readable(path, KIND), h5py.File(path, "r") as file:
-        if is_prisma(file, array):
+        if is_prisma(path, file, array):
             return read_prisma(path, file, array)
         variables = {variable.name: variable for variable in datasets(path, file)}
         return cube_of(path, variables, attributes(file), array)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from cuvis_ai_core.data.formats.conventions import UNWRITTEN, plain
+from cuvis_ai_core.data.formats.hdf5_elsewhere import inside, refuse_elsewhere, refuse_links
 from cuvis_ai_core.data.formats.libraries import library, readable
 from cuvis_ai_core.data.formats.named import Variable
 from cuvis_ai_core.data.formats.stored import Opening
-from cuvis_ai_core.errors import CubeError
 
 KIND: Final = "an HDF5 file"
 
@@ -25,57 +25,20 @@ _MATLAB: Final = "MATLAB_class"
 
 def reopened(path: Path, name: str) -> Opening:
     """Return what opens a dataset of a file."""
+    proven = False
 
     @contextmanager
     def opened() -> Iterator[Any]:
+        nonlocal proven
         h5py = library("h5py", "hdf5", path)
         with readable(path, KIND), h5py.File(path, "r") as file:
-            item = file[name]
-            refuse_elsewhere(path, item)
+            item = inside(path, file, name)
+            if not proven:
+                refuse_elsewhere(path, item)
+                proven = True
             yield item
 
     return opened
-
-
-def refuse_elsewhere(path: Path, dataset: Any) -> None:
-    """Refuse a dataset whose values lie in another file, but for one beside this file, of which it is a part.
-
-    HDF5 reads whatever file is named there, raw ones too: a key, or a cube of somebody else.
-
-    Raises:
-        CubeError: It is such.
-    """
-    others = [name for name, *_ in getattr(dataset, "external", None) or ()]
-    if not Path(dataset.file.filename).samefile(path):
-        others.append(dataset.file.filename)
-    if getattr(dataset, "is_virtual", False):
-        others += [each.file_name for each in dataset.virtual_sources() if not _is_beside(path, each.file_name)]
-    if others:
-        raise CubeError(
-            f"The HDF5 file '{path}' keeps '{dataset.name}' in another file, '{others[0]}', which is not read.",
-            hint="If you trust it, copy all into one file, for example with h5py or h5repack.",
-            path=path,
-        )
-
-
-def _refuse_links(path: Path, file: Any, h5py: Any) -> None:
-    """Refuse a file that has no image of its own, and a link to another one: it would look as if it were empty."""
-    for name in file:
-        link = file.get(name, getlink=True)
-        if isinstance(link, h5py.ExternalLink):
-            raise CubeError(
-                f"The HDF5 file '{path}' keeps '/{name}' in another file, '{link.filename}', which is not read.",
-                hint="Name that file. Or copy all into one, for example with h5py (expand_external=True).",
-                path=path,
-            )
-
-
-def _is_beside(path: Path, name: str) -> bool:
-    """Tell whether a name is that of a file in the folder of another one, and leads nowhere else."""
-    if name == ".":
-        return True
-    other = path.parent / name
-    return Path(name).name == name and other.resolve().parent == path.parent.resolve()
 
 
 def datasets(path: Path, file: Any) -> Iterator[Variable]:
@@ -90,7 +53,7 @@ def datasets(path: Path, file: Any) -> Iterator[Variable]:
 
     file.visititems(look)
     if not any(len(dataset.shape) >= _RANK for dataset in found):
-        _refuse_links(path, file, h5py)
+        refuse_links(path, file)
     for dataset in found:
         refuse_elsewhere(path, dataset)
         name, attrs = dataset.name.strip("/"), attributes(dataset)

@@ -1,6 +1,7 @@
 """Products of the PRISMA satellite (ASI): HDF-EOS5 files with a cube of the near and one of the short-wave infrared."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -11,11 +12,13 @@ from cuvis_ai_core.data.bands import in_nanometres
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.formats.conventions import acquired_of, metadata_of, plain
 from cuvis_ai_core.data.formats.hdf5_datasets import reopened
+from cuvis_ai_core.data.formats.hdf5_elsewhere import inside, refuse_elsewhere
 from cuvis_ai_core.data.formats.stored import Joined, Meaning, Stored, data_of
 from cuvis_ai_core.data.units import Numbers
 from cuvis_ai_core.errors import CubeError
 
 _SWATHS: Final = "HDFEOS/SWATHS"
+_DATA: Final = "Data Fields"
 _AXES: Final = (0, 2, 1)
 """Lines, then bands, then samples: the band is in the middle."""
 
@@ -33,9 +36,9 @@ class _Part(NamedTuple):
     good: Numbers
 
 
-def is_prisma(file: Any, array: str | None) -> bool:
+def is_prisma(path: Path, file: Any, array: str | None) -> bool:
     """Tell whether a file is a product with hyperspectral cubes of PRISMA, of which none is asked for by its path."""
-    return _swath(file) is not None and (array is None or array.upper() in _PARTS)
+    return _swath(path, file) is not None and (array is None or array.upper() in _PARTS)
 
 
 def read_prisma(path: Path, file: Any, array: str | None = None) -> Cube:
@@ -53,14 +56,15 @@ def read_prisma(path: Path, file: Any, array: str | None = None) -> Cube:
     Raises:
         CubeError: Something is missing or does not fit.
     """
-    swath, attrs = _swath(file), {key: plain(value) for key, value in file.attrs.items()}
-    fields = file[f"{_SWATHS}/{swath}/Data Fields"]
+    swath, attrs = _swath(path, file), {key: plain(value) for key, value in file.attrs.items()}
+    place = f"{_SWATHS}/{swath}/{_DATA}"
+    fields = inside(path, file, place)
     level = str(swath).split("_")[1]
     names = [name for name in _PARTS if f"{name}_Cube" in fields and (array is None or name == array.upper())]
     if not names:
         raise CubeError(f"The PRISMA product '{path}' has no cube '{array}_Cube' in {swath}.", path=path)
     remarks: list[str] = []
-    parts = [_part(path, name, fields[f"{name}_Cube"], attrs, level) for name in names]
+    parts = [_part(path, name, inside(path, file, f"{place}/{name}_Cube"), attrs, level) for name in names]
     stated, widths, good = (np.concatenate([part[index] for part in parts]) for index in (1, 2, 3))
     wavelengths, fwhm = in_nanometres(stated, "nm", widths, remarks)
     image = parts[0].image if len(parts) == 1 else Joined([part.image for part in parts])
@@ -73,19 +77,29 @@ def read_prisma(path: Path, file: Any, array: str | None = None) -> Cube:
         crs=f"EPSG:{attrs['Epsg_Code']}" if level.endswith("D") and "Epsg_Code" in attrs else None,
         transform=_transform(attrs, image.shape) if level.endswith("D") else None,
         acquired=_acquired(attrs),
-        metadata=metadata_of(attrs) | _places(file, str(swath), image.shape),
+        metadata=metadata_of(attrs) | _places(path, file, str(swath), image.shape),
         remarks=tuple(remarks),
     )
 
 
-def _swath(file: Any) -> str | None:
+def _at(path: Path, file: Any, name: str) -> Any:
+    """Return an item of the file, None where there is none."""
+    with suppress(KeyError):
+        return inside(path, file, name)
+
+
+def _swath(path: Path, file: Any) -> str | None:
     """Return the group of the coregistered cubes, else of the ones that are not."""
-    groups = list(file[_SWATHS]) if _SWATHS in file else []
+    groups = list(_at(path, file, _SWATHS) or ())
     found = [
         name for ending in ("_HCO", "_HRC") for name in groups if name.startswith("PRS_L") and name.endswith(ending)
     ]
     return next(
-        (name for name in found if any(f"{part}_Cube" in file[f"{_SWATHS}/{name}/Data Fields"] for part in _PARTS)),
+        (
+            name
+            for name in found
+            if any(f"{part}_Cube" in (_at(path, file, f"{_SWATHS}/{name}/{_DATA}") or ()) for part in _PARTS)
+        ),
         None,
     )
 
@@ -145,11 +159,12 @@ def _acquired(attrs: Mapping[str, Any]) -> datetime | None:
     return acquired_of({"Product_StartTime": attrs.get("Product_StartTime", "")})
 
 
-def _places(file: Any, swath: str, shape: tuple[int, int, int]) -> dict[str, Any]:
-    fields = file.get(f"{_SWATHS}/{swath}/Geolocation Fields", {})
+def _places(path: Path, file: Any, swath: str, shape: tuple[int, int, int]) -> dict[str, Any]:
     found = {}
     for name in ("Latitude", "Longitude"):
-        dataset = fields.get(name, fields.get(f"{name}_VNIR"))
-        if dataset is not None and dataset.shape == shape[:2]:
+        ways = (f"{_SWATHS}/{swath}/Geolocation Fields/{each}" for each in (name, f"{name}_VNIR"))
+        dataset = next((each for way in ways if (each := _at(path, file, way)) is not None), None)
+        if getattr(dataset, "shape", None) == shape[:2]:
+            refuse_elsewhere(path, dataset)
             found[name.lower()] = dataset[...]
     return found
