@@ -3,6 +3,8 @@
 import json
 import os
 import pickle
+import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -228,3 +230,106 @@ def test_products_of_prisma_keep_all_in_their_file(read: Any, secret: Path, what
         file.attrs.update(ScaleFactor_Vnir=1.0, Offset_Vnir=0.0)
     with pytest.raises(CubeError, match="which is not read"):
         read(place)
+
+
+def test_pickles_are_refused_whatever_the_library_allows(
+    read: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Old versions allow them, and new ones by a variable: here behind another filter, in the list of wavelengths."""
+    pytest.importorskip("zarr")
+    monkeypatch.setattr("numcodecs.pickles.ALLOW_UNSAFE_PICKLE_DECODE", True, raising=False)
+    about = {"zarr_format": 2, "compressor": None, "fill_value": 0, "order": "C"}
+    lists = {"shape": [4], "chunks": [4], "dtype": "|O", "filters": [{"id": "vlen-utf8"}, {"id": "pickle"}]}
+    cube = {"shape": [2, 2, 4], "chunks": [2, 2, 4], "dtype": "|u1", "filters": None}
+    for name, content in ({"cube": cube, "wavelengths": lists}).items():
+        (tmp_path / "x.zarr" / name).mkdir(parents=True)
+        (tmp_path / "x.zarr" / name / ".zarray").write_text(json.dumps({**about, **content}))
+    (tmp_path / "x.zarr/.zgroup").write_text('{"zarr_format": 2}')
+    (tmp_path / "x.zarr/cube/0.0.0").write_bytes(CUBE.tobytes())
+    (tmp_path / "x.zarr/wavelengths/0").write_bytes(pickle.dumps(_Planted(tmp_path / "ran")))
+    with pytest.raises(CubeError, match="is packed as pickles"):
+        read(tmp_path / "x.zarr")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["c/0/0/0", "zarr.json"])
+def test_stores_of_zarr_have_plain_files(read: Any, tmp_path: Path, name: str) -> None:
+    """A pipe is not waited for."""
+    zarr = pytest.importorskip("zarr")
+    store = tmp_path / "x.zarr"
+    zarr.create_array(store, data=CUBE, chunks=CUBE.shape)
+    np.testing.assert_array_equal(np.asarray(read(store).data), CUBE)
+    if name == "zarr.json":  # else it is no store
+        (store / ".zgroup").write_text('{"zarr_format": 2}')
+    (store / name).unlink()
+    os.mkfifo(store / name)
+    with pytest.raises(CubeError, match=f"'{name}': it is a pipe, no file"):
+        read(store)
+
+
+def test_zipped_stores_of_zarr_are_known_by_size_before_they_are_read(read: Any, tmp_path: Path) -> None:
+    """Metadata are read whole."""
+    pytest.importorskip("zarr")
+    with zipfile.ZipFile(tmp_path / "x.zarr.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zarr.json", b" " * 2**28 + b"{}")
+    with pytest.raises(CubeError, match="the limit is 256 MiB"):
+        read(tmp_path / "x.zarr.zip")
+
+
+_OME = """<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:a"><Image
+ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeX="4" SizeY="4" SizeC="2" SizeZ="1"
+SizeT="1"><Channel ID="Channel:0" SamplesPerPixel="1"/><Channel ID="Channel:1" SamplesPerPixel="1"/>
+<TiffData FirstC="0" IFD="0" PlaneCount="1"><UUID FileName="x.ome.tif">urn:uuid:a</UUID></TiffData>
+<TiffData FirstC="1" IFD="0" PlaneCount="1"><UUID FileName="{}">urn:uuid:b</UUID></TiffData></Pixels></Image></OME>"""
+
+
+def test_images_of_ome_have_their_parts_beside_them(read: Any, tmp_path: Path) -> None:
+    """They may be in several files; none of them is elsewhere, or a pipe."""
+    tifffile = pytest.importorskip("tifffile")
+    scenes = tmp_path / "scenes"
+    (scenes / "more").mkdir(parents=True)
+    secret = np.full((4, 4), 83, np.uint8)
+    for place in (tmp_path, scenes / "more", scenes):
+        tifffile.imwrite(place / "part.tif", secret)
+    os.mkfifo(scenes / "pipe")
+    (scenes / "link.tif").symlink_to(tmp_path / "part.tif")
+    for name in (str(tmp_path / "part.tif"), "../part.tif", "more/part.tif", "link.tif", "pipe", "part.tif"):
+        path = scenes / "x.ome.tif"
+        tifffile.imwrite(path, np.zeros((4, 4), np.uint8), description=_OME.format(name), metadata=None)
+        if name == "part.tif":
+            assert np.asarray(read(path).data)[..., 1].min() == 83
+        else:
+            with pytest.raises(CubeError, match=f"in another file, '{re.escape(name)}', which is not read"):
+                read(path)
+
+
+_VIRTUAL = """<VRTDataset rasterXSize="4" rasterYSize="4"><Metadata><MDI key="INTERNAL_MASK_FLAGS_1">2</MDI></Metadata>
+<VRTRasterBand dataType="Byte" band="1" subClass="VRTRawRasterBand"><SourceFilename>{}</SourceFilename></VRTRasterBand>
+</VRTDataset>"""
+
+
+def test_rasters_have_rasters_of_their_own_beside_them(read: Any, secret: Path) -> None:
+    """A mask that is virtual would be any file, or an address; a pipe would be waited for."""
+    rasterio = pytest.importorskip("rasterio")
+    pytest.importorskip("tifffile")
+    path = secret.parents[1] / "scenes/x.tif"
+
+    def write(place: Path, bands: int) -> None:
+        about = {"driver": "GTiff", "count": bands, "height": 4, "width": 4, "dtype": "uint8"}
+        with rasterio.open(place, "w", transform=rasterio.Affine(1, 0, 9, 0, -1, 9), **about) as file:
+            file.write(np.ones((bands, 4, 4), np.uint8))
+
+    write(path, 3)
+    mask = path.with_name("x.tif.msk")
+    mask.write_text(_VIRTUAL.format(secret))
+    with pytest.raises(CubeError, match=r"'x\.tif\.msk' beside it, .* begins like no raster"):
+        read(path)
+    mask.unlink()
+    write(mask, 1)
+    (path.parent / "y.txt").write_text("another one's")
+    assert np.asarray(read(path).data).shape == (4, 4, 3)
+    for name in ("x.tif.aux.xml", "METADATA.DIM", "x.IMD"):
+        os.mkfifo(path.with_name(name))
+        with pytest.raises(CubeError, match="is a pipe or a device, no file"):
+            read(path)
+        path.with_name(name).unlink()

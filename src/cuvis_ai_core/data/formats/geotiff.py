@@ -14,6 +14,7 @@ from cuvis_ai_core.data.band_texts import lengths_in
 from cuvis_ai_core.data.bands import in_nanometres
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.formats.band_lists import FWHM, GOOD, WAVELENGTHS, Listed, attribute_lists
+from cuvis_ai_core.data.formats.beside import refuse_companions
 from cuvis_ai_core.data.formats.conventions import acquired_of
 from cuvis_ai_core.data.formats.enmap import Product, read_product
 from cuvis_ai_core.data.formats.libraries import library, readable
@@ -78,6 +79,7 @@ def _opening(path: Path) -> Opening:
         library(f"rasterio.{part}", "geotiff", path)
 
     driver = _driver(path)
+    refuse_companions(path, _DRIVERS)
 
     @contextmanager
     def opened() -> Iterator[Any]:

@@ -4,6 +4,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Final
 
+from cuvis_ai_core.data.formats.beside import beside
 from cuvis_ai_core.data.formats.libraries import library
 from cuvis_ai_core.errors import CubeError
 
@@ -103,9 +104,9 @@ def _of_source(
     """Return of how many parts a part is made: a dataset of the same file, or of one beside it."""
     if file_name == ".":
         return _parts(path, inside(path, dataset.file, name), known, above)
-    other = path.parent / file_name
+    other = beside(path, file_name)
     # Where there is none beside it, HDF5 takes one of that name in the working directory; a % stands for numbers.
-    if "%" in file_name or Path(file_name).name != file_name or other.resolve().parent != path.parent.resolve():
+    if other is None or "%" in file_name:
         raise _elsewhere(path, dataset.name, file_name)
     if not other.is_file():
         raise CubeError(

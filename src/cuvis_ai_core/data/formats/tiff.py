@@ -1,6 +1,7 @@
 """Cubes in TIFF files: which reader takes one, and stacks of pages as microscopes and laboratory cameras write them."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from cuvis_ai_core.data.band_texts import lengths_in
 from cuvis_ai_core.data.bands import in_nanometres
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.formats.band_lists import WAVELENGTHS, Listed, attribute_lists
+from cuvis_ai_core.data.formats.beside import beside
 from cuvis_ai_core.data.formats.geotiff import read_raster
 from cuvis_ai_core.data.formats.libraries import library, readable
 from cuvis_ai_core.data.formats.stored import Joined, RawArray, Stored, check_size, data_of
@@ -51,9 +53,11 @@ def read_tiff(path: Path, array: str | None = None) -> Cube:
         MissingExtraError: The package `tifffile`, or `rasterio` for GeoTIFF, is not installed.
     """
     tifffile = library("tifffile", "tiff", path)
-    with readable(path, "a TIFF file"), tifffile.TiffFile(path) as file:
+    # NDTiff has a list of files beside it that may lie anywhere: of such a file its own pages are read.
+    with readable(path, "a TIFF file"), tifffile.TiffFile(path, is_ndtiff=False) as file:
         if any(tag in file.pages.first.tags for tag in _GEO_TAGS) and not (file.is_imagej or file.is_ome):
             return read_raster(path, array)
+        _refuse_elsewhere(path, file)
         chosen = _chosen(path, file, array)
         remarks: list[str] = []
         about = _described(file)
@@ -67,6 +71,23 @@ def read_tiff(path: Path, array: str | None = None) -> Cube:
         wavelengths, _ = in_nanometres(stated.values if stated.values.size else None, stated.unit, None, remarks)
         metadata = _metadata(file) | about
         return Cube(data_of(image, path), wavelengths, path, metadata=metadata, remarks=tuple(remarks))
+
+
+def _refuse_elsewhere(path: Path, file: Any) -> None:
+    """Refuse an image of OME with parts in other folders, or in what is no file: the library opens whatever it names.
+
+    Raises:
+        CubeError: It has such parts.
+    """
+    for named in _elements(file.ome_metadata, "UUID") if file.is_ome else ():
+        name = named.get("FileName", path.name)
+        other = beside(path, name)
+        if other is None or (os.path.lexists(other) and not other.is_file()):
+            raise CubeError(
+                f"The TIFF file '{path}' keeps a part of its image in another file, '{name}', which is not read.",
+                hint="If you trust it, put all its files into one folder, and name them without folders.",
+                path=path,
+            )
 
 
 def _chosen(path: Path, file: Any, array: str | None) -> list[Any]:
@@ -155,7 +176,7 @@ def _labelled(file: Any, channels: int) -> Listed:
 
 def _labels(file: Any) -> Iterator[list[str]]:
     if file.is_ome:
-        yield [each.get("Name", "") for each in _channels(file.ome_metadata)]
+        yield [each.get("Name", "") for each in _elements(file.ome_metadata, "Channel")]
     if file.is_imagej:
         yield [str(each) for each in (file.imagej_metadata or {}).get("Labels") or []]
     pages = [page.aspage() for page in file.pages] if len(file.pages) <= _MOST_PAGES else []
@@ -165,7 +186,7 @@ def _labels(file: Any) -> Iterator[list[str]]:
 
 def _of_ome(text: str | None) -> Listed | None:
     """Return the wavelengths that OME names (nm, if no unit is said)."""
-    channels = _channels(text)
+    channels = _elements(text, "Channel")
     stated = [each.get("EmissionWavelength") or each.get("ExcitationWavelength") for each in channels]
     if not channels or None in stated:
         return None
@@ -173,9 +194,9 @@ def _of_ome(text: str | None) -> Listed | None:
     return Listed(np.array([float(each or 0) for each in stated]), unit)
 
 
-def _channels(text: str | None) -> list[ET.Element]:
+def _elements(text: str | None, tag: str) -> list[ET.Element]:
     try:
-        return [each for each in ET.fromstring(text or "<none/>").iter() if each.tag.endswith("}Channel")]  # noqa: S314 - expat limits entities
+        return [each for each in ET.fromstring(text or "<none/>").iter() if each.tag.endswith(tag)]  # noqa: S314 - expat limits entities
     except ET.ParseError:
         return []
 

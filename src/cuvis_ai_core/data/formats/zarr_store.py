@@ -1,19 +1,29 @@
 """Cubes in Zarr stores, format 2 and 3, with shards too: folders, or packed into one zip."""
 
-from collections.abc import Iterator, Mapping
+import os
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from cuvis_ai_core._reading import MOST_BYTES, refuse_special, shown_size
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.formats.arrays import cube_of
 from cuvis_ai_core.data.formats.conventions import plain
 from cuvis_ai_core.data.formats.libraries import library, readable
 from cuvis_ai_core.data.formats.named import Variable, choose
 from cuvis_ai_core.data.formats.stored import check_size
+from cuvis_ai_core.data.unpacking import refuse_bomb
+from cuvis_ai_core.errors import CubeError
 
 _KIND: Final = "a Zarr store"
+
+_METADATA: Final = {"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"}
+_UNSAFE: Final = "pickle"
+"""A codec that runs what its data say, unless a version of numcodecs refuses it."""
 
 _DIMS: Final = "_ARRAY_DIMENSIONS"
 """Where xarray keeps the names of axes in format 2, which has no place for them."""
@@ -35,6 +45,9 @@ def read_zarr(path: Path, array: str | None = None) -> Cube:
         MissingExtraError: The package `zarr` is not installed.
     """
     zarr = library("zarr", "zarr", path)
+    if path.is_file():
+        with readable(path, _KIND), zipfile.ZipFile(path) as archive:
+            refuse_bomb(path, sum(each.file_size for each in archive.infolist()))
     with readable(path, _KIND), _opened(zarr, path) as root:
         variables = {variable.name: variable for variable in _variables(zarr, root, path)}
         finest, axes = _finest(_plain(root.attrs))
@@ -53,7 +66,47 @@ def _opened(zarr: Any, path: Path, name: str = "") -> Iterator[Any]:
             yield zarr.open(store, mode="r", path=name)
     else:
         with readable(path, _KIND):
-            yield zarr.open(path, mode="r", path=name)
+            yield zarr.open(_plain_files(zarr)(path, read_only=True), mode="r", path=name)
+
+
+@cache
+def _plain_files(zarr: Any) -> Any:
+    """Return the class of stores that open plain files alone: the library waits for a pipe, a device has no end."""
+    base = zarr.storage.LocalStore
+
+    async def get(self: Any, key: str, *args: Any, **options: Any) -> Any:
+        _check_file(self.root, key)
+        return await base.get(self, key, *args, **options)
+
+    async def get_partial_values(self: Any, prototype: Any, key_ranges: Iterable[tuple[str, Any]]) -> Any:
+        ranges = list(key_ranges)
+        for key, _ in ranges:
+            _check_file(self.root, key)
+        return await base.get_partial_values(self, prototype, ranges)
+
+    def get_sync(self: Any, key: str, **options: Any) -> Any:
+        _check_file(self.root, key)
+        return base.get_sync(self, key, **options)
+
+    return type("PlainFiles", (base,), {each.__name__: each for each in (get, get_partial_values, get_sync)})
+
+
+def _check_file(root: Path, key: str) -> None:
+    """Raise unless a file of a store can be read, or is not there.
+
+    Raises:
+        ValueError: It is a pipe or a device, or metadata of a size that these never have.
+    """
+    try:
+        about = os.stat(root / key)  # noqa: PTH116 - asked for each chunk
+    except OSError:
+        return
+    try:
+        refuse_special(about.st_mode)
+    except ValueError as error:
+        raise ValueError(f"'{key}': {error}") from None
+    if key.rpartition("/")[2] in _METADATA and about.st_size > MOST_BYTES:
+        raise ValueError(f"'{key}' has more than {shown_size(MOST_BYTES)}, the limit for such files")
 
 
 def _variables(zarr: Any, root: Any, path: Path) -> Iterator[Variable]:
@@ -66,12 +119,24 @@ def _variables(zarr: Any, root: Any, path: Path) -> Iterator[Variable]:
 
 
 def _variable(zarr: Any, path: Path, name: str, place: str, array: Any) -> Variable:
+    _refuse_pickles(path, name, array.metadata)
     attrs = _plain(array.attrs)
     named = getattr(array.metadata, "dimension_names", None) or attrs.pop(_DIMS, None)
     if named is not None and array.metadata.zarr_format == 2 and array.fill_value is not None:  # noqa: PLR2004 - of two
         attrs.setdefault("_FillValue", plain(array.fill_value))
     dims = tuple(str(each or "") for each in named or ("",) * array.ndim)
     return Variable(name, array, dims, attrs, again=lambda: _opened(zarr, path, place))
+
+
+def _refuse_pickles(path: Path, name: str, metadata: Any) -> None:
+    codecs = (*(getattr(metadata, "filters", None) or ()), getattr(metadata, "compressor", None))
+    if _UNSAFE in [getattr(codec, "codec_id", None) for codec in codecs]:
+        raise CubeError(
+            f"The array '{name}' of the Zarr store '{path}' is packed as pickles, which run whatever they say; "
+            "they are not read.",
+            hint="If you trust it, write it again with numbers and texts alone.",
+            path=path,
+        )
 
 
 def _finest(attrs: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
