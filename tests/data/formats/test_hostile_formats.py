@@ -4,7 +4,9 @@ import json
 import os
 import pickle
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -239,8 +241,13 @@ def test_pickles_are_refused_whatever_the_library_allows(
     pytest.importorskip("zarr")
     monkeypatch.setattr("numcodecs.pickles.ALLOW_UNSAFE_PICKLE_DECODE", True, raising=False)
     about = {"zarr_format": 2, "compressor": None, "fill_value": 0, "order": "C"}
-    lists = {"shape": [4], "chunks": [4], "dtype": "|O", "filters": [{"id": "vlen-utf8"}, {"id": "pickle"}]}
-    cube = {"shape": [2, 2, 4], "chunks": [2, 2, 4], "dtype": "|u1", "filters": None}
+    lists: dict[str, Any] = {
+        "shape": [4],
+        "chunks": [4],
+        "dtype": "|O",
+        "filters": [{"id": "vlen-utf8"}, {"id": "pickle"}],
+    }
+    cube: dict[str, Any] = {"shape": [2, 2, 4], "chunks": [2, 2, 4], "dtype": "|u1", "filters": None}
     for name, content in ({"cube": cube, "wavelengths": lists}).items():
         (tmp_path / "x.zarr" / name).mkdir(parents=True)
         (tmp_path / "x.zarr" / name / ".zarray").write_text(json.dumps({**about, **content}))
@@ -333,3 +340,16 @@ def test_rasters_have_rasters_of_their_own_beside_them(read: Any, secret: Path) 
         with pytest.raises(CubeError, match="is a pipe or a device, no file"):
             read(path)
         path.with_name(name).unlink()
+
+
+@pytest.mark.slow
+def test_variables_of_matlab_are_as_large_as_they_say(read: Any, tmp_path: Path) -> None:
+    """SciPy unpacks what the parts of a variable say, whatever is said of the whole."""
+    savemat = pytest.importorskip("scipy.io").savemat
+    savemat(tmp_path / "x.mat", {"cube": np.zeros((4, 4, 4), np.uint8)}, do_compression=False)
+    plain = (tmp_path / "x.mat").read_bytes()
+    inner, size = bytearray(plain[128 : -64 - 8]), 2**28
+    packed = zlib.compress(bytes(inner) + struct.pack("<II", 2, size) + bytes(size), 9)
+    (tmp_path / "x.mat").write_bytes(plain[:128] + struct.pack("<II", 15, len(packed)) + packed)
+    with pytest.raises(CubeError, match="unpacks to more than the"):
+        read(tmp_path / "x.mat")

@@ -61,8 +61,9 @@ def read_matlab(path: Path, array: str | None = None) -> Cube:
         listed = scipy_io.whosmat(path)
         found = {name: _variable(name, _Listed(tuple(shape), kind)) for name, shape, kind in listed}
         structures = [name for name, _, kind in listed if kind in {"struct", "cell"}]
+        unpacked = unpacked_size(path)
         if structures:
-            refuse_bomb(path, unpacked_size(path))
+            refuse_bomb(path, unpacked)
             contents = scipy_io.loadmat(path, variable_names=structures)
             found.update((each.name, each) for name in structures for each in _inside(name, contents[name]))
         chosen = choose(path, found, array if array is None or array in found else array.replace(".", "/"))

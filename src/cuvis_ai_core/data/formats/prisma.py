@@ -164,7 +164,7 @@ def _places(path: Path, file: Any, swath: str, shape: tuple[int, int, int]) -> d
     for name in ("Latitude", "Longitude"):
         ways = (f"{_SWATHS}/{swath}/Geolocation Fields/{each}" for each in (name, f"{name}_VNIR"))
         dataset = next((each for way in ways if (each := _at(path, file, way)) is not None), None)
-        if getattr(dataset, "shape", None) == shape[:2]:
+        if dataset is not None and getattr(dataset, "shape", None) == shape[:2]:
             refuse_elsewhere(path, dataset)
             found[name.lower()] = dataset[...]
     return found
