@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.cli.main import main as cuvis_ai
 from cuvis_ai_core.errors import AuthenticationError, CuvisError, NetworkError, PluginLoadError, SourceError
-from cuvis_ai_core.plugins.cache.fetch import remote_commit, remote_tags
+from cuvis_ai_core.plugins.cache.fetch import fetch, remote_commit, remote_tags
 from cuvis_ai_core.plugins.cache.integrity import checkout_digest, checkout_files
 from cuvis_ai_core.testing.git_host import GitHost
 
@@ -160,6 +160,77 @@ def test_a_user_whose_repositories_have_sha256_hashes_fetches_others_as_well(
     assert (load(registry, git_plugin(), "v1.0.0") / "pyproject.toml").is_file()
 
 
+ODD_SETTINGS = """
+[core]
+    autocrlf = true
+    eol = crlf
+    symlinks = false
+    fileMode = false
+    ignoreCase = true
+    sparseCheckout = true
+    sparseCheckoutCone = true
+    bare = true
+    worktree = {nowhere}
+    sharedRepository = group
+    bigFileThreshold = 1
+    splitIndex = true
+    fsmonitor = true
+    hooksPath = {nowhere}
+[init]
+    defaultBranch = no such name
+    templateDir = {template}
+[remote "origin"]
+    url = http://127.0.0.1:9/none.git
+    mirror = true
+    promisor = true
+[submodule]
+    recurse = true
+    active = nothing
+[fetch]
+    prune = true
+    pruneTags = true
+    fsckObjects = true
+    recurseSubmodules = true
+    negotiationAlgorithm = noop
+[feature]
+    manyFiles = true
+[checkout]
+    workers = 4
+[color]
+    ui = always
+[log]
+    showSignature = true
+[alias]
+    fetch = !false
+    checkout = !false
+[tag]
+    gpgSign = true
+[protocol]
+    version = 0
+"""
+
+
+def test_odd_settings_of_the_users_git_make_no_other_checkout(
+    author: Callable[..., Path], served: Callable[[Path], str], home: Path, tmp_path: Path
+) -> None:
+    """What is hashed is what the repository has, whoever fetches it."""
+    folder = author()
+    (folder / "run.sh").write_bytes(b"one\r\ntwo\n")
+    (folder / "run.sh").chmod(0o755)
+    (folder / "link").symlink_to("run.sh")
+    url = served(commit(folder))
+    template = tmp_path / "template/info"
+    template.mkdir(parents=True)
+    (template / "attributes").write_text("* text eol=crlf\n")
+    (template / "sparse-checkout").write_text("/nothing\n")
+    fetch(url, "v1", tmp_path / "plain")
+    home.write_text(ODD_SETTINGS.format(nowhere=tmp_path / "nowhere", template=template.parent))
+    fetch(url, "v1", tmp_path / "odd")
+    plain, odd = (checkout_digest(each, checkout_files(each)) for each in (tmp_path / "plain", tmp_path / "odd"))
+    assert odd == plain
+    assert os.access(tmp_path / "odd/run.sh", os.X_OK)
+
+
 @pytest.mark.parametrize("hashes", ["sha1", "sha256"])
 def test_a_plain_web_server_gives_out_whole_repositories(
     registry: NodeRegistry,
@@ -188,6 +259,29 @@ def test_a_tag_of_a_tag_of_a_commit_that_no_branch_holds_is_fetched(
     url = served(folder)
     checkout = load(registry, url, "v2")
     assert (checkout / ".git/HEAD").read_text().strip() == aside == remote_commit(url, "v2") == remote_tags(url)["v2"]
+
+
+@pytest.mark.parametrize("what", ["HEAD^{tree}", "HEAD:pyproject.toml"])
+def test_a_tag_of_no_commit_is_said_to_be_one(
+    registry: NodeRegistry, author: Callable[..., Path], served: Callable[[Path], str], what: str
+) -> None:
+    """Git can tag anything; nobody is told to choose another folder for that."""
+    folder = author()
+    git(folder, "tag", "-a", "-m", "odd", "odd", git(folder, "rev-parse", what).strip())
+    error = failure(registry, served(folder), "odd")
+    assert "no tag of a commit" in error.message
+    assert "tag of a commit" in str(error.hint)
+
+
+def test_a_name_that_is_written_nowhere_is_said_to_be_one(
+    registry: NodeRegistry, author: Callable[..., Path], served: Callable[[Path], str]
+) -> None:
+    """No other folder would take it."""
+    folder = author()
+    (folder / "git~1").write_text("")
+    error = failure(registry, served(commit(folder)))
+    assert "invalid path 'git~1'" in error.message
+    assert "another name" in str(error.hint)
 
 
 def test_only_the_tree_of_the_tag_is_fetched(

@@ -117,6 +117,14 @@ def test_optional_keys_are_read_in_their_one_spelling() -> None:
     assert (plugin.isolation, plugin.python, plugin.subdirectory) == ("process", "3.12", "a/b")
 
 
+@pytest.mark.parametrize("scheme", ["HTTPS", "Http", "SSH"])
+def test_a_scheme_is_written_as_git_knows_it(scheme: str) -> None:
+    """Browsers and people write it in any letters, git looks for a program of that name."""
+    parsed = parse_plugin("plugin", GIT | {"repo": f"{scheme}://Lab.org/Group/x.git"}, base=Path())
+    assert isinstance(parsed, GitPlugin)
+    assert parsed.repo == f"{scheme.lower()}://Lab.org/Group/x.git"
+
+
 def test_a_shown_plugin_has_no_credentials() -> None:
     """A configuration can be logged."""
     plugin = parse(repo="https://user:hunter2@example.org/x.git")

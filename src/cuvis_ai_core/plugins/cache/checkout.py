@@ -19,6 +19,8 @@ _OTHER_HASHES: Final = r"mismatched (object format|algorithms)|not support algor
 _NO_SHALLOW: Final = r"does not support shallow"
 _NOT_OFFERED: Final = r"unadvertised object|not our ref|couldn't find remote ref [0-9a-f]{40}"
 
+_NO_COMMIT: Final = r"to a non-commit|reference is not a tree"
+
 _SHA256_DIGITS: Final = 64
 
 _ALL: Final = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
@@ -110,12 +112,18 @@ def _broken(finished: Finished, folder: Path, task: str, url: str) -> SourceErro
     """Return the error for a step that needs no network."""
     refuse_full_disk(finished.stderr, folder)
     address = without_credentials(url)
-    return SourceError(
-        f"git could not {task} {address}:\n{words(finished)}\nIt was fetched, but cannot be written as files here.",
-        hint="Where a name is too long or not allowed, choose another folder for the plugin cache, with a short path, "
-        f"with CUVIS_PLUGINS_DIR; by hand: git clone {address}",
-        location=address,
-    )
+    what = "It was fetched, but cannot be written as files here."
+    hint = "Where a name is too long or not allowed, choose another folder for the plugin cache, with a short path, "
+    hint += f"with CUVIS_PLUGINS_DIR; by hand: git clone {address}"
+    if re.search(_NO_COMMIT, finished.stderr):
+        what = "The tag is there, but it is no tag of a commit: it names a folder or a file of the repository."
+        hint = "Ask the author for a tag of a commit."
+    elif "invalid path" in finished.stderr:
+        what = (
+            "Some systems take a file of that name for Git's own folder, or have no such names: it is written nowhere."
+        )
+        hint = "Ask the author for a tag in which it has another name."
+    return SourceError(f"git could not {task} {address}:\n{words(finished)}\n{what}", hint=hint, location=address)
 
 
 def _refuse_colliding(folder: Path, url: str) -> None:

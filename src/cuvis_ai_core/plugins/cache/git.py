@@ -31,6 +31,8 @@ _CONFIGURATION: Final = (
     "core.longpaths=true",
     "core.splitIndex=false",
     "core.fsmonitor=false",
+    # A name that git refuses would have it refuse to make any repository.
+    "init.defaultBranch=main",
     "fetch.recurseSubmodules=false",
     "submodule.recurse=false",
     "gc.auto=0",

@@ -118,16 +118,19 @@ def check_names_differ(plugins: _Plugins) -> _Plugins:
 
 
 def check_repo(repo: str) -> str:
-    """Check the address of a Git repository."""
+    """Check the address of a Git repository, and return it as git knows its scheme: in small letters."""
     _check_text(repo, "repo")
     if _is_usual_url(repo):
         return repo
     _refuse(repo, _REPO_TRAPS)
     if page := re.fullmatch(_WEB_PAGE, repo):
         raise ManifestError(f"is a page about a repository; write '{redact(page['repo'])}.git'")
-    if re.fullmatch(_SCP_FORM, repo) is None and not _is_url(repo):
+    if re.fullmatch(_SCP_FORM, repo):
+        return repo
+    if not _is_url(repo):
         raise ManifestError(f"{show(repo)} is no address of a repository; {_REPO_RULE}")
-    return repo
+    scheme, mark, rest = repo.partition("://")
+    return f"{scheme.lower()}{mark}{rest}"
 
 
 def check_tag(tag: str) -> str:
