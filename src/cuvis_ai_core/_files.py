@@ -87,7 +87,7 @@ def remove_tree(path: Path) -> None:
     import shutil
 
     def make_writable(function: Callable[..., Any], name: str, _: object) -> None:
-        if not os.path.lexists(name):
+        if not os.path.lexists(name) or Path(name).is_symlink():  # its rights are those of what it leads to
             return
         os.chmod(name, stat.S_IRWXU)  # noqa: PTH101
         function(name)

@@ -22,6 +22,17 @@ def shown_in_line(text: str) -> str:
     return _BREAKS.sub(_written_out, shown(text))
 
 
+def in_cell(value: object) -> object:
+    """Return what stands in a cell of a CSV file: a text as `shown_in_line` does, and not such that it is computed.
+
+    A spreadsheet takes what begins so for a formula, which may start a program or send other cells away.
+    """
+    if not isinstance(value, str):
+        return value
+    text = shown_in_line(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
 def _written_out(match: re.Match[str]) -> str:
     code = ord(match[0])
     if match[0] in "\t\n\r":

@@ -1,7 +1,12 @@
 """Results go where results go, replace only what was written as it is, and hold no secrets."""
 
+import csv
+import hashlib
 import json
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cuvis_ai_core.batch import run_cubes
 from cuvis_ai_core.errors import OutputError
 from cuvis_ai_core.pipeline import Pipeline
 from cuvis_ai_core.results.folder import OutputFolder
 from cuvis_ai_core.results.record import for_results, run_record
+from cuvis_ai_core.training.results import write_matrix, write_metrics
 
 Run = Callable[..., Any]
 
@@ -158,3 +165,88 @@ def test_a_second_run_of_a_pipeline_replaces_the_first(shell: Run, pipeline_file
     written = json.loads(Path("out/run.json").read_text())["written"]
     assert written.keys() == {file.name for file in Path("out").iterdir()} - {"run.json"}
     assert np.load("out/outputs.npz")
+
+
+def test_a_temporary_folder_of_a_stranger_takes_nothing_and_lays_nothing_down(tmp_path: Path) -> None:
+    """It came in an archive with the content of a file that is known, and with another one instead."""
+    vetted = tmp_path / "plugins.yaml"
+    for beside, name in ((tmp_path, "first"), (tmp_path / "out", "out"), (tmp_path, "third")):
+        left = beside / f".{name}.evil"
+        for folder in (tmp_path / "elsewhere", left / "old"):
+            folder.mkdir(parents=True, exist_ok=True)
+        (left / "lock").touch()
+        (beside / vetted.name).write_text("vetted")
+        (left / "old" / vetted.name).write_text("evil")
+        (left / "old/.profile").write_text("evil")
+        written = {vetted.name: hashlib.sha256(b"vetted").hexdigest()}
+        new = tmp_path / "elsewhere" if name == "third" else left / "new"
+        new.mkdir(exist_ok=True)
+        (new / "run.json").write_text(json.dumps({"files": [], "written": written, "folder": 1}))
+        if name == "third":
+            (left / "new").symlink_to(new)
+        write(tmp_path / name, {"x": "1"})
+        assert (beside / vetted.name).read_text() == "vetted"
+        assert not (beside / ".profile").exists()
+
+
+@pytest.mark.parametrize("link", [".cuvis-batch", ".cuvis-batch/failed", ".cuvis-batch/logs/local-0.log", "a"])
+def test_many_cubes_are_not_written_through_links(tmp_path: Path, link: str, cube_file: Path, write_yaml: Run) -> None:
+    """A folder that came in an archive would have files elsewhere replaced, renamed or laid down."""
+    elsewhere, out = tmp_path / "elsewhere", tmp_path / "out"
+    elsewhere.mkdir()
+    for name in ("job.json", "run.json"):
+        (elsewhere / name).write_text("mine")
+    (out / link).parent.mkdir(parents=True)
+    (out / link).symlink_to(elsewhere)
+    for name in ("a/one.npz", "two.npz"):
+        (tmp_path / "cubes" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(cube_file, tmp_path / "cubes" / name)
+    pipeline = write_yaml("p.yaml", {"metadata": {"name": "p"}, "nodes": [{"name": "rx", "class_name": "RXDetector"}]})
+    with pytest.raises(OutputError, match=f"has a link, '{link}'"):
+        run_cubes(pipeline, str(tmp_path / "cubes/**/*.npz"), out)
+    assert {each.name: each.read_text() for each in elsewhere.iterdir()} == dict.fromkeys(
+        ("job.json", "run.json"), "mine"
+    )
+
+
+@pytest.mark.parametrize("name", ["cubes.csv", "report.html", "run.json"])
+def test_many_cubes_replace_no_summary_of_somebody(tmp_path: Path, name: str, cube_file: Path, write_yaml: Run) -> None:
+    """What lies there before the first run is somebody's."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("mine")
+    pipeline = write_yaml("p.yaml", {"metadata": {"name": "p"}, "nodes": [{"name": "rx", "class_name": "RXDetector"}]})
+    with pytest.raises(OutputError, match=f"holds '{name}', which no run on many cubes wrote"):
+        run_cubes(pipeline, cube_file, tmp_path / "out")
+    assert (tmp_path / "out" / name).read_text() == "mine"
+
+
+def test_rights_of_files_elsewhere_stay(tmp_path: Path) -> None:
+    """A link in a folder that nobody may write into is not taken for what it leads to when the folder is removed."""
+    (tmp_path / "mine").touch(0o640)
+    (tmp_path / "folder/locked").mkdir(parents=True)
+    (tmp_path / "folder/locked/link").symlink_to(tmp_path / "mine")
+    (tmp_path / "folder/locked").chmod(0o555)
+    code = f"""if True:
+        import os, pathlib
+        from cuvis_ai_core._files import remove_tree
+        os.getuid() or os.setuid(65534)
+        remove_tree(pathlib.Path({str(tmp_path / "folder")!r}))
+    """
+    for place in (tmp_path, *tmp_path.rglob("*")):
+        if os.getuid() == 0:
+            os.lchown(place, 65534, 65534)
+    subprocess.run([sys.executable, "-c", code], check=False, stderr=subprocess.DEVNULL)  # it cannot be removed
+    assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)"])
+def test_names_in_tables_are_no_formulas(tmp_path: Path, text: str) -> None:
+    """A spreadsheet would compute them, and a terminal obey them."""
+    write_matrix(tmp_path / "m.csv", np.eye(2), [text, "\x1b]52;c;x\x07"])
+    write_metrics(tmp_path / "e.csv", [{text: -1.0, "epoch": 0}])
+    for file in ("m.csv", "e.csv"):
+        cells = [cell for row in csv.reader((tmp_path / file).read_text().splitlines()) for cell in row]
+        assert "-1.0" in cells or file == "m.csv"
+        assert f"'{text}" in cells
+        assert text not in cells
+        assert "\x1b" not in "".join(cells)

@@ -16,7 +16,7 @@ from typing import Any, Final
 from cuvis_ai_core.batch.engine import FULL, Crew, Engine, Event, Setup
 from cuvis_ai_core.batch.job import Job, fingerprint
 from cuvis_ai_core.batch.limits import Limits
-from cuvis_ai_core.batch.place import STATE, alone_in, check_nodes, claim, is_new, leave
+from cuvis_ai_core.batch.place import STATE, alone_in, check_nodes, claim, is_new, leave, refuse_linked_cubes
 from cuvis_ai_core.batch.records import Outcome, Records
 from cuvis_ai_core.batch.report import Report, write_metrics, write_page, write_summary
 from cuvis_ai_core.batch.room import Room
@@ -103,6 +103,7 @@ class Driver:
         with self._told(), alone_in(self._output, self._limits.shard) as remark:
             self._report.remarks += [remark] if remark else []
             claim(self._output, self._contents)
+            refuse_linked_cubes(self._output, (unit.name for unit in self._units))
             self._look_back()
             try:
                 if self._pending:

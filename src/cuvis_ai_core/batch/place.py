@@ -3,9 +3,9 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 from filelock import FileLock, Timeout
@@ -17,6 +17,9 @@ from cuvis_ai_core.results.record import RECORD
 
 STATE: Final = ".cuvis-batch"
 """The folder, in that of the results, with what belongs to the job and not to a cube."""
+
+SUMMARY: Final = (RECORD, "cubes.csv", "report.html")
+"""Files that say in the end what was done."""
 
 _JOB: Final = "job.json"
 _NODES: Final = "nodes.json"
@@ -43,6 +46,7 @@ def alone_in(output: Path, shard: tuple[int, int]) -> Iterator[str | None]:
     number, count = shard
     mine = FileLock(state / f"run-{number}-of-{count}.lock")
     try:
+        _refuse_links(output)
         state.mkdir(parents=True, exist_ok=True)
         with FileLock(state / "begin.lock", timeout=_TURN):
             others = [other for other in state.glob("run-*.lock") if not other.stem.endswith(f"-of-{count}")]
@@ -76,9 +80,9 @@ def claim(output: Path, contents: dict[str, Any]) -> None:
     file = output / STATE / _JOB
     before = read_json(file)
     if before is None:
-        if (output / RECORD).exists():
+        if foreign := next((name for name in SUMMARY if os.path.lexists(output / name)), None):
             raise OutputError(
-                f"'{output}' holds '{RECORD}', which no run on many cubes wrote; it is not overwritten.",
+                f"'{output}' holds '{foreign}', which no run on many cubes wrote; it is not overwritten.",
                 hint="Choose another folder with --output-dir.",
             )
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -92,6 +96,33 @@ def claim(output: Path, contents: dict[str, Any]) -> None:
             f"'{output}' holds results of another job; what differs: {', '.join(differing) or 'all'}.",
             hint="Choose another folder with --output-dir; the same job goes on where it stopped.",
         )
+
+
+def _refuse_links(output: Path) -> None:
+    """Refuse a folder in whose part for the job a link is: no run made it, and what is written goes elsewhere by it.
+
+    Raises:
+        OutputError: There is one.
+    """
+    state = output / STATE
+    found = (Path(folder, name) for folder, folders, names in os.walk(state) for name in (*folders, *names))
+    if link := next((each for each in (state, *found) if each.is_symlink()), None):
+        raise _link_refused(output, link)
+
+
+def refuse_linked_cubes(output: Path, names: Iterable[str]) -> None:
+    """Refuse a folder of results in which the folder of a cube is a link, or lies behind one.
+
+    Args:
+        output: The folder of the results.
+        names: Those of the cubes' folders.
+
+    Raises:
+        OutputError: There is one.
+    """
+    folders = {part for name in names for part in (name, *map(str, PurePath(name).parents))}
+    if link := next((output / each for each in sorted(folders - {"."}) if (output / each).is_symlink()), None):
+        raise _link_refused(output, link)
 
 
 def is_new(output: Path) -> bool:
@@ -142,6 +173,13 @@ def _code(node: dict[str, Any]) -> dict[str, Any]:
     """Return by what a node's code is known: where it has a hash, a commit around it changes nothing."""
     around = {"commit", "changed", "edited"} if node.get("sha256") else set()
     return {key: value for key, value in node.items() if key not in around}
+
+
+def _link_refused(output: Path, link: Path) -> OutputError:
+    return OutputError(
+        f"'{output}' has a link, '{link.relative_to(output)}', which no run made; nothing is written by way of it.",
+        hint="Remove the link, or choose another folder with --output-dir.",
+    )
 
 
 def _has_locks(folder: Path) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cuvis_ai_core._files import write_atomic, write_json
-from cuvis_ai_core._shown import duration
+from cuvis_ai_core._shown import duration, in_cell
 from cuvis_ai_core.batch.records import Outcome
 from cuvis_ai_core.errors import OutputError
 from cuvis_ai_core.pages.html import element, lines, page, section, table
@@ -208,8 +208,8 @@ def _csv(outcomes: Iterable[Outcome]) -> str:
             [each.unit.name, each.unit.cube, state, each.seconds, each.worker, each.tries, _first(each.error), *ends]
         )
     names = [f"{name} {end}" for name in outputs for end in ("min", "max")]
-    writer.writerow(["cube", "file", "state", "seconds", "worker", "tries", "error", *names])
-    writer.writerows(for_results(first))
+    writer.writerow(["cube", "file", "state", "seconds", "worker", "tries", "error", *map(in_cell, names)])
+    writer.writerows(map(in_cell, row) for row in for_results(first))
     return rows.getvalue()
 
 

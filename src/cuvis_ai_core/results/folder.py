@@ -64,31 +64,38 @@ def _is_plain(name: str) -> bool:
 
 def _remove_if_left(folder: Path) -> None:
     """Remove the temporary folder of a run that was killed; one of a run that is under way holds its lock."""
-    if folder.is_symlink() or not folder.is_dir() or (folder / _LOCK).is_symlink():
+    if folder.is_symlink() or not folder.is_dir():
         return
-    names = {each.name for each in folder.iterdir()}
-    if _LOCK not in names or not names <= {_LOCK, _NEW, _OLD}:
+    inside = {each.name: each for each in folder.iterdir()}
+    if _LOCK not in inside or not inside.keys() <= {_LOCK, _NEW, _OLD} or any(map(Path.is_symlink, inside.values())):
         return
     lock = FileLock(folder / _LOCK)
     try:
         lock.acquire(timeout=0)
     except (OSError, NotImplementedError):  # it is held, or there are no locks
         return
-    _take_back(folder, folder.parent)
+    is_settled = _take_back(folder, folder.parent)
     lock.release()
-    logger.info("removing %s, left by a run that was killed", folder)
-    remove_tree(folder)
+    if is_settled:
+        logger.info("removing %s, left by a run that was killed", folder)
+        remove_tree(folder)
 
 
-def _take_back(temporary: Path, folder: Path) -> None:
+def _take_back(temporary: Path, folder: Path) -> bool:
     """Undo an exchange of files that was cut off: its record comes last, and is still where it was written.
 
     Whatever cuts this off, it can be done again.
+
+    Returns:
+        Whether nothing in it counts any more: not so where the record is of another folder. It came in an archive,
+        which may take no file away and lay none down, or was copied, with files that are nowhere else.
     """
     new, old = temporary / _NEW, temporary / _OLD
     record = read_json(new / RECORD)
-    if record is None or not old.is_dir() or old.is_symlink() or not isinstance(record.get(_WRITTEN), dict):
-        return
+    if record is None or not old.is_dir() or not isinstance(record.get(_WRITTEN), dict):
+        return True
+    if record.get(_PLACE) != folder.stat().st_ino:
+        return False
     for name, content in record[_WRITTEN].items():
         arrived = _is_plain(name) and not os.path.lexists(new / name)
         if arrived and _hash_of(folder / name) == content:
@@ -97,6 +104,7 @@ def _take_back(temporary: Path, folder: Path) -> None:
         if not os.path.lexists(folder / file.name):
             os.replace(file, folder / file.name)  # noqa: PTH105
     logger.info("the files of '%s' are again those from before that run", folder)
+    return True
 
 
 def _hash_of(file: Path) -> str | None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cuvis_ai_core._files import write_atomic
+from cuvis_ai_core._shown import in_cell
 from cuvis_ai_core.errors import MissingExtraError
 
 _STYLE: Final[dict[Any, Any]] = {"font.family": "DejaVu Sans", "font.size": 9, "axes.linewidth": 0.6}
@@ -33,9 +34,8 @@ def write_metrics(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
     """
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    csv.writer(text, lineterminator="\n").writerow(map(in_cell, columns))
+    csv.DictWriter(text, columns, lineterminator="\n").writerows(rows)
     write_atomic(path, text.getvalue())
 
 
@@ -71,8 +71,8 @@ def write_matrix(path: Path, matrix: NDArray[Any], labels: Sequence[str]) -> Non
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["true / predicted", *labels])
-    writer.writerows([label, *row] for label, row in zip(labels, matrix.tolist(), strict=True))
+    writer.writerow(["true / predicted", *map(in_cell, labels)])
+    writer.writerows([in_cell(label), *row] for label, row in zip(labels, matrix.tolist(), strict=True))
     write_atomic(path, text.getvalue())
 
 
