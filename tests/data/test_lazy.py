@@ -1,5 +1,7 @@
 """Cubes that stay in their file until a piece is asked for."""
 
+import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from cuvis_ai_core.data import Cube, LazyArray
 from cuvis_ai_core.data.lazy import blocks_of
+from cuvis_ai_core.data.numpy_files import read_npy
 
 DATA = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
 
@@ -105,3 +108,19 @@ def test_a_copy() -> None:
     batch = Cube(data).batch()
     data[...] = 0
     assert_array_equal(batch["cube"][0], DATA)
+
+
+class _Sluggish(io.FileIO):
+    """A file of which a system gives seven bytes at once, as it gives at most 2 GiB of any."""
+
+    def readinto(self, buffer: Any) -> int:
+        return super().readinto(memoryview(buffer)[:7]) or 0
+
+
+def test_a_file_that_comes_by_and_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image is read whole also where the system gives less at once than is asked for."""
+    np.save(tmp_path / "cube.npy", DATA)
+    cube = read_npy(tmp_path / "cube.npy")
+    monkeypatch.setattr(Path, "open", lambda path, *_, **__: _Sluggish(path))
+    assert_array_equal(np.asarray(cube.data), DATA, strict=True)
+    assert_array_equal(cube.data[1:3, 2:4], DATA[1:3, 2:4], strict=True)

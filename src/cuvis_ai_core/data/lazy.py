@@ -5,6 +5,7 @@ the program, and gains, "no data" and packed chunks would have to be applied to 
 too: it knows no statistics of a whole image before its scores and no ports, and puts a scheduler under every node.
 """
 
+import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -140,35 +141,34 @@ def raw_reader(file: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, 
 
     def read(*ranges: slice) -> NDArray[Any]:
         first, second, third = (ranges[axis] for axis in axes)
-        inner = sizes[2]
-        planes = []
-        with file.open("rb") as stream:
+        stored = np.empty((_length(first), _length(second), sizes[2]), dtype)
+        lines = sizes[1] * sizes[2] * dtype.itemsize
+        with file.open("rb", buffering=0) as stream:
             if _state(os.fstat(stream.fileno())) != known:
-                raise CubeError(
-                    f"The cube '{file}' was written to since it was opened.", hint="Read it again.", path=file
-                )
-            if second == slice(0, sizes[1]):  # whole planes lie one behind the other
-                planes.append(_values(stream, dtype, offset, first.start * sizes[1] * inner, _length(first), sizes[1:]))
-            else:
-                for plane in range(first.start, first.stop):
-                    at = (plane * sizes[1] + second.start) * inner
-                    planes.append(_values(stream, dtype, offset, at, 1, [_length(second), inner]))
-        stored = planes[0] if len(planes) == 1 else np.concatenate(planes)
+                raise _changed(file)
+            # whole planes lie one behind the other
+            pieces = [stored] if second == slice(0, sizes[1]) else stored
+            for plane, piece in enumerate(pieces, first.start):
+                stream.seek(offset + plane * lines + second.start * sizes[2] * dtype.itemsize)
+                if not _filled(stream, memoryview(piece.reshape(-1).view(np.uint8))):
+                    raise _changed(file)
         return np.ascontiguousarray(stored[..., third].transpose(back), dtype=dtype.newbyteorder("="))
 
     return read
 
 
-def _values(
-    stream: Any,
-    dtype: np.dtype[Any],
-    offset: int,
-    first: int,
-    count: int,
-    sizes: list[int],
-) -> NDArray[Any]:
-    stream.seek(offset + first * dtype.itemsize)
-    return np.fromfile(stream, dtype=dtype, count=count * sizes[0] * sizes[1]).reshape(count, *sizes)
+def _filled(stream: io.RawIOBase, target: memoryview) -> bool:
+    """Read as much as there is room for, and tell whether there was as much; a system may give less at once."""
+    while target:
+        count = stream.readinto(target)
+        if not count:
+            return False
+        target = target[count:]
+    return True
+
+
+def _changed(file: Path) -> CubeError:
+    return CubeError(f"The cube '{file}' was written to since it was opened.", hint="Read it again.", path=file)
 
 
 def _state(found: os.stat_result) -> tuple[int, int]:
