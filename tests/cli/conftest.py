@@ -1,6 +1,7 @@
 """What the tests of commands get: a shell in an empty folder, and small pipelines, cubes and manifests."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -143,3 +144,19 @@ def torch_plugin(local_plugin: Callable[..., Path], write_yaml: Callable[..., Pa
     (folder / "src/gain_plugin/nodes.py").write_text(GAIN_NODE, encoding="utf-8")
     declared = {"path": "../gains", "provides": ["gain_plugin.nodes.Gain"]}
     return write_yaml("gains.yaml", {"plugins": {"gains": declared}})
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return a function that has a browser of the width of a telephone show a page; its console is in `stderr`."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("there is no browser")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    flags += ["--enable-logging=stderr", f"--user-data-dir={tmp_path}/profile", "--window-size=400,800"]
+
+    def show(*options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([program, *flags, *options], capture_output=True, text=True, timeout=60, check=True)
+
+    return show

@@ -1,7 +1,6 @@
 """`report.html`: what a run gave, on one page that runs nothing and asks nobody."""
 
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+Browser = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -49,22 +48,9 @@ def test_texts_of_files_stay_texts_and_nothing_is_fetched(page: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="there is no browser")
-def test_a_browser_shows_the_page_on_a_telephone(page: Path, tmp_path: Path) -> None:
+def test_a_browser_shows_the_page_on_a_telephone(page: Path, browser: Browser, tmp_path: Path) -> None:
     """At 400 pixels, with nothing to report on the console."""
-    assert BROWSER is not None
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    command = [
-        BROWSER,
-        *flags,
-        "--enable-logging=stderr",
-        f"--user-data-dir={tmp_path}/profile",
-        "--window-size=400,800",
-    ]
     shot = tmp_path / "page.png"
-    done = subprocess.run(
-        [*command, f"--screenshot={shot}", page.as_uri()], capture_output=True, text=True, timeout=60, check=True
-    )
+    done = browser(f"--screenshot={shot}", page.as_uri())
     assert "CONSOLE" not in done.stderr
     assert shot.stat().st_size > 10_000

@@ -1,7 +1,6 @@
 """`cuvis-ai view`: a page that shows a cube, in one file, and does so in a browser."""
 
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from cuvis_ai_core.data import Cube
 from cuvis_ai_core.results.cube_page import cube_page
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+Browser = Callable[..., subprocess.CompletedProcess[str]]
 CLICKED = """<script>
 const box = document.getElementById("colours").getBoundingClientRect();
 const at = {clientX: box.left + box.width * 0.9, clientY: box.top + box.height * 0.1};
@@ -74,24 +73,11 @@ def test_the_command_writes_a_page_and_overwrites_none(shell: Callable[..., Any]
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="there is no browser")
-def test_a_browser_shows_spectra_and_bands(scene: Cube, tmp_path: Path) -> None:
+def test_a_browser_shows_spectra_and_bands(scene: Cube, browser: Browser, tmp_path: Path) -> None:
     """A click draws a spectrum of that point, the slider another band, and nothing is reported on the console."""
     page = tmp_path / "page.html"
     page.write_text(cube_page(scene, "cube").replace("</body>", CLICKED), encoding="utf-8")
-    assert BROWSER is not None
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    command = [
-        BROWSER,
-        *flags,
-        "--enable-logging=stderr",
-        f"--user-data-dir={tmp_path}/profile",
-        "--window-size=400,800",
-    ]
-    done = subprocess.run(
-        [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=60, check=True
-    )
+    done = browser("--dump-dom", page.as_uri())
     assert "CONSOLE" not in done.stderr
     assert re.search(r"row \d, column 2\d \(the nearest", done.stdout)
     assert re.search(r'<path d="M60.0 [\d.]+L', done.stdout)

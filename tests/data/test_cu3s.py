@@ -6,39 +6,19 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from importlib import import_module
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
 from cuvis_ai_core import NodeRegistry
-from cuvis_ai_core.data import Cubes, cu3s, open_cubes, read_cube
+from cuvis_ai_core.data import Cubes, open_cubes, read_cube
 from cuvis_ai_core.errors import CubeError, MissingExtraError
 
 FRAMES = np.arange(4 * 2 * 3 * 5, dtype=np.uint16).reshape(4, 2, 3, 5)
 Session = Callable[..., Path]
-
-
-def _forget_sdk() -> None:
-    cu3s._started_sdk.cache_clear()
-    for name in [name for name in sys.modules if name.partition(".")[0] in {"cuvis", "cuvis_il"}]:
-        del sys.modules[name]
-
-
-@pytest.fixture
-def native(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleType]:
-    """Let the SDK start, and give its binding."""
-    _forget_sdk()
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "projects" / "cubert_binding")
-    monkeypatch.setenv("CUVIS", str(tmp_path))
-    monkeypatch.setenv("PATH", os.environ["PATH"])
-    yield import_module("cuvis_il")
-    gc.collect()
-    _forget_sdk()
 
 
 @pytest.fixture
@@ -145,9 +125,8 @@ def test_files_are_closed(native: Any, session: Session, readers: Any) -> None:
     assert most == 1
 
 
-def test_package_missing(session: Session, readers: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_package_missing(session: Session, readers: Any, fresh_sdk: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the package the error names the extra."""
-    _forget_sdk()
     monkeypatch.setitem(sys.modules, "cuvis", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'cuvis-ai-core\[cu3s\]'") as caught:
         open_cubes(session(), readers)

@@ -1,13 +1,10 @@
 """Session files as published data sets: the vendor's package is real, its binding that of `tests/projects`."""
 
-import gc
 import json
-import os
 import pickle
-import sys
-from collections.abc import Callable, Iterator
-from importlib import import_module
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,7 +14,6 @@ pytest.importorskip("torch")
 pytest.importorskip("pytorch_lightning")
 
 
-from cuvis_ai_core.data import cu3s
 from cuvis_ai_core.data.datasets import SingleCu3sDataModule, SingleCu3sDataset
 from cuvis_ai_core.errors import CubeError
 from cuvis_ai_core.training.datamodule import CuvisDataModule
@@ -33,20 +29,9 @@ COCO: dict[str, Any] = {
 Session = Callable[..., Path]
 
 
-def _forget_sdk() -> None:
-    cu3s._started_sdk.cache_clear()
-    for name in [name for name in sys.modules if name.partition(".")[0] in {"cuvis", "cuvis_il"}]:
-        del sys.modules[name]
-
-
 @pytest.fixture
-def session(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Session]:
+def session(native: ModuleType, tmp_path: Path) -> Session:
     """Return a function that writes a session file with all references; the SDK starts."""
-    _forget_sdk()
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "projects" / "cubert_binding")
-    monkeypatch.setenv("CUVIS", str(tmp_path))
-    monkeypatch.setenv("PATH", os.environ["PATH"])
-    import_module("cuvis_il")
 
     def write(name: str = "lentils.cu3s", coco: Any = None, **more: Any) -> Path:
         path = tmp_path / name
@@ -58,9 +43,7 @@ def session(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Session
             path.with_suffix(".json").write_text(json.dumps(coco))
         return path
 
-    yield write
-    gc.collect()
-    _forget_sdk()
+    return write
 
 
 def test_measurements_are_items(session: Session) -> None:

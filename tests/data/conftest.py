@@ -1,0 +1,37 @@
+"""The vendor's package `cuvis` is real in tests; the compiled binding beneath it is `tests/projects/cubert_binding`."""
+
+import gc
+import os
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from cuvis_ai_core.data import cu3s
+
+
+def _forget_sdk() -> None:
+    cu3s._started_sdk.cache_clear()
+    for name in [name for name in sys.modules if name.partition(".")[0] in {"cuvis", "cuvis_il"}]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def fresh_sdk() -> Iterator[None]:
+    """Have the vendor's package imported and started anew by this test, and by the next."""
+    _forget_sdk()
+    yield
+    gc.collect()
+    _forget_sdk()
+
+
+@pytest.fixture
+def native(fresh_sdk: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """Let the SDK start, and give its binding."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "projects" / "cubert_binding")
+    monkeypatch.setenv("CUVIS", str(tmp_path))
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+    return import_module("cuvis_il")
