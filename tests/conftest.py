@@ -281,19 +281,19 @@ def _command(process: psutil.Process, mark: str) -> str | None:
         return None
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def project_files() -> Callable[..., Files]:
     """Return a function that gives the files of a small plugin project (see `_project_files`)."""
     return _project_files
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def node_source() -> Callable[..., str]:
     """Return a function that gives the source of a module with one node class."""
     return lambda name="Echo", version="1": NODE.format(name=name, version=version)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_files() -> Callable[[Path, Files], Path]:
     """Return a function that writes files below a folder and returns the folder."""
     return _write_files

@@ -221,16 +221,28 @@ def files(version: str) -> Files:
     }
 
 
+@pytest.fixture(scope="module")
+def projects(
+    tmp_path_factory: pytest.TempPathFactory,
+    write_files: Callable[[Path, Files], Path],
+    node_source: Callable[..., str],
+) -> Path:
+    """Return a folder with the projects of two versions of `forms`, and the cache that they are installed into once."""
+    folder = tmp_path_factory.mktemp("forms")
+    for version in "12":
+        extra = {"forms/nodes.py": node_source("Forms", version) + "\nimport forms\nForms.package = forms\n"}
+        write_files(folder / f"version{version}", files(version) | extra)
+    return folder
+
+
 @pytest.fixture
-def two(
-    cache: Path, tmp_path: Path, write_files: Callable[[Path, Files], Path], node_source: Callable[..., str]
-) -> Iterator[tuple[NodeRegistry, NodeRegistry]]:
+def two(projects: Path) -> Iterator[tuple[NodeRegistry, NodeRegistry]]:
     """Return two registries, each with another version of the plugin `forms`."""
+    NodeRegistry.set_cache_dir(projects / "plugin cache")
     registries = (NodeRegistry(discover=False), NodeRegistry(discover=False))
     for registry, version in zip(registries, "12", strict=True):
-        extra = {"forms/nodes.py": node_source("Forms", version) + "\nimport forms\nForms.package = forms\n"}
-        folder = write_files(tmp_path / f"version{version}", files(version) | extra)
-        registry.load_plugin("forms", {"path": str(folder), "provides": ["forms.nodes.Forms"]})
+        config = {"path": str(projects / f"version{version}"), "provides": ["forms.nodes.Forms"]}
+        registry.load_plugin("forms", config)
     yield registries
     for registry in registries:
         registry.close()

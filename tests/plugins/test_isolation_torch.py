@@ -72,18 +72,28 @@ def copied():
 FORMS = [line.removeprefix("def ").partition("(")[0] for line in NET.splitlines() if line.endswith("():")]
 
 
-@pytest.fixture
-def nets(
-    cache: Path, tmp_path: Path, project_files: Callable[..., Files], write_files: Callable[[Path, Files], Path]
-) -> Iterator[list[Any]]:
-    """Return the module of networks of two versions, loaded side by side."""
-    registries, modules = [NodeRegistry(discover=False) for _ in "12"], []
-    for registry, version in zip(registries, "12", strict=True):
+@pytest.fixture(scope="module")
+def projects(
+    tmp_path_factory: pytest.TempPathFactory,
+    project_files: Callable[..., Files],
+    write_files: Callable[[Path, Files], Path],
+) -> Path:
+    """Return a folder with the projects of two versions of `nets`, and the cache that they are installed into once."""
+    folder = tmp_path_factory.mktemp("nets")
+    for version in "12":
         files = project_files("nets", version=version)
         files["src/nets/nodes.py"] += "from nets import net\nEcho.net = net\n"
-        files |= {"src/nets/net.py": NET, "src/nets/scale.py": f"FACTOR = {version}\n"}
-        folder = write_files(tmp_path / version, files)
-        registry.load_plugin("nets", {"path": str(folder), "provides": ["nets.nodes.Echo"]})
+        write_files(folder / version, files | {"src/nets/net.py": NET, "src/nets/scale.py": f"FACTOR = {version}\n"})
+    return folder
+
+
+@pytest.fixture
+def nets(projects: Path) -> Iterator[list[Any]]:
+    """Return the module of networks of two versions, loaded side by side."""
+    NodeRegistry.set_cache_dir(projects / "plugin cache")
+    registries, modules = [NodeRegistry(discover=False) for _ in "12"], []
+    for registry, version in zip(registries, "12", strict=True):
+        registry.load_plugin("nets", {"path": str(projects / version), "provides": ["nets.nodes.Echo"]})
         modules.append(registry.get("Echo").net)  # type: ignore[attr-defined]
     yield modules
     for registry in registries:
