@@ -1,5 +1,6 @@
 """Strangers: messages that are none, numbers that lie, calls without end."""
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -217,3 +218,69 @@ def test_a_bug_says_nothing_but_its_number() -> None:
     wrapped = NodeRunError("Node 'a' failed", node="a")
     wrapped.__cause__ = ValueError()
     assert code_of(wrapped) == "INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize(
+    "text", ["a\u200bb", "\ufeffa", "\u200fa", "a\u2066b", "\N{TAG LATIN SMALL LETTER A}", "a\u202eb"]
+)
+def test_what_nobody_sees_or_turns_round_what_follows_is_shown(
+    stub: Any, session: str, refused: Callable[..., Any], text: str
+) -> None:
+    """A name that looks like another one does not in an error."""
+    error = refused("NOT_FOUND", stub.GetPluginInfo, session_id=session, plugin_name=text)
+    assert "?" in error.details()
+    assert text not in error.details()
+
+
+LONG = "ä" * 200
+
+
+@pytest.mark.parametrize("path", [LONG, "a" * 100_000, "a/" * 3000, f"{LONG}/x", f"x/{LONG}"])
+def test_a_name_that_no_file_can_have_is_refused_in_every_call(
+    stub: Any, session: str, refused: Callable[..., Any], path: str
+) -> None:
+    """Whether it is read or written, said in the message or in its configuration, and in few words."""
+    content = b'{"nodes": [{"name": "a", "class_name": "MinMaxNormalizer"}]}'
+    stub.LoadPipeline(session_id=session, pipeline=stub.m.PipelineConfig(config_bytes=content))
+    text = json.dumps(path).encode()
+    trainrun = b'{"name": "run", "data": {"cubes": [%s]}, "output_dir": %s}'
+    written = [stub.m.TrainRunConfig(config_bytes=trainrun % each) for each in ((b'"x.npz"', b'"out"'), (text, b'"o"'))]
+    plugin = stub.m.PluginManifest(config_bytes=b'{"name": "a", "path": %s, "capabilities": ["a.B"]}' % text)
+    calls: list[Callable[[], Any]] = [
+        lambda: stub.SavePipeline(session_id=session, pipeline_path=path),
+        lambda: stub.SaveTrainRun(session_id=session, trainrun_path=path),
+        lambda: stub.RestoreTrainRun(trainrun_path=path),
+        lambda: stub.LoadPipelineWeights(session_id=session, weights_path=path),
+        lambda: stub.ResolveConfig(session_id=session, config_type="pipeline", path=path),
+        lambda: stub.GetPipelineInfo(pipeline_path=f"{path}.yaml"),
+        lambda: stub.SetTrainRunConfig(session_id=session, config=written[1]),
+        lambda: stub.LoadPlugin(session_id=session, manifest=plugin),
+    ]
+    for number, call in enumerate(calls):
+        try:
+            assert call().error  # of a plugin
+        except grpc.RpcError as error:
+            assert error.code().name in {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION"}, number  # noqa: PT017
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cubes", [f"[{'a' * 300}]/*.npz", f"*/{'a' * 300}/*", f"{'*/' * 2000}*"])
+def test_a_pattern_that_no_file_can_fit_is_refused_by_a_training(
+    stub: Any, session: str, refused: Callable[..., Any], cubes: str
+) -> None:
+    """It reaches the file system as it is."""
+    content = b'{"nodes": [{"name": "a", "class_name": "MinMaxNormalizer"}]}'
+    stub.LoadPipeline(session_id=session, pipeline=stub.m.PipelineConfig(config_bytes=content))
+    trainrun = json.dumps({"name": "run", "data": {"cubes": [cubes]}}).encode()
+    stub.SetTrainRunConfig(session_id=session, config=stub.m.TrainRunConfig(config_bytes=trainrun))
+    with pytest.raises(grpc.RpcError) as caught:
+        list(stub.Train(session_id=session, trainer_type=1))
+    assert caught.value.code().name in GOOD
+
+
+def test_half_a_sign_is_refused_in_a_configuration(stub: Any, session: str, refused: Callable[..., Any]) -> None:
+    """JSON can say it, and no file, no terminal and no message can have it."""
+    for content in (b'{"name": "\\ud800"}', b'{"\\udfff": 1}', b'{"nodes": [{"name": "\\udc80", "class_name": "B"}]}'):
+        config = stub.m.PipelineConfig(config_bytes=content)
+        error = refused("INVALID_ARGUMENT", stub.LoadPipeline, session_id=session, pipeline=config)
+        assert "config_bytes is no JSON" in error.details()

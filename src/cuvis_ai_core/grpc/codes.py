@@ -1,6 +1,7 @@
 """The one place that says which gRPC status an error becomes, and with which words."""
 
 import errno
+import os
 import re
 from typing import Any, Final
 from urllib.parse import quote
@@ -43,7 +44,17 @@ _CODES: Final[tuple[tuple[type[BaseException], str], ...]] = (  # the first one 
 _TO_BLAME: Final = (ValueError, TypeError, IndexError)
 """What nodes raise that cannot work on their input."""
 
-_CONTROLS: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROLS: Final = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""Signs that a terminal obeys, that change the direction of others, or that nobody sees."""
+
+_OF_A_PATH: Final = frozenset(
+    {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EILSEQ, errno.ENXIO}
+)
+"""What the file system says of a path that can be none."""
+
+_MOST_OF_A_PATH: Final = 200
 
 
 def code_of(error: BaseException) -> str:
@@ -56,8 +67,8 @@ def code_of(error: BaseException) -> str:
         return _of_node(error)
     if isinstance(error, RecursionError):  # of what a client sent: what is nested deeper than Python goes
         return "INVALID_ARGUMENT"
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EMFILE}:
-        return "RESOURCE_EXHAUSTED"
+    if isinstance(error, OSError) and (code := _code_of_file(error)) is not None:
+        return code
     found = next((code for kind, code in _CODES if isinstance(error, kind)), INTERNAL)
     return found if isinstance(error, CuvisError | OSError | MemoryError) else INTERNAL
 
@@ -83,10 +94,22 @@ def plain_words(error: BaseException) -> str:
     elif isinstance(error, RecursionError):
         text = "The message is nested too deeply."
     elif isinstance(error, OSError) and code_of(error) != INTERNAL:
-        text = str(error)
+        text = _of_a_file(error)
     else:
         text = "The server failed."
     return shown(text)
+
+
+def _code_of_file(error: OSError) -> str | None:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EMFILE}:
+        return "RESOURCE_EXHAUSTED"
+    return "INVALID_ARGUMENT" if error.errno in _OF_A_PATH and error.filename is not None else None
+
+
+def _of_a_file(error: OSError) -> str:
+    """Return what the system says of a file, which may be called as long as somebody likes."""
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    return f"{error.strerror}: '{name[:_MOST_OF_A_PATH]}{'…' * (len(name) > _MOST_OF_A_PATH)}'" if name else str(error)
 
 
 def shown(text: str) -> str:

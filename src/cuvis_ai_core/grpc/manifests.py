@@ -38,6 +38,7 @@ def read_json(data: bytes, what: str) -> dict[str, Any]:
         raise ServiceError(f"{what}: config_bytes is empty.", code="INVALID_ARGUMENT")
     try:
         content = json.loads(data)
+        json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair can be no name, and no text
     except (ValueError, RecursionError) as error:
         raise ServiceError(f"{what}: config_bytes is no JSON: {str(error)[:200]}.", code="INVALID_ARGUMENT") from error
     if not isinstance(content, dict):

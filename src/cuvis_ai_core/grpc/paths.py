@@ -4,8 +4,14 @@ import os
 import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
 from cuvis_ai_core.errors import ServiceError
+
+_LONGEST_NAME: Final = 200
+"""Bytes: file systems take 255, and names for the time of writing, and of files beside, are longer."""
+
+_LONGEST_PATH: Final = 3500
 
 
 class Roots:
@@ -83,6 +89,11 @@ class Roots:
         if not self.write:
             raise ServiceError("This server writes no files for its clients.", code="PERMISSION_DENIED")
         path = Path(text) if _is_absolute(text) else (folder or self.write[0]) / text
+        if len(os.fsencode(path)) > _LONGEST_PATH or any(len(os.fsencode(each)) > _LONGEST_NAME for each in path.parts):
+            raise ServiceError(
+                f"'{text[:_LONGEST_NAME]}…' is too long for a path: a name has up to {_LONGEST_NAME} bytes here.",
+                code="INVALID_ARGUMENT",
+            )
         found = self._below(path, self.write, text)
         if found.exists() and not found.is_file() and not found.is_dir():
             raise ServiceError(f"'{text}' is no regular file.", code="PERMISSION_DENIED")
