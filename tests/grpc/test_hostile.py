@@ -284,3 +284,15 @@ def test_half_a_sign_is_refused_in_a_configuration(stub: Any, session: str, refu
         config = stub.m.PipelineConfig(config_bytes=content)
         error = refused("INVALID_ARGUMENT", stub.LoadPipeline, session_id=session, pipeline=config)
         assert "config_bytes is no JSON" in error.details()
+
+
+@pytest.mark.parametrize("shape", [[0, 0, 0, 0], [1, 0, 1, 2], [1, 1, 1, 0]])
+def test_a_cube_without_any_value_is_to_blame_itself(
+    stub: Any, session: str, refused: Callable[..., Any], shape: list[int]
+) -> None:
+    """The node says so, which is no bug of the server."""
+    content = b'{"nodes": [{"name": "a", "class_name": "MinMaxNormalizer"}]}'
+    stub.LoadPipeline(session_id=session, pipeline=stub.m.PipelineConfig(config_bytes=content))
+    inputs = stub.m.InputBatch(cube=stub.m.Tensor(shape=shape, dtype=1))
+    error = refused("INVALID_ARGUMENT", stub.Inference, session_id=session, inputs=inputs)
+    assert "no size 0" in error.details()

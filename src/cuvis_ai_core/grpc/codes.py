@@ -124,6 +124,8 @@ def _of_node(error: NodeRunError) -> str:
     cause: Any = error.__cause__
     if isinstance(cause, errors.WorkerTimeoutError):
         return "DEADLINE_EXCEEDED"
+    if isinstance(cause, errors.PortError):  # a node looks closer than its ports can say
+        return "INVALID_ARGUMENT"
     return "INVALID_ARGUMENT" if isinstance(cause, _TO_BLAME) and _is_foreign(cause) else INTERNAL
 
 
