@@ -388,3 +388,19 @@ def test_a_deadline_ends_a_node_in_a_process_of_its_own(
     assert caught.value.code().name == "DEADLINE_EXCEEDED"
     assert stub.ListLoadedPlugins(session_id=session, timeout=30).plugins
     assert time.monotonic() - begun < 40
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX") or os.name != "posix", reason="systemd's sockets")
+def test_systemd_is_told_when_the_server_is_ready_and_when_it_stops(
+    start: Callable[..., Started], tmp_path: Path
+) -> None:
+    """By a unit of the type `notify`: whoever waits for its start can call at once."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+        end.bind(str(tmp_path / "n"))
+        end.settimeout(60)
+        process, address, _ = start("--port", "0", NOTIFY_SOCKET=str(tmp_path / "n"))
+        assert end.recv(100) == b"READY=1"
+        assert is_serving(address)
+        process.send_signal(signal.SIGTERM)
+        assert end.recv(100) == b"STOPPING=1"
+        assert process.wait(60) == 0

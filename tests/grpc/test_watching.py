@@ -106,6 +106,10 @@ def test_the_files_of_a_deployment_say_what_is_there() -> None:
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read(DEPLOY / "cuvis-server.service")
     assert unit["Service"]["ProtectSystem"] == "strict"
+    assert unit["Service"]["Type"] == "notify"
+    given = dict(each.split("=", 1) for each in unit["Service"]["Environment"].split())
+    written = unit["Service"]["ExecStart"].split("--write-root ")[1].split()[0]
+    assert not given["HOME"].startswith(("/home", written))  # where ProtectHome lets nobody read, or clients write
     known = {name for param in serve.params for name in param.opts}
     words = f"{container} {unit['Service']['ExecStart']}".replace('"', " ").replace(",", " ").split()
     used = {word for word in words if word.startswith("--")} - {"--no-install-recommends", "--create-home", "--uid"}

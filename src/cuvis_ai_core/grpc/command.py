@@ -163,6 +163,7 @@ def run(settings: Settings, log_level: str) -> None:
         ServiceError: The server would be open to strangers, or cannot listen.
         MissingExtraError: The extra `grpc` is not installed.
     """
+    from cuvis_ai_core.grpc.notifying import tell
     from cuvis_ai_core.grpc.scratch import own_temporary_folder
     from cuvis_ai_core.grpc.server import Server
     from cuvis_ai_core.grpc.watching import log_to_stderr
@@ -176,7 +177,9 @@ def run(settings: Settings, log_level: str) -> None:
             server.start()
             say(server.describe())
             _flush()
+            tell("READY=1")
             ended.wait()
+            tell("STOPPING=1")
             server.stop()
     finally:
         for number, former in before.items():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core._yaml import load_yaml
 from cuvis_ai_core.errors import PipelineError, ServiceError, YamlError
+from cuvis_ai_core.grpc.holding import reading
 from cuvis_ai_core.pipeline.interpolation import resolve
 from cuvis_ai_core.pipeline.overrides import override
 
@@ -124,10 +125,11 @@ def problems(kind: str, content: Mapping[str, Any]) -> list[str]:
 
 def _read(call: "Call", file: "Path") -> dict[str, Any]:
     """Return a file's content, with what its `defaults` name."""
-    try:
-        document = load_yaml(file)
-    except YamlError as error:
-        raise ServiceError(str(error), code="INVALID_ARGUMENT") from error
+    with reading(call.service.roots, file) as held:
+        try:
+            document = load_yaml(held)
+        except YamlError as error:
+            raise ServiceError(str(error), code="INVALID_ARGUMENT") from error
     data = document.data
     if not isinstance(data, dict):
         raise ServiceError(f"'{file.name}' holds no mapping.", code="INVALID_ARGUMENT")

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from cuvis_ai_core._yaml import load_yaml
 from cuvis_ai_core.errors import PipelineError, ServiceError, YamlError
+from cuvis_ai_core.grpc.holding import reading
 from cuvis_ai_core.grpc.paths import Roots
 from cuvis_ai_core.grpc.wire import messages
 from cuvis_ai_core.pipeline.weights import find_weights
@@ -63,11 +64,13 @@ def pipeline_info(
         ServiceError: It cannot be read, or is no pipeline file.
     """
     real = roots.file(str(file))
-    try:
-        data = load_yaml(real).data
-        weights = find_weights(real)
-    except (YamlError, PipelineError) as error:
-        raise ServiceError(str(error), code="INVALID_ARGUMENT") from error
+    with reading(roots, real) as held:
+        try:
+            data = load_yaml(held).data
+            weights = find_weights(real)
+        except (YamlError, PipelineError) as error:
+            raise ServiceError(str(error), code="INVALID_ARGUMENT") from error
+        text = held.read_text(encoding="utf-8") if content else ""
     if not isinstance(data, dict):
         raise ServiceError(f"'{file.name}' is no pipeline file.", code="INVALID_ARGUMENT")
     about = data.get("metadata")
@@ -79,7 +82,7 @@ def pipeline_info(
         resolved_path=str(real),
         metadata=metadata,
         weights_path=str(weights or ""),
-        yaml_content=real.read_text(encoding="utf-8") if content else "",
+        yaml_content=text,
         tags=metadata.tags if by_name else (),
         has_weights=by_name and weights is not None,
     )

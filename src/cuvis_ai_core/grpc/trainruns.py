@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.configurations import key_of, without_resolvers
+from cuvis_ai_core.grpc.holding import reading
 from cuvis_ai_core.pipeline.interpolation import resolve
 from cuvis_ai_core.training.config import DataConfig, ModuleDataConfig, TrainingConfig, TrainRunConfig
 
@@ -133,7 +134,9 @@ def _pipeline(call: "Call", place: str) -> dict[str, Any]:
     from cuvis_ai_core.pipeline.config import read_config
 
     own = call.service.settings.configs_dir.resolve() / "pipeline"
-    return read_config(call.service.roots.file(place, [*call.session.search_paths, own], SUFFIXES)).to_dict()
+    file = call.service.roots.file(place, [*call.session.search_paths, own], SUFFIXES)
+    with reading(call.service.roots, file) as held:
+        return read_config(held).to_dict()
 
 
 def _place(call: "Call", text: str) -> str:

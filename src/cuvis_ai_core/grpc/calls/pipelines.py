@@ -12,6 +12,7 @@ from cuvis_ai_core.grpc.arrays import dtype_number
 from cuvis_ai_core.grpc.configurations import without_resolvers
 from cuvis_ai_core.grpc.discovery import FOLDER, find_pipeline, metadata_message, pipeline_info, pipeline_infos
 from cuvis_ai_core.grpc.feeding import open_inputs
+from cuvis_ai_core.grpc.holding import reading, writing
 from cuvis_ai_core.grpc.manifests import read_json
 from cuvis_ai_core.grpc.nodes import shape_of
 from cuvis_ai_core.grpc.service import Call, Handler
@@ -69,7 +70,8 @@ def load_weights(call: Call) -> Any:
     if source == "weights_path":
         folders = [*call.session.search_paths, call.service.settings.configs_dir.resolve() / FOLDER]
         path = call.service.roots.file(request.weights_path, folders)
-        give_weights(pipeline, path, strict=strict)
+        with reading(call.service.roots, path) as held:
+            give_weights(pipeline, held, strict=strict)
         return messages().LoadPipelineWeightsResponse(success=True, resolved_path=str(path))
     with tempfile.TemporaryDirectory() as folder:
         suffix = ".pt" if request.weights_bytes.startswith(_ZIP) else ".safetensors"
@@ -88,9 +90,11 @@ def save_pipeline(call: Call) -> Any:
     text = request.pipeline_path
     named = text if text.endswith((".yaml", ".yml")) else f"{text}.yaml" if text.strip() else text
     target = call.service.roots.target(named)
-    save(pipeline, target, {field.name: value for field, value in request.metadata.ListFields()})
-    weights = find_weights(target)
-    return messages().SavePipelineResponse(success=True, pipeline_path=str(target), weights_path=str(weights or ""))
+    with writing(call.service.roots, target) as held:
+        save(pipeline, held, {field.name: value for field, value in request.metadata.ListFields()})
+        weights = find_weights(held)
+    beside = str(target.with_name(weights.name)) if weights else ""
+    return messages().SavePipelineResponse(success=True, pipeline_path=str(target), weights_path=beside)
 
 
 def get_inputs(call: Call) -> Any:

@@ -12,6 +12,7 @@ from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.calls.pipelines import save
 from cuvis_ai_core.grpc.capabilities import capabilities
 from cuvis_ai_core.grpc.handing import refuse_changed, write_state
+from cuvis_ai_core.grpc.holding import reading, writing
 from cuvis_ai_core.grpc.manifests import read_json
 from cuvis_ai_core.grpc.profiling import timings_of
 from cuvis_ai_core.grpc.service import Call, Handler
@@ -102,25 +103,28 @@ def save_trainrun(call: Call) -> Any:
 
     text = request.trainrun_path
     target = call.service.roots.target(text if text.endswith((".yaml", ".yml")) or not text.strip() else f"{text}.yaml")
-    beside = call.service.roots.target(str(target.with_name(f"{target.stem}.pipeline.yaml")))
-    save(pipeline, beside, {})
-    weights = find_weights(beside)
-    if weights is not None and not request.save_weights:
-        weights.unlink()
-        weights = None
-    content = {
-        **config.to_dict(),
-        "pipeline": pipeline.to_dict(),
-        **({"weights": weights.name} if weights else {}),
-    }
-    if session.plugins:
-        plugins = call.service.roots.target(str(target.with_name(f"{target.stem}.{_PLUGINS}")))
-        entries = {name: each.model_dump(mode="json", exclude_unset=True) for name, each in session.plugins.items()}
-        write_atomic(plugins, to_yaml({"plugins": entries}))
-        content["plugins_path"] = plugins.name
-    write_atomic(target, to_yaml(json.loads(json.dumps(content))))
+    beside = target.with_name(f"{target.stem}.pipeline.yaml")
+    with writing(call.service.roots, target) as held:
+        save(pipeline, held.with_name(beside.name), {})
+        weights = find_weights(held.with_name(beside.name))
+        if weights is not None and not request.save_weights:
+            weights.unlink()
+            weights = None
+        content = {
+            **config.to_dict(),
+            "pipeline": pipeline.to_dict(),
+            **({"weights": weights.name} if weights else {}),
+        }
+        if session.plugins:
+            content["plugins_path"] = name = f"{target.stem}.{_PLUGINS}"
+            entries = {name: each.model_dump(mode="json", exclude_unset=True) for name, each in session.plugins.items()}
+            write_atomic(held.with_name(name), to_yaml({"plugins": entries}))
+        write_atomic(held, to_yaml(json.loads(json.dumps(content))))
     return messages().SaveTrainRunResponse(
-        success=True, trainrun_path=str(target), pipeline_path=str(beside), weights_path=str(weights or "")
+        success=True,
+        trainrun_path=str(target),
+        pipeline_path=str(beside),
+        weights_path=str(target.with_name(weights.name)) if weights else "",
     )
 
 
@@ -146,7 +150,8 @@ def _restore(call: Call) -> "TrainRunConfig":
 
     session, request = call.session, call.request
     path = call.service.roots.file(request.trainrun_path, session.search_paths, (".yaml", ".yml", ""))
-    given = read_file(path).config.to_dict()
+    with reading(call.service.roots, path) as held:
+        given = read_file(held, config_dirs=[path.parent]).config.to_dict()
     if isinstance(named := given.get("plugins_path"), str):
         load_manifest(call, call.service.roots.file(named, [path.parent]))
     session.search_paths.insert(0, path.parent)
@@ -158,7 +163,9 @@ def _restore(call: Call) -> "TrainRunConfig":
     chosen = request.weights_path if request.HasField("weights_path") else config.weights
     if chosen:
         strict = request.strict if request.HasField("strict") else True
-        give_weights(session.needed_pipeline(), call.service.roots.file(chosen, [path.parent]), strict=strict)
+        file = call.service.roots.file(chosen, [path.parent])
+        with reading(call.service.roots, file) as held:
+            give_weights(session.needed_pipeline(), held, strict=strict)
     session.trainrun = config
     return config
 
