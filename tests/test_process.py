@@ -129,3 +129,18 @@ def test_a_program_reads_no_input() -> None:
     """It meets the end of its input at once, on no terminal."""
     assert run(["cat"]).returncode == 0
     assert run(["sh", "-c", "test -t 0"]).returncode == 1
+
+
+IGNORING = """
+import signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+from cuvis_ai_core._process import run
+print([run(["sh", "-c", code]).returncode for code in ("exit 0", "exit 7", "kill -9 $$", "kill -9 0")])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+def test_a_process_that_ignores_the_end_of_its_children_is_told_how_they_ended() -> None:
+    """Supervisors have it so, and servers that want no zombies: what fails must not look as if it had gone well."""
+    done = subprocess.run([sys.executable, "-c", IGNORING], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[0, 7, 137, -9]\n"

@@ -35,6 +35,9 @@ _WATCHED: Final = (
 )
 """Starts the watcher, then becomes the program: both are in one process group. Costs half a millisecond."""
 
+_TELLING: Final = ("/bin/sh", "-c", '"$@"; status=$?; echo $status >/dev/fd/"$0"; exit $status')
+"""Runs the program and writes its exit status to an open file, by number."""
+
 _GRACE: Final = 2.0
 """Seconds for which output is awaited after the program and its group ended: a daemon (ssh's) may hold the pipes."""
 
@@ -136,19 +139,20 @@ def run(
         raise ToolNotFoundError(
             f"The program '{command[0]}' was not found.", hint="Install it and try again.", tool=command[0]
         )
-    with _lifeline() as stdin:
+    with _lifeline() as stdin, _status() as (told, read):
+        telling = (*_TELLING, str(told)) if told else ()
         process = subprocess.Popen(
-            [*_WATCHED, program, *command[1:]],
+            [*_WATCHED, *telling, program, *command[1:]],
             cwd=cwd,
             env=env,
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=sys.platform != "win32",
-            pass_fds=handles,
+            pass_fds=(*handles, *([told] if told else [])),
         )
         with (_programs.get() or Programs()).including(process):
-            return _finish(process, command, meanwhile)
+            return _finish(process, command, meanwhile, read)
 
 
 class Service:
@@ -259,8 +263,36 @@ def _lifeline() -> Iterator[int]:
         os.close(held)
 
 
+@contextlib.contextmanager
+def _status() -> Iterator[tuple[int, Callable[[], int | None]]]:
+    """Have an open file that the exit status is written to, and what reads it; 0 and None where the system tells it.
+
+    A process that was told to ignore the end of its children (SIGCHLD), by a supervisor or to have no zombies, is not
+    told how they ended: each would have ended well.
+    """
+    if sys.platform == "win32" or signal.getsignal(signal.SIGCHLD) is not signal.SIG_IGN:
+        yield 0, lambda: None
+        return
+    told, writing = os.pipe()
+    os.set_blocking(told, False)
+
+    def read() -> int:
+        with contextlib.suppress(BlockingIOError):
+            return int(os.read(told, 9) or -signal.SIGKILL)
+        return -signal.SIGKILL  # ended before it could say so
+
+    try:
+        yield writing, read
+    finally:
+        os.close(told)
+        os.close(writing)
+
+
 def _finish(
-    process: "subprocess.Popen[bytes]", command: Sequence[str], meanwhile: Callable[[], object] | None
+    process: "subprocess.Popen[bytes]",
+    command: Sequence[str],
+    meanwhile: Callable[[], object] | None,
+    told: Callable[[], int | None],
 ) -> Finished:
     seconds = time_limit()
     assert process.stdout is not None
@@ -288,9 +320,11 @@ def _finish(
         )
     until = time.monotonic() + _GRACE
     stdout, stderr = output.read(until), errors.read(until)
-    if process.returncode < 0:
-        stderr += f"\n{command[0]} was ended by signal {_signal_name(-process.returncode)}"
-    return Finished(process.returncode, redact(stdout), redact(stderr))
+    status = told()
+    status = process.returncode if status is None else status
+    if status < 0:
+        stderr += f"\n{command[0]} was ended by signal {_signal_name(-status)}"
+    return Finished(status, redact(stdout), redact(stderr))
 
 
 class _Text(threading.Thread):
