@@ -76,10 +76,11 @@ def _node_rows(registry: "NodeRegistry", pipeline: "Pipeline") -> Iterator[tuple
 
 
 def _port_rows(pipeline: "Pipeline") -> Iterator[tuple[str, str, str, str]]:
+    unloaded = pipeline.unloaded
     for name in pipeline.order:
         for direction, ports in (("in", pipeline.inputs[name]), ("out", pipeline.outputs[name])):
             for resolved in ports.values():
-                marks = [note(resolved.port), "named by an edge" * (name in pipeline.unloaded)]
+                marks = [note(resolved.port), "named by an edge" * (name in unloaded)]
                 yield resolved.name, direction, str(resolved), ", ".join(filter(None, marks)) or "-"
 
 
