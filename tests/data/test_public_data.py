@@ -206,3 +206,20 @@ def test_weights_without_the_extra_or_a_connection(weights: Any, hub: Any, monke
     assert "cannot be fetched: ConnectionError" in weights("download", "small")[1]
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert "cuvis-ai-core[hub]" in weights("download", "small")[1]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        *('name: "a\\e]52;c;x\\a"', "name: a, filename: ../../../../etc/passwd", "name: a, filename: /etc/passwd"),
+        *("name: a, revision: ..", "name: a, filename: 'b\\..\\..\\c'", "name: a, filename: 'C:c'", "name: [a]"),
+        *("name: a, aux_files: [{filename: ../b}]", "name: a, aux_files: [{path: 3}]", "name: a, repo_id: 5"),
+        *("name: a, aux_files: [{filename: b, size_bytes: x}]", "name: a, aliases: [[b]]", "name: a, used_for: [5]"),
+        f"name: a, size_bytes: 1{'0' * 30}",
+    ],
+)
+def test_weights_of_a_stranger_are_files_of_their_repository(tmp_path: Path, row: str) -> None:
+    """They name nothing elsewhere, steer no terminal, and end no program."""
+    (tmp_path / "x.yaml").write_text(f"weights:\n- {{{row}}}\n")
+    with pytest.raises(ManifestError, match="paths within their repository"):
+        ModelWeights.load_manifests([tmp_path])

@@ -54,7 +54,18 @@ def test_a_file_that_is_no_pipeline_is_an_error(
     pipeline: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of one line."""
-    for content in ("- 1\n", "a: [\n"):
+    for content in ("- 1\n", "a: [\n", "plugins: [1]\n", "plugins: 5\n", "nodes: 5\n", "nodes: [1]\n"):
         pipeline.write_text(content)
         assert suggest(monkeypatch, "--pipeline-path", str(pipeline)) == 1
         assert capsys.readouterr().err.startswith("Error: ")
+
+
+def test_names_steer_no_terminal(
+    pipeline: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a file calls its plugins is shown with controls written out."""
+    pipeline.write_text('plugins: ["a\\e]52;c;x\\a"]\n')
+    assert suggest(monkeypatch, "--pipeline-path", str(pipeline)) == 0
+    told = capsys.readouterr()
+    assert "\x1b" not in told.err + told.out
+    assert r"a\x1b]52;c;x\x07" in told.err

@@ -1,11 +1,13 @@
 """Which weights of models the manifests of plugins name: an index for programs that fetch them."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeGuard
 
+from cuvis_ai_core._shown import shown_in_line
 from cuvis_ai_core._yaml import load_yaml
 from cuvis_ai_core.errors import ManifestError, YamlError
 
@@ -23,6 +25,8 @@ _LABELS: Final = (
     "Trained pipeline",
 )
 """What published programs sort weights by, in their order; others come behind."""
+_MOST_BYTES: Final = 1 << 63
+_TEXTS: Final = ("name", "display_name", "plugin", "family", "repo_id", "sha256", "selected_by")
 _HOSTS: Final = ("huggingface.co", "us.aws.cdn.hf.co")
 _LEFT_OUT: Final[Mapping[str, Any]] = MappingProxyType(
     {
@@ -106,13 +110,15 @@ def _rows_of(file: Path) -> list[dict[str, Any]]:
     rows = content.get("weights") if isinstance(content, dict) else None
     if rows is None:
         return []
-    if not isinstance(rows, list) or not all(map(_is_row, rows)):
+    plugin = content.get("name", file.stem)
+    if not isinstance(rows, list) or not all(map(_is_row, rows)) or not _is_text(plugin):
         raise ManifestError(
-            f"{file}: 'weights' is a list of mappings with a 'name'; 'used_for', 'aux_files' and 'aliases' are lists.",
+            f"{file}: 'weights' is a list of mappings with a 'name'; 'used_for', 'aux_files' and 'aliases' are lists, "
+            "names are texts without control characters, sizes are whole numbers, and files are named by paths within "
+            "their repository.",
             path=file,
             key="weights",
         )
-    plugin = content.get("name", file.stem)
     return [_row(row, plugin) for row in rows]
 
 
@@ -134,7 +140,26 @@ def _row(given: Mapping[str, Any], plugin: str) -> dict[str, Any]:
 
 
 def _is_row(row: object) -> bool:
-    if not isinstance(row, dict) or not row.get("name") or not isinstance(row.get("size_bytes") or 0, int):
+    if not isinstance(row, dict) or not row.get("name") or not _has_files(row):
         return False
     lists = [row.get(key) or [] for key in ("used_for", "aux_files", "aliases", "explicit_path_hparams")]
-    return all(isinstance(each, list) for each in lists) and all(isinstance(each, dict) for each in lists[1])
+    if not all(isinstance(each, list) for each in lists) or not all(isinstance(each, dict) for each in lists[1]):
+        return False
+    texts = [row.get(key) for key in _TEXTS if row.get(key) is not None]
+    return all(map(_is_text, [*texts, *lists[0], *lists[2]])) and all(map(_has_files, lists[1]))
+
+
+def _has_files(row: Mapping[str, Any]) -> bool:
+    """Tell whether what a row names are files of a repository, and their size is one."""
+    files = [row[key] for key in ("filename", "path", "revision") if row.get(key) is not None]
+    size = row.get("size_bytes") or 0
+    return isinstance(size, int) and size < _MOST_BYTES and all(map(_is_inside, files))
+
+
+def _is_inside(name: object) -> bool:
+    """Tell whether a text is a path that leads to nothing above where it begins, on whichever system."""
+    return _is_text(name) and not re.match("[A-Za-z]:", name) and not {"..", ""} & set(re.split(r"[/\\]", name))
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and shown_in_line(value) == value

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from cuvis_ai_core._shown import shown
 from cuvis_ai_core._yaml import load_yaml
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.pipeline.saving import to_yaml
@@ -49,6 +50,11 @@ def reorder_pipeline_with_plugins(raw: Mapping[str, Any], plugins: Iterable[str]
     return {**metadata, "plugins": list(plugins), **rest}
 
 
+def _are(values: object, kind: type) -> bool:
+    """Tell whether something is a list of values of a kind, or not there."""
+    return values is None or (isinstance(values, list) and all(isinstance(each, kind) for each in values))
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--pipeline-path", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
 @click.option(
@@ -63,10 +69,13 @@ def _suggest(pipeline_path: Path, plugins_dirs: Sequence[Path], output: str) -> 
     """Print a pipeline file with the field `plugins` that it lacks; the file stays as it is."""
     try:
         raw = load_yaml(pipeline_path).data
-        if not isinstance(raw, dict):
-            raise click.ClickException(f"{pipeline_path} is no pipeline file: it holds no mapping.")
+        if not isinstance(raw, dict) or not _are(raw.get("nodes"), dict) or not _are(raw.get("plugins"), str):
+            raise click.ClickException(
+                f"{pipeline_path} is no pipeline file: it is a mapping, with a list of mappings under 'nodes' and a "
+                "list of names under 'plugins'."
+            )
         if raw.get("plugins"):
-            click.echo(f"{pipeline_path} names its plugins already: {', '.join(raw['plugins'])}", err=True)
+            click.echo(shown(f"{pipeline_path} names its plugins already: {', '.join(raw['plugins'])}"), err=True)
             return
         folders = plugins_dirs or folders_above(pipeline_path)
         plugins, content = suggest_plugins_field(None, raw, folders)
