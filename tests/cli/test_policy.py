@@ -53,6 +53,13 @@ def test_a_policy_is_shown_with_its_lines(shell: Shell, policy: Path) -> None:
     assert json.loads(shell("cuvis-ai", "policy", "show", "--json").stdout)["policy"] == str(policy)
 
 
+def test_of_a_policy_without_rules_it_is_said_that_it_allows_nothing(shell: Shell, policy: Path) -> None:
+    """A table without a line would not say so."""
+    policy.write_text("allow: []\n")
+
+    assert "allows nothing." in " ".join(shell("cuvis-ai", "policy", "show").stdout.split())
+
+
 def test_without_a_policy_it_is_said_where_one_would_lie(shell: Shell) -> None:
     """In the user's configuration folder, or in the system's."""
     found = shell("cuvis-ai", "policy", "show")

@@ -1,5 +1,6 @@
 """What torch does with a plugin's classes: it scripts, exports, traces and saves them, for two versions at once."""
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -96,8 +97,10 @@ def nets(projects: Path) -> Iterator[list[Any]]:
         registry.load_plugin("nets", {"path": str(projects / version), "provides": ["nets.nodes.Echo"]})
         modules.append(registry.get("Echo").net)  # type: ignore[attr-defined]
     yield modules
+    modules.clear()
     for registry in registries:
         registry.close()
+    gc.collect()  # what lives on would be loaded again by the next test, as this one left it
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

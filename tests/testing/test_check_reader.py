@@ -66,6 +66,7 @@ def doubled(path: Path) -> Cube:
         (random, "read again, the cube is another"),
         (absent, "of a file that is not there it makes a cube"),
         (doubled, "the cube has a wavelength twice"),
+        (lambda path: [honest(path), doubled(path)], "cube 1 has a wavelength twice"),
         (lambda path: np.fromfile(path, "<u2"), "it returns an object of class ndarray"),
         (lambda _: [], "it returns no cube"),
         (lambda path: [honest(path), None], "it returns a sequence with an object of class NoneType"),
