@@ -53,7 +53,10 @@ def as_url(path: Path | str) -> str | None:
     found, first = parts[0]
     if found is None or found[1] in _LOCAL:
         return None
-    rest = [f"{match[1]}://{part[match.end() :]}" if match else part for match, part in parts[1:]]
+    slashes = dict.fromkeys(_LOCAL, ":///")  # there is no host
+    rest = [
+        f"{match[1]}{slashes.get(match[1], '://')}{part[match.end() :]}" if match else part for match, part in parts[1:]
+    ]
     return "::".join([f"{found[1]}://{first[found.end() :]}", *rest])
 
 

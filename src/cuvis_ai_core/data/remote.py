@@ -22,6 +22,9 @@ _STATE: Final = ("size", "mtime", "modified", "LastModified", "last_modified", "
 """What file systems call that which changes with a file."""
 
 _STORE: Final = ".zarr"
+_REFERENCES: Final = "reference"
+"""A list of addresses with templates, in which fsspec fills in whatever its author likes: variables of the environment,
+or, in old versions, what a program of his returns."""
 
 
 def cache_folder() -> Path:
@@ -43,6 +46,12 @@ def fetched(url: str) -> Path:
         MissingExtraError: The package `fsspec` is not installed.
     """
     shown = redact(url)
+    if _REFERENCES in [part.partition("://")[0] for part in url.split("::")]:
+        raise CubeError(
+            f"The cube '{shown}' is a list of references, which is not followed: it may name any file and address, and "
+            "have variables of the environment sent there.",
+            hint="If you trust it, make a file or a Zarr store of what it refers to, for example with xarray.",
+        )
     fsspec = library("fsspec", "remote", shown)
     try:
         system, place = fsspec.core.url_to_fs(url)

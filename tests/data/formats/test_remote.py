@@ -1,6 +1,7 @@
 """Cubes at an address: of a server that the test itself starts."""
 
 import io
+import json
 import sys
 import tarfile
 import threading
@@ -183,3 +184,29 @@ def test_without_library(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "fsspec", None)
     with pytest.raises(MissingExtraError, match=r"(?s)package 'fsspec'.*cuvis-ai-core\[remote\]"):
         read_cube("https://example.org/a.npy", READERS)
+
+
+def test_lists_of_references_are_not_followed(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they name may have variables of the environment in it, and be anywhere."""
+    pytest.importorskip("jinja2")
+    monkeypatch.setenv("CANARY", "canary")
+    np.save(tmp_path / "canary.npy", np.zeros((2, 2, 3), np.uint8))
+    named = f"{tmp_path}/{{{{f.__globals__[os].environ[CANARY]}}}}.npy"
+    (tmp_path / "list.json").write_text(
+        json.dumps({"version": 1, "templates": {"f": "{{c}}"}, "refs": {"x.npy": [named]}})
+    )
+    for address in (f"reference://x.npy::{tmp_path}/list.json", f"reference://x.npy::file://{tmp_path}/list.json"):
+        with pytest.raises(CubeError, match="a list of references, which is not followed"):
+            read_cube(address, READERS)
+    assert not cache.exists()
+
+
+def test_archives_on_this_machine_are_named_by_addresses(tmp_path: Path, cache: Path) -> None:
+    """`file:///` is a place, also behind another address."""
+    np.save(tmp_path / "x.npy", np.zeros((2, 2, 3), np.uint8))
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.write(tmp_path / "x.npy", "x.npy")
+    for place in (tmp_path, f"file://{tmp_path}"):
+        cube = read_cube(f"zip://x.npy::{place}/x.zip", READERS)
+        assert cube.data.shape == (2, 2, 3)
+    assert cache.is_dir()
