@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from numpy.typing import NDArray
 
 from cuvis_ai_core.data import Cube
 from cuvis_ai_core.data.lazy import LazyArray
@@ -180,5 +181,19 @@ def test_a_line_longer_than_memory() -> None:
         asked.append(int(np.prod(sizes)))
         return np.zeros(sizes, np.float32)
 
-    Cube(LazyArray((2, 1 << 20, 1 << 10), np.float32, read))
+    Cube(LazyArray((2, 1 << 20, 1 << 8), np.float32, read))
     assert 0 < max(asked) <= 1 << 22
+
+
+def test_looking_for_data_has_a_bound() -> None:
+    """An image of nothing, whose file has pieces of gigabytes, is not unpacked for as many times as it has parts."""
+    read: list[tuple[slice, ...]] = []
+
+    def nothing(*ranges: slice) -> NDArray[Any]:
+        read.append(ranges)
+        return np.full([each.stop - each.start for each in ranges], np.nan, dtype=np.float32)
+
+    Cube(LazyArray((32768, 32768, 3), np.float32, nothing, chunk=(16384, 16384)))
+    assert len(read) <= 2
+    small = Cube(LazyArray((40, 40, 3), np.float32, nothing, chunk=(20, 20)))
+    assert small.remarks == ("The cube has no data: no value is finite.",)

@@ -1,8 +1,9 @@
 """What every cube reader returns."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,9 @@ SHORTEST_WAVELENGTH: Final = 100.0
 _RANK: Final = 3
 _PIECE: Final = 1 << 22
 """So many values are looked at at once."""
+
+_UNPACKED: Final = 1 << 32
+"""So many bytes are unpacked in order to tell whether a cube has any data."""
 
 _NO_DATA: Final = "The cube has no data: no value is finite."
 
@@ -110,18 +114,23 @@ class Cube:
         return {} if widget is None else {**widget._repr_mimebundle_(), "text/html": self._repr_html_()}
 
     def _has_data(self) -> bool:
-        """Tell whether a value in a good band is finite; the first piece of an image tells it mostly."""
-        good = slice(None) if self.good_bands is None else self.good_bands
-        return self.data.dtype.kind != "f" or any(bool(np.isfinite(piece[..., good]).any()) for piece in self._pieces())
+        """Tell whether a value in a good band is finite; the first piece of an image tells it mostly.
 
-    def _pieces(self) -> Iterator[NDArray[Any]]:
-        """Yield the image in pieces of bounded size: one line of it may be longer than memory."""
+        What takes more than a bounded amount of unpacking to tell counts as data.
+        """
+        if self.data.dtype.kind != "f":
+            return True
+        good = slice(None) if self.good_bands is None else self.good_bands
         height, width, channels = self.data.shape
-        rows = self.data.chunk[0] if isinstance(self.data, LazyArray) else 1
-        columns = max(1, _PIECE // (rows * channels))
-        for top in range(0, height, rows):
-            for left in range(0, width, columns):
-                yield self.data[top : top + rows, left : left + columns]
+        rows, across = self.data.chunk if isinstance(self.data, LazyArray) else (1, 1)
+        # one line of an image may be longer than memory; of larger pieces in a file each of ours unpacks a whole one
+        columns = min(width, max(1, _PIECE // (rows * channels)))
+        most = max(1, _UNPACKED // (rows * max(across, columns) * channels * self.data.dtype.itemsize))
+        if -(-height // rows) * -(-width // columns) > most:
+            return True
+        places = product(range(0, height, rows), range(0, width, columns))
+        pieces = (self.data[top : top + rows, left : left + columns] for top, left in places)
+        return any(bool(np.isfinite(piece[..., good]).any()) for piece in pieces)
 
     def _checked_data(self) -> NDArray[Any] | LazyArray:
         given: Any = self.data

@@ -330,6 +330,7 @@ def test_pyramid_of_ome(tmp_path: Path, version: str) -> None:
         {"data": {"cube": DATA, "wavelength": NM}},
         {"scene": {"hs": {"DataCube": DATA, "Wavelength": NM[:, None]}}},
         {"rad": DATA, "meta": {"lambda": NM}},
+        {"rad": DATA, "nm": NM},
         {"rad": DATA.transpose(2, 0, 1), "wavelengths": NM},
     ],
 )

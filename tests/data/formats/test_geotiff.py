@@ -147,12 +147,24 @@ def test_enmap_misfit(tmp_path: Path) -> None:
 def test_large_claim(tmp_path: Path) -> None:
     """A sparse file of some bytes that claims a huge image is an error with the limit, and takes no memory."""
     path = tmp_path / "a.tif"
-    options = {"tiled": True, "blockxsize": 4096, "blockysize": 4096, "SPARSE_OK": "TRUE", "BIGTIFF": "YES"}
+    options = {"tiled": True, "blockxsize": 256, "blockysize": 256, "SPARSE_OK": "TRUE", "BIGTIFF": "YES"}
     options |= {"crs": "EPSG:32633", "transform": rasterio.Affine(*TRANSFORM)}
     with rasterio.open(path, "w", driver="GTiff", height=1 << 18, width=1 << 18, count=200, dtype="float32", **options):
         pass
     with pytest.raises(CubeError, match=r"262144 x 262144 x 200 values.*the limit is the memory that is free"):
         np.asarray(read_cube(path, READERS).data)
+
+
+def test_large_blocks(tmp_path: Path) -> None:
+    """A sparse file of some bytes whose blocks are huge is refused before one of them is filled."""
+    path = tmp_path / "a.tif"
+    options = {"tiled": True, "blockxsize": 16384, "blockysize": 16384, "SPARSE_OK": "TRUE", "nodata": 0}
+    options |= {"crs": "EPSG:32633", "transform": rasterio.Affine(*TRANSFORM)}
+    with rasterio.open(path, "w", driver="GTiff", height=32768, width=32768, count=3, dtype="float32", **options):
+        pass
+    with pytest.raises(CubeError, match=r"would unpack to 3 GiB; the limit is 256 MiB") as caught:
+        read_cube(path, READERS)
+    assert "--unpack-limit" in str(caught.value)
 
 
 def test_leads_elsewhere(tmp_path: Path) -> None:

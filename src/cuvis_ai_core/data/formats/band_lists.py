@@ -19,7 +19,7 @@ WAVELENGTHS: Final = (
     *("wavelengths", "wavelength", "wavelength_3d", "wl", "wvl", "lambda", "wave", "waves", "wvls"),
     *("center_wavelengths", "center_wavelength", "centre_wavelengths", "centre_wavelength", "central_wavelength"),
     *("central_wavelengths", "band_wavelengths", "band_wavelength", "spectral_bands", "wavenumber", "wavenumbers"),
-    *("band_centers", "band_centres", "band_center", "band_centre", "bands_nm"),
+    *("band_centers", "band_centres", "band_center", "band_centre", "bands_nm", "nm"),
 )
 FWHM: Final = ("fwhm", "fwhms", "bandwidth", "bandwidths", "band_width", "band_widths")
 GOOD: Final = (

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from cuvis_ai_core.data.formats.libraries import library, readable
 from cuvis_ai_core.data.formats.stored import Meaning, Opening, Stored, data_of
 from cuvis_ai_core.data.points import CONTROL_POINTS, POINTS_CRS
 from cuvis_ai_core.data.units import Numbers
+from cuvis_ai_core.data.unpacking import refuse_bomb
 from cuvis_ai_core.errors import CubeError
 from cuvis_ai_core.node.ports import floating_for
 
@@ -128,6 +130,7 @@ def read_raster(path: Path, array: str | None = None) -> Cube:
         )
     with opening() as windows:
         raster, remarks = windows.raster, list[str]()
+        refuse_bomb(path, _block(raster))
         product = read_product(path, windows.shape[0])
         meaning = _meaning(raster, product, remarks)
         image = Stored(windows, opening, (1, 2, 0), meaning)
@@ -145,6 +148,13 @@ def read_raster(path: Path, array: str | None = None) -> Cube:
             metadata={**tags, **(product.metadata if product else {}), **_points(raster, remarks)},
             remarks=tuple(remarks),
         )
+
+
+def _block(raster: Any) -> int:
+    """Return the bytes of what GDAL unpacks at once, whatever part of it is wanted."""
+    together = int(raster.count) if raster.profile.get("interleave") == "pixel" else 1
+    sizes = zip(raster.block_shapes, raster.dtypes, strict=True)
+    return together * max(prod(map(int, block)) * int(np.dtype(dtype).itemsize) for block, dtype in sizes)
 
 
 def _points(raster: Any, remarks: list[str]) -> dict[str, Any]:
