@@ -137,5 +137,6 @@ def _dtype(text: str, declared: list[str]) -> Any:
     library, name = declared
     if library == "numpy":
         importlib.import_module(library)
+        name = "bool_" if name == "bool" else name  # which NumPy 1 warns of
     found = getattr(sys.modules.get(library), name, None) if library in {"builtins", "numpy", "torch"} else None
     return found if isinstance(found, type) or type(found).__name__ == "dtype" else text
