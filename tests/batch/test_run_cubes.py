@@ -319,6 +319,10 @@ def test_a_cube_whose_record_cannot_be_read_is_done_again(folder: Path, cubes: C
     assert (report.done, report.skipped, report.failed) == (1, 1, 0)
     kept = {each.name for each in (folder / "out" / "fine0").glob("*.changed")}
     assert kept == {"outputs.npz.changed", "run.json.changed", "rx.scores-map.png.changed"}
+    (folder / "out" / "fine0" / "run.json").write_bytes(left)
+    assert run_cubes("rx.yaml", "cubes/*.npy", "out").done == 1
+    again = {each.name for each in (folder / "out" / "fine0").glob("*.changed*")} - kept
+    assert again == {"outputs.npz.changed-2", "run.json.changed-2", "rx.scores-map.png.changed-2"}
 
 
 @pytest.mark.parametrize("name", ["../../mine", "{folder}/mine", "a\0b", "\ud800", "..", ""])

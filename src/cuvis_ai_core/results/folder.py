@@ -44,6 +44,9 @@ _WRITTEN: Final = "written"
 _SIZES: Final = "sizes"
 """Key under which their bytes are counted: what was cut off is seen without reading."""
 
+_ASIDE: Final = ".changed"
+"""What follows the name of a file that was put aside."""
+
 _PLACE: Final = "folder"
 """Key under which the number stands that the file system gave the folder: no archive and no repository knows it."""
 
@@ -164,7 +167,7 @@ def put_aside(folder: Path) -> list[str]:
     """
     record = read_json(folder / RECORD)
     known = record is not None and isinstance(record.get(_WRITTEN), dict) and isinstance(record.get("files"), list)
-    names = list(not_as_written(folder, record or {})) if known else [file.name for file in folder.iterdir()]
+    names = list(not_as_written(folder, record or {})) if known else _not_aside(folder)
     aside = []
     for file in (folder / name for name in sorted(filter(_is_plain, names), key=lambda name: name == RECORD)):  # last
         if file.is_file():
@@ -174,9 +177,13 @@ def put_aside(folder: Path) -> list[str]:
     return aside
 
 
+def _not_aside(folder: Path) -> list[str]:
+    return [file.name for file in folder.iterdir() if not re.search(rf"{re.escape(_ASIDE)}(-\d+)?$", file.name)]
+
+
 def _aside_names(file: Path) -> Iterator[Path]:
-    yield file.with_name(f"{file.name}.changed")
-    yield from (file.with_name(f"{file.name}.changed-{number}") for number in itertools.count(2))
+    yield file.with_name(f"{file.name}{_ASIDE}")
+    yield from (file.with_name(f"{file.name}{_ASIDE}-{number}") for number in itertools.count(2))
 
 
 def _sync(file: Path) -> None:
