@@ -563,11 +563,11 @@ def explore_guided(kind: str, seconds: float) -> None:
     atheris = importlib.import_module("atheris")  # which has no wheels for every Python
 
     logging.disable()
-    sample = KINDS[kind][1]()
     corpus, folder = Path(tempfile.mkdtemp()), Path(tempfile.mkdtemp())
-    (corpus / "honest").write_bytes(sample)
     with atheris.instrument_imports(include=["cuvis_ai_core"]):
+        sample = KINDS[kind][1]()
         check(kind, sample, folder)
+    (corpus / "honest").write_bytes(sample)
 
     def attempt(content: bytes) -> None:
         try:
