@@ -1,5 +1,6 @@
 """What every test gets: a plugin cache of its own, and a process that is afterwards as it was before."""
 
+import contextlib
 import faulthandler
 import gc
 import importlib.util
@@ -8,6 +9,7 @@ import random
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -325,3 +327,28 @@ def git_plugin(git_host: GitHost, request: pytest.FixtureRequest) -> Callable[..
         return url
 
     return serve
+
+
+@pytest.fixture
+def pipe() -> Iterator[Callable[[Path], None]]:
+    """Return a function that makes a pipe, at which nobody waits longer than a minute."""
+    made: list[Path] = []
+    ended = threading.Event()
+
+    def make(path: Path) -> None:
+        os.mkfifo(path)
+        made.append(path)
+
+    def give_up() -> None:
+        while not ended.wait(60):
+            for path in made:
+                with contextlib.suppress(OSError):
+                    os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+
+    thread = threading.Thread(target=give_up, daemon=True)
+    thread.start()
+    try:
+        yield make
+    finally:
+        ended.set()
+        thread.join()

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from cuvis_ai_core.batch import run_cubes
-from cuvis_ai_core.errors import OutputError
+from cuvis_ai_core.errors import BundleError, OutputError
 from cuvis_ai_core.pipeline import Pipeline
+from cuvis_ai_core.plugins.bundle.local import files_below
 from cuvis_ai_core.results.folder import OutputFolder
 from cuvis_ai_core.results.record import for_results, run_record
 from cuvis_ai_core.training.results import write_matrix, write_metrics
@@ -251,3 +252,14 @@ def test_names_in_tables_are_no_formulas(tmp_path: Path, text: str) -> None:
         assert f"'{text}" in cells
         assert text not in cells
         assert "\x1b" not in "".join(cells)
+
+
+def test_a_pipe_in_a_project_is_not_waited_for(local_plugin: Run, pipe: Run) -> None:
+    """Neither where it is looked for mistakes nor where it is carried elsewhere."""
+    project = local_plugin() / "pyproject.toml"
+    project.unlink()
+    pipe(project)
+    command = [sys.executable, "-m", "cuvis_ai_core", "plugins", "check", "--no-run", str(project.parent)]
+    assert subprocess.run(command, check=False, capture_output=True, timeout=50).returncode == 1
+    with pytest.raises(BundleError, match="is a pipe, a socket or a device"):
+        list(files_below(project.parent))

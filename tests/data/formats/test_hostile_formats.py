@@ -1,7 +1,6 @@
 """Files of the field's formats that name files elsewhere, or are small on disk and large in memory."""
 
 import json
-import os
 import pickle
 import re
 import struct
@@ -187,7 +186,7 @@ def test_parts_of_virtual_datasets_are_judged_as_the_whole(
             read(_virtual(scenes / f"{name[:2]}.h5", (".", name), before=before))
 
 
-def test_parts_in_parts_are_read_as_far_as_they_end(read: Any, secret: Path) -> None:
+def test_parts_in_parts_are_read_as_far_as_they_end(read: Any, secret: Path, pipe: Callable[[Path], None]) -> None:
     """HDF5 goes round in a circle until it crashes, waits for a pipe, and reads each part as often as it is named."""
     import h5py
 
@@ -197,7 +196,7 @@ def test_parts_in_parts_are_read_as_far_as_they_end(read: Any, secret: Path) -> 
     _virtual(scenes / "two.h5", ("part.h5", "cube"), ("part.h5", "/cube"))
     np.testing.assert_array_equal(np.asarray(read(_virtual(scenes / "three.h5", ("two.h5", "cube"))).data), CUBE)
     _virtual(scenes / "there.h5", ("back.h5", "cube"))
-    os.mkfifo(scenes / "pipe")
+    pipe(scenes / "pipe")
     several = [("level0.h5", "cube")] * 100
     _virtual(scenes / "level0.h5", *[("part.h5", "cube")] * 100)
     _virtual(scenes / "level1.h5", *several)
@@ -260,7 +259,7 @@ def test_pickles_are_refused_whatever_the_library_allows(
 
 
 @pytest.mark.parametrize("name", ["c/0/0/0", "zarr.json"])
-def test_stores_of_zarr_have_plain_files(read: Any, tmp_path: Path, name: str) -> None:
+def test_stores_of_zarr_have_plain_files(read: Any, tmp_path: Path, pipe: Callable[[Path], None], name: str) -> None:
     """A pipe is not waited for."""
     zarr = pytest.importorskip("zarr")
     store = tmp_path / "x.zarr"
@@ -269,7 +268,7 @@ def test_stores_of_zarr_have_plain_files(read: Any, tmp_path: Path, name: str) -
     if name == "zarr.json":  # else it is no store
         (store / ".zgroup").write_text('{"zarr_format": 2}')
     (store / name).unlink()
-    os.mkfifo(store / name)
+    pipe(store / name)
     with pytest.raises(CubeError, match=f"'{name}': it is a pipe, no file"):
         read(store)
 
@@ -290,7 +289,7 @@ SizeT="1"><Channel ID="Channel:0" SamplesPerPixel="1"/><Channel ID="Channel:1" S
 <TiffData FirstC="1" IFD="0" PlaneCount="1"><UUID FileName="{}">urn:uuid:b</UUID></TiffData></Pixels></Image></OME>"""
 
 
-def test_images_of_ome_have_their_parts_beside_them(read: Any, tmp_path: Path) -> None:
+def test_images_of_ome_have_their_parts_beside_them(read: Any, tmp_path: Path, pipe: Callable[[Path], None]) -> None:
     """They may be in several files; none of them is elsewhere, or a pipe."""
     tifffile = pytest.importorskip("tifffile")
     scenes = tmp_path / "scenes"
@@ -298,7 +297,7 @@ def test_images_of_ome_have_their_parts_beside_them(read: Any, tmp_path: Path) -
     secret = np.full((4, 4), 83, np.uint8)
     for place in (tmp_path, scenes / "more", scenes):
         tifffile.imwrite(place / "part.tif", secret)
-    os.mkfifo(scenes / "pipe")
+    pipe(scenes / "pipe")
     (scenes / "link.tif").symlink_to(tmp_path / "part.tif")
     for name in (str(tmp_path / "part.tif"), "../part.tif", "more/part.tif", "link.tif", "pipe", "part.tif"):
         path = scenes / "x.ome.tif"
@@ -315,7 +314,7 @@ _VIRTUAL = """<VRTDataset rasterXSize="4" rasterYSize="4"><Metadata><MDI key="IN
 </VRTDataset>"""
 
 
-def test_rasters_have_rasters_of_their_own_beside_them(read: Any, secret: Path) -> None:
+def test_rasters_have_rasters_of_their_own_beside_them(read: Any, secret: Path, pipe: Callable[[Path], None]) -> None:
     """A mask that is virtual would be any file, or an address; a pipe would be waited for."""
     rasterio = pytest.importorskip("rasterio")
     pytest.importorskip("tifffile")
@@ -336,7 +335,7 @@ def test_rasters_have_rasters_of_their_own_beside_them(read: Any, secret: Path) 
     (path.parent / "y.txt").write_text("another one's")
     assert np.asarray(read(path).data).shape == (4, 4, 3)
     for name in ("x.tif.aux.xml", "METADATA.DIM", "x.IMD"):
-        os.mkfifo(path.with_name(name))
+        pipe(path.with_name(name))
         with pytest.raises(CubeError, match="is a pipe or a device, no file"):
             read(path)
         path.with_name(name).unlink()

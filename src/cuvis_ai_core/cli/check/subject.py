@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from cuvis_ai_core._reading import read_toml
+from cuvis_ai_core._reading import read_file, read_toml
 from cuvis_ai_core.cli.check.address import Address, is_address, parse_address
 from cuvis_ai_core.cli.check.code import Code, code_of
 from cuvis_ai_core.cli.check.findings import line_of
@@ -70,7 +70,7 @@ class Subject:
     def text(self) -> str:
         """What its project file has; nothing where there is none."""
         try:
-            return self.project_file.read_text(encoding="utf-8")
+            return read_file(self.project_file).decode()
         except (OSError, ValueError):
             return ""
 

@@ -22,7 +22,7 @@ def files_below(folder: Path, ignored: tuple[str, ...] = NO_SOURCE) -> Iterator[
         ignored: Patterns of names that are left out.
 
     Raises:
-        BundleError: A link leads out of the folder, or to nothing.
+        BundleError: A link leads out of the folder, or to nothing; something is no file.
     """
     yield from _below(folder, "", ignored, folder.resolve(), frozenset())
 
@@ -38,6 +38,10 @@ def _below(folder: Path, prefix: str, ignored: tuple[str, ...], top: Path, above
             raise BundleError(
                 f"{path} is a link that leads to {os.readlink(path)}, which is not in the plugin's folder {top}.",  # noqa: PTH115
                 hint="Put the file itself there: a bundle carries no links.",
+            )
+        if not path.is_dir() and not path.is_file():
+            raise BundleError(
+                f"{path} is a pipe, a socket or a device, no file.", hint="Remove it: a bundle carries files alone."
             )
         if path.is_dir():
             yield from _below(path, f"{prefix}{path.name}/", ignored, top, above | {real})
