@@ -5,7 +5,7 @@ from math import nan
 from typing import ClassVar
 
 from cuvis_ai_core.node import ArrayNode
-from cuvis_ai_spectral_toolbox.arrays import CUBE, Array, as_in, to_float64
+from cuvis_ai_spectral_toolbox.arrays import CUBE, Array, as_in, like, to_float64
 from cuvis_ai_spectral_toolbox.moments import Moments, gather, merge
 
 
@@ -46,14 +46,9 @@ class Standardise(ArrayNode):
         xp, values = to_float64(cube)
         images = []
         for index, moments in enumerate(statistics):
-            bands = []
-            for band in range(cube.shape[-1]):
-                part = values[index, ..., band]
-                if band not in moments.bands:
-                    bands.append(xp.full_like(part, nan))
-                    continue
-                at = moments.bands.index(band)
-                variance = float(moments.scatter[at, at]) / max(moments.count, 1)
-                bands.append((part - moments.mean[at]) / (variance**0.5 or 1.0))
-            images.append(xp.stack(bands, axis=-1))
+            mean, deviation = [nan] * cube.shape[-1], [1.0] * cube.shape[-1]
+            for at, band in enumerate(moments.bands):
+                mean[band] = float(moments.mean[at])
+                deviation[band] = (float(moments.scatter[at, at]) / max(moments.count, 1)) ** 0.5 or 1.0
+            images.append((values[index, ...] - like(cube, mean)) / like(cube, deviation))
         return {"cube": as_in(cube, xp.stack(images, axis=0))}
