@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +41,18 @@ def test_a_mistake_is_told_with_its_line_and_its_cure(shell: Shell, tmp_path: Pa
     assert found.stdout.count(": warning: ") == (project.name in WARNINGS)
     assert found.exit_code == (project.name not in WARNINGS)
     assert "Traceback" not in found.output
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_what_git_ignores_is_not_missed_in_the_wheel(shell: Shell, tmp_path: Path, *, ignored: bool) -> None:
+    """It is no part of the project."""
+    folder = tmp_path / "leaf"
+    project = TOP / "tests/projects/broken/left_out_of_the_wheel"
+    shutil.copytree(project, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run(["git", "init", "-q", str(folder)], check=True)
+    (folder / ".gitignore").write_text("leaves.yaml\n" if ignored else "other.yaml\n", encoding="utf-8")
+    found = shell("cuvis-ai", "plugins", "check", folder)
+    assert ("leaves.yaml" in found.stdout) == (not ignored)
 
 
 @pytest.mark.parametrize("example", sorted(path.name for path in (TOP / "example_plugins").iterdir() if path.is_dir()))
