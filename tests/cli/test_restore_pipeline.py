@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -384,11 +385,16 @@ def test_a_picture_that_cannot_be_drawn_is_known_before_the_work(
         assert sorted(Path().iterdir()) == before
 
 
-def test_a_profile_shows_the_time_of_each_node(shell: Shell, pipeline_file: Path, cube_file: Path) -> None:
-    """As a table, and as JSON in the folder of results."""
+@pytest.mark.parametrize("option", ["--profile", "--profile-sync"])
+def test_a_profile_shows_the_time_of_each_node(
+    shell: Shell, pipeline_file: Path, cube_file: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    """As a table, and as JSON in the folder of results; what runs on a GPU is waited for where that is asked for."""
+    monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "0")
     arguments = ("restore-pipeline", "--pipeline-path", pipeline_file, "--cube-path", cube_file, "--output-dir", "out")
-    found = shell(*arguments, "--profile")
+    found = shell(*arguments, option)
     assert found.exit_code == 0, found.output
+    assert os.environ["CUDA_LAUNCH_BLOCKING"] == str(int(option == "--profile-sync"))
     table = found.stdout.partition("Time of the nodes")[2]
     assert all(word in table for word in ("calls", "total [ms]", "mean [ms]", "share", "rx", "mask"))
     profile = json.loads(Path("out/profile.json").read_text(encoding="utf-8"))

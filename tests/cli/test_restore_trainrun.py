@@ -74,8 +74,12 @@ def restore(shell: Run, project: Path) -> Run:
     return run
 
 
-def _table(output: str) -> dict[str, float]:
-    return {name: float(value) for name, value in re.findall(r"^\s*(\S+)\s+([-\d.e]+)\s*$", output, re.MULTILINE)}
+def _table(output: str, part: str = "") -> dict[str, float]:
+    """Return the first table of numbers; `test` is the second one, after a training."""
+    tables = re.split(r"^\s*metric\s+value\s*$", output, flags=re.MULTILINE)[1:]
+    wanted = tables[1 if part == "test" else 0] if tables else ""
+    rows = re.findall(r"^\s*(\S+)\s+([-\d.e]+)\s*$", wanted, re.MULTILINE)
+    return {name: float(value) for name, value in rows}
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -396,6 +400,7 @@ def test_train(restore: Run, shell: Run) -> None:
         assert picture.size == (960, 600)
     record = json.loads((output / "run.json").read_text(encoding="utf-8"))
     assert record["validation"]["loss"] == pytest.approx(found["loss"], rel=1e-4)
+    assert record["test"]["loss"] == pytest.approx(_table(result.output, "test")["loss"], rel=1e-4)
     assert record["nodes"][0]["plugin"] == "trainable"
     pipeline = output / "pipeline.yaml"
     shown = shell("restore-pipeline", "--pipeline-path", pipeline, "--plugins-path", "plugins.yaml")
@@ -448,6 +453,7 @@ def test_results_reproduce_the_numbers(restore: Run, monkeypatch: pytest.MonkeyP
     assert _table(restore("--mode", "validate").output) == numbers
     tested = _table(restore("--mode", "test").output)
     assert tested.keys() == numbers.keys()
+    assert _table(trained.output, "test") == tested
     saved = Path("trained/trainrun.yaml").absolute()
     monkeypatch.chdir(tmp_path)
     assert _table(restore("--mode", "validate", path=saved).output) == numbers
@@ -671,7 +677,8 @@ def test_a_finished_training_is_kept(restore: Run) -> None:
     again = restore("--mode", "train", "--override", "name=again")
     assert again.exit_code == 0, again.output
     assert "holds this training already, with these settings. --overwrite trains again" in again.output
-    assert _table(again.output) == _table(first.output)
+    for part in ("val", "test"):
+        assert _table(again.output, part) == _table(first.output, part)
     assert "Epoch" not in again.output
     other = restore("--mode", "train", *changed, "--override", "pipeline.nodes.scores.params.dropout=0.0")
     assert other.exit_code == 2, other.output
@@ -810,6 +817,32 @@ def test_metrics_that_are_not_means(restore: Run) -> None:
         found["accuracy/f1"], rel=1e-4
     )
     assert restore("--mode", "train", "--override", "training.max_epochs=1", "--overwrite").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("numbers", "told"), [([7], "7.npy"), ([], None), ([6], None)], ids=["no mask", "none named", "can be"]
+)
+def test_what_cannot_be_tested_on_stops_no_training(
+    restore: Run, write_yaml: Run, numbers: list[int], told: str | None
+) -> None:
+    """It is said, and what was trained is there; without data to test on there is nothing to say."""
+    np.save("scenes/7.npy", np.ones((4, 5, 3), np.float32))
+    path = write_yaml("other.yaml", {**TRAINRUN, "data": {**TRAINRUN["data"], "test_ids": numbers}})
+    result = restore("--mode", "train", path=path)
+    assert result.exit_code == 0, result.output
+    assert ("test" in json.loads(Path("trained/run.json").read_text(encoding="utf-8"))) is (numbers == [6])
+    assert ("is not tested" in result.stderr) is (told is not None)
+    assert (told or "") in result.stderr
+
+
+def test_a_training_without_gradients_heeds_the_device(restore: Run, write_yaml: Run) -> None:
+    """As one with them does."""
+    path = write_yaml("other.yaml", {key: value for key, value in TRAINRUN.items() if key != "training"})
+    refused = restore("--mode", "train", "--device", "cuda:77", path=path)
+    assert refused.exit_code == 2
+    assert "There is no device 'cuda:77': " in refused.stderr
+    assert not Path("trained/run.json").exists()
+    assert restore("--mode", "train", "--device", "cpu", path=path).exit_code == 0
 
 
 def test_measuring_heeds_the_device(restore: Run) -> None:

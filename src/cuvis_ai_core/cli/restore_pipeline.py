@@ -61,6 +61,7 @@ class Options:
     override: tuple[str, ...]
     pipeline_vis_ext: str | None
     profile: bool
+    profile_sync: bool
     allow_untrained: bool
     keep: tuple[str, ...]
     memory: int | None
@@ -148,6 +149,7 @@ class Options:
 )
 @click.option("--allow-untrained", is_flag=True, help="Run nodes that are to learn and have not, as they are.")
 @click.option("--profile", is_flag=True, help="Show the time of each node, and write it to profile.json.")
+@click.option("--profile-sync", is_flag=True, help="As --profile, and each node waits for what it began on a GPU.")
 @click.version_option(package_name="cuvis-ai-core", message="%(package)s %(version)s")
 @shared_options
 def main(**options: Any) -> None:
@@ -162,6 +164,11 @@ def main(**options: Any) -> None:
 
     given = Options(**options)
     _refuse_contradictions(given)
+    if given.profile_sync:
+        os.environ["CUDA_LAUNCH_BLOCKING"] = (
+            "1"  # heeded by CUDA when a process first uses it, and by processes of plugins
+        )
+        given = replace(given, profile=True)
     given = replace(given, cube_path=given.cube_path or given.cu3s_file_path)
     if given.cube_path is None:
         _refuse_without_cube(given)

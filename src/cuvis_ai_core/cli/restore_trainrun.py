@@ -197,9 +197,9 @@ def _restore(  # noqa: PLR0913
     if mode == SHOW:
         command = shlex.join(["restore-trainrun", "--trainrun-path", str(path)])
         print_trainrun(registry, run, command, loaded=loaded)
-    elif mode == "train":
-        Session(registry, run).train(overwrite=overwrite)
+        return
+    where = None if device == "auto" else device.replace("gpu", "cuda")
+    if mode == "train":
+        Session(registry, run).train(overwrite=overwrite, device=where)
     else:
-        Session(registry, run).evaluate(
-            {"validate": "val"}.get(mode, mode), None if device == "auto" else device.replace("gpu", "cuda")
-        )
+        Session(registry, run).evaluate({"validate": "val"}.get(mode, mode), where)

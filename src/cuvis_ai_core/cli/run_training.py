@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._files import write_atomic
+from cuvis_ai_core._places import words_of
 from cuvis_ai_core.cli.finished import finished_training, refuse_doubtful
+from cuvis_ai_core.cli.logs import warn
 from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.progress import report, working
 from cuvis_ai_core.cli.tables import print_table
@@ -59,13 +61,14 @@ class Session:
         self._config = run.config
         self._parts = parts_of(run, registry)
         self._trainer: GradientTrainer | None = None
-        self._by_pixels: tuple[str, ...] = ()
+        self._by_pixels: dict[str, tuple[str, ...]] = {}
 
-    def train(self, *, overwrite: bool = False) -> None:
-        """Train in two phases, write the results, and print how good the pipeline is on the data to validate on.
+    def train(self, *, overwrite: bool = False, device: str | None = None) -> None:
+        """Train in two phases, write the results, and print how good it is on the data to validate and to test on.
 
         Args:
             overwrite: Whether a finished training in the output directory is replaced.
+            device: Where nodes are initialised in a training without gradients; one with them has its own.
 
         Raises:
             CuvisError: Something is wrong with the trainrun, the pipeline or the data, or training failed.
@@ -79,10 +82,13 @@ class Session:
             done = None if overwrite else finished_training(target, TRAINRUN, self._config, nodes)
             if done is not None:
                 refuse_doubtful(target, output)
-                self._print(_numbers(done.get("validation")), "val")
+                for split, name in _RECORDED.items():
+                    self._print(_numbers(done.get(name)), split)
                 say(f"\n{target} holds this training already, with these settings. --overwrite trains again.")
                 return
             check_saving(pipeline)
+            if device is not None and self._config.training is None:
+                pipeline.to(device)
             with (
                 Unfinished(target, {"trainrun": self._config.to_dict(), "nodes": nodes}) as unfinished,
                 kept_on_failure(unfinished.folder, pipeline, self._rows, self._epochs),
@@ -90,15 +96,16 @@ class Session:
                 rows = self._fit(pipeline, unfinished.folder)
                 self._calibrate(pipeline)
                 pool = self._measure(pipeline, "val")
-                found = pool.values()
+                found = {"val": pool.values(), **self._tested(pipeline, output.staging)}
                 with working(f"Writing {target}"):
-                    self._write(output.staging, pipeline, rows or [found], unfinished.checkpoints())
+                    self._write(output.staging, pipeline, rows or [found["val"]], unfinished.checkpoints())
                     self._write_matrices(output.staging, pool)
                     self._record(output.staging, nodes, found)
                     output.publish()
         if self._run.published:
             self._write_where_published(target, pipeline.name, nodes)
-        self._print(found, "val")
+        for split, values in found.items():
+            self._print(values, split)
         say(f"\nWritten to {target}: the trained pipeline is {PIPELINE_FILE}, {RECORD} says what ran.")
 
     def evaluate(self, split: str, device: str | None = None) -> None:
@@ -141,7 +148,7 @@ class Session:
             target = Path(self._config.output_dir) / split
             with OutputFolder(target, (RECORD,)) as output:
                 self._write_matrices(output.staging, pool)
-                self._record(output.staging, nodes, found, split)
+                self._record(output.staging, nodes, {split: found})
                 output.publish()
             say(f"\nWritten to {target}: the confusion matrices; {RECORD} says what ran.")
 
@@ -184,6 +191,18 @@ class Session:
             for line in outcome.lines():
                 say(f"Threshold: {line}")
 
+    def _tested(self, pipeline: "Pipeline", folder: Path) -> dict[str, dict[str, float]]:
+        """Return how good the pipeline is on the data to test on, where there are some: what was trained stays."""
+        try:
+            if not self._parts.has_test:
+                return {}
+            pool = self._measure(pipeline, "test")
+        except Exception as error:  # noqa: BLE001 - also of a data module that has no data to test on, and raises
+            warn(f"the trained pipeline is not tested: {getattr(error, 'message', words_of(error))}")
+            return {}
+        self._write_matrices(folder, pool, "test.")
+        return {"test": pool.values()}
+
     def _rows(self) -> "list[Row]":
         return self._trainer.history() if self._trainer else []
 
@@ -196,7 +215,8 @@ class Session:
         measuring = Measuring(pipeline, config.loss_nodes, config.metric_nodes, config.data.ignore_label)
         with working(f"Measuring on {len(batches.numbers)} cubes of '{split}'"):
             pool = pooled(measuring, batches, split, config.training.on_nan if config.training else None)
-        self._by_pixels = tuple(name for name in measuring.by_pixels if len(batches) > 1 and name in pool.averaged)
+        averaged = pool.averaged if len(batches) > 1 else set()
+        self._by_pixels[split] = tuple(name for name in measuring.by_pixels if name in averaged)
         return pool
 
     def _write(self, folder: Path, pipeline: "Pipeline", rows: "list[Row]", checkpoints: Mapping[str, Path]) -> None:
@@ -222,26 +242,25 @@ class Session:
         with OutputFolder(target / PUBLISHED_FOLDER, (RECORD,)) as output:
             for file in filter(None, (target / PIPELINE_FILE, find_weights(target / PIPELINE_FILE))):
                 shutil.copyfile(file, output.staging / f"{stem}{file.suffix}")
-            self._record(output.staging, nodes, {})
+            self._record(output.staging, nodes, {"val": {}})
             output.publish()
 
-    def _write_matrices(self, folder: Path, pool: Pool) -> None:
+    def _write_matrices(self, folder: Path, pool: Pool, part: str = "") -> None:
         for name, (matrix, labels) in pool.matrices().items():
-            stem = safe_name(name.replace("/", "."))
+            stem = safe_name(part + name.replace("/", "."))
             write_matrix(folder / f"{stem}.csv", matrix, labels)
             draw_matrix(folder / f"{stem}.png", matrix, labels, f"{for_results(self._config.name)}: {name}")
 
-    def _record(
-        self, folder: Path, nodes: list[dict[str, Any]], found: Mapping[str, float], split: str = "val"
-    ) -> None:
+    def _record(self, folder: Path, nodes: list[dict[str, Any]], found: Mapping[str, Mapping[str, float]]) -> None:
         inputs: dict[str, Any] = {
             "trainrun": input_record(self._run.path),
             "annotations": [
                 {"path": str(path), "classes": dict(each.classes), "remarks": list(each.remarks)}
                 for path, each in self._parts.opened.items()
             ],
-            _RECORDED[split]: {name: value if math.isfinite(value) else None for name, value in found.items()},
         }
+        for split, values in found.items():
+            inputs[_RECORDED[split]] = {name: each if math.isfinite(each) else None for name, each in values.items()}
         files = [{"file": file.name} for file in sorted(folder.iterdir())]
         (folder / RECORD).write_text(
             json.dumps(run_record(inputs, nodes, files, []), indent=2) + "\n", encoding="utf-8"
@@ -251,8 +270,8 @@ class Session:
         if found:
             rows = [(name, _number(value)) for name, value in found.items()]
             print_table(("metric", "value"), rows, title=f"{self._config.name}: {split}")
-        if found and self._by_pixels:
-            say(f"Means of batches, weighted by their pixels (no output 'weight'): {', '.join(self._by_pixels)}.")
+        if found and (names := self._by_pixels.get(split)):
+            say(f"Means of batches, weighted by their pixels (no output 'weight'): {', '.join(names)}.")
 
 
 def _lacks_statistics(pipeline: "Pipeline") -> bool:

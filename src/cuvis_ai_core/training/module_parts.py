@@ -66,6 +66,15 @@ class ModuleParts:
                 self._found[each] = self._batches(each)
         return self._found[split]
 
+    @property
+    def has_test(self) -> bool:
+        """Whether the data module has data to test on.
+
+        Raises:
+            TrainRunError: The data module cannot be set up for it.
+        """
+        return bool(len(self.batches("test")))
+
     def _batches(self, split: str) -> DatasetBatches:
         dataset = getattr(getattr(self._module, f"{split}_dataloader")(), "dataset", [])
         return DatasetBatches(dataset, range(len(dataset)), self._size)

@@ -48,6 +48,12 @@ class Parts:
         """
         return Batches(self.cubes, self._numbers(split), self._annotations(split), self._data.batch_size)
 
+    @property
+    def has_test(self) -> bool:
+        """Whether the trainrun names data to test on."""
+        named = self._data.ids("test") or (isinstance(self._data.masks, dict) and "test" in self._data.masks)
+        return bool(named or self._data.share("test", len(self.cubes)))
+
     def _say_what_is_in_two_parts(self) -> None:
         """Say which cube is trained on and validated or tested on too, but for parts that have masks of their own."""
         if isinstance(self._data.masks, dict) or self._data.ids("train") is None:
