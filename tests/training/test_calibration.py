@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cuvis_ai_schemas.pipeline import PortSpec
 
 from cuvis_ai_core import NodeRegistry, Pipeline
 
@@ -76,6 +77,30 @@ def test_a_node_that_was_built_in_python_is_written_with_its_new_threshold(
     assert [node["params"] for node in pipeline.to_dict()["nodes"]] == [{"threshold": HALF_WAY}] * 2
 
 
+def test_scores_that_are_written_anew_for_each_batch(
+    make: Callable[..., Pipeline], trainable_nodes: ModuleType
+) -> None:
+    """Those of each count, images that have marked pixels are counted, and a mask of numbers is not the one meant."""
+
+    class Reusing(trainable_nodes.Node):  # type: ignore[name-defined, misc]
+        """Hands on scores in one place, and labels."""
+
+        place: Any = None
+        INPUT_SPECS = trainable_nodes.Decider.INPUT_SPECS
+        OUTPUT_SPECS = {**INPUT_SPECS, "mask": PortSpec("int32", (-1, -1, -1))}  # noqa: RUF012 - as published nodes do
+
+        def forward(self, logits: Any, **_: Any) -> dict[str, Any]:
+            """Write them over those of the batch before."""
+            self.place = logits.clone() if self.place is None else self.place.copy_(logits)
+            return {"logits": self.place, "mask": (logits > 0).int()}
+
+    NodeRegistry.register(Reusing)
+    pipeline = make(nodes=[*PIPELINE["nodes"][:2], {"name": "same", "class_name": "Reusing"}])
+    assert calibrate(pipeline, BATCHES).nodes[0].thresholds == {"threshold": (HALF_WAY, HALF_WAY)}
+    outcome = calibrate(pipeline, [{"logits": SCORES[:1], "mask": torch.tensor([[[0, 1, 1]]], dtype=torch.int32)}])
+    assert (outcome.marked, outcome.skipped) == (1, "")
+
+
 def test_a_frozen_node_stays(make: Callable[..., Pipeline]) -> None:
     """As a trainrun asks by `freeze_nodes`."""
     pipeline = make()
@@ -89,6 +114,7 @@ def test_a_frozen_node_stays(make: Callable[..., Pipeline]) -> None:
         ({"nodes": PIPELINE["nodes"][1:]}, BATCHES, "AMBIGUOUS_MASK", "there is none"),
         ({}, [], "NO_SPLIT", "no data to validate on"),
         ({}, [{**BATCHES[0], "mask": MASK[:1] * 0}], "SINGLE_CLASS", "no pixel"),
+        ({}, [{**BATCHES[0], "mask": MASK[:1] * 0 + 1}], "SINGLE_CLASS", "every pixel"),
         ({}, [{"mask": MASK}], "INFERENCE_FAILED", "same.logits"),
     ],
 )
