@@ -68,6 +68,8 @@ def _sized(drawn: Drawn) -> tuple[NDArray[np.uint8], list[str]]:
     tall, wide = (max(times, -(-short // side)) for side in (height, width))
     notes = [f"only one row and column of {step} is shown"] * (step > 1)
     notes += [f"pixels are drawn {wide} wide and {tall} high"] * (tall != wide)
+    if wide == tall == 1:  # a large picture is not copied twice
+        return pixels, notes
     return pixels.repeat(wide, axis=1).repeat(tall, axis=0), notes
 
 

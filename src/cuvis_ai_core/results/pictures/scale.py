@@ -80,4 +80,7 @@ def _rows(shape: tuple[int, ...]) -> Iterator[slice]:
 
 def _finite(values: NDArray[Any]) -> NDArray[Any]:
     flat = values.reshape(-1)
-    return flat if flat.dtype.kind in "biu" else flat[np.isfinite(flat)]
+    if flat.dtype.kind in "biu":
+        return flat
+    finite = np.isfinite(flat)
+    return flat if finite.all() else flat[finite]  # of a large picture a copy less
