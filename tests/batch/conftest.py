@@ -1,6 +1,7 @@
 """Small cubes, and pipelines whose nodes misbehave on some of them."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -104,25 +105,55 @@ def cubes(folder: Path) -> Callable[..., None]:
     return write
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Have a cluster of two nodes, each with one core."""
+@contextmanager
+def start_cluster() -> Iterator[Any]:
+    """Start a cluster of two nodes, each with one core; the machines have the variables of this moment."""
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # else a token comes to lie in the home folder
-    monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    made = Cluster()
-    try:
-        for options in ({"include_dashboard": False}, {}):  # the first one is the head
-            for left in (2, 1, 0):
-                try:
-                    made.add_node(num_cpus=1, **options)
-                    break
-                except Exception:  # Ray waits 30 s for a node, which is too short where much else runs
-                    if not left:
-                        raise
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")  # else a token comes to lie in the home folder
+        patch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+        made = Cluster()
+        try:
+            add_node(made, include_dashboard=False)  # the first one is the head
+            add_node(made)
+            yield made
+        finally:
+            ray.shutdown()
+            made.shutdown()  # type: ignore[no-untyped-call]
+
+
+def add_node(cluster: Any, **options: Any) -> None:
+    """Add a node with one core."""
+    for left in (2, 1, 0):
+        try:
+            cluster.add_node(num_cpus=1, **options)
+            break
+        except Exception:  # Ray waits 30 s for a node, which is too short where much else runs
+            if not left:
+                raise
+
+
+@pytest.fixture
+def new_cluster() -> Callable[[], AbstractContextManager[Any]]:
+    """Return a function that starts a cluster of two nodes which have the variables of that moment."""
+    return start_cluster
+
+
+@pytest.fixture(scope="module")
+def _shared_cluster(own_world: Callable[[], AbstractContextManager[None]]) -> Iterator[Any]:
+    """Have one cluster for the tests of a file: to start one takes longer than most of them."""
+    with own_world(), start_cluster() as made:
         yield made
-    finally:
-        ray.shutdown()
-        made.shutdown()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+def cluster(_shared_cluster: Any) -> Iterator[Any]:
+    """Have a cluster of two nodes, each with one core, whatever the tests before did with it."""
+    import ray
+
+    for _ in range(2 - len(_shared_cluster.list_all_nodes())):
+        add_node(_shared_cluster)
+    yield _shared_cluster
+    ray.shutdown()

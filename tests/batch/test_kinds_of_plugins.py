@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -94,21 +95,22 @@ def test_a_bundle_serves_a_machine_with_a_store_of_its_own_and_no_index(
     cubes: Callable[..., None],
     plugin: Callable[[str], None],
     monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
+    new_cluster: Callable[[], Any],
 ) -> None:
     """What its build needs comes from the bundle too; its own variable says where its plugin cache is."""
     plugin("git")
     cubes("fine", 3)
     made = CliRunner().invoke(main, ["plugins", "bundle", "plugins.yaml", "-o", "plugins.tar.gz"])
     assert made.exit_code == 0, made.output
-    with monkeypatch.context() as there:
+    with ExitStack() as ending, monkeypatch.context() as there:
         there.setenv("CUVIS_PLUGINS_DIR", str(folder / "its plugins"))
         there.setenv("UV_CACHE_DIR", str(folder / "its uv"))
         there.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
         there.setenv("UV_HTTP_RETRIES", "0")
-        cluster = request.getfixturevalue("cluster")
-    monkeypatch.setenv("CUVIS_PLUGINS_DIR", str(folder / "not there"))
-    engine = Ray(cluster.address, workers=2, bundle=folder / "plugins.tar.gz")
-    report = run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml", engine=engine)
+        cluster = ending.enter_context(new_cluster())
+        there.undo()
+        monkeypatch.setenv("CUVIS_PLUGINS_DIR", str(folder / "not there"))
+        engine = Ray(cluster.address, workers=2, bundle=folder / "plugins.tar.gz")
+        report = run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml", engine=engine)
     assert (report.done, report.failed) == (3, 0)
     assert list((folder / "its plugins").rglob("moody*"))

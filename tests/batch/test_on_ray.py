@@ -108,16 +108,37 @@ def test_a_machine_that_joins_takes_part(folder: Path, cubes: Callable[..., None
 def test_a_cube_that_lets_no_other_thread_run_is_ended_in_time(
     folder: Path, cubes: Callable[..., None], cluster: Any
 ) -> None:
-    """Its actor is ended, and another one takes the others."""
+    """As one that hangs: its actor is ended, and another one takes the others."""
     cubes("holds")
+    cubes("hangs")
     cubes("fine", 4)
     engine = Ray(cluster.address, workers=2)
     limits = Limits(timeout=5)
     report = run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml", engine=engine, limits=limits)
-    assert (report.done, report.failed) == (4, 1)
-    assert "longer than 5 s" in str(report.failures[0].error)
+    assert (report.done, report.failed) == (4, 2)
+    assert [each.tries for each in report.failures] == [1, 1]
+    assert all("longer than 5 s" in str(each.error) for each in report.failures)
     _, alive = psutil.wait_procs(actors(), timeout=20)
     assert not alive
+
+
+def test_what_misbehaves_fails_alone(folder: Path, cubes: Callable[..., None], cluster: Any) -> None:
+    """A cube that raises, crashes its actor, or eats memory; the others are done."""
+    bad = ("raises", "aborts", "killed", "nameless", "memory", "eats")
+    for mood in bad:
+        cubes(mood)
+    cubes("fine", 5)
+    engine = Ray(cluster.address, workers=2, memory=2**31)
+    report = run_cubes("moody.yaml", "cubes/*.npy", "out", plugins="plugins.yaml", engine=engine)
+    assert (report.done, report.failed, report.left) == (5, 6, 0)
+    why = {each.unit.name: each for each in report.failures}
+    assert set(why) == {f"{mood}0" for mood in bad}
+    assert {name: why[f"{name}0"].tries for name in bad} == {
+        **dict.fromkeys(("raises", "memory", "eats"), 1),
+        **dict.fromkeys(("aborts", "killed", "nameless"), 2),
+    }
+    assert "MemoryError" in str(why["eats0"].error)
+    assert why["eats0"].node == "moody"
 
 
 def test_actors_end_with_their_driver(folder: Path, cubes: Callable[..., None], cluster: Any) -> None:
