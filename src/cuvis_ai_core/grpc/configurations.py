@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 SUFFIXES: Final = (".yaml", ".yml", "")
 KINDS: Final = ("pipeline", "trainrun", "data", "training")
 _NOT_CONTENT: Final = frozenset({"defaults", "hydra"})
-_RESOLVER: Final = re.compile(r"\$\{\s*[\w.]*\s*:")
+_SIGNS: Final = re.compile(r"\$\{|[{}:]")
 _MOST_OVERRIDES: Final = 200
+_MOST_PROBLEMS: Final = 1000
 
 
 def resolved(call: "Call") -> dict[str, Any]:
@@ -53,12 +54,25 @@ def without_resolvers(content: Mapping[str, Any]) -> dict[str, Any]:
         ServiceError: One asks for a variable of the environment, or for anything else of this machine.
     """
     for text in _texts(content):
-        if _RESOLVER.search(text):
+        if _calls_something(text):
             raise ServiceError(
                 f"'{text[:80]}' asks for something of the server's machine; clients get other keys of the file only.",
                 code="INVALID_ARGUMENT",
             )
     return dict(content)
+
+
+def _calls_something(text: str) -> bool:
+    """Tell whether a colon stands in an interpolation: before it is the name of a function, which may be one itself."""
+    open_at: list[str] = []
+    for sign in _SIGNS.findall(text):
+        if sign == ":" and "${" in open_at:
+            return True
+        if sign in {"${", "{"}:
+            open_at.append(sign)
+        elif sign == "}" and open_at:
+            open_at.pop()
+    return False
 
 
 def schema_of(kind: str) -> "type[BaseModel]":
@@ -114,10 +128,12 @@ def problems(kind: str, content: Mapping[str, Any]) -> list[str]:
     try:
         model.model_validate(resolve(without_resolvers(content)))
     except ValidationError as error:
-        return [
+        found = error.errors(include_url=False)
+        told = [
             f"{key_of(each['loc']) or kind}: {each['msg'].removeprefix('Value error, ')}"
-            for each in error.errors(include_url=False)
+            for each in found[:_MOST_PROBLEMS]
         ]
+        return [*told, *([f"{len(found) - _MOST_PROBLEMS} more are left out."] if len(found) > _MOST_PROBLEMS else [])]
     except (PipelineError, ServiceError) as error:
         return [error.message]
     return []
@@ -138,7 +154,9 @@ def _read(call: "Call", file: "Path") -> dict[str, Any]:
 
         _stay_below(data["defaults"])
         without_resolvers(data)
-        data = compose(file, document, [*call.session.search_paths, *call.session.node_registry.config_owners()])
+        owners = list(call.session.node_registry.config_owners())
+        within = [*call.service.roots.read, *owners]
+        data = compose(file, document, [*call.session.search_paths, *owners], within=within)
     return {key: value for key, value in data.items() if key not in _NOT_CONTENT}
 
 

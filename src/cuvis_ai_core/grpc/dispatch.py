@@ -9,6 +9,7 @@ from typing import Any, Final
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.codes import INTERNAL, code_of, words_for
 from cuvis_ai_core.grpc.service import Call, Handler, Service
+from cuvis_ai_core.grpc.settings import MIB
 from cuvis_ai_core.grpc.watching import Watched
 from cuvis_ai_core.grpc.wire import SERVICE, Method, wire
 
@@ -21,6 +22,11 @@ ERROR: Final = "cuvis-error"
 """Metadata after a call that failed: the class of the error in `cuvis_ai_core.errors`."""
 
 ERROR_ID: Final = "cuvis-error-id"
+
+_LARGE: Final = frozenset({"Inference", "LoadPipelineWeights"})
+"""What brings arrays; all else are words, and words take many times their bytes while they are read."""
+
+_MOST_WORDS: Final = 4 * MIB
 
 _OWNERLESS: Final = frozenset({"CloseSession", "RestoreTrainRun"})
 """What names a session and is not a call of it."""
@@ -83,6 +89,11 @@ def _call(service: Service, method: Method, data: bytes, context: Any) -> Call:
     from google.protobuf.message import DecodeError
 
     request: Any
+    if method.name not in _LARGE and len(data) > _MOST_WORDS:
+        raise ServiceError(
+            f"The {method.name}Request has {len(data)} bytes, and one without arrays up to {_MOST_WORDS}.",
+            code="RESOURCE_EXHAUSTED",
+        )
     if method.name == "Inference":
         from cuvis_ai_core.grpc.raw import read_inference
 

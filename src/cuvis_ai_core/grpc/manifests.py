@@ -12,6 +12,9 @@ _KEYS: Final = ("repo", "tag", "path", "isolation", "extras", "build", "subdirec
 
 MANY: Final = (0, 4)
 CLASSES: Final = (0, 5)
+_MOST_PARTS: Final = 50_000
+"""Mappings and lists in a configuration: each takes its time, wherever it is looked at."""
+
 ONE: Final = (0, 6)
 """The generation that each form belongs to: many plugins with texts, with mappings, one plugin."""
 
@@ -36,6 +39,8 @@ def read_json(data: bytes, what: str) -> dict[str, Any]:
     """
     if not data.strip():
         raise ServiceError(f"{what}: config_bytes is empty.", code="INVALID_ARGUMENT")
+    if data.count(b"[") + data.count(b"{") > _MOST_PARTS:  # those in texts, too
+        raise ServiceError(f"{what}: more than {_MOST_PARTS} mappings and lists.", code="INVALID_ARGUMENT")
     try:
         content = json.loads(data)
         json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair can be no name, and no text

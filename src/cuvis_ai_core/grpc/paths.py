@@ -99,6 +99,14 @@ class Roots:
             raise ServiceError(f"'{text}' is no regular file.", code="PERMISSION_DENIED")
         return found
 
+    def refuse_outside(self, path: Path) -> None:
+        """Refuse a link that leads out; what is named is the link alone.
+
+        Raises:
+            ServiceError: It does.
+        """
+        self._below(path, self.read, path.name)
+
     @staticmethod
     def _first(places: Iterable[Path], text: str) -> Path | None:
         """Return the first place where there is something of that name."""

@@ -6,6 +6,7 @@ piece, each array copied into it once.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from numpy.typing import NDArray
@@ -20,6 +21,10 @@ TENSORS: Final = {1: "wavelengths", 2: "cube", 3: "mask", 8: "mesu_index", 9: "r
 _BOXES, _POINTS, _PROMPT, _EXTRA = 4, 5, 6, 7
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
 _MOST_BITS: Final = 64
+_MOST_AXES: Final = 64
+_MOST_MARKS: Final = 2**22
+"""Bytes of boxes, and of points: each takes many times its bytes."""
+
 _MOST_FIELDS: Final = 10_000
 """Of one message: a stranger's could have as many as it has bytes."""
 
@@ -107,9 +112,9 @@ def _read_batch(request: RawInference, data: memoryview) -> None:
         if number in TENSORS:
             request.tensors[TENSORS[number]] = _read_tensor(value)
         elif number == _BOXES:
-            request.bboxes = messages().BoundingBoxes.FromString(bytes(value))
+            request.bboxes = messages().BoundingBoxes.FromString(_marks(value))
         elif number == _POINTS:
-            request.points = messages().Points.FromString(bytes(value))
+            request.points = messages().Points.FromString(_marks(value))
         elif number == _PROMPT:
             request.text_prompt = _text(value)
         elif number == _EXTRA:
@@ -121,8 +126,10 @@ def _read_tensor(data: memoryview) -> RawTensor:
     tensor = RawTensor()
     for number, value in _fields(data):
         if number == 1:
-            sizes = [value] if isinstance(value, int) else list(_packed(value))
+            sizes = [value] if isinstance(value, int) else list(islice(_packed(value), _MOST_AXES + 1))
             tensor.shape += [size - (1 << _MOST_BITS) if size >> (_MOST_BITS - 1) else size for size in sizes]
+            if len(tensor.shape) > _MOST_AXES:
+                raise ValueError("more sizes than any array has")
         elif number == 2:  # noqa: PLR2004
             tensor.dtype = int(value)
         elif number == 3:  # noqa: PLR2004
@@ -191,6 +198,12 @@ def _varint(number: int) -> bytes:
         number >>= 7
     found.append(number)
     return bytes(found)
+
+
+def _marks(value: Any) -> bytes:
+    if len(_bytes(value)) > _MOST_MARKS:
+        raise ServiceError(f"Boxes and points have up to {_MOST_MARKS} bytes each.", code="RESOURCE_EXHAUSTED")
+    return bytes(value)
 
 
 def _bytes(value: Any) -> memoryview:

@@ -16,6 +16,9 @@ from cuvis_ai_core.grpc.watching import Watch
 from cuvis_ai_core.plugins.policy.current import policy
 from cuvis_ai_core.registry import NodeRegistry
 
+MOST_NODES, MOST_EDGES = 1000, 5000
+"""Of a pipeline that a client sends: building one takes time that nothing stops."""
+
 GENERATION = "cuvis-schemas"
 """Metadata with which a client says which version of the schemas it speaks."""
 
@@ -79,12 +82,22 @@ class Service:
         return "all" if self.settings.is_local else "none (no policy)"
 
     def check_nodes(self, registry: NodeRegistry, content: Mapping[str, Any]) -> None:
-        """Refuse a pipeline whose nodes are not built in and of no loaded plugin, where other machines send pipelines.
+        """Refuse a pipeline of too many nodes, and nodes of other classes where other machines send pipelines.
+
+        Those that are built in, and those of loaded plugins, are taken.
+
+        Args:
+            registry: The session's.
+            content: The pipeline, its interpolations resolved.
 
         Raises:
-            ServiceError: A class would be imported from wherever it may lie.
+            ServiceError: It has too many, or a class would be imported from wherever it may lie.
         """
-        nodes = content.get("nodes")
+        nodes, edges = content.get("nodes"), content.get("edges")
+        if _is_longer(nodes, MOST_NODES) or _is_longer(edges, MOST_EDGES):
+            raise ServiceError(
+                f"A pipeline has up to {MOST_NODES} nodes and {MOST_EDGES} edges here.", code="RESOURCE_EXHAUSTED"
+            )
         if self.settings.is_local or not isinstance(nodes, list):
             return
         known = {name for entry in registry.nodes() for name in (entry.name, entry.path)}
@@ -158,6 +171,10 @@ class Call:
 
 Handler = Callable[[Call], Any]
 """From a call to the message that answers it."""
+
+
+def _is_longer(value: object, most: int) -> bool:
+    return isinstance(value, list) and len(value) > most
 
 
 def parse_generation(text: str) -> tuple[int, int]:

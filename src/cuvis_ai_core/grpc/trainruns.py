@@ -1,10 +1,12 @@
 """The trainruns that clients send: checked, and every path in them below a root."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from cuvis_ai_core.data.files import find_cube_files
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.configurations import key_of, without_resolvers
 from cuvis_ai_core.grpc.holding import reading
@@ -12,8 +14,8 @@ from cuvis_ai_core.pipeline.interpolation import resolve
 from cuvis_ai_core.training.config import DataConfig, ModuleDataConfig, TrainingConfig, TrainRunConfig
 
 if TYPE_CHECKING:
+    from cuvis_ai_core.data.readers import Readers
     from cuvis_ai_core.grpc.service import Call
-    from cuvis_ai_core.training.parts import Parts
 
 _PATTERN: Final = frozenset("*?[")
 _MOST_READERS: Final = 32
@@ -50,16 +52,19 @@ def located_data(call: "Call", data: Mapping[str, Any]) -> dict[str, Any]:
     """
 
     def located(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {key: located(each) for key, each in value.items()}
         if isinstance(value, list):
             return [located(each) for each in value]
         return _place(call, value) if isinstance(value, str) else value
 
-    keys = {"cubes", "cu3s_file_path", "annotation_json_path", "masks"}
+    def placed(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: placed(each) for key, each in value.items()}
+        return str(call.service.roots.readable(value, call.session.search_paths)) if isinstance(value, str) else value
+
     if "data_module" in data:
         return dict(data)  # what its params mean is known to the data module alone
-    done = {key: located(value) if key in keys else value for key, value in data.items()}
+    places = {"cubes": located, "cu3s_file_path": located, "annotation_json_path": placed, "masks": placed}
+    done = {key: places[key](value) if key in places else value for key, value in data.items()}
     if isinstance(readers := done.get("num_workers"), int) and readers > _MOST_READERS:
         raise ServiceError(f"data.num_workers: a training has up to {_MOST_READERS}.", code="INVALID_ARGUMENT")
     return done
@@ -119,14 +124,34 @@ def with_sections(call: "Call", config: TrainRunConfig) -> TrainRunConfig:
     return done
 
 
-def check_cubes(call: "Call", parts: "Parts") -> None:
-    """Refuse data that a pattern or a link found outside of the roots.
+def check_data(call: "Call", data: DataConfig, readers: "Readers") -> None:
+    """Refuse data that a pattern or a link found outside of the roots; none is opened.
 
     Raises:
         ServiceError: There are some.
+        CubeError: There are none.
     """
-    for number in range(len(parts.cubes)):
-        call.service.roots.readable(str(parts.cubes.place(number)[0].absolute()))
+    masks = data.masks.values() if isinstance(data.masks, dict) else [data.masks or data.annotation_json_path]
+    places = [*find_cube_files(data.places, readers), *(Path(each) for each in masks if each)]
+    real = [call.service.roots.readable(str(place.absolute())) for place in places]
+    if call.service.runs_anything:  # and reads what it likes
+        return
+    for folder in dict.fromkeys(each if each.is_dir() else each.parent for each in real):
+        _refuse_links_out(call, folder, deep=folder in real)
+
+
+def _refuse_links_out(call: "Call", folder: Path, *, deep: bool) -> None:
+    """Refuse a folder with a link out: the files of cubes and masks have others beside them, which would be read.
+
+    Raises:
+        ServiceError: There is one.
+    """
+    for parent, inside, files in os.walk(folder):
+        for each in (Path(parent, name) for name in (*inside, *files)):
+            if each.is_symlink():
+                call.service.roots.refuse_outside(each)
+        if not deep:
+            return
 
 
 def _pipeline(call: "Call", place: str) -> dict[str, Any]:
@@ -145,6 +170,8 @@ def _place(call: "Call", text: str) -> str:
         return str(call.service.roots.readable(text, call.session.search_paths))
     parts = Path(text).parts
     fixed = next(number for number, part in enumerate(parts) if _PATTERN.intersection(part))
+    if ".." in parts[fixed:]:
+        raise ServiceError(f"data.cubes: '{text[:200]}' goes back behind a pattern.", code="PERMISSION_DENIED")
     folder = call.service.roots.readable(str(Path(*parts[:fixed])) if fixed else ".", call.session.search_paths)
     return str(folder.joinpath(*parts[fixed:]))
 

@@ -9,7 +9,7 @@ import os
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -49,13 +49,16 @@ def _load(path: Path) -> YamlDocument:
         ) from error
 
 
-def compose(path: Path, document: YamlDocument, config_dirs: Iterable[Path] = ()) -> dict[str, Any]:
+def compose(
+    path: Path, document: YamlDocument, config_dirs: Iterable[Path] = (), *, within: Sequence[Path] | None = None
+) -> dict[str, Any]:
     """Return the content of a trainrun file with what its `defaults` list names; interpolations are not resolved.
 
     Args:
         path: The file.
         document: What it says.
         config_dirs: The configuration directories of plugins.
+        within: Folders below which every file lies, whatever the folders above the first one hold.
 
     Raises:
         TrainRunError: A file that the list names is not there, or cannot be read or composed.
@@ -80,7 +83,7 @@ def compose(path: Path, document: YamlDocument, config_dirs: Iterable[Path] = ()
     searched = [*_roots(path), *config_dirs]
     overrides = [f"hydra.searchpath=[{','.join(map(_quoted, searched))}]"]
     try:
-        with _HYDRA, warnings.catch_warnings(), _read_by_our_rules():
+        with _HYDRA, warnings.catch_warnings(), _read_by_our_rules(within):
             warnings.simplefilter(
                 "ignore"
             )  # without `_self_` in the list the file's own values come last, as they should
@@ -99,7 +102,7 @@ def compose(path: Path, document: YamlDocument, config_dirs: Iterable[Path] = ()
 
 
 @contextmanager
-def _read_by_our_rules() -> Iterator[None]:
+def _read_by_our_rules(within: Sequence[Path] | None) -> Iterator[None]:
     """Have Hydra read files that lie where they are looked for, as strictly as every YAML file is read.
 
     Hydra itself follows `..` and links out of its folders, and expands aliases without a limit.
@@ -117,6 +120,8 @@ def _read_by_our_rules() -> Iterator[None]:
             root = Path(self.path)
             file = root / self._normalize_file_name(config_path)
             real = file.resolve()
+            if within is not None and not any(map(real.is_relative_to, within)):
+                raise TrainRunError(f"The list of defaults leads out of what may be read: '{config_path}'.")
             if not real.is_relative_to(root.resolve()):
                 raise TrainRunError(
                     f"The list of defaults leads out of its folder: '{config_path}' is {real}, which is not in {root}.",

@@ -17,6 +17,7 @@ from cuvis_ai_core.grpc.manifests import read_json
 from cuvis_ai_core.grpc.nodes import shape_of
 from cuvis_ai_core.grpc.service import Call, Handler
 from cuvis_ai_core.grpc.wire import messages
+from cuvis_ai_core.pipeline.interpolation import resolve
 from cuvis_ai_core.pipeline.weights import find_weights
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def load_pipeline(call: Call) -> Any:
     content = without_resolvers(read_json(call.request.pipeline.config_bytes, "pipeline"))
     if "nodes" not in content and isinstance(content.get("pipeline"), dict):
         content = content["pipeline"]  # a trainrun, or a nested group as Hydra composes it
+    content = resolve(content)  # before its classes are looked at
     call.service.check_nodes(call.session.node_registry, content)
     pipeline = Pipeline.from_dict(content, node_registry=call.session.node_registry)
     call.session.set_pipeline(pipeline)
@@ -178,7 +180,7 @@ def _outline(call: Call, text: str, registry: "NodeRegistry | None") -> "Pipelin
         raise ServiceError(f"config_content: {error}", code="INVALID_ARGUMENT") from error
     if not isinstance(data, dict):
         raise ServiceError("config_content holds no mapping.", code="INVALID_ARGUMENT")
-    content = json.loads(json.dumps(without_resolvers(data)))
+    content = resolve(json.loads(json.dumps(without_resolvers(data))))
     own = registry or NodeRegistry()
     call.service.check_nodes(own, content)
     return Pipeline.from_dict(content, node_registry=own, outline=True)

@@ -21,6 +21,8 @@ def set_search_paths(call: Call) -> Any:
     append = request.append if request.HasField("append") else True
     known = list(session.search_paths) if append else []
     rejected = []
+    if len(request.search_paths) > _MOST_PATHS:  # before each is looked for
+        raise _too_many()
     for text in request.search_paths:
         try:
             folder = call.service.roots.folder(text)
@@ -30,11 +32,15 @@ def set_search_paths(call: Call) -> Any:
         if folder not in known:
             known.append(folder)
     if len(known) > _MOST_PATHS:
-        raise ServiceError(f"A session has up to {_MOST_PATHS} search paths.", code="RESOURCE_EXHAUSTED")
+        raise _too_many()
     session.search_paths = known
     return messages().SetSessionSearchPathsResponse(
         success=not rejected, current_paths=map(str, known), rejected_paths=rejected
     )
+
+
+def _too_many() -> ServiceError:
+    return ServiceError(f"A session has up to {_MOST_PATHS} search paths.", code="RESOURCE_EXHAUSTED")
 
 
 def close_session(call: Call) -> Any:

@@ -19,7 +19,7 @@ from cuvis_ai_core.grpc.service import Call, Handler
 from cuvis_ai_core.grpc.sessions import Session
 from cuvis_ai_core.grpc.trainer import CALIBRATION, GRADIENT, STATISTICAL, Task
 from cuvis_ai_core.grpc.training import training_of
-from cuvis_ai_core.grpc.trainruns import check_cubes, read_trainrun, with_sections
+from cuvis_ai_core.grpc.trainruns import check_data, read_trainrun, with_sections
 from cuvis_ai_core.grpc.wire import messages
 from cuvis_ai_core.pipeline.weights import find_weights
 from cuvis_ai_core.results.record import node_records
@@ -53,8 +53,6 @@ def set_trainrun(call: Call) -> Any:
 def train(call: Call) -> Iterator[Any]:
     """Train, and tell of it step by step."""
     from cuvis_ai_core.training.config import DataConfig
-    from cuvis_ai_core.training.parts import Parts
-    from cuvis_ai_core.training.trainrun import TrainRun
 
     session, service = call.session, call.service
     kind = call.request.trainer_type
@@ -68,9 +66,8 @@ def train(call: Call) -> Iterator[Any]:
     config = with_sections(call, _trainrun(session))
     if kind == GRADIENT and config.training is None:
         raise ServiceError("The trainrun has no section 'training'.", code="FAILED_PRECONDITION")
-    run = TrainRun(config, service.settings.working_directory / "trainrun.yaml")
     if isinstance(config.data, DataConfig):
-        check_cubes(call, Parts(run, session.node_registry.cube_readers()))
+        check_data(call, config.data, session.node_registry.cube_readers())
     results = _results(call, session, config) if kind == GRADIENT else None
     with service.training(), tempfile.TemporaryDirectory(prefix="cuvis-training-") as folder:
         task = _task(call, {**config.to_dict(), "pipeline": pipeline.to_dict()}, results, Path(folder))
