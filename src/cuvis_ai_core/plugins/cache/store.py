@@ -215,10 +215,9 @@ class Store:
         Raises:
             StoreError: The cache cannot be written, or the disk got full while the folder was in use.
         """
-        from filelock import FileLock
-
         from cuvis_ai_core._files import remove_tree
         from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
+        from cuvis_ai_core.plugins.cache.lock_file import LockFile
 
         with self.guard():
             self._prepare()
@@ -227,8 +226,8 @@ class Store:
             lock = folder.with_suffix(".lock")
             # The lock comes first: a folder whose lock is free has no owner. The system lets go of the lock when this
             # process ends, however it ends.
-            held = FileLock(lock)
-            held.acquire()
+            held = LockFile(lock)
+            held.take(wait=True)
         try:
             with self.guard():
                 folder.mkdir()
@@ -256,19 +255,17 @@ class Store:
         """
         import logging
 
-        from filelock import FileLock, Timeout
+        from cuvis_ai_core.plugins.cache.lock_file import LockFile
 
         with self.guard():
             self._prepare()
-            held = FileLock(self.root / ".locks" / f"{entry}.lock")
-            try:
-                held.acquire(blocking=False)
-            except Timeout:
+            held = LockFile(self.root / ".locks" / f"{entry}.lock")
+            if not held.take(wait=False):
                 text = f"waiting for another process that builds {entry}"
                 logging.getLogger(__name__).info(text)
                 if waiting is not None:
                     waiting(text)
-                held.acquire()
+                held.take(wait=True)
         try:
             yield
         finally:
@@ -290,16 +287,19 @@ class Store:
 
     def sweep(self) -> None:
         """Remove the work in progress of processes that were killed."""
-        from filelock import FileLock, Timeout
-
         from cuvis_ai_core._files import remove_tree
+        from cuvis_ai_core.plugins.cache.lock_file import LockFile
 
         for path in listed(self.root / ".tmp"):
             folder, lock = path.with_suffix(""), path.with_suffix(".lock")
-            if path == folder or _is_forgotten(path):
-                with contextlib.suppress(Timeout, OSError), FileLock(lock, blocking=False):
-                    remove_tree(folder)
-                    lock.unlink(missing_ok=True)
+            held = LockFile(lock)
+            with contextlib.suppress(OSError):
+                if (path == folder or _is_forgotten(path)) and held.take(wait=False):
+                    try:
+                        remove_tree(folder)
+                        lock.unlink(missing_ok=True)
+                    finally:
+                        held.release()
 
     def _prepare(self) -> None:
         self.refuse_foreign()

@@ -9,8 +9,6 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from configparser import Error as ParsingError
-from configparser import RawConfigParser
 from pathlib import Path
 from typing import Any, Final
 
@@ -115,16 +113,23 @@ def _read_pip() -> dict[str, str]:
     """Return what pip's files and variables say, as `pip install` reads them; the variables count most."""
     found: dict[str, str] = {}
     for path in _pip_files():
-        parser = RawConfigParser()
-        try:
-            read = parser.read(path, encoding="utf-8")
-        except (OSError, ValueError, ParsingError):
-            continue
-        for section in ("global", "install") if read else ():
-            if parser.has_section(section):
-                found |= {key.replace("_", "-"): value for key, value in parser.items(section)}
+        found |= _read_pip_file(path) if os.path.exists(path) else {}  # noqa: PTH110 - which may not be looked at
     pairs = ((name.removeprefix("PIP_"), value) for name, value in os.environ.items() if name.startswith("PIP_"))
     return found | {name.lower().replace("_", "-"): value for name, value in pairs if value}
+
+
+def _read_pip_file(path: Path) -> dict[str, str]:
+    # Few users have such a file.
+    from configparser import Error as ParsingError
+    from configparser import RawConfigParser
+
+    parser = RawConfigParser()
+    try:
+        parser.read(path, encoding="utf-8")
+    except (OSError, ValueError, ParsingError):
+        return {}
+    sections = filter(parser.has_section, ("global", "install"))
+    return {key.replace("_", "-"): value for section in sections for key, value in parser.items(section)}
 
 
 def _pip_files() -> Iterator[Path]:
