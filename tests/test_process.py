@@ -113,6 +113,26 @@ def test_much_output_is_read_while_the_program_runs() -> None:
     assert (len(finished.stdout), len(finished.stderr), finished.returncode) == (300_000, 300_000, 0)
 
 
+def test_a_program_that_writes_without_end_is_ended() -> None:
+    """What a host has it say would fill the memory; of its messages the last ones are kept."""
+    finished = run(["yes", "refs/tags/v1"])
+    assert finished.returncode != 0
+    assert finished.stdout == ""
+    assert "wrote more than 64 MiB" in finished.stderr
+    noisy = run(["sh", "-c", "yes no | head -c 20000000 >&2; echo last >&2"])
+    assert len(noisy.stderr) < 10**7
+    assert noisy.stderr.endswith("last\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are those of Linux")
+def test_a_program_has_the_memory_that_it_may_have() -> None:
+    """And no more; who starts it keeps all of its own."""
+    code = "print(len(bytearray({}))) "
+    assert run([sys.executable, "-c", code.format(10)], memory=2**28).returncode == 0
+    finished = run([sys.executable, "-c", code.format(2**29)], memory=2**28)
+    assert (finished.returncode, "MemoryError" in finished.stderr) == (1, True)
+
+
 def test_what_would_steer_a_terminal_is_taken_out() -> None:
     """A host may send any text; lines stay lines."""
     finished = run(["printf", "a\\033[31mb\\r\\nc\\td\\n"])

@@ -96,7 +96,27 @@ def remove_tree(path: Path) -> None:
         path.unlink()
     elif path.is_dir():
         # Git's object files are read-only, which stops removal on Windows.
-        if sys.version_info >= (3, 12):
-            shutil.rmtree(path, onexc=make_writable)
-        else:
-            shutil.rmtree(path, onerror=make_writable)
+        try:
+            if sys.version_info >= (3, 12):
+                shutil.rmtree(path, onexc=make_writable)
+            else:
+                shutil.rmtree(path, onerror=make_writable)
+        except RecursionError:  # what somebody else made may lie deeper than Python calls
+            _remove_deep(path)
+
+
+def _remove_deep(path: Path) -> None:
+    """Remove a folder, however deep folders lie in each other in it."""
+    waiting, found = [os.fspath(path)], []
+    while waiting:
+        folder = waiting.pop()
+        found.append(folder)
+        os.chmod(folder, stat.S_IRWXU)  # noqa: PTH101
+        with os.scandir(folder) as entries:
+            for each in entries:
+                if each.is_dir(follow_symlinks=False):
+                    waiting.append(each.path)
+                else:
+                    os.unlink(each)  # noqa: PTH108
+    for folder in reversed(found):
+        os.rmdir(folder)  # noqa: PTH106

@@ -44,6 +44,15 @@ _GRACE: Final = 2.0
 _RECENT: Final = 2**16
 """Bytes of the output of a long-running program that are kept."""
 
+_MOST_OUTPUT: Final = 2**26
+"""Bytes that a program may write: what a host has it say may have no end."""
+
+_MOST_WORDS: Final = 2**22
+"""Bytes of its messages that are kept, the last ones."""
+
+_BOUNDED: Final = ("/bin/sh", "-c", 'ulimit -d "$0" 2>/dev/null; exec "$@"')
+"""Runs the program with a limit on the memory that it writes to, in KiB; what it maps of files does not count."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -119,8 +128,11 @@ def run(
     env: Mapping[str, str] | None = None,
     handles: Sequence[int] = (),
     meanwhile: Callable[[], object] | None = None,
+    memory: int = 0,
 ) -> Finished:
     """Run a program to its end, without a terminal, in a process group that ends with it and with this process.
+
+    One that writes more than 64 MiB is ended.
 
     Args:
         command: The program and its arguments.
@@ -128,6 +140,7 @@ def run(
         env: Its environment.
         handles: Open files that it gets beside the usual three, under the same numbers.
         meanwhile: What to do in this thread while the program runs, such as importing what is needed afterwards.
+        memory: Bytes that it, and each program that it starts, may have (Linux); 0 means as many as there are.
 
     Raises:
         ToolNotFoundError: There is no such program.
@@ -141,8 +154,9 @@ def run(
         )
     with _lifeline() as stdin, _status() as (told, read):
         telling = (*_TELLING, str(told)) if told else ()
+        bounded = (*_BOUNDED, str(memory // 2**10)) if memory and sys.platform == "linux" else ()
         process = subprocess.Popen(
-            [*_WATCHED, *telling, program, *command[1:]],
+            [*_WATCHED, *telling, *bounded, program, *command[1:]],
             cwd=cwd,
             env=env,
             stdin=stdin,
@@ -297,7 +311,8 @@ def _finish(
     seconds = time_limit()
     assert process.stdout is not None
     assert process.stderr is not None
-    output, errors = _Text(process.stdout), _Text(process.stderr)
+    output = _Text(process.stdout, limit=_MOST_OUTPUT, beyond=lambda: _end_running(process))
+    errors = _Text(process.stderr, most=_MOST_WORDS)
     # Waiting for a thread, unlike `Popen.wait(timeout)`, does not look again and again.
     waiter = threading.Thread(target=process.wait, daemon=True)
     waiter.start()
@@ -322,7 +337,10 @@ def _finish(
     stdout, stderr = output.read(until), errors.read(until)
     status = told()
     status = process.returncode if status is None else status
-    if status < 0:
+    if output.is_full:
+        status = status or -1  # it may have ended in this moment
+        stderr += f"\n{command[0]} was ended: it wrote more than {_MOST_OUTPUT // 2**20} MiB"
+    elif status < 0:
         stderr += f"\n{command[0]} was ended by signal {_signal_name(-status)}"
     return Finished(status, redact(stdout), redact(stderr))
 
@@ -334,13 +352,28 @@ class _Text(threading.Thread):
         pipe: The pipe.
         most: How many bytes are kept, the last ones; None means all.
         heard: Told of each line, when it is whole.
+        limit: How many bytes there may be; of more, nothing is kept.
+        beyond: Told once that there are more.
+
+    Attributes:
+        is_full: Whether there are more.
     """
 
-    def __init__(self, pipe: IO[bytes], most: int | None = None, heard: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        pipe: IO[bytes],
+        most: int | None = None,
+        heard: Callable[[str], None] | None = None,
+        limit: int | None = None,
+        beyond: Callable[[], object] = lambda: None,
+    ) -> None:
         super().__init__(daemon=True)
         self._pipe = pipe
         self._most = most
         self._heard = heard
+        self._limit = limit
+        self._beyond = beyond
+        self.is_full = False
         self._line = bytearray()
         self._data = bytearray()
         self.start()
@@ -348,7 +381,13 @@ class _Text(threading.Thread):
     def run(self) -> None:
         with self._pipe:
             while data := os.read(self._pipe.fileno(), 2**16):
+                if self.is_full:
+                    continue
                 self._data += data
+                if self._limit is not None and len(self._data) > self._limit:
+                    self.is_full = True
+                    self._data.clear()
+                    self._beyond()
                 if self._most is not None and len(self._data) > 2 * self._most:
                     del self._data[: -self._most]
                 if self._heard is not None:

@@ -447,6 +447,50 @@ def test_large_files_that_are_not_there_are_no_plugin(
     assert "batch" in str(error)
 
 
+@needs_lfs
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[lfs]\n\turl = file://{place}\n",
+        '[remote "origin"]\n\tlfsurl = file://{place}\n',
+        "[lfs]\n\turl = {place}\n",
+        "[lfs]\n\turl = ssh://-oProxyCommand=x/y\n",
+        None,
+    ],
+)
+def test_large_files_come_from_no_folder_of_this_machine(
+    registry: NodeRegistry,
+    author: Callable[..., Path],
+    served: Callable[..., str],
+    project_files: Callable[..., Files],
+    tmp_path: Path,
+    said: str | None,
+) -> None:
+    """Whatever the repository says about where they are; what says it is a file of its own."""
+    content = b"of the user " * 20
+    digest = hashlib.sha256(content).hexdigest()
+    place = tmp_path / "own"
+    place.mkdir()
+    git(place, "init", "--quiet")
+    kept = place / ".git/lfs/objects" / digest[:2] / digest[2:4] / digest
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(content)
+    files = project_files() | {
+        "a.bin": f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {len(content)}\n",
+        ".gitattributes": "*.bin filter=lfs\n",
+    }
+    folder = author(files=files | ({".lfsconfig": said.format(place=place)} if said else {}))
+    if said is None:
+        (folder / "said").write_text(f"[lfs]\n\turl = file://{place}\n")
+        (folder / ".lfsconfig").symlink_to("said")
+        git(folder, "add", ".")
+        git(folder, "commit", "--quiet", "-m", "link")
+        git(folder, "tag", "--force", "-a", "v1", "-m", "v1")
+    error = failure(registry, served(folder))
+    assert ".lfsconfig" in str(error)
+    assert not list((NodeRegistry.get_cache_dir()).glob("echo@*"))
+
+
 def with_submodule(folder: Path, path: str, address: str, commit_: str, **more: str) -> None:
     """Add a submodule to an author's repository, with any address."""
     with (folder / ".gitmodules").open("a") as file:

@@ -134,6 +134,29 @@ def test_a_link_that_leads_out_of_the_checkout_is_refused(
     assert f"data is a link that leads out of the checkout, to {to}" in said
 
 
+def folders(bare: Path, inner: str, times: int, depth: int) -> str:
+    """Return a tree that holds another one some times, which does so too, down to some depth."""
+    for _ in range(depth):
+        inner = git(bare, "mktree", told="\n".join(f"040000 tree {inner}\td{number}" for number in range(times)))
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("times", "depth", "expected"),
+    [(12, 5, "more than 200000 files"), (1, 1100, "folders in each other"), (40, 1, "may come out of it")],
+)
+def test_a_small_pack_does_not_become_more_than_a_plugin_is(
+    registry: NodeRegistry, repository: tuple[Path, str], tmp_path: Path, times: int, depth: int, expected: str
+) -> None:
+    """As many files as nobody can write, or one so deep that none can remove it: it is counted before."""
+    bare, url = repository
+    (tmp_path / "zeros").write_bytes(b"\0" * (2**23 if depth == 1 else 1))
+    large = git(bare, "hash-object", "-w", str(tmp_path / "zeros"))
+    inner = git(bare, "mktree", told=f"100644 blob {large}\tzeros")
+    tag_tree(bare, f"040000 tree {folders(bare, inner, times, depth)}\tbomb")
+    assert expected in failure(registry, url)
+
+
 def test_links_within_the_checkout_are_fine(registry: NodeRegistry, repository: tuple[Path, str]) -> None:
     """To files, to folders, and to what is not there."""
     bare, url = repository

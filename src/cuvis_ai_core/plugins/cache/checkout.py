@@ -14,6 +14,7 @@ from cuvis_ai_core.plugins.cache import lfs
 from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
 from cuvis_ai_core.plugins.cache.git import git
 from cuvis_ai_core.plugins.cache.git_errors import unreachable, words
+from cuvis_ai_core.plugins.cache.tree_sizes import refuse_too_much
 
 _OTHER_HASHES: Final = r"mismatched (object format|algorithms)|not support algorithm|bad revision '[0-9a-f]{64}'"
 _NO_SHALLOW: Final = r"does not support shallow"
@@ -49,6 +50,7 @@ def check_out(url: str, wanted: str, folder: Path, task: str, meanwhile: Callabl
         TimeLimitError: git took longer than it may.
     """
     _fetch(url, wanted, folder, task, meanwhile)
+    refuse_too_much(folder, wanted, url)
     commit = show_commit(folder, wanted, task, url)
     lfs.replace_pointers(folder, url)
     return commit

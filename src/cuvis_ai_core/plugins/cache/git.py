@@ -43,6 +43,10 @@ _CONFIGURATION: Final = (
 _OWN: Final = {"GIT_ATTR_NOSYSTEM": "1", "GIT_DEFAULT_REF_FORMAT": "files"}
 
 
+_MEMORY: Final = 4 * 2**30
+"""Bytes that git may have: a host may send references, and folders in folders, without end."""
+
+
 def require_git() -> None:
     """Raise if there is no git.
 
@@ -81,7 +85,7 @@ def git(
     """
     env = git_variables() | _OWN | {"GIT_CEILING_DIRECTORIES": str(folder.resolve().parent), "GIT_DEFAULT_HASH": hashes}
     words, env = hidden([*_options(settings), *arguments], {**env, **(variables or {})})
-    return run(["git", *words], cwd=folder, env=env, meanwhile=meanwhile)
+    return run(["git", *words], cwd=folder, env=env, meanwhile=meanwhile, memory=_MEMORY)
 
 
 def ls_remote(*arguments: str) -> Finished:
@@ -96,7 +100,7 @@ def ls_remote(*arguments: str) -> Finished:
 
         def execute(self, command: Sequence[str], **_: object) -> Finished:  # type: ignore[override]
             words, env = hidden(command[1:], git_variables() | _OWN | {"GIT_DIR": os.devnull})
-            return run([command[0], *words], cwd=Path(__file__).parent, env=env)
+            return run([command[0], *words], cwd=Path(__file__).parent, env=env, memory=_MEMORY // 4)
 
     return cast("Finished", OwnGit(Path(__file__).parent)(c=_CONFIGURATION).ls_remote(*arguments))
 

@@ -1,5 +1,6 @@
 """Large files (Git LFS): what lies in the repository is a pointer; the program git-lfs fetches what it points to."""
 
+import os
 import re
 import shutil
 import stat
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from cuvis_ai_core._files import remove_tree
-from cuvis_ai_core._redact import without_credentials
+from cuvis_ai_core._redact import redact, without_credentials
 from cuvis_ai_core.errors import SourceError
 from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
 from cuvis_ai_core.plugins.cache.git import git
@@ -26,6 +27,10 @@ _ON: Final = (
     "lfs.fetchinclude=",
     "lfs.fetchexclude=",
 )
+
+_PLACES: Final = r"(^lfs|\.lfs)(\.|push)*url$"
+_WAY: Final = re.compile(r"(https?|ssh)://[^-\s]\S*|\w[\w.+-]*@\w[\w.-]*:[^-\s]\S*", re.IGNORECASE)
+"""How large files may come: as plugins do, and never from a folder of this machine."""
 
 _SIZES: Final = range(80, 1025)
 """Bytes that a pointer may have."""
@@ -52,6 +57,7 @@ def replace_pointers(folder: Path, url: str) -> None:
         return
     if shutil.which("git-lfs") is None:
         raise _refused(folder, found, url, "and the program git-lfs is not installed here", "Install git-lfs")
+    _refuse_places(folder, found, url)
     for path in found:
         path.unlink()
     settings = (*_ON, f"remote.origin.url={url}")
@@ -65,6 +71,20 @@ def replace_pointers(folder: Path, url: str) -> None:
         raise _refused(folder, left, url, why, "Ask the author for a tag that has the file or its attribute")
     # What was fetched lies there a second time.
     remove_tree(folder / ".git" / "lfs")
+
+
+def _refuse_places(folder: Path, found: list[Path], url: str) -> None:
+    """Refuse what the repository says about where its large files are, unless plugins may come from there."""
+    file = folder / ".lfsconfig"
+    if not os.path.lexists(file):
+        return
+    if file.is_symlink():
+        raise _refused(folder, found, url, "and .lfsconfig is a link", "Ask the author for a tag without it")
+    told = git(folder, "config", "--file", ".lfsconfig", "--get-regexp", _PLACES).stdout
+    for line in filter(None, told.split("\n")):
+        if not _WAY.fullmatch(line.partition(" ")[2]):
+            why = f"and .lfsconfig has an address from which nothing is fetched ({redact(line)})"
+            raise _refused(folder, found, url, why, "Ask the author for a tag with an https address")
 
 
 def pointers(folder: Path) -> Iterator[Path]:
