@@ -108,6 +108,13 @@ def test_what_only_looks_alike_does_not_fit(address: str) -> None:
         ("https://*.lab.org/**", "https://git.lab.org/a", True),
         ("https://*.lab.org/**", "https://lab.org/a", False),
         ("https://*.lab.org/**", "https://gitlab.org/a", False),
+        ("https://*.lab.org/**", "https://git.evil.lab.org/a", False),
+        ("https://git.*/our-lab/*", "https://git.org/our-lab/x", True),
+        ("https://git.*/our-lab/*", "https://git.evil.org/our-lab/x", False),
+        ("https://*/**", "https://git.lab.org/a", True),
+        ("https://h.org/**/b/**", "https://h.org/a/b/c", True),
+        ("https://h.org/**/b/**", "https://h.org/b/c", False),
+        ("https://h.org/**/**", "https://h.org/a", False),
         ("http://127.0.0.1:8417/*", "http://127.0.0.1:8417/x.git", True),
         ("http://127.0.0.1:8417/*", "http://127.0.0.1:8418/x.git", False),
         ("http://127.0.0.1:*/*", "http://127.0.0.1:8418/x.git", True),
@@ -122,3 +129,8 @@ def test_what_only_looks_alike_does_not_fit(address: str) -> None:
 def test_patterns_go_by_whole_parts(pattern: str, address: str, expected: bool) -> None:  # noqa: FBT001
     """`*` stays within a part of the path, `**` means any number of parts, and a host's `*` a whole part of it."""
     assert fits(pattern, address) is expected
+
+
+def test_an_address_of_many_parts_is_compared_in_time() -> None:
+    """However many `**` a pattern has: who writes an address must not keep this machine busy."""
+    assert not fits("https://h.org/" + "**/a/" * 15 + "b", "https://h.org/" + "a/" * 900 + "x")

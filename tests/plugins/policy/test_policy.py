@@ -192,6 +192,30 @@ def test_a_policy_that_everybody_may_write_is_refused(write: Write) -> None:
         Policy.read(path)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="rights are those of POSIX")
+@pytest.mark.parametrize("opened", ["keys", "keys/mira.asc", "allowed", "below/allowed", "below", "."])
+def test_a_policy_whose_signers_or_folder_everybody_may_write_is_refused(
+    write: Write, tmp_path: Path, opened: str
+) -> None:
+    """Whoever adds a key, or puts another file in its place, decides; also where that was changed afterwards."""
+    for name in ("keys/mira.asc", "allowed", "below/allowed"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    path = write("allow: []\nsigners: {a: keys, b: allowed, c: below/allowed}")
+    Policy.read(path)
+    place = tmp_path / opened
+    before = place.stat().st_mode
+    try:
+        place.chmod(0o777)
+        with pytest.raises(PolicyError, match="chmod o-w"):
+            Policy.read(path)
+        place.chmod(0o1777)
+        if place.is_dir():
+            Policy.read(path)
+    finally:
+        place.chmod(before)
+
+
 def test_without_a_policy_there_is_none() -> None:
     """Nothing lies where it is looked for: all that the user names may be loaded."""
     assert find_policy() is None

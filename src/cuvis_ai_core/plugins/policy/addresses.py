@@ -91,17 +91,26 @@ def matches(pattern: Address, address: Address) -> bool:
         (address.secure or not pattern.secure)
         and address.user in users
         and pattern.port in {address.port, "*"}
-        and fnmatchcase(address.host, pattern.host)
+        and _hosts_match(pattern.host, address.host)
         and parts_match(pattern.parts, address.parts)
     )
 
 
+def _hosts_match(pattern: str, host: str) -> bool:
+    """Tell whether a host fits a pattern: each `*` is one of its parts, and one alone is any host."""
+    if pattern == "*":
+        return True
+    wanted, labels = pattern.split("."), host.split(".")
+    return len(wanted) == len(labels) and all(each in {"*", label} for each, label in zip(wanted, labels, strict=True))
+
+
 def parts_match(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
     """Tell whether the parts of a path fit a pattern, part by part; `**` fits any number of them, one at least."""
-    if not pattern:
-        return not parts
-    if not parts:
-        return False
-    if pattern[0] == "**":
-        return any(parts_match(pattern[1:], parts[count:]) for count in range(1, len(parts) + 1))
-    return fnmatchcase(parts[0], pattern[0]) and parts_match(pattern[1:], parts[1:])
+    # How many of the parts the pattern may have taken so far: trying all ways would take for ever with many of them.
+    taken = {0}
+    for each in pattern:
+        if each == "**":
+            taken = set(range(min(taken) + 1, len(parts) + 1)) if taken else set()
+        else:
+            taken = {count + 1 for count in taken if count < len(parts) and fnmatchcase(parts[count], each)}
+    return len(parts) in taken

@@ -5,20 +5,25 @@ decides about the address. Of all others the whole check says more, later; and i
 """
 
 import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from cuvis_ai_core.errors import YamlError
+from cuvis_ai_core.errors import CuvisError
+from cuvis_ai_core.plugins.policy import patterns
 from cuvis_ai_core.plugins.policy.addresses import address_of, matches
 from cuvis_ai_core.plugins.policy.finding import may_be_there, places
+from cuvis_ai_core.plugins.policy.rights import writable_by_all
 
 _KEYS: Final = frozenset({"allow", "signers", "require", "isolation"})
 
-_USUAL: Final[tuple[tuple[str, object], ...]] = (("allow", None), ("signers", {}), ("require", {}))
+_KINDS: Final = frozenset({"official", "private", "community"})
 
-_RULE_KEYS: Final = frozenset({"repo", "kind", "signed_by"})
+_CHECKS: Final = {
+    "repo": patterns.check_repo,
+    "path": patterns.check_path,
+    "distribution": patterns.check_distribution,
+}
 
 _ASKED_LATER: Final = "bounded_dependencies"
 """What may be required and is seen in the plugin's project only; anything else may refuse a plugin before."""
@@ -36,41 +41,55 @@ def surely_allows(repo: str) -> bool:
     if path is None:
         return False
     try:
-        proves = os.name != "posix" or not path.stat().st_mode & stat.S_IWOTH
-        return proves and _is_allowed(load_yaml(path).data, repo, path.parent)
-    except (OSError, YamlError):
+        return _is_allowed(load_yaml(path).data, repo, path)
+    except (OSError, CuvisError):
         return False
 
 
-def _is_allowed(content: object, repo: str, folder: Path) -> bool:
-    if not isinstance(content, Mapping) or not content.keys() <= _KEYS:
+def _is_allowed(content: object, repo: str, path: Path) -> bool:
+    if not isinstance(content, Mapping) or not content.keys() <= _KEYS or "allow" not in content:
         return False
-    rules, signers, required = (content.get(key, usual) for key, usual in _USUAL)
-    if not (isinstance(rules, list) and isinstance(signers, Mapping) and isinstance(required, Mapping)):
-        return False
-    if any(wanted for key, wanted in required.items() if key != _ASKED_LATER):
-        return False
-    decides = _first(rules, repo)
-    name = None if decides is None else decides.get("signed_by")
-    return decides is not None and (name is None or _is_there(signers.get(name), folder))
+    rules, signers = content["allow"], content.get("signers", {})
+    required, isolation = content.get("require", {}), content.get("isolation", {})
+    return (
+        isinstance(required, Mapping)
+        and required.keys() <= {_ASKED_LATER}
+        and all(type(each) is bool for each in required.values())
+        and _is_plain(isolation, _KINDS, frozenset({"scoped", "process"}))
+        and _are_there(signers, path)
+        and isinstance(rules, list)
+        and all(_is_rule(each, signers) for each in rules)
+        and _decides(rules, repo)
+    )
 
 
-def _first(rules: list[object], repo: str) -> Mapping[str, str] | None:
-    """Return the rule that decides about an address; None if there is none, or one before it is not plain."""
+def _is_plain(table: object, keys: frozenset[str], values: frozenset[str]) -> bool:
+    if not isinstance(table, Mapping) or not table.keys() <= keys:
+        return False
+    return all(isinstance(each, str) and each in values for each in table.values())
+
+
+def _are_there(signers: object, path: Path) -> bool:
+    """Tell whether all signers are there, and neither they nor the policy may be written by everybody."""
+    if not isinstance(signers, Mapping) or not all(isinstance(place, str) for place in signers.values()):
+        return False
+    found = [path.parent / os.path.expanduser(place) for place in signers.values()]  # noqa: PTH111 - as the policy does
+    return all(place.exists() for place in found) and writable_by_all(path, *found) is None
+
+
+def _is_rule(rule: object, signers: Mapping[str, str]) -> bool:
+    """Tell whether a rule is one, and plain; of one that is not, checking raises an error."""
+    if not isinstance(rule, Mapping) or not all(isinstance(text, str) for text in rule.values()):
+        return False
+    about = [key for key in _CHECKS if key in rule]
+    if len(about) != 1 or rule.get("kind", "private") not in _KINDS:
+        return False
+    _CHECKS[about[0]](rule[about[0]])
+    more = {"kind", "signed_by"} if about == ["repo"] else {"kind"}
+    return rule.keys() <= {about[0], *more} and ("signed_by" not in rule or rule["signed_by"] in signers)
+
+
+def _decides(rules: list[Mapping[str, str]], repo: str) -> bool:
     address = address_of(repo)
-    if address is None:
-        return None
-    for rule in rules:
-        if not isinstance(rule, Mapping) or not all(isinstance(text, str) for text in rule.values()):
-            return None
-        if "repo" in rule:
-            pattern = address_of(rule["repo"]) if rule.keys() <= _RULE_KEYS else None
-            if pattern is None:
-                return None
-            if matches(pattern, address):
-                return rule
-    return None
-
-
-def _is_there(place: object, folder: Path) -> bool:
-    return isinstance(place, str) and (folder / os.path.expanduser(place)).exists()  # noqa: PTH111 - as the policy does
+    allowed = (address_of(rule["repo"]) for rule in rules if "repo" in rule)
+    return address is not None and any(each is not None and matches(each, address) for each in allowed)

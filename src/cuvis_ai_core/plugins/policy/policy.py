@@ -1,7 +1,6 @@
 """The policy itself: read from its file, and asked about sources."""
 
 import os
-import stat
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -15,6 +14,7 @@ from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.policy.addresses import address_of, matches, parts_match
 from cuvis_ai_core.plugins.policy.finding import is_named, places
 from cuvis_ai_core.plugins.policy.problems import broken, unreadable, wrong
+from cuvis_ai_core.plugins.policy.rights import writable_by_all
 from cuvis_ai_core.plugins.policy.schema import DistributionRule, Kind, PathRule, PolicyFile, RepoRule, Require, Rule
 
 Asked: TypeAlias = "GitPlugin | LocalPlugin | Path | str"
@@ -63,7 +63,9 @@ class Policy:
             status = path.stat()
         except OSError as error:
             raise unreadable(path, str(error.strerror or error)) from error
-        return _read(path, status.st_mtime_ns, status.st_size, status.st_ctime_ns, status.st_mode)
+        found = _read(path, status.st_mtime_ns, status.st_size, status.st_ctime_ns)
+        _refuse_open(found)
+        return found
 
     @property
     def require(self) -> Require:
@@ -190,17 +192,11 @@ def _is_there(place: Path) -> bool:
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, _changed: int, _size: int, _touched: int, mode: int) -> Policy:
+def _read(path: Path, _changed: int, _size: int, _touched: int) -> Policy:
     from pydantic import ValidationError
 
     from cuvis_ai_core._yaml import load_yaml
 
-    if os.name == "posix" and mode & stat.S_IWOTH:
-        raise PolicyError(
-            f"Everybody may write the policy {path}: it proves nothing. No plugin is loaded.",
-            hint=f"Take that right away: chmod o-w {path}",
-            path=path,
-        )
     try:
         document = load_yaml(path)
     except YamlError as error:
@@ -218,6 +214,22 @@ def _read(path: Path, _changed: int, _size: int, _touched: int, mode: int) -> Po
         {key: document.line_of("require", key) or 1 for key in Require.model_fields},
     )
     return Policy(path, content, lines)
+
+
+def _refuse_open(policy: Policy) -> None:
+    """Refuse a policy that everybody may write, or replace, or whose signers they may."""
+    path = policy.path
+    try:
+        opened = writable_by_all(*policy.files())
+    except OSError as error:
+        raise unreadable(path, f"{error.filename}: {error.strerror or error}") from error
+    if opened is not None:
+        what = f"the policy {path}" if opened == path else f"{opened}, which the policy {path} needs"
+        raise PolicyError(
+            f"Everybody may write {what}: it proves nothing. No plugin is loaded.",
+            hint=f"Take that right away: chmod o-w {opened}",
+            path=path,
+        )
 
 
 def _missing_signers(path: Path, content: PolicyFile) -> Iterator[tuple[tuple[str | int, ...], str]]:

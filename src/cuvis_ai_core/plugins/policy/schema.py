@@ -6,9 +6,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Strict, Tag
 from pydantic_core import PydanticKnownError
 
-from cuvis_ai_core.errors import ManifestError
-from cuvis_ai_core.plugins.manifest.rules import show
-from cuvis_ai_core.plugins.policy.addresses import address_of
+from cuvis_ai_core.plugins.policy import patterns
 
 Kind: TypeAlias = Literal["official", "private", "community"]
 
@@ -19,31 +17,6 @@ _STRICT: Final = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 RULE_KEYS: Final = ("repo", "path", "distribution")
 """Of which one says what a rule is about."""
-
-
-def _check_pattern(text: str) -> str:
-    address = address_of(text)
-    if address is None:
-        raise ManifestError(
-            f"{show(text)} is no pattern of addresses; write https://host/owner/*, or https://*/** for all"
-        )
-    if any("*" in label and label != "*" for label in address.host.split(".")):
-        raise ManifestError(f"{show(text)} has a '*' beside other signs of the host; it stands for a whole part of it")
-    return text
-
-
-def _check_folder(text: str) -> str:
-    if "\0" in text or not text.strip("/"):
-        raise ManifestError(f"{show(text)} is no pattern of folders; write /srv/plugins/*, or /** for all")
-    if ".." in text.split("/"):
-        raise ManifestError(f"{show(text)} has a '..' in it; write the path without")
-    return text
-
-
-def _check_distribution(text: str) -> str:
-    if not text.strip() or any(each in text for each in " /;=<>"):
-        raise ManifestError(f"{show(text)} is no pattern of names of packages; write cuvis-ai-* or a whole name")
-    return text
 
 
 def _listed(rules: object) -> object:
@@ -72,7 +45,7 @@ class _Rule(BaseModel):
 class RepoRule(_Rule):
     """A rule for plugins from Git repositories."""
 
-    repo: Annotated[_Text, AfterValidator(_check_pattern)] = Field(
+    repo: Annotated[_Text, AfterValidator(patterns.check_repo)] = Field(
         description="Pattern of addresses: * stands for signs within one part of the path, ** for any number of parts.",
         examples=["https://github.com/our-lab/*"],
     )
@@ -84,7 +57,7 @@ class RepoRule(_Rule):
 class PathRule(_Rule):
     """A rule for plugins from folders of this machine."""
 
-    path: Annotated[_Text, AfterValidator(_check_folder)] = Field(
+    path: Annotated[_Text, AfterValidator(patterns.check_path)] = Field(
         description="Pattern of folders: absolute, or relative to this file; ~ is the home folder. Links are followed.",
         examples=["/srv/plugins/*"],
     )
@@ -93,7 +66,7 @@ class PathRule(_Rule):
 class DistributionRule(_Rule):
     """A rule for plugins that were installed by pip."""
 
-    distribution: Annotated[_Text, AfterValidator(_check_distribution)] = Field(
+    distribution: Annotated[_Text, AfterValidator(patterns.check_distribution)] = Field(
         description="Pattern of names of distributions.", examples=["cuvis-ai-*"]
     )
 
