@@ -5,7 +5,12 @@ import re
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+from cuvis_ai_core.errors import YamlError
+
+if TYPE_CHECKING:
+    from cuvis_ai_core._yaml import YamlDocument
 
 MOST_BYTES: Final = 64 * 1024**2
 """Of a file of text that is read whole."""
@@ -50,6 +55,28 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ValueError("it is nested too deeply") from None
 
 
+def load_yaml(path: Path) -> "YamlDocument":
+    """Read the YAML file at `path`.
+
+    Raises:
+        YamlError: The file cannot be read, or breaks a rule of YAML or of `_yaml`.
+    """
+    from cuvis_ai_core._yaml import MAX_BYTES, parse_yaml, too_large
+
+    try:
+        with open_file(path) as file:
+            content = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise YamlError(_unreadable(path, error), path=path) from error
+    if len(content) > MAX_BYTES:
+        raise YamlError(too_large(), path=path)
+    try:
+        return parse_yaml(content.decode(), path)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise YamlError("not UTF-8 text; save the file as UTF-8", line=line, path=path) from error
+
+
 def open_file(path: Path) -> BinaryIO:
     """Return a plain file opened for reading.
 
@@ -80,3 +107,19 @@ def shown_size(size: int) -> str:
         if size >= unit:
             return f"{size / unit:.3g} {name}"
     return f"{size} bytes"
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        from cuvis_ai_core._nearest import nearest
+
+        try:
+            near = nearest(path.name, [entry.name for entry in path.parent.iterdir()])
+        except OSError:
+            return "there is no such file, and no such folder; give the path of a file"
+        return f"there is no such file; {f'did you mean {near!r}?' if near else 'check the path'}"
+    if isinstance(error, IsADirectoryError):
+        return "this is a folder; give the path of a file"
+    if isinstance(error, PermissionError):
+        return "the file may not be read; change its permissions, or those of the folders above it"
+    return f"the file cannot be read ({getattr(error, 'strerror', None) or error}); check the path"

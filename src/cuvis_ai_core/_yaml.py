@@ -1,6 +1,6 @@
-"""Strict reading of YAML files: plain data, and the line on which each value stands.
+"""YAML, read strictly: plain data, and the line on which each value stands.
 
-Every file gives plain data or one `YamlError`. Dates stay texts, keys are texts, duplicate keys are errors,
+Every text gives plain data or one `YamlError`. Dates stay texts, keys are texts, duplicate keys are errors,
 and neither nesting nor aliases nor size can exhaust stack, memory or patience.
 """
 
@@ -12,8 +12,6 @@ from typing import Any, Final, TypeAlias
 
 import yaml
 
-from cuvis_ai_core._nearest import nearest
-from cuvis_ai_core._reading import open_file
 from cuvis_ai_core.errors import YamlError
 
 try:
@@ -108,26 +106,6 @@ class YamlDocument:
         return value
 
 
-def load_yaml(path: Path) -> YamlDocument:
-    """Read the YAML file at `path`.
-
-    Raises:
-        YamlError: The file cannot be read, or breaks a rule of YAML or of this module.
-    """
-    try:
-        with open_file(path) as file:
-            content = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise YamlError(_unreadable(path, error), path=path) from error
-    if len(content) > MAX_BYTES:
-        raise YamlError(_too_large(), path=path)
-    try:
-        return parse_yaml(content.decode(), path)
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise YamlError("not UTF-8 text; save the file as UTF-8", line=line, path=path) from error
-
-
 def parse_yaml(text: str, source: Path | None = None) -> YamlDocument:
     """Read YAML from `text`; `source` is the file that errors name.
 
@@ -135,7 +113,7 @@ def parse_yaml(text: str, source: Path | None = None) -> YamlDocument:
         YamlError: The text breaks a rule of YAML or of this module.
     """
     if len(text) > MAX_BYTES:
-        raise YamlError(_too_large(), path=source)
+        raise YamlError(too_large(), path=source)
     text = text.removeprefix("\ufeff")
     if match := _FORBIDDEN.search(text):
         line = text.count("\n", 0, match.start()) + 1
@@ -321,21 +299,8 @@ def _explain(error: Exception, text: str) -> tuple[str, int | None]:
     return f"{problem}{context}; check indentation, quotes and brackets here and above", number + 1
 
 
-def _unreadable(path: Path, error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        try:
-            near = nearest(path.name, [entry.name for entry in path.parent.iterdir()])
-        except OSError:
-            return "there is no such file, and no such folder; give the path of a file"
-        return f"there is no such file; {f'did you mean {near!r}?' if near else 'check the path'}"
-    if isinstance(error, IsADirectoryError):
-        return "this is a folder; give the path of a file"
-    if isinstance(error, PermissionError):
-        return "the file may not be read; change its permissions, or those of the folders above it"
-    return f"the file cannot be read ({getattr(error, 'strerror', None) or error}); check the path"
-
-
-def _too_large() -> str:
+def too_large() -> str:
+    """Say that a file of YAML is larger than such files are."""
     return f"larger than {MAX_BYTES // 1024 // 1024} MiB, the limit for such files; is it the right one?"
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cuvis_ai_core._yaml import load_yaml
+from cuvis_ai_core._reading import load_yaml
 from cuvis_ai_core.data import Cube, open_annotations, read_cube
 from cuvis_ai_core.data.envi import read_envi
 from cuvis_ai_core.data.numpy_files import read_npz

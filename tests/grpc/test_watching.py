@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from cuvis_ai_core._yaml import load_yaml
+from cuvis_ai_core._reading import load_yaml
 from cuvis_ai_core.grpc.command import serve
 from cuvis_ai_core.grpc.health import is_serving, main
 from cuvis_ai_core.grpc.remote_command import remote

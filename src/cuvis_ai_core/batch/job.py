@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from cuvis_ai_core._redact import redact
-from cuvis_ai_core.pipeline.find import find_pipeline_file
-from cuvis_ai_core.pipeline.weights import find_weights
+from cuvis_ai_core.pipeline.file import find_pipeline_file, find_weights
 from cuvis_ai_core.registry import NodeRegistry
 from cuvis_ai_core.results.local_code import code_hash
 from cuvis_ai_core.results.origin import core_version

@@ -52,11 +52,10 @@ class Worker:
         registry = NodeRegistry()
         if job.manifest is not None:
             registry.load_plugins(job.manifest)
-        file, weights = Path(job.pipeline), Path(job.weights) if job.weights else None
         pipeline = Pipeline.load(
-            file,
+            job.pipeline,
             node_registry=registry,
-            weights=weights,
+            weights=job.weights,
             device=job.device,
             overrides=job.overrides,
             allow_untrained=job.allow_untrained,
@@ -65,13 +64,10 @@ class Worker:
         self._run = Run(
             registry=registry,
             pipeline=pipeline,
-            file=file,
             manifest=Path(job.manifest) if job.manifest else None,
             cube_path=Path(),
             measurement=job.measurement,
             processing_mode=job.processing_mode,
-            weights=weights,
-            overrides=job.overrides,
             keep=job.keep,
             memory=job.memory,
             format=job.format,

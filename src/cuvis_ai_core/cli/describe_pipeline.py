@@ -1,8 +1,11 @@
 """One pipeline for people: nodes, ports, edges, and what must be handed in."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import click
 
 from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core.cli.describe_node import note
@@ -10,28 +13,50 @@ from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.plugins.hooks.discovery import is_path
 from cuvis_ai_core.plugins.importable import is_importable
+from cuvis_ai_core.results.folder import safe_name
 from cuvis_ai_core.results.origin import origin_of
 
 NOT_LOADED: Final = "not loaded"
 _NO_PORTS: Final = "No node has ports. Nodes declare them in INPUT_SPECS and OUTPUT_SPECS; edges name those of others."
 
 if TYPE_CHECKING:
+    from cuvis_ai_core.cli.restore_pipeline import Options
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.registry import NodeRegistry
 
 
-def print_pipeline(registry: "NodeRegistry", pipeline: "Pipeline", file: Path) -> None:
-    """Print the description of a pipeline."""
-    description = " ".join(str(pipeline.metadata.get("description") or "").split())
-    say(f"{pipeline.name}: {description}" if description else pipeline.name)
-    say(f"{file}\n")
-    print_table(("", "node", "class", "plugin"), _node_rows(registry, pipeline), title="Nodes, in running order")
-    say()
-    print_table(("port", "direction", "type", "note"), _port_rows(pipeline), title="Ports", empty=_NO_PORTS)
-    say("\nEdges:" + ("" if pipeline.edges else " none"))
-    for edge in pipeline.edges:
-        say(f"  {edge}")
-    _print_required(pipeline)
+def show_pipeline(registry: "NodeRegistry", pipeline: "Pipeline", given: "Options") -> None:
+    """Print the description of a pipeline, say what of it is not loaded, and draw it where that is asked for.
+
+    Args:
+        registry: Where classes come from.
+        pipeline: The pipeline, which was read from a file.
+        given: The options of `restore-pipeline`.
+    """
+    _print_pipeline(registry, pipeline)
+    command = shlex.join(["restore-pipeline", "--pipeline-path", str(given.pipeline_path)])
+    print_unloaded(registry, pipeline, command, given.plugins_path)
+    draw_pipeline(pipeline, given)
+
+
+def draw_pipeline(pipeline: "Pipeline", given: "Options") -> None:
+    """Draw the graph of a pipeline where that is asked for, and say where it is.
+
+    Raises:
+        click.ClickException: The picture cannot be written.
+        CuvisError: As `Pipeline.draw`.
+    """
+    kind, files = given.pipeline_vis_ext, pipeline.files
+    if kind is None:
+        return
+    picture = Path(f"{safe_name(pipeline.name)}-pipeline.{kind}")
+    if given.draws_beside and files is not None:
+        picture = files.file.with_suffix(f".{kind}")
+    try:
+        pipeline.draw(picture)
+    except OSError as error:
+        raise click.ClickException(f"'{picture}' cannot be written: {error.strerror or error}.") from error
+    say(f"\nDrawn to {picture}.")
 
 
 def print_unloaded(registry: "NodeRegistry", pipeline: "Pipeline", command: str, manifest: Path | None) -> None:
@@ -63,6 +88,19 @@ def print_unloaded(registry: "NodeRegistry", pipeline: "Pipeline", command: str,
     elif manifest is not None:
         first = f"'{manifest}' does not provide them; add the plugins that do, and load"
     say(f"{first} nodes{from_plugins} with: {command} --plugins-path {manifest or 'plugins.yaml'}")
+
+
+def _print_pipeline(registry: "NodeRegistry", pipeline: "Pipeline") -> None:
+    description = " ".join(str(pipeline.metadata.get("description") or "").split())
+    say(f"{pipeline.name}: {description}" if description else pipeline.name)
+    say(f"{pipeline.files and pipeline.files.file}\n")
+    print_table(("", "node", "class", "plugin"), _node_rows(registry, pipeline), title="Nodes, in running order")
+    say()
+    print_table(("port", "direction", "type", "note"), _port_rows(pipeline), title="Ports", empty=_NO_PORTS)
+    say("\nEdges:" + ("" if pipeline.edges else " none"))
+    for edge in pipeline.edges:
+        say(f"  {edge}")
+    _print_required(pipeline)
 
 
 def _node_rows(registry: "NodeRegistry", pipeline: "Pipeline") -> Iterator[tuple[str, str, str, str]]:

@@ -8,7 +8,7 @@ import click
 from pydantic import ValidationError
 
 from cuvis_ai_core._files import read_json
-from cuvis_ai_core._yaml import load_yaml
+from cuvis_ai_core._reading import load_yaml
 from cuvis_ai_core.errors import PipelineError, YamlError
 from cuvis_ai_core.pipeline.config import parse_config
 from cuvis_ai_core.results.folder import OutputFolder

@@ -1,8 +1,6 @@
 """`restore-pipeline`: show a pipeline, draw it, or run it on a cube."""
 
 import os
-import shlex
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -24,14 +22,11 @@ from cuvis_ai_core.cli.options import (
     shared_options,
     unpack_limit_option,
 )
-from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.run_batch import batch_only, batch_options, is_batch, run_batch
 from cuvis_ai_core.errors import CubeError
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.registry import NodeRegistry
-
 
 _WITH_MODULES: Final = frozenset({"--allow-untrained", "--keep"})
 
@@ -76,6 +71,8 @@ class Options:
     shard: tuple[int, int] | None
     metrics_file: Path | None
     as_json: bool
+    draws_beside: bool
+    """Whether drawings go beside the pipeline file, as those of published catalogues do."""
 
 
 @click.command(cls=Guarded, context_settings=HELP_NAMES)
@@ -162,7 +159,8 @@ def main(**options: Any) -> None:
     from cuvis_ai_core.cli.progress import load_plugins
     from cuvis_ai_core.registry import NodeRegistry
 
-    given = Options(**options)
+    is_published = click.get_current_context().find_object(Published) is not None
+    given = Options(**options, draws_beside=is_published)
     _refuse_contradictions(given)
     if given.profile_sync:
         os.environ["CUDA_LAUNCH_BLOCKING"] = (
@@ -243,8 +241,7 @@ def _refuse_for_many(given: Options) -> None:
 def _load_named(registry: "NodeRegistry", given: Options) -> None:
     """Load the plugins that a pipeline names, by their manifests in folders."""
     from cuvis_ai_core.cli.progress import load_named
-    from cuvis_ai_core.pipeline.config import read_config
-    from cuvis_ai_core.pipeline.find import find_pipeline_file
+    from cuvis_ai_core.pipeline.file import find_pipeline_file, read_config
 
     file = find_pipeline_file(given.pipeline_path, registry.config_owners())
     load_named(registry, read_config(file), given.plugins_dir, given.data_module)
@@ -266,74 +263,26 @@ def _expect_file(registry: "NodeRegistry", cube_path: Path) -> None:
 
 
 def _restore(registry: "NodeRegistry", given: Options) -> None:
-    from cuvis_ai_core.cli.describe_pipeline import print_pipeline, print_unloaded
-    from cuvis_ai_core.pipeline.find import find_pipeline_file
     from cuvis_ai_core.pipeline.pipeline import Pipeline
-    from cuvis_ai_core.pipeline.weights import find_weights
 
-    file = find_pipeline_file(given.pipeline_path, registry.config_owners())
-    weights = given.weights_path or find_weights(file)
     with Pipeline.load(
-        file,
+        given.pipeline_path,
         node_registry=registry,
-        weights=weights,
+        weights=given.weights_path,
         device=given.device,
         overrides=given.override,
         allow_untrained=given.allow_untrained,
         outline=given.cube_path is None and given.data_module is None,
     ) as pipeline:
-        if given.data_module is not None:
-            _run_module(registry, pipeline, file, given)
-            return
         if given.cube_path is not None:
-            from cuvis_ai_core.cli.run_pipeline import run_all
-            from cuvis_ai_core.results.run import Run
+            from cuvis_ai_core.cli.run_pipeline import run_cube
 
-            run = Run(
-                registry=registry,
-                pipeline=pipeline,
-                file=file,
-                manifest=given.plugins_path,
-                cube_path=given.cube_path,
-                measurement=given.measurement,
-                annotations=given.annotation_json_path,
-                processing_mode=given.processing_mode,
-                weights=weights,
-                overrides=given.override,
-                picture=given.pipeline_vis_ext,
-                profiled=given.profile,
-                keep=given.keep,
-                memory=given.memory,
-                format=given.format,
-                command=shlex.join(["restore-pipeline", *sys.argv[1:]]),
-            )
-            run_all(run, given.output_dir, given.measurement_indices)
-            return
-        print_pipeline(registry, pipeline, file)
-        command = shlex.join(["restore-pipeline", "--pipeline-path", str(given.pipeline_path)])
-        print_unloaded(registry, pipeline, command, given.plugins_path)
-        if given.pipeline_vis_ext is not None:
-            _draw(pipeline, given.pipeline_vis_ext, file)
+            run_cube(registry, pipeline, given)
+        elif given.data_module is not None:
+            from cuvis_ai_core.cli.run_module import run_module
 
+            run_module(registry, pipeline, given)
+        else:
+            from cuvis_ai_core.cli.describe_pipeline import show_pipeline
 
-def _run_module(registry: "NodeRegistry", pipeline: "Pipeline", file: Path, given: Options) -> None:
-    from cuvis_ai_core.cli.run_module import data_args, run_module
-    from cuvis_ai_core.plugins.manifest.folders import folders_above
-
-    assert given.data_module is not None
-    if given.pipeline_vis_ext is not None:
-        _draw(pipeline, given.pipeline_vis_ext, file)
-    folders = [*folders_above(file), *given.plugins_dir]
-    run_module(registry, pipeline, given.data_module, data_args(given.data_arg), folders, given.keep)
-
-
-def _draw(pipeline: Any, kind: str, file: Path) -> None:
-    from cuvis_ai_core.results.folder import safe_name
-
-    is_published = click.get_current_context().find_object(Published) is not None
-    picture = file.with_suffix(f".{kind}") if is_published else Path(f"{safe_name(pipeline.name)}-pipeline.{kind}")
-    try:
-        pipeline.draw(picture)
-    except OSError as error:
-        raise click.ClickException(f"'{picture}' cannot be written: {error.strerror or error}.") from error
-    say(f"\nDrawn to {picture}.")
+            show_pipeline(registry, pipeline, given)

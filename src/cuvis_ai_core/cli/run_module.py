@@ -1,46 +1,26 @@
 """A pipeline run on the samples of a data module: what a published `restore-pipeline --data-module` does."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cuvis_ai_core.cli.describe_pipeline import draw_pipeline
 from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.progress import running
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.pipeline.profiler import Profiler
+from cuvis_ai_core.plugins.manifest.folders import folders_above
 from cuvis_ai_core.training.data_modules import module_to_predict
 from cuvis_ai_core.training.predictor import Predictor
 
 if TYPE_CHECKING:
+    from cuvis_ai_core.cli.restore_pipeline import Options
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.registry import NodeRegistry
 
 
-def data_args(texts: Sequence[str]) -> dict[str, str]:
-    """Return arguments of a data module by name.
-
-    Raises:
-        click.BadParameter: One is not `KEY=VALUE`, or a key stands twice.
-    """
-    pairs = [text.partition("=") for text in texts]
-    for text, (key, equals, _) in zip(texts, pairs, strict=True):
-        if not key or not equals:
-            raise click.BadParameter(f"'{text}' is not KEY=VALUE.", param_hint="--data-arg")
-        if sum(key == other for other, *_ in pairs) > 1:
-            raise click.BadParameter(f"'{key}' stands twice.", param_hint="--data-arg")
-    return {key: value for key, _, value in pairs}
-
-
-def run_module(
-    registry: "NodeRegistry",
-    pipeline: "Pipeline",
-    name: str,
-    arguments: Mapping[str, Any],
-    folders: Sequence[Path],
-    keep: Sequence[str],
-) -> None:
+def run_module(registry: "NodeRegistry", pipeline: "Pipeline", given: "Options") -> None:
     """Run a pipeline on all samples of a data module, and print what came out and how long each node took.
 
     Nothing is written but what nodes write: batches are no images with a place of their own.
@@ -48,28 +28,40 @@ def run_module(
     Args:
         registry: Where the data module of a plugin comes from.
         pipeline: The pipeline.
-        name: Name of the data module, or full path of its class.
-        arguments: What it is made with.
-        folders: Folders with a manifest for each plugin.
-        keep: The outputs to tell of, each `node.port`; none means those of the last nodes.
+        given: The options of `restore-pipeline`.
 
     Raises:
+        click.BadParameter: An argument is not `KEY=VALUE`, or a key stands twice.
         TrainRunError: The data module is not known, or cannot be made or set up.
         CuvisError: The pipeline fails.
     """
-    batches = module_to_predict(name, arguments, folders, registry)
+    assert given.data_module is not None
+    name, arguments = given.data_module, _by_name(given.data_arg)
+    draw_pipeline(pipeline, given)
+    above = folders_above(pipeline.files.file) if pipeline.files else []
+    batches = module_to_predict(name, arguments, [*above, *given.plugins_dir], registry)
     profiler, told, count = Profiler(), _Told(), 0
     registry.register_hooks(profiler)
     with running(registry, f"Running {len(pipeline.nodes)} nodes on the data module '{name}'"):
-        for outputs in Predictor(pipeline).outputs_of(batches, keep or None):
+        for outputs in Predictor(pipeline).outputs_of(batches, given.keep or None):
             count += 1
-            told.take(outputs if keep else _of_last_nodes(pipeline, outputs))
+            told.take(outputs if given.keep else _of_last_nodes(pipeline, outputs))
     print_table(
         ("output", "dtype", "shape", "min", "max"), told.rows(), title="Results", empty="No output is an array."
     )
     say()
     print_table(profiler.headings, profiler.rows(), title="Time of the nodes", empty="No node ran.")
     say(f"\nRun on {count} batches of the data module '{name}'.")
+
+
+def _by_name(texts: Sequence[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    for text, (key, equals, _) in zip(texts, pairs, strict=True):
+        if not key or not equals:
+            raise click.BadParameter(f"'{text}' is not KEY=VALUE.", param_hint="--data-arg")
+        if sum(key == other for other, *_ in pairs) > 1:
+            raise click.BadParameter(f"'{key}' stands twice.", param_hint="--data-arg")
+    return {key: value for key, _, value in pairs}
 
 
 def _of_last_nodes(pipeline: "Pipeline", outputs: Mapping[tuple[str, str], Any]) -> dict[tuple[str, str], Any]:

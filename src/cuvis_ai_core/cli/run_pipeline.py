@@ -1,10 +1,12 @@
 """One run of a pipeline on a cube, shown while it goes on, with a table of what came out."""
 
+import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.progress import TileDisplay, running, working
@@ -13,35 +15,50 @@ from cuvis_ai_core.results.outputs import ARCHIVE
 from cuvis_ai_core.results.record import RECORD
 from cuvis_ai_core.results.run import Run
 
+if TYPE_CHECKING:
+    from cuvis_ai_core.cli.restore_pipeline import Options
+    from cuvis_ai_core.pipeline.pipeline import Pipeline
+    from cuvis_ai_core.registry import NodeRegistry
+
 _NO_RUN: Final = "No node ran in the stage 'inference': look at their execution_stages."
 _NO_RESULTS: Final = "No output is an array: look at what nodes answer, and at their execution_stages."
 
 
-def run_all(run: Run, folder: Path | None, measurements: tuple[int, ...]) -> None:
-    """Run a pipeline on several cubes of a file, as `run_one` does on one; without any, on that one.
+def run_cube(registry: "NodeRegistry", pipeline: "Pipeline", given: "Options") -> None:
+    """Run a pipeline on a cube, or on several of its file; write the results and print a table of them.
 
     Args:
-        run: What is run on what.
-        folder: Folder of the results; each of several cubes has one in it: `measurement-3`.
-        measurements: Their numbers.
-    """
-    if not measurements:
-        run_one(run, folder)
-    for number in measurements:
-        run_one(replace(run, measurement=number), (folder or run.default_folder) / f"measurement-{number}")
-
-
-def run_one(run: Run, folder: Path | None) -> None:
-    """Run a pipeline on a cube, write the results and print a table of them.
-
-    Args:
-        run: What is run on what.
-        folder: Folder of the results; by default one in the working directory, named after the pipeline.
+        registry: Where the classes of the nodes come from, and the cube readers.
+        pipeline: The pipeline.
+        given: The options of `restore-pipeline`.
 
     Raises:
         CuvisError: As of `Run.write_to`.
         OSError: The disk is full.
     """
+    assert given.cube_path is not None
+    run = Run(
+        registry=registry,
+        pipeline=pipeline,
+        manifest=given.plugins_path,
+        cube_path=given.cube_path,
+        measurement=given.measurement,
+        annotations=given.annotation_json_path,
+        processing_mode=given.processing_mode,
+        picture=given.pipeline_vis_ext,
+        profiled=given.profile,
+        keep=given.keep,
+        memory=given.memory,
+        format=given.format,
+        command=shlex.join(["restore-pipeline", *sys.argv[1:]]),
+    )
+    folder = given.output_dir or run.default_folder
+    several = [(replace(run, measurement=each), folder / f"measurement-{each}") for each in given.measurement_indices]
+    for one, place in several or [(run, folder)]:
+        _run_one(one, place)
+
+
+def _run_one(run: Run, folder: Path) -> None:
     tiles: list[TileDisplay] = []
 
     @contextmanager

@@ -7,8 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, TypeGuard
 
+from cuvis_ai_core._reading import load_yaml
 from cuvis_ai_core._shown import shown_in_line
-from cuvis_ai_core._yaml import load_yaml
 from cuvis_ai_core.errors import ManifestError, YamlError
 
 __all__ = ["ModelWeights", "index_json"]

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core._yaml import load_yaml
+from cuvis_ai_core._reading import load_yaml
 from cuvis_ai_core.errors import PipelineError, ServiceError, YamlError
 from cuvis_ai_core.grpc.holding import reading
 from cuvis_ai_core.grpc.paths import Roots
 from cuvis_ai_core.grpc.wire import messages
-from cuvis_ai_core.pipeline.weights import find_weights
+from cuvis_ai_core.pipeline.file import find_weights
 
 FOLDER: Final = "pipeline"
 _SUFFIXES: Final = (".yaml", ".yml")

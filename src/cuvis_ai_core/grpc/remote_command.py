@@ -69,7 +69,7 @@ def remote(**options: Any) -> None:
     from cuvis_ai_core.data import read_cube
     from cuvis_ai_core.grpc.client import Client
     from cuvis_ai_core.grpc.listening import read_authority, read_token
-    from cuvis_ai_core.pipeline.config import read_config
+    from cuvis_ai_core.pipeline.file import read_config
     from cuvis_ai_core.registry import NodeRegistry
     from cuvis_ai_core.results.meanings import read_class_names
     from cuvis_ai_core.results.record import cube_record, input_record

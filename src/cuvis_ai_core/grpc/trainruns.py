@@ -156,7 +156,7 @@ def _refuse_links_out(call: "Call", folder: Path, *, deep: bool) -> None:
 
 def _pipeline(call: "Call", place: str) -> dict[str, Any]:
     from cuvis_ai_core.grpc.configurations import SUFFIXES
-    from cuvis_ai_core.pipeline.config import read_config
+    from cuvis_ai_core.pipeline.file import read_config
 
     own = call.service.settings.configs_dir.resolve() / "pipeline"
     file = call.service.roots.file(place, [*call.session.search_paths, own], SUFFIXES)

@@ -1,6 +1,6 @@
 """The pipeline file: its schema, the published spellings, and what is wrong with a bad one."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -17,10 +17,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from cuvis_ai_core._nearest import nearest
-from cuvis_ai_core._yaml import load_yaml
-from cuvis_ai_core.errors import PipelineError, YamlError
+from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.pipeline.interpolation import resolve
-from cuvis_ai_core.pipeline.overrides import override
 from cuvis_ai_core.pipeline.spellings import SPELLINGS
 
 EXAMPLE: Final = """\
@@ -178,27 +176,6 @@ def with_hparams(content: Mapping[str, Any], nodes: Collection[str]) -> dict[str
         return {"hparams" if change and key == "params" else key: value for key, value in node.items()}
 
     return {**content, "nodes": [spelled(node) for node in content["nodes"]]}
-
-
-def read_config(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
-    """Read and check a pipeline file.
-
-    Args:
-        path: The file.
-        overrides: Each `key.path=value`, laid over its content (see `overrides.override`).
-
-    Raises:
-        PipelineError: The file cannot be read, or something in it breaks a rule.
-    """
-    try:
-        document = load_yaml(path)
-    except YamlError as error:
-        line = f"line {error.line}: " if error.line else ""
-        raise PipelineError(f"Pipeline file {path}: {line}{error.message}.", hint=EXAMPLE, path=path) from error
-    data = document.data
-    if overrides and isinstance(data, Mapping):
-        data = override(data, overrides)
-    return parse_config(data, path=path, line_of=document.line_of)
 
 
 def parse_config(data: object, *, path: Path | None = None, line_of: LineOf | None = None) -> PipelineConfig:

@@ -1,10 +1,12 @@
-"""From a line of the pipeline file to a node object."""
+"""From the lines of a pipeline file to node objects, with the parameters that their plugins give them."""
 
 import copy
 import inspect
 import logging
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core._places import place_of, words_of
@@ -21,6 +23,9 @@ from cuvis_ai_core.node.checking import check_class, construct
 from cuvis_ai_core.node.keywords import is_open, parameters_of, unread_of
 from cuvis_ai_core.pipeline.config import NodeConfig, PipelineConfig
 
+if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.configurations import Defaults
+
 logger = logging.getLogger(__name__)
 
 
@@ -30,6 +35,30 @@ class NodeSource(Protocol):
     def get(self, name: str, /) -> type:
         """Return the class of that name."""
         ...
+
+
+def make_nodes(
+    config: PipelineConfig,
+    registry: NodeSource,
+    build: Callable[[PipelineConfig, NodeSource], dict[str, Any]],
+) -> tuple[PipelineConfig, dict[str, Any]]:
+    """Return a pipeline with the parameters that plugins give to their nodes, and these nodes.
+
+    Args:
+        config: The content of the file.
+        registry: Where classes come from.
+        build: Makes the nodes: `build_nodes`, or what makes an outline of them.
+
+    Raises:
+        PipelineError: The file of a plugin is broken; or as `build`.
+    """
+    defaults = _Defaults(registry)
+    complete = defaults.complete(config)
+    try:
+        return complete, build(complete, registry)
+    except PipelineError as error:
+        defaults.explain(error, config)
+        raise
 
 
 def build_nodes(
@@ -160,3 +189,45 @@ def _refusal(entry: NodeConfig, accepted: Mapping[str, inspect.Parameter], probl
         hint=f"Parameters of {entry.class_name}: {', '.join(shown) or 'none'}.",
         node=entry.name,
     )
+
+
+class _Defaults:
+    """What the plugins of a registry give to nodes.
+
+    Args:
+        registry: Where node classes come from.
+    """
+
+    def __init__(self, registry: NodeSource) -> None:
+        find = getattr(registry, "node_defaults", lambda _: None)  # what only gives classes has none
+        self._look_up = cache(cast("Callable[[str], Defaults | None]", find))
+
+    def complete(self, config: PipelineConfig) -> PipelineConfig:
+        """Return a pipeline in which each node has the parameters that it was given, under those that it has.
+
+        Raises:
+            PipelineError: The file of a plugin is broken.
+        """
+        nodes = []
+        for entry in config.nodes:
+            given = self._of(entry.class_name)
+            nodes.append(entry.model_copy(update={"params": {**given.params, **entry.params}}) if given else entry)
+        return config.model_copy(update={"nodes": nodes})
+
+    def explain(self, error: PipelineError, config: PipelineConfig) -> None:
+        """Add to the error of a node which of its parameters come from where.
+
+        Args:
+            error: What went wrong when it was constructed.
+            config: The pipeline as it was written.
+        """
+        for entry in config.nodes:
+            given = self._of(entry.class_name) if entry.name == error.node else None
+            if given is not None and (keys := [key for key in given.params if key not in entry.params]):
+                lines = "".join(f"\n{given.file}, line {given.lines[key]}: '{key}'" for key in keys)
+                error.message += f"\nIts plugin gives it:{lines}"
+
+    def _of(self, class_name: str) -> "Defaults | None":
+        with suppress(AmbiguousNodeError):  # whoever builds the node says so
+            return self._look_up(class_name)
+        return None

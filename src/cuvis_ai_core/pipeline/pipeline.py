@@ -14,13 +14,12 @@ from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.node.learned import Learner
 from cuvis_ai_core.node.libraries import for_gradients, inference_mode, is_module
 from cuvis_ai_core.node.recording import changed_since_built
-from cuvis_ai_core.pipeline.config import PipelineConfig, parse_config, read_config
+from cuvis_ai_core.pipeline.config import PipelineConfig, parse_config
 from cuvis_ai_core.pipeline.connecting import Connection, added, connected
-from cuvis_ai_core.pipeline.construct import build_nodes
-from cuvis_ai_core.pipeline.defaults import NodeDefaults
+from cuvis_ai_core.pipeline.construct import build_nodes, make_nodes
 from cuvis_ai_core.pipeline.device import CPU, checked_device, move
 from cuvis_ai_core.pipeline.feeding import BatchKey, Feeding
-from cuvis_ai_core.pipeline.find import find_pipeline_file
+from cuvis_ai_core.pipeline.file import PipelineFiles, find_files, read_config
 from cuvis_ai_core.pipeline.graph import Edge, Graph, Nodes, ResolvedPort
 from cuvis_ai_core.pipeline.observed import Observers, RunStep
 from cuvis_ai_core.pipeline.outline import UnloadedNode, outline_nodes
@@ -30,7 +29,7 @@ from cuvis_ai_core.pipeline.request import Address, checked_stage, make_request,
 from cuvis_ai_core.pipeline.saving import save_pipeline
 from cuvis_ai_core.pipeline.state import apply_state, close_nodes, collect_state
 from cuvis_ai_core.pipeline.untrained import still_untrained
-from cuvis_ai_core.pipeline.weights import CHECKPOINT, find_weights, read_checkpoint, read_weights
+from cuvis_ai_core.pipeline.weights import read_state
 
 if TYPE_CHECKING:
     from cuvis_ai_schemas.execution import Context
@@ -67,13 +66,15 @@ class Pipeline(PublishedMethods):
         allow_untrained: bool = False,
     ) -> None:
         empty = PipelineConfig.model_construct(metadata={"name": name}, plugins=[], nodes=[], edges=[])
-        self._set_up(empty, {}, name, node_registry, allow_untrained=allow_untrained)
+        self._set_up(empty, node_registry, name, allow_untrained=allow_untrained)
 
     def _set_up(
-        self, config: PipelineConfig, nodes: Mapping[str, Any], name: str, registry: object, *, allow_untrained: bool
+        self, config: PipelineConfig, registry: Any, name: str, *, allow_untrained: bool, outline: bool = False
     ) -> None:
+        config, nodes = make_nodes(config, registry, outline_nodes if outline else build_nodes)
         self._graph = Graph(nodes, config.edges)
         self._config = config
+        self._files: PipelineFiles | None = None
         self._name = str(config.metadata.get("name") or name)
         self._device = CPU
         self._observers = Observers(getattr(registry, "hooks", None))  # what only gives classes has none
@@ -93,15 +94,8 @@ class Pipeline(PublishedMethods):
         outline: bool = False,
         allow_untrained: bool = False,
     ) -> Self:
-        defaults = NodeDefaults(registry)
-        complete = defaults.complete(config)
-        try:
-            nodes = (outline_nodes if outline else build_nodes)(complete, registry)
-        except PipelineError as error:
-            defaults.explain(error, config)
-            raise
         pipeline = cls.__new__(cls)
-        pipeline._set_up(complete, nodes, name, registry, allow_untrained=allow_untrained)  # noqa: SLF001
+        pipeline._set_up(config, registry, name, allow_untrained=allow_untrained, outline=outline)  # noqa: SLF001
         return pipeline
 
     def connect(self, *connections: "Connection | InputPort | OutputPort") -> Self:
@@ -203,18 +197,20 @@ class Pipeline(PublishedMethods):
         """
         registry = _registry_or_new(node_registry)
         target = checked_device(device)
-        path = find_pipeline_file(path_or_name, registry.config_owners())
-        config = read_config(path, overrides)
+        owners = registry.config_owners()
+        files = find_files(path_or_name, owners, weights, overrides, beside=beside)
+        config = read_config(files.file, overrides)
         try:
-            pipeline = cls._build(config, registry, path.stem, outline=outline, allow_untrained=allow_untrained)
+            pipeline = cls._build(config, registry, files.file.stem, outline=outline, allow_untrained=allow_untrained)
         except PipelineError as error:
-            error.message = f"Pipeline file {path}: {error.message}"
-            error.path = path
+            error.message = f"Pipeline file {files.file}: {error.message}"
+            error.path = files.file
             raise
-        file = Path(weights).expanduser() if weights is not None else find_weights(path) if beside else None
-        logger.info("pipeline '%s' is built from %s, weights: %s", pipeline.name, path, file or "none")
-        if file is not None and not pipeline.unloaded:
-            pipeline._load_weights(file, restore=False)  # noqa: SLF001
+        pipeline._files = files  # noqa: SLF001
+        logger.info("pipeline '%s' is built from %s, weights: %s", pipeline.name, files.file, files.weights or "none")
+        if files.weights is not None and not pipeline.unloaded:
+            state = read_state(files.weights, pipeline.nodes)
+            apply_state(pipeline.nodes, state, restore=False, path=files.weights)
         return pipeline.to(target)
 
     def save(self, path: str | Path, *, weights_format: str | None = None) -> None:
@@ -238,18 +234,8 @@ class Pipeline(PublishedMethods):
             PipelineError: The file cannot be read, or does not fit the nodes; all nodes are as they were before.
             MissingExtraError: It is a `.pt` file, and torch is not installed.
         """
-        self._load_weights(Path(path).expanduser(), restore=True)
-
-    def _load_weights(self, path: Path, *, restore: bool) -> None:
-        try:
-            is_checkpoint = path.suffix == CHECKPOINT
-            state = read_checkpoint(path, self._graph.nodes) if is_checkpoint else read_weights(path).state
-            apply_state(self._graph.nodes, state, restore=restore)
-        except PipelineError as error:
-            if error.path is None:
-                error.message = f"{path}: {error.message}"
-                error.path = path
-            raise
+        file = Path(path).expanduser()
+        apply_state(self._graph.nodes, read_state(file, self._graph.nodes), restore=True, path=file)
 
     def draw(self, path: str | Path) -> None:
         """Draw the graph with ports and dtypes; inputs that must be handed in are yellow.
@@ -318,6 +304,11 @@ class Pipeline(PublishedMethods):
     def name(self) -> str:
         """Name from the metadata, else the stem of the file, else `pipeline`."""
         return self._name
+
+    @property
+    def files(self) -> PipelineFiles | None:
+        """What it was read from; None if it was made of no file."""
+        return self._files
 
     @property
     def metadata(self) -> Mapping[str, Any]:

@@ -46,8 +46,8 @@ class PublishedMethods:
             PipelineError: As `load`.
             NodeNotFoundError: As `load`.
         """
+        from cuvis_ai_core.pipeline.file import find_weights
         from cuvis_ai_core.pipeline.overrides import as_texts
-        from cuvis_ai_core.pipeline.weights import find_weights
 
         load = cast("type[Pipeline]", cls).load
         options: dict[str, Any] = {
@@ -117,8 +117,8 @@ class PublishedMethods:
         Raises:
             PipelineError: As `save`.
         """
+        from cuvis_ai_core.pipeline.file import find_weights
         from cuvis_ai_core.pipeline.saving import save_pipeline
-        from cuvis_ai_core.pipeline.weights import find_weights
 
         pipeline, path = cast("Pipeline", self), Path(config_path).expanduser()
         more = metadata.model_dump() if hasattr(metadata, "model_dump") else dict(metadata or {})

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from cuvis_ai_core._nearest import did_you_mean
@@ -21,26 +22,30 @@ def collect_state(nodes: Nodes) -> dict[str, dict[str, Any]]:
     return {name: state for name, state in states.items() if state}
 
 
-def apply_state(nodes: Nodes, state: State, *, restore: bool) -> None:
+def apply_state(nodes: Nodes, state: State, *, restore: bool, path: Path | None = None) -> None:
     """Give nodes their state.
 
     Args:
         nodes: The nodes by name.
         state: Node to key to array.
         restore: Whether all nodes are as they were before where one refuses. That takes a copy of their state.
+        path: The file that the state was read from, for messages.
 
     Raises:
         PipelineError: There is no node of a name, a node that has a state gets none, or a key or a shape does not fit.
     """
     wanted = {name: values for name, values in state.items() if values}
-    _check_names(nodes, wanted)
-    before = {name: _Backup(nodes[name]) for name in wanted} if restore else {}
+    before: dict[str, _Backup] = {}
     try:
+        _check_names(nodes, wanted)
+        before |= {name: _Backup(nodes[name]) for name in wanted} if restore else {}
         for name, values in wanted.items():
             _load(name, nodes[name], values)
-    except PipelineError:
+    except PipelineError as error:
         for backup in before.values():
             backup.restore()
+        if path is not None:
+            error.message, error.path = f"{path}: {error.message}", path
         raise
 
 

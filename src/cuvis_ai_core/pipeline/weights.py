@@ -60,22 +60,6 @@ class Weights:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
-def find_weights(pipeline_file: Path) -> Path | None:
-    """Return the file of weights beside a pipeline file, or None.
-
-    Raises:
-        PipelineError: There is one of each kind.
-    """
-    found = [file for suffix in SUFFIXES if (file := pipeline_file.with_suffix(suffix)).is_file()]
-    if len(found) > 1:
-        raise PipelineError(
-            f"Two files of weights lie beside {pipeline_file}: {' and '.join(file.name for file in found)}.",
-            hint="Say which one is meant, as weights=..., or remove the other.",
-            path=pipeline_file,
-        )
-    return found[0] if found else None
-
-
 def read_weights(path: Path) -> Weights:
     """Read a file of weights; nothing in it is executed.
 
@@ -87,6 +71,16 @@ def read_weights(path: Path) -> Weights:
     if not os.path.isfile(path):  # noqa: PTH113 - no error where the path cannot be reached
         raise PipelineError(f"There is no file of weights '{path}'.", path=path)
     return _read_torch(path) if path.suffix == TORCH else _read_safetensors(path)
+
+
+def read_state(path: Path, nodes: Collection[str]) -> State:
+    """Read the state of nodes from a file of weights, or from a checkpoint of Lightning.
+
+    Raises:
+        PipelineError: As `read_weights` and `read_checkpoint`.
+        MissingExtraError: As these.
+    """
+    return read_checkpoint(path, nodes) if path.suffix == CHECKPOINT else read_weights(path).state
 
 
 def read_checkpoint(path: Path, nodes: Collection[str]) -> State:
@@ -200,7 +194,8 @@ def _decoded(path: Path, name: str, value: Any) -> Any:
     try:
         _refuse_growth(value)
         return decode(value)
-    except PipelineError:
+    except PipelineError as error:
+        error.message, error.path = f"{path}: {error.message}", path
         raise
     except Exception as error:  # whatever a value says of itself that is not so
         raise PipelineError(

@@ -64,7 +64,7 @@ def is_pipeline(file: Path) -> bool:
     """Tell whether a file of a folder with configurations is meant as a pipeline."""
     if file.name != DEFAULTS:
         return True
-    from cuvis_ai_core._yaml import load_yaml
+    from cuvis_ai_core._reading import load_yaml
 
     try:
         data = load_yaml(file).data
@@ -87,7 +87,7 @@ def read_defaults(file: Path, plugin: str, wanted: Collection[str], known: Colle
     Raises:
         PipelineError: The file cannot be read, or gives something to what is no node class of the plugin.
     """
-    from cuvis_ai_core._yaml import load_yaml
+    from cuvis_ai_core._reading import load_yaml
 
     try:
         document = load_yaml(file)

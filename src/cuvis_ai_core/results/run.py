@@ -57,14 +57,11 @@ class Run:
     Attributes:
         registry: Where the classes of the pipeline's nodes come from, and the cube readers.
         pipeline: The pipeline.
-        file: Its file.
         manifest: The manifest whose plugins are loaded, if any.
         cube_path: The cube.
         measurement: Which cube it is in a file of several.
         annotations: The COCO file whose masks nodes get that take one.
         processing_mode: What to make of a session file.
-        weights: The file of weights that was loaded, if any.
-        overrides: What was laid over the file.
         picture: Suffix of the picture of the graph, if one is asked for: `png`, `svg` or `md`.
         profiled: Whether the time of each node is taken.
         keep: The outputs to write, each `node.port`; none means those of the last nodes.
@@ -78,14 +75,11 @@ class Run:
 
     registry: "NodeRegistry"
     pipeline: "Pipeline"
-    file: Path
     manifest: Path | None
     cube_path: Path
     measurement: int | None = None
     annotations: Path | None = None
     processing_mode: str | None = None
-    weights: Path | None = None
-    overrides: tuple[str, ...] = ()
     picture: str | None = None
     profiled: bool = False
     keep: tuple[str, ...] = ()
@@ -190,10 +184,11 @@ class Run:
         ]
 
     def _inputs(self, cube: "Cube") -> dict[str, Any]:
+        files = self.pipeline.files
         return {
-            "pipeline": {"name": self.pipeline.name, **input_record(self.file)},
-            "weights": input_record(self.weights) if self.weights else None,
-            "overrides": list(self.overrides),
+            "pipeline": {"name": self.pipeline.name, **(input_record(files.file) if files else {})},
+            "weights": input_record(files.weights) if files and files.weights else None,
+            "overrides": list(files.overrides) if files else [],
             "device": self.pipeline.device,
             "plugins": input_record(self.manifest) if self.manifest else None,
             "cube": {**cube_record(self.cube_path, cube), "index": cube.index, "processing_mode": self.processing_mode},

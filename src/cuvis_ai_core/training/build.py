@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core.errors import PipelineError, TrainRunError
-from cuvis_ai_core.pipeline.config import parse_config, read_config, with_hparams
-from cuvis_ai_core.pipeline.find import find_pipeline_file
+from cuvis_ai_core.pipeline.config import parse_config, with_hparams
+from cuvis_ai_core.pipeline.file import find_pipeline_file, find_weights, read_config
 from cuvis_ai_core.pipeline.pipeline import Pipeline
-from cuvis_ai_core.pipeline.weights import find_weights
 from cuvis_ai_core.training.config import ModuleDataConfig, TrainRunConfig
 from cuvis_ai_core.training.seeding import seed_everything
 from cuvis_ai_core.training.trainrun import TrainRun

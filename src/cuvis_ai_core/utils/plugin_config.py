@@ -100,7 +100,7 @@ class PluginManifest(BaseModel):
             FileNotFoundError: There is no such file.
             ValueError: It breaks a rule.
         """
-        from cuvis_ai_core._yaml import load_yaml
+        from cuvis_ai_core._reading import load_yaml
         from cuvis_ai_core.errors import YamlError
 
         if not Path(path).is_file():

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from cuvis_ai_core._reading import load_yaml
 from cuvis_ai_core._shown import shown
-from cuvis_ai_core._yaml import load_yaml
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.pipeline.saving import to_yaml
 from cuvis_ai_core.plugins.manifest.folders import BUILTIN, folders_above, manifests_in

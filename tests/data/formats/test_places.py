@@ -37,9 +37,9 @@ def run(cube: Path, kind: str, folder: Path) -> dict[str, Any]:
         file.write_text("nodes:\n  - {name: n, class_name: MinMaxNormalizer}\n", encoding="utf-8")
         pipeline = Pipeline.load(file, node_registry=registry)
         keep = ("n.cube",)
-        Run(
-            registry=registry, pipeline=pipeline, file=file, manifest=None, cube_path=cube, keep=keep, format=kind
-        ).write_to(folder / kind)
+        Run(registry=registry, pipeline=pipeline, manifest=None, cube_path=cube, keep=keep, format=kind).write_to(
+            folder / kind
+        )
     record: dict[str, Any] = json.loads((folder / kind / "run.json").read_text(encoding="utf-8"))["cube"]
     return record
 

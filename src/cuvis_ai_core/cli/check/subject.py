@@ -154,7 +154,7 @@ def _of_tag(address: Address) -> Subject:
 
 
 def _declared(name: str, manifest: Path) -> Subject:
-    from cuvis_ai_core._yaml import load_yaml
+    from cuvis_ai_core._reading import load_yaml
     from cuvis_ai_core.plugins.manifest.schema import GitPlugin, read_manifest
 
     entry = read_manifest(manifest).named([name])[name]
@@ -203,7 +203,7 @@ def _copied(found: Any, name: str) -> Subject:
 
 def _own_provides(folder: Path) -> Iterator[Named]:
     """Yield what the manifest in a project says of the project itself."""
-    from cuvis_ai_core._yaml import load_yaml
+    from cuvis_ai_core._reading import load_yaml
 
     manifest = folder / MANIFEST
     if not manifest.is_file():

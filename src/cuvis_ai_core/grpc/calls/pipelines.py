@@ -17,8 +17,8 @@ from cuvis_ai_core.grpc.manifests import read_json
 from cuvis_ai_core.grpc.nodes import shape_of
 from cuvis_ai_core.grpc.service import Call, Handler
 from cuvis_ai_core.grpc.wire import messages
+from cuvis_ai_core.pipeline.file import find_weights
 from cuvis_ai_core.pipeline.interpolation import resolve
-from cuvis_ai_core.pipeline.weights import find_weights
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline

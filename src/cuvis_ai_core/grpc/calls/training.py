@@ -21,7 +21,7 @@ from cuvis_ai_core.grpc.trainer import CALIBRATION, GRADIENT, STATISTICAL, Task
 from cuvis_ai_core.grpc.training import training_of
 from cuvis_ai_core.grpc.trainruns import check_data, read_trainrun, with_sections
 from cuvis_ai_core.grpc.wire import messages
-from cuvis_ai_core.pipeline.weights import find_weights
+from cuvis_ai_core.pipeline.file import find_weights
 from cuvis_ai_core.results.record import node_records
 
 if TYPE_CHECKING:

@@ -127,7 +127,7 @@ class Recall:
         """
         if not self._manifest:
             return {}
-        from cuvis_ai_core._yaml import load_yaml
+        from cuvis_ai_core._reading import load_yaml
 
         data: Any = load_yaml(Path(self._manifest)).data
         links = {}

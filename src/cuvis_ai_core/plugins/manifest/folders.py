@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cuvis_ai_core._nearest import did_you_mean
-from cuvis_ai_core._yaml import load_yaml
+from cuvis_ai_core._reading import load_yaml
 from cuvis_ai_core.errors import ManifestError, YamlError
 from cuvis_ai_core.plugins.manifest.published import module_capabilities
 
@@ -55,7 +55,9 @@ def manifests_in(folders: Iterable[str | Path]) -> dict[str, dict[str, Any]]:
         for file in sorted(Path(folder).glob("*.yaml")):
             content = _read(file)
             if "name" in content and ("repo" in content or "path" in content):
-                found[content["name"]] = _absolute(content, file)
+                if "path" in content:
+                    content |= {"path": str((file.parent / Path(content["path"]).expanduser()).resolve())}
+                found[content["name"]] = content
     return found
 
 
@@ -113,9 +115,3 @@ def _read(file: Path) -> dict[str, Any]:
     except YamlError as error:
         raise ManifestError(f"{file}: it cannot be read: {error.message}.", path=file) from error
     return content if isinstance(content, dict) else {}
-
-
-def _absolute(content: dict[str, Any], file: Path) -> dict[str, Any]:
-    if "path" not in content:
-        return content
-    return {**content, "path": str((file.parent / Path(content["path"]).expanduser()).resolve())}

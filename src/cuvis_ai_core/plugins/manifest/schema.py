@@ -202,7 +202,7 @@ def read_manifest(path: Path) -> Manifest:
         ManifestError: The file cannot be read, or breaks a rule; all broken rules are named.
     """
     # PyYAML stays away from those who only check a configuration in memory.
-    from cuvis_ai_core._yaml import load_yaml
+    from cuvis_ai_core._reading import load_yaml
 
     path = manifest_path(path)
     try:

@@ -35,7 +35,7 @@ def surely_allows(repo: str) -> bool:
     Args:
         repo: Address of the repository.
     """
-    from cuvis_ai_core._yaml import load_yaml
+    from cuvis_ai_core._reading import load_yaml
 
     path = next(map(Path, filter(may_be_there, places())), None)
     if path is None:

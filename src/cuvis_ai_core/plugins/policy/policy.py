@@ -195,7 +195,7 @@ def _is_there(place: Path) -> bool:
 def _read(path: Path, _changed: int, _size: int, _touched: int) -> Policy:
     from pydantic import ValidationError
 
-    from cuvis_ai_core._yaml import load_yaml
+    from cuvis_ai_core._reading import load_yaml
 
     try:
         document = load_yaml(path)

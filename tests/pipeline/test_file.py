@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 
 from cuvis_ai_core.errors import PipelineError
-from cuvis_ai_core.pipeline.find import find_pipeline_file
+from cuvis_ai_core.pipeline.file import PipelineFiles, find_pipeline_file
+from cuvis_ai_core.pipeline.pipeline import Pipeline
+from cuvis_ai_core.pipeline.weights import write_weights
 
 
 @pytest.fixture
@@ -92,3 +94,16 @@ def test_a_folder_is_no_pipeline(configs: Path) -> None:
     """The message says what one is."""
     with pytest.raises(PipelineError, match="is a folder"):
         find_pipeline_file(configs, [])
+
+
+def test_a_pipeline_knows_what_it_was_read_from(tmp_path: Path) -> None:
+    """Its file, the weights beside it, and what was laid over; one made of no file knows nothing."""
+    file = tmp_path / "scaled.yaml"
+    file.write_text("nodes: [{name: scaler, class_name: MinMaxNormalizer}]\n", encoding="utf-8")
+    made = Pipeline.load(file)
+    assert made.files == PipelineFiles(file)
+    write_weights(file.with_suffix(".safetensors"), {}, {})
+    changed = Pipeline.load(file, overrides=["metadata.name=other"])
+    assert changed.files == PipelineFiles(file, file.with_suffix(".safetensors"), ("metadata.name=other",))
+    assert Pipeline.load(file, beside=False).files == PipelineFiles(file)
+    assert Pipeline.from_dict(made.to_dict()).files is None

@@ -1,13 +1,58 @@
-"""From a path, or the name of a pipeline that a plugin brings along, to a file."""
+"""The file of a pipeline: found by its path or name, with the weights beside it, and read with what is laid over it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cuvis_ai_core._nearest import did_you_mean
-from cuvis_ai_core.errors import PipelineError
+from cuvis_ai_core._reading import load_yaml
+from cuvis_ai_core.errors import PipelineError, YamlError
+from cuvis_ai_core.pipeline.config import EXAMPLE, PipelineConfig, parse_config
+from cuvis_ai_core.pipeline.overrides import override
+from cuvis_ai_core.pipeline.weights import SUFFIXES
 from cuvis_ai_core.plugins.configurations import is_pipeline
 
 _SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineFiles:
+    """What a pipeline was read from.
+
+    Attributes:
+        file: The pipeline file.
+        weights: The file of weights, if there is one.
+        overrides: What was laid over the pipeline file, each `key.path=value`.
+    """
+
+    file: Path
+    weights: Path | None = None
+    overrides: tuple[str, ...] = ()
+
+
+def find_files(
+    path_or_name: str | Path,
+    directories: Iterable[Path],
+    weights: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    beside: bool = True,
+) -> PipelineFiles:
+    """Return what a pipeline is read from.
+
+    Args:
+        path_or_name: As in `find_pipeline_file`.
+        directories: As in `find_pipeline_file`.
+        weights: The file of weights; by default the one beside the pipeline file, if there is one.
+        overrides: What is laid over the pipeline file.
+        beside: Whether weights that lie beside the file count where none are named.
+
+    Raises:
+        PipelineError: As `find_pipeline_file`; or there are weights of each kind beside the file.
+    """
+    file = find_pipeline_file(path_or_name, directories)
+    found = Path(weights).expanduser() if weights is not None else find_weights(file) if beside else None
+    return PipelineFiles(file, found, tuple(overrides))
 
 
 def find_pipeline_file(path_or_name: str | Path, directories: Iterable[Path]) -> Path:
@@ -40,6 +85,43 @@ def find_pipeline_file(path_or_name: str | Path, directories: Iterable[Path]) ->
     if not found:
         raise _not_found(path, searched or list(owners))
     return next(iter(found))
+
+
+def find_weights(pipeline_file: Path) -> Path | None:
+    """Return the file of weights beside a pipeline file, or None.
+
+    Raises:
+        PipelineError: There is one of each kind.
+    """
+    found = [file for suffix in SUFFIXES if (file := pipeline_file.with_suffix(suffix)).is_file()]
+    if len(found) > 1:
+        raise PipelineError(
+            f"Two files of weights lie beside {pipeline_file}: {' and '.join(file.name for file in found)}.",
+            hint="Say which one is meant, as weights=..., or remove the other.",
+            path=pipeline_file,
+        )
+    return found[0] if found else None
+
+
+def read_config(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
+    """Read and check a pipeline file.
+
+    Args:
+        path: The file.
+        overrides: Each `key.path=value`, laid over its content (see `overrides.override`).
+
+    Raises:
+        PipelineError: The file cannot be read, or something in it breaks a rule.
+    """
+    try:
+        document = load_yaml(path)
+    except YamlError as error:
+        line = f"line {error.line}: " if error.line else ""
+        raise PipelineError(f"Pipeline file {path}: {line}{error.message}.", hint=EXAMPLE, path=path) from error
+    data = document.data
+    if overrides and isinstance(data, Mapping):
+        data = override(data, overrides)
+    return parse_config(data, path=path, line_of=document.line_of)
 
 
 def _candidates(directory: Path, path: Path) -> list[Path]:
