@@ -71,7 +71,7 @@ LOOP = """
 import hashlib, json, os, sys, time, numpy as np
 from pathlib import Path
 from PIL import Image, ImageDraw
-from cuvis_ai_core.pages.colours import viridis
+from cuvis_ai_core.pages.colour_maps import viridis
 files, output = sorted(Path(sys.argv[1]).glob("*.npz")), Path(sys.argv[2])
 palette = viridis(240).tobytes()
 

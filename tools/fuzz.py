@@ -210,7 +210,7 @@ def _picture() -> bytes:
 
 
 def _weights(suffix: str) -> bytes:
-    from cuvis_ai_core.pipeline.weights import write_weights
+    from cuvis_ai_core.pipeline.weights_file import write_weights
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"w{suffix}")
@@ -308,7 +308,7 @@ def _cube_file(path: Path) -> None:
 
 
 def _read_weights(path: Path) -> None:
-    from cuvis_ai_core.pipeline.weights import read_weights
+    from cuvis_ai_core.pipeline.weights_file import read_weights
 
     read_weights(path)
 

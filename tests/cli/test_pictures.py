@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cuvis_ai_core.data import Cube, open_annotations
-from cuvis_ai_core.pages.colours import CLASS_COLOURS, NO_DATA, viridis
+from cuvis_ai_core.pages.colour_maps import CLASS_COLOURS, NO_DATA, viridis
 from cuvis_ai_core.results.pictures.canvas import Canvas
 from cuvis_ai_core.results.pictures.drawn import Drawn, Meaning
 from cuvis_ai_core.results.pictures.kinds import draw_images

@@ -112,7 +112,7 @@ def _standing(manifest: Path, store: "Store") -> dict[str, tuple[str, str]]:
 
     if policy() is None:
         return {}
-    from cuvis_ai_core.plugins.cache.standing import standing_of
+    from cuvis_ai_core.plugins.cache.policy_standing import standing_of
     from cuvis_ai_core.plugins.lock.lockfile import read_lock
     from cuvis_ai_core.plugins.manifest.schema import read_manifest
 

@@ -102,7 +102,7 @@ def check(manifest: Path, as_json: bool) -> None:
 
 
 def _checked(manifest: Path) -> Iterator[dict[str, Any]]:
-    from cuvis_ai_core.plugins.cache.standing import standing_of
+    from cuvis_ai_core.plugins.cache.policy_standing import standing_of
     from cuvis_ai_core.plugins.cache.store import Store
     from cuvis_ai_core.plugins.lock.lockfile import read_lock
     from cuvis_ai_core.plugins.manifest.schema import read_manifest

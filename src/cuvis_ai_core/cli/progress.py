@@ -72,7 +72,7 @@ def load_named(
         ManifestError: There is no manifest of a plugin, or it cannot be read.
         PluginLoadError: A plugin failed.
     """
-    from cuvis_ai_core.plugins.needed import needed_plugins
+    from cuvis_ai_core.plugins.manifest_folders import needed_plugins
 
     found = needed_plugins(
         pipeline, folders, None if data_module and registry.data_module(data_module) else data_module

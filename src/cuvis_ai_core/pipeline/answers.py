@@ -38,7 +38,7 @@ def _look(array: Any) -> object:
     """Return a small picture of the first image of an output, where it is one: scores, classes, colours."""
     import numpy as np
 
-    from cuvis_ai_core.pages.colours import NO_DATA, class_colours, viridis
+    from cuvis_ai_core.pages.colour_maps import NO_DATA, class_colours, viridis
     from cuvis_ai_core.pages.html import picture
     from cuvis_ai_core.pages.pictures import encoded, levels
 

@@ -27,9 +27,9 @@ from cuvis_ai_core.pipeline.plan import Plan, make_plan
 from cuvis_ai_core.pipeline.published import PublishedMethods
 from cuvis_ai_core.pipeline.request import Address, checked_stage, make_request, stage_of_run
 from cuvis_ai_core.pipeline.saving import save_pipeline
-from cuvis_ai_core.pipeline.state import apply_state, close_nodes, collect_state
 from cuvis_ai_core.pipeline.untrained import still_untrained
-from cuvis_ai_core.pipeline.weights import read_state
+from cuvis_ai_core.pipeline.weights_file import read_state
+from cuvis_ai_core.pipeline.weights_of_nodes import apply_state, close_nodes, collect_state
 
 if TYPE_CHECKING:
     from cuvis_ai_schemas.execution import Context

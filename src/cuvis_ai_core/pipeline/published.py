@@ -71,8 +71,8 @@ class PublishedMethods:
         device: str | None = None,
     ) -> list[str]:
         """Take over weights, and return the names of nodes that have some, and for which the file has none."""
-        from cuvis_ai_core.pipeline.state import apply_fitting, apply_state
-        from cuvis_ai_core.pipeline.weights import read_weights
+        from cuvis_ai_core.pipeline.weights_file import read_weights
+        from cuvis_ai_core.pipeline.weights_of_nodes import apply_fitting, apply_state
 
         pipeline = cast("Pipeline", self)
         state = read_weights(Path(path)).state
@@ -91,8 +91,8 @@ class PublishedMethods:
         Raises:
             PipelineError: It cannot be read by torch's rules for weights, or does not fit the nodes.
         """
-        from cuvis_ai_core.pipeline.state import apply_state
-        from cuvis_ai_core.pipeline.weights import read_checkpoint
+        from cuvis_ai_core.pipeline.weights_file import read_checkpoint
+        from cuvis_ai_core.pipeline.weights_of_nodes import apply_state
 
         nodes = cast("Pipeline", self).nodes
         apply_state(nodes, read_checkpoint(Path(checkpoint_path), nodes), restore=True)

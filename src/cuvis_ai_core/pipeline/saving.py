@@ -10,8 +10,8 @@ from cuvis_ai_core._files import replacing
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.node.recording import holds_unwritable, plain
 from cuvis_ai_core.pipeline.interpolation import hide_environment
-from cuvis_ai_core.pipeline.state import check_state
-from cuvis_ai_core.pipeline.weights import SAFETENSORS, SUFFIXES, TORCH, State, write_weights
+from cuvis_ai_core.pipeline.weights_file import SAFETENSORS, SUFFIXES, TORCH, State, write_weights
+from cuvis_ai_core.pipeline.weights_of_nodes import check_state
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline

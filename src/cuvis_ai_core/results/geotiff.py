@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from cuvis_ai_core.data.points import points_of
-from cuvis_ai_core.pages.colours import class_colours
+from cuvis_ai_core.pages.colour_maps import class_colours
 from cuvis_ai_core.results.bands import Bands
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from cuvis_ai_core._reading import load_yaml
 from cuvis_ai_core._shown import shown
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.pipeline.saving import to_yaml
-from cuvis_ai_core.plugins.manifest.folders import BUILTIN, folders_above, manifests_in
 from cuvis_ai_core.plugins.manifest.published import class_paths
+from cuvis_ai_core.plugins.manifest_folders import BUILTIN, folders_above, manifests_in
 
 __all__ = ["reorder_pipeline_with_plugins", "suggest_plugins_field", "suggest_plugins_fix_cli"]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cuvis_ai_core.plugins.manifest.folders import folders_above
+from cuvis_ai_core.plugins.manifest_folders import folders_above
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
@@ -94,7 +94,7 @@ def restore_pipeline(  # noqa: PLR0913, PLR0917 - the published order
 
 def _load_named(registry: "NodeRegistry", file: str | Path, folders: list[Path], data_module: str | None) -> None:
     from cuvis_ai_core.pipeline.file import read_config
-    from cuvis_ai_core.plugins.needed import needed_plugins
+    from cuvis_ai_core.plugins.manifest_folders import needed_plugins
 
     for name, entry in needed_plugins(read_config(Path(file)), folders, data_module).items():
         registry.load_plugin(name, entry)

@@ -149,7 +149,7 @@ def give_weights(pipeline: "Pipeline", path: Path, *, strict: bool) -> None:
     if strict:
         pipeline.load_weights(path)
         return
-    from cuvis_ai_core.pipeline.weights import read_weights
+    from cuvis_ai_core.pipeline.weights_file import read_weights
 
     state = pipeline.state_dict()
     for node, values in read_weights(path).state.items():

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from cuvis_ai_core.errors import BundleError, LockError
 from cuvis_ai_core.plugins.bundle.archive import Header, read_archive
 from cuvis_ai_core.plugins.bundle.limits import Limits, Meter
-from cuvis_ai_core.plugins.bundle.local import NO_SOURCE, files_below
+from cuvis_ai_core.plugins.bundle.local_files import NOT_BUNDLED, files_below
 from cuvis_ai_core.plugins.bundle.names import LOCK, MANIFEST, is_below_manifest, refused
 from cuvis_ai_core.plugins.bundle.proof import check_out, keep_tag
 from cuvis_ai_core.plugins.bundle.trust import asked_of, disagreements
@@ -132,7 +132,7 @@ class OpenBundle:
         """Refuse to put files of a local plugin among others: that would be another plugin than either."""
         for path in (each.get("path", ".") for each in self._lock.plugins.values()):
             if is_below_manifest(path) and (self._folder / "plugins" / path).is_dir():
-                for name in files_below(output / path, NO_SOURCE):
+                for name in files_below(output / path, NOT_BUNDLED):
                     if output / path / name not in files:
                         raise _in_the_way(output / path / name)
 

@@ -16,7 +16,7 @@ from cuvis_ai_core.errors import BundleError
 from cuvis_ai_core.plugins.bundle.archive import Header, is_bundle
 from cuvis_ai_core.plugins.bundle.download import download
 from cuvis_ai_core.plugins.bundle.limits import Limits, Meter
-from cuvis_ai_core.plugins.bundle.local import files_below
+from cuvis_ai_core.plugins.bundle.local_files import files_below
 from cuvis_ai_core.plugins.bundle.names import HEADER, LOCK, MANIFEST, Names, is_below_manifest
 from cuvis_ai_core.plugins.bundle.proof import check_out, large_files, pack_checkout
 from cuvis_ai_core.plugins.cache.sources import Source, project_folder

@@ -209,7 +209,7 @@ def _twin_of_the_host(distribution: Distribution) -> str | None:
 
 
 def _stands_in(other: str, wanted: str) -> bool:
-    from cuvis_ai_core.plugins.dependencies.twins import stands_in
+    from cuvis_ai_core.plugins.dependencies.requirements import stands_in
 
     return stands_in(other, wanted)
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cuvis_ai_core.pages.colours import Colour
+from cuvis_ai_core.pages.colour_maps import Colour
 from cuvis_ai_core.results.pictures.texts import letters
 
 _COLOURS: Final = 256

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core.pages.colours import CLASS_COLOURS, NO_DATA, class_colours
+from cuvis_ai_core.pages.colour_maps import CLASS_COLOURS, NO_DATA, class_colours
 from cuvis_ai_core.results.pictures.drawn import Drawn, LegendEntry, Meaning, no_data_entry
 from cuvis_ai_core.results.pictures.numbers import share
 

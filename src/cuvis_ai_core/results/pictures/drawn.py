@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core.pages.colours import NO_DATA, Colour
+from cuvis_ai_core.pages.colour_maps import NO_DATA, Colour
 from cuvis_ai_core.results.pictures.numbers import share
 
 

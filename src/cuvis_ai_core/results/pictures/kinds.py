@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core.pages.colours import NO_DATA, viridis
+from cuvis_ai_core.pages.colour_maps import NO_DATA, viridis
 from cuvis_ai_core.results.pictures.classes import count_classes, draw_classes, grey_values
 from cuvis_ai_core.results.pictures.drawn import Drawn, LegendEntry, Meaning, no_data_entry
 from cuvis_ai_core.results.pictures.numbers import labels, number

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cuvis_ai_core.plugins.needed import needed_plugins
+from cuvis_ai_core.plugins.manifest_folders import needed_plugins
 
 pytest.importorskip("cuvis_ai_schemas.training.data")
 PIPELINE = {"nodes": [{"name": "rx", "class_name": "RXDetector"}]}

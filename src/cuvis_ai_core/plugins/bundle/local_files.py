@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from cuvis_ai_core.errors import BundleError
+from cuvis_ai_core.plugins.cache.integrity import NO_SOURCE
 
-NO_SOURCE: Final = (
-    *(".git", ".hg", ".venv", "venv", "__pycache__", ".*_cache", "*.egg-info", "build", "dist", "node_modules"),
-)
+NOT_BUNDLED: Final = (".git", ".hg", "*.egg-info", *NO_SOURCE)
 """Files and folders of a local plugin that nobody needs elsewhere."""
 
 
-def files_below(folder: Path, ignored: tuple[str, ...] = NO_SOURCE) -> Iterator[str]:
+def files_below(folder: Path, ignored: tuple[str, ...] = NOT_BUNDLED) -> Iterator[str]:
     """Return all files below a folder, relative to it, with `/`; those that links in it lead to are files of theirs.
 
     Args:

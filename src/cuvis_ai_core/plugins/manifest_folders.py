@@ -1,12 +1,14 @@
-"""From the plugins that a pipeline file names to their manifests, as newer published catalogues keep them."""
+"""Folders with a manifest for each plugin, as newer published catalogues keep them, and what is needed of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core._reading import load_yaml
 from cuvis_ai_core.errors import ManifestError, YamlError
+from cuvis_ai_core.plugins.importable import is_importable
 from cuvis_ai_core.plugins.manifest.published import module_capabilities
 
 __all__ = ["resolve_pipeline_plugins"]
@@ -80,9 +82,7 @@ class ModulePlugin(NamedTuple):
     def entry(self) -> dict[str, Any]:
         """What the plugin is loaded by: its manifest, with the extras of the data module."""
         extras = sorted({*(self.manifest.get("extras") or ()), *self.extras})
-        return {key: value for key, value in self.manifest.items() if key != "name"} | (
-            {"extras": extras} if extras else {}
-        )
+        return _without_name(self.manifest) | ({"extras": extras} if extras else {})
 
 
 def module_plugins(folders: Iterable[str | Path]) -> dict[str, ModulePlugin]:
@@ -107,6 +107,33 @@ def folders_above(anchor: str | Path) -> list[Path]:
         for folder in (parent / "plugins", parent / "configs" / "plugins")
         if folder.is_dir()
     ]
+
+
+def needed_plugins(pipeline: Any, folders: Sequence[str | Path], data_module: str | None) -> dict[str, Any]:
+    """Return the plugins to load, name to entry: those that a pipeline names, and that of a data module.
+
+    The catalogue itself is left out where it is installed: its classes are known by their full paths. So is the plugin
+    of a data module that is installed.
+
+    Args:
+        pipeline: The content of a pipeline file, or its model.
+        folders: Folders with a manifest for each plugin.
+        data_module: The name of a data module, or the full path of its class.
+
+    Raises:
+        ManifestError: There is no manifest of a plugin, or it cannot be read.
+    """
+    found = {name: _without_name(manifest) for name, manifest in resolve_pipeline_plugins(pipeline, folders).items()}
+    if find_spec("cuvis_ai"):
+        found.pop(BUILTIN, None)
+    known = module_plugins(folders).get(data_module) if data_module else None
+    if known is not None and not is_importable(known.path.rpartition(".")[0]):
+        found[known.plugin] = known.entry
+    return found
+
+
+def _without_name(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in manifest.items() if key != "name"}
 
 
 def _read(file: Path) -> dict[str, Any]:
