@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -72,7 +73,32 @@ def test_tests_may_write_bytecode(suite: ModuleType, tmp_path: Path, monkeypatch
     assert suite.passes(sys.executable, options)
 
 
-def test_a_random_order_can_be_had_again(suite: ModuleType) -> None:
-    """It is the same for one commit."""
-    assert suite.shuffled() == suite.shuffled()
-    assert suite.shuffled()[0].startswith("--randomly-seed=")
+def test_what_is_chosen_by_chance_can_be_had_again(suite: ModuleType) -> None:
+    """An order and a choice of files are the same for one number, and the number is for one commit."""
+    files = [Path(f"test_{number}.py") for number in range(40)]
+    assert suite.seed() == suite.seed()
+    assert suite.shuffled(7) == ("--randomly-seed=7",)
+    assert suite.sampled(files, 5, 7) == suite.sampled(files, 5, 7) != suite.sampled(files, 5, 8)
+    assert len(set(suite.sampled(files, 5, 7))) == 5
+    assert suite.sampled(files, 99, 7) == sorted(files)
+
+
+def test_tests_that_are_all_left_out_are_a_failure_but_for_a_file(suite: ModuleType, tmp_path: Path) -> None:
+    """One may need a library that is not here; that none is found at all is no success."""
+    tests = tmp_path / "test_some.py"
+    tests.write_text("import pytest\n\npytest.importorskip('nothing_of_this_name')\n")
+    options = ["-c", "/dev/null", "--rootdir", str(tmp_path), *suite.IN_ORDER, str(tests)]
+    assert suite.passes(sys.executable, options, may_be_none=True)
+    assert not suite.passes(sys.executable, options)
+
+
+def test_one_environment_of_the_newest_and_one_of_the_oldest_take_a_random_order(
+    load_tool: Callable[[str], ModuleType], suite: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """And say how it is had again."""
+    monkeypatch.setitem(sys.modules, "suite", suite)
+    interpreters = load_tool("interpreters")
+    newest = interpreters.promised()[-1]
+    assert interpreters._order("3.12") == suite.IN_ORDER
+    assert interpreters._order(newest) == interpreters._order("lowest") == (f"--randomly-seed={suite.seed()}",)
+    assert f".venvs/{newest}/bin/python -m pytest -m 'not slow' --randomly-seed=" in capsys.readouterr().out

@@ -2,8 +2,12 @@
 
 python tools/check.py            everything
 python tools/check.py ruff mypy  only these
-python tools/check.py shuffled   tests in a random order, the same for one commit, and property tests with new cases
-python tools/check.py alone      each file of tests in a process of its own, which takes long
+python tools/check.py shuffled   tests in a random order, and property tests with new cases; `shuffled SEED` has it
+                                 again
+python tools/check.py alone 40   40 files of tests, chosen by chance, each by itself and in a random order; `alone 40
+                                 SEED` has them again, and `alone` takes all, which takes long
+
+Without a seed it is another one for each commit.
 """
 
 import subprocess
@@ -25,35 +29,51 @@ CHECKS = {
     "tests": ["pytest", *suite.TOGETHER, *suite.IN_ORDER],
 }
 
-ON_REQUEST = {
-    "shuffled": ["pytest", *suite.TOGETHER, *suite.shuffled(), "--hypothesis-profile", "exploring"],
-    "alone": ["pytest", *suite.IN_ORDER],
-}
+ON_REQUEST = ("shuffled", "alone")
 
 
-def main(names: list[str]) -> int:
+def main(words: list[str]) -> int:
     """Run the named checks, or all; return 1 if one failed."""
-    known = CHECKS | ON_REQUEST
-    unknown = [name for name in names if name not in known]
+    names = [word for word in words if not word.isdecimal()]
+    numbers = [int(word) for word in words if word.isdecimal()]
+    unknown = [name for name in names if name not in {*CHECKS, *ON_REQUEST}]
     if unknown:
-        print(f"unknown check '{unknown[0]}'; there are: {', '.join(known)}")
+        print(f"unknown check '{unknown[0]}'; there are: {', '.join((*CHECKS, *ON_REQUEST))}")
         return 2
-    failed = [name for name in names or CHECKS if not _passes(name)]
+    failed = [name for name in names or CHECKS if not _passes(name, numbers)]
     print(f"failed: {', '.join(failed)}" if failed else "all checks passed")
     return 1 if failed else 0
 
 
-def _passes(name: str) -> bool:
+def _passes(name: str, numbers: list[int]) -> bool:
     print(f"== {name}", flush=True)
     begun = time.monotonic()
     if name == "alone":
-        passed = not [
-            file for file in sorted((ROOT / "tests").rglob("test_*.py")) if not _runs([*ON_REQUEST[name], str(file)])
-        ]
+        passed = _alone(*numbers)
+    elif name == "shuffled":
+        passed = _shuffled(*numbers)
     else:
-        passed = _runs((CHECKS | ON_REQUEST)[name])
+        passed = _runs(CHECKS[name])
     print(f"== {name}: {'passed' if passed else 'FAILED'} in {time.monotonic() - begun:.0f} s", flush=True)
     return passed
+
+
+def _shuffled(seed: int | None = None) -> bool:
+    seed = suite.seed() if seed is None else seed
+    print(f"== again: tools/check.py shuffled {seed}", flush=True)
+    return _runs(["pytest", *suite.TOGETHER, *suite.shuffled(seed), "--hypothesis-profile", "exploring"])
+
+
+def _alone(count: int | None = None, seed: int | None = None) -> bool:
+    seed = suite.seed() if seed is None else seed
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    chosen = suite.sampled(files, len(files) if count is None else count, seed)
+    print(f"== again: tools/check.py alone {len(chosen)} {seed}", flush=True)
+    order = suite.shuffled(seed)
+    # A file may need a library that is not here.
+    failed = [file for file in chosen if not suite.passes(sys.executable, [*order, str(file)], may_be_none=True)]
+    print("== failed alone:", *(file.relative_to(ROOT) for file in failed), flush=True)
+    return not failed
 
 
 def _runs(command: list[str]) -> bool:

@@ -6,6 +6,7 @@ little of the change that is tried, and must not hide what it breaks. It is name
 
 import json
 import os
+import random
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,25 +23,29 @@ _LONGEST: Final = 45 * 60
 _SOME_FAILED: Final = 1
 """What pytest ends with then; with other numbers where it could not go on."""
 
+_NONE_CHOSEN: Final = 5
+"""What it ends with where all tests were left out."""
+
 TOGETHER: Final = ("-n", "auto", "--dist", "worksteal")
 """Options to use all processors: a file stays with one process, until another has nothing left to do."""
 
 IN_ORDER: Final = ("-p", "no:randomly")
 
 
-def passes(python: str | Path, options: Sequence[str]) -> bool:
+def passes(python: str | Path, options: Sequence[str], *, may_be_none: bool = False) -> bool:
     """Run tests by an interpreter, those that failed twice if they are few, and tell whether all passed.
 
     Args:
         python: The interpreter of an environment with pytest.
         options: Of pytest, which say what is run.
+        may_be_none: Whether it is right that all tests are left out.
     """
     with TemporaryDirectory() as cache:
         command = [str(python), "-m", "pytest", "-q", "-o", f"cache_dir={cache}"]
         ended = _end([*command, *options])
         failed = _failed(Path(cache))
         if ended != _SOME_FAILED or len(failed) > _FEW:
-            return ended == 0
+            return ended == 0 or (may_be_none and ended == _NONE_CHOSEN)
         print("== once more, alone:", *failed, flush=True)
         passed = _end([*command, *options, "-n0", "--last-failed"]) == 0
         if passed:
@@ -48,11 +53,21 @@ def passes(python: str | Path, options: Sequence[str]) -> bool:
         return passed
 
 
-def shuffled() -> tuple[str, ...]:
-    """Return options for a random order that is another for each commit, so that a failure can be had again."""
+def seed() -> int:
+    """Return a number that is another for each commit, so that what was chosen by chance can be had again."""
     command = ["git", "rev-parse", "--short=7", "HEAD"]
     commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    return (f"--randomly-seed={int(commit or '0', 16)}",)
+    return int(commit or "0", 16)
+
+
+def shuffled(number: int) -> tuple[str, ...]:
+    """Return options for a random order, which is the same for the same number."""
+    return (f"--randomly-seed={number}",)
+
+
+def sampled(files: Sequence[Path], count: int, number: int) -> list[Path]:
+    """Return some of the files, chosen by chance, which is the same for the same number."""
+    return sorted(random.Random(number).sample(list(files), min(count, len(files))))  # noqa: S311 -- no secret
 
 
 def _end(command: Sequence[str]) -> int | None:
