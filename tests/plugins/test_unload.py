@@ -113,3 +113,21 @@ def test_who_looks_through_all_modules_is_answered() -> None:
     assert left.__name__ == name
     with pytest.raises(ModuleNotFoundError, match="its plugin was unloaded"):
         _ = left.Point
+
+
+def test_what_is_imported_late_may_import_late_itself(
+    cache: Path, tmp_path: Path, node_source: Callable[..., str]
+) -> None:
+    """An object of an unloaded plugin imports a module, which imports another one of the plugin."""
+    package = tmp_path / "late_nodes"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "first.py").write_text("from late_nodes import second\nWHO = second.WHO\n")
+    (package / "second.py").write_text("WHO = 'the second'\n")
+    late = "\ndef late():\n    from late_nodes import first\n    return first.WHO\n\nEcho.late = staticmethod(late)\n"
+    (package / "nodes.py").write_text(node_source() + late)
+    with NodeRegistry(discover=False) as registry:
+        registry.load_plugin("late", {"path": str(tmp_path), "provides": ["late_nodes.nodes.Echo"]})
+        echo = registry.get("Echo")
+    assert echo.late() == "the second"  # type: ignore[attr-defined]
+    assert not [name for name in sys.modules if name.startswith(PREFIX) and ".late_nodes" in name]

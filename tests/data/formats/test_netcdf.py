@@ -103,6 +103,36 @@ def test_axes_of_one(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_cube(path, READERS).data, DATA)
 
 
+@pytest.mark.parametrize(
+    ("units", "value"),
+    [
+        ("seconds since 2024-05-06", 25_689),
+        ("milliseconds since 2024-05-06 07:08:00", 9000),
+        ("hours since 2024-05-06T06:08:09Z", 1),
+        ("days since 2024-05-05 07:08:09", 1.0),
+    ],
+)
+def test_a_time_of_one_step_says_when(units: str, value: float, tmp_path: Path) -> None:
+    """It counts from a moment that its unit names, as CF has it."""
+    path = tmp_path / "scene.nc"
+    cube = xarray.DataArray(DATA[np.newaxis], dims=("time", "y", "x", "band"), name="a")
+    cube.coords["time"] = ("time", [value], {"units": units})
+    cube.to_netcdf(path)
+    acquired = read_cube(path, READERS).acquired
+    assert acquired is not None
+    assert acquired.replace(tzinfo=None).isoformat() == "2024-05-06T07:08:09"
+
+
+@pytest.mark.parametrize("calendar", ["noleap", "360_day"])
+def test_a_time_of_another_calendar_is_none(calendar: str, tmp_path: Path) -> None:
+    """Days of models are no days of images."""
+    path = tmp_path / "scene.nc"
+    cube = xarray.DataArray(DATA[np.newaxis], dims=("time", "y", "x", "band"), name="a")
+    cube.coords["time"] = ("time", [1], {"units": "days since 2024-02-28", "calendar": calendar})
+    cube.to_netcdf(path)
+    assert read_cube(path, READERS).acquired is None
+
+
 def test_damaged(tmp_path: Path) -> None:
     """A classic file that is cut off is an error of ours."""
     path = tmp_path / "scene.nc"

@@ -209,7 +209,7 @@ class _TiledRun:
     def _tile_size(self, now: Pass, threads: int) -> int:
         shapes = [getattr(self._job.batch[key], "shape", ()) for key in self._images.values()]
         shapes += [np.shape(value) for slot, value in enumerate(self._values) if slot in now.margins]
-        largest = max((shape for shape in shapes if len(shape) > 2), key=_values_of, default=self._job.image)  # noqa: PLR2004
+        largest = max(self._job.image, *shapes, key=_values_of)
         return tile_size(tuple(largest), self._job.memory, threads=threads, halo=now.margin)
 
     def _chunk(self) -> tuple[int, int]:
