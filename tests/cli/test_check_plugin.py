@@ -158,3 +158,47 @@ def test_tests_within_a_package_are_no_code_of_the_plugin(shell: Shell, local_pl
     (folder / "src/echo_plugin/other.py").write_text("import pytest\n\nprint(pytest)\n", encoding="utf-8")
     found = shell("cuvis-ai", "plugins", "check", "--no-run", folder)
     assert found.stdout.count("other.py, line") == 2
+
+
+@pytest.mark.parametrize("run", [["--no-run"], []])
+@pytest.mark.parametrize("what", ["/dev/zero", "pipe", "deep"])
+def test_what_nobody_can_read_to_its_end_is_no_part_of_a_project(
+    shell: Shell, local_plugin: Callable[..., Path], pipe: Callable[[Path], None], what: str, run: list[str]
+) -> None:
+    """It is named before anything is read, copied or built."""
+    folder = local_plugin()
+    place = folder / "src/echo_plugin/data.bin"
+    if what == "pipe":
+        pipe(place)
+    elif what == "deep":
+        folder.joinpath("src", *["d"] * 150).mkdir(parents=True)
+    else:
+        place.symlink_to(what)
+    found = shell("cuvis-ai", "plugins", "check", folder, *run)
+    assert found.exit_code == 1
+    assert ("lies more than 100 folders deep" if what == "deep" else "is no part of a project") in found.output
+
+
+@pytest.mark.parametrize("value", ["../../elsewhere:Node", "{elsewhere}:Node", "..:x", "a b:c"])
+def test_an_entry_point_leads_to_no_folder_elsewhere(
+    shell: Shell, local_plugin: Callable[..., Path], tmp_path: Path, value: str
+) -> None:
+    """It is a name, and no path: nothing is read there."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/secret.py").write_text("class Secret(:")
+    told = value.format(elsewhere=tmp_path / "elsewhere")
+    folder = local_plugin(extra=f'[project.entry-points."cuvis_ai.nodes"]\nNode = "{told}"\n')
+    found = shell("cuvis-ai", "plugins", "check", folder, "--no-run")
+    assert found.exit_code == 1
+    assert "entry point Node names" in found.output
+    assert "secret.py" not in found.output
+    assert "bug in cuvis-ai-core" not in found.output
+
+
+def test_a_module_that_nests_without_end_is_told(shell: Shell, local_plugin: Callable[..., Path]) -> None:
+    """As one with a mistake."""
+    folder = local_plugin()
+    (folder / "src/echo_plugin/deep.py").write_text("x = " + "-" * 100_000 + "1\n")
+    found = shell("cuvis-ai", "plugins", "check", folder, "--no-run")
+    assert "deep.py" in found.output
+    assert "bug in cuvis-ai-core" not in found.output

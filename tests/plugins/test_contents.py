@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.errors import PluginLoadError
 from cuvis_ai_core.plugins.dependencies.search_path import without_standard_library
 from cuvis_ai_core.plugins.installing.contents import module_roots
 from cuvis_ai_core.plugins.installing.editables import editable_code
@@ -146,6 +147,34 @@ def test_path_files_of_dependencies_say_nothing_about_a_plugin(
         },
     )
     assert set(editable_code(target, set())) == {"mine", "other"}
+
+
+@pytest.mark.parametrize("module", ["cuvis_ai_core", "cuvis_ai_schemas", "echo_plugin"])
+@pytest.mark.parametrize("by", ["dependency", "plugin"])
+def test_no_package_takes_the_place_of_this_one_or_of_the_plugin(
+    registry: NodeRegistry,
+    local_plugin: Callable[..., Path],
+    write_files: Callable[[Path, Files], Path],
+    wheel: Callable[..., None],
+    module: str,
+    by: str,
+) -> None:
+    """Whoever brings a module of that name; an import of this package goes on as before, and honest plugins load."""
+    taken = {f"{module}/__init__.py": "raise SystemExit\n"}
+    wheel("cuvis-test-dep", "1.0", {"cuvis_test_dep.py": "", **(taken if by == "dependency" else {})})
+    folder = local_plugin(dependencies=("cuvis-test-dep",))
+    if by == "plugin" and module != "echo_plugin":
+        write_files(folder / "src", taken)
+        (folder / "pyproject.toml").write_text(
+            (folder / "pyproject.toml").read_text()
+            + f'[tool.uv.build-backend]\nmodule-name = ["echo_plugin", "{module}"]\n'
+        )
+    config = {"path": str(folder), "provides": ["echo_plugin.nodes.Echo"]}
+    if by == "plugin" and module == "echo_plugin":
+        registry.load_plugin("echo", config)
+        return
+    with pytest.raises(PluginLoadError, match=f"brings a module '{module}'"):
+        registry.load_plugin("echo", config)
 
 
 @pytest.mark.parametrize("declared", ["path", "repo"])

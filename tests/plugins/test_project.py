@@ -70,3 +70,25 @@ def test_any_tag_states_a_version_or_none(tag: str) -> None:
     """No tag is an error here, and a version states itself."""
     version = version_in(tag)
     assert version is None or version_in(f"name-{version}") == version
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        f'name = "p"\ndependencies = ["numpy>={"9" * 5000}"]',
+        f'name = "p"\nrequires-python = ">=3.{"9" * 5000}"',
+        f'name = "p"\ndependencies = ["numpy; {"(" * 1900}python_version>\'3\'{")" * 1900}"]',
+        'name = "p"\ndependencies = [' + '"a>=1", ' * 1001 + "]",
+        'name = "../../p"',
+        'name = "p\\u001b[2J"',
+        f'name = "{"p" * 300}"',
+    ],
+    ids=["digits", "python", "nested", "many", "up", "escape", "long"],
+)
+def test_what_no_project_says_is_one_error(tmp_path: Path, lines: str) -> None:
+    """A number of thousands of digits, a tree of conditions, a name that is a path: the text shows no control."""
+    (tmp_path / "pyproject.toml").write_text(f"[project]\n{lines}\n")
+    with pytest.raises(ProjectFileError) as caught:
+        read_project(tmp_path)
+    assert str(caught.value).replace("\n", "").isprintable()
+    assert len(str(caught.value)) < 10_000

@@ -7,10 +7,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from cuvis_ai_core._reading import read_file
+
 _BASES: Final = ("cuvis_ai_core", "cuvis_ai")
 """Packages whose classes named like nodes are bases of nodes."""
 
 _NO_CODE: Final = frozenset({"tests", "test", "docs", "examples", "build", "dist", "setup", "conftest", "noxfile", ""})
+_MOST_BYTES: Final = 8 * 2**20
+"""Of a module, which takes a hundred times as much to be read."""
+
 _TESTS: Final = frozenset({"tests", "test", "_tests"})
 
 
@@ -58,13 +63,14 @@ class Module:
         file: The file.
 
     Raises:
-        SyntaxError: It cannot be read.
+        SyntaxError: It is no Python.
+        OSError, ValueError, RecursionError, MemoryError: It cannot be read, is too large or nested too deeply.
     """
 
     def __init__(self, name: str, file: Path) -> None:
         self.name = name
         self.file = file
-        self.tree = ast.parse(file.read_bytes(), str(file))
+        self.tree = ast.parse(read_file(file, _MOST_BYTES), str(file))
 
     @cached_property
     def classes(self) -> Mapping[str, ast.ClassDef]:
@@ -170,20 +176,24 @@ class Code:
 
     def module(self, name: str) -> Module | None:
         """Return a module by its full name; None where there is none, or it cannot be read."""
+        if not _are_names(name):
+            return None
         if name not in self._modules:
             self._modules[name] = None
             place = self.root.joinpath(*name.split("."))
             for file in (place / "__init__.py", place.with_name(f"{place.name}.py")):
-                if name and file.is_file():
+                if file.is_file():
                     try:
                         self._modules[name] = Module(name, file)
-                    except (SyntaxError, ValueError) as error:
+                    except (SyntaxError, ValueError, OSError, RecursionError, MemoryError) as error:
                         self.broken.append(error if isinstance(error, SyntaxError) else _unread(file, error))
                     break
         return self._modules[name]
 
     def has_module(self, name: str) -> bool:
         """Tell whether there is a module, or a folder, of a name."""
+        if not _are_names(name):
+            return False
         place = self.root.joinpath(*name.split("."))
         return (
             place.is_dir()
@@ -253,8 +263,9 @@ def code_of(folder: Path, wanted: frozenset[str], distribution: str) -> Code:
         folder,
         *(each for each in sorted(folder.iterdir()) if each.is_dir() and each.name[:1] != "."),
     ]
+    wanted = frozenset(filter(_are_names, wanted))  # others would lead out of the folder
     named = frozenset({distribution.replace("-", "_").replace(".", "_").lower()})
-    for names in filter(None, (wanted, named)):
+    for names in filter(None, (wanted, frozenset(filter(_are_names, named)))):
         for place in folders:
             there = frozenset(name for name in names if (place / name).is_dir() or (place / f"{name}.py").is_file())
             if there:
@@ -294,7 +305,12 @@ def _top(tree: ast.Module, *, trying: bool = True) -> Iterator[ast.stmt]:
                 yield each
 
 
-def _unread(file: Path, error: ValueError) -> SyntaxError:
-    found = SyntaxError(str(error))
+def _are_names(text: str) -> bool:
+    """Tell whether a text is a dotted name; any other would be a path to somewhere else."""
+    return all(part.isidentifier() for part in text.split("."))
+
+
+def _unread(file: Path, error: Exception) -> SyntaxError:
+    found = SyntaxError(str(error) or "it is nested too deeply")
     found.filename, found.lineno = str(file), 1
     return found

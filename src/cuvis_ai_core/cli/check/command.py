@@ -30,8 +30,11 @@ def check(target: str, no_run: bool, plugins_path: Path | None, as_json: bool) -
     """
     from cuvis_ai_core.cli.check.findings import ERROR, in_order
     from cuvis_ai_core.cli.check.subject import find
+    from cuvis_ai_core.plugins.cache.integrity import NO_SOURCE
+    from cuvis_ai_core.plugins.installing.copying import refuse_unreadable
 
     subject = find(target, plugins_path)
+    refuse_unreadable(subject.folder, (".git", *NO_SOURCE))
     found, facts = _looked_at(subject, no_run=no_run)
     found = in_order(found)
     if as_json:

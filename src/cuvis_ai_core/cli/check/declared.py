@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import packages_distributions
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -302,7 +303,7 @@ def _closure(requirements: list[str]) -> set[str]:
     while waiting:
         text = waiting.pop()
         name, extras = needed_name(text), extras_in(text)
-        if found.get(name, frozenset()) >= extras and name in found:
+        if not name or (found.get(name, frozenset()) >= extras and name in found):
             continue
         found[name] = found.get(name, frozenset()) | extras
         try:
@@ -314,10 +315,13 @@ def _closure(requirements: list[str]) -> set[str]:
 
 def _listed(subject: Subject) -> list[str]:
     """Return its dependencies, those of all extras with them: what they bring may be imported."""
+    from cuvis_ai_core.plugins.installing.project import LONGEST, MOST
+
     table = subject.table
     optional = table.get("optional-dependencies")
     groups = [table.get("dependencies"), *(optional.values() if isinstance(optional, dict) else ())]
-    return [each for group in groups if isinstance(group, list) for each in group if isinstance(each, str)]
+    found = (each for group in groups if isinstance(group, list) for each in group if isinstance(each, str))
+    return [each for each in islice(found, MOST) if len(each) <= LONGEST]  # of others the project file is told
 
 
 def _without(file: Path, message: str) -> str:

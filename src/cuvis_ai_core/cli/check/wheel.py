@@ -39,11 +39,10 @@ def look_at(subject: Subject) -> tuple[list[Finding], int | None]:
 
 
 def _built(subject: Subject, folder: Path) -> Path:
-    import shutil
-
     from cuvis_ai_core.plugins.cache import vetting
     from cuvis_ai_core.plugins.cache.integrity import NO_SOURCE
     from cuvis_ai_core.plugins.cache.offline import is_offline
+    from cuvis_ai_core.plugins.installing.copying import copy_project
     from cuvis_ai_core.plugins.installing.project import version_in
     from cuvis_ai_core.plugins.installing.uv import Uv
     from cuvis_ai_core.plugins.manifest.schema import parse_plugin
@@ -52,7 +51,7 @@ def _built(subject: Subject, folder: Path) -> Path:
         entry = {"path": str(subject.folder), "provides": ["any.Node"]}
         vetting.judged(subject.plugin, parse_plugin(subject.plugin, entry, base=Path()), own_process=True)
     copy = folder / "source"
-    shutil.copytree(subject.folder, copy, symlinks=True, ignore=shutil.ignore_patterns(*NO_SOURCE))
+    copy_project(subject.folder, copy, NO_SOURCE)
     version = version_in(subject.repo[1]) if subject.repo else None
     return Uv(subject.plugin, folder, is_offline()).build_wheel(copy, version=version)
 

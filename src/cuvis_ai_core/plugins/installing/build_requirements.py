@@ -1,13 +1,15 @@
 """What it takes to build a plugin, found out by asking its back-end, as PEP 517 has it."""
 
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pyproject_hooks import BackendUnavailable, BuildBackendHookCaller, UnsupportedOperation
 
 from cuvis_ai_core._reading import read_toml
 from cuvis_ai_core.errors import BuildError
+from cuvis_ai_core.plugins.installing.copying import copy_project
+from cuvis_ai_core.plugins.installing.project import broken
 from cuvis_ai_core.plugins.installing.uv import Uv
 
 _LEGACY: Final = {"requires": ["setuptools>=40.8.0"], "build-backend": "setuptools.build_meta:__legacy__"}
@@ -26,18 +28,21 @@ def build_requirements(project: Path, uv: Uv, *, editable: bool, version: str | 
         InstallError: They cannot be had, or the back-end fails.
     """
     file = project / "pyproject.toml"
-    stated = read_toml(file) if file.is_file() else {}
-    system = stated.get("build-system", _LEGACY)
+    system = _build_system(file)
     environment = uv.folder / "build environment"
     python = uv.make_environment(environment, version)
     if system.get("requires"):
         uv.add_to_environment(python, system["requires"])
     # Back-ends may write where they are asked.
-    copy = shutil.copytree(project, uv.folder / "asked", symlinks=True, ignore=shutil.ignore_patterns(".git", ".venv"))
+    copy = uv.folder / "asked"
+    copy_project(project, copy, (".git", ".venv"))
     backend = system.get("build-backend", _LEGACY["build-backend"])
-    hooks = BuildBackendHookCaller(
-        str(copy), backend, system.get("backend-path"), runner=uv.run_backend, python_executable=str(python)
-    )
+    try:
+        hooks = BuildBackendHookCaller(
+            str(copy), backend, system.get("backend-path"), runner=uv.run_backend, python_executable=str(python)
+        )
+    except ValueError as error:
+        raise broken(file, f"has a backend-path that leads out of the project: {error}") from error
     try:
         more = (hooks.get_requires_for_build_editable if editable else hooks.get_requires_for_build_wheel)(None)
     except (BackendUnavailable, UnsupportedOperation) as error:
@@ -47,3 +52,26 @@ def build_requirements(project: Path, uv: Uv, *, editable: bool, version: str | 
     if more:
         uv.add_to_environment(python, more)
     return uv.installed(python)
+
+
+def _build_system(file: Path) -> dict[str, Any]:
+    """Return the table `[build-system]`, or what holds where there is none.
+
+    Raises:
+        ProjectFileError: It is none.
+    """
+    try:
+        system = read_toml(file).get("build-system", _LEGACY) if file.is_file() else _LEGACY
+    except (OSError, ValueError) as error:
+        raise broken(file, f"cannot be read: {error}") from error
+    if not isinstance(system, dict) or not _is_sound(system):
+        raise broken(file, "has a [build-system] that is none")
+    return dict(system)
+
+
+def _is_sound(system: Mapping[str, Any]) -> bool:
+    lists = (system.get("requires", []), system.get("backend-path", []))
+    texts = [each for found in lists if isinstance(found, list) for each in found]
+    return all(isinstance(found, list) for found in lists) and all(
+        isinstance(each, str) for each in (*texts, system.get("build-backend", ""))
+    )

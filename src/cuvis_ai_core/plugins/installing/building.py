@@ -1,7 +1,6 @@
 """A plugin's project in its source: what it is called, what it needs, and what uv is given of it."""
 
 import platform
-import shutil
 import threading
 import warnings
 from pathlib import Path
@@ -12,6 +11,7 @@ from cuvis_ai_core.errors import ProjectFileError
 from cuvis_ai_core.plugins.cache.integrity import NO_SOURCE
 from cuvis_ai_core.plugins.cache.sources import Source, project_folder, refuse_altered
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
+from cuvis_ai_core.plugins.installing.copying import copy_project
 from cuvis_ai_core.plugins.installing.project import Project, read_project, version_in
 from cuvis_ai_core.plugins.installing.uv import Uv
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
@@ -90,7 +90,7 @@ class Building:
                 copy = self._uv.folder / "source"
                 git = isinstance(self._declared, GitPlugin)
                 tree, ignored = (self._source.folder, (".git",)) if git else (self.folder, NO_SOURCE)
-                shutil.copytree(tree, copy, symlinks=True, ignore=shutil.ignore_patterns(*ignored))
+                copy_project(tree, copy, ignored)
                 folder = copy / self.folder.relative_to(tree)
                 version = version_in(self._declared.tag) if isinstance(self._declared, GitPlugin) else None
                 self._wheel = self._uv.build_wheel(folder, version=version, python=python)

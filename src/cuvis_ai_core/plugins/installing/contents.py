@@ -1,17 +1,22 @@
 """What lies in an installed target directory: distributions and their modules."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import Distribution as InstalledDistribution
 from importlib.metadata import DistributionFinder, MetadataPathFinder
 from pathlib import Path, PurePosixPath
+from typing import Final
 
+from cuvis_ai_core.errors import DependencyConflictError
 from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 from cuvis_ai_core.plugins.dependencies.search_path import without_standard_library
 from cuvis_ai_core.plugins.hooks.discovery import ENTRY_POINT_GROUP
 
 _MODULE_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
+
+_OURS: Final = {name.replace("-", "_"): name for name in ("cuvis-ai-core", "cuvis-ai-hookspecs", "cuvis-ai-schemas")}
+"""Modules of which there is one, to the packages that have them."""
 
 _STRAY = frozenset({"test", "tests", "docs", "doc", "examples", "benchmarks", "conftest", "setup"})
 """Top-level names that distributions ship by mistake; no two of them clash over these."""
@@ -70,7 +75,9 @@ def _read_distribution(installed: InstalledDistribution) -> Distribution:
     )
 
 
-def target_of(folder: Path, plugin: Distribution, code: Mapping[str, Path], host: str) -> Target:
+def target_of(
+    folder: Path, plugin: Distribution, code: Mapping[str, Path], host: str, declared: Collection[str] = ()
+) -> Target:
     """Look at what was installed in a folder.
 
     Args:
@@ -78,11 +85,16 @@ def target_of(folder: Path, plugin: Distribution, code: Mapping[str, Path], host
         plugin: The plugin's distribution as far as it is known: name and requirements.
         code: Top-level modules that lie elsewhere (editable installs).
         host: Fingerprint of the host.
+        declared: Top-level modules of the classes that the plugin is to have.
+
+    Raises:
+        DependencyConflictError: Something brings modules that are not its own.
     """
     found = {each.name: each for each in read_distributions(folder)}
     own = found.pop(plugin.name, plugin)._replace(requires=plugin.requires)
     here = dict.fromkeys((root.partition(".")[0] for root in own.roots), "")
     places = here | {top: str(place) for top, place in code.items()}
+    _refuse_taken(own.name, places, found.values(), declared)
     return Target(
         folder=folder,
         plugin=own,
@@ -91,6 +103,28 @@ def target_of(folder: Path, plugin: Distribution, code: Mapping[str, Path], host
         entry_points=_entry_points(folder, own.name),
         hosts=(host,),
     )
+
+
+def _refuse_taken(
+    plugin: str, tops: Iterable[str], needed: Collection[Distribution], declared: Collection[str]
+) -> None:
+    """Refuse modules that would take the place of this package, or, in a dependency, of the plugin itself."""
+    namespaces = {name for each in needed for name in each.namespaces}
+    brought = [(each.name, root.partition(".")[0]) for each in needed for root in each.roots]
+    whose = {top: f"the plugin '{plugin}' itself" for top in declared if top not in namespaces}
+    found = [
+        (name, top, f"'{_OURS[top]}'")
+        for name, top in [*((plugin, top) for top in tops), *brought]
+        if _OURS.get(top, name) != name
+    ]
+    found += [(name, top, whose[top]) for name, top in brought if top in whose]
+    for name, top, owner in found:
+        raise DependencyConflictError(
+            f"Dependency conflict: package {name} brings a module '{top}', which is that of {owner}.",
+            hint="Ask its author: no other package may have it.",
+            requirement=name,
+            installed=top,
+        )
 
 
 def _entry_points(folder: Path, name: str) -> dict[str, str]:

@@ -4,10 +4,11 @@ import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._reading import read_toml
 from cuvis_ai_core.errors import ProjectFileError
+from cuvis_ai_core.plugins.manifest.rules import show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,12 +16,21 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
     from packaging.utils import NormalizedName
 
+MOST: Final = 1000
+"""Dependencies of a project, those of its extras included."""
+
+LONGEST: Final = 4000
+"""Characters of a dependency: a parser takes time and stack for each."""
+
 _EXAMPLE = """\
 A plugin's pyproject.toml needs at least:
   [project]
   name = "my-plugin"
   version = "0.1.0"
   dependencies = []"""
+
+
+_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,198}[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +58,20 @@ def read_project(folder: Path, extras: tuple[str, ...] = ()) -> Project:
     try:
         data = read_toml(path)
     except FileNotFoundError as error:
-        raise _broken(path, "is missing; plugins from Git must have one") from error
+        raise broken(path, "is missing; plugins from Git must have one") from error
     except (OSError, ValueError) as error:
-        raise _broken(path, f"cannot be read: {error}") from error
+        raise broken(path, f"cannot be read: {error}") from error
     table = data.get("project")
     if not isinstance(table, dict):
-        raise _broken(path, "has no [project] table")
+        raise broken(path, "has no [project] table")
     name = table.get("name")
     if not isinstance(name, str) or not name:
-        raise _broken(path, "has no name in its [project] table")
+        raise broken(path, "has no name in its [project] table")
+    if not _NAME.fullmatch(name):
+        raise broken(path, f"has a name that is none of a package: {show(name)}")
     dynamic = table.get("dynamic", [])
     if not isinstance(dynamic, list):
-        raise _broken(path, "has a 'dynamic' that is no list")
+        raise broken(path, "has a 'dynamic' that is no list")
     dependencies: tuple[str, ...] | None = None
     if not {"dependencies", "optional-dependencies"} & set(map(str, dynamic)):
         dependencies = _requirements(path, table, extras)
@@ -70,10 +82,12 @@ def _requires_python(path: Path, table: dict[str, Any]) -> str | None:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     value = table.get("requires-python")
+    if isinstance(value, str) and len(value) > LONGEST:
+        raise broken(path, f"has a requires-python of more than {LONGEST} characters")
     try:
         return str(SpecifierSet(value)) if value is not None else None
     except (InvalidSpecifier, AttributeError, TypeError) as error:
-        raise _broken(path, f"has an invalid requires-python: {value!r}") from error
+        raise broken(path, f"has an invalid requires-python: {show(value)}") from error
 
 
 def _requirements(path: Path, table: dict[str, Any], extras: tuple[str, ...]) -> tuple[str, ...]:
@@ -81,7 +95,7 @@ def _requirements(path: Path, table: dict[str, Any], extras: tuple[str, ...]) ->
 
     optional = table.get("optional-dependencies", {})
     if not isinstance(optional, dict):
-        raise _broken(path, "has an 'optional-dependencies' that is no table")
+        raise broken(path, "has an 'optional-dependencies' that is no table")
     known = {canonicalize_name(extra): needs for extra, needs in optional.items()}
     waiting = [table.get("dependencies", []), *(_extra(path, known, extra) for extra in extras)]
     seen = set(map(canonicalize_name, extras))
@@ -91,6 +105,8 @@ def _requirements(path: Path, table: dict[str, Any], extras: tuple[str, ...]) ->
         for requirement in (_checked(path, each) for each in _as_list(path, needs)):
             if canonicalize_name(requirement.name) != canonicalize_name(table["name"]):
                 found.append(str(requirement))
+                if len(found) > MOST:
+                    raise broken(path, f"has more than {MOST} dependencies")
             elif requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 own = sorted(set(map(canonicalize_name, requirement.extras)) - seen)
                 seen.update(own)
@@ -113,17 +129,21 @@ def _extra(path: Path, known: "Mapping[NormalizedName, object]", extra: str) -> 
 
 def _as_list(path: Path, needs: object) -> list[object]:
     if not isinstance(needs, list):
-        raise _broken(path, f"has dependencies that are no list: {needs!r}")
+        raise broken(path, f"has dependencies that are no list: {show(needs)}")
     return needs
 
 
 def _checked(path: Path, requirement: object) -> "Requirement":
     from packaging.requirements import InvalidRequirement, Requirement
 
+    if len(str(requirement)) > LONGEST:
+        raise broken(path, f"has a dependency of more than {LONGEST} characters: {show(requirement)}")
     try:
         return Requirement(str(requirement))
     except InvalidRequirement as error:
-        raise _broken(path, f"has an invalid dependency {requirement!r}: {error}") from error
+        raise broken(path, f"has an invalid dependency {show(requirement)}: {error}") from error
+    except RecursionError:
+        raise broken(path, f"has a dependency that is nested too deeply: {show(requirement)}") from None
 
 
 def version_in(tag: str) -> str | None:
@@ -138,5 +158,6 @@ def version_in(tag: str) -> str | None:
     return None
 
 
-def _broken(path: Path, what: str) -> ProjectFileError:
+def broken(path: Path, what: str) -> ProjectFileError:
+    """Return the error for a project file that breaks a rule."""
     return ProjectFileError(f"{path} {what}.", hint=_EXAMPLE, path=path)

@@ -72,7 +72,7 @@ class TargetInstallation(Installation[Target]):
         assert choice is not None
         code = self._install(choice)
         plugin = Distribution(self.building.distribution, "0", requires=self._requirements)
-        target = target_of(self._folder, plugin, code, key)._replace(
+        target = target_of(self._folder, plugin, code, key, self.building.tops)._replace(
             title=title_of(self.name, self.source),
             editable=self.source.commit is None and not self._stamp,
             built_from=str(self.source.folder) if self._stamp else "",

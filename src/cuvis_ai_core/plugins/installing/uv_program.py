@@ -39,6 +39,10 @@ _NAMING: Final = ("pyproject.toml", "setup.cfg", "setup.py", "requirements.txt")
 """Files of a project that may name a repository that it needs."""
 
 
+_MEMORY: Final = 4 * 2**30
+"""Bytes that uv may have where it builds nothing: it reads the metadata of a package whole, which may unpack to any."""
+
+
 @dataclass(frozen=True, slots=True)
 class UvProgram:
     """Runs uv for one plugin.
@@ -98,7 +102,10 @@ class UvProgram:
         with offered(settings, self.folder) as (place, handles):
             variables |= {"UV_CONFIG_FILE": place, **told}
             words = [_program(), *command]
-            return run_program(words, cwd=folder, env=variables, handles=handles, meanwhile=self.meanwhile)
+            memory = 0 if builds or self._built() else _MEMORY
+            return run_program(
+                words, cwd=folder, env=variables, handles=handles, meanwhile=self.meanwhile, memory=memory
+            )
 
     def run_backend(
         self, cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None
