@@ -24,3 +24,19 @@ def test_a_directory_that_no_zip_has_is_one_error(tmp_path: Path, old: bytes, ne
 
     with pytest.raises(BundleError, match=r"wheel that cannot be read: x-1-py3-none-any\.whl"):
         check_wheel(wheel, Meter("The bundle", len(content), Limits()))
+
+
+def test_the_files_of_all_wheels_count_together(tmp_path: Path) -> None:
+    """A bundle of many wheels has the limit of one: the number of files that all of them unpack to."""
+    wheels = [tmp_path / f"{name}-1-py3-none-any.whl" for name in "ab"]
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr("one.py", "a = 1\n")
+            archive.writestr("two.py", "a = 2\n")
+    enough = Meter("The bundle", 10**9, Limits(files=4))
+    for wheel in wheels:
+        check_wheel(wheel, enough)
+    bundle = Meter("The bundle", 10**9, Limits(files=3))
+    check_wheel(wheels[0], bundle)
+    with pytest.raises(BundleError, match=r"The bundle unpacks to more than 3 files, which is the limit 'files'"):
+        check_wheel(wheels[1], bundle)
