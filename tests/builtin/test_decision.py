@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cuvis_ai_core import Pipeline
 from cuvis_ai_core.builtin.decision import QuantileDecider
 from cuvis_ai_core.errors import InvalidNodeError
-from cuvis_ai_core.pipeline.tiling.run import thread_count
+from cuvis_ai_core.pipeline.tiling.threads import thread_count
 
 
 def _decide(scores: NDArray[Any], quantile: float) -> NDArray[np.bool_]:

@@ -19,7 +19,7 @@ from cuvis_ai_core.data import Cube
 from cuvis_ai_core.errors import InvalidNodeError, NodeRunError, PipelineError
 from cuvis_ai_core.node import ArrayNode
 from cuvis_ai_core.pipeline.tiling.memory import default_memory, parse_memory
-from cuvis_ai_core.pipeline.tiling.run import thread_count
+from cuvis_ai_core.pipeline.tiling.threads import thread_count
 from cuvis_ai_core.pipeline.tiling.windows import cut
 
 Array = Any

@@ -16,10 +16,10 @@ from typing import Any, Final
 from cuvis_ai_core.batch.engine import FULL, Crew, Engine, Event, Setup
 from cuvis_ai_core.batch.job import Job, fingerprint
 from cuvis_ai_core.batch.limits import Limits
+from cuvis_ai_core.batch.memory import Room
 from cuvis_ai_core.batch.place import STATE, alone_in, check_nodes, claim, is_new, leave, refuse_linked_cubes
 from cuvis_ai_core.batch.records import Outcome, Records
 from cuvis_ai_core.batch.report import Report, write_metrics, write_page, write_summary
-from cuvis_ai_core.batch.room import Room
 from cuvis_ai_core.batch.units import Unit, part_of, without_results
 from cuvis_ai_core.errors import BatchError, CuvisError, OutputError
 from cuvis_ai_core.pipeline.tiling.memory import default_memory

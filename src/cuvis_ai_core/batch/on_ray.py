@@ -167,7 +167,8 @@ class RayWorker:
 
     def set_up(self) -> dict[str, Any]:
         """Load plugins and pipeline; `error` says why that failed."""
-        from cuvis_ai_core.batch.worker import Worker, limit_memory, peak_memory, told
+        from cuvis_ai_core.batch.memory import limit_memory, peak_memory
+        from cuvis_ai_core.batch.worker import Worker, told
 
         os.environ.pop(LIVE_PLUGINS, None)  # of the driver, where Ray was started by it
         given = self._data["variables"]

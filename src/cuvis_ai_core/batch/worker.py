@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -20,10 +19,10 @@ from typing import Any, Final, TextIO
 from cuvis_ai_core._process import end_with_parent
 from cuvis_ai_core.batch.engine import FULL
 from cuvis_ai_core.batch.job import Job
+from cuvis_ai_core.batch.memory import limit_memory, peak_memory
 from cuvis_ai_core.batch.units import Unit, batch_record
 from cuvis_ai_core.errors import CuvisError, OutputError
 from cuvis_ai_core.pipeline.pipeline import Pipeline
-from cuvis_ai_core.pipeline.tiling.memory import machine_memory
 from cuvis_ai_core.registry import NodeRegistry
 from cuvis_ai_core.results.record import node_records
 from cuvis_ai_core.results.run import Run
@@ -94,16 +93,6 @@ class Worker:
         return found | {"seconds": round(time.monotonic() - begun, 4), "peak": peak_memory()}
 
 
-def peak_memory() -> int:
-    """Return how many bytes of memory this process had at most, 0 where that is not known."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
 def told(error: BaseException) -> dict[str, Any]:
     """Return what is said of an error."""
     text = str(error) if isinstance(error, CuvisError) else f"{type(error).__name__}: {error}"
@@ -143,23 +132,6 @@ def main() -> None:
     while True:
         unit = asked.get()
         _say(answers, {"event": "done", **worker.run(Unit(unit["cube"], unit["name"]), unit["tries"])})
-
-
-def limit_memory(most: int | None) -> None:
-    """Have a cube that takes too much memory fail as such; where the system has to end a process, let it be this one.
-
-    Args:
-        most: Bytes; None: as much as the machine has.
-    """
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    with suppress(ImportError, OSError, ValueError):  # Windows has none, macOS another one
-        import resource
-
-        least, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        wanted = most or machine_memory()
-        fitting = [each for each in (wanted, least, hard) if each != resource.RLIM_INFINITY]
-        resource.setrlimit(resource.RLIMIT_DATA, (min(fitting), hard))
 
 
 def _read(stream: TextIO, put: Callable[[dict[str, Any]], None]) -> None:

@@ -1,14 +1,9 @@
 """Running a plan tile by tile."""
 
 import logging
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import wraps
-from itertools import islice
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -16,7 +11,6 @@ import numpy as np
 from cuvis_ai_core.data.lazy_image import LazyImage
 from cuvis_ai_core.errors import NodeRunError
 from cuvis_ai_core.node.array import Value
-from cuvis_ai_core.node.libraries import gradient_mode
 from cuvis_ai_core.node.tiles import says
 from cuvis_ai_core.pipeline.feeding import BatchKey
 from cuvis_ai_core.pipeline.observed import RunStep
@@ -24,7 +18,9 @@ from cuvis_ai_core.pipeline.plan import Plan, Step
 from cuvis_ai_core.pipeline.request import Address
 from cuvis_ai_core.pipeline.run import prepare
 from cuvis_ai_core.pipeline.tiling.gathered import Gathered, Into
+from cuvis_ai_core.pipeline.tiling.parts import cropped, part_of, whole
 from cuvis_ai_core.pipeline.tiling.passes import Pass, Schedule, slots_read
+from cuvis_ai_core.pipeline.tiling.threads import in_order, thread_count
 from cuvis_ai_core.pipeline.tiling.windows import Window, cut, image_size, tile_size
 
 logger = logging.getLogger(__name__)
@@ -40,11 +36,6 @@ class Progress(Protocol):
 
     def __call__(self, done: int, total: int) -> None:
         """Take note that so many of all tiles are done, those of all passes."""
-
-
-def thread_count() -> int:
-    """Return on how many cores this process may compute."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +112,7 @@ class _TiledRun:
         needed = {slot for step in steps for slot in slots_read(step)} & self._images.keys()
         if needed:
             self._warn_of_size(steps, needed)
-            given = {self._images[slot]: _whole(self._job.batch[self._images[slot]]) for slot in needed}
+            given = {self._images[slot]: whole(self._job.batch[self._images[slot]]) for slot in needed}
             entries = self._prepared(self._plan, needed, given)
             for slot in needed:
                 values[slot] = entries[slot]
@@ -185,7 +176,7 @@ class _TiledRun:
     def _go_through(self, now: Pass, windows: list[Window], threads: int, total: int) -> dict[int, Any]:
         """Compute all tiles, and return the statistics that were gathered, by step."""
         merged: dict[int, Any] = {}
-        for found in _in_order(_Tile(self, now, self._gathered).compute, windows, threads):
+        for found in in_order(_Tile(self, now, self._gathered).compute, windows, threads):
             for at, statistics in found.items():
                 merged[at] = self._node(at).merge_statistics(merged[at], statistics) if at in merged else statistics
             self._done += 1
@@ -221,13 +212,13 @@ class _TiledRun:
         margins, values = now.margins, [*self._values]
         for slot in margins:
             if slot in self._job.schedule.makers and values[slot] is not None:
-                values[slot] = _cut(values[slot], window.grown(margins[slot], self._whole), self._job.image)
+                values[slot] = part_of(values[slot], window.grown(margins[slot], self._whole), self._job.image)
         needed = self._images.keys() & margins.keys()
         if needed:
             around = window.grown(self.entry_margin(now), self._whole)
             keys = {self._images[slot] for slot in needed}
             entries = self._prepared(
-                self._plan, needed, {key: _cut(self._job.batch[key], around, self._job.image) for key in keys}
+                self._plan, needed, {key: part_of(self._job.batch[key], around, self._job.image) for key in keys}
             )
             for slot in needed:
                 values[slot] = entries[slot]
@@ -268,12 +259,12 @@ class _TiledRun:
         for slot in slots_read(step):
             there = window.grown(self.margin_of(now, slot), self._whole)
             if there != wanted:
-                values[slot] = _cropped(values[slot], there, wanted, self._job.image[0])
+                values[slot] = cropped(values[slot], there, wanted, self._job.image[0])
         self._job.run_step(step, self._plan, values)
 
     def cropped(self, value: Value, there: Window, wanted: Window) -> Value:
         """Return the part of an answer that is meant."""
-        return value if there == wanted else _cropped(value, there, wanted, self._job.image[0])
+        return value if there == wanted else cropped(value, there, wanted, self._job.image[0])
 
     @property
     def batch(self) -> int:
@@ -346,59 +337,6 @@ class _Tile:
                 node=step.node,
                 stage=self._run.schedule.plan.stage,
             )
-
-
-def _in_order(
-    work: Callable[[Window], dict[int, Any]], windows: Iterable[Window], threads: int
-) -> Iterator[dict[int, Any]]:
-    """Yield what is made of each window, in their order; not many more are begun than are asked for."""
-    if threads == 1:
-        yield from map(work, windows)
-        return
-    from threadpoolctl import threadpool_limits
-
-    same_gradients = gradient_mode()
-
-    def go(window: Window) -> dict[int, Any]:
-        with same_gradients():
-            return work(window)
-
-    left = iter(windows)
-    running: deque[Future[dict[int, Any]]] = deque()
-    pool = ThreadPoolExecutor(threads, "cuvis-ai-tile")
-    # the cores are taken: threads of BLAS would only wait for each other, which takes several times as long
-    with threadpool_limits(1):
-        try:
-            for window in islice(left, 2 * threads):
-                running.append(pool.submit(copy_context().run, go, window))
-            while running:
-                yield running.popleft().result()
-                running.extend(pool.submit(copy_context().run, go, window) for window in islice(left, 1))
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _cut(value: Value, window: Window, image: tuple[int, int, int]) -> Value:
-    """Return the part of an image in a window; what is no image stays as it is."""
-    if isinstance(value, list | tuple):
-        return [_cut(each, window, image) for each in value]
-    if image_size(value) != image:
-        return value
-    rows, columns = window.slices
-    return value.tile(rows, columns) if isinstance(value, LazyImage) else value[:, rows, columns]
-
-
-def _cropped(value: Value, there: Window, wanted: Window, batch: int) -> Value:
-    if isinstance(value, list | tuple):
-        return [_cropped(each, there, wanted, batch) for each in value]
-    if image_size(value) != (batch, *there.size):
-        return value
-    rows, columns = wanted.within(there)
-    return value[:, rows, columns]
-
-
-def _whole(value: Value) -> Value:
-    return value.whole() if isinstance(value, LazyImage) else value
 
 
 def _told(value: Value) -> str:

@@ -1,9 +1,12 @@
-"""How many workers the memory of this machine holds, by what those took that there are."""
+"""Memory of workers: how many of them this machine holds, by what those took that there are, and what one may take."""
 
+import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from cuvis_ai_core.batch.engine import Engine
-from cuvis_ai_core.pipeline.tiling.memory import free_memory
+from cuvis_ai_core.pipeline.tiling.memory import free_memory, machine_memory
 
 _MIB: Final = 2**20
 
@@ -54,3 +57,30 @@ class Room:
                 f"and {self._free / _MIB:.0f} MiB were free."
             )
             self.allowed = fitting
+
+
+def peak_memory() -> int:
+    """Return how many bytes of memory this process had at most, 0 where that is not known."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def limit_memory(most: int | None) -> None:
+    """Have a cube that takes too much memory fail as such; where the system has to end a process, let it be this one.
+
+    Args:
+        most: Bytes; None: as much as the machine has.
+    """
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    with suppress(ImportError, OSError, ValueError):  # Windows has none, macOS another one
+        import resource
+
+        least, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        wanted = most or machine_memory()
+        fitting = [each for each in (wanted, least, hard) if each != resource.RLIM_INFINITY]
+        resource.setrlimit(resource.RLIMIT_DATA, (min(fitting), hard))
