@@ -12,6 +12,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -301,9 +302,9 @@ def members_of(archive: Path) -> Members:
         return found
 
 
-def write(archive: Path, members: Members) -> Path:
-    """Write an archive."""
-    with tarfile.open(archive, "w:gz") as tar:
+def write(archive: Path, members: Members, level: int = 0) -> Path:
+    """Write an archive; most of what is in bundles is packed already, and to try to pack it takes half a second."""
+    with tarfile.open(archive, "w:gz", compresslevel=level) as tar:
         for member, data in members:
             tar.addfile(member, io.BytesIO(data))
     return archive
@@ -614,7 +615,7 @@ def test_an_archive_of_zeros_is_refused_while_it_is_read(bundle: Path, tmp_path:
     """A gigabyte in a megabyte never lies on the disk."""
     first = members_of(bundle)[0]
     untouched(
-        write(tmp_path / "evil.tar.gz", [first, file("plugins/mine/zeros", bytes(100 * 2**20))]),
+        write(tmp_path / "evil.tar.gz", [first, file("plugins/mine/zeros", bytes(100 * 2**20))], level=1),
         "unpacks to more than 100 times .* limit 'ratio'",
     )
 
@@ -746,17 +747,39 @@ def test_a_local_plugin_that_needs_more_than_is_locked_is_not_bundled(origin: Or
     assert "The requirements of plugin 'local' are" in " ".join(result.output.split())
 
 
-@pytest.fixture
-def small(tmp_path: Path, git_plugin: Callable[..., str], cache: Path) -> tuple[Path, str]:
-    """Return the bundle of one plugin from Git, and its address; the cache is another one than where it was made."""
-    url = git_plugin("1.0.0")
-    manifest = tmp_path / "made here/plugins.yaml"
-    manifest.parent.mkdir()
+@pytest.fixture(scope="module")
+def small_origin(
+    tmp_path_factory: pytest.TempPathFactory,
+    own_world: Callable[[], AbstractContextManager[None]],
+    git_host: GitHost,
+    project_files: Callable[..., Files],
+) -> tuple[Path, str, str]:
+    """Bundle one plugin from Git; return the folder of manifest, lock file and bundle, its address and commit."""
+    place = tmp_path_factory.mktemp("small")
+    git_host.add(place.name, {"first.txt": "first"})
+    commit = git_host.commit(place.name, project_files(version="1.0.0"), tag="v1.0.0")
+    manifest, url = place / "plugins.yaml", git_host.url(place.name)
     manifest.write_text(f"plugins:\n  echo: {{repo: '{url}', tag: v1.0.0, provides: [echo_plugin.nodes.Echo]}}\n")
-    result = run("bundle", manifest, "-o", tmp_path / "small.tar.gz")
+    with own_world():
+        NodeRegistry.set_cache_dir(place / "cache")
+        result = run("bundle", manifest, "-o", place / "small.tar.gz")
     assert result.exit_code == 0, result.output
+    return place, url, commit
+
+
+@pytest.fixture
+def small(
+    small_origin: tuple[Path, str, str], tmp_path: Path, cache: Path, git_host: GitHost
+) -> Iterator[tuple[Path, str]]:
+    """Return the bundle of one plugin from Git, and its address; the cache is another one than where it was made."""
+    place, url, commit = small_origin
+    (tmp_path / "made here").mkdir()
+    for name in ("plugins.yaml", "plugins.lock"):
+        shutil.copy(place / name, tmp_path / "made here")
     NodeRegistry.set_cache_dir(tmp_path / "another cache")
-    return tmp_path / "small.tar.gz", url
+    yield Path(shutil.copy(place / "small.tar.gz", tmp_path)), url
+    moved_back = ["git", "-C", str(git_host.root / f"{name_of(url)}.git"), "tag", "-f", "v1.0.0", commit]
+    subprocess.run(moved_back, check=True, capture_output=True)
 
 
 def name_of(url: str) -> str:
@@ -1069,7 +1092,7 @@ def test_the_policy_of_the_machine_holds_for_bundles(
 
 def test_a_source_that_unpacks_to_more_than_is_good_is_refused(tmp_path: Path) -> None:
     """As wheels are, before anybody builds it."""
-    source = write(tmp_path / "cuvis_test_dep-1.0.tar.gz", [file("x-1.0/zeros", bytes(100 * 2**20))])
+    source = write(tmp_path / "cuvis_test_dep-1.0.tar.gz", [file("x-1.0/zeros", bytes(100 * 2**20))], level=1)
     with pytest.raises(BundleError, match="limit 'ratio'"):
         check_wheel(source, Meter("The bundle", 10**9, Limits()))
     source = write(source, [file("x-1.0/setup.py", b"x"), special("x-1.0/link", tarfile.SYMTYPE, "setup.py")])
