@@ -1,5 +1,6 @@
 """The demonstration: one command, from an empty folder to a picture."""
 
+import json
 import shutil
 import socket
 import struct
@@ -47,6 +48,8 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
 def copied(first: tuple[Workspace, str], tmp_path: Path) -> Workspace:
     """Return a copy of the folder of the demonstration, for a test that changes it: tests run in any order."""
     shutil.copytree(first[0].root, tmp_path / "output")
+    record = tmp_path / "output" / ".demo.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "folder": record.parent.stat().st_ino}))
     return Workspace(tmp_path / "output")
 
 
@@ -244,3 +247,13 @@ def test_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize("record", [{}, {"folder": 1}, {"folder": None}])
+def test_a_folder_that_somebody_sent_is_not_that_of_an_earlier_run(tmp_path: Path, record: dict[str, object]) -> None:
+    """Its plugins would be loaded as if the demonstration had written them."""
+    (tmp_path / "plugins" / "plain_nodes").mkdir(parents=True)
+    (tmp_path / ".demo.json").write_text(json.dumps({"demo.png": "0", **record}))
+    result = CliRunner().invoke(demo, ["--output-dir", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "holds other files" in result.output

@@ -92,6 +92,21 @@ def test_a_name_adds_no_row_to_a_table(write_yaml: Run) -> None:
     assert "n\\nm  QuantileDecider" in _output(restore_pipeline, "--pipeline-path", path)
 
 
+def test_a_name_adds_no_line_to_a_description(write_yaml: Run) -> None:
+    """Neither that of a pipeline or a trainrun, nor of a node, a class or a folder."""
+    evil = "n\nTrained weights: checked"
+    nodes = [{"name": evil, "class_name": "QuantileDecider"}, {"name": "m", "class_name": "QuantileDeciders\nTo: x"}]
+    edges = [{"source": f"m.{evil}", "target": f"{evil}.scores"}]
+    path = write_yaml("p.yaml", {"metadata": {"name": evil}, "nodes": nodes, "edges": edges})
+    run = write_yaml("t.yaml", {"name": evil, "pipeline": f"{evil}.yaml", "data": {"cubes": "x"}, "output_dir": evil})
+    for output in (
+        _output(restore_pipeline, "--pipeline-path", path),
+        _output(restore_trainrun, "--trainrun-path", run),
+    ):
+        assert "n\\nTrained weights: checked" in output
+        assert not re.search("^(Trained weights: checked|To: x)", output, re.MULTILINE)
+
+
 def test_passwords_are_not_shown(shell: Run, pipeline: Path) -> None:
     """Wherever an address stands in what is said."""
     found = shell("restore-pipeline", "--pipeline-path", pipeline, "--override", "https://me:hunter2@host/p.yaml")

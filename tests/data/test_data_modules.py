@@ -1,7 +1,7 @@
 """Data modules of newer published software, and the selectors that share their samples out."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
@@ -168,6 +168,20 @@ def test_splits_are_written_and_read(loader: Any, tmp_path: Path) -> None:
     for given in ("made/splits.json", {"splits_path": "made/splits.json"}):
         module = loader.BeltModule(folder="belt", splits=given)
         assert (stems(module, "train"), len(module.test_ds)) == (["f0", "f1"], 6)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [("[" * 100_000, "recursion"), ('{"train": 5}', "train"), (None, "a pipe, no file")]
+)
+def test_a_file_of_splits_is_data(tmp_path: Path, pipe: Callable[[Path], None], content: str | None, why: str) -> None:
+    """Neither its depth nor a pipe in its place is more than an error."""
+    file = tmp_path / "splits.json"
+    if content is None:
+        pipe(file)
+    else:
+        file.write_text(content)
+    with pytest.raises(TrainRunError, match=f"Splits file.*{why}"):
+        load_splits(file)
 
 
 def test_two_spellings_of_one_file_are_the_same() -> None:

@@ -192,3 +192,25 @@ def test_words_have_their_limits_and_are_not_looked_up_beyond_them(
     assert len(found) == 1001
     assert found[-1].endswith("left out.")
     assert stub.LoadPipeline(session_id=session, pipeline=config(stub, **PIPELINE)).success
+
+
+@pytest.mark.parametrize("place", ["secret/key.yaml", "secret/pipe", "secret/none"])
+def test_a_file_of_splits_lies_below_the_root(
+    strangers: Any, root: Path, refused: Callable[..., Any], pipe: Callable[[Path], None], place: str
+) -> None:
+    """Who names another one learns nothing of it, and a pipe keeps nobody waiting."""
+    pytest.importorskip("cuvis_ai_schemas.training.data")
+    pipe(root.parent / "secret" / "pipe")
+    session = strangers.CreateSession().session_id
+
+    def named(file: Path) -> bytes:
+        data = {"data_module": "cu3s", "splits": str(file)}
+        return json.dumps({"name": "a", "pipeline": PIPELINE, "data": data}).encode()
+
+    sent = strangers.m.TrainRunConfig(config_bytes=named(root.parent / place))
+    refused("PERMISSION_DENIED", strangers.SetTrainRunConfig, session_id=session, config=sent)
+    checked = {"config_type": "trainrun", "config_bytes": named(root.parent / place)}
+    assert strangers.ValidateConfig(**checked, timeout=20).valid
+    (root / "splits.json").write_text("{}")
+    good = strangers.m.TrainRunConfig(config_bytes=named(root / "splits.json"))
+    assert strangers.SetTrainRunConfig(session_id=session, config=good).success

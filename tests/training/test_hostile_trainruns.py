@@ -1,11 +1,15 @@
 """What a trainrun or a pipeline that a stranger sent cannot have read, and how little it can ask for."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from cuvis_ai_core.cli.restore_trainrun import main as restore_trainrun
 from cuvis_ai_core.errors import PipelineError, TrainRunError
 from cuvis_ai_core.pipeline.config import parse_config
 from cuvis_ai_core.pipeline.interpolation import hide_environment, resolve
@@ -190,3 +194,23 @@ def test_a_pipeline_file_has_the_same_rules(monkeypatch: pytest.MonkeyPatch) -> 
     node = {"name": "n", "class_name": "RXDetector", "params": {"regularization": "${oc.env:SECRET}"}}
     with pytest.raises(PipelineError, match="not allowed"):
         parse_config({"nodes": [node]})
+
+
+def test_cubes_at_addresses_are_named_when_shown_and_asked_for_when_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who sends a trainrun to be looked at does not learn who looks."""
+    fsspec = pytest.importorskip("fsspec")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CUVIS_CUBES_DIR", str(tmp_path / "cubes"))
+    with fsspec.open("memory://asked/scene.npz", "wb") as file:
+        np.savez(file, cube=np.random.default_rng(1).random((6, 6, 3), np.float32))
+    nodes = [{"name": "rx", "class_name": "RXDetector"}]
+    data = {"cubes": ["memory://asked/scene.npz"]}
+    (tmp_path / "t.yaml").write_text(json.dumps({"name": "t", "pipeline": {"nodes": nodes}, "data": data}))
+    shown = CliRunner().invoke(restore_trainrun, ["--trainrun-path", "t.yaml"])
+    assert "which training asks: memory://asked/scene.npz" in shown.output
+    assert not (tmp_path / "cubes").exists()
+    trained = CliRunner().invoke(restore_trainrun, ["--trainrun-path", "t.yaml", "--mode", "train"])
+    assert trained.exit_code == 0, trained.output
+    assert list((tmp_path / "cubes").rglob("scene.npz"))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from cuvis_ai_core._nearest import nearest
+from cuvis_ai_core._shown import shown_in_line
 from cuvis_ai_core.cli.describe_node import note
-from cuvis_ai_core.cli.output import say
+from cuvis_ai_core.cli.output import say, say_line
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.plugins.hooks.discovery import is_path
 from cuvis_ai_core.plugins.importable import is_importable
@@ -74,32 +75,33 @@ def print_unloaded(registry: "NodeRegistry", pipeline: "Pipeline", command: str,
     named = pipeline.to_dict().get("plugins", [])
     from_plugins = f" of the plugins that the file names ({', '.join(named)})" if named else " of plugins"
     verb = "is" if len(unloaded) == 1 else "are"
-    say(f"\n{len(unloaded)} of {len(pipeline.nodes)} nodes {verb} not loaded: {', '.join(unloaded)}.")
+    say()
+    say_line(f"{len(unloaded)} of {len(pipeline.nodes)} nodes {verb} not loaded: {', '.join(unloaded)}.")
     for node in unloaded.values():
         if node.reason.__cause__ is not None:
-            say(f"  {node.name}: {node.reason.message}")
+            say(f"  {shown_in_line(node.name)}: {node.reason.message}")
         elif is_path(node.class_name) and is_importable(node.class_name.rpartition(".")[0]):
-            say(f"  {node.name}: '{node.class_name}' is imported when the pipeline runs, not to show it")
+            say_line(f"  {node.name}: '{node.class_name}' is imported when the pipeline runs, not to show it")
         elif near := nearest(node.class_name, [entry.name for entry in registry.nodes()]):
-            say(f"  {node.name}: there is no class '{node.class_name}'; did you mean '{near}'?")
+            say_line(f"  {node.name}: there is no class '{node.class_name}'; did you mean '{near}'?")
     first = "Load"
     if failed := registry.failed_plugins:
         first = f"{', '.join(failed)} failed to load; mend that, and load"
     elif manifest is not None:
         first = f"'{manifest}' does not provide them; add the plugins that do, and load"
-    say(f"{first} nodes{from_plugins} with: {command} --plugins-path {manifest or 'plugins.yaml'}")
+    say_line(f"{first} nodes{from_plugins} with: {command} --plugins-path {manifest or 'plugins.yaml'}")
 
 
 def _print_pipeline(registry: "NodeRegistry", pipeline: "Pipeline") -> None:
     description = " ".join(str(pipeline.metadata.get("description") or "").split())
-    say(f"{pipeline.name}: {description}" if description else pipeline.name)
+    say_line(f"{pipeline.name}: {description}" if description else pipeline.name)
     say(f"{pipeline.files and pipeline.files.file}\n")
     print_table(("", "node", "class", "plugin"), _node_rows(registry, pipeline), title="Nodes, in running order")
     say()
     print_table(("port", "direction", "type", "note"), _port_rows(pipeline), title="Ports", empty=_NO_PORTS)
     say("\nEdges:" + ("" if pipeline.edges else " none"))
     for edge in pipeline.edges:
-        say(f"  {edge}")
+        say_line(f"  {edge}")
     _print_required(pipeline)
 
 
@@ -126,7 +128,7 @@ def _print_required(pipeline: "Pipeline") -> None:
     required = pipeline.required_inputs()
     say("\nTo be handed in:" + ("" if required or pipeline.unloaded else " nothing"))
     for resolved in required.values():
-        say(f"  {resolved.name}: {resolved}")
+        say_line(f"  {resolved.name}: {resolved}")
     if pipeline.unloaded:
         say("  what nodes that are not loaded take beside their edges: only their classes know")
     strange = sorted({port for _, port in required} - {"cube", "wavelengths"})

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.cli.describe_pipeline import print_unloaded
 from cuvis_ai_core.cli.logs import warn
-from cuvis_ai_core.cli.output import say
+from cuvis_ai_core.cli.output import say, say_line
 from cuvis_ai_core.cli.tables import print_table
+from cuvis_ai_core.data.files import as_url
 from cuvis_ai_core.errors import AnnotationError, CubeError, ManifestError, MissingExtraError, TrainRunError
 from cuvis_ai_core.training.build import outline_pipeline, trained_weights
 from cuvis_ai_core.training.config import SPLITS, ModuleDataConfig, TrainingConfig, TrainRunConfig
@@ -44,21 +45,24 @@ def print_trainrun(registry: "NodeRegistry", run: "TrainRun", command: str, *, l
     with outline_pipeline(run, registry) or nullcontext() as pipeline:
         if pipeline is not None:
             _check_nodes(pipeline, config)
-        say(f"{config.name}\n{run.path}\n")
+        say_line(config.name)
+        say(f"{run.path}\n")
         print_table(("", ""), _pipeline_rows(pipeline, config), title="Pipeline")
         say()
         print_table(("part", "cubes", "batches", "annotations"), _data_rows(registry, run), title="Data")
         say()
         print_table(("", ""), _training_rows(config.training), title="Training")
-        say(f"\nOutput directory: {config.output_dir}")
-        say(f"Trained weights: {_found(trained_weights(run)) or 'none yet; train with --mode train'}")
+        say()
+        say_line(f"Output directory: {config.output_dir}")
+        say_line(f"Trained weights: {_found(trained_weights(run)) or 'none yet; train with --mode train'}")
         if manifest is not None and not loaded:
             _print_plugins(manifest, command)
         elif pipeline is not None:
             print_unloaded(registry, pipeline, command, manifest)
     if pipeline is None:
-        say(
-            f"\nThere is no pipeline '{config.pipeline}'. If a plugin brings it along, load that with: "
+        say()
+        say_line(
+            f"There is no pipeline '{config.pipeline}'. If a plugin brings it along, load that with: "
             f"{command} --plugins-path {manifest or 'plugins.yaml'}"
         )
 
@@ -76,7 +80,7 @@ def _print_plugins(manifest: Path, command: str) -> None:
     say(f"\nTraining, validating and testing load the plugins of {manifest}; to show it, none was loaded:")
     for name, each in plugins.items():
         source = f"{without_credentials(each.repo)} {each.tag}" if isinstance(each, GitPlugin) else each.path
-        say(f"  {name}: {source}")
+        say_line(f"  {name}: {source}")
     say(f"To see their nodes, load them with: {command} --plugins-path {shlex.quote(str(manifest))}")
 
 
@@ -114,6 +118,9 @@ def _found(path: Path | None) -> str | None:
 def _data_rows(registry: "NodeRegistry", run: "TrainRun") -> Iterator[tuple[str, str, str, str]]:
     if isinstance(run.config.data, ModuleDataConfig):
         yield "all", f"of the data module '{run.config.data.data_module}', which training asks for them", "-", "-"
+        return
+    if asked := [place for place in run.config.data.places if as_url(place)]:
+        yield "all", f"at addresses, which training asks: {', '.join(asked)}", "-", "-"
         return
     try:
         parts = Parts(run, registry.cube_readers())

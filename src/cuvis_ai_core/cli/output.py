@@ -13,7 +13,7 @@ from typing import Final, TextIO
 import click
 
 from cuvis_ai_core._redact import redact
-from cuvis_ai_core._shown import shown
+from cuvis_ai_core._shown import shown, shown_in_line
 from cuvis_ai_core.errors import CuvisError
 
 _RESULTS: Final = "cuvis_ai_core.cli.results"
@@ -25,6 +25,11 @@ _STDERR: Final = 2
 def say(text: str = "") -> None:
     """Print a line of a result."""
     _print(shown(redact(text)))
+
+
+def say_line(text: str) -> None:
+    """Print one line of a result: an end of line in what a file says is written out, so that it adds no line to it."""
+    _print(shown_in_line(redact(text)))
 
 
 def say_drawn(text: str) -> None:

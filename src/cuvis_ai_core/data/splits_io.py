@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cuvis_ai_core._files import write_atomic
+from cuvis_ai_core._reading import read_file
 from cuvis_ai_core.errors import MissingExtraError, TrainRunError
 
 __all__ = ["load_splits", "save_splits", "split_config", "universe_hash"]
@@ -19,8 +20,8 @@ def load_splits(path: str | Path) -> Any:
         TrainRunError: It cannot be read, or breaks a rule.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(read_file(Path(path)))
+    except (OSError, ValueError, RecursionError) as error:
         raise TrainRunError(f"Splits file {path}: it cannot be read: {error}", path=Path(path)) from error
     try:
         return split_config(content)

@@ -72,7 +72,7 @@ def from_raw(raw: Any, shape: list[int], dtype: int, name: str = "tensor") -> ND
     """
     if dtype not in _NAMES:
         raise _wrong(f"'{name}' has dtype {dtype}; the wire has {', '.join(f'{n} {d}' for d, n in NUMBERS.items())}.")
-    if len(shape) > MOST_AXES or any(size < 0 for size in shape):
+    if len(shape) > MOST_AXES or any(size < 0 for size in shape) or math.prod(filter(None, shape)) > sys.maxsize // 8:
         raise _wrong(f"'{name}' has the shape {shape[:MOST_AXES]}, which no array has.")
     kind = np.dtype(_NAMES[dtype]).newbyteorder("<")
     expected = math.prod(shape) * kind.itemsize

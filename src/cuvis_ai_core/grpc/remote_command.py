@@ -10,7 +10,9 @@ import click
 
 from cuvis_ai_core.cli.errors import Guarded
 from cuvis_ai_core.cli.options import HELP_NAMES, GivenText, WholeNumber, path_option, plugins_option, shared_options
-from cuvis_ai_core.cli.output import say
+from cuvis_ai_core.cli.output import say, say_line
+from cuvis_ai_core.errors import ServiceError
+from cuvis_ai_core.grpc.drawings import harmless
 
 if TYPE_CHECKING:
     from cuvis_ai_core.grpc.client import Client
@@ -119,8 +121,11 @@ def _drawn(client: "Client", kind: str | None) -> Beside:
     """Return the picture of the graph, if one is asked for."""
     if kind is None:
         return {}
-    picture = b"```mermaid\n%s\n```\n" % client.draw("mermaid").strip() if kind == "md" else client.draw(kind)
-    return {f"pipeline.{kind}": ("the graph of the pipeline", picture)}
+    picture = client.draw("mermaid" if kind == "md" else kind)
+    if not harmless(picture, kind):
+        raise ServiceError(f"What the server sends is no picture of a pipeline as {kind}.", code="INTERNAL")
+    content = b"```mermaid\n%s\n```\n" % picture.strip() if kind == "md" else picture
+    return {f"pipeline.{kind}": ("the graph of the pipeline", content)}
 
 
 def _write(
@@ -162,5 +167,5 @@ def _write(
         (output.staging / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         output.publish()
     for result in results:
-        say(f"{result.name}: {result.array.dtype} {'x'.join(map(str, result.array.shape)) or 'one value'}")
+        say_line(f"{result.name}: {result.array.dtype} {'x'.join(map(str, result.array.shape)) or 'one value'}")
     say(f"\nWritten to {target}: {ARCHIVE} holds all arrays, {RECORD} says what ran.")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core.data.files import find_cube_files
+from cuvis_ai_core.data.splits_io import load_splits
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.configurations import key_of, without_resolvers
 from cuvis_ai_core.grpc.holding import reading
@@ -61,6 +62,8 @@ def located_data(call: "Call", data: Mapping[str, Any]) -> dict[str, Any]:
             return {key: placed(each) for key, each in value.items()}
         return str(call.service.roots.readable(value, call.session.search_paths)) if isinstance(value, str) else value
 
+    if isinstance(data.get("splits"), str):
+        data = {**data, "splits": _splits(call, data["splits"])}
     if "data_module" in data:
         return dict(data)  # what its params mean is known to the data module alone
     places = {"cubes": located, "cu3s_file_path": located, "annotation_json_path": placed, "masks": placed}
@@ -68,6 +71,12 @@ def located_data(call: "Call", data: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(readers := done.get("num_workers"), int) and readers > _MOST_READERS:
         raise ServiceError(f"data.num_workers: a training has up to {_MOST_READERS}.", code="INVALID_ARGUMENT")
     return done
+
+
+def _splits(call: "Call", place: str) -> Any:
+    file = call.service.roots.file(place, call.session.search_paths)
+    with reading(call.service.roots, file) as held:
+        return load_splits(held).model_dump(mode="json", exclude_defaults=True)
 
 
 def refuse_data_module(call: "Call", config: TrainRunConfig) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cuvis_ai_core.data.files import as_url
 from cuvis_ai_core.errors import PipelineError, TrainRunError
 from cuvis_ai_core.pipeline.config import parse_config, with_hparams
 from cuvis_ai_core.pipeline.file import find_pipeline_file, find_weights, read_config
@@ -157,7 +158,9 @@ def _absolute_data(run: TrainRun) -> dict[str, Any]:
     def located(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: located(each) for key, each in value.items()}
-        return [located(each) for each in value] if isinstance(value, list) else _absolute(run.locate(value))
+        if isinstance(value, list):
+            return [located(each) for each in value]
+        return value if as_url(value) else _absolute(run.locate(value))
 
     paths = {"cubes", "cu3s_file_path", "annotation_json_path", "masks"}
     return {key: located(value) if key in paths and value is not None else value for key, value in data.items()}

@@ -1,12 +1,19 @@
-"""What the demonstration wrote into its folder: a file that was edited since then is left as it is."""
+"""What the demonstration wrote into its folder: a file that was edited since then is left as it is.
+
+The record counts only in the folder in which it was made, whose number no archive knows: in a folder that somebody sent
+there would be plugins of theirs.
+"""
 
 import hashlib
 from pathlib import Path
 from typing import Final
 
 from cuvis_ai_core._files import read_json, write_atomic, write_json
+from cuvis_ai_core._reading import read_file
 
 _RECORD: Final = ".demo.json"
+_PLACE: Final = "folder"
+"""Key of the number of the folder."""
 
 
 class Written:
@@ -22,7 +29,8 @@ class Written:
     def __init__(self, root: Path) -> None:
         self.kept: list[Path] = []
         self._root = root
-        self._hashes: dict[str, object] = dict(read_json(root / _RECORD) or {})
+        known: dict[str, object] = dict(read_json(root / _RECORD) or {})
+        self._hashes = known if _PLACE in known and known[_PLACE] == _number(root) else {}
 
     def __bool__(self) -> bool:
         """Whether an earlier run wrote something."""
@@ -53,11 +61,15 @@ class Written:
             OSError: The folder cannot be written.
         """
         self._hashes[self._name(path)] = _hash(path)
-        write_json(self._root / _RECORD, self._hashes)
+        write_json(self._root / _RECORD, {**self._hashes, _PLACE: _number(self._root)})
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()
 
 
 def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_file(path)).hexdigest()
+
+
+def _number(root: Path) -> int | None:
+    return root.stat().st_ino if root.is_dir() else None
