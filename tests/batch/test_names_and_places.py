@@ -29,6 +29,7 @@ def write(file: Path) -> None:
         np.save(content, np.random.default_rng(0).random((3, 4, 5), np.float32))
 
 
+@pytest.mark.slow
 @posix
 def test_names_that_differ_only_in_odd_signs_have_folders_of_their_own(folder: Path) -> None:
     """Also those that are cut, that no text can hold, and that are called as files of the job."""
@@ -81,6 +82,7 @@ def test_results_that_a_link_leads_to_are_no_cubes(folder: Path, cubes: Cubes) -
         assert run_cubes("rx.yaml", "cubes/**/*.np[yz]", "out").total == 1
 
 
+@pytest.mark.slow
 def test_what_is_done_again_is_said(folder: Path, cubes: Cubes) -> None:
     """A cube that changed, and one whose results are gone; not one that is new."""
     cubes("fine", 4)
@@ -96,7 +98,7 @@ def test_what_is_done_again_is_said(folder: Path, cubes: Cubes) -> None:
 
 
 @posix
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+@pytest.mark.parametrize("number", [errno.ENOLCK, pytest.param(errno.ENOSYS, marks=pytest.mark.slow)])
 def test_a_file_system_without_locks_is_worked_on_and_told_of(
     number: int, folder: Path, cubes: Cubes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +162,7 @@ def test_files_named_one_by_one_go_by_their_path_and_a_missing_one_fails_alone(f
     assert (folder / "out" / "tuesday" / "fine1" / "run.json").is_file()
 
 
+@pytest.mark.slow
 def test_shards_of_another_number_do_what_is_left(folder: Path, cubes: Cubes) -> None:
     """Whoever did the rest."""
     cubes("fine", 6)

@@ -86,6 +86,7 @@ def test_limits_that_allow_nothing_are_refused(limits: dict[str, Any]) -> None:
         Limits(**limits)
 
 
+@pytest.mark.slow
 def test_a_cube_of_several_files_has_changed_where_one_of_them_has(folder: Path) -> None:
     """The data of an ENVI header in another version, a piece of a Zarr store, an older file of the same size."""
     spectral = pytest.importorskip("spectral")
@@ -109,6 +110,7 @@ def test_a_cube_of_several_files_has_changed_where_one_of_them_has(folder: Path)
     assert run_cubes("rx.yaml", places, "out").skipped == 2
 
 
+@pytest.mark.slow
 def test_results_are_those_of_a_run_on_one_cube(folder: Path, cubes: Cubes) -> None:
     """Bit for bit, with one worker and with several."""
     from cuvis_ai_core import NodeRegistry, Pipeline
@@ -148,6 +150,7 @@ def test_a_cube_that_fails_is_noted_and_the_others_go_on(folder: Path, cubes: Cu
     assert (again.done, again.failed, again.skipped) == (0, 5, 1)
 
 
+@pytest.mark.slow
 def test_failed_cubes_are_tried_again_where_that_is_asked_for(folder: Path, cubes: Cubes) -> None:
     """And count as done once they are."""
     cubes("fine", 1)
@@ -172,6 +175,7 @@ def test_a_cube_that_hangs_ends_its_worker_and_not_the_run(folder: Path, cubes: 
     assert "longer than 3 s" in str(report.failures[0].error)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGRTMIN"), reason="real-time signals")
 def test_a_signal_without_a_name_is_a_failure_too(folder: Path, cubes: Cubes) -> None:
     """By its number."""
@@ -238,6 +242,7 @@ def test_too_many_failures_end_the_run(folder: Path, cubes: Cubes) -> None:
     assert (report.failed, report.left, report.ended) == (2, 3, False)
 
 
+@pytest.mark.slow
 def test_shards_share_the_cubes_and_the_folder(folder: Path, cubes: Cubes) -> None:
     """Each cube is in one of them, and the last one's summary has them all."""
     cubes("fine", 7)
@@ -309,6 +314,7 @@ def test_a_result_that_was_changed_is_done_again_and_kept(folder: Path, cubes: C
     assert run_cubes("rx.yaml", "cubes/*.npy", "out", format=kind).skipped == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", [b"", b'{"written": 1}'])
 def test_a_cube_whose_record_cannot_be_read_is_done_again(folder: Path, cubes: Cubes, left: bytes) -> None:
     """And nothing of what lies there is lost."""
@@ -325,7 +331,13 @@ def test_a_cube_whose_record_cannot_be_read_is_done_again(folder: Path, cubes: C
     assert again == {"outputs.npz.changed-2", "run.json.changed-2", "rx.scores-map.png.changed-2"}
 
 
-@pytest.mark.parametrize("name", ["../../mine", "{folder}/mine", "a\0b", "\ud800", "..", ""])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../mine",
+        *(pytest.param(odd, marks=pytest.mark.slow) for odd in ("{folder}/mine", "a\0b", "\ud800", "..", "")),
+    ],
+)
 def test_a_record_that_names_files_elsewhere_touches_none(folder: Path, cubes: Cubes, name: str) -> None:
     """A stranger's results came in an archive: what lies outside of them keeps its name."""
     cubes("fine", 2)
@@ -340,6 +352,7 @@ def test_a_record_that_names_files_elsewhere_touches_none(folder: Path, cubes: C
     assert [each.name for each in folder.glob("mine*")] == ["mine"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"files": [{"key": 1}]}, {"files": 3}, {"seconds": "x"}, {"tries": {}}])
 def test_a_record_that_lacks_what_is_asked_of_it_is_none(folder: Path, cubes: Cubes, change: dict[str, Any]) -> None:
     """Its cube is done again, and a failure whose note is damaged is tried again."""

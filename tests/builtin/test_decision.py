@@ -78,6 +78,7 @@ def test_bad_quantiles(quantile: Any) -> None:
         QuantileDecider(quantile=quantile)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from([np.float16, np.float32, np.float64]),

@@ -168,6 +168,7 @@ FILES = {
 }
 
 
+@pytest.mark.slow
 def test_a_project_below_the_top_is_added_as_pip_spells_it(shell: Shell, git_host: GitHost) -> None:
     """`git+URL@TAG#subdirectory=FOLDER`, with a name before it or not, and with `#egg`; then it loads."""
     url = git_host.add("several", FILES, tag="v1.0.0")

@@ -27,9 +27,15 @@ RUN = {"left_out_of_the_wheel", "slow_import", "fails_at_import", "fails_when_bu
     "source_not_found",
 }
 """What only a build, or a run, tells."""
+LONG = RUN - {"fails_at_import", "circular_import", "cannot_be_pickled"}
+"""Those of them that are built."""
 
 
-@pytest.mark.parametrize("project", BROKEN, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "project",
+    [pytest.param(each, marks=pytest.mark.slow if each.name in LONG else ()) for each in BROKEN],
+    ids=lambda path: path.name,
+)
 def test_a_mistake_is_told_with_its_line_and_its_cure(shell: Shell, tmp_path: Path, project: Path) -> None:
     """As the author should read it: `expected.txt` of each project; nothing else is said of it."""
     folder = tmp_path / project.name
@@ -43,6 +49,7 @@ def test_a_mistake_is_told_with_its_line_and_its_cure(shell: Shell, tmp_path: Pa
     assert "Traceback" not in found.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ignored", [True, False])
 def test_what_git_ignores_is_not_missed_in_the_wheel(shell: Shell, tmp_path: Path, *, ignored: bool) -> None:
     """It is no part of the project."""

@@ -117,6 +117,7 @@ def test_the_schema_of_a_trainrun_takes_whole_and_composed_files(shell: Shell) -
     assert not valid.is_valid({**whole, "pipeline": {"nodes": [{"name": "rx"}]}})
 
 
+@pytest.mark.slow
 def test_the_schemas_of_manifest_and_lock_take_what_is_written(shell: Shell, manifest: Path) -> None:
     """The lock is TOML, and read as such."""
     import tomllib

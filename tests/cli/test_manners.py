@@ -64,6 +64,7 @@ def test_the_module_is_the_command(shell: Shell) -> None:
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "cuvis-ai-core 1.0.0\n"
 
 
+@pytest.mark.slow
 def test_what_a_plugin_prints_goes_to_standard_error(process: Process, loud: Callable[[str], list[str]]) -> None:
     """Also below Python's streams: who reads standard output gets results and nothing else."""
     found = process("restore-pipeline", *loud("scoped"))
@@ -149,8 +150,9 @@ def test_an_interrupted_run_says_that_nothing_was_written(
     assert not Path("results").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-@pytest.mark.parametrize("isolation", ["scoped", pytest.param("process", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("isolation", ["scoped", "process"])
 def test_an_interrupt_that_is_ignored_stays_ignored(loud: Callable[[str], list[str]], isolation: str) -> None:
     """As by `nohup`, and in the processes of plugins: who asked for that gets the results."""
     code = LOUD.replace('print("in forward")', f"os.kill(os.getpid(), {int(signal.SIGINT)})")

@@ -194,6 +194,7 @@ def test_names_become_file_names() -> None:
     assert len(safe_name("ü" * 500).encode()) <= 100
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_any_name_can_be_written(name: str) -> None:
     """What comes out is one part of a path, and neither hidden nor special."""

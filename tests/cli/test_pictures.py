@@ -180,6 +180,7 @@ def test_what_does_not_look_like_an_image_is_left_alone(array: NDArray[Any]) -> 
 INTEGERS = st.sampled_from(["bool", "uint8", "uint16", "int32", "int64"])
 
 
+@pytest.mark.slow
 @given(
     INTEGERS.flatmap(
         lambda dtype: arrays(

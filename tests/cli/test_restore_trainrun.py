@@ -345,6 +345,7 @@ def test_data_of_a_plugin_in_a_named_folder(
     assert result.exit_code == 0, result.output
 
 
+@pytest.mark.slow
 def test_data_of_a_plugin_in_another_process(restore: Run, write_yaml: Run, belt: None) -> None:
     """They are not to be had, which the error says, with what to write."""
     manifest = yaml.safe_load(Path("plugins.yaml").read_text(encoding="utf-8"))
@@ -372,6 +373,7 @@ def test_manifests_in_a_folder(restore: Run, write_yaml: Run, loader: None) -> N
     assert result.exit_code == 0, result.output
 
 
+@pytest.mark.slow
 def test_losses_are_watched_by_their_published_names(restore: Run) -> None:
     """`val/error` is the loss of the node in validation, `train/error` in training."""
     for monitor, place in (("val/error", "callbacks.early_stopping"), ("train/error", "callbacks.checkpoint")):
@@ -407,6 +409,7 @@ def test_train(restore: Run, shell: Run) -> None:
     assert shown.exit_code == 0, shown.output
 
 
+@pytest.mark.slow
 def test_published_tools_find_a_pipeline_that_was_trained(restore: Run, write_yaml: Run) -> None:
     """Of a published pipeline, in that spelling and where they look; weights that are there alone are found too."""
     schemas = pytest.importorskip("cuvis_ai_schemas.pipeline")
@@ -694,6 +697,7 @@ def test_a_finished_training_is_kept(restore: Run) -> None:
     assert _equal(_weights(Path("trained")), _weights(Path("elsewhere")))
 
 
+@pytest.mark.slow
 def test_a_finished_training_from_elsewhere_is_not_believed(restore: Run) -> None:
     """Neither one that came in a copied folder, nor one whose files were changed; it is replaced when asked."""
     restore("--mode", "train")
@@ -746,6 +750,7 @@ def test_a_cube_in_two_parts_is_said(restore: Run, caplog: pytest.LogCaptureFixt
     assert len(said) == 1, caplog.messages
 
 
+@pytest.mark.slow
 def test_no_training_is_lost_to_a_save(restore: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A result that cannot be written leaves weights, metrics and a way to go on, which ends as if nothing had been."""
     from cuvis_ai_core.pipeline import saving
@@ -787,6 +792,7 @@ def test_a_state_that_cannot_be_saved_is_said_before(restore: Run) -> None:
     assert "Initialising" not in result.output
 
 
+@pytest.mark.slow
 def test_metrics_that_are_not_means(restore: Run) -> None:
     """A metric of torchmetrics is that of all cubes together; a matrix is written as a table and as a picture."""
     source = Path("../trainable_nodes/src/trainable_nodes/__init__.py")

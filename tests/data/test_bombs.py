@@ -89,6 +89,7 @@ def test_a_header_of_a_huge_cube(tmp_path: Path) -> None:
         read_envi(tmp_path / "x.hdr")
 
 
+@pytest.mark.slow
 def test_a_packed_archive_names_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One large array, or many that lie in the same bytes."""
     array = np.lib.format.header_data_from_array_1_0(np.zeros((1, 1, 1), np.uint8)) | {"shape": (10**9, 1, 1)}

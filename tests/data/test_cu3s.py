@@ -111,6 +111,7 @@ def test_errors_of_the_sdk(
     assert logging.getLogger().handlers == handlers
 
 
+@pytest.mark.slow
 def test_files_are_closed(native: Any, session: Session, readers: Any) -> None:
     """Going through many session files keeps one open."""
     for number in range(3):

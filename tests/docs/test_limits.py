@@ -80,6 +80,7 @@ def test_a_librarys_function_in_a_thread_pool_does_not_find_public_names(plugin:
         plugin.in_pool(pickle.loads, by_public_name)
 
 
+@pytest.mark.slow
 def test_weights_only_wants_the_name_that_the_file_has(plugin: ModuleType, tmp_path: Path) -> None:
     """A file that names the class by its public path: the class is allowed together with that name."""
     torch = pytest.importorskip("torch")

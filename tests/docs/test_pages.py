@@ -16,6 +16,7 @@ from cuvis_ai_core.training import read_trainrun
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "hookspecs" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LONG = {
+    *("hooks.md", "isolation.md", "plugin-system.md", "python.md", "save-and-restore.md"),
     *("commands.md", "develop-a-plugin.md", "first-plugin.md", "lock-and-carry.md", "manifest.md", "many-cubes.md"),
     *(
         "plugin-cache.md",
@@ -26,7 +27,7 @@ LONG = {
         "vet-a-plugin.md",
     ),
 }
-"""Pages that take more than two seconds of a processor."""
+"""Pages that take more than a second of a processor, but for the README."""
 EXAMPLES = sorted(ROOT.glob("example_plugins/*/README.md"))
 
 Blocks = Callable[[Path], list[Any]]

@@ -53,6 +53,7 @@ def texts() -> Iterator[tuple[str, str]]:
                 yield name, text
 
 
+@pytest.mark.slow
 def test_no_hint_of_the_rooms_below_names_an_option_of_ours_to_clients() -> None:
     """Whichever error it is: options of `cuvis-ai` become fields or calls, or are left out."""
     commands = (main, restore_pipeline.main, restore_trainrun.main)

@@ -337,6 +337,7 @@ def test_an_owner_has_only_so_much_memory() -> None:
     owned.close()
 
 
+@pytest.mark.slow
 def test_training_is_told_and_stopped(
     server: Server, learner: str, shared_root: Path, cache: Path, tmp_path: Path
 ) -> None:

@@ -80,6 +80,7 @@ def test_a_trainrun_goes_with_the_sessions_pipeline_or_brings_one(
     refused("FAILED_PRECONDITION", stub.Train, session_id=learner, trainer_type=GRADIENT)
 
 
+@pytest.mark.slow
 def test_a_trainrun_with_data_of_a_published_module_is_taken_and_kept(
     stub: Any,
     learner: str,
@@ -169,6 +170,7 @@ def wait_until(is_true: Callable[[], bool]) -> None:
     raise AssertionError("it did not become true")
 
 
+@pytest.mark.slow
 def test_the_status_is_true_while_it_runs_and_stop_stops_it(stub: Any, learner: str, scenes: Path) -> None:
     """GetTrainStatus and StopTrain do not wait for the training; the stream ends cancelled."""
     slow(stub, learner, scenes, pause=2.0)
@@ -185,7 +187,9 @@ def test_the_status_is_true_while_it_runs_and_stop_stops_it(stub: Any, learner: 
     assert stub.ListLoadedPlugins(session_id=learner, timeout=10).plugins
 
 
-@pytest.mark.parametrize("way", ["cancel", "deadline", "close"])
+@pytest.mark.parametrize(
+    "way", ["cancel", *(pytest.param(way, marks=pytest.mark.slow) for way in ("deadline", "close"))]
+)
 def test_a_client_that_goes_away_ends_its_training(
     stub: Any, learner: str, server: Any, scenes: Path, way: str
 ) -> None:
@@ -268,6 +272,7 @@ def test_checkpoints_stay_in_the_folder_of_the_results(
         )
 
 
+@pytest.mark.slow
 def test_a_saved_trainrun_comes_back_in_a_new_session(
     stub: Any, learner: str, server: Any, scenes: Path, refused: Callable[..., Any]
 ) -> None:
@@ -426,6 +431,7 @@ def test_a_folder_with_files_of_another_training_is_refused_in_words(
     assert "files in 'unfinished' ('resume.ckpt')" in (error.details() or "")
 
 
+@pytest.mark.slow
 def test_a_training_that_is_stopped_before_it_begins_ends_at_once(
     stub: Any, learner: str, server: Any, scenes: Path
 ) -> None:

@@ -380,7 +380,7 @@ def graphs(draw: st.DrawFn) -> dict[str, Any]:
     return {"nodes": nodes, "edges": edges}
 
 
-@pytest.mark.parametrize("base", [ArrayNode, Node])
+@pytest.mark.parametrize("base", [ArrayNode, pytest.param(Node, marks=pytest.mark.slow)])
 @settings(max_examples=150)
 @given(graphs(), st.data())
 def test_a_write_is_an_error_or_changes_nothing(base: type, config: dict[str, Any], data: st.DataObject) -> None:

@@ -149,6 +149,7 @@ def _cubes(draw: st.DrawFn) -> Cube:
     return Cube(data, np.linspace(500, 520, channels), good_bands=good)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(_cubes(), st.integers(1, 90), st.randoms(use_true_random=False))
 def test_built_in_nodes(cube: Cube, pixels: int, random: Any) -> None:

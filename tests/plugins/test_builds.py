@@ -95,7 +95,7 @@ def test_a_dependency_without_a_wheel_is_an_error_that_says_how_to_allow_a_build
     assert "--allow-build cuvis-test-grammar" in text
 
 
-@pytest.mark.parametrize("isolation", ["scoped", "process"])
+@pytest.mark.parametrize("isolation", ["scoped", pytest.param("process", marks=pytest.mark.slow)])
 def test_a_dependency_is_built_where_the_manifest_allows_it(folder: Path, cache: Path, isolation: str) -> None:
     """Its name is written in any of its spellings."""
     found = load(folder, build=["Cuvis_Test.Grammar"], isolation=isolation)

@@ -571,7 +571,7 @@ def zip_bomb(size: int, *, said: int | None = None) -> bytes:
 @pytest.mark.parametrize(
     ("make", "limit"),
     [
-        (lambda: zip_bomb(300 * 2**20), "limit 'ratio'"),
+        pytest.param(lambda: zip_bomb(300 * 2**20), "limit 'ratio'", marks=pytest.mark.slow),
         (lambda: zip_bomb(2 * 2**20, said=10), "does not unpack to what it says|cannot be read"),
         (lambda: b"PK\5\6" + b"\0" * 8 + b"\xff\xff\xff\x7f" + b"\0" * 6, "limit 'files'"),
         (lambda: b"no archive", "cannot be read"),
@@ -872,6 +872,7 @@ def test_a_lock_file_of_ones_own_settles_a_tag(small: tuple[Path, str], tmp_path
     assert empty(tmp_path / "another cache")
 
 
+@pytest.mark.slow
 def test_what_is_in_the_cache_is_not_replaced(small: tuple[Path, str], tmp_path: Path, git_host: GitHost) -> None:
     """A second archive with another commit of the same tag is refused, offline too, also for another name."""
     result = run("unbundle", small[0], "--accept", "--output-dir", tmp_path / "out")
@@ -1010,6 +1011,7 @@ def test_a_bundle_has_two_names_whatever_its_manifest_was_called(
     assert "is a link that leads to /etc/passwd" in result.stderr
 
 
+@pytest.mark.slow
 def test_files_are_not_put_among_others_nor_through_links(
     tmp_path: Path, cache: Path, local_plugin: Callable[..., Path]
 ) -> None:
@@ -1038,6 +1040,7 @@ def _with_link(out: Path) -> None:
     (out / "mine").symlink_to(out.parent / "elsewhere")
 
 
+@pytest.mark.slow
 def test_no_password_is_in_a_bundle(tmp_path: Path, cache: Path, project_files: Callable[..., Files]) -> None:
     """Nor in the lock file; whoever unpacks it has none of it."""
     with GitHost(tmp_path / "host", require_password=True) as host:
@@ -1051,6 +1054,7 @@ def test_no_password_is_in_a_bundle(tmp_path: Path, cache: Path, project_files: 
     assert b"secret" not in (tmp_path / "x.tar.gz").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_policy_of_the_machine_holds_for_local_plugins_of_a_bundle(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,7 @@ def disk(tmp_path: Path) -> Iterator[Callable[[int], bool]]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_error_at_whatever_step(
     registry: NodeRegistry, git_plugin: Callable[..., str], disk: Callable[[int], bool], tmp_path: Path
 ) -> None:

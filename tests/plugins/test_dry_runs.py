@@ -85,7 +85,7 @@ def test_a_dry_run_runs_no_back_end(
     assert not Path("plugins.lock").exists()
 
 
-@pytest.mark.parametrize("isolation", ["scoped", "process"])
+@pytest.mark.parametrize("isolation", ["scoped", pytest.param("process", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("static", [True, False])
 def test_a_dry_run_builds_no_dependency(
     planted: Callable[..., Files],

@@ -154,7 +154,12 @@ def test_a_policy_is_asked_before_any_host(
 
 @pytest.mark.parametrize(
     "beside",
-    ["", "require: {bounded_dependencies: true}", "isolation: {community: process}", "signers: {lab: policy.yaml}"],
+    [
+        "",
+        pytest.param("require: {bounded_dependencies: true}", marks=pytest.mark.slow),
+        pytest.param("isolation: {community: process}", marks=pytest.mark.slow),
+        "signers: {lab: policy.yaml}",
+    ],
 )
 def test_git_starts_early_where_a_policy_plainly_allows_the_repository(
     tried: Tried, git_plugin: Callable[..., str], policy: Callable[[str], None], beside: str

@@ -772,6 +772,7 @@ def test_what_is_said_about_a_host_is_the_cause(
     assert str(error).startswith(f"git could not fetch tag v1 of {address}:\n  ")
 
 
+@pytest.mark.slow
 def test_submodules_and_odd_names_travel_in_a_bundle(
     author: Callable[..., Path],
     served: Callable[..., str],

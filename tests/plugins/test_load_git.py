@@ -420,6 +420,7 @@ def test_a_host_that_changed_is_resolved_against_again_without_a_rebuild(
     assert len(json.loads((target / "cuvis-target.json").read_text())["hosts"]) == 2
 
 
+@pytest.mark.slow
 def test_the_users_own_cache_is_out_of_reach(git_plugin: Callable[..., str], tmp_path: Path) -> None:
     """What tests load without choosing a folder, here or in another process, goes to a home of their own."""
     own = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".cuvis_plugins"

@@ -223,6 +223,7 @@ def test_a_plugin_that_cannot_be_resolved_does_not_hinder_the_others(
     assert (dependency(registry, "first"), dependency(registry, "second")) == ("1.0", "1.0")
 
 
+@pytest.mark.slow
 def test_requirements_that_only_a_build_can_tell_take_part(
     registry: NodeRegistry, versions: Callable[..., None], manifest: WriteManifest, tmp_path: Path
 ) -> None:

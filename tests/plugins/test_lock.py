@@ -496,6 +496,7 @@ def test_an_update_moves_to_the_newest_version_and_shows_what_changes(
     assert done("update") == "Everything is at its newest version already.\n"
 
 
+@pytest.mark.slow
 def test_a_dry_update_changes_no_file(remote: Callable[..., str]) -> None:
     """It shows the same."""
     remote("1.0.0", "2.0.0")

@@ -273,6 +273,7 @@ def test_stores_of_zarr_have_plain_files(read: Any, tmp_path: Path, pipe: Callab
         read(store)
 
 
+@pytest.mark.slow
 def test_zipped_stores_of_zarr_are_known_by_size_before_they_are_read(read: Any, tmp_path: Path) -> None:
     """Metadata are read whole."""
     pytest.importorskip("zarr")

@@ -209,6 +209,7 @@ def test_verifying_does_not_ask_a_repository_that_is_not_allowed(
     assert git_host.requests == before
 
 
+@pytest.mark.slow
 def test_a_policy_may_ask_for_a_lock_file(
     registry: NodeRegistry, git_plugin: Callable[..., str], policy: Put, tmp_path: Path, cache: Path
 ) -> None:
@@ -265,7 +266,7 @@ def test_a_policy_may_ask_for_wheels_only(
     registry.load_plugin("echo", {"path": plain, "provides": ECHO})
 
 
-@pytest.mark.parametrize("isolation", ["scoped", "process"])
+@pytest.mark.parametrize("isolation", ["scoped", pytest.param("process", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("where", ["folder", "tag"])
 def test_a_policy_for_wheels_only_is_about_what_builds_a_plugin_too(
     registry: NodeRegistry,
@@ -413,6 +414,7 @@ def test_a_child_process_opens_only_what_is_allowed(
     assert "NotAllowedError" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_lock_file_that_says_scoped_does_not_go_before_the_policy(
     registry: NodeRegistry, git_plugin: Callable[..., str], policy: Put, tmp_path: Path, cache: Path
 ) -> None:
@@ -473,6 +475,7 @@ def test_commands_for_authors_run_and_ask_nothing_that_no_rule_allows(
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.slow
 def test_a_tag_that_is_not_signed_as_asked_is_not_checked(
     git_plugin: Callable[..., str], git_host: GitHost, signing: Any, policy: Put, tmp_path: Path
 ) -> None:
