@@ -1,5 +1,6 @@
 """Tests that fail are tried once more alone, where they are few: `tools/suite.py`."""
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,7 @@ def test_few_failures_are_tried_once_more(
     assert suite.passes(sys.executable, options) is passes
     printed = capfd.readouterr().out
     assert said in printed
+    assert re.search(r"^== \d+ s by the clock, \d+ s of processors$", printed, re.MULTILINE)
     assert ("once more" in printed) == bool(said)
 
 
