@@ -44,6 +44,7 @@ def test_a_registry_is_shown_as_a_table(registry: NodeRegistry) -> None:
     assert "cuvis_ai_core.builtin.anomaly.RXDetector" in html(registry)
 
 
+@pytest.mark.slow
 def test_results_are_shown_with_small_pictures(pipeline: Pipeline) -> None:
     """They are a dict all the same; what is no number is named."""
     results = pipeline.forward(batch={"cube": np.random.default_rng(0).random((1, 6, 5, 4), np.float32)})

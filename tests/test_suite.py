@@ -40,10 +40,10 @@ def suite(load_tool: Callable[[str], ModuleType]) -> ModuleType:
 @pytest.mark.parametrize(
     ("number", "always", "passes", "said"),
     [
-        (0, False, True, ""),
+        pytest.param(0, False, True, "", marks=pytest.mark.slow),
         (2, False, True, "failed once, and passed alone"),
-        (1, True, False, "once more, alone"),
-        (3, False, False, ""),
+        pytest.param(1, True, False, "once more, alone", marks=pytest.mark.slow),
+        pytest.param(3, False, False, "", marks=pytest.mark.slow),
     ],
 )
 def test_few_failures_are_tried_once_more(
@@ -85,6 +85,7 @@ def test_what_is_chosen_by_chance_can_be_had_again(suite: ModuleType) -> None:
     assert suite.sampled(files, 99, 7) == sorted(files)
 
 
+@pytest.mark.slow
 def test_tests_that_are_all_left_out_are_a_failure_but_for_a_file(suite: ModuleType, tmp_path: Path) -> None:
     """One may need a library that is not here; that none is found at all is no success."""
     tests = tmp_path / "test_some.py"

@@ -21,6 +21,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], lis
     monkeypatch.setenv("CUVIS_PLUGINS_DIR", str(tmp_path / "plugins"))
     monkeypatch.setenv("CUVIS_PLUGIN_DISCOVERY", "0")
     monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as on the pages: beside other tests, threads only wait for each other
     folder = tmp_path / "clone"
     shutil.copytree(ROOT / "example_plugins", folder / "example_plugins", ignore=shutil.ignore_patterns("__pycache__"))
 

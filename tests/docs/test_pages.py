@@ -75,7 +75,11 @@ def _schemas_know_promises() -> bool:
     return "constraints" in module.DataSplitConfig.model_fields
 
 
-@pytest.mark.parametrize("page", EXAMPLES, ids=name_of)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.slow if page.parent.name == "old_numpy" else ()) for page in EXAMPLES],
+    ids=name_of,
+)
 def test_an_example_plugin_loads_as_its_readme_says(
     page: Path, blocks_of: Blocks, page_folder: Path, registry: NodeRegistry
 ) -> None:

@@ -201,6 +201,7 @@ def test_a_torch_node_that_fails_is_named(pipeline_of: PipelineOf, make_class: M
     assert pipeline.forward({"cube": cube})["a", "cube"].shape == (1, 2, 2, 3)
 
 
+@pytest.mark.slow
 def test_a_value_is_released_after_its_last_reader(pipeline_of: PipelineOf, make_class: MakeClass, cube: Any) -> None:
     """Where only some outputs are kept: when a node runs, what nobody reads any more is gone."""
     made: list[weakref.ref[Any]] = []

@@ -893,6 +893,7 @@ def test_what_is_in_the_cache_is_not_replaced(small: tuple[Path, str], tmp_path:
     assert (tmp_path / "another cache/echo@v1.0.0/.git/HEAD").read_text() == first
 
 
+@pytest.mark.slow
 def test_a_tag_that_only_a_bundle_tells_is_asked_for_as_soon_as_somebody_can_be(
     small: tuple[Path, str], tmp_path: Path, git_host: GitHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,7 +36,7 @@ def copy(project: str, folder: Path, version: str) -> Path:
     return folder
 
 
-@pytest.fixture(params=["git", "path"])
+@pytest.fixture(params=[pytest.param("git", marks=pytest.mark.slow), "path"])
 def two(
     request: pytest.FixtureRequest, git_host: GitHost, cache: Path, tmp_path: Path
 ) -> Iterator[Callable[[str], list[Any]]]:

@@ -152,6 +152,7 @@ def test_a_minute_of_everything_at_once(folders: dict[str, tuple[str, Path]]) ->
     assert len(rounds) > THREADS
 
 
+@pytest.mark.slow
 def test_threads_unload_at_once(local_plugin: Callable[..., Path], cache: Path) -> None:
     """What other processes are told of is given up once, whoever of them comes last."""
     config = {"path": str(local_plugin()), "provides": ["echo_plugin.nodes.Echo"]}

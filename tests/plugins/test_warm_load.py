@@ -58,7 +58,7 @@ def counted(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Counted:
     return run
 
 
-@pytest.mark.parametrize("kind", ["git", "local", "manifest"])
+@pytest.mark.parametrize("kind", ["git", "local", pytest.param("manifest", marks=pytest.mark.slow)])
 def test_a_warm_load_starts_nothing_and_reads_metadata_once(
     counted: Counted, git_plugin: Callable[..., str], local_plugin: Callable[..., Path], tmp_path: Path, kind: str
 ) -> None:

@@ -46,6 +46,7 @@ def _equal(left: dict[str, Any], right: dict[str, Any]) -> bool:
     return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
 
 
+@pytest.mark.slow
 def test_it_learns(make_trainer: Make, batches: Make) -> None:
     """The loss falls, every epoch has a row with losses, metrics and learning rate, and evaluation agrees with it."""
     trainer = make_trainer(max_epochs=60)

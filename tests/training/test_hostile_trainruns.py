@@ -160,7 +160,10 @@ def test_a_default_stands_for_a_variable_that_is_not_there(monkeypatch: pytest.M
         {f"a{n}": f"${{a{n + 1}}}" for n in range(2000)},
         {"a0": "x" * 100, **{f"a{n}": f"${{a{n - 1}}}" * 9 for n in range(1, 40)}},
         {"a0": ["x"] * 9, **{f"a{n}": [f"${{a{n - 1}}}"] * 9 for n in range(1, 40)}},
-        {"a0": {"x": "y"}, **{f"a{n}": {"l": f"${{a{n - 1}}}", "r": f"${{a{n - 1}}}"} for n in range(1, 40)}},
+        pytest.param(
+            {"a0": {"x": "y"}, **{f"a{n}": {"l": f"${{a{n - 1}}}", "r": f"${{a{n - 1}}}"} for n in range(1, 40)}},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_traps_of_interpolations_are_errors(data: Any) -> None:

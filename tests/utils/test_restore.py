@@ -36,6 +36,7 @@ def run(monkeypatch: pytest.MonkeyPatch, command: Callable[[], None], *arguments
     return int(ended.value.code or 0)
 
 
+@pytest.mark.slow
 def test_a_pipeline_is_restored_drawn_and_run(catalogue: Path, session: Write) -> None:
     """On all measurements of a session file, or those that are named; the drawing lies beside the file."""
     file = catalogue / "pipeline" / "belt.yaml"

@@ -48,6 +48,7 @@ def alarm() -> Iterator[Callable[[float], object]]:
     signal.signal(signal.SIGALRM, before)
 
 
+@pytest.mark.slow
 def test_a_call_that_is_broken_off_leaves_no_answer_behind(node: Construct, alarm: Callable[[float], object]) -> None:
     """Whatever exception of the program's own did it: the next calls get their own answers."""
     bad, echo = node("Misbehaving"), node("Echo")
@@ -150,6 +151,7 @@ def _try(work: Callable[[], object]) -> None:
         return
 
 
+@pytest.mark.slow
 def test_many_arrays_may_be_held(node: Construct) -> None:
     """Each costs an open file only up to some number of them."""
     echo = node("Echo")

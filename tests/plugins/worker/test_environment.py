@@ -184,6 +184,7 @@ def test_a_plugin_from_git_runs_in_a_process(
         assert node.forward(cube=np.zeros((1, 1, 1, 1), np.float32))["cube"].shape == (1, 1, 1, 1)
 
 
+@pytest.mark.slow
 def test_a_python_that_is_not_there_is_named(own: NodeRegistry, config: dict[str, Any], cache: Path) -> None:
     """With those that are there; nothing is downloaded or left behind."""
     with pytest.raises(PluginLoadError, match=r"Python 3\.40 is not installed here\. Installed are: .*3\.") as caught:
@@ -249,6 +250,7 @@ def test_a_dependency_from_a_repository_is_built(
     assert list(own.plugin_info("echo").target.glob("lib/*/site-packages/cuvis_test_from_git"))
 
 
+@pytest.mark.slow
 def test_a_local_folder_without_a_project_file_works(
     own: NodeRegistry, node_source: Callable[..., str], write_files: Callable[[Path, Files], Path], tmp_path: Path
 ) -> None:
@@ -309,6 +311,7 @@ def test_an_altered_environment_is_noticed(own: NodeRegistry, local_plugin: Call
     own.load_plugin("echo", config)
 
 
+@pytest.mark.slow
 def test_an_environment_in_use_is_kept(own: NodeRegistry, local_plugin: Callable[..., Path], cache: Path) -> None:
     """Clearing names the process; after unloading, the environment goes."""
     own.load_plugin(
@@ -337,6 +340,7 @@ def test_an_environment_that_is_half_made_is_made_anew(
     assert environments(cache) == [environment]
 
 
+@pytest.mark.slow
 def test_an_environment_from_before_this_package_was_edited_goes(
     own: NodeRegistry, local_plugin: Callable[..., Path], cache: Path
 ) -> None:
@@ -353,6 +357,7 @@ def test_an_environment_from_before_this_package_was_edited_goes(
     assert environments(cache) == [environment]
 
 
+@pytest.mark.slow
 def test_who_needs_the_same_environment_waits_for_it(local_plugin: Callable[..., Path], cache: Path) -> None:
     """It is made once, whoever asks at the same time."""
     config = {"path": str(local_plugin()), "provides": ["echo_plugin.nodes.Echo"], "isolation": "process"}
@@ -375,6 +380,7 @@ def test_who_needs_the_same_environment_waits_for_it(local_plugin: Callable[...,
     assert len(made) == len(environments(cache)) == 1
 
 
+@pytest.mark.slow
 def test_a_read_only_cache_can_be_loaded_from(
     own: NodeRegistry, local_plugin: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -581,6 +587,7 @@ def test_several_plugins_are_prepared_at_once(
     assert threads == {threading.get_ident()}
 
 
+@pytest.mark.slow
 def test_plugins_in_processes_fail_each_for_itself(
     own: NodeRegistry, project_files: Callable[..., Files], write_files: Callable[[Path, Files], Path], tmp_path: Path
 ) -> None:
@@ -616,6 +623,7 @@ def cuvis_ai_config_dirs():
 """
 
 
+@pytest.mark.slow
 def test_hooks_in_a_process_are_pluggys_too(
     own: NodeRegistry, local_plugin: Callable[..., Path], node_source: Callable[..., str]
 ) -> None:

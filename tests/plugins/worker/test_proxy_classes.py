@@ -137,6 +137,7 @@ def test_outputs_stay_as_they_are(node: Construct) -> None:
     assert [each[0] for each in parts] == list(range(6))
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_a_class_is_said_when_the_plugin_is_loaded(
     load: Callable[[], NodeRegistry], config: dict[str, Any]
 ) -> None:

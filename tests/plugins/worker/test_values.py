@@ -158,6 +158,7 @@ def test_a_value_that_holds_itself_says_so(node: Construct) -> None:
         node("Echo").forward(value=endless)
 
 
+@pytest.mark.slow
 def test_many_large_arrays_cross_at_once(node: Construct) -> None:
     """More than file descriptors cross in one go."""
     given_arrays = [np.full(2**14, number, np.float64) for number in range(450)]
