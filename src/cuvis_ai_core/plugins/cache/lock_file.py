@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from cuvis_ai_core._forks import in_children
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -127,5 +129,4 @@ def _close_all() -> None:
         os.close(_open.pop())
 
 
-if fcntl is not None:
-    os.register_at_fork(after_in_child=_close_all)
+in_children(_close_all)

@@ -1,11 +1,10 @@
 """The worker process of one plugin and registry: started when it is first needed, and anew after it ended."""
 
-import os
-import sys
 import threading
 from pathlib import Path
 from weakref import WeakSet
 
+from cuvis_ai_core._forks import in_children
 from cuvis_ai_core.errors import WorkerError
 from cuvis_ai_core.plugins.worker.connection import Connection
 from cuvis_ai_core.plugins.worker.logs import Logs
@@ -84,5 +83,4 @@ def _forsake_all() -> None:
         worker.forsake()
 
 
-if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_forsake_all)
+in_children(_forsake_all)
