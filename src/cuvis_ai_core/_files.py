@@ -37,7 +37,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())  # noqa: PTH101 - mkstemp makes files that their owner alone may read
-        os.replace(temporary, path)  # noqa: PTH105 - Path.replace would need the text as a Path again
+        os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)  # noqa: PTH108

@@ -71,9 +71,9 @@ def read_inference(data: bytes) -> RawInference:
         for number, value in _fields(memoryview(data)):
             if number == 1:
                 request.session_id = _text(value)
-            elif number == 2:  # noqa: PLR2004 - field numbers
+            elif number == 2:
                 _read_batch(request, value)
-            elif number == 3:  # noqa: PLR2004
+            elif number == 3:
                 request.output_specs.append(_text(value))
     except (ValueError, TypeError, IndexError, DecodeError) as error:
         raise ServiceError("The message is no InferenceRequest.", code="INVALID_ARGUMENT") from error
@@ -130,11 +130,11 @@ def _read_tensor(data: memoryview) -> RawTensor:
             tensor.shape += [size - (1 << _MOST_BITS) if size >> (_MOST_BITS - 1) else size for size in sizes]
             if len(tensor.shape) > _MOST_AXES:
                 raise ValueError("more sizes than any array has")
-        elif number == 2:  # noqa: PLR2004
+        elif number == 2:
             tensor.dtype = int(value)
-        elif number == 3:  # noqa: PLR2004
+        elif number == 3:
             tensor.raw, tensor.shm = _bytes(value), None
-        elif number == 4:  # noqa: PLR2004
+        elif number == 4:
             found = messages().ShmRef.FromString(bytes(_bytes(value)))
             tensor.shm, tensor.raw = (found.name, found.byte_offset, found.byte_size), b""
     return tensor
@@ -184,16 +184,16 @@ def _read_varint(data: memoryview, place: int) -> tuple[int, int]:
         byte = data[place]
         place += 1
         value |= (byte & 127) << shift
-        if byte < 128:  # noqa: PLR2004
+        if byte < 128:
             return value & ((1 << _MOST_BITS) - 1), place
         shift += 7
-        if shift > 63:  # noqa: PLR2004
+        if shift > 63:
             raise ValueError("a number is too long")
 
 
 def _varint(number: int) -> bytes:
     found = bytearray()
-    while number > 127:  # noqa: PLR2004
+    while number > 127:
         found.append(number & 127 | 128)
         number >>= 7
     found.append(number)

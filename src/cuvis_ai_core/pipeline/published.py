@@ -27,7 +27,7 @@ class PublishedMethods:
         cls,
         config_path: str | Path,
         weights_path: str | Path | None = None,
-        strict_weight_loading: bool = True,  # noqa: FBT001, FBT002
+        strict_weight_loading: bool = True,
         device: str | None = None,
         config_overrides: Sequence[str] | Mapping[str, Any] | None = None,
         node_registry: "NodeRegistry | None" = None,
@@ -67,7 +67,7 @@ class PublishedMethods:
     def _restore_weights_from_checkpoint(
         self,
         path: str | Path,
-        strict_weight_loading: bool = True,  # noqa: FBT001, FBT002
+        strict_weight_loading: bool = True,
         device: str | None = None,
     ) -> list[str]:
         """Take over weights, and return the names of nodes that have some, and for which the file has none."""
@@ -100,7 +100,7 @@ class PublishedMethods:
     def save_to_file(
         self,
         config_path: str | Path,
-        save_weights: bool = True,  # noqa: FBT001, FBT002
+        save_weights: bool = True,
         metadata: Any = None,
         **_: Any,
     ) -> tuple[Path, Path | None]:
@@ -238,7 +238,7 @@ class PublishedMethods:
             for port, each in ports.items()
         }
 
-    def set_profiling(self, enabled: bool = True, *, reset: bool = False, **_: Any) -> None:  # noqa: FBT001, FBT002
+    def set_profiling(self, enabled: bool = True, *, reset: bool = False, **_: Any) -> None:
         """Take the times of nodes from now on, or no longer.
 
         Args:

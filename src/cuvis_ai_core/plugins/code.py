@@ -130,8 +130,8 @@ def _state(places: dict[str, Path]) -> str:
     """Return a hash of names, sizes and times of a local plugin's files."""
     files: list[str] = []
     for top, place in places.items():
-        folder = os.path.join(place, top)  # noqa: PTH118 - walks every file of a plugin at every load
-        files += _files_below(folder) if os.path.isdir(folder) else [_file_state(f"{folder}.py")]  # noqa: PTH112
+        folder = os.path.join(place, top)
+        files += _files_below(folder) if os.path.isdir(folder) else [_file_state(f"{folder}.py")]
     return short_hash(*sorted(files))
 
 
@@ -147,7 +147,7 @@ def _files_below(folder: str) -> Iterator[str]:
 
 def _file_state(path: str) -> str:
     try:
-        state = os.stat(path)  # noqa: PTH116
+        state = os.stat(path)
     except OSError:
         return f"{path} is gone"
     # The time of the last change of its data may be set at will, as copying programs do; this one not.

@@ -50,9 +50,9 @@ def _places(top: str) -> Iterator[str]:
 
 def _is_of_a_distribution(place: str) -> bool:
     real = os.path.realpath(place)
-    if os.path.dirname(real) in {*_site_folders(), *_folders_of_user()}:  # noqa: PTH120
+    if os.path.dirname(real) in {*_site_folders(), *_folders_of_user()}:
         return True
-    return any(real.startswith(os.path.join(folder, "")) for folder in _editable_folders())  # noqa: PTH118
+    return any(real.startswith(os.path.join(folder, "")) for folder in _editable_folders())
 
 
 @cache

@@ -102,10 +102,10 @@ def _take_back(temporary: Path, folder: Path) -> bool:
     for name, content in record[_WRITTEN].items():
         arrived = _is_plain(name) and not os.path.lexists(new / name)
         if arrived and _hash_of(folder / name) == content:
-            os.replace(folder / name, new / name)  # noqa: PTH105
+            os.replace(folder / name, new / name)
     for file in sorted(old.iterdir(), key=lambda each: each.name == RECORD):
         if not os.path.lexists(folder / file.name):
-            os.replace(file, folder / file.name)  # noqa: PTH105
+            os.replace(file, folder / file.name)
     logger.info("the files of '%s' are again those from before that run", folder)
     return True
 
@@ -289,11 +289,11 @@ class OutputFolder:
         try:
             for source, target, names in ((self._folder, aside, old), (self.staging, self._folder, new)):
                 for name in names:
-                    os.replace(source / name, target / name)  # noqa: PTH105
+                    os.replace(source / name, target / name)
                     moved.append((source / name, target / name))
         except BaseException:
             for source, target in reversed(moved):
-                os.replace(target, source)  # noqa: PTH105
+                os.replace(target, source)
             raise
 
     def _seal(self) -> None:

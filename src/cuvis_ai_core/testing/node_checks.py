@@ -61,7 +61,7 @@ def find_faults(node_class: Any, *, inputs: Mapping[str, Any] | None = None, **p
         return
     try:
         node = node_class(**params)
-    except Exception as error:  # noqa: BLE001 - whatever an author's constructor raises
+    except Exception as error:
         yield f"it cannot be built: {words_of(error)}"
         return
     yield from _parameters(node_class, node, params)
@@ -69,7 +69,7 @@ def find_faults(node_class: Any, *, inputs: Mapping[str, Any] | None = None, **p
     values = dict(inputs) if inputs is not None else made_up(node)
     try:
         first = check.run(node, values)
-    except Exception as error:  # noqa: BLE001 - whatever an author's forward raises
+    except Exception as error:
         yield f"it does not run on {_shown(values)}: {words_of(error)}"
         return
     yield from check.all(node, values, first)
@@ -139,7 +139,7 @@ class _Check:
     ) -> Iterator[str]:
         try:
             second = again()
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             yield f"{how}, it fails: {words_of(error)}"
             return
         for port, value in first.items() if second is not None else ():
@@ -194,7 +194,7 @@ class _Check:
             holed[key] = _like(cube, values[key])
         try:
             found = self.run(node, holed)
-        except Exception:  # noqa: BLE001 - it says that it cannot, which is no silent wrong answer
+        except Exception:
             return
         for port, value in found.items():
             array, before = _array(value), _array(first[port])

@@ -53,7 +53,7 @@ def find_reader_faults(reader: Callable[..., Any], file: Path) -> Iterator[str]:
         content = copy.read_bytes()
         try:
             first = _cubes(reader(copy))
-        except Exception as error:  # noqa: BLE001 - whatever an author's reader raises
+        except Exception as error:
             yield f"it does not read the file: {words_of(error)}"
             return
         if isinstance(first, str):
@@ -98,7 +98,7 @@ def _again(reader: Callable[..., Any], file: Path, kept: list[Any]) -> Iterator[
             np.array_equal(each.data, values, equal_nan=values.dtype.kind == "f")
             for each, values in zip(second, kept, strict=True)
         )
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         yield f"read again, it fails: {words_of(error)}"
         return
     if not same:
@@ -107,7 +107,7 @@ def _again(reader: Callable[..., Any], file: Path, kept: list[Any]) -> Iterator[
     os.chdir(file.parent)
     try:
         reader(Path(file.name))
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         yield f"given a path relative to the working directory, it fails: {words_of(error)}"
     finally:
         os.chdir(before)
@@ -122,13 +122,13 @@ def _broken(reader: Callable[..., Any], file: Path, content: bytes) -> Iterator[
             if not isinstance(found, str):
                 for each in found:
                     np.asarray(each.data)  # which may be read only now
-        except Exception:  # noqa: BLE001, S112 - it says that it cannot, which is right
+        except Exception:  # noqa: S112 - it says that it cannot, which is right
             continue
         if not isinstance(found, str):
             yield f"of a file that has {what} left it makes a cube all the same, {list(found[0].data.shape)}"
     file.unlink()
     try:
         reader(file)
-    except Exception:  # noqa: BLE001
+    except Exception:
         return
     yield "of a file that is not there it makes a cube"

@@ -39,7 +39,7 @@ def put_checkpoint(file: Path, save: Callable[[Path], None]) -> None:
         if not file.exists():
             _say_what_is_refused(temporary)
         _note(file, temporary)
-        os.replace(temporary, file)  # noqa: PTH105 - whole or not at all
+        os.replace(temporary, file)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

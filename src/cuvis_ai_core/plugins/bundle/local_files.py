@@ -35,7 +35,7 @@ def _below(folder: Path, prefix: str, ignored: tuple[str, ...], top: Path, above
             continue
         if path.is_symlink() and not (path.exists() and path.resolve().is_relative_to(top)):
             raise BundleError(
-                f"{path} is a link that leads to {os.readlink(path)}, which is not in the plugin's folder {top}.",  # noqa: PTH115
+                f"{path} is a link that leads to {os.readlink(path)}, which is not in the plugin's folder {top}.",
                 hint="Put the file itself there: a bundle carries no links.",
             )
         if not path.is_dir() and not path.is_file():

@@ -242,7 +242,7 @@ def _write(archive: Path, files: Mapping[str, Path], header: Header) -> None:
     try:
         with temporary.open("wb") as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
             _fill(packed, header.to_json(), files)
-        os.replace(temporary, archive)  # noqa: PTH105
+        os.replace(temporary, archive)
     except OSError as error:
         raise BundleError(
             f"The bundle {archive} cannot be written: {error.strerror or error}.",

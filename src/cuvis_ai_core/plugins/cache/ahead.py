@@ -83,7 +83,7 @@ class EarlyFetch:
         self._thread.join()
         if self._error is not None:
             raise self._error
-        os.replace(self._folder, checkout)  # noqa: PTH105 - as the store does
+        os.replace(self._folder, checkout)
         return self._marker
 
     def close(self) -> None:

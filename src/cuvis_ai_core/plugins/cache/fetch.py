@@ -130,13 +130,13 @@ def refuse_links(folder: Path, url: str) -> None:
     """
     top = os.path.realpath(folder)
     for name in checkout_files(folder):
-        path = os.path.join(folder, name)  # noqa: PTH118 - of every file
-        if os.path.islink(path):  # noqa: PTH114
+        path = os.path.join(folder, name)
+        if os.path.islink(path):
             inside = PurePath(os.path.realpath(path)).is_relative_to(top)
             if not inside or PurePath(os.path.realpath(path)).is_relative_to(f"{top}{os.sep}.git"):
                 raise SourceError(
                     f"{without_credentials(url)}: {name} is a link that leads out of the checkout, to "
-                    f"{os.readlink(path)}.",  # noqa: PTH115
+                    f"{os.readlink(path)}.",
                     hint="Plugins with such links are not loaded: ask the author for a tag without it.",
                     location=without_credentials(url),
                 )

@@ -69,8 +69,8 @@ class Entry:
                 if not users:
                     # Out of sight first, so that nobody loads from a folder that is half gone.
                     with contextlib.suppress(FileNotFoundError):
-                        os.replace(self.path, work / "removed")  # noqa: PTH105
-                        os.replace(folder, work / "uses")  # noqa: PTH105
+                        os.replace(self.path, work / "removed")
+                        os.replace(folder, work / "uses")
             self.store.forget()
             if not users and self.kind in _INSTALLED.values():
                 _remove_empty(self.path.parent)
@@ -131,7 +131,7 @@ def clear(store: Store, plugin: str | None = None) -> list[Entry]:
     for entry in wheels:
         with store.guard(), store.workspace() as work:
             entry.size  # noqa: B018 - read while it is there
-            os.replace(entry.path, work / "wheels")  # noqa: PTH105
+            os.replace(entry.path, work / "wheels")
     return [*wheels, *(entry for entry in found if entry not in wheels and _removed(entry))]
 
 

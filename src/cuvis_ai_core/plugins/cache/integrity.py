@@ -105,7 +105,7 @@ def checkout_files(folder: Path) -> list[str]:
     for parent, folders, files in os.walk(folder):
         if parent == str(folder) and ".git" in folders:
             folders.remove(".git")
-        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]  # noqa: PTH114, PTH118
+        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
         prefix = PurePath(parent).relative_to(folder).as_posix()
         found += [name if prefix == "." else f"{prefix}/{name}" for name in (*files, *links)]
     return sorted(found)
@@ -170,7 +170,7 @@ def unless_removed(entry: Path, look: Callable[[], _Found]) -> _Found | None:
 
 def _instance(entry: Path) -> tuple[int, ...] | None:
     try:
-        state = os.stat(entry)  # noqa: PTH116 - on every load
+        state = os.stat(entry)
     except OSError:
         return None
     return state.st_dev, state.st_ino, state.st_mtime_ns  # numbers of files are used again

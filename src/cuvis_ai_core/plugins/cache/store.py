@@ -198,7 +198,7 @@ class Store:
         if locked:
             uses.settle(folder)
         # In this order: who removes an entry looks for users after saying so, and then moves it away.
-        return not uses.being_removed(folder) and os.path.isdir(entry)  # noqa: PTH112 - on every load
+        return not uses.being_removed(folder) and os.path.isdir(entry)
 
     def hand_over(self, *entries: Path) -> Uses:
         """Return the uses of some entries, which end apart from the others from now on; others are none of ours."""
@@ -282,8 +282,8 @@ class Store:
         with self.guard():
             place.parent.mkdir(parents=True, exist_ok=True)
             if place.exists():
-                os.replace(place, built.with_name(f"{built.name}.old"))  # noqa: PTH105
-            os.replace(built, place)  # noqa: PTH105
+                os.replace(place, built.with_name(f"{built.name}.old"))
+            os.replace(built, place)
 
     def sweep(self) -> None:
         """Remove the work in progress of processes that were killed."""
@@ -359,7 +359,7 @@ class SharedStore(Store):
 def _refuse_foreign(root: str, owner: int | None) -> None:
     for name in _BELIEVED:
         try:
-            state = os.stat(root + name)  # noqa: PTH116 - on every load
+            state = os.stat(root + name)
         except OSError:
             continue
         foreign = owner is not None and state.st_uid not in {owner, 0}

@@ -75,7 +75,7 @@ def _keep_objects(objects: Path, kept: Path) -> None:
         place = kept / file.relative_to(objects)
         if file.is_file() and file.parent.name != "info" and not place.exists():
             place.parent.mkdir(exist_ok=True)
-            os.replace(file, place)  # noqa: PTH105
+            os.replace(file, place)
 
 
 def _fetch(url: str, submodule: _Submodule, work: Path, left: list[int], get: _Get) -> None:

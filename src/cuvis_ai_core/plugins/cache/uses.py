@@ -88,7 +88,7 @@ def _taken_over(folder: Path, record: Path) -> bool:
     try:
         last = f"{folder}/{_LAST}"
         os.utime(last)
-        os.rename(last, record)  # noqa: PTH104 - on every load
+        os.rename(last, record)
     except FileNotFoundError:
         return False
     return True
@@ -100,13 +100,13 @@ def _end_all(records: dict[Path, list[Path]], process: int) -> None:
         for record in records.popitem()[1]:
             with contextlib.suppress(OSError):
                 # The time stays that of the beginning: it is when the code was needed.
-                os.replace(record, record.with_name(_LAST))  # noqa: PTH105
+                os.replace(record, record.with_name(_LAST))
 
 
 def being_removed(folder: Path) -> bool:
     """Tell whether somebody is about to remove the entry, and was not killed before."""
     try:
-        said = os.stat(f"{folder}/{_REMOVING}").st_mtime  # noqa: PTH116 - on every load
+        said = os.stat(f"{folder}/{_REMOVING}").st_mtime
     except OSError:
         return False
     return abs(time.time() - said) < _REMOVING_SECONDS
@@ -165,7 +165,7 @@ def _end_of_other(record: Path) -> None:
         if last.exists() and _time(last) > _time(record):
             record.unlink()
         else:
-            os.replace(record, last)  # noqa: PTH105
+            os.replace(record, last)
 
 
 def _title_of_living(pid: int, used: float) -> str | None:
@@ -216,5 +216,5 @@ def _machine() -> str:
 
     parts = [os.uname().nodename] if sys.platform != "win32" else [os.environ.get("COMPUTERNAME", "")]
     with contextlib.suppress(OSError):
-        parts.append(os.readlink("/proc/self/ns/pid"))  # noqa: PTH115
+        parts.append(os.readlink("/proc/self/ns/pid"))
     return f"{zlib.crc32(' '.join(parts).encode()):08x}"

@@ -34,7 +34,7 @@ def put_wheel(store: Store, wheel: Path) -> None:
     with store.guard():
         place.parent.mkdir(parents=True, exist_ok=True)
         if not place.exists():
-            os.replace(wheel, place)  # noqa: PTH105
+            os.replace(wheel, place)
 
 
 def wheelhouse(

@@ -24,7 +24,7 @@ def fingerprint() -> str:
     """Return a hash of the interpreter and the names and versions of everything installed, from folder names alone."""
     digest = hashlib.sha256(interpreter().encode())
     for folder in site_folders():
-        names = [name for name in os.listdir(folder) if name.endswith((".dist-info", ".egg-info"))]  # noqa: PTH208
+        names = [name for name in os.listdir(folder) if name.endswith((".dist-info", ".egg-info"))]
         digest.update("\n".join(sorted(names)).encode())
     return digest.hexdigest()[:16]
 

@@ -274,7 +274,7 @@ def _serve(distributions: Iterable[Distribution], target: Path, host: SearchPath
     for each in distributions:
         _live[each.name] = _Live(each, target, instead_of_host=each.name in host.metadata)
         for root in each.roots:
-            _roots[root] = os.path.join(target, *root.split(".")[:-1])  # noqa: PTH118 - of each at every load
+            _roots[root] = os.path.join(target, *root.split(".")[:-1])
         if each.namespaces:
             _fill_namespaces()
 

@@ -25,7 +25,7 @@ _MODULE_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
 # environment's own is found before. Eggs are folders of that kind, too, but hold what is installed.
 _INSIDE = re.compile(r"[\\/]((site|dist)-packages|\.targets[\\/][^\\/]+[\\/][^\\/]+)[\\/](?!.*\.egg$)")
 
-_STANDARD_LIBRARY = os.path.dirname(os.__file__)  # noqa: PTH120 - as `sys.path` has it
+_STANDARD_LIBRARY = os.path.dirname(os.__file__)
 
 
 class SearchPath(NamedTuple):
@@ -67,11 +67,7 @@ def entries() -> list[str]:
 
 def site_folders() -> list[str]:
     """Return the folders of the path in which distributions are installed."""
-    return [
-        entry
-        for entry in entries()
-        if entry.endswith(("site-packages", "dist-packages")) and os.path.isdir(entry)  # noqa: PTH112 - on every load
-    ]
+    return [entry for entry in entries() if entry.endswith(("site-packages", "dist-packages")) and os.path.isdir(entry)]
 
 
 def added_below(folder: str) -> list[str]:
@@ -110,14 +106,14 @@ def without_standard_library(names: Iterable[str]) -> frozenset[str]:
 @lru_cache(4096)
 def _as_written(folder: str) -> tuple[str, ...]:
     """Return how what lies below a folder may be written: many a library resolves links in its own path first."""
-    return (os.path.join(folder, ""), os.path.join(os.path.realpath(folder), ""))  # noqa: PTH118 - compared as texts
+    return (os.path.join(folder, ""), os.path.join(os.path.realpath(folder), ""))
 
 
 def _folders() -> list[tuple[str, int]]:
     folders = []
     for folder in entries():
         try:
-            folders.append((os.path.abspath(folder), os.stat(folder or ".").st_mtime_ns))  # noqa: PTH100, PTH116 - hot
+            folders.append((os.path.abspath(folder), os.stat(folder or ".").st_mtime_ns))
         except OSError:
             continue  # as the import system passes over what is not there
     return folders
@@ -128,7 +124,7 @@ def _listed(state: _State) -> SearchPath:
     metadata: dict[str, str] = {}
     tops: set[str] = set()
     for folder in (folder for folder, _ in state if not _INSIDE.search(folder)):
-        names = os.listdir(folder) if os.path.isdir(folder) else []  # noqa: PTH112, PTH208
+        names = os.listdir(folder) if os.path.isdir(folder) else []
         tops.update(name.partition(".")[0] for name in names)
         for name in sorted(names):
             if name.endswith(_METADATA):

@@ -182,7 +182,7 @@ def _scan(path: "SearchPath") -> Iterator[DiscoveredPlugin]:
 def _with_our_entry_points(path: "SearchPath") -> Iterator["Distribution"]:
     for name, folder in path.metadata.items():
         try:
-            with open(f"{folder}/entry_points.txt", "rb") as file:  # noqa: PTH123 - of everything that is installed
+            with open(f"{folder}/entry_points.txt", "rb") as file:
                 ours = ENTRY_POINT_GROUP.encode() in file.read()
         except OSError:  # most have none
             continue

@@ -41,9 +41,9 @@ def refuse_unreadable(folder: Path, ignored: Sequence[str]) -> None:
     """
     for path, depth in _below(folder, ignored):
         try:
-            refuse_special(os.stat(path).st_mode)  # noqa: PTH116 - of each file
+            refuse_special(os.stat(path).st_mode)
         except ValueError as error:
-            link = f", a link to {os.path.realpath(path)}," if os.path.islink(path) else ""  # noqa: PTH114
+            link = f", a link to {os.path.realpath(path)}," if os.path.islink(path) else ""
             raise _refused(path, f"{path}{link} is no part of a project: {error}") from None
         except OSError:
             continue  # a link to nothing, or gone in this moment: whoever needs it says so

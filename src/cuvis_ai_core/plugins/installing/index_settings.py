@@ -113,7 +113,7 @@ def _read_pip() -> dict[str, str]:
     """Return what pip's files and variables say, as `pip install` reads them; the variables count most."""
     found: dict[str, str] = {}
     for path in _pip_files():
-        found |= _read_pip_file(path) if os.path.exists(path) else {}  # noqa: PTH110 - which may not be looked at
+        found |= _read_pip_file(path) if os.path.exists(path) else {}
     pairs = ((name.removeprefix("PIP_"), value) for name, value in os.environ.items() if name.startswith("PIP_"))
     return found | {name.lower().replace("_", "-"): value for name, value in pairs if value}
 
@@ -141,7 +141,7 @@ def _pip_files() -> Iterator[Path]:
     yield from (folder / "pip" / name for folder in system)
     if os.name == "posix":
         yield Path("/etc/pip.conf")
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - which does not fail where there is no home
+    home = Path(os.path.expanduser("~"))
     yield home / (".pip" if os.name == "posix" else "pip") / name
     if sys.platform == "darwin":
         yield home / "Library/Application Support/pip" / name
@@ -154,13 +154,13 @@ def _pip_files() -> Iterator[Path]:
 def default_cache() -> Path:
     """Return where uv keeps what it fetched, unless it is told another place."""
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or os.path.expanduser("~"), "uv")  # noqa: PTH111
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "uv")  # noqa: PTH111
+        return Path(os.environ.get("LOCALAPPDATA") or os.path.expanduser("~"), "uv")
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "uv")
 
 
 def _folders() -> tuple[list[Path], Path]:
     """Return where the system's and the user's settings lie."""
-    home = os.path.expanduser("~")  # noqa: PTH111
+    home = os.path.expanduser("~")
     if sys.platform == "win32":
         return [Path(os.environ.get("PROGRAMDATA", "C:/ProgramData"))], Path(os.environ.get("APPDATA", home))
     system = os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg"

@@ -107,7 +107,7 @@ class _SourceLoader(ScopedLoader, SourceFileLoader):  # type: ignore[misc]  # ty
     def set_data(self, path: str, data: "ReadableBuffer", *, _mode: int = 0o666) -> None:
         """Write bytecode, but not into a plugin cache that others filled."""
         shared = os.environ.get(_SHARED)
-        if shared is None or not path.startswith(os.path.abspath(os.path.expanduser(shared)) + os.sep):  # noqa: PTH100, PTH111
+        if shared is None or not path.startswith(os.path.abspath(os.path.expanduser(shared)) + os.sep):
             super().set_data(path, data, _mode=_mode)
 
 

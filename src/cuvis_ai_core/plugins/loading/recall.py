@@ -135,7 +135,7 @@ class Recall:
             text = data["plugins"][name]["path"]
             if text.startswith("~"):
                 raise KeyError(text)
-            place = os.path.join(os.path.dirname(self._manifest), text)  # noqa: PTH118, PTH120 - compared as a text
+            place = os.path.join(os.path.dirname(self._manifest), text)
             links[place] = os.path.realpath(place)
         return links
 
@@ -147,7 +147,7 @@ def of_entry(name: object, config: object, store: Store) -> Recall:
         entry, place = (dict(config) if isinstance(config, Mapping) else config), ""
         if isinstance(entry, dict) and "path" in entry:
             entry["path"] = os.fspath(entry["path"])
-            place = os.path.realpath(os.path.expanduser(entry["path"]))  # noqa: PTH111 - on every load
+            place = os.path.realpath(os.path.expanduser(entry["path"]))
         text = ascii(["entry", name, entry, place])
         asked = text if literal_eval(text) else ""
     return Recall(asked, store)
@@ -156,7 +156,7 @@ def of_entry(name: object, config: object, store: Store) -> Recall:
 def of_manifest(path: str | os.PathLike[str], only: Sequence[str] | None, store: Store) -> Recall:
     """Return the record of a manifest, or of some of its plugins."""
     with suppress(OSError, TypeError):
-        manifest = os.path.join(os.getcwd(), os.path.expanduser(os.fspath(path)))  # noqa: PTH109, PTH111, PTH118
+        manifest = os.path.join(os.getcwd(), os.path.expanduser(os.fspath(path)))
         return Recall(ascii(["manifest", manifest, only]), store, manifest)
     return Recall("", store)
 
@@ -212,7 +212,7 @@ def _watched(found: "Iterable[Ready]") -> dict[str, list[int]]:
 
 def _state(path: str) -> _State:
     try:
-        found = os.stat(path)  # noqa: PTH116 - on every load
+        found = os.stat(path)
     except FileNotFoundError:
         return None
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]

@@ -32,8 +32,8 @@ def is_named() -> bool:
 def places() -> list[str]:
     """Return where a policy is looked for; the first that is there holds."""
     if is_named():
-        return [os.path.abspath(os.path.expanduser(os.environ[POLICY_VARIABLE]))]  # noqa: PTH100, PTH111
-    return [os.path.join(folder, _APPLICATION, _FILE) for folder in _folders()]  # noqa: PTH118
+        return [os.path.abspath(os.path.expanduser(os.environ[POLICY_VARIABLE]))]
+    return [os.path.join(folder, _APPLICATION, _FILE) for folder in _folders()]
 
 
 def _folders() -> "Iterator[str]":
@@ -45,7 +45,7 @@ def _folders() -> "Iterator[str]":
     else:  # the same; to import that library takes longer than to load a plugin that is there
         # A relative folder would be one of whatever lies around: as its rules say, it does not count.
         own, common = os.environ.get("XDG_CONFIG_HOME", ""), os.environ.get("XDG_CONFIG_DIRS", "").split(os.pathsep)
-        yield own if os.path.isabs(own) else os.path.expanduser("~/.config")  # noqa: PTH111, PTH117
+        yield own if os.path.isabs(own) else os.path.expanduser("~/.config")
         yield from list(filter(os.path.isabs, common)) or ["/etc/xdg"]
 
 

@@ -73,7 +73,7 @@ def _are_there(signers: object, path: Path) -> bool:
     """Tell whether all signers are there, and neither they nor the policy may be written by everybody."""
     if not isinstance(signers, Mapping) or not all(isinstance(place, str) for place in signers.values()):
         return False
-    found = [path.parent / os.path.expanduser(place) for place in signers.values()]  # noqa: PTH111 - as the policy does
+    found = [path.parent / os.path.expanduser(place) for place in signers.values()]
     return all(place.exists() for place in found) and writable_by_all(path, *found) is None
 
 

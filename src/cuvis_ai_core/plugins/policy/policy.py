@@ -247,7 +247,7 @@ def _missing_signers(path: Path, content: PolicyFile) -> Iterator[tuple[tuple[st
 
 def _below(path: Path, text: str) -> Path:
     """Return a path that a policy names; a relative one begins at its folder."""
-    return path.parent / os.path.expanduser(text)  # noqa: PTH111 - where there is no home, the text stays
+    return path.parent / os.path.expanduser(text)
 
 
 def _folder_pattern(path: Path, text: str) -> tuple[str, ...]:
