@@ -306,7 +306,7 @@ def test_last_outputs() -> None:
 def test_what_is_kept_for_a_later_pass_has_a_bound(monkeypatch: pytest.MonkeyPatch, most: int, times: int) -> None:
     """However much memory there is, a large value is computed again in place of being kept."""
     monkeypatch.setattr("cuvis_ai_core.pipeline.tiling.windows._MOST", 200)
-    monkeypatch.setattr("cuvis_ai_core.pipeline.tiling.run._MOST_SPARE", most)
+    monkeypatch.setattr("cuvis_ai_core.pipeline.tiling.tiled_run._MOST_SPARE", most)
     first, detector = PerPixel("first"), RXDetector(name="detector")
     pipeline = Pipeline()
     pipeline.connect((first.outputs.cube, detector.inputs.cube))

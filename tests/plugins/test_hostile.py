@@ -256,7 +256,7 @@ def test_credentials_are_in_no_message_log_or_file(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Whether the load succeeds or fails, and in verify."""
-    from cuvis_ai_core.plugins.cache.verify import verify_plugin, verify_store
+    from cuvis_ai_core.plugins.cache.verification import verify_plugin, verify_store
     from cuvis_ai_core.plugins.manifest.schema import parse_plugin
 
     caplog.set_level(logging.DEBUG)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from cuvis_ai_core.plugins.cache.store import Store
-    from cuvis_ai_core.plugins.cache.verify import Finding
+    from cuvis_ai_core.plugins.cache.verification import Finding
     from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
 
@@ -60,7 +60,7 @@ def _state(finding: "Finding") -> str:
 
 
 def _findings(declared: "Mapping[str, GitPlugin | LocalPlugin] | None", store: "Store") -> "Iterator[Finding]":
-    from cuvis_ai_core.plugins.cache.verify import verify_plugin, verify_store
+    from cuvis_ai_core.plugins.cache.verification import verify_plugin, verify_store
 
     if declared is None:
         yield from verify_store(store)

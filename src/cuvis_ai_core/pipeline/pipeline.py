@@ -448,13 +448,13 @@ class Pipeline(PublishedMethods):
             NodeRunError: As `forward`; or a node's answer is not what it says of tiles.
             InvalidNodeError: What a node says of tiles is no declaration.
         """
-        from cuvis_ai_core.pipeline.tiling.forward import Request, forward_tiled
+        from cuvis_ai_core.pipeline.tiling.forward import TiledRequest, forward_tiled
 
         kept = self.last_outputs(stage_of_run(stage, context)) if keep_ports is None else keep_ports
         plan = self._plan(stage_of_run(stage, context), frozenset(batch), None, frozenset(kept))
         if self._untrained and not self._allow_untrained:
             self._untrained = still_untrained(self._untrained, plan)
-        request = Request(batch, context, memory, into, progress)
+        request = TiledRequest(batch, context, memory, into, progress)
 
         def run(run_step: RunStep | None) -> dict[Address, Value]:
             return forward_tiled(plan, self._graph.nodes, request, run_step)

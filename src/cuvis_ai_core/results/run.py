@@ -23,7 +23,7 @@ from cuvis_ai_core.results.values import Result, collect, write_pictures
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube
     from cuvis_ai_core.pipeline.pipeline import Pipeline
-    from cuvis_ai_core.pipeline.tiling.run import Progress
+    from cuvis_ai_core.pipeline.tiling.tiled_run import Progress
     from cuvis_ai_core.registry import NodeRegistry
 
 PICTURE: Final = "pipeline"

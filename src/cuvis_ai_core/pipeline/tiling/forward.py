@@ -17,14 +17,14 @@ from cuvis_ai_core.pipeline.run import answers_of, prepare, run_step
 from cuvis_ai_core.pipeline.tiling.gathered import Gathered, Into
 from cuvis_ai_core.pipeline.tiling.memory import default_memory
 from cuvis_ai_core.pipeline.tiling.passes import make_schedule
-from cuvis_ai_core.pipeline.tiling.run import Job, Progress, run_tiled
+from cuvis_ai_core.pipeline.tiling.tiled_run import Job, Progress, run_tiled
 from cuvis_ai_core.pipeline.tiling.windows import image_size, tile_size
 
-__all__ = ["Into", "Progress", "Request", "forward_tiled"]
+__all__ = ["Into", "Progress", "TiledRequest", "forward_tiled"]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class TiledRequest:
     """What a run by tiles is given.
 
     Attributes:
@@ -43,7 +43,7 @@ class Request:
 
 
 def forward_tiled(
-    plan: Plan, nodes: Mapping[str, Any], request: Request, observed: RunStep | None
+    plan: Plan, nodes: Mapping[str, Any], request: TiledRequest, observed: RunStep | None
 ) -> dict[Address, Value]:
     """Run a plan, by tiles where that is possible and the images are larger than a tile.
 
@@ -66,7 +66,7 @@ def forward_tiled(
 
 
 def _in_one_piece(
-    plan: Plan, request: Request, image: tuple[int, int, int] | None, run: RunStep
+    plan: Plan, request: TiledRequest, image: tuple[int, int, int] | None, run: RunStep
 ) -> dict[Address, Value]:
     batch = {key: value.whole() if isinstance(value, LazyImage) else value for key, value in request.batch.items()}
     values = prepare(plan, batch, request.context)
