@@ -1,17 +1,15 @@
 """Which code a local plugin had: the commit that it is at, whether files differ from it, a hash of what was loaded."""
 
 import hashlib
-import subprocess
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 
+from cuvis_ai_core.plugins.cache.git_looking import look
 from cuvis_ai_core.plugins.cache.integrity import NO_SOURCE
 
 _CODE: Final = frozenset({".py", ".pyd", ".so", ".toml", ".yaml", ".yml"})
 """Kinds of files that say what runs; a project's data may be large."""
-
-_SECONDS: Final = 20
 
 
 def local_code(folder: Path, *, edited: bool | None) -> dict[str, Any]:
@@ -32,19 +30,8 @@ def local_code(folder: Path, *, edited: bool | None) -> dict[str, Any]:
 
 
 def _git(folder: Path, *command: str) -> str | None:
-    try:
-        # --no-optional-locks: whoever commits there now is not kept from it.
-        done = subprocess.run(
-            ["git", "--no-optional-locks", "-C", str(folder), *command],  # noqa: S607
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=_SECONDS,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip("\n") if done.returncode == 0 else None
+    told = look(folder, *command)
+    return None if told is None else told.encode(errors="surrogateescape").decode(errors="replace").strip("\n")
 
 
 def code_hash(folder: Path) -> str | None:

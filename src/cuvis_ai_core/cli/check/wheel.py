@@ -109,16 +109,12 @@ def _cure(subject: Subject, name: str) -> str:
 
 def _ignored(subject: Subject) -> set[Path]:
     """Return the files that Git is told to ignore: they are no part of the project."""
-    import subprocess
+    from cuvis_ai_core.plugins.cache.git_looking import look
 
     files = [str(file) for file in subject.code.files()]
-    command = ["git", "-C", str(subject.folder), "check-ignore", "--stdin", "-z"]
-    try:
-        done = subprocess.run(command, input="\0".join(files), capture_output=True, text=True, check=False)
-    except OSError:
-        return set()
+    told = look(subject.folder, "check-ignore", "--stdin", "-z", told="\0".join(files)) or ""
     # What the user's own settings of a whole machine ignore is no matter of the project, but rarely code either.
-    return {Path(name) for name in done.stdout.split("\0") if name} if done.returncode == 0 else set()
+    return {Path(name) for name in told.split("\0") if name}
 
 
 def _large(subject: Subject, sizes: dict[str, int], size: int) -> Iterator[Finding]:
