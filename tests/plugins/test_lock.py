@@ -1,5 +1,6 @@
 """The lock file: made by a command, kept by every load, moved on purpose."""
 
+import hashlib
 import subprocess
 import sys
 import tomllib
@@ -622,3 +623,56 @@ def test_a_pin_that_nothing_requires_is_refused(
     said = str(caught.value)
     assert ("which nothing that it needs requires" if kind == "name" else "at an address of its own") in said
     assert not list((tmp_path / "plugin cache").glob(".targets/*/*/cuvis_test_evil.py"))
+
+
+@pytest.mark.parametrize("demand", ["plugin", "dependency"])
+def test_a_version_that_nobody_accepts_is_not_installed(
+    local: Plugins,
+    versions: Callable[..., None],
+    registry: NodeRegistry,
+    make_wheel: Wheel,
+    demand: str,
+    tmp_path: Path,
+) -> None:
+    """Whatever the lock file has, with its right hash: the plugin, and what it needs, say which versions will do."""
+    versions("1.0", "2.0")
+    make_wheel(
+        tmp_path / "wheels", "cuvis-test-middle", "1.0", {"cuvis_test_middle.py": ""}, requires=("cuvis-test-dep<2",)
+    )
+    manifest = local(first=("cuvis-test-dep<2",) if demand == "plugin" else ("cuvis-test-dep", "cuvis-test-middle"))
+    done("lock")
+    registry.load_plugins(manifest)
+    registry.clear_plugins()
+    file = next((tmp_path / "wheels").glob("cuvis_test_dep-2.0-*"))
+    honest = Path("plugins.lock").read_text()
+    digest = locked()["environments"][interpreter()]["hashes"]["cuvis-test-dep==1.0"][0]
+    other = f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
+    Path("plugins.lock").write_text(honest.replace("cuvis-test-dep==1.0", "cuvis-test-dep==2.0").replace(digest, other))
+    who = "first" if demand == "plugin" else "cuvis-test-middle"
+    with pytest.raises(PluginsLoadError, match=f"cuvis-test-dep==2.0 for plugin 'first', but {who} needs"):
+        registry.load_plugins(manifest)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("[plugins.first]", '[plugins."first\\u001b[2J"]'),
+        ("[plugins.first]", '[plugins.first]\n"key\\u001b[2J" = "x"'),
+        ('isolation = "scoped"', 'isolation = "scoped\\u001b[2J"'),
+        ('isolation = "scoped"', 'isolation = "scoped"\nextras = ["\\u202e"]'),
+        ("==1.0", "==\uff11.0"),
+        ("==1.0", f"=={'9' * 5000}"),
+    ],
+)
+def test_an_odd_lock_file_is_said_in_plain_signs(
+    local: Plugins, versions: Callable[..., None], registry: NodeRegistry, old: str, new: str
+) -> None:
+    """Who reads the message in a terminal sees what is there, and nothing is sent to the terminal."""
+    versions("1.0")
+    manifest = local(first=("cuvis-test-dep",))
+    done("lock")
+    file = Path("plugins.lock")
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(LockError) as caught:
+        registry.load_plugins(manifest)
+    assert str(caught.value).replace("\n", "").isprintable()

@@ -18,7 +18,7 @@ from cuvis_ai_core.plugins.dependencies.search_path import site_folders
 from cuvis_ai_core.plugins.hooks.manager import PluginState
 from cuvis_ai_core.plugins.installing.building import Building
 from cuvis_ai_core.plugins.installing.request import Choice
-from cuvis_ai_core.plugins.installing.required import refuse_unasked, unasked
+from cuvis_ai_core.plugins.installing.required import refuse_unasked, refuse_unmet, unasked
 from cuvis_ai_core.plugins.installing.uv import Uv
 from cuvis_ai_core.plugins.load_errors import Enter
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
@@ -117,20 +117,30 @@ class Installation(ABC, Generic[Place]):
             python: The Python of an environment.
 
         Raises:
-            LockError: Nothing that the plugin needs requires it.
+            LockError: Nothing that the plugin needs requires it, or not in this version.
             InstallError: A file is not there, or has another hash.
         """
         built = {pin for pin, hashes in choice.hashes.items() if not hashes or pin.partition("==")[0] in choice.built}
         wheels = {pin: hashes for pin, hashes in choice.hashes.items() if pin not in built}
         folders = [folder, *(map(Path, site_folders()) if python is None else ())]
+        self._refuse_unmet(choice, requirements, folders, python)
         self.uv.install_locked(folder, wheels, python)
+        self._refuse_unmet(choice, requirements, folders, python)
         while built:
             needed = built.difference(unasked(built, requirements, folders))
             if not needed:
                 refuse_unasked(self.name, built, requirements, folders)
             self.uv.install_locked(folder, {pin: choice.hashes[pin] for pin in needed}, python, built=choice.built)
             built -= needed
+        self._refuse_unmet(choice, requirements, folders, python)
         refuse_unasked(self.name, choice.hashes, requirements, folders)
+
+    def _refuse_unmet(
+        self, choice: Choice, requirements: Sequence[str], folders: Sequence[Path], python: Path | None
+    ) -> None:
+        """Raise if something is locked that nobody accepts; of an environment, whose Python is its own, uv says so."""
+        if python is None:
+            refuse_unmet(self.name, choice.hashes, requirements, folders)
 
     @abstractmethod
     def what(self) -> str:

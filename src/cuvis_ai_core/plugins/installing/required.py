@@ -8,7 +8,7 @@ from pathlib import Path
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import LockError
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
-from cuvis_ai_core.plugins.dependencies.requirements import extras_in, needed_name
+from cuvis_ai_core.plugins.dependencies.requirements import extras_in, needed_name, satisfies
 
 _HINT = "Ask who changed the lock file. If the manifest is right: cuvis-ai plugins lock"
 
@@ -62,6 +62,32 @@ def refuse_unasked(name: str, pins: Iterable[str], requirements: Iterable[str], 
             hint=_HINT,
             plugin=name,
         )
+
+
+def refuse_unmet(name: str, pins: Iterable[str], requirements: Iterable[str], folders: Sequence[Path]) -> None:
+    """Raise if a version is locked that the plugin, or what it needs, does not accept on this interpreter.
+
+    Args:
+        name: Name of the plugin.
+        pins: What is locked for it.
+        requirements: Its requirements.
+        folders: Where it is installed, as far as it is, and where the host has its packages.
+
+    Raises:
+        LockError: One is.
+    """
+    locked = {normalised(pin.partition("==")[0]): pin.partition("==")[2] for pin in pins if "==" in pin}
+    known = _installed(folders)
+    asking = [(name, text) for text in requirements]
+    asking += [(each, text) for each in sorted(locked.keys() & known.keys()) for text in known[each].requires or ()]
+    for who, text in asking:
+        version = locked.get(needed_name(text))
+        if version and not satisfies(version, text):
+            raise LockError(
+                f"The lock file has {needed_name(text)}=={version} for plugin '{name}', but {who} needs {text}.",
+                hint=_HINT,
+                plugin=name,
+            )
 
 
 def unasked(pins: Iterable[str], requirements: Iterable[str], folders: Sequence[Path]) -> list[str]:

@@ -40,6 +40,7 @@ from typing import Any, Final, NamedTuple
 from cuvis_ai_core._files import write_atomic
 from cuvis_ai_core._reading import read_toml
 from cuvis_ai_core._redact import without_credentials
+from cuvis_ai_core._shown import shown_in_line
 from cuvis_ai_core.errors import LockError
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin, lock_path
 
@@ -54,9 +55,12 @@ _FOUND: Final = frozenset({"commit", "content", "requirements", "signer", "key",
 """What a lock has beside what stands in the manifest."""
 
 _KEYS: Final = _LISTS | _FOUND | {"repo", "tag", "path", "isolation", "python", "subdirectory"}
-_PIN: Final = r"[a-z0-9-]+(==[\w.!+-]+| @ \S+)"
+_PIN: Final = r"[a-z0-9-]+(==[A-Za-z0-9_.!+-]{1,200}| @ \S+)"
 _OBJECT: Final = r"[0-9a-f]{40}|[0-9a-f]{64}"
 _HASH: Final = r"sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})"
+
+_SAID: Final = 500
+"""Signs that are said of what is wrong."""
 
 AGAIN: Final = "Write it anew: cuvis-ai plugins lock"
 
@@ -219,7 +223,7 @@ def differences(lock: Lock, plugins: Mapping[str, Declared], manifest: Path) -> 
                 for key in sorted(common)
                 if meant.get(key) != locked.get(key)
             ]
-    return found
+    return list(map(shown_in_line, found))
 
 
 def refuse_differences(lock: Lock, plugins: Mapping[str, Declared], manifest: Path) -> None:
@@ -311,7 +315,7 @@ def _shown(value: object) -> str:
 
 
 def _unreadable(path: Path, why: str) -> LockError:
-    why = " ".join(why.split()).rstrip(".")
+    why = shown_in_line(" ".join(why.split()).rstrip("."))[:_SAID]
     return LockError(
         f"The lock file {path} cannot be read: {why}.",
         hint=f"Take it from version control again. {AGAIN}",
