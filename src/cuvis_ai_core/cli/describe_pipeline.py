@@ -26,18 +26,26 @@ if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
 
 
-def show_pipeline(registry: "NodeRegistry", pipeline: "Pipeline", given: "Options") -> None:
-    """Print the description of a pipeline, say what of it is not loaded, and draw it where that is asked for.
+def print_pipeline(registry: "NodeRegistry", pipeline: "Pipeline", given: "Options") -> None:
+    """Print the description of a pipeline, and say what of it is not loaded.
 
     Args:
         registry: Where classes come from.
         pipeline: The pipeline, which was read from a file.
         given: The options of `restore-pipeline`.
     """
-    _print_pipeline(registry, pipeline)
+    description = " ".join(str(pipeline.metadata.get("description") or "").split())
+    say(f"{pipeline.name}: {description}" if description else pipeline.name)
+    say(f"{pipeline.files and pipeline.files.file}\n")
+    print_table(("", "node", "class", "plugin"), _node_rows(registry, pipeline), title="Nodes, in running order")
+    say()
+    print_table(("port", "direction", "type", "note"), _port_rows(pipeline), title="Ports", empty=_NO_PORTS)
+    say("\nEdges:" + ("" if pipeline.edges else " none"))
+    for edge in pipeline.edges:
+        say(f"  {edge}")
+    _print_required(pipeline)
     command = shlex.join(["restore-pipeline", "--pipeline-path", str(given.pipeline_path)])
     print_unloaded(registry, pipeline, command, given.plugins_path)
-    draw_pipeline(pipeline, given)
 
 
 def draw_pipeline(pipeline: "Pipeline", given: "Options") -> None:
@@ -90,19 +98,6 @@ def print_unloaded(registry: "NodeRegistry", pipeline: "Pipeline", command: str,
     elif manifest is not None:
         first = f"'{manifest}' does not provide them; add the plugins that do, and load"
     say_line(f"{first} nodes{from_plugins} with: {command} --plugins-path {manifest or 'plugins.yaml'}")
-
-
-def _print_pipeline(registry: "NodeRegistry", pipeline: "Pipeline") -> None:
-    description = " ".join(str(pipeline.metadata.get("description") or "").split())
-    say_line(f"{pipeline.name}: {description}" if description else pipeline.name)
-    say(f"{pipeline.files and pipeline.files.file}\n")
-    print_table(("", "node", "class", "plugin"), _node_rows(registry, pipeline), title="Nodes, in running order")
-    say()
-    print_table(("port", "direction", "type", "note"), _port_rows(pipeline), title="Ports", empty=_NO_PORTS)
-    say("\nEdges:" + ("" if pipeline.edges else " none"))
-    for edge in pipeline.edges:
-        say_line(f"  {edge}")
-    _print_required(pipeline)
 
 
 def _node_rows(registry: "NodeRegistry", pipeline: "Pipeline") -> Iterator[tuple[str, str, str, str]]:

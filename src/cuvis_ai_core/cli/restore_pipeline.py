@@ -278,11 +278,13 @@ def _restore(registry: "NodeRegistry", given: Options) -> None:
             from cuvis_ai_core.cli.run_pipeline import run_cube
 
             run_cube(registry, pipeline, given)
-        elif given.data_module is not None:
+            return
+        from cuvis_ai_core.cli.describe_pipeline import draw_pipeline, print_pipeline
+
+        if given.data_module is None:
+            print_pipeline(registry, pipeline, given)
+        draw_pipeline(pipeline, given)
+        if given.data_module is not None:
             from cuvis_ai_core.cli.run_module import run_module
 
             run_module(registry, pipeline, given)
-        else:
-            from cuvis_ai_core.cli.describe_pipeline import show_pipeline
-
-            show_pipeline(registry, pipeline, given)

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cuvis_ai_core.cli.describe_pipeline import draw_pipeline
 from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.progress import running
 from cuvis_ai_core.cli.tables import print_table
@@ -36,16 +35,15 @@ def run_module(registry: "NodeRegistry", pipeline: "Pipeline", given: "Options")
         CuvisError: The pipeline fails.
     """
     assert given.data_module is not None
+    profiler, told, count = Profiler(), _Told(pipeline, given.keep), 0
     name, arguments = given.data_module, _by_name(given.data_arg)
-    draw_pipeline(pipeline, given)
     above = folders_above(pipeline.files.file) if pipeline.files else []
     batches = module_to_predict(name, arguments, [*above, *given.plugins_dir], registry)
-    profiler, told, count = Profiler(), _Told(), 0
     registry.register_hooks(profiler)
     with running(registry, f"Running {len(pipeline.nodes)} nodes on the data module '{name}'"):
         for outputs in Predictor(pipeline).outputs_of(batches, given.keep or None):
             count += 1
-            told.take(outputs if given.keep else _of_last_nodes(pipeline, outputs))
+            told.take(outputs)
     print_table(
         ("output", "dtype", "shape", "min", "max"), told.rows(), title="Results", empty="No output is an array."
     )
@@ -64,24 +62,27 @@ def _by_name(texts: Sequence[str]) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-def _of_last_nodes(pipeline: "Pipeline", outputs: Mapping[tuple[str, str], Any]) -> dict[tuple[str, str], Any]:
-    """Return the outputs of nodes that fed no other that ran and has outputs: some run in other stages only."""
-    ran = {node for node, _ in outputs}
-    read = {edge.source for edge in pipeline.edges if edge.target in ran}
-    return {address: value for address, value in outputs.items() if address[0] not in read}
-
-
 class _Told:
-    """Type, shape, least and greatest value of each output, over all batches."""
+    """Type, shape, least and greatest value of each output, over all batches.
 
-    def __init__(self) -> None:
+    Args:
+        pipeline: What gives the outputs.
+        keep: The outputs to tell of, which alone are given; none means those of the last nodes.
+    """
+
+    def __init__(self, pipeline: "Pipeline", keep: Sequence[str]) -> None:
+        self._edges = () if keep else pipeline.edges
         self._found: dict[tuple[str, str], tuple[str, str, float, float]] = {}
 
     def take(self, outputs: Mapping[tuple[str, str], Any]) -> None:
         """Count the outputs of a batch."""
         from cuvis_ai_core.results.values import as_array
 
+        ran = {node for node, _ in outputs}  # some run in other stages only
+        read = {edge.source for edge in self._edges if edge.target in ran}
         for address, value in outputs.items():
+            if address[0] in read:
+                continue
             array = None if value is None else as_array(value)
             if array is None:
                 continue
