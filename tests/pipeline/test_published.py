@@ -140,7 +140,9 @@ def test_category_tags_and_icon_of_a_class() -> None:
         "transform",
     )
     assert (Total.get_category(), Total.get_tags()) == (NodeCategory.UNSPECIFIED, frozenset())
-    assert Gain().validate_serialization_support() == (True, "")
+    assert Gain().validate_serialization_support() == (True, "OK")
+    assert [stage.value for stage in Gain(execution_stages={"val"}).execution_stages] == ["val"]
+    assert ExecutionStage.VAL in Gain(execution_stages={"val"}).execution_stages
 
 
 def test_parameters_devices_and_freezing(pipeline: Pipeline) -> None:

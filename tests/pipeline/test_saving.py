@@ -474,6 +474,7 @@ def test_overrides_are_laid_over_the_file(registry: Any, tmp_path: Path, cube: A
         ("nodes.a.params.factor", r"'nodes.a.params.factor' is no override"),
         ("=1", "'=1' is no override"),
         ("nodes..x=1", "is no override"),
+        ("++nodes.a.params.factor=1", r"begins with Hydra's '\+'"),
         ("nodes.aa.params.factor=1", r"there is no 'nodes.aa'. Did you mean 'a'\?\nThere are: a, b."),
         ("nodes.7.params.factor=1", "there is no 'nodes.7'"),
         ("metadata.name.x=1", "'metadata.name' is 'p', which has no keys"),

@@ -101,6 +101,86 @@ def test_scores_that_are_written_anew_for_each_batch(
     assert (outcome.marked, outcome.skipped) == (1, "")
 
 
+def test_scores_are_those_of_evaluation(make: Callable[..., Pipeline], trainable_nodes: ModuleType) -> None:
+    """Whatever mode nodes were left in by a training, and in that they are afterwards."""
+
+    class Dropping(trainable_nodes.Node):  # type: ignore[name-defined, misc]
+        """Hands on scores, but for training."""
+
+        INPUT_SPECS = OUTPUT_SPECS = trainable_nodes.Decider.INPUT_SPECS
+
+        def forward(self, logits: Any, **_: Any) -> dict[str, Any]:
+            """Return them, or zeros."""
+            return {"logits": logits * (not self.training)}
+
+    NodeRegistry.register(Dropping)
+    pipeline = make(nodes=[*PIPELINE["nodes"][:2], {"name": "same", "class_name": "Dropping"}])
+    pipeline.nodes["same"].train()
+    assert calibrate(pipeline, BATCHES).nodes[0].thresholds == {"threshold": (HALF_WAY, HALF_WAY)}
+    assert pipeline.nodes["same"].training
+
+
+def _deciding(trainable_nodes: ModuleType, *ports: str) -> type:
+    """Return a class that decides by the first of its inputs, with these names; each may be left out."""
+    spec = PortSpec("float32", (-1, -1, -1), optional=True)
+
+    class Other(trainable_nodes.Decider):  # type: ignore[name-defined, misc]
+        """Decides by other inputs."""
+
+        INPUT_SPECS = dict.fromkeys(ports, spec)
+
+        def forward(self, **values: Any) -> dict[str, Any]:
+            """Decide."""
+            given = values.get(ports[0])
+            return {"decisions": torch.ones(2, 1, 3) > 0 if given is None else given > self.threshold}
+
+    return Other
+
+
+@pytest.mark.parametrize(
+    ("ports", "fed", "reason"),
+    [
+        (("scores",), "scores", "NONE"),
+        (("scores", "more"), "scores", "NOTHING_WIRED"),
+        (("scores", "logits"), "logits", "NONE"),
+    ],
+)
+def test_which_input_has_the_scores(
+    make: Callable[..., Pipeline], trainable_nodes: ModuleType, ports: tuple[str, ...], fed: str, reason: str
+) -> None:
+    """The one that is called `logits`, else the only one."""
+    NodeRegistry.register(_deciding(trainable_nodes, *ports))
+    nodes = [PIPELINE["nodes"][0], {**PIPELINE["nodes"][1], "class_name": "Other"}, PIPELINE["nodes"][2]]
+    pipeline = make(nodes=nodes, edges=[{"source": "same.logits", "target": f"decider.{fed}"}])
+    (decider,) = calibrate(pipeline, BATCHES).nodes
+    assert decider.reason == reason
+    assert decider.thresholds == ({} if decider.skipped else {"threshold": (HALF_WAY, HALF_WAY)})
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_scores_that_are_not_there_for_each_image(
+    make: Callable[..., Pipeline], trainable_nodes: ModuleType, count: int
+) -> None:
+    """Those that their node leaves out, or gives for the first image alone, move no threshold."""
+
+    class Few(trainable_nodes.Node):  # type: ignore[name-defined, misc]
+        """Hands on the scores of some images."""
+
+        INPUT_SPECS = trainable_nodes.Decider.INPUT_SPECS
+        OUTPUT_SPECS = {"logits": PortSpec("float32", (-1, -1, -1), optional=True)}  # noqa: RUF012
+
+        def forward(self, logits: Any, **_: Any) -> dict[str, Any]:
+            """Return them."""
+            return {"logits": logits[:count]} if count else {}
+
+    for each in (Few, _deciding(trainable_nodes, "logits")):
+        NodeRegistry.register(each)
+    names = {"decider": "Other", "same": "Few"}
+    nodes = [{**node, "class_name": names.get(node["name"], node["class_name"])} for node in PIPELINE["nodes"]]
+    (decider,) = calibrate(make(nodes=nodes), [{"logits": SCORES, "mask": MASK}]).nodes
+    assert (decider.reason, decider.skipped) == ("NO_SCORES", "'same.logits' gave no scores")
+
+
 def test_a_frozen_node_stays(make: Callable[..., Pipeline]) -> None:
     """As a trainrun asks by `freeze_nodes`."""
     pipeline = make()

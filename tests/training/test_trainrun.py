@@ -182,6 +182,13 @@ def test_what_is_no_override(write: Write) -> None:
         read_trainrun(write(_run()), overrides=["name"])
 
 
+@pytest.mark.parametrize("text", ["+data.batch_size=2", "++training.seed=2", "~training", "+pipeline.name=x"])
+def test_prefixes_of_hydra_are_named(write: Write, text: str) -> None:
+    """And what to write instead, since published commands refuse them too."""
+    with pytest.raises(TrainRunError, match=r"run.yaml: Override '.*' begins with Hydra's '[+~]'\.\n.*key.path=value"):
+        read_trainrun(write(_run()), overrides=[text])
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -122,8 +122,13 @@ class NodeMixin(Recorded):
 
     @property
     def execution_stages(self) -> frozenset[str]:
-        """Stages in which a pipeline runs this node; they may be changed before it joins one."""
-        return self._execution_stages
+        """Stages in which a pipeline runs this node, members of `ExecutionStage`, which are equal to their names.
+
+        They may be changed before it joins one.
+        """
+        from cuvis_ai_schemas.enums import ExecutionStage
+
+        return frozenset(map(ExecutionStage, self._execution_stages))
 
     @execution_stages.setter
     def execution_stages(self, stages: Iterable[str]) -> None:

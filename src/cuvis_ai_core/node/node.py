@@ -93,7 +93,7 @@ class Node(NodeMixin, nn.Module, ABC):
             type(self).load_state_dict(self, state)
         except Exception as error:  # noqa: BLE001 - of whatever its author wrote
             return False, f"{type(error).__name__}: {error}"
-        return True, ""
+        return True, "OK"
 
     @property
     def frozen(self) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cuvis_ai_core._files import write_atomic
 from cuvis_ai_core._shown import shown_in_line
 from cuvis_ai_core.errors import MissingExtraError, PipelineError
+from cuvis_ai_core.node.base import stage_name
 from cuvis_ai_core.pipeline.graph import ResolvedPort
 from cuvis_ai_core.pipeline.outline import UnloadedNode
 
@@ -127,8 +128,8 @@ def _boxes(pipeline: "Pipeline") -> dict[str, Box]:
 
 
 def _kind(node: object) -> str:
-    stages = sorted(getattr(node, "execution_stages", ()) or ())
-    shown = "" if "always" in stages or not stages else f" ({', '.join(map(str, stages))})"
+    stages = sorted(map(stage_name, getattr(node, "execution_stages", ()) or ()))
+    shown = "" if "always" in stages or not stages else f" ({', '.join(stages)})"
     return f"{type(node).__name__}{shown}" + ", not loaded" * isinstance(node, UnloadedNode)
 
 

@@ -9,6 +9,12 @@ from cuvis_ai_core._yaml import parse_yaml
 from cuvis_ai_core.errors import PipelineError, YamlError
 from cuvis_ai_core.pipeline.spellings import SPELLINGS
 
+_PREFIXES = {
+    "+": "Leave it out: key.path=value replaces a value, and adds one that is not there.",
+    "~": "Nothing is taken away; write key.path=value with the value that is wanted.",
+}
+"""With what Hydra's command line begins an override, and what is written here; published commands take none of them."""
+
 HINT = "An override is written key.path=value, for example nodes.decider.params.quantile=0.9"
 
 
@@ -23,6 +29,8 @@ def override(data: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any
     """
     changed = copy.deepcopy(dict(data))
     for each in overrides:
+        if (prefix := each.strip()[:1]) in _PREFIXES:
+            raise PipelineError(f"Override '{each}' begins with Hydra's '{prefix}'.", hint=_PREFIXES[prefix])
         path, equals, text = each.partition("=")
         keys = path.strip().split(".")
         if not equals or not all(keys):
