@@ -15,6 +15,9 @@ from cuvis_ai_core.node.handles import (
 )
 from cuvis_ai_core.node.recording import Recorded
 
+if TYPE_CHECKING:
+    from cuvis_ai_schemas.enums import ExecutionStage
+
 STAGES = frozenset({"always", "train", "val", "test", "inference"})
 """The execution stages of the published schemas (`cuvis_ai_schemas.enums.ExecutionStage`)."""
 
@@ -121,7 +124,7 @@ class NodeMixin(Recorded):
         return self._name
 
     @property
-    def execution_stages(self) -> frozenset[str]:
+    def execution_stages(self) -> "frozenset[ExecutionStage]":
         """Stages in which a pipeline runs this node, members of `ExecutionStage`, which are equal to their names.
 
         They may be changed before it joins one.

@@ -8,7 +8,7 @@ from cuvis_ai_core.node.base import stage_name
 from cuvis_ai_core.node.libraries import is_module
 
 if TYPE_CHECKING:
-    from cuvis_ai_schemas.pipeline import NodeProfilingStats
+    from cuvis_ai_schemas.pipeline import NodeProfilingStats, PipelineConfig
 
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.pipeline.timings import Timings
@@ -104,7 +104,7 @@ class PublishedMethods:
         metadata: Any = None,
         **_: Any,
     ) -> tuple[Path, Path | None]:
-        """Write the pipeline file, and weights beside it, as `save` does, in the published spelling (see `serialize`).
+        """Write the pipeline file, and weights beside it, as `save` does, in the published spelling.
 
         Args:
             config_path: The file.
@@ -122,17 +122,19 @@ class PublishedMethods:
 
         pipeline, path = cast("Pipeline", self), Path(config_path).expanduser()
         more = metadata.model_dump() if hasattr(metadata, "model_dump") else dict(metadata or {})
-        save_pipeline(path, pipeline, None, content=self.serialize(), metadata=more, weights=save_weights)
+        save_pipeline(path, pipeline, None, content=_published_spelling(pipeline), metadata=more, weights=save_weights)
         return path, find_weights(path)
 
-    def serialize(self) -> dict[str, Any]:
-        """Return the content of the pipeline file in the published spelling: `hparams`, `connections`."""
-        content = cast("Pipeline", self).to_dict()
-        nodes = [
-            {"hparams" if key == "params" else key: value for key, value in each.items()} for each in content["nodes"]
-        ]
-        renamed = {"connections" if key == "edges" else key: value for key, value in content.items()}
-        return {**renamed, "nodes": nodes}
+    def serialize(self) -> "PipelineConfig":
+        """Return the content of the pipeline file in the published spelling, without metadata that it does not know."""
+        from cuvis_ai_schemas.pipeline import PipelineConfig, PipelineMetadata
+
+        content = _published_spelling(cast("Pipeline", self))
+        known = {
+            key: content["metadata"].get(key) for key in PipelineMetadata.model_fields.keys() & content["metadata"]
+        }
+        kept = {key: content[key] for key in ("nodes", "connections")}
+        return PipelineConfig.model_validate({**kept, "metadata": known})
 
     def visualize(self, format: str = "mermaid", output_path: str | Path | None = None, **_: Any) -> str | Path:  # noqa: A002
         """Draw the graph; options of the published drawings are left alone.
@@ -269,6 +271,14 @@ class PublishedMethods:
 
     def _timings(self) -> "Timings | None":
         return cast("Pipeline", self)._observed_by(_TIMINGS)  # type: ignore[no-any-return] # noqa: SLF001
+
+
+def _published_spelling(pipeline: "Pipeline") -> dict[str, Any]:
+    """Return the content of the pipeline file with the published keys: `hparams`, `connections`."""
+    content = pipeline.to_dict()
+    nodes = [{"hparams" if key == "params" else key: value for key, value in each.items()} for each in content["nodes"]]
+    renamed = {"connections" if key == "edges" else key: value for key, value in content.items()}
+    return {**renamed, "nodes": nodes}
 
 
 def _has_state(node: Any) -> bool:
