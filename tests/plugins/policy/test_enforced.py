@@ -232,13 +232,14 @@ def test_a_policy_may_ask_for_a_lock_file(
         registry.load_plugins(path)
 
 
-def test_a_policy_may_ask_for_bounds(registry: NodeRegistry, local_plugin: Callable[..., Path], policy: Put) -> None:
-    """Of every dependency, also of what was installed before the policy."""
-    open_end = {"path": str(local_plugin("open", dependencies=("numpy>=1.20",))), "provides": ECHO}
-    bounded = {
-        "path": str(local_plugin("bounded", dependencies=("numpy>=1.20,<9", "x; extra == 'dev'"))),
-        "provides": ECHO,
-    }
+@pytest.mark.parametrize("isolation", ["scoped", pytest.param("process", marks=pytest.mark.slow)])
+def test_a_policy_may_ask_for_bounds(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], policy: Put, isolation: str
+) -> None:
+    """Of every dependency, also of what was installed before the policy, wherever it runs."""
+    common = {"provides": ECHO, "isolation": isolation}
+    open_end = {"path": str(local_plugin("open", dependencies=("numpy>=1.20",))), **common}
+    bounded = {"path": str(local_plugin("bounded", dependencies=("numpy>=1.20,<9", "x; extra == 'dev'"))), **common}
     registry.load_plugin("echo", open_end)
     registry.unload_plugin("echo")
     policy('allow: [{path: "/**"}]\nrequire: {bounded_dependencies: true}\n')
