@@ -113,7 +113,7 @@ def _path(flag: str, text: str, name: str | None = None, **more: Any) -> Callabl
 @_number("--max-plugins", 0, "Plugins of a session.")
 @_number("--max-queue", 1, "Waiting calls of a session.")
 @_number("--max-calls", 1, "Calls at a time.")
-@_time("--message-time", "Time for a message to come.")
+@_time("--message-time", "Time for a message to come, and for its answer to be taken.")
 @_time("--session-idle", "Close idle sessions after it.")
 @_time("--drain", "Time for calls to end in at SIGTERM.")
 @click.option(

@@ -1,7 +1,8 @@
-"""Clients that begin a call and let its message come slowly, or never: they are waited for so long, and block nobody.
+"""Clients that let the message of a call come slowly, or leave its answer: they are waited for so long, and no longer.
 
 gRPC has a thread wait for the message of each call. So there are as many threads as calls may be, of which only some
-work at a time, and whoever does not come within a limit is let go.
+work at a time. A call whose answer nobody takes is one of those that there may be, and its answer lies in memory. Who
+does neither come nor take within a limit is let go.
 """
 
 import threading
@@ -15,10 +16,10 @@ _LONGEST_OF_HEALTH: Final = 10.0
 
 
 class Patience:
-    """Ends the calls whose messages do not come.
+    """Ends the calls whose messages do not come, or whose answers are not taken.
 
     Args:
-        longest: Seconds that a message may take.
+        longest: Seconds that a message, or an answer, may take.
     """
 
     def __init__(self, longest: float) -> None:
@@ -42,10 +43,26 @@ class Patience:
             try:
                 request = next(requests, None)
             finally:
-                del self._waiting[id(context)]
+                self._waiting.pop(id(context), None)
             if request is None:
                 return
             yield request
+
+    def taken(self, context: Any) -> None:
+        """Wait until a call is over, for its answer is made."""
+        self._waiting[id(context)] = time.monotonic() + self._longest, context
+        if not context.add_callback(lambda: self._waiting.pop(id(context), None)):
+            self._waiting.pop(id(context), None)
+
+    def answers(self, made: Iterator[Any], context: Any) -> Iterator[Any]:
+        """Yield the answers of a call, as long as each is taken in time."""
+        for answer in made:
+            self._waiting[id(context)] = time.monotonic() + self._longest, context
+            try:
+                yield answer
+            finally:
+                self._waiting.pop(id(context), None)
+        self.taken(context)
 
     def interceptor(self) -> Any:
         """Return what has each call of a server wait here for its messages."""
@@ -78,12 +95,15 @@ def _patient(grpc: Any, handler: Any, patience: Patience, method: str) -> Any:
         behaviour = handler.unary_stream or handler.unary_unary
 
     def behave(requests: Iterator[Any], context: Any, *more: Any) -> Any:
-        coming = patience.messages(requests, context, method)
-        if handler.request_streaming:
-            return behaviour(coming, context, *more)
-        if (request := next(coming, None)) is None:
+        given: Any = patience.messages(requests, context, method)
+        if not handler.request_streaming and (given := next(given, None)) is None:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "The call has no message.")
-        return behaviour(request, context, *more)
+        made = behaviour(given, context, *more)
+        if handler.response_streaming:
+            # A training goes on while nobody reads what it says: there are few of them, and old words are left out.
+            return patience.answers(made, context) if handler.request_streaming else made
+        patience.taken(context)
+        return made
 
     if getattr(behaviour, "experimental_non_blocking", False):  # that of watching the health
         behave.experimental_non_blocking = True  # type: ignore[attr-defined]

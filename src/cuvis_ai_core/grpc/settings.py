@@ -21,7 +21,7 @@ class Settings:
         uds: The path of a Unix socket to listen on instead.
         uds_mode: Who may use that socket, as a mode of a file: by default its owner alone.
         workers: Calls that are worked on at a time.
-        message_time: Seconds that the message of a call may take to come.
+        message_time: Seconds that the message of a call may take to come, and its answer to be taken.
         max_message: Bytes of a message, of what a client sends and of what it is answered.
         max_sessions: Sessions at a time.
         max_plugins: Plugins of a session.
