@@ -13,6 +13,8 @@ from cuvis_ai_core.plugins.manifest.schema import read_manifest
 from cuvis_ai_core.plugins.policy.schema import PolicyFile
 from cuvis_ai_core.training import read_trainrun
 
+pytestmark = pytest.mark.usefixtures("quick_collections")
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "hookspecs" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LONG = {

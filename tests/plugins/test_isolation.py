@@ -17,6 +17,8 @@ import pytest
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.plugins.isolation.finder import install_finder
 
+pytestmark = pytest.mark.usefixtures("quick_collections")
+
 Files = dict[str, str]
 
 FORMS = """

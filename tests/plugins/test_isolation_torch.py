@@ -11,6 +11,8 @@ from cuvis_ai_core import NodeRegistry
 
 pytest.importorskip("torch")
 
+pytestmark = pytest.mark.usefixtures("quick_collections")
+
 Files = dict[str, str]
 
 NET = """

@@ -13,6 +13,8 @@ from cuvis_ai_core.errors import OperatorConflictError, PluginLoadError
 
 pytest.importorskip("torch")
 
+pytestmark = pytest.mark.usefixtures("quick_collections")
+
 Files = dict[str, str]
 LoadCode = Callable[..., Any]
 
