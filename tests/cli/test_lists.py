@@ -137,6 +137,7 @@ def test_a_schema_is_written_with_the_line_for_an_editor(shell: Shell) -> None:
     assert json.loads(Path("plugins.schema.json").read_text(encoding="utf-8"))["$schema"]
 
 
+@pytest.mark.slow
 def test_a_folder_of_repositories_is_served(shell: Shell, tmp_path: Path, interruptible: None) -> None:
     """Working ones too; until Ctrl-C, which is no error."""
     made = shell("cuvis-ai", "plugins", "new", "leaf-index")

@@ -324,6 +324,7 @@ def test_data_of_a_plugin_of_the_manifest(restore: Run, write_yaml: Run, belt: N
     assert again.exit_code == 0, again.output
 
 
+@pytest.mark.slow
 def test_data_of_a_plugin_in_a_named_folder(
     restore: Run, write_yaml: Run, belt: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -479,6 +480,7 @@ def test_overrides(restore: Run) -> None:
     }
 
 
+@pytest.mark.slow
 def test_pipeline_by_path(restore: Run, write_yaml: Run) -> None:
     """A pipeline that is named by its path is read from there, overridden, and begun from the weights beside it."""
     write_yaml("p.yaml", PIPELINE)
@@ -825,6 +827,7 @@ def test_metrics_that_are_not_means(restore: Run) -> None:
     assert restore("--mode", "train", "--override", "training.max_epochs=1", "--overwrite").exit_code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("numbers", "told"), [([7], "7.npy"), ([], None), ([6], None)], ids=["no mask", "none named", "can be"]
 )

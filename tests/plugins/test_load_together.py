@@ -146,6 +146,7 @@ def test_another_manifest_that_chooses_the_same_takes_the_same_target(
     assert len(list(cache.glob(".targets/first@*/*"))) == 1
 
 
+@pytest.mark.slow
 def test_what_was_chosen_later_goes_before_what_was_chosen_first(
     registry: NodeRegistry, versions: Callable[..., None], manifest: WriteManifest, tmp_path: Path
 ) -> None:

@@ -238,6 +238,7 @@ def test_example_nodes_pass(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     check_node(getattr(importlib.import_module(module), name), **EXAMPLES[path])
 
 
+@pytest.mark.slow
 def test_the_fixtures_are_there_by_themselves(pytester: pytest.Pytester) -> None:
     """A plugin's tests need no conftest: cube, registry, Git host, and a plugin cache of their own."""
     pytester.makepyfile(

@@ -106,6 +106,7 @@ def test_another_numpy_lives_beside_that_of_the_host(own: NodeRegistry) -> None:
     assert not np.__version__.startswith("2.1.")
 
 
+@pytest.mark.slow
 def test_auto_is_a_process_where_nothing_else_is_possible(own: NodeRegistry, cache: Path) -> None:
     """It is scoped where it can be; what it had to become is remembered, and found without asking uv."""
     folder = Path(__file__).parents[3] / "example_plugins" / "old_numpy"

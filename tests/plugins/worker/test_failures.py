@@ -217,6 +217,7 @@ def test_a_node_gets_its_last_state_in_another_worker(node: Construct) -> None:
     assert (scale.name, scale.statistically_initialized) == ("s", True)
 
 
+@pytest.mark.slow
 def test_a_node_gets_loaded_state_in_another_worker(node: Construct) -> None:
     """That of the last `load_state_dict`."""
     scale = node("Scale")
@@ -240,6 +241,7 @@ def _crash(node: Construct) -> None:
         node("Misbehaving").forward(what="kill")
 
 
+@pytest.mark.slow
 def test_other_workers_go_on_where_one_crashes(load: Callable[[], NodeRegistry]) -> None:
     """Each registry has its own."""
     one, other = load(), load()
@@ -302,6 +304,7 @@ def test_threads_take_turns(registry: NodeRegistry) -> None:
     assert wrong == []
 
 
+@pytest.mark.slow
 def test_workers_of_several_sessions_run_at_once(
     load: Callable[[], NodeRegistry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,7 @@ def test_nodes_of_the_host_run_beside_those_of_a_worker(load: Load) -> None:
     assert {node for _, node in profiler.times} == {"Misbehaving", "Meet", "Both"}
 
 
+@pytest.mark.slow
 def test_the_first_of_several_failures_is_told(load: Load) -> None:
     """First in the order of the pipeline; what depends on it is not begun, and the pipeline runs again."""
     pipeline = both_of(load().get("Misbehaving")(), load().get("Misbehaving")())
@@ -131,6 +132,7 @@ def test_an_interrupt_is_not_kept_waiting_by_several_steps_of_this_process(load:
     timer.join()
 
 
+@pytest.mark.slow
 def test_one_crash_of_two_workers_names_its_node(load: Load) -> None:
     """The other one's answer is waited for."""
     pipeline = both_of(load().get("Misbehaving")(), load().get("Misbehaving")())
@@ -139,6 +141,7 @@ def test_one_crash_of_two_workers_names_its_node(load: Load) -> None:
     assert isinstance(caught.value.__cause__, WorkerCrashError)
 
 
+@pytest.mark.slow
 def test_nodes_learn_from_streams_that_their_own_worker_takes_part_in(load: Load) -> None:
     """While a node of it learns, another thread has another node of it compute the next batch."""
     one, other = load(), load()
