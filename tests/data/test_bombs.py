@@ -151,6 +151,24 @@ def test_outlines_that_would_take_all_memory(tmp_path: Path, outline: Any) -> No
         open_annotations(tmp_path / "x.json").mask(_cube(tmp_path / "x.npy"))
 
 
+def test_an_image_that_is_only_said_to_be_huge_is_not_drawn(tmp_path: Path) -> None:
+    """A session's annotations are drawn at the size of their image, which the file alone tells."""
+    pytest.importorskip("pycocotools")
+    from cuvis_ai_core.data.coco import CocoAnnotations
+
+    path = tmp_path / "labels.json"
+
+    def drawn(side: int) -> Any:
+        images = [{"id": 0, "file_name": "a.cu3s", "height": side, "width": side}]
+        path.write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+        return CocoAnnotations(path).drawn((tmp_path / "a.cu3s", 0))
+
+    for side in (20_000, 2**30):
+        with pytest.raises(AnnotationError, match="would unpack to"):
+            drawn(side)
+    assert drawn(30).shape == (30, 30)
+
+
 @pytest.mark.parametrize(
     "read",
     [

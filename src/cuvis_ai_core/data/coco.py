@@ -17,7 +17,8 @@ from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.masks import Mask, check_size
 from cuvis_ai_core.data.matching import PictureNames, Place, refuse_shared, refuse_unmatched
 from cuvis_ai_core.data.palette import BACKGROUND_NAMES
-from cuvis_ai_core.errors import AnnotationError, MissingExtraError
+from cuvis_ai_core.data.unpacking import refuse_bomb
+from cuvis_ai_core.errors import AnnotationError, CubeError, MissingExtraError
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,9 @@ _LONGEST_OUTLINE: Final = 4_000_000
 """In pixels. pycocotools takes memory for each, and ends the process where their number is no longer one of 32 bits."""
 
 _LARGEST: Final = 2**31 - 1
+_BYTES_OF_A_PIXEL: Final = 5
+"""While it is drawn: one of the outline, four of the class."""
+
 _SESSION: Final = ".cu3s"
 """Session files may hold several cubes, and annotations count them even where there is but one."""
 
@@ -116,10 +120,17 @@ class CocoAnnotations:
             int32 `[height, width]` of the image; None where there is no image for the cube.
 
         Raises:
-            AnnotationError: An outline breaks a rule.
+            AnnotationError: An outline breaks a rule, or the image would take far more memory than the file.
         """
         found = self._find(place)
-        return None if found is None else self._painted(self._images[found], 0)
+        if found is None:
+            return None
+        height, width = self._size(self._images[found])
+        try:
+            refuse_bomb(self._path, _BYTES_OF_A_PIXEL * height * width)
+        except CubeError as error:
+            raise AnnotationError(error.message, hint=error.hint, path=self._path) from error
+        return self._painted(self._images[found], 0)
 
     def _size(self, image: Mapping[str, Any]) -> tuple[int, int]:
         height, width = (self._number(image, key, f"image {image['id']}") for key in ("height", "width"))

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -173,7 +174,10 @@ def _build(call: Call, session: Session, config: "TrainRunConfig") -> None:
 
     assert isinstance(config.pipeline, dict)
     call.service.check_nodes(session.node_registry, config.pipeline)
-    session.set_pipeline(build_pipeline(TrainRun(config, Path("trainrun.yaml")), session.node_registry))
+    weights = config.initial_weights
+    with reading(call.service.roots, Path(weights)) if weights else nullcontext() as held:
+        found = config if held is None else config.model_copy(update={"initial_weights": str(held)})
+        session.set_pipeline(build_pipeline(TrainRun(found, Path("trainrun.yaml")), session.node_registry))
 
 
 def _trainrun(session: Session) -> "TrainRunConfig":
