@@ -152,7 +152,8 @@ def _changes(node: ast.AST, text: str) -> Iterator[tuple[ast.expr | ast.stmt, st
 def nearest_tests(path: Path) -> list[Path]:
     """Return the files of tests nearest to a source file.
 
-    Those of its name come first, then some that import it, those of the name of its package, and those of its room.
+    Those of its name come first, then some that import it, those of the name of its package, those that have the name
+    of a module which imports it, and those of its room.
     """
     inside = path.with_suffix("").relative_to(SOURCE)
     module = ".".join(("cuvis_ai_core", *inside.parts)).removesuffix(".__init__")
@@ -162,10 +163,12 @@ def nearest_tests(path: Path) -> list[Path]:
     package = next(reversed(inside.parts[:-1]), inside.name).removesuffix("ing")
     rooms = [Path("tests", *inside.parts[:depth]) for depth in range(len(inside.parts) - 1, 0, -1)]
     room = next((sorted(folder.glob("test_*.py")) for folder in rooms if folder.is_dir()), [])
+    users = [file.stem for file in sorted(SOURCE.rglob("*.py")) if imports.search(file.read_text(encoding="utf-8"))]
+    of_users = [test for test in tests if test.stem.removeprefix("test_") in users]
     named, of_package = ([test for test in tests if word in test.stem] for word in (inside.name.strip("_"), package))
     # Tests that have the name but lie in another room are most often about something else.
     named.sort(key=lambda test: test not in room)
-    nearest = [*named[:3], *importing[:3], *of_package[:3], *named, *importing, *room]
+    nearest = [*named[:3], *importing[:3], *of_users[:1], *of_package[:2], *of_users, *named, *importing, *room]
     return list(dict.fromkeys(nearest))[:FILES_OF_TESTS]
 
 
