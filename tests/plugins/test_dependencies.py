@@ -245,3 +245,43 @@ def test_a_choice_of_versions_for_another_environment_is_remembered(
     )
     load()
     assert len(list(cache.glob(".targets/*/*/cuvis_test_dep"))) == 1
+
+
+def written(make_wheel: Callable[..., None], folder: Path, version: str, **options: Any) -> str:
+    """Write a wheel of `cuvis-test-dep` 1.0, which gives its version otherwise, elsewhere, and return its address."""
+    files = {"cuvis_test_dep/__init__.py": f"VERSION = {version!r}\n"}
+    make_wheel(folder, "cuvis-test-dep", "1.0", files, **options)
+    return next(folder.glob("*.whl")).as_uri()
+
+
+@pytest.mark.parametrize("named_first", [True, False])
+def test_another_file_of_one_version_is_not_shared(
+    make_wheel: Callable[..., None], wheel: MakeWheel, load: LoadUser, tmp_path: Path, *, named_first: bool
+) -> None:
+    """A plugin that names a file by its address has that one, and no other plugin has, whose lock has another hash."""
+    written(make_wheel, tmp_path / "wheels", "of the index")
+    other = written(make_wheel, tmp_path / "other", "of an address")
+    named = {"first": f"cuvis-test-dep @ {other}", "second": "cuvis-test-dep==1.0"}
+    order = list(named) if named_first else list(named)[::-1]
+    found = {name: load(name, named[name]).direct() for name in order}
+    assert found == {"first": "of an address", "second": "of the index"}
+
+
+def test_the_same_file_by_its_address_is_shared(
+    make_wheel: Callable[..., None], wheel: MakeWheel, load: LoadUser, tmp_path: Path
+) -> None:
+    """However it is named."""
+    address = written(make_wheel, tmp_path / "wheels", "of the index")
+    one, other = load("first", f"cuvis-test-dep @ {address}"), load("second", "cuvis-test-dep==1.0")
+    assert one.module is other.module
+
+
+def test_another_file_of_something_compiled_is_a_clash(
+    make_wheel: Callable[..., None], wheel: MakeWheel, load: LoadUser, tmp_path: Path
+) -> None:
+    """It is once in a process."""
+    written(make_wheel, tmp_path / "wheels", "of the index", pure=False)
+    other = written(make_wheel, tmp_path / "other", "of an address", pure=False)
+    load("first", f"cuvis-test-dep @ {other}")
+    with pytest.raises(PluginLoadError, match="with other files"):
+        load("second", "cuvis-test-dep==1.0")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cuvis_ai_hookspecs import hookimpl
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import (
@@ -145,6 +146,29 @@ def test_a_link_out_of_an_allowed_folder_is_not_allowed(
 
     refused(registry, {"path": str(tmp_path / "plugins" / "link"), "provides": ECHO})
     refused(registry, {"path": str(tmp_path / "plugins" / "fine"), "subdirectory": "sub", "provides": ECHO})
+
+
+def test_a_link_that_leads_elsewhere_after_it_was_judged_leads_nowhere(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], policy: Put, tmp_path: Path
+) -> None:
+    """Who owns the folder with it may move it at any moment: here, once the code is there."""
+    good, evil = local_plugin("good/plugin"), local_plugin("evil/plugin")
+    (evil / "src/echo_plugin/nodes.py").write_text("raise SystemExit('pwned')")
+    link = tmp_path / "evil/link"
+    link.symlink_to(good)
+    policy(f'allow: [{{path: "{good.parent}/*"}}]')
+
+    class Mover:
+        @hookimpl
+        def cuvis_ai_plugin_state(self, state: str) -> None:
+            if state == "path resolved" and link.resolve() == good.resolve():
+                link.unlink()
+                link.symlink_to(evil)
+
+    config = {"path": str(link.parent), "subdirectory": "link", "provides": ECHO}
+    registry.register_hooks(Mover())
+    refused(registry, config)
+    assert link.resolve() == evil.resolve()
 
 
 def test_a_broken_policy_lets_nothing_be_loaded(

@@ -13,6 +13,7 @@ import pytest
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import NotAllowedError, PolicyError
 from cuvis_ai_core.plugins.policy.finding import places
+from cuvis_ai_core.plugins.policy.plainly import surely_allows
 from cuvis_ai_core.plugins.policy.policy import Policy, find_policy
 from cuvis_ai_core.plugins.policy.schema import policy_schema
 
@@ -274,6 +275,23 @@ def test_a_named_policy_that_is_none_is_no_free_pass(
 
     with pytest.raises(PolicyError):
         find_policy()
+
+
+@pytest.mark.parametrize("named", ["policy.yaml", "./policy.yaml", "../policy.yaml"])
+def test_a_policy_is_not_named_from_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    """That may be a folder that somebody sent, with a policy of theirs in it."""
+    (tmp_path / "sent").mkdir()
+    for folder in (tmp_path, tmp_path / "sent"):
+        (folder / "policy.yaml").write_text("allow: [{repo: 'https://*/**'}]")
+    monkeypatch.chdir(tmp_path / "sent")
+    monkeypatch.setenv("CUVIS_POLICY", named)
+    with pytest.raises(PolicyError, match="another file in each folder"):
+        find_policy()
+    assert not surely_allows("https://a.org/x")
+    monkeypatch.setenv("CUVIS_POLICY", str(tmp_path / "policy.yaml"))
+    assert find_policy() is not None
 
 
 def test_a_link_to_nowhere_is_no_free_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

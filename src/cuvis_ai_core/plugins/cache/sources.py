@@ -352,7 +352,8 @@ def project_folder(declared: GitPlugin | LocalPlugin, source: Source) -> Path:
     elif git and not folder.resolve().is_relative_to(source.folder.resolve()):
         what = "is a link that leads out of the checkout"
     else:
-        return folder
+        # A link in a folder may lead elsewhere the next moment: what was judged is what is used.
+        return folder if git else folder.resolve()
     offered = ", ".join(sorted(projects(source.folder))) or "none"
     raise (SourceError if git else LocalPathError)(
         f"The subdirectory '{declared.subdirectory}' of {where} {what}.",

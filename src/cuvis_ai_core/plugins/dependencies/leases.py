@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from cuvis_ai_core.errors import DependencyConflictError
+from cuvis_ai_core.plugins.dependencies.builds import are_one
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 from cuvis_ai_core.plugins.dependencies.requirements import conflict, host_version, needed_name
 from cuvis_ai_core.plugins.dependencies.search_path import SearchPath, added_below, search_path
@@ -101,7 +102,7 @@ def acquire(plugin: Distribution, needed: Sequence[Distribution], target: Path) 
         _drop_idle()
         host = search_path()
         sharing = Sharing(plugin, needed, _provider, lambda each: _host_provider(each, host))
-        private = _private(plugin, needed, sharing, host)
+        private = _private(plugin, needed, sharing, host, target)
         demands: dict[str, list[Demand]] = {}
         for demand in sharing.demands(private):
             demands.setdefault(needed_name(demand.requirement), []).append(demand)
@@ -160,8 +161,10 @@ def find_dependency(fullname: str, path: Sequence[str] | None) -> ModuleSpec | N
     return PathFinder.find_spec(fullname, [*(added_below(folder) if path is None else ()), folder])
 
 
-def _private(plugin: Distribution, needed: Sequence[Distribution], sharing: Sharing, host: SearchPath) -> Reasons:
-    private = sharing.private(dict(_doubles(plugin, needed)))
+def _private(
+    plugin: Distribution, needed: Sequence[Distribution], sharing: Sharing, host: SearchPath, target: Path
+) -> Reasons:
+    private = sharing.private({**dict(_doubles(plugin, needed)), **dict(_others(plugin, needed, target))})
     for each in list(sharing.new(private)):
         # What the host has, it means to use itself: better not to take its place.
         kept = _host_provider(each, host) if each.pure and each.name not in private else None
@@ -231,6 +234,18 @@ def _doubles(plugin: Distribution, needed: Iterable[Distribution]) -> Iterator[t
                 what = f"{live.distribution.name} {live.distribution.version}"
                 where = f"{live.provider().where}; it owns the module '{root}' too"
                 yield each.name, conflict(plugin.name, f"{each.name}=={each.version}", what, where, plugin.name)
+
+
+def _others(
+    plugin: Distribution, needed: Iterable[Distribution], target: Path
+) -> Iterator[tuple[str, DependencyConflictError]]:
+    """Return what is live in the same version, and with other files: what was locked by its hash is not that."""
+    for each in needed:
+        live = _live.get(each.name)
+        same = live is not None and live.distribution.version == each.version and live.target != target
+        if live is not None and same and not are_one(each.name, live.target, target):
+            where = f"{live.provider().where}, with other files"
+            yield each.name, conflict(plugin.name, f"{each.name}=={each.version}", each.version, where, plugin.name)
 
 
 def _contradictions(

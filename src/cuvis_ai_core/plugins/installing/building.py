@@ -8,6 +8,7 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 
 from cuvis_ai_core.errors import ProjectFileError
+from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.cache.integrity import NO_SOURCE
 from cuvis_ai_core.plugins.cache.sources import Source, project_folder, refuse_altered
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
@@ -36,6 +37,7 @@ class Building:
 
     Raises:
         CacheMismatchError: Its checkout was altered.
+        NotAllowedError: The policy does not allow the folder that a link in a local one leads to now.
         ProjectFileError: pyproject.toml is missing or breaks a rule, or refuses the Python.
     """
 
@@ -44,6 +46,9 @@ class Building:
     ) -> None:
         refuse_altered(name, source)
         self.folder = project_folder(declared, source)
+        if isinstance(declared, LocalPlugin):
+            placed = declared.model_copy(update={"path": self.folder, "subdirectory": None})
+            vetting.judged(name, placed, own_process=own_process)
         self.project: Project | None = None
         self._name = name
         self._declared = declared

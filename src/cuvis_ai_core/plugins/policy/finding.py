@@ -29,6 +29,12 @@ def is_named() -> bool:
     return bool(os.environ.get(POLICY_VARIABLE, "").strip())
 
 
+def named_relatively() -> str:
+    """Return what the variable names if that counts from the working directory, which may be anybody's, or nothing."""
+    named = os.path.expanduser(os.environ.get(POLICY_VARIABLE, ""))
+    return "" if os.path.isabs(named) else named
+
+
 def places() -> list[str]:
     """Return where a policy is looked for; the first that is there holds."""
     if is_named():

@@ -12,7 +12,7 @@ from typing import Final
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.plugins.policy import patterns
 from cuvis_ai_core.plugins.policy.addresses import address_of, matches
-from cuvis_ai_core.plugins.policy.finding import may_be_there, places
+from cuvis_ai_core.plugins.policy.finding import is_named, may_be_there, named_relatively, places
 from cuvis_ai_core.plugins.policy.rights import writable_by_all
 
 _KEYS: Final = frozenset({"allow", "signers", "require", "isolation"})
@@ -38,7 +38,7 @@ def surely_allows(repo: str) -> bool:
     from cuvis_ai_core._reading import load_yaml
 
     path = next(map(Path, filter(may_be_there, places())), None)
-    if path is None:
+    if path is None or (is_named() and named_relatively()):
         return False
     try:
         return _is_allowed(load_yaml(path).data, repo, path)

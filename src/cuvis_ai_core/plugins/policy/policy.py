@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
 from cuvis_ai_core._redact import without_credentials
+from cuvis_ai_core._shown import shown_in_line
 from cuvis_ai_core.errors import NotAllowedError, PolicyError, YamlError
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.policy.addresses import address_of, matches, parts_match
-from cuvis_ai_core.plugins.policy.finding import is_named, places
+from cuvis_ai_core.plugins.policy.finding import POLICY_VARIABLE, is_named, named_relatively, places
 from cuvis_ai_core.plugins.policy.problems import broken, unreadable, wrong
 from cuvis_ai_core.plugins.policy.rights import writable_by_all
 from cuvis_ai_core.plugins.policy.schema import DistributionRule, Kind, PathRule, PolicyFile, RepoRule, Require, Rule
@@ -176,6 +177,12 @@ def find_policy() -> Policy | None:
     """
     found = map(Path, places())
     if is_named():
+        if relative := named_relatively():
+            raise PolicyError(
+                f"{POLICY_VARIABLE} names a relative path, '{shown_in_line(relative)}': that is another file in each "
+                "folder, and may be a stranger's. No plugin is loaded.",
+                hint=f"Give the whole path: {POLICY_VARIABLE}=$PWD/policy.yaml",
+            )
         return Policy.read(next(found))
     return next((Policy.read(place) for place in found if _is_there(place)), None)
 

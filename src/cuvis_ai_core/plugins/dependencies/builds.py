@@ -1,0 +1,35 @@
+"""Whether two installed copies of one version of a distribution are one: their files, as installers recorded them.
+
+A package index has one file of a version for a platform. But a dependency may name another by its address; and what a
+lock file has by its hash is that file, and no other of the same name and version.
+"""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from cuvis_ai_core.plugins.dependencies.distribution import normalised
+
+
+def are_one(name: str, one: Path, other: Path) -> bool:
+    """Tell whether a distribution has the same files in two target directories; True where that cannot be told.
+
+    Args:
+        name: Its normalised name.
+        one: A target directory.
+        other: Another one.
+    """
+    found = [_files(str(folder), name) for folder in (one, other)]
+    return None in found or found[0] == found[1]
+
+
+@lru_cache(512)
+def _files(folder: str, name: str) -> frozenset[bytes] | None:
+    """Return the lines of a record, but for those of metadata: these say how it was installed."""
+    try:
+        infos = [each for each in os.listdir(folder) if each.endswith(".dist-info")]
+        info = next((each for each in infos if normalised(each.partition("-")[0]) == name), None)
+        lines = Path(folder, info or "", "RECORD").read_bytes().splitlines()
+    except OSError:
+        return None
+    return frozenset(line for line in lines if b".dist-info/" not in line and b"__pycache__" not in line)
