@@ -80,7 +80,7 @@ def test_git_starts_before_what_checks_the_entry_is_imported(tried: Tried, git_p
     found = tried(_entry(git_plugin()), "wait")
     assert found["error"] == ""
     assert found["early"] == [True]
-    assert found["started"] == 5  # git init, fetch and checkout; uv's build and installation
+    assert found["started"] == 6  # git init, fetch, sizes and checkout; uv's build and installation
 
 
 WHEN = """
