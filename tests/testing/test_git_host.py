@@ -162,6 +162,20 @@ def test_requests_are_counted(host: GitHost) -> None:
     assert host.requests > 0
 
 
+def test_a_fault_comes_after_the_requests_that_are_spared(host: GitHost) -> None:
+    """As many are answered as they should be, and none after them, until the fault is taken away."""
+    url = host.add("plugin", {"a.py": "one\n"}, tag="v1")
+    before = host.requests
+    git("ls-remote", url)
+    host.fault, host.spared = "reset", 2 * (host.requests - before)
+    git("ls-remote", url)
+    git("ls-remote", url)
+    with pytest.raises(subprocess.CalledProcessError):
+        git("ls-remote", url)
+    host.fault = ""
+    git("ls-remote", url)
+
+
 def test_a_host_that_does_not_serve_has_no_address(tmp_path: Path) -> None:
     """Forgetting `with` is said, instead of an address where nobody answers."""
     with pytest.raises(CuvisError, match="with GitHost"):
