@@ -44,13 +44,18 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
         return Workspace(root), run_demo(root).output
 
 
+def copy_of(workspace: Workspace, place: Path) -> Workspace:
+    """Return a copy of the folder of the demonstration that counts as one that it made."""
+    shutil.copytree(workspace.root, place)
+    record = place / ".demo.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "folder": place.stat().st_ino}))
+    return Workspace(place)
+
+
 @pytest.fixture
 def copied(first: tuple[Workspace, str], tmp_path: Path) -> Workspace:
     """Return a copy of the folder of the demonstration, for a test that changes it: tests run in any order."""
-    shutil.copytree(first[0].root, tmp_path / "output")
-    record = tmp_path / "output" / ".demo.json"
-    record.write_text(json.dumps({**json.loads(record.read_text()), "folder": record.parent.stat().st_ino}))
-    return Workspace(tmp_path / "output")
+    return copy_of(first[0], tmp_path / "output")
 
 
 @pytest.fixture
@@ -153,7 +158,7 @@ def test_an_edited_example_is_loaded_anew(
     """After an edit of the example plugin its tag is another commit; the old checkout is not used."""
     shutil.copytree(demo_workspace.example_plugins(), tmp_path / "edited")
     (tmp_path / "edited" / "spectral_indices" / "NEWS").write_text("edited\n")
-    shutil.copytree(first[0].root, tmp_path / "output")
+    copy_of(first[0], tmp_path / "output")
     monkeypatch.setattr(demo_workspace, "example_plugins", lambda: tmp_path / "edited")
     run_demo(tmp_path / "output")
     assert (tmp_path / "output" / "plugin-cache" / "spectral_indices@v1.0.0" / "NEWS").exists()
@@ -171,8 +176,7 @@ def test_the_plugin_cache_of_the_user_is_not_touched(
 
 def test_what_was_edited_is_never_overwritten(first: tuple[Workspace, str], tmp_path: Path) -> None:
     """A pipeline, a node of a local plugin, a manifest, the picture, the repository: all stay, and that is said."""
-    shutil.copytree(first[0].root, tmp_path / "output")
-    place = Workspace(tmp_path / "output")
+    place = copy_of(first[0], tmp_path / "output")
     node = place.root / "plugins/plain_nodes/src/cuvis_ai_plain_nodes/reflectance.py"
     edited = (place.pipelines["v1.0.0"], place.manifests["v1.1.0"], node, place.picture)
     for path in edited:
