@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 from cuvis_ai_core.errors import DependencyConflictError
-from cuvis_ai_core.plugins.dependencies.builds import are_one
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 from cuvis_ai_core.plugins.dependencies.requirements import conflict, host_version, needed_name
 from cuvis_ai_core.plugins.dependencies.search_path import SearchPath, added_below, search_path
@@ -242,8 +241,11 @@ def _others(
     """Return what is live in the same version, and with other files: what was locked by its hash is not that."""
     for each in needed:
         live = _live.get(each.name)
-        same = live is not None and live.distribution.version == each.version and live.target != target
-        if live is not None and same and not are_one(each.name, live.target, target):
+        if live is None or live.distribution.version != each.version or live.target == target:
+            continue
+        from cuvis_ai_core.plugins.dependencies.builds import are_one
+
+        if not are_one(each.name, live.target, target):
             where = f"{live.provider().where}, with other files"
             yield each.name, conflict(plugin.name, f"{each.name}=={each.version}", each.version, where, plugin.name)
 
