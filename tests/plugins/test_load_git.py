@@ -121,13 +121,13 @@ def test_a_warm_load_starts_no_process_opens_no_connection_and_takes_no_lock(
 def test_a_cold_load_starts_git_and_uv_only_for_what_has_to_be_done(
     cache: Path, git_plugin: Callable[..., str]
 ) -> None:
-    """Git makes, fetches and checks out; uv builds and installs; the import of GitPython would start git twice more."""
+    """Git makes, fetches, tells sizes, checks out; uv builds and installs; importing GitPython would start it twice."""
     url = git_plugin()
     environment = {**os.environ, "CUVIS_PLUGINS_DIR": str(cache)}
     command = [sys.executable, "-c", COUNTED, json.dumps(config(url))]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     said = json.loads(done.stdout)
-    assert said["events"]["subprocess.Popen"] == 5
+    assert said["events"]["subprocess.Popen"] == 6
     assert "git" not in said["modules"]
 
 
