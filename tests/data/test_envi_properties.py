@@ -79,7 +79,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("envi")
 
 
-@pytest.mark.slow
 @given(header=headers())
 def test_decoration_changes_nothing(folder: Path, header: tuple[bytes, dict[str, Any]]) -> None:
     """Case, blanks, remarks, order, line ends and encodings of a header do not change the cube."""
