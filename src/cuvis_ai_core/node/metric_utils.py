@@ -3,6 +3,7 @@
 import logging
 import numbers
 from collections.abc import MutableMapping
+from math import ceil
 from typing import Any, Final
 
 import torch
@@ -42,7 +43,7 @@ def check_topk_frac(topk_frac: float, name: str = "topk_frac") -> float:
 
 
 def topk_mean(scores: torch.Tensor, topk_frac: float) -> torch.Tensor:
-    """Return the mean of the highest scores of each image: a share of all, and at least one.
+    """Return the mean of the highest scores of each image: a share of all, of which a part counts as one.
 
     Args:
         scores: `[batch, ...]`.
@@ -52,7 +53,7 @@ def topk_mean(scores: torch.Tensor, topk_frac: float) -> torch.Tensor:
         `[batch]`.
     """
     flat = scores.reshape(scores.shape[0], -1)
-    count = max(1, int(flat.shape[1] * topk_frac))
+    count = max(1, ceil(round(flat.shape[1] * topk_frac, 6)))  # 0.07 of 100 are 7, not 7.000000000000001
     return flat.topk(count, dim=1).values.mean(dim=1)
 
 

@@ -1,0 +1,18 @@
+"""What published metric nodes share."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from cuvis_ai_core.node.metric_utils import topk_mean  # noqa: E402 - needs torch
+
+
+@pytest.mark.parametrize(
+    ("pixels", "share", "count"),
+    [(3, 0.001, 1), (48, 0.05, 3), (99, 0.01, 1), (101, 0.01, 2), (100, 0.015, 2), (100, 0.07, 7), (100, 0.55, 55)],
+)
+def test_a_share_of_the_highest_scores(pixels: int, share: float, count: int) -> None:
+    """A part of a pixel counts as one, of each image for itself, and rounding of floats adds none."""
+    scores = torch.arange(1.0, pixels + 1).reshape(1, pixels, 1)
+    means = topk_mean(torch.cat([scores, -scores]), share)
+    assert means.tolist() == [pixels - (count - 1) / 2, -1 - (count - 1) / 2]
