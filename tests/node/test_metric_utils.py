@@ -4,7 +4,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from cuvis_ai_core.node.metric_utils import topk_mean  # noqa: E402 - needs torch
+from cuvis_ai_core.node.fit_utils import random_cap  # noqa: E402
+from cuvis_ai_core.node.metric_utils import subsample_hw, topk_mean  # noqa: E402 - needs torch
 
 
 @pytest.mark.parametrize(
@@ -16,3 +17,11 @@ def test_a_share_of_the_highest_scores(pixels: int, share: float, count: int) ->
     scores = torch.arange(1.0, pixels + 1).reshape(1, pixels, 1)
     means = topk_mean(torch.cat([scores, -scores]), share)
     assert means.tolist() == [pixels - (count - 1) / 2, -1 - (count - 1) / 2]
+
+
+def test_arguments_by_their_published_names() -> None:
+    """As programs may hand them over."""
+    rows = torch.arange(20.0).reshape(10, 2)
+    drawn = random_cap(rows=rows, max_rows=4, generator=torch.Generator().manual_seed(3))
+    assert drawn.shape == (4, 2)
+    assert subsample_hw(x=rows.reshape(1, 5, 4), stride=2).shape == (1, 3, 2)

@@ -3,16 +3,16 @@
 import torch
 
 
-def random_cap(values: torch.Tensor, limit: int, generator: torch.Generator | None = None) -> torch.Tensor:
+def random_cap(rows: torch.Tensor, max_rows: int, generator: torch.Generator | None = None) -> torch.Tensor:
     """Return at most so many rows, drawn at random without replacement; as they are where there are no more.
 
     Args:
-        values: `[rows, ...]`.
-        limit: How many rows at most.
+        rows: `[number, ...]`.
+        max_rows: How many rows at most.
         generator: Where random numbers come from; by default torch's own.
     """
-    if len(values) <= limit:
-        return values
-    device = values.device if generator is None else generator.device
-    chosen = torch.randperm(len(values), generator=generator, device=device)[:limit]
-    return values[chosen.to(values.device)]
+    if len(rows) <= max_rows:
+        return rows
+    device = rows.device if generator is None else generator.device
+    chosen = torch.randperm(len(rows), generator=generator, device=device)[:max_rows]
+    return rows[chosen.to(rows.device)]

@@ -16,7 +16,7 @@ VECTORIZED_CUTOFF: Final = 50_000
 _IMAGE_AXES: Final = 3
 
 
-def subsample_hw(tensor: torch.Tensor, stride: int) -> torch.Tensor:
+def subsample_hw(x: torch.Tensor, stride: int) -> torch.Tensor:
     """Return every `stride`-th pixel of both axes of images `[batch, height, width, ...]`, as a view.
 
     Raises:
@@ -25,10 +25,10 @@ def subsample_hw(tensor: torch.Tensor, stride: int) -> torch.Tensor:
     if isinstance(stride, bool) or not isinstance(stride, numbers.Integral) or stride < 1:
         raise ValueError(f"stride must be an integer of at least 1, not {stride!r}")
     if stride == 1:
-        return tensor
-    if tensor.ndim < _IMAGE_AXES:
-        raise ValueError(f"[batch, height, width, ...] is needed, and the shape is {tuple(tensor.shape)}")
-    return tensor[:, :: int(stride), :: int(stride)]
+        return x
+    if x.ndim < _IMAGE_AXES:
+        raise ValueError(f"[batch, height, width, ...] is needed, and the shape is {tuple(x.shape)}")
+    return x[:, :: int(stride), :: int(stride)]
 
 
 def check_topk_frac(topk_frac: float, name: str = "topk_frac") -> float:
