@@ -175,15 +175,15 @@ class NodeRegistry:
         return sorted(cls._builtin_registry)
 
     @classmethod
-    def get_builtin_class(cls, name: str) -> type[NodeMixin]:
+    def get_builtin_class(cls, class_name: str) -> type[NodeMixin]:
         """Return a built-in node by its short name.
 
         Raises:
             NodeNotFoundError: There is none.
         """
-        found = cls._builtin(checked_name(name))
+        found = cls._builtin(checked_name(class_name))
         if found is None:
-            raise not_found(name, cls._builtin_registry, cls._builtin_registry)
+            raise not_found(class_name, cls._builtin_registry, cls._builtin_registry)
         return found
 
     @classmethod
@@ -492,12 +492,12 @@ class NodeRegistry:
         """
         self._members.take_out(plugin)
 
-    def register_plugins_installed(self, plugins: Mapping[str, Any]) -> list[str]:
+    def register_plugins_installed(self, resolved_plugins: Mapping[str, Any]) -> list[str]:
         """Have the nodes of plugins that are installed in this environment by the short names of their classes.
 
         Args:
-            plugins: Name to what its manifest says: a mapping, or a model of the schemas, with `capabilities` or
-                `provides`.
+            resolved_plugins: Name to what its manifest says: a mapping, or a model of the schemas, with `capabilities`
+                or `provides`.
 
         Returns:
             The full paths of the node classes.
@@ -508,7 +508,7 @@ class NodeRegistry:
         """
         from cuvis_ai_core.plugins.package_nodes import Installed
 
-        installed = {name: Installed(name, manifest) for name, manifest in plugins.items()}
+        installed = {name: Installed(name, manifest) for name, manifest in resolved_plugins.items()}
         for name, each in installed.items():
             self.register_hooks(each, name)
         return [path for each in installed.values() for path in each.cuvis_ai_nodes()]

@@ -1,9 +1,11 @@
 """The page about the published core tells the truth about names."""
 
+import inspect
 import re
 import warnings
 from contextlib import suppress
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,25 @@ NAMES = re.findall(r"^\| `(cuvis_ai_core\.[\w.]+)` \|", PAGE.read_text(encoding=
 ROWS = re.findall(r"^\| `(cuvis_ai_core\.[\w.]+)` \| ([^|]+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 OLD = [(path, re.findall(r"`([\w.]+)`", here)[0]) for path, here in ROWS if not here.startswith("the same")]
 
+ARGUMENTS = {
+    "data.model_weights:ModelWeights.load_manifests": ["plugins_dirs"],
+    "data.rle:coco_rle_encode": ["mask_np"],
+    "data.splits_io:universe_hash": ["refs"],
+    "node.metric_utils:topk_mean": ["values", "topk_frac"],
+    "node.metric_utils:warn_below_vectorized_cutoff": ["node_name", "n_sub", "n_full", "state"],
+    "pipeline.factory:PipelineBuilder.build_from_config": ["self", "pipeline_config"],
+    "pipeline.pipeline:CuvisPipeline.forward": [
+        *("self", "batch", "stage", "upto_node", "context", "free_consumed_ports", "keep_ports")
+    ],
+    "utils.general:expand_range_selectors": ["items"],
+    "utils.node_registry:NodeRegistry.get_builtin_class": ["class_name"],
+    "utils.node_registry:NodeRegistry.register_plugins_installed": ["self", "resolved_plugins"],
+    "utils.plugin_fixer:reorder_pipeline_with_plugins": ["original", "plugin_names"],
+    "utils.plugin_fixer:suggest_plugins_field": ["pipeline_config", "raw_pipeline_dict", "plugins_dirs"],
+    "utils.plugin_resolver:resolve_pipeline_plugins": ["pipeline_config", "plugins_dirs"],
+}
+"""Name to the arguments that published programs give it, by their places or by these names."""
+
 
 @pytest.mark.parametrize("path", NAMES)
 def test_published_names_are_where_the_page_says(path: str) -> None:
@@ -24,6 +45,16 @@ def test_published_names_are_where_the_page_says(path: str) -> None:
         pytest.importorskip(package)
     module, _, name = path.rpartition(".")
     assert getattr(import_module(module), name) is not None
+
+
+@pytest.mark.parametrize(("path", "arguments"), ARGUMENTS.items())
+def test_arguments_have_their_published_names(path: str, arguments: list[str]) -> None:
+    """In the published order; what is our own is behind them and given by name."""
+    for package in ("torch", "pytorch_lightning"):
+        pytest.importorskip(package)
+    module, _, name = path.partition(":")
+    found = inspect.signature(attrgetter(name)(import_module(f"cuvis_ai_core.{module}"))).parameters.values()
+    assert [each.name for each in found if each.kind is not each.KEYWORD_ONLY] == arguments
 
 
 @pytest.mark.parametrize(("path", "new"), OLD)

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 
 
-def expand_range_selectors(tokens: Iterable[int | str]) -> list[int]:
+def expand_range_selectors(items: Iterable[int | str]) -> list[int]:
     """Return the numbers that a list names: each a number, or a range `first-last` or `first-last:step` with its last.
 
     Raises:
         ValueError: Something is neither.
     """
-    return [number for token in tokens for number in _range(token)]
+    return [number for item in items for number in _range(item)]
 
 
 def _range(token: int | str) -> Iterable[int]:

@@ -23,11 +23,11 @@ _SIGNS: Final = 64
 ByteMask: TypeAlias = NDArray[np.uint8]
 
 
-def coco_rle_encode(mask: NDArray[Any]) -> dict[str, Any]:
+def coco_rle_encode(mask_np: NDArray[Any]) -> dict[str, Any]:
     """Return a mask as runs, ready for JSON.
 
     Args:
-        mask: `[height, width]`; what is not 0 belongs to it.
+        mask_np: `[height, width]`; what is not 0 belongs to it.
 
     Returns:
         `{"size": [height, width], "counts": text}`.
@@ -35,7 +35,7 @@ def coco_rle_encode(mask: NDArray[Any]) -> dict[str, Any]:
     Raises:
         AnnotationError: It has other axes.
     """
-    array = np.asarray(mask)
+    array = np.asarray(mask_np)
     if array.ndim != 2:  # noqa: PLR2004
         raise AnnotationError(f"A mask has the axes [height, width], and this one the shape {array.shape}.")
     runs = _pycocotools().encode(np.asfortranarray(array != 0, dtype=np.uint8))

@@ -41,9 +41,9 @@ def save_splits(splits: Any, path: str | Path) -> None:
     write_atomic(Path(path), json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def universe_hash(samples: Iterable[Any]) -> str:
+def universe_hash(refs: Iterable[Any]) -> str:
     """Return the SHA-256 of the identities of samples in their order, each with a line feed behind it."""
-    return hashlib.sha256("".join(f"{each.uid}\n" for each in samples).encode()).hexdigest()
+    return hashlib.sha256("".join(f"{each.uid}\n" for each in refs).encode()).hexdigest()
 
 
 def split_config(splits: Any) -> Any:

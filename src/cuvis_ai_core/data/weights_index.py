@@ -69,14 +69,14 @@ class ModelWeights:
         cls._rows.clear()
 
     @classmethod
-    def load_manifests(cls, folders: Iterable[str | Path]) -> None:
+    def load_manifests(cls, plugins_dirs: Iterable[str | Path]) -> None:
         """Read the manifests in folders, one file for each plugin.
 
         Raises:
             ManifestError: A file cannot be read, or two name weights of one name; nothing was kept.
         """
         found: dict[str, dict[str, Any]] = {}
-        for folder in folders:
+        for folder in plugins_dirs:
             for file in sorted(Path(folder).glob("*.yaml")):
                 for row in _rows_of(file):
                     if row["name"] in found:

@@ -42,23 +42,23 @@ def check_topk_frac(topk_frac: float, name: str = "topk_frac") -> float:
     return float(topk_frac)
 
 
-def topk_mean(scores: torch.Tensor, topk_frac: float) -> torch.Tensor:
+def topk_mean(values: torch.Tensor, topk_frac: float) -> torch.Tensor:
     """Return the mean of the highest scores of each image: a share of all, of which a part counts as one.
 
     Args:
-        scores: `[batch, ...]`.
+        values: `[batch, ...]`.
         topk_frac: The share.
 
     Returns:
         `[batch]`.
     """
-    flat = scores.reshape(scores.shape[0], -1)
+    flat = values.reshape(values.shape[0], -1)
     count = max(1, ceil(round(flat.shape[1] * topk_frac, 6)))  # 0.07 of 100 are 7, not 7.000000000000001
     return flat.topk(count, dim=1).values.mean(dim=1)
 
 
 def warn_below_vectorized_cutoff(
-    name: str, kept_elements: int, full_elements: int, state: MutableMapping[str, Any] | set[Any] | None = None
+    node_name: str, n_sub: int, n_full: int, state: MutableMapping[str, Any] | set[Any] | None = None
 ) -> None:
     """Say once that leaving out pixels brought a metric to where it counts in another, slower way.
 
@@ -66,12 +66,12 @@ def warn_below_vectorized_cutoff(
     bins above.
 
     Args:
-        name: Name of the node.
-        kept_elements: How many elements it counts.
-        full_elements: How many there were before pixels were left out.
+        node_name: Name of the node.
+        n_sub: How many elements it counts.
+        n_full: How many there were before pixels were left out.
         state: Remembers, for the node, that it was said.
     """
-    if not kept_elements <= VECTORIZED_CUTOFF < full_elements or (state is not None and "warned" in state):
+    if not n_sub <= VECTORIZED_CUTOFF < n_full or (state is not None and "warned" in state):
         return
     if isinstance(state, set):
         state.add("warned")
@@ -80,5 +80,5 @@ def warn_below_vectorized_cutoff(
     logger.warning(
         "node '%s' counts %d of %d elements: up to %d torchmetrics compares each with every threshold, which may take "
         "longer than counting more; take a smaller stride",
-        *(name, kept_elements, full_elements, VECTORIZED_CUTOFF),
+        *(node_name, n_sub, n_full, VECTORIZED_CUTOFF),
     )

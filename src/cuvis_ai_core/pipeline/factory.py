@@ -26,17 +26,18 @@ class PipelineBuilder:
         self.node_registry = node_registry
         self.default_pipeline_dir = Path(default_pipeline_dir)
 
-    def build_from_config(self, config: str | Path | Mapping[str, Any]) -> Pipeline:
+    def build_from_config(self, pipeline_config: str | Path | Mapping[str, Any]) -> Pipeline:
         """Build a pipeline; weights that may lie beside a file are not read.
 
         Args:
-            config: A path, the name of a file in the default folder, the content of a file, or a model of the schemas.
+            pipeline_config: A path, the name of a file in the default folder, the content of a file, or a model of the
+                schemas.
 
         Raises:
             PipelineError: There is no such file, or something in it breaks a rule.
             NodeNotFoundError: The registry has no class of a name.
         """
-        content = config.model_dump() if hasattr(config, "model_dump") else config
+        content = pipeline_config.model_dump() if hasattr(pipeline_config, "model_dump") else pipeline_config
         if isinstance(content, Mapping):
             return Pipeline.from_dict(content, node_registry=self.node_registry)
         return Pipeline.load(self._located(Path(content)), node_registry=self.node_registry, beside=False)

@@ -370,8 +370,9 @@ class Pipeline(PublishedMethods):
         self,
         batch: Mapping[Any, Value] | None = None,
         stage: str | None = None,
-        context: "Context | None" = None,
         upto_node: object = None,
+        context: "Context | None" = None,
+        free_consumed_ports: bool = False,  # noqa: FBT001, FBT002 - stands there in the published core
         keep_ports: Collection[BatchKey] | None = None,
         *,
         gradients: bool = False,
@@ -384,9 +385,10 @@ class Pipeline(PublishedMethods):
                 Names that no input has are left alone.
             stage: `inference`, `train`, `val` or `test`: nodes that are not for this stage do not run. By default
                 that of the context, or `inference`.
+            upto_node: Name of a node, or the node: only the nodes that feed it run, not itself.
             context: What nodes are told about the run, a `cuvis_ai_schemas.execution.Context`; by default one with
                 the stage.
-            upto_node: Name of a node, or the node: only the nodes that feed it run, not itself.
+            free_consumed_ports: Published argument, which changes nothing: `keep_ports` says what is released.
             keep_ports: The outputs to answer, each `node.port` or (node, port). Every other value is released after
                 the last node that reads it. By default all are answered, and so kept.
             gradients: Whether torch remembers what gradients need in the stage `inference` too. By default it does not
@@ -401,6 +403,7 @@ class Pipeline(PublishedMethods):
             PortError: Inputs are missing, a value does not fit its port, or there is no such output.
             NodeRunError: A node's `forward` failed; `__cause__` is its own exception.
         """
+        del free_consumed_ports
         given: Mapping[Any, Value] = {} if batch is None else batch
         if type(given) is not dict and not isinstance(given, Mapping):  # the second takes as long as a node
             raise PipelineError(

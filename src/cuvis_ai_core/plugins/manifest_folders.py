@@ -17,11 +17,11 @@ BUILTIN = "cuvis_ai_builtin"
 """Stands in such files for the catalogue itself, which is installed."""
 
 
-def resolve_pipeline_plugins(pipeline: Any, plugins_dirs: Iterable[str | Path]) -> dict[str, Any]:
+def resolve_pipeline_plugins(pipeline_config: Any, plugins_dirs: Iterable[str | Path]) -> dict[str, Any]:
     """Return what the manifests of the plugins say that a pipeline names, without the catalogue itself.
 
     Args:
-        pipeline: The content of a pipeline file, or a model of the schemas.
+        pipeline_config: The content of a pipeline file, or a model of the schemas.
         plugins_dirs: Folders with a manifest for each plugin; in a later one it goes before one in an earlier one.
 
     Returns:
@@ -31,7 +31,11 @@ def resolve_pipeline_plugins(pipeline: Any, plugins_dirs: Iterable[str | Path]) 
         ManifestError: There is no manifest of a plugin, or it cannot be read.
     """
     folders = list(plugins_dirs)
-    named = pipeline.get("plugins") if isinstance(pipeline, Mapping) else getattr(pipeline, "plugins", None)
+    named = (
+        pipeline_config.get("plugins")
+        if isinstance(pipeline_config, Mapping)
+        else getattr(pipeline_config, "plugins", None)
+    )
     known = manifests_in(folders)
     resolved = {}
     for name in named or ():

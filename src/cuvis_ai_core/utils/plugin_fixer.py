@@ -19,35 +19,35 @@ __all__ = ["reorder_pipeline_with_plugins", "suggest_plugins_field", "suggest_pl
 
 
 def suggest_plugins_field(
-    pipeline: Any,
-    raw: Mapping[str, Any],
+    pipeline_config: Any,
+    raw_pipeline_dict: Mapping[str, Any],
     plugins_dirs: Iterable[str | Path],
 ) -> tuple[list[str], dict[str, Any]]:
     """Return the names of the plugins that the nodes of a pipeline come from, and the file's content with them.
 
     Args:
-        pipeline: The pipeline, which is not looked at.
-        raw: The content of its file.
+        pipeline_config: The pipeline, which is not looked at.
+        raw_pipeline_dict: The content of its file.
         plugins_dirs: Folders with a manifest for each plugin.
 
     Raises:
         ManifestError: A manifest cannot be read.
     """
-    del pipeline
+    del pipeline_config
     owners = {
         path: name for name, manifest in manifests_in(plugins_dirs).items() for path in class_paths(manifest) or ()
     }
-    classes = [str(node.get("class_name", node.get("class", ""))) for node in raw.get("nodes") or ()]
+    classes = [str(node.get("class_name", node.get("class", ""))) for node in raw_pipeline_dict.get("nodes") or ()]
     own = [BUILTIN] if any(each.startswith("cuvis_ai.") for each in classes) else []
     names = list(dict.fromkeys([*own, *(owners[each] for each in classes if each in owners)]))
-    return names, reorder_pipeline_with_plugins(raw, names)
+    return names, reorder_pipeline_with_plugins(raw_pipeline_dict, names)
 
 
-def reorder_pipeline_with_plugins(raw: Mapping[str, Any], plugins: Iterable[str]) -> dict[str, Any]:
+def reorder_pipeline_with_plugins(original: Mapping[str, Any], plugin_names: Iterable[str]) -> dict[str, Any]:
     """Return the content of a pipeline file with `metadata` first and `plugins` behind it."""
-    metadata = {"metadata": raw["metadata"]} if "metadata" in raw else {}
-    rest = {key: value for key, value in raw.items() if key not in {"metadata", "plugins"}}
-    return {**metadata, "plugins": list(plugins), **rest}
+    metadata = {"metadata": original["metadata"]} if "metadata" in original else {}
+    rest = {key: value for key, value in original.items() if key not in {"metadata", "plugins"}}
+    return {**metadata, "plugins": list(plugin_names), **rest}
 
 
 def _are(values: object, kind: type) -> bool:
