@@ -68,7 +68,11 @@ def _project_file(subject: Subject) -> Iterator[Finding]:
         line = int(numbers[0]) if numbers else line_of(subject.text, *marks, "[project]")
         yield Finding("project-file", ERROR, file, line, _without(file, error.message), error.hint or "")
         return
-    if "version" not in subject.table and "version" not in (subject.table.get("dynamic") or ()):
+    if not read.name:
+        said = "there is no [project] table: only a build can tell its name and what it needs"
+        cure = "Move the metadata of setup.py, setup.cfg or [tool.…] into [project]; every back-end reads it there."
+        yield Finding("project-file", WARNING, file, 1, said, cure)
+    elif "version" not in subject.table and "version" not in (subject.table.get("dynamic") or ()):
         cure = 'Write below [project]:\nversion = "0.1.0"'
         yield Finding("project-file", ERROR, file, line_of(subject.text, "[project]"), "[project] has no version", cure)
     if "build-system" not in subject.data:

@@ -169,7 +169,8 @@ def _project(declared: GitPlugin | LocalPlugin, source: Source | None) -> tuple[
     try:
         folder = project_folder(declared, source)
         needs = read_project(folder, declared.extras).dependencies
-        table = read_toml(folder / "pyproject.toml").get("project", {})
+        file = folder / "pyproject.toml"
+        table = read_toml(file).get("project", {}) if file.is_file() else {}
     except (CuvisError, OSError, ValueError) as error:
         return {}, [Finding("source", str(getattr(error, "message", error)))]
     found = {"licence": licence_of_project(table), "needs": needs or ()}

@@ -25,7 +25,7 @@ from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.hooks.announcing import Announcement
 from cuvis_ai_core.plugins.installing.build_requirements import build_requirements
 from cuvis_ai_core.plugins.installing.installer import Installer
-from cuvis_ai_core.plugins.installing.project import read_project
+from cuvis_ai_core.plugins.installing.project import is_project, read_project
 from cuvis_ai_core.plugins.installing.request import InstallRequest
 from cuvis_ai_core.plugins.installing.uv import Uv
 from cuvis_ai_core.plugins.installing.wheels import Wheel
@@ -128,7 +128,7 @@ def _wheels(folder: Path, plugins: Mapping[str, Declared], installer: Installer,
             else:
                 sources.setdefault(wheel.hash, (wheel, python, []))[2].append(name)
         project = project_folder(declared, installer.source(name))
-        if (project / "pyproject.toml").is_file():
+        if is_project(project):
             requirements = read_project(project, declared.extras).dependencies
             if requirements is not None:
                 refuse_changed(name, requirements, lock)

@@ -23,6 +23,9 @@ _MOST: Final = 64
 NO_SOURCE: Final = (".venv", "venv", "__pycache__", ".*_cache", "build", "dist", "node_modules")
 """Folders of a local project that its code is not in."""
 
+PROJECT_FILES: Final = ("pyproject.toml", "setup.cfg", "setup.py")
+"""Files that say what a project is called, and what it needs."""
+
 _SHOWN: Final = 3
 """Altered files that an error names."""
 

@@ -369,7 +369,7 @@ def projects(folder: Path) -> set[str]:
 
 
 def content_of(declared: GitPlugin | LocalPlugin, source: Source) -> str:
-    """Return the identity of what is installed: repository, commit and tag, or path with its project file, and options.
+    """Return the identity of what is installed: repository, commit and tag, or path and project files, and options.
 
     Raises:
         SourceError: The subdirectory is not there, or leads out of the checkout.
@@ -379,7 +379,7 @@ def content_of(declared: GitPlugin | LocalPlugin, source: Source) -> str:
     if isinstance(declared, GitPlugin):
         # Builds are told the version that the tag states: two tags of one commit are two contents.
         return long_hash(without_credentials(declared.repo), str(source.commit), declared.tag, *options)
-    project = folder / "pyproject.toml"
-    text = project.read_text(errors="replace") if project.is_file() else ""
+    files = (folder / name for name in integrity.PROJECT_FILES)
+    text = "".join(file.read_text(errors="replace") for file in files if file.is_file())
     # Contents that differ only in what follows the dot replace each other.
     return f"{long_hash(str(source.folder), *options)}.{short_hash(text)}"

@@ -13,7 +13,7 @@ from cuvis_ai_core.plugins.cache.integrity import NO_SOURCE
 from cuvis_ai_core.plugins.cache.sources import Source, project_folder, refuse_altered
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.installing.copying import copy_project
-from cuvis_ai_core.plugins.installing.project import Project, read_project, version_in
+from cuvis_ai_core.plugins.installing.project import Project, is_project, read_project, version_in
 from cuvis_ai_core.plugins.installing.uv import Uv
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
@@ -22,7 +22,7 @@ class Building:
     """A plugin's project, on its way to something that uv installs.
 
     That of a Git tag is built into a wheel. A local one stays where it is, so that edits are seen without a
-    reinstall; a local folder without a project file is code without dependencies, of which uv installs nothing.
+    reinstall; a local folder without project files is code without dependencies, of which uv installs nothing.
 
     Args:
         name: Name of the plugin in its manifest.
@@ -56,19 +56,41 @@ class Building:
         self._uv = uv
         self._building = threading.Lock()
         self._wheel: Path | None = None
-        if isinstance(declared, GitPlugin) or (self.folder / "pyproject.toml").is_file():
+        if isinstance(declared, GitPlugin) or is_project(self.folder):
             self.project = read_project(self.folder, declared.extras)
             self._refuse_python(self.project, own_process=own_process)
         else:
             warnings.warn(
-                f"Plugin '{name}': {self.folder} has no pyproject.toml; it is loaded as having no dependencies.",
+                f"Plugin '{name}': {self.folder} has no pyproject.toml and no setup.py; it is loaded as having no "
+                "dependencies.",
                 stacklevel=2,
             )
 
     @property
     def distribution(self) -> str:
         """Normalised name of the plugin's distribution."""
-        return normalised(self.project.name if self.project else self._name)
+        return normalised(self.title if self.project else self._name)
+
+    @property
+    def title(self) -> str:
+        """Name of the distribution as its author writes it; empty where there is no project.
+
+        Raises:
+            BuildError: Only a build can tell, and it failed.
+        """
+        if self.project is None or self.project.name:
+            return self.project.name if self.project else ""
+        return self.wheel().name.partition("-")[0]
+
+    def refuse_looking(self) -> None:
+        """Refuse to look only, where only a build can tell what the project needs.
+
+        Raises:
+            BuildError: That is so.
+        """
+        if self.project and self.project.dependencies is None and self._uv.dry:
+            called = self.project.name or "no [project] table"
+            raise self._uv.needs_building(f"Plugin '{self._name}' has dynamic metadata ({called}) and")
 
     @property
     def is_editable(self) -> bool:

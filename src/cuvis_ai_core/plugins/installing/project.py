@@ -1,4 +1,4 @@
-"""A plugin's `pyproject.toml`: what it is called and what it needs."""
+"""A plugin's project: what it is called and what it needs, as far as `pyproject.toml` says it."""
 
 import contextlib
 import re
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._reading import read_toml
 from cuvis_ai_core.errors import ProjectFileError
+from cuvis_ai_core.plugins.cache.integrity import PROJECT_FILES
 from cuvis_ai_core.plugins.manifest.rules import show
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Project:
     """The part of a project file that loading needs.
 
     Attributes:
-        name: Name of the distribution.
+        name: Name of the distribution; empty where only a build can tell.
         requires_python: Its `requires-python`, if any.
         dependencies: Requirements, those of the chosen extras included; None where only a build can tell.
     """
@@ -48,13 +49,22 @@ class Project:
     dependencies: tuple[str, ...] | None
 
 
+def is_project(folder: Path) -> bool:
+    """Tell whether a folder holds what pip would install, whether or not it would succeed."""
+    return any((folder / name).is_file() for name in ("pyproject.toml", "setup.py"))
+
+
 def read_project(folder: Path, extras: tuple[str, ...] = ()) -> Project:
     """Read the `[project]` table (PEP 621) of the project in a folder.
+
+    Where a back-end has it elsewhere, as in `setup.py`, `setup.cfg` or `[tool.poetry]`, only a build can tell.
 
     Raises:
         ProjectFileError: The file is missing, is no TOML, breaks a rule, or has no such extra.
     """
     path = folder / "pyproject.toml"
+    if not path.is_file() and is_project(folder):
+        return Project("", None, None)
     try:
         data = read_toml(path)
     except FileNotFoundError as error:
@@ -62,6 +72,8 @@ def read_project(folder: Path, extras: tuple[str, ...] = ()) -> Project:
     except (OSError, ValueError) as error:
         raise broken(path, f"cannot be read: {error}") from error
     table = data.get("project")
+    if table is None and _tells_its_back_end(folder, data):
+        return Project("", None, None)
     if not isinstance(table, dict):
         raise broken(path, "has no [project] table")
     name = table.get("name")
@@ -76,6 +88,15 @@ def read_project(folder: Path, extras: tuple[str, ...] = ()) -> Project:
     if not {"dependencies", "optional-dependencies"} & set(map(str, dynamic)):
         dependencies = _requirements(path, table, extras)
     return Project(name, _requires_python(path, table), dependencies)
+
+
+def _tells_its_back_end(folder: Path, data: "Mapping[str, Any]") -> bool:
+    """Tell whether a project has its metadata where only its back-end looks: setuptools in files, others in a table."""
+    if any((folder / name).is_file() for name in PROJECT_FILES[1:]):
+        return True
+    system = data.get("build-system")
+    backend = system.get("build-backend") if isinstance(system, dict) else None
+    return isinstance(backend, str) and not backend.startswith("setuptools")
 
 
 def _requires_python(path: Path, table: dict[str, Any]) -> str | None:

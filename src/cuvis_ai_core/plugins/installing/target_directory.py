@@ -41,6 +41,7 @@ class TargetInstallation(Installation[Target]):
         if known is not None:
             distribution, self._requirements = known.plugin.name, known.plugin.requires
         else:
+            self.building.refuse_looking()
             distribution, self._requirements = self.building.distribution, self._declared_requirements()
         return distribution, self._requirements
 
@@ -102,8 +103,6 @@ class TargetInstallation(Installation[Target]):
             return ()
         if project.dependencies is not None:
             return project.dependencies
-        if self.uv.dry:
-            raise self.uv.needs_building(f"Plugin '{self.name}' has dynamic metadata ({project.name}) and")
         self.uv.install(self._folder, self._own())
         self._own_is_installed = True
         return _metadata_requirements(next(self._folder.glob("*.dist-info")), self.declared.extras)

@@ -1,6 +1,7 @@
 """The place of a plugin in a process of its own: a virtual environment with this package, the plugin, and its needs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -30,8 +31,12 @@ class EnvironmentInstallation(Installation[Environment]):
     def needs(self) -> tuple[str, tuple[str, ...]]:
         """Return the name of the plugin's distribution, and its requirements as far as its project file has them."""
         project = self.building.project
-        if project and project.dependencies is None and self.uv.dry:
-            raise self.uv.needs_building(f"Plugin '{self.name}' has dynamic metadata ({project.name}) and")
+        self.building.refuse_looking()
+        if project and project.dependencies is None:
+            if not project.name:  # its wheel has the name, and is for the Python of the process
+                self.building.wheel(self._python)
+            if self.building.is_editable:  # uv has to build what does not write down what it needs
+                self.uv = replace(self.uv, allowed=self.uv.allowed | {self.building.distribution})
         requirements = (project.dependencies or ()) if project else ()
         self._refuse_other_host(requirements)
         return self.building.distribution, requirements
@@ -131,7 +136,7 @@ class EnvironmentInstallation(Installation[Environment]):
         if self.building.project is None:
             return found
         extras = f"[{','.join(self.declared.extras)}]" if self.declared.extras else ""
-        name = f"{self.building.project.name}{extras}"
+        name = f"{self.building.title}{extras}"
         if self.building.is_editable:
             return [*found, *self.uv.editable(self.building.folder, name)]
         return [*found, f"{name} @ {self.building.wheel(python).as_uri()}"]

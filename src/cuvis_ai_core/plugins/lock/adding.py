@@ -13,6 +13,7 @@ from cuvis_ai_core.plugins.cache.fetch import remote_tags
 from cuvis_ai_core.plugins.cache.git import require_git
 from cuvis_ai_core.plugins.cache.sources import git_source, project_folder, projects
 from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.installing.project import is_project
 from cuvis_ai_core.plugins.lock.newest_tag import highest
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, parse_plugin, read_manifest
 
@@ -57,7 +58,7 @@ def fetched(address: str, tag: str | None, subdirectory: str, store: Store, anno
     source = git_source(name, address, chosen, store, announce)
     declared = declared.model_copy(update={"tag": chosen})
     vetting.signed(name, declared, source)
-    if not (project_folder(declared, source) / "pyproject.toml").is_file() and (known := projects(source.folder)):
+    if not is_project(project_folder(declared, source)) and (known := projects(source.folder)):
         raise SourceError(
             f"{subdirectory or 'The top folder'} of {without_credentials(address)} {chosen} holds no project.",
             hint=f"Name one of those in it: URL@TAG#subdirectory=FOLDER; there are {', '.join(sorted(known))}.",
