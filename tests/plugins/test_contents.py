@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -175,6 +176,36 @@ def test_no_package_takes_the_place_of_this_one_or_of_the_plugin(
         return
     with pytest.raises(PluginLoadError, match=f"brings a module '{module}'"):
         registry.load_plugin("echo", config)
+
+
+@pytest.mark.parametrize("isolation", ["scoped", pytest.param("process", marks=pytest.mark.slow)])
+def test_a_plugin_may_declare_a_class_of_what_it_needs(
+    registry: NodeRegistry,
+    local_plugin: Callable[..., Path],
+    node_source: Callable[..., str],
+    wheel: Callable[..., None],
+    isolation: str,
+) -> None:
+    """One that only says which packages of nodes belong together has none of its own."""
+    wheel("cuvis-test-kit", "1.0", {"cuvis_test_kit/__init__.py": node_source("Needed")})
+    folder = local_plugin(dependencies=("cuvis-test-kit",))
+    config = {"path": str(folder), "provides": ["cuvis_test_kit.Needed"], "isolation": isolation}
+    registry.load_plugin("echo", config)
+    assert registry.get("Needed")()(cube=np.ones((1, 1, 1, 1), np.float32))["cube"].sum() == 1
+
+
+def test_a_plugin_shares_a_namespace_of_the_old_kind_with_what_it_needs(
+    registry: NodeRegistry, git_host: GitHost, project_files: Callable[..., Files], wheel: Callable[..., None]
+) -> None:
+    """Both have the package, which says that it goes on elsewhere."""
+    extended = "__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n"
+    wheel("cuvis-test-kit", "1.0", {"old_space/__init__.py": extended, "old_space/needed.py": "ANSWER = 3\n"})
+    files = project_files("old_space", dependencies=("cuvis-test-kit",))
+    files["src/old_space/__init__.py"] = extended
+    files["src/old_space/nodes.py"] += "\n    from old_space.needed import ANSWER\n"
+    repo = git_host.add("old-space", files, tag="v1")
+    registry.load_plugin("old", {"repo": repo, "tag": "v1", "provides": ["old_space.nodes.Echo"]})
+    assert getattr(registry.get("Echo"), "ANSWER", None) == 3
 
 
 @pytest.mark.parametrize("declared", ["path", "repo"])

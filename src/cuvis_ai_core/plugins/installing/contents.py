@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from importlib.metadata import Distribution as InstalledDistribution
 from importlib.metadata import DistributionFinder, MetadataPathFinder
 from pathlib import Path, PurePosixPath
@@ -94,7 +95,7 @@ def target_of(
     own = found.pop(plugin.name, plugin)._replace(requires=plugin.requires)
     here = dict.fromkeys((root.partition(".")[0] for root in own.roots), "")
     places = here | {top: str(place) for top, place in code.items()}
-    _refuse_taken(own.name, places, found.values(), declared)
+    _refuse_taken(own.name, places, found.values(), {top for top in declared if not _is_shared(folder / top)})
     return Target(
         folder=folder,
         plugin=own,
@@ -106,15 +107,16 @@ def target_of(
 
 
 def _refuse_taken(
-    plugin: str, tops: Iterable[str], needed: Collection[Distribution], declared: Collection[str]
+    plugin: str, places: Collection[str], needed: Collection[Distribution], declared: Collection[str]
 ) -> None:
     """Refuse modules that would take the place of this package, or, in a dependency, of the plugin itself."""
     namespaces = {name for each in needed for name in each.namespaces}
     brought = [(each.name, root.partition(".")[0]) for each in needed for root in each.roots]
-    whose = {top: f"the plugin '{plugin}' itself" for top in declared if top not in namespaces}
+    # A plugin may declare classes of what it needs, and then has no such module.
+    whose = {top: f"the plugin '{plugin}' itself" for top in declared if top in places and top not in namespaces}
     found = [
         (name, top, f"'{_OURS[top]}'")
-        for name, top in [*((plugin, top) for top in tops), *brought]
+        for name, top in [*((plugin, top) for top in places), *brought]
         if _OURS.get(top, name) != name
     ]
     found += [(name, top, whose[top]) for name, top in brought if top in whose]
@@ -125,6 +127,14 @@ def _refuse_taken(
             requirement=name,
             installed=top,
         )
+
+
+def _is_shared(package: Path) -> bool:
+    """Tell whether a package is a namespace of the old kinds, which each of its distributions brings whole."""
+    with suppress(OSError):
+        code = (package / "__init__.py").read_bytes()
+        return b"extend_path" in code or b"declare_namespace" in code
+    return False
 
 
 def _entry_points(folder: Path, name: str) -> dict[str, str]:

@@ -123,24 +123,22 @@ class Installation(ABC, Generic[Place]):
         built = {pin for pin, hashes in choice.hashes.items() if not hashes or pin.partition("==")[0] in choice.built}
         wheels = {pin: hashes for pin, hashes in choice.hashes.items() if pin not in built}
         folders = [folder, *(map(Path, site_folders()) if python is None else ())]
-        self._refuse_unmet(choice, requirements, folders, python)
+        self._refuse_unmet(choice, requirements, folder, python)
         self.uv.install_locked(folder, wheels, python)
-        self._refuse_unmet(choice, requirements, folders, python)
+        self._refuse_unmet(choice, requirements, folder, python)
         while built:
             needed = built.difference(unasked(built, requirements, folders))
             if not needed:
                 refuse_unasked(self.name, built, requirements, folders)
             self.uv.install_locked(folder, {pin: choice.hashes[pin] for pin in needed}, python, built=choice.built)
             built -= needed
-        self._refuse_unmet(choice, requirements, folders, python)
+        self._refuse_unmet(choice, requirements, folder, python)
         refuse_unasked(self.name, choice.hashes, requirements, folders)
 
-    def _refuse_unmet(
-        self, choice: Choice, requirements: Sequence[str], folders: Sequence[Path], python: Path | None
-    ) -> None:
+    def _refuse_unmet(self, choice: Choice, requirements: Sequence[str], folder: Path, python: Path | None) -> None:
         """Raise if something is locked that nobody accepts; of an environment, whose Python is its own, uv says so."""
         if python is None:
-            refuse_unmet(self.name, choice.hashes, requirements, folders)
+            refuse_unmet(self.name, choice.hashes, requirements, folder)
 
     @abstractmethod
     def what(self) -> str:

@@ -64,20 +64,20 @@ def refuse_unasked(name: str, pins: Iterable[str], requirements: Iterable[str], 
         )
 
 
-def refuse_unmet(name: str, pins: Iterable[str], requirements: Iterable[str], folders: Sequence[Path]) -> None:
+def refuse_unmet(name: str, pins: Iterable[str], requirements: Iterable[str], folder: Path) -> None:
     """Raise if a version is locked that the plugin, or what it needs, does not accept on this interpreter.
 
     Args:
         name: Name of the plugin.
         pins: What is locked for it.
         requirements: Its requirements.
-        folders: Where it is installed, as far as it is, and where the host has its packages.
+        folder: Where it is installed, as far as it is; what is locked is nowhere else.
 
     Raises:
         LockError: One is.
     """
     locked = {normalised(pin.partition("==")[0]): pin.partition("==")[2] for pin in pins if "==" in pin}
-    known = _installed(folders)
+    known = _installed([folder])
     asking = [(name, text) for text in requirements]
     asking += [(each, text) for each in sorted(locked.keys() & known.keys()) for text in known[each].requires or ()]
     for who, text in asking:
