@@ -35,14 +35,14 @@ def print_pipeline(registry: "NodeRegistry", pipeline: "Pipeline", given: "Optio
         given: The options of `restore-pipeline`.
     """
     description = " ".join(str(pipeline.metadata.get("description") or "").split())
-    say(f"{pipeline.name}: {description}" if description else pipeline.name)
+    say_line(f"{pipeline.name}: {description}" if description else pipeline.name)
     say(f"{pipeline.files and pipeline.files.file}\n")
     print_table(("", "node", "class", "plugin"), _node_rows(registry, pipeline), title="Nodes, in running order")
     say()
     print_table(("port", "direction", "type", "note"), _port_rows(pipeline), title="Ports", empty=_NO_PORTS)
     say("\nEdges:" + ("" if pipeline.edges else " none"))
     for edge in pipeline.edges:
-        say(f"  {edge}")
+        say_line(f"  {edge}")
     _print_required(pipeline)
     command = shlex.join(["restore-pipeline", "--pipeline-path", str(given.pipeline_path)])
     print_unloaded(registry, pipeline, command, given.plugins_path)
