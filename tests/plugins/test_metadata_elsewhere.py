@@ -133,6 +133,24 @@ def test_it_is_loaded_with_what_it_needs(
     assert (re.sub("[._]", "-", info.distribution), info.version) == ("odd-lab", "1.0")
 
 
+@pytest.mark.parametrize("isolation", ["scoped", pytest.param("process", marks=pytest.mark.slow)])
+def test_an_extra_that_it_has_not_is_an_error(
+    registry: NodeRegistry,
+    files: Callable[[str], Files],
+    tmp_path: Path,
+    write_files: Callable[..., Path],
+    isolation: str,
+) -> None:
+    """It names those that there are; one of them is taken."""
+    folder = write_files(tmp_path / "odd", files("setup.py"))
+    (folder / "setup.py").write_text(_SETUP.replace("install_requires", "extras_require={'gpu': []}, install_requires"))
+    config = {"path": str(folder), "provides": ["odd_lab.Odd"], "isolation": isolation}
+    with pytest.raises(PluginLoadError, match=r"has no extra 'gpuu'; it offers: gpu\."):
+        registry.load_plugin("odd", {**config, "extras": ["gpuu"]})
+    registry.load_plugin("odd", {**config, "extras": ["gpu"]})
+    assert version(registry) == 1.0
+
+
 def test_a_dry_run_does_not_ask_its_back_end(
     files: Callable[[str], Files], tmp_path: Path, write_files: Callable[..., Path], cache: Path
 ) -> None:

@@ -12,7 +12,8 @@ from cuvis_ai_core.plugins.cache.integrity import PROJECT_FILES
 from cuvis_ai_core.plugins.manifest.rules import show
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
+    from importlib.metadata import Distribution
 
     from packaging.requirements import Requirement
     from packaging.utils import NormalizedName
@@ -138,14 +139,36 @@ def _requirements(path: Path, table: dict[str, Any], extras: tuple[str, ...]) ->
 def _extra(path: Path, known: "Mapping[NormalizedName, object]", extra: str) -> object:
     from packaging.utils import canonicalize_name
 
-    if canonicalize_name(extra) not in known:
-        offered = ", ".join(sorted(known)) or "none"
-        raise ProjectFileError(
-            f"{path} has no extra '{extra}'; it offers: {offered}.",
-            hint="Correct 'extras' in the manifest, or the extra in pyproject.toml that refers to it.",
-            path=path,
-        )
+    refuse_unknown_extras(path, known, [extra])
     return known[canonicalize_name(extra)]
+
+
+def refuse_unknown_extras(path: Path, known: "Collection[str]", asked: "Iterable[str]") -> None:
+    """Raise if a project has not all extras that are asked for: installers leave out what they do not know.
+
+    Args:
+        path: The project or its file, for the error.
+        known: The extras that it has.
+        asked: Those that are asked for.
+
+    Raises:
+        ProjectFileError: It lacks one.
+    """
+    from packaging.utils import canonicalize_name
+
+    names = {canonicalize_name(each) for each in known}
+    for extra in asked:
+        if canonicalize_name(extra) not in names:
+            raise ProjectFileError(
+                f"{path} has no extra '{extra}'; it offers: {', '.join(sorted(names)) or 'none'}.",
+                hint="Correct 'extras' in the manifest, or the extra in the project that refers to it.",
+                path=path,
+            )
+
+
+def extras_of(installed: "Distribution") -> list[str]:
+    """Return the extras that an installed project has."""
+    return installed.metadata.get_all("Provides-Extra") or []
 
 
 def _as_list(path: Path, needs: object) -> list[object]:

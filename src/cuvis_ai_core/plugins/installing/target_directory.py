@@ -18,6 +18,7 @@ from cuvis_ai_core.plugins.dependencies.search_path import top_level_modules
 from cuvis_ai_core.plugins.installing.contents import target_of
 from cuvis_ai_core.plugins.installing.editables import UnclearEditableError, editable_code
 from cuvis_ai_core.plugins.installing.installation import Installation
+from cuvis_ai_core.plugins.installing.project import extras_of, refuse_unknown_extras
 from cuvis_ai_core.plugins.installing.request import Choice
 
 logger = logging.getLogger(__name__)
@@ -105,7 +106,9 @@ class TargetInstallation(Installation[Target]):
             return project.dependencies
         self.uv.install(self._folder, self._own())
         self._own_is_installed = True
-        return _metadata_requirements(next(self._folder.glob("*.dist-info")), self.declared.extras)
+        built = PathDistribution(next(self._folder.glob("*.dist-info")))
+        refuse_unknown_extras(self.building.folder, extras_of(built), self.declared.extras)
+        return _metadata_requirements(built, self.declared.extras)
 
     def _install(self, choice: Choice) -> Mapping[str, Path]:
         """Install all, and return where those of the plugin's modules lie that stay elsewhere.
@@ -160,10 +163,10 @@ def _stamped(folder: Path, stamp: str) -> Path:
     return folder.with_name(long_hash(folder.name, stamp)) if stamp else folder
 
 
-def _metadata_requirements(dist_info: Path, extras: tuple[str, ...]) -> tuple[str, ...]:
+def _metadata_requirements(built: PathDistribution, extras: tuple[str, ...]) -> tuple[str, ...]:
     """Return the requirements in installed metadata that apply for some extras, markers of extras resolved."""
     applying = []
-    for text in PathDistribution(dist_info).requires or ():
+    for text in built.requires or ():
         requirement = Requirement(text)
         if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
             requirement.marker = None

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from importlib.metadata import distributions
 from pathlib import Path
 
 from cuvis_ai_core.errors import DependencyConflictError, DependencyNotFoundError, LockError
@@ -19,6 +20,7 @@ from cuvis_ai_core.plugins.dependencies.requirements import host_version, needed
 from cuvis_ai_core.plugins.installing import host_wheels
 from cuvis_ai_core.plugins.installing.editables import UnclearEditableError, editable_code
 from cuvis_ai_core.plugins.installing.installation import Installation
+from cuvis_ai_core.plugins.installing.project import extras_of, refuse_unknown_extras
 from cuvis_ai_core.plugins.installing.request import Choice
 from cuvis_ai_core.plugins.installing.required import refuse_addresses
 
@@ -76,6 +78,9 @@ class EnvironmentInstallation(Installation[Environment]):
     def make(self, choice: Choice | None, key: str) -> tuple[Environment, Path]:  # noqa: ARG002
         """Install the plugin, this package and what was chosen; where nothing was, uv chooses."""
         self._install(choice)
+        if self._distribution and self.declared.extras:
+            for built in distributions(name=self._distribution, path=[str(packages_of(self._folder))]):
+                refuse_unknown_extras(self.building.folder, extras_of(built), self.declared.extras)
         editable = self.building.is_editable
         made = described(self._folder, self._distribution)._replace(
             paths=self._search_path(),
