@@ -19,19 +19,19 @@ def configs(tmp_path: Path) -> Path:
 
 def test_a_path_is_a_path(configs: Path) -> None:
     """An existing file needs no directory."""
-    assert find_pipeline_file(str(configs / "anomaly.yaml"), []) == configs / "anomaly.yaml"
+    assert find_pipeline_file(str(configs / "anomaly.yaml"), list) == configs / "anomaly.yaml"
 
 
 @pytest.mark.parametrize("name", ["anomaly", "anomaly.yaml"])
 def test_a_name_is_looked_up_in_the_directories(configs: Path, name: str) -> None:
     """With or without the suffix."""
-    assert find_pipeline_file(name, [configs / "absent", configs]) == configs / "anomaly.yaml"
+    assert find_pipeline_file(name, lambda: [configs / "absent", configs]) == configs / "anomaly.yaml"
 
 
 def test_a_name_may_have_dots_and_another_suffix(configs: Path) -> None:
     """`v1.2` is a name; `.yml` is YAML, too."""
     (configs / "v1.2.yml").touch()
-    assert find_pipeline_file("v1.2", [configs]) == configs / "v1.2.yml"
+    assert find_pipeline_file("v1.2", lambda: [configs]) == configs / "v1.2.yml"
 
 
 def test_the_home_folder_may_be_a_tilde(configs: Path) -> None:
@@ -39,20 +39,20 @@ def test_the_home_folder_may_be_a_tilde(configs: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(configs))
         patch.setenv("USERPROFILE", str(configs))
-        assert find_pipeline_file("~/anomaly.yaml", []) == configs / "anomaly.yaml"
+        assert find_pipeline_file("~/anomaly.yaml", list) == configs / "anomaly.yaml"
 
 
 def test_a_file_here_beats_a_name(configs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What lies in the working directory is meant first."""
     (tmp_path / "anomaly.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    assert find_pipeline_file("anomaly.yaml", [configs]) == Path("anomaly.yaml")
+    assert find_pipeline_file("anomaly.yaml", lambda: [configs]) == Path("anomaly.yaml")
 
 
 def test_an_unknown_name_is_an_error_with_near_names_and_places(configs: Path) -> None:
     """The message lists every directory that was searched."""
     with pytest.raises(PipelineError, match="There is no pipeline file 'anomoly'") as error:
-        find_pipeline_file("anomoly", [configs])
+        find_pipeline_file("anomoly", lambda: [configs])
     assert str(configs) in str(error.value)
     assert "Did you mean 'anomaly'?" in str(error.value)
 
@@ -60,14 +60,14 @@ def test_an_unknown_name_is_an_error_with_near_names_and_places(configs: Path) -
 def test_an_unknown_path_is_an_error_with_near_paths(configs: Path) -> None:
     """Names beside the path count as well."""
     with pytest.raises(PipelineError) as error:
-        find_pipeline_file(configs / "anomly.yaml", [])
+        find_pipeline_file(configs / "anomly.yaml", list)
     assert f"Did you mean '{configs / 'anomaly.yaml'}'?" in str(error.value)
 
 
 def test_without_near_names_the_plugin_may_be_missing(configs: Path) -> None:
     """A name that nothing resembles may belong to a plugin that is not loaded."""
     with pytest.raises(PipelineError, match="or load the plugin first") as error:
-        find_pipeline_file("zzz", [configs])
+        find_pipeline_file("zzz", lambda: [configs])
     assert "Plugins bring: anomaly. " in str(error.value)
 
 
@@ -76,7 +76,7 @@ def test_a_name_in_the_wrong_case_is_asked_back_first(configs: Path) -> None:
     for near in ("ANOMALx", "ANOMAL"):
         (configs / f"{near}.yaml").touch()
     with pytest.raises(PipelineError, match="Did you mean 'anomaly' or"):
-        find_pipeline_file("ANOMALY", [configs])
+        find_pipeline_file("ANOMALY", lambda: [configs])
 
 
 def test_one_name_in_two_plugins_is_an_error(configs: Path, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_one_name_in_two_plugins_is_an_error(configs: Path, tmp_path: Path) -> N
     other.mkdir()
     (other / "anomaly.yaml").touch()
     with pytest.raises(PipelineError, match="Several pipelines are named 'anomaly'") as error:
-        find_pipeline_file("anomaly", [configs, other])
+        find_pipeline_file("anomaly", lambda: [configs, other])
     assert str(configs / "anomaly.yaml") in str(error.value)
     assert str(other / "anomaly.yaml") in str(error.value)
 
@@ -93,7 +93,7 @@ def test_one_name_in_two_plugins_is_an_error(configs: Path, tmp_path: Path) -> N
 def test_a_folder_is_no_pipeline(configs: Path) -> None:
     """The message says what one is."""
     with pytest.raises(PipelineError, match="is a folder"):
-        find_pipeline_file(configs, [])
+        find_pipeline_file(configs, list)
 
 
 def test_a_pipeline_knows_what_it_was_read_from(tmp_path: Path) -> None:
@@ -107,3 +107,17 @@ def test_a_pipeline_knows_what_it_was_read_from(tmp_path: Path) -> None:
     assert changed.files == PipelineFiles(file, file.with_suffix(".safetensors"), ("metadata.name=other",))
     assert Pipeline.load(file, beside=False).files == PipelineFiles(file)
     assert Pipeline.from_dict(made.to_dict()).files is None
+
+
+def test_plugins_are_asked_for_their_folders_only_where_a_pipeline_is_given_by_its_name(configs: Path) -> None:
+    """What a plugin answers for names changes nothing for a path, and costs it nothing."""
+
+    def ask() -> list[Path]:
+        asked.append(configs)
+        return asked
+
+    asked: list[Path] = []
+    find_pipeline_file(configs / "anomaly.yaml", ask)
+    assert not asked
+    find_pipeline_file("anomaly", ask)
+    assert asked

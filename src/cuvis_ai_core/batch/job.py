@@ -92,7 +92,7 @@ def make_job(
     Raises:
         PipelineError: There is no such pipeline.
     """
-    file = find_pipeline_file(Path(pipeline), registry.config_owners())
+    file = find_pipeline_file(Path(pipeline), registry.config_owners)
     given: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else str(value) if isinstance(value, Path) else value
         for key, value in options.items()

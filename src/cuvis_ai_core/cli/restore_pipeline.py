@@ -243,7 +243,7 @@ def _load_named(registry: "NodeRegistry", given: Options) -> None:
     from cuvis_ai_core.cli.progress import load_named
     from cuvis_ai_core.pipeline.file import find_pipeline_file, read_config
 
-    file = find_pipeline_file(given.pipeline_path, registry.config_owners())
+    file = find_pipeline_file(given.pipeline_path, registry.config_owners)
     load_named(registry, read_config(file), given.plugins_dir, given.data_module)
 
 

@@ -1,6 +1,6 @@
 """The file of a pipeline: found by its path or name, with the weights beside it, and read with what is laid over it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class PipelineFiles:
 
 def find_files(
     path_or_name: str | Path,
-    directories: Iterable[Path],
+    directories: Callable[[], Iterable[Path]],
     weights: str | Path | None = None,
     overrides: Sequence[str] = (),
     *,
@@ -55,13 +55,14 @@ def find_files(
     return PipelineFiles(file, found, tuple(overrides))
 
 
-def find_pipeline_file(path_or_name: str | Path, directories: Iterable[Path]) -> Path:
+def find_pipeline_file(path_or_name: str | Path, directories: Callable[[], Iterable[Path]]) -> Path:
     """Return the pipeline file at a path, or of that name in one of the directories.
 
     Args:
         path_or_name: A path to a file, or the file's name with or without its suffix; `plugin:name` means that of one
             plugin.
-        directories: Where names are looked up: the configuration directories of plugins. A mapping says whose each is.
+        directories: Answers where names are looked up: the configuration directories of plugins, which are asked for a
+            name only. A mapping says whose each is.
 
     Raises:
         PipelineError: There is no such file, it is a folder, or several directories have one of that name.
@@ -75,7 +76,8 @@ def find_pipeline_file(path_or_name: str | Path, directories: Iterable[Path]) ->
         return path
     if folder:
         raise PipelineError(f"{path} is a folder; a pipeline is a YAML file.", path=path)
-    owners = directories if isinstance(directories, Mapping) else dict.fromkeys(directories, "")
+    answered = directories()
+    owners = answered if isinstance(answered, Mapping) else dict.fromkeys(answered, "")
     plugin, _, name = str(path_or_name).rpartition(":")
     searched = [directory for directory, owner in owners.items() if not plugin or owner == plugin]
     wanted = Path(name) if plugin else path

@@ -197,8 +197,7 @@ class Pipeline(PublishedMethods):
         """
         registry = _registry_or_new(node_registry)
         target = checked_device(device)
-        owners = registry.config_owners()
-        files = find_files(path_or_name, owners, weights, overrides, beside=beside)
+        files = find_files(path_or_name, registry.config_owners, weights, overrides, beside=beside)
         config = read_config(files.file, overrides)
         try:
             pipeline = cls._build(config, registry, files.file.stem, outline=outline, allow_untrained=allow_untrained)

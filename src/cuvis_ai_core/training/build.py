@@ -112,7 +112,7 @@ def _pipeline(
     place = run.config.pipeline
     if isinstance(place, str):
         try:
-            file = find_pipeline_file(run.locate(place), config_dirs)
+            file = find_pipeline_file(run.locate(place), lambda: config_dirs)
         except PipelineError:
             if outline:
                 return place, None, frozenset()
