@@ -12,6 +12,7 @@ from cuvis_ai_core.plugins.installing.copying import copy_project
 from cuvis_ai_core.plugins.installing.project import broken
 from cuvis_ai_core.plugins.installing.uv import Uv
 
+# What PEP 517 and 518 have a front end take where the file or the table is missing.
 _LEGACY: Final = {"requires": ["setuptools>=40.8.0"], "build-backend": "setuptools.build_meta:__legacy__"}
 
 
@@ -29,6 +30,8 @@ def build_requirements(project: Path, uv: Uv, *, editable: bool, version: str | 
     """
     file = project / "pyproject.toml"
     system = _build_system(file)
+    # An environment for the question alone: what the back-end imports must be what a build would find, not what is
+    # here.
     environment = uv.folder / "build environment"
     python = uv.make_environment(environment, version)
     if system.get("requires"):
@@ -39,7 +42,12 @@ def build_requirements(project: Path, uv: Uv, *, editable: bool, version: str | 
     backend = system.get("build-backend", _LEGACY["build-backend"])
     try:
         hooks = BuildBackendHookCaller(
-            str(copy), backend, system.get("backend-path"), runner=uv.run_backend, python_executable=str(python)
+            # The library's own runner would hand the user's whole environment, with its tokens, to the back-end.
+            str(copy),
+            backend,
+            system.get("backend-path"),
+            runner=uv.run_backend,
+            python_executable=str(python),
         )
     except ValueError as error:
         raise broken(file, f"has a backend-path that leads out of the project: {error}") from error
@@ -49,6 +57,7 @@ def build_requirements(project: Path, uv: Uv, *, editable: bool, version: str | 
         raise BuildError(
             f"The build back-end {backend} cannot be asked what it needs: {error}", plugin=uv.plugin
         ) from error
+    # What the back-end asks for beside `requires` (wheel, cython) is installed too: its versions are what is locked.
     if more:
         uv.add_to_environment(python, more)
     return uv.installed(python)

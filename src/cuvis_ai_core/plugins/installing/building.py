@@ -44,9 +44,11 @@ class Building:
     def __init__(
         self, name: str, declared: GitPlugin | LocalPlugin, source: Source, uv: Uv, *, own_process: bool = False
     ) -> None:
+        # Before anything of it is read: a checkout that was altered would be built, and kept as if it were the tag.
         refuse_altered(name, source)
         self.folder = project_folder(declared, source)
         if isinstance(declared, LocalPlugin):
+            # A link in a folder of somebody else's may lead elsewhere since the policy looked at it.
             placed = declared.model_copy(update={"path": self.folder, "subdirectory": None})
             vetting.judged(name, placed, own_process=own_process)
         self.project: Project | None = None
@@ -54,6 +56,7 @@ class Building:
         self._declared = declared
         self._source = source
         self._uv = uv
+        # Built ahead in one thread, asked for by another that chooses versions: one build serves both.
         self._building = threading.Lock()
         self._wheel: Path | None = None
         if isinstance(declared, GitPlugin) or is_project(self.folder):
@@ -116,9 +119,11 @@ class Building:
             if self._wheel is None:
                 copy = self._uv.folder / "source"
                 git = isinstance(self._declared, GitPlugin)
+                # The whole checkout, not the subdirectory: builds read a LICENSE or shared files above it.
                 tree, ignored = (self._source.folder, (".git",)) if git else (self.folder, NO_SOURCE)
                 copy_project(tree, copy, ignored)
                 folder = copy / self.folder.relative_to(tree)
+                # The copy has no history that setuptools-scm and its kin could read a version from.
                 version = version_in(self._declared.tag) if isinstance(self._declared, GitPlugin) else None
                 self._wheel = self._uv.build_wheel(folder, version=version, python=python)
             return self._wheel
@@ -136,7 +141,9 @@ class Building:
             return
         accepted, chosen = SpecifierSet(project.requires_python), self._declared.python if own_process else None
         version = chosen or platform.python_version()
+        # A hundred are enough: no minor version of Python has had more than thirty.
         patches = [f"{chosen}.{patch}" for patch in range(100)] if chosen else [version]
+        # A manifest names 3.12, not 3.12.4: `>=3.12.2` must not refuse it; pre-releases of Python count as that Python.
         if not any(accepted.contains(each, prereleases=True) for each in patches):
             here = f"its environment would have Python {version}" if own_process else f"this is Python {version}"
             raise ProjectFileError(

@@ -51,6 +51,7 @@ def refuse_second_of_a_kind(error: Exception, scope: str, private: Sequence[Dist
     """
     if isinstance(error, CuvisError):
         return
+    # The innermost frame of the plugin's copies tells whose import it was; the words of the error differ by library.
     names = [str(frame.f_globals.get("__name__")) for frame, _ in frames_of(error)]
     module = next((name.removeprefix(f"{scope}.") for name in reversed(names) if name.startswith(f"{scope}.")), "")
     for each in private:
@@ -75,6 +76,7 @@ def _asked(target: Target, package: str) -> Iterator[str]:
                 requirement = Requirement(text)
             except InvalidRequirement:
                 continue
+            # Without a value for `extra`, packaging raises UndefinedEnvironmentName on markers that ask for it.
             applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
             if applies and normalised(requirement.name) == package:
                 requirement.marker = None

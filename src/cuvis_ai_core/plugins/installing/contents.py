@@ -37,6 +37,7 @@ def _is_name(text: str) -> bool:
 def module_roots(files: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the outermost packages and modules among a distribution's files, and the namespaces above them."""
     paths = [PurePosixPath(file) for file in files if file.endswith(_MODULE_SUFFIXES)]
+    # RECORD lists scripts as `../../../bin/x.py`: they lie outside of what is imported.
     paths = [path for path in paths if "__pycache__" not in path.parts and ".." not in path.parts]
     packages = {path.parent.parts for path in paths if path.name.partition(".")[0] == "__init__"}
     roots = {_root(path, packages) for path in paths}
@@ -46,6 +47,7 @@ def module_roots(files: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]
 
 
 def _root(path: PurePosixPath, packages: set[tuple[str, ...]]) -> tuple[str, ...]:
+    # The outermost package counts: what lies below is found through it.
     for depth in range(1, len(path.parts)):
         if path.parts[:depth] in packages:
             return path.parts[:depth]
@@ -64,6 +66,7 @@ def _read_distribution(installed: InstalledDistribution) -> Distribution:
     roots = tuple(root for root in roots if root not in _STRAY) or roots
     # The standard library comes first on every `sys.path`: backports of it are never found.
     roots = tuple(root for root in roots if root.partition(".")[0] not in sys.stdlib_module_names)
+    # Not by suffixes: programs and ctypes libraries in a `py3-none-manylinux…` wheel have none that tells.
     wheel = installed.read_text("WHEEL") or ""
     tags = [line.partition(":")[2].strip() for line in wheel.splitlines() if line.startswith("Tag:")]
     return Distribution(
@@ -92,6 +95,7 @@ def target_of(
         DependencyConflictError: Something brings modules that are not its own.
     """
     found = {each.name: each for each in read_distributions(folder)}
+    # With the requirements as resolved for the chosen extras: the metadata that is installed has those of all extras.
     own = found.pop(plugin.name, plugin)._replace(requires=plugin.requires)
     here = dict.fromkeys((root.partition(".")[0] for root in own.roots), "")
     places = here | {top: str(place) for top, place in code.items()}
@@ -132,6 +136,7 @@ def _refuse_taken(
 def _is_shared(package: Path) -> bool:
     """Tell whether a package is a namespace of the old kinds, which each of its distributions brings whole."""
     with suppress(OSError):
+        # Read, never imported: what it does when it runs is its plugin's, and nothing of that has been let in yet.
         code = (package / "__init__.py").read_bytes()
         return b"extend_path" in code or b"declare_namespace" in code
     return False

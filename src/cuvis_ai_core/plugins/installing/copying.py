@@ -26,6 +26,7 @@ def copy_project(folder: Path, copy: Path, ignored: Sequence[str]) -> None:
         ProjectFileError: There is something in it that nobody can read to its end.
     """
     refuse_unreadable(folder, ignored)
+    # Links as links: followed, one to `/` would have the whole disk copied; `refuse_unreadable` has looked behind them.
     shutil.copytree(folder, copy, symlinks=True, ignore=shutil.ignore_patterns(*ignored))
 
 
@@ -41,6 +42,7 @@ def refuse_unreadable(folder: Path, ignored: Sequence[str]) -> None:
     """
     for path, depth in _below(folder, ignored):
         try:
+            # `stat` follows a link: one to /dev/zero had a build read without end, a pipe had it wait.
             refuse_special(os.stat(path).st_mode)
         except ValueError as error:
             link = f", a link to {os.path.realpath(path)}," if os.path.islink(path) else ""
@@ -53,6 +55,7 @@ def refuse_unreadable(folder: Path, ignored: Sequence[str]) -> None:
 
 def _below(folder: Path, ignored: Sequence[str]) -> Iterator[tuple[str, int]]:
     """Yield all that is in a folder, with the number of folders above it; links are not followed."""
+    # A list in place of calls: a folder 1,500 deep went over Python's limit of calls within each other.
     waiting = [(os.fspath(folder), 0)]
     while waiting:
         place, depth = waiting.pop()

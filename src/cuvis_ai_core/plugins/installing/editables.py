@@ -32,9 +32,12 @@ def editable_code(target: Path, wanted: set[str]) -> dict[str, Path]:
         UnclearEditableError: That cannot be told, or a package has another name than its folder.
     """
     code: dict[str, Path] = {}
+    # A dependency may bring a `.pth` file of its own (setuptools: `distutils-precedence.pth`), which says nothing of
+    # code.
     others = set(_of_dependencies(target))
     for pth in sorted(path for path in target.glob("*.pth") if path.name not in others):
         for line in () if pth.name.endswith(_NAMESPACES) else _lines(pth):
+            # As `site` decides: such a line is run by Python at its start, any other names a folder.
             if line.startswith(("import ", "import\t")):
                 found = _hook(target, line)
             else:
@@ -58,6 +61,7 @@ def _of_dependencies(target: Path) -> Iterator[str]:
 
 def _lines(pth: Path) -> Iterator[str]:
     """Return the lines of a `.pth` file; a folder whose name has a line break in it is one line."""
+    # Paths are bytes on Linux: a folder whose name is no UTF-8 comes through as the system has it.
     text = pth.read_bytes().decode(errors="surrogateescape").removesuffix("\n")
     if text.startswith("/") and Path(text).is_dir():
         yield text
@@ -75,6 +79,7 @@ def _hook(target: Path, line: str) -> dict[str, Path]:
     module = target / f"{name}.py"
     if not module.is_file():
         raise UnclearEditableError(f"a .pth file has the line '{line}'")
+    # Parsed, not imported: the hook is code that a build wrote, and would run in this process.
     tree = ast.parse(module.read_bytes())
     places = dict([*_mapping(tree, "MAPPING"), *_mapped(tree)])
     if not places:
@@ -82,7 +87,9 @@ def _hook(target: Path, line: str) -> dict[str, Path]:
     code: dict[str, Path] = {}
     for dotted, location in places.items():
         parts, place = tuple(dotted.split(".")), Path(location)
+        # setuptools names the folder of a package, the library `editables` its `__init__.py`.
         place = place.parent if place.stem == "__init__" else place.with_suffix("")
+        # A search path says nothing but the folder above: `pkg` from a folder `src` could not be found that way.
         if place.parts[-len(parts) :] != parts:
             raise UnclearEditableError(f"the package '{dotted}' has another name than its folder {place}")
         top = place.parents[len(parts) - 1]
@@ -98,6 +105,7 @@ def _mapping(tree: "ast.Module", name: str) -> Iterator[tuple[str, str]]:
     for statement in tree.body:
         targets = [statement.target] if isinstance(statement, ast.AnnAssign) else getattr(statement, "targets", [])
         if any(isinstance(each, ast.Name) and each.id == name for each in targets):
+            # setuptools writes `MAPPING = {...}`; newer ones put a type behind the name.
             value: Any = statement.value  # type: ignore[attr-defined]
             yield from ast.literal_eval(value).items()
 

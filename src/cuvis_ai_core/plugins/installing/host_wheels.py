@@ -72,6 +72,7 @@ def fingerprint() -> str:
     digest = hashlib.sha256()
     for name in _PACKAGES:
         for path, content in _content(name):
+            # With lengths between them: else a byte that moves from one file to the next would be the same hash.
             digest.update(f"{path}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:16]
 
@@ -85,6 +86,8 @@ def edited_folder() -> str:
 
 
 def _folder(package: str) -> Path:
+    # `find_spec` imports nothing of a top-level package; `Distribution.files` has none of the code of an editable
+    # install.
     spec = importlib.util.find_spec(package)
     assert spec is not None
     assert spec.origin is not None
@@ -100,6 +103,7 @@ def _write(name: str, folder: Path) -> Path:
         for place, content in _content(name):
             digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
             record += f"{place},sha256={digest},{len(content)}\n"
+            # ZipInfo without a time is 1980: the same files are the same bytes, whenever and wherever they are packed.
             wheel.writestr(zipfile.ZipInfo(place), content)
         wheel.writestr(zipfile.ZipInfo(f"{stem}.dist-info/RECORD"), f"{record}{stem}.dist-info/RECORD,,\n")
     return path
@@ -111,6 +115,7 @@ def _content(name: str) -> Iterator[tuple[str, bytes]]:
     folder = _folder(package)
     for path in sorted(folder.rglob("*")):
         place = path.relative_to(folder)
+        # Bytecode comes as modules are imported: the fingerprint would change from one run to the next.
         if path.is_file() and not any(part in _LEFT_OUT for part in place.parts):
             yield f"{package}/{place.as_posix()}", path.read_bytes()
     found = distribution(name)

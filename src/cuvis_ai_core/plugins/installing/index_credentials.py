@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 from cuvis_ai_core._environment import passed_names
 
 _NAMED: Final = re.compile(r"UV_INDEX_\w+_(USERNAME|PASSWORD)")
+# Also a user alone: many hosts take a token in that place.
 _WITH_PASSWORD: Final = re.compile(r"//[^/@\s]+@")
 _INDEXES: Final = ("UV_INDEX", "UV_EXTRA_INDEX_URL")
 _DEFAULTS: Final = ("UV_DEFAULT_INDEX", "UV_INDEX_URL")
@@ -30,9 +31,11 @@ _PROXIES: Final = {
     for name in (lower, lower.upper())
 }
 
+# Linux has 65,536, macOS 16,384 until a pipe is used much; what is written beyond would wait for a reader for ever.
 _PIPE: Final = 16_384
 """Bytes that a pipe surely holds until somebody reads them."""
 
+# On some systems uv is a script of a shell (pyenv's shims): `exec 3>&1` in one would close the pipe.
 _SHELLS: Final = 9
 """The file handles up to this one are those that a shell script uses."""
 
@@ -48,8 +51,12 @@ def hidden(variables: Mapping[str, str], settings: Mapping[str, Any]) -> tuple[d
     """
     found = dict(settings)
     telling = {name for name, value in variables.items() if _tells(name, value)}
+    # uv reads the file that NETRC names by itself; where builds may not see that variable, its passwords are put into
+    # addresses.
     tickets = os.environ.get("NETRC", "") if "NETRC" not in variables else ""
     if tickets or any(name.startswith("UV_") for name in telling):
+        # All of them, once one has a password: settings come after variables, so that the order holds within one of
+        # both only.
         found["index"] = [_opened(each, variables, tickets) for each in _indexes(variables, _of_files(found))]
         telling.update(name for name in (*_INDEXES, *_DEFAULTS) if name in variables)
     if "UV_FIND_LINKS" in telling:
@@ -102,6 +109,7 @@ def _opened(index: _Settings, variables: Mapping[str, str], tickets: str) -> _Se
     if given is None or "://" not in url:
         return index
     scheme, _, rest = url.partition("://")
+    # Any sign may be in a password; unquoted, an '@' or '/' would end it.
     user, password = (quote(each, safe="") for each in given)
     authority, slash, path = rest.partition("/")
     return {**index, "url": f"{scheme}://{user}:{password}@{authority.rpartition('@')[2]}{slash}{path}"}
@@ -136,14 +144,17 @@ def offered(settings: str, folder: Path) -> Iterator[tuple[str, tuple[int, ...]]
     Yields:
         The path for uv, and the file handles that it needs.
     """
+    # Windows has no /dev/fd; there, and where settings are too long, they are a file that its owner alone reads.
     if sys.platform != "win32" and len(settings) < _PIPE and _WITH_PASSWORD.search(settings):
         handle = _pipe(settings)
         try:
+            # uv reads its settings at its start: a build that opens the same place later finds an empty pipe.
             yield f"/dev/fd/{handle}", (handle,)
         finally:
             os.close(handle)
         return
     # A file each time: a build may read one while versions are chosen in another thread.
+    # mkstemp has rights 0600 from the beginning.
     handle, path = tempfile.mkstemp(prefix="uv-", suffix=".toml", dir=folder)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(settings)
@@ -156,6 +167,7 @@ def offered(settings: str, folder: Path) -> Iterator[tuple[str, tuple[int, ...]]
 def _pipe(text: str) -> int:
     """Return the reading end of a pipe with a text in it; a handle that the shell before uv does not use itself."""
     reading, writing = os.pipe()
+    # Written before anybody reads, so it has to fit (see `_PIPE`).
     os.write(writing, text.encode())
     os.close(writing)
     low = []

@@ -43,14 +43,18 @@ def pip_settings(uv: Mapping[str, Any]) -> tuple[_Settings, dict[str, str]]:
     """
     pip = _read_pip()
     settings: _Settings = {}
+    # All or nothing: who has set uv up has said where packages are, and a company's index must not be mixed with
+    # another.
     if not (_INDEXES & uv.keys()) and not any(map(_INDEX_VARIABLE.fullmatch, os.environ)):
         settings = _indexes(pip)
     if pip.get("trusted-host") and "allow-insecure-host" not in uv and "UV_INSECURE_HOST" not in os.environ:
         settings["allow-insecure-host"] = pip["trusted-host"].split()
+    # Of pip's kinds uv has this one alone.
     if pip.get("keyring-provider") == "subprocess" and not {"keyring-provider"} & uv.keys():
         settings["keyring-provider"] = "subprocess"
     variables = {"SSL_CERT_FILE": pip.get("cert"), "SSL_CLIENT_CERT": pip.get("client-cert")}
     variables["UV_HTTP_TIMEOUT"] = pip.get("timeout") or pip.get("default-timeout")
+    # Variables of a proxy count before a file, in pip as in uv; both spellings are read.
     if not any(name.lower() in {"http_proxy", "https_proxy", "all_proxy"} for name in os.environ):
         variables["ALL_PROXY"] = pip.get("proxy")
     return settings, {name: value for name, value in variables.items() if value and name not in os.environ}
@@ -105,6 +109,7 @@ def _read_uv(path: Path) -> _Settings:
 
 
 def _placed(place: Any, path: Path) -> Any:
+    # Two signs before the colon at least: `C:\wheels` is a path.
     is_path = isinstance(place, str) and not re.match(r"\w[\w+.-]+:", place)
     return str(path.parent / place) if is_path else place
 
@@ -114,6 +119,7 @@ def _read_pip() -> dict[str, str]:
     found: dict[str, str] = {}
     for path in _pip_files():
         found |= _read_pip_file(path) if os.path.exists(path) else {}
+    # pip takes any option from a variable of its name, and an empty one for none.
     pairs = ((name.removeprefix("PIP_"), value) for name, value in os.environ.items() if name.startswith("PIP_"))
     return found | {name.lower().replace("_", "-"): value for name, value in pairs if value}
 
@@ -123,17 +129,21 @@ def _read_pip_file(path: Path) -> dict[str, str]:
     from configparser import Error as ParsingError
     from configparser import RawConfigParser
 
+    # Raw, as pip's own: a '%' in a password is no interpolation.
     parser = RawConfigParser()
     try:
         parser.read(path, encoding="utf-8")
+    # UnicodeDecodeError is a ValueError: a file in another encoding is passed over, pip says what is wrong with it.
     except (OSError, ValueError, ParsingError):
         return {}
+    # pip reads the section of its command after the general one, which it so overrides.
     sections = filter(parser.has_section, ("global", "install"))
     return {key.replace("_", "-"): value for section in sections for key, value in parser.items(section)}
 
 
 def _pip_files() -> Iterator[Path]:
     chosen = os.environ.get("PIP_CONFIG_FILE")
+    # pip's documents: this reads no file at all, not even the system's.
     if chosen == os.devnull:
         return
     name = "pip.ini" if sys.platform == "win32" else "pip.conf"
@@ -141,6 +151,7 @@ def _pip_files() -> Iterator[Path]:
     yield from (folder / "pip" / name for folder in system)
     if os.name == "posix":
         yield Path("/etc/pip.conf")
+    # Not `Path.home()`: it raises where there is no home, as in containers with a bare user id.
     home = Path(os.path.expanduser("~"))
     yield home / (".pip" if os.name == "posix" else "pip") / name
     if sys.platform == "darwin":
@@ -165,4 +176,5 @@ def _folders() -> tuple[list[Path], Path]:
         return [Path(os.environ.get("PROGRAMDATA", "C:/ProgramData"))], Path(os.environ.get("APPDATA", home))
     system = os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg"
     user = os.environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
+    # XDG lists the strongest folder first; here the weaker ones come first.
     return [Path(each) for each in reversed(system.split(":")) if each], Path(user)

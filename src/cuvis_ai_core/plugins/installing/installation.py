@@ -93,12 +93,15 @@ class Installation(ABC, Generic[Place]):
         from cuvis_ai_core.plugins.cache.housekeeping import Entry, replace_older
 
         with self.store.lock(self.place.name, partial(enter, PluginState.INSTALLING)):
+            # Looked at again under the lock: who waited finds what the one before him has made.
             found = self.found(choice, key)
             if found is None:
                 enter(PluginState.INSTALLING, self.what())
                 made, folder = self.make(choice, key)
+                # One rename within one file system: a killed process leaves a temporary folder, never half a place.
                 self.store.publish(made.folder, folder)
                 found = made._replace(folder=folder)
+            # Still under the lock: between making and using, another process's pruning would find it used by nobody.
             self.store.use(found.folder, locked=True)
         replace_older(self.store, self.place)
         for outdated in self.outdated(found):
@@ -123,9 +126,11 @@ class Installation(ABC, Generic[Place]):
         built = {pin for pin, hashes in choice.hashes.items() if not hashes or pin.partition("==")[0] in choice.built}
         wheels = {pin: hashes for pin, hashes in choice.hashes.items() if pin not in built}
         folders = [folder, *(map(Path, site_folders()) if python is None else ())]
+        # Before anything is fetched, by what the plugin itself says; the words of dependencies are known after.
         self._refuse_unmet(choice, requirements, folder, python)
         self.uv.install_locked(folder, wheels, python)
         self._refuse_unmet(choice, requirements, folder, python)
+        # In turns: a source may be needed only by what another one brings, and its `setup.py` runs when it is built.
         while built:
             needed = built.difference(unasked(built, requirements, folders))
             if not needed:

@@ -60,11 +60,13 @@ def _needs_own_process(name: str, request: InstallRequest) -> bool:
     with suppress(CuvisError):  # whoever loads it says what is wrong
         source = source_on_disk(name, declared, request.store)
         if source is not None:
+            # Few manifests have processes: a warm load without one does not pay for these imports.
             from cuvis_ai_core.plugins.cache.environment import read_environment
             from cuvis_ai_core.plugins.installing.host_wheels import environment_folder
 
             place = request.store.environments(name, content_of(declared, source))
             known = read_environment(environment_folder(place, declared, request.versions.environment(name)))
+            # An `auto` plugin remembers why it went: else each load would resolve, fail, and begin again.
             return known is not None and host.fingerprint() in known.refused
     return False
 
@@ -88,7 +90,9 @@ def find_installed(request: InstallRequest) -> dict[str, Installed]:
         if len(installed) < len(sources):
             return {}
         for name, source in sources.items():
+            # Last: it may start git, and what is not there wholly is looked at again anyhow.
             vetting.signed(name, request.plugins[name], source)
+    # Looking must not fail: installing finds the same, and says it with the step in which it happened.
     except CuvisError:
         return {}
     for name, source in sources.items():
@@ -155,6 +159,7 @@ def usable_place(name: str, place: Path, keys: Mapping[str, str], request: Insta
     if found is None and shared is not None:
         shared.refuse_foreign()
         there = shared.root / place.relative_to(own.root)
+        # A shared store is somebody else's to write: a link in it could have code loaded from anywhere.
         found = None if leads_out(there, shared.root) else _place_in(shared, name, there, keys, request, write=False)
     return found
 
@@ -174,4 +179,5 @@ def _place_in(
     found = target_for(place, keys[name], write=write)
     if found is not None:
         vetting.refuse_requirements(name, found.plugin.requires, request.plugins[name].extras)
+    # Noting the use fails where a pruning process has just taken it: then it is not there.
     return found if found is not None and store.use(found.folder) else None

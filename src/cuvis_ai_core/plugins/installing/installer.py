@@ -60,14 +60,18 @@ class Installer:
         jobs = self._jobs.open()
         if jobs:
             # Whoever installs the same plugins waits here; nobody waits for a lock with a plugin's lock in hand.
+            # One lock for the set, taken before those of plugins and never within: two orders of locks could wait for
+            # each other.
             entry = f"resolution-{short_hash(*(job.place.name for job in jobs))}"
             try:
                 with self._store.lock(entry, self._wait):
+                    # Again, with the lock: another process may have installed all of it meanwhile.
                     self._find()
                     if self._jobs.open():
                         with self._store.workspace() as folder:
                             self.read_projects(folder)
                             self.install(self.choose(folder))
+            # An error of one plugin ends in its job and never comes here.
             except CuvisError as error:  # of the store: it concerns all that is not done
                 self._jobs.do(PluginState.INSTALLING, partial(_fail, error))
         return self.results()
@@ -140,6 +144,7 @@ class Installer:
             if job.installation.own_process:
                 choices[job.name] = self._choose_for(job, enter, kept)
 
+        # Those for this process first: the thread of the first one also chooses versions, for them alone.
         jobs = sorted(self._jobs.open(), key=lambda job: job.installation.own_process)
         if not jobs:
             return choices
@@ -153,6 +158,7 @@ class Installer:
             meanwhile.finish()
             meanwhile.expect(partial(import_modules, *_FOR_LOADING[1]))
 
+        # Building costs a processor and choosing the network's time: one after the other is the sum of both.
         self._jobs.crew.run([begin, *others])
         return choices
 
@@ -214,6 +220,8 @@ class Installer:
 
         for job in self._jobs.open():
             self._jobs.attempt(job, PluginState.INSTALLING, look)
+        # Versions that were chosen together hold together: with one plugin missing, the others' are chosen anew as
+        # well.
         incomplete = {self._keys[name] for name, place in found.items() if place is None and name in self._keys}
         for job in self._jobs.open():
             place = found[job.name]
@@ -225,6 +233,7 @@ class Installer:
         from cuvis_ai_core.plugins.installing.target_directory import TargetInstallation
         from cuvis_ai_core.plugins.installing.uv import Uv
 
+        # A folder for each: two builds that share a TMPDIR or a constraints.txt would write over each other.
         work = folder / job.name
         work.mkdir()
         carried = self._request.versions.carried(job.name)

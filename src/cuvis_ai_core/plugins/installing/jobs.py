@@ -102,7 +102,9 @@ class Jobs:
             with failing(job.name, job.announce, state) as enter:
                 try:
                     step(job, enter)
+                # A full disk is one cause with many faces: it is said as such wherever it strikes.
                 except OSError as error:
+                    # Some of our errors are OSErrors too, and have their words already.
                     if not isinstance(error, CuvisError):
                         refuse_full_disk(str(error), self._root)
                     raise

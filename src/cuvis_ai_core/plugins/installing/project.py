@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
     from packaging.utils import NormalizedName
 
+# A stranger's 60,000 dependencies were parsed without end.
 MOST: Final = 1000
 """Dependencies of a project, those of its extras included."""
 
@@ -32,6 +33,7 @@ A plugin's pyproject.toml needs at least:
   dependencies = []"""
 
 
+# PEP 508's rule, with an end: the name becomes part of file names, which have 255 bytes.
 _NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,198}[A-Za-z0-9])?")
 
 
@@ -108,6 +110,7 @@ def _requires_python(path: Path, table: dict[str, Any]) -> str | None:
         raise broken(path, f"has a requires-python of more than {LONGEST} characters")
     try:
         return str(SpecifierSet(value)) if value is not None else None
+    # packaging raises these two where the value is a list or a number.
     except (InvalidSpecifier, AttributeError, TypeError) as error:
         raise broken(path, f"has an invalid requires-python: {show(value)}") from error
 
@@ -129,7 +132,9 @@ def _requirements(path: Path, table: dict[str, Any], extras: tuple[str, ...]) ->
                 found.append(str(requirement))
                 if len(found) > MOST:
                     raise broken(path, f"has more than {MOST} dependencies")
+            # Of a project's own extras the marker is asked at once: nobody else looks at this line again.
             elif requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                # Less those that were seen: extras may name each other in a circle.
                 own = sorted(set(map(canonicalize_name, requirement.extras)) - seen)
                 seen.update(own)
                 waiting += [_extra(path, known, extra) for extra in own]
@@ -186,6 +191,7 @@ def _checked(path: Path, requirement: object) -> "Requirement":
         return Requirement(str(requirement))
     except InvalidRequirement as error:
         raise broken(path, f"has an invalid dependency {show(requirement)}: {error}") from error
+    # packaging parses markers by calls within calls: some thousand brackets end Python's stack.
     except RecursionError:
         raise broken(path, f"has a dependency that is nested too deeply: {show(requirement)}") from None
 
@@ -195,6 +201,7 @@ def version_in(tag: str) -> str | None:
     from packaging.version import InvalidVersion, Version
 
     last = tag.rpartition("/")[2]
+    # Begins with a letter: `2024-01-15` is a date, of which no end is the version.
     named = re.fullmatch(r"[^\W\d].*?[-_@](v?\d.*)", last)
     for text in (last, named[1] if named else ""):
         with contextlib.suppress(InvalidVersion):

@@ -42,6 +42,7 @@ class Choice(NamedTuple):
     """
 
     pins: tuple[str, ...] = ()
+    # A default that nobody writes to: NamedTuple has no factories.
     hashes: Mapping[str, tuple[str, ...]] = {}
     error: Exception | None = None
     built: frozenset[str] = frozenset()

@@ -40,6 +40,7 @@ def _place(address: str) -> str:
     """Return the address of a file or a repository, without the commit or the tag that follows it."""
     bare = without_credentials(address.partition(";")[0].strip().partition("#")[0])
     head, slash, last = bare.rpartition("/")
+    # The tag follows an '@' in the last part alone: `git@host` and a user's name have one further ahead.
     return head + slash + last.partition("@")[0] if "git+" in bare else bare
 
 
@@ -92,6 +93,7 @@ def refuse_unmet(name: str, pins: Iterable[str], requirements: Iterable[str], fo
 
 def unasked(pins: Iterable[str], requirements: Iterable[str], folders: Sequence[Path]) -> list[str]:
     """Return the pins that nothing requires, as far as that is installed."""
+    # Not by Requirement: packaging takes 66 ms to import, and pins are written by us.
     known = {normalised(re.split(r"==| @ ", pin)[0]): pin for pin in pins}
     needed = set(_needed(requirements, folders)) if known else set()
     return [pin for name, pin in known.items() if name not in needed]
@@ -109,6 +111,7 @@ def _needed(requirements: Iterable[str], folders: Sequence[Path]) -> Iterator[st
             condition = each.partition(";")[2]
             found = needed_name(each), extras_in(each)
             # What is for another system or version counts as well: a plugin may have another Python.
+            # Roughly, and to the safe side: any extra that was asked for lets all of them count as asked for.
             if found not in seen and ("extra" not in condition or extras):
                 seen.add(found)
                 waiting.append(found)
@@ -117,6 +120,8 @@ def _needed(requirements: Iterable[str], folders: Sequence[Path]) -> Iterator[st
 def _installed(folders: Sequence[Path]) -> dict[str, Distribution]:
     found: dict[str, Distribution] = {}
     for each in distributions(path=list(map(str, folders))):
+        # An interrupted uninstall leaves a folder without METADATA, of which importlib.metadata gives None.
         if each.metadata["Name"]:
+            # The first folder on a path is what an import finds.
             found.setdefault(normalised(each.metadata["Name"]), each)
     return found

@@ -88,9 +88,11 @@ class Resolution:
         """
         missing = {name: self._guarded(self._missing, name) for name in self._plugins}
         sound = [name for name, choice in missing.items() if choice.error is None]
+        # The usual case: the host has it all, and uv, which takes tenths of a second, is not asked.
         if not any(missing[name].pins for name in sound):
             return missing
         if self._preferred:
+            # Pins to keep are a wish: where they contradict, versions are chosen as if there were none.
             with suppress(CuvisError):
                 return missing | self._each(sound, self._together(sound, self._preferred))
         if len(sound) == 1:
@@ -110,6 +112,7 @@ class Resolution:
     def _together(self, names: Sequence[str], preferred: Sequence[str] = ()) -> list[str]:
         """Return the versions that some plugins can share."""
         union = dict.fromkeys(text for name in names for text in self._plugins[name].requirements)
+        # Less what the core itself needs: a private second copy of that is possible, and is looked at plugin by plugin.
         pins = self._lacking(self._uv, host.without_exchange(tuple(union)), preferred)
         host.refuse_exchange(names[-1], [pin.partition("==")[0] for pin in pins])
         return pins
@@ -151,6 +154,8 @@ class Resolution:
         try:
             return uv.missing(asked, [*self._fixed, *chosen])
         except InstallError:
+            # Second choice: any version that satisfies the core's requirements, where not the very one that is
+            # installed.
             limits = host.limits()
             if limits == self._fixed:
                 raise

@@ -23,6 +23,7 @@ from cuvis_ai_core.plugins.installing.request import Choice
 
 logger = logging.getLogger(__name__)
 
+# The marker is read at each load; without an end it would grow with every change of the host.
 _REMEMBERED = 100
 """How many resolutions a target directory remembers."""
 
@@ -38,6 +39,7 @@ class TargetInstallation(Installation[Target]):
     def needs(self) -> tuple[str, tuple[str, ...]]:
         """Return the name of the plugin's distribution, and its requirements; where only a build can tell, build it."""
         # What was installed for this content before, for another host or in other company, tells without a build.
+        # Any of them: what a content requires does not depend on the host that it was installed for.
         known = next((target for target in complete_targets(self.place) if not is_stale(target)), None)
         if known is not None:
             distribution, self._requirements = known.plugin.name, known.plugin.requires
@@ -48,6 +50,7 @@ class TargetInstallation(Installation[Target]):
 
     def build_ahead(self) -> None:
         """Build the wheel of a tag."""
+        # A cached property that nobody has asked for: then all was known without reading the project.
         if "building" in self.__dict__ and not self.building.is_editable:
             self.building.wheel()
 
@@ -73,6 +76,7 @@ class TargetInstallation(Installation[Target]):
         """Install the plugin and what was chosen for it, without their dependencies."""
         assert choice is not None
         code = self._install(choice)
+        # What stands for a plugin of which nothing is installed; else its metadata say the version.
         plugin = Distribution(self.building.distribution, "0", requires=self._requirements)
         target = target_of(self._folder, plugin, code, key, self.building.tops)._replace(
             title=title_of(self.name, self.source),
@@ -96,6 +100,7 @@ class TargetInstallation(Installation[Target]):
 
     def _final(self, choice: Choice | None) -> Path:
         assert choice is not None
+        # Named by what is in it: two orders of the same pins are one folder.
         return self.place / long_hash(*sorted(choice.pins), *sorted(sum(choice.hashes.values(), ())))
 
     def _declared_requirements(self) -> tuple[str, ...]:
@@ -106,6 +111,7 @@ class TargetInstallation(Installation[Target]):
             return project.dependencies
         self.uv.install(self._folder, self._own())
         self._own_is_installed = True
+        # Only the project itself is in the folder yet, so there is one.
         built = PathDistribution(next(self._folder.glob("*.dist-info")))
         refuse_unknown_extras(self.building.folder, extras_of(built), self.declared.extras)
         return _metadata_requirements(built, self.declared.extras)
@@ -132,6 +138,7 @@ class TargetInstallation(Installation[Target]):
             )
         self._stamp = source_stamp(self.building.folder)
         self._own_is_installed = False
+        # Anew: a `.pth` file and the wheel of the same project would both be found, and the first one wins.
         remove_tree(self._folder)
         return self._install_project(choice)
 
@@ -169,6 +176,7 @@ def _metadata_requirements(built: PathDistribution, extras: tuple[str, ...]) -> 
     for text in built.requires or ():
         requirement = Requirement(text)
         if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+            # Answered here, where the extras are known; nobody later knows which were chosen.
             requirement.marker = None
             applying.append(str(requirement))
     return tuple(applying)

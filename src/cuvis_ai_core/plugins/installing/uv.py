@@ -39,8 +39,10 @@ class Uv(UvProgram):
         if self.dry:
             raise self.needs_building(f"Plugin '{self.plugin}'")
         out = self.folder / "wheel"
+        # setuptools-scm heeds this variable, and hatch-vcs asks setuptools-scm.
         told = {"SETUPTOOLS_SCM_PRETEND_VERSION": version} if version else {}
         interpreter = str(python or sys.executable)
+        # `[tool.uv.sources]` names an author's own folders and forks; pip would not see them either.
         command = ["build", "--wheel", "--no-sources", "--python", interpreter, "--out-dir", str(out), str(project)]
         self.run(command, "build the plugin's wheel", "uv build, in the plugin's folder", told)
         return next(out.glob("*.whl"))
@@ -70,14 +72,17 @@ class Uv(UvProgram):
         """
         limits = self.folder / "constraints.txt"
         limits.write_text("\n".join(constraints), encoding="utf-8")
+        # JSON is a preview of uv's; its lines for people are no contract.
         options = ["--dry-run", "--no-sources", "--output-format", "json", "--preview-features", "json-output"]
         options += [] if build and not self.dry else self.wheels_only()
         options += ["--target", str(installed)] if installed else []
+        # '--' ends the options, since requirements are a stranger's texts; `-e` of environments has to stand before it.
         options += ["--python", str(python or sys.executable), "-c", str(limits), *([] if python else ["--"])]
         by_hand = f"uv pip install --dry-run {_shown(requirements)}"
         answer, notes = self.run(
             ["pip", "install", *options, *requirements], "resolve the plugin's dependencies", by_hand
         )
+        # uv succeeds there, with a warning: what the extra asks for would be missing without a word.
         extra = re.search(r"The package `(\S+)` does not have an extra named `(\S+)`", notes)
         if extra:
             raise DependencyNotFoundError(
@@ -105,6 +110,7 @@ class Uv(UvProgram):
         asked = self.folder / "pins.txt"
         asked.write_text("\n".join(pins), encoding="utf-8")
         options = ["--no-deps", *self.wheels_only(), "--no-sources", "--no-header", "--quiet"]
+        # Of all formats the one with addresses and hashes of every wheel (PEP 751).
         options += ["--format", "pylock.toml"]
         command = ["pip", "compile", *options, "--python", str(python or sys.executable), str(asked)]
         answer, _ = self.run(command, "find the wheels of the dependencies", f"uv pip compile {_shown(pins)}")
@@ -129,6 +135,7 @@ class Uv(UvProgram):
             asked.write_text("\n".join(together.values()), encoding="utf-8")
             command = ["pip", "compile", "--no-deps", *self.wheels_only(), "--no-sources", "--no-header", str(asked)]
             _, notes = self.run(command, "ask whether dependencies were yanked", f"uv pip compile {_shown(pins)}")
+            # No format of uv has it as data; it is said as a warning on standard error.
             for pin, reason in re.findall(r"`(\S+)` is yanked(?: \(reason: \"(.*)\"\))?", notes):
                 found[pin] = reason or "without a reason"
         return found
@@ -160,6 +167,7 @@ class Uv(UvProgram):
         if locked:
             listed = self.folder / "locked.txt"
             listed.write_text("\n".join(locked), encoding="utf-8")
+            # uv demands hashes of all or of none in one call: pins of commits, which have none, go apart.
             self.install(target, ["--require-hashes", *wheels_but(built), "-r", str(listed)], python)
         commits = [pin for pin, found in hashes.items() if not found]
         if commits:
@@ -169,6 +177,7 @@ class Uv(UvProgram):
         """Return a pin with the wheel, or the source, that was carried along for it, if there is one."""
         name = re.split(r"==| @ ", pin)[0]
         for path in listed(self.wheelhouse.dependencies) if self.wheelhouse else ():
+            # By content as well as by name: a carried file with another hash is not what is locked.
             if is_of(pin, path.name) and f"sha256:{digest_of(path)}" in hashes:
                 return f"{name} @ {path.as_uri()}"
         return pin
@@ -189,9 +198,11 @@ class Uv(UvProgram):
         self._install(target, ["--no-deps", *place], what)
 
     def _install(self, target: Path, options: Sequence[str], what: Sequence[str]) -> None:
+        # What a person is told to try must not name a temporary folder that is gone by then.
         lasting = [each for each in what if str(self.folder) not in each]
         by_hand = f"uv pip install --no-deps --target EMPTY_FOLDER {_shown(lasting) or '.'}"
         self.run(["pip", "install", "--no-sources", *options, *what], "install the plugin", by_hand)
+        # Compared at once, while it is new: later nobody could tell an edit from what uv's cache held.
         if any(altered_files(target, installed_files(target))):
             # uv links files from its cache: who edits an installed file edits that of all, until uv asks for a new one.
             again = ["--reinstall", "--no-cache" if self.offline else "--refresh", "--no-sources", *options, *what]
@@ -217,6 +228,7 @@ class Uv(UvProgram):
         Raises:
             InstallError: uv failed, or there is no such Python; none is downloaded.
         """
+        # It is moved into place when it is whole; absolute paths in its scripts would name the temporary folder.
         options = ["--relocatable", "--no-project", "--no-python-downloads"]
         command = ["venv", *options, "--python", version or sys.executable, str(folder)]
         try:
@@ -224,6 +236,7 @@ class Uv(UvProgram):
         except InstallError as error:
             if version is None:
                 raise
+            # A shim of pyenv is found and then fails: that is another cure than installing one.
             if "No interpreter found" not in error.output:
                 raise InstallError(
                     f"Python {version} cannot be used: uv could not make a virtual environment with it:\n"
@@ -239,6 +252,7 @@ class Uv(UvProgram):
                 plugin=self.plugin,
                 output=error.output,
             ) from error
+        # The layouts of `venv` on the two kinds of systems.
         return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
     def _pythons(self) -> list[str]:
@@ -272,6 +286,7 @@ class Uv(UvProgram):
         """Return what is missing in a virtual environment, or does not fit; nothing where all is well."""
         finished = self.call(["pip", "check", "--python", str(python)], self.folder, {}, builds=False)
         lines = [line for line in finished.stderr.splitlines() if line.startswith("The package")]
+        # uv notes the environment and the number of packages on standard error too.
         return " ".join(lines) if finished.returncode else ""
 
     def add_to_environment(self, python: Path, requirements: Sequence[str]) -> None:

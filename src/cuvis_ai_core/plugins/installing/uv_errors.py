@@ -15,6 +15,8 @@ from cuvis_ai_core.plugins.dependencies.requirements import WAY_OUT
 
 Kind: TypeAlias = type[InstallError] | type[NetworkError]
 
+# Words of uv 0.13, to which the package is pinned: it has no codes. The first match counts, so the narrow ones come
+# first.
 _NOT_FOUND: Final = (
     r"was not found in the package registry|there (?:is|are) no versions? of|only .* (?:is|are) available"
     r"|does not have an extra|no wheels? (?:with|are)|ha(?:s|ve) no usable wheels"
@@ -117,4 +119,5 @@ def source_only(output: str) -> list[str]:
 def telling_lines(output: str) -> list[str]:
     """Return the end of what uv says, where the reason stands."""
     lines = [line.rstrip() for line in output.splitlines() if line.strip() and not re.match(_TELLS_NOTHING, line)]
+    # uv tells the story of a failed resolution first, and the reason at its end.
     return lines[-20:]

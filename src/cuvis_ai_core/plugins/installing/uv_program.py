@@ -39,6 +39,7 @@ _NAMING: Final = ("pyproject.toml", "setup.cfg", "setup.py", "requirements.txt")
 """Files of a project that may name a repository that it needs."""
 
 
+# A wheel of 1.5 MB took 2 GB in a dry run: its METADATA unpacked to that.
 _MEMORY: Final = 4 * 2**30
 """Bytes that uv may have where it builds nothing: it reads the metadata of a package whole, which may unpack to any."""
 
@@ -88,6 +89,7 @@ class UvProgram:
         if (command[0] == "build" or "-e" in command) and "--no-build" not in command and vetting.asks_for_wheels():
             # What builds the plugin is no dependency of it, and its code runs all the same.
             command = [*command[:words], "--no-build", *command[words:]]
+        # A dependency from a private repository needs the user's ssh and credentials, which builds else do not get.
         builds = builds and not _names_a_repository(command)
         command, folder = self._beside_number_sign(command)
         finished = self.call([*options, *command], folder, told or {}, builds=builds)
@@ -102,6 +104,7 @@ class UvProgram:
         with offered(settings, self.folder) as (place, handles):
             variables |= {"UV_CONFIG_FILE": place, **told}
             words = [_program(), *command]
+            # A compiler may need any amount, and the limit would be inherited by it.
             memory = 0 if builds or self._built() else _MEMORY
             return run_program(
                 words, cwd=folder, env=variables, handles=handles, meanwhile=self.meanwhile, memory=memory
@@ -144,6 +147,7 @@ class UvProgram:
         So it is run in the folder of the project, where it needs no address.
         """
         for place, word in enumerate(command):
+            # Quoted or not: uv decodes the address first and cuts it at '#' then.
             if command[place - 1] == "-e" and "%23" in word:
                 name, _, address = word.rpartition(" @ ")
                 folder = Path(unquote(urlsplit(address).path))
@@ -161,8 +165,10 @@ class UvProgram:
         own = uv_settings()
         from_pip, variables = pip_settings(own)
         for name in ("UV_CACHE_DIR", "UV_CREDENTIALS_DIR"):  # uv works in a temporary folder, where paths must hold
+            # Relative ones meant the user's working folder, not ours.
             if kept.get(name):
                 kept[name] = str(Path(kept[name]).absolute())
+        # A home that is read-only, as in containers: uv would fail, and a cache for this once is slower, not wrong.
         if not ({"cache-dir"} & own.keys() or kept.get("UV_CACHE_DIR") or _can_be_used(default_cache())):
             kept["UV_CACHE_DIR"] = str(self.folder / "uv cache")
         temporary = self.folder / "tmp"
@@ -220,6 +226,7 @@ def _names_a_repository(command: Sequence[str]) -> bool:
 
 def _program() -> str:
     try:
+        # The wheel's own program before any on PATH: its words and options are what is known here.
         from uv import find_uv_bin
 
         return find_uv_bin()
@@ -235,6 +242,7 @@ def wheels_but(built: frozenset[str]) -> list[str]:
     """Return the options with which only these distributions are built from source, and of all others wheels taken."""
     if not built:
         return ["--no-build"]
+    # `--no-build-package` cannot say "all but": uv takes the most special of these two.
     return ["--only-binary", ":all:", *(f"--no-binary={name}" for name in sorted(built))]
 
 
@@ -244,4 +252,5 @@ def _can_be_used(folder: Path) -> bool:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return False
+    # mkdir says nothing of a folder that is there already.
     return os.access(folder, os.W_OK)

@@ -59,6 +59,7 @@ class EnvironmentInstallation(Installation[Environment]):
         """
         try:
             pins = self._resolved(kept)
+        # A kept version may be gone from the index, or not fit any more: keeping is a wish.
         except (DependencyConflictError, DependencyNotFoundError):
             if not kept:
                 raise
@@ -150,13 +151,16 @@ class EnvironmentInstallation(Installation[Environment]):
         own, packages = self._own, packages_of(self._folder)
         if choice is None:
             requirements = [*own, host_wheels.schemas()]
+            # The schemas exactly as here: values of their classes cross between the two processes.
             self.uv.install_with_needs(self._python, packages, requirements, build=self._builds)
             return
         self.uv.install(packages, own, self._python)
+        # Before installing: a lock file could have any file fetched and its build run.
         refuse_addresses(self.name, choice.pins, list(self._addresses.values()))
         extras = f"[{','.join(self.declared.extras)}]" if self.declared.extras else ""
         needed = [f"{self._distribution}{extras}", *host_wheels.names(), host_wheels.schemas()]
         self.install_locked(packages, choice, needed, self._python)
+        # A lock file may be whole for another version of the plugin; `uv pip check` asks the installed metadata.
         problems = self.uv.problems(self._python)
         if problems:
             raise LockError(

@@ -57,6 +57,7 @@ class Wheels(NamedTuple):
             return cls(name, version, (), f"{name} @ {vcs['type']}+{vcs['url']}@{vcs['commit-id']}{below}", direct=True)
         direct = "archive" in package
         files = [package["archive"]] if direct else package.get("wheels", [])
+        # Where there is a wheel it is taken; a source beside it is never built.
         source = _wheel(package["sdist"]) if not files and "sdist" in package else None
         return cls(name, version, tuple(map(_wheel, files)), direct=direct, source=source)
 
@@ -86,6 +87,7 @@ class Wheels(NamedTuple):
         rated = [
             (min(ranks[tag] for tag in tags), file)
             for file in self.files
+            # A wheel may have several tags (`py2.py3`): its best one counts, as in pip.
             if (tags := parse_wheel_filename(file.name)[3] & ranks.keys())
         ]
         return min(rated, key=lambda pair: pair[0])[1] if rated else None
@@ -102,5 +104,6 @@ def _tags(python: str | None) -> "Iterator[Tag]":
 
 
 def _wheel(file: Mapping[str, Any]) -> Wheel:
+    # Sorted, so that a file with several hashes has the same one each time; indexes name sha256.
     algorithm, digest = next(iter(sorted(file["hashes"].items())))
     return Wheel(file.get("url") or file["path"], f"{algorithm}:{digest}", file.get("size", 0))

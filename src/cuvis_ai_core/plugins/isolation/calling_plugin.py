@@ -36,7 +36,10 @@ _ALIASES: Final = f"{_PLUGINS}.private_modules"
 _IMPORTING: Final = frozenset({opcode.opmap["IMPORT_NAME"], opcode.opmap["IMPORT_FROM"]})
 
 _STATING: Final = _IMPORTING | {
-    opcode.opmap[name] for name in ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR") if name in opcode.opmap
+    # From Python 3.12 on LOAD_METHOD is no instruction of its own, but a form of LOAD_ATTR.
+    opcode.opmap[name]
+    for name in ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR")
+    if name in opcode.opmap
 }
 
 _CACHE: Final = opcode.opmap["CACHE"]
@@ -63,8 +66,11 @@ def process_started_by(scope: Scope, *, runs: bool) -> None:
 
 def nearest_scope() -> Scope | None:
     """Return the scope of the nearest frame that runs plugin code."""
+    # Not by `inspect.stack()`: it reads the source of every frame, and this runs at each access to a public name.
     frame = sys._getframe(1)  # noqa: SLF001 - the only way to ask who calls
     while frame is not None:
+        # By builtins, not by name or file: what `exec` and dataclasses generate has the builtins of the plugin, and no
+        # file.
         scope = frame.f_builtins.get(MARK)
         if scope is not None:
             return cast("Scope", scope)
@@ -120,5 +126,7 @@ def _instruction(frame: FrameType) -> int:
 
 
 def _environment_has(top: str) -> bool:
+    # Not `importlib.util.find_spec`: that asks `sys.meta_path`, so our own finder too, which asks here.
     found = PathFinder.find_spec(top)
+    # Any folder of that name on the path is found as a namespace package; such a one has no loader.
     return found is not None and found.loader is not None

@@ -35,9 +35,11 @@ class _EitherName(str):
     def __eq__(self, other: object) -> bool:
         return other == self._public or str.__eq__(self, other) is True
 
+    # `str` has a `__ne__` of its own, which would not come by our `__eq__`.
     def __ne__(self, other: object) -> bool:
         return not self == other
 
+    # A class with an `__eq__` loses its hash; the private name's own one keeps dictionaries of modules whole.
     __hash__ = str.__hash__
 
 
@@ -52,6 +54,7 @@ class _Joint(str):
         made._start = start
         return made
 
+    # A text is added as a sequence, so that Python asks the right side's `__radd__` before it.
     def __radd__(self, name: object) -> str:
         return name.removeprefix(self._start) + str(self) if isinstance(name, str) else NotImplemented
 
@@ -71,6 +74,8 @@ def with_private_names(code: CodeType, start: str, owns: Callable[[str], bool]) 
         for offset, value in _replaced(code, start, owns):
             if value is not code.co_consts[code.co_code[offset + 1]] and len(consts) <= _LARGEST:
                 text = text or bytearray(code.co_code)
+                # Only the number of a constant is exchanged: no instruction moves, so that lines, jumps and exception
+                # tables hold.
                 text[offset + 1] = len(consts)
                 consts.append(value)
     if not changed and not text:
@@ -83,6 +88,7 @@ def _replaced(code: CodeType, start: str, owns: Callable[[str], bool]) -> Iterat
     import dis
 
     joins = "__module__" in code.co_names
+    # Python 3.11 alone has PRECALL, between the arguments of a call and the call.
     found = [each for each in dis.get_instructions(code) if each.opname != "PRECALL"]
     for place, each in enumerate(found):
         before, after = found[max(place - 2, 0) : place], found[place + 1 : place + 4]
@@ -90,6 +96,7 @@ def _replaced(code: CodeType, start: str, owns: Callable[[str], bool]) -> Iterat
             continue
         if _is_compared(before, after):
             begins = before[-1:] and before[-1].argval == "startswith" and isinstance(each.argval, str)
+            # `startswith` compares bytes and heeds no `__eq__`; it takes a tuple, which gets both names.
             yield each.offset, _either((each.argval,) if begins else each.argval, start, owns)
         elif joins and each.argval in _JOINTS and after[:1] and after[0].argrepr == "+":
             yield each.offset, _Joint(each.argval, start)

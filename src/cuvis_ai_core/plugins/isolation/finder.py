@@ -14,6 +14,7 @@ from importlib.machinery import PathFinder
 
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, TORCH_LIBRARY
 
+# Type checkers know the name without its import: `typing` would live to the end of the interpreter with this.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,10 +41,13 @@ class PluginFinder:
             return find_private(fullname, path)
         if fullname.startswith(_OWN):  # such as what is imported here
             return None
+        # torch has one registry of operators for all: it is watched from its first import on, whoever makes that.
         if fullname == TORCH_LIBRARY:
             from cuvis_ai_core.plugins.isolation.operators import find_watched
 
             return find_watched(fullname, path)
+        # Within the call, as all of these: a name at the top of this module would be kept to the end of the
+        # interpreter.
         from cuvis_ai_core.plugins.dependencies.leases import find_dependency
         from cuvis_ai_core.plugins.owned_names import is_owned
 
@@ -67,6 +71,7 @@ def install_finder() -> None:
     from cuvis_ai_core.plugins.isolation import private_modules  # noqa: F401
 
     if not any(isinstance(finder, PluginFinder) for finder in sys.meta_path):
+        # Behind the finders of builtin and frozen modules, and of those that an editable install put first.
         position = next((at for at, finder in enumerate(sys.meta_path) if finder is PathFinder), len(sys.meta_path))
         sys.meta_path.insert(position, PluginFinder())
     if TORCH_LIBRARY in sys.modules:

@@ -59,12 +59,15 @@ def scoped_import(scope: ImportingScope) -> Callable[..., ModuleType]:
             loaded = scope.holders and _loaded(start, name, top, fromlist)
             if loaded:
                 return loaded
+        # Each import is a visit of its own: one thread's late import may run another one, and both end by themselves.
         visit = object()
         scope.enter(visit)
         try:
             if level:
                 return _import(name, globals, locals, fromlist or (), level)
             module = import_leaf(start + name, fromlist)
+            # `import a.b` binds `a`: what stands in `sys.modules`, since a module may have put something else in its
+            # place.
             return module if fromlist else sys.modules[start + top]
         finally:
             scope.leave(visit)
@@ -83,10 +86,12 @@ def import_leaf(name: str, fromlist: Sequence[str] | None = None) -> ModuleType:
 def _loaded(start: str, name: str, top: str, fromlist: Sequence[str] | None) -> ModuleType | None:
     """Return what importing a module of the plugin comes to where there is nothing left to load: the usual case."""
     module = sys.modules.get(start + name)
+    # A module that still runs in another thread is waited for by the import system, under its lock.
     if module is None or is_initializing(module):
         return None
     if not fromlist:
         return sys.modules.get(start + top)
+    # Not `hasattr`: that calls a package's own `__getattr__`, which may import or load a model.
     known = getattr(module, "__dict__", ())
     for each in fromlist:
         if each not in known:
@@ -96,6 +101,7 @@ def _loaded(start: str, name: str, top: str, fromlist: Sequence[str] | None) -> 
 
 def is_initializing(module: ModuleType) -> bool:
     """Tell whether a module in `sys.modules` still runs; what a module put there in its own place does not."""
+    # Private to importlib, which decides by the same attribute (CPython 3.11 to 3.14, `_find_and_load`).
     return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 

@@ -46,6 +46,7 @@ class ScopedLoader:
             self._has_run = True
             return parked
         module = ModuleType(spec.name)
+        # Before the module runs: `exec` writes builtins only where there are none.
         vars(module)["__builtins__"] = self.scope.builtins
         return module
 
@@ -70,6 +71,7 @@ def _may_compare_names(code: CodeType, owns: Callable[[str], bool]) -> bool:
     """Tell whether code asks for the names of modules, and has a text that is one of a private module, or a joint."""
     joints = {".", ":"} if "__module__" in code.co_names else ()
     if joints or "__name__" in code.co_names:
+        # Constants only: a name that is joined at run time from parts is not seen (see `compared_names`).
         for each in code.co_consts:
             texts = each if isinstance(each, tuple | frozenset) else (each,)
             if any(isinstance(text, str) and (text in joints or owns(text)) for text in texts):
@@ -101,6 +103,7 @@ class _SourceLoader(ScopedLoader, SourceFileLoader):  # type: ignore[misc]  # ty
         """
         stats = super().path_stats(path)
         if self.scope.editable and time.time() - stats["mtime"] < _EDIT_RESOLUTION:
+            # `SourceLoader.get_code` takes an OSError from here for "no bytecode", and compiles the source.
             raise OSError("edited a moment ago")
         return stats
 
@@ -137,6 +140,7 @@ def scoped_spec(scope: LoadingScope, fullname: str, path: Sequence[str] | None) 
     spec = PathFinder.find_spec(fullname, path)
     if spec is not None and spec.loader is None:
         spec.submodule_search_locations = _NamespacePath(spec.submodule_search_locations or ())
+    # By exact type: extension modules, and loaders that somebody else derived, run as they are.
     elif spec is not None and type(spec.loader) in _SCOPED_LOADERS:
         # The loader that was found becomes one of ours: making another costs a tenth of an import.
         found = cast("Any", spec.loader)

@@ -14,6 +14,7 @@ from cuvis_ai_core.plugins.isolation.scope import Scope
 
 def find_distributions(context: DistributionFinder.Context | None = None) -> Iterator[Distribution]:
     """Return the metadata of live dependencies, and in a plugin's code of the plugin and what it has for itself."""
+    # `Context.path` is a property that falls back to `sys.path`: only what was given lies in its own dictionary.
     if context is not None and "path" in vars(context):
         return  # Who names the folders to look in does not mean ours.
     # `version(__package__)` asks by a private name.
@@ -31,6 +32,8 @@ def find_distributions(context: DistributionFinder.Context | None = None) -> Ite
 
 def _dist_infos(target: Path, names: set[str]) -> Iterator[Path]:
     for folder in target.glob("*.dist-info"):
+        # By the folder's name, in which PEP 427 allows no '-' within a part: METADATA of a large package has a README
+        # in it.
         if normalised(folder.name.partition("-")[0]) in names:
             yield folder
 
@@ -63,6 +66,7 @@ class _ScopedEntryPoint(EntryPoint):
 
     def load(self) -> Any:
         """Import the module within the scope and return what is named in it."""
+        # Needed where an entry point is loaded only; finding metadata is part of every load.
         from functools import reduce
 
         scope = cast("_ScopedDistribution", self.dist).scope

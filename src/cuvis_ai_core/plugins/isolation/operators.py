@@ -75,10 +75,13 @@ class _WatchingLoader(Loader):
 def _watch(library: Any) -> None:
     if hasattr(library, _WATCHED):
         return
+    # Once: `find_watched` and `watch_operators` may both come to a module, and a wrapper around a wrapper asks twice.
     setattr(library, _WATCHED, True)
+    # `triton_op` came with torch 2.6.
     for name in ("custom_op", "triton_op"):
         if hasattr(library, name):
             setattr(library, name, _asking_first(getattr(library, name)))
+    # These refuse a second operator by themselves (in C++), and need only be told apart: no look before is needed.
     for name in ("__init__", "define", "impl"):
         setattr(library.Library, name, _explaining(getattr(library.Library, name)))
 
@@ -91,6 +94,7 @@ def _asking_first(register: Callable[..., Any]) -> Callable[..., Any]:
         scope = nearest_scope()
         if scope is not None and _exists(name):
             owner = _owner(name)
+            # An unloaded plugin's operator may be replaced: torch has no way to take one out.
             if owner is None or (owner is not scope and owner.held):
                 raise _taken(scope, f"Torch operator '{name}' is registered already, by {_called(owner)}")
         if scope is not None:
@@ -107,10 +111,12 @@ def _explaining(register: Callable[..., Any]) -> Callable[..., Any]:
     def registering(library: Any, *args: Any, **options: Any) -> Any:
         try:
             return register(library, *args, **options)
+        # Errors of torch's C++ code (`c10::Error`) come as RuntimeError, and have nothing but their text to go by.
         except RuntimeError as error:
             scope = nearest_scope()
             if scope is None or not any(words in str(error) for words in _TAKEN_IN_TORCHS_WORDS):
                 raise
+            # Behind the first line come torch's C++ frames.
             words = str(error).partition("\n")[0]
             raise _taken(scope, f"Torch refuses to register an operator: {words}") from error
 
@@ -119,6 +125,7 @@ def _explaining(register: Callable[..., Any]) -> Callable[..., Any]:
 
 def _exists(name: str) -> bool:
     space, _, operator = name.partition("::")
+    # `torch.ops` makes a namespace for any name that it is asked for; only the operator tells.
     return hasattr(getattr(sys.modules["torch"].ops, space), operator)
 
 
@@ -132,6 +139,7 @@ def _called(owner: Scope | None) -> str:
 
 
 def _taken(scope: Scope, what: str) -> OperatorConflictError:
+    # Kept as well as raised: code of plugins catches what registering raises, and would run with another's operator.
     _refused[scope] = OperatorConflictError(
         f"{what}. There is one operator of each name in a process: a second one would change what the first computes.",
         hint="Unload the plugin that has it first, if it is one. A plugin that must run beside it runs in a process "

@@ -47,6 +47,8 @@ def find_private(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None
         return ModuleSpec(fullname, _UnloadedLoader(scope), is_package=not rest)
     if not rest:
         return ModuleSpec(package, PackageLoader(scope), is_package=True)
+    # What a package added to `sys.path` below its folder is looked in first, as OpenCV needs (its `cv2` lies in
+    # `cv2/python-3`).
     if "." not in rest:
         path = scope.path_of_tops()
     return _shared_spec(scope, fullname, rest) or scoped_spec(scope, fullname, path) or _beside(fullname, rest)
@@ -62,11 +64,13 @@ def _shared_spec(scope: Scope, fullname: str, public: str) -> ModuleSpec | None:
 def _beside(fullname: str, public: str) -> ModuleSpec | None:
     """Answer for what a namespace package of the plugin has elsewhere: in the host, in another target directory."""
     parent = sys.modules.get(fullname.rpartition(".")[0])
+    # A package with a file is a regular one, whose parts lie in one place.
     if parent is None or "." not in public or getattr(parent, "__file__", None) or not hasattr(parent, "__path__"):
         return None
     try:
         _import(public)
     except ModuleNotFoundError as error:
+        # Another module is missing within the one that is there: that is its fault, and must be seen.
         if error.name is None or not f"{public}.".startswith(f"{error.name}."):
             raise
         return None
@@ -111,6 +115,7 @@ class _AliasLoader(Loader):
     def create_module(self, spec: ModuleSpec) -> ModuleType:  # noqa: ARG002 - of the import system's protocol
         """Return the module."""
         module = _import(self._name)
+        # `module_from_spec` overwrites it, though the module keeps its own name; a reload would go wrong.
         self._spec = module.__spec__
         return module
 

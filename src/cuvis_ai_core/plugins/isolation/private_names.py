@@ -30,11 +30,13 @@ _HASH_DIGITS: Final = 8
 
 def private_name(title: str) -> str:
     """Return the private package name of a plugin content, such as `adaclip@v0.1.2`."""
+    # ASCII only: an import statement normalises other letters (NFKC), and would look for another name than this.
     return PREFIX + re.sub(r"\W", "_", title, flags=re.ASCII)
 
 
 def second_name(name: str, key: str) -> str:
     """Return a private package name for a content whose own name is taken."""
+    # Only for the second content of a title: it imports OpenSSL, 3 ms that a warm load does not pay.
     import hashlib
 
     return f"{name}{_SECOND}{hashlib.sha256(key.encode()).hexdigest()[:_HASH_DIGITS]}"

@@ -43,7 +43,9 @@ def find_public(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
 
 def stand_before(scope: Scope) -> None:
     """Have proxies stand in `sys.modules` before what everybody has under the names that a plugin has for itself."""
+    # A copy is made in one step; another thread's import changes the size of `sys.modules` while it is walked through.
     for name, module in sys.modules.copy().items():
+        # Not `isinstance`: it asks for `__class__` too, which has the proxy import what lies behind.
         if type(module) is not _Proxy and scope.keeps(name):
             _host_modules[name] = module
             sys.modules[name] = _Proxy(name)
@@ -172,6 +174,7 @@ def _top(name: str) -> str:
 
 
 def _own(proxy: ModuleType) -> dict[str, Any]:
+    # Not `vars`: that asks the proxy for `__dict__`, and would get that of the module behind.
     own: dict[str, Any] = object.__getattribute__(proxy, "__dict__")
     return own
 
@@ -190,6 +193,7 @@ def _answering(proxy: ModuleType, attribute: str) -> ModuleType | None:
     if scope is not None:
         return scope.import_module(public)
     # Whoever looks through all of `sys.modules` reads `__file__` and the like, and means no import.
+    # `inspect`, `warnings` and `unittest` do so at any moment; each would import the host's module of that name.
     looks_around = attribute.startswith("__") and attribute != "__path__"
     return _imported_host_module(public) if looks_around else _host_module(public)
 
@@ -210,6 +214,7 @@ def _host_module(public: str) -> ModuleType | None:
     spec = None if parent and package is None else _host_spec(public, getattr(package, "__path__", None))
     if spec is None:
         return None
+    # Known before it runs, as in `sys.modules`: modules that import each other meet it half made.
     module = _host_modules.setdefault(public, importlib.util.module_from_spec(spec))
     name = sys.modules.get(public)
     try:
@@ -218,6 +223,7 @@ def _host_module(public: str) -> ModuleType | None:
         if sys.modules.get(public) is name:
             # One that imported itself again from elsewhere, and put itself back, as OpenCV does.
             _host_modules[public] = module
+    # Also Ctrl-C: a module that ran in part would be taken for whole by the next import.
     except BaseException:
         _host_modules.pop(public, None)
         raise

@@ -40,8 +40,10 @@ if TYPE_CHECKING:
 MARK: Final = "__cuvis_scope__"
 """The key under which a scope's builtins hold the scope: code finds its scope through its frame."""
 
+# Reentrant: the collector may call `_forget` at any moment, in a thread that holds this.
 _lock = threading.RLock()
 _stale_folders: Final[list[str]] = []
+# Weak: a scope lives for as long as somebody holds it, or an object of one of its classes.
 _by_key: weakref.WeakValueDictionary[str, "Scope"] = weakref.WeakValueDictionary()
 _by_name: weakref.WeakValueDictionary[str, "Scope"] = weakref.WeakValueDictionary()
 
@@ -194,6 +196,7 @@ class Scope:
     @property
     def is_unloaded(self) -> bool:
         """Whether nobody holds the scope, and this thread is not within one of its own imports."""
+        # From a list: other threads begin and end imports without a lock, which changes the dictionary's size.
         return not self.holders and threading.get_ident() not in list(self._visitors.values())
 
     def hold(self) -> None:
@@ -213,7 +216,11 @@ class Scope:
         """Let go after a failed load: the next one starts afresh, whatever still refers to this."""
         with _lock:
             self.release()
+            # Looked at before the lock is taken: while the plugin is loaded, which is the usual case, imports take
+            # none.
             if not self.holders:
+                # The object may live on in a traceback; found by its key, it would bring half-run modules into the next
+                # load.
                 _by_key.pop(self.key, None)
 
     @contextmanager
@@ -282,6 +289,7 @@ def open_scope(key: str, title: str, code: Code, name: str | None = None) -> Sco
             forget_package(scope.name)  # of the last of that name, which may be gone since a moment
             _by_key[key] = _by_name[scope.name] = scope
             claim(code.tops)
+            # At the end of the interpreter there is nothing to forget, and half of what would be called is gone.
             weakref.finalize(scope, _forget, scope.name, code).atexit = False
         scope.hold()
         return scope
@@ -303,6 +311,7 @@ def scope_named(name: str) -> Scope | None:
 
 def living_scopes() -> list[Scope]:
     """Return the scopes that are alive, those that somebody holds first."""
+    # Sorting is stable: among those that are held, the order stays that of their loading.
     return sorted(_by_name.values(), key=lambda scope: not scope.held)
 
 
@@ -315,6 +324,7 @@ def _drop_stale_importers() -> None:
     """Remove what the import system remembers of the folders of scopes that are gone."""
     stale = tuple(_stale_folders)
     _stale_folders.clear()
+    # As a list: entries go while it is walked through, here and by other threads' imports.
     for folder in list(sys.path_importer_cache) if stale else ():
         # A cache: whoever still needs an entry makes it anew.
         if folder.startswith(stale):

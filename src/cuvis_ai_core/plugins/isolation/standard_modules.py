@@ -65,6 +65,7 @@ class StandIns:
 
     def of(self, module: ModuleType) -> ModuleType:
         """Return a module as the plugin's code sees it: most are what they are."""
+        # What stands in `sys.modules` may be any object, also one without a name.
         name: str = getattr(module, "__name__", "")
         if name not in STAND_INS:
             return module
@@ -128,6 +129,7 @@ def _logging(module: ModuleType, _: Caller) -> _Functions:
 def _subprocess(module: ModuleType, caller: Caller) -> _Functions:
     def told(args: tuple[object, ...], options: dict[str, object]) -> tuple[tuple[object, ...], dict[str, object]]:
         if len(args) > _ENV_POSITION:
+            # Given by place, `env` must not be given by its name too.
             return (*args[:_ENV_POSITION], _told(args[_ENV_POSITION], caller), *args[_ENV_POSITION + 1 :]), options
         return args, {**options, "env": _told(options.get("env"), caller)}
 
@@ -140,6 +142,7 @@ def _subprocess(module: ModuleType, caller: Caller) -> _Functions:
         call.__doc__ = getattr(module, name).__doc__
         return call
 
+    # A class, not a function as the others: code derives from it (psutil, asyncio's tests) and asks `isinstance`.
     class Popen(module.Popen):  # type: ignore[name-defined,misc]
         __doc__ = module.Popen.__doc__
 
@@ -148,6 +151,7 @@ def _subprocess(module: ModuleType, caller: Caller) -> _Functions:
             super().__init__(*args, **options)
 
     Popen.__module__, Popen.__qualname__ = module.__name__, "Popen"
+    # `run` and the others call `Popen` by a global of the real module, so that each needs a stand-in of its own.
     return {"Popen": Popen, **{name: function(name) for name in ("run", "call", "check_call", "check_output")}}
 
 
@@ -155,6 +159,7 @@ def _told(env: object, caller: Caller) -> dict[Any, Any]:
     """Return the environment of a process that a plugin starts; one that it chose keeps what it needs to be itself."""
     live = {LIVE_PLUGINS: os.environ[LIVE_PLUGINS]} if LIVE_PLUGINS in os.environ else {}
     chosen: Any = os.environ if env is None else env
+    # Last, so that a plugin started by a plugin is told its own name, not that of the one above.
     return {**live, **chosen, CALLING_PLUGIN: caller.name}
 
 

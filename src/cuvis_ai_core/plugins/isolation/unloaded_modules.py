@@ -45,6 +45,7 @@ class UnloadedModules:
 
     def park(self) -> None:
         """Take the modules out of `sys.modules`; a stand-in is left for those that were asked for by their names."""
+        # Between finding a name and reading it the import system holds no lock that could be waited for.
         keep_all = somebody_imports()
         for name, module in _below(self._package):
             if not _is_stand_in(module):
@@ -107,11 +108,13 @@ def _is_stand_in(module: object) -> bool:
 
 def _below(package: str) -> list[tuple[str, ModuleType]]:
     start = f"{package}."
+    # A copy is made in one step; imports of other threads go on meanwhile.
     return [each for each in sys.modules.copy().items() if each[0] == package or each[0].startswith(start)]
 
 
 def somebody_imports() -> bool:
     """Tell whether another thread may be about to read a module that it found in `sys.modules` a moment ago."""
+    # There is no other way to ask: `threading` knows its threads, not what they run, and not those that C code started.
     others = [frame for thread, frame in sys._current_frames().items() if thread != threading.get_ident()]  # noqa: SLF001
     while others:
         if any(frame.f_globals.get("__name__") in _READERS for frame in others):
