@@ -58,6 +58,7 @@ class EarlyFetch:
             undo.pop_all()
         self._marker: Mapping[str, Any] = {}
         self._error: BaseException | None = None
+        # Entered before the thread's context is copied, so that git started there is ended with those of this one.
         with Programs.together() as self._programs:
             self._thread = Thread(target=copy_context().run, args=(self._fetch,), daemon=True)
         self._thread.start()
@@ -83,6 +84,7 @@ class EarlyFetch:
         self._thread.join()
         if self._error is not None:
             raise self._error
+        # A rename within `.tmp`: what was fetched early is not copied into the workspace of who takes it.
         os.replace(self._folder, checkout)
         return self._marker
 
@@ -127,6 +129,7 @@ def fetching_early(
 
 
 def _begin(name: str, entry: object, store: Store) -> EarlyFetch | None:
+    # A shared store may have it: only the whole way of loading looks into that.
     if is_offline() or store.shared is not None:
         return None
     try:

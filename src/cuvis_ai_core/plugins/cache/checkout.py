@@ -16,6 +16,7 @@ from cuvis_ai_core.plugins.cache.git import git
 from cuvis_ai_core.plugins.cache.git_errors import unreachable, words
 from cuvis_ai_core.plugins.cache.tree_sizes import refuse_too_much
 
+# Words of git 2.29 (which brought SHA-256) and later, in the C locale: fetch has no status of its own for these.
 _OTHER_HASHES: Final = r"mismatched (object format|algorithms)|not support algorithm|bad revision '[0-9a-f]{64}'"
 _NO_SHALLOW: Final = r"does not support shallow"
 _NOT_OFFERED: Final = r"unadvertised object|not our ref|couldn't find remote ref [0-9a-f]{40}"
@@ -80,18 +81,22 @@ def show_commit(folder: Path, wanted: str, task: str, url: str) -> str:
 def _fetch(url: str, wanted: str, folder: Path, task: str, meanwhile: Callable[[], object]) -> None:
     is_commit = "/" not in wanted
     hashes = "sha256" if is_commit and len(wanted) == _SHA256_DIGITS else "sha1"
+    # By the whole name of the reference: a branch may be called like the tag, and git would take either.
     options, references = ["--depth=1"], [wanted if is_commit else f"+{wanted}:{wanted}"]
     while True:
         folder.mkdir()
+        # Without the user's template, which may bring hooks and a configuration.
         finished = git(folder, "init", "--quiet", "--template=", hashes=hashes)
         if finished.returncode:
             raise _broken(finished, folder, task, url)
+        # '--' ends the options: an address that begins with '-' would be one, such as --upload-pack=PROGRAM.
         command = ("fetch", "--quiet", *options, "--no-tags", "--", url, *references)
         finished = git(folder, *command, meanwhile=meanwhile)
         if not finished.returncode:
             return
         if re.search(_OTHER_HASHES, finished.stderr) and hashes == "sha1":
             hashes = "sha256"
+        # A plain web server runs no git that could leave history out ("dumb http").
         elif re.search(_NO_SHALLOW, finished.stderr) and options:
             options = []
             logger.warning(
@@ -99,10 +104,13 @@ def _fetch(url: str, wanted: str, folder: Path, task: str, meanwhile: Callable[[
                 "which is slow",
                 without_credentials(url),
             )
+        # Hosts may refuse a bare commit (uploadpack.allowReachableSHA1InWant is off by default): all branches and tags
+        # have it then.
         elif re.search(_NOT_OFFERED, finished.stderr) and is_commit and references[0] == wanted:
             options, references = [], list(_ALL)
         else:
             break
+        # The format of hashes of a repository cannot be changed later, nor is half a fetch worth keeping.
         remove_tree(folder)
     refuse_full_disk(finished.stderr, folder)
     if "couldn't find remote ref" in finished.stderr:
@@ -130,6 +138,7 @@ def _broken(finished: Finished, folder: Path, task: str, url: str) -> SourceErro
 
 def _refuse_colliding(folder: Path, url: str) -> None:
     """Refuse files whose names are one where case does not count: git would write one over the other."""
+    # The cheapest question to a file system whether case counts: `.git` is there for sure.
     if not (folder / ".GIT").exists():
         return
     seen: dict[str, str] = {}

@@ -45,6 +45,7 @@ def complete(checkout: Path, commit: str, wanted: Mapping[str, str], *, settled:
     }
     if not settled:
         marker[UNSETTLED] = True
+    # In `.git`, so that the tree has nothing in it that its commit has not.
     write_json(checkout / ".git" / MARKER, marker)
     return marker
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from cuvis_ai_core.errors import StoreError
 
+# Of Linux and macOS, of a quota, of Windows; git, uv and Python all pass on the system's words.
 _FULL: Final = re.compile(r"[Nn]o space left|[Dd]isk quota exceeded|[Nn]ot enough space on the disk")
 
 _NOTHING: Final = 2**16
@@ -19,6 +20,7 @@ def refuse_full_disk(said: str, folder: Path) -> None:
     Raises:
         StoreError: It is full; the message has the space that is free.
     """
+    # Programs also die of a full disk without a word of it: a signal, a broken pack, an empty answer.
     if _FULL.search(said) or shutil.disk_usage(folder).free < _NOTHING:
         lines = [line.strip() for line in said.splitlines() if line.strip()]
         telling = next(filter(_FULL.search, lines), lines[-1] if lines else "a program failed")

@@ -72,6 +72,7 @@ class Environment(NamedTuple):
 
 def packages_of(folder: Path) -> Path:
     """Return the folder with what is installed in a virtual environment."""
+    # By looking: the environment may be of another Python than this one.
     return next(iter(sorted(folder.glob("lib/python3.*/site-packages"))), folder / "Lib" / "site-packages")
 
 
@@ -104,6 +105,8 @@ def read_environment(folder: Path) -> Environment | None:
     if marker is None or marker.pop("format", None) != _FORMAT:
         return None
     with suppress(TypeError, AttributeError):  # whatever somebody did to the file
+        # JSON knows no tuples; keys that this version does not know are a TypeError, so that such a marker counts as
+        # none.
         tuples = {key: tuple(value) for key, value in marker.items() if isinstance(value, list)}
         return Environment(folder=folder, **{**marker, **tuples})
     return None
@@ -146,6 +149,7 @@ def _watching(environment: Environment) -> Environment:
 
 
 def _watch(packages: Path) -> dict[str, list[int]]:
+    # A RECORD for each distribution, not every file: an environment with torch has some ten thousand.
     return integrity.watch(packages, (path.relative_to(packages).as_posix() for path in packages.glob("*/RECORD")))
 
 
@@ -156,5 +160,6 @@ def code_stamp(environment: Environment) -> str:
     from cuvis_ai_core.plugins.cache.store import short_hash
 
     folder = Path(environment.editable)
+    # Code alone, as its ports are what is remembered; a `.venv` within has thousands of files.
     states = ((path, path.stat()) for path in sorted(folder.rglob("*.py")) if ".venv" not in path.parts)
     return short_hash(*(f"{path}:{state.st_size}:{state.st_mtime_ns}" for path, state in states))

@@ -34,6 +34,7 @@ def fetch(url: str, tag: str, folder: Path, meanwhile: Callable[[], object] = la
     """
     refuse_offline(url)
 
+    # Without a policy nobody asked where code comes from; asking git costs a process.
     under_policy, told = not none_is_there(), False
 
     def waiting() -> None:  # once for each way of asking that git tries
@@ -47,6 +48,7 @@ def fetch(url: str, tag: str, folder: Path, meanwhile: Callable[[], object] = la
         commit = check_out(url, f"refs/tags/{tag}", folder, f"fetch tag {tag} of", waiting)
     except NoSuchReferenceError:
         raise _no_tag(url, tag) from None
+    # Before links are looked at: one in a submodule leads out as well as one in the repository.
     add_submodules(url, folder)
     refuse_links(folder, url)
     return commit
@@ -72,6 +74,7 @@ def remote_commit(url: str, tag: str) -> str:
     """
     refuse_offline(url)
     reference = f"refs/tags/{tag}"
+    # Both names, since a server matches patterns literally: without `^{}` an annotated tag is told as its own object.
     finished = ls_remote("--", url, reference, f"{reference}^{{}}")
     if finished.returncode:
         raise unreachable(finished, "ask", url)
@@ -128,6 +131,7 @@ def refuse_links(folder: Path, url: str) -> None:
     Raises:
         SourceError: It has one.
     """
+    # The cache itself may be reached by a link (`/tmp` on macOS): both sides are compared resolved.
     top = os.path.realpath(folder)
     for name in checkout_files(folder):
         path = os.path.join(folder, name)

@@ -18,6 +18,7 @@ _CONFIGURATION: Final = (
     *(f"protocol.{name}.allow=never" for name in ("ext", "fd", "ftp", "ftps", "git")),
     # Only where the user's own git has a folder for an address (insteadOf).
     "protocol.file.allow=user",
+    # A replacement ref in the repository would show another commit than the one whose hash is recorded.
     "core.useReplaceRefs=false",
     # Line ends and links as the repository has them: the hash of a checkout must not depend on who fetched it.
     "core.autocrlf=false",
@@ -29,12 +30,15 @@ _CONFIGURATION: Final = (
     "core.protectHFS=true",
     "core.protectNTFS=true",
     "core.longpaths=true",
+    # Of the user's settings, those that start helpers or spread the index over files.
     "core.splitIndex=false",
     "core.fsmonitor=false",
     # A name that git refuses would have it refuse to make any repository.
     "init.defaultBranch=main",
+    # Submodules are fetched by us, under the same rules (see `submodules`).
     "fetch.recurseSubmodules=false",
     "submodule.recurse=false",
+    # Tidying goes on in the background after git has ended, in a folder that is about to be moved.
     "gc.auto=0",
     "maintenance.auto=false",
     "advice.detachedHead=false",
@@ -43,6 +47,7 @@ _CONFIGURATION: Final = (
 _OWN: Final = {"GIT_ATTR_NOSYSTEM": "1", "GIT_DEFAULT_REF_FORMAT": "files"}
 
 
+# As a limit of the data segment (`ulimit -d`): files that git maps do not count.
 _MEMORY: Final = 4 * 2**30
 """Bytes that git may have: a host may send references, and folders in folders, without end."""
 
@@ -83,6 +88,7 @@ def git(
         ToolNotFoundError: It is not installed.
         TimeLimitError: It took longer than it may.
     """
+    # Else a folder that is no repository would be taken for part of one above it, such as a home under git.
     env = git_variables() | _OWN | {"GIT_CEILING_DIRECTORIES": str(folder.resolve().parent), "GIT_DEFAULT_HASH": hashes}
     words, env = hidden([*_options(settings), *arguments], {**env, **(variables or {})})
     return run(["git", *words], cwd=folder, env=env, meanwhile=meanwhile, memory=_MEMORY)
@@ -93,12 +99,14 @@ def ls_remote(*arguments: str) -> Finished:
 
     It needs no folder: the one for temporary files may be missing, the working directory may have been removed.
     """
+    # 180 ms, and two processes: a load never comes here.
     from git import Git
 
     class OwnGit(Git):
         """GitPython adds to the environment of the process, but takes nothing away: a variable of a hook stays."""
 
         def execute(self, command: Sequence[str], **_: object) -> Finished:  # type: ignore[override]
+            # No repository's configuration takes part, wherever this is asked from.
             words, env = hidden(command[1:], git_variables() | _OWN | {"GIT_DIR": os.devnull})
             return run([command[0], *words], cwd=Path(__file__).parent, env=env, memory=_MEMORY // 4)
 

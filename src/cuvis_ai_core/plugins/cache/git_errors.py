@@ -116,4 +116,5 @@ def unreachable(finished: Finished, task: str, url: str) -> SourceError:
 def words(finished: Finished) -> str:
     """Return the end of what git says, where the reason stands, one line each."""
     lines = [line.strip() for line in finished.stderr.splitlines() if line.strip()]
+    # git reports progress and hints first, the reason last; a host's banner may come before both.
     return "\n".join(f"  {line}" for line in lines[-_SHOWN:]) or "  (git says nothing)"

@@ -12,6 +12,7 @@ from typing import Final
 
 from cuvis_ai_core._environment import worker_variables
 
+# A record of a run is not worth more: on a network drive git reads every file of the tree.
 _SECONDS: Final = 20
 
 _NOTHING: Final = {
@@ -46,12 +47,14 @@ def _filters(folder: Path) -> Iterator[str]:
     said = _run(folder, _NOTHING, "config", "--includes", "--show-scope", "--name-only", "-z", "--list") or ""
     words = said.split("\0")
     for scope, key in zip(words[::2], words[1::2], strict=False):
+        # By key: an empty value switches a filter off, and there is no option for "no filters".
         if scope in {"local", "worktree"} and key.startswith("filter."):
             yield key
 
 
 def _run(folder: Path, settings: dict[str, str], *arguments: str, told: str | None = None) -> str | None:
     # Not as options: a key may have a '=' in it.
+    # Those of a worker: no tokens, and nothing of what a hook or an editor has set for its own repository.
     env = {**worker_variables(), **_VARIABLES, "GIT_CONFIG_COUNT": str(len(settings))}
     for number, (key, value) in enumerate(settings.items()):
         env |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
@@ -67,6 +70,7 @@ def _run(folder: Path, settings: dict[str, str], *arguments: str, told: str | No
             check=False,
             timeout=_SECONDS,
         )
+    # Without git, or where it takes too long, a run goes on without this line in its record.
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None

@@ -63,7 +63,9 @@ class Entry:
             StoreError: It cannot be removed.
         """
         folder = self.store.uses(self.path)
+        # Its builders' lock: what is just being made is not taken away between two looks.
         with self.store.lock(self._lock()), self.store.guard(), self.store.workspace() as work:
+            # Said before users are looked for: a user does it the other way round, so one of the two sees the other.
             with uses.removing(folder):
                 users = self.users()
                 if not users:
@@ -71,8 +73,10 @@ class Entry:
                     with contextlib.suppress(FileNotFoundError):
                         os.replace(self.path, work / "removed")
                         os.replace(folder, work / "uses")
+            # Records of loads name the folder: they would lead to one that is gone.
             self.store.forget()
             if not users and self.kind in _INSTALLED.values():
+                # `rmdir` refuses where another process has put something there in this moment.
                 _remove_empty(self.path.parent)
                 _remove_empty(folder.parent)
         return users
@@ -151,6 +155,7 @@ def prune(
     Raises:
         StoreError: Something cannot be removed.
     """
+    # By last use, as recorded, not by access times: file systems are mounted with relatime or noatime.
     found = sorted(entries(store), key=lambda entry: entry.last_use)
     excess = sum(entry.size for entry in found) - max_size if max_size is not None else 0
     removed = []
@@ -179,6 +184,7 @@ def replace_older(store: Store, place: Path) -> None:
 
 
 def _removed(entry: Entry, *, dry_run: bool = False) -> bool:
+    # A cached property.
     entry.size  # noqa: B018 - to be known afterwards
     users = entry.users() if dry_run else entry.remove()
     if users:
@@ -208,4 +214,5 @@ def _sizes(folder: Path) -> Iterator[int]:
     for parent, _, files in os.walk(folder):
         for name in files:
             with contextlib.suppress(OSError):
+                # Not by `stat`: a link counts as itself, wherever it leads.
                 yield os.lstat(f"{parent}/{name}").st_size

@@ -32,6 +32,7 @@ _PLACES: Final = r"(^lfs|\.lfs)(\.|push)*url$"
 _WAY: Final = re.compile(r"(https?|ssh)://[^-\s]\S*|\w[\w.+-]*@\w[\w.-]*:[^-\s]\S*", re.IGNORECASE)
 """How large files may come: as plugins do, and never from a folder of this machine."""
 
+# The format's own bound is 1024; the shortest has a version, an oid and a size.
 _SIZES: Final = range(80, 1025)
 """Bytes that a pointer may have."""
 
@@ -52,12 +53,14 @@ def replace_pointers(folder: Path, url: str) -> None:
         StoreError: The disk is full.
         TimeLimitError: git took longer than it may.
     """
+    # By content, not by .gitattributes: a file that was committed as a pointer without the attribute is one as well.
     found = list(pointers(folder))
     if not found:
         return
     if shutil.which("git-lfs") is None:
         raise _refused(folder, found, url, "and the program git-lfs is not installed here", "Install git-lfs")
     _refuse_places(folder, found, url)
+    # git writes again only what is not there; an unchanged pointer would stay.
     for path in found:
         path.unlink()
     settings = (*_ON, f"remote.origin.url={url}")
@@ -78,8 +81,10 @@ def _refuse_places(folder: Path, found: list[Path], url: str) -> None:
     file = folder / ".lfsconfig"
     if not os.path.lexists(file):
         return
+    # git-lfs would read what it leads to, which nobody looked at.
     if file.is_symlink():
         raise _refused(folder, found, url, "and .lfsconfig is a link", "Ask the author for a tag without it")
+    # Read by git itself: who takes the file apart otherwise will differ from git-lfs in some quoting or include.
     told = git(folder, "config", "--file", ".lfsconfig", "--get-regexp", _PLACES).stdout
     for line in filter(None, told.split("\n")):
         if not _WAY.fullmatch(line.partition(" ")[2]):
@@ -90,6 +95,7 @@ def _refuse_places(folder: Path, found: list[Path], url: str) -> None:
 def pointers(folder: Path) -> Iterator[Path]:
     """Return the files of a checkout that are pointers."""
     for name in checkout_files(folder):
+        # Cheap, and nearly all there is to look at: no pointer is code.
         if not name.endswith(".py"):
             path = folder / name
             state = path.lstat()

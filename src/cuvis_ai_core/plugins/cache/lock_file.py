@@ -20,6 +20,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+# Never through a link: in a cache that somebody else could write, it would have any file made.
 _OPEN: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
 _RIGHTS: Final = 0o666
 """Rights of a new file, of which the user's mask takes some away."""
@@ -71,6 +72,7 @@ class LockFile:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             is_ours = self._is_there(handle)
         except OSError as error:
+            # On NFS, Linux makes flock a record lock, for which POSIX allows EACCES.
             if error.errno == errno.EACCES:  # some file systems say so where somebody else has it
                 raise BlockingIOError from error
             if error.errno != errno.ENOSYS:
@@ -87,6 +89,7 @@ class LockFile:
         """Return the open file, and whether it was made."""
         while True:
             try:
+                # Python opens files with O_CLOEXEC (PEP 446): programs that are started do not hold the lock.
                 handle, is_new = os.open(self._path, _OPEN | os.O_CREAT | os.O_EXCL, _RIGHTS), True
             except FileExistsError:
                 try:
@@ -99,6 +102,7 @@ class LockFile:
     def _is_there(self, handle: int) -> bool:
         """Tell whether an open file is still the one at the path: who held it may have removed it."""
         with suppress(FileNotFoundError):
+            # A lock on a file that was removed excludes nobody: the next one makes a new file and locks that.
             return os.path.samestat(os.fstat(handle), os.lstat(self._path))
         return False
 
@@ -108,6 +112,7 @@ class LockFile:
         lock = FileLock(self._path)
         try:
             lock.acquire(blocking=wait)
+        # filelock says so where it was not to wait.
         except Timeout as error:
             raise BlockingIOError from error
         except NotImplementedError as error:  # of versions that know no other way

@@ -41,6 +41,7 @@ def standing_of(name: str, declared: GitPlugin | LocalPlugin, store: Store, *, l
     source = cached_source(name, declared, store) if isinstance(declared, GitPlugin) else None
     said = _said(declared, source)
     try:
+        # As if it had a process: that it needs one is part of the answer, not a refusal.
         judgement = vetting.judged(name, declared, own_process=True)
         if not locked:
             vetting.refuse_unlocked(name)

@@ -26,6 +26,7 @@ _BEGINS: Final = {"-----BEGIN SSH SIGNATURE-----": "SSH", "-----BEGIN PGP SIGNAT
 _VERIFY: Final = ("verify-tag", "--raw", "--verbose")
 """Prints what is signed, and to the other stream what is found of the signature."""
 
+# ssh-keygen prints the principal as the signers file has it, which may hold spaces: what follows "with" is its own.
 _GOOD_SSH: Final = re.compile(r'^Good "git" signature for (.+) with \S+ key (SHA256:\S+)$', re.MULTILINE)
 _SSH_KEY: Final = re.compile(r"\bwith \S+ key (SHA256:\S+)")
 _GPG: Final = re.compile(r"^\[GNUPG:\] (\w+) ?(.*)$", re.MULTILINE)
@@ -73,6 +74,7 @@ def tag_of(folder: Path, tag: str) -> Tag | None:
     finished = _git(folder, "cat-file", "tag", f"refs/tags/{tag}")
     if finished.returncode:
         return None
+    # Whole lines: a message may mention the words within one.
     forms = [_BEGINS[line] for line in finished.stdout.splitlines() if line in _BEGINS]
     return _read(finished.stdout, forms[-1] if forms else "")  # of the last one, as for git
 
@@ -127,8 +129,11 @@ def _by_ssh(
     """Return what is found of the signature, and the content that it is of."""
     keygen = _program("ssh-keygen", "an OpenSSH client")
     settings = (
+        # The whole path: `.` in PATH, or a folder in the checkout, must not decide who verifies.
         *_no_other_than("gpg.ssh.program", keygen),
+        # git runs in the checkout, from which a relative path would be looked up.
         f"gpg.ssh.allowedSignersFile={signers.resolve()}",
+        # Of nobody: who is trusted stands in the policy's file, where expiry is said as well.
         "gpg.ssh.revocationFile=",
         "gpg.format=ssh",
         "gpg.minTrustLevel=fully",
@@ -140,6 +145,7 @@ def _by_ssh(
 def _found_by_ssh(finished: Finished) -> Signature | tuple[Reason, str]:
     words = finished.stderr  # the other stream has what the author wrote
     good = _GOOD_SSH.search(words)
+    # Both: ssh-keygen tells a good signature of a key that no principal has, too, and then git fails.
     if finished.returncode == 0 and good:
         return Signature(good[1], good[2])
     if "incorrect signature" in words:
@@ -160,6 +166,7 @@ def _by_gpg(
         settings = (*_no_other_than("gpg.openpgp.program", gpg), "gpg.format=openpgp", "gpg.minTrustLevel=fully")
         variables = {"GNUPGHOME": str(home)}
         words = (*_VERIFY, f"refs/tags/{tag}")
+        # GNUPGHOME alone decides about the keyring: the user's own may hold anybody.
         finished = _git(folder, *words, settings=settings, variables=variables, meanwhile=meanwhile)
     return _found_by_gpg(finished), finished.stdout
 
@@ -167,6 +174,7 @@ def _by_gpg(
 def _found_by_gpg(finished: Finished) -> Signature | tuple[Reason, str]:
     words = dict(_GPG.findall(finished.stderr))
     key = words.get("VALIDSIG", "").split(" ")
+    # By GnuPG's status lines, which are an interface; what it says to people is translated.
     if finished.returncode == 0 and {"GOODSIG", "VALIDSIG"} <= words.keys():
         return Signature(words["GOODSIG"].partition(" ")[2], key[-1])
     if "BADSIG" in words:
@@ -192,6 +200,7 @@ def _keyring(gpg: str, folder: Path) -> Iterator[Path]:
     # The socket of an agent has to fit into 108 bytes: the folder for temporary files is short.
     with tempfile.TemporaryDirectory(prefix="cuvis-") as text:
         home = Path(text)
+        # No agent is left running, whoever is in the folder is trusted, and no key server is asked.
         (home / "gpg.conf").write_text("no-autostart\ntrust-model always\nno-auto-key-retrieve\n", encoding="utf-8")
         command = [gpg, "--batch", "--quiet", "--no-tty", "--homedir", text, "--import", *map(str, files)]
         finished = run(command, cwd=home, env=git_variables() | {"GNUPGHOME": text})
@@ -218,6 +227,7 @@ def _git(
 def _no_other_than(key: str, program: str) -> list[str]:
     """Return the settings with which git asks one program about signatures, and none about those of other kinds."""
     keys = ("gpg.program", "gpg.openpgp.program", "gpg.ssh.program", "gpg.x509.program")
+    # A tag may be signed in any form, and git starts the program of that form before anybody can look.
     return [f"{each}={program if each == key else os.devnull}" for each in keys]
 
 

@@ -53,6 +53,7 @@ def title_of(name: str, source: Source) -> str:
         name: Name of the plugin in its manifest.
         source: Its code.
     """
+    # Two local folders may go by one name, in one manifest today and in another tomorrow.
     return f"{name}@{short_hash(str(source.folder))}" if source.commit is None else source.folder.name
 
 
@@ -101,9 +102,11 @@ def git_source(
     """
     wanted = identity(name, url, tag)
     places = store.checkouts(name, tag, wanted["repo"])
+    # Without a lock: a warm load waits for nobody.
     found = _found(places, wanted, store)
     if found is not None:
         return found
+    # Begun for another plugin, or for an entry that reads otherwise once it is checked.
     if early is not None and early.asked != (name, url, tag):
         early = None
     with early.holding() if early is not None else store.lock(places[0].name, announce):
@@ -162,6 +165,7 @@ def put_checkout(name: str, declared: GitPlugin, checkout: Path, commit: str, st
     wanted = identity(name, declared.repo, declared.tag)
     places = store.checkouts(name, declared.tag, wanted["repo"])
     with store.lock(places[0].name):
+        # Again, with the lock: who held it before may have fetched just this.
         found = _published(places, wanted)
         if found is None:
             found = _publish(checkout, complete(checkout, commit, wanted, settled=settled), places, store)
@@ -205,6 +209,7 @@ def settle(name: str, source: Source) -> None:
     marker = read_marker(source.folder) or {}
     try:
         found = remote_commit(url, tag)
+    # Whether there is a network must not decide whether a bundle can be used; a tag that is gone is another matter.
     except (AuthenticationError, NetworkError, TimeLimitError, ToolNotFoundError) as error:
         logger.warning(
             "plugin '%s': nobody but a bundle says that tag %s of %s is commit %s (%s)",
@@ -283,6 +288,7 @@ def _source(place: Path, marker: Mapping[str, Any]) -> Source:
 
 def _check_head(place: Path, marker: Mapping[str, Any]) -> None:
     try:
+        # Read, not asked of git: a process costs some milliseconds, and its configuration could be somebody's.
         head = (place / ".git" / "HEAD").read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
         head = "nothing"
@@ -375,11 +381,13 @@ def content_of(declared: GitPlugin | LocalPlugin, source: Source) -> str:
         SourceError: The subdirectory is not there, or leads out of the checkout.
     """
     folder = project_folder(declared, source)
+    # The interpreter too: bytecode and compiled wheels are of one version and build.
     options = (declared.subdirectory or "", *declared.extras, interpreter())
     if isinstance(declared, GitPlugin):
         # Builds are told the version that the tag states: two tags of one commit are two contents.
         return long_hash(without_credentials(declared.repo), str(source.commit), declared.tag, *options)
     files = (folder / name for name in integrity.PROJECT_FILES)
+    # By content, not by time: an edit that is taken back leads to the folder that is there.
     text = "".join(file.read_text(errors="replace") for file in files if file.is_file())
     # Contents that differ only in what follows the dot replace each other.
     return f"{long_hash(str(source.folder), *options)}.{short_hash(text)}"

@@ -47,6 +47,7 @@ _OTHERS_ENTER: Final = 0o011
 MARKER: Final = "cuvis-checkout.json"
 """Completion marker of a checkout; it lies in `.git/`."""
 
+# A folder's name is two of these and two hashes: 255 bytes are what ext4, NTFS and APFS allow.
 _TAG_BYTES: Final = 120
 
 _HOUR: Final = 3600.0
@@ -74,6 +75,7 @@ def chosen_root(path: str | os.PathLike[str]) -> Path:
     """
     from pathlib import Path
 
+    # `Path` would take an empty text for the working folder.
     text = os.fspath(path)
     why = "it is empty" if not text.strip() else "it holds a null character" if "\0" in text else ""
     try:
@@ -93,6 +95,7 @@ def short_hash(*parts: str) -> str:
     """Return eight hexadecimal digits that stand for some texts."""
     import hashlib
 
+    # Names of files may hold halves of surrogate pairs, where the system's bytes were no UTF-8.
     return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:8]
 
 
@@ -130,6 +133,7 @@ class Store:
             StoreError: He may.
         """
         if os.name == "posix":
+            # The effective user: under sudo or in a setuid program, his are the rights that loaded code gets.
             _refuse_foreign(os.fspath(self.root), owner=os.geteuid())
 
     def checkouts(self, name: str, tag: str, url: str) -> tuple[Path, Path]:
@@ -159,6 +163,7 @@ class Store:
 
     def forget(self) -> None:
         """Remove what says what loads found: the next ones look at everything again."""
+        # A shared or read-only cache keeps its records, which compare the states of files anyhow.
         with contextlib.suppress(OSError):
             for record in listed(self.root / ".records"):
                 record.unlink(missing_ok=True)
@@ -194,6 +199,7 @@ class Store:
             locked: Whether the caller holds the entry's lock, so that nobody can be removing it.
         """
         folder = self.uses(entry)
+        # First said, then looked: the other order leaves a moment in which a removal sees no user.
         self._uses.begin(folder)
         if locked:
             uses.settle(folder)
@@ -222,6 +228,7 @@ class Store:
         with self.guard():
             self._prepare()
             self.sweep()
+            # Not by tempfile: its folder is often another file system, and a rename could not be whole.
             folder = self.root / ".tmp" / os.urandom(6).hex()
             lock = folder.with_suffix(".lock")
             # The lock comes first: a folder whose lock is free has no owner. The system lets go of the lock when this
@@ -260,6 +267,7 @@ class Store:
         with self.guard():
             self._prepare()
             held = LockFile(self.root / ".locks" / f"{entry}.lock")
+            # Tried first, so that somebody is told for what there is a wait.
             if not held.take(wait=False):
                 text = f"waiting for another process that builds {entry}"
                 logging.getLogger(__name__).info(text)
@@ -282,6 +290,7 @@ class Store:
         with self.guard():
             place.parent.mkdir(parents=True, exist_ok=True)
             if place.exists():
+                # A folder cannot be renamed over one that is not empty; the old one goes with the workspace.
                 os.replace(place, built.with_name(f"{built.name}.old"))
             os.replace(built, place)
 
@@ -305,6 +314,7 @@ class Store:
         self.refuse_foreign()
         if not self.root.exists():
             self.root.parent.mkdir(parents=True, exist_ok=True)
+            # Its user's alone: whatever lies in it is run.
             self.root.mkdir(mode=0o700, exist_ok=True)
         for folder in (".locks", ".tmp"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
@@ -362,9 +372,11 @@ def _refuse_foreign(root: str, owner: int | None) -> None:
             state = os.stat(root + name)
         except OSError:
             continue
+        # Root may write anyhow.
         foreign = owner is not None and state.st_uid not in {owner, 0}
         if foreign or state.st_mode & _OTHERS_WRITE:
             raise _foreign(root + name, root, state.st_uid if foreign else None)
+        # Nobody else comes into the folder, so the rights below do not matter.
         if not name and not state.st_mode & _OTHERS_ENTER:
             return
 
@@ -387,23 +399,27 @@ def _foreign(folder: str, root: str, owner: int | None) -> StoreError:
 
 def leads_out(entry: Path, root: Path) -> bool:
     """Tell whether an entry of a plugin cache lies elsewhere, by way of a link."""
+    # With the separator: `/cache-other` begins like `/cache`.
     return not os.path.realpath(entry).startswith(os.path.realpath(root) + os.sep)
 
 
 def listed(folder: Path) -> list[Path]:
     """Return what lies in a folder, sorted; nothing where there is none."""
+    # Sorted: the order of a folder differs from one file system to the next.
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _is_forgotten(lock: Path) -> bool:
     """Tell whether a lock without a folder was left behind, not just made by somebody about to make the folder."""
     with contextlib.suppress(OSError):
+        # Between a lock and its folder there are microseconds: an hour errs on the safe side.
         return not lock.with_suffix("").exists() and time.time() - lock.stat().st_mtime > _HOUR
     return False
 
 
 def _encode(tag: str) -> str:
     """Return a tag, or a plugin's name, as one folder name on every file system."""
+    # A tag may hold '/' and ':'; '%' makes two tags never the same name.
     encoded = "".join(char if char.isalnum() or char in "._-+" else f"%{ord(char):02X}" for char in tag)
     # File systems allow 255 bytes for a name, which also holds the plugin's name and two hashes.
     return encoded if len(encoded.encode()) <= _TAG_BYTES else f"{short_hash(tag)}%{short_hash(tag, tag)}"

@@ -17,6 +17,7 @@ from cuvis_ai_core.plugins.cache.checkout import NoSuchReferenceError, check_out
 from cuvis_ai_core.plugins.cache.git import git
 from cuvis_ai_core.plugins.manifest import rules
 
+# Submodules may name each other in a circle, each at a commit of its own.
 _MOST: Final = 100
 """Submodules of one plugin, those of submodules included."""
 
@@ -54,6 +55,7 @@ def add_submodules(url: str, folder: Path, left: list[int] | None = None, get: _
         raise _refused(url, found[-1], f"is one too many: at most {_MOST} are fetched")
     for number, each in enumerate(found):
         place = folder / each.path
+        # git makes an empty folder for each; a link in its place was CVE-2024-32002's way out.
         if place.is_symlink() or not place.is_dir() or not place.resolve().is_relative_to(folder.resolve()):
             raise _refused(url, each, "leads out of the checkout")
         work = folder.with_name(f"submodule-{left[0]}-{number}")
@@ -63,6 +65,7 @@ def add_submodules(url: str, folder: Path, left: list[int] | None = None, get: _
             if "ubmodule '" not in error.message:
                 error.message = f"Submodule '{each.path}' of {without_credentials(url)}: {error.message}"
             raise
+        # Objects are called after their hash: what is there already is the same.
         _keep_objects(work / ".git/objects", folder / ".git/objects")
         remove_tree(work / ".git")
         place.rmdir()
@@ -73,6 +76,7 @@ def _keep_objects(objects: Path, kept: Path) -> None:
     """Move Git objects to those of another repository."""
     for file in objects.rglob("*"):
         place = kept / file.relative_to(objects)
+        # `info/packs` and `info/alternates` speak of their own repository, not of this one.
         if file.is_file() and file.parent.name != "info" and not place.exists():
             place.parent.mkdir(exist_ok=True)
             os.replace(file, place)
@@ -93,6 +97,7 @@ def _fetch(url: str, submodule: _Submodule, work: Path, left: list[int], get: _G
 def _submodules(url: str, folder: Path) -> Iterator[_Submodule]:
     """Return what `.gitmodules` says that is to be fetched, and at which commit."""
     file = folder / ".gitmodules"
+    # git refuses a .gitmodules that is a link, too.
     if not file.is_file() or file.is_symlink():
         return
     told = git(folder, "config", "--file", ".gitmodules", "--get-regexp", r"^submodule\..*\.(path|url|update)$").stdout
@@ -102,9 +107,11 @@ def _submodules(url: str, folder: Path) -> Iterator[_Submodule]:
     paths = {each["path"]: each for each in known.values() if {"path", "url"} <= each.keys()}
     if not paths:
         return
+    # Paths are the author's: a '*' or ':' in one would be a pattern to git.
     literal = [f":(literal){path}" for path in paths]
     listed = git(folder, "ls-files", "--stage", "--", *literal, settings=("core.quotePath=false",)).stdout
     for commit, path in (match.groups() for line in listed.splitlines() if (match := _LINK.fullmatch(line))):
+        # git itself leaves such a submodule out.
         if path in paths and paths[path].get("update") != "none":
             yield _Submodule(path, _resolved(paths[path]["url"], url), commit)
 
@@ -117,6 +124,7 @@ def _resolved(address: str, url: str) -> str:
     while address.startswith(("./", "../")):
         up, address = address.startswith("../"), address.partition("/")[2]
         if up:
+            # `git@host:group/repo` has a colon before its first part.
             separator = "/" if "/" in base else ":"
             base = base.rpartition(separator)[0]
     return f"{base}{separator}{address}"

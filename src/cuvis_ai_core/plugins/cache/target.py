@@ -47,6 +47,7 @@ class Target(NamedTuple):
     @property
     def search_path(self) -> tuple[str, ...]:
         """Folders in which the plugin's own modules are found."""
+        # Each once, in the order of the modules: a path that stands twice is searched twice.
         return tuple(dict.fromkeys(place or str(self.folder) for place in self.code.values()))
 
     def to_json(self) -> dict[str, Any]:

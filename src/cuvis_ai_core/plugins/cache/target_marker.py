@@ -66,6 +66,7 @@ def complete_target(folder: Path) -> Target | None:
 def _is_there(folder: Path, top: str, where: str) -> bool:
     base = Path(where) if where else folder
     # Modules of a local plugin may come and go; what was installed here must be here.
+    # A module may be a package, a `.py`, or a compiled file with a tag of the system in its name.
     return bool(where) or (base / top).exists() or any(base.glob(f"{top}.*"))
 
 
@@ -97,6 +98,7 @@ def _watching(target: Target) -> Target:
 def _watch(target: Target, recorded: Mapping[str, str]) -> dict[str, list[int]]:
     """Watch the plugin's own modules, and of the others what says which files they have."""
     own = {top for top, place in target.code.items() if not place}
+    # RECORDs stand for dependencies: one costs a look, the files of SciPy alone would cost milliseconds.
     chosen = [name for name in recorded if name.endswith("/RECORD") or name.partition("/")[0].partition(".")[0] in own]
     return integrity.watch(target.folder, chosen)
 

@@ -14,6 +14,7 @@ from cuvis_ai_core.plugins.cache.git import git
 if TYPE_CHECKING:
     from pathlib import Path
 
+# A tag of some hundred bytes can be as many files as a disk has room for: one tree, named many times.
 _MOST_FILES: Final = 200_000
 _MOST_BYTES: Final = 20 * 10**9
 _DEEPEST: Final = 100
@@ -38,15 +39,18 @@ def refuse_too_much(folder: "Path", wanted: str, url: str) -> None:
     Raises:
         SourceError: It has more files, or bytes, or deeper folders.
     """
+    # Sizes come from the objects' headers: nothing is unpacked, and nothing written.
     listed = git(folder, "ls-tree", "-r", "-l", "--full-tree", wanted, settings=("core.quotePath=false",))
     if _CUT in listed.stderr:
         raise _too_much(url, f"more than {_MOST_FILES} files")
+    # git walks folders by calls within calls: deep enough, they end its stack.
     if _BROKEN in listed.stderr:
         raise _too_much(url, "folders that git itself cannot list")
     found = [match.groups() for line in listed.stdout.split("\n") if (match := _ENTRY.fullmatch(line))]
     if len(found) > _MOST_FILES:
         raise _too_much(url, f"more than {_MOST_FILES} files")
     size = sum(int(size) for size, _ in found if size != "-")
+    # zlib packs 1:1000 at most, deltas without bound: text and weights stay far below 1:200.
     most = min(_MOST_BYTES, max(_FREE, _RATIO * _packed(folder)))
     if size > most:
         raise _too_much(url, f"{shown_size(size)}, where at most {shown_size(most)} may come out of it")

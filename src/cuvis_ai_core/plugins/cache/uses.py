@@ -53,6 +53,7 @@ class Uses:
     def __init__(self) -> None:
         self._records: dict[Path, list[Path]] = {}
         self._process = os.getpid()
+        # Runs at the end of the interpreter as well, in an orderly one; of a killed process the number tells.
         weakref.finalize(self, _end_all, self._records, self._process)
 
     def begin(self, folder: Path) -> None:
@@ -74,6 +75,7 @@ class Uses:
 
 def _begin(folder: Path) -> Path | None:
     """Leave a file that says that this process uses the entry of a folder; None where that cannot be written."""
+    # All in the name: an empty file needs no write and no flush, and is whole at once.
     record = folder / f"{os.getpid()}-{_machine()}-{os.urandom(4).hex()}"
     with contextlib.suppress(OSError):
         if not _taken_over(folder, record):
@@ -87,6 +89,7 @@ def _taken_over(folder: Path, record: Path) -> bool:
     """Use the file that tells of the last use, if it is free: on many disks a new one costs ten times as much."""
     try:
         last = f"{folder}/{_LAST}"
+        # Before the rename: its time is that of the use, and the other order would show an old one for a moment.
         os.utime(last)
         os.rename(last, record)
     except FileNotFoundError:
@@ -109,6 +112,7 @@ def being_removed(folder: Path) -> bool:
         said = os.stat(f"{folder}/{_REMOVING}").st_mtime
     except OSError:
         return False
+    # The distance: a file server's clock may run ahead of ours.
     return abs(time.time() - said) < _REMOVING_SECONDS
 
 
@@ -141,6 +145,7 @@ def users(folder: Path) -> list[User]:
 
 def last_use(folder: Path) -> float | None:
     """Return when the entry of a folder was used last, in seconds since 1970, as far as that is known."""
+    # Also of uses that go on: entries in use must not be the oldest ones.
     times = [_time(path) for path in _listed(folder) if path.name == _LAST or path.name.count("-") == 2]  # noqa: PLR2004
     return max(times, default=None)
 
@@ -170,11 +175,13 @@ def _end_of_other(record: Path) -> None:
 
 def _title_of_living(pid: int, used: float) -> str | None:
     """Return the title of a process that was there when the record was written; None if that one has ended."""
+    # 54 ms: needed by who removes or lists only, not by who loads.
     import psutil
 
     try:
         process = psutil.Process(pid)
         # A number is used again: who began later (but for clocks that were set) is somebody else.
+        # Two seconds: start times come in clock ticks since a boot whose moment is rounded.
         if process.create_time() > used + 2 or process.status() == psutil.STATUS_ZOMBIE:
             return None
         return " ".join(process.cmdline()[:2]) or process.name()
@@ -216,5 +223,6 @@ def _machine() -> str:
 
     parts = [os.uname().nodename] if sys.platform != "win32" else [os.environ.get("COMPUTERNAME", "")]
     with contextlib.suppress(OSError):
+        # Two containers of one name count their processes apart.
         parts.append(os.readlink("/proc/self/ns/pid"))
     return f"{zlib.crc32(' '.join(parts).encode()):08x}"

@@ -63,6 +63,7 @@ def verify_store(store: Store) -> Iterator[Finding]:
         marker = read_marker(entry.path) if entry.kind == "checkout" else None
         if marker is not None:
             yield from _git(entry.plugin, marker["repo"], marker["tag"], Source(entry.path, marker["commit"]))
+        # Through the folder above: one without a marker, or half of one, is found as well.
         elif entry.kind in ("target", "environment") and entry.path.parent not in contents:
             contents.append(entry.path.parent)
     for place in contents:

@@ -37,6 +37,7 @@ def deciding_files() -> list[str]:
 def holds_for_good() -> bool:
     """Tell whether what was allowed stays so while no file changes: OpenPGP keys expire."""
     found = policy()
+    # SSH signers are judged by the time of the signing; GnuPG by the clock of now.
     return found is None or not any(each.is_dir() for each in found.files())
 
 
@@ -224,6 +225,7 @@ def refuse_stored(root: "Path", title: str, code: "Iterable[str]") -> None:
     name, checkout = title.partition("@")[0], root / title
     marker = read_marker(checkout)
     if marker is not None:
+        # Judged by its source: which classes it has, a marker does not say and a policy does not ask.
         declared = GitPlugin(repo=marker["repo"], tag=marker["tag"], provides=("any.Node",))
         judged(name, declared, own_process=False)
         signed(name, declared, Source(checkout, marker["commit"], marker["content"]))
@@ -239,6 +241,7 @@ def refuse_stored(root: "Path", title: str, code: "Iterable[str]") -> None:
 
 def _judge_above(found: "Policy", folder: "Path", name: str) -> None:
     """Judge a folder of code by that of the project that it is in."""
+    # A policy names the project's folder; what is recorded of a local plugin is `src` below it.
     projects = [each for each in (folder, *folder.parents) if (each / "pyproject.toml").is_file()]
     for place in (*projects, folder):
         try:
@@ -271,5 +274,7 @@ def _is_bounded(requirement: str) -> bool:
 
     parsed = Requirement(requirement)
     if parsed.url:
+        # One file, or one commit: no later version can meet it.
         return bool(re.search(r"\.whl($|#)|@[0-9a-f]{40}", parsed.url))
+    # `!=` and `>` leave the top open.
     return any(each.operator in _BOUND for each in parsed.specifier)

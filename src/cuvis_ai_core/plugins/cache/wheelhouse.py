@@ -59,6 +59,7 @@ def wheelhouse(
 def _fill(place: Path, pin: str, hashes: Sequence[str], store: Store) -> None:
     for digest in (each.removeprefix("sha256:") for each in hashes if each.startswith("sha256:")):
         for file in listed(store.carried / digest):
+            # Read again: the folder's name says the hash, and anybody may have changed the file since.
             if is_of(pin, file.name) and not file.is_symlink() and digest_of(file) == digest:
                 with suppress(FileExistsError):
                     _link(file, place / file.name)
@@ -66,6 +67,7 @@ def _fill(place: Path, pin: str, hashes: Sequence[str], store: Store) -> None:
 
 def _link(file: Path, place: Path) -> None:
     try:
+        # A hard link: a wheel of torch is some gigabytes, and installers only read it.
         os.link(file, place)
     except FileExistsError:
         raise
@@ -78,6 +80,7 @@ def is_of(pin: str, name: str) -> bool:
     wanted, _, version = pin.partition("==")
     wanted = wanted.partition(" @ ")[0]
     stem = re.sub(r"\.(whl|tar\.gz|zip)$", "", name)
+    # A wheel's name has no '-' within a part (PEP 427); that of a source may.
     parts = stem.split("-") if name.endswith(".whl") else stem.rsplit("-", 1)
     return len(parts) > 1 and normalised(parts[0]) == wanted and (not version or _same(parts[1], version))
 
@@ -86,6 +89,7 @@ def _same(version: str, other: str) -> bool:
     from packaging.version import InvalidVersion, Version
 
     try:
+        # By value: `1.0` and `1.0.0` are one version, and a local part (`+cu121`) has '_' in file names.
         return Version(version.replace("_", "-")) == Version(other)
     except InvalidVersion:
         return False

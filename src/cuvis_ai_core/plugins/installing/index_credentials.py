@@ -35,7 +35,7 @@ _PROXIES: Final = {
 _PIPE: Final = 16_384
 """Bytes that a pipe surely holds until somebody reads them."""
 
-# On some systems uv is a script of a shell (pyenv's shims): `exec 3>&1` in one would close the pipe.
+# `_process` runs it through a shell that takes handle 3 for its own watch; scripts may name handles up to 9.
 _SHELLS: Final = 9
 """The file handles up to this one are those that a shell script uses."""
 
