@@ -23,6 +23,7 @@ def are_one(name: str, one: Path, other: Path) -> bool:
     return None in found or found[0] == found[1]
 
 
+# Directories are named by their content and never written again, so that an answer holds.
 @lru_cache(512)
 def _files(folder: str, name: str) -> frozenset[bytes] | None:
     """Return the lines of a record, but for those of metadata: these say how it was installed."""
@@ -32,4 +33,5 @@ def _files(folder: str, name: str) -> frozenset[bytes] | None:
         lines = Path(folder, info or "", "RECORD").read_bytes().splitlines()
     except OSError:
         return None
+    # Lines have the hash of each file: no file itself is read.
     return frozenset(line for line in lines if b".dist-info/" not in line and b"__pycache__" not in line)

@@ -39,4 +39,5 @@ class Distribution(NamedTuple):
 
 def normalised(name: str) -> str:
     """Return the name of a distribution as requirements compare it (PEP 503)."""
+    # Not packaging's `canonicalize_name`: importing it takes longer than the rest of a warm load's look at the host.
     return re.sub(r"[-_.]+", "-", name).lower()

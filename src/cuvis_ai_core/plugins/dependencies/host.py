@@ -16,6 +16,8 @@ EXCHANGE: Final = ("cuvis-ai-core", "cuvis-ai-hookspecs", "cuvis-ai-schemas", "n
 """Packages whose objects cross between host and plugins: there is one of each, the host's."""
 
 
+# A model of pydantic, a configuration of OmegaConf and a hook of pluggy are told by `isinstance`, which two copies
+# fail.
 _CROSSING: Final = frozenset({*EXCHANGE, "omegaconf", "pluggy", "pydantic"})
 """These, and what else this core has whose objects plugins get to see, or give."""
 
@@ -24,6 +26,7 @@ def fingerprint() -> str:
     """Return a hash of the interpreter and the names and versions of everything installed, from folder names alone."""
     digest = hashlib.sha256(interpreter().encode())
     for folder in site_folders():
+        # Names say the versions: no METADATA is read.
         names = [name for name in os.listdir(folder) if name.endswith((".dist-info", ".egg-info"))]
         digest.update("\n".join(sorted(names)).encode())
     return digest.hexdigest()[:16]
@@ -45,6 +48,7 @@ def _is_limit(name: str) -> bool:
 
 def _is_pure(name: str) -> bool:
     found = search_path().distribution(name)
+    # Without a WHEEL file (eggs, distribution packages of Linux) nobody knows: then it counts as compiled.
     return "-none-any" in ((found.read_text("WHEEL") if found else None) or "")
 
 
@@ -60,6 +64,7 @@ def _needed_by(name: str) -> tuple[str, ...]:
 def _fixed() -> dict[str, str]:
     """Return name and version of every distribution that this core depends on, however indirectly."""
     fixed: dict[str, str] = {}
+    # With torch: what the host has of it, its CUDA libraries among them, is not to be doubled.
     waiting = list(EXCHANGE)
     while waiting:
         name = waiting.pop()
@@ -151,5 +156,6 @@ def with_addresses(pins: list[str], requirements: tuple[str, ...]) -> list[str]:
     """Return pins with the addresses of direct requirements in place of versions: uv's answer drops them."""
     from packaging.requirements import Requirement
 
+    # uv's JSON has a version in place of the address: the index would be asked for what only that file is.
     addressed = {normalised(each.name): str(each) for text in requirements if (each := Requirement(text)).url}
     return [addressed.get(normalised(pin.partition("==")[0]), pin) for pin in pins]

@@ -16,6 +16,7 @@ def provider(distribution: Distribution, host: SearchPath) -> Provider | None:
     if version is not None:
         return Provider(version, "in the host environment")
     for root in distribution.roots:
+        # By the listing first: the path finder looks into every folder of the path.
         place = _place(root) if root.partition(".")[0] in host.tops else None
         if place is not None:
             return Provider(None, "on this program's path", f"another module '{root}', {place},")

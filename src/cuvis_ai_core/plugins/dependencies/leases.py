@@ -40,6 +40,7 @@ class _Live:
         return Provider(self.distribution.version if self.target.is_dir() else None, gone, self.distribution.version)
 
 
+# Reentrant: the collector may let go of a registry, and so of its leases, in a thread that holds this.
 _lock = threading.RLock()
 _live: Final[dict[str, _Live]] = {}
 _leases: Final[list["Lease"]] = []
@@ -98,6 +99,7 @@ def acquire(plugin: Distribution, needed: Sequence[Distribution], target: Path) 
         DependencyConflictError: A live version violates a requirement, and the plugin cannot have its own.
     """
     with _lock:
+        # Here and not only on release: what was imported then may be gone by now.
         _drop_idle()
         host = search_path()
         sharing = Sharing(plugin, needed, _provider, lambda each: _host_provider(each, host))
@@ -121,6 +123,7 @@ def served(name: str | None = None, *, idle: bool = True) -> dict[str, list[str]
         idle: Also those that no loaded plugin holds, but that are imported.
     """
     targets: dict[str, list[str]] = {}
+    # Without the lock: an import that waited for it, while its holder imports, would wait for ever.
     for live in list(_live.values()):
         if name in {None, live.distribution.name} and (idle or live.holders):
             targets.setdefault(str(live.target), []).append(live.distribution.name)
@@ -134,6 +137,7 @@ def replaced(name: str | None = None) -> dict[str, list[str]]:
         name: The one that is asked for, or None for all.
     """
     targets: dict[str, list[str]] = {}
+    # A copy in one step: metadata are asked for without the lock, by any thread.
     for lease in _leases.copy():
         if found := [each for each in lease.replaced if name in {None, each}]:
             targets.setdefault(str(lease.target), []).extend(found)
@@ -157,12 +161,14 @@ def find_dependency(fullname: str, path: Sequence[str] | None) -> ModuleSpec | N
         return find_namespace(fullname, path)
     if folder is None:
         return None
+    # The standard finder on one folder: editable hooks and zip files of a dependency are found as anywhere.
     return PathFinder.find_spec(fullname, [*(added_below(folder) if path is None else ()), folder])
 
 
 def _private(
     plugin: Distribution, needed: Sequence[Distribution], sharing: Sharing, host: SearchPath, target: Path
 ) -> Reasons:
+    # All at once: one private distribution makes others private, whatever the order of asking.
     private = sharing.private({**dict(_doubles(plugin, needed)), **dict(_others(plugin, needed, target))})
     for each in list(sharing.new(private)):
         # What the host has, it means to use itself: better not to take its place.
@@ -291,6 +297,7 @@ def _serve(distributions: Iterable[Distribution], target: Path, host: SearchPath
     for each in distributions:
         _live[each.name] = _Live(each, target, instead_of_host=each.name in host.metadata)
         for root in each.roots:
+            # `google.cloud.storage` is looked for in `google/cloud`: the path finder takes the last part of a name.
             _roots[root] = os.path.join(target, *root.split(".")[:-1])
         if each.namespaces:
             _fill_namespaces()
@@ -321,4 +328,5 @@ def _fill_namespaces() -> None:
 
 
 def _imported(root: str) -> bool:
+    # Not `root in sys.modules`: a proxy of a plugin may stand there while nobody has the module.
     return everybodys_module(root) is not None

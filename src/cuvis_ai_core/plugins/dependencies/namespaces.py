@@ -15,6 +15,7 @@ def set_portions(portions: Mapping[str, Sequence[str]]) -> None:
     _portions.update({name: tuple(folders) for name, folders in portions.items()})
     for name in sorted(_portions):
         module = sys.modules.get(name)
+        # A regular package has one folder; `pkg_resources` namespaces are filled by their own code.
         if module is not None and isinstance(getattr(module, "__loader__", None), NamespaceLoader):
             _widen(name, module)
 
@@ -46,6 +47,7 @@ class NamespacePath(MutableSequence[str]):
         self._elsewhere = cast("MutableSequence[str]", elsewhere)
 
     def _folders(self) -> list[str]:
+        # Computed at each look, as the standard path is: a portion that went must not be found.
         return list(dict.fromkeys([*self._elsewhere, *_portions.get(self._name, ())]))
 
     def __iter__(self) -> Iterator[str]:
@@ -78,6 +80,7 @@ class NamespacePath(MutableSequence[str]):
 
 def _widen(name: str, module: ModuleType) -> None:
     spec = module.__spec__
+    # Once: a path around a path would be asked twice for each import.
     if spec is None or isinstance(module.__path__, NamespacePath):
         return
     path = NamespacePath(name, module.__path__)
@@ -87,4 +90,5 @@ def _widen(name: str, module: ModuleType) -> None:
 
 
 def _set_path(spec: ModuleSpec, path: NamespacePath) -> None:
+    # importlib copies it to `__path__` as it is: it stays alive, and grows with what is loaded later.
     spec.submodule_search_locations = cast("list[str]", path)

@@ -19,6 +19,7 @@ WAY_OUT: Final = (
 """The next step for whoever meets a dependency conflict."""
 
 
+# Of one library, as PyPI has them: opencv-python-headless, psycopg2-binary, onnxruntime-gpu, cupy-cuda12x.
 _BUILD: Final = re.compile(r"(-(headless|binary|cpu|gpu|intel|directml|openvino|rocm|cu\d+|cuda\d*))+$")
 """What the names of builds for other machines end with."""
 
@@ -31,9 +32,11 @@ def host_version(name: str) -> str | None:
     return search_path().version(name)
 
 
+# Each load asks for the same some hundred texts again.
 @lru_cache(4096)
 def needed_name(requirement: str) -> str:
     """Return the normalised name of the distribution that a requirement is about."""
+    # By hand: packaging takes 66 ms to import, more than all of a warm load.
     end = next((i for i, char in enumerate(requirement) if not (char.isalnum() or char in "-_.")), None)
     return normalised(requirement[:end])
 
@@ -65,6 +68,7 @@ def satisfies(version: str, requirement: str, extras: Collection[str] = ()) -> b
     """Tell whether a version meets a requirement; one whose marker does not apply here is met."""
     if not applies(requirement, extras):
         return True
+    # What is installed was chosen by somebody: a pre-release meets `>=2` then, as for pip.
     return _parsed(requirement).specifier.contains(version, prereleases=True)
 
 

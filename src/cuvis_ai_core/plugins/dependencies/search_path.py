@@ -52,6 +52,7 @@ class SearchPath(NamedTuple):
 
 def interpreter() -> str:
     """Return what a target directory depends on: implementation, version and platform."""
+    # glibc and musl, and the processor, are in `_multiarch` where there is one; `sys.platform` is "linux" for all.
     return f"{sys.implementation.cache_tag}-{getattr(sys.implementation, '_multiarch', sys.platform)}"
 
 
@@ -79,6 +80,7 @@ def added_below(folder: str) -> list[str]:
     inside = _as_written(folder)
     found = []
     for entry in entries():
+        # What stands behind it does not come before an installed package in a plain environment either.
         if entry == _STANDARD_LIBRARY:
             break
         if entry.startswith(inside):
@@ -95,6 +97,7 @@ def top_level_modules(folder: Path) -> set[str]:
         for entry in folder.iterdir()
         if (entry.suffix in _MODULE_SUFFIXES and entry.is_file()) or (entry / "__init__.py").is_file()
     }
+    # `__pycache__` and `my-scripts.py` are no modules that a statement could name.
     return {name for name in names if name.isidentifier()}
 
 
@@ -113,12 +116,14 @@ def _folders() -> list[tuple[str, int]]:
     folders = []
     for folder in entries():
         try:
+            # A folder's own time changes when an entry is added or goes, which is all that is read of it.
             folders.append((os.path.abspath(folder), os.stat(folder or ".").st_mtime_ns))
         except OSError:
             continue  # as the import system passes over what is not there
     return folders
 
 
+# Few, as an entry has all names of a path; the last states are asked for in turns while plugins load.
 @lru_cache(4)
 def _listed(state: _State) -> SearchPath:
     metadata: dict[str, str] = {}
@@ -128,10 +133,12 @@ def _listed(state: _State) -> SearchPath:
         tops.update(name.partition(".")[0] for name in names)
         for name in sorted(names):
             if name.endswith(_METADATA):
+                # The first on the path counts, as for importlib.metadata.
                 metadata.setdefault(normalised(name.rpartition(".")[0].partition("-")[0]), f"{folder}/{name}")
     return SearchPath(metadata, frozenset(tops))
 
 
+# By the folder, which has the version in its name; METADATA is read once.
 @lru_cache(4096)
 def _version(folder: str) -> str | None:
     return PathDistribution(Path(folder)).version

@@ -91,12 +91,14 @@ class Sharing:
         """
         private: dict[str, DependencyConflictError] = {}
         more = dict(reasons)
+        # To a fixed point: each that becomes private may refuse another, or take its dependents along.
         while True:
             for name, reason in more.items():
                 if name not in self._own or not self._own[name].pure:
                     raise reason
             private |= more
             found = (*self._refusals(private), *self._dependents(private))
+            # Reversed: of several reasons for one name the first found is kept, which is the one nearest to the plugin.
             more = {name: reason for name, reason in reversed(found) if name not in private}
             if not more:
                 return private
@@ -119,6 +121,7 @@ class Sharing:
         if sees_private:
             return needed_name(demand.requirement) not in private
         # What others provide is not this target's copy, and has what it needs; but for an extra that is new.
+        # An extra is the exception: whoever provides it may not have been installed with it.
         return demand.who not in self._taken or (bool(demand.extras) and applies_for(demand.requirement, demand.extras))
 
     def asking_for(self, name: str) -> tuple[str, str]:

@@ -19,11 +19,13 @@ _Received = TypeVar("_Received")
 _PREFIX: Final = struct.Struct("!IQH")
 """Length of the header, length of the bytes, number of handles."""
 
+# SCM_MAX_FD of Linux is 253; what is above it fails as a whole.
 _MOST_HANDLES: Final = 200
 """How many handles cross at once; Linux takes 253."""
 
 _ROOM_FOR_HANDLES: Final = socket.CMSG_LEN(_MOST_HANDLES * array("i").itemsize)
 
+# A peer that went wrong must not have us ask the system for any number that its eight bytes can name.
 _LONGEST_HEADER: Final = 2**28
 _LONGEST_BYTES: Final = 2**36
 
@@ -34,6 +36,7 @@ _IMPATIENCE: Final = 0.0002 if (os.cpu_count() or 1) > 1 else 0.0
 """Seconds for which the socket is asked again and again. Who sleeps is woken late, by some 50 µs for the call and for
 its answer; most answers come sooner. Where there is only one processor, the other end needs it."""
 
+# Made once: `json.dumps` with separators makes an encoder for each call.
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 _CLOSE_ON_EXEC: Final = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
@@ -62,6 +65,7 @@ class Channel:
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
+        # `poll`, not `select`: that knows no file number above 1023, and refuses others with a ValueError.
         self._readable = select.poll()
         self._readable.register(end, select.POLLIN)
         self._writable = select.poll()
@@ -89,10 +93,12 @@ class Channel:
         """
         text = _encode(header).encode()
         parts = list(data)
+        # One copy and one call of the system: a small message in three parts would take three.
         message = b"".join((_PREFIX.pack(len(text), sum(map(len, parts)), len(handles)), text, *parts))
         # Handles travel with a byte each time; a text that tells of so many is longer than that.
         begun = 0
         for first in range(0, len(handles), _MOST_HANDLES):
+            # Linux drops handles that come with no byte at all.
             socket.send_fds(self._end, [message[begun : begun + 1]], handles[first : first + _MOST_HANDLES])
             begun += 1
         self._send_all(memoryview(message)[begun:], seconds)
@@ -115,6 +121,7 @@ class Channel:
         text = self._take(length, seconds).decode()
         try:
             header = json.loads(text)
+        # The parser of JSON calls itself for each level; a header may be of a plugin's making.
         except RecursionError:
             raise ValueError("a message that is nested too deeply") from None
         data = self._take(size, seconds)
@@ -124,6 +131,7 @@ class Channel:
     def _send_all(self, rest: memoryview, seconds: float | None) -> None:
         while rest:
             try:
+                # Per call, not by `setblocking`: the socket's mode would be changed for the other thread that reads.
                 rest = rest[self._end.send(rest, socket.MSG_DONTWAIT) :]
             except BlockingIOError:
                 if not self._writable.poll(_milliseconds(seconds)):
@@ -132,6 +140,7 @@ class Channel:
     def close(self) -> None:
         """End the connection; whoever waits at either end is told."""
         try:
+            # `close` alone wakes nobody: a thread in `recvmsg` goes on waiting at a file that has no number any more.
             self._end.shutdown(socket.SHUT_RDWR)
         except OSError:  # it is broken already
             return

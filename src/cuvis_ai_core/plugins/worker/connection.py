@@ -49,6 +49,7 @@ def call_limit() -> float:
             f"The environment variable {TIMEOUT_VARIABLE} is '{chosen}'; it has to be a number of seconds above 0.",
             hint="Set it to a number such as 600 or 0.5, or unset it.",
         )
+    # `poll` takes milliseconds as a C int: some 2.1 million seconds overflow it.
     return min(float(chosen), _LONGEST)
 
 
@@ -75,6 +76,7 @@ class Connection:
         self._plugin = plugin
         self._logs = logs
         self._busy = threading.Lock()
+        # Reentrant: a batch of one node's stream may be computed by another node's stream in this thread.
         self._streaming = threading.RLock()
         self._forgotten: list[int] = []
         self._why: str | None = None
@@ -84,12 +86,16 @@ class Connection:
         self._answered = False
         self._lent: list[str] = []
         self._memory = HostMemory(self._tidy)
+        # A pair without a name: nobody else can connect, and nothing is left in a folder.
         own, theirs = socket.socketpair()
         self._channel = Channel(own)
         import fcntl  # which Windows does not have, where no worker is started
 
+        # `os.dup` gives the lowest free number, which the shell before the program may use for itself.
         handle = fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, _FIRST_HANDLE)
         theirs.close()
+        # -I: neither PYTHONPATH nor the working folder decides what a worker imports. -u: its last words are not in a
+        # buffer.
         command = [str(python), "-I", "-u", "-X", "faulthandler", "-m", _PROGRAM, str(handle), *paths]
         try:
             heard = partial(logger.info, "plugin '%s': %s", plugin) if logger.isEnabledFor(logging.INFO) else None
@@ -136,6 +142,7 @@ class Connection:
         """
         batches = iter(stream or ())
         # The worker asks for a batch of the stream that it was given last: streams are not to cross.
+        # In this order everywhere: a stream gives `_busy` away while its batches are made.
         with nullcontext() if stream is None else self._streaming, self._busy:
             if not self.alive:
                 raise WorkerEndedError(f"{self._whose(name)} {self._why or 'ended'}.", plugin=self._plugin, node=name)
@@ -144,6 +151,7 @@ class Connection:
                 answer = self._exchange({"do": do, "node": node}, given, name, batches)
             except BaseException as error:
                 # An answer that is still to come would be taken for that of the next call.
+                # A worker cannot be told to stop: Python hears no signal while C code computes.
                 if self._awaited or isinstance(error, KeyboardInterrupt | SystemExit):
                     self.end("was cancelled")
                     self._dead.set()
@@ -201,6 +209,7 @@ class Connection:
         self._awaited = "drop" not in request
         try:
             self._channel.send(header, writer.data, [handle for _, _, handle in new], self._seconds)
+        # Not raised here: the answer's end says how the process ended, which a broken pipe does not.
         except OSError:  # it ended, or takes nothing; whoever waits for the answer says so
             return
         finally:
@@ -233,6 +242,7 @@ class Connection:
             message = self._channel.receive(self._seconds)
         except TimeoutError as error:
             raise self._late(name) from error
+        # A message with a wrong length may ask for more memory than there is.
         except (EOFError, OSError, ValueError, MemoryError) as error:
             raise self._crash(name, error) from error
         self._awaited = False
@@ -254,6 +264,7 @@ class Connection:
             memory.pool.learn(header["new"], message.handles)
             memory.released(header["released"])
             # What the worker made for an answer that then could not be given.
+            # Its segments are known to both sides now: without this they would be held to the end of the connection.
             memory.released(name for name, _ in header["new"] if name not in header["used"])
             memory.settle(self._lent, header["used"], header["held"])
         except (KeyError, TypeError, ValueError) as error:
@@ -264,6 +275,7 @@ class Connection:
 
     def _tidy(self) -> None:
         """Give up memory that nobody needs; what comes while a call is on is given up after it."""
+        # Never waits: the collector calls this in whatever thread it runs, which may hold the lock itself.
         while self._memory.waiting and self.alive and self._busy.acquire(blocking=False):
             try:
                 self._memory.begin()
@@ -284,6 +296,7 @@ class Connection:
             self._memory.close()
 
     def _late(self, name: str | None) -> WorkerTimeoutError:
+        # faulthandler prints where each thread is when this arrives; SIGTERM would be silent.
         self._service.interrupt(signal.SIGABRT)  # it says where it was
         self._service.wait(_LAST_WORDS)
         self.end("took too long")
@@ -325,6 +338,7 @@ class Connection:
     def _kept(self) -> tuple[Any, str]:
         output = self._service.output()
         log = self._logs.keep(self._plugin, self._service.pid, output)
+        # faulthandler names all extension modules, in one long line that says nothing of the crash.
         lines = [line for line in output.splitlines() if line.strip() and not _TELLS_NOTHING.search(line)][-10:]
         words = "".join(f"\n  {line[:300]}" for line in lines)
         said = f" Its last words:{words}" if lines else " It said nothing."
@@ -335,6 +349,7 @@ def _ending(status: int | None) -> str:
     if status is None:
         return "does not answer"
     if status < 0:
+        # Real-time signals have no name in Python, and `Signals(35)` is a ValueError.
         name = signal.Signals(-status).name if -status in set(signal.Signals) else str(-status)
         memory = ", which is also what the system does when memory runs out" if -status == signal.SIGKILL else ""
         return f"was ended by signal {name}{memory}"

@@ -52,6 +52,7 @@ def describe_nodes(plugin: str, distribution: str, provides: Iterable[str]) -> d
     for name, value in _entry_points(distribution).items():
         hooks.add(_contribution(name, value), f"{plugin}:{name}")
     # In the order of the registry's catalogue, with the same rules for answers.
+    # pluggy calls the last registered first (LIFO).
     answers = reversed(hooks.answers("cuvis_ai_nodes"))
     nodes = [node for label, answer in answers for node in checked_nodes(label, answer)]
     paths = dict.fromkeys(node if isinstance(node, str) else class_path(node) for node in nodes)
@@ -97,6 +98,7 @@ def _unique(classes: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Leave out classes that an entry point names by another path than `provides` does."""
     seen: dict[tuple[str, str], str] = {}
     for path, face in classes.items():
+        # A package may import its class from a submodule: one class, two paths.
         seen.setdefault((face["module"], face["qualname"]), path)
     return {path: classes[path] for path in seen.values()}
 
@@ -105,6 +107,7 @@ def _entry_points(distribution: str) -> dict[str, str]:
     """Return the entry points by name; of a distribution whose metadata is there twice, those that are found first."""
     found = distributions(name=distribution) if distribution else ()
     points = [point for each in found for point in each.entry_points if point.group == _GROUP]
+    # Reversed: of two that have one name the first one found stays, as for an import.
     return {point.name: point.value for point in reversed(points)}
 
 
@@ -144,6 +147,7 @@ def _parameter(parameter: inspect.Parameter) -> dict[str, Any]:
         found["default"] = _data(parameter.default)
     if parameter.annotation is not parameter.empty:
         annotation = parameter.annotation
+        # As text: a class of the worker's libraries need not exist here.
         shown = {"kind": "shown", "of": inspect.formatannotation(annotation)}
         found["annotation"] = annotation if isinstance(annotation, str) else shown
     return found
@@ -151,10 +155,12 @@ def _parameter(parameter: inspect.Parameter) -> dict[str, Any]:
 
 def _data(value: Any) -> Any:
     """Return a value as data: as it is where JSON has it, else what people read."""
+    # By exact type: an IntEnum is an int to `isinstance`, and would cross as a bare number.
     if type(value) in _PLAIN:
         return value
     if isinstance(value, tuple | list | set | frozenset):
         kind = next(each.__name__ for each in (tuple, list, set, frozenset) if isinstance(value, each))
+        # The order of a set of texts differs from process to process (PYTHONHASHSEED); what is remembered must not.
         of = [_data(each) for each in (sorted(value, key=str) if kind.endswith("set") else value)]
         return of if kind == "list" else {"kind": kind, "of": of}
     if type(value) is dict and all(isinstance(key, str) for key in value):

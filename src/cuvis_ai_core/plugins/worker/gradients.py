@@ -27,6 +27,7 @@ class _Ending(torch.autograd.Function):
 
 def ending(node: str, value: Any, inputs: tuple[Any, ...]) -> Any:
     """Return a value that a worker computed from inputs with gradients; asking it for a gradient is an error."""
+    # Only these can have gradients.
     if not (isinstance(value, torch.Tensor) and (value.is_floating_point() or value.is_complex())):
         return value
     return _Ending.apply(node, value, *(each for each in inputs if isinstance(each, torch.Tensor)))  # type: ignore[no-untyped-call]

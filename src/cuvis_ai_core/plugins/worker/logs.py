@@ -25,6 +25,7 @@ class Logs:
         """Keep what a worker said, and return the file; None where nothing was said, or nothing can be written."""
         if not text.strip():
             return None
+        # UTC without colons: names sort by time across machines, and Windows allows them.
         path = self._folder / f"{plugin}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{pid}.log"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)

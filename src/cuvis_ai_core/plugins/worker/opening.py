@@ -68,6 +68,7 @@ def open_plugins(
 
     try:
         crew.run([partial(open_one, name, each) for name, each in installed.items() if isinstance(each, Installed)])
+    # Ctrl-C as well: a worker that nobody has any more would live until the interpreter ends.
     except BaseException:
         for each in opened.values():
             if isinstance(each, Opened):
@@ -81,6 +82,7 @@ def _open(name: str, plugin: Installed, request: InstallRequest, enter: Enter, w
     declared, environment = request.plugins[name], plugin.place
     assert isinstance(environment, Environment)
     if why is not None and host.fingerprint() not in environment.refused:
+        # So that the next load of an `auto` plugin does not fail first.
         environment = _kept(environment._replace(refused=(*environment.refused, host.fingerprint())))
     enter(PluginState.IMPORTING, environment.distribution or name)
     worker = Worker(name, environment.python, environment.paths, Logs(request.store.logs))
@@ -100,6 +102,7 @@ def _with_faces(name: str, declared: GitPlugin | LocalPlugin, environment: Envir
     """Return an environment that says what the node classes look like; the worker is asked where it does not."""
     stamp = code_stamp(environment)
     known = environment.faces
+    # Remembered in the marker: to ask starts a process, which takes tenths of a second of each load.
     if known is not None and environment.stamp == stamp and known["provides"] == list(declared.provides):
         return environment
     asked = {"plugin": name, "distribution": environment.distribution, "provides": list(declared.provides)}

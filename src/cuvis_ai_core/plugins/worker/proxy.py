@@ -15,6 +15,7 @@ from cuvis_ai_core.node.base import NodeMixin
 from cuvis_ai_core.plugins.worker.connection import Connection
 from cuvis_ai_core.plugins.worker.worker import Worker
 
+# `next` of a count is one step of C: no two threads get the same number.
 _numbers: Final = count(1)
 
 _MOST_KEPT: Final = 2**30
@@ -53,6 +54,7 @@ class ProxyNode(NodeMixin):
         self._arguments: dict[str, Any] = deepcopy({"args": list(args), "kwargs": kwargs})
         self._device = "cpu"
         self._frozen: bool | None = None
+        # None says "not known", and nothing "has none".
         self._state: Mapping[str, Any] | None = {}
         self._why = ""
         self._moving = threading.Lock()
@@ -68,6 +70,7 @@ class ProxyNode(NodeMixin):
                 plugin=self.runs_elsewhere.plugin,
                 node=self.name,
             )
+        # Properties and what the mixin keeps are the host's own matter.
         super().__setattr__(name, value)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
@@ -120,6 +123,7 @@ class ProxyNode(NodeMixin):
 
     @statistically_initialized.setter
     def statistically_initialized(self, value: bool | None) -> None:
+        # A pipeline assigns this for every node: a call of the process only where it says something new.
         if value is None or value != self._facts["initialized"] or self._facts["unfitted"]:
             self._take(self._ask("initialized", value))
 
@@ -150,6 +154,7 @@ class ProxyNode(NodeMixin):
 
     def _call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a method of the real node that is not on every node."""
+        # To answer, a process would be started to close a node that it first has to make.
         if method in {"cleanup", "close"} and not self._home.alive:
             return None  # the real node ended with its process, and holds nothing any more
         answer = self._ask(method, {"args": list(args), "kwargs": kwargs})
@@ -185,6 +190,7 @@ class ProxyNode(NodeMixin):
         while True:
             try:
                 return ask(self.runs_elsewhere.connection() if reach is None else reach())
+            # Ended before it was asked: nothing was lost, so that nobody need hear of it.
             except WorkerEndedError:
                 continue
 
@@ -193,6 +199,7 @@ class ProxyNode(NodeMixin):
         connection = self.runs_elsewhere.connection()
         if self._home is not connection:
             with self._moving:
+                # Looked at again with the lock: another thread may have moved the node meanwhile.
                 if self._home is not connection:
                     self._revive(connection)
         return connection
@@ -203,6 +210,7 @@ class ProxyNode(NodeMixin):
         asked = self._arguments["kwargs"].get("name") if isinstance(self._arguments["kwargs"], dict) else None
         facts = connection.request("construct", given, node=number, name=asked)
         self._number = number
+        # Not `__del__`, which would run at the end of the interpreter, when connections are gone.
         weakref.finalize(self, connection.forget, number).atexit = False
         self._take(facts)
         return connection
@@ -228,6 +236,7 @@ class ProxyNode(NodeMixin):
                 raise
             self._why = error.message
             return
+        # Before keeping: a state of many gigabytes would be in memory twice for the sake of a crash.
         size = sum(int(getattr(value, "nbytes", 0)) for value in state.values())
         if size > _MOST_KEPT:
             self._why = f"it has {size / 2**30:.1f} GB, and more than {_MOST_KEPT // 2**30} GB are not kept"
@@ -278,6 +287,7 @@ class ProxyNode(NodeMixin):
 
 def _without_gradient(node: str, answer: Any, inputs: tuple[Any, ...]) -> Any:
     """Return outputs whose gradients nobody can ask for unnoticed, where the inputs have some."""
+    # Not imported: where nobody has torch, nothing can have a gradient.
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(answer, dict) or not torch.is_grad_enabled():
         return answer

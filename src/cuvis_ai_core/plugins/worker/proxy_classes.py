@@ -52,6 +52,7 @@ def make_class(path: str, face: Face, worker: Worker) -> type[ProxyNode]:
         "_declared_parameters": {each["name"]: _parameter(each) for each in face["parameters"]},
         "_methods": frozenset(face["methods"]),
     }
+    # Of `type`, with no metaclass and no base of the plugin's: those exist in the worker alone.
     return type(face["name"], (ProxyNode,), namespace)
 
 
@@ -125,6 +126,7 @@ def _spec(told: Mapping[str, Any]) -> Any:
     given |= {"optional": told["optional"], "variadic": told["variadic"]}
     if told["form"] == "mapping":
         return given
+    # Which fields a port has differs among the schemas that are supported.
     known = {each.name for each in fields(PortSpec)}
     spec = PortSpec(**{key: value for key, value in given.items() if key in known})
     return [spec] if told["form"] == "list" else spec

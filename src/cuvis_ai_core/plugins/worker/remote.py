@@ -22,6 +22,7 @@ def remote_error(told: Mapping[str, Any], plugin: str, node: str | None) -> Cuvi
     where = f"In the worker process of plugin '{plugin}':\n{shown}"
     place = told.get("place")
     about = {"plugin": plugin, "node": node, "place": str(place) if place else None}
+    # By name among our own classes: what a worker says is data, and makes no class of anything.
     ours = getattr(errors, str(told.get("ours")), None)
     if isinstance(ours, type) and issubclass(ours, CuvisError) and not issubclass(ours, errors.WorkerError):
         hint = told.get("hint")
@@ -37,12 +38,14 @@ def remote_error(told: Mapping[str, Any], plugin: str, node: str | None) -> Cuvi
 def _class_for(kind: str, like: str) -> type[RemoteError]:
     base: Any = getattr(builtins, like, None)
     name = kind if kind.isidentifier() else "RemoteError"
+    # A StopIteration that leaves a generator becomes a RuntimeError (PEP 479): it would hide what the node said.
     own = isinstance(base, type) and issubclass(base, Exception) and not issubclass(base, StopIteration)
     bases = (
         (RemoteError, base) if own and base is not Exception and not issubclass(RemoteError, base) else (RemoteError,)
     )
     try:
         found = type(name, bases, {"__module__": __name__, "__doc__": f"A {kind} of a worker process."})
+        # Tried at once: UnicodeDecodeError and its kin take five arguments, which only a call shows.
         found("")
     except TypeError:  # some built-in classes want arguments of their own
         found = type(name, (RemoteError,), {"__module__": __name__, "__doc__": f"A {kind} of a worker process."})

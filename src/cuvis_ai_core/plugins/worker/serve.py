@@ -65,10 +65,13 @@ class Server:
         writer = Writer(self._memory.room)
         try:
             answer = {"answer": writer.write(self._do(request, message.data))}
+        # `sys.exit` in a node would end the process, and be told as a crash.
         except BaseException as error:  # noqa: BLE001 - of a node, which may even want to end its program
             writer = Writer(self._memory.room)
             answer = {"error": _told(error, self._owner)}
+            # Its traceback holds the frames, and with them the arrays of the call.
             del error
+        # Before replying: arrays that are gone now are told as free with this answer, and not one call later.
         del request, message
         self._reply(answer, writer)
 
@@ -120,6 +123,7 @@ class Server:
                 return self._nodes[request["node"]].move(given)
             case "initialized":
                 return self._nodes[request["node"]].initialized(value=given)
+            # A list is not hashable: what is no text must not reach the set.
             case str() as method if method in METHODS:
                 return self._nodes[request["node"]].call(method, given["args"], given["kwargs"])
         raise ValueError(f"no request {request['do']!r}")
@@ -173,6 +177,7 @@ class _Hosted:
                 args = [self._state(args[0]), *args[1:]]
             if method == "calibrate":
                 args = list(map(self._own(), args))
+            # Only names in METHODS come here: the host's messages choose no other attribute.
             answer = getattr(self.node, method)(*args, **kwargs)
         if method == "calibrate":
             return {"report": answer, "facts": self.facts()}
@@ -225,6 +230,7 @@ class _Hosted:
     def _inputs(self, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of `forward` by name, arrays as the node takes them."""
         if args:
+            # `zip` below drops what is too many, and finds nothing missing.
             self._signature.bind(*args, **kwargs)  # which raises what Python would
         named = dict(zip(self._signature.parameters, args, strict=False)) | kwargs
         return named | self._converted(named)
@@ -296,13 +302,16 @@ def _is_ours(file: str) -> bool:
 def main() -> None:
     """Serve the connection that the host handed over."""
     handle, *paths = sys.argv[1:]
+    # At the end: what is installed in the environment comes first, as for an editable install.
     sys.path += paths  # of a plugin without a project file, which cannot be installed
     end = socket.socket(fileno=int(handle))
     end.set_inheritable(False)
     # A process that the plugin forks must not talk to the host.
+    # Two processes that read one socket each take half of a message.
     os.register_at_fork(after_in_child=end.close)
     server = Server(Channel(end))
     server.run()
+    # An orderly end waits for threads that are no daemons, and runs `atexit` of whatever was imported.
     os._exit(0)  # whatever threads the plugin has
 
 

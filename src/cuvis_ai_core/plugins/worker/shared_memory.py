@@ -45,6 +45,7 @@ class Segment:
         self.name = name
         self.size = size
         try:
+            # Memory that the other end could shrink ends this process by SIGBUS at the next access.
             if _SEALS and fcntl.fcntl(handle, fcntl.F_GET_SEALS) & _SEALS != _SEALS:
                 raise ValueError("memory that could be taken away")
             self.memory = mmap.mmap(handle, size)
@@ -58,6 +59,8 @@ class Segment:
             size: Bytes of the buffer.
             ended: Called with the segment's name, in any thread.
         """
+        # A mapping cannot be referred to weakly, nor closed while an array is on it; a ctypes buffer tells when the
+        # last is gone.
         buffer = (ctypes.c_char * size).from_buffer(self.memory)
         weakref.finalize(buffer, ended, self.name).atexit = False
         return buffer
@@ -73,9 +76,11 @@ def new_memory(size: int) -> int:
         handle = os.memfd_create("cuvis-ai", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     else:
         with tempfile.TemporaryFile() as file:
+            # macOS has no memfd: a file without a name, of which the system keeps what fits in memory.
             handle = os.dup(file.fileno())
     try:
         if hasattr(os, "posix_fallocate"):
+            # `ftruncate` promises pages that do not exist; writing to one then ends the process (SIGBUS).
             os.posix_fallocate(handle, 0, size)  # memory that is missing is an error here, and a crash later
         else:
             os.ftruncate(handle, size)
@@ -116,6 +121,7 @@ class SegmentPool:
         Raises:
             OSError: There is not enough memory.
         """
+        # Rounded up, so that arrays of nearly one size use one segment again.
         size = -(-size // SMALLEST) * SMALLEST
         self._count += 1
         name, handle = f"{self._prefix}{self._count}", new_memory(size)
@@ -154,6 +160,7 @@ class SegmentPool:
         Raises:
             ValueError: That is not what was said.
         """
+        # Strict: a handle too few would give each later segment the memory of another.
         for (name, size), handle in zip(told, handles, strict=True):
             self._known[name] = Segment(name, size, handle)
 
@@ -175,6 +182,7 @@ class SegmentPool:
 
 def fitting(segments: Iterable[Segment], size: int) -> Segment | None:
     """Return the smallest segment that holds some bytes, and is not wastefully large."""
+    # A small array in a large segment would keep all of its memory for as long as it lives.
     found = [each for each in segments if size <= each.size <= max(2 * size, 4 * SMALLEST)]
     return min(found, key=lambda each: each.size, default=None)
 
@@ -189,6 +197,7 @@ class HostMemory:
     def __init__(self, excess: Callable[[], None]) -> None:
         self.pool = SegmentPool("h")
         self._free: list[str] = []
+        # `append` and `popleft` of a deque need no lock, which the collector could not wait for.
         self._returned: deque[str] = deque()
         self._needed = 0
         self._used: list[str] = []
@@ -215,6 +224,7 @@ class HostMemory:
 
     def lend(self) -> list[str]:
         """Return the segments that the worker may use for its answer."""
+        # All at once, so that one segment is never written from both sides.
         lent, self._free = self._free, []
         return lent
 

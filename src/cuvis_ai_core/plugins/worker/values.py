@@ -25,10 +25,12 @@ Json: TypeAlias = Any
 Room: TypeAlias = Callable[[int], Segment]
 
 _PLAIN: Final = frozenset({bool, int, float, str, type(None)})
+# A cache line, and what the widest vector instructions want; NumPy also needs the type's own alignment.
 _ALIGNED: Final = 64
 _KIND: Final = "!"
 _SCHEMAS: Final = ("cuvis_ai_schemas.execution", "cuvis_ai_schemas.enums")
 _MOST_DEEP: Final = 100
+# Python 3.11 refuses to read integers of more than 4,300 digits; these have 1,234.
 _MOST_BITS: Final = 4096
 
 
@@ -66,6 +68,7 @@ class Writer:
         if kind is list:
             return [self.write(each, depth + 1) for each in value]  # type: ignore[attr-defined]
         if isinstance(value, dict):
+            # As a list: JSON makes a text of every key, so that 1 and "1" would be one.
             pairs = [self.write(each, depth + 1) for pair in value.items() for each in pair]
             return {_KIND: "dict", "of": pairs}
         return self._array(value) or self._object(value, depth + 1)
@@ -78,12 +81,14 @@ class Writer:
         if numpy and isinstance(value, numpy.ndarray):
             return self._numpy(value)
         if numpy and isinstance(value, numpy.generic):
+            # A scalar of NumPy stays one: as a float, `float32(0.1)` is another number.
             return {**self._numpy(numpy.asarray(value)), "scalar": True}
         return None
 
     def _numpy(self, array: "np.ndarray[Any, Any]") -> Json:
         import numpy as np
 
+        # Objects are pointers; so are the texts of NumPy 2's StringDType ('T').
         if array.dtype.hasobject or array.dtype.kind == "T" or isinstance(array, np.ma.MaskedArray):
             what = "a masked array" if isinstance(array, np.ma.MaskedArray) else f"an array of dtype {array.dtype}"
             raise _refusal(what)
@@ -93,6 +98,7 @@ class Writer:
             from numpy.lib.recfunctions import repack_fields
 
             return self._numpy(repack_fields(array))
+        # By its descriptor, as in .npy files: `str(dtype)` of a structured one cannot be read back on every version.
         about = {_KIND: "array", "dtype": described if isinstance(described, str) else repr(described)}
 
         def fill(buffer: Any) -> None:
@@ -103,11 +109,13 @@ class Writer:
     def _tensor(self, tensor: "torch.Tensor") -> Json:
         import torch
 
+        # Sparse and quantized ones are more than their bytes.
         if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type == "meta":
             raise _refusal(f"a tensor that is {tensor.layout}, quantized or without data")
 
         def fill(buffer: Any) -> None:
             place = torch.frombuffer(buffer, dtype=tensor.dtype, count=tensor.numel())
+            # `copy_` brings it from any device and out of any strides in one pass.
             place.reshape(tensor.shape).copy_(tensor.detach())
 
         size = tensor.numel() * tensor.element_size()
@@ -209,8 +217,10 @@ class Reader:
 
         described = data["dtype"]
         dtype = np.lib.format.descr_to_dtype(
+            # literal_eval runs nothing: a descriptor of fields is a list of tuples.
             ast.literal_eval(described) if described.startswith(("[", "(")) else described
         )
+        # Checked by NumPy: a size that does not fit the shape is a ValueError, never memory beyond the buffer.
         array = _array_on(self._buffer(data), dtype, tuple(data["shape"]))
         return array[()] if data.get("scalar") else array
 
@@ -221,8 +231,10 @@ class Reader:
         import torch
 
         dtype = getattr(torch, data["dtype"])
+        # The name is the other end's: `torch.load` is an attribute too.
         if not isinstance(dtype, torch.dtype):
             raise TypeError(dtype)
+        # torch refuses an empty buffer.
         return torch.frombuffer(buffer, dtype=dtype).reshape(shape) if buffer else torch.empty(shape, dtype=dtype)
 
     def _buffer(self, data: Json) -> Any:
@@ -235,6 +247,7 @@ class Reader:
         if not (isinstance(found, type) and is_dataclass(found)):
             raise TypeError(found)
         given = self.read(data["of"])
+        # The worker's schemas may be newer, with fields that this one does not know.
         known = {each.name for each in fields(found) if each.init}
         return found(**{key: value for key, value in given.items() if key in known})
 

@@ -69,6 +69,7 @@ class Worker:
 
     def forsake(self) -> None:
         """Leave the process to whom it belongs: this one was forked off its host, and has none yet."""
+        # A new one: another thread of the parent may have held the old one at the fork, and is not here to let go.
         self._starting = threading.Lock()
         if self._connection is not None:
             self._connection.forsake()
@@ -79,6 +80,7 @@ _workers: "WeakSet[Worker]" = WeakSet()
 
 
 def _forsake_all() -> None:
+    # From a list: a WeakSet shrinks while it is walked through.
     for worker in list(_workers):
         worker.forsake()
 
