@@ -28,8 +28,8 @@ import grpc
 import numpy as np
 import psutil
 
-from cuvis_ai_core.grpc.client import Client
-from cuvis_ai_core.grpc.wire import SERVICE, wire
+from cuvis_ai_core.grpc.client.client import Client
+from cuvis_ai_core.grpc.messages.schema_generations import SERVICE, wire
 
 MEGABYTES = 64
 MOST = [("grpc.max_receive_message_length", 1 << 30), ("grpc.max_send_message_length", 1 << 30)]

@@ -1,6 +1,6 @@
 """Compile `additions.proto` of the gRPC service to the descriptors that the server reads.
 
-python tools/protocol.py          writes src/cuvis_ai_core/grpc/additions.binpb
+python tools/protocol.py          writes src/cuvis_ai_core/grpc/messages/additions.binpb
 python tools/protocol.py --check  only tells whether it is up to date
 """
 
@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent.parent / "src" / "cuvis_ai_core" / "grpc"
+FOLDER = Path(__file__).resolve().parent.parent / "src" / "cuvis_ai_core" / "grpc" / "messages"
 
 
 def main(arguments: list[str]) -> int:

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cuvis_ai_core.grpc.calls import configurations, inference, pipelines, plugins, sessions, training
-from cuvis_ai_core.grpc.wire import wire
+from cuvis_ai_core.grpc.messages.schema_generations import wire
+from cuvis_ai_core.grpc.server.calls import configurations, inference, pipelines, plugins, sessions, training
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "grpc.md"
 

@@ -91,7 +91,8 @@ def test_a_wrong_value_for_a_server_or_of_one_is_named(
 ) -> None:
     """With what is wrong with it, which gRPC's own words do not tell, and with a next step."""
     pytest.importorskip("grpc")
-    from cuvis_ai_core.grpc import command, server
+    from cuvis_ai_core.grpc.server import serve_command as command
+    from cuvis_ai_core.grpc.server import server
 
     monkeypatch.setattr(command, "run", lambda settings, _: server.Server(settings))  # what is right serves nobody
     Path("bytes").write_bytes(bytes(range(256)))

@@ -8,10 +8,10 @@ from typing import Any
 import grpc
 import pytest
 
-from cuvis_ai_core.grpc.blocks import FOLDER, Block
-from cuvis_ai_core.grpc.server import Server
-from cuvis_ai_core.grpc.settings import Settings
-from cuvis_ai_core.grpc.wire import SERVICE, wire
+from cuvis_ai_core.grpc.messages.schema_generations import SERVICE, wire
+from cuvis_ai_core.grpc.server.server import Server
+from cuvis_ai_core.grpc.server.settings import Settings
+from cuvis_ai_core.grpc.shared_memory.dev_shm_blocks import FOLDER, Block
 
 
 class Stub:

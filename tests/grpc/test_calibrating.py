@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
-from cuvis_ai_core.grpc.client import Client
-from cuvis_ai_core.grpc.wire import messages
+from cuvis_ai_core.grpc.client.client import Client
+from cuvis_ai_core.grpc.messages.schema_generations import messages
 
 CALIBRATION, STATISTICAL = 3, 1
 COMPLETE = 2

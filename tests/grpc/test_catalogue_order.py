@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cuvis_ai_core.grpc.helpers import numpy_to_proto, proto_to_numpy
-from cuvis_ai_core.grpc.wire import messages
+from cuvis_ai_core.grpc.messages.schema_generations import messages
 
 PROJECT = Path(__file__).parents[1] / "projects" / "trainable_nodes"
 NODES = ("Center", "Scores", "SquaredError", "Accuracy")

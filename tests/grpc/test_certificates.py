@@ -10,8 +10,8 @@ import pytest
 
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc import Client
-from cuvis_ai_core.grpc.server import Server
-from cuvis_ai_core.grpc.settings import Settings
+from cuvis_ai_core.grpc.server.server import Server
+from cuvis_ai_core.grpc.server.settings import Settings
 
 _AUTHORITY = """\
 [ca]

@@ -17,10 +17,20 @@ import pytest
 from cuvis_ai_core import Pipeline
 from cuvis_ai_core.errors import ManifestError, NodeRunError, PortError, ServiceError
 from cuvis_ai_core.grpc import AsyncClient, Client
-from cuvis_ai_core.grpc.blocks import CLIENT, FOLDER, PREFIX, SERVER, Block, Blocks, Copies, is_available, sweep
-from cuvis_ai_core.grpc.sealed import SealedBlock
-from cuvis_ai_core.grpc.server import Server
-from cuvis_ai_core.grpc.settings import Settings
+from cuvis_ai_core.grpc.server.server import Server
+from cuvis_ai_core.grpc.server.settings import Settings
+from cuvis_ai_core.grpc.shared_memory.dev_shm_blocks import (
+    CLIENT,
+    FOLDER,
+    PREFIX,
+    SERVER,
+    Block,
+    Blocks,
+    Copies,
+    is_available,
+    sweep,
+)
+from cuvis_ai_core.grpc.shared_memory.memfd import SealedBlock
 
 CUBE = np.random.default_rng(0).normal(size=(1, 40, 50, 61)).astype(np.float32)
 SCALER = {"nodes": [{"name": "scaler", "class_name": "MinMaxNormalizer"}]}
@@ -225,10 +235,10 @@ def test_a_session_that_expires_gives_its_blocks_back(
 @needs_blocks
 def test_blocks_of_killed_processes_are_swept_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """What tells is the lock of the owner, which the system opens when it ends."""
-    monkeypatch.setattr("cuvis_ai_core.grpc.blocks._YOUNG", -1.0)
+    monkeypatch.setattr("cuvis_ai_core.grpc.shared_memory.dev_shm_blocks._YOUNG", -1.0)
     mine = Block(CLIENT, 1)
     code = (
-        "import sys; from cuvis_ai_core.grpc.blocks import Block, CLIENT\n"
+        "import sys; from cuvis_ai_core.grpc.shared_memory.dev_shm_blocks import Block, CLIENT\n"
         "block = Block(CLIENT, 1); print(block.name, flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
@@ -320,7 +330,7 @@ def test_a_client_in_a_container_sends_what_it_cannot_share(
     """Neither side sees the other's memory: the arrays travel in messages, and nobody notices."""
     with Client(server.address) as client:
         client.load_pipeline(SCALER)
-        monkeypatch.setattr("cuvis_ai_core.grpc.sealed.os.getpid", lambda: 999_999_999)
+        monkeypatch.setattr("cuvis_ai_core.grpc.shared_memory.memfd.os.getpid", lambda: 999_999_999)
         np.testing.assert_array_equal(client.run(CUBE)["scaler.cube"], EXPECTED)
         assert not client._shares
 

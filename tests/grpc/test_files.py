@@ -12,7 +12,7 @@ from cuvis_ai_schemas.pipeline import PipelineConfig
 from safetensors.numpy import save_file
 
 from cuvis_ai_core._reading import load_yaml
-from cuvis_ai_core.grpc.wire import messages
+from cuvis_ai_core.grpc.messages.schema_generations import messages
 
 LEARNING = {
     "metadata": {"name": "learning", "tags": ["anomaly"], "description": "of a test"},

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cuvis_ai_core.grpc.server import Server
-from cuvis_ai_core.grpc.settings import Settings
+from cuvis_ai_core.grpc.server.server import Server
+from cuvis_ai_core.grpc.server.settings import Settings
 
 MIRROR = """
 

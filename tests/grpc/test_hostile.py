@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cuvis_ai_core.errors import NodeRunError, ServiceError
-from cuvis_ai_core.grpc.codes import code_of, words_for
-from cuvis_ai_core.grpc.server import Server
-from cuvis_ai_core.grpc.settings import Settings
-from cuvis_ai_core.grpc.wire import wire
+from cuvis_ai_core.grpc.messages.schema_generations import wire
+from cuvis_ai_core.grpc.server.server import Server
+from cuvis_ai_core.grpc.server.settings import Settings
+from cuvis_ai_core.grpc.server.status_codes import code_of, words_for
 
 GOOD = {
     "OK",

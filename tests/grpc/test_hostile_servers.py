@@ -12,10 +12,10 @@ from click.testing import CliRunner
 
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc import Client
-from cuvis_ai_core.grpc.remote_command import remote
-from cuvis_ai_core.grpc.server import Server
-from cuvis_ai_core.grpc.settings import Settings
-from cuvis_ai_core.grpc.wire import SERVICE, messages, wire
+from cuvis_ai_core.grpc.client.remote_command import remote
+from cuvis_ai_core.grpc.messages.schema_generations import SERVICE, messages, wire
+from cuvis_ai_core.grpc.server.server import Server
+from cuvis_ai_core.grpc.server.settings import Settings
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from cuvis_ai_core.grpc.icons import icon_of
+from cuvis_ai_core.grpc.messages.node_icons import icon_of
+from cuvis_ai_core.grpc.messages.schema_generations import wire
 from cuvis_ai_core.grpc.plugin_service import PluginService
-from cuvis_ai_core.grpc.wire import wire
 
 
 def nodes_of(response: Any, plugin: str) -> list[Any]:

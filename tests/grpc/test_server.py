@@ -23,10 +23,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from cuvis_ai_core.errors import ServiceError
-from cuvis_ai_core.grpc.command import serve
 from cuvis_ai_core.grpc.health import health_address, is_serving
-from cuvis_ai_core.grpc.server import Server
-from cuvis_ai_core.grpc.settings import Settings
+from cuvis_ai_core.grpc.server.serve_command import serve
+from cuvis_ai_core.grpc.server.server import Server
+from cuvis_ai_core.grpc.server.settings import Settings
 
 START = [sys.executable, "-m", "cuvis_ai_core.grpc.production_server"]
 Started = tuple[subprocess.Popen[str], str, str]

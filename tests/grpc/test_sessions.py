@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cuvis_ai_core.errors import ServiceError
-from cuvis_ai_core.grpc.sessions import Sessions
+from cuvis_ai_core.grpc.server.open_sessions import Sessions
 
 
 def test_a_session_is_closed_once(stub: Any, refused: Callable[..., Any]) -> None:

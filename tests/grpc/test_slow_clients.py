@@ -12,8 +12,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from cuvis_ai_core.grpc.server import Server
-from cuvis_ai_core.grpc.settings import Settings
+from cuvis_ai_core.grpc.server.server import Server
+from cuvis_ai_core.grpc.server.settings import Settings
 
 CREATE = "/cuvis_ai.v1.CuvisAIService/CreateSession"
 HEALTH = "/grpc.health.v1.Health/Check"

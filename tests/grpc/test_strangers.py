@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cuvis_ai_core.grpc.server import Server
-from cuvis_ai_core.grpc.settings import Settings
-from cuvis_ai_core.grpc.wire import SERVICE
+from cuvis_ai_core.grpc.messages.schema_generations import SERVICE
+from cuvis_ai_core.grpc.server.server import Server
+from cuvis_ai_core.grpc.server.settings import Settings
 
 PIPELINE: dict[str, Any] = {"nodes": [{"name": "a", "class_name": "MinMaxNormalizer"}]}
 CANARY = "canary-in-a-file-beside"

@@ -15,10 +15,10 @@ import numpy as np
 import psutil
 import pytest
 
-from cuvis_ai_core.grpc.capabilities import OPTIMIZERS
-from cuvis_ai_core.grpc.service import Service
-from cuvis_ai_core.grpc.training import Words
-from cuvis_ai_core.grpc.wire import messages
+from cuvis_ai_core.grpc.messages.schema_generations import messages
+from cuvis_ai_core.grpc.server.call_context import Service
+from cuvis_ai_core.grpc.server.training.capabilities import OPTIMIZERS
+from cuvis_ai_core.grpc.server.training.session_trainings import Words
 
 PROJECT = Path(__file__).parents[1] / "projects" / "trainable_nodes"
 CENTRE: dict[str, Any] = {"nodes": [{"name": "centre", "class_name": "Centre"}]}
@@ -406,7 +406,8 @@ def test_a_gradient_training_whose_deadline_is_over_ends_and_can_be_gone_on_with
         assert caught.value.code().name == "DEADLINE_EXCEEDED"
         timeout *= 2
         wait_until(lambda: not held.is_busy)
-    assert not [each for each in psutil.Process().children() if "cuvis_ai_core.grpc.trainer" in each.cmdline()]
+    children = [" ".join(each.cmdline()) for each in psutil.Process().children()]
+    assert not [line for line in children if "cuvis_ai_core.grpc.server.training.trainer_process" in line]
     assert done > 1
     latest = stub.GetTrainStatus(session_id=session).latest_progress
     assert (latest.status, latest.message[:7]) == (CANCELLED, "stopped")

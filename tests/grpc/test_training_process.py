@@ -12,11 +12,11 @@ import numpy as np
 import psutil
 import pytest
 
-from cuvis_ai_core.grpc.wire import messages
+from cuvis_ai_core.grpc.messages.schema_generations import messages
 
 RUNNING, COMPLETE, ERROR, CANCELLED = 1, 2, 3, 4
 STATISTICAL = 1
-PROGRAM = "cuvis_ai_core.grpc.trainer"
+PROGRAM = "cuvis_ai_core.grpc.server.training.trainer_process"
 
 
 @pytest.fixture

@@ -22,9 +22,9 @@ class _CuvisAi(Guarded, LazyGroup):
         "policy": "cuvis_ai_core.cli.policy:policy",
         "plugins": "cuvis_ai_core.cli.plugins:plugins",
         "readers": "cuvis_ai_core.cli.contributions:readers",
-        "remote": "cuvis_ai_core.grpc.remote_command:remote",
+        "remote": "cuvis_ai_core.grpc.client.remote_command:remote",
         "schema": "cuvis_ai_core.cli.schema:schema",
-        "serve": "cuvis_ai_core.grpc.command:serve",
+        "serve": "cuvis_ai_core.grpc.server.serve_command:serve",
         "view": "cuvis_ai_core.cli.view:view",
     }
     programs = ("restore-pipeline", "restore-trainrun")

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 from cuvis_ai_core._late import late
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.grpc.async_client import AsyncClient
-    from cuvis_ai_core.grpc.client import Client, Progress
-    from cuvis_ai_core.grpc.server import Server
-    from cuvis_ai_core.grpc.settings import Settings
+    from cuvis_ai_core.grpc.client.async_client import AsyncClient
+    from cuvis_ai_core.grpc.client.client import Client, Progress
+    from cuvis_ai_core.grpc.server.server import Server
+    from cuvis_ai_core.grpc.server.settings import Settings
 
 __all__ = ["AsyncClient", "Client", "Progress", "Server", "Settings"]
 
 __getattr__, __dir__ = late(
     __name__,
     {
-        "AsyncClient": "cuvis_ai_core.grpc.async_client",
-        **dict.fromkeys(("Client", "Progress"), "cuvis_ai_core.grpc.client"),
-        "Server": "cuvis_ai_core.grpc.server",
-        "Settings": "cuvis_ai_core.grpc.settings",
+        "AsyncClient": "cuvis_ai_core.grpc.client.async_client",
+        **dict.fromkeys(("Client", "Progress"), "cuvis_ai_core.grpc.client.client"),
+        "Server": "cuvis_ai_core.grpc.server.server",
+        "Settings": "cuvis_ai_core.grpc.server.settings",
     },
 )

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Final
 
-from cuvis_ai_core.grpc.extra import explain_missing
+from cuvis_ai_core.grpc.missing_extra import explain_missing
 
 _SECONDS: Final = 4.0
 

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from cuvis_ai_core.grpc.arrays import dtype_number, fill, from_raw, to_array
-from cuvis_ai_core.grpc.extra import explain_missing
+from cuvis_ai_core.grpc.messages.tensors import dtype_number, fill, from_raw, to_array
+from cuvis_ai_core.grpc.missing_extra import explain_missing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

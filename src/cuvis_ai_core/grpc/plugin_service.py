@@ -1,10 +1,10 @@
-"""The published place of the calls about plugins; thin, over `calls.plugins`."""
+"""The published place of the calls about plugins; thin, over `server.calls.plugins`."""
 
 from typing import Any
 
-from cuvis_ai_core.grpc.calls import plugins
-from cuvis_ai_core.grpc.service import Call, Service
-from cuvis_ai_core.grpc.sessions import Sessions
+from cuvis_ai_core.grpc.server.call_context import Call, Service
+from cuvis_ai_core.grpc.server.calls import plugins
+from cuvis_ai_core.grpc.server.open_sessions import Sessions
 
 
 class PluginService:

@@ -1,0 +1,136 @@
+"""A channel to a server; and what is told where none answers, since gRPC tells of its own layers and not what to do."""
+
+from types import TracebackType
+from typing import Any, Final
+
+from cuvis_ai_core import errors
+from cuvis_ai_core.errors import CuvisError, ServiceError
+from cuvis_ai_core.grpc.server.rpc_dispatch import ERROR, ERROR_ID
+from cuvis_ai_core.grpc.server.settings import MIB
+
+LARGEST: Final = 1024 * MIB
+"""Bytes of a message."""
+
+_RUNS_THERE: Final = "See that it runs there (cuvis-ai serve), and give host:port or unix:/path, without http://."
+
+_CAUSES: Final = (
+    (
+        "certificate has expired",
+        "the server's certificate has expired",
+        "Have its operator renew it (--tls-cert), and start the server again.",
+    ),
+    (
+        "certificate is not yet valid",
+        "the server's certificate is not valid yet",
+        "Compare the clocks of both machines.",
+    ),
+    (
+        "Hostname Verification",
+        "the server's certificate is for another name",
+        "Use the name or address that the certificate is for.",
+    ),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "the server's certificate is not known",
+        "Give the certificate of its authority: root_certificates=, --tls-ca.",
+    ),
+    ("WRONG_VERSION_NUMBER", "the server speaks no TLS", "Leave root_certificates= (--tls-ca) away."),
+    (
+        "Socket closed",
+        "it closes the connection, as a server does that asks for TLS",
+        "Give the certificate of its authority: root_certificates=, --tls-ca.",
+    ),
+    ("Connection refused", "nothing listens there", _RUNS_THERE),
+    ("No such file or directory", "there is no such socket", _RUNS_THERE),
+    ("Domain name not found", "there is no machine of that name", _RUNS_THERE),
+    ("DNS resolution failed", "there is no machine of that name", _RUNS_THERE),
+)
+
+
+def open_channel(grpc: Any, address: str, root_certificates: Any, certificate: Any) -> Any:
+    """Return a channel; it connects when something is called.
+
+    Args:
+        grpc: The module.
+        address: As of `Client`.
+        root_certificates: As of `Client`.
+        certificate: As of `Client`.
+
+    Raises:
+        ServiceError: Certificates are given as something else than PEM.
+    """
+    options = [("grpc.max_receive_message_length", LARGEST), ("grpc.max_send_message_length", LARGEST)]
+    if root_certificates is None:
+        return grpc.insecure_channel(address, options)
+    chain, key = certificate or (None, None)
+    for name, pem in (("root_certificates", root_certificates), ("certificate", chain), ("certificate", key)):
+        if pem is not None and not (isinstance(pem, bytes) and b"-----BEGIN " in pem):
+            raise ServiceError(
+                f"{name} is {_shown(pem)}; it is the content of a PEM file, as bytes.",
+                hint="Read the file: Path('ca.pem').read_bytes().",
+                code="INVALID_ARGUMENT",
+            )
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(root_certificates, key, chain), options)
+
+
+def authorization(token: str | None) -> list[tuple[str, str]]:
+    """Return the metadata that a token is sent by.
+
+    Raises:
+        ServiceError: It has characters that cannot be sent.
+    """
+    if token is None:
+        return []
+    if not (token.isascii() and token.isprintable()):
+        raise ServiceError(
+            "The token has characters that cannot be sent: it is ASCII, on one line.",
+            hint="Compare it with the server's --token-file; a line break at its end is not part of it.",
+            code="INVALID_ARGUMENT",
+        )
+    return [("authorization", f"Bearer {token}")]
+
+
+class Again:
+    """Raises what the server refused as the error that it was there."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        import grpc
+
+        if isinstance(error, grpc.RpcError):
+            raise _error_of(error, self._address) from None
+
+
+def _error_of(error: Any, address: str) -> CuvisError:
+    trailing = dict(error.trailing_metadata() or ())
+    code, words = error.code().name, error.details() or error.code().name
+    if code == "UNAVAILABLE" and ERROR not in trailing:  # said by gRPC itself
+        return _unreachable(address, words)
+    kind = getattr(errors, str(trailing.get(ERROR, "")), None)
+    usable = isinstance(kind, type) and issubclass(kind, CuvisError) and kind is not errors.PluginsLoadError
+    found: CuvisError = kind(words) if usable else ServiceError(words)  # type: ignore[misc]
+    vars(found).update(code=code, id=trailing.get(ERROR_ID))
+    return found
+
+
+def _shown(pem: object) -> str:
+    return f"{len(pem)} bytes without a PEM block" if isinstance(pem, bytes) else f"a {type(pem).__name__}"
+
+
+def _unreachable(address: str, words: str) -> ServiceError:
+    """Return the error for a server that cannot be reached.
+
+    Args:
+        address: Its address.
+        words: Details of gRPC's status.
+    """
+    found = next(((what, hint) for sign, what, hint in _CAUSES if sign in words), None)
+    what, hint = found or (words, _RUNS_THERE)
+    return ServiceError(f"The server '{address}' cannot be reached: {what}.", hint=hint, code="UNAVAILABLE")

@@ -1,0 +1,188 @@
+"""Configurations: found, composed, overridden, resolved without the server's environment, and checked."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from cuvis_ai_core._nearest import did_you_mean
+from cuvis_ai_core._reading import load_yaml
+from cuvis_ai_core.errors import PipelineError, ServiceError, YamlError
+from cuvis_ai_core.grpc.server.symlink_races import reading
+from cuvis_ai_core.pipeline.interpolation import resolve
+from cuvis_ai_core.pipeline.overrides import override
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic import BaseModel
+
+    from cuvis_ai_core.grpc.server.call_context import Call
+
+SUFFIXES: Final = (".yaml", ".yml", "")
+KINDS: Final = ("pipeline", "trainrun", "data", "training")
+_NOT_CONTENT: Final = frozenset({"defaults", "hydra"})
+_SIGNS: Final = re.compile(r"\$\{|[{}:]")
+_MOST_OVERRIDES: Final = 200
+_MOST_PROBLEMS: Final = 1000
+
+
+def resolved(call: "Call") -> dict[str, Any]:
+    """Return the content of the configuration that a ResolveConfig request names, with its overrides.
+
+    Raises:
+        ServiceError: There is no such kind or file, or it names what clients may not see.
+        CuvisError: It cannot be read or composed, or an override breaks a rule.
+    """
+    request = call.request
+    check_kind(request.config_type)
+    if len(request.overrides) > _MOST_OVERRIDES:
+        raise ServiceError(f"A call has up to {_MOST_OVERRIDES} overrides.", code="INVALID_ARGUMENT")
+    paths = call.session.search_paths
+    folders = [*paths, *(folder / request.config_type for folder in paths)]
+    own = call.service.settings.configs_dir.resolve()
+    file = call.service.roots.file(request.path, [*folders, own, own / request.config_type], SUFFIXES)
+    content = without_resolvers(override(_read(call, file), list(request.overrides)))
+    done = resolve(content)
+    assert isinstance(done, dict)
+    return done
+
+
+def without_resolvers(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return content in which no interpolation asks for more than another key of it.
+
+    Raises:
+        ServiceError: One asks for a variable of the environment, or for anything else of this machine.
+    """
+    for text in _texts(content):
+        if _calls_something(text):
+            raise ServiceError(
+                f"'{text[:80]}' asks for something of the server's machine; clients get other keys of the file only.",
+                code="INVALID_ARGUMENT",
+            )
+    return dict(content)
+
+
+def _calls_something(text: str) -> bool:
+    """Tell whether a colon stands in an interpolation: before it is the name of a function, which may be one itself."""
+    open_at: list[str] = []
+    for sign in _SIGNS.findall(text):
+        if sign == ":" and "${" in open_at:
+            return True
+        if sign in {"${", "{"}:
+            open_at.append(sign)
+        elif sign == "}" and open_at:
+            open_at.pop()
+    return False
+
+
+def schema_of(kind: str) -> "type[BaseModel]":
+    """Return the model of a kind of configuration.
+
+    Raises:
+        ServiceError: There is no such kind.
+    """
+    from cuvis_ai_core.pipeline.config import PipelineConfig
+    from cuvis_ai_core.training import config
+
+    models: dict[str, type[BaseModel]] = {
+        "pipeline": PipelineConfig,
+        "trainrun": config.TrainRunConfig,
+        "data": config.DataConfig,
+        "training": config.TrainingConfig,
+        "optimizer": config.OptimizerConfig,
+        "scheduler": config.SchedulerConfig,
+        "callbacks": config.CallbacksConfig,
+    }
+    check_kind(kind, list(models))
+    return models[kind]
+
+
+def check_kind(kind: str, known: Sequence[str] = KINDS) -> None:
+    """Check that there is a kind of configuration.
+
+    Raises:
+        ServiceError: There is none of that name.
+    """
+    if kind not in known:
+        raise ServiceError(
+            f"There is no kind of configuration '{kind[:80]}'.{did_you_mean(kind[:80], known)}",
+            hint=f"Kinds: {', '.join(known)}.",
+            code="NOT_FOUND",
+        )
+
+
+def key_of(location: Sequence[object]) -> str:
+    """Return the key that pydantic means, without the names of the members of a union."""
+    return ".".join(part for part in map(str, location) if not part.startswith("["))
+
+
+def problems(kind: str, content: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with a configuration, a sentence each.
+
+    Raises:
+        ServiceError: There is no such kind.
+    """
+    from pydantic import ValidationError
+
+    model = schema_of(kind)
+    try:
+        model.model_validate(_without_files(resolve(without_resolvers(content))))
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        told = [
+            f"{key_of(each['loc']) or kind}: {each['msg'].removeprefix('Value error, ')}"
+            for each in found[:_MOST_PROBLEMS]
+        ]
+        return [*told, *([f"{len(found) - _MOST_PROBLEMS} more are left out."] if len(found) > _MOST_PROBLEMS else [])]
+    except (PipelineError, ServiceError) as error:
+        return [error.message]
+    return []
+
+
+def _without_files(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration that is checked, without the file of splits that it names: whoever uses it reads that."""
+    data = content.get("data")
+    if not isinstance(data, dict) or not isinstance(data.get("splits"), str):
+        return content
+    return {**content, "data": {**data, "splits": None}}
+
+
+def _read(call: "Call", file: "Path") -> dict[str, Any]:
+    """Return a file's content, with what its `defaults` name."""
+    with reading(call.service.roots, file) as held:
+        try:
+            document = load_yaml(held)
+        except YamlError as error:
+            raise ServiceError(str(error), code="INVALID_ARGUMENT") from error
+    data = document.data
+    if not isinstance(data, dict):
+        raise ServiceError(f"'{file.name}' holds no mapping.", code="INVALID_ARGUMENT")
+    if "defaults" in data:
+        from cuvis_ai_core.training.compose import compose
+
+        _stay_below(data["defaults"])
+        without_resolvers(data)
+        owners = list(call.session.node_registry.config_owners())
+        within = [*call.service.roots.read, *owners]
+        data = compose(file, document, [*call.session.search_paths, *owners], within=within)
+    return {key: value for key, value in data.items() if key not in _NOT_CONTENT}
+
+
+def _stay_below(defaults: object) -> None:
+    """Refuse a list of defaults that leads out of the folders of configurations.
+
+    Raises:
+        ServiceError: It does.
+    """
+    for text in _texts(defaults):
+        if ".." in text or text.lstrip("/").startswith(("file:", "pkg:")) or "${" in text:
+            raise ServiceError(f"defaults: '{text[:80]}' leads out of the folder.", code="PERMISSION_DENIED")
+
+
+def _texts(content: object) -> list[str]:
+    """Return all texts in a configuration, keys included."""
+    if isinstance(content, str):
+        return [content]
+    if isinstance(content, Mapping):
+        return [text for pair in content.items() for each in pair for text in _texts(each)]
+    return [text for each in content for text in _texts(each)] if isinstance(content, list) else []

@@ -1,0 +1,111 @@
+"""What a server knows its clients by, and they it: certificates and the token."""
+
+import logging
+import re
+import ssl
+from pathlib import Path
+from typing import Any, Final
+
+from cuvis_ai_core.errors import ServiceError
+from cuvis_ai_core.grpc.server.settings import Settings
+
+_TOKEN: Final = re.compile(rb"[!-~]+")
+"""What a header can carry."""
+
+_NOT_NOW: Final = {9: "is not valid yet", 10: "has expired"}
+"""What OpenSSL calls X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
+
+_STEPS: Final = 4
+"""So often both sides have to answer until one has seen the other's certificate."""
+
+logger = logging.getLogger(__name__)
+
+
+def credentials(grpc: Any, settings: Settings) -> Any:
+    """Return the credentials of a server with TLS; of a certificate that clients will refuse today, warn.
+
+    Raises:
+        ServiceError: A file cannot be read, or holds something else.
+    """
+    assert settings.tls_certificate is not None
+    assert settings.tls_key is not None
+    key, chain = _read(settings.tls_key, "--tls-key"), _read(settings.tls_certificate, "--tls-cert")
+    authority = read_authority(settings.client_ca, "--client-ca") if settings.client_ca is not None else None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # gRPC says of a wrong file no more than that it cannot listen; it asks for no password.
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key, password=lambda: "")
+    except (OSError, ValueError) as error:
+        raise _refused(
+            f"'{settings.tls_certificate}' and '{settings.tls_key}' cannot be used: {_reason(error)}.",
+            "Give a certificate chain and its private key without a password, both as PEM: --tls-cert and --tls-key.",
+        ) from error
+    if refused := _refused_today(context, settings.tls_certificate):
+        logger.warning("the certificate '%s' %s: clients refuse it", settings.tls_certificate, refused)
+    return grpc.ssl_server_credentials(
+        [(key, chain)], root_certificates=authority, require_client_auth=authority is not None
+    )
+
+
+def read_authority(file: Path, option: str) -> bytes:
+    """Return the certificates of authorities that a file has.
+
+    Raises:
+        ServiceError: It cannot be read, or has none.
+    """
+    read = _read(file, option)
+    try:
+        ssl.create_default_context(cafile=file)
+    except (OSError, ValueError) as error:
+        raise _refused(
+            f"'{file}' cannot be used: {_reason(error)}.", f"Give the certificate of an authority as PEM: {option}."
+        ) from error
+    return read
+
+
+def read_token(file: Path) -> bytes:
+    """Return the token of a file.
+
+    Raises:
+        ServiceError: It cannot be read, or holds none that a client could send.
+    """
+    token = _read(file, "--token-file").strip()
+    if not _TOKEN.fullmatch(token):
+        what = "no token that a header could carry" if token else "no token"
+        raise _refused(f"'{file}' holds {what}.", "Write one line of letters, digits and signs without spaces there.")
+    return token
+
+
+def _refused_today(context: ssl.SSLContext, chain: Path) -> str | None:
+    """Return what is wrong with the time of a certificate: by a client that trusts it, on a line in memory."""
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname = False
+    trusting.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    trusting.load_verify_locations(chain)
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = (trusting.wrap_bio(back, there), context.wrap_bio(there, back, server_side=True))
+    for _ in range(_STEPS):
+        for side in sides:
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLCertVerificationError as error:
+                return _NOT_NOW.get(error.verify_code)
+    return None
+
+
+def _read(file: Path, option: str) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise _refused(f"'{file}' cannot be read: {error.strerror}.", f"Check the path of {option}.") from error
+
+
+def _reason(error: Exception) -> str:
+    # Some errors of OpenSSL have no reason.
+    return (getattr(error, "reason", None) or "they are no PEM, or do not belong together").replace("_", " ").lower()
+
+
+def _refused(text: str, hint: str) -> ServiceError:
+    return ServiceError(text, hint=hint, code="FAILED_PRECONDITION")

@@ -1,0 +1,1 @@
+"""Arrays that client and server of one machine hand over without the network."""

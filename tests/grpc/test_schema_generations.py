@@ -1,0 +1,54 @@
+"""The messages of all generations."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from cuvis_ai_core.grpc.messages.schema_generations import enum_value, messages, wire
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_descriptors_are_those_of_the_proto_file() -> None:
+    """`additions.binpb` is what protoc makes of `additions.proto`."""
+    command = [sys.executable, str(ROOT / "tools" / "protocol.py"), "--check"]
+    assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_all_thirty_methods_of_all_generations_are_there() -> None:
+    """LoadPlugins stands beside LoadPlugin, ClearPluginCache beside StopTrain."""
+    assert {"LoadPlugins", "LoadPlugin", "ClearPluginCache", "StopTrain", "SetProfiling"} <= wire().methods.keys()
+    assert len(wire().methods) == 30
+
+
+def test_fields_of_the_newest_generation_are_there_whatever_is_installed() -> None:
+    """A tensor has a shared-memory reference, a training event a hook, a status CANCELLED."""
+    assert messages().Tensor.DESCRIPTOR.fields_by_name["shm_ref"].number == 4
+    assert messages().TrainResponse.DESCRIPTOR.fields_by_name["event"].number == 6
+    assert enum_value("TrainStatus", "TRAIN_STATUS_CANCELLED") == 4
+
+
+def test_importing_the_registry_or_the_room_imports_no_grpc() -> None:
+    """Nothing of grpc is imported by those who do not use it, nor by the help of its command."""
+    code = (
+        "import sys; import cuvis_ai_core, cuvis_ai_core.registry, cuvis_ai_core.grpc; "
+        "import cuvis_ai_core.grpc.server.serve_command; "
+        "print([name for name in ('grpc', 'google.protobuf', 'torch', 'numpy') if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_without_the_extra_the_error_names_it() -> None:
+    """A server without grpc installed says what to install."""
+    code = (
+        "import sys; sys.modules['grpc'] = None\n"
+        "from cuvis_ai_core.grpc import Server\n"
+        "from cuvis_ai_core.errors import MissingExtraError\n"
+        "try: Server()\n"
+        "except MissingExtraError as error: print(error.extra, error)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.startswith("grpc ")
+    assert "cuvis-ai-core[grpc]" in answer.stdout
