@@ -75,7 +75,7 @@ def test_a_cube_is_shown_in_false_colour_with_a_slider_where_there_can_be_one(
 def test_the_slider_shows_the_band_that_is_chosen() -> None:
     """Its number and wavelength beside it."""
     ipywidgets = pytest.importorskip("ipywidgets")
-    from cuvis_ai_core.data.looks import slider
+    from cuvis_ai_core.data.cube_preview import slider
 
     data = np.zeros((2, 2, 3))
     data[0, 0, 2] = 1.0

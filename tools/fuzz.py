@@ -284,7 +284,7 @@ def _trainrun(path: Path) -> None:
 
 
 def _envi(path: Path) -> None:
-    from cuvis_ai_core.data.envi import read_envi
+    from cuvis_ai_core.data.formats.envi.reader import read_envi
 
     path.with_suffix(".img").write_bytes(bytes(range(12)))
     cube = read_envi(path)

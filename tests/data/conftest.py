@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from cuvis_ai_core.data import cu3s
+from cuvis_ai_core.data.formats import cu3s
 
 
 def _forget_sdk() -> None:

@@ -7,7 +7,7 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from cuvis_ai_core.data import Cube
-from cuvis_ai_core.data.lazy import LazyArray
+from cuvis_ai_core.data.lazy_array import LazyArray
 from cuvis_ai_core.errors import CubeError
 
 DATA = np.arange(24).reshape(2, 3, 4)

@@ -13,7 +13,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from cuvis_ai_core.data import Cubes, numpy_files, read_cube
-from cuvis_ai_core.data.lazy import LazyArray
+from cuvis_ai_core.data.lazy_array import LazyArray
 from cuvis_ai_core.data.numpy_files import place_arrays, read_npy, read_npz
 from cuvis_ai_core.errors import CubeError
 
@@ -348,7 +348,7 @@ def test_npz_that_cannot_be_unpacked(npz: Path, fault: str, monkeypatch: pytest.
     cube = read_npz(npz)
     if fault == "room":
         full = shutil.disk_usage(npz.parent)._replace(free=1000)
-        monkeypatch.setattr("cuvis_ai_core.data.unpacked.shutil.disk_usage", lambda _: full)
+        monkeypatch.setattr("cuvis_ai_core.data.decompressed_copy.shutil.disk_usage", lambda _: full)
     elif fault == "other":
         np.savez_compressed(npz, cube=data + 1)
     else:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cuvis_ai_core.data import Cube
-from cuvis_ai_core.data.envi import read_envi
+from cuvis_ai_core.data.formats.envi.reader import read_envi
 from cuvis_ai_core.data.numpy_files import read_npy, read_npz
 from cuvis_ai_core.testing import ReaderCheckError, check_reader
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cuvis_ai_core.data import cu3s
+from cuvis_ai_core.data.formats import cu3s
 
 PROJECTS = Path(__file__).parents[1] / "projects"
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core.data.envi_names import ENVI, beside_header, find_header
-from cuvis_ai_core.data.files import as_url, find_cube_files, split_array
+from cuvis_ai_core.data.cube_files import as_url, find_cube_files, split_array
+from cuvis_ai_core.data.formats.envi.file_names import ENVI, beside_header, find_header
 from cuvis_ai_core.data.magic import is_store
 from cuvis_ai_core.errors import CubeError, OutputError
 from cuvis_ai_core.results.folder import safe_name

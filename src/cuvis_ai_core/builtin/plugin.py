@@ -11,8 +11,8 @@ def cuvis_ai_cube_readers() -> Mapping[str, str]:
     formats = "cuvis_ai_core.data.formats"
     hdf5, netcdf, tiff = f"{formats}.hdf5.read_hdf5", f"{formats}.netcdf.read_netcdf", f"{formats}.tiff.read_tiff"
     return {
-        ".cu3s": "cuvis_ai_core.data.cu3s.Cu3sFile",
-        ".hdr": "cuvis_ai_core.data.envi.read_envi",
+        ".cu3s": "cuvis_ai_core.data.formats.cu3s.Cu3sFile",
+        ".hdr": "cuvis_ai_core.data.formats.envi.reader.read_envi",
         ".npy": "cuvis_ai_core.data.numpy_files.read_npy",
         ".npz": "cuvis_ai_core.data.numpy_files.read_npz",
         **dict.fromkeys((".h5", ".hdf5", ".hdf", ".he5", ".h5py"), hdf5),

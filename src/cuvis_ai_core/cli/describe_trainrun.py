@@ -11,7 +11,7 @@ from cuvis_ai_core.cli.describe_pipeline import print_unloaded
 from cuvis_ai_core.cli.logs import warn
 from cuvis_ai_core.cli.output import say, say_line
 from cuvis_ai_core.cli.tables import print_table
-from cuvis_ai_core.data.files import as_url
+from cuvis_ai_core.data.cube_files import as_url
 from cuvis_ai_core.errors import AnnotationError, CubeError, ManifestError, MissingExtraError, TrainRunError
 from cuvis_ai_core.training.build import outline_pipeline, trained_weights
 from cuvis_ai_core.training.config import SPLITS, ModuleDataConfig, TrainingConfig, TrainRunConfig

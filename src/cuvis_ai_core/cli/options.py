@@ -203,7 +203,7 @@ def unpack_limit_option(command: _Decorated) -> _Decorated:
 
 def _limit_unpacking(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value is not None:
-        from cuvis_ai_core.data.unpacking import LIMIT, bytes_in
+        from cuvis_ai_core.data.decompression_bombs import LIMIT, bytes_in
 
         if bytes_in(value) is None:
             raise click.BadParameter(f"'{value}' is no size, as 8GiB.", param=parameter)

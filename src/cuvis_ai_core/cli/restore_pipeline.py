@@ -250,7 +250,7 @@ def _load_named(registry: "NodeRegistry", given: Options) -> None:
 def _expect_file(registry: "NodeRegistry", cube_path: Path) -> None:
     """Say that there is no such cube before plugins are fetched, which may take long."""
     from cuvis_ai_core.data import read_cube
-    from cuvis_ai_core.data.files import split_array
+    from cuvis_ai_core.data.cube_files import split_array
 
     if not os.path.isfile(split_array(cube_path)[0]):  # noqa: PTH113 - no error where the path cannot be reached: the reader has one
         try:

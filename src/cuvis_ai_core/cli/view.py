@@ -39,7 +39,7 @@ def view(cube: Path, output: Path | None, plugins_path: Path | None, measurement
     from cuvis_ai_core._files import write_atomic
     from cuvis_ai_core.cli.progress import load_plugins, working
     from cuvis_ai_core.data import read_cube
-    from cuvis_ai_core.data.files import split_array
+    from cuvis_ai_core.data.cube_files import split_array
     from cuvis_ai_core.errors import OutputError
     from cuvis_ai_core.registry import NodeRegistry
     from cuvis_ai_core.results.cube_page import cube_page

@@ -10,9 +10,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cuvis_ai_core.data.heap import keep_freed_memory
-from cuvis_ai_core.data.lazy import LazyArray, as_stored
+from cuvis_ai_core.data.lazy_array import LazyArray, as_stored
 from cuvis_ai_core.data.lazy_image import LazyImage
+from cuvis_ai_core.data.malloc_reuse import keep_freed_memory
 from cuvis_ai_core.errors import CubeError
 
 SHORTEST_WAVELENGTH: Final = 100.0
@@ -102,13 +102,13 @@ class Cube:
 
     def _repr_html_(self) -> str:
         """Show this in a notebook: its false colour, and what it is."""
-        from cuvis_ai_core.data.looks import false_colour
+        from cuvis_ai_core.data.cube_preview import false_colour
 
         return false_colour(self)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         """Have a slider through the bands in a notebook, where ipywidgets is there; the other ways stay beside it."""
-        from cuvis_ai_core.data.looks import slider
+        from cuvis_ai_core.data.cube_preview import slider
 
         widget = slider(self)
         return {} if widget is None else {**widget._repr_mimebundle_(), "text/html": self._repr_html_()}

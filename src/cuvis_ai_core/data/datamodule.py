@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any, ClassVar, Final
 
 from cuvis_ai_core.data.selectors import attributes, by_position, resolve
-from cuvis_ai_core.data.split_rules import check_promises, needed_attributes, promises_of
+from cuvis_ai_core.data.split_leakage import check_promises, needed_attributes, promises_of
 from cuvis_ai_core.data.splits_io import load_splits, split_config, universe_hash
 from cuvis_ai_core.errors import MissingExtraError, TrainRunError
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from cuvis_ai_core.data.batches import Batches
+from cuvis_ai_core.data.cube_batches import Batches
 from cuvis_ai_core.errors import TrainRunError
 
 

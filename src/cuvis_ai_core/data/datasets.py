@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cuvis_ai_core.data.cu3s import Cu3sFile
+from cuvis_ai_core.data.cu3s_samples import CategoryMasks, stretched, whole_numbers
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.datamodule import CuvisDataModule, DataLoader, Dataset
-from cuvis_ai_core.data.session_samples import CategoryMasks, stretched, whole_numbers
+from cuvis_ai_core.data.formats.cu3s import Cu3sFile
 from cuvis_ai_core.errors import CubeError
 
 __all__ = ["SingleCu3sDataModule", "SingleCu3sDataset"]

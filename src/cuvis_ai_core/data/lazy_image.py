@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core.data.lazy import LazyArray
+from cuvis_ai_core.data.lazy_array import LazyArray
 from cuvis_ai_core.node.ports import floating_for
 
 

@@ -9,8 +9,8 @@ from typing import Final, TypeAlias
 from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core._places import place_of, words_of
 from cuvis_ai_core.data.cube import Cube
-from cuvis_ai_core.data.envi_names import DATA_SUFFIXES, ENVI, find_header
-from cuvis_ai_core.data.files import as_url, split_array
+from cuvis_ai_core.data.cube_files import as_url, split_array
+from cuvis_ai_core.data.formats.envi.file_names import DATA_SUFFIXES, ENVI, find_header
 from cuvis_ai_core.data.magic import is_store, suffix_by_content
 from cuvis_ai_core.errors import CubeError, MissingExtraError
 

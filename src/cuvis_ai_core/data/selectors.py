@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any, Final
 
 from cuvis_ai_core._nearest import did_you_mean
-from cuvis_ai_core.data.ranges import expand_range_selectors
+from cuvis_ai_core.data.index_ranges import expand_range_selectors
 from cuvis_ai_core.errors import TrainRunError
 
 logger = logging.getLogger(__name__)

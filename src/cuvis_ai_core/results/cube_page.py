@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from cuvis_ai_core.data.cube import Cube
-from cuvis_ai_core.data.looks import Sample, band_name, colour_bands, sampled
+from cuvis_ai_core.data.cube_preview import Sample, band_name, colour_bands, sampled
 from cuvis_ai_core.pages.html import Html, element, page, section, table
 from cuvis_ai_core.pages.pictures import encoded, levels
 

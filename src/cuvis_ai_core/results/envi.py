@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cuvis_ai_core.data.envi_place import system_of, transform_of
-from cuvis_ai_core.data.points import as_envi, points_of
+from cuvis_ai_core.data.formats.envi.map_and_time_fields import system_of, transform_of
+from cuvis_ai_core.data.formats.ground_control_points import as_envi, points_of
 from cuvis_ai_core.pages.colour_maps import class_colours
 from cuvis_ai_core.results.bands import Bands
 from cuvis_ai_core.results.places import RawPlace

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from cuvis_ai_core.data.points import points_of
+from cuvis_ai_core.data.formats.ground_control_points import points_of
 from cuvis_ai_core.pages.colour_maps import class_colours
 from cuvis_ai_core.results.bands import Bands
 

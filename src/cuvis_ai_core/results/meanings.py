@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core.data.lazy import blocks_of
+from cuvis_ai_core.data.lazy_array import blocks_of
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.results.origin import origin_of
 from cuvis_ai_core.results.pictures.drawn import Meaning

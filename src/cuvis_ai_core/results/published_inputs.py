@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cuvis_ai_core.data.session_samples import CategoryMasks
+from cuvis_ai_core.data.cu3s_samples import CategoryMasks
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube

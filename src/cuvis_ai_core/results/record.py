@@ -68,8 +68,8 @@ def input_record(path: Path) -> dict[str, Any]:
 
 def cube_record(path: Path, cube: "Cube") -> dict[str, Any]:
     """Return what a cube is; the hash is of its values, which may lie in several files."""
-    from cuvis_ai_core.data.files import as_path, as_url
-    from cuvis_ai_core.data.lazy import blocks_of
+    from cuvis_ai_core.data.cube_files import as_path, as_url
+    from cuvis_ai_core.data.lazy_array import blocks_of
     from cuvis_ai_core.data.numpy_files import place_arrays
 
     digest = hashlib.sha256()

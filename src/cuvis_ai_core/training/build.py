@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cuvis_ai_core.data.files import as_url
+from cuvis_ai_core.data.cube_files import as_url
 from cuvis_ai_core.errors import PipelineError, TrainRunError
 from cuvis_ai_core.pipeline.config import parse_config, with_hparams
 from cuvis_ai_core.pipeline.file import find_pipeline_file, find_weights, read_config

@@ -12,7 +12,7 @@ from cuvis_ai_core.training.trainrun import TrainRun
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cuvis_ai_core.data.annotations import Annotations
+    from cuvis_ai_core.data.labels.annotations import Annotations
     from cuvis_ai_core.registry import NodeRegistry
 
 _STAGES: Final = {"train": ("fit", "train", "val"), "val": ("validate", "val"), "test": ("test", "test")}

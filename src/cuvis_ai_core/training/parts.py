@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cuvis_ai_core.data import Batches, Cubes, open_annotations
-from cuvis_ai_core.data.annotations import Annotations
-from cuvis_ai_core.data.envi_names import find_header
+from cuvis_ai_core.data.formats.envi.file_names import find_header
+from cuvis_ai_core.data.labels.annotations import Annotations
 from cuvis_ai_core.data.readers import Readers
 from cuvis_ai_core.errors import TrainRunError
 from cuvis_ai_core.training.config import DataConfig

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from cuvis_ai_core.data.ranges import expand_range_selectors
+from cuvis_ai_core.data.index_ranges import expand_range_selectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +36,6 @@ def normalize_per_channel_vectorized(
     Returns:
         float32, of the same shape.
     """
-    from cuvis_ai_core.data.session_samples import stretched
+    from cuvis_ai_core.data.cu3s_samples import stretched
 
     return stretched(array, range_min, range_max)

@@ -9,8 +9,8 @@ import pytest
 
 from cuvis_ai_core import NodeRegistry, Pipeline
 from cuvis_ai_core.data import read_cube
-from cuvis_ai_core.data.formats.stored import Stored
-from cuvis_ai_core.data.lazy import LazyArray
+from cuvis_ai_core.data.formats.stored_image import Stored
+from cuvis_ai_core.data.lazy_array import LazyArray
 
 DATA = np.random.default_rng(3).integers(1, 4000, size=(41, 29, 6)).astype(np.uint16)
 DATA[5:9, 3:20] = 0

@@ -7,10 +7,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core.data.band_texts import lengths_in, numbers_in
-from cuvis_ai_core.data.bands import in_nanometres
-from cuvis_ai_core.data.formats.named import Variable, Variables
-from cuvis_ai_core.data.units import INVERSE, KNOWN, NO_UNIT, Numbers, unit_of
+from cuvis_ai_core.data.formats.variable_choice import Variable, Variables
+from cuvis_ai_core.data.wavelength_texts import lengths_in, numbers_in
+from cuvis_ai_core.data.wavelength_units import INVERSE, KNOWN, NO_UNIT, Numbers, in_nanometres, unit_of
 
 _MOST_BANDS: Final = 1 << 16
 """Longer lists are none of bands, and are not read."""

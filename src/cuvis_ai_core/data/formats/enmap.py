@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from cuvis_ai_core.data.formats.conventions import moment
-from cuvis_ai_core.data.units import Numbers
+from cuvis_ai_core.data.formats.cf_conventions import moment
+from cuvis_ai_core.data.wavelength_units import Numbers
 from cuvis_ai_core.errors import CubeError
 
 _IMAGE: Final = re.compile(r"(?i)^(ENMAP.*)-SPECTRAL_IMAGE(_VNIR|_SWIR)?(_COG)?\.\w+$")

@@ -11,18 +11,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core.data.band_texts import lengths_in
-from cuvis_ai_core.data.bands import in_nanometres
 from cuvis_ai_core.data.cube import Cube
+from cuvis_ai_core.data.decompression_bombs import refuse_bomb
 from cuvis_ai_core.data.formats.band_lists import FWHM, GOOD, WAVELENGTHS, Listed, attribute_lists
-from cuvis_ai_core.data.formats.beside import refuse_companions
-from cuvis_ai_core.data.formats.conventions import acquired_of
+from cuvis_ai_core.data.formats.cf_conventions import acquired_of
 from cuvis_ai_core.data.formats.enmap import Product, read_product
+from cuvis_ai_core.data.formats.ground_control_points import CONTROL_POINTS, POINTS_CRS
 from cuvis_ai_core.data.formats.libraries import library, readable
-from cuvis_ai_core.data.formats.stored import Meaning, Opening, Stored, data_of
-from cuvis_ai_core.data.points import CONTROL_POINTS, POINTS_CRS
-from cuvis_ai_core.data.units import Numbers
-from cuvis_ai_core.data.unpacking import refuse_bomb
+from cuvis_ai_core.data.formats.sidecar_files import refuse_companions
+from cuvis_ai_core.data.formats.stored_image import Meaning, Opening, Stored, data_of
+from cuvis_ai_core.data.wavelength_texts import lengths_in
+from cuvis_ai_core.data.wavelength_units import Numbers, in_nanometres
 from cuvis_ai_core.errors import CubeError
 from cuvis_ai_core.node.ports import floating_for
 

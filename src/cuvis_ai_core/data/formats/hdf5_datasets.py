@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core.data.formats.conventions import UNWRITTEN, plain
-from cuvis_ai_core.data.formats.hdf5_elsewhere import inside, refuse_elsewhere, refuse_links
+from cuvis_ai_core.data.formats.cf_conventions import UNWRITTEN, plain
+from cuvis_ai_core.data.formats.hdf5_external_links import inside, refuse_elsewhere, refuse_links
 from cuvis_ai_core.data.formats.libraries import library, readable
-from cuvis_ai_core.data.formats.named import Variable
-from cuvis_ai_core.data.formats.stored import Opening
+from cuvis_ai_core.data.formats.stored_image import Opening
+from cuvis_ai_core.data.formats.variable_choice import Variable
 
 KIND: Final = "an HDF5 file"
 

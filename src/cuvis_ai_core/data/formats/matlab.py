@@ -8,13 +8,13 @@ from typing import Any, Final
 import numpy as np
 
 from cuvis_ai_core.data.cube import Cube
-from cuvis_ai_core.data.formats.arrays import cube_of
+from cuvis_ai_core.data.decompression_bombs import refuse_bomb
+from cuvis_ai_core.data.formats.arrays_to_cube import cube_of
 from cuvis_ai_core.data.formats.hdf5 import read_hdf5
 from cuvis_ai_core.data.formats.libraries import library, readable
 from cuvis_ai_core.data.formats.matlab_sizes import unpacked_size
-from cuvis_ai_core.data.formats.named import Variable, choose
-from cuvis_ai_core.data.formats.stored import check_size
-from cuvis_ai_core.data.unpacking import refuse_bomb
+from cuvis_ai_core.data.formats.stored_image import check_size
+from cuvis_ai_core.data.formats.variable_choice import Variable, choose
 
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCK: Final = 512

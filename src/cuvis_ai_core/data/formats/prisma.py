@@ -8,13 +8,12 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from cuvis_ai_core.data.bands import in_nanometres
 from cuvis_ai_core.data.cube import Cube
-from cuvis_ai_core.data.formats.conventions import acquired_of, metadata_of, plain
+from cuvis_ai_core.data.formats.cf_conventions import acquired_of, metadata_of, plain
 from cuvis_ai_core.data.formats.hdf5_datasets import reopened
-from cuvis_ai_core.data.formats.hdf5_elsewhere import inside, refuse_elsewhere
-from cuvis_ai_core.data.formats.stored import Joined, Meaning, Stored, data_of
-from cuvis_ai_core.data.units import Numbers
+from cuvis_ai_core.data.formats.hdf5_external_links import inside, refuse_elsewhere
+from cuvis_ai_core.data.formats.stored_image import Joined, Meaning, Stored, data_of
+from cuvis_ai_core.data.wavelength_units import Numbers, in_nanometres
 from cuvis_ai_core.errors import CubeError
 
 _SWATHS: Final = "HDFEOS/SWATHS"

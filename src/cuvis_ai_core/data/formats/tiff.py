@@ -10,15 +10,15 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from cuvis_ai_core.data.band_texts import lengths_in
-from cuvis_ai_core.data.bands import in_nanometres
 from cuvis_ai_core.data.cube import Cube
+from cuvis_ai_core.data.decompression_bombs import refuse_bomb
 from cuvis_ai_core.data.formats.band_lists import WAVELENGTHS, Listed, attribute_lists
-from cuvis_ai_core.data.formats.beside import beside
 from cuvis_ai_core.data.formats.geotiff import read_raster
 from cuvis_ai_core.data.formats.libraries import library, readable
-from cuvis_ai_core.data.formats.stored import Joined, RawArray, Stored, check_size, data_of
-from cuvis_ai_core.data.unpacking import refuse_bomb
+from cuvis_ai_core.data.formats.sidecar_files import beside
+from cuvis_ai_core.data.formats.stored_image import Joined, RawArray, Stored, check_size, data_of
+from cuvis_ai_core.data.wavelength_texts import lengths_in
+from cuvis_ai_core.data.wavelength_units import in_nanometres
 from cuvis_ai_core.errors import CubeError
 
 _GEO_TAGS: Final = (33550, 33922, 34264, 34735, 42112, 42113, 50844)

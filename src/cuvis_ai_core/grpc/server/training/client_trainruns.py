@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cuvis_ai_core.data.files import find_cube_files
+from cuvis_ai_core.data.cube_files import find_cube_files
 from cuvis_ai_core.data.splits_io import load_splits
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.server.config_resolution import key_of, without_resolvers

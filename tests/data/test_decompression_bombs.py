@@ -17,9 +17,9 @@ import pytest
 
 from cuvis_ai_core._reading import load_yaml
 from cuvis_ai_core.data import Cube, open_annotations, read_cube
-from cuvis_ai_core.data.envi import read_envi
+from cuvis_ai_core.data.decompression_bombs import bytes_in
+from cuvis_ai_core.data.formats.envi.reader import read_envi
 from cuvis_ai_core.data.numpy_files import read_npz
-from cuvis_ai_core.data.unpacking import bytes_in
 from cuvis_ai_core.errors import AnnotationError, CubeError, YamlError
 from cuvis_ai_core.registry import NodeRegistry
 
@@ -154,7 +154,7 @@ def test_outlines_that_would_take_all_memory(tmp_path: Path, outline: Any) -> No
 def test_an_image_that_is_only_said_to_be_huge_is_not_drawn(tmp_path: Path) -> None:
     """A session's annotations are drawn at the size of their image, which the file alone tells."""
     pytest.importorskip("pycocotools")
-    from cuvis_ai_core.data.coco import CocoAnnotations
+    from cuvis_ai_core.data.labels.coco import CocoAnnotations
 
     path = tmp_path / "labels.json"
 

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cuvis_ai_core.data.cube import Cube
-from cuvis_ai_core.data.envi_bands import read_bands
-from cuvis_ai_core.data.envi_files import bytes_of, find_data_file
-from cuvis_ai_core.data.envi_header import EnviHeader, read_header
-from cuvis_ai_core.data.envi_names import ENVI, find_header
-from cuvis_ai_core.data.envi_place import read_place
-from cuvis_ai_core.data.lazy import LazyArray, Read, raw_reader
-from cuvis_ai_core.data.missing import is_missing
-from cuvis_ai_core.data.unpacking import refuse_bomb
+from cuvis_ai_core.data.decompression_bombs import refuse_bomb
+from cuvis_ai_core.data.formats.envi.band_fields import read_bands
+from cuvis_ai_core.data.formats.envi.data_file import bytes_of, find_data_file
+from cuvis_ai_core.data.formats.envi.file_names import ENVI, find_header
+from cuvis_ai_core.data.formats.envi.header_fields import EnviHeader, read_header
+from cuvis_ai_core.data.formats.envi.map_and_time_fields import read_place
+from cuvis_ai_core.data.lazy_array import LazyArray, Read, raw_reader
+from cuvis_ai_core.data.no_data_values import is_missing
 from cuvis_ai_core.errors import CubeError
 from cuvis_ai_core.node.ports import floating_for
 

@@ -141,7 +141,7 @@ def test_native_library_missing(session: Session, tmp_path: Path, variable: str 
     if variable:
         environment["CUVIS"] = str(tmp_path / variable)
     code = (
-        "import sys; from pathlib import Path; from cuvis_ai_core.data.cu3s import Cu3sFile\n"
+        "import sys; from pathlib import Path; from cuvis_ai_core.data.formats.cu3s import Cu3sFile\n"
         "try: Cu3sFile(Path(sys.argv[1]))\nexcept Exception as error: print(type(error).__name__, error)"
     )
     command = [sys.executable, "-c", code, str(session())]

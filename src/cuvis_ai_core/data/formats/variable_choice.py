@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from cuvis_ai_core._nearest import nearest
-from cuvis_ai_core.data.formats.stored import Opening
+from cuvis_ai_core.data.formats.stored_image import Opening
 from cuvis_ai_core.errors import CubeError
 
 RANK: Final = 3

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import overload
 
 from cuvis_ai_core.data.cube import Cube
-from cuvis_ai_core.data.files import find_cube_files
+from cuvis_ai_core.data.cube_files import find_cube_files
 from cuvis_ai_core.data.readers import Readers, open_cubes
 
 _log = logging.getLogger(__name__)

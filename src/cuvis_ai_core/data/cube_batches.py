@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core.data.annotations import Annotations
-from cuvis_ai_core.data.cubes import Cubes
+from cuvis_ai_core.data.cube_sequence import Cubes
+from cuvis_ai_core.data.labels.annotations import Annotations
 from cuvis_ai_core.errors import CubeError
 
 Batch = dict[str, NDArray[Any]]

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from cuvis_ai_core.data.cube import Cube
+from cuvis_ai_core.data.decompression_bombs import refuse_bomb
 from cuvis_ai_core.data.formats.band_lists import bands_of, list_lengths
-from cuvis_ai_core.data.formats.conventions import (
+from cuvis_ai_core.data.formats.cf_conventions import (
     acquired_of,
     meaning_of,
     metadata_of,
@@ -18,9 +19,8 @@ from cuvis_ai_core.data.formats.conventions import (
     time_of,
     unread_system,
 )
-from cuvis_ai_core.data.formats.named import Variables, axes_of, choose
-from cuvis_ai_core.data.formats.stored import Stored, data_of
-from cuvis_ai_core.data.unpacking import refuse_bomb
+from cuvis_ai_core.data.formats.stored_image import Stored, data_of
+from cuvis_ai_core.data.formats.variable_choice import Variables, axes_of, choose
 
 
 def cube_of(file: Path, variables: Variables, root: Mapping[str, Any], wanted: str | None) -> Cube:

@@ -6,7 +6,7 @@ from datetime import datetime
 from math import cos, radians, sin
 from typing import Final, NamedTuple
 
-from cuvis_ai_core.data.envi_header import EnviHeader
+from cuvis_ai_core.data.formats.envi.header_fields import EnviHeader
 
 _NUMBERS: Final = slice(1, 7)
 """Of `map info`: column and row of a point from 1, its easting and northing, width and height of a pixel."""

@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from cuvis_ai_core.data import Cube, LazyArray
-from cuvis_ai_core.data.lazy import blocks_of
+from cuvis_ai_core.data.lazy_array import blocks_of
 from cuvis_ai_core.data.numpy_files import read_npy
 
 DATA = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
@@ -88,7 +88,7 @@ def test_as_an_array() -> None:
 
 def test_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cube is gone through by whole chunks of its file."""
-    monkeypatch.setattr("cuvis_ai_core.data.lazy._BLOCK", 200)
+    monkeypatch.setattr("cuvis_ai_core.data.lazy_array._BLOCK", 200)
     assert [len(block) for block in blocks_of(_lazy())] == [2, 2]
     assert_array_equal(np.concatenate(list(blocks_of(DATA))), DATA)
 

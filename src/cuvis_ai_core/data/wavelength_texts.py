@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from cuvis_ai_core.data.units import Numbers, to_nanometres, unit_of
+from cuvis_ai_core.data.wavelength_units import Numbers, to_nanometres, unit_of
 
 _SHORTEST: Final = 100.0
 """In nm. Of what is shorter a comma stands between thousands: `2,200 nm`."""

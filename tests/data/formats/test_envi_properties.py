@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from cuvis_ai_core.data.envi import read_envi
+from cuvis_ai_core.data.formats.envi.reader import read_envi
 
 SHAPE = (2, 3, 4)
 WAVELENGTHS = [400.5, 550.0, 700.25, 2400.0]

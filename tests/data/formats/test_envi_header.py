@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from cuvis_ai_core.data.envi import read_envi
-from cuvis_ai_core.data.envi_bands import read_bands
-from cuvis_ai_core.data.envi_header import EnviHeader, read_header
+from cuvis_ai_core.data.formats.envi.band_fields import read_bands
+from cuvis_ai_core.data.formats.envi.header_fields import EnviHeader, read_header
+from cuvis_ai_core.data.formats.envi.reader import read_envi
 from cuvis_ai_core.errors import CubeError
 
 FIELDS: dict[str, str | None] = {

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core.data.coco import CocoAnnotations
-from cuvis_ai_core.data.masks import Mask
+from cuvis_ai_core.data.labels.coco import CocoAnnotations
+from cuvis_ai_core.data.labels.png_masks import Mask
 
 
 class CategoryMasks:

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from spectral.io import envi
 
-from cuvis_ai_core.data.envi import read_envi
+from cuvis_ai_core.data.formats.envi.reader import read_envi
 from cuvis_ai_core.errors import CubeError
 
 DATA = np.arange(24).reshape(2, 3, 4)

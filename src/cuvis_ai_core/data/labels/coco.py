@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from cuvis_ai_core._reading import read_file
 from cuvis_ai_core.data.cube import Cube
-from cuvis_ai_core.data.masks import Mask, check_size
-from cuvis_ai_core.data.matching import PictureNames, Place, refuse_shared, refuse_unmatched
-from cuvis_ai_core.data.palette import BACKGROUND_NAMES
-from cuvis_ai_core.data.unpacking import refuse_bomb
+from cuvis_ai_core.data.decompression_bombs import refuse_bomb
+from cuvis_ai_core.data.labels.cube_matching import PictureNames, Place, refuse_shared, refuse_unmatched
+from cuvis_ai_core.data.labels.mask_colours import BACKGROUND_NAMES
+from cuvis_ai_core.data.labels.png_masks import Mask, check_size
 from cuvis_ai_core.errors import AnnotationError, CubeError, MissingExtraError
 
 logger = logging.getLogger(__name__)

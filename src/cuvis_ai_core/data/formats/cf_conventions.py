@@ -11,9 +11,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from cuvis_ai_core.data.envi_place import transform_of
-from cuvis_ai_core.data.formats.named import Variable, Variables
-from cuvis_ai_core.data.formats.stored import Meaning
+from cuvis_ai_core.data.formats.envi.map_and_time_fields import transform_of
+from cuvis_ai_core.data.formats.stored_image import Meaning
+from cuvis_ai_core.data.formats.variable_choice import Variable, Variables
 
 _MISSING: Final = (
     "_FillValue",

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Protocol
 
 from cuvis_ai_core.data.cube import Cube
-from cuvis_ai_core.data.masks import Mask, PngMasks, no_annotations
-from cuvis_ai_core.data.matching import Place
+from cuvis_ai_core.data.labels.cube_matching import Place
+from cuvis_ai_core.data.labels.png_masks import Mask, PngMasks, no_annotations
 from cuvis_ai_core.errors import AnnotationError
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def open_annotations(path: Path) -> Annotations:
 
 def _open(path: Path) -> Annotations:
     if path.suffix.lower() == ".json":
-        from cuvis_ai_core.data.coco import CocoAnnotations
+        from cuvis_ai_core.data.labels.coco import CocoAnnotations
 
         return CocoAnnotations(path)
     if path.suffix.lower() == ".png" or path.is_dir():

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spectral.io import envi
 
-from cuvis_ai_core.data.envi_text import Value, as_text, read_text
+from cuvis_ai_core.data.formats.envi.header_syntax import Value, as_text, read_text
 from cuvis_ai_core.errors import CubeError
 
 Numbers = NDArray[np.float64]

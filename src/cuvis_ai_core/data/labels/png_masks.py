@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from cuvis_ai_core._reading import open_file
 from cuvis_ai_core.data.cube import Cube
-from cuvis_ai_core.data.matching import PictureNames, Place, refuse_shared
-from cuvis_ai_core.data.palette import CLASS_DICT, LABELMAP, Palette, find_palette
+from cuvis_ai_core.data.labels.cube_matching import PictureNames, Place, refuse_shared
+from cuvis_ai_core.data.labels.mask_colours import CLASS_DICT, LABELMAP, Palette, find_palette
 from cuvis_ai_core.errors import AnnotationError
 
 Mask = NDArray[np.int32]

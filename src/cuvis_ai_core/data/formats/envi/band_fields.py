@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core.data.band_texts import lengths_in
-from cuvis_ai_core.data.bands import in_nanometres
-from cuvis_ai_core.data.envi_header import EnviHeader, Numbers
+from cuvis_ai_core.data.formats.envi.header_fields import EnviHeader, Numbers
+from cuvis_ai_core.data.wavelength_texts import lengths_in
+from cuvis_ai_core.data.wavelength_units import in_nanometres
 from cuvis_ai_core.errors import CubeError
 
 
