@@ -121,7 +121,7 @@ import sys, time
 from pathlib import Path
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.batch.job import make_job
-from cuvis_ai_core.batch.units import Unit
+from cuvis_ai_core.batch.job_cubes import Unit
 from cuvis_ai_core.batch.worker import Worker
 with NodeRegistry() as registry:
     worker = Worker(make_job(registry, Path(sys.argv[3]), None, {}), Path(sys.argv[2]), "0" * 32, "plain")

@@ -23,10 +23,10 @@ import numpy as np
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.batch import Local, Ray, run_cubes
+from cuvis_ai_core.batch.cube_records import Records
 from cuvis_ai_core.batch.engine import Crew, Setup
 from cuvis_ai_core.batch.job import fingerprint, make_job
-from cuvis_ai_core.batch.records import Records
-from cuvis_ai_core.batch.units import Unit, find_units
+from cuvis_ai_core.batch.job_cubes import Unit, find_units
 
 PIPELINE = "nodes:\n  - {name: rx, class_name: RXDetector}\n"
 ROUND_TRIPS = 500
@@ -106,7 +106,7 @@ def _look_back(folder: Path, count: int) -> None:
 
 
 def _claim(folder: Path, output: Path, print_: str) -> None:
-    from cuvis_ai_core.batch.place import claim
+    from cuvis_ai_core.batch.folder_ownership import claim
 
     with NodeRegistry() as registry:
         contents = make_job(registry, folder / "p.yaml", None, {}).contents()
@@ -155,7 +155,7 @@ def _plain(folder: Path, cubes: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from cuvis_ai_core import NodeRegistry\n"
         "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-        "from cuvis_ai_core.batch.job import make_job; from cuvis_ai_core.batch.units import Unit\n"
+        "from cuvis_ai_core.batch.job import make_job; from cuvis_ai_core.batch.job_cubes import Unit\n"
         "from cuvis_ai_core.batch.worker import Worker\n"
         "folder, cubes = map(Path, sys.argv[1:])\n"
         "job = make_job(NodeRegistry(), folder / 'p.yaml', None, {})\n"

@@ -356,8 +356,8 @@ def _record(path: Path) -> None:
 
 
 def _result(path: Path) -> None:
-    from cuvis_ai_core.batch.records import Records
-    from cuvis_ai_core.batch.units import Unit
+    from cuvis_ai_core.batch.cube_records import Records
+    from cuvis_ai_core.batch.job_cubes import Unit
 
     outside, unit, records = path.parent / "outside", Unit("missing.npy", "u"), Records(path.parent, "f")
     outside.write_text("kept")

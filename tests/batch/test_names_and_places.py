@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from cuvis_ai_core.batch import Limits, run_cubes
-from cuvis_ai_core.batch.place import alone_in
+from cuvis_ai_core.batch.folder_ownership import alone_in
 from cuvis_ai_core.batch.worker import told
 from cuvis_ai_core.cli.restore_pipeline import main
 from cuvis_ai_core.data.cube_files import find_cube_files
@@ -175,7 +175,7 @@ def test_shards_of_another_number_do_what_is_left(folder: Path, cubes: Cubes) ->
 def test_a_run_that_waits_for_its_workers_says_so(folder: Path, cubes: Cubes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once, and goes on as soon as there is one."""
     cubes("fine", 2)
-    monkeypatch.setattr("cuvis_ai_core.batch.driver._PATIENCE", 0.2)
+    monkeypatch.setattr("cuvis_ai_core.batch.scheduler._PATIENCE", 0.2)
     report = run_cubes("rx.yaml", "cubes/*.npy", "out")
     assert (report.done, report.failed) == (2, 0)
     assert [each.partition(" since")[0] for each in report.remarks] == ["No worker is ready"]

@@ -441,7 +441,7 @@ def test_a_cube_that_eats_memory_fails_alone(folder: Path, cubes: Cubes) -> None
 def test_workers_that_are_never_ready_end_the_run(folder: Path, cubes: Cubes, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time limit is for setting them up too."""
     cubes("fine")
-    monkeypatch.setattr("cuvis_ai_core.batch.driver._SETUP", 2.0)
+    monkeypatch.setattr("cuvis_ai_core.batch.scheduler._SETUP", 2.0)
     late = "import os, time\nif 'worker' in ' '.join(__import__('sys').orig_argv): time.sleep(600)\n"
     (folder / "moody" / "moody" / "__init__.py").write_text(
         late + (folder / "moody" / "moody" / "__init__.py").read_text()

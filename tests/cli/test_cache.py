@@ -9,7 +9,7 @@ import yaml
 from click.testing import Result
 
 from cuvis_ai_core.registry import NodeRegistry
-from cuvis_ai_core.testing.git_host import GitHost
+from cuvis_ai_core.testing.git_server import GitHost
 
 Shell = Callable[..., Result]
 

@@ -6,8 +6,8 @@ import pytest
 
 from cuvis_ai_core.pipeline.pipeline import Pipeline
 from cuvis_ai_core.registry import NodeRegistry
-from cuvis_ai_core.results.origin import Origin, origin_of
-from cuvis_ai_core.results.record import node_records
+from cuvis_ai_core.results.node_origin import Origin, origin_of
+from cuvis_ai_core.results.run_record import node_records
 
 
 @pytest.fixture

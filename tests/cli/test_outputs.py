@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.data import Cube, read_cube
-from cuvis_ai_core.results.archive import Archive
+from cuvis_ai_core.results.npz_writer import Archive
 from tests.cli.conftest import Shell
 
 WAVELENGTHS = np.array([500.0, 600.0, 700.0])

@@ -15,12 +15,12 @@ from PIL import Image
 from cuvis_ai_core.data import Cube, open_annotations
 from cuvis_ai_core.pages.colour_maps import CLASS_COLOURS, NO_DATA, viridis
 from cuvis_ai_core.results.pictures.canvas import Canvas
-from cuvis_ai_core.results.pictures.drawn import Drawn, Meaning
 from cuvis_ai_core.results.pictures.kinds import draw_images
-from cuvis_ai_core.results.pictures.numbers import labels, number, share, ticks
-from cuvis_ai_core.results.pictures.page import set_page
-from cuvis_ai_core.results.pictures.saving import save_pictures
-from cuvis_ai_core.results.pictures.texts import lines, printable, width_of
+from cuvis_ai_core.results.pictures.layout import set_page
+from cuvis_ai_core.results.pictures.picture_parts import Drawn, Meaning
+from cuvis_ai_core.results.pictures.png_files import save_pictures
+from cuvis_ai_core.results.pictures.text_drawing import lines, printable, width_of
+from cuvis_ai_core.results.pictures.tick_labels import labels, number, share, ticks
 
 NOTHING_KNOWN = Meaning()
 

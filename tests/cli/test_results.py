@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from cuvis_ai_core.data import Cube
-from cuvis_ai_core.results.outputs import Outputs
-from cuvis_ai_core.results.pictures.drawn import Meaning
-from cuvis_ai_core.results.values import as_array, collect, limits, write_pictures
+from cuvis_ai_core.results.output_files import Outputs
+from cuvis_ai_core.results.output_values import as_array, collect, limits, write_pictures
+from cuvis_ai_core.results.pictures.picture_parts import Meaning
 
 
 class Tensor:

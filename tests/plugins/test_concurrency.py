@@ -14,7 +14,7 @@ from cuvis_ai_hookspecs import hookimpl
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.testing.git_host import GitHost
+from cuvis_ai_core.testing.git_server import GitHost
 
 LOAD = """\
 import logging, sys

@@ -14,7 +14,7 @@ from cuvis_ai_core.errors import CacheMismatchError, LocalPathError, PluginLoadE
 from cuvis_ai_core.plugins.cache.sources import Source, git_source, local_source, project_folder, refuse_altered
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.manifest.schema import parse_plugin
-from cuvis_ai_core.testing.git_host import GitHost
+from cuvis_ai_core.testing.git_server import GitHost
 
 Files = dict[str, str]
 ECHO = ["echo_plugin.nodes.Echo"]

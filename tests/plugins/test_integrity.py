@@ -16,7 +16,7 @@ from cuvis_ai_core.plugins.cache.sources import usable_source
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target_marker import target_for
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin
-from cuvis_ai_core.testing.git_host import GitHost
+from cuvis_ai_core.testing.git_server import GitHost
 
 Alter = Callable[[Path], object]
 Files = dict[str, str]

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 from cuvis_ai_core._late import late
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.batch.limits import Limits
-    from cuvis_ai_core.batch.local import Local
+    from cuvis_ai_core.batch.failure_limits import Limits
+    from cuvis_ai_core.batch.job_report import Report
+    from cuvis_ai_core.batch.local_processes import Local
     from cuvis_ai_core.batch.on_ray import Ray
-    from cuvis_ai_core.batch.report import Report
-    from cuvis_ai_core.batch.run import run_cubes
+    from cuvis_ai_core.batch.python_api import run_cubes
 
 __all__ = ["Limits", "Local", "Ray", "Report", "run_cubes"]
 
 __getattr__, __dir__ = late(
     __name__,
     {
-        "Limits": "cuvis_ai_core.batch.limits",
-        "Local": "cuvis_ai_core.batch.local",
+        "Limits": "cuvis_ai_core.batch.failure_limits",
+        "Local": "cuvis_ai_core.batch.local_processes",
         "Ray": "cuvis_ai_core.batch.on_ray",
-        "Report": "cuvis_ai_core.batch.report",
-        "run_cubes": "cuvis_ai_core.batch.run",
+        "Report": "cuvis_ai_core.batch.job_report",
+        "run_cubes": "cuvis_ai_core.batch.python_api",
     },
 )

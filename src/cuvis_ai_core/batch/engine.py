@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from cuvis_ai_core.batch.job import Job
-from cuvis_ai_core.batch.units import Unit
+from cuvis_ai_core.batch.job_cubes import Unit
 
 FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 """Numbers of the errors that say that a disk is full."""

@@ -11,7 +11,7 @@ from cuvis_ai_core._redact import redact
 from cuvis_ai_core.pipeline.file import find_pipeline_file, find_weights
 from cuvis_ai_core.registry import NodeRegistry
 from cuvis_ai_core.results.local_code import code_hash
-from cuvis_ai_core.results.origin import core_version
+from cuvis_ai_core.results.node_origin import core_version
 
 
 @dataclass(frozen=True, slots=True)

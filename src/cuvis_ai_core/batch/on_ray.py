@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from cuvis_ai_core.batch.engine import Event, Setup
 from cuvis_ai_core.batch.job import Job, job_data
-from cuvis_ai_core.batch.units import Unit
+from cuvis_ai_core.batch.job_cubes import Unit
 from cuvis_ai_core.errors import BatchError, MissingExtraError
 from cuvis_ai_core.plugins.isolation.private_names import LIVE_PLUGINS
 
@@ -167,8 +167,8 @@ class RayWorker:
 
     def set_up(self) -> dict[str, Any]:
         """Load plugins and pipeline; `error` says why that failed."""
-        from cuvis_ai_core.batch.memory import limit_memory, peak_memory
         from cuvis_ai_core.batch.worker import Worker, told
+        from cuvis_ai_core.batch.worker_memory import limit_memory, peak_memory
 
         os.environ.pop(LIVE_PLUGINS, None)  # of the driver, where Ray was started by it
         given = self._data["variables"]

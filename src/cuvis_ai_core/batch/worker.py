@@ -19,13 +19,13 @@ from typing import Any, Final, TextIO
 from cuvis_ai_core._process import end_with_parent
 from cuvis_ai_core.batch.engine import FULL
 from cuvis_ai_core.batch.job import Job
-from cuvis_ai_core.batch.memory import limit_memory, peak_memory
-from cuvis_ai_core.batch.units import Unit, batch_record
+from cuvis_ai_core.batch.job_cubes import Unit, batch_record
+from cuvis_ai_core.batch.worker_memory import limit_memory, peak_memory
 from cuvis_ai_core.errors import CuvisError, OutputError
 from cuvis_ai_core.pipeline.pipeline import Pipeline
 from cuvis_ai_core.registry import NodeRegistry
-from cuvis_ai_core.results.record import node_records
-from cuvis_ai_core.results.run import Run
+from cuvis_ai_core.results.cube_run import Run
+from cuvis_ai_core.results.run_record import node_records
 
 _LONGEST: Final = 4000
 """Signs of the text of an error that are kept."""

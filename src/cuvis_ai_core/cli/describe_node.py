@@ -7,7 +7,7 @@ from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.node.checking import check_class
 from cuvis_ai_core.node.ports import Port, read_ports
-from cuvis_ai_core.results.origin import origin_of
+from cuvis_ai_core.results.node_origin import origin_of
 
 if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry

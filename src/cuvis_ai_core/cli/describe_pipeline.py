@@ -15,7 +15,7 @@ from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.plugins.hooks.discovery import is_path
 from cuvis_ai_core.plugins.importable import is_importable
 from cuvis_ai_core.results.folder import safe_name
-from cuvis_ai_core.results.origin import origin_of
+from cuvis_ai_core.results.node_origin import origin_of
 
 NOT_LOADED: Final = "not loaded"
 _NO_PORTS: Final = "No node has ports. Nodes declare them in INPUT_SPECS and OUTPUT_SPECS; edges name those of others."

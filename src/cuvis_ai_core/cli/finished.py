@@ -12,7 +12,7 @@ from cuvis_ai_core._reading import load_yaml
 from cuvis_ai_core.errors import PipelineError, YamlError
 from cuvis_ai_core.pipeline.config import parse_config
 from cuvis_ai_core.results.folder import OutputFolder
-from cuvis_ai_core.results.record import RECORD, for_results
+from cuvis_ai_core.results.run_record import RECORD, for_results
 from cuvis_ai_core.training.config import TrainRunConfig
 
 _OF_NO_MATTER: Final = {"name", "tags", "weights", "output_dir", "plugins_path"}

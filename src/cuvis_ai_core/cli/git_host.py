@@ -29,7 +29,7 @@ def git_host(folder: Path, port: int) -> None:
     """
     import tempfile
 
-    from cuvis_ai_core.testing.git_host import GitHost
+    from cuvis_ai_core.testing.git_server import GitHost
 
     with tempfile.TemporaryDirectory(prefix="cuvis-git-") as served:
         names = _gather(folder.resolve(), Path(served))

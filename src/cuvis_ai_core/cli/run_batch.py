@@ -77,7 +77,7 @@ def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def is_batch(given: "Options") -> bool:
     """Tell whether options are those of many cubes."""
-    from cuvis_ai_core.batch.units import is_pattern
+    from cuvis_ai_core.batch.job_cubes import is_pattern
 
     asked = (given.workers, given.engine, given.shard, given.timeout, given.max_failures, given.retry_failed)
     return given.cube_path is not None and (is_pattern(given.cube_path) or any(each is not None for each in asked))
@@ -106,10 +106,10 @@ def run_batch(registry: "NodeRegistry", given: "Options") -> None:
         CuvisError: Nothing can start.
         click.exceptions.Exit: With status 1, some cubes failed or are left.
     """
-    from cuvis_ai_core.batch.driver import Driver
+    from cuvis_ai_core.batch.failure_limits import Limits
     from cuvis_ai_core.batch.job import make_job
-    from cuvis_ai_core.batch.limits import Limits
-    from cuvis_ai_core.batch.units import find_units
+    from cuvis_ai_core.batch.job_cubes import find_units
+    from cuvis_ai_core.batch.scheduler import Driver
     from cuvis_ai_core.results.folder import safe_name
 
     assert given.cube_path is not None
@@ -177,8 +177,8 @@ def _engine(given: "Options") -> "Engine":
 
 
 def _print(found: "Report", *, as_json: bool) -> None:
-    from cuvis_ai_core.batch.report import PAGE, TABLE
-    from cuvis_ai_core.results.record import RECORD
+    from cuvis_ai_core.batch.job_report import PAGE, TABLE
+    from cuvis_ai_core.results.run_record import RECORD
 
     if as_json:
         say(json.dumps({"output": str(found.output), **found.to_dict()}, indent=2))

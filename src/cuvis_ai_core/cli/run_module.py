@@ -76,7 +76,7 @@ class _Told:
 
     def take(self, outputs: Mapping[tuple[str, str], Any]) -> None:
         """Count the outputs of a batch."""
-        from cuvis_ai_core.results.values import as_array
+        from cuvis_ai_core.results.output_values import as_array
 
         ran = {node for node, _ in outputs}  # some run in other stages only
         read = {edge.source for edge in self._edges if edge.target in ran}

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from cuvis_ai_core.cli.output import say
 from cuvis_ai_core.cli.progress import TileDisplay, running, working
 from cuvis_ai_core.cli.tables import print_table
-from cuvis_ai_core.results.outputs import ARCHIVE
-from cuvis_ai_core.results.record import RECORD
-from cuvis_ai_core.results.run import Run
+from cuvis_ai_core.results.cube_run import Run
+from cuvis_ai_core.results.output_files import ARCHIVE
+from cuvis_ai_core.results.run_record import RECORD
 
 if TYPE_CHECKING:
     from cuvis_ai_core.cli.restore_pipeline import Options

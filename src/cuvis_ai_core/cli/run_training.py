@@ -21,7 +21,7 @@ from cuvis_ai_core.pipeline.config import with_hparams
 from cuvis_ai_core.pipeline.file import find_weights
 from cuvis_ai_core.pipeline.saving import check_saving, to_yaml
 from cuvis_ai_core.results.folder import OutputFolder, safe_name
-from cuvis_ai_core.results.record import RECORD, for_results, input_record, node_records, run_record
+from cuvis_ai_core.results.run_record import RECORD, for_results, input_record, node_records, run_record
 from cuvis_ai_core.training.build import PIPELINE_FILE, PUBLISHED_FOLDER, build_pipeline, trained_weights
 from cuvis_ai_core.training.calibration import calibratable, calibrate
 from cuvis_ai_core.training.config import DataConfig

@@ -36,7 +36,7 @@ def try_plugin(source: str, cube: Path | None) -> None:
     from cuvis_ai_core.data import read_cube
     from cuvis_ai_core.errors import InvalidNodeError
     from cuvis_ai_core.registry import NodeRegistry
-    from cuvis_ai_core.testing.scenes import small_scene
+    from cuvis_ai_core.testing.real_scene import small_scene
 
     subject = find(source, None)
     nodes = provided(subject)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cuvis_ai_core.pages.html import Html, element, picture
-from cuvis_ai_core.pages.pictures import encoded, levels
+from cuvis_ai_core.pages.image_encoding import encoded, levels
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data.cube import Cube

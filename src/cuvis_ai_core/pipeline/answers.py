@@ -40,7 +40,7 @@ def _look(array: Any) -> object:
 
     from cuvis_ai_core.pages.colour_maps import NO_DATA, class_colours, viridis
     from cuvis_ai_core.pages.html import picture
-    from cuvis_ai_core.pages.pictures import encoded, levels
+    from cuvis_ai_core.pages.image_encoding import encoded, levels
 
     match array.shape:
         case (_, height, width) | (_, height, width, 1 | 3) if min(height, width) > 1:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from cuvis_ai_core.pages.graph import graph
+from cuvis_ai_core.pages.graph_drawing import graph
 from cuvis_ai_core.pages.html import Html, element, table
 
 if TYPE_CHECKING:

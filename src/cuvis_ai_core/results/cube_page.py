@@ -15,7 +15,7 @@ import numpy as np
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.cube_preview import Sample, band_name, colour_bands, sampled
 from cuvis_ai_core.pages.html import Html, element, page, section, table
-from cuvis_ai_core.pages.pictures import encoded, levels
+from cuvis_ai_core.pages.image_encoding import encoded, levels
 
 _BANDS: Final = 64
 """Bands that the slider has."""

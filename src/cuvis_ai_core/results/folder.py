@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 
 from cuvis_ai_core._files import read_json, remove_tree
 from cuvis_ai_core.errors import OutputError
-from cuvis_ai_core.results.record import RECORD
+from cuvis_ai_core.results.run_record import RECORD
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from PIL import Image
 
 from cuvis_ai_core._shown import duration
-from cuvis_ai_core.pages.graph import graph
+from cuvis_ai_core.pages.graph_drawing import graph
 from cuvis_ai_core.pages.html import Html, element, lines, page, picture, section, table
 
 PAGE: Final = "report.html"

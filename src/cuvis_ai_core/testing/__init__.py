@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 from cuvis_ai_core._late import late
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.testing.git_host import GitHost
+    from cuvis_ai_core.testing.git_server import GitHost
     from cuvis_ai_core.testing.node_checks import NodeCheckError, check_node
     from cuvis_ai_core.testing.reader_checks import ReaderCheckError, check_reader
-    from cuvis_ai_core.testing.scenes import small_scene
+    from cuvis_ai_core.testing.real_scene import small_scene
 
 __all__ = ["GitHost", "NodeCheckError", "ReaderCheckError", "check_node", "check_reader", "small_scene"]
 
 __getattr__, __dir__ = late(
     __name__,
     {
-        "GitHost": "cuvis_ai_core.testing.git_host",
+        "GitHost": "cuvis_ai_core.testing.git_server",
         "NodeCheckError": "cuvis_ai_core.testing.node_checks",
         "check_node": "cuvis_ai_core.testing.node_checks",
         "ReaderCheckError": "cuvis_ai_core.testing.reader_checks",
         "check_reader": "cuvis_ai_core.testing.reader_checks",
-        "small_scene": "cuvis_ai_core.testing.scenes",
+        "small_scene": "cuvis_ai_core.testing.real_scene",
     },
 )

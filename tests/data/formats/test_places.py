@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cuvis_ai_core import NodeRegistry, Pipeline
-from cuvis_ai_core.results.run import Run
+from cuvis_ai_core.results.cube_run import Run
 
 rasterio = pytest.importorskip("rasterio")
 

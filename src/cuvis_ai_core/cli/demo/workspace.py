@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from cuvis_ai_core._files import remove_tree
 from cuvis_ai_core.cli.demo.written import Written
 from cuvis_ai_core.testing import GitHost
-from cuvis_ai_core.testing.git_host import PORT
+from cuvis_ai_core.testing.git_server import PORT
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube

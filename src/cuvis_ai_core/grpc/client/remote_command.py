@@ -73,8 +73,8 @@ def remote(**options: Any) -> None:
     from cuvis_ai_core.grpc.server.credentials import read_authority, read_token
     from cuvis_ai_core.pipeline.file import read_config
     from cuvis_ai_core.registry import NodeRegistry
-    from cuvis_ai_core.results.meanings import read_class_names
-    from cuvis_ai_core.results.record import cube_record, input_record
+    from cuvis_ai_core.results.output_metadata import read_class_names
+    from cuvis_ai_core.results.run_record import cube_record, input_record
 
     token = read_token(options["token_file"]).decode() if options["token_file"] is not None else None
     authority = read_authority(options["tls_ca"], "--tls-ca") if options["tls_ca"] is not None else None
@@ -140,10 +140,10 @@ def _write(
     import numpy as np
 
     from cuvis_ai_core.results.folder import OutputFolder
-    from cuvis_ai_core.results.outputs import ARCHIVE, FORMATS, Outputs
-    from cuvis_ai_core.results.pictures.drawn import Meaning
-    from cuvis_ai_core.results.record import RECORD, run_record
-    from cuvis_ai_core.results.values import collect, write_pictures
+    from cuvis_ai_core.results.output_files import ARCHIVE, FORMATS, Outputs
+    from cuvis_ai_core.results.output_values import collect, write_pictures
+    from cuvis_ai_core.results.pictures.picture_parts import Meaning
+    from cuvis_ai_core.results.run_record import RECORD, run_record
 
     results, left_out = collect({address_of(name): value for name, value in values.items()})
     with OutputFolder(target, (ARCHIVE, RECORD)) as output:

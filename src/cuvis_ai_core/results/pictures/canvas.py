@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cuvis_ai_core.pages.colour_maps import Colour
-from cuvis_ai_core.results.pictures.texts import letters
+from cuvis_ai_core.results.pictures.text_drawing import letters
 
 _COLOURS: Final = 256
 _GREYS: Final = np.rint(np.linspace(34, 255, 16)).astype(np.uint8)

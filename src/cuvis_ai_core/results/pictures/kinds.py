@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cuvis_ai_core.pages.colour_maps import NO_DATA, viridis
-from cuvis_ai_core.results.pictures.classes import count_classes, draw_classes, grey_values
-from cuvis_ai_core.results.pictures.drawn import Drawn, LegendEntry, Meaning, no_data_entry
-from cuvis_ai_core.results.pictures.numbers import labels, number
-from cuvis_ai_core.results.pictures.scale import STRETCH, levels, limits, stretched
+from cuvis_ai_core.results.pictures.class_maps import count_classes, draw_classes, grey_values
+from cuvis_ai_core.results.pictures.picture_parts import Drawn, LegendEntry, Meaning, no_data_entry
+from cuvis_ai_core.results.pictures.tick_labels import labels, number
+from cuvis_ai_core.results.pictures.value_scaling import STRETCH, levels, limits, stretched
 
 _WHITE: Final = 255
 _LEVELS: Final = 239

@@ -23,7 +23,7 @@ from cuvis_ai_core.grpc.server.training.client_trainruns import check_data, read
 from cuvis_ai_core.grpc.server.training.session_trainings import training_of
 from cuvis_ai_core.grpc.server.training.trainer_process import CALIBRATION, GRADIENT, STATISTICAL, Task
 from cuvis_ai_core.pipeline.file import find_weights
-from cuvis_ai_core.results.record import node_records
+from cuvis_ai_core.results.run_record import node_records
 
 if TYPE_CHECKING:
     from cuvis_ai_core.training.config import TrainRunConfig

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from cuvis_ai_core.batch.local import how_it_ended
+from cuvis_ai_core.batch.local_processes import how_it_ended
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.messages.schema_generations import messages
 from cuvis_ai_core.grpc.server.node_state_file import State, give_state

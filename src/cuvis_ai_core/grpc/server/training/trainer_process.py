@@ -35,7 +35,7 @@ from cuvis_ai_core.grpc.server.training.progress_messages import (
     train_statistically,
 )
 from cuvis_ai_core.registry import NodeRegistry
-from cuvis_ai_core.results.record import node_records
+from cuvis_ai_core.results.run_record import node_records
 from cuvis_ai_core.training.resuming import RESUME
 
 if TYPE_CHECKING:

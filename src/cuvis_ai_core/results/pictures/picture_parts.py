@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cuvis_ai_core.pages.colour_maps import NO_DATA, Colour
-from cuvis_ai_core.results.pictures.numbers import share
+from cuvis_ai_core.results.pictures.tick_labels import share
 
 
 @dataclass(frozen=True, slots=True)

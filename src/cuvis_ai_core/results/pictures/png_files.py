@@ -7,9 +7,9 @@ from typing import Any, Final
 from numpy.typing import NDArray
 from PIL import Image
 
-from cuvis_ai_core.results.pictures.drawn import Drawn, Meaning
 from cuvis_ai_core.results.pictures.kinds import draw_images
-from cuvis_ai_core.results.pictures.page import set_page
+from cuvis_ai_core.results.pictures.layout import set_page
+from cuvis_ai_core.results.pictures.picture_parts import Drawn, Meaning
 
 MAP: Final = "-map"
 """Behind the name of a page; a file without it holds the pixels and nothing else."""

@@ -14,7 +14,7 @@ from cuvis_ai_core.data.formats.envi.file_names import ENVI, beside_header, find
 from cuvis_ai_core.data.magic import is_store
 from cuvis_ai_core.errors import CubeError, OutputError
 from cuvis_ai_core.results.folder import safe_name
-from cuvis_ai_core.results.record import RECORD
+from cuvis_ai_core.results.run_record import RECORD
 
 _PATTERN: Final = re.compile(r"[*?\[]")
 _OURS: Final = {"cubes.csv", "outputs.npz", "report.html", RECORD}

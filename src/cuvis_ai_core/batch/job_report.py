@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from cuvis_ai_core._files import write_atomic, write_json
 from cuvis_ai_core._shown import duration, in_cell
-from cuvis_ai_core.batch.records import Outcome
+from cuvis_ai_core.batch.cube_records import Outcome
 from cuvis_ai_core.errors import OutputError
 from cuvis_ai_core.pages.html import element, lines, page, section, table
-from cuvis_ai_core.results.record import RECORD, for_results
+from cuvis_ai_core.results.run_record import RECORD, for_results
 
 TABLE: Final = "cubes.csv"
 PAGE: Final = "report.html"

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cuvis_ai_core.results.array_storage import Place, blocks_of
 from cuvis_ai_core.results.folder import safe_name
-from cuvis_ai_core.results.pictures.drawn import Meaning
 from cuvis_ai_core.results.pictures.kinds import is_picture
-from cuvis_ai_core.results.pictures.saving import save_pictures
-from cuvis_ai_core.results.places import Place, blocks_of
+from cuvis_ai_core.results.pictures.picture_parts import Meaning
+from cuvis_ai_core.results.pictures.png_files import save_pictures
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from cuvis_ai_core.data.formats.ground_control_points import points_of
 from cuvis_ai_core.pages.colour_maps import class_colours
-from cuvis_ai_core.results.bands import Bands
+from cuvis_ai_core.results.output_bands import Bands
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cuvis_ai_core.results.pictures.canvas import Canvas
-from cuvis_ai_core.results.pictures.drawn import Drawn, LegendEntry, Meaning
-from cuvis_ai_core.results.pictures.numbers import labels, ticks
-from cuvis_ai_core.results.pictures.scale import position
-from cuvis_ai_core.results.pictures.texts import lines, width_of
+from cuvis_ai_core.results.pictures.picture_parts import Drawn, LegendEntry, Meaning
+from cuvis_ai_core.results.pictures.text_drawing import lines, width_of
+from cuvis_ai_core.results.pictures.tick_labels import labels, ticks
+from cuvis_ai_core.results.pictures.value_scaling import position
 
 _LEAST_SIDE: Final = 512
 """The longer side of a small image is enlarged to at least so many dots."""

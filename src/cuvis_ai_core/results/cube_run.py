@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 from cuvis_ai_core.data import read_cube
 from cuvis_ai_core.errors import PortError
 from cuvis_ai_core.pipeline.profiler import Profiler
-from cuvis_ai_core.results.bands import Bands, bands_of
+from cuvis_ai_core.results.cube_inputs import published_inputs
 from cuvis_ai_core.results.folder import OutputFolder, safe_name
-from cuvis_ai_core.results.meanings import class_names, meanings
-from cuvis_ai_core.results.outputs import ARCHIVE, FORMATS, Outputs
-from cuvis_ai_core.results.published_inputs import published_inputs
-from cuvis_ai_core.results.record import RECORD, cube_record, for_results, input_record, node_records, run_record
+from cuvis_ai_core.results.output_bands import Bands, bands_of
+from cuvis_ai_core.results.output_files import ARCHIVE, FORMATS, Outputs
+from cuvis_ai_core.results.output_metadata import class_names, meanings
+from cuvis_ai_core.results.output_values import Result, collect, write_pictures
 from cuvis_ai_core.results.run_page import PAGE, run_page
-from cuvis_ai_core.results.values import Result, collect, write_pictures
+from cuvis_ai_core.results.run_record import RECORD, cube_record, for_results, input_record, node_records, run_record
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube

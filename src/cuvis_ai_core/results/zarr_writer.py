@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from cuvis_ai_core.results.bands import Bands
+from cuvis_ai_core.results.output_bands import Bands
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube

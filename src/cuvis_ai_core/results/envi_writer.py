@@ -10,8 +10,8 @@ import numpy as np
 from cuvis_ai_core.data.formats.envi.map_and_time_fields import system_of, transform_of
 from cuvis_ai_core.data.formats.ground_control_points import as_envi, points_of
 from cuvis_ai_core.pages.colour_maps import class_colours
-from cuvis_ai_core.results.bands import Bands
-from cuvis_ai_core.results.places import RawPlace
+from cuvis_ai_core.results.array_storage import RawPlace
+from cuvis_ai_core.results.output_bands import Bands
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cuvis_ai_core.pages.colour_maps import CLASS_COLOURS, NO_DATA, class_colours
-from cuvis_ai_core.results.pictures.drawn import Drawn, LegendEntry, Meaning, no_data_entry
-from cuvis_ai_core.results.pictures.numbers import share
+from cuvis_ai_core.results.pictures.picture_parts import Drawn, LegendEntry, Meaning, no_data_entry
+from cuvis_ai_core.results.pictures.tick_labels import share
 
 _MOST: Final = 255
 """Classes that a palette has room for, beside the pixels without data."""

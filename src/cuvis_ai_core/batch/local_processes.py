@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from cuvis_ai_core.batch.engine import Event, Setup
+from cuvis_ai_core.batch.folder_ownership import STATE
 from cuvis_ai_core.batch.job import job_data
-from cuvis_ai_core.batch.place import STATE
-from cuvis_ai_core.batch.units import Unit
+from cuvis_ai_core.batch.job_cubes import Unit
 from cuvis_ai_core.plugins.isolation.private_names import LIVE_PLUGINS
 
 _THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cuvis_ai_core.data.numpy_files import place_arrays
 from cuvis_ai_core.errors import MissingExtraError
-from cuvis_ai_core.results.archive import Archive
-from cuvis_ai_core.results.bands import Bands
+from cuvis_ai_core.results.array_storage import Place
 from cuvis_ai_core.results.folder import safe_name
-from cuvis_ai_core.results.places import Place
+from cuvis_ai_core.results.npz_writer import Archive
+from cuvis_ai_core.results.output_bands import Bands
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,17 +131,17 @@ def _maker(kind: str) -> Any:
     """Return what makes a file of an image; its libraries are imported now, before the work."""
     match kind:
         case "envi":
-            from cuvis_ai_core.results.envi import EnviFile
+            from cuvis_ai_core.results.envi_writer import EnviFile
 
             return EnviFile
         case "geotiff":
             _expect(kind, "rasterio")
-            from cuvis_ai_core.results.geotiff import GeoTiffFile
+            from cuvis_ai_core.results.geotiff_writer import GeoTiffFile
 
             return GeoTiffFile
         case "zarr":
             _expect(kind, "zarr")
-            from cuvis_ai_core.results.zarr import ZarrFile
+            from cuvis_ai_core.results.zarr_writer import ZarrFile
 
             return ZarrFile
     return None

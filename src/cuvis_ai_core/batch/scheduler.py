@@ -1,7 +1,7 @@
-"""The driver: plans, hands out, listens, notes what fails; it never computes.
+"""The driver schedules the cubes: it plans, hands out, listens, notes what fails, and never computes.
 
-What is done is seen from the results themselves (`records`), so the same call goes on where another stopped, however
-that ended. Each cube is in one worker's hands; a worker that dies costs the cube that it had a try, of two.
+What is done is seen from the results themselves (`cube_records`), so the same call goes on where another stopped,
+however that ended. Each cube is in one worker's hands; a worker that dies costs the cube that it had a try, of two.
 """
 
 import time
@@ -13,14 +13,14 @@ from math import inf
 from pathlib import Path
 from typing import Any, Final
 
+from cuvis_ai_core.batch.cube_records import Outcome, Records
 from cuvis_ai_core.batch.engine import FULL, Crew, Engine, Event, Setup
+from cuvis_ai_core.batch.failure_limits import Limits
+from cuvis_ai_core.batch.folder_ownership import STATE, alone_in, check_nodes, claim, is_new, leave, refuse_linked_cubes
 from cuvis_ai_core.batch.job import Job, fingerprint
-from cuvis_ai_core.batch.limits import Limits
-from cuvis_ai_core.batch.memory import Room
-from cuvis_ai_core.batch.place import STATE, alone_in, check_nodes, claim, is_new, leave, refuse_linked_cubes
-from cuvis_ai_core.batch.records import Outcome, Records
-from cuvis_ai_core.batch.report import Report, write_metrics, write_page, write_summary
-from cuvis_ai_core.batch.units import Unit, part_of, without_results
+from cuvis_ai_core.batch.job_cubes import Unit, part_of, without_results
+from cuvis_ai_core.batch.job_report import Report, write_metrics, write_page, write_summary
+from cuvis_ai_core.batch.worker_memory import Room
 from cuvis_ai_core.errors import BatchError, CuvisError, OutputError
 from cuvis_ai_core.pipeline.tiling.memory import default_memory
 

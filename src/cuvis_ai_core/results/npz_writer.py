@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from cuvis_ai_core.results.places import RawPlace
+from cuvis_ai_core.results.array_storage import RawPlace
 
 _LOCAL: Final = struct.Struct("<4sHHHHHLLLHH")
 _CENTRAL: Final = struct.Struct("<4sHHHHHHLLLHHHHHLL")

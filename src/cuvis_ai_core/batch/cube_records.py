@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from cuvis_ai_core._files import read_json, write_json
-from cuvis_ai_core.batch.place import STATE
-from cuvis_ai_core.batch.units import Unit, unit_id
+from cuvis_ai_core.batch.folder_ownership import STATE
+from cuvis_ai_core.batch.job_cubes import Unit, unit_id
 from cuvis_ai_core.results.folder import not_as_written, put_aside
-from cuvis_ai_core.results.record import RECORD
+from cuvis_ai_core.results.run_record import RECORD
 
 _FAILED: Final = "failed"
 

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from cuvis_ai_core._files import read_json, write_json
 from cuvis_ai_core.batch.job import fingerprint
 from cuvis_ai_core.errors import BatchError, OutputError
-from cuvis_ai_core.results.record import RECORD
+from cuvis_ai_core.results.run_record import RECORD
 
 STATE: Final = ".cuvis-batch"
 """The folder, in that of the results, with what belongs to the job and not to a cube."""
