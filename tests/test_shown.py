@@ -90,7 +90,7 @@ def test_the_slider_shows_the_band_that_is_chosen() -> None:
 
 def test_values_without_a_finite_number_are_shown_too(pipeline: Pipeline) -> None:
     """NaN everywhere, texts, nothing at all."""
-    from cuvis_ai_core.pipeline.answers import Results
+    from cuvis_ai_core.pipeline.execution.run_results import Results
 
     values = {("a", "x"): np.full((1, 3, 3), np.nan), ("a", "y"): None, ("b", "z"): "<b>", ("b", "n"): np.zeros((0, 2))}
     found = html(Results(values))

@@ -210,7 +210,7 @@ def _picture() -> bytes:
 
 
 def _weights(suffix: str) -> bytes:
-    from cuvis_ai_core.pipeline.weights_file import write_weights
+    from cuvis_ai_core.pipeline.weights.weights_file import write_weights
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"w{suffix}")
@@ -308,7 +308,7 @@ def _cube_file(path: Path) -> None:
 
 
 def _read_weights(path: Path) -> None:
-    from cuvis_ai_core.pipeline.weights_file import read_weights
+    from cuvis_ai_core.pipeline.weights.weights_file import read_weights
 
     read_weights(path)
 
@@ -342,7 +342,7 @@ def _record(path: Path) -> None:
     import click
 
     from cuvis_ai_core.cli.finished import finished_training
-    from cuvis_ai_core.pipeline.config import parse_config
+    from cuvis_ai_core.pipeline.file.config_models import parse_config
     from cuvis_ai_core.training.config import TrainRunConfig
 
     (path.parent / "trainrun.yaml").write_bytes(_TRAINRUN)

@@ -755,13 +755,13 @@ def test_a_cube_in_two_parts_is_said(restore: Run, caplog: pytest.LogCaptureFixt
 @pytest.mark.slow
 def test_no_training_is_lost_to_a_save(restore: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A result that cannot be written leaves weights, metrics and a way to go on, which ends as if nothing had been."""
-    from cuvis_ai_core.pipeline import saving
+    from cuvis_ai_core.pipeline.file import writer
 
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(saving, "save_pipeline", full)
+        patch.setattr(writer, "save_pipeline", full)
         result = restore("--mode", "train")
     assert result.exit_code == 1, result.output
     assert "No space left on device" in result.output

@@ -10,7 +10,8 @@ import pytest
 from cuvis_ai_hookspecs import hookimpl
 
 from cuvis_ai_core.errors import HookError, NodeRunError, PipelineError, PortError
-from cuvis_ai_core.pipeline import Pipeline, observed, run
+from cuvis_ai_core.pipeline import Pipeline
+from cuvis_ai_core.pipeline.execution import observer_hooks, run
 from cuvis_ai_core.pipeline.profiler import Profiler
 from cuvis_ai_core.registry import NodeRegistry
 
@@ -135,7 +136,7 @@ def test_without_observers_nothing_of_them_runs(
     pipeline_of: PipelineOf, cube: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The cost of being observable is one question per run."""
-    monkeypatch.setattr(observed, "perf_counter", lambda: pytest.fail("somebody took the time"))
+    monkeypatch.setattr(observer_hooks, "perf_counter", lambda: pytest.fail("somebody took the time"))
     monkeypatch.setattr(run, "perf_counter", None, raising=False)
     pipeline_of({"a": "Scale"}).forward({"cube": cube})
 

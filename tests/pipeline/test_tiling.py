@@ -18,7 +18,7 @@ from cuvis_ai_core.builtin.anomaly import RXDetector
 from cuvis_ai_core.data import Cube
 from cuvis_ai_core.errors import InvalidNodeError, NodeRunError, PipelineError
 from cuvis_ai_core.node import ArrayNode
-from cuvis_ai_core.pipeline.tiling.memory import default_memory, parse_memory
+from cuvis_ai_core.pipeline.tiling.memory_limit import default_memory, parse_memory
 from cuvis_ai_core.pipeline.tiling.threads import thread_count
 from cuvis_ai_core.pipeline.tiling.windows import cut
 

@@ -10,7 +10,7 @@ import pytest
 
 from cuvis_ai_core import NodeRegistry, Pipeline
 from cuvis_ai_core.errors import PipelineError
-from cuvis_ai_core.pipeline.saving import check_saving
+from cuvis_ai_core.pipeline.file.writer import check_saving
 
 torch = pytest.importorskip("torch")
 

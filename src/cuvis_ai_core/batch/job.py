@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from cuvis_ai_core._redact import redact
-from cuvis_ai_core.pipeline.file import find_pipeline_file, find_weights
+from cuvis_ai_core.pipeline.file.lookup import find_pipeline_file, find_weights
 from cuvis_ai_core.registry import NodeRegistry
 from cuvis_ai_core.results.local_code import code_hash
 from cuvis_ai_core.results.node_origin import core_version

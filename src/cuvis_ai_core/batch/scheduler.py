@@ -22,7 +22,7 @@ from cuvis_ai_core.batch.job_cubes import Unit, part_of, without_results
 from cuvis_ai_core.batch.job_report import Report, write_metrics, write_page, write_summary
 from cuvis_ai_core.batch.worker_memory import Room
 from cuvis_ai_core.errors import BatchError, CuvisError, OutputError
-from cuvis_ai_core.pipeline.tiling.memory import default_memory
+from cuvis_ai_core.pipeline.tiling.memory_limit import default_memory
 
 _TRIES: Final = 2
 """How often a cube is begun whose worker dies."""

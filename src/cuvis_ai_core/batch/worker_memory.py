@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from cuvis_ai_core.batch.engine import Engine
-from cuvis_ai_core.pipeline.tiling.memory import free_memory, machine_memory
+from cuvis_ai_core.pipeline.tiling.memory_limit import free_memory, machine_memory
 
 _MIB: Final = 2**20
 

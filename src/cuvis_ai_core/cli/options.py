@@ -131,7 +131,7 @@ def memory_option(command: _Decorated) -> _Decorated:
 def _memory(_: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
     if text is None:
         return None
-    from cuvis_ai_core.pipeline.tiling.memory import parse_memory
+    from cuvis_ai_core.pipeline.tiling.memory_limit import parse_memory
 
     try:
         return parse_memory(text)
@@ -231,7 +231,7 @@ def _allow_variables(ctx: click.Context, parameter: click.Parameter, names: Sequ
         if not name.strip() or set(name) & set(" =,$"):
             raise click.BadParameter(f"'{name}' is no name of an environment variable, as HOME.", param=parameter)
     if names:
-        from cuvis_ai_core.pipeline.interpolation import ALLOWED
+        from cuvis_ai_core.pipeline.file.interpolation import ALLOWED
 
         _add_names(ctx, ALLOWED, names)
 

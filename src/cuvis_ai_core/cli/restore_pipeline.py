@@ -241,7 +241,7 @@ def _refuse_for_many(given: Options) -> None:
 def _load_named(registry: "NodeRegistry", given: Options) -> None:
     """Load the plugins that a pipeline names, by their manifests in folders."""
     from cuvis_ai_core.cli.progress import load_named
-    from cuvis_ai_core.pipeline.file import find_pipeline_file, read_config
+    from cuvis_ai_core.pipeline.file.lookup import find_pipeline_file, read_config
 
     file = find_pipeline_file(given.pipeline_path, registry.config_owners)
     load_named(registry, read_config(file), given.plugins_dir, given.data_module)

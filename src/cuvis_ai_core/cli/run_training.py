@@ -17,9 +17,9 @@ from cuvis_ai_core.cli.progress import report, working
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.cli.unfinished import Unfinished, kept_on_failure
 from cuvis_ai_core.errors import TrainRunError
-from cuvis_ai_core.pipeline.config import with_hparams
-from cuvis_ai_core.pipeline.file import find_weights
-from cuvis_ai_core.pipeline.saving import check_saving, to_yaml
+from cuvis_ai_core.pipeline.file.config_models import with_hparams
+from cuvis_ai_core.pipeline.file.lookup import find_weights
+from cuvis_ai_core.pipeline.file.writer import check_saving, to_yaml
 from cuvis_ai_core.results.folder import OutputFolder, safe_name
 from cuvis_ai_core.results.run_record import RECORD, for_results, input_record, node_records, run_record
 from cuvis_ai_core.training.build import PIPELINE_FILE, PUBLISHED_FOLDER, build_pipeline, trained_weights

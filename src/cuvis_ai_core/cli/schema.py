@@ -56,7 +56,7 @@ def _schema(kind: str, manifest: Path | None) -> dict[str, Any]:
 
         return lock_schema()
     from cuvis_ai_core.cli.progress import load_plugins
-    from cuvis_ai_core.pipeline.schema import pipeline_schema
+    from cuvis_ai_core.pipeline.file.json_schema import pipeline_schema
     from cuvis_ai_core.registry import NodeRegistry
 
     with NodeRegistry() as registry:

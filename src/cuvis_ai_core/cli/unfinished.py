@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from cuvis_ai_core._files import read_json, remove_tree, write_json
 from cuvis_ai_core.cli.progress import report
 from cuvis_ai_core.errors import CuvisError
-from cuvis_ai_core.pipeline.weights_file import savable, write_weights
+from cuvis_ai_core.pipeline.weights.weights_file import savable, write_weights
 from cuvis_ai_core.training.results import write_metrics
 from cuvis_ai_core.training.resuming import CONFIGURATION, RESUME, is_as_written
 

@@ -12,7 +12,7 @@ from cuvis_ai_core._shown import shown_in_line
 from cuvis_ai_core.errors import MissingExtraError, PipelineError
 from cuvis_ai_core.node.base import stage_name
 from cuvis_ai_core.pipeline.graph import ResolvedPort
-from cuvis_ai_core.pipeline.outline import UnloadedNode
+from cuvis_ai_core.pipeline.unloaded_nodes import UnloadedNode
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline

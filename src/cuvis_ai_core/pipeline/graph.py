@@ -9,7 +9,7 @@ from typing import Any
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import PipelineError, PortError
 from cuvis_ai_core.node.ports import FREE, Port, dtypes_overlap, read_ports, type_text
-from cuvis_ai_core.pipeline.config import EdgeConfig, parse_endpoint
+from cuvis_ai_core.pipeline.file.config_models import EdgeConfig, parse_endpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,28 +14,28 @@ from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.node.learned import Learner
 from cuvis_ai_core.node.libraries import for_gradients, inference_mode, is_module
 from cuvis_ai_core.node.recording import changed_since_built
-from cuvis_ai_core.pipeline.config import PipelineConfig, parse_config
-from cuvis_ai_core.pipeline.connecting import Connection, added, connected
-from cuvis_ai_core.pipeline.construct import build_nodes, make_nodes
+from cuvis_ai_core.pipeline.connected_nodes import Connection, added, connected
 from cuvis_ai_core.pipeline.device import CPU, checked_device, move
-from cuvis_ai_core.pipeline.feeding import BatchKey, Feeding
-from cuvis_ai_core.pipeline.file import PipelineFiles, find_files, read_config
+from cuvis_ai_core.pipeline.execution.input_sources import BatchKey, Feeding
+from cuvis_ai_core.pipeline.execution.observer_hooks import Observers, RunStep
+from cuvis_ai_core.pipeline.execution.plan import Plan, make_plan
+from cuvis_ai_core.pipeline.execution.run_request import Address, checked_stage, make_request, stage_of_run
+from cuvis_ai_core.pipeline.file.config_models import PipelineConfig, parse_config
+from cuvis_ai_core.pipeline.file.lookup import PipelineFiles, find_files, read_config
+from cuvis_ai_core.pipeline.file.writer import save_pipeline
 from cuvis_ai_core.pipeline.graph import Edge, Graph, Nodes, ResolvedPort
-from cuvis_ai_core.pipeline.observed import Observers, RunStep
-from cuvis_ai_core.pipeline.outline import UnloadedNode, outline_nodes
-from cuvis_ai_core.pipeline.plan import Plan, make_plan
-from cuvis_ai_core.pipeline.published import PublishedMethods
-from cuvis_ai_core.pipeline.request import Address, checked_stage, make_request, stage_of_run
-from cuvis_ai_core.pipeline.saving import save_pipeline
+from cuvis_ai_core.pipeline.node_construction import build_nodes, make_nodes
+from cuvis_ai_core.pipeline.published_methods import PublishedMethods
+from cuvis_ai_core.pipeline.unloaded_nodes import UnloadedNode, outline_nodes
 from cuvis_ai_core.pipeline.untrained import still_untrained
-from cuvis_ai_core.pipeline.weights_file import read_state
-from cuvis_ai_core.pipeline.weights_of_nodes import apply_state, close_nodes, collect_state
+from cuvis_ai_core.pipeline.weights.node_weights import apply_state, close_nodes, collect_state
+from cuvis_ai_core.pipeline.weights.weights_file import read_state
 
 if TYPE_CHECKING:
     from cuvis_ai_schemas.execution import Context
     from cuvis_ai_schemas.pipeline import InputPort, OutputPort
 
-    from cuvis_ai_core.pipeline.tiling.forward import Into, Progress
+    from cuvis_ai_core.pipeline.tiling.tiling_decision import Into, Progress
     from cuvis_ai_core.registry import NodeRegistry
 
 logger = logging.getLogger(__name__)
@@ -450,7 +450,7 @@ class Pipeline(PublishedMethods):
             NodeRunError: As `forward`; or a node's answer is not what it says of tiles.
             InvalidNodeError: What a node says of tiles is no declaration.
         """
-        from cuvis_ai_core.pipeline.tiling.forward import TiledRequest, forward_tiled
+        from cuvis_ai_core.pipeline.tiling.tiling_decision import TiledRequest, forward_tiled
 
         kept = self.last_outputs(stage_of_run(stage, context)) if keep_ports is None else keep_ports
         plan = self._plan(stage_of_run(stage, context), frozenset(batch), None, frozenset(kept))
@@ -508,7 +508,7 @@ class Pipeline(PublishedMethods):
 
     def _repr_html_(self) -> str:
         """Show this in a notebook: its graph, and its nodes."""
-        from cuvis_ai_core.pipeline.shown import html_of
+        from cuvis_ai_core.pipeline.notebook_view import html_of
 
         return html_of(self)
 
@@ -516,7 +516,7 @@ class Pipeline(PublishedMethods):
 def _run_plan(plan: Plan, given: Mapping[BatchKey, Value], context: "Context | None") -> dict[Address, Value]:
     """Run a plan; NumPy is there when something runs, and not before. From then on this is `run.run_plan` itself."""
     global _run_plan  # noqa: PLW0603 - an import takes as long as half a node
-    from cuvis_ai_core.pipeline.run import run_plan as _run_plan
+    from cuvis_ai_core.pipeline.execution.run import run_plan as _run_plan
 
     return _run_plan(plan, given, context)
 

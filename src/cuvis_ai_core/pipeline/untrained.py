@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.node.learned import Learner
-from cuvis_ai_core.pipeline.plan import Plan
+from cuvis_ai_core.pipeline.execution.plan import Plan
 
 _WORDS = {
     "statistics": "has not learned from data yet (statistical initialisation), and no weights were loaded",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._redact import redact
-from cuvis_ai_core.pipeline.interpolation import hide_environment
+from cuvis_ai_core.pipeline.file.interpolation import hide_environment
 from cuvis_ai_core.results.local_code import local_code
 from cuvis_ai_core.results.node_origin import CORE, Origin, core_version, origin_of
 

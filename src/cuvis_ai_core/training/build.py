@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core.data.cube_files import as_url
 from cuvis_ai_core.errors import PipelineError, TrainRunError
-from cuvis_ai_core.pipeline.config import parse_config, with_hparams
-from cuvis_ai_core.pipeline.file import find_pipeline_file, find_weights, read_config
+from cuvis_ai_core.pipeline.file.config_models import parse_config, with_hparams
+from cuvis_ai_core.pipeline.file.lookup import find_pipeline_file, find_weights, read_config
 from cuvis_ai_core.pipeline.pipeline import Pipeline
 from cuvis_ai_core.training.config import ModuleDataConfig, TrainRunConfig
 from cuvis_ai_core.training.seeding import seed_everything

@@ -10,7 +10,7 @@ from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.data.dataset_batches import AnyBatches
 from cuvis_ai_core.errors import CuvisError, MissingExtraError, NodeRunError, PortError, TrainingError, TrainRunError
 from cuvis_ai_core.node.libraries import keep_for_gradients
-from cuvis_ai_core.pipeline.weights_of_nodes import check_state
+from cuvis_ai_core.pipeline.weights.node_weights import check_state
 from cuvis_ai_core.training.config import TrainingConfig
 from cuvis_ai_core.training.epochs import AS_THEY_COME, Reading
 from cuvis_ai_core.training.evaluation import pooled

@@ -16,8 +16,8 @@ from cuvis_ai_schemas.execution import Context
 
 from cuvis_ai_core.data.dataset_batches import AnyBatches
 from cuvis_ai_core.errors import NodeRunError, TrainingError, TrainRunError
-from cuvis_ai_core.pipeline.plain import decode
-from cuvis_ai_core.pipeline.weights_file import for_torch
+from cuvis_ai_core.pipeline.weights.plain_values import decode
+from cuvis_ai_core.pipeline.weights.weights_file import for_torch
 from cuvis_ai_core.training.callbacks import Best, Monitors, Recorder, early_stopping
 from cuvis_ai_core.training.config import TrainingConfig
 from cuvis_ai_core.training.epochs import Epochs, Reading, balanced_chances

@@ -55,7 +55,7 @@ def is_as_written(file: Path) -> bool:
 
 def refused(path: Path | str) -> TrainingError:
     """Return the error for a checkpoint that holds more than loads without running code."""
-    from cuvis_ai_core.pipeline.refused import refused_part
+    from cuvis_ai_core.pipeline.weights.pickle_inspection import refused_part
 
     part = refused_part(Path(path))
     return TrainingError(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from cuvis_ai_core._places import place_of, words_of
 from cuvis_ai_core.errors import CuvisError, TrainingError, TrainRunError
 from cuvis_ai_core.node.libraries import converter, gets_copy, library_of_input
-from cuvis_ai_core.pipeline.handed_in import as_taken
-from cuvis_ai_core.pipeline.lending import Lent, lend, written_by_line
-from cuvis_ai_core.pipeline.precision import make_cast
-from cuvis_ai_core.pipeline.written import line_for_copy
+from cuvis_ai_core.pipeline.execution.batch_conversion import as_taken
+from cuvis_ai_core.pipeline.execution.dtype_conversion import make_cast
+from cuvis_ai_core.pipeline.execution.input_write_errors import line_for_copy
+from cuvis_ai_core.pipeline.execution.read_only_inputs import Lent, lend, written_by_line
 from cuvis_ai_core.training.finite import is_finite
 from cuvis_ai_core.training.modes import evaluating
 

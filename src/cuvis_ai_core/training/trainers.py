@@ -14,8 +14,8 @@ from cuvis_ai_schemas.enums import ExecutionStage
 from cuvis_ai_schemas.execution import Context, Metric
 
 from cuvis_ai_core.errors import MissingExtraError, PipelineError, TrainingError, TrainRunError
-from cuvis_ai_core.pipeline.weights_file import read_checkpoint
-from cuvis_ai_core.pipeline.weights_of_nodes import apply_state
+from cuvis_ai_core.pipeline.weights.node_weights import apply_state
+from cuvis_ai_core.pipeline.weights.weights_file import read_checkpoint
 from cuvis_ai_core.training.config import CheckpointConfig
 from cuvis_ai_core.training.modes import modules_of, undisturbed
 from cuvis_ai_core.training.monitors import direction

@@ -12,8 +12,8 @@ from pydantic_core import ErrorDetails
 from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core._yaml import YamlDocument
 from cuvis_ai_core.errors import PipelineError, TrainRunError
-from cuvis_ai_core.pipeline.interpolation import resolve
-from cuvis_ai_core.pipeline.overrides import override
+from cuvis_ai_core.pipeline.file.interpolation import resolve
+from cuvis_ai_core.pipeline.file.overrides import override
 from cuvis_ai_core.training.compose import compose, load_document
 from cuvis_ai_core.training.config import MODULE, ModuleDataConfig, TrainRunConfig
 

@@ -11,7 +11,7 @@ import click
 from cuvis_ai_core._reading import load_yaml
 from cuvis_ai_core._shown import shown
 from cuvis_ai_core.errors import CuvisError
-from cuvis_ai_core.pipeline.saving import to_yaml
+from cuvis_ai_core.pipeline.file.writer import to_yaml
 from cuvis_ai_core.plugins.manifest.published import class_paths
 from cuvis_ai_core.plugins.manifest_folders import BUILTIN, folders_above, manifests_in
 

@@ -8,8 +8,8 @@ from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core._reading import load_yaml
 from cuvis_ai_core.errors import PipelineError, ServiceError, YamlError
 from cuvis_ai_core.grpc.server.symlink_races import reading
-from cuvis_ai_core.pipeline.interpolation import resolve
-from cuvis_ai_core.pipeline.overrides import override
+from cuvis_ai_core.pipeline.file.interpolation import resolve
+from cuvis_ai_core.pipeline.file.overrides import override
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +81,7 @@ def schema_of(kind: str) -> "type[BaseModel]":
     Raises:
         ServiceError: There is no such kind.
     """
-    from cuvis_ai_core.pipeline.config import PipelineConfig
+    from cuvis_ai_core.pipeline.file.config_models import PipelineConfig
     from cuvis_ai_core.training import config
 
     models: dict[str, type[BaseModel]] = {

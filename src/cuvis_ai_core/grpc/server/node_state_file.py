@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core.errors import PipelineError, TrainingError
 from cuvis_ai_core.node.libraries import is_module
-from cuvis_ai_core.pipeline.weights_file import SUFFIXES, TORCH, read_weights, write_weights
-from cuvis_ai_core.pipeline.weights_of_nodes import apply_fitting
+from cuvis_ai_core.pipeline.weights.node_weights import apply_fitting
+from cuvis_ai_core.pipeline.weights.weights_file import SUFFIXES, TORCH, read_weights, write_weights
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline

@@ -10,7 +10,7 @@ from cuvis_ai_core.errors import PipelineError, ServiceError, YamlError
 from cuvis_ai_core.grpc.messages.schema_generations import messages
 from cuvis_ai_core.grpc.server.allowed_paths import Roots
 from cuvis_ai_core.grpc.server.symlink_races import reading
-from cuvis_ai_core.pipeline.file import find_weights
+from cuvis_ai_core.pipeline.file.lookup import find_weights
 
 FOLDER: Final = "pipeline"
 _SUFFIXES: Final = (".yaml", ".yml")

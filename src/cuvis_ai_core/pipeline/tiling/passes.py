@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from cuvis_ai_core.node.tiles import Tiling
-from cuvis_ai_core.pipeline.plan import Plan, Step
+from cuvis_ai_core.pipeline.execution.plan import Plan, Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,15 @@ from cuvis_ai_core.data.lazy_image import LazyImage
 from cuvis_ai_core.errors import NodeRunError
 from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.node.tiles import says
-from cuvis_ai_core.pipeline.feeding import BatchKey
-from cuvis_ai_core.pipeline.observed import RunStep
-from cuvis_ai_core.pipeline.plan import Plan, Step
-from cuvis_ai_core.pipeline.request import Address
-from cuvis_ai_core.pipeline.run import prepare
-from cuvis_ai_core.pipeline.tiling.gathered import Gathered, Into
-from cuvis_ai_core.pipeline.tiling.parts import cropped, part_of, whole
+from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
+from cuvis_ai_core.pipeline.execution.observer_hooks import RunStep
+from cuvis_ai_core.pipeline.execution.plan import Plan, Step
+from cuvis_ai_core.pipeline.execution.run import prepare
+from cuvis_ai_core.pipeline.execution.run_request import Address
 from cuvis_ai_core.pipeline.tiling.passes import Pass, Schedule, slots_read
 from cuvis_ai_core.pipeline.tiling.threads import in_order, thread_count
+from cuvis_ai_core.pipeline.tiling.tile_assembly import Gathered, Into
+from cuvis_ai_core.pipeline.tiling.tile_crops import cropped, part_of, whole
 from cuvis_ai_core.pipeline.tiling.windows import Window, cut, image_size, tile_size
 
 logger = logging.getLogger(__name__)

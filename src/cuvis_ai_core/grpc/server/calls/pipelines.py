@@ -23,8 +23,8 @@ from cuvis_ai_core.grpc.server.pipeline_listing import (
     pipeline_infos,
 )
 from cuvis_ai_core.grpc.server.symlink_races import reading, writing
-from cuvis_ai_core.pipeline.file import find_weights
-from cuvis_ai_core.pipeline.interpolation import resolve
+from cuvis_ai_core.pipeline.file.interpolation import resolve
+from cuvis_ai_core.pipeline.file.lookup import find_weights
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
@@ -155,7 +155,7 @@ def give_weights(pipeline: "Pipeline", path: Path, *, strict: bool) -> None:
     if strict:
         pipeline.load_weights(path)
         return
-    from cuvis_ai_core.pipeline.weights_file import read_weights
+    from cuvis_ai_core.pipeline.weights.weights_file import read_weights
 
     state = pipeline.state_dict()
     for node, values in read_weights(path).state.items():

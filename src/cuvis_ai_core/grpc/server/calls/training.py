@@ -22,7 +22,7 @@ from cuvis_ai_core.grpc.server.training.capabilities import capabilities
 from cuvis_ai_core.grpc.server.training.client_trainruns import check_data, read_trainrun, with_sections
 from cuvis_ai_core.grpc.server.training.session_trainings import training_of
 from cuvis_ai_core.grpc.server.training.trainer_process import CALIBRATION, GRADIENT, STATISTICAL, Task
-from cuvis_ai_core.pipeline.file import find_weights
+from cuvis_ai_core.pipeline.file.lookup import find_weights
 from cuvis_ai_core.results.run_record import node_records
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def save_trainrun(call: Call) -> Any:
     """Write the trainrun, its plugins and its pipeline, from which RestoreTrainRun and `restore-trainrun` go on."""
     session, request = call.session, call.request
     pipeline, config = session.needed_pipeline(), _trainrun(session)
-    from cuvis_ai_core.pipeline.saving import to_yaml
+    from cuvis_ai_core.pipeline.file.writer import to_yaml
 
     text = request.trainrun_path
     target = call.service.roots.target(text if text.endswith((".yaml", ".yml")) or not text.strip() else f"{text}.yaml")

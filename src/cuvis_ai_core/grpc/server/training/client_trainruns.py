@@ -11,7 +11,7 @@ from cuvis_ai_core.data.splits_io import load_splits
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.server.config_resolution import key_of, without_resolvers
 from cuvis_ai_core.grpc.server.symlink_races import reading
-from cuvis_ai_core.pipeline.interpolation import resolve
+from cuvis_ai_core.pipeline.file.interpolation import resolve
 from cuvis_ai_core.training.config import DataConfig, ModuleDataConfig, TrainingConfig, TrainRunConfig
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _refuse_links_out(call: "Call", folder: Path, *, deep: bool) -> None:
 
 def _pipeline(call: "Call", place: str) -> dict[str, Any]:
     from cuvis_ai_core.grpc.server.config_resolution import SUFFIXES
-    from cuvis_ai_core.pipeline.file import read_config
+    from cuvis_ai_core.pipeline.file.lookup import read_config
 
     own = call.service.settings.configs_dir.resolve() / "pipeline"
     file = call.service.roots.file(place, [*call.session.search_paths, own], SUFFIXES)

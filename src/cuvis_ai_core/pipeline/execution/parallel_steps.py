@@ -16,7 +16,7 @@ from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.node.libraries import Elsewhere, gradient_mode, process_of
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.pipeline.plan import Plan, Step
+    from cuvis_ai_core.pipeline.execution.plan import Plan, Step
 
 Run: TypeAlias = "Callable[[Step], None]"
 

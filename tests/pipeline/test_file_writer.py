@@ -20,9 +20,9 @@ from cuvis_ai_core._yaml import parse_yaml
 from cuvis_ai_core.errors import MissingExtraError, PipelineError
 from cuvis_ai_core.node import ArrayNode
 from cuvis_ai_core.pipeline import Pipeline
-from cuvis_ai_core.pipeline.config import parse_config
-from cuvis_ai_core.pipeline.saving import to_yaml
-from cuvis_ai_core.pipeline.weights_file import read_weights, write_weights
+from cuvis_ai_core.pipeline.file.config_models import parse_config
+from cuvis_ai_core.pipeline.file.writer import to_yaml
+from cuvis_ai_core.pipeline.weights.weights_file import read_weights, write_weights
 
 torch = pytest.importorskip("torch")
 
@@ -148,7 +148,7 @@ def test_without_torch_nodes_weights_are_safetensors(pipeline_of: PipelineOf, re
         "import sys, numpy as np\n"
         "sys.modules['torch'] = None\n"
         "from safetensors.numpy import save_file\n"
-        "from cuvis_ai_core.pipeline.weights_file import read_weights, write_weights\n"
+        "from cuvis_ai_core.pipeline.weights.weights_file import read_weights, write_weights\n"
         "from pathlib import Path\n"
         f"path = Path({str(tmp_path / 'p.safetensors')!r})\n"
         "write_weights(path, {'n': {'mean': np.arange(3), 'x.y': np.float32(2)}}, {'about': 1})\n"

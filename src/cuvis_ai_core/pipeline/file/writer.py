@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from cuvis_ai_core._files import replacing
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.node.recording import holds_unwritable, plain
-from cuvis_ai_core.pipeline.interpolation import hide_environment
-from cuvis_ai_core.pipeline.weights_file import SAFETENSORS, SUFFIXES, TORCH, State, write_weights
-from cuvis_ai_core.pipeline.weights_of_nodes import check_state
+from cuvis_ai_core.pipeline.file.interpolation import hide_environment
+from cuvis_ai_core.pipeline.weights.node_weights import check_state
+from cuvis_ai_core.pipeline.weights.weights_file import SAFETENSORS, SUFFIXES, TORCH, State, write_weights
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline

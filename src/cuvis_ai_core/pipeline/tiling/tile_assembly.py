@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cuvis_ai_core.node.array import Value
-from cuvis_ai_core.pipeline.answers import Results
-from cuvis_ai_core.pipeline.plan import Plan
-from cuvis_ai_core.pipeline.request import Address
+from cuvis_ai_core.pipeline.execution.plan import Plan
+from cuvis_ai_core.pipeline.execution.run_request import Address
+from cuvis_ai_core.pipeline.execution.run_results import Results
 from cuvis_ai_core.pipeline.tiling.windows import Window
 
 

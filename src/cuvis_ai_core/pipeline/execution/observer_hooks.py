@@ -10,10 +10,10 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.pipeline.device import synchronizer
-from cuvis_ai_core.pipeline.feeding import BatchKey
-from cuvis_ai_core.pipeline.parallel_steps import run_in_lanes
-from cuvis_ai_core.pipeline.plan import Plan, Step
-from cuvis_ai_core.pipeline.request import Address
+from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
+from cuvis_ai_core.pipeline.execution.parallel_steps import run_in_lanes
+from cuvis_ai_core.pipeline.execution.plan import Plan, Step
+from cuvis_ai_core.pipeline.execution.run_request import Address
 
 _Result = TypeVar("_Result")
 
@@ -87,7 +87,7 @@ class Observers:
             PortError: As `run_plan`.
             NodeRunError: As `run_plan`.
         """
-        from cuvis_ai_core.pipeline.run import answers_of, prepare  # NumPy is there when something runs
+        from cuvis_ai_core.pipeline.execution.run import answers_of, prepare  # NumPy is there when something runs
 
         def work(run_step: RunStep) -> dict[Address, Value]:
             values = prepare(plan, batch, context)
@@ -132,7 +132,7 @@ def _observed_step(
     about: Mapping[str, object],
     settle: Callable[[], None],
 ) -> None:
-    from cuvis_ai_core.pipeline.run import run_step
+    from cuvis_ai_core.pipeline.execution.run import run_step
 
     def work() -> None:
         run_step(step, plan, values)

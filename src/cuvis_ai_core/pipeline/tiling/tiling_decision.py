@@ -8,15 +8,15 @@ from typing import Any
 from cuvis_ai_core.data.lazy_image import LazyImage
 from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.node.tiles import tiling_of
-from cuvis_ai_core.pipeline.feeding import BatchKey
-from cuvis_ai_core.pipeline.observed import RunStep
-from cuvis_ai_core.pipeline.parallel_steps import run_in_lanes
-from cuvis_ai_core.pipeline.plan import Plan, Step
-from cuvis_ai_core.pipeline.request import Address
-from cuvis_ai_core.pipeline.run import answers_of, prepare, run_step
-from cuvis_ai_core.pipeline.tiling.gathered import Gathered, Into
-from cuvis_ai_core.pipeline.tiling.memory import default_memory
+from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
+from cuvis_ai_core.pipeline.execution.observer_hooks import RunStep
+from cuvis_ai_core.pipeline.execution.parallel_steps import run_in_lanes
+from cuvis_ai_core.pipeline.execution.plan import Plan, Step
+from cuvis_ai_core.pipeline.execution.run import answers_of, prepare, run_step
+from cuvis_ai_core.pipeline.execution.run_request import Address
+from cuvis_ai_core.pipeline.tiling.memory_limit import default_memory
 from cuvis_ai_core.pipeline.tiling.passes import make_schedule
+from cuvis_ai_core.pipeline.tiling.tile_assembly import Gathered, Into
 from cuvis_ai_core.pipeline.tiling.tiled_run import Job, Progress, run_tiled
 from cuvis_ai_core.pipeline.tiling.windows import image_size, tile_size
 

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.node.libraries import Convert, converter, gets_copy, hooks_of, is_module, library_of_input
-from cuvis_ai_core.pipeline.checks import Check, always_fits, make_check
-from cuvis_ai_core.pipeline.feeding import BatchKey, Feeding
+from cuvis_ai_core.pipeline.execution.dtype_conversion import make_cast
+from cuvis_ai_core.pipeline.execution.input_sources import BatchKey, Feeding
+from cuvis_ai_core.pipeline.execution.parallel_steps import Lanes, find_lanes
+from cuvis_ai_core.pipeline.execution.run_request import Address, Request
+from cuvis_ai_core.pipeline.execution.value_checks import Check, always_fits, make_check
 from cuvis_ai_core.pipeline.graph import Edge, Graph, ResolvedPort
-from cuvis_ai_core.pipeline.parallel_steps import Lanes, find_lanes
-from cuvis_ai_core.pipeline.precision import make_cast
-from cuvis_ai_core.pipeline.request import Address, Request
 
 CONTEXT_SLOT: Final = 0
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias
 from cuvis_ai_core._files import replacing
 from cuvis_ai_core.errors import MissingExtraError, PipelineError
 from cuvis_ai_core.node.ports import dtype_name
-from cuvis_ai_core.pipeline.plain import decode, encode
-from cuvis_ai_core.pipeline.refused import refused_part
+from cuvis_ai_core.pipeline.weights.pickle_inspection import refused_part
+from cuvis_ai_core.pipeline.weights.plain_values import decode, encode
 
 if TYPE_CHECKING:
     from types import ModuleType

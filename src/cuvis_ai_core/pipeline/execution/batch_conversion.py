@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from cuvis_ai_core.node.array import Value
 from cuvis_ai_core.node.ports import dtype_name
-from cuvis_ai_core.pipeline.feeding import BatchKey
+from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
 from cuvis_ai_core.pipeline.graph import ResolvedPort
 
 _WAVELENGTHS: Final = "wavelengths"

@@ -18,8 +18,8 @@ from pydantic_core import ErrorDetails
 
 from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core.errors import PipelineError
-from cuvis_ai_core.pipeline.interpolation import resolve
-from cuvis_ai_core.pipeline.spellings import SPELLINGS
+from cuvis_ai_core.pipeline.file.interpolation import resolve
+from cuvis_ai_core.pipeline.file.published_keys import SPELLINGS
 
 EXAMPLE: Final = """\
 A pipeline file looks like this:

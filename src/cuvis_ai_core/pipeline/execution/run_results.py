@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from cuvis_ai_core.node.array import Value
-from cuvis_ai_core.pipeline.request import Address
+from cuvis_ai_core.pipeline.execution.run_request import Address
 
 _MOST_CLASSES: Final = 255
 _LONGEST: Final = 192

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cuvis_ai_schemas.pipeline import NodeProfilingStats, PipelineConfig
 
     from cuvis_ai_core.pipeline.pipeline import Pipeline
-    from cuvis_ai_core.pipeline.timings import Timings
+    from cuvis_ai_core.pipeline.published_timings import Timings
     from cuvis_ai_core.registry import NodeRegistry
 
 _TIMINGS = "published timings"
@@ -46,8 +46,8 @@ class PublishedMethods:
             PipelineError: As `load`.
             NodeNotFoundError: As `load`.
         """
-        from cuvis_ai_core.pipeline.file import find_weights
-        from cuvis_ai_core.pipeline.overrides import as_texts
+        from cuvis_ai_core.pipeline.file.lookup import find_weights
+        from cuvis_ai_core.pipeline.file.overrides import as_texts
 
         load = cast("type[Pipeline]", cls).load
         options: dict[str, Any] = {
@@ -71,8 +71,8 @@ class PublishedMethods:
         device: str | None = None,
     ) -> list[str]:
         """Take over weights, and return the names of nodes that have some, and for which the file has none."""
-        from cuvis_ai_core.pipeline.weights_file import read_weights
-        from cuvis_ai_core.pipeline.weights_of_nodes import apply_fitting, apply_state
+        from cuvis_ai_core.pipeline.weights.node_weights import apply_fitting, apply_state
+        from cuvis_ai_core.pipeline.weights.weights_file import read_weights
 
         pipeline = cast("Pipeline", self)
         state = read_weights(Path(path)).state
@@ -91,8 +91,8 @@ class PublishedMethods:
         Raises:
             PipelineError: It cannot be read by torch's rules for weights, or does not fit the nodes.
         """
-        from cuvis_ai_core.pipeline.weights_file import read_checkpoint
-        from cuvis_ai_core.pipeline.weights_of_nodes import apply_state
+        from cuvis_ai_core.pipeline.weights.node_weights import apply_state
+        from cuvis_ai_core.pipeline.weights.weights_file import read_checkpoint
 
         nodes = cast("Pipeline", self).nodes
         apply_state(nodes, read_checkpoint(Path(checkpoint_path), nodes), restore=True)
@@ -117,8 +117,8 @@ class PublishedMethods:
         Raises:
             PipelineError: As `save`.
         """
-        from cuvis_ai_core.pipeline.file import find_weights
-        from cuvis_ai_core.pipeline.saving import save_pipeline
+        from cuvis_ai_core.pipeline.file.lookup import find_weights
+        from cuvis_ai_core.pipeline.file.writer import save_pipeline
 
         pipeline, path = cast("Pipeline", self), Path(config_path).expanduser()
         more = metadata.model_dump() if hasattr(metadata, "model_dump") else dict(metadata or {})
@@ -247,7 +247,7 @@ class PublishedMethods:
             enabled: Whether.
             reset: Whether the times so far are forgotten.
         """
-        from cuvis_ai_core.pipeline.timings import Timings
+        from cuvis_ai_core.pipeline.published_timings import Timings
 
         pipeline = cast("Pipeline", self)
         timings = self._timings() or Timings(pipeline.name)
@@ -265,7 +265,7 @@ class PublishedMethods:
 
     def format_profiling_summary(self, stage: Any = None) -> str:
         """Return these times as a table."""
-        from cuvis_ai_core.pipeline.timings import as_table
+        from cuvis_ai_core.pipeline.published_timings import as_table
 
         return as_table(self.get_profiling_summary(stage))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import PipelineError, PortError
 from cuvis_ai_core.node.base import STAGES, stage_name
-from cuvis_ai_core.pipeline.feeding import BatchKey
+from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
 from cuvis_ai_core.pipeline.graph import Graph
 
 if TYPE_CHECKING:

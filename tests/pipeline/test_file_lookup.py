@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from cuvis_ai_core.errors import PipelineError
-from cuvis_ai_core.pipeline.file import PipelineFiles, find_pipeline_file
+from cuvis_ai_core.pipeline.file.lookup import PipelineFiles, find_pipeline_file
 from cuvis_ai_core.pipeline.pipeline import Pipeline
-from cuvis_ai_core.pipeline.weights_file import write_weights
+from cuvis_ai_core.pipeline.weights.weights_file import write_weights
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core._yaml import parse_yaml
 from cuvis_ai_core.errors import PipelineError, YamlError
-from cuvis_ai_core.pipeline.spellings import SPELLINGS
+from cuvis_ai_core.pipeline.file.published_keys import SPELLINGS
 
 _PREFIXES = {
     "+": "Leave it out: key.path=value replaces a value, and adds one that is not there.",

@@ -21,7 +21,7 @@ from cuvis_ai_core.errors import (
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.node.checking import check_class, construct
 from cuvis_ai_core.node.keywords import is_open, parameters_of, unread_of
-from cuvis_ai_core.pipeline.config import NodeConfig, PipelineConfig
+from cuvis_ai_core.pipeline.file.config_models import NodeConfig, PipelineConfig
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.configurations import Defaults

@@ -75,7 +75,7 @@ def test_a_node_cannot_change_the_file(pipeline_of: PipelineOf) -> None:
         (("Strict", {}), "cannot be built: missing a required argument: 'threshold'"),
         (
             ("Strict", {"threshold": -1}),
-            r"cannot be built: threshold must not be negative \(.*test_construct\.py, line \d+\)\.\n",
+            r"cannot be built: threshold must not be negative \(.*test_node_construction\.py, line \d+\)\.\n",
         ),
         (("Strict", {"threshold": "x"}), "cannot be built: '<' not supported"),
         (("Scale", {"name": "other"}), "takes its name from the key 'name'"),

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
 
 from cuvis_ai_core.errors import PipelineError
-from cuvis_ai_core.pipeline.weights_file import read_weights, write_weights
+from cuvis_ai_core.pipeline.weights.weights_file import read_weights, write_weights
 
 torch = pytest.importorskip("torch")
 

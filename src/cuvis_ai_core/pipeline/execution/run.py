@@ -6,17 +6,17 @@ from functools import partial
 from cuvis_ai_core._places import definition_of, place_of, words_of
 from cuvis_ai_core.errors import CuvisError, NodeRunError, PortError, RemoteError
 from cuvis_ai_core.node.array import Value
-from cuvis_ai_core.pipeline.answers import Results
-from cuvis_ai_core.pipeline.checks import describe_value, misfit
-from cuvis_ai_core.pipeline.feeding import BatchKey
+from cuvis_ai_core.pipeline.execution.batch_conversion import as_taken, why_not
+from cuvis_ai_core.pipeline.execution.dtype_conversion import without_mask
+from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
+from cuvis_ai_core.pipeline.execution.input_write_errors import failure_to_write, refuse_written
+from cuvis_ai_core.pipeline.execution.parallel_steps import run_in_lanes
+from cuvis_ai_core.pipeline.execution.plan import CONTEXT_SLOT, Plan, SlotCheck, Step
+from cuvis_ai_core.pipeline.execution.read_only_inputs import ARRAY, lend
+from cuvis_ai_core.pipeline.execution.run_request import Address
+from cuvis_ai_core.pipeline.execution.run_results import Results
+from cuvis_ai_core.pipeline.execution.value_checks import describe_value, misfit
 from cuvis_ai_core.pipeline.graph import ResolvedPort
-from cuvis_ai_core.pipeline.handed_in import as_taken, why_not
-from cuvis_ai_core.pipeline.lending import ARRAY, lend
-from cuvis_ai_core.pipeline.parallel_steps import run_in_lanes
-from cuvis_ai_core.pipeline.plan import CONTEXT_SLOT, Plan, SlotCheck, Step
-from cuvis_ai_core.pipeline.precision import without_mask
-from cuvis_ai_core.pipeline.request import Address
-from cuvis_ai_core.pipeline.written import failure_to_write, refuse_written
 
 
 def run_plan(plan: Plan, batch: Mapping[BatchKey, Value], context: object = None) -> dict[Address, Value]:

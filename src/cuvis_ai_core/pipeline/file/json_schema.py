@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core.errors import CuvisError
-from cuvis_ai_core.pipeline.config import PipelineConfig
-from cuvis_ai_core.pipeline.spellings import SPELLINGS
+from cuvis_ai_core.pipeline.file.config_models import PipelineConfig
+from cuvis_ai_core.pipeline.file.published_keys import SPELLINGS
 
 if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.node.ports import UNKNOWN, read_ports
-from cuvis_ai_core.pipeline.config import NodeConfig, PipelineConfig, parse_endpoint
-from cuvis_ai_core.pipeline.construct import NodeSource, build_nodes
+from cuvis_ai_core.pipeline.file.config_models import NodeConfig, PipelineConfig, parse_endpoint
+from cuvis_ai_core.pipeline.node_construction import NodeSource, build_nodes
 
 Endpoint = tuple[str, str]
 

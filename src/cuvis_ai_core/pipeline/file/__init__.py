@@ -1,0 +1,1 @@
+"""The pipeline file: found, read with what is laid over it, checked, and written."""
