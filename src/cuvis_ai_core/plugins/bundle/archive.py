@@ -47,6 +47,8 @@ class _PlainHeader(tarfile.TarInfo):
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         """Read a header."""
         header = super().frombuf(buf, encoding, errors)
+        # tarfile reads headers of names (GNU 'L', pax 'x') whole, whatever size they say; a size in base 256 may be
+        # negative.
         if header.size < 0 or (header.type not in {tarfile.REGTYPE, tarfile.AREGTYPE} and header.size > _MAX_HEADER):
             raise refused(f"has a header of {header.size} bytes")
         return header
@@ -74,14 +76,17 @@ def read_archive(archive: Path, folder: Path, limits: Limits) -> tuple[Header, M
     with _readable(archive), archive.open("rb") as packed, gzip.open(packed) as unpacked:
         meter = Meter(f"The bundle {archive}", os.fstat(packed.fileno()).st_size, limits)
         stream, names = _Stream(unpacked, meter), Names()
+        # As a stream: nothing is sought in it, so each byte is counted once, before anything is done with it.
         with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|", tarinfo=_PlainHeader) as tar:
             header = _header(archive, tar)
+            # Not `extractall`, not even with a filter: this writes plain files only, under names that were looked at.
             while (member := tar.next()) is not None:
                 _refuse_unplain(member)
                 meter.count(member.name)
                 names.add(member.name)
                 _write(folder / member.name, _opened(tar, member), executable=bool(member.mode & 0o100))
         # The checksum stands at the very end.
+        # gzip compares its checksum when the end is read, and tarfile stops before it.
         while stream.read(_BLOCK):
             pass
     missing = next((name for name in (MANIFEST, LOCK) if not (folder / name).is_file()), None)
@@ -95,6 +100,7 @@ def is_bundle(path: Path) -> bool:
     try:
         refuse_special(path.stat().st_mode)
         with gzip.open(path) as unpacked:
+            # The name of the first member stands at the very beginning of a tar file, closed by a zero.
             return unpacked.read(len(HEADER) + 1) == f"{HEADER}\0".encode()
     except (OSError, EOFError, ValueError, zlib.error):
         return False
@@ -141,6 +147,7 @@ def _header(archive: Path, tar: tarfile.TarFile) -> Header:
     first = tar.next()
     if first is None or first.name != HEADER or not first.isreg() or first.issparse():
         raise refused(f"{archive} does not begin with {HEADER}")
+    # Format first, by a pattern: the rest of another format need not be what this version can read.
     text = _opened(tar, first).read(_MAX_HEADER)
     written = re.match(rb'\{"format": ?(\d{1,9})\b', text)
     if written is None or int(written[1]) != FORMAT:
@@ -173,6 +180,7 @@ def _write(place: Path, source: IO[bytes], *, executable: bool) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     if os.path.lexists(place):
         raise refused(f"has two files that are one on this disk: {place.name!r}")
+    # 'x': on a disk where names are folded otherwise than here, a second file must not fall onto the first.
     with place.open("xb") as file:
         while data := source.read(_BLOCK):
             file.write(data)

@@ -23,6 +23,7 @@ def download(wheel: Wheel, folder: Path) -> Path:
     place = folder / wheel.name
     address = without_credentials(wheel.address)
     try:
+        # By urllib: uv has no command that leaves the file as it came (`uv pip download` does not exist).
         with _opened(wheel.address) as source, place.open("wb") as file:
             shutil.copyfileobj(source, file)
     except OSError as error:
@@ -34,6 +35,7 @@ def download(wheel: Wheel, folder: Path) -> Path:
     algorithm, _, digest = wheel.hash.partition(":")
     with place.open("rb") as file:
         found = hashlib.file_digest(file, algorithm).hexdigest()
+    # The index says the hash over the same connection: this tells a damaged file, not a dishonest index.
     if found != digest:
         raise InstallError(
             f"The wheel {address} has the hash {algorithm}:{found}, but the package index says {wheel.hash}.",

@@ -52,6 +52,7 @@ class Meter:
         """
         self._size += size
         self._refuse("size", self._size, "bytes")
+        # While it grows, not at the end: at the end the disk would be full.
         if self._size > _FREE and self._size > self._packed * self.limits.ratio:
             self._too_much("ratio", f"{self.limits.ratio} times its {self._packed} bytes")
         if self._above is not None:

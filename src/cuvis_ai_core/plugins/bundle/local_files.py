@@ -28,6 +28,7 @@ def files_below(folder: Path, ignored: tuple[str, ...] = NOT_BUNDLED) -> Iterato
 
 def _below(folder: Path, prefix: str, ignored: tuple[str, ...], top: Path, above: frozenset[str]) -> Iterator[str]:
     real = os.path.realpath(folder)
+    # A link to a folder above it is a circle; each place is walked through once on one way.
     if real in above or not folder.is_dir():
         return
     for path in sorted(folder.iterdir()):

@@ -24,7 +24,9 @@ MANIFEST: Final = "plugins.yaml"
 LOCK: Final = "plugins.lock"
 
 _WHEEL: Final = re.compile(r"\w[\w.+!-]*\.(whl|tar\.gz|zip)", re.ASCII)
+# What Windows forbids, and control signs, with which a name could steer a terminal.
 _FORBIDDEN: Final = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*\\]')
+# Windows: 'nul.txt' is the device as well.
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
@@ -44,6 +46,7 @@ def is_below_manifest(path: str) -> bool:
 def is_plain(part: str) -> bool:
     """Tell whether one part of a path is a name on every system, and nothing else."""
     allowed = part not in {"", ".", ".."} and not _FORBIDDEN.search(part) and not _RESERVED.fullmatch(part)
+    # Windows drops these from the end of a name, so that two names are one.
     return allowed and part[-1] not in " ."
 
 
@@ -86,6 +89,7 @@ def _check(name: str) -> None:
             return
         case ["large", digest] if re.fullmatch(r"[0-9a-f]{64}", digest):
             return
+        # A folder `.git` would be a repository, whose configuration names programs that git runs.
         case ["plugins", _, _, *_] if ".git" not in map(str.casefold, parts):
             return
     raise refused(f"has a file that has no place in it: {name!r}")

@@ -68,6 +68,7 @@ class _Pack:
     def check(self) -> None:
         with self._pack.open("rb") as file:
             start = file.read(12)
+            # Version 2, the only one that git writes.
             if start[:8] != b"PACK\0\0\0\2":
                 raise self._broken()
             number = int.from_bytes(start[8:], "big")
@@ -84,9 +85,11 @@ class _Pack:
 
     def _read_object(self, file: "_Input") -> None:
         kind, size = file.kind_and_size()
+        # Kinds 6 and 7 are deltas, whose size only git could tell; ours are written with --depth=0.
         if kind not in _KINDS:
             raise self._broken()
         self._meter.grow(size)
+        # Names are found, not read: a pack has no names of its objects. Security is git's part (`index-pack`).
         digest = hashlib.new(self._algorithm, b"%s %d\0" % (_KINDS[kind].encode(), size), usedforsecurity=False)
         text = bytearray()
         for data in file.inflated(size):
@@ -107,6 +110,7 @@ class _Pack:
 
     def _unfolded(self, tree: str, depth: int) -> _Unfolded:
         """Return what a tree is on disk; one that is not there is nothing, which git finds out."""
+        # Once for each tree: a few that name each other many times stand for billions of files.
         if tree not in self._known:
             self._meter.count("/" * (depth - 1), files=0)
             found = _Unfolded()
@@ -123,6 +127,7 @@ class _Pack:
         place, length = 0, hashlib.new(self._algorithm, usedforsecurity=False).digest_size
         while place < len(tree):
             blank, end = tree.find(b" ", place), tree.find(b"\0", place)
+            # `find` gives -1 where there is nothing.
             if not place < blank < end or end + length >= len(tree):
                 raise self._broken()
             name = tree[end + 1 : end + 1 + length].hex()
@@ -160,8 +165,10 @@ class _Input:
                 self._rest = b""
             if not packed:
                 raise EOFError
+            # With a bound for the answer: 16 kB of zeros unpack to 16 MB.
             data = unpacking.decompress(packed, _BLOCK)
             found += len(data)
+            # Before all of it is unpacked: the size that is said was counted, what comes beyond it was not.
             if found > size:
                 raise EOFError
             yield data

@@ -45,13 +45,16 @@ def pack_checkout(name: str, checkout: Path, tag: str, work: Path) -> tuple[Path
         BundleError: Objects are missing.
     """
     commit = (checkout / ".git/HEAD").read_text(encoding="utf-8").strip()
+    # An annotated tag is an object of its own, which holds the signature; a plain one is the commit.
     found = git(checkout, "rev-parse", "--verify", "--quiet", "--end-of-options", f"refs/tags/{tag}")
     tagged = found.stdout.strip() if found.returncode == 0 else commit
     commits = [commit, *_submodules(checkout, commit)]
     work.mkdir()
     _must(git(work, "init", "--quiet", "--template=", hashes=_kind(commit)), name)
     (work / ".git/objects/info").mkdir(exist_ok=True)
+    # Objects are read where they lie; a copy of a large repository would be made only to be packed.
     (work / ".git/objects/info/alternates").write_bytes(os.fsencode(checkout.resolve() / ".git/objects") + b"\n")
+    # Each commit is the end of history here: without this git misses their parents and refuses to pack.
     (work / ".git/shallow").write_text("".join(f"{each}\n" for each in sorted(commits)), encoding="utf-8")
     _must(git(work, "update-ref", "refs/tags/carried", tagged), name)
     for number, each in enumerate(commits):
@@ -102,7 +105,11 @@ def check_out(name: str, pack: Path, commit: str, folder: Path, url: str, meter:
     _must(git(folder, "init", "--quiet", "--template=", hashes=_kind(commit)), name)
     own = folder / ".git/objects/pack" / f"pack-{commit}.pack"
     own.parent.mkdir(exist_ok=True)
+    # A copy: index-pack writes beside it, and what was unpacked stays as it came.
     shutil.copyfile(pack, own)
+    # Computes the name of every object from its content, and refuses those by which git has been attacked (paths,
+    # links).
+    # Larger objects are streamed: git would hold each whole, 512 MB of it by default.
     _must(git(folder, "index-pack", "--fsck-objects", str(own), settings=("core.bigFileThreshold=16m",)), name)
     (folder / ".git/shallow").write_text(f"{commit}\n", encoding="utf-8")
     _replace_pointers(name, folder, show_commit(folder, commit, task, url), commit, large, meter)
@@ -125,6 +132,7 @@ def keep_tag(name: str, folder: Path, commit: str, tag: str, tagged: str) -> Non
         BundleError: The object is not there, or is no tag of that commit.
     """
     found = git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{tagged}^{{commit}}")
+    # A tag object names its commit itself; one that names another proves another tag.
     if found.returncode or found.stdout.strip() != commit:
         raise refused(f"has no tag {tag} of plugin '{name}' at commit {commit}")
     _must(git(folder, "update-ref", f"refs/tags/{tag}", tagged), name)
@@ -138,6 +146,7 @@ def _replace_pointers(name: str, folder: Path, found: str, commit: str, large: P
     for pointer in lfs.pointers(folder):
         digest = lfs.hash_in(pointer)
         kept = large / digest
+        # The pointer is in the commit, so its hash is proved; the file beside it is not.
         if not kept.is_file() or lfs.hash_of(kept) != digest:
             raise refused(f"lacks the large file {pointer.relative_to(folder)} of plugin '{name}'")
         meter.grow(kept.stat().st_size)

@@ -116,6 +116,7 @@ def _told_by(declared: GitPlugin, commit: str, own: Lock | None, store: Store) -
     cached = known_commits(address, declared.tag, store)
     if cached:
         _refuse_other(declared, commit, set(cached), "the plugin cache has it")
+        # What an earlier bundle has said of the tag is no second witness.
         if any(cached.values()):
             return "the plugin cache"
     if is_offline():
@@ -179,6 +180,7 @@ def disagreements(lock: Lock, own: Lock) -> Iterator[str]:
 
 
 def _other(theirs: Mapping[str, tuple[str, ...]], ours: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    # Fewer hashes are fine: a bundle names the wheels of one platform.
     return (pin for pin, hashes in theirs.items() if pin in ours and not set(hashes) <= set(ours[pin]))
 
 

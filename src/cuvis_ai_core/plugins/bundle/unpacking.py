@@ -76,6 +76,7 @@ class OpenBundle:
     @property
     def is_agreed(self) -> bool:
         """Whether a lock file of the user's own says all that the bundle asks to be believed."""
+        # Of a local plugin's code no lock file says a hash.
         local = any(is_below_manifest(each.get("path", ".")) for each in self._lock.plugins.values())
         return self._own is not None and not self.differing and not local
 
@@ -90,6 +91,7 @@ class OpenBundle:
             NotAllowedError: The policy of this machine allows no local plugin there.
             StoreError: The plugin cache cannot be written.
         """
+        # All that can refuse comes before the first file is put in place.
         self._refuse_local(output)
         output_files = self._output_files(output)
         for wheel in sorted((self._folder / "wheels").glob("*")):
@@ -116,6 +118,7 @@ class OpenBundle:
 
     def _output_files(self, output: Path) -> dict[Path, Path]:
         """Return what is to be written, and of what, after a look at what is there."""
+        # A lock file of the user's own that says the same stays: it may say more, of other platforms.
         agreed = self._own is not None and not self.differing and self._own.path == output / LOCK
         names = [MANIFEST, *([] if agreed else [LOCK])]
         below = sorted(path for path in (self._folder / "plugins").rglob("*") if path.is_file())
@@ -206,6 +209,7 @@ def _check_wheels(folder: Path, lock: Lock, meter: Meter) -> None:
     pins = {pin for table in (environment.dependencies, environment.builds) for each in table.values() for pin in each}
     for wheel in sorted((folder / "wheels").glob("*")):
         digest = f"sha256:{digest_of(wheel)}"
+        # Name, version and hash together: a wheel of a right hash under another name would be installed for that.
         if not any(digest in environment.hashes.get(pin, ()) for pin in pins if is_of(pin, wheel.name)):
             raise refused(f"has a wheel that its lock file does not name by this hash: {wheel.name!r}")
         check_wheel(wheel, meter)
@@ -228,6 +232,7 @@ def _prove(folder: Path, header: Header, manifest: Manifest, lock: Lock, meter: 
 def _refuse_in_the_way(target: Path, source: Path, output: Path) -> None:
     parents = [parent for parent in target.parents if parent.is_relative_to(output) and parent != output]
     links = [parent for parent in parents if parent.is_symlink()]
+    # `lexists`: a link to nothing is in the way too, and writing would follow it.
     if links or (os.path.lexists(target) and not _are_same(source, target)):
         raise _in_the_way(links[0] if links else target)
 
@@ -244,6 +249,7 @@ def _are_same(new: Path, old: Path) -> bool:
 
 def _refuse_shadow(folder: Path) -> None:
     """Refuse a folder that Python would import in place of a module, by whoever works beside it."""
+    # What is installed here; elsewhere others may be, so the standard library is asked by its list.
     known: Mapping[str, object] = packages_distributions()
     if folder.name in known or folder.name in sys.stdlib_module_names or folder.name in _IMPORTED_UNASKED:
         raise BundleError(
@@ -259,6 +265,7 @@ def _write(files: Mapping[Path, Path], output: Path) -> None:
         for target in sorted(files, key=lambda target: (target == output / MANIFEST, target)):
             if not os.path.lexists(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
+                # A copy, not a rename: the folder may be on another disk than the cache.
                 shutil.copy2(files[target], target)
     except OSError as error:
         raise BundleError(

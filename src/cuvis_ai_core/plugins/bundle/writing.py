@@ -118,6 +118,7 @@ def _wheels(folder: Path, plugins: Mapping[str, Declared], installer: Installer,
         work.mkdir()
         uv, python = Uv(name, work, allowed=environment.names_built()), declared.python
         for pin, wheel in _chosen(uv, environment.dependencies.get(name, ()), python):
+            # An index may have replaced a file, or a mirror have another.
             if wheel.hash not in environment.hashes.get(pin, ()):
                 raise BundleError(
                     f"The package index has another {wheel.name} than {lock.path} names.",
@@ -166,6 +167,7 @@ def _with_builds(lock: Lock, builds: Mapping[str, Mapping[str, tuple[str, ...]]]
 
 def _unpacked(source: Path, folder: Path) -> Path:
     """Unpack a source distribution, and return the folder with its files."""
+    # The filter 'data' (PEP 706) is for tar alone; with .zip, `unpack_archive` raises TypeError.
     shutil.unpack_archive(source, folder, filter=None if source.suffix == ".zip" else "data")
     return next(folder.iterdir())
 
@@ -194,6 +196,7 @@ def _checkout(name: str, declared: GitPlugin, source: Source, work: Path) -> tup
     work.mkdir()
     pack, tagged = pack_checkout(name, source.folder, declared.tag, work / "objects")
     bare, commit = work / "bare" / "checkout", str(source.commit)
+    # Tried here: a pack that cannot prove its commit is found where it can still be made anew.
     check_out(name, pack, commit, bare, declared.repo, Meter(str(pack), 1, _UNLIMITED), None)
     large = large_files(source.folder, bare)
     files = {f"packs/{name}.pack": pack} | {f"large/{digest}": path for digest, path in large.items()}
@@ -209,6 +212,7 @@ def _local(entry: LockedPlugin, folder: Path) -> dict[str, Path]:
 
 def _without_credentials(manifest: Path) -> bytes:
     """Return a manifest whose addresses have no user names and no passwords: nobody else is to have them."""
+    # As text, line by line: comments and order are the author's, and stay.
     lines = manifest.read_text(encoding="utf-8").splitlines(keepends=True)
     return "".join(redact(line).replace("***@", "") for line in lines).encode()
 
@@ -238,8 +242,11 @@ def _write(archive: Path, files: Mapping[str, Path], header: Header) -> None:
     names = Names()
     for name in sorted(files):
         names.add(name)
+    # Beside its place: only there is a rename one step.
     temporary = archive.with_name(f".{archive.name}.{os.getpid()}")
     try:
+        # Neither name nor time in the header: two bundles of the same are the same bytes. Level 6: what is in it is
+        # packed already.
         with temporary.open("wb") as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
             _fill(packed, header.to_json(), files)
         os.replace(temporary, archive)
@@ -260,6 +267,7 @@ def _fill(packed: gzip.GzipFile, header: bytes, files: Mapping[str, Path]) -> No
         tar.addfile(member, io.BytesIO(header))
         for name, path in sorted(files.items()):
             member, state = tarfile.TarInfo(name), path.stat()
+            # No owner, no time, two modes: they would tell of the machine, and differ.
             member.size, member.mode = state.st_size, 0o755 if state.st_mode & 0o100 else 0o644
             with path.open("rb") as file:
                 tar.addfile(member, file)

@@ -35,6 +35,7 @@ def check_wheel(wheel: Path, meter: Meter) -> None:
     if wheel.name.endswith(".tar.gz"):
         _count_source(wheel, own)
         return
+    # Before zipfile opens it: that reads the whole directory, an object for each of what may be millions of entries.
     own.count("", files=_files_said(wheel))
     try:
         with zipfile.ZipFile(wheel) as archive, wheel.open("rb") as file:
@@ -70,6 +71,7 @@ def _files_said(wheel: Path) -> int:
     if place < 0 or len(tail) < place + _END:
         return 0
     length = int(struct.unpack("<I", tail[place + 12 : place + 16])[0])
+    # With ZIP64 the length stands elsewhere; then the whole file is the bound.
     return (size if length == 2**32 - 1 else length) // _ENTRY
 
 
@@ -77,9 +79,11 @@ def _refuse_lying(file: IO[bytes], info: zipfile.ZipInfo) -> None:
     """Unpack one file into nothing, to see whether it has the size that the directory says."""
     file.seek(info.header_offset)
     header = file.read(30)
+    # From the entry itself: its extra field may have another length than that in the directory.
     name, extra = struct.unpack("<HH", header[26:30])
     file.seek(info.header_offset + 30 + name + extra)
     left, found = info.compress_size, 0
+    # -15: deflate without zlib's header, as zip has it.
     unpacking = zlib.decompressobj(-15) if info.compress_type == zipfile.ZIP_DEFLATED else None
     if unpacking is None and info.compress_type != zipfile.ZIP_STORED:
         raise refused(f"has a wheel that is packed in an unusual way: {info.filename!r}")

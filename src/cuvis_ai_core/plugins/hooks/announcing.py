@@ -37,6 +37,7 @@ class Announcing:
         """Tell that a plugin entered a state."""
         if name not in self._wanted:
             return
+        # Held back: in a process of its own it may succeed, and observers would have counted a failure.
         if state is PluginState.FAILED and name in self._undecided:
             self._held[name] = detail
         else:

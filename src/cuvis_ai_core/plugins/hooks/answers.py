@@ -28,6 +28,7 @@ def of_plugins(heard: Heard, result: object) -> list[tuple[str, Any]]:
         if not isinstance(made, list | tuple):
             raise _no_list(plugin, heard.hook, made)
     said = list(heard.answered)
+    # By identity: two plugins may give equal answers, and `==` of an array is no truth value.
     found = [(_claim(said, partial(is_, answer)), answer) for answer in cast("list[object]", result)]
     said += [(plugin, answer) for plugin, answers in heard.handed_on for answer in cast("list[object]", answers)]
     parts = [(plugin, part) for plugin, answer in said for part in _parts(answer)]
@@ -68,6 +69,7 @@ def _parts(answer: object) -> list[object]:
     """Return what an answer consists of; nothing where it is none that a hook may give, or can be read only once."""
     if isinstance(answer, Mapping):
         return list(answer.items())
+    # An iterator would be used up by the look.
     if isinstance(answer, str | bytes | Iterator) or not isinstance(answer, Iterable):
         return []
     return list(answer)

@@ -60,6 +60,7 @@ class DiscoveredPlugin(NamedTuple):
         """
         try:
             return load_entry_point(self.value, import_for_everybody)
+        # A script that ends with `sys.exit()` at import would end whoever lists nodes.
         except (Exception, SystemExit) as error:
             raise self.broken(error) from error
 
@@ -82,6 +83,7 @@ def node_path(name: str, value: str) -> str | None:
     attribute = attribute.partition("[")[0].strip()
     path = f"{module.strip()}.{attribute}"
     # An object with hook implementations may have the entry point's name too; a class has a capital letter.
+    # By names alone, so that nothing need be imported to list nodes.
     named = name[:1].isupper() and attribute.rpartition(".")[2] == name
     return path if named and is_path(path) else None
 
@@ -157,6 +159,7 @@ def _installed() -> tuple[DiscoveredPlugin, ...]:
 
     path = search_path()
     for known, found in _scans:
+        # By identity: the listing is made anew only where a folder has changed.
         if known is path:
             return found
     found = tuple(sorted(_scan(path), key=attrgetter("name", "normalised_distribution", "value")))
@@ -182,6 +185,7 @@ def _scan(path: "SearchPath") -> Iterator[DiscoveredPlugin]:
 def _with_our_entry_points(path: "SearchPath") -> Iterator["Distribution"]:
     for name, folder in path.metadata.items():
         try:
+            # Looked for as bytes, before anything is parsed: most distributions have nothing of ours.
             with open(f"{folder}/entry_points.txt", "rb") as file:
                 ours = ENTRY_POINT_GROUP.encode() in file.read()
         except OSError:  # most have none

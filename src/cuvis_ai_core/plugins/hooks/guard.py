@@ -51,6 +51,7 @@ def guard(implementation: pluggy.HookImpl, hook: str, heard: Callable[[str], Hea
     if implementation.hookwrapper:
         call = guarded.old_wrapper
     # pluggy takes functions off the plugin object itself, which users expect to get back: there is no earlier place.
+    # HookImpl.function is what pluggy's `_multicall` runs (1.5 to 1.7); HookImpl says nothing of it to be exchanged.
     implementation.function = call  # type: ignore[misc]
 
 
@@ -68,6 +69,7 @@ class _Guard:
         """Answer, or nothing where the implementation raises."""
         try:
             answer = self._function(*arguments, **defaults)
+            # Read here, within the guard.
             if isinstance(answer, Iterator):  # a generator fails only when it is read
                 answer = list(answer)
         except _FAILURES as error:
@@ -82,6 +84,7 @@ class _Guard:
         steps = self._begun(arguments, defaults)
         try:
             below = yield
+        # Thrown in by pluggy where an implementation below raised.
         except BaseException as error:
             # Guarded implementations raise interrupts only; the wrapper may do with one what it likes.
             if steps is None:
@@ -164,5 +167,6 @@ class _Guard:
 
 
 def _yielded_again(steps: Steps) -> NoReturn:
+    # A generator that is left open would run its `finally` when it is collected, in whatever thread.
     steps.close()
     raise RuntimeError("the wrapper yielded a second time")

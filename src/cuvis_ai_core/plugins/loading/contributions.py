@@ -26,6 +26,7 @@ def config_owners(members: Members) -> dict[Path, str]:
     owners: dict[Path, str] = {}
     seen: set[Path] = set()
     for plugin, folder in (*_answered_dirs(members), *_package_dirs(members)):
+        # A hook and a package may name one folder, by different links.
         real = folder.resolve()
         if real not in seen:
             owners.setdefault(folder, plugin)
@@ -74,6 +75,7 @@ def _installed_folders(top: str) -> list[Path]:
     """Return the folders of a package of the host environment, without importing it."""
     from importlib.util import find_spec
 
+    # `find_spec` raises ValueError where a module in `sys.modules` has no spec.
     with suppress(ImportError, ValueError, AttributeError):
         spec = find_spec(top)
         return list(map(Path, (spec and spec.submodule_search_locations) or ()))

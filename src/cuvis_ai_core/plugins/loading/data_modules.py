@@ -41,9 +41,11 @@ def data_module(members: Members, name: str) -> DataModule | None:
     top = name.partition(".")[0]
     found = [
         DataModule(plugin, path, each)
+        # A list: other threads load and unload meanwhile.
         for plugin, each in list(members.declared.items())
         if (path := each.declared.data_modules.get(name) or (name if top != name and each.owns(top) else None))
     ]
+    # Two entries of one plugin are one: the class is the same.
     if len({(each.path, each.owner.info.source, each.owner.info.commit) for each in found}) > 1:
         raise PluginConflictError(
             f"Several plugins have a data module '{name}': "

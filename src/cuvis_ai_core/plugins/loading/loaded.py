@@ -104,6 +104,7 @@ class ScopedPlugin(NamedTuple):
 
     def plugin_objects(self) -> Iterator[tuple[str, object]]:
         """Return what is registered in a manager, with the names to do it under."""
+        # Asked at each call: what a hook answers belongs to who asks, and may be changed.
         yield self.info.name, NodePlugin(lambda: list(self.classes.values()))
         for name, plugin in self.hooks.items():
             yield f"{self.info.name}:{name}", plugin
@@ -122,6 +123,7 @@ class ScopedPlugin(NamedTuple):
 
     def release(self) -> None:
         """Let go of the modules and the dependencies."""
+        # Modules first: while they stand in `sys.modules`, their dependencies count as imported.
         self.scope.release()
         unloaded()
         self.lease.release()
@@ -203,6 +205,7 @@ def _opened(ready: Ready, store: Store) -> ScopedPlugin:
         undo.callback(lease.release)
         install_finder()
         scope = open_code(target, lease.private)
+        # Not `release`: modules that ran in part must not be found by the next load.
         undo.callback(scope.abandon)
         try:
             provided = {path: import_node(name, scope, path) for path in ready.info.nodes}
@@ -216,11 +219,13 @@ def _opened(ready: Ready, store: Store) -> ScopedPlugin:
         if TORCH_LIBRARY in sys.modules:
             from cuvis_ai_core.plugins.isolation.operators import refuse_taken_operators
 
+            # After the import, whose code may have caught the refusal and gone on.
             refuse_taken_operators(scope)
         classes = provided | {path: found for path, found in named.items() if found not in provided.values()}
         info = ready.info._replace(nodes=tuple(classes))
         uses = store.hand_over(ready.source, target.folder)
         loaded = ScopedPlugin(ready, info, scope, lease, classes, hooks, uses)
+        # From here on the plugin owns them.
         undo.pop_all()
     publish()
     return loaded

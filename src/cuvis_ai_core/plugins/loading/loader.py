@@ -45,6 +45,7 @@ def load(request: InstallRequest, wanted: Sequence[str], admit: "Admit") -> dict
         admit: Registers a loaded plugin.
     """
     announcing = Announcing(request.announce, request.plugins, wanted)
+    # Decided before anything is installed: the two kinds of places need different versions.
     request = with_processes(request._replace(announce=announcing), wanted)
     announcing.decide(request.processes)
     installed = _install(request)
@@ -92,6 +93,7 @@ def refused_unlocked(
 def _refused(request: InstallRequest) -> dict[str, PluginLoadError]:
     """Return the errors of those plugins that cannot have a process of their own on this system."""
     refused: dict[str, PluginLoadError] = {}
+    # Windows: sockets that carry handles, and sealed memory, are POSIX.
     for name in request.processes if request.processes and find_spec("fcntl") is None else ():
         try:
             with failing(name, partial(request.announce, name), first_step(request.plugins[name])):
@@ -133,6 +135,7 @@ def _load_in_process_instead(
 ) -> PluginLoadError | None:
     """Load a plugin with `isolation: auto` in a process of its own, if that is what it could not do without."""
     why = error.__cause__
+    # A bug in the plugin would be the same in a process, and be told later.
     if not isinstance(why, NEED_PROCESS):
         announcing.fail(name)
         return error
@@ -174,6 +177,7 @@ def _take_over(
         with failing(name, partial(request.announce, name), REGISTERING) as enter:
             uses = request.store.hand_over(plugin.source.folder, plugin.environment.folder)
             info = _info(name, declared, plugin.source, plugin.classes, plugin.environment)
+            # Taken over: what is left in the mapping is closed at the end.
             del opened[name]
             project = project_folder(declared, plugin.source)
             from cuvis_ai_core.plugins.loading.process_plugin import ProcessPlugin

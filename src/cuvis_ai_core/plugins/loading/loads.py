@@ -58,13 +58,16 @@ def load_together(
         with early() as fetched:
             recall = recalled()
             ready = recall.ready()
+            # A plugin that is loaded may be another one than the record's: the longer way says so.
             if ready and before.isdisjoint(each.info.name for each in ready):
                 names, failed = [each.info.name for each in ready], _load_ready(members, ready, store)
             else:
+                # Before anything is read: an edit during the load must not be taken for what was loaded.
                 recall.begin()
                 plugins, versions = parsed()
                 names, known = list(plugins), set(members.declared)
                 failed = _load_declared(members, plugins, versions, store, fetched, offline=offline)
+                # Only of a load that did it all: what was there before may have come otherwise.
                 if not failed and known.isdisjoint(names):
                     recall.keep([members.declared[name].ready for name in names])
     finally:

@@ -51,6 +51,7 @@ class Recall:
 
     def __init__(self, asked: str, store: Store, manifest: str = "") -> None:
         # By these variables another policy may be in force.
+        # The text itself stands in the record too: eight digits of a hash may meet.
         self._asked = f"{asked} {deciding_variables()}" if asked else ""
         self._store = store
         self._file = store.record(short_hash(self._asked, interpreter(), *site_folders())) if asked else None
@@ -109,6 +110,7 @@ class Recall:
                     "watched": _watched(found),
                     "plugins": list(map(_to_plain, found)),
                 }
+                # `ascii` escapes what no encoding is sure to hold, such as halves of surrogate pairs in paths.
                 text = ascii(record)
                 self._file.parent.mkdir(exist_ok=True)
                 # A half of it is no record: it needs no care, and a load need not wait for the disk.
@@ -217,6 +219,7 @@ def _state(path: str) -> _State:
         found = os.stat(path)
     except FileNotFoundError:
         return None
+    # With the time of change: tools set the other one (`cp -p`, `rsync -t`, archives).
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
@@ -228,9 +231,11 @@ def _is_same(files: Mapping[str, _State], watched: Mapping[str, list[int]], link
     """
     if any(_state(path) != state for path, state in files.items()):
         return False
+    # A link may lead elsewhere without any file having changed.
     if any(os.path.realpath(place) != leads_to for place, leads_to in links.items()):
         return False
     states = ((os.lstat(path), known) for path, known in watched.items())
+    # Without the time of change, which a hard link to a file in uv's cache alters.
     return all([state.st_size, state.st_mtime_ns] == known for state, known in states)
 
 
@@ -239,6 +244,7 @@ def _is_settled(state: _State, begun: float) -> bool:
     if state is None:
         return True
     _, *times = state
+    # Whole seconds in both times: a disk that keeps no more (ext3, HFS+, some network drives).
     coarse = all(each % _NANO == 0 for each in times)
     return max(times) / _NANO < begun - (_COARSE if coarse else _FINE)
 
@@ -256,6 +262,7 @@ def _to_plain(ready: "Ready") -> dict[str, Any]:
 def _given(declared: "GitPlugin | LocalPlugin") -> Iterator[tuple[str, object]]:
     """Return what an entry says beside what holds anyway, without the model, which takes long to prepare."""
     for key, value in declared:
+        # Defaults may be others in a later version.
         if key in declared.model_fields_set:
             yield key, str(value) if isinstance(value, Path) else value
 

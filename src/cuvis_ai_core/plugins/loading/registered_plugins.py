@@ -46,6 +46,7 @@ class Members:
         self._builtin_nodes = builtin_nodes
         self._block = block
         self._discovering = discovering
+        # Reentrant: importing a plugin may register another one, or ask this registry.
         self._lock = threading.RLock()
         self._hooks: HookManager | None = None
         self._owners: dict[str, Owner] = {}
@@ -158,7 +159,10 @@ class Members:
                 nodes = self.catalogue()
                 for entry in nodes.entries():
                     if entry.plugin == name:
+                        # Now, not at first use: a class that is no node refuses the whole plugin, as a broken import
+                        # does.
                         nodes.load(entry)
+            # Ctrl-C too: half of a plugin would stay registered.
             except BaseException:
                 self.dismiss(plugin)
                 raise
@@ -187,6 +191,7 @@ class Members:
                     if not strict():
                         logger.warning("%s", error)
             if self._broken and strict():
+                # Raised again and again: each time Python would add to the traceback that is there.
                 raise self._broken[min(self._broken)].with_traceback(None)
 
     def hooks(self) -> HookManager:
@@ -205,6 +210,7 @@ class Members:
     def _admit_discovered(self) -> None:
         """Have the discovered plugins take part, except those that are declared here as well."""
         declared = {each.info.distribution for each in self.declared.values()}
+        # Anew each time: a declared plugin takes the place of the same distribution, and gives it back.
         found = self._allowed(discover(self._block)) if self._discovering else {}
         wanted = {name: each for name, each in found.items() if each.normalised_distribution not in declared}
         for name in [name for name, each in self._discovered.items() if wanted.get(name) != each]:
@@ -245,6 +251,7 @@ class Members:
     def _next_unseen(self) -> str | None:
         """Return the first plugin that has to be imported: one that is no class; in strict mode any."""
         everyone = strict()
+        # By name: the order of imports, and so of errors, does not depend on that of folders.
         return min((name for name, each in self._unseen.items() if everyone or each.node_path is None), default=None)
 
     def _import(self, name: str, plugin: DiscoveredPlugin) -> None:

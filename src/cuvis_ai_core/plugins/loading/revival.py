@@ -29,8 +29,10 @@ def revive(package: str, cache: Path) -> Scope:
     found = list(_targets(package, cache))
     here = host.fingerprint()
     # A key says also with which plugins, or by which lock file, versions were chosen (see `Versions.keys`).
+    # Another environment's choice may lack what this one has not.
     fitting = [target for target in found if any(key.partition(":")[0] == here for key in target.hosts)]
     refused: DependencyConflictError | None = None
+    # Versions in a target may conflict with what is live: then an older choice may do.
     for target in sorted(fitting, key=_changed, reverse=True):
         vetting.refuse_unlocked(target.plugin.name)
         vetting.refuse_requirements(target.plugin.name, target.plugin.requires)
@@ -74,5 +76,6 @@ def _missing(package: str, cache: Path, elsewhere: list[Target]) -> PluginModule
         "Or name the plugin cache of the program that wrote it: CUVIS_PLUGINS_DIR.",
         plugin=title.partition("@")[0],
     )
+    # As the import system sets it: pickle and others look at `name` of an ImportError.
     error.name = package
     return error

@@ -49,6 +49,7 @@ def fetched(address: str, tag: str | None, subdirectory: str, store: Store, anno
     """
     name = name_of(address)
     below = {"subdirectory": subdirectory} if subdirectory else {}
+    # A made-up entry: the manifest's rules judge address and tag, and the policy is asked before the network.
     entry = {"repo": address, "tag": tag or "v1", "provides": ["any.Node"], **below}
     declared = parse_plugin(name, entry, base=Path())
     assert isinstance(declared, GitPlugin)
@@ -71,6 +72,7 @@ def name_of(address: str) -> str:
     """Return the name that a plugin gets of its repository: `cuvis-ai-adaclip.git` is `cuvis_ai_adaclip`."""
     last = re.split(r"[/:]", address.rstrip("/"))[-1].removesuffix(".git")
     name = re.sub(r"\W+", "_", last).strip("_") or "plugin"
+    # A plugin's name becomes part of a module's, which does not begin with a digit.
     return f"_{name}" if name[0].isdigit() else name
 
 
@@ -84,6 +86,7 @@ def with_entry(manifest: Path, name: str, entry: Mapping[str, Any]) -> str:
     if not manifest.exists():
         return "\n".join(["plugins:", *(f"  {line}" for line in lines), ""])
     present = read_manifest(manifest).plugins  # which says what is wrong with the file
+    # Bytes: reading as text would turn the line ends of Windows into others, and each line would be a change.
     text = manifest.read_bytes().decode("utf-8")
     if name in present:
         raise ManifestError(
@@ -95,6 +98,7 @@ def with_entry(manifest: Path, name: str, entry: Mapping[str, Any]) -> str:
     data = parse_yaml(text).data or {}
     meant = {**data, "plugins": {**(data.get("plugins") or {}), name: dict(entry)}}
     found = _inserted(text, lines)
+    # Lines are put in blindly, and the outcome is read: anchors, flow style and tabs need no rules of their own then.
     if _data(found) != meant:
         raise _by_hand(manifest, "is written so that an entry cannot be put in", lines)
     return found
@@ -153,6 +157,7 @@ def _inserted(text: str, lines: Sequence[str]) -> str:
         elif row.strip() and not row.lstrip().startswith("#"):
             if not row[0].isspace():
                 break
+            # As deep as the first entry is: YAML wants all of a mapping alike.
             indent = _indent(row) if last == top else indent
             last = index
     return (
@@ -182,6 +187,7 @@ def _written(value: object) -> str:
     """Return a value as a line of YAML has it."""
     import yaml
 
+    # PyYAML breaks lines at 80 signs by default, and ends a bare scalar with '...'.
     text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
     return text.strip().removesuffix("...").strip()
 

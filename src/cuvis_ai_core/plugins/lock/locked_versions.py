@@ -71,6 +71,7 @@ class LockedVersions(Versions):
             return
         if source.commit != locked["commit"]:
             what = f"tag {locked['tag']} is commit {source.commit} now, but {locked['commit']} is locked"
+        # Files as well: with large files (LFS) and submodules the commit alone does not say all that lies there.
         elif source.content != locked["content"]:
             what = f"the files of commit {source.commit} are not those that are locked"
         else:
@@ -112,6 +113,7 @@ class LockedVersions(Versions):
     def _words(self, name: str) -> list[str]:
         pins = self._environment.dependencies.get(name, ())
         hashes = (text for pin in pins for text in self._environment.hashes.get(pin, ()))
+        # Hashes too: two lock files may name one version and mean two files of it.
         return [name, *self._lock.plugins[name].get("requirements", ()), *pins, *hashes]
 
     def _choice(self, name: str, needs: Needs) -> Choice:
@@ -124,6 +126,7 @@ class LockedVersions(Versions):
             self._refuse_uncovered(name, pins, missing)
         except Exception as error:  # noqa: BLE001 - the error of one plugin is no concern of the others
             return Choice(error=error)
+        # In just that version: another one that the requirement allows is not what is locked.
         lacking = tuple(pin for pin in pins if not host.has(pin))
         return self._chosen(lacking)
 
@@ -160,6 +163,7 @@ def refuse_changed(name: str, requirements: Sequence[str], lock: Lock) -> None:
         LockError: It does.
     """
     locked = lock.plugins[name].get("requirements")
+    # A lock file from before requirements were noted says nothing of them.
     if locked is not None and sorted(locked) != sorted(requirements):
         raise LockError(
             f"The requirements of plugin '{name}' are [{', '.join(sorted(requirements))}], but locked as "

@@ -91,11 +91,13 @@ class Locker:
                     return self._locked(manifest, plugins, moving, processes, dry_run=dry_run)
                 except PreparationError as error:
                     impossible = {name for name, each in error.failed.items() if _needs_process(plugins[name], each)}
+                    # Grows in each turn, so that this ends.
                     impossible -= processes  # what fails there too has failed
                     if not impossible:
                         raise
                     processes |= impossible
         finally:
+            # A lock is no load: what was fetched and installed for it may be pruned again.
             self.store.release()
 
     def _locked(
@@ -130,6 +132,7 @@ class Locker:
             lock = _merged(lock_path(manifest), old, entries, wheels)
             if dry_run:
                 return LockResult(lock, _by_pin(wheels), {})
+            # Installed from the lock itself: what could not be read back would be found by somebody else.
             installer.follow(LockedVersions(lock))
             installer.install(installer.choose(folder))
             installer.refuse_failed(what)
@@ -199,6 +202,7 @@ def _merged(
         if old
     }
     known = environments.get(interpreter(), LockedPins({}, {}))
+    # What builds need was found out by a bundle, and is not asked for again here.
     hashes = {pin: known.hashes[pin] for pins in known.builds.values() for pin in pins}
     environments[interpreter()] = LockedPins(
         {name: tuple(sorted(each.pin for each in found)) for name, found in wheels.items()},
@@ -227,6 +231,7 @@ def _refuse_clashes(what: str, installed: Mapping[str, Installed]) -> None:
     with ExitStack() as held:
         for name, target in targets.items():
             try:
+                # Tried for real, in their order, and let go of: no rule of its own can drift from that of loading.
                 held.callback(leases.acquire(target.plugin, target.needed, target.folder).release)
             except DependencyConflictError as error:
                 raise not_prepared(what, {name: with_all_demands(error, targets)}) from error

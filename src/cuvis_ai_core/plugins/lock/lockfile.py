@@ -55,6 +55,7 @@ _FOUND: Final = frozenset({"commit", "content", "requirements", "signer", "key",
 """What a lock has beside what stands in the manifest."""
 
 _KEYS: Final = _LISTS | _FOUND | {"repo", "tag", "path", "isolation", "python", "subdirectory"}
+# With a bound: a version is handed to uv, and stands in file names.
 _PIN: Final = r"[a-z0-9-]+(==[A-Za-z0-9_.!+-]{1,200}| @ \S+)"
 _OBJECT: Final = r"[0-9a-f]{40}|[0-9a-f]{64}"
 _HASH: Final = r"sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})"
@@ -145,6 +146,7 @@ def read_lock(manifest: Path) -> Lock | None:
     Raises:
         LockError: The file cannot be read, or is no lock file.
     """
+    # Read without looking first whether it is there: between the two it could go.
     path = lock_path(manifest)
     try:
         return _lock(path, read_toml(path))
@@ -152,6 +154,7 @@ def read_lock(manifest: Path) -> Lock | None:
         return None
     except OSError as error:
         raise _unreadable(path, str(error.strerror or error)) from error
+    # Any shape that TOML allows: a number for a table is an AttributeError at its first use.
     except (ValueError, TypeError, AttributeError) as error:
         raise _unreadable(path, str(error)) from error
 
@@ -178,6 +181,7 @@ def write_lock(lock: Lock) -> None:
         },
     }
     try:
+        # Through a link, which several folders may share: replacing the link would leave the others with the old file.
         write_atomic(lock.path.resolve(), _COMMENT + tomli_w.dumps(data, indent=2))
     except OSError as error:
         raise LockError(
@@ -204,6 +208,7 @@ def entry_of(declared: Declared, manifest: Path) -> dict[str, Any]:
         entry |= {"repo": without_credentials(declared.repo), "tag": declared.tag}
     else:
         entry |= {"path": _seen_from(manifest.absolute().parent.resolve(), declared.path)}
+    # Empty ones are left out, so that a key that comes with a later version changes no lock file that is there.
     return {key: value for key, value in entry.items() if value}
 
 
@@ -215,6 +220,7 @@ def differences(lock: Lock, plugins: Mapping[str, Declared], manifest: Path) -> 
         locked, meant = lock.plugins.get(name, {}), entry_of(declared, manifest)
         if locked:
             apart = "apart_by" in locked and locked["isolation"] == "process"
+            # What a policy did is no difference to the manifest; on a machine without one the lock still holds.
             open_choice = declared.isolation == "auto" or apart
             meant["isolation"] = locked["isolation"] if open_choice else declared.isolation
             common = set(meant) | (_KEYS & set(locked)) - _FOUND
@@ -245,6 +251,7 @@ def refuse_differences(lock: Lock, plugins: Mapping[str, Declared], manifest: Pa
 def _seen_from(folder: Path, path: Path) -> str:
     """Return a path relative to a folder, with '/', unless they have nothing in common."""
     try:
+        # With only the root in common, `../../../data` says less than `/data`, and breaks when the manifest moves.
         related = os.path.commonpath([folder, path]) != Path(path.anchor).as_posix()
     except ValueError:  # two drives
         related = False
@@ -286,6 +293,7 @@ def _environment(name: str, data: Mapping[str, Any]) -> LockedPins:
     hashes = {pin: _texts(f"{name}: {pin}", _HASH, each) for pin, each in data["hashes"].items()}
     builds = {plugin: _texts(f"{name}: {plugin}", _PIN, pins) for plugin, pins in data.get("builds", {}).items()}
     for pin in (pin for pins in (*dependencies.values(), *builds.values()) for pin in pins):
+        # A commit is a hash; nothing else may go without.
         if not hashes.get(pin) and " @ git+" not in pin:
             raise ValueError(f"environments.{name} has no hash for {pin}")
     return LockedPins(dependencies, hashes, _texts(f"{name}: built", _PIN, data.get("built", [])), builds)

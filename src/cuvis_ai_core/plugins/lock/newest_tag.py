@@ -26,6 +26,7 @@ def newest(tags: Iterable[str], present: str) -> str:
     found = [(each, tag) for tag in tags for prefix, each in [_split(tag)] if each is not None and prefix == style]
     if not version.is_prerelease:
         found = [(each, tag) for each, tag in found if not each.is_prerelease]
+    # The present one first: a tag of the same version that is spelled otherwise (`v1.0`, `v1.0.0`) is no update.
     return max([(version, present), *((each, tag) for each, tag in found if each > version)])[1]
 
 
@@ -41,6 +42,7 @@ def highest(tags: Iterable[str]) -> str | None:
 
 def _split(tag: str) -> tuple[str, Version | None]:
     """Return what stands before the version in a tag, and the version."""
+    # Python's lookbehinds have a fixed width, hence one for each thing that may stand before a version.
     for begin in re.finditer(r"(?:(?<=^)|(?<=[^\w.])|(?<=_)|(?<=^v)|(?<=[^\w.]v)|(?<=_v))\d", tag):
         try:
             return tag[: begin.start()], Version(tag[begin.start() :])

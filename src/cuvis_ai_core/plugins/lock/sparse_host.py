@@ -23,6 +23,7 @@ class SparseHost:
         kept = {pin.partition("==")[0] for pin in self._fixed}
         self._others: dict[str, str] = {}
         for name, found in _installed().items():
+            # What came from a folder or a file can be had nowhere else: it stays the host's, there as here.
             if name in kept or _is_local(found):
                 _describe(folder, name, found)
             else:
@@ -50,6 +51,7 @@ class SparseHost:
 
 def _installed() -> dict[str, Distribution]:
     found: dict[str, Distribution] = {}
+    # The path alone, not our finder, which adds what live plugins have.
     for each in MetadataPathFinder.find_distributions():
         name = each.metadata["Name"]
         if name:

@@ -59,6 +59,7 @@ class Update(NamedTuple):
             LockError: The lock file cannot be written; nothing changed.
             ManifestError: The manifest cannot be written; it differs from its lock file now.
         """
+        # The lock first: a manifest ahead of its lock file is an error at the next load, which says what to do.
         write_lock(self.lock)
         if self.text is None:
             return
@@ -123,7 +124,9 @@ def _tags(plugins: Mapping[str, Declared]) -> dict[str, tuple[str, str | None]]:
 
     if wanted:
         require_git()
+    # At once: each waits for its host, and all of them before anything is changed.
     Crew().run([partial(ask, name, declared) for name, declared in wanted.items()])
+    # In the manifest's order, not in that of the answers: the error is the same each time.
     for name in wanted:
         if name in errors:
             raise errors[name]

@@ -231,6 +231,7 @@ class Connection:
 
     def _next(self, batches: Iterator[Any]) -> Any:
         """Return the next batch; to compute it other nodes of this worker may be asked, by this thread."""
+        # Else a stream through two nodes of one worker would wait for itself.
         self._busy.release()
         try:
             return next(batches, None)
