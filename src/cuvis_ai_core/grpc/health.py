@@ -15,6 +15,7 @@ _SECONDS: Final = 4.0
 
 def health_address(port: int) -> str:
     """Return where the server at a port answers health checks of its own machine, if it speaks TLS."""
+    # Abstract: no file that needs a folder, rights and removal, and only this network namespace sees it.
     return f"unix-abstract:cuvis-ai-health-{port}"
 
 

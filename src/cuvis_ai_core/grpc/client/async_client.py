@@ -47,6 +47,7 @@ class AsyncClient:
         assert self._client is not None
         steps, calls, end = self._client.train(trainrun, kind=kind), Calls(), object()
         try:
+            # With a default: a StopIteration cannot be raised into a future (asyncio refuses it).
             while (progress := await _awaited(lambda: calls, next, steps, end)) is not end:
                 yield progress
         finally:
@@ -62,6 +63,7 @@ async def _awaited(calls: Callable[[], Calls], method: Callable[..., Any], *args
     try:
         return await asyncio.to_thread(method, *args, **kwargs)
     except asyncio.CancelledError:
+        # A thread cannot be ended: cancelling its call of gRPC has it return.
         began.cancel()
         raise
     finally:

@@ -17,6 +17,7 @@ class Calls:
         """Return a call that began; where nobody waits any more it is cancelled at once."""
         with self._lock:
             self._calls.append(call)
+            # Looked at under the lock, acted on outside: `cancel` runs callbacks, which may come back here.
             cancelled = self._cancelled
         if cancelled:
             call.cancel()

@@ -13,6 +13,7 @@ LARGEST: Final = 1024 * MIB
 
 _RUNS_THERE: Final = "See that it runs there (cuvis-ai serve), and give host:port or unix:/path, without http://."
 
+# Words of gRPC 1.x and BoringSSL: the status is UNAVAILABLE for all of them. The first that fits counts.
 _CAUSES: Final = (
     (
         "certificate has expired",
@@ -59,9 +60,11 @@ def open_channel(grpc: Any, address: str, root_certificates: Any, certificate: A
     Raises:
         ServiceError: Certificates are given as something else than PEM.
     """
+    # gRPC's own limit is 4 MiB, less than one cube.
     options = [("grpc.max_receive_message_length", LARGEST), ("grpc.max_send_message_length", LARGEST)]
     if root_certificates is None:
         return grpc.insecure_channel(address, options)
+    # Checked here: gRPC tells a wrong PEM by its log alone, and later as a server that is not there.
     chain, key = certificate or (None, None)
     for name, pem in (("root_certificates", root_certificates), ("certificate", chain), ("certificate", key)):
         if pem is not None and not (isinstance(pem, bytes) and b"-----BEGIN " in pem):
@@ -105,12 +108,14 @@ class Again:
         import grpc
 
         if isinstance(error, grpc.RpcError):
+            # Without gRPC's own: its text repeats the status, with addresses of files in C++.
             raise _error_of(error, self._address) from None
 
 
 def _error_of(error: Any, address: str) -> CuvisError:
     trailing = dict(error.trailing_metadata() or ())
     code, words = error.code().name, error.details() or error.code().name
+    # Servers of ours name their class of error; without that the words are of the connection.
     if code == "UNAVAILABLE" and ERROR not in trailing:  # said by gRPC itself
         return _unreachable(address, words)
     kind = getattr(errors, str(trailing.get(ERROR, "")), None)

@@ -100,6 +100,7 @@ class Client:
         self._foreign = Foreign()
         self._closed = False
         self._read: deque[str] = deque()
+        # What clients left that were killed is removed by the next one.
         if self._shares:
             sweep()
         try:
@@ -123,6 +124,7 @@ class Client:
         self._closed = True
         try:
             self._call("CloseSession", session_id=self.session_id)
+        # A session that is gone, or a server, is closed already.
         except ServiceError as error:
             if error.code not in {"NOT_FOUND", "UNAVAILABLE"}:
                 raise
@@ -141,6 +143,7 @@ class Client:
         from cuvis_ai_core.plugins.manifest.schema import read_manifest
 
         plugins = read_manifest(Path(manifest)).plugins
+        # Only what was given: defaults are the server's, which may be of another version.
         entries = {name: each.model_dump(mode="json", exclude_unset=True) for name, each in plugins.items()}
         sent = self._wire.messages.PluginManifest(config_bytes=json.dumps({"plugins": entries}).encode())
         answer = self._ask("LoadPlugins", manifest=sent)
@@ -216,6 +219,7 @@ class Client:
         try:
             return self._run({**given, **inputs}, outputs)
         except ServiceError as error:
+            # A loopback address says nothing: a forwarded port, or a container, is another machine's memory.
             if not self._shares or error.code != "UNIMPLEMENTED":
                 raise
         self._shares = False  # the two share a machine, and no memory: one of them is in a container
@@ -225,6 +229,7 @@ class Client:
         told: dict[str, str] = {}
         with self._lending.call() as lent:
             batch = self._batch(values, lent)
+            # Counted before: the collector may append while this runs.
             freed = [self._read.popleft() for _ in range(len(self._read))]
             metadata = [(WANTED, OWN), *([(FREED, ",".join(freed))] if freed else [])] if self._shares else []
             answer = self._ask("Inference", metadata=metadata, told=told, inputs=batch, output_specs=outputs)
@@ -262,6 +267,7 @@ class Client:
             with self._errors():
                 yield from map(_progress, stream)
         finally:
+            # Else a training that nobody watches would go on to its end.
             stream.cancel()
 
     def set_trainrun(self, trainrun: Mapping[str, Any] | str | Path) -> None:
@@ -356,6 +362,7 @@ class Client:
             if isinstance(value, str):
                 batch.text_prompt = value
                 continue
+            # Before anything is lent: what cannot be sent must not leave memory lent.
             array = to_array(value)
             if array is None:
                 raise TypeError(f"'{name}' is of type {type(value).__name__}, which cannot be sent.")

@@ -26,6 +26,7 @@ def harmless(content: bytes, kind: str) -> bool:
         return content.startswith(_PNG)
     if kind == "md":
         return not _FENCE.search(content) and not _CLICK.search(content)
+    # Entities are refused unread: some lines of them stand for gigabytes ("billion laughs").
     if _ENTITY.search(content) or b"\0" in content:  # which would be letters of two bytes
         return False
     try:
@@ -38,6 +39,7 @@ def harmless(content: bytes, kind: str) -> bool:
 def _shows(element: "ET.Element[str]") -> bool:
     if not isinstance(element.tag, str):
         return False
+    # Without namespaces: `xlink:href` leads elsewhere just as well.
     names = [name.rpartition("}")[2].lower() for name in element.attrib]
     calls = any(name.startswith("on") or name == "href" for name in names)
     fetches = any("url(" in value.lower() for value in element.attrib.values())

@@ -23,6 +23,7 @@ Beside: TypeAlias = dict[str, tuple[str, bytes]]
 
 def _server(_: click.Context, parameter: click.Parameter, text: str) -> str:
     port = text.rpartition(":")[2]
+    # gRPC takes such an address for a name to look up, and says only later that there is none.
     if text.startswith(("http://", "https://")) or (port.isdecimal() and int(port) >= 2**16):
         raise click.BadParameter(f"'{text}' is no address, such as localhost:50051 or unix:/path.", param=parameter)
     return text
@@ -122,6 +123,7 @@ def _drawn(client: "Client", kind: str | None) -> Beside:
     if kind is None:
         return {}
     picture = client.draw("mermaid" if kind == "md" else kind)
+    # What a server sends is opened in a browser, from the user's own disk.
     if not harmless(picture, kind):
         raise ServiceError(f"What the server sends is no picture of a pipeline as {kind}.", code="INTERNAL")
     content = b"```mermaid\n%s\n```\n" % picture.strip() if kind == "md" else picture

@@ -93,6 +93,7 @@ def write_inference(outputs: Mapping[str, Any], metrics: Mapping[str, float]) ->
         key = name.encode()
         head = b"\x0a" + _varint(len(key)) + key + b"\x12" + _varint(sum(map(len, tensor)))
         parts += [b"\x0a", _varint(len(head) + sum(map(len, tensor))), head, *tensor]
+    # Two serialized messages, one behind the other, are the message with the fields of both.
     parts.append(messages().InferenceResponse(metrics=metrics).SerializeToString())
     return b"".join(parts)
 
@@ -126,13 +127,16 @@ def _read_tensor(data: memoryview) -> RawTensor:
     tensor = RawTensor()
     for number, value in _fields(data):
         if number == 1:
+            # A reader of protobuf takes repeated numbers both packed and one by one.
             sizes = [value] if isinstance(value, int) else list(islice(_packed(value), _MOST_AXES + 1))
+            # A negative int64 is written as its two's complement, in ten bytes.
             tensor.shape += [size - (1 << _MOST_BITS) if size >> (_MOST_BITS - 1) else size for size in sizes]
             if len(tensor.shape) > _MOST_AXES:
                 raise ValueError("more sizes than any array has")
         elif number == 2:
             tensor.dtype = int(value)
         elif number == 3:
+            # They are one `oneof`: the last one that comes counts, and takes the other away.
             tensor.raw, tensor.shm = _bytes(value), None
         elif number == 4:
             found = messages().ShmRef.FromString(bytes(_bytes(value)))
@@ -149,6 +153,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, Any]]:
     if not isinstance(data, memoryview):
         raise TypeError("a message is expected, and a number came")
     place, end = 0, len(data)
+    # Protobuf ignores what it does not know: two bytes for each field, half a billion in a large message.
     for _ in range(_MOST_FIELDS):
         if place >= end:
             return
@@ -185,8 +190,10 @@ def _read_varint(data: memoryview, place: int) -> tuple[int, int]:
         place += 1
         value |= (byte & 127) << shift
         if byte < 128:
+            # As protobuf reads it: bits beyond 64 are dropped.
             return value & ((1 << _MOST_BITS) - 1), place
         shift += 7
+        # Ten bytes at most; without an end one number could be a message long.
         if shift > 63:
             raise ValueError("a number is too long")
 

@@ -39,10 +39,12 @@ def read_json(data: bytes, what: str) -> dict[str, Any]:
     """
     if not data.strip():
         raise ServiceError(f"{what}: config_bytes is empty.", code="INVALID_ARGUMENT")
+    # Counted in bytes: parsing them is what takes the time.
     if data.count(b"[") + data.count(b"{") > _MOST_PARTS:  # those in texts, too
         raise ServiceError(f"{what}: more than {_MOST_PARTS} mappings and lists.", code="INVALID_ARGUMENT")
     try:
         content = json.loads(data)
+        # `\ud800` in JSON is read as half of a pair, and fails later, wherever it is first written.
         json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair can be no name, and no text
     except (ValueError, RecursionError) as error:
         raise ServiceError(f"{what}: config_bytes is no JSON: {str(error)[:200]}.", code="INVALID_ARGUMENT") from error
@@ -74,6 +76,7 @@ def read_manifest(data: bytes) -> Sent:
 
 def _entry(content: Mapping[str, Any]) -> dict[str, Any]:
     provided = content.get("provides") or content.get("capabilities") or []
+    # Newer clients send every key, most of them empty, which older rules call unknown or wrong.
     kept = {key: content[key] for key in _KEYS if content.get(key) not in (None, [], {})}
     if isinstance(content.get("capabilities"), list) and (modules := data_modules(content)):
         kept["data_modules"] = modules

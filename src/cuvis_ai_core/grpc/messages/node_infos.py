@@ -40,6 +40,7 @@ def _node_info(registry: "NodeRegistry", entry: "NodeEntry", *, with_lists: bool
         plugin_name=entry.plugin or "",
     )
     try:
+        # By its path: two plugins may have a class of one short name.
         node_class = registry.get(entry.path)
         _describe(info, node_class, with_lists=with_lists)
     except Exception:  # a class that cannot be imported keeps nothing from the others

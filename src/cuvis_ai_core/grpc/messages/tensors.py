@@ -36,8 +36,10 @@ def dtype_number(dtype: object) -> int:
 
 def to_array(value: Any) -> NDArray[Any] | None:
     """Return a value as a NumPy array of a dtype that the wire has, or None where it is no array of numbers."""
+    # Not `isinstance`: torch need not be installed, nor imported, for a server of NumPy nodes.
     if hasattr(value, "detach"):
         value = value.detach().cpu()
+        # NumPy has no bfloat16: `np.asarray` of such a tensor raises.
         if dtype_name(value.dtype) == "bfloat16":
             value = value.float()
     try:
@@ -45,6 +47,7 @@ def to_array(value: Any) -> NDArray[Any] | None:
     except Exception:  # noqa: BLE001 - a plugin's object may refuse in any way
         return None
     name = array.dtype.name
+    # The wire's largest integer has a sign; larger values would come out negative.
     if name == "uint64" and (array.size == 0 or int(array.max()) <= np.iinfo(np.int64).max):
         return array.astype(np.int64)
     return array.astype(_WIDER[name]) if name in _WIDER else array if name in NUMBERS else None
@@ -52,6 +55,7 @@ def to_array(value: Any) -> NDArray[Any] | None:
 
 def raw_bytes(array: NDArray[Any]) -> memoryview:
     """Return the content of an array as the wire has it, without a copy where it lies so in memory."""
+    # Copies only what is a view with gaps, or in another order.
     array = np.ascontiguousarray(array)
     if array.dtype.byteorder == ">" or (array.dtype.byteorder == "=" and sys.byteorder == "big"):
         array = array.astype(array.dtype.newbyteorder("<"))
@@ -72,6 +76,7 @@ def from_raw(raw: Any, shape: list[int], dtype: int, name: str = "tensor") -> ND
     """
     if dtype not in _NAMES:
         raise _wrong(f"'{name}' has dtype {dtype}; the wire has {', '.join(f'{n} {d}' for d, n in NUMBERS.items())}.")
+    # Before NumPy sees it: a product beyond 64 bits would wrap there, and fit the bytes by chance.
     if len(shape) > MOST_AXES or any(size < 0 for size in shape) or math.prod(filter(None, shape)) > sys.maxsize // 8:
         raise _wrong(f"'{name}' has the shape {shape[:MOST_AXES]}, which no array has.")
     kind = np.dtype(_NAMES[dtype]).newbyteorder("<")
@@ -84,6 +89,7 @@ def from_raw(raw: Any, shape: list[int], dtype: int, name: str = "tensor") -> ND
     if _NAMES[dtype] == "bool":
         array = np.frombuffer(raw, dtype=np.uint8).reshape(shape) != 0  # a byte of another value is no bool
     array = array.astype(kind.newbyteorder("="), copy=False)
+    # Several nodes may get this one array, and its bytes may be the client's memory.
     array.setflags(write=False)
     return array
 

@@ -55,9 +55,11 @@ class Roots:
         places = [Path()] if _is_absolute(text) else [*folders, *self.read]
         found = next(filter(None, (self._first(places, f"{text}{suffix}") for suffix in suffixes)), None)
         if found is None:
+            # Asked before "not found" is said: whether a file is there is nobody's business outside.
             self._refuse_outside(places, text)
             raise ServiceError(f"There is no file '{text}'.", code="NOT_FOUND")
         path = self._below(found, self.read, text)
+        # Reading a pipe or a device may never end.
         if not stat.S_ISREG(path.stat().st_mode):
             raise ServiceError(f"'{text}' is no regular file.", code="PERMISSION_DENIED")
         return path
@@ -112,6 +114,7 @@ class Roots:
         """Return the first place where there is something of that name."""
         for place in places:
             path = place / text
+            # `exists` follows links, and so tells what there is outside of the roots.
             if os.path.lexists(path):
                 return path
         return None
@@ -141,6 +144,7 @@ class Roots:
             ServiceError: It does not.
         """
         try:
+            # With all links followed, also in a part that does not exist yet.
             real = path.resolve()
         except (OSError, RuntimeError) as error:  # a circle of links
             raise ServiceError(f"'{text}' leads nowhere.", code="INVALID_ARGUMENT") from error

@@ -44,6 +44,7 @@ class Service:
         self.watch = Watch(self.metrics)
         self.working = threading.BoundedSemaphore(self.settings.workers)
         """Held by each call that is worked on: threads are as many as calls, since some wait for their messages."""
+        # Half of the places: a training takes one for hours.
         self._trainings = threading.Semaphore(max(self.settings.workers // 2, 1))
 
     @contextmanager
@@ -102,6 +103,7 @@ class Service:
             return
         known = {name for entry in registry.nodes() for name in (entry.name, entry.path)}
         for node in nodes:
+            # Both spellings: a published client writes `class_name`, our own files may have `class`.
             name = (node.get("class_name") or node.get("class")) if isinstance(node, Mapping) else None
             if isinstance(name, str) and name not in known:
                 raise ServiceError(
@@ -184,6 +186,7 @@ def parse_generation(text: str) -> tuple[int, int]:
         ServiceError: It is none.
     """
     parts = text.split(".")
+    # With a bound: Python takes quadratic time for digits, and refuses more than 4,300 by another error.
     if not 2 <= len(parts) <= 3 or not all(part.isdecimal() and len(part) < 5 for part in parts):  # noqa: PLR2004
         raise ServiceError(f"'{text[:40]}' is no version of the schemas, such as 0.14.", code="INVALID_ARGUMENT")
     return int(parts[0]), int(parts[1])

@@ -66,6 +66,7 @@ def _calls_something(text: str) -> bool:
     """Tell whether a colon stands in an interpolation: before it is the name of a function, which may be one itself."""
     open_at: list[str] = []
     for sign in _SIGNS.findall(text):
+        # A colon within an inner mapping counts too: OmegaConf builds the name of a resolver from parts.
         if sign == ":" and "${" in open_at:
             return True
         if sign in {"${", "{"}:
@@ -128,6 +129,7 @@ def problems(kind: str, content: Mapping[str, Any]) -> list[str]:
     try:
         model.model_validate(_without_files(resolve(without_resolvers(content))))
     except ValidationError as error:
+        # pydantic's addresses name its own version and site.
         found = error.errors(include_url=False)
         told = [
             f"{key_of(each['loc']) or kind}: {each['msg'].removeprefix('Value error, ')}"
@@ -164,6 +166,7 @@ def _read(call: "Call", file: "Path") -> dict[str, Any]:
         without_resolvers(data)
         owners = list(call.session.node_registry.config_owners())
         within = [*call.service.roots.read, *owners]
+        # Without `within`, a list of defaults could name YAML files outside of the roots.
         data = compose(file, document, [*call.session.search_paths, *owners], within=within)
     return {key: value for key, value in data.items() if key not in _NOT_CONTENT}
 
@@ -175,6 +178,7 @@ def _stay_below(defaults: object) -> None:
         ServiceError: It does.
     """
     for text in _texts(defaults):
+        # Hydra's two providers that lead to other folders, and to packages.
         if ".." in text or text.lstrip("/").startswith(("file:", "pkg:")) or "${" in text:
             raise ServiceError(f"defaults: '{text[:80]}' leads out of the folder.", code="PERMISSION_DENIED")
 

@@ -34,6 +34,7 @@ def credentials(grpc: Any, settings: Settings) -> Any:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         # gRPC says of a wrong file no more than that it cannot listen; it asks for no password.
+        # With an empty password: OpenSSL would ask for one at the terminal.
         context.load_cert_chain(settings.tls_certificate, settings.tls_key, password=lambda: "")
     except (OSError, ValueError) as error:
         raise _refused(
@@ -69,6 +70,7 @@ def read_token(file: Path) -> bytes:
     Raises:
         ServiceError: It cannot be read, or holds none that a client could send.
     """
+    # Editors end a file with a line break.
     token = _read(file, "--token-file").strip()
     if not _TOKEN.fullmatch(token):
         what = "no token that a header could carry" if token else "no token"
@@ -80,8 +82,10 @@ def _refused_today(context: ssl.SSLContext, chain: Path) -> str | None:
     """Return what is wrong with the time of a certificate: by a client that trusts it, on a line in memory."""
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname = False
+    # A certificate of an authority that is not in the file is judged by its own dates.
     trusting.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     trusting.load_verify_locations(chain)
+    # The `ssl` module has no way to read the dates of a certificate but a handshake.
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
     sides = (trusting.wrap_bio(back, there), context.wrap_bio(there, back, server_side=True))
     for _ in range(_STEPS):

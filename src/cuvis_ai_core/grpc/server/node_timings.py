@@ -21,6 +21,7 @@ class _Times:
     """The times of one node in one stage, in milliseconds."""
 
     def __init__(self) -> None:
+        # A median needs all values: of a session that runs for weeks, the last ones.
         self.last: deque[float] = deque(maxlen=_KEPT)
         self.count = 0
         self.total = 0.0

@@ -32,6 +32,7 @@ class Session:
     """
 
     def __init__(self, most_waiting: int = 16, registry: Callable[[], NodeRegistry] = NodeRegistry) -> None:
+        # Not to be guessed: whoever knows the number of a session has all of it.
         self.id = secrets.token_hex(16)
         self.node_registry = registry()
         self.search_paths: list[Path] = []
@@ -44,6 +45,7 @@ class Session:
         """The manifest entries of the plugins that are loaded."""
         self.generation: tuple[int, int] | None = None
         """The generation of the schemas that the client's calls have shown."""
+        # Not by the clock, which may be set: all sessions would be idle for years at once.
         self.used = time.monotonic()
         self.closing = False
         self.at_end: list[Callable[[], None]] = []
@@ -72,6 +74,7 @@ class Session:
                 )
             self._waiting += 1
         try:
+            # In steps: gRPC wakes no thread whose client has gone.
             while not self._turn.acquire(timeout=_LOOK):
                 if not is_alive():
                     raise ServiceError("The client did not wait.", code="CANCELLED")
@@ -91,6 +94,7 @@ class Session:
         self.closing = True
         for stop in list(self.at_end):  # a training ends soon when it is told to
             _without_error(stop)
+        # Without an end a session whose node hangs could not be closed; whoever has the turn lets go in its stead.
         if self._turn.acquire(timeout=5):
             self._leave()
 
@@ -105,6 +109,7 @@ class Session:
 
     def set_pipeline(self, pipeline: "Pipeline | None") -> None:
         """Take a pipeline in the place of the one before, which is closed."""
+        # Exchanged first: should closing the old one fail, the new one is in place.
         before, self.pipeline = self.pipeline, pipeline
         self.sources = sources_of(pipeline) if pipeline is not None else {}
         if before is not None:

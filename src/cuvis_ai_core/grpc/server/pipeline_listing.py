@@ -45,6 +45,7 @@ def find_pipeline(configs: Path, roots: Roots, name: str) -> Path:
     Raises:
         ServiceError: It is no such path, or there is no such file.
     """
+    # A path below the folder, in the wire's form, whatever the system's own separator is.
     if not name.strip() or name.startswith("/") or "\\" in name or "\0" in name or ".." in name.split("/"):
         raise ServiceError(
             f"'{name[:200]}' is no path of a pipeline.",
@@ -104,6 +105,7 @@ def metadata_message(metadata: Mapping[str, Any]) -> Any:
 def _files(folder: Path) -> Iterator[Path]:
     count = 0
     for parent, folders, names in os.walk(folder.resolve()):
+        # In place, for `os.walk` goes on with this list: the answer is the same on every file system.
         folders.sort()
         for name in sorted(names):
             if name.endswith(_SUFFIXES):

@@ -28,6 +28,7 @@ def why_not(settings: Settings) -> ServiceError:
 
 
 def _why_no_socket(path: Path) -> str:
+    # `sun_path` has 108 bytes on Linux, one of them the zero; gRPC says only that it failed.
     if len(os.fsencode(path)) > _LONGEST_SOCKET:
         return f"it is longer than the {_LONGEST_SOCKET} bytes that a socket's path may have"
     if not path.parent.is_dir():

@@ -39,6 +39,7 @@ def handlers(service: Service, unary: dict[str, Handler], streams: dict[str, Cal
     def made(method: Method) -> Any:
         if method.streams:
             return grpc.unary_stream_rpc_method_handler(_streaming(service, method, streams[method.name]))
+        # Without a deserializer: gRPC answers what it cannot parse with its own INTERNAL.
         return grpc.unary_unary_rpc_method_handler(_answering(service, method, unary[method.name]))
 
     known = {**unary, **streams}
@@ -52,6 +53,7 @@ def _answering(service: Service, method: Method, handler: Handler) -> Callable[[
         with _answered(method.name, data, context, service) as watched:
             call = _call(service, method, data, context)
             watched.owner = call.owner
+            # First the session's turn, then a place to work: waiting calls of one session would take all places.
             with _turn(call, method.name), nullcontext() if method.name in AT_ONCE else service.working:
                 response = handler(call)
                 content = response if isinstance(response, bytes) else response.SerializeToString()
@@ -63,6 +65,7 @@ def _answering(service: Service, method: Method, handler: Handler) -> Callable[[
                 )
             watched.sent = len(content)
             return content
+        # For mypy: `_answered` ends in `context.abort`, which always raises.
         raise AssertionError  # aborting a call raises
 
     return answer
@@ -89,6 +92,7 @@ def _call(service: Service, method: Method, data: bytes, context: Any) -> Call:
     from google.protobuf.message import DecodeError
 
     request: Any
+    # Before it is parsed: a message of 1 GB of nested mappings takes many times that as objects.
     if method.name not in _LARGE and len(data) > _MOST_WORDS:
         raise ServiceError(
             f"The {method.name}Request has {len(data)} bytes, and one without arrays up to {_MOST_WORDS}.",
@@ -123,9 +127,11 @@ def _answered(method: str, data: bytes, context: Any, service: Service) -> Itera
     with service.watch.call(method, len(data), context) as watched:
         try:
             yield watched
+        # gRPC closes a stream whose client is gone; a status cannot be sent any more.
         except GeneratorExit:
             watched.code = "CANCELLED"
             raise
+        # `sys.exit` in a node would end gRPC's thread without an answer.
         except (Exception, SystemExit) as error:
             number = secrets.token_hex(6)
             code, words = code_of(error), words_for(error, number)
@@ -136,5 +142,6 @@ def _answered(method: str, data: bytes, context: Any, service: Service) -> Itera
         else:
             return
         watched.code = code
+    # Before `abort`, which sends what there is and raises.
     context.set_trailing_metadata(tuple(about))
     context.abort(grpc.StatusCode[code], words)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 _KEY = "stopper"
 
 
+# No Exception: a node that catches those would go on.
 class Stopped(BaseException):
     """A run was stopped, by whoever wanted it or because nobody waits for it any more."""
 
@@ -66,6 +67,7 @@ class Run:
         self._asked.set()
         pipeline = self._session.pipeline
         for node in pipeline.nodes.values() if pipeline is not None else ():
+            # Of the class: a node's attribute of that name may be anything.
             if callable(cancel := getattr(type(node), "cancel", None)):
                 cancel(node)
 

@@ -169,13 +169,16 @@ def run(settings: Settings, log_level: str) -> None:
     from cuvis_ai_core.grpc.server.temporary_folder import own_temporary_folder
 
     ended = threading.Event()
+    # An event: gRPC's threads hold the server, and an exception in the main one would not stop them.
     before = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with own_temporary_folder():
             server = Server(settings)
             log_to_stderr(settings.log_format, log_level)
             server.start()
+            # After `start`: who waits for this line may connect at once.
             say(server.describe())
+            # Into a pipe or a file Python writes in blocks: who waits for the line would wait on.
             _flush()
             tell("READY=1")
             ended.wait()

@@ -47,11 +47,13 @@ class Server:
         self.service = Service(self.settings)
         self._serving = health_pb2.HealthCheckResponse
         self._health = health.HealthServicer()
+        # A thread per call: gRPC has one wait for each message, and work is counted for itself (`Service.working`).
         self._pool = ThreadPoolExecutor(self.settings.max_calls, thread_name_prefix="call")
         self._patience = Patience(self.settings.message_time)
         self._server: Any = grpc.server(
             self._pool,
             handlers=[handlers(self.service, dict(table()), dict(streams()))],
+            # The token first: a call without one is not waited for.
             interceptors=[*([_guard(self.settings)] if self.settings.token_file else []), self._patience.interceptor()],
             options=_options(self.settings),
             maximum_concurrent_rpcs=self.settings.max_calls,
@@ -86,12 +88,14 @@ class Server:
             grace: Seconds that calls have to end in; by default those of the settings.
         """
         self._health.enter_graceful_shutdown()
+        # `stop` returns at once; its event is set when the last call has ended.
         self._server.stop(self.settings.drain if grace is None else grace).wait()
         self._patience.stop()
         if self._asked_here is not None:
             self._asked_here.stop(None)
         self.service.sessions.close_all()
         self._end_metrics()
+        # A node that computes cannot be ended: its thread must not keep the process.
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def __enter__(self) -> Self:
@@ -139,6 +143,7 @@ class Server:
         secret = credentials(grpc, settings) if settings.uses_tls else None
         try:
             if secret is not None:
+                # Older grpcio returns 0 where it cannot listen, newer raises RuntimeError.
                 port = self._server.add_secure_port(wanted, secret)
             elif settings.uds is not None:
                 port = self._listen_on_socket(wanted)
@@ -155,6 +160,7 @@ class Server:
 
     def _listen_on_socket(self, wanted: str) -> int:
         """Listen on a Unix socket that nobody else could use at any moment."""
+        # By the mask: between making a socket and `chmod` anybody could connect.
         before = os.umask(0o777 & ~self.settings.uds_mode)
         try:
             return int(self._server.add_insecure_port(wanted))
@@ -195,7 +201,9 @@ def _guard(settings: Settings) -> Any:
             if details.method.startswith(HEALTH):
                 return continuation(details)
             sent = [value for key, value in details.invocation_metadata if key == "authorization"]
+            # Two headers of that name: which one counts would be a matter of who reads them.
             given = sent[0] if len(sent) == 1 else ""
+            # In constant time: the length of a comparison would tell how much of a token is right.
             if hmac.compare_digest(given.encode() if isinstance(given, str) else given, expected):
                 return continuation(details)
             return streaming if "reflection" in details.method else refusal

@@ -29,6 +29,7 @@ class Patience:
 
     def start(self) -> None:
         """Begin to look."""
+        # One for all calls: a timer for each would be a thread for each.
         threading.Thread(target=self._look, name="patience", daemon=True).start()
 
     def stop(self) -> None:
@@ -37,8 +38,10 @@ class Patience:
 
     def messages(self, requests: Iterator[Any], context: Any, method: str) -> Iterator[Any]:
         """Yield the messages of a call, as long as each comes in time."""
+        # Without a token: strangers may ask this, so they are given less time.
         longest = min(self._longest, _LONGEST_OF_HEALTH) if method.startswith(HEALTH) else self._longest
         while True:
+            # By `id`, which stays its own: the context is kept beside.
             self._waiting[id(context)] = time.monotonic() + longest, context
             try:
                 request = next(requests, None)
@@ -82,6 +85,7 @@ class Patience:
     def _look(self) -> None:
         while not self._ended.wait(min(1.0, self._longest / 4)):
             now = time.monotonic()
+            # A list: calls come and go in other threads.
             for until, context in list(self._waiting.values()):
                 if now > until:
                     context.cancel()
@@ -105,8 +109,10 @@ def _patient(grpc: Any, handler: Any, patience: Patience, method: str) -> Any:
         patience.taken(context)
         return made
 
+    # Private to grpcio: health's `Watch` returns at once and answers by callbacks.
     if getattr(behaviour, "experimental_non_blocking", False):  # that of watching the health
         behave.experimental_non_blocking = True  # type: ignore[attr-defined]
         behave.experimental_thread_pool = getattr(behaviour, "experimental_thread_pool", None)  # type: ignore[attr-defined]
     made = grpc.stream_stream_rpc_method_handler if handler.response_streaming else grpc.stream_unary_rpc_method_handler
+    # As streams: of a unary call gRPC reads the message itself, in a thread, before anybody is asked.
     return made(behave, handler.request_deserializer, handler.response_serializer)

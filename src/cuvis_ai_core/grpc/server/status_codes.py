@@ -114,7 +114,9 @@ def _of_a_file(error: OSError) -> str:
 
 def shown(text: str) -> str:
     """Return a text without signs that a terminal would obey, and not longer than a header takes."""
+    # Halves of surrogate pairs cannot be sent: gRPC would abort with an error of its own.
     clean = _CONTROLS.sub("?", text).encode(errors="replace").decode()
+    # Measured as it is sent: gRPC writes other letters as %XX, three bytes for one.
     while len(quote(clean)) > _MOST_BYTES:
         clean = f"{clean[: len(clean) * 3 // 4]} …"
     return clean
@@ -137,6 +139,7 @@ def _is_foreign(cause: BaseException) -> bool:
 def _is_out_of_memory(error: BaseException | None) -> bool:
     """Tell whether memory, of the machine or of a GPU, is what was missing."""
     while error is not None:
+        # By name: `torch.cuda.OutOfMemoryError`, where torch may not be there.
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
             return True
         if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):  # torch, on the CPU

@@ -16,6 +16,7 @@ from cuvis_ai_core.errors import CuvisError, ServiceError
 from cuvis_ai_core.grpc.server.allowed_paths import Roots
 
 _OPEN: Final = Path("/proc/self/fd")
+# Linux alone has /proc/self/fd and O_PATH; elsewhere the look before is all there is.
 _CAN: Final = _OPEN.is_dir() and os.open in os.supports_dir_fd and hasattr(os, "O_PATH")
 
 
@@ -34,6 +35,7 @@ def reading(roots: Roots, path: Path) -> Iterator[Path]:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise _swapped(path)
         held = Path(folder) / path.name
+        # A link of the file's own name: readers choose by its suffix, and libraries take paths alone.
         held.symlink_to(_OPEN / str(handle))
         with _told_as(path, held):
             yield held
@@ -58,6 +60,7 @@ def writing(roots: Roots, path: Path) -> Iterator[Path]:
 def _folder(opened: ExitStack, roots: list[Path], path: Path, *, make: bool) -> int:
     """Return the handle of the folder of a path without links, opened from its root down without following any."""
     root = next(each for each in roots if path.is_relative_to(each))
+    # O_PATH: a folder that may be searched, and not read, can be gone through.
     handle = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     opened.callback(os.close, handle)
     for part in path.relative_to(root).parts[:-1]:
@@ -70,6 +73,7 @@ def _folder(opened: ExitStack, roots: list[Path], path: Path, *, make: bool) -> 
 
 def _opened(opened: ExitStack, folder: int, name: str, flags: int, path: Path) -> int:
     try:
+        # Step by step: O_NOFOLLOW concerns the last part of a path only.
         handle = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except PermissionError:
         raise

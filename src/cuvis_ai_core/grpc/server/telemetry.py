@@ -21,6 +21,7 @@ class Metrics:
     def __init__(self, sessions: Callable[[], int]) -> None:
         with explain_missing():
             from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+        # Not the library's global one: two servers in one process would meet there under one name.
         self.registry: Any = CollectorRegistry()
         about: dict[str, Any] = {"namespace": "cuvis", "registry": self.registry}
         self._calls = Counter("calls", "Calls that have ended, by method and status.", ["method", "code"], **about)
@@ -70,6 +71,7 @@ def span(method: str, context: Any, watched: "Watched") -> Iterator[None]:
     """Have a span around a call, below the one that the client names in `traceparent`, if OpenTelemetry is there."""
     try:
         from opentelemetry import propagate, trace
+    # OpenTelemetry is the user's to install: no extra of ours, and no word where it is not there.
     except ImportError:
         yield
         return

@@ -35,6 +35,7 @@ def own_temporary_folder() -> Iterator[None]:
         return
     before, variables = tempfile.tempdir, {name: os.environ.get(name) for name in _VARIABLES}
     tempfile.tempdir = str(folder)
+    # For children: processes of trainings and of plugins write there as well.
     os.environ.update(dict.fromkeys(_VARIABLES, str(folder)))
     try:
         yield
@@ -64,6 +65,7 @@ def sweep(base: Path) -> list[str]:
 
 def _make(base: Path) -> tuple[Path, int | None]:
     """Return a new folder and the handle that locks it; it gets the name that is swept when it is locked."""
+    # Under another name until it is locked: a server that starts in this moment would sweep it.
     made = Path(tempfile.mkdtemp(prefix=".cuvis-", dir=base))
     if os.name != "posix":
         return made, None
@@ -83,6 +85,7 @@ def _locked(folder: Path) -> int | None:
     handle = None
     with suppress(OSError):
         found = folder.lstat()
+        # /tmp is everybody's: somebody else's folder of that name is not ours to remove.
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             return None
         handle = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)

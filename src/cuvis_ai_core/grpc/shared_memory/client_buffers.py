@@ -29,6 +29,7 @@ class Lending:
         self._blocks = Blocks(make, most)
         self._given: dict[str, tuple[int, int]] = {}
         self._kept: set[str] = set()
+        # The collector appends here, in any thread: a lock could be held by that thread itself.
         self._ended: deque[str] = deque()
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any] | None:
@@ -49,6 +50,7 @@ class Lending:
         try:
             yield lent
         except BaseException:  # the server may read it still
+            # A call that failed here may still be read there: a deadline ends the waiting, not the work.
             self._kept.update(lent.blocks)
             raise
         finally:

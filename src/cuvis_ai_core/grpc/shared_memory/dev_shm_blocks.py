@@ -56,8 +56,10 @@ class Block:
 
         self.name = f"{prefix}{secrets.token_hex(8)}"
         self.size = -(-size // _GRANULE) * _GRANULE
+        # O_EXCL: a file that somebody put there before would be his to shorten.
         self._handle = os.open(FOLDER / self.name, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
+            # The system lets go of it when the process ends, by whatever signal; a list of owners would outlive them.
             fcntl.flock(self._handle, fcntl.LOCK_EX)
             os.posix_fallocate(self._handle, 0, self.size)  # memory that is missing is an error here, a crash later
             self.memory = mmap.mmap(self._handle, self.size)
@@ -74,6 +76,7 @@ class Block:
         self._remove()
 
     def _remove(self) -> None:
+        # The name first: a block without its lock would be swept by somebody else.
         (FOLDER / self.name).unlink(missing_ok=True)
         os.close(self._handle)
 
@@ -150,6 +153,7 @@ class Blocks:
             self._free.clear()
 
     def _made(self, size: int) -> Owned | None:
+        # What is free goes first, the longest unused before the others.
         while self._free and self._bytes() + size > self._most:
             self._free.pop(0).close()
         if self._bytes() + size > self._most:
@@ -186,6 +190,7 @@ class Copies:
         finally:
             os.close(handle)
         lease = np.frombuffer(view, np.uint8)
+        # A mapping cannot be referred to weakly; arrays made of this one keep it alive.
         weakref.finalize(lease, self._back, memory).atexit = False
         return memoryview(lease)  # type: ignore[arg-type]
 
@@ -195,6 +200,7 @@ class Copies:
             found = min(fitting, key=len)
             self._free.remove(found)
             return found
+        # Anonymous, and page-aligned: a mapping of no bytes is a ValueError.
         return mmap.mmap(-1, -(-max(size, 1) // _GRANULE) * _GRANULE)
 
     def _back(self, memory: mmap.mmap) -> None:
@@ -267,6 +273,7 @@ def sweep() -> list[str]:
         try:
             if time.time() - file.stat().st_mtime < _YOUNG:
                 continue
+            # /dev/shm is everybody's: a link of that name could have any file opened.
             handle = os.open(file, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             continue
@@ -287,6 +294,7 @@ def _opened(name: str) -> int:
     if matched is None:
         raise _wrong(f"'{name[:80]}' is no name of a block of shared memory.")
     try:
+        # O_NONBLOCK: opening a pipe waits for its writer; O_NOFOLLOW: a link leads anywhere.
         handle = os.open(FOLDER / matched[1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise _wrong(f"The block '{name}' cannot be opened: {error.strerror}.") from error
@@ -299,6 +307,7 @@ def _opened(name: str) -> int:
 def _read_all(handle: int, view: memoryview, offset: int, name: str) -> None:
     done = 0
     while done < len(view):
+        # Read, not mapped: a file that is shortened while it is mapped ends this process (SIGBUS).
         count = os.preadv(handle, [view[done:]], offset + done)
         if not count:
             raise _wrong(f"The block '{name}' was shortened while it was read.")

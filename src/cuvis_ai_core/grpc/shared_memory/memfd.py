@@ -47,6 +47,7 @@ class SealedBlock:
 
         self.size = -(-size // _GRANULE) * _GRANULE
         self._handle = os.memfd_create(f"{_KIND}{session}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        # Found through /proc: only the same user, or root, may open another process's files there.
         self.name = f"memfd:{os.getpid()}:{self._handle}"
         try:
             os.posix_fallocate(self._handle, 0, self.size)
@@ -114,6 +115,7 @@ class Maps:
         for name, (key, ref) in list(self._read.items()):
             if ref() is not None:
                 kept.append(name)
+                # Not mapped again from here: the client discards that memory.
                 self._known.pop(key, None)
         self._read.clear()
         return kept
@@ -137,14 +139,17 @@ class Maps:
         # Looked at again in what is open: the name may lead elsewhere by now.
         if _leads_to(f"/proc/self/fd/{handle}") != f"/memfd:{_KIND}{session} (deleted)":
             raise _unseen(name)
+        # Without the seal its owner could shorten it while a node reads: SIGBUS ends the server.
         if not fcntl.fcntl(handle, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK:
             raise _unseen(name)
         status = os.fstat(handle)
+        # With the inode: a number of a file is used again when one is closed.
         key = name, status.st_ino
         memory = self._known.get(key)
         if memory is None:
             while len(self._known) >= _MOST_MAPS or self._kept() > _MOST_KEPT:
                 self._known.pop(next(iter(self._known)))
+            # Kept: mapping anew costs a page fault for every 4 KiB.
             memory = self._known[key] = mmap.mmap(handle, status.st_size, prot=mmap.PROT_READ)
         return key, memory
 

@@ -54,6 +54,7 @@ def read_tensor(call: "Call", name: str, tensor: RawTensor) -> NDArray[Any]:
     if not (call.service.settings.is_local and is_available()):
         raise ServiceError("This server shares no memory with its clients.", code="UNIMPLEMENTED")
     block, offset, size = tensor.shm
+    # By a client's word the server would hand one session's outputs to another.
     if block.lstrip("/").startswith(SERVER):
         raise ServiceError(f"The block '{block}' is the server's.", code="PERMISSION_DENIED")
     if size > call.service.settings.max_message:

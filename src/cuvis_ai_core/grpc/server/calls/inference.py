@@ -30,6 +30,7 @@ def infer(call: Call) -> bytes:
     try:
         content, left = _inferred(call)
     finally:
+        # After the inner function has ended: its own variables would count as holding the memory.
         kept = kept_by_nodes(call)
     told = [(LEFT_OUT, ",".join(left)), (KEPT, ",".join(kept))]
     if found := [(key, value) for key, value in told if value]:
@@ -46,6 +47,7 @@ def _inferred(call: Call) -> tuple[bytes, list[str]]:
         values = pipeline.forward(batch, keep_ports=wanted or None)
     outputs, metrics, left = _sorted(values, asked=bool(wanted))
     answered = shared(call, outputs)
+    # Before the answer is put together: it would be in memory twice only to be refused.
     size = sum(each.nbytes for each in answered.values() if hasattr(each, "nbytes"))
     if size > call.service.settings.max_message:
         raise ServiceError(
@@ -88,6 +90,7 @@ def _stoppable(call: Call) -> Iterator[None]:
         ServiceError: It did.
     """
     run = stopper_of(call.session).begin(call.session)
+    # gRPC calls nobody back of a call that is over, and says so by False.
     if not call.context.add_callback(run.ask):  # the call is over before it began
         run.ask()
     try:
@@ -111,6 +114,7 @@ def _wanted(pipeline: "Pipeline", names: list[str]) -> list[Address]:
     for name in names:
         matches = [each for each in known if name in {".".join(each), each[1]}]
         if not matches:
+            # Of a client's text only the beginning is compared: difflib takes the square of its length.
             full = [".".join(each) for each in known]
             raise ServiceError(
                 f"The pipeline has no output '{name[:200]}'.{did_you_mean(name[:200], full)}",
@@ -134,6 +138,7 @@ def _sorted(values: Mapping[Address, Any], *, asked: bool) -> tuple[dict[str, An
         name = f"{node}.{port}"
         if value is None:
             continue
+        # Python's own numbers only: those of NumPy keep their type as arrays.
         if isinstance(value, bool | int | float):
             metrics[name] = float(value)
         elif (found := _named_numbers(node, value)) is not None:

@@ -57,6 +57,7 @@ def load_pipeline(call: Call) -> Any:
     """Build the session's pipeline, in the place of the one before."""
     from cuvis_ai_core.pipeline.pipeline import Pipeline
 
+    # Before anything is resolved: `${oc.env:...}` of a client would read the server's variables.
     content = without_resolvers(read_json(call.request.pipeline.config_bytes, "pipeline"))
     if "nodes" not in content and isinstance(content.get("pipeline"), dict):
         content = content["pipeline"]  # a trainrun, or a nested group as Hydra composes it
@@ -82,6 +83,7 @@ def load_weights(call: Call) -> Any:
             give_weights(pipeline, held, strict=strict)
         return messages().LoadPipelineWeightsResponse(success=True, resolved_path=str(path))
     with tempfile.TemporaryDirectory() as folder:
+        # torch writes zip archives since 1.6; safetensors begins with the length of its header.
         suffix = ".pt" if request.weights_bytes.startswith(_ZIP) else ".safetensors"
         path = Path(folder) / f"weights{suffix}"
         path.write_bytes(request.weights_bytes)
@@ -98,6 +100,7 @@ def save_pipeline(call: Call) -> Any:
     text = request.pipeline_path
     named = text if text.endswith((".yaml", ".yml")) else f"{text}.yaml" if text.strip() else text
     target = call.service.roots.target(named)
+    # The folder is held open: one that is exchanged for a link meanwhile leads nowhere.
     with writing(call.service.roots, target) as held:
         save(pipeline, held, {field.name: value for field, value in request.metadata.ListFields()})
         weights = find_weights(held)
@@ -161,6 +164,7 @@ def give_weights(pipeline: "Pipeline", path: Path, *, strict: bool) -> None:
     for node, values in read_weights(path).state.items():
         for key, value in values.items():
             known = state.get(node, {}).get(key)
+            # By shape: torch's own `strict=False` raises for tensors of another size.
             if known is not None and getattr(known, "shape", None) == getattr(value, "shape", None):
                 state[node][key] = value
     pipeline.load_state_dict(state)
@@ -186,6 +190,7 @@ def _outline(call: Call, text: str, registry: "NodeRegistry | None") -> "Pipelin
         raise ServiceError(f"config_content: {error}", code="INVALID_ARGUMENT") from error
     if not isinstance(data, dict):
         raise ServiceError("config_content holds no mapping.", code="INVALID_ARGUMENT")
+    # Through JSON: a date or a set of YAML has no place in a pipeline, and is an error here.
     content = resolve(json.loads(json.dumps(without_resolvers(data))))
     own = registry or NodeRegistry()
     call.service.check_nodes(own, content)

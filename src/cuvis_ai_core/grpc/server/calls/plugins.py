@@ -65,6 +65,7 @@ def list_available_nodes(call: Call) -> Any:
 
 def clear_plugin_cache(call: Call) -> Any:
     """Remove from the plugin cache what belongs to a plugin, or everything, but for what is in use."""
+    # Whoever clears it makes all others fetch again, and learns what they use.
     if not call.service.settings.is_local:
         raise ServiceError("The plugin cache of this server is shared by all its clients.", code="PERMISSION_DENIED")
     plugin = call.request.plugin_name or None
@@ -113,6 +114,7 @@ def _checked(call: Call, plugins: Entries) -> tuple[dict[str, Any], dict[str, Ex
             good[name] = schema.parse_plugin(name, entry, base=call.service.settings.working_directory)
             call.service.check_plugin(name, good[name])
         except CuvisError as error:
+            # What the policy of the server forbids ends the call; a plugin that is wrong is one of several.
             if isinstance(error, ServiceError):
                 raise
             failed[name] = error
@@ -124,6 +126,7 @@ def _load_together(registry: NodeRegistry, plugins: Mapping[str, Any]) -> None:
     if len(plugins) == 1:
         registry.load_plugin(*next(iter(plugins.items())))
     elif plugins:
+        # A manifest in a file, as the registry reads it: dependencies are chosen together for one manifest alone.
         with TemporaryDirectory() as folder:
             manifest = Path(folder) / "plugins.yaml"
             entries = {name: each.model_dump(mode="json", exclude_unset=True) for name, each in plugins.items()}

@@ -69,7 +69,9 @@ def train(call: Call) -> Iterator[Any]:
         raise ServiceError("The trainrun has no section 'training'.", code="FAILED_PRECONDITION")
     if isinstance(config.data, DataConfig):
         check_data(call, config.data, session.node_registry.cube_readers())
+    # Statistics and thresholds stay in the session; only gradients leave checkpoints.
     results = _results(call, session, config) if kind == GRADIENT else None
+    # Counted first: a training that is refused must not leave files.
     with service.training(), tempfile.TemporaryDirectory(prefix="cuvis-training-") as folder:
         task = _task(call, {**config.to_dict(), "pipeline": pipeline.to_dict()}, results, Path(folder))
         yield from training_of(session).run(session, task, call.context)
@@ -117,6 +119,7 @@ def save_trainrun(call: Call) -> Any:
             content["plugins_path"] = name = f"{target.stem}.{_PLUGINS}"
             entries = {name: each.model_dump(mode="json", exclude_unset=True) for name, each in session.plugins.items()}
             write_atomic(held.with_name(name), to_yaml({"plugins": entries}))
+        # The trainrun last: where it is, all that it names is there.
         write_atomic(held, to_yaml(json.loads(json.dumps(content))))
     return messages().SaveTrainRunResponse(
         success=True,
@@ -134,6 +137,7 @@ def restore_trainrun(call: Call) -> Any:
         with session.turn(call.context.is_active):
             config = _restore(Call(call.service, call.request, call.context, session))
     except BaseException:
+        # A session that this call made belongs to nobody if it fails.
         if not number:
             call.service.sessions.close(session.id)
         raise
@@ -152,6 +156,7 @@ def _restore(call: Call) -> "TrainRunConfig":
         given = read_file(held, config_dirs=[path.parent]).config.to_dict()
     if isinstance(named := given.get("plugins_path"), str):
         load_manifest(call, call.service.roots.file(named, [path.parent]))
+    # For this reading alone: what lies beside the file is found, and later calls find as before.
     session.search_paths.insert(0, path.parent)
     try:
         config = read_trainrun(call, given)
@@ -196,6 +201,7 @@ def _task(call: Call, trainrun: Mapping[str, Any], results: Path | None, folder:
     pipeline = session.needed_pipeline()
     refuse_changed(pipeline, session.sources)
     return Task(
+        # Plain data: it goes to a process that has none of these classes.
         trainrun=json.loads(json.dumps(trainrun)),
         trainer=call.request.trainer_type,
         state=write_state(pipeline, folder / "begins"),

@@ -68,6 +68,7 @@ def located_data(call: "Call", data: Mapping[str, Any]) -> dict[str, Any]:
         return dict(data)  # what its params mean is known to the data module alone
     places = {"cubes": located, "cu3s_file_path": located, "annotation_json_path": placed, "masks": placed}
     done = {key: places[key](value) if key in places else value for key, value in data.items()}
+    # Each is a process of torch's DataLoader with some hundred megabytes of its own.
     if isinstance(readers := done.get("num_workers"), int) and readers > _MOST_READERS:
         raise ServiceError(f"data.num_workers: a training has up to {_MOST_READERS}.", code="INVALID_ARGUMENT")
     return done

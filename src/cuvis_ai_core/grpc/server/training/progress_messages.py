@@ -98,6 +98,7 @@ class Telling:
         """Say now and then, and of the last one, how many batches are done."""
         self._done[self._stage] += 1
         done = self._done[self._stage]
+        # A training of many small batches would spend more time telling than training.
         if time.monotonic() - self._told >= _BETWEEN_TOLD or done == total:
             self._told = time.monotonic()
             self.say(hook=hook, progress=messages().FrameProgress(done=done, total=total), **fields)
@@ -107,7 +108,11 @@ class Telling:
         step = self.epoch * self.batches.get("train", 0) + self._done["train"]
         done = self._done[self._stage]
         return messages().Context(
-            stage=_SPLITS[self._stage], epoch=self.epoch, batch_idx=done, global_step=min(step, 2**31 - 1)
+            # The field is an int32: protobuf raises for what is larger.
+            stage=_SPLITS[self._stage],
+            epoch=self.epoch,
+            batch_idx=done,
+            global_step=min(step, 2**31 - 1),
         )
 
 

@@ -71,6 +71,7 @@ class Training:
         self.latest = messages().TrainResponse(status=RUNNING, message="begins")
         process = self._process = TrainingProcess(task, session.id, self._take)
         try:
+            # False says that the call is over already, and that nobody will be told.
             if not context.add_callback(process.stop):
                 process.stop()
             yield self.latest  # the process takes a moment until it says something itself
@@ -158,6 +159,7 @@ class TrainingProcess:
         self._ended: dict[str, Any] = {}
         self._asked_at: float | None = None
         self._began = False
+        # The process loads the session's plugins itself: those of the server's own process are none of its business.
         environment = {key: value for key, value in os.environ.items() if key != LIVE_PLUGINS}
         environment["TMPDIR"] = task.folder  # what it leaves goes with it, however it ends
         try:
@@ -175,6 +177,7 @@ class TrainingProcess:
             ) from error
         self._reader = threading.Thread(target=self._listen, name="training", daemon=True)
         self._reader.start()
+        # Read all the time: a pipe that is full stops the process that writes to it.
         threading.Thread(target=self._log, daemon=True).start()
         self._write(task.to_json())
 
@@ -182,6 +185,7 @@ class TrainingProcess:
         """Return what is said next, nothing yet (False), or that all is said (None)."""
         if self._asked_at is not None and time.monotonic() - self._asked_at > _LONGEST_STOP:
             self._kill()
+        # Looked at before the words: a last one could come between the two.
         ended = not self._reader.is_alive()
         said = self._words.get()
         return said if said is not None or ended else False
@@ -238,6 +242,7 @@ class TrainingProcess:
     def _kill(self) -> None:
         with suppress(OSError):
             if hasattr(os, "killpg"):
+                # The group, since readers of data and plugins are processes of its own.
                 os.killpg(self._process.pid, signal.SIGKILL)
             else:
                 self._process.kill()
@@ -266,5 +271,6 @@ def _message(text: str) -> Any:
 def _error(told: dict[str, Any]) -> ServiceError:
     error = ServiceError(told["words"], code=told["code"], kind=told["kind"])
     if trace := told.get("trace"):
+        # A note is shown with the traceback in the log; the message goes to the client.
         error.add_note(f"In the process of the training:\n{trace}")  # for the log, never for the client
     return error

@@ -116,6 +116,7 @@ class Trainer:
             ended = self._what_is_left()
         except Stopped:
             self._end("stopped; " + self._kept(), CANCELLED, self._what_is_saved())
+        # `sys.exit` of a node, or running out of memory: whatever it is, the server is told.
         except BaseException as failed:  # noqa: BLE001 - told to the server
             error = _as_ours(failed)
             self._end(plain_words(error), ERROR, self._what_is_saved() | {"error": _told(error)})
@@ -168,6 +169,7 @@ class Trainer:
         pipeline = Pipeline.from_dict(config.pipeline, node_registry=self._session.node_registry)
         self._session.set_pipeline(pipeline)
         for ours, theirs in zip(node_records(self._session.node_registry, pipeline), self._task.nodes, strict=True):
+            # Through JSON, as theirs came: a tuple is a list then.
             if json.loads(json.dumps(ours)) != theirs:
                 raise TrainingError(
                     f"The code of node '{ours['name']}' ({ours['class']}) has changed since the session loaded it: "
@@ -216,10 +218,12 @@ class Trainer:
 
 def main() -> None:
     """Do the task that whoever started this process gives it."""
+    # The number is copied, and 1 becomes standard error: C code that prints writes to the number.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what nodes print is no answer
     end_with_parent()
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    # Windows has no `nice`; a sandbox may forbid it.
     with suppress(AttributeError, OSError):
         os.nice(_NICE)
     trainer = Trainer(Task.from_json(sys.stdin.readline()), answers)
@@ -232,6 +236,7 @@ def _listen(run: Run) -> None:
     for line in sys.stdin:
         if line.encode() == STOP:
             run.ask()
+    # From a thread: the main one may be in C code that no exception reaches.
     os._exit(0)  # whoever started this process is gone
 
 
