@@ -78,9 +78,11 @@ def _edge(nodes: dict[str, Any], entries: list[NodeConfig], connection: Connecti
 def _join(nodes: dict[str, Any], entries: list[NodeConfig], node: Any) -> str:
     """Return the name of a node in its pipeline, to which it is added if it is new."""
     for name, each in nodes.items():
+        # By identity: nodes may define `==`, and arrays of theirs answer with arrays.
         if each is node:
             return name
     check_class(type(node))
+    # As published pipelines count: `scaler`, `scaler-1`, so that their files have the same names.
     free = next(name for name in _names(node.name) if name not in nodes)
     entries.append(_entry(free, node))
     nodes[free] = node

@@ -31,7 +31,9 @@ def checked_device(device: str) -> str:
             extra="torch",
         ) from error
     try:
+        # Asked of torch by making something there: `torch.device` accepts `cuda:7` where there are no GPUs.
         return str(torch.empty(0, device=device).device)
+    # CUDA raises AssertionError where torch was built without it, else RuntimeError.
     except Exception as error:  # each backend has its own
         there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
         raise PipelineError(
@@ -55,6 +57,7 @@ def synchronizer(device: str) -> Callable[[], None]:
         return lambda: None
     import torch
 
+    # GPUs work while Python goes on: without waiting, a time is that of asking.
     return partial(torch.accelerator.synchronize, torch.device(device))
 
 

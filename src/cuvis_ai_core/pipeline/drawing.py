@@ -68,6 +68,7 @@ def draw_graph(pipeline: "Pipeline", path: Path) -> None:
     }
     if path.suffix not in drawers:
         raise PipelineError(f"'{path}' is no name of a picture: it ends in {', '.join(SUFFIXES)}.", path=path)
+    # Drawn before anything is written: a failing Graphviz leaves the earlier picture.
     write_atomic(path, drawers[path.suffix](pipeline))
 
 
@@ -116,6 +117,7 @@ def _boxes(pipeline: "Pipeline") -> dict[str, Box]:
         inputs = pipeline.inputs[name]
         needed = {port for port, each in inputs.items() if (name, port) not in fed and not each.port.optional}
         boxes[name] = Box(
+            # Names are a stranger's texts: Mermaid and Graphviz read signs in a key as their language.
             key=f"n{number}",
             title=name,
             kind=_kind(pipeline.nodes[name]),
@@ -145,6 +147,7 @@ def _box_lines(box: Box) -> Iterator[str]:
 def _mermaid_text(text: str) -> str:
     """Return a text that Mermaid shows as it is: it has entities of its own for what it would read as marks."""
     line = shown_in_line(" ".join(text.split()))
+    # '#' too, since it begins an entity.
     return "".join(f"#{ord(sign)};" if sign in '"#<>&`' else sign for sign in line)
 
 
@@ -175,6 +178,7 @@ def _digraph(pipeline: "Pipeline", kind: str, attributes: Mapping[str, str] | No
         graph.edge(
             f"{boxes[edge.source].key}:{_cell_name('o', boxes[edge.source].outputs, edge.source_port)}:s",
             f"{boxes[edge.target].key}:{_cell_name('i', boxes[edge.target].inputs, edge.target_port)}:n",
+            # Edges between columns do not rank: else Graphviz would unfold them into one long line.
             constraint=str(columns[edge.source] == columns[edge.target]).lower(),
         )
     return graph
@@ -193,6 +197,7 @@ def _by_graphviz(pipeline: "Pipeline", kind: str, attributes: Mapping[str, str] 
         ) from error
     except graphviz.CalledProcessError as error:
         raise PipelineError(f"Graphviz could not draw '{pipeline.name}': {str(error.stderr)[-300:]}") from error
+    # The package's way of refusing a format that it does not list.
     except ValueError as error:
         raise PipelineError(f"Graphviz draws no pictures of the kind '{kind}'.") from error
     return drawn
@@ -220,6 +225,7 @@ def _columns(pipeline: "Pipeline") -> dict[str, int]:
         for target in targets[name]:
             depth[target] = max(depth[target], depth[name] + 1)
     deepest = max(depth.values()) + 1
+    # Columns of about one height: the last one would else have the rest, often a single node.
     rows = deepest if deepest <= _DEEPEST else -(-deepest // -(-deepest // _ROWS))
     return {name: each // rows for name, each in depth.items()}
 

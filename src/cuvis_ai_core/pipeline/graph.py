@@ -99,6 +99,7 @@ class Graph:
         """Return the nodes from which a path of edges leads to a node."""
         found: set[str] = set()
         waiting = [node]
+        # Not by calls within calls: ten thousand nodes in a line are a benchmark of ours.
         while waiting:
             target = waiting.pop()
             sources = {edge.source for port in self.inputs[target] for edge in self.incoming.get((target, port), ())}
@@ -169,12 +170,14 @@ def _misfit(source: ResolvedPort, target: ResolvedPort) -> str | None:
     if len(source.sizes) != len(target.sizes):
         return f"{len(source.sizes)} axes, not {len(target.sizes)}"
     for axis, (given, taken) in enumerate(zip(source.sizes, target.sizes, strict=True)):
+        # Symbolic sizes are known when a value is there; only numbers can contradict each other now.
         if FREE not in {given, taken} and given != taken:
             return f"axis {axis} has {given} elements, not {taken}"
     return None
 
 
 def _topological_order(nodes: Iterable[str], edges: Iterable[Edge]) -> tuple[str, ...]:
+    # All nodes first, in the order of the file: the sorter keeps it among those that wait for nothing.
     sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(nodes, ()))
     for edge in edges:
         sorter.add(edge.target, edge.source)

@@ -88,6 +88,8 @@ def build_nodes(
         try:
             node_class = _find_class(entry, config.plugins, registry)
         except (NodeNotFoundError, InvalidNodeError) as error:
+            # With a cause its import failed, which an outline may do without; without one the file names something
+            # else.
             if absent is None or (isinstance(error, InvalidNodeError) and error.__cause__ is None):
                 raise
             absent[entry.name] = error
@@ -121,16 +123,20 @@ def _construct(entry: NodeConfig, node_class: type) -> object:
         raise _refusal(entry, accepted, "takes its name from the key 'name' beside 'params', not from within it.")
     if unknown and not is_open(signature):
         raise _refusal(entry, accepted, _no_parameter(unknown[0], accepted))
+    # A constructor that changes its list would change what is saved.
     arguments = copy.deepcopy(entry.params)
+    # Published classes take the name through `**kwargs`.
     if is_open(signature) or "name" in accepted:
         arguments["name"] = entry.name
     try:
         check_class(node_class)
+        # Bound before it is called: a TypeError from within a constructor is the author's, one from here the file's.
         signature.bind(**arguments)
     except (InvalidNodeError, TypeError) as error:
         raise _failure(entry, accepted, error, getattr(error, "place", None)) from error
     try:
         node: object = construct(node_class, **arguments)
+    # A constructor that calls `sys.exit` must not end who loads a file.
     except (Exception, SystemExit) as error:
         raise _failure(entry, accepted, error, place_of(error, node_class)) from error
     if unread := unread_of(node):
@@ -200,6 +206,7 @@ class _Defaults:
 
     def __init__(self, registry: NodeSource) -> None:
         find = getattr(registry, "node_defaults", lambda _: None)  # what only gives classes has none
+        # A pipeline may have a thousand nodes of one class, and each look reads files.
         self._look_up = cache(cast("Callable[[str], Defaults | None]", find))
 
     def complete(self, config: PipelineConfig) -> PipelineConfig:

@@ -47,6 +47,7 @@ class Pipeline(PublishedMethods):
     """A validated graph of nodes that can be run.
 
     `from_dict` and `load` make one from the content of a file; `connect` adds nodes that are at hand. It is a context
+    # Else dropout and batch normalisation compute as in training, and answers differ from run to run.
     manager that closes its nodes in the end. Its torch nodes are in evaluation mode (`node.eval()`); what trains them
     switches that.
 
@@ -82,6 +83,7 @@ class Pipeline(PublishedMethods):
         self._untrained = {name: Learner(node, fresh=True) for name, node in nodes.items()}
         for node in filter(is_module, nodes.values()):
             node.eval()
+        # Bounded: whoever hands in ever new keys would have a plan kept for each.
         self._plan = lru_cache(_KEPT_PLANS)(self._make_plan)
 
     @classmethod
@@ -94,6 +96,7 @@ class Pipeline(PublishedMethods):
         outline: bool = False,
         allow_untrained: bool = False,
     ) -> Self:
+        # Not by the constructor, whose arguments are the published ones.
         pipeline = cls.__new__(cls)
         pipeline._set_up(config, registry, name, allow_untrained=allow_untrained, outline=outline)  # noqa: SLF001
         return pipeline
@@ -324,6 +327,7 @@ class Pipeline(PublishedMethods):
         if not isinstance(said, Mapping):
             raise PipelineError(f"metadata is {said!r:.60}, no mapping.", key="metadata")
         kept = dict(said)
+        # The same mapping: a view of it may be in a program's hands.
         self._config.metadata.clear()
         self._config.metadata.update(kept)
 
@@ -404,6 +408,7 @@ class Pipeline(PublishedMethods):
         """
         del free_consumed_ports
         given: Mapping[Any, Value] = {} if batch is None else batch
+        # By exact type first: asking an abstract class goes through Python.
         if type(given) is not dict and not isinstance(given, Mapping):  # the second takes as long as a node
             raise PipelineError(
                 f"The batch is of type {type(given).__name__}; it must be a mapping of port names to values.",
@@ -485,6 +490,7 @@ class Pipeline(PublishedMethods):
 
     def _observe(self, observer: object, name: str) -> None:
         """Have an observer told of the runs of this pipeline, whether or not it has a registry."""
+        # A pipeline without a registry has no pluggy manager until somebody looks.
         if not self._observers.register(observer, name):
             from cuvis_ai_core.plugins.hooks.manager import HookManager
 
@@ -500,6 +506,7 @@ class Pipeline(PublishedMethods):
         A node's hyper-parameter that was changed since, as a threshold by a calibration, has its new value.
         """
         for entry in self._config.nodes:
+            # When it is written, not when it changes: a calibration assigns attributes, of which nobody is told.
             entry.params.update(changed_since_built(self._graph.nodes.get(entry.name)))
         return self._config.to_dict()
 
@@ -515,6 +522,7 @@ class Pipeline(PublishedMethods):
 
 def _run_plan(plan: Plan, given: Mapping[BatchKey, Value], context: "Context | None") -> dict[Address, Value]:
     """Run a plan; NumPy is there when something runs, and not before. From then on this is `run.run_plan` itself."""
+    # Replaced by what it imports: looking in `sys.modules` at each run takes as long as half a node.
     global _run_plan  # noqa: PLW0603 - an import takes as long as half a node
     from cuvis_ai_core.pipeline.execution.run import run_plan as _run_plan
 

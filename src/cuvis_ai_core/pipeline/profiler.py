@@ -49,6 +49,7 @@ class Profiler:
     @hookimpl
     def cuvis_ai_node_finished(self, pipeline: str, node: str, seconds: float) -> None:
         """Count a run of a node."""
+        # Nodes in processes finish in threads of their own, and `+=` is no single step.
         with self._lock:
             time = self.times.setdefault((pipeline, node), NodeTime())
             time.calls += 1

@@ -58,6 +58,7 @@ class _Shown:
     """
 
     def __init__(self, registry: NodeSource) -> None:
+        # A stranger's file is shown without importing what it names.
         self._find = getattr(registry, "known", registry.get)
 
     def get(self, name: str, /) -> type:
@@ -102,5 +103,6 @@ def _stand_in(
 ) -> UnloadedNode:
     specs = {direction: ports.get((entry.name, direction), {}) for direction in ("INPUT_SPECS", "OUTPUT_SPECS")}
     name = entry.class_name.rpartition(".")[2].replace("\0", "\\0")  # Python's own names are texts of C
+    # A class for each: drawings and tables ask `type(node)` for its name and ports.
     stand_in: type[UnloadedNode] = type(name, (UnloadedNode,), specs)
     return stand_in(entry, reason)

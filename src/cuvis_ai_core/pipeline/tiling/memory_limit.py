@@ -42,6 +42,7 @@ def free_memory() -> int:
     """Return the bytes that this process may still take: of the machine, its control group, its own limit."""
     import psutil
 
+    # All three: in a container the machine's free memory says nothing, and under a batch system neither.
     return max(0, min([psutil.virtual_memory().available, *_left_by_group(), *_left_by_limit()]))
 
 
@@ -82,4 +83,5 @@ def _left_by_limit() -> list[int]:
     import psutil
 
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    # RLIMIT_AS counts addresses, so that `vms` is compared, not what is in memory.
     return [] if limit == resource.RLIM_INFINITY else [limit - psutil.Process().memory_info().vms]

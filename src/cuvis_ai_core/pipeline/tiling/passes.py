@@ -67,6 +67,7 @@ class Schedule:
         gathering = {at for at, when in self.gathering.items() if when == number} if only is None else set(only)
         margins: dict[int, int] = dict.fromkeys(wanted, 0)
         answering: list[int] = []
+        # Backwards: what a step needs around a tile depends on those that read it.
         for at in reversed(range(len(self.plan.steps))):
             step, tiling = self.plan.steps[at], self.tilings[at]
             needed = [margins[each.slot] for each in step.outputs if each.slot in margins and each.slot not in there]
@@ -74,6 +75,7 @@ class Schedule:
                 answering.append(at)
                 _widen(margins, slots_read(step), max(needed) + tiling.halo)
             if at in gathering:
+                # Statistics count each pixel once: margins overlap.
                 _widen(margins, slots_read(step), 0)
         return Pass(number, tuple(sorted(gathering)), tuple(reversed(answering)), frozenset(wanted), margins)
 

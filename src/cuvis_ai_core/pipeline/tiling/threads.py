@@ -14,6 +14,8 @@ from cuvis_ai_core.pipeline.tiling.windows import Window
 
 def thread_count() -> int:
     """Return on how many cores this process may compute."""
+    # Containers and batch systems give a share of the machine; `cpu_count` names all of it. macOS and Windows lack
+    # this.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -26,6 +28,7 @@ def in_order(
         return
     from threadpoolctl import threadpool_limits
 
+    # torch's mode is of a thread: others would remember what gradients need.
     same_gradients = gradient_mode()
 
     def go(window: Window) -> dict[int, Any]:
@@ -39,9 +42,11 @@ def in_order(
     with threadpool_limits(1):
         try:
             for window in islice(left, 2 * threads):
+                # A context for each: one cannot be entered by two threads at once.
                 running.append(pool.submit(copy_context().run, go, window))
             while running:
                 yield running.popleft().result()
                 running.extend(pool.submit(copy_context().run, go, window) for window in islice(left, 1))
         finally:
+            # Waits for those that run: they write into arrays of who asked.
             pool.shutdown(cancel_futures=True)

@@ -81,6 +81,7 @@ class Gathered:
     def same(self, slot: int, value: Value) -> bool:
         """Take a value that is no image, and tell whether it is the same as for the tiles before."""
         with self._lock:
+            # The first tile says what it is; all others are compared with it, in whatever order they come.
             if slot not in self._constants:
                 self._constants[slot] = value
                 return True
@@ -121,6 +122,7 @@ class Gathered:
             if size > self._room:
                 self._refused.add(slot)
                 return
+            # Counted down: together they may take no more than what is spare.
             self._room -= size
         if is_answer and self._into is not None:
             self._places[slot] = self._into(self._addresses[slot], shape, dtype)
@@ -132,6 +134,7 @@ def as_numpy(value: Any) -> NDArray[Any]:
     """Return a value as an array of NumPy; of types of torch that NumPy has not, as float32."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
+        # `numpy()` raises for bfloat16, which NumPy does not have.
         value = value.float() if str(value.dtype) == "torch.bfloat16" else value
         return np.asarray(value.numpy())
     return np.asarray(value)
@@ -149,6 +152,7 @@ def _equal(left: Value, right: Value) -> bool:
     """Tell whether two values are the same, also in what they hold: arrays say of each element whether it is equal."""
     if hasattr(left, "shape") and hasattr(right, "shape"):
         one, other = as_numpy(left), as_numpy(right)
+        # `equal_nan` raises for texts and objects, which have no NaN.
         return one.dtype == other.dtype and bool(np.array_equal(one, other, equal_nan=one.dtype.kind in "fc"))
     if left is right or type(left) is not type(right):
         return left is right

@@ -117,6 +117,7 @@ class _TiledRun:
             for slot in needed:
                 values[slot] = entries[slot]
         for step in steps:
+            # Nothing is released: the values are read again by the next tile, or the next pass.
             self._job.run_step(replace(step, released=()), self._plan, values)
             for output in step.outputs:
                 self._values[output.slot] = values[output.slot]
@@ -146,9 +147,11 @@ class _TiledRun:
     def _run_pass(self, now: Pass, later: set[int]) -> None:
         job = self._job
         used = [job.schedule.tilings[at] for at in now.steps]
+        # One node that is not safe for threads has the whole pass go through one.
         threads = thread_count() if all(each is not None and each.thread_safe for each in used) else 1
         size = self._tile_size(now, threads)
         windows = cut(*self._whole.size, size, self._chunk())
+        # More threads than tiles would each hold a share of the memory for nothing.
         threads = min(threads, len(windows))
         read_whole = {
             slot
@@ -167,6 +170,7 @@ class _TiledRun:
             self._values[slot] = value
         while rough := [at for at in merged if says(self._node(at), "statistics_rough", merged[at])]:
             self._statistics |= merged
+            # What comes again is gathered once more, and put together only once.
             self._gathered.begin((), (), ())
             again = job.schedule.at(now.number, self._there(), only=rough)
             total += len(windows)
@@ -237,6 +241,7 @@ class _TiledRun:
         step = self._plan.steps[at]
         if at in self._statistics:
             forward = _bound(self._node(at).forward_tile, self._statistics[at])
+            # Hooks of torch are for `forward`; what is called here has other arguments.
             return replace(step, forward=forward, hooks=(), released=())
         return replace(step, released=())
 
@@ -246,6 +251,7 @@ class _TiledRun:
         known = at in self._statistics
         gather = _bound(node.refine_statistics, self._statistics[at]) if known else node.tile_statistics
 
+        # Errors and observers name the function: without it they would show `forward` of this file.
         @wraps(gather)
         def forward(**inputs: Value) -> dict[str, Value]:
             found[at] = gather(**inputs)

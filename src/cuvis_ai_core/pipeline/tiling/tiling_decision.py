@@ -58,6 +58,7 @@ def forward_tiled(
     if image is not None and plan.stage == "inference":
         schedule = make_schedule(plan, [tiling_of(nodes[step.node]) for step in plan.steps])
         memory = default_memory() if request.memory is None else request.memory
+        # An image that is one tile is run as usual: passes and copies would be for nothing.
         if schedule.passes and image[1] * image[2] > tile_size(_largest(request.batch, image), memory):
             return run_tiled(
                 Job(schedule, nodes, request.batch, image, memory, request.context, run, request.into, request.progress)
@@ -70,6 +71,7 @@ def _in_one_piece(
 ) -> dict[Address, Value]:
     batch = {key: value.whole() if isinstance(value, LazyImage) else value for key, value in request.batch.items()}
     values = prepare(plan, batch, request.context)
+    # Its whole images are in `values` as well: released there, they would live on here.
     del batch
 
     def go(step: Step) -> None:
@@ -94,6 +96,7 @@ def _image(batch: Mapping[BatchKey, Value]) -> tuple[int, int, int] | None:
     lazy = [value for value in batch.values() if isinstance(value, LazyImage)]
     cubes = lazy or [value for value in batch.values() if len(getattr(value, "shape", ())) == 4]  # noqa: PLR2004
     sizes = Counter(size for each in cubes if (size := image_size(each)))
+    # Of most cubes: a spectrum or a reference beside the image may have four axes too.
     return sizes.most_common(1)[0][0] if sizes else None
 
 

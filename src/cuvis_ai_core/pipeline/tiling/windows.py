@@ -74,6 +74,7 @@ def cut(height: int, width: int, pixels: int, chunk: tuple[int, int] = (1, 1)) -
         pixels: How many a window may have.
         chunk: Height and width of the pieces in which the image is stored; windows are made of whole ones, if possible.
     """
+    # Whole lines where that is possible: files of images lie line by line.
     columns = width if pixels >= width else _whole(min(pixels // min(chunk[0], height) or pixels, width), chunk[1])
     rows = min(_whole(max(1, pixels // columns), chunk[0]), height)
     return [
@@ -95,6 +96,7 @@ def _whole(size: int, chunk: int) -> int:
 
 
 def _product(sizes: tuple[int, ...]) -> int:
+    # Not by NumPy, whose integers have 32 bits on Windows before version 2.
     answer = 1
     for size in sizes:
         answer *= size
