@@ -1,12 +1,13 @@
 """Files on disk are the old or the new, never a half."""
 
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cuvis_ai_core._files import remove_tree, write_atomic
+from cuvis_ai_core._files import read_json, remove_tree, write_atomic
 
 
 def test_a_file_is_on_the_disk_before_it_takes_the_place_of_another(
@@ -68,3 +69,42 @@ def test_folders_that_lie_deeper_than_calls_are_removed(tmp_path: Path) -> None:
     remove_tree(folder)
     assert not folder.exists()
     assert kept.is_dir()
+
+
+def test_a_file_gets_the_rights_that_new_files_have(tmp_path: Path) -> None:
+    """What the user takes away of them stays taken away, for files of others too."""
+    before = os.umask(0o027)
+    try:
+        write_atomic(tmp_path / "record.json", "{}")
+    finally:
+        after = os.umask(before)
+    assert after == 0o027
+    if os.name == "posix":
+        assert stat.S_IMODE((tmp_path / "record.json").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", "[" * 100_000, "\udcff{}"])
+def test_what_is_no_record_reads_as_none(tmp_path: Path, text: str) -> None:
+    """Whatever somebody did to the file."""
+    (tmp_path / "record.json").write_bytes(text.encode(errors="surrogateescape"))
+    assert read_json(tmp_path / "record.json") is None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of files")
+def test_a_link_that_cannot_be_removed_gives_nobody_rights_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link has the rights of what it leads to, which is not ours to change."""
+    kept, folder = tmp_path / "kept", tmp_path / "folder"
+    kept.write_text("text")
+    kept.chmod(0o400)
+    folder.mkdir()
+    (folder / "link").symlink_to(kept)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("no")
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(OSError):  # noqa: PT011 - of the folder, which is not empty
+        remove_tree(folder)
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o400

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-from cuvis_ai_core._process import run
+from cuvis_ai_core._process import Programs, run
 from cuvis_ai_core.errors import TimeLimitError, ToolNotFoundError
 
 Strays = Callable[[], list[str]]
@@ -164,3 +164,24 @@ def test_a_process_that_ignores_the_end_of_its_children_is_told_how_they_ended()
     """Supervisors have it so, and servers that want no zombies: what fails must not look as if it had gone well."""
     done = subprocess.run([sys.executable, "-c", IGNORING], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[0, 7, 137, -9]\n"
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_programs_that_nobody_wants_any_more_are_ended(strays: Strays, after: bool) -> None:
+    """Those that run, and those that a thread is about to start."""
+    with Programs.together() as programs:
+        if after:
+            programs.end()
+        finished = run(["sleep", "20"], meanwhile=programs.end)
+    assert finished.returncode < 0
+    assert strays() == []
+
+
+def test_programs_are_collected_as_long_as_somebody_asks_for_that() -> None:
+    """The outermost collection counts, and the next one is another."""
+    with Programs.together() as programs, Programs.together() as inner:
+        assert inner is programs
+        programs.end()
+    with Programs.together() as others:
+        assert others is not programs
+    assert run(["true"]).returncode == 0

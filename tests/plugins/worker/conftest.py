@@ -75,8 +75,8 @@ def lasting_registry(
 def node(registry: NodeRegistry) -> Callable[..., Any]:
     """Return a function that constructs a node of the plugin."""
 
-    def construct(class_name: str, /, **params: Any) -> Any:
-        return registry.get(class_name)(**params)
+    def construct(class_name: str, /, *args: Any, **params: Any) -> Any:
+        return registry.get(class_name)(*args, **params)
 
     return construct
 

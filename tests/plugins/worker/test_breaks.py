@@ -117,6 +117,28 @@ def test_a_node_comes_back_with_the_arguments_that_it_was_given(node: Construct)
     assert fragile.forward()["table"] == [1, 2]
 
 
+def test_a_node_comes_back_with_what_it_chose_since(node: Construct) -> None:
+    """Hyper-parameters that a calibration changed hold in another worker too, however they were handed over."""
+    fragile = node("Fragile", [1])
+    fragile.calibrate([7], limit=3.0)
+    fragile.cancel()
+    assert fragile.forward()["table"] == [7]
+    assert fragile.hparams == {"table": [7], "limit": 3.0}
+
+
+@pytest.mark.parametrize("method", ["cleanup", "close"])
+def test_what_ended_with_its_process_is_not_made_anew_to_be_closed(
+    node: Construct, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    """It holds nothing any more."""
+    fragile = node("Fragile")
+    with pytest.raises(WorkerCrashError):
+        node("Misbehaving").forward(what="exit")
+    caplog.clear()
+    getattr(fragile, method)()
+    assert "starts anew" not in caplog.text
+
+
 def test_an_attribute_that_the_real_node_would_not_hear_of_is_refused(node: Construct) -> None:
     """It would be a change that nothing shows."""
     with pytest.raises(WorkerError, match=r"Node 'Scale': 'factor' cannot be set from here"):

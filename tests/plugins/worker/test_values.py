@@ -1,5 +1,6 @@
 """What crosses between host and worker, there and back, is what it was."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import WorkerError
+from cuvis_ai_core.plugins.worker.values import Reader, Writer
 
 Construct = Callable[..., Any]
 
@@ -156,6 +158,19 @@ def test_a_value_that_holds_itself_says_so(node: Construct) -> None:
     endless.append(endless)
     with pytest.raises(WorkerError, match="100 deep"):
         node("Echo").forward(value=endless)
+
+
+@pytest.mark.parametrize("around", [lambda value: [value], lambda value: (value,), lambda value: {"in": value}])
+def test_values_cross_as_deep_as_is_said_and_no_deeper(around: Callable[[object], object]) -> None:
+    """A value that holds others 100 deep, in whatever they lie."""
+
+    def deep(times: int) -> object:
+        return functools.reduce(lambda value, _: around(value), range(times), 1)
+
+    writer = Writer(lambda size: pytest.fail(f"no room for {size} bytes is needed"))
+    assert Reader(bytearray(), lambda *_: None).read(writer.write(deep(101))) == deep(101)
+    with pytest.raises(WorkerError, match="100 deep"):
+        writer.write(deep(102))
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from inspect import Parameter
+from inspect import Parameter, signature
 from itertools import count
 from typing import Any, ClassVar, Final, SupportsIndex, TypeVar
 
@@ -171,12 +171,14 @@ class ProxyNode(NodeMixin):
 
     def _keep_chosen(self, hparams: Mapping[str, Any]) -> None:
         """Have another worker construct the node with what the real one has changed of its hyper-parameters."""
-        before, names = self.hparams, list(self._declared_parameters)
+        before, names = self.hparams, self._declared_parameters
         changed = {name: hparams[name] for name in names if name in hparams and hparams[name] != before.get(name)}
         args = self._arguments["args"]
+        by_place = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+        placed = [name for name, each in signature(type(self)).parameters.items() if each.kind in by_place][: len(args)]
         for name, value in changed.items():
-            if (place := names.index(name)) < len(args):
-                args[place] = value
+            if name in placed:
+                args[placed.index(name)] = value
             else:
                 self._arguments["kwargs"][name] = value
 

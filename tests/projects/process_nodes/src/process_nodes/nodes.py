@@ -79,8 +79,8 @@ class Fragile(ArrayNode):
     INPUT_SPECS = {}
     OUTPUT_SPECS = {"number": PortSpec(float, ()), "table": ANYTHING}
 
-    def __init__(self, table=(), **kwargs):
-        super().__init__(table=table, **kwargs)
+    def __init__(self, table=(), *, limit=1.0, **kwargs):
+        super().__init__(table=table, limit=limit, **kwargs)
         self.table = table
         self.number = 1.0
 
@@ -97,6 +97,13 @@ class Fragile(ArrayNode):
 
     def reset(self):
         self.number = 0.0
+
+    def calibrate(self, table, limit):
+        self.hparams.update(table=table, limit=limit)
+        self.table = table
+
+    def close(self):
+        print("closed", flush=True)
 
 
 class Keeper(ArrayNode):
