@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import os
 import subprocess
 import sys
 import threading
@@ -44,6 +45,51 @@ def test_a_lock_is_held_by_one_at_a_time(path: Path) -> None:
     lock.release()
     lock.release()
     assert is_free(path)
+
+
+def test_a_lock_that_was_released_has_to_be_taken_again(path: Path) -> None:
+    """Who had it once is no better than others."""
+    lock, other = LockFile(path), LockFile(path)
+    assert lock.take(wait=False)
+    lock.release()
+    assert other.take(wait=False)
+    lock.release()
+    assert not lock.take(wait=False)
+    other.release()
+    assert lock.take(wait=False)
+    lock.release()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="where the open files are seen")
+def test_a_lock_that_was_released_is_free_whoever_has_its_file_open(path: Path) -> None:
+    """A child that is just being made has it, too."""
+    lock = LockFile(path)
+    lock.take(wait=False)
+    opened = next(each for each in Path("/proc/self/fd").iterdir() if each.resolve() == path)
+    handle = os.dup(int(opened.name))
+    try:
+        lock.release()
+        assert is_free(path)
+    finally:
+        os.close(handle)
+
+
+def test_a_file_system_may_say_in_its_own_way_that_somebody_has_the_lock(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other refusals are errors."""
+
+    def refuse(number: int) -> None:
+        def flock(*_: object) -> None:
+            raise OSError(number, "refused")
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+
+    refuse(errno.EACCES)
+    assert not LockFile(path).take(wait=False)
+    refuse(errno.EIO)
+    with pytest.raises(OSError, match="refused"):
+        LockFile(path).take(wait=False)
 
 
 def test_a_killed_process_holds_no_lock(path: Path) -> None:

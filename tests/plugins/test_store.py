@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import StoreError
+from cuvis_ai_core.plugins.cache import uses
 from cuvis_ai_core.plugins.cache.housekeeping import clear, entries, prune
-from cuvis_ai_core.plugins.cache.store import MARKER, Store, chosen_root, default_root
+from cuvis_ai_core.plugins.cache.store import MARKER, Store, chosen_root, default_root, long_hash, short_hash
 
 
 def test_the_folder_is_chosen_by_call_then_by_variable_then_by_home(
@@ -54,6 +55,52 @@ def test_two_tags_never_share_a_place(tags: set[str]) -> None:
     """The encoding of a tag can be read back."""
     store = Store(Path("/cache"))
     assert len({store.checkouts("plugin", tag, "url")[0] for tag in tags}) == len(tags)
+
+
+@pytest.mark.parametrize(("made", "digits"), [(short_hash, 8), (long_hash, 32)])
+def test_a_hash_of_several_texts_tells_where_each_ends(made: Callable[..., str], digits: int) -> None:
+    """Others, put together alike, are not the same; nor does the order not matter."""
+    found = {made(*parts) for parts in (("a", "bc"), ("ab", "c"), ("abc",), ("bc", "a"), ("a", "b", "c"), ("abc", ""))}
+    assert len(found) == 6
+    assert {len(each) for each in found} == {digits}
+    assert made("a\udcff", "b") == made("a\udcff", "b") != made("a", "b")
+
+
+def test_wheels_of_bundles_are_there_or_not(tmp_path: Path) -> None:
+    """A folder that is not there is not looked into."""
+    store = Store(tmp_path)
+    assert store.wheels is None
+    store.carried.mkdir()
+    assert store.wheels == store.carried
+
+
+def test_whoever_uses_an_entry_is_told_when_somebody_removes_it(tmp_path: Path) -> None:
+    """The holder of its lock knows that nobody does; afterwards it is there, or not."""
+    store = Store(tmp_path)
+    entry = tmp_path / "x@v1"
+    assert not store.use(entry)
+    entry.mkdir()
+    assert store.use(entry)
+    with uses.removing(store.uses(entry)):
+        assert not store.use(entry)
+    assert store.use(entry)
+    with uses.removing(store.uses(entry)):
+        assert store.use(entry, locked=True)
+        assert store.use(entry)
+
+
+def test_what_is_handed_over_ends_apart_from_the_rest(tmp_path: Path) -> None:
+    """Entries of another cache are none of this one's."""
+    store, used = Store(tmp_path / "cache"), tmp_path / "cache/.uses"
+    first, second = tmp_path / "cache/x@v1", tmp_path / "cache/y@v1"
+    for entry in (first, second):
+        entry.mkdir(parents=True)
+        store.use(entry)
+    mine = store.hand_over(first, tmp_path / "elsewhere/z@v1")
+    store.release()
+    assert [len(uses.users(used / name)) for name in ("x@v1", "y@v1")] == [1, 0]
+    mine.release()
+    assert uses.users(used / "x@v1") == []
 
 
 def test_a_workspace_is_removed_whatever_happens(tmp_path: Path) -> None:
