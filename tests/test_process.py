@@ -166,13 +166,13 @@ def test_a_process_that_ignores_the_end_of_its_children_is_told_how_they_ended()
     assert done.stdout == "[0, 7, 137, -9]\n"
 
 
-@pytest.mark.parametrize("after", [False, True])
-def test_programs_that_nobody_wants_any_more_are_ended(strays: Strays, after: bool) -> None:
+@pytest.mark.parametrize("when", ["before", "while"])
+def test_programs_that_nobody_wants_any_more_are_ended(strays: Strays, when: str) -> None:
     """Those that run, and those that a thread is about to start."""
     with Programs.together() as programs:
-        if after:
+        if when == "before":
             programs.end()
-        finished = run(["sleep", "20"], meanwhile=programs.end)
+        finished = run(["sleep", "20"], meanwhile=programs.end if when == "while" else None)
     assert finished.returncode < 0
     assert strays() == []
 

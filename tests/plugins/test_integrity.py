@@ -180,6 +180,95 @@ def test_times_in_whole_seconds_are_no_change(tmp_path: Path) -> None:
     assert not integrity.looks_unchanged(tmp_path, watched)
 
 
+@pytest.mark.parametrize(("text", "nanoseconds"), [("", 0), ("xx", 0), ("x", 1), ("x", -1)])
+def test_another_size_or_time_is_a_reason_to_look_closer(tmp_path: Path, text: str, nanoseconds: int) -> None:
+    """Smaller or larger, sooner or later, within the same second too."""
+    (tmp_path / "file").write_text("x")
+    os.utime(tmp_path / "file", ns=(1_500_000_005, 1_500_000_005))
+    watched = integrity.watch(tmp_path, ["file"])
+    (tmp_path / "file").write_text(text)
+    os.utime(tmp_path / "file", ns=(1_500_000_005, 1_500_000_005 + nanoseconds))
+    assert not integrity.looks_unchanged(tmp_path, watched)
+
+
+CHECKOUT: dict[str, Alter] = {
+    "a name": lambda folder: (folder / "code.py").rename(folder / "other.py"),
+    "a content": lambda folder: (folder / "code.py").write_text("y"),
+    "where a link leads": lambda folder: ((folder / "link").unlink(), (folder / "link").symlink_to("sub")),
+    "where a link to a folder leads": lambda folder: (
+        (folder / "sub2").unlink(),
+        (folder / "sub2").symlink_to("code.py"),
+    ),
+    "a file in a folder below that is called like Git's": lambda folder: (folder / "sub/.git/config").write_text("y"),
+    "a new file": lambda folder: (folder / "sub/new").write_text(""),
+    "a file less": lambda folder: (folder / "code.py").unlink(),
+}
+
+
+@pytest.mark.parametrize("alter", CHECKOUT.values(), ids=CHECKOUT)
+def test_the_hash_of_a_checkout_is_of_all_that_is_in_it(tmp_path: Path, alter: Alter) -> None:
+    """But for the folder in which Git keeps its own."""
+    for name in (".git/config", "code.py", "sub/.git/config"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / "link").symlink_to("code.py")
+    (tmp_path / "sub2").symlink_to("sub")
+
+    def digest() -> str:
+        return integrity.checkout_digest(tmp_path, integrity.checkout_files(tmp_path))
+
+    before = digest()
+    (tmp_path / ".git/index").write_text("")
+    assert digest() == before
+    alter(tmp_path)
+    assert digest() != before
+
+
+def test_an_edit_of_a_project_is_seen_where_its_code_is(tmp_path: Path) -> None:
+    """Of a file by its size or its time, wherever it lies; not in what Git, tools and builds keep there."""
+    file = tmp_path / "src/code.py"
+    file.parent.mkdir()
+    states = set()
+    for text, seconds in (("x", 1), ("x", 2), ("xx", 2)):
+        file.write_text(text)
+        os.utime(file, (seconds, seconds))
+        states.add(integrity.source_stamp(tmp_path))
+    file = file.rename(tmp_path / "src/other.py")
+    states.add(integrity.source_stamp(tmp_path))
+    assert len(states) == 4
+    for folder in (".git", ".venv", "build", "src/__pycache__", ".mypy_cache", "node_modules"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "file").write_text("x")
+    assert integrity.source_stamp(tmp_path) in states
+    (tmp_path / "src/builder").mkdir()
+    (tmp_path / "src/builder/file").write_text("x")
+    assert integrity.source_stamp(tmp_path) not in states
+
+
+def test_what_installers_recorded_is_asked_of_what_lies_below_only(tmp_path: Path) -> None:
+    """Of each file with a hash, and of the record itself; a record may name files anywhere."""
+    record = tmp_path / "x-1.dist-info/RECORD"
+    record.parent.mkdir()
+    record.write_text(
+        "x.py,sha256=abc,3\n../bin/x,sha256=abc,3\n/etc/x,sha256=abc,3\na/../../x,sha256=abc,3\nx.txt,,\n"
+    )
+    found = integrity.installed_files(tmp_path)
+    assert list(found) == ["x.py", "x-1.dist-info/RECORD"]
+    record.write_text(record.read_text() + "y.txt,,\n")
+    again = integrity.installed_files(tmp_path)
+    assert again["x.py"] == found["x.py"]
+    assert integrity.digest_of(again) != integrity.digest_of(found)
+
+
+def test_whoever_adds_something_that_is_imported_is_noticed(tmp_path: Path) -> None:
+    """What Python itself writes beside modules, and data, are no such thing."""
+    added = ["a.py", "b.pyc", "c.so", "d.pyd", "e.pth", "sub/f.py"]
+    for name in (*added, "data.csv", "sub/__pycache__/f.cpython-311.pyc", "sub/py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    assert list(integrity.altered_files(tmp_path, {})) == added
+
+
 def test_few_files_are_looked_at(tmp_path: Path) -> None:
     """At most 64, the outermost ones: a load does not get slower with the size of a plugin."""
     names = [f"deep/{number}.py" for number in range(100)] + ["pyproject.toml"]
