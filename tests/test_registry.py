@@ -1,6 +1,7 @@
 """The registry itself: built-in nodes, names, errors."""
 
 import copy
+import importlib
 import json
 import pickle
 import subprocess
@@ -28,6 +29,7 @@ from cuvis_ai_core.errors import (
     PluginsLoadError,
 )
 from cuvis_ai_core.node import ArrayNode
+from cuvis_ai_core.testing.git_host import GitHost
 
 
 class Mine(ArrayNode):
@@ -66,6 +68,30 @@ def test_a_decorated_class_is_a_built_in_node() -> None:
         NodeRegistry.register(type("Mine", (Mine,), {}))
     with pytest.raises(InvalidNodeError, match="is no node class"):
         NodeRegistry.register(int)
+
+
+def test_what_was_registered_is_forgotten_again() -> None:
+    """Those of this package stay, which may be registered as they are."""
+    NodeRegistry.register(Mine)
+    NodeRegistry.clear()
+    assert NodeRegistry.list_builtin_nodes() == sorted(BUILTIN_NODES)
+    name, path = next(iter(BUILTIN_NODES.items()))
+    module, _, attribute = path.rpartition(".")
+    node_class = getattr(importlib.import_module(module), attribute)
+    assert NodeRegistry.register(node_class) is node_class
+    assert NodeRegistry.get(name) is node_class
+
+
+def test_a_name_that_is_taken_has_nobody_asked(
+    registry: NodeRegistry, git_plugin: Callable[..., str], git_host: GitHost
+) -> None:
+    """Whatever else would have to be fetched for the other configuration."""
+    entry = {"repo": git_plugin(), "tag": "v1.0.0", "provides": ["echo_plugin.nodes.Echo"]}
+    registry.load_plugin("echo", entry)
+    before = git_host.requests
+    with pytest.raises(PluginConflictError):
+        registry.load_plugin("echo", {**entry, "tag": "v9.0.0"})
+    assert git_host.requests == before
 
 
 def test_a_dotted_path_of_the_host_is_imported() -> None:

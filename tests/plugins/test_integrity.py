@@ -191,14 +191,17 @@ def test_another_size_or_time_is_a_reason_to_look_closer(tmp_path: Path, text: s
     assert not integrity.looks_unchanged(tmp_path, watched)
 
 
+def lead_elsewhere(link: Path, place: str) -> None:
+    """Have a link lead to another place."""
+    link.unlink()
+    link.symlink_to(place)
+
+
 CHECKOUT: dict[str, Alter] = {
-    "a name": lambda folder: (folder / "code.py").rename(folder / "other.py"),
+    "a name": lambda folder: (folder / "code.py").rename(folder / "coder.py"),
     "a content": lambda folder: (folder / "code.py").write_text("y"),
-    "where a link leads": lambda folder: ((folder / "link").unlink(), (folder / "link").symlink_to("sub")),
-    "where a link to a folder leads": lambda folder: (
-        (folder / "sub2").unlink(),
-        (folder / "sub2").symlink_to("code.py"),
-    ),
+    "where a link leads": lambda folder: lead_elsewhere(folder / "link", "sub"),
+    "where a link to a folder leads": lambda folder: lead_elsewhere(folder / "sub2", "code.py"),
     "a file in a folder below that is called like Git's": lambda folder: (folder / "sub/.git/config").write_text("y"),
     "a new file": lambda folder: (folder / "sub/new").write_text(""),
     "a file less": lambda folder: (folder / "code.py").unlink(),

@@ -1,6 +1,5 @@
 """What crosses between host and worker, there and back, is what it was."""
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,7 +164,10 @@ def test_values_cross_as_deep_as_is_said_and_no_deeper(around: Callable[[object]
     """A value that holds others 100 deep, in whatever they lie."""
 
     def deep(times: int) -> object:
-        return functools.reduce(lambda value, _: around(value), range(times), 1)
+        value: object = 1
+        for _ in range(times):
+            value = around(value)
+        return value
 
     writer = Writer(lambda size: pytest.fail(f"no room for {size} bytes is needed"))
     assert Reader(bytearray(), lambda *_: None).read(writer.write(deep(101))) == deep(101)

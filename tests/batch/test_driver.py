@@ -1,0 +1,288 @@
+"""What the driver does with workers that are ready, done, late, or dead; no worker is needed to see it."""
+
+import csv
+import errno
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cuvis_ai_core.batch.driver import Driver
+from cuvis_ai_core.batch.engine import Event, Setup
+from cuvis_ai_core.batch.job import Job
+from cuvis_ai_core.batch.limits import Limits
+from cuvis_ai_core.batch.report import Report
+from cuvis_ai_core.batch.units import Unit
+from cuvis_ai_core.errors import BatchError, OutputError
+
+Behave = Callable[[str, int], Iterable[Event | BaseException | None]]
+"""What a worker says when it was given a cube (its name, and how often it was begun); `None`: nothing, for a moment."""
+
+IDLE = 0.005
+PATIENCE = 10.0
+
+
+def done(_: str, __: int) -> Iterator[Event]:
+    """Do every cube."""
+    yield Event(0, "done")
+
+
+def failing(_: str, __: int) -> Iterator[Event]:
+    """Fail with every cube."""
+    yield Event(0, "done", {"error": "it is bad", "kind": "ValueError"})
+
+
+class Script:
+    """An engine and its crew, which say what they are told to say.
+
+    Args:
+        behave: What is said of a cube.
+        starts: What workers say when they start, one after the other; then they are ready.
+        workers: How many there are.
+        shares_memory: Whether they take from the memory of this machine.
+        peak: How many bytes one takes.
+    """
+
+    def __init__(
+        self,
+        behave: Behave = done,
+        starts: Iterable[Event | None] = (),
+        *,
+        workers: int = 1,
+        shares_memory: bool = False,
+        peak: int = 0,
+    ) -> None:
+        self.workers = workers
+        self.shares_memory = shares_memory
+        self.given: list[tuple[str, int]] = []
+        self.setup: Setup | None = None
+        self._behave = behave
+        self._starts = deque(starts)
+        self._peak = peak
+        self._events: deque[Event | BaseException | None] = deque()
+        self._ready: set[int] = set()
+        self._idle_since: float | None = None
+
+    def crew(self, setup: Setup) -> "Script":
+        """Return the workers for a job."""
+        self.setup = setup
+        return self
+
+    def start(self, worker: int) -> None:
+        """Say what is to be said, or that the worker is ready."""
+        while self._starts:
+            first = self._starts.popleft()
+            self._events.append(first)
+            if first is not None:
+                return
+        self._events.append(Event(worker, "ready", {"nodes": [], "peak": self._peak}))
+
+    def give(self, worker: int, unit: Unit, tries: int) -> None:
+        """Have a worker say what is to be said of a cube."""
+        assert worker in self._ready
+        self.given.append((unit.name, tries))
+        for each in self._behave(unit.name, tries):
+            self._events.append(Event(worker, each.kind, each.data) if isinstance(each, Event) else each)
+
+    def next(self, seconds: float) -> Event | None:
+        """Return what is said next; nobody waits for ever for nothing."""
+        if not self._events:
+            self._idle_since = self._idle_since or time.monotonic()
+            assert time.monotonic() - self._idle_since < PATIENCE
+            time.sleep(min(seconds, IDLE))
+            return None
+        self._idle_since = None
+        event = self._events.popleft()
+        if isinstance(event, BaseException):
+            raise event
+        if event is None:
+            time.sleep(IDLE)
+        elif event.kind == "ready":
+            self._ready.add(event.worker)
+        return event
+
+    def end(self, worker: int) -> None:
+        """End a worker: it is ready no more."""
+        self._ready.discard(worker)
+
+    def close(self) -> None:
+        """End all of them."""
+        self._ready.clear()
+
+
+Run = Callable[..., Report]
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """Return the folder of the results."""
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def run(tmp_path: Path, output: Path) -> Run:
+    """Return a function that runs a job on cubes of some names."""
+    (tmp_path / "pipeline.yaml").write_text("nodes: []\n")
+
+    def call(script: Script, names: str = "a b c", job: Job | None = None, **limits: Any) -> Report:
+        units = []
+        for name in names.split():
+            cube = tmp_path / "cubes" / f"{name}.npy"
+            cube.parent.mkdir(parents=True, exist_ok=True)
+            if not cube.exists():
+                cube.write_bytes(b"x")
+            units.append(Unit(str(cube), name))
+        job = job or Job(str(tmp_path / "pipeline.yaml"))
+        return Driver(job, units, output, script, Limits(**limits)).run()
+
+    return call
+
+
+def test_a_cube_whose_worker_dies_is_begun_twice(run: Run) -> None:
+    """Then it has failed; the others are done, by workers that come after those that died."""
+
+    def behave(name: str, _: int) -> Iterator[Event]:
+        yield Event(0, "died", {"error": "it was killed", "kind": "SIGKILL"}) if name == "b" else Event(0, "done")
+
+    script = Script(behave)
+    report = run(script)
+    assert sorted(script.given) == [("a", 1), ("b", 1), ("b", 2), ("c", 1)]
+    assert (report.done, report.failed, report.ended) == (2, 1, True)
+    assert [(each.unit.name, each.tries, each.kind) for each in report.failures] == [("b", 2, "SIGKILL")]
+
+
+DEATHS = [Event(0, "died", {"error": "it was killed"})] * 2
+
+
+def test_workers_that_die_before_they_have_a_cube_end_the_run(run: Run, output: Path) -> None:
+    """Not before the third in a row; nothing of it stays, and nothing was begun."""
+    script = Script(starts=DEATHS * 2)
+    with pytest.raises(BatchError, match="die before they have a cube") as caught:
+        run(script)
+    assert caught.value.begun is False
+    assert script.given == []
+    assert not output.exists()
+
+
+def test_a_worker_that_is_ready_makes_up_for_those_that_died(run: Run) -> None:
+    """Only in a row they count."""
+
+    def behave(name: str, tries: int) -> Iterator[Event]:
+        yield Event(0, "died", {"error": "it was killed"}) if (name, tries) == ("a", 1) else Event(0, "done")
+
+    ready = Event(0, "ready", {"nodes": [], "peak": 0})
+    assert run(Script(behave, [*DEATHS, ready, *DEATHS, ready])).done == 3
+
+
+def test_a_worker_that_dies_while_it_waits_gets_no_cube(run: Run) -> None:
+    """The cube of another one that dies is for whoever is ready."""
+
+    def behave(name: str, tries: int) -> Iterator[Event]:
+        if name == "b" and tries == 1:
+            yield Event(0, "died", {"error": "it was killed"})
+            return
+        yield Event(0, "done")
+        if name == "a":
+            yield Event(0, "died", {"error": "it was killed"})
+
+    assert run(Script(behave, workers=2), "a b").done == 2
+
+
+def test_a_run_is_given_up_with_the_failures_that_it_may_have(run: Run) -> None:
+    """Not with one more; a run that was given up has not ended."""
+    script = Script(failing)
+    report = run(script, "a b c d", max_failures=2)
+    assert len(script.given) == report.failed == 2
+    assert not report.ended
+    assert "Given up after 2 failures." in report.remarks
+
+
+def test_a_cube_that_failed_is_tried_again_where_that_is_asked_for(run: Run, tmp_path: Path) -> None:
+    """What became of it last is what is known; one that was changed is another one."""
+    run(Script(failing), "a")
+    script = Script()
+    assert (run(script, "a").failed, script.given) == (1, [])
+    assert run(Script(), "a", retry_failed=True).done == 1
+    assert run(Script(failing), "a").failed == 1
+    (tmp_path / "cubes/a.npy").write_bytes(b"xx")
+    script = Script()
+    assert run(script, "a").done == 1
+
+
+def test_a_cube_that_takes_too_long_is_ended_alone(run: Run) -> None:
+    """The others go on, in another worker."""
+
+    def behave(name: str, _: int) -> Iterator[Event]:
+        if name != "a":
+            yield Event(0, "done")
+
+    report = run(Script(behave), timeout=0.05)
+    assert (report.done, report.failed) == (2, 1)
+    assert [(each.unit.name, each.kind) for each in report.failures] == [("a", "timeout")]
+
+
+def test_a_worker_may_take_longer_to_be_ready_than_a_cube(run: Run) -> None:
+    """It has plugins to install."""
+    assert run(Script(starts=[None] * 20), timeout=0.02).done == 3
+
+
+def test_a_full_disk_ends_the_run(run: Run) -> None:
+    """It is no fault of the cube that met it."""
+    data = {"full": errno.ENOSPC, "error": "No space left on device\nmore"}
+    with pytest.raises(OutputError, match=r"A disk is full, perhaps that of .*No space left") as caught:
+        run(Script(lambda _, __: [Event(0, "done", data)]))
+    assert caught.value.begun is True
+
+
+def test_a_run_that_is_interrupted_says_what_is_kept(run: Run, output: Path) -> None:
+    """To the person, and in its record."""
+
+    def behave(name: str, _: int) -> Iterator[Event | BaseException]:
+        yield KeyboardInterrupt() if name == "b" else Event(0, "done")
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run(Script(behave))
+    assert "1 of 3 cubes are done and kept" in caught.value.__notes__[0]
+    assert json.loads((output / "run.json").read_text())["ended"] is False
+
+
+def test_the_table_has_what_all_parts_of_a_run_did(run: Run, output: Path) -> None:
+    """Each has some of the cubes; the last one tells of all."""
+    names = "a b c d e f"
+    counts = [run(Script(failing), names, shard=(number, 2)).failed for number in range(2)]
+    assert sum(counts) == 6
+    assert all(counts)
+    with (output / "cubes.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 6
+
+
+def test_what_was_decided_about_memory_is_said_once(run: Run) -> None:
+    """As many workers are started as it holds."""
+    report = run(Script(workers=3, shares_memory=True, peak=2**60), "a b c d e")
+    assert report.workers == 1
+    assert len([each for each in report.remarks if "instead of" in each]) == 1
+
+
+@pytest.mark.parametrize(("workers", "shares", "divided"), [(1, True, False), (2, True, True), (2, False, False)])
+def test_workers_of_one_machine_share_its_memory(run: Run, *, workers: int, shares: bool, divided: bool) -> None:
+    """Each gets a part for its tiles, unless somebody said how much."""
+    script = Script(workers=workers, shares_memory=shares)
+    run(script)
+    assert script.setup is not None
+    assert (script.setup.job.memory is not None) == divided
+
+
+@pytest.mark.parametrize("link", ["a", "sub"])
+def test_a_cube_has_no_results_behind_a_link(run: Run, output: Path, tmp_path: Path, link: str) -> None:
+    """No run made it; whoever did may have it lead anywhere."""
+    output.mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (output / link).symlink_to(tmp_path / "elsewhere")
+    script = Script()
+    with pytest.raises(OutputError, match="has a link"):
+        run(script, "a sub/b")
+    assert script.given == []

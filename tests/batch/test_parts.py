@@ -1,0 +1,262 @@
+"""What a run on many cubes knows of each, whose its folder is, what its workers may take; seen without workers."""
+
+import errno
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from cuvis_ai_core.batch import memory, worker
+from cuvis_ai_core.batch.job import Job
+from cuvis_ai_core.batch.memory import Room, peak_memory
+from cuvis_ai_core.batch.place import alone_in, check_nodes, leave
+from cuvis_ai_core.batch.records import Outcome, Records
+from cuvis_ai_core.batch.units import Unit, batch_record, find_units, part_of, without_results
+from cuvis_ai_core.errors import BatchError, OutputError
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Unit:
+    """Return a cube."""
+    (tmp_path / "a.npy").write_bytes(b"x")
+    return Unit(str(tmp_path / "a.npy"), "a")
+
+
+def known(unit: Unit, output: Path, fingerprint: str = "job") -> Outcome | None:
+    """Return what is known of a cube."""
+    return next(each for _, each in Records(output, fingerprint).known([unit]))
+
+
+def note_done(unit: Unit, output: Path, **more: object) -> None:
+    """Note that a cube is done."""
+    (output / unit.name).mkdir(parents=True, exist_ok=True)
+    record = {"batch": batch_record(unit, "job", unit.state(), **more), "files": []}
+    (output / unit.name / "run.json").write_text(json.dumps(record))
+
+
+def test_results_are_those_of_the_job_and_of_the_cube_as_it_is(unit: Unit, tmp_path: Path) -> None:
+    """Those of another job, or of a cube that was changed, are none."""
+    note_done(unit, tmp_path, seconds=2.5, worker="w", tries=2)
+    found = known(unit, tmp_path)
+    assert found is not None
+    assert (found.error, found.seconds, found.worker, found.tries) == (None, 2.5, "w", 2)
+    assert known(unit, tmp_path, "another") is None
+    Path(unit.cube).write_bytes(b"y")
+    os.utime(unit.cube, (1, 1))
+    assert known(unit, tmp_path) is None
+
+
+@pytest.mark.parametrize("wrong", [{"tries": float("inf")}, {"tries": "many"}, {"seconds": [1]}])
+def test_a_record_that_somebody_changed_is_none(unit: Unit, tmp_path: Path, wrong: dict[str, Any]) -> None:
+    """Of a cube that is done, and of one that failed."""
+    note_done(unit, tmp_path, **wrong)
+    assert known(unit, tmp_path) is None
+    records = Records(tmp_path, "job")
+    records.fail(Outcome(unit, error="it is bad"))
+    (file,) = tmp_path.glob(".cuvis-batch/failed/*.json")
+    failed = known(unit, tmp_path)
+    assert failed is not None
+    assert failed.error == "it is bad"
+    file.write_text(json.dumps(json.loads(file.read_text()) | wrong))
+    assert known(unit, tmp_path) is None
+
+
+def test_a_cube_of_two_files_is_changed_by_either(tmp_path: Path) -> None:
+    """By size, and by time alone."""
+    header, data = tmp_path / "a.hdr", tmp_path / "a.dat"
+    header.write_text("ENVI\n")
+    data.write_bytes(b"x")
+    cube = Unit(str(header), "a")
+    states = []
+    for file in (header, data):
+        for seconds in (1, 2):
+            os.utime(file, (seconds, seconds))
+            states.append(cube.state())
+    data.write_bytes(b"xx")
+    os.utime(data, (2, 2))
+    states.append(cube.state())
+    assert len({tuple(each) for each in states}) == 5
+
+
+def test_only_results_of_the_run_itself_are_no_cubes(tmp_path: Path) -> None:
+    """Others may have been written beside cubes, too."""
+    units = []
+    for folder in ("cubes", "output/a"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "run.json").write_text("{}")
+        units.append(Unit(str(tmp_path / folder / "b.npy"), folder))
+    assert without_results(units, tmp_path / "output") == units[:1]
+
+
+def test_names_of_folders_are_safe_short_and_told_apart(tmp_path: Path) -> None:
+    """Those of a run's own files are not taken; where case does not count, two names are one."""
+    for name in ("Run.JSON.npy", "e\u0301.npy", f"{'x' * 150}?.npy"):
+        (tmp_path / name).write_bytes(b"x")
+    names = [each.name for each in find_units(tmp_path, [".npy"])]
+    assert sorted(map(len, names)) == [1, 9, 89]
+    assert "_Run.JSON" in names
+    assert "\u00e9" in names
+    (tmp_path / "A").mkdir()
+    for name in ("scene.npy", "SCENE.npy"):
+        (tmp_path / "A" / name).write_bytes(b"x")
+    if len(list((tmp_path / "A").iterdir())) == 2:
+        with pytest.raises(OutputError, match="would both go to"):
+            find_units(tmp_path / "A", [".npy"])
+
+
+def test_each_part_of_a_run_has_cubes_of_its_own() -> None:
+    """All parts together have all of them, whatever else there is."""
+    units = [Unit(f"{number}.npy", str(number)) for number in range(40)]
+    parts = [part_of(units, (number, 3)) for number in range(3)]
+    assert sorted(unit.name for part in parts for unit in part) == sorted(unit.name for unit in units)
+    assert part_of(units[:7], (1, 3)) == [unit for unit in units[:7] if unit in parts[1]]
+    assert int(hashlib.sha256(parts[2][0].name.encode()).hexdigest()[:8], 16) % 3 == 2
+
+
+class Machine(NamedTuple):
+    """An engine, as far as memory is concerned."""
+
+    workers: int
+    shares_memory: bool
+
+    def crew(self, _: object) -> Any:
+        """Return nothing: nobody asks."""
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a thousand bytes free."""
+    monkeypatch.setattr(memory, "free_memory", lambda: 1000)
+
+
+@pytest.mark.parametrize(
+    ("shares", "wanted", "size", "allowed"),
+    [(True, 9, 0, 6), (True, 3, 100, 3), (True, 9, 300, 4), (True, 9, 400, 3), (True, 9, 5000, 1), (False, 9, 5000, 6)],
+)
+@pytest.mark.usefixtures("free")
+def test_there_are_as_many_workers_as_the_memory_holds(*, shares: bool, wanted: int, size: int, allowed: int) -> None:
+    """The first one has what it takes already; that of other machines is not known."""
+    room = Room(Machine(6, shares))
+    assert room.begin(wanted, size) == room.allowed == allowed
+    assert bool(room.remarks) == (allowed < min(wanted, 6))
+
+
+@pytest.mark.usefixtures("free")
+def test_fewer_workers_go_on_where_a_cube_takes_more() -> None:
+    """One is left whatever it takes, and none comes back."""
+    room = Room(Machine(6, shares_memory=True))
+    for peak, allowed in ((0, 6), (250, 4), (100, 4), (5000, 1)):
+        room.lower(peak)
+        assert room.allowed == allowed
+
+
+LIMITED = """
+import resource, sys
+from cuvis_ai_core.batch.memory import limit_memory
+resource.setrlimit(resource.RLIMIT_DATA, (2**33, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+limit_memory(int(sys.argv[1]))
+print(resource.getrlimit(resource.RLIMIT_DATA)[0])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems limit other things")
+@pytest.mark.parametrize(("most", "limit"), [(2**32, 2**32), (2**40, 2**33)])
+def test_a_worker_gets_no_more_memory_than_it_had(most: int, limit: int) -> None:
+    """Whoever starts it may have set a limit of his own."""
+    done = subprocess.run([sys.executable, "-c", LIMITED, str(most)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == limit
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it tells nothing")
+def test_memory_is_told_in_bytes() -> None:
+    """No Python takes less than this."""
+    assert 2**22 < peak_memory() < 2**40
+
+
+def test_runs_that_share_the_cubes_work_side_by_side(tmp_path: Path) -> None:
+    """Two with the same part, or with parts of another kind, do not."""
+    output = tmp_path / "output"
+    with alone_in(output, (0, 2)) as remark:
+        assert remark is None
+        with alone_in(output, (1, 2)):
+            leave(output)
+            assert output.is_dir()
+        for shard in ((0, 2), (0, 1), (0, 3)):
+            with pytest.raises(BatchError, match="Another run works"), alone_in(output, shard):
+                pass
+    with alone_in(output, (0, 1)):
+        pass
+
+
+@pytest.mark.parametrize("link", [".cuvis-batch", ".cuvis-batch/logs"])
+def test_what_belongs_to_a_run_is_written_by_no_link(tmp_path: Path, link: str) -> None:
+    """Nothing comes to lie where it leads."""
+    elsewhere, output = tmp_path / "elsewhere", tmp_path / "output"
+    elsewhere.mkdir()
+    (output / link).parent.mkdir(parents=True)
+    (output / link).symlink_to(elsewhere)
+    with pytest.raises(OutputError, match="has a link"), alone_in(output, (0, 1)):
+        pass
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_code_is_known_by_its_hash_or_else_by_its_commit(tmp_path: Path) -> None:
+    """A commit around code with a hash changes nothing."""
+    (tmp_path / ".cuvis-batch").mkdir()
+    nodes = [{"name": "a", "sha256": "1", "commit": "x"}, {"name": "b", "commit": "x"}]
+    check_nodes(tmp_path, nodes)
+    check_nodes(tmp_path, [nodes[0] | {"commit": "y", "edited": True}, nodes[1]])
+    with pytest.raises(OutputError, match="node a comes from elsewhere"):
+        check_nodes(tmp_path, [nodes[0] | {"sha256": "2"}, nodes[1]])
+    with pytest.raises(OutputError, match="node b comes from elsewhere"):
+        check_nodes(tmp_path, [nodes[0], nodes[1] | {"commit": "y"}])
+
+
+def test_what_is_told_of_an_error_is_bounded_and_says_whose_fault_it_is() -> None:
+    """A full disk is no cube's, however far below it was met; one that may not be written only where results go."""
+    assert worker.told(ValueError("x" * 10_000))["error"] == f"ValueError: {'x' * 10_000}"[:4000]
+    full, closed = OSError(errno.ENOSPC, "no space"), OSError(errno.EROFS, "read-only")
+    error = RuntimeError("not written")
+    error.__cause__ = ValueError("not written either")
+    error.__cause__.__cause__ = full
+    assert worker.told(error)["full"] == errno.ENOSPC
+    written = OutputError("not written")
+    written.__cause__ = closed
+    assert worker.told(written)["full"] == errno.EROFS
+    error.__cause__ = closed
+    assert "full" not in worker.told(error)
+    assert "full" not in worker.told(MemoryError())
+
+
+def test_a_worker_does_what_the_job_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """All of it is handed on."""
+    taken: dict[str, Any] = {}
+
+    def load(path: str, **options: Any) -> object:
+        taken.update(options, pipeline=path)
+        return object()
+
+    monkeypatch.setattr(worker.Pipeline, "load", load)
+    monkeypatch.setattr(worker, "node_records", lambda *_: [])
+    monkeypatch.setattr(worker, "Run", lambda **options: taken.update({**options, "pipeline": taken["pipeline"]}))
+    job = Job(
+        "pipeline.yaml",
+        weights="weights.pt",
+        overrides=("nodes.a.params.b=1",),
+        keep=("a.b",),
+        format="envi",
+        processing_mode="Raw",
+        measurement=3,
+        device="cuda:0",
+        allow_untrained=True,
+        memory=2**30,
+    )
+    worker.Worker(job, tmp_path, "job", "w")
+    keys = ("pipeline", "weights", "overrides", "keep", "format", "processing_mode", "measurement", "device")
+    keys += ("allow_untrained", "memory")
+    assert {key: taken[key] for key in keys} == {key: getattr(job, key) for key in keys}
