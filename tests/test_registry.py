@@ -29,7 +29,7 @@ from cuvis_ai_core.errors import (
     PluginsLoadError,
 )
 from cuvis_ai_core.node import ArrayNode
-from cuvis_ai_core.testing.git_host import GitHost
+from cuvis_ai_core.testing.git_server import GitHost
 
 
 class Mine(ArrayNode):

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from cuvis_ai_core.batch.driver import Driver
 from cuvis_ai_core.batch.engine import Event, Setup
+from cuvis_ai_core.batch.failure_limits import Limits
 from cuvis_ai_core.batch.job import Job
-from cuvis_ai_core.batch.limits import Limits
-from cuvis_ai_core.batch.report import Report
-from cuvis_ai_core.batch.units import Unit
+from cuvis_ai_core.batch.job_cubes import Unit
+from cuvis_ai_core.batch.job_report import Report
+from cuvis_ai_core.batch.scheduler import Driver
 from cuvis_ai_core.errors import BatchError, OutputError
 
 Behave = Callable[[str, int], Iterable[Event | BaseException | None]]

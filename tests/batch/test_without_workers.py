@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from cuvis_ai_core.batch import memory, worker
+from cuvis_ai_core.batch import worker, worker_memory
+from cuvis_ai_core.batch.cube_records import Outcome, Records
+from cuvis_ai_core.batch.folder_ownership import alone_in, check_nodes, leave
 from cuvis_ai_core.batch.job import Job
-from cuvis_ai_core.batch.memory import Room, peak_memory
-from cuvis_ai_core.batch.place import alone_in, check_nodes, leave
-from cuvis_ai_core.batch.records import Outcome, Records
-from cuvis_ai_core.batch.units import Unit, batch_record, find_units, part_of, without_results
+from cuvis_ai_core.batch.job_cubes import Unit, batch_record, find_units, part_of, without_results
+from cuvis_ai_core.batch.worker_memory import Room, peak_memory
 from cuvis_ai_core.errors import BatchError, OutputError
+from cuvis_ai_core.pipeline.pipeline import Pipeline
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ class Machine(NamedTuple):
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a thousand bytes free."""
-    monkeypatch.setattr(memory, "free_memory", lambda: 1000)
+    monkeypatch.setattr(worker_memory, "free_memory", lambda: 1000)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ def test_fewer_workers_go_on_where_a_cube_takes_more() -> None:
 
 LIMITED = """
 import resource, sys
-from cuvis_ai_core.batch.memory import limit_memory
+from cuvis_ai_core.batch.worker_memory import limit_memory
 resource.setrlimit(resource.RLIMIT_DATA, (2**33, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 limit_memory(int(sys.argv[1]))
 print(resource.getrlimit(resource.RLIMIT_DATA)[0])
@@ -241,7 +242,7 @@ def test_a_worker_does_what_the_job_says(monkeypatch: pytest.MonkeyPatch, tmp_pa
         taken.update(options, pipeline=path)
         return object()
 
-    monkeypatch.setattr(worker.Pipeline, "load", load)
+    monkeypatch.setattr(Pipeline, "load", load)
     monkeypatch.setattr(worker, "node_records", lambda *_: [])
     monkeypatch.setattr(worker, "Run", lambda **options: taken.update({**options, "pipeline": taken["pipeline"]}))
     job = Job(
@@ -257,6 +258,6 @@ def test_a_worker_does_what_the_job_says(monkeypatch: pytest.MonkeyPatch, tmp_pa
         memory=2**30,
     )
     worker.Worker(job, tmp_path, "job", "w")
-    keys = ("pipeline", "weights", "overrides", "keep", "format", "processing_mode", "measurement", "device")
-    keys += ("allow_untrained", "memory")
+    keys = ["pipeline", "weights", "overrides", "keep", "format", "processing_mode", "measurement", "device"]
+    keys += ["allow_untrained", "memory"]
     assert {key: taken[key] for key in keys} == {key: getattr(job, key) for key in keys}
