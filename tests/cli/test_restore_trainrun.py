@@ -731,7 +731,7 @@ def test_other_code_of_a_node(restore: Run) -> None:
 
 def test_a_first_validation_that_fails_costs_no_epoch(restore: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The weights of the first epoch are kept."""
-    from cuvis_ai_core.training.lightning import PipelineModule
+    from cuvis_ai_core.training.lightning_module import PipelineModule
 
     def fail(*_: Any) -> None:
         raise RuntimeError("too dark")

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from cuvis_ai_core.cli.unfinished import Unfinished
-from cuvis_ai_core.training.resuming import put_checkpoint
+from cuvis_ai_core.training.resume_checkpoint import put_checkpoint
 
 torch = pytest.importorskip("torch")
 

@@ -15,7 +15,7 @@ from cuvis_ai_core.errors import PipelineError, TrainingError  # noqa: E402
 from cuvis_ai_core.pipeline.weights.weights_file import read_checkpoint, read_weights  # noqa: E402
 from cuvis_ai_core.training.callbacks import Best  # noqa: E402
 from cuvis_ai_core.training.config import CheckpointConfig  # noqa: E402
-from cuvis_ai_core.training.resuming import put_checkpoint, refused  # noqa: E402
+from cuvis_ai_core.training.resume_checkpoint import put_checkpoint, refused  # noqa: E402
 
 
 class _Planted:

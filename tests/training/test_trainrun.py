@@ -284,7 +284,7 @@ def test_the_same_cube_by_its_header_and_its_data_file(tmp_path: Path, caplog: p
     from spectral.io import envi
 
     from cuvis_ai_core import NodeRegistry
-    from cuvis_ai_core.training.parts import Parts
+    from cuvis_ai_core.training.cube_splits import Parts
 
     envi.save_image(tmp_path / "scene.hdr", np.ones((2, 3, 4), np.float32))
     data = {"cubes": ["scene.hdr", "scene.img"], "train_ids": [0], "val_ids": [1]}

@@ -13,11 +13,11 @@ from cuvis_ai_core.cli.output import say, say_line
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.data.cube_files import as_url
 from cuvis_ai_core.errors import AnnotationError, CubeError, ManifestError, MissingExtraError, TrainRunError
-from cuvis_ai_core.training.build import outline_pipeline, trained_weights
+from cuvis_ai_core.training.batch_step import Measuring, check_node
 from cuvis_ai_core.training.config import SPLITS, ModuleDataConfig, TrainingConfig, TrainRunConfig
-from cuvis_ai_core.training.parts import Parts
-from cuvis_ai_core.training.statistical import StatisticalTrainer
-from cuvis_ai_core.training.steps import Measuring, check_node
+from cuvis_ai_core.training.cube_splits import Parts
+from cuvis_ai_core.training.statistical_trainer import StatisticalTrainer
+from cuvis_ai_core.training.trained_pipeline import outline_pipeline, trained_weights
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline

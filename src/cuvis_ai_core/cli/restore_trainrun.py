@@ -184,7 +184,7 @@ def _restore(  # noqa: PLR0913
     from cuvis_ai_core.cli.describe_trainrun import print_trainrun
     from cuvis_ai_core.cli.progress import load_named
     from cuvis_ai_core.cli.run_training import Session
-    from cuvis_ai_core.training.build import resolved
+    from cuvis_ai_core.training.trained_pipeline import resolved
     from cuvis_ai_core.training.trainrun import read_trainrun
 
     config_dirs = registry.config_owners()

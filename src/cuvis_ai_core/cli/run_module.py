@@ -10,7 +10,7 @@ from cuvis_ai_core.cli.progress import running
 from cuvis_ai_core.cli.tables import print_table
 from cuvis_ai_core.pipeline.profiler import Profiler
 from cuvis_ai_core.plugins.manifest_folders import folders_above
-from cuvis_ai_core.training.data_modules import module_to_predict
+from cuvis_ai_core.training.named_data_modules import module_to_predict
 from cuvis_ai_core.training.predictor import Predictor
 
 if TYPE_CHECKING:

@@ -22,21 +22,21 @@ from cuvis_ai_core.pipeline.file.lookup import find_weights
 from cuvis_ai_core.pipeline.file.writer import check_saving, to_yaml
 from cuvis_ai_core.results.folder import OutputFolder, safe_name
 from cuvis_ai_core.results.run_record import RECORD, for_results, input_record, node_records, run_record
-from cuvis_ai_core.training.build import PIPELINE_FILE, PUBLISHED_FOLDER, build_pipeline, trained_weights
+from cuvis_ai_core.training.batch_step import Measuring
 from cuvis_ai_core.training.calibration import calibratable, calibrate
 from cuvis_ai_core.training.config import DataConfig
+from cuvis_ai_core.training.data_module_splits import parts_of
 from cuvis_ai_core.training.epochs import Reading
 from cuvis_ai_core.training.evaluation import pooled
-from cuvis_ai_core.training.module_parts import parts_of
-from cuvis_ai_core.training.pooling import Pool
-from cuvis_ai_core.training.results import draw_losses, draw_matrix, write_matrix, write_metrics
-from cuvis_ai_core.training.statistical import StatisticalTrainer
-from cuvis_ai_core.training.steps import Measuring
+from cuvis_ai_core.training.metric_pooling import Pool
+from cuvis_ai_core.training.metrics_files import draw_losses, draw_matrix, write_matrix, write_metrics
+from cuvis_ai_core.training.statistical_trainer import StatisticalTrainer
+from cuvis_ai_core.training.trained_pipeline import PIPELINE_FILE, PUBLISHED_FOLDER, build_pipeline, trained_weights
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.registry import NodeRegistry
-    from cuvis_ai_core.training.gradient import GradientTrainer, Row
+    from cuvis_ai_core.training.gradient_trainer import GradientTrainer, Row
     from cuvis_ai_core.training.trainrun import TrainRun
 
 TRAINRUN: Final = "trainrun.yaml"
@@ -160,7 +160,7 @@ class Session:
                 statistical.fit(train)
         if self._config.training is None:
             return []
-        from cuvis_ai_core.training.gradient import GradientTrainer
+        from cuvis_ai_core.training.gradient_trainer import GradientTrainer
 
         trainer = GradientTrainer(
             pipeline,

@@ -22,8 +22,8 @@ from cuvis_ai_core._files import read_json, remove_tree, write_json
 from cuvis_ai_core.cli.progress import report
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.pipeline.weights.weights_file import savable, write_weights
-from cuvis_ai_core.training.results import write_metrics
-from cuvis_ai_core.training.resuming import CONFIGURATION, RESUME, is_as_written
+from cuvis_ai_core.training.metrics_files import write_metrics
+from cuvis_ai_core.training.resume_checkpoint import CONFIGURATION, RESUME, is_as_written
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from cuvis_ai_core._late import late
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.training.gradient import GradientTrainer
+    from cuvis_ai_core.training.gradient_trainer import GradientTrainer
     from cuvis_ai_core.training.predictor import Predictor
-    from cuvis_ai_core.training.statistical import StatisticalTrainer
+    from cuvis_ai_core.training.statistical_trainer import StatisticalTrainer
     from cuvis_ai_core.training.trainrun import TrainRun, read_trainrun
 
 __all__ = ["GradientTrainer", "Predictor", "StatisticalTrainer", "TrainRun", "read_trainrun"]
@@ -18,9 +18,9 @@ __all__ = ["GradientTrainer", "Predictor", "StatisticalTrainer", "TrainRun", "re
 __getattr__, __dir__ = late(
     __name__,
     {
-        "GradientTrainer": "cuvis_ai_core.training.gradient",
+        "GradientTrainer": "cuvis_ai_core.training.gradient_trainer",
         "Predictor": "cuvis_ai_core.training.predictor",
-        "StatisticalTrainer": "cuvis_ai_core.training.statistical",
+        "StatisticalTrainer": "cuvis_ai_core.training.statistical_trainer",
         "TrainRun": "cuvis_ai_core.training.trainrun",
         "read_trainrun": "cuvis_ai_core.training.trainrun",
     },

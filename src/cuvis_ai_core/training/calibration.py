@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core.node.libraries import converter, is_elsewhere, is_module
-from cuvis_ai_core.training.modes import evaluating
+from cuvis_ai_core.training.evaluation_mode import evaluating
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline

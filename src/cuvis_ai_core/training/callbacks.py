@@ -19,11 +19,11 @@ from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoi
 
 from cuvis_ai_core.errors import CuvisError, TrainingError, TrainRunError
 from cuvis_ai_core.training.config import CheckpointConfig, EarlyStoppingConfig, TrainingConfig
-from cuvis_ai_core.training.monitors import LOSSES, TRAIN, direction, unknown_monitor, watched_metrics
-from cuvis_ai_core.training.resuming import RESUME, put_checkpoint, refused
+from cuvis_ai_core.training.monitored_metric import LOSSES, TRAIN, direction, unknown_monitor, watched_metrics
+from cuvis_ai_core.training.resume_checkpoint import RESUME, put_checkpoint, refused
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.training.gradient import Row
+    from cuvis_ai_core.training.gradient_trainer import Row
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
 from cuvis_ai_core._deprecated import say_once
 from cuvis_ai_core._reading import load_yaml
 from cuvis_ai_core.errors import TrainRunError, YamlError
-from cuvis_ai_core.training.data_config import CUBES, MODULE, SPLITS, DataConfig, ModuleDataConfig, kind_of_data
-from cuvis_ai_core.training.section import Section, Texts
-from cuvis_ai_core.training.training_config import (
+from cuvis_ai_core.training.data_section import CUBES, MODULE, SPLITS, DataConfig, ModuleDataConfig, kind_of_data
+from cuvis_ai_core.training.section_base import Section, Texts
+from cuvis_ai_core.training.training_section import (
     FROM_CODE,
     CallbacksConfig,
     CheckpointConfig,
@@ -129,7 +129,7 @@ _OF_SCHEMAS: Final = {
     "LearningRateMonitorConfig": "cuvis_ai_schemas.training",
     "ModelCheckpointConfig": "cuvis_ai_schemas.training",
     "PipelineMetadata": "cuvis_ai_schemas.pipeline",
-    "TrainerConfig": "cuvis_ai_core.training.trainer_config",
+    "TrainerConfig": "cuvis_ai_core.training.published_trainer_config",
 }
 """Published names that are those of the schemas, each with its home."""
 

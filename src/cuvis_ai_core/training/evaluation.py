@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
-from cuvis_ai_core.training.finite import Guard
-from cuvis_ai_core.training.modes import evaluating
-from cuvis_ai_core.training.pooling import Pool
-from cuvis_ai_core.training.steps import Measuring
+from cuvis_ai_core.training.batch_step import Measuring
+from cuvis_ai_core.training.evaluation_mode import evaluating
+from cuvis_ai_core.training.metric_pooling import Pool
+from cuvis_ai_core.training.nan_guard import Guard
 
 
 def evaluate(measuring: Measuring, batches: Iterable[Mapping[Any, Any]], stage: str) -> dict[str, float]:

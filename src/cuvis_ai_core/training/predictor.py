@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from cuvis_ai_core.errors import TrainRunError
 from cuvis_ai_core.node.base import stage_name
-from cuvis_ai_core.training.modes import evaluating
+from cuvis_ai_core.training.evaluation_mode import evaluating
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline

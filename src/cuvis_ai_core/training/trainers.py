@@ -17,11 +17,11 @@ from cuvis_ai_core.errors import MissingExtraError, PipelineError, TrainingError
 from cuvis_ai_core.pipeline.weights.node_weights import apply_state
 from cuvis_ai_core.pipeline.weights.weights_file import read_checkpoint
 from cuvis_ai_core.training.config import CheckpointConfig
-from cuvis_ai_core.training.modes import modules_of, undisturbed
-from cuvis_ai_core.training.monitors import direction
+from cuvis_ai_core.training.evaluation_mode import modules_of, undisturbed
+from cuvis_ai_core.training.monitored_metric import direction
 from cuvis_ai_core.training.optimizers import make_optimizer, make_scheduler
-from cuvis_ai_core.training.published_config import training_config as merged_config
-from cuvis_ai_core.training.statistical import StatisticalTrainer
+from cuvis_ai_core.training.published_config_conversion import training_config as merged_config
+from cuvis_ai_core.training.statistical_trainer import StatisticalTrainer
 
 try:
     import pytorch_lightning as pl

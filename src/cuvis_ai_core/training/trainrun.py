@@ -14,8 +14,8 @@ from cuvis_ai_core._yaml import YamlDocument
 from cuvis_ai_core.errors import PipelineError, TrainRunError
 from cuvis_ai_core.pipeline.file.interpolation import resolve
 from cuvis_ai_core.pipeline.file.overrides import override
-from cuvis_ai_core.training.compose import compose, load_document
 from cuvis_ai_core.training.config import MODULE, ModuleDataConfig, TrainRunConfig
+from cuvis_ai_core.training.hydra_defaults import compose, load_document
 
 _SHOWN_PROBLEMS: Final = 5
 _RULES: Final = {

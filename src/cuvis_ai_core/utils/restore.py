@@ -101,7 +101,7 @@ def _load_named(registry: "NodeRegistry", file: str | Path, folders: list[Path],
 
 
 def _predict(pipeline: "Pipeline", name: str, arguments: Mapping[str, Any], folders: list[Path]) -> None:
-    from cuvis_ai_core.training.data_modules import module_to_predict
+    from cuvis_ai_core.training.named_data_modules import module_to_predict
     from cuvis_ai_core.training.predictor import Predictor
 
     batches = module_to_predict(name, arguments, folders, vars(pipeline)["node_registry"])
@@ -168,7 +168,7 @@ def _create_datamodule_from_config(config: Any, plugins_dirs: Sequence[str | Pat
     Raises:
         TrainRunError: It names none, no manifest knows it, or it cannot be made.
     """
-    from cuvis_ai_core.training.data_modules import make_data_module, set_up
+    from cuvis_ai_core.training.named_data_modules import make_data_module, set_up
 
     module = make_data_module(config.data, list(map(Path, plugins_dirs)), Path(base_dir))
     set_up(module, "fit")

@@ -273,7 +273,7 @@ class Client:
     def set_trainrun(self, trainrun: Mapping[str, Any] | str | Path) -> None:
         """Say what is trained; a trainrun that brings a pipeline builds it."""
         if not isinstance(trainrun, Mapping):
-            from cuvis_ai_core.training.compose import compose, load_document
+            from cuvis_ai_core.training.hydra_defaults import compose, load_document
 
             path = Path(trainrun).expanduser()
             trainrun = compose(path, load_document(path))

@@ -160,7 +160,7 @@ def _read(call: "Call", file: "Path") -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ServiceError(f"'{file.name}' holds no mapping.", code="INVALID_ARGUMENT")
     if "defaults" in data:
-        from cuvis_ai_core.training.compose import compose
+        from cuvis_ai_core.training.hydra_defaults import compose
 
         _stay_below(data["defaults"])
         without_resolvers(data)

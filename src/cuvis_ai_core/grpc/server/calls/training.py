@@ -174,7 +174,7 @@ def _restore(call: Call) -> "TrainRunConfig":
 
 
 def _build(call: Call, session: Session, config: "TrainRunConfig") -> None:
-    from cuvis_ai_core.training.build import build_pipeline
+    from cuvis_ai_core.training.trained_pipeline import build_pipeline
     from cuvis_ai_core.training.trainrun import TrainRun
 
     assert isinstance(config.pipeline, dict)

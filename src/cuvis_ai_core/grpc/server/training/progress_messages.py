@@ -144,7 +144,7 @@ class Told:
 def train_statistically(pipeline: Any, config: Any, parts: Any, telling: Telling) -> None:
     """Initialise all nodes that wait for it; thresholds stay, since a training by gradient may follow."""
     from cuvis_ai_core.training.calibration import calibratable
-    from cuvis_ai_core.training.statistical import StatisticalTrainer
+    from cuvis_ai_core.training.statistical_trainer import StatisticalTrainer
 
     trainer = StatisticalTrainer(pipeline)
     telling.say(hook="FIT_START")
@@ -165,7 +165,7 @@ def train_by_gradient(pipeline: Any, config: Any, parts: Any, folder: Path, tell
     from cuvis_ai_core.training.calibration import calibratable
     from cuvis_ai_core.training.config import DataConfig
     from cuvis_ai_core.training.epochs import Reading
-    from cuvis_ai_core.training.gradient import GradientTrainer
+    from cuvis_ai_core.training.gradient_trainer import GradientTrainer
 
     trainer = GradientTrainer(
         pipeline,

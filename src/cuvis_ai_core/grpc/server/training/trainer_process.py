@@ -36,7 +36,7 @@ from cuvis_ai_core.grpc.server.training.progress_messages import (
 )
 from cuvis_ai_core.registry import NodeRegistry
 from cuvis_ai_core.results.run_record import node_records
-from cuvis_ai_core.training.resuming import RESUME
+from cuvis_ai_core.training.resume_checkpoint import RESUME
 
 if TYPE_CHECKING:
     from cuvis_ai_core.training.config import TrainRunConfig
@@ -126,7 +126,7 @@ class Trainer:
 
     def _train(self) -> None:
         from cuvis_ai_core.training.config import TrainRunConfig
-        from cuvis_ai_core.training.module_parts import parts_of
+        from cuvis_ai_core.training.data_module_splits import parts_of
         from cuvis_ai_core.training.trainrun import TrainRun
 
         task, session = self._task, self._session

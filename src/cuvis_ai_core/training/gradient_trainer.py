@@ -11,17 +11,17 @@ from cuvis_ai_core.data.dataset_batches import AnyBatches
 from cuvis_ai_core.errors import CuvisError, MissingExtraError, NodeRunError, PortError, TrainingError, TrainRunError
 from cuvis_ai_core.node.libraries import keep_for_gradients
 from cuvis_ai_core.pipeline.weights.node_weights import check_state
+from cuvis_ai_core.training.batch_step import Measuring, check_node
 from cuvis_ai_core.training.config import TrainingConfig
+from cuvis_ai_core.training.cross_process_gradients import refuse_gradients_from_elsewhere
 from cuvis_ai_core.training.epochs import AS_THEY_COME, Reading
 from cuvis_ai_core.training.evaluation import pooled
-from cuvis_ai_core.training.modes import modules_of, undisturbed
-from cuvis_ai_core.training.monitors import in_our_words
-from cuvis_ai_core.training.processes import refuse_gradients_from_elsewhere
-from cuvis_ai_core.training.steps import Measuring, check_node
+from cuvis_ai_core.training.evaluation_mode import modules_of, undisturbed
+from cuvis_ai_core.training.monitored_metric import in_our_words
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
-    from cuvis_ai_core.training.lightning import Fit
+    from cuvis_ai_core.training.lightning_module import Fit
 
 Row: TypeAlias = dict[str, float]
 """What an epoch came to: `epoch`, `lr`, `train_loss`, `val_loss`; `<node>/<metric>` of validation, and the same with
@@ -124,7 +124,7 @@ class GradientTrainer:
             raise TrainRunError(
                 "There are no cubes to train on.", hint="Name them: data.train_ids.", key="data.train_ids"
             )
-        from cuvis_ai_core.training.lightning import Fit
+        from cuvis_ai_core.training.lightning_module import Fit
 
         check_state(self.pipeline.nodes)
         with undisturbed(self.pipeline), tempfile.TemporaryDirectory() as temporary:

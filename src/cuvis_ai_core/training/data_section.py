@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cuvis_ai_core.data.splits_io import split_config
 from cuvis_ai_core.errors import MissingExtraError
-from cuvis_ai_core.training.section import Section, Texts
+from cuvis_ai_core.training.section_base import Section, Texts
 
 SPLITS: Final = ("train", "val", "test")
 """The parts of the data, named like the execution stages in which they are used."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from cuvis_ai_core.training.section import Section
+from cuvis_ai_core.training.section_base import Section
 
 _METRIC: Final = r"\{(?!\.|[\w./ -]*\.\.)[\w][\w./ -]*(:0?\d{0,2}(\.\d{1,2})?[defgEG%]?)?\}"
 """What may stand in braces in the name of a checkpoint."""

@@ -18,22 +18,22 @@ from cuvis_ai_core.data.dataset_batches import AnyBatches
 from cuvis_ai_core.errors import NodeRunError, TrainingError, TrainRunError
 from cuvis_ai_core.pipeline.weights.plain_values import decode
 from cuvis_ai_core.pipeline.weights.weights_file import for_torch
+from cuvis_ai_core.training.batch_step import LOSS, Measured
 from cuvis_ai_core.training.callbacks import Best, Monitors, Recorder, early_stopping
 from cuvis_ai_core.training.config import TrainingConfig
 from cuvis_ai_core.training.epochs import Epochs, Reading, balanced_chances
 from cuvis_ai_core.training.evaluation import place_in
-from cuvis_ai_core.training.finite import Guard, is_finite
-from cuvis_ai_core.training.modes import modules_of
-from cuvis_ai_core.training.monitors import TRAIN, check_monitors, watched_metrics
+from cuvis_ai_core.training.evaluation_mode import modules_of
+from cuvis_ai_core.training.metric_pooling import Pool
+from cuvis_ai_core.training.monitored_metric import TRAIN, check_monitors, watched_metrics
+from cuvis_ai_core.training.nan_guard import Guard, is_finite
 from cuvis_ai_core.training.optimizers import make_optimizer, make_scheduler
-from cuvis_ai_core.training.pooling import Pool
-from cuvis_ai_core.training.resuming import refused
+from cuvis_ai_core.training.resume_checkpoint import refused
 from cuvis_ai_core.training.seeding import seed_everything
 from cuvis_ai_core.training.small_batches import too_few
-from cuvis_ai_core.training.steps import LOSS, Measured
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.training.gradient import GradientTrainer, Row
+    from cuvis_ai_core.training.gradient_trainer import GradientTrainer, Row
 
 
 class Fit:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cuvis_ai_core.errors import CuvisError, TrainingError
-from cuvis_ai_core.training.modes import evaluating, modules_of
-from cuvis_ai_core.training.steps import Measured, Measuring, as_number
+from cuvis_ai_core.training.batch_step import Measured, Measuring, as_number
+from cuvis_ai_core.training.evaluation_mode import evaluating, modules_of
 
 if TYPE_CHECKING:
     from cuvis_ai_schemas.execution import Context

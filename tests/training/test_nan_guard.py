@@ -266,7 +266,7 @@ def test_the_direction_of_a_metric(
     monitor: str, mode: Any, chosen: str, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its name decides which value is the best, unless the trainrun does; what looks wrong is said."""
-    from cuvis_ai_core.training.monitors import direction
+    from cuvis_ai_core.training.monitored_metric import direction
 
     assert direction(monitor, mode) == chosen
     assert told in caplog.text if told else not caplog.text

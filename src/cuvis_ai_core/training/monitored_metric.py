@@ -6,8 +6,8 @@ from typing import Any, Final, Literal
 
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import TrainRunError
+from cuvis_ai_core.training.batch_step import LOSS, Measuring
 from cuvis_ai_core.training.config import TrainingConfig
-from cuvis_ai_core.training.steps import LOSS, Measuring
 
 logger = logging.getLogger(__name__)
 

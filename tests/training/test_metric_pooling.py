@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cuvis_ai_core.errors import TrainRunError
-from cuvis_ai_core.training.pooling import Pool
-from cuvis_ai_core.training.steps import Measured, pixels_in
+from cuvis_ai_core.training.batch_step import Measured, pixels_in
+from cuvis_ai_core.training.metric_pooling import Pool
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("pytorch_lightning")

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Final
 from cuvis_ai_core.data.dataset_batches import DatasetBatches
 from cuvis_ai_core.plugins.manifest_folders import folders_above
 from cuvis_ai_core.training.config import ModuleDataConfig
-from cuvis_ai_core.training.data_modules import make_data_module, set_up
-from cuvis_ai_core.training.parts import Parts
+from cuvis_ai_core.training.cube_splits import Parts
+from cuvis_ai_core.training.named_data_modules import make_data_module, set_up
 from cuvis_ai_core.training.trainrun import TrainRun
 
 if TYPE_CHECKING:

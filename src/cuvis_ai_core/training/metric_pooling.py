@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cuvis_ai_core.errors import TrainRunError
-from cuvis_ai_core.training.steps import LOSS, Measured, as_number
+from cuvis_ai_core.training.batch_step import LOSS, Measured, as_number
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from cuvis_ai_core.pipeline.execution.batch_conversion import as_taken
 from cuvis_ai_core.pipeline.execution.dtype_conversion import make_cast
 from cuvis_ai_core.pipeline.execution.input_write_errors import line_for_copy
 from cuvis_ai_core.pipeline.execution.read_only_inputs import Lent, lend, written_by_line
-from cuvis_ai_core.training.finite import is_finite
-from cuvis_ai_core.training.modes import evaluating
+from cuvis_ai_core.training.evaluation_mode import evaluating
+from cuvis_ai_core.training.nan_guard import is_finite
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
