@@ -50,6 +50,7 @@ def _resized(mask: Mask, height: int, width: int) -> Mask:
     if mask.shape == (height, width):
         return mask
     rows, columns = (
+        # The pixel in whose middle each new one lies, as OpenCV's nearest-exact does; labels cannot be averaged.
         np.minimum((np.arange(new) + 0.5) * old / new, old - 1).astype(np.intp)
         for new, old in zip((height, width), mask.shape, strict=True)
     )

@@ -70,6 +70,7 @@ class Cube:
     remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        # Frozen: there is no other way to set what was checked.
         object.__setattr__(self, "data", self._checked_data())
         if self.wavelengths is not None:
             object.__setattr__(self, "wavelengths", self._checked_wavelengths(self.wavelengths))
@@ -88,12 +89,14 @@ class Cube:
             than 16 bits float64.
         """
         batch = {key: value if isinstance(value, np.ndarray) else value.whole() for key, value in self.tiles().items()}
+        # A node that writes into its input would change the cube that somebody still has.
         if isinstance(self.data, np.ndarray) and np.may_share_memory(self.data, batch["cube"]):
             batch["cube"] = batch["cube"].copy()
         return batch
 
     def tiles(self) -> "dict[str, NDArray[Any] | LazyImage]":
         """Return the same as `batch` for `Pipeline.forward_tiled`: the image is read tile by tile."""
+        # The C library gives large pieces back at once: a loop over small cubes got its memory anew each time.
         keep_freed_memory(self.data.nbytes)
         batch: dict[str, NDArray[Any] | LazyImage] = {"cube": LazyImage(self.data, self.good_bands)}
         if self.wavelengths is not None:
@@ -118,6 +121,7 @@ class Cube:
 
         What takes more than a bounded amount of unpacking to tell counts as data.
         """
+        # Integers have no NaN: without looking at a pixel.
         if self.data.dtype.kind != "f":
             return True
         good = slice(None) if self.good_bands is None else self.good_bands
@@ -145,6 +149,7 @@ class Cube:
         if data.size == 0:
             raise self._error(f"has shape {data.shape}; a cube has at least one pixel and one band.")
         # by its name: to ask for its class imports `numpy.ma`
+        # `getmask` may be a single False; this is always an array.
         if type(given).__name__ == "MaskedArray" and (mask := np.ma.getmaskarray(given)).any():
             return np.where(mask, np.float32(np.nan), np.asarray(data))
         return data
@@ -183,6 +188,7 @@ class Cube:
         try:
             given = np.asarray(values)
             # NumPy would drop the imaginary part, and the unit of a time
+            # float64 whatever the file has: float16 has no 1000.3.
             numbers = given.astype(np.float64, casting="same_kind" if given.dtype.kind in "cmM" else "unsafe")
         except (TypeError, ValueError) as error:
             raise self._error(f"has {name} that are no numbers: {error}") from error

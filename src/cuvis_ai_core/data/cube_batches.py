@@ -39,6 +39,7 @@ class Batches:
     def __post_init__(self) -> None:
         if self.annotations is not None:
             places = list(map(self.cubes.place, range(len(self.cubes))))
+            # All places, not only those of this part: an image that matches no cube at all is a mistake in names.
             self.annotations.check(places, [places[number] for number in dict.fromkeys(self.numbers)])
 
     def __len__(self) -> int:
@@ -59,6 +60,7 @@ class Batches:
         for number, part in zip(numbers, parts, strict=True):
             self._refuse_misfit(numbers[0], parts[0], number, part)
         shared = {key: value for key, value in parts[0].items() if key == "wavelengths"}
+        # Wavelengths are one list for all: joined, they would be as long as all cubes together.
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} | shared
 
     def _one(self, number: int) -> Batch:

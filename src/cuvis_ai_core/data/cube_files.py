@@ -14,6 +14,7 @@ from cuvis_ai_core.data.formats.envi.file_names import ENVI, find_header
 from cuvis_ai_core.data.magic import is_store
 from cuvis_ai_core.errors import CubeError
 
+# One slash too: a path that went through pathlib has lost the other.
 _ADDRESS: Final = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])")
 """The scheme of an address has two letters or more: one is a drive."""
 
@@ -41,6 +42,7 @@ def find_cube_files(places: str | Path | Iterable[str | Path], suffixes: Collect
     found = [file for place in several for file in _files(as_path(place), suffixes)]
     if not found:
         raise CubeError("No place of cubes is given.", hint="Name a file, a folder, or a pattern such as scenes/*.npz.")
+    # A header and its data file, or two patterns, may name one cube.
     return list(dict.fromkeys(found))
 
 
@@ -88,6 +90,7 @@ def _files(place: Path, suffixes: Collection[str]) -> list[Path]:
         files = [file for file in candidates if file.is_file() and find_header(file)]
     if not files:
         raise _nothing(where, candidates, suffixes)
+    # By name: the numbers of cubes, by which splits name them, must be the same everywhere.
     return sorted(files if array is None else (file.with_name(f"{file.name}::{array}") for file in files))
 
 
@@ -104,6 +107,7 @@ def _matches(place: Path) -> list[str]:
     """Return what a pattern matches; a folder counts once, however many links lead to it, also one in itself."""
     if not glob.has_magic(str(place)):
         return []
+    # Python's own `**` follows links, also one into its own folder: 40 times, until the system refuses.
     if "**" not in place.parts[:-1]:
         return glob.glob(str(place), recursive=True)  # noqa: PTH207 - absolute ones too
     at = place.parts.index("**")

@@ -48,6 +48,7 @@ def sampled(cube: "Cube") -> Sample:
         columns = np.array([width // 2])
     values = np.empty((len(rows), len(columns), channels), np.float32)
     for number, row in enumerate(rows):
+        # A whole line and then some of it: files are stored by lines, and reading single pixels takes as long.
         values[number] = np.asarray(cube.data[int(row) : int(row) + 1])[0, columns]
     if cube.good_bands is not None:
         values[..., ~np.asarray(cube.good_bands, dtype=bool)] = np.nan
@@ -87,6 +88,7 @@ def false_colour(cube: "Cube") -> Html:
 def slider(cube: "Cube") -> Any:
     """Return a widget that shows band after band beside the false colour; None where there is no ipywidgets."""
     try:
+        # Only where a notebook shows a cube; nothing of ours needs it.
         import ipywidgets
     except ImportError:
         return None

@@ -68,6 +68,7 @@ class Cubes(Sequence[Cube]):
 
     def place(self, number: int) -> tuple[Path, int]:
         """Return the file of a cube, and its number in that file."""
+        # A file without cubes has the end of the one before it: right of both is the next.
         at = bisect_right(self._ends, number)
         return self.files[at], number - (self._ends[at - 1] if at else 0)
 
@@ -83,6 +84,7 @@ class Cubes(Sequence[Cube]):
         if file.suffix.lower() in self._single:
             return 1
         cubes = open_cubes(file, self._readers, processing_mode=self._mode)
+        # Learned once for each suffix: ten thousand files are not opened only to be counted.
         if isinstance(cubes, list) and len(cubes) == 1:
             self._single.add(file.suffix.lower())
         return len(cubes)
@@ -91,6 +93,7 @@ class Cubes(Sequence[Cube]):
         """Return an open file of several cubes; the last one stays open, since neighbours are asked for in turn."""
         opened = self._opened  # several threads may read
         if opened is None or opened[0] != file:
+            # Let go of the old one first: one file is open at a time.
             self._opened = None
             self._opened = opened = (file, open_cubes(file, self._readers, processing_mode=self._mode))
         return opened[1]

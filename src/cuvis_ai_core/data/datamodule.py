@@ -14,6 +14,7 @@ try:
     from pytorch_lightning import LightningDataModule
     from torch.utils.data import ConcatDataset, DataLoader, Dataset
 except ModuleNotFoundError as missing:
+    # Something that these need in turn is missing: that is another mistake than an extra.
     if missing.name not in {"torch", "pytorch_lightning"}:
         raise
     raise MissingExtraError(
@@ -172,6 +173,7 @@ class BaseCuvisAIDataModule(LightningDataModule):
             return self.splits
         read = load_splits(self.splits.splits_path)
         promises = promises_of(self.splits)
+        # What the trainrun itself promises holds for the file that it names, unless that says more.
         return read.model_copy(update={"constraints": promises}) if promises and not promises_of(read) else read
 
     def _selected(self, parts: tuple[str, ...]) -> dict[str, Any]:

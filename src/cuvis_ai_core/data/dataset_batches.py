@@ -37,6 +37,7 @@ class DatasetBatches:
     def _collated(self, numbers: Sequence[int]) -> dict[str, Any]:
         from torch.utils.data import default_collate
 
+        # torch's own protocol for batches (2.0), which Subset and others have.
         several = getattr(self.dataset, "__getitems__", None)
         samples = several(list(numbers)) if several else [self.dataset[number] for number in numbers]
         try:

@@ -67,6 +67,7 @@ class SingleCu3sDataset(Dataset[dict[str, Any]]):
         return chosen
 
     def __getstate__(self) -> dict[str, Any]:
+        # Handles of the SDK are of one process; DataLoader's workers are others.
         return {**vars(self), "_file": None, "_first": None}  # another process opens the file itself
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -42,6 +42,7 @@ class Unpacked:
             return self._made
 
     def _make(self) -> Path:
+        # Before a byte is written: a full disk harms everybody on the machine.
         free = shutil.disk_usage(tempfile.gettempdir()).free
         if self._size > free:
             raise CubeError(
@@ -51,6 +52,7 @@ class Unpacked:
                 path=self._source,
             )
         folder = Path(tempfile.mkdtemp(prefix="cuvis-unpacked-"))
+        # Also at the end of the interpreter, unlike others here: the file is some gigabytes.
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         with (folder / "content").open("xb") as target:
             self._unpack(target)

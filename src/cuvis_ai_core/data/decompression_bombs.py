@@ -32,6 +32,7 @@ def refuse_bomb(file: Path, unpacked: int) -> None:
     """
     packed = file.stat().st_size
     asked = os.environ.get(LIMIT, "").strip()
+    # Of the file that is there: what it says of itself is what is doubted.
     most = bytes_in(asked) if asked else max(_FREE, _RATIO * packed)
     if most is None:
         raise CubeError(f"The environment variable {LIMIT} is '{asked}'; it is a size, as 8GiB.", path=file)

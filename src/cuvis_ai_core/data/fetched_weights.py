@@ -11,6 +11,7 @@ from cuvis_ai_core.errors import CuvisError, MissingExtraError
 def weights_cache() -> Path:
     """Return the folder of weights that programs on this machine share: that of `huggingface_hub`."""
     home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
+    # Its own variables, in its order: what another program has fetched is found.
     return Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
 
 
@@ -71,6 +72,7 @@ def fetch(row: dict[str, Any], cache: Path, *, force: bool = False, token: str |
             )
             for file in (row["filename"], *_others(row))
         ]
+    # huggingface_hub lets through errors of its own, of requests or httpx, and of the disk.
     except Exception as error:
         raise CuvisError(
             f"The weights '{row['name']}' ({row['repo_id']}) cannot be fetched: {type(error).__name__}: "

@@ -103,6 +103,7 @@ def calibrate(pipeline: "Pipeline", batches: Iterable[Mapping[Any, Any]], frozen
     if targets is None:
         return Outcome(skipped="thresholds stay: there are no data to validate on", reason="NO_SPLIT")
     marked = int(targets.reshape(len(targets), -1).any(1).sum())
+    # A threshold between two classes needs both; libraries answer NaN or raise in one way each.
     if not marked or bool(targets.all()):
         skipped = f"thresholds stay: {'no pixel' if not marked else 'every pixel'} of the data to validate on is marked"
         return Outcome(frames=frames, marked=marked, skipped=skipped, reason="SINGLE_CLASS")
@@ -145,6 +146,7 @@ def _collect(
 
 def _kept(value: Any) -> Any:
     """Return a copy of what a node may write anew for the next batch."""
+    # Always a copy: on the CPU `.cpu()` is the tensor itself, and a node may answer with one buffer each time.
     return value.detach().cpu().clone() if hasattr(value, "detach") else value.copy()
 
 

@@ -58,6 +58,7 @@ class Monitors(pl.Callback):
 def early_stopping(config: EarlyStoppingConfig) -> EarlyStopping:
     """Return the callback that stops early; a value that is not a number is no better than the best so far."""
     mode = direction(config.monitor, config.mode)
+    # Lightning would end the training at the first NaN of what it watches; the guards of ours say where it comes from.
     return EarlyStopping(**{**config.model_dump(), "mode": mode, "check_finite": False})
 
 
@@ -88,6 +89,7 @@ class Best(ModelCheckpoint):
         path = super().format_checkpoint_name(*arguments, **options)
         folder = Path(str(self.dirpath)).absolute()
         name = Path(path) if Path(path).is_absolute() else folder / path
+        # The template is formatted with names of metrics, which are a plugin's: `{a/../../b}` would lead out.
         if os.path.normpath(name.parent) != os.path.normpath(folder) or "\0" in path:
             raise TrainRunError(
                 f"training.callbacks.checkpoint.filename makes '{path}', which is no file in '{folder}'.",
@@ -111,6 +113,7 @@ class Best(ModelCheckpoint):
     def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
         try:
             super()._save_checkpoint(trainer, filepath)
+        # A training of hours must not end because one checkpoint found no room.
         except (OSError, RuntimeError, CuvisError) as error:  # torch has no type of its own for a full disk
             logger.warning(
                 "the checkpoint of epoch %d cannot be written and is kept in memory: %s",
@@ -118,9 +121,11 @@ class Best(ModelCheckpoint):
                 error,
             )
             module: Any = trainer.lightning_module
+            # A copy: the next step writes into the same tensors.
             self._unwritten = {filepath: copy.deepcopy(module.plain_state())}
 
     def _monitor_candidates(self, trainer: pl.Trainer) -> dict[str, torch.Tensor]:
+        # People count from 1, Lightning from 0: the file's name and the history must agree.
         return {**super()._monitor_candidates(trainer), "epoch": torch.tensor(trainer.current_epoch + 1)}
 
     def best_state(self) -> Mapping[str, Any] | None:
@@ -139,6 +144,7 @@ class Best(ModelCheckpoint):
         if self.best_model_path in self._unwritten:
             return self._unwritten[self.best_model_path]
         try:
+            # By torch's rules for weights: in a folder of results anybody may have put another file.
             content = torch.load(self.best_model_path, map_location="cpu", weights_only=True)
         except UnpicklingError as error:
             raise refused(self.best_model_path) from error
@@ -177,6 +183,7 @@ class Recorder(Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Stop at once where the interrupted training had stopped early."""
+        # A training that had stopped early and goes on would else train one more epoch.
         trainer.should_stop = self._stopped
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
@@ -185,6 +192,7 @@ class Recorder(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Remember, tell and save."""
+        # NaN is no JSON, and in a table it would look like a measure.
         values = {name: value for name, value in pl_module.values.items() if math.isfinite(value)}
         losses = {name: values.pop(name) for name in LOSSES if name in values}
         ours = sorted(values.items(), key=lambda item: item[0].startswith(TRAIN))
@@ -193,6 +201,7 @@ class Recorder(Checkpoint):
         self._stopped = trainer.should_stop
         if self._observer is not None:
             self._observer(row)
+        # Not each epoch: a small model has many of them in a second.
         if self.file is not None and time.monotonic() - self._saved >= SECONDS_BETWEEN_SAVES:
             self._save(trainer, self.file)
             self._saved = time.monotonic()

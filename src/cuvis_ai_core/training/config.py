@@ -101,6 +101,7 @@ class TrainRunConfig(Section):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the file, without what is left at its default."""
+        # Without defaults: those of a later version then hold for files of today.
         return self.model_dump(mode="json", exclude_unset=True)
 
 
@@ -120,6 +121,7 @@ def trainrun_schema(pipeline: Mapping[str, Any]) -> dict[str, Any]:
     training["trainer"] = {"type": "object", "description": "Where older files have arguments of the `Trainer`."}
     composed = "Names of other files, whose content this one is laid over, as Hydra composes them."
     schema["properties"]["defaults"] = {"type": "array", "description": composed}
+    # A file that names others need not say everything itself.
     complete = schema.pop("required")
     schema["anyOf"] = [{"required": ["defaults"]}, {"required": complete}]
     return schema

@@ -76,5 +76,6 @@ class ModuleParts:
         return bool(len(self.batches("test")))
 
     def _batches(self, split: str) -> DatasetBatches:
+        # Its dataset, not its loader: the order of an epoch has to be ours, so that a training can go on.
         dataset = getattr(getattr(self._module, f"{split}_dataloader")(), "dataset", [])
         return DatasetBatches(dataset, range(len(dataset)), self._size)

@@ -89,6 +89,7 @@ class DataConfig(Section):
         if self.train_split is None and self.val_split is None:
             return None
         first = round(count * (self.train_split or 0))
+        # Rounding twice may go one beyond: 0.5 and 0.5 of 3.
         second = min(count, first + round(count * (self.val_split or 0)))
         return {"train": range(first), "val": range(first, second), "test": range(second, count)}[split]
 

@@ -66,6 +66,7 @@ class Epochs:
 
     def __iter__(self) -> Iterator[Any]:
         # A generator: Lightning asks for it before a training that goes on knows its epoch, and reads from it after.
+        # One cube for hundreds of epochs is usual.
         if len(self) == len(self._batches) == 1 and self._chances is None:
             self._only = self._only or list(self._batches)
             yield from self._only
@@ -76,6 +77,7 @@ class Epochs:
         numbers = np.asarray(self._batches.numbers)
         if self._seed is None:
             return self._batches.numbers
+        # Of seed and epoch alone, so that an interrupted training goes on as it would have.
         random = np.random.default_rng([self._seed, self._epoch()])
         if self._chances is None:
             return random.permutation(numbers).tolist()  # type: ignore[no-any-return]
@@ -97,6 +99,7 @@ class Epochs:
             waiting: deque[Future[Any]] = deque()
             remaining = iter(parts)
             try:
+                # As many as there are readers: all batches at once would be in memory together.
                 waiting.extend(pool.submit(self._one, part) for part in islice(remaining, self._readers))
                 while waiting:
                     batch = waiting.popleft().result()
@@ -127,6 +130,7 @@ def balanced_chances(batches: AnyBatches, ignore_label: int | None = None) -> li
             )
         labels, pixels = np.unique(batch["mask"], return_counts=True)
         counts[number].update(dict(zip(labels.tolist(), pixels.tolist(), strict=True)))
+        # Before the sum: pixels without a label are no class to balance.
         counts[number].pop(ignore_label, None)  # type: ignore[arg-type]
     total = sum(counts, Counter[int]())
     if not total:

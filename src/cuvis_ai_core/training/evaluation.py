@@ -60,6 +60,7 @@ def pooled(
 def place_in(batches: object) -> Callable[[int], str]:
     """Return what a cube of a number is called: with its file, where the batches know it."""
     cubes: Any = getattr(batches, "cubes", None)
+    # Data modules of plugins know no files.
     if not hasattr(cubes, "place"):
         return "cube {}".format
     return lambda number: f"cube {number} ('{cubes.place(number)[0]}')"

@@ -21,6 +21,7 @@ def modules_of(pipeline: "Pipeline") -> list[Any]:
 def evaluating(pipeline: "Pipeline") -> Iterator[None]:
     """Have torch nodes in evaluation mode and record no gradients; afterwards they are as they were."""
     nodes = modules_of(pipeline)
+    # Of each module in a node: authors freeze parts of theirs, and `train()` would change all alike.
     before = [(module, module.training) for node in nodes for module in node.modules()]
     try:
         for node in nodes:
@@ -46,12 +47,14 @@ def undisturbed(pipeline: "Pipeline") -> Iterator[None]:
         for logger in loggers:
             logger.setLevel(logging.ERROR)
         with warnings.catch_warnings():
+            # By module, not by category: a plugin's own warnings are for its user.
             warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning(_utilities|_fabric)?(\.|$)")
             warnings.filterwarnings("ignore", module=r"torch(metrics)?(\.|$)")
             yield
     finally:
         for module, training in modes:
             module.training = training
+        # Lightning sets both for the whole process, and leaves them.
         torch.use_deterministic_algorithms(deterministic)
         torch.backends.cudnn.benchmark = benchmark
         for logger, level in zip(loggers, levels, strict=True):

@@ -57,6 +57,7 @@ class GradientTrainer:
             from cuvis_ai_core.training import trainers
 
             return trainers.GradientTrainer(pipeline, *args, **kwargs)
+        # Published programs call this class with a data module; `__init__` is not run on an object of another class.
         return super().__new__(cls)
 
     def __init__(
@@ -82,6 +83,7 @@ class GradientTrainer:
             )
         _refuse_lazy(pipeline)
         for node in modules_of(pipeline):
+            # Tensors that were made in inference mode cannot be saved for a backward pass (torch raises).
             keep_for_gradients(node)
         self._freeze(freeze_nodes, "freeze_nodes", "freeze")
         self._freeze(unfreeze_nodes, "unfreeze_nodes", "unfreeze")
@@ -127,6 +129,7 @@ class GradientTrainer:
         from cuvis_ai_core.training.lightning_module import Fit
 
         check_state(self.pipeline.nodes)
+        # A folder for the best epoch, where nothing is to be kept.
         with undisturbed(self.pipeline), tempfile.TemporaryDirectory() as temporary:
             try:
                 fit = self._fit = Fit(self, Path(temporary), folder, observer)
@@ -176,6 +179,7 @@ class GradientTrainer:
                 hint="Name nodes with TRAINABLE_BUFFERS in unfreeze_nodes, or leave 'training' away.",
                 key="unfreeze_nodes",
             )
+        # Two nodes may share a parameter; torch's optimizers warn of doubles, and step them twice.
         return list(dict.fromkeys(found))
 
 
@@ -197,6 +201,7 @@ def _refuse_lazy(pipeline: "Pipeline") -> None:
 
 def _refuse_half_precision(config: TrainingConfig, device: str) -> None:
     """Refuse before the first epoch what the CPU would compute in another precision than was asked for."""
+    # Lightning switches to bfloat16 there with a warning, which nobody sees.
     if device == "cpu" and str(config.precision).startswith("16"):
         raise TrainRunError(
             f"training.precision: {config.precision} is for GPUs; the training runs on the CPU.",
@@ -208,6 +213,7 @@ def _refuse_half_precision(config: TrainingConfig, device: str) -> None:
 def _require_extra() -> None:
     for package in ("torch", "pytorch_lightning"):
         try:
+            # Imported, not looked for: a package that is there and broken has to say so now.
             __import__(package)
         except ModuleNotFoundError as error:
             raise MissingExtraError(
@@ -249,8 +255,10 @@ def _device(config: TrainingConfig) -> str:
 def _explained(error: Exception) -> CuvisError:
     """Return Lightning's errors in our words."""
     text = " ".join(str(error).split())
+    # By name: its home moved between versions of Lightning.
     if type(error).__name__ == "MisconfigurationException" or isinstance(error, ValueError):
         return TrainRunError(f"The training cannot be set up: {text}", key="training")
+    # torch has no type of its own for this: "element 0 of tensors does not require grad".
     if re.search(r"does not require grad", text):
         return TrainRunError(
             "The loss does not depend on any parameter that is trained.",

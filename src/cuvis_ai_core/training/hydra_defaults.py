@@ -84,6 +84,7 @@ def compose(
     searched = [*_roots(path), *config_dirs]
     overrides = [f"hydra.searchpath=[{','.join(map(_quoted, searched))}]"]
     try:
+        # `initialize_config_dir` sets what is global in Hydra: two at once would read each other's folders.
         with _HYDRA, warnings.catch_warnings(), _read_by_our_rules(within):
             warnings.simplefilter(
                 "ignore"
@@ -108,6 +109,7 @@ def _read_by_our_rules(within: Sequence[Path] | None) -> Iterator[None]:
 
     Hydra itself follows `..` and links out of its folders, and expands aliases without a limit.
     """
+    # Private to Hydra (1.3): no public place lets one look at a file before it is read.
     from hydra._internal.core_plugins.file_config_source import FileConfigSource
     from hydra._internal.sources_registry import SourcesRegistry
     from hydra.core.plugins import Plugins
@@ -123,12 +125,14 @@ def _read_by_our_rules(within: Sequence[Path] | None) -> Iterator[None]:
             real = file.resolve()
             if within is not None and not any(map(real.is_relative_to, within)):
                 raise TrainRunError(f"The list of defaults leads out of what may be read: '{config_path}'.")
+            # Resolved on both sides: the folder may be reached by a link itself.
             if not real.is_relative_to(root.resolve()):
                 raise TrainRunError(
                     f"The list of defaults leads out of its folder: '{config_path}' is {real}, which is not in {root}.",
                     hint="Files that a list of defaults names lie below the folders in which they are looked for.",
                     path=real,
                 )
+            # Read twice: by our reader with its limits first, then by Hydra.
             _refuse_functions(real, _load(real).data)
             return super().load_config(config_path)
 
@@ -149,6 +153,7 @@ def _refuse_functions(file: Path, data: Any) -> None:
         TrainRunError: It asks for a variable of the environment, or calls anything else.
     """
     for text in _texts(data.get("defaults") if isinstance(data, dict) else None):
+        # Coarse on purpose: a list of defaults has no use for a colon within an interpolation.
         if "${" in text and ":" in text:
             raise TrainRunError(
                 f"Trainrun file {file}: the list of defaults asks for '{text}', which is no key of the file.",
@@ -172,6 +177,7 @@ def _roots(path: Path) -> list[Path]:
 
     That is none where it holds all that a user has: a file in the downloads is no reason to look for others at home.
     """
+    # As it is named, not resolved: a link's file belongs to the folder in which somebody put the link.
     above = list(path.absolute().parents)
     if named := next((folder for folder in above if folder.name in _CONFIGS), None):
         return [named]
@@ -181,6 +187,7 @@ def _roots(path: Path) -> list[Path]:
 
 
 def _quoted(folder: Path) -> str:
+    # Hydra's grammar of overrides: commas, brackets and blanks of a path are text within quotes only.
     text = str(folder.absolute()).replace("\\", "\\\\").replace("'", "\\'")
     return f"'file://{text}'"
 

@@ -74,6 +74,7 @@ class Fit:
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
+            # Tensors of inference mode stay so: nodes that keep one could not be trained with it in the next epoch.
             inference_mode=False,
             num_sanity_val_steps=self._config.num_sanity_val_steps or 0,
             **_arguments(trainer),
@@ -106,6 +107,7 @@ class Fit:
         self._module.watch(train, val)
         try:
             # Said by us: torch and Lightning have defaults, which variables of the environment and versions change.
+            # weights_only: a checkpoint in a folder of results may be somebody else's.
             self._lightning.fit(self._module, order, held_out, ckpt_path=path, weights_only=True)
         except UnpicklingError as error:
             raise refused(str(path)) from error
@@ -187,6 +189,7 @@ class PipelineModule(pl.LightningModule):
         """Give the epoch its random numbers, and have nodes behave as in training, but for frozen ones."""
         seed_everything(self._own.config.seed, self.current_epoch)
         for node in self.nodes:
+            # A frozen batch normalisation in training mode would go on learning its means.
             node.train(not getattr(node, "frozen", False))
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Any:
@@ -217,12 +220,15 @@ class PipelineModule(pl.LightningModule):
         if bad is not None:
             self._guards["train"].leave_out(f"The gradient of {bad}", *self._batch)
             for parameter in self._own.parameters:
+                # Without a gradient optimizers leave a parameter alone; zeros would still decay it, and move it by
+                # momentum.
                 parameter.grad = None
             return
         self.has_learned = True
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Step, but for a scheduler that would see a value that is not a number."""
+        # ReduceLROnPlateau counts NaN as an epoch without progress, and lowers the rate for it.
         if metric is None or is_finite(torch.as_tensor(metric)):
             super().lr_scheduler_step(scheduler, metric)
 
@@ -236,6 +242,7 @@ class PipelineModule(pl.LightningModule):
             (f"'{key}' of node '{name}'", value)
             for name, node in self._own.pipeline.nodes.items()
             for key, value in (node.named_buffers() if hasattr(node, "named_buffers") else ())
+            # The names that torch's own normalisations have; other buffers may hold infinity by design.
             if "running_" in key
         )
         bad = _first([*self._named_parameters(), *running])
@@ -271,6 +278,7 @@ class PipelineModule(pl.LightningModule):
         """Take over what `state_dict` returned."""
         state: dict[str, dict[str, Any]] = {}
         for name, value in state_dict.items():
+            # At the first dot: names of nodes have none, keys of states do.
             node, _, key = name.partition(".")
             state.setdefault(node, {})[key] = decode(value)
         self._own.pipeline.load_state_dict(state)
@@ -353,12 +361,14 @@ class _Pooled(pl.Callback):
 def _report(module: Any, values: Mapping[str, float]) -> None:
     for name, value in values.items():
         module.values[name] = value
+        # batch_size is said: Lightning guesses it from the batch, and weighs by it.
         module.log(name, value if math.isfinite(value) else math.nan, on_step=False, on_epoch=True, batch_size=1)
 
 
 def _first(tensors: Iterable[tuple[str, torch.Tensor]]) -> str | None:
     """Name the first tensor that holds something else than numbers."""
     named = list(tensors)
+    # A sum is NaN or infinite if any value is; looking for the one comes when there is one.
     whole = [value.sum() for _, value in named]  # one question to the device instead of many
     if not whole or is_finite(torch.stack(whole)):
         return None

@@ -40,6 +40,7 @@ def make_data_module(
         raise TrainRunError("The data are no data module's: they have no 'data_module'.", key="data.data_module")
     found = _class(data.data_module, list(folders), registry)
     with _told(f"The data module '{data.data_module}' refuses data.params"):
+        # A copy: the check is a plugin's code, and may change what it is given.
         getattr(found, "validate_params", dict)(dict(data.params))
     given = {"splits": _located(data.splits, base), "batch_size": data.batch_size, "num_workers": data.num_workers}
     with _told(f"The data module '{data.data_module}' cannot be made of data.params"):
@@ -177,6 +178,7 @@ def _checked(what: str, found: Any) -> Any:
 
 
 def _import_installed(module: str) -> ModuleType:
+    # A trainrun is data: it must not have any module of the path run, such as one beside it.
     if not is_importable(module):
         raise ImportError(f"'{module}' is of no distribution that is installed")
     return import_module(module)

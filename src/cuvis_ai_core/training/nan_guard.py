@@ -68,8 +68,10 @@ class Guard:
             NodeRunError: A node failed.
         """
         holes = _cubes_with_holes(batch)
+        # A batch normalisation has taken NaN into its running mean by the time that the loss shows it.
         with self._statistics_as_before(self._policy == "skip" or bool(holes)) as put_back:
             measured = self.measuring.measure(batch, context)
+            # A loss over no pixel at all is NaN by its own formula, and counts for nothing.
             wrong = [node for node in measured.losses if measured.weights[node] and not _is_number(measured, node)]
             if not wrong:
                 return measured
@@ -100,6 +102,7 @@ class Guard:
                 f"{where}{f': {cubes}' if cubes else ''}.{self._begins(batch, context, holes) if search else ''}",
                 hint=_WITHOUT_LABELS if not holes and _is_without_labels(batch) else _NEXT_STEP,
             )
+        # Once for each cube: in a hundred epochs it would be said a hundred times.
         if cubes not in self._said or not cubes:
             self._said.add(cubes)
             what = "left out, since it holds values that are no numbers" if holes else "left out"
@@ -117,6 +120,7 @@ class Guard:
             return " The cube holds values that are no numbers."
         try:
             with evaluating(self.measuring.pipeline):
+                # Once more, with all outputs kept: a usual run lets go of them as it goes.
                 outputs = self.measuring.pipeline.forward(batch, context=context)
         except CuvisError:
             return ""
@@ -133,6 +137,7 @@ class Guard:
 
         def put_back() -> None:
             for buffer, old in zip(buffers, before, strict=True):
+                # In place: optimizers and views hold the tensor itself.
                 buffer.copy_(old)
 
         yield put_back

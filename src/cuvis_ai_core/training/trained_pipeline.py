@@ -79,6 +79,7 @@ def build_pipeline(run: TrainRun, registry: "NodeRegistry") -> Pipeline:
     assert isinstance(run.config.pipeline, dict)
     if run.config.training is not None:
         _import_torch()
+        # Before the nodes are built: their first weights are drawn then.
         seed_everything(run.config.training.seed)
     pipeline = Pipeline.from_dict(with_hparams(run.config.pipeline, run.published), node_registry=registry)
     if run.config.initial_weights is not None:
@@ -95,6 +96,7 @@ def trained_weights(run: TrainRun) -> Path | None:
         return Path(run.config.weights)
     output = Path(run.config.output_dir)
     others = sorted((output / PUBLISHED_FOLDER).glob("*_restored.yaml"))
+    # Of several pipelines in the published folder nobody knows which is meant.
     return find_weights(output / PIPELINE_FILE) or (find_weights(others[0]) if len(others) == 1 else None)
 
 

@@ -29,6 +29,7 @@ try:
 
     from cuvis_ai_core.training.callbacks import early_stopping
 except ModuleNotFoundError as missing:
+    # Something that these need in turn is missing: that is another mistake than an extra.
     if missing.name not in {"torch", "pytorch_lightning"}:
         raise
     raise MissingExtraError(

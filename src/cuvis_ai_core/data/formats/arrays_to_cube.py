@@ -37,6 +37,7 @@ def cube_of(file: Path, variables: Variables, root: Mapping[str, Any], wanted: s
     """
     remarks: list[str] = []
     chosen = choose(file, variables, wanted)
+    # A store of Zarr is a folder, whose pieces have limits of their own.
     if file.is_file():
         refuse_bomb(file, prod(chosen.shape) * np.dtype(chosen.array.dtype).itemsize)
     axes = axes_of(chosen, list_lengths(chosen, variables, root), remarks)

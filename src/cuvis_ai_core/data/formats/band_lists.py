@@ -110,6 +110,7 @@ def _lists(cube: Variable, variables: Variables, root: Mapping[str, Any], names:
     """Yield the lists of a kind: of the cube itself, in its group, then elsewhere in the file."""
     for attrs in (cube.attrs, root):
         yield from attribute_lists(attrs, names)
+    # False sorts before True: those in the cube's own group first.
     for variable in sorted(variables.values(), key=lambda each: each.folder != cube.folder):
         if variable is cube or not _is_list(variable):
             continue
@@ -135,6 +136,7 @@ def _of_axis(cube: Variable, axis: int, variables: Variables) -> Listed | None:
         return None
     unit = found.unit or _unit(variable.attrs)
     is_length = unit_of(unit) in KNOWN - NO_UNIT
+    # 400, 401, 402 may be numbers of bands as well as nanometres: only a unit tells.
     counts = len(found.values) > 1 and bool((np.diff(found.values) == 1).all())
     return Listed(found.values, unit) if is_length or (not counts and found.values.min() >= _LEAST) else None
 
@@ -156,6 +158,7 @@ def _is_list(variable: Variable) -> bool:
     shape = variable.shape
     longest = max(shape, default=0)
     return (
+        # Looked at by shape: a list may lie as a row, a column, or a variable of one dimension.
         np.dtype(variable.array.dtype).kind in "iufbOSUTV" and 0 < longest <= _MOST_BANDS and np.prod(shape) == longest
     )
 

@@ -89,6 +89,7 @@ def meaning_of(attrs: Mapping[str, Any], dtype: np.dtype[Any], remarks: list[str
     signed = _signs(attrs, dtype)
     missing = [number for key in _MISSING for number in _numbers(attrs.get(key)) if isfinite(number)]
     if signed is not None:
+        # A fill value is written in the stored type: -1 of bytes that are meant without a sign is 255.
         missing = [float(np.asarray(int(number)).astype(signed)) for number in missing]
     factor, summand = _one(attrs.get(_FACTOR)), _one(attrs.get(_SUMMAND))
     divisor = _one(attrs.get(_DIVISOR))
@@ -119,6 +120,7 @@ def _valid(attrs: Mapping[str, Any], dtype: np.dtype[Any], remarks: list[str]) -
     low, high = limits if len(limits) == _LIMITS else (_one(attrs.get("valid_min")), _one(attrs.get("valid_max")))
     packed = [each for each in (_one(attrs.get(_FACTOR)), _one(attrs.get(_SUMMAND))) if each is not None]
     stated = [each for each in (low, high) if each is not None]
+    # CF has limits in stored values; files of the field have them in physical ones, too.
     if not stated or (packed and dtype.kind in "iu" and not all(each.is_integer() for each in stated)):
         return None  # none, or of unpacked values, which CF does not have
     if dtype.kind in "iu":
@@ -141,6 +143,7 @@ def place_of(cube: Variable, axes: tuple[int, int, int], variables: Variables) -
     across, down = (_coordinate(cube.dims[axis], cube, variables) for axis in (axes[1], axes[0]))
     if across is None or down is None:
         return _envi_place(variables, crs)
+    # CF's coordinates are of the middles of pixels; a transform is of the corner.
     (x, width), (y, height) = across, down
     return Place(crs, (width, 0.0, x - width / 2, 0.0, height, y - height / 2))
 
@@ -168,6 +171,7 @@ def pixel_places(cube: Variable, axes: tuple[int, int, int], variables: Variable
 def acquired_of(*attributes: Mapping[str, Any]) -> datetime | None:
     """Return when an image was taken, if an attribute says it."""
     for attrs in attributes:
+        # `time_coverage_start`, `timeCoverageStart` and `Time Coverage Start` are one.
         by_name = {re.sub(r"[\W_]+", "", key.lower()): value for key, value in attrs.items()}
         for key in _WHEN:
             with suppress(ValueError):
@@ -202,6 +206,7 @@ def moment(text: str) -> datetime:
     found = re.sub(
         r"^(\d{4})[:/](\d\d?)[:/](\d\d?)", lambda date: f"{date[1]}-{date[2]:0>2}-{date[3]:0>2}", text.strip()
     )
+    # Python reads most of ISO 8601 from 3.11 on; these two spellings it does not.
     return datetime.fromisoformat(re.sub(r"\s*\bUTC$", "Z", found))
 
 
@@ -241,6 +246,7 @@ def _coordinate(dim: str, cube: Variable, variables: Variables) -> tuple[float, 
             continue
         values = np.asarray(variable.array[...], dtype=np.float64)
         step = float(values[-1] - values[0]) / (len(values) - 1)
+        # Loosely: coordinates are often written as float32, whose steps differ in the last digits.
         if step and np.allclose(np.diff(values), step, rtol=1e-3, atol=0):
             return float(values[0]), step
     return None
@@ -252,6 +258,7 @@ def _numbers(value: Any) -> list[float]:
     for each in several:
         with suppress(TypeError, ValueError, struct.error):
             # xarray writes the fill value of floats into Zarr 3 as base64
+            # Eight bytes in base64 end in one '='.
             text = isinstance(each, str) and each.endswith("=")
             found.append(struct.unpack("<d", base64.b64decode(each))[0] if text else float(each))
     return found

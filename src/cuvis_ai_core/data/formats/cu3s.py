@@ -90,6 +90,7 @@ class Cu3sFile(Sequence[Cube]):
                 path=self._path,
             )
         wavelengths = None if image.wavelength is None else np.asarray(image.wavelength, dtype=np.float64)
+        # `np.asarray` would be a view of what is freed with the measurement.
         return Cube(np.array(image.array), wavelengths, self._path, index)  # a copy: the SDK's memory goes with it
 
     def _process(self, measurement: Any, index: int) -> None:
@@ -177,6 +178,7 @@ def _quiet() -> Iterator[None]:
     """Keep the SDK from logging its errors, with a traceback of nothing, to the root logger."""
     root = logging.getLogger()
 
+    # By its file: the SDK logs by the root logger, under no name of its own.
     def by_others(record: logging.LogRecord) -> bool:
         return "cuvis" not in Path(record.pathname).parts
 

@@ -50,6 +50,7 @@ def read_product(image: Path, count: int) -> Product | None:
     if file.stat().st_size > _LARGEST:
         raise CubeError(f"The metadata '{file}' have more than {_LARGEST} bytes; those of EnMAP have less.", path=file)
     try:
+        # The standard parser: its expat has had a limit on what entities come to since 2.4.1.
         root = ET.parse(file).getroot()  # noqa: S314 - expat limits entities
         bands = _of_detector(root, (match[2] or "").strip("_").lower(), root.findall(f".//{_BANDS}"))
         lists = [

@@ -50,6 +50,7 @@ class _Windows:
         self._masked = self._alpha is not None or any(
             flags != [module.enums.MaskFlags.all_valid] for flags in raster.mask_flag_enums
         )
+        # Bands may have types of their own; an image has one.
         raw = np.result_type(*(raster.dtypes[band - 1] for band in self._channels))
         self.shape = (len(self._channels), raster.height, raster.width)
         self.dtype = np.dtype(floating_for(raw)) if self._masked else raw
@@ -58,6 +59,7 @@ class _Windows:
     def __getitem__(self, key: tuple[slice, slice, slice]) -> NDArray[Any]:
         bands, rows, columns = key
         window = self._window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+        # masked only where there is a mask: it costs an array of the image's size.
         values = self.raster.read(self._channels[bands], window=window, masked=self._masked)
         if not self._masked:
             return np.asarray(values)
@@ -86,6 +88,7 @@ def _opening(path: Path) -> Opening:
     def opened() -> Iterator[Any]:
         with readable(path, "a raster file"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a raster without a place is one, too
+            # The driver is named: else GDAL tries all, a VRT among them, which opens any file or address.
             with rasterio.open(path, driver=driver) as raster:
                 yield _Windows(raster, rasterio)
 
@@ -129,6 +132,7 @@ def read_raster(path: Path, array: str | None = None) -> Cube:
         )
     with opening() as windows:
         raster, remarks = windows.raster, list[str]()
+        # GDAL unpacks a whole block for a pixel of it: a sparse file of 400 bytes took five minutes.
         refuse_bomb(path, _block(raster))
         product = read_product(path, windows.shape[0])
         meaning = _meaning(raster, product, remarks)
@@ -142,6 +146,7 @@ def read_raster(path: Path, array: str | None = None) -> Cube:
             fwhm=fwhm,
             good_bands=_good(raster, tags),
             crs=raster.crs.to_wkt() if raster.crs else None,
+            # The identity is what rasterio gives where a file has none.
             transform=None if raster.transform.is_identity else tuple(raster.transform)[:6],
             acquired=_acquired(tags, product),
             metadata={**tags, **(product.metadata if product else {}), **_points(raster, remarks)},

@@ -30,6 +30,7 @@ def read_hdf5(path: Path, array: str | None = None) -> Cube:
     """
     h5py = library("h5py", "hdf5", path)
     with path.open("rb") as stream:
+        # The suffix is often .hdf for both, and h5py says only that it cannot find a signature.
         if stream.read(len(_HDF4)) == _HDF4:
             raise CubeError(
                 f"The cube '{path}' is an HDF4 file, which is another format than HDF5 and is not read.",

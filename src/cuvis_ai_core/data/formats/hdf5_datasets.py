@@ -33,6 +33,7 @@ def reopened(path: Path, name: str) -> Opening:
         h5py = library("h5py", "hdf5", path)
         with readable(path, KIND), h5py.File(path, "r") as file:
             item = inside(path, file, name)
+            # Once for each cube: links are looked up by opening other files, and a tile is read some thousand times.
             if not proven:
                 refuse_elsewhere(path, item)
                 proven = True
@@ -51,12 +52,14 @@ def datasets(path: Path, file: Any) -> Iterator[Variable]:
             found.append(item)
         return True if len(found) >= _MOST else None
 
+    # It follows no links, neither soft nor external ones, and ends where something else than None is answered.
     file.visititems(look)
     if not any(len(dataset.shape) >= _RANK for dataset in found):
         refuse_links(path, file)
     for dataset in found:
         refuse_elsewhere(path, dataset)
         name, attrs = dataset.name.strip("/"), attributes(dataset)
+        # NetCDF-4 sets this fill value without an attribute of that name.
         if dataset.dtype.kind == "f" and dataset.fillvalue == dataset.dtype.type(UNWRITTEN):
             attrs.setdefault("_FillValue", UNWRITTEN)
         dims, matlab = tuple(_dims(dataset)), _MATLAB in attrs
@@ -69,6 +72,7 @@ def attributes(item: Any) -> dict[str, Any]:
     for key in item.attrs:
         try:
             found[key] = plain(item.attrs[key])
+        # h5py raises these for references, enums and compound types that it does not know.
         except (OSError, TypeError, ValueError):  # references, types of others
             continue
     return found

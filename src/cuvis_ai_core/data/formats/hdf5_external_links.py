@@ -30,6 +30,7 @@ def inside(path: Path, file: Any, name: str) -> Any:
     while ways:
         if (part := ways.popleft()) in {"", "."}:
             continue
+        # Step by step: `file[name]` would open what an external link names, before anybody could look.
         link = item.get(part, getlink=True) if isinstance(item, h5py.Group) else None
         if isinstance(link, h5py.ExternalLink):
             raise _elsewhere(path, f"{item.name.rstrip('/')}/{part}", link.filename)
@@ -84,12 +85,14 @@ def _parts(path: Path, dataset: Any, known: dict[_Key, int], above: tuple[_Key, 
         return known[key]
     for name, *_ in getattr(dataset, "external", None) or ():
         raise _elsewhere(path, dataset.name, name)
+    # HDF5 mounts and links lead here without a word: the dataset knows in which file it is.
     if not Path(dataset.file.filename).samefile(path):
         raise _elsewhere(path, dataset.name, dataset.file.filename)
     total = 0
     if getattr(dataset, "is_virtual", False):
         if key in above or len(above) == _DEEPEST:
             raise _endless(path, dataset.name)
+        # Of strangers: parts of parts of parts, sixteen of each, are 16 to the power of their depth.
         for _, file_name, name, _ in dataset.virtual_sources():
             total += 1 + _of_source(path, dataset, file_name, name, known, (*above, key))
             if total > _MOST_PARTS:

@@ -19,6 +19,7 @@ def library(name: str, extra: str, file: Path | str) -> Any:
         return import_module(name)
     except ModuleNotFoundError as error:
         package = name.partition(".")[0]
+        # The library is there, and lacks something itself: its own words tell more than ours.
         if (error.name or "").partition(".")[0] != package:
             raise
         raise MissingExtraError(
@@ -35,6 +36,7 @@ def readable(file: Path, kind: str) -> Iterator[None]:
         yield
     except (CubeError, MissingExtraError):
         raise
+    # Before all others: it is an Exception too, and the file need not be damaged.
     except MemoryError as error:
         raise CubeError(
             f"The cube '{file}' needs more memory than there is: {error}",

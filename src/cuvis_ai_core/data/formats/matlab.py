@@ -54,13 +54,16 @@ def read_matlab(path: Path, array: str | None = None) -> Cube:
     """
     with path.open("rb") as stream:
         begin = stream.read(_USER_BLOCK + len(_HDF5))
+    # MATLAB 7.3 writes 512 bytes of text before the HDF5 part; other programs write none.
     if begin.startswith(_HDF5) or begin.endswith(_HDF5):
         return read_hdf5(path, array)
     scipy_io = library("scipy.io", "matlab", path)
     with readable(path, "a MATLAB file"):
+        # The directory first: `loadmat` without names reads every variable of the file.
         listed = scipy_io.whosmat(path)
         found = {name: _variable(name, _Listed(tuple(shape), kind)) for name, shape, kind in listed}
         structures = [name for name, _, kind in listed if kind in {"struct", "cell"}]
+        # SciPy believes what parts say of their size: 3 MB took 3.3 GiB.
         unpacked = unpacked_size(path)
         if structures:
             refuse_bomb(path, unpacked)
@@ -83,6 +86,7 @@ def read_matlab(path: Path, array: str | None = None) -> Cube:
 
 def _inside(name: str, value: Any) -> Iterator[Variable]:
     """Yield the arrays of numbers in a structure, or in a cell of one, by their paths."""
+    # MATLAB wraps everything in arrays of 1 x 1; larger ones of structures are tables.
     if not isinstance(value, np.ndarray) or (value.dtype.kind in "OV" and value.size != 1):
         return
     if value.dtype.names:

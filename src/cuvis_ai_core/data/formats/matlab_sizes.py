@@ -38,6 +38,7 @@ def unpacked_size(path: Path) -> int:
             begin = file.tell()
             if kind == _PACKED:
                 try:
+                    # With a bound of eight bytes: a peek, however much is behind them.
                     inner = zlib.decompressobj().decompress(file.read(min(size, _PEEK)), _TAG)
                     stated = struct.unpack(f"{order}II", inner)[1]
                     total += stated
@@ -50,6 +51,7 @@ def unpacked_size(path: Path) -> int:
                     raise ValueError(f"a packed variable at byte {begin} is damaged: {error}") from error
             else:
                 total += size
+            # By the tag, not by what was unpacked: so does SciPy, and the next tag has to be the same for both.
             file.seek(begin + size)
     return total
 

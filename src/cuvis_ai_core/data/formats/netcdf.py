@@ -33,6 +33,7 @@ def read_netcdf(path: Path, array: str | None = None) -> Cube:
         begin = stream.read(len(_CLASSIC) + 1)
     if not begin.startswith(_CLASSIC):
         return read_hdf5(path, array)
+    # SciPy knows the versions 1 and 2, and of this one says that a list index is out of range.
     if begin == _CLASSIC + b"\x05":
         raise CubeError(
             f"The cube '{path}' is NetCDF of the format CDF-5 (64-bit data), which is not read.",
@@ -40,6 +41,7 @@ def read_netcdf(path: Path, array: str | None = None) -> Cube:
             path=path,
         )
     scipy_io = library("scipy.io", "netcdf", path)
+    # Without mmap: SciPy warns, and keeps the file open, while an array on it lives.
     with readable(path, "a NetCDF file"), scipy_io.netcdf_file(path, "r", mmap=False) as file:
         variables = {variable.name: variable for variable in _variables(file)}
         return cube_of(path, variables, _attributes(file), array)

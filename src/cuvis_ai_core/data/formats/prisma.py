@@ -148,6 +148,7 @@ def _transform(attrs: Mapping[str, Any], shape: tuple[int, int, int]) -> tuple[f
     except (KeyError, TypeError, ValueError):
         return None
     height, width, _ = shape
+    # Products differ in what they call a corner; a pixel of 30 m tells which it is.
     ends = abs((right - left) / width - _PIXEL) < abs((right - left) - _PIXEL * (width - 1)) / width
     if ends:
         return ((right - left) / width, 0.0, left, 0.0, (bottom - top) / height, top)

@@ -17,6 +17,7 @@ _METADATA: Final = (".xml", ".txt", ".dim", ".imd", ".rpb", ".aux", ".pvl")
 def beside(path: Path, name: str) -> Path | None:
     """Return the place of a file in the folder of another one; None where it, or a link there, leads elsewhere."""
     other = path.parent / name
+    # The name alone, and resolved: a link in the folder leads elsewhere as well as a path does.
     return other if Path(name).name == name and other.resolve().parent == path.parent.resolve() else None
 
 
@@ -38,6 +39,7 @@ def refuse_companions(path: Path, begins: Collection[bytes]) -> None:
                 continue
             if not entry.is_file():
                 raise _refused(path, file, "is a pipe or a device, no file")
+            # GDAL opens a mask by whatever driver it likes, a virtual format with addresses among them.
             if is_own and name.endswith(_RASTERS) and not _begin(file).startswith(tuple(begins)):
                 raise _refused(path, file, "begins like no raster whose pixels lie in it")
 

@@ -52,6 +52,7 @@ class Meaning:
 
     def of(self, raw: NDArray[Any], dtype: np.dtype[Any], bands: slice) -> NDArray[Any]:
         """Return the physical values of stored ones `[rows, columns, bands]`, as an array of their own."""
+        # What is written into below must not be the file's own memory, or that of another tile.
         real = raw.astype(dtype, copy=self.changes() or not raw.flags.owndata)
         if self.gain is not None:
             real *= _of_bands(self.gain, bands).astype(dtype)
@@ -107,23 +108,28 @@ class Stored:
         self.shape = (height, width, channels)
         native = np.dtype(self._meaning.signed or array.dtype).newbyteorder("=")
         self.dtype: np.dtype[Any] = np.dtype(floating_for(native)) if self._meaning.changes() else native
+        # Of Zarr 3 a shard is what is read at once; chunks lie within it.
         chunks = getattr(array, "shards", None) or getattr(array, "chunks", None)
         self.chunk = (int(chunks[axes[0]]), int(chunks[axes[1]])) if isinstance(chunks, tuple) else (1, 1)
 
     def read(self, rows: slice, columns: slice, bands: slice) -> NDArray[Any]:
         """Read a piece."""
         outside = self._meaning.outside
+        # All bands: whether a pixel lies outside, no single one tells.
         raw = self._raw(rows, columns, bands if outside is None else slice(0, self.shape[2]))
         if outside is None:
             return self._meaning.of(raw, self.dtype, bands)
         real = self._meaning.of(raw[..., bands], self.dtype, bands)
+        # In all bands: a single band may well measure that value.
         real[(raw == outside).all(axis=-1)] = np.nan
         return real
 
     def _raw(self, *parts: slice) -> NDArray[Any]:
+        # A number, not a slice of one: the axis is gone from what comes back.
         index: list[slice | int] = [0] * self._rank
         for axis, part in zip(self._axes, parts, strict=True):
             index[axis] = part
+        # Opened for each piece: handles of HDF5 and GDAL are not for several threads, nor for a fork.
         with self._again() as array:
             raw = np.asarray(array[tuple(index)])
         if self._meaning.signed is not None:
@@ -214,6 +220,7 @@ class _Kept:
             return self._image.read(rows, columns, bands)
         with self._lock:
             if self._at != (down, across):
+                # The old piece goes before the new one is read.
                 self._at, self._piece = None, np.empty(0)  # never two at once
                 self._piece = self._image.read(down, across, slice(0, channels))
                 self._at = down, across
@@ -221,6 +228,7 @@ class _Kept:
         inside = (
             slice(part.start - all_.start, part.stop - all_.start) for part, all_ in ((rows, down), (columns, across))
         )
+        # A view would keep the whole piece for as long as the tile lives.
         return piece[(*inside, bands)].copy()
 
 
@@ -260,5 +268,6 @@ def _free() -> int:
 
         soft, _ = resource.getrlimit(resource.RLIMIT_AS)
         if soft != resource.RLIM_INFINITY:
+            # RLIMIT_AS counts addresses: batch systems set it, and NumPy's error would come in the middle.
             free = min(free, soft - int(psutil.Process().memory_info().vms))
     return free

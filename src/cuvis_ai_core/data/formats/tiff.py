@@ -99,6 +99,7 @@ def _chosen(path: Path, file: Any, array: str | None) -> list[Any]:
     if array is not None:
         with suppress(ValueError, IndexError):
             return [series[int(array)]]
+    # Levels of a pyramid, or a thumbnail: all of other sizes.
     if array is None and len({each.shape[-2:] for each in series}) == len(series):
         return [max(series, key=lambda each: each.size)]
     pages = {(each.axes, each.shape, each.dtype) for each in series}
@@ -144,10 +145,12 @@ def _axes(path: Path, series: Any, bands: int, remarks: list[str]) -> tuple[int,
 def _image(path: Path, series: Any, axes: tuple[int, int, int]) -> Stored:
     """Return an image whose values are read where they lie in the file as they are, else unpacked once."""
     shape = (1, *series.shape) if len(series.shape) == _RANK - 1 else tuple(map(int, series.shape))
+    # tifffile names an offset where the values lie in one piece, as they are.
     if series.dataoffset is None:
         refuse_bomb(path, int(series.nbytes))
         unpacked = series.asarray().reshape(shape)
         return Stored(unpacked, lambda: nullcontext(unpacked), axes)
+    # tifffile's dtype is native, whatever the file's order is.
     dtype = np.dtype(series.dtype).newbyteorder(series.parent.byteorder)
     raw = RawArray(path, dtype, int(series.dataoffset), shape)
     return Stored(raw, lambda: nullcontext(raw), axes)
@@ -179,6 +182,7 @@ def _labels(file: Any) -> Iterator[list[str]]:
         yield [each.get("Name", "") for each in _elements(file.ome_metadata, "Channel")]
     if file.is_imagej:
         yield [str(each) for each in (file.imagej_metadata or {}).get("Labels") or []]
+    # Each page's tags are read for that: of a long film it takes longer than its values.
     pages = [page.aspage() for page in file.pages] if len(file.pages) <= _MOST_PAGES else []
     for tag in _PAGE_NAME, _DESCRIPTION:
         yield [str(page.tags[tag].value) if tag in page.tags else "" for page in pages]

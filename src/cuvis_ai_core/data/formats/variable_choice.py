@@ -172,6 +172,7 @@ def _three_axes(variable: Variable) -> list[int]:
     """Return the axes that are left without those of one element, the ones that nothing names first."""
     axes = list(range(len(variable.shape)))
     short = [axis for axis in axes if variable.shape[axis] == 1]
+    # Sorting is stable: of axes of one element the ones that nothing names go first.
     for axis in sorted(short, key=lambda each: _kind(variable.dims[each]) is not None):
         if len(axes) > RANK:
             axes.remove(axis)
@@ -184,4 +185,5 @@ def _kind(dim: str) -> str | None:
 
 def _by_length(shape: Sequence[int], axes: Sequence[int], lengths: Sequence[int]) -> int | None:
     fits = [axis for axis in axes if shape[axis] in lengths]
+    # A square scene with as many bands as pixels fits twice: then nobody knows.
     return fits[0] if len(fits) == 1 else None

@@ -22,6 +22,7 @@ def read_bands(header: EnviHeader) -> tuple[Numbers | None, Numbers | None, NDAr
     bbl = header.per_band("bbl")
     good = None if bbl is None else bbl > 0
     stated = _fitting(header, "wavelength")
+    # Names such as '650.2 nm' say as much as the list that is missing.
     if stated is None and (named := _named(header)):
         header.remarks.append("The wavelengths are those in the names of the bands.")
         return *in_nanometres(*named, None, header.remarks, "header"), good

@@ -20,6 +20,7 @@ def find_data_file(header: EnviHeader) -> Path:
     """
     base = header.path.with_suffix("")
     found = list(_candidates(header, base))
+    # By size before name: only what has it can be the data.
     if bytes_of(header) not in [file.stat().st_size for file in found]:  # such as notes in scene.dat
         found = list(_by_size(header, base)) or found
     own = [file for file in found if not _has_another_header(file, header.path)] or found
@@ -47,6 +48,7 @@ def bytes_of(header: EnviHeader) -> int:
 def _candidates(header: EnviHeader, base: Path) -> Iterator[Path]:
     seen: set[tuple[int, int]] = set()  # where case does not count, two names are one file
     suffixes = dict.fromkeys([f".{header.interleave}", *DATA_SUFFIXES])
+    # Upper case too: SCENE.BIL may lie beside scene.hdr.
     for suffix in ("", *suffixes, *map(str.upper, suffixes)):
         file = base.with_name(base.name + suffix)
         if file.is_file() and (place := (file.stat().st_dev, file.stat().st_ino)) not in seen:

@@ -17,6 +17,7 @@ Numbers = NDArray[np.float64]
 
 _INTERLEAVES: Final = ("bil", "bip", "bsq")
 _BYTE_ORDERS: Final = {"0": "<", "1": ">"}
+# The library's table, without complex numbers, of which a cube has none.
 _DATA_TYPES: Final = {code: kind for code, kind in envi.envi_to_dtype.items() if np.dtype(kind).kind != "c"}
 _TRUTH: Final = {"True": 1.0, "False": 0.0}
 """As `spectral.envi.save_image` writes a list of bad bands that is made of truth values."""
@@ -43,6 +44,7 @@ class EnviHeader:
     remarks: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        # Asked for at once, so that a broken header is an error before anything is opened.
         _ = self.interleave, self.dtype, self.shape, self.offset
         kind = as_text(self.fields, "file type").lower()
         for word, what in _ELSEWHERE.items():
@@ -141,6 +143,7 @@ class EnviHeader:
     def _integer(self, name: str, least: int) -> int:
         text = self._required(name)
         try:
+            # By float: `lines = 512.0` is a whole number too.
             number = float(text)
         except ValueError:
             number = -1.0

@@ -90,6 +90,7 @@ def read_text(path: Path) -> HeaderText:
         CubeError: The file is no ENVI header, or a list in it has no end.
     """
     try:
+        # Not `splitlines`, which also breaks at form feeds and signs of Unicode within a description.
         lines = _LINE_END.split(_decoded(read_file(path, _MOST_BYTES)).translate(_PADDING))
     except (OSError, ValueError) as error:
         raise _no_header(path, str(error)) from error
@@ -107,6 +108,7 @@ def _meant(name: str, missing: AbstractSet[str]) -> str | None:
     """Return which missing field an unknown one may be: spelt otherwise, in some of its words, or by another name."""
     words = re.split(r"[\W_]+", name.strip("_- "))
     plain = " ".join(words)
+    # High: `bands` and `band names` are not to be each other's slip.
     near = nearest(plain, missing, cutoff=_NEARLY)
     within = [each for each in sorted(missing) if len(words) > 1 and set(words) <= set(each.split())]
     joined = [each for each in sorted(missing) if each.replace(" ", "") == "".join(words)]
@@ -177,6 +179,7 @@ class _Parser:
             if line.startswith(";"):
                 continue
             opens_list = line.partition("=")[2].lstrip().startswith("{")
+            # A description may quote other fields; a list that opens in it was meant as one.
             if _is_known(line) and (name != "description" or opens_list):
                 break
             return line
@@ -188,12 +191,14 @@ class _Parser:
 
 
 def _decoded(content: bytes) -> str:
+    # By the mark first: bytes of UTF-16 are mostly valid UTF-8, with zeros between the letters.
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             return content.decode(encoding)
     try:
         return content.decode()
     except UnicodeDecodeError:  # programs on Windows write in the code page of the country, mostly this one
+        # Five bytes have no letter in cp1252; a description may hold them.
         return content.decode("cp1252", errors="replace")
 
 
@@ -229,6 +234,7 @@ def _without_remark(name: str, text: str) -> str:
 
 def _listed(text: str) -> list[str]:
     parts = [" ".join(part.split()) for part in text.split(",")]
+    # A comma behind the last value is common; one within is an empty value and counts.
     while parts and not parts[-1]:
         parts.pop()
     return parts

@@ -41,6 +41,7 @@ def system_of(map_info: str) -> str:
     zone = parts[_ZONE] if len(parts) > _ZONE else ""
     if parts[0] != "utm" or not zone.isdecimal() or not 1 <= int(zone) <= _ZONES:
         return ""
+    # EPSG numbers the zones of WGS-84 so: 32601 to 32660 north, 32701 to 32760 south.
     return f"EPSG:{327 if parts[_ZONE + 1].startswith('s') else 326}{int(zone):02}"
 
 
@@ -61,6 +62,7 @@ def transform_of(map_info: str) -> tuple[float, ...]:
     """
     parts = [part.strip() for part in map_info.split(",")]
     rotations = [part.partition("=")[2] for part in parts if part.lower().startswith("rotation")]
+    # ENVI counts pixels from 1, and means their upper left corner.
     column, row, x, y, width, height = map(float, parts[_NUMBERS])
     angle = radians(float(rotations[0])) if rotations else 0.0
     return (

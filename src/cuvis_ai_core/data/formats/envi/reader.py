@@ -80,6 +80,7 @@ def _raw(header: EnviHeader, file: Path) -> Read:
         header.remarks.append(
             f"The data file has {found - expected} bytes behind the {expected} that were read.{doubt}"
         )
+    # Of single bytes there is no order to be wrong.
     if header.dtype.itemsize > 1 and not header.text("byte order"):
         header.remarks.append("The header has no byte order; the values were read as little endian.")
     axes = _AXES[header.interleave]
@@ -93,6 +94,7 @@ def _raw(header: EnviHeader, file: Path) -> Read:
 
 def _is_packed(header: EnviHeader, file: Path, expected: int) -> bool:
     """Tell whether a data file is packed by gzip: as it begins, whatever the header says, and not of the size."""
+    # The size comes first: raw values may begin with gzip's two bytes by chance.
     if file.stat().st_size == expected:
         return False
     with file.open("rb") as stream:
@@ -107,6 +109,7 @@ def _unpacked(header: EnviHeader, file: Path, expected: int) -> bytes:
     refuse_bomb(file, expected)
     try:
         with gzip.open(file) as packed:
+            # One byte more tells that there is more, without unpacking it.
             return packed.read(expected + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise header.error(f"has the data file '{file}', which gzip cannot unpack: {error}.") from error
@@ -128,6 +131,7 @@ def _physical(header: EnviHeader, raw: Read) -> LazyArray:
 
     def read(rows: slice, columns: slice, bands: slice) -> NDArray[Any]:
         stored = raw(rows, columns, bands)
+        # A copy even where the type is the same: what was read may be kept for the next tile.
         real = stored.astype(dtype)
         if gain is not None:
             real *= gain[bands].astype(dtype)
@@ -136,6 +140,7 @@ def _physical(header: EnviHeader, raw: Read) -> LazyArray:
         if scale != 1.0:
             real /= scale
         if ignored is not None:
+            # Compared as stored: after gain and scale the value is another one, and not exactly.
             real[is_missing(stored, ignored)] = np.nan
         return real
 
