@@ -1,0 +1,224 @@
+"""What a lock file says and what it may say, told from files that are written by hand; nothing is installed."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from cuvis_ai_core.errors import LockError, NotAllowedError
+from cuvis_ai_core.plugins.cache.sources import Source
+from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.dependencies import host
+from cuvis_ai_core.plugins.dependencies.search_path import interpreter
+from cuvis_ai_core.plugins.installing.request import Needs
+from cuvis_ai_core.plugins.lock.locked_versions import LockedVersions
+from cuvis_ai_core.plugins.lock.locker import Locker
+from cuvis_ai_core.plugins.lock.lockfile import Lock, LockedPins, differences, entry_of, read_lock, write_lock
+from cuvis_ai_core.plugins.manifest.schema import parse_plugin, read_manifest
+
+SHA = "sha256:" + "a" * 64
+OTHER = "sha256:" + "b" * 64
+GIT = {"repo": "https://host/x.git", "tag": "v1.0.0", "commit": "a" * 40, "content": "b" * 64, "isolation": "scoped"}
+LOCAL: dict[str, Any] = {"path": "echo", "requirements": ["a>=1", "b>=2"], "isolation": "scoped"}
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Return where a manifest may lie, with its lock file beside it."""
+    return tmp_path / "plugins.yaml"
+
+
+@pytest.fixture
+def written(manifest: Path) -> Callable[..., Path]:
+    """Return a function that writes a lock file of a plugin and what is locked for some platform."""
+
+    def write(entry: Mapping[str, Any] = GIT, pins: Mapping[str, Any] | None = None, where: str = "here") -> Path:
+        pins = {"dependencies": {"x": ["a==1"]}, "hashes": {"a==1": [SHA]}} if pins is None else pins
+        data = {"version": 1, "plugins": {"x": entry}, "environments": {where: pins}}
+        file = manifest.with_suffix(".lock")
+        file.write_text(tomli_w.dumps(data))
+        return file
+
+    return write
+
+
+GIVEN = {
+    "extras": ["images"],
+    "build": ["slow"],
+    "python": "3.12",
+    "subdirectory": "below",
+    "tag": "v2.0.0",
+    "repo": "https://elsewhere/x.git",
+    "isolation": "process",
+}
+
+
+@pytest.mark.parametrize("key", GIVEN)
+def test_whatever_a_manifest_says_otherwise_is_named(manifest: Path, key: str) -> None:
+    """What it says more, less, or else; credentials are no difference."""
+    plain = {"repo": "https://host/x.git", "tag": "v1.0.0", "provides": ["x.Node"], "isolation": "scoped"}
+    more = {"isolation": "process"} if key == "python" else {}  # which goes with nothing else
+    before, after = ({**plain, **more, **each} for each in ({}, {key: GIVEN[key]}))
+    for there, meant in ((before, after), (after, before)):
+        declared = parse_plugin("x", there, base=Path())
+        locked = {**GIT, **entry_of(declared, manifest), "isolation": declared.isolation}
+        lock = Lock(manifest.with_suffix(".lock"), {"x": locked}, {})
+        assert differences(lock, {"x": declared}, manifest) == []
+        found = differences(lock, {"x": parse_plugin("x", meant, base=Path())}, manifest)
+        assert [each.partition(" of 'x'")[0] for each in found] == [key]
+    secret = parse_plugin("x", {**plain, "repo": "https://me:secret@host/x.git"}, base=Path())
+    assert differences(Lock(manifest, {"x": {**GIT}}, {}), {"x": secret}, manifest) == []
+
+
+@pytest.mark.parametrize(
+    ("declared", "locked", "differ"),
+    [
+        ("auto", {"isolation": "process"}, False),
+        ("scoped", {"isolation": "process"}, True),
+        ("scoped", {"isolation": "process", "apart_by": "policy"}, False),
+        ("process", {"isolation": "scoped", "apart_by": "policy"}, True),
+        ("process", {"isolation": "scoped"}, True),
+    ],
+)
+def test_a_process_of_its_own_is_what_was_chosen_or_what_the_policy_asked_for(
+    manifest: Path, declared: str, locked: dict[str, str], *, differ: bool
+) -> None:
+    """Nothing else may be otherwise in the lock file."""
+    entry = {"repo": GIT["repo"], "tag": GIT["tag"], "provides": ["x.Node"], "isolation": declared}
+    lock = Lock(manifest, {"x": {**GIT, **locked}}, {})
+    assert bool(differences(lock, {"x": parse_plugin("x", entry, base=Path())}, manifest)) == differ
+
+
+WRONG: dict[str, tuple[Mapping[str, Any], Mapping[str, Any] | None]] = {
+    "a commit that is too long": ({**GIT, "commit": "a" * 41}, None),
+    "a content that is no hash": ({**GIT, "content": "b" * 63}, None),
+    "no isolation": ({key: each for key, each in GIT.items() if key != "isolation"}, None),
+    "no content": ({key: each for key, each in GIT.items() if key != "content"}, None),
+    "no requirements": ({key: each for key, each in LOCAL.items() if key != "requirements"}, None),
+    "an unknown key": ({**GIT, "branch": "main"}, None),
+    "a text in place of a list": ({**LOCAL, "requirements": "a"}, None),
+    "a list in place of a text": ({**GIT, "python": ["3.12"]}, None),
+    "a pin without a hash": (GIT, {"dependencies": {"x": ["a==1"]}, "hashes": {}}),
+    "a pin with no hashes": (GIT, {"dependencies": {"x": ["a==1"]}, "hashes": {"a==1": []}}),
+    "a build without a hash": (GIT, {"dependencies": {}, "hashes": {}, "builds": {"x": ["a==1"]}}),
+    "a hash that is too long": (GIT, {"dependencies": {}, "hashes": {"a==1": [f"{SHA}0"]}}),
+    "a pin that is an option": (GIT, {"dependencies": {"x": ["--pre"]}, "hashes": {"--pre": [SHA]}}),
+    "a build that is none": (GIT, {"dependencies": {}, "hashes": {}, "built": ["a"]}),
+    "no hashes": (GIT, {"dependencies": {}}),
+}
+
+
+@pytest.mark.parametrize(("entry", "pins"), WRONG.values(), ids=WRONG)
+def test_a_lock_file_that_says_what_none_can_say_is_refused(
+    written: Callable[..., Path], manifest: Path, entry: Mapping[str, Any], pins: Mapping[str, Any] | None
+) -> None:
+    """Each fault by itself; without it the file is read."""
+    written(entry, pins)
+    with pytest.raises(LockError, match="cannot be read"):
+        read_lock(manifest)
+    written()
+    assert read_lock(manifest) is not None
+
+
+def test_a_lock_file_is_written_in_one_order_and_where_a_link_leads(manifest: Path, tmp_path: Path) -> None:
+    """What is empty is not written; what is read again is the same."""
+    (tmp_path / "elsewhere").mkdir()
+    manifest.with_suffix(".lock").symlink_to("elsewhere/plugins.lock")
+    pins = LockedPins({"y": ("a==1",), "x": ()}, {"b==1": (OTHER,), "a==1": (SHA,)}, (), {"x": ()})
+    lock = Lock(manifest.with_suffix(".lock"), {"y": {**GIT}, "x": {**LOCAL}}, {"there": pins, "here": pins})
+    write_lock(lock)
+    assert manifest.with_suffix(".lock").is_symlink()
+    text = (tmp_path / "elsewhere/plugins.lock").read_text()
+    places = [
+        text.index(each) for each in ("[plugins.x]", "[plugins.y]", "[environments.here.", "[environments.there.")
+    ]
+    assert places == sorted(places)
+    assert text.index('"a==1" =') < text.index('"b==1" =')
+    assert "built" not in text
+    assert "builds" not in text
+    found = read_lock(manifest)
+    assert found is not None
+    assert (found.plugins, found.environments["here"].hashes) == (lock.plugins, pins.hashes)
+
+
+def locked(pins: tuple[str, ...], hashes: Mapping[str, tuple[str, ...]], **more: Any) -> LockedVersions:
+    """Return what is locked for a plugin `x`."""
+    environment = LockedPins({"x": pins}, hashes, **more)
+    return LockedVersions(Lock(Path("plugins.lock"), {"x": LOCAL, "y": GIT}, {interpreter(): environment}))
+
+
+def test_what_is_installed_is_known_by_all_that_is_locked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other versions, other files of them, another environment: another place."""
+    places = {"x": Path("x")}
+    found = {
+        locked(pins, hashes).keys(places)["x"]
+        for pins, hashes in (
+            (("a==1",), {"a==1": (SHA,)}),
+            (("a==1",), {"a==1": (OTHER,)}),
+            (("a==2",), {"a==2": (SHA,)}),
+            (("a==1", "b==1"), {"a==1": (SHA,)}),
+        )
+    }
+    monkeypatch.setattr(host, "fingerprint", lambda: "another")
+    found.add(locked(("a==1",), {"a==1": (SHA,)}).keys(places)["x"])
+    assert len(found) == 5
+
+
+def test_requirements_are_those_that_were_locked_in_whatever_order() -> None:
+    """A pin that names an address, and a plugin of which nothing is locked here, are refused."""
+
+    def error(versions: LockedVersions, name: str, *requirements: str) -> Exception | None:
+        needs = Needs("x", requirements, None, lambda _: None)  # type: ignore[arg-type]  # no uv is asked
+        return versions.choose({name: needs}, None, None)[name].error  # type: ignore[arg-type]
+
+    whole = locked(("a==1", "b==2"), {"a==1": (SHA,), "b==2": (SHA,)})
+    assert error(whole, "x", "b>=2", "a>=1") is None
+    assert "but locked as" in str(error(whole, "x", "a>=1"))
+    assert "says nothing about plugin 'y'" in str(error(whole, "y"))
+    elsewhere = "a @ https://host/a-1-py3-none-any.whl"
+    assert isinstance(
+        error(locked((elsewhere, "b==2"), {elsewhere: (SHA,), "b==2": (SHA,)}), "x", *LOCAL["requirements"]), LockError
+    )
+    with pytest.raises(LockError, match="says nothing about plugin 'y'"):
+        whole.environment("y")
+
+
+def test_what_is_locked_to_be_built_is_asked_of_the_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would run code to be installed."""
+    (tmp_path / "policy.yaml").write_text('allow: [{path: "/**"}]\nrequire: {wheels_only: true}\n')
+    tmp_path.chmod(0o700)
+    pins = ("a==1",)
+    monkeypatch.setenv("CUVIS_POLICY", str(tmp_path / "policy.yaml"))
+    locked(pins, {"a==1": (SHA,)}).check("x", Source(tmp_path))
+    with pytest.raises(NotAllowedError, match="built from source"):
+        locked(pins, {"a==1": (SHA,)}, built=pins).check("x", Source(tmp_path))
+
+
+def test_locking_again_keeps_what_still_holds_elsewhere_and_no_more(
+    manifest: Path, local_plugin: Callable[..., Path], cache: Path, tmp_path: Path
+) -> None:
+    """Of a plugin that is locked as it was; of one that changed, or went, nothing is left, no hash either."""
+    local_plugin("echo")
+    manifest.write_text("plugins: {echo: {path: echo, provides: [echo_plugin.nodes.Echo], isolation: scoped}}\n")
+    declared = read_manifest(manifest).plugins
+    entry = {"path": "echo", "requirements": list[str](), "isolation": "scoped"}
+    pins = LockedPins(
+        {"echo": ("a==1",), "gone": ("b==1",)},
+        {"a==1": (SHA,), "b==1": (SHA,), "c==1": (SHA,)},
+        ("a==1", "b==1"),
+        {"echo": ("c==1",), "gone": ("b==1",)},
+    )
+    lock = Lock(manifest.with_suffix(".lock"), {"echo": entry, "gone": entry}, {"there": pins, interpreter(): pins})
+    relock = partial(Locker(Store(cache), lambda *_: None, offline=True).lock, manifest, declared, dry_run=True)
+    write_lock(lock)
+    found = relock().lock
+    assert list(found.plugins) == ["echo"]
+    assert found.environments["there"] == LockedPins(
+        {"echo": ("a==1",)}, {"a==1": (SHA,), "c==1": (SHA,)}, ("a==1",), {"echo": ("c==1",)}
+    )
+    assert found.environments[interpreter()] == LockedPins({"echo": ()}, {"c==1": (SHA,)}, (), {"echo": ("c==1",)})
+    write_lock(lock._replace(plugins={"echo": {**entry, "requirements": ["a>=0"]}}))
+    assert relock().lock.environments["there"] == LockedPins({}, {}, (), {})
