@@ -23,12 +23,15 @@ from cuvis_ai_core.errors import (
     DuplicateNodeError,
     HookError,
     InvalidNodeError,
+    LockError,
     NodeNotFoundError,
     PluginConflictError,
     PluginLoadError,
     PluginsLoadError,
 )
 from cuvis_ai_core.node import ArrayNode
+from cuvis_ai_core.plugins.isolation.private_names import PREFIX
+from cuvis_ai_core.plugins.loading import registered_plugins
 from cuvis_ai_core.testing.git_server import GitHost
 
 
@@ -308,6 +311,140 @@ def test_plugins_may_be_unloaded_while_all_are(registry: NodeRegistry, local_plu
     registry.register_hooks(_Observer(registry))
     registry.clear_plugins()
     assert registry.list_plugins() == []
+
+
+def test_observers_are_told_that_a_plugin_is_unloaded(
+    registry: NodeRegistry, local_plugin: Callable[..., Path]
+) -> None:
+    """When it is out; objects of one class are registered side by side without names."""
+    told: list[tuple[str, list[str]]] = []
+
+    class Told:
+        @hookimpl
+        def cuvis_ai_plugin_state(self, plugin: str, state: str) -> None:
+            if state == "unloaded":
+                told.append((plugin, registry.list_plugins()))
+
+    registry.register_hooks(Told())
+    registry.register_hooks(Told())
+    registry.load_plugin("echo", echo(local_plugin()))
+    registry.unload_plugin("echo")
+    assert told == [("echo", [])] * 2
+
+
+def test_what_failed_is_told_as_it_was_when_somebody_asked(
+    registry: NodeRegistry, local_plugin: Callable[..., Path]
+) -> None:
+    """A later success is seen by who asks again."""
+    with pytest.raises(PluginLoadError):
+        registry.load_plugin("echo", echo(local_plugin(), "echo_plugin.nodes.Missing"))
+    before = registry.failed_plugins
+    registry.load_plugin("echo", echo(local_plugin()))
+    assert list(before) == ["echo"]
+    assert registry.failed_plugins == {}
+
+
+BROKEN_HOOKS = {
+    "names a class that there is not": "return ['echo_plugin.nodes.Missing']",
+    "answers with no nodes": "return 7",
+}
+
+
+@pytest.mark.parametrize("answer", BROKEN_HOOKS.values(), ids=BROKEN_HOOKS)
+def test_a_plugin_whose_hook_is_broken_leaves_nothing_of_itself(
+    registry: NodeRegistry,
+    local_plugin: Callable[..., Path],
+    write_files: Callable[[Path, dict[str, str]], Path],
+    answer: str,
+) -> None:
+    """No node, no module, no use of what lies in the cache; it is loaded once it is mended."""
+    folder = local_plugin(extra='[project.entry-points."cuvis_ai.nodes"]\nhooks = "echo_plugin.hooks"\n')
+    hooks = "from cuvis_ai_hookspecs import hookimpl\n@hookimpl\ndef cuvis_ai_nodes():\n    "
+    write_files(folder, {"src/echo_plugin/hooks.py": hooks + answer})
+    with pytest.raises(PluginLoadError):
+        registry.load_plugin("echo", echo(folder))
+    assert registry.list_plugins() == []
+    assert [node.path for node in registry.nodes() if node.plugin] == []
+    assert [name for name in sys.modules if name.startswith(PREFIX)] == []
+    NodeRegistry.clear_plugin_cache("echo")
+    assert list(NodeRegistry.get_cache_dir().glob(".targets/*")) == []
+    write_files(folder, {"src/echo_plugin/hooks.py": f"{hooks}return []"})
+    registry.load_plugin("echo", echo(folder))
+    assert registry.list_plugins() == ["echo"]
+
+
+def test_parts_of_a_plugin_and_of_the_core_are_not_taken_out_alone(
+    registry: NodeRegistry, local_plugin: Callable[..., Path]
+) -> None:
+    """Only what somebody registered himself is, and only once."""
+    registry.load_plugin("echo", echo(local_plugin()))
+    mine = _Contributes([Mine])
+    registry.register_hooks(mine)
+    for name, part in registry.hooks.list_name_plugin():
+        if part is not mine:
+            assert name
+            with pytest.raises(HookError, match="was registered here by register_hooks"):
+                registry.unregister_hooks(part)
+    assert registry.get("Mine") is Mine
+    registry.unregister_hooks(mine)
+    with pytest.raises(HookError):
+        registry.unregister_hooks(mine)
+    assert registry.get("Echo").__name__ == "Echo"
+    with pytest.raises(NodeNotFoundError):
+        registry.get("Mine")
+
+
+def test_a_package_of_a_plugin_has_its_own_nodes_only(
+    registry: NodeRegistry, local_plugin: Callable[..., Path]
+) -> None:
+    """A class of that name elsewhere is not meant."""
+    registry.load_plugin("echo", echo(local_plugin()))
+    registry.register_hooks(_Contributes([Mine]))
+    with pytest.raises(NodeNotFoundError):
+        registry.get("echo_plugin.nodes.Mine")
+
+
+@pytest.mark.parametrize("ask", [NodeRegistry, NodeRegistry(discover=False)], ids=["class", "instance"])
+def test_looking_at_a_name_imports_nothing(ask: Any) -> None:
+    """It may come from a file of somebody else's."""
+    module = "hypothesis.extra.cli"
+    if module in sys.modules:
+        pytest.skip("somebody imported it")
+    with pytest.raises(NodeNotFoundError):
+        ask.known(f"{module}.Node")
+    assert module not in sys.modules
+
+
+def test_one_name_may_be_blocked_without_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is one name, not its letters."""
+    asked: list[frozenset[str]] = []
+
+    def discover(block: frozenset[str]) -> dict[str, object]:
+        asked.append(block)
+        return {}
+
+    monkeypatch.setattr(registered_plugins, "discover", discover)
+    assert dict(NodeRegistry(block="one").discovered_plugins) == {}
+    assert dict(NodeRegistry(block=["one", "two"]).discovered_plugins) == {}
+    assert asked == [frozenset({"one"}), frozenset({"one", "two"})]
+
+
+def test_some_plugins_of_a_manifest_may_be_named_in_any_way(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], tmp_path: Path
+) -> None:
+    """As things that are counted up once, too; a lock file is compared with all of the manifest."""
+    folder = str(local_plugin())
+    entries = {name: {"path": folder, "provides": ["echo_plugin.nodes.Echo"]} for name in ("one", "two")}
+    manifest = tmp_path / "plugins.yaml"
+    manifest.write_text(json.dumps({"plugins": entries}))
+    assert registry.load_plugins(manifest, only=(name for name in ["two"])) == 1
+    assert registry.list_plugins() == ["two"]
+    locked = "".join(
+        f'[plugins.{name}]\npath="echo"\nrequirements=[]\nisolation="scoped"\n' for name in ("two", "three")
+    )
+    manifest.with_suffix(".lock").write_text(f"version=1\n{locked}[environments]\n")
+    with pytest.raises(LockError, match="plugin 'one' is not locked"):
+        registry.load_plugins(manifest, only=["two"])
 
 
 def test_a_plugin_cannot_make_its_class_a_built_in_node(
