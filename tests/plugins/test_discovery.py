@@ -9,7 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cuvis_ai_hookspecs import hookimpl
 from uv import find_uv_bin
+
+from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.errors import InvalidNodeError, NodeNotFoundError, NotAllowedError
 
 Files = dict[str, str]
 
@@ -462,3 +466,73 @@ def test_the_toolbox_is_discovered(
         [uv, "pip", "uninstall", "-q", "--python", str(environment), "cuvis-ai-spectral-toolbox"], check=True
     )
     assert result.outlines == ["5 (1, 8, 6, 1)", "14"]
+
+
+@pytest.fixture
+def described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Return a function that has this process find a distribution with entry points, and its modules."""
+
+    def describe(name: str, *points: str, **modules: str) -> Path:
+        folder = tmp_path / name
+        info = folder / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text("\n".join(["[cuvis_ai.nodes]", *points, ""]))
+        (info / "RECORD").write_text("".join(f"{module}.py,,\n" for module in modules))
+        for module, text in modules.items():
+            (folder / f"{module}.py").write_text(text)
+        monkeypatch.syspath_prepend(str(folder))
+        return folder
+
+    return describe
+
+
+def test_what_is_installed_later_is_found(described: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blanks around names that are blocked, and extras in an entry point, say nothing."""
+    described("first", "First = first_nodes:First")
+    before = NodeRegistry().discovered_plugins
+    described("second", "Second = second_nodes:Second [more]", "small = second_nodes:small")
+    after = NodeRegistry().discovered_plugins
+    assert "First" in before
+    assert "Second" not in before
+    assert after["Second"].node_path == "second_nodes.Second"
+    assert after["small"].node_path is None
+    monkeypatch.setenv("CUVIS_BLOCK_PLUGINS", " First , small ")
+    assert not {"First", "small"} & set(NodeRegistry().discovered_plugins)
+
+
+def test_a_module_that_ends_the_program_is_a_broken_node(described: Callable[..., Path]) -> None:
+    """It is no end of the program, and no missing node."""
+    described("leaving", leaving_nodes="raise SystemExit(3)\n")
+
+    class Names:
+        @hookimpl
+        def cuvis_ai_nodes(self) -> list[str]:
+            return ["leaving_nodes.Node"]
+
+    registry = NodeRegistry(discover=False)
+    registry.register_hooks(Names())
+    with pytest.raises(InvalidNodeError, match="could not be imported: SystemExit"):
+        registry.get("Node")
+
+
+def test_a_policy_is_asked_about_the_module_of_an_installed_plugin(
+    described: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a file names its class by its path, and nobody discovered it."""
+    described("alien", "Alien = alien_nodes:Alien", alien_nodes="raise RuntimeError('it was imported')\n")
+    tmp_path.chmod(0o700)
+    (tmp_path / "policy.yaml").write_text("allow: [{distribution: another}]\n")
+    monkeypatch.setenv("CUVIS_POLICY", str(tmp_path / "policy.yaml"))
+    with pytest.raises(NotAllowedError):
+        NodeRegistry.get("alien_nodes.Alien")
+    with pytest.raises(NotAllowedError):
+        NodeRegistry(discover=False).get("alien_nodes.Alien")
+
+
+def test_programs_of_the_core_are_no_nodes() -> None:
+    """Nobody runs them by naming a class in them."""
+    for name in ("cuvis_ai_core.__main__.Node", "cuvis_ai_core.builtin.nowhere.Node"):
+        with pytest.raises(NodeNotFoundError):
+            NodeRegistry.get(name)
+    assert "cuvis_ai_core.__main__" not in sys.modules

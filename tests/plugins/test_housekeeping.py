@@ -13,7 +13,10 @@ import pytest
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.plugins.cache import uses
 from cuvis_ai_core.plugins.cache.housekeeping import clear, entries, prune
+from cuvis_ai_core.plugins.cache.sources import put_checkout
 from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.cache.verification import verify_plugin, verify_store
+from cuvis_ai_core.plugins.manifest.schema import GitPlugin
 
 LOAD_AND_WAIT = """\
 import sys
@@ -251,6 +254,55 @@ def test_what_was_used_longest_ago_is_pruned_until_the_rest_is_small_enough(
     assert prune(store, max_size=size) == []
     assert {each.plugin for each in prune(store, max_size=size - 1)} == {"older"}
     assert {each.plugin for each in prune(store, max_size=0)} == {"new", "old", "older"}
+
+
+def test_what_nobody_ever_used_counts_from_when_it_was_put_there(tmp_path: Path) -> None:
+    """It is no older than everything else; with the last of a plugin its folder goes, and what loads found."""
+    target = tmp_path / ".targets/x@0011/pins"
+    target.mkdir(parents=True)
+    (tmp_path / ".records").mkdir()
+    (tmp_path / ".records/one").write_text("")
+    os.utime(target, (1e9, 1e9))
+    store = Store(tmp_path)
+    assert [each.last_use for each in entries(store)] == [1e9]
+    assert len(clear(store, "x")) == 1
+    assert not target.parent.exists()
+    assert list((tmp_path / ".records").iterdir()) == []
+
+
+def test_pruning_removes_what_killed_processes_left(tmp_path: Path) -> None:
+    """Where something is in the cache; only looking removes nothing."""
+    left = tmp_path / ".tmp/abcdef"
+    left.mkdir(parents=True)
+    store = Store(tmp_path)
+    (tmp_path / ".targets/x@0011/pins").mkdir(parents=True)
+    prune(store, unused_for=1e6, dry_run=True)
+    assert left.exists()
+    prune(store, unused_for=1e6)
+    assert not left.exists()
+    assert (tmp_path / ".targets/x@0011/pins").is_dir()
+
+
+def test_each_place_is_verified_once(tmp_path: Path) -> None:
+    """However many there are of one content; credentials are in no finding."""
+    for name in ("a", "b"):
+        (tmp_path / ".targets/x@0011" / name).mkdir(parents=True)
+    found = list(verify_store(Store(tmp_path)))
+    assert [Path(each.where).name for each in found] == ["a", "b"]
+    assert all(each.differs for each in found)
+    declared = GitPlugin(repo="http://me:secret@127.0.0.1:1/x.git", tag="v1", provides=("x.Node",))
+    put_checkout("x", declared, checkout_of(tmp_path / "new"), "a" * 40, Store(tmp_path), settled=True)
+    found = list(verify_plugin("x", declared, Store(tmp_path)))
+    assert [each.what for each in found] == ["tag", "checkout"]
+    assert "secret" not in str(found)
+    assert [each.differs for each in found] == [False, False]  # nobody could be asked
+
+
+def checkout_of(folder: Path) -> Path:
+    """Make what looks like a checkout."""
+    (folder / ".git").mkdir(parents=True)
+    (folder / ".git/HEAD").write_text("a" * 40 + "\n")
+    return folder
 
 
 def test_the_same_tag_of_another_repository_is_an_entry_of_its_own(

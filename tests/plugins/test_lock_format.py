@@ -22,7 +22,7 @@ from cuvis_ai_core.plugins.manifest.schema import parse_plugin, read_manifest
 SHA = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64
 GIT = {"repo": "https://host/x.git", "tag": "v1.0.0", "commit": "a" * 40, "content": "b" * 64, "isolation": "scoped"}
-LOCAL: dict[str, Any] = {"path": "echo", "requirements": ["a>=1", "b>=2"], "isolation": "scoped"}
+LOCAL: dict[str, Any] = {"path": "echo", "requirements": ["b>=2", "a>=1"], "isolation": "scoped"}
 
 
 @pytest.fixture

@@ -461,3 +461,32 @@ def test_failing_plugins_of_a_manifest_are_named(manifest: Path, looks_at: Calla
             registry.load_plugins(manifest)
         assert caught.value.loaded == ("other",)
         assert list(registry.failed_plugins) == ["echo"]
+
+
+def test_other_places_of_a_policy_are_looked_at(
+    local: dict[str, Any], looks: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By these variables another one may be in force."""
+    assert not looks(local)
+    for name in ("XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+        assert looks(local)
+        assert not looks(local)
+
+
+def test_credentials_are_noted_nowhere(git: dict[str, Any], looks: Load, cache: Path) -> None:
+    """Such an entry is looked at each time."""
+    secret = {**git, "repo": git["repo"].replace("http://", "http://me:secret@")}
+    assert looks(secret)
+    assert looks(secret)
+    assert "secret" not in "".join(each.read_text() for each in cache.glob(".records/*"))
+
+
+def test_a_path_below_a_home_is_looked_at(project: Path, looks_at: Callable[..., bool], tmp_path: Path) -> None:
+    """It may be another home the next time."""
+    (Path.home() / "echo").symlink_to(project)
+    manifest = tmp_path / "plugins.yaml"
+    manifest.write_text("plugins: {echo: {path: ~/echo, provides: [echo_plugin.nodes.Echo]}}\n")
+    time.sleep(0.1)
+    assert looks_at(manifest, ["echo"])
+    assert looks_at(manifest, ["echo"])
