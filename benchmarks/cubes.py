@@ -164,7 +164,7 @@ def _large(folder: Path, megabytes: int) -> None:
 def _restore(folder: Path, header: Path, text: str) -> tuple[float, int]:
     (folder / "pipeline.yaml").write_text(text, encoding="utf-8")
     options = ["--pipeline-path", folder / "pipeline.yaml", "--cube-path", header, "--output-dir", folder / "out"]
-    return _run("-c", "from cuvis_ai_core.cli.restore_pipeline import main; main()", *options)
+    return _run("-c", "from cuvis_ai_core.cli.restore.restore_pipeline import main; main()", *options)
 
 
 def _write(folder: Path, side: int, interleave: str) -> Path:

@@ -157,7 +157,7 @@ class Job:
 
     def start(self) -> "subprocess.Popen[str]":
         """Start the command, with what it says in one text."""
-        command = [sys.executable, "-c", "import cuvis_ai_core.cli.restore_pipeline as r; r.main()"]
+        command = [sys.executable, "-c", "import cuvis_ai_core.cli.restore.restore_pipeline as r; r.main()"]
         command += ["--pipeline-path", "p.yaml", "--plugins-path", "plugins.yaml", "--cube-path", "cubes/*.npy"]
         command += ["--output-dir", "out", "--workers", "2", *self._options]
         with self._said.open("w") as said:

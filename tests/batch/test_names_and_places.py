@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from cuvis_ai_core.batch import Limits, run_cubes
 from cuvis_ai_core.batch.folder_ownership import alone_in
 from cuvis_ai_core.batch.worker import told
-from cuvis_ai_core.cli.restore_pipeline import main
+from cuvis_ai_core.cli.restore.restore_pipeline import main
 from cuvis_ai_core.data.cube_files import find_cube_files
 from cuvis_ai_core.errors import OutputError
 

@@ -495,7 +495,7 @@ def start(*, workers: int = 2, command: bool = False) -> "subprocess.Popen[str]"
     arguments = ["--pipeline-path", "moody.yaml", "--plugins-path", "plugins.yaml", "--cube-path", "cubes/*.npy"]
     # Whoever runs the tests in the background may have interrupts ignored, which children inherit.
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code = f"{heard}import cuvis_ai_core.cli.restore_pipeline as r; r.main()"
+    code = f"{heard}import cuvis_ai_core.cli.restore.restore_pipeline as r; r.main()"
     if not command:
         code = (
             "from cuvis_ai_core.batch import Local, run_cubes; run_cubes('moody.yaml', 'cubes/*.npy', 'out', "

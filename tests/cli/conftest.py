@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
 from cuvis_ai_core.cli.main import main as cuvis_ai
-from cuvis_ai_core.cli.restore_pipeline import main as restore_pipeline
-from cuvis_ai_core.cli.restore_trainrun import main as restore_trainrun
+from cuvis_ai_core.cli.restore.restore_pipeline import main as restore_pipeline
+from cuvis_ai_core.cli.restore.restore_trainrun import main as restore_trainrun
 
 Shell = Callable[..., Result]
 
@@ -80,7 +80,7 @@ def process(shell: Shell) -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(
         program: str, *arguments: str | Path, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        module = {"cuvis-ai": "main"}.get(program, program.replace("-", "_"))
+        module = {"cuvis-ai": "main"}.get(program, f"restore.{program.replace('-', '_')}")
         code = f"from cuvis_ai_core.cli.{module} import main; main(prog_name={program!r})"
         command = [sys.executable, "-c", code, *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **(env or {})})

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cuvis_ai_core.cli.demo.written import Written
+from cuvis_ai_core.cli.demo.written_files import Written
 
 
 def test_a_file_that_was_edited_is_left_as_it_is(tmp_path: Path) -> None:

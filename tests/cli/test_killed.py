@@ -27,7 +27,7 @@ edges:
 PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
-from cuvis_ai_core.cli.restore_pipeline import main
+from cuvis_ai_core.cli.restore.restore_pipeline import main
 print("begun", flush=True)
 main(sys.argv[1:])
 """

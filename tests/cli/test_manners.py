@@ -157,7 +157,7 @@ def test_an_interrupt_that_is_ignored_stays_ignored(loud: Callable[[str], list[s
     """As by `nohup`, and in the processes of plugins: who asked for that gets the results."""
     code = LOUD.replace('print("in forward")', f"os.kill(os.getpid(), {int(signal.SIGINT)})")
     Path("loud/loud.py").write_text(code, encoding="utf-8")
-    program = "from cuvis_ai_core.cli.restore_pipeline import main; main(prog_name='restore-pipeline')"
+    program = "from cuvis_ai_core.cli.restore.restore_pipeline import main; main(prog_name='restore-pipeline')"
     ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
     command = [*ignoring, sys.executable, "-c", program, *loud(isolation), "--output-dir", "results"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)

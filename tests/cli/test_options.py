@@ -5,7 +5,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from cuvis_ai_core.cli.options import plugins_option
+from cuvis_ai_core.cli.shared.options import plugins_option
 
 
 def parse(*arguments: str) -> tuple[Result, Path | None]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from cuvis_ai_core.cli.progress import LiveLines, NodeDisplay, TileDisplay, load_plugins, plugin_progress
+from cuvis_ai_core.cli.shared.progress import LiveLines, NodeDisplay, TileDisplay, load_plugins, plugin_progress
 from cuvis_ai_core.errors import PluginLoadError
 from cuvis_ai_core.pipeline import Pipeline
 from cuvis_ai_core.plugins.hooks.manager import PluginState
@@ -127,7 +127,7 @@ def test_the_node_that_is_at_work_is_shown(registry: NodeRegistry) -> None:
 def test_a_run_on_a_terminal_is_animated(pipeline_file: Path, cube_file: Path) -> None:
     """Reading, running and writing; the results go to stdout."""
     arguments = ("--pipeline-path", pipeline_file, "--cube-path", cube_file)
-    status, shown, result = on_a_terminal("restore_pipeline", *arguments)
+    status, shown, result = on_a_terminal("restore.restore_pipeline", *arguments)
     assert status == 0
     assert b"Running 2 nodes on cube.npy" in shown
     assert b"\x1b[2K" in shown
@@ -151,7 +151,7 @@ def test_the_command_tells_tiles_in_lines_where_there_is_no_terminal(
     shell: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not each of them: some seconds lie between two lines."""
-    monkeypatch.setattr("cuvis_ai_core.cli.progress._LINE_EVERY", 0.0)
+    monkeypatch.setattr("cuvis_ai_core.cli.shared.progress._LINE_EVERY", 0.0)
     np.save("large.npy", np.random.default_rng(0).random((300, 200, 50)).astype(np.float32))
     Path("rx.yaml").write_text("nodes:\n  - {name: rx, class_name: RXDetector}\n", encoding="utf-8")
     found = shell("restore-pipeline", "--pipeline-path", "rx.yaml", "--cube-path", "large.npy", "--memory", "1MiB")

@@ -523,7 +523,7 @@ def test_checkpoints(restore: Run) -> None:
 
 
 def _start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
-    code = "from cuvis_ai_core.cli.restore_trainrun import main; main(prog_name='restore-trainrun')"
+    code = "from cuvis_ai_core.cli.restore.restore_trainrun import main; main(prog_name='restore-trainrun')"
     command = [sys.executable, "-c", code, "--trainrun-path", "run.yaml", "--mode", "train", *arguments]
     return subprocess.Popen(
         command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -667,7 +667,7 @@ def test_manifest(restore: Run, write_yaml: Run) -> None:
 def test_help_is_light(process: Run) -> None:
     """Help imports neither torch nor NumPy."""
     code = (
-        "import sys; from click.testing import CliRunner; from cuvis_ai_core.cli.restore_trainrun import main\n"
+        "import sys; from click.testing import CliRunner; from cuvis_ai_core.cli.restore.restore_trainrun import main\n"
         "assert CliRunner().invoke(main, ['--help']).exit_code == 0\n"
         "print(sorted({'torch', 'numpy', 'pytorch_lightning', 'hydra', 'pydantic', 'git'} & set(sys.modules)))"
     )

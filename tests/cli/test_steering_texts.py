@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from cuvis_ai_core._shown import shown, shown_in_line
 from cuvis_ai_core.cli.main import main as cuvis_ai
-from cuvis_ai_core.cli.restore_pipeline import main as restore_pipeline
-from cuvis_ai_core.cli.restore_trainrun import main as restore_trainrun
+from cuvis_ai_core.cli.restore.restore_pipeline import main as restore_pipeline
+from cuvis_ai_core.cli.restore.restore_trainrun import main as restore_trainrun
 from cuvis_ai_core.pipeline import Pipeline
 from cuvis_ai_core.pipeline.drawing import markdown
 from cuvis_ai_core.training.metrics_files import draw_losses, draw_matrix

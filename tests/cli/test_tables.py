@@ -1,6 +1,6 @@
 import pytest
 
-from cuvis_ai_core.cli.tables import print_table
+from cuvis_ai_core.cli.shared.tables import print_table
 
 
 def test_a_program_gets_whole_lines(capsys: pytest.CaptureFixture[str]) -> None:

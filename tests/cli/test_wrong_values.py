@@ -11,8 +11,8 @@ import pytest
 from click.testing import Result
 
 from cuvis_ai_core.cli.main import main as cuvis_ai
-from cuvis_ai_core.cli.restore_pipeline import main as restore_pipeline
-from cuvis_ai_core.cli.restore_trainrun import main as restore_trainrun
+from cuvis_ai_core.cli.restore.restore_pipeline import main as restore_pipeline
+from cuvis_ai_core.cli.restore.restore_trainrun import main as restore_trainrun
 
 Shell = Callable[..., Result]
 

@@ -10,8 +10,8 @@ import click
 import pytest
 
 from cuvis_ai_core.cli.main import main as cuvis_ai
-from cuvis_ai_core.cli.restore_pipeline import main as restore_pipeline
-from cuvis_ai_core.cli.restore_trainrun import main as restore_trainrun
+from cuvis_ai_core.cli.restore.restore_pipeline import main as restore_pipeline
+from cuvis_ai_core.cli.restore.restore_trainrun import main as restore_trainrun
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS: dict[str, click.Command] = {

@@ -11,8 +11,8 @@ import click
 import pytest
 
 import cuvis_ai_core
-from cuvis_ai_core.cli import restore_pipeline, restore_trainrun
 from cuvis_ai_core.cli.main import main
+from cuvis_ai_core.cli.restore import restore_pipeline, restore_trainrun
 from cuvis_ai_core.errors import PipelineError, ServiceError
 from cuvis_ai_core.grpc.server.hints_for_clients import for_clients
 from cuvis_ai_core.grpc.server.status_codes import plain_words

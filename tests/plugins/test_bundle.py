@@ -810,7 +810,7 @@ def test_on_a_terminal_it_is_asked(
     small: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, status: int
 ) -> None:
     """No is the default."""
-    monkeypatch.setattr("cuvis_ai_core.cli.unbundle._is_terminal", lambda: True)
+    monkeypatch.setattr("cuvis_ai_core.cli.plugins.unbundle._is_terminal", lambda: True)
     arguments = ["plugins", "unbundle", str(small[0]), "--output-dir", str(tmp_path / "out")]
     result = CliRunner().invoke(cuvis_ai, arguments, input=f"{answer}\n", prog_name="cuvis-ai")
     assert "Put these into the plugin cache?" in result.stderr

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from cuvis_ai_core.cli.restore_trainrun import main as restore_trainrun
+from cuvis_ai_core.cli.restore.restore_trainrun import main as restore_trainrun
 from cuvis_ai_core.errors import PipelineError, TrainRunError
 from cuvis_ai_core.pipeline.file.config_models import parse_config
 from cuvis_ai_core.pipeline.file.interpolation import hide_environment, resolve

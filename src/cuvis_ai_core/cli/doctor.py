@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 
 import click
 
-from cuvis_ai_core.cli.options import json_option, shared_options
-from cuvis_ai_core.cli.output import say
+from cuvis_ai_core.cli.shared.options import json_option, shared_options
+from cuvis_ai_core.cli.shared.output import say
 from cuvis_ai_core.errors import CuvisError
 
 _OK: Final = "ok"
@@ -74,7 +74,7 @@ def doctor(network: bool, as_json: bool) -> None:
     if as_json:
         say(json.dumps([finding._asdict() for finding in found], indent=2))
     else:
-        from cuvis_ai_core.cli.tables import print_table
+        from cuvis_ai_core.cli.shared.tables import print_table
 
         print_table(("what", "state", "found"), [(each.what, each.state, each.said) for each in found])
         for each in found:

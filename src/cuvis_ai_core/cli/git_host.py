@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from cuvis_ai_core.cli.options import GivenPath, WholeNumber, shared_options
-from cuvis_ai_core.cli.output import say, tell
+from cuvis_ai_core.cli.shared.options import GivenPath, WholeNumber, shared_options
+from cuvis_ai_core.cli.shared.output import say, tell
 from cuvis_ai_core.errors import OutputError
 
 

@@ -4,9 +4,9 @@ from typing import ClassVar
 
 import click
 
-from cuvis_ai_core.cli.errors import Guarded
-from cuvis_ai_core.cli.lazy import LazyGroup
-from cuvis_ai_core.cli.options import HELP_NAMES, shared_options
+from cuvis_ai_core.cli.shared.error_messages import Guarded
+from cuvis_ai_core.cli.shared.lazy_groups import LazyGroup
+from cuvis_ai_core.cli.shared.options import HELP_NAMES, shared_options
 
 
 class _CuvisAi(Guarded, LazyGroup):
@@ -16,12 +16,12 @@ class _CuvisAi(Guarded, LazyGroup):
         "demo": "cuvis_ai_core.cli.demo.command:demo",
         "doctor": "cuvis_ai_core.cli.doctor:doctor",
         "git-host": "cuvis_ai_core.cli.git_host:git_host",
-        "hooks": "cuvis_ai_core.cli.contributions:hooks",
+        "hooks": "cuvis_ai_core.cli.pipelines_readers_hooks:hooks",
         "nodes": "cuvis_ai_core.cli.nodes:nodes",
-        "pipelines": "cuvis_ai_core.cli.contributions:pipelines",
+        "pipelines": "cuvis_ai_core.cli.pipelines_readers_hooks:pipelines",
         "policy": "cuvis_ai_core.cli.policy:policy",
-        "plugins": "cuvis_ai_core.cli.plugins:plugins",
-        "readers": "cuvis_ai_core.cli.contributions:readers",
+        "plugins": "cuvis_ai_core.cli.plugins.group_and_list:plugins",
+        "readers": "cuvis_ai_core.cli.pipelines_readers_hooks:readers",
         "remote": "cuvis_ai_core.grpc.client.remote_command:remote",
         "schema": "cuvis_ai_core.cli.schema:schema",
         "serve": "cuvis_ai_core.grpc.server.serve_command:serve",

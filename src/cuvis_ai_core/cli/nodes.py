@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cuvis_ai_core.cli.lazy import NamedGroup
-from cuvis_ai_core.cli.options import (
+from cuvis_ai_core.cli.shared.lazy_groups import NamedGroup
+from cuvis_ai_core.cli.shared.options import (
     GivenText,
     allow_build_option,
     json_option,
@@ -33,7 +33,7 @@ def nodes() -> None:
 @shared_options
 def list_nodes(plugins_path: Path | None, load: bool, as_json: bool) -> None:
     """List all nodes that are known without loading a plugin; with --load, those that plugins name by hooks, too."""
-    from cuvis_ai_core.cli.listing import print_list
+    from cuvis_ai_core.cli.shared.list_output import print_list
     from cuvis_ai_core.registry import NodeRegistry
 
     notes = []
@@ -81,7 +81,7 @@ def _declared_rows(manifest: Path) -> Iterator[tuple[str, str, str]]:
 
 def _load_needed(registry: "NodeRegistry", manifest: Path, node: str) -> None:
     """Load the plugins that declare a node; all of them where none does and it is not built in."""
-    from cuvis_ai_core.cli.progress import load_plugins
+    from cuvis_ai_core.cli.shared.progress import load_plugins
 
     owners = [plugin for short, plugin, path in _declared_rows(manifest) if node in {short, path}]
     known = any(entry.plugin is None and node in {entry.name, entry.path} for entry in registry.nodes())

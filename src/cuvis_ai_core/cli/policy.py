@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
-from cuvis_ai_core.cli.errors import FAILED
-from cuvis_ai_core.cli.lazy import LazyGroup
-from cuvis_ai_core.cli.options import json_option, manifest_argument, shared_options
-from cuvis_ai_core.cli.output import say
+from cuvis_ai_core.cli.shared.error_messages import FAILED
+from cuvis_ai_core.cli.shared.lazy_groups import LazyGroup
+from cuvis_ai_core.cli.shared.options import json_option, manifest_argument, shared_options
+from cuvis_ai_core.cli.shared.output import say
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.policy.policy import Policy
@@ -52,7 +52,7 @@ def show(as_json: bool) -> None:
 
 
 def _show(found: "Policy") -> None:
-    from cuvis_ai_core.cli.tables import print_table
+    from cuvis_ai_core.cli.shared.tables import print_table
 
     print_table(
         ("line", "allowed", "kind", "signed by"),
@@ -80,7 +80,7 @@ def check(manifest: Path, as_json: bool) -> None:
 
     Exit status: 0 all may, 1 one may not. Who signed a tag is known of what is in the plugin cache.
     """
-    from cuvis_ai_core.cli.tables import ADD_A_PLUGIN, print_table
+    from cuvis_ai_core.cli.shared.tables import ADD_A_PLUGIN, print_table
 
     rows = list(_checked(manifest))
     refused = [row for row in rows if not row["allowed"]]

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import click
 
-from cuvis_ai_core.cli.options import offline_option, path_option, plugins_option, shared_options
-from cuvis_ai_core.cli.output import say
+from cuvis_ai_core.cli.shared.options import offline_option, path_option, plugins_option, shared_options
+from cuvis_ai_core.cli.shared.output import say
 
 _KINDS: Final = ("lock", "manifest", "pipeline", "policy", "trainrun")
 
@@ -55,7 +55,7 @@ def _schema(kind: str, manifest: Path | None) -> dict[str, Any]:
         from cuvis_ai_core.plugins.lock.lockfile import lock_schema
 
         return lock_schema()
-    from cuvis_ai_core.cli.progress import load_plugins
+    from cuvis_ai_core.cli.shared.progress import load_plugins
     from cuvis_ai_core.pipeline.file.json_schema import pipeline_schema
     from cuvis_ai_core.registry import NodeRegistry
 

@@ -16,12 +16,12 @@ def cuvis_server() -> None:
 
 def restore_pipeline() -> None:
     """Run `restore-pipeline`."""
-    run("cuvis_ai_core.cli.restore_pipeline")
+    run("cuvis_ai_core.cli.restore.restore_pipeline")
 
 
 def restore_trainrun() -> None:
     """Run `restore-trainrun`."""
-    run("cuvis_ai_core.cli.restore_trainrun")
+    run("cuvis_ai_core.cli.restore.restore_trainrun")
 
 
 def run(module: str, name: str | None = None) -> None:
@@ -30,4 +30,4 @@ def run(module: str, name: str | None = None) -> None:
         import_module(module).main(prog_name=name)
     except KeyboardInterrupt:
         sys.stderr.write("\nInterrupted.\n")
-        sys.exit(130)  # as cuvis_ai_core.cli.errors, which is not imported yet
+        sys.exit(130)  # as cuvis_ai_core.cli.shared.error_messages, which is not imported yet

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from cuvis_ai_core.cli.options import (
+from cuvis_ai_core.cli.shared.options import (
     GivenPath,
     WholeNumber,
     path_option,
@@ -13,7 +13,7 @@ from cuvis_ai_core.cli.options import (
     shared_options,
     unpack_limit_option,
 )
-from cuvis_ai_core.cli.output import say
+from cuvis_ai_core.cli.shared.output import say
 
 
 @click.command()
@@ -37,7 +37,7 @@ def view(cube: Path, output: Path | None, plugins_path: Path | None, measurement
     One file that needs no network. CUBE is what --cube-path of restore-pipeline takes.
     """
     from cuvis_ai_core._files import write_atomic
-    from cuvis_ai_core.cli.progress import load_plugins, working
+    from cuvis_ai_core.cli.shared.progress import load_plugins, working
     from cuvis_ai_core.data import read_cube
     from cuvis_ai_core.data.cube_files import split_array
     from cuvis_ai_core.errors import OutputError

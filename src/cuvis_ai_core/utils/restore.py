@@ -135,7 +135,7 @@ def restore_trainrun(
         TrainingError: Training failed.
         ValueError: There is no such mode, or there are two files of weights.
     """
-    from cuvis_ai_core.cli.restore_trainrun import MODES, restore
+    from cuvis_ai_core.cli.restore.restore_trainrun import MODES, restore
 
     if mode not in MODES:
         raise ValueError(f"There is no mode '{mode}'; there are {', '.join(MODES)}.")
@@ -177,13 +177,13 @@ def _create_datamodule_from_config(config: Any, plugins_dirs: Sequence[str | Pat
 
 def restore_pipeline_cli() -> None:
     """Run the command `restore-pipeline`; a drawing is written beside the file, as `<stem>.<kind>`."""
-    from cuvis_ai_core.cli.restore_pipeline import Published, main
+    from cuvis_ai_core.cli.restore.restore_pipeline import Published, main
 
     main(obj=Published(), prog_name="restore-pipeline")
 
 
 def restore_trainrun_cli() -> None:
     """Run the command `restore-trainrun`."""
-    from cuvis_ai_core.cli.restore_trainrun import main
+    from cuvis_ai_core.cli.restore.restore_trainrun import main
 
     main(prog_name="restore-trainrun")

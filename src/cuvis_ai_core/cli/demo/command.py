@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from cuvis_ai_core.cli.options import GivenPath, shared_options
-from cuvis_ai_core.cli.output import say
+from cuvis_ai_core.cli.shared.options import GivenPath, shared_options
+from cuvis_ai_core.cli.shared.output import say
 from cuvis_ai_core.errors import CuvisError
 
 
@@ -20,10 +20,10 @@ from cuvis_ai_core.errors import CuvisError
 @shared_options
 def demo(output_dir: Path) -> None:
     """Load plugins from Git tags and local paths, run them on a real cube, draw a picture."""
-    from cuvis_ai_core.cli.demo.report import next_steps, print_loaded
-    from cuvis_ai_core.cli.demo.run import run_demo
+    from cuvis_ai_core.cli.demo.closing_text import next_steps, print_loaded
+    from cuvis_ai_core.cli.demo.steps import run_demo
     from cuvis_ai_core.cli.demo.workspace import Workspace
-    from cuvis_ai_core.cli.progress import report
+    from cuvis_ai_core.cli.shared.progress import report
 
     workspace = Workspace(output_dir)
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._files import write_atomic
-from cuvis_ai_core.cli.demo.scene import PIXEL_METRES, SUBTITLE, TITLE
+from cuvis_ai_core.cli.demo.indian_pines import PIXEL_METRES, SUBTITLE, TITLE
 from cuvis_ai_core.cli.demo.workspace import GIT_PLUGIN, VERSIONS
 
 if TYPE_CHECKING:

@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from cuvis_ai_core.cli.errors import Guarded
-from cuvis_ai_core.cli.options import HELP_NAMES, GivenText, WholeNumber, path_option, plugins_option, shared_options
-from cuvis_ai_core.cli.output import say, say_line
+from cuvis_ai_core.cli.shared.error_messages import Guarded
+from cuvis_ai_core.cli.shared.options import (
+    HELP_NAMES,
+    GivenText,
+    WholeNumber,
+    path_option,
+    plugins_option,
+    shared_options,
+)
+from cuvis_ai_core.cli.shared.output import say, say_line
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.client.picture_safety import harmless
 
@@ -68,7 +75,7 @@ def remote(**options: Any) -> None:
     if (options["cube_path"] is None) == (options["cu3s_file_path"] is None):
         raise click.UsageError("Give the cube: by --cube-path or by --cu3s-file-path.")
     options["cube_path"] = options["cube_path"] or options["cu3s_file_path"]
-    from cuvis_ai_core.cli.progress import working
+    from cuvis_ai_core.cli.shared.progress import working
     from cuvis_ai_core.data import read_cube
     from cuvis_ai_core.grpc.client.client import Client
     from cuvis_ai_core.grpc.server.credentials import read_authority, read_token

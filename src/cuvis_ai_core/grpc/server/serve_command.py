@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import click
 
-from cuvis_ai_core.cli.errors import Guarded
-from cuvis_ai_core.cli.options import HELP_NAMES, GivenPath, GivenText, WholeNumber, shared_options
-from cuvis_ai_core.cli.output import say
+from cuvis_ai_core.cli.shared.error_messages import Guarded
+from cuvis_ai_core.cli.shared.options import HELP_NAMES, GivenPath, GivenText, WholeNumber, shared_options
+from cuvis_ai_core.cli.shared.output import say
 from cuvis_ai_core.grpc.server.settings import NEWEST, Settings
 
 _PATH: Final = GivenPath()
@@ -190,7 +190,7 @@ def run(settings: Settings, log_level: str) -> None:
 
 
 def _flush() -> None:
-    from cuvis_ai_core.cli.output import results
+    from cuvis_ai_core.cli.shared.output import results
 
     results().flush()
     sys.stderr.flush()

@@ -161,7 +161,7 @@ def calibrate_alone(pipeline: Any, config: Any, parts: Any, telling: Telling) ->
 
 def train_by_gradient(pipeline: Any, config: Any, parts: Any, folder: Path, telling: Telling) -> None:
     """Train parameters, from where an earlier training of the same was stopped."""
-    from cuvis_ai_core.cli.unfinished import kept_on_failure
+    from cuvis_ai_core.cli.restore.interrupted_training import kept_on_failure
     from cuvis_ai_core.training.calibration import calibratable
     from cuvis_ai_core.training.config import DataConfig
     from cuvis_ai_core.training.epochs import Reading

@@ -149,7 +149,7 @@ class Trainer:
     def _train_by_gradient(self, pipeline: Any, config: "TrainRunConfig", parts: Any) -> None:
         task = self._task
         assert task.results is not None
-        from cuvis_ai_core.cli.unfinished import Unfinished
+        from cuvis_ai_core.cli.restore.interrupted_training import Unfinished
 
         about = {"trainrun": {**task.trainrun, "output_dir": ""}, "nodes": task.nodes}
         with Unfinished(Path(task.results), about) as unfinished:

@@ -1,0 +1,1 @@
+"""`cuvis-ai plugins`: a module for each of its commands."""

@@ -1,0 +1,1 @@
+"""The commands `restore-pipeline` and `restore-trainrun`: what they show, run and train."""

@@ -1,0 +1,309 @@
+"""One training, validation or test, from a resolved trainrun to results."""
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cuvis_ai_core._files import write_atomic
+from cuvis_ai_core._places import words_of
+from cuvis_ai_core.cli.restore.completed_training import finished_training, refuse_doubtful
+from cuvis_ai_core.cli.restore.interrupted_training import Unfinished, kept_on_failure
+from cuvis_ai_core.cli.shared.logs import warn
+from cuvis_ai_core.cli.shared.output import say
+from cuvis_ai_core.cli.shared.progress import report, working
+from cuvis_ai_core.cli.shared.tables import print_table
+from cuvis_ai_core.errors import TrainRunError
+from cuvis_ai_core.pipeline.file.config_models import with_hparams
+from cuvis_ai_core.pipeline.file.lookup import find_weights
+from cuvis_ai_core.pipeline.file.writer import check_saving, to_yaml
+from cuvis_ai_core.results.folder import OutputFolder, safe_name
+from cuvis_ai_core.results.run_record import RECORD, for_results, input_record, node_records, run_record
+from cuvis_ai_core.training.batch_step import Measuring
+from cuvis_ai_core.training.calibration import calibratable, calibrate
+from cuvis_ai_core.training.config import DataConfig
+from cuvis_ai_core.training.data_module_splits import parts_of
+from cuvis_ai_core.training.epochs import Reading
+from cuvis_ai_core.training.evaluation import pooled
+from cuvis_ai_core.training.metric_pooling import Pool
+from cuvis_ai_core.training.metrics_files import draw_losses, draw_matrix, write_matrix, write_metrics
+from cuvis_ai_core.training.statistical_trainer import StatisticalTrainer
+from cuvis_ai_core.training.trained_pipeline import PIPELINE_FILE, PUBLISHED_FOLDER, build_pipeline, trained_weights
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.pipeline.pipeline import Pipeline
+    from cuvis_ai_core.registry import NodeRegistry
+    from cuvis_ai_core.training.gradient_trainer import GradientTrainer, Row
+    from cuvis_ai_core.training.trainrun import TrainRun
+
+TRAINRUN: Final = "trainrun.yaml"
+METRICS: Final = "metrics.csv"
+LOSS: Final = "loss.png"
+_CERTAIN: Final = (PIPELINE_FILE, TRAINRUN, METRICS, RECORD)
+_RECORDED: Final = {"val": "validation", "test": "test"}
+_SECONDS_BETWEEN_LINES: Final = 2.0
+
+
+class Session:
+    """What is trained, validated or tested.
+
+    Args:
+        registry: Where node classes and cube readers come from.
+        run: The resolved trainrun.
+    """
+
+    def __init__(self, registry: "NodeRegistry", run: "TrainRun") -> None:
+        self._registry = registry
+        self._run = run
+        self._config = run.config
+        self._parts = parts_of(run, registry)
+        self._trainer: GradientTrainer | None = None
+        self._by_pixels: dict[str, tuple[str, ...]] = {}
+
+    def train(self, *, overwrite: bool = False, device: str | None = None) -> None:
+        """Train in two phases, write the results, and print how good it is on the data to validate and to test on.
+
+        Args:
+            overwrite: Whether a finished training in the output directory is replaced.
+            device: Where nodes are initialised in a training without gradients; one with them has its own.
+
+        Raises:
+            CuvisError: Something is wrong with the trainrun, the pipeline or the data, or training failed.
+            OutputError: The output directory cannot be written.
+            click.BadParameter: It holds a training of other settings.
+        """
+        target = Path(self._config.output_dir)
+        self._parts.batches("train")  # what is wrong with it is said before there is a folder
+        with build_pipeline(self._run, self._registry) as pipeline, OutputFolder(target, _CERTAIN) as output:
+            nodes = node_records(self._registry, pipeline)
+            done = None if overwrite else finished_training(target, TRAINRUN, self._config, nodes)
+            if done is not None:
+                refuse_doubtful(target, output)
+                for split, name in _RECORDED.items():
+                    self._print(_numbers(done.get(name)), split)
+                say(f"\n{target} holds this training already, with these settings. --overwrite trains again.")
+                return
+            check_saving(pipeline)
+            if device is not None and self._config.training is None:
+                pipeline.to(device)
+            with (
+                Unfinished(target, {"trainrun": self._config.to_dict(), "nodes": nodes}) as unfinished,
+                kept_on_failure(unfinished.folder, pipeline, self._rows, self._epochs),
+            ):
+                rows = self._fit(pipeline, unfinished.folder)
+                self._calibrate(pipeline)
+                pool = self._measure(pipeline, "val")
+                found = {"val": pool.values(), **self._tested(pipeline, output.staging)}
+                with working(f"Writing {target}"):
+                    self._write(output.staging, pipeline, rows or [found["val"]], unfinished.checkpoints())
+                    self._write_matrices(output.staging, pool)
+                    self._record(output.staging, nodes, found)
+                    output.publish()
+        if self._run.published:
+            self._write_where_published(target, pipeline.name, nodes)
+        for split, values in found.items():
+            self._print(values, split)
+        say(f"\nWritten to {target}: the trained pipeline is {PIPELINE_FILE}, {RECORD} says what ran.")
+
+    def evaluate(self, split: str, device: str | None = None) -> None:
+        """Print how good the trained pipeline is on a part of the data, computed on a device if one is named.
+
+        Raises:
+            TrainRunError: There are no trained weights, or no data.
+            CuvisError: Something is wrong with the trainrun, the pipeline or the data.
+        """
+        weights = trained_weights(self._run)
+        with build_pipeline(self._run, self._registry) as pipeline:
+            if weights is not None:
+                pipeline.load_weights(weights)
+            elif _lacks_statistics(pipeline) or (self._config.training and not self._config.initial_weights):
+                raise TrainRunError(
+                    f"Trainrun file {self._run.path}: nothing is trained yet: there are no weights in "
+                    f"'{self._config.output_dir}'.",
+                    hint="Train first, with --mode train, or name the weights: --override weights=pipeline.pt",
+                    path=self._run.path,
+                )
+            if not len(self._parts.batches(split)):
+                raise TrainRunError(
+                    f"Trainrun file {self._run.path}: no cubes are named for '{split}'.",
+                    hint=f"Name them: data.{split}_ids, or of a data module data.splits.{split}.",
+                    path=self._run.path,
+                )
+            nodes = node_records(self._registry, pipeline)
+            if device is not None:
+                pipeline.to(device)
+            pool = self._measure(pipeline, split)
+        found = pool.values()
+        if not found:
+            raise TrainRunError(
+                f"Trainrun file {self._run.path}: no loss or metric node runs in the stage '{split}'.",
+                hint="Name nodes in loss_nodes or metric_nodes, and look at their execution_stages.",
+                path=self._run.path,
+            )
+        self._print(found, split)
+        if pool.matrices():
+            target = Path(self._config.output_dir) / split
+            with OutputFolder(target, (RECORD,)) as output:
+                self._write_matrices(output.staging, pool)
+                self._record(output.staging, nodes, {split: found})
+                output.publish()
+            say(f"\nWritten to {target}: the confusion matrices; {RECORD} says what ran.")
+
+    def _fit(self, pipeline: "Pipeline", folder: Path) -> "list[Row]":
+        train = self._parts.batches("train")
+        statistical = StatisticalTrainer(pipeline)
+        if waiting := statistical.waiting:
+            with working(f"Initialising {', '.join(waiting)} from {len(train.numbers)} cubes"):
+                statistical.fit(train)
+        if self._config.training is None:
+            return []
+        from cuvis_ai_core.training.gradient_trainer import GradientTrainer
+
+        trainer = GradientTrainer(
+            pipeline,
+            self._config.training,
+            loss_nodes=self._config.loss_nodes,
+            metric_nodes=self._config.metric_nodes,
+            freeze_nodes=self._config.freeze_nodes,
+            unfreeze_nodes=self._config.unfreeze_nodes,
+            ignore_label=self._config.data.ignore_label,
+        )
+        self._trainer = trainer
+        data = self._config.data
+        return trainer.fit(
+            train,
+            self._parts.batches("val"),
+            shuffle=data.shuffle,
+            reading=Reading(data.drop_last, data.sampling, data.num_workers if isinstance(data, DataConfig) else 0),
+            folder=folder,
+            observer=_Lines(self._config.training.max_epochs),
+        )
+
+    def _calibrate(self, pipeline: "Pipeline") -> None:
+        names = calibratable(pipeline, self._config.freeze_nodes)
+        if names:
+            batches = self._parts.batches("val")
+            with working(f"Calibrating {', '.join(names)} on {len(batches.numbers)} cubes of 'val'"):
+                outcome = calibrate(pipeline, batches, self._config.freeze_nodes)
+            for line in outcome.lines():
+                say(f"Threshold: {line}")
+
+    def _tested(self, pipeline: "Pipeline", folder: Path) -> dict[str, dict[str, float]]:
+        """Return how good the pipeline is on the data to test on, where there are some: what was trained stays."""
+        try:
+            if not self._parts.has_test:
+                return {}
+            pool = self._measure(pipeline, "test")
+        except Exception as error:  # noqa: BLE001 - also of a data module that has no data to test on, and raises
+            warn(f"the trained pipeline is not tested: {getattr(error, 'message', words_of(error))}")
+            return {}
+        self._write_matrices(folder, pool, "test.")
+        return {"test": pool.values()}
+
+    def _rows(self) -> "list[Row]":
+        return self._trainer.history() if self._trainer else []
+
+    def _epochs(self) -> int:
+        return self._trainer.epochs_trained() if self._trainer else 0
+
+    def _measure(self, pipeline: "Pipeline", split: str) -> Pool:
+        config = self._config
+        batches = self._parts.batches(split)
+        measuring = Measuring(pipeline, config.loss_nodes, config.metric_nodes, config.data.ignore_label)
+        with working(f"Measuring on {len(batches.numbers)} cubes of '{split}'"):
+            pool = pooled(measuring, batches, split, config.training.on_nan if config.training else None)
+        averaged = pool.averaged if len(batches) > 1 else set()
+        self._by_pixels[split] = tuple(name for name in measuring.by_pixels if name in averaged)
+        return pool
+
+    def _write(self, folder: Path, pipeline: "Pipeline", rows: "list[Row]", checkpoints: Mapping[str, Path]) -> None:
+        if self._run.published:  # tools that read the file that was given read the trained one too
+            pipeline.save_to_file(folder / PIPELINE_FILE)
+        else:
+            pipeline.save(folder / PIPELINE_FILE)
+        for name, file in checkpoints.items():
+            shutil.copyfile(file, folder / name)
+        write_metrics(folder / METRICS, rows)
+        if self._config.training is not None:
+            draw_losses(folder / LOSS, rows, for_results(self._config.name))
+        weights = find_weights(folder / PIPELINE_FILE)
+        named = {"weights": weights.name} if weights else {}
+        content = self._config.to_dict()
+        kept = self._run.published | {node["name"] for node in pipeline.to_dict()["nodes"] if "hparams" in node}
+        written = {**content, "pipeline": with_hparams(content["pipeline"], kept), **named}
+        write_atomic(folder / TRAINRUN, to_yaml(for_results(written)))
+
+    def _write_where_published(self, target: Path, name: str, nodes: list[dict[str, Any]]) -> None:
+        """Have copies of pipeline and weights where published tools look for them."""
+        stem = f"{safe_name(name)}_restored"
+        with OutputFolder(target / PUBLISHED_FOLDER, (RECORD,)) as output:
+            for file in filter(None, (target / PIPELINE_FILE, find_weights(target / PIPELINE_FILE))):
+                shutil.copyfile(file, output.staging / f"{stem}{file.suffix}")
+            self._record(output.staging, nodes, {"val": {}})
+            output.publish()
+
+    def _write_matrices(self, folder: Path, pool: Pool, part: str = "") -> None:
+        for name, (matrix, labels) in pool.matrices().items():
+            stem = safe_name(part + name.replace("/", "."))
+            write_matrix(folder / f"{stem}.csv", matrix, labels)
+            draw_matrix(folder / f"{stem}.png", matrix, labels, f"{for_results(self._config.name)}: {name}")
+
+    def _record(self, folder: Path, nodes: list[dict[str, Any]], found: Mapping[str, Mapping[str, float]]) -> None:
+        inputs: dict[str, Any] = {
+            "trainrun": input_record(self._run.path),
+            "annotations": [
+                {"path": str(path), "classes": dict(each.classes), "remarks": list(each.remarks)}
+                for path, each in self._parts.opened.items()
+            ],
+        }
+        for split, values in found.items():
+            inputs[_RECORDED[split]] = {name: each if math.isfinite(each) else None for name, each in values.items()}
+        files = [{"file": file.name} for file in sorted(folder.iterdir())]
+        (folder / RECORD).write_text(
+            json.dumps(run_record(inputs, nodes, files, []), indent=2) + "\n", encoding="utf-8"
+        )
+
+    def _print(self, found: Mapping[str, float | None], split: str) -> None:
+        if found:
+            rows = [(name, _number(value)) for name, value in found.items()]
+            print_table(("metric", "value"), rows, title=f"{self._config.name}: {split}")
+        if found and (names := self._by_pixels.get(split)):
+            say(f"Means of batches, weighted by their pixels (no output 'weight'): {', '.join(names)}.")
+
+
+def _lacks_statistics(pipeline: "Pipeline") -> bool:
+    nodes = [node for node in pipeline.nodes.values() if getattr(node, "requires_initial_fit", False)]
+    return not all(getattr(node, "statistically_initialized", False) for node in nodes)
+
+
+def _numbers(recorded: object) -> dict[str, float | None]:
+    """Return what a record says was measured, as far as it is that."""
+    values = recorded if isinstance(recorded, dict) else {}
+    return {str(name): each for name, each in values.items() if each is None or type(each) in {int, float}}
+
+
+def _number(value: float | None) -> str:
+    return "not defined" if value is None or math.isnan(value) else f"{value:.6g}"
+
+
+class _Lines:
+    """Prints a line about an epoch now and then, and about the last one: losses, and the first metric of each node."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+        self._printed = -_SECONDS_BETWEEN_LINES
+
+    def __call__(self, row: "Row") -> None:
+        number = int(row["epoch"])
+        if number < self._epochs and time.monotonic() - self._printed < _SECONDS_BETWEEN_LINES:
+            return
+        self._printed = time.monotonic()
+        firsts: dict[str, str] = {}
+        for name in row:
+            if name not in {"epoch", "lr"} and not name.startswith("train/"):
+                firsts.setdefault(name.partition("/")[0], name)
+        values = ", ".join(f"{name} {row[name]:.4g}" for name in firsts.values())
+        report(f"Epoch {number} of {self._epochs}: {values}")
