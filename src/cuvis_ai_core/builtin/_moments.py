@@ -14,10 +14,10 @@ from typing import Any, Final, TypeVar
 
 from array_api_compat import device
 
-from cuvis_ai_core.builtin._checks import Array, Namespace, constant
-from cuvis_ai_core.builtin._namespaces import array_namespace
+from cuvis_ai_core.builtin._array_namespace import array_namespace
+from cuvis_ai_core.builtin._input_checks import Array, Namespace, constant
 from cuvis_ai_core.builtin._no_data import either
-from cuvis_ai_core.builtin._spectra import Spectra, per_band
+from cuvis_ai_core.builtin._spectra_chunks import Spectra, per_band
 
 _NOTHING: Final = 1e-12
 """A mean up to this share of the largest deviation changes no score by 1e-10."""

@@ -4,7 +4,7 @@ import logging
 
 from array_api_compat import device
 
-from cuvis_ai_core.builtin._checks import Array, Namespace
+from cuvis_ai_core.builtin._input_checks import Array, Namespace
 from cuvis_ai_core.node import ArrayNode
 
 logger = logging.getLogger(__name__)

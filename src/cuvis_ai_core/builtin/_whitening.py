@@ -6,11 +6,11 @@ from typing import Final
 
 from array_api_compat import device
 
-from cuvis_ai_core.builtin._checks import Array, Namespace, constant
+from cuvis_ai_core.builtin._array_namespace import array_namespace
+from cuvis_ai_core.builtin._input_checks import Array, Namespace, constant
 from cuvis_ai_core.builtin._moments import Moments
-from cuvis_ai_core.builtin._namespaces import array_namespace
 from cuvis_ai_core.builtin._no_data import select
-from cuvis_ai_core.builtin._spectra import Spectra
+from cuvis_ai_core.builtin._spectra_chunks import Spectra
 
 _EPSILON: Final = 2.0**-52
 _SINGULAR: Final = 1e-14

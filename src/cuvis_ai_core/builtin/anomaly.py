@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import numpy as np
 from cuvis_ai_schemas.pipeline import PortSpec
 
-from cuvis_ai_core.builtin._checks import Array, Namespace, image_namespace, number
+from cuvis_ai_core.builtin._input_checks import Array, Namespace, image_namespace, number
 from cuvis_ai_core.builtin._moments import Moments, merged, moments_of
 from cuvis_ai_core.builtin._no_data import answer_type, bands_with_data, say_once
-from cuvis_ai_core.builtin._spectra import Spectra
+from cuvis_ai_core.builtin._spectra_chunks import Spectra
 from cuvis_ai_core.builtin._whitening import Whitening
 from cuvis_ai_core.node import ArrayNode
 

@@ -7,7 +7,7 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 from cuvis_ai_schemas.pipeline import PortSpec
 
-from cuvis_ai_core.builtin._checks import (
+from cuvis_ai_core.builtin._input_checks import (
     Array,
     Namespace,
     image_namespace,

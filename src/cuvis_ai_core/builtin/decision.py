@@ -8,8 +8,8 @@ import numpy as np
 from cuvis_ai_schemas.pipeline import PortSpec
 from numpy.typing import NDArray
 
-from cuvis_ai_core.builtin._checks import Array, Namespace, constant, image_namespace, number
-from cuvis_ai_core.builtin._ranks import Ranks, first_ranks, next_ranks, values_at
+from cuvis_ai_core.builtin._input_checks import Array, Namespace, constant, image_namespace, number
+from cuvis_ai_core.builtin._quantiles import Ranks, first_ranks, next_ranks, values_at
 from cuvis_ai_core.node import ArrayNode
 
 

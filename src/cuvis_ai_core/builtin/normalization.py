@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 from cuvis_ai_schemas.pipeline import PortSpec
 
-from cuvis_ai_core.builtin._checks import Array, constant, flag, image_namespace, number
-from cuvis_ai_core.builtin._namespaces import array_namespace
+from cuvis_ai_core.builtin._array_namespace import array_namespace
+from cuvis_ai_core.builtin._input_checks import Array, constant, flag, image_namespace, number
 from cuvis_ai_core.builtin._no_data import answer_type
 from cuvis_ai_core.node import ArrayNode
 

@@ -8,7 +8,7 @@ import numpy as np
 from array_api_compat import device
 from cuvis_ai_schemas.pipeline import PortSpec
 
-from cuvis_ai_core.builtin._checks import Array, Namespace, image_namespace, input_error, namespace, numbers
+from cuvis_ai_core.builtin._input_checks import Array, Namespace, image_namespace, input_error, namespace, numbers
 from cuvis_ai_core.builtin._no_data import answer_type, bands_with_data, data_in_bands, either, select
 from cuvis_ai_core.errors import InvalidNodeError
 from cuvis_ai_core.node import ArrayNode

@@ -77,7 +77,7 @@ def open_cubes(path: str | PathLike[str], readers: Readers, *, processing_mode: 
     """
     file, array = split_array(Path(path))
     if url := as_url(file):
-        from cuvis_ai_core.data.remote import fetched
+        from cuvis_ai_core.data.remote_cubes import fetched
 
         file = fetched(url)
     suffix = _ZARR if is_store(file) and _ZARR in readers else _suffix(file, readers)

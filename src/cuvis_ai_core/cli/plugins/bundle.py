@@ -19,7 +19,7 @@ def bundle(manifest: Path, output: Path | None) -> None:
     They must have the same platform and Python version as this one. A manifest without a lock file is locked first.
     """
     from cuvis_ai_core.cli.plugins.locker_with_progress import locker
-    from cuvis_ai_core.cli.shared.logs import warn
+    from cuvis_ai_core.cli.shared.log_lines import warn
     from cuvis_ai_core.plugins.bundle.writing import write_bundle
     from cuvis_ai_core.plugins.lock.lockfile import read_lock, write_lock
     from cuvis_ai_core.plugins.manifest.schema import read_manifest

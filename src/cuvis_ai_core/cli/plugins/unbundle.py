@@ -48,7 +48,7 @@ def unbundle(archive: Path, output_dir: Path | None, accept: bool, lock: Path | 
     What it would have you trust is shown first. No code is run. Afterwards the manifest loads without a network:
     CUVIS_OFFLINE=1.
     """
-    from cuvis_ai_core.cli.shared.logs import warn
+    from cuvis_ai_core.cli.shared.log_lines import warn
     from cuvis_ai_core.plugins.bundle.trust import not_accepted, own_lock
     from cuvis_ai_core.plugins.bundle.unpacking import open_bundle
     from cuvis_ai_core.plugins.cache.store import Store

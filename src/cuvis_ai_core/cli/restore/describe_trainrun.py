@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.cli.restore.describe_pipeline import print_unloaded
-from cuvis_ai_core.cli.shared.logs import warn
+from cuvis_ai_core.cli.shared.log_lines import warn
 from cuvis_ai_core.cli.shared.output import say, say_line
 from cuvis_ai_core.cli.shared.tables import print_table
 from cuvis_ai_core.data.cube_files import as_url

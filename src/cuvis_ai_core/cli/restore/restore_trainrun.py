@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cuvis_ai_core.cli.shared.error_messages import Guarded
-from cuvis_ai_core.cli.shared.logs import warn
+from cuvis_ai_core.cli.shared.log_lines import warn
 from cuvis_ai_core.cli.shared.options import (
     HELP_NAMES,
     GivenPath,

@@ -12,7 +12,7 @@ from cuvis_ai_core._files import write_atomic
 from cuvis_ai_core._places import words_of
 from cuvis_ai_core.cli.restore.completed_training import finished_training, refuse_doubtful
 from cuvis_ai_core.cli.restore.interrupted_training import Unfinished, kept_on_failure
-from cuvis_ai_core.cli.shared.logs import warn
+from cuvis_ai_core.cli.shared.log_lines import warn
 from cuvis_ai_core.cli.shared.output import say
 from cuvis_ai_core.cli.shared.progress import report, working
 from cuvis_ai_core.cli.shared.tables import print_table

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from cuvis_ai_core.cli.shared.logs import DEBUG, QUIET, VERBOSE, told
+from cuvis_ai_core.cli.shared.log_lines import DEBUG, QUIET, VERBOSE, told
 from cuvis_ai_core.cli.shared.output import only_results_on_stdout
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.plugins.cache.offline import OFFLINE_VARIABLE

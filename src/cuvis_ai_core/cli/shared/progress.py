@@ -13,7 +13,7 @@ import click
 from cuvis_ai_hookspecs import hookimpl
 
 from cuvis_ai_core._shown import duration, shown_in_line
-from cuvis_ai_core.cli.shared.logs import QUIET
+from cuvis_ai_core.cli.shared.log_lines import QUIET
 from cuvis_ai_core.cli.shared.output import tell
 from cuvis_ai_core.errors import PluginsLoadError
 from cuvis_ai_core.plugins.hooks.manager import PluginState

@@ -17,7 +17,7 @@ from cuvis_ai_core.data.formats.band_lists import FWHM, GOOD, WAVELENGTHS, Liste
 from cuvis_ai_core.data.formats.cf_conventions import acquired_of
 from cuvis_ai_core.data.formats.enmap import Product, read_product
 from cuvis_ai_core.data.formats.ground_control_points import CONTROL_POINTS, POINTS_CRS
-from cuvis_ai_core.data.formats.libraries import library, readable
+from cuvis_ai_core.data.formats.optional_libraries import library, readable
 from cuvis_ai_core.data.formats.sidecar_files import refuse_companions
 from cuvis_ai_core.data.formats.stored_image import Meaning, Opening, Stored, data_of
 from cuvis_ai_core.data.wavelength_texts import lengths_in

@@ -6,7 +6,7 @@ from typing import Final
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.formats.arrays_to_cube import cube_of
 from cuvis_ai_core.data.formats.hdf5_datasets import KIND, attributes, datasets
-from cuvis_ai_core.data.formats.libraries import library, readable
+from cuvis_ai_core.data.formats.optional_libraries import library, readable
 from cuvis_ai_core.data.formats.prisma import is_prisma, read_prisma
 from cuvis_ai_core.errors import CubeError
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from cuvis_ai_core.data.formats.cf_conventions import UNWRITTEN, plain
 from cuvis_ai_core.data.formats.hdf5_external_links import inside, refuse_elsewhere, refuse_links
-from cuvis_ai_core.data.formats.libraries import library, readable
+from cuvis_ai_core.data.formats.optional_libraries import library, readable
 from cuvis_ai_core.data.formats.stored_image import Opening
 from cuvis_ai_core.data.formats.variable_choice import Variable
 

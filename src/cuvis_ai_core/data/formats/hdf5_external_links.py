@@ -4,7 +4,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core.data.formats.libraries import library
+from cuvis_ai_core.data.formats.optional_libraries import library
 from cuvis_ai_core.data.formats.sidecar_files import beside
 from cuvis_ai_core.errors import CubeError
 

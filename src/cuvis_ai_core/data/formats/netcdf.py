@@ -8,7 +8,7 @@ from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.formats.arrays_to_cube import cube_of
 from cuvis_ai_core.data.formats.cf_conventions import UNWRITTEN, plain
 from cuvis_ai_core.data.formats.hdf5 import read_hdf5
-from cuvis_ai_core.data.formats.libraries import library, readable
+from cuvis_ai_core.data.formats.optional_libraries import library, readable
 from cuvis_ai_core.data.formats.variable_choice import Variable
 from cuvis_ai_core.errors import CubeError
 

@@ -14,7 +14,7 @@ from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.decompression_bombs import refuse_bomb
 from cuvis_ai_core.data.formats.arrays_to_cube import cube_of
 from cuvis_ai_core.data.formats.cf_conventions import plain
-from cuvis_ai_core.data.formats.libraries import library, readable
+from cuvis_ai_core.data.formats.optional_libraries import library, readable
 from cuvis_ai_core.data.formats.stored_image import check_size
 from cuvis_ai_core.data.formats.variable_choice import Variable, choose
 from cuvis_ai_core.errors import CubeError

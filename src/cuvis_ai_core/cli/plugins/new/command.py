@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from cuvis_ai_core.cli.plugins.new.project import BACKENDS, KINDS, write_project
+from cuvis_ai_core.cli.plugins.new.project_files import BACKENDS, KINDS, write_project
 from cuvis_ai_core.cli.shared.options import GivenText, shared_options
 from cuvis_ai_core.cli.shared.output import say
 

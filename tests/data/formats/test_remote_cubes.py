@@ -16,7 +16,7 @@ import pytest
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.data import Cubes, read_cube
-from cuvis_ai_core.data.remote import fetched
+from cuvis_ai_core.data.remote_cubes import fetched
 from cuvis_ai_core.errors import CubeError, MissingExtraError
 
 fsspec = pytest.importorskip("fsspec")

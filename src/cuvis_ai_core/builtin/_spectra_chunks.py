@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from cuvis_ai_core.builtin._checks import Array, Namespace
+from cuvis_ai_core.builtin._input_checks import Array, Namespace
 from cuvis_ai_core.builtin._no_data import select
 
 _VALUES: Final = 2**17

@@ -5,7 +5,7 @@ from math import inf, isfinite, nan
 from numbers import Real
 from typing import Any, TypeAlias
 
-from cuvis_ai_core.builtin._namespaces import array_namespace
+from cuvis_ai_core.builtin._array_namespace import array_namespace
 from cuvis_ai_core.errors import InvalidNodeError, PortError
 from cuvis_ai_core.node import ArrayNode
 
