@@ -12,7 +12,9 @@ import pytest
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX
+from cuvis_ai_core.plugins.isolation.scope import living_scopes
 from cuvis_ai_core.plugins.isolation.unloaded_modules import UnloadedModules
+from cuvis_ai_core.plugins.owned_names import is_owned
 from cuvis_ai_core.utils.node_registry import clear_package_modules
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*has no pyproject.toml")
@@ -131,3 +133,58 @@ def test_what_is_imported_late_may_import_late_itself(
         echo = registry.get("Echo")
     assert echo.late() == "the second"  # type: ignore[attr-defined]
     assert not [name for name in sys.modules if name.startswith(PREFIX) and ".late_nodes" in name]
+
+
+def bare(folder: Path, source: str) -> Path:
+    """Write a plugin that is one bare module."""
+    folder.mkdir(exist_ok=True)
+    (folder / "bare_nodes.py").write_text(source)
+    return folder
+
+
+def test_nothing_is_known_of_what_was_unloaded_and_let_go(
+    cache: Path, tmp_path: Path, node_source: Callable[..., str]
+) -> None:
+    """Neither its names, nor what the import system found in its folder."""
+    for name in ("one", "two"):
+        folder = bare(tmp_path / name, node_source("Echo"))
+        load(folder).close()
+        gc.collect()
+        assert not is_owned("bare_nodes")
+        assert living_scopes() == []
+        clear_package_modules([])
+        assert [each for each in sys.path_importer_cache if each.startswith(str(folder))] == []
+
+
+def test_two_states_of_a_folder_have_names_of_their_own(
+    cache: Path, tmp_path: Path, node_source: Callable[..., str]
+) -> None:
+    """As long as somebody holds something of the first; the one that is loaded goes first where a name is asked for."""
+    folder = bare(tmp_path / "one", node_source("Echo"))
+    first = load(folder)
+    old = first.get("Echo")
+    first.close()
+    (folder / "bare_more.py").write_text("")
+    with load(folder) as registry:
+        new = registry.get("Echo")
+        assert new is not old
+        assert new.__module__ != old.__module__
+        assert [scope.held for scope in living_scopes()] == [True, False]
+        assert registry.plugin_of(new) is not None
+        assert registry.plugin_of(old) is None
+
+
+def test_a_content_that_is_loaded_again_is_the_one_that_lives(
+    cache: Path, tmp_path: Path, node_source: Callable[..., str]
+) -> None:
+    """While somebody holds something of it; two registries hold it together, and each lets go for itself."""
+    folder = bare(tmp_path / "one", node_source("Echo"))
+    first, second = load(folder), load(folder)
+    held = first.get("Echo")
+    assert second.get("Echo") is held
+    first.close()
+    assert held.__module__ in sys.modules
+    second.close()
+    assert held.__module__ not in sys.modules
+    with load(folder) as third:
+        assert third.get("Echo") is held
