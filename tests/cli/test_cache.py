@@ -8,6 +8,7 @@ import pytest
 import yaml
 from click.testing import Result
 
+from cuvis_ai_core.plugins.cache import housekeeping
 from cuvis_ai_core.registry import NodeRegistry
 from cuvis_ai_core.testing.git_server import GitHost
 
@@ -61,6 +62,27 @@ def test_a_limit_that_is_missing_or_no_measure_is_wrong_usage(shell: Shell, opti
     found = shell("cuvis-ai", "plugins", "cache", "prune", *options)
     assert found.exit_code == 2
     assert "30d" in found.stderr or "2GB" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("age", "seconds"), [("5m", 300), ("12 hours", 43_200), ("30d", 2_592_000), ("1.5d", 129_600), ("2w", 1_209_600)]
+)
+@pytest.mark.parametrize(
+    ("size", "number"), [("7", 7), ("1.5k", 1500), ("20 MB", 2 * 10**7), ("2GB", 2 * 10**9), ("1t", 10**12)]
+)
+def test_ages_and_sizes_are_what_people_mean_by_them(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, age: str, seconds: float, size: str, number: int
+) -> None:
+    """Thousands, as disks are sold."""
+    asked: dict[str, object] = {}
+
+    def prune(_: object, **options: object) -> list[object]:
+        asked.update(options)
+        return []
+
+    monkeypatch.setattr(housekeeping, "prune", prune)
+    shell("cuvis-ai", "plugins", "cache", "prune", "--older-than", age, "--max-size", size)
+    assert asked == {"unused_for": seconds, "max_size": number, "dry_run": False}
 
 
 def test_one_plugin_or_everything_is_cleared(shell: Shell, manifest: Path) -> None:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +27,16 @@ def test_a_machine_that_works_has_no_error(shell: Shell) -> None:
     assert found["uv"]["said"].startswith("uv ")
     assert "GiB free" in found["plugin cache"]["said"]
     assert found["policy"]["state"] == "ok"
+    assert "offline" not in found
+
+
+@pytest.mark.parametrize(("free", "state"), [(2**30, "warning"), (2**40, "ok")])
+def test_little_room_is_said(shell: Shell, monkeypatch: pytest.MonkeyPatch, free: int, state: str) -> None:
+    """It is no error: small plugins may fit."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    status, found = looked_at(shell)
+    assert (status, found["plugin cache"]["state"]) == (0, state)
+    assert bool(found["plugin cache"]["cure"]) == (state != "ok")
 
 
 def test_without_git_it_says_so(shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

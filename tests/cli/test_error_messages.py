@@ -1,3 +1,4 @@
+import errno
 import logging
 import os
 import subprocess
@@ -11,7 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from cuvis_ai_core.cli.shared.error_messages import Guarded
+from cuvis_ai_core.cli.shared.error_messages import Guarded, exit_status, shortened
 from cuvis_ai_core.cli.shared.options import shared_options
 from cuvis_ai_core.errors import (
     AmbiguousNodeError,
@@ -75,6 +76,35 @@ def test_wrong_input_ends_with_2_and_failed_work_with_1(kind: Callable[..., Cuvi
     """The text and its hint follow `Error: ` on stderr, and nothing else."""
     found = run(failing(kind("Bands are missing.", hint="Add some.")))
     assert (found.exit_code, found.stdout, found.stderr) == (status, "", "Error: Bands are missing.\nAdd some.\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (CubeError("bad", begun=True), 1),
+        (HookError("bad", begun=False), 2),
+        (PermissionError(errno.EACCES, "no", "file"), 2),
+        (PermissionError(errno.EACCES, "no"), 1),
+        (OSError(errno.ENAMETOOLONG, "no", "file"), 2),
+        (OSError(errno.ENOSPC, "no", "file"), 1),
+    ],
+)
+def test_what_begun_work_leaves_decides_about_the_status(error: BaseException, status: int) -> None:
+    """Whether a person has to give something else, or something went wrong with what was given."""
+    assert exit_status(error) == status
+    if isinstance(error, OSError) and error.filename:
+        cure = {errno.EACCES: "change its rights", errno.ENAMETOOLONG: "a shorter name", errno.ENOSPC: "make room"}
+        assert cure[error.errno or 0] in run(failing(error)).stderr
+
+
+def test_the_end_of_a_long_text_stays() -> None:
+    """It has the hint: a quarter of what is shown."""
+    lines = shortened("\n".join(map(str, range(400)))).splitlines()
+    assert lines[0] == "0"
+    assert lines[-2] == "399"
+    assert lines.index("[... 360 lines ...]") == 30
+    for text in ("x" * 100_000, f"{'x' * 100_000}\n{'y' * 100_000}", "\n".join(["z" * 5000] * 9)):
+        assert len(shortened(text)) < 6000
 
 
 def test_a_very_long_text_is_shortened() -> None:

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from spectral.io.envi import save_image
 
+from cuvis_ai_core.errors import PipelineError
+from cuvis_ai_core.pipeline.pipeline import Pipeline
+
 Shell = Callable[..., Result]
 
 
@@ -295,6 +298,64 @@ def test_wrong_input_is_one_clear_error(
     assert "Traceback" not in found.output
     assert found.stdout == ""
     assert sorted(Path().iterdir()) == before
+
+
+FOR_CUBES = {
+    "--output-dir": "out",
+    "--profile": "",
+    "--profile-sync": "",
+    "--allow-untrained": "",
+    "--measurement": "0",
+    "--measurement-indices": "0,1",
+    "--annotation-json-path": "labels.json",
+    "--processing-mode": "Raw",
+    "--keep": "rx.scores",
+    "--memory": "1GB",
+    "--format": "envi",
+}
+FOR_ONE = ("--measurement-indices", "--annotation-json-path", "--profile", "--pipeline-vis-ext")
+FOR_MANY = {"--timeout": "5", "--max-failures": "1", "--retry-failed": "", "--shard": "0/2", "--metrics-file": "m"}
+
+
+@pytest.mark.parametrize("option", [*FOR_CUBES, *FOR_MANY])
+def test_options_of_a_run_are_refused_where_nothing_is_run(shell: Shell, pipeline_file: Path, option: str) -> None:
+    """Nobody believes that they did anything."""
+    value = {**FOR_CUBES, **FOR_MANY}[option]
+    found = shell("restore-pipeline", "--pipeline-path", pipeline_file, option, *([value] if value else []))
+    assert found.exit_code == 2
+    assert f"{option.removesuffix('-sync')} goes with" in found.stderr
+
+
+@pytest.mark.parametrize("option", [*FOR_ONE, "--metrics-file"])
+def test_options_of_one_cube_and_of_many_are_told_apart(
+    shell: Shell, pipeline_file: Path, cube_file: Path, option: str
+) -> None:
+    """Each is refused with the other."""
+    value = {**FOR_CUBES, **FOR_MANY, "--pipeline-vis-ext": "md"}[option]
+    cubes = "*.npy" if option in FOR_ONE else cube_file
+    arguments = ("--pipeline-path", pipeline_file, "--cube-path", cubes, option, *([value] if value else []))
+    found = shell("restore-pipeline", *arguments)
+    assert found.exit_code == 2
+    assert f"{option} goes with {'one cube' if option in FOR_ONE else 'many cubes'}" in found.stderr
+
+
+def test_what_is_asked_of_a_pipeline_is_handed_on(
+    shell: Shell, pipeline_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it."""
+    taken: dict[str, Any] = {}
+
+    def load(path: Path, **options: Any) -> None:
+        taken.update(options, path=path)
+        raise PipelineError("It is enough to have been asked.")
+
+    monkeypatch.setattr(Pipeline, "load", load)
+    options = ("--weights-path", "w.pt", "--device", "cuda:1", "--override", "nodes.a.params.b=1")
+    module = ("--allow-untrained", "--data-module", "any")
+    for more in (module, ()):
+        assert "have been asked" in shell("restore-pipeline", "--pipeline-path", pipeline_file, *options, *more).stderr
+        found = (str(taken["weights"]), taken["device"], taken["overrides"], taken["allow_untrained"], taken["outline"])
+        assert found == ("w.pt", "cuda:1", ("nodes.a.params.b=1",), bool(more), not more)
 
 
 def test_a_folder_of_cubes_and_a_place_that_is_none_are_told(
