@@ -278,6 +278,10 @@ def test_a_node_that_fails_ends_with_1_and_leaves_nothing(
         (("--pipeline-path", "anomalies.yaml", "--override", "nodes.rx"), "'nodes.rx' is no override"),
         (("--pipeline-path", "anomalies.yaml", "--cube-path", "cube.npy", "--json"), "--json goes with many cubes"),
         (("--pipeline-path", "anomalies.yaml", "--plugins-dir", "absent"), "'absent' does not exist"),
+        (
+            ("--pipeline-path", "anomalies.yaml", "--measurement", "0", "--measurement-indices", "0,1"),
+            "both say which",
+        ),
         (("--pipeline-path", "anomalies.yaml", "--override", "nodes.maks.params.a=1"), "Did you mean 'mask'?"),
         (("--pipeline-path", "anomalies.yaml", "--override", "nodes.mask.params.quantil=1"), "did you mean 'quantile'"),
         (

@@ -1095,6 +1095,19 @@ def test_the_policy_of_the_machine_holds_for_bundles(
     assert "unsigned" in result.stdout
 
 
+def test_a_wheel_may_have_its_directory_described_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As large archives have (ZIP64): its size is then the bound of how much there can be in it."""
+    wheel = tmp_path / "cuvis_test_dep-1.0-py3-none-any.whl"
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 0)
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("x.py", "")
+    content = bytearray(wheel.read_bytes())
+    end = content.rindex(b"PK\5\6")
+    content[end + 12 : end + 20] = b"\xff" * 8
+    wheel.write_bytes(content)
+    check_wheel(wheel, Meter("The bundle", 10**9, Limits()))
+
+
 def test_a_source_that_unpacks_to_more_than_is_good_is_refused(tmp_path: Path) -> None:
     """As wheels are, before anybody builds it."""
     source = write(tmp_path / "cuvis_test_dep-1.0.tar.gz", [file("x-1.0/zeros", bytes(100 * 2**20))], level=1)

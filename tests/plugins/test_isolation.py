@@ -9,12 +9,14 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
+from importlib.metadata import DistributionFinder
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.plugins.isolation import metadata
 from cuvis_ai_core.plugins.isolation.finder import install_finder
 
 pytestmark = pytest.mark.usefixtures("quick_collections")
@@ -478,3 +480,15 @@ def test_a_thousand_rounds_of_loading_leave_nothing(cache: Path, local_plugin: C
     after = rounds(1000)
     assert after[:2] == (modules, caches)
     assert after[2] - objects < 500
+
+
+def test_who_names_folders_is_told_of_these_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What plugins brought along, and what stands beside a build of it, is found by who names none."""
+    for name in ("live", "beside"):
+        info = tmp_path / name / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    monkeypatch.setattr(metadata, "served", lambda _: {str(tmp_path / "live"): ["live"]})
+    monkeypatch.setattr(metadata, "replaced", lambda _: {str(tmp_path / "beside"): ["beside"]})
+    assert [each.metadata["Name"] for each in metadata.find_distributions()] == ["live", "beside"]
+    assert list(metadata.find_distributions(DistributionFinder.Context(path=[str(tmp_path)]))) == []

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core import NodeRegistry, scoped
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX
 from cuvis_ai_core.plugins.isolation.scope import living_scopes
 from cuvis_ai_core.plugins.isolation.unloaded_modules import UnloadedModules
@@ -153,6 +153,7 @@ def test_nothing_is_known_of_what_was_unloaded_and_let_go(
         assert not is_owned("bare_nodes")
         assert living_scopes() == []
         clear_package_modules([])
+        assert [each for each in vars(scoped) if each.startswith("bare")] == []
         assert [each for each in sys.path_importer_cache if each.startswith(str(folder))] == []
 
 
