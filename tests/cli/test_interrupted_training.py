@@ -116,3 +116,17 @@ def test_a_link_that_came_later_is_no_checkpoint(tmp_path: Path) -> None:
         (unfinished.folder / "checkpoints").mkdir()
         (unfinished.folder / "checkpoints/x.ckpt").symlink_to(tmp_path / "secret")
         assert unfinished.checkpoints() == {}
+
+
+def test_only_the_same_training_goes_on(tmp_path: Path) -> None:
+    """In whatever order its settings stand; who was refused leaves the folder to others, and so does who ended well."""
+    _begin(tmp_path, {"a": "1", "b": "2"})
+    for _ in range(2):
+        with (
+            pytest.raises(click.BadParameter, match="of another configuration"),
+            Unfinished(tmp_path, {"a": "1", "b": "3"}),
+        ):
+            pytest.fail("it was gone on with")
+    with Unfinished(tmp_path, {"b": "2", "a": "1"}) as again:
+        assert (again.folder / "resume.ckpt").is_file()
+    assert not (tmp_path / "unfinished").exists()

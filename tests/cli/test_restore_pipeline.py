@@ -282,6 +282,7 @@ def test_a_node_that_fails_ends_with_1_and_leaves_nothing(
             ("--pipeline-path", "anomalies.yaml", "--measurement", "0", "--measurement-indices", "0,1"),
             "both say which",
         ),
+        (("--pipeline-path", "anomalies.yaml", "--cube-path", "*.npy", "--shard", "2/2"), "'2/2' is no part"),
         (("--pipeline-path", "anomalies.yaml", "--override", "nodes.maks.params.a=1"), "Did you mean 'mask'?"),
         (("--pipeline-path", "anomalies.yaml", "--override", "nodes.mask.params.quantil=1"), "did you mean 'quantile'"),
         (
