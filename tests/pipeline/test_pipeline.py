@@ -167,6 +167,19 @@ def test_a_required_variadic_input_without_a_value_is_missing(pipeline_of: Pipel
         pipeline_of({"join": "Join"}).forward({})
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_none_is_taken_by_optional_inputs_alone(
+    pipeline_of: PipelineOf, make_class: MakeClass, *, listed: bool
+) -> None:
+    """Also where a required input of the same type stands beside an optional one."""
+    for name, optional in (("Optional", True), ("Required", False)):
+        port = {**IMAGE, "optional": optional, "variadic": listed}
+        make_class(name, lambda self, image: {"got": image}, {"image": port}, {"got": {"dtype": "any", "shape": ()}})
+    assert pipeline_of({"a": "Optional"}).forward({"image": None}) == {("a", "got"): None}
+    with pytest.raises(PortError, match=r"Input 'image' of node 'b': got nothing"):
+        pipeline_of({"a": "Optional", "b": "Required"}).forward({"image": None})
+
+
 def test_an_optional_output_may_be_left_out(pipeline_of: PipelineOf, make_class: MakeClass, cube: Any) -> None:
     """It is None in the answer, adds nothing to a list, and is an error where a value is needed."""
     make_class("Maybe", lambda self: {}, {}, {"image": {**IMAGE, "optional": True}})
