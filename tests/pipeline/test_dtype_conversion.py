@@ -146,6 +146,21 @@ def test_variadic_ports() -> None:
     assert _seen(Several, [cube, cube]).dtype == np.float32
 
 
+class Quarter(Double):
+    """Give a quarter, as float64."""
+
+    def forward(self, cube: Any) -> dict[str, Any]:
+        """Return it."""
+        return {"seen": cube.astype(np.float64) / 4}
+
+
+def test_values_of_a_list_are_converted_one_by_one() -> None:
+    """Each stays what its source gave, at its place."""
+    pipeline = _pipeline(Double, Quarter, Several, edges=(("Double", "Several"), ("Quarter", "Several")))
+    cube = np.full((1, 1, 1, 2), 8.0, dtype=np.float32)
+    assert_array_equal(pipeline.forward({"cube": cube})["Several", "seen"], cube + 2)
+
+
 class AnyTensor(Tensors):
     """Take any tensor."""
 
@@ -216,3 +231,16 @@ def test_masked_arrays(dtype: str) -> None:
     assert type(seen) is np.ndarray
     assert_array_equal(seen.ravel(), [0, 1, np.nan, 3])
     assert_array_equal(_seen(Floating, np.ma.masked_array(values.data)), values.data)
+
+
+class Holes(_Echo):
+    """Count what is no number."""
+
+    def forward(self, cube: Any) -> dict[str, Any]:
+        """Return how many there are, and whether they are hidden from NumPy."""
+        return {"seen": np.full((1, 1, 1, 1), -1 if np.ma.isMaskedArray(cube) else np.isnan(cube).sum())}
+
+
+def test_no_node_sees_a_masked_array() -> None:
+    """What is handed in is a plain array for the node itself, not only in what it answers."""
+    assert _seen(Holes, np.ma.masked_equal(np.arange(4.0).reshape(1, 2, 2, 1), 2)).item() == 1

@@ -2,13 +2,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from cuvis_ai_schemas.enums import ExecutionStage
+from cuvis_ai_schemas.execution import Context
 
-from cuvis_ai_core.errors import NodeNotFoundError, PipelineError, PortError
+from cuvis_ai_core.errors import NodeNotFoundError, NodeRunError, PipelineError, PortError
 from cuvis_ai_core.pipeline import Pipeline
 from cuvis_ai_core.registry import NodeRegistry
 
@@ -69,6 +70,13 @@ def test_an_exact_key_without_its_input_is_an_error(pipeline_of: PipelineOf, cub
         pipeline_of({"a": "Scale"}).forward({"cube": cube, key: cube})
 
 
+@pytest.mark.parametrize("kept", ["a.cub", ("a", "cub"), "b.cube", "cube", 3])
+def test_an_output_to_keep_that_is_not_there_is_an_error(pipeline_of: PipelineOf, cube: Any, kept: Any) -> None:
+    """In whatever form it is named; the outputs that there are follow."""
+    with pytest.raises(PortError, match=r"(?s)The pipeline has no output '.*Outputs: a\.cube"):
+        pipeline_of({"a": "Scale"}).forward({"cube": cube}, keep_ports=[kept])
+
+
 def test_missing_inputs_are_named_all_at_once(pipeline_of: PipelineOf, cube: Any) -> None:
     """The message has every missing port, what was handed in, and what to write."""
     pipeline = pipeline_of({"a": "Scale", "b": "Scale", "c": "Scale"}, "a.cube -> b.cube")
@@ -78,6 +86,7 @@ def test_missing_inputs_are_named_all_at_once(pipeline_of: PipelineOf, cube: Any
     text = str(error.value)
     assert "a.cube: float32 [*, *, *, *]" in text
     assert "c.cube: float32 [*, *, *, *]" in text
+    assert error.value.missing == (("a", "cube"), ("c", "cube"))
     assert "b.cube" not in text
     assert "Handed in: cuba." in text
     assert "batch={'cube': ...}" in text
@@ -112,8 +121,9 @@ def test_an_output_that_breaks_its_declaration_is_an_error(
 ) -> None:
     """The node at fault is named, not the one that takes the value."""
     make_class("Wrong", lambda self, cube: {"image": cube[..., :2]}, {"cube": IMAGE}, {"image": IMAGE})
-    with pytest.raises(PortError, match=r"Output 'image' of node 'w': got float32 \[1, 2, 2, 2\], the port takes"):
+    with pytest.raises(PortError, match=r"Output 'image' of node 'w': got float32 \[1, 2, 2, 2\], the port") as caught:
         pipeline_of({"w": "Wrong"}).forward({"cube": cube})
+    assert str(caught.value.place).startswith(f"{__file__}, line ")
 
 
 def test_what_the_source_leaves_open_is_checked_at_the_target(
@@ -215,6 +225,38 @@ def test_an_unknown_stage_is_an_error(pipeline_of: PipelineOf, stage: str) -> No
     with pytest.raises(PipelineError, match=f"There is no stage '{stage}' to run in") as error:
         pipeline_of({"s": "Sum"}).forward({}, stage=stage)
     assert "Stages: inference, test, train, val." in str(error.value)
+
+
+def test_a_stage_and_a_context_that_say_different_things_are_an_error(pipeline_of: PipelineOf, cube: Any) -> None:
+    """And so is what is no context; the context alone has the stage."""
+    pipeline, context = pipeline_of({"a": "Scale"}), Context(stage=ExecutionStage.TRAIN)
+    assert pipeline.forward({"cube": cube}, stage="train", context=context)
+    with pytest.raises(PipelineError, match="The stage is 'val', and that of the context is 'train'"):
+        pipeline.forward({"cube": cube}, stage="val", context=context)
+    with pytest.raises(PipelineError, match="The context is 'train'; it must be a cuvis_ai_schemas"):
+        pipeline.forward({"cube": cube}, context="train")
+
+
+def test_a_node_class_may_do_without_stages(pipeline_of: PipelineOf, registry: Any, cube: Any) -> None:
+    """One that is derived from nothing of ours runs in all of them."""
+
+    class Plain:
+        INPUT_SPECS: ClassVar[Any] = {"cube": IMAGE}
+        OUTPUT_SPECS: ClassVar[Any] = {"cube": IMAGE}
+
+        def forward(self, cube: Any) -> dict[str, Any]:
+            return {"cube": cube + 1}
+
+    registry.classes["Plain"] = Plain
+    for stage in ("inference", "train", "val", "test"):
+        np.testing.assert_array_equal(pipeline_of({"p": "Plain"}).forward({"cube": cube}, stage)["p", "cube"], cube + 1)
+
+
+def test_a_node_that_ends_the_program_fails_as_others(pipeline_of: PipelineOf, make_class: MakeClass) -> None:
+    """`sys.exit` in a plugin is no reason for a program to end."""
+    make_class("Ends", lambda self: sys.exit(3), {}, {})
+    with pytest.raises(NodeRunError, match="Node 'e' failed in stage 'inference': SystemExit: 3"):
+        pipeline_of({"e": "Ends"}).forward({})
 
 
 def test_the_context_reaches_the_nodes_that_name_it(pipeline_of: PipelineOf, make_class: MakeClass) -> None:

@@ -346,7 +346,9 @@ def test_the_library_of_a_port_is_that_of_the_declared_dtype() -> None:
     assert found(()) == ["torch", "numpy", None, "numpy", None, None]
 
 
-def test_what_is_handed_in_follows_the_pipeline_to_its_device(pipeline_of: PipelineOf, registry: Any, cube: Any) -> None:
+def test_what_is_handed_in_follows_the_pipeline_to_its_device(
+    pipeline_of: PipelineOf, registry: Any, cube: Any
+) -> None:
     """An array becomes a tensor where the nodes compute, from the first run after a move."""
     registry.classes["Add"] = Add
     pipeline = pipeline_of({"a": "Add"})

@@ -356,3 +356,26 @@ def test_a_checkpoint_that_somebody_put_in_the_place_of_the_best_runs_nothing(
     with pytest.raises(TrainingError, match="cannot be read"):
         trainer.fit(batches(0, 1), batches(2), folder=tmp_path / "run", observer=plant)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_scheduler_may_watch_what_not_every_epoch_reports(make_trainer: Make, batches: Make) -> None:
+    """One that watches the validation leaves the learning rate alone until there is one."""
+    scheduler = {"name": "plateau", "patience": 0, "factor": 0.5, "mode": "max"}
+    trainer = make_trainer(scheduler=scheduler, max_epochs=5, check_val_every_n_epoch=2)
+    rates = [row["lr"] for row in trainer.fit(batches(0, 1), batches(2))]
+    assert rates[:3] == pytest.approx([0.05] * 3)
+    assert rates[-1] < 0.05
+
+
+def test_a_warm_up_begins_at_a_tenth(make_trainer: Make, batches: Make) -> None:
+    """And leads up to the learning rate evenly."""
+    trainer = make_trainer(scheduler={"name": "step", "step_size": 99, "warmup_epochs": 3}, max_epochs=5)
+    rates = [row["lr"] for row in trainer.fit(batches(0, 1))]
+    assert rates == pytest.approx([0.005, 0.02, 0.035, 0.05, 0.05])
+
+
+def test_what_watches_nothing_by_name_watches_the_validation(make_trainer: Make, batches: Make) -> None:
+    """A plateau without `monitor` sees the loss of validation, so that a training without one changes no rate."""
+    scheduler = {"name": "plateau", "patience": 0, "factor": 0.5, "mode": "max"}
+    rates = [row["lr"] for row in make_trainer(scheduler=scheduler, max_epochs=4).fit(batches(0, 1))]
+    assert rates == pytest.approx([0.05] * 4)
