@@ -3,6 +3,7 @@
 import itertools
 import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from cuvis_ai_core.builtin.anomaly import RXDetector
 from cuvis_ai_core.data import Cube
 from cuvis_ai_core.errors import InvalidNodeError, NodeRunError, PipelineError
 from cuvis_ai_core.node import ArrayNode
-from cuvis_ai_core.pipeline.tiling.memory_limit import default_memory, parse_memory
+from cuvis_ai_core.pipeline.tiling.memory_limit import default_memory, free_memory, machine_memory, parse_memory
 from cuvis_ai_core.pipeline.tiling.threads import thread_count
 from cuvis_ai_core.pipeline.tiling.windows import cut
 
@@ -419,3 +420,27 @@ def test_default_memory() -> None:
     import psutil
 
     assert 2**20 <= default_memory() <= psutil.virtual_memory().total / 4
+
+
+def test_the_memory_of_a_control_group_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What it may have, less what it has; a run asks for the least that there is to be even where nothing is left."""
+    monkeypatch.setattr("cuvis_ai_core.pipeline.tiling.memory_limit._GROUP", tmp_path)
+    (tmp_path / "memory.max").write_text(f"{2**24}\n")
+    (tmp_path / "memory.current").write_text(f"{2**23}\n")
+    assert (machine_memory(), free_memory(), default_memory()) == (2**24, 2**23, 2**21)
+    (tmp_path / "memory.current").write_text(f"{2**25}\n")
+    assert (free_memory(), default_memory()) == (0, 2**20)
+    assert parse_memory("1MiB") == 2**20
+
+
+@pytest.mark.parametrize("pixels", [4, 1000])
+def test_an_answer_of_one_piece_is_written_to_its_place_too(pixels: int) -> None:
+    """Whether or not the image is larger than a tile, the place that was made holds all of it."""
+    places: dict[Any, NDArray[Any]] = {}
+    cube = np.random.default_rng(1).normal(size=(1, 5, 4, 2))
+    _pipeline(PerPixel("first"), Recording("last")).forward_tiled(
+        {"cube": cube},
+        memory=_memory(pixels, 2),
+        into=lambda address, shape, dtype: places.setdefault(address, np.zeros(shape, dtype)),
+    )
+    assert_allclose(places["last", "cube"], (cube + 1) * 2)
