@@ -2,6 +2,7 @@
 
     CuvisError
     ├── ManifestError (ValueError)            a plugins.yaml, or one plugin's entry, breaks a rule
+    │   └── ModelRegistryConflict             two declare weights of one name
     ├── NodeError
     │   ├── NodeNotFoundError (KeyError)      no node of that name
     │   ├── AmbiguousNodeError (KeyError)     several loaded plugins provide that short name
@@ -54,6 +55,9 @@
     ├── TrainRunError (ValueError)            a trainrun file breaks a rule, or does not fit its pipeline or its data
     ├── TrainingError (RuntimeError)          training failed
     ├── ServiceError (RuntimeError)           a call of the gRPC service is refused, or failed; `code` says how
+    ├── ModelDownloadError (RuntimeError)     weights of a model cannot be fetched, carried or removed
+    │   └── ModelWeightsMissingError          they are not there, and may not be fetched
+    ├── DatasetError (RuntimeError)           a public data set cannot be found, fetched or removed
     └── MissingExtraError (ImportError)       an optional part of the package is not installed
 
 The text of an error says what, where and the rule; its `hint` is the next step and ends the text. The objects
@@ -101,6 +105,10 @@ class ManifestError(CuvisError, ValueError):
     line: int | None = None
     key: str | None = None
     plugin: str | None = None
+
+
+class ModelRegistryConflict(ManifestError):  # noqa: N818 - the published name
+    """Two plugins, or two manifests, declare weights of one name."""
 
 
 class NodeError(CuvisError):
@@ -455,6 +463,18 @@ class ServiceError(CuvisError, RuntimeError):
 
     code: str
     id: str | None = None
+
+
+class ModelDownloadError(CuvisError, RuntimeError):
+    """Weights of a model cannot be fetched, carried or removed."""
+
+
+class ModelWeightsMissingError(ModelDownloadError):
+    """Weights of a model are not there, and may not be fetched."""
+
+
+class DatasetError(CuvisError, RuntimeError):
+    """A public data set cannot be found, fetched or removed."""
 
 
 class MissingExtraError(CuvisError, ImportError):

@@ -12,6 +12,8 @@ import pytest
 
 from cuvis_ai_core.data.formats import cu3s
 
+sys.path.append(str(Path(__file__).parent))  # for `loopback_hub`
+
 
 def _forget_sdk() -> None:
     cu3s._started_sdk.cache_clear()

@@ -19,7 +19,7 @@ from cuvis_ai_core.grpc.server.status_codes import plain_words
 
 SOURCE = Path(cuvis_ai_core.__file__).parent
 ROOMS = ("builtin", "data", "node", "pipeline", "plugins", "registry", "results", "training")
-HERE = {"data/model_weights.py", "data/public_datasets.py"}
+HERE = {f"data/{name}.py" for name in ("model_weights", "public_datasets", "fetched_weights", "carried_weights")}
 """Files of commands, whose words no client sees."""
 
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")

@@ -1,97 +1,131 @@
-"""Weights of models: where their files lie, which are there, and fetching them."""
+"""Fetching weights of models: aside first, and to their place only where they are what was declared."""
 
-import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from threading import Event, Thread
+from typing import Any, Final
 
-from cuvis_ai_core.errors import CuvisError, MissingExtraError
+from cuvis_ai_core.data.hub import hub_library, is_offline, why
+from cuvis_ai_core.data.provisioning import ProgressEmitter
+from cuvis_ai_core.data.weight_entries import RegisteredWeight
+from cuvis_ai_core.data.weights_folder import forget_staged, note_default, put
+from cuvis_ai_core.data.weights_status import incomplete_in, place_of, sha256_of, staging_of
+from cuvis_ai_core.errors import ModelDownloadError
 
-
-def weights_cache() -> Path:
-    """Return the folder of weights that programs on this machine share: that of `huggingface_hub`."""
-    home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
-    # Its own variables, in its order: what another program has fetched is found.
-    return Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
-
-
-def status_of(row: dict[str, Any], cache: Path, *, verify: bool = False) -> dict[str, Any]:
-    """Return a row with what is there of its file; nothing is fetched.
-
-    Args:
-        row: Of the index.
-        cache: The folder of weights.
-        verify: Whether the whole file is read, to compare its hash.
-    """
-    named = row["cache_dir_name"] and row["revision"] and row["filename"]
-    path = cache / row["cache_dir_name"] / "snapshots" / row["revision"] / row["filename"] if named else None
-    size = path.stat().st_size if path is not None and path.is_file() else None
-    size_ok = None if size is None or row["size_bytes"] is None else size == row["size_bytes"]
-    sha_ok = _hash_is(path, row["sha256"]) if verify and path and size is not None and row["sha256"] else None
-    others = [path.parent / name for name in _others(row)] if path is not None else []
-    aux_ok = all(map(Path.is_file, others)) if others and size is not None else None
-    whole = size is not None and False not in {size_ok, sha_ok, aux_ok}
-    return {
-        **row,
-        "state": "present" if whole else "absent" if size is None else "damaged",
-        "present": whole,
-        "path": None if path is None else str(path),
-        "size_bytes_on_disk": size,
-        "size_ok": size_ok,
-        "sha256_ok": sha_ok,
-        "aux_ok": aux_ok,
-    }
+_BETWEEN: Final = 0.5
+"""Seconds from one event of progress to the next."""
 
 
-def fetch(row: dict[str, Any], cache: Path, *, force: bool = False, token: str | None = None) -> Path:
-    """Fetch the file of a row, and those that go with it, and return its place.
+def fetch(weight: RegisteredWeight, cache: Path, progress: ProgressEmitter | None = None) -> Path:
+    """Fetch weights, and what goes with them, and return the place of their file.
+
+    No token is sent: what is declared is public.
 
     Raises:
         MissingExtraError: `huggingface_hub` is not installed.
-        CuvisError: It cannot be fetched, or what came is not what the manifest says.
+        ModelDownloadError: They cannot be fetched, or what came is not what was declared; of that nothing is kept.
     """
-    try:
-        import huggingface_hub
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"Fetching the weights '{row['name']}' needs the package 'huggingface_hub', which is not installed.",
-            hint="Install the extra: pip install 'cuvis-ai-core[hub]'",
-            extra="hub",
-        ) from error
-    try:
-        path, *_ = [
-            Path(
-                huggingface_hub.hf_hub_download(
-                    row["repo_id"],
-                    file,
-                    revision=row["revision"],
-                    cache_dir=str(cache),
-                    force_download=force,
-                    token=token,
+    entry, staging = weight.entry, staging_of(weight, cache)
+    hub = hub_library(f"the weights '{weight.name}'")
+    refuse_offline(f"The weights '{weight.name}' ({entry.repo_id})")
+    for file in weight.files:
+        with _told(weight.name, staging, file.sha256, file.size_bytes, progress):
+            try:
+                hub.hf_hub_download(
+                    entry.repo_id, file.path, revision=entry.revision, local_dir=str(staging), token=False
                 )
+            except Exception as error:
+                raise ModelDownloadError(
+                    f"The weights '{weight.name}' ({entry.repo_id}/{file.path}) cannot be fetched: {why(error)}.",
+                    hint="Look at the connection, and run the same command again.",
+                ) from error
+        if progress is not None:
+            progress.verifying(weight.name)
+        if sha256_of(staging / file.path) != file.sha256:
+            forget_staged(staging)
+            raise ModelDownloadError(
+                f"The weights '{weight.name}': what came of {entry.repo_id}/{file.path} is not the declared file: it "
+                "has another SHA-256. Nothing of it was kept.",
+                hint="Ask whoever keeps the repository, or the manifest.",
             )
-            for file in (row["filename"], *_others(row))
-        ]
-    # huggingface_hub lets through errors of its own, of requests or httpx, and of the disk.
+    put(weight, staging, cache)
+    forget_staged(staging)
+    return place_of(weight, cache)
+
+
+def fetch_other(  # noqa: PLR0913 - the published arguments
+    repo_id: str,
+    filename: str,
+    cache: Path,
+    *,
+    revision: str | None,
+    sha256: str | None,
+    token: str | None,
+    force: bool,
+    progress: ProgressEmitter | None,
+) -> Path:
+    """Fetch a file that nobody declared, and return its place.
+
+    Raises:
+        MissingExtraError: `huggingface_hub` is not installed.
+        ModelDownloadError: It cannot be fetched, or has another hash than is given; then it is not kept.
+    """
+    shown = f"{repo_id}/{filename}"
+    hub = hub_library(f"'{shown}'")
+    refuse_offline(f"'{shown}'")
+    kept: dict[str, Any] = {"revision": revision, "cache_dir": str(cache), "force_download": force}
+    try:
+        path = Path(hub.hf_hub_download(repo_id, filename, token=token or os.environ.get("HF_TOKEN"), **kept))
     except Exception as error:
-        raise CuvisError(
-            f"The weights '{row['name']}' ({row['repo_id']}) cannot be fetched: {type(error).__name__}: "
-            f"{str(error).partition(chr(10))[0]}",
-            hint="Look at the connection, and run the same command again.",
+        raise ModelDownloadError(
+            f"'{shown}' cannot be fetched: {why(error)}.",
+            hint="Look at the names of the repository, the file and the revision, and at the connection.",
         ) from error
-    if row["sha256"] and not _hash_is(path, row["sha256"]):
-        raise CuvisError(
-            f"The weights '{row['name']}': {path} is not the file that the manifest means: it has another SHA-256.",
-            hint="Fetch it again with --force.",
-        )
+    if progress is not None:
+        progress.verifying(shown)
+    if sha256 is not None and sha256_of(path) != sha256.lower():
+        path.resolve().unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        raise ModelDownloadError(f"'{shown}' has another SHA-256 than is asked for. It was not kept.")
+    snapshot = path.parents[filename.count("/")]
+    if snapshot.parent.name == "snapshots":
+        note_default(snapshot.parents[1], snapshot.name)
     return path
 
 
-def _others(row: dict[str, Any]) -> list[str]:
-    """Return the files that go with the weights, as they are called in the repository."""
-    return [str(each.get("filename") or each.get("path")) for each in row["aux_files"]]
+def refuse_offline(what: str) -> None:
+    """Raise if no connection may be opened.
+
+    Raises:
+        ModelDownloadError: It may not.
+    """
+    if is_offline():
+        raise ModelDownloadError(
+            f"{what} cannot be fetched: no connection may be opened (HF_HUB_OFFLINE or CUVIS_OFFLINE).",
+            hint="Where there is one: download-model export --to FOLDER. Here: download-model import FOLDER.",
+        )
 
 
-def _hash_is(path: Path, expected: str) -> bool:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == expected.lower()
+@contextmanager
+def _told(name: str, folder: Path, sha256: str, total: int, progress: ProgressEmitter | None) -> Iterator[None]:
+    """Tell now and then how much of a file has come."""
+    if progress is None:
+        yield
+        return
+    over = Event()
+
+    def tell() -> None:
+        while not over.wait(_BETWEEN):
+            done = incomplete_in(folder, sha256)
+            if done is not None and not over.is_set():
+                progress.progress(name, done, total, round(100 * min(done / total, 1), 1))
+
+    thread = Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -1,20 +1,39 @@
-"""The published command `download-model`, beside the index of weights that it reads."""
+"""The published command `download-model`, beside the weights that it fetches, carries and removes."""
 
 import json
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cuvis_ai_core._nearest import did_you_mean
-from cuvis_ai_core.data.fetched_weights import fetch, status_of, weights_cache
-from cuvis_ai_core.data.weights_index import ModelWeights, index_json
-from cuvis_ai_core.errors import CuvisError
+from cuvis_ai_core._reading import shown_size
+from cuvis_ai_core.data.provisioning import ProgressEmitter
+from cuvis_ai_core.data.provisioning_schemas import schema, schema_names
+from cuvis_ai_core.data.weight_entries import RegisteredWeight
+from cuvis_ai_core.data.weights import ModelWeights
+from cuvis_ai_core.data.weights_index import index_json
+from cuvis_ai_core.data.weights_status import ModelStatus
+from cuvis_ai_core.errors import (
+    CuvisError,
+    ModelDownloadError,
+    ModelRegistryConflict,
+    ModelWeightsMissingError,
+)
 
-__all__ = ["ModelWeights", "download_model_cli", "index_json"]
+__all__ = [
+    "ModelDownloadError",
+    "ModelRegistryConflict",
+    "ModelStatus",
+    "ModelWeights",
+    "ModelWeightsMissingError",
+    "ProgressEmitter",
+    "RegisteredWeight",
+    "default_plugins_dirs",
+    "download_model_cli",
+    "index_json",
+]
 
 _PLUGINS_DIRS = click.option(
     "--plugins-dir",
@@ -27,91 +46,192 @@ _CACHE_DIR = click.option(
     "--cache-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder of weights.  [default: shared one]"
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_EVENTS = click.option(
+    "--progress-json", "as_events", is_flag=True, help="Print a line of JSON for each event, as it comes."
+)
+_NAMES = click.argument("names", nargs=-1)
+_Function = Callable[..., None]
+
+
+def _weights(function: _Function) -> _Function:
+    """Add the options of commands that work on weights."""
+    return _PLUGINS_DIRS(_CACHE_DIR(_JSON(function)))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def _download_model() -> None:
-    """Weights of models that plugins need: what there is, what is there, and fetching it."""
+    """Weights of models that plugins need: what there is, what is there, fetching it, carrying it, removing it."""
 
 
 @_download_model.command("list")
 @_PLUGINS_DIRS
 @_JSON
 def _list(*, plugins_dirs: Sequence[Path], as_json: bool) -> None:
-    """List what manifests name."""
-    payload = _index(plugins_dirs)
+    """List what is known of weights: what manifests name, and the published trained pipelines."""
+    _read(plugins_dirs)
+    payload = ModelWeights.list_payload()
     if as_json:
         click.echo(index_json(payload), nl=False)
         return
     for row in payload["models"]:
-        click.echo(f"{row['name']:34} {row['plugin']:12} {_size(row['total_bytes']):>10}  {_place(row)}")
+        place = f"{row['repo_id']}/{row['filename']}"
+        click.echo(f"{row['name']:34} {row['plugin']:12} {shown_size(row['total_bytes']):>10}  {place}")
 
 
 @_download_model.command("status")
-@click.argument("names", nargs=-1)
-@_PLUGINS_DIRS
-@_CACHE_DIR
+@_NAMES
+@_weights
 @click.option("--verify", is_flag=True, help="Read each file, and compare its SHA-256.")
-@_JSON
 def _status(
     *, names: Sequence[str], plugins_dirs: Sequence[Path], cache_dir: Path | None, verify: bool, as_json: bool
 ) -> None:
     """Tell which of them are there; nothing is fetched."""
-    cache = cache_dir or weights_cache()
-    rows = [status_of(row, cache, verify=verify) for row in _chosen(_index(plugins_dirs), names)]
+    _read(plugins_dirs, names)
+    found = ModelWeights.status_all(names or None, cache_dir, verify=verify)
     if as_json:
-        click.echo(json.dumps({"schema_version": 1, "cache_dir": str(cache), "models": rows}, indent=2))
+        _print_rows(cache_dir, [_row(each) for each in found])
         return
-    for row in rows:
-        click.echo(f"{row['name']:34} {row['state']:8} {_size(row['size_bytes_on_disk']):>10}  {row['path'] or '-'}")
+    for each in found:
+        size = "-" if each.size_bytes_on_disk is None else shown_size(each.size_bytes_on_disk)
+        click.echo(f"{each.weight.name:34} {each.state:8} {size:>10}  {each.path}")
 
 
 @_download_model.command("download")
-@click.argument("names", nargs=-1)
-@_PLUGINS_DIRS
-@_CACHE_DIR
+@_NAMES
+@_weights
+@_EVENTS
 @click.option("--force", is_flag=True, help="Fetch what is there too.")
-@click.option("--repo-id", help="Repository of weights that no manifest names.")
-@click.option("--filename", help="File in it.")
+@click.option("--repo-id", help="Repository of a file that no manifest names.")
+@click.option("--filename", help="The file in it.")
 @click.option("--revision", help="Its revision.")
 @click.option("--token", help="For a private repository.  [default: $HF_TOKEN]")
 @click.option("--out", type=click.Path(path_type=Path), help="Copy the one file that is fetched to this place too.")
-def _download(  # noqa: PLR0913 - the published options
+def _download(
     *,
     names: Sequence[str],
     plugins_dirs: Sequence[Path],
     cache_dir: Path | None,
+    as_json: bool,
+    as_events: bool,
     force: bool,
-    repo_id: str | None,
-    filename: str | None,
-    revision: str | None,
-    token: str | None,
     out: Path | None,
+    **other: str | None,
 ) -> None:
     """Fetch weights by their names, or one file by its repository."""
-    if bool(repo_id) != bool(filename) or bool(names) == bool(repo_id):
+    progress = _progress(as_json=as_json, as_events=as_events)
+    if bool(other["repo_id"]) != bool(other["filename"]) or bool(names) == bool(other["repo_id"]):
         raise click.UsageError("Give names of weights, or --repo-id and --filename.")
-    if repo_id:
-        own: dict[str, Any] = {
-            "name": filename,
-            "repo_id": repo_id,
-            "filename": filename,
-            "revision": revision,
-            "sha256": None,
-        }
-        rows = [own | {"aux_files": []}]
-    else:
-        rows = _chosen(_index(plugins_dirs), names)
-    if out is not None and len(rows) != 1:
+    if out is not None and len(names) > 1:
         raise click.UsageError("--out is for one file; give one name.")
-    try:
-        for row in rows:
-            path = fetch(row, cache_dir or weights_cache(), force=force, token=token)
+    _read(plugins_dirs, names)
+    failed: dict[str, str] = {}
+    for name in names or (f"{other['repo_id']}/{other['filename']}",):
+        given: dict[str, Any] = {"name": name} if names else other
+        try:
+            path = ModelWeights.download_model(
+                **given, cache_dir=cache_dir, out=out, force=force, progress=progress if as_events else None
+            )
+        except (CuvisError, OSError) as error:
+            failed[name] = str(error)
+            progress.error(name, str(error))
+            continue
+        progress.done(name, path)
+        if not (as_events or (as_json and names)):
             click.echo(f"Fetched to {path}")
-            if out is not None:
-                shutil.copyfile(path, out)
-    except (CuvisError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+    if as_json and names:
+        _print_rows(cache_dir, [_row(each) | _outcome(failed, name) for name, each in _each(names, cache_dir)])
+    if failed:
+        raise click.ClickException("\n".join(failed.values()))
+
+
+@_download_model.command("export")
+@_NAMES
+@_weights
+@_EVENTS
+@click.option(
+    "--to", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to copy them to."
+)
+def _export(
+    *,
+    names: Sequence[str],
+    plugins_dirs: Sequence[Path],
+    cache_dir: Path | None,
+    as_json: bool,
+    as_events: bool,
+    folder: Path,
+) -> None:
+    """Copy weights that are there to a folder, for a machine without a network."""
+    progress = _progress(as_json=as_json, as_events=as_events)
+    _read(plugins_dirs, names)
+    with _said():
+        rows = ModelWeights.export_to(folder, names or None, cache_dir, progress=progress if as_events else None)
+    if as_json:
+        click.echo(json.dumps({"schema_version": 1, "export_dir": str(folder), "models": rows}, indent=2))
+    elif not as_events:
+        for row in rows:
+            click.echo(f"{row['name']}: {row['path'] or 'not there, left out'}")
+    if not any(row["exported"] for row in rows):
+        raise click.ClickException("None of them is there; fetch them: download-model download NAME")
+
+
+@_download_model.command("import")
+@click.argument("source_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@_NAMES
+@_weights
+@_EVENTS
+def _import(
+    *,
+    source_dir: Path,
+    names: Sequence[str],
+    plugins_dirs: Sequence[Path],
+    cache_dir: Path | None,
+    as_json: bool,
+    as_events: bool,
+) -> None:
+    """Take in weights from a folder that `export` made, all of them or none."""
+    progress = _progress(as_json=as_json, as_events=as_events)
+    _read(plugins_dirs, names)
+    with _said():
+        rows = ModelWeights.import_from(source_dir, names or None, cache_dir, progress=progress if as_events else None)
+    if as_json:
+        known = {row["name"]: row for row in rows if row.get("reason") != "unknown model"}
+        shown = [(known[name], each) for name, each in _each(list(known), cache_dir)]
+        _print_rows(cache_dir, [_row(each) | _only(row, "imported", "reason") for row, each in shown])
+    elif not as_events:
+        for row in rows:
+            click.echo(f"{row['name']}: {row.get('path') or row['reason']}")
+
+
+@_download_model.command("remove")
+@_NAMES
+@_weights
+@click.option("--dir", "folder", help="Remove the whole folder of a repository, models--OWNER--NAME.")
+def _remove(
+    *, names: Sequence[str], plugins_dirs: Sequence[Path], cache_dir: Path | None, as_json: bool, folder: str | None
+) -> None:
+    """Remove weights from the folder of weights."""
+    if bool(names) == bool(folder):
+        raise click.UsageError("Give names of weights, or --dir.")
+    _read(plugins_dirs, names)
+    with _said():
+        removed: list[dict[str, Any]] = [
+            {"name": name, "freed_bytes": ModelWeights.remove(name, cache_dir)} for name in names
+        ]
+        if folder:
+            removed = [{"dir": folder, "freed_bytes": ModelWeights.remove_dir(folder, cache_dir)}]
+    if as_json:
+        cache = str(ModelWeights.resolve_cache_dir(cache_dir))
+        click.echo(json.dumps({"schema_version": 1, "cache_dir": cache, "removed": removed}, indent=2))
+        return
+    for row in removed:
+        click.echo(f"{row.get('name') or row['dir']}: {shown_size(row['freed_bytes'])} removed")
+
+
+@_download_model.command("schema")
+@click.argument("name", type=click.Choice(schema_names()))
+def _schema(*, name: str) -> None:
+    """Print the JSON Schema of what these commands print."""
+    click.echo(json.dumps(schema(name), indent=2))
 
 
 def download_model_cli() -> None:
@@ -119,36 +239,61 @@ def download_model_cli() -> None:
     _download_model(prog_name="download-model")
 
 
-def _index(folders: Iterable[Path]) -> dict[str, Any]:
-    given = list(folders)
-    if not given and (spec := find_spec("cuvis_ai")) is not None:
-        packaged = [Path(each) / "configs" / "plugins" for each in spec.submodule_search_locations or ()]
-        given = [each for each in packaged if each.is_dir()]
-    if not given:
-        raise click.UsageError("No manifest is known: give the folder of manifests with --plugins-dir.")
+def default_plugins_dirs() -> list[Path]:
+    """Return the folders of manifests of an installed catalogue, which is not imported."""
+    spec = find_spec("cuvis_ai")
+    packaged = [
+        Path(each) / "configs" / "plugins" for each in (spec.submodule_search_locations if spec else None) or ()
+    ]
+    return [each for each in packaged if each.is_dir()]
+
+
+def _read(folders: Iterable[Path], names: Sequence[str] = ()) -> None:
+    """Read the manifests, and look whether what is named is known."""
     ModelWeights.reset()
     try:
-        ModelWeights.load_manifests(given)
+        ModelWeights.load_manifests(list(folders) or default_plugins_dirs())
     except CuvisError as error:
         raise click.ClickException(str(error)) from error
-    return ModelWeights.list_payload()
-
-
-def _chosen(payload: dict[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
-    known: dict[str, dict[str, Any]] = {row["name"]: row for row in payload["models"]}
-    aliases = {alias: row for row in known.values() for alias in row["aliases"]}
     for name in names:
-        if name not in known and name not in aliases:
-            meant = did_you_mean(name, known)
-            raise click.UsageError(f"There are no weights '{name}'.{meant} There are {', '.join(known) or 'none'}.")
-    return [known.get(name) or aliases[name] for name in names] or list(known.values())
+        try:
+            ModelWeights.get(name)
+        except ModelDownloadError as error:
+            raise click.UsageError(str(error)) from error
 
 
-def _place(row: dict[str, Any]) -> str:
-    return f"{row['repo_id']}/{row['filename']}" if row["repo_id"] else "-"
+class _said:  # noqa: N801 - used as `with _said()`
+    """Have errors end the command with their texts."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: object, _trace: object) -> None:
+        if isinstance(error, CuvisError | OSError):
+            raise click.ClickException(str(error)) from error
 
 
-def _size(size: int | None) -> str:
-    from rich.filesize import decimal
+def _progress(*, as_json: bool, as_events: bool) -> ProgressEmitter:
+    if as_json and as_events:
+        raise click.UsageError("Give --json or --progress-json, not both.")
+    return ProgressEmitter(as_events)
 
-    return decimal(size) if size else "-"
+
+def _each(names: Sequence[str], cache_dir: Path | None) -> Iterable[tuple[str, ModelStatus]]:
+    return [(name, ModelWeights.status(name, cache_dir)) for name in names]
+
+
+def _row(status: ModelStatus) -> dict[str, Any]:
+    return status.weight.to_json_dict() | status.to_json_dict()
+
+
+def _outcome(failed: dict[str, str], name: str) -> dict[str, Any]:
+    return {"downloaded": False, "reason": failed[name]} if name in failed else {"downloaded": True}
+
+
+def _only(row: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: row[key] for key in keys if key in row}
+
+
+def _print_rows(cache_dir: Path | None, rows: list[dict[str, Any]]) -> None:
+    cache = str(ModelWeights.resolve_cache_dir(cache_dir))
+    click.echo(json.dumps({"schema_version": 1, "cache_dir": cache, "models": rows}, indent=2))

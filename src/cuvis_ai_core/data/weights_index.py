@@ -1,17 +1,18 @@
-"""Which weights of models the manifests of plugins name: an index for programs that fetch them."""
+"""Which weights of models are known: those that manifests name, that imported plugins declare, and four of our own."""
 
 import json
-import re
+import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, ClassVar, Final, TypeGuard
+from typing import Any, ClassVar, Final, Literal
 
+from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core._reading import load_yaml
 from cuvis_ai_core._shown import shown_in_line
-from cuvis_ai_core.errors import ManifestError, YamlError
-
-__all__ = ["ModelWeights", "index_json"]
+from cuvis_ai_core.data.trained_pipelines import TRAINED_PIPELINES
+from cuvis_ai_core.data.weight_entries import RegisteredWeight, WeightEntry, entry_of
+from cuvis_ai_core.errors import ManifestError, ModelDownloadError, ModelRegistryConflict, YamlError
 
 _VERSION: Final = 1
 _LABELS: Final = (
@@ -25,69 +26,107 @@ _LABELS: Final = (
     "Trained pipeline",
 )
 """What published programs sort weights by, in their order; others come behind."""
-_MOST_BYTES: Final = 1 << 63
-_TEXTS: Final = ("name", "display_name", "plugin", "family", "repo_id", "sha256", "selected_by")
 _HOSTS: Final = ("huggingface.co", "us.aws.cdn.hf.co")
-_LEFT_OUT: Final[Mapping[str, Any]] = MappingProxyType(
-    {
-        "name": "",
-        "display_name": "",
-        "summary": "",
-        "used_for": [],
-        "plugin": "",
-        "family": None,
-        "kind": "weights",
-        "aux_files": [],
-        "repo_id": None,
-        "filename": None,
-        "revision": None,
-        "sha256": None,
-        "size_bytes": None,
-        "total_bytes": 0,
-        "license": None,
-        "license_file": None,
-        "aliases": [],
-        "selected_by": None,
-        "default": False,
-        "plugin_default": False,
-        "explicit_path_hparams": [],
-        "cache_dir_name": None,
-        "description": "",
-    }
-)
-"""The keys of a row in their order, with what stands there where a manifest says nothing."""
+_LOGGER: Final = logging.getLogger(__name__)
+
+_Rows = dict[str, RegisteredWeight]
 
 
-class ModelWeights:
-    """The weights that manifests name under `weights`, by their names; no plugin is imported."""
+def _own() -> _Rows:
+    return {each.name: RegisteredWeight(each, "dinomaly", "dict") for each in TRAINED_PIPELINES}
 
-    _rows: ClassVar[dict[str, dict[str, Any]]] = {}
+
+class WeightsIndex:
+    """Weights by their names; no plugin is imported."""
+
+    _known: ClassVar[_Rows] = _own()
 
     @classmethod
     def reset(cls) -> None:
-        """Forget all of them."""
-        cls._rows.clear()
+        """Forget all but our own."""
+        WeightsIndex._known = _own()
 
     @classmethod
-    def load_manifests(cls, plugins_dirs: Iterable[str | Path]) -> None:
-        """Read the manifests in folders, one file for each plugin.
+    def register(
+        cls, plugin: str, entries: Iterable[Any], *, source: Literal["plugin", "manifest", "dict"] = "plugin"
+    ) -> None:
+        """Take what an imported plugin declares; it goes before what its manifest says.
+
+        Args:
+            plugin: Its name in manifests.
+            entries: What it declares, each of the schemas' class `PluginWeightEntry`, or a mapping of the same fields.
+            source: Who declares it.
 
         Raises:
-            ManifestError: A file cannot be read, or two name weights of one name; nothing was kept.
+            ModelRegistryConflict: Others have a name or an alias, or it declared something else before, or it breaks a
+                rule. Nothing was kept.
         """
-        found: dict[str, dict[str, Any]] = {}
+        rows = dict(cls._known)
+        for each in entries:
+            try:
+                entry = entry_of(each)
+            except ValueError as error:
+                raise ModelRegistryConflict(f"The plugin '{plugin}' declares weights wrongly: {error}.") from error
+            _add(rows, RegisteredWeight(entry, plugin, source), f"The plugin '{plugin}'")
+        WeightsIndex._known = rows
+
+    @classmethod
+    def load_manifests(cls, plugins_dirs: Iterable[str | Path]) -> int:
+        """Read the manifests in folders, one file for each plugin, and return how many weights were new.
+
+        Raises:
+            ManifestError: A file cannot be read, or breaks a rule. Nothing was kept.
+            ModelRegistryConflict: Two name weights of one name, or one plugin.
+        """
+        rows, plugins, before = dict(cls._known), dict[str, Path](), len(cls._known)
         for folder in plugins_dirs:
             for file in sorted(Path(folder).glob("*.yaml")):
-                for row in _rows_of(file):
-                    if row["name"] in found:
-                        raise ManifestError(f"{file}: the weights '{row['name']}' are named twice.", path=file)
-                    found[row["name"]] = row
-        cls._rows |= found
+                found, plugin = _declared(file)
+                if found and plugin in plugins:
+                    raise ModelRegistryConflict(
+                        f"{file}: there are two manifests of the plugin '{plugin}', also {plugins[plugin]}.", path=file
+                    )
+                plugins[plugin] = file
+                for entry in found:
+                    _add(rows, RegisteredWeight(entry, plugin, "manifest"), str(file), path=file)
+        WeightsIndex._known = rows
+        return len(rows) - before
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Return the names, sorted."""
+        return sorted(cls._known)
+
+    @classmethod
+    def get(cls, name_or_alias: str) -> RegisteredWeight:
+        """Return weights by their name, or one of their aliases.
+
+        Raises:
+            ModelDownloadError: There are none.
+        """
+        for row in cls._known.values():
+            if name_or_alias == row.name or name_or_alias in row.entry.aliases:
+                return row
+        names = cls.names()
+        raise ModelDownloadError(
+            f"There are no weights '{shown_in_line(name_or_alias)}'.{did_you_mean(name_or_alias, names)} "
+            f"There are {', '.join(names)}."
+        )
+
+    @classmethod
+    def rows(cls) -> list[RegisteredWeight]:
+        """Return all of them, sorted by name."""
+        return [cls._known[name] for name in cls.names()]
+
+    @classmethod
+    def entries(cls) -> list[dict[str, Any]]:
+        """Return all of them as rows of the index."""
+        return [row.to_json_dict() for row in cls.rows()]
 
     @classmethod
     def list_payload(cls) -> dict[str, Any]:
         """Return the index as JSON holds it."""
-        models = [cls._rows[name] for name in sorted(cls._rows)]
+        models = cls.entries()
         labels = dict.fromkeys([*_LABELS, *(label for row in models for label in row["used_for"])])
         return {
             "schema_version": _VERSION,
@@ -102,64 +141,48 @@ def index_json(payload: Mapping[str, Any]) -> str:
     return json.dumps(payload, indent=2, ensure_ascii=False) + "\n"
 
 
-def _rows_of(file: Path) -> list[dict[str, Any]]:
+def _add(rows: _Rows, new: RegisteredWeight, where: str, *, path: Path | None = None) -> None:
+    """Take weights among those that are known, unless they are another's."""
+    old = rows.get(new.name)
+    if old is not None and old.plugin == new.plugin and {old.source, new.source} == {"plugin", "manifest"}:
+        mine = new if new.source == "plugin" else old
+        differs = old.pin_mismatch or old.entry.revision != new.entry.revision
+        if differs and not old.pin_mismatch:
+            _LOGGER.warning(
+                "The imported plugin '%s' and its manifest mean two revisions of the weights '%s': that of the plugin "
+                "is used.",
+                new.plugin,
+                new.name,
+            )
+        rows[new.name] = replace(mine, pin_mismatch=differs)
+        return
+    if old is not None and (old.plugin, old.entry) == (new.plugin, new.entry):
+        return
+    keys = {new.name, *new.entry.aliases}
+    for row in rows.values():
+        if shared := keys & {row.name, *row.entry.aliases}:
+            raise ModelRegistryConflict(
+                f"{where}: the weights '{min(shared)}' are named twice, by '{new.plugin}' and by '{row.plugin}'.",
+                path=path,
+            )
+    rows[new.name] = new
+
+
+def _declared(file: Path) -> tuple[list[WeightEntry], str]:
+    """Return what a manifest says of weights, and the name of its plugin."""
     try:
         content = load_yaml(file).data
     except YamlError as error:
         raise ManifestError(f"{file}: it cannot be read: {error.message}.", path=file) from error
     rows = content.get("weights") if isinstance(content, dict) else None
+    plugin = content.get("name", file.stem) if isinstance(content, dict) else file.stem
     if rows is None:
-        return []
-    plugin = content.get("name", file.stem)
-    if not isinstance(rows, list) or not all(map(_is_row, rows)) or not _is_text(plugin):
-        raise ManifestError(
-            f"{file}: 'weights' is a list of mappings with a 'name'; 'used_for', 'aux_files' and 'aliases' are lists, "
-            "names are texts without control characters, sizes are whole numbers, and files are named by paths within "
-            "their repository.",
-            path=file,
-            key="weights",
-        )
-    return [_row(row, plugin) for row in rows]
-
-
-def _row(given: Mapping[str, Any], plugin: str) -> dict[str, Any]:
-    """Return a row as published programs read it: what a manifest leaves out, and what follows from the rest."""
-    row = {**_LEFT_OUT, **{key: value for key, value in given.items() if value is not None}}
-    repository = str(row["repo_id"] or "")
-    sizes = [row["size_bytes"] or 0, *(each.get("size_bytes") or 0 for each in row["aux_files"])]
-    return {
-        **row,
-        "plugin": plugin,
-        "family": row["family"] or repository.rpartition("/")[2] or plugin,
-        "total_bytes": sum(sizes),
-        "plugin_default": bool(row["default"]) or row["selected_by"] is None,
-        "cache_dir_name": f"models--{repository.replace('/', '--')}" if repository else None,
-        "source": "manifest",
-        "pin_mismatch": False,
-    }
-
-
-def _is_row(row: object) -> bool:
-    if not isinstance(row, dict) or not row.get("name") or not _has_files(row):
-        return False
-    lists = [row.get(key) or [] for key in ("used_for", "aux_files", "aliases", "explicit_path_hparams")]
-    if not all(isinstance(each, list) for each in lists) or not all(isinstance(each, dict) for each in lists[1]):
-        return False
-    texts = [row.get(key) for key in _TEXTS if row.get(key) is not None]
-    return all(map(_is_text, [*texts, *lists[0], *lists[2]])) and all(map(_has_files, lists[1]))
-
-
-def _has_files(row: Mapping[str, Any]) -> bool:
-    """Tell whether what a row names are files of a repository, and their size is one."""
-    files = [row[key] for key in ("filename", "path", "revision") if row.get(key) is not None]
-    size = row.get("size_bytes") or 0
-    return isinstance(size, int) and size < _MOST_BYTES and all(map(_is_inside, files))
-
-
-def _is_inside(name: object) -> bool:
-    """Tell whether a text is a path that leads to nothing above where it begins, on whichever system."""
-    return _is_text(name) and not re.match("[A-Za-z]:", name) and not {"..", ""} & set(re.split(r"[/\\]", name))
-
-
-def _is_text(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and shown_in_line(value) == value
+        return [], str(plugin)
+    if not isinstance(plugin, str) or not plugin or shown_in_line(plugin) != plugin:
+        raise ManifestError(f"{file}: 'name' is a text without control characters.", path=file, key="name")
+    if not isinstance(rows, list):
+        raise ManifestError(f"{file}: 'weights' is a list.", path=file, key="weights")
+    try:
+        return [entry_of(row) for row in rows], plugin
+    except ValueError as error:
+        raise ManifestError(f"{file}: {error}.", path=file, key="weights") from error

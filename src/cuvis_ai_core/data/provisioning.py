@@ -1,0 +1,90 @@
+"""Fetching into a folder that several programs share: one at a time, and told of in events."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+_LOCK: Final = ".cuvis-cache.lock"
+"""The published name, so that a published program and this one wait for each other."""
+_LONGEST_WAIT: Final = 600.0
+
+
+class ProgressEmitter:
+    """Events for programs: a line of JSON for each, on the standard output.
+
+    Args:
+        enabled: Whether anything is written.
+    """
+
+    def __init__(self, enabled: bool = True) -> None:  # noqa: FBT001, FBT002 - the published argument
+        self._is_enabled = enabled
+
+    def waiting(self) -> None:
+        """Another program works in the folder."""
+        self._write(event="waiting")
+
+    def progress(self, name: str, bytes_done: int | None, bytes_total: int | None, pct: float | None) -> None:
+        """So much of it has come."""
+        self._write(event="progress", name=name, bytes_done=bytes_done, bytes_total=bytes_total, pct=pct)
+
+    def files_progress(self, name: str, files_done: int, files_total: int | None) -> None:
+        """So many files have come."""
+        pct = round(100 * files_done / files_total, 1) if files_total else None
+        event: dict[str, Any] = {"event": "progress", "name": name, "bytes_done": None, "bytes_total": None}
+        self._write(**event, files_done=files_done, files_total=files_total, pct=pct)
+
+    def verifying(self, name: str) -> None:
+        """All of it is there, and is compared with its hash."""
+        self._write(event="verifying", name=name)
+
+    def done(self, name: str, path: Path | str) -> None:
+        """It is there."""
+        self._write(event="done", name=name, path=str(path))
+
+    def error(self, name: str, message: str) -> None:
+        """It is not, and why."""
+        self._write(event="error", name=name, message=message)
+
+    def _write(self, **event: Any) -> None:
+        if self._is_enabled:
+            sys.stdout.write(json.dumps(event, ensure_ascii=False, separators=(",", ":")) + "\n")
+            sys.stdout.flush()
+
+
+@contextmanager
+def working_in(
+    folder: Path, kind: type[Exception], progress: ProgressEmitter | None = None, longest: float = _LONGEST_WAIT
+) -> Iterator[None]:
+    """Work in a folder in which nobody else does; wait for those who do.
+
+    Args:
+        folder: It is made where it is not there.
+        kind: Of the error.
+        progress: Whom it is told that others are waited for.
+        longest: How long, in seconds.
+
+    Raises:
+        Exception: Of that kind: the folder cannot be made or written, or others work in it for longer.
+    """
+    import filelock
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            if progress is not None:
+                progress.waiting()
+            lock.acquire(timeout=longest)
+    except filelock.Timeout:
+        raise kind(f"{folder}: another program has worked in it for {longest:.0f} s; try again later.") from None
+    except OSError as error:
+        raise kind(f"{folder}: nothing can be written there: {error.strerror or error}.") from error
+    try:
+        yield
+    finally:
+        lock.release()

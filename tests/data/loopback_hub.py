@@ -1,0 +1,116 @@
+"""A hub on loopback: the few calls that `huggingface_hub` makes to fetch a file or a repository."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class Hub:
+    """What the server has, and what it was asked for.
+
+    Attributes:
+        files: Content by `models/OWNER/NAME/PATH` or `datasets/OWNER/NAME/PATH`.
+        asked: Method and path of each request.
+        tokens: What requests had as authorization.
+        commit: The commit that each repository is at.
+        broken: Paths whose content ends early.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        self.tokens: list[str | None] = []
+        self.commit = COMMIT
+        self.broken: set[str] = set()
+        self.endpoint = ""
+
+    def listed(self, repository: str) -> list[str]:
+        """Return the files of a repository."""
+        return [name.removeprefix(repository + "/") for name in self.files if name.startswith(repository + "/")]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    hub: Hub
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def _answer(self) -> None:
+        path = self.path.partition("?")[0]
+        self.hub.asked.append(f"{self.command} {path}")
+        self.hub.tokens.append(self.headers.get("authorization"))
+        if found := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)/(revision|tree)/([^/]+)", path):
+            kind, name, what, _ = found.groups()
+            return self._listing(f"{kind}/{name}", name, what)
+        if found := re.fullmatch(r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            kind, name, _, file = found.groups()
+            return self._file(f"{(kind or 'models/')}{name}/{file}")
+        return self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+
+    def _listing(self, repository: str, name: str, what: str) -> None:
+        files = self.hub.listed(repository)
+        if not files:
+            return self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+        if what == "tree":
+            rows: Any = [
+                {"type": "file", "path": each, "oid": "0" * 40, "size": len(self.hub.files[f"{repository}/{each}"])}
+                for each in files
+            ]
+        else:
+            rows = {"id": name, "sha": self.hub.commit, "siblings": [{"rfilename": each} for each in files]}
+        return self._send(200, json.dumps(rows).encode(), {"Content-Type": "application/json"})
+
+    def _file(self, file: str) -> None:
+        content = self.hub.files.get(file)
+        if content is None:
+            known = self.hub.listed("/".join(file.split("/")[:3]))
+            self._send(404, b"", {"X-Error-Code": "EntryNotFound" if known else "RepoNotFound"})
+            return
+        digest = hashlib.sha256(content).hexdigest()
+        headers = {"X-Repo-Commit": self.hub.commit, "ETag": f'"{digest}"', "X-Linked-Size": str(len(content))}
+        begin = re.match(r"bytes=(\d+)-", self.headers.get("range") or "")
+        start = int(begin[1]) if begin else 0
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        self._send(206 if start else 200, content[start:], headers, breaks=file in self.hub.broken)
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str], *, breaks: bool = False) -> None:
+        self.send_response(status)
+        for key, value in headers.items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body[: len(body) // 2] if breaks else body)
+        self.close_connection = breaks
+
+
+@contextmanager
+def loopback_hub() -> Iterator[Hub]:
+    """Serve a hub on a free port until the end."""
+    hub = Hub()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
+    server.daemon_threads = True
+    hub.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)

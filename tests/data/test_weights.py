@@ -1,0 +1,443 @@
+"""Weights of models: declared, fetched from a hub on loopback, carried and removed, on real files."""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback_hub import COMMIT, Hub, loopback_hub  # type: ignore[import-not-found]
+
+from cuvis_ai_core.data.model_weights import (
+    ModelDownloadError,
+    ModelRegistryConflict,
+    ModelWeights,
+    ModelWeightsMissingError,
+    download_model_cli,
+    index_json,
+)
+from cuvis_ai_core.errors import ManifestError
+
+CONTENT, CONFIG = b"trained" * 100, b"{}"
+FILES = {"small.pt": CONTENT, "cfg/c.json": CONFIG, "tall.pt": CONTENT}
+
+
+def digest(content: bytes) -> str:
+    """Return a hash."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def entry(name: str = "small", **changed: Any) -> dict[str, Any]:
+    """Return what a manifest says of weights."""
+    row: dict[str, Any] = {
+        "name": name,
+        "display_name": name.title(),
+        "used_for": ["Backbone"],
+        "repo_id": "lab/Belt",
+        "filename": f"{name}.pt",
+        "revision": COMMIT,
+        "sha256": digest(CONTENT),
+        "size_bytes": len(CONTENT),
+        "license": "MIT",
+    }
+    return row | changed
+
+
+AUX = [{"path": "cfg/c.json", "size_bytes": 2, "sha256": digest(CONFIG)}]
+
+
+@pytest.fixture(autouse=True)
+def known() -> Iterator[None]:
+    """Have two weights known."""
+    ModelWeights.reset()
+    ModelWeights.register("belt", [entry(aliases=["tiny"], aux_files=AUX), entry("tall")])
+    yield
+    ModelWeights.reset()
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """Serve their repository."""
+    pytest.importorskip("huggingface_hub")
+    constants = pytest.importorskip("huggingface_hub.constants")
+    downloads = pytest.importorskip("huggingface_hub.file_download")
+    for name in ("HF_HUB_OFFLINE", "CUVIS_OFFLINE", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with loopback_hub() as served:
+        served.files |= {f"models/lab/Belt/{name}": content for name, content in FILES.items()}
+        monkeypatch.setattr(constants, "ENDPOINT", served.endpoint)
+        template = served.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        for each in (constants, downloads):
+            monkeypatch.setattr(each, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
+        yield served
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """Return a folder of weights in which nothing is yet."""
+    return tmp_path / "hub"
+
+
+def put(cache: Path, *names: str) -> None:
+    """Put files of the repository where a download puts them."""
+    for name in names:
+        path = cache / "models--lab--Belt" / "snapshots" / COMMIT / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(FILES[name])
+
+
+def files(folder: Path) -> list[str]:
+    """Return the files below a folder, without the lock."""
+    found = (each.relative_to(folder).as_posix() for each in folder.rglob("*") if not each.is_dir())
+    return sorted(each for each in found if each != ".cuvis-cache.lock")
+
+
+HERE = [f"models--lab--Belt/snapshots/{COMMIT}/{name}" for name in ("cfg/c.json", "small.pt")]
+MAIN = "models--lab--Belt/refs/main"
+
+
+def test_weights_are_fetched_without_a_token(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what goes with them; nothing else is left, and the second time nobody is asked."""
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    assert ModelWeights.status("tiny", cache).state == "absent"
+    path = ModelWeights.resolve("tiny", cache_dir=cache)
+    assert path.read_bytes() == CONTENT
+    assert files(cache) == [MAIN, *HERE]
+    assert set(hub.tokens) == {None}
+    hub.asked.clear()
+    assert (
+        ModelWeights.download("small", cache) == path == ModelWeights.resolve("small", download=False, cache_dir=cache)
+    )
+    assert hub.asked == []
+    assert ModelWeights.status("small", cache, verify=True).sha256_ok
+
+
+@pytest.mark.parametrize("name", ["small.pt", "cfg/c.json"])
+def test_what_is_not_the_declared_file_is_not_kept(hub: Hub, cache: Path, name: str) -> None:
+    """Also where it has the same size."""
+    hub.files[f"models/lab/Belt/{name}"] = b"x" * len(FILES[name])
+    with pytest.raises(ModelDownloadError, match="Nothing of it was kept"):
+        ModelWeights.download("small", cache)
+    assert files(cache) == []
+    assert ModelWeights.status("small", cache).state == "absent"
+
+
+def test_damaged_weights_are_fetched_anew(hub: Hub, cache: Path) -> None:
+    """Those of another size by themselves, those of another content if asked."""
+    put(cache, "small.pt", "cfg/c.json")
+    path = ModelWeights.status("small", cache).path
+    path.write_bytes(b"short")
+    assert ModelWeights.status("small", cache).state == "damaged"
+    ModelWeights.download("small", cache)
+    assert path.read_bytes() == CONTENT
+    path.write_bytes(b"x" * len(CONTENT))
+    assert ModelWeights.status("small", cache).state == "present"
+    assert ModelWeights.status("small", cache, verify=True).state == "damaged"
+    ModelWeights.download("small", cache, force=True)
+    assert path.read_bytes() == CONTENT
+
+
+def test_why_nothing_can_be_fetched(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file or a repository that is not there, and no connection, are told apart in one line."""
+    ModelWeights.register("belt", [entry("gone"), entry("other", repo_id="lab/Nowhere")])
+    with pytest.raises(ModelDownloadError, match="the repository has no such file"):
+        ModelWeights.download("gone", cache)
+    with pytest.raises(ModelDownloadError, match="there is no such repository"):
+        ModelWeights.download("other", cache)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ModelWeightsMissingError, match="download-model download small"):
+        ModelWeights.resolve("small", cache_dir=cache)
+    with pytest.raises(ModelDownloadError, match="no connection may be opened"):
+        ModelWeights.download("small", cache)
+    with pytest.raises(ModelDownloadError, match="Did you mean 'small'"):
+        ModelWeights.download("smal", cache)
+
+
+def test_any_file_of_a_repository(hub: Hub, cache: Path, tmp_path: Path) -> None:
+    """With a token, copied to a place, and not kept where it is another than is asked for."""
+    path = ModelWeights.download_model(
+        repo_id="lab/Belt", filename="cfg/c.json", token="hf_mine", cache_dir=cache, out=tmp_path / "a" / "c.json"
+    )
+    assert path.read_bytes() == CONFIG
+    assert "Bearer hf_mine" in hub.tokens
+    with pytest.raises(ModelDownloadError, match="has another SHA-256"):
+        ModelWeights.download_model(repo_id="lab/Belt", filename="cfg/c.json", sha256="0" * 64, cache_dir=cache)
+    assert not [each for each in files(cache) if each.endswith("c.json")]
+    with pytest.raises(ModelDownloadError, match="Give the name of weights"):
+        ModelWeights.download_model("small", repo_id="lab/Belt")
+
+
+def test_weights_where_a_loader_reads_them(cache: Path, tmp_path: Path) -> None:
+    """In its folder, in none other, and a file that is there is left alone."""
+    put(cache, "small.pt", "cfg/c.json")
+    place = ModelWeights.materialize("small", tmp_path / "own", cache_dir=cache)
+    assert (place, place.read_bytes()) == (tmp_path / "own" / "small.pt", CONTENT)
+    assert ModelWeights.materialize("small", tmp_path / "own", filename="a/b.pt", cache_dir=cache).is_file()
+    kept = tmp_path / "own" / "kept.pt"
+    kept.write_bytes(b"mine")
+    ModelWeights.materialize("small", tmp_path / "own", filename="kept.pt", cache_dir=cache)
+    assert kept.read_bytes() == b"mine"
+    for name in ("../x.pt", "/tmp/x.pt", "a\\..\\..\\x", ""):
+        with pytest.raises(ModelDownloadError, match="is no name of a file"):
+            ModelWeights.materialize("small", tmp_path / "own", filename=name, cache_dir=cache)
+
+
+def test_weights_are_carried(cache: Path, tmp_path: Path) -> None:
+    """To a folder that is one of weights itself, more than once, and from there to another machine."""
+    put(cache, "small.pt", "cfg/c.json")
+    carried, there = tmp_path / "carried", tmp_path / "there"
+    rows = {row["name"]: row["exported"] for row in ModelWeights.export_to(carried, None, cache)}
+    assert (rows["small"], rows["tall"]) == (True, False)
+    put(cache, "tall.pt")
+    ModelWeights.export_to(carried, ["tall"], cache)
+    assert ModelWeights.status("small", carried, verify=True).state == "present"
+    listed = json.loads((carried / "cuvis-model-weights.json").read_text())["models"]
+    assert [row["name"] for row in listed] == ["small", "tall"]
+    taken = ModelWeights.import_from(carried, ["tiny"], there)
+    assert [(row["name"], row["imported"]) for row in taken] == [("small", True)]
+    assert files(there) == [MAIN, *HERE]
+    taken = ModelWeights.import_from(carried, None, there)
+    assert [(row["name"], row.get("reason")) for row in taken] == [("small", "present"), ("tall", None)]
+
+
+@pytest.mark.parametrize("fault", ["content", "size", "gone", "pipe", "aux"])
+def test_a_carried_folder_of_a_stranger_changes_nothing(cache: Path, tmp_path: Path, fault: str) -> None:
+    """A file that is not the declared one: none is taken in, also none that is right."""
+    put(cache, *FILES)
+    carried, there = tmp_path / "carried", tmp_path / "there"
+    ModelWeights.export_to(carried, ["small", "tall"], cache)
+    file = ModelWeights.status("tall", carried).path
+    if fault == "aux":
+        (file.parent / "cfg" / "c.json").write_bytes(b"[]")
+    elif fault in {"content", "size"}:
+        file.write_bytes(b"x" * len(CONTENT) if fault == "content" else CONTENT + b"x")
+    else:
+        file.unlink()
+        if fault == "pipe":
+            os.mkfifo(file)
+    with pytest.raises(ModelDownloadError, match=r"weights '(tall|small)'"):
+        ModelWeights.import_from(carried, None, there)
+    assert files(there) == []
+
+
+def test_a_list_of_a_stranger_names_nothing_else(cache: Path, tmp_path: Path) -> None:
+    """What its rows say of files does not count, and what is no list is said."""
+    put(cache, "tall.pt")
+    carried, there = tmp_path / "carried", tmp_path / "there"
+    ModelWeights.export_to(carried, ["tall"], cache)
+    rows = [{"name": "tall", "filename": "../../../evil", "revision": "../.."}, {"name": "../evil\x1b"}]
+    (carried / "cuvis-model-weights.json").write_text(json.dumps({"models": rows}))
+    taken = ModelWeights.import_from(carried, None, there)
+    assert [(row["name"], row.get("reason")) for row in taken] == [("tall", None), ("../evil\\x1b", "unknown model")]
+    assert files(there) == [MAIN, f"models--lab--Belt/snapshots/{COMMIT}/tall.pt"]
+    for text in ("[]", "nope", '{"models": 3}'):
+        (carried / "cuvis-model-weights.json").write_text(text)
+        with pytest.raises(ModelDownloadError, match="is no list of exported weights"):
+            ModelWeights.import_from(carried, None, there)
+    with pytest.raises(ModelDownloadError, match="is no folder of exported weights"):
+        ModelWeights.import_from(tmp_path, None, there)
+
+
+def test_an_import_that_was_ended_leaves_nothing(cache: Path, tmp_path: Path) -> None:
+    """The next one removes what it had begun; a link in its place is not followed."""
+    put(cache, "tall.pt")
+    ModelWeights.export_to(tmp_path / "carried", ["tall"], cache)
+    (cache / ".import-dead").mkdir()
+    (cache / ".import-dead" / "half.pt").write_bytes(b"half")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "kept").write_bytes(b"mine")
+    (cache / ".import-link").symlink_to(tmp_path / "own")
+    ModelWeights.import_from(tmp_path / "carried", None, cache)
+    assert not list(cache.glob(".import-*"))
+    assert (tmp_path / "own" / "kept").read_bytes() == b"mine"
+
+
+def test_weights_are_removed(cache: Path) -> None:
+    """Their own files; what others need stays, and folders that are empty go."""
+    ModelWeights.reset()
+    ModelWeights.register("belt", [entry(aux_files=AUX), entry("tall", aux_files=AUX)])
+    put(cache, *FILES)
+    assert ModelWeights.remove("small", cache) == len(CONTENT)
+    assert ModelWeights.status("tall", cache).state == "present"
+    assert ModelWeights.remove("small", cache) == 0
+    assert ModelWeights.remove("tall", cache) == len(CONTENT) + 2
+    assert files(cache) == []
+
+
+def test_weights_that_the_library_has_put_are_removed_with_their_content(cache: Path, tmp_path: Path) -> None:
+    """A link to what else leads to stays, and what lies elsewhere is not touched."""
+    put(cache, "tall.pt")
+    snapshot = cache / "models--lab--Belt" / "snapshots" / COMMIT
+    blobs = cache / "models--lab--Belt" / "blobs"
+    blobs.mkdir()
+    (snapshot / "tall.pt").rename(blobs / "b")
+    (snapshot / "tall.pt").symlink_to(blobs / "b")
+    (snapshot / "other.pt").symlink_to(blobs / "b")
+    assert ModelWeights.remove("tall", cache) == 0
+    (snapshot / "tall.pt").symlink_to(blobs / "b")
+    (snapshot / "other.pt").unlink()
+    assert ModelWeights.remove("tall", cache) == len(CONTENT)
+    own = tmp_path / "own.pt"
+    own.write_bytes(CONTENT)
+    snapshot.mkdir(parents=True)
+    (snapshot / "tall.pt").symlink_to(own)
+    assert ModelWeights.remove("tall", cache) == 0
+    assert own.is_file()
+
+
+def test_a_folder_of_weights_is_removed(cache: Path, tmp_path: Path) -> None:
+    """One of a repository alone, and no link."""
+    put(cache, "tall.pt")
+    (tmp_path / "own").mkdir()
+    (cache / "models--link").symlink_to(tmp_path / "own")
+    for name in ("../own", "models--lab--Belt/snapshots", "models--..", "", ".locks", "models--x--y", "models--link"):
+        with pytest.raises(ModelDownloadError):
+            ModelWeights.remove_dir(name, cache)
+    assert (tmp_path / "own").is_dir()
+    assert ModelWeights.remove_dir("models--lab--Belt", cache) == len(CONTENT)
+    assert files(cache) == []
+
+
+def test_a_plugin_declares_its_weights(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """All or none, before its manifest, and no name twice."""
+    for wrong in (
+        [entry("new"), entry(revision="f" * 40)],
+        [entry("new"), entry("other", aliases=["tall"])],
+        [entry("new"), entry("tiny")],
+        [entry("new"), entry("x y")],
+    ):
+        with pytest.raises(ModelRegistryConflict):
+            ModelWeights.register("belt", wrong)
+        assert "new" not in ModelWeights.names()
+    row = json.dumps(entry("tall", revision="f" * 40))
+    (tmp_path / "belt.yaml").write_text(f"name: belt\nweights: [{row}]\n")
+    assert ModelWeights.load_manifests([tmp_path]) == 0
+    tall = ModelWeights.get("tall")
+    assert (tall.source, tall.pin_mismatch, tall.entry.revision) == ("plugin", True, COMMIT)
+    assert "mean two revisions" in caplog.text
+    schemas = pytest.importorskip("cuvis_ai_schemas.plugin")
+    if hasattr(schemas, "PluginWeightEntry"):
+        ModelWeights.register("belt", [schemas.PluginWeightEntry(**entry("wide"))])
+        assert ModelWeights.get("wide").total_bytes == len(CONTENT)
+
+
+def test_the_index_of_weights(tmp_path: Path) -> None:
+    """Lists what manifests name, sorted, beside the published pipelines; of one name twice nothing is kept."""
+    ModelWeights.reset()
+    own = ModelWeights.names()
+    rows = json.dumps([entry(aux_files=AUX), entry("big", selected_by="size"), entry("any", used_for=["Belts"])])
+    (tmp_path / "a.yaml").write_text(f"name: a\nweights: {rows}\n")
+    assert ModelWeights.load_manifests([tmp_path]) == 3
+    payload = ModelWeights.list_payload()
+    assert json.loads(index_json(payload)) == payload
+    assert payload["used_for_labels"][-1] == "Belts"
+    found = {row["name"]: row for row in payload["models"]}
+    assert list(found) == sorted([*own, "small", "big", "any"])
+    assert (found["small"]["total_bytes"], found["small"]["cache_dir_name"]) == (702, "models--lab--Belt")
+    assert (found["small"]["plugin_default"], found["big"]["plugin_default"]) == (True, False)
+    (tmp_path / "b.yaml").write_text(f"name: b\nweights: [{json.dumps(entry())}]\n")
+    ModelWeights.reset()
+    with pytest.raises(ManifestError, match="'small' are named twice"):
+        ModelWeights.load_manifests([tmp_path])
+    assert ModelWeights.names() == own
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({"name": "a\x1b]52;c;x\a"}, {"filename": "../../etc/passwd"}, {"filename": "/etc/passwd"}, {"name": ["a"]}),
+        *({"filename": "b\\..\\..\\c"}, {"filename": "C:c"}, {"revision": ".."}, {"repo_id": "../a"}, {"repo_id": 5}),
+        *({"aux_files": [{"path": "../b"}]}, {"aux_files": 3}, {"aliases": [["b"]]}, {"used_for": [5]}),
+        *({"size_bytes": 10**30}, {"size_bytes": True}, {"sha256": "x"}, {"license": ""}, {"display_name": "a\nb"}),
+    ],
+)
+def test_weights_of_a_stranger_are_files_of_their_repository(tmp_path: Path, changed: dict[str, Any]) -> None:
+    """They name nothing elsewhere, steer no terminal, and end no program."""
+    (tmp_path / "x.yaml").write_text(f"weights: [{json.dumps(entry() | {'name': 'new'} | changed)}]\n")
+    with pytest.raises(ManifestError, match=f"'{next(iter(changed))}'|'path'"):
+        ModelWeights.load_manifests([tmp_path])
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Return a function that runs `download-model`, and returns its status and what it said."""
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    rows = json.dumps([entry(aliases=["tiny"], aux_files=AUX), entry("tall")])
+    (folder / "belt.yaml").write_text(f"name: belt\nweights: {rows}\n")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        more = () if arguments[0] == "schema" else ("--plugins-dir", str(folder))
+        place = () if arguments[0] in {"list", "schema"} else ("--cache-dir", str(cache))
+        monkeypatch.setattr(sys, "argv", ["download-model", *arguments, *more, *place])
+        with pytest.raises(SystemExit) as ended:
+            download_model_cli()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
+
+
+def test_the_command_says_what_it_did(
+    command: Callable[..., tuple[int, str, str]], hub: Hub, tmp_path: Path, cache: Path
+) -> None:
+    """For people and, as its schemas say, for programs."""
+    jsonschema = pytest.importorskip("jsonschema")
+
+    def answer(schema: str, *arguments: str) -> Any:
+        code, out, _ = command(*arguments, "--json")
+        jsonschema.validate(found := json.loads(out), json.loads(command("schema", schema)[1]))
+        return code, found
+
+    assert "lab/Belt/small.pt" in command("list")[1]
+    answer("model_list", "list")
+    hub.files.pop("models/lab/Belt/tall.pt")
+    code, found = answer("status", "download", "small", "tall")
+    assert (code, [row["downloaded"] for row in found["models"]]) == (1, [True, False])
+    code, out, _ = command("download", "tiny", "--force", "--progress-json")
+    events = [json.loads(line) for line in out.splitlines()]
+    for event in events:
+        jsonschema.validate(event, json.loads(command("schema", "progress_event")[1]))
+    assert (code, events[-1]["event"]) == (0, "done")
+    assert "present" in command("status", "small")[1]
+    assert answer("export", "export", "small", "--to", str(tmp_path / "out"))[0] == 0
+    assert command("export", "tall", "--to", str(tmp_path / "out"))[0] == 1
+    assert answer("remove", "remove", "small")[1]["removed"] == [{"name": "small", "freed_bytes": 702}]
+    assert answer("status", "import", str(tmp_path / "out"))[1]["models"][0]["imported"] is True
+    assert answer("remove", "remove", "--dir", "models--lab--Belt")[0] == 0
+    assert command("download", "small", "--out", str(tmp_path / "copy.pt"))[0] == 0
+    assert (tmp_path / "copy.pt").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("download", "smal"), "Did you mean 'small'"),
+        (("download",), "Give names of weights"),
+        (("download", "small", "--repo-id", "lab/Belt", "--filename", "x"), "Give names of weights"),
+        (("download", "small", "tall", "--out", "x"), "--out is for one file"),
+        (("download", "small", "--json", "--progress-json"), "not both"),
+        (("remove",), "or --dir"),
+        (("status", "nope"), "There are no weights 'nope'"),
+    ],
+)
+def test_a_wrong_command_line_is_said(
+    command: Callable[..., tuple[int, str, str]], arguments: tuple[str, ...], words: str
+) -> None:
+    """Before anything is done."""
+    code, _, said = command(*arguments)
+    assert (code, words in said) == (2, True), said
+
+
+def test_without_the_extra_it_is_named(
+    command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for all that is optional."""
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    code, _, said = command("download", "small")
+    assert (code, "cuvis-ai-core[hub]" in said) == (1, True)
