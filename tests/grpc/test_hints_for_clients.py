@@ -37,7 +37,9 @@ def options(command: click.Command) -> Iterator[str]:
 
 def texts() -> Iterator[tuple[str, str]]:
     """Yield the sentences of the rooms below the service that name an option, each with its file."""
-    files = [file for room in ROOMS for file in SOURCE.glob(f"{room}/**/*.py")] + [SOURCE / "cli" / "unfinished.py"]
+    files = [file for room in ROOMS for file in SOURCE.glob(f"{room}/**/*.py")] + [
+        SOURCE / "cli/restore/interrupted_training.py"
+    ]
     for file in files:
         if (name := file.relative_to(SOURCE).as_posix()) in HERE:
             continue
