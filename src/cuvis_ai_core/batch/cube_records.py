@@ -109,6 +109,7 @@ class Records:
         about = record.get("batch") if record else None
         if not isinstance(about, dict) or about.get("fingerprint") != self._fingerprint:
             return None
+        # Size and time of the cube's files: a hash would read all cubes again at each start
         if about.get("cube_state") != _state(unit):
             return None
         assert record is not None

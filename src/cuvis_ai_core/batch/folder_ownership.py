@@ -48,16 +48,20 @@ def alone_in(output: Path, shard: tuple[int, int]) -> Iterator[str | None]:
     try:
         _refuse_links(output)
         state.mkdir(parents=True, exist_ok=True)
+        # Looking at the others' locks and taking one's own is one step, else two that begin at once see nobody
         with FileLock(state / "begin.lock", timeout=_TURN):
+            # Runs of the same count share no cube; of another count they do, as 0 of 2 and 1 of 3
             others = [other for other in state.glob("run-*.lock") if not other.stem.endswith(f"-of-{count}")]
             if any(_is_held(other) for other in [Path(mine.lock_file), *others]):
                 raise BatchError(
                     f"Another run works in '{output}'.",
                     hint="Wait for its end, or share the cubes out: --shard 0/2 here and --shard 1/2 there.",
                 )
+            # Held by the system, so that a run that was killed leaves nothing behind to be removed by hand
             mine.acquire(timeout=0)
         said = None
     except (OSError, NotImplementedError) as error:  # NotImplementedError: of a file system without locks
+        # Which error a file system without locks gives differs: it is tried with a file of our own
         if not state.is_dir() or _has_locks(state):
             raise OutputError(
                 f"'{output}' cannot be written: {getattr(error, 'strerror', None) or error}.",
@@ -136,6 +140,7 @@ def leave(output: Path) -> None:
     Called within `alone_in`. Where another run has begun there meanwhile, it stays.
     """
     state = output / STATE
+    # A shard that has begun meanwhile would lose its lock's file, and with it be no longer seen
     if (state / _NODES).exists() or len(list(state.glob("run-*.lock"))) > 1:
         return
     shutil.rmtree(output, ignore_errors=True)
@@ -171,6 +176,7 @@ def check_nodes(output: Path, nodes: list[dict[str, Any]]) -> None:
 
 def _code(node: dict[str, Any]) -> dict[str, Any]:
     """Return by what a node's code is known: where it has a hash, a commit around it changes nothing."""
+    # Else any commit in a plugin's repository, as of documents, had the folder refused
     around = {"commit", "changed", "edited"} if node.get("sha256") else set()
     return {key: value for key, value in node.items() if key not in around}
 

@@ -84,6 +84,7 @@ class Report:
         """Count a cube that this run did, or that failed."""
         if outcome.error is None:
             self.done += 1
+            # Ten are kept and not all: a job may have a million cubes
             keep = heapq.heappush if len(self._slowest) < _SLOWEST else heapq.heappushpop
             keep(self._slowest, (outcome.seconds, outcome.unit.name))
             return
@@ -99,6 +100,7 @@ class Report:
         if self.left and self.seconds_left is not None:
             parts.append(f"{duration(self.seconds_left)} to go")
         if self._slowest:
+            # Not `_slowest[0]`, which is the least of a heap
             seconds, name = self.slowest[0]
             parts.append(f"slowest {name} ({seconds:.3g} s)")
         return ", ".join(parts)
@@ -187,6 +189,7 @@ def write_metrics(report: Report, file: Path) -> None:
     rows += ["# HELP cuvis_batch_seconds Seconds since this run began.", "# TYPE cuvis_batch_seconds gauge"]
     rows += [f"cuvis_batch_seconds {report.seconds:.3f}"]
     try:
+        # At once: node exporter drops a file that it meets half written
         write_atomic(file, "\n".join([*rows, ""]))
     except OSError as error:
         raise OutputError(
@@ -207,8 +210,10 @@ def _csv(outcomes: Iterable[Outcome]) -> str:
         first.append(
             [each.unit.name, each.unit.cube, state, each.seconds, each.worker, each.tries, _first(each.error), *ends]
         )
+    # The header comes last: outputs are known only when all cubes are seen
     names = [f"{name} {end}" for name in outputs for end in ("min", "max")]
     writer.writerow(["cube", "file", "state", "seconds", "worker", "tries", "error", *map(in_cell, names)])
+    # A name that begins as a formula would be computed by a spreadsheet
     writer.writerows(map(in_cell, row) for row in for_results(first))
     return rows.getvalue()
 

@@ -70,9 +70,12 @@ class LocalCrew:
 
     def start(self, worker: int) -> None:
         """Start a worker; it will be ready, or broken."""
+        # By it a child takes over this process's plugins; a worker loads its own, by the manifest
         environment = {key: value for key, value in os.environ.items() if key != LIVE_PLUGINS}
         for name in _THREADS:
+            # Libraries of C read these once when they load, so they must be there before the process starts
             environment.setdefault(name, str(self._threads))
+        # A file and no pipe: a node that prints much would fill a pipe that nobody reads, and stand still
         with self._log(worker).open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "cuvis_ai_core.batch.worker"],
@@ -90,6 +93,7 @@ class LocalCrew:
             "name": f"local-{worker}",
             "memory": self._memory,
         }
+        # A thread for each: Windows has no select for pipes
         threading.Thread(target=self._listen, args=(worker, process), daemon=True).start()
         self._tell(process, setup)
 
@@ -103,15 +107,18 @@ class LocalCrew:
             process, event = self._events.get(timeout=seconds)
         except queue.Empty:
             return None
+        # By the process and not the number: what one that was ended still said must not count for its successor
         return event if self._processes.get(event.worker) is process else None
 
     def end(self, worker: int) -> None:
         """End a worker at once, whatever it does; nothing more is heard of it."""
+        # Taken away before it is killed: its "died", which comes for sure, is then heard by nobody
         process = self._processes.pop(worker, None)
         if process is None:
             return
         with suppress(OSError):
             if hasattr(os, "killpg"):
+                # The group: processes that a node's code started would outlive it
                 os.killpg(process.pid, signal.SIGKILL)
             else:
                 process.kill()
@@ -132,6 +139,7 @@ class LocalCrew:
                 with suppress(ValueError):
                     data: dict[str, Any] = json.loads(line)
                     self._events.put((process, Event(worker, data.pop("event"), data)))
+        # After the last line was read: what it said before it died comes before its death
         status = process.wait()
         words = _last_words(self._log(worker))
         error = f"Its worker {how_it_ended(status)}." + (f" The last lines of its log:\n{words}" if words else "")
@@ -173,6 +181,7 @@ def _kind(status: int) -> str:
 def _last_words(log: Path) -> str:
     try:
         with log.open("rb") as file:
+            # Only the end is read: what nodes print has no limit
             file.seek(max(0, log.stat().st_size - _LAST_WORDS))
             return file.read().decode(errors="replace").strip()
     except OSError:
@@ -180,4 +189,5 @@ def _last_words(log: Path) -> str:
 
 
 def _cores() -> int:
+    # A batch system or container gives some cores only, which `cpu_count` does not know; macOS and Windows cannot tell
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

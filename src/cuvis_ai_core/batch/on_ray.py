@@ -78,6 +78,7 @@ class RayCrew:
         self._ray: Any = ray
         self._setup = setup
         self._engine = engine
+        # Ray that the caller had started is the caller's, and is not shut down
         self._own = not ray.is_initialized()
         if self._own:
             os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # else it wraps workers in `uv run`
@@ -93,12 +94,18 @@ class RayCrew:
                 ) from error
         self._actors: dict[int, Any] = {}
         self._waiting: dict[Any, tuple[int, str]] = {}
+        # Put once: as a plain argument it were copied into the store again for each actor
         self._bundle = ray.put(engine.bundle.read_bytes()) if engine.bundle is not None else None
 
     def start(self, worker: int) -> None:
         """Start a worker; it will be ready, or broken."""
+        # Not a decorator of the class: this module is imported where Ray is not installed
         actor = self._ray.remote(RayWorker).options(
-            num_cpus=self._engine.cpus, num_gpus=self._engine.gpus, max_restarts=0, max_task_retries=0
+            # Tries are counted by the driver; what Ray tried again by itself would not be known of
+            num_cpus=self._engine.cpus,
+            num_gpus=self._engine.gpus,
+            max_restarts=0,
+            max_task_retries=0,
         )
         data = {
             "job": job_data(self._setup.job),
@@ -128,6 +135,7 @@ class RayCrew:
         try:
             data = self._ray.get(ready[0])
         except self._ray.exceptions.RayError as error:
+            # The rest is Ray's own trace and advice, of many lines
             first = str(error).strip().splitlines()[0]
             return Event(worker, "died", {"error": f"Its worker ended: {first}", "kind": type(error).__name__})
         return Event(worker, "broken" if kind == _STARTS and "error" in data else kind, data)
@@ -176,6 +184,7 @@ class RayWorker:
         os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(self._data["threads"])))
         limit_memory(self._data["memory"])
         try:
+            # Paths of the job are as the driver's caller wrote them, from there
             os.chdir(self._data["folder"])
             job = Job.from_dict(self._data["job"])
             if self._bundle is not None:
@@ -209,8 +218,10 @@ def _carried(job: Job, bundle: bytes) -> Job:
     from cuvis_ai_core.plugins.cache.store import Store
     from cuvis_ai_core.registry import NodeRegistry
 
+    # By content: an actor that starts again, and the next job, find what is unpacked
     folder = NodeRegistry.get_cache_dir() / ".carried" / hashlib.sha256(bundle).hexdigest()[:32]
     folder.parent.mkdir(parents=True, exist_ok=True)
+    # Several actors of a machine start at once, and one unpacks for all
     with FileLock(folder.with_suffix(".lock")):
         if not any(folder.glob("*.yaml")):
             archive = folder.with_suffix(".bundle")

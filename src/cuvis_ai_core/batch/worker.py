@@ -110,16 +110,19 @@ def _no_cubes_fault(error: BaseException) -> int | None:
         number = each.errno if isinstance(each, OSError) else None
         if number in FULL or (number == errno.EROFS and isinstance(error, OutputError)):
             return number
+        # The error of a node wraps that of the system, which alone has a number
         each = each.__cause__
     return None
 
 
 def main() -> None:
     """Serve whoever started this process, by lines of JSON."""
+    # Libraries of C print to descriptor 1 whatever `sys.stdout` is
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what nodes print is no answer
     end_with_parent()
     asked: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    # Read in a thread, so that the end of the driver is seen while a cube runs
     threading.Thread(target=_read, args=(sys.stdin, asked.put), daemon=True).start()
     setup = asked.get()
     limit_memory(setup["memory"])
@@ -137,6 +140,7 @@ def main() -> None:
 def _read(stream: TextIO, put: Callable[[dict[str, Any]], None]) -> None:
     for line in stream:
         put(json.loads(line))
+    # `sys.exit` in a thread ends only that thread
     os._exit(0)  # whoever started this process is gone, or needs it no more; it may be in the middle of a cube
 
 

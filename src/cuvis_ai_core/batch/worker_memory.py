@@ -65,6 +65,7 @@ def peak_memory() -> int:
         import resource
     except ImportError:  # Windows
         return 0
+    # `ru_maxrss` is in bytes on macOS and in KiB on Linux
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -76,11 +77,14 @@ def limit_memory(most: int | None) -> None:
         most: Bytes; None: as much as the machine has.
     """
     with suppress(OSError):
+        # Without it the kernel may end the driver, or somebody else's process; to raise the number needs no rights
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     with suppress(ImportError, OSError, ValueError):  # Windows has none, macOS another one
         import resource
 
+        # Not RLIMIT_AS: that counts what is mapped and never touched too, as files of cubes and what libraries reserve
         least, hard = resource.getrlimit(resource.RLIMIT_DATA)
         wanted = most or machine_memory()
+        # RLIM_INFINITY is -1 in Python, which `min` would take for the least
         fitting = [each for each in (wanted, least, hard) if each != resource.RLIM_INFINITY]
         resource.setrlimit(resource.RLIMIT_DATA, (min(fitting), hard))

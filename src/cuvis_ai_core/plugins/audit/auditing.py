@@ -210,6 +210,7 @@ def _age(declared: GitPlugin | LocalPlugin, source: Source | None) -> int | None
     """Return how many days ago a tag was made, or its commit where the tag has no date of its own."""
     if source is None or not isinstance(declared, GitPlugin):
         return None
+    # `creatordate` is that of the tag, or of its commit where the tag is a lightweight one
     command = ("for-each-ref", "--format=%(creatordate:unix)", f"refs/tags/{declared.tag}")
     told = git(source.folder, *command).stdout.strip()
     made = datetime.fromtimestamp(int(told), UTC) if told.isdecimal() else None

@@ -13,6 +13,7 @@ _SHOWN: Final = 80
 
 def licence_of_project(project: Mapping[str, Any]) -> str:
     """Return what the `[project]` table of a pyproject.toml says; "" where it says nothing."""
+    # A text since PEP 639, a table before
     said = project.get("license")
     if isinstance(said, str):
         return said
@@ -30,9 +31,11 @@ def licence_of(name: str, version: str, folders: Iterable[Path]) -> str:
         version: Its version.
         folders: Where it may be installed, beside this environment.
     """
+    # A dependency that this environment has too is not installed for the plugin again
     places: list[dict[str, Any]] = [{"path": [*map(str, folders)]}, {}]
     for place in places:
         for found in distributions(name=name, **place):
+            # Another version may have another licence
             if found.version == version and (said := _said(found.metadata)):
                 return said
     return ""
@@ -41,6 +44,7 @@ def licence_of(name: str, version: str, folders: Iterable[Path]) -> str:
 def _said(metadata: Any) -> str:
     assert isinstance(metadata, Message)
     expression = metadata.get("License-Expression")
+    # `License` comes last: many projects put their whole licence's text there
     return expression or _classified(metadata.get_all("Classifier", [])) or _first_line(metadata.get("License", ""))
 
 
