@@ -47,13 +47,14 @@
     ├── YamlError (ValueError)                a YAML file cannot be read; whoever wanted it says what it is
     ├── PipelineError (ValueError)            a pipeline file or graph breaks a rule
     │   ├── PortError                         an unknown, missing, doubled or incompatible port
-    │   └── NodeRunError (RuntimeError)       a node's `forward` failed
+    │   └── NodeRunError (RuntimeError)       a node's `forward` or `prepare_inference` failed
     ├── CubeError (ValueError)                a cube cannot be read
     ├── AnnotationError (ValueError)          masks or COCO annotations cannot be read, or do not fit their cube
     ├── BatchError (RuntimeError)            a run on many cubes cannot begin, or cannot go on
     ├── OutputError (OSError)                results cannot be written there, or would overwrite others
     ├── TrainRunError (ValueError)            a trainrun file breaks a rule, or does not fit its pipeline or its data
     ├── TrainingError (RuntimeError)          training failed
+    │   └── TrainingStoppedError              training was stopped by the event that it was given
     ├── ServiceError (RuntimeError)           a call of the gRPC service is refused, or failed; `code` says how
     ├── ModelDownloadError (RuntimeError)     weights of a model cannot be fetched, carried or removed
     │   └── ModelWeightsMissingError          they are not there, and may not be fetched
@@ -407,7 +408,7 @@ class PortError(PipelineError):
 
 
 class NodeRunError(PipelineError, RuntimeError):
-    """A node's `forward` failed; `__cause__` is its own exception.
+    """A node's `forward`, or its `prepare_inference`, failed; `__cause__` is its own exception.
 
     Where it wrote into what it was given, `port` is that input, and `readers` says who else has the same values.
     """
@@ -452,6 +453,10 @@ class TrainingError(CuvisError, RuntimeError):
     """Training failed."""
 
     path: Path | None = None
+
+
+class TrainingStoppedError(TrainingError):
+    """Training was stopped by the event that it was given; a node that was learning has learned a part."""
 
 
 class ServiceError(CuvisError, RuntimeError):

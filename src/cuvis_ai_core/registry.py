@@ -56,11 +56,11 @@ class _Get:
         self._importing = importing
 
     def __get__(self, bound: NodeRegistry | None, owner: type[NodeRegistry]) -> _Getter:
-        def get(name: str, *, instance: NodeRegistry | None = None) -> type[NodeMixin]:
+        def get(class_identifier: str, *, instance: NodeRegistry | None = None) -> type[NodeMixin]:  # a published name
             registry = bound if instance is None else instance
             if registry is None:
-                return owner._get_builtin(name, importing=self._importing)  # noqa: SLF001
-            return registry._get_node(name, importing=self._importing)  # noqa: SLF001
+                return owner._get_builtin(class_identifier, importing=self._importing)  # noqa: SLF001
+            return registry._get_node(class_identifier, importing=self._importing)  # noqa: SLF001
 
         return get
 
@@ -90,6 +90,7 @@ class NodeRegistry:
     def __init__(self, *, discover: bool = True, block: Iterable[str] = (), offline: bool = False) -> None:
         self._loading = threading.RLock()
         self._offline = offline
+        self._catalog: dict[str, Any] = {}
         blocked = frozenset([block] if isinstance(block, str) else block)
         self._members = Members(self._builtin_registry, blocked, discovering=discover)
         # A registry that is dropped without being closed lets go of its plugins too.
@@ -492,8 +493,50 @@ class NodeRegistry:
         """
         self._members.take_out(plugin)
 
+    def register_plugin(self, manifest_path: str | os.PathLike[str]) -> None:
+        """Have the nodes of the one plugin of a manifest: as it is installed in this environment, else by loading it.
+
+        Args:
+            manifest_path: A manifest of the newer kind, with the plugin's `name` and `capabilities`.
+
+        Raises:
+            ManifestError: It cannot be read, or is no manifest of one plugin.
+            PluginLoadError: It had to be loaded, and a step failed.
+        """
+        from cuvis_ai_core.plugins.manifest_folders import is_installed, manifest_of_one
+
+        name, manifest = manifest_of_one(manifest_path)
+        if is_installed(manifest):
+            self.register_plugins_installed({name: manifest})
+        else:
+            self.load_plugin(name, {key: each for key, each in manifest.items() if key != "name"})
+            self._catalog[name] = manifest
+
+    def register_plugins_catalog(self, configs: Mapping[str, Any]) -> None:
+        """Keep what the manifests of plugins say, in `plugin_catalog`; nothing is installed or imported.
+
+        What is said of a plugin whose classes are there already is left out, which is logged.
+
+        Args:
+            configs: Name to what its manifest says: a mapping, or a model of the schemas.
+        """
+        from cuvis_ai_core.plugins.package_nodes import say_kept
+
+        for name, config in configs.items():
+            if name in self._members.declared or self.hooks.get_plugin(name) is not None:
+                say_kept(name, self._catalog.setdefault(name, config), config)
+            else:
+                self._catalog[name] = config
+
+    @property
+    def plugin_catalog(self) -> Mapping[str, Any]:
+        """What is known of plugins by `register_plugins_catalog`, by name; `register_plugins_installed` takes it."""
+        return MappingProxyType(self._catalog)
+
     def register_plugins_installed(self, resolved_plugins: Mapping[str, Any]) -> list[str]:
         """Have the nodes of plugins that are installed in this environment by the short names of their classes.
+
+        A plugin that is registered with the same classes stays as it is.
 
         Args:
             resolved_plugins: Name to what its manifest says: a mapping, or a model of the schemas, with `capabilities`
@@ -510,7 +553,9 @@ class NodeRegistry:
 
         installed = {name: Installed(name, manifest) for name, manifest in resolved_plugins.items()}
         for name, each in installed.items():
-            self.register_hooks(each, name)
+            if self.hooks.get_plugin(name) != each:
+                self.register_hooks(each, name)
+            self._catalog[name] = resolved_plugins[name]
         return [path for each in installed.values() for path in each.cuvis_ai_nodes()]
 
     def _get_node(self, name: str, *, importing: bool) -> type:

@@ -189,3 +189,10 @@ def test_two_spellings_of_one_file_are_the_same() -> None:
     assert norm_source("C:\\Data\\a.cu3s") == norm_source("c:/Data//a.cu3s") == "c:/Data/a.cu3s"
     assert norm_source("./Data/a.cu3s") == "Data/a.cu3s"
     assert norm_source("//host/share") == "//host/share"
+
+
+def test_arguments_of_a_class_of_its_own_are_kept() -> None:
+    """Which the base class does not know."""
+    from cuvis_ai_core.data.datamodule import BaseCuvisAIDataModule
+
+    assert BaseCuvisAIDataModule(batch_size=2, threads=3).params == {"threads": 3}

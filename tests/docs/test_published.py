@@ -68,10 +68,136 @@ ARGUMENTS = {
     "utils.node_registry:NodeRegistry.get_builtin_class": ["class_name"],
     "utils.node_registry:NodeRegistry.register_plugins_installed": ["self", "resolved_plugins"],
     "utils.plugin_fixer:reorder_pipeline_with_plugins": ["original", "plugin_names"],
+    "training.trainers:StatisticalTrainer": ["pipeline", "datamodule", "stop_event", "metric_nodes", "emit"],
+    "utils.plugin_fixer:suggest_plugins_fix_cli": ["argv"],
     "utils.plugin_fixer:suggest_plugins_field": ["pipeline_config", "raw_pipeline_dict", "plugins_dirs"],
-    "utils.plugin_resolver:resolve_pipeline_plugins": ["pipeline_config", "plugins_dirs"],
+    "utils.plugin_resolver:resolve_pipeline_plugins": ["pipeline_config", "plugins_dirs", "data_module"],
 }
 """Name to the arguments that published programs give it, by their places or, with a star, by these names alone."""
+
+METHODS = """
+data.datamodule:BaseCuvisAIDataModule splits batch_size num_workers samples_per_frame
+data.datamodule:BaseCuvisAIDataModule.build_dataset_from_refs refs
+data.datamodule:BaseCuvisAIDataModule.build_stage_dataset stage
+data.datamodule:BaseCuvisAIDataModule.category_name_to_id
+data.datamodule:BaseCuvisAIDataModule.enumerate required_attrs
+data.datamodule:BaseCuvisAIDataModule.predict_dataloader
+data.datamodule:BaseCuvisAIDataModule.predict_ds
+data.datamodule:BaseCuvisAIDataModule.setup stage
+data.datamodule:BaseCuvisAIDataModule.supported_attrs
+data.datamodule:BaseCuvisAIDataModule.test_dataloader
+data.datamodule:BaseCuvisAIDataModule.test_ds
+data.datamodule:BaseCuvisAIDataModule.train_dataloader
+data.datamodule:BaseCuvisAIDataModule.train_ds
+data.datamodule:BaseCuvisAIDataModule.val_dataloader
+data.datamodule:BaseCuvisAIDataModule.val_ds
+data.datamodule:BaseCuvisAIDataModule.validate_params params
+deciders.base_decider:BinaryDecider threshold
+deciders.base_decider:BinaryDecider.calibrate scores targets
+deciders.base_decider:BinaryDecider.cleanup
+deciders.base_decider:BinaryDecider.execution_stages
+deciders.base_decider:BinaryDecider.forward logits context
+deciders.base_decider:BinaryDecider.freeze
+deciders.base_decider:BinaryDecider.frozen
+deciders.base_decider:BinaryDecider.get_category
+deciders.base_decider:BinaryDecider.get_execution_stages
+deciders.base_decider:BinaryDecider.get_icon_name
+deciders.base_decider:BinaryDecider.get_tags
+deciders.base_decider:BinaryDecider.inputs
+deciders.base_decider:BinaryDecider.is_calibrated
+deciders.base_decider:BinaryDecider.load_state_dict state_dict strict assign
+deciders.base_decider:BinaryDecider.name
+deciders.base_decider:BinaryDecider.outputs
+deciders.base_decider:BinaryDecider.prepare_inference
+deciders.base_decider:BinaryDecider.requires_initial_fit
+deciders.base_decider:BinaryDecider.should_execute stage
+deciders.base_decider:BinaryDecider.statistical_initialization input_stream
+deciders.base_decider:BinaryDecider.unfreeze
+deciders.base_decider:BinaryDecider.validate_serialization_support
+node.node:Node name
+node.node:Node.cleanup
+node.node:Node.execution_stages
+node.node:Node.forward
+node.node:Node.freeze
+node.node:Node.frozen
+node.node:Node.get_category
+node.node:Node.get_execution_stages
+node.node:Node.get_icon_name
+node.node:Node.get_tags
+node.node:Node.inputs
+node.node:Node.load_state_dict state_dict strict assign
+node.node:Node.name
+node.node:Node.outputs
+node.node:Node.prepare_inference
+node.node:Node.requires_initial_fit
+node.node:Node.should_execute stage
+node.node:Node.statistical_initialization input_stream
+node.node:Node.unfreeze
+node.node:Node.validate_serialization_support
+pipeline.pipeline:CuvisPipeline name strict_runtime_io_validation
+pipeline.pipeline:CuvisPipeline.cleanup
+pipeline.pipeline:CuvisPipeline.connect
+pipeline.pipeline:CuvisPipeline.cpu
+pipeline.pipeline:CuvisPipeline.cuda device
+pipeline.pipeline:CuvisPipeline.device
+pipeline.pipeline:CuvisPipeline.format_profiling_summary stage total_frames
+pipeline.pipeline:CuvisPipeline.forward batch stage upto_node context free_consumed_ports keep_ports
+pipeline.pipeline:CuvisPipeline.freeze_structure owner
+pipeline.pipeline:CuvisPipeline.get_data_profiling_summary stage
+pipeline.pipeline:CuvisPipeline.get_input_specs
+pipeline.pipeline:CuvisPipeline.get_output_specs
+pipeline.pipeline:CuvisPipeline.get_profiling_summary stage
+pipeline.pipeline:CuvisPipeline.iter_profiled_batches batches stage move
+pipeline.pipeline:CuvisPipeline.load_pipeline config_path weights_path strict_weight_loading device config_overrides
+pipeline.pipeline:CuvisPipeline.load_trainer_state checkpoint_path device
+pipeline.pipeline:CuvisPipeline.metadata
+pipeline.pipeline:CuvisPipeline.move_batch_to_device batch
+pipeline.pipeline:CuvisPipeline.name
+pipeline.pipeline:CuvisPipeline.named_parameters recurse require_grad sep
+pipeline.pipeline:CuvisPipeline.nodes
+pipeline.pipeline:CuvisPipeline.parameters recurse require_grad
+pipeline.pipeline:CuvisPipeline.prepare_inference
+pipeline.pipeline:CuvisPipeline.profiling_enabled
+pipeline.pipeline:CuvisPipeline.reset_profiling
+pipeline.pipeline:CuvisPipeline.save_to_file config_path validate_nodes save_weights metadata
+pipeline.pipeline:CuvisPipeline.serialize
+pipeline.pipeline:CuvisPipeline.set_profiling enabled synchronize_cuda reset skip_first_n port_retention
+pipeline.pipeline:CuvisPipeline.structure_frozen_by
+pipeline.pipeline:CuvisPipeline.to
+pipeline.pipeline:CuvisPipeline.unfreeze_nodes_by_name node_names
+pipeline.pipeline:CuvisPipeline.unfreeze_structure
+pipeline.pipeline:CuvisPipeline.verify
+pipeline.pipeline:CuvisPipeline.visualize format output_path
+training.trainers:GradientTrainer pipeline datamodule loss_nodes metric_nodes training_config monitors callbacks
+training.trainers:GradientTrainer.configure_optimizers
+training.trainers:GradientTrainer.fit
+training.trainers:GradientTrainer.load_best_checkpoint
+training.trainers:GradientTrainer.test ckpt_path
+training.trainers:GradientTrainer.test_step batch batch_idx
+training.trainers:GradientTrainer.training_step batch batch_idx
+training.trainers:GradientTrainer.validate ckpt_path
+training.trainers:GradientTrainer.validation_step batch batch_idx
+training.trainers:StatisticalTrainer pipeline datamodule stop_event metric_nodes emit
+training.trainers:StatisticalTrainer.fit
+training.trainers:StatisticalTrainer.test
+training.trainers:StatisticalTrainer.validate
+utils.node_registry:NodeRegistry
+utils.node_registry:NodeRegistry.auto_register_package package_name
+utils.node_registry:NodeRegistry.clear
+utils.node_registry:NodeRegistry.clear_plugins
+utils.node_registry:NodeRegistry.get class_identifier instance
+utils.node_registry:NodeRegistry.get_builtin_class class_name
+utils.node_registry:NodeRegistry.list_builtin_nodes
+utils.node_registry:NodeRegistry.list_plugins
+utils.node_registry:NodeRegistry.register node_class
+utils.node_registry:NodeRegistry.register_plugin manifest_path
+utils.node_registry:NodeRegistry.register_plugins_catalog configs
+utils.node_registry:NodeRegistry.register_plugins_installed resolved_plugins
+utils.node_registry:NodeRegistry.unload_plugin name
+utils.plugin_fixer:suggest_plugins_fix_cli argv
+utils.plugin_resolver:resolve_pipeline_plugins pipeline_config plugins_dirs data_module
+"""
+"""Name to the arguments that published programs give it by name, of all that 0.18.6 has on these classes."""
 
 
 @pytest.mark.parametrize("path", NAMES)
@@ -96,6 +222,23 @@ def test_arguments_have_their_published_names(path: str, arguments: list[str]) -
     assert {each[1:] for each in arguments if each.startswith("*")} <= {
         each.name for each in found if each.kind is each.KEYWORD_ONLY
     }
+
+
+@pytest.mark.parametrize("line", METHODS.split("\n")[1:-1])
+def test_methods_take_their_published_arguments(line: str) -> None:
+    """By name, whatever else they take; a property takes none."""
+    for package in ("torch", "pytorch_lightning"):
+        pytest.importorskip(package)
+    path, *arguments = line.split()
+    module, _, name = path.partition(":")
+    found = attrgetter(name)(import_module(f"cuvis_ai_core.{module}"))
+    if isinstance(found, property):
+        assert not arguments
+        return
+    parameters = inspect.signature(found).parameters.values()
+    taken = {each.name for each in parameters if each.kind not in {each.VAR_POSITIONAL, each.VAR_KEYWORD}}
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters)
+    assert takes_any or taken >= set(arguments)
 
 
 @pytest.mark.parametrize(("path", "new"), OLD)

@@ -14,8 +14,8 @@ import torch
 from cuvis_ai_schemas.enums import ExecutionStage, NodeCategory, NodeTag
 from cuvis_ai_schemas.pipeline import PipelineConfig, PortSpec
 
-from cuvis_ai_core import Pipeline
-from cuvis_ai_core.errors import PipelineError, PortError
+from cuvis_ai_core import NodeRegistry, Pipeline
+from cuvis_ai_core.errors import NodeRunError, PipelineError, PortError
 from cuvis_ai_core.node import Node
 from cuvis_ai_core.pipeline.factory import PipelineBuilder
 from cuvis_ai_core.pipeline.pipeline import CuvisPipeline
@@ -219,11 +219,23 @@ def test_what_save_to_file_writes_is_read_by_the_schemas(pipeline: Pipeline, tmp
 def test_weights_of_a_checkpoint_of_lightning(pipeline: Pipeline, tmp_path: Path) -> None:
     """Whatever stands before the name of a node; other objects than weights are refused."""
     torch.save({"state_dict": {"layers.gain.gain": torch.tensor(9.0)}}, tmp_path / "a.ckpt")
-    pipeline.load_trainer_state(tmp_path / "a.ckpt")
+    pipeline.load_weights(tmp_path / "a.ckpt")
     assert float(pipeline.nodes["gain"].gain) == 9
     torch.save({"state_dict": {"layers.gain.gain": Path("x")}}, tmp_path / "b.ckpt")
     with pytest.raises(PipelineError, match=r"holds pathlib.* which may run code"):
         pipeline.load_weights(tmp_path / "b.ckpt")
+
+
+def test_what_a_file_of_a_training_says_beside_weights(tmp_path: Path) -> None:
+    """Metadata in any case, the states of optimizer and scheduler where they are there; other objects are refused."""
+    torch.save({"epoch": 3}, tmp_path / "a.ckpt")
+    assert CuvisPipeline.load_trainer_state(tmp_path / "a.ckpt") == {"metadata": {}}
+    said = {"metadata": {"by": "us"}, "optimizer_state": {"lr": 0.1}, "scheduler_state": {"step": 2}}
+    torch.save({"state_dict": {}, **said}, tmp_path / "b.ckpt")
+    assert CuvisPipeline.load_trainer_state(tmp_path / "b.ckpt", device="cpu") == said
+    torch.save({"metadata": Path("x")}, tmp_path / "c.ckpt")
+    with pytest.raises(PipelineError, match="which may run code"):
+        CuvisPipeline.load_trainer_state(tmp_path / "c.ckpt")
 
 
 def test_drawings(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -261,6 +273,148 @@ def test_profiling(pipeline: Pipeline) -> None:
     assert len(pipeline.get_profiling_summary("val")) == 2
     pipeline.set_profiling(True, reset=True)
     assert pipeline.get_profiling_summary() == []
+
+
+def test_times_of_what_is_done_around_runs(pipeline: Pipeline) -> None:
+    """Reading, moving, and the whole turn of the loop, without the first batch of a pass."""
+    batches = [{"image": torch.ones(1, 2, 2, 1)} for _ in range(4)]
+
+    def counts(stage: Any = None) -> dict[str, int]:
+        return {each.node_name: each.count for each in pipeline.get_data_profiling_summary(stage)}
+
+    def run(**move: Any) -> None:
+        for batch in pipeline.iter_profiled_batches(iter(batches), stage=ExecutionStage.VAL, **move):
+            pipeline.forward(batch, "val")
+
+    pipeline.reset_profiling()
+    run()
+    assert (counts(), pipeline.profiling_enabled) == ({}, False)
+    pipeline.set_profiling(True)
+    run()
+    assert counts("val") == {"data_load": 3, "batch_loop": 3}
+    assert {each.node_name for each in pipeline.get_profiling_summary()} == {"gain", "total"}
+    run(move=pipeline.move_batch_to_device)
+    assert counts() == {"data_load": 6, "batch_loop": 6, "to_device": 3}
+    assert counts("train") == {}
+    for row in pipeline.get_data_profiling_summary():
+        assert 0 <= row.min_ms <= row.max_ms <= row.total_ms
+    table = pipeline.format_profiling_summary(total_frames=4)
+    assert "batch_loop" in table
+    assert "4 images, " in table
+    with pytest.raises(PipelineError, match="There is no stage 'vla'"):
+        pipeline.iter_profiled_batches(batches, stage="vla")
+    pipeline.reset_profiling()
+    assert (counts(), pipeline.get_profiling_summary(), pipeline.profiling_enabled) == ({}, [], True)
+
+
+def test_a_loop_that_is_left_early_has_no_whole_turn(pipeline: Pipeline) -> None:
+    """What was read is told all the same."""
+    pipeline.set_profiling(True)
+    loop: Any = pipeline.iter_profiled_batches([{"image": torch.ones(1)}] * 4, stage="val")
+    next(loop)
+    next(loop)
+    loop.close()
+    assert [(each.node_name, each.count) for each in pipeline.get_data_profiling_summary()] == [("data_load", 1)]
+
+
+def test_the_first_times_can_be_left_out(pipeline: Pipeline) -> None:
+    """Those of each node, and of what is done around runs."""
+    pipeline.set_profiling(True, skip_first_n=2, synchronize_cuda=True, port_retention=True)
+    for batch in pipeline.iter_profiled_batches([{"image": torch.ones(1, 2, 2, 1)}] * 4, stage="val"):
+        pipeline.forward(batch, "val")
+    assert {each.count for each in pipeline.get_profiling_summary()} == {2}
+    assert {each.count for each in pipeline.get_data_profiling_summary()} == {1}
+    with pytest.raises(PipelineError, match="skip_first_n is -1"):
+        pipeline.set_profiling(True, skip_first_n=-1)
+
+
+def test_a_batch_is_moved(pipeline: Pipeline) -> None:
+    """Its tensors, in a copy; all else stays what it was."""
+    names, batch = ["x"], {"image": torch.ones(1), "names": ["x"], "none": None}
+    moved = pipeline.move_batch_to_device(batch)
+    assert moved is not batch
+    assert (moved["image"].device.type, moved["names"], moved["none"]) == ("cpu", names, None)
+
+
+def test_the_structure_can_be_frozen(pipeline: Pipeline) -> None:
+    """Then nothing joins in until it is unfrozen, or the pipeline is closed; it runs all the same."""
+    pipeline.freeze_structure("the trainer")
+    assert pipeline.structure_frozen_by == "the trainer"
+    another = Total(name="another")
+    with pytest.raises(PipelineError, match="stays as it is for the trainer: nothing can be connected"):
+        pipeline.add(another)
+    with pytest.raises(PipelineError, match="stays as it is"):
+        pipeline.connect(pipeline.nodes["gain"].outputs.image, another.inputs.values)
+    assert list(pipeline.nodes) == ["gain", "total"]
+    assert float(pipeline.forward({"image": torch.ones(1, 1, 1, 1)})["total", "total"]) == 2
+    pipeline.unfreeze_structure()
+    pipeline.add(another)
+    pipeline.freeze_structure("us")
+    pipeline.close()
+    assert pipeline.structure_frozen_by is None
+
+
+def test_consumed_ports_can_be_released(pipeline: Pipeline) -> None:
+    """Only outputs that no node reads are answered, and those that are named, by a port of every node too."""
+    batch = {"image": torch.ones(1, 1, 1, 1)}
+    assert list(pipeline.forward(batch, free_consumed_ports=True)) == [("total", "total")]
+    assert list(pipeline.forward(batch, upto_node="total", free_consumed_ports=True)) == [("gain", "image")]
+    for kept in (["image"], [("gain", "image")], ["gain.image"]):
+        found = pipeline.forward(batch, free_consumed_ports=True, keep_ports=kept)
+        assert set(found) == {("total", "total"), ("gain", "image")}
+
+
+def test_parameters_can_be_chosen(pipeline: Pipeline) -> None:
+    """By whether they need a gradient; their names by a separator."""
+    pipeline.unfreeze_nodes_by_name(node_names=["gain"])
+    assert [name for name, _ in pipeline.named_parameters(sep="/")] == ["gain/gain"]
+    assert len(list(pipeline.parameters(require_grad=True))) == 1
+    assert list(pipeline.parameters(require_grad=False)) == []
+
+
+class Engine(Gain):
+    """Makes something of its weights before the first inference."""
+
+    def prepare_inference(self) -> None:
+        """Note what the weights are then, or fail."""
+        if float(self.gain) < 0:
+            raise ValueError("a negative gain")
+        self.made = [*getattr(self, "made", ()), float(self.gain)]
+
+
+def test_nodes_prepare_for_inference_with_their_final_weights(tmp_path: Path) -> None:
+    """Once a pipeline is loaded, and again when weights are; a node that fails is named, and ends the loading."""
+    NodeRegistry.register(Engine)
+    made = Pipeline("engines").add(Engine(name="engine", gain=1.0))
+    made.nodes["engine"].gain.fill_(5.0)
+    made.save(tmp_path / "a.yaml")
+    pipeline = Pipeline.load(tmp_path / "a.yaml")
+    assert pipeline.nodes["engine"].made == [5.0]
+    made.nodes["engine"].gain.fill_(7.0)
+    made.save(tmp_path / "b.yaml")
+    pipeline.load_weights(tmp_path / "b.pt")
+    assert pipeline.nodes["engine"].made == [5.0, 7.0]
+    loose = Pipeline.load_pipeline(tmp_path / "a.yaml", tmp_path / "b.pt", strict_weight_loading=False)
+    assert loose.nodes["engine"].made[-1] == 7.0
+    assert not hasattr(Pipeline.load(tmp_path / "a.yaml", outline=True).nodes["engine"], "made")
+    made.nodes["engine"].gain.fill_(-1.0)
+    made.save(tmp_path / "c.yaml")
+    with pytest.raises(
+        NodeRunError, match=r"'engine' \(Engine\) could not prepare .*: ValueError: a negative"
+    ) as failed:
+        Pipeline.load(tmp_path / "c.yaml")
+    assert failed.value.node == "engine"
+    assert isinstance(failed.value, RuntimeError)
+
+
+def test_stages_of_a_class() -> None:
+    """Those that it declares, as members of the enum."""
+
+    class Late(Gain):
+        EXECUTION_STAGES = ("val", ExecutionStage.TEST)
+
+    assert Gain.get_execution_stages() == {ExecutionStage.ALWAYS}
+    assert Late(name="late").get_execution_stages() == {ExecutionStage.VAL, ExecutionStage.TEST}
 
 
 def test_old_names_say_once_what_the_new_one_is() -> None:

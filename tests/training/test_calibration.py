@@ -13,7 +13,8 @@ from cuvis_ai_core import NodeRegistry, Pipeline
 
 torch = pytest.importorskip("torch")
 
-from cuvis_ai_core.training.calibration import calibrate  # noqa: E402 - needs torch
+from cuvis_ai_core.deciders.base_decider import BinaryDecider  # noqa: E402 - needs torch
+from cuvis_ai_core.training.calibration import calibratable, calibrate  # noqa: E402
 
 PIPELINE: dict[str, Any] = {
     "metadata": {"name": "decided"},
@@ -236,3 +237,21 @@ def test_why_a_node_is_left_is_said(
     (left,) = calibrate(make(edges=edges), BATCHES).nodes
     assert left.reason == reason
     assert left.words().startswith("decider: left as it was: ")
+
+
+def test_a_decider_that_calibrates_nothing_is_left_out(make: Callable[..., Pipeline]) -> None:
+    """Nothing is said of one that has only the method of the base class, which does nothing."""
+
+    class Plain(BinaryDecider):
+        """Compares."""
+
+        def forward(self, logits: Any, context: Any = None, **_: Any) -> dict[str, Any]:
+            """Decide."""
+            del context
+            return {"decisions": logits > self.threshold}
+
+    plain = Plain(name="plain")
+    pipeline = make().add(plain)
+    assert calibratable(pipeline) == ("decider",)
+    assert plain.is_calibrated
+    assert plain.calibrate(SCORES, MASK) is None

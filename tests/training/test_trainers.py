@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from cuvis_ai_core import Pipeline
-from cuvis_ai_core.errors import TrainRunError
+from cuvis_ai_core.errors import PipelineError, TrainingStoppedError, TrainRunError
 from cuvis_ai_core.training import GradientTrainer, Predictor, StatisticalTrainer
 from cuvis_ai_core.training import config as training_config
 from cuvis_ai_core.training.config import OptimizerConfig, SchedulerConfig, TrainingConfig
 from cuvis_ai_core.training.datamodule import CuvisDataModule
+from cuvis_ai_core.training.evaluation import TrainingCancelled
+from cuvis_ai_core.training.post_fit import FrameProgress, TrainEvent
 from cuvis_ai_core.training.trainers import GradientTrainer as Published
 
 Make = Callable[..., Pipeline]
@@ -136,12 +139,81 @@ def test_what_a_node_keeps_in_validation_can_be_written_in_training(make_pipelin
 
 
 def test_statistics_alone_are_validated_and_tested(make_pipeline: Make) -> None:
-    """By the outputs for each batch, nodes for that stage among them."""
-    trainer = StatisticalTrainer(make_pipeline(), Scenes())
+    """By what the metric nodes say over all pixels, those that are named, and how many images there were."""
+    pipeline = make_pipeline()
+    trainer = StatisticalTrainer(pipeline, Scenes())
     trainer.fit()
-    (outputs,) = trainer.validate()
-    assert outputs["accuracy", "metrics"][0].stage.value == "val"
-    assert trainer.test()[0]["accuracy", "metrics"][0].stage.value == "test"
+    found = trainer.validate()
+    (batch,) = trainer.datamodule.val_dataloader()
+    (metric,) = pipeline.forward(batch, "val")["accuracy", "metrics"]
+    assert found.metrics == {"accuracy/accuracy": pytest.approx(metric.value)}
+    assert (found.frames, trainer.test().frames) == (2, 2)
+    for named in (["accuracy"], [pipeline.nodes["accuracy"]]):
+        assert StatisticalTrainer(pipeline, Scenes(), None, named).validate() == found
+    assert StatisticalTrainer(pipeline, Scenes(), metric_nodes=[]).validate().metrics == {}
+    with pytest.raises(TrainRunError, match="metric_nodes: the pipeline has no node 'acuracy'"):
+        StatisticalTrainer(pipeline, Scenes(), metric_nodes=["acuracy"])
+
+
+def test_who_listens_is_told_of_statistics(make_pipeline: Make) -> None:
+    """Of each node that begins and ends, and how many images it was given."""
+    told: list[TrainEvent] = []
+    StatisticalTrainer(make_pipeline(), Scenes(), emit=told.append).fit()
+    assert [(each.hook.value, each.node) for each in told] == [
+        ("statistical_node_start", "center"),
+        *[("statistical_progress", "center")] * 2,
+        ("statistical_node_end", "center"),
+    ]
+    progress = [each.progress for each in told]
+    assert progress == [FrameProgress(0, 6), FrameProgress(3, 6), FrameProgress(6, 6), None]
+
+
+def test_statistics_can_be_stopped(make_pipeline: Make) -> None:
+    """Before the next batch; the node has not learned."""
+    stop, pipeline = Event(), make_pipeline()
+
+    def end(_: TrainEvent) -> None:
+        stop.set()
+
+    trainer = StatisticalTrainer(pipeline, Scenes(), stop, emit=end)
+    with pytest.raises(TrainingCancelled, match="its stop_event is set"):
+        trainer.fit()
+    assert trainer.waiting == ("center",)
+    with pytest.raises(TrainingStoppedError):
+        StatisticalTrainer(pipeline, Scenes(), stop).validate()
+
+
+def test_nothing_joins_a_pipeline_that_is_trained(make_pipeline: Make) -> None:
+    """Its weights would be in no optimizer and no checkpoint."""
+    pipeline = make_pipeline()
+    Published(pipeline, Scenes(), ["error"])
+    with pytest.raises(PipelineError, match="stays as it is for GradientTrainer"):
+        pipeline.add(type(pipeline.nodes["center"])(name="late"))
+
+
+def test_the_best_weights_come_back(make_pipeline: Make, tmp_path: Path) -> None:
+    """Or it is said why not, and the weights stay."""
+    pipeline = make_pipeline()
+    StatisticalTrainer(pipeline, Scenes()).fit()
+    keeping = pl.callbacks.ModelCheckpoint(dirpath=tmp_path, monitor="val_loss")
+    config = {"max_epochs": 3, "accelerator": "cpu", "enable_progress_bar": False}
+    trainer = Published(pipeline, Scenes(), ["error"], trainer_config=config, callbacks=[keeping])
+    assert trainer.load_best_checkpoint().reason == "no checkpoints were kept"
+    trainer.fit()
+    weight = pipeline.nodes["scores"].linear.weight
+    best = torch.load(keeping.best_model_path, weights_only=True)
+    weight.data.fill_(9.0)
+    found = trainer.load_best_checkpoint()
+    assert (found.restored, found.path, found.epoch) == (True, keeping.best_model_path, best["epoch"])
+    assert found.monitor == "val_loss"
+    assert found.score == keeping.best_model_score
+    assert torch.equal(weight, best["state_dict"]["layers.scores.linear.weight"])
+    weight.data.fill_(9.0)
+    torch.save({"state_dict": {"layers.scores.other": torch.zeros(1)}}, keeping.best_model_path)
+    assert "The weights do not fit" in trainer.load_best_checkpoint().reason
+    Path(keeping.best_model_path).unlink()
+    assert trainer.load_best_checkpoint().reason.startswith("no checkpoint was written")
+    assert bool((weight == 9).all())
 
 
 def test_predictions_of_a_data_module(make_pipeline: Make) -> None:

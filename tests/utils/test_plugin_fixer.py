@@ -22,50 +22,51 @@ def pipeline(tmp_path: Path) -> Path:
     return tmp_path / "configs" / "belt.yaml"
 
 
-def suggest(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Run the command, and return its exit status."""
-    monkeypatch.setattr(sys, "argv", ["suggest-plugins-fix", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        suggest_plugins_fix_cli()
-    return int(ended.value.code or 0)
+def suggest(*arguments: str) -> int:
+    """Run the command, and return its exit code."""
+    return suggest_plugins_fix_cli(list(arguments))
 
 
-def test_plugins_are_suggested(
+def test_arguments_are_those_of_the_process_where_none_are_given(
     pipeline: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """As an entry point calls it; what is wrong with them is a code too."""
+    monkeypatch.setattr(sys, "argv", ["suggest-plugins-fix", "--pipeline-path", str(pipeline)])
+    assert suggest_plugins_fix_cli() == 0
+    assert "plugins:\n- belt\n" in capsys.readouterr().out
+    assert (suggest("--help"), suggest(), suggest("--pipeline-path", "no.yaml")) == (0, 2, 2)
+
+
+def test_plugins_are_suggested(pipeline: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As a whole file, as what changes, or as JSON with both; the file stays as it is."""
-    assert suggest(monkeypatch, "--pipeline-path", str(pipeline)) == 0
+    assert suggest("--pipeline-path", str(pipeline)) == 0
     text = capsys.readouterr().out
     assert yaml.safe_load(text) == {**yaml.safe_load(PIPELINE), "plugins": ["belt"]}
-    assert suggest(monkeypatch, "--pipeline-path", str(pipeline), "--output", "diff") == 0
+    assert suggest("--pipeline-path", str(pipeline), "--output", "diff") == 0
     assert "\n+- belt\n" in capsys.readouterr().out
     folder = pipeline.parent / "plugins"
-    assert suggest(monkeypatch, "--pipeline-path", str(pipeline), "--plugins-dir", str(folder), "--output", "json") == 0
+    assert suggest("--pipeline-path", str(pipeline), "--plugins-dir", str(folder), "--output", "json") == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["pipeline"], answer["plugins"]) == (str(pipeline), ["belt"])
     assert pipeline.read_text() == PIPELINE
     pipeline.write_text(text)
-    assert suggest(monkeypatch, "--pipeline-path", str(pipeline)) == 0
+    assert suggest("--pipeline-path", str(pipeline)) == 0
     told = capsys.readouterr()
     assert (told.out, "names its plugins already: belt" in told.err) == ("", True)
 
 
-def test_a_file_that_is_no_pipeline_is_an_error(
-    pipeline: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_that_is_no_pipeline_is_an_error(pipeline: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of one line."""
     for content in ("- 1\n", "a: [\n", "plugins: [1]\n", "plugins: 5\n", "nodes: 5\n", "nodes: [1]\n"):
         pipeline.write_text(content)
-        assert suggest(monkeypatch, "--pipeline-path", str(pipeline)) == 1
+        assert suggest("--pipeline-path", str(pipeline)) == 1
         assert capsys.readouterr().err.startswith("Error: ")
 
 
-def test_names_steer_no_terminal(
-    pipeline: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_names_steer_no_terminal(pipeline: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What a file calls its plugins is shown with controls written out."""
     pipeline.write_text('plugins: ["a\\e]52;c;x\\a"]\n')
-    assert suggest(monkeypatch, "--pipeline-path", str(pipeline)) == 0
+    assert suggest("--pipeline-path", str(pipeline)) == 0
     told = capsys.readouterr()
     assert "\x1b" not in told.err + told.out
     assert r"a\x1b]52;c;x\x07" in told.err

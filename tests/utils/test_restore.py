@@ -160,3 +160,63 @@ def test_installed_plugins_are_known_by_their_manifests(catalogue: Path, tmp_pat
         assert registry.get("BandScore").__name__ == "BandScore"
     with pytest.raises(ManifestError, match=r"names the plugin 'blet', .* Did you mean 'belt'"):
         resolve_pipeline_plugins({"plugins": ["blet"]}, [folder])
+    assert list(resolve_pipeline_plugins({}, [folder], "belt")) == ["belt"]
+    assert list(resolve_pipeline_plugins({}, [folder], data_module="belt_catalogue.data.BeltModule")) == ["belt"]
+    with pytest.raises(ManifestError, match=r"No manifest has the data module 'bell'\. Did you mean 'belt'"):
+        resolve_pipeline_plugins({}, [folder], "bell")
+
+
+def test_a_registry_keeps_a_catalogue_of_manifests(
+    catalogue: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of which nothing is imported before it is asked for; what is there already stays."""
+    del catalogue
+    said = {"capabilities": [{"class_name": "belt_catalogue.node.data.BandScore"}]}
+    with NodeRegistry() as registry:
+        registry.register_plugins_catalog({"belt": {"capabilities": []}})
+        registry.register_plugins_catalog({"belt": said})
+        assert dict(registry.plugin_catalog) == {"belt": said}
+        with pytest.raises(NodeNotFoundError):
+            registry.get("BandScore")
+        registry.register_plugins_installed(registry.plugin_catalog)
+        registry.register_plugins_installed(registry.plugin_catalog)
+        assert registry.get("BandScore").__name__ == "BandScore"
+        registry.register_plugins_catalog({"belt": {"capabilities": []}})
+        assert dict(registry.plugin_catalog) == {"belt": said}
+        assert "the plugin 'belt' is there already" in caplog.text
+        (tmp_path / "many.yaml").write_text("plugins: {}\n")
+        with pytest.raises(ManifestError, match="no manifest of one plugin"):
+            registry.register_plugin(tmp_path / "many.yaml")
+        with pytest.raises(ManifestError, match="none\\.yaml"):
+            registry.register_plugin(tmp_path / "none.yaml")
+
+
+def test_the_plugin_of_a_manifest_is_the_installed_one(catalogue: Path, tmp_path: Path) -> None:
+    """Where its package is installed; else it is loaded."""
+    del catalogue
+    (tmp_path / "belt.yaml").write_text(
+        "name: belt\npath: nowhere\ncapabilities:\n- {class_name: belt_catalogue.node.data.BandScore}\n"
+    )
+    with NodeRegistry() as registry:
+        registry.register_plugin(tmp_path / "belt.yaml")
+        registry.register_plugin(str(tmp_path / "belt.yaml"))
+        assert registry.get("BandScore") is sys.modules["belt_catalogue.node.data"].BandScore
+        assert list(registry.plugin_catalog) == ["belt"]
+
+
+@pytest.mark.slow
+def test_the_plugin_of_a_manifest_is_loaded_where_it_is_not_installed(tmp_path: Path) -> None:
+    """As by load_plugins."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "lab_sorter.py").write_text(
+        "from cuvis_ai_core.node import ArrayNode\n\n\nclass Sorter(ArrayNode):\n"
+        "    INPUT_SPECS = {}\n    OUTPUT_SPECS = {}\n\n    def forward(self):\n        return {}\n"
+    )
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'lab-sorter'\nversion = '1'\n")
+    (tmp_path / "sorter.yaml").write_text(
+        "name: sorter\npath: .\npackage_name: lab-sorter\ncapabilities:\n- {class_name: lab_sorter.Sorter}\n"
+    )
+    with NodeRegistry() as registry:
+        registry.register_plugin(tmp_path / "sorter.yaml")
+        assert (registry.list_plugins(), registry.get("Sorter").__name__) == (["sorter"], "Sorter")
+        assert list(registry.plugin_catalog) == ["sorter"]

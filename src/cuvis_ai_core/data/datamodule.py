@@ -82,6 +82,7 @@ class BaseCuvisAIDataModule(LightningDataModule):
         batch_size: Samples in a batch.
         num_workers: Processes that read.
         samples_per_frame: How often a sample is trained on in an epoch.
+        params: Arguments that are the class's own, kept in the attribute of that name.
 
     Raises:
         TrainRunError: The splits break a rule.
@@ -92,9 +93,16 @@ class BaseCuvisAIDataModule(LightningDataModule):
     OWNS_SPLITS: bool = False
 
     def __init__(
-        self, *, splits: Any = None, batch_size: int = 1, num_workers: int = 0, samples_per_frame: int = 1
+        self,
+        *,
+        splits: Any = None,
+        batch_size: int = 1,
+        num_workers: int = 0,
+        samples_per_frame: int = 1,
+        **params: Any,
     ) -> None:
         super().__init__()
+        self.params = params
         self.splits = None if splits is None else split_config(splits)
         self.batch_size = int(batch_size)
         self.num_workers = int(num_workers)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from cuvis_ai_schemas.pipeline import PortSpec
 
+from cuvis_ai_core.node.base import does_nothing
 from cuvis_ai_core.node.node import Node
 
 __all__ = ["BaseDecider", "BinaryDecider"]
@@ -34,6 +35,28 @@ class BinaryDecider(Node):
     @abstractmethod
     def forward(self, logits: torch.Tensor, context: Any = None, **_: Any) -> dict[str, Any]:
         """Decide."""
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether it has the thresholds that it decides by; a class that may be built without overrides this."""
+        return True
+
+    @does_nothing
+    def calibrate(self, scores: torch.Tensor, targets: torch.Tensor) -> dict[str, Any] | None:
+        """Choose the threshold anew, by images whose pixels are marked; a class that can do so overrides this.
+
+        A training calls it in the end, with what fed `logits` for the data to validate on. A class that does not
+        override it is left out there.
+
+        Args:
+            scores: Values of all images, one behind the other, `[image, height, width, channel]`, on the CPU.
+            targets: Which pixels are marked, booleans `[image, height, width, channel]` or `[image, height, width]`.
+
+        Returns:
+            A report, each changed hyper-parameter as `{"old": ..., "new": ...}`; here None: nothing was changed.
+        """
+        del scores, targets
+        return None
 
 
 BaseDecider = BinaryDecider

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypeVar
 
 from cuvis_ai_core.errors import InvalidNodeError
 from cuvis_ai_core.node.handles import (
@@ -23,6 +23,16 @@ STAGES = frozenset({"always", "train", "val", "test", "inference"})
 
 Hyperparameter: TypeAlias = Any
 """Whatever a pipeline file can hold."""
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+_NOTHING: Final = "__does_nothing__"
+
+
+def does_nothing(method: _Method) -> _Method:
+    """Mark a method of a base class that is there to be overridden: nobody needs to call it (see `overrides`)."""
+    setattr(method, _NOTHING, True)
+    return method
 
 
 class NodeMixin(Recorded):
@@ -85,6 +95,18 @@ class NodeMixin(Recorded):
         if "load_state_dict" in vars(cls):
             loading: Any = cls
             loading.load_state_dict = _noting_state(loading.load_state_dict)
+
+    @classmethod
+    def get_execution_stages(cls) -> "frozenset[ExecutionStage]":
+        """Return the stages in which nodes of this class run, but for those that are given others (`EXECUTION_STAGES`).
+
+        Raises:
+            ValueError: One is no stage.
+        """
+        from cuvis_ai_schemas.enums import ExecutionStage
+
+        stages = cls.EXECUTION_STAGES
+        return frozenset(ExecutionStage(stage_name(each)) for each in ([stages] if isinstance(stages, str) else stages))
 
     @classmethod
     def get_category(cls) -> Any:
@@ -222,6 +244,15 @@ class NodeMixin(Recorded):
         own = type(self).statistically_initialized is not NodeMixin.statistically_initialized
         return self.requires_initial_fit and not (self.statistically_initialized and (own or self._was_given))
 
+    @does_nothing
+    def prepare_inference(self) -> None:
+        """Make what inference needs of final weights on their device, such as an engine that is compiled of them.
+
+        A pipeline calls it when it has been loaded and moved to its device, in the order in which nodes run, and again
+        after weights were loaded: where what was made is of these weights, there is nothing to do. What it raises ends
+        the loading. By default it does nothing.
+        """
+
     def cleanup(self) -> None:
         """Let go of what this node holds (files, windows, memory of a GPU), when its pipeline is closed."""
 
@@ -262,6 +293,12 @@ def _noting_state(load: Callable[..., Any]) -> Callable[..., Any]:
         return answer
 
     return load_state_dict
+
+
+def overrides(node_class: type, name: str) -> bool:
+    """Tell whether a class has a method that does something."""
+    method = getattr(node_class, name, None)
+    return callable(method) and not getattr(method, _NOTHING, False)
 
 
 def stage_name(stage: object) -> str:

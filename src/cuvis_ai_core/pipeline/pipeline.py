@@ -19,7 +19,13 @@ from cuvis_ai_core.pipeline.device import CPU, checked_device, move
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey, Feeding
 from cuvis_ai_core.pipeline.execution.observer_hooks import Observers, RunStep
 from cuvis_ai_core.pipeline.execution.plan import Plan, make_plan
-from cuvis_ai_core.pipeline.execution.run_request import Address, checked_stage, make_request, stage_of_run
+from cuvis_ai_core.pipeline.execution.run_request import (
+    Address,
+    checked_stage,
+    make_request,
+    stage_of_run,
+    unread_outputs,
+)
 from cuvis_ai_core.pipeline.file.config_models import PipelineConfig, parse_config
 from cuvis_ai_core.pipeline.file.lookup import PipelineFiles, find_files, read_config
 from cuvis_ai_core.pipeline.file.writer import save_pipeline
@@ -80,6 +86,8 @@ class Pipeline(PublishedMethods):
         self._device = CPU
         self._observers = Observers(getattr(registry, "hooks", None))  # what only gives classes has none
         self._allow_untrained = allow_untrained
+        self._structure_of: str | None = None
+        self._is_outline = outline
         self._untrained = {name: Learner(node, fresh=True) for name, node in nodes.items()}
         for node in filter(is_module, nodes.values()):
             node.eval()
@@ -110,7 +118,8 @@ class Pipeline(PublishedMethods):
             connections: Pairs such as `(detector.outputs.scores, decider.inputs.scores)`; or the two ports of one pair.
 
         Raises:
-            PipelineError: Something is no such pair, or the edges form a cycle; nothing was changed.
+            PipelineError: Something is no such pair, the edges form a cycle, or a trainer has the pipeline; nothing was
+                changed.
             PortError: Two ports do not fit, or an input is connected already; nothing was changed.
         """
         return self._join(*connected(self._config, self._graph.nodes, connections))
@@ -120,10 +129,16 @@ class Pipeline(PublishedMethods):
 
         Raises:
             InvalidNodeError: Something is no node.
+            PipelineError: A trainer has the pipeline.
         """
         return self._join(*added(self._config, self._graph.nodes, nodes))
 
     def _join(self, config: PipelineConfig, nodes: Mapping[str, Any]) -> Self:
+        if self._structure_of is not None:
+            raise PipelineError(
+                f"Pipeline '{self._name}' stays as it is for {self._structure_of}: nothing can be connected any more.",
+                hint="Connect all nodes before; or call pipeline.unfreeze_structure() and make the trainer anew.",
+            )
         graph = Graph(nodes, config.edges)
         new = {name: node for name, node in nodes.items() if name not in self._graph.nodes}
         for node in filter(is_module, new.values()):
@@ -196,6 +211,7 @@ class Pipeline(PublishedMethods):
         Raises:
             PipelineError: There is no such file or device, or something in the file or the weights breaks a rule.
             NodeNotFoundError: The registry has no such class.
+            NodeRunError: A node could not prepare for inference.
             MissingExtraError: A node, the weights or the device need torch, which is not installed.
         """
         registry = _registry_or_new(node_registry)
@@ -213,7 +229,10 @@ class Pipeline(PublishedMethods):
         if files.weights is not None and not pipeline.unloaded:
             state = read_state(files.weights, pipeline.nodes)
             apply_state(pipeline.nodes, state, restore=False, path=files.weights)
-        return pipeline.to(target)
+        pipeline.to(target)
+        if not outline:
+            pipeline.prepare_inference()
+        return pipeline
 
     def save(self, path: str | Path, *, weights_format: str | None = None) -> None:
         """Write the pipeline file, and the weights of its nodes beside it.
@@ -234,10 +253,13 @@ class Pipeline(PublishedMethods):
 
         Raises:
             PipelineError: The file cannot be read, or does not fit the nodes; all nodes are as they were before.
+            NodeRunError: A node could not prepare for inference with them.
             MissingExtraError: It is a `.pt` file, and torch is not installed.
         """
         file = Path(path).expanduser()
         apply_state(self._graph.nodes, read_state(file, self._graph.nodes), restore=True, path=file)
+        if not self._is_outline:
+            self.prepare_inference()
 
     def draw(self, path: str | Path) -> None:
         """Draw the graph with ports and dtypes; inputs that must be handed in are yellow.
@@ -293,6 +315,7 @@ class Pipeline(PublishedMethods):
     def close(self) -> None:
         """Have nodes let go of what they hold (`cleanup` and `close`); one that fails keeps nothing from the others."""
         close_nodes(self._graph.nodes)
+        self.unfreeze_structure()
 
     def __enter__(self) -> Self:
         return self
@@ -391,7 +414,8 @@ class Pipeline(PublishedMethods):
             upto_node: Name of a node, or the node: only the nodes that feed it run, not itself.
             context: What nodes are told about the run, a `cuvis_ai_schemas.execution.Context`; by default one with
                 the stage.
-            free_consumed_ports: Published argument, which changes nothing: `keep_ports` says what is released.
+            free_consumed_ports: Published argument: whether only outputs that no running node reads are answered,
+                beside those in `keep_ports`, where the name of a port alone means that of every node.
             keep_ports: The outputs to answer, each `node.port` or (node, port). Every other value is released after
                 the last node that reads it. By default all are answered, and so kept.
             gradients: Whether torch remembers what gradients need in the stage `inference` too. By default it does not
@@ -406,7 +430,6 @@ class Pipeline(PublishedMethods):
             PortError: Inputs are missing, a value does not fit its port, or there is no such output.
             NodeRunError: A node's `forward` failed; `__cause__` is its own exception.
         """
-        del free_consumed_ports
         given: Mapping[Any, Value] = {} if batch is None else batch
         # By exact type first: asking an abstract class goes through Python.
         if type(given) is not dict and not isinstance(given, Mapping):  # the second takes as long as a node
@@ -415,6 +438,8 @@ class Pipeline(PublishedMethods):
                 hint="Call forward(batch={'cube': cube}).",
             )
         kept = None if keep_ports is None else frozenset([keep_ports] if isinstance(keep_ports, str) else keep_ports)
+        if free_consumed_ports:
+            kept = unread_outputs(self._graph, stage_of_run(stage, context), upto_node, kept or ())
         plan = self._plan(stage_of_run(stage, context), frozenset(given), upto_node, kept)
         if self._untrained and not self._allow_untrained:
             self._untrained = still_untrained(self._untrained, plan)

@@ -4,20 +4,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from cuvis_ai_core.node.base import stage_name
 from cuvis_ai_core.node.libraries import is_module
+from cuvis_ai_core.pipeline.published_profiling import ProfiledMethods
 
 if TYPE_CHECKING:
-    from cuvis_ai_schemas.pipeline import NodeProfilingStats, PipelineConfig
+    from cuvis_ai_schemas.pipeline import PipelineConfig
 
     from cuvis_ai_core.pipeline.pipeline import Pipeline
-    from cuvis_ai_core.pipeline.published_timings import Timings
     from cuvis_ai_core.registry import NodeRegistry
 
-_TIMINGS = "published timings"
 
-
-class PublishedMethods:
+class PublishedMethods(ProfiledMethods):
     """The published methods of a pipeline. New programs call the methods that these name."""
 
     __slots__ = ()
@@ -62,6 +59,7 @@ class PublishedMethods:
         pipeline = load(config_path, beside=False, **options)
         if found is not None:
             pipeline._restore_weights_from_checkpoint(found, strict_weight_loading=False)  # noqa: SLF001
+            pipeline.prepare_inference()
         return cast("Self", pipeline)
 
     def _restore_weights_from_checkpoint(
@@ -85,29 +83,39 @@ class PublishedMethods:
             pipeline.to(str(device))
         return [name for name, node in pipeline.nodes.items() if name not in given and _has_state(node)]
 
-    def load_trainer_state(self, checkpoint_path: str | Path) -> None:
-        """Take over the weights in a checkpoint of Lightning that a training of this pipeline wrote.
+    @staticmethod
+    def load_trainer_state(checkpoint_path: str | Path, device: str | None = None) -> dict[str, Any]:
+        """Return what a file of a training says beside weights: `metadata`, `optimizer_state`, `scheduler_state`.
+
+        Weights of a checkpoint are taken by `load_weights`.
+
+        Args:
+            checkpoint_path: The file, as torch wrote it.
+            device: Published argument, which changes nothing: tensors are on the CPU.
+
+        Returns:
+            The metadata, which may be empty, and what else of the three is there.
 
         Raises:
-            PipelineError: It cannot be read by torch's rules for weights, or does not fit the nodes.
+            PipelineError: It cannot be read by torch's rules for weights.
         """
-        from cuvis_ai_core.pipeline.weights.node_weights import apply_state
-        from cuvis_ai_core.pipeline.weights.weights_file import read_checkpoint
+        from cuvis_ai_core.pipeline.weights.weights_file import trainer_state
 
-        nodes = cast("Pipeline", self).nodes
-        apply_state(nodes, read_checkpoint(Path(checkpoint_path), nodes), restore=True)
+        del device
+        return trainer_state(Path(checkpoint_path))
 
     def save_to_file(
         self,
         config_path: str | Path,
+        validate_nodes: bool = True,
         save_weights: bool = True,
         metadata: Any = None,
-        **_: Any,
     ) -> tuple[Path, Path | None]:
         """Write the pipeline file, and weights beside it, as `save` does, in the published spelling.
 
         Args:
             config_path: The file.
+            validate_nodes: Published argument, which changes nothing: what cannot be written is always an error.
             save_weights: Whether weights are written.
             metadata: Laid over the metadata of the pipeline.
 
@@ -120,6 +128,7 @@ class PublishedMethods:
         from cuvis_ai_core.pipeline.file.lookup import find_weights
         from cuvis_ai_core.pipeline.file.writer import save_pipeline
 
+        del validate_nodes
         pipeline, path = cast("Pipeline", self), Path(config_path).expanduser()
         more = metadata.model_dump() if hasattr(metadata, "model_dump") else dict(metadata or {})
         save_pipeline(path, pipeline, None, content=_published_spelling(pipeline), metadata=more, weights=save_weights)
@@ -130,7 +139,6 @@ class PublishedMethods:
         from cuvis_ai_schemas.pipeline import PipelineConfig, PipelineMetadata
 
         content = _published_spelling(cast("Pipeline", self))
-        # The schemas' model forbids further keys, which our files may have.
         known = {
             key: content["metadata"].get(key) for key in PipelineMetadata.model_fields.keys() & content["metadata"]
         }
@@ -179,15 +187,30 @@ class PublishedMethods:
         """The nodes that are modules of torch."""
         return list(filter(is_module, cast("Pipeline", self).nodes()))
 
-    def parameters(self) -> Iterator[Any]:
-        """Yield the parameters of all torch nodes."""
-        return (parameter for _, parameter in self.named_parameters())
+    def parameters(self, *, recurse: bool = True, require_grad: bool | None = None) -> Iterator[Any]:
+        """Yield the parameters of all torch nodes, each once.
 
-    def named_parameters(self) -> Iterator[tuple[str, Any]]:
-        """Yield them with their names, `node.parameter`."""
+        Args:
+            recurse: Whether those of the modules in a node are among them.
+            require_grad: Only those that need a gradient, or only those that need none; by default both.
+        """
+        named = self.named_parameters(recurse=recurse, require_grad=require_grad)
+        return iter({id(parameter): parameter for _, parameter in named}.values())
+
+    def named_parameters(
+        self, *, recurse: bool = True, require_grad: bool | None = None, sep: str = "."
+    ) -> Iterator[tuple[str, Any]]:
+        """Yield the parameters of all torch nodes with their names, `node.parameter`.
+
+        Args:
+            recurse: As of `parameters`.
+            require_grad: As of `parameters`.
+            sep: What stands between the name of a node and that of a parameter.
+        """
         for name, node in cast("Pipeline", self).nodes.items():
-            if is_module(node):
-                yield from ((f"{name}.{key}", parameter) for key, parameter in node.named_parameters())
+            for key, parameter in node.named_parameters(recurse=recurse) if is_module(node) else ():
+                if require_grad is None or parameter.requires_grad == require_grad:
+                    yield f"{name}{sep}{key}", parameter
 
     def freeze_nodes_by_name(self, names: Iterable[str]) -> None:
         """Freeze nodes.
@@ -198,13 +221,13 @@ class PublishedMethods:
         for node in self._named(names):
             node.freeze()
 
-    def unfreeze_nodes_by_name(self, names: Iterable[str]) -> None:
+    def unfreeze_nodes_by_name(self, node_names: Iterable[str]) -> None:
         """Unfreeze nodes.
 
         Raises:
             PipelineError: There is no node of a name; nothing was changed.
         """
-        for node in self._named(names):
+        for node in self._named(node_names):
             node.unfreeze()
 
     def _named(self, names: Iterable[str]) -> list[Any]:
@@ -241,37 +264,44 @@ class PublishedMethods:
             for port, each in ports.items()
         }
 
-    def set_profiling(self, enabled: bool = True, *, reset: bool = False, **_: Any) -> None:
-        """Take the times of nodes from now on, or no longer.
+    def prepare_inference(self) -> None:
+        """Have nodes make what inference needs of their weights and device, in the order in which they run.
+
+        Loading does so by itself, when all is in its place; a program that gives weights to nodes in other ways calls
+        it.
+
+        Raises:
+            NodeRunError: A node failed.
+        """
+        from cuvis_ai_core.pipeline.inference_preparation import prepare_nodes
+
+        prepare_nodes(cast("Pipeline", self))
+
+    def freeze_structure(self, owner: str) -> None:
+        """Refuse `connect` and `add` from now on, until `unfreeze_structure` or `close`.
+
+        `GradientTrainer` does so: a node that joined in later would not be trained, and its weights not be kept.
 
         Args:
-            enabled: Whether.
-            reset: Whether the times so far are forgotten.
+            owner: Who says so, for the error.
         """
-        from cuvis_ai_core.pipeline.published_timings import Timings
+        cast("Pipeline", self)._structure_of = owner  # noqa: SLF001
 
-        pipeline = cast("Pipeline", self)
-        timings = self._timings() or Timings(pipeline.name)
-        if reset:
-            timings.forget()
-        timings.enabled = enabled
-        if self._timings() is None:
-            pipeline._observe(timings, _TIMINGS)  # noqa: SLF001
+    def unfreeze_structure(self) -> None:
+        """Allow `connect` and `add` again."""
+        cast("Pipeline", self)._structure_of = None  # noqa: SLF001
 
-    def get_profiling_summary(self, stage: Any = None) -> "list[NodeProfilingStats]":
-        """Return the times of nodes, in milliseconds, the slowest first; of one stage, or of all."""
-        timings = self._timings()
-        wanted = None if stage is None else stage_name(stage)
-        return [] if timings is None else timings.summary(wanted)
+    @property
+    def structure_frozen_by(self) -> str | None:
+        """Who refuses `connect` and `add`; None where nobody does."""
+        return cast("Pipeline", self)._structure_of  # noqa: SLF001
 
-    def format_profiling_summary(self, stage: Any = None) -> str:
-        """Return these times as a table."""
-        from cuvis_ai_core.pipeline.published_timings import as_table
+    def move_batch_to_device(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a copy of a batch whose tensors are on the device of the pipeline; all else in it is as it was."""
+        import torch
 
-        return as_table(self.get_profiling_summary(stage))
-
-    def _timings(self) -> "Timings | None":
-        return cast("Pipeline", self)._observed_by(_TIMINGS)  # type: ignore[no-any-return] # noqa: SLF001
+        device = cast("Pipeline", self).device
+        return {key: each.to(device) if isinstance(each, torch.Tensor) else each for key, each in batch.items()}
 
 
 def _published_spelling(pipeline: "Pipeline") -> dict[str, Any]:
@@ -289,7 +319,6 @@ def _has_state(node: Any) -> bool:
 
 def _spec(name: str, resolved: Any, declared: Mapping[str, Any]) -> dict[str, Any]:
     spec = declared.get(name)
-    # Variadic ports were declared as lists before 0.5 of the schemas.
     spec = spec[0] if isinstance(spec, list) and spec else spec
     description = spec.get("description", "") if isinstance(spec, Mapping) else getattr(spec, "description", "")
     return {

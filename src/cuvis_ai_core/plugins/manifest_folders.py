@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +10,8 @@ from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core._reading import load_yaml
 from cuvis_ai_core.errors import ManifestError, YamlError
 from cuvis_ai_core.plugins.importable import is_importable
-from cuvis_ai_core.plugins.manifest.published import module_capabilities
+from cuvis_ai_core.plugins.manifest.published import class_paths, module_capabilities
+from cuvis_ai_core.plugins.manifest.schema import manifest_path
 
 __all__ = ["resolve_pipeline_plugins"]
 
@@ -17,18 +19,21 @@ BUILTIN = "cuvis_ai_builtin"
 """Stands in such files for the catalogue itself, which is installed."""
 
 
-def resolve_pipeline_plugins(pipeline_config: Any, plugins_dirs: Iterable[str | Path]) -> dict[str, Any]:
+def resolve_pipeline_plugins(
+    pipeline_config: Any, plugins_dirs: Iterable[str | Path], data_module: str | None = None
+) -> dict[str, Any]:
     """Return what the manifests of the plugins say that a pipeline names, without the catalogue itself.
 
     Args:
         pipeline_config: The content of a pipeline file, or a model of the schemas.
         plugins_dirs: Folders with a manifest for each plugin; in a later one it goes before one in an earlier one.
+        data_module: The name of a data module, or the full path of its class, whose plugin is needed too.
 
     Returns:
         Name to the content of the manifest; relative paths in it are absolute.
 
     Raises:
-        ManifestError: There is no manifest of a plugin, or it cannot be read.
+        ManifestError: There is no manifest of a plugin or of the data module, or one cannot be read.
     """
     folders = list(plugins_dirs)
     named = (
@@ -47,6 +52,14 @@ def resolve_pipeline_plugins(pipeline_config: Any, plugins_dirs: Iterable[str | 
                 hint=f"Searched in {', '.join(map(str, folders)) or 'no folder'}. Name another: --plugins-dir",
                 plugin=name,
             )
+    if data_module is not None:
+        modules = module_plugins(folders)
+        if data_module not in modules:
+            raise ManifestError(
+                f"No manifest has the data module '{data_module}'.{did_you_mean(data_module, modules)}",
+                hint=f"Searched in {', '.join(map(str, folders)) or 'no folder'}. Name another: --plugins-dir",
+            )
+        resolved[modules[data_module].plugin] = modules[data_module].manifest
     return resolved
 
 
@@ -59,12 +72,46 @@ def manifests_in(folders: Iterable[str | Path]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for folder in folders:
         for file in sorted(Path(folder).glob("*.yaml")):
-            content = _read(file)
-            if "name" in content and ("repo" in content or "path" in content):
-                if "path" in content:
-                    content |= {"path": str((file.parent / Path(content["path"]).expanduser()).resolve())}
+            content = manifest_in(file)
+            if content is not None:
                 found[content["name"]] = content
     return found
+
+
+def manifest_in(file: Path) -> dict[str, Any] | None:
+    """Return what the manifest of one plugin says, with an absolute path; None where the file is none.
+
+    Raises:
+        ManifestError: It cannot be read.
+    """
+    content = _read(file)
+    if "name" not in content or not ("repo" in content or "path" in content):
+        return None
+    if "path" in content:
+        content |= {"path": str((file.parent / Path(content["path"]).expanduser()).resolve())}
+    return content
+
+
+def manifest_of_one(path: str | PathLike[str]) -> tuple[str, dict[str, Any]]:
+    """Return the name of the one plugin of a manifest and what the manifest says, with an absolute path.
+
+    Raises:
+        ManifestError: It cannot be read, or is no manifest of one plugin.
+    """
+    found = manifest_in(manifest_path(path))
+    if found is None:
+        raise ManifestError(
+            f"{path}: it is no manifest of one plugin, which has a 'name', and a 'repo' or a 'path'.",
+            hint="A manifest of many is loaded: registry.load_plugins(path)",
+            path=manifest_path(path),
+        )
+    return found["name"], found
+
+
+def is_installed(manifest: Mapping[str, Any]) -> bool:
+    """Tell whether the classes of a plugin are those of an installed package."""
+    named = [*(class_paths(manifest) or ()), *(each["class_name"] for each in module_capabilities(manifest))]
+    return bool(named) and all(is_importable(path.rpartition(".")[0]) for path in named)
 
 
 class ModulePlugin(NamedTuple):

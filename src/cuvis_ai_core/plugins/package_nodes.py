@@ -48,6 +48,12 @@ def say_replaced(node_class: type, known: object) -> None:
     logger.warning("the node name '%s' is now %s; before it was %s", node_class.__name__, class_path(node_class), other)
 
 
+def say_kept(name: str, kept: Any, other: Any) -> None:
+    """Log that something else is said of a plugin than what its classes were made by."""
+    if kept != other:
+        logger.warning("the plugin '%s' is there already, and what another manifest says of it is left out", name)
+
+
 class Installed:
     """A plugin whose code is in this environment: hooks that name the classes of its manifest.
 
@@ -66,6 +72,12 @@ class Installed:
             raise ManifestError(
                 f"Plugin '{name}': it names no classes.", hint="Give it 'capabilities' or 'provides'.", plugin=name
             )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Installed) and other._paths == self._paths
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._paths or ()))
 
     @hookimpl
     def cuvis_ai_nodes(self) -> list[str]:

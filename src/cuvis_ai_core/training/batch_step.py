@@ -119,6 +119,27 @@ def as_number(value: Any) -> float:
     return float(value.detach() if hasattr(value, "detach") else value)
 
 
+def names_of(pipeline: "Pipeline", nodes: Sequence[Any], key: str) -> tuple[str, ...]:
+    """Return the names of nodes in a pipeline, each given by its name or as an object.
+
+    Raises:
+        TrainRunError: It has no such node.
+    """
+    by_object = {id(node): name for name, node in pipeline.nodes.items()}
+    found = []
+    for each in nodes:
+        name = each if isinstance(each, str) else by_object.get(id(each))
+        if name not in pipeline.nodes:
+            shown = repr(each) if name is None else f"'{name}'"
+            raise TrainRunError(
+                f"{key}: the pipeline has no node {shown}.",
+                hint=f"Nodes of this pipeline: {', '.join(pipeline.nodes)}.",
+                key=key,
+            )
+        found.append(str(name))
+    return tuple(found)
+
+
 def check_node(pipeline: "Pipeline", name: str, key: str) -> None:
     """Check that a pipeline has a node that a trainrun names.
 

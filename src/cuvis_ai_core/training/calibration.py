@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from cuvis_ai_core.node.base import overrides
 from cuvis_ai_core.node.libraries import converter, is_elsewhere, is_module
 from cuvis_ai_core.training.evaluation_mode import evaluating
 
@@ -73,7 +74,7 @@ class Outcome:
 def calibratable(pipeline: "Pipeline", frozen: Collection[str] = ()) -> tuple[str, ...]:
     """Return the names of the nodes that can be calibrated, but for those that are to stay as they are."""
     nodes = pipeline.nodes.items()
-    return tuple(name for name, node in nodes if name not in frozen and callable(getattr(node, METHOD, None)))
+    return tuple(name for name, node in nodes if name not in frozen and overrides(type(node), METHOD))
 
 
 def calibrate(pipeline: "Pipeline", batches: Iterable[Mapping[Any, Any]], frozen: Collection[str] = ()) -> Outcome:

@@ -1,12 +1,30 @@
 """How good a pipeline is on a part of the data."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from cuvis_ai_core.errors import TrainingStoppedError
 from cuvis_ai_core.training.batch_step import Measuring
 from cuvis_ai_core.training.evaluation_mode import evaluating
 from cuvis_ai_core.training.metric_pooling import Pool
 from cuvis_ai_core.training.nan_guard import Guard
+
+TrainingCancelled = TrainingStoppedError
+"""The published name."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSummary:
+    """What `StatisticalTrainer.validate` and `test` return.
+
+    Attributes:
+        metrics: Each metric by `<node>/<name>`, over all pixels together; NaN for what is not defined.
+        frames: How many images there were.
+    """
+
+    metrics: dict[str, float]
+    frames: int = 0
 
 
 def evaluate(measuring: Measuring, batches: Iterable[Mapping[Any, Any]], stage: str) -> dict[str, float]:

@@ -2,21 +2,26 @@
 
 import logging
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core._places import place_of, words_of
-from cuvis_ai_core.errors import CuvisError, TrainingError, TrainRunError
+from cuvis_ai_core.errors import CuvisError, TrainingError, TrainingStoppedError, TrainRunError
 from cuvis_ai_core.node.libraries import converter, gets_copy, library_of_input
 from cuvis_ai_core.pipeline.execution.batch_conversion import as_taken
 from cuvis_ai_core.pipeline.execution.dtype_conversion import make_cast
 from cuvis_ai_core.pipeline.execution.input_write_errors import line_for_copy
 from cuvis_ai_core.pipeline.execution.read_only_inputs import Lent, lend, written_by_line
+from cuvis_ai_core.training.batch_step import METRICS, Measuring, names_of
 from cuvis_ai_core.training.evaluation_mode import evaluating
 from cuvis_ai_core.training.nan_guard import is_finite
+from cuvis_ai_core.training.post_fit import FrameProgress, TrainEvent, TrainHook
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from cuvis_ai_core.pipeline.pipeline import Pipeline
+    from cuvis_ai_core.training.evaluation import EvaluationSummary
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +39,28 @@ class StatisticalTrainer:
         pipeline: The pipeline.
         datamodule: A data module of Lightning, as published software hands it over: batches come from it where none are
             given.
+        stop_event: An event that ends the work before the next batch, once it is set.
+        metric_nodes: Nodes, or their names, whose metrics `validate` and `test` return; by default all that have some.
+        emit: Is told of each node that begins and ends to learn, and after each batch how far it is.
+
+    Raises:
+        TrainRunError: There is no such metric node, or it has no output `metrics`.
     """
 
-    def __init__(self, pipeline: "Pipeline", datamodule: Any = None) -> None:
+    def __init__(
+        self,
+        pipeline: "Pipeline",
+        datamodule: Any = None,
+        stop_event: "Event | None" = None,
+        metric_nodes: Sequence[Any] | None = None,
+        emit: "Callable[[TrainEvent], None] | None" = None,
+    ) -> None:
         self.pipeline = pipeline
         self.datamodule = datamodule
+        self.stop_event = stop_event
+        self.emit = emit
+        named = _with_metrics(pipeline) if metric_nodes is None else names_of(pipeline, metric_nodes, "metric_nodes")
+        self.metric_nodes = Measuring(pipeline, metric_nodes=named).metric_nodes
 
     @property
     def waiting(self) -> tuple[str, ...]:
@@ -58,43 +80,70 @@ class StatisticalTrainer:
         Raises:
             TrainRunError: There is no batch.
             TrainingError: A node failed to learn.
+            TrainingStoppedError: The event was set.
             PortError: A batch does not fit the pipeline.
             NodeRunError: A node before it failed.
         """
         waiting = self.waiting
         data = self._of_module("fit", "train_dataloader") if batches is None else batches
         for name in waiting:
-            self._fit_node(name, data)
+            self._tell(TrainHook.STATISTICAL_NODE_START, name, FrameProgress(0, _total(data)))
+            self._fit_node(name, _Watched(self, name, data))
+            self._tell(TrainHook.STATISTICAL_NODE_END, name)
         return waiting
 
-    def validate(self) -> list[dict[tuple[str, str], Any]]:
-        """Run the pipeline on the batches of validation of the data module, and return the outputs of each.
+    def refuse_stopped(self) -> None:
+        """Raise an error if the work is to end.
+
+        Raises:
+            TrainingStoppedError: The event was set.
+        """
+        if self.stop_event is not None and self.stop_event.is_set():
+            raise TrainingStoppedError("The training was stopped: its stop_event is set.")
+
+    def _tell(self, hook: TrainHook, node: str, progress: FrameProgress | None = None) -> None:
+        if self.emit is not None:
+            self.emit(TrainEvent(hook, progress=progress, node=node))
+
+    def told(self, node: str, done: int, total: int) -> None:
+        """Tell how many images a node was given."""
+        self._tell(TrainHook.STATISTICAL_PROGRESS, node, FrameProgress(done, total))
+
+    def validate(self) -> "EvaluationSummary":
+        """Run the pipeline on the data module's batches to validate on, and return what the metric nodes say.
 
         Raises:
             TrainRunError: There is no data module.
+            TrainingStoppedError: The event was set.
             NodeRunError: A node failed.
         """
         return self._run("validate", "val_dataloader", "val")
 
-    def test(self) -> list[dict[tuple[str, str], Any]]:
-        """Run the pipeline on the batches of the test of the data module, and return the outputs of each.
+    def test(self) -> "EvaluationSummary":
+        """Run the pipeline on the data module's batches to test on, and return what the metric nodes say.
 
         Raises:
             TrainRunError: There is no data module.
+            TrainingStoppedError: The event was set.
             NodeRunError: A node failed.
         """
         return self._run("test", "test_dataloader", "test")
 
-    def _run(self, stage: str, loader: str, run_stage: str) -> list[dict[tuple[str, str], Any]]:
-        from cuvis_ai_schemas.enums import ExecutionStage
-        from cuvis_ai_schemas.execution import Context
+    def _run(self, stage: str, loader: str, run_stage: str) -> "EvaluationSummary":
+        from cuvis_ai_core.training.evaluation import EvaluationSummary, pooled
 
-        stages = ExecutionStage(run_stage)
-        with evaluating(self.pipeline):
-            return [
-                self.pipeline.forward(batch, context=Context(stage=stages, batch_idx=number))
-                for number, batch in enumerate(self._of_module(stage, loader))
-            ]
+        frames = 0
+
+        def counted() -> Iterator[Batch]:
+            nonlocal frames
+            for batch in self._of_module(stage, loader):
+                self.refuse_stopped()
+                yield batch
+                frames += _images_in(batch)
+
+        measuring = Measuring(self.pipeline, metric_nodes=self.metric_nodes)
+        found = pooled(measuring, counted(), run_stage).values()
+        return EvaluationSummary(found, frames)
 
     def _of_module(self, stage: str, loader: str) -> Iterable[Batch]:
         if self.datamodule is None:
@@ -173,6 +222,29 @@ class StatisticalTrainer:
         return [convert(cast(each)) for each in value] if isinstance(value, list) else convert(cast(value))
 
 
+class _Watched:
+    """Batches, before each of which the work may end, and after each of which somebody is told.
+
+    Args:
+        trainer: Who knows.
+        node: The node that learns.
+        batches: The batches.
+    """
+
+    def __init__(self, trainer: StatisticalTrainer, node: str, batches: Iterable[Batch]) -> None:
+        self._trainer = trainer
+        self._node = node
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        done, total = 0, _total(self._batches)
+        for batch in self._batches:
+            self._trainer.refuse_stopped()
+            yield batch
+            done += _images_in(batch)
+            self._trainer.told(self._node, done, total)
+
+
 class _Stream(Iterator[dict[str, Any]]):
     """A stream that knows how many batches were taken from it, and looks whether one of them was written.
 
@@ -238,3 +310,17 @@ def _say_what_is_no_number(name: str, node: Any, stream: _Stream) -> None:
             "does not leave them out",
             *(name, type(node).__name__, bad[0], stream.with_holes[0], stream.count),
         )
+
+
+def _with_metrics(pipeline: "Pipeline") -> tuple[str, ...]:
+    return tuple(name for name, ports in pipeline.outputs.items() if METRICS in ports)
+
+
+def _images_in(batch: Batch) -> int:
+    return next((len(each) for each in batch.values() if getattr(each, "ndim", 0)), 1)
+
+
+def _total(batches: Any) -> int:
+    """Return how many images there are, 0 where nobody knows."""
+    data: Any = getattr(batches, "dataset", ())
+    return len(data) if hasattr(data, "__len__") else 0

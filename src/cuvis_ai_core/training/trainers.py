@@ -15,11 +15,13 @@ from cuvis_ai_schemas.execution import Context, Metric
 
 from cuvis_ai_core.errors import MissingExtraError, PipelineError, TrainingError, TrainRunError
 from cuvis_ai_core.pipeline.weights.node_weights import apply_state
-from cuvis_ai_core.pipeline.weights.weights_file import read_checkpoint
+from cuvis_ai_core.pipeline.weights.weights_file import epoch_of_checkpoint, read_checkpoint
+from cuvis_ai_core.training.batch_step import names_of
 from cuvis_ai_core.training.config import CheckpointConfig
 from cuvis_ai_core.training.evaluation_mode import modules_of, undisturbed
 from cuvis_ai_core.training.monitored_metric import direction
 from cuvis_ai_core.training.optimizers import make_optimizer, make_scheduler
+from cuvis_ai_core.training.post_fit import CheckpointRestored
 from cuvis_ai_core.training.published_config_conversion import training_config as merged_config
 from cuvis_ai_core.training.statistical_trainer import StatisticalTrainer
 
@@ -55,6 +57,8 @@ _OF_LIGHTNING = (
 class GradientTrainer(pl.LightningModule):
     """Trains the torch nodes of a pipeline on a data module; the loss is the sum of all outputs of the loss nodes.
 
+    From then on nothing can be connected to the pipeline, until its `unfreeze_structure` or `close`.
+
     Args:
         pipeline: The pipeline.
         datamodule: Its batches are mappings of port names to tensors.
@@ -89,8 +93,8 @@ class GradientTrainer(pl.LightningModule):
         self.pipeline = pipeline
         self.datamodule = datamodule
         self.config = merged_config(trainer_config, optimizer_config, scheduler_config, training_config)
-        self.loss_nodes = _names(pipeline, loss_nodes, "loss_nodes")
-        self.metric_nodes = _names(pipeline, metric_nodes or (), "metric_nodes")
+        self.loss_nodes = names_of(pipeline, loss_nodes, "loss_nodes")
+        self.metric_nodes = names_of(pipeline, metric_nodes or (), "metric_nodes")
         self.monitors = list(monitors or ())
         self.layers = torch.nn.ModuleDict({name: pipeline.nodes[name] for name in _modules(pipeline)})
         self._callbacks = [*(callbacks or ()), *self._configured()]
@@ -99,6 +103,8 @@ class GradientTrainer(pl.LightningModule):
             raise TrainRunError(
                 "loss_nodes: no node is named whose outputs are the loss.", hint="Name one.", key="loss_nodes"
             )
+        # `layers` was taken now: what joins later would be left out of the optimizer and of checkpoints.
+        pipeline.freeze_structure(type(self).__name__)
 
     def fit(self) -> None:
         """Train.
@@ -135,6 +141,31 @@ class GradientTrainer(pl.LightningModule):
         self._take(ckpt_path)
         with undisturbed(self.pipeline):
             return self._trainer_of_lightning().test(self, datamodule=self.datamodule, verbose=False)
+
+    def load_best_checkpoint(self) -> CheckpointRestored:
+        """Give the nodes the weights of the best checkpoint of this training; where it cannot be taken, they stay.
+
+        Returns:
+            What became of it, and why the weights stayed.
+        """
+        kept: Any = getattr(self._lightning, "checkpoint_callback", None)
+        if kept is None:
+            return CheckpointRestored(restored=False, reason="no checkpoints were kept")
+        path = str(getattr(kept, "best_model_path", ""))
+        if not path or not Path(path).is_file():
+            return CheckpointRestored(restored=False, reason="no checkpoint was written, or it is not there any more")
+        try:
+            self._take(path)
+        except PipelineError as error:
+            return CheckpointRestored(restored=False, path=path, reason=error.message)
+        score = getattr(kept, "best_model_score", None)
+        return CheckpointRestored(
+            restored=True,
+            path=path,
+            epoch=epoch_of_checkpoint(Path(path)),
+            monitor=getattr(kept, "monitor", None) or "",
+            score=None if score is None else float(score),
+        )
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> torch.Tensor:
         """Run a batch and return its loss."""
@@ -260,23 +291,6 @@ def _checkpoints(config: CheckpointConfig) -> pl.Callback:
     if config.filename and "/" in config.filename:  # of a metric: Lightning would make a folder of its node
         arguments["auto_insert_metric_name"] = False
     return ModelCheckpoint(dirpath=config.dirpath, mode=mode, **arguments)
-
-
-def _names(pipeline: "Pipeline", nodes: Sequence[Any], key: str) -> tuple[str, ...]:
-    """Return the names of nodes in a pipeline, each given by its name or as an object."""
-    by_object = {id(node): name for name, node in pipeline.nodes.items()}
-    found = []
-    for each in nodes:
-        name = each if isinstance(each, str) else by_object.get(id(each))
-        if name not in pipeline.nodes:
-            shown = repr(each) if name is None else f"'{name}'"
-            raise TrainRunError(
-                f"{key}: the pipeline has no node {shown}.",
-                hint=f"Nodes of this pipeline: {', '.join(pipeline.nodes)}.",
-                key=key,
-            )
-        found.append(str(name))
-    return tuple(found)
 
 
 def _modules(pipeline: "Pipeline") -> list[str]:

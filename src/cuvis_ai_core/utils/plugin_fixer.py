@@ -88,6 +88,17 @@ def _suggest(pipeline_path: Path, plugins_dirs: Sequence[Path], output: str) -> 
     click.echo({"yaml": text, "diff": diff}.get(output) or json.dumps(answer, indent=2) + "\n", nl=False)
 
 
-def suggest_plugins_fix_cli() -> None:
-    """Run the command `suggest-plugins-fix`."""
-    _suggest(prog_name="suggest-plugins-fix")
+def suggest_plugins_fix_cli(argv: Sequence[str] | None = None) -> int:
+    """Run the command `suggest-plugins-fix`.
+
+    Args:
+        argv: Its arguments; by default those of the process.
+
+    Returns:
+        The exit code: 0 where the file was printed, or names its plugins already.
+    """
+    try:
+        _suggest.main(args=None if argv is None else list(argv), prog_name="suggest-plugins-fix")
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0
+    return 0

@@ -26,6 +26,7 @@ from cuvis_ai_core.errors import (
     WorkerError,
     WorkerTimeoutError,
 )
+from cuvis_ai_core.node.base import overrides
 
 Construct = Callable[..., Any]
 Load = Callable[[], NodeRegistry]
@@ -106,6 +107,19 @@ def test_what_a_reset_did_is_not_undone_by_a_crash(node: Construct) -> None:
     fragile.reset()
     fragile.cancel()
     assert fragile.forward()["number"] == 0.0
+
+
+def test_a_node_that_comes_back_prepares_for_inference_again(node: Construct) -> None:
+    """What it made for that was in the process that ended; a class that makes nothing is not asked."""
+    keeper = node("Keeper")
+    keeper.prepare_inference()
+    before = keeper.forward(cube=np.zeros(1, np.float32))["first"]
+    keeper.cancel()
+    after = keeper.forward(cube=np.zeros(1, np.float32))["first"]
+    assert before > 0
+    assert after > 0
+    assert after != before
+    assert not overrides(type(node("Echo")), "prepare_inference")
 
 
 def test_a_node_comes_back_with_the_arguments_that_it_was_given(node: Construct) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import PipelineError, PortError
 from cuvis_ai_core.node.base import STAGES, stage_name
-from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
+from cuvis_ai_core.pipeline.execution.input_sources import BatchKey, Feeding
 from cuvis_ai_core.pipeline.graph import Graph
 
 if TYPE_CHECKING:
@@ -51,6 +51,30 @@ def make_request(
         upto_node=None if upto_node is None else _node_name(graph.nodes, upto_node),
         kept=None if kept is None else frozenset(_output(graph, each) for each in kept),
     )
+
+
+def unread_outputs(
+    graph: Graph, stage: object, upto_node: object, named: Iterable[BatchKey] = ()
+) -> frozenset[BatchKey]:
+    """Return the outputs of the nodes that run which no other of them reads, and those that are named.
+
+    Args:
+        graph: The graph.
+        stage: The stage of the run.
+        upto_node: As of the run.
+        named: More outputs; the name of a port alone means that of every node that has one.
+
+    Raises:
+        PipelineError: There is no such stage or node.
+    """
+    upto = None if upto_node is None else _node_name(graph.nodes, upto_node)
+    feeding = Feeding(graph, checked_stage(stage), upto)
+    named = frozenset(named)
+    read = {(edge.source, edge.source_port) for edges in feeding.edges.values() for edge in edges}
+    found = {(node, port) for node in feeding.running for port in graph.outputs[node]}
+    ports = {port for _, port in found}
+    kept = {each for each in found if each[1] in named}
+    return frozenset({*(found - read), *kept, *(each for each in named if each not in ports)})
 
 
 def stage_of_run(stage: object, context: "Context | None") -> object:

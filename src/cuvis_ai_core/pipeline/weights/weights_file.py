@@ -107,6 +107,31 @@ def read_checkpoint(path: Path, nodes: Collection[str]) -> State:
     return state
 
 
+def trainer_state(path: Path) -> dict[str, Any]:
+    """Return what a file of a training says beside weights, the metadata in any case; nothing in it is executed.
+
+    Raises:
+        PipelineError: The file cannot be read by torch's rules for weights.
+        MissingExtraError: torch is not installed.
+    """
+    content = _load_torch(path)
+    known = content if isinstance(content, Mapping) else {}
+    found = {key: known[key] for key in ("optimizer_state", "scheduler_state") if key in known}
+    return {"metadata": known.get("metadata", {}), **found}
+
+
+def epoch_of_checkpoint(path: Path) -> int:
+    """Return the epoch after which Lightning wrote a checkpoint, from 0; 0 where it does not say.
+
+    Raises:
+        PipelineError: The file cannot be read by torch's rules for weights.
+        MissingExtraError: torch is not installed.
+    """
+    content = _load_torch(path)
+    epoch = content.get("epoch") if isinstance(content, Mapping) else None
+    return epoch if isinstance(epoch, int) else 0
+
+
 def write_weights(path: Path, state: State, metadata: Mapping[str, Any]) -> None:
     """Write a file of weights, whole or not at all.
 

@@ -10,7 +10,7 @@ from importlib.metadata import distributions
 from typing import Any, Final
 
 from cuvis_ai_core._nearest import nearest
-from cuvis_ai_core.node.base import is_node_class
+from cuvis_ai_core.node.base import is_node_class, overrides
 from cuvis_ai_core.node.keywords import parameters_of
 from cuvis_ai_core.node.libraries import is_module
 from cuvis_ai_core.node.ports import TORCH, as_port_spec, dtype_name, library_of, read_ports
@@ -31,6 +31,7 @@ _METHODS: Final = (
     "load_state_dict",
     "to",
     "calibrate",
+    "prepare_inference",
 )
 _GROUP: Final = "cuvis_ai.nodes"
 _SERVED: Final = frozenset({"cuvis_ai_nodes", "cuvis_ai_config_dirs"})
@@ -132,7 +133,7 @@ def _face(node_class: type) -> dict[str, Any]:
         "outputs": _specs(node_class, "OUTPUT_SPECS"),
         "metadata": {name: _data(getattr(node_class, name)) for name in _METADATA if hasattr(node_class, name)}
         | tiles_elsewhere(node_class),
-        "methods": [name for name in _METHODS if callable(getattr(node_class, name, None))],
+        "methods": [name for name in _METHODS if overrides(node_class, name)],
         "torch": is_module(node_class),
     }
 

@@ -54,6 +54,7 @@ class ProxyNode(NodeMixin):
         self._arguments: dict[str, Any] = deepcopy({"args": list(args), "kwargs": kwargs})
         self._device = "cpu"
         self._frozen: bool | None = None
+        self._is_prepared = False
         # None says "not known", and nothing "has none".
         self._state: Mapping[str, Any] | None = {}
         self._why = ""
@@ -165,6 +166,7 @@ class ProxyNode(NodeMixin):
         self._take(facts)
         if method in {"freeze", "unfreeze"}:
             self._frozen = method == "freeze"
+        self._is_prepared |= method == "prepare_inference"
         if method in _CHANGING:
             self._remember(self._home)
         return report
@@ -279,6 +281,8 @@ class ProxyNode(NodeMixin):
             self._take(connection.request("initialized", initialized, node=self._number, name=self.name))
         if self._device != "cpu":
             self._take(connection.request("to", self._device, node=self._number, name=self.name))
+        if self._is_prepared:
+            self._take(self._tell(connection, "prepare_inference"))
 
     def _tell(self, connection: Connection, method: str, *args: object) -> dict[str, Any]:
         answer: dict[str, Any] = connection.request(

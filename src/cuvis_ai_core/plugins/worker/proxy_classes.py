@@ -14,7 +14,8 @@ from cuvis_ai_core.plugins.worker.worker import Worker
 Face = Mapping[str, Any]
 
 _OPTIONAL: Final = frozenset(
-    {"freeze", "unfreeze", "cleanup", "close", "reset", "state_dict", "load_state_dict", "calibrate"}
+    {"freeze", "unfreeze", "cleanup", "close", "reset", "state_dict", "load_state_dict"}
+    | {"calibrate", "prepare_inference"}
 )
 _CONTAINERS: Final[Mapping[str, Callable[[Any], Any]]] = {"tuple": tuple, "set": set, "frozenset": frozenset}
 

@@ -29,7 +29,8 @@ from cuvis_ai_core.plugins.worker.shared_memory import WorkerMemory
 from cuvis_ai_core.plugins.worker.values import Reader, Writer
 
 METHODS: Final = frozenset(
-    {"forward", "state_dict", "load_state_dict", "freeze", "unfreeze", "cleanup", "close", "reset", "calibrate"}
+    {"forward", "state_dict", "load_state_dict", "freeze", "unfreeze", "cleanup", "close", "reset"}
+    | {"calibrate", "prepare_inference"}
 )
 """What the host may call on a node."""
 

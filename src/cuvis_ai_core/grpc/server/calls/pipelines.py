@@ -64,6 +64,7 @@ def load_pipeline(call: Call) -> Any:
     content = resolve(content)  # before its classes are looked at
     call.service.check_nodes(call.session.node_registry, content)
     pipeline = Pipeline.from_dict(content, node_registry=call.session.node_registry)
+    pipeline.prepare_inference()
     call.session.set_pipeline(pipeline)
     metadata = metadata_message({"name": pipeline.name, **pipeline.metadata})
     return messages().LoadPipelineResponse(success=True, metadata=metadata)
@@ -168,6 +169,7 @@ def give_weights(pipeline: "Pipeline", path: Path, *, strict: bool) -> None:
             if known is not None and getattr(known, "shape", None) == getattr(value, "shape", None):
                 state[node][key] = value
     pipeline.load_state_dict(state)
+    pipeline.prepare_inference()
 
 
 def _spec(name: str, ports: list[Any]) -> Any:
