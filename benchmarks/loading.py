@@ -21,7 +21,7 @@ from pathlib import Path
 from uv import find_uv_bin
 
 from cuvis_ai_core import NodeRegistry
-from cuvis_ai_core.plugins.cache.signatures import verified
+from cuvis_ai_core.plugins.git.signatures import verified
 from cuvis_ai_core.testing.git_server import GitHost
 
 PROJECT = {

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from cuvis_ai_core.data.readers import Reader
     from cuvis_ai_core.node.base import NodeMixin
-    from cuvis_ai_core.plugins.cache.ahead import EarlyFetch
+    from cuvis_ai_core.plugins.cache.early_fetch import EarlyFetch
     from cuvis_ai_core.plugins.configurations import Defaults
     from cuvis_ai_core.plugins.hooks.discovery import DiscoveredPlugin
     from cuvis_ai_core.plugins.hooks.manager import HookManager
@@ -256,7 +256,7 @@ class NodeRegistry:
             return under_policy({name: parse_plugin(name, config, base=Path())}), None
 
         def early() -> AbstractContextManager[EarlyFetch | None]:
-            from cuvis_ai_core.plugins.cache.ahead import fetching_early
+            from cuvis_ai_core.plugins.cache.early_fetch import fetching_early
 
             return fetching_early(name, config, store, import_what_is_needed)
 

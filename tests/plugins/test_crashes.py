@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from cuvis_ai_core._files import remove_tree
-from cuvis_ai_core.plugins.cache import integrity
 from cuvis_ai_core.plugins.cache.checkout_marker import read_marker
 from cuvis_ai_core.plugins.cache.housekeeping import entries, prune
 from cuvis_ai_core.plugins.cache.sources import Source, refuse_altered
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target_marker import complete_targets
+from cuvis_ai_core.plugins.disk import integrity
 from cuvis_ai_core.testing.git_server import GitHost
 
 Load = Callable[..., dict[str, Any]]

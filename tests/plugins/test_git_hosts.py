@@ -22,8 +22,8 @@ from click.testing import CliRunner
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.cli.main import main as cuvis_ai
 from cuvis_ai_core.errors import AuthenticationError, CuvisError, NetworkError, PluginLoadError, SourceError
-from cuvis_ai_core.plugins.cache.fetch import fetch, remote_commit, remote_tags
-from cuvis_ai_core.plugins.cache.integrity import checkout_digest, checkout_files
+from cuvis_ai_core.plugins.disk.integrity import checkout_digest, checkout_files
+from cuvis_ai_core.plugins.git.fetch import fetch, remote_commit, remote_tags
 from cuvis_ai_core.testing.git_server import GitHost
 
 Files = dict[str, str]

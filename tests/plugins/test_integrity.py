@@ -11,10 +11,10 @@ import pytest
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core._files import remove_tree
 from cuvis_ai_core.errors import CacheMismatchError, PluginLoadError
-from cuvis_ai_core.plugins.cache import integrity
 from cuvis_ai_core.plugins.cache.sources import usable_source
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target_marker import target_for
+from cuvis_ai_core.plugins.disk import integrity
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin
 from cuvis_ai_core.testing.git_server import GitHost
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cuvis_ai_core.plugins.cache.git_looking import look
+from cuvis_ai_core.plugins.git.untrusted_folder import look
 from cuvis_ai_core.results.local_code import local_code
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cuvis_ai_core.plugins.cache import integrity, sources
+from cuvis_ai_core.plugins.cache import sources
 from cuvis_ai_core.plugins.cache.checkout_marker import complete, identity, read_marker
 from cuvis_ai_core.plugins.cache.environment import (
     Environment,
@@ -23,6 +23,7 @@ from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.cache.target_marker import complete_target, read_target, target_for, write_marker
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
+from cuvis_ai_core.plugins.disk import integrity
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, parse_plugin
 
 COMMIT = "a" * 40

@@ -89,7 +89,7 @@ def _python() -> Iterator[Finding]:
 
 
 def _git() -> Iterator[Finding]:
-    from cuvis_ai_core.plugins.cache.git import require_git
+    from cuvis_ai_core.plugins.git.program import require_git
 
     try:
         require_git()
@@ -151,7 +151,7 @@ def _policy() -> Iterator[Finding]:
 
 def _network_settings() -> Iterator[Finding]:
     from cuvis_ai_core._redact import redact
-    from cuvis_ai_core.plugins.cache.offline import OFFLINE_VARIABLE, is_offline
+    from cuvis_ai_core.plugins.offline import OFFLINE_VARIABLE, is_offline
 
     given = [name for name in (*_PROXIES, *map(str.lower, _PROXIES)) if os.environ.get(name)]
     said = ", ".join(f"{name}={redact(os.environ[name])}" for name in given) or "none"

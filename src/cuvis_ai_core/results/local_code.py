@@ -5,8 +5,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core.plugins.cache.git_looking import look
-from cuvis_ai_core.plugins.cache.integrity import NO_SOURCE
+from cuvis_ai_core.plugins.disk.integrity import NO_SOURCE
+from cuvis_ai_core.plugins.git.untrusted_folder import look
 
 _CODE: Final = frozenset({".py", ".pyd", ".so", ".toml", ".yaml", ".yml"})
 """Kinds of files that say what runs; a project's data may be large."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cuvis_ai_core.errors import PolicyError, SignatureError
-from cuvis_ai_core.plugins.cache.signatures import Signature, tag_of, verified
+from cuvis_ai_core.plugins.git.signatures import Signature, tag_of, verified
 
 RULE = "policy.yaml:2"
 

@@ -29,8 +29,8 @@ def audit(manifest: Path, as_json: bool, sbom: Path | None) -> None:
     """
     from cuvis_ai_core.plugins.audit.auditing import audit as look
     from cuvis_ai_core.plugins.audit.sbom import require_sbom, write_sbom
-    from cuvis_ai_core.plugins.cache.offline import is_offline
     from cuvis_ai_core.plugins.cache.store import Store
+    from cuvis_ai_core.plugins.offline import is_offline
     from cuvis_ai_core.registry import NodeRegistry
 
     if sbom is not None:

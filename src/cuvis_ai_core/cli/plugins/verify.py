@@ -28,9 +28,9 @@ def verify(manifest: Path | None) -> None:
     0 all is as it was, 1 something differs, 3 nothing differs, but a repository could not be asked.
     """
     from cuvis_ai_core.cli.shared.tables import print_table
-    from cuvis_ai_core.plugins.cache.offline import is_offline
     from cuvis_ai_core.plugins.cache.store import Store
     from cuvis_ai_core.plugins.manifest.schema import read_manifest
+    from cuvis_ai_core.plugins.offline import is_offline
     from cuvis_ai_core.registry import NodeRegistry
 
     declared = read_manifest(manifest).plugins if manifest else None

@@ -12,7 +12,7 @@ import click
 from cuvis_ai_core.cli.shared.log_lines import DEBUG, QUIET, VERBOSE, told
 from cuvis_ai_core.cli.shared.output import only_results_on_stdout
 from cuvis_ai_core.errors import CuvisError
-from cuvis_ai_core.plugins.cache.offline import OFFLINE_VARIABLE
+from cuvis_ai_core.plugins.offline import OFFLINE_VARIABLE
 
 HELP_NAMES: Final = {"help_option_names": ["-h", "--help"]}
 """Settings of the outermost commands; those below have them too."""

@@ -17,12 +17,12 @@ from cuvis_ai_core.errors import BundleError
 from cuvis_ai_core.plugins.bundle.limits import Meter
 from cuvis_ai_core.plugins.bundle.names import refused
 from cuvis_ai_core.plugins.bundle.packs import check_pack
-from cuvis_ai_core.plugins.cache import lfs
-from cuvis_ai_core.plugins.cache.checkout import show_commit
-from cuvis_ai_core.plugins.cache.fetch import refuse_links
-from cuvis_ai_core.plugins.cache.git import git
-from cuvis_ai_core.plugins.cache.git_errors import words
-from cuvis_ai_core.plugins.cache.submodules import add_submodules
+from cuvis_ai_core.plugins.git import lfs
+from cuvis_ai_core.plugins.git.checkout import show_commit
+from cuvis_ai_core.plugins.git.error_messages import words
+from cuvis_ai_core.plugins.git.fetch import refuse_links
+from cuvis_ai_core.plugins.git.program import git
+from cuvis_ai_core.plugins.git.submodules import add_submodules
 
 _SHA256_DIGITS: Final = 64
 

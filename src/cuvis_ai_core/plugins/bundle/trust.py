@@ -18,14 +18,14 @@ from cuvis_ai_core.errors import (
 )
 from cuvis_ai_core.plugins.bundle.names import MANIFEST, is_below_manifest
 from cuvis_ai_core.plugins.cache import vetting
-from cuvis_ai_core.plugins.cache.fetch import remote_commit
-from cuvis_ai_core.plugins.cache.offline import is_offline
-from cuvis_ai_core.plugins.cache.signatures import tag_of
 from cuvis_ai_core.plugins.cache.sources import Source, known_commits
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
+from cuvis_ai_core.plugins.git.fetch import remote_commit
+from cuvis_ai_core.plugins.git.signatures import tag_of
 from cuvis_ai_core.plugins.lock.lockfile import Lock, read_lock
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin, lock_path
+from cuvis_ai_core.plugins.offline import is_offline
 
 BUNDLE_ALONE: Final = "nobody but the bundle"
 

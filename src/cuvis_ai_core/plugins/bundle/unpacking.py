@@ -17,12 +17,13 @@ from cuvis_ai_core.plugins.bundle.names import LOCK, MANIFEST, is_below_manifest
 from cuvis_ai_core.plugins.bundle.proof import check_out, keep_tag
 from cuvis_ai_core.plugins.bundle.trust import asked_of, disagreements
 from cuvis_ai_core.plugins.bundle.zips import check_wheel
-from cuvis_ai_core.plugins.cache import integrity, vetting
-from cuvis_ai_core.plugins.cache.git import require_git
+from cuvis_ai_core.plugins.cache import vetting
 from cuvis_ai_core.plugins.cache.sources import put_checkout
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.wheelhouse import digest_of, is_of, put_wheel
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
+from cuvis_ai_core.plugins.disk import integrity
+from cuvis_ai_core.plugins.git.program import require_git
 from cuvis_ai_core.plugins.lock.lockfile import Lock, read_lock, refuse_differences
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, Manifest, read_manifest
 

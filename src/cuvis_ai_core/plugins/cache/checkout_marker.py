@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from cuvis_ai_core._files import read_json, write_json
 from cuvis_ai_core._redact import without_credentials
-from cuvis_ai_core.plugins.cache import integrity
 from cuvis_ai_core.plugins.cache.store import MARKER
+from cuvis_ai_core.plugins.disk import integrity
 
 UNSETTLED: Final = "told_by_bundle_alone"
 """Key of a marker where nobody but a bundle has said so far that this tag is this commit."""

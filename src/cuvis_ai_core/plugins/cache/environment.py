@@ -14,9 +14,9 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from cuvis_ai_core._files import read_json, write_json
-from cuvis_ai_core.plugins.cache import integrity
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
+from cuvis_ai_core.plugins.disk import integrity
 
 MARKER: Final = "cuvis-environment.json"
 

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 from cuvis_ai_core.errors import NotAllowedError, PluginError
 from cuvis_ai_core.plugins.cache import vetting
-from cuvis_ai_core.plugins.cache.signatures import tag_of
 from cuvis_ai_core.plugins.cache.sources import Source, cached_source
 from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.git.signatures import tag_of
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
 

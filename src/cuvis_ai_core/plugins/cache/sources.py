@@ -18,14 +18,14 @@ from cuvis_ai_core.errors import (
     TimeLimitError,
     ToolNotFoundError,
 )
-from cuvis_ai_core.plugins.cache import integrity
 from cuvis_ai_core.plugins.cache.checkout_marker import UNSETTLED, complete, identity, read_marker
 from cuvis_ai_core.plugins.cache.store import MARKER, Store, leads_out, listed, long_hash, short_hash
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
+from cuvis_ai_core.plugins.disk import integrity
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.cache.ahead import EarlyFetch
+    from cuvis_ai_core.plugins.cache.early_fetch import EarlyFetch
 
 logger = logging.getLogger(__name__)
 
@@ -127,8 +127,8 @@ def _fetched(
     early: "EarlyFetch | None",
 ) -> Source:
     # What fetching needs is imported when something has to be fetched.
-    from cuvis_ai_core.plugins.cache.fetch import fetch
-    from cuvis_ai_core.plugins.cache.git import require_git
+    from cuvis_ai_core.plugins.git.fetch import fetch
+    from cuvis_ai_core.plugins.git.program import require_git
 
     require_git()
     with store.workspace() as folder:
@@ -203,7 +203,7 @@ def settle(name: str, source: Source) -> None:
     """
     if source.unsettled is None:
         return
-    from cuvis_ai_core.plugins.cache.fetch import remote_commit
+    from cuvis_ai_core.plugins.git.fetch import remote_commit
 
     url, tag = source.unsettled
     marker = read_marker(source.folder) or {}

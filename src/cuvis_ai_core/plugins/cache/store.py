@@ -222,8 +222,8 @@ class Store:
             StoreError: The cache cannot be written, or the disk got full while the folder was in use.
         """
         from cuvis_ai_core._files import remove_tree
-        from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
-        from cuvis_ai_core.plugins.cache.lock_file import LockFile
+        from cuvis_ai_core.plugins.disk.file_lock import LockFile
+        from cuvis_ai_core.plugins.disk.full_disk import refuse_full_disk
 
         with self.guard():
             self._prepare()
@@ -262,7 +262,7 @@ class Store:
         """
         import logging
 
-        from cuvis_ai_core.plugins.cache.lock_file import LockFile
+        from cuvis_ai_core.plugins.disk.file_lock import LockFile
 
         with self.guard():
             self._prepare()
@@ -297,7 +297,7 @@ class Store:
     def sweep(self) -> None:
         """Remove the work in progress of processes that were killed."""
         from cuvis_ai_core._files import remove_tree
-        from cuvis_ai_core.plugins.cache.lock_file import LockFile
+        from cuvis_ai_core.plugins.disk.file_lock import LockFile
 
         for path in listed(self.root / ".tmp"):
             folder, lock = path.with_suffix(""), path.with_suffix(".lock")
@@ -330,7 +330,7 @@ class Store:
         except OSError as error:
             if isinstance(error, StoreError):
                 raise
-            from cuvis_ai_core.plugins.cache.disk_space import free_space
+            from cuvis_ai_core.plugins.disk.full_disk import free_space
 
             space = f" ({free_space(self.root)})" if self.root.is_dir() else ""
             raise StoreError(

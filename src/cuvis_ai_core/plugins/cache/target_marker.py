@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from cuvis_ai_core._files import read_json, write_json
-from cuvis_ai_core.plugins.cache import integrity
 from cuvis_ai_core.plugins.cache.target import Target
+from cuvis_ai_core.plugins.disk import integrity
 
 MARKER: Final = "cuvis-target.json"
 

@@ -16,15 +16,15 @@ from cuvis_ai_core.errors import (
     TimeLimitError,
     ToolNotFoundError,
 )
-from cuvis_ai_core.plugins.cache import integrity
 from cuvis_ai_core.plugins.cache.checkout_marker import read_marker
 from cuvis_ai_core.plugins.cache.environment import read_environment
-from cuvis_ai_core.plugins.cache.fetch import remote_commit
-from cuvis_ai_core.plugins.cache.git import require_git
 from cuvis_ai_core.plugins.cache.housekeeping import entries
 from cuvis_ai_core.plugins.cache.sources import Source, cached_source, content_of, local_source, refuse_altered
 from cuvis_ai_core.plugins.cache.store import Store, listed
 from cuvis_ai_core.plugins.cache.target_marker import complete_target
+from cuvis_ai_core.plugins.disk import integrity
+from cuvis_ai_core.plugins.git.fetch import remote_commit
+from cuvis_ai_core.plugins.git.program import require_git
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.policy.current import policy
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from cuvis_ai_core.plugins.cache.signatures import Signature
     from cuvis_ai_core.plugins.cache.sources import Source
+    from cuvis_ai_core.plugins.git.signatures import Signature
     from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
     from cuvis_ai_core.plugins.policy.policy import Judgement, Policy
 
@@ -111,7 +111,7 @@ def signed(
     from cuvis_ai_core.plugins.manifest.schema import GitPlugin
 
     assert isinstance(declared, GitPlugin)  # no other rule has signers
-    from cuvis_ai_core.plugins.cache.signatures import verified
+    from cuvis_ai_core.plugins.git.signatures import verified
 
     commit = str(source.commit)
     return verified(source.folder, declared.tag, commit, judgement.signers, judgement.rule, meanwhile)

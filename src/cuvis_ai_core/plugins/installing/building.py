@@ -9,9 +9,9 @@ from packaging.specifiers import SpecifierSet
 
 from cuvis_ai_core.errors import ProjectFileError
 from cuvis_ai_core.plugins.cache import vetting
-from cuvis_ai_core.plugins.cache.integrity import NO_SOURCE
 from cuvis_ai_core.plugins.cache.sources import Source, project_folder, refuse_altered
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
+from cuvis_ai_core.plugins.disk.integrity import NO_SOURCE
 from cuvis_ai_core.plugins.installing.copying import copy_project
 from cuvis_ai_core.plugins.installing.project import Project, is_project, read_project, version_in
 from cuvis_ai_core.plugins.installing.uv import Uv

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, cast
 from cuvis_ai_core._late import import_modules
 from cuvis_ai_core.errors import CuvisError, PluginLoadError, PreparationError
 from cuvis_ai_core.plugins.cache import vetting
-from cuvis_ai_core.plugins.cache.offline import not_fetched
 from cuvis_ai_core.plugins.cache.sources import Source, git_source, local_source, usable_source
 from cuvis_ai_core.plugins.cache.store import short_hash
 from cuvis_ai_core.plugins.hooks.manager import PluginState
@@ -31,6 +30,7 @@ from cuvis_ai_core.plugins.installing.jobs import Job, Jobs
 from cuvis_ai_core.plugins.installing.request import Choice, InstallRequest, Needs, Versions
 from cuvis_ai_core.plugins.load_errors import Enter
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.offline import not_fetched
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.installing.virtual_environment import EnvironmentInstallation

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from cuvis_ai_core.errors import CuvisError, PluginLoadError
-from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
 from cuvis_ai_core.plugins.cache.sources import Source
+from cuvis_ai_core.plugins.disk.full_disk import refuse_full_disk
 from cuvis_ai_core.plugins.hooks.announcing import Announce
 from cuvis_ai_core.plugins.hooks.manager import PluginState
 from cuvis_ai_core.plugins.installing.installed import Installed, Place

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._reading import read_toml
 from cuvis_ai_core.errors import ProjectFileError
-from cuvis_ai_core.plugins.cache.integrity import PROJECT_FILES
+from cuvis_ai_core.plugins.disk.integrity import PROJECT_FILES
 from cuvis_ai_core.plugins.manifest.rules import show
 
 if TYPE_CHECKING:

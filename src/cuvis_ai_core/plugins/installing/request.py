@@ -10,7 +10,7 @@ from cuvis_ai_core.plugins.hooks.announcing import Announcement
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.cache.ahead import EarlyFetch
+    from cuvis_ai_core.plugins.cache.early_fetch import EarlyFetch
     from cuvis_ai_core.plugins.installing.uv import Uv
     from cuvis_ai_core.plugins.parallel import Crew
 

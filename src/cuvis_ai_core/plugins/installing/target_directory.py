@@ -8,13 +8,13 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from cuvis_ai_core._files import remove_tree
-from cuvis_ai_core.plugins.cache.integrity import source_stamp
 from cuvis_ai_core.plugins.cache.sources import title_of
 from cuvis_ai_core.plugins.cache.store import long_hash
 from cuvis_ai_core.plugins.cache.target import Target
 from cuvis_ai_core.plugins.cache.target_marker import complete_targets, is_stale, write_marker
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 from cuvis_ai_core.plugins.dependencies.search_path import top_level_modules
+from cuvis_ai_core.plugins.disk.integrity import source_stamp
 from cuvis_ai_core.plugins.installing.contents import target_of
 from cuvis_ai_core.plugins.installing.editables import UnclearEditableError, editable_code
 from cuvis_ai_core.plugins.installing.installation import Installation

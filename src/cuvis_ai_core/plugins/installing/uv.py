@@ -13,9 +13,9 @@ from cuvis_ai_core.errors import (
     DependencyNotFoundError,
     InstallError,
 )
-from cuvis_ai_core.plugins.cache.integrity import altered_files, installed_files
 from cuvis_ai_core.plugins.cache.store import listed
 from cuvis_ai_core.plugins.cache.wheelhouse import digest_of, is_of
+from cuvis_ai_core.plugins.disk.integrity import altered_files, installed_files
 from cuvis_ai_core.plugins.installing.uv_errors import telling_lines
 from cuvis_ai_core.plugins.installing.uv_program import UvProgram, wheels_but
 from cuvis_ai_core.plugins.installing.wheels import Wheels

@@ -22,13 +22,13 @@ from cuvis_ai_core.errors import (
     ToolNotFoundError,
 )
 from cuvis_ai_core.plugins.cache import vetting
-from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
-from cuvis_ai_core.plugins.cache.offline import WAY_OUT as OFFLINE_WAY_OUT
 from cuvis_ai_core.plugins.cache.wheelhouse import Wheelhouse
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
+from cuvis_ai_core.plugins.disk.full_disk import refuse_full_disk
 from cuvis_ai_core.plugins.installing.index_credentials import hidden, offered
 from cuvis_ai_core.plugins.installing.index_settings import default_cache, pip_settings, uv_settings
 from cuvis_ai_core.plugins.installing.uv_errors import CHECK_NETWORK, meaning, source_only, telling_lines
+from cuvis_ai_core.plugins.offline import WAY_OUT as OFFLINE_WAY_OUT
 from cuvis_ai_core.plugins.parallel import Meanwhile
 
 BUILD_VARIABLE: Final = "CUVIS_ALLOW_BUILD"

@@ -12,7 +12,7 @@ from cuvis_ai_core.plugins.loading.registered_plugins import Members
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from cuvis_ai_core.plugins.cache.ahead import EarlyFetch
+    from cuvis_ai_core.plugins.cache.early_fetch import EarlyFetch
     from cuvis_ai_core.plugins.installing.request import Versions
     from cuvis_ai_core.plugins.loading.loaded import Ready
     from cuvis_ai_core.plugins.loading.recall import Recall
@@ -107,10 +107,10 @@ def _load_declared(
     offline: bool,
 ) -> dict[str, Exception]:
     """Look at everything that is declared, and load what is not loaded."""
-    from cuvis_ai_core.plugins.cache.offline import is_offline
     from cuvis_ai_core.plugins.installing.request import InstallRequest
     from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
     from cuvis_ai_core.plugins.loading.loader import load, refused_unlocked
+    from cuvis_ai_core.plugins.offline import is_offline
 
     failed: dict[str, Exception] = dict(_conflicts(members, plugins))
     if versions is None or not versions.locked:

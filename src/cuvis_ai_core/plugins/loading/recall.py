@@ -185,7 +185,7 @@ def _deciding(manifest: str) -> list[str]:
 
 def _edited(found: "Iterable[Ready]") -> Iterator[str]:
     """Return the files and folders that decide and are other people's."""
-    from cuvis_ai_core.plugins.cache.integrity import PROJECT_FILES
+    from cuvis_ai_core.plugins.disk.integrity import PROJECT_FILES
 
     yield from site_folders()
     yield from (str(each.project / name) for each in found if each.info.commit is None for name in PROJECT_FILES)

@@ -9,10 +9,10 @@ from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core._yaml import parse_yaml
 from cuvis_ai_core.errors import ManifestError, SourceError, TagNotFoundError, YamlError
 from cuvis_ai_core.plugins.cache import vetting
-from cuvis_ai_core.plugins.cache.fetch import remote_tags
-from cuvis_ai_core.plugins.cache.git import require_git
 from cuvis_ai_core.plugins.cache.sources import git_source, project_folder, projects
 from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.git.fetch import remote_tags
+from cuvis_ai_core.plugins.git.program import require_git
 from cuvis_ai_core.plugins.installing.project import is_project
 from cuvis_ai_core.plugins.lock.newest_tag import highest
 from cuvis_ai_core.plugins.manifest.schema import GitPlugin, parse_plugin, read_manifest

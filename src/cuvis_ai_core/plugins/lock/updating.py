@@ -8,12 +8,12 @@ from typing import NamedTuple
 from cuvis_ai_core._files import write_atomic
 from cuvis_ai_core.errors import CuvisError, ManifestError
 from cuvis_ai_core.plugins.cache import vetting
-from cuvis_ai_core.plugins.cache.fetch import remote_tags
-from cuvis_ai_core.plugins.cache.git import require_git
 from cuvis_ai_core.plugins.cache.housekeeping import entries
 from cuvis_ai_core.plugins.cache.sources import cached_source
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
+from cuvis_ai_core.plugins.git.fetch import remote_tags
+from cuvis_ai_core.plugins.git.program import require_git
 from cuvis_ai_core.plugins.lock.locker import Locker
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, read_lock, write_lock
 from cuvis_ai_core.plugins.lock.newest_tag import newest, with_tags

@@ -30,7 +30,7 @@ def check(target: str, no_run: bool, plugins_path: Path | None, as_json: bool) -
     """
     from cuvis_ai_core.cli.plugins.check.findings import ERROR, in_order
     from cuvis_ai_core.cli.plugins.check.subject import find
-    from cuvis_ai_core.plugins.cache.integrity import NO_SOURCE
+    from cuvis_ai_core.plugins.disk.integrity import NO_SOURCE
     from cuvis_ai_core.plugins.installing.copying import refuse_unreadable
 
     subject = find(target, plugins_path)

@@ -40,12 +40,12 @@ def look_at(subject: Subject) -> tuple[list[Finding], int | None]:
 
 def _built(subject: Subject, folder: Path) -> Path:
     from cuvis_ai_core.plugins.cache import vetting
-    from cuvis_ai_core.plugins.cache.integrity import NO_SOURCE
-    from cuvis_ai_core.plugins.cache.offline import is_offline
+    from cuvis_ai_core.plugins.disk.integrity import NO_SOURCE
     from cuvis_ai_core.plugins.installing.copying import copy_project
     from cuvis_ai_core.plugins.installing.project import version_in
     from cuvis_ai_core.plugins.installing.uv import Uv
     from cuvis_ai_core.plugins.manifest.schema import parse_plugin
+    from cuvis_ai_core.plugins.offline import is_offline
 
     if subject.repo is None:  # of a tag the policy was asked when it was fetched; a build runs code
         entry = {"path": str(subject.folder), "provides": ["any.Node"]}
@@ -109,7 +109,7 @@ def _cure(subject: Subject, name: str) -> str:
 
 def _ignored(subject: Subject) -> set[Path]:
     """Return the files that Git is told to ignore: they are no part of the project."""
-    from cuvis_ai_core.plugins.cache.git_looking import look
+    from cuvis_ai_core.plugins.git.untrusted_folder import look
 
     files = [str(file) for file in subject.code.files()]
     told = look(subject.folder, "check-ignore", "--stdin", "-z", told="\0".join(files)) or ""

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple, TypeAlias
 from cuvis_ai_core._files import remove_tree
 from cuvis_ai_core._redact import redact, without_credentials
 from cuvis_ai_core.errors import ManifestError, SourceError
-from cuvis_ai_core.plugins.cache.checkout import NoSuchReferenceError, check_out
-from cuvis_ai_core.plugins.cache.git import git
+from cuvis_ai_core.plugins.git.checkout import NoSuchReferenceError, check_out
+from cuvis_ai_core.plugins.git.program import git
 from cuvis_ai_core.plugins.manifest import rules
 
 # Submodules may name each other in a circle, each at a commit of its own.

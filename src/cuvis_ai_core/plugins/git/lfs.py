@@ -11,10 +11,10 @@ from typing import Final
 from cuvis_ai_core._files import remove_tree
 from cuvis_ai_core._redact import redact, without_credentials
 from cuvis_ai_core.errors import SourceError
-from cuvis_ai_core.plugins.cache.disk_space import refuse_full_disk
-from cuvis_ai_core.plugins.cache.git import git
-from cuvis_ai_core.plugins.cache.git_errors import words
-from cuvis_ai_core.plugins.cache.integrity import checkout_files
+from cuvis_ai_core.plugins.disk.full_disk import refuse_full_disk
+from cuvis_ai_core.plugins.disk.integrity import checkout_files
+from cuvis_ai_core.plugins.git.error_messages import words
+from cuvis_ai_core.plugins.git.program import git
 
 OFF: Final = ("filter.lfs.smudge=", "filter.lfs.process=", "filter.lfs.clean=", "filter.lfs.required=false")
 """Leaves pointers where they are, whatever a user has set up."""

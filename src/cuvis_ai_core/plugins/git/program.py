@@ -10,7 +10,7 @@ from typing import Final, cast
 from cuvis_ai_core._environment import git_variables
 from cuvis_ai_core._process import Finished, run
 from cuvis_ai_core.errors import ToolNotFoundError
-from cuvis_ai_core.plugins.cache.git_credentials import hidden
+from cuvis_ai_core.plugins.git.credentials import hidden
 
 _CONFIGURATION: Final = (
     f"core.hooksPath={os.devnull}",

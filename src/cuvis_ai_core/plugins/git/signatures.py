@@ -17,7 +17,7 @@ from typing import Final, Literal, NamedTuple
 from cuvis_ai_core._environment import git_variables
 from cuvis_ai_core._process import Finished, run
 from cuvis_ai_core.errors import PolicyError, SignatureError, ToolNotFoundError
-from cuvis_ai_core.plugins.cache.git import git
+from cuvis_ai_core.plugins.git.program import git
 
 _KEY_FILES: Final = (".asc", ".gpg", ".pgp", ".key")
 

@@ -16,11 +16,11 @@ from cuvis_ai_core._process import Programs
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.plugins.cache.checkout_marker import complete, identity
-from cuvis_ai_core.plugins.cache.fetch import fetch
-from cuvis_ai_core.plugins.cache.git import require_git
-from cuvis_ai_core.plugins.cache.offline import is_offline
 from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.git.fetch import fetch
+from cuvis_ai_core.plugins.git.program import require_git
 from cuvis_ai_core.plugins.manifest import rules
+from cuvis_ai_core.plugins.offline import is_offline
 from cuvis_ai_core.plugins.policy.finding import none_is_there
 from cuvis_ai_core.plugins.policy.plainly import surely_allows
 
