@@ -53,7 +53,6 @@ class Pipeline(PublishedMethods):
     """A validated graph of nodes that can be run.
 
     `from_dict` and `load` make one from the content of a file; `connect` adds nodes that are at hand. It is a context
-    # Else dropout and batch normalisation compute as in training, and answers differ from run to run.
     manager that closes its nodes in the end. Its torch nodes are in evaluation mode (`node.eval()`); what trains them
     switches that.
 
