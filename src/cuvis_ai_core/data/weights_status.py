@@ -67,6 +67,7 @@ def weights_cache() -> Path:
     """Return the folder of weights that programs on this machine share."""
     environment = os.environ.get
     home = Path(environment("HF_HOME") or Path(environment("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
+    # The hub library's own variables, in its order: what another program has fetched is found.
     named = environment("HF_HUB_CACHE") or environment("HUGGINGFACE_HUB_CACHE")
     return Path(named or home / "hub").expanduser()
 

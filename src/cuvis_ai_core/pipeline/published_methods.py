@@ -139,6 +139,7 @@ class PublishedMethods(ProfiledMethods):
         from cuvis_ai_schemas.pipeline import PipelineConfig, PipelineMetadata
 
         content = _published_spelling(cast("Pipeline", self))
+        # The schemas' model forbids further keys, which our files may have.
         known = {
             key: content["metadata"].get(key) for key in PipelineMetadata.model_fields.keys() & content["metadata"]
         }
@@ -319,6 +320,7 @@ def _has_state(node: Any) -> bool:
 
 def _spec(name: str, resolved: Any, declared: Mapping[str, Any]) -> dict[str, Any]:
     spec = declared.get(name)
+    # Variadic ports were declared as lists before 0.5 of the schemas.
     spec = spec[0] if isinstance(spec, list) and spec else spec
     description = spec.get("description", "") if isinstance(spec, Mapping) else getattr(spec, "description", "")
     return {
