@@ -697,7 +697,7 @@ def test_an_interrupted_unpacking_leaves_nothing_half(
     kill = """
 import os, signal, sys
 count, stop = 0, int(sys.argv[2])
-FILES = ("unpacking.py", "archive.py", "carried.py", "sources.py", "store.py", "_files.py")
+FILES = ("unpacking.py", "archive.py", "local_files.py", "sources.py", "store.py", "_files.py")
 def strike(frame, event, argument):
     global count
     if event == "call" and frame.f_code.co_filename.endswith(FILES):
