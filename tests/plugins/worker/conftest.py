@@ -90,7 +90,10 @@ def _same_shared_memory() -> Iterator[None]:
 
 
 def _named_memory() -> set[str]:
-    """Return the names of shared memory, but for those of libraries that other programs use at the same time."""
+    """Return the names of shared memory, but for those that other programs make at the same time.
+
+    Among these are servers that tests of other processes have started: what they leave is looked at there.
+    """
     folder = Path("/dev/shm")
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    return {name for name in names if not name.startswith(("joblib_", "sem.", "psm_", "torch_"))}
+    return {name for name in names if not name.startswith(("joblib_", "sem.", "psm_", "torch_", "cuvis-ai-"))}
