@@ -321,10 +321,11 @@ def test_workers_of_several_sessions_run_at_once(
     assert answers == [{"answer": "met"}] * 2
 
 
-def test_what_a_worker_prints_is_logged(node: Construct, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_a_worker_prints_is_logged(load: Callable[[], NodeRegistry], caplog: pytest.LogCaptureFixture) -> None:
     """Line by line, while it runs, with the plugin's name."""
-    caplog.set_level("INFO", "cuvis_ai_core.plugins.worker")
-    node("Misbehaving").forward(what="say")
+    caplog.set_level("INFO", "cuvis_ai_core.plugins.worker")  # before its worker starts, which then is listened to
+    node: Any = load().get("Misbehaving")()
+    node.forward(what="say")
     deadline = time.monotonic() + 30
     while "plugin 'process_nodes': the second line" not in caplog.messages and time.monotonic() < deadline:
         time.sleep(0.01)
