@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -253,6 +255,43 @@ def test_an_import_that_was_ended_leaves_nothing(cache: Path, tmp_path: Path) ->
     ModelWeights.import_from(tmp_path / "carried", None, cache)
     assert not list(cache.glob(".import-*"))
     assert (tmp_path / "own" / "kept").read_bytes() == b"mine"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_imports_at_once_and_imports_that_are_killed_end_in_whole_weights(cache: Path, tmp_path: Path) -> None:
+    """One program takes them in while the others wait; after a kill they are absent or whole, and can be had again."""
+    content = bytes(20_000_000)
+    ModelWeights.reset()
+    row = entry("large", sha256=digest(content), size_bytes=len(content))
+    ModelWeights.register("belt", [row])
+    source = tmp_path / "source" / "models--lab--Belt" / "snapshots" / COMMIT / "large.pt"
+    source.parent.mkdir(parents=True)
+    source.write_bytes(content)
+    ModelWeights.export_to(tmp_path / "carried", None, tmp_path / "source")
+    (tmp_path / "belt.yaml").write_text(f"name: belt\nweights: {json.dumps([row])}\n")
+    program = "from cuvis_ai_core.data.model_weights import download_model_cli; download_model_cli()"
+
+    def begin(folder: Path) -> subprocess.Popen[bytes]:
+        places = ("--cache-dir", str(folder), "--plugins-dir", str(tmp_path), str(tmp_path / "carried"))
+        return subprocess.Popen([sys.executable, "-c", program, "import", *places], stdout=subprocess.DEVNULL)
+
+    together = [begin(cache) for _ in range(4)]
+    assert [each.wait(120) for each in together] == [0] * 4
+    assert ModelWeights.status("large", cache, verify=True).state == "present"
+    for number in range(6):
+        folder = tmp_path / f"killed {number}"
+        killed = begin(folder)
+        until = time.monotonic() + 60
+        while not list(folder.glob(".import-*/*")) and killed.poll() is None and time.monotonic() < until:
+            time.sleep(0.001)
+        time.sleep(number * 0.005)
+        killed.kill()
+        killed.wait(60)
+        assert ModelWeights.status("large", folder, verify=True).state in {"absent", "present"}
+        ModelWeights.import_from(tmp_path / "carried", None, folder)
+        assert ModelWeights.status("large", folder, verify=True).state == "present"
+        assert not list(folder.glob(".import-*/*"))
 
 
 def test_weights_are_removed(cache: Path) -> None:
