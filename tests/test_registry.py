@@ -168,7 +168,7 @@ def test_the_published_import_path_is_the_same_class() -> None:
         ("import cuvis_ai_core.registry", {"torch", "grpc", "git", "numpy", "pydantic", "yaml", "importlib.metadata"}),
         ("import cuvis_ai_core.registry", {"pathlib", "json", "dataclasses", "shutil", "datetime"}),
         ("from cuvis_ai_core.utils.node_registry import NodeRegistry; NodeRegistry()", {"numpy", "pydantic", "git"}),
-        ("import cuvis_ai_core.plugins.manifest.schema", {"torch", "grpc", "git", "numpy"}),
+        ("import cuvis_ai_core.plugins.manifest.manifest_schema", {"torch", "grpc", "git", "numpy"}),
         ("import cuvis_ai_core.cli.main", {"torch", "grpc", "git", "numpy"}),
         ("from cuvis_ai_core import NodeRegistry; NodeRegistry().nodes()", {"torch", "grpc", "git", "numpy"}),
     ],

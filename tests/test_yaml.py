@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cuvis_ai_core._reading import load_yaml
+from cuvis_ai_core._untrusted_files import load_yaml
 from cuvis_ai_core._yaml import MAX_BYTES, MAX_DEPTH, parse_yaml
 from cuvis_ai_core.errors import YamlError
 

@@ -156,7 +156,7 @@ class SlowError(BaseException):
 
 
 def _archive() -> bytes:
-    from cuvis_ai_core.plugins.bundle.names import FORMAT, HEADER
+    from cuvis_ai_core.plugins.bundle.member_names import FORMAT, HEADER
 
     whole = io.BytesIO()
     with tarfile.open(fileobj=whole, mode="w") as tar:
@@ -225,7 +225,7 @@ def _cube(path: Path) -> Any:
 
 
 def _manifest(path: Path) -> None:
-    from cuvis_ai_core.plugins.manifest.schema import read_manifest
+    from cuvis_ai_core.plugins.manifest.manifest_schema import read_manifest
 
     read_manifest(path)
 
@@ -237,8 +237,8 @@ def _lock(path: Path) -> None:
 
 
 def _bundle(path: Path) -> None:
-    from cuvis_ai_core.plugins.bundle.archive import read_archive
-    from cuvis_ai_core.plugins.bundle.limits import Limits
+    from cuvis_ai_core.plugins.bundle.size_limits import Limits
+    from cuvis_ai_core.plugins.bundle.tar_reader import read_archive
 
     path.write_bytes(gzip.compress(path.read_bytes(), 1))
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -246,19 +246,19 @@ def _bundle(path: Path) -> None:
 
 
 def _meter(path: Path) -> Any:
-    from cuvis_ai_core.plugins.bundle.limits import Limits, Meter
+    from cuvis_ai_core.plugins.bundle.size_limits import Limits, Meter
 
     return Meter("The file", path.stat().st_size, Limits())
 
 
 def _read_pack(path: Path) -> None:
-    from cuvis_ai_core.plugins.bundle.packs import check_pack
+    from cuvis_ai_core.plugins.bundle.git_pack_size import check_pack
 
     check_pack(path, _COMMIT, _meter(path))
 
 
 def _read_wheel(path: Path) -> None:
-    from cuvis_ai_core.plugins.bundle.zips import check_wheel
+    from cuvis_ai_core.plugins.bundle.wheel_size import check_wheel
 
     check_wheel(path, _meter(path))
 
@@ -314,8 +314,8 @@ def _read_weights(path: Path) -> None:
 
 
 def _message(path: Path) -> None:
-    from cuvis_ai_core.plugins.worker.channel import _PREFIX, Channel
-    from cuvis_ai_core.plugins.worker.values import Reader
+    from cuvis_ai_core.plugins.worker.message_framing import _PREFIX, Channel
+    from cuvis_ai_core.plugins.worker.value_encoding import Reader
 
     content = path.read_bytes()
     here, there = socket.socketpair()
@@ -329,7 +329,7 @@ def _message(path: Path) -> None:
 
 
 def _policy(path: Path) -> None:
-    from cuvis_ai_core.plugins.policy.policy import find_policy
+    from cuvis_ai_core.plugins.policy.policy_rules import find_policy
 
     os.environ["CUVIS_POLICY"] = str(path)
     try:

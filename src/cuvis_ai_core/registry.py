@@ -12,12 +12,12 @@ from cuvis_ai_core.builtin import BUILTIN_NODES
 from cuvis_ai_core.errors import DuplicateNodeError, PluginNotLoadedError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.cache.store import Store, chosen_root, default_root
-from cuvis_ai_core.plugins.catalogue import NodeEntry, checked_name, host_class, not_found
 from cuvis_ai_core.plugins.hooks.discovery import is_path
 from cuvis_ai_core.plugins.hooks.manager import PluginState, class_path, no_node
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX
-from cuvis_ai_core.plugins.loading.loads import import_what_is_needed, load_together
 from cuvis_ai_core.plugins.loading.registered_plugins import Members
+from cuvis_ai_core.plugins.loading.registry_load import import_what_is_needed, load_together
+from cuvis_ai_core.plugins.node_lookup import NodeEntry, checked_name, host_class, not_found
 
 if TYPE_CHECKING:
     import os
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
     from cuvis_ai_core.data.readers import Reader
     from cuvis_ai_core.node.base import NodeMixin
-    from cuvis_ai_core.plugins.cache.early_fetch import EarlyFetch
-    from cuvis_ai_core.plugins.configurations import Defaults
+    from cuvis_ai_core.plugins.cache.prefetch import EarlyFetch
+    from cuvis_ai_core.plugins.configs_folder import Defaults
     from cuvis_ai_core.plugins.hooks.discovery import DiscoveredPlugin
     from cuvis_ai_core.plugins.hooks.manager import HookManager
-    from cuvis_ai_core.plugins.loading.data_modules import DataModule
-    from cuvis_ai_core.plugins.loading.loaded import LoadedPlugin, PluginInfo
-    from cuvis_ai_core.plugins.loading.loads import ParsedPlugins
-    from cuvis_ai_core.plugins.loading.recall import Recall
-    from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
+    from cuvis_ai_core.plugins.loading.load_record import Recall
+    from cuvis_ai_core.plugins.loading.loaded_plugin import LoadedPlugin, PluginInfo
+    from cuvis_ai_core.plugins.loading.plugin_data_modules import DataModule
+    from cuvis_ai_core.plugins.loading.registry_load import ParsedPlugins
+    from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 
 
 class _Getter(Protocol):
@@ -250,18 +250,18 @@ class NodeRegistry:
         def parsed() -> ParsedPlugins:
             from pathlib import Path
 
-            from cuvis_ai_core.plugins.cache.vetting import under_policy
-            from cuvis_ai_core.plugins.manifest.schema import parse_plugin
+            from cuvis_ai_core.plugins.cache.policy_checks import under_policy
+            from cuvis_ai_core.plugins.manifest.manifest_schema import parse_plugin
 
             return under_policy({name: parse_plugin(name, config, base=Path())}), None
 
         def early() -> AbstractContextManager[EarlyFetch | None]:
-            from cuvis_ai_core.plugins.cache.early_fetch import fetching_early
+            from cuvis_ai_core.plugins.cache.prefetch import fetching_early
 
             return fetching_early(name, config, store, import_what_is_needed)
 
         def recalled() -> Recall:
-            from cuvis_ai_core.plugins.loading.recall import of_entry
+            from cuvis_ai_core.plugins.loading.load_record import of_entry
 
             return of_entry(name, config, store)
 
@@ -288,14 +288,14 @@ class NodeRegistry:
         names = None if only is None else list(only)
 
         def recalled() -> Recall:
-            from cuvis_ai_core.plugins.loading.recall import of_manifest
+            from cuvis_ai_core.plugins.loading.load_record import of_manifest
 
             return of_manifest(path, names, store)
 
         def parsed() -> ParsedPlugins:
-            from cuvis_ai_core.plugins.cache.vetting import under_policy
+            from cuvis_ai_core.plugins.cache.policy_checks import under_policy
             from cuvis_ai_core.plugins.lock.locked_versions import versions_for
-            from cuvis_ai_core.plugins.manifest.schema import manifest_path, read_manifest
+            from cuvis_ai_core.plugins.manifest.manifest_schema import manifest_path, read_manifest
 
             manifest = read_manifest(manifest_path(path))
             plugins = under_policy(manifest.plugins if names is None else manifest.named(names))
@@ -305,7 +305,7 @@ class NodeRegistry:
         loaded, failed = self._load(recalled, store, parsed)
         if failed:
             from cuvis_ai_core.plugins.load_errors import not_loaded
-            from cuvis_ai_core.plugins.manifest.schema import manifest_path
+            from cuvis_ai_core.plugins.manifest.manifest_schema import manifest_path
 
             raise not_loaded(manifest_path(path), loaded, failed)
         return len(loaded)
@@ -420,7 +420,7 @@ class NodeRegistry:
         Raises:
             HookError: A plugin answered something else.
         """
-        from cuvis_ai_core.plugins.loading.contributions import config_owners
+        from cuvis_ai_core.plugins.loading.configs_and_readers import config_owners
 
         return config_owners(self._members)
 
@@ -435,7 +435,7 @@ class NodeRegistry:
             HookError: A plugin answered something else.
             PipelineError: The file is broken.
         """
-        from cuvis_ai_core.plugins.loading.contributions import node_defaults
+        from cuvis_ai_core.plugins.loading.configs_and_readers import node_defaults
 
         return node_defaults(self._members, checked_name(name))
 
@@ -445,7 +445,7 @@ class NodeRegistry:
         Raises:
             HookError: A plugin answered something else.
         """
-        from cuvis_ai_core.plugins.loading.contributions import cube_readers
+        from cuvis_ai_core.plugins.loading.configs_and_readers import cube_readers
 
         return cube_readers(self._members)
 
@@ -455,7 +455,7 @@ class NodeRegistry:
         Raises:
             HookError: A plugin answered something else.
         """
-        from cuvis_ai_core.plugins.loading.contributions import reader_names
+        from cuvis_ai_core.plugins.loading.configs_and_readers import reader_names
 
         return reader_names(self._members)
 
@@ -468,7 +468,7 @@ class NodeRegistry:
         Raises:
             PluginConflictError: Several plugins have it.
         """
-        from cuvis_ai_core.plugins.loading.data_modules import data_module
+        from cuvis_ai_core.plugins.loading.plugin_data_modules import data_module
 
         return data_module(self._members, name)
 

@@ -9,9 +9,9 @@ from importlib import import_module
 from types import ModuleType
 
 from cuvis_ai_core.plugins.isolation.finder import install_finder
-from cuvis_ai_core.plugins.isolation.private_modules import ask_for_missing
+from cuvis_ai_core.plugins.isolation.private_module_lookup import ask_for_missing
 from cuvis_ai_core.plugins.isolation.scope import Scope
-from cuvis_ai_core.plugins.loading.revival import revive
+from cuvis_ai_core.plugins.loading.unpickled_modules import revive
 
 __path__: list[str] = []
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from cuvis_ai_core import NodeRegistry, Pipeline
 from cuvis_ai_core.cli.demo import workspace as demo_workspace
-from cuvis_ai_core.cli.demo.command import demo
+from cuvis_ai_core.cli.demo.demo_command import demo
 from cuvis_ai_core.cli.demo.workspace import VERSIONS, Workspace
 from cuvis_ai_core.data import read_cube
 from cuvis_ai_core.errors import MissingExtraError, PipelineError
@@ -245,7 +245,7 @@ def test_help_loads_nothing_heavy() -> None:
     """The help of the command appears without NumPy, matplotlib, git or pydantic."""
     script = (
         "import sys\n"
-        "from cuvis_ai_core.cli.demo.command import demo\n"
+        "from cuvis_ai_core.cli.demo.demo_command import demo\n"
         "demo(['--help'], standalone_mode=False)\n"
         "print({'numpy', 'matplotlib', 'git', 'pydantic', 'rich'} & set(sys.modules))"
     )

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cuvis_ai_core._shown import shown, shown_in_line
+from cuvis_ai_core._printable_text import shown, shown_in_line
 from cuvis_ai_core.cli.main import main as cuvis_ai
 from cuvis_ai_core.cli.restore.restore_pipeline import main as restore_pipeline
 from cuvis_ai_core.cli.restore.restore_trainrun import main as restore_trainrun

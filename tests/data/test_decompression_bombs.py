@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cuvis_ai_core._reading import load_yaml
+from cuvis_ai_core._untrusted_files import load_yaml
 from cuvis_ai_core.data import Cube, open_annotations, read_cube
 from cuvis_ai_core.data.decompression_bombs import bytes_in
 from cuvis_ai_core.data.formats.envi.reader import read_envi

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from cuvis_ai_core._reading import load_yaml
+from cuvis_ai_core._untrusted_files import load_yaml
 from cuvis_ai_core.grpc.client.remote_command import remote
 from cuvis_ai_core.grpc.health import is_serving, main
 from cuvis_ai_core.grpc.server.access_log import Lines

@@ -11,7 +11,7 @@ import pytest
 from cuvis_ai_schemas.pipeline import PipelineConfig
 from safetensors.numpy import save_file
 
-from cuvis_ai_core._reading import load_yaml
+from cuvis_ai_core._untrusted_files import load_yaml
 from cuvis_ai_core.grpc.messages.schema_generations import messages
 
 LEARNING = {

@@ -331,7 +331,7 @@ def test_one_kept_port_may_stand_alone(pipeline_of: PipelineOf, cube: Any) -> No
 
 def test_the_library_of_a_port_is_that_of_the_declared_dtype() -> None:
     """Which arrays a node gets: a torch node tensors, an `ArrayNode` what comes, unless the port says otherwise."""
-    from cuvis_ai_core.node.libraries import library_of_input
+    from cuvis_ai_core.node.array_libraries import library_of_input
     from cuvis_ai_core.node.ports import read_ports
 
     kinds = {"t": torch.float32, "n": np.float32, "text": "float32", "arrays": np.ndarray, "str": str, "any": object}

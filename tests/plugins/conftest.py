@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from cuvis_ai_core import NodeRegistry
-from cuvis_ai_core.plugins.dependencies import leases
+from cuvis_ai_core.plugins.dependencies import live_versions
 
 Files = dict[str, str]
 MakeWheel = Callable[..., None]
@@ -107,7 +107,7 @@ def wheel(make_wheel: MakeWheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for module in set(sys.modules) - before:
         if module.partition(".")[0].startswith("cuvis_test_"):
             del sys.modules[module]
-    leases._drop_idle()
+    live_versions._drop_idle()
 
 
 @pytest.fixture

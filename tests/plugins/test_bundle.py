@@ -22,10 +22,10 @@ from click.testing import CliRunner, Result
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.cli.main import main as cuvis_ai
 from cuvis_ai_core.errors import BundleError, CuvisError, SourceError
-from cuvis_ai_core.plugins.bundle.limits import Limits, Meter
-from cuvis_ai_core.plugins.bundle.packs import check_pack
+from cuvis_ai_core.plugins.bundle.git_pack_size import check_pack
+from cuvis_ai_core.plugins.bundle.size_limits import Limits, Meter
 from cuvis_ai_core.plugins.bundle.unpacking import open_bundle
-from cuvis_ai_core.plugins.bundle.zips import check_wheel
+from cuvis_ai_core.plugins.bundle.wheel_size import check_wheel
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.testing.git_server import GitHost
@@ -697,7 +697,7 @@ def test_an_interrupted_unpacking_leaves_nothing_half(
     kill = """
 import os, signal, sys
 count, stop = 0, int(sys.argv[2])
-FILES = ("unpacking.py", "archive.py", "local_files.py", "sources.py", "store.py", "_files.py")
+FILES = ("unpacking.py", "tar_reader.py", "local_files.py", "sources.py", "store.py", "_atomic_writes.py")
 def strike(frame, event, argument):
     global count
     if event == "call" and frame.f_code.co_filename.endswith(FILES):

@@ -242,7 +242,7 @@ def test_a_choice_of_versions_for_another_environment_is_remembered(
     host_install("cuvis-test-new", "1.0")
     load()
     monkeypatch.setattr(
-        "cuvis_ai_core.plugins.installing.uv_program.run_program", lambda *_, **__: pytest.fail("uv was asked")
+        "cuvis_ai_core.plugins.installing.uv_process.run_program", lambda *_, **__: pytest.fail("uv was asked")
     )
     load()
     assert len(list(cache.glob(".targets/*/*/cuvis_test_dep"))) == 1

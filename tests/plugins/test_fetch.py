@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from cuvis_ai_core import NodeRegistry
-from cuvis_ai_core._files import remove_tree
+from cuvis_ai_core._atomic_writes import remove_tree
 from cuvis_ai_core.errors import CacheMismatchError, LocalPathError, PluginLoadError, SourceError, StoreError
 from cuvis_ai_core.plugins.cache.sources import Source, git_source, local_source, project_folder, refuse_altered
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.manifest.schema import parse_plugin
+from cuvis_ai_core.plugins.manifest.manifest_schema import parse_plugin
 from cuvis_ai_core.testing.git_server import GitHost
 
 Files = dict[str, str]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cuvis_ai_core.plugins.git.credentials import hidden
-from cuvis_ai_core.plugins.git.program import git, ls_remote
+from cuvis_ai_core.plugins.git.git_process import git, ls_remote
+from cuvis_ai_core.plugins.git.url_credentials import hidden
 
 SETTINGS = {
     "core.autocrlf": ("false", "true"),

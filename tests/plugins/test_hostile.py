@@ -257,7 +257,7 @@ def test_credentials_are_in_no_message_log_or_file(
 ) -> None:
     """Whether the load succeeds or fails, and in verify."""
     from cuvis_ai_core.plugins.cache.verification import verify_plugin, verify_store
-    from cuvis_ai_core.plugins.manifest.schema import parse_plugin
+    from cuvis_ai_core.plugins.manifest.manifest_schema import parse_plugin
 
     caplog.set_level(logging.DEBUG)
     with GitHost(tmp_path / "git", require_password=True) as host:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cuvis_ai_core.plugins.installing.build_requirements import build_requirements
-from cuvis_ai_core.plugins.installing.uv import Uv
+from cuvis_ai_core.plugins.installing.uv_commands import Uv
 
 USER, PASSWORD = "somebody", "s3cret/of@them"
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from cuvis_ai_core import NodeRegistry
-from cuvis_ai_core.plugins.isolation import metadata
+from cuvis_ai_core.plugins.isolation import importlib_metadata
 from cuvis_ai_core.plugins.isolation.finder import install_finder
 
 pytestmark = pytest.mark.usefixtures("quick_collections")
@@ -488,7 +488,7 @@ def test_who_names_folders_is_told_of_these_only(tmp_path: Path, monkeypatch: py
         info = tmp_path / name / f"{name}-1.0.dist-info"
         info.mkdir(parents=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    monkeypatch.setattr(metadata, "served", lambda _: {str(tmp_path / "live"): ["live"]})
-    monkeypatch.setattr(metadata, "replaced", lambda _: {str(tmp_path / "beside"): ["beside"]})
-    assert [each.metadata["Name"] for each in metadata.find_distributions()] == ["live", "beside"]
-    assert list(metadata.find_distributions(DistributionFinder.Context(path=[str(tmp_path)]))) == []
+    monkeypatch.setattr(importlib_metadata, "served", lambda _: {str(tmp_path / "live"): ["live"]})
+    monkeypatch.setattr(importlib_metadata, "replaced", lambda _: {str(tmp_path / "beside"): ["beside"]})
+    assert [each.metadata["Name"] for each in importlib_metadata.find_distributions()] == ["live", "beside"]
+    assert list(importlib_metadata.find_distributions(DistributionFinder.Context(path=[str(tmp_path)]))) == []

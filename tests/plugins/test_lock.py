@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.cli.main import main as cuvis_ai
 from cuvis_ai_core.errors import LockError, PluginsLoadError
-from cuvis_ai_core.plugins.dependencies import host
+from cuvis_ai_core.plugins.dependencies import host_environment
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.testing.git_server import GitHost
 
@@ -263,7 +263,11 @@ def test_what_the_host_has_is_locked_too_but_not_installed_again(local: Plugins,
     assert [pin.partition("==")[0] for pin in pins] == ["iniconfig"]
     registry.load_plugins(manifest)
     installed = [each.name for each in registry.plugin_info("first").target.glob("*.dist-info")]
-    assert [name.partition("-")[0] for name in installed] == ["first"] if host.has(pins[0]) else len(installed) == 2
+    assert (
+        [name.partition("-")[0] for name in installed] == ["first"]
+        if host_environment.has(pins[0])
+        else len(installed) == 2
+    )
 
 
 @pytest.mark.slow

@@ -11,13 +11,13 @@ import tomli_w
 from cuvis_ai_core.errors import LockError, NotAllowedError
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.dependencies import host
+from cuvis_ai_core.plugins.dependencies import host_environment
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
-from cuvis_ai_core.plugins.installing.request import Needs
+from cuvis_ai_core.plugins.installing.install_request import Needs
 from cuvis_ai_core.plugins.lock.locked_versions import LockedVersions
 from cuvis_ai_core.plugins.lock.locker import Locker
 from cuvis_ai_core.plugins.lock.lockfile import Lock, LockedPins, differences, entry_of, read_lock, write_lock
-from cuvis_ai_core.plugins.manifest.schema import parse_plugin, read_manifest
+from cuvis_ai_core.plugins.manifest.manifest_schema import parse_plugin, read_manifest
 
 SHA = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64
@@ -162,7 +162,7 @@ def test_what_is_installed_is_known_by_all_that_is_locked_of_it(monkeypatch: pyt
             (("a==1", "b==1"), {"a==1": (SHA,)}),
         )
     }
-    monkeypatch.setattr(host, "fingerprint", lambda: "another")
+    monkeypatch.setattr(host_environment, "fingerprint", lambda: "another")
     found.add(locked(("a==1",), {"a==1": (SHA,)}).keys(places)["x"])
     assert len(found) == 5
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cuvis_ai_core.errors import ManifestError
-from cuvis_ai_core.plugins.manifest.schema import (
+from cuvis_ai_core.plugins.manifest.manifest_schema import (
     GitPlugin,
     LocalPlugin,
     Manifest,

@@ -10,7 +10,7 @@ import pytest
 
 from cuvis_ai_core.plugins.cache import sources
 from cuvis_ai_core.plugins.cache.checkout_marker import complete, identity, read_marker
-from cuvis_ai_core.plugins.cache.environment import (
+from cuvis_ai_core.plugins.cache.environment_entry import (
     Environment,
     code_stamp,
     described,
@@ -20,11 +20,11 @@ from cuvis_ai_core.plugins.cache.environment import (
 )
 from cuvis_ai_core.plugins.cache.sources import Source, content_of, known_commits, put_checkout
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.cache.target import Target
+from cuvis_ai_core.plugins.cache.target_entry import Target
 from cuvis_ai_core.plugins.cache.target_marker import complete_target, read_target, target_for, write_marker
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
-from cuvis_ai_core.plugins.disk import integrity
-from cuvis_ai_core.plugins.manifest.schema import GitPlugin, parse_plugin
+from cuvis_ai_core.plugins.disk import altered_files
+from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, parse_plugin
 
 COMMIT = "a" * 40
 GIT: dict[str, Any] = {"repo": "https://host/x.git", "tag": "v1.0.0", "provides": ["x.Node"]}
@@ -74,7 +74,7 @@ def test_a_marker_is_written_anew_only_where_that_is_allowed(target: Target) -> 
     found = target_for(target.folder.parent, "key")
     assert found is not None
     assert marker.read_bytes() != before
-    assert integrity.looks_unchanged(target.folder, found.watched)
+    assert altered_files.looks_unchanged(target.folder, found.watched)
 
 
 def test_what_was_built_of_a_project_is_stale_once_that_is_edited(target: Target, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_what_was_built_of_a_project_is_stale_once_that_is_edited(target: Target
     project = tmp_path / "project"
     project.mkdir()
     (project / "code.py").write_text("")
-    built = target._replace(built_from=str(project), stamp=integrity.source_stamp(project))
+    built = target._replace(built_from=str(project), stamp=altered_files.source_stamp(project))
     write_marker(built)
     assert target_for(target.folder.parent, "key") is not None
     (project / "code.py").write_text("x")

@@ -19,7 +19,7 @@ from cuvis_ai_core.errors import (
     NetworkError,
     StoreError,
 )
-from cuvis_ai_core.plugins.installing.uv import Uv
+from cuvis_ai_core.plugins.installing.uv_commands import Uv
 
 BACKEND = """\
 import os
@@ -315,7 +315,7 @@ def test_a_build_reads_whole_settings_while_versions_are_chosen(
         seen.update(Path(env["UV_CONFIG_FILE"]).read_bytes() for _ in range(20))
         return CompletedProcess([], 0, "", "")
 
-    monkeypatch.setattr("cuvis_ai_core.plugins.installing.uv_program.run_program", run)
+    monkeypatch.setattr("cuvis_ai_core.plugins.installing.uv_process.run_program", run)
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: uv.problems(Path("python")), range(100)))
     assert len(seen) == 1

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from cuvis_ai_core.errors import ManifestError
-from cuvis_ai_core.plugins.manifest.schema import Manifest, read_manifest
+from cuvis_ai_core.plugins.manifest.manifest_schema import Manifest, read_manifest
 
 ENTRY = "plugins:\n  a:\n    provides: [m.N]\n"
 FROM_GIT = ENTRY + "    repo: https://h/o/r.git\n"

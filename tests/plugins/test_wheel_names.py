@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from cuvis_ai_core.errors import BundleError
-from cuvis_ai_core.plugins.bundle.limits import Limits, Meter
-from cuvis_ai_core.plugins.bundle.zips import check_wheel
+from cuvis_ai_core.plugins.bundle.size_limits import Limits, Meter
+from cuvis_ai_core.plugins.bundle.wheel_size import check_wheel
 
 
 @pytest.mark.parametrize(("old", "new"), [("ü".encode(), b"\xdc\xdb"), (b"PK\5\6", b"PK\5\6")])

@@ -8,7 +8,7 @@ import yaml
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import ManifestError
-from cuvis_ai_core.plugins.manifest.schema import parse_plugin, read_manifest
+from cuvis_ai_core.plugins.manifest.manifest_schema import parse_plugin, read_manifest
 from cuvis_ai_core.utils.plugin_config import GitPluginConfig, LocalPluginConfig, PluginManifest
 
 GIT: dict[str, Any] = {"repo": "https://example.org/a.git", "tag": "v1.0.0", "provides": ["a.nodes.A"]}

@@ -59,7 +59,7 @@ class Job:
         Raises:
             OSError: A file cannot be read.
         """
-        from cuvis_ai_core.plugins.manifest.schema import lock_path
+        from cuvis_ai_core.plugins.manifest.manifest_schema import lock_path
 
         lock = lock_path(Path(self.manifest)) if self.manifest else None
         return {

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core._files import write_atomic, write_json
-from cuvis_ai_core._shown import duration, in_cell
+from cuvis_ai_core._atomic_writes import write_atomic, write_json
+from cuvis_ai_core._printable_text import duration, in_cell
 from cuvis_ai_core.batch.cube_records import Outcome
 from cuvis_ai_core.errors import OutputError
 from cuvis_ai_core.pages.html import element, lines, page, section, table

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from cuvis_ai_core.cli.shared.output import say
 from cuvis_ai_core.cli.shared.tables import print_table
-from cuvis_ai_core.node.checking import check_class
+from cuvis_ai_core.node.class_checks import check_class
 from cuvis_ai_core.node.ports import Port, read_ports
 from cuvis_ai_core.results.node_origin import origin_of
 

@@ -89,7 +89,7 @@ def _python() -> Iterator[Finding]:
 
 
 def _git() -> Iterator[Finding]:
-    from cuvis_ai_core.plugins.git.program import require_git
+    from cuvis_ai_core.plugins.git.git_process import require_git
 
     try:
         require_git()
@@ -137,7 +137,7 @@ def _cache() -> Iterator[Finding]:
 
 
 def _policy() -> Iterator[Finding]:
-    from cuvis_ai_core.plugins.policy.policy import find_policy
+    from cuvis_ai_core.plugins.policy.policy_rules import find_policy
 
     try:
         found = find_policy()

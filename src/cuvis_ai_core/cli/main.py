@@ -13,7 +13,7 @@ class _CuvisAi(Guarded, LazyGroup):
     """The outermost group; a command's module is imported when the command is named or help is shown."""
 
     places: ClassVar = {
-        "demo": "cuvis_ai_core.cli.demo.command:demo",
+        "demo": "cuvis_ai_core.cli.demo.demo_command:demo",
         "doctor": "cuvis_ai_core.cli.doctor:doctor",
         "git-host": "cuvis_ai_core.cli.git_host:git_host",
         "hooks": "cuvis_ai_core.cli.pipelines_readers_hooks:hooks",

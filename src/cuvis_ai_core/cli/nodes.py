@@ -72,7 +72,7 @@ def show_node(name: str, plugins_path: Path | None) -> None:
 
 
 def _declared_rows(manifest: Path) -> Iterator[tuple[str, str, str]]:
-    from cuvis_ai_core.plugins.manifest.schema import read_manifest
+    from cuvis_ai_core.plugins.manifest.manifest_schema import read_manifest
 
     for name, plugin in read_manifest(manifest).plugins.items():
         for path in plugin.provides:

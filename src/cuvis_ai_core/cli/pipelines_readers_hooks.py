@@ -31,7 +31,7 @@ def list_pipelines(plugins_path: Path | None, as_json: bool) -> None:
     The plugins of a manifest are loaded for this.
     """
     from cuvis_ai_core.cli.shared.list_output import print_list
-    from cuvis_ai_core.plugins.configurations import pipelines_in
+    from cuvis_ai_core.plugins.configs_folder import pipelines_in
 
     with _loaded(plugins_path) as registry:
         rows = [

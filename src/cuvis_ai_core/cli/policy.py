@@ -13,7 +13,7 @@ from cuvis_ai_core.cli.shared.options import json_option, manifest_argument, sha
 from cuvis_ai_core.cli.shared.output import say
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.policy.policy import Policy
+    from cuvis_ai_core.plugins.policy.policy_rules import Policy
 
 
 class _Policy(LazyGroup):
@@ -36,8 +36,8 @@ def policy() -> None:
 @shared_options
 def show(as_json: bool) -> None:
     """Show the policy of this machine: its rules, and what is asked of every plugin."""
-    from cuvis_ai_core.plugins.policy.finding import places
-    from cuvis_ai_core.plugins.policy.policy import find_policy
+    from cuvis_ai_core.plugins.policy.file_location import places
+    from cuvis_ai_core.plugins.policy.policy_rules import find_policy
 
     found = find_policy()
     if as_json:
@@ -102,10 +102,10 @@ def check(manifest: Path, as_json: bool) -> None:
 
 
 def _checked(manifest: Path) -> Iterator[dict[str, Any]]:
-    from cuvis_ai_core.plugins.cache.policy_standing import standing_of
+    from cuvis_ai_core.plugins.cache.policy_status import standing_of
     from cuvis_ai_core.plugins.cache.store import Store
     from cuvis_ai_core.plugins.lock.lockfile import read_lock
-    from cuvis_ai_core.plugins.manifest.schema import read_manifest
+    from cuvis_ai_core.plugins.manifest.manifest_schema import read_manifest
     from cuvis_ai_core.registry import NodeRegistry
 
     declared, lock = read_manifest(manifest).plugins, read_lock(manifest)

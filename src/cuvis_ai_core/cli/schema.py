@@ -31,7 +31,7 @@ def schema(kind: str, plugins_path: Path | None, output: Path | None) -> None:
     if output is None:
         say(text)
         return
-    from cuvis_ai_core._files import write_atomic
+    from cuvis_ai_core._atomic_writes import write_atomic
     from cuvis_ai_core.errors import OutputError
 
     try:
@@ -44,11 +44,11 @@ def schema(kind: str, plugins_path: Path | None, output: Path | None) -> None:
 
 def _schema(kind: str, manifest: Path | None) -> dict[str, Any]:
     if kind == "manifest":
-        from cuvis_ai_core.plugins.manifest.schema import manifest_schema
+        from cuvis_ai_core.plugins.manifest.manifest_schema import manifest_schema
 
         return manifest_schema()
     if kind == "policy":
-        from cuvis_ai_core.plugins.policy.schema import policy_schema
+        from cuvis_ai_core.plugins.policy.policy_schema import policy_schema
 
         return policy_schema()
     if kind == "lock":

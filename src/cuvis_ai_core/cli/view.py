@@ -36,7 +36,7 @@ def view(cube: Path, output: Path | None, plugins_path: Path | None, measurement
 
     One file that needs no network. CUBE is what --cube-path of restore-pipeline takes.
     """
-    from cuvis_ai_core._files import write_atomic
+    from cuvis_ai_core._atomic_writes import write_atomic
     from cuvis_ai_core.cli.shared.progress import load_plugins, working
     from cuvis_ai_core.data import read_cube
     from cuvis_ai_core.data.cube_files import split_array

@@ -5,7 +5,7 @@ The names are imported when they are first asked for: whoever only lists readers
 
 from typing import TYPE_CHECKING
 
-from cuvis_ai_core._late import late
+from cuvis_ai_core._lazy_imports import late
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data.cube import Cube

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from cuvis_ai_core._files import read_json, remove_tree, replacing, write_json
-from cuvis_ai_core._reading import open_file
-from cuvis_ai_core._shown import shown_in_line
+from cuvis_ai_core._atomic_writes import read_json, remove_tree, replacing, write_json
+from cuvis_ai_core._printable_text import shown_in_line
+from cuvis_ai_core._untrusted_files import open_file
 from cuvis_ai_core.data.provisioning import ProgressEmitter
 from cuvis_ai_core.data.weight_entries import RegisteredWeight
 from cuvis_ai_core.data.weights_folder import note_default, put

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from cuvis_ai_core._places import words_of
+from cuvis_ai_core._error_location import words_of
+from cuvis_ai_core._printable_text import shown_in_line
 from cuvis_ai_core._redact import redact
-from cuvis_ai_core._shown import shown_in_line
 from cuvis_ai_core.errors import MissingExtraError
 
 _OFFLINE: Final = ("HF_HUB_OFFLINE", "CUVIS_OFFLINE")

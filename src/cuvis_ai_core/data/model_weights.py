@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cuvis_ai_core._reading import shown_size
+from cuvis_ai_core._untrusted_files import shown_size
 from cuvis_ai_core.data.provisioning import ProgressEmitter
 from cuvis_ai_core.data.provisioning_schemas import schema, schema_names
 from cuvis_ai_core.data.weight_entries import RegisteredWeight

@@ -6,8 +6,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from cuvis_ai_core._error_location import place_of, words_of
 from cuvis_ai_core._nearest import nearest
-from cuvis_ai_core._places import place_of, words_of
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.cube_files import as_url, split_array
 from cuvis_ai_core.data.formats.envi.file_names import DATA_SUFFIXES, ENVI, find_header

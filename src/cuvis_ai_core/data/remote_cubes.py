@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from cuvis_ai_core._places import words_of
+from cuvis_ai_core._error_location import words_of
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.data.formats.envi.file_names import DATA_SUFFIXES, ENVI
 from cuvis_ai_core.data.formats.optional_libraries import library

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cuvis_ai_core._files import write_atomic
-from cuvis_ai_core._reading import read_file
+from cuvis_ai_core._atomic_writes import write_atomic
+from cuvis_ai_core._untrusted_files import read_file
 from cuvis_ai_core.errors import MissingExtraError, TrainRunError
 
 __all__ = ["load_splits", "save_splits", "split_config", "universe_hash"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeGuard
 
-from cuvis_ai_core._shown import shown_in_line
+from cuvis_ai_core._printable_text import shown_in_line
 
 _MOST_BYTES: Final = 1 << 63
 _HEX: Final = "[0-9a-f]"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cuvis_ai_core._files import replacing
+from cuvis_ai_core._atomic_writes import replacing
 from cuvis_ai_core.data.carried_weights import carry_in, carry_out
 from cuvis_ai_core.data.fetched_weights import fetch, fetch_other
 from cuvis_ai_core.data.hub import is_offline

@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from cuvis_ai_core._files import remove_tree, write_atomic
-from cuvis_ai_core._shown import shown_in_line
+from cuvis_ai_core._atomic_writes import remove_tree, write_atomic
+from cuvis_ai_core._printable_text import shown_in_line
 from cuvis_ai_core.data.weight_entries import RegisteredWeight
 from cuvis_ai_core.data.weights_status import STAGING, place_of, staging_of
 from cuvis_ai_core.errors import ModelDownloadError

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
 from cuvis_ai_core._nearest import did_you_mean
-from cuvis_ai_core._reading import load_yaml
-from cuvis_ai_core._shown import shown_in_line
+from cuvis_ai_core._printable_text import shown_in_line
+from cuvis_ai_core._untrusted_files import load_yaml
 from cuvis_ai_core.data.trained_pipelines import TRAINED_PIPELINES
 from cuvis_ai_core.data.weight_entries import RegisteredWeight, WeightEntry, entry_of
 from cuvis_ai_core.errors import ManifestError, ModelDownloadError, ModelRegistryConflict, YamlError

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core._reading import open_file
+from cuvis_ai_core._untrusted_files import open_file
 from cuvis_ai_core.data.weight_entries import RegisteredWeight
 
 STAGING: Final = ".cuvis-fetching"

@@ -5,7 +5,7 @@ Needs the extra `grpc`; nothing of it is imported before it is used.
 
 from typing import TYPE_CHECKING
 
-from cuvis_ai_core._late import late
+from cuvis_ai_core._lazy_imports import late
 
 if TYPE_CHECKING:
     from cuvis_ai_core.grpc.client.async_client import AsyncClient

@@ -6,8 +6,8 @@ when it is first asked for.
 
 from typing import TYPE_CHECKING
 
-from cuvis_ai_core._late import late
-from cuvis_ai_core.node.array import ArrayNode
+from cuvis_ai_core._lazy_imports import late
+from cuvis_ai_core.node.array_node import ArrayNode
 
 if TYPE_CHECKING:
     from cuvis_ai_schemas.execution import Context, Metric

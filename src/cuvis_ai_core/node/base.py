@@ -5,7 +5,8 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypeVar
 
 from cuvis_ai_core.errors import InvalidNodeError
-from cuvis_ai_core.node.handles import (
+from cuvis_ai_core.node.hyper_parameters import Recorded
+from cuvis_ai_core.node.port_handles import (
     PortHandles,
     input_handles,
     input_ports,
@@ -13,7 +14,6 @@ from cuvis_ai_core.node.handles import (
     output_ports,
     port_handle,
 )
-from cuvis_ai_core.node.recording import Recorded
 
 if TYPE_CHECKING:
     from cuvis_ai_schemas.enums import ExecutionStage
@@ -43,8 +43,8 @@ class NodeMixin(Recorded):
     whose result is a dict of output ports. `node.inputs.<port>` and `node.outputs.<port>` stand for its ports;
     `node.<port>` does too, where an input and an output do not share the name.
 
-    A node may say that it can be computed tile by tile (see `cuvis_ai_core.node.tiles`); one that says nothing gets
-    whole images.
+    A node may say that it can be computed tile by tile (see `cuvis_ai_core.node.tiling_declaration`); one that says
+    nothing gets whole images.
 
     Attributes:
         per_pixel: Each pixel's answer needs that pixel alone (and what statistics the node gathers before).

@@ -6,8 +6,8 @@ from html import escape
 from importlib.resources import files
 from typing import Final
 
+from cuvis_ai_core._printable_text import shown_in_line
 from cuvis_ai_core._redact import redact
-from cuvis_ai_core._shown import shown_in_line
 
 _STYLE: Final = files(__package__).joinpath("style.css").read_text(encoding="utf-8")
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from cuvis_ai_core._late import late
+from cuvis_ai_core._lazy_imports import late
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.node.base import stage_name
-from cuvis_ai_core.node.checking import check_class
-from cuvis_ai_core.node.recording import has_own_stages, hyper_parameters
+from cuvis_ai_core.node.class_checks import check_class
+from cuvis_ai_core.node.hyper_parameters import has_own_stages, hyper_parameters
 from cuvis_ai_core.pipeline.file.config_models import EdgeConfig, NodeConfig, PipelineConfig
 from cuvis_ai_core.plugins.hooks.manager import class_path
 

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, Final
 
 from cuvis_ai_core.errors import MissingExtraError, PipelineError
-from cuvis_ai_core.node.libraries import is_elsewhere, is_module
+from cuvis_ai_core.node.array_libraries import is_elsewhere, is_module
 
 CPU: Final = "cpu"
 AUTO: Final = "auto"

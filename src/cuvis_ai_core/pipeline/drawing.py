@@ -7,8 +7,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cuvis_ai_core._files import write_atomic
-from cuvis_ai_core._shown import shown_in_line
+from cuvis_ai_core._atomic_writes import write_atomic
+from cuvis_ai_core._printable_text import shown_in_line
 from cuvis_ai_core.errors import MissingExtraError, PipelineError
 from cuvis_ai_core.node.base import stage_name
 from cuvis_ai_core.pipeline.graph import ResolvedPort

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from cuvis_ai_core.errors import CuvisError, NodeRunError, RemoteError
+from cuvis_ai_core.node.array_libraries import without_gradients
 from cuvis_ai_core.node.base import overrides
-from cuvis_ai_core.node.libraries import without_gradients
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
@@ -28,7 +28,7 @@ def prepare_nodes(pipeline: "Pipeline") -> None:
         except Exception as error:
             if isinstance(error, CuvisError) and not isinstance(error, RemoteError):
                 raise
-            from cuvis_ai_core._places import place_of, words_of
+            from cuvis_ai_core._error_location import place_of, words_of
 
             place = place_of(error, node)
             raise NodeRunError(

@@ -8,8 +8,8 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from cuvis_ai_core._error_location import place_of, words_of
 from cuvis_ai_core._nearest import nearest
-from cuvis_ai_core._places import place_of, words_of
 from cuvis_ai_core.errors import (
     AmbiguousNodeError,
     CuvisError,
@@ -19,12 +19,12 @@ from cuvis_ai_core.errors import (
     RemoteError,
 )
 from cuvis_ai_core.node.base import is_node_class
-from cuvis_ai_core.node.checking import check_class, construct
-from cuvis_ai_core.node.keywords import is_open, parameters_of, unread_of
+from cuvis_ai_core.node.class_checks import check_class, construct
+from cuvis_ai_core.node.constructor_keywords import is_open, parameters_of, unread_of
 from cuvis_ai_core.pipeline.file.config_models import NodeConfig, PipelineConfig
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.configurations import Defaults
+    from cuvis_ai_core.plugins.configs_folder import Defaults
 
 logger = logging.getLogger(__name__)
 

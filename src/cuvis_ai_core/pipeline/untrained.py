@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from cuvis_ai_core.errors import PipelineError
-from cuvis_ai_core.node.learned import Learner
+from cuvis_ai_core.node.fitted_state import Learner
 from cuvis_ai_core.pipeline.execution.plan import Plan
 
 _WORDS = {

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cuvis_ai_core._atomic_writes import write_atomic
 from cuvis_ai_core._deprecated import old_spelling
-from cuvis_ai_core._files import write_atomic
 from cuvis_ai_core.pipeline.drawing import mermaid, picture
 
 if TYPE_CHECKING:

@@ -11,15 +11,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cuvis_ai_core.plugins.cache import vetting
+from cuvis_ai_core.plugins.cache import policy_checks
 from cuvis_ai_core.plugins.cache.target_marker import read_target
-from cuvis_ai_core.plugins.code import open_code
-from cuvis_ai_core.plugins.dependencies import leases
+from cuvis_ai_core.plugins.dependencies import live_versions
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.isolation.calling_plugin import process_started_by
 from cuvis_ai_core.plugins.isolation.finder import install_finder
 from cuvis_ai_core.plugins.isolation.private_names import CALLING_PLUGIN, LIVE_PLUGINS
 from cuvis_ai_core.plugins.isolation.scope import Scope, living_scopes, scope_named
+from cuvis_ai_core.plugins.private_code import open_code
 
 
 def adopt() -> None:
@@ -29,11 +29,11 @@ def adopt() -> None:
         return
     for folder, names in served.items():
         if target := read_target(Path(folder)):
-            leases.serve([each for each in target.needed if each.name in names], target.folder)
+            live_versions.serve([each for each in target.needed if each.name in names], target.folder)
     for name, folder, private in plugins:
         if target := read_target(Path(folder)):
             root = target.folder.parents[2]  # see `Store`
-            vetting.refuse_stored(root, target.title, [*target.code.values(), target.built_from])
+            policy_checks.refuse_stored(root, target.title, [*target.code.values(), target.built_from])
             open_code(target, [each for each in target.needed if each.name in private], name)
     install_finder()
     _answer_for_caller(os.environ.get(CALLING_PLUGIN))

@@ -12,7 +12,7 @@ from cuvis_ai_core.plugins.isolation.scope import MARK
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cuvis_ai_core.plugins.hooks.announcing import Announce
+    from cuvis_ai_core.plugins.hooks.load_events import Announce
 
 Enter = Callable[[str, str | None], None]
 """Remembers the step that a plugin is at, and announces it as its state where there is a detail to show."""
@@ -73,7 +73,7 @@ def not_loaded(manifest: "Path", plugins: Iterable[str], failed: Mapping[str, Ex
 
 
 def _reason(error: BaseException, place: str | None) -> str:
-    from cuvis_ai_core._places import words_of
+    from cuvis_ai_core._error_location import words_of
 
     text = error.message if isinstance(error, CuvisError) else words_of(error)
     return without_private_names(text) + (f" ({place})" if place and place not in text else "")
@@ -83,7 +83,7 @@ def _place(error: BaseException) -> str | None:
     """Return file and line of the innermost frame that ran the plugin's own code."""
     if isinstance(error, CuvisError):
         return error.place
-    from cuvis_ai_core._places import innermost
+    from cuvis_ai_core._error_location import innermost
 
     return innermost(error, lambda frame: MARK in frame.f_builtins)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cuvis_ai_core._nearest import did_you_mean
-from cuvis_ai_core._reading import load_yaml
+from cuvis_ai_core._untrusted_files import load_yaml
 from cuvis_ai_core.errors import ManifestError, YamlError
-from cuvis_ai_core.plugins.importable import is_importable
-from cuvis_ai_core.plugins.manifest.published import class_paths, module_capabilities
-from cuvis_ai_core.plugins.manifest.schema import manifest_path
+from cuvis_ai_core.plugins.allowed_imports import is_importable
+from cuvis_ai_core.plugins.manifest.manifest_schema import manifest_path
+from cuvis_ai_core.plugins.manifest.published_catalogue import class_paths, module_capabilities
 
 __all__ = ["resolve_pipeline_plugins"]
 

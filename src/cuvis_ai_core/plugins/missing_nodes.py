@@ -27,7 +27,7 @@ def no_class(
         what = f"'{path}' is not there: module '{module}' has no '{name}'"
         hint = near(name, members, f"{module}.")
     else:
-        from cuvis_ai_core.node.checking import no_node_class
+        from cuvis_ai_core.node.class_checks import no_node_class
 
         what, hint = no_node_class(path, found)
     return InvalidNodeError(f"Plugin '{plugin}': {what}.", hint=hint, node=path, plugin=plugin)

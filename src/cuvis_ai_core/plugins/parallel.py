@@ -6,7 +6,7 @@ from contextvars import copy_context
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final
 
-from cuvis_ai_core._process import Programs
+from cuvis_ai_core._subprocess import Programs
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -5,7 +5,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core.plugins.disk.integrity import NO_SOURCE
+from cuvis_ai_core.plugins.disk.altered_files import NO_SOURCE
 from cuvis_ai_core.plugins.git.untrusted_folder import look
 
 _CODE: Final = frozenset({".py", ".pyd", ".so", ".toml", ".yaml", ".yml"})

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from PIL import Image
 
-from cuvis_ai_core._shown import duration
+from cuvis_ai_core._printable_text import duration
 from cuvis_ai_core.pages.graph_drawing import graph
 from cuvis_ai_core.pages.html import Html, element, lines, page, picture, section, table
 

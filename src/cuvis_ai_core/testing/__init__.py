@@ -5,7 +5,7 @@ The names are imported when they are first asked for.
 
 from typing import TYPE_CHECKING
 
-from cuvis_ai_core._late import late
+from cuvis_ai_core._lazy_imports import late
 
 if TYPE_CHECKING:
     from cuvis_ai_core.testing.git_server import GitHost

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from cuvis_ai_core._process import run
+from cuvis_ai_core._subprocess import run
 from cuvis_ai_core.errors import CuvisError
 
 Files = Path | Mapping[str, str]

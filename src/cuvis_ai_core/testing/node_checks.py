@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core._places import words_of
+from cuvis_ai_core._error_location import words_of
 from cuvis_ai_core.node.base import NodeMixin
 from cuvis_ai_core.node.ports import FREE, NUMPY, Port, read_ports
-from cuvis_ai_core.node.tiles import tiling_of
+from cuvis_ai_core.node.tiling_declaration import tiling_of
 from cuvis_ai_core.pipeline.pipeline import Pipeline
 
 _SIZES: Final = (1, 7, 5, 31)

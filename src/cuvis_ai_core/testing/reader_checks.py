@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from cuvis_ai_core._places import words_of
+from cuvis_ai_core._error_location import words_of
 from cuvis_ai_core.data.cube import Cube
 
 _KINDS: Final = "iuf"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
 
 from cuvis_ai_core._deprecated import say_once
-from cuvis_ai_core._reading import load_yaml
+from cuvis_ai_core._untrusted_files import load_yaml
 from cuvis_ai_core.errors import TrainRunError, YamlError
 from cuvis_ai_core.training.data_section import CUBES, MODULE, SPLITS, DataConfig, ModuleDataConfig, kind_of_data
 from cuvis_ai_core.training.section_base import Section, Texts

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cuvis_ai_core.node.libraries import is_module, without_gradients
+from cuvis_ai_core.node.array_libraries import is_module, without_gradients
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core._reading import load_yaml
+from cuvis_ai_core._untrusted_files import load_yaml
 from cuvis_ai_core._yaml import YamlDocument
 from cuvis_ai_core.errors import MissingExtraError, TrainRunError, YamlError
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core._files import write_atomic
-from cuvis_ai_core._shown import in_cell
+from cuvis_ai_core._atomic_writes import write_atomic
+from cuvis_ai_core._printable_text import in_cell
 from cuvis_ai_core.errors import MissingExtraError
 
 _STYLE: Final[dict[Any, Any]] = {"font.family": "DejaVu Sans", "font.size": 9, "axes.linewidth": 0.6}

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import CuvisError, TrainRunError, WorkerError
-from cuvis_ai_core.plugins.importable import is_importable
+from cuvis_ai_core.plugins.allowed_imports import is_importable
 from cuvis_ai_core.plugins.manifest_folders import module_plugins
 from cuvis_ai_core.training.config import DataConfig, ModuleDataConfig
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.loading.data_modules import DataModule
+    from cuvis_ai_core.plugins.loading.plugin_data_modules import DataModule
     from cuvis_ai_core.plugins.manifest_folders import ModulePlugin
     from cuvis_ai_core.registry import NodeRegistry
 

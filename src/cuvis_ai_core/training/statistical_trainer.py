@@ -5,9 +5,9 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cuvis_ai_core._places import place_of, words_of
+from cuvis_ai_core._error_location import place_of, words_of
 from cuvis_ai_core.errors import CuvisError, TrainingError, TrainingStoppedError, TrainRunError
-from cuvis_ai_core.node.libraries import converter, gets_copy, library_of_input
+from cuvis_ai_core.node.array_libraries import converter, gets_copy, library_of_input
 from cuvis_ai_core.pipeline.execution.batch_conversion import as_taken
 from cuvis_ai_core.pipeline.execution.dtype_conversion import make_cast
 from cuvis_ai_core.pipeline.execution.input_write_errors import line_for_copy

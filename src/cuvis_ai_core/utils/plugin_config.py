@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from cuvis_ai_core._deprecated import say_once
-from cuvis_ai_core.plugins.manifest.schema import parse_plugin
+from cuvis_ai_core.plugins.manifest.manifest_schema import parse_plugin
 
 __all__ = ["GitPluginConfig", "LocalPluginConfig", "PluginManifest"]
 
@@ -100,7 +100,7 @@ class PluginManifest(BaseModel):
             FileNotFoundError: There is no such file.
             ValueError: It breaks a rule.
         """
-        from cuvis_ai_core._reading import load_yaml
+        from cuvis_ai_core._untrusted_files import load_yaml
         from cuvis_ai_core.errors import YamlError
 
         if not Path(path).is_file():

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from cuvis_ai_core._reading import load_yaml
-from cuvis_ai_core._shown import shown
+from cuvis_ai_core._printable_text import shown
+from cuvis_ai_core._untrusted_files import load_yaml
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.pipeline.file.writer import to_yaml
-from cuvis_ai_core.plugins.manifest.published import class_paths
+from cuvis_ai_core.plugins.manifest.published_catalogue import class_paths
 from cuvis_ai_core.plugins.manifest_folders import BUILTIN, folders_above, manifests_in
 
 __all__ = ["reorder_pipeline_with_plugins", "suggest_plugins_field", "suggest_plugins_fix_cli"]

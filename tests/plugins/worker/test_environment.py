@@ -393,7 +393,7 @@ def test_a_read_only_cache_can_be_loaded_from(
     def refuse(*_: object) -> None:
         raise AssertionError("something is written")
 
-    monkeypatch.setattr("cuvis_ai_core._files.write_atomic", refuse)
+    monkeypatch.setattr("cuvis_ai_core._atomic_writes.write_atomic", refuse)
     own.load_plugin("echo", config)
     assert own.list_plugins() == ["echo"]
 

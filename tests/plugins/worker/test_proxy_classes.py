@@ -177,7 +177,7 @@ def test_an_import_that_fails_is_told_as_in_this_process(
     said = str(caught.value)
     assert "add it to the dependencies in the plugin's pyproject.toml" in said
     assert 'nodes.py", line 1' in said
-    assert "describe.py" not in said
+    assert "class_descriptions.py" not in said
     assert "importlib" not in said
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cuvis_ai_core._files import write_atomic
+from cuvis_ai_core._atomic_writes import write_atomic
 from cuvis_ai_core.cli.demo.indian_pines import PIXEL_METRES, SUBTITLE, TITLE
 from cuvis_ai_core.cli.demo.workspace import GIT_PLUGIN, VERSIONS
 

@@ -31,8 +31,8 @@ def add(source: str, manifest: Path | None, name: str | None, dry_run: bool) -> 
     """
     from cuvis_ai_core.cli.plugins.check.subject import find
     from cuvis_ai_core.cli.plugins.check.trial_run import entry_of, provided
-    from cuvis_ai_core.plugins.lock.adding import with_entry
-    from cuvis_ai_core.plugins.manifest.schema import parse_plugin, read_manifest
+    from cuvis_ai_core.plugins.lock.manifest_editing import with_entry
+    from cuvis_ai_core.plugins.manifest.manifest_schema import parse_plugin, read_manifest
 
     file = manifest or Path("plugins.yaml")
     subject = find(source, None)
@@ -65,8 +65,8 @@ def remove(name: str, manifest: Path | None, dry_run: bool) -> None:
 
     All else in the manifest stays as it is written.
     """
-    from cuvis_ai_core.plugins.lock.adding import without_entry
-    from cuvis_ai_core.plugins.manifest.schema import read_manifest
+    from cuvis_ai_core.plugins.lock.manifest_editing import without_entry
+    from cuvis_ai_core.plugins.manifest.manifest_schema import read_manifest
 
     file = manifest or Path("plugins.yaml")
     text = without_entry(file, name)
@@ -79,11 +79,11 @@ def _lock_and_write(
     manifest: Path, text: str, plugins: "dict[str, Declared]", moving: str | None, *, dry_run: bool
 ) -> None:
     """Lock what a manifest will have, and then write both, each of them wholly or not at all."""
-    from cuvis_ai_core._files import write_atomic
+    from cuvis_ai_core._atomic_writes import write_atomic
     from cuvis_ai_core.cli.plugins.lock import print_locked
     from cuvis_ai_core.cli.plugins.locker_with_progress import locker
     from cuvis_ai_core.plugins.lock.lockfile import write_lock
-    from cuvis_ai_core.plugins.manifest.schema import lock_path
+    from cuvis_ai_core.plugins.manifest.manifest_schema import lock_path
 
     lock: Lock | None = None
     if moving is not None or (plugins and lock_path(manifest).exists()):

@@ -22,7 +22,7 @@ def bundle(manifest: Path, output: Path | None) -> None:
     from cuvis_ai_core.cli.shared.log_lines import warn
     from cuvis_ai_core.plugins.bundle.writing import write_bundle
     from cuvis_ai_core.plugins.lock.lockfile import read_lock, write_lock
-    from cuvis_ai_core.plugins.manifest.schema import read_manifest
+    from cuvis_ai_core.plugins.manifest.manifest_schema import read_manifest
 
     archive = output or manifest.with_suffix(".tar.gz")
     plugins = read_manifest(manifest).plugins

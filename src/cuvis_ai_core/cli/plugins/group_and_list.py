@@ -14,8 +14,8 @@ from cuvis_ai_core.errors import NotAllowedError
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.cache.store import Store
-    from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
-    from cuvis_ai_core.plugins.policy.policy import Policy
+    from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
+    from cuvis_ai_core.plugins.policy.policy_rules import Policy
 
 
 class _Plugins(LazyGroup):
@@ -26,10 +26,10 @@ class _Plugins(LazyGroup):
         "audit": "cuvis_ai_core.cli.plugins.audit:audit",
         "bundle": "cuvis_ai_core.cli.plugins.bundle:bundle",
         "cache": "cuvis_ai_core.cli.plugins.cache:cache",
-        "check": "cuvis_ai_core.cli.plugins.check.command:check",
+        "check": "cuvis_ai_core.cli.plugins.check.check_command:check",
         "list": "cuvis_ai_core.cli.plugins.group_and_list:list_plugins",
         "lock": "cuvis_ai_core.cli.plugins.lock:lock",
-        "new": "cuvis_ai_core.cli.plugins.new.command:new",
+        "new": "cuvis_ai_core.cli.plugins.new.new_command:new",
         "remove": "cuvis_ai_core.cli.plugins.add_and_remove:remove",
         "try": "cuvis_ai_core.cli.plugins.try_plugin:try_plugin",
         "unbundle": "cuvis_ai_core.cli.plugins.unbundle:unbundle",
@@ -68,7 +68,7 @@ def _print_json(manifest: Path | None) -> None:
     rows: list[tuple[str, ...]] = []
     if manifest is not None:
         from cuvis_ai_core.plugins.cache.store import Store
-        from cuvis_ai_core.plugins.manifest.schema import GitPlugin, read_manifest
+        from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, read_manifest
         from cuvis_ai_core.registry import NodeRegistry
 
         store = Store(NodeRegistry.get_cache_dir())
@@ -85,7 +85,7 @@ def _print_json(manifest: Path | None) -> None:
 def _print_declared(manifest: Path) -> None:
     from cuvis_ai_core.cli.shared.tables import ADD_A_PLUGIN, print_table
     from cuvis_ai_core.plugins.cache.store import Store
-    from cuvis_ai_core.plugins.manifest.schema import GitPlugin, read_manifest
+    from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, read_manifest
     from cuvis_ai_core.registry import NodeRegistry
 
     declared = read_manifest(manifest).plugins
@@ -112,9 +112,9 @@ def _standing(manifest: Path, store: "Store") -> dict[str, tuple[str, str]]:
 
     if policy() is None:
         return {}
-    from cuvis_ai_core.plugins.cache.policy_standing import standing_of
+    from cuvis_ai_core.plugins.cache.policy_status import standing_of
     from cuvis_ai_core.plugins.lock.lockfile import read_lock
-    from cuvis_ai_core.plugins.manifest.schema import read_manifest
+    from cuvis_ai_core.plugins.manifest.manifest_schema import read_manifest
 
     lock = read_lock(manifest)
     found = {

@@ -33,7 +33,7 @@ def lock(manifest: Path, dry_run: bool) -> None:
     """
     from cuvis_ai_core.cli.plugins.locker_with_progress import locker
     from cuvis_ai_core.plugins.lock.lockfile import write_lock
-    from cuvis_ai_core.plugins.manifest.schema import read_manifest
+    from cuvis_ai_core.plugins.manifest.manifest_schema import read_manifest
 
     plugins = read_manifest(manifest).plugins
     with locker() as make:

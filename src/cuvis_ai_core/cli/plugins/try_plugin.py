@@ -76,9 +76,9 @@ def _ports(node_class: type, side: str) -> list[str]:
 
 def _run(registry: "NodeRegistry", node_class: Any, cube: "Cube") -> tuple[str, str | list[str]]:
     """Return how long a node took and what it answered; or why it did not."""
-    from cuvis_ai_core._places import words_of
+    from cuvis_ai_core._error_location import words_of
     from cuvis_ai_core.errors import CuvisError
-    from cuvis_ai_core.node.checking import check_class, construct
+    from cuvis_ai_core.node.class_checks import check_class, construct
     from cuvis_ai_core.pipeline.pipeline import Pipeline
 
     needed = [

@@ -10,13 +10,13 @@ from cuvis_ai_core.cli.shared.options import GivenPath, path_option, shared_opti
 from cuvis_ai_core.cli.shared.output import say
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.bundle.limits import Limits
+    from cuvis_ai_core.plugins.bundle.size_limits import Limits
     from cuvis_ai_core.plugins.bundle.unpacking import OpenBundle
 
 
 def _limits(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> "Limits":
     from cuvis_ai_core.cli.plugins.cache import number_of_bytes
-    from cuvis_ai_core.plugins.bundle.limits import Limits
+    from cuvis_ai_core.plugins.bundle.size_limits import Limits
 
     found: dict[str, int] = {}
     for name, equals, text in (value.partition("=") for value in values):

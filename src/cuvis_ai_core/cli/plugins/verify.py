@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cuvis_ai_core.plugins.cache.store import Store
     from cuvis_ai_core.plugins.cache.verification import Finding
-    from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
+    from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 
 
 @click.command()
@@ -29,7 +29,7 @@ def verify(manifest: Path | None) -> None:
     """
     from cuvis_ai_core.cli.shared.tables import print_table
     from cuvis_ai_core.plugins.cache.store import Store
-    from cuvis_ai_core.plugins.manifest.schema import read_manifest
+    from cuvis_ai_core.plugins.manifest.manifest_schema import read_manifest
     from cuvis_ai_core.plugins.offline import is_offline
     from cuvis_ai_core.registry import NodeRegistry
 

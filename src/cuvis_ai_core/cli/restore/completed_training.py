@@ -7,8 +7,8 @@ from typing import Any, Final
 import click
 from pydantic import ValidationError
 
-from cuvis_ai_core._files import read_json
-from cuvis_ai_core._reading import load_yaml
+from cuvis_ai_core._atomic_writes import read_json
+from cuvis_ai_core._untrusted_files import load_yaml
 from cuvis_ai_core.errors import PipelineError, YamlError
 from cuvis_ai_core.pipeline.file.config_models import parse_config
 from cuvis_ai_core.results.folder import OutputFolder

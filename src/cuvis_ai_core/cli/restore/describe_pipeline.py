@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from cuvis_ai_core._nearest import nearest
-from cuvis_ai_core._shown import shown_in_line
+from cuvis_ai_core._printable_text import shown_in_line
 from cuvis_ai_core.cli.describe_node import note
 from cuvis_ai_core.cli.shared.output import say, say_line
 from cuvis_ai_core.cli.shared.tables import print_table
+from cuvis_ai_core.plugins.allowed_imports import is_importable
 from cuvis_ai_core.plugins.hooks.discovery import is_path
-from cuvis_ai_core.plugins.importable import is_importable
 from cuvis_ai_core.results.folder import safe_name
 from cuvis_ai_core.results.node_origin import origin_of
 

@@ -70,7 +70,7 @@ def print_trainrun(registry: "NodeRegistry", run: "TrainRun", command: str, *, l
 def _print_plugins(manifest: Path, command: str) -> None:
     """Say which plugins a trainrun brings along, none of which was loaded to show it."""
     from cuvis_ai_core._redact import without_credentials
-    from cuvis_ai_core.plugins.manifest.schema import GitPlugin, read_manifest
+    from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, read_manifest
 
     try:
         plugins = read_manifest(manifest).plugins

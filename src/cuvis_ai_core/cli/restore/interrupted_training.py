@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import click
 from filelock import FileLock, Timeout
 
-from cuvis_ai_core._files import read_json, remove_tree, write_json
+from cuvis_ai_core._atomic_writes import read_json, remove_tree, write_json
 from cuvis_ai_core.cli.shared.progress import report
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.pipeline.weights.weights_file import savable, write_weights

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cuvis_ai_core._files import write_atomic
-from cuvis_ai_core._places import words_of
+from cuvis_ai_core._atomic_writes import write_atomic
+from cuvis_ai_core._error_location import words_of
 from cuvis_ai_core.cli.restore.completed_training import finished_training, refuse_doubtful
 from cuvis_ai_core.cli.restore.interrupted_training import Unfinished, kept_on_failure
 from cuvis_ai_core.cli.shared.log_lines import warn

@@ -11,8 +11,8 @@ from typing import Final, TextIO
 
 import click
 
+from cuvis_ai_core._printable_text import shown
 from cuvis_ai_core._redact import redact
-from cuvis_ai_core._shown import shown
 from cuvis_ai_core.cli.shared.log_lines import DEBUG, SEE_MORE, plain_problems
 from cuvis_ai_core.cli.shared.output import tell
 from cuvis_ai_core.errors import (

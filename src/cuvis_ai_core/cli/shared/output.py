@@ -12,8 +12,8 @@ from typing import Final, TextIO
 
 import click
 
+from cuvis_ai_core._printable_text import shown, shown_in_line
 from cuvis_ai_core._redact import redact
-from cuvis_ai_core._shown import shown, shown_in_line
 from cuvis_ai_core.errors import CuvisError
 
 _RESULTS: Final = "cuvis_ai_core.cli.results"

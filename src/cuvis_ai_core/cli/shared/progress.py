@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from cuvis_ai_hookspecs import hookimpl
 
-from cuvis_ai_core._shown import duration, shown_in_line
+from cuvis_ai_core._printable_text import duration, shown_in_line
 from cuvis_ai_core.cli.shared.log_lines import QUIET
 from cuvis_ai_core.cli.shared.output import tell
 from cuvis_ai_core.errors import PluginsLoadError

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
+from cuvis_ai_core._printable_text import shown_in_line
 from cuvis_ai_core._redact import redact
-from cuvis_ai_core._shown import shown_in_line
 from cuvis_ai_core.cli.shared.output import results, say, say_drawn
 
 Cell: TypeAlias = str | Sequence[str]

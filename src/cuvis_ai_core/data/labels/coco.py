@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core._reading import read_file
+from cuvis_ai_core._untrusted_files import read_file
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.decompression_bombs import refuse_bomb
 from cuvis_ai_core.data.labels.cube_matching import PictureNames, Place, refuse_shared, refuse_unmatched

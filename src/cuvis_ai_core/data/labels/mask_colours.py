@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core._reading import read_file
+from cuvis_ai_core._untrusted_files import read_file
 from cuvis_ai_core.errors import AnnotationError
 
 LABELMAP: Final = "labelmap.txt"

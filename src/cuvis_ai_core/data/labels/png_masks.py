@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core._reading import open_file
+from cuvis_ai_core._untrusted_files import open_file
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.labels.cube_matching import PictureNames, Place, refuse_shared
 from cuvis_ai_core.data.labels.mask_colours import CLASS_DICT, LABELMAP, Palette, find_palette

@@ -140,7 +140,7 @@ class Client:
             ManifestError: The manifest cannot be read.
             ServiceError: Some failed; the text says why, the others stay loaded.
         """
-        from cuvis_ai_core.plugins.manifest.schema import read_manifest
+        from cuvis_ai_core.plugins.manifest.manifest_schema import read_manifest
 
         plugins = read_manifest(Path(manifest)).plugins
         # Only what was given: defaults are the server's, which may be of another version.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from cuvis_ai_core.errors import ServiceError
-from cuvis_ai_core.plugins.manifest.published import data_modules
+from cuvis_ai_core.plugins.manifest.published_catalogue import data_modules
 
 _KEYS: Final = ("repo", "tag", "path", "isolation", "extras", "build", "subdirectory", "python", "data_modules")
 """What an entry has beside the classes that it provides; newer schemas have more, for editors."""

@@ -10,7 +10,7 @@ from cuvis_ai_core.grpc.messages.tensors import dtype_number
 from cuvis_ai_core.node.ports import FREE, Port, read_ports
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.catalogue import NodeEntry
+    from cuvis_ai_core.plugins.node_lookup import NodeEntry
     from cuvis_ai_core.registry import NodeRegistry
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._nearest import did_you_mean
-from cuvis_ai_core._reading import load_yaml
+from cuvis_ai_core._untrusted_files import load_yaml
 from cuvis_ai_core.errors import PipelineError, ServiceError, YamlError
 from cuvis_ai_core.grpc.server.symlink_races import reading
 from cuvis_ai_core.pipeline.file.interpolation import resolve

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core._reading import load_yaml
+from cuvis_ai_core._untrusted_files import load_yaml
 from cuvis_ai_core.errors import PipelineError, ServiceError, YamlError
 from cuvis_ai_core.grpc.messages.schema_generations import messages
 from cuvis_ai_core.grpc.server.allowed_paths import Roots

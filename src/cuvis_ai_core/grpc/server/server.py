@@ -11,12 +11,12 @@ from cuvis_ai_core.grpc.health import health_address
 from cuvis_ai_core.grpc.messages.schema_generations import SERVICE, wire
 from cuvis_ai_core.grpc.missing_extra import explain_missing
 from cuvis_ai_core.grpc.server.call_context import Service
-from cuvis_ai_core.grpc.server.credentials import credentials, read_token
 from cuvis_ai_core.grpc.server.port_errors import why_not
 from cuvis_ai_core.grpc.server.rpc_dispatch import handlers
 from cuvis_ai_core.grpc.server.rpc_table import streams, table
 from cuvis_ai_core.grpc.server.settings import Settings
 from cuvis_ai_core.grpc.server.slow_clients import HEALTH, Patience
+from cuvis_ai_core.grpc.server.tls_and_token import credentials, read_token
 from cuvis_ai_core.grpc.shared_memory.dev_shm_blocks import sweep
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ fit is refused.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from cuvis_ai_core.node.array import Value
+from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.node.ports import dtype_name
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
 from cuvis_ai_core.pipeline.graph import ResolvedPort

@@ -7,8 +7,8 @@ import logging
 from typing import Any, Final
 
 from cuvis_ai_core.errors import PortError
-from cuvis_ai_core.node.array import Value
-from cuvis_ai_core.node.libraries import Convert
+from cuvis_ai_core.node.array_libraries import Convert
+from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.node.ports import dtype_name, real_dtype
 from cuvis_ai_core.pipeline.graph import ResolvedPort
 

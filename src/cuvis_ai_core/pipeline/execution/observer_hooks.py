@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
-from cuvis_ai_core.node.array import Value
+from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.pipeline.device import synchronizer
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
 from cuvis_ai_core.pipeline.execution.parallel_steps import run_in_lanes

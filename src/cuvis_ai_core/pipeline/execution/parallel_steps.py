@@ -12,8 +12,8 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from cuvis_ai_core.node.array import Value
-from cuvis_ai_core.node.libraries import Elsewhere, gradient_mode, process_of
+from cuvis_ai_core.node.array_libraries import Elsewhere, gradient_mode, process_of
+from cuvis_ai_core.node.array_node import Value
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.execution.plan import Plan, Step

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from cuvis_ai_core._places import frames_of, words_of
-from cuvis_ai_core.node.array import Value
+from cuvis_ai_core._error_location import frames_of, words_of
+from cuvis_ai_core.node.array_node import Value
 
 ARRAY: Final = np.ndarray
 _PLAIN: Final = frozenset({bool, int, float, complex, str, bytes, type(None)})

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from functools import partial
 
-from cuvis_ai_core._places import definition_of, place_of, words_of
+from cuvis_ai_core._error_location import definition_of, place_of, words_of
 from cuvis_ai_core.errors import CuvisError, NodeRunError, PortError, RemoteError
-from cuvis_ai_core.node.array import Value
+from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.pipeline.execution.batch_conversion import as_taken, why_not
 from cuvis_ai_core.pipeline.execution.dtype_conversion import without_mask
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from cuvis_ai_core.node.array import Value
+from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.pipeline.execution.run_request import Address
 
 _MOST_CLASSES: Final = 255

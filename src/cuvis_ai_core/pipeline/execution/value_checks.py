@@ -6,7 +6,7 @@ Arrays are known by their attributes `dtype` and `shape`: neither NumPy nor torc
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from cuvis_ai_core.node.array import Value
+from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.node.ports import FREE, dtype_implies, dtype_name, dtypes_overlap, type_text
 from cuvis_ai_core.pipeline.graph import ResolvedPort
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cuvis_ai_core._nearest import did_you_mean
-from cuvis_ai_core._reading import load_yaml
+from cuvis_ai_core._untrusted_files import load_yaml
 from cuvis_ai_core.errors import PipelineError, YamlError
 from cuvis_ai_core.pipeline.file.config_models import EXAMPLE, PipelineConfig, parse_config
 from cuvis_ai_core.pipeline.file.overrides import override
 from cuvis_ai_core.pipeline.weights.weights_file import SUFFIXES
-from cuvis_ai_core.plugins.configurations import is_pipeline
+from cuvis_ai_core.plugins.configs_folder import is_pipeline
 
 _SUFFIXES = (".yaml", ".yml")
 

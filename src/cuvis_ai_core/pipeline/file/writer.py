@@ -6,9 +6,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cuvis_ai_core._files import replacing
+from cuvis_ai_core._atomic_writes import replacing
 from cuvis_ai_core.errors import PipelineError
-from cuvis_ai_core.node.recording import holds_unwritable, plain
+from cuvis_ai_core.node.hyper_parameters import holds_unwritable, plain
 from cuvis_ai_core.pipeline.file.interpolation import hide_environment
 from cuvis_ai_core.pipeline.weights.node_weights import check_state
 from cuvis_ai_core.pipeline.weights.weights_file import SAFETENSORS, SUFFIXES, TORCH, State, write_weights

@@ -8,7 +8,7 @@ in a later pass is computed again, unless somebody kept it whole: memory does no
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from cuvis_ai_core.node.tiles import Tiling
+from cuvis_ai_core.node.tiling_declaration import Tiling
 from cuvis_ai_core.pipeline.execution.plan import Plan, Step
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core.node.array import Value
+from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.pipeline.execution.plan import Plan
 from cuvis_ai_core.pipeline.execution.run_request import Address
 from cuvis_ai_core.pipeline.execution.run_results import Results

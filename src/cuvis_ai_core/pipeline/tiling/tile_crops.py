@@ -1,7 +1,7 @@
 """The part of a value that lies in a tile; what is no image is the same for all of them."""
 
 from cuvis_ai_core.data.lazy_image import LazyImage
-from cuvis_ai_core.node.array import Value
+from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.pipeline.tiling.windows import Window, image_size
 
 

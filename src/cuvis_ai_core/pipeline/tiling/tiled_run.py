@@ -10,8 +10,8 @@ import numpy as np
 
 from cuvis_ai_core.data.lazy_image import LazyImage
 from cuvis_ai_core.errors import NodeRunError
-from cuvis_ai_core.node.array import Value
-from cuvis_ai_core.node.tiles import says
+from cuvis_ai_core.node.array_node import Value
+from cuvis_ai_core.node.tiling_declaration import says
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
 from cuvis_ai_core.pipeline.execution.observer_hooks import RunStep
 from cuvis_ai_core.pipeline.execution.plan import Plan, Step

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cuvis_ai_core.data.lazy_image import LazyImage
-from cuvis_ai_core.node.array import Value
-from cuvis_ai_core.node.tiles import tiling_of
+from cuvis_ai_core.node.array_node import Value
+from cuvis_ai_core.node.tiling_declaration import tiling_of
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
 from cuvis_ai_core.pipeline.execution.observer_hooks import RunStep
 from cuvis_ai_core.pipeline.execution.parallel_steps import run_in_lanes

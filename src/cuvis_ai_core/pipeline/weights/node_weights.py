@@ -7,7 +7,7 @@ from typing import Any
 
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import CuvisError, PipelineError
-from cuvis_ai_core.node.libraries import converter, is_module
+from cuvis_ai_core.node.array_libraries import converter, is_module
 from cuvis_ai_core.node.ports import NUMPY, TORCH
 from cuvis_ai_core.pipeline.weights.weights_file import State, for_torch, is_extra
 

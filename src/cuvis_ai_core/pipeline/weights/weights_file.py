@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias
 
-from cuvis_ai_core._files import replacing
+from cuvis_ai_core._atomic_writes import replacing
 from cuvis_ai_core.errors import MissingExtraError, PipelineError
 from cuvis_ai_core.node.ports import dtype_name
 from cuvis_ai_core.pipeline.weights.pickle_inspection import refused_part

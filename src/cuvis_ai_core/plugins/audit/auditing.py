@@ -5,21 +5,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cuvis_ai_core._reading import read_toml
 from cuvis_ai_core._redact import without_credentials
+from cuvis_ai_core._untrusted_files import read_toml
 from cuvis_ai_core.errors import CuvisError, SourceError
 from cuvis_ai_core.plugins.audit.licences import licence_of, licence_of_project
-from cuvis_ai_core.plugins.cache.environment import packages_of
-from cuvis_ai_core.plugins.cache.policy_standing import Standing, standing_of
+from cuvis_ai_core.plugins.cache.environment_entry import packages_of
+from cuvis_ai_core.plugins.cache.policy_checks import unbounded
+from cuvis_ai_core.plugins.cache.policy_status import Standing, standing_of
 from cuvis_ai_core.plugins.cache.sources import Source, cached_source, content_of, project_folder
 from cuvis_ai_core.plugins.cache.store import Store, listed
-from cuvis_ai_core.plugins.cache.vetting import unbounded
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
-from cuvis_ai_core.plugins.git.program import git
-from cuvis_ai_core.plugins.installing.project import read_project
-from cuvis_ai_core.plugins.installing.uv import Uv
+from cuvis_ai_core.plugins.git.git_process import git
+from cuvis_ai_core.plugins.installing.pyproject import read_project
+from cuvis_ai_core.plugins.installing.uv_commands import Uv
 from cuvis_ai_core.plugins.lock.lockfile import Lock, LockedPins, read_lock
-from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin, read_manifest
+from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin, read_manifest
 
 
 class Finding(NamedTuple):

@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cuvis_ai_core._files import write_atomic
+from cuvis_ai_core._atomic_writes import write_atomic
 from cuvis_ai_core.errors import LockError, MissingExtraError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from cuvis_ai_core.errors import BundleError
-from cuvis_ai_core.plugins.disk.integrity import NO_SOURCE
+from cuvis_ai_core.plugins.disk.altered_files import NO_SOURCE
 
 NOT_BUNDLED: Final = (".git", ".hg", "*.egg-info", *NO_SOURCE)
 """Files and folders of a local plugin that nobody needs elsewhere."""

@@ -16,15 +16,15 @@ from cuvis_ai_core.errors import (
     TimeLimitError,
     ToolNotFoundError,
 )
-from cuvis_ai_core.plugins.bundle.names import MANIFEST, is_below_manifest
-from cuvis_ai_core.plugins.cache import vetting
+from cuvis_ai_core.plugins.bundle.member_names import MANIFEST, is_below_manifest
+from cuvis_ai_core.plugins.cache import policy_checks
 from cuvis_ai_core.plugins.cache.sources import Source, known_commits
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.git.fetch import remote_commit
 from cuvis_ai_core.plugins.git.signatures import tag_of
 from cuvis_ai_core.plugins.lock.lockfile import Lock, read_lock
-from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin, lock_path
+from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin, lock_path
 from cuvis_ai_core.plugins.offline import is_offline
 
 BUNDLE_ALONE: Final = "nobody but the bundle"
@@ -85,8 +85,8 @@ def asked_of(
         said = "nobody: its files are in the bundle" if carried else "nobody: its files are not in the bundle"
         return Asked(name, entry["path"], "", "", said)
     address, commit = without_credentials(declared.repo), entry["commit"]
-    judgement = vetting.judged(name, declared, own_process=entry["isolation"] == "process")
-    signature = vetting.signed(name, declared, Source(checkout, commit, entry["content"]))
+    judgement = policy_checks.judged(name, declared, own_process=entry["isolation"] == "process")
+    signature = policy_checks.signed(name, declared, Source(checkout, commit, entry["content"]))
     return Asked(
         name,
         address,

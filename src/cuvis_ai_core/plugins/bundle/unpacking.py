@@ -10,22 +10,22 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from cuvis_ai_core.errors import BundleError, LockError
-from cuvis_ai_core.plugins.bundle.archive import Header, read_archive
-from cuvis_ai_core.plugins.bundle.limits import Limits, Meter
+from cuvis_ai_core.plugins.bundle.commit_proof import check_out, keep_tag
 from cuvis_ai_core.plugins.bundle.local_files import NOT_BUNDLED, files_below
-from cuvis_ai_core.plugins.bundle.names import LOCK, MANIFEST, is_below_manifest, refused
-from cuvis_ai_core.plugins.bundle.proof import check_out, keep_tag
+from cuvis_ai_core.plugins.bundle.member_names import LOCK, MANIFEST, is_below_manifest, refused
+from cuvis_ai_core.plugins.bundle.size_limits import Limits, Meter
+from cuvis_ai_core.plugins.bundle.tar_reader import Header, read_archive
 from cuvis_ai_core.plugins.bundle.trust import asked_of, disagreements
-from cuvis_ai_core.plugins.bundle.zips import check_wheel
-from cuvis_ai_core.plugins.cache import vetting
+from cuvis_ai_core.plugins.bundle.wheel_size import check_wheel
+from cuvis_ai_core.plugins.cache import policy_checks
 from cuvis_ai_core.plugins.cache.sources import put_checkout
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.wheelhouse import digest_of, is_of, put_wheel
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
-from cuvis_ai_core.plugins.disk import integrity
-from cuvis_ai_core.plugins.git.program import require_git
+from cuvis_ai_core.plugins.disk import altered_files
+from cuvis_ai_core.plugins.git.git_process import require_git
 from cuvis_ai_core.plugins.lock.lockfile import Lock, read_lock, refuse_differences
-from cuvis_ai_core.plugins.manifest.schema import GitPlugin, Manifest, read_manifest
+from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, Manifest, read_manifest
 
 _IMPORTED_UNASKED: Final = frozenset({"sitecustomize", "usercustomize", "conftest"})
 
@@ -115,7 +115,7 @@ class OpenBundle:
             declared = self._manifest.plugins[name]
             if not isinstance(declared, GitPlugin) and is_below_manifest(entry["path"]):
                 placed = declared.model_copy(update={"path": (output / entry["path"]).resolve()})
-                vetting.judged(name, placed, own_process=entry["isolation"] == "process")
+                policy_checks.judged(name, placed, own_process=entry["isolation"] == "process")
 
     def _output_files(self, output: Path) -> dict[Path, Path]:
         """Return what is to be written, and of what, after a look at what is there."""
@@ -226,7 +226,7 @@ def _prove(folder: Path, header: Header, manifest: Manifest, lock: Lock, meter: 
                 raise refused(f"has no Git objects of plugin '{name}'")
             check_out(name, pack, locked["commit"], checkout, declared.repo, meter, folder / "large")
             keep_tag(name, checkout, locked["commit"], declared.tag, header.tags[name])
-            if integrity.checkout_digest(checkout, integrity.checkout_files(checkout)) != locked["content"]:
+            if altered_files.checkout_digest(checkout, altered_files.checkout_files(checkout)) != locked["content"]:
                 raise refused(f"has other files of plugin '{name}' than its lock file says")
 
 

@@ -13,25 +13,25 @@ from typing import Final, NamedTuple
 
 from cuvis_ai_core._redact import redact, without_credentials
 from cuvis_ai_core.errors import BundleError
-from cuvis_ai_core.plugins.bundle.archive import Header, is_bundle
-from cuvis_ai_core.plugins.bundle.download import download
-from cuvis_ai_core.plugins.bundle.limits import Limits, Meter
+from cuvis_ai_core.plugins.bundle.commit_proof import check_out, large_files, pack_checkout
 from cuvis_ai_core.plugins.bundle.local_files import files_below
-from cuvis_ai_core.plugins.bundle.names import HEADER, LOCK, MANIFEST, Names, is_below_manifest
-from cuvis_ai_core.plugins.bundle.proof import check_out, large_files, pack_checkout
+from cuvis_ai_core.plugins.bundle.member_names import HEADER, LOCK, MANIFEST, Names, is_below_manifest
+from cuvis_ai_core.plugins.bundle.size_limits import Limits, Meter
+from cuvis_ai_core.plugins.bundle.tar_reader import Header, is_bundle
+from cuvis_ai_core.plugins.bundle.wheel_download import download
 from cuvis_ai_core.plugins.cache.sources import Source, project_folder
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
-from cuvis_ai_core.plugins.hooks.announcing import Announcement
+from cuvis_ai_core.plugins.hooks.load_events import Announcement
 from cuvis_ai_core.plugins.installing.build_requirements import build_requirements
+from cuvis_ai_core.plugins.installing.compatible_wheels import Wheel
+from cuvis_ai_core.plugins.installing.install_request import InstallRequest
 from cuvis_ai_core.plugins.installing.installer import Installer
-from cuvis_ai_core.plugins.installing.project import is_project, read_project
-from cuvis_ai_core.plugins.installing.request import InstallRequest
-from cuvis_ai_core.plugins.installing.uv import Uv
-from cuvis_ai_core.plugins.installing.wheels import Wheel
+from cuvis_ai_core.plugins.installing.pyproject import is_project, read_project
+from cuvis_ai_core.plugins.installing.uv_commands import Uv
 from cuvis_ai_core.plugins.lock.locked_versions import LockedVersions, refuse_changed
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, LockedPlugin, refuse_differences, write_lock
-from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin, read_manifest
+from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin, read_manifest
 from cuvis_ai_core.plugins.parallel import Crew
 
 _UNLIMITED: Final = Limits(size=2**63, ratio=2**31, files=2**31, depth=200, name=4000)

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core._files import read_json, write_json
+from cuvis_ai_core._atomic_writes import read_json, write_json
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.plugins.cache.store import MARKER
-from cuvis_ai_core.plugins.disk import integrity
+from cuvis_ai_core.plugins.disk import altered_files
 
 UNSETTLED: Final = "told_by_bundle_alone"
 """Key of a marker where nobody but a bundle has said so far that this tag is this commit."""
@@ -36,12 +36,12 @@ def complete(checkout: Path, commit: str, wanted: Mapping[str, str], *, settled:
     Raises:
         OSError: It cannot be written.
     """
-    files = integrity.checkout_files(checkout)
+    files = altered_files.checkout_files(checkout)
     marker: dict[str, Any] = {
         **wanted,
         "commit": commit,
-        "content": integrity.checkout_digest(checkout, files),
-        "watched": integrity.watch(checkout, files),
+        "content": altered_files.checkout_digest(checkout, files),
+        "watched": altered_files.watch(checkout, files),
     }
     if not settled:
         marker[UNSETTLED] = True

@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from cuvis_ai_core._files import read_json
-from cuvis_ai_core.plugins.cache import uses
+from cuvis_ai_core._atomic_writes import read_json
+from cuvis_ai_core.plugins.cache import entry_usage
+from cuvis_ai_core.plugins.cache.entry_usage import User
 from cuvis_ai_core.plugins.cache.store import MARKER, Store, listed
-from cuvis_ai_core.plugins.cache.uses import User
 
 logger = logging.getLogger(__name__)
 
@@ -49,12 +49,12 @@ class Entry:
     @cached_property
     def last_use(self) -> float:
         """When it was used last, in seconds since 1970; where nobody knows, when it was put there."""
-        known = uses.last_use(self.store.uses(self.path))
+        known = entry_usage.last_use(self.store.uses(self.path))
         return known if known is not None else _changed(self.path)
 
     def users(self) -> list[User]:
         """Return the processes that use it."""
-        return uses.users(self.store.uses(self.path))
+        return entry_usage.users(self.store.uses(self.path))
 
     def remove(self) -> list[User]:
         """Remove it, or return who uses it.
@@ -66,7 +66,7 @@ class Entry:
         # Its builders' lock: what is just being made is not taken away between two looks.
         with self.store.lock(self._lock()), self.store.guard(), self.store.workspace() as work:
             # Said before users are looked for: a user does it the other way round, so one of the two sees the other.
-            with uses.removing(folder):
+            with entry_usage.removing(folder):
                 users = self.users()
                 if not users:
                     # Out of sight first, so that nobody loads from a folder that is half gone.

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cuvis_ai_core._files import write_json
+from cuvis_ai_core._atomic_writes import write_json
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import (
     AuthenticationError,
@@ -21,11 +21,11 @@ from cuvis_ai_core.errors import (
 from cuvis_ai_core.plugins.cache.checkout_marker import UNSETTLED, complete, identity, read_marker
 from cuvis_ai_core.plugins.cache.store import MARKER, Store, leads_out, listed, long_hash, short_hash
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
-from cuvis_ai_core.plugins.disk import integrity
-from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.disk import altered_files
+from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.cache.early_fetch import EarlyFetch
+    from cuvis_ai_core.plugins.cache.prefetch import EarlyFetch
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def _fetched(
 ) -> Source:
     # What fetching needs is imported when something has to be fetched.
     from cuvis_ai_core.plugins.git.fetch import fetch
-    from cuvis_ai_core.plugins.git.program import require_git
+    from cuvis_ai_core.plugins.git.git_process import require_git
 
     require_git()
     with store.workspace() as folder:
@@ -271,7 +271,7 @@ def _published(places: tuple[Path, Path], wanted: Mapping[str, str], shared: Sto
         if marker is not None and wanted.items() <= marker.items():
             if leads_out(place, place.parent):
                 raise _mismatch(place, marker, f"{place} is a link that leads out of the plugin cache")
-            return integrity.unless_removed(place, partial(_checked, place, marker, write=shared is None))
+            return altered_files.unless_removed(place, partial(_checked, place, marker, write=shared is None))
     return None
 
 
@@ -300,18 +300,18 @@ def _check_head(place: Path, marker: Mapping[str, Any]) -> None:
 
 def _check_files(place: Path, marker: Mapping[str, Any], *, write: bool) -> None:
     """Look at some files; where one seems to have changed, read all, for a copy of a cache has other times."""
-    if integrity.looks_unchanged(place, marker["watched"]):
+    if altered_files.looks_unchanged(place, marker["watched"]):
         return
     _check_content(place, marker)
     if not write:
         return
     with suppress(OSError):  # so that the next look is cheap again
-        files = integrity.checkout_files(place)
-        write_json(place / ".git" / MARKER, {**marker, "watched": integrity.watch(place, files)})
+        files = altered_files.checkout_files(place)
+        write_json(place / ".git" / MARKER, {**marker, "watched": altered_files.watch(place, files)})
 
 
 def _check_content(place: Path, marker: Mapping[str, Any]) -> None:
-    if marker["content"] != integrity.checkout_digest(place, integrity.checkout_files(place)):
+    if marker["content"] != altered_files.checkout_digest(place, altered_files.checkout_files(place)):
         raise _mismatch(place, marker, f"files in {place} were changed, added or removed")
 
 
@@ -386,7 +386,7 @@ def content_of(declared: GitPlugin | LocalPlugin, source: Source) -> str:
     if isinstance(declared, GitPlugin):
         # Builds are told the version that the tag states: two tags of one commit are two contents.
         return long_hash(without_credentials(declared.repo), str(source.commit), declared.tag, *options)
-    files = (folder / name for name in integrity.PROJECT_FILES)
+    files = (folder / name for name in altered_files.PROJECT_FILES)
     # By content, not by time: an edit that is taken back leads to the folder that is there.
     text = "".join(file.read_text(errors="replace") for file in files if file.is_file())
     # Contents that differ only in what follows the dot replace each other.

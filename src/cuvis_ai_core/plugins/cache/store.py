@@ -6,9 +6,9 @@
     ├── adaclip@v0.1.0+3fa9c1e2/ the same name and tag from another repository
     ├── .targets/adaclip@<content>/<pins>/   installed target directories, marker cuvis-target.json
     ├── .envs/adaclip@<content>/<key>/      environments of plugins in a process of their own, cuvis-environment.json
-    ├── .records/                what the last load of a plugin found, while no file says otherwise (see `recall`)
+    ├── .records/                what the last load of a plugin found, while no file says otherwise (see `load_record`)
     ├── .logs/                   last words of worker processes that crashed
-    ├── .uses/                   who uses an entry, and since when nobody does (see `uses`)
+    ├── .uses/                   who uses an entry, and since when nobody does (see `entry_usage`)
     ├── .wheels/<sha256>/        wheels that bundles brought, for lock files that name these hashes
     └── .locks/ .tmp/            one lock per thing being built; work in progress
 
@@ -26,8 +26,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from cuvis_ai_core.errors import CuvisError, StoreError
-from cuvis_ai_core.plugins.cache import uses
-from cuvis_ai_core.plugins.cache.uses import Uses
+from cuvis_ai_core.plugins.cache import entry_usage
+from cuvis_ai_core.plugins.cache.entry_usage import Uses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -158,7 +158,7 @@ class Store:
         return self.root / ".envs" / f"{_encode(name)}@{content}"
 
     def record(self, key: str) -> Path:
-        """Return the file that says what the last load of some request found (see `recall`)."""
+        """Return the file that says what the last load of some request found (see `load_record`)."""
         return self.root / ".records" / key
 
     def forget(self) -> None:
@@ -202,9 +202,9 @@ class Store:
         # First said, then looked: the other order leaves a moment in which a removal sees no user.
         self._uses.begin(folder)
         if locked:
-            uses.settle(folder)
+            entry_usage.settle(folder)
         # In this order: who removes an entry looks for users after saying so, and then moves it away.
-        return not uses.being_removed(folder) and os.path.isdir(entry)
+        return not entry_usage.being_removed(folder) and os.path.isdir(entry)
 
     def hand_over(self, *entries: Path) -> Uses:
         """Return the uses of some entries, which end apart from the others from now on; others are none of ours."""
@@ -221,7 +221,7 @@ class Store:
         Raises:
             StoreError: The cache cannot be written, or the disk got full while the folder was in use.
         """
-        from cuvis_ai_core._files import remove_tree
+        from cuvis_ai_core._atomic_writes import remove_tree
         from cuvis_ai_core.plugins.disk.file_lock import LockFile
         from cuvis_ai_core.plugins.disk.full_disk import refuse_full_disk
 
@@ -296,7 +296,7 @@ class Store:
 
     def sweep(self) -> None:
         """Remove the work in progress of processes that were killed."""
-        from cuvis_ai_core._files import remove_tree
+        from cuvis_ai_core._atomic_writes import remove_tree
         from cuvis_ai_core.plugins.disk.file_lock import LockFile
 
         for path in listed(self.root / ".tmp"):

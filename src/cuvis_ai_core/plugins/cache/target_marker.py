@@ -5,9 +5,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from cuvis_ai_core._files import read_json, write_json
-from cuvis_ai_core.plugins.cache.target import Target
-from cuvis_ai_core.plugins.disk import integrity
+from cuvis_ai_core._atomic_writes import read_json, write_json
+from cuvis_ai_core.plugins.cache.target_entry import Target
+from cuvis_ai_core.plugins.disk import altered_files
 
 MARKER: Final = "cuvis-target.json"
 
@@ -30,7 +30,7 @@ def target_for(place: Path, key: str, *, write: bool = True) -> Target | None:
     if found is None:
         return None
     keep = _write if write else _keep_nothing
-    return integrity.unless_removed(found.folder, lambda: integrity.looked_at(found, _watching, keep))
+    return altered_files.unless_removed(found.folder, lambda: altered_files.looked_at(found, _watching, keep))
 
 
 def _keep_nothing(_: Target) -> None:
@@ -72,7 +72,7 @@ def _is_there(folder: Path, top: str, where: str) -> bool:
 
 def is_stale(target: Target) -> bool:
     """Tell whether a local project was edited since it was built; elsewhere edits are seen without a build."""
-    return bool(target.built_from) and integrity.source_stamp(Path(target.built_from)) != target.stamp
+    return bool(target.built_from) and altered_files.source_stamp(Path(target.built_from)) != target.stamp
 
 
 def write_marker(target: Target) -> None:
@@ -83,16 +83,16 @@ def write_marker(target: Target) -> None:
         OSError: The directory cannot be written.
     """
     if not target.content:
-        recorded = integrity.installed_files(target.folder)
-        target = target._replace(content=integrity.digest_of(recorded), watched=_watch(target, recorded))
-    elif not integrity.looks_unchanged(target.folder, target.watched):
-        integrity.refuse_altered(target)
+        recorded = altered_files.installed_files(target.folder)
+        target = target._replace(content=altered_files.digest_of(recorded), watched=_watch(target, recorded))
+    elif not altered_files.looks_unchanged(target.folder, target.watched):
+        altered_files.refuse_altered(target)
         target = _watching(target)
     _write(target)
 
 
 def _watching(target: Target) -> Target:
-    return target._replace(watched=_watch(target, integrity.installed_files(target.folder)))
+    return target._replace(watched=_watch(target, altered_files.installed_files(target.folder)))
 
 
 def _watch(target: Target, recorded: Mapping[str, str]) -> dict[str, list[int]]:
@@ -100,7 +100,7 @@ def _watch(target: Target, recorded: Mapping[str, str]) -> dict[str, list[int]]:
     own = {top for top, place in target.code.items() if not place}
     # RECORDs stand for dependencies: one costs a look, the files of SciPy alone would cost milliseconds.
     chosen = [name for name in recorded if name.endswith("/RECORD") or name.partition("/")[0].partition(".")[0] in own]
-    return integrity.watch(target.folder, chosen)
+    return altered_files.watch(target.folder, chosen)
 
 
 def _write(target: Target) -> None:

@@ -17,15 +17,15 @@ from cuvis_ai_core.errors import (
     ToolNotFoundError,
 )
 from cuvis_ai_core.plugins.cache.checkout_marker import read_marker
-from cuvis_ai_core.plugins.cache.environment import read_environment
+from cuvis_ai_core.plugins.cache.environment_entry import read_environment
 from cuvis_ai_core.plugins.cache.housekeeping import entries
 from cuvis_ai_core.plugins.cache.sources import Source, cached_source, content_of, local_source, refuse_altered
 from cuvis_ai_core.plugins.cache.store import Store, listed
 from cuvis_ai_core.plugins.cache.target_marker import complete_target
-from cuvis_ai_core.plugins.disk import integrity
+from cuvis_ai_core.plugins.disk import altered_files
 from cuvis_ai_core.plugins.git.fetch import remote_commit
-from cuvis_ai_core.plugins.git.program import require_git
-from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.git.git_process import require_git
+from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.policy.current import policy
 
 _NOT_ASKED: Final = (AuthenticationError, NetworkError, NotAllowedError, TimeLimitError, ToolNotFoundError)
@@ -104,7 +104,7 @@ def _installed(place: Path) -> Iterator[Finding]:
     name, apart = place.name.partition("@")[0], place.parent.name == ".envs"
     for folder in listed(place):
         found = read_environment(folder) if apart else complete_target(folder)
-        problem = _incomplete(name, folder) if found is None else _problem(partial(integrity.refuse_altered, found))
+        problem = _incomplete(name, folder) if found is None else _problem(partial(altered_files.refuse_altered, found))
         yield Finding(name, "environment" if apart else "target", str(folder), problem)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 from cuvis_ai_core.plugins.dependencies.requirements import applies, needed_name
 from cuvis_ai_core.plugins.dependencies.search_path import SearchPath
-from cuvis_ai_core.plugins.dependencies.sharing import Demand, Provider
+from cuvis_ai_core.plugins.dependencies.sharing_decision import Demand, Provider
 
 
 def provider(distribution: Distribution, host: SearchPath) -> Provider | None:

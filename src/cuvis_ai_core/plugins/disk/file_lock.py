@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from cuvis_ai_core._forks import in_children
+from cuvis_ai_core._after_fork import in_children
 
 try:
     import fcntl

@@ -6,10 +6,10 @@ A few hundred bytes can stand for more files than any disk has, and a folder may
 import re
 from typing import TYPE_CHECKING, Final
 
-from cuvis_ai_core._reading import shown_size
 from cuvis_ai_core._redact import redact, without_credentials
+from cuvis_ai_core._untrusted_files import shown_size
 from cuvis_ai_core.errors import SourceError
-from cuvis_ai_core.plugins.git.program import git
+from cuvis_ai_core.plugins.git.git_process import git
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from cuvis_ai_core._files import remove_tree
+from cuvis_ai_core._atomic_writes import remove_tree
 from cuvis_ai_core._redact import redact, without_credentials
 from cuvis_ai_core.errors import SourceError
+from cuvis_ai_core.plugins.disk.altered_files import checkout_files
 from cuvis_ai_core.plugins.disk.full_disk import refuse_full_disk
-from cuvis_ai_core.plugins.disk.integrity import checkout_files
-from cuvis_ai_core.plugins.git.error_messages import words
-from cuvis_ai_core.plugins.git.program import git
+from cuvis_ai_core.plugins.git.git_errors import words
+from cuvis_ai_core.plugins.git.git_process import git
 
 OFF: Final = ("filter.lfs.smudge=", "filter.lfs.process=", "filter.lfs.clean=", "filter.lfs.required=false")
 """Leaves pointers where they are, whatever a user has set up."""

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from cuvis_ai_core._environment import git_variables
-from cuvis_ai_core._process import Finished, run
+from cuvis_ai_core._subprocess import Finished, run
+from cuvis_ai_core._subprocess_environment import git_variables
 from cuvis_ai_core.errors import PolicyError, SignatureError, ToolNotFoundError
-from cuvis_ai_core.plugins.git.program import git
+from cuvis_ai_core.plugins.git.git_process import git
 
 _KEY_FILES: Final = (".asc", ".gpg", ".pgp", ".key")
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
-from cuvis_ai_core._files import remove_tree
+from cuvis_ai_core._atomic_writes import remove_tree
 from cuvis_ai_core._redact import redact, without_credentials
 from cuvis_ai_core.errors import ManifestError, SourceError
 from cuvis_ai_core.plugins.git.checkout import NoSuchReferenceError, check_out
-from cuvis_ai_core.plugins.git.program import git
-from cuvis_ai_core.plugins.manifest import rules
+from cuvis_ai_core.plugins.git.git_process import git
+from cuvis_ai_core.plugins.manifest import field_checks
 
 # Submodules may name each other in a circle, each at a commit of its own.
 _MOST: Final = 100
@@ -84,7 +84,7 @@ def _keep_objects(objects: Path, kept: Path) -> None:
 
 def _fetch(url: str, submodule: _Submodule, work: Path, left: list[int], get: _Get) -> None:
     try:
-        rules.check_repo(submodule.url)
+        field_checks.check_repo(submodule.url)
     except ManifestError as error:
         raise _refused(url, submodule, f"has an address that is not fetched; it {error.message}") from None
     try:

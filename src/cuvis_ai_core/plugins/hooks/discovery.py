@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cuvis_ai_core.errors import DiscoveryError
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
-from cuvis_ai_core.plugins.owned_names import import_for_everybody
-from cuvis_ai_core.plugins.policy.finding import none_is_there
+from cuvis_ai_core.plugins.module_owners import import_for_everybody
+from cuvis_ai_core.plugins.policy.file_location import none_is_there
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
@@ -132,7 +132,7 @@ def refuse_module(path: str) -> None:
     """
     if none_is_there():
         return
-    from cuvis_ai_core.plugins.cache.vetting import refused_distributions
+    from cuvis_ai_core.plugins.cache.policy_checks import refused_distributions
 
     top = path.partition(".")[0]
     owners = {

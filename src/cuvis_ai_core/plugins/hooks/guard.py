@@ -142,7 +142,7 @@ class _Guard:
             raise error  # noqa: B904 - it goes on as it came
 
     def _failed(self, error: BaseException, arguments: tuple[object, ...]) -> None:
-        from cuvis_ai_core._places import place_of, words_of
+        from cuvis_ai_core._error_location import place_of, words_of
 
         place = place_of(error, self._function)
         given = dict(zip(self._taken, arguments, strict=False))

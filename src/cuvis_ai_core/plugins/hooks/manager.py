@@ -137,7 +137,7 @@ class HookManager(pluggy.PluginManager):
             raise heard.failed[0]
         if not heard.handed_on:
             return list(heard.answered)
-        from cuvis_ai_core.plugins.hooks.answers import of_plugins
+        from cuvis_ai_core.plugins.hooks.answering_plugins import of_plugins
 
         return of_plugins(heard, result)
 
@@ -240,7 +240,7 @@ def checked_nodes(plugin: str, answer: object) -> Iterator[type | str]:
 
 def no_node(path: str, plugin: str | None, found: object = None) -> InvalidNodeError:
     """Return the error for what is at a path and no node class; None where nothing is there."""
-    from cuvis_ai_core.node.checking import no_node_class
+    from cuvis_ai_core.node.class_checks import no_node_class
 
     who = f"Plugin '{plugin}', hook cuvis_ai_nodes: " if plugin else ""
     problem, hint = no_node_class(path, found)

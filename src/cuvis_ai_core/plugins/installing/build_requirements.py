@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from pyproject_hooks import BackendUnavailable, BuildBackendHookCaller, UnsupportedOperation
 
-from cuvis_ai_core._reading import read_toml
+from cuvis_ai_core._untrusted_files import read_toml
 from cuvis_ai_core.errors import BuildError
-from cuvis_ai_core.plugins.installing.copying import copy_project
-from cuvis_ai_core.plugins.installing.project import broken
-from cuvis_ai_core.plugins.installing.uv import Uv
+from cuvis_ai_core.plugins.installing.pyproject import broken
+from cuvis_ai_core.plugins.installing.source_copy import copy_project
+from cuvis_ai_core.plugins.installing.uv_commands import Uv
 
 # What PEP 517 and 518 have a front end take where the file or the table is missing.
 _LEGACY: Final = {"requires": ["setuptools>=40.8.0"], "build-backend": "setuptools.build_meta:__legacy__"}

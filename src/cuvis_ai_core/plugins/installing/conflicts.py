@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from cuvis_ai_core._places import frames_of, words_of
+from cuvis_ai_core._error_location import frames_of, words_of
 from cuvis_ai_core.errors import CuvisError, DependencyConflictError
-from cuvis_ai_core.plugins.cache.target import Target
+from cuvis_ai_core.plugins.cache.target_entry import Target
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution, normalised
 from cuvis_ai_core.plugins.dependencies.requirements import WAY_OUT, host_version
 

@@ -20,8 +20,8 @@ from cuvis_ai_core.plugins.cache.store import long_hash
 from cuvis_ai_core.plugins.dependencies.requirements import needed_name
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.installing.request import Choice
-    from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
+    from cuvis_ai_core.plugins.installing.install_request import Choice
+    from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 
 _PACKAGES: Final = {"cuvis-ai-core": "cuvis_ai_core", "cuvis-ai-hookspecs": "cuvis_ai_hookspecs"}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from cuvis_ai_core._environment import passed_names
+from cuvis_ai_core._subprocess_environment import passed_names
 
 _NAMED: Final = re.compile(r"UV_INDEX_\w+_(USERNAME|PASSWORD)")
 # Also a user alone: many hosts take a token in that place.
@@ -35,7 +35,7 @@ _PROXIES: Final = {
 _PIPE: Final = 16_384
 """Bytes that a pipe surely holds until somebody reads them."""
 
-# `_process` runs it through a shell that takes handle 3 for its own watch; scripts may name handles up to 9.
+# `_subprocess` runs it through a shell that takes handle 3 for its own watch; scripts may name handles up to 9.
 _SHELLS: Final = 9
 """The file handles up to this one are those that a shell script uses."""
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core._reading import read_toml
+from cuvis_ai_core._untrusted_files import read_toml
 
 _KEPT: Final = re.compile(
     r"index|index-url|extra-index-url|find-links|no-index|index-strategy|keyring-provider|allow-insecure-host"

@@ -11,13 +11,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, cast
 
-from cuvis_ai_core._late import import_modules
+from cuvis_ai_core._lazy_imports import import_modules
 from cuvis_ai_core.errors import CuvisError, PluginLoadError, PreparationError
-from cuvis_ai_core.plugins.cache import vetting
+from cuvis_ai_core.plugins.cache import policy_checks
 from cuvis_ai_core.plugins.cache.sources import Source, git_source, local_source, usable_source
 from cuvis_ai_core.plugins.cache.store import short_hash
 from cuvis_ai_core.plugins.hooks.manager import PluginState
-from cuvis_ai_core.plugins.installing.installed import (
+from cuvis_ai_core.plugins.installing.already_installed import (
     Installed,
     Place,
     announce_source,
@@ -26,16 +26,16 @@ from cuvis_ai_core.plugins.installing.installed import (
     place_of,
     usable_place,
 )
-from cuvis_ai_core.plugins.installing.jobs import Job, Jobs
-from cuvis_ai_core.plugins.installing.request import Choice, InstallRequest, Needs, Versions
+from cuvis_ai_core.plugins.installing.concurrent_steps import Job, Jobs
+from cuvis_ai_core.plugins.installing.install_request import Choice, InstallRequest, Needs, Versions
 from cuvis_ai_core.plugins.load_errors import Enter
-from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.offline import not_fetched
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.installing.virtual_environment import EnvironmentInstallation
 
-_FOR_LOADING: Final = ("cuvis_ai_core.plugins.loading.loaded", "yaml"), ("cuvis_ai_schemas.pipeline",)
+_FOR_LOADING: Final = ("cuvis_ai_core.plugins.loading.loaded_plugin", "yaml"), ("cuvis_ai_schemas.pipeline",)
 """What loads plugins, and with what nodes say what their ports are: the one can wait for a build, the other for an
 installation, which both take about that long."""
 
@@ -128,7 +128,7 @@ class Installer:
         Returns:
             What was chosen for each plugin; None for an environment that nothing is locked for: uv chooses then.
         """
-        from cuvis_ai_core.plugins.installing.uv import Uv
+        from cuvis_ai_core.plugins.installing.uv_commands import Uv
 
         here = {name: each for name, each in self.needs().items() if name not in self._request.processes}
         choices = dict[str, Choice | None]()
@@ -179,7 +179,7 @@ class Installer:
             if choice is not None and choice.error is not None:
                 enter(PluginState.RESOLVING, None)
                 raise choice.error
-            vetting.refuse_sources(job.name, choice.pins if choice is not None else ())
+            policy_checks.refuse_sources(job.name, choice.pins if choice is not None else ())
             job.finish(job.installation.finish(choice, self._keys.get(job.name, ""), enter))
 
         self._jobs.do(PluginState.INSTALLING, install)
@@ -194,11 +194,11 @@ class Installer:
 
     def _fetch(self, job: Job, enter: Enter) -> None:
         declared = job.declared
-        vetting.judged(job.name, declared, own_process=job.name in self._request.processes)
+        policy_checks.judged(job.name, declared, own_process=job.name in self._request.processes)
         job.source = (
             local_source(declared.path) if isinstance(declared, LocalPlugin) else self._checkout(job, declared, enter)
         )
-        vetting.signed(job.name, declared, job.source, _import_for_building)
+        policy_checks.signed(job.name, declared, job.source, _import_for_building)
         self._request.versions.check(job.name, job.source)
         announce_source(self._request, job.name, job.source)
         enter(PluginState.INSTALLING, None)
@@ -231,7 +231,7 @@ class Installer:
     def _read_project(self, folder: Path, job: Job, _: Enter) -> None:
         from cuvis_ai_core.plugins.cache.wheelhouse import wheelhouse
         from cuvis_ai_core.plugins.installing.target_directory import TargetInstallation
-        from cuvis_ai_core.plugins.installing.uv import Uv
+        from cuvis_ai_core.plugins.installing.uv_commands import Uv
 
         # A folder for each: two builds that share a TMPDIR or a constraints.txt would write over each other.
         work = folder / job.name
@@ -247,7 +247,7 @@ class Installer:
         else:
             job.installation = TargetInstallation(*arguments)
         distribution, requirements = job.installation.needs()
-        vetting.refuse_requirements(job.name, requirements, job.declared.extras)
+        policy_checks.refuse_requirements(job.name, requirements, job.declared.extras)
         job.needs = Needs(distribution, requirements, uv, partial(job.announce, PluginState.RESOLVING))
 
     def _choose_for(self, job: Job, enter: Enter, kept: Mapping[str, Sequence[str]] | None) -> Choice | None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from cuvis_ai_core.errors import CuvisError, InstallError
 from cuvis_ai_core.plugins.cache.sources import Source, settle
 from cuvis_ai_core.plugins.cache.store import long_hash
-from cuvis_ai_core.plugins.dependencies import host
-from cuvis_ai_core.plugins.installing.request import Carried, Choice, Needs, Versions
+from cuvis_ai_core.plugins.dependencies import host_environment
+from cuvis_ai_core.plugins.installing.install_request import Carried, Choice, Needs, Versions
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.installing.uv import Uv
-    from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
+    from cuvis_ai_core.plugins.installing.uv_commands import Uv
+    from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
     from cuvis_ai_core.plugins.parallel import Crew
 
 
@@ -46,7 +46,7 @@ class ResolvedTogether(Versions):
 
     def keys(self, places: Mapping[str, Path]) -> dict[str, str]:
         """Return one key for all: this environment, and the plugins that are resolved together."""
-        key = host.fingerprint()
+        key = host_environment.fingerprint()
         if len(places) > 1:  # a plugin by itself is the same plugin under every name
             key += f":{long_hash(*(place.name for place in places.values()))}"
         return dict.fromkeys(places, key)
@@ -77,7 +77,7 @@ class Resolution:
     @cached_property
     def _fixed(self) -> list[str]:
         # Reads the metadata of all that the core needs: only for those who lack something.
-        return host.constraints()
+        return host_environment.constraints()
 
     def choose(self) -> dict[str, Choice]:
         """Return what was chosen for each plugin.
@@ -104,7 +104,7 @@ class Resolution:
     def _missing(self, name: str) -> list[str]:
         """Return the requirements of a plugin that the host does not meet."""
         needs = self._plugins[name]
-        missing = host.missing_requirements(needs.distribution, needs.requirements)
+        missing = host_environment.missing_requirements(needs.distribution, needs.requirements)
         if missing:
             needs.resolving(", ".join(missing))
         return missing
@@ -113,8 +113,8 @@ class Resolution:
         """Return the versions that some plugins can share."""
         union = dict.fromkeys(text for name in names for text in self._plugins[name].requirements)
         # Less what the core itself needs: a private second copy of that is possible, and is looked at plugin by plugin.
-        pins = self._lacking(self._uv, host.without_exchange(tuple(union)), preferred)
-        host.refuse_exchange(names[-1], [pin.partition("==")[0] for pin in pins])
+        pins = self._lacking(self._uv, host_environment.without_exchange(tuple(union)), preferred)
+        host_environment.refuse_exchange(names[-1], [pin.partition("==")[0] for pin in pins])
         return pins
 
     def _in_order(self, names: Sequence[str]) -> dict[str, Choice]:
@@ -142,12 +142,12 @@ class Resolution:
 
     def _alone(self, name: str, shared: Sequence[str]) -> list[str]:
         needs = self._plugins[name]
-        asked = host.without_exchange(needs.requirements)
+        asked = host_environment.without_exchange(needs.requirements)
         if not asked:
             return []
         pins = self._lacking(needs.uv, asked, shared)
-        host.refuse_exchange(needs.distribution, [pin.partition("==")[0] for pin in pins])
-        return host.with_addresses(pins, needs.requirements)
+        host_environment.refuse_exchange(needs.distribution, [pin.partition("==")[0] for pin in pins])
+        return host_environment.with_addresses(pins, needs.requirements)
 
     def _lacking(self, uv: "Uv", asked: Sequence[str], chosen: Sequence[str]) -> list[str]:
         """Return what the host lacks, with the versions that the core has wherever the requirements leave them."""
@@ -156,7 +156,7 @@ class Resolution:
         except InstallError:
             # Second choice: any version that satisfies the core's requirements, where not the very one that is
             # installed.
-            limits = host.limits()
+            limits = host_environment.limits()
             if limits == self._fixed:
                 raise
             return uv.missing(asked, [*limits, *chosen])

@@ -7,19 +7,19 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from cuvis_ai_core._files import remove_tree
+from cuvis_ai_core._atomic_writes import remove_tree
 from cuvis_ai_core.plugins.cache.sources import title_of
 from cuvis_ai_core.plugins.cache.store import long_hash
-from cuvis_ai_core.plugins.cache.target import Target
+from cuvis_ai_core.plugins.cache.target_entry import Target
 from cuvis_ai_core.plugins.cache.target_marker import complete_targets, is_stale, write_marker
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 from cuvis_ai_core.plugins.dependencies.search_path import top_level_modules
-from cuvis_ai_core.plugins.disk.integrity import source_stamp
-from cuvis_ai_core.plugins.installing.contents import target_of
+from cuvis_ai_core.plugins.disk.altered_files import source_stamp
+from cuvis_ai_core.plugins.installing.atomic_install import Installation
 from cuvis_ai_core.plugins.installing.editables import UnclearEditableError, editable_code
-from cuvis_ai_core.plugins.installing.installation import Installation
-from cuvis_ai_core.plugins.installing.project import extras_of, refuse_unknown_extras
-from cuvis_ai_core.plugins.installing.request import Choice
+from cuvis_ai_core.plugins.installing.install_request import Choice
+from cuvis_ai_core.plugins.installing.pyproject import extras_of, refuse_unknown_extras
+from cuvis_ai_core.plugins.installing.target_contents import target_of
 
 logger = logging.getLogger(__name__)
 

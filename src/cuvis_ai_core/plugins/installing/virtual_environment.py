@@ -7,7 +7,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from cuvis_ai_core.errors import DependencyConflictError, DependencyNotFoundError, LockError
-from cuvis_ai_core.plugins.cache.environment import (
+from cuvis_ai_core.plugins.cache.environment_entry import (
     Environment,
     described,
     packages_of,
@@ -18,11 +18,11 @@ from cuvis_ai_core.plugins.cache.environment import (
 from cuvis_ai_core.plugins.cache.store import listed
 from cuvis_ai_core.plugins.dependencies.requirements import host_version, needed_name, satisfies
 from cuvis_ai_core.plugins.installing import host_wheels
+from cuvis_ai_core.plugins.installing.atomic_install import Installation
 from cuvis_ai_core.plugins.installing.editables import UnclearEditableError, editable_code
-from cuvis_ai_core.plugins.installing.installation import Installation
-from cuvis_ai_core.plugins.installing.project import extras_of, refuse_unknown_extras
-from cuvis_ai_core.plugins.installing.request import Choice
-from cuvis_ai_core.plugins.installing.required import refuse_addresses
+from cuvis_ai_core.plugins.installing.install_request import Choice
+from cuvis_ai_core.plugins.installing.locked_requirements import refuse_addresses
+from cuvis_ai_core.plugins.installing.pyproject import extras_of, refuse_unknown_extras
 
 
 class EnvironmentInstallation(Installation[Environment]):

@@ -36,20 +36,20 @@ class PluginFinder:
     ) -> ModuleSpec | None:
         """Return where a module of a plugin or of a live dependency lies."""
         if fullname.startswith(PREFIX):
-            from cuvis_ai_core.plugins.isolation.private_modules import find_private
+            from cuvis_ai_core.plugins.isolation.private_module_lookup import find_private
 
             return find_private(fullname, path)
         if fullname.startswith(_OWN):  # such as what is imported here
             return None
         # torch has one registry of operators for all: it is watched from its first import on, whoever makes that.
         if fullname == TORCH_LIBRARY:
-            from cuvis_ai_core.plugins.isolation.operators import find_watched
+            from cuvis_ai_core.plugins.isolation.torch_operators import find_watched
 
             return find_watched(fullname, path)
         # Within the call, as all of these: a name at the top of this module would be kept to the end of the
         # interpreter.
-        from cuvis_ai_core.plugins.dependencies.leases import find_dependency
-        from cuvis_ai_core.plugins.owned_names import is_owned
+        from cuvis_ai_core.plugins.dependencies.live_versions import find_dependency
+        from cuvis_ai_core.plugins.module_owners import is_owned
 
         if is_owned(fullname.partition(".")[0]):
             from cuvis_ai_core.plugins.isolation.public_names import find_public
@@ -59,7 +59,7 @@ class PluginFinder:
 
     def find_distributions(self, context: DistributionFinder.Context | None = None) -> Iterator[Distribution]:
         """Return the metadata of live dependencies, and in a plugin's code of the plugin and what it has for itself."""
-        from cuvis_ai_core.plugins.isolation.metadata import find_distributions
+        from cuvis_ai_core.plugins.isolation.importlib_metadata import find_distributions
 
         return find_distributions(context)
 
@@ -67,14 +67,14 @@ class PluginFinder:
 def install_finder() -> None:
     """Put the finder on `sys.meta_path`, before the standard path finder, unless it is there."""
     # It cannot ask what it would first have to find.
-    from cuvis_ai_core.plugins.dependencies import leases  # noqa: F401
-    from cuvis_ai_core.plugins.isolation import private_modules  # noqa: F401
+    from cuvis_ai_core.plugins.dependencies import live_versions  # noqa: F401
+    from cuvis_ai_core.plugins.isolation import private_module_lookup  # noqa: F401
 
     if not any(isinstance(finder, PluginFinder) for finder in sys.meta_path):
         # Behind the finders of builtin and frozen modules, and of those that an editable install put first.
         position = next((at for at, finder in enumerate(sys.meta_path) if finder is PathFinder), len(sys.meta_path))
         sys.meta_path.insert(position, PluginFinder())
     if TORCH_LIBRARY in sys.modules:
-        from cuvis_ai_core.plugins.isolation.operators import watch_operators
+        from cuvis_ai_core.plugins.isolation.torch_operators import watch_operators
 
         watch_operators()

@@ -56,7 +56,7 @@ class ScopedLoader:
         if code is None or not _may_compare_names(code, self.scope.owns):
             return code
         # Few modules do: a load does not wait for this.
-        from cuvis_ai_core.plugins.isolation.compared_names import with_private_names
+        from cuvis_ai_core.plugins.isolation.name_comparisons import with_private_names
 
         return with_private_names(code, f"{self.scope.name}.", self.scope.owns)
 
@@ -71,7 +71,7 @@ def _may_compare_names(code: CodeType, owns: Callable[[str], bool]) -> bool:
     """Tell whether code asks for the names of modules, and has a text that is one of a private module, or a joint."""
     joints = {".", ":"} if "__module__" in code.co_names else ()
     if joints or "__name__" in code.co_names:
-        # Constants only: a name that is joined at run time from parts is not seen (see `compared_names`).
+        # Constants only: a name that is joined at run time from parts is not seen (see `name_comparisons`).
         for each in code.co_consts:
             texts = each if isinstance(each, tuple | frozenset) else (each,)
             if any(isinstance(text, str) and (text in joints or owns(text)) for text in texts):

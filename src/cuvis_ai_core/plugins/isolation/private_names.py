@@ -20,7 +20,7 @@ CALLING_PLUGIN: Final = "CUVIS_CALLING_PLUGIN"
 """Environment variable: private name of the plugin whose code started the process."""
 
 TORCH_LIBRARY: Final = "torch.library"
-"""The module that registers torch operators, which have one name for everybody (see `operators`)."""
+"""The module that registers torch operators, which have one name for everybody (see `torch_operators`)."""
 
 _SECOND: Final = "_x"
 """What comes between a title and the hash that tells two contents of one title apart."""

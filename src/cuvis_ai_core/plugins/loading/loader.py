@@ -2,7 +2,7 @@
 
 This is where plugins become classes, top to bottom: `load` has them installed, and then each is imported here, or
 taken over from a process of its own, and registered. What did not change since its last load takes a shorter way (see
-`recall`).
+`load_record`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import PluginError, PluginLoadError
-from cuvis_ai_core.plugins.cache import vetting
+from cuvis_ai_core.plugins.cache import policy_checks
 from cuvis_ai_core.plugins.cache.sources import Source, project_folder
-from cuvis_ai_core.plugins.cache.target import Target
-from cuvis_ai_core.plugins.hooks.announcing import Announcement, Announcing
-from cuvis_ai_core.plugins.installing.installed import (
+from cuvis_ai_core.plugins.cache.target_entry import Target
+from cuvis_ai_core.plugins.hooks.load_events import Announcement, Announcing
+from cuvis_ai_core.plugins.installing.already_installed import (
     NEED_PROCESS,
     Installed,
     Place,
@@ -25,13 +25,13 @@ from cuvis_ai_core.plugins.installing.installed import (
     first_step,
     with_processes,
 )
-from cuvis_ai_core.plugins.installing.request import InstallRequest
+from cuvis_ai_core.plugins.installing.install_request import InstallRequest
 from cuvis_ai_core.plugins.load_errors import REGISTERING, failing
-from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.loading.loaded import Admit, PluginInfo, Ready
-    from cuvis_ai_core.plugins.worker.opening import Opened
+    from cuvis_ai_core.plugins.loading.loaded_plugin import Admit, PluginInfo, Ready
+    from cuvis_ai_core.plugins.worker.worker_setup import Opened
 
 _Installed: TypeAlias = Mapping[str, Installed | PluginLoadError]
 
@@ -84,7 +84,7 @@ def refused_unlocked(
     for name, declared in plugins.items():
         try:
             with failing(name, partial(announce, name), first_step(declared)):
-                vetting.refuse_unlocked(name)
+                policy_checks.refuse_unlocked(name)
         except PluginLoadError as error:
             refused[name] = error
     return refused
@@ -109,7 +109,7 @@ def _refused(request: InstallRequest) -> dict[str, PluginLoadError]:
 
 def _load_here(name: str, request: InstallRequest, installed: _Installed, admit: "Admit") -> PluginLoadError | None:
     """Import and register a plugin in this process."""
-    from cuvis_ai_core.plugins.loading.loaded import load_here
+    from cuvis_ai_core.plugins.loading.loaded_plugin import load_here
 
     found = installed[name]
     if isinstance(found, PluginLoadError):
@@ -124,7 +124,7 @@ def _load_here(name: str, request: InstallRequest, installed: _Installed, admit:
 
 
 def _ready(name: str, declared: GitPlugin | LocalPlugin, source: Source, target: Target) -> "Ready":
-    from cuvis_ai_core.plugins.loading.loaded import Ready
+    from cuvis_ai_core.plugins.loading.loaded_plugin import Ready
 
     info = _info(name, declared, source, declared.provides, target)
     return Ready(info, source.folder, project_folder(declared, source), target, lambda: declared)
@@ -153,7 +153,7 @@ def _opened(
     if not installed:
         yield {}
         return
-    from cuvis_ai_core.plugins.worker.opening import Opened, open_plugins
+    from cuvis_ai_core.plugins.worker.worker_setup import Opened, open_plugins
 
     opened = open_plugins(installed, reasons, request)
     try:
@@ -168,7 +168,7 @@ def _take_over(
     name: str, request: InstallRequest, opened: "dict[str, Opened | PluginLoadError]", admit: "Admit"
 ) -> PluginLoadError | None:
     """Register a plugin that is ready in a process of its own."""
-    from cuvis_ai_core.plugins.loading.loaded import announce_active, register
+    from cuvis_ai_core.plugins.loading.loaded_plugin import announce_active, register
 
     plugin, declared = opened[name], request.plugins[name]
     if isinstance(plugin, PluginLoadError):
@@ -203,7 +203,7 @@ def _info(
     nodes: Iterable[str],
     installed: Place,
 ) -> "PluginInfo":
-    from cuvis_ai_core.plugins.loading.loaded import PluginInfo
+    from cuvis_ai_core.plugins.loading.loaded_plugin import PluginInfo
 
     git = isinstance(declared, GitPlugin)
     if isinstance(installed, Target):

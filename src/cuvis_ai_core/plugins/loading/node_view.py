@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cuvis_ai_core.plugins.catalogue import Catalogue, checked_name
 from cuvis_ai_core.plugins.loading.registered_plugins import Members
+from cuvis_ai_core.plugins.node_lookup import Catalogue, checked_name
 
 
 class PluginNodes(Mapping[str, type]):

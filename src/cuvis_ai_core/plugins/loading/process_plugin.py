@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cuvis_ai_hookspecs
 
 from cuvis_ai_core.errors import WorkerError
-from cuvis_ai_core.plugins.cache.environment import packages_of
-from cuvis_ai_core.plugins.cache.uses import Uses
+from cuvis_ai_core.plugins.cache.entry_usage import Uses
+from cuvis_ai_core.plugins.cache.environment_entry import packages_of
 from cuvis_ai_core.plugins.hooks.manager import NodePlugin, no_node
-from cuvis_ai_core.plugins.loading.loaded import PluginInfo, config_folders
+from cuvis_ai_core.plugins.loading.loaded_plugin import PluginInfo, config_folders
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin
-    from cuvis_ai_core.plugins.worker.worker import Worker
+    from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
+    from cuvis_ai_core.plugins.worker.worker_process import Worker
 
 
 class ProcessPlugin(NamedTuple):

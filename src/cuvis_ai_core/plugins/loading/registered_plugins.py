@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 from cuvis_ai_core.builtin import plugin as builtin_readers
 from cuvis_ai_core.errors import DiscoveryError, HookError, NodeNotFoundError, NotAllowedError
 from cuvis_ai_core.node.base import is_node_class
-from cuvis_ai_core.plugins.catalogue import Catalogue, Owner, host_node, not_found
 from cuvis_ai_core.plugins.hooks.discovery import DiscoveredPlugin, discover, strict
 from cuvis_ai_core.plugins.hooks.manager import HookManager, NodePlugin, PluginState, contribution, no_node
-from cuvis_ai_core.plugins.policy.finding import none_is_there
+from cuvis_ai_core.plugins.node_lookup import Catalogue, Owner, host_node, not_found
+from cuvis_ai_core.plugins.policy.file_location import none_is_there
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.loading.loaded import LoadedPlugin
+    from cuvis_ai_core.plugins.loading.loaded_plugin import LoadedPlugin
 
 logger = logging.getLogger(__name__)
 
@@ -223,9 +223,9 @@ class Members:
         """Return those that the policy allows; of the others it is noted why they take no part."""
         if none_is_there():
             return dict(found)
-        from cuvis_ai_core.plugins.cache import vetting
+        from cuvis_ai_core.plugins.cache import policy_checks
 
-        refused = vetting.refused_distributions({name: each.distribution for name, each in found.items()})
+        refused = policy_checks.refused_distributions({name: each.distribution for name, each in found.items()})
         for name, error in refused.items():
             if str(self.failed.get(name)) != str(error):
                 logger.warning("%s", error)

@@ -5,18 +5,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cuvis_ai_core.errors import LockError
-from cuvis_ai_core.plugins.cache import vetting
+from cuvis_ai_core.plugins.cache import policy_checks
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import long_hash
-from cuvis_ai_core.plugins.dependencies import host
+from cuvis_ai_core.plugins.dependencies import host_environment
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
-from cuvis_ai_core.plugins.installing.request import Carried, Choice, Needs, Versions
-from cuvis_ai_core.plugins.installing.required import refuse_addresses
+from cuvis_ai_core.plugins.installing.install_request import Carried, Choice, Needs, Versions
+from cuvis_ai_core.plugins.installing.locked_requirements import refuse_addresses
 from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, read_lock, refuse_differences
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.installing.uv import Uv
+    from cuvis_ai_core.plugins.installing.uv_commands import Uv
     from cuvis_ai_core.plugins.parallel import Crew
 
 
@@ -65,8 +65,8 @@ class LockedVersions(Versions):
         """Compare commit and content of a checkout; nor may its pins be what the policy does not allow."""
         locked = self._lock.plugins[name]
         pins = self._environment.dependencies.get(name, ())
-        vetting.refuse_sources(name, pins)
-        vetting.refuse_built(name, set(pins) & set(self._environment.built))
+        policy_checks.refuse_sources(name, pins)
+        policy_checks.refuse_built(name, set(pins) & set(self._environment.built))
         if "repo" not in locked:
             return
         if source.commit != locked["commit"]:
@@ -103,7 +103,7 @@ class LockedVersions(Versions):
 
     def keys(self, places: Mapping[str, Path]) -> dict[str, str]:
         """Return a key per plugin: this environment, and what is locked for that plugin."""
-        environment = host.fingerprint()
+        environment = host_environment.fingerprint()
         return {name: f"{environment}:{long_hash(*self._words(name))}" for name in places}
 
     def choose(self, plugins: Mapping[str, Needs], uv: "Uv", crew: "Crew") -> dict[str, Choice]:  # noqa: ARG002
@@ -122,12 +122,12 @@ class LockedVersions(Versions):
             self._refuse_unknown(name)
             refuse_changed(name, needs.requirements, self._lock)
             refuse_addresses(name, pins, needs.requirements)
-            missing = host.missing_requirements(needs.distribution, needs.requirements)
+            missing = host_environment.missing_requirements(needs.distribution, needs.requirements)
             self._refuse_uncovered(name, pins, missing)
         except Exception as error:  # noqa: BLE001 - the error of one plugin is no concern of the others
             return Choice(error=error)
         # In just that version: another one that the requirement allows is not what is locked.
-        lacking = tuple(pin for pin in pins if not host.has(pin))
+        lacking = tuple(pin for pin in pins if not host_environment.has(pin))
         return self._chosen(lacking)
 
     def _chosen(self, pins: tuple[str, ...]) -> Choice:
@@ -145,7 +145,7 @@ class LockedVersions(Versions):
             )
 
     def _refuse_uncovered(self, name: str, pins: tuple[str, ...], missing: list[str]) -> None:
-        uncovered = host.not_among(missing, pins)
+        uncovered = host_environment.not_among(missing, pins)
         if uncovered:
             raise LockError(
                 f"Plugin '{name}' needs {', '.join(uncovered)}, which is neither in {self._lock.path} nor in this "

@@ -7,23 +7,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError, PreparationError
-from cuvis_ai_core.plugins.cache import vetting
+from cuvis_ai_core.plugins.cache import policy_checks
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.cache.target import Target
-from cuvis_ai_core.plugins.dependencies import host, leases
+from cuvis_ai_core.plugins.cache.target_entry import Target
+from cuvis_ai_core.plugins.dependencies import host_environment, live_versions
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
-from cuvis_ai_core.plugins.hooks.announcing import Announcement
+from cuvis_ai_core.plugins.hooks.load_events import Announcement
+from cuvis_ai_core.plugins.installing.already_installed import NEED_PROCESS, Installed
+from cuvis_ai_core.plugins.installing.compatible_wheels import Wheel, Wheels
 from cuvis_ai_core.plugins.installing.conflicts import with_all_demands
-from cuvis_ai_core.plugins.installing.installed import NEED_PROCESS, Installed
+from cuvis_ai_core.plugins.installing.install_request import Choice, InstallRequest, Needs
 from cuvis_ai_core.plugins.installing.installer import Installer, not_prepared
-from cuvis_ai_core.plugins.installing.request import Choice, InstallRequest, Needs
 from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
-from cuvis_ai_core.plugins.installing.wheels import Wheel, Wheels
 from cuvis_ai_core.plugins.lock.locked_versions import LockedVersions
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, LockedPins, LockedPlugin, entry_of, read_lock
-from cuvis_ai_core.plugins.lock.sparse_host import SparseHost
-from cuvis_ai_core.plugins.manifest.schema import lock_path
+from cuvis_ai_core.plugins.lock.versions_for_other_hosts import SparseHost
+from cuvis_ai_core.plugins.manifest.manifest_schema import lock_path
 from cuvis_ai_core.plugins.parallel import Crew
 
 
@@ -47,7 +47,7 @@ class LockResult(NamedTuple):
 
     def missing(self) -> list[Wheel]:
         """Return the wheels of what this host lacks."""
-        lacking = (wheels.chosen() for pin, wheels in self.wheels.items() if not host.has(pin))
+        lacking = (wheels.chosen() for pin, wheels in self.wheels.items() if not host_environment.has(pin))
         return [wheel for wheel in lacking if wheel is not None]
 
 
@@ -83,7 +83,7 @@ class Locker:
             PreparationError: A plugin cannot be fetched, resolved or installed, or plugins cannot live together.
             LockError: There is a lock file that cannot be read.
         """
-        plugins = vetting.under_policy(plugins)
+        plugins = policy_checks.under_policy(plugins)
         processes = {name for name, declared in plugins.items() if declared.isolation == "process"}
         try:
             while True:
@@ -180,8 +180,8 @@ def _locked_plugin(
     """Return what is locked of a plugin."""
     found = entry_of(declared, manifest) | {"isolation": "process" if own_process else "scoped"}
     judgement, signature = (
-        vetting.judged(name, declared, own_process=own_process),
-        vetting.signed(name, declared, source),
+        policy_checks.judged(name, declared, own_process=own_process),
+        policy_checks.signed(name, declared, source),
     )
     if judgement is not None and judgement.apart:
         found["apart_by"] = "policy"
@@ -232,6 +232,6 @@ def _refuse_clashes(what: str, installed: Mapping[str, Installed]) -> None:
         for name, target in targets.items():
             try:
                 # Tried for real, in their order, and let go of: no rule of its own can drift from that of loading.
-                held.callback(leases.acquire(target.plugin, target.needed, target.folder).release)
+                held.callback(live_versions.acquire(target.plugin, target.needed, target.folder).release)
             except DependencyConflictError as error:
                 raise not_prepared(what, {name: with_all_demands(error, targets)}) from error

@@ -37,12 +37,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from cuvis_ai_core._files import write_atomic
-from cuvis_ai_core._reading import read_toml
+from cuvis_ai_core._atomic_writes import write_atomic
+from cuvis_ai_core._printable_text import shown_in_line
 from cuvis_ai_core._redact import without_credentials
-from cuvis_ai_core._shown import shown_in_line
+from cuvis_ai_core._untrusted_files import read_toml
 from cuvis_ai_core.errors import LockError
-from cuvis_ai_core.plugins.manifest.schema import GitPlugin, LocalPlugin, lock_path
+from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin, lock_path
 
 _VERSION: Final = 1
 

@@ -5,19 +5,19 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from cuvis_ai_core._files import write_atomic
+from cuvis_ai_core._atomic_writes import write_atomic
 from cuvis_ai_core.errors import CuvisError, ManifestError
-from cuvis_ai_core.plugins.cache import vetting
+from cuvis_ai_core.plugins.cache import policy_checks
 from cuvis_ai_core.plugins.cache.housekeeping import entries
 from cuvis_ai_core.plugins.cache.sources import cached_source
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.git.fetch import remote_tags
-from cuvis_ai_core.plugins.git.program import require_git
+from cuvis_ai_core.plugins.git.git_process import require_git
 from cuvis_ai_core.plugins.lock.locker import Locker
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, read_lock, write_lock
 from cuvis_ai_core.plugins.lock.newest_tag import newest, with_tags
-from cuvis_ai_core.plugins.manifest.schema import GitPlugin, read_manifest
+from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, read_manifest
 from cuvis_ai_core.plugins.parallel import Crew
 
 
@@ -114,7 +114,7 @@ def _tags(plugins: Mapping[str, Declared]) -> dict[str, tuple[str, str | None]]:
 
     def ask(name: str, declared: GitPlugin) -> None:
         try:
-            vetting.judged(name, declared, own_process=True)
+            policy_checks.judged(name, declared, own_process=True)
             commits = remote_tags(declared.repo)
         except CuvisError as error:
             errors[name] = error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import ManifestError
-from cuvis_ai_core.plugins.manifest.rules import kind_of, show
+from cuvis_ai_core.plugins.manifest.field_checks import kind_of, show
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from cuvis_ai_core.plugins.policy.finding import none_is_there
+from cuvis_ai_core.plugins.policy.file_location import none_is_there
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.policy.policy import Policy
+    from cuvis_ai_core.plugins.policy.policy_rules import Policy
 
 
 def policy() -> "Policy | None":
@@ -16,6 +16,6 @@ def policy() -> "Policy | None":
     """
     if none_is_there():
         return None
-    from cuvis_ai_core.plugins.policy.policy import find_policy
+    from cuvis_ai_core.plugins.policy.policy_rules import find_policy
 
     return find_policy()

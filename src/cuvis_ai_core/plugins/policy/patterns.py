@@ -1,7 +1,7 @@
 """What a pattern of a rule may be: each `check_…` returns it, or raises a `ManifestError` that reads after the key."""
 
 from cuvis_ai_core.errors import ManifestError
-from cuvis_ai_core.plugins.manifest.rules import show
+from cuvis_ai_core.plugins.manifest.field_checks import show
 from cuvis_ai_core.plugins.policy.addresses import address_of
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import ManifestError, PolicyError
-from cuvis_ai_core.plugins.manifest.rules import kind_of, show
-from cuvis_ai_core.plugins.policy.schema import MODELS, RULE_KEYS, PolicyFile, Require
+from cuvis_ai_core.plugins.manifest.field_checks import kind_of, show
+from cuvis_ai_core.plugins.policy.policy_schema import MODELS, RULE_KEYS, PolicyFile, Require
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -12,14 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core._environment import worker_variables
-from cuvis_ai_core._process import Service
+from cuvis_ai_core._subprocess import Service
+from cuvis_ai_core._subprocess_environment import worker_variables
 from cuvis_ai_core.errors import WorkerCrashError, WorkerEndedError, WorkerError, WorkerTimeoutError
-from cuvis_ai_core.plugins.worker.channel import Channel, Message
-from cuvis_ai_core.plugins.worker.logs import Logs
-from cuvis_ai_core.plugins.worker.remote import remote_error
+from cuvis_ai_core.plugins.worker.crash_logs import Logs
+from cuvis_ai_core.plugins.worker.message_framing import Channel, Message
+from cuvis_ai_core.plugins.worker.remote_errors import remote_error
 from cuvis_ai_core.plugins.worker.shared_memory import HostMemory
-from cuvis_ai_core.plugins.worker.values import Reader, Writer
+from cuvis_ai_core.plugins.worker.value_encoding import Reader, Writer
 
 TIMEOUT_VARIABLE: Final = "CUVIS_WORKER_TIMEOUT"
 

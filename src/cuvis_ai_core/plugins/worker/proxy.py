@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, SupportsIndex, TypeVar
 from cuvis_ai_core.errors import WorkerEndedError, WorkerError
 from cuvis_ai_core.node.base import NodeMixin
 from cuvis_ai_core.plugins.worker.connection import Connection
-from cuvis_ai_core.plugins.worker.worker import Worker
+from cuvis_ai_core.plugins.worker.worker_process import Worker
 
 # `next` of a count is one step of C: no two threads get the same number.
 _numbers: Final = count(1)
@@ -109,7 +109,7 @@ class ProxyNode(NodeMixin):
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        """What the real node has not learned yet (see `cuvis_ai_core.node.learned`)."""
+        """What the real node has not learned yet (see `cuvis_ai_core.node.fitted_state`)."""
         return tuple(self._facts["lacks"])
 
     @property

@@ -8,8 +8,8 @@ from dataclasses import fields
 from typing import Any, Final
 
 from cuvis_ai_core.plugins.worker.proxy import ProxyNode
-from cuvis_ai_core.plugins.worker.values import schema_class
-from cuvis_ai_core.plugins.worker.worker import Worker
+from cuvis_ai_core.plugins.worker.value_encoding import schema_class
+from cuvis_ai_core.plugins.worker.worker_process import Worker
 
 Face = Mapping[str, Any]
 

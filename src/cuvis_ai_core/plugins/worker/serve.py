@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from cuvis_ai_core import errors
-from cuvis_ai_core._places import definition_of, place_of
+from cuvis_ai_core._error_location import definition_of, place_of
 from cuvis_ai_core.errors import CuvisError, WorkerError
-from cuvis_ai_core.node.checking import check_class, construct
-from cuvis_ai_core.node.keywords import unread_of
-from cuvis_ai_core.node.learned import Learner
-from cuvis_ai_core.node.libraries import converter, is_module, library_of_input, without_gradients
+from cuvis_ai_core.node.array_libraries import converter, is_module, library_of_input, without_gradients
+from cuvis_ai_core.node.class_checks import check_class, construct
+from cuvis_ai_core.node.constructor_keywords import unread_of
+from cuvis_ai_core.node.fitted_state import Learner
 from cuvis_ai_core.node.ports import Port, read_ports
-from cuvis_ai_core.plugins.worker.channel import Channel, Message
-from cuvis_ai_core.plugins.worker.describe import describe_nodes, find_class
+from cuvis_ai_core.plugins.worker.class_descriptions import describe_nodes, find_class
+from cuvis_ai_core.plugins.worker.message_framing import Channel, Message
 from cuvis_ai_core.plugins.worker.shared_memory import WorkerMemory
-from cuvis_ai_core.plugins.worker.values import Reader, Writer
+from cuvis_ai_core.plugins.worker.value_encoding import Reader, Writer
 
 METHODS: Final = frozenset(
     {"forward", "state_dict", "load_state_dict", "freeze", "unfreeze", "cleanup", "close", "reset"}

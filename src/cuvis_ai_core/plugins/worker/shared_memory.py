@@ -15,7 +15,7 @@ from typing import Any, Final
 
 try:
     import fcntl
-except ImportError:  # on Windows, where no worker is started (see `opening`)
+except ImportError:  # on Windows, where no worker is started (see `worker_setup`)
     _SEALS = 0
 else:
     _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW if hasattr(fcntl, "F_SEAL_SHRINK") else 0

@@ -14,7 +14,7 @@ from cuvis_ai_core.cli.plugins.check.source_code import Code, Module, is_test
 from cuvis_ai_core.cli.plugins.check.subject import MANIFEST, Named, Subject, broken_manifest
 from cuvis_ai_core.errors import CuvisError, DependencyConflictError
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
-from cuvis_ai_core.plugins.dependencies.host import EXCHANGE
+from cuvis_ai_core.plugins.dependencies.host_environment import EXCHANGE
 from cuvis_ai_core.plugins.hooks.discovery import ENTRY_POINT_GROUP
 
 _NEAR: Final = 0.7
@@ -57,7 +57,7 @@ def _taken_names(subject: Subject) -> Iterator[Finding]:
 
 
 def _project_file(subject: Subject) -> Iterator[Finding]:
-    from cuvis_ai_core.plugins.installing.project import read_project
+    from cuvis_ai_core.plugins.installing.pyproject import read_project
 
     file = subject.project_file
     try:
@@ -226,7 +226,7 @@ def _packages(subject: Subject) -> Iterator[Finding]:
 def _requirements(subject: Subject) -> Iterator[Finding]:
     from packaging.requirements import InvalidRequirement, Requirement
 
-    from cuvis_ai_core.plugins.dependencies.host import missing_requirements
+    from cuvis_ai_core.plugins.dependencies.host_environment import missing_requirements
 
     for text in _listed(subject):
         try:
@@ -319,7 +319,7 @@ def _closure(requirements: list[str]) -> set[str]:
 
 def _listed(subject: Subject) -> list[str]:
     """Return its dependencies, those of all extras with them: what they bring may be imported."""
-    from cuvis_ai_core.plugins.installing.project import LONGEST, MOST
+    from cuvis_ai_core.plugins.installing.pyproject import LONGEST, MOST
 
     table = subject.table
     optional = table.get("optional-dependencies")

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from cuvis_ai_core._reading import read_file
+from cuvis_ai_core._untrusted_files import read_file
 
 _BASES: Final = ("cuvis_ai_core", "cuvis_ai")
 """Packages whose classes named like nodes are bases of nodes."""

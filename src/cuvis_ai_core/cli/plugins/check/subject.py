@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from cuvis_ai_core._reading import read_file, read_toml
+from cuvis_ai_core._untrusted_files import read_file, read_toml
 from cuvis_ai_core.cli.plugins.check.findings import line_of
 from cuvis_ai_core.cli.plugins.check.repository_address import Address, is_address, parse_address
 from cuvis_ai_core.cli.plugins.check.source_code import Code, code_of
@@ -97,7 +97,7 @@ class Subject:
     def plugin(self) -> str:
         """A name for a manifest: that of the repository, or of the project."""
         if self.repo:
-            from cuvis_ai_core.plugins.lock.adding import name_of
+            from cuvis_ai_core.plugins.lock.manifest_editing import name_of
 
             return name_of(self.repo[0])
         return re.sub(r"\W+", "_", self.name) if not self.name[:1].isdigit() else f"_{self.name}"
@@ -145,7 +145,7 @@ def find(target: str, manifest: Path | None) -> Subject:
 def _of_tag(address: Address) -> Subject:
     from cuvis_ai_core.cli.shared.progress import report
     from cuvis_ai_core.plugins.cache.store import Store
-    from cuvis_ai_core.plugins.lock.adding import fetched
+    from cuvis_ai_core.plugins.lock.manifest_editing import fetched
     from cuvis_ai_core.registry import NodeRegistry
 
     store = Store(NodeRegistry.get_cache_dir())
@@ -154,8 +154,8 @@ def _of_tag(address: Address) -> Subject:
 
 
 def _declared(name: str, manifest: Path) -> Subject:
-    from cuvis_ai_core._reading import load_yaml
-    from cuvis_ai_core.plugins.manifest.schema import GitPlugin, read_manifest
+    from cuvis_ai_core._untrusted_files import load_yaml
+    from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, read_manifest
 
     entry = read_manifest(manifest).named([name])[name]
     document = load_yaml(manifest)
@@ -203,7 +203,7 @@ def _copied(found: Any, name: str) -> Subject:
 
 def _own_provides(folder: Path) -> Iterator[Named]:
     """Yield what the manifest in a project says of the project itself."""
-    from cuvis_ai_core._reading import load_yaml
+    from cuvis_ai_core._untrusted_files import load_yaml
 
     manifest = folder / MANIFEST
     if not manifest.is_file():
@@ -222,7 +222,7 @@ def _own_provides(folder: Path) -> Iterator[Named]:
 
 def broken_manifest(folder: Path) -> ManifestError | None:
     """Return what is wrong with the manifest in a project."""
-    from cuvis_ai_core.plugins.manifest.schema import read_manifest
+    from cuvis_ai_core.plugins.manifest.manifest_schema import read_manifest
 
     try:
         if (folder / MANIFEST).is_file():

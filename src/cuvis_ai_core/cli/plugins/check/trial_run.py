@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from cuvis_ai_hookspecs import hookimpl
 
-from cuvis_ai_core._places import definition_of, place_of, words_of
+from cuvis_ai_core._error_location import definition_of, place_of, words_of
 from cuvis_ai_core.cli.plugins.check.class_mistakes import is_node
 from cuvis_ai_core.cli.plugins.check.findings import ERROR, WARNING, Finding
 from cuvis_ai_core.cli.plugins.check.source_code import Class, Code
@@ -124,7 +124,7 @@ def node_paths(code: Code) -> list[str]:
 def _built(subject: Subject, path: str, node_class: Any) -> Iterator[Finding]:
     import inspect
 
-    from cuvis_ai_core.node.checking import check_class, construct
+    from cuvis_ai_core.node.class_checks import check_class, construct
 
     try:
         check_class(node_class)

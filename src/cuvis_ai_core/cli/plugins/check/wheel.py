@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from cuvis_ai_core._reading import shown_size
+from cuvis_ai_core._untrusted_files import shown_size
 from cuvis_ai_core.cli.plugins.check.findings import ERROR, WARNING, Finding, line_of
 from cuvis_ai_core.cli.plugins.check.subject import Subject
 from cuvis_ai_core.errors import CuvisError
@@ -39,17 +39,17 @@ def look_at(subject: Subject) -> tuple[list[Finding], int | None]:
 
 
 def _built(subject: Subject, folder: Path) -> Path:
-    from cuvis_ai_core.plugins.cache import vetting
-    from cuvis_ai_core.plugins.disk.integrity import NO_SOURCE
-    from cuvis_ai_core.plugins.installing.copying import copy_project
-    from cuvis_ai_core.plugins.installing.project import version_in
-    from cuvis_ai_core.plugins.installing.uv import Uv
-    from cuvis_ai_core.plugins.manifest.schema import parse_plugin
+    from cuvis_ai_core.plugins.cache import policy_checks
+    from cuvis_ai_core.plugins.disk.altered_files import NO_SOURCE
+    from cuvis_ai_core.plugins.installing.pyproject import version_in
+    from cuvis_ai_core.plugins.installing.source_copy import copy_project
+    from cuvis_ai_core.plugins.installing.uv_commands import Uv
+    from cuvis_ai_core.plugins.manifest.manifest_schema import parse_plugin
     from cuvis_ai_core.plugins.offline import is_offline
 
     if subject.repo is None:  # of a tag the policy was asked when it was fetched; a build runs code
         entry = {"path": str(subject.folder), "provides": ["any.Node"]}
-        vetting.judged(subject.plugin, parse_plugin(subject.plugin, entry, base=Path()), own_process=True)
+        policy_checks.judged(subject.plugin, parse_plugin(subject.plugin, entry, base=Path()), own_process=True)
     copy = folder / "source"
     copy_project(subject.folder, copy, NO_SOURCE)
     version = version_in(subject.repo[1]) if subject.repo else None

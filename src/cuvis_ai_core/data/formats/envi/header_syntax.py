@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from cuvis_ai_core._nearest import nearest
-from cuvis_ai_core._reading import read_file
+from cuvis_ai_core._untrusted_files import read_file
 from cuvis_ai_core.errors import CubeError
 
 Value = str | list[str]

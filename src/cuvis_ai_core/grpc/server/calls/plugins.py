@@ -15,7 +15,7 @@ from cuvis_ai_core.grpc.server.open_sessions import Session
 from cuvis_ai_core.grpc.server.status_codes import words_for
 from cuvis_ai_core.plugins.cache.housekeeping import entries
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.manifest import schema
+from cuvis_ai_core.plugins.manifest import manifest_schema
 from cuvis_ai_core.registry import NodeRegistry
 
 Entries: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -98,7 +98,7 @@ def load_manifest(call: Call, path: Path) -> None:
         ServiceError: One may not be loaded.
         PluginsLoadError: Some failed.
     """
-    plugins = schema.read_manifest(path).plugins
+    plugins = manifest_schema.read_manifest(path).plugins
     for name, plugin in plugins.items():
         call.service.check_plugin(name, plugin)
     call.session.node_registry.load_plugins(path)
@@ -111,7 +111,7 @@ def _checked(call: Call, plugins: Entries) -> tuple[dict[str, Any], dict[str, Ex
     failed: dict[str, Exception] = {}
     for name, entry in plugins.items():
         try:
-            good[name] = schema.parse_plugin(name, entry, base=call.service.settings.working_directory)
+            good[name] = manifest_schema.parse_plugin(name, entry, base=call.service.settings.working_directory)
             call.service.check_plugin(name, good[name])
         except CuvisError as error:
             # What the policy of the server forbids ends the call; a plugin that is wrong is one of several.

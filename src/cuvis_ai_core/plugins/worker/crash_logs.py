@@ -1,0 +1,41 @@
+"""The last words of worker processes that crashed, kept in the plugin cache."""
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from cuvis_ai_core._atomic_writes import write_atomic
+
+_MOST: Final = 20
+"""How many are kept."""
+
+
+class Logs:
+    """The folder with the last words.
+
+    Args:
+        folder: The folder, which is made when there is something to keep.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def keep(self, plugin: str, pid: int, text: str) -> Path | None:
+        """Keep what a worker said, and return the file; None where nothing was said, or nothing can be written."""
+        if not text.strip():
+            return None
+        # UTC without colons: names sort by time across machines, and Windows allows them.
+        path = self._folder / f"{plugin}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{pid}.log"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, text)
+        except OSError:
+            return None
+        self._forget_old()
+        return path
+
+    def _forget_old(self) -> None:
+        with suppress(OSError):
+            for path in sorted(self._folder.glob("*.log"), key=lambda each: each.stat().st_mtime)[:-_MOST]:
+                path.unlink(missing_ok=True)
