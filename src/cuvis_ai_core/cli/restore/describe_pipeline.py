@@ -10,6 +10,7 @@ import click
 from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core._printable_text import shown_in_line
 from cuvis_ai_core.cli.describe_node import note
+from cuvis_ai_core.cli.restore.pipeline_options import Options, load_pipeline
 from cuvis_ai_core.cli.shared.output import say, say_line
 from cuvis_ai_core.cli.shared.tables import print_table
 from cuvis_ai_core.plugins.allowed_imports import is_importable
@@ -21,19 +22,27 @@ NOT_LOADED: Final = "not loaded"
 _NO_PORTS: Final = "No node has ports. Nodes declare them in INPUT_SPECS and OUTPUT_SPECS; edges name those of others."
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.cli.restore.restore_pipeline import Options
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.registry import NodeRegistry
 
 
-def print_pipeline(registry: "NodeRegistry", pipeline: "Pipeline", given: "Options") -> None:
-    """Print the description of a pipeline, and say what of it is not loaded.
+def describe_pipeline(registry: "NodeRegistry", given: Options) -> None:
+    """Print the description of a pipeline, say what of it is not loaded, and draw it where that is asked for.
 
     Args:
         registry: Where classes come from.
-        pipeline: The pipeline, which was read from a file.
         given: The options of `restore-pipeline`.
+
+    Raises:
+        click.ClickException: The picture cannot be written.
+        CuvisError: As of `Pipeline.load` and `Pipeline.draw`.
     """
+    with load_pipeline(registry, given, outline=True) as pipeline:
+        _print_pipeline(registry, pipeline, given)
+        draw_pipeline(pipeline, given)
+
+
+def _print_pipeline(registry: "NodeRegistry", pipeline: "Pipeline", given: Options) -> None:
     description = " ".join(str(pipeline.metadata.get("description") or "").split())
     say_line(f"{pipeline.name}: {description}" if description else pipeline.name)
     say(f"{pipeline.files and pipeline.files.file}\n")
@@ -48,7 +57,7 @@ def print_pipeline(registry: "NodeRegistry", pipeline: "Pipeline", given: "Optio
     print_unloaded(registry, pipeline, command, given.plugins_path)
 
 
-def draw_pipeline(pipeline: "Pipeline", given: "Options") -> None:
+def draw_pipeline(pipeline: "Pipeline", given: Options) -> None:
     """Draw the graph of a pipeline where that is asked for, and say where it is.
 
     Raises:

@@ -1,13 +1,14 @@
 """`restore-pipeline`: show a pipeline, draw it, or run it on a cube."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cuvis_ai_core.cli.restore.run_batch import batch_only, batch_options, is_batch, run_batch
+from cuvis_ai_core.cli.restore.pipeline_options import Options, refuse_contradictions
+from cuvis_ai_core.cli.restore.run_batch import batch_options, run_batch
 from cuvis_ai_core.cli.shared.error_messages import Guarded
 from cuvis_ai_core.cli.shared.options import (
     HELP_NAMES,
@@ -28,51 +29,9 @@ from cuvis_ai_core.errors import CubeError
 if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
 
-_WITH_MODULES: Final = frozenset({"--allow-untrained", "--keep"})
-
 
 class Published:
     """Handed over by the entry point of published catalogues, which have drawings beside the pipeline file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What is asked for, an attribute per option."""
-
-    pipeline_path: Path
-    plugins_path: Path | None
-    plugins_dir: tuple[Path, ...]
-    cube_path: Path | None
-    cu3s_file_path: Path | None
-    measurement: int | None
-    measurement_indices: tuple[int, ...]
-    annotation_json_path: Path | None
-    processing_mode: str | None
-    data_module: str | None
-    data_arg: tuple[str, ...]
-    output_dir: Path | None
-    weights_path: Path | None
-    device: str
-    override: tuple[str, ...]
-    pipeline_vis_ext: str | None
-    profile: bool
-    profile_sync: bool
-    allow_untrained: bool
-    keep: tuple[str, ...]
-    memory: int | None
-    format: str
-    workers: int | None
-    engine: str | None
-    ray_address: str | None
-    bundle: Path | None
-    timeout: float | None
-    max_failures: int | None
-    retry_failed: bool | None
-    shard: tuple[int, int] | None
-    metrics_file: Path | None
-    as_json: bool
-    draws_beside: bool
-    """Whether drawings go beside the pipeline file, as those of published catalogues do."""
 
 
 @click.command(cls=Guarded, context_settings=HELP_NAMES)
@@ -161,81 +120,36 @@ def main(**options: Any) -> None:
 
     is_published = click.get_current_context().find_object(Published) is not None
     given = Options(**options, draws_beside=is_published)
-    _refuse_contradictions(given)
+    refuse_contradictions(given)
     if given.profile_sync:
         os.environ["CUDA_LAUNCH_BLOCKING"] = (
             "1"  # heeded by CUDA when a process first uses it, and by processes of plugins
         )
-        given = replace(given, profile=True)
-    given = replace(given, cube_path=given.cube_path or given.cu3s_file_path)
-    if given.cube_path is None:
-        _refuse_without_cube(given)
+    given = replace(
+        given, profile=given.profile or given.profile_sync, cube_path=given.cube_path or given.cu3s_file_path
+    )
     with NodeRegistry() as registry:
-        many = is_batch(given)
-        if not many:
-            _refuse_for_one(given)
-        if given.cube_path is not None and not many:
+        if given.cube_path is not None and not given.is_batch:
             _expect_file(registry, given.cube_path)
         if given.plugins_path is not None:
             load_plugins(registry, given.plugins_path)
         if given.plugins_dir:
             _load_named(registry, given)
-        if many:
-            _refuse_for_many(given)
+        # What the other kinds of run need is not imported.
+        if given.is_batch:
             run_batch(registry, given)
+        elif given.cube_path is not None:
+            from cuvis_ai_core.cli.restore.run_cube import run_cube
+
+            run_cube(registry, given)
+        elif given.data_module is not None:
+            from cuvis_ai_core.cli.restore.run_data_module import run_data_module
+
+            run_data_module(registry, given)
         else:
-            _restore(registry, given)
+            from cuvis_ai_core.cli.restore.describe_pipeline import describe_pipeline
 
-
-def _refuse_contradictions(given: Options) -> None:
-    if given.cube_path is not None and given.cu3s_file_path is not None:
-        raise click.UsageError("--cube-path and --cu3s-file-path both name the cube; give one.")
-    if given.measurement is not None and given.measurement_indices:
-        raise click.UsageError("--measurement and --measurement-indices both say which; give one.")
-    if given.data_module is not None and (given.cube_path or given.cu3s_file_path):
-        raise click.UsageError("--data-module and --cube-path both say what the pipeline runs on; give one.")
-    if given.data_arg and given.data_module is None:
-        raise click.UsageError("--data-arg goes with --data-module, which it is for.")
-
-
-def _refuse_without_cube(given: Options) -> None:
-    belonging = {
-        "--output-dir": given.output_dir is not None,
-        "--profile": given.profile,
-        "--allow-untrained": given.allow_untrained,
-        "--measurement": given.measurement is not None,
-        "--measurement-indices": bool(given.measurement_indices),
-        "--annotation-json-path": given.annotation_json_path is not None,
-        "--processing-mode": given.processing_mode is not None,
-        "--keep": bool(given.keep),
-        "--memory": given.memory is not None,
-        "--format": given.format != "npz",
-        **batch_only(given),
-    }
-    if given.data_module is not None:  # whose samples are no files: only nodes write, and times are told anyway
-        belonging = {key: each for key, each in belonging.items() if key not in _WITH_MODULES}
-    why = "without a cube nothing is run" if given.data_module is None else "a data module names no file"
-    for option, is_given in belonging.items():
-        if is_given:
-            raise click.UsageError(f"{option} goes with --cube-path: {why}.")
-
-
-def _refuse_for_one(given: Options) -> None:
-    for option, is_given in batch_only(given).items():
-        if is_given:
-            raise click.UsageError(f"{option} goes with many cubes: a pattern in quotes, or --workers.")
-
-
-def _refuse_for_many(given: Options) -> None:
-    single = {
-        "--measurement-indices": bool(given.measurement_indices),
-        "--annotation-json-path": given.annotation_json_path is not None,
-        "--pipeline-vis-ext": given.pipeline_vis_ext is not None,
-        "--profile": given.profile,
-    }
-    for option, is_given in single.items():
-        if is_given:
-            raise click.UsageError(f"{option} goes with one cube; of many each has its own record.")
+            describe_pipeline(registry, given)
 
 
 def _load_named(registry: "NodeRegistry", given: Options) -> None:
@@ -260,31 +174,3 @@ def _expect_file(registry: "NodeRegistry", cube_path: Path) -> None:
                 raise
             every = f"Name one file in it. For all cubes in it: --workers 1, or a pattern as '{cube_path}/*.hdr'"
             raise CubeError(error.message, hint=every, path=cube_path) from error
-
-
-def _restore(registry: "NodeRegistry", given: Options) -> None:
-    from cuvis_ai_core.pipeline.pipeline import Pipeline
-
-    with Pipeline.load(
-        given.pipeline_path,
-        node_registry=registry,
-        weights=given.weights_path,
-        device=given.device,
-        overrides=given.override,
-        allow_untrained=given.allow_untrained,
-        outline=given.cube_path is None and given.data_module is None,
-    ) as pipeline:
-        if given.cube_path is not None:
-            from cuvis_ai_core.cli.restore.run_cube import run_cube
-
-            run_cube(registry, pipeline, given)
-            return
-        from cuvis_ai_core.cli.restore.describe_pipeline import draw_pipeline, print_pipeline
-
-        if given.data_module is None:
-            print_pipeline(registry, pipeline, given)
-        draw_pipeline(pipeline, given)
-        if given.data_module is not None:
-            from cuvis_ai_core.cli.restore.run_data_module import run_module
-
-            run_module(registry, pipeline, given)

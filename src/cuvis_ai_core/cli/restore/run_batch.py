@@ -19,7 +19,7 @@ from cuvis_ai_core.cli.shared.tables import print_table
 if TYPE_CHECKING:
     from cuvis_ai_core.batch import Report
     from cuvis_ai_core.batch.engine import Engine
-    from cuvis_ai_core.cli.restore.restore_pipeline import Options
+    from cuvis_ai_core.cli.restore.pipeline_options import Options
     from cuvis_ai_core.registry import NodeRegistry
 
 _EVERY: Final = 10.0
@@ -73,30 +73,6 @@ def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
-
-
-def is_batch(given: "Options") -> bool:
-    """Tell whether options are those of many cubes."""
-    from cuvis_ai_core.batch.job_cubes import is_pattern
-
-    asked = (given.workers, given.engine, given.shard, given.timeout, given.max_failures, given.retry_failed)
-    return given.cube_path is not None and (is_pattern(given.cube_path) or any(each is not None for each in asked))
-
-
-def batch_only(given: "Options") -> dict[str, bool]:
-    """Return for each option of many cubes alone whether it is given."""
-    return {
-        "--workers": given.workers is not None,
-        "--engine": given.engine is not None,
-        "--ray-address": given.ray_address is not None,
-        "--bundle": given.bundle is not None,
-        "--timeout": given.timeout is not None,
-        "--max-failures": given.max_failures is not None,
-        "--retry-failed": bool(given.retry_failed),
-        "--shard": given.shard is not None,
-        "--metrics-file": given.metrics_file is not None,
-        "--json": given.as_json,
-    }
 
 
 def run_batch(registry: "NodeRegistry", given: "Options") -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from cuvis_ai_core.cli.restore.pipeline_options import Options, load_pipeline
 from cuvis_ai_core.cli.shared.output import say
 from cuvis_ai_core.cli.shared.progress import TileDisplay, running, working
 from cuvis_ai_core.cli.shared.tables import print_table
@@ -16,46 +17,46 @@ from cuvis_ai_core.results.output_files import ARCHIVE
 from cuvis_ai_core.results.run_record import RECORD
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.cli.restore.restore_pipeline import Options
-    from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.registry import NodeRegistry
 
 _NO_RUN: Final = "No node ran in the stage 'inference': look at their execution_stages."
 _NO_RESULTS: Final = "No output is an array: look at what nodes answer, and at their execution_stages."
 
 
-def run_cube(registry: "NodeRegistry", pipeline: "Pipeline", given: "Options") -> None:
+def run_cube(registry: "NodeRegistry", given: Options) -> None:
     """Run a pipeline on a cube, or on several of its file; write the results and print a table of them.
 
     Args:
         registry: Where the classes of the nodes come from, and the cube readers.
-        pipeline: The pipeline.
         given: The options of `restore-pipeline`.
 
     Raises:
-        CuvisError: As of `Run.write_to`.
+        CuvisError: As of `Pipeline.load` and `Run.write_to`.
         OSError: The disk is full.
     """
     assert given.cube_path is not None
-    run = Run(
-        registry=registry,
-        pipeline=pipeline,
-        manifest=given.plugins_path,
-        cube_path=given.cube_path,
-        measurement=given.measurement,
-        annotations=given.annotation_json_path,
-        processing_mode=given.processing_mode,
-        picture=given.pipeline_vis_ext,
-        profiled=given.profile,
-        keep=given.keep,
-        memory=given.memory,
-        format=given.format,
-        command=shlex.join(["restore-pipeline", *sys.argv[1:]]),
-    )
-    folder = given.output_dir or run.default_folder
-    several = [(replace(run, measurement=each), folder / f"measurement-{each}") for each in given.measurement_indices]
-    for one, place in several or [(run, folder)]:
-        _run_one(one, place)
+    with load_pipeline(registry, given) as pipeline:
+        run = Run(
+            registry=registry,
+            pipeline=pipeline,
+            manifest=given.plugins_path,
+            cube_path=given.cube_path,
+            measurement=given.measurement,
+            annotations=given.annotation_json_path,
+            processing_mode=given.processing_mode,
+            picture=given.pipeline_vis_ext,
+            profiled=given.profile,
+            keep=given.keep,
+            memory=given.memory,
+            format=given.format,
+            command=shlex.join(["restore-pipeline", *sys.argv[1:]]),
+        )
+        folder = given.output_dir or run.default_folder
+        several = [
+            (replace(run, measurement=each), folder / f"measurement-{each}") for each in given.measurement_indices
+        ]
+        for one, place in several or [(run, folder)]:
+            _run_one(one, place)
 
 
 def _run_one(run: Run, folder: Path) -> None:

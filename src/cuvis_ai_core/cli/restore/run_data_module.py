@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cuvis_ai_core.cli.restore.describe_pipeline import draw_pipeline
+from cuvis_ai_core.cli.restore.pipeline_options import Options, load_pipeline
 from cuvis_ai_core.cli.shared.output import say
 from cuvis_ai_core.cli.shared.progress import running
 from cuvis_ai_core.cli.shared.tables import print_table
@@ -14,42 +16,42 @@ from cuvis_ai_core.training.named_data_modules import module_to_predict
 from cuvis_ai_core.training.predictor import Predictor
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.cli.restore.restore_pipeline import Options
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.registry import NodeRegistry
 
 
-def run_module(registry: "NodeRegistry", pipeline: "Pipeline", given: "Options") -> None:
+def run_data_module(registry: "NodeRegistry", given: Options) -> None:
     """Run a pipeline on all samples of a data module, and print what came out and how long each node took.
 
     Nothing is written but what nodes write: batches are no images with a place of their own.
 
     Args:
-        registry: Where the data module of a plugin comes from.
-        pipeline: The pipeline.
+        registry: Where the classes of the nodes come from, and the data module of a plugin.
         given: The options of `restore-pipeline`.
 
     Raises:
         click.BadParameter: An argument is not `KEY=VALUE`, or a key stands twice.
         TrainRunError: The data module is not known, or cannot be made or set up.
-        CuvisError: The pipeline fails.
+        CuvisError: The pipeline cannot be loaded, or fails.
     """
     assert given.data_module is not None
-    profiler, told, count = Profiler(), _Told(pipeline, given.keep), 0
-    name, arguments = given.data_module, _by_name(given.data_arg)
-    above = folders_above(pipeline.files.file) if pipeline.files else []
-    batches = module_to_predict(name, arguments, [*above, *given.plugins_dir], registry)
-    registry.register_hooks(profiler)
-    with running(registry, f"Running {len(pipeline.nodes)} nodes on the data module '{name}'"):
-        for outputs in Predictor(pipeline).outputs_of(batches, given.keep or None):
-            count += 1
-            told.take(outputs)
+    arguments = _by_name(given.data_arg)
+    with load_pipeline(registry, given) as pipeline:
+        draw_pipeline(pipeline, given)
+        profiler, told, count = Profiler(), _Told(pipeline, given.keep), 0
+        above = folders_above(pipeline.files.file) if pipeline.files else []
+        batches = module_to_predict(given.data_module, arguments, [*above, *given.plugins_dir], registry)
+        registry.register_hooks(profiler)
+        with running(registry, f"Running {len(pipeline.nodes)} nodes on the data module '{given.data_module}'"):
+            for outputs in Predictor(pipeline).outputs_of(batches, given.keep or None):
+                count += 1
+                told.take(outputs)
     print_table(
         ("output", "dtype", "shape", "min", "max"), told.rows(), title="Results", empty="No output is an array."
     )
     say()
     print_table(profiler.headings, profiler.rows(), title="Time of the nodes", empty="No node ran.")
-    say(f"\nRun on {count} batches of the data module '{name}'.")
+    say(f"\nRun on {count} batches of the data module '{given.data_module}'.")
 
 
 def _by_name(texts: Sequence[str]) -> dict[str, str]:

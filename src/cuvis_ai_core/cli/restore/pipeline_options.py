@@ -1,0 +1,166 @@
+"""The options of `restore-pipeline`: what is asked for, of which pipeline, and what of it does not go together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.pipeline.pipeline import Pipeline
+    from cuvis_ai_core.registry import NodeRegistry
+
+_WITH_MODULES: Final = frozenset({"--allow-untrained", "--keep"})
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is asked for, an attribute per option."""
+
+    pipeline_path: Path
+    plugins_path: Path | None
+    plugins_dir: tuple[Path, ...]
+    cube_path: Path | None
+    cu3s_file_path: Path | None
+    measurement: int | None
+    measurement_indices: tuple[int, ...]
+    annotation_json_path: Path | None
+    processing_mode: str | None
+    data_module: str | None
+    data_arg: tuple[str, ...]
+    output_dir: Path | None
+    weights_path: Path | None
+    device: str
+    override: tuple[str, ...]
+    pipeline_vis_ext: str | None
+    profile: bool
+    profile_sync: bool
+    allow_untrained: bool
+    keep: tuple[str, ...]
+    memory: int | None
+    format: str
+    workers: int | None
+    engine: str | None
+    ray_address: str | None
+    bundle: Path | None
+    timeout: float | None
+    max_failures: int | None
+    retry_failed: bool | None
+    shard: tuple[int, int] | None
+    metrics_file: Path | None
+    as_json: bool
+    draws_beside: bool
+    """Whether drawings go beside the pipeline file, as those of published catalogues do."""
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether many cubes are asked for."""
+        from cuvis_ai_core.batch.job_cubes import is_pattern
+
+        asked = (self.workers, self.engine, self.shard, self.timeout, self.max_failures, self.retry_failed)
+        return self.cube_path is not None and (is_pattern(self.cube_path) or any(each is not None for each in asked))
+
+
+def load_pipeline(registry: "NodeRegistry", given: Options, *, outline: bool = False) -> "Pipeline":
+    """Return the pipeline that is asked for.
+
+    Args:
+        registry: Where the classes of its nodes come from.
+        given: What is asked for.
+        outline: Whether it is only looked at.
+
+    Raises:
+        CuvisError: As of `Pipeline.load`.
+    """
+    from cuvis_ai_core.pipeline.pipeline import Pipeline
+
+    return Pipeline.load(
+        given.pipeline_path,
+        node_registry=registry,
+        weights=given.weights_path,
+        device=given.device,
+        overrides=given.override,
+        allow_untrained=given.allow_untrained,
+        outline=outline,
+    )
+
+
+def refuse_contradictions(given: Options) -> None:
+    """Refuse options that do not go together, before anything is loaded.
+
+    Raises:
+        click.UsageError: Two say the same, or one is given without that which it is for.
+    """
+    _refuse_two_sources(given)
+    if given.cube_path is None and given.cu3s_file_path is None:
+        _refuse_without_cube(given)
+    (_refuse_for_many if given.is_batch else _refuse_for_one)(given)
+
+
+def _refuse_two_sources(given: Options) -> None:
+    if given.cube_path is not None and given.cu3s_file_path is not None:
+        raise click.UsageError("--cube-path and --cu3s-file-path both name the cube; give one.")
+    if given.measurement is not None and given.measurement_indices:
+        raise click.UsageError("--measurement and --measurement-indices both say which; give one.")
+    if given.data_module is not None and (given.cube_path or given.cu3s_file_path):
+        raise click.UsageError("--data-module and --cube-path both say what the pipeline runs on; give one.")
+    if given.data_arg and given.data_module is None:
+        raise click.UsageError("--data-arg goes with --data-module, which it is for.")
+
+
+def _refuse_without_cube(given: Options) -> None:
+    belonging = {
+        "--output-dir": given.output_dir is not None,
+        "--profile": given.profile,
+        "--profile-sync": given.profile_sync,
+        "--allow-untrained": given.allow_untrained,
+        "--measurement": given.measurement is not None,
+        "--measurement-indices": bool(given.measurement_indices),
+        "--annotation-json-path": given.annotation_json_path is not None,
+        "--processing-mode": given.processing_mode is not None,
+        "--keep": bool(given.keep),
+        "--memory": given.memory is not None,
+        "--format": given.format != "npz",
+        **_batch_only(given),
+    }
+    if given.data_module is not None:  # whose samples are no files: only nodes write, and times are told anyway
+        belonging = {key: each for key, each in belonging.items() if key not in _WITH_MODULES}
+    why = "without a cube nothing is run" if given.data_module is None else "a data module names no file"
+    for option, is_given in belonging.items():
+        if is_given:
+            raise click.UsageError(f"{option} goes with --cube-path: {why}.")
+
+
+def _refuse_for_one(given: Options) -> None:
+    for option, is_given in _batch_only(given).items():
+        if is_given:
+            raise click.UsageError(f"{option} goes with many cubes: a pattern in quotes, or --workers.")
+
+
+def _refuse_for_many(given: Options) -> None:
+    single = {
+        "--measurement-indices": bool(given.measurement_indices),
+        "--annotation-json-path": given.annotation_json_path is not None,
+        "--pipeline-vis-ext": given.pipeline_vis_ext is not None,
+        "--profile": given.profile,
+        "--profile-sync": given.profile_sync,
+    }
+    for option, is_given in single.items():
+        if is_given:
+            raise click.UsageError(f"{option} goes with one cube; of many each has its own record.")
+
+
+def _batch_only(given: Options) -> dict[str, bool]:
+    """Return for each option of many cubes alone whether it is given."""
+    return {
+        "--workers": given.workers is not None,
+        "--engine": given.engine is not None,
+        "--ray-address": given.ray_address is not None,
+        "--bundle": given.bundle is not None,
+        "--timeout": given.timeout is not None,
+        "--max-failures": given.max_failures is not None,
+        "--retry-failed": bool(given.retry_failed),
+        "--shard": given.shard is not None,
+        "--metrics-file": given.metrics_file is not None,
+        "--json": given.as_json,
+    }
