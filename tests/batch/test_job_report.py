@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from cuvis_ai_core.batch.job_report import Report, write_metrics
+from cuvis_ai_core.batch.job_progress import Report
+from cuvis_ai_core.batch.job_report import write_metrics
 
 
 def test_the_file_for_prometheus_has_a_line_for_each_state(tmp_path: Path) -> None:

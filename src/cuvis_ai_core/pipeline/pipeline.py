@@ -29,8 +29,9 @@ from cuvis_ai_core.pipeline.execution.run_request import (
 from cuvis_ai_core.pipeline.file.config_models import PipelineConfig, parse_config
 from cuvis_ai_core.pipeline.file.lookup import PipelineFiles, find_files, read_config
 from cuvis_ai_core.pipeline.file.writer import save_pipeline
-from cuvis_ai_core.pipeline.graph import Edge, Graph, Nodes, ResolvedPort
+from cuvis_ai_core.pipeline.graph import Edge, Graph, Nodes
 from cuvis_ai_core.pipeline.node_construction import build_nodes, make_nodes
+from cuvis_ai_core.pipeline.ports import ResolvedPort
 from cuvis_ai_core.pipeline.published_methods import PublishedMethods
 from cuvis_ai_core.pipeline.unloaded_nodes import UnloadedNode, outline_nodes
 from cuvis_ai_core.pipeline.untrained import still_untrained

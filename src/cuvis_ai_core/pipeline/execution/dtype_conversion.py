@@ -10,7 +10,7 @@ from cuvis_ai_core.errors import PortError
 from cuvis_ai_core.node.array_libraries import Convert
 from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.node.ports import dtype_name, real_dtype
-from cuvis_ai_core.pipeline.graph import ResolvedPort
+from cuvis_ai_core.pipeline.ports import ResolvedPort
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ from cuvis_ai_core.pipeline.execution.input_sources import BatchKey, Feeding
 from cuvis_ai_core.pipeline.execution.parallel_steps import Lanes, find_lanes
 from cuvis_ai_core.pipeline.execution.run_request import Address, Request
 from cuvis_ai_core.pipeline.execution.value_checks import Check, always_fits, make_check
-from cuvis_ai_core.pipeline.graph import Edge, Graph, ResolvedPort
+from cuvis_ai_core.pipeline.graph import Edge, Graph
+from cuvis_ai_core.pipeline.ports import ResolvedPort
 
 CONTEXT_SLOT: Final = 0
 

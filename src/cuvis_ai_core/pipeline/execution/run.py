@@ -16,7 +16,7 @@ from cuvis_ai_core.pipeline.execution.read_only_inputs import ARRAY, lend
 from cuvis_ai_core.pipeline.execution.run_request import Address
 from cuvis_ai_core.pipeline.execution.run_results import Results
 from cuvis_ai_core.pipeline.execution.value_checks import describe_value, misfit
-from cuvis_ai_core.pipeline.graph import ResolvedPort
+from cuvis_ai_core.pipeline.ports import ResolvedPort
 
 
 def run_plan(plan: Plan, batch: Mapping[BatchKey, Value], context: object = None) -> dict[Address, Value]:
