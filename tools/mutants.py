@@ -16,7 +16,9 @@ import re
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,14 +29,23 @@ SOURCE = Path("src/cuvis_ai_core")
 NOTICED = 0.9
 """Share of faults that tests have to notice."""
 
-FILES_OF_TESTS = 6
-"""At most so many files of tests are run for one fault."""
+NEAR = 15
+"""Quick tests of so many files come first."""
+
+NEAR_SLOW = 4
+"""Then slow ones of so many, and then quick ones further away."""
+
+FAR = 1000
+"""More imports than ever lie between two modules."""
+
+NO_TESTS = 5
+"""What pytest returns where it found nothing to run."""
 
 HANGS = 100
 """Seconds after which a test that goes on has noticed the fault, by hanging."""
 
-SECONDS = 900.0
-"""A run of tests that takes longer says nothing: the machine does other things."""
+SECONDS = 240.0
+"""For so long tests are run for one fault: what they did not notice by then is as good as unnoticed."""
 
 _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Lt: "<=",
@@ -71,6 +82,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("paths", nargs="*", type=Path, help="files and folders below src; by default what was changed")
     parser.add_argument("--sample", type=int, default=60, help="how many faults to try (60)")
     parser.add_argument("--seed", type=int, default=0, help="which ones (0)")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="how long tests may take for one (%(default)s)")
     parser.add_argument("--base", default="main", help="what counts as changed differs from this commit (main)")
     options = parser.parse_args(arguments)
     paths = options.paths or _changed(options.base)
@@ -83,7 +95,7 @@ def main(arguments: list[str]) -> int:
         parser.error(f"commit or stash these first, they are written to:\n{dirty}")
     chance = random.Random(options.seed)  # noqa: S311 - nothing secret, and the same again for the same seed
     sample = chance.sample(faults, min(options.sample, len(faults)))
-    missed = [fault for fault in sample if not _is_noticed(fault)]
+    missed = [fault for fault in sample if not _is_noticed(fault, options.seconds)]
     print(f"{len(sample) - len(missed)} of {len(sample)} noticed; unnoticed:")
     print(*(f"  {fault}" for fault in missed), sep="\n")
     return int(len(missed) > (1 - NOTICED) * len(sample))
@@ -150,45 +162,113 @@ def _changes(node: ast.AST, text: str) -> Iterator[tuple[ast.expr | ast.stmt, st
 
 
 def nearest_tests(path: Path) -> list[Path]:
-    """Return the files of tests nearest to a source file.
+    """Return the files of tests that may notice a fault of a source file, the nearest first.
 
-    Those of its name come first, then some that import it, those of the name of its package, those that have the name
-    of a module which imports it, and those of its room.
+    First those of its name; those that import it, from itself or from a package that hands it on; those that have some
+    words of its name, of its room before others; then all in the folder that mirrors its room and in the folders around
+    that one. Among equals, words in common count, then how few imports lie between.
     """
-    inside = path.with_suffix("").relative_to(SOURCE)
-    module = ".".join(("cuvis_ai_core", *inside.parts)).removesuffix(".__init__")
-    imports = re.compile(rf"{re.escape(module)}\b|{re.escape(module.rpartition('.')[0])} import .*\b{inside.name}\b")
-    tests = sorted(Path("tests").rglob("test_*.py"))
-    importing = [test for test in tests if imports.search(test.read_text(encoding="utf-8"))]
-    package = next(reversed(inside.parts[:-1]), inside.name).removesuffix("ing")
-    rooms = [Path("tests", *inside.parts[:depth]) for depth in range(len(inside.parts) - 1, 0, -1)]
-    room = next((sorted(folder.glob("test_*.py")) for folder in rooms if folder.is_dir()), [])
-    users = [file.stem for file in sorted(SOURCE.rglob("*.py")) if imports.search(file.read_text(encoding="utf-8"))]
-    of_users = [test for test in tests if test.stem.removeprefix("test_") in users]
-    named, of_package = ([test for test in tests if word in test.stem] for word in (inside.name.strip("_"), package))
-    # Tests that have the name but lie in another room are most often about something else.
-    named.sort(key=lambda test: test not in room)
-    nearest = [*named[:3], *importing[:3], *of_users[:1], *of_package[:2], *of_users, *named, *importing, *room]
-    return list(dict.fromkeys(nearest))[:FILES_OF_TESTS]
+    inside = [part for part in path.with_suffix("").relative_to(SOURCE).parts if part != "__init__"]
+    distances = _distances(".".join(("cuvis_ai_core", *inside)))
+    own, package = _words(inside[-1]) if inside else set(), _words(" ".join(inside[:-1]))
+    rooms = [Path("tests", *inside[:depth]) for depth in range(len(inside) - 1, -1, -1)] or [Path("tests")]
+    ranked = []
+    for test in sorted(Path("tests").rglob("test_*.py")):
+        words = _words(test.stem)
+        distance = min((distances.get(each, FAR) for each, _ in _imports(_tree(test), "")), default=FAR)
+        room = next(place for place, folder in enumerate(rooms) if test.is_relative_to(folder))
+        elsewhere = room == len(rooms) - 1 and test.parent != rooms[0]
+        if not distance or words & own or not elsewhere:
+            shared = 2 * len(words & own) + len(words & package)
+            rank = 0 if own <= words else 1 if not distance else 2 if words & own else 3
+            order = (rank, elsewhere, room + (test.parent != rooms[room]), -shared, distance)
+            ranked.append((order, test))
+    return [test for _, test in sorted(ranked)]
 
 
-def _is_noticed(fault: Fault) -> bool:
+def _distances(module: str) -> dict[str, int]:
+    """Return how many imports lie between a module and each that needs it; a package that hands it on counts none."""
+    importers = _importers()
+    found = {module: 0}
+    waiting = deque([module])
+    while waiting:
+        needed = waiting.popleft()
+        for importer, is_package in importers.get(needed, ()):
+            further = found[needed] + (not is_package)
+            if further < found.get(importer, FAR):
+                found[importer] = further
+                (waiting.append if further > found[needed] else waiting.appendleft)(importer)
+    return found
+
+
+@cache
+def _importers() -> dict[str, set[tuple[str, bool]]]:
+    """Return the modules that import each module or name, and whether each is a package that hands it on."""
+    importers: dict[str, set[tuple[str, bool]]] = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        parts = ("cuvis_ai_core", *path.with_suffix("").relative_to(SOURCE).parts)
+        is_package = parts[-1] == "__init__"
+        importer = ".".join(parts[:-1] if is_package else parts)
+        for imported, name in _imports(_tree(path), ".".join(parts[:-1])):
+            # Who takes one name from a package need not have anything to do with all the others that it hands on.
+            importers.setdefault(imported, set()).add((f"{importer}.{name}" if is_package else importer, is_package))
+    return importers
+
+
+def _imports(tree: ast.AST, package: str) -> Iterator[tuple[str, str]]:
+    """Return what a module imports, in full, each with the name that it gets; of a name also where it is taken from."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from ((each.name, each.asname or each.name) for each in names)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                base = ".".join(package.split(".")[: len(package.split(".")) - level + 1]) if level else ""
+                source = ".".join(part for part in (base, module) if part)
+                for each in names:
+                    yield from ((imported, each.asname or each.name) for imported in (source, f"{source}.{each.name}"))
+
+
+@cache
+def _tree(path: Path) -> ast.AST:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _words(name: str) -> set[str]:
+    """Return the words of a name, without the endings that tell `install` from `installing` and one from many."""
+    return {re.sub(r"(?<=...)(ing|er|ed|s)$", "", word) for word in re.findall("[a-z]+", name)}
+
+
+def _is_noticed(fault: Fault, limit: float) -> bool:
     whole = fault.path.read_bytes()
+    tests = nearest_tests(fault.path)
     begun = time.monotonic()
     try:
         fault.path.write_bytes(whole[: fault.start] + fault.new.encode() + whole[fault.end :])
-        tests = map(str, nearest_tests(fault.path))
-        command = [sys.executable, "-m", "pytest", "-q", "-x", f"--timeout={HANGS}", "-p", "no:cacheprovider", *tests]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
-        noticed = done.returncode != 0
-        said = next((line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))), "")
-    except subprocess.TimeoutExpired:
-        noticed, said = False, f"the tests did not end in {SECONDS:.0f} s"
+        said = _first_failure(tests, begun + limit)
     finally:
         fault.path.write_bytes(whole)
     seconds = time.monotonic() - begun
-    print(f"{'noticed  ' if noticed else 'UNNOTICED'} {seconds:4.0f} s  {fault}  {said[:120]}", flush=True)
-    return noticed
+    print(f"{'noticed  ' if said else 'UNNOTICED'} {seconds:4.0f} s  {fault}  {said[:120]}", flush=True)
+    return bool(said)
+
+
+def _first_failure(tests: list[Path], until: float) -> str:
+    """Run tests for some time, the nearest first, and return what the first that fails says."""
+    near, further = tests[:NEAR], tests[NEAR:]
+    for marks, files in (("not slow", near), ("slow", near[:NEAR_SLOW]), ("not slow", further)):
+        if not files:
+            continue
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-m", marks, f"--timeout={HANGS}"]
+        command += ["-p", "no:cacheprovider", "-p", "no:randomly", *map(str, files)]
+        try:
+            left = max(until - time.monotonic(), 0)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=left)
+        except subprocess.TimeoutExpired:
+            return ""
+        if done.returncode not in {0, NO_TESTS}:
+            lines = done.stdout.splitlines()
+            return next((line for line in lines if line.startswith(("FAILED", "ERROR"))), "the run of tests broke off")
+    return ""
 
 
 def _changed(base: str) -> list[Path]:
