@@ -6,33 +6,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from cuvis_ai_core.grpc.server.watched_call import Watched
+
 if TYPE_CHECKING:
-    from cuvis_ai_core.grpc.server.open_sessions import Session
     from cuvis_ai_core.grpc.server.telemetry import Metrics
 
 logger = logging.getLogger("cuvis_ai_core.grpc.access")
 
 _FIELDS: Final = ("method", "session", "code", "ms", "received", "sent", "peer")
-
-
-@dataclass(slots=True)
-class Watched:
-    """One call, as it is told afterwards.
-
-    Attributes:
-        code: The name of its gRPC status.
-        received: Bytes of the request.
-        sent: Bytes of the answers.
-        owner: Its session.
-    """
-
-    code: str = "OK"
-    received: int = 0
-    sent: int = 0
-    owner: "Session | None" = None
 
 
 class Watch:

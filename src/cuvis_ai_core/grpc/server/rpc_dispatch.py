@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.messages.schema_generations import SERVICE, Method, wire
-from cuvis_ai_core.grpc.server.access_log import Watched
 from cuvis_ai_core.grpc.server.call_context import Call, Handler, Service
 from cuvis_ai_core.grpc.server.settings import MIB
 from cuvis_ai_core.grpc.server.status_codes import INTERNAL, code_of, words_for
+from cuvis_ai_core.grpc.server.watched_call import Watched
 
 logger = logging.getLogger(__name__)
 

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.missing_extra import explain_missing
-
-if TYPE_CHECKING:
-    from cuvis_ai_core.grpc.server.access_log import Watched
+from cuvis_ai_core.grpc.server.watched_call import Watched
 
 
 class Metrics:
@@ -35,7 +33,7 @@ class Metrics:
         """Count a call that begins."""
         self._running.inc()
 
-    def end(self, method: str, watched: "Watched", seconds: float) -> None:
+    def end(self, method: str, watched: Watched, seconds: float) -> None:
         """Count a call that has ended."""
         self._running.dec()
         self._calls.labels(method, watched.code).inc()
@@ -67,7 +65,7 @@ class Metrics:
 
 
 @contextmanager
-def span(method: str, context: Any, watched: "Watched") -> Iterator[None]:
+def span(method: str, context: Any, watched: Watched) -> Iterator[None]:
     """Have a span around a call, below the one that the client names in `traceparent`, if OpenTelemetry is there."""
     try:
         from opentelemetry import propagate, trace

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from cuvis_ai_core.node.tiling_declaration import Tiling
-from cuvis_ai_core.pipeline.execution.plan import Plan, Step
+from cuvis_ai_core.pipeline.execution.plan import Plan
+from cuvis_ai_core.pipeline.execution.step import Step
 
 
 @dataclass(frozen=True, slots=True)
