@@ -367,6 +367,15 @@ def test_a_scheduler_may_watch_what_not_every_epoch_reports(make_trainer: Make, 
     assert rates[-1] < 0.05
 
 
+@pytest.mark.parametrize(("monitor", "epoch"), [(None, 7), ("accuracy/accuracy", 7), ("train_loss", 4)])
+def test_a_plateau_counts_validations(make_trainer: Make, batches: Make, monitor: str | None, epoch: int) -> None:
+    """Where not every epoch is validated, one without validation is none without progress."""
+    scheduler = {"name": "plateau", "patience": 1, "mode": "max", "threshold": 9.0, "monitor": monitor}
+    trainer = make_trainer(scheduler=scheduler, max_epochs=7, check_val_every_n_epoch=2)
+    rates = [row["lr"] for row in trainer.fit(batches(0, 1), batches(2))]
+    assert [rate < 0.05 for rate in rates] == [False] * (epoch - 1) + [True] * (8 - epoch)
+
+
 def test_a_warm_up_begins_at_a_tenth(make_trainer: Make, batches: Make) -> None:
     """And leads up to the learning rate evenly."""
     trainer = make_trainer(scheduler={"name": "step", "step_size": 99, "warmup_epochs": 3}, max_epochs=5)

@@ -258,7 +258,9 @@ class PipelineModule(pl.LightningModule):
         optimizer = make_optimizer(config.optimizer, self._own.parameters)
         if config.scheduler is None:
             return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": make_scheduler(config.scheduler, optimizer, config.max_epochs)}
+        every = config.check_val_every_n_epoch
+        scheduler = make_scheduler(config.scheduler, optimizer, config.max_epochs, every)
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def state_dict(self, *_arguments: Any, **_options: Any) -> dict[str, Any]:  # type: ignore[override]
         """Return the state of all nodes as a checkpoint holds it; a node's own `state_dict` may take no arguments."""

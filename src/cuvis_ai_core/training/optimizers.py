@@ -41,13 +41,18 @@ def make_optimizer(config: OptimizerConfig, parameters: "Iterable[nn.Parameter]"
     return optimizer
 
 
-def make_scheduler(config: SchedulerConfig, optimizer: "Optimizer", epochs: int) -> dict[str, Any]:
-    """Return a scheduler of `torch.optim.lr_scheduler` as Lightning takes it; it steps once in an epoch.
+def make_scheduler(
+    config: SchedulerConfig, optimizer: "Optimizer", epochs: int, validates_every: int | None = None
+) -> dict[str, Any]:
+    """Return a scheduler of `torch.optim.lr_scheduler` as Lightning takes it.
+
+    It steps once in an epoch; one that watches the validation, in epochs that are validated.
 
     Args:
         config: Name and arguments.
         optimizer: The optimizer whose learning rate it changes.
         epochs: Epochs of the training, over which `cosine` falls by default.
+        validates_every: The number of epochs from one validation to the next, by default 1.
 
     Raises:
         TrainRunError: There is none of that name, it has no such argument, or one is missing or out of its range.
@@ -70,8 +75,13 @@ def make_scheduler(config: SchedulerConfig, optimizer: "Optimizer", epochs: int)
             hint=f"Its arguments: {', '.join(_parameters(made))}.",
             key="training.scheduler",
         ) from error
-    monitor = {"monitor": config.monitor or "val_loss", "strict": False} if made.__name__ == _PLATEAU else {}
-    return {"scheduler": scheduler, "interval": "epoch", "frequency": 1, **monitor}
+    lightning = {"scheduler": scheduler, "interval": "epoch", "frequency": 1}
+    if made.__name__ != _PLATEAU:
+        return lightning
+    monitor = config.monitor or "val_loss"
+    # Lightning keeps the last value: an epoch without validation would count as one without progress.
+    frequency = 1 if monitor.startswith("train") else validates_every or 1
+    return {**lightning, "frequency": frequency, "monitor": monitor, "strict": False}
 
 
 def _scheduler_arguments(config: SchedulerConfig, made: type, epochs: int) -> dict[str, Any]:

@@ -200,7 +200,8 @@ class GradientTrainer(pl.LightningModule):
         optimizer = make_optimizer(self.config.optimizer, parameters)
         if self.config.scheduler is None:
             return optimizer
-        scheduler = make_scheduler(self.config.scheduler, optimizer, self.config.max_epochs)
+        every = self.config.check_val_every_n_epoch
+        scheduler = make_scheduler(self.config.scheduler, optimizer, self.config.max_epochs, every)
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def _step(self, batch: Mapping[str, Any], number: int, stage: ExecutionStage) -> torch.Tensor:
