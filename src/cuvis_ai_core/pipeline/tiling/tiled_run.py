@@ -161,7 +161,6 @@ class _TiledRun:
             for slot in slots_read(step)
         }
         spare = (later & now.margins.keys() & job.schedule.makers.keys()) - now.wanted
-        spare -= {slot for slot in spare if self._values[slot] is not None}
         self._gathered.begin(now.wanted, read_whole | later, spare)
         total = self._done + len(windows) * (job.schedule.passes - now.number)
         order = ", ".join(self._plan.steps[at].node for at in now.steps)
