@@ -154,6 +154,11 @@ def converter(library: str, device: str = _CPU, dtype: str = "any") -> Convert:
     return _to_torch(device, computable=dtype == "array") if library == TORCH else _to_numpy
 
 
+def converter_of(node: object) -> Convert:
+    """Return what makes arrays those with which a node of this process keeps its state: tensors for a torch node."""
+    return converter(TORCH if is_module(node) else NUMPY)
+
+
 def _to_torch(device: str, *, computable: bool) -> Convert:
     import numpy as np
     import torch

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from cuvis_ai_core.node.array_libraries import converter, is_elsewhere, is_module
+from cuvis_ai_core.node.array_libraries import converter_of, is_elsewhere
 from cuvis_ai_core.node.base import overrides
 from cuvis_ai_core.training.evaluation_mode import evaluating
 
@@ -165,7 +165,7 @@ def _own(node: Any) -> Callable[[Any], Any]:
     """Return what makes arrays those of a node's library; one in a process of its own has that done there."""
     if is_elsewhere(node):
         return lambda value: value
-    return converter("torch" if is_module(node) else "numpy")
+    return converter_of(node)
 
 
 def _calibrated(

@@ -7,8 +7,7 @@ from typing import Any
 
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import CuvisError, PipelineError
-from cuvis_ai_core.node.array_libraries import converter, is_module
-from cuvis_ai_core.node.ports import NUMPY, TORCH
+from cuvis_ai_core.node.array_libraries import converter_of
 from cuvis_ai_core.pipeline.weights.weights_file import State, for_torch, is_extra
 
 logger = logging.getLogger(__name__)
@@ -158,7 +157,7 @@ def _buffers(node: Any) -> Iterator[tuple[Any, str, Any]]:
 def _load(name: str, node: Any, values: Mapping[str, Any]) -> None:
     own = _state_of(node)
     try:
-        convert = converter(TORCH if is_module(node) else NUMPY)
+        convert = converter_of(node)
         node.load_state_dict({key: value if is_extra(key) else convert(value) for key, value in values.items()})
     except Exception as error:
         words = error.message if isinstance(error, CuvisError) else f"{type(error).__name__}: {error}"

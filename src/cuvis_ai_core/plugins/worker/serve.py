@@ -11,14 +11,14 @@ import os
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from cuvis_ai_core import errors
 from cuvis_ai_core._error_location import definition_of, place_of
 from cuvis_ai_core.errors import CuvisError, WorkerError
-from cuvis_ai_core.node.array_libraries import converter, is_module, library_of_input, without_gradients
+from cuvis_ai_core.node.array_libraries import converter, converter_of, is_module, library_of_input, without_gradients
 from cuvis_ai_core.node.class_checks import check_class, construct
 from cuvis_ai_core.node.constructor_keywords import unread_of
 from cuvis_ai_core.node.fitted_state import Learner
@@ -177,7 +177,7 @@ class _Hosted:
             if method == "load_state_dict":
                 args = [self._state(args[0]), *args[1:]]
             if method == "calibrate":
-                args = list(map(self._own(), args))
+                args = list(map(converter_of(self.node), args))
             # Only names in METHODS come here: the host's messages choose no other attribute.
             answer = getattr(self.node, method)(*args, **kwargs)
         if method == "calibrate":
@@ -245,12 +245,8 @@ class _Hosted:
         return found
 
     def _state(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        convert = self._own()
+        convert = converter_of(self.node)
         return {key: convert(value) for key, value in state.items()}
-
-    def _own(self) -> Callable[[Any], Any]:
-        """Return what makes arrays those of the node's library."""
-        return converter("torch" if is_module(self.node) else "numpy")
 
 
 def _told(error: BaseException, owner: object) -> dict[str, Any]:
