@@ -83,7 +83,7 @@ class Finder:
 
 def callers() -> Iterator[str]:
     """Yield the file that imports something now: the nearest that is none of the import system."""
-    frame = sys._getframe(1)  # noqa: SLF001
+    frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
         if "importlib" not in file and file != HERE:

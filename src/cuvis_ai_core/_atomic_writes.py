@@ -36,11 +36,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # noqa: PTH101 - mkstemp makes files that their owner alone may read
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that their owner alone may read
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
+            os.unlink(temporary)
         raise
 
 
@@ -89,7 +89,7 @@ def remove_tree(path: Path) -> None:
     def make_writable(function: Callable[..., Any], name: str, _: object) -> None:
         if not os.path.lexists(name) or Path(name).is_symlink():  # its rights are those of what it leads to
             return
-        os.chmod(name, stat.S_IRWXU)  # noqa: PTH101
+        os.chmod(name, stat.S_IRWXU)
         function(name)
 
     if path.is_symlink() or path.is_file():
@@ -111,12 +111,12 @@ def _remove_deep(path: Path) -> None:
     while waiting:
         folder = waiting.pop()
         found.append(folder)
-        os.chmod(folder, stat.S_IRWXU)  # noqa: PTH101
+        os.chmod(folder, stat.S_IRWXU)
         with os.scandir(folder) as entries:
             for each in entries:
                 if each.is_dir(follow_symlinks=False):
                     waiting.append(each.path)
                 else:
-                    os.unlink(each)  # noqa: PTH108
+                    os.unlink(each)
     for folder in reversed(found):
-        os.rmdir(folder)  # noqa: PTH106
+        os.rmdir(folder)

@@ -159,7 +159,7 @@ class NodeRegistry:
         from cuvis_ai_core.plugins.package_nodes import say_replaced
 
         known = cls._builtin_registry.get(node_class.__name__)
-        if known not in (None, node_class, class_path(node_class)):
+        if known is not None and known not in (node_class, class_path(node_class)):
             say_replaced(node_class, known)
         cls._builtin_registry[node_class.__name__] = node_class
         return True

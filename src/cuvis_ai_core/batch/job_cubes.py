@@ -46,14 +46,14 @@ class Unit:
         """
         if as_url(self.cube) is not None:
             return [0, 0]
-        states = [os.stat(file) for file in _files_of(split_array(Path(self.cube))[0])]  # noqa: PTH116
+        states = [os.stat(file) for file in _files_of(split_array(Path(self.cube))[0])]
         times = ",".join(f"{each.st_size} {each.st_mtime_ns}" for each in states)
         return [sum(each.st_size for each in states), int(_digest(times)[:12], 16)]
 
 
 def _files_of(cube: Path) -> list[str]:
     if cube.is_dir():
-        return sorted(os.path.join(folder, name) for folder, _, names in os.walk(cube) for name in names)  # noqa: PTH118
+        return sorted(os.path.join(folder, name) for folder, _, names in os.walk(cube) for name in names)
     header = cube if cube.suffix.lower() == ENVI else find_header(cube)
     return [str(cube)] if header is None else sorted({str(cube), str(header), *beside_header(header)})
 
@@ -128,8 +128,8 @@ def _clash(clashes: Sequence[tuple[Unit, Unit]]) -> OutputError:
     """Return the error that says which cubes would share a folder, and what to do about it."""
     first, second = clashes[0]
     more = f" So it is with {len(clashes) - 1} more." if len(clashes) > 1 else ""
-    kind = os.path.splitext(first.cube)[1]  # noqa: PTH122 - of an address too
-    alike = all(os.path.splitext(each.cube)[0] == os.path.splitext(other.cube)[0] for each, other in clashes)  # noqa: PTH122
+    kind = os.path.splitext(first.cube)[1]  # of an address too
+    alike = all(os.path.splitext(each.cube)[0] == os.path.splitext(other.cube)[0] for each, other in clashes)
     return OutputError(
         f"The results of '{first.cube}' and of '{second.cube}' would both go to '{second.name}'.{more}",
         hint=f"Name one kind of file alone, such as '*{kind}'."
@@ -146,8 +146,8 @@ def without_results(units: Sequence[Unit], output: Path) -> list[Unit]:
         output: The folder of the results, absolute.
     """
     real = output.resolve()
-    folders = {folder: _is_result(Path(folder), real) for folder in {os.path.dirname(unit.cube) for unit in units}}  # noqa: PTH120
-    return [unit for unit in units if not folders[os.path.dirname(unit.cube)]]  # noqa: PTH120
+    folders = {folder: _is_result(Path(folder), real) for folder in {os.path.dirname(unit.cube) for unit in units}}
+    return [unit for unit in units if not folders[os.path.dirname(unit.cube)]]
 
 
 def _is_result(folder: Path, output: Path) -> bool:

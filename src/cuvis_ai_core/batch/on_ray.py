@@ -191,7 +191,7 @@ class RayWorker:
                 job = _carried(job, self._bundle)
                 os.environ["CUVIS_OFFLINE"] = "1"  # it has all; who asks the index, waits for one that is not there
             self._worker = Worker(job, Path(self._data["output"]), self._data["fingerprint"], self._data["name"])
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - told to the driver
+        except (Exception, SystemExit) as error:  # told to the driver
             return told(error)
         return {"nodes": self._worker.nodes, "peak": peak_memory()}
 

@@ -88,7 +88,7 @@ class Worker:
 
             written = replace(self._run, cube_path=Path(unit.cube), about=about).write_to(self._output / unit.name)
             found["values"] = {each["key"]: [each["min"], each["max"]] for each in written.files if "key" in each}
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - one bad cube is not the end of the others
+        except (Exception, SystemExit) as error:  # one bad cube is not the end of the others
             found |= told(error)
         return found | {"seconds": round(time.monotonic() - begun, 4), "peak": peak_memory()}
 
@@ -128,7 +128,7 @@ def main() -> None:
     limit_memory(setup["memory"])
     try:
         worker = Worker(Job.from_dict(setup["job"]), Path(setup["output"]), setup["fingerprint"], setup["name"])
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - told to whoever started it
+    except (Exception, SystemExit) as error:  # told to whoever started it
         _say(answers, {"event": "broken", **told(error)})
         return
     _say(answers, {"event": "ready", "nodes": worker.nodes, "peak": peak_memory()})

@@ -64,7 +64,7 @@ def _gather(folder: Path, served: Path) -> list[str]:
     for each in (folder, *sorted(folder.iterdir())):
         if (each / ".git").exists():
             told = subprocess.run(
-                ["git", "-C", str(each), "rev-parse", "--absolute-git-dir"],  # noqa: S607
+                ["git", "-C", str(each), "rev-parse", "--absolute-git-dir"],
                 capture_output=True,
                 text=True,
                 check=False,

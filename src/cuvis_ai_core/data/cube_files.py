@@ -109,7 +109,7 @@ def _matches(place: Path) -> list[str]:
         return []
     # Python's own `**` follows links, also one into its own folder: 40 times, until the system refuses.
     if "**" not in place.parts[:-1]:
-        return glob.glob(str(place), recursive=True)  # noqa: PTH207 - absolute ones too
+        return glob.glob(str(place), recursive=True)  # Path.glob refuses absolute patterns
     at = place.parts.index("**")
     before, after = Path(*place.parts[:at]), Path(*place.parts[at + 1 :])
     roots = _matches(before) if glob.has_magic(str(before)) else [str(before)]
@@ -124,7 +124,7 @@ def _folders(roots: Iterable[str]) -> Iterator[str]:
     while real or links:
         folder = real.popleft() if real else links.popleft()
         try:
-            about = os.stat(folder)  # noqa: PTH116
+            about = os.stat(folder)
             inside = sorted(os.scandir(folder), key=lambda each: each.name)
         except OSError:  # no folder, or none of ours
             continue

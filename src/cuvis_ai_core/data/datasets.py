@@ -42,7 +42,7 @@ class SingleCu3sDataset(Dataset[dict[str, Any]]):
         annotation_json_path: str | Path | None = None,
         processing_mode: str = "Raw",
         measurement_indices: Sequence[int] | None = None,
-        normalize_to_unit: bool = False,  # noqa: FBT001, FBT002
+        normalize_to_unit: bool = False,
     ) -> None:
         self.cu3s_file_path = Path(cu3s_file_path)
         self.processing_mode = processing_mode
@@ -165,7 +165,7 @@ class SingleCu3sDataModule(CuvisDataModule):
         predict_ids: Sequence[int] | None = None,
         batch_size: int = 2,
         processing_mode: str = "Reflectance",
-        normalize_to_unit: bool = False,  # noqa: FBT001, FBT002
+        normalize_to_unit: bool = False,
     ) -> None:
         super().__init__()
         self.cu3s_file_path = _session_file(cu3s_file_path, data_dir, dataset_name)

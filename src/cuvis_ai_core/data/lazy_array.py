@@ -80,7 +80,7 @@ class LazyArray(NDArrayOperatorsMixin):
         sizes = [_length(each) for each in ranges]
         return (self._read(*ranges) if all(sizes) else np.empty(sizes, self.dtype))[rest]
 
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001 - as NumPy calls it
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         del copy  # whatever is read is a copy
         whole = self._read(*(slice(0, size) for size in self.shape))
         return whole if dtype is None else whole.astype(dtype, copy=False)

@@ -51,7 +51,7 @@ def suffix_by_content(file: Path) -> str | None:
 def is_store(place: Path) -> bool:
     """Tell whether a folder is one cube or several: a Zarr store."""
     folder = os.fspath(place)  # as text: it may be a path that cannot be, and most are files
-    return os.path.isdir(folder) and any(os.path.isfile(os.path.join(folder, name)) for name in _STORE)  # noqa: PTH112, PTH113, PTH118
+    return os.path.isdir(folder) and any(os.path.isfile(os.path.join(folder, name)) for name in _STORE)
 
 
 def other_kind(file: Path) -> str | None:

@@ -19,7 +19,7 @@ class ProgressEmitter:
         enabled: Whether anything is written.
     """
 
-    def __init__(self, enabled: bool = True) -> None:  # noqa: FBT001, FBT002 - the published argument
+    def __init__(self, enabled: bool = True) -> None:
         self._is_enabled = enabled
 
     def waiting(self) -> None:

@@ -82,7 +82,7 @@ def keep_for_gradients(node: object) -> None:
         for name, value in [*module.named_parameters(recurse=False)]:
             if value.is_inference():
                 module.register_parameter(name, torch.nn.Parameter(value.clone(), requires_grad=value.requires_grad))
-        for kept in (module._buffers, vars(module)):  # noqa: SLF001
+        for kept in (module._buffers, vars(module)):
             kept.update(
                 {
                     name: value.clone()

@@ -110,9 +110,9 @@ def _refuse_misspelt(node_class: type, side: str) -> None:
                 )
 
 
-def _refuse_deferred(node_class: type, forward: object, ports: Iterable[str]) -> None:
+def _refuse_deferred(node_class: type, forward: Any, ports: Iterable[str]) -> None:
     """Refuse a `forward` whose call only promises a result: nobody would wait for it."""
-    plain = inspect.unwrap(getattr(forward, "__func__", forward))  # type: ignore[arg-type]
+    plain = inspect.unwrap(getattr(forward, "__func__", forward))
     if inspect.iscoroutinefunction(plain) or inspect.isasyncgenfunction(plain):
         raise _refusal(
             node_class, "has a 'forward' that is 'async'; a call returns the outputs", _forward_line(ports), plain
@@ -122,9 +122,9 @@ def _refuse_deferred(node_class: type, forward: object, ports: Iterable[str]) ->
         raise _refusal(node_class, problem, "        return {...}", plain, "in place of yield")
 
 
-def _check_arguments(node_class: type, forward: object, ports: Mapping[str, Port]) -> None:
+def _check_arguments(node_class: type, forward: Any, ports: Mapping[str, Port]) -> None:
     try:
-        parameters = dict(inspect.signature(forward).parameters)  # type: ignore[arg-type]
+        parameters = dict(inspect.signature(forward).parameters)
     except (TypeError, ValueError):
         return  # compiled code need not tell
     parameters.pop(next(iter(parameters), ""), None)  # self

@@ -23,7 +23,7 @@ class Learner:
             modules = [module for module in node.modules() if module.training]
             weights = [each for module in modules for each in module.parameters(recurse=False) if each.requires_grad]
             # torch counts how often a tensor is written
-            self._weights = [(each, each._version) for each in weights]  # noqa: SLF001
+            self._weights = [(each, each._version) for each in weights]
 
     def lacks(self) -> tuple[str, ...]:
         """Return what the node has not learned: `statistics`, `weights`, or nothing."""
@@ -38,4 +38,4 @@ class Learner:
 
     def _as_built(self) -> bool:
         now = set(map(id, self._node.parameters()))
-        return all(id(each) in now and each._version == version for each, version in self._weights)  # noqa: SLF001
+        return all(id(each) in now and each._version == version for each, version in self._weights)

@@ -58,7 +58,7 @@ class PublishedMethods(ProfiledMethods):
         found = weights or find_weights(Path(config_path))
         pipeline = load(config_path, beside=False, **options)
         if found is not None:
-            pipeline._restore_weights_from_checkpoint(found, strict_weight_loading=False)  # noqa: SLF001
+            pipeline._restore_weights_from_checkpoint(found, strict_weight_loading=False)
             pipeline.prepare_inference()
         return cast("Self", pipeline)
 
@@ -146,7 +146,7 @@ class PublishedMethods(ProfiledMethods):
         kept = {key: content[key] for key in ("nodes", "connections")}
         return PipelineConfig.model_validate({**kept, "metadata": known})
 
-    def visualize(self, format: str = "mermaid", output_path: str | Path | None = None, **_: Any) -> str | Path:  # noqa: A002
+    def visualize(self, format: str = "mermaid", output_path: str | Path | None = None, **_: Any) -> str | Path:
         """Draw the graph; options of the published drawings are left alone.
 
         Args:
@@ -286,16 +286,16 @@ class PublishedMethods(ProfiledMethods):
         Args:
             owner: Who says so, for the error.
         """
-        cast("Pipeline", self)._structure_of = owner  # noqa: SLF001
+        cast("Pipeline", self)._structure_of = owner
 
     def unfreeze_structure(self) -> None:
         """Allow `connect` and `add` again."""
-        cast("Pipeline", self)._structure_of = None  # noqa: SLF001
+        cast("Pipeline", self)._structure_of = None
 
     @property
     def structure_frozen_by(self) -> str | None:
         """Who refuses `connect` and `add`; None where nobody does."""
-        return cast("Pipeline", self)._structure_of  # noqa: SLF001
+        return cast("Pipeline", self)._structure_of
 
     def move_batch_to_device(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Return a copy of a batch whose tensors are on the device of the pipeline; all else in it is as it was."""

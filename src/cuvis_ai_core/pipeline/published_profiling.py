@@ -53,7 +53,7 @@ class ProfiledMethods:
         timings.enabled = enabled
         timings.skip(skip_first_n)
         if self._timings() is None:
-            pipeline._observe(timings, _TIMINGS)  # noqa: SLF001
+            pipeline._observe(timings, _TIMINGS)
 
     @property
     def profiling_enabled(self) -> bool:
@@ -125,7 +125,7 @@ class ProfiledMethods:
         return timed(batches, checked_stage(stage), move, self._timings, settle)
 
     def _timings(self) -> "Timings | None":
-        return cast("Pipeline", self)._observed_by(_TIMINGS)  # type: ignore[no-any-return] # noqa: SLF001
+        return cast("Pipeline", self)._observed_by(_TIMINGS)  # type: ignore[no-any-return]
 
 
 def _named(stage: Any) -> str | None:

@@ -41,7 +41,7 @@ class Visualizer:
     def render_graphviz(
         self,
         output_path: str | Path,
-        format: str | None = None,  # noqa: A002 - the published name
+        format: str | None = None,
         graph_attributes: dict[str, str] | None = None,
         **_: Any,
     ) -> Path:
@@ -87,7 +87,7 @@ class PipelineVisualizer(Visualizer):
 
 def drawing_of(
     pipeline: "Pipeline",
-    format: str = "mermaid",  # noqa: A002 - the published name
+    format: str = "mermaid",
     output_path: str | Path | None = None,
     **options: Any,
 ) -> str | Path:

@@ -42,9 +42,9 @@ def node_classes(package_name: str, base_class_path: str) -> list[type]:
     ]
 
 
-def say_replaced(node_class: type, known: object) -> None:
+def say_replaced(node_class: type, known: type | str) -> None:
     """Log that a class takes the short name of another."""
-    other = known if isinstance(known, str) else class_path(known)  # type: ignore[arg-type] # else it is a class
+    other = known if isinstance(known, str) else class_path(known)
     logger.warning("the node name '%s' is now %s; before it was %s", node_class.__name__, class_path(node_class), other)
 
 

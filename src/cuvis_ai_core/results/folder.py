@@ -140,8 +140,8 @@ def not_as_written(folder: Path, record: Mapping[str, Any]) -> Iterator[str]:
             continue
         file = f"{folder}{os.sep}{name}"  # a path object for each file of ten thousand cubes costs as much as asking
         try:
-            about = os.stat(file)  # noqa: PTH116
-            sealed = sealed or os.stat(f"{folder}{os.sep}{RECORD}").st_mtime_ns  # noqa: PTH116
+            about = os.stat(file)
+            sealed = sealed or os.stat(f"{folder}{os.sep}{RECORD}").st_mtime_ns
         except (OSError, ValueError):
             yield name
             continue

@@ -154,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._serve()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the name in the base class
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing: requests are counted, not printed."""
 
     def _serve(self) -> None:

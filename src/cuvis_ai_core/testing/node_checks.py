@@ -142,8 +142,8 @@ class _Check:
         except Exception as error:
             yield f"{how}, it fails: {words_of(error)}"
             return
-        for port, value in first.items() if second is not None else ():
-            if not _equal(value, second[port], tolerance):  # type: ignore[index]
+        for port, value in first.items():
+            if second is not None and not _equal(value, second[port], tolerance):
                 yield f"{how}, its output '{port}' is another"
 
     def _reloaded(self, node: Any) -> Any:

@@ -39,12 +39,12 @@ class Monitors(pl.Callback):
     def __init__(self, config: TrainingConfig) -> None:
         self._watched = watched_metrics(config)
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Check what validation reports."""
         if not trainer.sanity_checking:
             self._check(trainer, of_training=False)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Check what the epoch reports."""
         self._check(trainer, of_training=True)
 
@@ -181,12 +181,12 @@ class Recorder(Checkpoint):
         """Take over what a checkpoint holds."""
         self.history, self._stopped = state_dict["history"], state_dict["stopped"]
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop at once where the interrupted training had stopped early."""
         # A training that had stopped early and goes on would else train one more epoch.
         trainer.should_stop = self._stopped
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at the learning rate before a scheduler changes it."""
         self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
 
@@ -206,7 +206,7 @@ class Recorder(Checkpoint):
             self._save(trainer, self.file)
             self._saved = time.monotonic()
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save where nothing is left to do, so that no failure in what follows costs an epoch."""
         if self.file is not None and self.history:
             self._save(trainer, self.file)

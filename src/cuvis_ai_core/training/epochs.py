@@ -80,8 +80,11 @@ class Epochs:
         # Of seed and epoch alone, so that an interrupted training goes on as it would have.
         random = np.random.default_rng([self._seed, self._epoch()])
         if self._chances is None:
-            return random.permutation(numbers).tolist()  # type: ignore[no-any-return]
-        return random.choice(numbers, len(numbers), p=self._chances).tolist()  # type: ignore[no-any-return]
+            drawn = random.permutation(numbers)
+        else:
+            drawn = random.choice(numbers, len(numbers), p=self._chances)
+        order: list[int] = drawn.tolist()
+        return order
 
     def _cut(self, numbers: Sequence[int]) -> list[Sequence[int]]:
         size = self._batches.size
@@ -131,7 +134,8 @@ def balanced_chances(batches: AnyBatches, ignore_label: int | None = None) -> li
         labels, pixels = np.unique(batch["mask"], return_counts=True)
         counts[number].update(dict(zip(labels.tolist(), pixels.tolist(), strict=True)))
         # Before the sum: pixels without a label are no class to balance.
-        counts[number].pop(ignore_label, None)  # type: ignore[arg-type]
+        if ignore_label is not None:
+            counts[number].pop(ignore_label, None)
     total = sum(counts, Counter[int]())
     if not total:
         raise TrainRunError(

@@ -211,7 +211,7 @@ class PipelineModule(pl.LightningModule):
         """Run a batch for its losses and metrics."""
         self._measure(batch, self._context(ExecutionStage.VAL, batch_idx))
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:  # noqa: ARG002
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Refuse a gradient that is not a number, or leave its batch out."""
         if self._batch is None or str(self._own.config.precision).startswith("16"):
             self.has_learned = True
@@ -321,7 +321,7 @@ class _Pooled(pl.Callback):
         self._watched = [name for name in watched_metrics(config) if not name.startswith("train")]
         self._seen: list[str] = []
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ARG002
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Begin a pass."""
         pl_module.pool, pl_module.values = pl_module.new_pool(), {}
         pl_module.has_learned = False

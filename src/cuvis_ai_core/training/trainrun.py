@@ -146,13 +146,13 @@ def _concerns(override_text: str, place: str) -> bool:
     return path.startswith(f"{place}.") or f"{place}.".startswith(path)
 
 
-def _keys(details: ErrorDetails, data: object) -> list[int | str]:
+def _keys(details: ErrorDetails, data: Any) -> list[int | str]:
     """Return the keys of the file in a place, without the members of unions that pydantic names between them."""
     keys: list[int | str] = []
     for key in details["loc"]:
         if _has(data, key):
             keys.append(key)
-            data = data[key]  # type: ignore[index]
+            data = data[key]
     return [*keys, details["loc"][-1]] if details["type"] == "missing" else keys
 
 

@@ -30,7 +30,7 @@ HEADER = "ENVI\nsamples = 3\nlines = 2\nbands = 4\ndata type = 12\ninterleave = 
 class _Quiet(SimpleHTTPRequestHandler):
     asked: list[str]
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the library names it
+    def log_message(self, format: str, *args: object) -> None:
         self.asked.append(format % args)
 
 
@@ -145,7 +145,7 @@ def test_names_that_lead_out_are_refused(tmp_path: Path, cache: Path, way: str) 
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Listing) as server:

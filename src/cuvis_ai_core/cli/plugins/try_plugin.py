@@ -103,7 +103,7 @@ def _run(registry: "NodeRegistry", node_class: Any, cube: "Cube") -> tuple[str, 
         return _FAILED, [error.message, *(error.hint or "").splitlines()]
     except ValueError as error:  # of its constructor: it says what it needs
         return "-", f"not run: {error}"
-    except Exception as error:  # noqa: BLE001 - whatever an author's code raises
+    except Exception as error:
         return _FAILED, words_of(error)
     return f"{spent * 1000:.1f} ms", list(_answers(results)) or "nothing in the stage 'inference'"
 

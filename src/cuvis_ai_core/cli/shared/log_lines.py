@@ -94,11 +94,11 @@ class _Lines(logging.Handler):
     def show_warning(
         self,
         message: Warning | str,
-        category: type[Warning],  # noqa: ARG002 - the arguments are those of `warnings.showwarning`
-        filename: str,  # noqa: ARG002
-        lineno: int,  # noqa: ARG002
-        file: TextIO | None = None,  # noqa: ARG002
-        line: str | None = None,  # noqa: ARG002
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
     ) -> None:
         """Print a warning."""
         self._warn(str(message), None)

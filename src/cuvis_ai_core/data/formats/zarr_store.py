@@ -98,7 +98,7 @@ def _check_file(root: Path, key: str) -> None:
         ValueError: It is a pipe or a device, or metadata of a size that these never have.
     """
     try:
-        about = os.stat(root / key)  # noqa: PTH116 - asked for each chunk
+        about = os.stat(root / key)  # asked for each chunk
     except OSError:
         return
     try:

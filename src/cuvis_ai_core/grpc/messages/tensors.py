@@ -59,7 +59,7 @@ def raw_bytes(array: NDArray[Any]) -> memoryview:
     array = np.ascontiguousarray(array)
     if array.dtype.byteorder == ">" or (array.dtype.byteorder == "=" and sys.byteorder == "big"):
         array = array.astype(array.dtype.newbyteorder("<"))
-    return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+    return array.reshape(-1).view(np.uint8).data
 
 
 def from_raw(raw: Any, shape: list[int], dtype: int, name: str = "tensor") -> NDArray[Any]:

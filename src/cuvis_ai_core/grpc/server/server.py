@@ -194,7 +194,7 @@ def _guard(settings: Settings) -> Any:
     refusal = grpc.stream_unary_rpc_method_handler(refuse)  # its message is not waited for
     streaming = grpc.stream_stream_rpc_method_handler(refuse)
 
-    class Guard(grpc.ServerInterceptor):  # type: ignore[misc]
+    class Guard(grpc.ServerInterceptor):
         """Looks at the token of each call."""
 
         def intercept_service(self, continuation: Any, details: Any) -> Any:

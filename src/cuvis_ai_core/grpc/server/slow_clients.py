@@ -73,7 +73,7 @@ class Patience:
 
         patience = self
 
-        class Waits(grpc.ServerInterceptor):  # type: ignore[misc]
+        class Waits(grpc.ServerInterceptor):
             """Reads the message before the handler is asked."""
 
             def intercept_service(self, continuation: Any, details: Any) -> Any:

@@ -192,7 +192,7 @@ class Copies:
         lease = np.frombuffer(view, np.uint8)
         # A mapping cannot be referred to weakly; arrays made of this one keep it alive.
         weakref.finalize(lease, self._back, memory).atexit = False
-        return memoryview(lease)  # type: ignore[arg-type]
+        return lease.data
 
     def _room(self, size: int) -> mmap.mmap:
         fitting = [each for each in self._free if len(each) >= size]

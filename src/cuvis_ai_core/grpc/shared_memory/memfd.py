@@ -97,7 +97,7 @@ class Maps:
         if offset + size > len(memory):
             raise ServiceError(f"The memory '{name}' has {len(memory)} bytes.", code="INVALID_ARGUMENT")
         lease = self._lease(name, key, memory)
-        return memoryview(lease[offset : offset + size])  # type: ignore[arg-type]
+        return lease[offset : offset + size].data
 
     def place(self, array: NDArray[Any]) -> tuple[str, int] | None:
         """Return name and offset of the memory of this call that an array lies in; None if it lies elsewhere."""

@@ -141,7 +141,7 @@ def _state(tensor: Any) -> tuple[object, ...]:
 
     Nothing is counted that is written by way of `tensor.numpy()` or `tensor.data`.
     """
-    version = None if tensor.is_inference() else tensor._version  # noqa: SLF001
+    version = None if tensor.is_inference() else tensor._version
     return version, tensor.shape, _bytes(tensor)
 
 

@@ -151,7 +151,7 @@ class _Backup:
 def _buffers(node: Any) -> Iterator[tuple[Any, str, Any]]:
     for part in node.modules() if hasattr(node, "modules") else ():
         # No public way tells of those that are None.
-        yield from ((part, key, buffer) for key, buffer in part._buffers.items())  # noqa: SLF001
+        yield from ((part, key, buffer) for key, buffer in part._buffers.items())
 
 
 def _load(name: str, node: Any, values: Mapping[str, Any]) -> None:

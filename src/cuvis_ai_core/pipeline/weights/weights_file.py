@@ -381,8 +381,8 @@ def _is_array(value: object) -> bool:
     return hasattr(value, "dtype") and hasattr(value, "shape")
 
 
-def _cannot_hold(name: str, value: object, rule: str) -> PipelineError:
-    kind = f"of dtype {dtype_name(value.dtype)}" if _is_array(value) else f"of type {type(value).__name__}"  # type: ignore[attr-defined]
+def _cannot_hold(name: str, value: Any, rule: str) -> PipelineError:
+    kind = f"of dtype {dtype_name(value.dtype)}" if _is_array(value) else f"of type {type(value).__name__}"
     node, _, key = name.partition(".")
     return PipelineError(
         f"The state of node '{node}' cannot be saved: '{key}' is {kind}; a file of weights {rule}.", node=node

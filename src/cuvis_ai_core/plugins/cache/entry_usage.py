@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LAST: Final = "last"
+_DASHES: Final = 2  # in the name of a use: process, machine and a random part
 _REMOVING: Final = "removing"
 
 _FOREIGN_SECONDS: Final = 86_400.0
@@ -146,7 +147,7 @@ def users(folder: Path) -> list[User]:
 def last_use(folder: Path) -> float | None:
     """Return when the entry of a folder was used last, in seconds since 1970, as far as that is known."""
     # Also of uses that go on: entries in use must not be the oldest ones.
-    times = [_time(path) for path in _listed(folder) if path.name == _LAST or path.name.count("-") == 2]  # noqa: PLR2004
+    times = [_time(path) for path in _listed(folder) if path.name == _LAST or path.name.count("-") == _DASHES]
     return max(times, default=None)
 
 
@@ -203,7 +204,9 @@ def _time(path: Path) -> float:
 
 
 def _records(folder: Path) -> list[Path]:
-    return [path for path in _listed(folder) if path.name.count("-") == 2 and path.name.partition("-")[0].isdigit()]  # noqa: PLR2004
+    return [
+        path for path in _listed(folder) if path.name.count("-") == _DASHES and path.name.partition("-")[0].isdigit()
+    ]
 
 
 def _listed(folder: Path) -> list[Path]:

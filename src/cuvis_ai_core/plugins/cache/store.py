@@ -345,7 +345,7 @@ class Store:
 class SharedStore(Store):
     """A plugin cache that others filled, for reading only."""
 
-    def use(self, entry: Path, *, locked: bool = False) -> bool:  # noqa: ARG002 - of the store
+    def use(self, entry: Path, *, locked: bool = False) -> bool:
         """Return whether an entry is there; nobody is told that it is used."""
         return entry.is_dir()
 

@@ -60,7 +60,7 @@ def _run(folder: Path, settings: dict[str, str], *arguments: str, told: str | No
         env |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],  # noqa: S607
+            ["git", "-C", str(folder), *arguments],
             env=env,
             input=told,
             stdin=subprocess.DEVNULL if told is None else None,

@@ -103,10 +103,12 @@ def _mapping(tree: "ast.Module", name: str) -> Iterator[tuple[str, str]]:
     import ast
 
     for statement in tree.body:
-        targets = [statement.target] if isinstance(statement, ast.AnnAssign) else getattr(statement, "targets", [])
+        # setuptools writes `MAPPING = {...}`; newer ones put a type behind the name.
+        if not isinstance(statement, ast.Assign | ast.AnnAssign):
+            continue
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         if any(isinstance(each, ast.Name) and each.id == name for each in targets):
-            # setuptools writes `MAPPING = {...}`; newer ones put a type behind the name.
-            value: Any = statement.value  # type: ignore[attr-defined]
+            value: Any = statement.value
             yield from ast.literal_eval(value).items()
 
 

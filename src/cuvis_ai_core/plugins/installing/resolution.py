@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,15 +32,15 @@ class ResolvedTogether(Versions):
         """Accept what is there; where only a bundle has said what a tag is, ask the repository."""
         settle(name, source)
 
-    def carried(self, name: str) -> Carried | None:  # noqa: ARG002
+    def carried(self, name: str) -> Carried | None:
         """Return nothing: carried wheels serve those that a lock file names."""
         return None
 
-    def isolation(self, name: str, declared: "GitPlugin | LocalPlugin") -> str:  # noqa: ARG002
+    def isolation(self, name: str, declared: "GitPlugin | LocalPlugin") -> str:
         """Return what the manifest says."""
         return declared.isolation
 
-    def environment(self, name: str) -> Choice | None:  # noqa: ARG002
+    def environment(self, name: str) -> Choice | None:
         """Return nothing: an environment has room for whatever is newest."""
         return None
 
@@ -137,7 +137,7 @@ class Resolution:
         def choose(name: str) -> None:
             choices[name] = self._guarded(self._alone, name, shared)
 
-        self._crew.run([lambda name=name: choose(name) for name in names])  # type: ignore[misc]
+        self._crew.run([partial(choose, name) for name in names])
         return choices
 
     def _alone(self, name: str, shared: Sequence[str]) -> list[str]:

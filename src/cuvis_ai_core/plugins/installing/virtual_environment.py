@@ -72,11 +72,11 @@ class EnvironmentInstallation(Installation[Environment]):
         """Return which Python the environment has."""
         return f"an environment with Python {host_wheels.python_version(self.declared)}"
 
-    def found(self, choice: Choice | None, key: str) -> Environment | None:  # noqa: ARG002 - the folder says it all
+    def found(self, choice: Choice | None, key: str) -> Environment | None:  # the folder says it all
         """Return the environment of this Python, this package and these versions."""
         return usable_environment(host_wheels.environment_folder(self.place, self.declared, choice), self.store)
 
-    def make(self, choice: Choice | None, key: str) -> tuple[Environment, Path]:  # noqa: ARG002
+    def make(self, choice: Choice | None, key: str) -> tuple[Environment, Path]:
         """Install the plugin, this package and what was chosen; where nothing was, uv chooses."""
         self._install(choice)
         if self._distribution and self.declared.extras:

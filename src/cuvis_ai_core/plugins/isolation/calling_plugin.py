@@ -67,7 +67,7 @@ def process_started_by(scope: Scope, *, runs: bool) -> None:
 def nearest_scope() -> Scope | None:
     """Return the scope of the nearest frame that runs plugin code."""
     # Not by `inspect.stack()`: it reads the source of every frame, and this runs at each access to a public name.
-    frame = sys._getframe(1)  # noqa: SLF001 - the only way to ask who calls
+    frame = sys._getframe(1)  # the only way to ask who calls
     while frame is not None:
         # By builtins, not by name or file: what `exec` and dataclasses generate has the builtins of the plugin, and no
         # file.
@@ -104,7 +104,7 @@ def _means_its_own(attribute: str | None) -> bool:
     `importlib.import_module`, `pickle` and `mock.patch` are, asks on behalf of a plugin further up the stack; so does
     who looks at what the import system writes on a module, as `importlib.resources` does.
     """
-    frame = sys._getframe(2)  # noqa: SLF001
+    frame = sys._getframe(2)
     while frame.f_back is not None and frame.f_globals.get("__name__") in _IMPORT_SYSTEM:
         frame = frame.f_back
     if MARK in frame.f_builtins:

@@ -32,7 +32,7 @@ class PluginFinder:
         self,
         fullname: str,
         path: Sequence[str] | None,
-        target: ModuleType | None = None,  # noqa: ARG002 - of the import system's protocol
+        target: ModuleType | None = None,
     ) -> ModuleSpec | None:
         """Return where a module of a plugin or of a live dependency lies."""
         if fullname.startswith(PREFIX):

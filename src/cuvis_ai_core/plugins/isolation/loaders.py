@@ -85,7 +85,7 @@ class PackageLoader(ScopedLoader, Loader):
     def __init__(self, scope: LoadingScope) -> None:
         self.scope = scope
 
-    def create_module(self, spec: ModuleSpec) -> ModuleType:  # noqa: ARG002 - of the import system's protocol
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Return the package; there is one, parked or not."""
         return self.scope.package
 

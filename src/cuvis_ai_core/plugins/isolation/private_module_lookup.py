@@ -112,7 +112,7 @@ class _AliasLoader(Loader):
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def create_module(self, spec: ModuleSpec) -> ModuleType:  # noqa: ARG002 - of the import system's protocol
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Return the module."""
         module = _import(self._name)
         # `module_from_spec` overwrites it, though the module keeps its own name; a reload would go wrong.

@@ -83,7 +83,7 @@ class _Proxy(PublicName):
     """Every access is answered by the version whose code asks; to all others the name is an empty module."""
 
     def __getattribute__(self, name: str) -> Any:
-        if name == "__spec__" and not _is_new(self) and sys._getframe(1).f_globals.get("__name__") == _IMPORT_SYSTEM:  # noqa: SLF001
+        if name == "__spec__" and not _is_new(self) and sys._getframe(1).f_globals.get("__name__") == _IMPORT_SYSTEM:
             # `import_module` looks whether the module is complete: for whoever has no such module it is not there.
             _Proxy.require(self)
         module = _answering(self, name)
@@ -146,7 +146,7 @@ class _ProxyLoader(Loader):
         del _own(module)[_NEW]
         _answering(module, "__path__")
 
-    def get_code(self, fullname: str) -> CodeType | None:  # noqa: ARG002 - of the protocol
+    def get_code(self, fullname: str) -> CodeType | None:
         """Return the code of the module behind."""
         found = self._found()
         code: CodeType | None = found and found.loader.get_code(found.name)

@@ -115,7 +115,7 @@ def _below(package: str) -> list[tuple[str, ModuleType]]:
 def somebody_imports() -> bool:
     """Tell whether another thread may be about to read a module that it found in `sys.modules` a moment ago."""
     # There is no other way to ask: `threading` knows its threads, not what they run, and not those that C code started.
-    others = [frame for thread, frame in sys._current_frames().items() if thread != threading.get_ident()]  # noqa: SLF001
+    others = [frame for thread, frame in sys._current_frames().items() if thread != threading.get_ident()]
     while others:
         if any(frame.f_globals.get("__name__") in _READERS for frame in others):
             return True

@@ -83,7 +83,7 @@ class LockedVersions(Versions):
             plugin=name,
         )
 
-    def isolation(self, name: str, declared: Declared) -> str:  # noqa: ARG002
+    def isolation(self, name: str, declared: Declared) -> str:
         """Return what is locked: what `auto` became where the lock file was made."""
         return str(self._lock.plugins[name]["isolation"])
 
@@ -106,7 +106,7 @@ class LockedVersions(Versions):
         environment = host_environment.fingerprint()
         return {name: f"{environment}:{long_hash(*self._words(name))}" for name in places}
 
-    def choose(self, plugins: Mapping[str, Needs], uv: "Uv", crew: "Crew") -> dict[str, Choice]:  # noqa: ARG002
+    def choose(self, plugins: Mapping[str, Needs], uv: "Uv", crew: "Crew") -> dict[str, Choice]:
         """Take what is locked, but for what the host has in just that version."""
         return {name: self._choice(name, needs) for name, needs in plugins.items()}
 

@@ -67,7 +67,7 @@ class Server:
         try:
             answer = {"answer": writer.write(self._do(request, message.data))}
         # `sys.exit` in a node would end the process, and be told as a crash.
-        except BaseException as error:  # noqa: BLE001 - of a node, which may even want to end its program
+        except BaseException as error:  # of a node, which may even want to end its program
             writer = Writer(self._memory.room)
             answer = {"error": _told(error, self._owner)}
             # Its traceback holds the frames, and with them the arrays of the call.
@@ -272,7 +272,7 @@ def _told(error: BaseException, owner: object) -> dict[str, Any]:
 def _words(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - the plugin's own exception class
+    except Exception:  # the plugin's own exception class
         return "(its text cannot be shown)"
 
 
@@ -287,7 +287,7 @@ def _trace(error: BaseException) -> str:
         frames = error.__traceback__
     try:
         return "".join(traceback.format_exception(type(error), error, frames))
-    except Exception:  # noqa: BLE001 - the plugin's own exception class
+    except Exception:  # the plugin's own exception class
         return _words(error)
 
 

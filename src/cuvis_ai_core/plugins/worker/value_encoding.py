@@ -66,7 +66,7 @@ class Writer:
         if depth > _MOST_DEEP:
             raise WorkerError(f"A value that holds others more than {_MOST_DEEP} deep cannot cross to another process.")
         if kind is list:
-            return [self.write(each, depth + 1) for each in value]  # type: ignore[attr-defined]
+            return [self.write(each, depth + 1) for each in cast("list[object]", value)]
         if isinstance(value, dict):
             # As a list: JSON makes a text of every key, so that 1 and "1" would be one.
             pairs = [self.write(each, depth + 1) for pair in value.items() for each in pair]

@@ -151,8 +151,8 @@ def _missing(code: Code, path: str, where: str) -> tuple[str, str]:
     parts = path.split(".")
     if where == "entry point" and code.has_module(path):
         return "", ""  # a module with hook implementations
-    if code.module(path) is not None:
-        classes = [f"{path}.{name}" for name in code.module(path).classes if not name.startswith("_")]  # type: ignore[union-attr]
+    if (module := code.module(path)) is not None:
+        classes = [f"{path}.{name}" for name in module.classes if not name.startswith("_")]
         return "which is a module, no class", f"Write one of: {', '.join(classes) or f'{path}.TheClass'}"
     for depth in range(1, len(parts)):
         if not code.has_module(".".join(parts[:depth])):

@@ -139,7 +139,7 @@ def _built(subject: Subject, path: str, node_class: Any) -> Iterator[Finding]:
         yield _failed(subject, error, node_class)
     except ValueError:  # it says what it needs
         return
-    except Exception as error:  # noqa: BLE001 - whatever an author's constructor raises
+    except Exception as error:
         place = place_of(error, node_class) or definition_of(node_class)
         yield Finding(
             "run",
@@ -157,7 +157,7 @@ def _pickled(subject: Subject, path: str, node_class: Any, node: object) -> Iter
         pickle.dumps(node)
     except CuvisError:
         return  # it says what it needs first
-    except Exception as error:  # noqa: BLE001 - whatever its state raises
+    except Exception as error:
         yield Finding(
             "pickle",
             WARNING,

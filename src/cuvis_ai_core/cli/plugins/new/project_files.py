@@ -71,7 +71,7 @@ def write_project(folder: Path, kind: str, backend: str) -> Path:
             file = folder / place
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(content, encoding="utf-8")
-        subprocess.run(["git", "init", "--quiet", str(folder)], check=False, capture_output=True)  # noqa: S607
+        subprocess.run(["git", "init", "--quiet", str(folder)], check=False, capture_output=True)
     except OSError as error:
         raise OutputError(
             f"'{folder}' cannot be written: {error.strerror or error}.", hint="Choose a folder that may be written."

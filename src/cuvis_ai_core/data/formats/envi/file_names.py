@@ -28,5 +28,5 @@ def find_header(data_file: Path) -> Path | None:
 def beside_header(header: Path) -> list[str]:
     """Return the files beside a header that are called as its data file is; the first one usually is it."""
     # Texts: of ten thousand cubes each is asked for some twenty names.
-    base = os.path.splitext(header)[0]  # noqa: PTH122 - asked for each of ten thousand cubes
-    return [path for end in _DATA_ENDS if os.path.isfile(path := base + end)]  # noqa: PTH113
+    base = os.path.splitext(header)[0]
+    return [path for end in _DATA_ENDS if os.path.isfile(path := base + end)]

@@ -200,4 +200,5 @@ def _refuse_writing_elsewhere(training: TrainingConfig | None) -> None:
 def _json(content: bytes, what: str) -> dict[str, Any]:
     from cuvis_ai_core.grpc.messages.manifest_json import read_json
 
-    return json.loads(json.dumps(resolve(without_resolvers(read_json(content, what)))))  # type: ignore[no-any-return]
+    plain: dict[str, Any] = json.loads(json.dumps(resolve(without_resolvers(read_json(content, what)))))
+    return plain

@@ -117,7 +117,7 @@ class Trainer:
         except Stopped:
             self._end("stopped; " + self._kept(), CANCELLED, self._what_is_saved())
         # `sys.exit` of a node, or running out of memory: whatever it is, the server is told.
-        except BaseException as failed:  # noqa: BLE001 - told to the server
+        except BaseException as failed:  # told to the server
             error = _as_ours(failed)
             self._end(plain_words(error), ERROR, self._what_is_saved() | {"error": _told(error)})
         else:
@@ -195,7 +195,7 @@ class Trainer:
             return {}
         try:
             return self._what_is_left()
-        except (Exception, Stopped) as error:  # noqa: BLE001 - how the training ended is told
+        except (Exception, Stopped) as error:  # how the training ended is told
             logger.warning("what was trained so far is not kept: %s", error)
             return {}
 
