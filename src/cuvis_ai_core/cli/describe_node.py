@@ -48,6 +48,7 @@ def print_node(registry: "NodeRegistry", node_class: type) -> None:
 
 def summary(node_class: type) -> str:
     """Return the first paragraph of a class's own docstring, in one line."""
+    # Not `inspect.getdoc`: it answers with the text of a base class where a class has none.
     return " ".join(inspect.cleandoc(node_class.__doc__ or "").partition("\n\n")[0].split())
 
 
@@ -60,6 +61,7 @@ def parameter_lines(node_class: type) -> list[str]:
     """Return the parameters of a class with their types and defaults, as Python writes them."""
     try:
         signature = inspect.signature(node_class)
+    # As `inspect.signature` says of compiled classes that do not tell theirs.
     except (TypeError, ValueError):
         return ["(not known: the class has no signature)"]
     return [str(parameter) for name, parameter in signature.parameters.items() if name not in _NOT_SHOWN]

@@ -97,6 +97,7 @@ def _git() -> Iterator[Finding]:
         yield Finding("git", _ERROR, error.message, error.hint or "")
         return
     yield Finding("git", _OK, _said(["git", "--version"]) or "it does not tell its version")
+    # Git may not ask for a password while plugins are loaded (GIT_TERMINAL_PROMPT=0), so that helpers alone have one.
     helper = _said(["git", "config", "--get-all", "credential.helper"])
     cure = "" if helper else "for private repositories by https, set one: git config --global credential.helper store"
     yield Finding("git credentials", _OK if helper else _WARNING, helper or "no credential helper", cure)
@@ -125,6 +126,7 @@ def _cache() -> Iterator[Finding]:
     except CuvisError as error:
         yield Finding("plugin cache", _ERROR, error.message, error.hint or "")
         return
+    # The first load makes the folder: before it, the nearest one above it decides.
     there = next(place for place in (folder, *folder.parents) if place.exists())
     if not os.access(there, os.W_OK):
         cure = "make it writable, or choose another one with CUVIS_PLUGINS_DIR"
@@ -153,6 +155,8 @@ def _network_settings() -> Iterator[Finding]:
     from cuvis_ai_core._redact import redact
     from cuvis_ai_core.plugins.offline import OFFLINE_VARIABLE, is_offline
 
+    # In both spellings: curl, by which git fetches, reads http_proxy in small letters alone, since HTTP_PROXY may be
+    # what a visitor of a CGI script sent (CVE-2016-5385).
     given = [name for name in (*_PROXIES, *map(str.lower, _PROXIES)) if os.environ.get(name)]
     said = ", ".join(f"{name}={redact(os.environ[name])}" for name in given) or "none"
     yield Finding("proxies", _OK, said)
@@ -161,6 +165,7 @@ def _network_settings() -> Iterator[Finding]:
 
 
 def _extras() -> Iterator[Finding]:
+    # Looked for, not imported: torch alone takes two seconds (decision 3).
     there = [extra for extra, module in _EXTRAS.items() if find_spec(module) is not None]
     lacking = [extra for extra in _EXTRAS if extra not in there]
     yield Finding("extras", _OK, f"{', '.join(there) or 'none'}; not installed: {', '.join(lacking) or 'none'}")
@@ -181,6 +186,8 @@ def _index() -> Iterator[Finding]:
     from uv import find_uv_bin
 
     with tempfile.TemporaryDirectory() as folder:
+        # As a load asks: by uv, with its settings, proxies and credentials. Without uv's cache, which would answer
+        # instead.
         command = [find_uv_bin(), "pip", "install", "--no-cache", "--target", folder, "--no-deps", "pluggy"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode == 0 and any(Path(folder).iterdir()):

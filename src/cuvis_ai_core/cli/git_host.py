@@ -31,6 +31,8 @@ def git_host(folder: Path, port: int) -> None:
 
     from cuvis_ai_core.testing.git_server import GitHost
 
+    # A folder of links: a working repository is to have an address NAME.git as well, and no folder of that name is
+    # there.
     with tempfile.TemporaryDirectory(prefix="cuvis-git-") as served:
         names = _gather(folder.resolve(), Path(served))
         if not names:
@@ -39,6 +41,7 @@ def git_host(folder: Path, port: int) -> None:
             )
         host = GitHost(Path(served), port=port)
         try:
+            # Not `with`: only an error of listening is one about the port.
             host.__enter__()
         except OSError as error:
             raise OutputError(
@@ -63,6 +66,7 @@ def _gather(folder: Path, served: Path) -> list[str]:
             found.setdefault(each.relative_to(folder).as_posix().removesuffix(".git"), each)
     for each in (folder, *sorted(folder.iterdir())):
         if (each / ".git").exists():
+            # In worktrees and submodules `.git` is a file: git knows where the repository is (gitrepository-layout(5)).
             told = subprocess.run(
                 ["git", "-C", str(each), "rev-parse", "--absolute-git-dir"],
                 capture_output=True,

@@ -27,6 +27,7 @@ class _CuvisAi(Guarded, LazyGroup):
         "serve": "cuvis_ai_core.grpc.server.serve_command:serve",
         "view": "cuvis_ai_core.cli.view:view",
     }
+    # People ask for them as commands of this one; the nearest name of a command would be the wrong answer.
     programs = ("restore-pipeline", "restore-trainrun")
 
 

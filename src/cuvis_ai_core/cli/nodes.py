@@ -43,6 +43,7 @@ def list_nodes(plugins_path: Path | None, load: bool, as_json: bool) -> None:
                 _load_needed(registry, plugins_path, "")
             len(registry.plugin_registry)  # has the pip-installed plugins imported
         rows = [(entry.name, entry.plugin or "built in", entry.path) for entry in registry.nodes()]
+        # Such an entry point names a module: which nodes its hooks name, nobody knows before it is imported.
         hooks = sorted(name for name, plugin in registry.discovered_plugins.items() if plugin.node_path is None)
     if plugins_path is not None and not load:
         rows += _declared_rows(plugins_path)

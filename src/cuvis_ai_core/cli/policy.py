@@ -96,6 +96,7 @@ def check(manifest: Path, as_json: bool) -> None:
             empty=f"{manifest} declares no plugins. {ADD_A_PLUGIN}",
         )
         for row in refused:
+            # On standard error: whoever reads the table by a program gets rows alone.
             click.echo(f"Error: {row['why']}", err=True)
     if refused:
         raise click.exceptions.Exit(FAILED)

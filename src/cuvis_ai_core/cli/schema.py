@@ -39,6 +39,7 @@ def schema(kind: str, plugins_path: Path | None, output: Path | None) -> None:
     except OSError as error:
         raise OutputError(f"'{output}' cannot be written: {error.strerror or error}.") from error
     say(f"Wrote {output}. As the first line of a file:")
+    # TOML has the directive of Taplo, YAML that of yaml-language-server; none is read by both.
     say(f"#:schema {output}" if kind == "lock" else f"# yaml-language-server: $schema={output}")
 
 

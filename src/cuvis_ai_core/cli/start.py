@@ -27,7 +27,9 @@ def restore_trainrun() -> None:
 def run(module: str, name: str | None = None) -> None:
     """Run the command `main` of a module, under the name of its program or another; it ends the process."""
     try:
+        # Importing is part of it: much of a command's first second is imports, and Ctrl-C ended them in a traceback.
         import_module(module).main(prog_name=name)
     except KeyboardInterrupt:
+        # Not `click.echo`: what was interrupted may be the import of click.
         sys.stderr.write("\nInterrupted.\n")
         sys.exit(130)  # as cuvis_ai_core.cli.shared.error_messages, which is not imported yet

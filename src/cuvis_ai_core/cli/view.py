@@ -46,6 +46,7 @@ def view(cube: Path, output: Path | None, plugins_path: Path | None, measurement
     from cuvis_ai_core.results.folder import safe_name
 
     target = output or Path(f"{safe_name(split_array(cube)[0].stem)}.html")
+    # A link counts wherever it leads: it is the link that would be replaced.
     if os.path.lexists(target) and not overwrite:
         raise OutputError(
             f"'{target}' is there already; it is not overwritten.", hint="Name another with --output, or --overwrite."

@@ -34,6 +34,7 @@ def demo(output_dir: Path) -> None:
             )
         loaded = run_demo(workspace, report)
     except OSError as error:
+        # Some of our errors are of the system's classes too, and say more.
         if isinstance(error, CuvisError):
             raise
         raise click.BadParameter(

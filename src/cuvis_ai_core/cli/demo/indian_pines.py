@@ -42,5 +42,6 @@ def read_scene() -> "Cube":
 
     table = (FILES / "indian_pines_bands.csv").read_text(encoding="utf-8").splitlines()
     kept = [row for row in csv.DictReader(table) if row["in_corrected_cube"] == "yes"]
+    # tensorly hands it over as float64; the sensor's counts are whole numbers.
     counts = np.asarray(load_indian_pines()["tensor"]).astype(np.uint16)
     return Cube(counts, np.array([float(row["center_nm"]) for row in kept]))

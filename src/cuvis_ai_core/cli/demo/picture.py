@@ -108,6 +108,8 @@ def _stretched(image: "NDArray[Any]") -> "NDArray[Any]":
 def _draw_panels(panels: Sequence[_Panel], title: str, subtitle: str, path: Path) -> None:
     """Draw panels, two in a row, into a PNG file."""
     from matplotlib import rc_context
+
+    # Not pyplot: it chooses a backend for the whole process, and keeps every figure.
     from matplotlib.figure import Figure
 
     rows = (len(panels) + 1) // 2
@@ -122,6 +124,7 @@ def _draw_panels(panels: Sequence[_Panel], title: str, subtitle: str, path: Path
             bottom = height - _HEAD - row * _CELL - _IMAGE
             _draw_panel(figure.add_axes((left / width, bottom / height, _IMAGE / width, _IMAGE / height)), panel)
         _draw_scale(figure.axes[0])
+        # `savefig` into the file would leave half a picture when it is interrupted.
         picture = io.BytesIO()
         figure.savefig(picture, dpi=_DPI)
     write_atomic(path, picture.getvalue())

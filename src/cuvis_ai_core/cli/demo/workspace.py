@@ -42,6 +42,7 @@ class Workspace:
     """
 
     def __init__(self, root: Path) -> None:
+        # Not `resolve`: paths are shown to the reader, who knows the link and not where it leads.
         self.root = root.absolute()
         self.written = Written(self.root)
         self.cache = self.root / "plugin-cache"
@@ -104,6 +105,7 @@ class Workspace:
     def _make_repository(self) -> dict[str, str]:
         """Have the repository of the Git plugin, and return tag to commit; one that has these commits stays."""
         old, new = VERSIONS
+        # In this folder, since a rename does not lead from one file system to another (rename(2): EXDEV).
         with tempfile.TemporaryDirectory(prefix=".git-host.", dir=self.root) as temporary:
             host = GitHost(Path(temporary))
             host.make(_REPOSITORY, {})
@@ -141,5 +143,6 @@ class Workspace:
         with contextlib.suppress(OSError, UnicodeDecodeError):
             text = self.manifests[VERSIONS[0]].read_text(encoding="utf-8")
             if found := re.search(r"http://127\.0\.0\.1:(\d{1,5})/", text):
+                # The file may have been edited: five digits are more than a port has.
                 return int(found[1]) % 2**16
         return PORT

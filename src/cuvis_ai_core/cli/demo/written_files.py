@@ -30,6 +30,7 @@ class Written:
         self.kept: list[Path] = []
         self._root = root
         known: dict[str, object] = dict(read_json(root / _RECORD) or {})
+        # Another number: the folder came in an archive, or was copied, and its record with it.
         self._hashes = known if _PLACE in known and known[_PLACE] == _number(root) else {}
 
     def __bool__(self) -> bool:

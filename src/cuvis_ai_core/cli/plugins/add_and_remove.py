@@ -46,6 +46,7 @@ def add(source: str, manifest: Path | None, name: str | None, dry_run: bool) -> 
         )
     entry = entry_of(subject, nodes)
     if subject.repo is None:
+        # As a manifest is read: from its own folder, and with `/` on every system.
         entry["path"] = Path(os.path.relpath(subject.folder, file.absolute().parent)).as_posix()
     added = parse_plugin(chosen, entry, base=file.absolute().parent)
     text = with_entry(file, chosen, entry)
@@ -85,6 +86,7 @@ def _lock_and_write(
     from cuvis_ai_core.plugins.lock.lockfile import write_lock
     from cuvis_ai_core.plugins.manifest.manifest_schema import lock_path
 
+    # A removal makes no lock file where there was none.
     lock: Lock | None = None
     if moving is not None or (plugins and lock_path(manifest).exists()):
         with locker() as make:
@@ -99,6 +101,7 @@ def _lock_and_write(
             write_lock(lock)
         elif not plugins:
             lock_path(manifest).unlink(missing_ok=True)
+        # Where a link leads: replacing the link itself would part it from the file that others read.
         write_atomic(manifest.resolve(), text)
     except OSError as error:
         raise ManifestError(f"{manifest} cannot be written: {error.strerror or error}.", path=manifest) from error

@@ -33,6 +33,7 @@ def audit(manifest: Path, as_json: bool, sbom: Path | None) -> None:
     from cuvis_ai_core.plugins.offline import is_offline
     from cuvis_ai_core.registry import NodeRegistry
 
+    # Before the index is asked, which takes its time.
     if sbom is not None:
         require_sbom()
     offline = is_offline()

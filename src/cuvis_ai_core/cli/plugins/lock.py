@@ -37,6 +37,7 @@ def lock(manifest: Path, dry_run: bool) -> None:
 
     plugins = read_manifest(manifest).plugins
     with locker() as make:
+        # A dry run, too, says which versions there would be; it runs no build back end for that.
         found = make.lock(manifest, plugins, dry_run=dry_run)
     print_locked(found)
     if dry_run:

@@ -48,6 +48,7 @@ def try_plugin(source: str, cube: Path | None) -> None:
         with plugin_progress() as display:
             registry.register_hooks(display)
             registry.load_plugin(subject.plugin, entry_of(subject, nodes))
+        # Else the end of the registry would be told as well: that the plugin is unloaded.
         registry.unregister_hooks(display)
         scene = read_cube(cube, registry.cube_readers()) if cube else small_scene()
         found = [(path, registry.get(path)) for path in registry.plugin_info(subject.plugin).nodes]
@@ -86,6 +87,7 @@ def _run(registry: "NodeRegistry", node_class: Any, cube: "Cube") -> tuple[str, 
         for name, each in inspect.signature(node_class).parameters.items()
         if each.default is each.empty and each.kind not in {each.VAR_KEYWORD, each.VAR_POSITIONAL}
     ]
+    # Made-up values would be refused by the constructor, or taken, and say nothing of the node then.
     if needed:
         return "-", f"not run: it needs {', '.join(needed)}"
     try:
@@ -144,5 +146,6 @@ def _answers(results: Any) -> Iterator[str]:
             continue
         shape = " x ".join(map(str, array.shape)) or "one value"
         missing = int(np.isnan(array).sum()) if array.dtype.kind == "f" else 0
+        # NumPy warns of arrays that hold nothing but NaN, and answers with NaN.
         spread = f"{np.nanmin(array):.4g} to {np.nanmax(array):.4g}" if missing < array.size else "not a number"
         yield f"{port}: {array.dtype} {shape}, {spread}{f', {missing} NaN' if 0 < missing < array.size else ''}"

@@ -90,6 +90,7 @@ def _show(archive: Path, bundle: "OpenBundle") -> None:
 
 def _is_confirmed() -> bool:
     """Ask on a terminal."""
+    # Nobody answers where there is no terminal: --accept, or a lock file of one's own, says it there.
     return _is_terminal() and click.confirm("Put these into the plugin cache?", err=True)
 
 

@@ -44,12 +44,15 @@ def verify(manifest: Path | None) -> None:
     print_table(
         ("plugin", "what", "where", "state"), [(each.plugin, each.what, each.where, _state(each)) for each in found]
     )
+    # Silence about these would pass for 'as it was'.
     if absent := [name for name in declared or () if name not in {each.plugin for each in found}]:
         say(f"The plugin cache has nothing of {', '.join(absent)}: that was not compared.")
     for each in found:
         if each.problem is not None:
             tell(f"{'Error' if each.differs else 'Not asked'}: {each.problem}")
     if any(each.problem for each in found):
+        # A host that is down is no alteration: a script may ask again (a repository that could not be asked counted as
+        # different).
         raise click.exceptions.Exit(FAILED if any(each.differs for each in found) else NOT_ASKED)
 
 

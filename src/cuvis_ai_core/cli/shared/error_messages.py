@@ -125,6 +125,7 @@ def _variable(error: click.ClickException) -> str:
     if ctx is None or parameter is None or parameter.name is None or not isinstance(parameter.envvar, str):
         return ""
     more = f" Change the environment variable {parameter.envvar}."
+    # Nobody sees on the command line what a variable said.
     given = ctx.get_parameter_source(parameter.name) is click.core.ParameterSource.ENVIRONMENT
     return more if given and not error.message.endswith(more) else ""  # a group and its command both come by
 
@@ -170,6 +171,7 @@ def _around(lines: list[str], left: int) -> list[str]:
 
 def _is_foreign(cause: BaseException | None) -> bool:
     """Tell whether an error was caused by an exception that is none of ours: there is a traceback to be seen."""
+    # What a worker raised comes without its exception: it brings the traceback as a text.
     return cause is not None and (
         not isinstance(cause, CuvisError) or _is_foreign(cause.__cause__) or hasattr(cause, "trace")
     )
@@ -177,5 +179,7 @@ def _is_foreign(cause: BaseException | None) -> bool:
 
 def _make_lenient(stream: TextIO) -> None:
     """Have a stream write escapes for signs that its encoding lacks."""
+    # Python sets `surrogateescape` for standard output in the C locale (PEP 538, PEP 540): odd bytes would be handed
+    # on. Standard error has `backslashreplace` by itself; streams of tests and notebooks are none of these.
     if isinstance(stream, TextIOWrapper) and stream.errors in {"strict", "surrogateescape"}:
         stream.reconfigure(errors="backslashreplace")

@@ -24,6 +24,7 @@ class NamedGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that the first argument names, and the arguments that are left for it."""
         known = self.list_commands(ctx)
+        # Of options click itself asks back.
         if args[0] in known or args[0].startswith("-"):
             return super().resolve_command(ctx, args)
         if args[0] in self.programs:

@@ -39,6 +39,7 @@ def plain_problems() -> Iterator[None]:
     logger.addHandler(handler)
     try:
         with warnings.catch_warnings():
+            # Not `logging.captureWarnings`: its lines have file, line and source of the warning, which are ours.
             warnings.showwarning = handler.show_warning
             yield
     finally:
@@ -56,6 +57,7 @@ def told(ctx: click.Context) -> Iterator[None]:
     level = _asked_for(ctx)
     if level is not None:
         logging.getLogger(_OURS).setLevel(level)
+    # What a plugin prints in this process is seen without `--verbose` as well.
     logging.getLogger(_PRINTED_ELSEWHERE).setLevel(logging.INFO)
     try:
         yield
@@ -83,6 +85,7 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record."""
+        # Of warnings and errors there is no time and no level: a person reads them.
         text = record.getMessage()
         if record.name == _PRINTED_ELSEWHERE and record.levelno < logging.WARNING:
             tell(text)

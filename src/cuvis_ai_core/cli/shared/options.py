@@ -208,6 +208,7 @@ def _limit_unpacking(ctx: click.Context, parameter: click.Parameter, value: str 
         if bytes_in(value) is None:
             raise click.BadParameter(f"'{value}' is no size, as 8GiB.", param=parameter)
         before = os.environ.get(LIMIT)
+        # Workers and trainings in processes of their own read it there.
         os.environ[LIMIT] = value
         ctx.call_on_close(lambda: _restore(LIMIT, before))
 
@@ -266,6 +267,8 @@ def _single_path(_: click.Context, parameter: click.Parameter, values: Sequence[
     if not values[0].strip():
         raise click.BadParameter("is empty; it takes a path.", param=parameter)
     try:
+        # Shells leave the `~` in `--option=~/file` as it is: they expand it where a word begins (POSIX 2.6.1).
         return Path(values[0]).expanduser()
+    # So pathlib says that there is no such user, or no home.
     except RuntimeError as error:
         raise click.BadParameter(f"'{values[0]}': {error}", param=parameter) from error

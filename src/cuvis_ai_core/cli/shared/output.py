@@ -66,6 +66,7 @@ def only_results_on_stdout(ctx: click.Context) -> Iterator[None]:
     stdout: TextIO | None = sys.stdout
     with _own_handle(stdout) as stream:
         ctx.meta[_RESULTS] = stream
+        # For Python's own prints: the stream writes to the handle late, when it is a result's again.
         sys.stdout = sys.stderr
         try:
             yield
@@ -83,6 +84,7 @@ def _own_handle(stdout: TextIO | None) -> Iterator[TextIO]:
         return
     try:
         handle = stdout.fileno()
+        # What is in its buffer would go where the handle leads next.
         stdout.flush()
         kept = os.dup(handle)
     except (OSError, ValueError, AttributeError):  # no stream of the system: a test's, a notebook's

@@ -51,6 +51,7 @@ def load_plugins(registry: "NodeRegistry", manifest: Path, *names: str) -> None:
             registry.load_plugins(manifest, only=names or None)
         except PluginsLoadError as error:
             if names:
+                # Whoever names plugins gets the error of one, not a group.
                 raise next(iter(error.failed.values())) from error
             raise
 
@@ -241,6 +242,7 @@ class LiveLines:
         from rich.table import Column
 
         def cell(field: str) -> TextColumn:
+            # Names and details are said by hosts and plugins: `[red]` is no mark-up.
             return TextColumn(field, markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
 
         self._progress = Progress(
@@ -249,6 +251,7 @@ class LiveLines:
             cell("{task.fields[state]}"),
             cell("{task.fields[detail]}"),
             console=console,
+            # Standard output is lent to standard error already, by `only_results_on_stdout`.
             redirect_stdout=False,
         )
         self._tasks: dict[str, TaskID] = {}
@@ -286,8 +289,10 @@ def is_silent() -> bool:
 
 
 def _is_live() -> bool:
+    # As `rich` decides it, which takes its time to import (`Console.is_dumb_terminal`).
     return not is_silent() and sys.stderr.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
 
 
 def _spinner(console: "Console") -> str:
+    # The dots are signs of braille, which other encodings lack.
     return "dots" if console.encoding.startswith("utf") else "line"

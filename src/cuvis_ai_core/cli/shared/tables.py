@@ -44,6 +44,7 @@ def print_table(
         box=box.SIMPLE_HEAD, title=title and shown_in_line(redact(title)), title_justify="left", padding=(0, 1, 0, 0)
     )
     for heading in headings:
+        # By itself rich cuts a long path off and writes an ellipsis.
         table.add_column(heading, overflow="fold")
     for row in shown:
         table.add_row(*map(_written, row))
@@ -53,6 +54,7 @@ def print_table(
     console = Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
     with console.capture() as captured:
         console.print(table)
+    # rich fills every line with blanks, up to 100,000 of them in a pipe.
     lines = [line.rstrip() for line in captured.get().splitlines()]
     say_drawn("\n".join(lines).strip("\n"))
 

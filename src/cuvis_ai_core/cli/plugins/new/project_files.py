@@ -27,6 +27,7 @@ BACKENDS: Final = {
         '[tool.hatch.build.targets.wheel]\npackages = ["src/$package"]\n',
     ),
     "setuptools": (
+        # 77 is the first that reads `license = "MIT"` as PEP 639 has it; of hatchling it is 1.27.
         '"setuptools>=77"',
         "setuptools.build_meta",
         '[tool.setuptools.package-data]\n$package = ["configs/*.yaml", "py.typed"]\n',
@@ -57,6 +58,7 @@ def write_project(folder: Path, kind: str, backend: str) -> Path:
             f"'{folder.name or folder}' is no name for a plugin.",
             hint="Begin with a letter, and use letters, digits and '-': cuvis-ai plugins new leaf-index",
         )
+    # Found, not imported: what is installed under that name may do anything when it is.
     if importlib.util.find_spec(package) is not None and not folder.exists():
         raise OutputError(
             f"'{folder.name}' is no name for a plugin: a package '{package}' is installed here, and only one of them "
