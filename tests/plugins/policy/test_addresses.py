@@ -86,6 +86,12 @@ def test_other_spellings_of_one_repository_fit(address: str) -> None:
         "https:///github.com/our-lab/x",
         "https:github.com/our-lab/x",
         "https://github.com/our-lab/x/%2e",
+        "https://github.com/our-lab.git/x",
+        "https://github.com:99999/our-lab/x",
+        "https://[github.com/our-lab/x",
+        "https://github.com/our-lab/x;#",
+        "https://github.com/our-lab/x?",
+        "github.com",
         "/srv/our-lab/x",
         "",
     ],
@@ -122,6 +128,27 @@ def test_what_only_looks_alike_does_not_fit(address: str) -> None:
         ("ssh://deploy@host.org/*", "deploy@host.org:x", True),
         ("https://[::1]:8080/*", "https://[::1]:8080/x", True),
         ("https://*/**", "git@host.org:a/b/c", True),
+        ("http://host.org/*", "http://host.org:80/x", True),
+        ("http://host.org/*", "https://host.org:80/x", False),
+        ("http://host.org:*/*", "http://host.org/x", True),
+        ("https://host.org:443/*", "ssh://git@host.org/x", True),
+        ("https://host.org/*", "git://host.org:443/x", False),
+        ("ssh://deploy@host.org/*", "ssh://dep%6coy@host.org/x", True),
+        ("ssh://deploy@host.org/*", "git@host.org:x", True),
+        ("ssh://deploy@host.org/*", "other@host.org:x", False),
+        ("ssh://host.org:2222/*", "ssh://git@host.org:2222/x", True),
+        ("ssh://[::1]/a/*", "git@[::1]:a/b", True),
+        ("*/**", "https://[::1]/a", True),
+        ("https://*/a", "https://git.lab.org/a", True),
+        ("https://*.org/a", "https://git.lab.org/a", False),
+        ("https://h.org/a.git/*", "https://h.org/a/x", False),
+        ("https://h.org/a.git/*", "https://h.org/a.git/x", True),
+        ("https://h.org/**", "https://h.org/", False),
+        ("https://h.org/**/**", "https://h.org/a/b", True),
+        ("https://h.org/a/**/d", "https://h.org/a/d", False),
+        ("https://h.org/a/**/d", "https://h.org/a/b/c/d", True),
+        ("https://h.org/*/**", "https://h.org/a", False),
+        ("https://h.org/[ab]c", "https://h.org/bc", True),
         ("https://github.com/our-lab/exact", "https://github.com/our-lab/exact.git", True),
         ("https://github.com/our-lab/exact.git", "https://github.com/our-lab/exact", True),
     ],
@@ -134,3 +161,19 @@ def test_patterns_go_by_whole_parts(pattern: str, address: str, expected: bool) 
 def test_an_address_of_many_parts_is_compared_in_time() -> None:
     """However many `**` a pattern has: who writes an address must not keep this machine busy."""
     assert not fits("https://h.org/" + "**/a/" * 15 + "b", "https://h.org/" + "a/" * 900 + "x")
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://user:secret@Lab.org:443//a/b.git/", "lab.org/a/b"),
+        ("git@lab.org:a/b.git", "lab.org/a/b"),
+        ("ssh://deploy@lab.org:22/a", "deploy@lab.org/a"),
+        ("ssh://deploy@lab.org:2222/a", "deploy@lab.org:2222/a"),
+        ("http://lab.org:8080/a", "http://lab.org:8080/a"),
+        ("http://lab.org:80/a", "http://lab.org/a"),
+    ],
+)
+def test_an_address_is_shown_as_it_is_compared(address: str, shown: str) -> None:
+    """Only what makes a difference is shown: another account, another port, a connection that is not secure."""
+    assert str(address_of(address)) == shown

@@ -19,8 +19,8 @@ from cuvis_ai_core.plugins.policy.quick_check import surely_allows
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "reference" / "policy.schema.json"
 REGENERATE = (
-    'python -c "import json; from cuvis_ai_core.plugins.policy import schema; '
-    'print(json.dumps(schema.policy_schema(), indent=2))"'
+    'python -c "import json; from cuvis_ai_core.plugins.policy.policy_schema import policy_schema; '
+    'print(json.dumps(policy_schema(), indent=2))"'
     " > docs/reference/policy.schema.json"
 )
 
@@ -104,6 +104,110 @@ def test_a_refusal_names_the_rule_what_was_asked_and_who_can_change_it(write: Wr
     assert caught.value.rule == f"{policy.path}:2"
 
 
+def test_a_refusal_says_what_would_allow_it(write: Write, tmp_path: Path) -> None:
+    """For an address that is not plain, a folder and a distribution, each in its words; without a name it says less."""
+    policy = Policy.read(write("allow: []"))
+
+    def said(ask: Callable[[], object]) -> tuple[str, str, str | None]:
+        with pytest.raises(NotAllowedError) as caught:
+            ask()
+        rule = str(caught.value.hint).partition(": - ")[2]
+        return caught.value.message.partition(" allows ")[2], rule, caught.value.plugin
+
+    strange, folder = "https://a.org/..", os.path.realpath(tmp_path / "x")
+    assert said(lambda: policy.judge(strange)) == (
+        f"{strange}, an address that is not plain.",
+        f'{{repo: "{strange}", kind: community}}',
+        None,
+    )
+    assert said(lambda: policy.judge(tmp_path / "x", "echo")) == (
+        f"the folder {folder}.",
+        f'{{path: "{folder}", kind: community}}',
+        "echo",
+    )
+    assert said(lambda: policy.judge_distribution("My.Nodes", "echo")) == (
+        "the installed distribution 'My.Nodes'.",
+        "{distribution: my-nodes, kind: community}",
+        "echo",
+    )
+    with pytest.raises(NotAllowedError, match=r"^This may not be loaded here: no rule below 'allow'"):
+        policy.judge(strange)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "fits"),
+    [
+        ("cuvis-ai-*", "cuvis_ai.x", True),
+        ("Cuvis_AI_*", "cuvis-ai-x", True),
+        ("zope.interface", "zope.interface", True),
+        ("zope.*", "zope-interface", True),
+        ("a__b", "a-b", True),
+        ("cuvis-ai-*", "cuvis-ai", False),
+        ("cuvis", "cuvis-ai", False),
+        ("[ab]-x", "b_x", True),
+        ("*", "any", True),
+    ],
+)
+def test_names_of_distributions_are_compared_as_pip_does(write: Write, pattern: str, name: str, fits: bool) -> None:  # noqa: FBT001
+    """Letters, dots and lines of a name make no difference, in the pattern as in the name."""
+    policy = Policy.read(write(f"allow: [{{path: /**}}, {{distribution: '{pattern}', kind: official}}]"))
+    if fits:
+        assert policy.judge_distribution(name).kind == "official"
+    else:
+        with pytest.raises(NotAllowedError):
+            policy.judge_distribution(name)
+
+
+def test_a_rule_is_about_one_kind_of_source(write: Write, tmp_path: Path) -> None:
+    """A pattern for all addresses allows no folder, one for all folders no distribution; each rule has its line."""
+    rules = ["{repo: 'https://*/**'}", "{path: /**}", "{distribution: '*'}"]
+    asked: list[str | Path | None] = ["https://a.org/x", tmp_path, None]
+    policy = Policy.read(write("require:\n  wheels_only: true\nallow:\n" + "".join(f"  - {rule}\n" for rule in rules)))
+
+    def judged(policy: Policy, ask: str | Path | None) -> str:
+        return (policy.judge_distribution("x") if ask is None else policy.judge(ask)).rule.rpartition(":")[2]
+
+    assert [judged(policy, ask) for ask in asked] == ["4", "5", "6"]
+    assert policy.place_of("wheels_only") == f"{policy.path}:2"
+    assert policy.place_of("lock") == f"{policy.path}:1"
+    for place, ask in enumerate(asked):
+        fewer = Policy.read(write("allow:\n" + "".join(f"  - {rule}\n" for rule in rules if rule != rules[place])))
+        with pytest.raises(NotAllowedError):
+            judged(fewer, ask)
+
+
+def test_only_the_kinds_that_are_named_run_apart(write: Write) -> None:
+    """`scoped` is this process, as is what is not named."""
+    policy = Policy.read(
+        write(
+            "allow: [{repo: 'https://a.org/*', kind: official}, {repo: 'https://b.org/*', kind: community}, "
+            "{repo: 'https://c.org/*'}]\nisolation: {official: scoped, private: process}"
+        )
+    )
+    assert [policy.judge(f"https://{host}.org/x").apart for host in "abc"] == [False, False, True]
+
+
+def test_a_pattern_of_folders_is_taken_as_written(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the home folder with `~`; signs of a pattern begin where they stand, and links behind them count."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for pattern, folder, fits in [
+        ("~/plugins/*", "home/plugins/a", True),
+        ("~/plugins/*", "plugins/a", False),
+        ("plug?ns/a", "plugins/a", True),
+        ("pl[iu]gins/a", "plugins/a", True),
+        ("pl[io]gins/a", "plugins/a", False),
+        ("**/a", "plugins/a", True),
+    ]:
+        policy = Policy.read(write(f"allow: [{{path: '{pattern}'}}]"))
+        if fits:
+            assert policy.judge(tmp_path / folder).kind == "private"
+        else:
+            with pytest.raises(NotAllowedError):
+                policy.judge(tmp_path / folder)
+
+
 def test_folders_are_compared_as_they_really_lie(write: Write, tmp_path: Path) -> None:
     """A link into an allowed folder from it leads out; a `..` does; a link to it leads in."""
     policy = Policy.read(write("allow: [{path: 'plugins/*'}]"))
@@ -172,6 +276,101 @@ def test_what_is_wrong_is_named_with_its_line(write: Write, text: str, line: int
     assert problems(write(text)) == [f"{line}: {expected}"]
 
 
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("path: ''", "path: '' is no pattern of folders; write /srv/plugins/*, or /** for all"),
+        ("path: //", "path: '//' is no pattern of folders; write /srv/plugins/*, or /** for all"),
+        (r'path: "/a\0b"', r"path: '/a\x00b' is no pattern of folders; write /srv/plugins/*, or /** for all"),
+        *(
+            (
+                f"distribution: '{text}'",
+                f"distribution: '{text}' is no pattern of names of packages; write cuvis-ai-* or a whole name",
+            )
+            for text in ("", "a b", "a/b", "a;b", "a=1", "a<1", "a>1")
+        ),
+        ("repo: 'https://lab*.org/x'", f"repo: 'https://lab*.org/x' {BESIDE}"),
+        ("repo: 'https://a.org/x', signer: lab", "signer: is an unknown key; did you mean 'signed_by'?"),
+        ("repo: 'https://a.org/x', signd_by: lab", "signd_by: is an unknown key; did you mean 'signed_by'?"),
+        ("repo: 'https://a.org/x', zzz: 1", "zzz: is an unknown key; known keys: kind, repo, signed_by"),
+        ("path: /x, signed_by: lab", "signed_by: is an unknown key; known keys: kind, path"),
+        ("distribution: x, zzz: lab", "zzz: is an unknown key; known keys: kind, distribution"),
+        ("url: 'https://a.org/x'", ": has neither repo, path nor distribution; did you mean 'repo'?"),
+        ("Folder: /x", ": has neither repo, path nor distribution; did you mean 'path'?"),
+        ("zzz: 1, package: x", ": has neither repo, path nor distribution; did you mean 'distribution'?"),
+        ("zzz: 1, pth: x", ": has neither repo, path nor distribution; did you mean 'path'?"),
+        ("zzz: 1", ": has neither repo, path nor distribution; a rule has one of them"),
+        ("kind: private", ": has neither repo, path nor distribution; a rule has one of them"),
+        ("distribution: x, path: /x, repo: x", ": has repo and path and distribution; write a rule for each"),
+        ("path: /x, kind: zzz", "kind: 'zzz' is not possible here; possible are official, private, community"),
+    ],
+)
+def test_what_is_wrong_with_a_rule_is_named(write: Write, rule: str, expected: str) -> None:
+    """The keys that others call so are known, and what would have been right is said."""
+    expected = expected.removeprefix(": ") if expected.startswith(": ") else f".{expected}"
+    between = ": " if expected.startswith("has ") else ""
+    assert problems(write(f"allow:\n  - {{path: /y}}\n  - {{{rule}}}")) == [f"3: allow[1]{between}{expected}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("- {path: /x}", "is a list, not a mapping"),
+        ("deny: []\nallow: []", "deny: is an unknown key; did you mean 'allow'?"),
+        ("zzz: []\nallow: []", "zzz: is an unknown key; known keys: allow, signers, require, isolation"),
+        (r'"a\tb": 1' + "\nallow: []", r"'a\tb': is an unknown key; known keys: allow, signers, require, isolation"),
+        ("require: []\nallow: []", "require: is a list, not a mapping"),
+        (
+            "require: {zzz: 1}\nallow: []",
+            "require.zzz: is an unknown key; known keys: lock, bounded_dependencies, wheels_only",
+        ),
+        (
+            "require: {deny: 1}\nallow: []",
+            "require.deny: is an unknown key; known keys: lock, bounded_dependencies, wheels_only",
+        ),
+        ("require: {lock: 1}\nallow: []", "require.lock: is the number 1; write true or false"),
+        ("signers: []\nallow: []", "signers: is a list, not a mapping"),
+        ("signers: {a: 7}\nallow: []", "signers.a: is the number 7, not text; write one value in quotes"),
+        (
+            "isolation: {official: zzz}\nallow: []",
+            "isolation.official: 'zzz' is not possible here; possible are scoped, process",
+        ),
+        (
+            "allow: [{repo: 'https://a.org/*', signed_by: lab}]",
+            "allow[0].signed_by: 'lab' does not stand below 'signers'; name a file or a folder of keys there",
+        ),
+    ],
+)
+def test_what_is_wrong_elsewhere_is_named(write: Write, text: str, expected: str) -> None:
+    """Values of another kind, and keys that are known in other places only."""
+    assert problems(write(text)) == [f"1: {expected}"]
+
+
+def test_of_many_problems_the_first_are_said(write: Write) -> None:
+    """In the order of their lines; a screen is not filled with the others, but they are counted."""
+    rules = "".join(f"  - {{path: {number}}}\n" for number in range(25))
+    assert problems(write(f"allow:\n{rules}")) == [
+        *(
+            f"{number + 2}: allow[{number}].path: is the number {number}, not text; write one value in quotes"
+            for number in range(20)
+        ),
+        "... and 5 more",
+    ]
+    assert len(problems(write("allow:\n" + "".join("  - {path: 7}\n" for _ in range(20))))) == 20
+    assert [line.partition(":")[0] for line in problems(write("zzz: 1\nallow: [{path: 7}]\nyyy: 1"))] == ["1", "2", "3"]
+
+
+def test_a_broken_policy_shows_what_one_looks_like(write: Write) -> None:
+    """No plugin is loaded until it is right, and no password that somebody wrote into it is shown."""
+    path = write("allow: [{repo: 'https://u:secret@a.org/..'}]")
+    with pytest.raises(PolicyError) as caught:
+        Policy.read(path)
+    assert caught.value.path == path
+    assert str(caught.value.hint).startswith("A policy looks like this:\n  allow:\n")
+    assert str(caught.value.hint).endswith("\nNo plugin is loaded until it is right.")
+    assert "secret" not in str(caught.value)
+
+
 def test_all_that_is_wrong_is_said_at_once(write: Write) -> None:
     """Who mends a policy does it once."""
     assert len(problems(write("allow:\n  - {repo: 7}\n  - {kind: x}\nrequire: {loc: true}\n"))) == 3
@@ -186,11 +385,35 @@ def test_signers_have_to_be_there(write: Write, tmp_path: Path) -> None:
 
 def test_a_policy_that_everybody_may_write_is_refused(write: Write) -> None:
     """What a stranger can edit says nothing."""
-    path = write("allow: []")
-    path.chmod(0o666)
-
-    with pytest.raises(PolicyError, match="chmod o-w"):
+    path = write("allow: []\nsigners: {lab: allowed_signers}")
+    for mode in (0o666, 0o1666, 0o602):
+        path.chmod(mode)
+        with pytest.raises(PolicyError) as caught:
+            Policy.read(path)
+        assert caught.value.message.startswith(f"Everybody may write the policy {path}: it proves nothing.")
+        assert str(caught.value.hint).endswith(f"chmod o-w {path}")
+    path.chmod(0o660)
+    signers = path.with_name("allowed_signers")
+    signers.chmod(0o666)
+    with pytest.raises(PolicyError) as caught:
         Policy.read(path)
+    assert caught.value.message.startswith(f"Everybody may write {signers}, which the policy {path} needs: it proves")
+    assert str(caught.value.hint).endswith(f"chmod o-w {signers}")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights are those of POSIX")
+@pytest.mark.parametrize("opened", ["link", "file"])
+def test_a_policy_behind_a_link_that_everybody_may_turn_is_refused(write: Write, tmp_path: Path, opened: str) -> None:
+    """Both folders decide: that of the link, and that of the file."""
+    for folder in ("link", "file"):
+        (tmp_path / folder).mkdir()
+    file = write("allow: []").rename(tmp_path / "file" / "policy.yaml")
+    link = tmp_path / "link" / "policy.yaml"
+    link.symlink_to(file)
+    assert Policy.read(link).path == link
+    (tmp_path / opened).chmod(0o777)
+    with pytest.raises(PolicyError, match=f"chmod o-w {tmp_path / opened}$"):
+        Policy.read(link)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights are those of POSIX")

@@ -59,7 +59,7 @@ def address_of(text: str) -> Address | None:
         host, user = (url.hostname or "").removesuffix(":*"), unquote(url.username or "")
     except ValueError:
         return None
-    if url.query or url.fragment or "\\" in text:
+    if not set("?#\\").isdisjoint(text):  # also where nothing stands behind them: git puts the rest of its path there
         return None
     return _address(url.scheme.lower(), user if url.scheme == "ssh" else "", host, unquote(url.path), port)
 

@@ -118,7 +118,7 @@ class Policy:
         """
         wanted = normalised(distribution)
         for rule, line in self.rules():
-            if isinstance(rule, DistributionRule) and fnmatchcase(wanted, rule.distribution.lower().replace("_", "-")):
+            if isinstance(rule, DistributionRule) and fnmatchcase(wanted, normalised(rule.distribution)):
                 return self._judgement(rule, line)
         raise self.refusal(f"the installed distribution '{distribution}'", f"distribution: {wanted}", name)
 

@@ -108,7 +108,8 @@ def _no_rule(value: object) -> str:
     has = [key for key in RULE_KEYS if key in value]
     if has:
         return f"has {' and '.join(has)}; write a rule for each"
-    near = next((near for key in value if (near := nearest(str(key), RULE_KEYS))), None)
+    meant = (_MEANT.get(key.lower(), key) for key in map(str, value))
+    near = next((near for key in meant if (near := nearest(key, RULE_KEYS))), None)
     advice = f"did you mean '{near}'?" if near else "a rule has one of them"
     return f"has neither {', '.join(RULE_KEYS[:-1])} nor {RULE_KEYS[-1]}; {advice}"
 
