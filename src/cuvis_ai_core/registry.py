@@ -380,7 +380,7 @@ class NodeRegistry:
 
         It shows the plugins of the moment, whenever it was asked for.
         """
-        from cuvis_ai_core.plugins.loading.node_view import PluginNodes
+        from cuvis_ai_core.plugins.loading.registered_plugins import PluginNodes
 
         self._members.complete()
         return PluginNodes(self._members)

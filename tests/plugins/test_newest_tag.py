@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuvis_ai_core.errors import ManifestError
-from cuvis_ai_core.plugins.lock.newest_tag import newest, with_tags
+from cuvis_ai_core.plugins.lock.manifest_editing import with_tags
+from cuvis_ai_core.plugins.lock.newest_tag import newest
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def list_plugins(plugins_path: Path | None, as_json: bool) -> None:
 
 def _print_json(manifest: Path | None) -> None:
     from cuvis_ai_core.cli.shared.list_output import print_list
-    from cuvis_ai_core.plugins.policy.current import policy
+    from cuvis_ai_core.plugins.policy import policy
 
     rows: list[tuple[str, ...]] = []
     if manifest is not None:
@@ -108,7 +108,7 @@ def _print_declared(manifest: Path) -> None:
 
 def _standing(manifest: Path, store: "Store") -> dict[str, tuple[str, str]]:
     """Return kind and signature of each plugin, where there is a policy that knows kinds and signers."""
-    from cuvis_ai_core.plugins.policy.current import policy
+    from cuvis_ai_core.plugins.policy import policy
 
     if policy() is None:
         return {}
@@ -142,7 +142,7 @@ def _local_cells(plugin: "LocalPlugin") -> tuple[str, str, str]:
 
 def _print_discovered() -> None:
     from cuvis_ai_core.cli.shared.tables import print_table
-    from cuvis_ai_core.plugins.policy.current import policy
+    from cuvis_ai_core.plugins.policy import policy
 
     rules = policy()
     print_table(

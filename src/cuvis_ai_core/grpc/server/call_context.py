@@ -13,7 +13,7 @@ from cuvis_ai_core.grpc.server.open_sessions import Session, Sessions
 from cuvis_ai_core.grpc.server.settings import Settings
 from cuvis_ai_core.grpc.server.telemetry import Metrics
 from cuvis_ai_core.grpc.shared_memory.dev_shm_blocks import sweep
-from cuvis_ai_core.plugins.policy.current import policy
+from cuvis_ai_core.plugins.policy import policy
 from cuvis_ai_core.registry import NodeRegistry
 
 MOST_NODES, MOST_EDGES = 1000, 5000

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from cuvis_ai_core.errors import NotAllowedError, PolicyError
-from cuvis_ai_core.plugins.policy.current import policy
+from cuvis_ai_core.plugins.policy import policy
 from cuvis_ai_core.plugins.policy.file_location import places
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from cuvis_ai_core.plugins.disk import altered_files
 from cuvis_ai_core.plugins.git.fetch import remote_commit
 from cuvis_ai_core.plugins.git.git_process import require_git
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.policy.current import policy
+from cuvis_ai_core.plugins.policy import policy
 
 _NOT_ASKED: Final = (AuthenticationError, NetworkError, NotAllowedError, TimeLimitError, ToolNotFoundError)
 

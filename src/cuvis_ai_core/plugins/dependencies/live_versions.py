@@ -16,9 +16,16 @@ from typing import Final
 
 from cuvis_ai_core.errors import DependencyConflictError
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
-from cuvis_ai_core.plugins.dependencies.requirements import conflict, host_version, needed_name
+from cuvis_ai_core.plugins.dependencies.requirements import conflict, host_version, needed_name, stands_in
 from cuvis_ai_core.plugins.dependencies.search_path import SearchPath, added_below, search_path
-from cuvis_ai_core.plugins.dependencies.sharing_decision import Demand, Provider, Reasons, Sharing
+from cuvis_ai_core.plugins.dependencies.sharing_decision import (
+    Demand,
+    Provider,
+    Reasons,
+    Sharing,
+    host_demands,
+    host_provider,
+)
 from cuvis_ai_core.plugins.module_owners import everybodys_module
 
 _Demands = Mapping[str, Sequence[Demand]]
@@ -102,7 +109,7 @@ def acquire(plugin: Distribution, needed: Sequence[Distribution], target: Path) 
         # Here and not only on release: what was imported then may be gone by now.
         _drop_idle()
         host = search_path()
-        sharing = Sharing(plugin, needed, _provider, lambda each: _host_provider(each, host))
+        sharing = Sharing(plugin, needed, _provider, lambda each: host_provider(each, host))
         private = _private(plugin, needed, sharing, host, target)
         demands: dict[str, list[Demand]] = {}
         for demand in sharing.demands(private):
@@ -172,7 +179,7 @@ def _private(
     private = sharing.private({**dict(_doubles(plugin, needed)), **dict(_others(plugin, needed, target))})
     for each in list(sharing.new(private)):
         # What the host has, it means to use itself: better not to take its place.
-        kept = _host_provider(each, host) if each.pure and each.name not in private else None
+        kept = host_provider(each, host) if each.pure and each.name not in private else None
         if kept is not None:
             reason = _conflict(plugin, sharing, each, kept)
             # Where something compiled depends on it, the plugin's copy serves everybody.
@@ -206,26 +213,14 @@ def _serving(distribution: Distribution) -> _Live | None:
         return live
     wanted = set(distribution.roots)
     rivals = [each for each in _live.values() if wanted.issubset(each.distribution.roots)]
-    return next((each for each in rivals if _stands_in(each.distribution.name, distribution.name)), None)
+    return next((each for each in rivals if stands_in(each.distribution.name, distribution.name)), None)
 
 
 def _twin_of_the_host(distribution: Distribution) -> str | None:
     """Return the version of another build of something compiled that the host has."""
     host = search_path()
     names = () if distribution.pure else host.metadata
-    return next((host.version(name) for name in names if _stands_in(name, distribution.name)), None)
-
-
-def _stands_in(other: str, wanted: str) -> bool:
-    from cuvis_ai_core.plugins.dependencies.requirements import stands_in
-
-    return stands_in(other, wanted)
-
-
-def _host_provider(distribution: Distribution, host: SearchPath) -> Provider | None:
-    from cuvis_ai_core.plugins.dependencies import host_packages
-
-    return host_packages.provider(distribution, host)
+    return next((host.version(name) for name in names if stands_in(name, distribution.name)), None)
 
 
 def _doubles(plugin: Distribution, needed: Iterable[Distribution]) -> Iterator[tuple[str, DependencyConflictError]]:
@@ -287,10 +282,8 @@ def _refuse_for_the_host(plugin: Distribution, demands: _Demands, host: SearchPa
 
 def _needs(demands: _Demands, name: str, host: SearchPath) -> Iterator[Demand]:
     """Return what is needed of a distribution, also by the host's packages that somebody needs."""
-    from cuvis_ai_core.plugins.dependencies import host_packages
-
     yield from demands.get(name, ())
-    yield from host_packages.demands([other for other in demands if other not in _live], name, host)
+    yield from host_demands([other for other in demands if other not in _live], name, host)
 
 
 def _serve(distributions: Iterable[Distribution], target: Path, host: SearchPath) -> None:

@@ -1,8 +1,8 @@
-"""The plugin objects that take part in one registry: built-in, discovered, declared."""
+"""The plugin objects that take part in one registry: built-in, discovered, declared; and the view of their nodes."""
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +11,7 @@ from cuvis_ai_core.errors import DiscoveryError, HookError, NodeNotFoundError, N
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.hooks.discovery import DiscoveredPlugin, discover, strict
 from cuvis_ai_core.plugins.hooks.manager import HookManager, NodePlugin, PluginState, contribution, no_node
-from cuvis_ai_core.plugins.node_lookup import Catalogue, Owner, host_node, not_found
+from cuvis_ai_core.plugins.node_lookup import Catalogue, Owner, checked_name, host_node, not_found
 from cuvis_ai_core.plugins.policy.file_location import none_is_there
 
 if TYPE_CHECKING:
@@ -308,6 +308,43 @@ class Members:
         # A declared plugin may have failed under the same name.
         if error is not None and self.failed.get(name) is error:
             del self.failed[name]
+
+
+class PluginNodes(Mapping[str, type]):
+    """Read-only view of the node classes of a registry's plugins, asked anew at every access."""
+
+    def __init__(self, members: Members) -> None:
+        self._members = members
+
+    def __getitem__(self, name: str) -> type:
+        nodes = self._nodes()
+        entry = nodes.find(checked_name(name))
+        if entry is None:
+            raise self._members.not_found(name, nodes.names())
+        return nodes.load(entry)
+
+    def get(self, name: str, default: object = None, /) -> Any:
+        """Return the class of a name, or `default` where no plugin provides it.
+
+        Raises:
+            AmbiguousNodeError: Several plugins provide it.
+        """
+        if name not in self:
+            return default
+        return self[name]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._nodes().knows(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._nodes().names())
+
+    def __len__(self) -> int:
+        return len(self._nodes().names())
+
+    def _nodes(self) -> Catalogue:
+        self._members.complete()
+        return self._members.catalogue()
 
 
 def _loaded_class(name: str, plugin: DiscoveredPlugin) -> type:

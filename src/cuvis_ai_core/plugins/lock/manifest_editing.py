@@ -1,4 +1,4 @@
-"""Adding a plugin to a manifest and taking one out, with all else in the file as it is written."""
+"""Adding a plugin to a manifest, taking one out, changing tags, with all else in the file as it is written."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -125,6 +125,30 @@ def without_entry(manifest: Path, name: str) -> str:
     if first is None or _data(found) != {**document.data, "plugins": plugins}:
         raise _by_hand(manifest, f"is written so that '{name}' cannot be taken out alone", ())
     return found
+
+
+def with_tags(manifest: Path, tags: Mapping[str, str]) -> str:
+    """Return the text of a manifest with other tags for some plugins; all else stays as it is written.
+
+    Args:
+        manifest: The manifest, which follows the rules.
+        tags: New tags by the plugins' names.
+
+    Raises:
+        ManifestError: A tag is written so that it cannot be changed alone, as by an alias.
+    """
+    text = manifest.read_bytes().decode("utf-8")
+    document = parse_yaml(text)
+    data = document.data
+    plugins = {**data["plugins"], **{name: {**data["plugins"][name], "tag": tag} for name, tag in tags.items()}}
+    changed = document.replaced(text, {("plugins", name, "tag"): tag for name, tag in tags.items()})
+    if _data(changed) != {**data, "plugins": plugins}:
+        raise ManifestError(
+            f"{manifest} writes the tags of {', '.join(tags)} so that they cannot be changed alone.",
+            hint=f"Change them by hand: {', '.join(f'{name}: {tag}' for name, tag in tags.items())}",
+            path=manifest,
+        )
+    return changed
 
 
 def _newest(address: str) -> str:

@@ -1,13 +1,9 @@
-"""Which of a repository's tags is the newest version, and the manifest with it."""
+"""Which of a repository's tags is the newest version."""
 
 import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable
 
 from packaging.version import InvalidVersion, Version
-
-from cuvis_ai_core._yaml import parse_yaml
-from cuvis_ai_core.errors import ManifestError, YamlError
 
 
 def newest(tags: Iterable[str], present: str) -> str:
@@ -49,34 +45,3 @@ def _split(tag: str) -> tuple[str, Version | None]:
         except InvalidVersion:
             continue
     return tag, None
-
-
-def with_tags(manifest: Path, tags: Mapping[str, str]) -> str:
-    """Return the text of a manifest with other tags for some plugins; all else stays as it is written.
-
-    Args:
-        manifest: The manifest, which follows the rules.
-        tags: New tags by the plugins' names.
-
-    Raises:
-        ManifestError: A tag is written so that it cannot be changed alone, as by an alias.
-    """
-    text = manifest.read_bytes().decode("utf-8")
-    document = parse_yaml(text)
-    data = document.data
-    plugins = {**data["plugins"], **{name: {**data["plugins"][name], "tag": tag} for name, tag in tags.items()}}
-    changed = document.replaced(text, {("plugins", name, "tag"): tag for name, tag in tags.items()})
-    if not _says(changed, {**data, "plugins": plugins}):
-        raise ManifestError(
-            f"{manifest} writes the tags of {', '.join(tags)} so that they cannot be changed alone.",
-            hint=f"Change them by hand: {', '.join(f'{name}: {tag}' for name, tag in tags.items())}",
-            path=manifest,
-        )
-    return changed
-
-
-def _says(text: str, meant: object) -> bool:
-    try:
-        return bool(parse_yaml(text).data == meant)
-    except YamlError:
-        return False

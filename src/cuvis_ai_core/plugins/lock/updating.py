@@ -16,7 +16,8 @@ from cuvis_ai_core.plugins.git.fetch import remote_tags
 from cuvis_ai_core.plugins.git.git_process import require_git
 from cuvis_ai_core.plugins.lock.locker import Locker
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, read_lock, write_lock
-from cuvis_ai_core.plugins.lock.newest_tag import newest, with_tags
+from cuvis_ai_core.plugins.lock.manifest_editing import with_tags
+from cuvis_ai_core.plugins.lock.newest_tag import newest
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, read_manifest
 from cuvis_ai_core.plugins.parallel import Crew
 
