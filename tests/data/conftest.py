@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -37,3 +38,20 @@ def native(fresh_sdk: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setenv("CUVIS", str(tmp_path))
     monkeypatch.setenv("PATH", os.environ["PATH"])
     return import_module("cuvis_il")
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Serve a hub in which nothing is yet, to the real library, in this process and in those that it starts."""
+    pytest.importorskip("huggingface_hub")
+    constants = pytest.importorskip("huggingface_hub.constants")
+    downloads = pytest.importorskip("huggingface_hub.file_download")
+    for name in ("HF_HUB_OFFLINE", "CUVIS_OFFLINE", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with import_module("loopback_hub").loopback_hub() as served:
+        monkeypatch.setenv("HF_ENDPOINT", served.endpoint)
+        monkeypatch.setattr(constants, "ENDPOINT", served.endpoint)
+        template = served.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        for each in (constants, downloads):
+            monkeypatch.setattr(each, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
+        yield served

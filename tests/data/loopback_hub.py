@@ -4,11 +4,12 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
+_LARGE = 1000  # bytes
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -21,6 +22,9 @@ class Hub:
         tokens: What requests had as authorization.
         commit: The commit that each repository is at.
         broken: Paths whose content ends early.
+        instead: Content that is sent in the place of what was listed.
+        held: Paths of whose content the second half comes when `go_on` is set; `halfway` is set when the first came.
+        gated: Repositories, `models/OWNER/NAME`, that let nobody in.
     """
 
     def __init__(self) -> None:
@@ -29,6 +33,10 @@ class Hub:
         self.tokens: list[str | None] = []
         self.commit = COMMIT
         self.broken: set[str] = set()
+        self.instead: dict[str, bytes] = {}
+        self.held: set[str] = set()
+        self.gated: set[str] = set()
+        self.halfway, self.go_on = Event(), Event()
         self.endpoint = ""
 
     def listed(self, repository: str) -> list[str]:
@@ -66,10 +74,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not files:
             return self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
         if what == "tree":
-            rows: Any = [
-                {"type": "file", "path": each, "oid": "0" * 40, "size": len(self.hub.files[f"{repository}/{each}"])}
-                for each in files
-            ]
+            rows: Any = [_row(each, self.hub.files[f"{repository}/{each}"]) for each in files]
+            rows += [{"type": "directory", "path": each, "oid": "0" * 40} for each in _folders(files)]
         else:
             rows = {"id": name, "sha": self.hub.commit, "siblings": [{"rfilename": each} for each in files]}
         return self._send(200, json.dumps(rows).encode(), {"Content-Type": "application/json"})
@@ -80,23 +86,52 @@ class _Handler(BaseHTTPRequestHandler):
             known = self.hub.listed("/".join(file.split("/")[:3]))
             self._send(404, b"", {"X-Error-Code": "EntryNotFound" if known else "RepoNotFound"})
             return
-        digest = hashlib.sha256(content).hexdigest()
-        headers = {"X-Repo-Commit": self.hub.commit, "ETag": f'"{digest}"', "X-Linked-Size": str(len(content))}
+        if "/".join(file.split("/")[:3]) in self.hub.gated:
+            self._send(403, b"", {"X-Error-Code": "GatedRepo"})
+            return
+        row = _row(file, content)
+        headers = {"X-Repo-Commit": self.hub.commit, "ETag": f'"{row.get("lfs", row)["oid"]}"'}
+        headers["X-Linked-Size"] = str(len(content))
+        content = self.hub.instead.get(file, content)
         begin = re.match(r"bytes=(\d+)-", self.headers.get("range") or "")
         start = int(begin[1]) if begin else 0
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        self._send(206 if start else 200, content[start:], headers, breaks=file in self.hub.broken)
+        breaks, waits = file in self.hub.broken, file in self.hub.held
+        self._send(206 if start else 200, content[start:], headers, breaks=breaks, waits=waits)
 
-    def _send(self, status: int, body: bytes, headers: dict[str, str], *, breaks: bool = False) -> None:
+    def _send(
+        self, status: int, body: bytes, headers: dict[str, str], *, breaks: bool = False, waits: bool = False
+    ) -> None:
         self.send_response(status)
         for key, value in headers.items():
             self.send_header(key, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body[: len(body) // 2] if breaks else body)
         self.close_connection = breaks
+        if self.command == "HEAD":
+            return
+        half = len(body) // 2 if breaks or waits else len(body)
+        self.wfile.write(body[:half])
+        if waits:
+            self.hub.halfway.set()
+            self.hub.go_on.wait(60)
+        if not breaks:
+            with suppress(OSError):  # whoever asked may have been ended
+                self.wfile.write(body[half:])
+
+
+def _row(path: str, content: bytes) -> dict[str, Any]:
+    """Return what a list says of a file: those of models and larger ones lie beside git, by their SHA-256."""
+    blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    row: dict[str, Any] = {"type": "file", "path": path, "oid": blob, "size": len(content)}
+    if path.startswith("models/") or len(content) >= _LARGE:
+        row["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
+    return row
+
+
+def _folders(files: list[str]) -> list[str]:
+    return sorted({each.rpartition("/")[0] for each in files if "/" in each})
 
 
 @contextmanager
@@ -111,6 +146,7 @@ def loopback_hub() -> Iterator[Hub]:
     try:
         yield hub
     finally:
+        hub.go_on.set()
         server.shutdown()
         server.server_close()
         thread.join(10)

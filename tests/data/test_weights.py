@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback_hub import COMMIT, Hub, loopback_hub  # type: ignore[import-not-found]
+from loopback_hub import COMMIT, Hub  # type: ignore[import-not-found]
 
 from cuvis_ai_core.data.model_weights import (
     ModelDownloadError,
@@ -61,20 +61,10 @@ def known() -> Iterator[None]:
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def hub(hub: Hub) -> Hub:
     """Serve their repository."""
-    pytest.importorskip("huggingface_hub")
-    constants = pytest.importorskip("huggingface_hub.constants")
-    downloads = pytest.importorskip("huggingface_hub.file_download")
-    for name in ("HF_HUB_OFFLINE", "CUVIS_OFFLINE", "HF_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    with loopback_hub() as served:
-        served.files |= {f"models/lab/Belt/{name}": content for name, content in FILES.items()}
-        monkeypatch.setattr(constants, "ENDPOINT", served.endpoint)
-        template = served.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-        for each in (constants, downloads):
-            monkeypatch.setattr(each, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
-        yield served
+    hub.files |= {f"models/lab/Belt/{name}": content for name, content in FILES.items()}
+    return hub
 
 
 @pytest.fixture
@@ -156,6 +146,20 @@ def test_why_nothing_can_be_fetched(hub: Hub, cache: Path, monkeypatch: pytest.M
         ModelWeights.download("small", cache)
     with pytest.raises(ModelDownloadError, match="Did you mean 'small'"):
         ModelWeights.download("smal", cache)
+
+
+def test_a_repository_that_is_not_open_to_all(hub: Hub, cache: Path) -> None:
+    """A token is spoken of only where one would be sent."""
+    hub.gated.add("models/lab/Belt")
+    with pytest.raises(
+        ModelDownloadError, match=r"its owner lets in those alone[^\n]*\n.*No token is sent"
+    ) as declared:
+        ModelWeights.download("small", cache)
+    assert "--token" not in str(declared.value)
+    with pytest.raises(ModelDownloadError, match=r"its owner lets in those alone[^\n]*\n.*--token"):
+        ModelWeights.download_model(repo_id="lab/Belt", filename="small.pt", cache_dir=cache)
+    with pytest.raises(ModelDownloadError, match=r"there is no such repository[^\n]*\n.*--token"):
+        ModelWeights.download_model(repo_id="lab/Nowhere", filename="small.pt", cache_dir=cache)
 
 
 def test_any_file_of_a_repository(hub: Hub, cache: Path, tmp_path: Path) -> None:
@@ -292,6 +296,27 @@ def test_imports_at_once_and_imports_that_are_killed_end_in_whole_weights(cache:
         ModelWeights.import_from(tmp_path / "carried", None, folder)
         assert ModelWeights.status("large", folder, verify=True).state == "present"
         assert not list(folder.glob(".import-*/*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cfg/c.json", "small.pt"])
+def test_a_download_that_is_killed_leaves_no_half(hub: Hub, cache: Path, tmp_path: Path, name: str) -> None:
+    """Nor a lock, nor what the next one stumbles over; and it goes on."""
+    (tmp_path / "belt.yaml").write_text(f"name: belt\nweights: {json.dumps([entry(aux_files=AUX)])}\n")
+    program = "from cuvis_ai_core.data.model_weights import download_model_cli; download_model_cli()"
+    places = ("--cache-dir", str(cache), "--plugins-dir", str(tmp_path))
+    hub.held.add(f"models/lab/Belt/{name}")
+    killed = subprocess.Popen([sys.executable, "-c", program, "download", "small", *places], stderr=subprocess.DEVNULL)
+    try:
+        assert hub.halfway.wait(120)
+    finally:
+        killed.kill()
+        killed.wait(60)
+    hub.go_on.set()
+    assert ModelWeights.status("small", cache).state in {"absent", "partial"}
+    assert not list(cache.glob("models--*"))
+    assert ModelWeights.resolve("small", cache_dir=cache).read_bytes() == CONTENT
+    assert files(cache) == [MAIN, *HERE]
 
 
 def test_weights_are_removed(cache: Path) -> None:

@@ -12,12 +12,16 @@ import pytest
 from cuvis_ai_core.cli.main import main as cuvis_ai
 from cuvis_ai_core.cli.restore.restore_pipeline import main as restore_pipeline
 from cuvis_ai_core.cli.restore.restore_trainrun import main as restore_trainrun
+from cuvis_ai_core.data.model_weights import download_model
+from cuvis_ai_core.data.public_datasets import dataset
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS: dict[str, click.Command] = {
     "cuvis-ai": cuvis_ai,
     "restore-pipeline": restore_pipeline,
     "restore-trainrun": restore_trainrun,
+    "dataset": dataset,
+    "download-model": download_model,
 }
 PAGES = [
     ROOT / "README.md",

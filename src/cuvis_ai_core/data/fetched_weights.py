@@ -7,13 +7,15 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Final
 
-from cuvis_ai_core.data.hub import hub_library, is_offline, why
+from cuvis_ai_core.data.hub import fetching, hub_library, refuse_offline
 from cuvis_ai_core.data.provisioning import ProgressEmitter
+from cuvis_ai_core.data.repository_files import sha256_of
 from cuvis_ai_core.data.weight_entries import RegisteredWeight
 from cuvis_ai_core.data.weights_folder import forget_staged, note_default, put
-from cuvis_ai_core.data.weights_status import incomplete_in, place_of, sha256_of, staging_of
+from cuvis_ai_core.data.weights_status import incomplete_in, place_of, staging_of
 from cuvis_ai_core.errors import ModelDownloadError
 
+_BY_HAND: Final = "Where there is one: download-model export --to FOLDER. Here: download-model import FOLDER."
 _BETWEEN: Final = 0.5
 """Seconds from one event of progress to the next."""
 
@@ -29,18 +31,13 @@ def fetch(weight: RegisteredWeight, cache: Path, progress: ProgressEmitter | Non
     """
     entry, staging = weight.entry, staging_of(weight, cache)
     hub = hub_library(f"the weights '{weight.name}'")
-    refuse_offline(f"The weights '{weight.name}' ({entry.repo_id})")
+    refuse_offline(f"The weights '{weight.name}' ({entry.repo_id})", ModelDownloadError, _BY_HAND)
     for file in weight.files:
-        with _told(weight.name, staging, file.sha256, file.size_bytes, progress):
-            try:
-                hub.hf_hub_download(
-                    entry.repo_id, file.path, revision=entry.revision, local_dir=str(staging), token=False
-                )
-            except Exception as error:
-                raise ModelDownloadError(
-                    f"The weights '{weight.name}' ({entry.repo_id}/{file.path}) cannot be fetched: {why(error)}.",
-                    hint="Look at the connection, and run the same command again.",
-                ) from error
+        with (
+            fetching(f"The weights '{weight.name}' ({entry.repo_id}/{file.path})", ModelDownloadError),
+            _told(weight.name, staging, file.sha256, file.size_bytes, progress),
+        ):
+            hub.hf_hub_download(entry.repo_id, file.path, revision=entry.revision, local_dir=str(staging), token=False)
         if progress is not None:
             progress.verifying(weight.name)
         if sha256_of(staging / file.path) != file.sha256:
@@ -74,15 +71,10 @@ def fetch_other(  # noqa: PLR0913 - the published arguments
     """
     shown = f"{repo_id}/{filename}"
     hub = hub_library(f"'{shown}'")
-    refuse_offline(f"'{shown}'")
+    refuse_offline(f"'{shown}'", ModelDownloadError, _BY_HAND)
     kept: dict[str, Any] = {"revision": revision, "cache_dir": str(cache), "force_download": force}
-    try:
+    with fetching(f"'{shown}'", ModelDownloadError, sends_token=True):
         path = Path(hub.hf_hub_download(repo_id, filename, token=token or os.environ.get("HF_TOKEN"), **kept))
-    except Exception as error:
-        raise ModelDownloadError(
-            f"'{shown}' cannot be fetched: {why(error)}.",
-            hint="Look at the names of the repository, the file and the revision, and at the connection.",
-        ) from error
     if progress is not None:
         progress.verifying(shown)
     if sha256 is not None and sha256_of(path) != sha256.lower():
@@ -93,19 +85,6 @@ def fetch_other(  # noqa: PLR0913 - the published arguments
     if snapshot.parent.name == "snapshots":
         note_default(snapshot.parents[1], snapshot.name)
     return path
-
-
-def refuse_offline(what: str) -> None:
-    """Raise if no connection may be opened.
-
-    Raises:
-        ModelDownloadError: It may not.
-    """
-    if is_offline():
-        raise ModelDownloadError(
-            f"{what} cannot be fetched: no connection may be opened (HF_HUB_OFFLINE or CUVIS_OFFLINE).",
-            hint="Where there is one: download-model export --to FOLDER. Here: download-model import FOLDER.",
-        )
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The published command `download-model`, beside the weights that it fetches, carries and removes."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +9,14 @@ import click
 
 from cuvis_ai_core._untrusted_files import shown_size
 from cuvis_ai_core.data.provisioning import ProgressEmitter
-from cuvis_ai_core.data.provisioning_schemas import schema, schema_names
+from cuvis_ai_core.data.provisioning_commands import (
+    AS_EVENTS,
+    AS_JSON,
+    Saying,
+    emitter,
+    print_payload,
+    schema_command,
+)
 from cuvis_ai_core.data.weight_entries import RegisteredWeight
 from cuvis_ai_core.data.weights import ModelWeights
 from cuvis_ai_core.data.weights_index import index_json
@@ -45,27 +51,23 @@ _PLUGINS_DIRS = click.option(
 _CACHE_DIR = click.option(
     "--cache-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder of weights.  [default: shared one]"
 )
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_EVENTS = click.option(
-    "--progress-json", "as_events", is_flag=True, help="Print a line of JSON for each event, as it comes."
-)
 _NAMES = click.argument("names", nargs=-1)
 _Function = Callable[..., None]
 
 
 def _weights(function: _Function) -> _Function:
     """Add the options of commands that work on weights."""
-    return _PLUGINS_DIRS(_CACHE_DIR(_JSON(function)))
+    return _PLUGINS_DIRS(_CACHE_DIR(AS_JSON(function)))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def _download_model() -> None:
+def download_model() -> None:
     """Weights of models that plugins need: what there is, what is there, fetching it, carrying it, removing it."""
 
 
-@_download_model.command("list")
+@download_model.command("list")
 @_PLUGINS_DIRS
-@_JSON
+@AS_JSON
 def _list(*, plugins_dirs: Sequence[Path], as_json: bool) -> None:
     """List what is known of weights: what manifests name, and the published trained pipelines."""
     _read(plugins_dirs)
@@ -78,7 +80,7 @@ def _list(*, plugins_dirs: Sequence[Path], as_json: bool) -> None:
         click.echo(f"{row['name']:34} {row['plugin']:12} {shown_size(row['total_bytes']):>10}  {place}")
 
 
-@_download_model.command("status")
+@download_model.command("status")
 @_NAMES
 @_weights
 @click.option("--verify", is_flag=True, help="Read each file, and compare its SHA-256.")
@@ -96,10 +98,10 @@ def _status(
         click.echo(f"{each.weight.name:34} {each.state:8} {size:>10}  {each.path}")
 
 
-@_download_model.command("download")
+@download_model.command("download")
 @_NAMES
 @_weights
-@_EVENTS
+@AS_EVENTS
 @click.option("--force", is_flag=True, help="Fetch what is there too.")
 @click.option("--repo-id", help="Repository of a file that no manifest names.")
 @click.option("--filename", help="The file in it.")
@@ -118,7 +120,7 @@ def _download(
     **other: str | None,
 ) -> None:
     """Fetch weights by their names, or one file by its repository."""
-    progress = _progress(as_json=as_json, as_events=as_events)
+    progress = emitter(as_json=as_json, as_events=as_events)
     if bool(other["repo_id"]) != bool(other["filename"]) or bool(names) == bool(other["repo_id"]):
         raise click.UsageError("Give names of weights, or --repo-id and --filename.")
     if out is not None and len(names) > 1:
@@ -128,9 +130,7 @@ def _download(
     for name in names or (f"{other['repo_id']}/{other['filename']}",):
         given: dict[str, Any] = {"name": name} if names else other
         try:
-            path = ModelWeights.download_model(
-                **given, cache_dir=cache_dir, out=out, force=force, progress=progress if as_events else None
-            )
+            path = ModelWeights.download_model(**given, cache_dir=cache_dir, out=out, force=force, progress=progress)
         except (CuvisError, OSError) as error:
             failed[name] = str(error)
             progress.error(name, str(error))
@@ -144,10 +144,10 @@ def _download(
         raise click.ClickException("\n".join(failed.values()))
 
 
-@_download_model.command("export")
+@download_model.command("export")
 @_NAMES
 @_weights
-@_EVENTS
+@AS_EVENTS
 @click.option(
     "--to", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to copy them to."
 )
@@ -161,12 +161,12 @@ def _export(
     folder: Path,
 ) -> None:
     """Copy weights that are there to a folder, for a machine without a network."""
-    progress = _progress(as_json=as_json, as_events=as_events)
+    progress = emitter(as_json=as_json, as_events=as_events)
     _read(plugins_dirs, names)
-    with _said():
-        rows = ModelWeights.export_to(folder, names or None, cache_dir, progress=progress if as_events else None)
+    with Saying():
+        rows = ModelWeights.export_to(folder, names or None, cache_dir, progress=progress)
     if as_json:
-        click.echo(json.dumps({"schema_version": 1, "export_dir": str(folder), "models": rows}, indent=2))
+        print_payload("export_dir", folder, "models", rows)
     elif not as_events:
         for row in rows:
             click.echo(f"{row['name']}: {row['path'] or 'not there, left out'}")
@@ -174,11 +174,11 @@ def _export(
         raise click.ClickException("None of them is there; fetch them: download-model download NAME")
 
 
-@_download_model.command("import")
+@download_model.command("import")
 @click.argument("source_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @_NAMES
 @_weights
-@_EVENTS
+@AS_EVENTS
 def _import(
     *,
     source_dir: Path,
@@ -189,10 +189,10 @@ def _import(
     as_events: bool,
 ) -> None:
     """Take in weights from a folder that `export` made, all of them or none."""
-    progress = _progress(as_json=as_json, as_events=as_events)
+    progress = emitter(as_json=as_json, as_events=as_events)
     _read(plugins_dirs, names)
-    with _said():
-        rows = ModelWeights.import_from(source_dir, names or None, cache_dir, progress=progress if as_events else None)
+    with Saying():
+        rows = ModelWeights.import_from(source_dir, names or None, cache_dir, progress=progress)
     if as_json:
         known = {row["name"]: row for row in rows if row.get("reason") != "unknown model"}
         shown = [(known[name], each) for name, each in _each(list(known), cache_dir)]
@@ -202,7 +202,7 @@ def _import(
             click.echo(f"{row['name']}: {row.get('path') or row['reason']}")
 
 
-@_download_model.command("remove")
+@download_model.command("remove")
 @_NAMES
 @_weights
 @click.option("--dir", "folder", help="Remove the whole folder of a repository, models--OWNER--NAME.")
@@ -213,30 +213,25 @@ def _remove(
     if bool(names) == bool(folder):
         raise click.UsageError("Give names of weights, or --dir.")
     _read(plugins_dirs, names)
-    with _said():
+    with Saying():
         removed: list[dict[str, Any]] = [
             {"name": name, "freed_bytes": ModelWeights.remove(name, cache_dir)} for name in names
         ]
         if folder:
             removed = [{"dir": folder, "freed_bytes": ModelWeights.remove_dir(folder, cache_dir)}]
     if as_json:
-        cache = str(ModelWeights.resolve_cache_dir(cache_dir))
-        click.echo(json.dumps({"schema_version": 1, "cache_dir": cache, "removed": removed}, indent=2))
+        print_payload("cache_dir", ModelWeights.resolve_cache_dir(cache_dir), "removed", removed)
         return
     for row in removed:
         click.echo(f"{row.get('name') or row['dir']}: {shown_size(row['freed_bytes'])} removed")
 
 
-@_download_model.command("schema")
-@click.argument("name", type=click.Choice(schema_names()))
-def _schema(*, name: str) -> None:
-    """Print the JSON Schema of what these commands print."""
-    click.echo(json.dumps(schema(name), indent=2))
+download_model.add_command(schema_command)
 
 
 def download_model_cli() -> None:
     """Run the command `download-model`."""
-    _download_model(prog_name="download-model")
+    download_model(prog_name="download-model")
 
 
 def default_plugins_dirs() -> list[Path]:
@@ -262,22 +257,6 @@ def _read(folders: Iterable[Path], names: Sequence[str] = ()) -> None:
             raise click.UsageError(str(error)) from error
 
 
-class _said:  # noqa: N801 - used as `with _said()`
-    """Have errors end the command with their texts."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, _kind: object, error: object, _trace: object) -> None:
-        if isinstance(error, CuvisError | OSError):
-            raise click.ClickException(str(error)) from error
-
-
-def _progress(*, as_json: bool, as_events: bool) -> ProgressEmitter:
-    if as_json and as_events:
-        raise click.UsageError("Give --json or --progress-json, not both.")
-    return ProgressEmitter(as_events)
-
-
 def _each(names: Sequence[str], cache_dir: Path | None) -> Iterable[tuple[str, ModelStatus]]:
     return [(name, ModelWeights.status(name, cache_dir)) for name in names]
 
@@ -295,5 +274,4 @@ def _only(row: dict[str, Any], *keys: str) -> dict[str, Any]:
 
 
 def _print_rows(cache_dir: Path | None, rows: list[dict[str, Any]]) -> None:
-    cache = str(ModelWeights.resolve_cache_dir(cache_dir))
-    click.echo(json.dumps({"schema_version": 1, "cache_dir": cache, "models": rows}, indent=2))
+    print_payload("cache_dir", ModelWeights.resolve_cache_dir(cache_dir), "models", rows)

@@ -1,173 +1,162 @@
-"""Public data sets of Cubert on Hugging Face: what there is, and the published command `dataset` that fetches it."""
+"""The published command `dataset`, beside the public data sets that it fetches and removes."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any
 
 import click
 
-from cuvis_ai_core._nearest import did_you_mean
-from cuvis_ai_core.errors import CuvisError, MissingExtraError
+from cuvis_ai_core._untrusted_files import shown_size
+from cuvis_ai_core.data.dataset_specs import CAMERAS, DATASET_TAGS, DATASETS, DatasetSpec
+from cuvis_ai_core.data.dataset_status import MARKER_NAME, DatasetStatus
+from cuvis_ai_core.data.downloaded_datasets import DownloadResult, PublicDatasets
+from cuvis_ai_core.data.provisioning_commands import (
+    AS_EVENTS,
+    AS_JSON,
+    Saying,
+    emitter,
+    print_payload,
+    schema_command,
+)
+from cuvis_ai_core.errors import CuvisError, DatasetError
 
-__all__ = ["DatasetSpec", "PublicDatasets", "download_data_cli"]
-
-MARKER: Final = ".cuvis-dataset.json"
-"""Written into the folder of a data set once it is there as a whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetSpec:
-    """One public data set.
-
-    Attributes:
-        name: By which it is asked for.
-        display_name: For people.
-        repo_id: Owner and name of its repository.
-        camera: What recorded it.
-        tags: What it is for.
-        license: Its licence; its page has the text.
-        size_bytes: How large it is, 0 where that is only known online.
-        file_count: How many files it has, 0 where that is only known online.
-    """
-
-    name: str
-    display_name: str
-    repo_id: str
-    camera: str
-    tags: tuple[str, ...]
-    license: str = "see its page"
-    size_bytes: int = 0
-    file_count: int = 0
-
-    @property
-    def folder(self) -> str:
-        """The folder that it is fetched into, below that of all data."""
-        return self.repo_id.partition("/")[2]
-
-
-def _cubert(name: str, repository: str, *tags: str, camera: str = "XMR") -> DatasetSpec:
-    return DatasetSpec(name, repository.replace("_", " "), f"cubert-gmbh/{repository}", camera, tags)
-
-
-class PublicDatasets:
-    """The public data sets by name."""
-
-    _specs: ClassVar[tuple[DatasetSpec, ...]] = (
-        _cubert("Blood_Perfusion", "XMR_Demo_Blood_Perfusion", "medical"),
-        _cubert("Demo_Industrial_FOD_Lentils", "XMR_Demo_Industrial_Foreign_Object_Detection_Lentils", "anomaly"),
-        _cubert("Demo_Object_Tracking", "XMR_Demo_Object_Tracking", "tracking"),
-        _cubert("Lentils", "XMR_Lentils", "anomaly"),
-        _cubert("Industrial_FOD_Lentils", "XMR_Industrial_Foreign_Object_Detection_Lentils", "anomaly"),
-        _cubert(
-            "Industrial_FOD_Bedding",
-            "X4_SWIR_Industrial_Foreign_Object_Detection_Bedding",
-            "anomaly",
-            camera="X4 SWIR",
-        ),
-        _cubert("Industrial_FOD_Walnuts", "XMR_Industrial_Foreign_Object_Detection_Walnuts", "anomaly", "segmentation"),
-    )
-
-    @classmethod
-    def list_specs(cls) -> list[DatasetSpec]:
-        """Return all of them."""
-        return list(cls._specs)
-
-    @classmethod
-    def get(cls, name: str) -> DatasetSpec:
-        """Return one by its name, in upper or lower case.
-
-        Raises:
-            KeyError: There is none.
-        """
-        for spec in cls._specs:
-            if spec.name.casefold() == name.casefold():
-                return spec
-        names = [spec.name for spec in cls._specs]
-        raise KeyError(
-            f"There is no public data set '{name}'.{did_you_mean(name, names)} There are {', '.join(names)}."
-        )
-
-    @classmethod
-    def is_there(cls, spec: DatasetSpec, data_dir: Path) -> bool:
-        """Tell whether a data set was fetched as a whole."""
-        return (data_dir / spec.folder / MARKER).is_file()
-
-    @classmethod
-    def download(cls, name: str, data_dir: str | Path = "data") -> Path:
-        """Fetch a data set, going on with what is there, and return its folder.
-
-        Raises:
-            KeyError: There is none of that name.
-            MissingExtraError: `huggingface_hub` is not installed.
-            CuvisError: It cannot be fetched, as without a connection.
-        """
-        spec = cls.get(name)
-        folder = Path(data_dir) / spec.folder
-        hub = _hub(spec)
-        try:
-            hub.snapshot_download(spec.repo_id, repo_type="dataset", local_dir=str(folder))
-        except Exception as error:
-            raise CuvisError(
-                f"The data set '{spec.name}' ({spec.repo_id}) cannot be fetched: {type(error).__name__}: "
-                f"{str(error).partition(chr(10))[0]}",
-                hint="Look at the connection, and run the same command again: it goes on with what is there.",
-            ) from error
-        (folder / MARKER).write_text(json.dumps({"name": spec.name, "repo_id": spec.repo_id}) + "\n", encoding="utf-8")
-        return folder
-
-
-def _hub(spec: DatasetSpec) -> Any:
-    try:
-        import huggingface_hub
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"Fetching the data set '{spec.name}' needs the package 'huggingface_hub', which is not installed.",
-            hint="Install the extra: pip install 'cuvis-ai-core[hub]'",
-            extra="hub",
-        ) from error
-    return huggingface_hub
-
+__all__ = [
+    "CAMERAS",
+    "DATASETS",
+    "DATASET_TAGS",
+    "MARKER_NAME",
+    "DatasetError",
+    "DatasetSpec",
+    "DatasetStatus",
+    "DownloadResult",
+    "PublicDatasets",
+    "download_data_cli",
+]
 
 _DATA_DIR = click.option(
-    "--data-dir", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of all data."
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=lambda: Path.cwd() / "data",
+    show_default="./data",
+    help="Folder of all data sets; each has one of its own in it.",
 )
+_NAMES = click.argument("names", nargs=-1, required=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def _dataset() -> None:
-    """Public data sets: what there is, and fetching it."""
+def dataset() -> None:
+    """Public data sets: what there is, what is there, fetching it, removing it."""
 
 
-@_dataset.command("list")
-def _list() -> None:
+@dataset.command("list")
+@AS_JSON
+@click.option("-v", "--verbose", is_flag=True, help="Show repositories, revisions, licences and folders too.")
+def _list(*, as_json: bool, verbose: bool) -> None:
     """List them."""
-    for spec in PublicDatasets.list_specs():
-        click.echo(f"{spec.name:30} {spec.camera:8} {', '.join(spec.tags):24} {spec.repo_id}")
+    if as_json:
+        click.echo(json.dumps(PublicDatasets.list_payload(), indent=2))
+    else:
+        PublicDatasets.list_datasets(verbose)
 
 
-@_dataset.command("status")
+@dataset.command("status")
+@click.argument("names", nargs=-1)
 @_DATA_DIR
-def _status(data_dir: Path) -> None:
-    """Tell which of them are there."""
-    for spec in PublicDatasets.list_specs():
-        there = PublicDatasets.is_there(spec, data_dir)
-        click.echo(f"{spec.name:30} {data_dir / spec.folder if there else 'not fetched'}")
+@AS_JSON
+def _status(*, names: Sequence[str], data_dir: Path, as_json: bool) -> None:
+    """Tell which of them are there: present, incomplete, outdated, damaged, foreign or absent."""
+    _refuse_unknown(names)
+    found = PublicDatasets.status_all(data_dir, names or None)
+    if as_json:
+        print_payload("data_dir", data_dir, "datasets", [_row(each) for each in found])
+        return
+    for each in found:
+        size = "-" if each.bytes_on_disk is None else shown_size(each.bytes_on_disk)
+        click.echo(f"{each.spec.name:28} {each.state:10} {size:>10}  {each.path}")
 
 
-@_dataset.command("download")
-@click.argument("name")
+@dataset.command("download")
+@_NAMES
 @_DATA_DIR
-def _download(name: str, data_dir: Path) -> None:
-    """Fetch one of them."""
-    try:
-        click.echo(f"Fetched to {PublicDatasets.download(name, data_dir)}")
-    except KeyError as error:
-        raise click.UsageError(str(error.args[0])) from error
-    except (CuvisError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+@click.option("--force", is_flag=True, help="Fetch what is there too.")
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="Take over a folder that was not fetched, if its files are those of the data set; `remove` removes it then.",
+)
+@click.option("--prune-stale", is_flag=True, help="Remove files that an earlier revision had.")
+@AS_JSON
+@AS_EVENTS
+def _download(*, names: Sequence[str], data_dir: Path, as_json: bool, as_events: bool, **how: bool) -> None:
+    """Fetch them, going on with what is there."""
+    progress = emitter(as_json=as_json, as_events=as_events)
+    _refuse_unknown(names)
+    rows, failed = [], []
+    for spec in map(PublicDatasets.get_spec, names):
+        done = None
+        try:
+            done = PublicDatasets.download(spec.name, data_dir, progress=progress, **how)
+        except (CuvisError, OSError) as error:
+            failed.append(str(error))
+            progress.error(spec.name, str(error))
+        else:
+            progress.done(spec.name, done.path)
+            _say(spec, done, quietly=as_json or as_events)
+        fate = {"downloaded": done is not None, "stale_files": list(done.stale_files) if done else []}
+        rows.append(_row(PublicDatasets.status(spec.name, data_dir)) | fate)
+    if as_json:
+        print_payload("data_dir", data_dir, "datasets", rows)
+    if failed:
+        raise click.ClickException("\n".join(failed))
+
+
+@dataset.command("remove")
+@_NAMES
+@_DATA_DIR
+@AS_JSON
+def _remove(*, names: Sequence[str], data_dir: Path, as_json: bool) -> None:
+    """Remove the folders of data sets that were fetched or adopted, with all that is in them."""
+    _refuse_unknown(names)
+    removed = []
+    with Saying():
+        for name in names:
+            freed = PublicDatasets.remove(name, data_dir)
+            removed.append({"name": PublicDatasets.get_spec(name).name, "freed_bytes": freed})
+            if not as_json:
+                click.echo(f"{removed[-1]['name']}: {shown_size(freed)} removed")
+    if as_json:
+        print_payload("data_dir", data_dir, "removed", removed)
+
+
+dataset.add_command(schema_command)
 
 
 def download_data_cli() -> None:
     """Run the command `dataset`."""
-    _dataset(prog_name="dataset")
+    dataset(prog_name="dataset")
+
+
+def _refuse_unknown(names: Sequence[str]) -> None:
+    """Look whether what is named is known, before anything is done."""
+    for name in names:
+        try:
+            PublicDatasets.get_spec(name)
+        except DatasetError as error:
+            raise click.UsageError(str(error)) from error
+
+
+def _say(spec: DatasetSpec, done: DownloadResult, *, quietly: bool) -> None:
+    """Print where a data set is, and what else is there."""
+    if not quietly:
+        click.echo(done.path)
+    if done.stale_files:
+        click.echo(
+            f"{spec.name}: an earlier revision had {', '.join(done.stale_files)}, which this one has not. To have that "
+            "removed: --prune-stale",
+            err=True,
+        )
+
+
+def _row(status: DatasetStatus) -> dict[str, Any]:
+    return status.spec.to_json_dict() | status.to_json_dict()

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, TypeGuard
 
 from cuvis_ai_core._printable_text import shown_in_line
+from cuvis_ai_core.data.repository_files import is_inside
 
 _MOST_BYTES: Final = 1 << 63
 _HEX: Final = "[0-9a-f]"
@@ -151,11 +152,6 @@ def entry_of(declared: object) -> WeightEntry:
     values["aux_files"] = tuple(_aux_file(each, name) for each in values.get("aux_files", ()))
     given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     return WeightEntry(**given)
-
-
-def is_inside(name: object) -> TypeGuard[str]:
-    """Tell whether a text is a path that leads to nothing above where it begins, on whichever system."""
-    return _is_text(name) and not re.match("[A-Za-z]:", name) and not {"..", ".", ""} & set(re.split(r"[/\\]", name))
 
 
 def _aux_file(declared: object, name: str) -> AuxFile:

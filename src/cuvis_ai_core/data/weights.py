@@ -11,7 +11,8 @@ from cuvis_ai_core.data.carried_weights import carry_in, carry_out
 from cuvis_ai_core.data.fetched_weights import fetch, fetch_other
 from cuvis_ai_core.data.hub import is_offline
 from cuvis_ai_core.data.provisioning import ProgressEmitter, working_in
-from cuvis_ai_core.data.weight_entries import RegisteredWeight, folder_of, is_inside
+from cuvis_ai_core.data.repository_files import is_inside
+from cuvis_ai_core.data.weight_entries import RegisteredWeight, folder_of
 from cuvis_ai_core.data.weights_folder import take_out, take_out_folder
 from cuvis_ai_core.data.weights_index import WeightsIndex
 from cuvis_ai_core.data.weights_status import ModelStatus, place_of, status_of, weights_cache

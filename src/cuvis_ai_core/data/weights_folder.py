@@ -11,6 +11,7 @@ from typing import Final
 
 from cuvis_ai_core._atomic_writes import remove_tree, write_atomic
 from cuvis_ai_core._printable_text import shown_in_line
+from cuvis_ai_core.data.repository_files import size_of
 from cuvis_ai_core.data.weight_entries import RegisteredWeight
 from cuvis_ai_core.data.weights_status import STAGING, place_of, staging_of
 from cuvis_ai_core.errors import ModelDownloadError
@@ -81,17 +82,6 @@ def forget_staged(staging: Path) -> None:
         for folder in staging.parents[:2]:
             if STAGING in folder.parts:
                 folder.rmdir()
-
-
-def size_of(folder: Path) -> int:
-    """Return how many bytes the plain files below a folder have; links are not followed."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):
-                path = Path(parent, name)
-                total += 0 if path.is_symlink() else path.lstat().st_size
-    return total
 
 
 def _move(staged: Path, place: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core._untrusted_files import open_file
+from cuvis_ai_core.data.repository_files import has_size, sha256_of
 from cuvis_ai_core.data.weight_entries import RegisteredWeight
 
 STAGING: Final = ".cuvis-fetching"
@@ -90,24 +90,13 @@ def status_of(weight: RegisteredWeight, cache: Path, *, verify: bool = False) ->
     with suppress(OSError):
         size = path.stat().st_size if path.is_file() else None
     aux = weight.files[:-1]
-    aux_ok = all(_has_size(place_of(weight, cache, each.path), each.size_bytes) for each in aux) if aux else None
+    aux_ok = all(has_size(place_of(weight, cache, each.path), each.size_bytes) for each in aux) if aux else None
     size_ok = None if size is None else size == weight.entry.size_bytes
     sha_ok = None
     if verify and size_ok and aux_ok is not False:
         sha_ok = all(sha256_of(place_of(weight, cache, each.path)) == each.sha256 for each in weight.files)
     partial = _partial(weight, cache) if size is None else None
     return ModelStatus(weight, path, size is not None, size, size_ok, sha_ok, partial, aux_ok)
-
-
-def sha256_of(path: Path) -> str | None:
-    """Return the hash of a plain file, or None where it cannot be read."""
-    import hashlib
-
-    try:
-        with open_file(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-    except (OSError, ValueError):
-        return None
 
 
 def staging_of(weight: RegisteredWeight, cache: Path) -> Path:
@@ -128,10 +117,3 @@ def _partial(weight: RegisteredWeight, cache: Path) -> int | None:
     folders = (staging_of(weight, cache), cache / weight.cache_dir_name / "blobs")
     found = [size for each in folders if (size := incomplete_in(each, weight.entry.sha256)) is not None]
     return max(found, default=None)
-
-
-def _has_size(path: Path, size: int) -> bool:
-    try:
-        return path.is_file() and path.stat().st_size == size
-    except OSError:
-        return False

@@ -1,0 +1,215 @@
+"""Fetching a public data set into its folder, file by file, and taking it out again."""
+
+import os
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from cuvis_ai_core._atomic_writes import remove_tree, write_json
+from cuvis_ai_core._printable_text import shown_in_line
+from cuvis_ai_core.data.dataset_specs import DatasetSpec
+from cuvis_ai_core.data.dataset_status import (
+    COMPLETE,
+    DOWNLOADING,
+    MARKER_NAME,
+    DatasetStatus,
+    listed_files,
+)
+from cuvis_ai_core.data.hub import fetching, hub_library, refuse_offline
+from cuvis_ai_core.data.provisioning import ProgressEmitter
+from cuvis_ai_core.data.repository_files import RepositoryFile, is_inside, size_of
+from cuvis_ai_core.errors import DatasetError
+
+_OWN: Final = (MARKER_NAME, ".cache")
+"""What programs put beside the files of a data set: ours, and the hub's library."""
+_SHOWN: Final = 3
+
+
+def fetch(found: DatasetStatus, *, force: bool, adopt: bool, progress: ProgressEmitter | None) -> None:
+    """Fetch what is not there of a data set.
+
+    The marker calls it complete only once each file has the hash that the hub has for it. No token is sent.
+
+    Raises:
+        MissingExtraError: `huggingface_hub` is not installed.
+        DatasetError: It cannot be fetched, or something else lies in its folder.
+    """
+    spec, folder = found.spec, found.path
+    if found.state == "foreign" and not adopt:
+        raise DatasetError(
+            f"{folder} is not replaced: it was not fetched as the data set '{spec.name}'.",
+            hint="Choose another --data-dir. To have it taken over, and removed by `remove` later: --adopt.",
+        )
+    hub = hub_library(f"the data set '{spec.name}'")
+    files = _files_of(spec, hub)
+    if found.state == "foreign" and not force:
+        _refuse_others(spec, folder, files)
+    begun = {"state": DOWNLOADING, "repo_id": spec.repo_id, "revision": spec.revision, "started_at": _now()}
+    before = _known_before(found)
+    known = sorted({*before, *(file.path for file in files)})  # whoever goes on, with another revision, knows all
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / MARKER_NAME, begun | {"files": [{"path": path, "size_bytes": 0} for path in known]})
+        _fetch_files(spec, folder, files, hub, force=force, progress=progress)
+        names = {file.path.casefold() for file in files}  # where a disk knows no case, these are the same files
+        stale = [path for path in before if path.casefold() not in names and os.path.lexists(folder / path)]
+        _write_complete(spec, folder, {file.path: file.size_bytes for file in files}, stale)
+    except OSError as error:
+        raise DatasetError(f"{folder}: nothing can be written there: {error.strerror or error}.") from error
+
+
+def prune(found: DatasetStatus) -> tuple[str, ...]:
+    """Remove the files of a folder that an earlier revision had, and return those that stay."""
+    kept, folder = [], found.path
+    for path in stale_files(found.marker or {}):
+        place = folder / path
+        if os.path.lexists(place) and not _is_removed(place, folder):
+            kept.append(path)
+    _write_complete(found.spec, folder, listed_files(found.marker or {}), kept)
+    return tuple(kept)
+
+
+def stale_files(marker: dict[str, Any]) -> list[str]:
+    """Return the files that an earlier revision had, as a marker has them."""
+    stale = marker.get("stale_files")
+    return [path for path in stale if _is_data(path)] if isinstance(stale, list) else []
+
+
+def take_out(found: DatasetStatus) -> int:
+    """Remove the folder of a data set with all that is in it, and return how many bytes that were.
+
+    Raises:
+        DatasetError: It was not fetched as this data set, or cannot be removed.
+    """
+    spec, folder = found.spec, found.path
+    if found.state == "absent":
+        return 0
+    if folder.is_symlink():
+        raise DatasetError(f"{folder} is not removed: it is a link.", hint="Remove it by hand.")
+    if (found.marker or {}).get("repo_id") != spec.repo_id:
+        raise DatasetError(
+            f"{folder} is not removed: it was not fetched as the data set '{spec.name}'.", hint="Remove it by hand."
+        )
+    freed = size_of(folder)
+    try:
+        # First, and gone last: whoever is ended in between finds it incomplete, and can remove it again.
+        write_json(folder / MARKER_NAME, {"state": DOWNLOADING, "repo_id": spec.repo_id, "files": []})
+        for each in folder.iterdir():
+            if each.name != MARKER_NAME:
+                remove_tree(each)
+        remove_tree(folder)
+    except OSError as error:
+        raise DatasetError(f"{folder} cannot be removed: {error.strerror or error}.") from error
+    return freed
+
+
+def _files_of(spec: DatasetSpec, hub: Any) -> list[RepositoryFile]:
+    """Ask the hub for the files of the revision."""
+    what = f"The data set '{spec.name}' ({spec.repo_id})"
+    refuse_offline(what, DatasetError, f"By hand, where there is a connection: {spec.page}; then: --adopt.")
+    with fetching(what, DatasetError):
+        rows = hub.HfApi().list_repo_tree(
+            spec.repo_id, recursive=True, revision=spec.revision, repo_type="dataset", token=False
+        )
+        files = [
+            RepositoryFile(row.path, row.size, row.lfs.sha256 if row.lfs else None, row.blob_id)
+            for row in rows
+            if hasattr(row, "size")  # folders have none
+        ]
+    for file in files:
+        if not _is_data(file.path):
+            raise DatasetError(f"{what} cannot be fetched: '{shown_in_line(file.path)}' is no name of a file in it.")
+    return files
+
+
+def _fetch_files(
+    spec: DatasetSpec,
+    folder: Path,
+    files: list[RepositoryFile],
+    hub: Any,
+    *,
+    force: bool,
+    progress: ProgressEmitter | None,
+) -> None:
+    """Have each file in its place, one after the other, so that an interrupt ends it at once."""
+    for number, file in enumerate(files, 1):
+        place = folder / file.path
+        if force or not file.is_at(place):
+            with fetching(f"The data set '{spec.name}' ({spec.repo_id}/{file.path})", DatasetError):
+                hub.hf_hub_download(
+                    spec.repo_id,
+                    file.path,
+                    repo_type="dataset",
+                    revision=spec.revision,
+                    local_dir=str(folder),
+                    token=False,
+                    # Else the library goes on with a part, but takes a file for right that was changed here.
+                    force_download=force or os.path.lexists(place),
+                )
+            if not file.is_at(place):
+                place.unlink(missing_ok=True)
+                raise DatasetError(
+                    f"The data set '{spec.name}': what came of {file.path} is another file than the hub has in its "
+                    "list. It was not kept.",
+                    hint="Run the same command again: it goes on with what is there.",
+                )
+        if progress is not None:
+            progress.files_progress(spec.name, number, len(files))
+
+
+def _refuse_others(spec: DatasetSpec, folder: Path, files: Iterable[RepositoryFile]) -> None:
+    """Raise if a file in a folder that is taken over has the name of one of the data set, and is another."""
+    places = [folder / file.path for file in files if not file.is_at(folder / file.path)]
+    others = [str(place) for place in places if os.path.lexists(place)]
+    if others or not folder.is_dir():
+        raise DatasetError(
+            f"{folder} is not taken over: {', '.join(others[:_SHOWN]) or 'it'} is not of the data set '{spec.name}'"
+            f"{f', and so are {len(others) - _SHOWN} more' if len(others) > _SHOWN else ''}. Nothing was changed.",
+            hint="Move it away; or have it replaced: --adopt --force.",
+        )
+
+
+def _known_before(found: DatasetStatus) -> list[str]:
+    """Return the files that are in the folder as those of the data set, whichever revision had them."""
+    marker = found.marker or {}
+    if found.state in {"foreign", "absent"}:
+        return []
+    return sorted({path for path in (*listed_files(marker), *stale_files(marker)) if _is_data(path)})
+
+
+def _write_complete(spec: DatasetSpec, folder: Path, files: dict[str, int], stale: list[str]) -> None:
+    done = {
+        "state": COMPLETE,
+        "repo_id": spec.repo_id,
+        "revision": spec.revision,
+        "file_count": len(files),
+        "size_bytes": sum(files.values()),
+        "finished_at": _now(),
+        "files": [{"path": path, "size_bytes": size} for path, size in sorted(files.items())],
+    }
+    write_json(folder / MARKER_NAME, done | ({"stale_files": stale} if stale else {}))
+
+
+def _is_data(path: object) -> bool:
+    return is_inside(path) and re.split(r"[/\\]", path.casefold())[0] not in _OWN
+
+
+def _is_removed(place: Path, folder: Path) -> bool:
+    """Remove a file, and the folders above it that are empty then; nothing that a link leads to."""
+    home = folder.resolve()
+    if not place.parent.resolve().is_relative_to(home) or (place.is_dir() and not place.is_symlink()):
+        return False
+    with suppress(OSError):
+        place.unlink()
+        for parent in place.parents:
+            if parent == folder:
+                break
+            parent.rmdir()
+    return not os.path.lexists(place)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S%z")

@@ -1,0 +1,60 @@
+"""What the commands `download-model` and `dataset` have in common."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cuvis_ai_core.data.provisioning import ProgressEmitter
+from cuvis_ai_core.data.provisioning_schemas import schema, schema_names
+from cuvis_ai_core.errors import CuvisError
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+AS_EVENTS = click.option(
+    "--progress-json", "as_events", is_flag=True, help="Print a line of JSON for each event, as it comes."
+)
+
+
+@click.command("schema")
+@click.argument("name", type=click.Choice(schema_names()), metavar="|".join(schema_names()))
+def schema_command(*, name: str) -> None:
+    """Print the JSON Schema of what these commands print."""
+    click.echo(json.dumps(schema(name), indent=2))
+
+
+class Saying:
+    """Have errors end the command with their texts: `with Saying():`."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: object, _trace: object) -> None:
+        if isinstance(error, CuvisError | OSError):
+            raise click.ClickException(str(error)) from error
+
+
+class ForPeople(ProgressEmitter):
+    """Tells people what would else look like a command that hangs."""
+
+    def __init__(self) -> None:
+        super().__init__(False)
+
+    def waiting(self) -> None:
+        """Another program works in the folder."""
+        click.echo("Another program works in this folder; waiting for it. Ctrl-C ends the waiting.", err=True)
+
+
+def emitter(*, as_json: bool, as_events: bool) -> ProgressEmitter:
+    """Return whom progress is told.
+
+    Raises:
+        click.UsageError: Two ways to print are asked for.
+    """
+    if as_json and as_events:
+        raise click.UsageError("Give --json or --progress-json, not both.")
+    return ProgressEmitter() if as_events else ForPeople()
+
+
+def print_payload(folder_key: str, folder: Path | str, rows_key: str, rows: list[dict[str, Any]]) -> None:
+    """Print rows as the schemas have them."""
+    click.echo(json.dumps({"schema_version": 1, folder_key: str(folder), rows_key: rows}, indent=2))
