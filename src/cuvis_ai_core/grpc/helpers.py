@@ -57,6 +57,7 @@ def proto_to_tensor(tensor: Any) -> Any:
             hint="Install the extra: pip install 'cuvis-ai-core[torch]'; or use proto_to_numpy.",
             extra="torch",
         ) from error
+    # Of a copy: torch warns of memory that cannot be written, as that of a message.
     return torch.from_numpy(proto_to_numpy(tensor))
 
 

@@ -16,6 +16,7 @@ def explain_missing() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
+        # A module of ours that is missing is a bug, and no extra.
         if (error.name or "").startswith("cuvis_ai_core"):
             raise
         raise MissingExtraError(

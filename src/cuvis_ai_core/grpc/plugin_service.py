@@ -49,6 +49,7 @@ class PluginService:
         return plugins.clear_plugin_cache(self._call(request, context))
 
     def _call(self, request: Any, context: Any) -> Call:
+        # Not every message has a session.
         owner = self.sessions.get(request.session_id) if hasattr(request, "session_id") else None
         return Call(self._service, request, context or _NoContext(), owner)
 

@@ -23,6 +23,7 @@ def graph(nodes: Sequence[str], edges: Sequence[tuple[str, str, str]]) -> Html:
     arcs = "".join(
         f'<path d="M260 {places[begin] + 4}C{300 + _reach(places, begin, end)} {places[begin]} '
         f'{300 + _reach(places, begin, end)} {places[end]} 268 {places[end] - 4}" fill="none" stroke="#5a6a70" '
+        # A browser shows the title where the pointer rests.
         f'stroke-width="1.5" marker-end="url(#head)"><title>{text(ports)}</title></path>'
         for begin, end, ports in edges
         if begin in places and end in places

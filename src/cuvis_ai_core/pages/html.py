@@ -76,6 +76,7 @@ def page(title: str, about: str, *children: object, script: str = "", refresh: i
         script: What runs in it, of ours alone.
         refresh: After how many seconds a browser reads it again, if at all.
     """
+    # Should a stranger's text come through as HTML after all, it can fetch nothing from elsewhere.
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     policy += "; script-src 'unsafe-inline'" if script else ""
     again = f'<meta http-equiv="refresh" content="{refresh}">' if refresh else ""
@@ -90,5 +91,6 @@ def page(title: str, about: str, *children: object, script: str = "", refresh: i
 
 
 def _cell(value: object) -> Html:
+    # A truth value is an int to Python.
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return element("td", f"{value:.6g}" if isinstance(value, float) else value, class_="number" if is_number else None)

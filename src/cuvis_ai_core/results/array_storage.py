@@ -45,6 +45,7 @@ class RawPlace:
 
     def __setitem__(self, key: Any, value: NDArray[Any]) -> None:
         values = np.ascontiguousarray(value, dtype=self.dtype)
+        # For each tile anew: tiles come from several threads, and a stream has one position.
         with self._file.open("r+b") as stream:
             if key is Ellipsis:
                 self._write(stream, 0, values)
@@ -60,6 +61,7 @@ class RawPlace:
                     self._write(stream, (first + row * width + columns.start) * pixel, values[image, row])
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        # What is read from a file is a copy in any case.
         del copy
         whole = np.fromfile(self._file, self.dtype, _product(self.shape), offset=self._offset).reshape(self.shape)
         return whole if dtype is None else whole.astype(dtype, copy=False)
@@ -85,4 +87,5 @@ def blocks_of(array: "NDArray[Any] | Place") -> Iterator[NDArray[Any]]:
 
 
 def _product(sizes: tuple[int, ...]) -> int:
+    # By itself NumPy before 2 counts in 32 bits on Windows.
     return int(np.prod(sizes, dtype=np.int64))

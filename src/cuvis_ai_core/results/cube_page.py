@@ -94,6 +94,7 @@ def _slider(sample: Sample, shown: Sequence[int], cube: Cube) -> Html:
     )
     caption = element("figcaption", band_name(cube, shown[0]), id="name")
     pictures = [_address(encoded(levels(sample.values[..., band]), "jpeg"), "jpeg") for band in shown]
+    # Browsers do not run a script of this type, and base64 has no `</script>` in it that would end it.
     kept = Html(f'<script type="application/json" id="bands">{json.dumps(pictures)}</script>')
     return element("figure", image, control, caption, kept)
 

@@ -121,6 +121,7 @@ class Run:
             batch = published_inputs(cube, self.annotations)
         target = folder or self.default_folder
         profiler = Profiler() if self.profiled else None
+        # Of the other formats nobody knows yet whether an output is no image and needs the archive.
         certain = (ARCHIVE, RECORD) if self.format == FORMATS[0] else (RECORD,)
         with OutputFolder(target, certain) as output:
             beside = self._draw(output.staging)

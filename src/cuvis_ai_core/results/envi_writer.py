@@ -51,6 +51,7 @@ class EnviFile:
         written = np.dtype(_WIDER.get(dtype.name, dtype.name)).newbyteorder("<")
         data = folder / f"{stem}.img"
         with data.open("wb") as stream:
+            # A hole at first: the disk gives room when tiles come.
             stream.truncate(int(np.prod(shape, dtype=np.int64)) * written.itemsize)
         self.place = RawPlace(data, 0, shape, written)
 
@@ -71,6 +72,7 @@ class EnviFile:
             "file type": kind,
             "data type": str(_CODES[self.place.dtype.newbyteorder("=").name]),
             "interleave": "bip",
+            # SPy refuses a header without it, though ENVI has a default (decision 7).
             "byte order": "0",
             **({"data ignore value": "nan"} if self.place.dtype.kind == "f" else {}),
             **_place(self._cube),
@@ -79,6 +81,7 @@ class EnviFile:
         for name, values in (("wavelength", bands.wavelengths), ("fwhm", bands.fwhm)):
             if values is not None:
                 fields |= {
+                    # In the spelling of ENVI's own list of units.
                     "wavelength units": "Nanometers",
                     name: _braced(", ".join(f"{each:.10g}" for each in values)),
                 }
@@ -104,6 +107,7 @@ def _map_info(transform: tuple[float, ...]) -> dict[str, str]:
     """Return a transform as `map info`, turned where it is; one that is neither stands there by itself."""
     a, b, x, d, e, y = transform[:6]
     if b == d == 0:
+        # Pixel 1, 1 of ENVI is the outer corner of the first pixel, and the height of a pixel is positive downwards.
         return {"map info": _braced(f"Arbitrary, 1, 1, {x!r}, {y!r}, {a!r}, {-e!r}")}
     turn, width, height = atan2(b, a), hypot(a, b), hypot(d, e)
     text = f"Arbitrary, 1, 1, {x!r}, {y!r}, {width!r}, {height!r}, rotation={degrees(turn)!r}"
@@ -122,6 +126,7 @@ def _classes(names: Mapping[int, str]) -> dict[str, str]:
     shown = [names.get(number, "Unclassified" if number == 0 else f"class {number}") for number in numbers]
     return {
         "classes": str(len(numbers)),
+        # A comma parts the names, and nothing in a header escapes it.
         "class names": _braced(", ".join(name.replace(",", " ") for name in shown)),
         "class lookup": _braced(", ".join(colours)),
     }
@@ -132,5 +137,6 @@ def _text(value: Any) -> str:
 
 
 def _braced(text: str) -> str:
+    # A brace ends a value, and nothing escapes it.
     plain = " ".join(text.replace("{", "(").replace("}", ")").split())
     return f"{{{plain}}}"

@@ -216,6 +216,7 @@ class OutputFolder:
             absolute = self._folder.absolute()
             beside = next(place for place in (absolute, *absolute.parents) if os.path.lexists(place))
             prefix = f".{absolute.name or 'output'}."
+            # The folder's name may have a `[` or a `*` of its own.
             for old in beside.glob(f"{glob.escape(prefix)}*"):
                 _remove_if_left(old)
         self._refuse_foreign(self._certain.difference(self._own_files()))
@@ -265,6 +266,7 @@ class OutputFolder:
                 self._published = True
                 return
             old = self._own_files()
+            # The record comes last: by it `_take_back` knows whether the exchange had come to its end.
             new = sorted((file.name for file in self.staging.iterdir()), key=lambda name: name == RECORD)
             self._refuse_foreign(set(new) - set(old))
             self._exchange(old, new)

@@ -44,6 +44,7 @@ class GeoTiffFile:
             "count": channels[0] if channels else 1,
             "dtype": written.name,
             "interleave": "pixel",
+            # A TIFF ends at 4 GiB, and GDAL has to know when it makes the file (driver GTiff, creation options).
             "BIGTIFF": "IF_SAFER",
             **_place(cube),
         }
@@ -60,6 +61,7 @@ class GeoTiffFile:
             raster.rpcs = RPC.from_gdal(self._cube.metadata[_POLYNOMIALS])
         raster.update_tags(output=bands.name, description=bands.description)
         if self._cube.acquired is not None:
+            # As TIFF 6.0 has it (section 8, DateTime).
             raster.update_tags(TIFFTAG_DATETIME=self._cube.acquired.strftime("%Y:%m:%d %H:%M:%S"))
         if bands.wavelengths is not None:
             for number, wavelength in enumerate(bands.wavelengths.tolist(), 1):
@@ -121,6 +123,7 @@ def _place(cube: "Cube") -> dict[str, Any]:
         found["transform"] = Affine(*cube.transform[:6])
     if points := points_of(cube):
         found["gcps"] = [GroundControlPoint(row=row, col=column, x=x, y=y, z=z) for column, row, x, y, z in points.rows]
+        # rasterio takes one system for a file: with points, it is theirs.
         return found | _system(points.crs)
     return found | _system(cube.crs)
 

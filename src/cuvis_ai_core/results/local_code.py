@@ -24,6 +24,7 @@ def local_code(folder: Path, *, edited: bool | None) -> dict[str, Any]:
         none), `edited`, and `sha256` over its code; None where that is no more what was loaded.
     """
     commit = _git(folder, "rev-parse", "HEAD")
+    # With -z names are written as they are, without quotes and escapes (git-status(1)).
     told = _git(folder, "status", "--porcelain", "-z", "--", ".") if commit else None
     changed = None if told is None else sorted(each[3:] for each in told.split("\0") if each[3:])
     return {"commit": commit, "changed": changed, "edited": edited, "sha256": None if edited else code_hash(folder)}
@@ -43,6 +44,7 @@ def code_hash(folder: Path) -> str | None:
     digest = hashlib.sha256()
     try:
         for file in sorted(_files(folder)):
+            # With its size: else the end of one file could pass for the name of the next.
             digest.update(f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\0".encode(errors="replace"))
             digest.update(file.read_bytes())
     except OSError:  # gone in this moment
@@ -53,6 +55,7 @@ def code_hash(folder: Path) -> str | None:
 def _files(folder: Path) -> list[Path]:
     found: list[Path] = []
     for each in folder.iterdir():
+        # A link may lead back up, or out of the project.
         if each.is_dir() and not each.is_symlink():
             if each.name[:1] != "." and not any(fnmatch(each.name, ignored) for ignored in NO_SOURCE):
                 found += _files(each)

@@ -40,6 +40,7 @@ class Origin:
         return f"{self.plugin} {self.version} ({where})"
 
 
+# `importlib.metadata` looks for the distribution, and reads its file, at each call.
 @cache
 def core_version() -> str:
     """Return the version of this package."""

@@ -20,6 +20,7 @@ _LOCAL: Final = struct.Struct("<4sHHHHHLLLHH")
 _CENTRAL: Final = struct.Struct("<4sHHHHHHLLLHHHHHLL")
 _VERSION: Final = 45
 _UTF8: Final = 0x800
+# The first day that ZIP knows: with the time of writing, the same outputs would be other bytes each time.
 _NEW_YEAR_1980: Final = 0x21
 _LARGE: Final = 0xFFFFFFFF
 _MANY: Final = 0xFFFF
@@ -54,6 +55,7 @@ class Archive:
         about: Any = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_2_0(header, about)
         encoded, size = f"{name}.npy".encode(), int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        # 20 bytes are the extra field that has both sizes in 64 bits (APPNOTE 4.5.3).
         member = _Member(encoded, self._end, self._end + _LOCAL.size + len(encoded) + 20, len(header.getvalue()) + size)
         with self._file.open("r+b") as stream:
             stream.seek(member.at)
@@ -74,6 +76,7 @@ class Archive:
     def close(self) -> None:
         """Write checksums and directory; before, the file is no archive."""
         with self._file.open("r+b") as stream:
+            # Not while tiles are written: they come in any order, and a CRC goes from the first byte to the last.
             checksums = [_checksum(stream, member) for member in self._members]
             for member, checksum in zip(self._members, checksums, strict=True):
                 stream.seek(member.at + _CRC_AT)
@@ -91,6 +94,7 @@ class Archive:
             struct.pack("<4sQHHLL", b"PK\x06\x06", 44, _VERSION, _VERSION, 0, 0)
             + about
             + struct.pack("<4sLQL", b"PK\x06\x07", 0, self._end + size, 1)
+            # What does not fit here is all ones, and stands in the record for 64 bits above (APPNOTE 4.4.1.4).
             + struct.pack("<4sHHHHLLH", b"PK\x05\x06", 0, 0, *[min(count, _MANY)] * 2, size, _LARGE, 0)
         )
 

@@ -81,6 +81,7 @@ def meanings(
 
 def _counts(value: object) -> bool:
     """Tell whether a value is of whole numbers, in which a pixel without data is 0 like others."""
+    # By its name: torch may not be installed.
     return str(getattr(value, "dtype", "")).removeprefix("torch.").startswith(("bool", "int", "uint"))
 
 

@@ -85,6 +85,7 @@ def as_array(value: Any) -> NDArray[Any] | None:
         array = np.asarray(value)
     except Exception:  # noqa: BLE001 - a plugin's object may refuse in any way
         return None
+    # NumPy pickles objects, and whoever reads the file would have to run them.
     return None if array.dtype.hasobject else array
 
 

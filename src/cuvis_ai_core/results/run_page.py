@@ -80,6 +80,7 @@ def _small(data: bytes) -> tuple[bytes, str]:
     stream = io.BytesIO()
     with Image.open(io.BytesIO(data)) as image:
         image.thumbnail((_LONGEST, _LONGEST))
+        # JPEG has neither palettes nor transparency.
         image.convert("RGB").save(stream, "jpeg", quality=85)
     return stream.getvalue(), "jpeg"
 

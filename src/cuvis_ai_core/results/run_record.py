@@ -91,6 +91,7 @@ def node_records(registry: "NodeRegistry", pipeline: "Pipeline") -> list[dict[st
     """Return for each node, in running order, its class and the code that it comes from."""
     classes = {name: type(pipeline.nodes[name]) for name in pipeline.order}
     origins = {name: origin_of(registry, node_class) for name, node_class in classes.items()}
+    # Once for each plugin, not for each node: git is started for it.
     local = {
         each.plugin: local_code(Path(str(each.source)), edited=registry.edited(str(each.plugin)))
         for each in {origin.plugin: origin for origin in origins.values() if origin.kind == "local"}.values()

@@ -62,6 +62,8 @@ class ZarrFile:
         coordinates: list[str] = []
         if place := self._grid():
             attributes["grid_mapping"] = "spatial_ref"
+            # An array without values whose attributes are the system, as CF 5.6 has it, by the name that GDAL and
+            # rioxarray give it.
             self._root.create_array("spatial_ref", shape=(), dtype=np.int64, fill_value=0).attrs.update(place)
             coordinates.append("spatial_ref")  # what is no coordinate, xarray takes for an image
             self._add_axes()
@@ -79,6 +81,7 @@ class ZarrFile:
             attributes["time_coverage_start"] = self._cube.acquired.isoformat()
         if bands.classes:
             attributes["flag_values"] = sorted(bands.classes)
+            # Blanks part the meanings (CF 3.5).
             attributes["flag_meanings"] = " ".join(
                 bands.classes[each].replace(" ", "_") for each in sorted(bands.classes)
             )
@@ -114,6 +117,7 @@ class ZarrFile:
             found["crs_wkt"] = self._cube.crs
         if self._cube.transform is not None:
             width, turn, x, turn_y, height, y = self._cube.transform[:6]
+            # GDAL has the offset first in each row, affine transforms have it last.
             found["GeoTransform"] = " ".join(repr(float(each)) for each in (x, width, turn, y, turn_y, height))
         return found
 

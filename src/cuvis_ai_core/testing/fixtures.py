@@ -28,6 +28,7 @@ def cuvis_registry(cuvis_cache: Path) -> "Iterator[NodeRegistry]":
     """Return a registry without pip-installed plugins, with a plugin cache of its own; it is closed in the end."""
     from cuvis_ai_core.registry import NodeRegistry
 
+    # Asked for since it sets the variable of the plugin cache.
     del cuvis_cache
     with NodeRegistry(discover=False) as registry:
         yield registry

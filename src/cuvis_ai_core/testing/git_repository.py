@@ -49,7 +49,9 @@ class GitRepository:
         }
         git_dir.mkdir(parents=True)
         work_tree.mkdir(parents=True)
+        # Without a template, which may bring the user's hooks (git-init(1)).
         self._git("init", "--quiet", "--template=", "--initial-branch=main")
+        # Where Git changes line ends, as on Windows, commits would have other hashes.
         self._git("config", "core.autocrlf", "false")
         self._git("config", "--unset", "core.worktree")  # served by itself, and from where it may be moved
 
@@ -61,6 +63,7 @@ class GitRepository:
             CuvisError: git refused; the message has its words.
         """
         self._write(files)
+        # What a .gitignore names is asked for all the same.
         self._git("add", "--all", "--force")
         self._commits += 1
         self._git("commit", "--quiet", "--allow-empty", "--no-verify", "--message", message)
@@ -80,6 +83,7 @@ class GitRepository:
             for name, text in files.items():
                 path = self._work_tree / name
                 path.parent.mkdir(parents=True, exist_ok=True)
+                # The same bytes on every system, so that commits have the same hashes.
                 path.write_text(text, encoding="utf-8", newline="\n")
         elif files.is_dir():
             shutil.copytree(files, self._work_tree, dirs_exist_ok=True, ignore=_NOT_SOURCE)

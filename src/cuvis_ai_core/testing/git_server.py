@@ -67,6 +67,7 @@ class GitHost:
         self._closing.clear()
         handler = type("Handler", (_Handler,), {"host": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", self._port), handler)
+        # So long `shutdown` waits at most: half a second by itself.
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self
 
@@ -175,6 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
         head, _, content = done.stdout.partition(b"\r\n\r\n")
         headers = BytesParser().parsebytes(head, headersonly=True)
+        # A CGI program without a status means 200 (RFC 3875, section 6.3.3).
         status = headers.get("Status", "200" if done.returncode == 0 else "500")
         del headers["Status"]
         if fault:
@@ -198,6 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def _chunk(self) -> bytes:
+        # Behind a `;` stand extensions of the chunk (RFC 9112, section 7.1.1).
         size = int(self.rfile.readline().split(b";")[0], 16)
         data = self.rfile.read(size)
         self.rfile.readline()
@@ -226,5 +229,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         try:
             self.wfile.write(content)
+        # Whoever asked is gone, or has read what it wanted.
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True

@@ -162,6 +162,7 @@ class _Check:
         if tiling_of(node) is None or not any(np.ndim(value) == len(_SIZES) for value in values.values()):
             return None
         batch = {f"{node.name}.{key}": value for key, value in values.items()}
+        # One byte: with the smallest tiles there are.
         found = _pipeline(node).forward_tiled(batch, memory=1)
         return {port: value for (_, port), value in found.items()}
 

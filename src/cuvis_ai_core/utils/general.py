@@ -36,6 +36,7 @@ def normalize_per_channel_vectorized(
     Returns:
         float32, of the same shape.
     """
+    # When it is called: importing this module costs no NumPy.
     from cuvis_ai_core.data.cu3s_samples import stretched
 
     return stretched(array, range_min, range_max)

@@ -38,6 +38,7 @@ def suggest_plugins_field(
         path: name for name, manifest in manifests_in(plugins_dirs).items() for path in class_paths(manifest) or ()
     }
     classes = [str(node.get("class_name", node.get("class", ""))) for node in raw_pipeline_dict.get("nodes") or ()]
+    # So published files name what the catalogue itself brings, for which there is no manifest.
     own = [BUILTIN] if any(each.startswith("cuvis_ai.") for each in classes) else []
     names = list(dict.fromkeys([*own, *(owners[each] for each in classes if each in owners)]))
     return names, reorder_pipeline_with_plugins(raw_pipeline_dict, names)
@@ -69,6 +70,7 @@ def _suggest(pipeline_path: Path, plugins_dirs: Sequence[Path], output: str) -> 
     """Print a pipeline file with the field `plugins` that it lacks; the file stays as it is."""
     try:
         raw = load_yaml(pipeline_path).data
+        # A file that is none ended in a traceback, further below.
         if not isinstance(raw, dict) or not _are(raw.get("nodes"), dict) or not _are(raw.get("plugins"), str):
             raise click.ClickException(
                 f"{pipeline_path} is no pipeline file: it is a mapping, with a list of mappings under 'nodes' and a "
@@ -85,6 +87,7 @@ def _suggest(pipeline_path: Path, plugins_dirs: Sequence[Path], output: str) -> 
     before = pipeline_path.read_text(encoding="utf-8").splitlines(keepends=True)
     diff = "".join(difflib.unified_diff(before, text.splitlines(keepends=True), str(pipeline_path), str(pipeline_path)))
     answer = {"pipeline": str(pipeline_path), "plugins": plugins, "diff": diff}
+    # The texts end in a line break of their own.
     click.echo({"yaml": text, "diff": diff}.get(output) or json.dumps(answer, indent=2) + "\n", nl=False)
 
 
@@ -99,6 +102,7 @@ def suggest_plugins_fix_cli(argv: Sequence[str] | None = None) -> int:
     """
     try:
         _suggest.main(args=None if argv is None else list(argv), prog_name="suggest-plugins-fix")
+    # click ends the program; a published entry point returns its exit status.
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 0
     return 0

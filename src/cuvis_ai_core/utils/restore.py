@@ -63,6 +63,7 @@ def restore_pipeline(  # noqa: PLR0913, PLR0917 - the published order
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.registry import NodeRegistry
 
+    # Not `with`: what is returned needs the plugins of its nodes.
     registry = NodeRegistry()
     folders = list(map(Path, plugins_dirs or ()))
     if plugins_path is not None:
@@ -72,6 +73,7 @@ def restore_pipeline(  # noqa: PLR0913, PLR0917 - the published order
     pipeline = Pipeline.load_pipeline(
         pipeline_path, weights_path, device=device, config_overrides=config_overrides, node_registry=registry
     )
+    # A registry that nobody has any more lets go of its plugins.
     vars(pipeline)["node_registry"] = registry
     if pipeline_vis_ext is not None:
         pipeline.draw(Path(pipeline_path).with_suffix(f".{pipeline_vis_ext.removeprefix('.')}"))
@@ -105,6 +107,7 @@ def _predict(pipeline: "Pipeline", name: str, arguments: Mapping[str, Any], fold
     from cuvis_ai_core.training.predictor import Predictor
 
     batches = module_to_predict(name, arguments, folders, vars(pipeline)["node_registry"])
+    # One batch after the other, and none is kept: a set may be larger than memory.
     for _ in Predictor(pipeline).outputs_of(batches):
         pass
 

@@ -16,5 +16,6 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = f"cuvis_ai_schemas.{'enums' if name in {'ArtifactType', 'ExecutionStage'} else 'execution'}"
+    # When a name is asked for: importing the module alone says nothing.
     say_once(f"{__name__}.{name}", f"{home}.{name}")
     return getattr(import_module(home), name)

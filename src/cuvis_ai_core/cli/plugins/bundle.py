@@ -28,6 +28,7 @@ def bundle(manifest: Path, output: Path | None) -> None:
     plugins = read_manifest(manifest).plugins
     with locker() as make:
         lock = read_lock(manifest)
+        # A bundle is a lock file and what it names (decision 6).
         if lock is None:
             lock = make.lock(manifest, plugins).lock
             write_lock(lock)

@@ -164,4 +164,5 @@ def _discovered_rows(rules: "Policy | None") -> Iterator[tuple[str, ...]]:
         try:
             yield *cells, rules.judge_distribution(plugin.distribution).kind
         except NotAllowedError:
+            # Community is what no rule names (kind in the schema of policies).
             yield *cells, _kind("community", allowed=False)

@@ -98,6 +98,7 @@ def _run(registry: "NodeRegistry", node_class: Any, cube: "Cube") -> tuple[str, 
         if node.requires_initial_fit and not node.statistically_initialized:
             node.statistical_initialization([values])
         pipeline = Pipeline("try", node_registry=registry, allow_untrained=True).add(node)
+        # Behind the learning, which happens once.
         begun = time.perf_counter()
         results = pipeline.forward({f"{node.name}.{port}": value for port, value in values.items()})
         spent = time.perf_counter() - begun
@@ -122,6 +123,7 @@ def _values(node: Any, cube: "Cube") -> dict[str, Any]:
         if name == "wavelengths" and name in batch:
             values[name] = _as(values.get(name), batch[name])
         elif name in values and image:
+            # A port of one channel gets one band: real numbers tell more than made-up ones.
             data = batch["cube"] if port.shape[-1] == FREE else batch["cube"][..., :1]
             values[name] = _as(values[name], data)
     return values

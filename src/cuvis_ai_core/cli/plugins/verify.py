@@ -36,6 +36,7 @@ def verify(manifest: Path | None) -> None:
     declared = read_manifest(manifest).plugins if manifest else None
     store = Store(NodeRegistry.get_cache_dir())
     with working("Reading files" if is_offline() else "Reading files and asking repositories"):
+        # All of it now: what is read must be read before the progress ends.
         found = list(_findings(declared, store))
     if not found:
         what = f"has nothing of {manifest}" if manifest else "is empty"

@@ -75,6 +75,7 @@ def _of_settings(file: Path, config: TrainRunConfig) -> Iterator[str]:
     except (YamlError, ValidationError, PipelineError):
         yield f"{file.name} of that training cannot be read"
         return
+    # The file was written without passwords in addresses; what was given now still has them.
     both = (for_results(each.model_dump(mode="json", exclude=_OF_NO_MATTER)) for each in (before, config))
     old, new = (dict(_flat(each)) for each in both)
     for key in dict.fromkeys((*new, *old)):
@@ -87,6 +88,7 @@ def _flat(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]
         if isinstance(value, Mapping) and value:
             yield from _flat(value, f"{above}{key}.")
         elif isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
+            # By name: one node more at the begin would make all those behind it differ.
             named = {str(each.get("name", number)): each for number, each in enumerate(value)}
             yield from _flat(named, f"{above}{key}.")
         else:

@@ -53,6 +53,7 @@ def _print_pipeline(registry: "NodeRegistry", pipeline: "Pipeline", given: Optio
     for edge in pipeline.edges:
         say_line(f"  {edge}")
     _print_required(pipeline)
+    # Quoted for a shell: it is there to be copied.
     command = shlex.join(["restore-pipeline", "--pipeline-path", str(given.pipeline_path)])
     print_unloaded(registry, pipeline, command, given.plugins_path)
 
@@ -69,6 +70,7 @@ def draw_pipeline(pipeline: "Pipeline", given: Options) -> None:
         return
     picture = Path(f"{safe_name(pipeline.name)}-pipeline.{kind}")
     if given.draws_beside and files is not None:
+        # Programs of published catalogues look for it there, as `<stem>.<ext>`.
         picture = files.file.with_suffix(f".{kind}")
     try:
         pipeline.draw(picture)
@@ -97,6 +99,7 @@ def print_unloaded(registry: "NodeRegistry", pipeline: "Pipeline", command: str,
     for node in unloaded.values():
         if node.reason.__cause__ is not None:
             say(f"  {shown_in_line(node.name)}: {node.reason.message}")
+        # Looked for, not imported: showing runs nothing on the word of a file.
         elif is_path(node.class_name) and is_importable(node.class_name.rpartition(".")[0]):
             say_line(f"  {node.name}: '{node.class_name}' is imported when the pipeline runs, not to show it")
         elif near := nearest(node.class_name, [entry.name for entry in registry.nodes()]):

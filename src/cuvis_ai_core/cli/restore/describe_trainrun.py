@@ -88,6 +88,7 @@ def _check_nodes(pipeline: "Pipeline", config: TrainRunConfig) -> None:
     """Check that the nodes that a trainrun names are there, and have what is measured where they are loaded."""
     for key in (*_MEASURED, "freeze_nodes", "unfreeze_nodes"):
         for name in getattr(config, key):
+            # A published trainrun names a metric node that its pipeline has not, and is to be shown as it is there.
             if key != "metric_nodes" or name in pipeline.nodes:
                 check_node(pipeline, name, key)
             else:
@@ -96,6 +97,7 @@ def _check_nodes(pipeline: "Pipeline", config: TrainRunConfig) -> None:
         [name for name in getattr(config, key) if name in pipeline.nodes.keys() - pipeline.unloaded.keys()]
         for key in _MEASURED
     )
+    # Nodes that measure nothing are refused here, as a training would refuse them.
     Measuring(pipeline, losses, metrics)
 
 
@@ -120,6 +122,7 @@ def _data_rows(registry: "NodeRegistry", run: "TrainRun") -> Iterator[tuple[str,
         yield "all", f"of the data module '{run.config.data.data_module}', which training asks for them", "-", "-"
         return
     if asked := [place for place in run.config.data.places if as_url(place)]:
+        # Asking takes a connection, and showing opens none.
         yield "all", f"at addresses, which training asks: {', '.join(asked)}", "-", "-"
         return
     try:

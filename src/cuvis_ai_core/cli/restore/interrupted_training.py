@@ -47,6 +47,7 @@ class Unfinished:
 
     def __init__(self, output: Path, configuration: Mapping[str, Any]) -> None:
         self.folder = output / _NAME
+        # The order of keys in a file makes no other training.
         text = json.dumps(configuration, sort_keys=True, default=str)
         self._fingerprint = hashlib.sha256(text.encode()).hexdigest()
         self._lock = FileLock(self.folder / _LOCK)
@@ -54,6 +55,7 @@ class Unfinished:
     def __enter__(self) -> Self:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            # Before the lock, which would be opened where a link leads.
             self._refuse_links()
             self._lock.acquire(timeout=0)
         except Timeout as error:
@@ -72,6 +74,7 @@ class Unfinished:
     ) -> None:
         self._lock.release()
         names = {_LAST, *(file.name for file in self.folder.glob("*.ckpt"))}
+        # A lock and a configuration alone are nothing to go on from.
         kept = kind is not None and not names.isdisjoint(file.name for file in self.folder.iterdir())
         if not kept:
             remove_tree(self.folder)
@@ -87,6 +90,7 @@ class Unfinished:
 
     def checkpoints(self) -> dict[str, Path]:
         """Return the checkpoints that are kept, by the names that they get in the output directory."""
+        # In the folder itself lies what the training would go on from; only those of users are in folders below.
         files = (file for file in self._files() if file.suffix == ".ckpt" and file.parent != self.folder)
         return {f"checkpoint-{file.name}": file for file in sorted(files) if file.is_file() and not file.is_symlink()}
 
@@ -131,6 +135,7 @@ class Unfinished:
 
     def _made_in(self) -> int:
         """Return by which number the file system knows the folder."""
+        # A rename keeps it; what was copied or unpacked has another one.
         return self.folder.stat().st_ino
 
     def _refusal(self, problem: str, step: str) -> click.BadParameter:
@@ -176,6 +181,7 @@ def _keep(folder: Path, pipeline: "Pipeline", rows: Sequence[Mapping[str, float]
         try:
             write(folder / name)
             names.append(name)
+        # torch's own writer raises RuntimeError where the disk is full.
         except (OSError, RuntimeError, CuvisError) as error:  # the failure itself is told
             logger.warning("'%s' cannot be written: %s", folder / name, error)
     without = f" without {', '.join(left)}, which cannot be saved" if left else ""

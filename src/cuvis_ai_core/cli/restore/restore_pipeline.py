@@ -157,6 +157,7 @@ def _load_named(registry: "NodeRegistry", given: Options) -> None:
     from cuvis_ai_core.cli.shared.progress import load_named
     from cuvis_ai_core.pipeline.file.lookup import find_pipeline_file, read_config
 
+    # Owners are handed over as a function: a path needs none, and asking for them calls a hook of every plugin.
     file = find_pipeline_file(given.pipeline_path, registry.config_owners)
     load_named(registry, read_config(file), given.plugins_dir, given.data_module)
 
@@ -166,7 +167,8 @@ def _expect_file(registry: "NodeRegistry", cube_path: Path) -> None:
     from cuvis_ai_core.data import read_cube
     from cuvis_ai_core.data.cube_files import split_array
 
-    if not os.path.isfile(split_array(cube_path)[0]):  # noqa: PTH113 - no error where the path cannot be reached: the reader has one
+    # Not `Path.is_file`, which raises where the path cannot be reached: the reader has an error for that.
+    if not os.path.isfile(split_array(cube_path)[0]):  # noqa: PTH113
         try:
             read_cube(cube_path, registry.cube_readers())
         except CubeError as error:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SHOW: Final = "info"
 MODES: Final = (SHOW, "train", "validate", "test")
+# What follows the colon is looked at here: of `cuda:x` it was left out, so that the training took cuda:0.
 _DEVICE: Final = re.compile(r"auto|(?:cpu|gpu|cuda|mps)(?::[0-9]{1,3})?")
 
 
@@ -65,6 +66,7 @@ def _device(_: click.Context, parameter: click.Parameter, text: str) -> str:
 )
 @path_option(
     "--weights-path",
+    # The published command calls it so.
     short="--checkpoint-path",
     description="Weights to take instead: a checkpoint of Lightning (.ckpt), .pt or .safetensors.",
 )
@@ -198,6 +200,7 @@ def _restore(  # noqa: PLR0913
         command = shlex.join(["restore-trainrun", "--trainrun-path", str(path)])
         print_trainrun(registry, run, command, loaded=loaded)
         return
+    # `gpu` is Lightning's word for it, which torch does not know.
     where = None if device == "auto" else device.replace("gpu", "cuda")
     if mode == "train":
         Session(registry, run).train(overwrite=overwrite, device=where)

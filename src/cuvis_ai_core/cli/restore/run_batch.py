@@ -30,6 +30,7 @@ _NONE_FAILED: Final = "None failed."
 
 def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a run on many cubes."""
+    # Decorators are applied from the last to the first: so --help has the options in this order.
     for option in reversed(
         (
             click.option(
@@ -58,6 +59,7 @@ def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 metavar="NUMBER",
                 help="With how many failed cubes no further one is begun.",
             ),
+            # None where it is not given: `is_batch` goes by what is.
             click.option("--retry-failed", is_flag=True, default=None, help="Try cubes again that failed before."),
             click.option(
                 "--shard", callback=_shard, metavar="I/N", help="Take part I, from 0, of N that share the cubes."
@@ -108,6 +110,7 @@ def run_batch(registry: "NodeRegistry", given: "Options") -> None:
     units = find_units(given.cube_path, list(registry.cube_readers()))
     limits = Limits(given.timeout, given.max_failures, bool(given.retry_failed), given.shard or (0, 1))
     output = given.output_dir or Path(f"{safe_name(Path(job.pipeline).stem)}-output")
+    # Without argv[0], which is the path of a script in this environment.
     about = {"pipeline_name": Path(job.pipeline).stem, "command": shlex.join(["restore-pipeline", *sys.argv[1:]])}
     with status_line() as show:
         shown = _Shown(show)

@@ -64,6 +64,7 @@ def _run_one(run: Run, folder: Path) -> None:
 
     @contextmanager
     def shown(text: str) -> Iterator[None]:
+        # Reading and writing have neither nodes nor tiles to tell of.
         if not text.startswith("Running"):
             with working(text):
                 yield

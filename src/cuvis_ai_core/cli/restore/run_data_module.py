@@ -59,6 +59,7 @@ def _by_name(texts: Sequence[str]) -> dict[str, str]:
     for text, (key, equals, _) in zip(texts, pairs, strict=True):
         if not key or not equals:
             raise click.BadParameter(f"'{text}' is not KEY=VALUE.", param_hint="--data-arg")
+        # `dict` would take the last one without a word.
         if sum(key == other for other, *_ in pairs) > 1:
             raise click.BadParameter(f"'{key}' stands twice.", param_hint="--data-arg")
     return {key: value for key, _, value in pairs}

@@ -86,11 +86,13 @@ class Session:
                     self._print(_numbers(done.get(name)), split)
                 say(f"\n{target} holds this training already, with these settings. --overwrite trains again.")
                 return
+            # Before hours of training whose weights no file could hold.
             check_saving(pipeline)
             if device is not None and self._config.training is None:
                 pipeline.to(device)
             with (
                 Unfinished(target, {"trainrun": self._config.to_dict(), "nodes": nodes}) as unfinished,
+                # Inside of `Unfinished`, which removes its folder in the end if nothing is in it to go on from.
                 kept_on_failure(unfinished.folder, pipeline, self._rows, self._epochs),
             ):
                 rows = self._fit(pipeline, unfinished.folder)
@@ -200,6 +202,7 @@ class Session:
         except Exception as error:  # noqa: BLE001 - also of a data module that has no data to test on, and raises
             warn(f"the trained pipeline is not tested: {getattr(error, 'message', words_of(error))}")
             return {}
+        # Beside those of the validation, in one folder.
         self._write_matrices(folder, pool, "test.")
         return {"test": pool.values()}
 
@@ -260,6 +263,7 @@ class Session:
             ],
         }
         for split, values in found.items():
+            # JSON has neither NaN nor infinities (RFC 8259, section 6).
             inputs[_RECORDED[split]] = {name: each if math.isfinite(each) else None for name, each in values.items()}
         files = [{"file": file.name} for file in sorted(folder.iterdir())]
         (folder / RECORD).write_text(
@@ -282,6 +286,7 @@ def _lacks_statistics(pipeline: "Pipeline") -> bool:
 def _numbers(recorded: object) -> dict[str, float | None]:
     """Return what a record says was measured, as far as it is that."""
     values = recorded if isinstance(recorded, dict) else {}
+    # The record is a file, which somebody may have edited.
     return {str(name): each for name, each in values.items() if each is None or type(each) in {int, float}}
 
 

@@ -44,6 +44,7 @@ class Canvas:
         left, top, right, bottom = box
         ink: int | Colour = colour
         if self._numbered:
+            # Differences of uint8 would wrap around.
             ink = int(np.abs(self._colours.astype(int) - colour).sum(axis=1).argmin())
         self._page[top:bottom, left:right] = ink
 
@@ -55,6 +56,7 @@ class Canvas:
         if self._numbered:
             first = len(self._colours) - len(_GREYS)
             ink = (first + np.abs(_GREYS.astype(int)[:, None] - ink).argmin(axis=0)).astype(np.uint8)
+        # A place left of the page would be counted from its right end.
         place = self._page[top : top + cover.shape[0], max(0, left) : left + cover.shape[1]]
         cover = cover[: place.shape[0], max(0, -left) :][:, : place.shape[1]]
         there = cover > 0

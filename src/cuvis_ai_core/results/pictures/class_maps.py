@@ -26,6 +26,7 @@ def count_classes(values: NDArray[Any]) -> dict[int, int] | None:
     least, greatest = int(values.min()), int(values.max())
     if greatest - least > _LARGEST_GREY:
         return None
+    # Not `np.unique`, which sorts all pixels.
     counts = np.bincount(_places(values, least).reshape(-1))
     found = np.flatnonzero(counts).tolist()
     return {least + place: int(counts[place]) for place in found} if len(found) <= _MOST else None
@@ -48,6 +49,7 @@ def draw_classes(values: NDArray[Any], meaning: Meaning) -> Drawn:
     pixels = table[_places(values, numbers[0])]
     missing = 0
     if 0 in counts and meaning.no_data is not None and meaning.no_data.shape == values.shape:
+        # Whole numbers have no NaN: nodes give 0 there, as class 0 is none.
         hidden = meaning.no_data & (values == 0)
         pixels[hidden] = len(numbers)
         missing = int(np.count_nonzero(hidden))

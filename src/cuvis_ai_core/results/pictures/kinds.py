@@ -36,6 +36,7 @@ def draw_images(array: NDArray[Any], image: tuple[int, ...], meaning: Meaning) -
         meaning: What else is known of it.
     """
     if is_picture(array, image):
+        # Of the batch as a whole: else one of its images could be classes, and the next one scores.
         draw = _kind(array)
         # The cube is one image: of several, nobody knows which it is.
         known = meaning if len(array) == 1 else replace(meaning, no_data=None)

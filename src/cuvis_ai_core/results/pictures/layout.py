@@ -123,6 +123,7 @@ class _Page:
             canvas.paste(np.tile(row, (unit, 1)), left, top)
             thick = max(1, unit // 14)
             for value, text in zip(values, texts, strict=True):
+                # By `position`: the ends may differ by more than a float holds.
                 at = left + round(position(value, low, high) * (length - thick))
                 canvas.rectangle((at, top + unit, at + thick, top + unit + unit // 3), (_BLACK,) * 3)
                 width = width_of(text, self._size(_SMALL))
@@ -141,6 +142,7 @@ class _Page:
         rows = -(-len(entries) // columns)
         self._bottom += self._unit // 5
         for row in range(rows):
+            # The order runs down the columns, as a legend is read.
             shown = list(zip(entries, texts, strict=True))[row::rows]
             self._add(_LEADING, self._legend_row(shown, cell))
         self._bottom += self._unit // 5

@@ -13,6 +13,7 @@ _FONT: Final = "DejaVuSans.ttf"
 """The letters of Latin, Greek and Cyrillic scripts: the font that Pillow brings along has no umlaut. Other signs are
 left out of the file, which is a tenth of the published one."""
 
+# Never a character (Unicode 23.7): it is drawn as what a font draws for all that it lacks. Pillow has no way to ask.
 _MISSING: Final = "\uffff"
 
 

@@ -18,12 +18,14 @@ def ticks(low: float, high: float, count: int) -> list[float]:
     """Return round numbers between two ends, at most `count` and at least two: the ends where no others fit."""
     half = high / 2 - low / 2  # the whole may be more than a float holds
     least = 2 * (half / max(count, 1))
+    # There is no power of ten for 0, nor for what is more than a float holds.
     if _TINY < least < math.inf:
         power = 10.0 ** math.floor(math.log10(least))
         for size in (step * power for step in _STEPS):
             first, last = math.ceil(low / size), math.floor(high / size)
             if not 1 <= last - first < count:
                 continue
+            # 3 * 0.1 is 0.30000000000000004 as a float.
             found = [float(f"{number * size:.15g}") for number in range(first, last + 1)]
             if found[0] / 2 >= low / 2 - half * _SLACK and found[-1] / 2 <= high / 2 + half * _SLACK:
                 return found  # and not moved past an end by rounding, as between neighbours

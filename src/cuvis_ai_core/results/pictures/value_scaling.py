@@ -36,6 +36,7 @@ def _percentile(values: NDArray[Any], percent: float) -> float:
     """Return a percentile as `numpy.percentile` does, without a difference that may be more than a float holds."""
     place = (values.size - 1) * percent / 100
     below, above = math.floor(place), math.ceil(place)
+    # In linear time, which sorting all pixels would not take.
     ordered = np.partition(values, (below, above))
     low, high, share = float(ordered[below]), float(ordered[above]), place - below
     return low if low == high else low * (1 - share) + high * share

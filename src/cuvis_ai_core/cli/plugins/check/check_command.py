@@ -34,6 +34,7 @@ def check(target: str, no_run: bool, plugins_path: Path | None, as_json: bool) -
     from cuvis_ai_core.plugins.installing.source_copy import refuse_unreadable
 
     subject = find(target, plugins_path)
+    # Pipes were waited for, and devices have no end.
     refuse_unreadable(subject.folder, (".git", *NO_SOURCE))
     found, facts = _looked_at(subject, no_run=no_run)
     found = in_order(found)
@@ -56,7 +57,10 @@ def _looked_at(subject: "Subject", *, no_run: bool) -> tuple[list["Finding"], di
     nodes = node_paths(code)
     points = [each.path.replace(":", ".") for each in subject.entry_points]
     named = {each.path for each in subject.provides} | {
-        path for path in points if path.rpartition(".")[2][:1].isupper()
+        # Classes begin with a capital (PEP 8); what does not may be a module with hooks.
+        path
+        for path in points
+        if path.rpartition(".")[2][:1].isupper()
     }
     written = [each for path in dict.fromkeys([*nodes, *sorted(named)]) if (each := code.find(path)) is not None]
     found = [

@@ -18,6 +18,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 def is_node(code: Code, found: Class) -> bool:
     """Tell whether a class is meant to be a node of pipelines: public, and derived from a base of nodes."""
     line, rooted = code.lineage(found)
+    # Also INPUT_SPEC, which is one of the slips that are looked for.
     declares = any(each.member(side) or each.member(side[:-1]) for each in line for side in SIDES)
     computes = any(each.member("forward") for each in line)
     return bool(rooted) and (declares or computes) and not found.name.startswith("_") and not _is_abstract(found)
@@ -118,6 +119,7 @@ def _ports(found: Class, line: list[Class]) -> Iterator[Finding]:
     if arguments.kwarg is not None:
         return
     for name, value in ports.items():
+        # An optional port need not be taken, and `**more` may say that it is one.
         plain = isinstance(value, ast.Call) and not any(each.arg in {"optional", None} for each in value.keywords)
         if name not in taken and plain:
             yield _finding(
@@ -163,6 +165,7 @@ def _constructor(found: Class, line: list[Class]) -> Iterator[Finding]:
     computed = [
         each for call in calls for each in call.keywords if each.arg is None and not isinstance(each.value, ast.Name)
     ]
+    # What is handed over is made when it runs: reading cannot tell.
     if spread - {own} or computed or _sets_hparams(init) or any(each.member("hparams") for each in line):
         return
     for name in names:
@@ -209,6 +212,7 @@ def _sets_hparams(init: Function) -> bool:
 
 def _is_abstract(found: Class) -> bool:
     return any(
+        # In any spelling: `abc.abstractmethod` as well.
         "abstractmethod" in ast.dump(each)
         for fn in found.node.body
         if isinstance(fn, Function)

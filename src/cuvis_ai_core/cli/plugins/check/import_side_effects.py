@@ -15,6 +15,7 @@ _CURE: Final = 'Put it into a function, or below:\nif __name__ == "__main__":'
 def look_at_module(module: Module) -> Iterator[Finding]:
     """Yield what a module does when it is imported, beside defining names."""
     for each in module.tree.body:
+        # Below an `if` stands what is for a script (`__name__`), or for type checkers.
         if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.If | ast.Import):
             continue
         for call in (found for found in ast.walk(each) if isinstance(found, ast.Call)):
@@ -38,6 +39,7 @@ def look_at_class(found: Class) -> Iterator[Finding]:
             continue
         arguments = method.args
         positional = [*arguments.posonlyargs, *arguments.args]
+        # The defaults are those of the last parameters (ast.arguments).
         defaults = zip(reversed(positional), reversed(arguments.defaults), strict=False)
         for argument, default in [*defaults, *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]:
             if isinstance(default, ast.List | ast.Dict | ast.Set):

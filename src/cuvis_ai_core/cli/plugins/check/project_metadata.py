@@ -63,6 +63,7 @@ def _project_file(subject: Subject) -> Iterator[Finding]:
     try:
         read = read_project(subject.folder)
     except CuvisError as error:
+        # tomllib has the line in its words alone.
         numbers = re.findall(r"at line (\d+)", error.message)
         marks = re.findall(r"'([^']+)'", error.message)
         line = int(numbers[0]) if numbers else line_of(subject.text, *marks, "[project]")
@@ -84,6 +85,7 @@ def _project_file(subject: Subject) -> Iterator[Finding]:
 
         from packaging.specifiers import SpecifierSet
 
+        # Else a release candidate of Python fits no bound (PEP 440).
         if not SpecifierSet(read.requires_python).contains(platform.python_version(), prereleases=True):
             yield Finding(
                 "requires-python",
@@ -100,6 +102,7 @@ def _groups(subject: Subject) -> Iterator[Finding]:
     groups: Mapping[str, Any] = table if isinstance(table, dict) else {}
     for group, points in groups.items():
         inner = points if isinstance(points, dict) else {}
+        # TOML reads `[project.entry-points.cuvis_ai.nodes]` as a table in a table.
         dotted = next((f"{group}.{key}" for key, value in inner.items() if isinstance(value, dict)), group)
         if dotted != ENTRY_POINT_GROUP and nearest(dotted.lower(), [ENTRY_POINT_GROUP], cutoff=_NEAR):
             yield Finding(
@@ -249,6 +252,7 @@ def _requirements(subject: Subject) -> Iterator[Finding]:
                 else f"Widen its bounds, so that this version suits, too. {error.hint}",
             )
             continue
+        # `==1.*` is a bound (PEP 440).
         pins = [each for each in requirement.specifier if each.operator in {"==", "==="} and "*" not in each.version]
         if pins:
             yield Finding(
@@ -275,6 +279,7 @@ def _imports(subject: Subject) -> Iterator[Finding]:
     for module in (each for each in subject.code.modules() if not each.is_test):
         for top, line in module.needed():
             needed.setdefault(top, (module, line))
+    # Most distributions are called as their package is; of the others the installed files are asked.
     known = {each.replace("-", "_") for each in listed} | subject.code.tops | {""}
     unknown = {top: place for top, place in needed.items() if top.lower() not in known and not Code.is_standard(top)}
     owners = packages_distributions() if unknown else {}  # reads the file lists of all that is installed

@@ -50,6 +50,7 @@ class Class(NamedTuple):
                     found = each
                 case ast.Assign(targets=[ast.Name(id=target)]) if target == name:
                     found = each
+                # An annotation alone gives no value.
                 case ast.AnnAssign(target=ast.Name(id=target), value=value) if target == name and value is not None:
                     found = each
         return found
@@ -132,6 +133,7 @@ class Module:
         if not statement.level:
             return statement.module or ""
         parts = self.name.split(".")
+        # The first dot is the package itself (PEP 328).
         kept = parts[: len(parts) - statement.level + (self.file.name == "__init__.py")]
         return ".".join([*kept, *([statement.module] if statement.module else [])])
 
@@ -198,6 +200,7 @@ class Code:
         return (
             place.is_dir()
             or place.with_name(f"{place.name}.py").is_file()
+            # A compiled module, as `name.cpython-311-x86_64-linux-gnu.so`.
             or bool(list(place.parent.glob(f"{place.name}.*so")) if place.parent.is_dir() else ())
         )
 
@@ -205,7 +208,8 @@ class Code:
         """Return a class by its full path, through what modules import of each other; None for what is elsewhere."""
         module_name, _, name = path.rpartition(".")
         module = self.module(module_name)
-        if module is None or depth > 20:  # noqa: PLR2004 - modules that import each other in a circle
+        # Modules may import each other in a circle.
+        if module is None or depth > 20:  # noqa: PLR2004
             return None
         if name in module.classes:
             return Class(module, module.classes[name])
@@ -289,6 +293,7 @@ def _top(tree: ast.Module, *, trying: bool = True) -> Iterator[ast.stmt]:
         each = waiting.pop(0)
         match each:
             case ast.If():
+                # Also `typing.TYPE_CHECKING`.
                 checked = "TYPE_CHECKING" in ast.dump(each.test)
                 waiting = [*([] if checked and not trying else each.body), *each.orelse, *waiting]
             case ast.Try() if trying:

@@ -188,6 +188,7 @@ def _installed(name: str) -> Subject:
         )
     with suppress(ValueError, KeyError, AttributeError):
         origin = json.loads(found.read_text("direct_url.json") or "{}")
+        # What `pip install -e` leaves (PEP 610).
         if origin.get("dir_info", {}).get("editable"):
             return Subject(Path(unquote(urlsplit(origin["url"]).path)))
     return _copied(found, distribution)
