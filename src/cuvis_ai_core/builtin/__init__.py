@@ -6,6 +6,7 @@ from typing import Final
 
 __all__ = ["BUILTIN_NODES"]
 
+# Everybody in the process has the same one.
 BUILTIN_NODES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "MinMaxNormalizer": "cuvis_ai_core.builtin.normalization.MinMaxNormalizer",

@@ -33,6 +33,7 @@ def number(node: ArrayNode, parameter: str, value: object, *, least: float = -in
 def _as_float(value: object) -> float:
     try:
         return float(value) if isinstance(value, Real) and not isinstance(value, bool) else nan
+    # An integer of Python may be larger than any float.
     except OverflowError:
         return inf
 

@@ -105,6 +105,7 @@ def moments_of(xp: Namespace, image: Array, *, hold: bool = False) -> Moments:
     if not bool(xp.all(xp.isfinite(low) & xp.isfinite(high))):  # NaN comes through both
         found = _bands_with_data(spectra)
         spectra = replace(spectra, bands=[band for band, has_data in enumerate(found) if has_data], masked=True)
+        # Without any band there is nothing to ask for.
         count = spectra.bands and sum(int(xp.sum(xp.astype(valid, xp.int64))) for _, valid in spectra.stored())
         if not count:
             return Moments(found, 0, total)
@@ -124,6 +125,7 @@ def merged(left: Moments, right: Moments) -> Moments:
     """Return the moments of two parts of an image together."""
     if left is right:
         return left
+    # Parts of the second pass differ in this alone: all else is that of the whole image.
     if left.whitened is not None:
         return replace(left, whitened=left.whitened + right.whitened, _made={})
     found = either(left.found, right.found)
@@ -138,6 +140,7 @@ def merged(left: Moments, right: Moments) -> Moments:
     first, second = left.scaled(exponents), right.scaled(exponents)
     xp = array_namespace(first.mean)
     count = first.count + second.count
+    # In this order: the means are near to each other and far from 0, their rests are small.
     apart = (second.mean - first.mean) + (second.rest - first.rest)
     step = first.rest + apart * (second.count / count)
     mean = first.mean + step
@@ -221,4 +224,5 @@ def _limited(exponent: int) -> int:
 
 
 def _power(exponent: int) -> float:
+    # Above, Python raises OverflowError; below, the result is 0.
     return 2.0 ** max(-1074, min(1023, exponent))

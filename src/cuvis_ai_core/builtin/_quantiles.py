@@ -85,6 +85,7 @@ def _chosen(ranks: Ranks, place: Callable[[int], int]) -> tuple[NDArray[np.int64
     for image, total in enumerate(ranks.totals):
         rank = place(int(total)) - int(ranks.below[image])
         at = int(np.searchsorted(sums[image], rank, side="right"))
+        # Where there is no score, its place is behind the last one.
         found.append(min(at, sums.shape[1] - 1))
         below.append(int(ranks.below[image]) + (int(sums[image, at - 1]) if at else 0))
     return np.array(found), np.array(below)
@@ -92,11 +93,13 @@ def _chosen(ranks: Ranks, place: Callable[[int], int]) -> tuple[NDArray[np.int64
 
 def _counts(ranks: Ranks, scores: NDArray[Any]) -> NDArray[np.int64]:
     counts = np.zeros((scores.shape[0], 1 << _STEP), np.int64)
+    # NumPy 1 makes float64 of uint64 and a number of Python.
     shift = np.uint64(ranks.bits - ranks.known - _STEP)
     for image, values in enumerate(scores):
         keys = _keys(values[~np.isnan(values)]).astype(np.uint64) >> shift
         if ranks.known:
             keys = keys[keys >> np.uint64(_STEP) == ranks.prefixes[image]] & np.uint64((1 << _STEP) - 1)
+        # `bincount` takes no uint64, which no signed type holds.
         counts[image] = np.bincount(keys.astype(np.int64), minlength=1 << _STEP)
     return counts
 

@@ -69,6 +69,7 @@ class Spectra:
             if valid is None:
                 _less(pixels, shift, out=pixels)
             else:
+                # What does not count is 0, and stays so.
                 np.subtract(pixels, shift, out=pixels, where=valid)
         return replace(self, shifts=(*self.shifts, shift))
 

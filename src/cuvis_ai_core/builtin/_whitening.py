@@ -39,6 +39,7 @@ class Whitening:
         self._xp = xp = array_namespace(moments.mean)
         self._shifts = [moments.mean] + [moments.rest] * bool(xp.any(constant(moments.rest) != 0))
         level = xp.maximum(xp.abs(moments.low), xp.abs(moments.high))
+        # What differs by rounding alone has no variance to divide by.
         fixed = moments.high - moments.low <= 4 * _EPSILON * level
         self._varying = [band for band in range(level.shape[0]) if not bool(fixed[band])]
         self._is_rough = False

@@ -153,6 +153,7 @@ class RXDetector(ArrayNode):
         return whitening
 
 
+# Looking for them goes through all libraries that the process has loaded.
 @cache
 def _blas() -> "ThreadpoolController":
     """Return the libraries of linear algebra, that of NumPy among them."""

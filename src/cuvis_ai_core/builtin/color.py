@@ -69,6 +69,7 @@ class WavelengthSelector(ArrayNode):
         super().__init__(name, execution_stages, tolerance=tolerance)
         self._targets = numbers(self, "targets", targets)
         self._tolerance = number(self, "tolerance", tolerance, least=0)
+        # As a list: what was handed in may be used up, and files hold lists.
         self.hparams["targets"] = self._targets
 
     @property

@@ -82,6 +82,7 @@ class MinMaxNormalizer(ArrayNode):
         xp = image_namespace(self, "cube", cube)
         cube = xp.astype(cube, answer_type(xp, cube), copy=False)
         finite, (low, high) = xp.isfinite(cube), ends
+        # Not so where no value is finite: there the ends are infinite, each on the side of the other.
         found = low <= high
         low, high = xp.where(found, low, 0.0), xp.where(found, high, 0.0)
         greatest, least = (float(constant(each)) for each in (xp.max(high), xp.min(low)))

@@ -123,6 +123,7 @@ class SpectralAngleMapper(ArrayNode):
         largest = xp.max(xp.abs(spectrum))
         if not (bool(xp.isfinite(largest)) and bool(largest > 0)):
             raise input_error(self, "reference", "the reference is zero or not finite; it needs a direction")
+        # Else squares of very large numbers would be infinite, and those of very small ones 0.
         spectrum = spectrum / largest
         return spectrum / xp.linalg.vector_norm(spectrum)
 

@@ -22,6 +22,7 @@ class BinaryDecider(Node):
     """
 
     INPUT_SPECS: ClassVar[Mapping[str, Any]] = {
+        # Type and shape are the published ones: subclasses in catalogues inherit them.
         "logits": PortSpec(torch.float32, (-1, -1, -1, -1), "Scores without bounds, [batch, height, width, channel]")
     }
     OUTPUT_SPECS: ClassVar[Mapping[str, Any]] = {
@@ -41,6 +42,7 @@ class BinaryDecider(Node):
         """Whether it has the thresholds that it decides by; a class that may be built without overrides this."""
         return True
 
+    # By this a training knows that a class has none of its own.
     @does_nothing
     def calibrate(self, scores: torch.Tensor, targets: torch.Tensor) -> dict[str, Any] | None:
         """Choose the threshold anew, by images whose pixels are marked; a class that can do so overrides this.

@@ -23,6 +23,7 @@ _CPU: Final = "cpu"
 
 def is_module(node: object) -> bool:
     """Tell whether a node is a module of torch."""
+    # By what its class has: torch need not be there.
     return hasattr(type(node), "named_buffers")
 
 
@@ -56,6 +57,7 @@ def without_gradients(nodes: Iterable[object]) -> AbstractContextManager[object]
 
 def inference_mode() -> AbstractContextManager[object]:
     """Return a context in which torch remembers nothing for gradients, nor that it might; nothing without torch."""
+    # Whoever computes with it has imported it.
     torch: Any = sys.modules.get("torch")
     return nullcontext() if torch is None else torch.inference_mode()
 
@@ -111,6 +113,7 @@ def hooks_of(node: object) -> tuple[Mapping[Any, Any], ...]:
         return ()
     from torch.nn.modules import module
 
+    # What `nn.Module.__call__` looks at before it goes straight to `forward`.
     own = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return (
         *(vars(node)[name] for name in own),

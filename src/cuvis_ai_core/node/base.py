@@ -81,6 +81,7 @@ class NodeMixin(Recorded):
         execution_stages: Iterable[str] | None = None,
         **hparams: Hyperparameter,
     ) -> None:
+        # On to `nn.Module`, where the node is one.
         super().__init__()
         self._name = name or type(self).__name__
         self._execution_stages = self._checked_stages(execution_stages or self.EXECUTION_STAGES)

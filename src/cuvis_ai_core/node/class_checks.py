@@ -53,6 +53,7 @@ def construct(node_class: type, /, *args: Any, **kwargs: Any) -> Any:
     try:
         node = node_class(*args, **given)
     except AttributeError as error:
+        # torch's words: cannot assign module before Module.__init__() call.
         if "before Module.__init__() call" in str(error):
             raise _not_initialised(node_class) from error
         raise

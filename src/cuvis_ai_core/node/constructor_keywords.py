@@ -45,6 +45,7 @@ def parameters_of(node_class: type) -> Mapping[str, inspect.Parameter]:
     if told is not None:
         return told
     signatures = [inspect.signature(node_class)]
+    # Without `object`, whose constructor says nothing of what a class takes.
     constructors = (vars(base)["__init__"] for base in node_class.__mro__[:-1] if "__init__" in vars(base))
     while is_open(signatures[-1]) and (behind := next(constructors, None)) is not None:
         signature = inspect.signature(behind)

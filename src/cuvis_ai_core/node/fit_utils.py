@@ -15,4 +15,5 @@ def random_cap(rows: torch.Tensor, max_rows: int, generator: torch.Generator | N
         return rows
     device = rows.device if generator is None else generator.device
     chosen = torch.randperm(len(rows), generator=generator, device=device)[:max_rows]
+    # A generator of torch draws on its own device alone.
     return rows[chosen.to(rows.device)]

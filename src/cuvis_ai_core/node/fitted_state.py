@@ -37,5 +37,6 @@ class Learner:
         return (*statistics, *["weights"] * (bool(self._weights) and self._as_built()))
 
     def _as_built(self) -> bool:
+        # What took the place of a parameter is not as it was built.
         now = set(map(id, self._node.parameters()))
         return all(id(each) in now and each._version == version for each, version in self._weights)

@@ -104,6 +104,7 @@ def _hub(package: str, why: str) -> ModuleType:
     try:
         return import_module(package)
     except ModuleNotFoundError as error:
+        # Something that the package needs is missing, which its own words say.
         if error.name != package:
             raise
         raise MissingExtraError(

@@ -24,6 +24,7 @@ class Recorded:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102 - whatever the constructor takes
         new = super().__new__
+        # `object.__new__` refuses arguments.
         node = new(cls) if new is object.__new__ else new(cls, *args, **kwargs)
         vars(node)["_given"] = (
             [plain(each) for each in args],
@@ -112,6 +113,7 @@ def _plain_single(value: Any) -> Any:
         case Enum():
             return plain(value.value)
         case bool() | int() | float() | str():
+            # Of a subclass the plain value; bool first, since it is an int as well.
             return next(kind(value) for kind in (bool, int, float, str) if isinstance(value, kind))
     if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):  # a number of NumPy or torch
         return _plain_single(value.item())

@@ -78,6 +78,7 @@ class Node(NodeMixin, nn.Module, ABC):
 
     def __getattr__(self, name: str) -> Any:
         try:
+            # torch's comes first: parameters, buffers and modules are found by it.
             return nn.Module.__getattr__(self, name)
         except AttributeError:
             return NodeMixin.__getattr__(self, name)  # type: ignore[attr-defined] # hidden from checkers
@@ -154,6 +155,7 @@ class Node(NodeMixin, nn.Module, ABC):
         """
         for name, buffer in list(self._buffers.items()):
             value = state_dict.get(name)
+            # torch keeps no place for a buffer that is None, and refuses another shape than that of an empty one.
             if isinstance(value, torch.Tensor) and (buffer is None or buffer.numel() == 0):
                 self._buffers[name] = torch.empty_like(value, device=None if buffer is None else buffer.device)
         result = super().load_state_dict(state_dict, strict=strict, assign=assign)

@@ -82,6 +82,7 @@ class Port:
     description: str = ""
     optional: bool = False
     variadic: bool = False
+    # float32 of NumPy and of torch make the same port.
     library: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
@@ -263,6 +264,7 @@ def _refuse_wrong_dtype(where: str, dtype: object, node_class: type) -> None:
         from cuvis_ai_core._nearest import nearest
 
         near = nearest(name, _NUMBERS | _FAMILIES.keys())
+        # A type of Python may be named as a text.
         if near is None or near == name or hasattr(builtins, name):
             return
         problem, meant = f"the dtype '{dtype}', which there is not; '{near}' is near.", near

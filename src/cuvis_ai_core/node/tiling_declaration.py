@@ -54,6 +54,7 @@ def tiling_of(node: Any) -> Tiling | None:
         InvalidNodeError: Its halo is no number of pixels, or some of the methods for statistics are missing.
     """
     node_class = type(node)
+    # Exchanged in the node itself, as mocks and compilers do: its class has said nothing of that.
     if "forward" in vars(node):
         return None
     said = [name for name in _DECLARATIONS if name in vars(node) or _declares(node_class, name)]
@@ -86,6 +87,7 @@ def _declares(node_class: type, name: str) -> bool:
     """Tell whether a class declares something for the `forward` that it has."""
     for each in node_class.__mro__:
         if name in vars(each):
+            # The base classes have defaults, which declare nothing.
             return not each.__module__.startswith("cuvis_ai_core.node.")
         if "forward" in vars(each):
             return False

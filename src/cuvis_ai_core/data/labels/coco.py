@@ -208,6 +208,7 @@ class CocoAnnotations:
             raise
         except (ValueError, TypeError) as error:
             raise self._error(f"{place}.segmentation cannot be drawn: {error}.") from error
+        # pycocotools decodes runs that do not add up without a word.
         if isinstance(outline, Mapping) and coco.encode(np.asfortranarray(drawn))["counts"] != runs["counts"]:
             raise self._error(f"{place}.segmentation.counts do not cover {height} x {width} pixels.")
         return drawn
@@ -233,6 +234,7 @@ class CocoAnnotations:
         if outline.get("size") != [height, width]:
             raise self._error(f"{place}.segmentation.size is {outline.get('size')}, its image {[height, width]}.")
         if isinstance(counts, str):
+            # As bytes, which `encode` answers too: the two are compared.
             return {"size": [height, width], "counts": counts.encode()}
         whole = isinstance(counts, list) and all(type(each) is int and each >= 0 for each in counts)
         if not whole or sum(counts or ()) != height * width:
@@ -242,6 +244,7 @@ class CocoAnnotations:
 
     def _number(self, entry: object, key: str, place: str) -> int:
         value = entry.get(key) if isinstance(entry, dict) else None
+        # Not `isinstance`: `true` is an int to Python.
         if type(value) is not int or not 0 <= value < _LARGEST:
             raise self._error(f"{place}.{key} is {value!r}; it is an integer from 0, below 2^31.")
         return value
@@ -276,6 +279,7 @@ def _read(path: Path) -> dict[str, list[Any]]:
         raise AnnotationError(
             f"The COCO file '{path}' cannot be read: {error.strerror or error}.", hint="Check the path.", path=path
         ) from error
+    # The reader of JSON calls itself for each level.
     except (ValueError, RecursionError) as error:
         raise AnnotationError(
             f"The COCO file '{path}' is no JSON: {error}.", hint="Is it the right file? Write it again.", path=path

@@ -59,6 +59,7 @@ class PictureNames(Generic[Key]):
 
     def _in_nearest_folder(self, found: list[Key], file: Path) -> list[Key]:
         """Return those that share the most folders with a cube."""
+        # From the file upwards: the next folder tells more than the first one of the disk.
         folders = file.absolute().parts[-2::-1]
         shared = {key: _shared(self._parts[key][-2::-1], folders) for key in found}
         return [key for key in found if shared[key] == max(shared.values())]
@@ -113,7 +114,9 @@ def refuse_unmatched(path: Path, pictures: Mapping[Key, str], matched: Collectio
 
 def _parts(name: str) -> tuple[str, ...]:
     """Return the folders and the file in a name, which may be a path of any system or an address."""
+    # Label Studio's storage on disk: `/data/local-files/?d=folder/tray.png`.
     local = name.rpartition("?d=")[2] if "?d=" in name else name
+    # An address has %20 for a blank.
     parts = [part for part in re.split(r"[/\\]", unquote(local)) if part not in {"", "."}]
     return tuple(parts) or ("",)
 

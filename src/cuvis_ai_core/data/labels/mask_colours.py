@@ -60,6 +60,7 @@ class Palette:
                     path=mask,
                 )
         numbers = np.array([known[code] for code in found.tolist()], dtype=np.int32)
+        # NumPy 1 answers the places flat, NumPy 2 in the shape of the picture.
         return numbers[place.reshape(codes.shape)]
 
 
@@ -97,6 +98,7 @@ def _palette(path: Path, entries: list[tuple[str, tuple[int, int, int]]]) -> Pal
 
 def _labelmap(path: Path) -> list[tuple[str, tuple[int, int, int]]]:
     lines = (line.strip() for line in _text(path).splitlines())
+    # From the right: a name may have a colon in it.
     fields = [line.rsplit(":", 3) for line in lines if line and not line.startswith("#")]
     return [(each[0], _colour(each[1].split(","))) for each in fields]
 
@@ -104,12 +106,14 @@ def _labelmap(path: Path) -> list[tuple[str, tuple[int, int, int]]]:
 def _class_dict(path: Path) -> list[tuple[str, tuple[int, int, int]]]:
     rows = [
         {str(key).strip().casefold(): str(value).strip() for key, value in row.items()}
+        # Without a translation of line ends, which the module csv knows itself (its own advice).
         for row in csv.DictReader(io.StringIO(_text(path), newline=""))
     ]
     return [(row["name"], _colour([row["r"], row["g"], row["b"]])) for row in rows]
 
 
 def _text(path: Path) -> str:
+    # Excel writes a byte order mark before a CSV file in UTF-8.
     return read_file(path, _MOST_BYTES).decode("utf-8-sig")
 
 

@@ -131,6 +131,7 @@ def read_mask(path: Path, cube: Cube, palette: Palette | None = None) -> Mask:
         width, height, depth = _header(path)
         check_size((height, width), cube, path)  # before the pixels, which may take all memory
         with (
+            # The size was compared with that of the cube before.
             warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
             Image.open(path) as image,
         ):
@@ -142,6 +143,7 @@ def read_mask(path: Path, cube: Cube, palette: Palette | None = None) -> Mask:
             opaque = "A" not in image.mode or bool((np.asarray(image)[..., -1] == _OPAQUE).all())
     except FileNotFoundError as error:
         raise no_annotations(path) from error
+    # Pillow raises SyntaxError for a chunk of a PNG that is broken.
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise AnnotationError(f"The mask '{path}' is no picture that can be read: {error}", path=path) from error
     if not opaque:
@@ -175,7 +177,9 @@ def _header(path: Path) -> tuple[int, int, int]:
 
 
 def _pictures(folder: Path) -> list[Path]:
+    # Not `*.png`, whose capitals count on Linux.
     found = (file for file in folder.rglob("*") if file.suffix.lower() == ".png" and file.is_file())
+    # macOS leaves `._mask.png` beside a file on disks of other systems (AppleDouble).
     return sorted(file for file in found if not any(part.startswith(".") for part in file.relative_to(folder).parts))
 
 

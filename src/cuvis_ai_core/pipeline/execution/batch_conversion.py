@@ -56,6 +56,7 @@ def why_not(port: ResolvedPort, value: Value) -> str | None:
 def _rows(value: Any, axes: int, batch: Mapping[BatchKey, Value]) -> Any:
     if value.ndim == 1 and axes == _ROWS:
         rows = value.reshape(1, -1)
+        # By an index, which NumPy and torch both take: `repeat` means another thing in each of them.
         return rows[[0] * _images(batch)]
     if value.ndim == _ROWS and axes == 1 and len(value) and bool((value == value[0]).all()):
         return value[0]
@@ -70,6 +71,7 @@ def _images(batch: Mapping[BatchKey, Value]) -> int:
 def _whole(value: Any, declared: str) -> Any:
     if "int" not in declared or "int" in dtype_name(value.dtype):
         return _same_integers(value, declared)
+    # int32 as published data sets have them, where a port takes any integers.
     return _same_integers(value.round(), declared if declared in _INTEGERS else "int32")
 
 
@@ -97,6 +99,7 @@ def _as_numpy(value: Any) -> Any:
     if not hasattr(value, "detach"):
         return value
     found = value.detach().cpu()
+    # NumPy does not have the type.
     return (found.float() if dtype_name(found.dtype) == "bfloat16" else found).numpy()
 
 

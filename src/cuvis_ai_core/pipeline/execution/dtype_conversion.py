@@ -28,6 +28,7 @@ def without_mask(value: Any) -> Any:
     import numpy as np
 
     mask = np.ma.getmaskarray(value)
+    # NaN of float32: with a Python float, NumPy would make float64 of integers of 16 bits.
     return np.where(mask, np.float32(np.nan), value.data) if mask.any() else value.data
 
 
@@ -76,6 +77,7 @@ def _to_numpy(value: Any, wanted: str) -> tuple[Any, float]:
 
     if wanted == "bfloat16":  # not one of NumPy's
         return value, 0.0
+    # An overflow becomes an error with node and port, not a warning of NumPy.
     with np.errstate(over="ignore", under="ignore"):
         converted = value.astype(wanted)
     if np.can_cast(value.dtype, converted.dtype, "safe"):
@@ -99,6 +101,7 @@ def _to_torch(value: Any, wanted: str) -> tuple[Any, float]:
     converted = value.to(getattr(torch, wanted))
     if torch.promote_types(value.dtype, converted.dtype) == converted.dtype and not _is_large(value.dtype):
         return converted, 0.0
+    # What is measured here is no part of what gradients flow through.
     with torch.no_grad():
         before = value.double()
         errors = ((converted.double() - before) / before).abs()[before.isfinite() & (before != 0)]

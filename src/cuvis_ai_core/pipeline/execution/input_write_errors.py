@@ -22,6 +22,7 @@ def refuse_written(step: Step, plan: Plan, values: list[Value], lent: Iterable[L
         return  # its process has copies
     for each in lent:
         if each.is_written:
+            # A tensor is looked at afterwards, so that the method is known and its line is not.
             raise _written(step, plan, values, (each.port, each.tensor), definition_of(step.forward))
 
 

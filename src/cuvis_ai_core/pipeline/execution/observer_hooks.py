@@ -72,6 +72,7 @@ class Observers:
     def register(self, observer: object, name: str) -> bool:
         """Register one more; tell whether there is somewhere to do so."""
         if self._hooks is not None:
+            # With a number: pluggy refuses a second plugin of a name, and there may be many pipelines.
             self._hooks.add(observer, f"{name} {id(self)}")
         return self._hooks is not None
 
@@ -116,6 +117,7 @@ class Observers:
         """
         assert self._hooks is not None
         hook, about = self._hooks.hook, {"pipeline": pipeline, "stage": plan.stage}
+        # A GPU goes on when the call has returned: the time would be that of asking for the work.
         settle = synchronizer(device)
 
         def run(step: Step, plan: Plan, values: list[Value]) -> None:
@@ -153,6 +155,7 @@ def _told(
     begun = perf_counter()
     try:
         result = work()
+    # Ctrl-C ends a run as well.
     except BaseException as error:
         failed(**about, error=error)
         raise

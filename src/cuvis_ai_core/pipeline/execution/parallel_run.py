@@ -32,17 +32,20 @@ def run_in_lanes(plan: Plan, values: list[Value], run: Run) -> None:
     same_gradients = gradient_mode()
 
     def go(numbers: Iterable[int]) -> None:
+        # torch keeps its modes of gradients and inference for each thread.
         with same_gradients():
             running.go(numbers)
 
     with ThreadPoolExecutor(len(plan.lanes.others), "cuvis-ai-lane") as threads:
         for numbers in plan.lanes.others:
+            # A thread starts without the context variables of its caller.
             threads.submit(copy_context().run, go, numbers)
         running.go(plan.lanes.own)
         try:
             running.wait()
         except (KeyboardInterrupt, SystemExit):
             for process in plan.lanes.processes:
+                # Leaving the executor waits for its threads, whose nodes may never come to an end.
                 process.cancel()
             raise
     running.refuse_failed()
@@ -99,12 +102,14 @@ class _Running:
             for over in self._over:
                 over.wait()
         except (KeyboardInterrupt, SystemExit) as error:
+            # Before the number of any step, so that it is this one that is raised.
             self._failed[-1] = error
             raise
 
     def refuse_failed(self) -> None:
         """Raise what the first step raised that failed."""
         if self._failed:
+            # The first of the plan, not of the clock: the same run fails with the same words.
             raise self._failed[min(self._failed)]
 
     def _release(self, number: int) -> None:

@@ -94,6 +94,7 @@ class _Planner:
         self.first_answer = first_output + len(passing)
         self.output_slots = {output: slot for slot, output in enumerate([*passing, *self.answers], first_output)}
         self.released: dict[str, list[int]] = defaultdict(list)
+        # A later node takes the place of an earlier one.
         last_reader = {edge_source(edge): node for node in feeding.running for edge in self._edges_of(node)}
         for output in passing:
             self.released[last_reader.get(output, output[0])].append(self.output_slots[output])
@@ -139,6 +140,7 @@ class _Planner:
             outputs=tuple(
                 Output(name, self.output_slots[node, name], self._check(port), port) for name, port in outputs
             ),
+            # One object for all equal ones, as `_check` has it.
             output_names=self.names.setdefault(names := frozenset(self.graph.outputs[node]), names),
             released=tuple(self.released[node]),
         )

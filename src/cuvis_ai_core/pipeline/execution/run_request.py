@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Address: TypeAlias = tuple[str, str]
 """Node and port."""
 
+# A node says `always`; nobody runs in it.
 _RUN_STAGES: Final = STAGES - {"always"}
 
 

@@ -61,4 +61,5 @@ def _look(array: Any) -> object:
     if len(classes) > _MOST_CLASSES:
         return picture(encoded(levels(image.astype(np.float32))), "png", "numbers", style=_WIDE)
     colours = np.array(class_colours([int(each) for each in classes]), np.uint8)
+    # The places are flat in NumPy 1, and have the shape of the image since NumPy 2.
     return picture(encoded(colours[places.reshape(image.shape)]), "png", "classes", style=_WIDE)

@@ -102,6 +102,7 @@ class NodeConfig(_Section):
     def _note_spelling(cls, data: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
         made = handler(data)
         if isinstance(data, Mapping) and "hparams" in data:
+            # A private attribute: fields of a frozen model cannot be set, and would be written to files.
             made._is_published = True  # noqa: SLF001
         return made
 
@@ -230,6 +231,7 @@ def parse_endpoint(endpoint: str, side: str) -> tuple[str, str]:
 
 
 def _explain(details: ErrorDetails, line_of: LineOf | None) -> str:
+    # pydantic adds `[key]` where it is a key that is wrong, and not its value.
     keys = tuple(key for key in details["loc"] if key != "[key]")
     line = _nearest_line(keys, line_of)
     place = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
@@ -252,6 +254,7 @@ def _rule(details: ErrorDetails) -> str:
         kind = "invalid_key"
     if rule := _RULES.get(kind):
         return rule.format(given=f"{details['input']!r:.60}")
+    # pydantic begins so what a validator of ours raised.
     return details["msg"].removeprefix("Value error, ")
 
 

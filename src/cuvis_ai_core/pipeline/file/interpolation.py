@@ -58,6 +58,7 @@ def _hidden(data: Any, names: Mapping[str, str]) -> Any:
         return data
     if data in names:
         return names[data]
+    # The longest first: it may have another one in it.
     for value in sorted(names, key=len, reverse=True):
         if len(value) >= _SHORT:
             data = data.replace(value, names[value])
@@ -116,6 +117,7 @@ class _Resolver:
 
     def _text(self, text: str, place: _Place) -> Any:
         if place in self._known:
+            # A copy: whoever changes it in one place must not change it in the other.
             return copy.deepcopy(self._spend(*self._known[place]))
         name = _shown(place)
         if place in self._open:
@@ -131,6 +133,7 @@ class _Resolver:
             self._open.pop()
         if isinstance(value, str):
             self._spend(value, len(value))
+        # With what it took, which counts again wherever it is named: texts that name each other double at every step.
         self._known[place] = value, self._spent - before
         return value
 
@@ -141,6 +144,7 @@ class _Resolver:
 
         visitor = GrammarVisitor(
             node_interpolation_callback=lambda key, _: self._found(key, place),
+            # OmegaConf calls it by these three names.
             resolver_interpolation_callback=lambda name, args, args_str: self._call(name, args, place),  # noqa: ARG005
             memo=None,
         )
@@ -214,6 +218,7 @@ def _step(value: Any, step: str) -> str | int | None:
     """Return the key or the number by which a value has what is asked for, or None."""
     if isinstance(value, Mapping):
         return step if step in value else None
+    # Python refuses numbers of thousands of digits with an error of its own (CVE-2020-10735).
     if isinstance(value, list) and step.isdecimal() and len(step) < _SHORT * 2 and int(step) < len(value):
         return int(step)
     return None

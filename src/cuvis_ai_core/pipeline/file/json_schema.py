@@ -38,6 +38,7 @@ def pipeline_schema(registry: "NodeRegistry") -> dict[str, Any]:
         registry: Whose nodes; each is imported, and left out where that fails.
     """
     schema = PipelineConfig.model_json_schema()
+    # pydantic writes this dialect, and does not say so.
     schema["$schema"] = _DIALECT
     for section in (schema, *schema["$defs"].values()):
         _take_published(section)
@@ -72,6 +73,7 @@ def _nodes(registry: "NodeRegistry") -> Iterator[tuple[str, dict[str, Any]]]:
         except CuvisError:  # a plugin that cannot be imported here, or needs an extra
             continue
         yield entry.path, params
+        # A short name of several nodes means none of them for sure.
         if counted[entry.name] == 1:
             yield entry.name, params
 

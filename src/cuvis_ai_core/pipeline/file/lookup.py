@@ -70,6 +70,7 @@ def find_pipeline_file(path_or_name: str | Path, directories: Callable[[], Itera
     path = Path(path_or_name).expanduser()
     try:
         exists, folder = path.is_file(), path.is_dir()
+    # `Path.is_file` raises where a name is too long, or a folder may not be looked into.
     except OSError as error:
         raise PipelineError(f"'{path_or_name}' is no path of a file: {error.strerror}.", path=path) from error
     if exists:
@@ -127,9 +128,11 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
 
 
 def _candidates(directory: Path, path: Path) -> list[Path]:
+    # A folder joined with an absolute path is that path to pathlib.
     if path.is_absolute():
         return []
     name = directory / path
+    # Not `with_suffix`: `ndvi.v2` is a name with a dot.
     files = [name] if path.suffix in _SUFFIXES else [name.with_name(name.name + suffix) for suffix in _SUFFIXES]
     return [file for file in files if file.is_file() and is_pipeline(file)]
 

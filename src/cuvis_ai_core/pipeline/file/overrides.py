@@ -45,12 +45,14 @@ def as_texts(overrides: Iterable[str] | Mapping[str, Any]) -> list[str]:
         return [overrides] if isinstance(overrides, str) else list(overrides)
     import json
 
+    # JSON is YAML too, on one line (YAML 1.2.2, section 1.2).
     return [f"{place}={json.dumps(value)}" for place, value in _leaves(overrides)]
 
 
 def _leaves(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in data.items():
         place = f"{above}{key}"
+        # An empty mapping is a value.
         if isinstance(value, Mapping) and value:
             yield from _leaves(value, f"{place}.")
         else:
@@ -95,6 +97,7 @@ def _spelled(data: Mapping[str, Any], key: str) -> str:
 
 def _index(entries: list[Any], key: str, place: str, whole: str) -> int:
     names = [str(each.get("name")) if isinstance(each, dict) else "" for each in entries]
+    # Names before numbers: a node may be called `2`.
     if key in names:
         return names.index(key)
     if key.isdecimal() and int(key) < len(entries):

@@ -112,6 +112,7 @@ def to_yaml(data: dict[str, Any]) -> str:
         text = dump(allow_unicode=True)
         return dump(allow_unicode=False) if _BREAKS.intersection(text) else text
     except yaml.representer.RepresenterError as error:
+        # PyYAML has what it could not write there, behind its words.
         value = error.args[1] if len(error.args) > 1 else error
         raise PipelineError(
             f"The pipeline cannot be written: a parameter is of type {type(value).__name__}, which YAML does not have.",

@@ -99,6 +99,7 @@ def close_nodes(nodes: Nodes) -> None:
                 try:
                     end()
                 except Exception:
+                    # What one raises keeps none of the others from ending.
                     logger.exception("node '%s' failed in %s", name, method)
 
 
@@ -107,6 +108,7 @@ def _check_is_read_back(name: str, node: Any, key: str) -> None:
 
     place = key.rpartition(".")[0]
     owner = node.get_submodule(place) if hasattr(node, "get_submodule") else node
+    # torch's own raises when the weights are read, which is after the training.
     if getattr(type(owner), "set_extra_state", None) is Module.set_extra_state:
         raise PipelineError(
             f"Node '{name}' ({type(node).__name__}) has get_extra_state and no set_extra_state"
@@ -159,6 +161,7 @@ def _load(name: str, node: Any, values: Mapping[str, Any]) -> None:
     try:
         convert = converter_of(node)
         node.load_state_dict({key: value if is_extra(key) else convert(value) for key, value in values.items()})
+    # torch has no class of its own for this, and nodes raise what they like.
     except Exception as error:
         words = error.message if isinstance(error, CuvisError) else f"{type(error).__name__}: {error}"
         problem = _difference(own, values, words) or words

@@ -50,8 +50,10 @@ class _StandIn:
         """Take nothing."""
 
 
-class _Reader(pickle._Unpickler):  # noqa: SLF001 - that of C takes memory on a file's word
+# Python's own, since that of C takes memory on a file's word.
+class _Reader(pickle._Unpickler):  # noqa: SLF001
     def find_class(self, module: str, name: str) -> type:
+        # In a stand-in the keys would be lost, which are to be named.
         if (module, name) == ("collections", "OrderedDict"):
             return dict
         told = "" if module.partition(".")[0] in _OF_TORCH else f"{module}.{name}"
@@ -78,6 +80,7 @@ def _content(path: Path) -> Any:
         with zipfile.ZipFile(path) as archive:
             name = next(each for each in archive.namelist() if each.endswith("data.pkl"))
             with archive.open(name) as file:
+                # What a stranger packed may be without end.
                 return _load(BytesIO(file.read(_LONGEST)))
     with path.open("rb") as old:
         found = None

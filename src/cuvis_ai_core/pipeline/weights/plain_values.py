@@ -59,6 +59,7 @@ def _at_place(kind: Any, told: str | list[Any]) -> Any:
 _KINDS: Final[dict[str, tuple[type, Part, Part]]] = {
     "set": (set, list, set),
     "frozenset": (frozenset, list, frozenset),
+    # Latin-1 has a sign for each byte.
     "bytes": (bytes, lambda value: value.decode("latin-1"), lambda text: text.encode("latin-1")),
     "bytearray": (bytearray, lambda value: value.decode("latin-1"), lambda text: bytearray(text, "latin-1")),
     "complex": (complex, lambda value: [value.real, value.imag], lambda parts: complex(*parts)),
@@ -82,6 +83,7 @@ _KINDS: Final[dict[str, tuple[type, Part, Part]]] = {
         lambda value: value.utcoffset(None).total_seconds(),
         lambda seconds: dt.timezone(dt.timedelta(seconds=seconds)),
     ),
+    # Of `Path()` the class is the system's: PosixPath or WindowsPath.
     "path": (type(pathlib.Path()), str, pathlib.Path),
     "posixpath": (pathlib.PurePosixPath, str, pathlib.PurePosixPath),
     "windowspath": (pathlib.PureWindowsPath, str, pathlib.PureWindowsPath),
@@ -188,6 +190,7 @@ def _of_numpy(value: Any) -> dict[str, Any] | None:
     import torch
 
     array = np.asarray(value)
+    # torch warns of memory that cannot be written, and `frombuffer` has none other.
     data = torch.from_numpy(np.frombuffer(array.tobytes(), np.uint8).copy())
     name = "ndarray" if is_array else "number"
     return {_TYPE: name, "dtype": _descr(array.dtype), "shape": list(array.shape), _VALUE: data}
@@ -200,6 +203,7 @@ def _from_bytes(name: str, value: Mapping[str, Any], data: Any) -> Any:
     if name == "numpy.dtype":
         return dtype
     array = np.frombuffer(data.numpy().tobytes(), dtype).reshape(value["shape"]).copy()
+    # [()] makes a number of NumPy of an array without axes.
     return array if name == "ndarray" else array[()]
 
 

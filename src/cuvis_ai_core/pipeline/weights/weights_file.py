@@ -68,7 +68,8 @@ def read_weights(path: Path) -> Weights:
         MissingExtraError: It is a `.pt` file, or has numbers that NumPy lacks, and torch is not installed.
     """
     _expect_suffix(path)
-    if not os.path.isfile(path):  # noqa: PTH113 - no error where the path cannot be reached
+    # Not `Path.is_file`, which raises where the path cannot be reached.
+    if not os.path.isfile(path):  # noqa: PTH113
         raise PipelineError(f"There is no file of weights '{path}'.", path=path)
     return _read_torch(path) if path.suffix == TORCH else _read_safetensors(path)
 
@@ -170,10 +171,11 @@ def _torch(what: str) -> "ModuleType":
 
 def _load_torch(path: Path) -> Any:
     torch = _torch(f"'{path}' is a file of torch")
-    if not os.path.isfile(path):  # noqa: PTH113 - no error where the path cannot be reached
+    if not os.path.isfile(path):  # noqa: PTH113
         raise PipelineError(f"There is no file of weights '{path}'.", path=path)
     try:
         _refuse_packed(path)
+        # Said, though it is the default: TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD changes what is not said.
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise PipelineError(f"Weights '{path}' cannot be read: {error.strerror or error}.", path=path) from error
@@ -338,6 +340,7 @@ def _tensor(torch: "ModuleType", name: str, value: Any) -> Any:
         except TypeError as error:
             raise _cannot_hold(name, value, "holds numbers and flags") from error
     tensor = value.detach().cpu().contiguous()
+    # `torch.save` writes all of the memory that a view is of.
     return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
 
 
@@ -346,6 +349,7 @@ def _write_safetensors(file: BinaryIO, state: State, metadata: Mapping[str, Any]
     for name, value in values.items():
         if not _is_array(value) or dtype_name(value.dtype) not in _SAFE_DTYPES:
             raise _cannot_hold(name, value, "holds arrays of numbers and flags only (a .pt file holds more)")
+    # In a safetensors file, metadata are texts and nothing else.
     header = {_METADATA: json.dumps(dict(metadata), default=str)}
     if any(hasattr(value, "detach") for value in values.values()):
         from safetensors.torch import save
