@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+# An implementation takes of the arguments what it needs, by name: one more in a signature breaks no plugin (pluggy,
+# "opt-in arguments").
 @hookspec
 def cuvis_ai_nodes() -> Iterable[type | str]:  # type: ignore[empty-body]
     """Return the node classes of this plugin, each as a class or as its import path (`package.module.Class`)."""
@@ -26,6 +28,7 @@ def cuvis_ai_config_dirs() -> Iterable[Path]:  # type: ignore[empty-body]
 
 
 @hookspec
+# A path in place of an object: a plugin that is only listed need not import its libraries.
 def cuvis_ai_cube_readers() -> Mapping[str, Callable[[Path], Any] | str]:  # type: ignore[empty-body]
     """Return suffix (`.hdr`) to reader (or its import path), which turns a path into a `Cube` or a sequence of them."""
 
@@ -45,6 +48,7 @@ def cuvis_ai_pipeline_finished(pipeline: str, stage: str, seconds: float) -> Non
     """Observe that a run of a pipeline ended well, and how long it took."""
 
 
+# Not `Exception`: Ctrl-C ends a run as well.
 @hookspec
 def cuvis_ai_pipeline_failed(pipeline: str, stage: str, error: BaseException) -> None:
     """Observe that a run of a pipeline was ended by an error, or by an interrupt."""

@@ -108,6 +108,7 @@ def audit(manifest: Path, store: Store, *, offline: bool) -> Audit:
         PolicyError: The policy of this machine is broken.
     """
     declared, lock = read_manifest(manifest).plugins, read_lock(manifest)
+    # Pins are those of one interpreter and platform (decision 6).
     here = lock.environments.get(interpreter()) if lock is not None else None
     yanked, not_asked = _yanked(here, store, offline=offline) if here is not None else ({}, "nothing is locked")
     plugins = tuple(_audited(name, each, lock, here, yanked, store) for name, each in declared.items())
@@ -219,6 +220,7 @@ def _age(declared: GitPlugin | LocalPlugin, source: Source | None) -> int | None
 
 def _yanked(here: LockedPins, store: Store, *, offline: bool) -> tuple[dict[str, str], str]:
     """Return which pins their authors took back, with the reason, and why the package index was not asked."""
+    # What has an address of its own comes from no index.
     pins = sorted({pin for each in here.dependencies.values() for pin in each if " @ " not in pin})
     if offline or not pins:
         return {}, "no connection may be opened" if offline else ""

@@ -65,6 +65,7 @@ def _bom(audit: "Audit") -> Any:
     for plugin in audit.plugins:
         component = _plugin(plugin)
         for each in plugin.dependencies:
+            # One component for several plugins: a bom-ref stands for one thing in a document.
             known.setdefault(each.pin, _dependency(each))
         bom.components.add(component)
         bom.register_dependency(component, [known[each.pin] for each in plugin.dependencies])
@@ -109,6 +110,7 @@ def _component(name: str, version: str | None, purl: Any, licence: str, told: di
         type=ComponentType.LIBRARY,
         purl=purl,
         bom_ref=str(purl),
+        # By name: what metadata say need not be an identifier of SPDX.
         licenses=[DisjunctiveLicense(name=licence)] if licence else [],
         properties=[Property(name=f"{_PROPERTY}:{key}", value=value) for key, value in told.items()],
     )

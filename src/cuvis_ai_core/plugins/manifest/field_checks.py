@@ -208,6 +208,7 @@ def check_path(text: str, base: Path) -> Path:
     if text.find("://") > 1 or ("@" in text and re.match(_SCP_FORM, text)):
         raise ManifestError("is an address; give a repository as 'repo', with a 'tag'")
     try:
+        # pathlib raises RuntimeError where there is no such home, and before 3.13 of links that lead in a circle.
         return (base / Path(text).expanduser()).resolve()
     except (OSError, RuntimeError) as error:
         raise ManifestError(f"cannot be resolved ({redact(str(error))}); give an absolute path") from None
@@ -228,8 +229,10 @@ def _folded(name: str) -> str:
     """Return what names have in common that a disk may take for one."""
     if name.isascii():
         return name.lower()
+    # Nearly all names are ASCII, and need none of it.
     from unicodedata import normalize
 
+    # Python takes names that NFKC makes equal for one (PEP 3131).
     return normalize("NFKC", name).casefold()
 
 
@@ -250,9 +253,11 @@ def _is_url(text: str) -> bool:
     try:
         url = urlsplit(text)
         host = url.hostname or "-"
+        # urllib raises ValueError when it is asked for a port that is none.
         port_is_valid = url.port != 0
     except ValueError:
         return False
+    # A host that begins with '-' was an option of ssh once (CVE-2017-1000117).
     safe = not host.startswith("-") and not url.netloc.startswith("-") and "\\" not in text
     plain = url.path.strip("/") and not url.query and not url.fragment
     return bool(url.scheme in {"https", "http", "ssh"} and safe and plain and port_is_valid)

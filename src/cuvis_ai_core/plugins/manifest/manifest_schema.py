@@ -46,6 +46,7 @@ def _absolute(path: object, info: ValidationInfo) -> Path:
 
 
 def _only_for_process(version: str | None, info: ValidationInfo) -> str | None:
+    # An isolation that is wrong itself is not among the data: it has its own error.
     if version is not None and info.data.get("isolation", "process") != "process":
         raise ManifestError("goes only with 'isolation: process'; a plugin in this process has its Python")
     return version
@@ -53,6 +54,7 @@ def _only_for_process(version: str | None, info: ValidationInfo) -> str | None:
 
 def _not_empty(paths: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
     if not paths and not info.data.get("data_modules"):
+        # An error of pydantic's own, for which there are words already.
         raise PydanticKnownError("too_short", {"field_type": "Tuple", "min_length": 1, "actual_length": 0})
     return paths
 
@@ -242,6 +244,7 @@ def _good(name: object, plugin: object, base: Path) -> GitPlugin | LocalPlugin |
     model = models.get(_kind_of(plugin))
     if model is None or not isinstance(name, str):
         return None
+    # What is wrong the check of a whole manifest says, in all its places.
     with suppress(ValueError):
         field_checks.check_name(name)
         return model.model_validate(plugin, context={"base": base})
@@ -253,6 +256,7 @@ def manifest_schema() -> dict[str, Any]:
     schema = Manifest.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     plugins = schema["properties"]["plugins"]
+    # `plugins:` with nothing behind it is a manifest without plugins.
     plugins["type"] = ["object", "null"]
     plugins["propertyNames"] = {"pattern": _NAME_PATTERN}
     return schema

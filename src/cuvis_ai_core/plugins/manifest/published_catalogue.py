@@ -23,6 +23,7 @@ def plugin_entry(entry: object) -> object:
     if not isinstance(entry, Mapping):
         return entry
     if not isinstance(entry.get("capabilities"), list):
+        # A published plugin may have data modules alone; ours names its nodes.
         return {"provides": [], **entry} if entry.get("data_modules") else entry
     kept = {key: value for key, value in entry.items() if key not in _FOR_OTHERS and value is not None}
     provides = entry.get("provides") or class_paths(entry) or []

@@ -99,6 +99,7 @@ def broken(
         path: The file; None for a configuration that was handed over in memory.
         document: What the file holds, for lines.
     """
+    # Of a file of another kind every key is unknown: that it has no plugins says enough.
     if foreign := [error for error in errors if error["type"] == "missing" and error["loc"] == ("plugins",)]:
         errors = foreign
     errors = [error for error in errors if not _is_echo(error)]

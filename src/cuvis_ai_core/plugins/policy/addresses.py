@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 _PORTS: Final = {"https": 443, "http": 80, "ssh": 22}
 
+# git-clone(1): `[<user>@]<host>:/<path-to-git-repo>`.
 _SCP: Final = re.compile(r"((?P<user>[\w.+-]+)@)?(?P<host>\[[\w:.]+\]|[\w.*-]+):(?P<path>[^:\\]+)")
 
 _HOST: Final = re.compile(r"[a-z0-9*:_.-]+")
@@ -59,6 +60,7 @@ def address_of(text: str) -> Address | None:
         host, user = (url.hostname or "").removesuffix(":*"), unquote(url.username or "")
     except ValueError:
         return None
+    # Some parsers take a backslash for a slash (WHATWG URL), others do not.
     if not set("?#\\").isdisjoint(text):  # also where nothing stands behind them: git puts the rest of its path there
         return None
     return _address(url.scheme.lower(), user if url.scheme == "ssh" else "", host, unquote(url.path), port)
@@ -67,7 +69,9 @@ def address_of(text: str) -> Address | None:
 def _address(scheme: str, user: str, host: str, path: str, port: str = "") -> Address | None:
     parts = tuple(part for part in path.split("/") if part)
     if parts:
+        # Hosts answer for a repository by both names.
         parts = (*parts[:-1], parts[-1].removesuffix(".git"))
+    # A host's whole name ends in a dot, with and without which it is the same one (RFC 1034, section 3.1).
     host = host.removesuffix(".")
     plain = host.isascii() and _HOST.fullmatch(host.lower()) and all(map(_is_plain, parts))
     if scheme not in _PORTS or not plain or not parts:

@@ -16,6 +16,7 @@ _FILE: Final = "policy.yaml"
 
 _APPLICATION: Final = "cuvis-ai"
 
+# Those that platformdirs goes by, on all systems.
 _DECIDING: Final = (POLICY_VARIABLE, "HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "LOCALAPPDATA", "APPDATA")
 
 
@@ -63,6 +64,7 @@ def none_is_there() -> bool:
 def may_be_there(place: str) -> bool:
     """Tell whether something lies at a place, or may, for all that can be seen from here."""
     try:
+        # Not `stat`: a link that leads nowhere is a policy that cannot be read, and not none.
         os.lstat(place)
     except (FileNotFoundError, NotADirectoryError):
         return False

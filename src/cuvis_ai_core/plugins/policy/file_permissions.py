@@ -15,6 +15,7 @@ def writable_by_all(*places: Path) -> Path | None:
     Raises:
         OSError: One cannot be looked at.
     """
+    # Windows has lists of rights, of which `st_mode` tells nothing.
     if os.name != "posix":
         return None
     return next((each for place in places for each in _deciding(place) if _is_open(each)), None)
@@ -23,6 +24,7 @@ def writable_by_all(*places: Path) -> Path | None:
 def _deciding(place: Path) -> Iterator[Path]:
     yield place
     real = Path(os.path.realpath(place))
+    # Whoever may write a folder replaces what lies in it: a link in the one, what it leads to in the other.
     yield from {place.absolute().parent, real.parent}
     if real.is_dir():
         yield from real.iterdir()

@@ -72,6 +72,7 @@ class Policy:
             status = path.stat()
         except OSError as error:
             raise unreadable(path, str(error.strerror or error)) from error
+        # By its state: a server lives long, and the file may change meanwhile.
         found = _read(path, status.st_mtime_ns, status.st_size, status.st_ctime_ns)
         _refuse_open(found)
         return found
@@ -155,6 +156,7 @@ class Policy:
         raise self.refusal(f"{shown}{compared}", f'repo: "{shown}"', name)
 
     def _judge_folder(self, folder: Path, name: str) -> Judgement:
+        # By where it leads: a link in a folder that is allowed allows no other folder.
         real = Path(os.path.realpath(folder))
         for rule, line in self.rules():
             if isinstance(rule, PathRule) and parts_match(_folder_pattern(self.path, rule.path), real.parts):
@@ -275,6 +277,7 @@ def _folder_pattern(path: Path, text: str) -> tuple[str, ...]:
 def _owner(path: Path) -> str:
     try:
         return path.owner()
+    # As pathlib says that the user has no name, or that this is Windows.
     except (OSError, KeyError, NotImplementedError):
         return ""
 

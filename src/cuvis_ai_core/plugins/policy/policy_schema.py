@@ -11,8 +11,10 @@ from cuvis_ai_core.plugins.policy import patterns
 Kind: TypeAlias = Literal["official", "private", "community"]
 
 _Text: TypeAlias = Annotated[str, Strict()]
+# Strict: pydantic takes 'yes', 'on' and 1 for true.
 _Flag: TypeAlias = Annotated[bool, Strict()]
 
+# Built when they are first used: where there is no policy, nobody needs the validators.
 _STRICT: Final = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 RULE_KEYS: Final = ("repo", "path", "distribution")
