@@ -47,6 +47,7 @@ def carry_out(
         if progress is not None:
             progress.done(weight.name, path)
     names = {row["name"] for row in carried}
+    # What was exported before stays in the list.
     kept = [row for row in _listed(folder) if row.get("name") not in names] if (folder / LIST).exists() else []
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S%z")
     rows = sorted([*kept, *carried], key=lambda row: str(row.get("name")))
@@ -77,6 +78,7 @@ def carry_in(
                 continue
             weight = known.get(name) if isinstance(name, str) else None
             if weight is None:
+                # A stranger's list may name anything.
                 answer.append({"name": shown_in_line(str(name)), "imported": False, "reason": "unknown model"})
             elif status_of(weight, cache).present:
                 answer.append(weight.to_json_dict() | {"imported": False, "reason": "present"})
@@ -108,6 +110,7 @@ def _listed(folder: Path) -> list[dict[str, Any]]:
 @contextmanager
 def _staging(cache: Path) -> Iterator[Path]:
     """Have a folder beside the weights that is gone in the end, as are those of programs that were ended."""
+    # The folder is locked: none of them is at work.
     for left in cache.glob(f"{_STAGING}*"):
         if left.is_symlink():
             left.unlink()
@@ -134,6 +137,7 @@ def _copy(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with open_file(source) as read, replacing(target) as written:
+            # One byte more than declared at most: so a longer file is told without being read to its end.
             while piece := read.read(min(_PIECE, size + 1 - done)):
                 done += len(piece)
                 found.update(piece)

@@ -76,6 +76,7 @@ def stretched(cube: Any, lowest: float = 0.0, highest: float = 1.0) -> NDArray[n
     """
     values = np.asarray(cube, dtype=np.float32)
     low, high = values.min(axis=(0, 1), keepdims=True), values.max(axis=(0, 1), keepdims=True)
+    # A channel of one value has no range to be divided by.
     share = np.divide(values - low, high - low, out=np.zeros_like(values), where=high > low)
     stretched_cube: NDArray[np.float32] = share * np.float32(highest - lowest) + np.float32(lowest)
     return stretched_cube

@@ -133,6 +133,7 @@ def _folders(roots: Iterable[str]) -> Iterator[str]:
         seen.add((about.st_dev, about.st_ino))
         yield folder
         for each in inside:
+            # As `glob` has it: `**` passes over hidden folders.
             if each.is_dir() and not each.name.startswith("."):
                 name = each.name if folder == os.curdir else each.path
                 (links if each.is_symlink() else real).append(name)

@@ -156,6 +156,7 @@ class BaseCuvisAIDataModule(LightningDataModule):
         Raises:
             TrainRunError: There are no splits to train by, a selector means no sample, or a promise is broken.
         """
+        # A text of Lightning's, or a member of `DataStage`.
         named = None if stage is None else str(getattr(stage, "value", stage))
         parts = _PARTS[named]
         if self.splits is not None:
@@ -193,6 +194,7 @@ class BaseCuvisAIDataModule(LightningDataModule):
         if splits.universe_hash and by_position(chain.from_iterable(selectors.values())):
             self._check_hash(splits.universe_hash, universe)
         names = self.category_name_to_id() if "category_ids" in asked else None
+        # A promise is about all parts, whichever of them are made.
         known = ("train", "val", "test") if promises_of(splits) else parts
         samples = {part: resolve(selectors[part], universe, names, part) for part in {*known, *parts}}
         if promises_of(splits):

@@ -76,6 +76,7 @@ def status_of(spec: DatasetSpec, folder: Path) -> DatasetStatus:
 def read_marker(folder: Path) -> dict[str, Any] | None:
     """Return what the marker in a folder says: nothing where it cannot be read, None where there is none."""
     path = folder / MARKER_NAME
+    # A link that leads nowhere is something that lies there, too.
     return (read_json(path) or {}) if os.path.lexists(path) else None
 
 

@@ -224,6 +224,7 @@ class SingleCu3sDataModule(CuvisDataModule):
 
     def _loader(self, part: str, *, shuffle: bool = False) -> DataLoader[Any]:
         data = self._data(part)
+        # torch's RandomSampler refuses a set without samples.
         return DataLoader(data, batch_size=self.batch_size, shuffle=shuffle and len(data) > 0)
 
     def train_dataloader(self) -> DataLoader[Any]:

@@ -47,5 +47,6 @@ def refuse_bomb(file: Path, unpacked: int) -> None:
 
 def bytes_in(text: str) -> int | None:
     """Return the bytes that a size means: `500000`, `8GiB`, `1.5 g`; None where it is none."""
+    # So many digits: a float of hundreds of them is infinite, of which there is no int.
     found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,3})?)\s*([kmgt]?)(?:i?b)?\s*", text, re.IGNORECASE)
     return int(float(found[1]) * _UNITS[found[2].lower()]) if found else None

@@ -37,6 +37,8 @@ def fetch(weight: RegisteredWeight, cache: Path, progress: ProgressEmitter | Non
             fetching(f"The weights '{weight.name}' ({entry.repo_id}/{file.path})", ModelDownloadError),
             _told(weight.name, staging, file.sha256, file.size_bytes, progress),
         ):
+            # Aside: the library puts a file in its place before anybody has compared its hash, and there it would be
+            # found.
             hub.hf_hub_download(entry.repo_id, file.path, revision=entry.revision, local_dir=str(staging), token=False)
         if progress is not None:
             progress.verifying(weight.name)
@@ -78,6 +80,7 @@ def fetch_other(  # noqa: PLR0913 - the published arguments
     if progress is not None:
         progress.verifying(shown)
     if sha256 is not None and sha256_of(path) != sha256.lower():
+        # What the link leads to first: the library keeps contents apart.
         path.resolve().unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         raise ModelDownloadError(f"'{shown}' has another SHA-256 than is asked for. It was not kept.")
@@ -97,6 +100,7 @@ def _told(name: str, folder: Path, sha256: str, total: int, progress: ProgressEm
 
     def tell() -> None:
         while not over.wait(_BETWEEN):
+            # The library tells how far it is by bars on a terminal: so what has come is looked at.
             done = incomplete_in(folder, sha256)
             if done is not None and not over.is_set():
                 progress.progress(name, done, total, round(100 * min(done / total, 1), 1))

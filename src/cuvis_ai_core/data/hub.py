@@ -91,6 +91,7 @@ def _is_closed(error: BaseException) -> bool:
 
 def why(error: BaseException) -> str:
     """Return what an error of the library means, in one line."""
+    # By their names: the classes have moved from module to module of the library.
     kinds = [kind.__name__ for kind in type(error).__mro__]
     if "LocalEntryNotFoundError" in kinds:  # which is an EntryNotFoundError, too
         return _MEANINGS["LocalEntryNotFoundError"]

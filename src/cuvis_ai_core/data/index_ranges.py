@@ -20,6 +20,7 @@ def _range(token: int | str) -> Iterable[int]:
     try:
         numbers = range(int(first), int(last if dash else first) + 1, int(step) if step else 1)
     except ValueError:
+        # Refused below, as is a range without numbers: `5-3`.
         numbers = range(0)
     if not numbers:
         raise ValueError(f"'{token}' is no number and no range; write 4, 0-10 or 0-10:2")

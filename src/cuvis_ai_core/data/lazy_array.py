@@ -65,6 +65,7 @@ class LazyArray(NDArrayOperatorsMixin):
         return self.shape[0]
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
+        # By blocks: the file is opened for each piece.
         for block in blocks_of(self):
             yield from block
 
@@ -90,6 +91,7 @@ class LazyArray(NDArrayOperatorsMixin):
         return getattr(ufunc, method)(*arrays, **options)
 
     def __getattr__(self, name: str) -> Any:
+        # Not what NumPy, copy and pickle ask for by themselves: to look at it, the whole would be read.
         if name.startswith("_") or name not in dir(np.ndarray):
             raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
         return getattr(np.asarray(self), name)
@@ -143,7 +145,9 @@ def raw_reader(file: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, 
         first, second, third = (ranges[axis] for axis in axes)
         stored = np.empty((_length(first), _length(second), sizes[2]), dtype)
         lines = sizes[1] * sizes[2] * dtype.itemsize
+        # A buffer would be filled anew after each seek.
         with file.open("rb", buffering=0) as stream:
+            # Of the open file: at the path there may be another one by now.
             if _state(os.fstat(stream.fileno())) != known:
                 raise _changed(file)
             # whole planes lie one behind the other
@@ -188,6 +192,7 @@ def _range(key: slice | int, size: int) -> tuple[slice, slice | int]:
     numbers = range(start, stop, step)
     if not numbers:
         return slice(0, 0), slice(None)
+    # Read forwards: a step that is negative turns round what was read.
     least, most = min(numbers[0], numbers[-1]), max(numbers[0], numbers[-1])
     return slice(least, most + 1), slice(None, None, step)
 

@@ -41,6 +41,7 @@ class LazyImage:
 
     def tile(self, rows: slice, columns: slice) -> NDArray[Any]:
         """Read a tile `[1, rows, columns, channel]`; it may be a part of the cube itself, and is not to be written."""
+        # A copy only where it is written into below.
         tile = self.data[rows, columns].astype(self.dtype, order="C", copy=self.good_bands is not None)
         if self.good_bands is not None:
             tile[..., ~self.good_bands] = np.nan

@@ -21,11 +21,13 @@ _BEGINS: Final = {
 }
 _SUFFIXES: Final = (
     (b"\x89HDF\r\n\x1a\n", ".h5"),
+    # Classic NetCDF in three versions; NetCDF 4 begins as HDF5.
     (b"CDF\x01", ".nc"),
     (b"CDF\x02", ".nc"),
     (b"CDF\x05", ".nc"),
     (b"II*\x00", ".tif"),
     (b"MM\x00*", ".tif"),
+    # BigTIFF: 43, which is a `+`, where others have 42.
     (b"II+\x00", ".tif"),
     (b"MM\x00+", ".tif"),
     (b"\x93NUMPY", ".npy"),

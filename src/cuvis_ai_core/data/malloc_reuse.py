@@ -25,4 +25,5 @@ def keep_freed_memory(size: int) -> None:
     global _learned  # noqa: PLW0603 - there is one heap
     if _learned < size < _LARGE:
         _learned = size
+        # It is the freeing that the C library learns from (M_MMAP_THRESHOLD, mallopt(3)).
         np.empty(min(_COPIES * size, _MOST), dtype=np.uint8)

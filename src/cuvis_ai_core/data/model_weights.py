@@ -132,6 +132,7 @@ def _download(
         try:
             path = ModelWeights.download_model(**given, cache_dir=cache_dir, out=out, force=force, progress=progress)
         except (CuvisError, OSError) as error:
+            # The others are fetched all the same.
             failed[name] = str(error)
             progress.error(name, str(error))
             continue
@@ -236,6 +237,7 @@ def download_model_cli() -> None:
 
 def default_plugins_dirs() -> list[Path]:
     """Return the folders of manifests of an installed catalogue, which is not imported."""
+    # Looked for, not imported: a catalogue imports torch.
     spec = find_spec("cuvis_ai")
     packaged = [
         Path(each) / "configs" / "plugins" for each in (spec.submodule_search_locations if spec else None) or ()
@@ -245,6 +247,7 @@ def default_plugins_dirs() -> list[Path]:
 
 def _read(folders: Iterable[Path], names: Sequence[str] = ()) -> None:
     """Read the manifests, and look whether what is named is known."""
+    # The index is that of the process: what another command read does not count for this one.
     ModelWeights.reset()
     try:
         ModelWeights.load_manifests(list(folders) or default_plugins_dirs())

@@ -18,8 +18,10 @@ def is_missing(raw: NDArray[Any], value: float) -> NDArray[np.bool_]:
         if abs(value) > _HUGE:
             with np.errstate(invalid="ignore", over="ignore"):
                 return np.asarray(np.isclose(raw, value, rtol=_FEW_DIGITS, atol=0))
+        # A value that the type does not hold becomes infinite.
         with np.errstate(over="ignore"):
             return np.asarray(raw == raw.dtype.type(value))
+    # No integer equals it, and NumPy would make floats of all to see that.
     if not float(value).is_integer():
         return np.zeros(raw.shape, dtype=bool)
     return np.asarray(raw == int(value))

@@ -107,6 +107,7 @@ def place_arrays(cube: Cube) -> dict[str, NDArray[Any]]:
 
 
 def _place(path: Path, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    # The image itself may be called so.
     found = {key: arrays[key].tolist() for key in _PLACE if key in arrays and arrays[key].ndim < _RANK}
     if not found:
         return found
@@ -170,6 +171,7 @@ def _at_once(file: io.BufferedReader, info: zipfile.ZipInfo) -> NDArray[Any] | N
     file.seek(_content(file, info))
     if file.readinto(content.data) != info.file_size or zlib.crc32(content.data) != info.CRC:
         raise zipfile.BadZipFile(f"'{info.filename}' is not what was written (its checksum is another one)")
+    # The version stands behind a magic string of six bytes (NEP 1).
     begin = _BEGIN.get(content[6:7].tobytes())
     if begin is None or info.file_size < begin.size:
         return None  # of other versions NumPy knows more
@@ -178,6 +180,7 @@ def _at_once(file: io.BufferedReader, info: zipfile.ZipInfo) -> NDArray[Any] | N
     if described is None or end + prod(described[0]) * described[2].itemsize != info.file_size:
         return None  # NumPy says what is wrong
     shape, fortran, dtype = described
+    # On the memory that was read: no copy of it.
     return np.ndarray(shape, dtype, content.data, end, order="F" if fortran else "C")
 
 

@@ -51,6 +51,7 @@ class ProgressEmitter:
     def _write(self, **event: Any) -> None:
         if self._is_enabled:
             sys.stdout.write(json.dumps(event, ensure_ascii=False, separators=(",", ":")) + "\n")
+            # Into a pipe, Python would keep it until there is more.
             sys.stdout.flush()
 
 
@@ -75,11 +76,13 @@ def working_in(
         folder.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(folder / _LOCK)
         try:
+            # First without waiting, so that waiting can be told of.
             lock.acquire(timeout=0)
         except filelock.Timeout:
             if progress is not None:
                 progress.waiting()
             lock.acquire(timeout=longest)
+    # Before OSError, of which it is one.
     except filelock.Timeout:
         raise kind(f"{folder}: another program has worked in it for {longest:.0f} s; try again later.") from None
     except OSError as error:

@@ -41,6 +41,7 @@ class ForPeople(ProgressEmitter):
 
     def waiting(self) -> None:
         """Another program works in the folder."""
+        # Standard output is for what programs read.
         click.echo("Another program works in this folder; waiting for it. Ctrl-C ends the waiting.", err=True)
 
 

@@ -108,6 +108,7 @@ def _known(readers: Readers) -> str:
 
 def _check_file(file: Path, readers: Readers) -> None:
     try:
+        # pathlib raises where a folder above it may not be looked into.
         is_file, is_folder = file.is_file(), file.is_dir()
     except OSError as error:
         raise CubeError(f"The cube '{file}' cannot be reached: {error.strerror}.", path=file) from error
@@ -143,10 +144,12 @@ def _hint(file: Path) -> str | None:
 def _read(file: Path, suffix: str, reader: Reader, options: Mapping[str, str]) -> Sequence[Cube]:
     try:
         answer = reader(file, **options)
+    # These say more than what is made of all others below.
     except (CubeError, MissingExtraError):
         raise
     except Exception as error:
         for option, value in options.items():
+            # A plugin's reader may take a path alone: Python's error names the keyword.
             if isinstance(error, TypeError) and option in str(error):
                 raise _no_option(file, suffix, option, value) from error
         place = place_of(error, reader)

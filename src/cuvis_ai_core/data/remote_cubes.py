@@ -74,8 +74,10 @@ def _copy_of(system: Any, place: str, url: str) -> Path:
     name = _without_query(place)[0].rpartition("/")[2]
     if name in {"", ".", ".."}:
         raise CubeError(f"The address '{redact(url)}' names no file.", hint="Its last part is the name of a file.")
+    # fsspec keeps what it was told of folders, and a file may have changed.
     system.invalidate_cache()
     about = system.info(place)
+    # For http, `ukey` is made of the address alone.
     state = [system.ukey(place), *(str(about.get(key)) for key in _STATE)]
     target = cache_folder() / sha256(f"{url} {state}".encode()).hexdigest()[:24]
     if not target.exists():
@@ -127,6 +129,7 @@ def _copy_store(system: Any, place: str, target: Path, shown: str) -> None:
 
 
 def _check_room(system: Any, place: str, folder: Path, shown: str) -> None:
+    # Some servers tell no size.
     size, free = system.info(place).get("size") or 0, shutil.disk_usage(folder).free
     if size > free:
         raise CubeError(

@@ -75,6 +75,8 @@ def size_of(folder: Path) -> int:
 def _blob_id_of(path: Path) -> str | None:
     try:
         with open_file(path) as file:
+            # What git hashes of a file: its kind, its size, and its content (git-hash-object(1)). Not for security,
+            # else Python refuses SHA-1 on machines that keep to FIPS.
             found = hashlib.sha1(b"blob %d\0" % os.fstat(file.fileno()).st_size, usedforsecurity=False)
             while piece := file.read(_PIECE):
                 found.update(piece)

@@ -38,6 +38,7 @@ def coco_rle_encode(mask_np: NDArray[Any]) -> dict[str, Any]:
     array = np.asarray(mask_np)
     if array.ndim != 2:  # noqa: PLR2004
         raise AnnotationError(f"A mask has the axes [height, width], and this one the shape {array.shape}.")
+    # pycocotools goes through the memory column after column.
     runs = _pycocotools().encode(np.asfortranarray(array != 0, dtype=np.uint8))
     return {"size": [int(each) for each in runs["size"]], "counts": runs["counts"].decode("ascii")}
 
@@ -147,6 +148,7 @@ def _lengths(text: bytes) -> list[int]:
         value |= (part & 0x1F) << shift
         shift += 5
         if not part & 0x20:
+            # The highest of the last five bits is the sign (maskApi.c, rleFrString).
             value |= -(part >> 4 & 1) << shift
             lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))  # noqa: PLR2004 - as the format has it
             value = shift = 0
@@ -155,6 +157,7 @@ def _lengths(text: bytes) -> list[int]:
     return lengths
 
 
+# Said once: a cached function runs once.
 @cache
 def _say_turned() -> None:
     logger.warning("the size of a mask is written [width, height], and taken for that of its canvas")
@@ -164,6 +167,7 @@ def _pycocotools() -> ModuleType:
     try:
         from pycocotools import mask
     except ModuleNotFoundError as error:
+        # Something that it needs is missing, which its own words say.
         if error.name != "pycocotools":
             raise
         raise MissingExtraError(

@@ -23,6 +23,7 @@ _ATTRIBUTES: Final = {"tag": "tags", "categories": "category_ids"}
 
 def norm_source(source: object) -> str:
     """Return the spelling by which two names of one file are compared: forward slashes, the drive in lower case."""
+    # Two slashes at the begin are a server of Windows.
     text = re.sub(r"(?<!^)/+", "/", str(source).replace("\\", "/"))
     while text.startswith("./"):
         text = text[2:]

@@ -21,6 +21,7 @@ def load_splits(path: str | Path) -> Any:
     """
     try:
         content = json.loads(read_file(Path(path)))
+    # The reader of JSON calls itself for each level.
     except (OSError, ValueError, RecursionError) as error:
         raise TrainRunError(f"Splits file {path}: it cannot be read: {error}", path=Path(path)) from error
     try:

@@ -196,6 +196,7 @@ class _TorchCodec:
             frame: Frame = self._video[number].numpy()[..., ::-1]
         except (RuntimeError, IndexError) as error:
             raise _unreadable(self._path, f": frame {number} of {self.count}: {error}") from error
+        # Turned round, its steps in memory are negative, which torch refuses.
         return np.ascontiguousarray(frame)
 
 
@@ -239,6 +240,7 @@ class _OpenCv:
         said = int(self._video.get(self._cv.CAP_PROP_FRAME_COUNT))
         if said > 0:
             self._seek(said - 1)
+            # And no further one: some files say fewer than they have.
             whole = self._video.grab() and not self._video.grab()
             self._open()
             if whole:

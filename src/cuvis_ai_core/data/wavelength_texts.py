@@ -17,6 +17,7 @@ _LEAST_BARE: Final = 250.0
 _NUMBER: Final = r"\d+(?:,\d+)*(?:\.\d+)?(?:e[+-]?\d+)?"
 _LENGTH: Final = re.compile(
     rf"(?<![\d.,])(?:({_NUMBER})\s*(?:-|\u2013|to)\s*)?({_NUMBER})\s*[(\[]?\s*"
+    # The sign for micro is U+00B5, or the Greek letter.
     r"(nm|nanomet\w+|[u\u00b5\u03bc]m|micromet\w+|microns?)(?![a-z])",
     re.IGNORECASE,
 )

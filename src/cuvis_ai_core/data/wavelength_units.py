@@ -101,6 +101,7 @@ def in_nanometres(
             "count as bands without data."
         )
     if fwhm is not None:
+        # A band that was not taken may have 0, by which nothing is divided.
         fwhm = np.where(taken, fwhm * slope(np.where(taken, stated, 1.0)), 0.0)
     return wavelengths, fwhm
 

@@ -187,6 +187,7 @@ def _is_prose(value: object) -> bool:
 
 
 def _matches(pattern: str) -> Callable[[object], bool]:
+    # Not `match` with a `$`, before which a line may end.
     return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
 
 
@@ -195,6 +196,7 @@ def _list_of(holds: Callable[[object], bool]) -> Callable[[object], bool]:
 
 
 def _is_size(value: object) -> bool:
+    # `true` is an int to Python.
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MOST_BYTES
 
 

@@ -91,6 +91,7 @@ def _move(staged: Path, place: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
+        # Aside: a copy takes its time, and may be cut off.
         part = place.with_name(f".{place.name}.part")
         shutil.copyfile(staged, part)
         os.replace(part, place)
@@ -117,6 +118,7 @@ def _prune(repository: Path) -> None:
     if repository.is_symlink() or not repository.is_dir():
         return
     snapshots = repository / "snapshots"
+    # The innermost first: a folder can be removed when it is empty.
     for folder in sorted(snapshots.rglob("*"), reverse=True):
         if folder.is_dir() and not folder.is_symlink():
             with suppress(OSError):

@@ -44,6 +44,7 @@ class WeightsIndex:
     @classmethod
     def reset(cls) -> None:
         """Forget all but our own."""
+        # Of this class, not of `cls`: a subclass would have an index of its own.
         WeightsIndex._known = _own()
 
     @classmethod
@@ -80,6 +81,7 @@ class WeightsIndex:
         """
         rows, plugins, before = dict(cls._known), dict[str, Path](), len(cls._known)
         for folder in plugins_dirs:
+            # A folder has no order of its own: the same one of two is to be named in an error.
             for file in sorted(Path(folder).glob("*.yaml")):
                 found, plugin = _declared(file)
                 if found and plugin in plugins:

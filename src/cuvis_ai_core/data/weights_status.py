@@ -93,6 +93,7 @@ def status_of(weight: RegisteredWeight, cache: Path, *, verify: bool = False) ->
     aux_ok = all(has_size(place_of(weight, cache, each.path), each.size_bytes) for each in aux) if aux else None
     size_ok = None if size is None else size == weight.entry.size_bytes
     sha_ok = None
+    # Of another size it is another file: gigabytes need not be read for that.
     if verify and size_ok and aux_ok is not False:
         sha_ok = all(sha256_of(place_of(weight, cache, each.path)) == each.sha256 for each in weight.files)
     partial = _partial(weight, cache) if size is None else None
