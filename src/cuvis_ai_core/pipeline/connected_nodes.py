@@ -100,5 +100,6 @@ def _entry(name: str, node: Any) -> NodeConfig:
     try:
         return NodeConfig(name=name, class_name=class_path(type(node)), params=params)
     except ValidationError as error:
+        # pydantic begins so what a validator of ours raised.
         problem = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
         raise PipelineError(f"Node '{name}' cannot join a pipeline: {problem}.", node=name) from error

@@ -114,6 +114,7 @@ def _topological_order(nodes: Iterable[str], edges: Iterable[Edge]) -> tuple[str
     try:
         return tuple(sorter.static_order())
     except CycleError as error:
+        # The nodes of the cycle, as `graphlib` hands them over.
         cycle = error.args[1]
         raise PipelineError(
             f"The edges form a cycle: {' -> '.join(cycle)}. A pipeline runs each node once.",

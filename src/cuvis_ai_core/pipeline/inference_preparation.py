@@ -26,6 +26,7 @@ def prepare_nodes(pipeline: "Pipeline") -> None:
             with without_gradients([node]):
                 getattr(node, _METHOD)()
         except Exception as error:
+            # What a worker's node raised comes as one of ours, and does not say which node that was.
             if isinstance(error, CuvisError) and not isinstance(error, RemoteError):
                 raise
             from cuvis_ai_core._error_location import place_of, words_of

@@ -20,6 +20,7 @@ def html_of(pipeline: "Pipeline") -> Html:
         (
             name,
             type(pipeline.nodes[name]).__name__,
+            # A node class may do without our base classes.
             ", ".join(f"{key}={value!r}" for key, value in getattr(pipeline.nodes[name], "hparams", {}).items()),
             ", ".join(f"{port}: {each}" for (node, port), each in needed.items() if node == name),
         )

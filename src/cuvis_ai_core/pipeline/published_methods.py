@@ -49,6 +49,7 @@ class PublishedMethods(ProfiledMethods):
         load = cast("type[Pipeline]", cls).load
         options: dict[str, Any] = {
             "node_registry": node_registry,
+            # Published programs hand over a `torch.device` as well.
             "device": str(device or "cpu"),
             "overrides": as_texts(config_overrides or ()),
         }
@@ -176,6 +177,7 @@ class PublishedMethods(ProfiledMethods):
         Raises:
             PipelineError: There is none.
         """
+        # A number, as torch's own `cuda` takes one.
         name = "cuda" if device is None else f"cuda:{device}" if isinstance(device, int) else device
         return cast("Self", cast("Pipeline", self).to(name))
 
@@ -196,6 +198,7 @@ class PublishedMethods(ProfiledMethods):
             require_grad: Only those that need a gradient, or only those that need none; by default both.
         """
         named = self.named_parameters(recurse=recurse, require_grad=require_grad)
+        # Weights that are tied have several names.
         return iter({id(parameter): parameter for _, parameter in named}.values())
 
     def named_parameters(

@@ -47,6 +47,7 @@ class ProfiledMethods:
         if skip_first_n < 0:
             raise PipelineError(f"skip_first_n is {skip_first_n}; it is a number of runs, from 0.")
         pipeline = cast("Pipeline", self)
+        # One observer: a second would count each run once more.
         timings = self._timings() or Timings(pipeline.name)
         if reset:
             timings.forget()

@@ -132,6 +132,7 @@ def timed(
             keep("to_device", moving)
         yield batch
         settle()
+        # Behind `settle`: what the device still does belongs to this batch.
         keep("batch_loop", begun)
         first = False
 

@@ -35,4 +35,5 @@ def still_untrained(learners: Mapping[str, Learner], plan: Plan) -> dict[str, Le
                 "A class whose constructor loads trained weights freezes them: requires_grad_(False).",
                 node=step.node,
             )
+    # What has learned is not asked again in later runs.
     return {name: learners[name] for name in waiting}

@@ -22,6 +22,7 @@ _CORE = "cuvis_ai_core"
 
 def is_importable(module: str) -> bool:
     """Tell whether a file may have a module imported by its name."""
+    # To import it is to run the program.
     if "__main__" in module.split("."):
         return False
     top = module.partition(".")[0]
@@ -42,6 +43,7 @@ def _places(top: str) -> Iterator[str]:
     """Yield the file or the folders of a top package, which is not imported for this."""
     try:
         spec = find_spec(top)
+    # As `find_spec` says of modules that are loaded and have no spec.
     except (ImportError, ValueError, AttributeError):
         return
     if spec is not None:
@@ -49,6 +51,7 @@ def _places(top: str) -> Iterator[str]:
 
 
 def _is_of_a_distribution(place: str) -> bool:
+    # By where it really is: environments link lib64 to lib, and more.
     real = os.path.realpath(place)
     if os.path.dirname(real) in {*_site_folders(), *_folders_of_user()}:
         return True
@@ -74,6 +77,7 @@ def _editable_folders() -> Iterator[str]:
     for folder in _site_folders():
         for distribution in distributions(path=[folder]):
             try:
+                # What `pip install -e` leaves (PEP 610).
                 origin = json.loads(distribution.read_text("direct_url.json") or "{}")
                 if origin.get("dir_info", {}).get("editable"):
                     yield os.path.realpath(unquote(urlsplit(origin["url"]).path))

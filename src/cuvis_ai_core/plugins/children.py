@@ -25,6 +25,7 @@ from cuvis_ai_core.plugins.private_code import open_code
 def adopt() -> None:
     """Make the plugins and dependencies of the parent process importable, for the life of this one."""
     written_by, plugins, served = ast.literal_eval(os.environ[LIVE_PLUGINS])
+    # Compiled code of another Python cannot be loaded here.
     if written_by != interpreter():
         return
     for folder, names in served.items():
@@ -41,6 +42,7 @@ def adopt() -> None:
 
 def _answer_for_caller(caller: str | None) -> None:
     """Let a plugin's names be found by code that is nobody's, where the plugin started this process."""
+    # It alone has what stood before the program: `-m`, `-c`.
     kind, main = _main_program(sys.orig_argv)
     owners = [scope for scope in living_scopes() if kind == "m" and scope.owns(main)]
     scope = scope_named(caller) if caller else None

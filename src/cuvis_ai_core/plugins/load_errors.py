@@ -42,6 +42,7 @@ def failing(name: str, announce: "Announce", step: str) -> Iterator[Enter]:
 
     try:
         yield enter
+    # A plugin that calls sys.exit when it is imported fails, and ends nobody.
     except (Exception, SystemExit) as error:
         announce(PluginState.FAILED, str(step))
         place = _place(error)
@@ -85,6 +86,7 @@ def _place(error: BaseException) -> str | None:
         return error.place
     from cuvis_ai_core._error_location import innermost
 
+    # Code of plugins has builtins of its own, by which its frames are known.
     return innermost(error, lambda frame: MARK in frame.f_builtins)
 
 
@@ -96,6 +98,7 @@ def _next_step(name: str, error: BaseException) -> str | None:
             "That module would be the plugin's own, but is not in what was installed: see which packages its "
             f'pyproject.toml installs. Should it be there, fetch anew: NodeRegistry.clear_plugin_cache("{name}").'
         )
+    # By its very type: metadata that are missing are a ModuleNotFoundError as well.
     if type(error) is ModuleNotFoundError:
         return "If that is a package of its own, add it to the dependencies in the plugin's pyproject.toml."
     if _place(error) is None:

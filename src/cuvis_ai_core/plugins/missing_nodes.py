@@ -21,6 +21,7 @@ def no_class(
     module, _, name = path.rpartition(".")
     found = members.get(name)
     if found is None:
+        # It may be a module, which is told then.
         with suppress(ImportError):
             found = import_module(path)
     if found is None:

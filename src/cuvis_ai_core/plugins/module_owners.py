@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Final
 
+# Whoever is told of a name may ask for others, in the same thread.
 _lock = threading.RLock()
 _owned: Counter[str] = Counter()
 _told_of_the_last: Final[list[Callable[[str], None]]] = []

@@ -212,6 +212,7 @@ def _class_at(path: str) -> type | None:
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as error:
+        # Only where the module itself is not there: what it imports in vain is a fault of its own.
         if error.name and f"{module_name}.".startswith(f"{error.name}."):
             return None
         raise _broken(path, error) from error

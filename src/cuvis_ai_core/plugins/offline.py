@@ -16,6 +16,7 @@ WAY_OUT: Final = (
 
 def is_offline() -> bool:
     """Tell whether this process may open no connection: `CUVIS_OFFLINE=1`."""
+    # Whatever is no 'no': CUVIS_OFFLINE=y was taken for one.
     return os.environ.get(OFFLINE_VARIABLE, "").strip().lower() not in {"", "0", "false", "no", "off"}
 
 

@@ -35,6 +35,7 @@ def node_classes(package_name: str, base_class_path: str) -> list[type]:
         for module in (package, *_modules(package))
         for found in vars(module).values()
         if isinstance(found, type)
+        # Else what a module imports would be its own.
         and found.__module__ == module.__name__
         and issubclass(found, base)
         and is_node_class(found)
@@ -108,6 +109,7 @@ def _imported(name: str) -> ModuleType:
 
 
 def _modules(package: ModuleType) -> Iterator[ModuleType]:
+    # Without `onerror`, a package that raises anything but an ImportError ends the walk.
     for found in pkgutil.walk_packages(getattr(package, "__path__", ()), f"{package.__name__}.", _log):
         try:
             yield import_module(found.name)

@@ -72,6 +72,7 @@ class Crew:
             from concurrent.futures import ThreadPoolExecutor
 
             with Programs.together() as programs, ThreadPoolExecutor(min(len(tasks), WORKERS)) as pool:
+                # A thread starts without the context variables of its caller.
                 futures = [pool.submit(copy_context().run, task) for task in tasks]
                 try:
                     self._finish(futures)

@@ -125,6 +125,7 @@ def names_of(pipeline: "Pipeline", nodes: Sequence[Any], key: str) -> tuple[str,
     Raises:
         TrainRunError: It has no such node.
     """
+    # By identity: nodes may define `==`.
     by_object = {id(node): name for name, node in pipeline.nodes.items()}
     found = []
     for each in nodes:

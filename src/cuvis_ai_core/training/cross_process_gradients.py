@@ -40,6 +40,7 @@ def refuse_gradients_from_elsewhere(pipeline: "Pipeline", loss_nodes: Iterable[s
 def _feeders(pipeline: "Pipeline", name: str) -> list[str]:
     """Return a node and all nodes whose values reach it, in the order in which they run."""
     found = {name}
+    # Backwards: whatever a node feeds was looked at before it.
     for each in reversed(pipeline.order):
         if each in found:
             found |= {edge.source for edge in pipeline.edges if edge.target == each}

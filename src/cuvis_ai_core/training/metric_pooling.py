@@ -85,6 +85,7 @@ class Pool:
             raise _no_metric(node, name, metric)
         own = self._metrics.setdefault(node, {})
         if name not in own:
+            # A copy: the node has one, which would count training and validation together.
             own[name] = copy.deepcopy(metric)
             own[name].reset()
         try:
@@ -124,6 +125,7 @@ class _Mean:
         self._total = 0.0
 
     def add(self, value: float, weight: float) -> None:
+        # NaN times 0 is NaN.
         if weight:
             self.weight += weight
             self._total += value * weight

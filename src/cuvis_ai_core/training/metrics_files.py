@@ -33,6 +33,7 @@ def write_metrics(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
         OSError: The file cannot be written.
     """
     columns = list(dict.fromkeys(name for row in rows for name in row))
+    # Lines end in \n: by itself the module csv writes \r\n (RFC 4180), which shells show.
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(map(in_cell, columns))
     csv.DictWriter(text, columns, lineterminator="\n").writerows(rows)
@@ -104,6 +105,7 @@ def draw_matrix(path: Path, matrix: NDArray[Any], labels: Sequence[str], title: 
 
 def _save(figure: Any, path: Path) -> None:
     picture = io.BytesIO()
+    # Without matplotlib's version in the file, the same picture is the same bytes.
     figure.savefig(picture, format="png", dpi=150, metadata={"Software": None})
     write_atomic(path, picture.getvalue())
 

@@ -66,6 +66,7 @@ def make_scheduler(
     arguments = _scheduler_arguments(config, made, epochs - config.warmup_epochs)
     try:
         scheduler: Any = made(optimizer, **arguments)
+        # SequentialLR steps without a metric, and this one needs it.
         if config.warmup_epochs and made.__name__ != _PLATEAU:
             rise = lr_scheduler.LinearLR(optimizer, _WARMUP_START, total_iters=config.warmup_epochs)
             scheduler = lr_scheduler.SequentialLR(optimizer, [rise, scheduler], [config.warmup_epochs])

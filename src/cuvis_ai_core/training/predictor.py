@@ -114,7 +114,9 @@ class Predictor:
             NodeRunError: A node failed.
         """
         for batch in batches:
+            # Not around the loop: whoever takes batches may stop in its middle, and go on to train.
             with evaluating(self.pipeline):
                 outputs = self.pipeline.forward(batch, stage, keep_ports=keep_ports)
             yield outputs
+            # Else they stay until those of the next batch are there.
             del outputs

@@ -81,6 +81,7 @@ def _say_what_is_refused(file: Path) -> None:
     import torch
 
     try:
+        # Mapped: of the weights nothing is read.
         torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError:
         logger.warning("an interrupted training could not go on: %s", refused(file).message)

@@ -17,6 +17,7 @@ def too_few(error: NodeRunError, batch: Mapping[str, Any]) -> TrainRunError | No
         batch: With which batch.
     """
     words = str(error.__cause__)
+    # torch's words (`_verify_batch_size` and `_verify_spatial_size` of nn.functional).
     if not re.search(r"Expected more than 1 (value per channel|spatial element)", words):
         return None
     cubes = len(batch["cube"]) if "cube" in batch else 1

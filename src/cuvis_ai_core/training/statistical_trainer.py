@@ -86,6 +86,7 @@ class StatisticalTrainer:
         """
         waiting = self.waiting
         data = self._of_module("fit", "train_dataloader") if batches is None else batches
+        # Each by itself: a later one learns from what an earlier one gives once it has learned.
         for name in waiting:
             self._tell(TrainHook.STATISTICAL_NODE_START, name, FrameProgress(0, _total(data)))
             self._fit_node(name, _Watched(self, name, data))
@@ -175,6 +176,7 @@ class StatisticalTrainer:
                 hint=written and line_for_copy(*written),
                 place=place,
             ) from error
+        # A node may ask for no batch; data without one are a mistake.
         if stream.count == 0 and next(iter(batches), None) is None:
             raise TrainRunError(
                 f"Node '{name}' is to learn from the data to train on, and there are none.",

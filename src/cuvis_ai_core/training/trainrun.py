@@ -167,6 +167,7 @@ def _rule(details: ErrorDetails) -> str:
         return _unknown_key(details["loc"])
     if rule := _RULES.get(details["type"]):
         return rule.format(given=f"{details['input']!r:.60}")
+    # pydantic begins so what a validator of ours raised.
     text = details["msg"].removeprefix("Value error, ")
     return f"{text[0].lower()}{text[1:]}; it is {details['input']!r:.60}" if details["type"] != "value_error" else text
 
