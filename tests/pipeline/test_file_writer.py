@@ -130,7 +130,7 @@ def test_a_round_trip_is_exact(
     learned: Pipeline, registry: Any, tmp_path: Path, cube: Any, weights_format: str
 ) -> None:
     """File, state to the last bit, and results: with arrays of both libraries, bfloat16, tied and partial tensors."""
-    file = tmp_path / "deep" / "p.yaml"
+    file = tmp_path / "deep" / "deeper" / "p.yaml"
     learned.save(file, weights_format=weights_format)
     assert sorted(each.name for each in file.parent.iterdir()) == sorted(["p.yaml", f"p.{weights_format}"])
     again = Pipeline.load(file, node_registry=registry)
@@ -531,6 +531,38 @@ def test_whatever_a_parameter_is_it_comes_back(value: Any) -> None:
     data = {"nodes": [{"name": "n", "class_name": "Scale", "params": {"value": value}}]}
     written = parse_config(data | {"metadata": {"name": value}}).to_dict()
     assert parse_config(parse_yaml(to_yaml(written)).data).to_dict() == written
+
+
+def test_a_file_has_the_order_that_people_read_it_in(pipeline_of: PipelineOf, tmp_path: Path) -> None:
+    """What the pipeline is called, its nodes in their order, each with its name first, and their edges."""
+    pipeline_of({"b": "Scale", "a": "Scale"}, "b.cube -> a.cube").save(tmp_path / "p.yaml")
+    lines = (tmp_path / "p.yaml").read_text().splitlines()
+    keys = [line.partition(":")[0].lstrip("- ") for line in lines]
+    assert [key for key in keys if key in {"metadata", "nodes", "edges"}] == ["metadata", "nodes", "edges"]
+    assert [line for line in lines if "name: " in line and "class" not in line][-2:] == ["- name: b", "- name: a"]
+
+
+def test_metadata_that_are_handed_in_are_laid_over_those_of_the_pipeline(
+    pipeline_of: PipelineOf, registry: Any, tmp_path: Path
+) -> None:
+    """What is said of the same key last counts."""
+    pipeline = pipeline_of({"a": "Scale"})
+    pipeline.save_to_file(tmp_path / "p.yaml", metadata={"name": "other", "author": "somebody"})
+    metadata = Pipeline.load(tmp_path / "p.yaml", node_registry=registry).to_dict()["metadata"]
+    assert (metadata["name"], metadata["author"]) == ("other", "somebody")
+
+
+def test_values_of_variables_are_written_as_their_names(
+    pipeline_of: PipelineOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of results is handed on to others, and so would be what only this machine may know."""
+    monkeypatch.setenv("CUVIS_ALLOW_ENV", "SECRET_PLACE")
+    monkeypatch.setenv("SECRET_PLACE", "/somewhere/private")
+    pipeline = pipeline_of({"a": ("Scale", {"factor": "/somewhere/private/table"})})
+    pipeline.save(tmp_path / "p.yaml")
+    text = (tmp_path / "p.yaml").read_text()
+    assert "private" not in text
+    assert "${oc.env:SECRET_PLACE}/table" in text
 
 
 def test_a_node_that_was_not_initialised_is_not_after_a_load_that_failed(learned: Pipeline, registry: Any) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from cuvis_ai_schemas.pipeline import PortSpec
@@ -14,7 +15,8 @@ from cuvis_ai_core import NodeRegistry, Pipeline
 torch = pytest.importorskip("torch")
 
 from cuvis_ai_core.deciders.base_decider import BinaryDecider  # noqa: E402 - needs torch
-from cuvis_ai_core.training.calibration import calibratable, calibrate  # noqa: E402
+from cuvis_ai_core.node import ArrayNode  # noqa: E402
+from cuvis_ai_core.training.calibration import Calibrated, calibratable, calibrate  # noqa: E402
 
 PIPELINE: dict[str, Any] = {
     "metadata": {"name": "decided"},
@@ -100,6 +102,46 @@ def test_scores_that_are_written_anew_for_each_batch(
     assert calibrate(pipeline, BATCHES).nodes[0].thresholds == {"threshold": (HALF_WAY, HALF_WAY)}
     outcome = calibrate(pipeline, [{"logits": SCORES[:1], "mask": torch.tensor([[[0, 1, 1]]], dtype=torch.int32)}])
     assert (outcome.marked, outcome.skipped) == (1, "")
+
+
+def test_scores_of_numpy_that_are_written_anew_for_each_batch(
+    make: Callable[..., Pipeline], trainable_nodes: ModuleType
+) -> None:
+    """A node of NumPy may answer with one array each time, too."""
+
+    class ReusingArray(ArrayNode):
+        """Hands on scores in one place."""
+
+        place: Any = None
+        INPUT_SPECS = OUTPUT_SPECS = {"logits": PortSpec(np.float32, (-1, -1, -1))}  # noqa: RUF012
+
+        def forward(self, logits: Any, **_: Any) -> dict[str, Any]:
+            """Write them over those of the batch before."""
+            self.place = np.zeros(logits.shape, np.float32) if self.place is None else self.place
+            self.place[...] = np.asarray(logits)
+            return {"logits": self.place}
+
+    NodeRegistry.register(ReusingArray)
+    pipeline = make(nodes=[*PIPELINE["nodes"][:2], {"name": "same", "class_name": "ReusingArray"}])
+    outcome = calibrate(pipeline, BATCHES)
+    assert not outcome.skipped
+    assert outcome.nodes[0].thresholds == {"threshold": (HALF_WAY, HALF_WAY)}
+
+
+@pytest.mark.parametrize(
+    ("report", "thresholds"),
+    [
+        ({"t": {"old": 1, "new": 2}, "f1": 0.5}, {"t": (1.0, 2.0)}),
+        ({"t": {"new": 2}}, {"t": (0.0, 2.0)}),
+        (
+            {"t": {"old": None, "new": 2}, "u": {"old": 3}},
+            {"t": (0.0, 2.0)},
+        ),
+    ],
+)
+def test_thresholds_of_a_report(report: dict[str, Any], thresholds: dict[str, tuple[float, float]]) -> None:
+    """What has a new value; the old one may not be said."""
+    assert Calibrated("decider", report).thresholds == thresholds
 
 
 def test_scores_are_those_of_evaluation(make: Callable[..., Pipeline], trainable_nodes: ModuleType) -> None:

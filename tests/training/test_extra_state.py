@@ -87,3 +87,39 @@ def test_a_state_that_fails_is_said_before_a_training(registry: NodeRegistry) ->
     )
     with pytest.raises(PipelineError, match=r"node 'keeper' \(Keeper\) could not be saved .*KeyError: 'absent'"):
         check_saving(pipeline)
+
+
+def test_what_a_part_of_a_node_keeps_is_its_own(registry: NodeRegistry, tmp_path: Path) -> None:
+    """A module in a node has its own extra state, beside arrays of its own, whichever can be read back."""
+
+    class Part(torch.nn.Module):  # type: ignore[name-defined, misc]
+        """Keeps a text."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("numbers", torch.zeros(2))
+            self.text = "new"
+
+        def get_extra_state(self) -> Any:
+            return self.text
+
+        def set_extra_state(self, state: Any) -> None:
+            self.text = state
+
+    def built(self: Any, **base: Any) -> None:
+        plain(self, **base)
+        self.part = Part()
+
+    keeper = _node({})
+    plain = keeper.__init__
+    keeper.__init__ = built
+    NodeRegistry.register(keeper)
+    pipeline = Pipeline.from_dict({"nodes": [{"name": "keeper", "class_name": "Keeper"}]}, node_registry=registry)
+    pipeline.nodes["keeper"].part.text = "learned"
+    check_saving(pipeline)
+    pipeline.save(tmp_path / "p.yaml")
+    again = Pipeline.load(tmp_path / "p.yaml", node_registry=registry)
+    assert again.nodes["keeper"].part.text == "learned"
+    del Part.set_extra_state
+    with pytest.raises(PipelineError, match=r"has get_extra_state and no set_extra_state, in 'part'"):
+        check_saving(pipeline)

@@ -1,3 +1,5 @@
+import logging
+import signal
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -187,6 +189,7 @@ def test_losses_are_added_up(make_pipeline: Make, registry: Any, batches: Make) 
         ({"freeze_nodes": ["scores"]}, {}, "No node of the pipeline has a parameter that can be trained"),
         ({}, {"accelerator": "cpuu"}, "there is no accelerator 'cpuu'. Did you mean 'cpu'"),
         ({}, {"devices": 2}, "training.devices: 2 is not one device"),
+        ({}, {"devices": [0, 1]}, r"training.devices: \[0, 1\] is not one device"),
     ],
 )
 def test_what_cannot_be_trained(make_trainer: Make, nodes: Any, config: Any, says: str) -> None:
@@ -291,14 +294,58 @@ def test_missing_extra(make_trainer: Make, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_torch_is_as_before(
-    make_trainer: Make, batches: Make, capfd: pytest.CaptureFixture[str], tmp_path: Path
+    make_trainer: Make, batches: Make, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Training prints nothing, leaves no files, and puts torch's switches back."""
+    """Training prints nothing, leaves no files, and puts torch's switches and Lightning's log levels back."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning", "lightning.pytorch")]
+    for logger in loggers:
+        monkeypatch.setattr(logger, "level", 17)
     make_trainer(deterministic=True).fit(batches(0, 1), batches(2))
     assert not torch.are_deterministic_algorithms_enabled()
+    assert [logger.level for logger in loggers] == [17] * 3
     assert capfd.readouterr() == ("", "")
     assert not Path("lightning_logs").exists()
     assert not Path("checkpoints").exists()
+
+
+def test_ctrl_c_is_ctrl_c(make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning ends the program for it; a program of somebody may have something to do first."""
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    trainer = make_trainer()
+    monkeypatch.setattr(type(trainer.pipeline.nodes["error"]), "forward", interrupt)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            trainer.fit(batches(0))
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def test_nodes_are_told_where_a_training_is(make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stage, epoch, number of the batch and of the step; before it, as many batches are validated as is asked for."""
+    trainer = make_trainer(max_epochs=2, num_sanity_val_steps=1)
+    node, told = type(trainer.pipeline.nodes["error"]), []
+    forward = node.forward
+
+    def listening(self: Any, context: Any, **inputs: Any) -> Any:
+        told.append((context.stage.value, context.epoch, context.batch_idx, context.global_step))
+        return forward(self, context=context, **inputs)
+
+    monkeypatch.setattr(node, "forward", listening)
+    rows = trainer.fit(batches(0, 1, 2, 3, 4), batches(5, 6, 7))
+    assert told.pop(0) == ("val", 0, 0, 0)
+    assert told == [
+        *(("train", 0, number, number) for number in range(3)),
+        *(("val", 0, number, 3) for number in range(2)),
+        *(("train", 1, number, 3 + number) for number in range(3)),
+        *(("val", 1, number, 6) for number in range(2)),
+    ]
+    assert (len(rows), trainer.epochs_trained()) == (2, 2)
+    assert trainer.evaluate(batches(5, 6, 7))
+    assert told[-2:] == [("val", 0, 0, 0), ("val", 0, 1, 0)]
 
 
 def test_a_loss_that_is_a_plain_number(make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,31 @@ def test_each_loss_has_its_own_weight() -> None:
     assert not _pool(({"a": 1.0}, {}, {"a": 0}))
 
 
+@pytest.mark.parametrize(
+    ("losses", "weights", "loss"),
+    [
+        ({"a": 1.0, "b": 2.0}, {"a": 3, "b": 1}, 3.0),
+        ({"a": 1.0, "b": float("nan")}, {"a": 3, "b": 0}, 1.0),
+        ({"a": float("nan")}, {"a": 0}, None),
+    ],
+)
+def test_the_loss_of_a_batch(losses: Any, weights: Any, loss: float | None) -> None:
+    """It is the sum of those that say something about it."""
+    assert Measured(losses, {}, weights).loss == loss
+
+
+def test_the_names_of_a_matrix() -> None:
+    """A metric that has labels names its rows by them, another one by numbers."""
+    named, plain = (classification.MulticlassConfusionMatrix(3) for _ in range(2))
+    named.labels = ["leaf", "stem", "soil"]
+    seen = (torch.tensor([0, 1, 2]), torch.tensor([0, 1, 1]))
+    found = _pool(({}, {"m": {"named": (named, *seen), "plain": (plain, *seen)}}, {"m": 1})).matrices()
+    assert {name: labels for name, (_, labels) in found.items()} == {
+        "m/named": ["leaf", "stem", "soil"],
+        "m/plain": ["0", "1", "2"],
+    }
+
+
 def test_metrics_of_torchmetrics_are_computed_at_the_end() -> None:
     """What does not come together as a mean is that of all batches, as scikit-learn has it."""
     random = np.random.default_rng(0)

@@ -7,11 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cuvis_ai_schemas.enums import ExecutionStage
+from cuvis_ai_schemas.execution import Context
 from PIL import Image
 
+from cuvis_ai_core import Pipeline
 from cuvis_ai_core.errors import TrainingError, TrainRunError
 from cuvis_ai_core.training import GradientTrainer, StatisticalTrainer
+from cuvis_ai_core.training.batch_step import Measured
 from cuvis_ai_core.training.config import TrainingConfig
+from cuvis_ai_core.training.nan_guard import Guard
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("pytorch_lightning")
@@ -199,11 +204,12 @@ def test_a_checkpoint_that_cannot_be_written(
 
     best = {
         "max_epochs": 4,
-        "callbacks": {"checkpoint": {"monitor": "val_loss"}},
-        "optimizer": {"name": "sgd", "lr": 0.9},
+        "callbacks": {"checkpoint": {"monitor": "val_loss", "mode": "max"}},  # so that it is not the last one
+        "optimizer": {"name": "sgd", "lr": 0.01},
     }
     whole = make_trainer(**best)
-    whole.fit(batches(0, 1), batches(4))
+    rows = whole.fit(batches(0, 1), batches(4))
+    assert rows[-1]["val_loss"] < max(row["val_loss"] for row in rows)
     trainer = make_trainer(**best)
 
     def full(*_: Any, **__: Any) -> None:
@@ -270,6 +276,48 @@ def test_the_direction_of_a_metric(
 
     assert direction(monitor, mode) == chosen
     assert told in caplog.text if told else not caplog.text
+
+
+class _Measuring:
+    """A pipeline whose loss is what a batch says."""
+
+    def __init__(self) -> None:
+        self.pipeline = Pipeline("none")
+        self.batches: list[Any] = []
+
+    def measure(self, batch: Any, context: Any) -> Measured:
+        """Note the batch."""
+        self.batches.append(batch)
+        return Measured({"error": float(np.sum(batch["cube"]))}, {}, {"error": 1.0})
+
+
+def _context(number: int) -> Context:
+    return Context(stage=ExecutionStage.VAL, batch_idx=number)
+
+
+def test_what_is_no_cube_stays_whole_where_a_cube_is_left_out() -> None:
+    """Cubes, masks and their numbers are cut; wavelengths are not."""
+    cube = np.ones((3, 1, 1, 2))
+    cube[1] = np.nan
+    batch = {"cube": cube, "mask": np.arange(3), "mesu_index": np.arange(3), "wavelengths": np.ones(2)}
+    measuring: Any = _Measuring()
+    assert Guard(measuring).measure(batch, _context(0)) is not None
+    left = {key: value.tolist() for key, value in measuring.batches[-1].items()}
+    assert left == {
+        "cube": [[[[1, 1]]], [[[1, 1]]]], "mask": [0, 2], "mesu_index": [0, 2], "wavelengths": [1, 1]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("numbers", "said"), [({"mesu_index": np.array([7])}, 1), ({}, 3)])
+def test_what_is_left_out_is_said(numbers: Any, said: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Once for each cube; where nobody knows which one it is, each time."""
+    measuring: Any = _Measuring()
+    guard = Guard(measuring, "skip")
+    with caplog.at_level(logging.WARNING):
+        for number in range(3):
+            assert guard.measure({"cube": np.full((1, 1, 1, 1), np.nan), **numbers}, _context(number)) is None
+    assert len(caplog.records) == said
+    assert "is nan in batch 1 of 'val'" in caplog.records[0].message
 
 
 def test_a_batch_without_labels_says_what_to_do(

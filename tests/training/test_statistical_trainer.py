@@ -159,6 +159,46 @@ def test_sources_that_do_not_run_in_training_are_left_out(make_pipeline: Make, r
     assert torch.allclose(pipeline.nodes["center"].mean, torch.from_numpy(everything.mean(axis=0)), atol=1e-5)
 
 
+def test_sources_that_run_in_training_alone_are_there(make_pipeline: Make, registry: Any, batches: Make) -> None:
+    """A node learns in the stage of training, from what nodes hand it there."""
+    config = {
+        "nodes": [
+            {"name": "early", "class_name": "Center", "params": {"execution_stages": ["train"]}},
+            {"name": "center", "class_name": "Center"},
+        ],
+        "edges": [{"source": "early.cube", "target": "center.cube"}],
+    }
+    pipeline = Pipeline.from_dict(config, node_registry=registry, allow_untrained=True)
+    pipeline.nodes["early"].mean = torch.full((3,), 100.0)
+    pipeline.nodes["early"].statistically_initialized = True
+    StatisticalTrainer(pipeline).fit(batches(0, 1))
+    assert pipeline.nodes["center"].mean.max() < -90
+
+
+def test_a_node_that_needs_no_look_at_the_data_learns_all_the_same(
+    make_pipeline: Make, batches: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is initialised, as long as there are data."""
+    pipeline = make_pipeline()
+    monkeypatch.setattr(type(pipeline.nodes["center"]), "statistical_initialization", lambda *_: None)
+    assert StatisticalTrainer(pipeline).fit(batches(0)) == ("center",)
+    assert pipeline.nodes["center"].statistically_initialized
+
+
+def test_which_batch_had_the_values_that_were_learned_as_no_numbers(
+    make_pipeline: Make, batches: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said with its number, the first of them."""
+    data = [dict(batch) for batch in batches(0, 1, 2, 3, size=1)]
+    for number in (1, 2):
+        data[number]["cube"] = data[number]["cube"] * np.nan
+    StatisticalTrainer(make_pipeline()).fit(data)
+    assert "'center' (Center) has learned values of 'mean' that are no numbers: so has batch 2 of 4" in caplog.text
+    caplog.clear()
+    StatisticalTrainer(make_pipeline()).fit(data[:1])
+    assert not caplog.text
+
+
 @pytest.mark.parametrize("write", ["cube", "first"])
 def test_a_node_that_learns_writes_into_no_batch(
     make_pipeline: Make, batches: Make, monkeypatch: Any, write: str

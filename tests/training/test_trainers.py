@@ -37,6 +37,11 @@ class Scenes(CuvisDataModule):
     def __init__(self) -> None:
         super().__init__()
         self.stages: list[str | None] = []
+        self.prepared = 0
+
+    def prepare_data(self) -> None:
+        """Count."""
+        self.prepared += 1
 
     def setup(self, stage: str | None = None) -> None:
         """Remember the stage, and make the cubes."""
@@ -148,6 +153,7 @@ def test_statistics_alone_are_validated_and_tested(make_pipeline: Make) -> None:
     (metric,) = pipeline.forward(batch, "val")["accuracy", "metrics"]
     assert found.metrics == {"accuracy/accuracy": pytest.approx(metric.value)}
     assert (found.frames, trainer.test().frames) == (2, 2)
+    assert (trainer.datamodule.stages, trainer.datamodule.prepared) == (["fit", "validate", "test"], 3)
     for named in (["accuracy"], [pipeline.nodes["accuracy"]]):
         assert StatisticalTrainer(pipeline, Scenes(), None, named).validate() == found
     assert StatisticalTrainer(pipeline, Scenes(), metric_nodes=[]).validate().metrics == {}

@@ -101,15 +101,12 @@ class Epochs:
         with ThreadPoolExecutor(self._readers, thread_name_prefix="cubes") as pool:
             waiting: deque[Future[Any]] = deque()
             remaining = iter(parts)
-            try:
-                # As many as there are readers: all batches at once would be in memory together.
-                waiting.extend(pool.submit(self._one, part) for part in islice(remaining, self._readers))
-                while waiting:
-                    batch = waiting.popleft().result()
-                    waiting.extend(pool.submit(self._one, part) for part in islice(remaining, 1))
-                    yield batch
-            finally:
-                pool.shutdown(cancel_futures=True)
+            # As many as there are readers: all batches at once would be in memory together.
+            waiting.extend(pool.submit(self._one, part) for part in islice(remaining, self._readers))
+            while waiting:
+                batch = waiting.popleft().result()
+                waiting.extend(pool.submit(self._one, part) for part in islice(remaining, 1))
+                yield batch
 
     def _one(self, numbers: Sequence[int]) -> Any:
         return next(iter(replace(self._batches, numbers=numbers)))

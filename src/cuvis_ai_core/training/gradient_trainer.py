@@ -230,7 +230,7 @@ def _device(config: TrainingConfig) -> str:
     number = config.devices
     if isinstance(number, list) and len(number) == 1:
         index = number[0]
-    elif number in {None, 1, "1", "auto"}:
+    elif not isinstance(number, list) and number in {None, 1, "1", "auto"}:
         index = 0
     else:
         raise TrainRunError(

@@ -335,8 +335,6 @@ class _Pooled(pl.Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Report the validation, and go on with the pass of training."""
         values, pl_module.pool = pl_module.pool.values(f"val_{LOSS}"), self._of_training
-        if trainer.sanity_checking:
-            return
         # What is missing now is not a number: Lightning would keep the values of an earlier epoch for it.
         self._seen = list(dict.fromkeys([*self._seen, *(values or self._watched)]))
         _report(pl_module, {**dict.fromkeys(self._seen, math.nan), **values})

@@ -95,8 +95,9 @@ class Guard:
         holes = _cubes_with_holes(batch)
         epoch = f"epoch {context.epoch + 1}, " if self._in_epochs else ""
         where = f"{problem} in {epoch}batch {context.batch_idx + 1} of '{context.stage.value}'"
-        numbers = batch.get("mesu_index", ())
-        cubes = ", ".join(self._place(int(number)) for number in (numbers if not holes else np.asarray(numbers)[holes]))
+        numbers = batch.get("mesu_index", ())  # batches of data modules may not have them
+        meant = np.asarray(numbers)[holes] if holes and len(numbers) else numbers
+        cubes = ", ".join(self._place(int(number)) for number in meant)
         if self._policy != "skip" and (self._policy == "error" or not holes):
             raise TrainingError(
                 f"{where}{f': {cubes}' if cubes else ''}.{self._begins(batch, context, holes) if search else ''}",

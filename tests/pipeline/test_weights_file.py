@@ -1,0 +1,179 @@
+"""Weights that others wrote, or that are rarely kept: what is read of them, given to nodes, and refused."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cuvis_ai_core import Pipeline
+from cuvis_ai_core.errors import PipelineError
+from cuvis_ai_core.pipeline.file.writer import check_saving
+from cuvis_ai_core.pipeline.weights.node_weights import apply_fitting
+from cuvis_ai_core.pipeline.weights.weights_file import read_checkpoint, read_weights, savable, write_weights
+
+torch = pytest.importorskip("torch")
+safetensors = pytest.importorskip("safetensors.numpy")
+
+from cuvis_ai_core.node import Node  # noqa: E402 - needs torch
+
+
+class Keeper(Node):
+    """A layer, a buffer without a size yet, and what is no array."""
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name)
+        self.layer = torch.nn.Linear(2, 1)
+        self.register_buffer("empty", torch.empty(0))
+        self.extra: Any = np.arange(3)
+        self.ended: list[str] = []
+
+    def get_extra_state(self) -> Any:
+        """What is no array of torch."""
+        return self.extra
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take it."""
+        self.extra = state
+
+    def cleanup(self) -> None:
+        """Note it."""
+        self.ended.append("cleanup")
+
+    def close(self) -> None:
+        """Note it."""
+        self.ended.append("close")
+
+    def forward(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+
+@pytest.mark.parametrize("metadata", [None, [1], "text", 3])
+def test_metadata_of_a_pt_file_that_are_none(tmp_path: Path, metadata: Any) -> None:
+    """Weights are weights, whatever somebody's file says of itself."""
+    torch.save({"state_dict": {"n": {"x": torch.ones(1)}}, "metadata": metadata}, tmp_path / "p.pt")
+    assert read_weights(tmp_path / "p.pt").metadata == {}
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "3", "null", "{", "[" * 100_000])
+def test_metadata_of_a_safetensors_file_that_are_none(tmp_path: Path, text: str) -> None:
+    """As well."""
+    safetensors.save_file({"n.x": np.ones(1)}, tmp_path / "p.safetensors", {"metadata": text})
+    found = read_weights(tmp_path / "p.safetensors")
+    assert (dict(found.metadata), found.state["n"]["x"].tolist()) == ({}, [1])
+
+
+def test_metadata_of_any_type_are_texts(tmp_path: Path) -> None:
+    """What JSON does not have is written as it is shown."""
+    write_weights(tmp_path / "p.safetensors", {"n": {"x": np.ones(1)}}, {"day": dt.date(2024, 1, 2), "seed": 3})
+    assert read_weights(tmp_path / "p.safetensors").metadata == {"day": "2024-01-02", "seed": 3}
+
+
+def test_a_name_without_a_node(tmp_path: Path) -> None:
+    """A file of a single module is no file of a pipeline."""
+    safetensors.save_file({"weight": np.ones(1)}, tmp_path / "p.safetensors")
+    with pytest.raises(PipelineError, match=r"holds no weights of a pipeline: 'weight' is not named 'node\.key'"):
+        read_weights(tmp_path / "p.safetensors")
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_an_array_that_is_not_to_be_written_is_saved(tmp_path: Path, suffix: str) -> None:
+    """As any other, and without a word."""
+    array = np.arange(3.0)
+    array.setflags(write=False)
+    write_weights(tmp_path / f"p{suffix}", {"n": {"x": array}}, {})
+    assert read_weights(tmp_path / f"p{suffix}").state["n"]["x"].tolist() == [0, 1, 2]
+
+
+def test_the_part_of_a_state_that_can_be_saved() -> None:
+    """All keys of all nodes but those that no file holds, which are named."""
+    kept, left = savable({"a": {"x": np.ones(1), "y": object(), "z": 3}, "b": {"t": object()}, "c": {"u": "v"}})
+    assert {node: list(values) for node, values in kept.items()} == {"a": ["x", "z"], "c": ["u"]}
+    assert left == ["a.y", "b.t"]
+
+
+@pytest.mark.parametrize("nested", [lambda deep: {"a": deep}, lambda deep: [deep], lambda deep: (1, {"b": [deep]})])
+def test_what_grows_in_a_mapping_or_a_list_is_refused(tmp_path: Path, nested: Any) -> None:
+    """Wherever in a node's state it lies."""
+    value = nested(torch.ones(1).expand(200_000_000))
+    torch.save({"state_dict": {"n": {"_extra_state": value}}}, tmp_path / "p.pt")
+    with pytest.raises(PipelineError, match=r"'n\._extra_state' is no value of a node: it has 200000000 numbers"):
+        read_weights(tmp_path / "p.pt")
+
+
+def test_tensors_of_other_layouts_are_values(tmp_path: Path) -> None:
+    """A sparse one has no memory that could be compared with its size."""
+    sparse = torch.eye(3).to_sparse()
+    torch.save({"state_dict": {"n": {"x": sparse, "y": torch.empty(3, device="meta")}}}, tmp_path / "p.pt")
+    found = read_weights(tmp_path / "p.pt").state["n"]
+    assert found["x"].to_dense().tolist() == torch.eye(3).tolist()
+    assert found["y"].shape == (3,)
+
+
+def test_the_node_in_a_key_of_lightning(tmp_path: Path) -> None:
+    """What stands before it is left away; a key that ends in the name of a node is none of its state."""
+    state = {"module.nodes.a.layer.weight": torch.ones(1), "model.a": torch.ones(2), "b.a": torch.ones(3)}
+    torch.save({"state_dict": state}, tmp_path / "p.ckpt")
+    found = read_checkpoint(tmp_path / "p.ckpt", ["a", "b"])
+    assert {node: list(values) for node, values in found.items()} == {"a": ["layer.weight"], "b": ["a"]}
+    with pytest.raises(PipelineError, match="holds no weights of this pipeline's nodes"):
+        read_checkpoint(tmp_path / "p.ckpt", ["other"])
+
+
+def test_numbers_on_a_device_come_to_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that was written on a machine with a GPU is read on one without."""
+    asked: list[Any] = []
+    load = torch.load
+
+    def noting(*arguments: Any, **options: Any) -> Any:
+        asked.append((options.get("map_location"), options.get("weights_only")))
+        return load(*arguments, **options)
+
+    write_weights(tmp_path / "p.pt", {"n": {"x": np.ones(1)}}, {})
+    monkeypatch.setattr(torch, "load", noting)
+    read_weights(tmp_path / "p.pt")
+    assert asked == [("cpu", True)]
+
+
+def test_what_a_node_keeps_beside_arrays_comes_back_in_its_type() -> None:
+    """An array of NumPy in it is none of torch."""
+    first, second = Keeper("n"), Keeper("n")
+    second.extra = None
+    check_saving(Pipeline().add(first))
+    Pipeline().add(second).load_state_dict(Pipeline().add(first).state_dict())
+    assert type(second.extra) is np.ndarray
+    assert second.extra.tolist() == [0, 1, 2]
+
+
+def test_a_buffer_that_took_the_size_of_what_was_refused_is_empty_again() -> None:
+    """So that a later file may bring another size."""
+    node = Keeper("n")
+    pipeline = Pipeline().add(node)
+    state = node.state_dict()
+    with pytest.raises(PipelineError, match="unknown"):
+        pipeline.load_state_dict({"n": {**state, "empty": torch.ones(7), "unknown": torch.ones(1)}})
+    assert node.empty.shape == (0,)
+
+
+def test_what_does_not_fit_is_left_out_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    """Of a node that is not there, one that keeps nothing, and one that keeps something else."""
+    fitting, other = Keeper("fitting"), Keeper("other")
+    state = {
+        "absent": {"x": torch.ones(1)},
+        "stateless": {"x": torch.ones(1)},
+        "fitting": fitting.state_dict(),
+        "other": {**other.state_dict(), "layer.weight": torch.ones(9, 9)},
+    }
+    nodes = {"fitting": fitting, "other": other, "stateless": object()}
+    assert apply_fitting(nodes, state) == ["fitting"]
+    for words in ("no node 'absent' that", "no node 'stateless' that", "'layer.weight' has the shape [9, 9]"):
+        assert words in caplog.text
+
+
+def test_nodes_are_cleaned_up_and_then_closed() -> None:
+    """In the order of the published core."""
+    node = Keeper("n")
+    Pipeline().add(node).close()
+    assert node.ended == ["cleanup", "close"]
