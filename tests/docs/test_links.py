@@ -38,3 +38,15 @@ def test_every_page_is_on_the_map() -> None:
         for target in re.findall(r"\]\(([^)\s#]+)\)", index.read_text(encoding="utf-8"))
     }
     assert {page for page in ROOT.glob("docs/**/*.md") if page != index} <= linked
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda page: str(page.relative_to(ROOT)))
+def test_source_files_that_pages_name_are_there(page: Path) -> None:
+    """A file that was renamed is called by its new name in explanations and decisions too."""
+    files = [
+        file.as_posix()
+        for place in ("src", "hookspecs", "benchmarks", "tools")
+        for file in ROOT.glob(f"{place}/**/*.py")
+    ]
+    named = re.findall(r"`([a-z_]+/[a-z_0-9/]+\.py)`", page.read_text(encoding="utf-8"))
+    assert [name for name in named if not any(file.endswith(f"/{name}") for file in files)] == []

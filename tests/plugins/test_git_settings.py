@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cuvis_ai_core.plugins.git.git_process import git, ls_remote
+from cuvis_ai_core.plugins.git.git_command import git, ls_remote
 from cuvis_ai_core.plugins.git.url_credentials import hidden
 
 SETTINGS = {

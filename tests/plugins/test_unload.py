@@ -14,7 +14,7 @@ from cuvis_ai_core import NodeRegistry, scoped
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX
 from cuvis_ai_core.plugins.isolation.scope import living_scopes
 from cuvis_ai_core.plugins.isolation.unloaded_modules import UnloadedModules
-from cuvis_ai_core.plugins.module_owners import is_owned
+from cuvis_ai_core.plugins.sys_modules_owners import is_owned
 from cuvis_ai_core.utils.node_registry import clear_package_modules
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*has no pyproject.toml")

@@ -89,7 +89,7 @@ def _python() -> Iterator[Finding]:
 
 
 def _git() -> Iterator[Finding]:
-    from cuvis_ai_core.plugins.git.git_process import require_git
+    from cuvis_ai_core.plugins.git.git_command import require_git
 
     try:
         require_git()

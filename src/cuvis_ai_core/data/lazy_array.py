@@ -5,17 +5,12 @@ the program, and gains, "no data" and packed chunks would have to be applied to 
 too: it knows no statistics of a whole image before its scores and no ports, and puts a scheduler under every node.
 """
 
-import io
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import DTypeLike, NDArray
-
-from cuvis_ai_core.errors import CubeError
 
 Read: TypeAlias = Callable[[slice, slice, slice], NDArray[Any]]
 """Reads `[rows, columns, bands]`; each slice has a start, a stop, and no step."""
@@ -78,7 +73,7 @@ class LazyArray(NDArrayOperatorsMixin):
             return np.asarray(self)[key]
         keys += (slice(None),) * (_RANK - len(keys))
         ranges, rest = zip(*map(_range, keys, self.shape), strict=True)
-        sizes = [_length(each) for each in ranges]
+        sizes = [each.stop - each.start for each in ranges]
         return (self._read(*ranges) if all(sizes) else np.empty(sizes, self.dtype))[rest]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
@@ -125,60 +120,6 @@ def as_stored(data: Any) -> NDArray[Any] | LazyArray:
     return LazyArray(data.shape, dtype, lambda *ranges: np.asarray(data[ranges], dtype=dtype), chunk=chunk)
 
 
-def raw_reader(file: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, ...], axes: tuple[int, ...]) -> Read:
-    """Return what reads pieces of a file of raw values, each time anew: no handle stays open.
-
-    Args:
-        file: The file.
-        dtype: The type of its values, in its byte order.
-        offset: The first byte of the values.
-        shape: Height, width and number of channels.
-        axes: The axes of `[height, width, channel]` in the order of the file.
-
-    Returns:
-        A function that raises `CubeError` where the file was written to meanwhile.
-    """
-    sizes, known = [shape[axis] for axis in axes], _state(file.stat())
-    back = tuple(int(axis) for axis in np.argsort(axes))
-
-    def read(*ranges: slice) -> NDArray[Any]:
-        first, second, third = (ranges[axis] for axis in axes)
-        stored = np.empty((_length(first), _length(second), sizes[2]), dtype)
-        lines = sizes[1] * sizes[2] * dtype.itemsize
-        # A buffer would be filled anew after each seek.
-        with file.open("rb", buffering=0) as stream:
-            # Of the open file: at the path there may be another one by now.
-            if _state(os.fstat(stream.fileno())) != known:
-                raise _changed(file)
-            # whole planes lie one behind the other
-            pieces = [stored] if second == slice(0, sizes[1]) else stored
-            for plane, piece in enumerate(pieces, first.start):
-                stream.seek(offset + plane * lines + second.start * sizes[2] * dtype.itemsize)
-                if not _filled(stream, memoryview(piece.reshape(-1).view(np.uint8))):
-                    raise _changed(file)
-        return np.ascontiguousarray(stored[..., third].transpose(back), dtype=dtype.newbyteorder("="))
-
-    return read
-
-
-def _filled(stream: io.RawIOBase, target: memoryview) -> bool:
-    """Read as much as there is room for, and tell whether there was as much; a system may give less at once."""
-    while target:
-        count = stream.readinto(target)
-        if not count:
-            return False
-        target = target[count:]
-    return True
-
-
-def _changed(file: Path) -> CubeError:
-    return CubeError(f"The cube '{file}' was written to since it was opened.", hint="Read it again.", path=file)
-
-
-def _state(found: os.stat_result) -> tuple[int, int]:
-    return found.st_size, found.st_mtime_ns
-
-
 def _range(key: slice | int, size: int) -> tuple[slice, slice | int]:
     """Return the range to read of an axis, and what to take of that."""
     if not isinstance(key, slice):
@@ -195,7 +136,3 @@ def _range(key: slice | int, size: int) -> tuple[slice, slice | int]:
     # Read forwards: a step that is negative turns round what was read.
     least, most = min(numbers[0], numbers[-1]), max(numbers[0], numbers[-1])
     return slice(least, most + 1), slice(None, None, step)
-
-
-def _length(each: slice) -> int:
-    return int(each.stop - each.start)

@@ -22,7 +22,8 @@ from cuvis_ai_core._nearest import did_you_mean, nearest
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.decompressed_copy import Unpacked
 from cuvis_ai_core.data.decompression_bombs import refuse_bomb
-from cuvis_ai_core.data.lazy_array import LazyArray, raw_reader
+from cuvis_ai_core.data.lazy_array import LazyArray
+from cuvis_ai_core.data.raw_pieces import raw_reader
 from cuvis_ai_core.errors import CubeError
 
 _RANK: Final = 3

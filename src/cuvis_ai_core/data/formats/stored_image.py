@@ -11,8 +11,9 @@ from typing import Any, Final, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core.data.lazy_array import LazyArray, Read, raw_reader
+from cuvis_ai_core.data.lazy_array import LazyArray, Read
 from cuvis_ai_core.data.no_data_values import is_missing
+from cuvis_ai_core.data.raw_pieces import raw_reader
 from cuvis_ai_core.errors import CubeError
 from cuvis_ai_core.node.ports import floating_for
 

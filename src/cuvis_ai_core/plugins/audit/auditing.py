@@ -15,7 +15,7 @@ from cuvis_ai_core.plugins.cache.policy_status import Standing, standing_of
 from cuvis_ai_core.plugins.cache.sources import Source, cached_source, content_of, project_folder
 from cuvis_ai_core.plugins.cache.store import Store, listed
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
-from cuvis_ai_core.plugins.git.git_process import git
+from cuvis_ai_core.plugins.git.git_command import git
 from cuvis_ai_core.plugins.installing.pyproject import read_project
 from cuvis_ai_core.plugins.installing.uv_commands import Uv
 from cuvis_ai_core.plugins.lock.lockfile import Lock, LockedPins, read_lock

@@ -23,7 +23,7 @@ from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.wheelhouse import digest_of, is_of, put_wheel
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.disk import altered_files
-from cuvis_ai_core.plugins.git.git_process import require_git
+from cuvis_ai_core.plugins.git.git_command import require_git
 from cuvis_ai_core.plugins.lock.lockfile import Lock, read_lock, refuse_differences
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, Manifest, read_manifest
 

@@ -1,7 +1,8 @@
 """A fetch that begins early: git waits for the network while what checks and installs a plugin is being imported.
 
-Only of an entry that is plain, which breaks no rule (see `manifest.rules`); there is no policy, or one that surely
-allows its repository; nothing of it is in the cache, and nobody else is fetching it. All others are fetched later.
+Only of an entry that is plain, which breaks no rule (see `manifest.field_checks`); there is no policy, or one that
+surely allows its repository; nothing of it is in the cache, and nobody else is fetching it. All others are fetched
+later.
 """
 
 import os
@@ -18,7 +19,7 @@ from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.plugins.cache.checkout_marker import complete, identity
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.git.fetch import fetch
-from cuvis_ai_core.plugins.git.git_process import require_git
+from cuvis_ai_core.plugins.git.git_command import require_git
 from cuvis_ai_core.plugins.manifest import field_checks
 from cuvis_ai_core.plugins.offline import is_offline
 from cuvis_ai_core.plugins.policy.file_location import none_is_there

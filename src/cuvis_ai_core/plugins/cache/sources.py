@@ -128,7 +128,7 @@ def _fetched(
 ) -> Source:
     # What fetching needs is imported when something has to be fetched.
     from cuvis_ai_core.plugins.git.fetch import fetch
-    from cuvis_ai_core.plugins.git.git_process import require_git
+    from cuvis_ai_core.plugins.git.git_command import require_git
 
     require_git()
     with store.workspace() as folder:

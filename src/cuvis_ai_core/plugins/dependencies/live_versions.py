@@ -26,7 +26,7 @@ from cuvis_ai_core.plugins.dependencies.sharing_decision import (
     host_demands,
     host_provider,
 )
-from cuvis_ai_core.plugins.module_owners import everybodys_module
+from cuvis_ai_core.plugins.sys_modules_owners import everybodys_module
 
 _Demands = Mapping[str, Sequence[Demand]]
 

@@ -13,8 +13,8 @@ from cuvis_ai_core.errors import SourceError
 from cuvis_ai_core.plugins.disk.full_disk import refuse_full_disk
 from cuvis_ai_core.plugins.git import lfs
 from cuvis_ai_core.plugins.git.commit_size import refuse_too_much
+from cuvis_ai_core.plugins.git.git_command import git
 from cuvis_ai_core.plugins.git.git_errors import unreachable, words
-from cuvis_ai_core.plugins.git.git_process import git
 
 # Words of git 2.29 (which brought SHA-256) and later, in the C locale: fetch has no status of its own for these.
 _OTHER_HASHES: Final = r"mismatched (object format|algorithms)|not support algorithm|bad revision '[0-9a-f]{64}'"

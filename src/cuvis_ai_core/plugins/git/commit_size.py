@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from cuvis_ai_core._redact import redact, without_credentials
 from cuvis_ai_core._untrusted_files import shown_size
 from cuvis_ai_core.errors import SourceError
-from cuvis_ai_core.plugins.git.git_process import git
+from cuvis_ai_core.plugins.git.git_command import git
 
 if TYPE_CHECKING:
     from pathlib import Path

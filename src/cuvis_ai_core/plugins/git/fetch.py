@@ -9,8 +9,8 @@ from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import SourceError, TagNotFoundError
 from cuvis_ai_core.plugins.disk.altered_files import checkout_files
 from cuvis_ai_core.plugins.git.checkout import NoSuchReferenceError, check_out
+from cuvis_ai_core.plugins.git.git_command import ls_remote, rewritten
 from cuvis_ai_core.plugins.git.git_errors import unreachable
-from cuvis_ai_core.plugins.git.git_process import ls_remote, rewritten
 from cuvis_ai_core.plugins.git.submodules import add_submodules
 from cuvis_ai_core.plugins.offline import refuse_offline
 from cuvis_ai_core.plugins.policy.file_location import none_is_there

@@ -13,8 +13,8 @@ from cuvis_ai_core._redact import redact, without_credentials
 from cuvis_ai_core.errors import SourceError
 from cuvis_ai_core.plugins.disk.altered_files import checkout_files
 from cuvis_ai_core.plugins.disk.full_disk import refuse_full_disk
+from cuvis_ai_core.plugins.git.git_command import git
 from cuvis_ai_core.plugins.git.git_errors import words
-from cuvis_ai_core.plugins.git.git_process import git
 
 OFF: Final = ("filter.lfs.smudge=", "filter.lfs.process=", "filter.lfs.clean=", "filter.lfs.required=false")
 """Leaves pointers where they are, whatever a user has set up."""

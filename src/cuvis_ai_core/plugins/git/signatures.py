@@ -17,7 +17,7 @@ from typing import Final, Literal, NamedTuple
 from cuvis_ai_core._subprocess import Finished, run
 from cuvis_ai_core._subprocess_environment import git_variables
 from cuvis_ai_core.errors import PolicyError, SignatureError, ToolNotFoundError
-from cuvis_ai_core.plugins.git.git_process import git
+from cuvis_ai_core.plugins.git.git_command import git
 
 _KEY_FILES: Final = (".asc", ".gpg", ".pgp", ".key")
 

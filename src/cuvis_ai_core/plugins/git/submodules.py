@@ -14,7 +14,7 @@ from cuvis_ai_core._atomic_writes import remove_tree
 from cuvis_ai_core._redact import redact, without_credentials
 from cuvis_ai_core.errors import ManifestError, SourceError
 from cuvis_ai_core.plugins.git.checkout import NoSuchReferenceError, check_out
-from cuvis_ai_core.plugins.git.git_process import git
+from cuvis_ai_core.plugins.git.git_command import git
 from cuvis_ai_core.plugins.manifest import field_checks
 
 # Submodules may name each other in a circle, each at a commit of its own.

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cuvis_ai_core.errors import DiscoveryError
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
-from cuvis_ai_core.plugins.module_owners import import_for_everybody
 from cuvis_ai_core.plugins.policy.file_location import none_is_there
+from cuvis_ai_core.plugins.sys_modules_owners import import_for_everybody
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution

@@ -19,7 +19,7 @@ from cuvis_ai_core.plugins.installing.atomic_install import Installation
 from cuvis_ai_core.plugins.installing.editables import UnclearEditableError, editable_code
 from cuvis_ai_core.plugins.installing.install_request import Choice
 from cuvis_ai_core.plugins.installing.pyproject import extras_of, refuse_unknown_extras
-from cuvis_ai_core.plugins.installing.target_contents import target_of
+from cuvis_ai_core.plugins.installing.target_distributions import target_of
 
 logger = logging.getLogger(__name__)
 

@@ -49,7 +49,7 @@ class PluginFinder:
         # Within the call, as all of these: a name at the top of this module would be kept to the end of the
         # interpreter.
         from cuvis_ai_core.plugins.dependencies.live_versions import find_dependency
-        from cuvis_ai_core.plugins.module_owners import is_owned
+        from cuvis_ai_core.plugins.sys_modules_owners import is_owned
 
         if is_owned(fullname.partition(".")[0]):
             from cuvis_ai_core.plugins.isolation.public_names import find_public

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Final, Protocol
 
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX
-from cuvis_ai_core.plugins.module_owners import PublicName, is_owned
+from cuvis_ai_core.plugins.sys_modules_owners import PublicName, is_owned
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.isolation.standard_modules import StandIns

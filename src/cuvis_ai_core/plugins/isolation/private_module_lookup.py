@@ -15,7 +15,7 @@ from typing import Final
 from cuvis_ai_core.plugins.isolation.loaders import PackageLoader, scoped_spec
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, first_name
 from cuvis_ai_core.plugins.isolation.scope import Scope, living_scopes, scope_named
-from cuvis_ai_core.plugins.module_owners import everybodys_module
+from cuvis_ai_core.plugins.sys_modules_owners import everybodys_module
 
 _knowing: Final[list[Callable[[str], Scope | None]]] = []
 

@@ -21,7 +21,7 @@ from cuvis_ai_core.plugins.dependencies.live_versions import find_dependency
 from cuvis_ai_core.plugins.isolation.calling_plugin import answering_scope
 from cuvis_ai_core.plugins.isolation.scope import Scope, is_kept, living_scopes
 from cuvis_ai_core.plugins.isolation.unloaded_modules import somebody_imports
-from cuvis_ai_core.plugins.module_owners import PublicName, tell_of_the_last, tell_of_unloads
+from cuvis_ai_core.plugins.sys_modules_owners import PublicName, tell_of_the_last, tell_of_unloads
 
 _host_modules: dict[str, ModuleType] = {}
 

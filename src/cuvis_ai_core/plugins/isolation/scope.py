@@ -32,7 +32,7 @@ from cuvis_ai_core.plugins.isolation.import_statement import import_leaf, is_ini
 from cuvis_ai_core.plugins.isolation.loaders import PackageLoader
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, private_name, second_name
 from cuvis_ai_core.plugins.isolation.unloaded_modules import UnloadedModules, forget_package
-from cuvis_ai_core.plugins.module_owners import claim, give_up, is_owned
+from cuvis_ai_core.plugins.sys_modules_owners import claim, give_up, is_owned
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.isolation.standard_modules import StandIns

@@ -15,8 +15,9 @@ from cuvis_ai_core.data.formats.envi.data_file import bytes_of, find_data_file
 from cuvis_ai_core.data.formats.envi.file_names import ENVI, find_header
 from cuvis_ai_core.data.formats.envi.header_fields import EnviHeader, read_header
 from cuvis_ai_core.data.formats.envi.map_and_time_fields import read_place
-from cuvis_ai_core.data.lazy_array import LazyArray, Read, raw_reader
+from cuvis_ai_core.data.lazy_array import LazyArray, Read
 from cuvis_ai_core.data.no_data_values import is_missing
+from cuvis_ai_core.data.raw_pieces import raw_reader
 from cuvis_ai_core.errors import CubeError
 from cuvis_ai_core.node.ports import floating_for
 
