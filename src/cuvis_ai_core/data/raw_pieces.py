@@ -34,9 +34,9 @@ def raw_reader(file: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, 
         lines = sizes[1] * sizes[2] * dtype.itemsize
         # A buffer would be filled anew after each seek.
         with file.open("rb", buffering=0) as stream:
+            # Of the open file: at the path there may be another one by now.
             if _state(os.fstat(stream.fileno())) != known:
                 raise _changed(file)
-            # whole planes lie one behind the other
             # whole planes lie one behind the other
             pieces = [stored] if second == slice(0, sizes[1]) else stored
             for plane, piece in enumerate(pieces, first.start):
