@@ -77,6 +77,11 @@ class YamlDocument:
         value = self._find(keys)
         return value.line if value else None
 
+    def nearest_line(self, *keys: str | int) -> int | None:
+        """Return the line of the value at this path, or of the innermost value around it that is there."""
+        lines = (self.line_of(*keys[:depth]) for depth in range(len(keys), -1, -1))
+        return next((line for line in lines if line is not None), None)
+
     def text_of(self, *keys: str | int) -> str | None:
         """Return the single value at this path as it is written: `1.10`, where the data is the number 1.1."""
         value = self._find(keys)

@@ -140,14 +140,14 @@ def removing(folder: Path) -> Iterator[None]:
 
 def users(folder: Path) -> list[User]:
     """Return the processes that use the entry of a folder, each once; what killed ones left there is put in order."""
-    found = {user.pid: user for record in sorted(_records(folder), key=_time) if (user := _user(record)) is not None}
+    found = {user.pid: user for record in sorted(_records(folder), key=changed) if (user := _user(record)) is not None}
     return list(found.values())
 
 
 def last_use(folder: Path) -> float | None:
     """Return when the entry of a folder was used last, in seconds since 1970, as far as that is known."""
     # Also of uses that go on: entries in use must not be the oldest ones.
-    times = [_time(path) for path in _listed(folder) if path.name == _LAST or path.name.count("-") == _DASHES]
+    times = [changed(path) for path in _listed(folder) if path.name == _LAST or path.name.count("-") == _DASHES]
     return max(times, default=None)
 
 
@@ -158,7 +158,7 @@ def _user(record: Path) -> User | None:
     elif int(pid) == os.getpid():
         title = "this process"
     else:
-        title = _title_of_living(int(pid), _time(record))
+        title = _title_of_living(int(pid), changed(record))
     if title is not None:
         return User(int(pid), title)
     _end_of_other(record)
@@ -168,7 +168,7 @@ def _user(record: Path) -> User | None:
 def _end_of_other(record: Path) -> None:
     last = record.with_name(_LAST)
     with contextlib.suppress(OSError):
-        if last.exists() and _time(last) > _time(record):
+        if last.exists() and changed(last) > changed(record):
             record.unlink()
         else:
             os.replace(record, last)
@@ -193,10 +193,11 @@ def _title_of_living(pid: int, used: float) -> str | None:
 
 
 def _is_fresh(record: Path) -> bool:
-    return time.time() - _time(record) < _FOREIGN_SECONDS
+    return time.time() - changed(record) < _FOREIGN_SECONDS
 
 
-def _time(path: Path) -> float:
+def changed(path: Path) -> float:
+    """Return when a file or folder was changed last; 0 of one that cannot be looked at."""
     try:
         return path.stat().st_mtime
     except OSError:

@@ -50,7 +50,7 @@ class Entry:
     def last_use(self) -> float:
         """When it was used last, in seconds since 1970; where nobody knows, when it was put there."""
         known = entry_usage.last_use(self.store.uses(self.path))
-        return known if known is not None else _changed(self.path)
+        return known if known is not None else entry_usage.changed(self.path)
 
     def users(self) -> list[User]:
         """Return the processes that use it."""
@@ -201,13 +201,6 @@ def _kind(store: Store, path: Path) -> str:
 def _remove_empty(folder: Path) -> None:
     with contextlib.suppress(OSError):
         folder.rmdir()
-
-
-def _changed(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
 
 
 def _sizes(folder: Path) -> Iterator[int]:

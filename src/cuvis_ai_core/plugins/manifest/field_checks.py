@@ -165,24 +165,21 @@ def check_paths_differ(paths: tuple[str, ...]) -> tuple[str, ...]:
 
 def check_extra(extra: str) -> str:
     """Check the name of an extra and return it in its normal form (PEP 685)."""
-    from packaging.utils import InvalidName, canonicalize_name
-
-    try:
-        return canonicalize_name(extra, validate=True)
-    except InvalidName:
-        message = f"{show(extra)} is no name of an extra; it has letters, digits and - _ . between them"
-        raise ManifestError(message) from None
+    return _normal_name(extra, "an extra; it has letters, digits and - _ . between them")
 
 
 def check_distribution(name: str) -> str:
     """Check the name of a distribution and return it in its normal form (PEP 503)."""
+    return _normal_name(name, "a package; it has letters, digits and - _ . between them, no version")
+
+
+def _normal_name(name: str, rule: str) -> str:
     from packaging.utils import InvalidName, canonicalize_name
 
     try:
         return canonicalize_name(name, validate=True)
     except InvalidName:
-        message = f"{show(name)} is no name of a package; it has letters, digits and - _ . between them, no version"
-        raise ManifestError(message) from None
+        raise ManifestError(f"{show(name)} is no name of {rule}") from None
 
 
 def check_subdirectory(folder: str) -> str:

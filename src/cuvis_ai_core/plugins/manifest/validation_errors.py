@@ -138,7 +138,7 @@ def _problem(error: "ErrorDetails", fields: Fields, document: "YamlDocument | No
     else:
         say = _SENTENCES.get(error["type"])
         text = say(error["input"], keys) if say else error["msg"]
-    return _Problem(keys, text, _nearest_line(keys, document))
+    return _Problem(keys, text, document.nearest_line(*keys) if document else None)
 
 
 def _place(loc: Keys, fields: Fields) -> tuple[Keys, Sequence[str]]:
@@ -149,14 +149,6 @@ def _place(loc: Keys, fields: Fields) -> tuple[Keys, Sequence[str]]:
         case ("plugins", name, kind, *rest) if kind in fields:
             return ("plugins", name, *rest), fields[str(kind)]
     return loc, ("plugins",)
-
-
-def _nearest_line(keys: Keys, document: "YamlDocument | None") -> int | None:
-    """Return the line of the keys' value, or of the innermost value around it that is there."""
-    if document is None:
-        return None
-    lines = (document.line_of(*keys[:depth]) for depth in range(len(keys), -1, -1))
-    return next((line for line in lines if line is not None), None)
 
 
 def _text(problem: _Problem, keys: Keys, path: Path | None) -> str:

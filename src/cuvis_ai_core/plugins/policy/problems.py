@@ -41,7 +41,7 @@ def broken(errors: Sequence["ErrorDetails"], path: Path, document: "YamlDocument
 
 def wrong(path: Path, document: "YamlDocument", found: Iterable[tuple[_Keys, str]]) -> PolicyError:
     """Return the error for what is wrong in some places of a policy."""
-    placed = sorted(((_line(keys, document) or 1, keys, text) for keys, text in found), key=lambda each: each[0])
+    placed = sorted(((document.nearest_line(*keys) or 1, keys, text) for keys, text in found), key=lambda each: each[0])
     texts = [f"{path}:{line}: {_dotted(keys)}{text}" for line, keys, text in placed[:_SHOWN]]
     if rest := len(placed) - len(texts):
         texts.append(f"... and {rest} more")
@@ -62,11 +62,6 @@ def _keys(loc: _Keys) -> _Keys:
     """Return the keys as they stand in the file, without pydantic's own."""
     keys = tuple(key for key in loc if key != "[key]")
     return keys[:2] + keys[3:] if keys[:1] == ("allow",) and keys[2:] and keys[2] in MODELS else keys
-
-
-def _line(keys: _Keys, document: "YamlDocument") -> int | None:
-    lines = (document.line_of(*keys[:depth]) for depth in range(len(keys), -1, -1))
-    return next((line for line in lines if line is not None), None)
 
 
 def _dotted(keys: _Keys) -> str:
