@@ -120,8 +120,8 @@ def _needed(requirements: Iterable[str], folders: Sequence[Path]) -> Iterator[st
 def _installed(folders: Sequence[Path]) -> dict[str, Distribution]:
     found: dict[str, Distribution] = {}
     for each in distributions(path=list(map(str, folders))):
-        # An interrupted uninstall leaves a folder without METADATA, of which importlib.metadata gives None.
-        if each.metadata["Name"]:
+        # An interrupted uninstall leaves a folder without METADATA; to ask it for its name is deprecated.
+        if "Name" in each.metadata:
             # The first folder on a path is what an import finds.
             found.setdefault(normalised(each.metadata["Name"]), each)
     return found
