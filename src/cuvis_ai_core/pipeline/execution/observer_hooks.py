@@ -11,10 +11,10 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.pipeline.device import synchronizer
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
-from cuvis_ai_core.pipeline.execution.parallel_run import run_in_lanes
 from cuvis_ai_core.pipeline.execution.plan import Plan
 from cuvis_ai_core.pipeline.execution.run_request import Address
 from cuvis_ai_core.pipeline.execution.step import Step
+from cuvis_ai_core.pipeline.execution.step_threads import run_in_lanes
 
 _Result = TypeVar("_Result")
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 from cuvis_ai_core.node.array_libraries import Convert, converter, gets_copy, hooks_of, is_module, library_of_input
 from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.pipeline.execution.dtype_conversion import make_cast
+from cuvis_ai_core.pipeline.execution.independent_steps import Lanes, find_lanes
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey, Feeding
-from cuvis_ai_core.pipeline.execution.parallel_steps import Lanes, find_lanes
 from cuvis_ai_core.pipeline.execution.run_request import Address, Request
 from cuvis_ai_core.pipeline.execution.step import Output, SlotCheck, Step
 from cuvis_ai_core.pipeline.execution.value_checks import Check, always_fits, make_check

@@ -1,4 +1,4 @@
-"""Running a plan: a plain loop over its steps, but for those that go on at once (see `parallel_run`)."""
+"""Running a plan: a plain loop over its steps, but for those that go on at once (see `step_threads`)."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -10,12 +10,12 @@ from cuvis_ai_core.pipeline.execution.batch_conversion import as_taken, why_not
 from cuvis_ai_core.pipeline.execution.dtype_conversion import without_mask
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
 from cuvis_ai_core.pipeline.execution.input_write_errors import failure_to_write, refuse_written
-from cuvis_ai_core.pipeline.execution.parallel_run import run_in_lanes
 from cuvis_ai_core.pipeline.execution.plan import CONTEXT_SLOT, Plan
 from cuvis_ai_core.pipeline.execution.read_only_inputs import ARRAY, lend
 from cuvis_ai_core.pipeline.execution.run_request import Address
 from cuvis_ai_core.pipeline.execution.run_results import Results
 from cuvis_ai_core.pipeline.execution.step import SlotCheck, Step
+from cuvis_ai_core.pipeline.execution.step_threads import run_in_lanes
 from cuvis_ai_core.pipeline.execution.value_checks import describe_value, misfit
 from cuvis_ai_core.pipeline.ports import ResolvedPort
 

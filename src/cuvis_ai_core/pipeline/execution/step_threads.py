@@ -1,4 +1,4 @@
-"""Running steps at once that `parallel_steps` found, a thread for each process that they wait for."""
+"""Running steps at once that `independent_steps` found, a thread for each process that they wait for."""
 
 import threading
 from collections import defaultdict
@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from cuvis_ai_core.node.array_libraries import gradient_mode
 from cuvis_ai_core.node.array_node import Value
-from cuvis_ai_core.pipeline.execution.parallel_steps import Lanes
+from cuvis_ai_core.pipeline.execution.independent_steps import Lanes
 from cuvis_ai_core.pipeline.execution.plan import Plan
 from cuvis_ai_core.pipeline.execution.step import Step
 
