@@ -13,11 +13,12 @@ from cuvis_ai_core.errors import DuplicateNodeError, PluginNotLoadedError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.cache.store import Store, chosen_root, default_root
 from cuvis_ai_core.plugins.hooks.discovery import is_path
-from cuvis_ai_core.plugins.hooks.manager import PluginState, class_path, no_node
+from cuvis_ai_core.plugins.hooks.manager import class_path, no_node
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX
 from cuvis_ai_core.plugins.loading.registered_plugins import Members
 from cuvis_ai_core.plugins.loading.registry_load import import_what_is_needed, load_together
 from cuvis_ai_core.plugins.node_lookup import NodeEntry, checked_name, host_class, not_found
+from cuvis_ai_core.plugins.plugin_info import PluginState
 
 if TYPE_CHECKING:
     import os
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
     from cuvis_ai_core.plugins.hooks.discovery import DiscoveredPlugin
     from cuvis_ai_core.plugins.hooks.manager import HookManager
     from cuvis_ai_core.plugins.loading.load_record import Recall
-    from cuvis_ai_core.plugins.loading.loaded_plugin import LoadedPlugin, PluginInfo
+    from cuvis_ai_core.plugins.loading.loaded_plugin import LoadedPlugin
     from cuvis_ai_core.plugins.loading.plugin_data_modules import DataModule
     from cuvis_ai_core.plugins.loading.registry_load import ParsedPlugins
     from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
+    from cuvis_ai_core.plugins.plugin_info import PluginInfo
 
 
 class _Getter(Protocol):

@@ -13,7 +13,7 @@ from rich.console import Console
 from cuvis_ai_core.cli.shared.progress import LiveLines, NodeDisplay, TileDisplay, load_plugins, plugin_progress
 from cuvis_ai_core.errors import PluginLoadError
 from cuvis_ai_core.pipeline import Pipeline
-from cuvis_ai_core.plugins.hooks.manager import PluginState
+from cuvis_ai_core.plugins.plugin_info import PluginState
 from cuvis_ai_core.registry import NodeRegistry
 
 

@@ -18,10 +18,9 @@ import cuvis_ai_core.testing
 import cuvis_ai_core.training
 from cuvis_ai_core import NodeRegistry, Pipeline, errors
 from cuvis_ai_core.plugins.hooks.discovery import DiscoveredPlugin
-from cuvis_ai_core.plugins.hooks.manager import PluginState
-from cuvis_ai_core.plugins.loading.loaded_plugin import PluginInfo
 from cuvis_ai_core.plugins.manifest.manifest_schema import manifest_schema
 from cuvis_ai_core.plugins.node_lookup import NodeEntry
+from cuvis_ai_core.plugins.plugin_info import PluginInfo, PluginState
 from cuvis_ai_core.training.config import DataConfig, TrainingConfig, TrainRunConfig
 
 ROOT = Path(__file__).parents[2]

@@ -24,7 +24,7 @@ from cuvis_ai_core.errors import (
     PluginNotLoadedError,
     ProjectFileError,
 )
-from cuvis_ai_core.plugins.hooks.manager import PluginState
+from cuvis_ai_core.plugins.plugin_info import PluginState
 
 Files = dict[str, str]
 ECHO = ["echo_plugin.nodes.Echo"]

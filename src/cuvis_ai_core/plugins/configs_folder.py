@@ -54,6 +54,18 @@ def _folders(parts: list[str], folders_of_top: Callable[[str], Sequence[Path]]) 
         packages = [package / part for package in packages]  # a namespace package: the plugin's own lies in it
 
 
+def config_folders(modules: Iterable[str], installed: Iterable[str | Path], project: Path) -> list[Path]:
+    """Return the folders with configurations of a plugin.
+
+    Args:
+        modules: Dotted names, as for `folders_of`.
+        installed: The folders in which its packages are installed.
+        project: The folder of its project, in which is found what a build left out of a wheel.
+    """
+    roots = [*map(Path, installed), project, project / "src"]
+    return folders_of(modules, lambda top: [root / top for root in roots])
+
+
 def pipelines_in(folder: Path) -> list[Path]:
     """Return the pipeline files of a directory with configurations, sorted."""
     files = (file for suffix in ("*.yaml", "*.yml") for file in folder.glob(suffix))

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from cuvis_ai_core.errors import CuvisError, PluginLoadError, PluginsLoadError
-from cuvis_ai_core.plugins.hooks.manager import PluginState
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, without_private_names
 from cuvis_ai_core.plugins.isolation.scope import MARK
+from cuvis_ai_core.plugins.plugin_info import PluginState
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -24,7 +24,7 @@ from cuvis_ai_core.cli.main import main
 from cuvis_ai_core.errors import PluginLoadError, PluginsLoadError
 from cuvis_ai_core.plugins.cache.housekeeping import entries
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.hooks.manager import PluginState
+from cuvis_ai_core.plugins.plugin_info import PluginState
 
 Construct = Callable[..., Any]
 MakeWheel = Callable[..., None]

@@ -12,7 +12,7 @@ from cuvis_ai_core.cli.shared.tables import Cell, print_table
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cuvis_ai_core.plugins.loading.loaded_plugin import PluginInfo
+    from cuvis_ai_core.plugins.plugin_info import PluginInfo
 
 
 def print_loaded(plugins: "Iterable[PluginInfo]", workspace: Workspace) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cuvis_ai_core.cli.demo.picture import Results
     from cuvis_ai_core.data import Cube
     from cuvis_ai_core.pipeline.pipeline import Pipeline
-    from cuvis_ai_core.plugins.loading.loaded_plugin import PluginInfo
+    from cuvis_ai_core.plugins.plugin_info import PluginInfo
 
 Say = Callable[[str], None]
 

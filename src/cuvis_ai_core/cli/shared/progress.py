@@ -16,7 +16,7 @@ from cuvis_ai_core._printable_text import duration, shown_in_line
 from cuvis_ai_core.cli.shared.log_lines import QUIET
 from cuvis_ai_core.cli.shared.output import tell
 from cuvis_ai_core.errors import PluginsLoadError
-from cuvis_ai_core.plugins.hooks.manager import PluginState
+from cuvis_ai_core.plugins.plugin_info import PluginState
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -4,8 +4,8 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import TypeAlias
 
-from cuvis_ai_core.plugins.hooks.manager import PluginState
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.plugin_info import PluginState
 
 Announce: TypeAlias = Callable[[PluginState, str], None]
 """Tells observers that a plugin entered a state, with a detail to show."""

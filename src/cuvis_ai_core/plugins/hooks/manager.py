@@ -3,7 +3,6 @@
 import inspect
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from enum import StrEnum
 from types import ModuleType
 from typing import Any, Final
 
@@ -17,34 +16,6 @@ from cuvis_ai_core.plugins.hooks.guard import Heard, guard
 from cuvis_ai_core.plugins.isolation.private_names import public_name, without_private_names
 
 _HOOKS: Final = frozenset(name for name in cuvis_ai_hookspecs.__all__ if name.startswith("cuvis_ai_"))
-
-
-class PluginState(StrEnum):
-    """Where a declared plugin is in its lifecycle; observers are told by the hook `cuvis_ai_plugin_state`."""
-
-    UNLOADED = "unloaded"
-    DOWNLOADING = "downloading"
-    CACHED = "cached"
-    RESOLVING = "resolving"
-    PATH_RESOLVED = "path resolved"
-    INSTALLING = "installing"
-    IMPORTING = "importing"
-    REGISTERED = "registered"
-    ACTIVE = "active"
-    FAILED = "failed"
-
-
-def code_is_there(source: str, tag: str | None, commit: str | None) -> tuple[PluginState, str]:
-    """Return the state of a plugin whose code is there, with a detail to show.
-
-    Args:
-        source: Address of its repository without credentials, or its path.
-        tag: Its tag; None for a local path.
-        commit: The commit of the tag.
-    """
-    if tag is None:
-        return PluginState.PATH_RESOLVED, source
-    return PluginState.CACHED, f"{source} {tag}" + (f" at commit {commit[:12]}" if commit else "")
 
 
 class HookManager(pluggy.PluginManager):

@@ -12,9 +12,9 @@ from cuvis_ai_core.plugins.cache.sources import Source, content_of, local_source
 from cuvis_ai_core.plugins.cache.store import Store, leads_out
 from cuvis_ai_core.plugins.cache.target_marker import target_for
 from cuvis_ai_core.plugins.dependencies import host_environment
-from cuvis_ai_core.plugins.hooks.manager import PluginState, code_is_there
 from cuvis_ai_core.plugins.installing.install_request import InstallRequest
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.plugin_info import PluginState, code_is_there
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.cache.environment_entry import Environment

@@ -15,13 +15,13 @@ from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target_entry import Target
 from cuvis_ai_core.plugins.dependencies.search_path import site_folders
-from cuvis_ai_core.plugins.hooks.manager import PluginState
 from cuvis_ai_core.plugins.installing.install_request import Choice
 from cuvis_ai_core.plugins.installing.locked_requirements import refuse_unasked, refuse_unmet, unasked
 from cuvis_ai_core.plugins.installing.project_build import Building
 from cuvis_ai_core.plugins.installing.uv_commands import Uv
 from cuvis_ai_core.plugins.load_errors import Enter
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
+from cuvis_ai_core.plugins.plugin_info import PluginState
 
 Place = TypeVar("Place", Target, Environment)
 

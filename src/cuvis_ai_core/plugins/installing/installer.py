@@ -16,7 +16,6 @@ from cuvis_ai_core.errors import CuvisError, PluginLoadError, PreparationError
 from cuvis_ai_core.plugins.cache import policy_checks
 from cuvis_ai_core.plugins.cache.sources import Source, git_source, local_source, usable_source
 from cuvis_ai_core.plugins.cache.store import short_hash
-from cuvis_ai_core.plugins.hooks.manager import PluginState
 from cuvis_ai_core.plugins.installing.already_installed import (
     Installed,
     Place,
@@ -31,6 +30,7 @@ from cuvis_ai_core.plugins.installing.install_request import Choice, InstallRequ
 from cuvis_ai_core.plugins.load_errors import Enter
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.offline import not_fetched
+from cuvis_ai_core.plugins.plugin_info import PluginState
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.installing.virtual_environment import EnvironmentInstallation

@@ -268,7 +268,8 @@ def _given(declared: "GitPlugin | LocalPlugin") -> Iterator[tuple[str, object]]:
 
 
 def _from_plain(data: Mapping[str, Any]) -> "Ready":
-    from cuvis_ai_core.plugins.loading.loaded_plugin import PluginInfo, Ready
+    from cuvis_ai_core.plugins.loading.loaded_plugin import Ready
+    from cuvis_ai_core.plugins.plugin_info import PluginInfo
 
     info = PluginInfo(**data["info"])
     info = info._replace(target=Path(info.target))

@@ -1,7 +1,7 @@
 """A declared plugin in this process: from what was installed for it to what is registered, and back."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
@@ -13,11 +13,12 @@ from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target_entry import Target
 from cuvis_ai_core.plugins.dependencies import live_versions
 from cuvis_ai_core.plugins.hooks.discovery import load_entry_point, node_path
-from cuvis_ai_core.plugins.hooks.manager import NodePlugin, PluginState, code_is_there, contribution
+from cuvis_ai_core.plugins.hooks.manager import NodePlugin, contribution
 from cuvis_ai_core.plugins.isolation.finder import install_finder
 from cuvis_ai_core.plugins.isolation.private_names import TORCH_LIBRARY, private_package
 from cuvis_ai_core.plugins.isolation.scope import Scope
 from cuvis_ai_core.plugins.load_errors import REGISTERING, Enter, failing
+from cuvis_ai_core.plugins.plugin_info import PluginInfo, PluginState
 from cuvis_ai_core.plugins.private_code import import_node, is_edited, open_code, publish
 from cuvis_ai_core.plugins.sys_modules_owners import unloaded
 
@@ -25,37 +26,6 @@ if TYPE_CHECKING:
     from cuvis_ai_core.plugins.hooks.load_events import Announce
     from cuvis_ai_core.plugins.loading.process_plugin import ProcessPlugin
     from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
-
-
-class PluginInfo(NamedTuple):
-    """What was loaded, and from where.
-
-    Attributes:
-        name: Name in the manifest.
-        kind: `git` or `local`.
-        source: Address of the repository without credentials, or the path.
-        tag: The Git tag.
-        commit: The commit that the tag named when it was fetched.
-        distribution: Name of the plugin's distribution.
-        version: Its version.
-        target: The target directory; of a plugin in a process of its own its environment.
-        nodes: Public full paths of its node classes, those of its hooks included.
-    """
-
-    name: str
-    kind: str
-    source: str
-    tag: str | None
-    commit: str | None
-    distribution: str
-    version: str
-    target: Path
-    nodes: tuple[str, ...]
-
-    @property
-    def found(self) -> tuple[PluginState, str]:
-        """The state of a plugin whose code is there, with a detail to show."""
-        return code_is_there(self.source, self.tag, self.commit)
 
 
 class Ready(NamedTuple):
@@ -119,6 +89,8 @@ class ScopedPlugin(NamedTuple):
 
     def config_folders(self) -> list[Path]:
         """Return the folders with configurations in its packages."""
+        from cuvis_ai_core.plugins.configs_folder import config_folders
+
         return config_folders(self.classes, self.scope.package.__path__, self.ready.project)
 
     def release(self) -> None:
@@ -241,11 +213,3 @@ def _entry_points(name: str, scope: Scope, target: Target) -> tuple[dict[str, ty
         else:
             classes[path] = import_node(name, scope, path)
     return classes, hooks
-
-
-def config_folders(paths: Iterable[str], installed: Iterable[str | Path], project: Path) -> list[Path]:
-    """Return the folders with configurations; what a build left out of a wheel is found in the project."""
-    from cuvis_ai_core.plugins.configs_folder import folders_of
-
-    roots = [*map(Path, installed), project, project / "src"]
-    return folders_of(paths, lambda top: [root / top for root in roots])

@@ -30,7 +30,8 @@ from cuvis_ai_core.plugins.load_errors import REGISTERING, failing
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.loading.loaded_plugin import Admit, PluginInfo, Ready
+    from cuvis_ai_core.plugins.loading.loaded_plugin import Admit, Ready
+    from cuvis_ai_core.plugins.plugin_info import PluginInfo
     from cuvis_ai_core.plugins.worker.worker_setup import Opened
 
 _Installed: TypeAlias = Mapping[str, Installed | PluginLoadError]
@@ -203,7 +204,7 @@ def _info(
     nodes: Iterable[str],
     installed: Place,
 ) -> "PluginInfo":
-    from cuvis_ai_core.plugins.loading.loaded_plugin import PluginInfo
+    from cuvis_ai_core.plugins.plugin_info import PluginInfo
 
     git = isinstance(declared, GitPlugin)
     if isinstance(installed, Target):

@@ -10,8 +10,9 @@ import cuvis_ai_hookspecs
 from cuvis_ai_core.errors import WorkerError
 from cuvis_ai_core.plugins.cache.entry_usage import Uses
 from cuvis_ai_core.plugins.cache.environment_entry import packages_of
+from cuvis_ai_core.plugins.configs_folder import config_folders
 from cuvis_ai_core.plugins.hooks.manager import NodePlugin, no_node
-from cuvis_ai_core.plugins.loading.loaded_plugin import PluginInfo, config_folders
+from cuvis_ai_core.plugins.plugin_info import PluginInfo
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
