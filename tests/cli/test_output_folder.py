@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuvis_ai_core.errors import OutputError
-from cuvis_ai_core.results.folder import OutputFolder, safe_name
+from cuvis_ai_core.results.folder import OutputFolder, not_as_written, safe_name
 
 
 def write(folder: Path, files: dict[str, str]) -> None:
@@ -43,6 +43,34 @@ def test_a_second_run_replaces_the_files_of_the_first(tmp_path: Path) -> None:
     (tmp_path / "out" / "notes").write_text("mine")
     write(tmp_path / "out", {"x": "2", "new": "2"})
     assert content(tmp_path / "out") == {"x": "2", "new": "2", "notes": "mine"}
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("1", "never"), ("12", "always"), ("2", "later")],
+)
+def test_files_that_were_changed_since_are_told(tmp_path: Path, text: str, told: str, *, later: bool) -> None:
+    """By their size, and by their content where their time is later than that of the record."""
+    write(tmp_path / "out", {"x": "1", "y": "1"})
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert list(not_as_written(tmp_path / "out", record)) == []
+    written = (tmp_path / "out" / "run.json").stat().st_mtime_ns
+    (tmp_path / "out" / "x").write_text(text)
+    time = written + 10**9 if later else written
+    os.utime(tmp_path / "out" / "x", ns=(time, time))
+    is_told = told == "always" or (told == "later" and later)
+    assert list(not_as_written(tmp_path / "out", record)) == ["x"] * is_told
+
+
+def test_files_that_are_gone_or_of_other_folders_are_told(tmp_path: Path) -> None:
+    """A record of a stranger may name any."""
+    write(tmp_path / "out", {"x": "1"})
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    record["written"] |= {"../out/x": record["written"]["x"], "gone": "0", "a\0b": "0", "..": "0"}
+    assert list(not_as_written(tmp_path / "out", record)) == ["../out/x", "gone", "a\0b", ".."]
+    assert list(not_as_written(tmp_path / "out", {})) == []
+    assert list(not_as_written(tmp_path / "out", {"written": 3, "sizes": [1]})) == []
 
 
 def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import re
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,28 @@ def test_a_page_is_whole_and_asks_nobody(scene: Cube) -> None:
 def test_odd_cubes_have_a_page(data: np.ndarray) -> None:
     """One pixel, nothing finite, far wider than high, infinite values."""
     assert cube_page(Cube(data), "odd").startswith("<!doctype html>")
+
+
+def test_a_page_has_the_facts_of_a_cube() -> None:
+    """Its type, wavelengths, widths, bands without data, place, and when it was taken, as far as they are known."""
+    cube = Cube(
+        np.ones((2, 2, 4), np.uint16),
+        np.array([0.0, 450, 500, 600]),
+        fwhm=np.array([np.nan, 5.0, 6.25, 7]),
+        good_bands=np.array([0, 1, 0, 1]),
+        crs="EPSG:4326",
+        acquired=datetime(2024, 1, 2, 3, 4, tzinfo=UTC),
+    )
+    text = re.sub(r"<[^>]*>", "|", cube_page(cube, "facts"))
+    for name, value in (
+        ("values", "uint16"),
+        ("wavelengths", "450.0 to 600.0 nm"),
+        ("full width at half maximum", "5.00 to 7.00 nm"),
+        ("bands without data", "2"),
+        ("place", "EPSG:4326"),
+        ("taken", r"2024-01-02 03:04:00\+00:00"),
+    ):
+        assert re.search(rf"\|{name}\|+{value}\|", text), name
 
 
 def test_a_large_cube_has_a_small_page() -> None:

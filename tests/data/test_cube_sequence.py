@@ -170,8 +170,10 @@ def test_cubes_that_do_not_go_together(write: Write, readers: Any, tmp_path: Pat
 
 def test_options_that_a_reader_does_not_take(write: Write, readers: Any) -> None:
     """A processing mode for files that hold values as they are is an error."""
-    with pytest.raises(CubeError, match=r"cannot be processed to 'Raw': files of type '\.npz'"):
-        Cubes(write("a.npz", 1), readers, processing_mode="Raw")
+    file = write("a.npz", 1)
+    with pytest.raises(CubeError, match=r"cannot be processed to 'Raw': files of type '\.npz'") as error:
+        Cubes(file, readers, processing_mode="Raw")
+    assert error.value.path == file
 
 
 def test_junk_in_folders(write: Write, readers: Any, tmp_path: Path) -> None:

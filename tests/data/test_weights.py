@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from loopback_hub import COMMIT, Hub  # type: ignore[import-not-found]
 
+from cuvis_ai_core.data import carried_weights
 from cuvis_ai_core.data.model_weights import (
     ModelDownloadError,
     ModelRegistryConflict,
@@ -227,6 +229,42 @@ def test_a_carried_folder_of_a_stranger_changes_nothing(cache: Path, tmp_path: P
     with pytest.raises(ModelDownloadError, match=r"weights '(tall|small)'"):
         ModelWeights.import_from(carried, None, there)
     assert files(there) == []
+
+
+@pytest.mark.parametrize("size", [1, len(CONTENT) - 1, 3 << 20])
+def test_no_more_is_read_of_a_file_than_it_may_have(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """A byte more tells that it is another one; the file of a stranger may have no end."""
+    put(cache, "tall.pt")
+    carried = tmp_path / "carried"
+    ModelWeights.export_to(carried, ["tall"], cache)
+    path = ModelWeights.status("tall", carried).path
+    path.unlink()
+    path.write_bytes(b"x" * (3 << 20))
+    ModelWeights.reset()
+    ModelWeights.register("belt", [entry("tall", size_bytes=size)])
+    read: list[int] = []
+    from cuvis_ai_core._untrusted_files import open_file
+
+    class Counted:
+        def __init__(self, stream: Any) -> None:
+            self.stream = stream
+
+        def read(self, count: int) -> bytes:
+            piece: bytes = self.stream.read(count)
+            read.append(len(piece))
+            return piece
+
+    @contextmanager
+    def counting(source: Path) -> Iterator[Any]:
+        with open_file(source) as stream:
+            yield Counted(stream)
+
+    monkeypatch.setattr(carried_weights, "open_file", counting)
+    with pytest.raises(ModelDownloadError, match=r"it has another (size|SHA-256)"):
+        ModelWeights.import_from(carried, None, tmp_path / "there")
+    assert sum(read) == min(size + 1, 3 << 20)
 
 
 def test_a_list_of_a_stranger_names_nothing_else(cache: Path, tmp_path: Path) -> None:

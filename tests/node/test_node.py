@@ -15,6 +15,7 @@ from cuvis_ai_core.errors import InvalidNodeError, MissingExtraError
 torch = pytest.importorskip("torch")
 
 from cuvis_ai_core.node import Node  # noqa: E402
+from cuvis_ai_core.node.class_checks import construct  # noqa: E402
 from cuvis_ai_core.node.node import Node as SameNode  # noqa: E402
 
 CUBE = PortSpec(torch.float32, (-1, -1, -1, -1))
@@ -43,6 +44,35 @@ class Scale(Node):
     def statistical_initialization(self, input_stream: Any) -> None:
         """Learn the mean spectrum."""
         self.mean = torch.stack([batch["cube"].mean((0, 1, 2)) for batch in input_stream]).mean(0)
+
+
+def test_a_constructor_that_forgets_the_base_class_is_told_what_to_write() -> None:
+    """Where it breaks by that, and where it does not; what else goes wrong in it is its own error."""
+
+    class Early(Node):
+        def __init__(self) -> None:
+            self.layer = torch.nn.Linear(2, 2)
+
+        forward = Scale.forward
+
+    class Silent(Node):
+        def __init__(self) -> None:
+            pass
+
+        forward = Scale.forward
+
+    class Wrong(Node):
+        def __init__(self) -> None:
+            super().__init__()
+            self.nothing.there()
+
+        forward = Scale.forward
+
+    for node_class in (Early, Silent):
+        with pytest.raises(InvalidNodeError, match=r"super\(\)\.__init__\(name=name"):
+            construct(node_class)
+    with pytest.raises(AttributeError, match="nothing"):
+        construct(Wrong)
 
 
 class Plain(Node):

@@ -542,14 +542,17 @@ def test_a_file_has_the_order_that_people_read_it_in(pipeline_of: PipelineOf, tm
     assert [line for line in lines if "name: " in line and "class" not in line][-2:] == ["- name: b", "- name: a"]
 
 
-def test_metadata_that_are_handed_in_are_laid_over_those_of_the_pipeline(
-    pipeline_of: PipelineOf, registry: Any, tmp_path: Path
-) -> None:
+def test_metadata_that_are_handed_in_are_laid_over_those_of_the_pipeline(registry: Any, tmp_path: Path) -> None:
     """What is said of the same key last counts."""
-    pipeline = pipeline_of({"a": "Scale"})
-    pipeline.save_to_file(tmp_path / "p.yaml", metadata={"name": "other", "author": "somebody"})
+    content = {"metadata": {"name": "p", "author": "nobody"}, "nodes": [{"name": "a", "class_name": "Scale"}]}
+    pipeline = Pipeline.from_dict(content, node_registry=registry)
+    pipeline.save_to_file(tmp_path / "p.yaml", metadata={"author": "somebody", "description": "new"})
     metadata = Pipeline.load(tmp_path / "p.yaml", node_registry=registry).to_dict()["metadata"]
-    assert (metadata["name"], metadata["author"]) == ("other", "somebody")
+    assert {key: metadata.get(key) for key in ("name", "author", "description")} == {
+        "name": "p",
+        "author": "somebody",
+        "description": "new",
+    }
 
 
 def test_values_of_variables_are_written_as_their_names(

@@ -29,7 +29,7 @@ class Room:
         self._free = free_memory()
 
     def begin(self, wanted: int, size: int) -> int:
-        """Return how many workers there may be beside the first one, which is ready.
+        """Return how many workers there may be, with the first one, which is ready.
 
         Args:
             wanted: How many at most: no more than there are cubes.
@@ -37,7 +37,8 @@ class Room:
         """
         self.allowed = min(self.allowed, wanted)
         if size:
-            self._limit(1 + int(self._free // size), size)
+            # All of them: memory was looked at before the first one took any.
+            self._limit(int(self._free // size), size)
         return self.allowed
 
     def lower(self, peak: int) -> None:

@@ -126,7 +126,7 @@ def _facts(cube: Cube) -> list[tuple[str, object]]:
     if cube.fwhm is not None:
         facts.append(("full width at half maximum", f"{np.nanmin(cube.fwhm):.2f} to {np.nanmax(cube.fwhm):.2f} nm"))
     if cube.good_bands is not None:
-        facts.append(("bands without data", int((~np.asarray(cube.good_bands, dtype=bool)).sum())))
+        facts.append(("bands without data", int((~cube.good_bands).sum())))
     facts += [
         (name, value) for name, value in (("place", cube.crs), ("transform", cube.transform)) if value is not None
     ]

@@ -330,6 +330,10 @@ def test_texts(tmp_path: Path, text: str, value: Any) -> None:
             "scale factor = 2",
             "The header has a field 'scale factor', which was left out; is it 'reflectance scale factor'?",
         ),
+        (
+            "factor scale_reflectance = 2",
+            "The header has a field 'factor scale_reflectance', which was left out; is it 'reflectance scale factor'?",
+        ),
         ("nodata = 0", "The header has a field 'nodata', which was left out; is it 'data ignore value'?"),
         ("Gain-Values = {1}", "The header has a field 'gain-values', which was left out; is it 'data gain values'?"),
         ("fwhm = {1} words", "Line 10 of the header is no field and was left out: 'words'."),

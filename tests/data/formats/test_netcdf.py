@@ -18,6 +18,18 @@ DATA = np.linspace(0.1, 0.9, 4 * 3 * 5, dtype=np.float32).reshape(4, 3, 5)
 NM = np.array([381.0, 500.0, 1380.0, 1900.0, 2400.0])
 
 
+def test_a_single_number_is_no_list_of_bands(tmp_path: Path) -> None:
+    """One that is called as wavelengths are says nothing of three bands, and nothing is said of it."""
+    with netcdf4.Dataset(tmp_path / "cube.nc", "w") as file:
+        for dim, size in (("y", 2), ("x", 2), ("band", 3)):
+            file.createDimension(dim, size)
+        file.createVariable("cube", "f4", ("y", "x", "band"))[:] = np.ones((2, 2, 3))
+        file.createVariable("wavelength", "f8", ())[:] = 500.0
+    cube = read_cube(tmp_path / "cube.nc", READERS)
+    assert cube.wavelengths is None
+    assert "wavelength" not in " ".join(cube.remarks)
+
+
 def _emit(path: Path, name: str = "reflectance") -> Path:
     """Write a granule as EMIT's converter for the archive does."""
     with netcdf4.Dataset(path, "w", format="NETCDF4") as file:

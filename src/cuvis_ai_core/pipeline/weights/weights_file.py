@@ -251,7 +251,7 @@ def _refuse_growth(value: Any) -> None:
 
 
 def _is_strided(value: Any) -> bool:
-    return str(getattr(value, "layout", "")) == "torch.strided" and value.device.type == "cpu"
+    return str(getattr(value, "layout", "")) == "torch.strided"
 
 
 def _read_safetensors(path: Path) -> Weights:
