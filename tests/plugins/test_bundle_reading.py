@@ -212,11 +212,13 @@ def test_what_lies_in_something_counts_for_that_too() -> None:
         inner[0].grow(2)
 
 
-def archive(place: Path, members: dict[str, bytes], header: object = None, first: str = "bundle.json") -> Path:
+def archive(
+    place: Path, members: dict[str, bytes], header: object = None, first: str = "bundle.json", *, plain: bool = False
+) -> Path:
     """Write an archive that begins with a header, as it is or as bytes."""
     data = Header(interpreter(), {}).to_json() if header is None else header
     text = data if isinstance(data, bytes) else json.dumps(data).encode()
-    with tarfile.open(place, "w:gz") as tar:
+    with tarfile.open(place, "w" if plain else "w:gz") as tar:
         for name, content in {first: text, **members}.items():
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(content), 0o755 if name.endswith(".sh") else 0o644
@@ -345,6 +347,74 @@ def test_sources_are_counted_without_being_kept(tmp_path: Path) -> None:
     place.write_bytes(place.read_bytes()[:-20])
     with pytest.raises(BundleError, match=r"has a source that cannot be read: a-1\.tar\.gz"):
         check_wheel(place, meter())
+
+
+def headers(*members: tuple[bytes, int], comment: int = 0) -> bytes:
+    """Return a tar file of members of some types and sizes, of which only what tells of them is there."""
+    if comment:
+        plain = tarfile.TarInfo("a")
+        plain.pax_headers = {"comment": "x" * (comment - len(f"{comment} comment=\n"))}
+        return plain.tobuf(tarfile.PAX_FORMAT) + bytes(1024)
+    data = b""
+    for kind, size in members:
+        member = tarfile.TarInfo("a")
+        member.type, member.size = kind, size
+        data += member.tobuf(tarfile.GNU_FORMAT)
+    return data + bytes(1024)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (headers(comment=2**16), None),
+        (headers(comment=2**16 + 1), 2**16 + 1),
+        (headers((tarfile.GNUTYPE_LONGNAME, 10**9)), 10**9),
+        (headers((tarfile.XHDTYPE, 2**16 + 1)), 2**16 + 1),
+        (headers((tarfile.REGTYPE, -512)), -512),
+        (headers((tarfile.AREGTYPE, -1)), -1),
+        (headers((tarfile.SYMTYPE, 2**17)), 2**17),
+    ],
+)
+def test_headers_of_an_archive_are_short(tmp_path: Path, data: bytes, said: int | None) -> None:
+    """Those of names are read whole, whatever size they say; a size below nothing is none."""
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(data))
+    if said is None:
+        assert list(counted_members(tmp_path / "a.tar.gz", meter())) == ["a"]
+    else:
+        with pytest.raises(BundleError, match=f"has a header of {said} bytes"):
+            list(counted_members(tmp_path / "a.tar.gz", meter()))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "said"),
+    [
+        ("plugins/mine/a", tarfile.SYMTYPE, "has something that is no plain file: 'plugins/mine/a'"),
+        ("plugins/mine/a", tarfile.LNKTYPE, "has something that is no plain file"),
+        ("plugins/mine/a", tarfile.DIRTYPE, "has something that is no plain file"),
+        ("plugins/mine/a", tarfile.GNUTYPE_SPARSE, "no plain file|cannot be read"),
+        ("plugins/a", tarfile.REGTYPE, "has a file that has no place in it"),
+        ("plugins.yaml", tarfile.REGTYPE, "has the file 'plugins.yaml' twice"),
+        ("../a", tarfile.REGTYPE, "a name that is not allowed"),
+        ("plugins/mine/a", tarfile.AREGTYPE, ""),
+    ],
+)
+def test_members_are_plain_files_under_names_that_have_a_place(
+    tmp_path: Path, name: str, kind: bytes, said: str
+) -> None:
+    """Whatever else is in an archive ends the reading of it, before that is written."""
+    place = archive(tmp_path / "x.tar", WHOLE, plain=True)
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, "plugins.yaml" if kind in {tarfile.SYMTYPE, tarfile.LNKTYPE} else ""
+    with tarfile.open(place, "a") as tar:
+        tar.addfile(member)
+    (tmp_path / "x.tar.gz").write_bytes(gzip.compress(place.read_bytes()))
+    if said:
+        with pytest.raises(BundleError, match=said):
+            read(tmp_path / "x.tar.gz", tmp_path / "out")
+        assert {path.name for path in (tmp_path / "out").rglob("*")} == set(WHOLE)
+        assert not (tmp_path / "a").exists()
+    else:
+        read(tmp_path / "x.tar.gz", tmp_path / "out")
 
 
 def wheel(place: Path, files: dict[str, bytes], packing: int = zipfile.ZIP_DEFLATED, comment: bytes = b"") -> Path:

@@ -410,6 +410,8 @@ def test_a_public_name_is_an_empty_module_to_everybody_else(two: tuple[NodeRegis
     assert not hasattr(known, "VERSION")
     assert [getattr(module, "__file__", None) for module in list(sys.modules.values())]
     assert "forms" in repr(known)
+    assert known.__spec__ is not None
+    assert (known.__spec__.name, known.__name__) == ("forms", "forms")
     assert dir(known) == []
     with pytest.warns(UserWarning, match="looks at every module"):
         warnings.warn("unittest's assertWarns looks at every module", UserWarning, stacklevel=1)

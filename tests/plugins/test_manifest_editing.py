@@ -1,14 +1,17 @@
 """Adding a plugin to a manifest and taking one out leaves all else as it is written."""
 
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import yaml
 
-from cuvis_ai_core.errors import ManifestError
-from cuvis_ai_core.plugins.lock.manifest_editing import name_of, with_entry, without_entry
+from cuvis_ai_core.errors import ManifestError, SourceError
+from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.lock.manifest_editing import fetched, name_of, with_entry, without_entry
 from cuvis_ai_core.plugins.lock.newest_tag import highest
 from cuvis_ai_core.plugins.manifest.manifest_schema import read_manifest
+from cuvis_ai_core.testing.git_server import GitHost
 
 ENTRY = {"repo": "https://example.org/leaf.git", "tag": "v1.0", "provides": ["leaf.nodes.Leaf"]}
 
@@ -58,6 +61,41 @@ def test_an_added_plugin_is_last_and_all_else_stays(tmp_path: Path, text: str) -
     file.write_bytes(without_entry(file, "leaf").encode())
     assert read_manifest(file).plugins == before
     assert set(kept) <= set(file.read_text(encoding="utf-8").splitlines())
+
+
+@pytest.mark.parametrize(
+    ("places", "subdirectory", "said"),
+    [
+        ({""}, "", ""),
+        ({"", "nodes"}, "", ""),
+        ({"nodes"}, "nodes", ""),
+        (set(), "", ""),
+        ({"nodes", "more/deep"}, "", "The top folder of {url} v1.0 holds no project."),
+        ({"nodes"}, "docs", "docs of {url} v1.0 holds no project."),
+    ],
+)
+def test_a_repository_has_its_project_where_it_is_said(
+    tmp_path: Path, git_host: GitHost, places: set[str], subdirectory: str, said: str
+) -> None:
+    """Where there is none but there are others, these are named; where there is none at all, a build says so."""
+    files = {f"{place}/pyproject.toml".lstrip("/"): "[project]\nname = 'x'\n" for place in places}
+    name = f"editing-{uuid4().hex}"
+    url = git_host.add(name, files | {"docs/index.md": "x", "README.md": "x"}, tag="v1.0")
+    told: list[str] = []
+    store = Store(tmp_path / "store")
+    if said:
+        with pytest.raises(SourceError) as caught:
+            fetched(url, "v1.0", subdirectory, store, told.append)
+        assert caught.value.message == said.format(url=url)
+        assert caught.value.location == url
+        assert "Name one of those in it: URL@TAG#subdirectory=FOLDER; there are " in str(caught.value.hint)
+        assert str(caught.value.hint).endswith(f"there are {', '.join(sorted(places))}.")
+    else:
+        found = fetched(url, None, subdirectory, store, told.append)
+        assert found.tag == "v1.0"
+        assert (found.folder / "README.md").is_file()
+    assert told == [f"{url} v1.0"]
+    store.release()
 
 
 def test_a_manifest_that_is_not_there_is_made(tmp_path: Path) -> None:

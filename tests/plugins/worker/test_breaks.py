@@ -27,6 +27,7 @@ from cuvis_ai_core.errors import (
     WorkerTimeoutError,
 )
 from cuvis_ai_core.node.base import overrides
+from cuvis_ai_core.plugins.worker.shared_memory import HostMemory
 
 Construct = Callable[..., Any]
 Load = Callable[[], NodeRegistry]
@@ -209,6 +210,31 @@ def test_an_answer_that_cannot_cross_leaves_no_memory(node: Construct) -> None:
     for _ in range(30):
         _half(bad)
     assert this.num_fds() <= before
+
+
+@pytest.mark.parametrize("cause", [OSError("no memory"), MemoryError("no memory"), KeyError("no memory")])
+def test_what_cannot_be_sent_for_want_of_room_says_so(
+    node: Construct, monkeypatch: pytest.MonkeyPatch, cause: Exception
+) -> None:
+    """Another cause comes as it is; either way the next call works, in the same process."""
+    echo, bad = node("Echo"), node("Misbehaving")
+    pid = bad.forward(what="pid")["answer"]
+    with monkeypatch.context() as patch:
+
+        def room(*_: object) -> None:
+            raise cause
+
+        patch.setattr(HostMemory, "room", room)
+        expected = KeyError if isinstance(cause, KeyError) else WorkerError
+        with pytest.raises(expected, match="no memory") as caught:
+            echo.forward(value=np.zeros(10**6))
+        if isinstance(caught.value, WorkerError):
+            assert caught.value.message == (
+                "There is no room for what is to cross to the worker process of plugin 'process_nodes': no memory"
+            )
+            assert "ulimit -n" in str(caught.value.hint)
+    assert int(echo.forward(value=np.ones(10**6))["value"].sum()) == 10**6
+    assert bad.forward(what="pid")["answer"] == pid
 
 
 def _half(bad: Any) -> None:

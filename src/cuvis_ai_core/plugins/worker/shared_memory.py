@@ -254,10 +254,12 @@ class HostMemory:
         self._collect()
         room, dropped = self._needed, []
         for name in list(self._free):
-            room -= self.pool.get(name).size
-            if room < 0:
+            size = self.pool.get(name).size
+            if size > room:
                 self._free.remove(name)
                 dropped.append(name)
+            else:
+                room -= size
         self.pool.drop(dropped)
         return dropped
 
