@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from loopback_hub import Hub  # type: ignore[import-not-found]
 
+from cuvis_ai_core._atomic_writes import remove_tree
 from cuvis_ai_core.data import fetched_datasets
 from cuvis_ai_core.data.public_datasets import DatasetError, DatasetSpec, PublicDatasets, download_data_cli
 
@@ -152,6 +154,8 @@ def test_what_has_no_marker_is_somebody_elses(folder: Path) -> None:
     for text in ("[]", "nope", ""):
         (folder / ".cuvis-dataset.json").write_text(text)
         assert (state(folder), PublicDatasets.read_marker(folder)) == ("incomplete", {})
+        with pytest.raises(DatasetError, match="is not removed"):
+            PublicDatasets.remove("lentils", folder.parent)
     file = folder.parent / "file"
     file.mkdir()
     (file / SPEC.target_dir).write_text("a file")
@@ -330,18 +334,23 @@ def test_a_data_set_is_removed(folder: Path, tmp_path: Path) -> None:
     assert content(tmp_path / "real") == FILES
 
 
-def test_a_removal_that_was_ended_can_be_done_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is left counts as incomplete, not as somebody else's."""
-    write(folder)
+@pytest.mark.parametrize("steps", [0, 1, 5, 29])
+def test_a_removal_that_was_ended_can_be_done_again(folder: Path, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """What is left counts as incomplete, not as somebody else's, however much that is."""
+    write(folder, {f"{number}.txt": b"data" for number in range(30)})
+    left = list(range(steps))
 
-    def end(_: Path) -> None:
-        raise KeyboardInterrupt
+    def end(path: Path) -> None:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        remove_tree(path)
 
     with monkeypatch.context() as patched:
         patched.setattr(fetched_datasets, "remove_tree", end)
         with pytest.raises(KeyboardInterrupt):
             PublicDatasets.remove("lentils", folder.parent)
-    assert state(folder) == "incomplete"
+    assert (len(content(folder)), state(folder)) == (30 - steps, "incomplete")
     PublicDatasets.remove("lentils", folder.parent)
     assert state(folder) == "absent"
 
@@ -360,11 +369,11 @@ def test_a_data_folder_that_cannot_be_written_is_said(hub: Hub, tmp_path: Path) 
     assert (tmp_path / SPEC.target_dir).read_text() == "a file"
 
 
-def begin(folder: Path) -> subprocess.Popen[bytes]:
+def begin(folder: Path, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     """Begin a download in a process of its own."""
     program = "from cuvis_ai_core.data.public_datasets import download_data_cli; download_data_cli()"
     arguments = [sys.executable, "-c", program, "download", "lentils", "--data-dir", str(folder.parent)]
-    return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=stderr)
 
 
 @pytest.mark.slow
@@ -378,6 +387,7 @@ def test_sixteen_at_once_fetch_it_once(hub: Hub, folder: Path) -> None:
             each.kill()
             each.wait(60)
     assert (content(folder), state(folder)) == (FILES, "present")
+    assert len([each for each in hub.asked if "/tree/" in each]) == 1
     assert asked(hub) == sorted(FILES)
 
 
@@ -400,6 +410,27 @@ def test_a_download_that_is_killed_goes_on(hub: Hub, folder: Path, name: str) ->
     PublicDatasets.download("lentils", folder.parent)
     assert (content(folder), state(folder)) == (FILES, "present")
     assert asked(hub) == sorted(set(FILES) - set(found))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_ends_a_download_at_once(hub: Hub, folder: Path) -> None:
+    """In a sentence, with the status of all commands, while the hub has still half of a file to send."""
+    hub.held.add(f"{HOME}/day/cube.cu3s")
+    ended = begin(folder, stderr=subprocess.PIPE)
+    try:
+        assert hub.halfway.wait(120)
+        ended.send_signal(signal.SIGINT)
+        said = ended.communicate(timeout=60)[1].decode()
+    finally:
+        ended.kill()
+        ended.wait(60)
+    assert (ended.returncode, "Interrupted" in said, "Traceback" in said, state(folder)) == (
+        130,
+        True,
+        False,
+        "incomplete",
+    )
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from cuvis_ai_core.data.provisioning import ProgressEmitter
 from cuvis_ai_core.data.provisioning_commands import (
     AS_EVENTS,
     AS_JSON,
+    Interruptible,
     Saying,
     emitter,
     print_payload,
@@ -60,7 +61,7 @@ def _weights(function: _Function) -> _Function:
     return _PLUGINS_DIRS(_CACHE_DIR(AS_JSON(function)))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Interruptible, context_settings={"help_option_names": ["-h", "--help"]})
 def download_model() -> None:
     """Weights of models that plugins need: what there is, what is there, fetching it, carrying it, removing it."""
 

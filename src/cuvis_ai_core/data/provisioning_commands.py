@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -10,6 +10,7 @@ from cuvis_ai_core.data.provisioning import ProgressEmitter
 from cuvis_ai_core.data.provisioning_schemas import schema, schema_names
 from cuvis_ai_core.errors import CuvisError
 
+_INTERRUPTED: Final = 130
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 AS_EVENTS = click.option(
     "--progress-json", "as_events", is_flag=True, help="Print a line of JSON for each event, as it comes."
@@ -21,6 +22,18 @@ AS_EVENTS = click.option(
 def schema_command(*, name: str) -> None:
     """Print the JSON Schema of what these commands print."""
     click.echo(json.dumps(schema(name), indent=2))
+
+
+class Interruptible(click.Group):
+    """A command that Ctrl-C ends in a sentence, with the status that all commands have then."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted. Run the same command again: it goes on with what is there.", err=True)
+            ctx.exit(_INTERRUPTED)
 
 
 class Saying:

@@ -14,6 +14,7 @@ from cuvis_ai_core.data.downloaded_datasets import DownloadResult, PublicDataset
 from cuvis_ai_core.data.provisioning_commands import (
     AS_EVENTS,
     AS_JSON,
+    Interruptible,
     Saying,
     emitter,
     print_payload,
@@ -44,7 +45,7 @@ _DATA_DIR = click.option(
 _NAMES = click.argument("names", nargs=-1, required=True)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Interruptible, context_settings={"help_option_names": ["-h", "--help"]})
 def dataset() -> None:
     """Public data sets: what there is, what is there, fetching it, removing it."""
 
