@@ -10,9 +10,17 @@ import pytest
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core._atomic_writes import remove_tree
-from cuvis_ai_core.errors import CacheMismatchError, LocalPathError, PluginLoadError, SourceError, StoreError
+from cuvis_ai_core.errors import (
+    CacheMismatchError,
+    LocalPathError,
+    PluginLoadError,
+    SourceError,
+    StoreError,
+    TagNotFoundError,
+)
 from cuvis_ai_core.plugins.cache.sources import Source, git_source, local_source, project_folder, refuse_altered
 from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.git.fetch import remote_commit, remote_tags
 from cuvis_ai_core.plugins.manifest.manifest_schema import parse_plugin
 from cuvis_ai_core.testing.git_server import GitHost
 
@@ -264,3 +272,30 @@ def test_a_local_path_that_is_not_there_says_from_where_it_counts(registry: Node
     error = failure(registry, path="no/such/folder")
     assert "manifest's folder" in str(error)
     assert "working directory" in str(error)
+
+
+def test_a_repository_is_asked_for_its_tags(tmp_path: Path, git_host: GitHost) -> None:
+    """Which commit each names, with a message of its own or without; a branch is none, and its name is said."""
+    name = f"asked-{tmp_path.name}"
+    url = git_host.add(name, {"a": "1"}, tag="v1")
+    git_host.commit(name, {"a": "2"}, tag="v2", annotated=True)
+    (tmp_path / name).mkdir()
+    clone = cloned(git_host, tmp_path / name)
+    git(clone, "push", "--quiet", "origin", "HEAD:refs/heads/feature", "HEAD:refs/heads/v1")
+    commits = {tag: git(clone, "rev-parse", f"{tag}^{{commit}}").strip() for tag in ("v1", "v2")}
+    assert commits["v1"] != commits["v2"]
+    assert remote_tags(url) == commits
+    assert {tag: remote_commit(url, tag) for tag in commits} == commits
+    for tag, said in (
+        ("feature", f"'feature' is a branch, not a tag, in {url}."),
+        ("v3", f"Tag 'v3' does not exist in {url}."),
+    ):
+        with pytest.raises(TagNotFoundError) as caught:
+            remote_commit(url, tag)
+        assert caught.value.message == f"{said} Plugins are loaded from tags only: no branch, no commit."
+        assert caught.value.hint == f"See which tags there are: git ls-remote --tags {url}"
+        assert (caught.value.location, caught.value.tag) == (url, tag)
+    gone = git_host.url(f"gone-{tmp_path.name}")
+    for ask in (lambda: remote_tags(gone), lambda: remote_commit(gone, "v1")):
+        with pytest.raises(SourceError, match="could not ask"):
+            ask()

@@ -1,5 +1,6 @@
 """What a lock file says and what it may say, told from files that are written by hand; nothing is installed."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,15 @@ from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.installing.install_request import Needs
 from cuvis_ai_core.plugins.lock.locked_versions import LockedVersions
 from cuvis_ai_core.plugins.lock.locker import Locker
-from cuvis_ai_core.plugins.lock.lockfile import Lock, LockedPins, differences, entry_of, read_lock, write_lock
+from cuvis_ai_core.plugins.lock.lockfile import (
+    Lock,
+    LockedPins,
+    differences,
+    entry_of,
+    lock_schema,
+    read_lock,
+    write_lock,
+)
 from cuvis_ai_core.plugins.manifest.manifest_schema import parse_plugin, read_manifest
 
 SHA = "sha256:" + "a" * 64
@@ -222,3 +231,27 @@ def test_locking_again_keeps_what_still_holds_elsewhere_and_no_more(
     assert found.environments[interpreter()] == LockedPins({"echo": ()}, {"c==1": (SHA,)}, (), {"echo": ("c==1",)})
     write_lock(lock._replace(plugins={"echo": {**entry, "requirements": ["a>=0"]}}))
     assert relock().lock.environments["there"] == LockedPins({}, {}, (), {})
+
+
+def test_the_schema_knows_each_key_and_no_other() -> None:
+    """For editors: what the program refuses they show; names are free where they are names."""
+    schema = lock_schema()
+    assert (schema["type"], schema["additionalProperties"], schema["required"]) == ("object", False, ["version"])
+    assert set(schema["properties"]) == {"version", "plugins", "environments"}
+    assert schema["properties"]["version"] == {"const": 1}
+    plugin = schema["properties"]["plugins"]["additionalProperties"]
+    assert plugin["additionalProperties"] is False
+    assert plugin["oneOf"] == [{"required": ["repo", "tag", "commit"]}, {"required": ["path"]}]
+    assert set(GIT) | set(LOCAL) | set(GIVEN) <= set(plugin["properties"])
+    kinds = {key: each["type"] for key, each in plugin["properties"].items()}
+    assert {key for key, kind in kinds.items() if kind == "array"} == {"requirements", "extras", "build"}
+    assert set(kinds.values()) == {"array", "string"}
+    assert re.fullmatch(plugin["properties"]["commit"]["pattern"], "a" * 40)
+    assert not re.fullmatch(plugin["properties"]["commit"]["pattern"], "a" * 41)
+    pins = schema["properties"]["environments"]["additionalProperties"]
+    assert pins["additionalProperties"] is False
+    assert set(pins["properties"]) == {"dependencies", "hashes", "builds", "built"}
+    by_name = {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}}
+    assert [pins["properties"][key] for key in ("dependencies", "hashes", "builds")] == [by_name] * 3
+    assert re.fullmatch(pins["properties"]["built"]["items"]["pattern"], "a-b==1.0")
+    assert not re.fullmatch(pins["properties"]["built"]["items"]["pattern"], "a-b>=1.0")
