@@ -3,11 +3,13 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cuvis_ai_core.errors import NotAllowedError
+from cuvis_ai_core.errors import NotAllowedError, SignatureError
 from cuvis_ai_core.plugins.cache import policy_checks
+from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.policy.file_location import deciding_variables, may_be_there, none_is_there, places
 
@@ -289,3 +291,21 @@ def test_a_folder_that_a_manifest_names_is_judged_with_its_subdirectory(policy: 
         policy_checks.judged("one", entry, own_process=False)
     below = entry.model_copy(update={"subdirectory": "below"})
     assert policy_checks.judged("one", below, own_process=False) is not None
+
+
+def test_a_signature_is_asked_for_where_the_rule_does(policy: Put, signing: Any) -> None:
+    """By one of the rule's signers; without a policy, and under a rule that names none, nobody looks."""
+    signing.ssh_tag("v1", "mira")
+    signing.ssh_tag("v2", "stranger")
+    source = Source(signing.repository, signing.head(), "content")
+    assert policy_checks.signed("one", REPO, source) is None
+    policy("allow: [{repo: 'https://a.org/**'}]")
+    assert policy_checks.signed("one", REPO, source) is None
+    policy(f"allow: [{{repo: 'https://a.org/**', signed_by: lab}}]\nsigners: {{lab: '{signing.allowed('mira')}'}}")
+    found = policy_checks.signed("one", REPO, source)
+    assert found is not None
+    assert found.signer == "mira@lab.org"
+    with pytest.raises(SignatureError):
+        policy_checks.signed("one", REPO.model_copy(update={"tag": "v2"}), source)
+    with pytest.raises(NotAllowedError):
+        policy_checks.signed("one", REPO.model_copy(update={"repo": "https://b.org/x"}), source)
