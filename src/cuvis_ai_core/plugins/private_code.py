@@ -37,7 +37,7 @@ def open_code(target: Target, private: Sequence[Distribution], name: str | None 
     )
     scope = open_scope(" ".join([key, *sorted(each.name for each in private)]), target.title, code, name)
     if not sys.modules.keys().isdisjoint(tops):
-        from cuvis_ai_core.plugins.isolation.public_names import stand_before
+        from cuvis_ai_core.plugins.isolation.public_module_lookup import stand_before
 
         stand_before(scope)
     return scope

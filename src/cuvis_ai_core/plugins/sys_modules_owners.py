@@ -16,7 +16,7 @@ _told_of_unloads: Final[list[Callable[[], None]]] = []
 
 
 class PublicName(ModuleType):
-    """A public module name in `sys.modules` that stands for no version of its own (see `public_names`)."""
+    """A public module name in `sys.modules` that stands for no version of its own (see `public_module_lookup`)."""
 
     @staticmethod
     def everybodys(module: ModuleType) -> ModuleType | None:

@@ -21,6 +21,7 @@ from cuvis_ai_core.plugins.bundle.tar_reader import Header, is_bundle
 from cuvis_ai_core.plugins.bundle.wheel_download import download
 from cuvis_ai_core.plugins.cache.sources import Source, project_folder
 from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.cancellable_threads import Crew
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.hooks.load_events import Announcement
 from cuvis_ai_core.plugins.installing.build_requirements import build_requirements
@@ -32,7 +33,6 @@ from cuvis_ai_core.plugins.installing.uv_commands import Uv
 from cuvis_ai_core.plugins.lock.locked_versions import LockedVersions, refuse_changed
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, LockedPlugin, refuse_differences, write_lock
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin, read_manifest
-from cuvis_ai_core.plugins.parallel import Crew
 
 _UNLIMITED: Final = Limits(size=2**63, ratio=2**31, files=2**31, depth=200, name=4000)
 """What lies in the cache already is no danger to it."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from cuvis_ai_core.errors import CuvisError, PluginLoadError
 from cuvis_ai_core.plugins.cache.sources import Source
+from cuvis_ai_core.plugins.cancellable_threads import Crew
 from cuvis_ai_core.plugins.disk.full_disk import refuse_full_disk
 from cuvis_ai_core.plugins.hooks.load_events import Announce
 from cuvis_ai_core.plugins.installing.already_installed import Installed, Place
 from cuvis_ai_core.plugins.installing.install_request import InstallRequest, Needs
 from cuvis_ai_core.plugins.load_errors import Enter, failing
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.parallel import Crew
 from cuvis_ai_core.plugins.plugin_info import PluginState
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugi
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.cache.prefetch import EarlyFetch
+    from cuvis_ai_core.plugins.cancellable_threads import Crew
     from cuvis_ai_core.plugins.installing.uv_commands import Uv
-    from cuvis_ai_core.plugins.parallel import Crew
 
 
 class Needs(NamedTuple):

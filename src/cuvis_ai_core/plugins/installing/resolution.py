@@ -13,9 +13,9 @@ from cuvis_ai_core.plugins.dependencies import host_environment
 from cuvis_ai_core.plugins.installing.install_request import Carried, Choice, Needs, Versions
 
 if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.cancellable_threads import Crew
     from cuvis_ai_core.plugins.installing.uv_commands import Uv
     from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
-    from cuvis_ai_core.plugins.parallel import Crew
 
 
 class ResolvedTogether(Versions):

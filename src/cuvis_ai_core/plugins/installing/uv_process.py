@@ -23,13 +23,13 @@ from cuvis_ai_core.errors import (
 )
 from cuvis_ai_core.plugins.cache import policy_checks
 from cuvis_ai_core.plugins.cache.wheelhouse import Wheelhouse
+from cuvis_ai_core.plugins.cancellable_threads import Meanwhile
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.disk.full_disk import refuse_full_disk
 from cuvis_ai_core.plugins.installing.index_credentials import hidden, offered
 from cuvis_ai_core.plugins.installing.index_settings import default_cache, pip_settings, uv_settings
 from cuvis_ai_core.plugins.installing.uv_errors import CHECK_NETWORK, meaning, source_only, telling_lines
 from cuvis_ai_core.plugins.offline import WAY_OUT as OFFLINE_WAY_OUT
-from cuvis_ai_core.plugins.parallel import Meanwhile
 
 BUILD_VARIABLE: Final = "CUVIS_ALLOW_BUILD"
 """Names of dependencies that may be built from source, separated by commas; the commands' option `--allow-build`."""

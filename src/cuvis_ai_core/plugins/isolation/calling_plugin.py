@@ -26,11 +26,11 @@ _PLUGINS: Final = __name__.rpartition(".")[0]
 _IMPORT_SYSTEM: Final = frozenset({
     "importlib._bootstrap",
     "importlib._bootstrap_external",
-    *(f"{_PLUGINS}.{module}" for module in ("calling_plugin", "finder", "public_names")),
+    *(f"{_PLUGINS}.{module}" for module in ("calling_plugin", "finder", "public_module_lookup")),
 })  # fmt: skip
 """Modules whose frames stand between an import and the question who asks."""
 
-_ALIASES: Final = f"{_PLUGINS}.private_modules"
+_ALIASES: Final = f"{_PLUGINS}.private_module_lookup"
 """The module that imports on behalf of a plugin what is everybody's."""
 
 _IMPORTING: Final = frozenset({opcode.opmap["IMPORT_NAME"], opcode.opmap["IMPORT_FROM"]})

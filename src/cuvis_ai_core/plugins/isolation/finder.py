@@ -52,7 +52,7 @@ class PluginFinder:
         from cuvis_ai_core.plugins.sys_modules_owners import is_owned
 
         if is_owned(fullname.partition(".")[0]):
-            from cuvis_ai_core.plugins.isolation.public_names import find_public
+            from cuvis_ai_core.plugins.isolation.public_module_lookup import find_public
 
             return find_public(fullname, path) or find_dependency(fullname, path)
         return find_dependency(fullname, path)

@@ -8,7 +8,7 @@ work as they are. What is not standard:
   `__builtins__` dictionary that every module of the scope gets before it runs (a plain dict: a subclass with live
   lookups costs several times as much). Nothing global is patched and other code pays nothing.
 - A few standard modules know the scope (`standard_modules`).
-- An import of a public name that comes from elsewhere is answered by the nearest scoped frame (`public_names`).
+- An import of a public name that comes from elsewhere is answered by the nearest scoped frame (`public_module_lookup`).
 
 A scope is shared by everyone who loads the same content and leaves `sys.modules` with the last of them. Objects
 that live on keep it, so that their late imports go on working, and the next load of that content revives it.

@@ -13,7 +13,7 @@ from typing import Any, Final
 from cuvis_ai_core.plugins.isolation.private_names import PARENT, PREFIX
 
 _READERS: Final = frozenset(
-    {"importlib", "importlib._bootstrap", "pickle", f"{__name__.rpartition('.')[0]}.public_names"}
+    {"importlib", "importlib._bootstrap", "pickle", f"{__name__.rpartition('.')[0]}.public_module_lookup"}
 )
 """Modules whose code runs while somebody imports a module, to read it in `sys.modules` next."""
 

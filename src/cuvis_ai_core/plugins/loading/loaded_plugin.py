@@ -24,7 +24,7 @@ from cuvis_ai_core.plugins.sys_modules_owners import unloaded
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.hooks.load_events import Announce
-    from cuvis_ai_core.plugins.loading.process_plugin import ProcessPlugin
+    from cuvis_ai_core.plugins.loading.worker_plugin import ProcessPlugin
     from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 
 

@@ -181,7 +181,7 @@ def _take_over(
             # Taken over: what is left in the mapping is closed at the end.
             del opened[name]
             project = project_folder(declared, plugin.source)
-            from cuvis_ai_core.plugins.loading.process_plugin import ProcessPlugin
+            from cuvis_ai_core.plugins.loading.worker_plugin import ProcessPlugin
 
             loaded = ProcessPlugin(declared, info, plugin.worker, plugin.classes, project, plugin.config_dirs, uses)
             register(loaded, enter, admit)

@@ -16,8 +16,8 @@ from cuvis_ai_core.plugins.installing.resolution import ResolvedTogether
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, read_lock, refuse_differences
 
 if TYPE_CHECKING:
+    from cuvis_ai_core.plugins.cancellable_threads import Crew
     from cuvis_ai_core.plugins.installing.uv_commands import Uv
-    from cuvis_ai_core.plugins.parallel import Crew
 
 
 def versions_for(manifest: Path, plugins: Mapping[str, Declared]) -> Versions:

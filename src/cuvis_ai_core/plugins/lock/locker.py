@@ -11,6 +11,7 @@ from cuvis_ai_core.plugins.cache import policy_checks
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target_entry import Target
+from cuvis_ai_core.plugins.cancellable_threads import Crew
 from cuvis_ai_core.plugins.dependencies import host_environment, live_versions
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.hooks.load_events import Announcement
@@ -24,7 +25,6 @@ from cuvis_ai_core.plugins.lock.locked_versions import LockedVersions
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, LockedPins, LockedPlugin, entry_of, read_lock
 from cuvis_ai_core.plugins.lock.versions_for_other_hosts import SparseHost
 from cuvis_ai_core.plugins.manifest.manifest_schema import lock_path
-from cuvis_ai_core.plugins.parallel import Crew
 
 
 class LockResult(NamedTuple):

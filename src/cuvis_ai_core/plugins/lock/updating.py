@@ -11,6 +11,7 @@ from cuvis_ai_core.plugins.cache import policy_checks
 from cuvis_ai_core.plugins.cache.housekeeping import entries
 from cuvis_ai_core.plugins.cache.sources import cached_source
 from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.cancellable_threads import Crew
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.git.fetch import remote_tags
 from cuvis_ai_core.plugins.git.git_command import require_git
@@ -19,7 +20,6 @@ from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, read_lock, write
 from cuvis_ai_core.plugins.lock.manifest_editing import with_tags
 from cuvis_ai_core.plugins.lock.newest_tag import newest
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, read_manifest
-from cuvis_ai_core.plugins.parallel import Crew
 
 
 class Change(NamedTuple):

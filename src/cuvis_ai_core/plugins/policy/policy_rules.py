@@ -15,6 +15,7 @@ from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugi
 from cuvis_ai_core.plugins.policy.addresses import address_of, matches, parts_match
 from cuvis_ai_core.plugins.policy.file_location import POLICY_VARIABLE, is_named, named_relatively, places
 from cuvis_ai_core.plugins.policy.file_permissions import writable_by_all
+from cuvis_ai_core.plugins.policy.policy_errors import broken, unreadable, wrong
 from cuvis_ai_core.plugins.policy.policy_schema import (
     DistributionRule,
     Kind,
@@ -24,7 +25,6 @@ from cuvis_ai_core.plugins.policy.policy_schema import (
     Require,
     Rule,
 )
-from cuvis_ai_core.plugins.policy.problems import broken, unreadable, wrong
 
 Asked: TypeAlias = "GitPlugin | LocalPlugin | Path | str"
 """A manifest entry, a folder, or the address of a repository."""

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 from cuvis_ai_core.errors import PluginLoadError, RemoteError
 from cuvis_ai_core.plugins.cache.environment_entry import Environment, code_stamp, write_environment
 from cuvis_ai_core.plugins.cache.sources import Source
+from cuvis_ai_core.plugins.cancellable_threads import Crew
 from cuvis_ai_core.plugins.dependencies import host_environment
 from cuvis_ai_core.plugins.installing.already_installed import Installed
 from cuvis_ai_core.plugins.installing.install_request import InstallRequest
 from cuvis_ai_core.plugins.load_errors import Enter, failing
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.parallel import Crew
 from cuvis_ai_core.plugins.plugin_info import PluginState
 from cuvis_ai_core.plugins.worker.crash_logs import Logs
 from cuvis_ai_core.plugins.worker.proxy_classes import make_class
