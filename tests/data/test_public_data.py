@@ -267,11 +267,31 @@ def test_a_folder_whose_files_are_others_is_not_taken_over(hub: Hub, folder: Pat
     """Nothing of it is changed, unless that is asked for too."""
     before = {"README.md": b"my own", "day/cube.cu3s": b"x" * len(FILES["day/cube.cu3s"]), "own.txt": b"mine"}
     write(folder, before, repo_id="other/data")
-    with pytest.raises(DatasetError, match=r"README\.md.*cube\.cu3s is not of the data set.*Nothing was changed"):
+    with pytest.raises(DatasetError, match=r"README\.md.*cube\.cu3s\. Nothing was changed"):
         PublicDatasets.download("lentils", folder.parent, adopt=True)
     assert (content(folder), state(folder), asked(hub)) == (before, "foreign", [])
     PublicDatasets.download("lentils", folder.parent, adopt=True, force=True)
     assert content(folder) == FILES | {"own.txt": b"mine"}
+
+
+def test_a_file_in_the_place_of_a_folder_is_not_taken_over(hub: Hub, folder: Path) -> None:
+    """Nor replaced, if that is asked for: the error is of the folder, not of the connection."""
+    write(folder, {"day": b"mine"})
+    (folder / ".cuvis-dataset.json").unlink()
+    with pytest.raises(DatasetError, match=r"day\. Nothing was changed"):
+        PublicDatasets.download("lentils", folder.parent, adopt=True)
+    assert (content(folder), state(folder)) == ({"day": b"mine"}, "foreign")
+    with pytest.raises(DatasetError, match=r"File exists[^\n]*\nLook at the folder"):
+        PublicDatasets.download("lentils", folder.parent, adopt=True, force=True)
+    assert content(folder)["day"] == b"mine"
+
+
+def test_names_of_files_may_be_odd(hub: Hub, folder: Path) -> None:
+    """They are fetched once, under these names."""
+    odd = {"a [b]*?.txt": b"1", "ü/é.txt": b"2", "#h/%20x": b"3", "empty": b"", "a b/c": b"4"}
+    hub.files |= {f"{HOME}/{name}": each for name, each in odd.items()}
+    PublicDatasets.download("lentils", folder.parent)
+    assert (content(folder), state(folder)) == (dict(sorted((FILES | odd).items())), "present")
 
 
 def test_files_of_an_earlier_revision_are_told_until_they_are_removed(hub: Hub, folder: Path) -> None:

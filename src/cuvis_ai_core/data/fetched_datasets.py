@@ -161,15 +161,28 @@ def _fetch_files(
 
 
 def _refuse_others(spec: DatasetSpec, folder: Path, files: Iterable[RepositoryFile]) -> None:
-    """Raise if a file in a folder that is taken over has the name of one of the data set, and is another."""
+    """Raise if a file in a folder that is taken over is in the place of one of the data set, and is another."""
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} is not taken over: it is no folder.", hint="Move it away.")
     places = [folder / file.path for file in files if not file.is_at(folder / file.path)]
-    others = [str(place) for place in places if os.path.lexists(place)]
-    if others or not folder.is_dir():
+    others = [str(each) for each in dict.fromkeys(_in_the_way(place, folder) for place in places) if each]
+    if others:
+        more = f", and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
         raise DatasetError(
-            f"{folder} is not taken over: {', '.join(others[:_SHOWN]) or 'it'} is not of the data set '{spec.name}'"
-            f"{f', and so are {len(others) - _SHOWN} more' if len(others) > _SHOWN else ''}. Nothing was changed.",
-            hint="Move it away; or have it replaced: --adopt --force.",
+            f"{folder} is not taken over: not of the data set '{spec.name}', though in the places of its files, are "
+            f"{', '.join(others[:_SHOWN])}{more}. Nothing was changed.",
+            hint="Move them away; or have files replaced: --adopt --force.",
         )
+
+
+def _in_the_way(place: Path, folder: Path) -> Path | None:
+    """Return what lies where a file of a folder belongs, or in the place of a folder above it."""
+    for each in (place, *place.parents):
+        if each == folder:
+            return None
+        if os.path.lexists(each):
+            return each if each == place or not each.is_dir() else None
+    return None
 
 
 def _known_before(found: DatasetStatus) -> list[str]:

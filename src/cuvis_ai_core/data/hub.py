@@ -79,9 +79,17 @@ def fetching(what: str, kind: type[CuvisError], *, sends_token: bool = False) ->
         yield
     except Exception as error:
         hint = "Look at the connection, and run the same command again."
-        if _is_closed(error):
+        if _is_of_this_disk(error):
+            hint = "Look at the folder and the room on its disk, and run the same command again."
+        elif _is_closed(error):
             hint = _OTHERS_FILE if sends_token else _DECLARED_FILE
         raise kind(f"{what} cannot be fetched: {why(error)}.", hint=hint) from error
+
+
+def _is_of_this_disk(error: BaseException) -> bool:
+    """Tell whether a file cannot be written; libraries raise an `OSError` for connections as well, without a number."""
+    is_connection = isinstance(error, ConnectionError | TimeoutError)
+    return isinstance(error, OSError) and error.errno is not None and not is_connection
 
 
 def _is_closed(error: BaseException) -> bool:
