@@ -17,6 +17,7 @@ import cuvis_ai_core.node
 import cuvis_ai_core.testing
 import cuvis_ai_core.training
 from cuvis_ai_core import NodeRegistry, Pipeline, errors
+from cuvis_ai_core.plugins.builtin_nodes import BuiltinNodes
 from cuvis_ai_core.plugins.hooks.discovery import DiscoveredPlugin
 from cuvis_ai_core.plugins.manifest.manifest_schema import manifest_schema
 from cuvis_ai_core.plugins.node_lookup import NodeEntry
@@ -122,10 +123,10 @@ def test_errors_are_listed_with_their_attributes() -> None:
     assert listed == expected
 
 
-@pytest.mark.parametrize("documented", [NodeRegistry, Pipeline])
-def test_methods_are_listed(documented: type) -> None:
+@pytest.mark.parametrize(("documented", "parts"), [(NodeRegistry, [BuiltinNodes]), (Pipeline, [])])
+def test_methods_are_listed(documented: type, parts: list[type]) -> None:
     """The table of a class has exactly its public names."""
-    public = {name for name in vars(documented) if not name.startswith("_")}
+    public = {name for each in (documented, *parts) for name in vars(each) if not name.startswith("_")}
     assert first_cells(section(reference("python"), f"### `{documented.__name__}`")) == public
 
 
