@@ -1,8 +1,12 @@
 """What is said of a declared plugin: where it is in its lifecycle, and what was loaded from where."""
 
+from __future__ import annotations
+
 from enum import StrEnum
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class PluginState(StrEnum):
