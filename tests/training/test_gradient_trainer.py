@@ -300,12 +300,35 @@ def test_torch_is_as_before(
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning", "lightning.pytorch")]
     for logger in loggers:
         monkeypatch.setattr(logger, "level", 17)
-    make_trainer(deterministic=True).fit(batches(0, 1), batches(2))
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    make_trainer(deterministic=True, benchmark=False).fit(batches(0, 1), batches(2))
+    assert torch.backends.cudnn.benchmark
     assert not torch.are_deterministic_algorithms_enabled()
     assert [logger.level for logger in loggers] == [17] * 3
     assert capfd.readouterr() == ("", "")
     assert not Path("lightning_logs").exists()
     assert not Path("checkpoints").exists()
+
+
+def test_what_is_named_or_held_twice_is_trained_once(make_trainer: Make, batches: Make) -> None:
+    """A loss node that is named twice is one, and so is a parameter that two nodes share; one device has many names."""
+    trainer = make_trainer({"loss_nodes": ["error", "error"]}, max_epochs=1, devices="1")
+    assert trainer.measuring.loss_nodes == ("error",)
+    trainer.pipeline.nodes["accuracy"].shared = trainer.pipeline.nodes["scores"].linear
+    again = GradientTrainer(trainer.pipeline, trainer.config, **NODES)
+    assert len(again.parameters) == len(trainer.parameters) == 2
+    (row,) = again.fit(batches(0, 1), batches(2))
+    assert set(row) == {"epoch", "lr", "train_loss", "val_loss", "accuracy/accuracy"}
+
+
+def test_what_could_not_be_saved_is_said_before_the_first_epoch(
+    make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after hours of training."""
+    trainer = make_trainer()
+    monkeypatch.setattr(type(trainer.pipeline.nodes["scores"]), "get_extra_state", lambda _: object(), raising=False)
+    with pytest.raises(PipelineError, match="'scores'"):
+        trainer.fit(batches(0, 1), observer=lambda row: pytest.fail(f"an epoch was trained: {row}"))
 
 
 def test_ctrl_c_is_ctrl_c(make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,8 @@ def test_pixels_of_a_batch(ignored: int | None, pixels: int) -> None:
     mask = np.array([[[0, 0, 0], [0, 0, 0]], [[1, 2, 255], [255, 0, 0]]], np.int32)
     assert pixels_in({"cube": np.zeros((2, 2, 3, 5)), "mask": mask}, ignored) == pixels
     assert pixels_in({"other": 1}) == 1
+    tensors = {"cube": torch.zeros((2, 2, 3, 5)), "mask": torch.from_numpy(mask)}
+    assert pixels_in(tensors, ignored) == pixels
 
 
 def test_a_metric_that_refuses_what_it_is_to_compare() -> None:

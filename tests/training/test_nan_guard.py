@@ -16,7 +16,7 @@ from cuvis_ai_core.errors import TrainingError, TrainRunError
 from cuvis_ai_core.training import GradientTrainer, StatisticalTrainer
 from cuvis_ai_core.training.batch_step import Measured
 from cuvis_ai_core.training.config import TrainingConfig
-from cuvis_ai_core.training.nan_guard import Guard
+from cuvis_ai_core.training.nan_guard import Guard, is_finite
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("pytorch_lightning")
@@ -166,6 +166,16 @@ def test_running_means_are_as_before_a_batch_that_is_left_out(
     assert node.norm.running_mean.isfinite().all()
 
 
+def test_a_scheduler_is_told_no_number_that_is_none(
+    make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An epoch whose measure is not defined is none without progress."""
+    scheduler = {"name": "plateau", "monitor": "accuracy/accuracy", "patience": 0, "mode": "max", "factor": 0.5}
+    trainer = make_trainer(scheduler=scheduler)
+    _spoil(trainer, monkeypatch, lambda context: context.stage.value == "val" and context.epoch > 0, "accuracy")
+    assert [row["lr"] for row in trainer.fit(batches(0, 1), batches(4))] == [0.01] * 3
+
+
 @pytest.mark.parametrize("monitored", ["val_loss", "accuracy/accuracy"])
 def test_the_best_epoch_is_one_with_a_number(
     make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, monitored: str
@@ -281,14 +291,15 @@ def test_the_direction_of_a_metric(
 class _Measuring:
     """A pipeline whose loss is what a batch says."""
 
-    def __init__(self) -> None:
+    def __init__(self, plus: float = 0.0) -> None:
+        self.plus = plus
         self.pipeline = Pipeline("none")
         self.batches: list[Any] = []
 
     def measure(self, batch: Any, context: Any) -> Measured:
         """Note the batch."""
         self.batches.append(batch)
-        return Measured({"error": float(np.sum(batch["cube"]))}, {}, {"error": 1.0})
+        return Measured({"error": float(np.sum(batch["cube"])) + self.plus}, {}, {"error": 1.0})
 
 
 def _context(number: int) -> Context:
@@ -306,6 +317,41 @@ def test_what_is_no_cube_stays_whole_where_a_cube_is_left_out() -> None:
     assert left == {
         "cube": [[[[1, 1]]], [[[1, 1]]]], "mask": [0, 2], "mesu_index": [0, 2], "wavelengths": [1, 1]
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("mask", "hint"),
+    [
+        ({}, "Lower training.optimizer.lr"),
+        ({"mask": np.ones((1, 1))}, "Lower training.optimizer.lr"),
+        ({"mask": np.zeros((1, 1))}, "Its mask is 0 everywhere"),
+    ],
+)
+def test_what_to_do_about_a_loss_that_is_no_number(mask: Any, hint: str) -> None:
+    """A batch without labels is another matter than one whose numbers grow beyond all bounds."""
+    measuring: Any = _Measuring(np.inf)
+    with pytest.raises(TrainingError, match="is inf in batch 2 of 'val'") as caught:
+        Guard(measuring).measure({"cube": np.ones((1, 1, 1, 2)), **mask}, _context(1))
+    assert str(caught.value.hint).startswith(hint)
+
+
+@pytest.mark.parametrize("library", [np.asarray, torch.as_tensor])
+@pytest.mark.parametrize(
+    ("values", "finite"),
+    [
+        ([1, 2], True),
+        ([1.0, 2.0], True),
+        ([1.0, float("nan")], False),
+        ([1.0, float("inf")], False),
+        ([1j, 2], True),
+        ([1j, complex(0, float("nan"))], False),
+        ([True], True),
+    ],
+)
+def test_which_arrays_hold_numbers_alone(library: Any, values: Any, *, finite: bool) -> None:
+    """Real and complex ones, and what cannot hold anything else."""
+    assert is_finite(library(values)) is finite
+    assert is_finite("text")
 
 
 @pytest.mark.parametrize(("numbers", "said"), [({"mesu_index": np.array([7])}, 1), ({}, 3)])

@@ -185,6 +185,35 @@ def test_a_node_that_needs_no_look_at_the_data_learns_all_the_same(
     assert pipeline.nodes["center"].statistically_initialized
 
 
+def test_a_node_that_writes_into_a_batch_when_all_are_read(
+    make_pipeline: Make, batches: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that it keeps: it is refused too, as others learn from the same."""
+
+    def learn(self: Any, input_stream: Iterable[Mapping[str, Any]]) -> None:
+        *_, last = input_stream
+        self.total = last["cube"].add_(1)
+
+    pipeline = make_pipeline()
+    monkeypatch.setattr(type(pipeline.nodes["center"]), "statistical_initialization", learn)
+    with pytest.raises(TrainingError, match="'center' writes into its input 'cube' while it learns"):
+        StatisticalTrainer(pipeline).fit(batches(0, 1, size=1))
+
+
+def test_what_a_node_learns_as_no_number_of_numbers_is_its_own_affair(
+    make_pipeline: Make, batches: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Infinity may be a bound that it begins with."""
+
+    def learn(self: Any, _: object) -> None:
+        self.mean = torch.full((3,), torch.inf)
+
+    pipeline = make_pipeline()
+    monkeypatch.setattr(type(pipeline.nodes["center"]), "statistical_initialization", learn)
+    StatisticalTrainer(pipeline).fit(batches(0, 1))
+    assert not caplog.text
+
+
 def test_which_batch_had_the_values_that_were_learned_as_no_numbers(
     make_pipeline: Make, batches: Make, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -147,7 +147,7 @@ class Guard:
 def is_finite(value: Any) -> bool:
     """Tell whether an array holds numbers alone; anything else than an array of floating-point numbers does."""
     if hasattr(value, "is_floating_point"):
-        return not value.is_floating_point() or bool(value.isfinite().all())
+        return not (value.is_floating_point() or value.is_complex()) or bool(value.isfinite().all())
     array = getattr(value, "dtype", None)
     return getattr(array, "kind", "") not in {"f", "c"} or bool(np.isfinite(value).all())
 
