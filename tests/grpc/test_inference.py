@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.helpers import numpy_to_proto, proto_to_numpy
-from cuvis_ai_core.grpc.messages.inference_codec import read_inference, write_inference
 from cuvis_ai_core.grpc.messages.schema_generations import messages
+from cuvis_ai_core.grpc.messages.zero_copy_inference import read_inference, write_inference
 from cuvis_ai_core.pipeline.pipeline import Pipeline
 
 PIPELINE: dict[str, Any] = {

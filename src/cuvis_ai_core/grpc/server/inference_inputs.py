@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
 
-from cuvis_ai_core.grpc.messages.inference_codec import RawInference, RawTensor
+from cuvis_ai_core.grpc.messages.zero_copy_inference import RawInference, RawTensor
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline

@@ -99,7 +99,7 @@ def _call(service: Service, method: Method, data: bytes, context: Any) -> Call:
             code="RESOURCE_EXHAUSTED",
         )
     if method.name == "Inference":
-        from cuvis_ai_core.grpc.messages.inference_codec import read_inference
+        from cuvis_ai_core.grpc.messages.zero_copy_inference import read_inference
 
         request = read_inference(data)
     else:

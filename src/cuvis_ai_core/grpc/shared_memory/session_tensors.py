@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 from numpy.typing import NDArray
 
 from cuvis_ai_core.errors import ServiceError
-from cuvis_ai_core.grpc.messages.inference_codec import RawTensor
 from cuvis_ai_core.grpc.messages.schema_generations import messages
 from cuvis_ai_core.grpc.messages.tensors import NUMBERS, from_raw
+from cuvis_ai_core.grpc.messages.zero_copy_inference import RawTensor
 from cuvis_ai_core.grpc.shared_memory.dev_shm_blocks import SERVER, SMALLEST, Block, Blocks, Copies, is_available
 from cuvis_ai_core.grpc.shared_memory.memfd import Maps, is_sealed
 

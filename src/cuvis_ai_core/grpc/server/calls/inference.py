@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import ServiceError
-from cuvis_ai_core.grpc.messages.inference_codec import write_inference
 from cuvis_ai_core.grpc.messages.schema_generations import enum_value, messages
 from cuvis_ai_core.grpc.messages.tensors import to_array
+from cuvis_ai_core.grpc.messages.zero_copy_inference import write_inference
 from cuvis_ai_core.grpc.server.call_context import Call, Handler
 from cuvis_ai_core.grpc.server.inference_inputs import batch_of
 from cuvis_ai_core.grpc.server.node_timings import Timings, timings_of
