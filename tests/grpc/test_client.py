@@ -86,12 +86,12 @@ def test_errors_are_those_of_the_server_again(client: Client, tmp_path: Path) ->
     with pytest.raises(ServiceError, match="no pipeline") as early:
         client.run(CUBE)
     assert early.value.code == "FAILED_PRECONDITION"
-    shared = client._shares
+    shared = client._tensors.in_memory
     client.load_pipeline(SCALER)
     with pytest.raises(PortError) as caught:
         client.run()
     assert vars(caught.value)["code"] == "INVALID_ARGUMENT"
-    assert client._shares == shared
+    assert client._tensors.in_memory == shared
     with pytest.raises(ServiceError, match="no output"):
         client.run(CUBE, outputs=["nothing"])
     with pytest.raises(ManifestError):
@@ -332,7 +332,7 @@ def test_a_client_in_a_container_sends_what_it_cannot_share(
         client.load_pipeline(SCALER)
         monkeypatch.setattr("cuvis_ai_core.grpc.shared_memory.memfd.os.getpid", lambda: 999_999_999)
         np.testing.assert_array_equal(client.run(CUBE)["scaler.cube"], EXPECTED)
-        assert not client._shares
+        assert not client._tensors.in_memory
 
 
 @needs_blocks

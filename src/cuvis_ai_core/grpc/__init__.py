@@ -9,7 +9,8 @@ from cuvis_ai_core._lazy_imports import late
 
 if TYPE_CHECKING:
     from cuvis_ai_core.grpc.client.async_client import AsyncClient
-    from cuvis_ai_core.grpc.client.client import Client, Progress
+    from cuvis_ai_core.grpc.client.client import Client
+    from cuvis_ai_core.grpc.client.training_progress import Progress
     from cuvis_ai_core.grpc.server.server import Server
     from cuvis_ai_core.grpc.server.settings import Settings
 
@@ -19,7 +20,8 @@ __getattr__, __dir__ = late(
     __name__,
     {
         "AsyncClient": "cuvis_ai_core.grpc.client.async_client",
-        **dict.fromkeys(("Client", "Progress"), "cuvis_ai_core.grpc.client.client"),
+        "Client": "cuvis_ai_core.grpc.client.client",
+        "Progress": "cuvis_ai_core.grpc.client.training_progress",
         "Server": "cuvis_ai_core.grpc.server.server",
         "Settings": "cuvis_ai_core.grpc.server.settings",
     },

@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from cuvis_ai_core.grpc.client.cancellable_calls import Calls, waited_for
-from cuvis_ai_core.grpc.client.client import Client, Progress
+from cuvis_ai_core.grpc.client.client import Client
+from cuvis_ai_core.grpc.client.training_progress import Progress
 
 
 class AsyncClient:

@@ -1,10 +1,8 @@
 """A client for people: `with Client("localhost:50051") as client: client.load_pipeline("p.yaml"); client.run(cube)`."""
 
 import json
-from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -15,48 +13,19 @@ from numpy.typing import DTypeLike, NDArray
 from cuvis_ai_core.errors import PortError, ServiceError
 from cuvis_ai_core.grpc.client.cancellable_calls import waited_for
 from cuvis_ai_core.grpc.client.channel import LARGEST, Again, authorization, open_channel
-from cuvis_ai_core.grpc.messages.schema_generations import SERVICE, enum_value, wire
-from cuvis_ai_core.grpc.messages.tensors import dtype_number, fill, from_raw, to_array
+from cuvis_ai_core.grpc.client.training_progress import Progress, progress_of
+from cuvis_ai_core.grpc.messages.schema_generations import SERVICE, wire
+from cuvis_ai_core.grpc.messages.tensors import to_array
 from cuvis_ai_core.grpc.missing_extra import explain_missing
-from cuvis_ai_core.grpc.shared_memory.client_buffers import Lending, Lent
-from cuvis_ai_core.grpc.shared_memory.dev_shm_blocks import SMALLEST, Foreign, is_available, sweep
-from cuvis_ai_core.grpc.shared_memory.memfd import SealedBlock
-from cuvis_ai_core.grpc.shared_memory.session_tensors import FREED, KEPT, OWN, WANTED
+from cuvis_ai_core.grpc.shared_memory.client_buffers import Lent
+from cuvis_ai_core.grpc.shared_memory.client_tensors import ClientTensors
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube
 
 _FIELDS: Final = frozenset({"wavelengths", "cube", "mask", "mesu_index", "rgb_image", "frame_id"})
 _KINDS: Final = {"statistical": 1, "gradient": 2, "calibration": 3}
-_STATES: Final = {0: "none", 1: "running", 2: "complete", 3: "error", 4: "cancelled"}
 _HERE: Final = ("localhost", "127.", "[::1]", "unix:")
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What a training says of itself.
-
-    Attributes:
-        state: `running`, `complete`, `error`, `cancelled`, or `none` before the first.
-        message: In words.
-        epoch: The number of the epoch, from 1; 0 before the first has ended.
-        epochs: How many there are.
-        node: The node that learns from statistics.
-        done: Batches that are done.
-        total: Batches that there are.
-        losses: Losses of the epoch.
-        metrics: Metrics of the epoch.
-    """
-
-    state: str
-    message: str = ""
-    epoch: int = 0
-    epochs: int = 0
-    node: str = ""
-    done: int = 0
-    total: int = 0
-    losses: Mapping[str, float] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 class Client:
@@ -95,14 +64,9 @@ class Client:
         self._address = address
         self._metadata = authorization(token)
         self._channel = open_channel(grpc, address, root_certificates, certificate)
-        self._shares = is_available() and (address.startswith(_HERE) if shared_memory is None else shared_memory)
-        self._lending = Lending(lambda size: SealedBlock(self.session_id, size), LARGEST)
-        self._foreign = Foreign()
+        near = address.startswith(_HERE) if shared_memory is None else shared_memory
+        self._tensors = ClientTensors(lambda: self.session_id, LARGEST, near=near)
         self._closed = False
-        self._read: deque[str] = deque()
-        # What clients left that were killed is removed by the next one.
-        if self._shares:
-            sweep()
         try:
             self.session_id: str = self._call("CreateSession").session_id
         except BaseException:
@@ -129,8 +93,7 @@ class Client:
             if error.code not in {"NOT_FOUND", "UNAVAILABLE"}:
                 raise
         finally:
-            self._lending.close()
-            self._foreign.forget()
+            self._tensors.close()
             self._channel.close()
 
     def load_plugins(self, manifest: str | Path) -> list[str]:
@@ -220,21 +183,21 @@ class Client:
             return self._run({**given, **inputs}, outputs)
         except ServiceError as error:
             # A loopback address says nothing: a forwarded port, or a container, is another machine's memory.
-            if not self._shares or error.code != "UNIMPLEMENTED":
+            if not self._tensors.in_memory or error.code != "UNIMPLEMENTED":
                 raise
-        self._shares = False  # the two share a machine, and no memory: one of them is in a container
+        self._tensors.in_memory = False  # the two share a machine, and no memory: one of them is in a container
         return self._run({**given, **inputs}, outputs)
 
     def _run(self, values: Mapping[str, Any], outputs: Sequence[str]) -> dict[str, Any]:
         told: dict[str, str] = {}
-        with self._lending.call() as lent:
+        with self._tensors.call() as lent:
             batch = self._batch(values, lent)
-            # Counted before: the collector may append while this runs.
-            freed = [self._read.popleft() for _ in range(len(self._read))]
-            metadata = [(WANTED, OWN), *([(FREED, ",".join(freed))] if freed else [])] if self._shares else []
-            answer = self._ask("Inference", metadata=metadata, told=told, inputs=batch, output_specs=outputs)
-            self._lending.keep(told.get(KEPT, "").split(","))
-            return {**{name: self._array(name, each, lent) for name, each in answer.outputs.items()}, **answer.metrics}
+            answer = self._ask(
+                "Inference", metadata=self._tensors.metadata(), told=told, inputs=batch, output_specs=outputs
+            )
+            self._tensors.keep(told)
+            arrays = {name: self._tensors.read(name, each, lent) for name, each in answer.outputs.items()}
+            return {**arrays, **answer.metrics}
 
     def empty(self, shape: Sequence[int], dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """Return an array to fill and to run: where memory is shared, the server reads it without any copy.
@@ -243,8 +206,7 @@ class Client:
             shape: Its sizes.
             dtype: Of its values, which are any until they are written.
         """
-        found = self._lending.empty(tuple(shape), dtype) if self._shares else None
-        return np.empty(shape, dtype) if found is None else found
+        return self._tensors.empty(tuple(shape), dtype)
 
     def train(
         self, trainrun: Mapping[str, Any] | str | Path | None = None, *, kind: str = "gradient"
@@ -265,7 +227,7 @@ class Client:
         stream = self._stream("Train", trainer_type=_KINDS[kind])
         try:
             with self._errors():
-                yield from map(_progress, stream)
+                yield from map(progress_of, stream)
         finally:
             # Else a training that nobody watches would go on to its end.
             stream.cancel()
@@ -282,7 +244,7 @@ class Client:
 
     def training_status(self) -> Progress:
         """Return where the training is, also while it runs."""
-        return _progress(self._ask("GetTrainStatus").latest_progress)
+        return progress_of(self._ask("GetTrainStatus").latest_progress)
 
     def stop_training(self) -> bool:
         """Stop the training that is under way, and return whether there is one."""
@@ -366,50 +328,11 @@ class Client:
             array = to_array(value)
             if array is None:
                 raise TypeError(f"'{name}' is of type {type(value).__name__}, which cannot be sent.")
-            self._put(getattr(batch, name) if name in _FIELDS else batch.extra_inputs[name], array, lent)
+            self._tensors.write(getattr(batch, name) if name in _FIELDS else batch.extra_inputs[name], array, lent)
         return batch
-
-    def _put(self, tensor: Any, array: NDArray[Any], lent: Lent) -> None:
-        place = lent.put(array) if self._shares and array.nbytes >= SMALLEST else None
-        if place is None:
-            fill(tensor, array)
-            return
-        tensor.shape[:] = array.shape
-        tensor.dtype = dtype_number(array.dtype)
-        reference = tensor.shm_ref
-        reference.name, reference.byte_offset, reference.byte_size = *place, array.nbytes
-
-    def _array(self, name: str, tensor: Any, lent: Lent) -> NDArray[Any]:
-        if not tensor.HasField("shm_ref"):
-            return from_raw(tensor.raw_data, list(tensor.shape), tensor.dtype, name)
-        reference = tensor.shm_ref
-        if (own := lent.view(reference.name, reference.byte_offset, reference.byte_size)) is not None:
-            return from_raw(own, list(tensor.shape), tensor.dtype, name)
-        try:
-            raw = self._foreign.view(reference.name, reference.byte_size, self._read.append)
-        except ServiceError as error:
-            error.code = "UNIMPLEMENTED"  # the server's block cannot be seen from here
-            raise
-        return from_raw(raw, list(tensor.shape), tensor.dtype, name)
 
     def _errors(self) -> Again:
         return Again(self._address)
-
-
-def _progress(said: Any) -> Progress:
-    event = said.event
-    ended = event.hook == enum_value("TrainHook", "TRAIN_HOOK_EPOCH_END")
-    return Progress(
-        state=_STATES.get(said.status, "none"),
-        message=said.message,
-        epoch=event.epochs.current if ended else 0,
-        epochs=event.epochs.total,
-        node=event.node,
-        done=event.progress.done,
-        total=event.progress.total,
-        losses=dict(said.losses),
-        metrics=dict(said.metrics),
-    )
 
 
 def _batch_of(cube: Any) -> dict[str, Any]:
