@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from cuvis_ai_core.errors import PluginNotLoadedError
 from cuvis_ai_core.plugins.builtin_nodes import BuiltinNodes
-from cuvis_ai_core.plugins.cache.store import Store, chosen_root, default_root
+from cuvis_ai_core.plugins.cache.cache_dir import chosen_root, default_root
+from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.hooks.discovery import is_path
 from cuvis_ai_core.plugins.hooks.manager import class_path
 from cuvis_ai_core.plugins.loading.registered_plugins import Members

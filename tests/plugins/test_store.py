@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import StoreError
 from cuvis_ai_core.plugins.cache import entry_usage
+from cuvis_ai_core.plugins.cache.cache_dir import chosen_root, default_root
 from cuvis_ai_core.plugins.cache.housekeeping import clear, entries, prune
-from cuvis_ai_core.plugins.cache.store import MARKER, Store, chosen_root, default_root, long_hash, short_hash
+from cuvis_ai_core.plugins.cache.store import MARKER, Store, long_hash, short_hash
 
 
 def test_the_folder_is_chosen_by_call_then_by_variable_then_by_home(

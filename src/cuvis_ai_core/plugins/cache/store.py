@@ -27,22 +27,12 @@ from typing import TYPE_CHECKING, Final
 
 from cuvis_ai_core.errors import CuvisError, StoreError
 from cuvis_ai_core.plugins.cache import entry_usage
+from cuvis_ai_core.plugins.cache.cache_dir import ENVIRONMENT_VARIABLE, SHARED_VARIABLE, chosen_root, refuse_foreign
 from cuvis_ai_core.plugins.cache.entry_usage import Uses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-ENVIRONMENT_VARIABLE: Final = "CUVIS_PLUGINS_DIR"
-
-SHARED_VARIABLE: Final = "CUVIS_SHARED_STORE"
-"""Names the folder of a plugin cache that others filled: it is looked into after the user's own, and never written."""
-
-_BELIEVED: Final = ("", "/.targets", "/.envs", "/.records")
-"""Folders of a plugin cache of which every load believes what lies in them."""
-
-_OTHERS_WRITE: Final = 0o022
-_OTHERS_ENTER: Final = 0o011
 
 MARKER: Final = "cuvis-checkout.json"
 """Completion marker of a checkout; it lies in `.git/`."""
@@ -56,39 +46,6 @@ _README: Final = """\
 This folder is the plugin cache of cuvis-ai-core: checkouts of plugins and what was installed for them.
 It is safe to delete; what is needed is fetched again. `cuvis-ai plugins cache` shows and empties it.
 """
-
-
-def default_root() -> Path:
-    """Return the folder of the cache: `CUVIS_PLUGINS_DIR`, else `~/.cuvis_plugins`.
-
-    Raises:
-        StoreError: There is no such home.
-    """
-    return chosen_root(os.environ.get(ENVIRONMENT_VARIABLE) or "~/.cuvis_plugins")
-
-
-def chosen_root(path: str | os.PathLike[str]) -> Path:
-    """Return the absolute folder that somebody means by a path; `~` is a home.
-
-    Raises:
-        StoreError: The path is empty, holds a null character, or names the home of nobody.
-    """
-    from pathlib import Path
-
-    # `Path` would take an empty text for the working folder.
-    text = os.fspath(path)
-    why = "it is empty" if not text.strip() else "it holds a null character" if "\0" in text else ""
-    try:
-        folder = Path(text).expanduser().absolute()
-    except RuntimeError as error:
-        why, folder = str(error).rstrip("."), Path(text)
-    if why:
-        raise StoreError(
-            f"{text!r} cannot be the folder of the plugin cache: {why}.",
-            hint=f"Give the path of a folder: {ENVIRONMENT_VARIABLE}=FOLDER or NodeRegistry.set_cache_dir(path).",
-            path=folder,
-        )
-    return folder
 
 
 def short_hash(*parts: str) -> str:
@@ -134,7 +91,7 @@ class Store:
         """
         if os.name == "posix":
             # The effective user: under sudo or in a setuid program, his are the rights that loaded code gets.
-            _refuse_foreign(os.fspath(self.root), owner=os.geteuid())
+            refuse_foreign(os.fspath(self.root), owner=os.geteuid())
 
     def checkouts(self, name: str, tag: str, url: str) -> tuple[Path, Path]:
         """Return the two places where the checkout of a tag may lie: the plain one, and one for this repository only.
@@ -356,7 +313,7 @@ class SharedStore(Store):
             StoreError: They may.
         """
         if os.name == "posix":
-            _refuse_foreign(os.fspath(self.root), owner=None)
+            refuse_foreign(os.fspath(self.root), owner=None)
 
     def _prepare(self) -> None:
         raise StoreError(
@@ -364,37 +321,6 @@ class SharedStore(Store):
             hint=f"Whoever keeps it fills it, as the plugin cache of a command: {ENVIRONMENT_VARIABLE}={self.root}",
             path=self.root,
         )
-
-
-def _refuse_foreign(root: str, owner: int | None) -> None:
-    for name in _BELIEVED:
-        try:
-            state = os.stat(root + name)
-        except OSError:
-            continue
-        # Root may write anyhow.
-        foreign = owner is not None and state.st_uid not in {owner, 0}
-        if foreign or state.st_mode & _OTHERS_WRITE:
-            raise _foreign(root + name, root, state.st_uid if foreign else None)
-        # Nobody else comes into the folder, so the rights below do not matter.
-        if not name and not state.st_mode & _OTHERS_ENTER:
-            return
-
-
-def _foreign(folder: str, root: str, owner: int | None) -> StoreError:
-    from pathlib import Path
-
-    if owner is None:
-        what, step = "can be written by other users", f"Take that away: chmod -R go-w '{root}'"
-    else:
-        what = f"belongs to another user (number {owner})"
-        step = f"If the files are yours, make them so: chown -R {os.geteuid()} '{root}'; to use what somebody else "
-        step += f"keeps, name it with {SHARED_VARIABLE}"
-    return StoreError(
-        f"The plugin cache {root} is not used: {folder} {what}, who could have you run anything.",
-        hint=f"{step}. Or empty the cache, if you do not know what happened to it: it is filled again.",
-        path=Path(root),
-    )
 
 
 def leads_out(entry: Path, root: Path) -> bool:
