@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
+from cuvis_ai_core._pipe_reader import PipeReader
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import TimeLimitError, ToolNotFoundError
 
@@ -209,7 +210,7 @@ class Service:
         finally:
             os.close(watched)
         assert self._process.stdout is not None
-        self._output = _Text(self._process.stdout, most=_RECENT, heard=heard)
+        self._output = PipeReader(self._process.stdout, most=_RECENT, heard=heard)
         self._ended = threading.Event()
 
     @property
@@ -311,8 +312,8 @@ def _finish(
     seconds = time_limit()
     assert process.stdout is not None
     assert process.stderr is not None
-    output = _Text(process.stdout, limit=_MOST_OUTPUT, beyond=lambda: _end_running(process))
-    errors = _Text(process.stderr, most=_MOST_WORDS)
+    output = PipeReader(process.stdout, limit=_MOST_OUTPUT, beyond=lambda: _end_running(process))
+    errors = PipeReader(process.stderr, most=_MOST_WORDS)
     # Waiting for a thread, unlike `Popen.wait(timeout)`, does not look again and again.
     waiter = threading.Thread(target=process.wait, daemon=True)
     waiter.start()
@@ -343,71 +344,6 @@ def _finish(
     elif status < 0:
         stderr += f"\n{command[0]} was ended by signal {_signal_name(-status)}"
     return Finished(status, redact(stdout), redact(stderr))
-
-
-class _Text(threading.Thread):
-    """Reads a pipe while the program runs: a full pipe would stop it.
-
-    Args:
-        pipe: The pipe.
-        most: How many bytes are kept, the last ones; None means all.
-        heard: Told of each line, when it is whole.
-        limit: How many bytes there may be; of more, nothing is kept.
-        beyond: Told once that there are more.
-
-    Attributes:
-        is_full: Whether there are more.
-    """
-
-    def __init__(
-        self,
-        pipe: IO[bytes],
-        most: int | None = None,
-        heard: Callable[[str], None] | None = None,
-        limit: int | None = None,
-        beyond: Callable[[], object] = lambda: None,
-    ) -> None:
-        super().__init__(daemon=True)
-        self._pipe = pipe
-        self._most = most
-        self._heard = heard
-        self._limit = limit
-        self._beyond = beyond
-        self.is_full = False
-        self._line = bytearray()
-        self._data = bytearray()
-        self.start()
-
-    def run(self) -> None:
-        with self._pipe:
-            while data := os.read(self._pipe.fileno(), 2**16):
-                if self.is_full:
-                    continue
-                self._data += data
-                if self._limit is not None and len(self._data) > self._limit:
-                    self.is_full = True
-                    self._data.clear()
-                    self._beyond()
-                if self._most is not None and len(self._data) > 2 * self._most:
-                    del self._data[: -self._most]
-                if self._heard is not None:
-                    self._tell(data, self._heard)
-
-    def _tell(self, data: bytes, heard: Callable[[str], None]) -> None:
-        *lines, rest = (bytes(self._line) + data).split(b"\n")
-        self._line = bytearray(rest[-_RECENT:])
-        for line in lines:
-            heard(redact(_readable(line)))
-
-    def read(self, until: float) -> str:
-        """Return what was written, once no more is to come or time is up, without what would steer a terminal."""
-        self.join(max(0.0, until - time.monotonic()))
-        return _readable(bytes(self._data))
-
-
-def _readable(data: bytes) -> str:
-    text = data.decode(errors="replace")
-    return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text.replace("\r\n", "\n"))
 
 
 def _signal_name(number: int) -> str:
