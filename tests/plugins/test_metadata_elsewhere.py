@@ -104,11 +104,15 @@ def version(registry: NodeRegistry) -> float:
     return float(registry.get("Odd")()(cube=np.ones(1, np.float32))["cube"][0])
 
 
+# A folder is installed otherwise in each kind of isolation; of a repository both kinds build the same wheel.
+WAYS = [("path", isolation, kind) for isolation in ("scoped", "process") for kind in KINDS]
+WAYS += [("git", ("scoped", "process")[number % 2], kind) for number, kind in enumerate(KINDS)]
+
+
 @pytest.mark.parametrize(
-    "kind", ["setup.py", *(pytest.param(each, marks=pytest.mark.slow) for each in list(KINDS)[1:])]
+    ("source", "isolation", "kind"),
+    [pytest.param(*way, marks=() if way == WAYS[0] else pytest.mark.slow) for way in WAYS],
 )
-@pytest.mark.parametrize("isolation", ["scoped", pytest.param("process", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("source", ["path", pytest.param("git", marks=pytest.mark.slow)])
 def test_it_is_loaded_with_what_it_needs(
     registry: NodeRegistry,
     files: Callable[[str], Files],
