@@ -50,7 +50,7 @@ def test_nodes_are_connected_port_by_port(cube: Any) -> None:
     pipeline.connect((second.product, third.cube))
     answer = pipeline.forward({"cube": cube})
     np.testing.assert_array_equal(answer["third", "product"], cube * 12)
-    assert pipeline.nodes == {"first": first, "second": second, "third": third}
+    assert dict(pipeline.nodes.items()) == {"first": first, "second": second, "third": third}
     assert pipeline.order == ("first", "second", "third")
 
 
@@ -58,7 +58,7 @@ def test_names_that_are_taken_get_counters(cube: Any) -> None:
     """As in published files."""
     nodes = [times(), times(factor=3), times(factor=4)]
     pipeline = Pipeline().connect((nodes[0].product, nodes[1].cube), (nodes[0].product, nodes[2].cube))
-    assert list(pipeline.nodes) == ["Times", "Times-1", "Times-2"]
+    assert list(pipeline.nodes.keys()) == ["Times", "Times-1", "Times-2"]
     np.testing.assert_array_equal(pipeline.forward({"cube": cube})["Times-2", "product"], cube * 8)
 
 
@@ -115,7 +115,7 @@ def test_a_connection_that_is_none_changes_nothing() -> None:
         assert pipeline.to_dict() == before
     with pytest.raises(PortError, match=r"input 'second\.cube' takes one edge and has one already"):
         pipeline.connect((third.product, second.cube))
-    assert (pipeline.to_dict(), list(pipeline.nodes)) == (before, ["first", "second"])
+    assert (pipeline.to_dict(), list(pipeline.nodes.keys())) == (before, ["first", "second"])
 
 
 def test_an_empty_pipeline_runs_and_is_not_saved(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def test_edges_and_order_are_known(pipeline_of: PipelineOf) -> None:
     """Whatever the order in the file, sources come first."""
     pipeline = pipeline_of({"b": "Scale", "a": "Scale"}, "a.cube -> b.cube")
     assert pipeline.order == ("a", "b")
-    assert list(pipeline.nodes) == ["b", "a"]
+    assert list(pipeline.nodes.keys()) == ["b", "a"]
     assert pipeline.edges == (Edge("a", "cube", "b", "cube"),)
     assert str(pipeline.edges[0]) == "a.cube -> b.cube"
 

@@ -61,9 +61,14 @@ def pipeline() -> Pipeline:
     return made.connect(gain.outputs.image, total.values)
 
 
-def test_nodes_are_a_mapping_and_a_list_of_objects(pipeline: Pipeline) -> None:
-    """Both of the pipeline and of its graph."""
-    assert list(pipeline.nodes) == ["gain", "total"]
+def test_nodes_are_walked_over_and_asked_for_by_name(pipeline: Pipeline) -> None:
+    """As published programs and ours do; the graph's are a list when they are called."""
+    nodes = pipeline.nodes
+    assert [each.name for each in nodes] == list(nodes.keys()) == ["gain", "total"]
+    assert [(name, each.name) for name, each in nodes.items()] == [("gain", "gain"), ("total", "total")]
+    assert list(nodes.values()) == list(nodes) == [nodes["gain"], nodes.get("total")]
+    assert ("gain" in nodes, nodes["gain"] in nodes, "lost" in nodes, Gain() in nodes) == (True, True, False, False)
+    assert (len(nodes), nodes.get("lost"), repr(nodes)) == (2, None, "NodeView(['gain', 'total'])")
     assert pipeline.nodes() == [pipeline.nodes["gain"], pipeline.nodes["total"]]
     assert list(pipeline._graph.nodes()) == pipeline.nodes()
     assert pipeline.forward({"image": torch.ones(1, 2, 2, 1)})["total", "total"] == 8
@@ -345,7 +350,7 @@ def test_the_structure_can_be_frozen(pipeline: Pipeline) -> None:
         pipeline.add(another)
     with pytest.raises(PipelineError, match="stays as it is"):
         pipeline.connect(pipeline.nodes["gain"].outputs.image, another.inputs.values)
-    assert list(pipeline.nodes) == ["gain", "total"]
+    assert list(pipeline.nodes.keys()) == ["gain", "total"]
     assert float(pipeline.forward({"image": torch.ones(1, 1, 1, 1)})["total", "total"]) == 2
     pipeline.unfreeze_structure()
     pipeline.add(another)

@@ -29,7 +29,7 @@ from cuvis_ai_core.pipeline.execution.run_request import (
 from cuvis_ai_core.pipeline.file.config_models import PipelineConfig, parse_config
 from cuvis_ai_core.pipeline.file.lookup import PipelineFiles, find_files, read_config
 from cuvis_ai_core.pipeline.file.writer import save_pipeline
-from cuvis_ai_core.pipeline.graph import Edge, Graph, Nodes
+from cuvis_ai_core.pipeline.graph import Edge, Graph, NodeView
 from cuvis_ai_core.pipeline.node_construction import build_nodes, make_nodes
 from cuvis_ai_core.pipeline.ports import ResolvedPort
 from cuvis_ai_core.pipeline.published_methods import PublishedMethods
@@ -227,8 +227,8 @@ class Pipeline(PublishedMethods):
         pipeline._files = files  # noqa: SLF001
         logger.info("pipeline '%s' is built from %s, weights: %s", pipeline.name, files.file, files.weights or "none")
         if files.weights is not None and not pipeline.unloaded:
-            state = read_state(files.weights, pipeline.nodes)
-            apply_state(pipeline.nodes, state, restore=False, path=files.weights)
+            state = read_state(files.weights, pipeline.nodes.keys())
+            apply_state(dict(pipeline.nodes.items()), state, restore=False, path=files.weights)
         pipeline.to(target)
         if not outline:
             pipeline.prepare_inference()
@@ -355,9 +355,9 @@ class Pipeline(PublishedMethods):
         self._config.metadata.update(kept)
 
     @property
-    def nodes(self) -> Nodes:
-        """Node objects by name, in the order of the file; `pipeline.nodes()` is a list of them."""
-        return self._graph.nodes
+    def nodes(self) -> NodeView:
+        """The node objects in the order of the file: iterated, by name as `nodes["name"]`, or `nodes()` as a list."""
+        return NodeView(self._graph.nodes)
 
     @property
     def unloaded(self) -> Mapping[str, UnloadedNode]:

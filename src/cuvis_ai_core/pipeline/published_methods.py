@@ -77,9 +77,9 @@ class PublishedMethods(ProfiledMethods):
         state = read_weights(Path(path)).state
         given = list(state)
         if strict_weight_loading:
-            apply_state(pipeline.nodes, state, restore=True)
+            apply_state(dict(pipeline.nodes.items()), state, restore=True)
         else:
-            given = apply_fitting(pipeline.nodes, state)
+            given = apply_fitting(dict(pipeline.nodes.items()), state)
         if device is not None:
             pipeline.to(str(device))
         return [name for name, node in pipeline.nodes.items() if name not in given and _has_state(node)]
@@ -242,8 +242,8 @@ class PublishedMethods(ProfiledMethods):
         for name in wanted:
             if name not in nodes:
                 raise PipelineError(
-                    f"The pipeline has no node '{name}'.{did_you_mean(name, nodes)}",
-                    hint=f"Nodes of this pipeline: {', '.join(nodes)}.",
+                    f"The pipeline has no node '{name}'.{did_you_mean(name, nodes.keys())}",
+                    hint=f"Nodes of this pipeline: {', '.join(nodes.keys())}.",
                     node=name,
                 )
         return [nodes[name] for name in wanted]

@@ -134,7 +134,7 @@ def names_of(pipeline: "Pipeline", nodes: Sequence[Any], key: str) -> tuple[str,
             shown = repr(each) if name is None else f"'{name}'"
             raise TrainRunError(
                 f"{key}: the pipeline has no node {shown}.",
-                hint=f"Nodes of this pipeline: {', '.join(pipeline.nodes)}.",
+                hint=f"Nodes of this pipeline: {', '.join(pipeline.nodes.keys())}.",
                 key=key,
             )
         found.append(str(name))
@@ -149,7 +149,7 @@ def check_node(pipeline: "Pipeline", name: str, key: str) -> None:
     """
     if name not in pipeline.nodes:
         raise TrainRunError(
-            f"{key}: the pipeline has no node '{name}'.{did_you_mean(name, pipeline.nodes)}",
-            hint=f"Nodes of this pipeline: {', '.join(pipeline.nodes)}.",
+            f"{key}: the pipeline has no node '{name}'.{did_you_mean(name, pipeline.nodes.keys())}",
+            hint=f"Nodes of this pipeline: {', '.join(pipeline.nodes.keys())}.",
             key=key,
         )

@@ -128,7 +128,7 @@ class GradientTrainer:
             )
         from cuvis_ai_core.training.lightning_module import Fit
 
-        check_state(self.pipeline.nodes)
+        check_state(dict(self.pipeline.nodes.items()))
         # A folder for the best epoch, where nothing is to be kept.
         with undisturbed(self.pipeline), tempfile.TemporaryDirectory() as temporary:
             try:

@@ -276,9 +276,9 @@ class GradientTrainer(pl.LightningModule):
         if not path:
             logger.info("no '%s' checkpoint was kept; the weights are those of now", checkpoint)
             return
-        state = read_checkpoint(Path(path), self.pipeline.nodes)
+        state = read_checkpoint(Path(path), self.pipeline.nodes.keys())
         try:
-            apply_state(self.pipeline.nodes, state, restore=True)
+            apply_state(dict(self.pipeline.nodes.items()), state, restore=True)
         except PipelineError as error:
             error.message = f"{path}: {error.message}"
             raise

@@ -92,7 +92,7 @@ def _check_nodes(pipeline: "Pipeline", config: TrainRunConfig) -> None:
             if key != "metric_nodes" or name in pipeline.nodes:
                 check_node(pipeline, name, key)
             else:
-                warn(f"{key}: the pipeline has no node '{name}'.{did_you_mean(name, pipeline.nodes)}")
+                warn(f"{key}: the pipeline has no node '{name}'.{did_you_mean(name, pipeline.nodes.keys())}")
     losses, metrics = (
         [name for name in getattr(config, key) if name in pipeline.nodes.keys() - pipeline.unloaded.keys()]
         for key in _MEASURED

@@ -106,7 +106,7 @@ def give_state(pipeline: "Pipeline", state: State) -> None:
     """
     if state.file is not None:
         values = read_weights(Path(state.file)).state
-        missing = sorted(values.keys() - set(apply_fitting(pipeline.nodes, values)))
+        missing = sorted(values.keys() - set(apply_fitting(dict(pipeline.nodes.items()), values)))
         if missing:
             raise TrainingError(f"The state of node '{missing[0]}' does not fit the same node in another process.")
     for name, learned in state.initialized.items():

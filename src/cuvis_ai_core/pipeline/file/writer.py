@@ -73,7 +73,7 @@ def check_saving(pipeline: "Pipeline") -> None:
         PipelineError: A parameter of a node, or what it keeps beside arrays, cannot be written.
     """
     _text(pipeline.to_dict(), Path("pipeline.yaml"), {})
-    check_state(pipeline.nodes)
+    check_state(dict(pipeline.nodes.items()))
 
 
 def _text(content: Mapping[str, Any], path: Path, metadata: Mapping[str, Any]) -> str:
