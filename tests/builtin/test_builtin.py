@@ -34,6 +34,15 @@ def _load(path: str) -> Any:
     return getattr(import_module(module), name)
 
 
+def test_editors_know_what_each_node_is_for() -> None:
+    """By a category and by tags of its own class, not of one that it comes from."""
+    for path in BUILTIN_NODES.values():
+        node_class = _load(path)
+        assert {"_category", "_tags"} <= set(vars(node_class)), path
+        assert node_class.get_category().value != "unspecified"
+        assert node_class.get_tags()
+
+
 def _built(name: str) -> ArrayNode:
     node: ArrayNode = _load(BUILTIN_NODES[name])()
     return node
@@ -45,7 +54,6 @@ def test_node_table(name: str) -> None:
     node_class = _load(BUILTIN_NODES[name])
     assert is_node_class(node_class)
     assert node_class.__name__ == name
-    assert (node_class.get_category().value, node_class.get_tags()) == ("unspecified", frozenset())
     for direction in ("INPUT_SPECS", "OUTPUT_SPECS"):
         for port in read_ports(node_class, direction).values():
             assert port.description

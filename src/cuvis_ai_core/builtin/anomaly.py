@@ -9,6 +9,7 @@ from operator import add
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
+from cuvis_ai_schemas.enums import NodeCategory, NodeTag
 from cuvis_ai_schemas.pipeline import PortSpec
 
 from cuvis_ai_core.builtin._input_checks import Array, Namespace, image_namespace, number
@@ -52,6 +53,8 @@ class RXDetector(ArrayNode):
         InvalidNodeError: The regularization is no number, or negative.
     """
 
+    _category = NodeCategory.MODEL
+    _tags = frozenset({NodeTag.ANOMALY, NodeTag.HYPERSPECTRAL, NodeTag.STATEFUL})
     INPUT_SPECS: ClassVar[Mapping[str, PortSpec]] = {
         "cube": PortSpec(np.floating, (-1, -1, -1, -1), "Images [batch, height, width, channel]"),
     }

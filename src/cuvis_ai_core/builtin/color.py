@@ -5,6 +5,7 @@ from math import isfinite
 from typing import ClassVar, TypeAlias
 
 import numpy as np
+from cuvis_ai_schemas.enums import NodeCategory, NodeTag
 from cuvis_ai_schemas.pipeline import PortSpec
 
 from cuvis_ai_core.builtin._input_checks import (
@@ -46,6 +47,8 @@ class WavelengthSelector(ArrayNode):
         InvalidNodeError: A hyper-parameter is out of its range.
     """
 
+    _category = NodeCategory.TRANSFORM
+    _tags = frozenset({NodeTag.HYPERSPECTRAL, NodeTag.RGB})
     INPUT_SPECS: ClassVar[Mapping[str, PortSpec]] = {
         "cube": PortSpec(np.floating, (-1, -1, -1, -1), "Images [batch, height, width, channel]"),
         "wavelengths": PortSpec(np.number, (-1,), "Centre of each band in nm [channel]"),

@@ -5,6 +5,7 @@ from math import inf
 from typing import Any, ClassVar
 
 import numpy as np
+from cuvis_ai_schemas.enums import NodeCategory, NodeTag
 from cuvis_ai_schemas.pipeline import PortSpec
 from numpy.typing import NDArray
 
@@ -35,6 +36,8 @@ class QuantileDecider(ArrayNode):
         InvalidNodeError: The quantile is out of its range.
     """
 
+    _category = NodeCategory.TRANSFORM
+    _tags = frozenset({NodeTag.ANOMALY, NodeTag.MASK, NodeTag.POSTPROCESSING})
     INPUT_SPECS: ClassVar[Mapping[str, PortSpec]] = {
         "scores": PortSpec(np.floating, (-1, -1, -1, 1), "Scores [batch, height, width, 1]"),
     }

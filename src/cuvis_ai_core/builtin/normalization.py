@@ -5,6 +5,7 @@ from math import inf, nan
 from typing import ClassVar
 
 import numpy as np
+from cuvis_ai_schemas.enums import NodeCategory, NodeTag
 from cuvis_ai_schemas.pipeline import PortSpec
 
 from cuvis_ai_core.builtin._array_namespace import array_namespace
@@ -31,6 +32,8 @@ class MinMaxNormalizer(ArrayNode):
         InvalidNodeError: A hyper-parameter is out of its range.
     """
 
+    _category = NodeCategory.TRANSFORM
+    _tags = frozenset({NodeTag.HYPERSPECTRAL, NodeTag.NORMALIZATION, NodeTag.PREPROCESSING})
     INPUT_SPECS: ClassVar[Mapping[str, PortSpec]] = {
         "cube": PortSpec(np.floating, (-1, -1, -1, -1), "Images [batch, height, width, channel]"),
     }

@@ -6,6 +6,7 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 from array_api_compat import device
+from cuvis_ai_schemas.enums import NodeCategory, NodeTag
 from cuvis_ai_schemas.pipeline import PortSpec
 
 from cuvis_ai_core.builtin._input_checks import Array, Namespace, image_namespace, input_error, namespace, numbers
@@ -41,6 +42,8 @@ class SpectralAngleMapper(ArrayNode):
         InvalidNodeError: The reference is no list of finite numbers, or all are zero.
     """
 
+    _category = NodeCategory.MODEL
+    _tags = frozenset({NodeTag.CLASSIFICATION, NodeTag.HYPERSPECTRAL})
     INPUT_SPECS: ClassVar[Mapping[str, PortSpec]] = {
         "cube": PortSpec(np.floating, (-1, -1, -1, -1), "Images [batch, height, width, channel]"),
         "reference": PortSpec(np.floating, (-1,), "Reference spectrum [channel]", optional=True),
