@@ -15,9 +15,9 @@ pytest.importorskip("torch")
 pytest.importorskip("pytorch_lightning")
 pytest.importorskip("cuvis_ai_schemas.training.data")
 
-from cuvis_ai_schemas.training.data import DataSplitConfig
+from cuvis_ai_schemas.training.data import DataSplitConfig, SampleRef
 
-from cuvis_ai_core.data.selectors import norm_source
+from cuvis_ai_core.data.selectors import norm_source, resolve_selectors
 from cuvis_ai_core.data.splits_io import load_splits, save_splits, split_config, universe_hash
 from cuvis_ai_core.errors import TrainRunError
 
@@ -85,6 +85,18 @@ def test_measurements_of_one_file(loader: Any, caplog: pytest.LogCaptureFixture)
     module.setup("test")
     assert [(ref.stem, ref.index) for ref in module.test_ds.refs] == [("f2", 0), ("f2", 2)]
     assert "splits.test[0] names what is not there, and goes without it: 3" in caplog.text
+
+
+def test_published_programs_ask_for_the_samples_themselves() -> None:
+    """Those of the first selector come first, each once; one that means none is an error."""
+    refs = [SampleRef(source=file, index=at, uid=f"{file}{at}", stem=file) for file in "ba" for at in range(3)]
+    chosen = [{"kind": "file_indices", "source": "a", "ids": [2]}, {"kind": "all"}]
+    found = resolve_selectors(DataSplitConfig.model_validate({"train": chosen}).train, refs)
+    assert [each.uid for each in found] == ["a2", "b0", "b1", "b2", "a0", "a1"]
+    (marked,) = DataSplitConfig.model_validate({"train": [{"kind": "categories", "any_of": ["stone"]}]}).train
+    for names, problem in (({"stone": 4}, "matched 0 samples of 6"), ({"ston": 4}, "no category 'stone'")):
+        with pytest.raises(ValueError, match=problem):
+            resolve_selectors([marked], refs, name_to_id=names)
 
 
 def test_stages_have_their_batches(loader: Any) -> None:

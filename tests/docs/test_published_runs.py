@@ -80,6 +80,11 @@ def _hparams(pipeline: Pipeline, *_: Any) -> None:
     assert (pipeline.nodes["norm"].hparams, pipeline.to_dict()["nodes"][0]["params"]) == ({}, {"size": 3})
 
 
+def _stages(*_: Any) -> None:
+    staged = type("Staged", (Norm,), {"EXECUTION_STAGES": frozenset({"val"})})
+    assert staged(execution_stages=["test"]).execution_stages == {"test"}
+
+
 def _overrides(pipeline: Pipeline, _: Any, folder: Path) -> None:
     pipeline.save_to_file(folder / "norm.yaml")
     for text in ("+metadata.x=1", "++metadata.x=1", "~metadata"):
@@ -94,6 +99,7 @@ CHECKS: dict[str, Callable[[Pipeline, Any, Path], None]] = {
     "weights beside a pipeline file": _weights,
     "icon of a class that names none": _icon,
     "`hparams` of a class that hands its arguments not on": _hparams,
+    "`execution_stages` given to a class that has `EXECUTION_STAGES`": _stages,
     "overrides with Hydra's `+`, `++` and `~`": _overrides,
 }
 

@@ -18,6 +18,7 @@ from cuvis_ai_core.data.provisioning_commands import (
     print_payload,
     schema_command,
 )
+from cuvis_ai_core.data.trained_pipelines import TRAINED_PIPELINES
 from cuvis_ai_core.data.weight_entries import RegisteredWeight
 from cuvis_ai_core.data.weights import ModelWeights
 from cuvis_ai_core.data.weights_index import index_json
@@ -30,6 +31,7 @@ from cuvis_ai_core.errors import (
 )
 
 __all__ = [
+    "TRAINED_PIPELINES",
     "ModelDownloadError",
     "ModelRegistryConflict",
     "ModelStatus",

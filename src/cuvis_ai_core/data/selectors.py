@@ -7,7 +7,7 @@ samples of a data module in their order are its universe.
 import fnmatch
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -64,7 +64,31 @@ def resolve(
     Raises:
         TrainRunError: One means no sample, or names a category that is not there.
     """
-    found: set[str] = set()
+    found = {each.uid for each in chain.from_iterable(_each_meant(selectors, universe, categories, stage))}
+    return [each for each in universe if each.uid in found]
+
+
+def resolve_selectors(
+    selectors: Iterable[Any], refs: Sequence[Any], *, name_to_id: Mapping[str, int] | None = None
+) -> list[Any]:
+    """Return the samples that selectors mean together, each once: those of the first selector first.
+
+    Args:
+        selectors: The selectors.
+        refs: All samples.
+        name_to_id: The numbers of the categories by their names, where they are known.
+
+    Raises:
+        TrainRunError: One means no sample, or names a category that is not there.
+    """
+    meant = chain.from_iterable(_each_meant(selectors, refs, name_to_id, "selectors"))
+    return list({each.uid: each for each in meant}.values())
+
+
+def _each_meant(
+    selectors: Iterable[Any], universe: Sequence[Any], categories: Mapping[str, int] | None, stage: str
+) -> Iterator[list[Any]]:
+    """Yield the samples of each selector, in the order of the universe."""
     for number, selector in enumerate(selectors):
         meant = _Universe(universe, categories).meant(selector)
         if not meant:
@@ -74,8 +98,7 @@ def resolve(
                 key=f"data.splits.{stage}",
             )
         _say_missing(selector, universe, f"splits.{stage}[{number}]")
-        found |= meant
-    return [each for each in universe if each.uid in found]
+        yield [each for each in universe if each.uid in meant]
 
 
 class _Universe:

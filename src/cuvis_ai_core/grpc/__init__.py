@@ -22,6 +22,8 @@ __getattr__, __dir__ = late(
         "AsyncClient": "cuvis_ai_core.grpc.client.async_client",
         "Client": "cuvis_ai_core.grpc.client.client",
         "Progress": "cuvis_ai_core.grpc.client.training_progress",
+        # Where published programs look for the messages.
+        **dict.fromkeys(("cuvis_ai_pb2", "cuvis_ai_pb2_grpc"), "cuvis_ai_core.grpc.v1"),
         "Server": "cuvis_ai_core.grpc.server.server",
         "Settings": "cuvis_ai_core.grpc.server.settings",
     },

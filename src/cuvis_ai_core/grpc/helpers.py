@@ -1,5 +1,7 @@
 """The published helpers of clients: arrays to `Tensor` messages of the installed cuvis-ai-schemas, and back."""
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core.grpc.messages.tensors import dtype_number, fill, from_raw, to_array
@@ -8,7 +10,19 @@ from cuvis_ai_core.grpc.missing_extra import explain_missing
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["dtype_to_proto", "numpy_to_proto", "proto_to_numpy", "proto_to_tensor", "tensor_to_proto"]
+__all__ = [
+    "dtype_to_proto",
+    "get_server_base_dir",
+    "numpy_to_proto",
+    "proto_to_numpy",
+    "proto_to_tensor",
+    "tensor_to_proto",
+]
+
+
+def get_server_base_dir() -> Path:
+    """Return the folder of configurations of a server that is started here: CUVIS_CONFIGS_DIR, or `configs`."""
+    return Path(os.environ.get("CUVIS_CONFIGS_DIR", "configs")).resolve()
 
 
 def numpy_to_proto(array: "NDArray[Any]") -> Any:

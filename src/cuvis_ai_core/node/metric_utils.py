@@ -53,8 +53,19 @@ def topk_mean(values: torch.Tensor, topk_frac: float) -> torch.Tensor:
         `[batch]`.
     """
     flat = values.reshape(values.shape[0], -1)
-    count = max(1, ceil(round(flat.shape[1] * topk_frac, 6)))  # 0.07 of 100 are 7, not 7.000000000000001
-    return flat.topk(count, dim=1).values.mean(dim=1)
+    return flat.topk(topk_count(flat.shape[1], topk_frac), dim=1).values.mean(dim=1)
+
+
+def topk_count(numel: int, topk_frac: float) -> int:
+    """Return how many of so many values are a share of them: at least one, and a part counts as one.
+
+    Args:
+        numel: How many values there are.
+        topk_frac: The share, above 0 and up to 1.
+    """
+    # In float32, as models in use were calibrated: 0.07 of 100 are 7, not 7.000000000000001, and what is a hair above
+    # a whole number among millions counts as that number.
+    return max(1, ceil(torch.tensor(numel * topk_frac, dtype=torch.float32).item()))
 
 
 def warn_below_vectorized_cutoff(
