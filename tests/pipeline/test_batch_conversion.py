@@ -76,6 +76,52 @@ def test_each_input_gets_wavelengths_as_it_takes_them(run: str, images: int) -> 
     assert {seen[name, "seen"].dtype.name for name in ("Rows", "Whole", "Integers")} == {"int32"}
 
 
+class Table(_Echo):
+    """Takes rows of wavelengths beside what is called a cube, and is none."""
+
+    INPUT_SPECS: ClassVar = {"cube": PortSpec(np.float32, (-1, -1)), "wavelengths": PortSpec(np.int32, (-1, -1))}
+    OUTPUT_SPECS: ClassVar = {"seen": PortSpec(np.generic, (-1, -1))}
+
+
+def test_without_images_there_is_one_row() -> None:
+    """What is no batch of cubes says nothing of how many there are."""
+    seen = _pipeline(Table).forward({"cube": np.ones((7, 3), np.float32), "wavelengths": WAVELENGTHS})
+    assert_array_equal(seen["Table", "seen"], [[450, 500, 612]])
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_no_counts_are_counts(dtype: str) -> None:
+    """A batch without images holds none that would be others."""
+    taken = _pipeline(Counts).forward({"cube": np.zeros((0, 2, 2, 3), dtype)})["Counts", "cube"]
+    assert (taken.dtype, taken.shape) == (np.uint16, (0, 2, 2, 3))
+
+
+class Wide(Counts):
+    """Takes counts of 32 bits."""
+
+    INPUT_SPECS: ClassVar = {"cube": PortSpec(np.int32, ANY)}
+    OUTPUT_SPECS: ClassVar = {"cube": PortSpec(np.int32, ANY)}
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "taken"),
+    [
+        (2.0**31, "float32", False),
+        (-(2.0**31), "float32", True),
+        (2.0**31 - 128, "float32", True),
+        (3.0, "float16", True),
+    ],
+)
+def test_limits_are_those_of_the_integers(value: float, dtype: str, *, taken: bool) -> None:
+    """And not what real numbers make of them: 2147483647 is 2147483648 in float32."""
+    cube = np.full((1, 1, 1, 2), value, dtype)
+    if taken:
+        assert_array_equal(_pipeline(Wide).forward({"cube": cube})["Wide", "cube"], cube)
+        return
+    with pytest.raises(PortError, match="no whole numbers that int32 has"):
+        _pipeline(Wide).forward({"cube": cube})
+
+
 def test_rows_that_are_the_same_are_one() -> None:
     """A data module gives a row for each image; a node that takes one gets one, but not where they differ."""
     rows = np.array([[450, 500], [450, 500]], np.int32)
@@ -112,5 +158,6 @@ def test_tensors_are_taken_alike() -> None:
     seen = _pipeline(Rows, Whole).forward(batch)
     assert_array_equal(seen["Rows", "seen"], [[450, 500, 612]] * 2)
     assert_array_equal(seen["Whole", "seen"], [450, 500, 612])
-    taken = _pipeline(Counts).forward({"cube": torch.full((1, 2, 2, 3), 65535.0)})["Counts", "cube"]
-    assert_array_equal(taken, np.full((1, 2, 2, 3), 65535))
+    for value, dtype in ((65535.0, torch.float32), (192.0, torch.bfloat16), (192.0, torch.float16)):
+        taken = _pipeline(Counts).forward({"cube": torch.full((1, 2, 2, 3), value, dtype=dtype)})["Counts", "cube"]
+        assert_array_equal(taken, np.full((1, 2, 2, 3), value))

@@ -209,10 +209,41 @@ def test_rounding_is_no_loss(make: Any, values: Any, caplog: pytest.LogCaptureFi
 
 
 @pytest.mark.parametrize("make", [np.asarray, torch.as_tensor])
-def test_overflow(make: Any) -> None:
+@pytest.mark.parametrize(
+    ("node", "value", "dtype"),
+    [(Single, 1e300, "float64"), (Half, 1e5, "float32"), (Half, 70000, "int32"), (Half, 65535, "uint16")],
+)
+def test_overflow(make: Any, node: type, value: float, dtype: str) -> None:
     """A value that the type cannot hold is an error with node and port."""
-    with pytest.raises(PortError, match=r"Input 'cube' of node 'Single': values are too large for float64 as float32"):
-        _seen(Single, make(np.full((1, 1, 1, 1), 1e300)))
+    with pytest.raises(PortError, match=rf"Input 'cube' of node '{node.__name__}': values are too large for {dtype}"):
+        _seen(node, make(np.full((1, 1, 1, 1), value).astype(dtype)))
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.as_tensor])
+@pytest.mark.parametrize("beside", [0.0, np.nan, np.inf, -np.inf, 1.0])
+def test_loss_beside_what_has_no_error(make: Any, beside: float, caplog: pytest.LogCaptureFixture) -> None:
+    """It is said, whatever else is in the cube: nothing comes of 0 or of infinity that hides it."""
+    _seen(Single, make(np.array([beside, 1e-42, beside]).reshape(1, 1, 1, 3)))
+    assert "relative error of up to" in caplog.text
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.as_tensor])
+@pytest.mark.parametrize(
+    ("value", "dtype", "said"),
+    [
+        (255, "uint8", False),
+        (-128, "int8", False),
+        (2049, "int16", True),
+        (2048, "int16", False),
+        (3001, "uint16", True),
+    ],
+)
+def test_integers_that_are_rounded(
+    make: Any, value: int, dtype: str, caplog: pytest.LogCaptureFixture, *, said: bool
+) -> None:
+    """By half precision, of which whole numbers beyond 2048 are not all."""
+    _seen(Half, make(np.full((1, 1, 1, 1), value, dtype)))
+    assert ("relative error of up to" in caplog.text) == said
 
 
 def test_other_types_are_refused() -> None:
@@ -239,6 +270,23 @@ class Holes(_Echo):
     def forward(self, cube: Any) -> dict[str, Any]:
         """Return how many there are, and whether they are hidden from NumPy."""
         return {"seen": np.full((1, 1, 1, 1), -1 if np.ma.isMaskedArray(cube) else np.isnan(cube).sum())}
+
+
+class Typed(_Echo):
+    """Take anything, and say of which type it is."""
+
+    INPUT_SPECS: ClassVar = {"cube": PortSpec(np.generic, ANY)}
+
+    def forward(self, cube: Any) -> dict[str, Any]:
+        """Return zeros of it."""
+        return {"seen": np.zeros_like(cube)}
+
+
+@pytest.mark.parametrize(("masked", "seen"), [(False, "uint16"), (True, "float32")])
+def test_a_masked_array_that_masks_nothing_keeps_its_type(*, masked: bool, seen: str) -> None:
+    """Only where there is a hole, it takes a type that has one."""
+    values: Any = np.ma.masked_array(np.ones((1, 1, 1, 2), np.uint16), mask=[[[[masked, False]]]])
+    assert _seen(Typed, values).dtype == seen
 
 
 def test_no_node_sees_a_masked_array() -> None:

@@ -132,5 +132,7 @@ def test_a_variadic_input_takes_many_edges_but_none_twice(pipeline_of: PipelineO
 )
 def test_a_cycle_is_an_error_that_names_it(pipeline_of: PipelineOf, edges: list[str], cycle: str) -> None:
     """The nodes stand in the order of the edges."""
-    with pytest.raises(PipelineError, match=f"The edges form a cycle: ({cycle})"):
+    with pytest.raises(PipelineError, match=f"The edges form a cycle: ({cycle})") as error:
         pipeline_of({"a": "Scale", "b": "Scale", "c": "Scale"}, *edges)
+    assert " -> ".join(error.value.cycle) in error.value.message
+    assert error.value.cycle[0] == error.value.cycle[-1]

@@ -104,6 +104,16 @@ def test_what_a_caller_handed_in_stays_as_it_was(pipeline_of: PipelineOf, regist
     np.testing.assert_array_equal(cube, filled(cube.shape))
 
 
+def test_neighbours_in_memory_have_not_the_same_values(pipeline_of: PipelineOf, registry: Any) -> None:
+    """Parts of one array that touch, and do not overlap, are those of others."""
+    registry.classes["Writer"] = writer(ArrayNode, OF_NUMPY["operator"])
+    pipeline = pipeline_of({"w": "Writer", "b": "Scale", "c": "Scale"})
+    whole = filled((3, 3, 3, 4))
+    with pytest.raises(NodeRunError) as error:
+        pipeline.forward({"b.cube": whole[:1], "w.cube": whole[1:2], "c.cube": whole[2:]})
+    assert error.value.readers == ("whoever handed in 'w.cube'",)
+
+
 @pytest.mark.parametrize("shape", [(1, 3, 3, 4), LARGE])
 @pytest.mark.parametrize("kind", OF_TORCH)
 @pytest.mark.parametrize("how", [{}, {"stage": "train"}, {"keep_ports": ["b.cube"]}])

@@ -89,7 +89,8 @@ def _holds(name: str, numbers: Any) -> bool:
 
     if not numbers.size:
         return True
-    lowest, highest = numbers.min(), numbers.max()  # NaN, where one is there
+    # As Python's: NumPy would round the limits to float32, or to infinity. NaN, where one is there.
+    lowest, highest = numbers.min().item(), numbers.max().item()
     limits = np.iinfo(name)
     within = bool(lowest >= limits.min and highest <= limits.max)
     return within and ("int" in numbers.dtype.name or bool((np.trunc(numbers) == numbers).all()))

@@ -4,6 +4,7 @@ A cube keeps the type of its file. Its values become what a port says where the 
 """
 
 import logging
+import math
 from typing import Any, Final
 
 from cuvis_ai_core.errors import PortError
@@ -99,7 +100,7 @@ def _to_torch(value: Any, wanted: str) -> tuple[Any, float]:
     import torch
 
     converted = value.to(getattr(torch, wanted))
-    if torch.promote_types(value.dtype, converted.dtype) == converted.dtype and not _is_large(value.dtype):
+    if _holds(converted.dtype, value.dtype):
         return converted, 0.0
     # What is measured here is no part of what gradients flow through.
     with torch.no_grad():
@@ -108,6 +109,11 @@ def _to_torch(value: Any, wanted: str) -> tuple[Any, float]:
     return converted, float(errors.max()) if errors.numel() else 0.0
 
 
-def _is_large(dtype: Any) -> bool:
-    """Tell whether a type has integers that float32 rounds: torch promotes them to it all the same."""
-    return not dtype.is_floating_point and dtype.itemsize > 2  # noqa: PLR2004
+def _holds(wanted: Any, given: Any) -> bool:
+    """Tell whether a type of real numbers has all numbers of another type."""
+    import torch
+
+    if given.is_floating_point:
+        return bool(torch.promote_types(given, wanted) == wanted)
+    # Not by `promote_types`: for torch any real numbers are more than any integers, also those that they round.
+    return bool(given.itemsize * 8 <= 1 - math.log2(torch.finfo(wanted).eps))
