@@ -151,6 +151,7 @@ class WavelengthSelector(ArrayNode):
                 f"got the shape {tuple(wavelengths.shape)} for a cube of {channels} channels; "
                 "it takes one wavelength per channel",
             )
+        # One by one: the array API standard has no `tolist`.
         centres = [float(wavelengths[channel]) for channel in range(channels)]
         if not all(map(isfinite, centres)):
             raise input_error(self, "wavelengths", "got values that are not finite; it takes nm")

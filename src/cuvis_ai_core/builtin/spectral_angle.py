@@ -83,6 +83,8 @@ class SpectralAngleMapper(ArrayNode):
         """Tell of each band of each image whether it has a finite value."""
         del reference
         xp = image_namespace(self, "cube", cube)
+        # With an ellipsis: without it the array API standard leaves open what an index means that names fewer axes than
+        # there are.
         return [data_in_bands(xp, cube[index, ...]) for index in range(cube.shape[0])]
 
     def merge_statistics(self, left: Found, right: Found) -> Found:

@@ -32,6 +32,7 @@ class InferenceService:
             ServiceError: The session is not there or has no pipeline, or the batch does not fit it.
         """
         session = self.session_manager.get_session(request.session_id)
+        # As bytes: the server reads these messages itself, where protobuf would copy every array twice.
         raw = read_inference(request.SerializeToString())
         with session.turn(context.is_active):
             answer = infer(Call(self.session_manager.service, raw, context, session))
@@ -42,6 +43,7 @@ class InferenceService:
         import torch
 
         def read(name: str, tensor: RawTensor) -> Any:
+            # A copy: what was read is a view of the message, and torch warns of arrays that cannot be written.
             return torch.from_numpy(from_raw(tensor.raw, tensor.shape, tensor.dtype, name).copy())
 
         request = cuvis_ai_pb2.InferenceRequest(inputs=inputs)

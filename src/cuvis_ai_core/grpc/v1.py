@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["cuvis_ai_pb2", "cuvis_ai_pb2_grpc"]
 
 
+# By PEP 562: only who uses the messages must have the extra `grpc`.
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

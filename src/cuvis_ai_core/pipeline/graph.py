@@ -50,6 +50,7 @@ class NodeView:
 
     def __contains__(self, node: object) -> bool:
         """Tell whether a name, or a node object, is one of this pipeline."""
+        # By identity: two nodes of one class and the same parameters are two.
         return node in self._nodes if isinstance(node, str) else any(each is node for each in self)
 
     def __len__(self) -> int:

@@ -47,6 +47,7 @@ class Samples:
                 count=len(times),
                 mean_ms=fmean(times),
                 median_ms=median(times),
+                # Of a population: `stdev` raises where there is one time only.
                 std_ms=pstdev(times),
                 min_ms=min(times),
                 max_ms=max(times),

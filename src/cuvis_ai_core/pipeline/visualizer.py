@@ -78,6 +78,7 @@ class Visualizer:
 
 
 @old_spelling("Pipeline.draw")
+# A class of its own: `drawing_of` is no old spelling, and uses the other without a warning.
 class PipelineVisualizer(Visualizer):
     """The published name."""
 

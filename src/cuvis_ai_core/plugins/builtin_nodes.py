@@ -37,6 +37,7 @@ class BuiltinNodes:
             return node_class
         name, path = node_class.__name__, class_path(node_class)
         known = cls._builtin_registry.get(name)
+        # Its path stands there, as text, until somebody asks for the class.
         if known not in (None, node_class, path):
             raise DuplicateNodeError(
                 f"A built-in node '{name}' is registered already: {known!r}; {path} cannot take its name.",
@@ -81,6 +82,7 @@ class BuiltinNodes:
     @classmethod
     def clear(cls) -> None:
         """Forget the nodes that were registered; those of this package stay."""
+        # In place: the registries that there are hold this very dictionary.
         cls._builtin_registry.clear()
         cls._builtin_registry.update(BUILTIN_NODES)
 

@@ -64,6 +64,8 @@ def _main_program(command: Sequence[str]) -> tuple[str, str]:
     """Return how an interpreter was told its program (`m`, `c`, or nothing for a file), and module, code or file."""
     arguments = iter(command[1:])
     for argument in arguments:
+        # The one long option of CPython that takes a value, in a word of its own
+        # (https://docs.python.org/3/using/cmdline.html).
         if argument == "--check-hash-based-pycs":
             next(arguments, None)
         elif not argument.startswith("-") or argument == "-":
@@ -72,6 +74,7 @@ def _main_program(command: Sequence[str]) -> tuple[str, str]:
             for position, letter in enumerate(argument[1:], 1):
                 if letter in "mc":
                     return letter, argument[position + 1 :] or next(arguments, "")
+                # They take the rest of the word or the next one, as `-m` and `-c` do; the program is still to come.
                 if letter in "WX":
                     if position == len(argument) - 1:
                         next(arguments, None)

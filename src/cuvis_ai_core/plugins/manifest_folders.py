@@ -71,6 +71,7 @@ def manifests_in(folders: Iterable[str | Path]) -> dict[str, dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {}
     for folder in folders:
+        # Sorted: of two manifests of one name the last counts, and folders list files in the order of the file system.
         for file in sorted(Path(folder).glob("*.yaml")):
             content = manifest_in(file)
             if content is not None:
@@ -154,6 +155,7 @@ def folders_above(anchor: str | Path) -> list[Path]:
     """Return the folders of manifests that go with a file: `plugins` and `configs/plugins` above it, nearest last."""
     return [
         folder
+        # Nearest last: what a later folder has goes before what an earlier one has.
         for parent in reversed(Path(anchor).absolute().parents)
         for folder in (parent / "plugins", parent / "configs" / "plugins")
         if folder.is_dir()

@@ -114,6 +114,7 @@ class Catalogue:
         warnings.warn(
             f"There is no package '{name.partition('.')[0]}'; using '{entry.path}' of plugin '{entry.plugin}' "
             f"for '{name}'.",
+            # Past `_get_node` and `get`: the warning names the line of the program that asked.
             stacklevel=4,
         )
         return entry
@@ -191,6 +192,7 @@ def host_class(path: str, *, importing: bool = True) -> type | None:
     module = path.rpartition(".")[0]
     top = module.partition(".")[0]
     if module in sys.modules or top == _CORE:
+        # To import the `__main__` of a package is to run it as a program.
         return None if "__main__" in module.split(".")[1:] else _class_at(path)
     from cuvis_ai_core.plugins.allowed_imports import is_importable, place_of_package
 

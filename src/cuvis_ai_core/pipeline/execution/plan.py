@@ -61,6 +61,8 @@ def make_plan(graph: Graph, request: Request, device: str = "cpu") -> Plan:
     steps = tuple(map(planner.step, feeding.running))
     lanes = find_lanes(steps, graph.nodes)
     if lanes is not None:
+        # At once, nobody knows beforehand which step reads a slot last: the readers in `Lanes.reads` are counted
+        # instead.
         steps = tuple(replace(step, released=()) for step in steps)
     return Plan(
         stage=request.stage,
@@ -96,6 +98,7 @@ class _Planner:
         self.released: dict[str, list[int]] = defaultdict(list)
         # A later node takes the place of an earlier one.
         last_reader = {edge_source(edge): node for node in feeding.running for edge in self._edges_of(node)}
+        # What nobody reads goes with the step that made it, and does not take memory until the run ends.
         for output in passing:
             self.released[last_reader.get(output, output[0])].append(self.output_slots[output])
 

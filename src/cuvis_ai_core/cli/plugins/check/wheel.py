@@ -50,6 +50,7 @@ def _built(subject: Subject, folder: Path) -> Path:
     if subject.repo is None:  # of a tag the policy was asked when it was fetched; a build runs code
         entry = {"path": str(subject.folder), "provides": ["any.Node"]}
         policy_checks.judged(subject.plugin, parse_plugin(subject.plugin, entry, base=Path()), own_process=True)
+    # Not in place: a build of setuptools leaves `build` and `*.egg-info` beside the project file.
     copy = folder / "source"
     copy_project(subject.folder, copy, NO_SOURCE)
     version = version_in(subject.repo[1]) if subject.repo else None
@@ -112,6 +113,7 @@ def _ignored(subject: Subject) -> set[Path]:
     from cuvis_ai_core.plugins.git.untrusted_folder import look
 
     files = [str(file) for file in subject.code.files()]
+    # Separated by null characters: between line ends Git would quote names with unusual characters (core.quotePath).
     told = look(subject.folder, "check-ignore", "--stdin", "-z", told="\0".join(files)) or ""
     # What the user's own settings of a whole machine ignore is no matter of the project, but rarely code either.
     return {Path(name) for name in told.split("\0") if name}
