@@ -122,6 +122,47 @@ def test_formats(run: Callable[..., Any], kind: str, suffix: str, monkeypatch: p
     assert f"rx.scores{suffix}" in found.stdout
 
 
+@pytest.mark.parametrize(("kind", "suffix"), [("envi", ".hdr"), ("geotiff", ".tif"), ("zarr", ".zarr.zip")])
+@pytest.mark.parametrize(
+    "place",
+    [
+        {},
+        {"transform": np.array([2.0, 0, 10, 0, -3, 20])},
+        {"transform": np.array([2.0, 0, 10, 0, -3, 20]), "crs": "EPSG:32633"},
+        {"transform": np.array([1.0, 1.0, 10, 1.0, -1.0, 20]), "crs": "EPSG:32633"},
+        {"transform": np.array([2.0, 0.5, 10, 0, -3, 20]), "crs": "EPSG:32633"},
+        {"crs": "EPSG:32633", "acquired": "2024-07-01T10:30:00"},
+    ],
+    ids=["nowhere", "arbitrary", "north up", "turned", "sheared", "a system alone"],
+)
+def test_places_come_back(
+    shell: Shell, write_yaml: Callable[..., Path], kind: str, suffix: str, place: dict[str, Any]
+) -> None:
+    """Whatever of a place is known, and nothing that is not."""
+    if kind != "envi":
+        pytest.importorskip({"geotiff": "rasterio", "zarr": "zarr"}[kind])
+    nodes = [{"name": "scaler", "class_name": "MinMaxNormalizer"}]
+    np.savez("scene.npz", cube=np.random.default_rng(1).random((4, 5, 3), np.float32), **place)
+    command = ("--pipeline-path", write_yaml("p.yaml", {"nodes": nodes}), "--cube-path", "scene.npz")
+    found = shell("restore-pipeline", *command, "--output-dir", "out", "--format", kind)
+    assert found.exit_code == 0, found.output
+    cube = _read(f"scaler.cube{suffix}")
+    wanted = place.get("transform")
+    if kind == "envi" and wanted is not None and wanted[1] and not wanted[3]:  # for which its header has no words
+        assert "affine transform = {2.0, 0.5, 10.0, 0.0, -3.0, 20.0}" in Path("out/scaler.cube.hdr").read_text()
+        wanted = None
+    assert cube.transform == (None if wanted is None else pytest.approx(tuple(wanted)))
+    assert ("32633" in str(cube.crs)) == ("crs" in place)
+    assert (cube.acquired is not None) == ("acquired" in place and kind != "geotiff")
+    assert_allclose(np.asarray(cube.data), _values_of("scene.npz"), rtol=1e-6)
+
+
+def _values_of(file: str) -> Any:
+    with np.load(file) as scene:
+        data = scene["cube"]
+    return (data - data.min()) / (data.max() - data.min())
+
+
 def test_a_zarr_output_is_a_grid_for_xarray(run: Callable[..., Any]) -> None:
     """Its pixels have their middles as coordinates, and its coordinate system is no second image."""
     zarr: Any = pytest.importorskip("zarr")
@@ -141,6 +182,7 @@ def test_classes_in_envi(run: Callable[..., Any]) -> None:
     """A map of classes has their names and colours in its header."""
     assert run("--format", "envi").exit_code == 0
     header = Path("out/mask.mask.hdr").read_text(encoding="utf-8")
+    assert "description = {mask.mask: Scores above the quantile}" in header
     assert "file type = ENVI Classification" in header
     assert "class names = {Unclassified, odd  one}".replace("  ", " ") in header
     assert "class lookup = {" in header
