@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 from loopback_hub import Hub  # type: ignore[import-not-found]
 
@@ -389,11 +390,17 @@ def test_a_data_folder_that_cannot_be_written_is_said(hub: Hub, tmp_path: Path) 
     assert (tmp_path / SPEC.target_dir).read_text() == "a file"
 
 
-def begin(folder: Path, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+def begin(folder: Path, *more: str) -> subprocess.Popen[bytes]:
     """Begin a download in a process of its own."""
     program = "from cuvis_ai_core.data.public_datasets import download_data_cli; download_data_cli()"
-    arguments = [sys.executable, "-c", program, "download", "lentils", "--data-dir", str(folder.parent)]
-    return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=stderr)
+    arguments = [sys.executable, "-c", program, "download", "lentils", "--data-dir", str(folder.parent), *more]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process, unless it has ended, and close what was read of it."""
+    process.kill()
+    process.communicate(timeout=60)
 
 
 @pytest.mark.slow
@@ -401,14 +408,36 @@ def test_sixteen_at_once_fetch_it_once(hub: Hub, folder: Path) -> None:
     """One fetches each file, and the others find them there."""
     together = [begin(folder) for _ in range(16)]
     try:
-        assert [each.wait(240) for each in together] == [0] * 16
+        said = [each.communicate(timeout=240) for each in together]
     finally:
         for each in together:
-            each.kill()
-            each.wait(60)
+            end(each)
+    assert [each.returncode for each in together] == [0] * 16, said
     assert (content(folder), state(folder)) == (FILES, "present")
     assert len([each for each in hub.asked if "/tree/" in each]) == 1
     assert asked(hub) == sorted(FILES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("as_events", [True, False])
+def test_who_waits_for_another_program_says_so(hub: Hub, folder: Path, *, as_events: bool) -> None:
+    """And goes on when that one is done."""
+    folder.parent.mkdir()
+    lock = filelock.FileLock(folder.parent / ".cuvis-cache.lock")
+    lock.acquire()
+    waits = begin(folder, *(["--progress-json"] if as_events else []))
+    try:
+        told = waits.stdout if as_events else waits.stderr
+        assert told is not None
+        said = told.readline().decode()
+        assert ('{"event":"waiting"}' if as_events else "Another program works in this folder") in said
+        assert (waits.poll(), hub.asked) == (None, [])
+        lock.release()
+        waits.communicate(timeout=120)
+    finally:
+        lock.release()
+        end(waits)
+    assert (waits.returncode, content(folder)) == (0, FILES)
 
 
 @pytest.mark.slow
@@ -420,8 +449,7 @@ def test_a_download_that_is_killed_goes_on(hub: Hub, folder: Path, name: str) ->
     try:
         assert hub.halfway.wait(120)
     finally:
-        killed.kill()
-        killed.wait(60)
+        end(killed)
     hub.go_on.set()
     found = content(folder)
     assert (state(folder), name in found) == ("incomplete", False)
@@ -437,14 +465,13 @@ def test_a_download_that_is_killed_goes_on(hub: Hub, folder: Path, name: str) ->
 def test_ctrl_c_ends_a_download_at_once(hub: Hub, folder: Path) -> None:
     """In a sentence, with the status of all commands, while the hub has still half of a file to send."""
     hub.held.add(f"{HOME}/day/cube.cu3s")
-    ended = begin(folder, stderr=subprocess.PIPE)
+    ended = begin(folder)
     try:
         assert hub.halfway.wait(120)
         ended.send_signal(signal.SIGINT)
         said = ended.communicate(timeout=60)[1].decode()
     finally:
-        ended.kill()
-        ended.wait(60)
+        end(ended)
     assert (ended.returncode, "Interrupted" in said, "Traceback" in said, state(folder)) == (
         130,
         True,

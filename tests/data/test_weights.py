@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from loopback_hub import COMMIT, Hub  # type: ignore[import-not-found]
 
-from cuvis_ai_core.data import carried_weights
+from cuvis_ai_core.data import carried_weights, weights_folder
 from cuvis_ai_core.data.model_weights import (
     ModelDownloadError,
     ModelRegistryConflict,
@@ -355,6 +356,41 @@ def test_a_download_that_is_killed_leaves_no_half(hub: Hub, cache: Path, tmp_pat
     assert not list(cache.glob("models--*"))
     assert ModelWeights.resolve("small", cache_dir=cache).read_bytes() == CONTENT
     assert files(cache) == [MAIN, *HERE]
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_files_that_are_put_come_after_what_goes_with_them(
+    hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch, done: int
+) -> None:
+    """Whoever is ended between them leaves weights that are not there, or that are still known as damaged."""
+    moves = iter([weights_folder._move] * done)
+
+    def end(staged: Path, place: Path) -> None:
+        if (move := next(moves, None)) is None:
+            raise KeyboardInterrupt
+        move(staged, place)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(weights_folder, "_move", end)
+        with pytest.raises(KeyboardInterrupt):
+            ModelWeights.download("small", cache)
+    assert ModelWeights.status("small", cache).state == "absent"
+    ModelWeights.download("small", cache)
+    assert files(cache) == [MAIN, *HERE]
+
+
+def test_weights_whose_repository_is_on_another_disk(hub: Hub, cache: Path, tmp_path: Path) -> None:
+    """Where a file cannot be moved, it is copied, and is there at once."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is one disk")
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        cache.mkdir()
+        (cache / "models--lab--Belt").symlink_to(folder)
+        ModelWeights.download("small", cache)
+        assert ModelWeights.status("small", cache, verify=True).state == "present"
+        assert files(Path(folder)) == ["refs/main", *(each.partition("/")[2] for each in HERE)]
+        assert not (cache / ".cuvis-fetching").exists()
 
 
 def test_weights_are_removed(cache: Path) -> None:
