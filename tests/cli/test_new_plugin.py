@@ -70,3 +70,13 @@ def test_a_torch_project_says_what_is_missing_where_torch_is_not(shell: Shell, m
     assert "pip install pytest   # it is not installed here" in made.stdout
     text = Path("leaf-index/tests/test_leaf_index.py").read_text(encoding="utf-8")
     assert 'pytest.importorskip("torch", reason="torch is not installed here: pip install -e .")' in text
+
+
+def test_a_project_is_made_where_git_is_not_installed(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it, without a repository."""
+    Path("empty").mkdir()
+    monkeypatch.setenv("PATH", str(Path("empty").absolute()))
+    made = shell("cuvis-ai", "plugins", "new", "leaf-index")
+    assert made.exit_code == 0, made.output
+    assert Path("leaf-index/src/leaf_index/nodes.py").is_file()
+    assert not Path("leaf-index/.git").exists()

@@ -5,6 +5,7 @@ import keyword
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -73,11 +74,13 @@ def write_project(folder: Path, kind: str, backend: str) -> Path:
             file = folder / place
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(content, encoding="utf-8")
-        subprocess.run(["git", "init", "--quiet", str(folder)], check=False, capture_output=True)
     except OSError as error:
         raise OutputError(
             f"'{folder}' cannot be written: {error.strerror or error}.", hint="Choose a folder that may be written."
         ) from error
+    # Git may not be installed; the project is whole without a repository.
+    with suppress(OSError):
+        subprocess.run(["git", "init", "--quiet", str(folder)], check=False, capture_output=True)
     return folder
 
 
