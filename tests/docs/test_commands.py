@@ -10,6 +10,7 @@ import click
 import pytest
 
 from cuvis_ai_core.cli.main import main as cuvis_ai
+from cuvis_ai_core.cli.provision import main as provision
 from cuvis_ai_core.cli.restore.restore_pipeline import main as restore_pipeline
 from cuvis_ai_core.cli.restore.restore_trainrun import main as restore_trainrun
 from cuvis_ai_core.data.model_weights import download_model
@@ -20,6 +21,7 @@ PROGRAMS: dict[str, click.Command] = {
     "cuvis-ai": cuvis_ai,
     "restore-pipeline": restore_pipeline,
     "restore-trainrun": restore_trainrun,
+    "provision": provision,
     "dataset": dataset,
     "download-model": download_model,
 }

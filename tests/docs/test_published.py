@@ -5,12 +5,16 @@ import re
 import warnings
 from contextlib import suppress
 from importlib import import_module
+from importlib.metadata import distribution
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click import Context
 
 from cuvis_ai_core import _deprecated
+from cuvis_ai_core.cli.main import main as cuvis_ai
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "move-from-the-published-core.md"
 NAMES = re.findall(r"^\| `(cuvis_ai_core\.[\w.]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
@@ -292,6 +296,23 @@ def test_what_is_the_same_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         module, _, name = path.rpartition(".")
         getattr(import_module(module), name)
     assert not _deprecated._SAID
+
+
+def test_commands_that_are_left_out_name_others() -> None:
+    """None of them is a command here, and what their rows name instead is one."""
+    table = PAGE.read_text(encoding="utf-8").partition("## Left out")[2]
+    left = dict(re.findall(r"^\| `([a-z]+(?:-[a-z]+)+)` \| (.+) \|$", table, re.MULTILINE))
+    scripts = {each.name for each in distribution("cuvis-ai-core").entry_points if each.group == "console_scripts"}
+    assert sorted(left) == ["audit-plugin-deps", "clean-run-cache"]
+    assert not left.keys() & scripts
+    for row in left.values():
+        named = re.findall(r"`cuvis-ai ([a-z ]+[a-z])", row)
+        assert named
+        for words in named:
+            group: Any = cuvis_ai
+            for word in words.split():
+                group = group.get_command(Context(cuvis_ai), word)
+            assert group is not None, words
 
 
 def test_the_page_has_no_name_twice() -> None:

@@ -14,6 +14,11 @@ def cuvis_server() -> None:
     run("cuvis_ai_core.grpc.production_server")
 
 
+def provision() -> None:
+    """Run `provision`."""
+    run("cuvis_ai_core.cli.provision")
+
+
 def restore_pipeline() -> None:
     """Run `restore-pipeline`."""
     run("cuvis_ai_core.cli.restore.restore_pipeline")
