@@ -333,6 +333,20 @@ def test_exchange_packages_are_the_hosts(registry: NodeRegistry, local_plugin: C
     assert sorted(path.name for path in target.glob("*.dist-info")) == ["echo_plugin-1.0.0.dist-info"]
 
 
+def test_who_loads_again_what_was_edited_is_told(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What runs is the code as it was, and how the edit is loaded is said; where nothing was edited nothing is."""
+    folder = local_plugin()
+    for _ in range(2):
+        registry.load_plugin("echo", config(folder))
+        assert "edited" not in caplog.text
+    (folder / "src/echo_plugin/more.py").touch()
+    registry.load_plugin("echo", config(folder))
+    assert "Plugin 'echo': its files were edited since it was loaded; what runs is the code as it was." in caplog.text
+    assert "registry.unload_plugin('echo')" in caplog.text
+
+
 def test_threads_may_load_into_one_registry(registry: NodeRegistry, local_plugin: Callable[..., Path]) -> None:
     """The same plugin asked for at once is loaded once; different ones all load."""
     from concurrent.futures import ThreadPoolExecutor

@@ -109,6 +109,24 @@ def test_a_file_is_read_where_nothing_is_loaded(registry: NodeRegistry, folder: 
     assert answer(read(cache, path)) == [[3, "1", "Point"]]
 
 
+def test_a_child_of_who_read_a_file_reads_it_too(
+    registry: NodeRegistry, folder: Path, cache: Path, tmp_path: Path
+) -> None:
+    """What was brought back is told to its processes as what was loaded is."""
+    path = save(load(registry, folder).Point(3), folder / "point")
+    script = tmp_path / "child.py"
+    script.write_text(
+        "import os, pickle, subprocess, sys\n"
+        "with open(sys.argv[1], 'rb') as file:\n"
+        "    pickle.load(file)\n"
+        "if len(sys.argv) == 2:\n"
+        "    del os.environ['CUVIS_PLUGINS_DIR']\n"  # so that the child has it from nobody but this process
+        "    print(subprocess.run([sys.executable, *sys.argv, 'child'], check=False).returncode)\n"
+    )
+    done = read(cache, path, code=f"import runpy, sys; sys.argv[0] = {str(script)!r}; runpy.run_path({str(script)!r})")
+    assert answer(done) == 0
+
+
 Manifest = Callable[[str], Path]
 
 
