@@ -1,6 +1,7 @@
 """The limits that `docs/explanation/isolation.md` states, each as it is today."""
 
 import codecs
+import gc
 import logging
 import pickle
 import runpy
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -241,6 +243,43 @@ def run():
     return float(torch.ops.cuvis_test_limits.who(torch.zeros(())))
 """
     assert [module.run() for module in two(code)] == [1, 1]
+
+
+TORCH_KEEPS = {
+    "an operator": """
+@torch.library.custom_op("cuvis_test_limits::kept", mutates_args=())
+def kept(x: torch.Tensor) -> torch.Tensor:
+    return x + 1
+""",
+    "a scripted class": """
+class Net(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+torch.jit.script(Net())
+""",
+    "nothing": "",
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("what", TORCH_KEEPS)
+def test_torch_keeps_the_code_of_an_unloaded_plugin(
+    registry: NodeRegistry,
+    tmp_path: Path,
+    project_files: Callable[..., Files],
+    write_files: Callable[..., Path],
+    what: str,
+) -> None:
+    """What is registered with it is there for as long as the process; a plugin without that is gone when unloaded."""
+    pytest.importorskip("torch")
+    files = project_files("limits")
+    files["src/limits/nodes.py"] += f"import torch\n{TORCH_KEEPS[what]}"
+    registry.load_plugin("limits", {"path": str(write_files(tmp_path, files)), "provides": ["limits.nodes.Echo"]})
+    code = weakref.ref(registry.get("limits.nodes.Echo").forward)
+    registry.unload_plugin("limits")
+    gc.collect()
+    assert (code() is not None) == (what != "nothing")
 
 
 def test_what_was_imported_for_a_plugin_that_failed_stays_imported(
