@@ -220,6 +220,18 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
     assert "--port 0" in done.stderr
 
 
+def test_a_command_without_git_says_so_before_it_serves(tmp_path: Path) -> None:
+    """Whoever cloned from it would be told nothing that helps."""
+    with GitHost(tmp_path / "git") as host:
+        host.add("echo", {"README": "hello"}, tag="v1")
+    command = [sys.executable, "-m", "cuvis_ai_core", "git-host", str(tmp_path / "git"), "--port", "0"]
+    env = {**os.environ, "PATH": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, timeout=60)
+    assert done.returncode == 1
+    assert "The program 'git' was not found." in done.stderr
+    assert not done.stdout
+
+
 def test_a_folder_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It counts from the working directory in which the host was made."""
     monkeypatch.chdir(tmp_path)

@@ -29,8 +29,11 @@ def git_host(folder: Path, port: int) -> None:
     """
     import tempfile
 
+    from cuvis_ai_core._subprocess import run
     from cuvis_ai_core.testing.git_server import GitHost
 
+    # Its absence is said here: whoever clones from a host without it is told of a server's error only.
+    run(["git", "--version"])
     # A folder of links: a working repository is to have an address NAME.git as well, and no folder of that name is
     # there.
     with tempfile.TemporaryDirectory(prefix="cuvis-git-") as served:
