@@ -18,6 +18,34 @@ DATA = np.linspace(0.1, 0.9, 4 * 3 * 5, dtype=np.float32).reshape(4, 3, 5)
 NM = np.array([381.0, 500.0, 1380.0, 1900.0, 2400.0])
 
 
+@pytest.mark.parametrize(
+    ("numbers", "unit", "found"),
+    [
+        ([500.0, 510.0], "", [500, 510]),
+        ([500.0, 501.0], "", None),
+        ([500.0, 501.0], "nm", [500, 501]),
+        ([0.5, 0.51], "um", [500, 510]),
+        ([500.0, 501.0, 502.0], "", None),
+        ([500.0, 501.0, 503.0], "", [500, 501, 503]),
+        ([500.0], "", [500]),
+        ([1.0, 3.0], "", None),
+    ],
+)
+def test_a_coordinate_may_be_wavelengths_or_numbers_of_bands(
+    tmp_path: Path, numbers: list[float], unit: str, found: list[float] | None
+) -> None:
+    """Those that count on by one, or that are too small, are wavelengths only where a unit says so."""
+    with netcdf4.Dataset(tmp_path / "cube.nc", "w") as file:
+        for dim, size in (("y", 2), ("x", 2), ("band", len(numbers))):
+            file.createDimension(dim, size)
+        file.createVariable("cube", "f4", ("y", "x", "band"))[:] = np.ones((2, 2, len(numbers)))
+        file.createVariable("band", "f8", ("band",))[:] = numbers
+        if unit:
+            file["band"].units = unit
+    wavelengths = read_cube(tmp_path / "cube.nc", READERS).wavelengths
+    assert (None if wavelengths is None else pytest.approx(wavelengths.tolist())) == found
+
+
 def test_a_single_number_is_no_list_of_bands(tmp_path: Path) -> None:
     """One that is called as wavelengths are says nothing of three bands, and nothing is said of it."""
     with netcdf4.Dataset(tmp_path / "cube.nc", "w") as file:
