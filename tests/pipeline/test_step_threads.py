@@ -2,16 +2,23 @@
 
 import gc
 import weakref
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from itertools import pairwise
+from threading import Event
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
+import pytest
 from cuvis_ai_schemas.pipeline import PortSpec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cuvis_ai_core.node import ArrayNode
 from cuvis_ai_core.pipeline import Pipeline
+from cuvis_ai_core.pipeline.execution.independent_steps import Lanes
+from cuvis_ai_core.pipeline.execution.step_threads import run_in_lanes
 
 NUMBER = PortSpec(dtype=np.int64, shape=(-1,))
 
@@ -131,3 +138,91 @@ def test_values_go_after_their_last_reader_though_threads_share_them() -> None:
     pipeline = Pipeline.from_dict({"nodes": nodes, "edges": edges})
     pipeline.forward({"First.terms": [], "beside.terms": []}, keep_ports=["Last.total"])
     assert Last.alive == [False]
+
+
+class Block(Process):
+    """Holds its node until it is ended."""
+
+    def __init__(self) -> None:
+        self.ended = Event()
+
+    def cancel(self) -> None:
+        """End it."""
+        self.ended.set()
+
+
+def _go(
+    own: tuple[int, ...],
+    others: tuple[tuple[int, ...], ...],
+    run: Callable[[int], None],
+    awaited: Mapping[int, tuple[int, ...]] | None = None,
+    processes: tuple[Process, ...] = (),
+) -> None:
+    """Run numbers as steps."""
+    count = sum(map(len, (own, *others)))
+    waits = tuple((awaited or {}).get(number, ()) for number in range(count))
+    lanes = Lanes(own, others, processes, waits, ((),) * count)
+    plan: Any = SimpleNamespace(steps=tuple(range(count)), lanes=lanes)
+    steps: Any = run
+    run_in_lanes(plan, [], steps)
+
+
+def test_the_first_step_of_the_plan_that_failed_is_told() -> None:
+    """Not the first of the clock, so that the same run fails with the same words."""
+    later = Event()
+
+    def run(number: int) -> None:
+        if number == 1:
+            assert later.wait(10)
+        if number == 2:
+            later.set()
+        if number:
+            raise ValueError(number)
+
+    with pytest.raises(ValueError, match="1"):
+        _go((0,), ((1,), (2,)), run)
+
+
+def test_after_a_step_that_failed_no_other_is_begun() -> None:
+    """Neither one behind it in its process, nor one that waits for it."""
+    began, ran = Event(), list[int]()
+
+    def run(number: int) -> None:
+        ran.append(number)
+        if number == 0:
+            began.set()
+        if number == 1:
+            assert began.wait(10)
+            raise ValueError(number)
+
+    with pytest.raises(ValueError, match="1"):
+        _go((0, 2), ((1, 3),), run, {2: (1,)})
+    assert sorted(ran) == [0, 1]
+
+
+def test_steps_have_the_context_of_who_runs_them() -> None:
+    """In each thread."""
+    variable, heard = ContextVar("variable", default=""), list[str]()
+    variable.set("said")
+    _go((0,), ((1,), (2,)), lambda _: heard.append(variable.get()))
+    assert heard == ["said"] * 3
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_who_ends_the_program_waits_for_no_process(error: type[BaseException]) -> None:
+    """Whatever its node does: it is ended, and nothing else is begun."""
+    process, began, ran = Block(), Event(), list[int]()
+
+    def run(number: int) -> None:
+        ran.append(number)
+        if number == 1:
+            began.set()
+            assert process.ended.wait(10)
+        if number == 0:
+            assert began.wait(10)
+            raise error
+
+    with pytest.raises(error):
+        _go((0, 2), ((1, 3),), run, processes=(process,))
+    assert process.ended.is_set()
+    assert sorted(ran) == [0, 1]
