@@ -553,4 +553,4 @@ def test_without_the_extra_it_is_named(command: Command, monkeypatch: pytest.Mon
     """As for all that is optional."""
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     code, _, said = command("download", "Lentils")
-    assert (code, "cuvis-ai-core[hub]" in said, "Traceback" in said) == (1, True, False)
+    assert (code, "cuvis-ai-core[hf]" in said, "Traceback" in said) == (1, True, False)

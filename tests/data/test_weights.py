@@ -578,4 +578,4 @@ def test_without_the_extra_it_is_named(
     """As for all that is optional."""
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     code, _, said = command("download", "small")
-    assert (code, "cuvis-ai-core[hub]" in said) == (1, True)
+    assert (code, "cuvis-ai-core[hf]" in said) == (1, True)

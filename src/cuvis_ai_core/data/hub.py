@@ -40,8 +40,8 @@ def hub_library(wanted: str) -> Any:
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"Fetching {wanted} needs the package 'huggingface_hub', which is not installed.",
-            hint="Install the extra: pip install 'cuvis-ai-core[hub]'",
-            extra="hub",
+            hint="Install the extra: pip install 'cuvis-ai-core[hf]'",
+            extra="hf",
         ) from error
     return huggingface_hub
 
