@@ -1,4 +1,4 @@
-"""The folder of the plugin cache: which one it is, and that nobody else may write to it."""
+"""The folder of the plugin cache: which one it is, that its user can write to it, and that nobody else may."""
 
 from __future__ import annotations
 
@@ -92,4 +92,18 @@ def _foreign(folder: str, root: str, owner: int | None) -> StoreError:
         f"The plugin cache {root} is not used: {folder} {what}, who could have you run anything.",
         hint=f"{step}. Or empty the cache, if you do not know what happened to it: it is filled again.",
         path=Path(root),
+    )
+
+
+def unusable(root: Path, error: OSError) -> StoreError:
+    """Return the error for what the file system refuses in a plugin cache: a disk that is read-only, say, or full."""
+    from cuvis_ai_core.plugins.disk.full_disk import free_space
+
+    space = f" ({free_space(root)})" if root.is_dir() else ""
+    return StoreError(
+        f"The plugin cache {root} cannot be used: {error.strerror or error}"
+        f"{f': {error.filename}' if error.filename else ''}{space}.",
+        hint=f"Make the folder writable, or choose another one with {ENVIRONMENT_VARIABLE} "
+        "or NodeRegistry.set_cache_dir(path).",
+        path=root,
     )

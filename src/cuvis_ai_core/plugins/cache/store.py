@@ -27,7 +27,13 @@ from typing import TYPE_CHECKING, Final
 
 from cuvis_ai_core.errors import CuvisError, StoreError
 from cuvis_ai_core.plugins.cache import entry_usage
-from cuvis_ai_core.plugins.cache.cache_dir import ENVIRONMENT_VARIABLE, SHARED_VARIABLE, chosen_root, refuse_foreign
+from cuvis_ai_core.plugins.cache.cache_dir import (
+    ENVIRONMENT_VARIABLE,
+    SHARED_VARIABLE,
+    chosen_root,
+    refuse_foreign,
+    unusable,
+)
 from cuvis_ai_core.plugins.cache.entry_usage import Uses
 
 if TYPE_CHECKING:
@@ -287,16 +293,7 @@ class Store:
         except OSError as error:
             if isinstance(error, StoreError):
                 raise
-            from cuvis_ai_core.plugins.disk.full_disk import free_space
-
-            space = f" ({free_space(self.root)})" if self.root.is_dir() else ""
-            raise StoreError(
-                f"The plugin cache {self.root} cannot be used: {error.strerror or error}"
-                f"{f': {error.filename}' if error.filename else ''}{space}.",
-                hint=f"Make the folder writable, or choose another one with {ENVIRONMENT_VARIABLE} "
-                "or NodeRegistry.set_cache_dir(path).",
-                path=self.root,
-            ) from error
+            raise unusable(self.root, error) from error
 
 
 class SharedStore(Store):

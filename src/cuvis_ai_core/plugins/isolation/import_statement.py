@@ -10,12 +10,12 @@ from cuvis_ai_core.plugins.isolation.private_names import PREFIX
 from cuvis_ai_core.plugins.sys_modules_owners import PublicName, is_owned
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.isolation.standard_modules import StandIns
+    from cuvis_ai_core.plugins.isolation.stdlib_overrides import StandIns
 
 _import = builtins.__import__
 
 STOOD_FOR: Final = frozenset({"importlib", "logging", "subprocess", "sys"})
-"""Standard modules of which a plugin has stand-ins (see `standard_modules`), made when it first imports one."""
+"""Standard modules of which a plugin has stand-ins (see `stdlib_overrides`), made when it first imports one."""
 
 
 _OF_ALL: Final = ("__class__",)

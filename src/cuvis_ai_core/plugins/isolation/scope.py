@@ -7,7 +7,7 @@ work as they are. What is not standard:
 - Absolute imports inside the plugin are mapped to the private names by an `__import__` of the scope. It lies in a
   `__builtins__` dictionary that every module of the scope gets before it runs (a plain dict: a subclass with live
   lookups costs several times as much). Nothing global is patched and other code pays nothing.
-- A few standard modules know the scope (`standard_modules`).
+- A few standard modules know the scope (`stdlib_overrides`).
 - An import of a public name that comes from elsewhere is answered by the nearest scoped frame (`public_module_lookup`).
 
 A scope is shared by everyone who loads the same content and leaves `sys.modules` with the last of them. Objects
@@ -35,7 +35,7 @@ from cuvis_ai_core.plugins.isolation.unloaded_modules import UnloadedModules, fo
 from cuvis_ai_core.plugins.sys_modules_owners import claim, give_up, is_owned
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.isolation.standard_modules import StandIns
+    from cuvis_ai_core.plugins.isolation.stdlib_overrides import StandIns
 
 MARK: Final = "__cuvis_scope__"
 """The key under which a scope's builtins hold the scope: code finds its scope through its frame."""
@@ -124,7 +124,7 @@ class Scope:
     @cached_property
     def stand_ins(self) -> "StandIns":
         """Standard modules as the plugin's code sees them."""
-        from cuvis_ai_core.plugins.isolation.standard_modules import StandIns
+        from cuvis_ai_core.plugins.isolation.stdlib_overrides import StandIns
 
         return StandIns(self)
 
