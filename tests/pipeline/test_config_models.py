@@ -17,6 +17,7 @@ WRITTEN = {
     "edges": [{"source": "a.outputs.cube", "target": "b.inputs.cube"}],
 }
 FIRST_GENERATION = """
+frozen_nodes: []
 metadata: {name: p}
 nodes:
   - {name: a, class: Scale, params: {factor: 2}}
@@ -76,6 +77,7 @@ def test_metadata_are_free() -> None:
         ({"nodes": ["a"]}, r"nodes\[0\]: must be a mapping, not 'a'"),
         ({"nodes": [{"name": "a"}]}, r"nodes\[0\]\.class_name: is missing"),
         ({"nodes": [{"class": "Scale"}]}, r"nodes\[0\]\.name: is missing"),
+        ({"nodes": [NODE], "frozen_nodes": ["a"]}, "a trainrun names them, in freeze_nodes"),
         ({"nodes": [{**NODE, "name": ""}]}, r"nodes\[0\]\.name: must not be empty"),
         ({"nodes": [{**NODE, "name": 1}]}, r"nodes\[0\]\.name: must be text, not 1 \(put it in quotes\)"),
         ({"nodes": [{**NODE, "name": "a.b"}]}, r"'a\.b' is no node name: it has no dot"),

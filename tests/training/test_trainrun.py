@@ -132,6 +132,18 @@ def test_a_resolved_run(write: Write) -> None:
     assert (flat.training.max_epochs, flat.training.optimizer.name) == (5, "AdamW")
 
 
+def test_what_stands_in_two_places_is_one_value(write: Write) -> None:
+    """As the first published schemas wrote it; what is null in one of them is that of the other."""
+    trainer = "{max_epochs: 20, devices: null, callbacks: {checkpoint: {save_top_k: 3}}}"
+    training = f"{{max_epochs: 20, devices: 1, callbacks: null, batch_size: 32, num_workers: 4, trainer: {trainer}}}"
+    read = read_trainrun(write({"run.yaml": f"name: a\npipeline: p\ndata: {{cubes: x}}\ntraining: {training}\n"}))
+    found = read.config.training
+    assert found is not None
+    assert found.callbacks is not None
+    assert found.callbacks.checkpoint is not None
+    assert (found.max_epochs, found.devices, found.callbacks.checkpoint.save_top_k) == (20, 1, 3)
+
+
 def test_overrides(write: Write) -> None:
     """Overrides are laid over the composed content before its interpolations are resolved."""
     run = read_trainrun(

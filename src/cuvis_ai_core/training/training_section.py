@@ -145,6 +145,10 @@ class CallbacksConfig(Section):
         return data
 
 
+_BESIDE_TRAINER: Final = frozenset({"trainer", "batch_size", "num_workers"})
+"""What files with `trainer` have beside it; the last two came with the first published schemas, and `data` has them."""
+
+
 class TrainingConfig(Section):
     """The gradient training: seed, optimizer, scheduler, callbacks, and arguments of Lightning's `Trainer`.
 
@@ -185,7 +189,10 @@ class TrainingConfig(Section):
         """Lift what older files have under `trainer`."""
         if not isinstance(data, Mapping) or not isinstance(nested := data.get("trainer"), Mapping):
             return data
-        doubled = [key for key in nested if key in data]
+        flat = {key: value for key, value in data.items() if key not in _BESIDE_TRAINER}
+        said = {key: value for key, value in nested.items() if value is not None or key not in flat}
+        # What the first published schemas wrote has some of the keys in both places, with one value.
+        doubled = [key for key, value in said.items() if flat.get(key) is not None and flat[key] != value]
         if doubled:
             raise ValueError(f"has '{doubled[0]}' twice, here and under 'trainer'; keep one")
-        return {**{key: value for key, value in data.items() if key != "trainer"}, **nested}
+        return {**flat, **said}

@@ -147,6 +147,16 @@ class PipelineConfig(_Section):
 
     @model_validator(mode="before")
     @classmethod
+    def _frozen_by_the_trainrun(cls, data: object) -> object:
+        """Leave out `frozen_nodes`, which files of the first published generation have, and as a rule an empty one."""
+        if not isinstance(data, Mapping) or "frozen_nodes" not in data:
+            return data
+        if data["frozen_nodes"]:
+            raise ValueError("'frozen_nodes' is no part of a pipeline: a trainrun names them, in freeze_nodes")
+        return {key: value for key, value in data.items() if key != "frozen_nodes"}
+
+    @model_validator(mode="before")
+    @classmethod
     def _published_name(cls, data: object) -> object:
         """Take a name at the top, where published files of the first generation have it, for that in the metadata."""
         if not isinstance(data, Mapping) or "name" not in data or not isinstance(data.get("metadata", {}), Mapping):
