@@ -143,7 +143,11 @@ def folders(bare: Path, inner: str, times: int, depth: int) -> str:
 
 @pytest.mark.parametrize(
     ("times", "depth", "expected"),
-    [(12, 5, "more than 200000 files"), (1, 1100, "folders in each other"), (40, 1, "may come out of it")],
+    [
+        pytest.param(12, 5, "more than 200000 files", marks=pytest.mark.slow),
+        (1, 1100, "folders in each other"),
+        (40, 1, "may come out of it"),
+    ],
 )
 def test_a_small_pack_does_not_become_more_than_a_plugin_is(
     registry: NodeRegistry, repository: tuple[Path, str], tmp_path: Path, times: int, depth: int, expected: str

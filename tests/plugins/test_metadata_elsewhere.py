@@ -137,7 +137,8 @@ def test_it_is_loaded_with_what_it_needs(
     assert (re.sub("[._]", "-", info.distribution), info.version) == ("odd-lab", "1.0")
 
 
-@pytest.mark.parametrize("isolation", ["scoped", pytest.param("process", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("isolation", ["scoped", "process"])
 def test_an_extra_that_it_has_not_is_an_error(
     registry: NodeRegistry,
     files: Callable[[str], Files],
@@ -170,6 +171,7 @@ def test_a_dry_run_does_not_ask_its_back_end(
     assert not marker.exists()
 
 
+@pytest.mark.slow
 def test_another_need_in_setup_py_is_installed_at_the_next_load(
     files: Callable[[str], Files], tmp_path: Path, write_files: Callable[..., Path], cache: Path
 ) -> None:
