@@ -138,6 +138,52 @@ def test_enmap_detector(tmp_path: Path) -> None:
     np.testing.assert_allclose(cube.wavelengths, NM[2:])
 
 
+def test_enmap_without_metadata(tmp_path: Path) -> None:
+    """An image of a product that lies alone is read as any other; one of another name asks for no metadata."""
+    image = _enmap(tmp_path)
+    other = tmp_path / "scene.tif"
+    other.write_bytes(image.read_bytes())
+    assert read_cube(other, READERS).wavelengths is None
+    next(tmp_path.glob("*.XML")).unlink()
+    cube = read_cube(image, READERS)
+    assert cube.wavelengths is None
+    np.testing.assert_allclose(cube.data, DATA)
+
+
+@pytest.mark.parametrize("kind", ["", "_VNIR", "_SWIR", "_COG", "_VNIR_COG"])
+def test_enmap_names_and_lists(tmp_path: Path, kind: str) -> None:
+    """Any image of a product has its metadata; where no list names the bands of a detector, all of them are its."""
+    image = _enmap(tmp_path, kind)
+    file = next(tmp_path.glob("*.XML"))
+    text = file.read_text(encoding="utf-8")
+    for listed in ("1,2", "3,4"):
+        text = text.replace(f"<expectedChannelsList>{listed}</expectedChannelsList>", "")
+    file.unlink()
+    file.with_suffix(".xml").write_text(text.replace("<GainOfBand>0.0001</GainOfBand>", ""), encoding="utf-8")
+    cube = read_cube(image, READERS)
+    assert cube.wavelengths is not None
+    np.testing.assert_allclose(cube.wavelengths, NM)
+    np.testing.assert_allclose(cube.data, DATA)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda text: text[:200], "cannot be read"),
+        (lambda text: text.replace("418.2", "red"), "cannot be read"),
+        (lambda text: text + " " * (1 << 26), "have more than 67108864 bytes"),
+    ],
+)
+def test_enmap_broken_metadata(tmp_path: Path, change: Any, says: str) -> None:
+    """They are named, and no image is read without them."""
+    image = _enmap(tmp_path)
+    file = next(tmp_path.glob("*.XML"))
+    file.write_text(change(file.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(CubeError, match=says) as error:
+        read_cube(image, READERS)
+    assert error.value.path == file
+
+
 def test_enmap_misfit(tmp_path: Path) -> None:
     """Metadata of another number of bands are an error, not wavelengths of other bands."""
     with pytest.raises(CubeError, match=r"describe 4 bands, but '.*' has 3"):
