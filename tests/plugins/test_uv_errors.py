@@ -1,5 +1,7 @@
 """What uv says when it fails, what that means, and with which options it is run."""
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -178,3 +180,26 @@ def test_offline_the_way_out_is_that_of_this_program(program: Answer) -> None:
     hints = [str(program(offline=offline)._failure("x", said, "y").hint) for offline in (False, True)]
     assert "UV_OFFLINE" in hints[0]
     assert "UV_OFFLINE" not in hints[1]
+
+
+@pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="folders are those of Linux")
+def test_a_cache_that_cannot_be_written_is_one_for_this_once(
+    program: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A home that is read-only is no error; a cache that can be used is, and the user's own choice before all."""
+    monkeypatch.delenv("UV_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    assert "UV_CACHE_DIR" not in program()._environment(builds=False)[0]
+    assert (tmp_path / "user/uv").is_dir()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    variables, _ = program()._environment(builds=False)
+    assert variables["UV_CACHE_DIR"] == str(tmp_path / "uv cache")
+    assert {variables[name] for name in ("TMPDIR", "TEMP", "TMP")} == {str(tmp_path / "tmp")}
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    assert program()._environment(builds=False)[0]["UV_CACHE_DIR"] == str(tmp_path / "uv cache")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UV_CACHE_DIR", "own")
+    assert program()._environment(builds=False)[0]["UV_CACHE_DIR"] == str(tmp_path / "own")
