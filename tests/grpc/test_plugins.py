@@ -22,7 +22,7 @@ def test_nodes_have_the_icons_of_the_schemas(stub: Any, session: str) -> None:
     pytest.importorskip("cuvis_ai_schemas.extensions.ui.icons")
     icons = {each.class_name: each.icon_svg for each in stub.ListAvailableNodes(session_id=session).nodes}
     assert all(b"<svg" in each for each in icons.values())
-    named = type("Named", (), {"get_icon_name": staticmethod(lambda: "model")})
+    named = type("Named", (), {"get_icon_name": staticmethod(lambda: "optimizer")})
     assert icon_of(named) not in {b"", *icons.values()}
     assert icon_of(type("Odd", (), {"get_icon_name": staticmethod(lambda: "../model")})) == icon_of(object)
 
