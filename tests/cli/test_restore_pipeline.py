@@ -575,6 +575,24 @@ def test_session_files(shell: Any, pipeline_file: Path, cube_file: Path) -> None
     assert "--measurement goes with --cube-path" in result.output
 
 
+@pytest.mark.parametrize("option", ["--workers 2", "--json", "--shard 0/2"])
+def test_session_files_are_many_cubes_too(shell: Shell, pipeline_file: Path, option: str) -> None:
+    """They are as many as a pattern finds, whichever of the two options it was given with."""
+    result = shell("restore-pipeline", "--pipeline-path", pipeline_file, "--cu3s-file-path", "*.cu3s", *option.split())
+    assert "goes with" not in result.stderr
+    assert "*.cu3s" in result.stderr
+
+
+@pytest.mark.parametrize("option", FOR_ONE)
+def test_options_of_one_cube_are_refused_for_many_session_files(shell: Shell, pipeline_file: Path, option: str) -> None:
+    """None of them is taken in silence."""
+    value = {**FOR_CUBES, "--pipeline-vis-ext": "md"}[option]
+    start = ("restore-pipeline", "--pipeline-path", pipeline_file, "--cu3s-file-path", "*.cu3s", option)
+    result = shell(*start, *([value] if value else []))
+    assert result.exit_code == 2
+    assert f"Error: {option} goes with one cube" in result.stderr
+
+
 CLASSES_NODE = """\
 import numpy as np
 from cuvis_ai_core.node import ArrayNode

@@ -514,3 +514,13 @@ def test_a_failed_observer_is_logged_with_its_traceback(
     (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]
     assert record.exc_info is not None
     assert record.exc_info[0] is KeyError
+
+
+@pytest.mark.filterwarnings("ignore:.*PluginState is an old spelling:DeprecationWarning")
+def test_states_of_plugins_are_found_where_authors_were_told_to_import_them() -> None:
+    """The old place has the same class, and nothing else."""
+    from cuvis_ai_core.plugins.hooks import manager
+    from cuvis_ai_core.plugins.plugin_info import PluginState
+
+    assert manager.PluginState is PluginState
+    assert not hasattr(manager, "Nothing")

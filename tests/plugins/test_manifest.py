@@ -23,8 +23,8 @@ from cuvis_ai_core.plugins.manifest.manifest_schema import (
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "plugins.schema.json"
 REGENERATE = (
-    'python -c "import json; from cuvis_ai_core.plugins.manifest import schema; '
-    'print(json.dumps(schema.manifest_schema(), indent=2))"'
+    'python -c "import json; from cuvis_ai_core.plugins.manifest import manifest_schema; '
+    'print(json.dumps(manifest_schema.manifest_schema(), indent=2))"'
     " > docs/reference/plugins.schema.json"
 )
 DOCUMENTED = """\

@@ -1,6 +1,6 @@
 """The options of `restore-pipeline`: what is asked for, of which pipeline, and what of it does not go together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -85,16 +85,18 @@ def load_pipeline(registry: "NodeRegistry", given: Options, *, outline: bool = F
     )
 
 
-def refuse_contradictions(given: Options) -> None:
-    """Refuse options that do not go together, before anything is loaded.
+def checked(given: Options) -> Options:
+    """Return options in which `cube_path` is the cube, by whichever option it was given.
 
     Raises:
-        click.UsageError: Two say the same, or one is given without that which it is for.
+        click.UsageError: Two options say the same, or one is given without that which it is for.
     """
     _refuse_two_sources(given)
-    if given.cube_path is None and given.cu3s_file_path is None:
+    given = replace(given, cube_path=given.cube_path or given.cu3s_file_path)
+    if given.cube_path is None:
         _refuse_without_cube(given)
     (_refuse_for_many if given.is_batch else _refuse_for_one)(given)
+    return given
 
 
 def _refuse_two_sources(given: Options) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cuvis_ai_core.cli.restore.pipeline_options import Options, refuse_contradictions
+from cuvis_ai_core.cli.restore.pipeline_options import Options, checked
 from cuvis_ai_core.cli.restore.run_batch import batch_options, run_batch
 from cuvis_ai_core.cli.shared.error_messages import Guarded
 from cuvis_ai_core.cli.shared.options import (
@@ -119,15 +119,12 @@ def main(**options: Any) -> None:
     from cuvis_ai_core.registry import NodeRegistry
 
     is_published = click.get_current_context().find_object(Published) is not None
-    given = Options(**options, draws_beside=is_published)
-    refuse_contradictions(given)
+    given = checked(Options(**options, draws_beside=is_published))
     if given.profile_sync:
         os.environ["CUDA_LAUNCH_BLOCKING"] = (
             "1"  # heeded by CUDA when a process first uses it, and by processes of plugins
         )
-    given = replace(
-        given, profile=given.profile or given.profile_sync, cube_path=given.cube_path or given.cu3s_file_path
-    )
+    given = replace(given, profile=given.profile or given.profile_sync)
     with NodeRegistry() as registry:
         if given.cube_path is not None and not given.is_batch:
             _expect_file(registry, given.cube_path)

@@ -5,7 +5,7 @@ threads. A step waits for those whose outputs it reads, and for those before it 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cuvis_ai_core.node.array_libraries import Elsewhere, process_of
@@ -42,7 +42,7 @@ def find_lanes(steps: Sequence[Step], nodes: Mapping[str, object]) -> Lanes | No
     if not any(homes):
         return None
     makers = {output.slot: number for number, step in enumerate(steps) for output in step.outputs}
-    reads = [tuple(dict.fromkeys(_slots_read(step))) for step in steps]
+    reads = [tuple(step.slots_read) for step in steps]
     awaited = [tuple({makers[slot]: None for slot in slots if slot in makers}) for slots in reads]
     if not _some_at_once(homes, awaited):
         return None
@@ -60,12 +60,6 @@ def find_lanes(steps: Sequence[Step], nodes: Mapping[str, object]) -> Lanes | No
             for slots, left in zip(reads, unread, strict=True)
         ),
     )
-
-
-def _slots_read(step: Step) -> Iterator[int]:
-    yield from (slot for _, slot in step.arguments)
-    for _, slots in step.fan_in:
-        yield from slots
 
 
 def _by_home(homes: Sequence[object]) -> list[tuple[int, ...]]:

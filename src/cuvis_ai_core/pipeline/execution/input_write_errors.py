@@ -77,17 +77,13 @@ def _others(step: Step, plan: Plan, slots: set[int]) -> tuple[str, ...]:
     """Return who else has the values of some slots, for a text."""
     given = [f"whoever handed in '{_shown(key)}'" for key, slot in plan.entries if slot in slots]
     makers = [f"node '{each.node}'" for each in plan.steps if slots & {output.slot for output in each.outputs}]
-    nodes = [f"node '{each.node}'" for each in plan.steps if each is not step and slots & _slots_read(each)]
+    nodes = [f"node '{each.node}'" for each in plan.steps if each is not step and slots & each.slots_read]
     answers = [
         f"the result '{_shown(address)}'"
         for slot, address in enumerate(plan.answers, plan.first_answer)
         if slot in slots
     ]
     return tuple(dict.fromkeys((*given, *makers, *nodes, *answers)))
-
-
-def _slots_read(step: Step) -> set[int]:
-    return {slot for _, slot in step.arguments} | {slot for _, slots in step.fan_in for slot in slots}
 
 
 def _shown(key: BatchKey) -> str:

@@ -74,3 +74,8 @@ class Step:
     outputs: tuple[Output, ...]
     output_names: frozenset[str]
     released: tuple[int, ...]
+
+    @property
+    def slots_read(self) -> frozenset[int]:
+        """The slots from which it takes its inputs."""
+        return frozenset({slot for _, slot in self.arguments}.union(*(slots for _, slots in self.fan_in)))

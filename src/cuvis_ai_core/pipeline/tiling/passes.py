@@ -5,7 +5,7 @@ gathers them in one pass and answers in the next; a node that needs whole images
 in a later pass is computed again, unless somebody kept it whole: memory does not grow with the image.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cuvis_ai_core.node.tiling_declaration import Tiling
@@ -53,7 +53,7 @@ class Schedule:
         """Return the slots that are put together in a pass: answers, and what nodes for whole images read."""
         wanted = {slot for slot in self._answers() if self.is_tiled(slot)}
         for step, tiling in zip(self.plan.steps, self.tilings, strict=True):
-            wanted |= {slot for slot in slots_read(step) if tiling is None and self.is_tiled(slot)}
+            wanted |= {slot for slot in step.slots_read if tiling is None and self.is_tiled(slot)}
         return {slot for slot in wanted if self.first[self.makers[slot]] == number}
 
     def at(self, number: int, kept: Iterable[int], only: Iterable[int] | None = None) -> "Pass":
@@ -74,10 +74,10 @@ class Schedule:
             needed = [margins[each.slot] for each in step.outputs if each.slot in margins and each.slot not in there]
             if tiling is not None and needed:
                 answering.append(at)
-                _widen(margins, slots_read(step), max(needed) + tiling.halo)
+                _widen(margins, step.slots_read, max(needed) + tiling.halo)
             if at in gathering:
                 # Statistics count each pixel once: margins overlap.
-                _widen(margins, slots_read(step), 0)
+                _widen(margins, step.slots_read, 0)
         return Pass(number, tuple(sorted(gathering)), tuple(reversed(answering)), frozenset(wanted), margins)
 
     def _answers(self) -> range:
@@ -125,7 +125,7 @@ def make_schedule(plan: Plan, tilings: Iterable[Tiling | None]) -> Schedule:
     first: dict[int, int] = {}
     gathering: dict[int, int] = {}
     for number, step in enumerate(plan.steps):
-        sources = [makers[slot] for slot in slots_read(step) if slot in makers]
+        sources = [makers[slot] for slot in step.slots_read if slot in makers]
         tiling = known[number]
         if tiling is None:  # what comes by tiles is put together first
             first[number] = max((first[each] + (known[each] is not None) for each in sources), default=0)
@@ -135,17 +135,6 @@ def make_schedule(plan: Plan, tilings: Iterable[Tiling | None]) -> Schedule:
             gathering[number] = first[number]
             first[number] += 1
     return Schedule(plan, known, makers, first, gathering)
-
-
-def slots_read(step: Step) -> set[int]:
-    """Return the slots from which a step takes its inputs."""
-    return set(_slots_read(step))
-
-
-def _slots_read(step: Step) -> Iterator[int]:
-    yield from (slot for _, slot in step.arguments)
-    for _, slots in step.fan_in:
-        yield from slots
 
 
 def _widen(margins: dict[int, int], slots: Iterable[int], margin: int) -> None:

@@ -18,7 +18,7 @@ from cuvis_ai_core.pipeline.execution.plan import Plan
 from cuvis_ai_core.pipeline.execution.run import prepare
 from cuvis_ai_core.pipeline.execution.run_request import Address
 from cuvis_ai_core.pipeline.execution.step import Step
-from cuvis_ai_core.pipeline.tiling.passes import Pass, Schedule, slots_read
+from cuvis_ai_core.pipeline.tiling.passes import Pass, Schedule
 from cuvis_ai_core.pipeline.tiling.threads import in_order, thread_count
 from cuvis_ai_core.pipeline.tiling.tile_assembly import Gathered, Into
 from cuvis_ai_core.pipeline.tiling.tile_crops import cropped, part_of, whole
@@ -110,7 +110,7 @@ class _TiledRun:
         if not steps:
             return
         values = list(self._values)
-        needed = {slot for step in steps for slot in slots_read(step)} & self._images.keys()
+        needed = {slot for step in steps for slot in step.slots_read} & self._images.keys()
         if needed:
             self._warn_of_size(steps, needed)
             given = {self._images[slot]: whole(self._job.batch[self._images[slot]]) for slot in needed}
@@ -140,7 +140,7 @@ class _TiledRun:
         schedule = self._job.schedule
         for at, step in enumerate(self._plan.steps):
             if schedule.tilings[at] is None and schedule.first[at] > number:
-                needed = needed | slots_read(step)
+                needed = needed | step.slots_read
         for slot in range(len(self._values)):
             if slot in schedule.makers and slot not in needed:
                 self._values[slot] = None
@@ -158,7 +158,7 @@ class _TiledRun:
             slot
             for at, step in enumerate(self._plan.steps)
             if job.schedule.tilings[at] is None
-            for slot in slots_read(step)
+            for slot in step.slots_read
         }
         spare = (later & now.margins.keys() & job.schedule.makers.keys()) - now.wanted
         self._gathered.begin(now.wanted, read_whole | later, spare)
@@ -262,7 +262,7 @@ class _TiledRun:
     def run_step(self, step: Step, values: list[Value], now: Pass, window: Window, margin: int) -> None:
         """Run a step for a window with a margin; all its images are cut to that."""
         wanted = window.grown(margin, self._whole)
-        for slot in slots_read(step):
+        for slot in step.slots_read:
             there = window.grown(self.margin_of(now, slot), self._whole)
             if there != wanted:
                 values[slot] = cropped(values[slot], there, wanted, self._job.image[0])

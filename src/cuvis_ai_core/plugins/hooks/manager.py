@@ -247,3 +247,14 @@ def _wrong(plugin: str, answer: object) -> HookError:
 
 def _flat(error: Exception) -> str:
     return without_private_names(" ".join(str(error).split()))
+
+
+def __getattr__(name: str) -> object:
+    """Have `PluginState` here too, from where authors of observers were told to import it."""
+    if name != "PluginState":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from cuvis_ai_core._deprecated import say_once
+    from cuvis_ai_core.plugins import plugin_info
+
+    say_once(f"{__name__}.{name}", f"{plugin_info.__name__}.{name}")
+    return plugin_info.PluginState
