@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cuvis_ai_core.errors import MissingExtraError, PipelineError, PortError, TrainingError, TrainRunError
+from cuvis_ai_core.errors import MissingExtraError, NodeRunError, PipelineError, PortError, TrainingError, TrainRunError
 from cuvis_ai_core.training import GradientTrainer, StatisticalTrainer
 from cuvis_ai_core.training.config import TrainingConfig
 
@@ -369,6 +369,26 @@ def test_nodes_are_told_where_a_training_is(make_trainer: Make, batches: Make, m
     assert (len(rows), trainer.epochs_trained()) == (2, 2)
     assert trainer.evaluate(batches(5, 6, 7))
     assert told[-2:] == [("val", 0, 0, 0), ("val", 0, 1, 0)]
+
+
+@pytest.mark.parametrize(("stage", "trained"), [("train", 0), ("val", 1)])
+def test_a_validation_before_the_training_is_no_epoch(
+    make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch, stage: str, trained: int
+) -> None:
+    """None was trained where the first batch of training fails; where a validation after it does, one was."""
+    trainer = make_trainer(num_sanity_val_steps=1)
+    node = type(trainer.pipeline.nodes["error"])
+    forward = node.forward
+
+    def failing(self: Any, context: Any, **inputs: Any) -> Any:
+        if context.stage.value == stage and context.global_step >= trained:
+            raise ValueError(stage)
+        return forward(self, context=context, **inputs)
+
+    monkeypatch.setattr(node, "forward", failing)
+    with pytest.raises(NodeRunError, match=stage):
+        trainer.fit(batches(0, 1), batches(2))
+    assert trainer.epochs_trained() == trained
 
 
 def test_a_loss_that_is_a_plain_number(make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch) -> None:

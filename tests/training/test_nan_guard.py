@@ -147,6 +147,19 @@ def test_weights_that_are_no_numbers(make_trainer: Make, batches: Make) -> None:
         make_trainer(max_epochs=1, optimizer={"name": "sgd", "lr": 3e38}).fit(batches(0, 1, 2, 3, size=1))
 
 
+def test_running_means_that_are_no_numbers(make_trainer: Make, batches: Make) -> None:
+    """They are what a normalisation has learned, and are said as weights are; other buffers may hold infinity."""
+    trainer = make_trainer()
+    node = trainer.pipeline.nodes["scores"]
+    node.norm = torch.nn.BatchNorm1d(3)
+    node.register_buffer("bound", torch.tensor(torch.inf))
+    assert len(trainer.fit(batches(0, 1))) == 3
+    trainer = GradientTrainer(trainer.pipeline, trainer.config, **NODES)
+    node.norm.running_var.fill_(torch.nan)
+    with pytest.raises(TrainingError, match=r"end of epoch 1 'norm\.running_var' of node 'scores' is not a number"):
+        trainer.fit(batches(0, 1))
+
+
 def test_running_means_are_as_before_a_batch_that_is_left_out(
     make_trainer: Make, batches: Make, scenes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from cuvis_ai_core import NodeRegistry, Pipeline
+from cuvis_ai_core.data import Cube
+from cuvis_ai_core.data.formats.ground_control_points import points_of
 from cuvis_ai_core.results.cube_run import Run
 
 rasterio = pytest.importorskip("rasterio")
@@ -146,3 +148,13 @@ def test_turned_images_stay_turned_in_envi(numbers: tuple[float, ...], tmp_path:
         assert np.isnan(result.nodata)
     record = run(tmp_path / "out" / "envi" / "n.cube.hdr", "npz", tmp_path / "again")
     assert record["transform"] == pytest.approx(numbers)
+
+
+@pytest.mark.parametrize(("known", "found"), [(0, None), (2, None), (3, 3), (4, 4)])
+def test_a_plane_needs_three_points(known: int, found: int | None) -> None:
+    """Of the latitudes and longitudes of pixels those that are known; fewer than three place nothing."""
+    latitude = np.full((2, 2), np.nan)
+    latitude.ravel()[:known] = [50, 49, 48, 47][:known]
+    cube = Cube(np.ones((2, 2, 1)), metadata={"latitude": latitude, "longitude": np.ones((2, 2))})
+    points = points_of(cube)
+    assert (None if points is None else len(points.rows)) == found
