@@ -169,6 +169,18 @@ def test_promises_may_be_warnings(loader: Any, caplog: pytest.LogCaptureFixture)
     assert "'no_split_overlap'" not in caplog.text
 
 
+@PROMISES
+@pytest.mark.parametrize(("check", "promised"), [("error", ["error"]), ("warn", ["warn"]), ("off", []), (False, [])])
+def test_leakage_checks_of_older_schemas_are_promises(check: Any, promised: list[str]) -> None:
+    """That no sample is in two parts; another word is an error."""
+    found = split_config({"train": ALL, "leakage_check": check}).constraints
+    assert [(each.kind.value, each.severity.value) for each in found] == [
+        ("no_split_overlap", each) for each in promised
+    ]
+    with pytest.raises(TrainRunError, match="'error' or 'warn'"):
+        split_config({"train": ALL, "leakage_check": "loud"})
+
+
 def test_splits_are_written_and_read(loader: Any, tmp_path: Path) -> None:
     """To a file that a module may be given instead; the hash of the data is of their names in their order."""
     splits = split_config({"train": [{"kind": "dir_indices", "ids": ["0-1"]}], "test": ALL})

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,25 @@ def split_config(splits: Any) -> Any:
     if isinstance(splits, str | Path):
         return load_splits(splits)
     try:
-        return splits if isinstance(splits, DataSplitConfig) else DataSplitConfig.model_validate(splits)
+        if isinstance(splits, DataSplitConfig):
+            return splits
+        return DataSplitConfig.model_validate(_with_promises(splits, DataSplitConfig.model_fields))
     except ValidationError as error:
         found = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_url=False)[:5]]
         raise TrainRunError(f"splits: {'; '.join(found)}", key="data.splits") from error
+
+
+def _with_promises(splits: Any, known: Collection[str]) -> Any:
+    """Return splits with a promise in the place of `leakage_check`, which schemas before 0.9 have for it.
+
+    Args:
+        splits: What a file or a program says.
+        known: What splits of the installed schemas may say.
+    """
+    if not isinstance(splits, Mapping) or "leakage_check" not in splits or "leakage_check" in known:
+        return splits
+    severity, declared = splits["leakage_check"], splits.get("constraints") or []
+    # YAML reads `off` as a truth value.
+    promises = [] if severity == "off" or severity is False else [{"kind": "no_split_overlap", "severity": severity}]
+    rest = {key: value for key, value in splits.items() if key != "leakage_check"}
+    return {**rest, "constraints": [*declared, *promises] if isinstance(declared, list) else declared}
