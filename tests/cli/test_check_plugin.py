@@ -1,14 +1,17 @@
 """`cuvis-ai plugins check`: each mistake is told with place and cure; honest projects are clean."""
 
 import json
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
+from cuvis_ai_core.cli.plugins.check import trial_run
 from cuvis_ai_core.testing import GitHost
 
 Shell = Callable[..., Result]
@@ -47,6 +50,28 @@ def test_a_mistake_is_told_with_its_line_and_its_cure(shell: Shell, tmp_path: Pa
     assert found.stdout.count(": warning: ") == (project.name in WARNINGS)
     assert found.exit_code == (project.name not in WARNINGS)
     assert "Traceback" not in found.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("longest", "said"), [(60.0, r"\d+\.\d"), (0.3, r"0\.3")])
+def test_the_library_that_makes_an_import_slow_is_named(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest: float, said: str
+) -> None:
+    """Also one that takes longer than anybody waits for."""
+    folder, library = tmp_path / "leaf", tmp_path / "library"
+    shutil.copytree(TOP / "tests/projects/broken/slow_import", folder)
+    nodes = folder / "src/leaf_index/nodes.py"
+    nodes.write_text(nodes.read_text(encoding="utf-8").replace("time.sleep(2.2)", "import tardy_spectra"))
+    library.mkdir()
+    (library / "tardy_spectra.py").write_text("import time\n\ntime.sleep(0.6)\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(library)
+    monkeypatch.setenv("PYTHONPATH", str(library))
+    monkeypatch.setattr(trial_run, "SLOW", 0.2)
+    monkeypatch.setattr(trial_run, "LONGEST", longest)
+    found = shell("cuvis-ai", "plugins", "check", folder)
+    assert found.exception is None or isinstance(found.exception, SystemExit), found.output
+    sys.modules.pop("tardy_spectra", None)
+    assert re.search(rf"\('tardy_spectra' alone {said} s, in a process of its own\)", found.stdout), found.stdout
 
 
 @pytest.mark.slow

@@ -20,6 +20,9 @@ _CIRCLE: Final = "Two modules import each other. Import it in the function that 
 SLOW: Final = 2.0
 """Seconds that an import may take before it is said; beside numpy and torch, which the host has imported."""
 
+LONGEST: Final = 120.0
+"""Seconds after which nobody waits for the import of a library that is measured by itself."""
+
 
 class Run(NamedTuple):
     """What a run told.
@@ -245,9 +248,12 @@ def _slowest(subject: Subject) -> tuple[Path, int, str]:
                 continue
             # Here it is imported already, and another import of it takes no time.
             code = f"import time; t = time.perf_counter(); import {top}; print(time.perf_counter() - t)"
-            done = subprocess.run(
-                [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
-            )
+            command = [sys.executable, "-c", code]
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST)
+            except subprocess.TimeoutExpired:
+                slow.append((LONGEST, module.file, line, top))
+                continue
             if done.returncode == 0:
                 slow.append((float(done.stdout.split()[-1]), module.file, line, top))
     if slow and max(slow)[0] > SLOW / 2:
