@@ -1,0 +1,47 @@
+"""A plugin that a file brings back is under the policy of now, as one that is loaded."""
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.errors import NotAllowedError, PluginModuleError
+from cuvis_ai_core.plugins.isolation.private_names import private_package
+from cuvis_ai_core.plugins.loading.unpickled_modules import revive
+
+Put = Callable[[str], Path]
+
+
+@pytest.mark.parametrize(
+    ("rules", "refused"),
+    [
+        ("allow: [{path: '/**'}]", ""),
+        ("allow: [{path: '/**'}]\nrequire: {bounded_dependencies: true}", "without an upper bound: numpy>=1.20"),
+        ("allow: [{path: '/**'}]\nrequire: {lock: true}", "is not locked"),
+        ("allow: [{path: '/srv/*'}]", "may not be loaded here"),
+        ("allow: [{path: '/**'}]\nisolation: {private: process}", "in this process"),
+    ],
+)
+def test_what_the_policy_refuses_is_not_brought_back(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], policy: Put, cache: Path, rules: str, refused: str
+) -> None:
+    """Whatever it was when it was loaded."""
+    folder = local_plugin(dependencies=("numpy>=1.20",))
+    registry.load_plugin("echo", {"path": str(folder), "provides": ["echo_plugin.nodes.Echo"]})
+    package = private_package(registry.get("Echo").__module__)
+    assert package is not None
+    registry.unload_plugin("echo")
+    gc.collect()
+    policy(rules)
+    if refused:
+        with pytest.raises(NotAllowedError, match=refused):
+            revive(package, cache)
+    else:
+        scope = revive(package, cache)
+        assert scope.import_module("echo_plugin.nodes").Echo.VERSION == "1.0.0"
+        scope.release()
+    with pytest.raises(PluginModuleError, match=r"is not in .* either") as caught:
+        revive(f"{package}x", cache)
+    assert caught.value.name == f"{package}x"
