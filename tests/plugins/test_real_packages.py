@@ -62,7 +62,7 @@ class Versions(Echo):
 
 @pytest.mark.parametrize(
     "package",
-    ["opencv-python-headless", "h5netcdf", "protobuf", "all-at-once"],
+    ["opencv-python-headless", "scikit-image", "h5netcdf", "protobuf", "all-at-once"],
 )
 def test_a_package_answers_as_on_a_plain_path(package: str) -> None:
     """Loaded, unloaded and loaded again, by the script that tries them all."""
