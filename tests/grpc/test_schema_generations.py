@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from cuvis_ai_core.grpc.messages.schema_generations import enum_value, messages, wire
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +29,21 @@ def test_fields_of_the_newest_generation_are_there_whatever_is_installed() -> No
     assert messages().Tensor.DESCRIPTOR.fields_by_name["shm_ref"].number == 4
     assert messages().TrainResponse.DESCRIPTOR.fields_by_name["event"].number == 6
     assert enum_value("TrainStatus", "TRAIN_STATUS_CANCELLED") == 4
+
+
+def test_events_of_the_newest_generation_are_there_whatever_is_installed() -> None:
+    """A training tells of a validation where older schemas have no number for that, and lacks none of newer ones."""
+    pb2 = pytest.importorskip("cuvis_ai_schemas.grpc.v1.cuvis_ai_pb2")
+    descriptors = pytest.importorskip("google.protobuf.descriptor_pb2")
+    file = ROOT / "src" / "cuvis_ai_core" / "grpc" / "messages" / "additions.binpb"
+    (ours,) = descriptors.FileDescriptorSet.FromString(file.read_bytes()).file
+    known = next(
+        {(each.name, each.number) for each in enum.value} for enum in ours.enum_type if enum.name == "TrainHook"
+    )
+    theirs = pb2.DESCRIPTOR.enum_types_by_name.get("TrainHook")
+    assert theirs is None or {(each.name, each.number) for each in theirs.values} <= known
+    assert enum_value("TrainHook", "TRAIN_HOOK_VALIDATION_START") == 18
+    assert enum_value("TrainHook", "TRAIN_HOOK_VALIDATION_PROGRESS") == 19
 
 
 def test_importing_the_registry_or_the_room_imports_no_grpc() -> None:
