@@ -130,6 +130,8 @@ def test_the_last_use_is_the_latest(tmp_path: Path) -> None:
     for _ in range(2):
         used = entry_usage.Uses()
         used.begin(folder)
+        assert [each.name.count("-") for each in folder.iterdir()] == [2]
+        assert [user.pid for user in entry_usage.users(folder)] == [os.getpid()]
         last = entry_usage.last_use(folder)
         assert last is not None
         assert abs(last - time.time()) < 3600

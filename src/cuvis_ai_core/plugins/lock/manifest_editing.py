@@ -115,11 +115,10 @@ def without_entry(manifest: Path, name: str) -> str:
     document = parse_yaml(text)
     plugins = dict(document.data["plugins"])
     first = document.line_of("plugins", name)
-    others = [line for other in plugins if other != name and (line := document.line_of("plugins", other))]
     del plugins[name]
     lines = text.splitlines(keepends=True)
     if first is not None:
-        end = _end(lines, first - 1, min((line for line in others if line > first), default=len(lines) + 1) - 1)
+        end = _end(lines, first - 1)
         lines[first - 1 : end] = [] if plugins else [f"{' ' * _indent(lines[first - 1])}{{}}\n"]
     found = "".join(lines)
     if first is None or _data(found) != {**document.data, "plugins": plugins}:
@@ -190,11 +189,11 @@ def _inserted(text: str, lines: Sequence[str]) -> str:
     )
 
 
-def _end(lines: Sequence[str], first: int, end: int) -> int:
+def _end(lines: Sequence[str], first: int) -> int:
     """Return where an entry ends: comments and blank lines above the next one, or less indented, are not its own."""
     indent = _indent(lines[first])
     last = first
-    for index in range(first + 1, end):
+    for index in range(first + 1, len(lines)):
         line = lines[index]
         if line.strip() and _indent(line) <= indent and not line.lstrip().startswith(("#", "- ")):
             break
