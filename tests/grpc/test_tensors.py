@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.helpers import dtype_to_proto, numpy_to_proto, proto_to_numpy
-from cuvis_ai_core.grpc.messages.tensors import NUMBERS, from_raw
+from cuvis_ai_core.grpc.messages.tensors import NUMBERS, from_raw, to_array
 
 DTYPES = st.sampled_from([np.dtype(name) for name in NUMBERS])
 
@@ -20,6 +20,16 @@ def test_an_array_comes_back_as_it_was(array: np.ndarray) -> None:
     assert back.dtype == array.dtype
     assert back.shape == array.shape
     np.testing.assert_array_equal(back, array)
+
+
+@pytest.mark.parametrize(
+    ("values", "sent"), [([], True), ([3], True), ([2**63 - 1, 0], True), ([2**63], False), ([0, 2**64 - 1], False)]
+)
+def test_integers_without_a_sign_are_sent_where_none_becomes_negative(values: list[int], *, sent: bool) -> None:
+    """The largest type of the wire has a sign."""
+    found = to_array(np.array(values, np.uint64))
+    assert (found is not None) == sent
+    assert found is None or (found.dtype == np.int64 and found.tolist() == values)
 
 
 def test_big_endian_and_strided_arrays_are_sent_by_value() -> None:
