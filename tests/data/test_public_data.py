@@ -15,7 +15,9 @@ from loopback_hub import Hub  # type: ignore[import-not-found]
 
 from cuvis_ai_core._atomic_writes import remove_tree
 from cuvis_ai_core.data import fetched_datasets
+from cuvis_ai_core.data.provisioning import ProgressEmitter
 from cuvis_ai_core.data.public_datasets import DatasetError, DatasetSpec, PublicDatasets, download_data_cli
+from cuvis_ai_core.data.repository_files import RepositoryFile
 
 SPEC = PublicDatasets.get_spec("Lentils")
 HOME = f"datasets/{SPEC.repo_id}"
@@ -147,22 +149,24 @@ def test_states_are_what_the_marker_and_the_sizes_say(folder: Path, said: dict[s
 
 
 def test_what_has_no_marker_is_somebody_elses(folder: Path) -> None:
-    """But an empty folder; a marker that cannot be read is one of a download that was ended."""
+    """But an empty folder; a marker that cannot be read, or names no repository, is nobody's."""
     folder.mkdir(parents=True)
     assert (state(folder), PublicDatasets.read_marker(folder)) == ("absent", None)
     (folder / "own").write_bytes(b"mine")
     assert state(folder) == "foreign"
-    for text in ("[]", "nope", ""):
+    for text in ("[]", "nope", "", "{}"):
         (folder / ".cuvis-dataset.json").write_text(text)
-        assert (state(folder), PublicDatasets.read_marker(folder)) == ("incomplete", {})
-        with pytest.raises(DatasetError, match="is not removed"):
-            PublicDatasets.remove("lentils", folder.parent)
+        assert (state(folder), PublicDatasets.read_marker(folder)) == ("foreign", {})
+        for refused in (PublicDatasets.remove, PublicDatasets.download):
+            with pytest.raises(DatasetError, match="was not fetched as the data set"):
+                refused("lentils", folder.parent)
+    assert (folder / "own").read_bytes() == b"mine"
     file = folder.parent / "file"
     file.mkdir()
     (file / SPEC.target_dir).write_text("a file")
     assert state(file / SPEC.target_dir) == "foreign"
     assert [each.state for each in PublicDatasets.status_all(folder.parent, ["lentils", "blood-perfusion"])] == [
-        "incomplete",
+        "foreign",
         "absent",
     ]
 
@@ -285,6 +289,59 @@ def test_a_file_in_the_place_of_a_folder_is_not_taken_over(hub: Hub, folder: Pat
     with pytest.raises(DatasetError, match=r"File exists[^\n]*\nLook at the folder"):
         PublicDatasets.download("lentils", folder.parent, adopt=True, force=True)
     assert content(folder)["day"] == b"mine"
+
+
+@pytest.mark.parametrize("link", ["day", ".cache", ".cache/huggingface", ".cache/huggingface/download/day"])
+@pytest.mark.parametrize("how", [{}, {"force": True}, {"adopt": True, "force": True}])
+def test_nothing_is_fetched_through_a_link_to_elsewhere(
+    hub: Hub, folder: Path, tmp_path: Path, link: str, how: dict[str, bool]
+) -> None:
+    """Whoever asks: what lies there is not of the data set."""
+    write(folder, {"README.md": b"read me"}, state="downloading", repo_id="o/d" if "adopt" in how else SPEC.repo_id)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "cube.cu3s").write_bytes(b"mine")
+    (folder / link).parent.mkdir(parents=True, exist_ok=True)
+    (folder / link).symlink_to(elsewhere)
+    before = (marker(folder), sorted(elsewhere.rglob("*")))
+    with pytest.raises(DatasetError, match=r"lies outside of.*Nothing was changed"):
+        PublicDatasets.download("lentils", folder.parent, **how)
+    assert (marker(folder), sorted(elsewhere.rglob("*"))) == before
+    assert (elsewhere / "cube.cu3s").read_bytes() == b"mine"
+    assert asked(hub) == []
+
+
+def test_links_that_lead_to_right_files_or_stay_in_the_folder_are_left(hub: Hub, folder: Path, tmp_path: Path) -> None:
+    """A folder of files on another disk counts; one of links in itself is written."""
+    write(tmp_path / "elsewhere", FILES)
+    write(folder, {"own.txt": b"mine"}, state="downloading", files=[])
+    (folder / "day").symlink_to(tmp_path / "elsewhere" / "day")
+    PublicDatasets.download("lentils", folder.parent)
+    assert (asked(hub), state(folder)) == (["README.md"], "present")
+    (folder / "day").unlink()
+    (folder / "other").mkdir()
+    (folder / "day").symlink_to("other")
+    PublicDatasets.download("lentils", folder.parent)
+    assert sorted(each.name for each in (folder / "other").iterdir()) == ["cube.cu3s", "labels.json"]
+
+
+def test_what_is_taken_over_is_read_once_and_told_of(
+    hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However large it is."""
+    write(folder, {"README.md": FILES["README.md"], "day/cube.cu3s": FILES["day/cube.cu3s"]}, repo_id="other/data")
+    read: list[str] = []
+    is_at = RepositoryFile.is_at
+
+    def noted(file: RepositoryFile, place: Path) -> bool:
+        read.append(file.path)
+        return is_at(file, place)
+
+    monkeypatch.setattr(RepositoryFile, "is_at", noted)
+    PublicDatasets.download("lentils", folder.parent, adopt=True, progress=ProgressEmitter())
+    assert sorted(read) == ["README.md", "day/cube.cu3s", "day/labels.json", "day/labels.json"]
+    told = [json.loads(line)["files_done"] for line in capsys.readouterr().out.splitlines()]
+    assert told == [1, 2, 3]
 
 
 def test_names_of_files_may_be_odd(hub: Hub, folder: Path) -> None:

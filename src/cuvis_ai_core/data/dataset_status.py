@@ -60,7 +60,8 @@ def status_of(spec: DatasetSpec, folder: Path) -> DatasetStatus:
     if _is_nothing(folder):
         return DatasetStatus(spec, folder, "absent", None, None, None)
     marker = read_marker(folder)
-    if marker is None or marker.get("repo_id", spec.repo_id) != spec.repo_id:
+    # One that cannot be read is none of ours either: they are written at once, or not at all.
+    if marker is None or marker.get("repo_id") != spec.repo_id:
         return DatasetStatus(spec, folder, "foreign", size_of(folder), None, marker)
     if marker.get("state") != COMPLETE:
         return DatasetStatus(spec, folder, "incomplete", size_of(folder), None, marker)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,11 +20,13 @@ from cuvis_ai_core.data.dataset_status import (
 )
 from cuvis_ai_core.data.hub import fetching, hub_library, refuse_offline
 from cuvis_ai_core.data.provisioning import ProgressEmitter
-from cuvis_ai_core.data.repository_files import RepositoryFile, is_inside, size_of
+from cuvis_ai_core.data.repository_files import RepositoryFile, is_below, is_inside, size_of
 from cuvis_ai_core.errors import DatasetError
 
 _OWN: Final = (MARKER_NAME, ".cache")
 """What programs put beside the files of a data set: ours, and the hub's library."""
+_PARTS: Final = Path(".cache", "huggingface", "download")
+"""Where the hub's library has what is not a whole file yet."""
 _SHOWN: Final = 3
 
 
@@ -45,15 +47,20 @@ def fetch(found: DatasetStatus, *, force: bool, adopt: bool, progress: ProgressE
         )
     hub = hub_library(f"the data set '{spec.name}'")
     files = _files_of(spec, hub)
+    missing = _missing_of(spec, folder, files, force=force, progress=progress)
     if found.state == "foreign" and not force:
-        _refuse_others(spec, folder, files)
+        _refuse_others(spec, folder, missing)
+    _refuse_outside(spec, folder, missing)
     begun = {"state": DOWNLOADING, "repo_id": spec.repo_id, "revision": spec.revision, "started_at": _now()}
     before = _known_before(found)
     known = sorted({*before, *(file.path for file in files)})  # whoever goes on, with another revision, knows all
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / MARKER_NAME, begun | {"files": [{"path": path, "size_bytes": 0} for path in known]})
-        _fetch_files(spec, folder, files, hub, force=force, progress=progress)
+        for number, file in enumerate(missing, len(files) - len(missing) + 1):
+            _fetch_file(spec, folder, file, hub, force=force)
+            if progress is not None:
+                progress.files_progress(spec.name, number, len(files))
         names = {file.path.casefold() for file in files}  # where a disk knows no case, these are the same files
         stale = [path for path in before if path.casefold() not in names and os.path.lexists(folder / path)]
         _write_complete(spec, folder, {file.path: file.size_bytes for file in files}, stale)
@@ -125,47 +132,68 @@ def _files_of(spec: DatasetSpec, hub: Any) -> list[RepositoryFile]:
     return files
 
 
-def _fetch_files(
+def _missing_of(
     spec: DatasetSpec,
     folder: Path,
-    files: list[RepositoryFile],
-    hub: Any,
+    files: Sequence[RepositoryFile],
     *,
     force: bool,
     progress: ProgressEmitter | None,
-) -> None:
-    """Have each file in its place, one after the other, so that an interrupt ends it at once."""
+) -> list[RepositoryFile]:
+    """Return the files that are fetched; each that is there is read once, however large, and told of."""
+    if force:
+        return list(files)
+    missing: list[RepositoryFile] = []
     for number, file in enumerate(files, 1):
-        place = folder / file.path
-        if force or not file.is_at(place):
-            with fetching(f"The data set '{spec.name}' ({spec.repo_id}/{file.path})", DatasetError):
-                hub.hf_hub_download(
-                    spec.repo_id,
-                    file.path,
-                    repo_type="dataset",
-                    revision=spec.revision,
-                    local_dir=str(folder),
-                    token=False,
-                    # Else the library goes on with a part, but takes a file for right that was changed here.
-                    force_download=force or os.path.lexists(place),
-                )
-            if not file.is_at(place):
-                place.unlink(missing_ok=True)
+        if not file.is_at(folder / file.path):
+            missing.append(file)
+        elif progress is not None:
+            progress.files_progress(spec.name, number - len(missing), len(files))
+    return missing
+
+
+def _fetch_file(spec: DatasetSpec, folder: Path, file: RepositoryFile, hub: Any, *, force: bool) -> None:
+    """Have a file in its place; one alone at a time, so that an interrupt ends it at once."""
+    place = folder / file.path
+    with fetching(f"The data set '{spec.name}' ({spec.repo_id}/{file.path})", DatasetError):
+        hub.hf_hub_download(
+            spec.repo_id,
+            file.path,
+            repo_type="dataset",
+            revision=spec.revision,
+            local_dir=str(folder),
+            token=False,
+            # Else the library goes on with a part, but takes a file for right that was changed here.
+            force_download=force or os.path.lexists(place),
+        )
+    if not file.is_at(place):
+        place.unlink(missing_ok=True)
+        raise DatasetError(
+            f"The data set '{spec.name}': what came of {file.path} is another file than the hub has in its "
+            "list. It was not kept.",
+            hint="Run the same command again: it goes on with what is there.",
+        )
+
+
+def _refuse_outside(spec: DatasetSpec, folder: Path, missing: Iterable[RepositoryFile]) -> None:
+    """Raise if a link in the folder has a file written elsewhere, where it would replace what lies there."""
+    for file in missing:
+        # The library has parts of files, and what it knows of them, in folders of its own beside them.
+        for place in (folder / file.path, folder / _PARTS / file.path):
+            if not is_below(place, folder):
                 raise DatasetError(
-                    f"The data set '{spec.name}': what came of {file.path} is another file than the hub has in its "
-                    "list. It was not kept.",
-                    hint="Run the same command again: it goes on with what is there.",
+                    f"The data set '{spec.name}' cannot be fetched: {place} lies outside of {folder}, where a link "
+                    "leads. Nothing was changed.",
+                    hint="Move the link away, or have the folder that it leads to in its place.",
                 )
-        if progress is not None:
-            progress.files_progress(spec.name, number, len(files))
 
 
-def _refuse_others(spec: DatasetSpec, folder: Path, files: Iterable[RepositoryFile]) -> None:
+def _refuse_others(spec: DatasetSpec, folder: Path, missing: Iterable[RepositoryFile]) -> None:
     """Raise if a file in a folder that is taken over is in the place of one of the data set, and is another."""
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not taken over: it is no folder.", hint="Move it away.")
-    places = [folder / file.path for file in files if not file.is_at(folder / file.path)]
-    others = [str(each) for each in dict.fromkeys(_in_the_way(place, folder) for place in places) if each]
+    found = dict.fromkeys(_in_the_way(folder / file.path, folder) for file in missing)
+    others = [str(each) for each in found if each]
     if others:
         more = f", and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
         raise DatasetError(
@@ -212,8 +240,7 @@ def _is_data(path: object) -> bool:
 
 def _is_removed(place: Path, folder: Path) -> bool:
     """Remove a file, and the folders above it that are empty then; nothing that a link leads to."""
-    home = folder.resolve()
-    if not place.parent.resolve().is_relative_to(home) or (place.is_dir() and not place.is_symlink()):
+    if not is_below(place, folder) or (place.is_dir() and not place.is_symlink()):
         return False
     with suppress(OSError):
         place.unlink()

@@ -44,6 +44,14 @@ def is_inside(name: object) -> TypeGuard[str]:
     return not re.match("[A-Za-z]:", name) and not {"..", ".", ""} & set(re.split(r"[/\\]", name))
 
 
+def is_below(place: Path, folder: Path) -> bool:
+    """Tell whether a place lies in a folder when links above it are followed; what it is itself does not matter."""
+    try:
+        return place.parent.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # links that lead to each other, before Python 3.13
+        return False
+
+
 def sha256_of(path: Path) -> str | None:
     """Return the hash of a plain file, or None where it cannot be read."""
     try:
