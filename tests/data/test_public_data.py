@@ -1,5 +1,6 @@
 """Public data sets: listed, fetched from a hub on loopback, taken over and removed, on real files."""
 
+import errno
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import filelock
@@ -16,6 +18,7 @@ from loopback_hub import Hub  # type: ignore[import-not-found]
 from cuvis_ai_core._atomic_writes import remove_tree
 from cuvis_ai_core.data import fetched_datasets
 from cuvis_ai_core.data.provisioning import ProgressEmitter
+from cuvis_ai_core.data.provisioning_commands import ForPeople
 from cuvis_ai_core.data.public_datasets import DatasetError, DatasetSpec, PublicDatasets, download_data_cli
 from cuvis_ai_core.data.repository_files import RepositoryFile
 
@@ -413,8 +416,11 @@ def test_a_data_set_is_removed(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("steps", [0, 1, 5, 29])
-def test_a_removal_that_was_ended_can_be_done_again(folder: Path, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    """What is left counts as incomplete, not as somebody else's, however much that is."""
+@pytest.mark.parametrize("is_full", [False, True])
+def test_a_removal_that_was_ended_can_be_done_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, steps: int, *, is_full: bool
+) -> None:
+    """What is left counts as incomplete, or as damaged where the disk is full, never as somebody else's."""
     write(folder, {f"{number}.txt": b"data" for number in range(30)})
     left = list(range(steps))
 
@@ -426,11 +432,40 @@ def test_a_removal_that_was_ended_can_be_done_again(folder: Path, monkeypatch: p
 
     with monkeypatch.context() as patched:
         patched.setattr(fetched_datasets, "remove_tree", end)
+        if is_full:
+            patched.setattr(fetched_datasets, "write_json", refuse_to_write)
         with pytest.raises(KeyboardInterrupt):
             PublicDatasets.remove("lentils", folder.parent)
-    assert (len(content(folder)), state(folder)) == (30 - steps, "incomplete")
+    assert len(content(folder)) == 30 - steps
+    assert state(folder) == (("damaged" if steps else "present") if is_full else "incomplete")
     PublicDatasets.remove("lentils", folder.parent)
     assert state(folder) == "absent"
+
+
+def refuse_to_write(*_: object) -> None:
+    """Be a disk that is full."""
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_data_set_is_removed_from_a_full_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is why it is removed."""
+    write(folder)
+    monkeypatch.setattr(fetched_datasets, "write_json", refuse_to_write)
+    assert PublicDatasets.remove("lentils", folder.parent) > sum(map(len, FILES.values()))
+    assert state(folder) == "absent"
+
+
+def test_what_cannot_be_removed_or_written_has_a_next_step(
+    hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the second line."""
+    write(folder, state="downloading")
+    monkeypatch.setattr(fetched_datasets, "write_json", refuse_to_write)
+    with pytest.raises(DatasetError, match=r"No space left on device\.\nLook at .* the room on its disk"):
+        PublicDatasets.download("lentils", folder.parent)
+    monkeypatch.setattr(fetched_datasets, "remove_tree", refuse_to_write)
+    with pytest.raises(DatasetError, match=r"cannot be removed: No space left on device\.\n.* the same command again"):
+        PublicDatasets.remove("lentils", folder.parent)
 
 
 def test_a_data_folder_that_cannot_be_written_is_said(hub: Hub, tmp_path: Path) -> None:
@@ -587,6 +622,50 @@ def test_the_command_says_what_it_did(command: Command, hub: Hub, folder: Path) 
     assert command("remove", "lentils")[0] == command("download", "lentils")[0] == 1
     assert command("download", "lentils", "--adopt")[0] == 0
     assert PublicDatasets.download_dataset("nothing", download_path=str(folder.parent)) is False
+
+
+def test_who_removes_waits_for_another_program_and_says_so(
+    command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the standard error, once."""
+    write(folder)
+    lock = filelock.FileLock(folder.parent / ".cuvis-cache.lock", thread_local=False)
+    say = ForPeople.waiting
+
+    def wait(told: ForPeople) -> None:
+        say(told)
+        lock.release()
+
+    monkeypatch.setattr(ForPeople, "waiting", wait)
+    lock.acquire()
+    unheard = Timer(30, lock.release)
+    unheard.start()
+    try:
+        code, out, said = command("remove", "lentils", "--json")
+    finally:
+        unheard.cancel()
+        lock.release()
+    assert (code, said.count("Another program works in this folder")) == (0, 1)
+    assert json.loads(out)["removed"][0]["name"] == "Lentils"
+
+
+def test_what_can_be_removed_is_removed_and_told(command: Command, folder: Path) -> None:
+    """Though another cannot be; a name that is given twice counts once."""
+    write(folder)
+    other = folder.parent / PublicDatasets.get_spec("blood-perfusion").target_dir
+    other.mkdir()
+    (other / "own.txt").write_bytes(b"mine")
+    code, out, said = command("remove", "blood-perfusion", "lentils", "LENTILS", "--json")
+    (row,) = json.loads(out)["removed"]
+    assert (code, row["name"], row["freed_bytes"] > 0, folder.exists()) == (1, "Lentils", True, False)
+    assert "Remove it by hand" in said
+    assert (other / "own.txt").exists()
+
+
+def test_a_name_that_is_given_twice_is_fetched_once(command: Command, hub: Hub) -> None:
+    """However it is written."""
+    assert command("download", "Lentils", "lentils", "--force")[0] == 0
+    assert asked(hub) == sorted(FILES)
 
 
 @pytest.mark.parametrize(

@@ -10,20 +10,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
+import filelock
 import pytest
 from loopback_hub import COMMIT, Hub  # type: ignore[import-not-found]
 
-from cuvis_ai_core.data import carried_weights, weights_folder
+from cuvis_ai_core.data import carried_weights, weights, weights_folder
 from cuvis_ai_core.data.model_weights import (
     ModelDownloadError,
     ModelRegistryConflict,
     ModelWeights,
     ModelWeightsMissingError,
+    RegisteredWeight,
     download_model_cli,
     index_json,
 )
+from cuvis_ai_core.data.provisioning_commands import ForPeople
 from cuvis_ai_core.errors import ManifestError
 
 CONTENT, CONFIG = b"trained" * 100, b"{}"
@@ -550,6 +554,50 @@ def test_the_command_says_what_it_did(
     assert answer("remove", "remove", "--dir", "models--lab--Belt")[0] == 0
     assert command("download", "small", "--out", str(tmp_path / "copy.pt"))[0] == 0
     assert (tmp_path / "copy.pt").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("what", [("small",), ("--dir", "models--lab--Belt")])
+def test_who_removes_waits_for_another_program_and_says_so(
+    command: Callable[..., tuple[int, str, str]], cache: Path, monkeypatch: pytest.MonkeyPatch, what: tuple[str, ...]
+) -> None:
+    """On the standard error, once."""
+    put(cache, *FILES)
+    lock = filelock.FileLock(cache / ".cuvis-cache.lock", thread_local=False)
+    say = ForPeople.waiting
+
+    def wait(told: ForPeople) -> None:
+        say(told)
+        lock.release()
+
+    monkeypatch.setattr(ForPeople, "waiting", wait)
+    lock.acquire()
+    unheard = Timer(30, lock.release)
+    unheard.start()
+    try:
+        code, out, said = command("remove", *what, "--json")
+    finally:
+        unheard.cancel()
+        lock.release()
+    assert (code, said.count("Another program works in this folder")) == (0, 1)
+    assert json.loads(out)["removed"][0]["freed_bytes"] > 0
+
+
+def test_what_can_be_removed_is_removed_and_told(
+    command: Callable[..., tuple[int, str, str]], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though another cannot be."""
+    put(cache, *FILES)
+    take_out = weights.take_out
+
+    def refuse_tall(weight: RegisteredWeight, *more: Any) -> int:
+        if weight.name == "tall":
+            raise PermissionError(13, "Permission denied")
+        return take_out(weight, *more)
+
+    monkeypatch.setattr(weights, "take_out", refuse_tall)
+    code, out, said = command("remove", "tall", "small", "--json")
+    assert (code, [row["name"] for row in json.loads(out)["removed"]]) == (1, ["small"])
+    assert "Permission denied" in said
 
 
 @pytest.mark.parametrize(

@@ -142,15 +142,20 @@ class PublicDatasets:
             return DownloadResult(found.path, tuple(stale_files(found.marker or {})))
 
     @classmethod
-    def remove(cls, name: str, data_dir: str | Path) -> int:
+    def remove(cls, name: str, data_dir: str | Path, *, progress: ProgressEmitter | None = None) -> int:
         """Remove the folder of a data set with all that is in it, and return how many bytes that were.
+
+        Args:
+            name: Its name, or an alias.
+            data_dir: The folder of all data.
+            progress: Whom it is told that another program is waited for.
 
         Raises:
             DatasetError: There is none of that name, or its folder was not fetched as this data set.
         """
         if cls.status(name, data_dir).state == "absent":
             return 0
-        with working_in(Path(data_dir), DatasetError, longest=_LONGEST_WAIT):
+        with working_in(Path(data_dir), DatasetError, progress, _LONGEST_WAIT):
             return take_out(cls.status(name, data_dir))
 
     @classmethod

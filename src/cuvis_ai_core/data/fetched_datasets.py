@@ -65,7 +65,10 @@ def fetch(found: DatasetStatus, *, force: bool, adopt: bool, progress: ProgressE
         stale = [path for path in before if path.casefold() not in names and os.path.lexists(folder / path)]
         _write_complete(spec, folder, {file.path: file.size_bytes for file in files}, stale)
     except OSError as error:
-        raise DatasetError(f"{folder}: nothing can be written there: {error.strerror or error}.") from error
+        raise DatasetError(
+            f"The data set '{spec.name}' cannot be put into {folder}: {_words_of(error)}.",
+            hint="Look at the folder and the room on its disk, and run the same command again.",
+        ) from error
 
 
 def prune(found: DatasetStatus) -> tuple[str, ...]:
@@ -102,14 +105,19 @@ def take_out(found: DatasetStatus) -> int:
         )
     freed = size_of(folder)
     try:
-        # First, and gone last: whoever is ended in between finds it incomplete, and can remove it again.
-        write_json(folder / MARKER_NAME, {"state": DOWNLOADING, "repo_id": spec.repo_id, "files": []})
+        # First, and gone last: whoever is ended in between finds it incomplete, and can remove it again. A full disk
+        # has no room for that; then the old marker does, by which it is damaged.
+        with suppress(OSError):
+            write_json(folder / MARKER_NAME, {"state": DOWNLOADING, "repo_id": spec.repo_id, "files": []})
         for each in folder.iterdir():
             if each.name != MARKER_NAME:
                 remove_tree(each)
         remove_tree(folder)
     except OSError as error:
-        raise DatasetError(f"{folder} cannot be removed: {error.strerror or error}.") from error
+        raise DatasetError(
+            f"{folder} cannot be removed: {_words_of(error)}.",
+            hint="See to that, and run the same command again: it goes on with what is left.",
+        ) from error
     return freed
 
 
@@ -128,7 +136,10 @@ def _files_of(spec: DatasetSpec, hub: Any) -> list[RepositoryFile]:
         ]
     for file in files:
         if not _is_data(file.path):
-            raise DatasetError(f"{what} cannot be fetched: '{shown_in_line(file.path)}' is no name of a file in it.")
+            raise DatasetError(
+                f"{what} cannot be fetched: '{shown_in_line(file.path)}' is no name of a file in it.",
+                hint=f"Nothing was fetched. Ask whoever keeps the repository: {spec.page}",
+            )
     return files
 
 
@@ -249,6 +260,12 @@ def _is_removed(place: Path, folder: Path) -> bool:
                 break
             parent.rmdir()
     return not os.path.lexists(place)
+
+
+def _words_of(error: OSError) -> str:
+    """Return what an error of the system says, and of which file."""
+    place = f" ({shown_in_line(str(error.filename))})" if error.filename else ""
+    return f"{error.strerror or error}{place}"
 
 
 def _now() -> str:

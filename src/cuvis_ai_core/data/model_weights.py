@@ -217,17 +217,23 @@ def _remove(
     if bool(names) == bool(folder):
         raise click.UsageError("Give names of weights, or --dir.")
     _read(plugins_dirs, names)
-    with Saying():
-        removed: list[dict[str, Any]] = [
-            {"name": name, "freed_bytes": ModelWeights.remove(name, cache_dir)} for name in names
-        ]
-        if folder:
-            removed = [{"dir": folder, "freed_bytes": ModelWeights.remove_dir(folder, cache_dir)}]
+    progress = emitter(as_json=as_json, as_events=False)
+    remove = ModelWeights.remove_dir if folder else ModelWeights.remove
+    removed: list[dict[str, Any]] = []
+    failed = []
+    for name in (folder,) if folder else names:
+        try:
+            freed = remove(name, cache_dir, progress=progress)
+        except (CuvisError, OSError) as error:
+            failed.append(str(error))  # the others are removed all the same
+            continue
+        removed.append({"dir" if folder else "name": name, "freed_bytes": freed})
+        if not as_json:
+            click.echo(f"{name}: {shown_size(freed)} removed")
     if as_json:
         print_payload("cache_dir", ModelWeights.resolve_cache_dir(cache_dir), "removed", removed)
-        return
-    for row in removed:
-        click.echo(f"{row.get('name') or row['dir']}: {shown_size(row['freed_bytes'])} removed")
+    if failed:
+        raise click.ClickException("\n".join(failed))
 
 
 download_model.add_command(schema_command)

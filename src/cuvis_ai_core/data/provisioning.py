@@ -86,7 +86,10 @@ def working_in(
     except filelock.Timeout:
         raise kind(f"{folder}: another program has worked in it for {longest:.0f} s; try again later.") from None
     except OSError as error:
-        raise kind(f"{folder}: nothing can be written there: {error.strerror or error}.") from error
+        raise kind(
+            f"{folder}: nothing can be written there: {error.strerror or error}. Choose another folder, or look at its "
+            "rights and the room on its disk."
+        ) from error
     try:
         yield
     finally:

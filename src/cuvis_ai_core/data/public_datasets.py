@@ -15,7 +15,6 @@ from cuvis_ai_core.data.provisioning_commands import (
     AS_EVENTS,
     AS_JSON,
     Interruptible,
-    Saying,
     emitter,
     print_payload,
     schema_command,
@@ -94,7 +93,7 @@ def _download(*, names: Sequence[str], data_dir: Path, as_json: bool, as_events:
     progress = emitter(as_json=as_json, as_events=as_events)
     _refuse_unknown(names)
     rows, failed = [], []
-    for spec in map(PublicDatasets.get_spec, names):
+    for spec in _each_once(names):
         done = None
         try:
             done = PublicDatasets.download(spec.name, data_dir, progress=progress, **how)
@@ -119,15 +118,21 @@ def _download(*, names: Sequence[str], data_dir: Path, as_json: bool, as_events:
 def _remove(*, names: Sequence[str], data_dir: Path, as_json: bool) -> None:
     """Remove the folders of data sets that were fetched or adopted, with all that is in them."""
     _refuse_unknown(names)
-    removed = []
-    with Saying():
-        for name in names:
-            freed = PublicDatasets.remove(name, data_dir)
-            removed.append({"name": PublicDatasets.get_spec(name).name, "freed_bytes": freed})
-            if not as_json:
-                click.echo(f"{removed[-1]['name']}: {shown_size(freed)} removed")
+    progress = emitter(as_json=as_json, as_events=False)
+    removed, failed = [], []
+    for spec in _each_once(names):
+        try:
+            freed = PublicDatasets.remove(spec.name, data_dir, progress=progress)
+        except (CuvisError, OSError) as error:
+            failed.append(str(error))  # the others are removed all the same
+            continue
+        removed.append({"name": spec.name, "freed_bytes": freed})
+        if not as_json:
+            click.echo(f"{spec.name}: {shown_size(freed)} removed")
     if as_json:
         print_payload("data_dir", data_dir, "removed", removed)
+    if failed:
+        raise click.ClickException("\n".join(failed))
 
 
 dataset.add_command(schema_command)
@@ -145,6 +150,12 @@ def _refuse_unknown(names: Sequence[str]) -> None:
             PublicDatasets.get_spec(name)
         except DatasetError as error:
             raise click.UsageError(str(error)) from error
+
+
+def _each_once(names: Sequence[str]) -> list[DatasetSpec]:
+    """Return what is named, each once: a name and its alias are one."""
+    found = {spec.name: spec for spec in map(PublicDatasets.get_spec, names)}
+    return list(found.values())
 
 
 def _say(spec: DatasetSpec, done: DownloadResult, *, quietly: bool) -> None:

@@ -268,8 +268,13 @@ class ModelWeights(WeightsIndex):
             return carry_in({row.name: row for row in cls.rows()}, Path(source_dir), wanted, cache, progress)
 
     @classmethod
-    def remove(cls, name: str, cache_dir: str | Path | None = None) -> int:
+    def remove(cls, name: str, cache_dir: str | Path | None = None, *, progress: ProgressEmitter | None = None) -> int:
         """Remove weights from the folder, and return how many bytes that were; files that others need stay.
+
+        Args:
+            name: Theirs, or an alias.
+            cache_dir: The folder of weights.
+            progress: Whom it is told that another program is waited for.
 
         Raises:
             ModelDownloadError: There are none of that name.
@@ -277,12 +282,19 @@ class ModelWeights(WeightsIndex):
         weight, cache = cls.get(name), cls.resolve_cache_dir(cache_dir)
         if not cache.is_dir():
             return 0
-        with working_in(cache, ModelDownloadError):
+        with working_in(cache, ModelDownloadError, progress):
             return take_out(weight, cache, [row for row in cls.rows() if row.name != weight.name])
 
     @classmethod
-    def remove_dir(cls, dirname: str, cache_dir: str | Path | None = None) -> int:
+    def remove_dir(
+        cls, dirname: str, cache_dir: str | Path | None = None, *, progress: ProgressEmitter | None = None
+    ) -> int:
         """Remove the whole folder of a repository (`models--owner--name`), and return how many bytes that were.
+
+        Args:
+            dirname: What it is called.
+            cache_dir: The folder of weights.
+            progress: Whom it is told that another program is waited for.
 
         Raises:
             ModelDownloadError: It is not there, a link, or no such folder.
@@ -290,7 +302,7 @@ class ModelWeights(WeightsIndex):
         cache = cls.resolve_cache_dir(cache_dir)
         if not cache.is_dir():
             raise ModelDownloadError(f"{cache} is not there.")
-        with working_in(cache, ModelDownloadError):
+        with working_in(cache, ModelDownloadError, progress):
             return take_out_folder(dirname, cache)
 
 
