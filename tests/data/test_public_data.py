@@ -297,7 +297,7 @@ def test_a_file_in_the_place_of_a_folder_is_not_taken_over(hub: Hub, folder: Pat
 @pytest.mark.parametrize("link", ["day", ".cache", ".cache/huggingface", ".cache/huggingface/download/day"])
 @pytest.mark.parametrize("how", [{}, {"force": True}, {"adopt": True, "force": True}])
 def test_nothing_is_fetched_through_a_link_to_elsewhere(
-    hub: Hub, folder: Path, tmp_path: Path, link: str, how: dict[str, bool]
+    hub: Hub, folder: Path, tmp_path: Path, link: str, how: dict[str, Any]
 ) -> None:
     """Whoever asks: what lies there is not of the data set."""
     write(folder, {"README.md": b"read me"}, state="downloading", repo_id="o/d" if "adopt" in how else SPEC.repo_id)

@@ -587,7 +587,7 @@ def test_what_can_be_removed_is_removed_and_told(
 ) -> None:
     """Though another cannot be."""
     put(cache, *FILES)
-    take_out = weights.take_out
+    take_out = weights_folder.take_out
 
     def refuse_tall(weight: RegisteredWeight, *more: Any) -> int:
         if weight.name == "tall":
