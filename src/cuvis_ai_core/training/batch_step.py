@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core._nearest import did_you_mean
@@ -19,6 +19,10 @@ WEIGHT = "weight"
 """The output in which a node may say over how many pixels (or how much weight of them) its numbers are means."""
 
 
+_RUNNING = "POOLED_METRIC_NAMES"
+"""Names of the metrics that published nodes count on over all batches of a pass: each number is of all so far."""
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What came out for a batch.
@@ -27,11 +31,13 @@ class Measured:
         losses: Loss node to its loss.
         metrics: Metric node to what it returned.
         weights: Node to the weight of this batch in a mean over several.
+        running: Metric node to the names of its numbers that are of all batches so far, and not of this one.
     """
 
     losses: Mapping[str, Any]
     metrics: Mapping[str, Any]
     weights: Mapping[str, float]
+    running: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def loss(self) -> Any:
@@ -94,9 +100,21 @@ class Measuring:
         )
         weights = dict.fromkeys((*losses, *metrics), float(pixels_in(batch, self.ignore_label)))
         weights |= {name: as_number(outputs[name, WEIGHT]) for name in weighted}
+        running = {name: frozenset(getattr(self.pipeline.nodes[name], _RUNNING, ())) for name in metrics}
         return Measured(
-            {name: outputs[name, LOSS] for name in losses}, {name: outputs[name, METRICS] for name in metrics}, weights
+            {name: outputs[name, LOSS] for name in losses},
+            {name: outputs[name, METRICS] for name in metrics},
+            weights,
+            running,
         )
+
+    def begin(self) -> None:
+        """Have metric nodes that count over many batches begin anew."""
+        for name in self.metric_nodes:
+            node = self.pipeline.nodes[name]
+            if getattr(node, _RUNNING, ()) and hasattr(node, "pooled_metrics"):
+                for metric in node.pooled_metrics().values():
+                    metric.reset()
 
     @property
     def by_pixels(self) -> tuple[str, ...]:

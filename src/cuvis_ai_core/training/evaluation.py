@@ -65,6 +65,7 @@ def pooled(
     from cuvis_ai_schemas.enums import ExecutionStage
     from cuvis_ai_schemas.execution import Context
 
+    measuring.begin()
     pool = Pool(several=len(measuring.loss_nodes) > 1)
     guard = Guard(measuring, on_nan, place_in(batches))
     with evaluating(measuring.pipeline):

@@ -22,8 +22,8 @@ class Pool:
     """What the batches of one pass over data come to together.
 
     A loss, and a metric that is one number for a batch, is averaged with the weight that its node says, by default the
-    pixels of the batch. A metric of torchmetrics is given what it is to compare, batch after batch, and asked at the
-    end.
+    pixels of the batch. Of a number that its node counts on over all batches the last is taken. A metric of
+    torchmetrics is given what it is to compare, batch after batch, and asked at the end.
 
     Args:
         several: Whether each loss is reported by itself too.
@@ -33,6 +33,7 @@ class Pool:
         self._several = several
         self._losses: dict[str, _Mean] = {}
         self._means: dict[str, _Mean] = {}
+        self._last: dict[str, float] = {}
         self._metrics: dict[str, dict[str, Any]] = {}
         self._undefined: set[str] = set()
 
@@ -51,6 +52,8 @@ class Pool:
             for name, value in _named(node, metrics):
                 if isinstance(value, tuple):
                     self._update(node, name, *value)
+                elif name in measured.running.get(node, ()):
+                    self._last[f"{node}/{name}"] = _number(node, name, value)
                 else:
                     self._add_number(node, name, value, measured.weights[node])
 
@@ -65,7 +68,7 @@ class Pool:
         alone = {f"{node}/{LOSS}": value for node, value in losses.items()} if self._several else {}
         means = {name: mean.value for name, mean in self._means.items()}
         numbers = {name: float(value) for name, value, _ in self._computed() if value.ndim == 0}
-        return {**total, **alone, **means, **numbers}
+        return {**total, **alone, **means, **self._last, **numbers}
 
     @property
     def averaged(self) -> set[str]:
@@ -100,10 +103,7 @@ class Pool:
             ) from error
 
     def _add_number(self, node: str, metric: str, number: Any, weight: float) -> None:
-        try:
-            name, value = f"{node}/{metric}", as_number(number)
-        except (TypeError, ValueError) as error:
-            raise _no_metric(node, metric, number) from error
+        name, value = f"{node}/{metric}", _number(node, metric, number)
         if not math.isfinite(value) and name not in self._undefined:
             self._undefined.add(name)
             logger.warning("%s is %s for a batch, which is left out of it", name, value)
@@ -167,6 +167,13 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, NDArray[Any]]]:
         yield from ((f"{name}/{number}", each) for number, each in enumerate(np.asarray(each) for each in array))
     else:
         yield name, array
+
+
+def _number(node: str, name: str, value: object) -> float:
+    try:
+        return as_number(value)
+    except (TypeError, ValueError) as error:
+        raise _no_metric(node, name, value) from error
 
 
 def _is_metric(value: object) -> bool:
