@@ -25,6 +25,7 @@ class Hub:
         broken: Paths whose content ends early.
         instead: Content that is sent in the place of what was listed.
         held: Paths of whose content the second half comes when `go_on` is set; `halfway` is set when the first came.
+        lacks: Revisions that no repository has.
         gated: Repositories, `models/OWNER/NAME`, that let nobody in.
     """
 
@@ -37,6 +38,7 @@ class Hub:
         self.instead: dict[str, bytes] = {}
         self.held: set[str] = set()
         self.gated: set[str] = set()
+        self.lacks: set[str] = set()
         self.halfway, self.go_on = Event(), Event()
         self.endpoint = ""
 
@@ -63,10 +65,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.asked.append(f"{self.command} {path}")
         self.hub.tokens.append(self.headers.get("authorization"))
         if found := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)/(revision|tree)/([^/]+)", path):
-            kind, name, what, _ = found.groups()
+            kind, name, what, revision = found.groups()
+            if revision in self.hub.lacks:
+                return self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
             return self._listing(f"{kind}/{name}", name, what)
         if found := re.fullmatch(r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
-            kind, name, _, file = found.groups()
+            kind, name, revision, file = found.groups()
+            if revision in self.hub.lacks:
+                return self._send(404, b"", {"X-Error-Code": "RevisionNotFound"})
             return self._file(f"{(kind or 'models/')}{name}/{file}")
         return self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
 

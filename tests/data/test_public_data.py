@@ -228,16 +228,24 @@ def test_what_cannot_be_fetched_leaves_nothing(
     hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
     """And says why in a line; nothing is begun before the hub has said what there is."""
-    words = {"offline": "no connection may be opened", "gone": "there is no such repository", "name": "is no name of a"}
+    words = {
+        "offline": "no connection may be opened",
+        "gone": "there is no such repository",
+        "revision": "the repository has no such revision",
+        "gated": "its owner lets in those alone",
+        "name": "is no name of a",
+    }
     if trouble == "offline":
         monkeypatch.setenv("CUVIS_OFFLINE", "1")
     elif trouble == "name":
         hub.files[f"{HOME}/../evil"] = b"e"
     elif trouble == "gated":
         hub.gated.add(HOME)
+    elif trouble == "revision":
+        hub.lacks.add(SPEC.revision)
     else:
         hub.files.clear()
-    with pytest.raises(DatasetError, match=words.get(trouble, "cannot be fetched")) as error:
+    with pytest.raises(DatasetError, match=words[trouble]) as error:
         PublicDatasets.download("lentils", folder.parent)
     assert "--token" not in str(error.value)
     assert not list(folder.parent.rglob("evil"))
@@ -252,7 +260,7 @@ def test_what_cannot_be_fetched_leaves_nothing(
 def test_names_of_a_stranger_are_files_of_the_data_set(hub: Hub, folder: Path, name: str) -> None:
     """Or nothing is fetched at all."""
     hub.files[f"{HOME}/{name}"] = b"evil"
-    with pytest.raises(DatasetError, match="is no name of a file in it"):
+    with pytest.raises(DatasetError, match=r"is no name of a file in it\.\nNothing was fetched\. Ask"):
         PublicDatasets.download("lentils", folder.parent)
     assert not folder.exists()
 
@@ -471,7 +479,7 @@ def test_what_cannot_be_removed_or_written_has_a_next_step(
 def test_a_data_folder_that_cannot_be_written_is_said(hub: Hub, tmp_path: Path) -> None:
     """As one error, as is a file in the place of the data set."""
     (tmp_path / "file").write_text("a file")
-    with pytest.raises(DatasetError, match="nothing can be written there"):
+    with pytest.raises(DatasetError, match=r"nothing can be written there.*Choose another folder"):
         PublicDatasets.download("lentils", tmp_path / "file")
     (tmp_path / SPEC.target_dir).write_text("a file")
     for adopt, force in ((False, False), (True, False), (True, True)):

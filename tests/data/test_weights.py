@@ -1,8 +1,11 @@
 """Weights of models: declared, fetched from a hub on loopback, carried and removed, on real files."""
 
+import errno
 import hashlib
 import json
 import os
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -10,14 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Timer
+from threading import Thread, Timer
 from typing import Any
 
 import filelock
 import pytest
 from loopback_hub import COMMIT, Hub  # type: ignore[import-not-found]
 
-from cuvis_ai_core.data import carried_weights, weights, weights_folder
+from cuvis_ai_core.data import carried_weights, fetched_weights, weights, weights_folder
 from cuvis_ai_core.data.model_weights import (
     ModelDownloadError,
     ModelRegistryConflict,
@@ -27,6 +30,7 @@ from cuvis_ai_core.data.model_weights import (
     download_model_cli,
     index_json,
 )
+from cuvis_ai_core.data.provisioning import ProgressEmitter
 from cuvis_ai_core.data.provisioning_commands import ForPeople
 from cuvis_ai_core.errors import ManifestError
 
@@ -395,6 +399,61 @@ def test_weights_whose_repository_is_on_another_disk(hub: Hub, cache: Path, tmp_
         assert ModelWeights.status("small", cache, verify=True).state == "present"
         assert files(Path(folder)) == ["refs/main", *(each.partition("/")[2] for each in HERE)]
         assert not (cache / ".cuvis-fetching").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "is_of_disk"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (PermissionError(errno.EACCES, "Permission denied"), True),
+        (FileExistsError(errno.EEXIST, "File exists"), True),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), True),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), False),
+        (socket.gaierror(errno.ENOENT, "a number that files have too"), False),
+        (ssl.SSLError(1, "wrong version number"), False),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), False),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), False),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), False),
+        (TimeoutError(errno.ETIMEDOUT, "timed out"), False),
+        (OSError("an error of a library"), False),
+    ],
+)
+def test_an_error_is_of_the_disk_or_of_the_network(
+    cache: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch, error: OSError, *, is_of_disk: bool
+) -> None:
+    """The next step is to look at the one that it is of."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fail)
+    looked_at = "the folder and the room on its disk" if is_of_disk else "the connection"
+    with pytest.raises(ModelDownloadError, match=f"\nLook at {looked_at}"):
+        ModelWeights.download("small", cache)
+
+
+def test_nobody_looks_how_far_it_is_for_people_who_are_not_told(
+    cache: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is told is looked for: events, and emitters of others."""
+    begun: list[object] = []
+
+    class Noted(Thread):
+        def start(self) -> None:
+            begun.append(self)
+            super().start()
+
+    class OfOthers(ForPeople):
+        def progress(self, *_: object) -> None:
+            """Count it."""
+
+    monkeypatch.setattr(fetched_weights, "Thread", Noted)
+    ModelWeights.download("small", cache, force=True, progress=ForPeople())
+    assert begun == []
+    for told in (ProgressEmitter(), OfOthers()):
+        ModelWeights.download("small", cache, force=True, progress=told)
+        assert begun
+        begun.clear()
 
 
 def test_weights_are_removed(cache: Path) -> None:

@@ -93,7 +93,7 @@ def fetch_other(  # noqa: PLR0913 - the published arguments
 @contextmanager
 def _told(name: str, folder: Path, sha256: str, total: int, progress: ProgressEmitter | None) -> Iterator[None]:
     """Tell now and then how much of a file has come."""
-    if progress is None:
+    if progress is None or not progress.tells_progress:
         yield
         return
     over = Event()

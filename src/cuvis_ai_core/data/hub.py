@@ -1,5 +1,6 @@
 """The Hugging Face hub: its library, which does the fetching, and what its errors mean."""
 
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,24 @@ _MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
 """By the names of errors, the most special first: their own texts are several lines of addresses."""
 _OTHERS_FILE: Final = (
     "Look at its name. If it is not open to all, ask for access on its page, and give a token (--token, or HF_TOKEN)."
+)
+_OF_DISKS: Final = frozenset(
+    {
+        errno.EACCES,
+        errno.EDQUOT,
+        errno.EEXIST,
+        errno.EFBIG,
+        errno.EIO,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOSPC,
+        errno.ENOTDIR,
+        errno.ENOTEMPTY,
+        errno.EPERM,
+        errno.EROFS,
+    }
 )
 _DECLARED_FILE: Final = "No token is sent for what is declared, which has to be open to all: ask whoever declared it."
 
@@ -87,9 +106,10 @@ def fetching(what: str, kind: type[CuvisError], *, sends_token: bool = False) ->
 
 
 def _is_of_this_disk(error: BaseException) -> bool:
-    """Tell whether a file cannot be written; libraries raise an `OSError` for connections as well, without a number."""
-    is_connection = isinstance(error, ConnectionError | TimeoutError)
-    return isinstance(error, OSError) and error.errno is not None and not is_connection
+    """Tell whether a file cannot be written; errors of connections are of the same kind, and have other numbers."""
+    # By name, as few programs that come here have loaded the network: their numbers are others' too.
+    is_network = any(kind.__name__ in {"gaierror", "SSLError"} for kind in type(error).__mro__)
+    return isinstance(error, OSError) and not is_network and error.errno in _OF_DISKS
 
 
 def _is_closed(error: BaseException) -> bool:

@@ -22,6 +22,11 @@ class ProgressEmitter:
     def __init__(self, enabled: bool = True) -> None:
         self._is_enabled = enabled
 
+    @property
+    def tells_progress(self) -> bool:
+        """Whether anybody hears of how much has come, which takes a look into the folder now and then."""
+        return self._is_enabled or type(self).progress is not ProgressEmitter.progress
+
     def waiting(self) -> None:
         """Another program works in the folder."""
         self._write(event="waiting")
