@@ -19,10 +19,6 @@ WEIGHT = "weight"
 """The output in which a node may say over how many pixels (or how much weight of them) its numbers are means."""
 
 
-_RUNNING = "POOLED_METRIC_NAMES"
-"""Names of the metrics that published nodes count on over all batches of a pass: each number is of all so far."""
-
-
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What came out for a batch.
@@ -31,13 +27,13 @@ class Measured:
         losses: Loss node to its loss.
         metrics: Metric node to what it returned.
         weights: Node to the weight of this batch in a mean over several.
-        running: Metric node to the names of its numbers that are of all batches so far, and not of this one.
+        running: Metric node to what it has counted over all batches so far, by the names of its numbers.
     """
 
     losses: Mapping[str, Any]
     metrics: Mapping[str, Any]
     weights: Mapping[str, float]
-    running: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    running: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def loss(self) -> Any:
@@ -100,7 +96,9 @@ class Measuring:
         )
         weights = dict.fromkeys((*losses, *metrics), float(pixels_in(batch, self.ignore_label)))
         weights |= {name: as_number(outputs[name, WEIGHT]) for name in weighted}
-        running = {name: frozenset(getattr(self.pipeline.nodes[name], _RUNNING, ())) for name in metrics}
+        running = {
+            name: {key: as_number(each.compute()) for key, each in self._counting(name).items()} for name in metrics
+        }
         return Measured(
             {name: outputs[name, LOSS] for name in losses},
             {name: outputs[name, METRICS] for name in metrics},
@@ -111,10 +109,17 @@ class Measuring:
     def begin(self) -> None:
         """Have metric nodes that count over many batches begin anew."""
         for name in self.metric_nodes:
-            node = self.pipeline.nodes[name]
-            if getattr(node, _RUNNING, ()) and hasattr(node, "pooled_metrics"):
-                for metric in node.pooled_metrics().values():
-                    metric.reset()
+            for metric in self._counting(name).values():
+                metric.reset()
+
+    def _counting(self, name: str) -> Mapping[str, Any]:
+        """Return the metrics of torchmetrics that a published node counts on with, by the names of its numbers.
+
+        What such a node reports for a batch is of that batch alone, or of all so far, as its author chose.
+        """
+        counting: Any = getattr(self.pipeline.nodes[name], "pooled_metrics", dict)
+        found: Mapping[str, Any] = counting()
+        return found
 
     @property
     def by_pixels(self) -> tuple[str, ...]:

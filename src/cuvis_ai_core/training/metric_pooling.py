@@ -22,7 +22,7 @@ class Pool:
     """What the batches of one pass over data come to together.
 
     A loss, and a metric that is one number for a batch, is averaged with the weight that its node says, by default the
-    pixels of the batch. Of a number that its node counts on over all batches the last is taken. A metric of
+    pixels of the batch. Of a number that its node counts on over all batches that count is taken. A metric of
     torchmetrics is given what it is to compare, batch after batch, and asked at the end.
 
     Args:
@@ -53,7 +53,7 @@ class Pool:
                 if isinstance(value, tuple):
                     self._update(node, name, *value)
                 elif name in measured.running.get(node, ()):
-                    self._last[f"{node}/{name}"] = _number(node, name, value)
+                    self._last[f"{node}/{name}"] = measured.running[node][name]
                 else:
                     self._add_number(node, name, value, measured.weights[node])
 
@@ -103,7 +103,10 @@ class Pool:
             ) from error
 
     def _add_number(self, node: str, metric: str, number: Any, weight: float) -> None:
-        name, value = f"{node}/{metric}", _number(node, metric, number)
+        try:
+            name, value = f"{node}/{metric}", as_number(number)
+        except (TypeError, ValueError) as error:
+            raise _no_metric(node, metric, number) from error
         if not math.isfinite(value) and name not in self._undefined:
             self._undefined.add(name)
             logger.warning("%s is %s for a batch, which is left out of it", name, value)
@@ -167,13 +170,6 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, NDArray[Any]]]:
         yield from ((f"{name}/{number}", each) for number, each in enumerate(np.asarray(each) for each in array))
     else:
         yield name, array
-
-
-def _number(node: str, name: str, value: object) -> float:
-    try:
-        return as_number(value)
-    except (TypeError, ValueError) as error:
-        raise _no_metric(node, name, value) from error
 
 
 def _is_metric(value: object) -> bool:
