@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cuvis_ai_core.results.run_page import run_page
+
 Browser = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -54,3 +56,15 @@ def test_a_browser_shows_the_page_on_a_telephone(page: Path, browser: Browser, t
     done = browser(f"--screenshot={shot}", page.as_uri())
     assert "CONSOLE" not in done.stderr
     assert shot.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.00123, "0.00123 s"), (59.4, "59.4 s"), (60.7, "61 s"), (89.4, "89 s"), (90, "2 min"), (7500, "2 h 5 min")],
+)
+def test_a_time_is_said_as_people_say_it(tmp_path: Path, seconds: float, shown: str) -> None:
+    """With three digits below a minute, and in whole seconds from there."""
+    hashed = {"file": "a", "sha256": "0"}
+    record = {"files": [], "left_out": [], "nodes": [], "date": "today", "core": {"version": "1"}}
+    record |= {"cube": {**hashed, "shape": [1], "dtype": "uint8"}, "pipeline": {**hashed, "name": "p"}}
+    assert f">{shown}<" in run_page(record, [], tmp_path, {"reading": seconds}, "")

@@ -308,6 +308,25 @@ def test_an_import_that_was_ended_leaves_nothing(cache: Path, tmp_path: Path) ->
     assert (tmp_path / "own" / "kept").read_bytes() == b"mine"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="rights of POSIX")
+def test_what_is_being_taken_in_is_for_nobody_else_to_read(cache: Path, tmp_path: Path) -> None:
+    """The folder with it lies beside the weights, where others of the machine may look."""
+    put(cache, "small.pt", "cfg/c.json")
+    ModelWeights.export_to(tmp_path / "carried", ["small"], cache)
+    there, seen = tmp_path / "there", set[str]()
+
+    class Looking(ProgressEmitter):
+        def done(self, name: str, path: Path | str) -> None:
+            seen.update(f"{name} {each.stat().st_mode:o}" for each in there.glob(".import-*"))
+
+    before = os.umask(0)
+    try:
+        ModelWeights.import_from(tmp_path / "carried", None, there, progress=Looking(enabled=False))
+    finally:
+        os.umask(before)
+    assert seen == {"small 40700"}
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_imports_at_once_and_imports_that_are_killed_end_in_whole_weights(cache: Path, tmp_path: Path) -> None:

@@ -203,6 +203,16 @@ class Inner(BaseModel):
         return WHO
 """
 
+AGAIN = """
+import importlib, os, sys
+here = sys.modules.pop(__name__)
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "native"))
+NATIVE = importlib.import_module(__name__).WHO
+del sys.path[0]
+sys.modules[__name__] = here
+WHO = "host"
+"""
+
 NAMES = [line.removeprefix("def ").partition("(")[0] for line in FORMS.splitlines() if line.startswith("def ")]
 
 
@@ -336,6 +346,20 @@ def test_the_hosts_own_module_of_that_name_stays_its_own(
     two[0].close()
     two[1].close()
     assert forms.WHO == "host"
+
+
+def test_a_module_of_the_host_that_imports_itself_again_stays_what_it_made_of_itself(
+    two: tuple[NodeRegistry, NodeRegistry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As OpenCV does to reach its compiled half: what it found by that is not what the name means in the end."""
+    (tmp_path / "native").mkdir()
+    (tmp_path / "native/forms.py").write_text("WHO = 'native'")
+    (tmp_path / "forms.py").write_text(AGAIN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert package(two[0]).plain() == "1"
+    forms = importlib.import_module("forms")
+    assert (forms.WHO, forms.NATIVE) == ("host", "native")
+    assert importlib.import_module("forms").WHO == "host"
 
 
 @pytest.mark.usefixtures("no_private_modules")

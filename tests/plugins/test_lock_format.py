@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import tomli_w
 
-from cuvis_ai_core.errors import LockError, NotAllowedError
+from cuvis_ai_core.errors import LockError, NotAllowedError, PreparationError
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies import host_environment
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.installing.install_request import Needs
+from cuvis_ai_core.plugins.installing.uv_process import UvProgram
 from cuvis_ai_core.plugins.lock.locked_versions import LockedVersions
 from cuvis_ai_core.plugins.lock.locker import Locker
 from cuvis_ai_core.plugins.lock.lockfile import (
@@ -27,6 +28,7 @@ from cuvis_ai_core.plugins.lock.lockfile import (
     write_lock,
 )
 from cuvis_ai_core.plugins.manifest.manifest_schema import parse_plugin, read_manifest
+from cuvis_ai_core.plugins.plugin_info import PluginState
 
 SHA = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64
@@ -255,3 +257,40 @@ def test_the_schema_knows_each_key_and_no_other() -> None:
     assert [pins["properties"][key] for key in ("dependencies", "hashes", "builds")] == [by_name] * 3
     assert re.fullmatch(pins["properties"]["built"]["items"]["pattern"], "a-b==1.0")
     assert not re.fullmatch(pins["properties"]["built"]["items"]["pattern"], "a-b>=1.0")
+
+
+def test_nothing_is_begun_for_other_plugins_where_one_cannot_be_read(
+    manifest: Path, local_plugin: Callable[..., Path], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No version is chosen and nothing is built for a lock file that cannot come about."""
+    local_plugin("echo", dependencies=("cuvis-test-dep",))
+    (local_plugin("broken") / "pyproject.toml").write_text("[project\n")
+    manifest.write_text(
+        "plugins:\n  echo: {path: echo, provides: [echo_plugin.nodes.Echo]}\n"
+        "  broken: {path: broken, provides: [echo_plugin.nodes.Echo]}\n"
+    )
+    asked: list[object] = []
+    monkeypatch.setattr(UvProgram, "call", lambda self, *words, **_: asked.append((self, words)))
+    locker = Locker(Store(cache), lambda *_: None, offline=True)
+    with pytest.raises(PreparationError, match="cannot be locked") as caught:
+        locker.lock(manifest, read_manifest(manifest).plugins)
+    assert list(caught.value.failed) == ["broken"]
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("isolation", "processes"), [("scoped", [False]), ("auto", [False, True]), ("process", [True])]
+)
+def test_a_process_is_tried_for_what_this_one_cannot_have_where_that_is_left_open(
+    manifest: Path, local_plugin: Callable[..., Path], cache: Path, isolation: str, processes: list[bool]
+) -> None:
+    """Once, and for `isolation: auto` alone: `scoped` means here or nowhere."""
+    local_plugin("echo", dependencies=("cuvis-ai-core<1",))
+    entry = f"{{path: echo, provides: [echo_plugin.nodes.Echo], isolation: {isolation}}}"
+    manifest.write_text(f"plugins: {{echo: {entry}}}\n")
+    states: list[PluginState] = []
+    locker = Locker(Store(cache), lambda _, state, __: states.append(state), offline=True)
+    with pytest.raises(PreparationError) as caught:
+        locker.lock(manifest, read_manifest(manifest).plugins)
+    assert states.count(PluginState.PATH_RESOLVED) == len(processes)
+    assert ("the worker process of a plugin" in str(caught.value)) is processes[-1]

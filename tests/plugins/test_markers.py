@@ -186,6 +186,19 @@ def test_an_environment_is_one_of_this_version_whose_python_is_there(environment
     assert read_environment(folder) is None
 
 
+@pytest.mark.parametrize(
+    ("distribution", "needed"), [("x", ["numpy>=1", "a ; extra == 'b'"]), ("other", []), ("gone", []), ("", [])]
+)
+def test_an_environment_tells_what_its_plugin_needs(
+    environment: Environment, distribution: str, needed: list[str]
+) -> None:
+    """As its metadata have it; who has no project needs nothing."""
+    metadata = environment.packages / "x-1.dist-info/METADATA"
+    needs = "".join(f"Requires-Dist: {each}\n" for each in ("numpy>=1", "a ; extra == 'b'"))
+    metadata.write_text(metadata.read_text() + needs)
+    assert environment._replace(distribution=distribution).requirements() == needed
+
+
 def test_the_marker_of_an_environment_is_kept_where_it_may_not_be_written(
     environment: Environment, tmp_path: Path
 ) -> None:

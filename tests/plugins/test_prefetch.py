@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from cuvis_ai_core.plugins.cache.prefetch import fetching_early
+from cuvis_ai_core.plugins.cache.store import Store
+
 PROGRAM = """
 import json, sys, threading
 from cuvis_ai_core import NodeRegistry
@@ -239,3 +242,15 @@ def test_a_fetch_that_fails_early_says_why_and_leaves_nothing(
     assert found["fetches"] == 1
     assert not list((cache / ".tmp").iterdir())
     assert not list(cache.glob("echo@*"))
+
+
+@pytest.mark.parametrize(("more", "done"), [({}, ["done"]), ({"branch": "main"}, [])])
+def test_time_is_used_only_where_something_is_waited_for(
+    git_plugin: Callable[..., str], tmp_path: Path, more: dict[str, object], done: list[str]
+) -> None:
+    """Where nothing is fetched early, nothing is done meanwhile; what nobody took is gone in the end."""
+    store, meanwhile = Store(tmp_path / "cache"), list[str]()
+    with fetching_early("echo", _entry(git_plugin(), **more), store, lambda: meanwhile.append("done")) as begun:
+        assert (begun is not None) == bool(done)
+        assert meanwhile == done
+    assert not [*store.root.glob(".tmp/*")]

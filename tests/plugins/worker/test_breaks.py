@@ -27,6 +27,7 @@ from cuvis_ai_core.errors import (
     WorkerTimeoutError,
 )
 from cuvis_ai_core.node.base import overrides
+from cuvis_ai_core.plugins.worker.connection import Connection
 from cuvis_ai_core.plugins.worker.shared_memory import HostMemory
 
 Construct = Callable[..., Any]
@@ -139,6 +140,29 @@ def test_a_node_comes_back_with_what_it_chose_since(node: Construct) -> None:
     fragile.cancel()
     assert fragile.forward()["table"] == [7]
     assert fragile.hparams == {"table": [7], "limit": 3.0}
+
+
+def test_what_a_node_is_told_in_another_worker_is_told_under_its_name(
+    node: Construct, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its state, and what was set since: who waits for an answer to any of it can be told for which node."""
+    scale = node("Scale", name="s")
+    scale.load_state_dict({"mean": np.array(5.0)})
+    scale.statistically_initialized = False
+    scale.to("cuda:1")
+    scale.cancel()
+    told: list[tuple[str, str | None]] = []
+    request = Connection.request
+
+    def noted(connection: Connection, do: str, given: object, **more: Any) -> Any:
+        told.append((do, more.get("name")))
+        return request(connection, do, given, **more)
+
+    monkeypatch.setattr(Connection, "request", noted)
+    assert scale.forward(cube=np.ones((1, 1, 1, 3), np.float32))["mean"] == 5.0
+    asked = ["construct", "load_state_dict", "initialized", "to", "forward"]
+    assert told == [(each, "s") for each in asked]
+    assert scale.statistically_initialized is False
 
 
 @pytest.mark.parametrize("method", ["cleanup", "close"])
