@@ -42,7 +42,8 @@ def test_what_is_encoded_is_decoded(mask: np.ndarray[Any, Any]) -> None:
 def test_runs_are_columns_and_begin_with_the_background() -> None:
     """A list of lengths is understood, and counts may be bytes."""
     lengths = [2, 4]
-    assert np.array_equal(rle_list_to_mask(lengths, 3, 2), TALL)
+    mask = rle_list_to_mask(lengths, 3, 2)
+    assert (mask.dtype.kind, np.array_equal(mask, TALL)) == ("b", True)
     published = RLE2mask(lengths, 3, 2)
     assert (published.dtype, np.array_equal(published, TALL)) == (bool, True)
     assert np.array_equal(coco_rle_decode({"size": [3, 2], "counts": lengths}), TALL)
@@ -55,9 +56,11 @@ def test_a_size_the_wrong_way_round_is_that_of_the_canvas(caplog: pytest.LogCapt
     """It is taken for it, which is said once; another size is an error."""
     runs = {**coco_rle_encode(TALL), "size": [2, 3]}
     for _ in range(2):
-        assert np.array_equal(decode_rle_mask_for_canvas(runs, 3, 2), TALL)
+        mask = decode_rle_mask_for_canvas(runs, 3, 2)
+        assert (mask.dtype.kind, np.array_equal(mask, TALL)) == ("b", True)
     assert len([each for each in caplog.records if "[width, height]" in each.getMessage()]) <= 1
-    assert np.array_equal(decode_rle_mask_for_canvas({"counts": [2, 4]}, 3, 2), TALL)
+    mask = decode_rle_mask_for_canvas({"counts": [2, 4]}, 3, 2)
+    assert (mask.dtype.kind, np.array_equal(mask, TALL)) == ("b", True)
     with pytest.raises(AnnotationError, match=r"A mask has 3 x 2 pixels .* and its picture 5 x 5"):
         decode_rle_mask_for_canvas(coco_rle_encode(TALL), 5, 5)
 

@@ -21,6 +21,7 @@ Rle: TypeAlias = Mapping[str, Any]
 _SIGNS: Final = 64
 
 ByteMask: TypeAlias = NDArray[np.uint8]
+BoolMask: TypeAlias = NDArray[np.bool_]
 
 
 def coco_rle_encode(mask_np: NDArray[Any]) -> dict[str, Any]:
@@ -74,17 +75,17 @@ def coco_rle_to_bbox(rle: Rle) -> list[float]:
     return [float(each) for each in _pycocotools().toBbox(_compressed(rle))]
 
 
-def rle_list_to_mask(rle: Sequence[int], height: int, width: int) -> ByteMask:
-    """Return a list of the lengths of runs as a mask, uint8 `[height, width]`.
+def rle_list_to_mask(rle: Sequence[int], height: int, width: int) -> BoolMask:
+    """Return a list of the lengths of runs as a mask of booleans `[height, width]`.
 
     Raises:
         AnnotationError: They break a rule of the format.
     """
-    return coco_rle_decode({"size": [height, width], "counts": list(rle)})
+    return coco_rle_decode({"size": [height, width], "counts": list(rle)}).astype(bool)
 
 
-def decode_rle_mask_for_canvas(mask: Rle, target_height: int, target_width: int) -> ByteMask:
-    """Return runs as a mask of the size of a canvas.
+def decode_rle_mask_for_canvas(mask: Rle, target_height: int, target_width: int) -> BoolMask:
+    """Return runs as a mask of booleans of the size of a canvas.
 
     Some files have the size the wrong way round, [width, height]: where it is that of the canvas so, it is taken for
     it, which is said once.
@@ -95,10 +96,10 @@ def decode_rle_mask_for_canvas(mask: Rle, target_height: int, target_width: int)
     canvas = [int(target_height), int(target_width)]
     size = [int(each) for each in mask.get("size") or canvas]
     if size == canvas:
-        return coco_rle_decode({**mask, "size": canvas})
+        return coco_rle_decode({**mask, "size": canvas}).astype(bool)
     if size[::-1] == canvas:
         _say_turned()
-        return coco_rle_decode({**mask, "size": canvas})
+        return coco_rle_decode({**mask, "size": canvas}).astype(bool)
     raise AnnotationError(
         f"A mask has {size[0]} x {size[1]} pixels (height x width), and its picture {canvas[0]} x {canvas[1]}.",
         hint="Annotate the picture at its own size.",
@@ -108,7 +109,7 @@ def decode_rle_mask_for_canvas(mask: Rle, target_height: int, target_width: int)
 @old_spelling("rle_list_to_mask")
 def RLE2mask(rle: Sequence[int], mask_width: int, mask_height: int) -> Any:  # noqa: N802 - the published name
     """Return a list of the lengths of runs as booleans `[mask_width, mask_height]`; they go down first."""
-    return rle_list_to_mask(rle, mask_width, mask_height).astype(bool)
+    return rle_list_to_mask(rle, mask_width, mask_height)
 
 
 def _compressed(rle: Rle) -> dict[str, Any]:
