@@ -449,6 +449,10 @@ class TrainRunError(CuvisError, ValueError):
     key: str | None = None
 
 
+class SplitConstraintError(TrainRunError, RuntimeError):
+    """A split breaks what it promises of itself, or the data do not say whether it does."""
+
+
 class TrainingError(CuvisError, RuntimeError):
     """Training failed."""
 

@@ -15,11 +15,13 @@ pytest.importorskip("torch")
 pytest.importorskip("pytorch_lightning")
 pytest.importorskip("cuvis_ai_schemas.training.data")
 
-from cuvis_ai_schemas.training.data import DataSplitConfig, SampleRef
+from cuvis_ai_schemas.training.data import DataConfig, DataSplitConfig, SampleRef
 
-from cuvis_ai_core.data.selectors import norm_source, resolve_selectors
+from cuvis_ai_core.data.datamodule import BaseCuvisAIDataModule, create_data_module
+from cuvis_ai_core.data.selectors import SplitConstraintError, norm_source, resolve_selectors
 from cuvis_ai_core.data.splits_io import load_splits, save_splits, split_config, universe_hash
 from cuvis_ai_core.errors import TrainRunError
+from cuvis_ai_core.registry import NodeRegistry
 
 PROMISES = pytest.mark.skipif(
     "constraints" not in DataSplitConfig.model_fields, reason="these schemas know no promises of splits"
@@ -164,9 +166,109 @@ def test_promises_may_be_warnings(loader: Any, caplog: pytest.LogCaptureFixture)
     kinds = ("no_split_overlap", "no_source_overlap", "no_train_anomalous")
     promises = [{"kind": kind, "severity": "warn"} for kind in kinds]
     loader.BeltModule(folder="belt", several=True, splits={**parts, "constraints": promises}).setup("fit")
-    assert "'no_source_overlap' is promised, and these are in 'train' and in 'test': belt/f1.npy" in caplog.text
-    assert "'no_train_anomalous' is promised" in caplog.text
-    assert "'no_split_overlap'" not in caplog.text
+    assert "no_source_overlap violated: these are in 'train' and in 'test': belt/f1.npy" in caplog.text
+    assert "no_train_anomalous violated: these of 'train' are anomalous" in caplog.text
+    assert "no_split_overlap" not in caplog.text
+
+
+class Listed(BaseCuvisAIDataModule):
+    """Samples of two categories in one file, which the tags tell nothing of, and which are in groups of their own."""
+
+    supported = frozenset({"category_ids"})
+
+    def supported_attrs(self) -> frozenset[str]:
+        """Return what a test says."""
+        return self.supported
+
+    def enumerate(self, required_attrs: frozenset[str] = frozenset()) -> list[Any]:
+        """Return two samples."""
+        ids = [[0], [0, 1]] if "category_ids" in required_attrs else [[], []]
+        return [SampleRef(source="a", index=at, group=f"g{at}", category_ids=ids[at]) for at in (0, 1)]
+
+    def build_dataset_from_refs(self, refs: list[Any]) -> Any:
+        """Return their names."""
+        return [each.uid for each in refs]
+
+
+def of_file(*ids: int) -> list[dict[str, Any]]:
+    """Return the selectors of some of these samples."""
+    return [{"kind": "file_indices", "source": "a", "ids": list(ids)}]
+
+
+@PROMISES
+@pytest.mark.parametrize("base", [TrainRunError, RuntimeError])
+@pytest.mark.parametrize(
+    ("kind", "train", "supported", "problem"),
+    [
+        ("no_split_overlap", [0, 1], set(), "no_split_overlap violated"),
+        ("no_source_overlap", [0], set(), "no_source_overlap violated: these are in 'train' and in 'test': a"),
+        ("no_train_anomalous", [0, 1], {"category_ids"}, "no_train_anomalous violated: these of 'train' .*: a#1"),
+        ("no_train_anomalous", [0], {"tags"}, "no_train_anomalous unavailable: the data do not say"),
+    ],
+)
+def test_promises_are_about_files_and_categories(
+    kind: str, train: list[int], supported: set[str], problem: str, base: type[Exception]
+) -> None:
+    """A promise that cannot be checked is not kept; background is not anomalous."""
+    promised = {"test": of_file(1), "constraints": [{"kind": kind, "severity": "error"}]}
+    module = Listed(splits={"train": of_file(*train), **promised})
+    module.supported = frozenset(supported)
+    with pytest.raises(SplitConstraintError, match=problem) as caught:
+        module.setup("fit")
+    assert isinstance(caught.value, base)
+    if kind == "no_train_anomalous":
+        module = Listed(splits={"train": of_file(0), **promised})
+        module.setup("fit")
+        assert module.train_ds == ["a#0"]
+
+
+def test_parts_selected_beside_a_file_of_splits_go_before_its_own(tmp_path: Path) -> None:
+    """The others are those of the file."""
+    file = tmp_path / "splits.json"
+    save_splits(split_config({"train": of_file(0), "val": of_file(1)}), file)
+    module = Listed(splits={"splits_path": str(file), "train": of_file(1), "predict": of_file(0)})
+    module.setup()
+    assert (module.train_ds, module.val_ds, module.predict_ds) == (["a#1"], ["a#1"], ["a#0"])
+
+
+@pytest.mark.parametrize("times", [0, -1, "0"])
+def test_a_sample_is_trained_on_once_at_least(times: Any) -> None:
+    """Less is an error as the module is made."""
+    with pytest.raises(ValueError, match=f"Listed: samples_per_frame is {times}, and must be 1 or more"):
+        Listed(samples_per_frame=times)
+
+
+def test_published_loaders_find_the_dataset_that_is_repeated() -> None:
+    """Under the name that they look for."""
+    module = Listed(splits={"train": of_file(0, 1)}, samples_per_frame=3)
+    module.setup("fit")
+    repeated = module.train_dataloader().dataset
+    assert repeated._base is module.train_ds
+    assert [repeated[at] for at in range(len(repeated))] == ["a#0", "a#1"] * 3
+
+
+class Known:
+    """What has data modules by their names, as published registries."""
+
+    def __init__(self, **modules: type) -> None:
+        self.data_modules = modules
+
+
+def test_data_modules_are_made_by_name_of_what_a_registry_has(loader: Any) -> None:
+    """Of a data section; the class checks its parameters first, and what it raises comes through."""
+    registry = Known(belt=loader.BeltModule)
+    section = {"data_module": "belt", "splits": {"train": ALL}, "batch_size": 4}
+    module = create_data_module(registry, DataConfig(**section, params={"folder": "belt", "samples_per_frame": 2}))
+    module.setup("fit")
+    assert (len(module.train_ds), module.batch_size, module.samples_per_frame) == (6, 4, 2)
+    with pytest.raises(ValueError, match="there is no folder gone"):
+        create_data_module(registry, data_config=DataConfig(**section, params={"folder": "gone"}))
+    with pytest.raises(TypeError, match="colour"):
+        create_data_module(registry, DataConfig(**section, params={"folder": "belt", "colour": 1}))
+    with pytest.raises(TrainRunError, match=r"provides the data module 'bolt'\. Did you mean 'belt'"):
+        create_data_module(registry, DataConfig(data_module="bolt"))
+    with pytest.raises(TrainRunError, match=r"'belt'.\nData modules: none"):
+        create_data_module(NodeRegistry(), DataConfig(data_module="belt"))
 
 
 @PROMISES

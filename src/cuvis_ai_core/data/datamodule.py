@@ -5,6 +5,7 @@ from enum import StrEnum
 from itertools import chain
 from typing import Any, ClassVar, Final
 
+from cuvis_ai_core.data.created_data_modules import create_data_module
 from cuvis_ai_core.data.selectors import attributes, by_position, resolve
 from cuvis_ai_core.data.split_leakage import check_promises, needed_attributes, promises_of
 from cuvis_ai_core.data.splits_io import load_splits, split_config, universe_hash
@@ -23,7 +24,15 @@ except ModuleNotFoundError as missing:
         extra="train",
     ) from missing
 
-__all__ = ["BaseCuvisAIDataModule", "CuvisDataModule", "DataLoader", "DataStage", "Dataset", "LightningDataModule"]
+__all__ = [
+    "BaseCuvisAIDataModule",
+    "CuvisDataModule",
+    "DataLoader",
+    "DataStage",
+    "Dataset",
+    "LightningDataModule",
+    "create_data_module",
+]
 
 
 class CuvisDataModule(LightningDataModule):
@@ -67,6 +76,15 @@ _PARTS: Final[dict[str | None, tuple[str, ...]]] = {
 }
 
 
+class _Repeated(ConcatDataset[Any]):
+    """A dataset several times, one after the other."""
+
+    def __init__(self, base: Dataset[Any], times: int) -> None:
+        super().__init__([base] * times)
+        # Published loaders, which make batches of their own, look here for the dataset that is repeated.
+        self._base = base
+
+
 class BaseCuvisAIDataModule(LightningDataModule):
     """Base class of the data modules that newer trainruns name (`data_module`), whose samples selectors pick.
 
@@ -85,7 +103,7 @@ class BaseCuvisAIDataModule(LightningDataModule):
         params: Arguments that are the class's own, kept in the attribute of that name.
 
     Raises:
-        TrainRunError: The splits break a rule.
+        TrainRunError: The splits break a rule, or a sample is to be trained on less than once.
         MissingExtraError: There are splits, and the installed schemas know none.
     """
 
@@ -107,6 +125,12 @@ class BaseCuvisAIDataModule(LightningDataModule):
         self.batch_size = int(batch_size)
         self.num_workers = int(num_workers)
         self.samples_per_frame = int(samples_per_frame)
+        if self.samples_per_frame < 1:
+            raise TrainRunError(
+                f"{type(self).__name__}: samples_per_frame is {samples_per_frame}, and must be 1 or more.",
+                hint="It says how often a sample is trained on in an epoch.",
+                key="data.params.samples_per_frame",
+            )
         self._train_ds: Any = None
         self._val_ds: Any = None
         self._test_ds: Any = None
@@ -177,13 +201,15 @@ class BaseCuvisAIDataModule(LightningDataModule):
         self._empty = self._empty - found.keys() | {part for part, dataset in found.items() if dataset is None}
 
     def _effective_splits(self) -> Any:
-        """Return the splits, read from the file that they name, where they name one."""
+        """Return the splits; where they name a file, its own, but for the parts that they select themselves."""
         if self.splits is None or not self.splits.splits_path:
             return self.splits
         read = load_splits(self.splits.splits_path)
+        own = {part: selectors for part in _PARTS[None] if (selectors := getattr(self.splits, part))}
         promises = promises_of(self.splits)
         # What the trainrun itself promises holds for the file that it names, unless that says more.
-        return read.model_copy(update={"constraints": promises}) if promises and not promises_of(read) else read
+        kept = {"constraints": promises} if promises and not promises_of(read) else {}
+        return read.model_copy(update={**own, **kept})
 
     def _selected(self, parts: tuple[str, ...]) -> dict[str, Any]:
         splits = self._effective_splits()
@@ -237,7 +263,7 @@ class BaseCuvisAIDataModule(LightningDataModule):
     def train_dataloader(self) -> Any:
         """Return the batches to train on, in another order each time, each sample `samples_per_frame` times."""
         times = self.samples_per_frame
-        dataset = self._train_ds if self._train_ds is None or times == 1 else ConcatDataset([self._train_ds] * times)
+        dataset = self._train_ds if self._train_ds is None or times == 1 else _Repeated(self._train_ds, times)
         return self._batches(dataset, shuffle=True, name="train")
 
     def val_dataloader(self) -> Any:

@@ -13,7 +13,10 @@ from typing import Any, Final
 
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.data.index_ranges import expand_range_selectors
-from cuvis_ai_core.errors import TrainRunError
+from cuvis_ai_core.errors import SplitConstraintError, TrainRunError
+
+# The error is published software's to import from here.
+__all__ = ["SplitConstraintError", "attributes", "by_position", "norm_source", "resolve", "resolve_selectors"]
 
 logger = logging.getLogger(__name__)
 

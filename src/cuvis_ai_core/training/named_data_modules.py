@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._nearest import did_you_mean
+from cuvis_ai_core.data.created_data_modules import made
 from cuvis_ai_core.errors import CuvisError, TrainRunError, WorkerError
 from cuvis_ai_core.plugins.allowed_imports import is_importable
 from cuvis_ai_core.plugins.manifest_folders import module_plugins
@@ -40,11 +41,7 @@ def make_data_module(
         raise TrainRunError("The data are no data module's: they have no 'data_module'.", key="data.data_module")
     found = _class(data.data_module, list(folders), registry)
     with _told(f"The data module '{data.data_module}' refuses data.params"):
-        # A copy: the check is a plugin's code, and may change what it is given.
-        getattr(found, "validate_params", dict)(dict(data.params))
-    given = {"splits": _located(data.splits, base), "batch_size": data.batch_size, "num_workers": data.num_workers}
-    with _told(f"The data module '{data.data_module}' cannot be made of data.params"):
-        return found(**given, **data.params)
+        return made(found, data, _located(data.splits, base))
 
 
 def module_to_predict(
