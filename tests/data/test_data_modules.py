@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 pytest.importorskip("pytorch_lightning")
 pytest.importorskip("cuvis_ai_schemas.training.data")
 
-from cuvis_ai_schemas.training.data import DataConfig, DataSplitConfig, SampleRef
+from cuvis_ai_schemas.training.data import DataConfig, DataSplitConfig, SampleRef, Selector
 
 from cuvis_ai_core.data.datamodule import BaseCuvisAIDataModule, create_data_module
 from cuvis_ai_core.data.selectors import SplitConstraintError, norm_source, resolve_selectors
@@ -311,10 +311,18 @@ def test_a_file_of_splits_is_data(tmp_path: Path, pipe: Callable[[Path], None], 
 
 
 def test_two_spellings_of_one_file_are_the_same() -> None:
-    """In separators and in the case of a drive; the case of the rest counts."""
-    assert norm_source("C:\\Data\\a.cu3s") == norm_source("c:/Data//a.cu3s") == "c:/Data/a.cu3s"
-    assert norm_source("./Data/a.cu3s") == "Data/a.cu3s"
-    assert norm_source("//host/share") == "//host/share"
+    """In separators, in folders that lead back, and with a drive or a server of Windows in case."""
+    assert norm_source("C:\\Data\\a.cu3s") == norm_source("c:/data/x/..//A.cu3s") == "c:/data/a.cu3s"
+    assert norm_source("./Data/x/../a.cu3s") == norm_source("Data\\a.cu3s") == "Data/a.cu3s"
+    assert norm_source("\\\\Host\\share") == norm_source("//host/Share/") == "//host/share"
+    there = [SampleRef(source="C:/Data/F1.npy"), SampleRef(source="Data/F2.npy")]
+    for pattern, meant in (
+        ("*/F*.npy", there),
+        ("f1.npy", there[:1]),
+        ("c:\\data\\*", there[:1]),
+        ("Data/*", there[1:]),
+    ):
+        assert resolve_selectors([Selector(kind="glob", pattern=pattern)], there) == meant
 
 
 def test_arguments_of_a_class_of_its_own_are_kept() -> None:

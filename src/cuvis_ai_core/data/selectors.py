@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from posixpath import normpath
 from typing import Any, Final
 
 from cuvis_ai_core._nearest import did_you_mean
@@ -25,12 +26,18 @@ _ATTRIBUTES: Final = {"tag": "tags", "categories": "category_ids"}
 
 
 def norm_source(source: object) -> str:
-    """Return the spelling by which two names of one file are compared: forward slashes, the drive in lower case."""
-    # Two slashes at the begin are a server of Windows.
-    text = re.sub(r"(?<!^)/+", "/", str(source).replace("\\", "/"))
-    while text.startswith("./"):
-        text = text[2:]
-    return text[0].lower() + text[1:] if re.match(r"[A-Za-z]:", text) else text
+    """Return the spelling by which two names of one file are compared, on each system the same.
+
+    Forward slashes, no `.` and `..`, and lower case where the name begins with a drive or a server: Windows takes both
+    cases for one. A relative name in backslashes keeps its case, since splits made on Windows are read elsewhere too.
+    """
+    # Two slashes at the begin, a server of Windows, are kept by this function.
+    text = normpath(str(source).replace("\\", "/"))
+    return text.lower() if _of_windows(text) else text
+
+
+def _of_windows(text: str) -> bool:
+    return re.match(r"[A-Za-z]:/|//", text) is not None
 
 
 _norm_source = norm_source  # as published software calls it
@@ -165,6 +172,7 @@ def _places_of(sample: Any) -> Iterable[Any]:
 
 
 def _fits(source: str, pattern: str) -> bool:
+    pattern = pattern.lower() if _of_windows(source) else pattern
     return fnmatch.fnmatchcase(source, pattern) or fnmatch.fnmatchcase(source.rpartition("/")[2], pattern)
 
 
