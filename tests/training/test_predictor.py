@@ -39,9 +39,12 @@ def test_public_names() -> None:
     """The package hands on its public names, and no others."""
     assert sorted(training.__all__) == [
         "GradientTrainer",
+        "OptimizerConfig",
         "Predictor",
+        "SchedulerConfig",
         "StatisticalTrainer",
         "TrainRun",
+        "TrainingConfig",
         "read_trainrun",
     ]
     assert all(getattr(training, name).__name__ == name for name in training.__all__)
