@@ -53,6 +53,7 @@
     ├── BatchError (RuntimeError)            a run on many cubes cannot begin, or cannot go on
     ├── OutputError (OSError)                results cannot be written there, or would overwrite others
     ├── TrainRunError (ValueError)            a trainrun file breaks a rule, or does not fit its pipeline or its data
+    │   └── SplitConstraintError (RuntimeError)  a split breaks what it promises, or that cannot be told
     ├── TrainingError (RuntimeError)          training failed
     │   └── TrainingStoppedError              training was stopped by the event that it was given
     ├── ServiceError (RuntimeError)           a call of the gRPC service is refused, or failed; `code` says how
