@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from cuvis_ai_core.errors import PipelineError
-from cuvis_ai_core.pipeline.file.config_models import parse_config, parse_endpoint
+from cuvis_ai_core.pipeline.file.config_models import EXAMPLE, parse_config, parse_endpoint
 from cuvis_ai_core.pipeline.file.lookup import read_config
 
 NODE = {"name": "a", "class_name": "Scale"}
@@ -155,3 +155,61 @@ def test_an_endpoint_is_a_node_and_a_port(endpoint: str) -> None:
 def test_a_node_may_be_named_like_a_side() -> None:
     """Two parts are always node and port."""
     assert parse_endpoint("outputs.x", "inputs") == ("outputs", "x")
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ({"nodes": []}, "Pipeline: nodes: must not be empty"),
+        ({"nodes": "x" * 100}, "Pipeline: nodes: must be a list, not '" + "x" * 59),
+        (True, "Pipeline is a truth value; it must be a mapping with the key 'nodes'."),
+        ("a", "Pipeline is a single text; it must be a mapping with the key 'nodes'."),
+        (None, "Pipeline is empty; it must be a mapping with the key 'nodes'."),
+        (7, "Pipeline is a int; it must be a mapping with the key 'nodes'."),
+        ({"nodes": 1, "edges": 2}, "Pipeline: \n  nodes: must be a list, not 1\n  edges: must be a list, not 2"),
+        (
+            {"nodes": [1, 2, 3], "edges": [4, 5, 6, 7]},
+            "Pipeline: "
+            + "".join(f"\n  nodes[{number}]: must be a mapping, not {number + 1}" for number in range(3))
+            + "\n  edges[0]: must be a mapping, not 4\n  edges[1]: must be a mapping, not 5\n  ... and 2 more",
+        ),
+    ],
+)
+def test_problems_of_a_file_are_said_in_one_sentence_or_a_line_each(data: object, text: str) -> None:
+    """Five at most, with how many more there are; of a long value so much as fits a line."""
+    with pytest.raises(PipelineError) as caught:
+        parse_config(data)
+    assert (caught.value.message, caught.value.hint) == (text, EXAMPLE)
+
+
+@pytest.mark.parametrize(
+    ("params", "kept"),
+    [({"name": None}, {}), ({"name": "x"}, {"name": "x"}), ({"name": ""}, {"name": ""}), ({"x": None}, {"x": None})],
+)
+def test_a_name_among_parameters_is_left_out_where_it_is_null(params: dict[str, Any], kept: dict[str, Any]) -> None:
+    """Any other parameter, and any other name, is the class's own matter."""
+    node = {"name": "n", "class_name": "N", "params": params}
+    assert parse_config({"nodes": [node]}).nodes[0].params == kept
+
+
+@pytest.mark.parametrize(
+    ("data", "metadata"),
+    [
+        ({"name": "top"}, {"name": "top"}),
+        ({"name": "top", "metadata": {"name": "own", "x": 1}}, {"name": "own", "x": 1}),
+        ({"name": "top", "metadata": None}, {"name": "top"}),
+        ({"name": None, "metadata": {"x": 1}}, {"x": 1}),
+    ],
+)
+def test_a_name_at_the_top_is_one_where_the_metadata_have_none(data: dict[str, Any], metadata: dict[str, Any]) -> None:
+    """As published files of the first generation have it."""
+    assert parse_config({**data, "nodes": [{"name": "n", "class_name": "N"}]}).metadata == metadata
+
+
+def test_an_interpolation_that_leads_nowhere_says_what_one_means(tmp_path: Path) -> None:
+    """With the file, and with an explanation of its own instead of a whole example."""
+    pytest.importorskip("omegaconf")
+    with pytest.raises(PipelineError, match=r"Pipeline file .*: nodes: Interpolation key 'x' not found") as caught:
+        parse_config({"nodes": "${x}"}, path=tmp_path)
+    assert str(caught.value.hint).startswith("${a.b} is the value of key 'b'")
+    assert caught.value.path == tmp_path

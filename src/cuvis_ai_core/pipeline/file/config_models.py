@@ -159,11 +159,14 @@ class PipelineConfig(_Section):
     @classmethod
     def _published_name(cls, data: object) -> object:
         """Take a name at the top, where published files of the first generation have it, for that in the metadata."""
-        if not isinstance(data, Mapping) or "name" not in data or not isinstance(data.get("metadata", {}), Mapping):
+        if not isinstance(data, Mapping) or "name" not in data:
+            return data
+        metadata = data.get("metadata")
+        if not isinstance(metadata, Mapping | None):
             return data
         rest = {key: value for key, value in data.items() if key != "name"}
         named = {} if data["name"] is None else {"name": data["name"]}
-        return {**rest, "metadata": {**named, **(data.get("metadata") or {})}}
+        return {**rest, "metadata": {**named, **(metadata or {})}}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the file's content in the one spelling that is written; an empty `plugins` is left out.
