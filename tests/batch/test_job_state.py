@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +14,9 @@ import pytest
 
 from cuvis_ai_core.batch import worker, worker_memory
 from cuvis_ai_core.batch.cube_records import Outcome, Records
+from cuvis_ai_core.batch.failure_limits import Limits
 from cuvis_ai_core.batch.folder_ownership import alone_in, check_nodes, leave
-from cuvis_ai_core.batch.job import Job
+from cuvis_ai_core.batch.job import Job, fingerprint, job_data
 from cuvis_ai_core.batch.job_cubes import Unit, batch_record, find_units, part_of, without_results
 from cuvis_ai_core.batch.worker_memory import Room, peak_memory
 from cuvis_ai_core.errors import BatchError, OutputError
@@ -261,3 +263,120 @@ def test_a_worker_does_what_the_job_says(monkeypatch: pytest.MonkeyPatch, tmp_pa
     keys = ["pipeline", "weights", "overrides", "keep", "format", "processing_mode", "measurement", "device"]
     keys += ["allow_untrained", "memory"]
     assert {key: taken[key] for key in keys} == {key: getattr(job, key) for key in keys}
+
+
+@pytest.mark.parametrize("shard", [(-1, 2), (2, 2), (3, 2), (0, 0)])
+def test_a_part_that_there_is_not_is_refused(shard: tuple[int, int]) -> None:
+    """Parts count from 0."""
+    with pytest.raises(ValueError, match="the number counts from 0, and is less than"):
+        Limits(shard=shard)
+    assert Limits(shard=(1, 2)).shard == (1, 2)
+
+
+@pytest.mark.parametrize("timeout", [0, -1.0, float("nan")])
+def test_a_time_in_which_no_cube_is_done_is_refused(timeout: float) -> None:
+    """Any time above 0 is one."""
+    with pytest.raises(ValueError, match="no cube is done in that time"):
+        Limits(timeout=timeout)
+    assert Limits(timeout=1e-9).timeout == 1e-9
+
+
+@pytest.mark.parametrize("about", [None, [], "job", {"fingerprint": "job"}, {"fingerprint": None}])
+def test_a_record_that_says_nothing_of_this_job_is_none(unit: Unit, tmp_path: Path, about: object) -> None:
+    """Whatever stands where a run on many cubes writes its own."""
+    (tmp_path / unit.name).mkdir()
+    (tmp_path / unit.name / "run.json").write_text(json.dumps({"batch": about, "files": []}))
+    assert known(unit, tmp_path) is None
+
+
+def test_what_is_known_of_a_cube_comes_back_as_it_was(unit: Unit, tmp_path: Path) -> None:
+    """Done beats failed; what a record lacks is nothing, and a first try."""
+    records = Records(tmp_path, "job")
+    records.fail(Outcome(unit, "bad", "ValueError", "n", 1.5, "w", 3))
+    assert known(unit, tmp_path) == Outcome(unit, "bad", "ValueError", "n", 1.5, "w", 3)
+    records.fail(Outcome(unit, "bad"))
+    assert known(unit, tmp_path) == Outcome(unit, "bad")
+    Path(unit.cube).write_bytes(b"longer")
+    assert known(unit, tmp_path) is None
+    records.fail(Outcome(unit, "bad"))
+    note_done(unit, tmp_path)
+    assert known(unit, tmp_path) == Outcome(unit, values={})
+
+
+@pytest.mark.parametrize(
+    ("ends", "values"),
+    [((None, None), (None, None)), ((0, 1.5), (0, 1.5)), (("0", 1), None), ((0, [1]), None), ((0,), None)],
+)
+def test_ends_of_outputs_are_numbers_or_nothing(unit: Unit, tmp_path: Path, ends: Any, values: Any) -> None:
+    """A record with others is none; files without a key are pictures."""
+    note_done(unit, tmp_path)
+    file = tmp_path / unit.name / "run.json"
+    record = json.loads(file.read_text())
+    output = {"key": "k", "node": "n", "port": "p", **dict(zip(("min", "max"), ends, strict=False))}
+    file.write_text(json.dumps({**record, "files": [output, {"kind": "map"}, "odd"]}))
+    found = known(unit, tmp_path)
+    assert (found and found.values) == (values and {"n.p": values})
+
+
+def test_a_job_is_another_where_anything_decides_otherwise(tmp_path: Path) -> None:
+    """Not where its outputs are named in another order, where a file lies elsewhere, or by who computes."""
+    files = {}
+    for name in ("p.yaml", "w.pt", "m.yaml"):
+        files[name] = str(tmp_path / name)
+        (tmp_path / name).write_text(name)
+    job = Job(files["p.yaml"], keep=("b.x", "a.x"), overrides=("a=1",))
+    mark = fingerprint(job.contents())
+    same = [replace(job, keep=("a.x", "b.x")), replace(job, device="cuda"), replace(job, memory=1)]
+    assert {fingerprint(each.contents()) for each in same} == {mark}
+    others: list[dict[str, Any]] = [
+        {"keep": ("a.x",)},
+        {"overrides": ()},
+        {"weights": files["w.pt"]},
+        {"manifest": files["m.yaml"]},
+        {"format": "zarr"},
+        {"measurement": 0},
+        {"processing_mode": "Raw"},
+        {"allow_untrained": True},
+        {"code": ("plugin 123",)},
+    ]
+    marks = {fingerprint(replace(job, **each).contents()) for each in others}
+    with_manifest = replace(job, manifest=files["m.yaml"])
+    (tmp_path / "m.lock").write_text("version = 1")
+    marks |= {fingerprint(with_manifest.contents())}
+    assert len(marks | {mark}) == len(others) + 2
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    secret = replace(job, overrides=("a=https://me:secret@host/x",))
+    assert "secret" not in json.dumps(secret.contents())
+
+
+def test_a_job_comes_back_from_json_whatever_another_version_added() -> None:
+    """Lists are what tuples become there."""
+    job = Job("p.yaml", keep=("a.x",), code=("c d",), measurement=0)
+    data = json.loads(json.dumps(job_data(job)))
+    assert Job.from_dict({**data, "of another version": [1]}) == job
+
+
+@pytest.mark.parametrize(
+    ("names", "hint"),
+    [
+        (("a.npy", "a.npz"), "Name one kind of file alone, such as '*.npy'."),
+        (("a b.npy", "a_b.npy"), "Rename one of them, or give each a run and a folder of its own."),
+    ],
+)
+def test_what_to_do_about_a_folder_for_two_cubes(tmp_path: Path, names: tuple[str, str], hint: str) -> None:
+    """A pattern helps only where they are of several kinds; of one clash no number is said."""
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(OutputError) as caught:
+        find_units(tmp_path, [".npy", ".npz"])
+    assert caught.value.hint == hint
+    assert "more" not in caught.value.message
+
+
+def test_cubes_come_in_the_order_of_their_names(tmp_path: Path) -> None:
+    """Wherever they lie."""
+    for name in ("b/1.npy", "a/2.npy", "c.npy"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    found = find_units([tmp_path / "c.npy", str(tmp_path / "*" / "*.npy")], [".npy"])
+    assert [each.name for each in found] == ["a/2", "b/1", "c"]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -225,3 +226,26 @@ def test_what_a_pipeline_says_about_itself_is_changed_before_it_is_saved(tmp_pat
     )
     with pytest.raises(PipelineError, match="no mapping"):
         pipeline.metadata = "text"  # type: ignore[assignment]
+
+
+def test_a_step_is_over_when_its_device_is(
+    pipeline_of: PipelineOf, diary: Diary, cube: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU still does of it counts for the node that asked for it."""
+    monkeypatch.setattr(observer_hooks, "synchronizer", lambda device: lambda: diary.lines.append(("settled", device)))
+    pipeline_of({"a": "Scale", "b": "Scale"}).forward({"cube": cube})
+    told = [line[0] if line[0] == "settled" else f"{line[0]} {line[2]}" for line in diary.lines[1:-1]]
+    steps = (["node started " + name, "settled", "node finished " + name] for name in "ab")
+    assert told == [each for step in steps for each in step]
+
+
+@pytest.mark.parametrize(("monitors", "listens"), [(0, False), (1, True)])
+def test_who_monitors_hooks_sees_calls_to_which_nobody_listens(monitors: int, *, listens: bool) -> None:
+    """Runs without either are not slowed down by telling nobody."""
+    nobody = SimpleNamespace(get_hookimpls=list)
+    hooks: Any = SimpleNamespace(hook=SimpleNamespace(**dict.fromkeys(observer_hooks.HOOKS, nobody)))
+    hooks.monitored = monitors
+    assert bool(observer_hooks.Observers(hooks)) is listens
+    assert not observer_hooks.Observers(None)
+    assert not observer_hooks.Observers(None).register(object(), "one")
+    assert observer_hooks.Observers(None).registered("one") is None

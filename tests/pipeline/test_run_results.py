@@ -62,3 +62,39 @@ def test_large_images_are_shown_small() -> None:
     data = re.search(r"data:image/png;base64,([^\"']+)", shown(np.zeros((1, 1000, 10), np.float32)))
     assert data is not None
     assert Image.open(io.BytesIO(base64.b64decode(data[1]))).size == (2, 167)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 2), (1, 16, 17), (1, 2, 2, 3), (1, 2, 2, 1)])
+def test_pictures_are_wide_and_their_pixels_sharp(shape: tuple[int, ...]) -> None:
+    """Those of all kinds: a browser would draw few pixels small, or blur them."""
+    for kind in (int, np.float32):
+        values = np.arange(np.prod(shape)).reshape(shape).astype(kind)
+        assert shown(values).count("width:10rem;image-rendering:pixelated") == 1
+
+
+def test_colours_stay_in_their_order() -> None:
+    """Red first, whatever type the numbers have."""
+    red = np.zeros((1, 2, 2, 3))
+    red[0, 0, 0, 0] = 1
+    for values in (red, (red * 255).astype(np.uint8)):
+        data = re.search(r"data:image/png;base64,([^\"']+)", shown(values))
+        assert data is not None
+        pixel = np.asarray(Image.open(io.BytesIO(base64.b64decode(data[1]))).convert("RGB"))[0, 0]
+        assert pixel.argmax() == 0
+        assert pixel[0] > pixel[1] == pixel[2]
+
+
+@pytest.mark.parametrize(
+    ("value", "cells"),
+    [
+        (np.float32(2.5), ["float32", "one value", "2.5", "2.5"]),
+        (np.array([[1.23456789, -1e9]]), ["float64", "1 x 2", "-1e+09", "1.23457"]),
+        (np.array([np.nan]), ["float64", "1", "-", "-"]),
+        (np.array([], np.int8), ["ndarray", "-", "-", "-"]),
+        ("text", ["str", "-", "-", "-"]),
+        (None, ["NoneType", "-", "-", "-"]),
+    ],
+)
+def test_type_shape_and_range_stand_in_words(value: Any, cells: list[str]) -> None:
+    """Six digits of each end; where there is none, a dash."""
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", shown(value))[1:5] == cells
