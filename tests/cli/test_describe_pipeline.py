@@ -1,3 +1,4 @@
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,3 +61,16 @@ def test_nodes_that_are_not_loaded_are_shown_and_drawn(
     assert found.exit_code == 0
     assert "1 of 2 nodes is not loaded: mask." in found.stdout
     assert "'plugins.yaml' does not provide them" in found.stdout
+
+
+def test_the_command_that_loads_the_rest_can_be_copied(
+    shell: Shell, write_yaml: Callable[..., Path], sum_plugin: Path
+) -> None:
+    """Also where the manifest's name has a blank."""
+    path = write_yaml("p.yaml", {"nodes": [{"name": "gone", "class_name": "Gone"}]})
+    manifest = sum_plugin.rename(sum_plugin.with_name("my plugins.yaml"))
+    found = shell("restore-pipeline", "--pipeline-path", path, "--plugins-path", manifest)
+    assert found.exit_code == 0
+    command = found.stdout.rstrip("\n").rpartition(" nodes of plugins with: ")[2]
+    assert shlex.split(command) == ["restore-pipeline", "--pipeline-path", str(path), "--plugins-path", str(manifest)]
+    assert "'my plugins.yaml' does not provide them; add the plugins that do, and load" in found.stdout

@@ -109,7 +109,8 @@ def print_unloaded(registry: "NodeRegistry", pipeline: "Pipeline", command: str,
         first = f"{', '.join(failed)} failed to load; mend that, and load"
     elif manifest is not None:
         first = f"'{manifest}' does not provide them; add the plugins that do, and load"
-    say_line(f"{first} nodes{from_plugins} with: {command} --plugins-path {manifest or 'plugins.yaml'}")
+    place = shlex.quote(str(manifest or "plugins.yaml"))
+    say_line(f"{first} nodes{from_plugins} with: {command} --plugins-path {place}")
 
 
 def _node_rows(registry: "NodeRegistry", pipeline: "Pipeline") -> Iterator[tuple[str, str, str, str]]:

@@ -63,7 +63,7 @@ def print_trainrun(registry: "NodeRegistry", run: "TrainRun", command: str, *, l
         say()
         say_line(
             f"There is no pipeline '{config.pipeline}'. If a plugin brings it along, load that with: "
-            f"{command} --plugins-path {manifest or 'plugins.yaml'}"
+            f"{command} --plugins-path {shlex.quote(str(manifest or 'plugins.yaml'))}"
         )
 
 
