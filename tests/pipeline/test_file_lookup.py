@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from cuvis_ai_core.errors import PipelineError
-from cuvis_ai_core.pipeline.file.lookup import PipelineFiles, find_pipeline_file
+from cuvis_ai_core.pipeline.file.config_models import EXAMPLE
+from cuvis_ai_core.pipeline.file.lookup import PipelineFiles, find_pipeline_file, find_weights, read_config
 from cuvis_ai_core.pipeline.pipeline import Pipeline
 from cuvis_ai_core.pipeline.weights.weights_file import write_weights
 
@@ -121,3 +122,109 @@ def test_plugins_are_asked_for_their_folders_only_where_a_pipeline_is_given_by_i
     assert not asked
     find_pipeline_file("anomaly", ask)
     assert asked
+
+
+@pytest.fixture
+def owners(tmp_path: Path) -> dict[Path, str]:
+    """Return the folders of two plugins, each with a pipeline `anomaly` and one of its own, and of nobody."""
+    found = {}
+    for plugin in ("one", "two", ""):
+        folder = tmp_path / f"of {plugin}"
+        folder.mkdir()
+        found[folder] = plugin
+        for name in ("anomaly", f"only_{plugin}") if plugin else ("plain",):
+            (folder / f"{name}.yaml").touch()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("one:anomaly", "of one/anomaly.yaml"),
+        ("two:anomaly.yaml", "of two/anomaly.yaml"),
+        ("only_two", "of two/only_two.yaml"),
+        ("plain", "of /plain.yaml"),
+    ],
+)
+def test_a_name_may_say_whose_it_is(owners: dict[Path, str], tmp_path: Path, name: str, file: str) -> None:
+    """Where several plugins have one of it."""
+    assert find_pipeline_file(name, lambda: owners) == tmp_path / file
+
+
+@pytest.mark.parametrize(
+    ("name", "searched", "not_searched"),
+    [("one:only_two", ["of one"], ["of two"]), ("three:anomaly", ["of one", "of two"], []), ("/x", ["of one"], [])],
+)
+def test_a_name_of_a_plugin_is_looked_up_there_alone(
+    owners: dict[Path, str], tmp_path: Path, name: str, searched: list[str], not_searched: list[str]
+) -> None:
+    """Of a plugin that is not loaded, all folders are named."""
+    with pytest.raises(PipelineError, match="There is no pipeline file") as error:
+        find_pipeline_file(name, lambda: owners)
+    assert all(str(tmp_path / each) in error.value.message for each in searched)
+    assert not any(str(tmp_path / each) in error.value.message for each in not_searched)
+
+
+def test_of_one_name_in_two_plugins_it_is_said_whose_each_is(owners: dict[Path, str], tmp_path: Path) -> None:
+    """And how to say which is meant; where one is nobody's, or both are of one plugin, a path tells them apart."""
+    with pytest.raises(PipelineError) as error:
+        find_pipeline_file("anomaly", lambda: owners)
+    assert f"\n  {tmp_path / 'of one/anomaly.yaml'} (plugin 'one')" in error.value.message
+    assert error.value.hint == "Say whose, as in 'one:anomaly', or give the path of one of them."
+    for others in (["one", ""], ["one", "one"]):
+        told = dict(zip(list(owners)[:2], others, strict=True))
+        with pytest.raises(PipelineError) as error:
+            find_pipeline_file("anomaly", lambda told=told: told)  # type: ignore[misc]
+        assert error.value.hint == "Give the path of one of them."
+        assert "(plugin '')" not in error.value.message
+        assert "(plugin 'one')" in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("folders", "name", "said", "hint"),
+    [
+        (False, "zzz", " none (no plugin brings pipelines)", "Check the path, or load the plugin first."),
+        (True, "qqqq", "of one", "Plugins bring: anomaly, only_one, only_two, plain. Check the path"),
+        (True, "elsewhere/plian.yaml", "of one", "Did you mean 'plain'?"),
+        (True, "ano/mal.yaml", "of one", "Did you mean 'anomaly'?"),
+    ],
+)
+def test_a_name_that_is_not_there_says_which_are(
+    owners: dict[Path, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    said: str,
+    hint: str,
+    *,
+    folders: bool,
+) -> None:
+    """The nearest, also by the last part of a path; files of other kinds are none."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "of one" / "default.yaml").write_text("Node: {x: 1}\n")
+    with pytest.raises(PipelineError) as error:
+        find_pipeline_file(name, lambda: owners if folders else {})
+    assert said in error.value.message
+    assert str(error.value.hint).startswith(hint)
+
+
+def test_two_files_of_weights_are_told_with_the_way_out(tmp_path: Path) -> None:
+    """None of them is picked silently."""
+    file = tmp_path / "p.yaml"
+    for suffix in (".pt", ".safetensors"):
+        file.with_suffix(suffix).touch()
+    with pytest.raises(PipelineError, match=r"Two files of weights lie beside .*: p\.pt and p\.safetensors\.") as error:
+        find_weights(file)
+    assert (error.value.path, error.value.hint) == (
+        file,
+        "Say which one is meant, as weights=..., or remove the other.",
+    )
+
+
+def test_a_file_that_is_no_yaml_says_where(tmp_path: Path) -> None:
+    """By file and line."""
+    file = tmp_path / "p.yaml"
+    file.write_text("a: 1\nb: [\n")
+    with pytest.raises(PipelineError, match=rf"Pipeline file {file}: line \d: ") as error:
+        read_config(file)
+    assert (error.value.path, error.value.hint) == (file, EXAMPLE)

@@ -6,6 +6,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from copy import deepcopy
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -578,3 +579,21 @@ def test_a_node_that_was_not_initialised_is_not_after_a_load_that_failed(learned
     assert not fresh.nodes["mean"].statistically_initialized
     assert not fresh.nodes["layer"].statistically_initialized
     assert fresh.nodes["layer"].stats is None
+
+
+def test_lines_are_of_a_width_that_people_read() -> None:
+    """A text is folded at the first blank behind 120 signs; other types than those of YAML are told by name."""
+    letters = " ".join("x" * 200)
+    assert {len(to_yaml({key: letters}).splitlines()[0]) for key in ("a", "ab")} == {122, 121}
+    assert to_yaml({"a": "w" * 58 + " " + "w" * 58}).count("\n") == 1
+    with pytest.raises(PipelineError, match="a parameter is of type Fraction, which YAML does not have"):
+        to_yaml({"a": [Fraction(1, 2)]})
+
+
+def test_a_parameter_that_cannot_be_written_is_told_by_node_and_file(pipeline_of: PipelineOf, tmp_path: Path) -> None:
+    """For programs too."""
+    with pytest.raises(PipelineError) as caught:
+        pipeline_of({"a": ("Scale", {"factor": np.ones(1)})}).save(tmp_path / "p.yml")
+    assert (caught.value.node, caught.value.path) == ("a", tmp_path / "p.yml")
+    pipeline_of({"a": "Scale"}).save(tmp_path / "p.yml")
+    assert (tmp_path / "p.yml").is_file()
