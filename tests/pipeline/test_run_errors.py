@@ -99,6 +99,24 @@ def test_who_has_what_a_node_writes_into_is_said_in_a_sentence(
     assert "test_run_errors.py" in error.place
 
 
+def test_who_made_what_a_node_writes_into_is_said_once(
+    pipeline_of: PipelineOf, make_class: MakeClass, cube: Any
+) -> None:
+    """Behind whom it comes from in the first place, and before the result that it would have changed."""
+
+    def writes(self: object, cube: Any) -> dict[str, Any]:
+        cube[0] = 0
+        return {}
+
+    make_class("Passes", lambda self, cube: {"cube": cube}, {"cube": CUBE}, {"cube": CUBE})
+    make_class("Writes", writes, {"cube": CUBE})
+    with pytest.raises(NodeRunError) as caught:
+        pipeline_of({"p": "Passes", "w": "Writes"}, "p.cube -> w.cube").forward({"cube": cube})
+    error: Any = caught.value
+    assert list(error.readers) == ["whoever handed in 'cube'", "node 'p'", "the result 'p.cube'"]
+    assert error.hint.endswith("Write into a copy: cube = cube.copy()")
+
+
 def test_the_greatest_loss_of_all_values_is_said(
     pipeline_of: PipelineOf, make_class: MakeClass, caplog: pytest.LogCaptureFixture
 ) -> None:
