@@ -166,6 +166,14 @@ def test_a_node_may_be_named_like_a_side() -> None:
         ("a", "Pipeline is a single text; it must be a mapping with the key 'nodes'."),
         (None, "Pipeline is empty; it must be a mapping with the key 'nodes'."),
         (7, "Pipeline is a int; it must be a mapping with the key 'nodes'."),
+        (
+            {"nodes": [{"name": " a", "class_name": "A"}]},
+            "Pipeline: nodes[0].name: ' a' is no node name: it has no dot and no blank at its ends",
+        ),
+        (
+            {"nodes": [{"name": "a.b", "class_name": "A"}]},
+            "Pipeline: nodes[0].name: 'a.b' is no node name: it has no dot and no blank at its ends",
+        ),
         ({"nodes": 1, "edges": 2}, "Pipeline: \n  nodes: must be a list, not 1\n  edges: must be a list, not 2"),
         (
             {"nodes": [1, 2, 3], "edges": [4, 5, 6, 7]},

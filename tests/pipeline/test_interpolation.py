@@ -23,6 +23,7 @@ def chain(steps: int) -> dict[str, Any]:
         ("${list[1].x}", 2),
         ("${.beside}", "b"),
         ("${..list[0]}", 1),
+        ("${...list[0]}", 1),
         ("${oc.select:none}", None),
         ("${oc.select:none,7}", 7),
         ("${oc.select:list.2}", None),

@@ -1,6 +1,7 @@
 """What an error of a run says: whole sentences for people, and fields for programs."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from cuvis_ai_schemas.pipeline import PortSpec
 
 from cuvis_ai_core.errors import NodeRunError, PipelineError, PortError
 from cuvis_ai_core.pipeline import Pipeline
-from cuvis_ai_core.pipeline.execution.run_request import unread_outputs
+from cuvis_ai_core.pipeline.execution.run_request import stage_of_run, unread_outputs
 
 PipelineOf = Callable[..., Pipeline]
 MakeClass = Callable[..., type]
@@ -235,3 +236,20 @@ def test_no_wavelengths_for_no_image_are_no_row(pipeline_of: PipelineOf, make_cl
     make_class("Bands", lambda self, wavelengths: {}, {"wavelengths": PortSpec(np.float64, (-1,))})
     with pytest.raises(PortError, match=r"got float64 \[0, 3\]"):
         pipeline_of({"n": "Bands"}).forward({"wavelengths": np.empty((0, 3))})
+
+
+def test_a_stage_beside_a_context_of_another_says_what_to_leave_out() -> None:
+    """Either says it alone; where both say the same, it is that."""
+    context: Any = SimpleNamespace(stage="val")
+    assert [stage_of_run(*each) for each in ((None, None), ("test", None), (None, context), ("val", context))] == [
+        "inference",
+        "test",
+        "val",
+        "val",
+    ]
+    with pytest.raises(PipelineError, match="The stage is 'test', and that of the context is 'val'") as caught:
+        stage_of_run("test", context)
+    assert caught.value.hint == "Leave out the stage: the context has it."
+    with pytest.raises(PipelineError, match="The context is 'val'; it must be") as caught:
+        stage_of_run(None, "val")
+    assert caught.value.hint == "A stage alone is given as stage='train'."

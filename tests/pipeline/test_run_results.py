@@ -88,7 +88,7 @@ def test_colours_stay_in_their_order() -> None:
     ("value", "cells"),
     [
         (np.float32(2.5), ["float32", "one value", "2.5", "2.5"]),
-        (np.array([[1.23456789, -1e9]]), ["float64", "1 x 2", "-1e+09", "1.23457"]),
+        (np.array([[1.23456789, -9.87654321e8]]), ["float64", "1 x 2", "-9.87654e+08", "1.23457"]),
         (np.array([np.nan]), ["float64", "1", "-", "-"]),
         (np.array([], np.int8), ["ndarray", "-", "-", "-"]),
         ("text", ["str", "-", "-", "-"]),
