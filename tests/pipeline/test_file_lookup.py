@@ -185,6 +185,7 @@ def test_of_one_name_in_two_plugins_it_is_said_whose_each_is(owners: dict[Path, 
     [
         (False, "zzz", " none (no plugin brings pipelines)", "Check the path, or load the plugin first."),
         (True, "qqqq", "of one", "Plugins bring: anomaly, only_one, only_two, plain. Check the path"),
+        (True, "default", "of one", "Plugins bring: anomaly, only_one, only_two, plain. Check the path"),
         (True, "elsewhere/plian.yaml", "of one", "Did you mean 'plain'?"),
         (True, "ano/mal.yaml", "of one", "Did you mean 'anomaly'?"),
     ],

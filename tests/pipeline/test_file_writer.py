@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable
 from copy import deepcopy
 from fractions import Fraction
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -194,6 +195,7 @@ def test_a_pt_file_has_the_published_layout(learned: Pipeline, tmp_path: Path) -
     assert sorted(content["state_dict"]) == ["layer", "mean", "other"]
     assert content["state_dict"]["mean"]["count"].item() == 1
     assert content["metadata"]["pipeline"] == "pipeline"
+    assert content["metadata"]["cuvis_ai_version"] == version("cuvis-ai-core")
 
 
 def test_nothing_learned_is_no_file(pipeline_of: PipelineOf, registry: Any, tmp_path: Path) -> None:

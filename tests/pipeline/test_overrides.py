@@ -38,6 +38,13 @@ def test_a_value_is_replaced_or_added_where_the_path_leads(text: str, changed: d
     assert repr(data) == before
 
 
+@pytest.mark.parametrize("key", ["params", "hparams"])
+def test_where_both_spellings_are_there_the_one_that_is_named_is_meant(key: str) -> None:
+    """Whoever reads the file refuses it by itself."""
+    other = {"params": "hparams", "hparams": "params"}[key]
+    assert override({"hparams": {}, "params": {}}, [f"{key}.x=1"]) == {key: {"x": 1}, other: {}}
+
+
 @pytest.mark.parametrize(
     ("text", "problem", "hint"),
     [
