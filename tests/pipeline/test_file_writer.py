@@ -23,7 +23,7 @@ from cuvis_ai_core.errors import MissingExtraError, PipelineError
 from cuvis_ai_core.node import ArrayNode
 from cuvis_ai_core.pipeline import Pipeline
 from cuvis_ai_core.pipeline.file.config_models import parse_config
-from cuvis_ai_core.pipeline.file.writer import to_yaml
+from cuvis_ai_core.pipeline.file.writer import save_pipeline, to_yaml
 from cuvis_ai_core.pipeline.weights.weights_file import read_weights, write_weights
 
 torch = pytest.importorskip("torch")
@@ -599,3 +599,11 @@ def test_a_parameter_that_cannot_be_written_is_told_by_node_and_file(pipeline_of
     assert (caught.value.node, caught.value.path) == ("a", tmp_path / "p.yml")
     pipeline_of({"a": "Scale"}).save(tmp_path / "p.yml")
     assert (tmp_path / "p.yml").is_file()
+
+
+def test_what_a_file_is_to_say_may_be_handed_in(pipeline_of: PipelineOf, tmp_path: Path) -> None:
+    """Instead of what the pipeline says of itself; metadata are laid over that."""
+    pipeline = pipeline_of({"a": "Scale"})
+    content = {**pipeline.to_dict(), "metadata": {"name": "other", "x": 1}}
+    save_pipeline(tmp_path / "p.yaml", pipeline, None, content=content, metadata={"x": 2}, weights=False)
+    assert parse_yaml((tmp_path / "p.yaml").read_text()).data["metadata"] == {"name": "other", "x": 2}
