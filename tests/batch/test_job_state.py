@@ -380,3 +380,12 @@ def test_cubes_come_in_the_order_of_their_names(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x")
     found = find_units([tmp_path / "c.npy", str(tmp_path / "*" / "*.npy")], [".npy"])
     assert [each.name for each in found] == ["a/2", "b/1", "c"]
+
+
+def test_no_pattern_is_named_where_a_cube_has_no_kind(tmp_path: Path) -> None:
+    """It would take all files."""
+    for name in ("a", "a.npy"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(OutputError) as caught:
+        find_units([tmp_path / "a", tmp_path / "a.npy"], [".npy"])
+    assert caught.value.hint == "Rename one of them, or give each a run and a folder of its own."
