@@ -74,3 +74,24 @@ def test_the_command_that_loads_the_rest_can_be_copied(
     command = found.stdout.rstrip("\n").rpartition(" nodes of plugins with: ")[2]
     assert shlex.split(command) == ["restore-pipeline", "--pipeline-path", str(path), "--plugins-path", str(manifest)]
     assert "'my plugins.yaml' does not provide them; add the plugins that do, and load" in found.stdout
+
+
+def test_wavelengths_are_what_a_cube_gives(shell: Shell, write_yaml: Callable[..., Path]) -> None:
+    """An input for them is to be handed in, and needs no edge."""
+    node = {"name": "s", "class_name": "WavelengthSelector", "params": {"targets": [650, 550, 450]}}
+    found = shell("restore-pipeline", "--pipeline-path", write_yaml("p.yaml", {"nodes": [node]}))
+    assert found.exit_code == 0
+    assert "\n  s.wavelengths: " in found.stdout
+    assert "needs an edge" not in found.stdout
+
+
+def test_what_is_said_of_a_pipeline_that_is_not_loaded_stays_in_its_line(
+    shell: Shell, write_yaml: Callable[..., Path]
+) -> None:
+    """Its description too; and that nothing is to be handed in nobody knows."""
+    metadata = {"name": "p", "description": "two\n   lines"}
+    path = write_yaml("p.yaml", {"metadata": metadata, "nodes": [{"name": "gone", "class_name": "Gone"}]})
+    found = shell("restore-pipeline", "--pipeline-path", path)
+    assert found.exit_code == 0
+    assert found.stdout.startswith("p: two lines\n")
+    assert "\nTo be handed in:\n  what nodes that are not loaded take" in found.stdout

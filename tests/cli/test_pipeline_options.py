@@ -100,3 +100,19 @@ def test_what_is_of_the_pipeline_goes_without_a_cube(shell: Shell, arguments: tu
     found = shell("restore-pipeline", "--pipeline-path", "gone.yaml", *arguments)
     assert "goes with" not in found.stderr
     assert "gone.yaml" in found.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--cu3s-file-path", "gone.cu3s", "--output-dir", "out"),
+        ("--cube-path", "gone.npy", "--allow-untrained", "--keep", "a.x"),
+        ("--data-module", "Any", "--allow-untrained", "--keep", "a.x"),
+        ("--cube-path", "gone.npy", "--workers", "2", "--json", "--shard", "0/2"),
+    ],
+)
+def test_what_goes_together_is_taken(shell: Shell, arguments: tuple[str, ...]) -> None:
+    """The cube by either name; nodes of a data module's run can be untrained, and its outputs chosen."""
+    found = shell("restore-pipeline", "--pipeline-path", "gone.yaml", *arguments)
+    assert found.exit_code != 0
+    assert "goes with" not in found.output

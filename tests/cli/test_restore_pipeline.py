@@ -649,3 +649,24 @@ def test_a_run_without_results_says_where_to_look(
     assert found.exit_code == 0, found.output
     assert found.stdout.startswith("No output is an array: look at what nodes answer")
     assert "No node ran in the stage 'inference'" in found.stdout
+    assert "outputs.npz holds all arrays, run.json says what ran." in " ".join(found.stdout.split())
+
+
+def test_the_table_of_results_is_short_and_says_which_files_hold_arrays(
+    shell: Shell, pipeline_file: Path, cube_file: Path
+) -> None:
+    """Four digits of each end, and each file of arrays by its name."""
+    run = ("restore-pipeline", "--pipeline-path", pipeline_file, "--cube-path", cube_file, "--format", "envi")
+    found = shell(*run, "--output-dir", "out", *KEEP)
+    assert found.exit_code == 0, found.output
+    files = json.loads(Path("out/run.json").read_text(encoding="utf-8"))["files"]
+    arrays = {each["key"]: each for each in files if "key" in each}
+    rows = {line.split()[0]: line for line in found.stdout.splitlines() if line.startswith((" rx.", " mask."))}
+    scores = arrays["rx.scores"]
+    assert f" {scores['min']:.4g} " in rows["rx.scores"]
+    assert f" {scores['max']:.4g} " in rows["rx.scores"]
+    names = [str(each["file"]) for each in arrays.values()]
+    assert len(set(names)) == 2
+    assert f"{', '.join(names)} hold arrays, run.json says what ran." in " ".join(found.stdout.split())
+    found = shell(*run, "--output-dir", "one", "--keep", "rx.scores")
+    assert f"{scores['file']} holds an array, run.json says what ran." in " ".join(found.stdout.split())
