@@ -293,6 +293,28 @@ def test_one_piece() -> None:
     assert node.seen == [(1, 6, 5, 3)] * 2
 
 
+class Shown(ArrayNode):
+    """Shows images, and has no outputs."""
+
+    INPUT_SPECS: ClassVar[dict[str, PortSpec]] = {"cube": PortSpec(np.floating, (-1, -1, -1, -1))}
+    OUTPUT_SPECS: ClassVar[dict[str, PortSpec]] = {}
+
+    def forward(self, cube: Array) -> dict[str, Array]:
+        """Return nothing."""
+        del cube
+        return {}
+
+
+def test_what_a_node_without_outputs_is_given_is_a_last_output() -> None:
+    """Published pipelines end in nodes that log or show: their results are those before."""
+    first, second = PerPixel("a"), PerPixel("b")
+    pipeline = _pipeline(first, second, Shown("shown"))
+    assert pipeline.last_outputs() == (("b", "cube"),)
+    assert list(pipeline.forward_tiled({"cube": np.zeros((1, 2, 2, 2))})) == [("b", "cube")]
+    pipeline.connect((first.outputs.cube, Shown("early").inputs.cube))
+    assert pipeline.last_outputs() == (("b", "cube"),)
+
+
 def test_last_outputs() -> None:
     """Without a word of what to keep, only the outputs of the last nodes are answered."""
     pipeline = _built(FIVE)

@@ -497,13 +497,15 @@ class Pipeline(PublishedMethods):
             return run(None)
 
     def last_outputs(self, stage: object = "inference") -> tuple[Address, ...]:
-        """Return the outputs of the last nodes: those that feed no other node in a stage.
+        """Return the outputs of the last nodes: those that feed no other node in a stage that has outputs itself.
 
         Raises:
             PipelineError: There is no such stage.
         """
         feeding = Feeding(self._graph, checked_stage(stage))
-        sources = {edge.source for edges in feeding.edges.values() for edge in edges}
+        # What only shows or logs ends published pipelines: the results are what it is given.
+        edges = [edge for each in feeding.edges.values() for edge in each if self._graph.outputs[edge.target]]
+        sources = {edge.source for edge in edges}
         return tuple(
             (node, port) for node in feeding.running if node not in sources for port in self._graph.outputs[node]
         )
