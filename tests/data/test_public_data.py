@@ -562,6 +562,7 @@ def test_a_download_that_is_killed_goes_on(hub: Hub, folder: Path, name: str) ->
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_a_download_at_once(hub: Hub, folder: Path) -> None:
     """In a sentence, with the status of all commands, while the hub has still half of a file to send."""
     hub.held.add(f"{HOME}/day/cube.cu3s")
