@@ -1,11 +1,14 @@
 """What is locked has to be what a plugin needs: no address of its own, nothing unasked, no version that is refused."""
 
 from collections.abc import Callable
+from importlib.metadata import Distribution
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cuvis_ai_core.errors import LockError
+from cuvis_ai_core.plugins.installing import locked_requirements
 from cuvis_ai_core.plugins.installing.locked_requirements import refuse_addresses, refuse_unasked, refuse_unmet, unasked
 
 HINT = "Ask who changed the lock file. If the manifest is right: cuvis-ai plugins lock"
@@ -90,6 +93,25 @@ def test_the_first_folder_says_what_is_installed(install: Install) -> None:
     pins = ["a==1", "b==1", "c==1"]
     assert unasked(pins, ["a"], [first, second]) == ["c==1"]
     assert unasked(pins, ["a"], [second, first]) == ["b==1"]
+
+
+def test_a_folder_of_which_nothing_is_known_is_nothing(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package importlib_metadata, once imported, answers None for the metadata of such a folder."""
+    folder = install("a")
+
+    class Nothing(Distribution):
+        metadata: Any = None
+
+        def read_text(self, filename: str) -> None:
+            del filename
+
+        def locate_file(self, path: object) -> Path:
+            return folder / str(path)
+
+    monkeypatch.setattr(
+        locked_requirements, "distributions", lambda path: [Nothing(), *Distribution.discover(path=path)]
+    )
+    assert unasked(["a==1"], ["a"], [folder]) == []
 
 
 def test_a_version_that_is_refused_is_named_with_who_refuses_it(install: Install) -> None:

@@ -121,7 +121,8 @@ def _installed(folders: Sequence[Path]) -> dict[str, Distribution]:
     found: dict[str, Distribution] = {}
     for each in distributions(path=list(map(str, folders))):
         # An interrupted uninstall leaves a folder without METADATA; to ask it for its name is deprecated.
-        if "Name" in each.metadata:
+        # Of one with an empty METADATA, newer releases of the package importlib_metadata, where imported, answer None.
+        if "Name" in (each.metadata or ()):
             # The first folder on a path is what an import finds.
             found.setdefault(normalised(each.metadata["Name"]), each)
     return found

@@ -53,7 +53,7 @@ def _installed() -> dict[str, Distribution]:
     found: dict[str, Distribution] = {}
     # The path alone, not our finder, which adds what live plugins have.
     for each in MetadataPathFinder.find_distributions():
-        if "Name" in each.metadata:  # not where an interrupted uninstall left a folder without METADATA
+        if "Name" in (each.metadata or ()):  # not where an interrupted uninstall left a folder without METADATA
             found.setdefault(normalised(each.metadata["Name"]), each)
     return found
 
