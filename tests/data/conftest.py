@@ -3,15 +3,19 @@
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from pathlib import Path
+from threading import Timer
 from types import ModuleType
 from typing import Any
 
+import filelock
 import pytest
 
 from cuvis_ai_core.data.formats import cu3s
+from cuvis_ai_core.data.provisioning_commands import ForPeople
 
 sys.path.append(str(Path(__file__).parent))  # for `loopback_hub`
 
@@ -55,3 +59,29 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         for each in (constants, downloads):
             monkeypatch.setattr(each, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
         yield served
+
+
+@pytest.fixture
+def working_elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], AbstractContextManager[None]]:
+    """Return what has another program work in a folder, until somebody is told that they wait for it."""
+
+    @contextmanager
+    def working(folder: Path) -> Iterator[None]:
+        lock = filelock.FileLock(folder / ".cuvis-cache.lock", thread_local=False)
+        say = ForPeople.waiting
+
+        def wait(told: ForPeople) -> None:
+            say(told)
+            lock.release()
+
+        monkeypatch.setattr(ForPeople, "waiting", wait)
+        lock.acquire()
+        unheard = Timer(30, lock.release)
+        unheard.start()
+        try:
+            yield
+        finally:
+            unheard.cancel()
+            lock.release()
+
+    return working

@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 import filelock
@@ -18,7 +18,6 @@ from loopback_hub import Hub  # type: ignore[import-not-found]
 from cuvis_ai_core._atomic_writes import remove_tree
 from cuvis_ai_core.data import fetched_datasets
 from cuvis_ai_core.data.provisioning import ProgressEmitter
-from cuvis_ai_core.data.provisioning_commands import ForPeople
 from cuvis_ai_core.data.public_datasets import DatasetError, DatasetSpec, PublicDatasets, download_data_cli
 from cuvis_ai_core.data.repository_files import RepositoryFile
 
@@ -634,26 +633,12 @@ def test_the_command_says_what_it_did(command: Command, hub: Hub, folder: Path) 
 
 
 def test_who_removes_waits_for_another_program_and_says_so(
-    command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, folder: Path, working_elsewhere: Callable[[Path], AbstractContextManager[None]]
 ) -> None:
     """On the standard error, once."""
     write(folder)
-    lock = filelock.FileLock(folder.parent / ".cuvis-cache.lock", thread_local=False)
-    say = ForPeople.waiting
-
-    def wait(told: ForPeople) -> None:
-        say(told)
-        lock.release()
-
-    monkeypatch.setattr(ForPeople, "waiting", wait)
-    lock.acquire()
-    unheard = Timer(30, lock.release)
-    unheard.start()
-    try:
+    with working_elsewhere(folder.parent):
         code, out, said = command("remove", "lentils", "--json")
-    finally:
-        unheard.cancel()
-        lock.release()
     assert (code, said.count("Another program works in this folder")) == (0, 1)
     assert json.loads(out)["removed"][0]["name"] == "Lentils"
 

@@ -11,12 +11,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from threading import Thread, Timer
+from threading import Thread
 from typing import Any
 
-import filelock
 import pytest
 from loopback_hub import COMMIT, Hub  # type: ignore[import-not-found]
 
@@ -636,26 +635,15 @@ def test_the_command_says_what_it_did(
 
 @pytest.mark.parametrize("what", [("small",), ("--dir", "models--lab--Belt")])
 def test_who_removes_waits_for_another_program_and_says_so(
-    command: Callable[..., tuple[int, str, str]], cache: Path, monkeypatch: pytest.MonkeyPatch, what: tuple[str, ...]
+    command: Callable[..., tuple[int, str, str]],
+    cache: Path,
+    working_elsewhere: Callable[[Path], AbstractContextManager[None]],
+    what: tuple[str, ...],
 ) -> None:
     """On the standard error, once."""
     put(cache, *FILES)
-    lock = filelock.FileLock(cache / ".cuvis-cache.lock", thread_local=False)
-    say = ForPeople.waiting
-
-    def wait(told: ForPeople) -> None:
-        say(told)
-        lock.release()
-
-    monkeypatch.setattr(ForPeople, "waiting", wait)
-    lock.acquire()
-    unheard = Timer(30, lock.release)
-    unheard.start()
-    try:
+    with working_elsewhere(cache):
         code, out, said = command("remove", *what, "--json")
-    finally:
-        unheard.cancel()
-        lock.release()
     assert (code, said.count("Another program works in this folder")) == (0, 1)
     assert json.loads(out)["removed"][0]["freed_bytes"] > 0
 
