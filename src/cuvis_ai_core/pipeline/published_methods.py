@@ -70,14 +70,14 @@ class PublishedMethods(ProfiledMethods):
         device: str | None = None,
     ) -> list[str]:
         """Take over weights, and return the names of nodes that have some, and for which the file has none."""
-        from cuvis_ai_core.pipeline.weights.node_weights import apply_fitting, apply_state
+        from cuvis_ai_core.pipeline.weights.node_weights import apply_fitting
         from cuvis_ai_core.pipeline.weights.weights_file import read_weights
 
         pipeline = cast("Pipeline", self)
         state = read_weights(Path(path)).state
         given = list(state)
         if strict_weight_loading:
-            apply_state(dict(pipeline.nodes.items()), state, restore=True)
+            pipeline.load_state_dict(state)
         else:
             given = apply_fitting(dict(pipeline.nodes.items()), state)
         if device is not None:

@@ -14,7 +14,6 @@ from cuvis_ai_schemas.enums import ExecutionStage
 from cuvis_ai_schemas.execution import Context, Metric
 
 from cuvis_ai_core.errors import MissingExtraError, PipelineError, TrainingError, TrainRunError
-from cuvis_ai_core.pipeline.weights.node_weights import apply_state
 from cuvis_ai_core.pipeline.weights.weights_file import epoch_of_checkpoint, read_checkpoint
 from cuvis_ai_core.training.batch_step import names_of
 from cuvis_ai_core.training.config import CheckpointConfig
@@ -278,7 +277,7 @@ class GradientTrainer(pl.LightningModule):
             return
         state = read_checkpoint(Path(path), self.pipeline.nodes.keys())
         try:
-            apply_state(dict(self.pipeline.nodes.items()), state, restore=True)
+            self.pipeline.load_state_dict(state)
         except PipelineError as error:
             error.message = f"{path}: {error.message}"
             raise
