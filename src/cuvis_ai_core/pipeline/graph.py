@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import PipelineError, PortError
-from cuvis_ai_core.pipeline.file.config_models import EdgeConfig
-from cuvis_ai_core.pipeline.ports import check_fit, find_port, resolve_ports
+from cuvis_ai_core.pipeline.file.config_models import EdgeConfig, parse_endpoint
+from cuvis_ai_core.pipeline.ports import ResolvedPort, check_fit, resolve_ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +141,8 @@ class Graph:
 
     def _connect(self, number: int, config: EdgeConfig) -> Edge:
         where = f"edges[{number}] ({config.source} -> {config.target})"
-        source = find_port(where, config.source, self, "outputs")
-        target = find_port(where, config.target, self, "inputs")
+        source = _end(where, config.source, self, "outputs")
+        target = _end(where, config.target, self, "inputs")
         check_fit(where, source, target)
         edge = Edge(source.node, source.port.name, target.node, target.port.name)
         present = self.incoming[edge.target, edge.target_port]
@@ -156,6 +157,28 @@ class Graph:
             )
         present.append(edge)
         return edge
+
+
+def _end(where: str, endpoint: str, graph: Graph, side: str) -> ResolvedPort:
+    """Return the port at one end of an edge; `side` is `outputs` or `inputs`."""
+    node, port = parse_endpoint(endpoint, side)
+    if node not in graph.nodes:
+        raise PipelineError(
+            f"{where}: there is no node '{node}'.{did_you_mean(node, graph.nodes)}",
+            hint=f"Nodes of this pipeline: {', '.join(graph.nodes)}.",
+            node=node,
+        )
+    here, there = (graph.outputs, graph.inputs) if side == "outputs" else (graph.inputs, graph.outputs)
+    if port in here[node]:
+        return here[node][port]
+    other = f" (It has an {'input' if side == 'outputs' else 'output'} of that name.)" * (port in there[node])
+    raise PortError(
+        f"{where}: node '{node}' ({type(graph.nodes[node]).__name__}) has no {side[:-1]} '{port}'."
+        f"{did_you_mean(port, here[node])}{other}",
+        hint=f"Its {side}: {', '.join(map(str, here[node])) or 'none'}.",
+        node=node,
+        port=port,
+    )
 
 
 def _topological_order(nodes: Iterable[str], edges: Iterable[Edge]) -> tuple[str, ...]:

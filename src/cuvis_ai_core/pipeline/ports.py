@@ -4,16 +4,10 @@ The published import path of port classes too, which are those of the schemas.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from cuvis_ai_core._deprecated import say_once
-from cuvis_ai_core._nearest import did_you_mean
-from cuvis_ai_core.errors import PipelineError, PortError
+from cuvis_ai_core.errors import PortError
 from cuvis_ai_core.node.ports import FREE, Port, dtypes_overlap, read_ports, type_text
-from cuvis_ai_core.pipeline.file.config_models import parse_endpoint
-
-if TYPE_CHECKING:
-    from cuvis_ai_core.pipeline.graph import Graph
 
 __all__ = ["InputPort", "OutputPort", "PortSpec"]  # noqa: F822 - `__getattr__` has them
 
@@ -51,39 +45,6 @@ def resolve_ports(name: str, node: object, direction: str) -> Ports:
     """
     ports = read_ports(type(node), direction)
     return {port.name: ResolvedPort(name, port, port.sizes(node)) for port in ports.values()}
-
-
-def find_port(where: str, endpoint: str, graph: "Graph", side: str) -> ResolvedPort:
-    """Return the port at one end of an edge.
-
-    Args:
-        where: The edge, for the text of an error.
-        endpoint: What the edge says: `node.port`, or `node.outputs.port`.
-        graph: The nodes and their ports.
-        side: `outputs` or `inputs`.
-
-    Raises:
-        PipelineError: There is no such node.
-        PortError: The node has no such port.
-    """
-    node, port = parse_endpoint(endpoint, side)
-    if node not in graph.nodes:
-        raise PipelineError(
-            f"{where}: there is no node '{node}'.{did_you_mean(node, graph.nodes)}",
-            hint=f"Nodes of this pipeline: {', '.join(graph.nodes)}.",
-            node=node,
-        )
-    here, there = (graph.outputs, graph.inputs) if side == "outputs" else (graph.inputs, graph.outputs)
-    if port in here[node]:
-        return here[node][port]
-    other = f" (It has an {'input' if side == 'outputs' else 'output'} of that name.)" * (port in there[node])
-    raise PortError(
-        f"{where}: node '{node}' ({type(graph.nodes[node]).__name__}) has no {side[:-1]} '{port}'."
-        f"{did_you_mean(port, here[node])}{other}",
-        hint=f"Its {side}: {', '.join(map(str, here[node])) or 'none'}.",
-        node=node,
-        port=port,
-    )
 
 
 def check_fit(where: str, source: ResolvedPort, target: ResolvedPort) -> None:

@@ -23,7 +23,7 @@ from cuvis_ai_core.training.monitored_metric import LOSSES, TRAIN, direction, un
 from cuvis_ai_core.training.resume_checkpoint import RESUME, put_checkpoint, refused
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.training.gradient_trainer import Row
+    from cuvis_ai_core.training.metrics_files import Row
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import re
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.data.dataset_batches import AnyBatches
@@ -17,15 +17,12 @@ from cuvis_ai_core.training.cross_process_gradients import refuse_gradients_from
 from cuvis_ai_core.training.epochs import AS_THEY_COME, Reading
 from cuvis_ai_core.training.evaluation import pooled
 from cuvis_ai_core.training.evaluation_mode import modules_of, undisturbed
+from cuvis_ai_core.training.metrics_files import Row
 from cuvis_ai_core.training.monitored_metric import in_our_words
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.training.lightning_module import Fit
-
-Row: TypeAlias = dict[str, float]
-"""What an epoch came to: `epoch`, `lr`, `train_loss`, `val_loss`; `<node>/<metric>` of validation, and the same with
-`train/` before it of training."""
 
 _ACCELERATORS: Final = {"cpu": "cpu", "gpu": "cuda", "cuda": "cuda", "mps": "mps"}
 

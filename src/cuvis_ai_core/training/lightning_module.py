@@ -33,7 +33,8 @@ from cuvis_ai_core.training.seeding import seed_everything
 from cuvis_ai_core.training.small_batches import too_few
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.training.gradient_trainer import GradientTrainer, Row
+    from cuvis_ai_core.training.gradient_trainer import GradientTrainer
+    from cuvis_ai_core.training.metrics_files import Row
 
 
 class Fit:

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 from cuvis_ai_core._atomic_writes import write_atomic
 from cuvis_ai_core._printable_text import in_cell
 from cuvis_ai_core.errors import MissingExtraError
+
+Row: TypeAlias = dict[str, float]
+"""What an epoch came to: `epoch`, `lr`, `train_loss`, `val_loss`; `<node>/<metric>` of validation, and the same with
+`train/` before it of training."""
 
 _STYLE: Final[dict[Any, Any]] = {"font.family": "DejaVu Sans", "font.size": 9, "axes.linewidth": 0.6}
 _COLOURS: Final = {"train_loss": "#1f6fb2", "val_loss": "#d1602b"}

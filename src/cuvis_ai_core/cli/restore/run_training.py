@@ -36,7 +36,8 @@ from cuvis_ai_core.training.trained_pipeline import PIPELINE_FILE, PUBLISHED_FOL
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.registry import NodeRegistry
-    from cuvis_ai_core.training.gradient_trainer import GradientTrainer, Row
+    from cuvis_ai_core.training.gradient_trainer import GradientTrainer
+    from cuvis_ai_core.training.metrics_files import Row
     from cuvis_ai_core.training.trainrun import TrainRun
 
 TRAINRUN: Final = "trainrun.yaml"
