@@ -1,11 +1,13 @@
 """Which tests are tried first where a file has a fault, and which faults there are: `tools/mutants.py`."""
 
-import time
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+coverage = pytest.importorskip("coverage")
 
 SOURCE = Path("src/cuvis_ai_core")
 
@@ -73,9 +75,36 @@ def test_the_nearest_tests_come_first(mutants: ModuleType, source: str, tests: l
     assert "other/test_far" not in found
 
 
+def test_tests_that_execute_a_line_come_in_the_order_of_their_files(mutants: ModuleType) -> None:
+    """A map gives the tests of a line, each once; a line in the middle of a statement has those of its beginning."""
+    source = SOURCE / "shop/window.py"
+    data = coverage.CoverageData("map")
+    for context, lines in {
+        "": [1, 2, 3],
+        "tests/other/test_far.py::test_c[a|b]|run": [2],
+        "tests/other/test_window_panes.py::test_b|setup": [2],
+        "tests/other/test_window_panes.py::test_b|run": [2],
+        "tests/shop/test_window.py::test_a": [2, 5],
+    }.items():
+        data.set_context(context)
+        data.add_lines({str(source): lines})
+    data.write()
+    saved = coverage.CoverageData("map")
+    saved.read()
+
+    def tests(line: int, path: Path = source) -> list[str]:
+        return mutants.executing_tests(mutants.Fault(path, line, 0, 0, "", ""), saved)  # type: ignore[no-any-return]
+
+    of_two = ["shop/test_window.py::test_a", "other/test_window_panes.py::test_b", "other/test_far.py::test_c[a|b]"]
+    assert tests(1) == []
+    assert tests(2) == tests(3) == tests(4) == [f"tests/{each}" for each in of_two]
+    assert tests(5) == ["tests/shop/test_window.py::test_a"]
+    assert tests(2, SOURCE / "shop/till.py") == []
+
+
 @pytest.mark.slow
 def test_only_tests_that_fail_in_time_have_noticed(mutants: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Quick tests of near files run first, slow ones of them next, others last; no failure in time is none."""
+    """Tests of the line run first, quick ones of near files next, then slow ones, others last; none in time is none."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTEST_PLUGINS", "xdist.plugin,pytest_timeout")
     passing, failing, slow = Path("test_a.py"), Path("test_b.py"), Path("test_c.py")
@@ -83,9 +112,23 @@ def test_only_tests_that_fail_in_time_have_noticed(mutants: ModuleType, monkeypa
     passing.write_text("def test_a(): pass\n")
     failing.write_text("def test_b(): assert False\n")
     slow.write_text("import pytest\n@pytest.mark.slow\ndef test_c(): assert False\n")
-    in_time = time.monotonic() + 10_000
-    assert "test_c" in mutants._first_failure([passing, slow], in_time)
-    assert mutants._first_failure([failing], 0.0) == ""
+
+    def said(tests: list[Path], limit: float = 10_000.0, executing: tuple[str, ...] = ()) -> str:
+        return mutants._first_failure(tests, limit, executing)[0]  # type: ignore[no-any-return]
+
+    assert "test_c" in said([passing, slow])
+    assert "test_c" in said([failing], executing=("test_a.py::test_a", "test_c.py::test_c"))
+    assert "test_b" in said([failing], executing=("test_a.py::gone",))
+    assert said([failing], 0.0) == ""
     monkeypatch.setattr(mutants, "NEAR", 1)
-    assert "test_b" in mutants._first_failure([passing, failing], in_time)
-    assert mutants._first_failure([passing, slow], in_time) == ""
+    assert "test_b" in said([passing, failing])
+    assert said([passing, slow]) == ""
+
+
+def test_only_processors_count(mutants: ModuleType) -> None:
+    """A program that waits takes next to nothing; one that is busy, or whose children are, ends at the limit."""
+    code, said, seconds = mutants._run([sys.executable, "-c", "import time; time.sleep(1); print(1); exit(3)"], 0.9)
+    assert (code, said.split(), seconds < 0.9) == (3, ["1"], True)
+    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'])"
+    code, _, seconds = mutants._run([sys.executable, "-c", child], 0.3)
+    assert (code, seconds >= 0.3) == (None, True)

@@ -7,6 +7,10 @@ A fault is one that a hand makes: a condition turned round, a comparison that is
 argument forgotten, a number changed, a result not returned. Each is put into the file itself, which is written back
 whatever happens; files with changes that are not committed are refused. Tools that mutate whole packages (mutmut,
 cosmic-ray) run one set of tests for all of them; here that takes ten minutes, so the nearest tests are chosen by file.
+With a map of which test executes which line, those that execute the line of a fault come before them:
+
+uv run --with pytest-cov pytest -m "not slow" --cov=src/cuvis_ai_core --cov-context=test --cov-report=
+python tools/mutants.py --contexts .coverage
 """
 
 import argparse
@@ -15,12 +19,16 @@ import random
 import re
 import subprocess
 import sys
-import time
+import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+import psutil
+from coverage import CoverageData
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -41,11 +49,17 @@ FAR = 1000
 NO_TESTS = 5
 """What pytest returns where it found nothing to run."""
 
+NO_SUCH_TEST = 4
+"""What pytest returns where it was told to run one that is not there."""
+
 HANGS = 100
-"""Seconds after which a test that goes on has noticed the fault, by hanging."""
+"""Seconds by the clock after which a test that goes on has noticed the fault, by hanging."""
 
 SECONDS = 240.0
-"""For so long tests are run for one fault: what they did not notice by then is as good as unnoticed."""
+"""So much of processors tests may take for one fault: what they did not notice with it is as good as unnoticed."""
+
+OFTEN = 0.1
+"""Seconds after which it is looked again at how much of processors tests took."""
 
 _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Lt: "<=",
@@ -82,7 +96,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("paths", nargs="*", type=Path, help="files and folders below src; by default what was changed")
     parser.add_argument("--sample", type=int, default=60, help="how many faults to try (60)")
     parser.add_argument("--seed", type=int, default=0, help="which ones (0)")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="how long tests may take for one (%(default)s)")
+    of_processors = "seconds of processors that tests may take for one (%(default)s)"
+    parser.add_argument("--seconds", type=float, default=SECONDS, help=of_processors)
+    parser.add_argument("--contexts", type=Path, help="coverage data that says which test executes which line")
     parser.add_argument("--base", default="main", help="what counts as changed differs from this commit (main)")
     options = parser.parse_args(arguments)
     paths = options.paths or _changed(options.base)
@@ -93,9 +109,12 @@ def main(arguments: list[str]) -> int:
     dirty = _git("status", "--porcelain", "--", *map(str, files))
     if dirty:
         parser.error(f"commit or stash these first, they are written to:\n{dirty}")
+    data = CoverageData(options.contexts) if options.contexts else None
+    if data:
+        data.read()
     chance = random.Random(options.seed)  # noqa: S311 - nothing secret, and the same again for the same seed
     sample = chance.sample(faults, min(options.sample, len(faults)))
-    missed = [fault for fault in sample if not _is_noticed(fault, options.seconds)]
+    missed = [fault for fault in sample if not _is_noticed(fault, options.seconds, data)]
     print(f"{len(sample) - len(missed)} of {len(sample)} noticed; unnoticed:")
     print(*(f"  {fault}" for fault in missed), sep="\n")
     return int(len(missed) > (1 - NOTICED) * len(sample))
@@ -186,6 +205,21 @@ def nearest_tests(path: Path) -> list[Path]:
     return [test for _, test in sorted(ranked)]
 
 
+def executing_tests(fault: Fault, data: CoverageData) -> list[str]:
+    """Return the tests that execute the line of a fault or, where it goes on a statement, the line before it.
+
+    Those of the nearest files come first.
+    """
+    named = next((name for name in data.measured_files() if Path(name).resolve() == fault.path.resolve()), "")
+    contexts = data.contexts_by_lineno(named)
+    near = {path.as_posix(): rank for rank, path in enumerate(nearest_tests(fault.path))}
+    for line in range(fault.line, 0, -1):
+        tests = {test.rpartition("|")[0] or test for test in contexts.get(line, ())} - {""}
+        if tests:
+            return sorted(tests, key=lambda test: (near.get(test.partition("::")[0], len(near)), test))
+    return []
+
+
 def _distances(module: str) -> dict[str, int]:
     """Return how many imports lie between a module and each that needs it; a package that hands it on counts none."""
     importers = _importers()
@@ -238,37 +272,71 @@ def _words(name: str) -> set[str]:
     return {re.sub(r"(?<=...)(ing|er|ed|s)$", "", word) for word in re.findall("[a-z]+", name)}
 
 
-def _is_noticed(fault: Fault, limit: float) -> bool:
+def _is_noticed(fault: Fault, limit: float, data: CoverageData | None) -> bool:
     whole = fault.path.read_bytes()
     tests = nearest_tests(fault.path)
-    begun = time.monotonic()
+    executing = executing_tests(fault, data) if data else []
     try:
         fault.path.write_bytes(whole[: fault.start] + fault.new.encode() + whole[fault.end :])
-        said = _first_failure(tests, begun + limit)
+        said, seconds = _first_failure(tests, limit, executing)
     finally:
         fault.path.write_bytes(whole)
-    seconds = time.monotonic() - begun
     print(f"{'noticed  ' if said else 'UNNOTICED'} {seconds:4.0f} s  {fault}  {said[:120]}", flush=True)
     return bool(said)
 
 
-def _first_failure(tests: list[Path], until: float) -> str:
-    """Run tests for some time, the nearest first, and return what the first that fails says."""
-    near, further = tests[:NEAR], tests[NEAR:]
-    for marks, files in (("not slow", near), ("slow", near[:NEAR_SLOW]), ("not slow", further)):
-        if not files:
+def _first_failure(tests: list[Path], limit: float, executing: Sequence[str] = ()) -> tuple[str, float]:
+    """Run tests, those that execute the line first and then the nearest, up to a limit in seconds of processors.
+
+    Returns:
+        What the first that fails says, and how many seconds all took.
+    """
+    near, further = [str(test) for test in tests[:NEAR]], [str(test) for test in tests[NEAR:]]
+    spent = 0.0
+    for marks, chosen in (("", executing), ("not slow", near), ("slow", near[:NEAR_SLOW]), ("not slow", further)):
+        if not chosen:
             continue
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-m", marks, f"--timeout={HANGS}"]
-        command += ["-p", "no:cacheprovider", "-p", "no:randomly", *map(str, files)]
-        try:
-            left = max(until - time.monotonic(), 0)
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=left)
-        except subprocess.TimeoutExpired:
-            return ""
-        if done.returncode not in {0, NO_TESTS}:
-            lines = done.stdout.splitlines()
-            return next((line for line in lines if line.startswith(("FAILED", "ERROR"))), "the run of tests broke off")
-    return ""
+        code, said, seconds = _run([*command, "-p", "no:cacheprovider", "-p", "no:randomly", *chosen], limit - spent)
+        spent += seconds
+        if code is None:
+            return "", spent
+        # A map may be older than the tests. What else ends so, as an import that fails, is seen by the next tests too.
+        if code not in {0, NO_TESTS} and not (code == NO_SUCH_TEST and chosen is executing):
+            lines = said.splitlines()
+            failed = next((line for line in lines if line.startswith(("FAILED", "ERROR"))), "")
+            return failed or "the run of tests broke off", spent
+    return "", spent
+
+
+def _run(command: list[str], limit: float) -> tuple[int | None, str, float]:
+    """Return how a program ended, what it said, and the seconds of processors it took with all that it started.
+
+    Seconds by the clock would count what a busy machine does meanwhile.
+    """
+    seconds = 0.0
+    with tempfile.TemporaryFile() as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
+        top = psutil.Process(process.pid)
+        while seconds < limit:
+            try:
+                code = process.wait(OFTEN)
+            except subprocess.TimeoutExpired:
+                seconds = max(seconds, _processor_seconds(top))
+                continue
+            output.seek(0)
+            return code, output.read().decode(errors="replace"), seconds
+        for each in [*top.children(recursive=True), top]:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+    return None, "", seconds
+
+
+def _processor_seconds(top: psutil.Process) -> float:
+    total = 0.0
+    for each in [top, *top.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            total += sum(each.cpu_times()[:4])  # its own, and those of its children that have ended
+    return total
 
 
 def _changed(base: str) -> list[Path]:
