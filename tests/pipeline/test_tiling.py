@@ -315,6 +315,26 @@ def test_what_a_node_without_outputs_is_given_is_a_last_output() -> None:
     assert pipeline.last_outputs() == (("b", "cube"),)
 
 
+class Noting(ArrayNode):
+    """Answers words about a cube, and no array."""
+
+    INPUT_SPECS: ClassVar[Mapping[str, Any]] = {"cube": CUBE}
+    OUTPUT_SPECS: ClassVar[Mapping[str, Any]] = {"notes": PortSpec(list, ())}
+
+    def forward(self, cube: Array) -> dict[str, list[str]]:
+        """Note its shape."""
+        return {"notes": [str(cube.shape)]}
+
+
+def test_what_feeds_only_nodes_without_arrays_is_last() -> None:
+    """Metrics and pictures for a monitor take no result away; what lies before an array is none."""
+    pipeline = Pipeline("monitored")
+    first, second, notes, end = PerPixel("first"), PerPixel("second"), Noting("notes"), Shown("end")
+    pipeline.connect((first.outputs.cube, second.inputs.cube), (second.outputs.cube, notes.inputs.cube))
+    pipeline.connect((second.outputs.cube, end.inputs.cube), (first.outputs.cube, Noting("aside").inputs.cube))
+    assert set(pipeline.last_outputs()) == {("second", "cube"), ("notes", "notes"), ("aside", "notes")}
+
+
 def test_last_outputs() -> None:
     """Without a word of what to keep, only the outputs of the last nodes are answered."""
     pipeline = _built(FIVE)

@@ -499,16 +499,13 @@ class Pipeline(PublishedMethods):
     def last_outputs(self, stage: object = "inference") -> tuple[Address, ...]:
         """Return the outputs of the last nodes: those that feed no other node in a stage that has outputs itself.
 
+        So do nodes that feed, however indirectly, only nodes that answer no array: metrics, artifacts, monitors.
+
         Raises:
             PipelineError: There is no such stage.
         """
-        feeding = Feeding(self._graph, checked_stage(stage))
-        # What only shows or logs ends published pipelines: the results are what it is given.
-        edges = [edge for each in feeding.edges.values() for edge in each if self._graph.outputs[edge.target]]
-        sources = {edge.source for edge in edges}
-        return tuple(
-            (node, port) for node in feeding.running if node not in sources for port in self._graph.outputs[node]
-        )
+        last = Feeding(self._graph, checked_stage(stage)).last()
+        return tuple((node, port) for node in last for port in self._graph.outputs[node])
 
     def _run(self, plan: Plan, given: Mapping[BatchKey, Value], context: "Context | None") -> dict[Address, Value]:
         if self._observers:

@@ -1,6 +1,6 @@
 """Where the value of each input comes from in one stage: an edge, or what is handed in."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import TypeAlias
 
 from cuvis_ai_core._nearest import did_you_mean
@@ -37,6 +37,26 @@ class Feeding:
                     self.edges[node, port] = edges
                 else:
                     self.open[node, port] = resolved
+
+    def last(self) -> Iterator[str]:
+        """Return the nodes whose answers no other one works on: they feed none that has outputs, or that has arrays."""
+        edges = [edge for each in self.edges.values() for edge in each]
+        feeding: set[str] = set()
+        feeding_arrays: set[str] = set()
+        for node in reversed(self.running):
+            sources = {edge.source for edge in edges if edge.target == node}
+            if self.graph.outputs[node]:
+                feeding |= sources
+            if node in feeding_arrays or self._answers_arrays(node):
+                feeding_arrays |= sources
+        for node in self.running:
+            # Published pipelines end in metrics and pictures that a monitor logs: these alone would be no result.
+            if node not in (feeding_arrays if self._answers_arrays(node) else feeding):
+                yield node
+
+    def _answers_arrays(self, node: str) -> bool:
+        ports = [resolved.port for resolved in self.graph.outputs[node].values()]
+        return any(port.holds_array or port.is_anything for port in ports)
 
     def choose_keys(self, keys: Collection[BatchKey]) -> dict[tuple[str, str], BatchKey]:
         """Return for each open input its key: the most exact of (node, port), `node.port` and `port`.
