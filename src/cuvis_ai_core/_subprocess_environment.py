@@ -95,15 +95,8 @@ _UTF8: Final = {} if sys.platform == "win32" else {"LC_ALL": "C.UTF-8", "PYTHONU
 
 
 def git_variables() -> dict[str, str]:
-    """Return what git gets: what the user's own git would have, but no repository, and nobody who is asked.
-
-    A program for passwords that the user chose (`GIT_ASKPASS`) is asked; a terminal is not.
-    """
-    return (
-        _kept(_SYSTEM, _NETWORK, _TICKETS, _CERTIFICATE, _GIT, _KEYRING, _CREDENTIALS)
-        | _ENGLISH
-        | {"GIT_TERMINAL_PROMPT": "0"}
-    )
+    """Return what git gets: what the user's own git would have, but no repository."""
+    return _kept(_SYSTEM, _NETWORK, _TICKETS, _CERTIFICATE, _GIT, _KEYRING, _CREDENTIALS) | _ENGLISH
 
 
 def uv_variables(*, builds: bool) -> dict[str, str]:

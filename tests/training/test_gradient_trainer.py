@@ -15,7 +15,7 @@ from cuvis_ai_core.training.config import TrainingConfig
 torch = pytest.importorskip("torch")
 pytest.importorskip("pytorch_lightning")
 
-from cuvis_ai_core.training import callbacks  # noqa: E402
+from cuvis_ai_core.training import epoch_history  # noqa: E402
 
 Make = Callable[..., Any]
 NODES: dict[str, Any] = {"loss_nodes": ["error"], "metric_nodes": ["accuracy"]}
@@ -90,7 +90,7 @@ def test_an_interrupted_training_goes_on(
     make_trainer: Make, batches: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheduler: Any
 ) -> None:
     """What is trained again after an interruption is equal to what was never interrupted."""
-    monkeypatch.setattr(callbacks, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(epoch_history, "SECONDS_BETWEEN_SAVES", 0.0)
     data = batches(0, 1, 2, 3, 4), batches(5, 6)
     whole = make_trainer(max_epochs=6, scheduler=scheduler)
     rows = whole.fit(*data)
@@ -112,7 +112,7 @@ def test_an_interrupted_training_goes_on(
 
 def test_early_stopping(make_trainer: Make, batches: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Training ends where a metric gets no better, also when it goes on from there."""
-    monkeypatch.setattr(callbacks, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(epoch_history, "SECONDS_BETWEEN_SAVES", 0.0)
     stopping = {"monitor": "val_loss", "patience": 2, "min_delta": 1e6}
     for _ in range(2):
         trainer = make_trainer(max_epochs=50, callbacks={"early_stopping": stopping})

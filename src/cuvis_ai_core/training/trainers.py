@@ -28,7 +28,7 @@ try:
     import pytorch_lightning as pl
     import torch
 
-    from cuvis_ai_core.training.callbacks import early_stopping
+    from cuvis_ai_core.training.early_stopping import early_stopping
 except ModuleNotFoundError as missing:
     # Something that these need in turn is missing: that is another mistake than an extra.
     if missing.name not in {"torch", "pytorch_lightning"}:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from cuvis_ai_core.plugins.policy.addresses import address_of, matches
+from cuvis_ai_core.plugins.policy.addresses import address_of
+from cuvis_ai_core.plugins.policy.patterns import matches
 
 LAB = "https://github.com/our-lab/*"
 

@@ -1,6 +1,5 @@
 """A server: its port, its guards, its health, its beginning and its end."""
 
-import hmac
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +14,8 @@ from cuvis_ai_core.grpc.server.port_errors import why_not
 from cuvis_ai_core.grpc.server.rpc_dispatch import handlers
 from cuvis_ai_core.grpc.server.rpc_table import streams, table
 from cuvis_ai_core.grpc.server.settings import Settings
-from cuvis_ai_core.grpc.server.slow_clients import HEALTH, Patience
-from cuvis_ai_core.grpc.server.tls_and_token import credentials, read_token
+from cuvis_ai_core.grpc.server.slow_clients import Patience
+from cuvis_ai_core.grpc.server.tls_and_token import credentials, token_guard
 from cuvis_ai_core.grpc.shared_memory.dev_shm_blocks import sweep
 
 if TYPE_CHECKING:
@@ -54,7 +53,10 @@ class Server:
             self._pool,
             handlers=[handlers(self.service, dict(table()), dict(streams()))],
             # The token first: a call without one is not waited for.
-            interceptors=[*([_guard(self.settings)] if self.settings.token_file else []), self._patience.interceptor()],
+            interceptors=[
+                *([token_guard(self.settings)] if self.settings.token_file else []),
+                self._patience.interceptor(),
+            ],
             options=_options(self.settings),
             maximum_concurrent_rpcs=self.settings.max_calls,
         )
@@ -179,33 +181,3 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),  # editors keep their connection while nobody calls
     ]
-
-
-def _guard(settings: Settings) -> Any:
-    """Return what lets no call pass without the token, but for those that ask for the server's health."""
-    import grpc
-
-    assert settings.token_file is not None
-    expected = b"Bearer " + read_token(settings.token_file)
-
-    def refuse(_: Any, context: Any) -> None:
-        context.abort(grpc.StatusCode.UNAUTHENTICATED, "The call has no valid token: send 'authorization: Bearer …'.")
-
-    refusal = grpc.stream_unary_rpc_method_handler(refuse)  # its message is not waited for
-    streaming = grpc.stream_stream_rpc_method_handler(refuse)
-
-    class Guard(grpc.ServerInterceptor):
-        """Looks at the token of each call."""
-
-        def intercept_service(self, continuation: Any, details: Any) -> Any:
-            if details.method.startswith(HEALTH):
-                return continuation(details)
-            sent = [value for key, value in details.invocation_metadata if key == "authorization"]
-            # Two headers of that name: which one counts would be a matter of who reads them.
-            given = sent[0] if len(sent) == 1 else ""
-            # In constant time: the length of a comparison would tell how much of a token is right.
-            if hmac.compare_digest(given.encode() if isinstance(given, str) else given, expected):
-                return continuation(details)
-            return streaming if "reflection" in details.method else refusal
-
-    return Guard()

@@ -1,5 +1,6 @@
 """What a server knows its clients by, and they it: certificates and the token."""
 
+import hmac
 import logging
 import re
 import ssl
@@ -8,6 +9,7 @@ from typing import Any, Final
 
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.server.settings import Settings
+from cuvis_ai_core.grpc.server.slow_clients import HEALTH
 
 _TOKEN: Final = re.compile(rb"[!-~]+")
 """What a header can carry."""
@@ -76,6 +78,36 @@ def read_token(file: Path) -> bytes:
         what = "no token that a header could carry" if token else "no token"
         raise _refused(f"'{file}' holds {what}.", "Write one line of letters, digits and signs without spaces there.")
     return token
+
+
+def token_guard(settings: Settings) -> Any:
+    """Return what lets no call pass without the token, but for those that ask for the server's health."""
+    import grpc
+
+    assert settings.token_file is not None
+    expected = b"Bearer " + read_token(settings.token_file)
+
+    def refuse(_: Any, context: Any) -> None:
+        context.abort(grpc.StatusCode.UNAUTHENTICATED, "The call has no valid token: send 'authorization: Bearer …'.")
+
+    refusal = grpc.stream_unary_rpc_method_handler(refuse)  # its message is not waited for
+    streaming = grpc.stream_stream_rpc_method_handler(refuse)
+
+    class Guard(grpc.ServerInterceptor):
+        """Looks at the token of each call."""
+
+        def intercept_service(self, continuation: Any, details: Any) -> Any:
+            if details.method.startswith(HEALTH):
+                return continuation(details)
+            sent = [value for key, value in details.invocation_metadata if key == "authorization"]
+            # Two headers of that name: which one counts would be a matter of who reads them.
+            given = sent[0] if len(sent) == 1 else ""
+            # In constant time: the length of a comparison would tell how much of a token is right.
+            if hmac.compare_digest(given.encode() if isinstance(given, str) else given, expected):
+                return continuation(details)
+            return streaming if "reflection" in details.method else refusal
+
+    return Guard()
 
 
 def _refused_today(context: ssl.SSLContext, chain: Path) -> str | None:

@@ -44,7 +44,8 @@ _CONFIGURATION: Final = (
     "advice.detachedHead=false",
 )
 
-_OWN: Final = {"GIT_ATTR_NOSYSTEM": "1", "GIT_DEFAULT_REF_FORMAT": "files"}
+# A program for passwords that the user chose (`GIT_ASKPASS`) is asked; a terminal is not.
+_OWN: Final = {"GIT_ATTR_NOSYSTEM": "1", "GIT_DEFAULT_REF_FORMAT": "files", "GIT_TERMINAL_PROMPT": "0"}
 
 
 # As a limit of the data segment (`ulimit -d`): files that git maps do not count.

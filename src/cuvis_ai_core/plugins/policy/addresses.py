@@ -5,7 +5,6 @@ cannot be told for sure is no address that a pattern matches: a dot part, an esc
 """
 
 import re
-from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -16,7 +15,7 @@ _SCP: Final = re.compile(r"((?P<user>[\w.+-]+)@)?(?P<host>\[[\w:.]+\]|[\w.*-]+):
 
 _HOST: Final = re.compile(r"[a-z0-9*:_.-]+")
 
-_USER: Final = "git"
+USER: Final = "git"
 """Under which hosts of repositories take ssh connections; another account may have repositories of its own."""
 
 
@@ -38,7 +37,7 @@ class Address(NamedTuple):
     parts: tuple[str, ...]
 
     def __str__(self) -> str:
-        where = f"{self.user}@" if self.user not in {"", _USER} else ""
+        where = f"{self.user}@" if self.user not in {"", USER} else ""
         scheme = "" if self.secure else "http://"
         return f"{scheme}{where}{self.host}{f':{self.port}' if self.port else ''}/{'/'.join(self.parts)}"
 
@@ -82,39 +81,3 @@ def _address(scheme: str, user: str, host: str, path: str, port: str = "") -> Ad
 
 def _is_plain(part: str) -> bool:
     return part.strip(".") != "" and part.isprintable() and not set(part) & set("%\\?#")
-
-
-def matches(pattern: Address, address: Address) -> bool:
-    """Tell whether a pattern means an address.
-
-    `*` stands for signs within one part of the path, `**` for any number of parts. A pattern for https means no
-    http; one without a port means the usual ports; an account on an ssh host is `git`, or the one of the pattern.
-    """
-    users = {"", _USER, pattern.user}
-    return (
-        (address.secure or not pattern.secure)
-        and address.user in users
-        and pattern.port in {address.port, "*"}
-        and _hosts_match(pattern.host, address.host)
-        and parts_match(pattern.parts, address.parts)
-    )
-
-
-def _hosts_match(pattern: str, host: str) -> bool:
-    """Tell whether a host fits a pattern: each `*` is one of its parts, and one alone is any host."""
-    if pattern == "*":
-        return True
-    wanted, labels = pattern.split("."), host.split(".")
-    return len(wanted) == len(labels) and all(each in {"*", label} for each, label in zip(wanted, labels, strict=True))
-
-
-def parts_match(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
-    """Tell whether the parts of a path fit a pattern, part by part; `**` fits any number of them, one at least."""
-    # How many of the parts the pattern may have taken so far: trying all ways would take for ever with many of them.
-    taken = {0}
-    for each in pattern:
-        if each == "**":
-            taken = set(range(min(taken) + 1, len(parts) + 1)) if taken else set()
-        else:
-            taken = {count + 1 for count in taken if count < len(parts) and fnmatchcase(parts[count], each)}
-    return len(parts) in taken

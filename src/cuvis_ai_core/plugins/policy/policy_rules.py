@@ -12,9 +12,10 @@ from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import NotAllowedError, PolicyError, YamlError
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
-from cuvis_ai_core.plugins.policy.addresses import address_of, matches, parts_match
+from cuvis_ai_core.plugins.policy.addresses import address_of
 from cuvis_ai_core.plugins.policy.file_location import POLICY_VARIABLE, is_named, named_relatively, places
 from cuvis_ai_core.plugins.policy.file_permissions import writable_by_all
+from cuvis_ai_core.plugins.policy.patterns import matches, parts_match
 from cuvis_ai_core.plugins.policy.policy_errors import broken, unreadable, wrong
 from cuvis_ai_core.plugins.policy.policy_schema import (
     DistributionRule,

@@ -11,7 +11,7 @@ from typing import Final
 
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.plugins.policy import patterns
-from cuvis_ai_core.plugins.policy.addresses import address_of, matches
+from cuvis_ai_core.plugins.policy.addresses import address_of
 from cuvis_ai_core.plugins.policy.file_location import is_named, may_be_there, named_relatively, places
 from cuvis_ai_core.plugins.policy.file_permissions import writable_by_all
 
@@ -92,4 +92,4 @@ def _is_rule(rule: object, signers: Mapping[str, str]) -> bool:
 def _decides(rules: list[Mapping[str, str]], repo: str) -> bool:
     address = address_of(repo)
     allowed = (address_of(rule["repo"]) for rule in rules if "repo" in rule)
-    return address is not None and any(each is not None and matches(each, address) for each in allowed)
+    return address is not None and any(each is not None and patterns.matches(each, address) for each in allowed)

@@ -16,6 +16,7 @@ from cuvis_ai_core._subprocess import Service
 from cuvis_ai_core._subprocess_environment import worker_variables
 from cuvis_ai_core.errors import WorkerCrashError, WorkerEndedError, WorkerError, WorkerTimeoutError
 from cuvis_ai_core.plugins.worker.crash_logs import Logs
+from cuvis_ai_core.plugins.worker.exit_status import meaning_of
 from cuvis_ai_core.plugins.worker.message_framing import Channel, Message
 from cuvis_ai_core.plugins.worker.remote_errors import remote_error
 from cuvis_ai_core.plugins.worker.shared_memory import HostMemory
@@ -322,7 +323,7 @@ class Connection:
         self._dead.set()
         log, words = self._kept()
         return WorkerCrashError(
-            f"{self._whose(name)} {self._why or _ending(status)}.{words}",
+            f"{self._whose(name)} {self._why or meaning_of(status)}.{words}",
             hint="The next call starts another one. A node that was not yet saved gets the state that it had last."
             if self._answered
             else f'If it does so again, install it anew: NodeRegistry.clear_plugin_cache("{self._plugin}").',
@@ -344,14 +345,3 @@ class Connection:
         words = "".join(f"\n  {line[:300]}" for line in lines)
         said = f" Its last words:{words}" if lines else " It said nothing."
         return log, f"{said}\nAll that it said is in {log}." if log else said
-
-
-def _ending(status: int | None) -> str:
-    if status is None:
-        return "does not answer"
-    if status < 0:
-        # Real-time signals have no name in Python, and `Signals(35)` is a ValueError.
-        name = signal.Signals(-status).name if -status in set(signal.Signals) else str(-status)
-        memory = ", which is also what the system does when memory runs out" if -status == signal.SIGKILL else ""
-        return f"was ended by signal {name}{memory}"
-    return f"ended by itself with status {status}"
