@@ -16,8 +16,8 @@ from cuvis_ai_core.data import Cube, open_annotations
 from cuvis_ai_core.pages.colour_maps import CLASS_COLOURS, NO_DATA, viridis
 from cuvis_ai_core.results.pictures.canvas import Canvas
 from cuvis_ai_core.results.pictures.kinds import draw_images
-from cuvis_ai_core.results.pictures.layout import set_page
-from cuvis_ai_core.results.pictures.picture_parts import Drawn, Meaning
+from cuvis_ai_core.results.pictures.page_layout import set_page
+from cuvis_ai_core.results.pictures.picture_types import Drawn, Meaning
 from cuvis_ai_core.results.pictures.png_files import save_pictures
 from cuvis_ai_core.results.pictures.text_drawing import lines, printable, width_of
 from cuvis_ai_core.results.pictures.tick_labels import labels, number, share, ticks

@@ -72,7 +72,7 @@ def test_addresses_of_git(repo: str, place: str, catalogue: Path) -> None:
 @pytest.mark.usefixtures("catalogue")
 def test_requirements_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """One a line, or as a project; by commits where that is wanted."""
-    asked = "cuvis_ai_core.plugins.git.fetch.remote_commit"
+    asked = "cuvis_ai_core.plugins.git.repository_tags.remote_commit"
     monkeypatch.setattr(
         asked, lambda url, tag: COMMIT if (url, tag) == ("https://example.com/far.git", "v1.2.0") else ""
     )

@@ -17,7 +17,7 @@ from cuvis_ai_core.cli.restore.restore_pipeline import main as restore_pipeline
 from cuvis_ai_core.cli.restore.restore_trainrun import main as restore_trainrun
 from cuvis_ai_core.pipeline import Pipeline
 from cuvis_ai_core.pipeline.drawing import markdown
-from cuvis_ai_core.training.metrics_files import draw_losses, draw_matrix
+from cuvis_ai_core.training.metrics_pictures import draw_losses, draw_matrix
 
 Run = Callable[..., Any]
 

@@ -5,7 +5,7 @@ import pytest
 
 from cuvis_ai_core.node.ports import Port
 from cuvis_ai_core.pipeline.execution.value_checks import always_fits, describe_value, make_check, misfit
-from cuvis_ai_core.pipeline.ports import ResolvedPort
+from cuvis_ai_core.pipeline.port_compatibility import ResolvedPort
 
 
 class TorchDtype:

@@ -20,7 +20,7 @@ from cuvis_ai_core.errors import (
 )
 from cuvis_ai_core.plugins.cache.sources import Source, git_source, local_source, project_folder, refuse_altered
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.git.fetch import remote_commit, remote_tags
+from cuvis_ai_core.plugins.git.repository_tags import remote_commit, remote_tags
 from cuvis_ai_core.plugins.manifest.manifest_schema import parse_plugin
 from cuvis_ai_core.testing.git_server import GitHost
 

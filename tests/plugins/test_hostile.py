@@ -15,7 +15,7 @@ from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import CuvisError, ManifestError, NetworkError, PluginLoadError, SourceError
 from cuvis_ai_core.plugins.cache.sources import git_source
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.git.fetch import remote_commit
+from cuvis_ai_core.plugins.git.repository_tags import remote_commit
 from cuvis_ai_core.testing.git_server import GitHost
 
 Files = dict[str, str]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cuvis_ai_core import NodeRegistry
-from cuvis_ai_core.plugins.cache import entry_usage
+from cuvis_ai_core.plugins.cache import entries_in_use
 from cuvis_ai_core.plugins.cache.housekeeping import clear, entries, prune
 from cuvis_ai_core.plugins.cache.sources import put_checkout
 from cuvis_ai_core.plugins.cache.store import Store
@@ -115,44 +115,44 @@ def test_a_process_that_has_ended_uses_nothing_though_nobody_asked_how(
         ended.stdout.read()
         with monkeypatch.context() as patch:
             patch.setattr(os, "getpid", lambda: ended.pid)
-            kept = entry_usage.Uses()
+            kept = entries_in_use.Uses()
             kept.begin(tmp_path / "entry")
         until = time.monotonic() + 60
-        while entry_usage.users(tmp_path / "entry") and time.monotonic() < until:
+        while entries_in_use.users(tmp_path / "entry") and time.monotonic() < until:
             time.sleep(0.01)
-        assert entry_usage.users(tmp_path / "entry") == []
+        assert entries_in_use.users(tmp_path / "entry") == []
 
 
 def test_the_last_use_is_the_latest(tmp_path: Path) -> None:
     """One that goes on counts from its beginning, and the next one from its own."""
     folder = tmp_path / "entry"
-    assert entry_usage.last_use(folder) is None
+    assert entries_in_use.last_use(folder) is None
     for _ in range(2):
-        used = entry_usage.Uses()
+        used = entries_in_use.Uses()
         used.begin(folder)
         assert [each.name.count("-") for each in folder.iterdir()] == [2]
-        assert [user.pid for user in entry_usage.users(folder)] == [os.getpid()]
-        last = entry_usage.last_use(folder)
+        assert [user.pid for user in entries_in_use.users(folder)] == [os.getpid()]
+        last = entries_in_use.last_use(folder)
         assert last is not None
         assert abs(last - time.time()) < 3600
         used.release()
         assert [each.name for each in folder.iterdir()] == ["last"]
         os.utime(folder / "last", (1e9, 1e9))
-    assert entry_usage.last_use(folder) == 1e9
+    assert entries_in_use.last_use(folder) == 1e9
 
 
 @pytest.mark.parametrize(("of_killed", "of_last"), [(1e9, 2e9), (2e9, 1e9)])
 def test_what_a_killed_process_left_tells_of_the_last_use(tmp_path: Path, of_killed: float, of_last: float) -> None:
     """Unless there was a later one."""
     folder = tmp_path / "entry"
-    used = entry_usage.Uses()
+    used = entries_in_use.Uses()
     used.begin(folder)
     mine = next(folder.iterdir())
     left = mine.with_name(f"{2**22 + 1}-{mine.name.split('-')[1]}-ffffffff")  # no system has so high a number
     for file, seconds in ((left, of_killed), (folder / "last", of_last)):
         file.touch()
         os.utime(file, (seconds, seconds))
-    assert [user.pid for user in entry_usage.users(folder)] == [os.getpid()]
+    assert [user.pid for user in entries_in_use.users(folder)] == [os.getpid()]
     assert not left.exists()
     assert (folder / "last").stat().st_mtime == 2e9
     used.release()

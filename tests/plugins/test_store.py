@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import StoreError
-from cuvis_ai_core.plugins.cache import entry_usage
+from cuvis_ai_core.plugins.cache import entries_in_use
 from cuvis_ai_core.plugins.cache.cache_dir import chosen_root, default_root
 from cuvis_ai_core.plugins.cache.housekeeping import clear, entries, prune
 from cuvis_ai_core.plugins.cache.store import MARKER, Store, long_hash, short_hash
@@ -82,10 +82,10 @@ def test_whoever_uses_an_entry_is_told_when_somebody_removes_it(tmp_path: Path) 
     assert not store.use(entry)
     entry.mkdir()
     assert store.use(entry)
-    with entry_usage.removing(store.uses(entry)):
+    with entries_in_use.removing(store.uses(entry)):
         assert not store.use(entry)
     assert store.use(entry)
-    with entry_usage.removing(store.uses(entry)):
+    with entries_in_use.removing(store.uses(entry)):
         assert store.use(entry, locked=True)
         assert store.use(entry)
 
@@ -99,9 +99,9 @@ def test_what_is_handed_over_ends_apart_from_the_rest(tmp_path: Path) -> None:
         store.use(entry)
     mine = store.hand_over(first, tmp_path / "elsewhere/z@v1")
     store.release()
-    assert [len(entry_usage.users(used / name)) for name in ("x@v1", "y@v1")] == [1, 0]
+    assert [len(entries_in_use.users(used / name)) for name in ("x@v1", "y@v1")] == [1, 0]
     mine.release()
-    assert entry_usage.users(used / "x@v1") == []
+    assert entries_in_use.users(used / "x@v1") == []
 
 
 def test_a_workspace_is_removed_whatever_happens(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from cuvis_ai_core.errors import (
     OfflineError,
 )
 from cuvis_ai_core.plugins.dependencies.requirements import WAY_OUT
+from cuvis_ai_core.plugins.installing.uv_environment import uv_environment
 from cuvis_ai_core.plugins.installing.uv_errors import CHECK_NETWORK, meaning, source_only, telling_lines
 from cuvis_ai_core.plugins.installing.uv_process import UvProgram, wheels_but
 
@@ -183,23 +184,21 @@ def test_offline_the_way_out_is_that_of_this_program(program: Answer) -> None:
 
 
 @pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="folders are those of Linux")
-def test_a_cache_that_cannot_be_written_is_one_for_this_once(
-    program: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_that_cannot_be_written_is_one_for_this_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A home that is read-only is no error; a cache that can be used is, and the user's own choice before all."""
     monkeypatch.delenv("UV_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
-    assert "UV_CACHE_DIR" not in program()._environment(builds=False)[0]
+    assert "UV_CACHE_DIR" not in uv_environment(tmp_path, builds=False)[0]
     assert (tmp_path / "user/uv").is_dir()
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    variables, _ = program()._environment(builds=False)
+    variables, _ = uv_environment(tmp_path, builds=False)
     assert variables["UV_CACHE_DIR"] == str(tmp_path / "uv cache")
     assert {variables[name] for name in ("TMPDIR", "TEMP", "TMP")} == {str(tmp_path / "tmp")}
     monkeypatch.setattr(os, "access", lambda *_: False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
-    assert program()._environment(builds=False)[0]["UV_CACHE_DIR"] == str(tmp_path / "uv cache")
+    assert uv_environment(tmp_path, builds=False)[0]["UV_CACHE_DIR"] == str(tmp_path / "uv cache")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("UV_CACHE_DIR", "own")
-    assert program()._environment(builds=False)[0]["UV_CACHE_DIR"] == str(tmp_path / "own")
+    assert uv_environment(tmp_path, builds=False)[0]["UV_CACHE_DIR"] == str(tmp_path / "own")

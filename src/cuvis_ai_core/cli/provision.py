@@ -112,7 +112,7 @@ def _requirement(name: str, manifest: Mapping[str, Any], *, pin: bool) -> str:
     declared = parse_plugin(name, {"provides": [], **entry}, base=Path.cwd())
     extras = f"[{','.join(declared.extras)}]" if declared.extras else ""
     if isinstance(declared, GitPlugin):
-        from cuvis_ai_core.plugins.git.fetch import remote_commit
+        from cuvis_ai_core.plugins.git.repository_tags import remote_commit
 
         place = f"{_address(declared.repo)}@{remote_commit(declared.repo, declared.tag) if pin else declared.tag}"
     else:

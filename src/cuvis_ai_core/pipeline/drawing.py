@@ -11,7 +11,7 @@ from cuvis_ai_core._atomic_writes import write_atomic
 from cuvis_ai_core._printable_text import shown_in_line
 from cuvis_ai_core.errors import MissingExtraError, PipelineError
 from cuvis_ai_core.node.base import stage_name
-from cuvis_ai_core.pipeline.ports import ResolvedPort
+from cuvis_ai_core.pipeline.port_compatibility import ResolvedPort
 from cuvis_ai_core.pipeline.unloaded_nodes import UnloadedNode
 
 if TYPE_CHECKING:

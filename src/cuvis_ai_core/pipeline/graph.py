@@ -9,7 +9,7 @@ from typing import Any
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import PipelineError, PortError
 from cuvis_ai_core.pipeline.file.config_models import EdgeConfig, parse_endpoint
-from cuvis_ai_core.pipeline.ports import ResolvedPort, check_fit, resolve_ports
+from cuvis_ai_core.pipeline.port_compatibility import ResolvedPort, check_fit, resolve_ports
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cuvis_ai_core.data.lazy_array import blocks_of
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.results.node_origin import origin_of
-from cuvis_ai_core.results.pictures.picture_parts import Meaning
+from cuvis_ai_core.results.pictures.picture_types import Meaning
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cuvis_ai_core.results.array_storage import Place, blocks_of
 from cuvis_ai_core.results.folder import safe_name
 from cuvis_ai_core.results.pictures.kinds import is_picture
-from cuvis_ai_core.results.pictures.picture_parts import Meaning
+from cuvis_ai_core.results.pictures.picture_types import Meaning
 from cuvis_ai_core.results.pictures.png_files import save_pictures
 
 logger = logging.getLogger(__name__)

@@ -29,7 +29,8 @@ from cuvis_ai_core.training.data_module_splits import parts_of
 from cuvis_ai_core.training.epochs import Reading
 from cuvis_ai_core.training.evaluation import pooled
 from cuvis_ai_core.training.metric_pooling import Pool
-from cuvis_ai_core.training.metrics_files import draw_losses, draw_matrix, write_matrix, write_metrics
+from cuvis_ai_core.training.metrics_files import write_matrix, write_metrics
+from cuvis_ai_core.training.metrics_pictures import draw_losses, draw_matrix
 from cuvis_ai_core.training.statistical_trainer import StatisticalTrainer
 from cuvis_ai_core.training.trained_pipeline import PIPELINE_FILE, PUBLISHED_FOLDER, build_pipeline, trained_weights
 

@@ -18,7 +18,7 @@ from cuvis_ai_core.data.formats.cf_conventions import acquired_of
 from cuvis_ai_core.data.formats.enmap import Product, read_product
 from cuvis_ai_core.data.formats.ground_control_points import CONTROL_POINTS, POINTS_CRS
 from cuvis_ai_core.data.formats.optional_libraries import library, readable
-from cuvis_ai_core.data.formats.sidecar_files import refuse_companions
+from cuvis_ai_core.data.formats.refused_companions import refuse_companions
 from cuvis_ai_core.data.formats.stored_image import Meaning, Opening, Stored, data_of
 from cuvis_ai_core.data.wavelength_texts import lengths_in
 from cuvis_ai_core.data.wavelength_units import Numbers, in_nanometres

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cuvis_ai_core.data.formats.optional_libraries import library
-from cuvis_ai_core.data.formats.sidecar_files import beside
+from cuvis_ai_core.data.formats.refused_companions import beside
 from cuvis_ai_core.errors import CubeError
 
 _MOST_LINKS: Final = 16

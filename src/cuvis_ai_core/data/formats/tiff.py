@@ -15,7 +15,7 @@ from cuvis_ai_core.data.decompression_bombs import refuse_bomb
 from cuvis_ai_core.data.formats.band_lists import WAVELENGTHS, Listed, attribute_lists
 from cuvis_ai_core.data.formats.geotiff import read_raster
 from cuvis_ai_core.data.formats.optional_libraries import library, readable
-from cuvis_ai_core.data.formats.sidecar_files import beside
+from cuvis_ai_core.data.formats.refused_companions import beside
 from cuvis_ai_core.data.formats.stored_image import Joined, RawArray, Stored, check_size, data_of
 from cuvis_ai_core.data.wavelength_texts import lengths_in
 from cuvis_ai_core.data.wavelength_units import in_nanometres

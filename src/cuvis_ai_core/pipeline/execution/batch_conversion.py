@@ -11,7 +11,7 @@ from typing import Any, Final
 from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.node.ports import dtype_name
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
-from cuvis_ai_core.pipeline.ports import ResolvedPort
+from cuvis_ai_core.pipeline.port_compatibility import ResolvedPort
 
 _WAVELENGTHS: Final = "wavelengths"
 _AXES_OF_CUBES: Final = 4

@@ -11,7 +11,7 @@ from cuvis_ai_core.errors import PortError
 from cuvis_ai_core.node.array_libraries import Convert
 from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.node.ports import dtype_name, real_dtype
-from cuvis_ai_core.pipeline.ports import ResolvedPort
+from cuvis_ai_core.pipeline.port_compatibility import ResolvedPort
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import TypeAlias
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import PortError
 from cuvis_ai_core.pipeline.graph import Edge, Graph
-from cuvis_ai_core.pipeline.ports import ResolvedPort
+from cuvis_ai_core.pipeline.port_compatibility import ResolvedPort
 
 BatchKey: TypeAlias = str | tuple[str, str]
 

@@ -15,7 +15,7 @@ from cuvis_ai_core.pipeline.execution.run_request import Address, Request
 from cuvis_ai_core.pipeline.execution.step import Output, SlotCheck, Step
 from cuvis_ai_core.pipeline.execution.value_checks import Check, always_fits, make_check
 from cuvis_ai_core.pipeline.graph import Edge, Graph
-from cuvis_ai_core.pipeline.ports import ResolvedPort
+from cuvis_ai_core.pipeline.port_compatibility import ResolvedPort
 
 CONTEXT_SLOT: Final = 0
 

@@ -17,7 +17,7 @@ from cuvis_ai_core.pipeline.execution.run_results import Results
 from cuvis_ai_core.pipeline.execution.step import SlotCheck, Step
 from cuvis_ai_core.pipeline.execution.step_threads import run_in_lanes
 from cuvis_ai_core.pipeline.execution.value_checks import describe_value, misfit
-from cuvis_ai_core.pipeline.ports import ResolvedPort
+from cuvis_ai_core.pipeline.port_compatibility import ResolvedPort
 
 
 def run_plan(plan: Plan, batch: Mapping[BatchKey, Value], context: object = None) -> dict[Address, Value]:

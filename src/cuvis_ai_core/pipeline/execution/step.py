@@ -9,7 +9,7 @@ from typing import Any
 
 from cuvis_ai_core.node.array_libraries import Convert
 from cuvis_ai_core.pipeline.execution.value_checks import Check
-from cuvis_ai_core.pipeline.ports import ResolvedPort
+from cuvis_ai_core.pipeline.port_compatibility import ResolvedPort
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,10 @@ from cuvis_ai_core.plugins.bundle.git_pack_size import check_pack
 from cuvis_ai_core.plugins.bundle.member_names import refused
 from cuvis_ai_core.plugins.bundle.size_limits import Meter
 from cuvis_ai_core.plugins.git import lfs
-from cuvis_ai_core.plugins.git.checkout import show_commit
-from cuvis_ai_core.plugins.git.fetch import refuse_links
+from cuvis_ai_core.plugins.git.fetch_commit import show_commit
 from cuvis_ai_core.plugins.git.git_command import git
 from cuvis_ai_core.plugins.git.git_errors import words
+from cuvis_ai_core.plugins.git.repository_tags import refuse_links
 from cuvis_ai_core.plugins.git.submodules import add_submodules
 
 _SHA256_DIGITS: Final = 64

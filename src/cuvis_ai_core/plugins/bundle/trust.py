@@ -21,7 +21,7 @@ from cuvis_ai_core.plugins.cache import policy_checks
 from cuvis_ai_core.plugins.cache.sources import Source, known_commits
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
-from cuvis_ai_core.plugins.git.fetch import remote_commit
+from cuvis_ai_core.plugins.git.repository_tags import remote_commit
 from cuvis_ai_core.plugins.git.signatures import tag_of
 from cuvis_ai_core.plugins.lock.lockfile import Lock, read_lock
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin, lock_path

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from cuvis_ai_core._atomic_writes import read_json
-from cuvis_ai_core.plugins.cache import entry_usage
-from cuvis_ai_core.plugins.cache.entry_usage import User
+from cuvis_ai_core.plugins.cache import entries_in_use
+from cuvis_ai_core.plugins.cache.entries_in_use import User
 from cuvis_ai_core.plugins.cache.store import MARKER, Store, listed
 
 logger = logging.getLogger(__name__)
@@ -49,12 +49,12 @@ class Entry:
     @cached_property
     def last_use(self) -> float:
         """When it was used last, in seconds since 1970; where nobody knows, when it was put there."""
-        known = entry_usage.last_use(self.store.uses(self.path))
-        return known if known is not None else entry_usage.changed(self.path)
+        known = entries_in_use.last_use(self.store.uses(self.path))
+        return known if known is not None else entries_in_use.changed(self.path)
 
     def users(self) -> list[User]:
         """Return the processes that use it."""
-        return entry_usage.users(self.store.uses(self.path))
+        return entries_in_use.users(self.store.uses(self.path))
 
     def remove(self) -> list[User]:
         """Remove it, or return who uses it.
@@ -66,7 +66,7 @@ class Entry:
         # Its builders' lock: what is just being made is not taken away between two looks.
         with self.store.lock(self._lock()), self.store.guard(), self.store.workspace() as work:
             # Said before users are looked for: a user does it the other way round, so one of the two sees the other.
-            with entry_usage.removing(folder):
+            with entries_in_use.removing(folder):
                 users = self.users()
                 if not users:
                     # Out of sight first, so that nobody loads from a folder that is half gone.

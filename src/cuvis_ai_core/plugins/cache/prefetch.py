@@ -18,8 +18,8 @@ from cuvis_ai_core._subprocess import Programs
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.plugins.cache.checkout_marker import complete, identity
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.git.fetch import fetch
 from cuvis_ai_core.plugins.git.git_command import require_git
+from cuvis_ai_core.plugins.git.repository_tags import fetch
 from cuvis_ai_core.plugins.manifest import field_checks
 from cuvis_ai_core.plugins.offline import is_offline
 from cuvis_ai_core.plugins.policy.file_location import none_is_there

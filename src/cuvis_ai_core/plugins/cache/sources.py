@@ -127,8 +127,8 @@ def _fetched(
     early: "EarlyFetch | None",
 ) -> Source:
     # What fetching needs is imported when something has to be fetched.
-    from cuvis_ai_core.plugins.git.fetch import fetch
     from cuvis_ai_core.plugins.git.git_command import require_git
+    from cuvis_ai_core.plugins.git.repository_tags import fetch
 
     require_git()
     with store.workspace() as folder:
@@ -203,7 +203,7 @@ def settle(name: str, source: Source) -> None:
     """
     if source.unsettled is None:
         return
-    from cuvis_ai_core.plugins.git.fetch import remote_commit
+    from cuvis_ai_core.plugins.git.repository_tags import remote_commit
 
     url, tag = source.unsettled
     marker = read_marker(source.folder) or {}

@@ -8,7 +8,7 @@
     ├── .envs/adaclip@<content>/<key>/      environments of plugins in a process of their own, cuvis-environment.json
     ├── .records/                what the last load of a plugin found, while no file says otherwise (see `load_record`)
     ├── .logs/                   last words of worker processes that crashed
-    ├── .uses/                   who uses an entry, and since when nobody does (see `entry_usage`)
+    ├── .uses/                   who uses an entry, and since when nobody does (see `entries_in_use`)
     ├── .wheels/<sha256>/        wheels that bundles brought, for lock files that name these hashes
     └── .locks/ .tmp/            one lock per thing being built; work in progress
 
@@ -26,7 +26,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from cuvis_ai_core.errors import CuvisError, StoreError
-from cuvis_ai_core.plugins.cache import entry_usage
+from cuvis_ai_core.plugins.cache import entries_in_use
 from cuvis_ai_core.plugins.cache.cache_dir import (
     ENVIRONMENT_VARIABLE,
     SHARED_VARIABLE,
@@ -34,7 +34,7 @@ from cuvis_ai_core.plugins.cache.cache_dir import (
     refuse_foreign,
     unusable,
 )
-from cuvis_ai_core.plugins.cache.entry_usage import Uses
+from cuvis_ai_core.plugins.cache.entries_in_use import Uses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -165,9 +165,9 @@ class Store:
         # First said, then looked: the other order leaves a moment in which a removal sees no user.
         self._uses.begin(folder)
         if locked:
-            entry_usage.settle(folder)
+            entries_in_use.settle(folder)
         # In this order: who removes an entry looks for users after saying so, and then moves it away.
-        return not entry_usage.being_removed(folder) and os.path.isdir(entry)
+        return not entries_in_use.being_removed(folder) and os.path.isdir(entry)
 
     def hand_over(self, *entries: Path) -> Uses:
         """Return the uses of some entries, which end apart from the others from now on; others are none of ours."""

@@ -23,8 +23,8 @@ from cuvis_ai_core.plugins.cache.sources import Source, cached_source, content_o
 from cuvis_ai_core.plugins.cache.store import Store, listed
 from cuvis_ai_core.plugins.cache.target_marker import complete_target
 from cuvis_ai_core.plugins.disk import altered_files
-from cuvis_ai_core.plugins.git.fetch import remote_commit
 from cuvis_ai_core.plugins.git.git_command import require_git
+from cuvis_ai_core.plugins.git.repository_tags import remote_commit
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.policy import policy
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 from cuvis_ai_core._atomic_writes import remove_tree
 from cuvis_ai_core._redact import redact, without_credentials
 from cuvis_ai_core.errors import ManifestError, SourceError
-from cuvis_ai_core.plugins.git.checkout import NoSuchReferenceError, check_out
+from cuvis_ai_core.plugins.git.fetch_commit import NoSuchReferenceError, check_out
 from cuvis_ai_core.plugins.git.git_command import git
 from cuvis_ai_core.plugins.manifest import field_checks
 

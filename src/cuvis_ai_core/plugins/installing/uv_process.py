@@ -1,4 +1,4 @@
-"""How uv is run for a plugin: with which settings and variables, and what its failures mean."""
+"""How uv is run for a plugin, and what its failures mean."""
 
 import os
 import re
@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-import tomli_w
-
 from cuvis_ai_core._subprocess import Finished
 from cuvis_ai_core._subprocess import run as run_program
-from cuvis_ai_core._subprocess_environment import uv_variables
 from cuvis_ai_core.errors import (
     BuildError,
     DependencyConflictError,
@@ -26,8 +23,8 @@ from cuvis_ai_core.plugins.cache.wheelhouse import Wheelhouse
 from cuvis_ai_core.plugins.cancellable_threads import Meanwhile
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.disk.full_disk import refuse_full_disk
-from cuvis_ai_core.plugins.installing.index_credentials import hidden, offered
-from cuvis_ai_core.plugins.installing.index_settings import default_cache, pip_settings, uv_settings
+from cuvis_ai_core.plugins.installing.index_credentials import offered
+from cuvis_ai_core.plugins.installing.uv_environment import uv_environment
 from cuvis_ai_core.plugins.installing.uv_errors import CHECK_NETWORK, meaning, source_only, telling_lines
 from cuvis_ai_core.plugins.offline import WAY_OUT as OFFLINE_WAY_OUT
 
@@ -104,7 +101,7 @@ class UvProgram:
 
     def call(self, command: Sequence[str], folder: Path, told: Mapping[str, str], *, builds: bool) -> Finished:
         """Run uv in a folder, whatever it answers."""
-        variables, settings = self._environment(builds=builds)
+        variables, settings = uv_environment(self.folder, builds=builds)
         with offered(settings, self.folder) as (place, handles):
             variables |= {"UV_CONFIG_FILE": place, **told}
             words = [_program(), *command]
@@ -122,7 +119,7 @@ class UvProgram:
         Raises:
             BuildError: It failed.
         """
-        variables, _ = self._environment(builds=True)
+        variables, _ = uv_environment(self.folder, builds=True)
         finished = run_program(list(cmd), cwd=Path(cwd or self.folder), env=variables | dict(extra_environ or {}))
         if finished.returncode:
             words = "\n".join(f"  {line}" for line in telling_lines(finished.stderr))
@@ -158,29 +155,6 @@ class UvProgram:
                 extras = f"[{name.partition('[')[2]}" if "[" in name else ""
                 return [*command[:place], f".{extras}", *command[place + 1 :]], folder
         return command, self.folder
-
-    def _environment(self, *, builds: bool) -> tuple[dict[str, str], str]:
-        """Return what uv, and a build, gets to see of the user's environment, and uv's settings.
-
-        Args:
-            builds: Whether code of a plugin runs, which has no business with the user's repositories.
-        """
-        kept = uv_variables(builds=builds)
-        own = uv_settings()
-        from_pip, variables = pip_settings(own)
-        for name in ("UV_CACHE_DIR", "UV_CREDENTIALS_DIR"):  # uv works in a temporary folder, where paths must hold
-            # Relative ones meant the user's working folder, not ours.
-            if kept.get(name):
-                kept[name] = str(Path(kept[name]).absolute())
-        # A home that is read-only, as in containers: uv would fail, and a cache for this once is slower, not wrong.
-        if not ({"cache-dir"} & own.keys() or kept.get("UV_CACHE_DIR") or _can_be_used(default_cache())):
-            kept["UV_CACHE_DIR"] = str(self.folder / "uv cache")
-        temporary = self.folder / "tmp"
-        temporary.mkdir(exist_ok=True)
-        # The user's folder for temporary files may be full, missing or too small for a build.
-        places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
-        shown, settings = hidden(kept | variables | places, from_pip | own)
-        return shown, tomli_w.dumps(settings)
 
     def _find_links(self) -> list[str]:
         """Return the option for what builds need and was carried along; it would hide the user's own variable.
@@ -248,13 +222,3 @@ def wheels_but(built: frozenset[str]) -> list[str]:
         return ["--no-build"]
     # `--no-build-package` cannot say "all but": uv takes the most special of these two.
     return ["--only-binary", ":all:", *(f"--no-binary={name}" for name in sorted(built))]
-
-
-def _can_be_used(folder: Path) -> bool:
-    """Tell whether a folder can be written; it is made if it is not there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    # mkdir says nothing of a folder that is there already.
-    return os.access(folder, os.W_OK)

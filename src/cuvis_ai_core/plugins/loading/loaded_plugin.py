@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from cuvis_ai_core.errors import DependencyConflictError
-from cuvis_ai_core.plugins.cache.entry_usage import Uses
+from cuvis_ai_core.plugins.cache.entries_in_use import Uses
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target_entry import Target
 from cuvis_ai_core.plugins.dependencies import live_versions

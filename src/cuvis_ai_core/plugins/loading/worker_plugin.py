@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cuvis_ai_hookspecs
 
 from cuvis_ai_core.errors import WorkerError
-from cuvis_ai_core.plugins.cache.entry_usage import Uses
+from cuvis_ai_core.plugins.cache.entries_in_use import Uses
 from cuvis_ai_core.plugins.cache.environment_entry import packages_of
 from cuvis_ai_core.plugins.configs_folder import config_folders
 from cuvis_ai_core.plugins.hooks.manager import NodePlugin, no_node

@@ -11,8 +11,8 @@ from cuvis_ai_core.errors import ManifestError, SourceError, TagNotFoundError, Y
 from cuvis_ai_core.plugins.cache import policy_checks
 from cuvis_ai_core.plugins.cache.sources import git_source, project_folder, projects
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.git.fetch import remote_tags
 from cuvis_ai_core.plugins.git.git_command import require_git
+from cuvis_ai_core.plugins.git.repository_tags import remote_tags
 from cuvis_ai_core.plugins.installing.pyproject import is_project
 from cuvis_ai_core.plugins.lock.newest_tag import highest
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, parse_plugin, read_manifest

@@ -13,8 +13,8 @@ from cuvis_ai_core.plugins.cache.sources import cached_source
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cancellable_threads import Crew
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
-from cuvis_ai_core.plugins.git.fetch import remote_tags
 from cuvis_ai_core.plugins.git.git_command import require_git
+from cuvis_ai_core.plugins.git.repository_tags import remote_tags
 from cuvis_ai_core.plugins.lock.locker import Locker
 from cuvis_ai_core.plugins.lock.lockfile import Declared, Lock, read_lock, write_lock
 from cuvis_ai_core.plugins.lock.manifest_editing import with_tags

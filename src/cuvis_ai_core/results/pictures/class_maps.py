@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cuvis_ai_core.pages.colour_maps import CLASS_COLOURS, NO_DATA, class_colours
-from cuvis_ai_core.results.pictures.picture_parts import Drawn, LegendEntry, Meaning, no_data_entry
+from cuvis_ai_core.results.pictures.picture_types import Drawn, LegendEntry, Meaning, no_data_entry
 from cuvis_ai_core.results.pictures.tick_labels import share
 
 _MOST: Final = 255

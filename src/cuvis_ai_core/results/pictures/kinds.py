@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cuvis_ai_core.pages.colour_maps import NO_DATA, viridis
 from cuvis_ai_core.results.pictures.class_maps import count_classes, draw_classes, grey_values
-from cuvis_ai_core.results.pictures.picture_parts import Drawn, LegendEntry, Meaning, no_data_entry
+from cuvis_ai_core.results.pictures.picture_types import Drawn, LegendEntry, Meaning, no_data_entry
 from cuvis_ai_core.results.pictures.tick_labels import labels, number
 from cuvis_ai_core.results.pictures.value_scaling import STRETCH, levels, limits, stretched
 

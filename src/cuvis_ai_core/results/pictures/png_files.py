@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cuvis_ai_core.results.pictures.kinds import draw_images
-from cuvis_ai_core.results.pictures.layout import set_page
-from cuvis_ai_core.results.pictures.picture_parts import Drawn, Meaning
+from cuvis_ai_core.results.pictures.page_layout import set_page
+from cuvis_ai_core.results.pictures.picture_types import Drawn, Meaning
 
 MAP: Final = "-map"
 """Behind the name of a page; a file without it holds the pixels and nothing else."""

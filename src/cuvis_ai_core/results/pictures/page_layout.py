@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cuvis_ai_core.results.pictures.canvas import Canvas
-from cuvis_ai_core.results.pictures.picture_parts import Drawn, LegendEntry, Meaning
+from cuvis_ai_core.results.pictures.picture_types import Drawn, LegendEntry, Meaning
 from cuvis_ai_core.results.pictures.text_drawing import lines, width_of
 from cuvis_ai_core.results.pictures.tick_labels import labels, ticks
 from cuvis_ai_core.results.pictures.value_scaling import position

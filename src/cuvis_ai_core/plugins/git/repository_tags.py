@@ -1,4 +1,4 @@
-"""One tag of a Git repository, fetched into a folder; and what a repository says of its tags."""
+"""The tags of a Git repository: one of them fetched into a folder, and which there are."""
 
 import logging
 import os
@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import SourceError, TagNotFoundError
 from cuvis_ai_core.plugins.disk.altered_files import checkout_files
-from cuvis_ai_core.plugins.git.checkout import NoSuchReferenceError, check_out
+from cuvis_ai_core.plugins.git.fetch_commit import NoSuchReferenceError, check_out
 from cuvis_ai_core.plugins.git.git_command import ls_remote, rewritten
 from cuvis_ai_core.plugins.git.git_errors import unreachable
 from cuvis_ai_core.plugins.git.submodules import add_submodules

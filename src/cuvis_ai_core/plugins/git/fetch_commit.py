@@ -1,4 +1,4 @@
-"""One commit of a Git repository, checked out into a folder without history."""
+"""One commit of a Git repository: fetched without history into a folder, and checked out there."""
 
 import logging
 import re
