@@ -81,8 +81,9 @@ def _hparams(pipeline: Pipeline, *_: Any) -> None:
 
 
 def _stages(*_: Any) -> None:
-    staged = type("Staged", (Norm,), {"EXECUTION_STAGES": frozenset({"val"})})
-    assert staged(execution_stages=["test"]).execution_stages == {"test"}
+    assert Norm(execution_stages=["test"]).execution_stages == {"test"}
+    with pytest.raises(TypeError, match="EXECUTION_STAGES"):
+        type("Staged", (Norm,), {"EXECUTION_STAGES": frozenset({"val"})})(execution_stages=["test"])
 
 
 def _overrides(pipeline: Pipeline, _: Any, folder: Path) -> None:
@@ -99,7 +100,7 @@ CHECKS: dict[str, Callable[[Pipeline, Any, Path], None]] = {
     "weights beside a pipeline file": _weights,
     "icon of a class that names none": _icon,
     "`hparams` of a class that hands its arguments not on": _hparams,
-    "`execution_stages` given to a class that has `EXECUTION_STAGES`": _stages,
+    "`execution_stages` given to a class without `EXECUTION_STAGES`": _stages,
     "overrides with Hydra's `+`, `++` and `~`": _overrides,
 }
 

@@ -240,11 +240,18 @@ def test_base_keywords_are_consumed() -> None:
 
 
 def test_a_class_may_declare_its_stages() -> None:
-    """Those that are given win."""
+    """Then a node of it, or of a subclass, is given no others, neither when it is built nor later."""
     loss = type("Loss", (Plain,), {"EXECUTION_STAGES": frozenset({"train", "val"})})
-    assert loss().execution_stages == {"train", "val"}
-    assert loss(execution_stages=None).execution_stages == {"train", "val"}
-    assert loss(execution_stages="test").execution_stages == {"test"}
+    again = type("Again", (loss,), {})
+    assert loss().execution_stages == again(execution_stages=None).execution_stages == {"train", "val"}
+    assert type("Wider", (loss,), {"EXECUTION_STAGES": ["test"]})().execution_stages == {"test"}
+    for stages in ("test", {"train", "val"}, set()):
+        with pytest.raises(TypeError, match=r"Node 'n': class Again declares .*EXECUTION_STAGES.*\s.*Leave"):
+            again(name="n", execution_stages=stages)
+    node = loss()
+    with pytest.raises(InvalidNodeError, match="EXECUTION_STAGES"):
+        node.execution_stages = {"test"}
+    assert node.execution_stages == {"train", "val"}
 
 
 def test_older_declarations_have_ports_too() -> None:

@@ -53,11 +53,12 @@ class NodeMixin(Recorded):
 
     Args:
         name: Name of this node in its pipeline; by default the name of its class.
-        execution_stages: Stage or stages in which a pipeline runs this node; None means `EXECUTION_STAGES`.
+        execution_stages: Stage or stages in which a pipeline runs this node; None means `EXECUTION_STAGES`. A class
+            that declares that takes no others.
         hparams: Hyper-parameters, kept so that the node can be written to a pipeline file and built again.
 
     Raises:
-        InvalidNodeError: A stage is not one of `STAGES`.
+        InvalidNodeError: A stage is not one of `STAGES`, or the class has declared them.
     """
 
     INPUT_SPECS: ClassVar[Mapping[str, Any]] = {}
@@ -84,6 +85,8 @@ class NodeMixin(Recorded):
         # On to `nn.Module`, where the node is one.
         super().__init__()
         self._name = name or type(self).__name__
+        if execution_stages is not None:
+            self._check_declares_no_stages()
         self._execution_stages = self._checked_stages(execution_stages or self.EXECUTION_STAGES)
         self._statistically_initialized: bool | None = False
         self.hparams = hparams
@@ -99,7 +102,7 @@ class NodeMixin(Recorded):
 
     @classmethod
     def get_execution_stages(cls) -> "frozenset[ExecutionStage]":
-        """Return the stages in which nodes of this class run, but for those that are given others (`EXECUTION_STAGES`).
+        """Return the stages in which nodes of this class run, unless it declares none and a node is given others.
 
         Raises:
             ValueError: One is no stage.
@@ -150,7 +153,7 @@ class NodeMixin(Recorded):
     def execution_stages(self) -> "frozenset[ExecutionStage]":
         """Stages in which a pipeline runs this node, members of `ExecutionStage`, which are equal to their names.
 
-        They may be changed before it joins one.
+        They may be changed before it joins one, unless its class declares them.
         """
         from cuvis_ai_schemas.enums import ExecutionStage
 
@@ -158,8 +161,19 @@ class NodeMixin(Recorded):
 
     @execution_stages.setter
     def execution_stages(self, stages: Iterable[str]) -> None:
+        self._check_declares_no_stages()
         self._execution_stages = self._checked_stages(stages)
         self._assigned_stages = True
+
+    def _check_declares_no_stages(self) -> None:
+        # As the published core since it has EXECUTION_STAGES: a file with other stages would run nowhere else.
+        if type(self).EXECUTION_STAGES is not NodeMixin.EXECUTION_STAGES:
+            raise InvalidNodeError(
+                f"Node '{self._name}': class {type(self).__name__} declares the stages in which it runs "
+                "(EXECUTION_STAGES), and takes no execution_stages.",
+                hint="Leave execution_stages out, or declare others in a subclass.",
+                node=self._name,
+            )
 
     def _checked_stages(self, stages: Iterable[str]) -> frozenset[str]:
         named = frozenset(map(stage_name, [stages] if isinstance(stages, str) else stages))
