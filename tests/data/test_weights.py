@@ -31,6 +31,7 @@ from cuvis_ai_core.data.model_weights import (
 )
 from cuvis_ai_core.data.provisioning import ProgressEmitter
 from cuvis_ai_core.data.provisioning_commands import ForPeople
+from cuvis_ai_core.data.weight_entries import entry_of
 from cuvis_ai_core.errors import ManifestError
 
 CONTENT, CONFIG = b"trained" * 100, b"{}"
@@ -539,8 +540,15 @@ def test_a_plugin_declares_its_weights(tmp_path: Path, caplog: pytest.LogCapture
     assert "mean two revisions" in caplog.text
     schemas = pytest.importorskip("cuvis_ai_schemas.plugin")
     if hasattr(schemas, "PluginWeightEntry"):
-        ModelWeights.register("belt", [schemas.PluginWeightEntry(**entry("wide"))])
-        assert ModelWeights.get("wide").total_bytes == len(CONTENT)
+        declared = schemas.PluginWeightEntry(**entry("wide", aux_files=AUX, aliases=["broad"]))
+        ModelWeights.register("belt", [declared])
+        known = ModelWeights.get("wide").entry
+        assert ModelWeights.get("wide").total_bytes == len(CONTENT) + len(CONFIG)
+        assert known == declared
+        assert declared == known
+        assert {known: 1}[entry_of(declared)] == 1
+        for other in (declared.model_copy(update={"license": "BSD"}), declared.model_copy(update={"name": "a b"}), 3):
+            assert known != other
 
 
 def test_the_index_of_weights(tmp_path: Path) -> None:

@@ -12,13 +12,13 @@ from uuid import uuid4
 from cuvis_ai_core._atomic_writes import read_json, remove_tree, replacing, write_json
 from cuvis_ai_core._printable_text import shown_in_line
 from cuvis_ai_core._untrusted_files import open_file
-from cuvis_ai_core.data.provisioning import ProgressEmitter
+from cuvis_ai_core.data.provisioning import SCHEMA_VERSION, ProgressEmitter
 from cuvis_ai_core.data.weight_entries import RegisteredWeight
 from cuvis_ai_core.data.weights_folder import note_default, put
 from cuvis_ai_core.data.weights_status import place_of, status_of
 from cuvis_ai_core.errors import ModelDownloadError
 
-LIST: Final = "cuvis-model-weights.json"
+EXPORT_MANIFEST_NAME: Final = "cuvis-model-weights.json"
 _STAGING: Final = ".import-"
 _PIECE: Final = 1 << 20
 _MOST_ROWS: Final = 10_000
@@ -48,10 +48,14 @@ def carry_out(
             progress.done(weight.name, path)
     names = {row["name"] for row in carried}
     # What was exported before stays in the list.
-    kept = [row for row in _listed(folder) if row.get("name") not in names] if (folder / LIST).exists() else []
+    kept = (
+        [row for row in _listed(folder) if row.get("name") not in names]
+        if (folder / EXPORT_MANIFEST_NAME).exists()
+        else []
+    )
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S%z")
     rows = sorted([*kept, *carried], key=lambda row: str(row.get("name")))
-    write_json(folder / LIST, {"schema_version": 1, "exported_at": now, "models": rows})
+    write_json(folder / EXPORT_MANIFEST_NAME, {"schema_version": SCHEMA_VERSION, "exported_at": now, "models": rows})
     return answer
 
 
@@ -97,13 +101,16 @@ def carry_in(
 
 def _listed(folder: Path) -> list[dict[str, Any]]:
     """Return the rows of the list in a folder of weights that were carried."""
-    if not (folder / LIST).is_file():
+    if not (folder / EXPORT_MANIFEST_NAME).is_file():
         raise ModelDownloadError(
-            f"{folder} is no folder of exported weights: it has no '{LIST}'.", hint="download-model export makes one."
+            f"{folder} is no folder of exported weights: it has no '{EXPORT_MANIFEST_NAME}'.",
+            hint="download-model export makes one.",
         )
-    rows = (read_json(folder / LIST) or {}).get("models")
+    rows = (read_json(folder / EXPORT_MANIFEST_NAME) or {}).get("models")
     if not isinstance(rows, list) or len(rows) > _MOST_ROWS or not all(isinstance(each, dict) for each in rows):
-        raise ModelDownloadError(f"{folder / LIST} is no list of exported weights.", hint="Export them again.")
+        raise ModelDownloadError(
+            f"{folder / EXPORT_MANIFEST_NAME} is no list of exported weights.", hint="Export them again."
+        )
     return rows
 
 

@@ -12,10 +12,9 @@ from cuvis_ai_core._untrusted_files import shown_size
 from cuvis_ai_core.data.dataset_specs import CAMERAS, DATASET_TAGS, DATASETS, DatasetSpec
 from cuvis_ai_core.data.dataset_status import DatasetStatus, read_marker, status_of
 from cuvis_ai_core.data.fetched_datasets import fetch, prune, stale_files, take_out
-from cuvis_ai_core.data.provisioning import ProgressEmitter, working_in
+from cuvis_ai_core.data.provisioning import SCHEMA_VERSION, ProgressEmitter, working_in
 from cuvis_ai_core.errors import CuvisError, DatasetError
 
-_VERSION: Final = 1
 _LONGEST_WAIT: Final = 86_400.0
 """Seconds that another program may take: the largest has 166 GiB."""
 
@@ -67,7 +66,7 @@ class PublicDatasets:
     def list_payload(cls) -> dict[str, Any]:
         """Return the list as JSON has it."""
         return {
-            "schema_version": _VERSION,
+            "schema_version": SCHEMA_VERSION,
             "tags": list(DATASET_TAGS),
             "cameras": list(CAMERAS),
             "datasets": [spec.to_json_dict() for spec in cls.DATASETS],

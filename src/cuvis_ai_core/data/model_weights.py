@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from cuvis_ai_core._untrusted_files import shown_size
-from cuvis_ai_core.data.provisioning import ProgressEmitter
+from cuvis_ai_core.data.carried_weights import EXPORT_MANIFEST_NAME
+from cuvis_ai_core.data.provisioning import HF_EXTRA_HINT, HF_ORG, SCHEMA_VERSION, ProgressEmitter
 from cuvis_ai_core.data.provisioning_commands import (
     AS_EVENTS,
     AS_JSON,
@@ -21,7 +22,7 @@ from cuvis_ai_core.data.provisioning_commands import (
 from cuvis_ai_core.data.trained_pipelines import TRAINED_PIPELINES
 from cuvis_ai_core.data.weight_entries import RegisteredWeight
 from cuvis_ai_core.data.weights import ModelWeights
-from cuvis_ai_core.data.weights_index import index_json
+from cuvis_ai_core.data.weights_index import USED_FOR_LABELS, WEIGHTS_HOSTS, index_json
 from cuvis_ai_core.data.weights_status import ModelStatus
 from cuvis_ai_core.errors import (
     CuvisError,
@@ -31,7 +32,13 @@ from cuvis_ai_core.errors import (
 )
 
 __all__ = [
+    "EXPORT_MANIFEST_NAME",
+    "HF_EXTRA_HINT",
+    "HF_ORG",
+    "SCHEMA_VERSION",
     "TRAINED_PIPELINES",
+    "USED_FOR_LABELS",
+    "WEIGHTS_HOSTS",
     "ModelDownloadError",
     "ModelRegistryConflict",
     "ModelStatus",

@@ -7,6 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+SCHEMA_VERSION: Final = 1
+"""Of what lists and events hold, in JSON."""
+HF_ORG: Final = "cubert-gmbh"
+"""Whose the published models and data sets are."""
+HF_EXTRA_HINT: Final = "pip install cuvis-ai-core[hf]"
 _LOCK: Final = ".cuvis-cache.lock"
 """The published name, so that a published program and this one wait for each other."""
 _LONGEST_WAIT: Final = 600.0

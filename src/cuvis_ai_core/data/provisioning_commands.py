@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from cuvis_ai_core.data.provisioning import ProgressEmitter
+from cuvis_ai_core.data.provisioning import SCHEMA_VERSION, ProgressEmitter
 from cuvis_ai_core.data.provisioning_schemas import schema, schema_names
 from cuvis_ai_core.errors import CuvisError
 
@@ -71,4 +71,4 @@ def emitter(*, as_json: bool, as_events: bool) -> ProgressEmitter:
 
 def print_payload(folder_key: str, folder: Path | str, rows_key: str, rows: list[dict[str, Any]]) -> None:
     """Print rows as the schemas have them."""
-    click.echo(json.dumps({"schema_version": 1, folder_key: str(folder), rows_key: rows}, indent=2))
+    click.echo(json.dumps({"schema_version": SCHEMA_VERSION, folder_key: str(folder), rows_key: rows}, indent=2))

@@ -11,6 +11,7 @@ from cuvis_ai_core._untrusted_files import shown_size
 from cuvis_ai_core.data.dataset_specs import CAMERAS, DATASET_TAGS, DATASETS, DatasetSpec
 from cuvis_ai_core.data.dataset_status import MARKER_NAME, DatasetStatus
 from cuvis_ai_core.data.downloaded_datasets import DownloadResult, PublicDatasets
+from cuvis_ai_core.data.provisioning import HF_EXTRA_HINT, HF_ORG, SCHEMA_VERSION
 from cuvis_ai_core.data.provisioning_commands import (
     AS_EVENTS,
     AS_JSON,
@@ -25,7 +26,10 @@ __all__ = [
     "CAMERAS",
     "DATASETS",
     "DATASET_TAGS",
+    "HF_EXTRA_HINT",
+    "HF_ORG",
     "MARKER_NAME",
+    "SCHEMA_VERSION",
     "DatasetError",
     "DatasetSpec",
     "DatasetStatus",

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeGuard
 
@@ -50,6 +50,20 @@ class WeightEntry:
     default: bool = False
     explicit_path_hparams: tuple[str, ...] = ()
     description: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether another entry says the same, be it one of the schemas."""
+        if not isinstance(other, WeightEntry):
+            if not hasattr(other, "model_dump"):
+                return NotImplemented
+            try:
+                other = entry_of(other)
+            except ValueError:  # not even a declaration
+                return False
+        return astuple(self) == astuple(other)
+
+    def __hash__(self) -> int:
+        return hash(astuple(self))
 
 
 @dataclass(frozen=True, slots=True)

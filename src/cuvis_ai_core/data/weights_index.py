@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Final, Literal
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core._printable_text import shown_in_line
 from cuvis_ai_core._untrusted_files import load_yaml
+from cuvis_ai_core.data.provisioning import SCHEMA_VERSION
 from cuvis_ai_core.data.trained_pipelines import TRAINED_PIPELINES
 from cuvis_ai_core.data.weight_entries import RegisteredWeight, WeightEntry, entry_of
 from cuvis_ai_core.errors import ManifestError, ModelDownloadError, ModelRegistryConflict, YamlError
 
-_VERSION: Final = 1
-_LABELS: Final = (
+USED_FOR_LABELS: Final = (
     "Point expansion",
     "Propagation",
     "Text prompts",
@@ -26,7 +26,7 @@ _LABELS: Final = (
     "Trained pipeline",
 )
 """What published programs sort weights by, in their order; others come behind."""
-_HOSTS: Final = ("huggingface.co", "us.aws.cdn.hf.co")
+WEIGHTS_HOSTS: Final = ("huggingface.co", "us.aws.cdn.hf.co")
 _LOGGER: Final = logging.getLogger(__name__)
 
 _Rows = dict[str, RegisteredWeight]
@@ -129,11 +129,11 @@ class WeightsIndex:
     def list_payload(cls) -> dict[str, Any]:
         """Return the index as JSON holds it."""
         models = cls.entries()
-        labels = dict.fromkeys([*_LABELS, *(label for row in models for label in row["used_for"])])
+        labels = dict.fromkeys([*USED_FOR_LABELS, *(label for row in models for label in row["used_for"])])
         return {
-            "schema_version": _VERSION,
+            "schema_version": SCHEMA_VERSION,
             "used_for_labels": list(labels),
-            "weights_hosts": list(_HOSTS),
+            "weights_hosts": list(WEIGHTS_HOSTS),
             "models": models,
         }
 
