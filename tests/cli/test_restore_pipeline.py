@@ -351,7 +351,8 @@ def test_what_is_asked_of_a_pipeline_is_handed_on(
     taken: dict[str, Any] = {}
 
     def load(path: Path, **options: Any) -> None:
-        taken.update(options, path=path)
+        taken.clear()
+        taken.update({"allow_untrained": False, "outline": False}, **options, path=path)
         raise PipelineError("It is enough to have been asked.")
 
     monkeypatch.setattr(Pipeline, "load", load)

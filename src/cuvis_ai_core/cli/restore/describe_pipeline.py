@@ -10,9 +10,10 @@ import click
 from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core._printable_text import shown_in_line
 from cuvis_ai_core.cli.describe_node import note
-from cuvis_ai_core.cli.restore.pipeline_options import Options, load_pipeline
+from cuvis_ai_core.cli.restore.pipeline_options import Options
 from cuvis_ai_core.cli.shared.output import say, say_line
 from cuvis_ai_core.cli.shared.tables import print_table
+from cuvis_ai_core.pipeline.pipeline import Pipeline
 from cuvis_ai_core.plugins.allowed_imports import is_importable
 from cuvis_ai_core.plugins.hooks.discovery import is_path
 from cuvis_ai_core.results.folder import safe_name
@@ -22,7 +23,6 @@ NOT_LOADED: Final = "not loaded"
 _NO_PORTS: Final = "No node has ports. Nodes declare them in INPUT_SPECS and OUTPUT_SPECS; edges name those of others."
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.registry import NodeRegistry
 
 
@@ -37,12 +37,19 @@ def describe_pipeline(registry: "NodeRegistry", given: Options) -> None:
         click.ClickException: The picture cannot be written.
         CuvisError: As of `Pipeline.load` and `Pipeline.draw`.
     """
-    with load_pipeline(registry, given, outline=True) as pipeline:
+    with Pipeline.load(
+        given.pipeline_path,
+        node_registry=registry,
+        weights=given.weights_path,
+        device=given.device,
+        overrides=given.override,
+        outline=True,
+    ) as pipeline:
         _print_pipeline(registry, pipeline, given)
         draw_pipeline(pipeline, given)
 
 
-def _print_pipeline(registry: "NodeRegistry", pipeline: "Pipeline", given: Options) -> None:
+def _print_pipeline(registry: "NodeRegistry", pipeline: Pipeline, given: Options) -> None:
     description = " ".join(str(pipeline.metadata.get("description") or "").split())
     say_line(f"{pipeline.name}: {description}" if description else pipeline.name)
     say(f"{pipeline.files and pipeline.files.file}\n")
@@ -58,7 +65,7 @@ def _print_pipeline(registry: "NodeRegistry", pipeline: "Pipeline", given: Optio
     print_unloaded(registry, pipeline, command, given.plugins_path)
 
 
-def draw_pipeline(pipeline: "Pipeline", given: Options) -> None:
+def draw_pipeline(pipeline: Pipeline, given: Options) -> None:
     """Draw the graph of a pipeline where that is asked for, and say where it is.
 
     Raises:
@@ -79,7 +86,7 @@ def draw_pipeline(pipeline: "Pipeline", given: Options) -> None:
     say(f"\nDrawn to {picture}.")
 
 
-def print_unloaded(registry: "NodeRegistry", pipeline: "Pipeline", command: str, manifest: Path | None) -> None:
+def print_unloaded(registry: "NodeRegistry", pipeline: Pipeline, command: str, manifest: Path | None) -> None:
     """Say which nodes are not loaded, and which command loads them; nothing where all are.
 
     Args:
@@ -113,7 +120,7 @@ def print_unloaded(registry: "NodeRegistry", pipeline: "Pipeline", command: str,
     say_line(f"{first} nodes{from_plugins} with: {command} --plugins-path {place}")
 
 
-def _node_rows(registry: "NodeRegistry", pipeline: "Pipeline") -> Iterator[tuple[str, str, str, str]]:
+def _node_rows(registry: "NodeRegistry", pipeline: Pipeline) -> Iterator[tuple[str, str, str, str]]:
     unloaded = pipeline.unloaded
     for number, name in enumerate(pipeline.order, 1):
         if name in unloaded:
@@ -123,7 +130,7 @@ def _node_rows(registry: "NodeRegistry", pipeline: "Pipeline") -> Iterator[tuple
         yield str(number), name, registry.public_path(node_class), str(origin_of(registry, node_class))
 
 
-def _port_rows(pipeline: "Pipeline") -> Iterator[tuple[str, str, str, str]]:
+def _port_rows(pipeline: Pipeline) -> Iterator[tuple[str, str, str, str]]:
     unloaded = pipeline.unloaded
     for name in pipeline.order:
         for direction, ports in (("in", pipeline.inputs[name]), ("out", pipeline.outputs[name])):
@@ -132,7 +139,7 @@ def _port_rows(pipeline: "Pipeline") -> Iterator[tuple[str, str, str, str]]:
                 yield resolved.name, direction, str(resolved), ", ".join(filter(None, marks)) or "-"
 
 
-def _print_required(pipeline: "Pipeline") -> None:
+def _print_required(pipeline: Pipeline) -> None:
     required = pipeline.required_inputs()
     say("\nTo be handed in:" + ("" if required or pipeline.unloaded else " nothing"))
     for resolved in required.values():

@@ -2,13 +2,9 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
-
-if TYPE_CHECKING:
-    from cuvis_ai_core.pipeline.pipeline import Pipeline
-    from cuvis_ai_core.registry import NodeRegistry
 
 _WITH_MODULES: Final = frozenset({"--allow-untrained", "--keep"})
 
@@ -59,30 +55,6 @@ class Options:
 
         asked = (self.workers, self.engine, self.shard, self.timeout, self.max_failures, self.retry_failed)
         return self.cube_path is not None and (is_pattern(self.cube_path) or any(each is not None for each in asked))
-
-
-def load_pipeline(registry: "NodeRegistry", given: Options, *, outline: bool = False) -> "Pipeline":
-    """Return the pipeline that is asked for.
-
-    Args:
-        registry: Where the classes of its nodes come from.
-        given: What is asked for.
-        outline: Whether it is only looked at.
-
-    Raises:
-        CuvisError: As of `Pipeline.load`.
-    """
-    from cuvis_ai_core.pipeline.pipeline import Pipeline
-
-    return Pipeline.load(
-        given.pipeline_path,
-        node_registry=registry,
-        weights=given.weights_path,
-        device=given.device,
-        overrides=given.override,
-        allow_untrained=given.allow_untrained,
-        outline=outline,
-    )
 
 
 def checked(given: Options) -> Options:

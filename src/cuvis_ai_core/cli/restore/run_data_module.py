@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cuvis_ai_core.cli.restore.describe_pipeline import draw_pipeline
-from cuvis_ai_core.cli.restore.pipeline_options import Options, load_pipeline
+from cuvis_ai_core.cli.restore.pipeline_options import Options
 from cuvis_ai_core.cli.shared.output import say
 from cuvis_ai_core.cli.shared.progress import running
 from cuvis_ai_core.cli.shared.tables import print_table
+from cuvis_ai_core.pipeline.pipeline import Pipeline
 from cuvis_ai_core.pipeline.profiler import Profiler
 from cuvis_ai_core.plugins.manifest_folders import folders_above
 from cuvis_ai_core.training.named_data_modules import module_to_predict
 from cuvis_ai_core.training.predictor import Predictor
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.registry import NodeRegistry
 
 
@@ -36,7 +36,14 @@ def run_data_module(registry: "NodeRegistry", given: Options) -> None:
     """
     assert given.data_module is not None
     arguments = _by_name(given.data_arg)
-    with load_pipeline(registry, given) as pipeline:
+    with Pipeline.load(
+        given.pipeline_path,
+        node_registry=registry,
+        weights=given.weights_path,
+        device=given.device,
+        overrides=given.override,
+        allow_untrained=given.allow_untrained,
+    ) as pipeline:
         draw_pipeline(pipeline, given)
         profiler, told, count = Profiler(), _Told(pipeline, given.keep), 0
         above = folders_above(pipeline.files.file) if pipeline.files else []
@@ -73,7 +80,7 @@ class _Told:
         keep: The outputs to tell of, which alone are given; none means those of the last nodes.
     """
 
-    def __init__(self, pipeline: "Pipeline", keep: Sequence[str]) -> None:
+    def __init__(self, pipeline: Pipeline, keep: Sequence[str]) -> None:
         self._edges = () if keep else pipeline.edges
         self._found: dict[tuple[str, str], tuple[str, str, float, float]] = {}
 
