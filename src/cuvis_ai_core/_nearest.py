@@ -20,6 +20,12 @@ def did_you_mean(name: str, known: Iterable[str], *, most: int = 1) -> str:
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
+def advice(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Return a question about the nearest name, as the end of a sentence, or what is said otherwise."""
+    near = nearest(name, known)
+    return f"did you mean '{near}'?" if near else otherwise
+
+
 def _near(name: str, known: Iterable[str], most: int, cutoff: float = 0.6) -> list[str]:
     from difflib import get_close_matches  # only errors need it
 

@@ -1,14 +1,14 @@
 """What is locked has to be what a plugin needs: no address of its own, nothing unasked, no version that is refused."""
 
 from collections.abc import Callable
-from importlib.metadata import Distribution
+from importlib.metadata import Distribution, DistributionFinder
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cuvis_ai_core.errors import LockError
-from cuvis_ai_core.plugins.installing import locked_requirements
+from cuvis_ai_core.plugins.dependencies import search_path
 from cuvis_ai_core.plugins.installing.locked_requirements import refuse_addresses, refuse_unasked, refuse_unmet, unasked
 
 HINT = "Ask who changed the lock file. If the manifest is right: cuvis-ai plugins lock"
@@ -108,9 +108,12 @@ def test_a_folder_of_which_nothing_is_known_is_nothing(install: Install, monkeyp
         def locate_file(self, path: object) -> Path:
             return folder / str(path)
 
-    monkeypatch.setattr(
-        locked_requirements, "distributions", lambda path: [Nothing(), *Distribution.discover(path=path)]
-    )
+    class Finder:
+        @staticmethod
+        def find_distributions(context: DistributionFinder.Context) -> list[Distribution]:
+            return [Nothing(), *Distribution.discover(context=context)]
+
+    monkeypatch.setattr(search_path, "MetadataPathFinder", Finder)
     assert unasked(["a==1"], ["a"], [folder]) == []
 
 

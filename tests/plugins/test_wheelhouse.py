@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.cache.wheelhouse import digest_of, is_of, put_wheel, wheelhouse
+from cuvis_ai_core.plugins.cache.wheelhouse import is_of, put_wheel, wheelhouse
+from cuvis_ai_core.plugins.disk.altered_files import sha256_of
 
 
 @pytest.mark.parametrize(
@@ -38,12 +39,12 @@ def test_a_house_of_wheels_has_those_of_the_pins_alone(tmp_path: Path) -> None:
     hashes = {}
     for name in ("a-1-py3-none-any.whl", "b-1-py3-none-any.whl", "c-1.tar.gz", "d-1-py3-none-any.whl", "e-1.zip"):
         (tmp_path / name).write_text(name)
-        hashes[name[0]] = digest_of(tmp_path / name)
+        hashes[name[0]] = sha256_of(tmp_path / name)
         assert hashes[name[0]] == hashlib.sha256(name.encode()).hexdigest()
         put_wheel(store, tmp_path / name)
         assert not (tmp_path / name).exists()
     (tmp_path / "a-1-py3-none-any.whl").write_text("another of that name")
-    other = digest_of(tmp_path / "a-1-py3-none-any.whl")
+    other = sha256_of(tmp_path / "a-1-py3-none-any.whl")
     put_wheel(store, tmp_path / "a-1-py3-none-any.whl")
     (store.carried / hashes["d"] / "d-1-py3-none-any.whl").write_text("changed")
     linked = store.carried / hashes["e"] / "e-1.zip"

@@ -109,11 +109,10 @@ def read_defaults(file: Path, plugin: str, wanted: Collection[str], known: Colle
     for name, params in section.items():
         line = document.line_of(*keys, name)
         if name not in known:
-            from cuvis_ai_core._nearest import nearest
+            from cuvis_ai_core._nearest import advice
 
-            near = nearest(name, known)
-            meant = f"; did you mean '{near}'?" if near else f"; it has {', '.join(sorted(known))}."
-            raise _broken(file, line, f"'{name}' is no node class of plugin '{plugin}'{meant}")
+            meant = advice(name, known, f"it has {', '.join(sorted(known))}.")
+            raise _broken(file, line, f"'{name}' is no node class of plugin '{plugin}'; {meant}")
         if params is not None and not isinstance(params, Mapping):
             raise _broken(file, line, f"'{name}' must be a mapping of parameters, not {params!r:.60}.")
     given = [name for name in section if name in wanted]

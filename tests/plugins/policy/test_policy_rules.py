@@ -537,12 +537,14 @@ def test_a_policy_that_cannot_be_looked_for_is_no_free_pass(
     with NodeRegistry(discover=False) as registry, pytest.raises(PolicyError, match="No plugin is loaded"):
         registry.load_plugin("echo", config)
 
-    def lstat(_: Path) -> os.stat_result:
+    def stat(_: object, **_options: object) -> os.stat_result:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(Path, "lstat", lstat)
-    with pytest.raises(PolicyError, match="cannot be read: Permission denied") as refused:
-        find_policy()
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", stat)
+        patched.setattr(os, "lstat", stat)
+        with pytest.raises(PolicyError, match="cannot be read: Permission denied") as refused:
+            find_policy()
     assert "Set HOME to a folder of your own" in str(refused.value)
 
 

@@ -222,7 +222,7 @@ def _allow_builds(ctx: click.Context, parameter: click.Parameter, names: Sequenc
                 canonicalize_name(name, validate=True)
             except InvalidName as error:
                 raise click.BadParameter(f"'{name}' is no name of a package, as mahotas.", param=parameter) from error
-        from cuvis_ai_core.plugins.installing.uv_process import BUILD_VARIABLE
+        from cuvis_ai_core.plugins.cache.policy_checks import BUILD_VARIABLE
 
         _add_names(ctx, BUILD_VARIABLE, names)
 

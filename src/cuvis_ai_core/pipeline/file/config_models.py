@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from cuvis_ai_core._nearest import nearest
+from cuvis_ai_core._nearest import advice
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.pipeline.file.interpolation import resolve
 from cuvis_ai_core.pipeline.file.published_keys import SPELLINGS
@@ -274,7 +274,5 @@ def _rule(details: ErrorDetails) -> str:
 def _unknown_key(loc: tuple[int | str, ...]) -> str:
     sections: dict[object, type[_Section]] = {"nodes": NodeConfig, "edges": EdgeConfig}
     section = sections.get(loc[0] if len(loc) > 1 else None, PipelineConfig)
-    near = nearest(str(loc[-1]), [*section.model_fields, *map(str, section.spellings())])
-    known = ", ".join(section.model_fields)
-    meant = f"did you mean '{near}'?" if near else f"known keys are {known}"
-    return f"is an unknown key; {meant}"
+    known = [*section.model_fields, *map(str, section.spellings())]
+    return "is an unknown key; " + advice(str(loc[-1]), known, f"known keys are {', '.join(section.model_fields)}")

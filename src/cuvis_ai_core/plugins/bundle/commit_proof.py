@@ -17,14 +17,13 @@ from cuvis_ai_core.errors import BundleError
 from cuvis_ai_core.plugins.bundle.git_pack_size import check_pack
 from cuvis_ai_core.plugins.bundle.member_names import refused
 from cuvis_ai_core.plugins.bundle.size_limits import Meter
+from cuvis_ai_core.plugins.disk.altered_files import sha256_of
 from cuvis_ai_core.plugins.git import lfs
 from cuvis_ai_core.plugins.git.fetch_commit import show_commit
-from cuvis_ai_core.plugins.git.git_command import git
+from cuvis_ai_core.plugins.git.git_command import git, hash_function
 from cuvis_ai_core.plugins.git.git_errors import words
 from cuvis_ai_core.plugins.git.repository_tags import refuse_links
 from cuvis_ai_core.plugins.git.submodules import add_submodules
-
-_SHA256_DIGITS: Final = 64
 
 _PACKING: Final = ("pack.threads=1", "pack.window=0", "repack.writeBitmaps=false", "pack.writeReverseIndex=false")
 """The same pack each time, with whole objects in it, whose sizes can be told."""
@@ -50,7 +49,7 @@ def pack_checkout(name: str, checkout: Path, tag: str, work: Path) -> tuple[Path
     tagged = found.stdout.strip() if found.returncode == 0 else commit
     commits = [commit, *_submodules(checkout, commit)]
     work.mkdir()
-    _must(git(work, "init", "--quiet", "--template=", hashes=_kind(commit)), name)
+    _must(git(work, "init", "--quiet", "--template=", hashes=hash_function(commit)), name)
     (work / ".git/objects/info").mkdir(exist_ok=True)
     # Objects are read where they lie; a copy of a large repository would be made only to be packed.
     (work / ".git/objects/info/alternates").write_bytes(os.fsencode(checkout.resolve() / ".git/objects") + b"\n")
@@ -102,7 +101,7 @@ def check_out(name: str, pack: Path, commit: str, folder: Path, url: str, meter:
     check_pack(pack, commit, meter)
     task = f"check out commit {commit} of"
     folder.mkdir(parents=True)
-    _must(git(folder, "init", "--quiet", "--template=", hashes=_kind(commit)), name)
+    _must(git(folder, "init", "--quiet", "--template=", hashes=hash_function(commit)), name)
     own = folder / ".git/objects/pack" / f"pack-{commit}.pack"
     own.parent.mkdir(exist_ok=True)
     # A copy: index-pack writes beside it, and what was unpacked stays as it came.
@@ -116,7 +115,7 @@ def check_out(name: str, pack: Path, commit: str, folder: Path, url: str, meter:
 
     def submodule(_: str, other: str, place: Path, task: str) -> None:
         place.mkdir()
-        _must(git(place, "init", "--quiet", "--template=", hashes=_kind(other)), name)
+        _must(git(place, "init", "--quiet", "--template=", hashes=hash_function(other)), name)
         (place / ".git/objects/info").mkdir(exist_ok=True)
         (place / ".git/objects/info/alternates").write_bytes(os.fsencode(folder.resolve() / ".git/objects") + b"\n")
         _replace_pointers(name, place, show_commit(place, other, task, url), other, large, meter)
@@ -147,17 +146,13 @@ def _replace_pointers(name: str, folder: Path, found: str, commit: str, large: P
         digest = lfs.hash_in(pointer)
         kept = large / digest
         # The pointer is in the commit, so its hash is proved; the file beside it is not.
-        if not kept.is_file() or lfs.hash_of(kept) != digest:
+        if not kept.is_file() or sha256_of(kept) != digest:
             raise refused(f"lacks the large file {pointer.relative_to(folder)} of plugin '{name}'")
         meter.grow(kept.stat().st_size)
         mode = pointer.stat().st_mode
         pointer.unlink()
         shutil.copyfile(kept, pointer)
         pointer.chmod(mode)
-
-
-def _kind(commit: str) -> str:
-    return "sha256" if len(commit) == _SHA256_DIGITS else "sha1"
 
 
 def _must(finished: Finished, name: str) -> None:

@@ -12,6 +12,7 @@ from typing import IO, Final, NamedTuple
 
 from cuvis_ai_core.plugins.bundle.member_names import refused
 from cuvis_ai_core.plugins.bundle.size_limits import Meter
+from cuvis_ai_core.plugins.git.git_command import hash_function
 
 _KINDS: Final = {1: "commit", 2: "tree", 3: "blob", 4: "tag"}
 _MOST_READ: Final = 2**26
@@ -23,7 +24,6 @@ _READ: Final = 2**13
 
 _SUBMODULE: Final = b"160000"
 _FOLDER: Final = b"40000"
-_SHA256_DIGITS: Final = 64
 
 
 class _Unfolded(NamedTuple):
@@ -59,7 +59,7 @@ class _Pack:
         self._pack = pack
         self._commit = commit
         self._meter = meter
-        self._algorithm = "sha256" if len(commit) == _SHA256_DIGITS else "sha1"
+        self._algorithm = hash_function(commit)
         self._texts: dict[str, bytes] = {}
         self._sizes: dict[str, int] = {}
         self._known: dict[str, _Unfolded] = {}

@@ -9,16 +9,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from cuvis_ai_core._redact import without_credentials
-from cuvis_ai_core.errors import (
-    AuthenticationError,
-    BundleError,
-    NetworkError,
-    TimeLimitError,
-    ToolNotFoundError,
-)
+from cuvis_ai_core.errors import BundleError
 from cuvis_ai_core.plugins.bundle.member_names import MANIFEST, is_below_manifest
 from cuvis_ai_core.plugins.cache import policy_checks
-from cuvis_ai_core.plugins.cache.sources import Source, known_commits
+from cuvis_ai_core.plugins.cache.sources import NO_ANSWER, Source, known_commits
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.git.repository_tags import remote_commit
@@ -28,9 +22,6 @@ from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugi
 from cuvis_ai_core.plugins.offline import is_offline
 
 BUNDLE_ALONE: Final = "nobody but the bundle"
-
-_SILENT: Final = (AuthenticationError, NetworkError, TimeLimitError, ToolNotFoundError)
-"""Why a repository does not answer, which says nothing about its tags."""
 
 
 class Asked(NamedTuple):
@@ -123,7 +114,7 @@ def _told_by(declared: GitPlugin, commit: str, own: Lock | None, store: Store) -
         return f"{BUNDLE_ALONE}: no connection may be opened"
     try:
         found = remote_commit(declared.repo, declared.tag)
-    except _SILENT as error:
+    except NO_ANSWER as error:
         return f"{BUNDLE_ALONE}: {error.message.splitlines()[0]}"
     _refuse_other(declared, commit, {found}, "the repository says that it is")
     return "the repository"

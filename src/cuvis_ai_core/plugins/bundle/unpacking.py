@@ -20,7 +20,7 @@ from cuvis_ai_core.plugins.bundle.wheel_size import check_wheel
 from cuvis_ai_core.plugins.cache import policy_checks
 from cuvis_ai_core.plugins.cache.sources import put_checkout
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.cache.wheelhouse import digest_of, is_of, put_wheel
+from cuvis_ai_core.plugins.cache.wheelhouse import is_of, put_wheel
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.disk import altered_files
 from cuvis_ai_core.plugins.git.git_command import require_git
@@ -209,7 +209,7 @@ def _check_wheels(folder: Path, lock: Lock, meter: Meter) -> None:
     environment = lock.environments[interpreter()]
     pins = {pin for table in (environment.dependencies, environment.builds) for each in table.values() for pin in each}
     for wheel in sorted((folder / "wheels").glob("*")):
-        digest = f"sha256:{digest_of(wheel)}"
+        digest = f"sha256:{altered_files.sha256_of(wheel)}"
         # Name, version and hash together: a wheel of a right hash under another name would be installed for that.
         if not any(digest in environment.hashes.get(pin, ()) for pin in pins if is_of(pin, wheel.name)):
             raise refused(f"has a wheel that its lock file does not name by this hash: {wheel.name!r}")

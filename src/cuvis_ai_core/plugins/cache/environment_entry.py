@@ -6,7 +6,7 @@ It is made in a temporary folder and moved into place when it is whole, like eve
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import distributions
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from cuvis_ai_core._atomic_writes import read_json, write_json
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
+from cuvis_ai_core.plugins.dependencies.search_path import installed_in
 from cuvis_ai_core.plugins.disk import altered_files
 
 MARKER: Final = "cuvis-environment.json"
@@ -90,13 +91,9 @@ def usable_environment(folder: Path, store: Store, *, write: bool = True) -> Env
     read = read_environment(folder)
     if read is None or not read.python.exists():  # its Python may have been uninstalled
         return None
-    keep = write_environment if write else _keep_nothing
+    keep = write_environment if write else None
     found = altered_files.unless_removed(folder, lambda: altered_files.looked_at(read, _watching, keep))
     return found if found is not None and store.use(folder) else None
-
-
-def _keep_nothing(_: Environment) -> None:
-    pass
 
 
 def read_environment(folder: Path) -> Environment | None:
@@ -127,7 +124,7 @@ def described(folder: Path, distribution: str) -> Environment:
     """Return what is installed in a folder, with what tells later whether it was altered."""
     packages = packages_of(folder)
     recorded = altered_files.installed_files(packages)
-    installed = dict(_installed(packages))
+    installed = {name: each.version for name, each in installed_in([str(packages)]).items()}
     own = {normalised(distribution), "cuvis-ai-core", "cuvis-ai-hookspecs"}
     return Environment(
         folder=folder,
@@ -137,11 +134,6 @@ def described(folder: Path, distribution: str) -> Environment:
         content=altered_files.digest_of(recorded),
         watched=_watch(packages),
     )
-
-
-def _installed(packages: Path) -> Iterator[tuple[str, str]]:
-    for each in distributions(path=[str(packages)]):
-        yield normalised(each.metadata["Name"]), each.version
 
 
 def _watching(environment: Environment) -> Environment:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
     from cuvis_ai_core.plugins.policy.policy_rules import Judgement, Policy
 
-_BUILD_VARIABLE: Final = "CUVIS_ALLOW_BUILD"
+BUILD_VARIABLE: Final = "CUVIS_ALLOW_BUILD"
+"""Names of dependencies that may be built from source, separated by commas; the commands' option `--allow-build`."""
 
 _BOUND: Final = frozenset({"<", "<=", "==", "===", "~="})
 
@@ -81,8 +82,7 @@ def judged(name: str, declared: "GitPlugin | LocalPlugin", *, own_process: bool)
             plugin=name,
             rule=judgement.rule,
         )
-    named = filter(None, map(str.strip, os.environ.get(_BUILD_VARIABLE, "").split(",")))
-    refuse_built(name, [*declared.build, *named])
+    refuse_built(name, [*declared.build, *allowed_builds()])
     return judgement
 
 
@@ -175,6 +175,11 @@ def unbounded(requirements: "Iterable[str]") -> list[str]:
     return [each for each in requirements if not _is_bounded(each)]
 
 
+def allowed_builds() -> list[str]:
+    """Return the names of the dependencies that the user allows to be built, whichever plugin needs them."""
+    return [name for each in os.environ.get(BUILD_VARIABLE, "").split(",") if (name := each.strip())]
+
+
 def asks_for_wheels() -> bool:
     """Tell whether the policy lets wheels be installed only."""
     found = policy()
@@ -190,7 +195,7 @@ def refuse_built(name: str, built: "Iterable[str]") -> None:
     found, dependencies = policy(), sorted(set(built))
     if found is not None and found.require.wheels_only and dependencies:
         what = f"Plugin '{name}' would have this built from source, to run or for its build: {', '.join(dependencies)}."
-        hint = f"Leave 'build' and {_BUILD_VARIABLE} away, and take versions that have wheels."
+        hint = f"Leave 'build' and {BUILD_VARIABLE} away, and take versions that have wheels."
         raise _required(found, "wheels_only", what, hint)
 
 

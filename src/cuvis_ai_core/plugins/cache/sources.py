@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cuvis_ai_core._atomic_writes import write_json
 from cuvis_ai_core._redact import without_credentials
@@ -26,6 +26,9 @@ from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugi
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.cache.prefetch import EarlyFetch
+
+NO_ANSWER: Final = (AuthenticationError, NetworkError, TimeLimitError, ToolNotFoundError)
+"""Why a repository does not answer, which says nothing about its tags."""
 
 logger = logging.getLogger(__name__)
 
@@ -210,7 +213,7 @@ def settle(name: str, source: Source) -> None:
     try:
         found = remote_commit(url, tag)
     # Whether there is a network must not decide whether a bundle can be used; a tag that is gone is another matter.
-    except (AuthenticationError, NetworkError, TimeLimitError, ToolNotFoundError) as error:
+    except NO_ANSWER as error:
         logger.warning(
             "plugin '%s': nobody but a bundle says that tag %s of %s is commit %s (%s)",
             *(name, tag, url, source.commit, error.message.splitlines()[0]),

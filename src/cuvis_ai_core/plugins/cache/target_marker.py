@@ -29,12 +29,8 @@ def target_for(place: Path, key: str, *, write: bool = True) -> Target | None:
     found = next((target for target in complete_targets(place) if key in target.hosts and not is_stale(target)), None)
     if found is None:
         return None
-    keep = _write if write else _keep_nothing
+    keep = _write if write else None
     return altered_files.unless_removed(found.folder, lambda: altered_files.looked_at(found, _watching, keep))
-
-
-def _keep_nothing(_: Target) -> None:
-    pass
 
 
 def read_target(folder: Path) -> Target | None:

@@ -6,20 +6,18 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from cuvis_ai_core._redact import without_credentials
-from cuvis_ai_core.errors import (
-    AuthenticationError,
-    CacheMismatchError,
-    CuvisError,
-    NetworkError,
-    NotAllowedError,
-    StoreError,
-    TimeLimitError,
-    ToolNotFoundError,
-)
+from cuvis_ai_core.errors import CacheMismatchError, CuvisError, NotAllowedError, StoreError
 from cuvis_ai_core.plugins.cache.checkout_marker import read_marker
 from cuvis_ai_core.plugins.cache.environment_entry import read_environment
 from cuvis_ai_core.plugins.cache.housekeeping import entries
-from cuvis_ai_core.plugins.cache.sources import Source, cached_source, content_of, local_source, refuse_altered
+from cuvis_ai_core.plugins.cache.sources import (
+    NO_ANSWER,
+    Source,
+    cached_source,
+    content_of,
+    local_source,
+    refuse_altered,
+)
 from cuvis_ai_core.plugins.cache.store import Store, listed
 from cuvis_ai_core.plugins.cache.target_marker import complete_target
 from cuvis_ai_core.plugins.disk import altered_files
@@ -28,7 +26,7 @@ from cuvis_ai_core.plugins.git.repository_tags import remote_commit
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.policy import policy
 
-_NOT_ASKED: Final = (AuthenticationError, NetworkError, NotAllowedError, TimeLimitError, ToolNotFoundError)
+_NOT_ASKED: Final = (*NO_ANSWER, NotAllowedError)
 
 
 class Finding(NamedTuple):

@@ -3,7 +3,6 @@
 .wheels/<sha256>/<name of the file>
 """
 
-import hashlib
 import os
 import re
 import shutil
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 from cuvis_ai_core.plugins.cache.store import Store, listed
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
+from cuvis_ai_core.plugins.disk.altered_files import sha256_of
 
 
 class Wheelhouse(NamedTuple):
@@ -30,7 +30,7 @@ class Wheelhouse(NamedTuple):
 
 def put_wheel(store: Store, wheel: Path) -> None:
     """Move a wheel, or a source, into the plugin cache; one with the same content stays."""
-    place = store.carried / digest_of(wheel) / wheel.name
+    place = store.carried / sha256_of(wheel) / wheel.name
     with store.guard():
         place.parent.mkdir(parents=True, exist_ok=True)
         if not place.exists():
@@ -60,7 +60,7 @@ def _fill(place: Path, pin: str, hashes: Sequence[str], store: Store) -> None:
     for digest in (each.removeprefix("sha256:") for each in hashes if each.startswith("sha256:")):
         for file in listed(store.carried / digest):
             # Read again: the folder's name says the hash, and anybody may have changed the file since.
-            if is_of(pin, file.name) and not file.is_symlink() and digest_of(file) == digest:
+            if is_of(pin, file.name) and not file.is_symlink() and sha256_of(file) == digest:
                 with suppress(FileExistsError):
                     _link(file, place / file.name)
 
@@ -93,9 +93,3 @@ def _same(version: str, other: str) -> bool:
         return Version(version.replace("_", "-")) == Version(other)
     except InvalidVersion:
         return False
-
-
-def digest_of(file: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -9,7 +9,14 @@ from typing import Final
 
 from cuvis_ai_core.errors import DependencyConflictError, MissingExtraError
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
-from cuvis_ai_core.plugins.dependencies.requirements import WAY_OUT, conflict, host_version, satisfies
+from cuvis_ai_core.plugins.dependencies.requirements import (
+    WAY_OUT,
+    applies,
+    conflict,
+    host_version,
+    needed_name,
+    satisfies,
+)
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter, search_path, site_folders
 
 EXCHANGE: Final = ("cuvis-ai-core", "cuvis-ai-hookspecs", "cuvis-ai-schemas", "numpy", "torch")
@@ -53,12 +60,8 @@ def _is_pure(name: str) -> bool:
 
 
 def _needed_by(name: str) -> tuple[str, ...]:
-    from packaging.requirements import Requirement
-
     found = next(iter(MetadataPathFinder.find_distributions(DistributionFinder.Context(name=name))), None)
-    needs = [Requirement(text) for text in (found.requires if found else None) or ()]
-    applying = [need for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
-    return tuple(normalised(need.name) for need in applying)
+    return tuple(needed_name(text) for text in (found.requires if found else None) or () if applies(text))
 
 
 def _fixed() -> dict[str, str]:
@@ -93,10 +96,8 @@ def has(pin: str) -> bool:
 
 def not_among(requirements: Iterable[str], pins: Iterable[str]) -> list[str]:
     """Return the requirements for which there is no pin."""
-    from packaging.requirements import Requirement
-
     pinned = {re.split(r"==| @ ", pin)[0] for pin in pins}
-    return [text for text in requirements if normalised(Requirement(text).name) not in pinned]
+    return [text for text in requirements if needed_name(text) not in pinned]
 
 
 def refuse_exchange(plugin: str, names: list[str]) -> None:
@@ -125,10 +126,9 @@ def refuse_exchange(plugin: str, names: list[str]) -> None:
 def _met(plugin: str, text: str) -> bool:
     from packaging.requirements import Requirement
 
-    requirement = Requirement(text)
-    if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+    requirement, name = Requirement(text), needed_name(text)
+    if not applies(text):
         return True
-    name = normalised(requirement.name)
     found = host_version(name)
     if name in EXCHANGE:
         if found is None:
@@ -147,9 +147,7 @@ def _met(plugin: str, text: str) -> bool:
 
 def without_exchange(requirements: tuple[str, ...]) -> list[str]:
     """Return the requirements that uv is asked about: those on exchange packages are checked by us alone."""
-    from packaging.requirements import Requirement
-
-    return [text for text in requirements if normalised(Requirement(text).name) not in EXCHANGE]
+    return [text for text in requirements if needed_name(text) not in EXCHANGE]
 
 
 def with_addresses(pins: list[str], requirements: tuple[str, ...]) -> list[str]:

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from importlib.metadata import PathDistribution
+from importlib.metadata import Distribution, DistributionFinder, MetadataPathFinder, PathDistribution
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, cast
 
@@ -85,6 +85,18 @@ def added_below(folder: str) -> list[str]:
             break
         if entry.startswith(inside):
             found.append(entry)
+    return found
+
+
+def installed_in(folders: Iterable[str]) -> dict[str, Distribution]:
+    """Return the distributions in some folders by their normalised names; of two of a name that of the first folder."""
+    found: dict[str, Distribution] = {}
+    # The folders alone, not our finder, which adds what live plugins have.
+    for each in MetadataPathFinder.find_distributions(DistributionFinder.Context(path=list(folders))):
+        # An interrupted uninstall leaves a folder without METADATA; to ask it for its name is deprecated.
+        # Of one with an empty METADATA, newer releases of the package importlib_metadata, where imported, answer None.
+        if "Name" in (each.metadata or ()):
+            found.setdefault(normalised(each.metadata["Name"]), each)
     return found
 
 

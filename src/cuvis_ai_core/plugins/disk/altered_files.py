@@ -188,13 +188,14 @@ def _instance(entry: Path) -> tuple[int, ...] | None:
     return state.st_dev, state.st_ino, state.st_mtime_ns  # numbers of files are used again
 
 
-def looked_at(place: _Place, watching: Callable[[_Place], _Place], write: Callable[[_Place], None]) -> _Place:
+def looked_at(place: _Place, watching: Callable[[_Place], _Place], write: Callable[[_Place], None] | None) -> _Place:
     """Return a place that was looked at; where the cheap look finds a change, all files are read.
 
     Args:
         place: The place.
         watching: Returns it with the present sizes and times of its files.
-        write: Writes its marker, so that the next look is cheap again: a copy of a cache has other times.
+        write: Writes its marker, so that the next look is cheap again: a copy of a cache has other times. None where
+            it is somebody else's to write.
 
     Raises:
         CacheMismatchError: It was altered.
@@ -203,9 +204,18 @@ def looked_at(place: _Place, watching: Callable[[_Place], _Place], write: Callab
         return place
     refuse_altered(place)
     place = watching(place)
-    with suppress(OSError):
-        write(place)
+    if write is not None:
+        with suppress(OSError):
+            write(place)
     return place
+
+
+def sha256_of(file: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    import hashlib
+
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def installed_files(folder: Path) -> dict[str, str]:

@@ -13,7 +13,7 @@ from cuvis_ai_core.errors import SourceError
 from cuvis_ai_core.plugins.disk.full_disk import refuse_full_disk
 from cuvis_ai_core.plugins.git import lfs
 from cuvis_ai_core.plugins.git.commit_size import refuse_too_much
-from cuvis_ai_core.plugins.git.git_command import git
+from cuvis_ai_core.plugins.git.git_command import git, hash_function
 from cuvis_ai_core.plugins.git.git_errors import unreachable, words
 
 # Words of git 2.29 (which brought SHA-256) and later, in the C locale: fetch has no status of its own for these.
@@ -22,8 +22,6 @@ _NO_SHALLOW: Final = r"does not support shallow"
 _NOT_OFFERED: Final = r"unadvertised object|not our ref|couldn't find remote ref [0-9a-f]{40}"
 
 _NO_COMMIT: Final = r"to a non-commit|reference is not a tree"
-
-_SHA256_DIGITS: Final = 64
 
 _ALL: Final = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 
@@ -80,7 +78,7 @@ def show_commit(folder: Path, wanted: str, task: str, url: str) -> str:
 
 def _fetch(url: str, wanted: str, folder: Path, task: str, meanwhile: Callable[[], object]) -> None:
     is_commit = "/" not in wanted
-    hashes = "sha256" if is_commit and len(wanted) == _SHA256_DIGITS else "sha1"
+    hashes = hash_function(wanted) if is_commit else "sha1"
     # By the whole name of the reference: a branch may be called like the tag, and git would take either.
     options, references = ["--depth=1"], [wanted if is_commit else f"+{wanted}:{wanted}"]
     while True:

@@ -44,6 +44,8 @@ _CONFIGURATION: Final = (
     "advice.detachedHead=false",
 )
 
+_SHA256_DIGITS: Final = 64
+
 # A program for passwords that the user chose (`GIT_ASKPASS`) is asked; a terminal is not.
 _OWN: Final = {"GIT_ATTR_NOSYSTEM": "1", "GIT_DEFAULT_REF_FORMAT": "files", "GIT_TERMINAL_PROMPT": "0"}
 
@@ -93,6 +95,11 @@ def git(
     env = git_variables() | _OWN | {"GIT_CEILING_DIRECTORIES": str(folder.resolve().parent), "GIT_DEFAULT_HASH": hashes}
     words, env = hidden([*_options(settings), *arguments], {**env, **(variables or {})})
     return run(["git", *words], cwd=folder, env=env, meanwhile=meanwhile, memory=_MEMORY)
+
+
+def hash_function(commit: str) -> str:
+    """Return by which function a repository names its objects that names a commit so: `sha1` or `sha256`."""
+    return "sha256" if len(commit) == _SHA256_DIGITS else "sha1"
 
 
 def ls_remote(*arguments: str) -> Finished:

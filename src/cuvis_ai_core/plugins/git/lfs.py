@@ -110,14 +110,6 @@ def hash_in(pointer: Path) -> str:
     return found[1].decode()
 
 
-def hash_of(file: Path) -> str:
-    """Return the hash of a large file, as pointers have it."""
-    import hashlib
-
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
 def _refused(folder: Path, found: list[Path], url: str, why: str, step: str) -> SourceError:
     address = without_credentials(url)
     more = f" (and {len(found) - 1} more)" if found[1:] else ""

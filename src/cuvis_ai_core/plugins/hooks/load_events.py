@@ -1,7 +1,6 @@
 """What observers are told of plugins while they are loaded."""
 
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
 from typing import TypeAlias
 
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
@@ -50,7 +49,3 @@ class Announcing:
     def decide(self, names: Collection[str]) -> None:
         """Take a failure of some plugins for one from now on: they have a process of their own."""
         self._undecided.difference_update(names)
-
-    def of(self, name: str) -> Announce:
-        """Return how the states of one plugin are told."""
-        return partial(self, name)

@@ -197,12 +197,12 @@ def checked_nodes(plugin: str, answer: object) -> Iterator[type | str]:
         InvalidNodeError: One of the classes is no node.
     """
     if not isinstance(answer, Iterable) or isinstance(answer, str | bytes | Mapping):
-        raise _wrong(plugin, answer)
+        raise _no_nodes(plugin, answer)
     for node in answer:
         if isinstance(node, str) and is_path(node):
             yield node
         elif not isinstance(node, type):
-            raise _wrong(plugin, node)
+            raise _no_nodes(plugin, node)
         elif not is_node_class(node):
             raise no_node(class_path(node), plugin, node)
         else:
@@ -235,14 +235,25 @@ def _is_hook(name: str, function: object) -> bool:
     return inspect.isroutine(function) and hasattr(function, "cuvis_ai_impl")
 
 
-def _wrong(plugin: str, answer: object) -> HookError:
+def wrong_answer(
+    plugin: str,
+    hook: str,
+    answer: object,
+    wanted: str,
+    hint: str = "The hooks and what they return: docs/reference/hooks.md",
+) -> HookError:
+    """Return the error for a plugin's answer to a hook that is not what is wanted."""
     return HookError(
-        f"Plugin '{plugin}': hook cuvis_ai_nodes answered {without_private_names(repr(answer))}; "
-        "it must return node classes or import paths.",
-        hint='For example: return ["my_plugin.nodes.VegetationIndex"]',
+        f"Plugin '{plugin}': hook {hook} answered {without_private_names(repr(answer))}; it must return {wanted}.",
+        hint=hint,
         plugin=plugin,
-        hook="cuvis_ai_nodes",
+        hook=hook,
     )
+
+
+def _no_nodes(plugin: str, answer: object) -> HookError:
+    hint = 'For example: return ["my_plugin.nodes.VegetationIndex"]'
+    return wrong_answer(plugin, "cuvis_ai_nodes", answer, "node classes or import paths", hint)
 
 
 def _flat(error: Exception) -> str:

@@ -9,7 +9,7 @@ from cuvis_ai_core._error_location import frames_of, words_of
 from cuvis_ai_core.errors import CuvisError, DependencyConflictError
 from cuvis_ai_core.plugins.cache.target_entry import Target
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution, normalised
-from cuvis_ai_core.plugins.dependencies.requirements import WAY_OUT, host_version
+from cuvis_ai_core.plugins.dependencies.requirements import WAY_OUT, applies, host_version, needed_name
 
 
 def with_all_demands(error: DependencyConflictError, targets: Mapping[str, Target]) -> DependencyConflictError:
@@ -76,8 +76,6 @@ def _asked(target: Target, package: str) -> Iterator[str]:
                 requirement = Requirement(text)
             except InvalidRequirement:
                 continue
-            # Without a value for `extra`, packaging raises UndefinedEnvironmentName on markers that ask for it.
-            applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-            if applies and normalised(requirement.name) == package:
+            if applies(text) and needed_name(text) == package:
                 requirement.marker = None
                 yield f"package {each.name} requires {requirement}{has}"

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import LockError
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.dependencies.requirements import extras_in, needed_name, satisfies
+from cuvis_ai_core.plugins.dependencies.search_path import installed_in
 
 _HINT = "Ask who changed the lock file. If the manifest is right: cuvis-ai plugins lock"
 
@@ -78,7 +78,7 @@ def refuse_unmet(name: str, pins: Iterable[str], requirements: Iterable[str], fo
         LockError: One is.
     """
     locked = {normalised(pin.partition("==")[0]): pin.partition("==")[2] for pin in pins if "==" in pin}
-    known = _installed([folder])
+    known = installed_in([str(folder)])
     asking = [(name, text) for text in requirements]
     asking += [(each, text) for each in sorted(locked.keys() & known.keys()) for text in known[each].requires or ()]
     for who, text in asking:
@@ -103,7 +103,7 @@ def _needed(requirements: Iterable[str], folders: Sequence[Path]) -> Iterator[st
     """Return the names of all that is required, one by the other."""
     waiting = [(needed_name(each), extras_in(each)) for each in requirements]
     seen = set(waiting)
-    known = _installed(folders)
+    known = installed_in(map(str, folders))
     while waiting:
         name, extras = waiting.pop()
         yield name
@@ -115,14 +115,3 @@ def _needed(requirements: Iterable[str], folders: Sequence[Path]) -> Iterator[st
             if found not in seen and ("extra" not in condition or extras):
                 seen.add(found)
                 waiting.append(found)
-
-
-def _installed(folders: Sequence[Path]) -> dict[str, Distribution]:
-    found: dict[str, Distribution] = {}
-    for each in distributions(path=list(map(str, folders))):
-        # An interrupted uninstall leaves a folder without METADATA; to ask it for its name is deprecated.
-        # Of one with an empty METADATA, newer releases of the package importlib_metadata, where imported, answer None.
-        if "Name" in (each.metadata or ()):
-            # The first folder on a path is what an import finds.
-            found.setdefault(normalised(each.metadata["Name"]), each)
-    return found

@@ -13,6 +13,7 @@ from cuvis_ai_core.plugins.cache.store import long_hash
 from cuvis_ai_core.plugins.cache.target_entry import Target
 from cuvis_ai_core.plugins.cache.target_marker import complete_targets, is_stale, write_marker
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
+from cuvis_ai_core.plugins.dependencies.requirements import applies
 from cuvis_ai_core.plugins.dependencies.search_path import top_level_modules
 from cuvis_ai_core.plugins.disk.altered_files import source_stamp
 from cuvis_ai_core.plugins.installing.atomic_install import Installation
@@ -174,8 +175,8 @@ def _metadata_requirements(built: PathDistribution, extras: tuple[str, ...]) -> 
     """Return the requirements in installed metadata that apply for some extras, markers of extras resolved."""
     applying = []
     for text in built.requires or ():
-        requirement = Requirement(text)
-        if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+        if applies(text, extras):
+            requirement = Requirement(text)
             # Answered here, where the extras are known; nobody later knows which were chosen.
             requirement.marker = None
             applying.append(str(requirement))

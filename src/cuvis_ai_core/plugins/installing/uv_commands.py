@@ -14,8 +14,8 @@ from cuvis_ai_core.errors import (
     InstallError,
 )
 from cuvis_ai_core.plugins.cache.store import listed
-from cuvis_ai_core.plugins.cache.wheelhouse import digest_of, is_of
-from cuvis_ai_core.plugins.disk.altered_files import altered_files, installed_files
+from cuvis_ai_core.plugins.cache.wheelhouse import is_of
+from cuvis_ai_core.plugins.disk.altered_files import altered_files, installed_files, sha256_of
 from cuvis_ai_core.plugins.installing.compatible_wheels import Wheels
 from cuvis_ai_core.plugins.installing.uv_errors import telling_lines
 from cuvis_ai_core.plugins.installing.uv_process import UvProgram, wheels_but
@@ -178,7 +178,7 @@ class Uv(UvProgram):
         name = re.split(r"==| @ ", pin)[0]
         for path in listed(self.wheelhouse.dependencies) if self.wheelhouse else ():
             # By content as well as by name: a carried file with another hash is not what is locked.
-            if is_of(pin, path.name) and f"sha256:{digest_of(path)}" in hashes:
+            if is_of(pin, path.name) and f"sha256:{sha256_of(path)}" in hashes:
                 return f"{name} @ {path.as_uri()}"
         return pin
 

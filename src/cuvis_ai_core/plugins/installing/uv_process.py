@@ -28,10 +28,6 @@ from cuvis_ai_core.plugins.installing.uv_environment import uv_environment
 from cuvis_ai_core.plugins.installing.uv_errors import CHECK_NETWORK, meaning, source_only, telling_lines
 from cuvis_ai_core.plugins.offline import WAY_OUT as OFFLINE_WAY_OUT
 
-BUILD_VARIABLE: Final = "CUVIS_ALLOW_BUILD"
-"""Names of dependencies that may be built from source, separated by commas; the commands' option `--allow-build`."""
-
-
 _NAMING: Final = ("pyproject.toml", "setup.cfg", "setup.py", "requirements.txt")
 """Files of a project that may name a repository that it needs."""
 
@@ -139,8 +135,7 @@ class UvProgram:
         )
 
     def _built(self) -> frozenset[str]:
-        named = os.environ.get(BUILD_VARIABLE, "").split(",")
-        return self.allowed | {normalised(name.strip()) for name in named if name.strip()}
+        return self.allowed | set(map(normalised, policy_checks.allowed_builds()))
 
     def _beside_number_sign(self, command: list[str]) -> tuple[list[str], Path]:
         """Return a command and the folder to run it in: uv takes `#` in an address for its end, however it is written.
@@ -174,20 +169,13 @@ class UvProgram:
         words = "\n".join(f"  {line}" for line in telling_lines(output))
         if issubclass(kind, NetworkError):
             address = re.search(r"(?:https?|ssh)://[^\s'`\")]+", output)
-            location = address[0] if address else "package index"
-            what = (
-                f": {address[0] if address else 'the package index'} cannot be reached" if hint == CHECK_NETWORK else ""
-            )
+            place, what = address[0] if address else "the package index", ""
             if kind is OfflineError:
-                what = (
-                    f": {address[0] if address else 'the package index'} may not be asked: no connection may be opened"
-                )
-            return kind(
-                f"uv could not {task}{what}{'.' if what else ':'}\n{words}",
-                hint=hint,
-                plugin=self.plugin,
-                location=location,
-            )
+                what = f" {place} may not be asked: no connection may be opened."
+            elif hint == CHECK_NETWORK:
+                what = f" {place} cannot be reached."
+            location = place.removeprefix("the ")
+            return kind(f"uv could not {task}:{what}\n{words}", hint=hint, plugin=self.plugin, location=location)
         prefix = "Dependency conflict: " if kind is DependencyConflictError else ""
         message = f"{prefix}uv could not {task}:\n{words}"
         return kind(message, hint=hint, plugin=self.plugin, output=output, requirement=words.strip())

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cuvis_ai_core.errors import HookError
+from cuvis_ai_core.plugins.hooks.manager import wrong_answer
 from cuvis_ai_core.plugins.isolation.private_names import without_private_names
 from cuvis_ai_core.plugins.loading.registered_plugins import Members
 
@@ -86,10 +86,10 @@ def _answered_dirs(members: Members) -> Iterator[tuple[str, Path]]:
     hook = "cuvis_ai_config_dirs"
     for plugin, answer in members.answers(hook):
         if not isinstance(answer, Iterable) or isinstance(answer, str | bytes | Mapping):
-            raise _wrong(plugin, hook, answer, "a list of paths")
+            raise wrong_answer(plugin, hook, answer, "a list of paths")
         for folder in answer:
             if not isinstance(folder, str | os.PathLike):
-                raise _wrong(plugin, hook, folder, "a list of paths")
+                raise wrong_answer(plugin, hook, folder, "a list of paths")
             yield members.owner(plugin), Path(folder)
 
 
@@ -125,12 +125,12 @@ def _readers(members: Members) -> Iterator[tuple[str, str, Any]]:
     hook = "cuvis_ai_cube_readers"
     for plugin, answer in members.answers(hook):
         if not isinstance(answer, Mapping):
-            raise _wrong(plugin, hook, answer, "a mapping of file suffix to reader")
+            raise wrong_answer(plugin, hook, answer, "a mapping of file suffix to reader")
         for suffix, reader in answer.items():
             if not isinstance(suffix, str) or not suffix.startswith("."):
-                raise _wrong(plugin, hook, suffix, "suffixes such as '.hdr'")
+                raise wrong_answer(plugin, hook, suffix, "suffixes such as '.hdr'")
             if not isinstance(reader, str) and not callable(reader):
-                raise _wrong(plugin, hook, reader, "readers: callables or their import paths")
+                raise wrong_answer(plugin, hook, reader, "readers: callables or their import paths")
             yield plugin, suffix.lower(), reader
 
 
@@ -145,12 +145,3 @@ def _importing(members: Members, plugin: str, reader: str) -> "Reader":
         return function(path, **options)
 
     return read
-
-
-def _wrong(plugin: str, hook: str, answer: object, wanted: str) -> HookError:
-    return HookError(
-        f"Plugin '{plugin}': hook {hook} answered {without_private_names(repr(answer))}; it must return {wanted}.",
-        hint="The hooks and what they return: docs/reference/hooks.md",
-        plugin=plugin,
-        hook=hook,
-    )

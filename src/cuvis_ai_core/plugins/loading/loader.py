@@ -5,7 +5,7 @@ taken over from a process of its own, and registered. What did not change since 
 `load_record`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
@@ -66,7 +66,7 @@ def load(request: InstallRequest, wanted: Sequence[str], admit: "Admit") -> dict
 
 def _install(request: InstallRequest) -> _Installed:
     """Return where each plugin is installed, or why it is not."""
-    refused = _refused(request)
+    refused = _refused(_refuse_process, {name: request.plugins[name] for name in request.processes}, request.announce)
     request = request._replace(plugins={name: each for name, each in request.plugins.items() if name not in refused})
     installed: _Installed = find_installed(request)
     if not installed and request.plugins:
@@ -81,31 +81,31 @@ def refused_unlocked(
     plugins: Mapping[str, GitPlugin | LocalPlugin], announce: Announcement
 ) -> dict[str, PluginLoadError]:
     """Return the errors of plugins without a lock file, where the policy asks for one."""
+    return _refused(policy_checks.refuse_unlocked, plugins, announce)
+
+
+def _refused(
+    check: Callable[[str], None], plugins: Mapping[str, GitPlugin | LocalPlugin], announce: Announcement
+) -> dict[str, PluginLoadError]:
+    """Return the errors of those plugins that a check refuses by their names."""
     refused: dict[str, PluginLoadError] = {}
     for name, declared in plugins.items():
         try:
             with failing(name, partial(announce, name), first_step(declared)):
-                policy_checks.refuse_unlocked(name)
+                check(name)
         except PluginLoadError as error:
             refused[name] = error
     return refused
 
 
-def _refused(request: InstallRequest) -> dict[str, PluginLoadError]:
-    """Return the errors of those plugins that cannot have a process of their own on this system."""
-    refused: dict[str, PluginLoadError] = {}
+def _refuse_process(name: str) -> None:
     # Windows: sockets that carry handles, and sealed memory, are POSIX.
-    for name in request.processes if request.processes and find_spec("fcntl") is None else ():
-        try:
-            with failing(name, partial(request.announce, name), first_step(request.plugins[name])):
-                raise PluginError(
-                    f"Plugin '{name}' asks for a process of its own, which is available on Linux and macOS only.",
-                    hint="Use isolation: scoped (the default).",
-                    plugin=name,
-                )
-        except PluginLoadError as error:
-            refused[name] = error
-    return refused
+    if find_spec("fcntl") is None:
+        raise PluginError(
+            f"Plugin '{name}' asks for a process of its own, which is available on Linux and macOS only.",
+            hint="Use isolation: scoped (the default).",
+            plugin=name,
+        )
 
 
 def _load_here(name: str, request: InstallRequest, installed: _Installed, admit: "Admit") -> PluginLoadError | None:

@@ -1,12 +1,13 @@
 """What a lock file has to name so that it also holds where the host has less installed than here."""
 
+import sys
 from collections.abc import Iterator, Sequence
-from importlib.metadata import Distribution, MetadataPathFinder
+from importlib.metadata import Distribution
 from pathlib import Path
 
 from cuvis_ai_core.errors import InstallError
 from cuvis_ai_core.plugins.dependencies import host_environment
-from cuvis_ai_core.plugins.dependencies.distribution import normalised
+from cuvis_ai_core.plugins.dependencies.search_path import installed_in
 from cuvis_ai_core.plugins.installing.install_request import Needs
 
 
@@ -22,7 +23,7 @@ class SparseHost:
         self._fixed = host_environment.constraints()
         kept = {pin.partition("==")[0] for pin in self._fixed}
         self._others: dict[str, str] = {}
-        for name, found in _installed().items():
+        for name, found in installed_in(sys.path).items():
             # What came from a folder or a file can be had nowhere else: it stays the host's, there as here.
             if name in kept or _is_local(found):
                 _describe(folder, name, found)
@@ -47,15 +48,6 @@ class SparseHost:
         except InstallError:
             return list(pins)  # the host has something that is no longer to be had: it stays the host's
         return host_environment.with_addresses(found, needs.requirements)
-
-
-def _installed() -> dict[str, Distribution]:
-    found: dict[str, Distribution] = {}
-    # The path alone, not our finder, which adds what live plugins have.
-    for each in MetadataPathFinder.find_distributions():
-        if "Name" in (each.metadata or ()):  # not where an interrupted uninstall left a folder without METADATA
-            found.setdefault(normalised(each.metadata["Name"]), each)
-    return found
 
 
 def _is_local(found: Distribution) -> bool:

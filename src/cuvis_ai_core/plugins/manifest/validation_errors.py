@@ -1,11 +1,11 @@
 """What is said about a manifest that breaks a rule: all broken rules, each with its line, in one error."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from cuvis_ai_core._nearest import nearest
+from cuvis_ai_core._nearest import advice, nearest
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import ManifestError
 from cuvis_ai_core.plugins.manifest.field_checks import kind_of, show
@@ -61,6 +61,7 @@ _NEEDS: Final = {
     "provides": "name at least one node class",
 }
 _ISOLATIONS: Final = ("scoped", "process", "auto")
+_POSSIBLE: Final = ", ".join(_ISOLATIONS)
 _SHOWN_PROBLEMS: Final = 20
 _SORTED_PROBLEMS: Final = 500  # a file of another kind can have a hundred thousand
 _SHOWN_LENGTH: Final = 80
@@ -132,7 +133,7 @@ def _problem(error: "ErrorDetails", fields: Fields, document: "YamlDocument | No
         keys += vars(cause).get("at", ())
         text = cause.message
     elif error["type"] == "extra_forbidden":
-        text = _unknown_key(keys[-1], known)
+        text = unknown_key(keys[-1], known)
     elif error["type"] == "string_type":
         text = _not_text(error["input"], document.text_of(*keys) if document else None, keys)
     else:
@@ -170,15 +171,22 @@ def _hint(keys: Keys) -> str:
     return f"Example: {example}" if example else _FORM
 
 
-def _nearest(key: object, known: Iterable[str]) -> str:
-    meant = _MEANT.get(str(key).lower(), "")
-    return meant if meant in known else nearest(str(key).lower(), known) or ""
+def _nearest(key: object, known: Collection[str], meant: Mapping[str, str] = _MEANT) -> str:
+    text = str(key).lower()
+    other = meant.get(text, "")
+    return other if other in known else nearest(text, known) or ""
 
 
-def _unknown_key(key: str | int, known: Sequence[str]) -> str:
-    near = _nearest(key, known)
-    advice = f"did you mean '{near}'?" if near else f"known keys: {', '.join(known)}"
-    return f"is an unknown key; {advice}"
+def unknown_key(key: object, known: Collection[str], meant: Mapping[str, str] = _MEANT) -> str:
+    """Say that there is no such key, and which one may be meant.
+
+    Args:
+        key: The key.
+        known: Those that there are.
+        meant: Names by which others call them.
+    """
+    near = _nearest(key, known, meant)
+    return "is an unknown key; " + (f"did you mean '{near}'?" if near else f"known keys: {', '.join(known)}")
 
 
 def _not_text(value: object, written: str | None, keys: Keys) -> str:
@@ -212,9 +220,7 @@ def _of_no_kind(value: object, _keys: Keys) -> str:
 
 
 def _no_isolation(value: object, _keys: Keys) -> str:
-    near = nearest(str(value), _ISOLATIONS)
-    advice = f"did you mean '{near}'?" if near else f"possible are {', '.join(_ISOLATIONS)}"
-    return f"{show(value)} is no isolation; {advice}"
+    return f"{show(value)} is no isolation; {advice(str(value), _ISOLATIONS, f'possible are {_POSSIBLE}')}"
 
 
 def _missing(value: object, keys: Keys) -> str:

@@ -2,14 +2,15 @@
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from cuvis_ai_core._nearest import nearest
+from cuvis_ai_core._nearest import advice, nearest
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import ManifestError, PolicyError
 from cuvis_ai_core.plugins.manifest.field_checks import kind_of, show
+from cuvis_ai_core.plugins.manifest.validation_errors import unknown_key
 from cuvis_ai_core.plugins.policy.policy_schema import MODELS, RULE_KEYS, PolicyFile, Require
 
 if TYPE_CHECKING:
@@ -79,16 +80,7 @@ def _text(error: "ErrorDetails") -> str:
     return say(error) if say else _OTHERS.get(error["type"], error["msg"]).format(kind_of(error["input"]))
 
 
-def _unknown(loc: _Keys) -> str:
-    known = list(_known(loc))
-    key = str(loc[-1]).lower()
-    meant = _MEANT.get(key, "")
-    near = meant if meant in known else nearest(key, known)
-    advice = f"did you mean '{near}'?" if near else f"known keys: {', '.join(known)}"
-    return f"is an unknown key; {advice}"
-
-
-def _known(loc: _Keys) -> Iterable[str]:
+def _known(loc: _Keys) -> Collection[str]:
     match loc:
         case ("allow", _, kind, *_) if kind in MODELS:
             return MODELS[str(kind)].model_fields
@@ -105,19 +97,18 @@ def _no_rule(value: object) -> str:
         return f"has {' and '.join(has)}; write a rule for each"
     meant = (_MEANT.get(key.lower(), key) for key in map(str, value))
     near = next((near for key in meant if (near := nearest(key, RULE_KEYS))), None)
-    advice = f"did you mean '{near}'?" if near else "a rule has one of them"
-    return f"has neither {', '.join(RULE_KEYS[:-1])} nor {RULE_KEYS[-1]}; {advice}"
+    advised = f"did you mean '{near}'?" if near else "a rule has one of them"
+    return f"has neither {', '.join(RULE_KEYS[:-1])} nor {RULE_KEYS[-1]}; {advised}"
 
 
 def _no_choice(error: "ErrorDetails") -> str:
     possible = [each.strip("'") for each in str(error["ctx"]["expected"]).replace(" or ", ", ").split(", ")]
-    near = nearest(str(error["input"]), possible)
-    advice = f"did you mean '{near}'?" if near else f"possible are {', '.join(possible)}"
-    return f"{show(error['input'])} is not possible here; {advice}"
+    meant = advice(str(error["input"]), possible, f"possible are {', '.join(possible)}")
+    return f"{show(error['input'])} is not possible here; {meant}"
 
 
 _SENTENCES: Final[Mapping[str, Callable[["ErrorDetails"], str]]] = {
-    "extra_forbidden": lambda error: _unknown(error["loc"]),
+    "extra_forbidden": lambda error: unknown_key(error["loc"][-1], _known(error["loc"]), _MEANT),
     "union_tag_not_found": lambda error: _no_rule(error["input"]),
     "literal_error": _no_choice,
 }

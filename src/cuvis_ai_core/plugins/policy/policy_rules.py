@@ -13,7 +13,7 @@ from cuvis_ai_core.errors import NotAllowedError, PolicyError, YamlError
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.policy.addresses import address_of
-from cuvis_ai_core.plugins.policy.file_location import POLICY_VARIABLE, is_named, named_relatively, places
+from cuvis_ai_core.plugins.policy.file_location import POLICY_VARIABLE, is_named, may_be_there, named_relatively, places
 from cuvis_ai_core.plugins.policy.file_permissions import writable_by_all
 from cuvis_ai_core.plugins.policy.patterns import matches, parts_match
 from cuvis_ai_core.plugins.policy.policy_errors import broken, unreadable, wrong
@@ -186,7 +186,6 @@ def find_policy() -> Policy | None:
     Raises:
         PolicyError: The file is broken, or `CUVIS_POLICY` names one that is not there.
     """
-    found = map(Path, places())
     if is_named():
         if relative := named_relatively():
             raise PolicyError(
@@ -194,19 +193,9 @@ def find_policy() -> Policy | None:
                 "folder, and may be a stranger's. No plugin is loaded.",
                 hint=f"Give the whole path: {POLICY_VARIABLE}=$PWD/policy.yaml",
             )
-        return Policy.read(next(found))
-    return next((Policy.read(place) for place in found if _is_there(place)), None)
-
-
-def _is_there(place: Path) -> bool:
-    """Tell whether something lies at a place, be it a link to nowhere: that is an error, and no free pass."""
-    try:
-        place.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise unreadable(place, str(error.strerror or error)) from error
-    return True
+        return Policy.read(Path(*places()))
+    # A link to nowhere is there too: reading it is an error, and no free pass.
+    return next((Policy.read(Path(place)) for place in places() if may_be_there(place)), None)
 
 
 @lru_cache(maxsize=4)
@@ -251,13 +240,12 @@ def _refuse_open(policy: Policy) -> None:
 
 
 def _missing_signers(path: Path, content: PolicyFile) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    from cuvis_ai_core._nearest import nearest
+    from cuvis_ai_core._nearest import advice
 
     for index, rule in enumerate(content.allow):
         if isinstance(rule, RepoRule) and rule.signed_by is not None and rule.signed_by not in content.signers:
-            near = nearest(rule.signed_by, content.signers)
-            advice = f"did you mean '{near}'?" if near else "name a file or a folder of keys there"
-            yield ("allow", index, "signed_by"), f"'{rule.signed_by}' does not stand below 'signers'; {advice}"
+            meant = advice(rule.signed_by, content.signers, "name a file or a folder of keys there")
+            yield ("allow", index, "signed_by"), f"'{rule.signed_by}' does not stand below 'signers'; {meant}"
     for name, place in content.signers.items():
         if not _below(path, place).exists():
             yield ("signers", name), f"{_below(path, place)} is not there"

@@ -21,7 +21,7 @@ from cuvis_ai_core.plugins.missing_nodes import no_class, no_module
 
 _PLAIN: Final = (bool, int, float, str, type(None))
 _METADATA: Final = ("_category", "_tags", "_icon_name", "TRAINABLE_BUFFERS", "STATE", "EXECUTION_STAGES")
-_METHODS: Final = (
+METHODS: Final = (
     "freeze",
     "unfreeze",
     "cleanup",
@@ -29,10 +29,11 @@ _METHODS: Final = (
     "reset",
     "state_dict",
     "load_state_dict",
-    "to",
     "calibrate",
     "prepare_inference",
 )
+"""What a node may have beside `forward`, and the host may call."""
+
 _GROUP: Final = "cuvis_ai.nodes"
 _SERVED: Final = frozenset({"cuvis_ai_nodes", "cuvis_ai_config_dirs"})
 
@@ -133,7 +134,7 @@ def _face(node_class: type) -> dict[str, Any]:
         "outputs": _specs(node_class, "OUTPUT_SPECS"),
         "metadata": {name: _data(getattr(node_class, name)) for name in _METADATA if hasattr(node_class, name)}
         | tiles_elsewhere(node_class),
-        "methods": [name for name in _METHODS if overrides(node_class, name)],
+        "methods": [name for name in METHODS if overrides(node_class, name)],
         "torch": is_module(node_class),
     }
 

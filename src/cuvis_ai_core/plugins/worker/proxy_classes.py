@@ -7,16 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, Final
 
+from cuvis_ai_core.plugins.worker.class_descriptions import METHODS
 from cuvis_ai_core.plugins.worker.proxy import ProxyNode
 from cuvis_ai_core.plugins.worker.value_encoding import schema_class
 from cuvis_ai_core.plugins.worker.worker_process import Worker
 
 Face = Mapping[str, Any]
 
-_OPTIONAL: Final = frozenset(
-    {"freeze", "unfreeze", "cleanup", "close", "reset", "state_dict", "load_state_dict"}
-    | {"calibrate", "prepare_inference"}
-)
 _CONTAINERS: Final[Mapping[str, Callable[[Any], Any]]] = {"tuple": tuple, "set": set, "frozenset": frozenset}
 
 
@@ -39,7 +36,7 @@ def make_class(path: str, face: Face, worker: Worker) -> type[ProxyNode]:
         worker: The worker that has it.
     """
     namespace: dict[str, Any] = {name: _value(each) for name, each in face["metadata"].items()}
-    namespace |= {name: _method(name) for name in _OPTIONAL.intersection(face["methods"])}
+    namespace |= {name: _method(name) for name in METHODS if name in face["methods"]}
     namespace |= {
         "__module__": face["module"],
         "__qualname__": face["qualname"],

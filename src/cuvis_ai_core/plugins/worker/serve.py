@@ -23,15 +23,12 @@ from cuvis_ai_core.node.class_checks import check_class, construct
 from cuvis_ai_core.node.constructor_keywords import unread_of
 from cuvis_ai_core.node.fitted_state import Learner
 from cuvis_ai_core.node.ports import Port, read_ports
-from cuvis_ai_core.plugins.worker.class_descriptions import describe_nodes, find_class
+from cuvis_ai_core.plugins.worker.class_descriptions import METHODS, describe_nodes, find_class
 from cuvis_ai_core.plugins.worker.message_framing import Channel, Message
 from cuvis_ai_core.plugins.worker.shared_memory import WorkerMemory
 from cuvis_ai_core.plugins.worker.value_encoding import Reader, Writer
 
-METHODS: Final = frozenset(
-    {"forward", "state_dict", "load_state_dict", "freeze", "unfreeze", "cleanup", "close", "reset"}
-    | {"calibrate", "prepare_inference"}
-)
+_CALLED: Final = frozenset({"forward", *METHODS})
 """What the host may call on a node."""
 
 
@@ -125,7 +122,7 @@ class Server:
             case "initialized":
                 return self._nodes[request["node"]].initialized(value=given)
             # A list is not hashable: what is no text must not reach the set.
-            case str() as method if method in METHODS:
+            case str() as method if method in _CALLED:
                 return self._nodes[request["node"]].call(method, given["args"], given["kwargs"])
         raise ValueError(f"no request {request['do']!r}")
 
@@ -178,7 +175,7 @@ class _Hosted:
                 args = [self._state(args[0]), *args[1:]]
             if method == "calibrate":
                 args = list(map(converter_of(self.node), args))
-            # Only names in METHODS come here: the host's messages choose no other attribute.
+            # Only names in `_CALLED` come here: the host's messages choose no other attribute.
             answer = getattr(self.node, method)(*args, **kwargs)
         if method == "calibrate":
             return {"report": answer, "facts": self.facts()}
