@@ -13,8 +13,9 @@ from PIL import Image
 
 from cuvis_ai_core.errors import CubeError, TrainRunError
 from cuvis_ai_core.training import GradientTrainer, StatisticalTrainer
+from cuvis_ai_core.training.balanced_sampling import balanced_chances
 from cuvis_ai_core.training.config import TrainingConfig
-from cuvis_ai_core.training.epochs import Epochs, Reading, balanced_chances
+from cuvis_ai_core.training.epochs import Epochs, Reading
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("pytorch_lightning")

@@ -1,16 +1,13 @@
-"""The batches of an epoch: their order, the last short one, and reading ahead."""
+"""The batches of an epoch: their order, and the last short one."""
 
-from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any, Final, Literal
 
 import numpy as np
 
 from cuvis_ai_core.data.dataset_batches import AnyBatches
-from cuvis_ai_core.errors import TrainRunError
+from cuvis_ai_core.training.read_ahead import read_ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +68,7 @@ class Epochs:
             self._only = self._only or list(self._batches)
             yield from self._only
         else:
-            yield from self._read(self._cut(self._numbers()))
+            yield from read_ahead(self._one, self._cut(self._numbers()), self._readers)
 
     def _numbers(self) -> Sequence[int]:
         numbers = np.asarray(self._batches.numbers)
@@ -91,54 +88,5 @@ class Epochs:
         end = len(numbers) - len(numbers) % size if self._drop_last else len(numbers)
         return [numbers[start : start + size] for start in range(0, end, size)]
 
-    def _read(self, parts: list[Sequence[int]]) -> Iterator[Any]:
-        if not self._readers:
-            for part in parts:
-                yield self._one(part)
-            return
-        # Threads, no processes: readers of plugins need not be pickled, nothing is forked beside torch's own threads,
-        # and reading and unpacking files lets other threads run.
-        with ThreadPoolExecutor(self._readers, thread_name_prefix="cubes") as pool:
-            waiting: deque[Future[Any]] = deque()
-            remaining = iter(parts)
-            # As many as there are readers: all batches at once would be in memory together.
-            waiting.extend(pool.submit(self._one, part) for part in islice(remaining, self._readers))
-            while waiting:
-                batch = waiting.popleft().result()
-                waiting.extend(pool.submit(self._one, part) for part in islice(remaining, 1))
-                yield batch
-
     def _one(self, numbers: Sequence[int]) -> Any:
         return next(iter(replace(self._batches, numbers=numbers)))
-
-
-def balanced_chances(batches: AnyBatches, ignore_label: int | None = None) -> list[float]:
-    """Return for each cube how likely it is drawn, so that pixels of every class are seen equally often.
-
-    A cube counts by the shares that it has of all pixels of each class. All masks are read for that.
-
-    Raises:
-        TrainRunError: The data have no annotations, or no pixel has a label.
-    """
-    counts: list[Counter[int]] = [Counter() for _ in batches.numbers]
-    for number, batch in enumerate(replace(batches, size=1)):
-        if "mask" not in batch:
-            raise TrainRunError(
-                "data.sampling: 'balanced' needs to know the classes, and the cubes to train on have no annotations.",
-                hint="Name them: data.masks or data.annotation_json_path.",
-                key="data.sampling",
-            )
-        labels, pixels = np.unique(batch["mask"], return_counts=True)
-        counts[number].update(dict(zip(labels.tolist(), pixels.tolist(), strict=True)))
-        # Before the sum: pixels without a label are no class to balance.
-        if ignore_label is not None:
-            counts[number].pop(ignore_label, None)
-    total = sum(counts, Counter[int]())
-    if not total:
-        raise TrainRunError(
-            "data.sampling: no pixel of the cubes to train on has a label.",
-            hint="Look at the masks, and at data.ignore_label.",
-            key="data.sampling",
-        )
-    shares = [sum(pixels / total[label] for label, pixels in each.items()) for each in counts]
-    return [share / sum(shares) for share in shares]

@@ -18,12 +18,13 @@ from cuvis_ai_core.data.dataset_batches import AnyBatches
 from cuvis_ai_core.errors import NodeRunError, TrainingError, TrainRunError
 from cuvis_ai_core.pipeline.weights.plain_values import decode
 from cuvis_ai_core.pipeline.weights.weights_file import for_torch
+from cuvis_ai_core.training.balanced_sampling import balanced_chances
 from cuvis_ai_core.training.batch_step import LOSS, Measured
 from cuvis_ai_core.training.best_checkpoints import Best
 from cuvis_ai_core.training.config import TrainingConfig
 from cuvis_ai_core.training.early_stopping import Monitors, early_stopping
 from cuvis_ai_core.training.epoch_history import Recorder
-from cuvis_ai_core.training.epochs import Epochs, Reading, balanced_chances
+from cuvis_ai_core.training.epochs import Epochs, Reading
 from cuvis_ai_core.training.evaluation import place_in
 from cuvis_ai_core.training.evaluation_mode import modules_of
 from cuvis_ai_core.training.metric_pooling import Pool
