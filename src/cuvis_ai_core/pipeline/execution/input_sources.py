@@ -40,11 +40,11 @@ class Feeding:
 
     def last(self) -> Iterator[str]:
         """Return the nodes whose answers no other one works on: they feed none that has outputs, or that has arrays."""
-        edges = [edge for each in self.edges.values() for edge in each]
         feeding: set[str] = set()
         feeding_arrays: set[str] = set()
         for node in reversed(self.running):
-            sources = {edge.source for edge in edges if edge.target == node}
+            ports = self.graph.inputs[node]
+            sources = {edge.source for port in ports for edge in self.edges.get((node, port), ())}
             if self.graph.outputs[node]:
                 feeding |= sources
             if node in feeding_arrays or self._answers_arrays(node):
