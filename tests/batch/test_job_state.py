@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -133,8 +134,8 @@ class Machine(NamedTuple):
 
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a thousand bytes free."""
-    monkeypatch.setattr(worker_memory, "free_memory", lambda: 1000)
+    """Have a thousand MiB free."""
+    monkeypatch.setattr(worker_memory, "free_memory", lambda: 1000 * 2**20)
 
 
 @pytest.mark.parametrize(
@@ -145,8 +146,9 @@ def free(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_there_are_as_many_workers_as_the_memory_holds(*, shares: bool, wanted: int, size: int, allowed: int) -> None:
     """The first one counts, as memory was looked at before it took any; that of other machines is not known."""
     room = Room(Machine(6, shares))
-    assert room.begin(wanted, size) == room.allowed == allowed
-    assert bool(room.remarks) == (allowed < min(wanted, 6))
+    assert room.begin(wanted, size * 2**20) == room.allowed == allowed
+    taken = f"one takes {size} MiB, and 1000 MiB were free"
+    assert room.remarks == [f"{allowed} instead of {min(wanted, 6)} workers: {taken}."] * (allowed < min(wanted, 6))
 
 
 @pytest.mark.usefixtures("free")
@@ -154,7 +156,7 @@ def test_fewer_workers_go_on_where_a_cube_takes_more() -> None:
     """One is left whatever it takes, and none comes back."""
     room = Room(Machine(6, shares_memory=True))
     for peak, allowed in ((0, 6), (250, 4), (100, 4), (5000, 1)):
-        room.lower(peak)
+        room.lower(peak * 2**20)
         assert room.allowed == allowed
 
 
@@ -168,17 +170,48 @@ print(resource.getrlimit(resource.RLIMIT_DATA)[0])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems limit other things")
-@pytest.mark.parametrize(("most", "limit"), [(2**32, 2**32), (2**40, 2**33)])
-def test_a_worker_gets_no_more_memory_than_it_had(most: int, limit: int) -> None:
+def test_a_worker_gets_no_more_memory_than_it_had() -> None:
     """Whoever starts it may have set a limit of his own."""
-    done = subprocess.run([sys.executable, "-c", LIMITED, str(most)], capture_output=True, text=True, check=True)
-    assert int(done.stdout) == limit
+    done = subprocess.run([sys.executable, "-c", LIMITED, str(2**40)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == 2**33
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="it tells nothing")
-def test_memory_is_told_in_bytes() -> None:
-    """No Python takes less than this."""
-    assert 2**22 < peak_memory() < 2**40
+@pytest.mark.parametrize(
+    ("most", "least", "hard", "limit"),
+    [(None, -1, -1, 1000), (None, -1, 800, 800), (300, 400, 500, 300), (300, 200, 500, 200), (300, -1, -1, 300)],
+)
+def test_a_worker_limits_itself(
+    monkeypatch: pytest.MonkeyPatch, most: int | None, least: int, hard: int, limit: int
+) -> None:
+    """To what it may take or the machine has, whichever is less, and has itself ended before others are."""
+    resource = pytest.importorskip("resource")
+    limits: dict[int, tuple[int, int]] = {}
+    written: list[tuple[str, str]] = []
+    monkeypatch.setattr(worker_memory, "machine_memory", lambda: 1000)
+    monkeypatch.setattr(Path, "write_text", lambda file, text, encoding: written.append((str(file), text)))
+    monkeypatch.setattr(resource, "getrlimit", {resource.RLIMIT_DATA: (least, hard)}.__getitem__)
+    monkeypatch.setattr(resource, "setrlimit", limits.__setitem__)
+    worker_memory.limit_memory(most)
+    assert limits == {resource.RLIMIT_DATA: (limit, hard)}
+    assert written == [("/proc/self/oom_score_adj", "1000")]
+
+
+@pytest.mark.parametrize(("platform", "peak"), [("linux", 7 * 1024), ("darwin", 7)])
+def test_memory_is_told_in_bytes(monkeypatch: pytest.MonkeyPatch, platform: str, peak: int) -> None:
+    """Systems tell it in other units."""
+    resource = pytest.importorskip("resource")
+    told = SimpleNamespace(ru_maxrss=7)
+    monkeypatch.setattr(resource, "getrusage", {resource.RUSAGE_SELF: told}.__getitem__)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert peak_memory() == peak
+
+
+def test_memory_of_windows_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no such module, and is not limited."""
+    monkeypatch.setitem(sys.modules, "resource", None)
+    monkeypatch.setattr(Path, "write_text", lambda *_, **__: None)
+    assert peak_memory() == 0
+    worker_memory.limit_memory(2**30)
 
 
 def test_runs_that_share_the_cubes_work_side_by_side(tmp_path: Path) -> None:
