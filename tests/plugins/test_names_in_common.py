@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.errors import PluginLoadError
 
 Files = dict[str, str]
 MakeWheel = Callable[..., None]
@@ -219,3 +220,98 @@ def test_a_discovered_plugin_is_whole_where_its_package_is_declared_elsewhere(
         assert discovering.get("Echo").__module__ == "cuvis_test_twice.nodes"
     for name in [name for name in sys.modules if name.startswith("cuvis_test_twice")]:
         del sys.modules[name]
+
+
+ASKING = """
+def by_statements():
+    import cuvis_test_dep
+    import cuvis_test_dep.late as late
+    from cuvis_test_dep import Point
+    from cuvis_test_dep.late import who
+    return [cuvis_test_dep.VERSION, late.WHO, Point.version, who(), cuvis_test_dep.late.WHO]
+
+def tool():
+    from cuvis_test_dep.late import cuvis_test_tool
+    return cuvis_test_tool.VERSION
+
+def own():
+    import cuvis_test_own.nodes
+    return cuvis_test_own.nodes.ask
+
+def at_import():
+    import cuvis_test_lasting
+    return cuvis_test_lasting.VERSION
+"""
+
+CALLING = """
+def ask(name):
+    import cuvis_test_lib
+    return getattr(cuvis_test_lib, name)()
+"""
+
+
+def _asked_by_a_library(wheel: MakeWheel, host_install: HostInstall) -> None:
+    """Put a library into the host which imports by itself what only plugins have, private for the sake of a tool."""
+    for number in ("1.0", "2.0", "3.0"):
+        wheel("cuvis-test-tool", number, {"cuvis_test_tool.py": f"VERSION = {number!r}\n"})
+        files = {
+            "cuvis_test_dep/__init__.py": f"VERSION = {number!r}\n\nclass Point:\n    version = VERSION\n",
+            "cuvis_test_dep/late.py": f"import cuvis_test_tool\nWHO = {number!r}\n\ndef who():\n    return WHO\n",
+        }
+        wheel(DEP, number, files, requires=("cuvis-test-tool",))
+    lasting = (
+        "from cuvis_test_dep import Point\nimport cuvis_test_dep\nVERSION = cuvis_test_dep.VERSION, Point.version\n"
+    )
+    wheel("cuvis-test-lib", "1.0", {"cuvis_test_lib.py": ASKING, "cuvis_test_lasting.py": lasting})
+    for name, number in (("cuvis-test-tool", "3.0"), ("cuvis-test-lib", "1.0")):
+        host_install(name, number)
+
+
+def test_a_library_is_lent_what_only_the_plugin_that_calls_it_has(
+    wheel: MakeWheel, load_code: Callable[..., Any], host_install: HostInstall, registry: NodeRegistry
+) -> None:
+    """As torch imports TensorBoard for a plugin: for each its own; what stays in the library is the first's."""
+    _asked_by_a_library(wheel, host_install)
+    first = load_code("first", CALLING, f"{DEP}==1.0", "cuvis-test-tool<2")
+    second = load_code("second", CALLING, f"{DEP}==2.0", "cuvis-test-tool<3")
+    for plugin, version, tool in ((first, "1.0", "1.0"), (second, "2.0", "2.0")) * 2:
+        assert (plugin.ask("by_statements"), plugin.ask("tool")) == ([version] * 5, tool)
+        assert plugin.ask("at_import") == ("1.0", "1.0")
+    with pytest.raises(ImportError):  # nobody of the program has it
+        importlib.import_module("cuvis_test_lib").by_statements()
+    registry.clear_plugins()
+    assert importlib.import_module("cuvis_test_lib").at_import() == ("1.0", "1.0")
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("cuvis_test_dep")
+
+
+def test_a_library_is_lent_nothing_that_is_the_plugins_own_or_everybodys(
+    wheel: MakeWheel, load_code: Callable[..., Any], host_install: HostInstall
+) -> None:
+    """What the plugin is, and what the host has in another version."""
+    _asked_by_a_library(wheel, host_install)
+    host_install(DEP, "3.0")
+    plugin = load_code("cuvis_test_own", CALLING, f"{DEP}==1.0", "cuvis-test-tool<2")
+    assert (plugin.ask("by_statements"), plugin.ask("tool"), plugin.ask("at_import")) == (
+        ["3.0"] * 5,
+        "3.0",
+        ("3.0", "3.0"),
+    )
+    with pytest.raises(ModuleNotFoundError, match="cuvis_test_own"):
+        plugin.ask("own")
+
+
+def test_a_library_that_asks_where_no_plugin_calls_it_is_named(
+    wheel: MakeWheel, load_code: Callable[..., Any], host_install: HostInstall
+) -> None:
+    """In a thread nobody knows for whom it asks: the dependency is declared and installed, so the advice is another."""
+    _asked_by_a_library(wheel, host_install)
+    code = (
+        "import cuvis_test_lib\nfrom concurrent.futures import ThreadPoolExecutor\n"
+        "with ThreadPoolExecutor(1) as pool:\n    pool.submit(cuvis_test_lib.by_statements).result()\n"
+    )
+    with pytest.raises(PluginLoadError, match="No module named 'cuvis_test_dep'") as failed:
+        load_code("first", code, f"{DEP}==1.0", "cuvis-test-tool<2")
+    assert "'cuvis_test_dep' is installed, but for this plugin alone, and 'cuvis_test_lib'" in str(failed.value)
+    assert "isolation: process" in str(failed.value)
+    assert "add it to the dependencies" not in str(failed.value)

@@ -11,6 +11,7 @@ from cuvis_ai_core.plugins.plugin_info import PluginState
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import FrameType
 
     from cuvis_ai_core.plugins.hooks.load_events import Announce
 
@@ -100,7 +101,29 @@ def _next_step(name: str, error: BaseException) -> str | None:
         )
     # By its very type: metadata that are missing are a ModuleNotFoundError as well.
     if type(error) is ModuleNotFoundError:
-        return "If that is a package of its own, add it to the dependencies in the plugin's pyproject.toml."
+        return (
+            _asked_elsewhere(error)
+            or "If that is a package of its own, add it to the dependencies in the plugin's pyproject.toml."
+        )
     if _place(error) is None:
         return "That looks like a fault of cuvis-ai-core itself; please report it with the traceback."
     return "The plugin's own code raised this."
+
+
+def _asked_elsewhere(error: ModuleNotFoundError) -> str | None:
+    """Return the next step where code that is not the plugin's asked for a module that only the plugin has."""
+    from cuvis_ai_core._error_location import frames_of
+
+    # Without those of `importlib.import_module`.
+    frames = [frame for frame, _ in frames_of(error) if not _module(frame).startswith("importlib")]
+    scopes = [frame.f_builtins[MARK] for frame in frames if MARK in frame.f_builtins]
+    if MARK in frames[-1].f_builtins or not any(scope.owns(error.name or "") for scope in scopes):
+        return None
+    return (
+        f"'{error.name}' is installed, but for this plugin alone, and '{_module(frames[-1])}' asked for it, which is "
+        "everybody's. Install it beside cuvis-ai-core too, or give the plugin 'isolation: process'."
+    )
+
+
+def _module(frame: "FrameType") -> str:
+    return str(frame.f_globals.get("__name__"))

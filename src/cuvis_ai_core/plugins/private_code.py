@@ -27,10 +27,12 @@ def open_code(target: Target, private: Sequence[Distribution], name: str | None 
     """
     places = _places(target)
     key = _key(target, places)
-    tops = frozenset(places) | {root.partition(".")[0] for each in private for root in each.roots}
+    lent = frozenset(root.partition(".")[0] for each in private for root in each.roots) - frozenset(places)
+    tops = frozenset(places) | lent
     code = Code(
         search_path=tuple(dict.fromkeys(map(str, [*places.values(), target.folder]))),
         tops=tops,
+        lent=lent,
         shared=frozenset(root for each in target.needed if each not in private for root in each.roots),
         distributions=dict.fromkeys([target.plugin.name, *(each.name for each in private)], target.folder),
         editable=target.editable,

@@ -97,6 +97,16 @@ def answering_scope(public: str, attribute: str | None = None) -> Scope | None:
     return scope if scope is not None and scope.answers(public) else None
 
 
+def lending_scope(public: str) -> Scope | None:
+    """Return the nearest scope where a public module name is that of a dependency that it has for itself.
+
+    For code that states a name which nobody else has: `torch.utils.tensorboard` imports TensorBoard by itself, and does
+    so for the plugin that calls it and has brought it along.
+    """
+    scope = nearest_scope()
+    return scope if scope is not None and public.partition(".")[0] in scope.lent and scope.answers(public) else None
+
+
 def _means_its_own(attribute: str | None) -> bool:
     """Tell whether code that is no plugin's asks by a statement of its own: `import utils`, `utils.load`.
 

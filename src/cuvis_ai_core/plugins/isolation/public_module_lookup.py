@@ -18,7 +18,7 @@ from types import CodeType, ModuleType
 from typing import Any, Final
 
 from cuvis_ai_core.plugins.dependencies.live_versions import find_dependency
-from cuvis_ai_core.plugins.isolation.calling_plugin import answering_scope
+from cuvis_ai_core.plugins.isolation.calling_plugin import answering_scope, lending_scope
 from cuvis_ai_core.plugins.isolation.scope import Scope, is_kept, living_scopes
 from cuvis_ai_core.plugins.isolation.unloaded_modules import somebody_imports
 from cuvis_ai_core.plugins.sys_modules_owners import PublicName, tell_of_the_last, tell_of_unloads
@@ -33,7 +33,8 @@ def find_public(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
     if scope is not None:
         found = scope.locate(fullname)
     elif is_kept(fullname):
-        found = _host_spec(fullname, path)
+        lender = _lender(fullname)
+        found = _host_spec(fullname, path) if lender is None else lender.locate(fullname)
     if found is None:
         return None
     spec = ModuleSpec(fullname, _ProxyLoader(fullname), origin=found.origin)
@@ -195,7 +196,15 @@ def _answering(proxy: ModuleType, attribute: str) -> ModuleType | None:
     # Whoever looks through all of `sys.modules` reads `__file__` and the like, and means no import.
     # `inspect`, `warnings` and `unittest` do so at any moment; each would import the host's module of that name.
     looks_around = attribute.startswith("__") and attribute != "__path__"
-    return _imported_host_module(public) if looks_around else _host_module(public)
+    found = _imported_host_module(public) if looks_around else _host_module(public)
+    lender = _lender(public) if found is None else None
+    return found if lender is None else lender.import_module(public)
+
+
+def _lender(public: str) -> Scope | None:
+    """Return the plugin whose private dependency is given to code that means its own, since nobody has another."""
+    scope = lending_scope(public)
+    return None if scope is None or _host_spec(_top(public), None) is not None else scope
 
 
 def _imported_host_module(public: str) -> ModuleType | None:

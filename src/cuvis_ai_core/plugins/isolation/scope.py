@@ -54,6 +54,7 @@ class Code(NamedTuple):
     Attributes:
         search_path: Directories that hold the modules.
         tops: Top-level module names: the plugin's own, and those of its private dependencies.
+        lent: Those of them that only dependencies have: code elsewhere may be given these, never the plugin's own.
         shared: Dotted names of the packages and modules beside them that are everybody's.
         distributions: Their distributions by normalised name, the plugin's own first, and the directory that holds
             each one's metadata.
@@ -62,6 +63,7 @@ class Code(NamedTuple):
 
     search_path: Sequence[str]
     tops: frozenset[str]
+    lent: frozenset[str]
     shared: frozenset[str]
     distributions: Mapping[str, Path]
     editable: bool
@@ -74,6 +76,7 @@ class Scope:
         key: Identity of the content.
         name: Private name of the package.
         tops: Top-level module names that belong to it.
+        lent: Those of its private dependencies (see `Code`).
         shared: Names of what lies in its namespace packages and is everybody's (see `Code`).
         distributions: Its distributions (see `Code`).
         editable: Whether somebody may be editing the code.
@@ -86,6 +89,7 @@ class Scope:
         self.key = key
         self.name = name
         self.tops = code.tops
+        self.lent = code.lent
         self.shared = code.shared
         self.distributions = code.distributions
         self.editable = code.editable
