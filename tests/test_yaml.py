@@ -2,11 +2,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cuvis_ai_core._untrusted_files import load_yaml
-from cuvis_ai_core._yaml import MAX_BYTES, MAX_DEPTH, parse_yaml
+from cuvis_ai_core._yaml import MAX_BYTES, MAX_DEPTH, YamlDumper, parse_yaml
 from cuvis_ai_core.errors import YamlError
 
 BILLION_LAUGHS = 'a0: &a0 ["ha", "ha"]\n' + "".join(
@@ -23,6 +24,8 @@ BILLION_LAUGHS = 'a0: &a0 ["ha", "ha"]\n' + "".join(
         ("\ufeffa: b", {"a": "b"}),
         ("a: [1, 2.5, true, null, x]", {"a": [1, 2.5, True, None, "x"]}),
         ("a: 2024-01-31", {"a": "2024-01-31"}),
+        ("a: [1e-3, 1E5, +2e3, -1.5e3, .5e-1, 1.e2]", {"a": [1e-3, 1e5, 2e3, -1.5e3, 0.05, 100.0]}),
+        ("a: [e3, 1e, 1e-, v1e3, 1e3x, '1e-3', 0x1e3]", {"a": ["e3", "1e", "1e-", "v1e3", "1e3x", "1e-3", 0x1E3]}),
         ("a: =\n", {"a": "="}),
         ("a: <<\n", {"a": "<<"}),
         ('"<<": 1\n', {"<<": 1}),
@@ -41,6 +44,13 @@ def test_plain_data_has_its_obvious_meaning(text: str, data: object) -> None:
     """Dates stay texts; merge keys, aliases and byte-order marks do what is expected of them."""
     found = parse_yaml(text).data
     assert found == data or (data is None and list(found) == ["a"])
+
+
+@given(st.from_regex(r"[-+.0-9eE_]{1,8}", fullmatch=True) | st.floats(allow_nan=False))
+def test_what_is_written_is_read_again(value: object) -> None:
+    """A text that looks like a number is a text again, and a number a number."""
+    found = parse_yaml(yaml.dump([value], Dumper=YamlDumper)).data
+    assert (found, type(found[0])) == ([value], type(value))
 
 
 @pytest.mark.parametrize(

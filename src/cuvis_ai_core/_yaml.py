@@ -15,9 +15,9 @@ import yaml
 from cuvis_ai_core.errors import YamlError
 
 try:
-    from yaml import CSafeLoader as _Loader
+    from yaml import CSafeLoader as _SafeLoader
 except ImportError:  # PyYAML was built without libyaml: the same, slower
-    from yaml import SafeLoader as _Loader  # type: ignore[assignment]
+    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
 
 _Event: TypeAlias = Any  # PyYAML's stubs tell too little about the parser's events
 
@@ -29,6 +29,23 @@ _MAX_DIGITS: Final = 100
 _SHOWN_LENGTH: Final = 80
 
 _TAG: Final = "tag:yaml.org,2002:"
+
+# PyYAML goes by YAML 1.1, where a float has a dot and its exponent a sign: a learning rate of 1e-3 would be a text.
+# YAML 1.2 (section 10.3.2) and OmegaConf, with which published files are read, have numbers here.
+_EXPONENT: Final = re.compile(r"[-+]?(\d[\d_]*(\.\d*)?|\.\d+)[eE][-+]?\d+$")
+
+
+class _Loader(_SafeLoader):
+    """Reads what `YamlDumper` writes."""
+
+
+class YamlDumper(yaml.SafeDumper):
+    """Puts texts in quotes that would be read as numbers, `1e-3` among them."""
+
+
+for _each in (_Loader, YamlDumper):
+    _each.add_implicit_resolver(f"{_TAG}float", _EXPONENT, list("-+.0123456789"))
+
 _CONSTRUCTORS: Final = {
     f"{_TAG}null": _Loader.construct_yaml_null,
     f"{_TAG}bool": _Loader.construct_yaml_bool,

@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from cuvis_ai_core._deprecated import say_once
+from cuvis_ai_core._yaml import YamlDumper
 from cuvis_ai_core.plugins.manifest.manifest_schema import parse_plugin
 
 __all__ = ["GitPluginConfig", "LocalPluginConfig", "PluginManifest"]
@@ -124,4 +125,5 @@ class PluginManifest(BaseModel):
         """Write the manifest; its folder is made if it is not there."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+        text = yaml.dump(self.model_dump(), Dumper=YamlDumper, sort_keys=False, allow_unicode=True)
+        target.write_text(text, encoding="utf-8")

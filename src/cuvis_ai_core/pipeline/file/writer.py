@@ -105,8 +105,10 @@ def to_yaml(data: dict[str, Any]) -> str:
     """
     import yaml
 
+    from cuvis_ai_core._yaml import YamlDumper
+
     def dump(*, allow_unicode: bool) -> str:
-        return yaml.safe_dump(data, sort_keys=False, allow_unicode=allow_unicode, width=120)
+        return yaml.dump(data, Dumper=YamlDumper, sort_keys=False, allow_unicode=allow_unicode, width=120)
 
     try:
         text = dump(allow_unicode=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cuvis_ai_core._redact import without_credentials
-from cuvis_ai_core._yaml import parse_yaml
+from cuvis_ai_core._yaml import YamlDumper, parse_yaml
 from cuvis_ai_core.errors import ManifestError, SourceError, TagNotFoundError, YamlError
 from cuvis_ai_core.plugins.cache import policy_checks
 from cuvis_ai_core.plugins.cache.sources import git_source, project_folder, projects
@@ -211,7 +211,7 @@ def _written(value: object) -> str:
     import yaml
 
     # PyYAML breaks lines at 80 signs by default, and ends a bare scalar with '...'.
-    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
+    text = yaml.dump(value, Dumper=YamlDumper, default_flow_style=True, width=10_000, allow_unicode=True)
     return text.strip().removesuffix("...").strip()
 
 
