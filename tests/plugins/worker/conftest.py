@@ -10,7 +10,7 @@ import pytest
 from cuvis_ai_core import NodeRegistry
 
 PROJECT = Path(__file__).parents[2] / "projects" / "process_nodes"
-NODES = ("Echo", "Scale", "Forgetful", "Fragile", "Keeper", "Misbehaving", "Zero", "PerPixel", "Gathering")
+NODES = ("Echo", "Scale", "Forgetful", "Fragile", "Keeper", "Misbehaving", "Zero", "PerPixel", "Gathering", "Counting")
 CONFIG = {
     "path": str(PROJECT),
     "provides": [f"process_nodes.nodes.{name}" for name in NODES],

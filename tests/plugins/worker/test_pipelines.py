@@ -10,6 +10,8 @@ import pytest
 from cuvis_ai_core import NodeRegistry, Pipeline
 from cuvis_ai_core.errors import PipelineError, TrainingError, TrainRunError
 from cuvis_ai_core.training import StatisticalTrainer
+from cuvis_ai_core.training.batch_step import Measuring
+from cuvis_ai_core.training.evaluation import evaluate
 
 CUBE = np.arange(12, dtype=np.float32).reshape(1, 2, 2, 3)
 CONFIG: dict[str, Any] = {
@@ -228,3 +230,17 @@ def test_tiles_cross(registry: NodeRegistry, name: str, pixels: int) -> None:
     with Pipeline.from_dict(config, node_registry=registry) as pipeline:
         found = pipeline.forward_tiled({"cube": cube}, memory=64 * 10 * 2)["n", "cube"]
     np.testing.assert_array_equal(found, np.full_like(cube, pixels))
+
+
+def test_what_a_node_in_a_process_counts_is_reported_at_the_end(registry: NodeRegistry, config: dict[str, Any]) -> None:
+    """As of one in this process: no mean of batches, and each pass begins anew."""
+    batches = [{"mask": np.asarray([each])} for each in ([1, 1], [0, 0, 0, 0])]
+
+    def found(source: NodeRegistry) -> list[dict[str, float]]:
+        nodes = [{"name": "count", "class_name": "Counting"}]
+        measuring = Measuring(Pipeline.from_dict({"nodes": nodes}, node_registry=source), metric_nodes=["count"])
+        return [evaluate(measuring, batches, "val") for _ in range(2)]
+
+    with NodeRegistry(discover=False) as here:
+        here.load_plugin("process_nodes", {**config, "isolation": "scoped"})
+        assert found(registry) == found(here) == [{"count/share": 1 / 3, "count/highest": 0.5}] * 2

@@ -67,7 +67,7 @@ def test_a_class_is_found_by_all_its_names(registry: NodeRegistry) -> None:
     info = registry.plugin_of(found)
     assert info is not None
     assert (info.name, info.distribution, info.version) == ("process_nodes", "process-nodes", "1.0.0")
-    assert len(info.nodes) == 9
+    assert len(info.nodes) == 10
 
 
 def test_a_node_has_what_the_real_one_has(node: Construct) -> None:

@@ -31,6 +31,7 @@ METHODS: Final = (
     "load_state_dict",
     "calibrate",
     "prepare_inference",
+    "pooled_metrics",
 )
 """What a node may have beside `forward`, and the host may call."""
 

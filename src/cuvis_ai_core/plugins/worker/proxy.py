@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, SupportsIndex, TypeVar
 from cuvis_ai_core.errors import WorkerEndedError, WorkerError
 from cuvis_ai_core.node.base import NodeMixin
 from cuvis_ai_core.plugins.worker.connection import Connection
+from cuvis_ai_core.plugins.worker.remote_metrics import RemoteMetric
 from cuvis_ai_core.plugins.worker.worker_process import Worker
 
 # `next` of a count is one step of C: no two threads get the same number.
@@ -161,6 +162,8 @@ class ProxyNode(NodeMixin):
         answer = self._ask(method, {"args": list(args), "kwargs": kwargs})
         if method == "state_dict":
             return answer
+        if method == "pooled_metrics":
+            return {name: RemoteMetric(self._ask, name) for name in answer}
         facts, report = (answer["facts"], answer["report"]) if method == "calibrate" else (answer, None)
         self._keep_chosen(facts["hparams"])
         self._take(facts)

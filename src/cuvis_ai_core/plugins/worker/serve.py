@@ -171,6 +171,8 @@ class _Hosted:
         with without_gradients([self.node]):
             if method == "forward":
                 return self._forward(**self._inputs(args, kwargs))
+            if method == "pooled_metrics":
+                return self._pooled(*args)
             if method == "load_state_dict":
                 args = [self._state(args[0]), *args[1:]]
             if method == "calibrate":
@@ -180,6 +182,16 @@ class _Hosted:
         if method == "calibrate":
             return {"report": answer, "facts": self.facts()}
         return dict(answer) if method == "state_dict" else self.facts()
+
+    def _pooled(self, name: str = "", do: str = "") -> list[str] | float | None:
+        """Return the names of what the node counts over many batches; or have one of these answer, or begin anew."""
+        counting = self.node.pooled_metrics()
+        if not name:
+            return list(counting)
+        if do == "reset":
+            counting[name].reset()
+            return None
+        return float(counting[name].compute())
 
     def fit(self, batches: Iterator[Mapping[str, Any]]) -> dict[str, Any]:
         """Let the node learn from a stream."""

@@ -127,6 +127,40 @@ class Keeper(ArrayNode):
         self.cubes = [np.full(1, os.getpid(), np.float32)]
 
 
+class Share:
+    """Count, as a metric of torchmetrics does."""
+
+    def __init__(self):
+        self.reset()
+
+    def reset(self):
+        self.marked = self.all = 0
+
+    def update(self, mask):
+        self.marked, self.all = self.marked + int(mask.sum()), self.all + mask.size
+
+    def compute(self):
+        return np.float64(self.marked / self.all)
+
+
+class Counting(ArrayNode):
+    """Report the share and the maximum of each batch, and count the share of all so far."""
+
+    INPUT_SPECS = {"mask": PortSpec("number", (-1, -1))}
+    OUTPUT_SPECS = {"metrics": PortSpec(dict, ())}
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.share = Share()
+
+    def pooled_metrics(self):
+        return {"share": self.share}
+
+    def forward(self, mask):
+        self.share.update(mask)
+        return {"metrics": {"share": float(mask.mean()), "highest": float(mask.max())}}
+
+
 class Named(Exception):
     """The plugin's own."""
 
