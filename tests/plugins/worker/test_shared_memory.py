@@ -38,6 +38,47 @@ def test_memory_is_rounded_up_and_told_of_once() -> None:
         pool.close()
 
 
+def test_a_pool_that_is_closed_has_nothing_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is a handle left of what the other side was not told of, or that could not be made."""
+    opened: list[int] = []
+    duplicate = os.dup
+
+    def noted(handle: int) -> int:
+        opened.append(duplicate(handle))
+        return opened[-1]
+
+    monkeypatch.setattr(os, "dup", noted)
+    pool = SegmentPool("h")
+    pool.make(1)
+    assert HostMemory(lambda: None).surplus() == []
+    pool.close()
+    with pytest.raises(ValueError, match="no segment 'h1'"):
+        pool.get("h1")
+
+    def full(handle: int, *_: object) -> None:
+        opened.append(handle)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(OSError, match="No space left"):
+        pool.make(1)
+    assert len(opened) == 2
+    for handle in opened:
+        with pytest.raises(OSError, match=r"[Bb]ad file descriptor"):
+            os.fstat(handle)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks how many pages there are")
+def test_all_of_new_memory_is_there_at_once() -> None:
+    """What is only promised, and then missing, ends the process that writes to it."""
+    handle = new_memory(3 * SMALLEST)
+    try:
+        found = os.fstat(handle)
+        assert (found.st_size, found.st_blocks * 512 >= 3 * SMALLEST) == (3 * SMALLEST, True)
+    finally:
+        os.close(handle)
+
+
 @pytest.mark.parametrize(("told", "handles"), [(2, 1), (1, 2), (1, 0)])
 def test_what_is_told_comes_with_its_handles(told: int, handles: int) -> None:
     """One too few would give each later segment the memory of another."""
