@@ -101,6 +101,7 @@ def test_what_is_imported_stays_when_its_plugin_is_gone(
     with monkeypatch.context() as imported:
         imported.setitem(sys.modules, MODULE, ModuleType(MODULE))
         first.release()
+        assert served(LIB) == {str(tmp_path / "first"): [LIB]}
         assert (holding(), holding(idle=False), place()) == (["first"], [], "first")
         gone = f"(imported from {tmp_path / 'first'} for a plugin that is gone; only a new process is rid of it)."
         with pytest.raises(DependencyConflictError) as caught:
