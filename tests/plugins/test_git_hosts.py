@@ -527,13 +527,15 @@ def test_submodules_are_fetched_at_the_commits_of_the_tag(
 def test_a_plugin_imports_what_lies_in_a_submodule(
     registry: NodeRegistry, author: Callable[..., Path], served: Callable[..., str], project_files: Callable[..., Files]
 ) -> None:
-    """The build finds it in its place."""
+    """The build finds it in its place; its Git objects are the checkout's, by which a bundle proves what it carries."""
     library = author(name="library", files={"__init__.py": "ANSWER = 42\n"})
     files = project_files()
     files["src/echo_plugin/nodes.py"] += "\nfrom echo_plugin.vendored import ANSWER\nEcho.answer = ANSWER\n"
     folder = author(files=files)
-    with_submodule(folder, "src/echo_plugin/vendored", served(library), git(library, "rev-parse", "HEAD").strip())
-    load(registry, served(folder))
+    head = git(library, "rev-parse", "HEAD").strip()
+    with_submodule(folder, "src/echo_plugin/vendored", served(library), head)
+    checkout = load(registry, served(folder))
+    assert git(checkout, "cat-file", "-t", head) == "commit\n"
     assert registry.get("Echo").answer == 42  # type: ignore[attr-defined]
 
 

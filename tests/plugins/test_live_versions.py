@@ -77,6 +77,18 @@ def test_one_version_serves_all_until_the_last_lets_go(take: Acquire, tmp_path: 
     assert (place(), third.private) == ("third", ())
 
 
+def test_what_a_dependency_put_before_itself_is_found_first(take: Acquire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As OpenCV does with a folder of its own; below a package only that package's folder counts."""
+    target = take("first", lib()).target
+    (target / "own").mkdir()
+    (target / "own" / f"{MODULE}.py").touch()
+    monkeypatch.syspath_prepend(target / "own")
+    assert place() == "own"
+    spec = find_dependency(MODULE, [])
+    assert spec is not None
+    assert spec.origin == str(target / f"{MODULE}.py")
+
+
 def test_what_a_plugin_refuses_is_its_own_or_a_conflict(take: Acquire, tmp_path: Path) -> None:
     """What is compiled exists once in a process; then nothing has changed, and all who have it are named, once."""
     take("first", lib())
@@ -133,6 +145,22 @@ def test_a_module_that_the_program_imported_is_no_version(take: Acquire, monkeyp
     assert take("first", lib()).private == (lib(),)
 
 
+def test_another_build_that_the_program_imported_is_that_version(
+    take: Acquire, host: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of something compiled; of pure Python each distribution is one of its own."""
+    host("cuvis-live-unlike", "9")
+    host(f"{LIB}-headless", "1.5")
+    monkeypatch.setitem(sys.modules, MODULE, ModuleType(MODULE))
+    assert take("first", lib("1.0", pure=False), asks=(f"{LIB}<2",)).private == ()
+    with pytest.raises(DependencyConflictError, match=r"but 1\.5 is installed \(imported by this program\)"):
+        take("second", lib("2.0", pure=False), asks=(f"{LIB}>=2",))
+    assert take("third", lib("1.0"), asks=(f"{LIB}<2",)).private == (lib(),)
+    host(LIB, "1.2")
+    with pytest.raises(DependencyConflictError, match=r"but 1\.2 is installed \(imported by this program\)"):
+        take("fourth", lib("2.0", pure=False), asks=(f"{LIB}>=2",))
+
+
 def test_two_distributions_may_own_one_module(take: Acquire, tmp_path: Path) -> None:
     """The second is its plugin's own; but another build of something compiled serves in its place, which is known."""
     take("first", lib(pure=False, version="1.5"))
@@ -150,6 +178,7 @@ def test_two_distributions_may_own_one_module(take: Acquire, tmp_path: Path) -> 
     assert replaced(headless) == {str(tmp_path / "fourth"): [headless]}
     assert replaced()[str(tmp_path / "fourth")] == [headless]
     assert replaced(LIB) == {}
+    assert [each.name for each in take("seventh", lib(name=headless), asks=(headless,)).private] == [headless]
     more = take("fifth", lib(name=headless, pure=False), lib(name="cuvis-live-more", root="cuvis_live_more"), asks=())
     assert (more.replaced, holding("cuvis-live-more")) == ([headless], ["fifth"])
     with pytest.raises(DependencyConflictError, match=f"sixth requires {headless}>=2, but 1.5 is installed"):

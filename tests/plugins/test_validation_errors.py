@@ -149,6 +149,18 @@ def test_all_broken_rules_are_reported_at_once(read: Read) -> None:
     assert (caught.value.line, caught.value.key) == (2, "plugins.a-b")
 
 
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [("metadata: {}\nnodes: []\nconnections: []\n", 1), ("plugins: 0\nnodes: []\nversion: 1\n", 3)],
+    ids=["no plugins at all", "no mapping of plugins"],
+)
+def test_of_a_file_of_another_kind_it_is_said_once(read: Read, text: str, lines: int) -> None:
+    """Every key of it is unknown; where there are plugins, each is told."""
+    with pytest.raises(ManifestError) as caught:
+        read(text)
+    assert len(caught.value.message.splitlines()) == lines
+
+
 def test_very_many_broken_rules_are_cut_short(read: Read) -> None:
     """A file of another kind does not fill the screen."""
     with pytest.raises(ManifestError) as caught:

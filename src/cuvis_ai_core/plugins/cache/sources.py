@@ -150,7 +150,7 @@ def _publish(checkout: Path, marker: Mapping[str, Any], places: tuple[Path, Path
     return _source(place, marker)
 
 
-def put_checkout(name: str, declared: GitPlugin, checkout: Path, commit: str, store: Store, *, settled: bool) -> Source:
+def put_checkout(name: str, declared: GitPlugin, checkout: Path, commit: str, store: Store, *, settled: bool) -> None:
     """Move a checkout that came some other way than from its repository into the store, unless it is there.
 
     Args:
@@ -169,10 +169,8 @@ def put_checkout(name: str, declared: GitPlugin, checkout: Path, commit: str, st
     places = store.checkouts(name, declared.tag, wanted["repo"])
     with store.lock(places[0].name):
         # Again, with the lock: who held it before may have fetched just this.
-        found = _published(places, wanted)
-        if found is None:
-            found = _publish(checkout, complete(checkout, commit, wanted, settled=settled), places, store)
-        return found
+        if _published(places, wanted) is None:
+            _publish(checkout, complete(checkout, commit, wanted, settled=settled), places, store)
 
 
 def known_commits(repo: str, tag: str, store: Store) -> dict[str, bool]:
