@@ -32,6 +32,14 @@ def warn():
     warnings.warn("of the plugin", stacklevel=1)
 
 
+def quiet(*options, **more):
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        warnings.filterwarnings(*options, **more)
+        warn()
+    return not heard
+
+
 def log():
     logging.getLogger(__name__).warning("of the plugin")
 """
@@ -55,6 +63,17 @@ def tools(registry: NodeRegistry, folder: Path) -> Any:
 def line_of(text: str) -> int:
     """Return the number of a line of the module."""
     return next(number for number, line in enumerate(TOOLS.splitlines(), 1) if text in line)
+
+
+@pytest.mark.parametrize("options", [("ignore", "", Warning, "tools_plugin"), ("ignore", "", UserWarning, r"tools_.*")])
+def test_a_plugin_silences_warnings_by_public_names(tools: Any, options: tuple[Any, ...]) -> None:
+    """A filter for a module means the one that its code knows by that name, and no other."""
+    assert tools.quiet(*options)
+    assert tools.quiet("ignore", module=r"tools_plugin\.tools$")
+    assert not tools.quiet("ignore", module="tools_plugin$")
+    assert not tools.quiet("ignore", module="plugin")
+    with pytest.raises(AssertionError, match="action"):
+        tools.quiet("silence", module="tools_plugin")
 
 
 def test_a_traceback_names_file_and_line(tools: Any, folder: Path) -> None:
@@ -142,7 +161,9 @@ def test_coverage_by_path_counts_the_right_lines(folder: Path, tmp_path: Path, c
 
     coverage("run", "--include=*/tools_plugin/*", str(script))
     report = coverage("report", "--show-missing")
-    missing = ", ".join((f"{line_of('assert value')}-{line_of('raise ValueError')}", str(line_of("warnings.warn("))))
+    quiet = f"{line_of('with warnings.catch')}-{line_of('return not heard')}"
+    fail = f"{line_of('assert value')}-{line_of('raise ValueError')}"
+    missing = ", ".join((fail, str(line_of("warnings.warn(")), quiet))
     assert report.partition("tools.py")[2].splitlines()[0].endswith(missing)
     assert "Module tools_plugin was never imported" in coverage("run", "--source=tools_plugin", str(script))
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _import = builtins.__import__
 
-STOOD_FOR: Final = frozenset({"importlib", "logging", "subprocess", "sys"})
+STOOD_FOR: Final = frozenset({"importlib", "logging", "subprocess", "sys", "warnings"})
 """Standard modules of which a plugin has stand-ins (see `stdlib_overrides`), made when it first imports one."""
 
 

@@ -2,18 +2,20 @@
 
 - `importlib.import_module` takes a public name for the plugin's own version.
 - `logging.getLogger` gives loggers their public names, which people configure.
+- `warnings.filterwarnings` takes a public name for a module that runs under a private one.
 - `sys.modules` has the plugin's modules under their public names too.
 - `subprocess` tells a process which plugin started it, so that `python -m its_module` means this version.
 """
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Final, Protocol, TypeAlias
 
-from cuvis_ai_core.plugins.isolation.private_names import CALLING_PLUGIN, LIVE_PLUGINS, public_name
+from cuvis_ai_core.plugins.isolation.private_names import CALLING_PLUGIN, LIVE_PLUGINS, PREFIX, public_name
 
 _Functions: TypeAlias = dict[str, Any]
 
@@ -126,6 +128,19 @@ def _logging(module: ModuleType, _: Caller) -> _Functions:
     return {"getLogger": getLogger}
 
 
+def _warnings(real: ModuleType, _: Caller) -> _Functions:
+    def filterwarnings(
+        action: str, message: str = "", category: Any = Warning, module: str = "", *more: Any, **options: Any
+    ) -> None:
+        # Flags such as (?i) stand at the beginning of a pattern, or nowhere.
+        if module and not module.startswith("(?"):
+            # Of any plugin, as a filter of any program is about all that runs in it.
+            module = rf"(?:{re.escape(PREFIX)}\w+\.)?(?:{module})"
+        real.filterwarnings(action, message, category, module, *more, **options)
+
+    return {"filterwarnings": filterwarnings}
+
+
 def _subprocess(module: ModuleType, caller: Caller) -> _Functions:
     def told(args: tuple[object, ...], options: dict[str, object]) -> tuple[tuple[object, ...], dict[str, object]]:
         if len(args) > _ENV_POSITION:
@@ -171,5 +186,6 @@ STAND_INS: Final[Mapping[str, Callable[[ModuleType, Caller], _Functions]]] = {
     "logging": _logging,
     "subprocess": _subprocess,
     "sys": _sys,
+    "warnings": _warnings,
 }
 """What stands in for which module."""
