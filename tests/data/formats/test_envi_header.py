@@ -138,7 +138,14 @@ def test_widths_of_wavenumbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "bbl", ["{1, 0, 1, 1}", "{1.0, 0.0, 1.000, 1}", "{1,\n0 ; water\n,1, 1,}", "{ True , False , True , True }"]
+    "bbl",
+    [
+        "{1, 0, 1, 1}",
+        "{1.0, 0.0, 1.000, 1}",
+        "{1,\n0 ; water\n,1, 1,}",
+        "{ True , False , True , True }",
+        "{true, FALSE, 1, true}",
+    ],
 )
 def test_bad_bands(tmp_path: Path, bbl: str) -> None:
     """In the list of bad bands 1 is good, as an integer or not."""

@@ -19,8 +19,8 @@ _INTERLEAVES: Final = ("bil", "bip", "bsq")
 _BYTE_ORDERS: Final = {"0": "<", "1": ">"}
 # The library's table, without complex numbers, of which a cube has none.
 _DATA_TYPES: Final = {code: kind for code, kind in envi.envi_to_dtype.items() if np.dtype(kind).kind != "c"}
-_TRUTH: Final = {"True": 1.0, "False": 0.0}
-"""As `spectral.envi.save_image` writes a list of bad bands that is made of truth values."""
+_TRUTH: Final = {"true": 1.0, "false": 0.0}
+"""As `spectral.envi.save_image` writes a list of bad bands that is made of truth values, in capitals; others do not."""
 
 _FRAMES: Final = ("major frame offsets", "minor frame offsets")
 _ELSEWHERE: Final = {"library": "a spectral library", "meta": "a mosaic of other files", "virtual": "a virtual mosaic"}
@@ -168,9 +168,9 @@ class EnviHeader:
 
 
 def _as_number(word: str) -> float:
-    if word in _TRUTH:
-        return _TRUTH[word]
-    return float(word.lower().replace("d", "e"))  # IDL writes 1.5D+003
+    word = word.lower()
+    # IDL writes 1.5D+003.
+    return _TRUTH[word] if word in _TRUTH else float(word.replace("d", "e"))
 
 
 def read_header(path: Path) -> EnviHeader:
