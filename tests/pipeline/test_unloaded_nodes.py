@@ -40,6 +40,12 @@ def test_nodes_that_are_not_loaded_have_the_ports_of_their_edges() -> None:
     assert isinstance(pipeline.unloaded["select"].reason, NodeNotFoundError)
 
 
+def test_a_pipeline_names_the_plugins_that_its_file_asks_for() -> None:
+    """In the order of the file, loaded or not; none where it says nothing."""
+    assert outline(plugins=["plants", "adaclip"]).plugins == ("plants", "adaclip")
+    assert outline().plugins == Pipeline("empty").plugins == ()
+
+
 def test_an_output_for_several_kinds_of_inputs_is_of_unknown_type() -> None:
     """An input with several edges takes several; nothing is refused for what only the class knows."""
     nodes = [*NODES, {"name": "scale", "class_name": "MinMaxNormalizer"}]

@@ -355,6 +355,11 @@ class Pipeline(PublishedMethods):
         self._config.metadata.update(kept)
 
     @property
+    def plugins(self) -> tuple[str, ...]:
+        """Names of the plugins from which its file says that nodes come."""
+        return tuple(self._config.plugins)
+
+    @property
     def nodes(self) -> NodeView:
         """The node objects in the order of the file: iterated, by name as `nodes["name"]`, or `nodes()` as a list."""
         return NodeView(self._graph.nodes)

@@ -98,8 +98,8 @@ def print_unloaded(registry: "NodeRegistry", pipeline: Pipeline, command: str, m
     unloaded = pipeline.unloaded
     if not unloaded:
         return
-    named = pipeline.to_dict().get("plugins", [])
-    from_plugins = f" of the plugins that the file names ({', '.join(named)})" if named else " of plugins"
+    named = ", ".join(pipeline.plugins)
+    from_plugins = f" of the plugins that the file names ({named})" if named else " of plugins"
     verb = "is" if len(unloaded) == 1 else "are"
     say()
     say_line(f"{len(unloaded)} of {len(pipeline.nodes)} nodes {verb} not loaded: {', '.join(unloaded)}.")
