@@ -110,5 +110,5 @@ def test_names_of_one_distribution_are_one(name: str) -> None:
 def test_a_distribution_goes_through_json() -> None:
     """With all that it has; what is not said there is as it is by default."""
     found = Distribution("dep", "1", ("a", "b"), ("dep",), ("names",), pure=False)
-    assert Distribution.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert Distribution.from_json(json.loads(json.dumps(found._asdict()))) == found
     assert Distribution.from_json({"name": "dep", "version": "1"}) == Distribution("dep", "1", (), (), (), pure=True)

@@ -56,16 +56,14 @@ It is safe to delete; what is needed is fetched again. `cuvis-ai plugins cache` 
 
 def short_hash(*parts: str) -> str:
     """Return eight hexadecimal digits that stand for some texts."""
-    import hashlib
-
-    # Names of files may hold halves of surrogate pairs, where the system's bytes were no UTF-8.
-    return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:8]
+    return long_hash(*parts)[:8]
 
 
 def long_hash(*parts: str) -> str:
     """Return 32 hexadecimal digits that stand for some texts: so many that nobody finds others with the same ones."""
     import hashlib
 
+    # Names of files may hold halves of surrogate pairs, where the system's bytes were no UTF-8.
     return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:32]
 
 

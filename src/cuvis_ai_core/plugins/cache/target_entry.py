@@ -56,8 +56,8 @@ class Target(NamedTuple):
         del data["folder"]
         return {
             **data,
-            "plugin": self.plugin.to_json(),
-            "needed": [each.to_json() for each in self.needed],
+            "plugin": self.plugin._asdict(),
+            "needed": [each._asdict() for each in self.needed],
             "code": dict(self.code),
             "entry_points": dict(self.entry_points),
             "hosts": list(self.hosts),
@@ -72,17 +72,11 @@ class Target(NamedTuple):
             KeyError: Something is missing.
             TypeError, ValueError, AttributeError: Something is of another kind.
         """
-        return cls(
-            folder=folder,
-            plugin=Distribution.from_json(data["plugin"]),
-            needed=tuple(map(Distribution.from_json, data["needed"])),
-            code=data["code"],
-            entry_points=data["entry_points"],
-            hosts=tuple(data["hosts"]),
-            title=data["title"],
-            editable=data["editable"],
-            content=data["content"],
-            watched=dict(data["watched"]),
-            built_from=data["built_from"],
-            stamp=data["stamp"],
-        )
+        fields = {
+            **{key: data[key] for key in cls._fields if key != "folder"},
+            "plugin": Distribution.from_json(data["plugin"]),
+            "needed": tuple(map(Distribution.from_json, data["needed"])),
+            "hosts": tuple(data["hosts"]),
+            "watched": dict(data["watched"]),
+        }
+        return cls(folder=folder, **fields)

@@ -26,15 +26,11 @@ class Distribution(NamedTuple):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Distribution":
-        """Build from what `to_json` gave."""
+        """Build from the fields as plain data, in which tuples are lists."""
         fields: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
         }
         return cls(**fields)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return this as plain data."""
-        return self._asdict()
 
 
 def normalised(name: str) -> str:
