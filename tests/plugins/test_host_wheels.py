@@ -93,8 +93,10 @@ def test_a_wheel_has_the_running_code_and_the_needs_of_nodes(host: Path) -> None
     with zipfile.ZipFile(wheels["cuvis-ai-hookspecs"]) as wheel:
         metadata = wheel.read("cuvis_ai_hookspecs-1.2.dist-info/METADATA")
     assert metadata == b"Metadata-Version: 2.1\nName: cuvis-ai-hookspecs\nVersion: 1.2\n"
-    again = host_wheels.write_wheels(host / "new/wheels again")
-    assert [path.read_bytes() for path in again.values()] == [path.read_bytes() for path in wheels.values()]
+    written = [path.read_bytes() for path in wheels.values()]
+    for folder in ("new/wheels", "new/other wheels"):
+        again = host_wheels.write_wheels(host / folder)
+        assert [path.read_bytes() for path in again.values()] == written
 
 
 def test_the_hash_changes_with_every_file_of_the_wheels(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,12 @@ from cuvis_ai_core.errors import (
     InstallError,
     MissingExtraError,
 )
+from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cancellable_threads import Crew
+from cuvis_ai_core.plugins.installing import resolution
 from cuvis_ai_core.plugins.installing.install_request import Choice, Needs
 from cuvis_ai_core.plugins.installing.resolution import Resolution, ResolvedTogether
+from cuvis_ai_core.plugins.manifest.manifest_schema import LocalPlugin
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.installing.uv_commands import Uv
@@ -199,6 +202,24 @@ def test_what_only_the_host_may_have_is_refused_for_one_plugin() -> None:
     assert error.message.startswith("Plugin package dist-a needs torch")
     assert "package dist-b requires numpy, which only the host may have" in str(found.choices["b"].error)
     assert found.choices["c"] == Choice(("x==9",))
+
+
+@pytest.mark.usefixtures("host")
+def test_without_a_lock_file_the_manifest_and_the_repository_decide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is there is taken, once a tag is settled; pins to keep are those that it was given."""
+    versions = ResolvedTogether(["x==1"])
+    settled: list[tuple[str, Source]] = []
+    monkeypatch.setattr(resolution, "settle", lambda *words: settled.append(words))
+    source = Source(tmp_path)
+    versions.check("a", source)
+    assert settled == [("a", source)]
+    declared = LocalPlugin(path=Path(), provides=("m.N",), isolation="auto")
+    assert versions.isolation("a", declared) == "auto"
+    uv = cast("Uv", FakeUv(newest))
+    needs = {"a": Needs("dist-a", ("x", "y"), uv, lambda _: None)}
+    assert versions.choose(needs, uv, Crew()) == {"a": Choice(("x==1", "y==9"))}
 
 
 def test_keys_tell_what_is_resolved_together(host: Path, tmp_path: Path) -> None:

@@ -67,8 +67,6 @@ class Server:
         except BaseException as error:  # of a node, which may even want to end its program
             writer = Writer(self._memory.room)
             answer = {"error": _told(error, self._owner)}
-            # Its traceback holds the frames, and with them the arrays of the call.
-            del error
         # Before replying: arrays that are gone now are told as free with this answer, and not one call later.
         del request, message
         self._reply(answer, writer)
