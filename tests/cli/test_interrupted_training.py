@@ -1,13 +1,16 @@
 """The folder of a training that is under way says what is kept in it."""
 
 import shutil
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import click
 import pytest
 
-from cuvis_ai_core.cli.restore.interrupted_training import Unfinished
+from cuvis_ai_core.cli.restore.interrupted_training import Unfinished, kept_on_failure
 from cuvis_ai_core.training.resume_checkpoint import put_checkpoint
 
 torch = pytest.importorskip("torch")
@@ -130,3 +133,91 @@ def test_only_the_same_training_goes_on(tmp_path: Path) -> None:
     with Unfinished(tmp_path, {"b": "2", "a": "1"}) as again:
         assert (again.folder / "resume.ckpt").is_file()
     assert not (tmp_path / "unfinished").exists()
+
+
+def test_two_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    """Whoever was refused, or has ended, holds it no more; what is gone on with is said."""
+    settings: Any = {"folder": tmp_path}  # as text it is the same again
+    first, second, third = Unfinished(tmp_path, settings), Unfinished(tmp_path, settings), Unfinished(tmp_path, {})
+    with suppress(KeyboardInterrupt), first:
+        (first.folder / "last.pt").touch()
+        with pytest.raises(click.BadParameter, match="is being trained in by another process") as caught, second:
+            pytest.fail("it was trained in twice")
+        assert caught.value.param_hint == "output_dir"
+        raise KeyboardInterrupt
+    with pytest.raises(click.BadParameter, match="of another configuration"), third:
+        pytest.fail("it was gone on with")
+    with second:
+        pass
+    assert not first.folder.exists()
+
+
+def test_what_is_gone_on_with_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And nothing where there is nothing."""
+    with _begin(tmp_path):
+        pass
+    assert capsys.readouterr().err == f"Going on with the unfinished training in {tmp_path / 'unfinished'}\n"
+    with Unfinished(tmp_path, {}):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+STATE = {"node": {"weight": torch.ones(2), "code": torch.nn.ReLU()}}
+LEFT = " without node.code, which cannot be saved."
+ROWS = [{"epoch": 1.0, "val_loss": 0.5}]
+
+
+@pytest.mark.parametrize(
+    ("error", "epochs", "rows", "made", "told"),
+    [
+        (ValueError, 0, [], [], []),
+        (ValueError, 1, ROWS, [], [f"after 1 epoch: metrics.csv, last.pt{LEFT}"]),
+        (
+            KeyboardInterrupt,
+            2,
+            [],
+            ["resume.ckpt"],
+            [f"after 2 epochs: last.pt{LEFT}"],
+        ),
+        (
+            ValueError,
+            2,
+            [],
+            ["resume.ckpt", "last.pt/file"],
+            [
+                "after 2 epochs: nothing without node.code, which cannot be saved.",
+                "The same command goes on from there.",
+            ],
+        ),
+    ],
+)
+def test_what_a_training_that_fails_leaves_is_said(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    error: type[BaseException],
+    epochs: int,
+    rows: list[dict[str, float]],
+    made: list[str],
+    told: list[str],
+) -> None:
+    """The last weights, the metrics, and whether it can be gone on with; what cannot be written is told beside."""
+    for name in made:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    pipeline: Any = SimpleNamespace(name="scores", state_dict=lambda: STATE)
+    with pytest.raises(error), kept_on_failure(tmp_path, pipeline, lambda: rows, lambda: epochs):
+        raise error
+    lines = [line.removeprefix(f"Kept in {tmp_path} ") for line in capsys.readouterr().err.splitlines()]
+    assert lines == told
+    warned = [each for each in caplog.messages if each.startswith(f"'{tmp_path / 'last.pt'}' cannot be written: ")]
+    assert len(warned) == ("last.pt/file" in made)
+    if rows:
+        assert (tmp_path / "metrics.csv").read_text(encoding="utf-8") == "epoch,val_loss\n1.0,0.5\n"
+    if epochs and not warned:
+        written = torch.load(tmp_path / "last.pt", weights_only=True)
+        assert written["state_dict"]["node"].keys() == {"weight"}
+        assert {key: written["metadata"][key] for key in ("pipeline", "epochs")} == {
+            "pipeline": "scores",
+            "epochs": epochs,
+        }
