@@ -256,6 +256,35 @@ def test_drawings(pipeline: Pipeline, tmp_path: Path) -> None:
         pipeline.visualize("render_mermaid")
 
 
+@pytest.mark.parametrize(
+    ("place", "options", "file", "kind"),
+    [
+        ("deep/er/belt", {}, "deep/er/belt.png", "png"),
+        ("belt", {"format": "svg"}, "belt.svg", "svg"),
+        ("belt.pdf", {}, "belt.pdf", "pdf"),
+        ("belt.dot", {"format": "png", "graph_attributes": {"dpi": "9"}}, "belt.dot", "png"),
+    ],
+)
+def test_pictures(
+    pipeline: Pipeline,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    options: dict[str, Any],
+    file: str,
+    kind: str,
+) -> None:
+    """In the format that is asked for, or that the name of the file says."""
+
+    def picture(_: Pipeline, *given: object) -> str:
+        return repr(given)
+
+    monkeypatch.setattr("cuvis_ai_core.pipeline.visualizer.picture", picture)
+    written = PipelineVisualizer(pipeline).render_graphviz(tmp_path / place, **options)
+    assert written == tmp_path / file
+    assert (tmp_path / file).read_text() == repr((kind, options.get("graph_attributes")))
+
+
 def test_profiling(pipeline: Pipeline) -> None:
     """Times of each node and stage, from when it is switched on until it is switched off."""
     batch = {"image": np.ones((1, 2, 2, 1), np.float32)}

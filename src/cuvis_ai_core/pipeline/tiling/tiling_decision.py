@@ -102,5 +102,4 @@ def _image(batch: Mapping[BatchKey, Value]) -> tuple[int, int, int] | None:
 
 
 def _largest(batch: Mapping[BatchKey, Value], image: tuple[int, int, int]) -> tuple[int, ...]:
-    shapes = [tuple(value.shape) for value in batch.values() if image_size(value) == image]
-    return max(shapes, key=lambda shape: shape[3:])
+    return max(tuple(value.shape) for value in batch.values() if image_size(value) == image)
