@@ -60,7 +60,7 @@ def test_what_leads_nowhere_is_told_with_its_place(text: str, problem: str) -> N
 
 
 def test_the_depth_and_the_length_have_limits() -> None:
-    """Fifty steps and ten thousand signs are taken, and not one more."""
+    """Fifty steps, ten thousand signs and two MiB in all are taken, and not one more."""
     assert resolve(chain(50))["k0"] == 1
     with pytest.raises(PipelineError, match="more than 50 deep"):
         resolve(chain(51))
@@ -68,6 +68,9 @@ def test_the_depth_and_the_length_have_limits() -> None:
     assert len(resolve({"a": 1, "b": "x" * (10_000 - len(text)) + text})["b"]) == 10_000 - len(text) + 1
     with pytest.raises(PipelineError, match="text of more than 10000 signs"):
         resolve({"a": 1, "b": "x" * (10_001 - len(text)) + text})
+    assert resolve({"a": "x" * (2 * 1024**2 - 3), "b": "${c}", "c": 1})["b"] == 1
+    with pytest.raises(PipelineError, match="for more than 2 MiB of text"):
+        resolve({"a": "x" * (2 * 1024**2 - 2), "b": "${c}", "c": 1})
 
 
 def test_what_is_named_twice_is_two_values() -> None:
