@@ -1,0 +1,256 @@
+"""Trainings without gradients and what they say and write, word for word; no torch is needed for them."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import yaml
+from cuvis_ai_schemas.execution import Metric
+from cuvis_ai_schemas.pipeline import PortSpec
+from PIL import Image
+
+from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.node import ArrayNode
+
+Run = Callable[..., Any]
+
+CUBE = PortSpec(np.float32, (-1, -1, -1, -1))
+
+
+class Center(ArrayNode):
+    """The cube less the mean of the data."""
+
+    INPUT_SPECS: ClassVar[dict[str, PortSpec]] = {"cube": CUBE}
+    OUTPUT_SPECS: ClassVar[dict[str, PortSpec]] = {"cube": CUBE}
+
+    def __init__(self, **base: Any) -> None:
+        super().__init__(**base)
+        self._mean: float | None = None
+
+    def statistical_initialization(self, input_stream: Iterable[Mapping[str, Any]]) -> None:
+        """Learn the mean."""
+        self._mean = float(np.mean([values["cube"].mean() for values in input_stream]))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the mean, where there is one."""
+        return {} if self._mean is None else {"mean": np.array([self._mean])}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take a mean."""
+        self._mean = float(state["mean"][0])
+
+    def forward(self, cube: Any) -> dict[str, Any]:
+        """Return the difference."""
+        return {"cube": cube - np.float32(self._mean)}
+
+
+class Darkness(ArrayNode):
+    """A loss, and a metric that is no number where all is as dark."""
+
+    INPUT_SPECS: ClassVar[dict[str, PortSpec]] = {"cube": CUBE}
+    OUTPUT_SPECS: ClassVar[dict[str, PortSpec]] = {"loss": PortSpec(np.float32, ()), "metrics": PortSpec(list, ())}
+
+    def forward(self, cube: Any, context: Any = None) -> dict[str, Any]:
+        """Return the mean, and the range or else nothing."""
+        if cube.mean() > 100:
+            raise ValueError("it is too bright")
+        spread = float(np.ptp(cube)) or float("nan")
+        return {"loss": cube.mean(), "metrics": [Metric(name="spread", value=spread, stage=context.stage)]}
+
+
+TRAINRUN: dict[str, Any] = {
+    "name": "night",
+    "pipeline": {
+        "metadata": {"name": "by night"},
+        "nodes": [{"name": "center", "class_name": "Center"}, {"name": "dark", "class_name": "Darkness"}],
+        "edges": [{"source": "center.outputs.cube", "target": "dark.inputs.cube"}],
+    },
+    "data": {"cubes": "scenes", "train_ids": [0, 1], "val_ids": [2, 3], "test_ids": [4]},
+    "loss_nodes": ["dark"],
+    "metric_nodes": ["dark"],
+    "output_dir": "out",
+}
+
+
+@pytest.fixture
+def restore(shell: Run, write_yaml: Run, tmp_path: Path) -> Run:
+    """Return a function that runs a trainrun on six cubes, and gives status, stderr and stdout by their lines."""
+    for node in (Center, Darkness):
+        NodeRegistry.register(node)
+    Path("scenes").mkdir()
+    for number, step in enumerate((0, 0, 1, 2, 0, 200)):
+        cube = np.full((2, 2, 3), number, np.float32)
+        cube[0, 0, 0] += step * 6
+        np.save(f"scenes/{number}.npy", cube)
+
+    def run(mode: str, *arguments: str, **content: Any) -> tuple[int, list[str], list[str]]:
+        file = write_yaml("run.yaml", {**TRAINRUN, **content})
+        result = shell("restore-trainrun", "--trainrun-path", file, "--mode", mode, *arguments)
+        here = str(tmp_path / "work")
+        said, printed = (
+            [re.sub("[─ ]+", " ", line).strip() for line in text.replace(here, "HERE").splitlines() if line.strip()]
+            for text in (result.stderr, result.stdout)
+        )
+        return result.exit_code, said, printed
+
+    return run
+
+
+VALIDATED = [
+    *("night: val", "metric value", "", "loss 2.75", "dark/spread 9"),
+    "Means of batches, weighted by their pixels (no output 'weight'): dark.",
+]
+TESTED = ["night: test", "metric value", "", "loss 3.5", "dark/spread not defined"]
+
+
+def test_a_training_says_and_writes_all(restore: Run) -> None:
+    """And says it once more where it has ended before; measuring it again gives the same."""
+    assert restore("train") == (
+        0,
+        [
+            "Initialising center from 2 cubes",
+            "Measuring on 2 cubes of 'val'",
+            "Measuring on 1 cubes of 'test'",
+            "Warning: dark/spread is nan for a batch, which is left out of it",
+            "Writing HERE/out",
+        ],
+        [
+            *VALIDATED,
+            *TESTED,
+            "Written to HERE/out: the trained pipeline is pipeline.yaml, run.json says what ran.",
+        ],
+    )
+    names = ["metrics.csv", "pipeline.safetensors", "pipeline.yaml", "run.json", "trainrun.yaml"]
+    assert sorted(file.name for file in Path("out").iterdir()) == names
+    assert Path("out/metrics.csv").read_text(encoding="utf-8") == "loss,dark/spread\n2.75,9.0\n"
+    here = Path.cwd()
+    nodes = [{**node, "params": {}} for node in TRAINRUN["pipeline"]["nodes"]]
+    assert yaml.safe_load(Path("out/trainrun.yaml").read_text(encoding="utf-8")) == {
+        **TRAINRUN,
+        "pipeline": {**TRAINRUN["pipeline"], "nodes": nodes},
+        "data": {**TRAINRUN["data"], "cubes": [str(here / "scenes")]},
+        "output_dir": str(here / "out"),
+        "weights": "pipeline.safetensors",
+    }
+    record = json.loads(Path("out/run.json").read_text(encoding="utf-8"))
+    assert record["trainrun"]["file"] == str(here / "run.yaml")
+    assert {key: record[key] for key in ("annotations", "validation", "test", "files", "left_out")} == {
+        "annotations": [],
+        "validation": {"loss": 2.75, "dark/spread": 9.0},
+        "test": {"loss": 3.5, "dark/spread": None},
+        "files": [{"file": name} for name in names if name != "run.json"],
+        "left_out": [],
+    }
+    assert [node["name"] for node in record["nodes"]] == ["center", "dark"]
+    kept = "HERE/out holds this training already, with these settings. --overwrite trains again."
+    without = [line for line in VALIDATED if not line.startswith("Means")]
+    assert restore("train") == (0, [], [*without, *TESTED, kept])
+    assert restore("validate") == (0, ["Measuring on 2 cubes of 'val'"], VALIDATED)
+    assert restore("test")[::2] == (0, TESTED)
+
+
+def test_a_record_that_somebody_changed_is_no_number(restore: Run) -> None:
+    """Of what it says was measured, numbers alone are believed."""
+    restore("train")
+    record = json.loads(Path("out/run.json").read_text(encoding="utf-8"))
+    record["validation"] = {"loss": True, "dark/spread": "9", "other": 1, "none": None}
+    record["test"] = [1]
+    Path("out/run.json").write_text(json.dumps(record), encoding="utf-8")
+    status, _, printed = restore("train")
+    assert (status, printed[:-1]) == (0, ["night: val", "metric value", "", "other 1", "none not defined"])
+
+
+@pytest.mark.parametrize(
+    ("mode", "content", "lines"),
+    [
+        (
+            "validate",
+            {},
+            [
+                "Error: Trainrun file run.yaml: nothing is trained yet: there are no weights in 'HERE/out'.",
+                "Train first, with --mode train, or name the weights: --override weights=pipeline.pt",
+            ],
+        ),
+        (
+            "test",
+            {"pipeline": {"nodes": [TRAINRUN["pipeline"]["nodes"][1]]}, "data": {"cubes": "scenes", "val_ids": [0]}},
+            [
+                "Error: Trainrun file run.yaml: no cubes are named for 'test'.",
+                "Name them: data.test_ids, or of a data module data.splits.test.",
+            ],
+        ),
+        (
+            "validate",
+            {"pipeline": {"nodes": [TRAINRUN["pipeline"]["nodes"][1]]}, "loss_nodes": [], "metric_nodes": []},
+            [
+                "Measuring on 2 cubes of 'val'",
+                "Error: Trainrun file run.yaml: no loss or metric node runs in the stage 'val'.",
+                "Name nodes in loss_nodes or metric_nodes, and look at their execution_stages.",
+            ],
+        ),
+        (
+            "validate",
+            {"pipeline": {"nodes": [TRAINRUN["pipeline"]["nodes"][1]]}, "training": {"max_epochs": 2}},
+            [
+                "Error: Trainrun file run.yaml: nothing is trained yet: there are no weights in 'HERE/out'.",
+                "Train first, with --mode train, or name the weights: --override weights=pipeline.pt",
+            ],
+        ),
+    ],
+)
+def test_what_cannot_be_measured_is_said(restore: Run, mode: str, content: dict[str, Any], lines: list[str]) -> None:
+    """With what to do, and nothing is written."""
+    assert restore(mode, **content) == (2, lines, [])
+    assert not Path("out").exists()
+
+
+def test_what_was_not_trained_here_is_measured(restore: Run) -> None:
+    """Where nothing is to be learned, or by the weights that training would begin from."""
+    nothing_learned = {"pipeline": {"nodes": [TRAINRUN["pipeline"]["nodes"][1]]}}
+    assert restore("test", **nothing_learned)[2] == [*TESTED[:3], "loss 4", TESTED[4]]
+    restore("train", output_dir="first")
+    begun = {"initial_weights": "first/pipeline.safetensors", "training": {"max_epochs": 2}}
+    assert restore("test", **begun)[2] == TESTED
+
+
+def test_what_cannot_be_tested_on_is_said(restore: Run) -> None:
+    """What was trained is there all the same; a part that is not there is passed over without a word."""
+    data = {**TRAINRUN["data"], "test_ids": [5]}
+    status, said, printed = restore("train", data=data)
+    assert (status, printed[:-1]) == (0, VALIDATED)
+    (warning,) = (line for line in said if line.startswith("Warning"))
+    assert warning.startswith(
+        "Warning: the trained pipeline is not tested: Node 'dark' failed in stage 'test': ValueError: it is too bright"
+    )
+    del data["test_ids"]
+    assert restore("train", "--overwrite", data=data)[1:] == (
+        ["Initialising center from 2 cubes", "Measuring on 2 cubes of 'val'", "Writing HERE/out"],
+        [*VALIDATED, "Written to HERE/out: the trained pipeline is pipeline.yaml, run.json says what ran."],
+    )
+
+
+def test_annotations_and_published_copies_are_written(restore: Run) -> None:
+    """The record says which classes there are; copies lie where published tools look."""
+    Path("scenes/masks").mkdir()
+    for number in range(6):
+        Image.fromarray(np.ones((2, 2), np.uint8)).save(f"scenes/masks/{number}.png")
+    nodes = [{**node, "hparams": {}} for node in TRAINRUN["pipeline"]["nodes"]]
+    pipeline = {**TRAINRUN["pipeline"], "nodes": nodes}
+    status, said, _ = restore("train", pipeline=pipeline, data={**TRAINRUN["data"], "masks": "scenes/masks"})
+    assert status == 0, said
+    record = json.loads(Path("out/run.json").read_text(encoding="utf-8"))
+    assert record["annotations"] == [{"path": str(Path("scenes/masks").absolute()), "classes": {}, "remarks": []}]
+    written = yaml.safe_load(Path("out/trainrun.yaml").read_text(encoding="utf-8"))
+    assert written["pipeline"]["nodes"] == nodes
+    copies = Path("out/trained_models")
+    assert sorted(file.name for file in copies.iterdir()) == [
+        *("by_night_restored.safetensors", "by_night_restored.yaml", "run.json")
+    ]
+    for suffix in (".yaml", ".safetensors"):
+        copy = copies / f"by_night_restored{suffix}"
+        assert copy.read_bytes() == Path("out/pipeline").with_suffix(suffix).read_bytes()
+    assert json.loads((copies / "run.json").read_text(encoding="utf-8"))["validation"] == {}
