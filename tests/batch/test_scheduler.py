@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from cuvis_ai_core.batch import scheduler
+from cuvis_ai_core.batch.cube_records import Outcome
 from cuvis_ai_core.batch.engine import Event, Setup
 from cuvis_ai_core.batch.failure_limits import Limits
 from cuvis_ai_core.batch.job import Job
@@ -106,8 +108,9 @@ class Script:
         return event
 
     def end(self, worker: int) -> None:
-        """End a worker: it is ready no more."""
+        """End a worker: it is ready no more, and nothing more is heard of it."""
         self._ready.discard(worker)
+        self._events = deque(each for each in self._events if not isinstance(each, Event) or each.worker != worker)
 
     def close(self) -> None:
         """End all of them."""
@@ -286,3 +289,130 @@ def test_a_cube_has_no_results_behind_a_link(run: Run, output: Path, tmp_path: P
     with pytest.raises(OutputError, match="has a link"):
         run(script, "a sub/b")
     assert script.given == []
+
+
+class Clock:
+    """A clock that goes on by some seconds each time the driver tells how it stands."""
+
+    def __init__(self, seconds: float) -> None:
+        self.now = 0.0
+        self._seconds = seconds
+
+    def monotonic(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def tick(self, _: Report) -> None:
+        """Go on."""
+        self.now += self._seconds
+
+
+@pytest.fixture
+def timed(tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Report]:
+    """Return a function that runs a job on one cube, or several, by a clock of its own."""
+    (tmp_path / "pipeline.yaml").write_text("nodes: []\n")
+
+    def call(script: Script, seconds: float, names: str = "a", metrics: Path | None = None, **limits: Any) -> Report:
+        clock = Clock(seconds)
+        monkeypatch.setattr(scheduler, "time", clock)
+        for name in names.split():
+            (tmp_path / f"{name}.npy").write_bytes(b"x")
+        units = [Unit(str(tmp_path / f"{name}.npy"), name) for name in names.split()]
+        job = Job(str(tmp_path / "pipeline.yaml"))
+        return Driver(job, units, output, script, Limits(**limits), clock.tick, None, metrics).run()
+
+    return call
+
+
+@pytest.mark.parametrize(("moments", "is_said"), [(4, False), (5, True), (12, True)])
+def test_a_run_without_workers_says_so_once(timed: Run, output: Path, moments: int, *, is_said: bool) -> None:
+    """After thirty seconds, and goes on waiting."""
+    report = timed(Script(starts=[None] * moments), 10)
+    logs = output / ".cuvis-batch" / "logs"
+    said = (
+        f"No worker is ready since 30 s; the run waits for one. What they do stands in '{logs}'; with Ray, a machine "
+        "must have room: ray status"
+    )
+    assert (report.remarks, report.done) == ([said] * is_said, 1)
+
+
+@pytest.mark.parametrize(("timeout", "moments", "most"), [(5.0, 5, 300), (400.0, 6, 400)])
+def test_no_worker_is_waited_for_for_ever_where_time_is_limited(
+    timed: Run, output: Path, timeout: float, moments: int, most: int
+) -> None:
+    """Five minutes at least, for there are plugins to install."""
+    assert timed(Script(starts=[None] * (moments - 1)), 100, timeout=timeout).done == 1
+    with pytest.raises(BatchError) as caught:
+        timed(Script(starts=[None] * moments), 100, "b", timeout=timeout)
+    assert caught.value.message == f"No worker was ready after {most} s (--timeout)."
+    assert f"'{output / '.cuvis-batch' / 'logs'}': a plugin may wait while it is imported." in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(("timeout", "is_late"), [(10.0, False), (9.5, True)])
+def test_a_cube_has_as_long_as_it_may_take(timed: Run, timeout: float, *, is_late: bool) -> None:
+    """And not a moment longer; who has it then is another one, which does the rest."""
+
+    def behave(name: str, _: int) -> Iterator[Event | None]:
+        if name == "a":
+            yield None
+        yield Event(0, "done")
+
+    script = Script(behave)
+    report = timed(script, 10, "a b", timeout=timeout)
+    assert (report.done, report.failed) == ((1, 1) if is_late else (2, 0))
+    for each in report.failures:
+        error = "It took longer than 9.5 s (--timeout)."
+        assert each == Outcome(each.unit, error, "timeout", seconds=10.0, worker="0", tries=1)
+
+
+def test_what_becomes_of_a_cube_is_noted_as_it_was_told(timed: Run) -> None:
+    """With the worker, its tries, and the time that a worker had which died with it."""
+    data = {"error": "it is bad", "kind": "ValueError", "node": "rx", "seconds": 1.5}
+
+    def behave(name: str, _: int) -> Iterator[Event | None]:
+        yield Event(0, "done", data) if name == "a" else None
+        if name == "b":
+            yield Event(0, "died", {"error": "it was killed", "kind": "SIGKILL"})
+
+    first, second = timed(Script(behave), 10, "a b").failures
+    assert first == Outcome(first.unit, "it is bad", "ValueError", "rx", 1.5, "0", 1)
+    assert second == Outcome(second.unit, "it was killed", "SIGKILL", None, 20.0, "0", 2)
+
+
+def test_a_pipeline_that_cannot_be_set_up_ends_the_run(run: Run) -> None:
+    """With the node and the kind of what is wrong."""
+    data = {"error": "there is no such node", "kind": "NodeNotFoundError", "node": "rx"}
+    with pytest.raises(BatchError) as caught:
+        run(Script(starts=[Event(0, "broken", data)]))
+    error = caught.value
+    assert error.message == "The pipeline cannot be set up: there is no such node"
+    assert (error.kind, error.node, error.begun) == ("NodeNotFoundError", "rx", False)
+
+
+def test_a_page_tells_how_it_stands_every_five_seconds(
+    timed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And numbers for programs, where they are asked for, as often and in the end."""
+    written: list[tuple[str, float]] = []
+    for name in ("write_page", "write_metrics"):
+        monkeypatch.setattr(scheduler, name, lambda *_, name=name: written.append((name, vars(scheduler)["time"].now)))
+    timed(Script(starts=[None] * 6), 2, metrics=tmp_path / "m.prom")
+    both = [("write_page", 6.0), ("write_metrics", 6.0), ("write_page", 12.0), ("write_metrics", 12.0)]
+    assert written == [*both, ("write_metrics", 16.0)]
+
+
+def test_a_worker_ends_where_a_cube_took_more_than_all_can_have(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others go on, and take what is left."""
+    monkeypatch.setattr("cuvis_ai_core.batch.worker_memory.free_memory", lambda: 100)
+    ended: list[int] = []
+
+    class Noting(Script):
+        """A crew that notes whom it ends."""
+
+        def end(self, worker: int) -> None:
+            """Note it."""
+            ended.append(worker)
+            super().end(worker)
+
+    report = run(Noting(lambda *_: [Event(0, "done", {"peak": 60})], workers=2, shares_memory=True), "a b c d e")
+    assert (report.done, report.workers, ended) == (5, 2, [1])
