@@ -6,3 +6,20 @@ connection       requests and answers, and how it ended; `remote_errors` has its
 message_framing  messages; `value_encoding` says what can cross in them, `shared_memory` how large arrays do
 serve            the worker's own program; `describe_nodes` tells the host what the node classes look like
 """
+
+from typing import Final
+
+# Here, where both ends have it: neither imports what the other one needs.
+METHODS: Final = (
+    "freeze",
+    "unfreeze",
+    "cleanup",
+    "close",
+    "reset",
+    "state_dict",
+    "load_state_dict",
+    "calibrate",
+    "prepare_inference",
+    "pooled_metrics",
+)
+"""What a node may have beside `forward`, and the host may call."""

@@ -18,23 +18,10 @@ from cuvis_ai_core.node.tiling_declaration import tiles_elsewhere
 from cuvis_ai_core.plugins.hooks.discovery import load_entry_point, node_path
 from cuvis_ai_core.plugins.hooks.manager import HookManager, NodePlugin, checked_nodes, class_path, contribution
 from cuvis_ai_core.plugins.missing_nodes import no_class, no_module
+from cuvis_ai_core.plugins.worker import METHODS
 
 _PLAIN: Final = (bool, int, float, str, type(None))
 _METADATA: Final = ("_category", "_tags", "_icon_name", "TRAINABLE_BUFFERS", "STATE", "EXECUTION_STAGES")
-METHODS: Final = (
-    "freeze",
-    "unfreeze",
-    "cleanup",
-    "close",
-    "reset",
-    "state_dict",
-    "load_state_dict",
-    "calibrate",
-    "prepare_inference",
-    "pooled_metrics",
-)
-"""What a node may have beside `forward`, and the host may call."""
-
 _GROUP: Final = "cuvis_ai.nodes"
 _SERVED: Final = frozenset({"cuvis_ai_nodes", "cuvis_ai_config_dirs"})
 

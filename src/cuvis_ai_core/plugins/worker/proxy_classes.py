@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, Final
 
-from cuvis_ai_core.plugins.worker.class_descriptions import METHODS
+from cuvis_ai_core.plugins.worker import METHODS
 from cuvis_ai_core.plugins.worker.proxy import ProxyNode
 from cuvis_ai_core.plugins.worker.value_encoding import schema_class
 from cuvis_ai_core.plugins.worker.worker_process import Worker

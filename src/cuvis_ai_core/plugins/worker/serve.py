@@ -23,7 +23,8 @@ from cuvis_ai_core.node.class_checks import check_class, construct
 from cuvis_ai_core.node.constructor_keywords import unread_of
 from cuvis_ai_core.node.fitted_state import Learner
 from cuvis_ai_core.node.ports import Port, read_ports
-from cuvis_ai_core.plugins.worker.class_descriptions import METHODS, describe_nodes, find_class
+from cuvis_ai_core.plugins.worker import METHODS
+from cuvis_ai_core.plugins.worker.class_descriptions import describe_nodes, find_class
 from cuvis_ai_core.plugins.worker.message_framing import Channel, Message
 from cuvis_ai_core.plugins.worker.shared_memory import WorkerMemory
 from cuvis_ai_core.plugins.worker.value_encoding import Reader, Writer
