@@ -85,17 +85,18 @@ def two(
 ) -> Callable[..., Any]:
     """Return a function that loads two plugins with versions of their own, and returns what each said.
 
-    The second one in each kind of isolation that is named, in the same process.
+    The second one in each kind of isolation that is named, in the same process. By default versions, else what its
+    `code` says.
     """
 
-    def load(first: dict[str, str], second: dict[str, str], *isolations: str) -> Any:
+    def load(first: dict[str, str], second: dict[str, str], *isolations: str, code: str = "") -> Any:
         entries: dict[str, Any] = {}
         for name, pins in {"first": first, "second": second}.items():
             requirements = tuple(f"{distribution}=={version}" for distribution, version in pins.items())
             modules = [MODULES.get(each, each) for each in pins]
             files = project_files(name, dependencies=requirements)
             values = ", ".join(f"{module}.__version__" for module in modules)
-            files[f"src/{name}/nodes.py"] += USER.format(imports=", ".join(modules), values=values)
+            files[f"src/{name}/nodes.py"] += code or USER.format(imports=", ".join(modules), values=values)
             entries[name] = {"path": str(write_files(tmp_path / name, files)), "provides": [f"{name}.nodes.Versions"]}
         done = subprocess.run(
             [sys.executable, "-c", TWO, json.dumps(entries), *(isolations or ["scoped"])],
@@ -146,3 +147,32 @@ def test_two_plugins_with_all_that_is_usual_in_other_versions_need_a_process(two
     assert (answered, kind, ran) == (shown(first), "DependencyConflictError", [])
     assert "isolation: process" in message
     assert apart == shown(second)
+
+
+BOARD = """
+
+import pkg_resources, setuptools, tensorboard, tensorboard.default
+from torch.utils.tensorboard import SummaryWriter
+
+class Versions(Echo):
+    OUTPUT_SPECS = {"text": PortSpec(np.uint8, (-1,))}
+
+    def forward(self, cube):
+        from tempfile import TemporaryDirectory
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+        with TemporaryDirectory() as folder:
+            with SummaryWriter(folder) as writer:
+                writer.add_scalar("scalar", 0.5, 0)
+            events = EventAccumulator(folder).Reload()
+            (scalar,) = events.Scalars("scalar")
+        answer = pkg_resources.parse_version("1").base_version
+        said = [setuptools.__version__, tensorboard.__version__, scalar.value, answer]
+        return {"text": np.frombuffer(" ".join(map(str, said)).encode(), np.uint8)}
+"""
+
+
+def test_torch_finds_the_tensorboard_of_a_plugin_with_an_old_setuptools(two: Callable[..., Any]) -> None:
+    """Private for the sake of `pkg_resources`, which newer ones have not, and TensorBoard with it."""
+    pytest.importorskip("torch")
+    first, second = ({"tensorboard": "2.20.0", "setuptools": older} for older in ("80.9.0", "80.10.2"))
+    assert two(first, second, code=BOARD) == [["80.9.0", "2.20.0", "0.5", "1"], ["80.10.2", "2.20.0", "0.5", "1"]]
