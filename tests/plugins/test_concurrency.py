@@ -5,8 +5,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from cuvis_ai_hookspecs import hookimpl
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.installing.installer import Installer
+from cuvis_ai_core.plugins.installing.uv_commands import Uv
 from cuvis_ai_core.testing.git_server import GitHost
 
 LOAD = """\
@@ -50,6 +53,8 @@ from select import select
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.plugins.cache.housekeeping import prune
 from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.installing.installer import Installer
+from cuvis_ai_core.plugins.installing.uv_commands import Uv
 removed = 0
 while not select([sys.stdin], [], [], 0.02)[0]:
     removed += len(prune(Store(NodeRegistry.get_cache_dir()), max_size=0))
@@ -182,3 +187,26 @@ def test_a_builder_that_was_killed_is_not_waited_for(cache: Path, git_plugin: Ca
     holding.communicate()
     ((version, _),) = answers([waiter])
     assert version == "1.0.0"
+
+
+def test_what_another_installed_while_one_waited_is_taken(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever gets the lock looks again, and runs nothing."""
+    entry = {"path": local_plugin(), "provides": ["echo_plugin.nodes.Echo"]}
+    lock, waited = Store.lock, list[str]()
+
+    @contextmanager
+    def behind_another(store: Store, name: str, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+        if name.startswith("resolution-") and not waited:
+            waited.append(name)
+            NodeRegistry(discover=False).load_plugin("echo", entry)
+            monkeypatch.setattr(Uv, "call", None)
+            monkeypatch.setattr(Installer, "read_projects", None)
+        with lock(store, name, waiting):
+            yield
+
+    monkeypatch.setattr(Store, "lock", behind_another)
+    registry.load_plugin("echo", entry)
+    assert len(waited) == 1
+    assert registry.get("Echo").VERSION == "1.0.0"  # type: ignore[attr-defined]
