@@ -48,6 +48,8 @@ def main(words: list[str]) -> int:
 def _passes(name: str, numbers: list[int]) -> bool:
     print(f"== {name}", flush=True)
     begun = time.monotonic()
+    if name in ("tests", *ON_REQUEST):
+        suite.write_bytecode(sys.executable)
     if name == "alone":
         passed = _alone(*numbers)
     elif name == "shuffled":

@@ -84,6 +84,7 @@ def _passes(name: str, interpreter: str | None) -> bool:
         *(_oldest(str(python)) if name == "lowest" else [_uv(str(python), *WANTED)]),
     ]
     passed = all(subprocess.run(command, cwd=ROOT, check=False).returncode == 0 for command in commands)
+    suite.write_bytecode(python)
     passed = passed and suite.passes(python, [*suite.TOGETHER, "-m", "not slow", *_order(name)])
     print(f"== {name}: {'passed' if passed else 'FAILED'} in {time.monotonic() - begun:.0f} s", flush=True)
     return passed

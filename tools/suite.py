@@ -56,6 +56,11 @@ def passes(python: str | Path, options: Sequence[str], *, may_be_none: bool = Fa
         return passed
 
 
+def write_bytecode(python: str | Path) -> None:
+    """Have uv's cache hold bytecode, so that tests do not compile the same libraries again and again."""
+    _end([str(python), str(ROOT / "tools" / "bytecode.py")])
+
+
 def seed() -> int:
     """Return a number that is another for each commit, so that what was chosen by chance can be had again."""
     command = ["git", "rev-parse", "--short=7", "HEAD"]
