@@ -5,7 +5,6 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,7 +20,7 @@ from cuvis_ai_core.plugins.cache import policy_checks
 from cuvis_ai_core.plugins.cache.sources import put_checkout
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.wheelhouse import is_of, put_wheel
-from cuvis_ai_core.plugins.dependencies.search_path import interpreter
+from cuvis_ai_core.plugins.dependencies.search_path import interpreter, site_folders
 from cuvis_ai_core.plugins.disk import altered_files
 from cuvis_ai_core.plugins.git.git_command import require_git
 from cuvis_ai_core.plugins.lock.lockfile import Lock, read_lock, refuse_differences
@@ -250,8 +249,9 @@ def _are_same(new: Path, old: Path) -> bool:
 
 def _refuse_shadow(folder: Path) -> None:
     """Refuse a folder that Python would import in place of a module, by whoever works beside it."""
-    # What is installed here; elsewhere others may be, so the standard library is asked by its list.
-    known: Mapping[str, object] = packages_distributions()
+    # What is installed here; elsewhere others may be, so the standard library is asked by its list. By the names of
+    # files: importlib.metadata would read what each distribution recorded, which is most of the time of an unpacking.
+    known = {name.partition(".")[0] for place in site_folders() for name in os.listdir(place)}
     if folder.name in known or folder.name in sys.stdlib_module_names or folder.name in _IMPORTED_UNASKED:
         raise BundleError(
             f"The bundle has a local plugin in a folder '{folder.name}', which Python would import in place of the "
