@@ -6,12 +6,15 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from cuvis_ai_core.cli.provision import main
+from cuvis_ai_core.errors import InstallError, NotAllowedError
+from cuvis_ai_core.utils.provision import format_install_command, provision_environment, resolve_install_specs
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -127,6 +130,67 @@ def test_a_policy_is_not_gone_round(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("cuvis_ai_core._subprocess.run", started.append)
     assert "policy" in _run("--apply", status=1).stderr
     assert not started
+
+
+def test_notebooks_ask_for_what_the_command_prints(catalogue: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The line of a terminal or of a cell, printed and returned; without a plugin to install a comment."""
+    specs = resolve_install_specs("line.yaml", [str(catalogue)], "far")
+    assert provision_environment(specs) == _run("--plugins-dir", str(catalogue), "--data-module", "far").stdout.strip()
+    line = provision_environment(specs, notebook=True)
+    assert line == format_install_command(specs, magic=True)
+    assert line is not None
+    assert line.startswith("%pip install 'belt-nodes[fast] @ file://")
+    assert capsys.readouterr().out.splitlines()[1:] == [line, "# Run this line, then restart the kernel."]
+    nothing = provision_environment([])
+    assert nothing is not None
+    assert nothing.startswith("#")
+    assert provision_environment([], apply=True) is None
+
+
+def test_notebooks_write_requirements(tmp_path: Path) -> None:
+    """A project that is called after the pipeline, or one a line."""
+    specs = ["far @ git+https://example.com/far.git@v1", "belt"]
+    assert provision_environment(specs, env_file=tmp_path / "r.toml", pipeline_name="line") is None
+    project = tomllib.loads((tmp_path / "r.toml").read_text())["project"]
+    assert (project["name"], project["dependencies"]) == ("line-env", specs)
+    provision_environment(specs, env_file=str(tmp_path / "r.txt"), apply=True)
+    assert (tmp_path / "r.txt").read_text().splitlines() == specs
+
+
+@pytest.mark.parametrize("how", [{"apply": True}, {"env_file": "r.txt", "sync": True}])
+def test_notebooks_install(how: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By uv into this environment."""
+    monkeypatch.chdir(tmp_path)
+    started: list[list[str]] = []
+
+    def run(command: list[str]) -> SimpleNamespace:
+        started.append(command)
+        return SimpleNamespace(returncode=0, stderr="")
+
+    monkeypatch.setattr("cuvis_ai_core._subprocess.run", run)
+    assert provision_environment(["belt"], **how) is None
+    assert started[0][-2:] == ["--", "belt"]
+
+
+def test_notebooks_install_into_their_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By `%pip` of the notebook that asks; not under a policy, and not where there is none."""
+    lines: list[tuple[str, str]] = []
+    shell = SimpleNamespace(run_line_magic=lambda magic, line: lines.append((magic, line)))
+    notebooks = ModuleType("IPython")
+    notebooks.get_ipython = lambda: shell  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", notebooks)
+    assert provision_environment(["belt @ file:///a b"], notebook=True, apply=True) is None
+    assert lines == [("pip", "install 'belt @ file:///a b'")]
+    (tmp_path / "policy.yaml").write_text("allow: []\n")
+    (tmp_path / "policy.yaml").chmod(0o600)
+    monkeypatch.setenv("CUVIS_POLICY", str(tmp_path / "policy.yaml"))
+    with pytest.raises(NotAllowedError):
+        provision_environment(["belt"], notebook=True, apply=True)
+    monkeypatch.delenv("CUVIS_POLICY")
+    shell = None  # type: ignore[assignment]
+    with pytest.raises(InstallError, match="this is none"):
+        provision_environment(["belt"], notebook=True, apply=True)
+    assert len(lines) == 1
 
 
 @pytest.mark.slow

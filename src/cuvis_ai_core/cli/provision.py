@@ -55,21 +55,50 @@ def main(
     """
     from cuvis_ai_core.plugins.manifest_folders import folders_above
 
-    wanted = _wanted(pipeline_path, list(plugins_dirs) or folders_above(pipeline_path), data_module)
-    specs = [
-        _requirement(name, manifest, pin=pin)
-        for name, manifest in wanted.items()
-        if include_satisfied or not _is_satisfied(manifest)
-    ]
+    folders = list(plugins_dirs) or folders_above(pipeline_path)
+    specs = install_specs(pipeline_path, folders, data_module, pin=pin, include_satisfied=include_satisfied)
     if not specs:
         tell("Nothing is to be installed: this environment has all that the pipeline names.")
     if requirements is not None:
-        requirements.write_text(_file(requirements.suffix, f"{pipeline_path.stem}-env", specs), encoding="utf-8")
-        tell(f"Wrote {requirements}.")
+        write_requirements(requirements, specs, pipeline_path.stem)
     if apply and specs:
-        _install(specs)
+        install(specs)
     elif requirements is None and specs:
         say(f"uv pip install {shlex.join(specs)}")
+
+
+def install_specs(
+    pipeline_path: Path,
+    folders: Sequence[Path],
+    data_module: str | None = None,
+    *,
+    pin: bool = False,
+    include_satisfied: bool = False,
+) -> list[str]:
+    """Return the plugins that a pipeline and a data module need, as pip and uv take them.
+
+    Args:
+        pipeline_path: The pipeline file, which names its plugins.
+        folders: Those with a manifest for each plugin.
+        data_module: Name of a data module.
+        pin: By the commits of tags, which are asked for.
+        include_satisfied: Those that are installed, too.
+
+    Raises:
+        ManifestError: The file does not name its plugins, or there is no manifest of one.
+        PipelineError: The file cannot be read.
+    """
+    return [
+        _requirement(name, manifest, pin=pin)
+        for name, manifest in _wanted(pipeline_path, folders, data_module).items()
+        if include_satisfied or not _is_satisfied(manifest)
+    ]
+
+
+def write_requirements(file: Path, specs: Iterable[str], pipeline: str) -> None:
+    """Write what is to be installed: as a project into a `.toml`, one a line into any other file."""
+    file.write_text(_file(file.suffix, f"{pipeline}-env", specs), encoding="utf-8")
+    tell(f"Wrote {file}.")
 
 
 def _wanted(file: Path, folders: Sequence[Path], data_module: str | None) -> dict[str, dict[str, Any]]:
@@ -148,7 +177,7 @@ def _file(suffix: str, project: str, specs: Iterable[str]) -> str:
     return tomli_w.dumps({"project": content})
 
 
-def _install(specs: Sequence[str]) -> None:
+def install(specs: Sequence[str]) -> None:
     """Have uv install plugins into the environment of this interpreter.
 
     Raises:
@@ -156,14 +185,8 @@ def _install(specs: Sequence[str]) -> None:
         InstallError: uv could not.
     """
     from cuvis_ai_core._subprocess import run
-    from cuvis_ai_core.plugins.policy import policy
 
-    found = policy()
-    if found is not None:
-        raise NotAllowedError(
-            f"This machine has a policy ({found.path}), and what lies in the environment is not held to it.",
-            hint="restore-pipeline --plugins-dir loads plugins as it says, each in its own place.",
-        )
+    refuse_under_a_policy()
     from uv import find_uv_bin
 
     done = run([find_uv_bin(), "pip", "install", "--python", sys.executable, "--", *specs])
@@ -172,6 +195,22 @@ def _install(specs: Sequence[str]) -> None:
             f"The plugins could not be installed: {done.stderr.strip()}", hint="Their manifests say where they are."
         )
     tell(done.stderr.strip() or "They are installed.")
+
+
+def refuse_under_a_policy() -> None:
+    """Refuse to put plugins into the environment where a policy says what may be loaded.
+
+    Raises:
+        NotAllowedError: There is one.
+    """
+    from cuvis_ai_core.plugins.policy import policy
+
+    found = policy()
+    if found is not None:
+        raise NotAllowedError(
+            f"This machine has a policy ({found.path}), and what lies in the environment is not held to it.",
+            hint="restore-pipeline --plugins-dir loads plugins as it says, each in its own place.",
+        )
 
 
 if __name__ == "__main__":
