@@ -14,6 +14,7 @@ from cuvis_ai_core.plugins.cache.cache_dir import chosen_root, default_root
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.hooks.discovery import is_path
 from cuvis_ai_core.plugins.hooks.manager import class_path
+from cuvis_ai_core.plugins.loading.published_registry import PublishedRegistry
 from cuvis_ai_core.plugins.loading.registered_plugins import Members
 from cuvis_ai_core.plugins.loading.registry_load import import_what_is_needed, load_together
 from cuvis_ai_core.plugins.node_lookup import NodeEntry, checked_name, host_class
@@ -66,7 +67,7 @@ class _Get:
         return get
 
 
-class NodeRegistry(BuiltinNodes):
+class NodeRegistry(PublishedRegistry, BuiltinNodes):
     """Node classes by name: the built-in ones, and those of the plugins of this instance.
 
     `NodeRegistry.get(name)` and `registry.get(name)` take a short name or a full path and raise `NodeNotFoundError`
@@ -90,7 +91,7 @@ class NodeRegistry(BuiltinNodes):
     def __init__(self, *, discover: bool = True, block: Iterable[str] = (), offline: bool = False) -> None:
         self._loading = threading.RLock()
         self._offline = offline
-        self._catalog: dict[str, Any] = {}
+        super().__init__()
         blocked = frozenset([block] if isinstance(block, str) else block)
         self._members = Members(self._builtin_registry, blocked, discovering=discover)
         # A registry that is dropped without being closed lets go of its plugins too.
@@ -218,10 +219,14 @@ class NodeRegistry(BuiltinNodes):
     def unload_plugin(self, name: str) -> None:
         """Unload a declared plugin; nodes that live on keep working, but for those in a process of its own, which ends.
 
+        Of one that `register_plugin` found installed, only its short names go.
+
         Raises:
-            PluginNotLoadedError: No declared plugin of that name is loaded.
+            PluginNotLoadedError: No plugin of that name is loaded.
         """
         with self._loading:
+            if self._forget_installed(name):
+                return
             plugin = self._declared(name)
             self._members.dismiss(plugin)
             plugin.release()
@@ -238,8 +243,8 @@ class NodeRegistry(BuiltinNodes):
         self.clear_plugins()
 
     def list_plugins(self) -> list[str]:
-        """Return the names of the declared plugins that are loaded, in the order of loading."""
-        return list(self._members.declared)
+        """Return the names of the declared plugins that are loaded, then of those that are registered as installed."""
+        return [*self._members.declared, *self._installed]
 
     def plugin_info(self, name: str) -> PluginInfo:
         """Return what was loaded under a name, and from where.
@@ -247,6 +252,8 @@ class NodeRegistry(BuiltinNodes):
         Raises:
             PluginNotLoadedError: No declared plugin of that name is loaded.
         """
+        if name in self._installed:
+            return self._installed[name].info
         info = self._declared(name).info
         nodes = tuple(entry.path for entry in self._members.catalogue().entries() if entry.plugin == name)
         return info._replace(nodes=nodes)
@@ -278,17 +285,6 @@ class NodeRegistry(BuiltinNodes):
         return MappingProxyType(dict(self._members.failed))
 
     # What plugins contribute.
-
-    @property
-    def plugin_registry(self) -> Mapping[str, type]:
-        """Node classes of plugins, discovered and declared, by short name; full paths are understood too.
-
-        It shows the plugins of the moment, whenever it was asked for.
-        """
-        from cuvis_ai_core.plugins.loading.registered_plugins import PluginNodes
-
-        self._members.complete()
-        return PluginNodes(self._members)
 
     def nodes(self) -> list[NodeEntry]:
         """Return all nodes that are known without importing plugin code, built-in ones first."""
@@ -397,71 +393,6 @@ class NodeRegistry(BuiltinNodes):
             HookError: It is not registered here.
         """
         self._members.take_out(plugin)
-
-    def register_plugin(self, manifest_path: str | os.PathLike[str]) -> None:
-        """Have the nodes of the one plugin of a manifest: as it is installed in this environment, else by loading it.
-
-        Args:
-            manifest_path: A manifest of the newer kind, with the plugin's `name` and `capabilities`.
-
-        Raises:
-            ManifestError: It cannot be read, or is no manifest of one plugin.
-            PluginLoadError: It had to be loaded, and a step failed.
-        """
-        from cuvis_ai_core.plugins.manifest_folders import is_installed, manifest_of_one
-
-        name, manifest = manifest_of_one(manifest_path)
-        if is_installed(manifest):
-            self.register_plugins_installed({name: manifest})
-        else:
-            self.load_plugin(name, {key: each for key, each in manifest.items() if key != "name"})
-            self._catalog[name] = manifest
-
-    def register_plugins_catalog(self, configs: Mapping[str, Any]) -> None:
-        """Keep what the manifests of plugins say, in `plugin_catalog`; nothing is installed or imported.
-
-        What is said of a plugin whose classes are there already is left out, which is logged.
-
-        Args:
-            configs: Name to what its manifest says: a mapping, or a model of the schemas.
-        """
-        from cuvis_ai_core.plugins.package_nodes import say_kept
-
-        for name, config in configs.items():
-            if name in self._members.declared or self.hooks.get_plugin(name) is not None:
-                say_kept(name, self._catalog.setdefault(name, config), config)
-            else:
-                self._catalog[name] = config
-
-    @property
-    def plugin_catalog(self) -> Mapping[str, Any]:
-        """What is known of plugins by `register_plugins_catalog`, by name; `register_plugins_installed` takes it."""
-        return MappingProxyType(self._catalog)
-
-    def register_plugins_installed(self, resolved_plugins: Mapping[str, Any]) -> list[str]:
-        """Have the nodes of plugins that are installed in this environment by the short names of their classes.
-
-        A plugin that is registered with the same classes stays as it is.
-
-        Args:
-            resolved_plugins: Name to what its manifest says: a mapping, or a model of the schemas, with `capabilities`
-                or `provides`.
-
-        Returns:
-            The full paths of the node classes.
-
-        Raises:
-            ManifestError: A manifest names no classes.
-            HookError: A plugin of that name is registered already.
-        """
-        from cuvis_ai_core.plugins.package_nodes import Installed
-
-        installed = {name: Installed(name, manifest) for name, manifest in resolved_plugins.items()}
-        for name, each in installed.items():
-            if self.hooks.get_plugin(name) != each:
-                self.register_hooks(each, name)
-            self._catalog[name] = resolved_plugins[name]
-        return [path for each in installed.values() for path in each.cuvis_ai_nodes()]
 
     def _get_node(self, name: str, *, importing: bool) -> type:
         self._members.complete()

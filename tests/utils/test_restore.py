@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 pytest.importorskip("pytorch_lightning")
 
 from cuvis_ai_core import NodeRegistry
-from cuvis_ai_core.errors import InvalidNodeError, ManifestError, NodeNotFoundError
+from cuvis_ai_core.errors import InvalidNodeError, ManifestError, NodeNotFoundError, PluginNotLoadedError
 from cuvis_ai_core.utils.plugin_fixer import reorder_pipeline_with_plugins, suggest_plugins_field
 from cuvis_ai_core.utils.plugin_resolver import resolve_pipeline_plugins
 from cuvis_ai_core.utils.restore import (
@@ -201,7 +201,38 @@ def test_the_plugin_of_a_manifest_is_the_installed_one(catalogue: Path, tmp_path
         registry.register_plugin(tmp_path / "belt.yaml")
         registry.register_plugin(str(tmp_path / "belt.yaml"))
         assert registry.get("BandScore") is sys.modules["belt_catalogue.node.data"].BandScore
-        assert list(registry.plugin_catalog) == ["belt"]
+        assert list(registry.plugin_catalog) == registry.list_plugins() == ["belt"]
+        [entry] = registry.plugin_catalog["belt"].capabilities
+        assert entry.class_name in registry.plugin_class_map
+        with pytest.raises(AttributeError, match="plugin 'belt' has no key 'tag'"):
+            _ = registry.plugin_catalog["belt"].tag
+        info = registry.plugin_info("belt")
+        assert (info.kind, info.source, info.version, info.nodes) == (
+            "installed",
+            str(tmp_path / "nowhere"),
+            "",
+            (entry.class_name,),
+        )
+        assert info.target.name == "belt_catalogue"
+        registry.clear_plugins()
+        assert (registry.list_plugins(), dict(registry.plugin_catalog)) == ([], {})
+        with pytest.raises(PluginNotLoadedError):
+            registry.unload_plugin("belt")
+        with pytest.raises(NodeNotFoundError):
+            registry.get("BandScore")
+
+
+def test_the_schemas_know_nodes_of_plugins(catalogue: Path) -> None:
+    """By the classes of a registry, in the words of later and of earlier versions."""
+    del catalogue
+    display = pytest.importorskip("cuvis_ai_schemas.extensions.ui.node_display")
+    with NodeRegistry() as registry:
+        path = "belt_catalogue.node.data.BandScore"
+        registry.register_plugins_installed({"belt": {"capabilities": [{"class_name": path}]}})
+        assert "BandScore" in registry.loaded_plugin_nodes
+        if "loaded_plugin_nodes" in Path(display.__file__).read_text():
+            node = registry.get("BandScore").__new__(registry.get("BandScore"))
+            assert display.is_plugin(node, registry)
 
 
 @pytest.mark.slow
@@ -219,4 +250,5 @@ def test_the_plugin_of_a_manifest_is_loaded_where_it_is_not_installed(tmp_path: 
     with NodeRegistry() as registry:
         registry.register_plugin(tmp_path / "sorter.yaml")
         assert (registry.list_plugins(), registry.get("Sorter").__name__) == (["sorter"], "Sorter")
+        assert registry.plugin_configs["sorter"].provides == ("lab_sorter.Sorter",)
         assert list(registry.plugin_catalog) == ["sorter"]

@@ -5,15 +5,20 @@ import logging
 import pkgutil
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from cuvis_ai_hookspecs import hookimpl
 
+from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import InvalidNodeError, ManifestError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.hooks.manager import class_path
 from cuvis_ai_core.plugins.manifest.published_catalogue import class_paths
+from cuvis_ai_core.plugins.plugin_info import PluginInfo
 
 logger = logging.getLogger(__name__)
 
@@ -68,11 +73,28 @@ class Installed:
 
     def __init__(self, name: str, manifest: Any) -> None:
         content: Mapping[str, Any] = manifest.model_dump() if hasattr(manifest, "model_dump") else manifest
+        self._name, self._content = name, content
         self._paths = class_paths(content)
         if self._paths is None:
             raise ManifestError(
                 f"Plugin '{name}': it names no classes.", hint="Give it 'capabilities' or 'provides'.", plugin=name
             )
+
+    @property
+    def info(self) -> PluginInfo:
+        """What is known of it: its manifest says where it is from, its distribution which version it is."""
+        distribution = str(self._content.get("package_name") or self._name)
+        source = str(self._content.get("repo") or self._content.get("path") or "")
+        top = find_spec((self._paths or ("",))[0].partition(".")[0] or "cuvis_ai_core")
+        place = Path(top.origin or "").parent if top is not None else Path()
+        try:
+            known = version(distribution)
+        except PackageNotFoundError:
+            known = ""
+        tag = self._content.get("tag")
+        return PluginInfo(
+            self._name, "installed", redact(source), tag, None, distribution, known, place, tuple(self._paths or ())
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Installed) and other._paths == self._paths

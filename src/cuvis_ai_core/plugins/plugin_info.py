@@ -42,7 +42,7 @@ class PluginInfo(NamedTuple):
 
     Attributes:
         name: Name in the manifest.
-        kind: `git` or `local`.
+        kind: `git` or `local`; `installed` of what `register_plugin` found in this environment.
         source: Address of the repository without credentials, or the path.
         tag: The Git tag.
         commit: The commit that the tag named when it was fetched.
