@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from cuvis_ai_core._subprocess import Finished
 from cuvis_ai_core.errors import PolicyError, SignatureError
+from cuvis_ai_core.plugins.git import signatures
 from cuvis_ai_core.plugins.git.signatures import Signature, tag_of, verified
 
 RULE = "policy.yaml:2"
@@ -240,3 +242,39 @@ def test_a_folder_without_keys_is_a_broken_policy(pgp: Any, tmp_path: Path) -> N
     (tmp_path / "keys" / "x.asc").write_text("no key")
     with pytest.raises(PolicyError, match="cannot be read"):
         verified(pgp.repository, "v1", pgp.head(), tmp_path / "keys", RULE)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("file", 'Good "git" signature for mira@lab.org with ED25519 key SHA256:x'),
+        ("folder", "[GNUPG:] GOODSIG 0A mira@lab.org\n[GNUPG:] VALIDSIG 0B 2026 SHA256:x"),
+    ],
+)
+def test_both_programs_have_to_find_a_signature_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: str, words: str
+) -> None:
+    """The one that knows keys calls a signature good that is of nobody, or of a key that is not trusted; git fails."""
+    form = "SSH" if keys == "file" else "PGP"
+    content = f"object {'a' * 40}\ntype commit\ntag v1\n\nmessage\n-----BEGIN {form} SIGNATURE-----\n"
+    signers = tmp_path / "signers"
+    if keys == "file":
+        signers.touch()
+    else:
+        signers.mkdir()
+        (signers / "mira.asc").touch()
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(signatures, "run", lambda *_, **__: Finished(0, "", ""))
+
+    def found(code: int, noted: str) -> Signature:
+        def git(_: Path, word: str, *__: str, **___: object) -> Finished:
+            return Finished(0 if word == "cat-file" else code, content, noted)
+
+        monkeypatch.setattr(signatures, "git", git)
+        return verified(tmp_path, "v1", "a" * 40, signers, RULE)
+
+    assert found(0, words) == Signature("mira@lab.org", "SHA256:x")
+    for code, noted in ((1, words), (0, "")):
+        with pytest.raises(SignatureError, match="is signed by an unknown signer") as caught:
+            found(code, noted)
+        assert caught.value.reason == "unknown"
