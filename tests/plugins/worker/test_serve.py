@@ -11,6 +11,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
+from cuvis_ai_core.plugins.worker import serve
 from cuvis_ai_core.plugins.worker.message_framing import Channel, Message
 from cuvis_ai_core.plugins.worker.serve import Server
 from cuvis_ai_core.plugins.worker.shared_memory import SMALLEST, SegmentPool
@@ -63,6 +64,14 @@ class Scale(ArrayNode):
 
     def secret(self):
         return "never"
+
+
+class Takes(ArrayNode):
+    INPUT_SPECS = {"cube": CUBE, "raw": PortSpec(np.ndarray, (-1,), optional=True)}
+    OUTPUT_SPECS = {"cube": CUBE}
+
+    def forward(self, cube, raw=None):
+        return {"cube": cube, "raw": raw}
 """
 
 
@@ -102,9 +111,9 @@ class Host:
             message.header["answer"]
         )
 
-    def construct(self, *args: object, node: int = 1, **kwargs: object) -> Any:
+    def construct(self, *args: object, node: int = 1, of: str = "Scale", **kwargs: object) -> Any:
         """Construct a node."""
-        given = {"plugin": "echo", "path": f"{self.module}.Scale", "args": list(args), "kwargs": kwargs}
+        given = {"plugin": "echo", "path": f"{self.module}.{of}", "args": list(args), "kwargs": kwargs}
         return self.ask("construct", given, node=node)
 
     def call(self, method: str, *args: object, node: int = 1, **kwargs: object) -> Any:
@@ -174,6 +183,15 @@ def test_inputs_come_by_place_and_by_name_as_the_node_takes_them(host: Host) -> 
     for told in (host.call("forward", cube, mask, 1), host.call("forward", mask=mask), host.call("forward", 1, cube=2)):
         assert told["kind"] == "TypeError"
     assert len(host.call("forward", cube)["seen"]) == 4
+
+
+def test_inputs_become_arrays_of_the_library_that_a_port_names(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of a list; a port that takes any, and one that gets nothing, is left as it is."""
+    monkeypatch.setattr(serve, "converter", lambda *words: lambda value: [*words, value])
+    host.construct(of="Takes")
+    assert host.call("forward", 1, 2) == {"cube": 1, "raw": ["numpy", "cpu", "array", 2]}
+    assert host.call("forward", cube=1, raw=[2, 3])["raw"] == [["numpy", "cpu", "array", each] for each in (2, 3)]
+    assert host.call("forward", 1) == {"cube": 1, "raw": None}
 
 
 def test_state_and_calibration_answer_with_what_is_known_now(host: Host) -> None:
