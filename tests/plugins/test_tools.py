@@ -32,16 +32,34 @@ def warn():
     warnings.warn("of the plugin", stacklevel=1)
 
 
+def log():
+    logging.getLogger(__name__).warning("of the plugin")
+"""
+
+FILTERS = """
+import logging
+import warnings
+
+
 def quiet(*options, **more):
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         warnings.filterwarnings(*options, **more)
-        warn()
+        warnings.warn("of the plugin", stacklevel=1)
     return not heard
 
 
-def log():
-    logging.getLogger(__name__).warning("of the plugin")
+def wrap(module, name):
+    heard = []
+    module = logging if module == "logging" else warnings
+    original = getattr(module, name)
+
+    def mine(*options):
+        heard.extend(options)
+        return original(*options)
+
+    setattr(module, name, mine)
+    return heard
 """
 
 
@@ -49,7 +67,10 @@ def log():
 def folder(tmp_path: Path, project_files: Callable[..., Files], write_files: Callable[..., Path]) -> Path:
     """Return the folder of a plugin."""
     files = project_files("tools_plugin")
-    files["src/tools_plugin/nodes.py"] += "from tools_plugin import tools\nEcho.tools = tools\n"
+    files["src/tools_plugin/nodes.py"] += (
+        "from tools_plugin import filters, tools\nEcho.tools, Echo.filters = tools, filters\n"
+    )
+    files["src/tools_plugin/filters.py"] = FILTERS
     return write_files(tmp_path / "tools", {**files, "src/tools_plugin/tools.py": TOOLS})
 
 
@@ -65,15 +86,38 @@ def line_of(text: str) -> int:
     return next(number for number, line in enumerate(TOOLS.splitlines(), 1) if text in line)
 
 
+@pytest.fixture
+def filters(registry: NodeRegistry, folder: Path) -> Any:
+    """Return another module of the loaded plugin."""
+    registry.load_plugin("tools", {"path": str(folder), "provides": ["tools_plugin.nodes.Echo"]})
+    return registry.get("Echo").filters  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("options", [("ignore", "", Warning, "tools_plugin"), ("ignore", "", UserWarning, r"tools_.*")])
-def test_a_plugin_silences_warnings_by_public_names(tools: Any, options: tuple[Any, ...]) -> None:
+def test_a_plugin_silences_warnings_by_public_names(filters: Any, options: tuple[Any, ...]) -> None:
     """A filter for a module means the one that its code knows by that name, and no other."""
-    assert tools.quiet(*options)
-    assert tools.quiet("ignore", module=r"tools_plugin\.tools$")
-    assert not tools.quiet("ignore", module="tools_plugin$")
-    assert not tools.quiet("ignore", module="plugin")
+    assert filters.quiet(*options)
+    names = r"tools_plugin\.filters$", "^tools_plugin", r"\Atools_", "(?:other|tools_plugin)", "(?i)TOOLS", "a|tools"
+    for module in names:
+        assert filters.quiet("ignore", module=module), module
+    assert not filters.quiet("ignore", module="tools_plugin$")
+    assert not filters.quiet("ignore", module="plugin")
     with pytest.raises(AssertionError, match="action"):
-        tools.quiet("silence", module="tools_plugin")
+        filters.quiet("silence", module="tools_plugin")
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "given"), [(warnings, "filterwarnings", "ignore"), (logging, "getLogger", "x")]
+)
+def test_a_plugin_may_wrap_functions_that_know_it(
+    filters: Any, monkeypatch: pytest.MonkeyPatch, module: Any, name: str, given: str
+) -> None:
+    """What it puts in their place, it puts there for all, and it calls what it found there."""
+    monkeypatch.setattr(module, name, getattr(module, name))  # taken back afterwards
+    heard = filters.wrap(module.__name__, name)
+    with warnings.catch_warnings():
+        getattr(module, name)(given)
+    assert heard == [given]
 
 
 def test_a_traceback_names_file_and_line(tools: Any, folder: Path) -> None:
@@ -161,9 +205,7 @@ def test_coverage_by_path_counts_the_right_lines(folder: Path, tmp_path: Path, c
 
     coverage("run", "--include=*/tools_plugin/*", str(script))
     report = coverage("report", "--show-missing")
-    quiet = f"{line_of('with warnings.catch')}-{line_of('return not heard')}"
-    fail = f"{line_of('assert value')}-{line_of('raise ValueError')}"
-    missing = ", ".join((fail, str(line_of("warnings.warn(")), quiet))
+    missing = ", ".join((f"{line_of('assert value')}-{line_of('raise ValueError')}", str(line_of("warnings.warn("))))
     assert report.partition("tools.py")[2].splitlines()[0].endswith(missing)
     assert "Module tools_plugin was never imported" in coverage("run", "--source=tools_plugin", str(script))
 

@@ -122,21 +122,27 @@ def _sys(_: ModuleType, caller: Caller) -> _Functions:
 
 
 def _logging(module: ModuleType, _: Caller) -> _Functions:
+    # Now: a plugin may put a function of its own in its place, which calls this one.
+    original = module.getLogger
+
     def getLogger(name: str | None = None) -> object:  # noqa: N802 - the name that it stands in for
-        return module.getLogger(public_name(name) if name else name)
+        return original(public_name(name) if name else name)
 
     return {"getLogger": getLogger}
 
 
 def _warnings(real: ModuleType, _: Caller) -> _Functions:
+    original = real.filterwarnings
+
     def filterwarnings(
         action: str, message: str = "", category: Any = Warning, module: str = "", *more: Any, **options: Any
     ) -> None:
-        # Flags such as (?i) stand at the beginning of a pattern, or nowhere.
-        if module and not module.startswith("(?"):
+        if module:
+            # Flags stand at the beginning of a pattern, or nowhere; a beginning is that of the public name.
+            flags, rest = re.findall(r"(?s)^(\(\?[aiLmsux]+\)|)(?:\^|\\A)*(.*)", module)[0]
             # Of any plugin, as a filter of any program is about all that runs in it.
-            module = rf"(?:{re.escape(PREFIX)}\w+\.)?(?:{module})"
-        real.filterwarnings(action, message, category, module, *more, **options)
+            module = rf"{flags}(?:{re.escape(PREFIX)}\w+\.)?(?:{rest})"
+        original(action, message, category, module, *more, **options)
 
     return {"filterwarnings": filterwarnings}
 
