@@ -83,6 +83,13 @@ def test_a_node_has_what_the_real_one_has(node: Construct) -> None:
     assert node("Scale").name == "Scale"
 
 
+def test_a_node_takes_stages_as_the_real_one_does(node: Construct) -> None:
+    """What the base class says of stages is no declaration of the class over there."""
+    echo = node("Echo", name="echo")
+    echo.execution_stages = {"val"}
+    assert echo.execution_stages == {"val"}
+
+
 def test_a_node_computes_like_the_real_one(node: Construct) -> None:
     """By keyword and by position, called or by `forward`."""
     scale = node("Scale", factor=3.0)

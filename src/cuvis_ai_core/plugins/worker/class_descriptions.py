@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core.node.array_libraries import is_module
-from cuvis_ai_core.node.base import is_node_class, overrides
+from cuvis_ai_core.node.base import NodeMixin, is_node_class, overrides
 from cuvis_ai_core.node.constructor_keywords import parameters_of
 from cuvis_ai_core.node.ports import TORCH, as_port_spec, dtype_name, library_of, read_ports
 from cuvis_ai_core.node.tiling_declaration import tiles_elsewhere
@@ -120,7 +120,12 @@ def _face(node_class: type) -> dict[str, Any]:
         "forward_doc": getattr(node_class, "forward").__doc__,  # noqa: B009
         "inputs": _specs(node_class, "INPUT_SPECS"),
         "outputs": _specs(node_class, "OUTPUT_SPECS"),
-        "metadata": {name: _data(getattr(node_class, name)) for name in _METADATA if hasattr(node_class, name)}
+        # What it has of the base class, the class over there has too; as its own it would be a declaration.
+        "metadata": {
+            name: _data(getattr(node_class, name))
+            for name in _METADATA
+            if getattr(node_class, name, None) is not getattr(NodeMixin, name, None)
+        }
         | tiles_elsewhere(node_class),
         "methods": [name for name in METHODS if overrides(node_class, name)],
         "torch": is_module(node_class),
