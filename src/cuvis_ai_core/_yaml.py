@@ -31,7 +31,7 @@ _SHOWN_LENGTH: Final = 80
 _TAG: Final = "tag:yaml.org,2002:"
 
 # PyYAML goes by YAML 1.1, where a float has a dot and its exponent a sign: a learning rate of 1e-3 would be a text.
-# YAML 1.2 (section 10.3.2) and OmegaConf, with which published files are read, have numbers here.
+# YAML 1.2 (section 10.3.2) and OmegaConf, with which trainruns are written elsewhere, have numbers here.
 _EXPONENT: Final = re.compile(r"[-+]?(\d[\d_]*(\.\d*)?|\.\d+)[eE][-+]?\d+$")
 
 

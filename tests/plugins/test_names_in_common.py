@@ -4,6 +4,7 @@ import importlib
 import pickle
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,9 @@ def own():
     import cuvis_test_own.nodes
     return cuvis_test_own.nodes.ask
 
+def never():
+    import cuvis_test_dep.nope
+
 def at_import():
     import cuvis_test_lasting
     return cuvis_test_lasting.VERSION
@@ -277,12 +281,55 @@ def test_a_library_is_lent_what_only_the_plugin_that_calls_it_has(
     for plugin, version, tool in ((first, "1.0", "1.0"), (second, "2.0", "2.0")) * 2:
         assert (plugin.ask("by_statements"), plugin.ask("tool")) == ([version] * 5, tool)
         assert plugin.ask("at_import") == ("1.0", "1.0")
-    with pytest.raises(ImportError):  # nobody of the program has it
-        importlib.import_module("cuvis_test_lib").by_statements()
+    # What a library was given it keeps for who else calls it.
+    assert importlib.import_module("cuvis_test_lib").by_statements() == ["1.0"] * 5
     registry.clear_plugins()
     assert importlib.import_module("cuvis_test_lib").at_import() == ("1.0", "1.0")
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("cuvis_test_dep")
+
+
+OPTIONAL = """
+try:
+    import cuvis_test_dep
+except ImportError:
+    cuvis_test_dep = None
+
+def version():
+    return cuvis_test_dep.VERSION if cuvis_test_dep else "none"
+"""
+
+
+def test_what_a_library_has_by_chance_of_a_plugin_works_for_all_who_call_it(
+    wheel: MakeWheel, load_code: Callable[..., Any], host_install: HostInstall, registry: NodeRegistry
+) -> None:
+    """An optional import is answered once: by the program, in a thread, for another plugin and after the unload."""
+    _asked_by_a_library(wheel, host_install)
+    wheel("cuvis-test-optional", "1.0", {"cuvis_test_optional.py": OPTIONAL})
+    host_install("cuvis-test-optional", "1.0")
+    code = "import cuvis_test_optional\nask = cuvis_test_optional.version\n"
+    assert load_code("first", code, f"{DEP}==1.0", "cuvis-test-tool<2").ask() == "1.0"
+    library = importlib.import_module("cuvis_test_optional")
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(library.version).result() == "1.0"
+    assert load_code("plain", code).ask() == library.version() == "1.0"
+    registry.clear_plugins()
+    assert library.version() == "1.0"
+
+
+def test_a_folder_of_that_name_on_the_path_takes_nothing_away(
+    wheel: MakeWheel,
+    load_code: Callable[..., Any],
+    host_install: HostInstall,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Beside a script lies `tensorboard/` with logs: a package further along the path goes before it."""
+    _asked_by_a_library(wheel, host_install)
+    (tmp_path / "work" / DEP.replace("-", "_") / "run1").mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(tmp_path / "work"))
+    first = load_code("first", CALLING, f"{DEP}==1.0", "cuvis-test-tool<2")
+    assert first.ask("by_statements") == ["1.0"] * 5
 
 
 def test_a_library_is_lent_nothing_that_is_the_plugins_own_or_everybodys(
@@ -315,3 +362,6 @@ def test_a_library_that_asks_where_no_plugin_calls_it_is_named(
     assert "'cuvis_test_dep' is installed, but for this plugin alone, and 'cuvis_test_lib'" in str(failed.value)
     assert "isolation: process" in str(failed.value)
     assert "add it to the dependencies" not in str(failed.value)
+    with pytest.raises(PluginLoadError, match=r"cuvis_test_dep\.nope") as failed:
+        load_code("other", "import cuvis_test_lib\ncuvis_test_lib.never()\n", f"{DEP}==1.0", "cuvis-test-tool<2")
+    assert "is installed, but for this plugin alone" not in str(failed.value)

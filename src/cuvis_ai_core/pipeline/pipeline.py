@@ -504,7 +504,8 @@ class Pipeline(PublishedMethods):
     def last_outputs(self, stage: object = "inference") -> tuple[Address, ...]:
         """Return the outputs of the last nodes: those that feed no other node in a stage that has outputs itself.
 
-        So do nodes that feed, however indirectly, only nodes that answer no array: metrics, artifacts, monitors.
+        A node that answers arrays is last too where nothing that it feeds, however indirectly, answers one: metrics and
+        pictures for a monitor take no result away.
 
         Raises:
             PipelineError: There is no such stage.

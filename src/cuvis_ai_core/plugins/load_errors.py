@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from cuvis_ai_core.plugins.hooks.load_events import Announce
+    from cuvis_ai_core.plugins.isolation.scope import Scope
 
 Enter = Callable[[str, str | None], None]
 """Remembers the step that a plugin is at, and announces it as its state where there is a detail to show."""
@@ -117,12 +118,16 @@ def _asked_elsewhere(error: ModuleNotFoundError) -> str | None:
     # Without those of `importlib.import_module`.
     frames = [frame for frame, _ in frames_of(error) if not _module(frame).startswith("importlib")]
     scopes = [frame.f_builtins[MARK] for frame in frames if MARK in frame.f_builtins]
-    if MARK in frames[-1].f_builtins or not any(scope.owns(error.name or "") for scope in scopes):
+    if MARK in frames[-1].f_builtins or not any(_is_lent(scope, error.name or "") for scope in scopes):
         return None
     return (
         f"'{error.name}' is installed, but for this plugin alone, and '{_module(frames[-1])}' asked for it, which is "
         "everybody's. Install it beside cuvis-ai-core too, or give the plugin 'isolation: process'."
     )
+
+
+def _is_lent(scope: "Scope", name: str) -> bool:
+    return name.partition(".")[0] in scope.lent and scope.locate(name) is not None
 
 
 def _module(frame: "FrameType") -> str:

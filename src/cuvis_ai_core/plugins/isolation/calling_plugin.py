@@ -50,6 +50,9 @@ _WRITTEN_BY_IMPORT: Final = frozenset(
     {"__dict__", "__file__", "__loader__", "__name__", "__package__", "__path__", "__spec__"}
 )
 
+LENT: Final = "__cuvis_lent__"
+"""Among the globals of a library: the scopes that gave it dependencies, by the top-level names of these."""
+
 _started_by: StartedBy | None = None
 
 
@@ -103,8 +106,24 @@ def lending_scope(public: str) -> Scope | None:
     For code that states a name which nobody else has: `torch.utils.tensorboard` imports TensorBoard by itself, and does
     so for the plugin that calls it and has brought it along.
     """
+    top, frame = public.partition(".")[0], _asking_frame()
+    # What a library keeps of a plugin's, it keeps for everybody who calls it, in any thread, for as long as itself.
+    kept: dict[str, Scope] = frame.f_globals.get(LENT, {})
     scope = nearest_scope()
-    return scope if scope is not None and public.partition(".")[0] in scope.lent and scope.answers(public) else None
+    if scope is None or top not in scope.lent:
+        scope = kept.get(top)
+    if scope is None or not scope.answers(public):
+        return None
+    frame.f_globals.setdefault(LENT, kept).setdefault(top, scope)
+    return scope
+
+
+def _asking_frame() -> FrameType:
+    """Return the nearest frame that is none between an import and the question who asks."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__") in _IMPORT_SYSTEM:
+        frame = frame.f_back
+    return frame
 
 
 def _means_its_own(attribute: str | None) -> bool:
@@ -114,9 +133,7 @@ def _means_its_own(attribute: str | None) -> bool:
     `importlib.import_module`, `pickle` and `mock.patch` are, asks on behalf of a plugin further up the stack; so does
     who looks at what the import system writes on a module, as `importlib.resources` does.
     """
-    frame = sys._getframe(2)
-    while frame.f_back is not None and frame.f_globals.get("__name__") in _IMPORT_SYSTEM:
-        frame = frame.f_back
+    frame = _asking_frame()
     if MARK in frame.f_builtins:
         return False
     asking = _IMPORTING if attribute in _WRITTEN_BY_IMPORT else _STATING

@@ -197,14 +197,19 @@ def _answering(proxy: ModuleType, attribute: str) -> ModuleType | None:
     # `inspect`, `warnings` and `unittest` do so at any moment; each would import the host's module of that name.
     looks_around = attribute.startswith("__") and attribute != "__path__"
     found = _imported_host_module(public) if looks_around else _host_module(public)
-    lender = _lender(public) if found is None else None
+    # A folder of that name on the path, of logs perhaps, is found as a namespace package, which any other goes before.
+    lender = _lender(public) if found is None or getattr(found, "__file__", None) is None else None
     return found if lender is None else lender.import_module(public)
 
 
 def _lender(public: str) -> Scope | None:
     """Return the plugin whose private dependency is given to code that means its own, since nobody has another."""
     scope = lending_scope(public)
-    return None if scope is None or _host_spec(_top(public), None) is not None else scope
+    if scope is None:
+        return None
+    found = _host_spec(_top(public), None)
+    # Any folder of that name on the path is found as a namespace package, of logs among them: that has no loader.
+    return scope if found is None or found.loader is None else None
 
 
 def _imported_host_module(public: str) -> ModuleType | None:
