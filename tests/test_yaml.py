@@ -129,6 +129,18 @@ def test_lines_and_spellings_are_found_by_path() -> None:
     assert document.line_of("a", 0, "x") is None
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_texts_are_replaced_where_they_stand(mark: str) -> None:
+    """With the quotes that were there, or those that the new text needs; all else stays as it is written."""
+    text = f"{mark}# first\na: {{b: v1.0,  c: 'x'}} # why\r\nd:\n  - \"q\"\n  - two\nlast: é z"
+    document = parse_yaml(text)
+    values = {("a", "b"): "v2", ("a", "c"): "1.10", ("last",): "2.10", ("gone",): "no", ("a",): "no"}
+    changed = f'{mark}# first\na: {{b: v2,  c: \'1.10\'}} # why\r\nd:\n  - "q"\n  - two\nlast: "2.10"'
+    assert document.replaced(text, values) == changed
+    assert document.replaced(text, {("last",): "-x"}) == text.replace("é z", '"-x"')
+    assert document.replaced(text, {}) == text
+
+
 def test_a_merged_key_has_the_line_where_it_is_written() -> None:
     """What a mapping takes over from another one is corrected there."""
     document = parse_yaml("a: &x\n  p: 1\nb:\n  <<: *x\n  q: *x\n")

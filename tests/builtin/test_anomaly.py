@@ -253,6 +253,18 @@ def test_a_small_image_has_the_scores_of_its_parts() -> None:
     assert_allclose(node.forward(image)["scores"], np.concatenate(parts, axis=1), rtol=1e-8)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_parts_may_be_of_any_size_of_numbers(order: int) -> None:
+    """Also where squares are out of range in one of them alone, whichever comes first."""
+    image = np.random.default_rng(0).normal(size=(1, 9, 8, 3))
+    image[:, :4] *= 1e200
+    node = RXDetector()
+    halves = [image[:, :4], image[:, 4:]][::order]
+    together = node.merge_statistics(*map(node.tile_statistics, halves))
+    parts = [node.forward_tile(together, half)["scores"] for half in halves]
+    assert_allclose(np.concatenate(parts[::order], axis=1), node.forward(image)["scores"], rtol=1e-8)
+
+
 def test_the_order_in_memory_changes_no_score() -> None:
     """An image that lies in memory band by band has the scores of one that lies there pixel by pixel."""
     image = np.random.default_rng(0).normal(size=(1, 12, 10, 5)) + 1e9

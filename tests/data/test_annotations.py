@@ -177,6 +177,7 @@ def test_colours_without_palette(png: Save, tmp_path: Path) -> None:
     [
         ("labelmap.txt", "# label:color_rgb:parts:actions\nbackground:0,0,0::\nstone:200,0,0::\nold: leaf:0,200,0::\n"),
         ("class_dict.csv", "name, r, g, b\nbackground,0,0,0\nstone,200,0,0\nold: leaf,0,200,0\n"),
+        ("class_dict.csv", "name,r,g,b\rbackground,0,0,0\rstone,200,0,0\rold: leaf,0,200,0\r"),
     ],
 )
 def test_palette_file(png: Save, tmp_path: Path, name: str, text: str) -> None:
@@ -184,7 +185,7 @@ def test_palette_file(png: Save, tmp_path: Path, name: str, text: str) -> None:
     colours = np.zeros((4, 6, 3), np.uint8)
     colours[2, 3], colours[0, 1] = (200, 0, 0), (0, 200, 0)
     png("SegmentationClass/field.png", colours)
-    (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / name).write_bytes(text.encode())
     masks = open_annotations(tmp_path / "SegmentationClass")
     mask = masks.mask(CUBE)
     assert (mask[2, 3], mask[0, 1], int(mask.sum())) == (1, 2, 3)

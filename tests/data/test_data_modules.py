@@ -289,9 +289,12 @@ def test_splits_are_written_and_read(loader: Any, tmp_path: Path) -> None:
     samples = loader.BeltModule(folder="belt").enumerate()
     expected = sha256("".join(f"belt/f{number}.npy\n" for number in range(6)).encode()).hexdigest()
     assert universe_hash(samples) == expected
-    save_splits(splits.model_copy(update={"universe_hash": expected}), tmp_path / "made" / "splits.json")
-    assert load_splits("made/splits.json").train == splits.train
-    for given in ("made/splits.json", {"splits_path": "made/splits.json"}):
+    for made in (splits, splits.model_copy(update={"universe_hash": expected})):
+        save_splits(made, tmp_path / "made" / "once" / "splits.json")
+    place = "made/once/splits.json"
+    assert load_splits(place).train == splits.train
+    assert load_splits(place).universe_hash == expected
+    for given in (place, {"splits_path": place}):
         module = loader.BeltModule(folder="belt", splits=given)
         assert (stems(module, "train"), len(module.test_ds)) == (["f0", "f1"], 6)
 

@@ -48,6 +48,11 @@ def test_arguments_by_their_published_names() -> None:
     rows = torch.arange(20.0).reshape(10, 2)
     drawn = random_cap(rows=rows, max_rows=4, generator=torch.Generator().manual_seed(3))
     assert drawn.shape == (4, 2)
+    assert torch.equal(drawn, random_cap(rows, 4, torch.Generator().manual_seed(3)))
+    by_chance = random_cap(rows, 9)
+    assert len(set(by_chance[:, 0].tolist())) == 9
+    assert set(by_chance[:, 0].tolist()) < set(rows[:, 0].tolist())
+    assert random_cap(rows, 10) is rows
     assert subsample_hw(x=rows.reshape(1, 5, 4), stride=2).shape == (1, 3, 2)
 
 

@@ -66,7 +66,7 @@ class QuantileDecider(ArrayNode):
         """
         xp = image_namespace(self, "scores", scores)
         images = [scores[index, ...] for index in range(scores.shape[0])]
-        return {"mask": xp.stack([image > self._threshold(xp, image) for image in images], axis=0)}
+        return {"mask": xp.stack([image > self._threshold(xp, image) for image in images])}
 
     def tile_statistics(self, scores: Array) -> Ranks:
         """Return the ranks of the scores of a part of the images, by their first bits."""
