@@ -8,6 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cuvis_ai_schemas.pipeline import PortSpec
+
+from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.node import ArrayNode
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("pytorch_lightning")
@@ -63,6 +67,31 @@ def test_a_pipeline_runs_on_a_data_module(shell: Run, belt: None) -> None:
     assert "Run on 2 batches" in result.stdout
     Path("some.json").unlink()
     assert sorted(Path().rglob("*")) == before
+
+
+class Noting(ArrayNode):
+    """Notes the shape of a cube for a monitor."""
+
+    INPUT_SPECS = {"cube": PortSpec(np.float32, (-1, -1, -1, -1))}  # noqa: RUF012
+    OUTPUT_SPECS = {"notes": PortSpec(list, ())}  # noqa: RUF012
+
+    def forward(self, cube: Any) -> dict[str, Any]:
+        """Note it."""
+        return {"notes": [str(cube.shape)]}
+
+
+def test_a_pipeline_that_ends_in_notes_is_told_of_with_its_results(shell: Run, belt: None, write_yaml: Run) -> None:
+    """As `last_outputs` has it: a node that answers no array takes no result away."""
+    NodeRegistry.register(Noting)
+    nodes = [{"name": "scale", "class": "MinMaxNormalizer"}, {"name": "notes", "class": "Noting"}]
+    connections = [{"from": "scale.cube", "to": "notes.cube"}]
+    write_yaml("bright.yaml", {"metadata": {"name": "b"}, "nodes": nodes, "connections": connections})
+    arguments = ("--plugins-dir", "manifests", "--data-module", "belt", "--data-arg", "folder=scenes")
+    for keep, told in (((), True), (("--keep", "notes.notes"), False)):
+        result = _restore(shell, *arguments, *keep)
+        assert result.exit_code == 0, result.output
+        results = result.stdout.partition("Time of the nodes")[0]
+        assert ("scale.cube" in results, "notes.notes" in results) == (told, True), results
 
 
 @pytest.mark.parametrize(

@@ -45,12 +45,13 @@ def run_data_module(registry: "NodeRegistry", given: Options) -> None:
         allow_untrained=given.allow_untrained,
     ) as pipeline:
         draw_pipeline(pipeline, given)
-        profiler, told, count = Profiler(), _Told(pipeline, given.keep), 0
+        profiler, told, count = Profiler(), _Told(), 0
         above = folders_above(pipeline.files.file) if pipeline.files else []
         batches = module_to_predict(given.data_module, arguments, [*above, *given.plugins_dir], registry)
         registry.register_hooks(profiler)
+        kept = given.keep or pipeline.last_outputs()
         with running(registry, f"Running {len(pipeline.nodes)} nodes on the data module '{given.data_module}'"):
-            for outputs in Predictor(pipeline).outputs_of(batches, given.keep or None):
+            for outputs in Predictor(pipeline).outputs_of(batches, kept):
                 count += 1
                 told.take(outputs)
     print_table(
@@ -73,26 +74,16 @@ def _by_name(texts: Sequence[str]) -> dict[str, str]:
 
 
 class _Told:
-    """Type, shape, least and greatest value of each output, over all batches.
+    """Type, shape, least and greatest value of each output, over all batches."""
 
-    Args:
-        pipeline: What gives the outputs.
-        keep: The outputs to tell of, which alone are given; none means those of the last nodes.
-    """
-
-    def __init__(self, pipeline: Pipeline, keep: Sequence[str]) -> None:
-        self._edges = () if keep else pipeline.edges
+    def __init__(self) -> None:
         self._found: dict[tuple[str, str], tuple[str, str, float, float]] = {}
 
     def take(self, outputs: Mapping[tuple[str, str], Any]) -> None:
         """Count the outputs of a batch."""
         from cuvis_ai_core.results.output_values import as_array
 
-        ran = {node for node, _ in outputs}  # some run in other stages only
-        read = {edge.source for edge in self._edges if edge.target in ran}
         for address, value in outputs.items():
-            if address[0] in read:
-                continue
             array = None if value is None else as_array(value)
             if array is None:
                 continue
