@@ -132,3 +132,14 @@ def test_only_processors_count(mutants: ModuleType) -> None:
     child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'])"
     code, _, seconds = mutants._run([sys.executable, "-c", child], 0.3)
     assert (code, seconds >= 0.3) == (None, True)
+
+
+def test_what_waits_is_ended_by_the_clock(mutants: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it takes no processor: outside a test, as in an import, pytest ends nothing; and it counts as noticed."""
+    monkeypatch.setattr(mutants, "HANGS", 0.2)
+    monkeypatch.setattr(mutants, "CROWDED", 0)
+    waiting = "import time; time.sleep(20)"
+    code, said, _ = mutants._run([sys.executable, "-c", waiting], 10_000.0)
+    assert (code not in {None, 0}, "still waits" in said) == (True, True)
+    Path("test_a.py").write_text(waiting)
+    assert "still waits" in mutants._first_failure([Path("test_a.py")], 10_000.0)[0]

@@ -20,6 +20,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -54,6 +55,9 @@ NO_SUCH_TEST = 4
 
 HANGS = 100
 """Seconds by the clock after which a test that goes on has noticed the fault, by hanging."""
+
+CROWDED = 10
+"""So many programs may share a processor on a busy machine."""
 
 SECONDS = 240.0
 """So much of processors tests may take for one fault: what they did not notice with it is as good as unnoticed."""
@@ -312,12 +316,14 @@ def _first_failure(tests: list[Path], limit: float, executing: Sequence[str] = (
 def _run(command: list[str], limit: float) -> tuple[int | None, str, float]:
     """Return how a program ended, what it said, and the seconds of processors it took with all that it started.
 
-    Seconds by the clock would count what a busy machine does meanwhile.
+    Seconds by the clock would count what a busy machine does meanwhile. But what waits, as an import for a lock, takes
+    none of a processor, and would never end: the clock is asked too, which has to be more patient.
     """
-    seconds = 0.0
+    seconds, patience = 0.0, HANGS + CROWDED * limit
+    deadline = time.monotonic() + patience
     with tempfile.TemporaryFile() as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
         top = psutil.Process(process.pid)
-        while seconds < limit:
+        while seconds < limit and time.monotonic() < deadline:
             try:
                 code = process.wait(OFTEN)
             except subprocess.TimeoutExpired:
@@ -328,6 +334,8 @@ def _run(command: list[str], limit: float) -> tuple[int | None, str, float]:
         for each in [*top.children(recursive=True), top]:
             with suppress(psutil.NoSuchProcess):
                 each.kill()
+        if seconds < limit:
+            return process.wait(), f"ERROR it still waits after {patience:.0f} seconds by the clock", seconds
     return None, "", seconds
 
 
