@@ -9,7 +9,8 @@ import yaml
 
 from cuvis_ai_core.errors import MissingExtraError, TrainRunError
 from cuvis_ai_core.training import read_trainrun
-from cuvis_ai_core.training.config import DataConfig, TrainingConfig, TrainRunConfig
+from cuvis_ai_core.training.config import CheckpointConfig, DataConfig, TrainingConfig, TrainRunConfig
+from cuvis_ai_core.training.published_trainer_config import TrainerConfig
 from cuvis_ai_core.training.trainrun import recorded_manifest
 
 pytest.importorskip("torch")
@@ -315,3 +316,17 @@ def test_a_file_that_says_all_is_read_as_published_programs_do(write: Write) -> 
     assert config.to_dict()["data"] == data
     with pytest.raises(TrainRunError, match="data"):
         TrainRunConfig.load_from_file(write(_run(data={**data, "splits": {"train": [{"kind": "some"}]}})))
+
+
+def test_models_of_the_schemas_are_parts_of_ours(tmp_path: Path) -> None:
+    """As the published pages put them together; what is written is read again."""
+    schemas = pytest.importorskip("cuvis_ai_schemas.training")
+    checkpoint = schemas.ModelCheckpointConfig(monitor="metrics/iou", mode="max", filename="{epoch:02d}")
+    training = TrainingConfig(max_epochs=5, callbacks={"checkpoint": checkpoint})  # type: ignore[arg-type]
+    assert training.callbacks.checkpoint == CheckpointConfig(monitor="metrics/iou", mode="max", filename="{epoch:02d}")
+    nested = TrainingConfig.from_dict({"seed": 3, "trainer": TrainerConfig(max_epochs=7)})
+    assert (nested.seed, nested.max_epochs) == (3, 7)
+    assert TrainingConfig.from_dict_config(nested.to_dict()) == nested
+    run = TrainRunConfig.from_dict({"name": "a", "pipeline": "p.yaml", "data": {"cubes": "x"}, "training": training})
+    run.save_to_file(tmp_path / "run.yaml")
+    assert TrainRunConfig.load_from_file(tmp_path / "run.yaml") == run

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
 
+from cuvis_ai_core._atomic_writes import write_atomic
 from cuvis_ai_core._deprecated import say_once
 from cuvis_ai_core._untrusted_files import load_yaml
 from cuvis_ai_core.errors import TrainRunError, YamlError
@@ -99,10 +100,11 @@ class TrainRunConfig(Section):
         except (YamlError, ValidationError) as error:
             raise TrainRunError(f"Trainrun file {path}: {error}", path=Path(path)) from error
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the content of the file, without what is left at its default."""
-        # Without defaults: those of a later version then hold for files of today.
-        return self.model_dump(mode="json", exclude_unset=True)
+    def save_to_file(self, path: str | Path) -> None:
+        """Write a file that `load_from_file` and `restore-trainrun` read."""
+        import yaml
+
+        write_atomic(Path(path), yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True))
 
 
 def trainrun_schema(pipeline: Mapping[str, Any]) -> dict[str, Any]:

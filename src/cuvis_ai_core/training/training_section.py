@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from cuvis_ai_core.training.section_base import Section
 
@@ -187,12 +187,21 @@ class TrainingConfig(Section):
     @classmethod
     def _nested_trainer(cls, data: object) -> object:
         """Lift what older files have under `trainer`."""
-        if not isinstance(data, Mapping) or not isinstance(nested := data.get("trainer"), Mapping):
+        nested = data.get("trainer") if isinstance(data, Mapping) else None
+        if isinstance(nested, BaseModel):
+            nested = nested.model_dump(exclude_unset=True)
+        if not isinstance(data, Mapping) or not isinstance(nested, Mapping):
             return data
         flat = {key: value for key, value in data.items() if key not in _BESIDE_TRAINER}
         said = {key: value for key, value in nested.items() if value is not None or key not in flat}
         # What the first published schemas wrote has some of the keys in both places, with one value.
         doubled = [key for key, value in said.items() if flat.get(key) is not None and flat[key] != value]
         if doubled:
-            raise ValueError(f"has '{doubled[0]}' twice, here and under 'trainer'; keep one")
+            change = f"to change it: --override training.{doubled[0]}=..."
+            raise ValueError(f"has '{doubled[0]}' twice, here and under 'trainer'; keep one, or {change}")
         return {**flat, **said}
+
+    @classmethod
+    def from_dict_config(cls, config: Mapping[str, Any]) -> Self:
+        """Return the section with this content, as earlier published versions call `from_dict`."""
+        return cls.from_dict(config)
